@@ -1,0 +1,67 @@
+# Everything happens in .venv, made here. Stamp files in it remember what is installed, so that a
+# second run starts at once. PYTHON picks the interpreter of the first run.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Both reach pip and the build environments it starts.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PIP := $(BIN)/python -m pip install --quiet
+EDITABLE := $(PIP) --no-build-isolation --editable
+CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
+
+.PHONY: demo test bench lint format typecheck asan clean
+.DEFAULT_GOAL := test
+
+demo: $(VENV)/.demo $(VENV)/.core
+	$(BIN)/laconic demo
+
+test: lint typecheck
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.bench $(VENV)/.core
+	for script in bench/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
+
+lint: $(VENV)/.dev $(VENV)/.core
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: $(VENV)/.dev $(VENV)/.core
+	$(BIN)/mypy
+
+# The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer: no Python involved.
+asan: $(VENV)/.build
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# What is needed to build the core, installed once: no build environment per build.
+$(VENV)/.build:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) "cmake>=3.20" ninja "scikit-build-core>=0.11" "nanobind>=2.4"
+	touch $@
+
+# The package (a source tree in use, its core compiled) with the extras of each purpose.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.build
+	$(EDITABLE) ".[demo]"
+	touch $@ $(VENV)/.core
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.build
+	$(EDITABLE) ".[torch,hf,demo,test,dev]"
+	touch $@ $(VENV)/.demo $(VENV)/.core
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.build
+	$(EDITABLE) ".[demo,bench]"
+	touch $@ $(VENV)/.core
+
+# Only the core, when its sources changed.
+$(VENV)/.core: $(CORE) | $(VENV)/.build
+	$(EDITABLE) . --no-deps
+	touch $@
