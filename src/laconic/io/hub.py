@@ -1,0 +1,76 @@
+"""A Hugging Face model folder: which files are the weights, and which travel along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from laconic.errors import ArgumentError
+
+MAX_COMPANION: Final = 64_000_000  # bytes; the largest tokenizer.json files have about 35 MB
+
+# First match wins, as in transformers: one file before shards, safetensors before pickle.
+_WEIGHTS: Final = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_TEXT: Final = (
+    ".bpe", ".jinja", ".json", ".jsonl", ".md", ".merges", ".model", ".py", ".spm", ".tiktoken",
+    ".txt", ".vocab", ".yaml", ".yml",
+)  # fmt: skip
+_NO_SUFFIX: Final = ("license", "notice", "readme", "use_policy")
+
+
+def find_weights(folder: Path) -> Path:
+    """The file, or index of shards, that holds a folder's weights.
+
+    Raises:
+        ArgumentError: there is none, or more than one that could be meant.
+    """
+    for pattern in _WEIGHTS:
+        found = sorted(path for path in folder.glob(pattern) if path.is_file())
+        if pattern == "*.safetensors":
+            found = _without_shards(folder, found)
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise ArgumentError(f"{folder}: several files could be the weights: {names}; name one")
+        if found:
+            return found[0]
+    names = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
+    raise ArgumentError(
+        f"{folder}: no weights; a model folder has {', '.join(_WEIGHTS[:2])} or {_WEIGHTS[4]}"
+        f" ({f'this one has {names}' if names else 'this one is empty'})"
+    )
+
+
+def find_companions(folder: Path) -> tuple[Path, ...]:
+    """Config, tokenizer and other text files of a model folder and its subfolders, sorted.
+
+    No weights, no index of shards (it would list files that are gone), nothing hidden.
+    """
+    found = []
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and _is_companion(path):
+            found.append(path)
+    return tuple(found)
+
+
+def _is_companion(path: Path) -> bool:
+    name = path.name.lower()
+    if name.endswith((".safetensors.index.json", ".bin.index.json")) or not path.is_file():
+        return False
+    stem_only = not path.suffix and name.startswith(_NO_SUFFIX)
+    return (path.suffix.lower() in _TEXT or stem_only) and path.stat().st_size <= MAX_COMPANION
+
+
+def _without_shards(folder: Path, files: list[Path]) -> list[Path]:
+    """An index speaks for its shards; a file that Laconic made is not the model it came from."""
+    if any(folder.glob("*.safetensors.index.json")):
+        return []
+    originals = [path for path in files if not path.name.endswith(".laconic.safetensors")]
+    return originals or files
