@@ -1,0 +1,64 @@
+"""`import laconic` is light, and its verbs are there when they are needed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import laconic
+
+HEAVY = {
+    *("torch", "transformers", "sentence_transformers", "onnx", "safetensors", "huggingface_hub"),
+    *("typer", "click", "rich", "pydantic", "yaml", "psutil", "scipy"),
+}
+
+
+def fresh(code: str) -> object:
+    """What a new interpreter prints as JSON."""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def imported_by(code: str) -> set[str]:
+    before = "import sys, json; old = set(sys.modules)\n"
+    after = "\nprint(json.dumps(sorted({m.partition('.')[0] for m in set(sys.modules) - old})))"
+    modules = fresh(before + code + after)
+    assert isinstance(modules, list)
+    return set(modules)
+
+
+def test_import_brings_in_nothing_heavy() -> None:
+    modules = imported_by("import laconic")
+    assert "laconic" in modules
+    assert not modules & HEAVY
+
+
+def test_numpy_work_needs_no_torch() -> None:
+    modules = imported_by("import laconic; [getattr(laconic, verb) for verb in laconic.__all__]")
+    assert "numpy" in modules
+    assert not modules & {"torch", "transformers", "typer", "rich"}
+
+
+@pytest.mark.parametrize("verb", laconic.__all__)
+def test_verbs_are_functions_whatever_was_imported_first(verb: str) -> None:
+    code = (
+        f"import json, laconic.compress, laconic; print(json.dumps(type(laconic.{verb}).__name__))"
+    )
+    assert fresh(code) == "function"
+    assert callable(getattr(laconic, verb))
+    assert verb in dir(laconic)
+
+
+def test_a_name_that_is_no_verb_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'squeeze'"):
+        laconic.squeeze  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_front_door_fits_a_screen() -> None:
+    assert laconic.__file__
+    with open(laconic.__file__) as lines:
+        assert sum(1 for _ in lines) < 30
