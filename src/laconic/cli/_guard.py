@@ -1,0 +1,87 @@
+"""From exceptions to exit codes: users see one line, never a traceback, for what is not a bug."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
+import typer
+
+from laconic.errors import ArgumentError, LaconicError, TargetError, VerifyError
+
+P = ParamSpec("P")
+
+FAILED, USAGE, TARGET_MISSED, DAMAGED = 1, 2, 3, 4
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+
+def exit_code(error: LaconicError) -> int:
+    """The exit code for `error`: 2 usage, 3 target not reached, 4 verification failed, else 1."""
+    if isinstance(error, ArgumentError):
+        return USAGE
+    if isinstance(error, TargetError):
+        return TARGET_MISSED
+    if isinstance(error, VerifyError):
+        return DAMAGED
+    return FAILED
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """`command` with its expected failures turned into one line on stderr and an exit code.
+
+    With `--json`, stdout also gets `{"error": message, "kind": class name}`. Bugs pass through.
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        as_json = bool(kwargs.get("json"))
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()  # a closed pipe shows here, not at interpreter exit
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            _silence_stdout()
+            raise typer.Exit(PIPE_CLOSED) from None
+        except LaconicError as error:
+            _report(str(error), type(error).__name__, as_json)
+            raise typer.Exit(exit_code(error)) from None
+        except OSError as error:
+            _report(_os_message(error), "OSError", as_json)
+            raise typer.Exit(FAILED) from None
+        except MemoryError:
+            _report("out of memory", "MemoryError", as_json)
+            raise typer.Exit(FAILED) from None
+
+    return run
+
+
+def _report(message: str, kind: str, as_json: bool) -> None:
+    say(message)
+    if as_json:
+        print(json.dumps({"error": message, "kind": kind}))
+
+
+def say(message: str) -> None:
+    """Print one line on stderr, signed."""
+    print(f"laconic: {message}", file=sys.stderr)
+
+
+def _os_message(error: OSError) -> str:
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}"
+
+
+def _silence_stdout() -> None:
+    """Point stdout at nothing, or the interpreter complains when it flushes at exit."""
+    # Suppressed: stdout is no real file (a test's buffer), and nothing will complain.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,41 @@
+"""Where a command writes when nobody says: beside the input, under a name that says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_INDEX = ".safetensors.index.json"
+_FILE = ".laconic.safetensors"
+_FOLDER = "-laconic"
+
+
+def compressed_path(model: Path) -> Path:
+    """The output of `compress`: a file for a file, a folder for a model folder.
+
+    >>> compressed_path(Path("m/net.safetensors")).as_posix()
+    'm/net.laconic.safetensors'
+    >>> compressed_path(Path("m/net.safetensors.index.json")).as_posix()
+    'm/net.laconic.safetensors'
+    """
+    if model.is_dir():
+        folder = model.resolve()  # a name even for "." and ".."
+        return folder.with_name(folder.name + _FOLDER)
+    stem = model.name.removesuffix(_INDEX) if model.name.endswith(_INDEX) else model.stem
+    return model.with_name(stem + _FILE)
+
+
+def restored_path(file: Path) -> Path:
+    """The output of `decompress`: the input's name without what `compress` added to it.
+
+    >>> restored_path(Path("m/net.laconic.safetensors")).as_posix()
+    'm/net.safetensors'
+    >>> restored_path(Path("m/renamed.safetensors")).as_posix()
+    'm/renamed.restored.safetensors'
+    """
+    if file.is_dir():
+        folder = file.resolve()
+        stem = folder.name.removesuffix(_FOLDER)
+        return folder.with_name(stem if stem != folder.name else stem + "-restored")
+    if file.name.endswith(_FILE):
+        return file.with_name(file.name.removesuffix(_FILE) + ".safetensors")
+    return file.with_name(file.stem + ".restored.safetensors")

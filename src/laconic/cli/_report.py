@@ -1,0 +1,81 @@
+"""Results as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from math import prod
+from typing import TYPE_CHECKING, Protocol
+
+from laconic.cli._units import count, plural, significant, size, table
+
+if TYPE_CHECKING:
+    from laconic.compress import Info, Result
+    from laconic.io import Source
+
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
+
+
+class Reported(Protocol):
+    """Whatever gives itself as plain JSON values."""
+
+    def to_json(self) -> dict[str, object]:
+        """The values."""
+
+
+def print_json(result: Reported) -> None:
+    """Print `result` on stdout, as one JSON object."""
+    print(json.dumps(result.to_json(), indent=2))
+
+
+def print_json_list(values: list[dict[str, object]]) -> None:
+    """Print JSON objects on stdout, as one list."""
+    print(json.dumps(values, indent=2))
+
+
+def model_text(source: Source) -> str:
+    """The model in a line: parameters, tensors, size, and the dtype most of its bytes have."""
+    stored = [info for info in source.infos if info.name not in source.aliases]
+    parameters = sum(prod(info.shape) for info in stored)
+    by_dtype = Counter[str]()
+    for info in stored:
+        by_dtype[info.dtype] += info.nbytes
+    dtype = by_dtype.most_common(1)[0][0] if by_dtype else "empty"
+    return (
+        f"{count(parameters)} parameters, {plural(len(source.infos), 'tensor')}, "
+        f"{size(source.nbytes)} {_DTYPES.get(dtype, dtype)}"
+    )
+
+
+def plan_text(bits: float | None, target: str | None, effort: str | None) -> str:
+    """The plan in a line."""
+    if bits is None and target is None:
+        return f"lossless, effort {effort or 'fast'}"
+    wanted = f"{bits:g} bits per weight" if bits is not None else f"size {target}"
+    return f"rate-distortion, {wanted}, effort {effort or 'max'}"
+
+
+def tensor_table(info: Info | Result) -> str:
+    """Every tensor on a line, under a head."""
+    rows = [
+        (
+            tensor.name,
+            tensor.dtype,
+            "x".join(map(str, tensor.shape)) or "scalar",
+            tensor.scheme,
+            str(tensor.bytes),
+            significant(tensor.bits),
+            f"{tensor.rel_mse:.2e}" if tensor.rel_mse else "0",
+        )
+        for tensor in info.tensors
+    ]
+    return table(("name", "dtype", "shape", "scheme", "bytes", "bits", "rel_mse"), rows, left=4)
+
+
+def totals_text(info: Info | Result) -> str:
+    """The whole file in a line."""
+    return (
+        f"{plural(len(info.tensors), 'tensor')}, {count(info.parameters)} parameters, "
+        f"{size(info.original_size)} -> {size(info.size)} "
+        f"({significant(info.ratio)}x, {significant(info.bits)} bits per weight)"
+    )

@@ -1,0 +1,96 @@
+"""What a command says while it works, all of it on stderr: labelled lines, and bars on a tty."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Step = Callable[[str, int, int], None]  # (stage, done, total), as the library's verbs report it
+
+_LABEL = 10  # columns of the label
+
+
+@dataclass(frozen=True)
+class Talk:
+    """The voice of one command: silent when `quiet`, and never on stdout."""
+
+    quiet: bool = False
+
+    def line(self, label: str, text: str) -> None:
+        """Print `label` and `text` in their columns."""
+        if not self.quiet:
+            print(f"  {label:<{_LABEL}} {text}", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def progress(self, hide: tuple[str, ...] = ()) -> Iterator[Step | None]:
+        """A callable that shows progress by stage: bars on a tty, else a line a finished stage.
+
+        Stages named in `hide` leave no trace once they are done: the command itself sums them up.
+        """
+        if self.quiet:
+            yield None
+        elif sys.stderr.isatty():
+            with _bars(hide) as step:
+                yield step
+        else:
+            yield _plain(self, hide)
+
+
+def _plain(talk: Talk, hide: tuple[str, ...]) -> Step:
+    began: dict[str, float] = {}
+
+    def step(stage: str, done: int, total: int) -> None:
+        start = began.setdefault(stage, time.monotonic())
+        if done >= total and stage not in hide:
+            talk.line(stage, f"{done}/{total}  {_clock(time.monotonic() - start)}")
+
+    return step
+
+
+@contextmanager
+def _bars(hide: tuple[str, ...]) -> Iterator[Step]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    progress = Progress(
+        TextColumn(f"  {{task.description:<{_LABEL}}}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    with progress:
+        yield _bar_step(progress, hide)
+
+
+def _bar_step(progress: Progress, hide: tuple[str, ...]) -> Step:
+    tasks = {}
+
+    def step(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = progress.add_task(stage, total=total)
+        finished = done >= total and stage in hide
+        progress.update(tasks[stage], completed=done, total=total, visible=not finished)
+
+    return step
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

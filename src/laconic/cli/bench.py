@@ -1,0 +1,53 @@
+"""`laconic bench`: what the lossless coders do to a model on this machine."""
+
+from __future__ import annotations
+
+import os
+
+from laconic.cli._guard import guarded
+from laconic.cli._options import EffortOption, JsonOption, ModelArgument, QuietOption, ThreadsOption
+from laconic.cli._talk import Talk
+
+
+@guarded
+def command(
+    model: ModelArgument,
+    effort: EffortOption = None,
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Code and decode a model in memory; print ratio and speed.
+
+    Lossless, with each effort, and with zstd where the package zstandard is installed.
+    """
+    from laconic.cli._report import model_text, print_json
+    from laconic.cli._units import significant, size, table
+    from laconic.demo import measure_speed
+    from laconic.io import open_source
+
+    talk = Talk(quiet)
+    source = open_source(model)
+    talk.line("model", model_text(source))
+    with talk.progress() as step:
+        report = measure_speed(
+            source,
+            efforts=(effort,) if effort else ("fast", "max"),
+            threads=threads or os.cpu_count() or 1,
+            progress=step,
+        )
+    if json:
+        print_json(report)
+        return
+    rows = [
+        (
+            row.coder,
+            size(row.size),
+            significant(row.ratio),
+            significant(row.encode / 1e9),
+            significant(row.decode / 1e9),
+        )
+        for row in report.rows
+    ]
+    print(table(("coder", "size", "ratio", "encode GB/s", "decode GB/s"), rows))
+    talk.line("machine", f"{report.threads} threads, warm memory, GB/s of the original's bytes")
