@@ -51,7 +51,7 @@ MAX_NUMBER: Final = 2**63 - 1  # of a dimension, an offset or a size: what int64
 # numpy calls one layout by several names (longlong and int64), and `dtype ==` is slow to search:
 # built-in types are found by kind and size, ml_dtypes (whose kinds are not unique) by themselves.
 _BUILTIN = {(d.kind, d.itemsize): n for n, d in SAFETENSORS_DTYPES.items() if d.isbuiltin == 1}
-_EXTENDED = {d: n for n, d in SAFETENSORS_DTYPES.items() if d.isbuiltin != 1}
+_EXTENDED = {d.type: n for n, d in SAFETENSORS_DTYPES.items() if d.isbuiltin != 1}
 
 
 def dtype_name(dtype: np.dtype) -> str:
@@ -63,7 +63,7 @@ def dtype_name(dtype: np.dtype) -> str:
     >>> dtype_name(np.dtype(">f4"))
     'F32'
     """
-    name = _EXTENDED.get(dtype)
+    name = _EXTENDED.get(dtype.type)
     if name is None and dtype.isbuiltin != 2 and dtype.fields is None and dtype.subdtype is None:
         name = _BUILTIN.get((dtype.kind, dtype.itemsize))
     if name is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from laconic.errors import ArgumentError, FormatError
-from laconic.io.dtypes import dtype_name, tensor_nbytes
+from laconic.io.dtypes import SAFETENSORS_DTYPES, dtype_name, tensor_nbytes
 from laconic.io.names import nearest
 from laconic.io.tensor import SourceFile, TensorInfo
 
@@ -97,7 +97,11 @@ def native(values: np.ndarray) -> np.ndarray:
     """The same bits in this machine's byte order and in C order; a copy only where needed."""
     if not values.dtype.isnative:
         # byteswap, not astype: a conversion of floats may quiet a signalling NaN
-        values = values.byteswap().view(values.dtype.newbyteorder("="))
+        if values.dtype.isbuiltin == 2:  # ml_dtypes cannot turn theirs round; none is over 2 bytes
+            bits = np.dtype(f"u{values.itemsize}")
+            values = values.view(bits).byteswap().view(SAFETENSORS_DTYPES[dtype_name(values.dtype)])
+        else:
+            values = values.byteswap().view(values.dtype.newbyteorder("="))
     # not ascontiguousarray, which makes a vector of a scalar
     return np.require(np.asarray(values, order="C"), requirements="A")
 

@@ -52,7 +52,7 @@ _NAMES: Final = {
 
 _REFUSED: Final = (
     "it is damaged, or holds more than plain tensors, which only a reader that runs code could "
-    "load. If you trust the file, load it yourself and pass model.state_dict() or a safetensors file"
+    "load. If you trust the file, load it yourself and pass model.state_dict()"
 )
 
 
@@ -170,9 +170,10 @@ def _load(path: Path) -> Mapping[str, object]:
     try:
         with path.open("rb") as file:
             mapped = file.read(4) == b"PK\x03\x04"  # files from before torch 1.6 cannot be mapped
-        state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
     except OSError as error:
         raise ArgumentError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch names no set of errors for a damaged file
         if type(error).__name__ == "UnpicklingError":  # not imported: nothing here may unpickle
             raise FormatError(f"{path}: refused: {_REFUSED} ({_first_line(error)})") from None
@@ -234,6 +235,8 @@ def _remedy(word: str) -> str:
 
 
 def _not_a_tensor(name: object, value: object) -> str:
+    if not isinstance(name, str):
+        return f"the name {name!r} is no text; tensors are named by strings"
     kind = type(value).__name__
     if isinstance(value, Mapping):
         return (
