@@ -1,8 +1,179 @@
+// The only file that knows Python: buffers in, bytes out; the interpreter's lock is released around the work.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "array.hpp"
+#include "parallel.hpp"
 
 namespace nb = nanobind;
+using namespace laconic;
+
+namespace {
+
+using Input = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Indices = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Output8 = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+nb::bytes to_bytes(const std::vector<uint8_t>& v) { return nb::bytes(v.data(), v.size()); }
+
+nb::tuple to_tuple(const Encoded& e) {
+    nb::list chunks;
+    for (const auto& c : e.chunks) chunks.append(to_bytes(c));
+    return nb::make_tuple(to_bytes(e.header), nb::tuple(chunks));
+}
+
+const Kernels& kernels_named(const std::string& name) {
+    for (const Kernels* k : all_kernels())
+        if (name == k->name) return *k;
+    if (name.empty()) return best_kernels();
+    throw nb::value_error(("no decoder named " + name + " on this processor").c_str());
+}
+
+// One array to decode: its header, its chunks where they lie, and where its values go.
+struct Task {
+    ArrayDecoder decoder;
+    std::vector<ConstBytes> chunks;
+    uint8_t* out;
+};
+
+struct View {
+    Py_buffer buffer{};
+    View() = default;
+    View(const View&) = delete;
+    View(View&& other) noexcept : buffer(other.buffer) { other.buffer.obj = nullptr; }
+    View& operator=(const View&) = delete;
+    ~View() {
+        if (buffer.obj) PyBuffer_Release(&buffer);
+    }
+};
+
+View view_of(nb::handle object, int flags) {
+    View v;
+    if (PyObject_GetBuffer(object.ptr(), &v.buffer, flags) != 0) throw nb::python_error();
+    return v;
+}
+
+// jobs: (header, chunks, out) per array. All their chunks form one queue for the threads.
+void decode(nb::list jobs, int threads, const std::string& kernels_name) {
+    const Kernels& kernels = kernels_named(kernels_name);
+    std::vector<View> views;
+    std::vector<Task> tasks;
+    std::vector<std::pair<size_t, size_t>> queue;
+    for (nb::handle item : jobs) {
+        const nb::tuple job = nb::cast<nb::tuple>(item);
+        const View header = view_of(job[0], PyBUF_SIMPLE);
+        Task task{ArrayDecoder(read_header(static_cast<const uint8_t*>(header.buffer.buf), size_t(header.buffer.len)),
+                               kernels),
+                  {}, nullptr};
+        views.push_back(view_of(job[2], PyBUF_WRITABLE));
+        const Py_buffer& out = views.back().buffer;
+        const ArrayHeader& h = task.decoder.header();
+        if (uint64_t(out.len) != h.output_bytes())
+            throw FormatError("array decodes to " + std::to_string(h.output_bytes()) + " bytes, " +
+                              std::to_string(out.len) + " were expected");
+        task.out = static_cast<uint8_t*>(out.buf);
+        for (nb::handle chunk : nb::cast<nb::sequence>(job[1])) {
+            views.push_back(view_of(chunk, PyBUF_SIMPLE));
+            const Py_buffer& b = views.back().buffer;
+            task.chunks.push_back({static_cast<const uint8_t*>(b.buf), size_t(b.len)});
+        }
+        if (task.chunks.size() != h.chunk_count())
+            throw FormatError("array has " + std::to_string(task.chunks.size()) + " chunks, its header says " +
+                              std::to_string(h.chunk_count()));
+        const size_t at = tasks.size();
+        tasks.push_back(std::move(task));
+        for (size_t c = 0; c < tasks.back().chunks.size(); c++) queue.emplace_back(at, c);
+        if (h.kind == Kind::constant) queue.emplace_back(at, 0);
+    }
+    nb::gil_scoped_release release;
+    parallel_for(queue.size(), threads, [&](size_t i) {
+        const auto [at, chunk] = queue[i];
+        const Task& task = tasks[at];
+        if (task.decoder.header().kind == Kind::constant) return task.decoder.fill_constant(task.out);
+        try {
+            task.decoder.decode_chunk(chunk, task.chunks[chunk], task.out);
+        } catch (const FormatError& e) {
+            throw FormatError("job " + std::to_string(at) + " chunk " + std::to_string(chunk) + ": " + e.what());
+        }
+    });
+}
+
+EncodeOptions options_of(bool max_effort, uint64_t row_length, int threads) {
+    if (row_length < 1 || row_length > kMaxChunkValues) throw nb::value_error("row_length must lie in 1 .. 2^22");
+    return {max_effort, row_length, threads};
+}
+
+nb::tuple encode(Input values, int width, int mode, int mantissa, uint64_t row_length, bool max_effort, int threads) {
+    if (width != 1 && width != 2 && width != 4 && width != 8) throw nb::value_error("width must be 1, 2, 4 or 8");
+    if (mode < 0 || mode > 2 || values.size() % size_t(width)) throw nb::value_error("mode or length is off");
+    const EncodeOptions options = options_of(max_effort, row_length, threads);
+    Encoded e;
+    {
+        nb::gil_scoped_release release;
+        e = encode_split(values.data(), values.size() / size_t(width), width, Mode(mode), mantissa, options);
+    }
+    return to_tuple(e);
+}
+
+nb::tuple encode_indices(Indices indices, float step, std::array<float, 3> offsets, int output, uint64_t row_length,
+                         bool max_effort, int threads) {
+    if (output < 0 || output > 3) throw nb::value_error("unknown output type");
+    const EncodeOptions options = options_of(max_effort, row_length, threads);
+    Encoded e;
+    {
+        nb::gil_scoped_release release;
+        e = encode_uniform(indices.data(), indices.size(), step, offsets, Output(output), options);
+    }
+    return to_tuple(e);
+}
+
+double estimate_indices(Indices indices, uint64_t row_length, bool max_effort) {
+    const EncodeOptions options = options_of(max_effort, row_length, 1);
+    nb::gil_scoped_release release;
+    return estimate_uniform(indices.data(), indices.size(), options);
+}
+
+nb::dict inspect(Input header) {
+    const ArrayHeader h = read_header(header.data(), header.size());
+    constexpr const char* kinds[] = {"stored", "split", "uniform", "constant"};
+    constexpr const char* coders[] = {"fast", "dense", "small"};
+    nb::dict d;
+    d["kind"] = kinds[int(h.kind)];
+    d["coder"] = coders[int(h.coder)];
+    d["count"] = h.count;
+    d["nbytes"] = h.output_bytes();
+    d["chunks"] = h.chunk_count();
+    d["row_length"] = h.row_length;
+    d["low_bits"] = h.low;
+    d["drop_bits"] = h.drop;
+    d["tables"] = h.tables.size();
+    d["step"] = h.step;
+    return d;
+}
+
+}  // namespace
 
 NB_MODULE(_core, m) {
-  m.doc() = "Laconic's native core: bytes and integers in, bytes and integers out.";
-  m.def("version", [] { return 1; }, "Revision of the core's interface.");
+    m.doc() = "Laconic's native core: bytes and integers in, bytes and integers out.";
+    nb::exception<FormatError>(m, "CoreFormatError");
+    m.def("decode", &decode, nb::arg("jobs"), nb::arg("threads") = 1, nb::arg("kernels") = "",
+          "Decodes (header, chunks, out) jobs into their writable buffers.");
+    m.def("encode", &encode, nb::arg("values"), nb::arg("width"), nb::arg("mode"), nb::arg("mantissa"),
+          nb::arg("row_length"), nb::arg("max_effort"), nb::arg("threads") = 1,
+          "Codes unsigned words of `width` bytes without loss; returns (header, chunks).");
+    m.def("encode_indices", &encode_indices, nb::arg("indices"), nb::arg("step"), nb::arg("offsets"),
+          nb::arg("output"), nb::arg("row_length"), nb::arg("max_effort"), nb::arg("threads") = 1,
+          "Codes int32 indices of a uniform quantiser; returns (header, chunks).");
+    m.def("estimate_indices", &estimate_indices, nb::arg("indices"), nb::arg("row_length"), nb::arg("max_effort"),
+          "Bytes that encode_indices would take, estimated from its tables.");
+    m.def("inspect", &inspect, nb::arg("header"), "What an array header says.");
+    m.def("kernels", [] {
+        std::vector<std::string> names;
+        for (const Kernels* k : all_kernels()) names.emplace_back(k->name);
+        return names;
+    }, "Names of the decoders that this processor can run, the portable one first.");
 }

@@ -1,0 +1,218 @@
+// Decoding one chunk: units to symbols, escapes patched, symbols and raw bits to values.
+#include "array.hpp"
+
+#include <algorithm>
+
+#include "merge.hpp"
+#include "varint.hpp"
+
+namespace laconic {
+namespace {
+
+// Where a chunk's parts lie. The states come last: they are the readable bytes that wide loads may run into.
+struct Parts {
+    const uint8_t *raw, *units, *tail, *exceptions, *states;
+    size_t raw_size, unit_size, tail_size, exception_size, state_size;
+};
+
+size_t state_bytes(CoderId coder) { return coder == CoderId::small ? 16 : 256; }
+
+Parts open_chunk(const ArrayHeader& h, ConstBytes bytes) {
+    ByteReader in(bytes.data, bytes.size);
+    Parts p{};
+    p.unit_size = in.varint();
+    p.tail_size = in.varint();
+    p.exception_size = in.varint();
+    p.state_size = state_bytes(h.coder);
+    const size_t left = in.left();
+    if (p.unit_size > left || p.tail_size > left - p.unit_size ||
+        p.exception_size > left - p.unit_size - p.tail_size ||
+        p.state_size > left - p.unit_size - p.tail_size - p.exception_size)
+        throw FormatError("parts are longer than the chunk");
+    p.raw_size = left - p.unit_size - p.tail_size - p.exception_size - p.state_size;
+    p.raw = in.take(p.raw_size);
+    p.units = in.take(p.unit_size);
+    p.tail = in.take(p.tail_size);
+    p.exceptions = in.take(p.exception_size);
+    p.states = in.take(p.state_size);
+    return p;
+}
+
+// Where each row's symbols stand when rows are grouped by table, tables in order, rows in order within.
+struct Grouping {
+    std::vector<size_t> start;          // per row of the chunk
+    std::array<size_t, kMaxTables> count{};  // symbols per table
+};
+
+Grouping group_rows(const ArrayHeader& h, uint64_t first_row, uint64_t rows, uint64_t values) {
+    Grouping g;
+    g.start.resize(rows);
+    const auto table_of = [&](uint64_t r) {
+        return h.rows.empty() ? 0 : size_t(h.rows[first_row + r] & ~kDropRow);
+    };
+    const auto length = [&](uint64_t r) { return std::min(h.row_length, values - r * h.row_length); };
+    for (uint64_t r = 0; r < rows; r++) g.count[table_of(r)] += length(r);
+    std::array<size_t, kMaxTables> at{};
+    for (size_t t = 1; t < kMaxTables; t++) at[t] = at[t - 1] + g.count[t - 1];
+    for (uint64_t r = 0; r < rows; r++) {
+        g.start[r] = at[table_of(r)];
+        at[table_of(r)] += length(r);
+    }
+    return g;
+}
+
+template <class Coder>
+bool run_steps(const Kernels& k, const Table& t, const Slots& slots, typename Coder::State* state, size_t& bank,
+               size_t steps, const uint8_t*& p, uint8_t* out) {
+    if constexpr (sizeof(typename Coder::State) == 2) {
+        if (k.fast_steps) return k.fast_steps(t, state, bank, steps, p, out), true;
+    } else {
+        if (k.dense_steps) return k.dense_steps(t, state, bank, steps, p, out), true;
+    }
+    decode_steps_portable<Coder>(slots.data(), state, bank, steps, p, out);
+    return true;
+}
+
+// Decodes all segments of a chunk into `out`; every bound is checked once per group of steps.
+template <class Coder, size_t lanes>
+void decode_symbols(const Kernels& kernels, const std::vector<Table>& tables, const std::vector<Slots>& slots,
+                    const Grouping& g, const Parts& parts, uint8_t* out) {
+    using State = typename Coder::State;
+    constexpr size_t step = lanes < size_t(kStep) ? lanes : size_t(kStep);
+    alignas(64) State state[lanes];
+    std::memcpy(state, parts.states, sizeof state);
+    for (State x : state)
+        if (x < Coder::low) throw FormatError("state out of range");
+    const uint8_t* p = parts.units;
+    const uint8_t* end = p + parts.unit_size;
+    size_t bank = 0;
+    for (size_t t = 0; t < tables.size(); t++) {
+        size_t left = g.count[t];
+        while (left > 0) {
+            // Each step takes at most one unit a lane: so many steps need no checks.
+            const size_t safe = size_t(end - p) / (step * sizeof(typename Coder::Unit));
+            const size_t steps = std::min(left / step, safe);
+            if (steps > 0 && lanes >= size_t(kStep)) {
+                run_steps<Coder>(kernels, tables[t], slots[t], state, bank, steps, p, out);
+                out += steps * step;
+                left -= steps * step;
+                continue;
+            }
+            const size_t n = std::min(left, step);
+            if (!decode_step<Coder>(slots[t].data(), state + bank, n, p, end, out))
+                throw FormatError("symbols end early");
+            bank = (bank + step) % lanes;
+            out += n;
+            left -= n;
+        }
+    }
+    for (State x : state)
+        if (x != Coder::low) throw FormatError("final state is wrong");
+    if (p != end) throw FormatError("symbols left over");
+}
+
+// Puts the tail's bytes where the escape was decoded.
+void patch_escapes(const std::vector<Table>& tables, const Grouping& g, const Parts& parts, uint8_t* symbols) {
+    uint64_t escapes = 0;
+    const auto each_segment = [&](auto&& act) {
+        uint8_t* at = symbols;
+        for (size_t t = 0; t < tables.size(); t++) {
+            if (tables[t].frequency[0]) act(at, g.count[t], uint8_t(tables[t].first - 1));
+            at += g.count[t];
+        }
+    };
+    each_segment([&](uint8_t* s, size_t n, uint8_t mark) { escapes += size_t(std::count(s, s + n, mark)); });
+    if (escapes == 0 && parts.tail_size == 0) return;
+    const std::vector<uint8_t> tail = read_bytes(parts.tail, parts.tail_size, escapes);
+    const uint8_t* next = tail.data();
+    each_segment([&](uint8_t* s, size_t n, uint8_t mark) {
+        uint8_t* const stop = s + n;
+        while ((s = static_cast<uint8_t*>(std::memchr(s, mark, size_t(stop - s)))) != nullptr) {
+            *s++ = *next++;
+            if (s == stop) break;
+        }
+    });
+}
+
+template <class T>
+size_t merge_as(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t n, ExceptionList& exceptions,
+                uint8_t* out) {
+    return merge_row<T>(rule, symbols, raw, n, exceptions, reinterpret_cast<T*>(out));
+}
+
+using MergeRow = size_t (*)(const SplitRule&, const uint8_t*, const uint8_t*, size_t, ExceptionList&, uint8_t*);
+
+MergeRow merge_for(int width) {
+    switch (width) {
+        case 1: return merge_as<uint8_t>;
+        case 2: return merge_as<uint16_t>;
+        case 4: return merge_as<uint32_t>;
+        default: return merge_as<uint64_t>;
+    }
+}
+
+}  // namespace
+
+ArrayDecoder::ArrayDecoder(ArrayHeader header, const Kernels& kernels) : header_(std::move(header)), kernels_(kernels) {
+    for (const Table& t : header_.tables)
+        slots_.push_back(header_.coder == CoderId::fast ? make_slots<Fast>(t) : make_slots<Dense>(t));
+}
+
+void ArrayDecoder::fill_constant(uint8_t* out) const {
+    for (uint64_t i = 0; i < header_.count; i++) std::memcpy(out + i * header_.width, &header_.value, header_.width);
+}
+
+void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) const {
+    const ArrayHeader& h = header_;
+    const uint64_t first_row = chunk * h.chunk_rows;
+    const uint64_t rows = std::min(h.chunk_rows, h.row_count() - first_row);
+    const uint64_t first = first_row * h.row_length;
+    const uint64_t values = std::min(rows * h.row_length, h.count - first);
+    out += first * h.width;
+    if (h.kind == Kind::stored) {
+        if (bytes.size != values * h.width) throw FormatError("stored chunk has the wrong length");
+        std::memcpy(out, bytes.data, bytes.size);
+        return;
+    }
+    const Parts parts = open_chunk(h, bytes);
+    const Grouping g = group_rows(h, first_row, rows, values);
+    static thread_local std::vector<uint8_t> scratch;
+    scratch.resize(values + 64);
+    switch (h.coder) {
+        case CoderId::fast: decode_symbols<Fast, 128>(kernels_, h.tables, slots_, g, parts, scratch.data()); break;
+        case CoderId::dense: decode_symbols<Dense, 64>(kernels_, h.tables, slots_, g, parts, scratch.data()); break;
+        case CoderId::small: decode_symbols<Dense, 4>(kernels_, h.tables, slots_, g, parts, scratch.data()); break;
+    }
+    patch_escapes(h.tables, g, parts, scratch.data());
+    ExceptionList exceptions{parts.exceptions, parts.exceptions + parts.exception_size};
+    if (h.kind == Kind::uniform) {
+        if (parts.raw_size) throw FormatError("raw bits in a uniform array");
+        const UniformRule rule = uniform_rule(h);
+        for (uint64_t r = 0; r < rows; r++) {
+            const size_t n = std::min(h.row_length, values - r * h.row_length);
+            merge_uniform(rule, h.output, scratch.data() + g.start[r], n, exceptions, out);
+            out += n * h.width;
+        }
+    } else {
+        const MergeRow merge = merge_for(h.width);
+        const uint8_t* raw = parts.raw;
+        size_t raw_left = parts.raw_size;
+        SplitRule rule{h.mode, h.low, 0, (h.flags & kSkipZero) != 0, h.base};
+        for (uint64_t r = 0; r < rows; r++) {
+            const size_t n = std::min(h.row_length, values - r * h.row_length);
+            rule.drop = !h.rows.empty() && h.rows[first_row + r] & kDropRow ? h.drop : 0;
+            const uint8_t* symbols = scratch.data() + g.start[r];
+            const size_t stored = rule.skip_zero ? n - size_t(std::count(symbols, symbols + n, uint8_t(0))) : n;
+            const size_t size = (stored * size_t(h.low - rule.drop) + 7) / 8;
+            if (size > raw_left) throw FormatError("raw bits end early");
+            merge(rule, symbols, raw, n, exceptions, out);
+            raw += size;
+            raw_left -= size;
+            out += n * h.width;
+        }
+        if (raw_left) throw FormatError("raw bits left over");
+    }
+    if (exceptions.next != exceptions.end) throw FormatError("exceptions left over");
+}
+
+}  // namespace laconic

@@ -1,0 +1,103 @@
+// A coded array: a header that describes it and chunks that decode independently (docs/coding.md).
+#pragma once
+#include <stdexcept>
+#include <string>
+
+#include "tables.hpp"
+
+namespace laconic {
+
+// The bytes given are not what an encoder writes. Never leaves the core: the bindings translate it.
+struct FormatError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+enum class Kind : uint8_t { stored = 0, split = 1, uniform = 2, constant = 3 };
+enum class CoderId : uint8_t { fast = 0, dense = 1, small = 2 };  // small: dense with four lanes
+enum class Mode : uint8_t { unsigned_ = 0, float_ = 1, signed_ = 2 };
+enum class Output : uint8_t { f32 = 0, f16 = 1, bf16 = 2, f64 = 3 };
+
+constexpr uint8_t kSkipZero = 1;       // flag: values that are all zero bits keep no raw bits
+constexpr uint8_t kException = 255;    // symbol whose upper part stands in the exception list
+constexpr uint8_t kDropRow = 0x80;     // row byte: this row's values end in `drop` zero bits
+constexpr int kMaxTables = 32;
+constexpr uint64_t kMaxChunkValues = uint64_t(1) << 22;
+constexpr int kMaxLow = 57;            // raw bits per value: a 64-bit load at any bit offset holds them
+
+struct ArrayHeader {
+    Kind kind = Kind::stored;
+    CoderId coder = CoderId::fast;
+    uint8_t width = 1;   // bytes per value
+    Mode mode = Mode::unsigned_;
+    Output output = Output::f32;
+    uint8_t low = 0;     // raw bits per value
+    uint8_t drop = 0;    // of which this many are zero, and not stored, in rows marked kDropRow
+    uint8_t flags = 0;
+    uint64_t count = 0;
+    uint64_t row_length = 1;
+    uint64_t chunk_rows = 1;
+    uint64_t base = 0;                     // split: upper part of symbol 1
+    float step = 0;                        // uniform
+    std::array<float, 3> offsets{};        // uniform: how far levels 1, 2 and 3+ sit inside, in steps
+    std::vector<uint8_t> rows;             // one byte per row: table | kDropRow; empty: all zero
+    std::vector<Table> tables;
+    uint64_t value = 0;                    // constant
+
+    uint64_t row_count() const { return count / row_length + (count % row_length != 0); }
+    uint64_t chunk_count() const {
+        if (kind == Kind::constant || count == 0) return 0;
+        return row_count() / chunk_rows + (row_count() % chunk_rows != 0);
+    }
+    CoderTraits traits() const { return coder == CoderId::fast ? kFast : kDense; }
+    uint64_t output_bytes() const { return count * width; }
+};
+
+std::vector<uint8_t> write_header(const ArrayHeader& header);
+ArrayHeader read_header(const uint8_t* data, size_t size);
+
+// Small byte streams (rows' classes, escapes): raw, a run, or order-0 dense rANS, whichever is shortest.
+std::vector<uint8_t> write_bytes(const std::vector<uint8_t>& bytes);
+std::vector<uint8_t> read_bytes(const uint8_t* data, size_t size, uint64_t count);
+
+struct ConstBytes {
+    const uint8_t* data;
+    size_t size;
+};
+
+// Decodes the chunks of one array; may be used by several threads at once.
+class ArrayDecoder {
+public:
+    ArrayDecoder(ArrayHeader header, const Kernels& kernels);
+    const ArrayHeader& header() const { return header_; }
+    // `out` is the start of the whole array's output, header().output_bytes() long.
+    void decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) const;
+    void fill_constant(uint8_t* out) const;
+
+private:
+    ArrayHeader header_;
+    const Kernels& kernels_;
+    std::vector<Slots> slots_;
+};
+
+struct Encoded {
+    std::vector<uint8_t> header;
+    std::vector<std::vector<uint8_t>> chunks;
+};
+
+struct EncodeOptions {
+    bool max_effort = false;
+    uint64_t row_length = 1;
+    int threads = 1;
+};
+
+Encoded encode_split(const uint8_t* values, uint64_t count, int width, Mode mode, int mantissa,
+                     const EncodeOptions& options);
+Encoded encode_uniform(const int32_t* indices, uint64_t count, float step, std::array<float, 3> offsets, Output output,
+                       const EncodeOptions& options);
+// What encode_uniform would write, estimated from its tables without coding (bytes).
+double estimate_uniform(const int32_t* indices, uint64_t count, const EncodeOptions& options);
+
+const Kernels& best_kernels();
+std::vector<const Kernels*> all_kernels();  // what this processor can run, portable first
+
+}  // namespace laconic

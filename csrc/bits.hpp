@@ -1,0 +1,65 @@
+// Bit streams, least significant bit first: the tables' Rice codes and the raw low bits of values.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace laconic {
+
+inline uint64_t load64(const uint8_t* p) {
+    uint64_t v;
+    std::memcpy(&v, p, 8);
+    return v;
+}
+
+class BitWriter {
+public:
+    void put(uint64_t value, int bits) {  // bits <= 57
+        hold_ |= value << fill_;
+        fill_ += bits;
+        while (fill_ >= 8) {
+            bytes_.push_back(uint8_t(hold_));
+            hold_ >>= 8;
+            fill_ -= 8;
+        }
+    }
+    std::vector<uint8_t> finish() {
+        if (fill_ > 0) bytes_.push_back(uint8_t(hold_));
+        hold_ = 0;
+        fill_ = 0;
+        return std::move(bytes_);
+    }
+
+private:
+    std::vector<uint8_t> bytes_;
+    uint64_t hold_ = 0;
+    int fill_ = 0;
+};
+
+// Reading past the end gives zeros and is remembered: callers ask ok() once.
+class BitReader {
+public:
+    BitReader(const uint8_t* data, size_t size) : data_(data), bits_(uint64_t(size) * 8) {}
+    uint64_t get(int bits) {  // bits <= 32
+        uint64_t value = 0;
+        for (int i = 0; i < bits; i++, at_++) {
+            if (at_ < bits_) value |= uint64_t(data_[at_ >> 3] >> (at_ & 7) & 1) << i;
+        }
+        return value;
+    }
+    bool ok() const { return at_ <= bits_; }
+    // True when what is left is less than a byte of zeros: nothing hides behind the last code.
+    bool at_end() {
+        if (at_ > bits_ || bits_ - at_ >= 8) return false;
+        while (at_ < bits_)
+            if (get(1)) return false;
+        return true;
+    }
+
+private:
+    const uint8_t* data_;
+    uint64_t bits_;
+    uint64_t at_ = 0;
+};
+
+}  // namespace laconic

@@ -1,0 +1,224 @@
+#include "tables.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace laconic {
+namespace {
+
+constexpr int kMaxQuotient = 48;  // of a Rice code; a writer picks the parameter so that it stays below
+
+const std::array<double, 4097>& log2_table() {
+    static const std::array<double, 4097> table = [] {
+        std::array<double, 4097> t{};
+        for (size_t i = 1; i < t.size(); i++) t[i] = std::log2(double(i));
+        return t;
+    }();
+    return table;
+}
+
+uint64_t total(const Histogram& counts) {
+    uint64_t n = 0;
+    for (uint32_t c : counts) n += c;
+    return n;
+}
+
+// The window of at most `width` bytes that holds most of the mass, shrunk to the bytes that occur.
+struct Window {
+    int first, count;
+};
+Window best_window(const Histogram& counts, int width) {
+    uint64_t sum = 0, best = 0;
+    int start = 0;
+    for (int i = 0; i < 256; i++) {
+        sum += counts[i];
+        if (i >= width) sum -= counts[i - width];
+        if (sum > best) {
+            best = sum;
+            start = std::max(0, i - width + 1);
+        }
+    }
+    int first = start, last = std::min(255, start + width - 1);
+    while (first < last && counts[first] == 0) first++;
+    while (last > first && counts[last] == 0) last--;
+    return {first, last - first + 1};
+}
+
+// Rounds shares of `sum` to integers >= 1 (for nonzero shares) that add up to `sum`, then repairs the total where
+// it costs least: the gain of one more slot for symbol i is c_i log2((f_i + 1) / f_i).
+void apportion(const std::vector<double>& counts, double n, int sum, uint16_t* frequency) {
+    const auto& lg = log2_table();
+    int left = sum;
+    const int cap = sum - 1;
+    for (size_t i = 0; i < counts.size(); i++) {
+        frequency[i] = 0;
+        if (counts[i] <= 0) continue;
+        frequency[i] = uint16_t(std::clamp(int(counts[i] * sum / n + 0.5), 1, cap));
+        left -= frequency[i];
+    }
+    while (left != 0) {
+        double best = -1e300;
+        int pick = -1;
+        for (size_t i = 0; i < counts.size(); i++) {
+            if (frequency[i] == 0) continue;
+            double gain;
+            if (left > 0) {
+                if (frequency[i] >= cap) continue;
+                gain = counts[i] * (lg[frequency[i] + 1] - lg[frequency[i]]);
+            } else {
+                if (frequency[i] <= 1) continue;
+                gain = -counts[i] * (lg[frequency[i]] - lg[frequency[i] - 1]);
+            }
+            if (gain > best) {
+                best = gain;
+                pick = int(i);
+            }
+        }
+        const int move = left > 0 ? 1 : -1;
+        frequency[pick] = uint16_t(frequency[pick] + move);
+        left -= move;
+    }
+}
+
+// The last local symbol with a slot; what a reader sees, so the number of buckets follows from it.
+int last_local(const Table& t) {
+    int last = 1;
+    for (int i = 1; i < 256; i++)
+        if (t.frequency[size_t(i)]) last = i;
+    return last;
+}
+
+int buckets_for(int last, CoderTraits coder) {
+    int bits = coder.min_bucket_bits;
+    while ((1 << bits) - 1 < last) bits++;
+    return bits;
+}
+
+uint32_t zigzag(int v) { return uint32_t(v) << 1 ^ uint32_t(v >> 31); }
+
+// Bits of the frequencies as Rice codes of successive differences with parameter k.
+int rice_bits(const Table& t, int count, int k) {
+    int bits = 0, previous = 0;
+    for (int i = 0; i <= count; i++) {
+        const uint32_t z = zigzag(int(t.frequency[i]) - previous);
+        if (i > 0) previous = t.frequency[i];  // the escape's frequency predicts nothing
+        if ((z >> k) >= uint32_t(kMaxQuotient)) return 1 << 30;
+        bits += int(z >> k) + 1 + k;
+    }
+    return bits;
+}
+
+int best_rice(const Table& t, int count) {
+    int best = 0;
+    for (int k = 1; k <= 12; k++)
+        if (rice_bits(t, count, k) < rice_bits(t, count, best)) best = k;
+    return best;
+}
+
+}  // namespace
+
+double entropy_bits(const Histogram& counts) {
+    const double n = double(total(counts));
+    double bits = 0;
+    for (uint32_t c : counts)
+        if (c) bits += c * std::log2(n / c);
+    return bits;
+}
+
+Table make_table(const Histogram& counts, CoderTraits coder, bool sampled) {
+    const int sum = 1 << coder.prob_bits;
+    const double n = std::max<double>(1.0, double(total(counts)));
+    Table t;
+    const Window window = best_window(counts, (1 << coder.max_bucket_bits) - 1);
+    t.first = uint8_t(window.first);
+    std::vector<double> share(size_t(window.count) + 1, 0.0);
+    // A slot costs a symbol at least 1 / sum of the code space; rarer symbols are cheaper as escapes.
+    const double threshold = 0.4 * n / sum;
+    double kept = 0;
+    for (int i = 0; i < window.count; i++) {
+        const double c = counts[size_t(window.first + i)];
+        if (c > threshold) {
+            share[size_t(i) + 1] = c;
+            kept += c;
+        }
+    }
+    if (kept == 0) share[1] = kept = 1;
+    const double escaped = std::max(0.0, n - kept);
+    int alive = 0;
+    for (double s : share) alive += s > 0;
+    // A sole symbol of probability one would need the frequency 2^prob_bits: the escape takes one slot from it.
+    if (escaped > 0 || sampled || alive == 1) share[0] = std::max(escaped, 0.25 * n / sum);
+    apportion(share, kept + share[0], sum, t.frequency.data());
+    t.bucket_bits = buckets_for(last_local(t), coder);
+    build_alias(t, coder.prob_bits);
+    return t;
+}
+
+double cost_bits(const Histogram& counts, CoderTraits coder, bool sampled) {
+    const auto& lg = log2_table();
+    const Table t = make_table(counts, coder, sampled);
+    const int locals = 1 << t.bucket_bits;
+    double bits = 0;
+    Histogram tail{};
+    uint64_t escapes = 0;
+    for (int b = 0; b < 256; b++) {
+        if (!counts[size_t(b)]) continue;
+        const int local = b - t.first + 1;
+        const bool coded = local > 0 && local < locals && t.frequency[size_t(local)];
+        if (coded) {
+            bits += counts[size_t(b)] * (coder.prob_bits - lg[t.frequency[size_t(local)]]);
+        } else {
+            tail[size_t(b)] = counts[size_t(b)];
+            escapes += counts[size_t(b)];
+        }
+    }
+    // An escape costs time too, which the fast coder is there to save: it is charged four bits more there.
+    const double price = coder.prob_bits == kFast.prob_bits ? 4 : 0;
+    if (escapes)
+        bits += escapes * (coder.prob_bits - lg[std::max<int>(1, t.frequency[0])] + price) + entropy_bits(tail) * 1.01;
+    const int count = last_local(t);
+    return bits + 8 + 8 + 4 + rice_bits(t, count, best_rice(t, count));
+}
+
+void write_table(BitWriter& out, const Table& t, CoderTraits coder) {
+    (void)coder;
+    const int count = last_local(t), k = best_rice(t, count);
+    out.put(t.first, 8);
+    out.put(uint64_t(count), 8);
+    out.put(uint64_t(k), 4);
+    int previous = 0;
+    for (int i = 0; i <= count; i++) {
+        const uint32_t z = zigzag(int(t.frequency[size_t(i)]) - previous);
+        if (i > 0) previous = t.frequency[size_t(i)];
+        for (uint32_t q = 0; q < z >> k; q++) out.put(1, 1);
+        out.put(0, 1);
+        out.put(z & ((1u << k) - 1), k);
+    }
+}
+
+bool read_table(BitReader& in, Table& t, CoderTraits coder) {
+    t = Table{};
+    t.first = uint8_t(in.get(8));
+    const int count = int(in.get(8)), k = int(in.get(4));
+    if (k > 12 || count < 1 || count >= 1 << coder.max_bucket_bits) return false;
+    if (t.first + count > 256) return false;
+    t.bucket_bits = buckets_for(count, coder);
+    int previous = 0, sum = 0;
+    const int whole = 1 << coder.prob_bits;
+    for (int i = 0; i <= count; i++) {
+        uint32_t quotient = 0;
+        while (in.get(1))
+            if (++quotient > kMaxQuotient) return false;
+        const uint32_t z = quotient << k | uint32_t(in.get(k));
+        const int value = previous + int(z >> 1 ^ (~(z & 1) + 1));
+        if (value < 0 || value >= whole) return false;
+        if (i > 0) previous = value;
+        t.frequency[size_t(i)] = uint16_t(value);
+        sum += value;
+    }
+    if (!in.ok() || sum != whole || (count > 1 && previous == 0)) return false;
+    build_alias(t, coder.prob_bits);
+    return true;
+}
+
+}  // namespace laconic

@@ -1,0 +1,31 @@
+// From counts to tables, their cost in bits, and their bytes.
+#pragma once
+#include <span>
+
+#include "bits.hpp"
+#include "rans.hpp"
+
+namespace laconic {
+
+using Histogram = std::array<uint32_t, 256>;  // counts of bytes
+
+struct CoderTraits {
+    int prob_bits;
+    int min_bucket_bits, max_bucket_bits;
+};
+constexpr CoderTraits kFast{8, 4, 6}, kDense{12, 4, 8};
+
+// The cheapest table of the form this coder knows for these counts. With `sampled` counts the escape always has a
+// slot, so that bytes that the sample missed can be coded. An empty histogram gives a table too.
+Table make_table(const Histogram& counts, CoderTraits coder, bool sampled);
+
+// Expected bits of coding these counts with a table made for them: symbols, escapes with their tail, and the table.
+double cost_bits(const Histogram& counts, CoderTraits coder, bool sampled);
+
+void write_table(BitWriter& out, const Table& table, CoderTraits coder);
+// Returns false on anything a writer would not have written; the table is complete (aliases built) otherwise.
+bool read_table(BitReader& in, Table& table, CoderTraits coder);
+
+double entropy_bits(const Histogram& counts);
+
+}  // namespace laconic

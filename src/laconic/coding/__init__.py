@@ -1,0 +1,21 @@
+"""Arrays of integers and floats to bytes and back: the floor that knows probabilities only."""
+
+from laconic.coding.coder import (
+    CodedArray,
+    Effort,
+    Job,
+    decode,
+    decoded_nbytes,
+    encode_indices,
+    encode_lossless,
+)
+
+__all__ = [
+    "CodedArray",
+    "Effort",
+    "Job",
+    "decode",
+    "decoded_nbytes",
+    "encode_indices",
+    "encode_lossless",
+]
