@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_INDEX = ".safetensors.index.json"
+_INDEX = ".index.json"
 _FILE = ".laconic.safetensors"
 _FOLDER = "-laconic"
 
@@ -20,7 +20,7 @@ def compressed_path(model: Path) -> Path:
     if model.is_dir():
         folder = model.resolve()  # a name even for "." and ".."
         return folder.with_name(folder.name + _FOLDER)
-    stem = model.name.removesuffix(_INDEX) if model.name.endswith(_INDEX) else model.stem
+    stem = Path(model.name.removesuffix(_INDEX)).stem
     return model.with_name(stem + _FILE)
 
 

@@ -45,10 +45,12 @@ class Talk:
 
 def _plain(talk: Talk, hide: tuple[str, ...]) -> Step:
     began: dict[str, float] = {}
+    ended = set(hide)
 
     def step(stage: str, done: int, total: int) -> None:
         start = began.setdefault(stage, time.monotonic())
-        if done >= total and stage not in hide:
+        if done >= total and stage not in ended:
+            ended.add(stage)
             talk.line(stage, f"{done}/{total}  {_clock(time.monotonic() - start)}")
 
     return step

@@ -22,7 +22,7 @@ def command(
     Lossless, with each effort, and with zstd where the package zstandard is installed.
     """
     from laconic.cli._report import model_text, print_json
-    from laconic.cli._units import significant, size, table
+    from laconic.cli._units import plural, significant, size, table
     from laconic.demo import measure_speed
     from laconic.io import open_source
 
@@ -50,4 +50,6 @@ def command(
         for row in report.rows
     ]
     print(table(("coder", "size", "ratio", "encode GB/s", "decode GB/s"), rows))
-    talk.line("machine", f"{report.threads} threads, warm memory, GB/s of the original's bytes")
+    talk.line(
+        "machine", f"{plural(report.threads, 'thread')}, warm memory, GB/s of the original's bytes"
+    )

@@ -39,6 +39,7 @@ def _check(file: Path, threads: int | None, quiet: bool) -> dict[str, object]:
     """Verify one file, say how it went, and give that as JSON values; damage is no exception."""
     import laconic
     from laconic.cli._guard import say
+    from laconic.cli._units import plural, size
     from laconic.errors import FormatError, VerifyError
 
     outcome: dict[str, object] = {"file": str(file), "ok": True}
@@ -50,5 +51,9 @@ def _check(file: Path, threads: int | None, quiet: bool) -> dict[str, object]:
         if isinstance(error, VerifyError):
             outcome |= {"tensor": error.tensor, "chunk": error.chunk}
     else:
-        Talk(quiet).line("verify", f"{file}: {report}")
+        Talk(quiet).line(
+            "whole",
+            f"{file}: {plural(report.tensors, 'tensor')}, {plural(report.chunks, 'chunk')}, "
+            f"{size(report.size)} -> {size(report.decoded)}",
+        )
     return outcome

@@ -69,7 +69,7 @@ def measure_speed(
     timings = dict.fromkeys(coders, (0, 0.0, 0.0))
     scratch = np.empty(0, np.uint8)
     done = 0
-    for array in _arrays(source):
+    for tensors, array in _arrays(source):
         raw = array.reshape(-1).view(np.uint8)
         if raw.nbytes > scratch.nbytes:
             scratch = np.ones(raw.nbytes, np.uint8)
@@ -78,9 +78,9 @@ def measure_speed(
             timings[name] = _add(timings[name], coder(array, out))
             if not np.array_equal(out, raw):
                 raise VerifyError(f"{source.identity}: {name} is not bit-exact")
-        done += raw.nbytes
+        done += tensors
         if progress:
-            progress("bench", done, total)
+            progress("bench", done, sum(info.nbytes > 0 for info in stored))
     return SpeedReport(
         original_size=total,
         parameters=sum(prod(info.shape) for info in stored),
@@ -97,8 +97,8 @@ def _add(a: Timing, b: Timing) -> Timing:
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]
 
 
-def _arrays(source: Source) -> Iterator[np.ndarray]:
-    """The tensors with data, in memory, small ones of a dtype joined as a file joins them."""
+def _arrays(source: Source) -> Iterator[tuple[int, np.ndarray]]:
+    """The tensors with data, in memory, small ones of a dtype joined; and how many were."""
     small: dict[str, list[np.ndarray]] = {}
     for info in source.infos:
         if info.name in source.aliases or not info.nbytes:
@@ -106,9 +106,9 @@ def _arrays(source: Source) -> Iterator[np.ndarray]:
         if info.nbytes < _SOLID:
             small.setdefault(info.dtype, []).append(source.load(info.name).reshape(-1))
         else:
-            yield source.load(info.name).copy()  # reading the disk must not count
+            yield 1, source.load(info.name).copy()  # reading the disk must not count
     for group in small.values():
-        yield np.concatenate(group)
+        yield len(group), np.concatenate(group)
 
 
 def _coders(efforts: Sequence[Effort], threads: int) -> dict[str, Coder]:

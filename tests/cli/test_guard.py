@@ -1,0 +1,65 @@
+"""Every expected failure becomes one line on stderr and the exit code that the help promises."""
+
+import errno
+import json
+
+import pytest
+import typer
+
+from laconic.cli._guard import guarded
+from laconic.errors import ArgumentError, FormatError, LaconicError, TargetError, VerifyError
+
+FAILURES = [
+    (LaconicError("no room"), 1, "no room"),
+    (FormatError("net: header cut short"), 1, "net: header cut short"),
+    (ArgumentError("no such model"), 2, "no such model"),
+    (TargetError("best was 3x", best=None), 3, "best was 3x"),
+    (VerifyError("w, chunk 2: bad", tensor="w", chunk=2), 4, "w, chunk 2: bad"),
+    (OSError(errno.ENOSPC, "No space left on device", "out"), 1, "out: No space left on device"),
+    (MemoryError(), 1, "out of memory"),
+]
+
+
+def fails(error):
+    @guarded
+    def command(json: bool = False) -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(("error", "code", "message"), FAILURES)
+def test_an_error_is_one_line_and_its_code(error, code, message, capsys):
+    with pytest.raises(typer.Exit) as stop:
+        fails(error)()
+    assert stop.value.exit_code == code
+    assert capsys.readouterr() == ("", f"laconic: {message}\n")
+
+
+@pytest.mark.parametrize(("error", "code", "message"), FAILURES)
+def test_with_json_stdout_has_the_error_too(error, code, message, capsys):
+    with pytest.raises(typer.Exit) as stop:
+        fails(error)(json=True)
+    assert stop.value.exit_code == code
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"error": message, "kind": type(error).__name__}
+    assert err == f"laconic: {message}\n"
+
+
+def test_ctrl_c_exits_130_without_a_traceback(capsys):
+    with pytest.raises(typer.Exit) as stop:
+        fails(KeyboardInterrupt())()
+    assert stop.value.exit_code == 130
+    assert capsys.readouterr() == ("", "laconic: interrupted\n")
+
+
+def test_a_closed_pipe_is_quiet(capsys):
+    with pytest.raises(typer.Exit) as stop:
+        fails(BrokenPipeError())(json=True)
+    assert stop.value.exit_code == 141
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bug_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        fails(ZeroDivisionError())()

@@ -1,0 +1,54 @@
+"""Help is quick, complete, and imports nothing heavy."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMANDS = ("compress", "decompress", "info", "verify", "bench", "demo")
+START = "from laconic.cli import main; main()"
+
+
+def test_help_names_every_command_and_the_exit_codes(run):
+    help_text = run("--help").stdout
+    for command in COMMANDS:
+        assert f"\n  {command}  " in help_text
+    assert "3 target not reached" in help_text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(run, command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "--json" in result.stdout
+
+
+def test_help_is_quick():
+    seconds = []
+    for _ in range(4):  # the fastest counts: the first may compile, and a machine may be busy
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-c", START, "--help"], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - begin)
+    assert min(seconds) < 0.4
+
+
+def test_help_imports_neither_arrays_nor_bars():
+    watch = (
+        "import sys\ntry:\n    " + START + "\nexcept SystemExit:\n    "
+        "print(sorted({'numpy', 'torch', 'rich', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", watch, "--help"], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "args", [["compres"], ["compress"], ["compress", "m", "--effort", "most"], ["info", "f", "-x"]]
+)
+def test_wrong_usage_exits_2_with_a_line_on_stderr(run, args):
+    result = run(*args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr
