@@ -71,6 +71,20 @@ def test_texts_travel_along_and_weights_do_not(tmp_path: Path) -> None:
     assert found == sorted(along)
 
 
+def test_the_second_network_of_a_sentence_transformer_travels_along(tmp_path: Path) -> None:
+    touch(tmp_path, "model.safetensors", "2_Dense/config.json", "2_Dense/model.safetensors")
+    touch(tmp_path, "2_Dense/pytorch_model.bin", "other/model.safetensors", "other/config.json")
+    modules = '[{"path": ""}, {"path": "2_Dense"}, {"path": ".."}, {"path": "/etc"}]'
+    (tmp_path / "modules.json").write_text(modules)
+    found = [path.relative_to(tmp_path).as_posix() for path in find_companions(tmp_path)]
+    assert found == [
+        "2_Dense/config.json", "2_Dense/model.safetensors", "modules.json", "other/config.json",
+    ]  # fmt: skip
+    for damaged in ("[1]", "{", "1", '[{"path": []}]', "[" * 100_000):
+        (tmp_path / "modules.json").write_text(damaged)
+        assert len(find_companions(tmp_path)) == 3
+
+
 def test_a_text_too_big_to_be_one_stays(tmp_path: Path) -> None:
     touch(tmp_path, "config.json")
     with (tmp_path / "data.json").open("wb") as file:

@@ -64,6 +64,13 @@ def test_lazy_conjugation_and_negation_are_carried_out() -> None:
     np.testing.assert_array_equal(source.load("n"), np.array([-2, 4], np.float32))
 
 
+def test_an_unaligned_tensor_is_loaded_aligned() -> None:
+    tensor = torch.frombuffer(bytearray(range(33)), dtype=torch.float32, offset=1)
+    loaded = open_source({"w": tensor}).load("w")
+    assert loaded.flags.aligned
+    assert loaded.tobytes() == bytes(range(1, 33))
+
+
 class Tied(torch.nn.Module):
     """An embedding whose weight is the head's as well, and a buffer."""
 

@@ -32,13 +32,14 @@ def write(path: Path, tensors: list[tuple[str, str, list[int], bytes]], pad: int
     return path
 
 
-@pytest.mark.parametrize("dtype", DTYPE_BITS)
-@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (8,), (2, 3, 4)])
+SHAPES = [(), (0,), (3, 0, 2), (8,), (2, 3, 4)]
+WHOLE = [(d, s) for d in DTYPE_BITS for s in SHAPES if np.prod(s) * DTYPE_BITS[d] % 8 == 0]
+
+
+@pytest.mark.parametrize(("dtype", "shape"), WHOLE)
 def test_every_dtype_and_shape_is_read_bit_for_bit(
     dtype: str, shape: tuple[int, ...], tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    if np.prod(shape) * DTYPE_BITS[dtype] % 8:
-        pytest.skip("no whole number of bytes")
     numpy_dtype, held_shape = storage(dtype, shape)
     data = rng.bytes(int(np.prod(shape)) * DTYPE_BITS[dtype] // 8)
     source = open_source(write(tmp_path / "m.safetensors", [("w", dtype, list(shape), data)]))

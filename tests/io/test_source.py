@@ -55,3 +55,9 @@ def test_no_file_makes_anything_but_a_laconic_error(tmp_path: Path) -> None:
             path.write_bytes(content)
             with pytest.raises(LaconicError, match=r"x\.|y/model|y.model"):
                 open_source(path.parent if name.startswith("y") else path)
+
+
+def test_a_path_that_no_system_takes_is_refused() -> None:
+    for path in ("x" * 5000, "x\0y", ""):
+        with pytest.raises(ArgumentError, match=r"cannot be read|no such file|no weights|several"):
+            open_source(path)

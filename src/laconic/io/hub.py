@@ -1,7 +1,13 @@
-"""A Hugging Face model folder: which files are the weights, and which travel along."""
+"""A Hugging Face model folder: which files are the weights, and which travel along.
+
+Surprise: a sentence-transformers model may have a second, small network in a subfolder (as
+`2_Dense/model.safetensors`, listed in `modules.json`). It travels along as it is, since the model
+does not load without it.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Final
 
@@ -50,14 +56,27 @@ def find_weights(folder: Path) -> Path:
 def find_companions(folder: Path) -> tuple[Path, ...]:
     """Config, tokenizer and other text files of a model folder and its subfolders, sorted.
 
-    No weights, no index of shards (it would list files that are gone), nothing hidden.
+    No weights but those of a sentence-transformers module in its own subfolder, no index of
+    shards (it would list files that are gone), nothing hidden.
     """
-    found = []
-    for path in sorted(folder.rglob("*")):
+    found = _module_weights(folder)
+    for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if not hidden and _is_companion(path):
             found.append(path)
-    return tuple(found)
+    return tuple(sorted(found))
+
+
+def _module_weights(folder: Path) -> list[Path]:
+    try:
+        modules = json.loads((folder / "modules.json").read_bytes())
+        names = {module["path"] for module in modules} - {""}
+        subfolders = [path for path in folder.iterdir() if path.name in names and path.is_dir()]
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return []  # not a sentence-transformers model
+    kinds = ("model.safetensors", "pytorch_model.bin")
+    found = [[path / kind for kind in kinds if (path / kind).is_file()] for path in subfolders]
+    return [files[0] for files in found if files]
 
 
 def _is_companion(path: Path) -> bool:

@@ -44,7 +44,7 @@ class MemorySource:
         """One tensor, read-only and C-contiguous; a view of the caller's memory where it can be."""
         if name not in self.entries:
             raise ArgumentError(f'{self.identity}: no tensor "{name}"{nearest(name, self.entries)}')
-        array = self.entries[name].load().view()
+        array = native(self.entries[name].load()).view()
         array.flags.writeable = False
         return array
 
@@ -90,7 +90,7 @@ def numpy_entry(name: str, array: np.ndarray | np.generic) -> Entry:
     except (ArgumentError, FormatError) as error:
         raise ArgumentError(f'tensor "{name}": {error}') from None
     memory = (values.ctypes.data, values.dtype.str, dtype, values.shape, values.strides)
-    return Entry(info, memory if values.nbytes else None, lambda: native(values))
+    return Entry(info, memory if values.nbytes else None, lambda: values)
 
 
 def native(values: np.ndarray) -> np.ndarray:

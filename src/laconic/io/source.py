@@ -55,7 +55,10 @@ def open_source(
     (TensorInfo(name='w', dtype='F16', shape=(2, 3), nbytes=12),)
     """
     if isinstance(model, (str, Path)):
-        return _open_path(Path(model))
+        try:
+            return _open_path(Path(model))
+        except OSError as error:
+            raise ArgumentError(f"{model}: cannot be read ({error.strerror})") from error
     if is_module(model):
         return open_module(model)
     if isinstance(model, Mapping):
