@@ -25,7 +25,10 @@ test: lint typecheck
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.bench $(VENV)/.core
-	for table in $(TABLES); do $(BIN)/python bench/$$table.py || exit 1; done
+	-$(MAKE) $(VENV)-nncodec/.ready
+	for table in $(TABLES); do \
+	  NNCODEC_PYTHON=$(VENV)-nncodec/bin/python $(BIN)/python bench/$$table.py || exit 1; \
+	done
 
 lint: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/ruff check .
@@ -43,7 +46,7 @@ asan: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-nncodec build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # What is needed to build the core, installed once: no build environment per build.
 $(VENV)/.build:
@@ -63,6 +66,13 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.build
 $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.build
 	$(EDITABLE) ".[demo,bench]"
 	touch $@ $(VENV)/.core
+
+# NNCodec asks for an older numpy: an environment of its own, and the tables do without it where it
+# cannot be installed.
+$(VENV)-nncodec/.ready:
+	$(PYTHON) -m venv $(VENV)-nncodec
+	$(VENV)-nncodec/bin/python -m pip install --quiet nncodec
+	touch $@
 
 # Only the core, when its sources changed.
 $(VENV)/.core: $(CORE) | $(VENV)/.build
