@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from laconic.errors import ArgumentError
-from laconic.io import open_source
-from laconic.io.hub import find_companions, find_weights
+from laconic.io import open_source, read_header
+from laconic.io.hub import find_companions, find_weights, shard_index
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -112,3 +112,14 @@ def test_the_real_folder_keeps_what_sentence_transformers_needs(minilm: Path) ->
     names = {path.relative_to(minilm).as_posix() for path in source.companions}
     assert {"config.json", "modules.json", "tokenizer.json", "1_Pooling/config.json"} <= names
     assert source.nbytes == (minilm / "model.safetensors").stat().st_size
+
+
+def test_an_index_made_from_shards_opens_them(tmp_path: Path) -> None:
+    save_file({"b": np.arange(3), "a": np.ones(2)}, tmp_path / "model-1.safetensors")
+    save_file({"c": np.zeros((2, 2))}, tmp_path / "model-2.safetensors")
+    shards = sorted(tmp_path.glob("*.safetensors"))
+    text = shard_index({path.name: read_header(path) for path in shards})
+    assert '"total_size": 72' in text
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    source = open_source(tmp_path)
+    assert sorted(info.name for info in source.infos) == ["a", "b", "c"]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from laconic.errors import ArgumentError, FormatError
-from laconic.io.dtypes import tensor_nbytes
+from laconic.io.dtypes import MAX_NUMBER, tensor_nbytes
 
 MAX_HEADER: Final = 100_000_000  # bytes of JSON; the limit of safetensors itself
 
@@ -31,7 +31,8 @@ _FIELD = re.compile(
     rf'(?:"(\w{{1,40}})"|\[([^\[\]{{}}"]{{0,4096}})\]){_SPACE}([,}}])',
     re.ASCII,
 )
-_NUMBER = re.compile(rf"{_SPACE}(0|[1-9][0-9]{{0,18}}){_SPACE}")
+_NUMBER = rf"{_SPACE}(?:0|[1-9][0-9]{{0,18}}){_SPACE}"
+_NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*")
 _STRING = json.JSONDecoder()
 
 
@@ -253,16 +254,18 @@ class _Scanner:
 
     def numbers(self, text: str, what: str) -> tuple[int, ...]:
         """The whole numbers of a list, of at most 19 digits each (so no slow conversions)."""
-        if not text.strip(" \t\n\r"):
+        if _NUMBERS.fullmatch(text):
+            found = tuple(map(int, text.split(",")))
+            if max(found) <= MAX_NUMBER:
+                return found
+        elif not text.strip(" \t\n\r"):
             return ()
-        found = []
         for part in text.split(","):
-            number = _NUMBER.fullmatch(part)
-            if number is None or int(number[1]) > 2**63 - 1:
-                raise self.error(f"{what} has {_short(part.strip())!r}, "
-                                 "which is not a whole number in 0..2^63-1")  # fmt: skip
-            found.append(int(number[1]))
-        return tuple(found)
+            if not re.fullmatch(_NUMBER, part) or int(part) > MAX_NUMBER:
+                break
+        raise self.error(
+            f"{what} has {_short(part.strip())!r}, which is not a whole number in 0..2^63-1"
+        )
 
     def string(self) -> str:
         """The JSON string that starts here; it must be text that UTF-8 can write."""

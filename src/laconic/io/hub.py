@@ -8,10 +8,12 @@ does not load without it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from laconic.errors import ArgumentError
+from laconic.io.header import Header
 
 MAX_COMPANION: Final = 64_000_000  # bytes; the largest tokenizer.json files have about 35 MB
 
@@ -51,6 +53,25 @@ def find_weights(folder: Path) -> Path:
         f"{folder}: no weights; a model folder has {', '.join(_WEIGHTS[:2])} or {_WEIGHTS[4]}"
         f" ({f'this one has {names}' if names else 'this one is empty'})"
     )
+
+
+def shard_index(shards: Mapping[str, Header]) -> str:
+    """The text of the `*.safetensors.index.json` of shards (file name to header).
+
+    It is laid out as transformers writes it, sorted, so that equal shards give equal text.
+
+    >>> print(shard_index({}))
+    {
+      "metadata": {
+        "total_size": 0
+      },
+      "weight_map": {}
+    }
+    """
+    weight_map = {t.name: file for file, header in shards.items() for t in header.tensors}
+    total = sum(tensor.nbytes for header in shards.values() for tensor in header.tensors)
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    return json.dumps(index, indent=2, sort_keys=True)
 
 
 def find_companions(folder: Path) -> tuple[Path, ...]:
