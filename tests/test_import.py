@@ -46,9 +46,11 @@ def test_numpy_work_needs_no_torch() -> None:
 @pytest.mark.parametrize("verb", laconic.__all__)
 def test_verbs_are_functions_whatever_was_imported_first(verb: str) -> None:
     code = (
-        f"import json, laconic.compress, laconic; print(json.dumps(type(laconic.{verb}).__name__))"
+        "import json, laconic.compress, laconic.decompress, laconic.info, laconic.load\n"
+        f"from laconic import {verb}\n"
+        f"print(json.dumps([type(laconic.{verb}).__name__, {verb} is laconic.{verb}]))"
     )
-    assert fresh(code) == "function"
+    assert fresh(code) == ["function", True]
     assert callable(getattr(laconic, verb))
     assert verb in dir(laconic)
 

@@ -1,0 +1,34 @@
+"""How `import laconic` stays light: a verb is imported when it is first used.
+
+Surprise: importing a submodule sets it as an attribute of its package, so that after
+`import laconic.compress` the name `laconic.compress` would be a module and no verb any more.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import Final
+
+HOMES: Final = {
+    "compress": "laconic.compress",
+    "decompress": "laconic.decompress",
+    "info": "laconic.info",
+    "load": "laconic.load",
+    "verify": "laconic.container.verify",
+}
+
+
+class Verbs(ModuleType):
+    """The package `laconic` as a module whose verbs outrank the modules of the same names."""
+
+    def __getattr__(self, name: str) -> object:
+        """Import the verb; only names not found otherwise come here."""
+        if name not in HOMES:
+            raise AttributeError(f"module 'laconic' has no attribute {name!r}")
+        return self.__dict__.setdefault(name, getattr(import_module(HOMES[name]), name))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set anything but a module in a verb's place."""
+        if not (name in HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
