@@ -60,7 +60,7 @@ def shard_index(shards: Mapping[str, Header]) -> str:
 
     It is laid out as transformers writes it, sorted, so that equal shards give equal text.
 
-    >>> print(shard_index({}))
+    >>> print(shard_index({}), end="")
     {
       "metadata": {
         "total_size": 0
@@ -71,7 +71,7 @@ def shard_index(shards: Mapping[str, Header]) -> str:
     weight_map = {t.name: file for file, header in shards.items() for t in header.tensors}
     total = sum(tensor.nbytes for header in shards.values() for tensor in header.tensors)
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    return json.dumps(index, indent=2, sort_keys=True)
+    return json.dumps(index, indent=2, sort_keys=True) + "\n"
 
 
 def find_companions(folder: Path) -> tuple[Path, ...]:
