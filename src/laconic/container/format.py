@@ -1,0 +1,101 @@
+"""The fixed bytes of a Laconic file: its header's start, checksums and limits (docs/format.md)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+import xxhash
+
+from laconic.errors import FormatError, VerifyError
+
+VERSION: Final = 1
+ALIGNMENT: Final = 8  # of the body and of each blob's end in it
+SMALL: Final = 1 << 14  # tensors of fewer decoded bytes go into solid groups
+GROUP: Final = 1 << 22  # decoded bytes of a solid group, at most
+LARGEST: Final = 1 << 48  # decoded bytes of a tensor, at most
+
+# The checksum lies at a fixed place, so that it can be checked before anything is parsed.
+_START: Final = b'{"__metadata__":{"laconic":"1","checksum":"'
+_ZEROS: Final = b"0" * 16
+_SHAPE: Final = re.compile(
+    rb'\{"__metadata__":\{"laconic":"(\d{1,9})","checksum":"([0-9a-f]{16})","index":"([0-9a-f]{16})"[,}]'
+)
+_OTHER: Final = re.compile(rb'"laconic"\s*:\s*"(\d{1,9})"')
+
+Buffer = bytes | bytearray | memoryview | np.ndarray
+
+
+def xxh3(data: Buffer) -> str:
+    """XXH3 of 64 bits and seed 0 as 16 hexadecimal digits; `data` is C-contiguous, any dtype."""
+    if isinstance(data, np.ndarray):
+        data = as_bytes(data).data
+    return xxhash.xxh3_64_hexdigest(data)
+
+
+def as_bytes(values: np.ndarray) -> np.ndarray:
+    """The bytes of a C-contiguous array as a 1-D uint8 view, for any dtype, 0-d and empty too."""
+    return values.reshape(-1).view(np.uint8) if values.size else np.empty(0, np.uint8)
+
+
+def padding(end: int) -> int:
+    """How many zero bytes a blob needs whose last part ends at byte `end` of the body."""
+    return -end % ALIGNMENT
+
+
+def free_prefix(names: Iterable[str]) -> str:
+    """The first of `laconic.`, `laconic1.`, ... with which no tensor of the model begins."""
+    taken = {name.split(".", 1)[0] for name in names}
+    number = 0
+    while (prefix := f"laconic{number or ''}") in taken:
+        number += 1
+    return f"{prefix}."
+
+
+def header_entry(name: str, dtype: str, shape: tuple[int, ...], begin: int, end: int) -> str:
+    """One entry of the header; `begin` and `end` are bytes of the body."""
+    dims = ",".join(map(str, shape))
+    text = json.dumps(name, ensure_ascii=False)
+    return f'{text}:{{"dtype":"{dtype}","shape":[{dims}],"data_offsets":[{begin},{end}]}}'
+
+
+def build_header(entries: Iterable[str], index_checksum: str, room: int = 0) -> bytes:
+    """The whole header with its checksum, padded to `room` bytes and to a multiple of 8."""
+    start = _START + _ZEROS + f'","index":"{index_checksum}"}},'.encode()
+    text = start + ",".join(entries).encode() + b"}"
+    size = max(room, len(text))
+    text = text.ljust(size + padding(size))
+    return _START + xxh3(text).encode() + text[len(_START) + 16 :]
+
+
+def check_header(raw: bytes, where: str) -> str:
+    """Check version and checksum of a header; gives the checksum of the index blob.
+
+    Raises:
+        FormatError: it is not a Laconic header, or one of another version.
+        VerifyError: it does not match its checksum.
+    """
+    match = _SHAPE.match(raw)
+    if match is None:
+        other = _OTHER.search(raw, 0, 4096)
+        if other and int(other[1]) != VERSION:
+            raise _wrong_version(int(other[1]), where)
+        raise FormatError(
+            f"{where}: header: not a Laconic file (no laconic version at its start); "
+            "a plain safetensors file is what `laconic compress` reads"
+        )
+    if int(match[1]) != VERSION:
+        raise _wrong_version(int(match[1]), where)
+    at = len(_START)
+    if xxh3(raw[:at] + _ZEROS + raw[at + 16 :]) != match[2].decode():
+        raise VerifyError(f"{where}: header (bytes 8..{8 + len(raw)}) does not match its checksum")
+    return match[3].decode()
+
+
+def _wrong_version(version: int, where: str) -> FormatError:
+    return FormatError(
+        f"{where}: header: format version {version}, this Laconic reads {VERSION}; update it"
+    )

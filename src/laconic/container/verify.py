@@ -1,0 +1,98 @@
+"""Checks every byte of a Laconic file: all checksums, then the decoded values' as well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from laconic.container.arena import allocate
+from laconic.container.bind import Place
+from laconic.container.cores import checked_threads
+from laconic.container.fetch import Fetcher
+from laconic.container.find import find_file
+from laconic.container.format import xxh3
+from laconic.container.gather import member
+from laconic.container.read import LaconicFile
+from laconic.errors import FormatError, VerifyError
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was checked: tensors (aliases included), chunks, bytes of the file, bytes decoded."""
+
+    path: Path
+    size: int
+    tensors: int
+    chunks: int
+    decoded: int
+
+    def __str__(self) -> str:
+        """The report in a line."""
+        return (
+            f"{self.tensors} tensors, {self.chunks} chunks, {self.size} bytes checked and "
+            f"decoded to {self.decoded}: no damage"
+        )
+
+
+def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
+    """Check and decode all of a Laconic file, or of the one in a folder, a tensor at a time.
+
+    Raises:
+        VerifyError: bytes or values do not match their checksum; names the first damaged tensor and
+            chunk, and how many more are damaged.
+        FormatError: the file breaks a rule of docs/format.md.
+        ArgumentError: there is no such file.
+    """
+    threads = checked_threads(threads)
+    file = LaconicFile(find_file(path), threads=threads)
+    numbers = {group.name: number for number, group in enumerate(file.contents.groups)}
+    damage: list[VerifyError | FormatError] = []
+    decoded = 0
+    for place in file.contents.places.values():
+        try:
+            values = _checked_values(file.fetcher, place, threads)
+            if place.name in numbers:
+                _check_members(file, numbers[place.name], values)
+            decoded += values.nbytes
+        except (VerifyError, FormatError) as error:
+            damage.append(error)
+    if damage:
+        raise _summary(damage)
+    chunks = sum(max(len(place.parts) - 1, 0) for place in file.contents.places.values())
+    return VerifyReport(file.path, file.size, len(file), chunks, decoded)
+
+
+def _checked_values(fetcher: Fetcher, place: Place, threads: int) -> np.ndarray:
+    if not place.parts:
+        (values,) = allocate([place.entry.nbytes])
+        fetcher.copy(place, values)
+        return values
+    checked = fetcher.check(place)
+    (values,) = allocate([checked.nbytes])
+    fetcher.decode([(checked, values)], threads)
+    if xxh3(values) != place.sum:
+        raise VerifyError(
+            f'{fetcher.where}: tensor "{place.name}" decodes to values that do not match their '
+            f"checksum, although its {len(place.parts)} parts match theirs",
+            tensor=place.name,
+        )
+    return values
+
+
+def _check_members(file: LaconicFile, number: int, values: np.ndarray) -> None:
+    """Each small tensor must lie inside its decoded group."""
+    for record in file.contents.records.values():
+        if record.store == "solid" and record.solid == number:
+            member(values, record, file.path)
+
+
+def _summary(damage: list[VerifyError | FormatError]) -> VerifyError | FormatError:
+    first = damage[0]
+    if len(damage) == 1:
+        return first
+    message = f"{first}; {len(damage) - 1} more tensors are damaged"
+    if isinstance(first, VerifyError):
+        return VerifyError(message, tensor=first.tensor, chunk=first.chunk)
+    return FormatError(message)
