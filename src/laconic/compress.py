@@ -1,0 +1,212 @@
+"""The verb that knows the whole way: a model in, one verified file (or a model folder) out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+
+from laconic.coding import Effort
+from laconic.container import (
+    Origin,
+    VerifyReport,
+    Writer,
+    check_destination,
+    checked_threads,
+    verify,
+)
+from laconic.decompress import Restored, decompress
+from laconic.errors import ArgumentError
+from laconic.estimate import estimate_memory, estimate_tensors
+from laconic.fill import Plan, Progress, fill, resolve_plan
+from laconic.folder import FILE_NAME, check_copies, copy_files
+from laconic.info import Info, TensorReport, bits_per_value, info
+from laconic.io import Source, open_source
+from laconic.load import load
+from laconic.scheme import Scheme
+
+if TYPE_CHECKING:
+    import torch
+
+    Model = str | Path | Mapping[str, np.ndarray] | Mapping[str, torch.Tensor] | torch.nn.Module
+
+__all__ = [
+    "Info",
+    "Plan",
+    "Progress",
+    "Restored",
+    "Result",
+    "TensorReport",
+    "VerifyReport",
+    "compress",
+    "decompress",
+    "info",
+    "load",
+    "verify",
+]
+
+
+@dataclass(frozen=True)
+class Result(Info):
+    """What a compression gave: `seconds` it took, `peak_memory` in bytes of the whole process.
+
+    After a dry run sizes and memory are estimates, and `path` is where the file would be.
+    """
+
+    seconds: float
+    peak_memory: int
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where to write: the file, and the companions as (from, to)."""
+
+    file: Path
+    companions: tuple[tuple[Path, Path], ...] = ()
+
+
+def compress(
+    src: Model,
+    dst: str | Path | None = None,
+    *,
+    bits: float | None = None,
+    size: str | int | None = None,
+    effort: Effort | None = None,
+    plan: Plan | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Write a model as a Laconic file; bit-exact unless `bits`, `size` or `plan` say otherwise.
+
+    `src` is a safetensors file, a shards' index, a model folder, a checkpoint, a dict of arrays
+    or a module; `dst` is a file, or for a model folder a folder that gets the config and
+    tokenizer files too. `bits` are per parameter, `size` is "8x", "4.2MB", "12%" or bytes, `plan`
+    maps names to schemes. `effort` is "fast" for bit-exact work and "max" for lossy, if not
+    given. The bytes written do not depend on `threads`.
+
+    Raises:
+        ArgumentError: nothing was read or written yet; the message says what to change.
+        FormatError: the source is damaged.
+        TargetError: `bits` or `size` cannot be met.
+        LaconicError: the disk is full; whatever was at `dst` still is.
+
+    >>> import numpy as np, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "zeros.laconic.safetensors"
+    >>> compress({"w": np.zeros((512, 512), np.float32)}, path).ratio > 1000
+    True
+    """
+    began = time.perf_counter()
+    threads = checked_threads(threads)
+    source = open_source(src)
+    _check_not_laconic(source)
+    if bits is not None or size is not None:
+        raise ArgumentError("bits and size are not possible yet; leave them out for bit-exact work")
+    schemes = resolve_plan(source, plan)
+    effort = effort or _default_effort(schemes)
+    if dry_run:
+        return _dry_run(source, schemes, effort, dst, began)
+    if dst is None:
+        raise ArgumentError("dst: name the file to write (only a dry run needs none)")
+    target = _target(src, source, Path(dst), force)
+    created = not target.file.parent.exists()
+    if created and target.companions:
+        target.file.parent.mkdir(parents=True)
+    with Writer(
+        target.file, _origin(source), source.infos, effort=effort, threads=threads, force=force
+    ) as writer:
+        fill(writer.layout, source, schemes, effort=effort, threads=threads, progress=progress)
+        copy_files(target.companions, force=force)
+        writer.finish(progress)
+    found = info(target.file)
+    return Result(**vars(found), seconds=time.perf_counter() - began, peak_memory=_peak_memory())
+
+
+def _check_not_laconic(source: Source) -> None:
+    if {"laconic", "checksum", "index"} <= source.metadata.keys():
+        raise ArgumentError(
+            f"{source.identity}: is a Laconic file already; decompress it first to code it anew"
+        )
+
+
+def _default_effort(schemes: Mapping[str, Scheme]) -> Effort:
+    exact = all(scheme.kind in ("keep", "lossless") for scheme in schemes.values())
+    return "fast" if exact else "max"
+
+
+def _target(src: Model, source: Source, dst: Path, force: bool) -> _Target:
+    """Decide what is written where, and that it may be."""
+    folder = Path(src) if isinstance(src, str | Path) and Path(src).is_dir() else None
+    if folder is None or dst.suffix == ".safetensors":
+        _check_not_input(src, source, dst)
+        check_destination(dst, force=force)
+        return _Target(dst)
+    if dst.exists() and not dst.is_dir():
+        raise ArgumentError(f"{dst}: is not a folder, and a model folder becomes one")
+    file = dst / FILE_NAME
+    pairs = tuple((path, dst / path.relative_to(folder)) for path in source.companions)
+    check_copies(pairs, force=force)
+    if dst.is_dir():
+        _check_not_input(src, source, file)
+        check_destination(file, force=force)
+    return _Target(file, pairs)
+
+
+def _check_not_input(src: Model, source: Source, dst: Path) -> None:
+    if not isinstance(src, str | Path) or not dst.exists():
+        return
+    here = Path(source.identity).parent
+    inputs = [Path(src), Path(source.identity), *(here / file.name for file in source.files)]
+    if any(path.exists() and os.path.samefile(path, dst) for path in inputs):
+        raise ArgumentError(f"{dst}: is the model to compress; name another file")
+
+
+def _origin(source: Source) -> Origin:
+    texts: tuple[tuple[str, str], ...] = ()
+    path = Path(source.identity)
+    if source.files and path.name.endswith(".index.json"):  # shards: their index is needed again
+        texts = ((path.name, path.read_bytes().decode()),)
+    files = tuple((file.name, file.header) for file in source.files)
+    return Origin(source.nbytes, source.metadata, files, texts)
+
+
+def _dry_run(
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    effort: Effort,
+    dst: str | Path | None,
+    began: float,
+) -> Result:
+    tensors, size = estimate_tensors(source, schemes, effort)
+    parameters = sum(
+        int(np.prod(i.shape, dtype=np.int64)) for i in source.infos if i.name not in source.aliases
+    )
+    return Result(
+        path=Path(dst) if dst is not None else Path(),
+        size=size,
+        original_size=source.nbytes,
+        ratio=source.nbytes / size,
+        bits=bits_per_value(size, parameters),
+        parameters=parameters,
+        tensors=tensors,
+        seconds=time.perf_counter() - began,
+        peak_memory=estimate_memory(source),
+    )
+
+
+def _peak_memory() -> int:
+    """The most memory this process ever held, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

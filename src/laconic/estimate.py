@@ -1,0 +1,80 @@
+"""Sizes and memory before the work starts, from a sample of each tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+import psutil
+
+from laconic.coding import Effort
+from laconic.container import Layout, Origin
+from laconic.encode import Quantize, add_tensor, encode_tensor
+from laconic.info import TensorReport, bits_per_value, share
+from laconic.io import Source, TensorInfo
+from laconic.scheme import Scheme
+
+_SAMPLE = 1 << 18  # bytes of a tensor that are coded: tables are then a small part of them
+_ENTRY = 160  # bytes that a tensor takes in header and index, beside its name
+_FIXED = 16 << 20  # bytes: solid groups, tables of contents, the coder's own buffers
+
+
+def estimate_memory(source: Source) -> int:
+    """Peak memory in bytes: what the process holds now, and one tensor three times.
+
+    Once as it is, once coded, and once decoded to be compared.
+    """
+    largest = max((info.nbytes for info in source.infos), default=0)
+    return int(psutil.Process().memory_info().rss) + 3 * largest + _FIXED
+
+
+def estimate_tensors(
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    effort: Effort,
+    quantize: Quantize | None = None,
+) -> tuple[tuple[TensorReport, ...], int]:
+    """Estimate each tensor's bytes and the file's, coding at most 256 KiB of each tensor."""
+    layout = Layout(Origin(source.nbytes), source.infos, effort=effort)
+    taken: dict[str, int] = {info.name: 0 for info in source.infos}
+    errors = dict.fromkeys(taken, 0.0)
+    small: dict[str, int] = {}
+    for info in source.infos:
+        if info.name in source.aliases:
+            continue
+        sample, part = _sample(info, source.load(info.name))
+        coded = encode_tensor(part, sample, schemes[info.name], effort=effort, quantize=quantize)
+        errors[info.name] = coded.rel_mse
+        if coded.small and part.nbytes == info.nbytes:
+            small[info.name] = info.nbytes
+            add_tensor(layout, info, coded)
+        elif part.nbytes:
+            taken[info.name] = info.nbytes * coded.data.nbytes // part.nbytes
+    layout.close()
+    taken |= share(sum(layout.stored_bytes[group.name] for group in layout.index.groups), small)
+    large = sum(nbytes for name, nbytes in taken.items() if name not in small)
+    names = sum(_ENTRY + len(i.name) for i in source.infos if i.name not in small)
+    reports = tuple(
+        TensorReport(
+            info.name,
+            info.dtype,
+            info.shape,
+            str(schemes[source.aliases.get(info.name, info.name)]),
+            taken[info.name],
+            bits_per_value(taken[info.name], prod(info.shape)),
+            errors[info.name],
+        )
+        for info in source.infos
+    )
+    return reports, layout.size + large + names
+
+
+def _sample(info: TensorInfo, values: np.ndarray) -> tuple[np.ndarray, TensorInfo]:
+    """Whole rows from the middle, or the whole of a tensor that is not large."""
+    if info.nbytes <= _SAMPLE or len(values.shape) == 0:
+        return values, info
+    count = max(1, _SAMPLE * values.shape[0] // info.nbytes)
+    begin = (values.shape[0] - count) // 2
+    rows = values[begin : begin + count]
+    return rows, TensorInfo(info.name, info.dtype, rows.shape, rows.nbytes)
