@@ -135,6 +135,15 @@ def test_what_an_extra_brings_is_imported_inside_functions(path: Path) -> None:
             assert found <= allowed, f"line {node.lineno}"
 
 
+def test_the_core_install_asks_for_nothing_it_does_not_use() -> None:
+    used = set()
+    for path in MODULES:
+        if name_of(path).split(".")[0] != "demo":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            used |= {name.split(".")[0] for _, name in imports(tree, name_of(path))}
+    assert core_dependencies() <= used
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_nothing_unpickles(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
