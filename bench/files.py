@@ -1,0 +1,103 @@
+"""Whole Laconic files on disk: written from a real safetensors file, every byte counted."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from safetensors.numpy import save_file
+
+import laconic
+import report
+from data import is_matrix
+from laconic import coding
+from laconic.container import LaconicFile
+from laconic.demo.minilm import find_minilm
+from laconic.errors import LaconicError
+from measure import Effort, measure
+from tensors import Array
+
+
+def lossless(named: dict[str, Array], dtype: str, effort: Literal["fast", "max"]) -> report.Row:
+    """Compress the tensors as one file; `seconds`: wall time, the check by decoding included."""
+    original = sum(a.nbytes for a in named.values())
+    row: dict[str, object] = {"dtype": dtype, "codec": f"laconic {effort}, file"}
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "source.safetensors"), Path(folder, "target.safetensors")
+        save_file(named, source)
+        start = time.perf_counter()
+        try:
+            laconic.compress(source, target, effort=effort, threads=1)
+        except (AttributeError, ImportError, NotImplementedError, LaconicError) as error:
+            report.say(f"laconic.compress: {error!r}")
+            return row | {"error": repr(error)}
+        size = target.stat().st_size
+        return row | {
+            "original": original,
+            "original_file": source.stat().st_size,
+            "bytes": size,
+            "ratio": size / original,
+            "seconds": time.perf_counter() - start,
+        }
+
+
+@dataclass(frozen=True)
+class LossyFile:
+    """A lossy file that was made and read back: its size, its speeds, its tensors."""
+
+    name: str
+    nbytes: int
+    speeds: dict[str, object]
+    decoded: Mapping[str, Array]
+
+
+def lossy(
+    folder: Path, bits: float, quality: Literal["fast", "max"], effort: Effort
+) -> LossyFile | report.Row:
+    """Compress the encoder to `bits` per parameter and time it; a row with "error" if it cannot.
+
+    `encode_s`: CPU seconds of the whole compression, from file to checked file. `decode_warm`:
+    GB/s of float32 of the coder alone, matrices only, into pages used before; `load_warm`: of
+    `load_all`, checksums and small tensors included.
+    """
+    target = folder / "model.laconic.safetensors"
+    name = f"laconic {quality} --bits {bits:g}"
+    source = find_minilm() / "model.safetensors"
+    start, wall = time.process_time(), time.perf_counter()
+    try:
+        laconic.compress(source, target, bits=bits, effort=quality, threads=1)
+    except (ImportError, NotImplementedError, LaconicError) as error:
+        report.say(f"{name}: {error}")
+        return {"codec": name, "error": str(error)}
+    speeds: dict[str, object] = {
+        "encode_s": time.process_time() - start,
+        "encode_wall_s": time.perf_counter() - wall,
+    }
+    file = LaconicFile(target)
+    decoded = file.load_all(threads=1)
+    for key, threads in (("load_warm", 1), ("load_warm_2", 2)):
+        load = measure(lambda: decoded, partial(_load, file, threads), effort)
+        total = sum(a.nbytes for a in decoded.values())
+        speeds[key] = total / 1e9 / (load.cpu if threads == 1 else load.wall)
+    jobs = _jobs(file, decoded)
+    core = measure(lambda: jobs, coding.decode, effort)
+    speeds["decode_warm"] = sum(job.out.nbytes for job in jobs) / 1e9 / core.cpu
+    return LossyFile(name, target.stat().st_size, speeds, decoded)
+
+
+def _load(file: LaconicFile, threads: int, out: Mapping[str, Array]) -> None:
+    file.load_all(threads=threads, out=out)
+
+
+def _jobs(file: LaconicFile, decoded: Mapping[str, Array]) -> list[coding.Job]:
+    jobs = []
+    for name, place in file.contents.places.items():
+        if place.parts and is_matrix(decoded[name]):
+            checked = file.fetcher.check(place)
+            jobs.append(coding.Job(checked.header, checked.chunks, decoded[name]))
+    return jobs
