@@ -1,5 +1,18 @@
-"""The command line: a command a file, each calling one verb of the library."""
+"""The command line: a command a file, each calling one verb."""
 
-from laconic.cli.app import main
+import sys
 
 __all__ = ["main"]
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        from laconic.cli.app import app  # inside, so that Ctrl-C is quiet this early too
+
+        app(prog_name="laconic")
+    except KeyboardInterrupt:
+        print("laconic: interrupted", file=sys.stderr)
+        sys.exit(_INTERRUPTED)

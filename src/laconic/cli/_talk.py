@@ -64,7 +64,6 @@ def _bars(hide: tuple[str, ...]) -> Iterator[Step]:
         MofNCompleteColumn,
         Progress,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
@@ -72,9 +71,7 @@ def _bars(hide: tuple[str, ...]) -> Iterator[Step]:
         TextColumn(f"  {{task.description:<{_LABEL}}}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
         console=Console(stderr=True),
     )
     with progress:

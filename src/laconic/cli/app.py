@@ -1,14 +1,12 @@
-"""The `laconic` command: its subcommands in the order of the work, and its entry point."""
+"""The `laconic` command: its subcommands, in the order of the work."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from laconic.cli import bench, compress, decompress, demo, info, verify
-from laconic.cli._guard import INTERRUPTED
 
 # Plain help and plain tracebacks: the pretty ones import rich, which alone costs 0.1 s per start.
 app = typer.Typer(
@@ -43,11 +41,3 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-def main() -> None:
-    """Run the command line and exit with its code."""
-    try:
-        app()
-    except KeyboardInterrupt:  # before a command began, while modules were being imported
-        sys.exit(INTERRUPTED)

@@ -49,10 +49,15 @@ def command(
     import laconic
     from laconic.cli._paths import compressed_path
     from laconic.cli._report import model_text, plan_text, print_json, tensor_table
+    from laconic.cli._units import size as size_text
+    from laconic.estimate import estimate_memory
     from laconic.io import open_source
 
     talk = Talk(quiet)
-    talk.line("model", model_text(open_source(model)))
+    source = open_source(model)
+    talk.line(
+        "model", f"{model_text(source)}    peak memory about {size_text(estimate_memory(source))}"
+    )
     talk.line("plan", plan_text(bits, size, effort))
     with talk.progress(hide=("verify",)) as step:
         result = laconic.compress(
@@ -90,11 +95,10 @@ def _say_done(talk: Talk, result: Result) -> None:
 
     tensors = len(result.tensors)
     exact = sum(not tensor.rel_mse for tensor in result.tensors)
-    kept = "all bit-exact" if exact == tensors else f"{exact} bit-exact, {tensors - exact} lossy"
-    talk.line("verify", f"decoded, {tensors}/{tensors} tensors as meant: {kept}")
-    talk.line("memory", f"peak {size(result.peak_memory)}")
+    same = "identical to the original" if exact == tensors else f"as encoded, {exact} bit-exact"
+    talk.line("verify", f"decoded, {tensors}/{tensors} tensors {same}")
     talk.line(
         "size",
         f"{size(result.original_size)} -> {size(result.size)} ({significant(result.ratio)}x)    "
-        f"wrote {result.path}",
+        f"wrote {result.path}    {result.seconds:.1f} s, peak memory {size(result.peak_memory)}",
     )

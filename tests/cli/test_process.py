@@ -1,0 +1,49 @@
+"""The command as a process: signals, closed pipes, and a terminal that is none."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+START = [sys.executable, "-c", "from laconic.cli import main; main()"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as shells send them")
+@pytest.mark.parametrize("delay", [0.05, 0.2, 0.4, 0.8])
+def test_ctrl_c_exits_130_and_leaves_nothing_half_written(minilm, tmp_path, delay):
+    target = tmp_path / "out.laconic.safetensors"
+    process = subprocess.Popen(
+        [*START, "compress", minilm / "model.safetensors", "-o", target],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stderr.readline()  # the command has begun, its imports are done
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    if target.exists():  # a fast machine was done before the signal came
+        assert list(tmp_path.iterdir()) == [target]
+        subprocess.run([*START, "verify", target], check=True)
+    else:
+        assert process.returncode == 130
+        assert err.splitlines()[-1] == "laconic: interrupted"
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes as shells make them")
+def test_a_closed_pipe_is_quiet(run, model):
+    run("compress", model, "-q")
+    process = subprocess.Popen(
+        [*START, "info", model.with_name("net.laconic.safetensors"), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 141
