@@ -89,3 +89,9 @@ def test_what_is_no_laconic_file_is_said_in_a_line(run, model):
     assert result.exit_code == 1
     assert result.stderr.startswith("laconic: ")
     assert "net.safetensors" in result.stderr
+
+
+def test_a_missing_file_does_not_stop_the_others_from_being_checked(run, small, tmp_path):
+    result = run("verify", tmp_path / "none", small, "--json")
+    assert result.exit_code == 2
+    assert [outcome["ok"] for outcome in json.loads(result.stdout)] == [False, True]

@@ -47,3 +47,17 @@ def test_a_closed_pipe_is_quiet(run, model):
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait(timeout=60) == 141
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_full_disk_behind_stdout_is_one_line(run, model, options):
+    run("compress", model, "-q")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*START, "info", model.with_name("net.laconic.safetensors"), *options],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (1, "laconic: No space left on device\n")

@@ -65,8 +65,12 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 
 def _report(message: str, kind: str, as_json: bool) -> None:
     say(message)
-    if as_json:
-        print(json.dumps({"error": message, "kind": kind}))
+    try:
+        if as_json:
+            print(json.dumps({"error": message, "kind": kind}))
+        sys.stdout.flush()
+    except OSError:  # stdout itself is what failed
+        _silence_stdout()
 
 
 def say(message: str) -> None:
@@ -75,9 +79,8 @@ def say(message: str) -> None:
 
 
 def _os_message(error: OSError) -> str:
-    if error.filename is None or error.strerror is None:
-        return str(error)
-    return f"{error.filename}: {error.strerror}"
+    reason = error.strerror or str(error)
+    return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 def _silence_stdout() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,7 +29,7 @@ def print_json(result: Reported) -> None:
     print(json.dumps(result.to_json(), indent=2))
 
 
-def print_json_list(values: list[dict[str, object]]) -> None:
+def print_json_list(values: Sequence[dict[str, object]]) -> None:
     """Print JSON objects on stdout, as one list."""
     print(json.dumps(values, indent=2))
 

@@ -28,32 +28,32 @@ def command(
     """
     from laconic.cli._report import print_json_list
 
-    outcomes = [_check(file, threads, quiet) for file in files]
+    outcomes, codes = zip(*(_check(file, threads, quiet) for file in files), strict=True)
     if json:
         print_json_list(outcomes)
-    if not all(outcome["ok"] for outcome in outcomes):
-        raise typer.Exit(DAMAGED)
+    if any(codes):
+        raise typer.Exit(max(codes))
 
 
-def _check(file: Path, threads: int | None, quiet: bool) -> dict[str, object]:
-    """Verify one file, say how it went, and give that as JSON values; damage is no exception."""
+def _check(file: Path, threads: int | None, quiet: bool) -> tuple[dict[str, object], int]:
+    """Verify one file and say how it went: JSON values, and the exit code if it were alone."""
     import laconic
-    from laconic.cli._guard import say
+    from laconic.cli._guard import exit_code, say
     from laconic.cli._units import plural, size
-    from laconic.errors import FormatError, VerifyError
+    from laconic.errors import FormatError, LaconicError, VerifyError
 
     outcome: dict[str, object] = {"file": str(file), "ok": True}
     try:
         report = laconic.verify(file, threads=threads)
-    except (FormatError, VerifyError) as error:
+    except LaconicError as error:
         say(str(error))
         outcome |= {"ok": False, "error": str(error), "kind": type(error).__name__}
         if isinstance(error, VerifyError):
             outcome |= {"tensor": error.tensor, "chunk": error.chunk}
-    else:
-        Talk(quiet).line(
-            "whole",
-            f"{file}: {plural(report.tensors, 'tensor')}, {plural(report.chunks, 'chunk')}, "
-            f"{size(report.size)} -> {size(report.decoded)}",
-        )
-    return outcome
+        return outcome, DAMAGED if isinstance(error, FormatError) else exit_code(error)
+    Talk(quiet).line(
+        "whole",
+        f"{file}: {plural(report.tensors, 'tensor')}, {plural(report.chunks, 'chunk')}, "
+        f"{size(report.size)} -> {size(report.decoded)}",
+    )
+    return outcome, 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import laconic
+from laconic.container import check_destination
 from laconic.demo.fidelity import mean_cosine, similarity_spearman
 from laconic.demo.minilm import SentenceEncoder, find_minilm, read_sentences
 from laconic.errors import VerifyError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from laconic.compress import Result
 
 DEMO_BITS = (4.0, 3.0, 2.5)
+_SUFFIX = ".laconic.safetensors"
 _DECODES = 3  # the fastest counts: the first also pays for cold pages and caches
 
 Progress = Callable[[str, int, int], None]
@@ -74,6 +76,10 @@ def run_demo(
     step = progress or (lambda stage, done, total: None)
     home = find_minilm()
     source = home / "model.safetensors"
+    wanted: dict[str, float | None] = {"lossless": None, **{f"{b:g} bits": b for b in bits}}
+    targets = [folder / f"minilm-{name.replace(' ', '-')}{_SUFFIX}" for name in wanted]
+    for target in targets:
+        check_destination(target, force=force)
     step("original", 0, 1)
     sentences = read_sentences()
     encoder = SentenceEncoder(home, sentences)
@@ -81,10 +87,9 @@ def run_demo(
     step("original", 1, 1)
 
     rows = []
-    for name, wanted in (("lossless", None), *((f"{b:g} bits", b) for b in bits)):
+    for (name, goal), target in zip(wanted.items(), targets, strict=True):
         step(name, 0, 2)
-        target = folder / f"minilm-{name.replace(' ', '-')}.laconic.safetensors"
-        result = laconic.compress(source, target, bits=wanted, threads=threads, force=force)
+        result = laconic.compress(source, target, bits=goal, threads=threads, force=force)
         step(name, 1, 2)
         net = laconic.load(target, into=encoder.blank(), threads=threads)
         rows.append(_measure(name, result, reference, encoder.embed(net), threads))
