@@ -97,7 +97,7 @@ def _load(file: LaconicFile, threads: int, out: Mapping[str, Array]) -> None:
 def _jobs(file: LaconicFile, decoded: Mapping[str, Array]) -> list[coding.Job]:
     jobs = []
     for name, place in file.contents.places.items():
-        if place.parts and is_matrix(decoded[name]):
+        if place.parts and name in decoded and is_matrix(decoded[name]):
             checked = file.fetcher.check(place)
             jobs.append(coding.Job(checked.header, checked.chunks, decoded[name]))
     return jobs

@@ -29,7 +29,8 @@ _NOHUGEPAGE, _HUGEPAGE = 15, 14  # madvise(2), Linux
 
 def fresh_bytes(size: int, *, huge: bool) -> Bytes:
     """Return `size` unused bytes of anonymous memory; nothing has touched its pages."""
-    memory = mmap.mmap(-1, max(size, 1))
+    # Private: Python maps shared memory unless told, for which kernels ignore huge-page advice.
+    memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     try:
         memory.madvise(_HUGEPAGE if huge else _NOHUGEPAGE)
     except (AttributeError, OSError):

@@ -34,6 +34,7 @@ def machine() -> dict[str, object]:
         "processor": model,
         "vector": [f for f in _FLAGS if f in flags.split()],
         "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],  # above the cores: wall times are not to be trusted
         "huge_pages": thp.read_text().strip() if thp.exists() else "unknown",
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
