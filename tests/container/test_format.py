@@ -1,0 +1,124 @@
+"""docs/format.md alone is enough to read a file: this reader was written from the page."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xxhash
+from safetensors import safe_open
+
+import laconic
+from laconic.coding import Job, decode, decoded_nbytes
+from laconic.container.format import build_header, check_header, free_prefix, header_entry
+from laconic.errors import FormatError, VerifyError
+from laconic.io import SAFETENSORS_DTYPES
+
+
+def digest(data: bytes) -> str:
+    return f"{xxhash.xxh3_64_intdigest(data):016x}"
+
+
+def read_by_the_page(path: Path) -> dict[str, np.ndarray]:
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header, body = data[8 : 8 + length], data[8 + length :]
+    assert length % 8 == 0
+    assert header.startswith(b'{"__metadata__":{"laconic":"1","checksum":"')
+    assert digest(header[:43] + b"0" * 16 + header[59:]) == header[43:59].decode()
+    tree = json.loads(header)
+    metadata = tree.pop("__metadata__")
+    end = 0
+    for entry in tree.values():  # in the order of the body, without holes
+        assert entry["data_offsets"][0] == end
+        end = entry["data_offsets"][1]
+    assert end == len(body)
+    entries = {name: body[slice(*e["data_offsets"])] for name, e in tree.items()}
+    blob = list(entries.values())[-1]
+    assert digest(blob) == metadata["index"]
+    index = json.loads(zlib.decompress(blob))
+
+    def coded(name: str, parts: list[list[int | str]]) -> bytes:
+        pieces, begin = [], 0
+        for nbytes, checksum in parts:
+            pieces.append(entries[name][begin : begin + nbytes])
+            assert digest(pieces[-1]) == checksum
+            begin += nbytes
+        rest = entries[name][begin:]
+        assert rest == bytes(len(rest))
+        assert tree[name]["data_offsets"][1] % 8 == 0
+        assert len(rest) < 8
+        out = np.empty(decoded_nbytes(pieces[0]), np.uint8)
+        decode([Job(pieces[0], pieces[1:], out)])
+        return out.tobytes()
+
+    groups = [coded(group["name"], group["parts"]) for group in index["solids"]]
+    found: dict[str, np.ndarray] = {}
+    for tensor in index["tensors"]:
+        dtype = SAFETENSORS_DTYPES[tensor["dtype"]]
+        nbytes = int(np.prod(tensor["shape"], dtype=int)) * dtype.itemsize
+        if tensor["store"] == "coded":
+            raw = coded(tensor["name"], tensor["parts"])
+            assert digest(raw) == tensor["sum"]
+        elif tensor["store"] == "kept":
+            raw = entries[tensor["name"]]
+            assert digest(raw) == tensor["sum"]
+        elif tensor["store"] == "solid":
+            raw = groups[tensor["solid"]][tensor["at"] : tensor["at"] + nbytes]
+        else:
+            raw = found[tensor["of"]].tobytes()
+        found[tensor["name"]] = np.frombuffer(raw, dtype).reshape(tensor["shape"])
+    return found
+
+
+def test_a_reader_written_from_the_page_reads_every_kind_of_tensor(file, arrays):
+    found = read_by_the_page(file)
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert found[name].tobytes() == array.tobytes(), name
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+
+
+def test_the_file_is_valid_safetensors_and_kept_tensors_are_readable_by_anyone(file, arrays):
+    with safe_open(file, "numpy") as opened:
+        assert opened.metadata()["laconic"] == "1"
+        assert np.array_equal(opened.get_tensor("noise"), arrays["noise"])
+        assert opened.get_tensor("coded").dtype == np.uint8
+        assert opened.get_tensor("empty").shape == (0, 3)
+        assert "laconic.index" in opened.keys()  # noqa: SIM118  # not a dict
+
+
+def test_a_model_may_use_laconics_own_names(tmp_path):
+    arrays = {"laconic.index": np.ones(3, np.float32), "laconic1.solid.F32": np.zeros(2, np.int8)}
+    path = tmp_path / "odd.laconic.safetensors"
+    laconic.compress(arrays, path)
+    assert {name: array.tolist() for name, array in laconic.load(path).tensors()} == {
+        "laconic.index": [1, 1, 1],
+        "laconic1.solid.F32": [0, 0],
+    }
+    assert free_prefix(["laconic.index", "laconic1.x", "laconic2"]) == "laconic3."
+
+
+def test_names_may_be_any_unicode(tmp_path):
+    name = 'q"\\\n\u2028 \U0001f600 ключ'
+    path = tmp_path / "names.laconic.safetensors"
+    laconic.compress({name: np.arange(9000.0), "": np.arange(3)}, path)
+    assert list(laconic.load(path)) == [name, ""]
+    assert laconic.load(path)[name][8999] == 8999
+
+
+def test_the_header_checks_itself():
+    header = build_header([header_entry("laconic.index", "U8", (5,), 0, 5)], "0" * 16, room=300)
+    assert len(header) == 304
+    assert check_header(header, "f") == "0" * 16
+    with pytest.raises(VerifyError, match=r"f: header \(bytes 8..312\) does not match"):
+        check_header(header[:-1] + b"\t", "f")
+    newer = header.replace(b'"laconic":"1"', b'"laconic":"2"')
+    with pytest.raises(FormatError, match="format version 2, this Laconic reads 1; update it"):
+        check_header(newer, "f")
+    with pytest.raises(FormatError, match="not a Laconic file"):
+        check_header(b'{"__metadata__":{"format":"pt"}}', "f")

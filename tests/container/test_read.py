@@ -1,0 +1,160 @@
+"""Lazy reading, all at once, into given memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import laconic
+from laconic.container import LaconicFile, Origin, Writer
+from laconic.container.arena import allocate
+from laconic.container.fetch import Fetcher
+from laconic.errors import ArgumentError, FormatError
+from laconic.io import TensorInfo
+
+from .conftest import same
+
+
+def test_every_tensor_comes_back_to_the_bit(file, arrays):
+    opened = LaconicFile(file)
+    assert list(opened) == list(arrays) == [info.name for info in opened.infos]
+    assert len(opened) == len(arrays)
+    whole = opened.load_all()
+    assert list(whole) == list(arrays)
+    for name, array in arrays.items():
+        assert same(opened[name], array), name
+        assert same(whole[name], array), name
+
+
+def test_the_stores_are_the_ones_meant(file):
+    stores = {record.name: record.store for record in LaconicFile(file).index.records}
+    assert stores == {
+        "coded": "coded",
+        "half": "coded",
+        "noise": "kept",
+        "copy": "alias",
+        "bias": "solid",
+        "scalar": "solid",
+        "steps": "solid",
+        "mask": "solid",
+        "empty": "kept",
+    }
+
+
+def test_arrays_are_the_callers_own(file, arrays):
+    opened = LaconicFile(file)
+    for name in arrays:
+        first = opened[name]
+        first.fill(1)
+        assert same(opened[name], arrays[name]), name
+    whole = opened.load_all()
+    whole["copy"].fill(5)  # equal by chance, not tied: no shared memory
+    assert same(whole["coded"], arrays["coded"])
+
+
+def test_one_tensor_is_decoded_when_one_is_asked_for(file, monkeypatch):
+    opened = LaconicFile(file)
+    decoded = []
+    real = Fetcher.decode
+    monkeypatch.setattr(
+        Fetcher,
+        "decode",
+        lambda self, pairs, threads: (
+            decoded.extend(checked.place.name for checked, _ in pairs),
+            real(self, pairs, threads),
+        ),
+    )
+    assert "nothing" not in opened
+    assert "half" in opened
+    assert next(opened.tensors())[0] == "coded"
+    assert decoded == ["coded"]
+    assert opened["bias"].shape == (5,)
+    assert opened["scalar"].shape == ()  # of the same group: not decoded again
+    assert decoded == ["coded", "laconic.solid.F32"]
+
+
+def test_out_is_written_in_place(file, arrays):
+    out = {name: np.full_like(arrays[name], 1) for name in ("coded", "noise", "bias", "copy")}
+    whole = LaconicFile(file).load_all(out=out)
+    for name, array in arrays.items():
+        assert same(whole[name], array), name
+    for name, array in out.items():
+        assert whole[name] is array or np.shares_memory(whole[name], array), name
+        assert same(array, arrays[name]), name
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ({"codec": np.empty(1)}, 'no tensor "codec"; nearest: coded'),
+        ({"coded": np.empty((96, 128))}, "is float64"),
+        ({"coded": np.empty((128, 96), np.float32)}, r"\[128, 96\]"),
+        ({"coded": np.empty((128, 96), np.float32).T}, "not C-contiguous"),
+    ],
+)
+def test_an_out_that_does_not_fit_is_refused(file, out, message):
+    with pytest.raises(ArgumentError, match=message):
+        LaconicFile(file).load_all(out=out)
+
+
+def test_an_unknown_name_gets_the_nearest(file):
+    with pytest.raises(ArgumentError, match='no tensor "scalr"; nearest: scalar'):
+        LaconicFile(file)["scalr"]
+
+
+def test_tied_tensors_share_memory_and_are_stored_once(tmp_path):
+    torch = pytest.importorskip("torch")
+    embedding = torch.nn.Embedding(3000, 16)
+    head = torch.nn.Linear(16, 3000, bias=False)
+    head.weight = embedding.weight
+    net = torch.nn.ModuleDict({"embedding": embedding, "head": head})
+    result = laconic.compress(net, tmp_path / "t.laconic.safetensors")
+    assert result.parameters == 48_000
+    assert result.original_size == 192_000
+    assert result.tensors[1].bytes == 0
+    whole = laconic.load(result.path).load_all()
+    assert whole["head.weight"] is whole["embedding.weight"]
+
+
+def test_sub_byte_tensors_travel_as_their_bytes(tmp_path, rng):
+    data = rng.integers(0, 256, 24, dtype=np.uint8)
+    info = TensorInfo("f6", "F6_E2M3", (4, 8), 24)
+    with Writer(tmp_path / "x", Origin(24), [info]) as writer:
+        writer.layout.add_small(info, "lossless", data)
+        writer.finish()
+    opened = LaconicFile(tmp_path / "x")
+    assert opened.infos == (info,)
+    assert np.array_equal(opened["f6"], data)
+
+
+def test_memory_is_aligned_writable_and_as_asked():
+    for sizes in ([], [0], [1, 0, 65, 3], [3 << 20, 5]):
+        blocks = allocate(sizes)
+        assert [block.nbytes for block in blocks] == sizes
+        for block in blocks:
+            assert block.size == 0 or block.ctypes.data % 64 == 0
+            block.fill(7)
+        assert sum(int(block.sum()) for block in blocks) == 7 * sum(sizes)
+    with pytest.raises(laconic.errors.LaconicError, match="cannot be had"):
+        allocate([1 << 61])
+
+
+def test_a_plain_safetensors_file_is_not_laconic(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"w": np.ones(4)}, tmp_path / "p.safetensors")
+    with pytest.raises(FormatError, match=r"p\.safetensors: header: not a Laconic file"):
+        LaconicFile(tmp_path / "p.safetensors")
+    with pytest.raises(ArgumentError, match="no such file"):
+        laconic.load(tmp_path / "missing.laconic.safetensors")
+
+
+def test_reading_names_the_path_as_given(file, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    Path(file.name).write_bytes(data)
+    with pytest.raises(laconic.errors.VerifyError, match=f"^{file.name}: index"):
+        LaconicFile(file.name)
