@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -26,7 +27,7 @@ from laconic.decompress import Restored, decompress
 from laconic.errors import ArgumentError
 from laconic.estimate import estimate_memory, estimate_tensors
 from laconic.fill import Plan, Progress, fill, resolve_plan
-from laconic.folder import FILE_NAME, check_copies, copy_files
+from laconic.folder import FILE_NAME, check_copies, copy_files, made_folder
 from laconic.info import Info, TensorReport, bits_per_value, info
 from laconic.io import Source, open_source
 from laconic.load import load
@@ -66,9 +67,10 @@ class Result(Info):
 
 @dataclass(frozen=True)
 class _Target:
-    """Where to write: the file, and the companions as (from, to)."""
+    """Where to write: the file, or the folder with the file and the companions as (from, to)."""
 
     file: Path
+    folder: Path | None = None
     companions: tuple[tuple[Path, Path], ...] = ()
 
 
@@ -117,12 +119,19 @@ def compress(
     if dst is None:
         raise ArgumentError("dst: name the file to write (only a dry run needs none)")
     target = _target(src, source, Path(dst), force)
-    created = not target.file.parent.exists()
-    if created and target.companions:
-        target.file.parent.mkdir(parents=True)
-    with Writer(
-        target.file, _origin(source), source.infos, effort=effort, threads=threads, force=force
-    ) as writer:
+    with contextlib.ExitStack() as stack:
+        if target.folder is not None:
+            stack.enter_context(made_folder(target.folder))
+        writer = stack.enter_context(
+            Writer(
+                target.file,
+                origin_of(source),
+                source.infos,
+                effort=effort,
+                threads=threads,
+                force=force,
+            )
+        )
         fill(writer.layout, source, schemes, effort=effort, threads=threads, progress=progress)
         copy_files(target.companions, force=force)
         writer.finish(progress)
@@ -157,7 +166,7 @@ def _target(src: Model, source: Source, dst: Path, force: bool) -> _Target:
     if dst.is_dir():
         _check_not_input(src, source, file)
         check_destination(file, force=force)
-    return _Target(file, pairs)
+    return _Target(file, dst, pairs)
 
 
 def _check_not_input(src: Model, source: Source, dst: Path) -> None:
@@ -169,7 +178,8 @@ def _check_not_input(src: Model, source: Source, dst: Path) -> None:
         raise ArgumentError(f"{dst}: is the model to compress; name another file")
 
 
-def _origin(source: Source) -> Origin:
+def origin_of(source: Source) -> Origin:
+    """What the file is to remember of its source."""
     texts: tuple[tuple[str, str], ...] = ()
     path = Path(source.identity)
     if source.files and path.name.endswith(".index.json"):  # shards: their index is needed again

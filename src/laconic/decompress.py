@@ -11,7 +11,7 @@ from laconic.container import AtomicFile, LaconicFile, check_destination, checke
 from laconic.container.format import as_bytes, header_entry
 from laconic.container.schema import get_object, load_json
 from laconic.errors import ArgumentError, FormatError
-from laconic.folder import check_copies, copy_files, write_file
+from laconic.folder import check_copies, copy_files, made_folder, write_file
 from laconic.io import TensorInfo, read_header
 from laconic.io.hub import find_companions
 
@@ -76,13 +76,13 @@ def _write_folder(
         _check_not_input(file.path, path)
         if target.is_dir():
             check_destination(path, force=force)
-    target.mkdir(parents=True, exist_ok=True)
-    size = copy_files(pairs, force=force)
-    for name, text in file.index.origin.texts:
-        write_file(target / name, text.encode(), force=force)
-        size += len(text.encode())
-    for shard in shards:
-        size += _write_shard(file, shard, target / shard.name, force)
+    with made_folder(target):
+        size = copy_files(pairs, force=force)
+        for name, text in file.index.origin.texts:
+            write_file(target / name, text.encode(), force=force)
+            size += len(text.encode())
+        for shard in shards:
+            size += _write_shard(file, shard, target / shard.name, force)
     return Restored(target, size, (*(copy for _, copy in pairs), *paths))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import xxhash
 
 from laconic.coding import Effort
-from laconic.container import Layout
+from laconic.container import Layout, Origin
 from laconic.encode import Quantize, add_tensor, encode_tensor
 from laconic.errors import ArgumentError
 from laconic.io import Source, TensorInfo
@@ -77,6 +77,22 @@ def fill(
             progress("encode", number + 1, len(source.infos))
     for info in tied:  # what they are tied to may have come later
         layout.add_alias(info, source.aliases[info.name], tied=True)
+
+
+def predict_size(
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    *,
+    effort: Effort,
+    threads: int,
+    quantize: Quantize | None = None,
+    origin: Origin,
+) -> int:
+    """The bytes that the file would have, to the byte: everything is coded, nothing is written."""
+    layout = Layout(origin, source.infos, effort=effort, threads=threads)
+    fill(layout, source, schemes, effort=effort, threads=threads, quantize=quantize)
+    layout.close()
+    return layout.size
 
 
 class _Duplicates:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from laconic.container import AtomicFile, check_destination
@@ -11,6 +13,19 @@ from laconic.container.find import SUFFIX
 from laconic.errors import ArgumentError, LaconicError
 
 FILE_NAME = f"model{SUFFIX}"
+
+
+@contextlib.contextmanager
+def made_folder(path: Path) -> Iterator[None]:
+    """Make a folder if it is missing; whatever goes wrong then, it does not stay."""
+    missing = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        if missing:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def check_copies(pairs: Iterable[tuple[Path, Path]], *, force: bool) -> None:
