@@ -62,15 +62,14 @@ Grouping group_rows(const ArrayHeader& h, uint64_t first_row, uint64_t rows, uin
 }
 
 template <class Coder>
-bool run_steps(const Kernels& k, const Table& t, const Slots& slots, typename Coder::State* state, size_t& bank,
+void run_steps(const Kernels& k, const Table& t, const Slots* slots, typename Coder::State* state, size_t& bank,
                size_t steps, const uint8_t*& p, uint8_t* out) {
     if constexpr (sizeof(typename Coder::State) == 2) {
-        if (k.fast_steps) return k.fast_steps(t, state, bank, steps, p, out), true;
+        if (k.fast_steps) return k.fast_steps(t, state, bank, steps, p, out);
     } else {
-        if (k.dense_steps) return k.dense_steps(t, state, bank, steps, p, out), true;
+        if (k.dense_steps) return k.dense_steps(t, state, bank, steps, p, out);
     }
-    decode_steps_portable<Coder>(slots.data(), state, bank, steps, p, out);
-    return true;
+    decode_steps_portable<Coder>(slots->data(), state, bank, steps, p, out);
 }
 
 // Decodes all segments of a chunk into `out`; every bound is checked once per group of steps.
@@ -93,13 +92,13 @@ void decode_symbols(const Kernels& kernels, const std::vector<Table>& tables, co
             const size_t safe = size_t(end - p) / (step * sizeof(typename Coder::Unit));
             const size_t steps = std::min(left / step, safe);
             if (steps > 0 && lanes >= size_t(kStep)) {
-                run_steps<Coder>(kernels, tables[t], slots[t], state, bank, steps, p, out);
+                run_steps<Coder>(kernels, tables[t], slots.empty() ? nullptr : &slots[t], state, bank, steps, p, out);
                 out += steps * step;
                 left -= steps * step;
                 continue;
             }
             const size_t n = std::min(left, step);
-            if (!decode_step<Coder>(slots[t].data(), state + bank, n, p, end, out))
+            if (!decode_step<Coder>(tables[t], state + bank, n, p, end, out))
                 throw FormatError("symbols end early");
             bank = (bank + step) % lanes;
             out += n;
@@ -111,9 +110,11 @@ void decode_symbols(const Kernels& kernels, const std::vector<Table>& tables, co
     if (p != end) throw FormatError("symbols left over");
 }
 
-// Puts the tail's bytes where the escape was decoded.
-void patch_escapes(const std::vector<Table>& tables, const Grouping& g, const Parts& parts, uint8_t* symbols) {
+// Puts the tail's bytes where the escape was decoded. Returns whether a symbol may be an exception now.
+bool patch_escapes(const Kernels& kernels, const std::vector<Table>& tables, const Grouping& g, const Parts& parts,
+                   uint8_t* symbols) {
     uint64_t escapes = 0;
+    bool exceptional = false;
     const auto each_segment = [&](auto&& act) {
         uint8_t* at = symbols;
         for (size_t t = 0; t < tables.size(); t++) {
@@ -121,39 +122,55 @@ void patch_escapes(const std::vector<Table>& tables, const Grouping& g, const Pa
             at += g.count[t];
         }
     };
-    each_segment([&](uint8_t* s, size_t n, uint8_t mark) { escapes += size_t(std::count(s, s + n, mark)); });
-    if (escapes == 0 && parts.tail_size == 0) return;
-    const std::vector<uint8_t> tail = read_bytes(parts.tail, parts.tail_size, escapes);
+    each_segment([&](uint8_t* s, size_t n, uint8_t mark) { escapes += count_bytes(kernels, s, n, mark); });
+    for (const Table& t : tables) exceptional |= t.first + (1 << t.bucket_bits) > kException;
+    if (escapes == 0) {
+        if (parts.tail_size) throw FormatError("a tail without escapes");
+        return exceptional;
+    }
+    const std::vector<uint8_t> tail = read_bytes(parts.tail, parts.tail_size, escapes, kernels);
     const uint8_t* next = tail.data();
     each_segment([&](uint8_t* s, size_t n, uint8_t mark) {
-        uint8_t* const stop = s + n;
-        while ((s = static_cast<uint8_t*>(std::memchr(s, mark, size_t(stop - s)))) != nullptr) {
-            *s++ = *next++;
-            if (s == stop) break;
+        if (kernels.patch) {
+            next = kernels.patch(s, n, mark, next);
+            return;
         }
+        for (size_t i = 0; i < n; i++)
+            if (s[i] == mark) s[i] = *next++;
     });
+    return exceptional || std::memchr(tail.data(), kException, tail.size());
 }
 
 template <class T>
-size_t merge_as(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t n, ExceptionList& exceptions,
-                uint8_t* out) {
-    return merge_row<T>(rule, symbols, raw, n, exceptions, reinterpret_cast<T*>(out));
+void merge_row(const Kernels* kernels, const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t n,
+               Exceptions& exceptions, uint8_t* bytes) {
+    T* out = reinterpret_cast<T*>(bytes);
+    if (rule.skip_zero) return merge_sparse<T>(rule, symbols, raw, n, exceptions, out);
+    size_t done = 0;
+    if (kernels && kernels->merge) {
+        done = kernels->merge(rule, sizeof(T), symbols, raw, n, bytes);
+        if (!exceptions.used_up()) mend_exceptions<T>(rule, symbols, raw, done, exceptions, out);
+    }
+    merge_plain<T>(rule, symbols, raw, done, n, exceptions, out);
 }
 
-using MergeRow = size_t (*)(const SplitRule&, const uint8_t*, const uint8_t*, size_t, ExceptionList&, uint8_t*);
+using MergeRow = void (*)(const Kernels*, const SplitRule&, const uint8_t*, const uint8_t*, size_t, Exceptions&,
+                          uint8_t*);
 
 MergeRow merge_for(int width) {
     switch (width) {
-        case 1: return merge_as<uint8_t>;
-        case 2: return merge_as<uint16_t>;
-        case 4: return merge_as<uint32_t>;
-        default: return merge_as<uint64_t>;
+        case 1: return merge_row<uint8_t>;
+        case 2: return merge_row<uint16_t>;
+        case 4: return merge_row<uint32_t>;
+        default: return merge_row<uint64_t>;
     }
 }
 
 }  // namespace
 
 ArrayDecoder::ArrayDecoder(ArrayHeader header, const Kernels& kernels) : header_(std::move(header)), kernels_(kernels) {
+    const bool wide = header_.coder == CoderId::fast ? kernels.fast_steps != nullptr : kernels.dense_steps != nullptr;
+    if (wide || header_.coder == CoderId::small) return;
     for (const Table& t : header_.tables)
         slots_.push_back(header_.coder == CoderId::fast ? make_slots<Fast>(t) : make_slots<Dense>(t));
 }
@@ -183,14 +200,22 @@ void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) 
         case CoderId::dense: decode_symbols<Dense, 64>(kernels_, h.tables, slots_, g, parts, scratch.data()); break;
         case CoderId::small: decode_symbols<Dense, 4>(kernels_, h.tables, slots_, g, parts, scratch.data()); break;
     }
-    patch_escapes(h.tables, g, parts, scratch.data());
-    ExceptionList exceptions{parts.exceptions, parts.exceptions + parts.exception_size};
+    const bool maybe = patch_escapes(kernels_, h.tables, g, parts, scratch.data());
+    const size_t entry = h.kind == Kind::uniform ? sizeof(int32_t) : h.width;
+    const uint64_t exceptional = maybe ? count_bytes(kernels_, scratch.data(), values, kException) : 0;
+    if (parts.exception_size != exceptional * entry) throw FormatError("exception list has the wrong length");
+    Exceptions exceptions(parts.exceptions, parts.exception_size);
+    // Wide kernels load past a row's raw bits: only the many-lane coders leave enough bytes behind them.
+    const bool wide = h.coder != CoderId::small;
     if (h.kind == Kind::uniform) {
         if (parts.raw_size) throw FormatError("raw bits in a uniform array");
         const UniformRule rule = uniform_rule(h);
         for (uint64_t r = 0; r < rows; r++) {
             const size_t n = std::min(h.row_length, values - r * h.row_length);
-            merge_uniform(rule, h.output, scratch.data() + g.start[r], n, exceptions, out);
+            const uint8_t* symbols = scratch.data() + g.start[r];
+            const size_t done = wide && kernels_.uniform ? kernels_.uniform(rule, h.output, symbols, n, out) : 0;
+            if (!exceptions.used_up()) mend_uniform(rule, h.output, symbols, done, exceptions, out);
+            merge_uniform(rule, h.output, symbols, done, n, exceptions, out);
             out += n * h.width;
         }
     } else {
@@ -202,17 +227,16 @@ void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) 
             const size_t n = std::min(h.row_length, values - r * h.row_length);
             rule.drop = !h.rows.empty() && h.rows[first_row + r] & kDropRow ? h.drop : 0;
             const uint8_t* symbols = scratch.data() + g.start[r];
-            const size_t stored = rule.skip_zero ? n - size_t(std::count(symbols, symbols + n, uint8_t(0))) : n;
+            const size_t stored = rule.skip_zero ? n - count_bytes(kernels_, symbols, n, 0) : n;
             const size_t size = (stored * size_t(h.low - rule.drop) + 7) / 8;
             if (size > raw_left) throw FormatError("raw bits end early");
-            merge(rule, symbols, raw, n, exceptions, out);
+            merge(wide ? &kernels_ : nullptr, rule, symbols, raw, n, exceptions, out);
             raw += size;
             raw_left -= size;
             out += n * h.width;
         }
         if (raw_left) throw FormatError("raw bits left over");
     }
-    if (exceptions.next != exceptions.end) throw FormatError("exceptions left over");
 }
 
 }  // namespace laconic

@@ -12,6 +12,8 @@ struct FormatError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+struct Kernels;  // kernels.hpp
+
 enum class Kind : uint8_t { stored = 0, split = 1, uniform = 2, constant = 3 };
 enum class CoderId : uint8_t { fast = 0, dense = 1, small = 2 };  // small: dense with four lanes
 enum class Mode : uint8_t { unsigned_ = 0, float_ = 1, signed_ = 2 };
@@ -57,7 +59,7 @@ ArrayHeader read_header(const uint8_t* data, size_t size);
 
 // Small byte streams (rows' classes, escapes): raw, a run, or order-0 dense rANS, whichever is shortest.
 std::vector<uint8_t> write_bytes(const std::vector<uint8_t>& bytes);
-std::vector<uint8_t> read_bytes(const uint8_t* data, size_t size, uint64_t count);
+std::vector<uint8_t> read_bytes(const uint8_t* data, size_t size, uint64_t count, const Kernels& kernels);
 
 struct ConstBytes {
     const uint8_t* data;
@@ -76,7 +78,7 @@ public:
 private:
     ArrayHeader header_;
     const Kernels& kernels_;
-    std::vector<Slots> slots_;
+    std::vector<Slots> slots_;  // for kernels that lack a wide decoder
 };
 
 struct Encoded {

@@ -7,6 +7,8 @@
 #include <nanobind/stl/vector.h>
 
 #include "array.hpp"
+#include "core_rate.hpp"
+#include "kernels.hpp"
 #include "parallel.hpp"
 
 namespace nb = nanobind;
@@ -171,6 +173,11 @@ NB_MODULE(_core, m) {
     m.def("estimate_indices", &estimate_indices, nb::arg("indices"), nb::arg("row_length"), nb::arg("max_effort"),
           "Bytes that encode_indices would take, estimated from its tables.");
     m.def("inspect", &inspect, nb::arg("header"), "What an array header says.");
+    m.def("core_rate", [](const std::string& kernels, bool dense, double deviation, int repeats) {
+        const CoreRate r = core_rate(kernels_named(kernels), dense, deviation, repeats);
+        return nb::make_tuple(r.seconds, r.entropy, r.coded);
+    }, nb::arg("kernels"), nb::arg("dense"), nb::arg("deviation"), nb::arg("repeats"),
+       "(seconds, entropy bits, coded bits) per symbol of the symbol decoder alone, from cache.");
     m.def("kernels", [] {
         std::vector<std::string> names;
         for (const Kernels* k : all_kernels()) names.emplace_back(k->name);

@@ -1,5 +1,6 @@
 // Bit streams, least significant bit first: the tables' Rice codes and the raw low bits of values.
 #pragma once
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -41,11 +42,29 @@ class BitReader {
 public:
     BitReader(const uint8_t* data, size_t size) : data_(data), bits_(uint64_t(size) * 8) {}
     uint64_t get(int bits) {  // bits <= 32
-        uint64_t value = 0;
-        for (int i = 0; i < bits; i++, at_++) {
-            if (at_ < bits_) value |= uint64_t(data_[at_ >> 3] >> (at_ & 7) & 1) << i;
+        uint64_t window = 0;
+        const uint64_t byte = at_ >> 3, size = bits_ >> 3;
+        if (byte + 8 <= size) {
+            window = load64(data_ + byte);
+        } else {
+            for (uint64_t i = byte; i < size; i++) window |= uint64_t(data_[i]) << (8 * (i - byte));
         }
+        const uint64_t value = window >> (at_ & 7) & ((uint64_t(1) << bits) - 1);
+        at_ += uint64_t(bits);
         return value;
+    }
+    // Ones before the next zero, at most `most` of them plus one; the zero is read too.
+    uint32_t ones(uint32_t most) {
+        uint32_t n = 0;
+        for (;;) {
+            const uint32_t run = uint32_t(std::countr_one(uint32_t(get(16))));
+            if (run == 16 && n + 16 <= most) {
+                n += 16;
+                continue;
+            }
+            at_ -= run == 16 ? 0 : 15 - run;
+            return n + run;
+        }
     }
     bool ok() const { return at_ <= bits_; }
     // True when what is left is less than a byte of zeros: nothing hides behind the last code.

@@ -278,7 +278,7 @@ private:
         std::vector<int> c;
         const int bits = int(sizeof(T)) * 8;
         if (header_.mode == Mode::float_) {
-            for (int m = 0; m <= (options_.max_effort ? 4 : 2) && mantissa_ - m >= 0; m++)
+            for (int m = 0; m <= (options_.max_effort ? 4 : 1) && mantissa_ - m >= 0; m++)
                 if (mantissa_ - m + 1 <= kMaxLow) c.push_back(mantissa_ - m + 1);
             return c;
         }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "encode.hpp"
+#include "kernels.hpp"
 #include "varint.hpp"
 
 namespace laconic {
@@ -111,7 +112,7 @@ ArrayHeader read_header(const uint8_t* data, size_t size) {
     require(tables >= 1 && tables <= kMaxTables, "array header: no table, or too many");
     const uint64_t rows = in.varint();
     const uint8_t* row_bytes = in.take(rows);
-    if (rows) h.rows = read_bytes(row_bytes, rows, h.row_count());
+    if (rows) h.rows = read_bytes(row_bytes, rows, h.row_count(), best_kernels());
     for (uint8_t row : h.rows) {
         require((row & ~kDropRow) < tables, "array header: a row's table does not exist");
         require(row < kDropRow || h.drop > 0, "array header: a row drops bits, the array none");
@@ -153,7 +154,7 @@ std::vector<uint8_t> write_bytes(const std::vector<uint8_t>& bytes) {
     return out.size() < raw.size() ? out : raw;
 }
 
-std::vector<uint8_t> read_bytes(const uint8_t* data, size_t size, uint64_t count) {
+std::vector<uint8_t> read_bytes(const uint8_t* data, size_t size, uint64_t count, const Kernels& kernels) {
     ByteReader in(data, size);
     const uint8_t type = in.byte();
     require(type <= 3, "byte stream: unknown type");
@@ -183,11 +184,17 @@ std::vector<uint8_t> read_bytes(const uint8_t* data, size_t size, uint64_t count
     std::array<uint32_t, 64> state{};
     std::memcpy(state.data(), in.take(size_t(lanes) * 4), size_t(lanes) * 4);
     for (int i = 0; i < lanes; i++) require(state[size_t(i)] >= Dense::low, "byte stream: state out of range");
-    const Slots slots = make_slots<Dense>(table);
     out.resize(count);
-    for (uint64_t at = 0; at < count; at += uint64_t(lanes)) {
+    for (uint64_t at = 0; at < count;) {
+        // A wide step reads a unit per lane and some spare bytes, which the states that follow provide.
+        const size_t steps = lanes < kStep || !kernels.dense_steps
+                                 ? 0 : std::min<size_t>((count - at) / kStep, size_t(end - p) / (2 * kStep));
+        size_t bank = 0;
+        if (steps) kernels.dense_steps(table, state.data(), bank, steps, p, out.data() + at);
+        at += steps * kStep;
         const size_t n = size_t(std::min<uint64_t>(uint64_t(lanes), count - at));
-        require(decode_step<Dense>(slots.data(), state.data(), n, p, end, out.data() + at), "byte stream: ends early");
+        require(decode_step<Dense>(table, state.data(), n, p, end, out.data() + at), "byte stream: ends early");
+        at += n;
     }
     for (int i = 0; i < lanes; i++) require(state[size_t(i)] == Dense::low, "byte stream: final state is wrong");
     require(p == end, "byte stream: bytes left over");

@@ -1,25 +1,9 @@
 // Symbols and raw bits to values, one row at a time: the portable kernels. A row's raw bits start at a byte and at
-// least eight bytes behind them are readable.
+// least sixteen bytes behind them are readable.
 #pragma once
-#include <cmath>
-
-#include "array.hpp"
+#include "kernels.hpp"
 
 namespace laconic {
-
-// How the values of an array are put together; the same for all its rows.
-struct SplitRule {
-    Mode mode;
-    int low;        // raw bits that a value has
-    int drop;       // of which this many trailing ones are zero and absent in this row
-    bool skip_zero;
-    uint64_t base;
-};
-
-struct ExceptionList {
-    const uint8_t* next;
-    const uint8_t* end;
-};
 
 template <class T>
 T join(const SplitRule& rule, uint64_t high, uint64_t raw) {
@@ -33,39 +17,67 @@ T join(const SplitRule& rule, uint64_t high, uint64_t raw) {
     return T(rule.mode == Mode::signed_ ? value ^ uint64_t(1) << (bits - 1) : value);
 }
 
-// Returns the number of raw bytes used; throws when the exception list runs out.
+// The next entry of a chunk's exception list.
+class Exceptions {
+public:
+    Exceptions(const uint8_t* data, size_t size) : next_(data), end_(data + size) {}
+    template <class T>
+    T take() {
+        if (size_t(end_ - next_) < sizeof(T)) throw FormatError("exception list ends early");
+        T value;
+        std::memcpy(&value, next_, sizeof value);
+        next_ += sizeof value;
+        return value;
+    }
+    bool used_up() const { return next_ == end_; }
+
+private:
+    const uint8_t *next_, *end_;
+};
+
+inline uint64_t field_at(const SplitRule& rule, const uint8_t* raw, size_t i) {
+    const size_t bit = i * size_t(rule.packed());
+    return (load64(raw + (bit >> 3)) >> (bit & 7) & ((uint64_t(1) << rule.packed()) - 1)) << rule.drop;
+}
+
+// Values `from` .. n of a row whose zeros carry raw bits too.
 template <class T>
-size_t merge_row(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t n, ExceptionList& exceptions,
-                 T* out) {
-    const int packed = rule.low - rule.drop;
-    const uint64_t mask = (uint64_t(1) << packed) - 1;
-    size_t bit = 0;
+void merge_plain(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t from, size_t n,
+                 Exceptions& exceptions, T* out) {
+    for (size_t i = from; i < n; i++) {
+        const uint8_t s = symbols[i];
+        const uint64_t high = s == kException ? exceptions.take<T>() : s == 0 ? 0 : rule.base + s - 1;
+        out[i] = join<T>(rule, high, field_at(rule, raw, i));
+    }
+}
+
+// A row whose zeros are bare: the fields of the others follow one another.
+template <class T>
+void merge_sparse(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t n, Exceptions& exceptions,
+                  T* out) {
+    size_t field = 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t s = symbols[i];
-        if (s == 0 && rule.skip_zero) {
+        if (s == 0) {
             out[i] = 0;
             continue;
         }
-        const uint64_t field = (load64(raw + (bit >> 3)) >> (bit & 7) & mask) << rule.drop;
-        bit += size_t(packed);
-        uint64_t high = s == 0 ? 0 : rule.base + s - 1;
-        if (s == kException) {
-            if (size_t(exceptions.end - exceptions.next) < sizeof(T)) throw FormatError("exception list ends early");
-            T value;
-            std::memcpy(&value, exceptions.next, sizeof value);
-            exceptions.next += sizeof value;
-            high = value;
-        }
-        out[i] = join<T>(rule, high, field);
+        const uint64_t high = s == kException ? exceptions.take<T>() : rule.base + s - 1;
+        out[i] = join<T>(rule, high, field_at(rule, raw, field++));
     }
-    return (bit + 7) >> 3;
 }
 
-// Indices to numbers: q * step + shift[clamp(q, -3, 3) + 3], both roundings in float32.
-struct UniformRule {
-    float step;
-    std::array<float, 8> shift;
-};
+// Values 0 .. n that a wide kernel has put together as if no symbol were an exception: sets those right.
+template <class T>
+void mend_exceptions(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t n,
+                     Exceptions& exceptions, T* out) {
+    for (const uint8_t* s = symbols; (s = static_cast<const uint8_t*>(
+                                          std::memchr(s, kException, size_t(symbols + n - s)))) != nullptr;) {
+        const size_t i = size_t(s - symbols);
+        out[i] = join<T>(rule, exceptions.take<T>(), field_at(rule, raw, i));
+        if (++s == symbols + n) break;
+    }
+}
 
 inline UniformRule uniform_rule(const ArrayHeader& h) {
     UniformRule r{h.step, {}};
@@ -118,17 +130,18 @@ inline void store(Output output, float v, uint8_t* out, size_t i) {
     }
 }
 
-inline void merge_uniform(const UniformRule& rule, Output output, const uint8_t* symbols, size_t n,
-                          ExceptionList& exceptions, uint8_t* out) {
-    for (size_t i = 0; i < n; i++) {
-        int32_t q = int32_t(symbols[i]) - 128;
-        if (symbols[i] == kException) {
-            if (exceptions.end - exceptions.next < 4) throw FormatError("exception list ends early");
-            std::memcpy(&q, exceptions.next, 4);
-            exceptions.next += 4;
-        }
+inline void merge_uniform(const UniformRule& rule, Output output, const uint8_t* symbols, size_t from, size_t n,
+                          Exceptions& exceptions, uint8_t* out) {
+    for (size_t i = from; i < n; i++) {
+        const int32_t q = symbols[i] == kException ? exceptions.take<int32_t>() : int32_t(symbols[i]) - 128;
         store(output, reconstruct(rule, q), out, i);
     }
+}
+
+inline void mend_uniform(const UniformRule& rule, Output output, const uint8_t* symbols, size_t n,
+                         Exceptions& exceptions, uint8_t* out) {
+    for (size_t i = 0; i < n; i++)
+        if (symbols[i] == kException) store(output, reconstruct(rule, exceptions.take<int32_t>()), out, i);
 }
 
 }  // namespace laconic

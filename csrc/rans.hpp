@@ -106,23 +106,19 @@ Slots make_slots(const Table& t) {
     return slots;
 }
 
-// A run of symbols that share one table.
-struct Segment {
-    const Table* table;
-    const Slots* slots;
-    size_t count;
-};
-
-// Decodes one step of `count` <= 64 symbols with every bound checked. Returns false when the units run out.
+// Decodes one step of `count` <= 64 symbols straight from the table, every bound checked. False: the units ran out.
 template <class Coder>
-bool decode_step(const uint32_t* slots, typename Coder::State* state, size_t count, const uint8_t*& p,
-                 const uint8_t* end, uint8_t* out) {
+bool decode_step(const Table& t, typename Coder::State* state, size_t count, const uint8_t*& p, const uint8_t* end,
+                 uint8_t* out) {
+    const int shift = Coder::prob_bits - t.bucket_bits;
     constexpr uint32_t mask = (1u << Coder::prob_bits) - 1;
     for (size_t j = 0; j < count; j++) {
         uint32_t x = state[j];
-        const uint32_t s = slots[x & mask];
-        out[j] = uint8_t(s);
-        x = ((s >> 8) & 0xfff) * (x >> Coder::prob_bits) + (s >> 20);
+        const uint32_t slot = x & mask, bucket = slot >> shift, offset = slot & ((1u << shift) - 1);
+        const bool own = offset < t.own[bucket];
+        const uint32_t symbol = own ? bucket : t.alias[bucket];
+        out[j] = uint8_t(t.first + symbol - 1);
+        x = t.frequency[symbol] * (x >> Coder::prob_bits) + (own ? offset : uint16_t(offset + t.adjust[bucket]));
         if (x < Coder::low) {
             if (size_t(end - p) < sizeof(typename Coder::Unit)) return false;
             typename Coder::Unit unit;
@@ -149,21 +145,13 @@ void decode_steps_portable(const uint32_t* slots, typename Coder::State* state, 
             x = ((s >> 8) & 0xfff) * (x >> Coder::prob_bits) + (s >> 20);
             typename Coder::Unit unit;
             std::memcpy(&unit, p, sizeof unit);
-            const bool need = x < Coder::low;  // kept free of branches: a coin toss would be mispredicted
-            const uint32_t refilled = x << Coder::unit_bits | unit;
-            p += need ? sizeof unit : 0;
-            lane[j] = typename Coder::State(need ? refilled : x);
+            const uint32_t need = x < Coder::low;  // kept free of branches: a coin toss would be mispredicted
+            x = x << (need * Coder::unit_bits) | (unit & (0u - need));
+            p += need * sizeof unit;
+            lane[j] = typename Coder::State(x);
         }
         bank = (bank + kStep) % Coder::lanes;
     }
 }
-
-// What a processor-specific file offers; null members fall back to the portable code.
-struct Kernels {
-    const char* name;
-    // Decode `steps` whole steps of one segment; the units for all of them (plus 64 spare bytes) are readable.
-    void (*fast_steps)(const Table&, uint16_t* state, size_t& bank, size_t steps, const uint8_t*& p, uint8_t* out);
-    void (*dense_steps)(const Table&, uint32_t* state, size_t& bank, size_t steps, const uint8_t*& p, uint8_t* out);
-};
 
 }  // namespace laconic

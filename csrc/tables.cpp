@@ -132,8 +132,9 @@ Table make_table(const Histogram& counts, CoderTraits coder, bool sampled) {
     const Window window = best_window(counts, (1 << coder.max_bucket_bits) - 1);
     t.first = uint8_t(window.first);
     std::vector<double> share(size_t(window.count) + 1, 0.0);
-    // A slot costs a symbol at least 1 / sum of the code space; rarer symbols are cheaper as escapes.
-    const double threshold = 0.4 * n / sum;
+    // A slot costs at least 1 / sum of the code space; rarer symbols are cheaper as escapes. The fast coder keeps
+    // some of them all the same, since every escape takes time.
+    const double threshold = (coder.prob_bits == kFast.prob_bits ? 0.2 : 0.4) * n / sum;
     double kept = 0;
     for (int i = 0; i < window.count; i++) {
         const double c = counts[size_t(window.first + i)];
@@ -172,8 +173,8 @@ double cost_bits(const Histogram& counts, CoderTraits coder, bool sampled) {
             escapes += counts[size_t(b)];
         }
     }
-    // An escape costs time too, which the fast coder is there to save: it is charged four bits more there.
-    const double price = coder.prob_bits == kFast.prob_bits ? 4 : 0;
+    // An escape costs time too, which the fast coder is there to save: it is charged two bits more there.
+    const double price = coder.prob_bits == kFast.prob_bits ? 2 : 0;
     if (escapes)
         bits += escapes * (coder.prob_bits - lg[std::max<int>(1, t.frequency[0])] + price) + entropy_bits(tail) * 1.01;
     const int count = last_local(t);
@@ -206,9 +207,8 @@ bool read_table(BitReader& in, Table& t, CoderTraits coder) {
     int previous = 0, sum = 0;
     const int whole = 1 << coder.prob_bits;
     for (int i = 0; i <= count; i++) {
-        uint32_t quotient = 0;
-        while (in.get(1))
-            if (++quotient > kMaxQuotient) return false;
+        const uint32_t quotient = in.ones(kMaxQuotient);
+        if (quotient > kMaxQuotient) return false;
         const uint32_t z = quotient << k | uint32_t(in.get(k));
         const int value = previous + int(z >> 1 ^ (~(z & 1) + 1));
         if (value < 0 || value >= whole) return false;

@@ -13,7 +13,7 @@ struct CoderTraits {
     int prob_bits;
     int min_bucket_bits, max_bucket_bits;
 };
-constexpr CoderTraits kFast{8, 4, 6}, kDense{12, 4, 8};
+constexpr CoderTraits kFast{8, 4, 6}, kDense{12, 5, 8};
 
 // The cheapest table of the form this coder knows for these counts. With `sampled` counts the escape always has a
 // slot, so that bytes that the sample missed can be coded. An empty histogram gives a table too.

@@ -1,0 +1,16 @@
+// Measures the symbol decoders (bench/speed.py).
+#pragma once
+#include "array.hpp"
+
+namespace laconic {
+
+struct CoreRate {
+    double seconds;  // per symbol, the best of the repeats
+    double entropy;  // bits per symbol
+    double coded;    // bits per symbol, states included
+};
+
+// 2^17 Gaussian symbols of this standard deviation, decoded `repeats` times from cache.
+CoreRate core_rate(const Kernels& kernels, bool dense, double deviation, int repeats);
+
+}  // namespace laconic
