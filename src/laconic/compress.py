@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 
 from laconic.coding import Effort
 from laconic.container import (
@@ -31,6 +29,7 @@ from laconic.folder import FILE_NAME, check_copies, copy_files, made_folder
 from laconic.info import Info, TensorReport, bits_per_value, info
 from laconic.io import Source, open_source
 from laconic.load import load
+from laconic.memory import peak_memory
 from laconic.scheme import Scheme
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def compress(
         copy_files(target.companions, force=force)
         writer.finish(progress)
     found = info(target.file)
-    return Result(**vars(found), seconds=time.perf_counter() - began, peak_memory=_peak_memory())
+    return Result(**vars(found), seconds=time.perf_counter() - began, peak_memory=peak_memory())
 
 
 def _check_not_laconic(source: Source) -> None:
@@ -210,13 +209,3 @@ def _dry_run(
         seconds=time.perf_counter() - began,
         peak_memory=estimate_memory(source),
     )
-
-
-def _peak_memory() -> int:
-    """The most memory this process ever held, in bytes."""
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

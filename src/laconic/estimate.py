@@ -21,7 +21,7 @@ _FIXED = 16 << 20  # bytes: solid groups, tables of contents, the coder's own bu
 
 
 def estimate_memory(source: Source) -> int:
-    """Peak memory in bytes: what the process holds now, and one tensor three times.
+    """Peak memory in bytes: what the process holds now, and the largest tensor three times.
 
     Once as it is, once coded, and once decoded to be compared.
     """

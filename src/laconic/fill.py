@@ -10,9 +10,11 @@ import xxhash
 
 from laconic.coding import Effort
 from laconic.container import Layout, Origin
+from laconic.container.arena import unmap
 from laconic.encode import Quantize, add_tensor, encode_tensor
 from laconic.errors import ArgumentError
 from laconic.io import Source, TensorInfo
+from laconic.io.safetensors import SafetensorsSource
 from laconic.scheme import Scheme, parse_scheme
 
 Plan = Mapping[str, Scheme | str]
@@ -73,6 +75,8 @@ def fill(
                     info, values, scheme, effort=effort, threads=threads, quantize=quantize
                 )
                 add_tensor(layout, info, coded)
+            if isinstance(source, SafetensorsSource):
+                unmap(values)
         if progress:
             progress("encode", number + 1, len(source.infos))
     for info in tied:  # what they are tied to may have come later

@@ -11,12 +11,14 @@ import numpy as np
 
 from laconic import coding
 from laconic.coding import Job
+from laconic.container.arena import unmap
 from laconic.container.bind import Place
 from laconic.container.format import GROUP, xxh3
 from laconic.errors import FormatError, VerifyError
 from laconic.io.header import HeaderTensor
 from laconic.io.safetensors import MappedFile
 
+_WORTH_RELEASE = 1 << 20  # bytes of a tensor that are not left in memory
 _WORTH_THREADS = 1 << 22  # bytes to check; starting threads takes as long as checking 2 MB
 
 
@@ -120,6 +122,11 @@ class Fetcher:
                 for pair in arrays:
                     self.decode([pair], threads)
             raise self._named(arrays[0][0].place, error) from None
+
+    def release(self, place: Place) -> None:
+        """Let go of the mapped memory, after a large tensor that was read alone."""
+        if place.entry.nbytes >= _WORTH_RELEASE:
+            unmap(self.raw(place.entry))
 
     def _named(self, place: Place, error: FormatError | str) -> FormatError:
         return FormatError(

@@ -81,6 +81,7 @@ class LaconicFile(Mapping[str, np.ndarray]):
         else:
             (data,) = allocate([place.entry.nbytes])
             self.fetcher.copy(place, data)
+        self.fetcher.release(place)
         return cast(data.view(dtype).reshape(shape), record)
 
     def load_all(

@@ -56,6 +56,7 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
             if place.name in numbers:
                 _check_members(file, numbers[place.name], values)
             decoded += values.nbytes
+            file.fetcher.release(place)
         except (VerifyError, FormatError) as error:
             damage.append(error)
     if damage:
