@@ -1,0 +1,170 @@
+"""The verb load: numpy, torch, and into a module."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import laconic
+from laconic.container import LaconicFile
+from laconic.errors import ArgumentError, VerifyError
+from laconic.io import SAFETENSORS_DTYPES
+from laconic.load import to_torch
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Linear(64, 128), torch.nn.BatchNorm1d(128), torch.nn.Linear(128, 8)
+    )
+
+
+def equal(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    states = (first.state_dict(), second.state_dict())
+    return states[0].keys() == states[1].keys() and all(
+        torch.equal(tensor, states[1][name]) for name, tensor in states[0].items()
+    )
+
+
+def test_a_module_comes_back_in_place(net, tmp_path):
+    path = laconic.compress(net, tmp_path / "n.laconic.safetensors").path
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        for tensor in other.state_dict().values():
+            tensor.zero_()
+    places = [tensor.data_ptr() for tensor in other.state_dict().values()]
+    assert laconic.load(path, into=other) is other
+    assert equal(net, other)
+    assert [tensor.data_ptr() for tensor in other.state_dict().values()] == places
+
+
+@pytest.mark.parametrize("dtype", list(SAFETENSORS_DTYPES))
+def test_every_dtype_becomes_torchs_own(tmp_path, rng, dtype):
+    kind = SAFETENSORS_DTYPES[dtype]
+    values = rng.integers(0, 2, 30 * kind.itemsize, dtype=np.uint8).view(kind).reshape(5, 6)
+    path = laconic.compress({"w": values, "s": values[0, 0].reshape(())}, tmp_path / "w").path
+    for tensors in (laconic.load(path, framework="torch"), laconic.load(path, framework="torch").load_all()):  # fmt: skip  # noqa: E501
+        assert tensors["w"].shape == (5, 6)
+        assert tensors["s"].shape == ()
+        assert tensors["w"].dtype == to_torch(values, dtype).dtype
+        raw = tensors["w"].contiguous().reshape(-1).view(torch.uint8).numpy()
+        assert raw.tobytes() == values.tobytes()
+    again = laconic.compress(laconic.load(path, framework="torch").load_all(), tmp_path / "v").path
+    assert laconic.load(again).infos == laconic.load(path).infos
+
+
+def test_torch_tensors_are_lazy_and_in_order(net, tmp_path):
+    path = laconic.compress(net, tmp_path / "n").path
+    tensors = laconic.load(path, framework="torch")
+    assert list(tensors) == list(net.state_dict())
+    for name, tensor in tensors.tensors():
+        assert torch.equal(tensor, net.state_dict()[name])
+    with pytest.raises(ArgumentError, match=r"nearest: 0\.weight"):
+        tensors["0.wieght"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda n: n.append(torch.nn.Linear(8, 2)), r'"3.weight" is missing in the file'),
+        (lambda n: n.__delitem__(2), r'"2.weight" is not in the module'),
+        (
+            lambda n: n.__setitem__(2, torch.nn.Linear(128, 9)),
+            r'"2.weight" is \[8, 128\] in the file, \[9, 128\] in the module; "2.bias" is \[8\]',
+        ),
+        (
+            lambda n: n[0].half(),
+            r'"0.weight" is float32 in the file, float16 in the module: module.to\(torch.float32',
+        ),
+        (lambda n: n[0].to("meta"), r'"0.weight" has no memory \(meta device\)'),
+    ],
+)
+def test_a_module_that_does_not_fit_is_told_why_and_left_alone(net, tmp_path, change, message):
+    path = laconic.compress(net, tmp_path / "n").path
+    other = copy.deepcopy(net)
+    change(other)
+    before = copy.deepcopy(other)
+    with pytest.raises(ArgumentError, match=message):
+        laconic.load(path, into=other)
+    if "meta" not in message:
+        assert equal(before, other)
+
+
+def test_a_damaged_file_leaves_the_module_alone(net, tmp_path):
+    path = laconic.compress(net, tmp_path / "n").path
+    data = bytearray(path.read_bytes())
+    place = LaconicFile(path).contents.places["0.weight"]
+    data[place.entry.stop - 20] ^= 1
+    path.write_bytes(data)
+    other = copy.deepcopy(net)
+    torch.nn.init.ones_(other[0].weight)
+    before = copy.deepcopy(other)
+    with pytest.raises(VerifyError, match=r'"0\.weight"'):
+        laconic.load(path, into=other)
+    assert equal(before, other)
+
+
+def test_tied_weights_that_safetensors_dropped_are_found_by_their_memory(tmp_path):
+    class Tied(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Embedding(500, 16)
+            self.head = torch.nn.Linear(16, 500, bias=False)
+            self.head.weight = self.embedding.weight
+
+    net, other = Tied(), Tied()
+    weight = net.embedding.weight.detach().numpy()
+    path = laconic.compress({"embedding.weight": weight}, tmp_path / "t").path
+    assert equal(laconic.load(path, into=other), net)
+    assert other.head.weight is other.embedding.weight
+    assert equal(laconic.load(laconic.compress(net, tmp_path / "u").path, into=other), net)
+
+
+def test_a_buffer_that_is_no_longer_saved_may_still_be_in_the_file(tmp_path):
+    net = torch.nn.Linear(3, 3)
+    net.register_buffer("positions", torch.arange(4), persistent=False)
+    arrays = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
+    path = laconic.compress({**arrays, "positions": np.arange(4) + 5}, tmp_path / "b").path
+    assert laconic.load(path, into=net).positions.tolist() == [5, 6, 7, 8]
+
+
+def test_bfloat16_modules_keep_their_bits(tmp_path):
+    net = torch.nn.Linear(200, 100).to(torch.bfloat16)
+    path = laconic.compress(net, tmp_path / "n").path
+    assert laconic.load(path)["weight"].dtype == ml_dtypes.bfloat16
+    other = torch.nn.Linear(200, 100).to(torch.bfloat16)
+    assert equal(laconic.load(path, into=other), net)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"framework": "jax"}, "framework 'jax' is unknown"),
+        ({"into": {}}, "a dict is no torch.nn.Module"),
+        ({"threads": -1}, "threads: -1"),
+    ],
+)
+def test_bad_arguments_are_named(net, tmp_path, arguments, message):
+    path = laconic.compress(net, tmp_path / "n").path
+    with pytest.raises(ArgumentError, match=message):
+        laconic.load(path, **arguments)
+
+
+def test_a_hundred_tensors_load_in_milliseconds(tmp_path, rng):
+    arrays = {f"layer.{i}.weight": rng.standard_normal(5000).astype(np.float32) for i in range(100)}
+    path = laconic.compress(arrays, tmp_path / "h").path
+    best = min(_seconds(lambda: laconic.load(path, threads=1).load_all()) for _ in range(7))
+    assert best < 0.05  # about 6 ms on an idle core
+
+
+def _seconds(work) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
