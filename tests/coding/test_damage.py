@@ -1,0 +1,134 @@
+"""One-place damage to headers and chunks: refused, or decoded as every other decoder does.
+
+There are no checksums on this floor, so a wrong value is allowed; a crash, a hang, a write outside
+the buffer or two decoders that disagree are not.
+"""
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from laconic.coding import CodedArray, Job, decode, decoded_nbytes, encode_indices, encode_lossless
+from laconic.errors import ArgumentError, FormatError
+
+
+def specimens() -> dict[str, CodedArray]:
+    """Arrays that between them use every coder and every part of header and chunk."""
+    rng = np.random.default_rng(1)
+    weights = rng.standard_normal((40, 100)) * np.exp(rng.uniform(-8, 2, (40, 1)))
+    wide = rng.standard_normal((200, 260)) * np.exp(rng.uniform(-8, 0, (200, 1)))
+    half = weights.astype(np.float32)
+    half[::2] = half[::2].astype(np.float16)
+    q = np.rint(weights * 9).astype(np.int32)
+    uniform: dict[str, Any] = {"step": 0.11, "offsets": (0.1, 0.05, 0.02)}
+    f32, bf16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)
+    return {
+        "constant": encode_lossless(np.ones(50, np.int64)),
+        "stored": encode_lossless(np.frombuffer(rng.bytes(300), np.uint16)),
+        "small": encode_lossless(weights.astype(bf16)),
+        "dropping": encode_lossless(half),
+        "sparse": encode_lossless((weights * (rng.random(weights.shape) < 0.2)).astype(f32)),
+        "integers": encode_lossless(np.rint(weights * 1000).astype(np.int32)),
+        "dense": encode_lossless(np.tile(weights, (3, 1)).astype(f32), effort="max"),
+        "fast": encode_lossless(wide.astype(bf16), effort="fast"),
+        "indices": encode_indices(q, dtype=f32, **uniform),
+        "fast indices": encode_indices(
+            np.rint(wide * 30).astype(np.int32), dtype=bf16, effort="fast", **uniform
+        ),
+    }
+
+
+SPECIMENS = specimens()
+
+
+def test_specimens_use_what_there_is(decode_everywhere: Any) -> None:
+    assert {coded.header[4] for coded in SPECIMENS.values()} == {0, 1, 2, 3}
+    for coded in SPECIMENS.values():
+        assert decode_everywhere(coded.header, coded.chunks) is not None
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_every_truncated_header_is_refused(name: str, decode_everywhere: Any) -> None:
+    coded = SPECIMENS[name]
+    for end in range(len(coded.header)):
+        with pytest.raises(FormatError):
+            decoded_nbytes(coded.header[:end])
+    for more in (b"\0", b"\1", b"\0" * 9):
+        with pytest.raises(FormatError):
+            decoded_nbytes(coded.header + more)
+    assert decode_everywhere(coded.header[:-1], coded.chunks) is None
+
+
+@pytest.mark.parametrize("name", [n for n in SPECIMENS if SPECIMENS[n].chunks])
+def test_every_truncated_or_longer_chunk_is_refused(name: str, decode_everywhere: Any) -> None:
+    coded = SPECIMENS[name]
+    *others, last = coded.chunks
+    out = np.empty(decoded_nbytes(coded.header), np.uint8)
+    ends = range(len(last)) if len(last) < 2000 else np.linspace(0, len(last) - 1, 400, dtype=int)
+    for chunk in [*(last[:end] for end in ends), last + b"\0", last + last]:
+        with pytest.raises(FormatError):
+            decode([Job(coded.header, [*others, chunk], out)])
+    for chunks in ([], [*coded.chunks, last]):
+        assert decode_everywhere(coded.header, chunks) is None
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    """`data` with one bit turned; positions are taken modulo its length."""
+    at = bit % (8 * len(data))
+    return data[: at // 8] + bytes([data[at // 8] ^ 1 << at % 8]) + data[at // 8 + 1 :]
+
+
+@settings(max_examples=300)
+@given(name=st.sampled_from(sorted(SPECIMENS)), bit=st.integers(0, 1 << 40), edge=st.booleans())
+def test_a_flipped_bit_of_a_chunk_is_refused_or_decoded_alike(
+    name: str, bit: int, edge: bool, decode_everywhere: Any
+) -> None:
+    coded = SPECIMENS[name]
+    if not coded.chunks:
+        return
+    *others, last = coded.chunks
+    if edge:  # sizes and states are a small part of a chunk: go there more often
+        bit = bit % 64 if bit % 3 else -1 - bit % 2048
+    decode_everywhere(coded.header, [*others, flipped(last, bit)])
+
+
+@settings(max_examples=400)
+@given(name=st.sampled_from(sorted(SPECIMENS)), bit=st.integers(0, 1 << 40))
+def test_a_flipped_bit_of_a_header_is_refused_or_decoded_alike(
+    name: str, bit: int, decode_everywhere: Any
+) -> None:
+    coded = SPECIMENS[name]
+    decode_everywhere(flipped(coded.header, bit), coded.chunks)
+
+
+@settings(max_examples=200)
+@given(header=st.binary(max_size=80), chunk=st.binary(max_size=400))
+def test_garbage_is_refused_or_decoded_alike(
+    header: bytes, chunk: bytes, decode_everywhere: Any
+) -> None:
+    decode_everywhere(b"LCA1" + header, [chunk])
+
+
+def test_the_buffer_must_fit(rng: np.random.Generator) -> None:
+    coded = SPECIMENS["small"]
+    for wrong in (7999, 8001, 0):
+        with pytest.raises(FormatError, match="8000"):
+            decode([Job(coded.header, coded.chunks, np.empty(wrong, np.uint8))])
+    frozen = np.empty(8000, np.uint8)
+    frozen.flags.writeable = False
+    for out in (frozen, np.empty(16000, np.uint8)[::2]):
+        with pytest.raises(ArgumentError, match="writable"):
+            decode([Job(coded.header, coded.chunks, out)])
+
+
+def test_a_failure_among_many_jobs_and_threads_is_told_by_place() -> None:
+    coded = SPECIMENS["small"]
+    outs = [np.empty(8000, np.uint8) for _ in range(8)]
+    jobs = [Job(coded.header, coded.chunks, out) for out in outs]
+    jobs[5] = Job(coded.header, [coded.chunks[0][:-1]], outs[5])
+    with pytest.raises(FormatError, match="job 5 chunk 0"):
+        decode(jobs, threads=2)
