@@ -35,7 +35,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 common = {
     "name": texts,
     "dtype": texts,
-    "shape": st.lists(st.integers(0, 1 << 48), max_size=64).map(tuple),
+    "shape": st.lists(st.integers(0, 1 << 48), max_size=32).map(tuple),
     "scheme": texts,
     "rel_mse": st.floats(0, 1e300),
 }
@@ -87,7 +87,7 @@ def test_the_example_is_valid():
         ({"shape": [-1]}, '"w": "dimension" is not an integer from 0'),
         ({"shape": [1 << 49]}, "dimension"),
         ({"shape": [True]}, "dimension"),
-        ({"shape": [1] * 65}, "65 dimensions, at most 64"),
+        ({"shape": [1] * 33}, "33 dimensions, at most 32"),
         ({"shape": None}, '"shape" is not a list'),
         ({"store": "pickle"}, "unknown store 'pickle'"),
         ({"sum": SUM[:-1]}, '"sum" is not 16 hexadecimal digits'),

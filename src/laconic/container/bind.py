@@ -115,9 +115,7 @@ def _take_blob(
     if entry is None:
         raise FormatError(f"{spot}: has no entry in the header (or it is another's)")
     if entry.dtype != "U8" or len(entry.shape) != 1:
-        raise FormatError(
-            f"{spot}: is coded, but a {entry.dtype} {list(entry.shape)} in the header"
-        )
+        raise FormatError(f"{spot}: is coded, but {entry.dtype} {list(entry.shape)} in the header")
     size = sum(part.nbytes for part in parts)
     if size + -(entry.start - body + size) % ALIGNMENT != entry.nbytes:
         raise FormatError(

@@ -37,14 +37,16 @@ class Fetcher:
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
-        self._file = MappedFile(path)
-        self.header = self._file.header
+        file = MappedFile(path)
+        self.header = file.header
+        # One view of all, cut by entry: cheaper than a view of its own for each of many tensors.
+        self._bytes = file.view(
+            HeaderTensor("", "U8", (self.header.nbytes,), 0, self.header.nbytes)
+        )
 
     def raw(self, entry: HeaderTensor) -> np.ndarray:
         """The bytes of an entry, unchecked, as a read-only view of the file."""
-        return self._file.view(
-            HeaderTensor(entry.name, "U8", (entry.nbytes,), entry.start, entry.stop)
-        )
+        return self._bytes[entry.start : entry.stop]
 
     def copy(self, place: Place, out: np.ndarray) -> None:
         """Copy a kept tensor's bytes to the uint8 array `out` and check them there.
@@ -126,7 +128,7 @@ class Fetcher:
     def release(self, place: Place) -> None:
         """Let go of the mapped memory, after a large tensor that was read alone."""
         if place.entry.nbytes >= _WORTH_RELEASE:
-            unmap(self.raw(place.entry))
+            unmap(self._bytes)
 
     def _named(self, place: Place, error: FormatError | str) -> FormatError:
         return FormatError(

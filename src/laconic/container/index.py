@@ -19,6 +19,7 @@ from laconic.container.schema import (
     load_json,
 )
 from laconic.errors import FormatError
+from laconic.io.dtypes import MAX_DIMENSIONS
 
 Store = Literal["coded", "kept", "solid", "alias"]
 
@@ -245,8 +246,8 @@ def _parse_record(tree: dict[str, object], where: str) -> Record:
         raise FormatError(f"{where}: unknown store {store!r:.80}")
     check_keys(tree, *_KEYS[store], where)
     shape = get_list(tree, "shape", where)
-    if len(shape) > 64:
-        raise FormatError(f"{where}: {len(shape)} dimensions, at most 64")
+    if len(shape) > MAX_DIMENSIONS:
+        raise FormatError(f"{where}: {len(shape)} dimensions, at most {MAX_DIMENSIONS}")
     tied = tree.get("tied", False)
     if not isinstance(tied, bool):
         raise FormatError(f"{where}: tied is not true or false")
