@@ -55,7 +55,12 @@ struct ArrayHeader {
 };
 
 std::vector<uint8_t> write_header(const ArrayHeader& header);
-ArrayHeader read_header(const uint8_t* data, size_t size);
+
+// Reads a header of an array that decodes to `nbytes` bytes. A few bytes may claim any number of rows, each of which
+// takes a byte here: only the caller's buffer bounds them. Where its size is not known yet (kAnySize) the header of an
+// array of more than kMaxLooseRows rows is read up to its geometry alone.
+constexpr uint64_t kAnySize = ~uint64_t(0), kMaxLooseRows = uint64_t(1) << 24;
+ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes = kAnySize);
 
 // Small byte streams (rows' classes, escapes): raw, a run, or order-0 dense rANS, whichever is shortest.
 std::vector<uint8_t> write_bytes(const std::vector<uint8_t>& bytes);

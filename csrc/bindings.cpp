@@ -68,16 +68,13 @@ void decode(nb::list jobs, int threads, const std::string& kernels_name) {
     for (nb::handle item : jobs) {
         const nb::tuple job = nb::cast<nb::tuple>(item);
         const View header = view_of(job[0], PyBUF_SIMPLE);
-        Task task{ArrayDecoder(read_header(static_cast<const uint8_t*>(header.buffer.buf), size_t(header.buffer.len)),
-                               kernels),
-                  {}, nullptr};
         views.push_back(view_of(job[2], PyBUF_WRITABLE));
         const Py_buffer& out = views.back().buffer;
+        Task task{ArrayDecoder(read_header(static_cast<const uint8_t*>(header.buffer.buf), size_t(header.buffer.len),
+                                           uint64_t(out.len)),
+                               kernels),
+                  {}, static_cast<uint8_t*>(out.buf)};
         const ArrayHeader& h = task.decoder.header();
-        if (uint64_t(out.len) != h.output_bytes())
-            throw FormatError("array decodes to " + std::to_string(h.output_bytes()) + " bytes, " +
-                              std::to_string(out.len) + " were expected");
-        task.out = static_cast<uint8_t*>(out.buf);
         for (nb::handle chunk : nb::cast<nb::sequence>(job[1])) {
             views.push_back(view_of(chunk, PyBUF_SIMPLE));
             const Py_buffer& b = views.back().buffer;

@@ -72,7 +72,7 @@ std::vector<uint8_t> write_header(const ArrayHeader& h) {
     return out;
 }
 
-ArrayHeader read_header(const uint8_t* data, size_t size) {
+ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes) {
     ByteReader in(data, size);
     require(size >= 4 && std::memcmp(in.take(4), kMagic, 4) == 0, "array header: not a coded array of version 1");
     ArrayHeader h;
@@ -84,6 +84,10 @@ ArrayHeader read_header(const uint8_t* data, size_t size) {
     h.row_length = in.varint();
     h.chunk_rows = in.varint();
     check_geometry(h);
+    if (nbytes != kAnySize && nbytes != h.output_bytes())
+        throw FormatError("array decodes to " + std::to_string(h.output_bytes()) + " bytes, " +
+                          std::to_string(nbytes) + " were expected");
+    if (nbytes == kAnySize && h.row_count() > kMaxLooseRows) return h;
     if (h.kind == Kind::constant) std::memcpy(&h.value, in.take(h.width), h.width);
     if (h.kind == Kind::constant || h.kind == Kind::stored) {
         require(in.left() == 0, "array header: bytes left over");
