@@ -10,6 +10,7 @@
 #include "core_rate.hpp"
 #include "kernels.hpp"
 #include "parallel.hpp"
+#include "quantize.hpp"
 
 namespace nb = nanobind;
 using namespace laconic;
@@ -136,6 +137,21 @@ double estimate_indices(Indices indices, uint64_t row_length, bool max_effort) {
     return estimate_uniform(indices.data(), indices.size(), options);
 }
 
+using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using IndexBuffer = nb::ndarray<int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+nb::tuple quantize_rows(Floats values, uint64_t row_length, float step, float lambda, IndexBuffer out) {
+    options_of(false, row_length, 1);
+    if (out.size() != values.size()) throw nb::value_error("out must have as many indices as there are values");
+    if (!(step > 0)) throw nb::value_error("step must be positive");
+    Quantized q;
+    {
+        nb::gil_scoped_release release;
+        q = quantize(values.data(), values.size(), row_length, step, lambda, out.data());
+    }
+    return nb::make_tuple(nb::make_tuple(q.offsets[0], q.offsets[1], q.offsets[2]), q.squared_error);
+}
+
 nb::dict inspect(Input header) {
     const ArrayHeader h = read_header(header.data(), header.size());
     constexpr const char* kinds[] = {"stored", "split", "uniform", "constant"};
@@ -169,6 +185,8 @@ NB_MODULE(_core, m) {
           "Codes int32 indices of a uniform quantiser; returns (header, chunks).");
     m.def("estimate_indices", &estimate_indices, nb::arg("indices"), nb::arg("row_length"), nb::arg("max_effort"),
           "Bytes that encode_indices would take, estimated from its tables.");
+    m.def("quantize", &quantize_rows, nb::arg("values"), nb::arg("row_length"), nb::arg("step"), nb::arg("lambda_"),
+          nb::arg("out"), "Rounds to a uniform grid at the least distortion plus rate; returns (offsets, squared error).");
     m.def("inspect", &inspect, nb::arg("header"), "What an array header says.");
     m.def("core_rate", [](const std::string& kernels, bool dense, double deviation, int repeats) {
         const CoreRate r = core_rate(kernels_named(kernels), dense, deviation, repeats);

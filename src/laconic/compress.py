@@ -7,10 +7,10 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 
 from laconic.coding import Effort
 from laconic.container import (
@@ -24,15 +24,18 @@ from laconic.container import (
 from laconic.decompress import Restored, decompress
 from laconic.errors import ArgumentError
 from laconic.estimate import estimate_memory, estimate_tensors
-from laconic.fill import Plan, Progress, fill, resolve_plan
+from laconic.fill import Plan, Progress, fill, predict_size, resolve_plan
 from laconic.folder import FILE_NAME, check_copies, copy_files, made_folder
 from laconic.info import Info, TensorReport, bits_per_value, info
 from laconic.io import Source, open_source
 from laconic.load import load
+from laconic.lossy import Quantizer, find_dial, lossy_schemes
 from laconic.memory import peak_memory
+from laconic.plan import Target, parse_target
 from laconic.scheme import Scheme
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     Model = str | Path | Mapping[str, np.ndarray] | Mapping[str, torch.Tensor] | torch.nn.Module
@@ -109,15 +112,13 @@ def compress(
     threads = checked_threads(threads)
     source = open_source(src)
     _check_not_laconic(source)
-    if bits is not None or size is not None:
-        raise ArgumentError("bits and size are not possible yet; leave them out for bit-exact work")
     schemes = resolve_plan(source, plan)
-    effort = effort or _default_effort(schemes)
-    if dry_run:
-        return _dry_run(source, schemes, effort, dst, began)
-    if dst is None:
+    if dst is None and not dry_run:
         raise ArgumentError("dst: name the file to write (only a dry run needs none)")
-    target = _target(src, source, Path(dst), force)
+    target = None if dry_run or dst is None else _target(src, source, Path(dst), force)
+    schemes, effort, quantize = _decide(source, schemes, bits, size, effort, threads)
+    if target is None:
+        return _dry_run(source, schemes, effort, dst, began, quantize)
     with contextlib.ExitStack() as stack:
         if target.folder is not None:
             stack.enter_context(made_folder(target.folder))
@@ -131,7 +132,15 @@ def compress(
                 force=force,
             )
         )
-        fill(writer.layout, source, schemes, effort=effort, threads=threads, progress=progress)
+        fill(
+            writer.layout,
+            source,
+            schemes,
+            effort=effort,
+            threads=threads,
+            quantize=quantize,
+            progress=progress,
+        )
         copy_files(target.companions, force=force)
         writer.finish(progress)
     found = info(target.file)
@@ -143,6 +152,50 @@ def _check_not_laconic(source: Source) -> None:
         raise ArgumentError(
             f"{source.identity}: is a Laconic file already; decompress it first to code it anew"
         )
+
+
+def _decide(
+    source: Source,
+    schemes: dict[str, Scheme],
+    bits: float | None,
+    size: str | int | None,
+    effort: Effort | None,
+    threads: int,
+) -> tuple[dict[str, Scheme], Effort, Quantizer | None]:
+    """The schemes, the effort and, if anything is to be quantised, by what."""
+    if bits is None and size is None:
+        effort = effort or _default_effort(schemes)
+        lossy = any(scheme.kind == "rd" for scheme in schemes.values())
+        if any(scheme.kind == "rd" and scheme.bits is None for scheme in schemes.values()):
+            raise ArgumentError("plan: rd needs bits or size for the whole model, or rd:BITS")
+        return schemes, effort, Quantizer(1.0, effort) if lossy else None
+    target = parse_target(
+        bits=bits, size=size, original=source.nbytes, parameters=_parameters(source)
+    )
+    if 2 * target.nbytes > source.nbytes and _exact_fits(source, schemes, target, effort, threads):
+        return schemes, effort or "fast", None
+    schemes, effort = lossy_schemes(source, schemes), effort or "max"
+    quantizer, _ = find_dial(
+        source, schemes, target, effort=effort, threads=threads, origin=origin_of(source)
+    )
+    return schemes, effort, quantizer
+
+
+def _exact_fits(
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    target: Target,
+    effort: Effort | None,
+    threads: int,
+) -> bool:
+    """Whether the bit-exact file is small enough already: then nothing has to be lost."""
+    origin = origin_of(source)
+    size = predict_size(source, schemes, effort=effort or "fast", threads=threads, origin=origin)
+    return size <= target.nbytes
+
+
+def _parameters(source: Source) -> int:
+    return sum(prod(i.shape) for i in source.infos if i.name not in source.aliases)
 
 
 def _default_effort(schemes: Mapping[str, Scheme]) -> Effort:
@@ -193,11 +246,10 @@ def _dry_run(
     effort: Effort,
     dst: str | Path | None,
     began: float,
+    quantize: Quantizer | None,
 ) -> Result:
-    tensors, size = estimate_tensors(source, schemes, effort)
-    parameters = sum(
-        int(np.prod(i.shape, dtype=np.int64)) for i in source.infos if i.name not in source.aliases
-    )
+    tensors, size = estimate_tensors(source, schemes, effort, quantize)
+    parameters = _parameters(source)
     return Result(
         path=Path(dst) if dst is not None else Path(),
         size=size,

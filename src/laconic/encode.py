@@ -12,22 +12,11 @@ from laconic.container import SMALL, Layout, xxh3
 from laconic.errors import ArgumentError
 from laconic.io import SAFETENSORS_DTYPES, TensorInfo
 from laconic.scheme import Scheme
+from laconic.transform import Indices
 
 _PART = 24  # what a part's length and checksum take in the deflated index, at most
 _BLOCK = 1 << 20  # values whose error is summed at a time
 _FLOATS = ("F64", "F32", "F16", "BF16")
-
-
-@dataclass(frozen=True)
-class Indices:
-    """A quantised tensor: it decodes to sign(q) * (|q| - offsets[min(|q|, 3) - 1]) * step.
-
-    `values` are int32 of shape (rows, row length), `offsets` are in steps.
-    """
-
-    values: np.ndarray
-    step: float
-    offsets: tuple[float, float, float]
 
 
 Quantize = Callable[[TensorInfo, np.ndarray, Scheme], Indices]

@@ -8,6 +8,8 @@ from laconic.coding.coder import (
     decoded_nbytes,
     encode_indices,
     encode_lossless,
+    estimate_indices,
+    row_length,
 )
 
 __all__ = [
@@ -18,4 +20,6 @@ __all__ = [
     "decoded_nbytes",
     "encode_indices",
     "encode_lossless",
+    "estimate_indices",
+    "row_length",
 ]

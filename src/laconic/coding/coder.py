@@ -53,7 +53,7 @@ def row_length(shape: tuple[int, ...]) -> int:
     """Values that share a context class: what one output channel reads, within 64 .. 65,536.
 
     >>> row_length((384, 1536)), row_length((16, 3, 3, 3)), row_length((30522,))
-    (1536, 108, 30522)
+    (1536, 81, 30522)
     """
     count = int(np.prod(shape, dtype=np.int64))
     row = int(np.prod(shape[1:], dtype=np.int64)) if len(shape) > 1 else count
@@ -75,13 +75,11 @@ def _words(values: np.ndarray) -> tuple[NDArray[np.uint8], int, int, int]:
         return flat, half.itemsize, _FLOAT, int(np.finfo(half).nmant)
     if dtype.itemsize not in (1, 2, 4, 8):
         return flat, 1, _UNSIGNED, 0
-    if dtype.kind == "f":
-        return flat, dtype.itemsize, _FLOAT, int(np.finfo(dtype).nmant)
     if dtype.kind == "i":
         return flat, dtype.itemsize, _SIGNED, 0
     if dtype.kind in "ub":
         return flat, dtype.itemsize, _UNSIGNED, 0
-    try:  # bfloat16 and the eight-bit floats
+    try:  # ml_dtypes knows numpy's floats too, and that float8_e5m2 is none of them
         return flat, dtype.itemsize, _FLOAT, int(ml_dtypes.finfo(dtype).nmant)
     except (ValueError, TypeError):
         return flat, dtype.itemsize, _UNSIGNED, 0

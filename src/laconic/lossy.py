@@ -1,0 +1,182 @@
+"""Data-free lossy coding of a whole model: which tensors, at which step, for a target in bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from laconic.coding import Effort, encode_indices, estimate_indices
+from laconic.container import Origin
+from laconic.encode import check_finite
+from laconic.errors import ArgumentError
+from laconic.fill import predict_size
+from laconic.io import Source, TensorInfo
+from laconic.plan import Found, Target, meet_target, quantisable
+from laconic.scheme import Scheme
+from laconic.transform import Indices, quantize, sample_rows
+
+# Values that an estimate of the file's size looks at: enough for a few tenths of a percent.
+_SAMPLE = 1 << 21
+_LEAST = 1 << 14  # of each tensor
+_TURNS = 40
+
+
+def lossy_schemes(source: Source, plan: Mapping[str, Scheme]) -> dict[str, Scheme]:
+    """`plan` with every matrix that it leaves lossless under the global dial.
+
+    Raises:
+        ArgumentError: there is no such matrix.
+    """
+    schemes = dict(plan)
+    for info in source.infos:
+        if schemes.get(info.name) == Scheme() and quantisable(info.dtype, info.shape):
+            schemes[info.name] = Scheme("rd")
+    if not any(scheme.kind == "rd" for scheme in schemes.values()):
+        raise ArgumentError(
+            "bits and size: the model has no float matrix of at least 4,096 values to quantise; "
+            "leave them out for a bit-exact file"
+        )
+    return schemes
+
+
+@dataclass
+class Quantizer:
+    """Carries out `rd` at the model's common `step`, and `rd:BITS` at a step of the tensor's own.
+
+    `steps` remembers the steps that were found for the latter.
+    """
+
+    step: float
+    effort: Effort
+    steps: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, info: TensorInfo, values: np.ndarray, scheme: Scheme) -> Indices:
+        """Quantise one tensor; an error names it."""
+        step = self.step
+        if scheme.bits is not None:
+            if info.name not in self.steps:
+                self.steps[info.name] = step_for_bits(values, scheme.bits, self.effort)
+            step = self.steps[info.name]
+        try:
+            return quantize(values, step)
+        except ArgumentError as error:
+            raise ArgumentError(f'tensor "{info.name}": {error}') from None
+
+
+def step_for_bits(values: np.ndarray, bits: float, effort: Effort) -> float:
+    """The step at which this tensor alone takes `bits` per value, within a percent from below."""
+    sample = sample_rows(values, _SAMPLE)
+    step = first_step(float(np.mean(np.square(sample, dtype=np.float64))), bits)
+    least = math.inf
+    for _ in range(_TURNS):
+        coded = _coded_bits(values, step, effort)
+        if 0.99 * bits <= coded <= bits:
+            return step
+        least = min(least, coded)
+        ahead = coded - 0.996 * bits
+        step *= 2.0 ** max(-2.0, min(2.0, ahead * (1.0 if bits > 1 else 2.0)))
+    raise ArgumentError(f"rd:{bits:g} cannot be met; the least found is {least:.3g} bits per value")
+
+
+def _coded_bits(values: np.ndarray, step: float, effort: Effort) -> float:
+    indices = quantize(values, step)
+    coded = encode_indices(
+        indices.values, step=step, offsets=indices.offsets, dtype=np.dtype("f4"), effort=effort
+    )
+    return 8 * coded.nbytes / values.size
+
+
+def first_step(power: float, bits: float) -> float:
+    """The step at which Gaussian values of this mean square take about `bits` (high rate).
+
+    h(w) - log2(step) = bits with h = log2(2 pi e power) / 2 (Gish and Pierce 1968).
+    """
+    entropy = 0.5 * math.log2(2 * math.pi * math.e * power) if power > 0 else 0.0
+    return 2.0 ** max(-90.0, min(90.0, entropy - bits))
+
+
+def find_dial(
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    target: Target,
+    *,
+    effort: Effort,
+    threads: int,
+    origin: Origin,
+) -> tuple[Quantizer, Found]:
+    """The quantiser whose file is within a percent below `target`.
+
+    Raises:
+        ArgumentError: a tensor is not finite, or out of range.
+        TargetError: the target cannot be met.
+    """
+    dialled = [
+        info
+        for info in source.infos
+        if info.name not in source.aliases
+        and schemes[info.name].kind == "rd"
+        and schemes[info.name].bits is None
+    ]
+    samples = _samples(source, dialled, schemes)
+    weights = sum(math.prod(info.shape) for info in dialled)
+    power = sum(s.power * s.expansion for s in samples) / max(1, weights)
+    quantizer = Quantizer(1.0, effort)
+    fixed: float | None = None
+
+    def exact(step: float) -> int:
+        quantizer.step = step
+        return predict_size(
+            source,
+            schemes,
+            effort=effort,
+            threads=threads,
+            quantize=quantizer,
+            origin=origin,
+        )
+
+    def estimate(step: float) -> float:
+        nonlocal fixed
+        if fixed is None:  # what does not hang on the dial: all other tensors, header and index
+            fixed = exact(1e30) - _estimate(samples, 1e30, effort)
+        return fixed + _estimate(samples, step, effort)
+
+    first = first_step(power, 8 * target.nbytes / max(1, weights))
+    found = meet_target(target, exact, estimate, weights=weights, first=first)
+    quantizer.step = found.step
+    return quantizer, found
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Some rows of a tensor; each of their values stands for `expansion` of the tensor's."""
+
+    values: np.ndarray
+    expansion: float
+    power: float  # sum of squares
+
+
+def _samples(
+    source: Source, infos: list[TensorInfo], schemes: Mapping[str, Scheme]
+) -> list[_Sample]:
+    total = sum(math.prod(info.shape) for info in infos)
+    samples = []
+    for info in infos:
+        values = source.load(info.name)
+        check_finite(info, values, schemes[info.name])
+        most = max(_LEAST, values.size * _SAMPLE // max(1, total))
+        rows = sample_rows(values, most)
+        kept = np.array(rows, dtype=np.float32)
+        power = float(np.sum(np.square(kept, dtype=np.float64)))
+        samples.append(_Sample(kept, values.size / max(1, kept.size), power))
+    return samples
+
+
+def _estimate(samples: list[_Sample], step: float, effort: Effort) -> float:
+    total = 0.0
+    for sample in samples:
+        indices = quantize(sample.values, step)
+        total += estimate_indices(indices.values, effort=effort) * sample.expansion
+    return total

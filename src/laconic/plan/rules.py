@@ -1,0 +1,21 @@
+"""Which tensors a data-free plan quantises."""
+
+from __future__ import annotations
+
+from math import prod
+
+FLOATS = ("F64", "F32", "F16", "BF16")
+
+# A tensor below this is not worth a loss: 4,096 values take 16 kB, their scales matter more.
+SMALLEST = 4096
+
+
+def quantisable(dtype: str, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor is a float matrix (or more) of at least 4,096 values.
+
+    Vectors (biases, norms) are few and multiply everything: they stay bit-exact.
+
+    >>> quantisable("F32", (384, 384)), quantisable("F32", (9000,)), quantisable("I64", (99, 99))
+    (True, False, False)
+    """
+    return dtype in FLOATS and len(shape) >= 2 and prod(shape) >= SMALLEST
