@@ -136,3 +136,13 @@ def test_a_file_name_that_leaves_the_folder_is_refused(name):
 def test_a_hostile_blob_is_refused(blob, message):
     with pytest.raises(FormatError, match=message):
         unpack_index(blob)
+
+
+def test_an_index_that_deflates_like_a_bomb_can_still_be_read():
+    shape = (1000,) * 32
+    records = [Record(f"{i:05}", "F32", shape, "keep", "alias", of="00000") for i in range(9000)]
+    index = Index(Origin(1), (), tuple(records))
+    blob = pack_index(index)
+    text = zlib.decompress(blob)
+    assert len(text) > 262_144 + 50 * len(zlib.compress(text, 9))  # a bomb at the usual level
+    assert unpack_index(blob) == index

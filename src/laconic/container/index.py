@@ -25,8 +25,7 @@ Store = Literal["coded", "kept", "solid", "alias"]
 
 # A table of contents is mostly checksums, which do not deflate: real ones shrink by 3-10. The cap
 # keeps a few hostile kilobytes from growing into gigabytes of Python objects.
-_INFLATED = 100_000_000
-_INFLATED_START, _INFLATED_RATIO = 1_000_000, 100
+_MOST, _START, _RATIO = 100_000_000, 1 << 18, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,16 @@ def pack_index(index: Index) -> bytes:
         "tensors": [_record_tree(record) for record in index.records],
     }
     text = json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return zlib.compress(text.encode(), 9)
+    raw = text.encode()
+    for level in (9, 1):
+        blob = zlib.compress(raw, level)
+        if len(raw) <= _cap(blob):
+            return blob
+    return zlib.compress(raw, 0)  # thousands of aliases: deflates too well to be told from a bomb
+
+
+def _cap(blob: bytes) -> int:
+    return min(_MOST, _START + _RATIO * len(blob))
 
 
 def _pairs(parts: tuple[Part, ...]) -> list[list[object]]:
@@ -165,7 +173,7 @@ def unpack_index(blob: bytes) -> Index:
 
 
 def _inflate(blob: bytes) -> bytes:
-    cap = min(_INFLATED, _INFLATED_START + _INFLATED_RATIO * len(blob))
+    cap = _cap(blob)
     stream = zlib.decompressobj()
     try:
         text = stream.decompress(blob, cap)
