@@ -143,12 +143,11 @@ bool patch_escapes(const Kernels& kernels, const std::vector<Table>& tables, con
 
 template <class T>
 void merge_row(const Kernels* kernels, const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t n,
-               Exceptions& exceptions, uint8_t* bytes) {
-    T* out = reinterpret_cast<T*>(bytes);
+               Exceptions& exceptions, uint8_t* out) {
     if (rule.skip_zero) return merge_sparse<T>(rule, symbols, raw, n, exceptions, out);
     size_t done = 0;
     if (kernels && kernels->merge) {
-        done = kernels->merge(rule, sizeof(T), symbols, raw, n, bytes);
+        done = kernels->merge(rule, sizeof(T), symbols, raw, n, out);
         if (!exceptions.used_up()) mend_exceptions<T>(rule, symbols, raw, done, exceptions, out);
     }
     merge_plain<T>(rule, symbols, raw, done, n, exceptions, out);

@@ -40,41 +40,47 @@ inline uint64_t field_at(const SplitRule& rule, const uint8_t* raw, size_t i) {
     return (load64(raw + (bit >> 3)) >> (bit & 7) & ((uint64_t(1) << rule.packed()) - 1)) << rule.drop;
 }
 
+// Callers may give any address: values are stored without a claim to alignment.
+template <class T>
+void put(uint8_t* out, size_t i, T value) {
+    std::memcpy(out + i * sizeof(T), &value, sizeof(T));
+}
+
 // Values `from` .. n of a row whose zeros carry raw bits too.
 template <class T>
-void merge_plain(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t from, size_t n,
-                 Exceptions& exceptions, T* out) {
+void merge_plain(SplitRule rule, const uint8_t* symbols, const uint8_t* raw, size_t from, size_t n,
+                 Exceptions& exceptions, uint8_t* out) {
     for (size_t i = from; i < n; i++) {
         const uint8_t s = symbols[i];
         const uint64_t high = s == kException ? exceptions.take<T>() : s == 0 ? 0 : rule.base + s - 1;
-        out[i] = join<T>(rule, high, field_at(rule, raw, i));
+        put<T>(out, i, join<T>(rule, high, field_at(rule, raw, i)));
     }
 }
 
 // A row whose zeros are bare: the fields of the others follow one another.
 template <class T>
-void merge_sparse(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t n, Exceptions& exceptions,
-                  T* out) {
+void merge_sparse(SplitRule rule, const uint8_t* symbols, const uint8_t* raw, size_t n, Exceptions& exceptions,
+                  uint8_t* out) {
     size_t field = 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t s = symbols[i];
         if (s == 0) {
-            out[i] = 0;
+            put<T>(out, i, 0);
             continue;
         }
         const uint64_t high = s == kException ? exceptions.take<T>() : rule.base + s - 1;
-        out[i] = join<T>(rule, high, field_at(rule, raw, field++));
+        put<T>(out, i, join<T>(rule, high, field_at(rule, raw, field++)));
     }
 }
 
 // Values 0 .. n that a wide kernel has put together as if no symbol were an exception: sets those right.
 template <class T>
 void mend_exceptions(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t n,
-                     Exceptions& exceptions, T* out) {
+                     Exceptions& exceptions, uint8_t* out) {
     for (const uint8_t* s = symbols; (s = static_cast<const uint8_t*>(
                                           std::memchr(s, kException, size_t(symbols + n - s)))) != nullptr;) {
         const size_t i = size_t(s - symbols);
-        out[i] = join<T>(rule, exceptions.take<T>(), field_at(rule, raw, i));
+        put<T>(out, i, join<T>(rule, exceptions.take<T>(), field_at(rule, raw, i)));
         if (++s == symbols + n) break;
     }
 }
