@@ -14,7 +14,7 @@ import pytest
 
 import laconic
 from laconic.container import LaconicFile
-from laconic.errors import ArgumentError, VerifyError
+from laconic.errors import ArgumentError, TargetError, VerifyError
 
 PACKAGE = Path(laconic.__file__).parent
 
@@ -151,3 +151,24 @@ def test_deterministic_at_any_thread_count(compressed, minilm, tmp_path):
     laconic.compress(minilm / "model.safetensors", tmp_path / "one", threads=1)
     laconic.compress(minilm / "model.safetensors", tmp_path / "three", threads=3)
     assert digest(tmp_path / "one") == digest(tmp_path / "three") == digest(compressed.path)
+
+
+@pytest.mark.parametrize("size", ["8x", "12MB"])
+def test_2_a_size_is_met_within_a_percent_from_below(minilm, tmp_path, size):
+    result = laconic.compress(minilm / "model.safetensors", tmp_path / "x", size=size, threads=2)
+    wanted = result.original_size / 8 if size == "8x" else 12e6
+    assert 0.99 * wanted <= (tmp_path / "x").stat().st_size <= wanted
+
+
+def test_2_a_target_out_of_reach_gives_the_best_and_writes_nothing(minilm, tmp_path):
+    with pytest.raises(TargetError) as caught:
+        laconic.compress(minilm / "model.safetensors", tmp_path / "x", size="90000x")
+    assert caught.value.best is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_5_nan_is_named_when_a_size_is_asked_for(tmp_path, rng):
+    array = rng.standard_normal((100, 100)).astype(np.float32)
+    array[2, 3] = np.nan
+    with pytest.raises(ArgumentError, match=r'"head" has the value nan at \[2, 3\]'):
+        laconic.compress({"head": array}, tmp_path / "x", bits=3)

@@ -49,6 +49,10 @@ class TorchFile(Mapping[str, "torch.Tensor"]):
         """How many tensors there are."""
         return len(self.file)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a tensor of this name; decodes nothing."""
+        return name in self.file
+
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors in order, one decoded at a time."""
         for name in self:

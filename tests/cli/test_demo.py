@@ -11,7 +11,6 @@ from laconic.demo.minilm import read_sentences
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="bits come with the lossy transform")
 def test_the_demo_shows_what_compression_costs(run, minilm, tmp_path):
     folder = tmp_path / "kept"
     result = run("demo", "--json", "-o", folder)

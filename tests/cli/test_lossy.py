@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-pytestmark = pytest.mark.xfail(reason="bits and size come with the lossy transform")
-
 
 @pytest.fixture
 def model(tmp_path, rng):
