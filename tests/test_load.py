@@ -68,6 +68,7 @@ def test_torch_tensors_are_lazy_and_in_order(net, tmp_path):
         assert torch.equal(tensor, net.state_dict()[name])
     with pytest.raises(ArgumentError, match=r"nearest: 0\.weight"):
         tensors["0.wieght"]
+    assert tensors.get("0.wieght") is None
 
 
 @pytest.mark.parametrize(

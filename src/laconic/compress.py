@@ -11,7 +11,6 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-
 from laconic.coding import Effort
 from laconic.container import (
     Origin,

@@ -102,6 +102,9 @@ def test_an_out_that_does_not_fit_is_refused(file, out, message):
 def test_an_unknown_name_gets_the_nearest(file):
     with pytest.raises(ArgumentError, match='no tensor "scalr"; nearest: scalar'):
         LaconicFile(file)["scalr"]
+    with pytest.raises(KeyError):
+        LaconicFile(file)["scalr"]
+    assert LaconicFile(file).get("scalr") is None
 
 
 def test_tied_tensors_share_memory_and_are_stored_once(tmp_path):

@@ -19,6 +19,12 @@ from laconic.io.names import nearest
 from laconic.io.tensor import TensorInfo
 
 
+class NoSuchTensorError(ArgumentError, KeyError):
+    """No tensor of this name: a KeyError too, as `get` and callers of mappings expect."""
+
+    __str__ = Exception.__str__  # KeyError's would put the message in quotes
+
+
 class LaconicFile(Mapping[str, np.ndarray]):
     """The tensors of a Laconic file by name, in the model's order; each is decoded when asked for.
 
@@ -66,7 +72,7 @@ class LaconicFile(Mapping[str, np.ndarray]):
         """Decode one tensor."""
         record = self.contents.records.get(name)
         if record is None:
-            raise ArgumentError(f'{self.path}: no tensor "{name}"{nearest(name, self)}')
+            raise NoSuchTensorError(f'{self.path}: no tensor "{name}"{nearest(name, self)}')
         if record.store == "alias":
             record = self.contents.records[record.of]
         if record.store == "solid":
