@@ -90,3 +90,16 @@ def test_the_same_bytes_at_any_thread_count_and_from_any_source(tmp_path, rng):
         laconic.compress(tmp_path / "m.safetensors", path, threads=threads)
         written.append(path.read_bytes())
     assert written[0] == written[1] == written[2]
+
+
+@pytest.mark.parametrize("gap", [1 << 16, 1])
+def test_a_body_is_moved_up_to_its_header_unless_the_gap_is_small(
+    tmp_path, monkeypatch, arrays, gap
+):
+    monkeypatch.setattr("laconic.container.layout._GAP", gap)
+    path = tmp_path / "gap.laconic.safetensors"
+    result = laconic.compress(arrays, path)
+    header = read_header(path).raw_json
+    assert (len(header) - len(header.rstrip()) < 8) is (gap > 1)
+    assert result.size == path.stat().st_size
+    assert laconic.verify(path).tensors == len(arrays)
