@@ -13,7 +13,7 @@ EDITABLE := $(PIP) --no-build-isolation --editable
 TABLES := $(filter lossless lossy speed,$(basename $(notdir $(wildcard bench/*.py))))
 CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
 
-.PHONY: demo test bench lint format typecheck asan clean
+.PHONY: demo test bench lint format typecheck asan fuzz clean
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
@@ -44,6 +44,13 @@ typecheck: $(VENV)/.dev $(VENV)/.core
 # The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer: no Python involved.
 asan: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run
+
+# Damaged arrays to the decoder, under the same sanitisers. SEED picks others; a failure leaves
+# build/asan/fuzz-crash.bin, which fuzz_decode beside it runs again when given as its argument.
+SECONDS ?= 60
+SEED ?= 1
+fuzz: $(VENV)/.build
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run fuzz $(SECONDS) $(SEED)
 
 clean:
 	rm -rf $(VENV) $(VENV)-nncodec build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

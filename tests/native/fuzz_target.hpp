@@ -1,0 +1,132 @@
+// What must hold for any input: every decoder gives the same bytes or refuses, and touches nothing but its buffers.
+// The buffers are exactly as long as promised, on the heap and at odd addresses, so that sanitisers see each step out.
+#pragma once
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+
+#include "array.hpp"
+#include "fuzz_input.hpp"
+#include "kernels.hpp"
+
+namespace fuzz {
+
+constexpr uint64_t kMostOutput = uint64_t(1) << 21;  // larger arrays are legal, but teach nothing more
+constexpr uint8_t kUntouched = 0xa5;
+
+[[noreturn]] inline void fail(const char* what) {
+    std::fprintf(stderr, "fuzz_decode: %s\n", what);
+    std::abort();
+}
+
+// A copy of some bytes that is as long as they are.
+class Exact {
+public:
+    explicit Exact(const Bytes& bytes, size_t skew = 0) : Exact(bytes.size(), skew) {
+        if (size_) std::memcpy(data(), bytes.data(), size_);
+    }
+    explicit Exact(size_t size, size_t skew = 0) : memory_(new uint8_t[size + skew]), size_(size), skew_(skew) {}
+    uint8_t* data() { return memory_.get() + skew_; }
+    size_t size() const { return size_; }
+    laconic::ConstBytes view() { return {data(), size_}; }
+
+private:
+    std::unique_ptr<uint8_t[]> memory_;
+    size_t size_, skew_;
+};
+
+using Outcome = std::optional<Bytes>;  // what an array decodes to; none: it was refused
+
+inline bool is_nan(laconic::Output output, const uint8_t* p) {
+    uint64_t u = 0;
+    constexpr int widths[] = {4, 2, 2, 8};
+    constexpr uint64_t infinities[] = {0x7f800000, 0x7c00, 0x7f80, 0x7ff0000000000000};
+    const int width = widths[int(output)];
+    std::memcpy(&u, p, size_t(width));
+    return (u & ~(uint64_t(1) << (8 * width - 1))) > infinities[int(output)];
+}
+
+// Equal to the bit; but which NaN comes of a step that is one is nobody's promise.
+inline bool same(const laconic::ArrayHeader& h, const Bytes& a, const Bytes& b) {
+    if (a == b) return true;
+    if (a.size() != b.size() || h.kind != laconic::Kind::uniform) return false;
+    for (size_t i = 0; i < a.size(); i += h.width)
+        if (std::memcmp(&a[i], &b[i], h.width) && !(is_nan(h.output, &a[i]) && is_nan(h.output, &b[i]))) return false;
+    return true;
+}
+
+inline Outcome decode_with(const laconic::Kernels& kernels, const laconic::ArrayHeader& h, const Input& in) {
+    const laconic::ArrayDecoder decoder(h, kernels);
+    const size_t skew = in.chunks.empty() ? 0 : in.chunks[0].size() % 8, size = size_t(h.output_bytes());
+    Exact out(size, skew);
+    if (h.kind == laconic::Kind::constant) {
+        decoder.fill_constant(out.data());
+        return Bytes(out.data(), out.data() + size);
+    }
+    Bytes all(size, 0);
+    const uint64_t chunk_values = h.row_length * h.chunk_rows;
+    const size_t chunks = size_t(std::min<uint64_t>({in.chunks.size(), h.chunk_count(), kMostChunks}));
+    bool refused = false;
+    for (size_t c = 0; c < chunks; c++) {
+        const size_t from = size_t(c * chunk_values) * h.width;
+        const size_t to = std::min(size, from + size_t(chunk_values) * h.width);
+        std::memset(out.data(), kUntouched, size);
+        Exact chunk(in.chunks[c], skew);
+        try {
+            decoder.decode_chunk(c, chunk.view(), out.data());
+            std::memcpy(all.data() + from, out.data() + from, to - from);
+        } catch (const laconic::FormatError&) {
+            refused = true;
+        }
+        for (size_t i = 0; i < size; i++)
+            if ((i < from || i >= to) && out.data()[i] != kUntouched) fail("a chunk wrote outside its place");
+    }
+    return refused || chunks < h.chunk_count() ? Outcome() : Outcome(std::move(all));
+}
+
+inline bool run_array(const Input& in) {
+    Exact header(in.header);
+    laconic::ArrayHeader h;
+    try {
+        // As a reader does: first the size that is claimed, then, for a buffer of that size, all of it.
+        const uint64_t nbytes = laconic::read_header(header.data(), header.size()).output_bytes();
+        if (nbytes > kMostOutput) return false;
+        h = laconic::read_header(header.data(), header.size(), nbytes);
+    } catch (const laconic::FormatError&) {
+        return false;
+    }
+    const auto all = laconic::all_kernels();
+    const Outcome expected = decode_with(*all[0], h, in);
+    for (size_t k = 1; k < all.size(); k++) {
+        const Outcome other = decode_with(*all[k], h, in);
+        if (other.has_value() != expected.has_value()) fail("one kernel refuses what another decodes");
+        if (other && !same(h, *other, *expected)) fail("two kernels decode to different bytes");
+    }
+    return expected.has_value();
+}
+
+inline bool run_stream(const Input& in) {
+    if (in.chunks.empty() || in.header.size() < 3) return false;
+    const uint64_t count = in.header[1] | uint64_t(in.header[2]) << 8;
+    std::optional<Outcome> first;
+    for (const laconic::Kernels* kernels : laconic::all_kernels()) {
+        Exact bytes(in.chunks[0]);
+        Outcome outcome;
+        try {
+            outcome = laconic::read_bytes(bytes.data(), bytes.size(), count, *kernels);
+        } catch (const laconic::FormatError&) {
+        }
+        if (outcome && outcome->size() != count) fail("a byte stream of another length");
+        if (first && *first != outcome) fail("two kernels read a byte stream differently");
+        first = outcome;
+    }
+    return first->has_value();
+}
+
+// Whether the input was decoded; crashes, or calls `fail`, where something must not be.
+inline bool run(const Input& in) {
+    return !in.header.empty() && in.header[0] == 'B' ? run_stream(in) : run_array(in);
+}
+
+}  // namespace fuzz
