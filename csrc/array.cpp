@@ -226,7 +226,7 @@ void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) 
             const size_t n = std::min(h.row_length, values - r * h.row_length);
             rule.drop = !h.rows.empty() && h.rows[first_row + r] & kDropRow ? h.drop : 0;
             const uint8_t* symbols = scratch.data() + g.start[r];
-            const size_t stored = rule.skip_zero ? n - count_bytes(kernels_, symbols, n, 0) : n;
+            const size_t stored = rule.skip_zero ? n - count_bytes(kernels_, symbols, n, 0) - count_bytes(kernels_, symbols, n, kMinusZero) : n;
             const size_t size = (stored * size_t(h.low - rule.drop) + 7) / 8;
             if (size > raw_left) throw FormatError("raw bits end early");
             merge(wide ? &kernels_ : nullptr, rule, symbols, raw, n, exceptions, out);

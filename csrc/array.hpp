@@ -19,7 +19,8 @@ enum class CoderId : uint8_t { fast = 0, dense = 1, small = 2 };  // small: dens
 enum class Mode : uint8_t { unsigned_ = 0, float_ = 1, signed_ = 2 };
 enum class Output : uint8_t { f32 = 0, f16 = 1, bf16 = 2, f64 = 3 };
 
-constexpr uint8_t kSkipZero = 1;       // flag: values that are all zero bits keep no raw bits
+constexpr uint8_t kSkipZero = 1;       // flag: +0 and -0 keep no raw bits
+constexpr uint8_t kMinusZero = 254;    // symbol of -0 where zeros are bare: masks leave both zeros behind
 constexpr uint8_t kException = 255;    // symbol whose upper part stands in the exception list
 constexpr uint8_t kDropRow = 0x80;     // row byte: this row's values end in `drop` zero bits
 constexpr int kMaxTables = 32;

@@ -140,16 +140,14 @@ double estimate_indices(Indices indices, uint64_t row_length, bool max_effort) {
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using IndexBuffer = nb::ndarray<int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-nb::tuple quantize_rows(Floats values, uint64_t row_length, float step, float lambda, IndexBuffer out) {
+std::array<float, 3> quantize_rows(Floats values, uint64_t row_length, float step, float lambda, IndexBuffer out,
+                                   const std::string& kernels_name) {
+    const Kernels& kernels = kernels_named(kernels_name);
     options_of(false, row_length, 1);
     if (out.size() != values.size()) throw nb::value_error("out must have as many indices as there are values");
     if (!(step > 0)) throw nb::value_error("step must be positive");
-    Quantized q;
-    {
-        nb::gil_scoped_release release;
-        q = quantize(values.data(), values.size(), row_length, step, lambda, out.data());
-    }
-    return nb::make_tuple(nb::make_tuple(q.offsets[0], q.offsets[1], q.offsets[2]), q.squared_error);
+    nb::gil_scoped_release release;
+    return quantize(values.data(), values.size(), row_length, step, lambda, out.data(), kernels);
 }
 
 nb::dict inspect(Input header) {
@@ -186,7 +184,7 @@ NB_MODULE(_core, m) {
     m.def("estimate_indices", &estimate_indices, nb::arg("indices"), nb::arg("row_length"), nb::arg("max_effort"),
           "Bytes that encode_indices would take, estimated from its tables.");
     m.def("quantize", &quantize_rows, nb::arg("values"), nb::arg("row_length"), nb::arg("step"), nb::arg("lambda_"),
-          nb::arg("out"), "Rounds to a uniform grid at the least distortion plus rate; returns (offsets, squared error).");
+          nb::arg("out"), nb::arg("kernels") = "", "Rounds to a uniform grid at the least distortion plus rate; returns the offsets.");
     m.def("inspect", &inspect, nb::arg("header"), "What an array header says.");
     m.def("core_rate", [](const std::string& kernels, bool dense, double deviation, int repeats) {
         const CoreRate r = core_rate(kernels_named(kernels), dense, deviation, repeats);

@@ -1,5 +1,6 @@
 // The header of a coded array and the small byte streams inside it.
 #include <algorithm>
+#include <cmath>
 
 #include "encode.hpp"
 #include "kernels.hpp"
@@ -32,6 +33,7 @@ void check_split(const ArrayHeader& h) {
     require(h.mode != Mode::float_ || h.low >= 1, "no bit for the sign");
     require(h.drop <= (h.mode == Mode::float_ ? std::max(0, h.low - 1) : int(h.low)), "drops more bits than are stored");
     require(h.flags <= kSkipZero, "unknown flags");
+    require(!h.flags || h.mode == Mode::float_, "bare zeros in an array that is not of floats");
 }
 
 }  // namespace
@@ -110,7 +112,11 @@ ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes) {
         constexpr int widths[4] = {4, 2, 2, 8};
         require(widths[output] == h.width, "array header: width and output type differ");
         h.step = in.raw<float>();
-        for (float& offset : h.offsets) offset = in.raw<float>();
+        require(std::isfinite(h.step) && h.step >= 0, "array header: step is negative");
+        for (float& offset : h.offsets) {
+            offset = in.raw<float>();
+            require(std::fabs(offset) <= 1, "array header: an offset of more than a step");  // NaN neither
+        }
     }
     const int tables = in.byte();
     require(tables >= 1 && tables <= kMaxTables, "array header: no table, or too many");
@@ -178,6 +184,7 @@ std::vector<uint8_t> read_bytes(const uint8_t* data, size_t size, uint64_t count
     BitReader bits(in.take(table_size), table_size);
     Table table;
     require(read_table(bits, table, kDense) && bits.at_end(), "byte stream: broken table");
+    require(table.frequency[0] == 0, "byte stream: a table with an escape");
     const int lanes = Stream(type) == Stream::dense ? 64 : 4;
     require(in.left() >= size_t(lanes) * 4, "byte stream: no states");
     const size_t unit_bytes = in.left() - size_t(lanes) * 4;

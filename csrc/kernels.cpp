@@ -41,7 +41,7 @@ bool cpu_has_avx512() { return false; }
 #endif
 
 std::vector<const Kernels*> all_kernels() {
-    static const Kernels portable{"portable", nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+    static const Kernels portable{.name = "portable"};
     std::vector<const Kernels*> all{&portable};
 #if LACONIC_AVX2
     if (const Kernels* k = avx2_kernels()) all.push_back(k);

@@ -20,19 +20,36 @@ struct UniformRule {
     std::array<float, 8> shift;
 };
 
+// Quantiser (quantize.cpp): magnitudes below kLevels - 1 have counts of their own, the last stands for all beyond.
+constexpr int kLevels = 64;
+constexpr size_t kRoundBlock = 256;
+
+// Magnitude k or k - 1? k from k + at[min(k, kLevels - 1)] steps on.
+struct Thresholds {
+    std::array<float, kLevels> at{};
+};
+
+// Per level 1, 2 and 3+: how far its members lie inside of it in all, in steps, and how many they are.
+struct Inside {
+    std::array<double, 3> sum{}, members{};
+};
+
 // Null members fall back to the portable code. Wide loads run over the end of their input by at most 64 bytes, wide
 // stores never over the end of a row; symbols have 64 spare bytes behind them.
 struct Kernels {
-    const char* name;
+    const char* name = "";
     // Decode `steps` whole steps of one segment; a unit for each of their symbols is readable.
-    void (*fast_steps)(const Table&, uint16_t* state, size_t& bank, size_t steps, const uint8_t*& p, uint8_t* out);
-    void (*dense_steps)(const Table&, uint32_t* state, size_t& bank, size_t steps, const uint8_t*& p, uint8_t* out);
-    size_t (*count)(const uint8_t* symbols, size_t n, uint8_t wanted);
+    void (*fast_steps)(const Table&, uint16_t* state, size_t& bank, size_t steps, const uint8_t*& p, uint8_t* out) = nullptr;
+    void (*dense_steps)(const Table&, uint32_t* state, size_t& bank, size_t steps, const uint8_t*& p, uint8_t* out) = nullptr;
+    size_t (*count)(const uint8_t* symbols, size_t n, uint8_t wanted) = nullptr;
     // Put `tail` where `mark` stands in symbols[0 .. n); returns the end of the tail used.
-    const uint8_t* (*patch)(uint8_t* symbols, size_t n, uint8_t mark, const uint8_t* tail);
+    const uint8_t* (*patch)(uint8_t* symbols, size_t n, uint8_t mark, const uint8_t* tail) = nullptr;
     // Put the first values of a row together, exceptions and bare zeros aside; return how many, perhaps none.
-    size_t (*merge)(const SplitRule&, int width, const uint8_t* symbols, const uint8_t* raw, size_t n, uint8_t* out);
-    size_t (*uniform)(const UniformRule&, Output, const uint8_t* symbols, size_t n, uint8_t* out);
+    size_t (*merge)(const SplitRule&, int width, const uint8_t* symbols, const uint8_t* raw, size_t n, uint8_t* out) = nullptr;
+    size_t (*uniform)(const UniformRule&, Output, const uint8_t* symbols, size_t n, uint8_t* out) = nullptr;
+    // Round at most kRoundBlock values; adds to counts[kLevels] and to `inside`. indices may be null.
+    void (*round_block)(const float* values, size_t n, float inverse_step, const Thresholds&, uint32_t* counts,
+                        Inside& inside, int32_t* indices) = nullptr;
 };
 
 inline size_t count_bytes(const Kernels& kernels, const uint8_t* bytes, size_t n, uint8_t wanted) {

@@ -64,8 +64,8 @@ void merge_sparse(SplitRule rule, const uint8_t* symbols, const uint8_t* raw, si
     size_t field = 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t s = symbols[i];
-        if (s == 0) {
-            put<T>(out, i, 0);
+        if (s == 0 || s == kMinusZero) {
+            put<T>(out, i, s == 0 ? T(0) : T(T(1) << (sizeof(T) * 8 - 1)));
             continue;
         }
         const uint64_t high = s == kException ? exceptions.take<T>() : rule.base + s - 1;

@@ -5,13 +5,13 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels.hpp"
+
 namespace laconic {
 namespace {
 
-constexpr int kLevels = 64;    // magnitudes with counts of their own; the last stands for all beyond
 constexpr int kClasses = 16;
-constexpr int kRounds = 2;
-constexpr float kLargest = 1.0e9f;  // an index beyond has no int32; the step is absurd for such a value
+constexpr int kRounds = 2;     // after one of plain rounding
 
 struct Class {
     std::array<double, kLevels> counts{};
@@ -56,118 +56,120 @@ std::vector<uint8_t> classify(const float* values, const Rows& rows) {
     return of;
 }
 
-int level_class(int32_t k) { return k < kLevels ? int(k) : kLevels - 1; }
+// Between levels k - 1 and k the choice falls at a threshold: where squared distance plus price are equal. It is kept
+// relative to k; inward levels and prices move it, but not out of [-0.75, 0.25].
+Thresholds make_thresholds(const std::array<float, 3>& offsets, const Class& c, float lambda) {
+    Thresholds t;
+    const auto level = [&](int k) { return k == 0 ? 0.0f : float(k) - offsets[size_t(std::min(k, 3) - 1)]; };
+    for (int k = 1; k < kLevels - 1; k++) {
+        const float gap = level(k) - level(k - 1), dearer = c.bits[size_t(k)] - c.bits[size_t(k) - 1];
+        const float where = (level(k) + level(k - 1)) / 2 + lambda * dearer / (2 * gap);
+        t.at[size_t(k)] = std::clamp(where - float(k), -0.75f, 0.25f);
+    }
+    t.at[0] = -1.0f;            // below zero there is nothing
+    t.at[kLevels - 1] = -0.5f;  // far out: to the nearest
+    return t;
+}
+
+// The portable Kernels::round_block. The sums run in eight lanes, as in the wide ones: all give the same bits.
+void round_block(const float* v, size_t n, float inverse, const Thresholds& t, uint32_t* counts, Inside& inside,
+                 int32_t* indices) {
+    constexpr float largest = 1.0e9f;  // an index beyond has no int32; such a step is refused before
+    constexpr int32_t last = kLevels - 1;
+    alignas(32) float u[kRoundBlock];
+    alignas(32) int32_t k[kRoundBlock];
+    const size_t padded = (n + 7) & ~size_t(7);
+    for (size_t i = 0; i < n; i++) {
+        const float s = std::fabs(v[i] * inverse);
+        u[i] = s < largest ? s : largest;
+        k[i] = int32_t(u[i] + 0.75f);
+    }
+    for (size_t i = n; i < padded; i++) {
+        u[i] = 0;
+        k[i] = 0;
+    }
+    for (size_t i = 0; i < padded; i++) {
+        const float at = float(k[i]) + t.at[size_t(k[i] < last ? k[i] : last)];
+        k[i] -= u[i] < at ? 1 : 0;
+    }
+    float sums[3][8] = {};
+    int32_t found[3][8] = {};
+    for (size_t i = 0; i < padded; i += 8)
+        for (size_t j = 0; j < 8; j++) {
+            const int32_t q = k[i + j];
+            const float d = float(q) - u[i + j];
+            const int32_t is[3] = {q == 1, q == 2, q > 2};
+            for (size_t l = 0; l < 3; l++) {
+                sums[l][j] += d * float(is[l]);  // no branch: which level is a coin toss
+                found[l][j] += is[l];
+            }
+        }
+    for (size_t l = 0; l < 3; l++)
+        for (size_t j = 0; j < 8; j++) {
+            inside.sum[l] += double(sums[l][j]);
+            inside.members[l] += double(found[l][j]);
+        }
+    uint32_t count[4][kLevels] = {};  // four, so that equal neighbours do not wait for each other
+    for (size_t i = 0; i < padded; i += 4)
+        for (size_t j = 0; j < 4; j++) count[j][size_t(k[i + j] < last ? k[i + j] : last)]++;
+    for (size_t l = 0; l < size_t(kLevels); l++) counts[l] += count[0][l] + count[1][l] + count[2][l] + count[3][l];
+    counts[0] -= uint32_t(padded - n);
+    if (!indices) return;
+    for (size_t i = 0; i < n; i++) indices[i] = v[i] < 0 ? -k[i] : k[i];
+}
 
 class Rounder {
 public:
-    Rounder(const float* values, const Rows& rows, float step, float lambda)
-        : values_(values), rows_(rows), inverse_(1.0f / step), step_(step), lambda_(lambda),
-          class_of_(classify(values, rows)) {}
+    Rounder(const float* values, const Rows& rows, float step, float lambda, const Kernels& kernels)
+        : values_(values), rows_(rows), inverse_(1.0f / step), lambda_(lambda), class_of_(classify(values, rows)),
+          round_block_(kernels.round_block ? kernels.round_block : round_block) {}
 
-    Quantized run(int32_t* indices) {
-        count_plain();
-        Quantized result;
-        for (int round = 0; round < kRounds; round++) {
-            std::array<double, 3> inside{}, members{};
-            std::vector<Class> next(classes_.size());
-            for (uint64_t r = 0; r < rows_.number; r++) round_row(r, indices, next, inside, members);
-            classes_ = std::move(next);
-            for (Class& c : classes_) c.price();
+    std::array<float, 3> run(int32_t* indices) {
+        std::array<float, 3> offsets{};
+        std::vector<Class> classes(kClasses);
+        for (int round = 0; round <= kRounds; round++) {
+            // The first round prices nothing: plain rounding gives the counts to begin with.
+            const float lambda = round == 0 ? 0.0f : lambda_;
+            std::vector<Thresholds> thresholds;
+            for (const Class& c : classes) thresholds.push_back(make_thresholds(offsets, c, lambda));
+            std::vector<Class> next(kClasses);
+            Inside inside;
+            for (uint64_t r = 0; r < rows_.number; r++) {
+                const size_t c = class_of_[r];
+                for (uint64_t at = 0; at < rows_.size(r); at += kRoundBlock)
+                    block(r * rows_.length + at, size_t(std::min<uint64_t>(kRoundBlock, rows_.size(r) - at)),
+                          thresholds[c], next[c], inside, round == kRounds ? indices : nullptr);
+            }
+            classes = std::move(next);
+            for (Class& c : classes) c.price();
             for (size_t k = 0; k < 3; k++)
-                offsets_[k] = members[k] > 0 ? float(inside[k] / members[k]) : 0.0f;
+                offsets[k] = inside.members[k] > 0 ? std::clamp(float(inside.sum[k] / inside.members[k]), -0.5f, 0.5f) : 0;
         }
-        result.offsets = offsets_;
-        result.squared_error = error(indices);
-        return result;
+        return offsets;
     }
 
 private:
     const float* values_;
     Rows rows_;
-    float inverse_, step_, lambda_;
+    float inverse_, lambda_;
     std::vector<uint8_t> class_of_;
-    std::vector<Class> classes_ = std::vector<Class>(kClasses);
-    std::array<float, 3> offsets_{};
+    decltype(Kernels::round_block) round_block_;
 
-    float scaled(uint64_t i) const { return std::min(std::fabs(values_[i] * inverse_), kLargest); }
-
-    void count_plain() {
-        for (uint64_t r = 0; r < rows_.number; r++) {
-            Class& c = classes_[class_of_[r]];
-            const uint64_t n = rows_.size(r), from = r * rows_.length;
-            std::array<uint32_t, kLevels> counts{};
-            for (uint64_t i = 0; i < n; i++) counts[size_t(level_class(int32_t(scaled(from + i) + 0.5f)))]++;
-            for (size_t k = 0; k < kLevels; k++) c.counts[k] += counts[k];
-            c.values += n;
-        }
-        for (Class& c : classes_) c.price();
-    }
-
-    // levels: k - offset; the level below wins where its bits outweigh its distance.
-    void round_row(uint64_t r, int32_t* indices, std::vector<Class>& next, std::array<double, 3>& inside,
-                   std::array<double, 3>& members) const {
-        const Class& c = classes_[class_of_[r]];
-        std::array<float, kLevels> level, price;
-        for (int k = 0; k < kLevels; k++) {
-            level[size_t(k)] = k == 0 ? 0.0f : float(k) - offsets_[size_t(std::min(k, 3) - 1)];
-            price[size_t(k)] = lambda_ * c.bits[size_t(k)];
-        }
-        std::array<uint32_t, kLevels> counts{};
-        std::array<float, kLevels> sums{};
-        const uint64_t n = rows_.size(r), from = r * rows_.length;
-        for (uint64_t i = 0; i < n; i++) {
-            const float u = scaled(from + i);
-            int32_t k = int32_t(u + 0.5f);
-            if (k < kLevels - 1) {
-                const int32_t below = k - (k > 0), above = k + 1;
-                const float d = u - level[size_t(k)], e = u - level[size_t(below)], f = u - level[size_t(above)];
-                const float cost = d * d + price[size_t(k)], lower = e * e + price[size_t(below)];
-                const float upper = f * f + price[size_t(above)];  // an inward level can lie nearer
-                k = lower < cost && lower <= upper ? below : upper < cost ? above : k;
-            }
-            indices[from + i] = values_[from + i] < 0 ? -k : k;
-            const size_t l = size_t(level_class(k));
-            counts[l]++;
-            sums[l] += float(k) - u;
-        }
-        Class& to = next[class_of_[r]];
-        to.values += n;
-        for (size_t k = 0; k < kLevels; k++) {
-            to.counts[k] += counts[k];
-            if (k == 0) continue;
-            inside[std::min<size_t>(k, 3) - 1] += double(sums[k]);
-            members[std::min<size_t>(k, 3) - 1] += counts[k];
-        }
-    }
-
-    double error(const int32_t* indices) const {
-        std::array<float, 7> shift{};
-        for (int k = 1; k <= 3; k++) {
-            shift[size_t(3 + k)] = -(offsets_[size_t(k - 1)] * step_);
-            shift[size_t(3 - k)] = offsets_[size_t(k - 1)] * step_;
-        }
-        double total = 0;
-        for (uint64_t r = 0; r < rows_.number; r++) {
-            const uint64_t n = rows_.size(r), from = r * rows_.length;
-            float sum = 0;
-            for (uint64_t i = from; i < from + n; i++) {
-                const int32_t q = indices[i];
-                const float level = float(q) * step_ + shift[size_t(std::clamp(q, -3, 3) + 3)];
-                sum += (values_[i] - level) * (values_[i] - level);
-            }
-            total += double(sum);
-        }
-        return total;
+    void block(uint64_t from, size_t n, const Thresholds& t, Class& counts, Inside& inside, int32_t* indices) const {
+        uint32_t count[kLevels] = {};
+        round_block_(values_ + from, n, inverse_, t, count, inside, indices ? indices + from : nullptr);
+        for (size_t l = 0; l < kLevels; l++) counts.counts[l] += count[l];
+        counts.values += n;
     }
 };
 
 }  // namespace
 
-Quantized quantize(const float* values, uint64_t count, uint64_t row_length, float step, float lambda,
-                   int32_t* indices) {
+std::array<float, 3> quantize(const float* values, uint64_t count, uint64_t row_length, float step, float lambda,
+                              int32_t* indices, const Kernels& kernels) {
     const Rows rows{count, row_length, count / row_length + (count % row_length != 0)};
     if (count == 0) return {};
-    return Rounder(values, rows, step, lambda).run(indices);
+    return Rounder(values, rows, step, lambda, kernels).run(indices);
 }
 
 }  // namespace laconic

@@ -4,17 +4,15 @@
 #include <cstdint>
 #include <array>
 
-namespace laconic {
+#include "kernels.hpp"
 
-struct Quantized {
-    std::array<float, 3> offsets{};  // centroids: how far levels 1, 2 and 3+ lie towards zero, in steps
-    double squared_error = 0;        // of the reconstruction, in the values' units
-};
+namespace laconic {
 
 // indices[i] minimises (values[i] / step - level(q))^2 + lambda * bits(q) over the two nearest levels, where bits(q)
 // comes from the counts of the rows of like scale; two rounds, since levels and counts depend on the choice.
 // `lambda` is in squared steps per bit. Values must be finite; step > 0.
-Quantized quantize(const float* values, uint64_t count, uint64_t row_length, float step, float lambda,
-                   int32_t* indices);
+// Returns the centroids: how far levels 1, 2 and 3+ lie towards zero, in steps.
+std::array<float, 3> quantize(const float* values, uint64_t count, uint64_t row_length, float step, float lambda,
+                              int32_t* indices, const Kernels& kernels);
 
 }  // namespace laconic

@@ -445,10 +445,77 @@ size_t uniform(const UniformRule& rule, Output output, const uint8_t* symbols, s
     return i;
 }
 
+// --- quantiser -----------------------------------------------------------------------------------------------------
+
+// Adds, per level, how far its members lie inside; eight lanes, as the portable code has them.
+struct LevelSums {
+    __m256 sum[3];
+    __m256i found[3];
+    LACONIC_INLINE void add(__m256i k, __m256 distance) {
+        const __m256i one = _mm256_set1_epi32(1), two = _mm256_set1_epi32(2);
+        const __m256i is[3] = {_mm256_cmpeq_epi32(k, one), _mm256_cmpeq_epi32(k, two), _mm256_cmpgt_epi32(k, two)};
+        for (int l = 0; l < 3; l++) {
+            sum[l] = _mm256_add_ps(sum[l], _mm256_and_ps(distance, _mm256_castsi256_ps(is[l])));
+            found[l] = _mm256_sub_epi32(found[l], is[l]);
+        }
+    }
+    void give(Inside& inside) const {
+        for (int l = 0; l < 3; l++) {
+            alignas(32) float s[8];
+            alignas(32) int32_t n[8];
+            _mm256_store_ps(s, sum[l]);
+            _mm256_store_si256(reinterpret_cast<__m256i*>(n), found[l]);
+            for (int j = 0; j < 8; j++) {
+                inside.sum[size_t(l)] += double(s[j]);
+                inside.members[size_t(l)] += double(n[j]);
+            }
+        }
+    }
+};
+
+void round_block(const float* v, size_t n, float inverse, const Thresholds& t, uint32_t* counts, Inside& inside,
+                 int32_t* indices) {
+    alignas(32) float padded[kRoundBlock];
+    alignas(32) int32_t level[kRoundBlock];
+    const size_t whole = (n + 7) & ~size_t(7);
+    if (whole != n) {  // zeros count as level 0, which is put right below
+        std::memcpy(padded, v, n * sizeof *v);
+        for (size_t i = n; i < whole; i++) padded[i] = 0;
+        v = padded;
+    }
+    const __m256 scale = _mm256_set1_ps(inverse), largest = _mm256_set1_ps(1.0e9f), up = _mm256_set1_ps(0.75f);
+    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(INT32_MAX));
+    const __m256i last = _mm256_set1_epi32(kLevels - 1);
+    LevelSums sums{};
+    for (size_t i = 0; i < whole; i += 8) {
+        const __m256 w = _mm256_loadu_ps(v + i);
+        const __m256 u = _mm256_min_ps(_mm256_and_ps(_mm256_mul_ps(w, scale), magnitude), largest);
+        __m256i k = _mm256_cvttps_epi32(_mm256_add_ps(u, up));
+        const __m256 from = _mm256_i32gather_ps(t.at.data(), _mm256_min_epi32(k, last), 4);
+        const __m256 below = _mm256_cmp_ps(u, _mm256_add_ps(_mm256_cvtepi32_ps(k), from), _CMP_LT_OQ);
+        k = _mm256_add_epi32(k, _mm256_castps_si256(below));
+        sums.add(k, _mm256_sub_ps(_mm256_cvtepi32_ps(k), u));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(level + i), _mm256_min_epi32(k, last));
+        if (indices && i + 8 <= n) {
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(indices + i), _mm256_sign_epi32(k, _mm256_castps_si256(w)));
+        } else if (indices) {
+            alignas(32) int32_t rest[8];
+            _mm256_store_si256(reinterpret_cast<__m256i*>(rest), _mm256_sign_epi32(k, _mm256_castps_si256(w)));
+            std::memcpy(indices + i, rest, (n - i) * sizeof *rest);
+        }
+    }
+    sums.give(inside);
+    uint32_t count[4][kLevels] = {};
+    for (size_t i = 0; i < whole; i += 4)
+        for (size_t j = 0; j < 4; j++) count[j][level[i + j]]++;
+    for (size_t l = 0; l < size_t(kLevels); l++) counts[l] += count[0][l] + count[1][l] + count[2][l] + count[3][l];
+    counts[0] -= uint32_t(whole - n);
+}
+
 }  // namespace
 
 const Kernels* avx2_kernels() {
-    static const Kernels kernels{"avx2", fast_steps, dense_steps, count_in, patch, merge, uniform};
+    static const Kernels kernels{"avx2", fast_steps, dense_steps, count_in, patch, merge, uniform, round_block};
     return cpu_has_avx2() ? &kernels : nullptr;
 }
 

@@ -22,6 +22,7 @@ from laconic.transform import Indices, quantize, sample_rows
 _SAMPLE = 1 << 21
 _LEAST = 1 << 14  # of each tensor
 _TURNS = 40
+_ZERO = 1e30  # a dial that rounds every weight to zero
 
 
 def lossy_schemes(source: Source, plan: Mapping[str, Scheme]) -> dict[str, Scheme]:
@@ -44,19 +45,22 @@ def lossy_schemes(source: Source, plan: Mapping[str, Scheme]) -> dict[str, Schem
 
 @dataclass
 class Quantizer:
-    """Carries out `rd` at the model's common `step`, and `rd:BITS` at a step of the tensor's own.
+    """Carries out `rd` at `dial` times the tensor's weight, and `rd:BITS` at a step of its own.
 
-    `steps` remembers the steps that were found for the latter.
+    `weights` are those of the tensors under the dial; `steps` remembers the steps that were found
+    for the others.
     """
 
-    step: float
+    dial: float
     effort: Effort
+    weights: Mapping[str, float] = field(default_factory=dict)
     steps: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, info: TensorInfo, values: np.ndarray, scheme: Scheme) -> Indices:
         """Quantise one tensor; an error names it."""
-        step = self.step
-        if scheme.bits is not None:
+        if scheme.bits is None:
+            step = self.dial * self.weights.get(info.name, 1.0)
+        else:
             if info.name not in self.steps:
                 self.steps[info.name] = step_for_bits(values, scheme.bits, self.effort)
             step = self.steps[info.name]
@@ -122,12 +126,11 @@ def find_dial(
     ]
     samples = _samples(source, dialled, schemes)
     weights = sum(math.prod(info.shape) for info in dialled)
-    power = sum(s.power * s.expansion for s in samples) / max(1, weights)
-    quantizer = Quantizer(1.0, effort)
+    quantizer = Quantizer(1.0, effort, {s.name: s.weight for s in samples})
     fixed: float | None = None
 
-    def exact(step: float) -> int:
-        quantizer.step = step
+    def exact(dial: float) -> int:
+        quantizer.dial = dial
         return predict_size(
             source,
             schemes,
@@ -137,25 +140,37 @@ def find_dial(
             origin=origin,
         )
 
-    def estimate(step: float) -> float:
+    def estimate(dial: float) -> float:
         nonlocal fixed
         if fixed is None:  # what does not hang on the dial: all other tensors, header and index
-            fixed = exact(1e30) - _estimate(samples, 1e30, effort)
-        return fixed + _estimate(samples, step, effort)
+            fixed = exact(_ZERO) - _estimate(samples, _ZERO, effort)
+        return fixed + _estimate(samples, dial, effort)
 
+    power = sum(s.rms**2 / s.weight**2 * s.count for s in samples) / max(1, weights)
     first = first_step(power, 8 * target.nbytes / max(1, weights))
     found = meet_target(target, exact, estimate, weights=weights, first=first)
-    quantizer.step = found.step
+    quantizer.dial = found.dial
     return quantizer, found
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Some rows of a tensor; each of their values stands for `expansion` of the tensor's."""
+    """Some rows of a tensor of `count` values; `rms` is the root of their mean square.
 
+    `weight` is the tensor's step at a dial of 1: the root of its scale. One step for all would
+    give the least squared error in all; steps in proportion to the scales the same relative
+    error everywhere. Halfway costs 2 % of the former and serves real networks better than
+    either (docs/method.md).
+    """
+
+    name: str
     values: np.ndarray
-    expansion: float
-    power: float  # sum of squares
+    count: int
+    rms: float
+
+    @property
+    def weight(self) -> float:
+        return math.sqrt(self.rms) if self.rms > 0 else 1.0
 
 
 def _samples(
@@ -169,14 +184,15 @@ def _samples(
         most = max(_LEAST, values.size * _SAMPLE // max(1, total))
         rows = sample_rows(values, most)
         kept = np.array(rows, dtype=np.float32)
-        power = float(np.sum(np.square(kept, dtype=np.float64)))
-        samples.append(_Sample(kept, values.size / max(1, kept.size), power))
+        rms = math.sqrt(float(np.mean(np.square(kept, dtype=np.float64))))
+        samples.append(_Sample(info.name, kept, values.size, rms))
     return samples
 
 
-def _estimate(samples: list[_Sample], step: float, effort: Effort) -> float:
+def _estimate(samples: list[_Sample], dial: float, effort: Effort) -> float:
     total = 0.0
     for sample in samples:
-        indices = quantize(sample.values, step)
-        total += estimate_indices(indices.values, effort=effort) * sample.expansion
+        indices = quantize(sample.values, dial * sample.weight)
+        share = sample.count / sample.values.size
+        total += estimate_indices(indices.values, effort=effort) * share
     return total

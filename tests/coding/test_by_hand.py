@@ -75,12 +75,12 @@ def any_array(hand: Any, seed: int, kind: int) -> tuple[bytes, list[bytes], int]
     row_length, chunk_rows = int(rng.integers(1, 200)), int(rng.integers(1, 9))
     count = int(rng.integers(1, 3 * row_length * chunk_rows))
     array = hand.array(kind, width, count, row_length, chunk_rows, coder, mode, low, drop)
-    array.flags = int(rng.integers(2))
+    array.flags = int(rng.integers(2)) if array.mode == 1 else 0  # bare zeros are floats
     array.base = int(rng.integers(0, 1 << 63, dtype=np.uint64)) >> int(rng.integers(64))
     if kind == 2:
         array.output = int(rng.integers(4))
         array.width = (4, 2, 2, 8)[array.output]
-        array.floats = tuple(rng.normal(size=4) * (0.1, 0.5, 0.5, 0.5))
+        array.floats = (abs(rng.normal()), *rng.uniform(-1, 1, 3))
         array.drop = drop = 0
     array.tables = [table(hand, rng, coder) for _ in range(int(rng.choice([1, 2, 32])))]
     rows = -(-count // row_length)
@@ -118,7 +118,8 @@ def any_chunk(
     for r, b in enumerate(row_bytes):
         symbols = true_rows[r]
         exceptions += symbols.count(255)
-        stored = len(symbols) - (symbols.count(0) if array.flags else 0)
+        bare = symbols.count(0) + symbols.count(254) if array.flags else 0
+        stored = len(symbols) - bare
         bits = array.low - (array.drop if b > 127 else 0)
         raw += rng.bytes((stored * bits + 7) // 8) if array.kind == 1 else b""
     entries = rng.bytes(exceptions * (array.width if array.kind == 1 else 4))

@@ -6,6 +6,7 @@ Only the steps of the entropy decoder and the fields of a row are taken as whole
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from laconic.coding._reference_symbols import (
 
 _STORED, _SPLIT, _UNIFORM, _CONSTANT = range(4)
 _FLOAT, _SIGNED = 1, 2
+_MINUS_ZERO = 254  # where zeros are bare
 _EXCEPTION = 255
 _OUTPUTS = tuple(np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64))
 
@@ -101,6 +103,7 @@ def _read_coding(h: _Header, b: Bytes, rows: int) -> None:
         demand(signs <= h.low <= 57 and h.low < 8 * h.width, "low bits out of range")
         demand(h.drop <= h.low - signs, "more bits dropped than there are")
         h.skip_zero = bool(flags)
+        demand(not h.skip_zero or h.mode == _FLOAT, "bare zeros that are no floats")
     else:
         output = b.u8()
         demand(output < len(_OUTPUTS), "unknown output type")
@@ -108,6 +111,8 @@ def _read_coding(h: _Header, b: Bytes, rows: int) -> None:
         demand(h.output.itemsize == h.width, "output type and width disagree")
         h.step, *offsets = struct.unpack("<4f", b.take(16))
         h.offsets = tuple(offsets)
+        demand(math.isfinite(h.step) and h.step >= 0, "step is negative")
+        demand(all(abs(offset) <= 1 for offset in offsets), "an offset of more than a step")
     tables = b.u8()
     demand(1 <= tables <= 32, "there must be 1 .. 32 tables")
     size = b.varint()
@@ -194,7 +199,7 @@ def _from_split(
     u64 = np.uint64
     regular = np.where(symbols > 0, (symbols - 1).astype(u64) + u64(h.base), u64(0))
     high = _with_exceptions(regular.view(np.int64), symbols, entries, f"<u{h.width}").view(u64)
-    present = ~((symbols == 0) & h.skip_zero)
+    present = ~(((symbols == 0) | (symbols == _MINUS_ZERO)) & h.skip_zero)
     field = np.zeros(len(symbols), u64)
     ends, b = np.cumsum(lengths), Bytes(raw)
     for end, length, drops in zip(ends.tolist(), lengths.tolist(), marked.tolist(), strict=True):
@@ -205,7 +210,8 @@ def _from_split(
         powers = np.arange(drop, h.low, dtype=u64)
         field[here] = (stream.reshape(len(here), bits).astype(u64) << powers).sum(1, dtype=u64)
     demand(not b.data, "bytes are left over")
-    words = np.where(present, _join(h, high, field), u64(0))
+    zeros = np.where(symbols == 0, u64(0), u64(1) << u64(8 * h.width - 1))
+    words = np.where(present, _join(h, high, field), zeros)
     return words.astype(f"<u{h.width}").tobytes()
 
 

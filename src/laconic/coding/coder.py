@@ -123,6 +123,8 @@ def encode_indices(
     output = _OUTPUTS.get(np.dtype(dtype))
     if output is None:
         raise ArgumentError(f"cannot decode indices to {dtype}; give one of {_names()}")
+    if not (0 <= np.float32(step) < np.inf and all(abs(offset) <= 1 for offset in offsets)):
+        raise ArgumentError(f"step {step} must be finite and not negative, offsets {offsets} within -1 .. 1")
     flat = np.ascontiguousarray(indices, dtype=np.int32).reshape(-1)
     header, chunks = _core.encode_indices(
         flat, step, list(offsets), output, row_length(indices.shape), effort == "max", threads

@@ -1,7 +1,7 @@
-"""One dial: the step that all tensors share is turned until the file has the size asked for.
+"""One dial: the step of all tensors is turned until the file has the size asked for.
 
 With one Lagrange multiplier for the whole model the equal-slope condition gives every tensor the
-same step (docs/method.md), so allocation is a search in one variable. A file's size falls by
+same step, up to a fixed weight (docs/method.md), so allocation is a search in one variable. A file's size falls by
 about one bit per weight when the step doubles, and never rises, which the search uses.
 """
 
@@ -18,14 +18,14 @@ from laconic.plan.target import TOLERANCE, Target
 # by some tenths of a percent, and too large a file is of no use.
 _AIM = 0.9975
 _TRIES = 12
-_ZERO = 1e30  # a step that rounds every weight to zero
+_ZERO = 1e30  # a dial that rounds every weight to zero
 
 
 @dataclass(frozen=True)
 class Found:
-    """The step that meets a target, the size in bytes it gives, and how many sizes were taken."""
+    """The dial that meets a target, the size in bytes it gives, and how many sizes were taken."""
 
-    step: float
+    dial: float
     size: int
     tries: int
 
@@ -38,21 +38,21 @@ def meet_target(
     weights: int,
     first: float,
 ) -> Found:
-    """Find a step whose file is within a percent below `target`.
+    """Find a dial whose file is within a percent below `target`.
 
-    `exact(step)` is the size of the file in bytes, `estimate(step)` a quick guess of it (its bias
-    is corrected as exact sizes come in); `weights` of the model are quantised, `first` is a step
+    `exact(dial)` is the size of the file in bytes, `estimate(dial)` a quick guess of it (its bias
+    is corrected as exact sizes come in); `weights` of the model are quantised, `first` is a dial
     to begin at.
 
     Raises:
-        TargetError: no step gives such a size; `best` is the `Found` nearest below the target,
+        TargetError: no dial gives such a size; `best` is the `Found` nearest below the target,
             or the smallest one there is.
     """
     if estimate(_ZERO) > target.nbytes and exact(_ZERO) > target.nbytes:
         raise _unreachable(target, None, exact)
     bias = 1.0
     inside: Found | None = None  # the largest file found that is not too large
-    low, high = -math.inf, math.inf  # log2 of steps known to give too large, and small, a file
+    low, high = -math.inf, math.inf  # log2 of dials known to give too large, and small, a file
     x = math.log2(first)
     for tries in range(1, _TRIES + 1):
         x = _turn(x, target.nbytes * _AIM / bias, estimate, weights, low, high)

@@ -29,14 +29,12 @@ _LARGEST_INDEX = 1 << 29
 class Indices:
     """A quantised tensor: it decodes to sign(q) * (|q| - offsets[min(|q|, 3) - 1]) * step.
 
-    `values` are int32 of shape (rows, ...), `offsets` are in steps, `squared_error` is the sum
-    over the tensor in the values' own units.
+    `values` are int32 of the tensor's shape, `offsets` are in steps.
     """
 
     values: NDArray[np.int32]
     step: float
     offsets: tuple[float, float, float]
-    squared_error: float = 0.0
 
 
 def quantize(values: np.ndarray, step: float, *, lam: float = LAMBDA) -> Indices:
@@ -59,9 +57,11 @@ def quantize(values: np.ndarray, step: float, *, lam: float = LAMBDA) -> Indices
             f"a step of {step:.3g} is too fine for values up to {largest:.3g}; "
             "ask for fewer bits, or leave the tensor lossless"
         )
+    if largest < step / 4:  # no threshold lies so low
+        return Indices(np.zeros(values.shape, np.int32), step, (0.0, 0.0, 0.0))
     indices = np.empty(flat.size, np.int32)
-    offsets, error = _core.quantize(flat, row_length(values.shape), step, lam, indices)
-    return Indices(indices.reshape(values.shape), step, offsets, error)
+    one, two, more = _core.quantize(flat, row_length(values.shape), step, lam, indices)
+    return Indices(indices.reshape(values.shape), step, (one, two, more))
 
 
 def sample_rows(values: np.ndarray, most: int) -> np.ndarray:
