@@ -99,7 +99,7 @@ def first_step(power: float, bits: float) -> float:
     h(w) - log2(step) = bits with h = log2(2 pi e power) / 2 (Gish and Pierce 1968).
     """
     entropy = 0.5 * math.log2(2 * math.pi * math.e * power) if power > 0 else 0.0
-    return 2.0 ** max(-90.0, min(90.0, entropy - bits))
+    return math.exp2(max(-90.0, min(90.0, entropy - bits)))
 
 
 def find_dial(

@@ -80,14 +80,12 @@ def _words(values: np.ndarray) -> tuple[NDArray[np.uint8], int, int, int]:
     if dtype.kind in "ub":
         return flat, dtype.itemsize, _UNSIGNED, 0
     try:  # ml_dtypes knows numpy's floats too, and that float8_e5m2 is none of them
-        return flat, dtype.itemsize, _FLOAT, int(ml_dtypes.finfo(dtype).nmant)
+        return flat, dtype.itemsize, _FLOAT, int(ml_dtypes.finfo(dtype).nmant)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):
         return flat, dtype.itemsize, _UNSIGNED, 0
 
 
-def encode_lossless(
-    values: np.ndarray, *, effort: Effort = "fast", threads: int = 1
-) -> CodedArray:
+def encode_lossless(values: np.ndarray, *, effort: Effort = "fast", threads: int = 1) -> CodedArray:
     """Code an array of any shape and numeric dtype, bit-exactly.
 
     Never longer than the array's own bytes by more than its header (stored as it is at worst).
@@ -99,9 +97,7 @@ def encode_lossless(
     """
     flat, width, mode, mantissa = _words(values)
     length = row_length(values.shape)
-    header, chunks = _core.encode(
-        flat, width, mode, mantissa, length, effort == "max", threads
-    )
+    header, chunks = _core.encode(flat, width, mode, mantissa, length, effort == "max", threads)
     return CodedArray(header, chunks)
 
 
@@ -124,7 +120,9 @@ def encode_indices(
     if output is None:
         raise ArgumentError(f"cannot decode indices to {dtype}; give one of {_names()}")
     if not (0 <= np.float32(step) < np.inf and all(abs(offset) <= 1 for offset in offsets)):
-        raise ArgumentError(f"step {step} must be finite and not negative, offsets {offsets} within -1 .. 1")
+        raise ArgumentError(
+            f"step {step} must be finite and not negative, offsets {offsets} within -1 .. 1"
+        )
     flat = np.ascontiguousarray(indices, dtype=np.int32).reshape(-1)
     header, chunks = _core.encode_indices(
         flat, step, list(offsets), output, row_length(indices.shape), effort == "max", threads

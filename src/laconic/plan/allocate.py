@@ -1,8 +1,8 @@
 """One dial: the step of all tensors is turned until the file has the size asked for.
 
 With one Lagrange multiplier for the whole model the equal-slope condition gives every tensor the
-same step, up to a fixed weight (docs/method.md), so allocation is a search in one variable. A file's size falls by
-about one bit per weight when the step doubles, and never rises, which the search uses.
+same step, up to a fixed weight (docs/method.md), so allocation is a search in one variable. The
+size falls by about one bit per weight when the steps double, which the search uses.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def _turn(
     return (low + high) / 2
 
 
-def _unreachable(target: Target, inside: Found | None, exact: Callable[[float], int]) -> TargetError:
+def _unreachable(
+    target: Target, inside: Found | None, exact: Callable[[float], int]
+) -> TargetError:
     if inside is None:
         smallest = Found(_ZERO, exact(_ZERO), 0)
         return TargetError(

@@ -74,4 +74,5 @@ def sample_rows(values: np.ndarray, most: int) -> np.ndarray:
         return values
     rows = max(1, most * values.shape[0] // values.size)
     picks = np.arange(rows) * values.shape[0] // rows
-    return values[picks]
+    spread: np.ndarray = values[picks]
+    return spread

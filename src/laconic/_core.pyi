@@ -1,0 +1,48 @@
+"""Laconic's native core (csrc/bindings.cpp); arrays are one-dimensional and C-contiguous."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
+
+class CoreFormatError(Exception): ...
+
+def decode(
+    jobs: list[tuple[bytes, Sequence[Buffer], NDArray[np.uint8]]],
+    threads: int = 1,
+    kernels: str = "",
+) -> None: ...
+def encode(
+    values: NDArray[np.uint8],
+    width: int,
+    mode: int,
+    mantissa: int,
+    row_length: int,
+    max_effort: bool,
+    threads: int = 1,
+) -> tuple[bytes, tuple[bytes, ...]]: ...
+def encode_indices(
+    indices: NDArray[np.int32],
+    step: float,
+    offsets: Sequence[float],
+    output: int,
+    row_length: int,
+    max_effort: bool,
+    threads: int = 1,
+) -> tuple[bytes, tuple[bytes, ...]]: ...
+def estimate_indices(indices: NDArray[np.int32], row_length: int, max_effort: bool) -> float: ...
+def quantize(
+    values: NDArray[np.float32],
+    row_length: int,
+    step: float,
+    lambda_: float,
+    out: NDArray[np.int32],
+    kernels: str = "",
+) -> list[float]: ...
+def inspect(header: NDArray[np.uint8]) -> dict[str, int | float | str]: ...
+def core_rate(
+    kernels: str, dense: bool, deviation: float, repeats: int
+) -> tuple[float, float, float]: ...
+def kernels() -> list[str]: ...
