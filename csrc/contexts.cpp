@@ -1,7 +1,6 @@
 #include "contexts.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 namespace laconic {
@@ -20,8 +19,14 @@ Histogram scaled(const Histogram& h, double by) {
     return s;
 }
 
+// The fast coder's classes are compared by entropy, which is quick. What a table costs beyond it goes by its symbols:
+// their frequencies in the header, and what their rounding and the luck of the sample lose.
 double class_bits(const Histogram& counts, const RowScan& scan, CoderTraits coder) {
-    return cost_bits(scaled(counts, scan.expansion), coder, scan.sampled);
+    if (coder.prob_bits != kFast.prob_bits) return cost_bits(scaled(counts, scan.expansion), coder, scan.sampled);
+    constexpr double bits_per_symbol = 14;
+    double bits = 20;
+    for (uint32_t c : counts) bits += c ? bits_per_symbol : 0;
+    return bits + scan.expansion * entropy_bits(counts);
 }
 
 Class join(const Class& a, const Class& b, const RowScan& scan, CoderTraits coder) {
@@ -36,27 +41,53 @@ Class join(const Class& a, const Class& b, const RowScan& scan, CoderTraits code
 double naming_bits(const std::vector<Class>& classes, uint64_t rows) {
     if (classes.size() < 2) return 0;
     double bits = 300;  // table and states of that stream
-    for (const Class& c : classes) bits += double(c.rows) * std::log2(double(rows) / double(c.rows));
+    for (const Class& c : classes) bits += double(c.rows) * (log2_of(rows) - log2_of(c.rows));
     return bits;
+}
+
+// Counts in four parts: equal neighbours would wait for one another.
+using CountParts = std::array<Histogram, 4>;
+
+void add_counts(CountParts& parts, const uint8_t* symbols, size_t n) {
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (size_t k = 0; k < 4; k++) parts[k][symbols[i + k]]++;
+    for (; i < n; i++) parts[0][symbols[i]]++;
+}
+
+Histogram take_counts(CountParts& parts) {
+    Histogram sum = parts[0];
+    for (size_t i = 0; i < 256; i++) sum[i] += parts[1][i] + parts[2][i] + parts[3][i];
+    parts = {};
+    return sum;
+}
+
+// Rows by key, those of one key in their own order.
+std::vector<uint32_t> sort_rows(const std::vector<uint16_t>& key) {
+    std::vector<uint32_t> at(RowScan::kKeys + 1, 0), order(key.size());
+    for (uint16_t k : key) at[k + 1u]++;
+    for (size_t k = 1; k < at.size(); k++) at[k] += at[k - 1];
+    for (size_t r = 0; r < key.size(); r++) order[at[key[r]]++] = uint32_t(r);
+    return order;
 }
 
 }  // namespace
 
 Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most) {
-    const size_t rows = scan.scale.size();
-    std::vector<uint32_t> order(rows);
-    std::iota(order.begin(), order.end(), 0u);
-    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return scan.scale[a] < scan.scale[b]; });
+    const size_t rows = scan.key.size();
+    const std::vector<uint32_t> order = sort_rows(scan.key);
     std::vector<size_t> offset(rows + 1, 0);
     for (size_t r = 0; r < rows; r++) offset[r + 1] = offset[r] + scan.probed[r];
 
     const size_t wanted = std::min<size_t>(size_t(most), rows);
     std::vector<Class> classes(wanted);
+    CountParts parts{};
     for (size_t i = 0; i < rows; i++) {
         Class& c = classes[i * wanted / rows];
         c.rows++;
         const size_t r = order[i];
-        for (size_t j = offset[r]; j < offset[r + 1]; j++) c.counts[scan.symbols[j]]++;
+        add_counts(parts, scan.symbols.data() + offset[r], offset[r + 1] - offset[r]);
+        if (i + 1 == rows || (i + 1) * wanted / rows != i * wanted / rows) c.counts = take_counts(parts);
     }
     for (Class& c : classes) c.bits = class_bits(c.counts, scan, coder);
 
@@ -100,8 +131,9 @@ Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most) {
             for (uint64_t i = 0; i < classes[c].rows; i++) result.table_of[order[at++]] = uint8_t(c);
     }
     for (const Class& c : classes) {
-        result.bits += c.bits;
-        result.tables.push_back(make_table(scaled(c.counts, scan.expansion), coder, scan.sampled));
+        const Histogram counts = scaled(c.counts, scan.expansion);
+        result.tables.push_back(make_table(counts, coder, scan.sampled));
+        result.bits += cost_bits(counts, result.tables.back(), coder);
     }
     return result;
 }

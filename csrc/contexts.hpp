@@ -8,7 +8,8 @@ namespace laconic {
 
 // What is known of a row before coding: where its symbols lie on average, and their counts (perhaps of a sample).
 struct RowScan {
-    std::vector<float> scale;                    // per row
+    static constexpr uint32_t kKeys = 4096;
+    std::vector<uint16_t> key;                   // per row, below kKeys: where its symbols lie on average
     std::vector<uint8_t> symbols;                // probed symbols, row after row
     std::vector<uint32_t> probed;                // per row: how many of them
     double expansion = 1;                        // values per probed symbol

@@ -1,20 +1,44 @@
 #include "tables.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 
 namespace laconic {
 namespace {
 
 constexpr int kMaxQuotient = 48;  // of a Rice code; a writer picks the parameter so that it stays below
 
-const std::array<double, 4097>& log2_table() {
-    static const std::array<double, 4097> table = [] {
-        std::array<double, 4097> t{};
-        for (size_t i = 1; i < t.size(); i++) t[i] = std::log2(double(i));
+constexpr int kLogBits = 12;  // numbers up to 2^12 have their own logarithm
+
+// log2(n) in units of 2^-32 by repeated squaring, n <= 2^12. Not std::log2: libraries differ in its last bit, and
+// what is chosen by cost must not differ between machines.
+double small_log2(uint64_t n) {
+    const int whole = int(std::bit_width(n)) - 1;
+    uint64_t x = n << (31 - whole), bits = 0;  // in [1, 2), 31 bits of fraction
+    for (int i = 0; i < 32; i++) {
+        x = x * x >> 31;
+        const uint64_t two = x >> 32;
+        x >>= two;
+        bits = bits << 1 | two;
+    }
+    return double(uint64_t(whole) << 32 | bits) / 4294967296.0;
+}
+
+using LogTable = std::array<double, (1 << kLogBits) + 1>;
+const LogTable& log2_table() {
+    static const LogTable table = [] {
+        LogTable t{};
+        for (size_t i = 1; i < t.size(); i++) t[i] = small_log2(i);
         return t;
     }();
     return table;
+}
+
+double log2_in(const LogTable& lg, uint64_t n) {
+    if (n < lg.size()) return lg[n];
+    const int drop = int(std::bit_width(n)) - kLogBits;
+    const uint64_t i = n >> drop, rest = n & ((uint64_t(1) << drop) - 1);
+    return drop + lg[i] + double(rest) / double(uint64_t(1) << drop) * (lg[i + 1] - lg[i]);
 }
 
 uint64_t total(const Histogram& counts) {
@@ -96,32 +120,41 @@ int buckets_for(int last, CoderTraits coder) {
 
 uint32_t zigzag(int v) { return uint32_t(v) << 1 ^ uint32_t(v >> 31); }
 
-// Bits of the frequencies as Rice codes of successive differences with parameter k.
-int rice_bits(const Table& t, int count, int k) {
-    int bits = 0, previous = 0;
+// The cheapest Rice parameter for the frequencies' successive differences, and the bits they take with it.
+struct Rice {
+    int k, bits;
+};
+Rice best_rice(const Table& t, int count) {
+    std::array<uint16_t, 257> z;
+    uint32_t largest = 0;
+    int previous = 0;
     for (int i = 0; i <= count; i++) {
-        const uint32_t z = zigzag(int(t.frequency[i]) - previous);
-        if (i > 0) previous = t.frequency[i];  // the escape's frequency predicts nothing
-        if ((z >> k) >= uint32_t(kMaxQuotient)) return 1 << 30;
-        bits += int(z >> k) + 1 + k;
+        z[size_t(i)] = uint16_t(zigzag(int(t.frequency[size_t(i)]) - previous));
+        if (i > 0) previous = t.frequency[size_t(i)];  // the escape's frequency predicts nothing
+        largest = std::max<uint32_t>(largest, z[size_t(i)]);
     }
-    return bits;
-}
-
-int best_rice(const Table& t, int count) {
-    int best = 0;
-    for (int k = 1; k <= 12; k++)
-        if (rice_bits(t, count, k) < rice_bits(t, count, best)) best = k;
+    Rice best{0, 1 << 30};
+    for (int k = 0; k <= 12; k++) {
+        if (largest >> k >= uint32_t(kMaxQuotient)) continue;
+        uint32_t quotients = 0;
+        for (int i = 0; i <= count; i++) quotients += uint32_t(z[size_t(i)] >> k);
+        const int bits = int(quotients) + (count + 1) * (1 + k);
+        if (bits >= best.bits) break;  // convex in k
+        best = {k, bits};
+    }
     return best;
 }
 
 }  // namespace
 
+double log2_of(uint64_t n) { return log2_in(log2_table(), n); }
+
 double entropy_bits(const Histogram& counts) {
-    const double n = double(total(counts));
-    double bits = 0;
+    const LogTable& lg = log2_table();
+    const uint64_t n = total(counts);
+    double bits = n ? double(n) * log2_in(lg, n) : 0;
     for (uint32_t c : counts)
-        if (c) bits += c * std::log2(n / c);
+        if (c) bits -= c * log2_in(lg, c);
     return bits;
 }
 
@@ -156,8 +189,11 @@ Table make_table(const Histogram& counts, CoderTraits coder, bool sampled) {
 }
 
 double cost_bits(const Histogram& counts, CoderTraits coder, bool sampled) {
+    return cost_bits(counts, make_table(counts, coder, sampled), coder);
+}
+
+double cost_bits(const Histogram& counts, const Table& t, CoderTraits coder) {
     const auto& lg = log2_table();
-    const Table t = make_table(counts, coder, sampled);
     const int locals = 1 << t.bucket_bits;
     double bits = 0;
     Histogram tail{};
@@ -177,13 +213,12 @@ double cost_bits(const Histogram& counts, CoderTraits coder, bool sampled) {
     const double price = coder.prob_bits == kFast.prob_bits ? 2 : 0;
     if (escapes)
         bits += escapes * (coder.prob_bits - lg[std::max<int>(1, t.frequency[0])] + price) + entropy_bits(tail) * 1.01;
-    const int count = last_local(t);
-    return bits + 8 + 8 + 4 + rice_bits(t, count, best_rice(t, count));
+    return bits + 8 + 8 + 4 + best_rice(t, last_local(t)).bits;
 }
 
 void write_table(BitWriter& out, const Table& t, CoderTraits coder) {
     (void)coder;
-    const int count = last_local(t), k = best_rice(t, count);
+    const int count = last_local(t), k = best_rice(t, count).k;
     out.put(t.first, 8);
     out.put(uint64_t(count), 8);
     out.put(uint64_t(k), 4);

@@ -21,11 +21,15 @@ Table make_table(const Histogram& counts, CoderTraits coder, bool sampled);
 
 // Expected bits of coding these counts with a table made for them: symbols, escapes with their tail, and the table.
 double cost_bits(const Histogram& counts, CoderTraits coder, bool sampled);
+double cost_bits(const Histogram& counts, const Table& table, CoderTraits coder);
 
 void write_table(BitWriter& out, const Table& table, CoderTraits coder);
 // Returns false on anything a writer would not have written; the table is complete (aliases built) otherwise.
 bool read_table(BitReader& in, Table& table, CoderTraits coder);
 
 double entropy_bits(const Histogram& counts);
+
+// The same on every machine, to 2^-22; n >= 1.
+double log2_of(uint64_t n);
 
 }  // namespace laconic
