@@ -1,0 +1,164 @@
+"""A few hostile bytes cost neither memory nor time, and the command says so by its exit status."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from laconic.cli.app import app
+
+from .conftest import Victim
+from .forge import Forgery, entry, varint, with_header
+from .test_headers import entries_of
+from .test_streams import HEADERS, header
+
+ROOM = 400_000_000  # bytes of address space beyond what the interpreter has before it begins
+PEAK = 250_000_000  # bytes of memory
+SECONDS = 20
+
+# Reads each file named on stdin in turn, under a limit, and prints what it said and what it cost.
+READER = """
+import json, resource, sys, time
+from pathlib import Path
+import laconic
+from laconic.container import LaconicFile
+from laconic.errors import LaconicError
+
+def status(key):
+    return next(int(line.split()[1]) << 10 for line in open("/proc/self/status")
+                if line.startswith(key))
+
+limit = status("VmSize") + int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+for path in sys.stdin.read().split():
+    for act in (laconic.verify, lambda p: LaconicFile(p).load_all(), laconic.info):
+        Path("/proc/self/clear_refs").write_text("5")
+        before, began, said = status("VmRSS"), time.process_time(), ["fine", ""]
+        try:
+            act(path)
+        except LaconicError as error:
+            said = [type(error).__name__, str(error)]
+        except MemoryError as error:
+            said = ["MemoryError", str(error)]
+        cost = [status("VmHWM") - before, time.process_time() - began]
+        print(json.dumps([path, *said, *cost]), flush=True)
+"""
+
+
+def zeros(size: int) -> bytes:
+    """A zlib stream of so many zero bytes: one block again and again, since a flush forgets."""
+    stream = zlib.compressobj(9, wbits=-15)
+    block = stream.compress(bytes(1 << 20)) + stream.flush(zlib.Z_FULL_FLUSH)
+    adler = (size % 65521) << 16 | 1
+    return b"\x78\xda" + block * (size >> 20) + stream.flush() + adler.to_bytes(4, "big")
+
+
+def row_stream(count: int) -> bytes:
+    """The header of an array of `count` rows, all in table 1: eight bytes that claim any number."""
+    rest = bytes([0, 0, 4, 0, 0, 0, 2, 2, 1, 1]) + bytes(8)
+    return header(1, 1, count, 1, 1, rest)
+
+
+assert zlib.decompress(zeros(3 << 20)) == bytes(3 << 20)
+
+
+def bombs(small: Victim, large: Victim) -> dict[str, bytes]:
+    sound, found = Forgery.of(small.data), {}
+    ten_gigabytes = zeros(10 << 30)
+    found["zeros"] = sound.around(ten_gigabytes)
+    found["spaces"] = sound.around(zlib.compress(b" " * 90_000_000, 9))
+    lists = b'{"version":1,"source":[' + b"[],"
+    found["lists"] = sound.around(zlib.compress(lists + b"[]," * 20_000_000 + b"[]]}", 9))
+    noise = np.random.default_rng(10).bytes(600_000).hex().encode()
+    lists = b'{"version":1,"x":"' + noise + b'","source":['
+    found["many lists"] = sound.around(zlib.compress(lists + b"[]," * 20_000_000 + b"[]]}", 9))
+    found["deep"] = sound.around(zlib.compress(b"[" * 50_000_000, 9))
+    found["digits"] = sound.around(zlib.compress(b"1" * 50_000_000, 9))
+    for name, part in {
+        "rows": row_stream(90_000 * 4),
+        "2^40 rows": row_stream(1 << 40),
+        "2^56 rows": row_stream(1 << 56),
+        "2^30 rows": row_stream(1 << 30),
+        "2^48 constants": header(3, 4, 1 << 46, 1, 1, bytes(4)),
+    }.items():
+        forgery = Forgery.of(large.data)
+        forgery.parts["zeros"] = [part]
+        found[name] = forgery.signed()
+    forgery = Forgery.of(small.data)
+    group = next(iter(forgery.parts))
+    forgery.parts[group] = [header(3, 4, 1 << 40, 1, 1, bytes(4))]
+    found["group"] = forgery.signed()
+    forgery = Forgery.of(small.data)
+    forgery.parts[group] = [forgery.parts[group][0][:6] + varint(1 << 50) + b"\1\1"]
+    found["group of rows"] = forgery.signed()
+    texts, body, index = entries_of(small)
+    texts["huge"] = entry("huge", "U8", [1 << 62], len(body), len(body) + (1 << 62))
+    found["entry"] = with_header(",".join(texts.values()) + "}", body, index)
+    found["length"] = (99_999_999).to_bytes(8, "little") + small.data[8:]
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory through /proc")
+def test_bombs_cost_neither_memory_nor_time(small: Victim, large: Victim, tmp_path: Path) -> None:
+    paths = []
+    for number, (name, data) in enumerate(bombs(small, large).items()):
+        paths.append(tmp_path / f"{number}-{name.replace(' ', '-')}")
+        paths[-1].write_bytes(data)
+    process = subprocess.run(
+        [sys.executable, "-c", READER, str(ROOM)],
+        input="\n".join(map(str, paths)),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": ":".join(sys.path)},
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    lines = [json.loads(line) for line in process.stdout.splitlines()]
+    assert len(lines) == 3 * len(paths)
+    for number, (path, kind, message, peak, seconds) in enumerate(lines):
+        if number % 3 == 2 and kind == "fine":
+            continue  # `info` decodes nothing and may not notice
+        assert kind in ("FormatError", "VerifyError"), (path, kind, message)
+        assert message.startswith(f"{path}: ")
+        assert peak < PEAK and seconds < SECONDS, (path, peak, seconds)
+
+
+def test_this_process_was_not_limited() -> None:
+    """The limits above were those of a process of its own."""
+    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
+
+
+def test_the_command_exits_4_on_damage_and_0_on_a_sound_file(
+    small: Victim, large: Victim, lossy: Victim, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+
+    def verify(data: bytes) -> tuple[int, str]:
+        path.write_bytes(data)
+        result = CliRunner().invoke(app, ["verify", str(path)])
+        return result.exit_code, result.stderr
+
+    for victim in (small, large, lossy):
+        data = victim.data
+        assert verify(data)[0] == 0
+        middle = len(data) // 2
+        flipped = data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :]
+        for bad in (b"", data[:7], data[:middle], data[:-1], data + b"\0", flipped, bytes(middle)):
+            code, said = verify(bad)
+            assert code == 4
+            assert said.startswith(f"laconic: {path}: ") and said.count("\n") == 1
+    for lie in HEADERS.values():
+        forgery = Forgery.of(large.data)
+        forgery.parts["zeros"] = [lie]
+        code, said = verify(forgery.signed())
+        assert code == 4 and 'tensor "zeros"' in said
+    assert verify(Forgery.of(small.data).around(zlib.compress(b"{}")))[0] == 4

@@ -1,0 +1,157 @@
+"""Hostile array headers and chunks behind valid checksums: refused by name, or the right size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import laconic
+
+from .conftest import REFUSAL, Victim, load_all, named, refused, same, survivors
+from .forge import Forgery, varint
+
+
+def damaged(rng: np.random.Generator, part: bytes, other: bytes) -> bytes:
+    """One part after one change; small numbers at its start and states at its end are hit often."""
+    data = bytearray(part)
+    near = [0, min(40, len(data)), max(0, len(data) - 256), len(data)]
+    first = int(rng.choice([0, 0, 1, 2]))
+    low, high = (near[0], near[3]) if first == 2 else (near[2 * first], near[2 * first + 1])
+    spot = int(rng.integers(low, max(low + 1, high)))
+    match int(rng.integers(7)):
+        case 0 | 1:
+            data[spot] ^= 1 << int(rng.integers(8))
+        case 2:
+            data[spot] = int(rng.choice([0, 1, 127, 128, 254, 255]))
+        case 3:
+            data[spot : spot + int(rng.integers(1, 20))] = b""
+        case 4:
+            data[spot:spot] = rng.bytes(int(rng.integers(1, 20)))
+        case 5:
+            data = data[:spot]
+        case _:
+            data = bytearray(other)
+    return bytes(data)
+
+
+def check(path: Path, victim: Victim, changed: str) -> bool:
+    """Whether `verify` passes, which it may only for the truth; loading all is as loading each."""
+    found = survivors(path)
+    try:
+        laconic.verify(path)
+    except REFUSAL as error:
+        assert named(error, path) and f'"{changed}"' in str(error), error
+        verified = False
+    else:
+        verified = True
+        assert found.keys() == victim.tensors.keys() and same(victim, found)
+    try:
+        whole = load_all(path)
+    except REFUSAL as error:
+        assert named(error, path) and 'tensor "' in str(error), error
+    else:
+        assert {n: a.tobytes() for n, a in whole.items()} == {
+            n: a.tobytes() for n, a in found.items()
+        }
+    return verified
+
+
+@pytest.mark.parametrize(
+    ("victim", "times"), [("small", 500), ("large", 350), ("lossy", 350)], indirect=["victim"]
+)
+def test_damaged_streams(victim: Victim, times: int, tmp_path: Path) -> None:
+    path = tmp_path / "stream"
+    rng = np.random.default_rng(times)
+    sound = Forgery.of(victim.data)
+    verified = 0
+    for _ in range(times):
+        forgery = Forgery.of(victim.data)
+        name = str(rng.choice(list(forgery.parts)))
+        pieces = forgery.parts[name]
+        number = int(rng.integers(len(pieces))) if rng.integers(3) else 0
+        donor = sound.parts[str(rng.choice(list(sound.parts)))]
+        other = donor[min(number, len(donor) - 1)]
+        pieces[number] = damaged(rng, pieces[number], other)
+        path.write_bytes(forgery.signed())
+        kept = {n for n, a in survivors(path).items() if a.tobytes() == victim.tensors[n].tobytes()}
+        verified += check(path, victim, name)
+        touched = {name, *(r["name"] for r in forgery.tree["tensors"] if r.get("of") == name)}
+        if name in (group["name"] for group in forgery.tree["solids"]):
+            which = [group["name"] for group in forgery.tree["solids"]].index(name)
+            members = {r["name"] for r in forgery.tree["tensors"] if r.get("solid") == which}
+            touched |= members
+            touched |= {r["name"] for r in forgery.tree["tensors"] if r.get("of") in members}
+        assert kept >= victim.tensors.keys() - touched
+    assert verified < times / 3
+
+
+@pytest.mark.parametrize("victim", ["small", "large", "lossy"], indirect=True)
+def test_parts_that_are_lost_doubled_or_swapped(victim: Victim, tmp_path: Path) -> None:
+    path = tmp_path / "parts"
+    for name in Forgery.of(victim.data).parts:
+        for change in ("none", "no header", "no chunk", "doubled", "swapped", "empty", "one"):
+            forgery = Forgery.of(victim.data)
+            pieces = forgery.parts[name]
+            if change != "doubled" and len(pieces) < 2:
+                continue  # a constant array has no chunk
+            forgery.parts[name] = {
+                "none": [],
+                "no header": pieces[1:],
+                "no chunk": pieces[:-1],
+                "doubled": [*pieces, pieces[-1]],
+                "swapped": [*pieces[:-2], *pieces[:-3:-1]],
+                "empty": [*pieces[:-1], b""],
+                "one": [b"".join(pieces)],
+            }[change]
+            path.write_bytes(forgery.signed())
+            message = refused(path, laconic.verify)
+            assert f'"{name}"' in message or "no parts" in message
+            assert same(victim, survivors(path)) or change == "swapped"
+
+
+def header(kind: int, width: int, count: int, row: int, rows: int, rest: bytes = b"") -> bytes:
+    return b"LCA1" + bytes([kind, width]) + varint(count) + varint(row) + varint(rows) + rest
+
+
+HEADERS = {
+    "no magic": b"LCA2" + bytes(20),
+    "empty": b"",
+    "only magic": b"LCA1",
+    "kind 4": header(4, 4, 90_000, 300, 300),
+    "width 3": header(0, 3, 120_000, 300, 300),
+    "2^57 values": header(0, 4, 1 << 57, 1, 1),
+    "2^64 - 1 values": header(0, 4, (1 << 64) - 1, 1, 1),
+    "a number that never ends": b"LCA1" + bytes([0, 4]) + b"\xff" * 50,
+    "no row": header(0, 4, 90_000, 0, 1),
+    "no rows": header(0, 4, 90_000, 1, 0),
+    "rows that overflow": header(0, 4, 90_000, 1 << 33, 1 << 33),
+    "a chunk too large": header(0, 4, 90_000, 1 << 12, 1 << 11),
+    "2^40 chunks": header(0, 4, 1 << 40, 1, 1),
+    "90,000 chunks": header(0, 4, 90_000, 1, 1),
+    "constant without value": header(3, 4, 90_000, 300, 300),
+    "constant with too much": header(3, 4, 90_000, 300, 300, bytes(5)),
+    "split without fields": header(1, 4, 90_000, 300, 300),
+    "200 tables": header(1, 4, 90_000, 300, 300, bytes([0, 0, 8, 0, 0, 0, 200, 0])),
+    "no table": header(1, 4, 90_000, 300, 300, bytes([0, 0, 8, 0, 0, 0, 0, 0])),
+    "64 raw bits": header(1, 8, 45_000, 300, 300, bytes([0, 0, 64, 0, 0, 0, 1, 0])),
+    "rows longer than the header": header(1, 4, 90_000, 300, 300, bytes([0, 0, 8, 0, 0, 0, 1, 99])),
+    "2^56 rows in a run": header(
+        1, 1, 1 << 56, 1, 1, bytes([0, 0, 4, 0, 0, 0, 2, 2, 1, 1]) + bytes(8)
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", HEADERS)
+def test_an_array_header_that_lies_names_its_tensor(
+    lie: str, large: Victim, tmp_path: Path
+) -> None:
+    forgery = Forgery.of(large.data)
+    forgery.parts["zeros"] = [HEADERS[lie]]
+    path = tmp_path / "header"
+    path.write_bytes(forgery.signed())
+    for act in (laconic.verify, load_all, lambda p: laconic.load(p)["zeros"]):
+        assert 'tensor "zeros"' in refused(path, act)
+    found = survivors(path)
+    assert found.keys() == large.tensors.keys() - {"zeros"} and same(large, found)
