@@ -43,9 +43,10 @@ struct SplitRows {
             out[i] = h >= first && s < kException ? uint8_t(s) : h == 0 ? 0 : kException;
         }
         if (!rule.skip_zero) return;
-        // Only +0 keeps no raw bits; -0 and what else has a zero upper part are exceptions. Symbol 254 is left free.
+        // +0 and -0 have symbols of their own; what else has a zero upper part, or -0's symbol, is an exception.
         for (size_t i = 0; i < n; i++)
-            if ((out[i] == 0 && v[i] != 0) || out[i] == kException - 1) out[i] = kException;
+            if (out[i] == 0 || out[i] == kMinusZero)
+                out[i] = v[i] == 0 ? 0 : v[i] == top ? kMinusZero : kException;
     }
 
     // Raw bits of a row: at most n * low / 8 + 1 bytes, and 64 more are writable.
@@ -64,7 +65,7 @@ struct SplitRows {
         uint64_t hold = 0;
         int fill = 0;
         for (size_t i = done; i < n; i++) {
-            if (rule.skip_zero && v[i] == 0) continue;
+            if (rule.skip_zero && T(v[i] << 1) == 0) continue;  // +0 and -0
             uint64_t field = uint64_t(v[i]) & mask;
             if (rule.mode == Mode::float_) field |= (uint64_t(v[i]) >> (sizeof(T) * 8 - 1)) << plain;
             field >>= drop;

@@ -87,8 +87,9 @@ private:
         uint64_t zeros = 0, least = ~uint64_t(0), largest = 0;
         for (T u : s) {
             const uint64_t k = SplitRows<T>::key(u, header_.mode);
-            zeros += u == 0;
-            if (u == 0 && header_.mode != Mode::signed_) continue;
+            const bool zero = header_.mode == Mode::float_ ? k == 0 : u == 0;
+            zeros += zero;
+            if (zero && header_.mode != Mode::signed_) continue;
             least = std::min(least, k);
             largest = std::max(largest, k);
         }
@@ -105,7 +106,7 @@ private:
             SplitRows<T>{s.data(), rule(), kernels_}.symbols(0, s.size(), bytes.data());
             Histogram counts{};
             for (uint8_t b : bytes) counts[b]++;
-            const uint32_t bare = skip_zero() ? counts[0] : 0;
+            const uint32_t bare = skip_zero() ? counts[0] + counts[kMinusZero] : 0;
             const double scale = double(header_.count) / double(s.size());
             Histogram full;
             for (size_t i = 0; i < 256; i++) full[i] = uint32_t(counts[i] * scale + 0.5);

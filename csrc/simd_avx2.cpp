@@ -57,9 +57,9 @@ LACONIC_INLINE __m256i find(const Lookup<Bits>& t, const Index<Bits>& i) {
 
 // expand[m]: where each of eight lanes finds its unit among those that the lanes in mask m take in order.
 struct Expansion {
-    alignas(16) uint8_t bytes[256][16];   // one-byte units to 16-bit lanes
-    alignas(16) uint8_t words[256][16];   // two-byte units to 16-bit lanes
-    Expansion() {
+    alignas(16) uint8_t bytes[256][16]{};  // one-byte units to 16-bit lanes
+    alignas(16) uint8_t words[256][16]{};  // two-byte units to 16-bit lanes
+    constexpr Expansion() {
         for (int m = 0; m < 256; m++)
             for (int k = 0, n = 0; k < 8; k++) {
                 const bool take = m >> k & 1;
@@ -71,7 +71,7 @@ struct Expansion {
             }
     }
 };
-const Expansion expansion;
+constexpr Expansion expansion;  // constant: nothing of this file may run before the processor is asked
 
 LACONIC_INLINE __m128i pattern(const uint8_t (*table)[16], uint32_t mask) {
     return _mm_load_si128(reinterpret_cast<const __m128i*>(table[mask & 255]));
@@ -313,21 +313,35 @@ const uint8_t* patch(uint8_t* symbols, size_t n, uint8_t mark, const uint8_t* ta
 // --- values --------------------------------------------------------------------------------------------------------
 
 // Eight fields of `bits` <= 25 each stand in `bits` bytes: every 128-bit half takes four of them by a byte shuffle.
-struct Fields {
-    __m256i pick, shift, mask;
-    size_t stride, half;  // bytes of eight fields; where the second four begin
-    explicit Fields(int bits) : stride(size_t(bits)), half(size_t(bits) / 2) {
-        alignas(32) uint8_t from[32];
-        alignas(32) uint32_t by[8];
+constexpr int kMostField = 25;
+
+struct FieldPlan {
+    alignas(32) uint8_t from[32]{};
+    alignas(32) uint32_t by[8]{};
+    constexpr explicit FieldPlan(int bits = 0) {
         for (int k = 0; k < 8; k++) {
             const int bit = k < 4 ? k * bits : k * bits - 8 * (bits / 2);
             for (int b = 0; b < 4; b++) from[4 * k + b] = uint8_t(bit / 8 + b);
             by[k] = uint32_t(bit % 8);
         }
-        pick = _mm256_load_si256(reinterpret_cast<const __m256i*>(from));
-        shift = _mm256_load_si256(reinterpret_cast<const __m256i*>(by));
-        mask = _mm256_set1_epi32(int((1u << bits) - 1));
     }
+};
+
+struct FieldPlans {
+    FieldPlan of[kMostField + 1];
+    constexpr FieldPlans() {
+        for (int bits = 0; bits <= kMostField; bits++) of[bits] = FieldPlan(bits);
+    }
+};
+constexpr FieldPlans plans;
+
+struct Fields {
+    __m256i pick, shift, mask;
+    size_t stride, half;  // bytes of eight fields; where the second four begin
+    LACONIC_INLINE explicit Fields(int bits)
+        : pick(_mm256_load_si256(reinterpret_cast<const __m256i*>(plans.of[bits].from))),
+          shift(_mm256_load_si256(reinterpret_cast<const __m256i*>(plans.of[bits].by))),
+          mask(_mm256_set1_epi32(int((1u << bits) - 1))), stride(size_t(bits)), half(size_t(bits) / 2) {}
     LACONIC_INLINE __m256i load(const uint8_t* raw) const {
         const __m256i v = pair(_mm_loadu_si128(reinterpret_cast<const __m128i*>(raw)),
                                _mm_loadu_si128(reinterpret_cast<const __m128i*>(raw + half)));
@@ -406,7 +420,7 @@ size_t merge8(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw,
 }
 
 size_t merge(const SplitRule& rule, int width, const uint8_t* symbols, const uint8_t* raw, size_t n, uint8_t* out) {
-    if (rule.packed() > 25) return 0;
+    if (rule.packed() > kMostField) return 0;
     switch (width) {
         case 1: return merge8(rule, symbols, raw, n, out);
         case 2: return merge16(rule, symbols, raw, n, out);
