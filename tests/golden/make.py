@@ -1,0 +1,93 @@
+"""Writes the golden arrays of the coded array's version 1, once: nothing here overwrites a file.
+
+Run from the repository's root: `python tests/golden/make.py`. Each file is a safetensors file with
+the header, the chunks and, deflated, the bytes they decode to. They are what version 1 means: a
+decoder that fails on one is wrong, whatever the encoder writes by then.
+"""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+from safetensors.numpy import save
+
+from laconic.coding import CodedArray, encode_indices, encode_lossless
+from laconic.coding._reference import decode_reference
+
+ARRAYS = Path(__file__).parent / "arrays"
+BF16, FP8 = np.dtype(ml_dtypes.bfloat16), np.dtype(ml_dtypes.float8_e4m3fn)
+
+
+def lossless() -> Iterator[tuple[str, CodedArray]]:
+    """Arrays that between them have every kind, coder, mode, width and flag."""
+    rng = np.random.default_rng(1)
+    rows = rng.normal(0, 1, (9, 90)) * np.exp(rng.uniform(-7, 1, (9, 1)))
+    half = rows.astype(np.float32)
+    half[::2] = half[::2].astype(np.float16)
+    yield "empty", encode_lossless(np.empty((0, 3), np.float32))
+    yield "scalar", encode_lossless(np.array(-0.0, np.float16))
+    yield "constant", encode_lossless(np.full((70, 70), np.nan))
+    yield "stored", encode_lossless(np.frombuffer(rng.bytes(200), np.uint16))
+    for dtype in (np.dtype("f8"), np.dtype("f4"), np.dtype("f2"), BF16, FP8):
+        yield f"small-{dtype.name}", encode_lossless(rows[:5].astype(dtype))
+    yield "dropping", encode_lossless(half)
+    yield "sparse", encode_lossless(np.where(rng.random(rows.shape) < 0.3, half, 0))
+    for bits, scale in ((8, 9), (16, 900), (32, 900), (64, 9)):
+        values = np.rint(rows * scale).astype(f"i{bits // 8}")
+        values[4, 40] = -(2 ** (bits - 1))
+        yield f"signed-{bits}", encode_lossless(values)
+    yield "bool", encode_lossless(rng.random(900) < 0.1)
+    wide = rng.normal(0, 1, (82, 100)) * np.repeat([0.02, 2.0], 41)[:, None]
+    yield "dense", encode_lossless(wide.astype(FP8), effort="max")
+    yield "fast", encode_lossless(several_levels(rng).astype(np.int8), effort="fast")
+
+
+def several_levels(rng: np.random.Generator) -> np.ndarray:
+    """Integers near zero in rows of two scales, and a few that are far from it."""
+    q = np.rint(
+        rng.normal(0, 1, (192, 260)) * np.repeat([0.2, 0.6], 96)[rng.permutation(192), None]
+    )
+    return np.where(rng.random(q.shape) < 0.0005, rng.integers(-120, 120, q.shape), q)
+
+
+def indices() -> Iterator[tuple[str, CodedArray]]:
+    """Uniform arrays of every coder and output type, with indices far outside the symbols."""
+    rng = np.random.default_rng(2)
+    q = several_levels(rng).astype(np.int32)
+    q[3, 3], q[100, 100], q[1, :5] = -(2**31), 2**31 - 1, (-128, -127, 126, 127, 128)
+    offsets = (0.0625, 0.03, 0.011)
+    for name, part, effort in (
+        ("fast", q, "fast"),
+        ("dense", q[:32], "max"),
+        ("small", q[:5], "max"),
+    ):
+        for dtype in (np.dtype("f4"), np.dtype("f2"), BF16, np.dtype("f8")):
+            if name != "fast" or dtype.itemsize == 4:
+                coded = encode_indices(
+                    part, step=0.0371, offsets=offsets, dtype=dtype, effort=effort
+                )
+                yield f"indices-{name}-{dtype.name}", coded
+
+
+def write(name: str, coded: CodedArray) -> int:
+    """One golden file; its size. FileExistsError if there is one already."""
+    expected = decode_reference(coded.header, coded.chunks)
+    parts = {"header": coded.header, "expected": zlib.compress(expected, 9)}
+    parts |= {f"chunk{i}": chunk for i, chunk in enumerate(coded.chunks)}
+    data = save({key: np.frombuffer(part, np.uint8) for key, part in parts.items()})
+    with (ARRAYS / f"{name}.safetensors").open("xb") as file:
+        return file.write(data)
+
+
+if __name__ == "__main__":
+    ARRAYS.mkdir(exist_ok=True)
+    total = 0
+    for name, coded in [*lossless(), *indices()]:
+        if (ARRAYS / f"{name}.safetensors").exists():
+            print(f"{name}: is there, kept")
+            continue
+        total += (size := write(name, coded))
+        print(f"{name}: {size} bytes")
+    print(f"wrote {total} bytes")

@@ -1,0 +1,35 @@
+"""Every file once written decodes for ever: the golden files of version 1."""
+
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+import laconic
+
+FILES = Path(__file__).parent / "files"
+PAIRS = [("exact", "model"), ("lossy", "lossy")]
+
+
+@pytest.mark.parametrize(("coded", "meant"), PAIRS)
+def test_a_golden_file_decompresses_byte_for_byte(coded, meant, tmp_path):
+    out = tmp_path / "out.safetensors"
+    laconic.decompress(FILES / f"{coded}.laconic.safetensors", out)
+    assert out.read_bytes() == (FILES / f"{meant}.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("coded", "meant"), PAIRS)
+def test_a_golden_file_loads_every_tensor(coded, meant):
+    expected = load_file(FILES / f"{meant}.safetensors")
+    loaded = laconic.load(FILES / f"{coded}.laconic.safetensors")
+    assert set(loaded) == set(expected)
+    for name, values in expected.items():
+        assert loaded[name].dtype == values.dtype
+        assert loaded[name].tobytes() == values.tobytes(), name
+
+
+def test_the_lossy_one_lost_something_but_little():
+    report = laconic.info(FILES / "lossy.laconic.safetensors")
+    lossy = {tensor.name: tensor.rel_mse for tensor in report.tensors if tensor.rel_mse > 0}
+    assert set(lossy) == {"layer.weight", "layer.copy", "layer.half"}
+    assert max(lossy.values()) < 0.02
