@@ -8,6 +8,8 @@
 namespace laconic {
 namespace {
 
+constexpr double kWidePrice = 0.0005;  // of the bits, per doubling of the buckets
+
 template <class T>
 class SplitEncoder {
 public:
@@ -81,7 +83,8 @@ private:
         return s;
     }
 
-    // The split that codes a sample in the fewest bits.
+    // The split that codes a sample in the fewest bits; tables of more than 64 buckets decode more slowly, so they
+    // must save something.
     void choose_split() {
         const std::vector<T> s = sample();
         uint64_t zeros = 0, least = ~uint64_t(0), largest = 0;
@@ -110,9 +113,10 @@ private:
             const double scale = double(header_.count) / double(s.size());
             Histogram full;
             for (size_t i = 0; i < 256; i++) full[i] = uint32_t(counts[i] * scale + 0.5);
-            const double bits = cost_bits(full, header_.traits(), true) +
-                                scale * (double(candidate) * double(s.size() - bare) +
-                                         counts[kException] * 8.0 * sizeof(T));
+            const double bits = (cost_bits(full, header_.traits(), true) +
+                                 scale * (double(candidate) * double(s.size() - bare) +
+                                          counts[kException] * 8.0 * sizeof(T))) *
+                                (1 + kWidePrice * (make_table(full, header_.traits(), true).bucket_bits - 6));
             if (bits < best) {
                 best = bits;
                 low = candidate;
