@@ -45,23 +45,6 @@ double naming_bits(const std::vector<Class>& classes, uint64_t rows) {
     return bits;
 }
 
-// Counts in four parts: equal neighbours would wait for one another.
-using CountParts = std::array<Histogram, 4>;
-
-void add_counts(CountParts& parts, const uint8_t* symbols, size_t n) {
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (size_t k = 0; k < 4; k++) parts[k][symbols[i + k]]++;
-    for (; i < n; i++) parts[0][symbols[i]]++;
-}
-
-Histogram take_counts(CountParts& parts) {
-    Histogram sum = parts[0];
-    for (size_t i = 0; i < 256; i++) sum[i] += parts[1][i] + parts[2][i] + parts[3][i];
-    parts = {};
-    return sum;
-}
-
 // Rows by key, those of one key in their own order.
 std::vector<uint32_t> sort_rows(const std::vector<uint16_t>& key) {
     std::vector<uint32_t> at(RowScan::kKeys + 1, 0), order(key.size());
@@ -81,13 +64,13 @@ Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most) {
 
     const size_t wanted = std::min<size_t>(size_t(most), rows);
     std::vector<Class> classes(wanted);
-    CountParts parts{};
+    Counter counter;
     for (size_t i = 0; i < rows; i++) {
         Class& c = classes[i * wanted / rows];
         c.rows++;
         const size_t r = order[i];
-        add_counts(parts, scan.symbols.data() + offset[r], offset[r + 1] - offset[r]);
-        if (i + 1 == rows || (i + 1) * wanted / rows != i * wanted / rows) c.counts = take_counts(parts);
+        counter.add(scan.symbols.data() + offset[r], offset[r + 1] - offset[r]);
+        if (i + 1 == rows || (i + 1) * wanted / rows != i * wanted / rows) c.counts = counter.take();
     }
     for (Class& c : classes) c.bits = class_bits(c.counts, scan, coder);
 

@@ -43,21 +43,33 @@ struct SplitRows {
             out[i] = h >= first && s < kException ? uint8_t(s) : h == 0 ? 0 : kException;
         }
         if (!rule.skip_zero) return;
-        // +0 and -0 have symbols of their own; what else has a zero upper part, or -0's symbol, is an exception.
-        for (size_t i = 0; i < n; i++)
-            if (out[i] == 0 || out[i] == kMinusZero)
-                out[i] = v[i] == 0 ? 0 : v[i] == top ? kMinusZero : kException;
+        // Both zeros are bare; what else has a zero upper part, or the symbol that -0 takes, is an exception.
+        for (size_t i = 0; i < n; i++) {
+            const bool taken = out[i] == kMinusZero || (out[i] == 0 && v[i] != 0);
+            out[i] = v[i] == top ? kMinusZero : taken ? kException : out[i];
+        }
     }
 
     // Raw bits of a row: at most n * low / 8 + 1 bytes, and 64 more are writable.
     uint8_t* pack(uint64_t from, size_t n, int drop, uint8_t* out) const {
-        const T* v = values + from;
+        if (rule.low == drop) return out;
+        if (!rule.skip_zero) return pack_fields(values + from, n, drop, out);
+        static thread_local std::vector<T> kept;
+        kept.resize(std::max(kept.size(), n));
+        size_t m = 0;
+        for (size_t i = 0; i < n; i++) {
+            kept[m] = values[from + i];
+            m += key(values[from + i], Mode::float_) != 0;
+        }
+        return pack_fields(kept.data(), m, drop, out);
+    }
+
+    uint8_t* pack_fields(const T* v, size_t n, int drop, uint8_t* out) const {
         SplitRule dropped = rule;
         dropped.drop = drop;
         const int packed = rule.low - drop, plain = shift();
-        if (packed == 0) return out;
         size_t done = 0;
-        if (kernels.pack && !rule.skip_zero) {
+        if (kernels.pack) {
             done = kernels.pack(dropped, sizeof(T), reinterpret_cast<const uint8_t*>(v), n, out);
             out += done / 8 * size_t(packed);
         }
@@ -65,7 +77,6 @@ struct SplitRows {
         uint64_t hold = 0;
         int fill = 0;
         for (size_t i = done; i < n; i++) {
-            if (rule.skip_zero && T(v[i] << 1) == 0) continue;  // +0 and -0
             uint64_t field = uint64_t(v[i]) & mask;
             if (rule.mode == Mode::float_) field |= (uint64_t(v[i]) >> (sizeof(T) * 8 - 1)) << plain;
             field >>= drop;

@@ -8,8 +8,6 @@
 namespace laconic {
 namespace {
 
-constexpr double kWidePrice = 0.0005;  // of the bits, per doubling of the buckets
-
 template <class T>
 class SplitEncoder {
 public:
@@ -83,16 +81,14 @@ private:
         return s;
     }
 
-    // The split that codes a sample in the fewest bits; tables of more than 64 buckets decode more slowly, so they
-    // must save something.
+    // The split that codes a sample in the fewest bits.
     void choose_split() {
         const std::vector<T> s = sample();
         uint64_t zeros = 0, least = ~uint64_t(0), largest = 0;
         for (T u : s) {
             const uint64_t k = SplitRows<T>::key(u, header_.mode);
-            const bool zero = header_.mode == Mode::float_ ? k == 0 : u == 0;
-            zeros += zero;
-            if (zero && header_.mode != Mode::signed_) continue;
+            zeros += k == 0;
+            if (k == 0 && header_.mode != Mode::signed_) continue;
             least = std::min(least, k);
             largest = std::max(largest, k);
         }
@@ -105,18 +101,7 @@ private:
             header_.low = uint8_t(candidate);
             const int by = split().shift();
             header_.base = window_base(least >> by, largest >> by);
-            std::vector<uint8_t> bytes(s.size());
-            SplitRows<T>{s.data(), rule(), kernels_}.symbols(0, s.size(), bytes.data());
-            Histogram counts{};
-            for (uint8_t b : bytes) counts[b]++;
-            const uint32_t bare = skip_zero() ? counts[0] + counts[kMinusZero] : 0;
-            const double scale = double(header_.count) / double(s.size());
-            Histogram full;
-            for (size_t i = 0; i < 256; i++) full[i] = uint32_t(counts[i] * scale + 0.5);
-            const double bits = (cost_bits(full, header_.traits(), true) +
-                                 scale * (double(candidate) * double(s.size() - bare) +
-                                          counts[kException] * 8.0 * sizeof(T))) *
-                                (1 + kWidePrice * (make_table(full, header_.traits(), true).bucket_bits - 6));
+            const double bits = sample_bits(s);
             if (bits < best) {
                 best = bits;
                 low = candidate;
@@ -125,6 +110,20 @@ private:
         }
         header_.low = uint8_t(low);
         header_.base = base;
+    }
+
+    // Bits of the whole array under the split in the header, judged by a sample.
+    double sample_bits(const std::vector<T>& s) const {
+        std::vector<uint8_t> bytes(s.size());
+        SplitRows<T>{s.data(), rule(), kernels_}.symbols(0, s.size(), bytes.data());
+        Counter counter;
+        counter.add(bytes.data(), bytes.size());
+        Histogram counts = counter.take();
+        const double scale = double(header_.count) / double(s.size());
+        const size_t bare = skip_zero() ? counts[0] + counts[kMinusZero] : 0;
+        const double raw = double(header_.low) * double(s.size() - bare) + counts[kException] * 8.0 * sizeof(T);
+        for (uint32_t& c : counts) c = uint32_t(c * scale + 0.5);
+        return cost_bits(counts, header_.traits(), true) + scale * raw;
     }
 
     // Floats: the exponent alone and with one to four bits of the mantissa. Integers: as many upper bits as a byte

@@ -147,6 +147,20 @@ Rice best_rice(const Table& t, int count) {
 
 }  // namespace
 
+void Counter::add(const uint8_t* bytes, size_t n) {
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (size_t k = 0; k < 4; k++) parts_[k][bytes[i + k]]++;
+    for (; i < n; i++) parts_[0][bytes[i]]++;
+}
+
+Histogram Counter::take() {
+    Histogram sum = parts_[0];
+    for (size_t i = 0; i < 256; i++) sum[i] += parts_[1][i] + parts_[2][i] + parts_[3][i];
+    parts_ = {};
+    return sum;
+}
+
 double log2_of(uint64_t n) { return log2_in(log2_table(), n); }
 
 double entropy_bits(const Histogram& counts) {

@@ -9,6 +9,16 @@ namespace laconic {
 
 using Histogram = std::array<uint32_t, 256>;  // counts of bytes
 
+// Counts bytes in four parts: of equal neighbours in one part, each would wait for the one before.
+class Counter {
+public:
+    void add(const uint8_t* bytes, size_t n);
+    Histogram take();  // and begin anew
+
+private:
+    std::array<Histogram, 4> parts_{};
+};
+
 struct CoderTraits {
     int prob_bits;
     int min_bucket_bits, max_bucket_bits;
