@@ -12,7 +12,7 @@ inline void choose_geometry(ArrayHeader& h, bool max_effort) {
     h.coder = h.count < 8192                 ? CoderId::small
               : max_effort || h.count < 49152 ? CoderId::dense
                                               : CoderId::fast;
-    const uint64_t values = h.coder == CoderId::fast ? uint64_t(1) << 18 : uint64_t(1) << 20;
+    const uint64_t values = h.coder == CoderId::fast ? uint64_t(1) << 18 : uint64_t(1) << 19;
     h.chunk_rows = std::clamp<uint64_t>(values / h.row_length, 1, std::max<uint64_t>(1, h.row_count()));
 }
 

@@ -8,6 +8,8 @@
 namespace laconic {
 namespace {
 
+constexpr double kWidePrice = 0.0005;  // of the bits, per doubling of the buckets
+
 template <class T>
 class SplitEncoder {
 public:
@@ -81,7 +83,8 @@ private:
         return s;
     }
 
-    // The split that codes a sample in the fewest bits.
+    // The split that codes a sample in the fewest bits; tables of more than 64 buckets decode more slowly, so they
+    // must save something.
     void choose_split() {
         const std::vector<T> s = sample();
         uint64_t zeros = 0, least = ~uint64_t(0), largest = 0;
@@ -123,7 +126,9 @@ private:
         const size_t bare = skip_zero() ? counts[0] + counts[kMinusZero] : 0;
         const double raw = double(header_.low) * double(s.size() - bare) + counts[kException] * 8.0 * sizeof(T);
         for (uint32_t& c : counts) c = uint32_t(c * scale + 0.5);
-        return cost_bits(counts, header_.traits(), true) + scale * raw;
+        const Table table = make_table(counts, header_.traits(), true);
+        const double bits = cost_bits(counts, table, header_.traits()) + scale * raw;
+        return bits * (1 + kWidePrice * (table.bucket_bits - 6));
     }
 
     // Floats: the exponent alone and with one to four bits of the mantissa. Integers: as many upper bits as a byte

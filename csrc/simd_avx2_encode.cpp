@@ -54,8 +54,8 @@ LACONIC_INLINE __m256i find(const uint8_t* table, const Index<Bits>& i) {
 
 // pack[m]: the bytes of the lanes in mask m, in order, at the end of eight bytes.
 struct Packing {
-    alignas(16) uint8_t pack[256][8];
-    Packing() {
+    alignas(16) uint8_t pack[256][8]{};
+    constexpr Packing() {
         for (int m = 0; m < 256; m++)
             for (int k = 7, n = 7; k >= 0; k--) {
                 pack[m][k] = 0x80;
@@ -63,7 +63,7 @@ struct Packing {
             }
     }
 };
-const Packing packing;
+constexpr Packing packing;  // constant: nothing of this file may run before the processor is asked
 
 // Puts the bytes of the lanes in the mask in front of `to`.
 LACONIC_INLINE void push(const uint8_t* lanes, uint32_t mask, uint8_t*& to) {
