@@ -124,6 +124,8 @@ def encode_indices(
             f"step {step} must be finite and not negative, offsets {offsets} within -1 .. 1"
         )
     flat = np.ascontiguousarray(indices, dtype=np.int32).reshape(-1)
+    if not flat.any():  # a constant array takes a dozen bytes, whatever its shape
+        return encode_lossless(np.zeros(indices.shape, dtype), threads=threads)
     header, chunks = _core.encode_indices(
         flat, step, list(offsets), output, row_length(indices.shape), effort == "max", threads
     )

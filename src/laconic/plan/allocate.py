@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from laconic.errors import TargetError
 from laconic.plan.target import TOLERANCE, Target
 
-# The middle of what is accepted is aimed at first, then closer to the target: an estimate is off
-# by some tenths of a percent, and too large a file is of no use.
-_AIM = 0.9975
+# Too large a file is of no use, so the aim is a little below the target. The first exact size tells
+# how far the estimate is off; a file below `_CLOSE` then gives bytes away that a second try can use.
+_AIM = 0.9985
+_CLOSE = 0.9965
+_POLISH = 3
 _TRIES = 12
 _ZERO = 1e30  # a dial that rounds every weight to zero
 
@@ -57,7 +59,7 @@ def meet_target(
     for tries in range(1, _TRIES + 1):
         x = _turn(x, target.nbytes * _AIM / bias, estimate, weights, low, high)
         size = exact(2.0**x)
-        if target.met_by(size):
+        if _CLOSE * target.nbytes <= size <= target.nbytes:
             return Found(2.0**x, size, tries)
         if size > target.nbytes:
             low = x
@@ -65,9 +67,13 @@ def meet_target(
             high = x
             if inside is None or size > inside.size:
                 inside = Found(2.0**x, size, tries)
+        if tries >= _POLISH and inside is not None and target.met_by(inside.size):
+            return inside
         bias *= size / max(1.0, estimate(2.0**x) * bias)
         if high - low < 1e-6:
             break
+    if inside is not None and target.met_by(inside.size):
+        return inside
     raise _unreachable(target, inside, exact)
 
 
