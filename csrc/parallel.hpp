@@ -28,7 +28,12 @@ void parallel_for(size_t count, int threads, Act&& act) {
     };
     std::vector<std::thread> crew;
     const size_t extra = std::min<size_t>(size_t(threads), count) - 1;
-    for (size_t i = 0; i < extra; i++) crew.emplace_back(work);
+    crew.reserve(extra);
+    try {
+        for (size_t i = 0; i < extra; i++) crew.emplace_back(work);
+    } catch (const std::exception&) {
+        // The system gives no more threads or memory for them: those that run share the work.
+    }
     work();
     for (std::thread& t : crew) t.join();
     if (failure) std::rethrow_exception(failure);

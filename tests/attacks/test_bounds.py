@@ -132,6 +132,35 @@ def test_bombs_cost_neither_memory_nor_time(small: Victim, large: Victim, tmp_pa
         assert peak < PEAK and seconds < SECONDS, (path, peak, seconds)
 
 
+THREADS = """
+import resource, sys
+import numpy as np
+from laconic.coding import Job, decode, encode_lossless
+values = np.random.default_rng(0).standard_normal((40_000, 256)).astype(np.float32)
+coded = encode_lossless(values)
+out = np.empty_like(values)
+limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+assert len(coded.chunks) > 30
+try:
+    decode([Job(coded.header, coded.chunks, out)], threads=len(coded.chunks))
+except MemoryError:
+    pass  # said, not suffered
+else:
+    assert out.tobytes() == values.tobytes()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory through /proc")
+def test_threads_that_cannot_be_had_are_done_without() -> None:
+    """Each wants megabytes of address space for its stack; there is room for a few."""
+    subprocess.run(
+        [sys.executable, "-c", THREADS, "50000000"],
+        env={"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": ":".join(sys.path)},
+        check=True,
+    )
+
+
 def test_this_process_was_not_limited() -> None:
     """The limits above were those of a process of its own."""
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
