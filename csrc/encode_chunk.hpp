@@ -36,7 +36,9 @@ inline RowTables make_tables(const ArrayHeader& h) {
 }
 
 // Appends bytes to a vector that has room for them.
-inline void append(std::vector<uint8_t>& out, const uint8_t* bytes, size_t size) { out.insert(out.end(), bytes, bytes + size); }
+inline void append(std::vector<uint8_t>& out, const uint8_t* bytes, size_t size) {
+    out.insert(out.end(), bytes, bytes + size);
+}
 
 inline CodedRuns code_symbols(CoderId coder, const std::vector<SymbolRun>& runs, const EncodeKernels& kernels) {
     switch (coder) {

@@ -8,14 +8,16 @@ namespace laconic {
 // Symbols of all of a small array, or of part of every row; the scale of a row is its mean symbol (a mean log
 // magnitude, centre 0) or, for indices and integers, the mean distance from the symbol of zero.
 template <class Rows>
-RowScan scan_rows(const Rows& rows, const Layout& layout, uint8_t centre, bool everything, const EncodeKernels& kernels) {
+RowScan scan_rows(const Rows& rows, const Layout& layout, uint8_t centre, bool everything,
+                  const EncodeKernels& kernels) {
     RowScan scan;
     const size_t row = size_t(layout.row_length);
     // A block of 64 from the middle of each row tells its scale to a fifth of an octave; a few tens of thousands of
     // symbols tell tables.
     constexpr uint64_t enough = 49152;
     const bool all = everything || layout.count < 2 * enough;
-    const size_t probe = all ? row : std::max({size_t(64), row / 6, size_t(std::min<uint64_t>(row, enough / layout.rows))});
+    const size_t share = size_t(std::min<uint64_t>(row, enough / std::max<uint64_t>(1, layout.rows)));
+    const size_t probe = all ? row : std::max({size_t(64), row / 6, share});
     scan.sampled = probe < row;
     scan.key.resize(layout.rows);
     scan.probed.resize(layout.rows);

@@ -75,7 +75,8 @@ private:
     std::vector<T> sample() const {
         constexpr uint64_t block = 64;
         const uint64_t most = options_.max_effort ? 256 : 96;
-        const uint64_t blocks = std::min(most, (header_.count + block - 1) / block), size = std::min(block, header_.count);
+        const uint64_t size = std::min(block, header_.count);
+        const uint64_t blocks = std::min(most, (header_.count + block - 1) / block);
         const uint64_t apart = (header_.count - size) / std::max<uint64_t>(1, blocks - 1);
         std::vector<T> s;
         s.reserve(blocks * size);

@@ -139,7 +139,9 @@ void fast_steps(const FastLookup& t, FastStates& states, size_t first, size_t st
 template <int Bytes>
 struct Lanes {
     static LACONIC_INLINE __m256i all(uint64_t v) {
-        return Bytes == 1 ? _mm256_set1_epi8(char(v)) : Bytes == 2 ? _mm256_set1_epi16(short(v)) : _mm256_set1_epi32(int(v));
+        return Bytes == 1   ? _mm256_set1_epi8(char(v))
+               : Bytes == 2 ? _mm256_set1_epi16(short(v))
+                            : _mm256_set1_epi32(int(v));
     }
     static LACONIC_INLINE __m256i equal(__m256i a, __m256i b) {
         return Bytes == 1   ? _mm256_cmpeq_epi8(a, b)
