@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels.hpp"
+#include "tables.hpp"
 
 namespace laconic {
 namespace {
@@ -21,8 +22,8 @@ struct Class {
     void price() {
         for (int k = 0; k < kLevels; k++) {
             // Half a count for what was not seen keeps its price finite.
-            const double n = counts[size_t(k)] + 0.5;
-            bits[size_t(k)] = float(std::log2((double(values) + 32) / n)) + (k > 0 ? 1.0f : 0.0f);
+            const double seen = log2_of(2 * uint64_t(counts[size_t(k)]) + 1), all = log2_of(2 * values + 64);
+            bits[size_t(k)] = float(all - seen) + (k > 0 ? 1.0f : 0.0f);
         }
         // Far levels share one count; each is rarer than their sum by what a geometric tail suggests.
         bits[kLevels - 1] += 6;

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from laconic.errors import TargetError
 from laconic.plan.target import TOLERANCE, Target
 
-# Too large a file is of no use, so the aim is a little below the target. The first exact size tells
-# how far the estimate is off; a file below `_CLOSE` then gives bytes away that a second try can use.
+# Too large a file is of no use, so the aim is a little below the target. The first exact size
+# tells how far the estimate is off; another try can use what a file below `_CLOSE` gives away.
 _AIM = 0.9985
 _CLOSE = 0.9965
 _POLISH = 3
