@@ -1,0 +1,32 @@
+// The AVX-512 kernels compiled for any processor, beside the real ones and under other names. Where SIMDe is absent
+// there are none.
+#pragma once
+#include "kernels.hpp"
+
+#if __has_include(<simde/x86/avx512.h>)
+
+#include "avx512_emulation.hpp"
+
+#define LACONIC_EMULATE_AVX512
+#define avx512_kernels emulated_kernels
+#define avx512_merge emulated_merge
+#define avx512_uniform emulated_uniform
+#define cpu_has_avx512 can_emulate
+#include "../../csrc/simd_avx512.cpp"
+#include "../../csrc/simd_avx512_merge.cpp"
+#undef avx512_kernels
+#undef avx512_merge
+#undef avx512_uniform
+#undef cpu_has_avx512
+
+namespace laconic {
+bool can_emulate() { return true; }
+}  // namespace laconic
+
+#else
+
+namespace laconic {
+inline const Kernels* emulated_kernels() { return nullptr; }
+}  // namespace laconic
+
+#endif
