@@ -12,7 +12,10 @@ inline void choose_geometry(ArrayHeader& h, bool max_effort) {
     h.coder = h.count < 8192                 ? CoderId::small
               : max_effort || h.count < 49152 ? CoderId::dense
                                               : CoderId::fast;
-    const uint64_t values = h.coder == CoderId::fast ? uint64_t(1) << 18 : uint64_t(1) << 19;
+    // A chunk's symbols should stay in the second-level cache while it is decoded, and its states (256 bytes) be a small
+    // part of it: values of one byte are coded in fewer bytes, so more of them go together.
+    const int more = h.kind == Kind::split && h.width == 1 ? 2 : 0;
+    const uint64_t values = uint64_t(1) << ((h.coder == CoderId::fast ? 18 : 19) + more);
     h.chunk_rows = std::clamp<uint64_t>(values / h.row_length, 1, std::max<uint64_t>(1, h.row_count()));
 }
 

@@ -29,7 +29,7 @@ public:
         if (is_constant()) return constant();
         choose_split();
         const std::vector<uint8_t> drops = find_drops();
-        const RowScan scan = scan_rows(split(), layout_, centre(), options_.max_effort, kernels_);
+        const RowScan scan = scan_rows(split(), layout_, centre(), options_.max_effort || header_.low == 0, kernels_);
         Contexts contexts = choose_contexts(scan, header_.traits(), most_classes(header_));
         header_.tables = std::move(contexts.tables);
         header_.rows = std::move(contexts.table_of);

@@ -177,7 +177,6 @@ Table make_table(const Histogram& counts, CoderTraits coder, bool sampled) {
     const double n = std::max<double>(1.0, double(total(counts)));
     Table t;
     const Window window = best_window(counts, (1 << coder.max_bucket_bits) - 1);
-    t.first = uint8_t(window.first);
     std::vector<double> share(size_t(window.count) + 1, 0.0);
     // A slot costs at least 1 / sum of the code space; rarer symbols are cheaper as escapes. The fast coder keeps
     // some of them all the same, since every escape takes time.
@@ -191,6 +190,10 @@ Table make_table(const Histogram& counts, CoderTraits coder, bool sampled) {
         }
     }
     if (kept == 0) share[1] = kept = 1;
+    // Rare bytes at the window's low end may have gone: fewer local symbols mean fewer lookups.
+    const auto begin = std::find_if(share.begin() + 1, share.end(), [](double s) { return s > 0; });
+    t.first = uint8_t(window.first + (begin - share.begin()) - 1);
+    share.erase(share.begin() + 1, begin);
     const double escaped = std::max(0.0, n - kept);
     int alive = 0;
     for (double s : share) alive += s > 0;
