@@ -209,12 +209,13 @@ void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) 
     if (h.kind == Kind::uniform) {
         if (parts.raw_size) throw FormatError("raw bits in a uniform array");
         const UniformRule rule = uniform_rule(h);
+        const auto levels = level_table(rule, h.output);
         for (uint64_t r = 0; r < rows; r++) {
             const size_t n = std::min(h.row_length, values - r * h.row_length);
             const uint8_t* symbols = scratch.data() + g.start[r];
             const size_t done = wide && kernels_.uniform ? kernels_.uniform(rule, h.output, symbols, n, out) : 0;
-            if (!exceptions.used_up()) mend_uniform(rule, h.output, symbols, done, exceptions, out);
-            merge_uniform(rule, h.output, symbols, done, n, exceptions, out);
+            look_up(h.width, levels.data(), symbols + done, n - done, out + done * h.width);
+            if (!exceptions.used_up()) mend_uniform(rule, h.output, symbols, n, exceptions, out);
             out += n * h.width;
         }
     } else {

@@ -136,11 +136,23 @@ inline void store(Output output, float v, uint8_t* out, size_t i) {
     }
 }
 
-inline void merge_uniform(const UniformRule& rule, Output output, const uint8_t* symbols, size_t from, size_t n,
-                          Exceptions& exceptions, uint8_t* out) {
-    for (size_t i = from; i < n; i++) {
-        const int32_t q = symbols[i] == kException ? exceptions.take<int32_t>() : int32_t(symbols[i]) - 128;
-        store(output, reconstruct(rule, q), out, i);
+// What each symbol decodes to, 256 values of the output type: small enough for the first-level cache.
+inline std::array<uint8_t, 256 * 8> level_table(const UniformRule& rule, Output output) {
+    std::array<uint8_t, 256 * 8> levels{};
+    for (int s = 0; s < 256; s++) store(output, reconstruct(rule, s - 128), levels.data(), size_t(s));
+    return levels;
+}
+
+template <class T>
+void look_up(const uint8_t* levels, const uint8_t* symbols, size_t n, uint8_t* out) {
+    for (size_t i = 0; i < n; i++) std::memcpy(out + i * sizeof(T), levels + symbols[i] * sizeof(T), sizeof(T));
+}
+
+inline void look_up(int width, const uint8_t* levels, const uint8_t* symbols, size_t n, uint8_t* out) {
+    switch (width) {
+        case 2: return look_up<uint16_t>(levels, symbols, n, out);
+        case 4: return look_up<uint32_t>(levels, symbols, n, out);
+        default: return look_up<uint64_t>(levels, symbols, n, out);
     }
 }
 
