@@ -6,10 +6,12 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <deque>
+
 #include "array.hpp"
 #include "core_rate.hpp"
+#include "decode.hpp"
 #include "kernels.hpp"
-#include "parallel.hpp"
 #include "quantize.hpp"
 
 namespace nb = nanobind;
@@ -36,13 +38,6 @@ const Kernels& kernels_named(const std::string& name) {
     throw nb::value_error(("no decoder named " + name + " on this processor").c_str());
 }
 
-// One array to decode: its header, its chunks where they lie, and where its values go.
-struct Task {
-    ArrayDecoder decoder;
-    std::vector<ConstBytes> chunks;
-    uint8_t* out;
-};
-
 struct View {
     Py_buffer buffer{};
     View() = default;
@@ -60,46 +55,24 @@ View view_of(nb::handle object, int flags) {
     return v;
 }
 
-// jobs: (header, chunks, out) per array. All their chunks form one queue for the threads.
+ConstBytes bytes_of(const View& v) { return {static_cast<const uint8_t*>(v.buffer.buf), size_t(v.buffer.len)}; }
+
+// jobs: (header, chunks, out) per array. The views keep all buffers where they are until the work is done.
 void decode(nb::list jobs, int threads, const std::string& kernels_name) {
     const Kernels& kernels = kernels_named(kernels_name);
-    std::vector<View> views;
-    std::vector<Task> tasks;
-    std::vector<std::pair<size_t, size_t>> queue;
+    std::deque<View> views;
+    std::vector<DecodeJob> work;
     for (nb::handle item : jobs) {
         const nb::tuple job = nb::cast<nb::tuple>(item);
-        const View header = view_of(job[0], PyBUF_SIMPLE);
-        views.push_back(view_of(job[2], PyBUF_WRITABLE));
-        const Py_buffer& out = views.back().buffer;
-        Task task{ArrayDecoder(read_header(static_cast<const uint8_t*>(header.buffer.buf), size_t(header.buffer.len),
-                                           uint64_t(out.len)),
-                               kernels),
-                  {}, static_cast<uint8_t*>(out.buf)};
-        const ArrayHeader& h = task.decoder.header();
-        for (nb::handle chunk : nb::cast<nb::sequence>(job[1])) {
-            views.push_back(view_of(chunk, PyBUF_SIMPLE));
-            const Py_buffer& b = views.back().buffer;
-            task.chunks.push_back({static_cast<const uint8_t*>(b.buf), size_t(b.len)});
-        }
-        if (task.chunks.size() != h.chunk_count())
-            throw FormatError("array has " + std::to_string(task.chunks.size()) + " chunks, its header says " +
-                              std::to_string(h.chunk_count()));
-        const size_t at = tasks.size();
-        tasks.push_back(std::move(task));
-        for (size_t c = 0; c < tasks.back().chunks.size(); c++) queue.emplace_back(at, c);
-        if (h.kind == Kind::constant) queue.emplace_back(at, 0);
+        const Py_buffer& out = views.emplace_back(view_of(job[2], PyBUF_WRITABLE)).buffer;
+        DecodeJob& next = work.emplace_back(
+            DecodeJob{bytes_of(views.emplace_back(view_of(job[0], PyBUF_SIMPLE))), {},
+                      static_cast<uint8_t*>(out.buf), size_t(out.len)});
+        for (nb::handle chunk : nb::cast<nb::sequence>(job[1]))
+            next.chunks.push_back(bytes_of(views.emplace_back(view_of(chunk, PyBUF_SIMPLE))));
     }
     nb::gil_scoped_release release;
-    parallel_for(queue.size(), threads, [&](size_t i) {
-        const auto [at, chunk] = queue[i];
-        const Task& task = tasks[at];
-        if (task.decoder.header().kind == Kind::constant) return task.decoder.fill_constant(task.out);
-        try {
-            task.decoder.decode_chunk(chunk, task.chunks[chunk], task.out);
-        } catch (const FormatError& e) {
-            throw FormatError("job " + std::to_string(at) + " chunk " + std::to_string(chunk) + ": " + e.what());
-        }
-    });
+    decode_arrays(work, threads, kernels);
 }
 
 EncodeOptions options_of(bool max_effort, uint64_t row_length, int threads) {
