@@ -18,10 +18,27 @@ inline uint64_t symbol_distance(const EncodeKernels& kernels, const uint8_t* sym
     return sum;
 }
 
+// Words of type T at any address: callers hand over bytes, of a mapped file perhaps, without a claim to alignment.
+template <class T>
+struct Words {
+    const uint8_t* bytes;
+    T operator[](size_t i) const {
+        T word;
+        std::memcpy(&word, bytes + i * sizeof(T), sizeof(T));
+        return word;
+    }
+    Words operator+(size_t n) const { return {bytes + n * sizeof(T)}; }
+};
+
+template <class T>
+Words<T> words_of(const std::vector<T>& v) {
+    return {reinterpret_cast<const uint8_t*>(v.data())};
+}
+
 // Lossless: words of type T, split by one rule.
 template <class T>
 struct SplitRows {
-    const T* values;
+    Words<T> values;
     SplitRule rule;  // without drop
     const EncodeKernels& kernels;
 
@@ -32,9 +49,9 @@ struct SplitRows {
     int shift() const { return rule.mode == Mode::float_ ? rule.low - 1 : rule.low; }
 
     void symbols(uint64_t from, size_t n, uint8_t* out) const {
-        const T* v = values + from;
+        const Words<T> v = values + from;
         size_t done = 0;
-        if (kernels.symbols) done = kernels.symbols(rule, sizeof(T), reinterpret_cast<const uint8_t*>(v), n, out);
+        if (kernels.symbols) done = kernels.symbols(rule, sizeof(T), v.bytes, n, out);
         const T first = T(rule.base);
         const int by = shift();
         for (size_t i = done; i < n; i++) {
@@ -61,16 +78,16 @@ struct SplitRows {
             kept[m] = values[from + i];
             m += key(values[from + i], Mode::float_) != 0;
         }
-        return pack_fields(kept.data(), m, drop, out);
+        return pack_fields(words_of(kept), m, drop, out);
     }
 
-    uint8_t* pack_fields(const T* v, size_t n, int drop, uint8_t* out) const {
+    uint8_t* pack_fields(Words<T> v, size_t n, int drop, uint8_t* out) const {
         SplitRule dropped = rule;
         dropped.drop = drop;
         const int packed = rule.low - drop, plain = shift();
         size_t done = 0;
         if (kernels.pack) {
-            done = kernels.pack(dropped, sizeof(T), reinterpret_cast<const uint8_t*>(v), n, out);
+            done = kernels.pack(dropped, sizeof(T), v.bytes, n, out);
             out += done / 8 * size_t(packed);
         }
         const uint64_t mask = (uint64_t(1) << plain) - 1;

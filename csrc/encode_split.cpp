@@ -13,7 +13,7 @@ constexpr double kWidePrice = 0.0005;  // of the bits, per doubling of the bucke
 template <class T>
 class SplitEncoder {
 public:
-    SplitEncoder(const T* values, uint64_t count, Mode mode, int mantissa, const EncodeOptions& options,
+    SplitEncoder(Words<T> values, uint64_t count, Mode mode, int mantissa, const EncodeOptions& options,
                  const EncodeKernels& kernels)
         : values_(values), options_(options), mantissa_(mantissa), kernels_(kernels) {
         header_.kind = Kind::split;
@@ -42,7 +42,7 @@ public:
     }
 
 private:
-    const T* values_;
+    Words<T> values_;
     EncodeOptions options_;
     int mantissa_;
     const EncodeKernels& kernels_;
@@ -67,7 +67,7 @@ private:
 
     Encoded constant() {
         header_.kind = Kind::constant;
-        if (header_.count) std::memcpy(&header_.value, values_, sizeof(T));
+        if (header_.count) std::memcpy(&header_.value, values_.bytes, sizeof(T));
         return {write_header(header_), {}};
     }
 
@@ -80,7 +80,8 @@ private:
         const uint64_t apart = (header_.count - size) / std::max<uint64_t>(1, blocks - 1);
         std::vector<T> s;
         s.reserve(blocks * size);
-        for (uint64_t b = 0; b < blocks; b++) s.insert(s.end(), values_ + b * apart, values_ + b * apart + size);
+        for (uint64_t b = 0; b < blocks; b++)
+            for (uint64_t i = 0; i < size; i++) s.push_back(values_[b * apart + i]);
         return s;
     }
 
@@ -119,7 +120,7 @@ private:
     // Bits of the whole array under the split in the header, judged by a sample.
     double sample_bits(const std::vector<T>& s) const {
         std::vector<uint8_t> bytes(s.size());
-        SplitRows<T>{s.data(), rule(), kernels_}.symbols(0, s.size(), bytes.data());
+        SplitRows<T>{words_of(s), rule(), kernels_}.symbols(0, s.size(), bytes.data());
         Counter counter;
         counter.add(bytes.data(), bytes.size());
         Histogram counts = counter.take();
@@ -166,7 +167,7 @@ private:
         if (stored < 4) return zeros;
         std::array<uint64_t, 65> rows{};
         for (uint64_t r = 0; r < layout_.rows; r++) {
-            const T* v = values_ + r * layout_.row_length;
+            const Words<T> v = values_ + r * layout_.row_length;
             const size_t n = layout_.length(r);
             T any = 0;
             for (size_t i = 0; i < n && (any & 15) == 0;) {
@@ -209,10 +210,9 @@ private:
         h.row_length = header_.row_length;
         h.chunk_rows = header_.chunk_rows;
         Encoded result{write_header(h), {}};
-        const auto* bytes = reinterpret_cast<const uint8_t*>(values_);
         const uint64_t size = h.chunk_rows * h.row_length * sizeof(T), all = h.output_bytes();
         for (uint64_t at = 0; at < all; at += size)
-            result.chunks.emplace_back(bytes + at, bytes + std::min(all, at + size));
+            result.chunks.emplace_back(values_.bytes + at, values_.bytes + std::min(all, at + size));
         return result;
     }
 };
@@ -220,7 +220,7 @@ private:
 template <class T>
 Encoded encode_as(const uint8_t* values, uint64_t count, Mode mode, int mantissa, const EncodeOptions& options,
                   const EncodeKernels& kernels) {
-    return SplitEncoder<T>(reinterpret_cast<const T*>(values), count, mode, mantissa, options, kernels).run();
+    return SplitEncoder<T>({values}, count, mode, mantissa, options, kernels).run();
 }
 
 }  // namespace
