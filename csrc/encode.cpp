@@ -15,9 +15,9 @@ ArrayHeader uniform_header(uint64_t count, const EncodeOptions& options) {
     return h;
 }
 
-Contexts index_contexts(const ArrayHeader& h, const int32_t* indices, bool everything) {
+Contexts index_contexts(const ArrayHeader& h, const int32_t* indices) {
     const Layout layout{h.count, h.row_length, h.row_count()};
-    const RowScan scan = scan_rows(IndexRows{indices}, layout, 128, everything, best_encode_kernels());
+    const RowScan scan = scan_rows(IndexRows{indices}, layout, 128, true, best_encode_kernels());
     return choose_contexts(scan, h.traits(), most_classes(h));
 }
 
@@ -31,7 +31,11 @@ Encoded encode_uniform(const int32_t* indices, uint64_t count, float step, std::
     h.width = widths[int(output)];
     h.step = step;
     h.offsets = offsets;
-    Contexts contexts = index_contexts(h, indices, true);
+    if (count == 0) {  // nothing to make a table of
+        h.kind = Kind::constant;
+        return {write_header(h), {}};
+    }
+    Contexts contexts = index_contexts(h, indices);
     h.tables = std::move(contexts.tables);
     h.rows = std::move(contexts.table_of);
     Encoded result;
@@ -48,7 +52,7 @@ double estimate_uniform(const int32_t* indices, uint64_t count, const EncodeOpti
     const ArrayHeader h = uniform_header(count, options);
     double exceptions = 0;
     for (uint64_t i = 0; i < count; i++) exceptions += indices[i] < -127 || indices[i] > 126;
-    return index_contexts(h, indices, true).bits / 8 + exceptions * 4 + 60 + 270.0 * double(h.chunk_count());
+    return index_contexts(h, indices).bits / 8 + exceptions * 4 + 60 + 270.0 * double(h.chunk_count());
 }
 
 }  // namespace laconic
