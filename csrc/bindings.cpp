@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <deque>
 
 #include "array.hpp"
@@ -21,7 +22,6 @@ namespace {
 
 using Input = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Indices = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Output8 = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 nb::bytes to_bytes(const std::vector<uint8_t>& v) { return nb::bytes(v.data(), v.size()); }
 
@@ -64,6 +64,7 @@ void decode(nb::list jobs, int threads, const std::string& kernels_name) {
     std::vector<DecodeJob> work;
     for (nb::handle item : jobs) {
         const nb::tuple job = nb::cast<nb::tuple>(item);
+        if (job.size() != 3) throw nb::value_error("a job is (header, chunks, out)");
         const Py_buffer& out = views.emplace_back(view_of(job[2], PyBUF_WRITABLE)).buffer;
         DecodeJob& next = work.emplace_back(
             DecodeJob{bytes_of(views.emplace_back(view_of(job[0], PyBUF_SIMPLE))), {},
@@ -83,6 +84,8 @@ EncodeOptions options_of(bool max_effort, uint64_t row_length, int threads) {
 nb::tuple encode(Input values, int width, int mode, int mantissa, uint64_t row_length, bool max_effort, int threads) {
     if (width != 1 && width != 2 && width != 4 && width != 8) throw nb::value_error("width must be 1, 2, 4 or 8");
     if (mode < 0 || mode > 2 || values.size() % size_t(width)) throw nb::value_error("mode or length is off");
+    if (Mode(mode) == Mode::float_ && (mantissa < 0 || mantissa >= std::min(8 * width - 1, kMaxLow)))
+        throw nb::value_error("mantissa does not fit the width");
     const EncodeOptions options = options_of(max_effort, row_length, threads);
     Encoded e;
     {
