@@ -1,7 +1,7 @@
 #include "contexts.hpp"
 
 #include <algorithm>
-#include <numeric>
+#include <cstddef>
 
 namespace laconic {
 namespace {
@@ -15,7 +15,7 @@ struct Class {
 Histogram scaled(const Histogram& h, double by) {
     if (by == 1) return h;
     Histogram s;
-    for (size_t i = 0; i < 256; i++) s[i] = uint32_t(h[i] * by + 0.5);
+    for (size_t i = 0; i < 256; i++) s[i] = uint32_t(std::min(h[i] * by + 0.5, 4294967295.0));  // arrays may hold more
     return s;
 }
 
@@ -88,11 +88,11 @@ Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most) {
         }
         std::vector<Class> fewer = classes;
         fewer[best] = joined[best];
-        fewer.erase(fewer.begin() + long(best) + 1);
+        fewer.erase(fewer.begin() + ptrdiff_t(best) + 1);
         // Two classes are joined at the last only if one table is better than two with their naming.
         if (gain + naming_bits(classes, rows) - naming_bits(fewer, rows) <= 0) break;
         classes = std::move(fewer);
-        joined.erase(joined.begin() + long(best));
+        joined.erase(joined.begin() + ptrdiff_t(best));
         if (best > 0) joined[best - 1] = join(classes[best - 1], classes[best], scan, coder);
         if (best < joined.size()) joined[best] = join(classes[best], classes[best + 1], scan, coder);
     }

@@ -56,7 +56,7 @@ private:
     uint8_t centre() const {
         if (header_.mode != Mode::signed_) return 0;
         const uint64_t middle = uint64_t(SplitRows<T>::top) >> header_.low;
-        return uint8_t(std::clamp<int64_t>(int64_t(middle - header_.base) + 1, 0, 254));
+        return uint8_t(std::clamp<int64_t>(int64_t(middle - header_.base), -1, 253) + 1);
     }
 
     bool is_constant() const {
@@ -147,7 +147,6 @@ private:
         const int shed = std::max(0, int(std::bit_width(range)) - 8);
         for (int i = 0; i <= 4; i++)
             if (shed + i < bits && shed + i <= kMaxLow) c.push_back(shed + i);
-        if (c.empty()) c.push_back(std::min(kMaxLow, bits - 1));
         return c;
     }
 
