@@ -3,9 +3,13 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace laconic {
+
+// All integers of the format are copied from and to memory as they are.
+static_assert(std::endian::native == std::endian::little, "Laconic's core needs a little-endian machine");
 
 inline uint64_t load64(const uint8_t* p) {
     uint64_t v;

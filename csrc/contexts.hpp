@@ -1,7 +1,5 @@
 // Contexts: rows of like scale share a table.
 #pragma once
-#include <span>
-
 #include "tables.hpp"
 
 namespace laconic {

@@ -68,7 +68,7 @@ std::vector<uint8_t> write_header(const ArrayHeader& h) {
     put_varint(out, rows.size());
     out.insert(out.end(), rows.begin(), rows.end());
     BitWriter bits;
-    for (const Table& t : h.tables) write_table(bits, t, h.traits());
+    for (const Table& t : h.tables) write_table(bits, t);
     const auto tables = bits.finish();
     out.insert(out.end(), tables.begin(), tables.end());
     return out;
@@ -122,7 +122,7 @@ ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes) {
     require(tables >= 1 && tables <= kMaxTables, "array header: no table, or too many");
     const uint64_t rows = in.varint();
     const uint8_t* row_bytes = in.take(rows);
-    if (rows) h.rows = read_bytes(row_bytes, rows, h.row_count(), best_kernels());
+    if (rows) h.rows = read_bytes(row_bytes, rows, h.row_count(), portable_kernels());
     for (uint8_t row : h.rows) {
         require((row & ~kDropRow) < tables, "array header: a row's table does not exist");
         require(row < kDropRow || h.drop > 0, "array header: a row drops bits, the array none");
@@ -153,7 +153,7 @@ std::vector<uint8_t> write_bytes(const std::vector<uint8_t>& bytes) {
     const bool big = bytes.size() >= 2048;
     std::vector<uint8_t> out{uint8_t(big ? Stream::dense : Stream::small)};
     BitWriter bits;
-    write_table(bits, table, kDense);
+    write_table(bits, table);
     const auto table_bytes = bits.finish();
     put_varint(out, table_bytes.size());
     out.insert(out.end(), table_bytes.begin(), table_bytes.end());

@@ -1,6 +1,8 @@
 // Work over an index range on a few threads. The first exception stops the rest and is thrown to the caller.
 #pragma once
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <exception>
 #include <mutex>
 #include <thread>

@@ -233,8 +233,7 @@ double cost_bits(const Histogram& counts, const Table& t, CoderTraits coder) {
     return bits + 8 + 8 + 4 + best_rice(t, last_local(t)).bits;
 }
 
-void write_table(BitWriter& out, const Table& t, CoderTraits coder) {
-    (void)coder;
+void write_table(BitWriter& out, const Table& t) {
     const int count = last_local(t), k = best_rice(t, count).k;
     out.put(t.first, 8);
     out.put(uint64_t(count), 8);

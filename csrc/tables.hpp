@@ -1,7 +1,5 @@
 // From counts to tables, their cost in bits, and their bytes.
 #pragma once
-#include <span>
-
 #include "bits.hpp"
 #include "rans.hpp"
 
@@ -33,7 +31,7 @@ Table make_table(const Histogram& counts, CoderTraits coder, bool sampled);
 double cost_bits(const Histogram& counts, CoderTraits coder, bool sampled);
 double cost_bits(const Histogram& counts, const Table& table, CoderTraits coder);
 
-void write_table(BitWriter& out, const Table& table, CoderTraits coder);
+void write_table(BitWriter& out, const Table& table);
 // Returns false on anything a writer would not have written; the table is complete (aliases built) otherwise.
 bool read_table(BitReader& in, Table& table, CoderTraits coder);
 
