@@ -1,8 +1,7 @@
 // AVX2 decoders: 32 lanes at a time, every table in registers as 16-byte shuffles.
 //
-// A lookup in 2^B entries is 2^(B-4) byte shuffles and a tree of blends steered by the index's upper bits. States are
-// kept in the order in which the pack and unpack instructions deal them, so that packed bytes come out in lane order:
-// with 16-bit states, A holds lanes 0-7 and 16-23, B lanes 8-15 and 24-31.
+// States are kept in the order in which the pack and unpack instructions deal them, so that packed bytes come out in
+// lane order: with 16-bit states, A holds lanes 0-7 and 16-23, B lanes 8-15 and 24-31.
 #include "simd_avx2.hpp"
 
 namespace laconic {
@@ -19,19 +18,6 @@ struct Lookup {
         for (int i = 0; i < 1 << Bits; i++) bytes[i] = uint8_t(get(i));
         for (int i = 0; i < parts; i++)
             part[i] = _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(bytes + 16 * i)));
-    }
-};
-
-// An index prepared for several lookups: its low nibble for the shuffles, its upper bits moved to where blends look.
-template <int Bits>
-struct Index {
-    __m256i low, steer[4];
-    LACONIC_INLINE explicit Index(__m256i i) {
-        low = Bits == 8 ? _mm256_and_si256(i, _mm256_set1_epi8(15)) : i;
-        steer[0] = _mm256_slli_epi16(i, 3);
-        steer[1] = _mm256_slli_epi16(i, 2);
-        steer[2] = _mm256_slli_epi16(i, 1);
-        steer[3] = i;
     }
 };
 

@@ -3,38 +3,17 @@
 // With eight-bit probabilities everything about a state is a byte. Its upper byte alone says whether a unit must leave
 // (x >= 256 f is x / 256 >= f) and the unit is its lower byte; the quotient x / f is the next upper byte, and the slot
 // of the remainder the next lower one. Only the division itself widens to 16 bits.
-#include <immintrin.h>
-
 #include "encode_kernels.hpp"
-#include "simd.hpp"
+#include "simd_avx2.hpp"
 
 namespace laconic {
 namespace {
 
 LACONIC_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 LACONIC_INLINE void store(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
-LACONIC_INLINE __m128i count(int n) { return _mm_cvtsi32_si128(n); }
-LACONIC_INLINE uint64_t load_word(const uint8_t* p) {
-    uint64_t v;
-    std::memcpy(&v, p, 8);
-    return v;
-}
 LACONIC_INLINE void store_word(uint8_t* p, uint64_t v) { std::memcpy(p, &v, 8); }
 
 // --- fast coder --------------------------------------------------------------------------------------------------
-
-// A lookup in 2^Bits bytes is 2^(Bits - 4) shuffles and a tree of blends steered by the index's upper bits.
-template <int Bits>
-struct Index {
-    __m256i low, steer[4];
-    LACONIC_INLINE explicit Index(__m256i i) {
-        low = Bits == 8 ? _mm256_and_si256(i, _mm256_set1_epi8(15)) : i;
-        steer[0] = _mm256_slli_epi16(i, 3);
-        steer[1] = _mm256_slli_epi16(i, 2);
-        steer[2] = _mm256_slli_epi16(i, 1);
-        steer[3] = i;
-    }
-};
 
 template <int Level, int Bits>
 LACONIC_INLINE __m256i find_from(const uint8_t* table, const Index<Bits>& i) {

@@ -80,8 +80,6 @@ struct Fields {
     }
 };
 
-LACONIC_INLINE __m128i count(int n) { return _mm_cvtsi32_si128(n); }
-
 size_t merge32(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t n, uint8_t* out) {
     const Fields fields(rule.packed());
     const bool is_float = rule.mode == Mode::float_;
@@ -140,7 +138,7 @@ size_t merge8(const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw,
         // Shifts work on 16 bits: what crosses into the neighbour is masked away.
         __m256i v = _mm256_and_si256(_mm256_sll_epi16(high, up), upper);
         if (packed) {
-            const auto deal8 = [&](int k) { return int64_t(_pdep_u64(load64(raw + k * packed), deal)); };
+            const auto deal8 = [&](int k) { return int64_t(_pdep_u64(load_word(raw + k * packed), deal)); };
             const __m256i field = _mm256_sll_epi16(_mm256_set_epi64x(deal8(3), deal8(2), deal8(1), deal8(0)), drop);
             v = _mm256_or_si256(v, _mm256_and_si256(field, low));
             if (is_float) v = _mm256_or_si256(v, _mm256_and_si256(_mm256_sll_epi16(field, to_sign), top));
@@ -229,7 +227,7 @@ struct LevelSums {
 }  // namespace
 
 void avx2_round_block(const float* v, size_t n, float inverse, const Thresholds& t, uint32_t* counts, Inside& inside,
-                 int32_t* indices) {
+                      int32_t* indices) {
     alignas(32) float padded[kRoundBlock];
     alignas(32) int32_t level[kRoundBlock];
     const size_t whole = (n + 7) & ~size_t(7);
