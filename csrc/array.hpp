@@ -105,7 +105,8 @@ Encoded encode_uniform(const int32_t* indices, uint64_t count, float step, std::
 // What encode_uniform would write, estimated from its tables without coding (bytes).
 double estimate_uniform(const int32_t* indices, uint64_t count, const EncodeOptions& options);
 
-const Kernels& best_kernels();
+const Kernels& portable_kernels();
+const Kernels& best_kernels();  // the widest that this processor runs and that decodes as the portable ones do
 std::vector<const Kernels*> all_kernels();  // what this processor can run, portable first
 
 }  // namespace laconic

@@ -36,6 +36,51 @@ void check_split(const ArrayHeader& h) {
     require(!h.flags || h.mode == Mode::float_, "bare zeros in an array that is not of floats");
 }
 
+// How values are split, or which levels there are.
+void read_rule(ByteReader& in, ArrayHeader& h) {
+    const uint8_t coder = in.byte();
+    require(coder <= 2, "array header: unknown coder");
+    h.coder = CoderId(coder);
+    if (h.kind == Kind::split) {
+        h.mode = Mode(in.byte());
+        h.low = in.byte();
+        h.drop = in.byte();
+        h.flags = in.byte();
+        h.base = in.varint();
+        check_split(h);
+    } else {
+        const uint8_t output = in.byte();
+        require(output <= 3, "array header: unknown output type");
+        h.output = Output(output);
+        constexpr int widths[4] = {4, 2, 2, 8};
+        require(widths[output] == h.width, "array header: width and output type differ");
+        h.step = in.raw<float>();
+        require(std::isfinite(h.step) && h.step >= 0, "array header: step is negative");
+        for (float& offset : h.offsets) {
+            offset = in.raw<float>();
+            require(std::fabs(offset) <= 1, "array header: an offset of more than a step");  // NaN neither
+        }
+    }
+}
+
+// The tables, and which of them every row has.
+void read_tables(ByteReader& in, ArrayHeader& h) {
+    const int tables = in.byte();
+    require(tables >= 1 && tables <= kMaxTables, "array header: no table, or too many");
+    const uint64_t rows = in.varint();
+    const uint8_t* row_bytes = in.take(rows);
+    if (rows) h.rows = read_bytes(row_bytes, rows, h.row_count(), portable_kernels());
+    for (uint8_t row : h.rows) {
+        require((row & ~kDropRow) < tables, "array header: a row's table does not exist");
+        require(row < kDropRow || h.drop > 0, "array header: a row drops bits, the array none");
+    }
+    const size_t left = in.left();
+    BitReader bits(in.take(left), left);
+    h.tables.resize(size_t(tables));
+    for (Table& t : h.tables) require(read_table(bits, t, h.traits()), "array header: broken table");
+    require(bits.at_end(), "array header: bytes left over");
+}
+
 }  // namespace
 
 std::vector<uint8_t> write_header(const ArrayHeader& h) {
@@ -95,43 +140,8 @@ ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes) {
         require(in.left() == 0, "array header: bytes left over");
         return h;
     }
-    const uint8_t coder = in.byte();
-    require(coder <= 2, "array header: unknown coder");
-    h.coder = CoderId(coder);
-    if (h.kind == Kind::split) {
-        h.mode = Mode(in.byte());
-        h.low = in.byte();
-        h.drop = in.byte();
-        h.flags = in.byte();
-        h.base = in.varint();
-        check_split(h);
-    } else {
-        const uint8_t output = in.byte();
-        require(output <= 3, "array header: unknown output type");
-        h.output = Output(output);
-        constexpr int widths[4] = {4, 2, 2, 8};
-        require(widths[output] == h.width, "array header: width and output type differ");
-        h.step = in.raw<float>();
-        require(std::isfinite(h.step) && h.step >= 0, "array header: step is negative");
-        for (float& offset : h.offsets) {
-            offset = in.raw<float>();
-            require(std::fabs(offset) <= 1, "array header: an offset of more than a step");  // NaN neither
-        }
-    }
-    const int tables = in.byte();
-    require(tables >= 1 && tables <= kMaxTables, "array header: no table, or too many");
-    const uint64_t rows = in.varint();
-    const uint8_t* row_bytes = in.take(rows);
-    if (rows) h.rows = read_bytes(row_bytes, rows, h.row_count(), portable_kernels());
-    for (uint8_t row : h.rows) {
-        require((row & ~kDropRow) < tables, "array header: a row's table does not exist");
-        require(row < kDropRow || h.drop > 0, "array header: a row drops bits, the array none");
-    }
-    const size_t left = in.left();
-    BitReader bits(in.take(left), left);
-    h.tables.resize(size_t(tables));
-    for (Table& t : h.tables) require(read_table(bits, t, h.traits()), "array header: broken table");
-    require(bits.at_end(), "array header: bytes left over");
+    read_rule(in, h);
+    read_tables(in, h);
     return h;
 }
 

@@ -1,4 +1,5 @@
 // Which decoders this processor can run.
+#include "self_check.hpp"
 #include "simd.hpp"
 
 #if defined(_MSC_VER) && defined(_M_X64)
@@ -40,9 +41,17 @@ bool cpu_has_avx2() { return false; }
 bool cpu_has_avx512() { return false; }
 #endif
 
+const Kernels& portable_kernels() {
+    static const Kernels kernels = [] {
+        Kernels k;
+        k.name = "portable";
+        return k;
+    }();
+    return kernels;
+}
+
 std::vector<const Kernels*> all_kernels() {
-    static const Kernels portable{.name = "portable"};
-    std::vector<const Kernels*> all{&portable};
+    std::vector<const Kernels*> all{&portable_kernels()};
 #if LACONIC_AVX2
     if (const Kernels* k = avx2_kernels()) all.push_back(k);
 #endif
@@ -53,7 +62,11 @@ std::vector<const Kernels*> all_kernels() {
 }
 
 const Kernels& best_kernels() {
-    static const Kernels* best = all_kernels().back();
+    static const Kernels* best = [] {
+        std::vector<const Kernels*> all = all_kernels();
+        while (all.size() > 1 && !decodes_alike(*all.back(), portable_kernels())) all.pop_back();
+        return all.back();
+    }();
     return *best;
 }
 

@@ -9,6 +9,7 @@
 
 #include "encode.hpp"
 #include "merge.hpp"
+#include "self_check.hpp"
 
 namespace {
 
@@ -231,9 +232,30 @@ void test_kernels(const Kernels& k, const char* name) {
     std::printf("%s: %s\n", name, failures ? "FAILED" : "ok");
 }
 
+// A decoder that is wrong in one member only must not pass the check that best_kernels() makes.
+void test_self_check() {
+    for (const Kernels* k : all_kernels()) check(decodes_alike(*k, portable_kernels()), k->name, "self check");
+    Kernels wrong = portable_kernels();
+    wrong.count = [](const uint8_t*, size_t, uint8_t) { return size_t(0); };
+    check(!decodes_alike(wrong, portable_kernels()), "wrong count", "self check");
+    wrong = portable_kernels();
+    wrong.merge = [](const SplitRule&, int, const uint8_t*, const uint8_t*, size_t n, uint8_t*) { return n; };
+    check(!decodes_alike(wrong, portable_kernels()), "wrong merge", "self check");
+    wrong = portable_kernels();
+    wrong.uniform = [](const UniformRule&, Output, const uint8_t*, size_t n, uint8_t*) { return n; };
+    check(!decodes_alike(wrong, portable_kernels()), "wrong uniform", "self check");
+    wrong = portable_kernels();
+    wrong.fast_steps = [](const Table&, uint16_t*, size_t&, size_t, const uint8_t*&, uint8_t*) {};
+    check(!decodes_alike(wrong, portable_kernels()), "wrong fast steps", "self check");
+    wrong = portable_kernels();
+    wrong.dense_steps = [](const Table&, uint32_t*, size_t&, size_t, const uint8_t*&, uint8_t*) {};
+    check(!decodes_alike(wrong, portable_kernels()), "wrong dense steps", "self check");
+}
+
 }  // namespace
 
 int main() {
+    test_self_check();
     bool native = false;
     for (const Kernels* k : all_kernels()) {
         native |= std::strcmp(k->name, "avx512") == 0;
