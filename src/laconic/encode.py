@@ -56,6 +56,8 @@ def encode_tensor(
     Raises:
         ArgumentError: the scheme cannot be carried out on this tensor: its dtype, NaN or Inf.
     """
+    if (scheme.sparsity, scheme.n_of_m, scheme.channels) != (None, None, None):
+        raise ArgumentError(f'tensor "{info.name}": scheme {scheme}: pruning is not done here')
     if scheme.kind == "keep" or (values.size == 0 and scheme.kind == "lossless"):
         checksum = xxh3(values)
         return Coded(values, str(scheme), checksum, checksum)

@@ -27,10 +27,13 @@ def resolve_plan(source: Source, plan: Plan | None) -> dict[str, Scheme]:
     """The scheme of every tensor that is stored; those that `plan` does not name are lossless.
 
     Raises:
-        ArgumentError: `plan` names a tensor that the model has not, or is tied to another.
+        ArgumentError: `plan` names a tensor that the model has not, or is tied to another, or
+            says what is no scheme.
     """
     names = {info.name for info in source.infos}
     schemes = {info.name: Scheme() for info in source.infos if info.name not in source.aliases}
+    if plan is not None and not isinstance(plan, Mapping):
+        raise ArgumentError(f"plan: a {type(plan).__name__}; give a dict of tensor to scheme")
     for name, scheme in (plan or {}).items():
         if name not in names:
             near = ", ".join(get_close_matches(name, list(names)[:10_000]))
@@ -41,8 +44,16 @@ def resolve_plan(source: Source, plan: Plan | None) -> dict[str, Scheme]:
             raise ArgumentError(
                 f'plan: "{name}" is tied to "{source.aliases[name]}"; give the scheme there'
             )
-        schemes[name] = parse_scheme(scheme) if isinstance(scheme, str) else scheme
+        schemes[name] = _scheme(name, scheme)
     return schemes
+
+
+def _scheme(name: str, scheme: object) -> Scheme:
+    if isinstance(scheme, str):
+        return parse_scheme(scheme)
+    if not isinstance(scheme, Scheme):
+        raise ArgumentError(f'plan: "{name}": {scheme!r} is no scheme; give a text as "lossless"')
+    return scheme
 
 
 def fill(

@@ -30,7 +30,9 @@ def test_bits_count_every_parameter():
     assert parse_target(bits=2.5, size=None, **MODEL).nbytes == 78_125
 
 
-@pytest.mark.parametrize("size", ["0x", "x", "8y", "-3MB", "1e3", "", "nanMB", "4.2 M B"])
+@pytest.mark.parametrize(
+    "size", ["0x", "x", "8y", "-3MB", "1e3", "", "nanMB", "4.2 M B", "9" * 400]
+)
 def test_nonsense_is_quoted_with_what_would_do(size):
     with pytest.raises(ArgumentError, match="size"):
         parse_target(bits=None, size=size, **MODEL)
@@ -40,6 +42,11 @@ def test_nonsense_is_quoted_with_what_would_do(size):
 def test_bits_must_be_positive(bits):
     with pytest.raises(ArgumentError, match="positive"):
         parse_target(bits=bits, size=None, **MODEL)
+
+
+def test_bits_beyond_any_file_are_refused():
+    with pytest.raises(ArgumentError, match="more than any file"):
+        parse_target(bits=1e308, size=None, **MODEL)
 
 
 def test_one_target_only():

@@ -16,6 +16,7 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-zA-Z%]*)")
 
 # A file is to be between this share of the target and the target.
 TOLERANCE = 0.99
+_MOST = 2.0**63  # no file is as large; a float far above becomes infinite
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def parse_target(
     if bits is not None:
         if not (math.isfinite(bits) and bits > 0):
             raise ArgumentError(f"bits: {bits} is not a positive number")
+        if bits * parameters > _MOST:
+            raise ArgumentError(f"bits: {bits:g} is more than any file can hold")
         return Target(int(bits * parameters / 8), f"{bits:g} bits per parameter")
     nbytes = _size_bytes(str(size), original)
     if nbytes < 1:
@@ -63,6 +66,8 @@ def _size_bytes(text: str, original: int) -> int:
     if match is None:
         raise ArgumentError(_advice(text))
     number, unit = float(match[1]), match[2].lower()
+    if number > _MOST:
+        raise ArgumentError(_advice(text))
     if unit == "x":
         if number == 0:
             raise ArgumentError(_advice(text))
@@ -75,4 +80,6 @@ def _size_bytes(text: str, original: int) -> int:
 
 
 def _advice(text: str) -> str:
-    return f'size: "{text}" is none of a ratio (8x), a percentage (12%), a size (4.2MB, 512KiB)'
+    return (
+        f'size: "{text[:40]}" is none of a ratio (8x), a percentage (12%), a size (4.2MB, 512KiB)'
+    )
