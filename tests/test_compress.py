@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 import laconic
 from laconic.container import LaconicFile
 from laconic.encode import Indices, encode_tensor, relative_error
-from laconic.errors import ArgumentError, FormatError
+from laconic.errors import ArgumentError, FormatError, TargetError
 from laconic.io import SAFETENSORS_DTYPES, TensorInfo
 from laconic.scheme import parse_scheme
 
@@ -159,6 +159,9 @@ def test_a_plan_says_how_each_tensor_is_stored(tmp_path, rng):
         ({"a.weight": "rb:3"}, r"rb:3"),
         ({"a.weight": "int4"}, r'tensor "a.weight": scheme int4 cannot be carried out'),
         ({"n": "fp16"}, r'tensor "n" is I64, scheme fp16 is for F64'),
+        ({"a.weight": "50%"}, r'tensor "a.weight": scheme 50%: pruning is not done here'),
+        ({"a.weight": None}, r'plan: "a.weight": None is no scheme'),
+        (["a.weight"], r"plan: a list; give a dict"),
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused(model, tmp_path, plan, message):
@@ -176,6 +179,40 @@ def test_lossy_coding_names_the_tensor_and_place_of_nan_and_inf(tmp_path, bad):
         laconic.compress({"w": array}, tmp_path / "x", plan={"w": "fp16"})
     laconic.compress({"w": array}, tmp_path / "y")
     assert laconic.load(tmp_path / "y")["w"].tobytes() == array.tobytes()
+
+
+def test_what_a_plan_calls_lossless_stays_so_whatever_the_target(tmp_path, rng):
+    tensors = {name: weights(rng, 100, 200) for name in ("a", "b")}
+    tensors["b"][3, 4] = np.nan
+    path = tmp_path / "x.laconic.safetensors"
+    result = laconic.compress(tensors, path, bits=16, plan={"b": "lossless"})
+    assert [t.scheme for t in result.tensors] == ["rd", "lossless"]
+    assert laconic.load(path)["b"].tobytes() == tensors["b"].tobytes()
+
+
+def test_a_target_beside_a_plan_with_steps_of_its_own(tmp_path, rng):
+    tensors = {name: weights(rng, 100, 200) for name in ("a", "b")}
+    result = laconic.compress(tensors, tmp_path / "x", bits=17, plan={"b": "rd:6"})
+    assert 0.99 * 17 <= result.bits <= 17
+
+
+@pytest.mark.parametrize("target", ["8x", "4x", "3x"])
+def test_nothing_is_lost_where_the_exact_file_is_small_enough(tmp_path, rng, target):
+    pruned = weights(rng, 500, 600)
+    pruned[rng.random(pruned.shape) < 0.92] = 0
+    result = laconic.compress({"w": pruned}, tmp_path / "x", size=target)
+    assert result.ratio >= 8 and result.tensors[0].rel_mse == 0
+
+
+def test_a_model_of_many_small_matrices_can_be_small(tmp_path, rng):
+    tensors = {f"layer{i}": weights(rng, 16, 16, 3, 3) for i in range(20)}
+    result = laconic.compress(tensors, tmp_path / "x", size="8x")
+    assert max(tensor.rel_mse for tensor in result.tensors) < 0.03
+
+
+def test_without_a_matrix_no_target_can_be_met(tmp_path):
+    with pytest.raises(TargetError, match="no float matrix"):
+        laconic.compress({"n": np.arange(9000)}, tmp_path / "x", size="20x")
 
 
 def test_a_quantiser_slots_in(rng):
@@ -263,7 +300,11 @@ def test_progress_counts_every_tensor_twice(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"threads": 0}, "threads: 0; at least 1"), ({"dst": None}, "dst: name the file")],
+    [
+        ({"threads": 0}, "threads: 0; at least 1"),
+        ({"dst": None}, "dst: name the file"),
+        ({"effort": "ultra"}, "effort: 'ultra' is unknown"),
+    ],
 )
 def test_bad_arguments_are_named(model, tmp_path, arguments, message):
     with pytest.raises(ArgumentError, match=message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -53,6 +53,9 @@ __all__ = [
     "load",
     "verify",
 ]
+
+
+_NEAR = 1.25  # an estimate from samples is rarely further off than this
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,14 @@ def compress(
     source = open_source(src)
     _check_not_laconic(source)
     schemes = resolve_plan(source, plan)
+    if effort not in (None, "fast", "max"):
+        raise ArgumentError(f'effort: {effort!r} is unknown; "fast" or "max"')
     if dst is None and not dry_run:
         raise ArgumentError("dst: name the file to write (only a dry run needs none)")
     target = None if dry_run or dst is None else _target(src, source, Path(dst), force)
-    schemes, effort, quantize = _decide(source, schemes, bits, size, effort, threads)
+    schemes, effort, quantize = _decide(
+        source, schemes, bits, size, effort, threads, fixed=plan or ()
+    )
     if target is None:
         return _dry_run(source, schemes, effort, dst, began, quantize)
     with contextlib.ExitStack() as stack:
@@ -160,8 +167,12 @@ def _decide(
     size: str | int | None,
     effort: Effort | None,
     threads: int,
+    fixed: Collection[str],
 ) -> tuple[dict[str, Scheme], Effort, Quantizer | None]:
-    """The schemes, the effort and, if anything is to be quantised, by what."""
+    """The schemes, the effort and, if anything is to be quantised, by what.
+
+    The schemes of tensors in `fixed` stay as they are.
+    """
     if bits is None and size is None:
         effort = effort or _default_effort(schemes)
         lossy = any(scheme.kind == "rd" for scheme in schemes.values())
@@ -171,9 +182,9 @@ def _decide(
     target = parse_target(
         bits=bits, size=size, original=source.nbytes, parameters=_parameters(source)
     )
-    if 2 * target.nbytes > source.nbytes and _exact_fits(source, schemes, target, effort, threads):
+    if _exact_fits(source, schemes, target, effort, threads):
         return schemes, effort or "fast", None
-    schemes, effort = lossy_schemes(source, schemes), effort or "max"
+    schemes, effort = lossy_schemes(source, schemes, fixed), effort or "max"
     quantizer, _ = find_dial(
         source, schemes, target, effort=effort, threads=threads, origin=origin_of(source)
     )
@@ -187,7 +198,15 @@ def _exact_fits(
     effort: Effort | None,
     threads: int,
 ) -> bool:
-    """Whether the bit-exact file is small enough already: then nothing has to be lost."""
+    """Whether the bit-exact file is small enough already: then nothing has to be lost.
+
+    All is coded only where an estimate comes near the target.
+    """
+    if any(scheme.kind == "rd" for scheme in schemes.values()):
+        return False
+    _, about = estimate_tensors(source, schemes, effort or "fast")
+    if about > _NEAR * target.nbytes:
+        return False
     origin = origin_of(source)
     size = predict_size(source, schemes, effort=effort or "fast", threads=threads, origin=origin)
     return size <= target.nbytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from laconic.coding import Effort, encode_indices, estimate_indices
 from laconic.container import Origin
 from laconic.encode import check_finite
-from laconic.errors import ArgumentError
+from laconic.errors import ArgumentError, TargetError
 from laconic.fill import predict_size
 from laconic.io import Source, TensorInfo
 from laconic.plan import Found, Target, meet_target, quantisable
@@ -25,19 +25,22 @@ _TURNS = 40
 _ZERO = 1e30  # a dial that rounds every weight to zero
 
 
-def lossy_schemes(source: Source, plan: Mapping[str, Scheme]) -> dict[str, Scheme]:
-    """`plan` with every matrix that it leaves lossless under the global dial.
+def lossy_schemes(
+    source: Source, plan: Mapping[str, Scheme], fixed: Collection[str] = ()
+) -> dict[str, Scheme]:
+    """`plan` with every matrix that it leaves lossless under the global dial, but for `fixed`.
 
     Raises:
-        ArgumentError: there is no such matrix.
+        TargetError: there is no such matrix, so that no target can be met.
     """
     schemes = dict(plan)
     for info in source.infos:
-        if schemes.get(info.name) == Scheme() and quantisable(info.dtype, info.shape):
+        free = schemes.get(info.name) == Scheme() and info.name not in fixed
+        if free and quantisable(info.dtype, info.shape):
             schemes[info.name] = Scheme("rd")
     if not any(scheme.kind == "rd" for scheme in schemes.values()):
-        raise ArgumentError(
-            "bits and size: the model has no float matrix of at least 4,096 values to quantise; "
+        raise TargetError(
+            "bits and size: the model has no float matrix of at least 1,024 values to quantise; "
             "leave them out for a bit-exact file"
         )
     return schemes
@@ -64,10 +67,14 @@ class Quantizer:
             if info.name not in self.steps:
                 self.steps[info.name] = step_for_bits(values, scheme.bits, self.effort)
             step = self.steps[info.name]
-        try:
-            return quantize(values, step)
-        except ArgumentError as error:
-            raise ArgumentError(f'tensor "{info.name}": {error}') from None
+        return _quantize(info.name, values, step)
+
+
+def _quantize(name: str, values: np.ndarray, step: float) -> Indices:
+    try:
+        return quantize(values, step)
+    except ArgumentError as error:
+        raise ArgumentError(f'tensor "{name}": {error}') from None
 
 
 def step_for_bits(values: np.ndarray, bits: float, effort: Effort) -> float:
@@ -127,7 +134,6 @@ def find_dial(
     samples = _samples(source, dialled, schemes)
     weights = sum(math.prod(info.shape) for info in dialled)
     quantizer = Quantizer(1.0, effort, {s.name: s.weight for s in samples})
-    fixed: float | None = None
 
     def exact(dial: float) -> int:
         quantizer.dial = dial
@@ -140,14 +146,14 @@ def find_dial(
             origin=origin,
         )
 
+    # What does not hang on the dial: all other tensors, header and index.
+    fixed = exact(_ZERO) - _estimate(samples, _ZERO, effort)
+
     def estimate(dial: float) -> float:
-        nonlocal fixed
-        if fixed is None:  # what does not hang on the dial: all other tensors, header and index
-            fixed = exact(_ZERO) - _estimate(samples, _ZERO, effort)
         return fixed + _estimate(samples, dial, effort)
 
     power = sum(s.rms**2 / s.weight**2 * s.count for s in samples) / max(1, weights)
-    first = first_step(power, 8 * target.nbytes / max(1, weights))
+    first = first_step(power, 8 * max(0.0, target.nbytes - fixed) / max(1, weights))
     found = meet_target(target, exact, estimate, weights=weights, first=first)
     quantizer.dial = found.dial
     return quantizer, found
@@ -192,7 +198,7 @@ def _samples(
 def _estimate(samples: list[_Sample], dial: float, effort: Effort) -> float:
     total = 0.0
     for sample in samples:
-        indices = quantize(sample.values, dial * sample.weight)
+        indices = _quantize(sample.name, sample.values, dial * sample.weight)
         share = sample.count / sample.values.size
         total += estimate_indices(indices.values, effort=effort) * share
     return total
