@@ -38,25 +38,32 @@ Parts open_chunk(const ArrayHeader& h, ConstBytes bytes) {
     return p;
 }
 
+// The rows of one chunk.
+struct Span {
+    uint64_t first_row, rows, values;
+    size_t length(const ArrayHeader& h, uint64_t r) const {  // of its r-th row: the array's last may be shorter
+        return size_t(std::min(h.row_length, values - r * h.row_length));
+    }
+};
+
 // Where each row's symbols stand when rows are grouped by table, tables in order, rows in order within.
 struct Grouping {
     std::vector<size_t> start;          // per row of the chunk
     std::array<size_t, kMaxTables> count{};  // symbols per table
 };
 
-Grouping group_rows(const ArrayHeader& h, uint64_t first_row, uint64_t rows, uint64_t values) {
+Grouping group_rows(const ArrayHeader& h, const Span& span) {
     Grouping g;
-    g.start.resize(rows);
+    g.start.resize(span.rows);
     const auto table_of = [&](uint64_t r) {
-        return h.rows.empty() ? 0 : size_t(h.rows[first_row + r] & ~kDropRow);
+        return h.rows.empty() ? 0 : size_t(h.rows[span.first_row + r] & ~kDropRow);
     };
-    const auto length = [&](uint64_t r) { return std::min(h.row_length, values - r * h.row_length); };
-    for (uint64_t r = 0; r < rows; r++) g.count[table_of(r)] += length(r);
+    for (uint64_t r = 0; r < span.rows; r++) g.count[table_of(r)] += span.length(h, r);
     std::array<size_t, kMaxTables> at{};
     for (size_t t = 1; t < kMaxTables; t++) at[t] = at[t - 1] + g.count[t - 1];
-    for (uint64_t r = 0; r < rows; r++) {
+    for (uint64_t r = 0; r < span.rows; r++) {
         g.start[r] = at[table_of(r)];
-        at[table_of(r)] += length(r);
+        at[table_of(r)] += span.length(h, r);
     }
     return g;
 }
@@ -165,6 +172,54 @@ MergeRow merge_for(int width) {
     }
 }
 
+// Wide kernels load past a row's raw bits: only the many-lane coders leave enough bytes behind them.
+const Kernels* wide_kernels(const ArrayHeader& h, const Kernels& kernels) {
+    return h.coder == CoderId::small ? nullptr : &kernels;
+}
+
+// The values of a uniform array's chunk.
+void put_levels(const ArrayHeader& h, const Kernels& kernels, const Span& span, const Grouping& g, const Parts& parts,
+                const uint8_t* symbols, uint8_t* out) {
+    if (parts.raw_size) throw FormatError("raw bits in a uniform array");
+    Exceptions exceptions(parts.exceptions, parts.exception_size);
+    const Kernels* wide = wide_kernels(h, kernels);
+    const UniformRule rule = uniform_rule(h);
+    const auto levels = level_table(rule, h.output);
+    for (uint64_t r = 0; r < span.rows; r++) {
+        const size_t n = span.length(h, r);
+        const uint8_t* row = symbols + g.start[r];
+        const size_t done = wide && wide->uniform ? wide->uniform(rule, h.output, row, n, out) : 0;
+        look_up(h.width, levels.data(), row + done, n - done, out + done * h.width);
+        if (!exceptions.used_up()) mend_uniform(rule, h.output, row, n, exceptions, out);
+        out += n * h.width;
+    }
+}
+
+// The values of a split array's chunk.
+void merge_rows(const ArrayHeader& h, const Kernels& kernels, const Span& span, const Grouping& g, const Parts& parts,
+                const uint8_t* symbols, uint8_t* out) {
+    Exceptions exceptions(parts.exceptions, parts.exception_size);
+    const Kernels* wide = wide_kernels(h, kernels);
+    const MergeRow merge = merge_for(h.width);
+    const uint8_t* raw = parts.raw;
+    size_t raw_left = parts.raw_size;
+    SplitRule rule{h.mode, h.low, 0, (h.flags & kSkipZero) != 0, h.base};
+    for (uint64_t r = 0; r < span.rows; r++) {
+        const size_t n = span.length(h, r);
+        const uint8_t* row = symbols + g.start[r];
+        rule.drop = !h.rows.empty() && h.rows[span.first_row + r] & kDropRow ? h.drop : 0;
+        size_t fields = n;
+        if (rule.skip_zero) fields -= count_bytes(kernels, row, n, 0) + count_bytes(kernels, row, n, kMinusZero);
+        const size_t size = (fields * size_t(rule.packed()) + 7) / 8;
+        if (size > raw_left) throw FormatError("raw bits end early");
+        merge(wide, rule, row, raw, n, exceptions, out);
+        raw += size;
+        raw_left -= size;
+        out += n * h.width;
+    }
+    if (raw_left) throw FormatError("raw bits left over");
+}
+
 }  // namespace
 
 ArrayDecoder::ArrayDecoder(ArrayHeader header, const Kernels& kernels) : header_(std::move(header)), kernels_(kernels) {
@@ -184,6 +239,7 @@ void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) 
     const uint64_t rows = std::min(h.chunk_rows, h.row_count() - first_row);
     const uint64_t first = first_row * h.row_length;
     const uint64_t values = std::min(rows * h.row_length, h.count - first);
+    const Span span{first_row, rows, values};
     out += first * h.width;
     if (h.kind == Kind::stored) {
         if (bytes.size != values * h.width) throw FormatError("stored chunk has the wrong length");
@@ -191,7 +247,7 @@ void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) 
         return;
     }
     const Parts parts = open_chunk(h, bytes);
-    const Grouping g = group_rows(h, first_row, rows, values);
+    const Grouping g = group_rows(h, span);
     static thread_local std::vector<uint8_t> scratch;
     scratch.resize(values + 64);
     switch (h.coder) {
@@ -203,40 +259,8 @@ void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) 
     const size_t entry = h.kind == Kind::uniform ? sizeof(int32_t) : h.width;
     const uint64_t exceptional = maybe ? count_bytes(kernels_, scratch.data(), values, kException) : 0;
     if (parts.exception_size != exceptional * entry) throw FormatError("exception list has the wrong length");
-    Exceptions exceptions(parts.exceptions, parts.exception_size);
-    // Wide kernels load past a row's raw bits: only the many-lane coders leave enough bytes behind them.
-    const bool wide = h.coder != CoderId::small;
-    if (h.kind == Kind::uniform) {
-        if (parts.raw_size) throw FormatError("raw bits in a uniform array");
-        const UniformRule rule = uniform_rule(h);
-        const auto levels = level_table(rule, h.output);
-        for (uint64_t r = 0; r < rows; r++) {
-            const size_t n = std::min(h.row_length, values - r * h.row_length);
-            const uint8_t* symbols = scratch.data() + g.start[r];
-            const size_t done = wide && kernels_.uniform ? kernels_.uniform(rule, h.output, symbols, n, out) : 0;
-            look_up(h.width, levels.data(), symbols + done, n - done, out + done * h.width);
-            if (!exceptions.used_up()) mend_uniform(rule, h.output, symbols, n, exceptions, out);
-            out += n * h.width;
-        }
-    } else {
-        const MergeRow merge = merge_for(h.width);
-        const uint8_t* raw = parts.raw;
-        size_t raw_left = parts.raw_size;
-        SplitRule rule{h.mode, h.low, 0, (h.flags & kSkipZero) != 0, h.base};
-        for (uint64_t r = 0; r < rows; r++) {
-            const size_t n = std::min(h.row_length, values - r * h.row_length);
-            rule.drop = !h.rows.empty() && h.rows[first_row + r] & kDropRow ? h.drop : 0;
-            const uint8_t* symbols = scratch.data() + g.start[r];
-            const size_t stored = rule.skip_zero ? n - count_bytes(kernels_, symbols, n, 0) - count_bytes(kernels_, symbols, n, kMinusZero) : n;
-            const size_t size = (stored * size_t(h.low - rule.drop) + 7) / 8;
-            if (size > raw_left) throw FormatError("raw bits end early");
-            merge(wide ? &kernels_ : nullptr, rule, symbols, raw, n, exceptions, out);
-            raw += size;
-            raw_left -= size;
-            out += n * h.width;
-        }
-        if (raw_left) throw FormatError("raw bits left over");
-    }
+    const auto put_values = h.kind == Kind::uniform ? put_levels : merge_rows;
+    put_values(h, kernels_, span, g, parts, scratch.data(), out);
 }
 
 }  // namespace laconic
