@@ -38,7 +38,7 @@ def test_nonsense_is_quoted_with_what_would_do(size):
         parse_target(bits=None, size=size, **MODEL)
 
 
-@pytest.mark.parametrize("bits", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("bits", [0, -1, float("nan"), float("inf"), "3"])
 def test_bits_must_be_positive(bits):
     with pytest.raises(ArgumentError, match="positive"):
         parse_target(bits=bits, size=None, **MODEL)

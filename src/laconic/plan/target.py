@@ -50,8 +50,8 @@ def parse_target(
     if (bits is None) == (size is None):
         raise ArgumentError("give either bits or size")
     if bits is not None:
-        if not (math.isfinite(bits) and bits > 0):
-            raise ArgumentError(f"bits: {bits} is not a positive number")
+        if not (isinstance(bits, int | float) and math.isfinite(bits) and bits > 0):
+            raise ArgumentError(f"bits: {bits!r} is not a positive number")
         if bits * parameters > _MOST:
             raise ArgumentError(f"bits: {bits:g} is more than any file can hold")
         return Target(int(bits * parameters / 8), f"{bits:g} bits per parameter")
