@@ -54,11 +54,9 @@ std::vector<uint32_t> sort_rows(const std::vector<uint16_t>& key) {
     return order;
 }
 
-}  // namespace
-
-Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most) {
-    const size_t rows = scan.key.size();
-    const std::vector<uint32_t> order = sort_rows(scan.key);
+// Classes of equal size, of rows in this order.
+std::vector<Class> divide(const RowScan& scan, const std::vector<uint32_t>& order, CoderTraits coder, int most) {
+    const size_t rows = order.size();
     std::vector<size_t> offset(rows + 1, 0);
     for (size_t r = 0; r < rows; r++) offset[r + 1] = offset[r] + scan.probed[r];
 
@@ -73,7 +71,12 @@ Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most) {
         if (i + 1 == rows || (i + 1) * wanted / rows != i * wanted / rows) c.counts = counter.take();
     }
     for (Class& c : classes) c.bits = class_bits(c.counts, scan, coder);
+    return classes;
+}
 
+// Joins neighbours, those first that it serves best, while that saves bits.
+std::vector<Class> join_neighbours(std::vector<Class> classes, const RowScan& scan, CoderTraits coder) {
+    const uint64_t rows = scan.key.size();
     std::vector<Class> joined(classes.size() ? classes.size() - 1 : 0);
     for (size_t i = 0; i + 1 < classes.size(); i++) joined[i] = join(classes[i], classes[i + 1], scan, coder);
     while (classes.size() > 1) {
@@ -89,22 +92,32 @@ Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most) {
         std::vector<Class> fewer = classes;
         fewer[best] = joined[best];
         fewer.erase(fewer.begin() + ptrdiff_t(best) + 1);
-        // Two classes are joined at the last only if one table is better than two with their naming.
+        // At the last two classes are joined only if one table is better than two with their naming.
         if (gain + naming_bits(classes, rows) - naming_bits(fewer, rows) <= 0) break;
         classes = std::move(fewer);
         joined.erase(joined.begin() + ptrdiff_t(best));
         if (best > 0) joined[best - 1] = join(classes[best - 1], classes[best], scan, coder);
         if (best < joined.size()) joined[best] = join(classes[best], classes[best + 1], scan, coder);
     }
-    // The greedy path can stop at a local optimum that one table beats.
-    if (classes.size() > 1) {
-        Class all = classes[0];
-        for (size_t i = 1; i < classes.size(); i++) all = join(all, classes[i], scan, coder);
-        double several = naming_bits(classes, rows);
-        for (const Class& c : classes) several += c.bits;
-        if (all.bits <= several) classes.assign(1, all);
-    }
+    return classes;
+}
 
+// The greedy path can stop at a local optimum that one table beats.
+std::vector<Class> or_one(std::vector<Class> classes, const RowScan& scan, CoderTraits coder) {
+    if (classes.size() < 2) return classes;
+    Class all = classes[0];
+    for (size_t i = 1; i < classes.size(); i++) all = join(all, classes[i], scan, coder);
+    double several = naming_bits(classes, scan.key.size());
+    for (const Class& c : classes) several += c.bits;
+    return all.bits <= several ? std::vector<Class>{all} : classes;
+}
+
+}  // namespace
+
+Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most) {
+    const size_t rows = scan.key.size();
+    const std::vector<uint32_t> order = sort_rows(scan.key);
+    const std::vector<Class> classes = or_one(join_neighbours(divide(scan, order, coder, most), scan, coder), scan, coder);
     Contexts result;
     result.bits = naming_bits(classes, rows);
     if (classes.size() > 1) {
