@@ -13,9 +13,13 @@ namespace {
 // A job's decoder, made by whichever thread needs it first: reading headers is a tenth of the work.
 class Opened {
 public:
-    const ArrayDecoder& get(const DecodeJob& job, const Kernels& kernels) {
+    const ArrayDecoder& get(size_t number, const DecodeJob& job, const Kernels& kernels) {
         std::lock_guard lock(guard_);
-        if (!decoder_) decoder_.emplace(open(job), kernels);
+        try {
+            if (!decoder_) decoder_.emplace(open(job), kernels);
+        } catch (const FormatError& e) {
+            throw FormatError("job " + std::to_string(number) + ": " + e.what());
+        }
         return *decoder_;
     }
 
@@ -42,8 +46,8 @@ void decode_arrays(const std::vector<DecodeJob>& jobs, int threads, const Kernel
     parallel_for(queue.size(), threads, [&](size_t i) {
         const auto [j, chunk] = queue[i];
         const DecodeJob& job = jobs[j];
+        const ArrayDecoder& decoder = opened[j].get(j, job, kernels);
         try {
-            const ArrayDecoder& decoder = opened[j].get(job, kernels);
             if (decoder.header().kind == Kind::constant) return decoder.fill_constant(job.out);
             if (!job.chunks.empty()) decoder.decode_chunk(chunk, job.chunks[chunk], job.out);
         } catch (const FormatError& e) {
