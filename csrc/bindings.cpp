@@ -160,7 +160,8 @@ NB_MODULE(_core, m) {
     m.def("estimate_indices", &estimate_indices, nb::arg("indices"), nb::arg("row_length"), nb::arg("max_effort"),
           "Bytes that encode_indices would take, estimated from its tables.");
     m.def("quantize", &quantize_rows, nb::arg("values"), nb::arg("row_length"), nb::arg("step"), nb::arg("lambda_"),
-          nb::arg("out"), nb::arg("kernels") = "", "Rounds to a uniform grid at the least distortion plus rate; returns the offsets.");
+          nb::arg("out"), nb::arg("kernels") = "",
+          "Rounds to a uniform grid at the least distortion plus rate; returns the offsets.");
     m.def("inspect", &inspect, nb::arg("header"), "What an array header says.");
     m.def("core_rate", [](const std::string& kernels, bool dense, double deviation, int repeats) {
         const CoreRate r = core_rate(kernels_named(kernels), dense, deviation, repeats);

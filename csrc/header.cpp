@@ -31,7 +31,8 @@ void check_split(const ArrayHeader& h) {
     require(uint8_t(h.mode) <= 2, "unknown mode");
     require(h.low <= kMaxLow && h.low < bits, "too many raw bits");
     require(h.mode != Mode::float_ || h.low >= 1, "no bit for the sign");
-    require(h.drop <= (h.mode == Mode::float_ ? std::max(0, h.low - 1) : int(h.low)), "drops more bits than are stored");
+    const int droppable = h.mode == Mode::float_ ? std::max(0, h.low - 1) : int(h.low);
+    require(h.drop <= droppable, "drops more bits than are stored");
     require(h.flags <= kSkipZero, "unknown flags");
     require(!h.flags || h.mode == Mode::float_, "bare zeros in an array that is not of floats");
 }
@@ -155,7 +156,8 @@ std::vector<uint8_t> write_bytes(const std::vector<uint8_t>& bytes) {
     for (uint8_t b : bytes) counts[b]++;
     // The tail of a tail is not worth a format: every byte gets a slot here, rare ones at its price.
     for (int b = 0; b < 256; b++)
-        if (counts[size_t(b)]) counts[size_t(b)] = std::max<uint32_t>(counts[size_t(b)], uint32_t(bytes.size() / 2048 + 1));
+        if (counts[size_t(b)])
+            counts[size_t(b)] = std::max<uint32_t>(counts[size_t(b)], uint32_t(bytes.size() / 2048 + 1));
     const Table table = make_table(counts, kDense, false);
     const EncodeTable lookup = make_encode_table<Dense>(table);
     for (int b = 0; b < 256; b++)
@@ -201,7 +203,8 @@ std::vector<uint8_t> read_bytes(const uint8_t* data, size_t size, uint64_t count
     const uint8_t* p = in.take(unit_bytes);
     const uint8_t* end = p + unit_bytes;
     // A symbol of probability 1 - 2^-12 at best: a stream of `unit_bytes` can hold no more symbols than this.
-    require(count <= (uint64_t(unit_bytes) + 4 * uint64_t(lanes)) * 8 * 4096, "byte stream: longer than its bytes allow");
+    const uint64_t most = (uint64_t(unit_bytes) + 4 * uint64_t(lanes)) * 8 * 4096;
+    require(count <= most, "byte stream: longer than its bytes allow");
     std::array<uint32_t, 64> state{};
     std::memcpy(state.data(), in.take(size_t(lanes) * 4), size_t(lanes) * 4);
     for (int i = 0; i < lanes; i++) require(state[size_t(i)] >= Dense::low, "byte stream: state out of range");

@@ -144,7 +144,8 @@ public:
             classes = std::move(next);
             for (Class& c : classes) c.price();
             for (size_t k = 0; k < 3; k++)
-                offsets[k] = inside.members[k] > 0 ? std::clamp(float(inside.sum[k] / inside.members[k]), -0.5f, 0.5f) : 0;
+                offsets[k] =
+                    inside.members[k] > 0 ? std::clamp(float(inside.sum[k] / inside.members[k]), -0.5f, 0.5f) : 0;
         }
         return offsets;
     }
