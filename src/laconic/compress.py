@@ -185,7 +185,7 @@ def _decide(
     if _exact_fits(source, schemes, target, effort, threads):
         return schemes, effort or "fast", None
     schemes, effort = lossy_schemes(source, schemes, fixed), effort or "max"
-    quantizer, _ = find_dial(
+    quantizer = find_dial(
         source, schemes, target, effort=effort, threads=threads, origin=origin_of(source)
     )
     return schemes, effort, quantizer
@@ -267,6 +267,8 @@ def _dry_run(
     quantize: Quantizer | None,
 ) -> Result:
     tensors, size = estimate_tensors(source, schemes, effort, quantize)
+    if quantize is not None and quantize.size is not None:  # the search for the dial knows better
+        size = quantize.size
     parameters = _parameters(source)
     return Result(
         path=Path(dst) if dst is not None else Path(),

@@ -14,7 +14,7 @@ from laconic.encode import check_finite
 from laconic.errors import ArgumentError, TargetError
 from laconic.fill import predict_size
 from laconic.io import Source, TensorInfo
-from laconic.plan import Found, Target, meet_target, quantisable
+from laconic.plan import Target, meet_target, quantisable
 from laconic.scheme import Scheme
 from laconic.transform import Indices, quantize, sample_rows
 
@@ -51,13 +51,14 @@ class Quantizer:
     """Carries out `rd` at `dial` times the tensor's weight, and `rd:BITS` at a step of its own.
 
     `weights` are those of the tensors under the dial; `steps` remembers the steps that were found
-    for the others.
+    for the others; `size` is that of the file in bytes, where a search has found it.
     """
 
     dial: float
     effort: Effort
     weights: Mapping[str, float] = field(default_factory=dict)
     steps: dict[str, float] = field(default_factory=dict)
+    size: int | None = None
 
     def __call__(self, info: TensorInfo, values: np.ndarray, scheme: Scheme) -> Indices:
         """Quantise one tensor; an error names it."""
@@ -117,7 +118,7 @@ def find_dial(
     effort: Effort,
     threads: int,
     origin: Origin,
-) -> tuple[Quantizer, Found]:
+) -> Quantizer:
     """The quantiser whose file is within a percent below `target`.
 
     Raises:
@@ -155,8 +156,8 @@ def find_dial(
     power = sum(s.rms**2 / s.weight**2 * s.count for s in samples) / max(1, weights)
     first = first_step(power, 8 * max(0.0, target.nbytes - fixed) / max(1, weights))
     found = meet_target(target, exact, estimate, weights=weights, first=first)
-    quantizer.dial = found.dial
-    return quantizer, found
+    quantizer.dial, quantizer.size = found.dial, found.size
+    return quantizer
 
 
 @dataclass(frozen=True)
