@@ -23,7 +23,7 @@ def test_the_demo_shows_what_compression_costs(run, minilm, tmp_path):
     assert rows["lossless"]["ratio"] > 1.2
     assert rows["4 bits"]["ratio"] >= 8
     assert rows["3 bits"]["ratio"] >= 10
-    assert rows["4 bits"]["cosine"] > 0.97
+    assert rows["4 bits"]["cosine"] > 0.975
     order = [rows[name]["cosine"] for name in ("lossless", "4 bits", "3 bits", "2.5 bits")]
     assert order == sorted(order, reverse=True)
     assert len(list(folder.glob("*.laconic.safetensors"))) == 4
