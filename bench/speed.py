@@ -17,6 +17,7 @@ import xxhash
 import data
 import report
 from laconic import coding
+from laconic.transform import quantize
 from measure import QUICK, THOROUGH, Effort, measure
 from pages import arena_size, fresh_bytes, views
 from tensors import Bytes
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     report.say("the core alone")
     alone = core(repeats=10 if arguments.quick else 40)
     report.say("threads")
-    shared = [row for dtype in ("bf16", "fp32") for row in threads(dtype, effort)]
+    shared = [row for dtype in ("bf16", "fp32", "3 bits") for row in threads(dtype, effort)]
     path = report.save(arguments.name, [*bounds, *alone, *shared])
     print(report.table(LIMITS, bounds), "\n\nFrom cache, one thread, normal symbols:\n")
     print(report.table(CORE, alone), "\n\nMiniLM's matrices into warm memory, wall time:\n")
@@ -118,14 +119,32 @@ def core(repeats: int) -> list[report.Row]:
     return rows
 
 
+def _coded(array: Any, quality: coding.Effort, step: float) -> coding.CodedArray:
+    if not step:
+        return coding.encode_lossless(array, effort=quality, threads=2)
+    indices = quantize(array, step)
+    return coding.encode_indices(
+        indices.values,
+        step=indices.step,
+        offsets=indices.offsets,
+        dtype=array.dtype,
+        effort=quality,
+    )
+
+
 def threads(dtype: str, effort: Effort) -> list[report.Row]:
-    """Return GB/s of wall time of the whole decoder with one and two threads, per kernel."""
-    arrays = list(data.matrices(dtype).values())
+    """Return GB/s of wall time of the whole decoder with one and two threads, per kernel.
+
+    "3 bits" is float32 as indices of a uniform quantiser, at one step of 0.36 of all values' scale.
+    """
+    lossy = dtype == "3 bits"
+    arrays = list(data.matrices("fp32" if lossy else dtype).values())
+    step = 0.36 * float(np.sqrt(np.mean([np.mean(a**2) for a in arrays]))) if lossy else 0.0
     out = views(fresh_bytes(arena_size(arrays), huge=False), arrays)
     gigabytes = sum(a.nbytes for a in arrays) / 1e9
     rows: list[report.Row] = []
     for quality in EFFORTS:
-        coded = [coding.encode_lossless(a, effort=quality, threads=2) for a in arrays]
+        coded = [_coded(a, quality, step) for a in arrays]
         jobs = [
             (c.header, c.chunks, o.reshape(-1).view(np.uint8))
             for c, o in zip(coded, out, strict=True)
