@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "matrix_decode.hpp"
 #include "merge.hpp"
 #include "varint.hpp"
 
@@ -223,6 +224,10 @@ void merge_rows(const ArrayHeader& h, const Kernels& kernels, const Span& span, 
 }  // namespace
 
 ArrayDecoder::ArrayDecoder(ArrayHeader header, const Kernels& kernels) : header_(std::move(header)), kernels_(kernels) {
+    if (header_.kind == Kind::matrix) {
+        matrix_ = std::make_shared<const MatrixDecoder>(header_, kernels);
+        return;
+    }
     const bool wide = header_.coder == CoderId::fast ? kernels.fast_steps != nullptr : kernels.dense_steps != nullptr;
     if (wide || header_.coder == CoderId::small) return;
     for (const Table& t : header_.tables)
@@ -246,6 +251,7 @@ void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) 
         std::memcpy(out, bytes.data, bytes.size);
         return;
     }
+    if (h.kind == Kind::matrix) return matrix_->decode_chunk(h, kernels_, chunk, bytes, out);
     const Parts parts = open_chunk(h, bytes);
     const Grouping g = group_rows(h, span);
     static thread_local std::vector<uint8_t> scratch;

@@ -1,5 +1,6 @@
 // A coded array: a header that describes it and chunks that decode independently (docs/coding.md).
 #pragma once
+#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -13,8 +14,9 @@ struct FormatError : std::runtime_error {
 };
 
 struct Kernels;  // kernels.hpp
+class MatrixDecoder;  // matrix_decode.hpp
 
-enum class Kind : uint8_t { stored = 0, split = 1, uniform = 2, constant = 3 };
+enum class Kind : uint8_t { stored = 0, split = 1, uniform = 2, constant = 3, matrix = 4 };
 enum class CoderId : uint8_t { fast = 0, dense = 1, small = 2 };  // small: dense with four lanes
 enum class Mode : uint8_t { unsigned_ = 0, float_ = 1, signed_ = 2 };
 enum class Output : uint8_t { f32 = 0, f16 = 1, bf16 = 2, f64 = 3 };
@@ -26,6 +28,18 @@ constexpr uint8_t kDropRow = 0x80;     // row byte: this row's values end in `dr
 constexpr int kMaxTables = 32;
 constexpr uint64_t kMaxChunkValues = uint64_t(1) << 22;
 constexpr int kMaxLow = 57;            // raw bits per value: a 64-bit load at any bit offset holds them
+
+// What a matrix has beside the fields of other kinds; empty vectors stand for the usual case.
+struct MatrixFields {
+    bool trellis = false;
+    uint8_t row_fraction = 0, column_fraction = 0;   // exponents count in 2^-fraction octaves
+    std::vector<uint8_t> row_exponents, column_exponents;  // one each; empty: all kNoExponent
+    std::vector<uint8_t> row_classes, column_classes;      // one each; empty: all zero
+    std::vector<uint8_t> map;                              // [row class][column class] -> context; empty: all zero
+    size_t column_class_count = 1;
+    std::vector<uint8_t> coded_tables;                     // what a writer puts for the tables
+};
+constexpr uint8_t kNoExponent = 128;
 
 struct ArrayHeader {
     Kind kind = Kind::stored;
@@ -43,8 +57,9 @@ struct ArrayHeader {
     float step = 0;                        // uniform
     std::array<float, 3> offsets{};        // uniform: how far levels 1, 2 and 3+ sit inside, in steps
     std::vector<uint8_t> rows;             // one byte per row: table | kDropRow; empty: all zero
-    std::vector<Table> tables;
+    std::vector<Table> tables;             // matrix with trellis: two a context, one per quantiser
     uint64_t value = 0;                    // constant
+    MatrixFields matrix;
 
     uint64_t row_count() const { return count / row_length + (count % row_length != 0); }
     uint64_t chunk_count() const {
@@ -85,6 +100,7 @@ private:
     ArrayHeader header_;
     const Kernels& kernels_;
     std::vector<Slots> slots_;  // for kernels that lack a wide decoder
+    std::shared_ptr<const MatrixDecoder> matrix_;
 };
 
 struct Encoded {
@@ -104,6 +120,17 @@ Encoded encode_uniform(const int32_t* indices, uint64_t count, float step, std::
                        const EncodeOptions& options);
 // What encode_uniform would write, estimated from its tables without coding (bytes).
 double estimate_uniform(const int32_t* indices, uint64_t count, const EncodeOptions& options);
+
+// A quantised matrix: how its indices decode, and what is known of its rows and columns (docs/coding.md).
+struct MatrixSpec {
+    uint64_t columns = 1;
+    float step = 0;
+    std::array<float, 3> offsets{};
+    Output output = Output::f32;
+    MatrixFields fields;  // trellis, fractions and exponents; classes and map are chosen here
+};
+Encoded encode_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
+double estimate_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
 
 const Kernels& portable_kernels();
 const Kernels& best_kernels();  // the widest that this processor runs and that decodes as the portable ones do

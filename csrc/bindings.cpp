@@ -113,6 +113,48 @@ double estimate_indices(Indices indices, uint64_t row_length, bool max_effort) {
     return estimate_uniform(indices.data(), indices.size(), options);
 }
 
+MatrixSpec matrix_spec(Indices indices, uint64_t columns, bool trellis, Input row_exponents, Input column_exponents) {
+    if (columns < 1 || columns > kMaxChunkValues) throw nb::value_error("columns must lie in 1 .. 2^22");
+    const uint64_t rows = indices.size() / columns;
+    if (rows < 1 || indices.size() % columns) throw nb::value_error("indices must make whole rows");
+    if ((row_exponents.size() && row_exponents.size() != rows) ||
+        (column_exponents.size() && column_exponents.size() != columns))
+        throw nb::value_error("an exponent for each row and each column, or none");
+    MatrixSpec spec;
+    spec.columns = columns;
+    spec.fields.trellis = trellis;
+    spec.fields.row_exponents.assign(row_exponents.data(), row_exponents.data() + row_exponents.size());
+    spec.fields.column_exponents.assign(column_exponents.data(), column_exponents.data() + column_exponents.size());
+    return spec;
+}
+
+nb::tuple encode_matrix_indices(Indices indices, uint64_t columns, float step, std::array<float, 3> offsets, int output,
+                                bool trellis, Input row_exponents, Input column_exponents, int row_fraction,
+                                int column_fraction, bool max_effort, int threads) {
+    if (output < 0 || output > 3) throw nb::value_error("unknown output type");
+    if (row_fraction < 0 || row_fraction > 4 || column_fraction < 0 || column_fraction > 4)
+        throw nb::value_error("fractions must lie in 0 .. 4");
+    MatrixSpec spec = matrix_spec(indices, columns, trellis, row_exponents, column_exponents);
+    spec.step = step;
+    spec.offsets = offsets;
+    spec.output = Output(output);
+    spec.fields.row_fraction = uint8_t(row_fraction);
+    spec.fields.column_fraction = uint8_t(column_fraction);
+    Encoded e;
+    {
+        nb::gil_scoped_release release;
+        e = encode_matrix(indices.data(), indices.size(), spec, {max_effort, columns, threads});
+    }
+    return to_tuple(e);
+}
+
+double estimate_matrix_bytes(Indices indices, uint64_t columns, bool trellis, Input row_exponents,
+                             Input column_exponents, bool max_effort) {
+    const MatrixSpec spec = matrix_spec(indices, columns, trellis, row_exponents, column_exponents);
+    nb::gil_scoped_release release;
+    return estimate_matrix(indices.data(), indices.size(), spec, {max_effort, columns, 1});
+}
+
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using IndexBuffer = nb::ndarray<int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
@@ -128,7 +170,7 @@ std::array<float, 3> quantize_rows(Floats values, uint64_t row_length, float ste
 
 nb::dict inspect(Input header) {
     const ArrayHeader h = read_header(header.data(), header.size());
-    constexpr const char* kinds[] = {"stored", "split", "uniform", "constant"};
+    constexpr const char* kinds[] = {"stored", "split", "uniform", "constant", "matrix"};
     constexpr const char* coders[] = {"fast", "dense", "small"};
     nb::dict d;
     d["kind"] = kinds[int(h.kind)];
@@ -159,6 +201,13 @@ NB_MODULE(_core, m) {
           "Codes int32 indices of a uniform quantiser; returns (header, chunks).");
     m.def("estimate_indices", &estimate_indices, nb::arg("indices"), nb::arg("row_length"), nb::arg("max_effort"),
           "Bytes that encode_indices would take, estimated from its tables.");
+    m.def("encode_matrix", &encode_matrix_indices, nb::arg("indices"), nb::arg("columns"), nb::arg("step"),
+          nb::arg("offsets"), nb::arg("output"), nb::arg("trellis"), nb::arg("row_exponents"),
+          nb::arg("column_exponents"), nb::arg("row_fraction"), nb::arg("column_fraction"), nb::arg("max_effort"),
+          nb::arg("threads") = 1, "Codes a quantised matrix; empty exponents: none. Returns (header, chunks).");
+    m.def("estimate_matrix", &estimate_matrix_bytes, nb::arg("indices"), nb::arg("columns"), nb::arg("trellis"),
+          nb::arg("row_exponents"), nb::arg("column_exponents"), nb::arg("max_effort"),
+          "Bytes that encode_matrix would take, estimated from its tables.");
     m.def("quantize", &quantize_rows, nb::arg("values"), nb::arg("row_length"), nb::arg("step"), nb::arg("lambda_"),
           nb::arg("out"), nb::arg("kernels") = "",
           "Rounds to a uniform grid at the least distortion plus rate; returns the offsets.");

@@ -4,6 +4,7 @@
 
 #include "encode.hpp"
 #include "kernels.hpp"
+#include "matrix.hpp"
 #include "varint.hpp"
 
 namespace laconic {
@@ -95,6 +96,7 @@ std::vector<uint8_t> write_header(const ArrayHeader& h) {
         const auto* p = reinterpret_cast<const uint8_t*>(&h.value);
         out.insert(out.end(), p, p + h.width);
     }
+    if (h.kind == Kind::matrix) write_matrix_fields(out, h);
     if (h.kind != Kind::split && h.kind != Kind::uniform) return out;
     out.push_back(uint8_t(h.coder));
     if (h.kind == Kind::split) {
@@ -125,7 +127,7 @@ ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes) {
     require(size >= 4 && std::memcmp(in.take(4), kMagic, 4) == 0, "array header: not a coded array of version 1");
     ArrayHeader h;
     const uint8_t kind = in.byte();
-    require(kind <= 3, "array header: unknown kind");
+    require(kind <= 4, "array header: unknown kind");
     h.kind = Kind(kind);
     h.width = in.byte();
     h.count = in.varint();
@@ -139,6 +141,10 @@ ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes) {
     if (h.kind == Kind::constant) std::memcpy(&h.value, in.take(h.width), h.width);
     if (h.kind == Kind::constant || h.kind == Kind::stored) {
         require(in.left() == 0, "array header: bytes left over");
+        return h;
+    }
+    if (h.kind == Kind::matrix) {
+        read_matrix_fields(in, h);
         return h;
     }
     read_rule(in, h);

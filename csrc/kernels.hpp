@@ -34,6 +34,36 @@ struct Inside {
     std::array<double, 3> sum{}, members{};
 };
 
+// Symbols of a matrix that need a second look: escapes, exceptions, levels that no byte holds (matrix_decode.cpp).
+class RareSymbols;
+
+// Columns of one group of rows to decode, row r in lane r.
+struct MatrixColumns {
+    const uint8_t* context;  // of each column
+    size_t from, columns;    // the next column, and the first that is not decoded now
+    size_t rows;
+    uint8_t* trellis;        // state of each lane
+    const uint8_t *p, *end;  // units
+    int8_t* levels;          // [column][lane]
+    RareSymbols* rare;
+};
+
+// Tables by context, as bytes that shuffles look up: `parts` of them follow each other, each 2^bucket_bits entries for
+// quantiser 0 and as many for quantiser 1. Local symbols base .. base + limit - 1 are not rare (modulo 256).
+struct MatrixLookup {
+    struct Constants {
+        uint8_t first, base, limit;
+    };
+    int bucket_bits = 4;
+    bool trellis = false;
+    size_t stride = 0;               // bytes of a context
+    std::vector<uint8_t> bytes;      // 64 more behind the last
+    std::vector<Constants> constants;
+    const uint8_t* part(size_t context, size_t k) const {
+        return bytes.data() + context * stride + (k << (bucket_bits + 1));
+    }
+};
+
 // Null members fall back to the portable code. Wide loads run over the end of their input by at most 64 bytes, wide
 // stores never over the end of a row; symbols have 64 spare bytes behind them.
 struct Kernels {

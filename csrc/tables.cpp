@@ -68,42 +68,6 @@ Window best_window(const Histogram& counts, int width) {
     return {first, last - first + 1};
 }
 
-// Rounds shares of `sum` to integers >= 1 (for nonzero shares) that add up to `sum`, then repairs the total where
-// it costs least: the gain of one more slot for symbol i is c_i log2((f_i + 1) / f_i).
-void apportion(const std::vector<double>& counts, double n, int sum, uint16_t* frequency) {
-    const auto& lg = log2_table();
-    int left = sum;
-    const int cap = sum - 1;
-    for (size_t i = 0; i < counts.size(); i++) {
-        frequency[i] = 0;
-        if (counts[i] <= 0) continue;
-        frequency[i] = uint16_t(std::clamp(int(counts[i] * sum / n + 0.5), 1, cap));
-        left -= frequency[i];
-    }
-    while (left != 0) {
-        double best = -1e300;
-        int pick = -1;
-        for (size_t i = 0; i < counts.size(); i++) {
-            if (frequency[i] == 0) continue;
-            double gain;
-            if (left > 0) {
-                if (frequency[i] >= cap) continue;
-                gain = counts[i] * (lg[frequency[i] + 1] - lg[frequency[i]]);
-            } else {
-                if (frequency[i] <= 1) continue;
-                gain = -counts[i] * (lg[frequency[i]] - lg[frequency[i] - 1]);
-            }
-            if (gain > best) {
-                best = gain;
-                pick = int(i);
-            }
-        }
-        const int move = left > 0 ? 1 : -1;
-        frequency[pick] = uint16_t(frequency[pick] + move);
-        left -= move;
-    }
-}
-
 // The last local symbol with a slot; what a reader sees, so the number of buckets follows from it.
 int last_local(const Table& t) {
     int last = 1;
@@ -146,6 +110,42 @@ Rice best_rice(const Table& t, int count) {
 }
 
 }  // namespace
+
+// Rounds shares of `sum` to integers >= 1 (for nonzero shares) that add up to `sum`, then repairs the total where
+// it costs least: the gain of one more slot for symbol i is c_i log2((f_i + 1) / f_i).
+void apportion(const std::vector<double>& counts, double n, int sum, uint16_t* frequency) {
+    const auto& lg = log2_table();
+    int left = sum;
+    const int cap = sum - 1;
+    for (size_t i = 0; i < counts.size(); i++) {
+        frequency[i] = 0;
+        if (counts[i] <= 0) continue;
+        frequency[i] = uint16_t(std::clamp(int(counts[i] * sum / n + 0.5), 1, cap));
+        left -= frequency[i];
+    }
+    while (left != 0) {
+        double best = -1e300;
+        int pick = -1;
+        for (size_t i = 0; i < counts.size(); i++) {
+            if (frequency[i] == 0) continue;
+            double gain;
+            if (left > 0) {
+                if (frequency[i] >= cap) continue;
+                gain = counts[i] * (lg[frequency[i] + 1] - lg[frequency[i]]);
+            } else {
+                if (frequency[i] <= 1) continue;
+                gain = -counts[i] * (lg[frequency[i]] - lg[frequency[i] - 1]);
+            }
+            if (gain > best) {
+                best = gain;
+                pick = int(i);
+            }
+        }
+        const int move = left > 0 ? 1 : -1;
+        frequency[pick] = uint16_t(frequency[pick] + move);
+        left -= move;
+    }
+}
 
 void Counter::add(const uint8_t* bytes, size_t n) {
     size_t i = 0;

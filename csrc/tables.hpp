@@ -35,6 +35,9 @@ void write_table(BitWriter& out, const Table& table);
 // Returns false on anything a writer would not have written; the table is complete (aliases built) otherwise.
 bool read_table(BitReader& in, Table& table, CoderTraits coder);
 
+// Rounds shares of `sum` that add up to n to integers >= 1 (for nonzero shares) that add up to `sum`.
+void apportion(const std::vector<double>& counts, double n, int sum, uint16_t* frequency);
+
 double entropy_bits(const Histogram& counts);
 
 // The same on every machine, to 2^-22; n >= 1.

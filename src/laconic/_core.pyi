@@ -33,6 +33,28 @@ def encode_indices(
     threads: int = 1,
 ) -> tuple[bytes, tuple[bytes, ...]]: ...
 def estimate_indices(indices: NDArray[np.int32], row_length: int, max_effort: bool) -> float: ...
+def encode_matrix(
+    indices: NDArray[np.int32],
+    columns: int,
+    step: float,
+    offsets: Sequence[float],
+    output: int,
+    trellis: bool,
+    row_exponents: NDArray[np.uint8],
+    column_exponents: NDArray[np.uint8],
+    row_fraction: int,
+    column_fraction: int,
+    max_effort: bool,
+    threads: int = 1,
+) -> tuple[bytes, tuple[bytes, ...]]: ...
+def estimate_matrix(
+    indices: NDArray[np.int32],
+    columns: int,
+    trellis: bool,
+    row_exponents: NDArray[np.uint8],
+    column_exponents: NDArray[np.uint8],
+    max_effort: bool,
+) -> float: ...
 def quantize(
     values: NDArray[np.float32],
     row_length: int,

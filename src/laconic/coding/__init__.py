@@ -11,8 +11,20 @@ from laconic.coding.coder import (
     estimate_indices,
     row_length,
 )
+from laconic.coding.matrix import (
+    LARGEST_INDEX,
+    NEXT_STATE,
+    NO_EXPONENT,
+    encode_matrix,
+    estimate_matrix,
+    exponent_scale,
+    matrix_levels,
+)
 
 __all__ = [
+    "LARGEST_INDEX",
+    "NEXT_STATE",
+    "NO_EXPONENT",
     "CodedArray",
     "Effort",
     "Job",
@@ -20,6 +32,10 @@ __all__ = [
     "decoded_nbytes",
     "encode_indices",
     "encode_lossless",
+    "encode_matrix",
     "estimate_indices",
+    "estimate_matrix",
+    "exponent_scale",
+    "matrix_levels",
     "row_length",
 ]

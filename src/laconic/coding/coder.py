@@ -17,7 +17,7 @@ Effort = Literal["fast", "max"]
 Buffer = bytes | bytearray | memoryview
 
 _UNSIGNED, _FLOAT, _SIGNED = 0, 1, 2
-_OUTPUTS = {
+OUTPUTS = {
     np.dtype(np.float32): 0,
     np.dtype(np.float16): 1,
     np.dtype(ml_dtypes.bfloat16): 2,
@@ -116,7 +116,7 @@ def encode_indices(
     `q * step - sign(q) * offsets[min(|q|, 3) - 1] * step`, rounded to nearest even. `step` and
     `offsets` (in steps) are taken as float32. Indices of any size are coded, none is clipped.
     """
-    output = _OUTPUTS.get(np.dtype(dtype))
+    output = OUTPUTS.get(np.dtype(dtype))
     if output is None:
         raise ArgumentError(f"cannot decode indices to {dtype}; give one of {_names()}")
     if not (0 <= np.float32(step) < np.inf and all(abs(offset) <= 1 for offset in offsets)):
@@ -166,4 +166,4 @@ def _bytes_of(out: np.ndarray) -> NDArray[np.uint8]:
 
 
 def _names() -> str:
-    return ", ".join(str(d) for d in _OUTPUTS)
+    return ", ".join(str(d) for d in OUTPUTS)

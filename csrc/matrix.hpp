@@ -1,0 +1,77 @@
+// Quantised matrices (docs/coding.md, "Matrix"): what encoder and decoder share.
+#pragma once
+#include "array.hpp"
+#include "varint.hpp"
+
+namespace laconic {
+
+// Trellis coded quantisation (Marcellin and Fischer 1990; the eight states of JPEG 2000 part 2): the state's lowest bit
+// names the quantiser, the symbol's lowest bit leads to the next state.
+constexpr uint8_t kNextState[8][2] = {{0, 2}, {7, 5}, {1, 3}, {6, 4}, {2, 0}, {5, 7}, {3, 1}, {4, 6}};
+
+constexpr int kMaxClasses = 64;
+
+// Reconstruction level of index q, in steps: quantiser 0 has the even ones, quantiser 1 the odd ones and zero.
+inline int64_t level_of(int64_t q, bool trellis, int quantiser) {
+    if (!trellis) return q;
+    return 2 * q - (quantiser ? (q > 0) - (q < 0) : 0);
+}
+
+inline uint8_t symbol_of(int32_t q) {
+    const uint32_t s = uint32_t(q) + 128;
+    return s < kException ? uint8_t(s) : kException;
+}
+
+inline size_t lanes_of(CoderId coder) { return coder == CoderId::fast ? 128 : coder == CoderId::dense ? 64 : 4; }
+
+// 2^((exponent - 128) / 2^fraction).
+float exponent_scale(uint8_t exponent, int fraction);
+
+// Rows of one chunk as they are coded: by class, each class cut into groups of as many rows as there are lanes.
+struct RowGroup {
+    uint8_t row_class;
+    std::vector<uint32_t> rows;  // within the chunk
+};
+std::vector<RowGroup> group_matrix_rows(const ArrayHeader& h, uint64_t first_row, uint64_t rows);
+
+// The context of every column for rows of this class.
+void contexts_of(const ArrayHeader& h, uint8_t row_class, uint8_t* context);
+
+void write_matrix_fields(std::vector<uint8_t>& out, const ArrayHeader& h);
+void read_matrix_fields(ByteReader& in, ArrayHeader& h);
+
+// Byte streams of matrices: as others, or Rice codes of distances from a middle, which suit a few dozen bytes.
+std::vector<uint8_t> write_short(const std::vector<uint8_t>& bytes);
+std::vector<uint8_t> read_short(const uint8_t* data, size_t size, uint64_t count);
+
+// A symmetric table: how far each magnitude's frequency lies below that of the middle.
+struct Slopes {
+    int unit = 0;           // falls count in 2^(-1 - unit) octaves
+    int escape = -1;        // the escape's fall in quarters of an octave; -1: it has no slot
+    std::vector<int> fall;  // of magnitudes 1, 2, ...
+    int sixteenths(size_t k) const { return fall[k] * (8 >> unit); }
+};
+
+// One context's tables, one per quantiser: the same window of bytes, and at the end the same number of buckets.
+struct ContextTables {
+    std::vector<Table> tables;
+    std::vector<Slopes> slopes;  // of each table, or none: then its frequencies are written
+    double bits = 0;             // of the symbols they were made for, escapes and the tables' own
+};
+ContextTables make_context(const std::vector<Histogram>& counts, CoderTraits coder);
+std::vector<uint8_t> write_contexts(const std::vector<ContextTables>& contexts);
+bool read_contexts(BitReader& in, std::vector<Table>& tables, size_t contexts, size_t quantisers, CoderTraits coder);
+
+// All tables of a matrix get the buckets of the largest; aliases are built.
+void finish_tables(std::vector<Table>& tables, CoderTraits coder);
+
+// Classes of rows and columns, the map and the tables.
+struct MatrixContexts {
+    std::vector<uint8_t> row_classes, column_classes, map;  // empty where there is one class
+    size_t column_class_count = 1;
+    std::vector<ContextTables> contexts;
+    double bits = 0;  // of everything: symbols, tables, classes
+};
+MatrixContexts choose_matrix_contexts(const ArrayHeader& h, const int32_t* indices);
+
+}  // namespace laconic

@@ -1,0 +1,165 @@
+#include "matrix_decode.hpp"
+
+#include <algorithm>
+
+#include "merge.hpp"
+
+namespace laconic {
+namespace {
+
+constexpr size_t kBlock = 128;  // columns that are decoded and put together at a time
+
+struct MatrixChunk {
+    ConstBytes units, exceptions, states;
+    std::vector<uint8_t> tail;
+};
+
+MatrixChunk open_chunk(ConstBytes bytes, uint64_t values, size_t state_size, const Kernels& kernels) {
+    ByteReader in(bytes.data, bytes.size);
+    const uint64_t unit_size = in.varint(), tail_size = in.varint(), exception_size = in.varint();
+    const uint64_t escapes = tail_size ? in.varint() : 0;
+    if (escapes > values) throw FormatError("more escapes than values");
+    MatrixChunk c;
+    c.units = {in.take(unit_size), size_t(unit_size)};
+    const uint8_t* tail = in.take(tail_size);
+    if (tail_size) c.tail = read_bytes(tail, tail_size, escapes, kernels);
+    if (tail_size && !escapes) throw FormatError("a tail without escapes");
+    c.exceptions = {in.take(exception_size), size_t(exception_size)};
+    c.states = {in.take(state_size), state_size};
+    if (in.left()) throw FormatError("bytes are left over");
+    return c;
+}
+
+template <class Coder>
+struct Lane {
+    const uint8_t *p, *end;
+    // One symbol's local number; -1: the units ran out.
+    int decode(const Table& t, typename Coder::State& state) {
+        const int shift = Coder::prob_bits - t.bucket_bits;
+        uint32_t x = state;
+        const uint32_t slot = x & ((1u << Coder::prob_bits) - 1), bucket = slot >> shift;
+        const uint32_t offset = slot & ((1u << shift) - 1);
+        const bool own = offset < t.own[bucket];
+        const uint32_t local = own ? bucket : t.alias[bucket];
+        x = t.frequency[local] * (x >> Coder::prob_bits) + (own ? offset : uint16_t(offset + t.adjust[bucket]));
+        if (x < Coder::low) {
+            if (size_t(end - p) < sizeof(typename Coder::Unit)) return -1;
+            typename Coder::Unit unit;
+            std::memcpy(&unit, p, sizeof unit);
+            p += sizeof unit;
+            x = x << Coder::unit_bits | unit;
+        }
+        state = typename Coder::State(x);
+        return int(local);
+    }
+};
+
+// The columns that are left of a block, every bound checked.
+template <class Coder, size_t lanes>
+void decode_columns(const ArrayHeader& h, typename Coder::State* state, MatrixColumns& m) {
+    const bool trellis = h.matrix.trellis;
+    const size_t quantisers = trellis ? 2 : 1;
+    Lane<Coder> lane{m.p, m.end};
+    for (; m.from < m.columns; m.from++) {
+        const Table* tables = h.tables.data() + m.context[m.from] * quantisers;
+        int8_t* levels = m.levels + m.from * lanes;
+        for (size_t r = 0; r < m.rows; r++) {
+            const int quantiser = trellis ? m.trellis[r] & 1 : 0;
+            const Table& t = tables[quantiser];
+            const int local = lane.decode(t, state[r]);
+            if (local < 0) throw FormatError("symbols end early");
+            uint8_t symbol = uint8_t(t.first + local - 1);
+            int64_t level = level_of(int(symbol) - 128, trellis, quantiser);
+            if (local == 0 || symbol == kException || level != int8_t(level)) {
+                symbol = m.rare->meet(symbol, local == 0, quantiser, r, m.from);
+                level = level_of(int(symbol) - 128, trellis, quantiser);
+            }
+            levels[r] = int8_t(level);
+            if (trellis) m.trellis[r] = kNextState[m.trellis[r]][symbol & 1];
+        }
+    }
+    m.p = lane.p;
+}
+
+}  // namespace
+
+void RareSymbols::meet(uint64_t mask, size_t first_lane, size_t column, uint8_t mark, const uint8_t* quantisers,
+                       uint8_t* symbols) {
+    for (; mask; mask &= mask - 1) {
+        const size_t i = size_t(std::countr_zero(mask));
+        symbols[i] = meet(symbols[i], symbols[i] == mark, quantisers[i] & 1, first_lane + i, column);
+    }
+}
+
+MatrixDecoder::MatrixDecoder(const ArrayHeader& h, const Kernels&) {
+    const MatrixFields& m = h.matrix;
+    for (uint8_t e : m.column_exponents) column_scale_.push_back(exponent_scale(e, m.column_fraction));
+    if (column_scale_.empty()) column_scale_.assign(h.row_length, 1.0f);
+}
+
+template <class Coder, size_t lanes>
+void MatrixDecoder::decode_groups(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
+                                  uint8_t* out) const {
+    using State = typename Coder::State;
+    const uint64_t first_row = chunk * h.chunk_rows, rows = std::min(h.chunk_rows, h.row_count() - first_row);
+    const MatrixChunk parts = open_chunk(bytes, rows * h.row_length, lanes * sizeof(State), kernels);
+    alignas(64) State state[lanes];
+    std::memcpy(state, parts.states.data, sizeof state);
+    for (State x : state)
+        if (x < Coder::low) throw FormatError("state out of range");
+    RareSymbols rare(h, parts.tail, parts.exceptions);
+    const size_t columns = size_t(h.row_length), row_bytes = columns * h.width;
+    std::array<float, 256> amounts;
+    for (int level = -128; level < 128; level++) {
+        const int q = h.matrix.trellis ? (level > 0 ? level + 1 : level - 1) / 2 : level;
+        amounts[uint8_t(level)] = rare.amount(q, level);
+    }
+    std::vector<uint8_t> contexts(columns);
+    std::vector<int8_t> levels(kBlock * lanes);
+    std::array<float, lanes> row_scale;
+    const uint8_t *p = parts.units.data, *end = p + parts.units.size;
+    int row_class = -1;
+    for (const RowGroup& g : group_matrix_rows(h, first_row, rows)) {
+        if (g.row_class != row_class) contexts_of(h, uint8_t(row_class = g.row_class), contexts.data());
+        const size_t n = g.rows.size();
+        for (size_t r = 0; r < n; r++) {
+            const std::vector<uint8_t>& e = h.matrix.row_exponents;
+            row_scale[r] = h.step * (e.empty() ? 1.0f : exponent_scale(e[first_row + g.rows[r]], h.matrix.row_fraction));
+        }
+        alignas(64) uint8_t trellis[lanes] = {};
+        for (size_t c = 0; c < columns; c += kBlock) {
+            const size_t width = std::min(kBlock, columns - c);
+            rare.found.clear();
+            MatrixColumns m{contexts.data() + c, 0, width, n, trellis, p, end, levels.data(), &rare};
+            decode_columns<Coder, lanes>(h, state, m);
+            p = m.p;
+            if (rare.broken()) throw FormatError("escapes or exceptions end early");
+            for (size_t r = 0; r < n; r++) {
+                uint8_t* to = out + g.rows[r] * row_bytes + c * h.width;
+                for (size_t j = 0; j < width; j++) {
+                    const float v = amounts[uint8_t(levels[j * lanes + r])] * row_scale[r];
+                    store(h.output, v * column_scale_[c + j], to, j);
+                }
+            }
+            for (const RareSymbols::Found& f : rare.found) {
+                const float v = f.amount * row_scale[f.lane];
+                store(h.output, v * column_scale_[c + f.column], out + g.rows[f.lane] * row_bytes, c + f.column);
+            }
+        }
+    }
+    for (State x : state)
+        if (x != Coder::low) throw FormatError("final state is wrong");
+    if (p != end) throw FormatError("symbols left over");
+    if (!rare.used_up()) throw FormatError("escapes or exceptions left over");
+}
+
+void MatrixDecoder::decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
+                                 uint8_t* out) const {
+    switch (h.coder) {
+        case CoderId::fast: return decode_groups<Fast, 128>(h, kernels, chunk, bytes, out);
+        case CoderId::dense: return decode_groups<Dense, 64>(h, kernels, chunk, bytes, out);
+        case CoderId::small: return decode_groups<Dense, 4>(h, kernels, chunk, bytes, out);
+    }
+}
+
+}  // namespace laconic
