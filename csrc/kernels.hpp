@@ -37,6 +37,11 @@ struct Inside {
 // Symbols of a matrix that need a second look: escapes, exceptions, levels that no byte holds (matrix_decode.cpp).
 class RareSymbols;
 
+// Settles those of the lanes in `mask`, of this column; `mark` is the byte of an escape, odd bytes of `quantisers` stand
+// for quantiser 1.
+void meet_rare(RareSymbols& rare, uint64_t mask, size_t first_lane, size_t column, uint8_t mark,
+               const uint8_t* quantisers, uint8_t* symbols);
+
 // Columns of one group of rows to decode, row r in lane r.
 struct MatrixColumns {
     const uint8_t* context;  // of each column
@@ -64,6 +69,15 @@ struct MatrixLookup {
     }
 };
 
+constexpr size_t kMatrixBlock = 128;  // columns that are decoded and put together at a time
+
+// Levels of a part of a row to numbers: (level - sign * offset[min(|level|, 7)]) * row_scale * column_scale.
+struct MatrixRule {
+    std::array<float, 8> offset;
+    float row_scale;
+    const float* column_scale;
+};
+
 // Null members fall back to the portable code. Wide loads run over the end of their input by at most 64 bytes, wide
 // stores never over the end of a row; symbols have 64 spare bytes behind them.
 struct Kernels {
@@ -80,6 +94,13 @@ struct Kernels {
     // Round at most kRoundBlock values; adds to counts[kLevels] and to `inside`. indices may be null.
     void (*round_block)(const float* values, size_t n, float inverse_step, const Thresholds&, uint32_t* counts,
                         Inside& inside, int32_t* indices) = nullptr;
+    // Decode columns while a unit for each of their rows is left; the states are the chunk's.
+    void (*matrix_fast)(const MatrixLookup&, uint16_t* state, MatrixColumns&) = nullptr;
+    void (*matrix_dense)(const MatrixLookup&, uint32_t* state, MatrixColumns&) = nullptr;
+    // levels[column][lane] of kMatrixBlock columns to out[lane][column]; lanes are a multiple of 64.
+    void (*transpose)(const int8_t* levels, size_t lanes, size_t rows, int8_t* out) = nullptr;
+    // Put the first values of a row together; return how many, perhaps none.
+    size_t (*matrix_row)(const MatrixRule&, Output, const int8_t* levels, size_t n, uint8_t* out) = nullptr;
 };
 
 inline size_t count_bytes(const Kernels& kernels, const uint8_t* bytes, size_t n, uint8_t wanted) {

@@ -7,8 +7,6 @@
 namespace laconic {
 namespace {
 
-constexpr size_t kBlock = 128;  // columns that are decoded and put together at a time
-
 struct MatrixChunk {
     ConstBytes units, exceptions, states;
     std::vector<uint8_t> tail;
@@ -83,18 +81,49 @@ void decode_columns(const ArrayHeader& h, typename Coder::State* state, MatrixCo
 
 }  // namespace
 
-void RareSymbols::meet(uint64_t mask, size_t first_lane, size_t column, uint8_t mark, const uint8_t* quantisers,
-                       uint8_t* symbols) {
+void meet_rare(RareSymbols& rare, uint64_t mask, size_t first_lane, size_t column, uint8_t mark,
+               const uint8_t* quantisers, uint8_t* symbols) {
     for (; mask; mask &= mask - 1) {
         const size_t i = size_t(std::countr_zero(mask));
-        symbols[i] = meet(symbols[i], symbols[i] == mark, quantisers[i] & 1, first_lane + i, column);
+        symbols[i] = rare.meet(symbols[i], symbols[i] == mark, quantisers[i] & 1, first_lane + i, column);
     }
 }
 
-MatrixDecoder::MatrixDecoder(const ArrayHeader& h, const Kernels&) {
+MatrixLookup make_lookup(const std::vector<Table>& tables, bool trellis, CoderTraits coder) {
+    const size_t parts = coder.prob_bits == kFast.prob_bits ? 4 : 6, quantisers = trellis ? 2 : 1;
+    MatrixLookup l;
+    l.bucket_bits = tables[0].bucket_bits;
+    l.trellis = trellis;
+    const size_t entries = size_t(1) << l.bucket_bits;
+    l.stride = parts * 2 * entries;
+    l.bytes.resize(tables.size() / quantisers * l.stride + 64);
+    for (size_t i = 0; i < tables.size(); i++) {
+        const Table& t = tables[i];
+        uint8_t* to = l.bytes.data() + i / quantisers * l.stride + i % quantisers * entries;
+        const auto put = [&](auto get) {
+            for (size_t k = 0; k < entries; k++) to[k] = uint8_t(get(k));
+            to += 2 * entries;
+        };
+        put([&](size_t k) { return t.own[k]; });
+        put([&](size_t k) { return t.alias[k]; });
+        put([&](size_t k) { return t.adjust[k]; });
+        if (parts == 6) put([&](size_t k) { return t.adjust[k] >> 8; });
+        put([&](size_t k) { return t.frequency[k]; });
+        if (parts == 6) put([&](size_t k) { return t.frequency[k] >> 8; });
+        if (i % quantisers) continue;
+        // Of a trellis, indices of 64 and more have levels that no byte holds.
+        const int base = trellis ? std::max(1, 66 - t.first) : 1, end = (trellis ? 193 : 256) - t.first;
+        l.constants.push_back({t.first, uint8_t(base), uint8_t(std::max(0, end - base))});
+    }
+    return l;
+}
+
+MatrixDecoder::MatrixDecoder(const ArrayHeader& h, const Kernels& kernels) {
     const MatrixFields& m = h.matrix;
     for (uint8_t e : m.column_exponents) column_scale_.push_back(exponent_scale(e, m.column_fraction));
     if (column_scale_.empty()) column_scale_.assign(h.row_length, 1.0f);
+    if ((h.coder == CoderId::fast && kernels.matrix_fast) || (h.coder == CoderId::dense && kernels.matrix_dense))
+        lookup_ = make_lookup(h.tables, m.trellis, h.traits());
 }
 
 template <class Coder, size_t lanes>
@@ -115,7 +144,9 @@ void MatrixDecoder::decode_groups(const ArrayHeader& h, const Kernels& kernels, 
         amounts[uint8_t(level)] = rare.amount(q, level);
     }
     std::vector<uint8_t> contexts(columns);
-    std::vector<int8_t> levels(kBlock * lanes);
+    std::vector<int8_t> levels(kMatrixBlock * lanes), turned(kMatrixBlock * lanes);
+    MatrixRule rule{{}, 1, nullptr};
+    for (int k = 1; k < 8; k++) rule.offset[size_t(k)] = h.offsets[size_t(std::min(3, h.matrix.trellis ? (k + 1) / 2 : k) - 1)];
     std::array<float, lanes> row_scale;
     const uint8_t *p = parts.units.data, *end = p + parts.units.size;
     int row_class = -1;
@@ -127,18 +158,31 @@ void MatrixDecoder::decode_groups(const ArrayHeader& h, const Kernels& kernels, 
             row_scale[r] = h.step * (e.empty() ? 1.0f : exponent_scale(e[first_row + g.rows[r]], h.matrix.row_fraction));
         }
         alignas(64) uint8_t trellis[lanes] = {};
-        for (size_t c = 0; c < columns; c += kBlock) {
-            const size_t width = std::min(kBlock, columns - c);
+        for (size_t c = 0; c < columns; c += kMatrixBlock) {
+            const size_t width = std::min(kMatrixBlock, columns - c);
             rare.found.clear();
             MatrixColumns m{contexts.data() + c, 0, width, n, trellis, p, end, levels.data(), &rare};
+            if constexpr (lanes == 128) {
+                if (kernels.matrix_fast) kernels.matrix_fast(lookup_, state, m);
+            } else if constexpr (lanes == 64) {
+                if (kernels.matrix_dense) kernels.matrix_dense(lookup_, state, m);
+            }
             decode_columns<Coder, lanes>(h, state, m);
             p = m.p;
             if (rare.broken()) throw FormatError("escapes or exceptions end early");
+            const bool wide = kernels.transpose && lanes >= 64;
+            if (wide) kernels.transpose(levels.data(), lanes, n, turned.data());
+            rule.column_scale = column_scale_.data() + c;
             for (size_t r = 0; r < n; r++) {
                 uint8_t* to = out + g.rows[r] * row_bytes + c * h.width;
-                for (size_t j = 0; j < width; j++) {
-                    const float v = amounts[uint8_t(levels[j * lanes + r])] * row_scale[r];
-                    store(h.output, v * column_scale_[c + j], to, j);
+                const int8_t* row = turned.data() + r * kMatrixBlock;
+                rule.row_scale = row_scale[r];
+                if (!wide)
+                    for (size_t j = 0; j < width; j++) turned[r * kMatrixBlock + j] = levels[j * lanes + r];
+                size_t j = kernels.matrix_row ? kernels.matrix_row(rule, h.output, row, width, to) : 0;
+                for (; j < width; j++) {
+                    const float v = amounts[uint8_t(row[j])] * rule.row_scale;
+                    store(h.output, v * rule.column_scale[j], to, j);
                 }
             }
             for (const RareSymbols::Found& f : rare.found) {

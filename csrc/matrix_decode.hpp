@@ -35,9 +35,6 @@ public:
             found.push_back({uint32_t(lane), uint32_t(column), amount(q, level)});
         return symbol;
     }
-    // The same for the lanes in a mask; `mark` is the byte of an escape.
-    void meet(uint64_t mask, size_t first_lane, size_t column, uint8_t mark, const uint8_t* quantisers,
-              uint8_t* symbols);
 
     float amount(int64_t q, int64_t level) const {
         const float by = offset_[size_t(q < -3 || q > 3 ? 3 : q < 0 ? -q : q)];

@@ -142,9 +142,9 @@ double coding_bits(const Histogram& counts, const Table& t, CoderTraits coder) {
            std::min(8.0 * double(escapes), entropy_bits(tail) + 60);
 }
 
-// More buckets take the fast decoder more time.
+// More buckets take more time to decode.
 double preferred(double bits, int bucket_bits, CoderTraits coder) {
-    return coder.prob_bits == kFast.prob_bits ? bits * (1 + 0.002 * (bucket_bits - 4)) : bits;
+    return bits * (1 + (coder.prob_bits == kFast.prob_bits ? 0.002 : 0.0005) * (bucket_bits - 4));
 }
 
 // Slopes that suit these counts, for magnitudes up to `most`.

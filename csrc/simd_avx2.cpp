@@ -1,7 +1,4 @@
 // AVX2 decoders: 32 lanes at a time, every table in registers as 16-byte shuffles.
-//
-// States are kept in the order in which the pack and unpack instructions deal them, so that packed bytes come out in
-// lane order: with 16-bit states, A holds lanes 0-7 and 16-23, B lanes 8-15 and 24-31.
 #include "simd_avx2.hpp"
 
 namespace laconic {
@@ -36,28 +33,6 @@ LACONIC_INLINE __m256i find(const Lookup<Bits>& t, const Index<Bits>& i) {
     return find<Bits - 4, Bits>(t, i, 0);
 }
 
-// expand[m]: where each of eight lanes finds its unit among those that the lanes in mask m take in order.
-struct Expansion {
-    alignas(16) uint8_t bytes[256][16]{};  // one-byte units to 16-bit lanes
-    alignas(16) uint8_t words[256][16]{};  // two-byte units to 16-bit lanes
-    constexpr Expansion() {
-        for (int m = 0; m < 256; m++)
-            for (int k = 0, n = 0; k < 8; k++) {
-                const bool take = m >> k & 1;
-                bytes[m][2 * k] = take ? uint8_t(n) : 0x80;
-                bytes[m][2 * k + 1] = 0x80;
-                words[m][2 * k] = take ? uint8_t(2 * n) : 0x80;
-                words[m][2 * k + 1] = take ? uint8_t(2 * n + 1) : 0x80;
-                n += take;
-            }
-    }
-};
-constexpr Expansion expansion;  // constant: nothing of this file may run before the processor is asked
-
-LACONIC_INLINE __m128i pattern(const uint8_t (*table)[16], uint32_t mask) {
-    return _mm_load_si128(reinterpret_cast<const __m128i*>(table[mask & 255]));
-}
-
 // --- fast: 16-bit states -------------------------------------------------------------------------------------------
 
 template <int Bits>
@@ -72,23 +47,9 @@ struct FastTables {
           shift_out(_mm256_set1_epi8(char(t.first - 1))) {}
 };
 
-struct Lanes32 {
-    __m256i a, b;
-    LACONIC_INLINE void load(const uint16_t* lane) {
-        const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane));
-        const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane + 16));
-        a = _mm256_permute2x128_si256(v, w, 0x20);
-        b = _mm256_permute2x128_si256(v, w, 0x31);
-    }
-    LACONIC_INLINE void save(uint16_t* lane) const {
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(lane), _mm256_permute2x128_si256(a, b, 0x20));
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(lane + 16), _mm256_permute2x128_si256(a, b, 0x31));
-    }
-};
-
 template <int Bits>
 LACONIC_INLINE void decode32(const FastTables<Bits>& t, Lanes32& x, const uint8_t*& p, uint8_t* out) {
-    const __m256i zero = _mm256_setzero_si256(), byte = _mm256_set1_epi16(255);
+    const __m256i byte = _mm256_set1_epi16(255);
     const __m256i slot = _mm256_packus_epi16(_mm256_and_si256(x.a, byte), _mm256_and_si256(x.b, byte));
     const __m256i bucket = _mm256_and_si256(_mm256_srli_epi16(slot, 8 - Bits), _mm256_set1_epi8((1 << Bits) - 1));
     const __m256i offset = _mm256_and_si256(slot, _mm256_set1_epi8((1 << (8 - Bits)) - 1));
@@ -98,24 +59,7 @@ LACONIC_INLINE void decode32(const FastTables<Bits>& t, Lanes32& x, const uint8_
     const __m256i rank = _mm256_add_epi8(offset, _mm256_andnot_si256(is_own, find(t.adjust, at)));
     const __m256i f = find(t.frequency, Index<Bits>(symbol));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_add_epi8(symbol, t.shift_out));
-    __m256i a = _mm256_add_epi16(_mm256_mullo_epi16(_mm256_srli_epi16(x.a, 8), _mm256_unpacklo_epi8(f, zero)),
-                                 _mm256_unpacklo_epi8(rank, zero));
-    __m256i b = _mm256_add_epi16(_mm256_mullo_epi16(_mm256_srli_epi16(x.b, 8), _mm256_unpackhi_epi8(f, zero)),
-                                 _mm256_unpackhi_epi8(rank, zero));
-    const __m256i need_a = _mm256_cmpeq_epi16(_mm256_srli_epi16(a, 8), zero);
-    const __m256i need_b = _mm256_cmpeq_epi16(_mm256_srli_epi16(b, 8), zero);
-    const uint32_t need = uint32_t(_mm256_movemask_epi8(_mm256_packs_epi16(need_a, need_b)));
-    const uint8_t* p1 = p + _mm_popcnt_u32(need & 0xff);
-    const uint8_t* p2 = p + _mm_popcnt_u32(need & 0xffff);
-    const uint8_t* p3 = p + _mm_popcnt_u32(need & 0xffffff);
-    const auto take = [](const uint8_t* q, uint32_t mask) {
-        return _mm_shuffle_epi8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q)), pattern(expansion.bytes, mask));
-    };
-    const __m256i units_a = pair(take(p, need), take(p2, need >> 16));
-    const __m256i units_b = pair(take(p1, need >> 8), take(p3, need >> 24));
-    p += _mm_popcnt_u32(need);
-    x.a = _mm256_blendv_epi8(a, _mm256_or_si256(_mm256_slli_epi16(a, 8), units_a), need_a);
-    x.b = _mm256_blendv_epi8(b, _mm256_or_si256(_mm256_slli_epi16(b, 8), units_b), need_b);
+    x.advance(f, rank, ~0u, p);
 }
 
 template <int Bits>
@@ -167,22 +111,6 @@ struct DenseTables {
           shift_out(_mm256_set1_epi8(char(t.first - 1))) {}
 };
 
-// 32 lanes: x[k] holds lanes 4k to 4k+3 and 16+4k to 16+4k+3.
-struct DenseLanes {
-    __m256i x[4];
-    LACONIC_INLINE void load(const uint32_t* lane) {
-        for (int k = 0; k < 4; k++)
-            x[k] = pair(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lane + 4 * k)),
-                        _mm_loadu_si128(reinterpret_cast<const __m128i*>(lane + 16 + 4 * k)));
-    }
-    LACONIC_INLINE void save(uint32_t* lane) const {
-        for (int k = 0; k < 4; k++) {
-            _mm_storeu_si128(reinterpret_cast<__m128i*>(lane + 4 * k), _mm256_castsi256_si128(x[k]));
-            _mm_storeu_si128(reinterpret_cast<__m128i*>(lane + 16 + 4 * k), _mm256_extracti128_si256(x[k], 1));
-        }
-    }
-};
-
 template <int Bits>
 LACONIC_INLINE void decode32(const DenseTables<Bits>& t, DenseLanes& s, const uint8_t*& p, uint8_t* out) {
     const __m256i zero = _mm256_setzero_si256(), slots = _mm256_set1_epi32(4095);
@@ -203,30 +131,7 @@ LACONIC_INLINE void decode32(const DenseTables<Bits>& t, DenseLanes& s, const ui
     const Index<Bits> of(symbol);
     const __m256i f_low = find(t.frequency_low, of), f_high = find(t.frequency_high, of);
     const __m256i f0 = _mm256_unpacklo_epi8(f_low, f_high), f1 = _mm256_unpackhi_epi8(f_low, f_high);
-    const auto step = [](__m256i x, __m256i f, __m256i rank) {
-        return _mm256_add_epi32(_mm256_mullo_epi32(_mm256_srli_epi32(x, 12), f), rank);
-    };
-    __m256i x[4] = {step(s.x[0], _mm256_unpacklo_epi16(f0, zero), _mm256_unpacklo_epi16(r0, zero)),
-                    step(s.x[1], _mm256_unpackhi_epi16(f0, zero), _mm256_unpackhi_epi16(r0, zero)),
-                    step(s.x[2], _mm256_unpacklo_epi16(f1, zero), _mm256_unpacklo_epi16(r1, zero)),
-                    step(s.x[3], _mm256_unpackhi_epi16(f1, zero), _mm256_unpackhi_epi16(r1, zero))};
-    __m256i short_of[4];
-    for (int k = 0; k < 4; k++) short_of[k] = _mm256_cmpeq_epi32(_mm256_srli_epi32(x[k], 16), zero);
-    const uint32_t need = uint32_t(_mm256_movemask_epi8(_mm256_packs_epi16(
-        _mm256_packs_epi32(short_of[0], short_of[1]), _mm256_packs_epi32(short_of[2], short_of[3]))));
-    const uint8_t* p1 = p + 2 * _mm_popcnt_u32(need & 0xff);
-    const uint8_t* p2 = p + 2 * _mm_popcnt_u32(need & 0xffff);
-    const uint8_t* p3 = p + 2 * _mm_popcnt_u32(need & 0xffffff);
-    const auto take = [](const uint8_t* q, uint32_t mask) {
-        return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q)), pattern(expansion.words, mask));
-    };
-    const __m256i u0 = pair(take(p, need), take(p2, need >> 16));
-    const __m256i u1 = pair(take(p1, need >> 8), take(p3, need >> 24));
-    p += 2 * _mm_popcnt_u32(need);
-    const __m256i units[4] = {_mm256_unpacklo_epi16(u0, zero), _mm256_unpackhi_epi16(u0, zero),
-                              _mm256_unpacklo_epi16(u1, zero), _mm256_unpackhi_epi16(u1, zero)};
-    for (int k = 0; k < 4; k++)
-        s.x[k] = _mm256_blendv_epi8(x[k], _mm256_or_si256(_mm256_slli_epi32(x[k], 16), units[k]), short_of[k]);
+    s.advance(f0, f1, r0, r1, ~0u, p);
 }
 
 template <int Bits>
@@ -258,7 +163,8 @@ void dense_steps(const Table& t, uint32_t* state, size_t&, size_t steps, const u
 
 const Kernels* avx2_kernels() {
     static const Kernels kernels{"avx2",     fast_steps, dense_steps,  avx2_count,
-                                 avx2_patch, avx2_merge, avx2_uniform, avx2_round_block};
+                                 avx2_patch, avx2_merge, avx2_uniform, avx2_round_block,
+                                 avx2_matrix_fast, avx2_matrix_dense, avx2_transpose, avx2_matrix_row};
     return cpu_has_avx2() ? &kernels : nullptr;
 }
 

@@ -15,17 +15,6 @@ LACONIC_INLINE void store_word(uint8_t* p, uint64_t v) { std::memcpy(p, &v, 8); 
 
 // --- fast coder --------------------------------------------------------------------------------------------------
 
-template <int Level, int Bits>
-LACONIC_INLINE __m256i find_from(const uint8_t* table, const Index<Bits>& i) {
-    if constexpr (Level == 0) {
-        const __m128i part = _mm_load_si128(reinterpret_cast<const __m128i*>(table));
-        return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(part), i.low);
-    } else {
-        return _mm256_blendv_epi8(find_from<Level - 1, Bits>(table, i),
-                                  find_from<Level - 1, Bits>(table + (16 << (Level - 1)), i), i.steer[Level - 1]);
-    }
-}
-
 template <int Bits>
 LACONIC_INLINE __m256i find(const uint8_t* table, const Index<Bits>& i) {
     return find_from<Bits - 4, Bits>(table, i);
