@@ -6,11 +6,12 @@ Surprise: a file is imported once for its path and content, so that `build.py:mo
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -97,15 +98,16 @@ def _import(path: Path) -> ModuleType:
     name = f"_laconic_{xxhash.xxh3_64_hexdigest(str(path).encode() + content)}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # the file's name ends in .py
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    loader = SourceFileLoader(name, str(path))
+    spec = spec_from_loader(name, loader)
+    assert spec is not None
+    module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up while it runs
     folder = str(path.parent)
     sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
+        # The content that was read, and no older one from a cache of bytecode.
+        exec(loader.source_to_code(content, str(path)), vars(module))
     except BaseException as error:
         del sys.modules[name]
         if isinstance(error, (MemoryError, KeyboardInterrupt)):

@@ -1,7 +1,8 @@
 """A model that runs, for calibrated work: from a folder, a file of code, or memory.
 
-Surprise: a sentence-transformers folder is loaded as the whole sentence encoder, pooling and all,
-since what it must keep is the embedding. Nothing is fetched, and no code of a folder runs.
+Surprise: where sentence-transformers is installed, a folder of its kind is loaded as the whole
+sentence encoder, pooling and all, since what it must keep is the embedding. Nothing is fetched, and
+no code of a folder runs.
 """
 
 from __future__ import annotations
@@ -52,24 +53,22 @@ class LoadedModel:
 def open_model(spec: ModelSpec) -> LoadedModel:
     """Open a model that can be run, on the CPU.
 
-    `spec` is a Hugging Face or sentence-transformers folder, `file.py:function` that gives an
-    nn.Module, or an nn.Module, of which a copy is made. Half-precision weights are widened to
-    float32, which changes no value.
+    `spec` is a Hugging Face folder, `file.py:function` that gives an nn.Module, or an nn.Module,
+    of which a copy is made. Half-precision weights are widened to float32, which changes no value.
 
     Raises:
         ArgumentError: there is no such model, it cannot be run, or an extra is missing.
     """
     need("torch", "calibration")
     if is_module(spec):
-        return _of_module(_copied(spec), spec)
+        return _of_module(spec)
     if not isinstance(spec, (str, Path)):
         raise ArgumentError(
             f"a {type(spec).__name__} is no model to run; pass a folder, file.py:function "
             "or an nn.Module"
         )
     if names_callable(str(spec)):
-        module = _built(str(spec))
-        return _of_module(module, module)
+        return _of_module(_built(str(spec)))
     path = Path(spec)
     if path.is_dir():
         return _from_folder(path)
@@ -82,19 +81,17 @@ def open_model(spec: ModelSpec) -> LoadedModel:
     raise ArgumentError(f"{path}: no such folder{nearest(path.name, beside)}")
 
 
-def _of_module(module: torch.nn.Module, source: torch.nn.Module) -> LoadedModel:
-    names = {info.name: info.name for info in open_source(source).infos}
-    return LoadedModel(_ready(module), None, names, source)
-
-
-def _copied(module: torch.nn.Module) -> torch.nn.Module:
+def _of_module(source: torch.nn.Module) -> LoadedModel:
+    """A copy to run, and perhaps to change, beside the module whose tensors are to be stored."""
     try:
-        return copy.deepcopy(module)
+        module = _ready(copy.deepcopy(source))
     except Exception as error:  # a module may hold anything
         raise ArgumentError(
-            f"module {type(module).__name__} cannot be copied ({told(error)}); "
-            "give file.py:function that builds it"
+            f"module {type(source).__name__} cannot be copied ({told(error)}); "
+            "keep what cannot be copied, as open files, out of it"
         ) from error
+    names = map_names(open_source(source), module)
+    return LoadedModel(module, None, names.found, source, names.unmapped, names.missing)
 
 
 def _built(spec: str) -> torch.nn.Module:
@@ -166,9 +163,9 @@ def _pretrained(kind: type, folder: Path, source: Source) -> tuple[torch.nn.Modu
 
 
 def _sentence_encoder(folder: Path, source: Source) -> LoadedModel:
-    from sentence_transformers import SentenceTransformer
-
     try:
+        from sentence_transformers import SentenceTransformer
+
         with _silence():
             encoder = SentenceTransformer(
                 str(folder), device="cpu", local_files_only=True, trust_remote_code=False
@@ -179,7 +176,12 @@ def _sentence_encoder(folder: Path, source: Source) -> LoadedModel:
         ) from error
     module = _ready(_embedding_of(encoder))
     names = map_names(source, module)
-    tokenize = wrap_tokenizer(encoder.tokenizer, module, encoder.max_seq_length)
+    tokenizer = getattr(encoder, "tokenizer", None)
+    tokenize = None
+    if tokenizer is not None and hasattr(
+        tokenizer, "pad_token"
+    ):  # encoders of images, or of whole words, have another kind
+        tokenize = wrap_tokenizer(tokenizer, module, encoder.max_seq_length)
     return LoadedModel(module, tokenize, names.found, folder, names.unmapped, names.missing)
 
 

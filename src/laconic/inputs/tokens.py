@@ -79,7 +79,7 @@ def wrap_tokenizer(
 ) -> FolderTokenizer:
     """Make a tokenizer ready for batches; `longest` in tokens is what the network can take."""
     if tokenizer.pad_token is None:  # GPT-2 has none; padding is masked, so any token will do
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     limits = [tokenizer.model_max_length, longest or _ENDLESS, _ENDLESS]
     least = int(min(limits))
     return FolderTokenizer(tokenizer, least if least < _ENDLESS else None, _accepted(module))
