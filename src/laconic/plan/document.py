@@ -86,7 +86,7 @@ def write_document(values: dict[str, object]) -> str:
         Dumper=_Dumper,
         sort_keys=False,
         default_flow_style=None,
-        allow_unicode=True,
+        allow_unicode=False,  # NEL and its like are line breaks to some readers only
         width=math.inf,
     )
 
