@@ -176,11 +176,9 @@ def _sentence_encoder(folder: Path, source: Source) -> LoadedModel:
         ) from error
     module = _ready(_embedding_of(encoder))
     names = map_names(source, module)
-    tokenizer = getattr(encoder, "tokenizer", None)
-    tokenize = None
-    if tokenizer is not None and hasattr(
-        tokenizer, "pad_token"
-    ):  # encoders of images, or of whole words, have another kind
+    # Encoders of images, or of words without context, have none of this kind.
+    tokenizer, tokenize = getattr(encoder, "tokenizer", None), None
+    if tokenizer is not None and hasattr(tokenizer, "pad_token"):
         tokenize = wrap_tokenizer(tokenizer, module, encoder.max_seq_length)
     return LoadedModel(module, tokenize, names.found, folder, names.unmapped, names.missing)
 
