@@ -14,6 +14,7 @@
 #include "decode.hpp"
 #include "kernels.hpp"
 #include "quantize.hpp"
+#include "round.hpp"
 
 namespace nb = nanobind;
 using namespace laconic;
@@ -168,6 +169,49 @@ std::array<float, 3> quantize_rows(Floats values, uint64_t row_length, float ste
     return quantize(values.data(), values.size(), row_length, step, lambda, out.data(), kernels);
 }
 
+using FloatBuffer = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+// Empty factors: no feedback; `curves` are 8 floats each; `decoded` may be empty.
+void round_with_feedback(Floats values, size_t columns, Floats row_steps, Floats column_scales, Floats row_weights,
+                         Floats column_weights, Floats columns_factor, Floats rows_factor,
+                         std::array<float, 3> offsets, float lambda, Input row_class, Input column_class, Floats curves,
+                         bool trellis, IndexBuffer out, FloatBuffer decoded, int threads,
+                         const std::string& kernels_name) {
+    const Kernels& kernels = kernels_named(kernels_name);
+    if (columns < 1 || values.size() % columns) throw nb::value_error("values must make whole rows");
+    const size_t rows = values.size() / columns;
+    const auto has = [](const auto& array, size_t size) { return array.size() == size; };
+    if (!has(row_steps, rows) || !has(row_weights, rows) || !has(row_class, rows) || !has(column_scales, columns) ||
+        !has(column_weights, columns) || !has(column_class, columns) || !has(out, values.size()))
+        throw nb::value_error("a step, a weight and a class for each row and each column, an index for each value");
+    if ((columns_factor.size() && !has(columns_factor, columns * columns)) ||
+        (rows_factor.size() && !has(rows_factor, rows * rows)) || (decoded.size() && !has(decoded, values.size())))
+        throw nb::value_error("factors must be square, decoded values as many as values");
+    if (!curves.size() || curves.size() % 8) throw nb::value_error("a rate curve is 8 numbers");
+    RoundSpec spec;
+    spec.rows = rows;
+    spec.columns = columns;
+    spec.values = values.data();
+    spec.row_steps = row_steps.data();
+    spec.column_scales = column_scales.data();
+    spec.row_weights = row_weights.data();
+    spec.column_weights = column_weights.data();
+    spec.columns_factor = columns_factor.size() ? columns_factor.data() : nullptr;
+    spec.rows_factor = rows_factor.size() ? rows_factor.data() : nullptr;
+    spec.offsets = offsets;
+    spec.lambda = lambda;
+    spec.row_class = row_class.data();
+    spec.column_class = column_class.data();
+    for (size_t i = 0; i < curves.size(); i += 8) {
+        RateCurve& curve = spec.curves.emplace_back();
+        for (size_t k = 0; k < 8; k++) curve.at[k / 4][k % 4] = curves.data()[i + k];
+    }
+    spec.trellis = trellis;
+    spec.threads = threads;
+    nb::gil_scoped_release release;
+    round_matrix(spec, out.data(), decoded.size() ? decoded.data() : nullptr, kernels);
+}
+
 nb::dict inspect(Input header) {
     const ArrayHeader h = read_header(header.data(), header.size());
     constexpr const char* kinds[] = {"stored", "split", "uniform", "constant", "matrix"};
@@ -211,6 +255,11 @@ NB_MODULE(_core, m) {
     m.def("quantize", &quantize_rows, nb::arg("values"), nb::arg("row_length"), nb::arg("step"), nb::arg("lambda_"),
           nb::arg("out"), nb::arg("kernels") = "",
           "Rounds to a uniform grid at the least distortion plus rate; returns the offsets.");
+    m.def("round_matrix", &round_with_feedback, nb::arg("values"), nb::arg("columns"), nb::arg("row_steps"),
+          nb::arg("column_scales"), nb::arg("row_weights"), nb::arg("column_weights"), nb::arg("columns_factor"),
+          nb::arg("rows_factor"), nb::arg("offsets"), nb::arg("lambda_"), nb::arg("row_class"), nb::arg("column_class"),
+          nb::arg("curves"), nb::arg("trellis"), nb::arg("out"), nb::arg("decoded"), nb::arg("threads") = 1,
+          nb::arg("kernels") = "", "Rounds a matrix with error feedback, by a trellis or level by level.");
     m.def("inspect", &inspect, nb::arg("header"), "What an array header says.");
     m.def("core_rate", [](const std::string& kernels, bool dense, double deviation, int repeats) {
         const CoreRate r = core_rate(kernels_named(kernels), dense, deviation, repeats);

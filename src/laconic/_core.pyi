@@ -63,6 +63,26 @@ def quantize(
     out: NDArray[np.int32],
     kernels: str = "",
 ) -> list[float]: ...
+def round_matrix(
+    values: NDArray[np.float32],
+    columns: int,
+    row_steps: NDArray[np.float32],
+    column_scales: NDArray[np.float32],
+    row_weights: NDArray[np.float32],
+    column_weights: NDArray[np.float32],
+    columns_factor: NDArray[np.float32],
+    rows_factor: NDArray[np.float32],
+    offsets: Sequence[float],
+    lambda_: float,
+    row_class: NDArray[np.uint8],
+    column_class: NDArray[np.uint8],
+    curves: NDArray[np.float32],
+    trellis: bool,
+    out: NDArray[np.int32],
+    decoded: NDArray[np.float32],
+    threads: int = 1,
+    kernels: str = "",
+) -> None: ...
 def inspect(header: NDArray[np.uint8]) -> dict[str, int | float | str]: ...
 def core_rate(
     kernels: str, dense: bool, deviation: float, repeats: int
