@@ -12,7 +12,7 @@ import pytest
 from laconic import _core
 from laconic.coding import Job, decode, decoded_nbytes
 from laconic.coding._reference import decode_reference
-from laconic.coding._reference_symbols import CODERS, ESCAPE, Coder, Table, _lay_out
+from laconic.coding._reference_symbols import CODERS, ESCAPE, Coder, Table, lay_out
 from laconic.errors import FormatError
 
 Outcome = bytes | None  # what an array decodes to; None: it is refused
@@ -87,7 +87,7 @@ class HandTable:
 
     def layout(self, coder: Coder) -> Table:
         B = max(coder.buckets[0], (len(self.frequencies) - 1).bit_length())
-        return _lay_out(
+        return lay_out(
             [*self.frequencies, *[0] * ((1 << B) - len(self.frequencies))], self.first, coder
         )
 

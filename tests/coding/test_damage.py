@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic.coding import CodedArray, Job, decode, decoded_nbytes, encode_indices, encode_lossless
+from laconic.coding import (
+    CodedArray,
+    Job,
+    decode,
+    decoded_nbytes,
+    encode_indices,
+    encode_lossless,
+    encode_matrix,
+)
 from laconic.errors import ArgumentError, FormatError
 
 
@@ -26,6 +34,12 @@ def specimens() -> dict[str, CodedArray]:
     q = np.rint(weights * 9).astype(np.int32)
     uniform: dict[str, Any] = {"step": 0.11, "offsets": (0.1, 0.05, 0.02)}
     f32, bf16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)
+    exponents: dict[str, Any] = {
+        "row_exponents": rng.integers(120, 130, 40).astype(np.uint8),
+        "column_exponents": rng.integers(126, 131, 100).astype(np.uint8),
+    }
+    many = np.rint(np.tile(wide, (2, 1)) * 3 + rng.standard_normal((400, 260))).astype(np.int32)
+    many[7, 7:9] = 2**20, -70
     return {
         "constant": encode_lossless(np.ones(50, np.int64)),
         "stored": encode_lossless(np.frombuffer(rng.bytes(300), np.uint16)),
@@ -39,6 +53,14 @@ def specimens() -> dict[str, CodedArray]:
         "fast indices": encode_indices(
             np.rint(wide * 30).astype(np.int32), dtype=bf16, effort="fast", **uniform
         ),
+        "matrix": encode_matrix(q, step=0.1, trellis=True, dtype=f32, **exponents),
+        "plain matrix": encode_matrix(
+            q[:9], step=0.1, offsets=(0.1, 0.05, 0.0), trellis=False, dtype=bf16
+        ),
+        "dense matrix": encode_matrix(many, step=0.1, trellis=True, dtype=bf16),
+        "fast matrix": encode_matrix(
+            np.tile(many, (2, 1)), step=0.1, trellis=True, dtype=f32, effort="fast"
+        ),
     }
 
 
@@ -46,7 +68,7 @@ SPECIMENS = specimens()
 
 
 def test_specimens_use_what_there_is(decode_everywhere: Any) -> None:
-    assert {coded.header[4] for coded in SPECIMENS.values()} == {0, 1, 2, 3}
+    assert {coded.header[4] for coded in SPECIMENS.values()} == {0, 1, 2, 3, 4}
     for coded in SPECIMENS.values():
         assert decode_everywhere(coded.header, coded.chunks) is not None
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laconic.coding import _reference, encode_lossless
-from laconic.coding._reference_symbols import CODERS, Coder, _lay_out, alias_layout
+from laconic.coding._reference_symbols import CODERS, Coder, alias_layout, lay_out
 
 
 @st.composite
@@ -34,7 +34,7 @@ def test_a_symbol_gets_its_frequency_of_slots_and_every_rank_once(
     table: tuple[Coder, list[int]],
 ) -> None:
     coder, frequencies = table
-    layout = _lay_out(frequencies, 1, coder)  # local symbol s is byte s, the escape -1
+    layout = lay_out(frequencies, 1, coder)  # local symbol s is byte s, the escape -1
     for s, f in enumerate(frequencies):
         slots = np.flatnonzero(layout.symbol == (s or -1))
         assert sorted(layout.rank[slots]) == list(range(f))

@@ -11,14 +11,15 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.coding._reference_matrix import Matrix, decode_matrix_chunk, read_matrix
 from laconic.coding._reference_symbols import (
     CODERS,
     ESCAPE,
     FAST,
+    OUTPUTS,
     Bytes,
     Coder,
     Table,
@@ -29,11 +30,10 @@ from laconic.coding._reference_symbols import (
     unpack,
 )
 
-_STORED, _SPLIT, _UNIFORM, _CONSTANT = range(4)
+_STORED, _SPLIT, _UNIFORM, _CONSTANT, _MATRIX = range(5)
 _FLOAT, _SIGNED = 1, 2
 _MINUS_ZERO = 254  # where zeros are bare
 _EXCEPTION = 255
-_OUTPUTS = tuple(np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64))
 
 
 @dataclass
@@ -50,11 +50,12 @@ class _Header:
     drop: int = 0
     skip_zero: bool = False
     base: int = 0
-    output: np.dtype = _OUTPUTS[0]
+    output: np.dtype = OUTPUTS[0]
     step: float = 0.0
     offsets: tuple[float, ...] = ()
     rows: bytes = b""
     tables: tuple[Table, ...] = ()
+    matrix: Matrix | None = None
 
 
 def decode_reference(header: bytes, chunks: Sequence[bytes]) -> bytes:
@@ -76,7 +77,7 @@ def _read_header(data: bytes, chunk_count: int) -> _Header:
     b = Bytes(data)
     demand(b.take(4) == b"LCA1", "it does not begin with LCA1")
     h = _Header(b.u8(), b.u8(), b.varint(), b.varint(), b.varint())
-    demand(h.kind <= _CONSTANT and h.width in (1, 2, 4, 8), "unknown kind or width")
+    demand(h.kind <= _MATRIX and h.width in (1, 2, 4, 8), "unknown kind or width")
     demand(h.count <= 1 << 56, "more than 2^56 values")
     demand(h.row_length >= 1 and h.chunk_rows >= 1, "empty rows or chunks")
     demand(h.row_length * h.chunk_rows <= 1 << 22, "a chunk of more than 2^22 values")
@@ -85,6 +86,9 @@ def _read_header(data: bytes, chunk_count: int) -> _Header:
     demand(chunks == chunk_count, f"{chunk_count} chunks were given, the header says {chunks}")
     if h.kind == _CONSTANT:
         h.value = b.take(h.width)
+    elif h.kind == _MATRIX:
+        demand(h.count >= h.row_length and h.count % h.row_length == 0, "no whole rows")
+        h.matrix = read_matrix(b, rows, h.row_length, h.width)
     elif h.kind != _STORED:
         _read_coding(h, b, rows)
     demand(not b.data, "something follows the header")
@@ -106,8 +110,8 @@ def _read_coding(h: _Header, b: Bytes, rows: int) -> None:
         demand(not h.skip_zero or h.mode == _FLOAT, "bare zeros that are no floats")
     else:
         output = b.u8()
-        demand(output < len(_OUTPUTS), "unknown output type")
-        h.output = _OUTPUTS[output]
+        demand(output < len(OUTPUTS), "unknown output type")
+        h.output = OUTPUTS[output]
         demand(h.output.itemsize == h.width, "output type and width disagree")
         h.step, *offsets = struct.unpack("<4f", b.take(16))
         h.offsets = tuple(offsets)
@@ -132,6 +136,8 @@ def _decode_chunk(h: _Header, index: int, chunk: bytes) -> bytes:
     if h.kind == _STORED:
         demand(len(chunk) == count * h.width, "a stored chunk has the wrong length")
         return chunk
+    if h.matrix is not None:
+        return decode_matrix_chunk(h.matrix, first, count // h.row_length, chunk)
     rows = np.frombuffer(h.rows[first : first + h.chunk_rows], np.uint8)
     lengths = np.full(len(rows), h.row_length)
     lengths[-1] = count - h.row_length * (len(rows) - 1)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from laconic.errors import FormatError
 
+OUTPUTS = tuple(np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64))
 ESCAPE = -1  # what a slot of local symbol 0 says: the byte stands in the tail
 
 
@@ -77,7 +79,7 @@ class Bytes:
         raise FormatError("a varint has more than ten bytes")
 
 
-class _Bits:
+class Bits:
     """A cursor over bits, lowest of each byte first."""
 
     def __init__(self, data: bytes) -> None:
@@ -90,11 +92,11 @@ class _Bits:
         self.at += n
         return sum(bit << i for i, bit in enumerate(bits))
 
-    def rice(self, k: int) -> int:
+    def rice(self, k: int, most: int = 48) -> int:
         ones = 0
         while self.take(1):
             ones += 1
-            demand(ones <= 48, "a Rice code has more than 48 ones")
+            demand(ones <= most, f"a Rice code has more than {most} ones")
         return ones << k | self.take(k)
 
     def finish(self) -> None:
@@ -118,13 +120,13 @@ def unpack(data: bytes) -> NDArray[np.uint8]:
 
 def read_tables(data: bytes, count: int, coder: Coder) -> tuple[Table, ...]:
     """The `count` tables of a bit stream that holds nothing else."""
-    bits = _Bits(data)
+    bits = Bits(data)
     tables = tuple(_read_table(bits, coder) for _ in range(count))
     bits.finish()
     return tables
 
 
-def _read_table(bits: _Bits, coder: Coder) -> Table:
+def _read_table(bits: Bits, coder: Coder) -> Table:
     first, count, k = bits.take(8), bits.take(8), bits.take(4)
     demand(count >= 1 and first + count <= 256 and k <= 12, "a table's first fields are off")
     least, most = coder.buckets
@@ -138,10 +140,10 @@ def _read_table(bits: _Bits, coder: Coder) -> Table:
         demand(0 <= frequencies[s] < 1 << coder.P, "a frequency is out of range")
     demand(sum(frequencies) == 1 << coder.P, "frequencies do not sum to 2^P")
     demand(count == 1 or frequencies[count] > 0, "a table ends in a frequency of zero")
-    return _lay_out(frequencies, first, coder)
+    return lay_out(frequencies, first, coder)
 
 
-def _lay_out(frequencies: list[int], first: int, coder: Coder) -> Table:
+def lay_out(frequencies: list[int], first: int, coder: Coder) -> Table:
     size = (1 << coder.P) // len(frequencies)
     own, alias = alias_layout(frequencies, size)
     local, rank = [], []
