@@ -1,5 +1,15 @@
 """Changes of the weights: a tensor and a scheme in, what is coded of it out."""
 
 from laconic.transform.quantize import LAMBDA, Indices, quantize, sample_rows
+from laconic.transform.rounding import Metric, Rounded, make_metric, round_matrix
 
-__all__ = ["LAMBDA", "Indices", "quantize", "sample_rows"]
+__all__ = [
+    "LAMBDA",
+    "Indices",
+    "Metric",
+    "Rounded",
+    "make_metric",
+    "quantize",
+    "round_matrix",
+    "sample_rows",
+]
