@@ -7,19 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from laconic.coding import CodedArray, Effort, Job, decode, encode_indices, encode_lossless
+from laconic.coding import (
+    CodedArray,
+    Effort,
+    Job,
+    decode,
+    encode_indices,
+    encode_lossless,
+    encode_matrix,
+)
 from laconic.container import SMALL, Layout, xxh3
 from laconic.errors import ArgumentError
 from laconic.io import SAFETENSORS_DTYPES, TensorInfo
 from laconic.scheme import Scheme
-from laconic.transform import Indices
+from laconic.transform import Indices, Rounded
 
 _PART = 24  # what a part's length and checksum take in the deflated index, at most
 _BLOCK = 1 << 20  # values whose error is summed at a time
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
-Quantize = Callable[[TensorInfo, np.ndarray, Scheme], Indices]
+Quantize = Callable[[TensorInfo, np.ndarray, Scheme], Indices | Rounded]
 
 
 @dataclass(frozen=True)
@@ -154,16 +162,35 @@ def _quantized(
     effort: Effort,
     threads: int,
 ) -> Coded:
-    indices = quantize(info, values, scheme)
-    coded = encode_indices(
-        indices.values,
-        step=indices.step,
-        offsets=indices.offsets,
-        dtype=values.dtype,
-        effort=effort,
-        threads=threads,
-    )
+    coded = _coded(quantize(info, values, scheme), values.dtype, effort, threads)
     decoded = np.empty_like(values)
     decode([Job(coded.header, coded.chunks, decoded)], threads=threads)
     checksum = xxh3(decoded)
     return Coded(coded, str(scheme), checksum, checksum, rel_mse=relative_error(values, decoded))
+
+
+def _coded(
+    found: Indices | Rounded, dtype: np.dtype, effort: Effort, threads: int
+) -> CodedArray:
+    if isinstance(found, Rounded):
+        return encode_matrix(
+            found.indices,
+            step=found.step,
+            offsets=found.offsets,
+            row_exponents=found.row_exponents,
+            column_exponents=found.column_exponents,
+            row_fraction=found.fraction,
+            column_fraction=found.fraction,
+            trellis=found.trellis,
+            dtype=dtype,
+            effort=effort,
+            threads=threads,
+        )
+    return encode_indices(
+        found.values,
+        step=found.step,
+        offsets=found.offsets,
+        dtype=dtype,
+        effort=effort,
+        threads=threads,
+    )
