@@ -130,6 +130,8 @@ struct MatrixSpec {
     MatrixFields fields;  // trellis, fractions and exponents; classes and map are chosen here
 };
 Encoded encode_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
+Encoded encode_matrix_with(CoderId coder, const int32_t* indices, uint64_t count, const MatrixSpec& spec,
+                           const EncodeOptions& options);
 double estimate_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
 
 const Kernels& portable_kernels();

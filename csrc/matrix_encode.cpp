@@ -9,7 +9,7 @@
 namespace laconic {
 namespace {
 
-ArrayHeader matrix_header(uint64_t count, const MatrixSpec& spec, const EncodeOptions& options) {
+ArrayHeader matrix_header(CoderId coder, uint64_t count, const MatrixSpec& spec) {
     ArrayHeader h;
     h.kind = Kind::matrix;
     constexpr uint8_t widths[4] = {4, 2, 2, 8};
@@ -25,13 +25,17 @@ ArrayHeader matrix_header(uint64_t count, const MatrixSpec& spec, const EncodeOp
     };
     if (plain(h.matrix.row_exponents)) h.matrix.row_exponents.clear();
     if (plain(h.matrix.column_exponents)) h.matrix.column_exponents.clear();
-    // Final states cost many lanes some 128 bytes, and a few rows leave most of them idle.
-    const bool few = h.row_count() < 32 || count < (options.max_effort ? 65536u : 16384u);
-    h.coder = few ? CoderId::small : options.max_effort || count < 131072 ? CoderId::dense : CoderId::fast;
+    h.coder = coder;
     const uint64_t lanes = lanes_of(h.coder), wanted = (uint64_t(1) << 20) / h.row_length / lanes * lanes;
     h.chunk_rows = std::clamp<uint64_t>(wanted, lanes, std::max<uint64_t>(lanes, h.row_count()));
     h.chunk_rows = std::clamp<uint64_t>(h.chunk_rows, 1, std::min(h.row_count(), kMaxChunkValues / h.row_length));
     return h;
+}
+
+// Final states cost many lanes some 128 bytes, and a few rows leave most of them idle.
+CoderId choose_coder(uint64_t count, uint64_t columns, const EncodeOptions& options) {
+    if (count / columns < 32 || count < (options.max_effort ? 65536u : 16384u)) return CoderId::small;
+    return options.max_effort || count < 49152 ? CoderId::dense : CoderId::fast;
 }
 
 void set_contexts(ArrayHeader& h, MatrixContexts contexts) {
@@ -123,8 +127,9 @@ std::vector<uint8_t> code_matrix(const ArrayHeader& h, const std::vector<EncodeT
 
 }  // namespace
 
-Encoded encode_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options) {
-    ArrayHeader h = matrix_header(count, spec, options);
+Encoded encode_matrix_with(CoderId coder, const int32_t* indices, uint64_t count, const MatrixSpec& spec,
+                           const EncodeOptions& options) {
+    ArrayHeader h = matrix_header(coder, count, spec);
     set_contexts(h, choose_matrix_contexts(h, indices));
     Encoded result;
     result.header = write_header(h);
@@ -140,8 +145,12 @@ Encoded encode_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& 
     return result;
 }
 
+Encoded encode_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options) {
+    return encode_matrix_with(choose_coder(count, spec.columns, options), indices, count, spec, options);
+}
+
 double estimate_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options) {
-    ArrayHeader h = matrix_header(count, spec, options);
+    ArrayHeader h = matrix_header(choose_coder(count, spec.columns, options), count, spec);
     MatrixContexts contexts = choose_matrix_contexts(h, indices);
     const double bits = contexts.bits - 8.0 * double(write_contexts(contexts.contexts).size());
     double exceptions = 0;

@@ -67,6 +67,19 @@ bool decodes_alike(const Kernels& a, const Kernels& b) {
         for (Output output : {Output::f32, Output::f16, Output::bf16})
             if (!alike(encode_uniform(indices.data(), few, 0.01f, {0.1f, 0.05f, 0.0f}, output, {true, 384, 1}), a, b))
                 return false;
+        // Two groups of rows, the last of few; of the fast coder escapes, of both levels that no byte holds.
+        MatrixSpec spec;
+        spec.columns = 61;
+        spec.step = 0.01f;
+        spec.offsets = {0.1f, 0.05f, 0.0f};
+        spec.fields.trellis = true;
+        for (size_t i = 0; i < indices.size(); i++) indices[i] = i % 1001 ? indices[i] / 16 : 70 + int32_t(i / 16);
+        for (Output output : {Output::f32, Output::f16, Output::bf16})
+            for (CoderId coder : {CoderId::fast, CoderId::dense}) {
+                spec.output = output;
+                if (!alike(encode_matrix_with(coder, indices.data(), 131 * spec.columns, spec, {true, 61, 1}), a, b))
+                    return false;
+            }
         return true;
     } catch (const FormatError&) {
         return false;  // what was coded right is decodable: the decoder is not

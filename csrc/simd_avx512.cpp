@@ -1,43 +1,11 @@
 // AVX-512 decoders: 64 lanes at a time.
 //
-// States are kept as planes: one register holds the same byte of all 64 states, in lane order. So a state's slot needs
-// no packing, a lookup in 64 entries is one byte permutation, and handing out units is one masked expansion: every
-// lane that has run short takes the next byte, the others keep theirs. A byte permutation ignores the bits of an index
-// that it has no use for, so shifts may leave a neighbour's bits there.
+// A lookup in 64 entries is one byte permutation, which ignores the bits of an index that it has no use for: shifts may
+// leave a neighbour's bits there.
 #include "simd_avx512.hpp"
 
 namespace laconic {
 namespace {
-
-// The lower bytes of 64 words.
-LACONIC_INLINE __m512i narrow(__m512i v, __m512i w) {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(v)), _mm512_cvtepi16_epi8(w), 1);
-}
-LACONIC_INLINE __m512i narrow(const uint16_t* p) { return narrow(load(p), load(p + 32)); }
-
-// States as memory has them, 16 bytes to a piece: piece N * b + k is block b of v[k]. That is how the pack and unpack
-// instructions count, so they turn planes into states and back.
-template <int N>
-LACONIC_INLINE void load_pieces(const void* from, __m512i (&v)[N]) {
-    alignas(64) uint8_t pieces[N][4][16];
-    for (int b = 0; b < 4; b++)
-        for (int k = 0; k < N; k++) std::memcpy(pieces[k][b], static_cast<const uint8_t*>(from) + 16 * (N * b + k), 16);
-    for (int k = 0; k < N; k++) v[k] = load(pieces[k]);
-}
-template <int N>
-LACONIC_INLINE void save_pieces(const __m512i (&v)[N], void* to) {
-    alignas(64) uint8_t pieces[N][4][16];
-    for (int k = 0; k < N; k++) store(pieces[k], v[k]);
-    for (int b = 0; b < 4; b++)
-        for (int k = 0; k < N; k++) std::memcpy(static_cast<uint8_t*>(to) + 16 * (N * b + k), pieces[k][b], 16);
-}
-
-LACONIC_INLINE __m512i low_bytes(__m512i v, __m512i w) {
-    return _mm512_packus_epi16(_mm512_and_si512(v, words(255)), _mm512_and_si512(w, words(255)));
-}
-LACONIC_INLINE __m512i high_bytes(__m512i v, __m512i w) {
-    return _mm512_packus_epi16(_mm512_srli_epi16(v, 8), _mm512_srli_epi16(w, 8));
-}
 
 // --- fast: 16-bit states -------------------------------------------------------------------------------------------
 
@@ -65,21 +33,7 @@ struct FastTables {
     }
 };
 
-struct FastLanes {
-    __m512i low, high;
-    LACONIC_INLINE void load_from(const uint16_t* lane) {
-        __m512i v[2];
-        load_pieces(lane, v);
-        low = low_bytes(v[0], v[1]);
-        high = high_bytes(v[0], v[1]);
-    }
-    LACONIC_INLINE void save_to(uint16_t* lane) const {
-        save_pieces({_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)}, lane);
-    }
-};
-
 LACONIC_INLINE void decode64(const FastTables& t, FastLanes& x, const uint8_t*& p, uint8_t* out) {
-    const __m512i even = words(0x00ff), odd = words(0xff00);
     const __m512i at = _mm512_srli_epi16(x.low, 2);
     const __mmask64 alias = _mm512_cmpge_epu8_mask(x.low, _mm512_permutexvar_epi8(at, t.limit));
     const auto either = [&](__m512i own, __m512i other) {
@@ -89,17 +43,7 @@ LACONIC_INLINE void decode64(const FastTables& t, FastLanes& x, const uint8_t*& 
     const __m512i f = either(t.own_frequency, t.alias_frequency);
     const __m512i rank = _mm512_mask_add_epi8(_mm512_and_si512(x.low, t.inside), alias, x.low,
                                               _mm512_permutexvar_epi8(at, t.adjust));
-    // Bytes times bytes: even lanes as low halves, odd ones as high halves of words, whose product stands above 2^16.
-    const __m512i a = _mm512_add_epi16(
-        _mm512_mullo_epi16(_mm512_and_si512(x.high, even), _mm512_and_si512(f, even)), _mm512_and_si512(rank, even));
-    const __m512i b = _mm512_add_epi16(
-        _mm512_mulhi_epu16(_mm512_and_si512(x.high, odd), _mm512_and_si512(f, odd)), _mm512_srli_epi16(rank, 8));
-    const __m512i low = select(even, a, _mm512_slli_epi16(b, 8));
-    const __m512i high = select(even, _mm512_srli_epi16(a, 8), b);
-    const __mmask64 need = _mm512_testn_epi8_mask(high, high);
-    x.high = _mm512_mask_mov_epi8(high, need, low);
-    x.low = _mm512_mask_expand_epi8(low, need, load_early(p));
-    p += ones(need);
+    x.advance(f, rank, ~uint64_t(0), p);
 }
 
 void fast_steps(const Table& table, uint16_t* state, size_t& bank, size_t steps, const uint8_t*& units, uint8_t* out) {
@@ -161,42 +105,6 @@ struct DenseTables {
     }
 };
 
-// The lower two bytes as planes, the upper two as words in the order of the unpack instructions.
-struct DenseLanes {
-    __m512i plane0, plane1, upper[2];
-    LACONIC_INLINE void load_from(const uint32_t* lane) {
-        __m512i v[4], low[2];
-        load_pieces(lane, v);
-        for (int k = 0; k < 2; k++) {
-            const __m512i a = v[2 * k], b = v[2 * k + 1], mask = _mm512_set1_epi32(0xffff);
-            low[k] = _mm512_packus_epi32(_mm512_and_si512(a, mask), _mm512_and_si512(b, mask));
-            upper[k] = _mm512_packus_epi32(_mm512_srli_epi32(a, 16), _mm512_srli_epi32(b, 16));
-        }
-        plane0 = low_bytes(low[0], low[1]);
-        plane1 = high_bytes(low[0], low[1]);
-    }
-    LACONIC_INLINE void save_to(uint32_t* lane) const {
-        const __m512i a = _mm512_unpacklo_epi8(plane0, plane1), b = _mm512_unpackhi_epi8(plane0, plane1);
-        save_pieces({_mm512_unpacklo_epi16(a, upper[0]), _mm512_unpackhi_epi16(a, upper[0]),
-                     _mm512_unpacklo_epi16(b, upper[1]), _mm512_unpackhi_epi16(b, upper[1])}, lane);
-    }
-};
-
-// Half of x = f * (x >> 12) + rank in words, with x = upper << 16 | n << 12 | slot and f already multiplied by 16:
-// f * upper + (f * n >> 16) + rank, of which the last two fit a word together, since rank < f.
-struct Halves {
-    __m512i low, high;
-    LACONIC_INLINE Halves(__m512i f, __m512i upper, __m512i n, __m512i rank) {
-        const __m512i rest = _mm512_add_epi16(_mm512_mulhi_epu16(f, n), rank);
-        low = _mm512_add_epi16(_mm512_mullo_epi16(f, upper), rest);
-        high = _mm512_mulhi_epu16(f, upper);
-        high = _mm512_mask_sub_epi16(high, _mm512_cmplt_epu16_mask(low, rest), high, words(-1));  // the carry
-    }
-    LACONIC_INLINE __m512i next_upper() const {
-        return _mm512_mask_mov_epi16(high, _mm512_testn_epi16_mask(high, high), low);
-    }
-};
-
 template <int Bits>
 LACONIC_INLINE void decode64(const DenseTables<Bits>& t, DenseLanes& x, const uint8_t*& p, uint8_t* out) {
     const __m512i zero = _mm512_setzero_si512();
@@ -209,21 +117,10 @@ LACONIC_INLINE void decode64(const DenseTables<Bits>& t, DenseLanes& x, const ui
     const __m512i f0 = t.frequency_low[symbol], f1 = t.frequency_high[symbol];
     const __m512i adjust0 = _mm512_maskz_mov_epi8(alias, t.adjust_low[at]);
     const __m512i adjust1 = _mm512_maskz_mov_epi8(alias, t.adjust_high[at]);
-    const __m512i n = _mm512_and_si512(x.plane1, bytes(0xf0));
-    const Halves a(_mm512_unpacklo_epi8(f0, f1), x.upper[0], _mm512_unpacklo_epi8(zero, n),
-                   _mm512_add_epi16(_mm512_unpacklo_epi8(offset, zero), _mm512_unpacklo_epi8(adjust0, adjust1)));
-    const Halves b(_mm512_unpackhi_epi8(f0, f1), x.upper[1], _mm512_unpackhi_epi8(zero, n),
-                   _mm512_add_epi16(_mm512_unpackhi_epi8(offset, zero), _mm512_unpackhi_epi8(adjust0, adjust1)));
-    // Signed saturation turns no word but zero into zero.
-    const __m512i any = _mm512_packs_epi16(a.high, b.high);
-    const __mmask64 need = _mm512_testn_epi8_mask(any, any);
-    const __m512i even = _mm512_slli_epi16(byte_numbers(), 1), odd = _mm512_or_si512(even, bytes(1));
-    const __m512i u = load(p), v = load(p + 64);
-    x.plane0 = _mm512_mask_expand_epi8(low_bytes(a.low, b.low), need, _mm512_permutex2var_epi8(u, even, v));
-    x.plane1 = _mm512_mask_expand_epi8(high_bytes(a.low, b.low), need, _mm512_permutex2var_epi8(u, odd, v));
-    x.upper[0] = a.next_upper();
-    x.upper[1] = b.next_upper();
-    p += 2 * ones(need);
+    x.advance(_mm512_unpacklo_epi8(f0, f1), _mm512_unpackhi_epi8(f0, f1),
+              _mm512_add_epi16(_mm512_unpacklo_epi8(offset, zero), _mm512_unpacklo_epi8(adjust0, adjust1)),
+              _mm512_add_epi16(_mm512_unpackhi_epi8(offset, zero), _mm512_unpackhi_epi8(adjust0, adjust1)),
+              ~uint64_t(0), p);
 }
 
 template <int Bits>
@@ -283,9 +180,15 @@ const Kernels* avx512_kernels() {
     if (!cpu_has_avx512()) return nullptr;  // before anything that this file's instructions may be used for
     static const Kernels kernels = [] {
         Kernels k{"avx512", fast_steps, dense_steps, count, patch, avx512_merge, avx512_uniform};
+        k.matrix_fast = avx512_matrix_fast;
+        k.matrix_dense = avx512_matrix_dense;
+        k.matrix_row = avx512_matrix_row;
 #if LACONIC_AVX2
         // Its sums are defined in eight lanes, and every processor with AVX-512 has AVX2.
-        if (const Kernels* narrower = avx2_kernels()) k.round_block = narrower->round_block;
+        if (const Kernels* narrower = avx2_kernels()) {
+            k.round_block = narrower->round_block;
+            k.transpose = narrower->transpose;
+        }
 #endif
         return k;
     }();

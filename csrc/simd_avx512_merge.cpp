@@ -115,36 +115,6 @@ struct Levels {
     }
 };
 
-LACONIC_INLINE __m256i to_bf16x16(__m512 v) {
-    const __m512i u = _mm512_castps_si512(v), upper = _mm512_srli_epi32(u, 16);
-    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
-    const __m512i even = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
-    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-    return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(even, nan, upper, _mm512_set1_epi32(0x40)));
-}
-
-LACONIC_INLINE __m256i to_f16x16(__m512 v) {
-    // The conversion would keep a NaN's payload: it goes first.
-    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-    const __m512i u = _mm512_castps_si512(v);
-    const __m512 plain = _mm512_castsi512_ps(_mm512_mask_and_epi32(u, nan, u, _mm512_set1_epi32(int(0xffc00000u))));
-    return _mm512_cvtps_ph(plain, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-template <Output output>
-LACONIC_INLINE void put16(__m512 v, uint8_t* out) {
-    if constexpr (output == Output::f32) {
-        store(out, _mm512_castps_si512(v));
-    } else if constexpr (output == Output::f64) {
-        const __m256 upper = _mm256_castsi256_ps(_mm512_extracti64x4_epi64(_mm512_castps_si512(v), 1));
-        store(out, _mm512_castpd_si512(_mm512_cvtps_pd(_mm512_castps512_ps256(v))));
-        store(out + 64, _mm512_castpd_si512(_mm512_cvtps_pd(upper)));
-    } else {
-        const __m256i u = output == Output::f16 ? to_f16x16(v) : to_bf16x16(v);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), u);
-    }
-}
-
 template <Output output>
 size_t uniform_of(const UniformRule& rule, const uint8_t* symbols, size_t n, uint8_t* out) {
     constexpr size_t size = output == Output::f32 ? 4 : output == Output::f64 ? 8 : 2;

@@ -11,12 +11,19 @@
 #define avx512_kernels emulated_kernels
 #define avx512_merge emulated_merge
 #define avx512_uniform emulated_uniform
+#define avx512_matrix_fast emulated_matrix_fast
+#define avx512_matrix_dense emulated_matrix_dense
+#define avx512_matrix_row emulated_matrix_row
 #define cpu_has_avx512 can_emulate
 #include "../../csrc/simd_avx512.cpp"
+#include "../../csrc/simd_avx512_matrix.cpp"
 #include "../../csrc/simd_avx512_merge.cpp"
 #undef avx512_kernels
 #undef avx512_merge
 #undef avx512_uniform
+#undef avx512_matrix_fast
+#undef avx512_matrix_dense
+#undef avx512_matrix_row
 #undef cpu_has_avx512
 
 namespace laconic {

@@ -222,7 +222,45 @@ void test_arrays(const Kernels& k, const char* name) {
     }
 }
 
+// --- matrices ------------------------------------------------------------------------------------------------------
+
+// Whole matrices, against the portable decoder: every number of rows, of buckets, rare symbols in plenty.
+void test_matrices(const Kernels& k, const char* name) {
+    for (int i = 0; i < 120; i++) {
+        MatrixSpec spec;
+        const uint64_t rows = i % 3 ? 1 + below(200) : 64 * (1 + below(4));
+        spec.columns = 1 + below(i % 2 ? 40 : 400);
+        spec.step = 0.03f;
+        if (below(3)) spec.offsets = {0.2f, -0.1f, 0.05f};
+        spec.output = Output(below(4));
+        spec.fields.trellis = below(4);
+        spec.fields.row_fraction = uint8_t(below(5));
+        for (uint64_t r = 0; r < rows; r++) spec.fields.row_exponents.push_back(uint8_t(90 + below(60)));
+        std::normal_distribution<double> normal(0, std::exp2(double(below(60)) / 8 - 1));
+        std::vector<int32_t> indices(rows * spec.columns);
+        const size_t rate = 2 + below(i % 4 ? 5000 : 8);
+        for (int32_t& q : indices)
+            q = below(rate) ? int32_t(normal(random_bits)) : int32_t(random_bits() >> (below(2) ? 56 : 32));
+        for (CoderId coder : {CoderId::fast, CoderId::dense, CoderId::small}) {
+            const Encoded coded = encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1});
+            Bytes out[2];
+            for (size_t j = 0; j < 2; j++) {
+                const ArrayDecoder decoder(read_header(coded.header.data(), coded.header.size()), j ? k : portable_kernels());
+                out[j].resize(decoder.header().output_bytes());
+                try {
+                    for (size_t c = 0; c < coded.chunks.size(); c++)
+                        decoder.decode_chunk(c, {coded.chunks[c].data(), coded.chunks[c].size()}, out[j].data());
+                } catch (const FormatError& error) {
+                    check(false, name, error.what());
+                }
+            }
+            check(out[0] == out[1], name, "matrix");
+        }
+    }
+}
+
 void test_kernels(const Kernels& k, const char* name) {
+    test_matrices(k, name);
     test_coder<Fast>(k, name, 4, 6);
     test_coder<Dense>(k, name, 5, 8);
     test_escapes(k, name);
@@ -250,6 +288,18 @@ void test_self_check() {
     wrong = portable_kernels();
     wrong.dense_steps = [](const Table&, uint32_t*, size_t&, size_t, const uint8_t*&, uint8_t*) {};
     check(!decodes_alike(wrong, portable_kernels()), "wrong dense steps", "self check");
+    wrong = portable_kernels();
+    wrong.matrix_fast = [](const MatrixLookup&, uint16_t*, MatrixColumns& m) { m.from = m.columns; };
+    check(!decodes_alike(wrong, portable_kernels()), "wrong fast matrix", "self check");
+    wrong = portable_kernels();
+    wrong.matrix_dense = [](const MatrixLookup&, uint32_t*, MatrixColumns& m) { m.from = m.columns; };
+    check(!decodes_alike(wrong, portable_kernels()), "wrong dense matrix", "self check");
+    wrong = portable_kernels();
+    wrong.transpose = [](const int8_t*, size_t, size_t, int8_t*) {};
+    check(!decodes_alike(wrong, portable_kernels()), "wrong transposition", "self check");
+    wrong = portable_kernels();
+    wrong.matrix_row = [](const MatrixRule&, Output, const int8_t*, size_t n, uint8_t*) { return n; };
+    check(!decodes_alike(wrong, portable_kernels()), "wrong matrix row", "self check");
 }
 
 }  // namespace
