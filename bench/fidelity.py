@@ -12,20 +12,18 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import fixed
 import flagship
 import gguf_peer
 import gptq
 import kmeans
-import nnc
 import report
+import standard
 from curves import comparison
 from shelf import Coded, Peer
 from subjects import NAMES, Subject, subject
 
-_NNCODEC = (-34, -30, -26, -22, -18)  # quantisation parameters: from about 6 to 2 bits
 _OWN = (2.0, 3.0, 4.0)  # bits, beside those that are asked for
 
 
@@ -33,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print a table and a comparison a subject, write `bench/results/NAME.json`."""
     arguments = _parser().parse_args(argv)
     rows = _kept(arguments.name) if arguments.update or arguments.show else []
-    peers, missing = _peers(quick=arguments.quick)
+    peers, missing = _peers(arguments.codecs, quick=arguments.quick)
     known: dict[tuple[str, str], dict[str, object]] = {}
     for name in arguments.subject:
         try:
@@ -96,29 +94,18 @@ def row_of(
     }
 
 
-def _peers(*, quick: bool) -> tuple[list[Peer], list[str]]:
-    """Return the peers that are there, and what is missing; `quick`: the first of each curve."""
+def _peers(codecs: Sequence[str], *, quick: bool) -> tuple[list[Peer], list[str]]:
+    """Return the peers that are there, and what is missing; `quick`: one of each curve."""
     found, missing = [*fixed.peers(), *gptq.peers(), *kmeans.peers()], []
-    python = nnc.nncodec_python()
-    if python is None:
-        missing.append("NNCodec: not installed (set NNCODEC_PYTHON, see bench/README.md)")
-    else:
-        found += [
-            Peer(f"NNCodec qp {qp}, trellis", "NNCodec", partial(_nncodec, python, qp))
-            for qp in _NNCODEC
-        ]
-    try:
-        found += gguf_peer.peers()
-    except ImportError:
-        missing.append("GGUF: pip install gguf")
+    for peers in (standard.peers, gguf_peer.peers):
+        try:
+            found += peers()
+        except ImportError as error:
+            missing.append(str(error))
+    found = [peer for peer in found if not codecs or any(c in peer.name for c in codecs)]
     if quick:
         found = list({peer.curve: peer for peer in reversed(found)}.values())[::-1]
     return found, missing
-
-
-def _nncodec(python: str, qp: int, judged: Subject) -> Coded:
-    run = nnc.run(python, judged.weights, qp, trellis=True)
-    return Coded(run.decoded, run.nbytes)
 
 
 def _kept(name: str) -> list[dict[str, object]]:
@@ -152,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--subject", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--peers", action="store_true", help="measure the peers")
     parser.add_argument("--laconic", action="store_true", help="measure Laconic")
+    parser.add_argument("--codecs", nargs="+", default=[], help="peers whose names hold these")
     parser.add_argument("--update", action="store_true", help="keep the other rows of the file")
     parser.add_argument("--show", action="store_true", help="print what the file holds")
     parser.add_argument(

@@ -90,6 +90,10 @@ class MiniLM(Subject):
         }
         return found | {"spearman": tests.spearman(embeddings)}
 
+    def distance(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        """Sum half the squared distances: 1 - cosine, of vectors of unit length."""
+        return (before - after).square().sum() / 2
+
     def _embed(self) -> Array:
         out = np.empty((len(self._tests.texts), 384), np.float32)
         with torch.inference_mode():

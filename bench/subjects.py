@@ -65,6 +65,12 @@ class Subject(ABC):
     def fidelity(self, weights: Mapping[str, Array]) -> dict[str, float]:
         """Return the measures for other weights of the same names."""
 
+    def distance(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        """Sum over a batch how far outputs moved: of logits, the divergence of the classes."""
+        return torch.nn.functional.kl_div(
+            after.log_softmax(-1), before.log_softmax(-1), log_target=True, reduction="sum"
+        )
+
     @property
     def parameters(self) -> int:
         """Count the values of all weights: bits are per each of these."""
