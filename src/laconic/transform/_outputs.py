@@ -6,7 +6,7 @@ of padding are left out, where a mask tells which these are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -47,7 +47,7 @@ def vectors(output: object, batch: object, kind: Kind) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far vectors lie from the original's, summed over positions; `unit` makes it a mean's.
+    """How far vectors lie from the original's, summed over positions and divided by `unit`.
 
     Logits: the divergence KL(original || changed) in nats. Features: the squared distance over
     the mean square of the original's length; its half where all lengths are 1, which is then
@@ -59,22 +59,26 @@ class Distance:
 
     def __call__(self, changed: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
         """Sum over positions; a scalar that gradients flow through."""
-        from torch.nn import functional as F
+        from torch.nn.functional import kl_div, log_softmax
 
         if self.kind == "features":
             return (changed - original).square().sum() / self.unit
-        p, q = (F.log_softmax(_two(z), dim=-1) for z in (original, changed))
-        return F.kl_div(q, p, reduction="sum", log_target=True)
+        p, q = (log_softmax(_two(z), dim=-1) for z in (original, changed))
+        return kl_div(q, p, reduction="sum", log_target=True)
 
     @classmethod
-    def beside(cls, kind: Kind, original: torch.Tensor) -> Distance:
+    def beside(cls, kind: Kind, originals: Iterable[torch.Tensor]) -> Distance:
         """Choose the unit by vectors of the original."""
-        if kind == "logits" or not original.numel():
+        if kind == "logits":
             return cls(kind)
-        squares = original.double().square().sum(-1)
-        if float((squares - 1).abs().max()) < 1e-3:
+        count, power, unequal = 0, 0.0, 0.0
+        for original in originals:
+            squares = original.double().square().sum(-1)
+            count, power = count + len(squares), power + float(squares.sum())
+            unequal = max(unequal, float((squares - 1).abs().max())) if len(squares) else unequal
+        if unequal < 1e-3:  # all of length 1, up to rounding
             return cls(kind, 2.0)
-        return cls(kind, max(float(squares.mean()), 1e-30))
+        return cls(kind, max(power / max(1, count), 1e-30))
 
 
 def _two(logits: torch.Tensor) -> torch.Tensor:
@@ -95,8 +99,8 @@ def _tensor(output: object) -> torch.Tensor:
             return found
     if isinstance(output, torch.Tensor) and output.is_floating_point():
         return output
-    parts = output.values() if isinstance(output, Mapping) else output
-    for part in parts if isinstance(parts, (tuple, list)) or parts is not output else ():
+    parts = tuple(output.values()) if isinstance(output, Mapping) else output
+    for part in parts if isinstance(parts, (tuple, list)) else ():
         if isinstance(part, torch.Tensor) and part.is_floating_point():
             return part
     raise ArgumentError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -43,7 +44,7 @@ def split(batches: list[object], seed: int) -> tuple[list[int], list[int]]:
     >>> import torch
     >>> tuned, judges = split([torch.zeros(8, length) for length in range(20)], seed=0)
     >>> len(tuned), len(judges), set(tuned) & set(judges)
-    (15, 5, set())
+    (16, 4, set())
     """
     count = len(batches)
     if count < 2:
@@ -53,7 +54,7 @@ def split(batches: list[object], seed: int) -> tuple[list[int], list[int]]:
     order = sorted(range(count), key=lambda i: _length(batches[i]))
     rng = np.random.default_rng(seed)
     bounds = [count * i // aside for i in range(aside + 1)]
-    judges = sorted(order[int(rng.integers(a, b))] for a, b in zip(bounds, bounds[1:], strict=False))
+    judges = sorted(order[int(rng.integers(a, b))] for a, b in pairwise(bounds))
     return [i for i in range(count) if i not in set(judges)], judges
 
 
@@ -98,4 +99,4 @@ def _cut(batch: object, pieces: int) -> list[object]:
             return [part(value, a, b) for value in batch]
         return part(batch, a, b)
 
-    return [piece(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [piece(a, b) for a, b in pairwise(bounds)]

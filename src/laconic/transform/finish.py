@@ -1,18 +1,16 @@
 """Finishing touches: what costs almost no bits is tuned until the outputs are the original's.
 
 Once the matrices are quantised, their error moves every layer's outputs in mean and in scale.
-Biases, norms' scales and shifts are a thousandth of a model and can take much of that back. They
-are learnt by distillation (Hinton, Vinyals and Dean 2015) from the original on the calibration
-batches, without labels; batches set aside say when to believe it.
+Biases and the scales and shifts of norms are a thousandth of a model and can take much of that
+back. They are learnt by distillation (Hinton, Vinyals and Dean 2015) from the original on the
+calibration batches, without labels; batches set aside say when to believe it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
@@ -20,8 +18,10 @@ from numpy.typing import NDArray
 
 from laconic.errors import ArgumentError
 from laconic.io.names import nearest
-from laconic.transform._outputs import Distance, Kind, Loss, run, vectors
-from laconic.transform._portions import Batches, hold, samples, split
+from laconic.transform._judge import Judge, prepared, work
+from laconic.transform._outputs import Kind, Loss
+from laconic.transform._portions import Batches, hold, split
+from laconic.transform._tuning import Clock, Tuning, height
 
 if TYPE_CHECKING:
     import torch
@@ -29,12 +29,8 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 RATE: Final = 0.02  # of a parameter's scale, in one step at the peak
-_WORK: Final = 3e12  # multiply-adds of forward passes, about a minute on two cores
+_WORK: Final = 2e12  # floating-point operations forward; about a minute on two cores
 _STEPS: Final = (50, 1000)
-_LOOKS: Final = 20  # times that the batches set aside are looked at
-_WARM: Final = 0.05  # of all steps
-_CACHE: Final = 256 << 20  # bytes of the original's outputs
-_LARGEST: Final = 65504.0  # in fp16
 
 
 @dataclass(frozen=True)
@@ -87,39 +83,80 @@ def finish(
     held, note = hold(batches)
     if not held:
         raise ArgumentError("finish: there are no batches")
+    named, notes = _chosen(student, names)
+    first = {id(one): name for name, one in reversed(named.items())}
+    parameters = {name: named[name] for name in first.values()}
     tuned, judges = split(held, seed)
-    notes = [note] if note else []
-    with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        torch.manual_seed(seed)
-        parameters = stack.enter_context(_tunable(student, names))
-        stack.enter_context(_in_eval(teacher))
-        judge = _Judge(student, teacher, held, kind, loss, judges or tuned)
-        values = _Values(parameters, round_to)
-        before = judge.mean(judges or tuned)
-        if not judges:
-            notes.append("nothing tuned: a single sample leaves none to judge by")
-        limit = steps if steps is not None else _affordable(student, held[len(held) // 2])
-        limit = limit if judges and math.isfinite(before) and parameters else 0
-        clock = _Clock(limit, seconds)
-        best, taken = before, 0
-        optimizer = values.optimizer(RATE if rate is None else rate)
-        order = _order(tuned, seed)
-        while (share := clock.share(taken)) < 1:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * _height(share)
-            total = judge.total(next(order))
-            if not math.isfinite(float(total)):
-                notes.append(f"stopped at step {taken + 1}: the loss is {float(total)}")
-                break
-            total.backward()  # type: ignore[no-untyped-call]
-            values.step(optimizer)
-            taken += 1
-            if clock.looks(taken) and (found := values.judged(judge, judges)) < best:
-                best = found
-                values.keep()
+    if not judges:
+        notes.append("nothing tuned: a single sample leaves none to judge by")
+    with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
+        torch.manual_seed(seed)  # for a model that draws even in eval mode
+        judge = Judge(student, teacher, held, judges or tuned, kind, loss)
+        if not (judges and parameters and math.isfinite(judge.before)):
+            steps = 0
+        elif steps is None:
+            steps = _affordable(work(student, held[tuned[len(tuned) // 2]]))
+        tuning = Tuning(
+            parameters,
+            rate=RATE if rate is None else rate,
+            half=round_to == "fp16",
+            before=judge.before,
+        )
+        taken = 0
+        for trouble in _walk(tuning, judge, Clock(steps, seconds), _endlessly(tuned, seed)):
+            notes += [trouble] if trouble else []
+            taken += not trouble
             if progress:
-                progress("finish", taken, limit)
-        kept = values.restore()
-    found = {name: value for name, value in kept.items()}
-    return Finished(found, before, best, taken, "; ".join(notes))
+                progress("finish", taken, steps)
+        tuned_to = tuning.settle()
+    values = {name: tuned_to[first[id(one)]] for name, one in named.items()}
+    said = "; ".join(filter(None, [note, *notes]))
+    return Finished(values, judge.before, tuning.after, taken, said)
+
+
+def _walk(tuning: Tuning, judge: Judge, clock: Clock, order: Iterator[int]) -> Iterator[str]:
+    """Tune by a step at a time; gives what went wrong, which is the end, or else ""."""
+    taken = 0
+    while (share := clock.share(taken)) < 1:
+        total, _ = judge.total(next(order))
+        if not math.isfinite(reached := float(total.detach())):
+            yield f"stopped at step {taken + 1}, where the loss is {reached}"
+            return
+        tuning.step(total, height(share))
+        taken += 1
+        if clock.due(taken):
+            tuning.consider(judge.mean)
+        yield ""
+
+
+def _chosen(
+    student: torch.nn.Module, names: Sequence[str]
+) -> tuple[dict[str, torch.nn.Parameter], list[str]]:
+    """The parameters by name, one that is tied by each of its names, and a note of the rest."""
+    known = dict(student.named_parameters(remove_duplicate=False))
+    buffers = dict(student.named_buffers(remove_duplicate=False))
+    found: dict[str, torch.nn.Parameter] = {}
+    for name in names:
+        if name in known:
+            found[name] = known[name]
+        elif name not in buffers:
+            raise ArgumentError(f"finish: {name} is no parameter{nearest(name, known)}")
+    left = len(set(names)) - len(found)
+    return found, [f"{left} buffers stay as they are"] if left else []
+
+
+def _affordable(operations: float) -> int:
+    """Steps for a model that takes so many operations forward: less for a larger one.
+
+    >>> [_affordable(operations) for operations in (1e6, 4e9, 1e13)]
+    [1000, 500, 50]
+    """
+    fewest, most = _STEPS
+    return int(min(most, max(fewest, _WORK / operations)))
+
+
+def _endlessly(batches: Sequence[int], seed: int) -> Iterator[int]:
+    """All batches in a new order each time round."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield from (batches[i] for i in rng.permutation(len(batches)))
