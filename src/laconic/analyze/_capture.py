@@ -46,6 +46,15 @@ class _Use:
     first: bool = True
 
 
+@dataclass(frozen=True)
+class _View:
+    """A weight transposed, or once more; the tensor is held so that no other gets its id."""
+
+    tensor: torch.Tensor
+    owner: Tracked
+    turned: bool
+
+
 class Capture:
     """The uses of tracked weights; `batch` names the batch for errors."""
 
@@ -55,7 +64,7 @@ class Capture:
         self.batch = ""
         self._uses: list[_Use] = []
         self._outputs: dict[int, tuple[torch.Tensor, Tracked]] = {}
-        self._transposed: dict[int, tuple[torch.Tensor, Tracked]] = {}
+        self._views: dict[int, _View] = {}
         self._keep: set[int] = set()  # numbers of the uses whose inputs must be copied
         self._stages = 0
 
@@ -70,21 +79,29 @@ class Capture:
             return function(*args, **kwargs)
         call = recognise(function, args, kwargs)
         if call is not None and (owner := self._owner(call.weight)) is not None:
-            turned = id(call.weight) in self._transposed
+            turned = self._turned(call.weight)
             if not turned or call.kind == "linear":
                 return self._use(owner, call, turned, function, args, kwargs)
         result = function(*args, **kwargs)
         if isinstance(result, torch.Tensor) and transposes(function, args):
-            self._transposed[id(result)] = (result, owners[0])
-        elif isinstance(result, torch.Tensor) and result.requires_grad:
+            turned = not self._turned(args[0])
+            self._views[id(result)] = _View(result, owners[0], turned)
+        elif any(part.requires_grad for part in _tensors((result,), {})):
             for owner in owners:
                 self._order(owner)
         return result
 
-    def last_of(self, output: torch.Tensor) -> str | None:
-        """Name of the weight of the linear layer that gave this very tensor."""
+    def makers(self, output: torch.Tensor) -> tuple[str, ...]:
+        """Names of the weight of the linear layer that gave this very tensor."""
         found = self._outputs.get(id(output))
-        return found[1].names[0] if found else None
+        return found[1].names if found else ()
+
+    def broken(self) -> str:
+        """Where the first value was that is no number, for errors: ` (first in the input of w)`."""
+        for use in self._uses:
+            if use.inputs.is_floating_point() and not use.inputs.isfinite().all():
+                return f" (first in the input of {use.owner.names[0]})"
+        return ""
 
     def again(self) -> bool:
         """Whether the forward pass must be run again, to copy inputs that it changed in place."""
@@ -113,7 +130,7 @@ class Capture:
         """Drop the run, before the next."""
         self._uses.clear()
         self._outputs.clear()
-        self._transposed.clear()
+        self._views.clear()
 
     def _use(
         self,
@@ -163,9 +180,12 @@ class Capture:
 
     def _owner(self, tensor: torch.Tensor) -> Tracked | None:
         found = self.tracked.get(id(tensor))
-        if found is None and (turned := self._transposed.get(id(tensor))) is not None:
-            found = turned[1]
-        return found
+        view = self._views.get(id(tensor)) if found is None else None
+        return view.owner if view is not None else found
+
+    def _turned(self, tensor: object) -> bool:
+        view = self._views.get(id(tensor))
+        return view is not None and view.turned
 
     def _order(self, owner: Tracked) -> None:
         if owner.stage is None:

@@ -73,7 +73,7 @@ class Gram:
             product = self._product(_real(block))
             diagonal = product.diagonal(dim1=-2, dim2=-1) if self.full else product
             if not torch.isfinite(diagonal.sum()):
-                raise ArgumentError(f"{where}: NaN or infinite; leave out the batch, or mend it")
+                raise ArgumentError(f"{where}: NaN, infinite or too large; leave out the batch")
             total.add_(product.cpu())
 
     def _product(self, block: torch.Tensor) -> torch.Tensor:

@@ -122,7 +122,7 @@ class Whole:
 def added(one: Metric, other: Metric) -> Metric:
     """One product near the sum of two: columns of trace 1 first, weighed by the rows' traces.
 
-    The trace of the sum is kept. Where one is diagonal on the rows, the rows are diagonal.
+    The trace of the sum is kept. A side is diagonal only where both are.
     """
     weights = [_trace(metric.columns) for metric in (one, other)]
     scaled = [
@@ -132,9 +132,9 @@ def added(one: Metric, other: Metric) -> Metric:
     (r1, c1), (r2, c2) = scaled
     t1, t2 = _trace(r1), _trace(r2)
     if r1.ndim != r2.ndim:
-        r1, r2 = (np.diagonal(r) if r.ndim == 2 else r for r in (r1, r2))
-    if c1.ndim != c2.ndim and 1 in (c1.ndim, c2.ndim):
-        c1, c2 = (np.eye(c.shape[-1]) * c if c.ndim == 1 else c for c in (c1, c2))
+        r1, r2 = (np.diag(r) if r.ndim == 1 else r for r in (r1, r2))
+    if c1.ndim != c2.ndim:
+        c1, c2 = (np.diag(c) if c.ndim == 1 else c for c in (c1, c2))
     return Metric(r1 + r2, (t1 * c1 + t2 * c2) / ((t1 + t2) or 1.0))
 
 

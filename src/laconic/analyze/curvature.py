@@ -141,8 +141,8 @@ def _scalars(
                     user_loss(loss, given, batch, generator, capture.batch)
                 ]
             else:
-                target = find_target(given, output, capture.last_of)
-                check(target, capture.batch)
+                target = find_target(given, output, capture.makers)
+                check(target, capture.batch, capture.broken)
                 scalars = probes(target, batch, generator, passes)
         if not capture.again():
             return scalars

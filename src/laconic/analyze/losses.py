@@ -35,10 +35,12 @@ class Target:
     logits: bool
 
 
-def find_target(output: object, kind: str, maker: Callable[[torch.Tensor], str | None]) -> Target:
+def find_target(
+    output: object, kind: str, makers: Callable[[torch.Tensor], tuple[str, ...]]
+) -> Target:
     """The part of a model's output to be kept; `kind` is one of OUTPUTS.
 
-    `maker` gives the weight's name for a tensor that is a linear layer's very output.
+    `makers` gives the weight's names for a tensor that is a linear layer's very output.
 
     Raises:
         ArgumentError: the output holds no tensor of floats.
@@ -55,13 +57,13 @@ def find_target(output: object, kind: str, maker: Callable[[torch.Tensor], str |
             "give loss(output, batch)"
         )
     if kind == "auto":
-        name = (maker(tensor) or "").removesuffix(".weight")
-        return Target(tensor, bool(_HEADS.match(name)) and _classes(tensor) > 1)
+        head = any(_HEADS.match(name.removesuffix(".weight")) for name in makers(tensor))
+        return Target(tensor, head and _classes(tensor) > 1)
     return Target(tensor, kind == "logits")
 
 
-def check(target: Target, where: str) -> None:
-    """Refuse an output without a gradient, or with values that are no numbers."""
+def check(target: Target, where: str, broken: Callable[[], str]) -> None:
+    """Refuse an output without a gradient, or with NaN; `broken` says where these came from."""
     import torch
 
     if not target.tensor.requires_grad:
@@ -70,7 +72,7 @@ def check(target: Target, where: str) -> None:
             "torch.no_grad() or detach what it gives"
         )
     if not torch.isfinite(target.tensor).all():
-        raise ArgumentError(f"{where}: the model's output has NaN or infinite values")
+        raise ArgumentError(f"{where}: the model's output has NaN or infinite values{broken()}")
 
 
 def probes(
