@@ -8,7 +8,9 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ml_dtypes
@@ -379,7 +381,7 @@ for number in range(10_000):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_killed_at_any_moment_it_has_whole_pieces_and_can_be_taken_over(dst):
     moment = random.Random(0)
-    for _ in range(8):
+    for _ in range(5):
         command = [sys.executable, "-c", PUTS, str(dst)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout.readline() == b"ready\n"
@@ -501,6 +503,24 @@ def test_a_lock_of_a_dead_process_or_of_another_with_its_number_is_taken_over(be
     (journal_folder(begun) / LOCK).write_text(owner)
     with opened(begun) as journal:
         assert journal.done == {"a"}
+
+
+def test_of_many_that_find_a_dead_ones_lock_exactly_one_takes_it(begun, flock):
+    (journal_folder(begun) / LOCK).write_text("1 1.0\n")
+    together = threading.Barrier(8)
+
+    def race(_: int) -> Journal | None:
+        together.wait()
+        try:
+            return opened(begun)
+        except ArgumentError as error:
+            assert "is at work" in str(error)
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        (winner,) = [journal for journal in pool.map(race, range(8)) if journal]
+    assert winner.done == {"a"}
+    winner.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX forks")

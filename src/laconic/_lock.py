@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,8 @@ _FLAGS: Final = (
 )  # fmt: skip
 _UNSUPPORTED: Final = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL)
 _TRIES: Final = 100
+_PAUSE: Final = 0.01  # seconds between tries
+_TURN: Final = 0.1  # seconds in which a process that found a dead one's lock has removed it
 _SLACK: Final = 60.0  # seconds by which a clock that was set may move a process's start
 
 
@@ -66,16 +69,12 @@ class Lock:
 
 def _take(path: Path) -> int:
     for _ in range(_TRIES):  # whoever held it may remove file and folder at any moment
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = _try(path)
             if handle is not None:
-                try:
-                    _sign(handle)
-                except BaseException:
-                    _give_back(handle, path)
-                    raise
                 return handle
+        time.sleep(_PAUSE)
     raise LaconicError(f"{path}: comes and goes; another process does the same work")
 
 
@@ -91,6 +90,7 @@ def _try(path: Path) -> int | None:
             os.close(handle)
             raise
         if taken:
+            _sign(handle, path)
             return handle
         os.close(handle)
         if taken is False:
@@ -113,25 +113,50 @@ def _flock(handle: int, path: Path) -> bool | None:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             raise _taken(path, os.read(handle, 100)) from None
         raise
-    here = os.stat(path, follow_symlinks=False)
-    return (here.st_dev, here.st_ino) == (about.st_dev, about.st_ino)
+    return _is_at(handle, path)
 
 
 def _try_plain(path: Path) -> int | None:
+    """As `_try`, by the file's being there alone.
+
+    Two that find the lock of a dead process at once may both remove it, the second one what the
+    first one made: so whoever made a file looks again, once the others must have had their turn.
+    """
     try:
-        return os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
+        handle = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
-        if not path.is_file():
-            raise ArgumentError(f"{path}: is no plain file, which a lock is; remove it") from None
-        with path.open("rb") as file:
-            owner = file.read(100)
-        if _alive(owner):
-            raise _taken(path, owner) from None
+        _remove_stale(path)
+        return None
+    _sign(handle, path)
+    time.sleep(_TURN)
+    if _is_at(handle, path):
+        return handle
+    os.close(handle)
+    return None
+
+
+def _remove_stale(path: Path) -> None:
+    if not path.is_file():
+        raise ArgumentError(f"{path}: is no plain file, which a lock is; remove it")
+    with path.open("rb") as file:
+        owner = file.read(100)
+        young = time.time() - os.fstat(file.fileno()).st_mtime < _TURN * 5
+    if _alive(owner):
+        raise _taken(path, owner)
+    if not owner and young:  # it is being signed
+        return
     try:
         path.unlink()
     except PermissionError:  # Windows: somebody has it open
         raise _taken(path, owner) from None
-    return None
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is the one that `path` names."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _give_back(handle: int, path: Path) -> None:
@@ -143,11 +168,16 @@ def _give_back(handle: int, path: Path) -> None:
         os.close(handle)
 
 
-def _sign(handle: int) -> None:
+def _sign(handle: int, path: Path) -> None:
+    """Say in the file whose it is; where that cannot be written, give it back."""
     process = psutil.Process()
-    os.ftruncate(handle, 0)
-    os.lseek(handle, 0, os.SEEK_SET)
-    os.write(handle, f"{process.pid} {process.create_time():.2f}\n".encode())
+    try:
+        os.ftruncate(handle, 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, f"{process.pid} {process.create_time():.2f}\n".encode())
+    except BaseException:
+        _give_back(handle, path)
+        raise
 
 
 def _alive(owner: bytes) -> bool:

@@ -191,12 +191,15 @@ class Journal:
 
 def _check_ours(folder: Path) -> None:
     """A folder is ours if it has our marker, or nothing yet but what comes before the marker."""
-    if not os.path.lexists(folder):
-        return
-    if not folder.is_symlink() and folder.is_dir():
+    try:
         names = os.listdir(folder)
-        if MARKER in names or all(n == LOCK or _TORN_MARKER.fullmatch(n) for n in names):
-            return
+    except FileNotFoundError:
+        names = []
+    except NotADirectoryError:
+        names = [folder.name]
+    begun = MARKER in names or all(name == LOCK or _TORN_MARKER.fullmatch(name) for name in names)
+    if begun and not folder.is_symlink():
+        return
     raise ArgumentError(
         f"{folder}: is in the place of the journal, but is none; move it away, or name another dst"
     )
