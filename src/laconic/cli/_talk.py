@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Step = Callable[[str, int, int], None]  # (stage, done, total), as the library's verbs report it
 
 _LABEL = 10  # columns of the label
+_SILENCE = 60.0  # seconds after which a stage says how far it is, where there are no bars
+_WINDOW = 3600.0  # seconds of steps that a bar's speed is taken from: one may last minutes
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Talk:
     def progress(self, hide: tuple[str, ...] = ()) -> Iterator[Step | None]:
         """A callable that shows progress by stage: bars on a tty, else a line a finished stage.
 
+        Both say how long a stage has to go; without bars a long one does so once a minute.
         Stages named in `hide` leave no trace once they are done: the command itself sums them up.
         """
         if self.quiet:
@@ -44,14 +47,22 @@ class Talk:
 
 
 def _plain(talk: Talk, hide: tuple[str, ...]) -> Step:
-    began: dict[str, float] = {}
+    began: dict[str, tuple[float, int]] = {}  # when, and with how much done: resumed work has some
+    spoke: dict[str, float] = {}
     ended = set(hide)
 
     def step(stage: str, done: int, total: int) -> None:
-        start = began.setdefault(stage, time.monotonic())
-        if done >= total and stage not in ended:
+        now = time.monotonic()
+        start, before = began.setdefault(stage, (now, done))
+        if stage in ended:
+            return
+        if done >= total:
             ended.add(stage)
-            talk.line(stage, f"{done}/{total}  {_clock(time.monotonic() - start)}")
+            talk.line(stage, f"{done}/{total}  {_clock(now - start)}")
+        elif done > before and now - spoke.setdefault(stage, start) >= _SILENCE:
+            spoke[stage] = now
+            left = _clock((now - start) / (done - before) * (total - done))
+            talk.line(stage, f"{done}/{total}  {_clock(now - start)}, about {left} left")
 
     return step
 
@@ -73,6 +84,8 @@ def _bars(hide: tuple[str, ...]) -> Iterator[Step]:
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
         console=Console(stderr=True),
+        get_time=time.monotonic,
+        speed_estimate_period=_WINDOW,
     )
     with progress:
         yield _bar_step(progress, hide)
