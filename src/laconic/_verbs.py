@@ -1,7 +1,9 @@
 """How `import laconic` stays light: a verb is imported when it is first used.
 
 Surprise: importing a submodule sets it as an attribute of its package, so that after
-`import laconic.compress` the name `laconic.compress` would be a module and no verb any more.
+`import laconic.compress` the name `laconic.compress` would be a module and no verb any more. The
+folders `analyze` and `plan` stand behind verbs in the same way: `laconic.plan` is the verb, and
+`from laconic.plan import load_plan` reaches into the folder.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ from types import ModuleType
 from typing import Final
 
 HOMES: Final = {
+    "analyze": "laconic.analysis",
     "compress": "laconic.compress",
     "decompress": "laconic.decompress",
     "info": "laconic.info",
     "load": "laconic.load",
+    "plan": "laconic.planning",
     "verify": "laconic.container.verify",
 }
 

@@ -67,7 +67,8 @@ class Measured:
     """How each tensor alone, rounded by `scheme`, changed the model.
 
     `by` is "score", "1 - cosine" or "KL"; `base` the score of the model as it is (0 for the
-    others); `correlation` Spearman's of what was measured with what was predicted, over `tensors`.
+    others); `correlation` Spearman's of what was measured with what was predicted over
+    `tensors`, None where nothing was predicted.
     """
 
     scheme: str
@@ -75,7 +76,7 @@ class Measured:
     base: float
     samples: int
     tensors: int
-    correlation: float
+    correlation: float | None
 
 
 @dataclass(frozen=True)

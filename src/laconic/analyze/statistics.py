@@ -18,9 +18,10 @@ SAMPLE: Final = 1 << 16  # values that entropies are taken from
 ERRORS: Final = (0.9, 0.5, 0.2, 0.1, 0.03, 0.01, 0.001, 0.0001)
 """Relative squared errors at which a tensor's entropy is given."""
 
-_BLOCK: Final = 1 << 20
+_BLOCK: Final = 1 << 16  # values; a block stays in the cache
 _GOLDEN: Final = 0.6180339887498949  # multiples of it, modulo 1, fill the unit interval evenly
 _TURNS: Final = 24
+_NOISE: Final = 1e-24  # of squares: equal values differ by less once scaled
 _NEAR: Final = 0.01  # relative, of an error, or bits, of an entropy
 
 
@@ -68,28 +69,27 @@ def describe(values: NDArray[np.generic]) -> Distribution | None:
         flat = flat.view(f"f{flat.dtype.itemsize // 2}")
     if not flat.size:
         return None
-    least, largest, nans, infinities, zeros = math.inf, -math.inf, 0, 0, 0
+    least, largest, nans, finite, zeros = math.inf, -math.inf, 0, 0, 0
     for block in _blocks(flat):
-        finite = block[np.isfinite(block)]
-        missing = int(np.isnan(block).sum())
-        nans, infinities = nans + missing, infinities + block.size - finite.size - missing
-        zeros += int((finite == 0).sum())
-        if finite.size:
-            least, largest = min(least, float(finite.min())), max(largest, float(finite.max()))
-    count = flat.size - nans - infinities
-    if not count:
+        known, missing = _finite(block)
+        nans, finite = nans + missing, finite + known.size
+        zeros += known.size - int(np.count_nonzero(known))
+        if known.size:
+            least, largest = min(least, float(known.min())), max(largest, float(known.max()))
+    infinities = flat.size - finite - nans
+    if not finite:
         return Distribution(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, zeros, nans, infinities)
-    scale = max(abs(least), abs(largest)) or 1.0
-    mean, square, second, fourth = _moments(flat, scale, count)
-    rms = math.sqrt(square)
+    most = max(abs(least), abs(largest))
+    mean, second, fourth = _moments(flat, most or 1.0, finite)
+    rms = math.sqrt(mean * mean + second)
     return Distribution(
         least=least,
         largest=largest,
-        mean=mean * scale,
-        std=math.sqrt(second) * scale,
-        rms=rms * scale,
-        kurtosis=fourth / second**2 if second > 1e-24 else 0.0,
-        outlier=max(abs(least), abs(largest)) / scale / rms if rms else 0.0,
+        mean=mean * most,
+        std=math.sqrt(second) * most,
+        rms=rms * most,
+        kurtosis=fourth / second**2 if second > _NOISE else 0.0,
+        outlier=1 / rms if rms else 0.0,
         zeros=zeros,
         nans=nans,
         infinities=infinities,
@@ -186,20 +186,22 @@ def _entropy(indices: NDArray[np.float64]) -> float:
     return float(-np.sum(shares * np.log2(shares)) + unseen)
 
 
-def _moments(
-    flat: NDArray[np.generic], scale: float, count: int
-) -> tuple[float, float, float, float]:
-    """Mean and mean square; mean squared and fourth power of the distance from the mean."""
-    total = square = 0.0
-    for block in _blocks(flat):
-        unit = block[np.isfinite(block)] / scale
-        total, square = total + float(unit.sum()), square + float(np.sum(unit * unit))
-    mean = total / count
+def _moments(flat: NDArray[np.generic], scale: float, count: int) -> tuple[float, float, float]:
+    """Of the finite values over `scale`: the mean, and mean powers 2 and 4 of what is about it."""
+    mean = sum(float(np.sum(_finite(block)[0] / scale)) for block in _blocks(flat)) / count
     second = fourth = 0.0
     for block in _blocks(flat):
-        squares = np.square(block[np.isfinite(block)] / scale - mean)
-        second, fourth = second + float(squares.sum()), fourth + float(np.sum(squares * squares))
-    return mean, square / count, second / count, fourth / count
+        squares = np.square(_finite(block)[0] / scale - mean)
+        second, fourth = second + float(np.sum(squares)), fourth + float(np.sum(squares * squares))
+    return mean, second / count, fourth / count
+
+
+def _finite(block: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """The finite values, and how many of the others are NaN."""
+    known = np.isfinite(block)
+    if known.all():
+        return block, 0
+    return block[known], int(np.count_nonzero(np.isnan(block)))
 
 
 def _blocks(flat: NDArray[np.generic]) -> Iterator[NDArray[np.float64]]:

@@ -1,0 +1,188 @@
+"""Measured sensitivity: one tensor at a time is rounded, the model is run, the tensor put back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from laconic.analyze.grids import round_to
+from laconic.analyze.losses import find_target
+from laconic.errors import ArgumentError, LaconicError
+from laconic.inputs import Calibration, run_batch
+from laconic.inputs.callables import told
+from laconic.io.pytorch import to_numpy
+from laconic.scheme import Scheme
+
+if TYPE_CHECKING:
+    import torch
+
+Score: TypeAlias = "Callable[[torch.nn.Module], float]"
+
+_SAMPLES: Final = 128  # that outputs are compared on
+_HELD: Final = 256 << 20  # bytes of the original's outputs
+
+
+class Judge(Protocol):
+    """Says what a changed model lost."""
+
+    @property
+    def by(self) -> str:
+        """The unit."""
+
+    @property
+    def base(self) -> float:
+        """The score of the model as it is."""
+
+    @property
+    def samples(self) -> int:
+        """Calibration samples that it looks at; 0 if it has its own."""
+
+    def drop(self, module: torch.nn.Module) -> float:
+        """What was lost; below zero if it was won."""
+
+
+@dataclass(frozen=True)
+class ScoreJudge:
+    """Judges by the caller's score of the whole model, higher being better."""
+
+    evaluate: Score
+    base: float
+    by: str = "score"
+    samples: int = 0
+
+    @classmethod
+    def of(cls, module: torch.nn.Module, evaluate: Score) -> ScoreJudge:
+        """The judge that knows the score of the model as it is."""
+        return cls(evaluate, score_of(module, evaluate))
+
+    def drop(self, module: torch.nn.Module) -> float:
+        """The score lost."""
+        return self.base - score_of(module, self.evaluate)
+
+
+@dataclass(frozen=True)
+class OutputJudge:
+    """Judges by the model's outputs on calibration batches: KL of logits, or 1 - cosine."""
+
+    pairs: tuple[tuple[object, torch.Tensor], ...]
+    by: str
+    samples: int
+    base: float = 0.0
+
+    @classmethod
+    def of(cls, module: torch.nn.Module, calibration: Calibration) -> OutputJudge:
+        """The judge that holds the outputs of the model as it is, spread over the data."""
+        import torch
+
+        every = max(1, -(-calibration.samples // _SAMPLES))
+        pairs: list[tuple[object, torch.Tensor]] = []
+        held, samples, logits = 0, 0, False
+        with torch.no_grad():
+            for number, batch in enumerate(calibration):
+                if number % every == 0 and held < _HELD:
+                    vectors, logits = _vectors(module, batch)
+                    pairs.append((batch, vectors))
+                    held += vectors.numel() * vectors.element_size()
+                    samples += _first_axis(batch)
+        return cls(tuple(pairs), "KL" if logits else "1 - cosine", samples)
+
+    def drop(self, module: torch.nn.Module) -> float:
+        """The mean over positions: nats, or 1 - cosine."""
+        import torch
+        from torch.nn.functional import cosine_similarity, kl_div
+
+        lost, positions = 0.0, 0
+        with torch.no_grad():
+            for batch, before in self.pairs:
+                after, _ = _vectors(module, batch)
+                if self.by == "KL":
+                    p, q = before.log_softmax(-1), after.log_softmax(-1)
+                    lost += float(kl_div(q, p, reduction="sum", log_target=True))
+                else:
+                    cosine = cosine_similarity(before.double(), after.double(), dim=-1)
+                    lost += float((1 - cosine).sum())
+                positions += len(before)
+        return lost / max(1, positions)
+
+
+def score_of(module: torch.nn.Module, evaluate: Score) -> float:
+    """The caller's score of a model.
+
+    Raises:
+        ArgumentError: it raised, or gave no finite number.
+    """
+    import torch
+
+    try:
+        with torch.no_grad():
+            score = float(evaluate(module))
+    except (LaconicError, MemoryError):
+        raise
+    except Exception as error:  # the caller's code may raise anything
+        raise ArgumentError(f"evaluate: failed: {told(error)}") from error
+    if not math.isfinite(score):
+        raise ArgumentError(f"evaluate: gave {score}; it must give a finite number")
+    return score
+
+
+def measure_drops(
+    module: torch.nn.Module,
+    names: Mapping[str, str],
+    scheme: Scheme,
+    judge: Judge,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, float]:
+    """What the model loses when one tensor alone is rounded to nearest by `scheme`.
+
+    `names` maps tensors to parameters of the module, which ends as it began.
+    """
+    drops: dict[str, float] = {}
+    for number, (name, parameter) in enumerate(names.items(), 1):
+        with _rounded(module.get_parameter(parameter), scheme):
+            drops[name] = judge.drop(module)
+        if progress is not None:
+            progress("measure", number, len(names))
+    return drops
+
+
+@contextmanager
+def _rounded(parameter: torch.nn.Parameter, scheme: Scheme) -> Iterator[None]:
+    import torch
+
+    original = parameter.detach().clone()
+    matrix = to_numpy(original).reshape(len(original), -1)
+    changed = torch.from_numpy(round_to(matrix, scheme).values).reshape(original.shape)
+    try:
+        with torch.no_grad():
+            parameter.copy_(changed)
+        yield
+    finally:
+        with torch.no_grad():
+            parameter.copy_(original)
+
+
+def _vectors(module: torch.nn.Module, batch: object) -> tuple[torch.Tensor, bool]:
+    """The output as float32 (live positions, width), and whether it holds logits."""
+    import torch
+
+    target = find_target(run_batch(module, batch), "auto", lambda _: None)
+    found = target.tensor.float()
+    if target.logits and found.ndim >= 4:  # classes come first, as cross_entropy has them
+        found = found.movedim(1, -1)
+    if found.ndim < 2:
+        found = found.reshape(-1, 1)
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    if isinstance(mask, torch.Tensor) and found.ndim == 3 and mask.shape == found.shape[:2]:
+        return found[mask != 0], target.logits
+    return found.reshape(-1, found.shape[-1]), target.logits
+
+
+def _first_axis(batch: object) -> int:
+    parts = batch.values() if isinstance(batch, Mapping) else batch
+    for part in parts if isinstance(batch, (Mapping, tuple, list)) else (batch,):  # type: ignore[attr-defined]
+        if shape := tuple(getattr(part, "shape", ())):
+            return int(shape[0])
+    return 1
