@@ -261,10 +261,12 @@ NB_MODULE(_core, m) {
           nb::arg("curves"), nb::arg("trellis"), nb::arg("out"), nb::arg("decoded"), nb::arg("threads") = 1,
           nb::arg("kernels") = "", "Rounds a matrix with error feedback, by a trellis or level by level.");
     m.def("inspect", &inspect, nb::arg("header"), "What an array header says.");
-    m.def("core_rate", [](const std::string& kernels, bool dense, double deviation, int repeats) {
-        const CoreRate r = core_rate(kernels_named(kernels), dense, deviation, repeats);
+    m.def("core_rate", [](const std::string& kernels, bool dense, double deviation, int repeats,
+                          bool trellis) {
+        const CoreRate r = core_rate(kernels_named(kernels), dense, deviation, repeats, trellis);
         return nb::make_tuple(r.seconds, r.entropy, r.coded);
     }, nb::arg("kernels"), nb::arg("dense"), nb::arg("deviation"), nb::arg("repeats"),
+       nb::arg("trellis") = false,
        "(seconds, entropy bits, coded bits) per symbol of the symbol decoder alone, from cache.");
     m.def("kernels", [] {
         std::vector<std::string> names;

@@ -6,6 +6,7 @@
 
 #include "encode.hpp"
 #include "kernels.hpp"
+#include "matrix_decode.hpp"
 
 namespace laconic {
 namespace {
@@ -58,10 +59,40 @@ CoreRate measure(const Kernels& k, const std::vector<uint8_t>& symbols, CoderTra
     return rate;
 }
 
+CoreRate measure_matrix(const Kernels& k, const std::vector<uint8_t>& symbols, CoderId coder, int repeats) {
+    std::vector<int32_t> indices;
+    for (uint8_t s : symbols) indices.push_back(int32_t(s) - 128);
+    MatrixSpec spec;
+    spec.columns = indices.size() / lanes_of(coder);
+    spec.step = 1;
+    spec.fields.trellis = true;
+    const Encoded coded = encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1});
+    const ArrayHeader h = read_header(coded.header.data(), coded.header.size());
+    const MatrixDecoder decoder(h, k);
+    std::array<Histogram, 2> counts{};
+    for (size_t r = 0; r < h.row_count(); r++)
+        for (size_t c = 0, state = 0; c < spec.columns; c++) {
+            const uint8_t s = symbols[r * spec.columns + c];
+            counts[state & 1][s]++;
+            state = kNextState[state][s & 1];
+        }
+    const double n = double(symbols.size());
+    const std::vector<uint8_t>& chunk = coded.chunks.at(0);
+    CoreRate rate{1e300, (entropy_bits(counts[0]) + entropy_bits(counts[1])) / n, 8.0 * double(chunk.size()) / n};
+    for (int r = 0; r < repeats; r++) {
+        const auto start = std::chrono::steady_clock::now();
+        decoder.decode_chunk(h, k, 0, {chunk.data(), chunk.size()}, nullptr);
+        const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+        rate.seconds = std::min(rate.seconds, took.count() / n);
+    }
+    return rate;
+}
+
 }  // namespace
 
-CoreRate core_rate(const Kernels& kernels, bool dense, double deviation, int repeats) {
+CoreRate core_rate(const Kernels& kernels, bool dense, double deviation, int repeats, bool trellis) {
     const std::vector<uint8_t> symbols = gaussian_symbols(size_t(1) << 17, deviation);
+    if (trellis) return measure_matrix(kernels, symbols, dense ? CoderId::dense : CoderId::fast, repeats);
     return dense ? measure<Dense, 64>(kernels, symbols, kDense, repeats)
                  : measure<Fast, 128>(kernels, symbols, kFast, repeats);
 }

@@ -10,7 +10,8 @@ struct CoreRate {
     double coded;    // bits per symbol, states included
 };
 
-// 2^17 Gaussian symbols of this standard deviation, decoded `repeats` times from cache.
-CoreRate core_rate(const Kernels& kernels, bool dense, double deviation, int repeats);
+// 2^17 Gaussian symbols of this standard deviation, decoded `repeats` times from cache: the plain loop, or that of a
+// matrix with a trellis.
+CoreRate core_rate(const Kernels& kernels, bool dense, double deviation, int repeats, bool trellis);
 
 }  // namespace laconic

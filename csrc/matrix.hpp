@@ -12,7 +12,7 @@ constexpr uint8_t kNextState[8][2] = {{0, 2}, {7, 5}, {1, 3}, {6, 4}, {2, 0}, {5
 constexpr int kMaxClasses = 64;
 
 // Reconstruction level of index q, in steps: quantiser 0 has the even ones, quantiser 1 the odd ones and zero.
-inline int64_t level_of(int64_t q, bool trellis, int quantiser) {
+constexpr int64_t level_of(int64_t q, bool trellis, int quantiser) {
     if (!trellis) return q;
     return 2 * q - (quantiser ? (q > 0) - (q < 0) : 0);
 }

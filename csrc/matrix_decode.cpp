@@ -52,6 +52,50 @@ struct Lane {
     }
 };
 
+// Columns while a unit for each of their rows is left: no branch depends on a symbol, unless that is rare.
+template <class Coder, size_t lanes, bool trellis>
+void whole_columns(const std::vector<Slots>& slots, const MatrixLookup& lookup, typename Coder::State* state,
+                   MatrixColumns& m) {
+    constexpr uint32_t mask = (1u << Coder::prob_bits) - 1;
+    const size_t rows = m.rows, most = rows * sizeof(typename Coder::Unit);
+    const uint8_t* p = m.p;
+    RareSymbols& rare = *m.rare;
+    // Bytes of one's own: a store through a pointer to bytes might change anything else, as the compiler sees it.
+    uint8_t states[lanes];
+    int8_t levels[lanes];
+    std::memcpy(states, m.trellis, lanes);
+    static constexpr std::array<std::array<int8_t, 256>, 2> level = [] {
+        std::array<std::array<int8_t, 256>, 2> of{};
+        for (int s = 0; s < 512; s++) of[size_t(s >> 8)][size_t(s & 255)] = int8_t(level_of((s & 255) - 128, trellis, s >> 8));
+        return of;
+    }();
+    for (; m.from < m.columns && size_t(m.end - p) >= most; m.from++) {
+        const size_t context = m.context[m.from];
+        const MatrixLookup::Constants c = lookup.constants[context];
+        const uint8_t mark = uint8_t(c.first - 1), plain = uint8_t(mark + c.base);
+        const uint32_t* of = slots[context].data();  // those of quantiser 1 behind those of quantiser 0
+        for (size_t r = 0; r < rows; r++) {
+            const int quantiser = trellis ? states[r] & 1 : 0;
+            uint32_t x = state[r];
+            const uint32_t s = of[uint32_t(quantiser) << Coder::prob_bits | (x & mask)];
+            x = ((s >> 8) & 0xfff) * (x >> Coder::prob_bits) + (s >> 20);
+            typename Coder::Unit unit;
+            std::memcpy(&unit, p, sizeof unit);
+            const uint32_t need = x < Coder::low;
+            x = x << (need * Coder::unit_bits) | (unit & (0u - need));
+            p += need * sizeof unit;
+            state[r] = typename Coder::State(x);
+            uint8_t symbol = uint8_t(s);
+            if (uint8_t(symbol - plain) >= c.limit) symbol = rare.meet(symbol, symbol == mark, quantiser, r, m.from);
+            levels[r] = level[quantiser][symbol];
+            if (trellis) states[r] = kNextState[states[r]][symbol & 1];
+        }
+        std::memcpy(m.levels + m.from * lanes, levels, rows);
+    }
+    std::memcpy(m.trellis, states, lanes);
+    m.p = p;
+}
+
 // The columns that are left of a block, every bound checked.
 template <class Coder, size_t lanes>
 void decode_columns(const ArrayHeader& h, typename Coder::State* state, MatrixColumns& m) {
@@ -122,8 +166,16 @@ MatrixDecoder::MatrixDecoder(const ArrayHeader& h, const Kernels& kernels) {
     const MatrixFields& m = h.matrix;
     for (uint8_t e : m.column_exponents) column_scale_.push_back(exponent_scale(e, m.column_fraction));
     if (column_scale_.empty()) column_scale_.assign(h.row_length, 1.0f);
-    if ((h.coder == CoderId::fast && kernels.matrix_fast) || (h.coder == CoderId::dense && kernels.matrix_dense))
-        lookup_ = make_lookup(h.tables, m.trellis, h.traits());
+    lookup_ = make_lookup(h.tables, m.trellis, h.traits());
+    const bool wide = (h.coder == CoderId::fast && kernels.matrix_fast) ||
+                      (h.coder == CoderId::dense && kernels.matrix_dense);
+    // Slots must be worth making.
+    if (wide || h.count < 1024 * h.tables.size()) return;
+    for (size_t i = 0; i < h.tables.size(); i++) {
+        const Slots s = h.coder == CoderId::fast ? make_slots<Fast>(h.tables[i]) : make_slots<Dense>(h.tables[i]);
+        if (m.trellis && i % 2) slots_.back().insert(slots_.back().end(), s.begin(), s.end());
+        else slots_.push_back(s);
+    }
 }
 
 template <class Coder, size_t lanes>
@@ -167,9 +219,14 @@ void MatrixDecoder::decode_groups(const ArrayHeader& h, const Kernels& kernels, 
             } else if constexpr (lanes == 64) {
                 if (kernels.matrix_dense) kernels.matrix_dense(lookup_, state, m);
             }
+            if (!slots_.empty()) {
+                if (h.matrix.trellis) whole_columns<Coder, lanes, true>(slots_, lookup_, state, m);
+                else whole_columns<Coder, lanes, false>(slots_, lookup_, state, m);
+            }
             decode_columns<Coder, lanes>(h, state, m);
             p = m.p;
             if (rare.broken()) throw FormatError("escapes or exceptions end early");
+            if (!out) continue;
             const bool wide = kernels.transpose && lanes >= 64;
             if (wide) kernels.transpose(levels.data(), lanes, n, turned.data());
             rule.column_scale = column_scale_.data() + c;

@@ -57,11 +57,13 @@ private:
 class MatrixDecoder {
 public:
     MatrixDecoder(const ArrayHeader& h, const Kernels& kernels);
+    // Without `out` symbols and levels are decoded, but no values made of them.
     void decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes, uint8_t* out) const;
 
 private:
     std::vector<float> column_scale_;
-    MatrixLookup lookup_;  // for wide kernels
+    MatrixLookup lookup_;
+    std::vector<Slots> slots_;  // by context, for kernels that lack a wide decoder
 
     template <class Coder, size_t lanes>
     void decode_groups(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
