@@ -44,6 +44,12 @@ def curves_of(rows: Sequence[Row], loss: str) -> dict[str, list[Point]]:
     return found
 
 
+def by_curve(rows: Sequence[Row]) -> list[Row]:
+    """Order rows by their curves, as these first appear; later runs may have added to each."""
+    curves = list(dict.fromkeys(row["curve"] for row in rows))
+    return sorted(rows, key=lambda row: curves.index(row["curve"]))
+
+
 def goals(rows: Sequence[Row], loss: str, asked: Sequence[Asked]) -> list[Point]:
     """Return what is asked as (bits, loss), a peer's row looked up where it is meant."""
     found = []

@@ -20,7 +20,7 @@ import gptq
 import kmeans
 import report
 import standard
-from curves import comparison
+from curves import by_curve, comparison
 from shelf import Coded, Peer
 from subjects import NAMES, Subject, subject
 
@@ -128,7 +128,7 @@ def _put(rows: list[dict[str, object]], row: dict[str, object]) -> list[dict[str
 def _print(judged: Subject, rows: Sequence[report.Row]) -> None:
     print(f"\n### {judged.name}: {judged.about}\n")
     heads = {"codec": "codec", "bits": "bits", "ratio": "x smaller"}
-    print(report.table(heads | dict(judged.measures) | {"seconds": "seconds"}, rows))
+    print(report.table(heads | dict(judged.measures) | {"seconds": "seconds"}, by_curve(rows)))
     if judged.asked:
         print()
         print(report.table(*comparison(rows, judged.loss, judged.asked, judged.floor)))

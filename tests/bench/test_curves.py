@@ -2,7 +2,7 @@
 
 import pytest
 
-from curves import bits_at, comparison, goals
+from curves import bits_at, by_curve, comparison, goals
 from subjects import Asked
 
 FALLING = [(2.0, 0.1), (3.0, 0.01), (4.0, 0.001)]
@@ -41,3 +41,8 @@ def test_the_comparison_ends_with_what_is_asked():
     columns, table = comparison(rows, "loss", [Asked(2.5, 0.01)], 1e-6)
     assert list(columns.values()) == ["bits at a loss of", "0.01"]
     assert [row["0"] for row in table] == [pytest.approx(3.0), 2.5]
+
+
+def test_rows_of_later_runs_join_their_curve():
+    rows = [{"codec": i, "curve": c} for i, c in enumerate("abcab")]
+    assert [row["codec"] for row in by_curve(rows)] == [0, 3, 1, 4, 2]
