@@ -80,8 +80,7 @@ class ResNet20(Subject):
         self.calibration = [_normalised(part) for part in np.split(images, 8)]
         images, labels = _images("test", None)
         self._images, self._labels = images[::thin], labels[::thin]
-        # The layout that a processor convolves these narrow layers fastest in.
-        self._judged = Network().eval().to(memory_format=torch.channels_last)
+        self._judged = Network().eval()
         self._reference = self._logits(self.weights)
 
     def module(self) -> nn.Module:
@@ -108,14 +107,10 @@ class ResNet20(Subject):
     def _logits(self, weights: Mapping[str, Array]) -> Tensor:
         fill(self._judged, weights)
         with torch.inference_mode():
-            count = len(self._images)
-            parts = [self._images[i : i + _BATCH] for i in range(0, count, _BATCH)]
-            return torch.cat(
-                [
-                    self._judged(_normalised(part).to(memory_format=torch.channels_last))
-                    for part in parts
-                ]
-            )
+            return torch.cat([self._judged(_layout(part)) for part in self._parts()])
+
+    def _parts(self) -> list[Array]:
+        return [self._images[i : i + _BATCH] for i in range(0, len(self._images), _BATCH)]
 
 
 def _stage(inputs: int, outputs: int) -> nn.Sequential:
@@ -132,6 +127,11 @@ def _normalised(images: Array) -> Tensor:
     """Turn uint8 (images, 32, 32, 3) into float32 (images, 3, 32, 32) of unit scale."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     return ((pixels - _MEAN) / _DEVIATION).contiguous()
+
+
+def _layout(images: Array) -> Tensor:
+    """Normalise images, in the layout that a processor convolves these narrow layers fastest in."""
+    return _normalised(images).to(memory_format=torch.channels_last)
 
 
 @cache
