@@ -294,11 +294,13 @@ ContextTables make_context(const std::vector<Histogram>& counts, CoderTraits cod
     for (int k = 1; k <= 127; k++)
         if (all[size_t(128 - k)] || all[size_t(128 + k)]) widest = k;
     // From the widest window inwards, as long as few would be escapes.
-    for (int k = widest; k >= 1; k--) {
-        if (k <= std::min(63, most))
+    bool tried = false;
+    for (int k = widest; k >= 1 && !(tried && beyond > std::max<uint64_t>(4, n / 100)); k--) {
+        if (k <= std::min(63, most)) {
             for (int unit = 0; unit < 4; unit++) try_slopes(counts, coder, k, unit, best);
+            tried = true;
+        }
         beyond += all[size_t(128 - k)] + all[size_t(128 + k)];
-        if (beyond * 100 > n) break;
     }
     return best.context;
 }

@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save
 
-from laconic.coding import CodedArray, encode_indices, encode_lossless
+from laconic.coding import CodedArray, encode_indices, encode_lossless, encode_matrix
 from laconic.coding._reference import decode_reference
 
 ARRAYS = Path(__file__).parent / "arrays"
@@ -71,6 +71,34 @@ def indices() -> Iterator[tuple[str, CodedArray]]:
                 yield f"indices-{name}-{dtype.name}", coded
 
 
+def matrices() -> Iterator[tuple[str, CodedArray]]:
+    """Matrices of every coder and output type, with classes, exponents and rare indices."""
+    rng = np.random.default_rng(3)
+    scale = np.exp2(rng.integers(-2, 3, (260, 1)) / 2 + rng.integers(-2, 3, (1, 270)) / 2)
+    q = np.rint(rng.normal(0, 0.22, scale.shape) * scale).astype(np.int32)
+    q[3, 3], q[200, 100], q[1, :5] = -(2**31), 2**31 - 1, (-129, -128, 64, 126, 127)
+    rows = np.rint(rng.normal(126, 2, 260)).astype(np.uint8)
+    columns = np.rint(rng.normal(128, 2, 270)).astype(np.uint8)
+    f4, f2, f8 = (np.dtype(name) for name in ("f4", "f2", "f8"))
+    for name, n, m, dtype, trellis in (
+        ("fast", 260, 190, f4, True),
+        ("fast-plain", 190, 260, BF16, False),
+        ("dense", 65, 260, BF16, True),
+        ("dense-plain", 64, 257, f4, False),
+        ("small", 16, 144, f4, True),
+        ("small-float16", 41, 90, f2, True),
+        ("small-plain", 41, 90, f8, False),
+        ("small-row", 1, 33, f4, True),
+        ("small-column", 37, 1, BF16, True),
+    ):
+        yield f"matrix-{name}", encode_matrix(
+            q[:n, :m], step=0.0371, offsets=(0.125, 0.0625, 0.0) if n > 40 else (0.1, 0.05, 0.02),
+            row_exponents=rows[:n] if n < 50 else None,
+            column_exponents=columns[:m] if n in (37, 41) else None, row_fraction=2 + (n == 41),
+            column_fraction=1, trellis=trellis, dtype=dtype, effort="fast",
+        )  # fmt: skip
+
+
 def write(name: str, coded: CodedArray) -> int:
     """One golden file; its size. FileExistsError if there is one already."""
     expected = decode_reference(coded.header, coded.chunks)
@@ -84,7 +112,7 @@ def write(name: str, coded: CodedArray) -> int:
 if __name__ == "__main__":
     ARRAYS.mkdir(exist_ok=True)
     total = 0
-    for name, coded in [*lossless(), *indices()]:
+    for name, coded in [*lossless(), *indices(), *matrices()]:
         if (ARRAYS / f"{name}.safetensors").exists():
             print(f"{name}: is there, kept")
             continue
