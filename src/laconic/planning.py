@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from laconic.analysis import analyze
 from laconic.analyze.report import Report, TensorFacts
 from laconic.errors import ArgumentError
 from laconic.io import TensorInfo
-from laconic.plan import Goal, Plan, Resolved, Target, dump_plan, parse_target, resolve
+from laconic.plan import Plan, Resolved, dump_plan, parse_target, resolve
 from laconic.plan.collapse import collapse
 from laconic.plan.plan import read_plan
 from laconic.plan.propose import Forecast, choose_schemes, forecast
-from laconic.scheme import Scheme
 
 if TYPE_CHECKING:
     from laconic.analyze.losses import Loss
@@ -21,7 +21,35 @@ if TYPE_CHECKING:
     from laconic.fill import Progress
     from laconic.inputs import CalibrationSpec
 
-__all__ = ["Forecast", "Plan", "comment_plan", "forecast_plan", "plan"]
+__all__ = ["Forecast", "Plan", "Proposal", "plan", "propose"]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A plan, the report that it was made from, and what it is expected to give.
+
+    `forecast` is None where no size was asked for.
+    """
+
+    plan: Plan
+    report: Report
+    forecast: Forecast | None
+
+    def text(self) -> str:
+        """The plan as YAML with a comment for each rule: what it decides, and the bits foreseen."""
+        bare = dump_plan(self.plan)
+        found = _resolved(self.plan, self.report)
+        lines, number = [], 0
+        for line in bare.splitlines():
+            if line.startswith("- "):
+                number += 1
+                decided = [f for f in self.report.stored if found[f.name].rule == number]
+                line = f"{line}  # {_told(decided, self.forecast)}"
+            lines.append(line)
+        text = "\n".join(lines) + "\n"
+        # A name with a line break in it would be torn: then the plan stays bare.
+        whole = number == len(self.plan.rules) and read_plan(text) == self.plan
+        return text if whole else bare
 
 
 def plan(
@@ -57,53 +85,53 @@ def plan(
     rules:
     - {match: '*', scheme: rd}
     """
+    return propose(
+        report, calib, size=size, bits=bits, max_drop=max_drop, loss=loss, effort=effort,
+        seed=seed, finish=finish, threads=threads, progress=progress,
+    ).plan  # fmt: skip
+
+
+def propose(
+    report: Report | Model,
+    calib: CalibrationSpec | None = None,
+    *,
+    size: str | int | None = None,
+    bits: float | None = None,
+    max_drop: str | float | None = None,
+    loss: Loss | None = None,
+    effort: Effort | None = None,
+    seed: int | None = None,
+    finish: bool | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Proposal:
+    """The plan that `plan` gives, with what it was made from; arguments and errors are the same."""
     if (size, bits, max_drop) == (None, None, None):
-        raise ArgumentError("plan: give size, bits or max_drop, what is asked of the file")
-    goal = Goal.model_validate({"size": size, "bits": bits, "max_drop": max_drop})
+        raise ArgumentError("plan: give size, bits or max_drop: what is asked of the file")
+    asked = Plan.model_validate(
+        {
+            "target": {"size": size, "bits": bits, "max_drop": max_drop},
+            "effort": effort,
+            "seed": seed,
+            "finish": finish,
+        }
+    )
     if not isinstance(report, Report):
         report = analyze(
             report, calib, loss=loss, threads=threads, seed=seed or 0, progress=progress
         )
     elif calib is not None or loss is not None:
         raise ArgumentError("calib and loss: are for a model; the report was made with its own")
-    target = _target(goal, report)
+    target = None
+    if size is not None or bits is not None:
+        target = parse_target(
+            bits=bits, size=size, original=report.bytes, parameters=report.parameters
+        )
     schemes = choose_schemes(report, target)
-    if target is not None:
-        forecast(report, schemes, target)
-    made = Plan(target=goal, effort=effort, seed=seed, finish=finish, rules=collapse(schemes))
+    foreseen = None if target is None else forecast(report, schemes, target)
+    made = asked.model_copy(update={"rules": collapse(schemes)})
     assert {name: one.scheme for name, one in _resolved(made, report).items()} == schemes
-    return made
-
-
-def forecast_plan(plan: Plan, report: Report) -> Forecast | None:
-    """What a proposed plan is expected to give; None where it asks for no size.
-
-    Raises:
-        TargetError: as `plan`.
-    """
-    target = _target(plan.target, report) if plan.target is not None else None
-    if target is None:
-        return None
-    found = _resolved(plan, report)
-    schemes = {f.name: found[f.name].scheme if f.name in found else Scheme() for f in report.stored}
-    return forecast(report, schemes, target)
-
-
-def comment_plan(plan: Plan, report: Report) -> str:
-    """The plan as YAML with a comment for each rule: what it decides, and the bits foreseen."""
-    text = dump_plan(plan)
-    found = _resolved(plan, report)
-    foreseen = forecast_plan(plan, report)
-    lines, number = [], 0
-    for line in text.splitlines():
-        if line.startswith("- "):
-            number += 1
-            decided = [f for f in report.stored if f.name in found and found[f.name].rule == number]
-            line = f"{line}  # {_told(decided, foreseen)}"
-        lines.append(line)
-    commented = "\n".join(lines) + "\n"
-    # A name with a line break in it would be torn: then the plan stays bare.
-    return commented if number == len(plan.rules) and read_plan(commented) == plan else text
+    return Proposal(made, report, foreseen)
 
 
 def _told(decided: list[TensorFacts], foreseen: Forecast | None) -> str:
@@ -115,15 +143,6 @@ def _told(decided: list[TensorFacts], foreseen: Forecast | None) -> str:
     if any(facts.sensitivity is not None and not facts.sensitivity.step for facts in decided):
         told += "; some without effect on the calibrated output"
     return told
-
-
-def _target(goal: Goal, report: Report) -> Target | None:
-    """The size asked for; None where only the score is."""
-    if goal.size is None and goal.bits is None:
-        return None
-    return parse_target(
-        bits=goal.bits, size=goal.size, original=report.bytes, parameters=report.parameters
-    )
 
 
 def _resolved(plan: Plan, report: Report) -> dict[str, Resolved]:
