@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from laconic.errors import ArgumentError
-from laconic.transform._outputs import Distance, vectors
+from laconic.transform._outputs import Distance, find_kind, vectors
 from laconic.transform._portions import hold, samples, split
 from laconic.transform.finish import finish
 
@@ -200,6 +200,29 @@ def test_padding_does_not_count():
 def test_classes_of_images_are_the_second_axis():
     output = torch.randn(2, 7, 3, 5)
     assert vectors(output, output, "logits").shape == (2 * 3 * 5, 7)
+
+
+def test_what_a_head_gives_is_logits(batches):
+    head = torch.nn.Sequential()
+    head.add_module("body", torch.nn.Linear(8, 6))
+    assert find_kind(head, batches[0]) == "features"
+    head.add_module("classifier", torch.nn.Linear(6, 5))
+    assert find_kind(head, batches[0]) == "logits"
+    head.add_module("unit", torch.nn.LayerNorm(5))
+    assert find_kind(head, batches[0]) == "features"
+    assert not any(part._forward_hooks for part in head.modules())
+
+
+def test_a_forbidden_class_does_not_make_the_loss_nan():
+    forbidden = torch.tensor([[0.0, 1.0, -torch.inf]])
+    assert float(Distance("logits")(forbidden, forbidden)) == 0
+
+
+def test_parameters_that_reach_no_output_are_told(teacher, batches):
+    for net in (teacher, student := quantised(teacher)):
+        net.unused = torch.nn.Linear(3, 3)
+    done = finish(student, teacher, batches, ["unused.bias"], kind="logits", steps=9)
+    assert done.steps == 0 and "depend on none" in done.note
 
 
 def test_the_distances_by_hand():

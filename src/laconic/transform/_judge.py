@@ -78,6 +78,8 @@ def prepared(
     student: torch.nn.Module, teacher: torch.nn.Module, parameters: Sequence[torch.nn.Parameter]
 ) -> Iterator[None]:
     """Hold both models in eval mode and let gradients reach `parameters` alone; undo it after."""
+    import torch
+
     modes = [(part, part.training) for model in (student, teacher) for part in model.modules()]
     wanted = [(one, one.requires_grad) for one in student.parameters()]
     student.eval()
@@ -87,7 +89,8 @@ def prepared(
     for one in parameters:
         one.requires_grad_(True)
     try:
-        yield
+        with torch.enable_grad():
+            yield
     finally:
         for part, training in modes:
             part.training = training

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from laconic.errors import ArgumentError
+from laconic.analyze.losses import Loss, find_target
+
+__all__ = ["Distance", "Kind", "Loss", "find_kind", "run", "vectors"]
 
 if TYPE_CHECKING:
     import torch
 
 Kind: TypeAlias = Literal["logits", "features"]
-Loss: TypeAlias = "Callable[[object, object], torch.Tensor]"
 
 
 def run(module: torch.nn.Module, batch: object) -> object:
@@ -34,7 +35,7 @@ def vectors(output: object, batch: object, kind: Kind) -> torch.Tensor:
     Raises:
         ArgumentError: the output holds no tensor of floats.
     """
-    found = _tensor(output).float()
+    found = find_target(output, kind, lambda _: ()).tensor.float()
     if found.ndim < 2:
         found = found.reshape(-1, 1)
     mask = _mask(batch)
@@ -43,6 +44,35 @@ def vectors(output: object, batch: object, kind: Kind) -> torch.Tensor:
     if mask is not None and found.ndim == 3 and mask.shape == found.shape[:2]:
         return found[mask.to(found.device) != 0]
     return found.reshape(-1, found.shape[-1])
+
+
+def find_kind(module: torch.nn.Module, batch: object) -> Kind:
+    """Tell logits from features by what a module gives for a batch."""
+    import torch
+
+    made: dict[int, str] = {}
+    kept: list[object] = []  # so that no other tensor comes by the same id
+
+    def note(name: str) -> Callable[[torch.nn.Module, object, object], None]:
+        def hook(_: torch.nn.Module, __: object, output: object) -> None:
+            made[id(output)] = f"{name}.weight"
+            kept.append(output)
+
+        return hook
+
+    hooks = [
+        part.register_forward_hook(note(name))
+        for name, part in module.named_modules()
+        if getattr(getattr(part, "weight", None), "ndim", 0) > 1  # a linear layer of some sort
+    ]
+    try:
+        with torch.no_grad():
+            output = run(module, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    target = find_target(output, "auto", lambda one: (made[id(one)],) if id(one) in made else ())
+    return "logits" if target.logits else "features"
 
 
 @dataclass(frozen=True)
@@ -63,7 +93,8 @@ class Distance:
 
         if self.kind == "features":
             return (changed - original).square().sum() / self.unit
-        p, q = (log_softmax(_two(z), dim=-1) for z in (original, changed))
+        # Logits of -inf, which forbid a class, must not become inf - inf.
+        p, q = (log_softmax(_two(z), dim=-1).clamp_min(-1e4) for z in (original, changed))
         return kl_div(q, p, reduction="sum", log_target=True)
 
     @classmethod
@@ -88,24 +119,6 @@ def _two(logits: torch.Tensor) -> torch.Tensor:
     if logits.shape[-1] > 1:
         return logits
     return torch.cat([torch.zeros_like(logits), logits], dim=-1)
-
-
-def _tensor(output: object) -> torch.Tensor:
-    import torch
-
-    for name in ("logits", "last_hidden_state"):
-        found = getattr(output, name, None)
-        if isinstance(found, torch.Tensor):
-            return found
-    if isinstance(output, torch.Tensor) and output.is_floating_point():
-        return output
-    parts = tuple(output.values()) if isinstance(output, Mapping) else output
-    for part in parts if isinstance(parts, (tuple, list)) else ():
-        if isinstance(part, torch.Tensor) and part.is_floating_point():
-            return part
-    raise ArgumentError(
-        f"the model gives a {type(output).__name__} without a tensor of floats; give a loss"
-    )
 
 
 def _mask(batch: object) -> torch.Tensor | None:

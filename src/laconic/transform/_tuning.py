@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 _WARM: Final = 0.05  # part of the steps in which the rate grows
-_LOOKS: Final = 20  # times that values are judged
+_LOOKS: Final = 10  # times that values are judged
 _LARGEST: Final = 65504.0  # in fp16
 
 
