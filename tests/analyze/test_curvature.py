@@ -42,6 +42,11 @@ def predicted(found: Curvature, E: np.ndarray) -> float:
     return float(np.trace(R @ E @ C @ E.T))
 
 
+def rows(model: nn.Module, x: Tensor) -> Iterable[Tensor]:
+    """Each output of one sample, of a run of its own."""
+    return (model(x)[0, i] for i in range(model(x).shape[1]))
+
+
 def close(found: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-5 * np.abs(expected).max())
 
@@ -70,13 +75,8 @@ def test_one_sample_has_the_exact_gauss_newton_matrix(head: bool) -> None:
     x = torch.randn(1, 3)
     # The same sample many times over: each has its own random projection.
     found = collect(model, lambda: [x.expand(20_000, 3)])["body.weight"]
-    parameters = dict(model.named_parameters())
-
-    def output(weight: Tensor) -> Tensor:
-        return torch.func.functional_call(model, {**parameters, "body.weight": weight}, x)[0]
-
-    J = torch.func.jacrev(output)(model.body.weight).detach()
-    p = output(model.body.weight).detach().softmax(0)
+    J = torch.stack([torch.autograd.grad(z, model.body.weight)[0] for z in rows(model, x)])
+    p = model(x)[0].detach().softmax(0)
     L = torch.diag(p) - torch.outer(p, p) if head else torch.eye(3)
     for _ in range(5):
         E = torch.randn(4, 3)
@@ -169,20 +169,63 @@ def test_samples_of_one_batch_do_not_cancel_in_a_whole_gradient() -> None:
     assert np.trace(a.rows) == pytest.approx(np.trace(b.rows), rel=0.15)
 
 
-def test_recurrent_weights_and_fused_attention_have_a_metric() -> None:
+def test_recurrent_weights_have_a_metric_of_the_whole_gradient() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.lstm = nn.LSTM(3, 4, batch_first=True)
-            self.block = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+            self.lstm, self.last = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.block(self.lstm(x)[0])
+            return self.last(self.lstm(x)[0])
 
     found = collect(Model(), lambda: [torch.randn(6, 5, 3)] * 2)
-    for name, one in found.items():
-        assert np.trace(one.rows) * np.trace(one.columns) > 0, name
-    assert found["lstm.weight_hh_l0"].stage < found["block.linear1.weight"].stage
+    for name in ("lstm.weight_ih_l0", "lstm.weight_hh_l0"):
+        assert found[name].kind == "gradient"
+        assert np.trace(found[name].rows) * np.trace(found[name].columns) > 0
+        assert found[name].stage < found["last.weight"].stage
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_fused_attention_is_followed_inside(batch_first: bool) -> None:
+    model = nn.TransformerEncoderLayer(4, 2, 8, batch_first=batch_first)
+    x = torch.randn(6, 5, 4)
+    found = collect(model, lambda: [x], loss=per_sample)
+    fused = found["self_attn.in_proj_weight"]
+    assert (fused.kind, fused.bias) == ("linear", "self_attn.in_proj_bias")
+    flat = x.reshape(-1, 4).numpy()
+    close(fused.columns, flat.T @ flat / 30)
+    assert fused.rows.shape == (12, 12)
+    assert found["self_attn.out_proj.weight"].kind == "linear"
+    stages = [one.stage for one in found.values()]
+    assert stages == sorted(stages)
+
+
+def test_attention_to_others_falls_back_only_where_it_must() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.attention(x, y, y)[0]
+
+    found = collect(Model(), lambda: [(torch.randn(6, 5, 4), torch.randn(6, 3, 4))])
+    assert found["attention.in_proj_weight"].kind == "gradient"
+    assert found["attention.out_proj.weight"].kind == "linear"
+
+
+def test_rows_of_a_table_may_be_counted_from_the_end() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.randn(4, 3))
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.table[ids]
+
+    found = collect(Model(), lambda: [torch.tensor([[0, -1], [3, 1]])])["table"]
+    assert found.kind == "embedding"
+    assert found.rows.tolist() == [0.5, 0.5, 0, 1]
 
 
 class Tied(nn.Module):

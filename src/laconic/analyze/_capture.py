@@ -2,7 +2,7 @@
 
 Surprise: the weight is handed to its function detached, so that backward passes spend nothing on
 gradients of weights; a weight that has a gradient all the same was used in some way that is not
-recognised (einsum, LSTM, attention's fused projections), and is summed as a whole.
+recognised (einsum, LSTM), and is summed as a whole.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 from laconic.analyze._calls import Call, Function, recognise, transposes
@@ -195,15 +196,34 @@ class Capture:
 
 def watching(watch: Watch) -> AbstractContextManager[object]:
     """Within it, every call of torch's Python interface goes through `watch`."""
+    from torch.nn import functional
     from torch.overrides import TorchFunctionMode
+
+    attention = _opened(functional.multi_head_attention_forward)
 
     class Mode(TorchFunctionMode):
         def __torch_function__(  # type: ignore[no-untyped-def]
             self, func: Function, types, args: tuple[object, ...] = (), kwargs=None
         ) -> object:
+            if func is functional.multi_head_attention_forward:
+                with self:  # so that its projections are watched
+                    return attention(*args, **(kwargs or {}))
             return watch(func, args, kwargs or {})
 
     return Mode()
+
+
+def _opened(function: Function) -> Function:
+    """Torch's function, with the question answered whether to hand over to who watches: no.
+
+    It is asked before anything is computed, and would hand itself over for ever. A new function of
+    the same code; torch's own is left as it is.
+    """
+    assert isinstance(function, FunctionType)
+    names = {**function.__globals__, "has_torch_function": lambda _: False}
+    opened = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+    opened.__kwdefaults__ = function.__kwdefaults__
+    return opened
 
 
 def _tensors(args: Sequence[object], kwargs: Mapping[str, object]) -> list[torch.Tensor]:

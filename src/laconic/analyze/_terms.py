@@ -153,7 +153,7 @@ def _vectors(
     shape = call.geometry
     if shape is None:
         slopes = g.reshape(-1, g.shape[-1])
-        flat = x.reshape(-1) if call.kind == "embedding" else x.reshape(-1, x.shape[-1])
+        flat = x.reshape(-1, x.shape[-1]) if call.kind != "embedding" else _numbers(call, x)
         many = max(1, BLOCK // max(1, slopes.shape[1], 1 if flat.ndim == 1 else flat.shape[1]))
         for begin in range(0, len(slopes), many):
             part = slice(begin, begin + many)
@@ -173,6 +173,11 @@ def _vectors(
             yield (_flat(channels_last(some)) if inputs else None), _flat(windows)
         else:
             yield (_flat(patches(some, shape)) if inputs else None), _flat(channels_last(slope))
+
+
+def _numbers(call: Call, x: torch.Tensor) -> torch.Tensor:
+    """Numbers of rows; those below zero count from the end."""
+    return x.reshape(-1) % len(call.weight)
 
 
 def _flat(vectors: torch.Tensor) -> torch.Tensor:
