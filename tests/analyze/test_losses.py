@@ -67,14 +67,14 @@ z, features = torch.zeros(2, 5), torch.zeros(2, 3, 4)
 def test_the_output_is_found(
     output: object, kind: str, maker: str | None, logits: bool, tensor: torch.Tensor | None
 ) -> None:
-    target = find_target(output, kind, lambda _: (maker,) if maker else ())
+    target = find_target(output, kind, lambda _: maker)
     assert target.logits is logits
     assert tensor is None or target.tensor is tensor
 
 
 def test_an_output_without_floats_is_an_error() -> None:
     with pytest.raises(ArgumentError, match=r"a tuple, holds no tensor of floats; give loss"):
-        find_target((1, "a"), "auto", lambda _: ())
+        find_target((1, "a"), "auto", lambda _: None)
 
 
 def test_a_head_with_a_norm_after_it_gives_features() -> None:

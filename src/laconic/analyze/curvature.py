@@ -141,7 +141,7 @@ def _scalars(
                     user_loss(loss, given, batch, generator, capture.batch)
                 ]
             else:
-                target = find_target(given, output, capture.makers)
+                target = find_target(given, output, capture.maker)
                 check(target, capture.batch, capture.broken)
                 scalars = probes(target, batch, generator, passes)
         if not capture.again():

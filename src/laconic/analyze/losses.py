@@ -35,12 +35,10 @@ class Target:
     logits: bool
 
 
-def find_target(
-    output: object, kind: str, makers: Callable[[torch.Tensor], tuple[str, ...]]
-) -> Target:
+def find_target(output: object, kind: str, maker: Callable[[torch.Tensor], str | None]) -> Target:
     """The part of a model's output to be kept; `kind` is one of OUTPUTS.
 
-    `makers` gives the weight's names for a tensor that is a linear layer's very output.
+    `maker` gives the weight's name for a tensor that is a linear layer's very output.
 
     Raises:
         ArgumentError: the output holds no tensor of floats.
@@ -57,9 +55,19 @@ def find_target(
             "give loss(output, batch)"
         )
     if kind == "auto":
-        head = any(_HEADS.match(name.removesuffix(".weight")) for name in makers(tensor))
-        return Target(tensor, head and _classes(tensor) > 1)
+        name = (maker(tensor) or "").removesuffix(".weight")
+        return Target(tensor, bool(_HEADS.match(name)) and _classes(tensor) > 1)
     return Target(tensor, kind == "logits")
+
+
+def head_name(names: tuple[str, ...]) -> str:
+    """Of a tied weight's names the one that sounds like a head, else the first.
+
+    >>> head_name(("wte.weight", "lm_head.weight"))
+    'lm_head.weight'
+    """
+    heads = (name for name in names if _HEADS.match(name.removesuffix(".weight")))
+    return next(heads, names[0])
 
 
 def check(target: Target, where: str, broken: Callable[[], str]) -> None:
