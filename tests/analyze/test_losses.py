@@ -59,13 +59,18 @@ z, features = torch.zeros(2, 5), torch.zeros(2, 3, 4)
         ((torch.zeros(2, dtype=torch.int64), [z, features]), "auto", None, False, z),
         (z, "auto", "model.lm_head.weight", True, z),
         (z, "auto", "fc2.weight", True, z),
+        (z, "auto", ("wte.weight", "lm_head.weight"), True, z),
         (z, "auto", "encoder.0.weight", False, z),
         (z, "auto", "layer.ahead.weight", False, z),
         (z, "logits", None, True, z),
     ],
 )  # fmt: skip
 def test_the_output_is_found(
-    output: object, kind: str, maker: str | None, logits: bool, tensor: torch.Tensor | None
+    output: object,
+    kind: str,
+    maker: str | tuple[str, ...] | None,
+    logits: bool,
+    tensor: torch.Tensor | None,
 ) -> None:
     target = find_target(output, kind, lambda _: maker)
     assert target.logits is logits

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from laconic.analyze._calls import Call, Function, recognise, transposes
 from laconic.analyze._gram import Room
 from laconic.analyze._terms import Layer, Whole
-from laconic.analyze.losses import head_name
 
 if TYPE_CHECKING:
     import torch
@@ -93,10 +92,10 @@ class Capture:
                 self._order(owner)
         return result
 
-    def maker(self, output: torch.Tensor) -> str | None:
-        """Name of the weight of the linear layer that gave this very tensor."""
+    def maker(self, output: torch.Tensor) -> tuple[str, ...]:
+        """Names of the weight of the linear layer that gave this very tensor."""
         found = self._outputs.get(id(output))
-        return head_name(found[1].names) if found else None
+        return found[1].names if found else ()
 
     def broken(self) -> str:
         """Where the first value was that is no number, for errors: ` (first in the input of w)`."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 Loss: TypeAlias = "Callable[[object, object], torch.Tensor]"
+Maker: TypeAlias = "Callable[[torch.Tensor], str | tuple[str, ...] | None]"
 
 OUTPUTS: Final = ("auto", "logits", "features")
 _HEADS: Final = re.compile(
@@ -35,10 +36,11 @@ class Target:
     logits: bool
 
 
-def find_target(output: object, kind: str, maker: Callable[[torch.Tensor], str | None]) -> Target:
+def find_target(output: object, kind: str, maker: Maker) -> Target:
     """The part of a model's output to be kept; `kind` is one of OUTPUTS.
 
-    `maker` gives the weight's name for a tensor that is a linear layer's very output.
+    `maker` gives the weight's name, or the names of a tied one, for a tensor that is a linear
+    layer's very output.
 
     Raises:
         ArgumentError: the output holds no tensor of floats.
@@ -55,19 +57,11 @@ def find_target(output: object, kind: str, maker: Callable[[torch.Tensor], str |
             "give loss(output, batch)"
         )
     if kind == "auto":
-        name = (maker(tensor) or "").removesuffix(".weight")
-        return Target(tensor, bool(_HEADS.match(name)) and _classes(tensor) > 1)
+        made = maker(tensor) or ()
+        names = (made,) if isinstance(made, str) else made
+        head = any(_HEADS.match(name.removesuffix(".weight")) for name in names)
+        return Target(tensor, head and _classes(tensor) > 1)
     return Target(tensor, kind == "logits")
-
-
-def head_name(names: tuple[str, ...]) -> str:
-    """Of a tied weight's names the one that sounds like a head, else the first.
-
-    >>> head_name(("wte.weight", "lm_head.weight"))
-    'lm_head.weight'
-    """
-    heads = (name for name in names if _HEADS.match(name.removesuffix(".weight")))
-    return next(heads, names[0])
 
 
 def check(target: Target, where: str, broken: Callable[[], str]) -> None:
