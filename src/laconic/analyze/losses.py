@@ -58,8 +58,8 @@ def find_target(output: object, kind: str, maker: Maker) -> Target:
         )
     if kind == "auto":
         made = maker(tensor) or ()
-        names = (made,) if isinstance(made, str) else made
-        head = any(_HEADS.match(name.removesuffix(".weight")) for name in names)
+        called = (made,) if isinstance(made, str) else made
+        head = any(_HEADS.match(name.removesuffix(".weight")) for name in called)
         return Target(tensor, head and _classes(tensor) > 1)
     return Target(tensor, kind == "logits")
 
