@@ -6,13 +6,13 @@ of padding are left out, where a mask tells which these are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from laconic.analyze.losses import Loss, find_target
 
-__all__ = ["Distance", "Kind", "Loss", "find_kind", "run", "vectors"]
+__all__ = ["Distance", "Kind", "Loss", "run", "vectors"]
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ def vectors(output: object, batch: object, kind: Kind) -> torch.Tensor:
     Raises:
         ArgumentError: the output holds no tensor of floats.
     """
-    found = find_target(output, kind, lambda _: ()).tensor.float()
+    found = find_target(output, kind, lambda _: None).tensor.float()
     if found.ndim < 2:
         found = found.reshape(-1, 1)
     mask = _mask(batch)
@@ -44,35 +44,6 @@ def vectors(output: object, batch: object, kind: Kind) -> torch.Tensor:
     if mask is not None and found.ndim == 3 and mask.shape == found.shape[:2]:
         return found[mask.to(found.device) != 0]
     return found.reshape(-1, found.shape[-1])
-
-
-def find_kind(module: torch.nn.Module, batch: object) -> Kind:
-    """Tell logits from features by what a module gives for a batch."""
-    import torch
-
-    made: dict[int, str] = {}
-    kept: list[object] = []  # so that no other tensor comes by the same id
-
-    def note(name: str) -> Callable[[torch.nn.Module, object, object], None]:
-        def hook(_: torch.nn.Module, __: object, output: object) -> None:
-            made[id(output)] = f"{name}.weight"
-            kept.append(output)
-
-        return hook
-
-    hooks = [
-        part.register_forward_hook(note(name))
-        for name, part in module.named_modules()
-        if getattr(getattr(part, "weight", None), "ndim", 0) > 1  # a linear layer of some sort
-    ]
-    try:
-        with torch.no_grad():
-            output = run(module, batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    target = find_target(output, "auto", lambda one: (made[id(one)],) if id(one) in made else ())
-    return "logits" if target.logits else "features"
 
 
 @dataclass(frozen=True)

@@ -38,17 +38,17 @@ class Tuning:
         self._parameters, self._half = parameters, half
         self._masters = {name: one.detach().float().clone() for name, one in parameters.items()}
         self._best = {name: one.clone() for name, one in self._masters.items()}
-        self.after = before
+        self.after, self._rate = before, rate
         scales = {name: float(one.square().mean().sqrt()) for name, one in self._masters.items()}
         # One near zero, like a fresh bias, takes part of what the others have.
         floor = max(0.1 * float(np.median([*scales.values()])) if scales else 0.0, 1e-6)
-        peaks = [
-            {"params": [master], "peak": rate * max(scales[name], floor)}
+        groups = [
+            {"params": [master], "scale": max(scales[name], floor)}
             for name, master in self._masters.items()
         ]
-        peaks = peaks or [{"params": [torch.zeros(0)], "peak": 0.0}]  # Adam wants one at least
+        groups = groups or [{"params": [torch.zeros(0)], "scale": 0.0}]  # Adam wants one at least
         # eps lies far below any gradient: Adam's steps do not depend on the loss's unit.
-        self._adam = torch.optim.Adam(peaks, lr=0.0, betas=(0.9, 0.99), eps=1e-20)
+        self._adam = torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.99), eps=1e-20)
 
     def step(self, loss: torch.Tensor, height: float) -> None:
         """Go one step against the gradient of `loss`, at `height` times the peak rate."""
@@ -58,17 +58,28 @@ class Tuning:
         for master, gradient in zip(self._masters.values(), gradients, strict=True):
             master.grad = None if gradient is None else gradient.float()
         for group in self._adam.param_groups:
-            group["lr"] = height * group["peak"]
+            group["lr"] = height * self._rate * group["scale"]
         self._adam.step()
         self._load(self._masters)
 
     def consider(self, mean: Callable[[], float]) -> None:
-        """Keep the values of now if, rounded, their loss is the smallest yet."""
+        """Keep the values of now if, rounded, their loss is the smallest yet; else go back.
+
+        Going back halves the rate twice: few samples want far smaller steps than many do, and
+        which these are the loss on others knows best.
+        """
+        import torch
+
         rounded = {name: self._rounded(name) for name in self._masters}
         self._load(rounded)
         found = mean()
         if found < self.after:
             self.after, self._best = found, rounded
+        else:
+            with torch.no_grad():
+                for name, master in self._masters.items():
+                    master.copy_(self._best[name])
+            self._rate /= 4
         self._load(self._masters)
 
     def settle(self) -> dict[str, NDArray[np.float32]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from laconic.errors import ArgumentError
 from laconic.io.names import nearest
 from laconic.transform._judge import Judge, prepared, work
-from laconic.transform._outputs import Kind, Loss, find_kind
+from laconic.transform._outputs import Kind, Loss
 from laconic.transform._portions import Batches, hold, split
 from laconic.transform._tuning import Clock, Tuning, height
 
@@ -56,7 +56,7 @@ def finish(
     batches: Batches,
     names: Sequence[str],
     *,
-    kind: Kind | Literal["auto"] = "auto",
+    kind: Kind,
     loss: Loss | None = None,
     steps: int | None = None,
     seconds: float | None = None,
@@ -68,11 +68,11 @@ def finish(
     """Tune parameters of `student`, a copy with quantised matrices, toward `teacher`'s outputs.
 
     `names` are parameters of the student; those of batch norms are tuned with their running
-    statistics held. `kind` says what outputs are; "auto" takes them for logits if a head gives
-    them. A `loss(output, batch)`, a mean over the batch, takes the place of the distance to the
-    original. `steps` goes by the work that a batch takes, never by the clock; `seconds` ends it
-    sooner. `rate` is relative to each parameter's scale. The student is left with the values
-    returned, which `round_to` can hold wherever tuning changed them.
+    statistics held. `kind` says what outputs are. A `loss(output, batch)`, a mean over the batch,
+    takes the place of the distance to the original. `steps` goes by the work that a batch takes,
+    never by the clock; `seconds` ends it sooner. `rate` is relative to each parameter's scale; it
+    falls by itself where it proves too high. The student is left with the values returned, which
+    `round_to` can hold wherever tuning changed them.
 
     The same on one machine for one seed and number of threads, if `seconds` is not given.
 
@@ -92,8 +92,6 @@ def finish(
         notes.append("nothing tuned: there is a single sample, and none to judge by")
     with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
         torch.manual_seed(seed)  # for a model that draws even in eval mode
-        if kind == "auto":
-            kind = find_kind(teacher, held[0]) if loss is None else "features"
         judge = Judge(student, teacher, held, judges or tuned, kind, loss)
         if not math.isfinite(judge.before):
             notes.append(f"nothing tuned: the loss is {judge.before} to begin with")
