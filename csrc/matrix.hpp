@@ -30,9 +30,13 @@ float exponent_scale(uint8_t exponent, int fraction);
 // Rows of one chunk as they are coded: by class, each class cut into groups of as many rows as there are lanes.
 struct RowGroup {
     uint8_t row_class;
-    std::vector<uint32_t> rows;  // within the chunk
+    uint32_t begin, count;  // in `order`
 };
-std::vector<RowGroup> group_matrix_rows(const ArrayHeader& h, uint64_t first_row, uint64_t rows);
+struct RowOrder {
+    std::vector<uint32_t> order;  // rows of the chunk
+    std::vector<RowGroup> groups;
+};
+RowOrder order_matrix_rows(const ArrayHeader& h, uint64_t first_row, uint64_t rows);
 
 // The context of every column for rows of this class.
 void contexts_of(const ArrayHeader& h, uint8_t row_class, uint8_t* context);

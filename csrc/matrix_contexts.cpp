@@ -72,7 +72,7 @@ struct Cells {
           const std::vector<uint8_t>& column_key)
         : quantisers(h.matrix.trellis ? 2 : 1), counts(size_t(kKeys) * kKeys * quantisers) {
         const size_t columns = size_t(h.row_length), rows = row_key.size();
-        constexpr size_t together = 4;  // rows whose states are independent chains
+        constexpr size_t together = 8;  // rows whose states are independent chains
         for (size_t r = 0; r < rows; r += together) {
             const size_t n = std::min(together, rows - r);
             uint8_t state[together] = {};
@@ -236,15 +236,20 @@ Numbering number_classes(const Plan& plan, const std::vector<uint8_t>& keys, con
 MatrixContexts choose_matrix_contexts(const ArrayHeader& h, const int32_t* indices) {
     const size_t rows = size_t(h.row_count()), columns = size_t(h.row_length);
     std::vector<uint64_t> row_sum(rows), column_sum(columns);
+    std::vector<uint32_t> partly(columns);  // of the columns, before they outgrow 32 bits
     for (size_t r = 0; r < rows; r++) {
-        uint64_t sum = 0;
+        const int32_t* row = indices + r * columns;
+        uint32_t sum = 0;  // a row has at most 2^22 values
         for (size_t c = 0; c < columns; c++) {
-            const int32_t q = indices[r * columns + c];
-            const uint32_t magnitude = std::min<uint32_t>(127, q < 0 ? 0u - uint32_t(q) : uint32_t(q));
-            sum += magnitude;
-            column_sum[c] += magnitude;
+            const uint32_t magnitude = row[c] < 0 ? 0u - uint32_t(row[c]) : uint32_t(row[c]);
+            const uint32_t most = magnitude < 127 ? magnitude : 127;
+            sum += most;
+            partly[c] += most;
         }
         row_sum[r] = sum;
+        if (r + 1 < rows && (r + 1) % (1 << 24)) continue;
+        for (size_t c = 0; c < columns; c++) column_sum[c] += partly[c];
+        std::fill(partly.begin(), partly.end(), 0u);
     }
     const std::vector<uint8_t> row_key = keys_of(row_sum, columns), column_key = keys_of(column_sum, rows);
     Cells cells(h, indices, row_key, column_key);

@@ -202,12 +202,14 @@ void MatrixDecoder::decode_groups(const ArrayHeader& h, const Kernels& kernels, 
     std::array<float, lanes> row_scale;
     const uint8_t *p = parts.units.data, *end = p + parts.units.size;
     int row_class = -1;
-    for (const RowGroup& g : group_matrix_rows(h, first_row, rows)) {
+    const RowOrder in_order = order_matrix_rows(h, first_row, rows);
+    for (const RowGroup& g : in_order.groups) {
         if (g.row_class != row_class) contexts_of(h, uint8_t(row_class = g.row_class), contexts.data());
-        const size_t n = g.rows.size();
+        const size_t n = g.count;
+        const uint32_t* const of_lane = in_order.order.data() + g.begin;
         for (size_t r = 0; r < n; r++) {
             const std::vector<uint8_t>& e = h.matrix.row_exponents;
-            row_scale[r] = h.step * (e.empty() ? 1.0f : exponent_scale(e[first_row + g.rows[r]], h.matrix.row_fraction));
+            row_scale[r] = h.step * (e.empty() ? 1.0f : exponent_scale(e[first_row + of_lane[r]], h.matrix.row_fraction));
         }
         alignas(64) uint8_t trellis[lanes] = {};
         for (size_t c = 0; c < columns; c += kMatrixBlock) {
@@ -231,7 +233,7 @@ void MatrixDecoder::decode_groups(const ArrayHeader& h, const Kernels& kernels, 
             if (wide) kernels.transpose(levels.data(), lanes, n, turned.data());
             rule.column_scale = column_scale_.data() + c;
             for (size_t r = 0; r < n; r++) {
-                uint8_t* to = out + g.rows[r] * row_bytes + c * h.width;
+                uint8_t* to = out + of_lane[r] * row_bytes + c * h.width;
                 const int8_t* row = turned.data() + r * kMatrixBlock;
                 rule.row_scale = row_scale[r];
                 if (!wide)
@@ -244,7 +246,7 @@ void MatrixDecoder::decode_groups(const ArrayHeader& h, const Kernels& kernels, 
             }
             for (const RareSymbols::Found& f : rare.found) {
                 const float v = f.amount * row_scale[f.lane];
-                store(h.output, v * column_scale_[c + f.column], out + g.rows[f.lane] * row_bytes, c + f.column);
+                store(h.output, v * column_scale_[c + f.column], out + of_lane[f.lane] * row_bytes, c + f.column);
             }
         }
     }

@@ -66,11 +66,12 @@ Coded order_symbols(const ArrayHeader& h, const int32_t* indices, uint64_t first
     std::vector<const int32_t*> from(lanes);
     size_t at = 0;
     int row_class = -1;
-    for (const RowGroup& g : group_matrix_rows(h, first_row, rows)) {
+    const RowOrder in_order = order_matrix_rows(h, first_row, rows);
+    for (const RowGroup& g : in_order.groups) {
         if (g.row_class != row_class) contexts_of(h, uint8_t(row_class = g.row_class), contexts.data());
-        const size_t n = g.rows.size();
+        const size_t n = g.count;
         c.group_rows.push_back(uint32_t(n));
-        for (size_t r = 0; r < n; r++) from[r] = indices + (first_row + g.rows[r]) * columns;
+        for (size_t r = 0; r < n; r++) from[r] = indices + (first_row + in_order.order[g.begin + r]) * columns;
         std::array<uint8_t, 128> state{};
         for (size_t j = 0; j < columns; j++)
             for (size_t r = 0; r < n; r++, at++) {
@@ -153,14 +154,14 @@ double estimate_matrix(const int32_t* indices, uint64_t count, const MatrixSpec&
     ArrayHeader h = matrix_header(choose_coder(count, spec.columns, options), count, spec);
     MatrixContexts contexts = choose_matrix_contexts(h, indices);
     const double bits = contexts.bits - 8.0 * double(write_contexts(contexts.contexts).size());
-    double exceptions = 0;
-    for (uint64_t i = 0; i < count; i++) exceptions += symbol_of(indices[i]) == kException;
+    uint64_t exceptions = 0;
+    for (uint64_t i = 0; i < count; i++) exceptions += uint32_t(indices[i]) + 128 >= kException;
     set_contexts(h, std::move(contexts));
     // A state ends with log2 of the low end more bits than it needed to begin with.
     const double lanes = double(std::min<uint64_t>(lanes_of(h.coder), h.row_count()));
     const double idle = double(lanes_of(h.coder)) - lanes, state = h.coder == CoderId::fast ? 2 : 4;
     const double per_chunk = 6 + state * (lanes / 2 + idle);
-    return double(write_header(h).size()) + bits / 8 + 4 * exceptions + per_chunk * double(h.chunk_count());
+    return double(write_header(h).size()) + bits / 8 + 4 * double(exceptions) + per_chunk * double(h.chunk_count());
 }
 
 }  // namespace laconic

@@ -182,19 +182,20 @@ void read_matrix_fields(ByteReader& in, ArrayHeader& h) {
     require(bits.at_end(), "array header: bytes left over");
 }
 
-std::vector<RowGroup> group_matrix_rows(const ArrayHeader& h, uint64_t first_row, uint64_t rows) {
-    const size_t lanes = lanes_of(h.coder);
-    const std::vector<uint8_t>& classes = h.matrix.row_classes;
-    std::array<std::vector<RowGroup>, kMaxClasses> of;
-    for (uint32_t r = 0; r < rows; r++) {
-        const uint8_t c = classes.empty() ? 0 : classes[first_row + r];
-        if (of[c].empty() || of[c].back().rows.size() == lanes) of[c].push_back({c, {}});
-        of[c].back().rows.push_back(r);
+RowOrder order_matrix_rows(const ArrayHeader& h, uint64_t first_row, uint64_t rows) {
+    const uint32_t lanes = uint32_t(lanes_of(h.coder));
+    const uint8_t* classes = h.matrix.row_classes.empty() ? nullptr : h.matrix.row_classes.data() + first_row;
+    std::array<uint32_t, kMaxClasses + 1> begin{};
+    for (uint64_t r = 0; r < rows; r++) begin[(classes ? classes[r] : 0) + 1u]++;
+    RowOrder result;
+    for (size_t c = 0; c < size_t(kMaxClasses); c++) {
+        begin[c + 1] += begin[c];
+        for (uint32_t at = begin[c]; at < begin[c + 1]; at += lanes)
+            result.groups.push_back({uint8_t(c), at, std::min(lanes, begin[c + 1] - at)});
     }
-    std::vector<RowGroup> all;
-    for (auto& groups : of)
-        for (RowGroup& g : groups) all.push_back(std::move(g));
-    return all;
+    result.order.resize(rows);
+    for (uint32_t r = 0; r < rows; r++) result.order[begin[classes ? classes[r] : 0]++] = r;
+    return result;
 }
 
 void contexts_of(const ArrayHeader& h, uint8_t row_class, uint8_t* context) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -115,11 +116,29 @@ def header(kind: int, width: int, count: int, row: int, rows: int, rest: bytes =
     return b"LCA1" + bytes([kind, width]) + varint(count) + varint(row) + varint(rows) + rest
 
 
+def matrix(step: float = 1, flags: int = 0, rest: bytes = b"", fractions: int = 0) -> bytes:
+    """What follows the shape of a float32 matrix of the fast coder."""
+    return bytes([0, 0, flags, fractions]) + struct.pack("<f", step) + rest
+
+
 HEADERS = {
     "no magic": b"LCA2" + bytes(20),
     "empty": b"",
     "only magic": b"LCA1",
-    "kind 4": header(4, 4, 90_000, 300, 300),
+    "kind 5": header(5, 4, 90_000, 300, 300),
+    "matrix without fields": header(4, 4, 90_000, 300, 300),
+    "matrix of part of a row": header(4, 4, 90_000, 301, 300, matrix()),
+    "matrix of no row": header(4, 4, 0, 300, 300, matrix()),
+    "matrix with unknown flags": header(4, 4, 90_000, 300, 300, matrix(flags=128)),
+    "matrix with two kinds of offsets": header(4, 4, 90_000, 300, 300, matrix(flags=6)),
+    "matrix of sixty-fourths": header(4, 4, 90_000, 300, 300, matrix(fractions=0x50)),
+    "matrix of infinite rows": header(4, 4, 90_000, 300, 300, matrix(1e30, 8, b"\2\1\xff")),
+    "matrix of 65 classes": header(4, 4, 90_000, 300, 300, matrix(1, 32, b"\2\1\x40")),
+    "matrix of 33 contexts": header(4, 4, 90_000, 300, 300, matrix(1, 32, b"\2\1\0\2\1\x20")),
+    "matrix of 2^22 columns in a run": header(
+        4, 1, 1 << 55, 1 << 22, 1, matrix(1, 24, b"\2\1\x80\2\1\x80")
+    ),
+    "matrix with a table too steep": header(4, 4, 90_000, 300, 300, matrix(1, 0, b"\xff" * 40)),
     "width 3": header(0, 3, 120_000, 300, 300),
     "2^57 values": header(0, 4, 1 << 57, 1, 1),
     "2^64 - 1 values": header(0, 4, (1 << 64) - 1, 1, 1),

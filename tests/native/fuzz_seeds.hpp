@@ -66,8 +66,41 @@ inline Input stream(Random& random) {
     return in;
 }
 
+// A matrix of any coder: rows and columns of their own scales, with exponents, rare indices and exceptions at times.
+inline Input matrix(Random& random) {
+    laconic::MatrixSpec spec;
+    const uint64_t rows = 1 + below(random, chance(random, 4) ? 300 : 20);
+    spec.columns = 1 + below(random, chance(random, 4) ? 300 : 30);
+    spec.step = 0.03f;
+    if (chance(random, 2)) spec.offsets = {0.125f, 0.0625f, 0.0f};
+    if (chance(random, 3)) spec.offsets = {0.2f, -0.1f, 0.03f};
+    spec.output = laconic::Output(below(random, 4));
+    spec.fields.trellis = below(random, 4);
+    spec.fields.row_fraction = uint8_t(below(random, 5));
+    spec.fields.column_fraction = uint8_t(below(random, 5));
+    const auto exponents = [&](uint64_t n) {
+        std::vector<uint8_t> e(chance(random, 2) ? n : 0);
+        for (uint8_t& b : e) b = uint8_t(100 + below(random, 60));
+        return e;
+    };
+    spec.fields.row_exponents = exponents(rows);
+    spec.fields.column_exponents = exponents(spec.columns);
+    std::vector<int32_t> indices(rows * spec.columns);
+    std::vector<double> of_row(rows), of_column(spec.columns);
+    for (double& s : of_row) s = std::exp2(double(below(random, 10)) / 2 - 2);
+    for (double& s : of_column) s = std::exp2(double(below(random, 4)) / 2);
+    std::normal_distribution<double> normal;
+    const uint64_t rarely = 3 + below(random, 3000);
+    for (size_t i = 0; i < indices.size(); i++)
+        indices[i] = chance(random, rarely) ? int32_t(int64_t(random()) >> (chance(random, 2) ? 56 : 32))
+                                            : int32_t(normal(random) * of_row[i / spec.columns] * of_column[i % spec.columns]);
+    const auto coder = laconic::CoderId(below(random, 3));
+    return as_input(laconic::encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1}));
+}
+
 inline Input seed(Random& random) {
     const uint64_t which = below(random, 8);
+    if (which >= 6) return matrix(random);
     return which == 0 ? encoded(random) : which == 1 ? stream(random) : crafted(random);
 }
 
