@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,22 +19,30 @@ from laconic.container import (
     checked_threads,
     verify,
 )
+from laconic.decide import (
+    Call,
+    Decision,
+    decide,
+    decide_calibrated,
+    parameters_of,
+    read_call,
+)
 from laconic.decompress import Restored, decompress
 from laconic.errors import ArgumentError
 from laconic.estimate import estimate_memory, estimate_tensors
-from laconic.fill import Plan, Progress, fill, predict_size, resolve_plan
+from laconic.fill import Plan, Progress, fill
 from laconic.folder import FILE_NAME, check_copies, copy_files, made_folder
 from laconic.info import Info, TensorReport, bits_per_value, info
 from laconic.io import Source, open_source
 from laconic.load import load
-from laconic.lossy import Quantizer, find_dial, lossy_schemes
 from laconic.memory import peak_memory
-from laconic.plan import Target, parse_target
-from laconic.scheme import Scheme
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from laconic.inputs import CalibrationSpec
+    from laconic.plan import Plan as PlanFile
 
     Model = str | Path | Mapping[str, np.ndarray] | Mapping[str, torch.Tensor] | torch.nn.Module
 
@@ -53,9 +60,6 @@ __all__ = [
     "load",
     "verify",
 ]
-
-
-_NEAR = 1.25  # an estimate from samples is rarely further off than this
 
 
 @dataclass(frozen=True)
@@ -84,25 +88,39 @@ def compress(
     *,
     bits: float | None = None,
     size: str | int | None = None,
+    max_drop: str | float | None = None,
+    calib: CalibrationSpec | None = None,
+    evaluate: Callable[[torch.nn.Module], float] | None = None,
+    loss: Callable[[object, object], torch.Tensor] | None = None,
+    plan: PlanFile | Plan | str | Path | None = None,
     effort: Effort | None = None,
-    plan: Plan | None = None,
+    finish: bool | None = None,
+    seed: int | None = None,
     threads: int | None = None,
     force: bool = False,
     dry_run: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Result:
-    """Write a model as a Laconic file; bit-exact unless `bits`, `size` or `plan` say otherwise.
+    """Write a model as a Laconic file; bit-exact unless what is asked for says otherwise.
 
     `src` is a safetensors file, a shards' index, a model folder, a checkpoint, a dict of arrays
     or a module; `dst` is a file, or for a model folder a folder that gets the config and
     tokenizer files too. `bits` are per parameter, `size` is "8x", "4.2MB", "12%" or bytes, `plan`
-    maps names to schemes. `effort` is "fast" for bit-exact work and "max" for lossy, if not
-    given. The bytes written do not depend on `threads`.
+    maps names to schemes, or is a plan file or its path. `effort` is "fast" for bit-exact work and
+    "max" for lossy, if not given. The bytes written do not depend on `threads`.
+
+    With `calib` (batches, texts, or where to find them: laconic.inputs) rounding minds what the
+    model makes of its data; `src` is then a model folder, a module, or `file.py:function` that
+    gives one. `max_drop` is how far `evaluate(model)`, higher is better, may fall: "0.5%" of it,
+    or a number of its own units. `loss(output, batch)` takes the place of fidelity to the
+    original. `finish=False` leaves biases and norms untuned. With `resume` a run that broke off
+    goes on from its journal beside `dst`.
 
     Raises:
         ArgumentError: nothing was read or written yet; the message says what to change.
         FormatError: the source is damaged.
-        TargetError: `bits` or `size` cannot be met.
+        TargetError: `bits`, `size` or `max_drop` cannot be met.
         LaconicError: the disk is full; whatever was at `dst` still is.
 
     >>> import numpy as np, tempfile, pathlib
@@ -112,26 +130,30 @@ def compress(
     """
     began = time.perf_counter()
     threads = checked_threads(threads)
-    source = open_source(src)
+    source = open_source(_stored(src, calib))
     _check_not_laconic(source)
-    schemes = resolve_plan(source, plan)
-    if effort not in (None, "fast", "max"):
-        raise ArgumentError(f'effort: {effort!r} is unknown; "fast" or "max"')
+    call = Call(
+        bits, size, max_drop, calib, evaluate, loss, plan, effort, threads, finish, seed, resume
+    )
+    asked = read_call(source, call)
     if dst is None and not dry_run:
         raise ArgumentError("dst: name the file to write (only a dry run needs none)")
     target = None if dry_run or dst is None else _target(src, source, Path(dst), force)
-    schemes, effort, quantize = _decide(
-        source, schemes, bits, size, effort, threads, fixed=plan or ()
-    )
+    origin = origin_of(source)
+    if calib is None:
+        decision = decide(source, asked, origin)
+    else:
+        decision = decide_calibrated(source, asked, origin, src, progress=progress)
     if target is None:
-        return _dry_run(source, schemes, effort, dst, began, quantize)
+        return _dry_run(decision, dst, began)
+    source, effort = decision.source, decision.effort
     with contextlib.ExitStack() as stack:
         if target.folder is not None:
             stack.enter_context(made_folder(target.folder))
         writer = stack.enter_context(
             Writer(
                 target.file,
-                origin_of(source),
+                origin,
                 source.infos,
                 effort=effort,
                 threads=threads,
@@ -141,10 +163,10 @@ def compress(
         fill(
             writer.layout,
             source,
-            schemes,
+            decision.schemes,
             effort=effort,
             threads=threads,
-            quantize=quantize,
+            quantize=decision.quantize,
             progress=progress,
         )
         copy_files(target.companions, force=force)
@@ -158,67 +180,6 @@ def _check_not_laconic(source: Source) -> None:
         raise ArgumentError(
             f"{source.identity}: is a Laconic file already; decompress it first to code it anew"
         )
-
-
-def _decide(
-    source: Source,
-    schemes: dict[str, Scheme],
-    bits: float | None,
-    size: str | int | None,
-    effort: Effort | None,
-    threads: int,
-    fixed: Collection[str],
-) -> tuple[dict[str, Scheme], Effort, Quantizer | None]:
-    """The schemes, the effort and, if anything is to be quantised, by what.
-
-    The schemes of tensors in `fixed` stay as they are.
-    """
-    if bits is None and size is None:
-        effort = effort or _default_effort(schemes)
-        lossy = any(scheme.kind == "rd" for scheme in schemes.values())
-        if any(scheme.kind == "rd" and scheme.bits is None for scheme in schemes.values()):
-            raise ArgumentError("plan: rd needs bits or size for the whole model, or rd:BITS")
-        return schemes, effort, Quantizer(1.0, effort) if lossy else None
-    target = parse_target(
-        bits=bits, size=size, original=source.nbytes, parameters=_parameters(source)
-    )
-    if _exact_fits(source, schemes, target, effort, threads):
-        return schemes, effort or "fast", None
-    schemes, effort = lossy_schemes(source, schemes, fixed), effort or "max"
-    quantizer = find_dial(
-        source, schemes, target, effort=effort, threads=threads, origin=origin_of(source)
-    )
-    return schemes, effort, quantizer
-
-
-def _exact_fits(
-    source: Source,
-    schemes: Mapping[str, Scheme],
-    target: Target,
-    effort: Effort | None,
-    threads: int,
-) -> bool:
-    """Whether the bit-exact file is small enough already: then nothing has to be lost.
-
-    All is coded only where an estimate comes near the target.
-    """
-    if any(scheme.kind == "rd" for scheme in schemes.values()):
-        return False
-    _, about = estimate_tensors(source, schemes, effort or "fast")
-    if about > _NEAR * target.nbytes:
-        return False
-    origin = origin_of(source)
-    size = predict_size(source, schemes, effort=effort or "fast", threads=threads, origin=origin)
-    return size <= target.nbytes
-
-
-def _parameters(source: Source) -> int:
-    return sum(prod(i.shape) for i in source.infos if i.name not in source.aliases)
-
-
-def _default_effort(schemes: Mapping[str, Scheme]) -> Effort:
-    exact = all(scheme.kind in ("keep", "lossless") for scheme in schemes.values())
-    return "fast" if exact else "max"
 
 
 def _target(src: Model, source: Source, dst: Path, force: bool) -> _Target:
@@ -258,18 +219,12 @@ def origin_of(source: Source) -> Origin:
     return Origin(source.nbytes, source.metadata, files, texts)
 
 
-def _dry_run(
-    source: Source,
-    schemes: Mapping[str, Scheme],
-    effort: Effort,
-    dst: str | Path | None,
-    began: float,
-    quantize: Quantizer | None,
-) -> Result:
-    tensors, size = estimate_tensors(source, schemes, effort, quantize)
-    if quantize is not None and quantize.size is not None:  # the search for the dial knows better
-        size = quantize.size
-    parameters = _parameters(source)
+def _dry_run(decision: Decision, dst: str | Path | None, began: float) -> Result:
+    source = decision.source
+    tensors, size = estimate_tensors(source, decision.schemes, decision.effort, decision.quantize)
+    if decision.size is not None:  # the search for the dial knows better
+        size = decision.size
+    parameters = parameters_of(source)
     return Result(
         path=Path(dst) if dst is not None else Path(),
         size=size,
@@ -281,3 +236,15 @@ def _dry_run(
         seconds=time.perf_counter() - began,
         peak_memory=estimate_memory(source),
     )
+
+
+def _stored(src: Model, calib: object) -> Model:
+    """What holds the tensors: the source itself, or the module that a file of code gives."""
+    if calib is not None and isinstance(src, str):
+        from laconic.inputs.callables import names_callable
+
+        if names_callable(src):
+            from laconic.inputs import open_model
+
+            return open_model(src).source
+    return src

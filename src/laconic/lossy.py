@@ -118,8 +118,11 @@ def find_dial(
     effort: Effort,
     threads: int,
     origin: Origin,
+    gains: Mapping[str, float] | None = None,
 ) -> Quantizer:
     """The quantiser whose file is within a percent below `target`.
+
+    `gains` multiply the steps of single tensors.
 
     Raises:
         ArgumentError: a tensor is not finite, or out of range.
@@ -132,7 +135,7 @@ def find_dial(
         and schemes[info.name].kind == "rd"
         and schemes[info.name].bits is None
     ]
-    samples = _samples(source, dialled, schemes)
+    samples = _samples(source, dialled, schemes, gains or {})
     weights = sum(math.prod(info.shape) for info in dialled)
     quantizer = Quantizer(1.0, effort, {s.name: s.weight for s in samples})
 
@@ -174,14 +177,18 @@ class _Sample:
     values: np.ndarray
     count: int
     rms: float
+    gain: float = 1.0
 
     @property
     def weight(self) -> float:
-        return math.sqrt(self.rms) if self.rms > 0 else 1.0
+        return self.gain * (math.sqrt(self.rms) if self.rms > 0 else 1.0)
 
 
 def _samples(
-    source: Source, infos: list[TensorInfo], schemes: Mapping[str, Scheme]
+    source: Source,
+    infos: list[TensorInfo],
+    schemes: Mapping[str, Scheme],
+    gains: Mapping[str, float],
 ) -> list[_Sample]:
     total = sum(math.prod(info.shape) for info in infos)
     samples = []
@@ -192,7 +199,8 @@ def _samples(
         rows = sample_rows(values, most)
         kept = np.array(rows, dtype=np.float32)
         rms = math.sqrt(float(np.mean(np.square(kept, dtype=np.float64))))
-        samples.append(_Sample(info.name, kept, values.size, rms))
+        gain = gains.get(info.name, 1.0)
+        samples.append(_Sample(info.name, kept, values.size, rms, gain))
     return samples
 
 

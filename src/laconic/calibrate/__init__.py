@@ -1,0 +1,18 @@
+"""Calibrated compression: a model that runs, data to run it on, and a target."""
+
+from laconic.calibrate.rounder import Options, Rounder
+from laconic.calibrate.run import Ready, Request, Run
+from laconic.calibrate.search import Allowed, Try, parse_drop
+from laconic.calibrate.vectors import calibrated_schemes
+
+__all__ = [
+    "Allowed",
+    "Options",
+    "Ready",
+    "Request",
+    "Rounder",
+    "Run",
+    "Try",
+    "calibrated_schemes",
+    "parse_drop",
+]

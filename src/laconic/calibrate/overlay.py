@@ -1,0 +1,56 @@
+"""A source some of whose tensors have other values: what finishing made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from laconic.io import Source, SourceFile, TensorInfo
+
+
+class Overlay:
+    """A `Source` like another one, but for the tensors in `values`."""
+
+    def __init__(self, source: Source, values: Mapping[str, np.ndarray]) -> None:
+        self._source, self._values = source, values
+
+    def load(self, name: str) -> np.ndarray:
+        """The tensor's values: the new ones, or those of the source."""
+        return self._values[name] if name in self._values else self._source.load(name)
+
+    @property
+    def infos(self) -> tuple[TensorInfo, ...]:
+        """As the source's."""
+        return self._source.infos
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """As the source's."""
+        return self._source.aliases
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """As the source's."""
+        return self._source.files
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """As the source's."""
+        return self._source.metadata
+
+    @property
+    def nbytes(self) -> int:
+        """As the source's."""
+        return self._source.nbytes
+
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """As the source's."""
+        return self._source.companions
+
+    @property
+    def identity(self) -> str:
+        """As the source's."""
+        return self._source.identity

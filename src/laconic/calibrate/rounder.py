@@ -1,0 +1,280 @@
+"""All matrices of a model at one dial: rounded by their curvature, several at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from laconic.analyze import Curvature
+from laconic.coding import Effort, estimate_matrix
+from laconic.encode import check_finite
+from laconic.errors import ArgumentError
+from laconic.io import Source, TensorInfo
+from laconic.scheme import Scheme
+from laconic.transform import Metric, Rounded, make_metric, round_matrix
+from laconic.transform.metric import Factor
+from laconic.transform.rounding import DAMPING, LAMBDA
+
+_SAMPLE = 1 << 20  # values that a guess of the size looks at
+_LEAST = 1 << 12  # of each matrix
+_KEPT = 1 << 29  # bytes of factors that are kept from one dial to the next
+_TURNS = 40
+
+
+@dataclass(frozen=True)
+class Options:
+    """How matrices are rounded; the defaults are what serves best (docs/method.md)."""
+
+    damping: float = DAMPING
+    lam: float = LAMBDA
+    trellis: bool = True
+    feedback: bool = True
+    full_rows: bool = True  # feedback from row to row; False: the rows' diagonal alone
+    steps_by_column: bool = True
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A tensor under the dial: as stored it has shape (rows, columns) and `count` values.
+
+    `gain` multiplies its steps; `scale` is the root of its mean square.
+    """
+
+    info: TensorInfo
+    scheme: Scheme
+    curvature: Curvature | None
+    gain: float
+    scale: float
+
+    @property
+    def name(self) -> str:
+        """The tensor's name in the file."""
+        return self.info.name
+
+    @property
+    def count(self) -> int:
+        """How many values it has."""
+        return math.prod(self.info.shape)
+
+
+class Rounder:
+    """Rounds the matrices of a model; holds the results of the last dial.
+
+    As a callable it is what `fill` quantises with.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        schemes: Mapping[str, Scheme],
+        curvature: Mapping[str, Curvature],
+        *,
+        gains: Mapping[str, float] | None = None,
+        effort: Effort = "max",
+        threads: int = 1,
+        options: Options | None = None,
+    ) -> None:
+        self._source, self._threads, self._effort = source, threads, effort
+        self._options = options or Options()
+        self._metrics: dict[str, Metric] = {}
+        self._kept = 0
+        self.size: int | None = None  # of the file, where a search has found it
+        self.dial = math.nan
+        self.found: dict[str, Rounded] = {}
+        self.matrices = {
+            info.name: self._matrix(info, schemes[info.name], curvature, gains or {})
+            for info in source.infos
+            if info.name not in source.aliases and schemes[info.name].kind == "rd"
+        }
+        self._typical = self._typical_step()
+        self._samples: list[tuple[Matrix, np.ndarray, Metric]] | None = None
+
+    def __call__(self, info: TensorInfo, values: np.ndarray, scheme: Scheme) -> Rounded:
+        """The matrix as rounded at the last dial; of a sample from its middle, those rows."""
+        del values, scheme
+        found, whole = self.found[info.name], self.matrices[info.name].info.shape[0]
+        if info.shape[0] == whole:
+            return found
+        begin = (whole - info.shape[0]) // 2
+        part = slice(begin, begin + info.shape[0])
+        exponents = None if found.row_exponents is None else found.row_exponents[part]
+        return replace(
+            found,
+            indices=found.indices[part],
+            decoded=found.decoded[part],
+            row_exponents=exponents,
+        )
+
+    def turn(self, dial: float, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Round every matrix at `dial`; those with bits of their own keep them."""
+        if dial == self.dial:
+            return
+        names = sorted(self.matrices, key=lambda name: -self.matrices[name].count)
+        names = [n for n in names if self.matrices[n].scheme.bits is None or n not in self.found]
+        done = 0
+        with ThreadPoolExecutor(max(1, self._threads)) as pool:
+            for name, rounded in zip(
+                names, pool.map(lambda n: self._round(n, dial), names), strict=True
+            ):
+                self.found[name] = rounded
+                done += self.matrices[name].count
+                if progress:
+                    progress("quantize", done, sum(self.matrices[n].count for n in names))
+        self.dial = dial
+
+    def estimate(self, dial: float) -> float:
+        """Bytes of all matrices under the dial, guessed from some rows without feedback."""
+        if self._samples is None:
+            self._samples = self._sampled()
+        total = 0.0
+        for matrix, rows, metric in self._samples:
+            options = self._options
+            rounded = round_matrix(
+                rows, metric, dial * matrix.gain, lam=options.lam, trellis=options.trellis,
+                feedback=False, threads=self._threads,
+            )  # fmt: skip
+            total += estimated(rounded, self._effort) * matrix.count / rows.size
+        return total
+
+    @property
+    def weights(self) -> int:
+        """How many values are under the dial."""
+        return sum(m.count for m in self.matrices.values() if m.scheme.bits is None)
+
+    def first_dial(self, bits: float) -> float:
+        """A dial at which matrices take about `bits` per value."""
+        return 2.0**-bits * math.sqrt(2 * math.pi * math.e) / self._typical
+
+    def rounded_at(self, name: str, values: np.ndarray, metric: Metric, dial: float) -> Rounded:
+        """One matrix, of whatever values, at a dial."""
+        matrix, options = self.matrices[name], self._options
+        rows = values.reshape(values.shape[0], -1)
+        try:
+            return round_matrix(
+                rows, metric, dial * matrix.gain, lam=options.lam, trellis=options.trellis,
+                feedback=options.feedback,
+                threads=self._threads if metric.rows.upper is None else 1,
+            )  # fmt: skip
+        except ArgumentError as error:
+            raise ArgumentError(f'tensor "{name}": {error}') from None
+
+    def metric(self, name: str) -> Metric:
+        """The forms of a matrix; kept while there is room."""
+        if name in self._metrics:
+            return self._metrics[name]
+        matrix = self.matrices[name]
+        metric = make_forms(matrix.curvature, self._options)
+        if metric is None:  # nothing is known of it: steps as large, by its scale, as the others'
+            rows, columns = matrix.info.shape[0], matrix.count // matrix.info.shape[0]
+            step = self._typical * (matrix.scale or 1.0)
+            metric = Metric(
+                Factor(np.full(rows, step**-2), None, 0.0),
+                (Factor(np.ones(columns), None, 0.0),),
+            )
+        sides = (metric.rows, *metric.columns)
+        size = sum(0 if side.upper is None else side.upper.nbytes for side in sides)
+        if self._kept + size <= _KEPT:
+            self._metrics[name], self._kept = metric, self._kept + size
+        return metric
+
+    def _round(self, name: str, dial: float) -> Rounded:
+        matrix = self.matrices[name]
+        values, metric = self._source.load(name), self.metric(name)
+        if matrix.scheme.bits is not None:
+            return self._at_bits(matrix, values, metric)
+        return self.rounded_at(name, values, metric, dial)
+
+    def _at_bits(self, matrix: Matrix, values: np.ndarray, metric: Metric) -> Rounded:
+        """The dial at which this matrix alone takes its scheme's bits per value."""
+        wanted = matrix.scheme.bits or 0.0
+        dial, least = self.first_dial(wanted), math.inf
+        for _ in range(_TURNS):
+            rounded = self.rounded_at(matrix.name, values, metric, dial)
+            bits = 8 * estimated(rounded, self._effort) / matrix.count
+            if 0.99 * wanted <= bits <= wanted:
+                return rounded
+            least = min(least, bits)
+            dial *= 2.0 ** max(-2.0, min(2.0, (bits - 0.996 * wanted) * (1 if bits > 1 else 2)))
+        raise ArgumentError(
+            f'tensor "{matrix.name}": rd:{wanted:g} cannot be met; '
+            f"the least found is {least:.3g} bits per value"
+        )
+
+    def _matrix(
+        self,
+        info: TensorInfo,
+        scheme: Scheme,
+        curvature: Mapping[str, Curvature],
+        gains: Mapping[str, float],
+    ) -> Matrix:
+        values = self._source.load(info.name)
+        check_finite(info, values, scheme)
+        power = float(np.mean(np.square(values, dtype=np.float64))) if values.size else 0.0
+        found = curvature.get(info.name)
+        if found is not None and found.kind == "none":
+            found = None
+        return Matrix(info, scheme, found, gains.get(info.name, 1.0), math.sqrt(power))
+
+    def _typical_step(self) -> float:
+        """The middle one of all matrices' steps, relative to their scale, at a dial of 1."""
+        ratios, counts = [], []
+        for matrix in self.matrices.values():
+            if matrix.curvature is None or not matrix.scale:
+                continue
+            metric = self.metric(matrix.name)
+            logs = np.log2(metric.rows.weights).mean() + np.mean(
+                [np.log2(side.weights).mean() for side in metric.columns]
+            )
+            ratios.append(2.0 ** (-0.5 * float(logs)) * matrix.gain / matrix.scale)
+            counts.append(matrix.count)
+        if not ratios:
+            return 1.0
+        order = np.argsort(ratios)
+        half = np.searchsorted(np.cumsum(np.array(counts)[order]), sum(counts) / 2)
+        return float(ratios[order[half]])
+
+    def _sampled(self) -> list[tuple[Matrix, np.ndarray, Metric]]:
+        total = sum(m.count for m in self.matrices.values())
+        samples = []
+        for matrix in self.matrices.values():
+            if matrix.scheme.bits is not None:
+                continue
+            rows = self._source.load(matrix.name).reshape(matrix.info.shape[0], -1)
+            most = max(_LEAST, matrix.count * _SAMPLE // max(1, total))
+            count = max(1, min(len(rows), most // max(1, rows.shape[1])))
+            picks = np.arange(count) * len(rows) // count
+            sampled = self.metric(matrix.name).sample(picks)
+            samples.append((matrix, np.array(rows[picks], dtype=np.float32), sampled))
+        return samples
+
+
+def make_forms(curvature: Curvature | None, options: Options) -> Metric | None:
+    """A matrix's metric under these options; None if nothing is known of it."""
+    if curvature is None:
+        return None
+    rows = curvature.rows
+    if not options.full_rows and rows.ndim == 2:
+        rows = np.diag(rows).copy()
+    metric = make_metric(rows, curvature.columns, damping=options.damping)
+    if options.steps_by_column:
+        return metric
+    flat = tuple(
+        Factor(np.full_like(c.weights, np.exp(np.log(c.weights).mean())), c.upper, c.damping)
+        for c in metric.columns
+    )
+    return Metric(metric.rows, flat, metric.order)
+
+
+def estimated(rounded: Rounded, effort: Effort) -> float:
+    """Bytes that a rounded matrix takes, from its tables."""
+    return estimate_matrix(
+        rounded.indices,
+        trellis=rounded.trellis,
+        row_exponents=rounded.row_exponents,
+        column_exponents=rounded.column_exponents,
+        effort=effort,
+    )

@@ -1,0 +1,224 @@
+"""From what a caller asks of a compression to what is to be written: schemes, effort, quantiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from laconic.coding import Effort
+from laconic.container import Origin
+from laconic.encode import Quantize
+from laconic.errors import ArgumentError
+from laconic.estimate import estimate_tensors
+from laconic.fill import Plan as Schemes
+from laconic.fill import Progress, predict_size, resolve_plan
+from laconic.io import Source
+from laconic.lossy import Quantizer, find_dial, lossy_schemes
+from laconic.plan import Target, load_plan, parse_target, resolve
+from laconic.scheme import Scheme
+
+if TYPE_CHECKING:
+    import torch
+
+    from laconic.calibrate import Ready
+    from laconic.inputs import CalibrationSpec
+    from laconic.plan import Plan
+
+_NEAR = 1.25  # an estimate from samples is rarely further off than this
+
+
+@dataclass(frozen=True)
+class Call:
+    """What was asked for, as the verb `compress` takes it."""
+
+    bits: float | None = None
+    size: str | int | None = None
+    max_drop: str | float | None = None
+    calib: CalibrationSpec | None = None
+    evaluate: Callable[[torch.nn.Module], float] | None = None
+    loss: Callable[[object, object], torch.Tensor] | None = None
+    plan: Plan | Schemes | str | Path | None = None
+    effort: Effort | None = None
+    threads: int = 1
+    finish: bool | None = None
+    seed: int | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call and its plan as one: `schemes` of every stored tensor.
+
+    `fixed` are those that the plan names; `gains` multiply the steps of single tensors.
+    """
+
+    call: Call
+    schemes: Mapping[str, Scheme]
+    fixed: Collection[str] = ()
+    gains: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to write: the tensors of `source`, by `schemes`; `ready` is of a calibrated run."""
+
+    source: Source
+    schemes: Mapping[str, Scheme]
+    effort: Effort
+    quantize: Quantize | None = None
+    size: int | None = None
+    ready: Ready | None = None
+
+
+def read_call(source: Source, call: Call) -> Asked:
+    """Join a call with its plan; what the call says itself comes first.
+
+    Raises:
+        ArgumentError: the plan cannot be read, or does not fit the model.
+    """
+    if call.effort not in (None, "fast", "max"):
+        raise ArgumentError(f'effort: {call.effort!r} is unknown; "fast" or "max"')
+    if call.plan is None or isinstance(call.plan, Mapping):
+        return Asked(call, resolve_plan(source, call.plan), frozenset(call.plan or ()))
+    plan = load_plan(call.plan) if isinstance(call.plan, str | Path) else call.plan
+    if not hasattr(plan, "rules"):
+        resolve_plan(source, plan)  # raises: this is no plan
+    found = resolve(plan, source.infos, source.aliases)
+    named = {name: one for name, one in found.items() if one is not None}
+    goal = plan.target
+    if goal is not None and (call.bits, call.size, call.max_drop) == (None, None, None):
+        call = replace(call, bits=goal.bits, size=goal.size, max_drop=goal.max_drop)
+    call = replace(
+        call,
+        effort=call.effort or plan.effort,
+        finish=plan.finish if call.finish is None else call.finish,
+        seed=plan.seed if call.seed is None else call.seed,
+    )
+    schemes = {name: named[name].scheme if name in named else Scheme() for name in found}
+    gains = {name: one.weight for name, one in named.items() if one.weight != 1}
+    return Asked(call, schemes, frozenset(named), gains)
+
+
+def decide(source: Source, asked: Asked, origin: Origin) -> Decision:
+    """What a call without calibration data writes.
+
+    Raises:
+        ArgumentError: what was asked for does not fit together.
+        TargetError: the size cannot be met.
+    """
+    call, schemes = asked.call, asked.schemes
+    for name, value in (("max_drop", call.max_drop), ("evaluate", call.evaluate)):
+        if value is not None:
+            raise ArgumentError(f"{name}: goes with calibration data; give calib too")
+    if call.bits is None and call.size is None:
+        effort = call.effort or _default_effort(schemes)
+        rounded = [scheme for scheme in schemes.values() if scheme.kind == "rd"]
+        if any(scheme.bits is None for scheme in rounded):
+            raise ArgumentError("plan: rd needs bits or size for the whole model, or rd:BITS")
+        return Decision(source, schemes, effort, Quantizer(1.0, effort) if rounded else None)
+    target = target_of(source, call)
+    if target is None or _exact_fits(source, schemes, target, call, origin):
+        return Decision(source, schemes, call.effort or "fast")
+    effort = call.effort or "max"
+    schemes = lossy_schemes(source, schemes, asked.fixed)
+    quantizer = find_dial(
+        source,
+        schemes,
+        target,
+        effort=effort,
+        threads=call.threads,
+        origin=origin,
+        gains=asked.gains,
+    )
+    return Decision(source, schemes, effort, quantizer, quantizer.size)
+
+
+def target_of(source: Source, call: Call) -> Target | None:
+    """The size asked for in bytes; None if none was."""
+    if call.bits is None and call.size is None:
+        return None
+    return parse_target(
+        bits=call.bits, size=call.size, original=source.nbytes, parameters=parameters_of(source)
+    )
+
+
+def parameters_of(source: Source) -> int:
+    """How many values the model has, tied ones once."""
+    return sum(prod(i.shape) for i in source.infos if i.name not in source.aliases)
+
+
+def _exact_fits(
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    target: Target,
+    call: Call,
+    origin: Origin,
+) -> bool:
+    """Whether the bit-exact file is small enough already: then nothing has to be lost.
+
+    All is coded only where an estimate comes near the target.
+    """
+    if any(scheme.kind == "rd" for scheme in schemes.values()):
+        return False
+    effort = call.effort or "fast"
+    _, about = estimate_tensors(source, schemes, effort)
+    if about > _NEAR * target.nbytes:
+        return False
+    size = predict_size(source, schemes, effort=effort, threads=call.threads, origin=origin)
+    return size <= target.nbytes
+
+
+def _default_effort(schemes: Mapping[str, Scheme]) -> Effort:
+    exact = all(scheme.kind in ("keep", "lossless") for scheme in schemes.values())
+    return "fast" if exact else "max"
+
+
+def decide_calibrated(
+    source: Source,
+    asked: Asked,
+    origin: Origin,
+    spec: object,
+    *,
+    journal_beside: Path | None = None,
+    progress: Progress | None = None,
+) -> Decision:
+    """What a call with calibration data writes: opens the model that runs, and its data.
+
+    Raises:
+        ArgumentError: the model cannot be run, or the data does not fit it.
+        TargetError: the size or the score cannot be met.
+    """
+    from laconic.calibrate import Request, Run, calibrated_schemes, parse_drop
+    from laconic.inputs import open_calibration, open_model
+
+    call = asked.call
+    allowed = None if call.max_drop is None else parse_drop(call.max_drop)
+    target = target_of(source, call)
+    if allowed is None and target is None:
+        raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
+    if allowed is not None and call.evaluate is None:
+        raise ArgumentError("max_drop: give the score that may fall so far, as evaluate (--eval)")
+    schemes = calibrated_schemes(source, asked.schemes, asked.fixed)
+    if not any(scheme.kind == "rd" for scheme in schemes.values()):
+        schemes = lossy_schemes(source, schemes, asked.fixed)  # raises: nothing to quantise
+    model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
+    request = Request(
+        target,
+        allowed,
+        call.evaluate,
+        call.loss,
+        finish=call.finish is not False,
+        effort=call.effort or "max",
+        threads=call.threads,
+        seed=call.seed or 0,
+        gains=asked.gains,
+    )
+    calibration = open_calibration(call.calib, model)  # type: ignore[arg-type]
+    run = Run(source, schemes, model, calibration, request, origin, progress)
+    ready = run.ready()
+    return Decision(
+        ready.source, schemes, request.effort, ready.quantize, ready.quantize.size, ready
+    )
