@@ -47,6 +47,7 @@ def test_numpy_work_needs_no_torch() -> None:
 def test_verbs_are_functions_whatever_was_imported_first(verb: str) -> None:
     code = (
         "import json, laconic.compress, laconic.decompress, laconic.info, laconic.load\n"
+        "import laconic.analyze.curvature, laconic.plan.plan\n"
         f"from laconic import {verb}\n"
         f"print(json.dumps([type(laconic.{verb}).__name__, {verb} is laconic.{verb}]))"
     )

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-COMMANDS = ("compress", "decompress", "info", "verify", "bench", "demo")
+COMMANDS = ("analyze", "plan", "compress", "decompress", "info", "verify", "bench", "demo")
 START = "from laconic.cli import main; main()"
 
 

@@ -99,11 +99,8 @@ class Report:
 
     @property
     def schemes(self) -> tuple[str, ...]:
-        """The schemes whose cost was predicted for matrices."""
-        found: dict[str, None] = {}
-        for facts in self.tensors:
-            found |= dict.fromkeys(facts.predictions)
-        return tuple(found)
+        """The schemes whose cost was predicted for matrices, from the coarsest on."""
+        return tuple(max((facts.predictions for facts in self.tensors), key=len, default=()))
 
     @property
     def stored(self) -> tuple[TensorFacts, ...]:
