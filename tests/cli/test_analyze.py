@@ -47,7 +47,7 @@ def test_tensors_schemes_and_totals_are_on_stdout(run, model):
         *("rd:2", "rd:3", "rd:4", "int3", "int4:g128", "int8", "fp16"),
     ]
     assert lines[-1].startswith("4 tensors, 17.0 k parameters, ")
-    assert "loss" not in lines[0]
+    assert "gain" not in lines[0]
 
 
 def test_top_takes_the_largest_and_zero_takes_all(run, model):

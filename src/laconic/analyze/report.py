@@ -100,7 +100,8 @@ class Report:
     @property
     def schemes(self) -> tuple[str, ...]:
         """The schemes whose cost was predicted for matrices, from the coarsest on."""
-        return tuple(max((facts.predictions for facts in self.tensors), key=len, default=()))
+        tried = [tuple(facts.predictions) for facts in self.tensors]
+        return max(tried, key=len, default=())
 
     @property
     def stored(self) -> tuple[TensorFacts, ...]:
