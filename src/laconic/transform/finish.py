@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 RATE: Final = 0.02  # of a parameter's scale, in one step at the peak
-_WORK: Final = 2e12  # floating-point operations forward; about a minute on two cores
+_WORK: Final = 1e12  # floating-point operations forward; under a minute on two cores
+_MORE: Final = 5.0  # times as much at most, for a model that would else have too few steps
 _STEPS: Final = (50, 1000)
 
 
@@ -152,13 +153,14 @@ def _chosen(
 
 
 def _affordable(operations: float) -> int:
-    """Steps for a model that takes so many operations forward: less for a larger one.
+    """Steps for a model that takes so many operations forward: fewer for a larger one.
 
-    >>> [_affordable(operations) for operations in (1e6, 4e9, 1e13)]
-    [1000, 500, 50]
+    >>> [_affordable(operations) for operations in (1e6, 4e9, 1e11, 1e12)]
+    [1000, 250, 50, 5]
     """
     fewest, most = _STEPS
-    return int(min(most, max(fewest, _WORK / operations)))
+    affordable = _WORK / operations
+    return max(1, int(min(most, max(affordable, min(fewest, _MORE * affordable)))))
 
 
 def _endlessly(batches: Sequence[int], seed: int) -> Iterator[int]:
