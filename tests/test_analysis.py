@@ -188,6 +188,18 @@ class TestNetwork:
         assert [name for name in found if found[name].drop] == ["second.weight"]
         assert seen == [False, False, True, False]  # as it is, then a matrix at a time
 
+    def test_predictions_of_classes_are_judged_by_their_divergence(self, batches) -> None:
+        torch = self.torch
+        torch.manual_seed(0)
+        net = torch.nn.Sequential()
+        net.add_module("body", torch.nn.Linear(32, 64, False))
+        net.add_module("head", torch.nn.Linear(64, 16, False))
+        report = laconic.analyze(net, batches, measure="rd:2")
+        assert report.measured is not None
+        assert report.measured.by == "KL"
+        for facts in report.tensors:  # KL is half of tr(F e e^T), to second order
+            assert facts.predictions["rd:2"].loss / 2 == pytest.approx(facts.drop, rel=0.4)
+
     @pytest.mark.parametrize("value", [float("nan"), "good", None])
     def test_a_score_must_be_a_number(self, net, value: object) -> None:
         with pytest.raises(ArgumentError, match="evaluate"):

@@ -103,3 +103,24 @@ def test_what_means_nothing_is_refused_before_the_model_is_read() -> None:
 
 def test_the_same_model_gives_the_same_plan(model: dict[str, np.ndarray]) -> None:
     assert propose(model, bits=2).text() == propose(model, bits=2).text()
+
+
+def test_what_is_foreseen_is_what_comes(tmp_path: Path) -> None:
+    """The bits of each matrix under the one dial, calibrated, before anything was coded."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 128), torch.nn.ReLU(),
+        torch.nn.Linear(128, 16),
+    )  # fmt: skip
+    batches = [torch.randn(32, 64) for _ in range(6)]
+    proposal = propose(net, batches, bits=4, finish=False)
+    assert proposal.forecast is not None
+    path = tmp_path / "plan.yaml"
+    path.write_text(proposal.text())
+    found = laconic.compress(net, tmp_path / "net.safetensors", plan=path, calib=batches)
+    assert found.size == pytest.approx(proposal.forecast.nbytes, rel=0.015)
+    matrices = [one for one in found.tensors if one.scheme == "rd"]
+    assert len(matrices) == 3
+    for one in matrices:
+        assert proposal.forecast.bits[one.name] == pytest.approx(one.bits, abs=0.35)

@@ -12,7 +12,7 @@ import numpy as np
 from laconic.analyze.curvature import Curvature
 from laconic.analyze.grids import round_to
 from laconic.analyze.report import Prediction, Report, TensorFacts
-from laconic.analyze.sensitivity import predict_loss, summarise
+from laconic.analyze.sensitivity import loss_of, summarise
 from laconic.analyze.statistics import Distribution, describe, entropy_bounds
 from laconic.container import xxh3
 from laconic.encode import relative_error
@@ -127,11 +127,12 @@ class _Reader:
             flat = values.astype(np.float32).reshape(len(values) if matrix else 1, -1)
         if not np.isfinite(flat).all():
             return {}
+        loss = None if curvature is None else loss_of(curvature)
         found = {}
         for scheme in self.schemes:
             if matrix or scheme.kind == "fp16":
                 nearest = round_to(flat, scheme)
                 error = relative_error(flat, nearest.values)
-                cost = None if curvature is None else predict_loss(flat - nearest.values, curvature)
+                cost = None if loss is None else loss(flat - nearest.values)
                 found[str(scheme)] = Prediction(nearest.bits, error, cost)
         return found

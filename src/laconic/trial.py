@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from laconic.analyze.grids import round_to
 from laconic.analyze.losses import find_target
+from laconic.analyze.outputs import output_kind
 from laconic.errors import ArgumentError, LaconicError
 from laconic.inputs import Calibration, run_batch
 from laconic.inputs.callables import told
@@ -68,6 +69,7 @@ class OutputJudge:
     """Judges by the model's outputs on calibration batches: KL of logits, or 1 - cosine."""
 
     pairs: tuple[tuple[object, torch.Tensor], ...]
+    kind: str
     by: str
     samples: int
     base: float = 0.0
@@ -79,15 +81,17 @@ class OutputJudge:
 
         every = max(1, -(-calibration.samples // _SAMPLES))
         pairs: list[tuple[object, torch.Tensor]] = []
-        held, samples, logits = 0, 0, False
+        held, samples, kind = 0, 0, "features"
         with torch.no_grad():
             for number, batch in enumerate(calibration):
+                if number == 0:
+                    kind = output_kind(module, batch)
                 if number % every == 0 and held < _HELD:
-                    vectors, logits = _vectors(module, batch)
+                    vectors = _vectors(module, batch, kind)
                     pairs.append((batch, vectors))
                     held += vectors.numel() * vectors.element_size()
                     samples += _first_axis(batch)
-        return cls(tuple(pairs), "KL" if logits else "1 - cosine", samples)
+        return cls(tuple(pairs), kind, "KL" if kind == "logits" else "1 - cosine", samples)
 
     def drop(self, module: torch.nn.Module) -> float:
         """The mean over positions: nats, or 1 - cosine."""
@@ -97,7 +101,7 @@ class OutputJudge:
         lost, positions = 0.0, 0
         with torch.no_grad():
             for batch, before in self.pairs:
-                after, _ = _vectors(module, batch)
+                after = _vectors(module, batch, self.kind)
                 if self.by == "KL":
                     p, q = before.log_softmax(-1), after.log_softmax(-1)
                     lost += float(kl_div(q, p, reduction="sum", log_target=True))
@@ -164,11 +168,11 @@ def _rounded(parameter: torch.nn.Parameter, scheme: Scheme) -> Iterator[None]:
             parameter.copy_(original)
 
 
-def _vectors(module: torch.nn.Module, batch: object) -> tuple[torch.Tensor, bool]:
-    """The output as float32 (live positions, width), and whether it holds logits."""
+def _vectors(module: torch.nn.Module, batch: object, kind: str) -> torch.Tensor:
+    """The output as float32 (live positions, width)."""
     import torch
 
-    target = find_target(run_batch(module, batch), "auto", lambda _: None)
+    target = find_target(run_batch(module, batch), kind, lambda _: None)
     found = target.tensor.float()
     if target.logits and found.ndim >= 4:  # classes come first, as cross_entropy has them
         found = found.movedim(1, -1)
@@ -176,8 +180,8 @@ def _vectors(module: torch.nn.Module, batch: object) -> tuple[torch.Tensor, bool
         found = found.reshape(-1, 1)
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
     if isinstance(mask, torch.Tensor) and found.ndim == 3 and mask.shape == found.shape[:2]:
-        return found[mask != 0], target.logits
-    return found.reshape(-1, found.shape[-1]), target.logits
+        return found[mask != 0]
+    return found.reshape(-1, found.shape[-1])
 
 
 def _first_axis(batch: object) -> int:

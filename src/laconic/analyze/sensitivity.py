@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,34 +82,42 @@ def summarise(curvature: Curvature) -> Sensitivity:
 def predict_loss(error: NDArray[np.float32], curvature: Curvature) -> float:
     """The loss of a sample by an error E (m, n): tr(R E C E^T).
 
-    Where that takes too long only the diagonals of R and C count, as for errors that are white.
-
-    Raises:
-        ArgumentError: the error has not the shape of the curvature.
-
     >>> c = Curvature(np.array([1.0, 3.0]), np.eye(2), None, None, 1, 1, "linear", 0)
     >>> predict_loss(np.array([[1, 1], [0, 2]], np.float32), c)
     14.0
     """
+    return loss_of(curvature)(error)
+
+
+def loss_of(curvature: Curvature) -> Callable[[NDArray[np.float32]], float]:
+    """`predict_loss` for many errors of one matrix: a function of the error (m, n).
+
+    Where it takes too long only the diagonals of R and C count, as for errors that are white. It
+    raises ArgumentError for an error of another shape.
+    """
     rows, columns = curvature.rows, curvature.columns
     m, n = len(rows), columns.shape[-1]
-    if error.shape != (m, n):
-        raise ArgumentError(f"an error of shape {error.shape} for a curvature of {(m, n)}")
     row_mean, column_mean = _mean(rows), _mean(columns)
-    scale = float(np.max(np.abs(error), initial=0))
-    if not (row_mean and column_mean and scale):
-        return 0.0
-    work = error.size * ((m if rows.ndim > 1 else 0) + (n if columns.ndim > 1 else 0))
-    if work > _WORK:
+    if m * n * ((m if rows.ndim > 1 else 0) + (n if columns.ndim > 1 else 0)) > _WORK:
         rows = _diagonal(rows)
         columns = _diagonal(columns) if columns.ndim == 2 else columns
     # All near 1, so that single precision neither overflows nor vanishes.
-    R, C = (rows / row_mean).astype(np.float32), (columns / column_mean).astype(np.float32)
-    E = (error / scale).astype(np.float32)
-    EC = E * C if C.ndim == 1 else _times(E, C)
-    RE = R[:, None] * E if R.ndim == 1 else R @ E
-    unit = max(0.0, float(np.sum(RE * EC, dtype=np.float64)))
-    return unit * scale**2 * row_mean * column_mean
+    R = (rows / (row_mean or 1.0)).astype(np.float32)
+    C = (columns / (column_mean or 1.0)).astype(np.float32)
+
+    def loss(error: NDArray[np.float32]) -> float:
+        if error.shape != (m, n):
+            raise ArgumentError(f"an error of shape {error.shape} for a curvature of {(m, n)}")
+        scale = float(np.max(np.abs(error), initial=0))
+        if not (row_mean and column_mean and scale):
+            return 0.0
+        E = (error / np.float32(scale)).astype(np.float32)
+        EC = E * C if C.ndim == 1 else _times(E, C)
+        RE = R[:, None] * E if R.ndim == 1 else R @ E
+        unit = max(0.0, float(np.sum(np.multiply(RE, EC, out=EC), dtype=np.float64)))
+        return unit * scale**2 * row_mean * column_mean
+
+    return loss
 
 
 def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
