@@ -121,11 +121,13 @@ std::array<int, kKeys> grouping(const std::vector<uint8_t>& keys, int width, dou
     for (;;) {
         int rare = -1;
         for (int k = 0; k < kKeys; k++)
-            if (members[size_t(k)] > 0 && members[size_t(k)] < least && (rare < 0 || members[size_t(k)] < members[size_t(rare)]))
+            if (members[size_t(k)] > 0 && members[size_t(k)] < least &&
+                (rare < 0 || members[size_t(k)] < members[size_t(rare)]))
                 rare = k;
         int near = -1;
         for (int k = 0; rare >= 0 && k < kKeys; k++)
-            if (k != rare && members[size_t(k)] > 0 && (near < 0 || std::abs(k - rare) < std::abs(near - rare))) near = k;
+            if (k != rare && members[size_t(k)] > 0 && (near < 0 || std::abs(k - rare) < std::abs(near - rare)))
+                near = k;
         if (near < 0) return to;
         for (int& t : to) t = t == rare ? near : t;
         members[size_t(near)] += members[size_t(rare)];
@@ -254,7 +256,8 @@ MatrixContexts choose_matrix_contexts(const ArrayHeader& h, const int32_t* indic
     const std::vector<uint8_t> row_key = keys_of(row_sum, columns), column_key = keys_of(column_sum, rows);
     Cells cells(h, indices, row_key, column_key);
     // Many lanes want many rows of a class in each chunk.
-    const double least = h.coder == CoderId::fast ? 128.0 * double(rows) / double(std::min<uint64_t>(rows, h.chunk_rows)) : 0;
+    const double chunks = double(rows) / double(std::min<uint64_t>(rows, h.chunk_rows));
+    const double least = h.coder == CoderId::fast ? 128 * chunks : 0;
     Plan best;
     for (int row_width : {kKeys, 4, 2, 1})
         for (int column_width : {kKeys, 4, 2, 1}) {

@@ -66,7 +66,8 @@ void whole_columns(const std::vector<Slots>& slots, const MatrixLookup& lookup, 
     std::memcpy(states, m.trellis, lanes);
     static constexpr std::array<std::array<int8_t, 256>, 2> level = [] {
         std::array<std::array<int8_t, 256>, 2> of{};
-        for (int s = 0; s < 512; s++) of[size_t(s >> 8)][size_t(s & 255)] = int8_t(level_of((s & 255) - 128, trellis, s >> 8));
+        for (int s = 0; s < 512; s++)
+            of[size_t(s >> 8)][size_t(s & 255)] = int8_t(level_of((s & 255) - 128, trellis, s >> 8));
         return of;
     }();
     for (; m.from < m.columns && size_t(m.end - p) >= most; m.from++) {
@@ -198,7 +199,8 @@ void MatrixDecoder::decode_groups(const ArrayHeader& h, const Kernels& kernels, 
     std::vector<uint8_t> contexts(columns);
     std::vector<int8_t> levels(kMatrixBlock * lanes), turned(kMatrixBlock * lanes);
     MatrixRule rule{{}, 1, nullptr};
-    for (int k = 1; k < 8; k++) rule.offset[size_t(k)] = h.offsets[size_t(std::min(3, h.matrix.trellis ? (k + 1) / 2 : k) - 1)];
+    for (int k = 1; k < 8; k++)
+        rule.offset[size_t(k)] = h.offsets[size_t(std::min(3, h.matrix.trellis ? (k + 1) / 2 : k) - 1)];
     std::array<float, lanes> row_scale;
     const uint8_t *p = parts.units.data, *end = p + parts.units.size;
     int row_class = -1;
@@ -209,7 +211,8 @@ void MatrixDecoder::decode_groups(const ArrayHeader& h, const Kernels& kernels, 
         const uint32_t* const of_lane = in_order.order.data() + g.begin;
         for (size_t r = 0; r < n; r++) {
             const std::vector<uint8_t>& e = h.matrix.row_exponents;
-            row_scale[r] = h.step * (e.empty() ? 1.0f : exponent_scale(e[first_row + of_lane[r]], h.matrix.row_fraction));
+            const float scale = e.empty() ? 1.0f : exponent_scale(e[first_row + of_lane[r]], h.matrix.row_fraction);
+            row_scale[r] = h.step * scale;
         }
         alignas(64) uint8_t trellis[lanes] = {};
         for (size_t c = 0; c < columns; c += kMatrixBlock) {

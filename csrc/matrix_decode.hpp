@@ -58,7 +58,8 @@ class MatrixDecoder {
 public:
     MatrixDecoder(const ArrayHeader& h, const Kernels& kernels);
     // Without `out` symbols and levels are decoded, but no values made of them.
-    void decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes, uint8_t* out) const;
+    void decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
+                      uint8_t* out) const;
 
 private:
     std::vector<float> column_scale_;

@@ -118,7 +118,8 @@ struct DenseColumn {
         const __m512i adjust1 = _mm512_maskz_mov_epi8(alias, find(3, at));
         const __m512i of = with_quantiser<Bits, Trellis>(local, trellis.odd);
         const __m512i f0 = find(4, of), f1 = find(5, of);
-        x.advance(_mm512_slli_epi16(_mm512_unpacklo_epi8(f0, f1), 4), _mm512_slli_epi16(_mm512_unpackhi_epi8(f0, f1), 4),
+        x.advance(_mm512_slli_epi16(_mm512_unpacklo_epi8(f0, f1), 4),
+                  _mm512_slli_epi16(_mm512_unpackhi_epi8(f0, f1), 4),
                   _mm512_add_epi16(_mm512_unpacklo_epi8(offset, zero), _mm512_unpacklo_epi8(adjust0, adjust1)),
                   _mm512_add_epi16(_mm512_unpackhi_epi8(offset, zero), _mm512_unpackhi_epi8(adjust0, adjust1)),
                   s.active, m.p);

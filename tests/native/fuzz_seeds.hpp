@@ -92,8 +92,9 @@ inline Input matrix(Random& random) {
     std::normal_distribution<double> normal;
     const uint64_t rarely = 3 + below(random, 3000);
     for (size_t i = 0; i < indices.size(); i++)
-        indices[i] = chance(random, rarely) ? int32_t(int64_t(random()) >> (chance(random, 2) ? 56 : 32))
-                                            : int32_t(normal(random) * of_row[i / spec.columns] * of_column[i % spec.columns]);
+        indices[i] = chance(random, rarely)
+                         ? int32_t(int64_t(random()) >> (chance(random, 2) ? 56 : 32))
+                         : int32_t(normal(random) * of_row[i / spec.columns] * of_column[i % spec.columns]);
     const auto coder = laconic::CoderId(below(random, 3));
     return as_input(laconic::encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1}));
 }

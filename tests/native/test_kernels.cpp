@@ -242,10 +242,12 @@ void test_matrices(const Kernels& k, const char* name) {
         for (int32_t& q : indices)
             q = below(rate) ? int32_t(normal(random_bits)) : int32_t(random_bits() >> (below(2) ? 56 : 32));
         for (CoderId coder : {CoderId::fast, CoderId::dense, CoderId::small}) {
-            const Encoded coded = encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1});
+            const Encoded coded =
+                encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1});
             Bytes out[2];
             for (size_t j = 0; j < 2; j++) {
-                const ArrayDecoder decoder(read_header(coded.header.data(), coded.header.size()), j ? k : portable_kernels());
+                const ArrayDecoder decoder(read_header(coded.header.data(), coded.header.size()),
+                                           j ? k : portable_kernels());
                 out[j].resize(decoder.header().output_bytes());
                 try {
                     for (size_t c = 0; c < coded.chunks.size(); c++)
