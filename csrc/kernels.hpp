@@ -37,8 +37,8 @@ struct Inside {
 // Symbols of a matrix that need a second look: escapes, exceptions, levels that no byte holds (matrix_decode.cpp).
 class RareSymbols;
 
-// Settles those of the lanes in `mask`, of this column; `mark` is the byte of an escape, odd bytes of `quantisers` stand
-// for quantiser 1.
+// Settles those of the lanes in `mask`, of this column; `mark` is the byte of an escape, odd bytes of `quantisers`
+// stand for quantiser 1.
 void meet_rare(RareSymbols& rare, uint64_t mask, size_t first_lane, size_t column, uint8_t mark,
                const uint8_t* quantisers, uint8_t* symbols);
 
