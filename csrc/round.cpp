@@ -46,8 +46,11 @@ struct Portable {
         for (int c = 0; c < kStates; c++) l.at[c] = m.at[c] ? a.at[c] : b.at[c];
         return l;
     }
-    static Portable max(const Portable& a, const Portable& b) {
+    static Portable most(const Portable& a, const Portable& b) {
         return each([&](int c) { return a.at[c] > b.at[c] ? a.at[c] : b.at[c]; });
+    }
+    static Portable least(const Portable& a, const Portable& b) {
+        return each([&](int c) { return a.at[c] < b.at[c] ? a.at[c] : b.at[c]; });
     }
     static Portable abs(const Portable& a) {
         return each([&](int c) { return std::fabs(a.at[c]); });

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kStates = 8;
 constexpr float kNever = 1e30f;
+constexpr float kLargestEven = 126.f;
 
 // Every state is entered from two: from `first` by an even index if !odd_first, and from `second` by the other parity.
 // This is kNextState turned round.
@@ -44,7 +45,7 @@ struct Candidate {
 
     LACONIC_INLINE Candidate(Vec a, Vec nearest, Vec least, typename Vec::Mask odd_quantiser, const RoundSpec& s,
                              const RateCurve& curve, float weight) {
-        const Vec closer = Vec::max(nearest - Vec(2.f), least);
+        const Vec closer = Vec::most(nearest - Vec(2.f), least);
         const Vec far_level = level_at(nearest, odd_quantiser, s), near_level = level_at(closer, odd_quantiser, s);
         Vec far_cost = price(a - far_level, weight), near_cost = price(a - near_level, weight);
         if (s.lambda > 0) {
@@ -97,8 +98,9 @@ void search_trellis(const RoundSpec& s, const RoundTask& task, size_t i, size_t 
         const Vec a = Vec::abs(u);
         // Magnitude of the level nearest to a, then that of each parity: levels are 2 q, or 2 q - 1.
         const Vec q = Vec::select(odd_quantiser, a + Vec(1.f), a) * Vec(0.5f);
-        const Vec even_q = Vec::round(q * Vec(0.5f)) * Vec(2.f);
-        const Vec odd_q = Vec::max(Vec::round((q - Vec(1.f)) * Vec(0.5f)) * Vec(2.f) + Vec(1.f), Vec(1.f));
+        // Beyond 126 an index is an exception, which counts as odd.
+        const Vec even_q = Vec::least(Vec::round(q * Vec(0.5f)) * Vec(2.f), Vec(kLargestEven));
+        const Vec odd_q = Vec::most(Vec::round((q - Vec(1.f)) * Vec(0.5f)) * Vec(2.f) + Vec(1.f), Vec(1.f));
         const Candidate<Vec> even(a, even_q, Vec(0.f), odd_quantiser, s, curve, weight);
         const Candidate<Vec> odd(a, odd_q, Vec(1.f), odd_quantiser, s, curve, weight);
         const Vec even_cost = cost + even.cost, odd_cost = cost + odd.cost;

@@ -29,7 +29,8 @@ struct Wide {
     static LACONIC_INLINE Lanes select_lanes(Mask m, Lanes a, Lanes b) {
         return _mm256_blendv_epi8(b, a, _mm256_castps_si256(m.bits));
     }
-    static LACONIC_INLINE Wide max(Wide a, Wide b) { return _mm256_max_ps(a.v, b.v); }
+    static LACONIC_INLINE Wide most(Wide a, Wide b) { return _mm256_max_ps(a.v, b.v); }
+    static LACONIC_INLINE Wide least(Wide a, Wide b) { return _mm256_min_ps(a.v, b.v); }
     static LACONIC_INLINE Wide abs(Wide a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.f), a.v); }
     static LACONIC_INLINE Wide round(Wide a) {
         return _mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
