@@ -23,14 +23,15 @@ _SAMPLE = 1 << 20  # values that a guess of the size looks at
 _LEAST = 1 << 12  # of each matrix
 _KEPT = 1 << 29  # bytes of factors that are kept from one dial to the next
 _TURNS = 40
+_LEAST_DAMPING, _MOST_DAMPING = 0.03, 1.0
 
 
 @dataclass(frozen=True)
 class Options:
     """How matrices are rounded; the defaults are what serves best (docs/method.md)."""
 
-    damping: float = DAMPING
-    lam: float = LAMBDA
+    damping: float | None = None  # None: by how much data a form was estimated from
+    lam: float | None = None  # None: LAMBDA, until batches set aside choose another
     trellis: bool = True
     feedback: bool = True
     full_rows: bool = True  # feedback from row to row; False: the rows' diagonal alone
@@ -134,16 +135,43 @@ class Rounder:
         for matrix, rows, metric in self._samples:
             options = self._options
             rounded = round_matrix(
-                rows, metric, dial * matrix.gain, lam=options.lam, trellis=options.trellis,
+                rows, metric, dial * matrix.gain, lam=self.lam, trellis=options.trellis,
                 feedback=False, threads=self._threads,
             )  # fmt: skip
             total += estimated(rounded, self._effort) * matrix.count / rows.size
         return total
 
     @property
+    def lam(self) -> float:
+        """Squared levels per bit; setting it forgets what was rounded."""
+        return LAMBDA if self._options.lam is None else self._options.lam
+
+    @lam.setter
+    def lam(self, lam: float) -> None:
+        if lam != self.lam:
+            self._options = replace(self._options, lam=lam)
+            self.dial = math.nan
+            self.found = {}
+
+    @property
+    def nbytes(self) -> float:
+        """Bytes of all matrices as rounded, from their tables."""
+        return sum(estimated(rounded, self._effort) for rounded in self.found.values())
+
+    @property
     def weights(self) -> int:
         """How many values are under the dial."""
         return sum(m.count for m in self.matrices.values() if m.scheme.bits is None)
+
+    def dial_for(self, nbytes: float, first: float) -> float:
+        """The dial at which all matrices take about so many bytes, by `estimate`."""
+        x = math.log2(first)
+        for _ in range(12):
+            ahead = (self.estimate(2.0**x) - nbytes) * 8 / max(1, self.weights)
+            if abs(ahead) < 1e-3:
+                break
+            x += min(2.0, max(-2.0, ahead))
+        return 2.0**x
 
     def first_dial(self, bits: float) -> float:
         """A dial at which matrices take about `bits` per value."""
@@ -155,7 +183,7 @@ class Rounder:
         rows = values.reshape(values.shape[0], -1)
         try:
             return round_matrix(
-                rows, metric, dial * matrix.gain, lam=options.lam, trellis=options.trellis,
+                rows, metric, dial * matrix.gain, lam=self.lam, trellis=options.trellis,
                 feedback=options.feedback,
                 threads=self._threads if metric.rows.upper is None else 1,
             )  # fmt: skip
@@ -259,7 +287,7 @@ def make_forms(curvature: Curvature | None, options: Options) -> Metric | None:
     rows = curvature.rows
     if not options.full_rows and rows.ndim == 2:
         rows = np.diag(rows).copy()
-    metric = make_metric(rows, curvature.columns, damping=options.damping)
+    metric = make_metric(rows, curvature.columns, damping=dampings(rows, curvature, options))
     if options.steps_by_column:
         return metric
     flat = tuple(
@@ -267,6 +295,24 @@ def make_forms(curvature: Curvature | None, options: Options) -> Metric | None:
         for c in metric.columns
     )
     return Metric(metric.rows, flat, metric.order)
+
+
+def dampings(rows: np.ndarray, curvature: Curvature, options: Options) -> tuple[float, float]:
+    """What is added to both forms: the relative error of a mean over so many positions.
+
+    A form of width n from N positions has eigenvalues that are off by about sqrt(n / N) of their
+    mean (Marchenko and Pastur 1967); that much of it is not to be believed.
+    """
+    if options.damping is not None:
+        return options.damping, options.damping
+
+    def of(form: np.ndarray) -> float:
+        if form.ndim == 1:
+            return DAMPING
+        noise = math.sqrt(form.shape[-1] / max(1, curvature.positions))
+        return min(_MOST_DAMPING, max(_LEAST_DAMPING, noise))
+
+    return of(rows), of(curvature.columns)
 
 
 def estimated(rounded: Rounded, effort: Effort) -> float:

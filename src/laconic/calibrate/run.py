@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 
 from laconic.analyze import Curvature, collect
 from laconic.analyze.outputs import output_kind
+from laconic.calibrate.held import Held
 from laconic.calibrate.overlay import Overlay
 from laconic.calibrate.rounder import Options, Rounder
 from laconic.calibrate.search import MOST_EVALUATIONS, Allowed, Try, search_dial
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     Loss = Callable[[object, object], torch.Tensor]
 
 _FIRST_BITS = 2.5  # where a search by score begins
+_LAMBDAS = (0.0, 0.1, 0.25)
+_LOSS_PER_BIT = 2.5  # octaves that the loss falls by with a bit more; 2 at high rates
 _SEARCHES = 8  # evaluations before the finishing touches; the others judge these
 _STRETCHES = (0.25, 0.12)  # octaves that the finishing touches may win back
 _ZERO = 2.0**40  # a dial that leaves no index
@@ -82,6 +86,7 @@ class Run:
         self.vectors: dict[str, np.ndarray] = {}
         self.notes: list[str] = []
         self.student = Student(model)
+        self._chosen = False
         self.rounder = Rounder(
             source,
             schemes,
@@ -115,6 +120,33 @@ class Run:
             self.notes += [f"{tensor}: {note}" for note in one.notes]
         return curvature
 
+    def _choose_lambda(self, dial: float) -> None:
+        """Take the lambda at which as many bytes serve batches set aside best.
+
+        What rounding by rate gives at a layer's output it may take at the network's: it draws
+        weights toward zero, all in the same direction. How the two weigh differs by network and
+        rate (docs/method.md).
+        """
+        rounder, held = self.rounder, Held(self.student.module, self.model.module, self.calibration)
+        if not held.judges:
+            return
+        wanted = rounder.estimate(dial)
+        best: tuple[float, float] | None = None
+        for number, lam in enumerate(_LAMBDAS, 1):
+            rounder.lam = lam
+            at = rounder.dial_for(wanted, dial)
+            rounder.turn(at)
+            self.student.load(self.values())
+            bits = 8 * rounder.nbytes / max(1, rounder.weights)
+            loss = math.log2(max(held.mean(), 1e-30)) / _LOSS_PER_BIT + bits
+            if best is None or loss < best[0]:
+                best = loss, lam
+            if self.progress:
+                self.progress("lambda", number, len(_LAMBDAS))
+        if best is not None:
+            rounder.lam = best[1]
+            self.notes.append(f"lambda {best[1]:g}: chosen on batches set aside")
+
     def ready(self) -> Ready:
         """Find the dial and finish.
 
@@ -126,6 +158,7 @@ class Run:
         if self.request.target is None:
             raise ArgumentError("a calibrated compression wants bits, size or max_drop")
         self._to_size(self.request.target)
+        self._correct_biases()
         if self.request.finish:
             self._finish()
             if self._size() > self.request.target.nbytes:  # the vectors take a little more now
@@ -169,6 +202,9 @@ class Run:
 
         weights = max(1, rounder.weights)
         first = rounder.first_dial(8 * max(0.0, target.nbytes - fixed) / weights)
+        if not self._chosen and self.request.options.lam is None:
+            self._choose_lambda(rounder.dial_for(target.nbytes - fixed, first))
+        self._chosen = True
         found = meet_target(target, exact, estimate, weights=weights, first=first)
         rounder.turn(found.dial, self.progress)
 
@@ -226,6 +262,8 @@ class Run:
                 self.progress(f"score {one.score:.6g}", len(tries), MOST_EVALUATIONS)
 
         first = self.rounder.first_dial(_FIRST_BITS)
+        if self.request.options.lam is None:
+            self._choose_lambda(first)
         limit = _SEARCHES if self.request.finish else MOST_EVALUATIONS - 1
         dial, _ = search_dial(
             self._score, original, allowed, first, evaluations=limit, report=report
@@ -261,10 +299,29 @@ class Run:
         self.student.load(self.values())
         return self._judge(self.student.module)
 
+    def _correct_biases(self) -> None:
+        """Give each bias what the error of its layer takes from the mean output: (W - V) E[x]."""
+        tensors = {parameter: tensor for tensor, parameter in self.model.names.items()}
+        infos = {info.name: info for info in self.source.infos}
+        self.vectors = {}
+        for name, matrix in self.rounder.matrices.items():
+            one = matrix.curvature
+            bias = None if one is None or one.bias is None else tensors.get(one.bias)
+            if one is None or one.mean_input is None or bias is None:
+                continue
+            rounded = self.rounder.found[name].decoded
+            error = self.source.load(name).reshape(rounded.shape) - rounded
+            if one.mean_input.size != error.shape[1] or infos[bias].shape != (len(error),):
+                continue
+            given = self.source.load(bias).astype(np.float64)
+            if self.schemes[bias].kind in ("fp16", "lossless"):
+                self.vectors[bias] = _as_stored(infos[bias], given + error @ one.mean_input)
+
     def _finish(self) -> None:
         """Tune what is no matrix until the outputs are the original's."""
         from laconic.transform.finish import finish
 
+        self._correct_biases()
         self.student.load(self.values())
         free = [
             name
@@ -286,7 +343,7 @@ class Run:
         if found.note:
             self.notes.append(f"finishing: {found.note}")
         infos = {info.name: info for info in self.source.infos}
-        self.vectors = {
+        self.vectors |= {
             names[parameter]: _as_stored(infos[names[parameter]], values)
             for parameter, values in found.values.items()
         }
@@ -326,8 +383,6 @@ def scored(evaluate: Callable[[torch.nn.Module], float], module: torch.nn.Module
 
     Raises ArgumentError for what is none: a text, NaN.
     """
-    import math
-
     score = evaluate(module)
     try:
         number = float(score)

@@ -21,7 +21,7 @@ LAMBDA = 0.25
 """Squared levels per bit: what a bit must save to be spent (docs/method.md)."""
 
 DAMPING = 0.3
-"""What is added to both forms, relative to the mean of their diagonals."""
+"""What is added to a form that nothing else is known of, relative to the mean of its diagonal."""
 
 _NONE = np.empty(0, np.float32)
 
@@ -64,9 +64,14 @@ class Metric:
 
 
 def make_metric(
-    rows: NDArray[np.floating], columns: NDArray[np.floating], *, damping: float = DAMPING
+    rows: NDArray[np.floating],
+    columns: NDArray[np.floating],
+    *,
+    damping: tuple[float, float] = (DAMPING, DAMPING),
 ) -> Metric:
     """Factor the forms of a matrix: rows (m, m) or (m,), columns (n, n), (n,) or (groups, n, n).
+
+    `damping` is what is added to both, relative to the mean of their diagonals.
 
     Rows with a full form are rounded from the least to the most important: what is lost early can
     still be made good, and measurably more of it (docs/method.md). With several groups rows do
@@ -74,12 +79,13 @@ def make_metric(
     """
     if columns.ndim == 3:
         diagonal = np.diag(rows) if rows.ndim == 2 else rows
-        return Metric(factor(diagonal, damping), tuple(factor(c, damping) for c in columns))
+        groups = tuple(factor(form, damping[1]) for form in columns)
+        return Metric(factor(diagonal, damping[0]), groups)
     order = None
     if rows.ndim == 2:
         order = np.argsort(np.diag(rows), kind="stable")
         rows = rows[np.ix_(order, order)]
-    return Metric(factor(rows, damping), (factor(columns, damping),), order)
+    return Metric(factor(rows, damping[0]), (factor(columns, damping[1]),), order)
 
 
 def round_matrix(
