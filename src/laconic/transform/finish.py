@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
-RATE: Final = 0.02  # of a parameter's scale, in one step at the peak
+RATE: Final = 0.01  # of a parameter's scale, in one step at the peak
 _WORK: Final = 1e12  # floating-point operations forward; under a minute on two cores
 _MORE: Final = 5.0  # times as much at most, for a model that would else have too few steps
 _STEPS: Final = (50, 1000)
