@@ -3,7 +3,9 @@
 import json
 import textwrap
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 NETWORK = """
     import torch
@@ -143,3 +145,15 @@ def test_weights_alone_cannot_be_calibrated(run, model, build):
     result = run("analyze", model, "--calib", f"{build}:batches")
     assert result.exit_code == 2
     assert "holds weights alone" in result.stderr
+
+
+def test_what_is_special_is_told_once_for_tensors_alike(run, tmp_path, rng):
+    weights = rng.standard_normal((64, 64)).astype(np.float32)
+    tensors = {f"h.{i}.w": weights for i in range(4)} | {"broken": weights.copy()}
+    tensors["broken"][1, 2] = np.nan
+    save_file(tensors, tmp_path / "net.safetensors")
+    lines = run("analyze", tmp_path / "net.safetensors", "-q").stdout.splitlines()
+    assert lines[1:] == [
+        "broken: 1 NaN and 0 infinite values, so it stays lossless",
+        "h.1.w: has the values of h.0.w (and 2 tensors more likewise)",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from laconic.cli._units import count, plural, significant, size, table
@@ -57,16 +58,6 @@ def summary_text(report: Report) -> str:
         f"({significant(report.bytes / max(1, report.lossless))}x), "
         f"peak memory about {size(report.memory)}"
     ]
-    for facts in report.tensors:
-        if facts.tied:
-            lines.append(f"tied: {facts.name} is {facts.tied}")
-        elif facts.equal:
-            lines.append(f"equal: {facts.name} has the values of {facts.equal}")
-        found = facts.distribution
-        if found is not None and (found.nans or found.infinities):
-            lines.append(
-                f"not finite: {facts.name} has {found.nans} NaN and {found.infinities} infinite"
-            )
     lines += _notes(report)
     if report.calibrated is not None:
         lines.append(
@@ -79,15 +70,27 @@ def summary_text(report: Report) -> str:
 
 
 def _notes(report: Report) -> list[str]:
-    """What curvature has to tell, told once where many tensors have the same."""
+    """What there is to say of single tensors, told once where many have the same."""
     told: dict[str, list[str]] = {}
-    for facts in report.stored:
-        for note in facts.sensitivity.notes if facts.sensitivity is not None else ():
+    for facts in report.tensors:
+        for note in _notes_of(facts):
             told.setdefault(re.sub(r"\d+", "N", note), []).append(f"{facts.name}: {note}")
     return [
         notes[0] + (f" (and {plural(len(notes) - 1, 'tensor')} more likewise)" * (len(notes) > 1))
         for notes in told.values()
     ]
+
+
+def _notes_of(facts: TensorFacts) -> Iterator[str]:
+    if facts.tied:
+        yield f"tied to {facts.tied}"
+    elif facts.equal:
+        yield f"has the values of {facts.equal}"
+    found = facts.distribution
+    if found is not None and (found.nans or found.infinities):
+        yield f"{found.nans} NaN and {found.infinities} infinite values, so it stays lossless"
+    if facts.sensitivity is not None:
+        yield from facts.sensitivity.notes
 
 
 def _measured_text(report: Report) -> str:
