@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -91,6 +91,9 @@ class Rounder:
             for info in source.infos
             if info.name not in source.aliases and schemes[info.name].kind == "rd"
         }
+        known = [m.curvature for m in self.matrices.values() if m.curvature is not None]
+        given = self._options.damping
+        self.damping = noise_of(known) if given is None else given
         self._typical = self._typical_step()
         self._samples: list[tuple[Matrix, np.ndarray, Metric]] | None = None
 
@@ -195,7 +198,7 @@ class Rounder:
         if name in self._metrics:
             return self._metrics[name]
         matrix = self.matrices[name]
-        metric = make_forms(matrix.curvature, self._options)
+        metric = make_forms(matrix.curvature, self._options, self.damping)
         if metric is None:  # nothing is known of it: steps as large, by its scale, as the others'
             rows, columns = matrix.info.shape[0], matrix.count // matrix.info.shape[0]
             step = self._typical * (matrix.scale or 1.0)
@@ -280,14 +283,16 @@ class Rounder:
         return samples
 
 
-def make_forms(curvature: Curvature | None, options: Options) -> Metric | None:
+def make_forms(curvature: Curvature | None, options: Options, damping: float) -> Metric | None:
     """A matrix's metric under these options; None if nothing is known of it."""
     if curvature is None:
         return None
     rows = curvature.rows
     if not options.full_rows and rows.ndim == 2:
         rows = np.diag(rows).copy()
-    metric = make_metric(rows, curvature.columns, damping=dampings(rows, curvature, options))
+    # A diagonal of counts is no estimate of a form: its damping is a prior for what was not seen.
+    dampings = tuple(DAMPING if side.ndim == 1 else damping for side in (rows, curvature.columns))
+    metric = make_metric(rows, curvature.columns, damping=(dampings[0], dampings[1]))
     if options.steps_by_column:
         return metric
     flat = tuple(
@@ -297,22 +302,23 @@ def make_forms(curvature: Curvature | None, options: Options) -> Metric | None:
     return Metric(metric.rows, flat, metric.order)
 
 
-def dampings(rows: np.ndarray, curvature: Curvature, options: Options) -> tuple[float, float]:
-    """What is added to both forms: the relative error of a mean over so many positions.
+def noise_of(curvature: Collection[Curvature]) -> float:
+    """How much of the forms is chance: what is added to all of them, relative to their diagonals.
 
     A form of width n from N positions has eigenvalues that are off by about sqrt(n / N) of their
-    mean (Marchenko and Pastur 1967); that much of it is not to be believed.
+    mean (Marchenko and Pastur 1967). Half of that, by the mean over all weights, serves best; and
+    one damping for all matrices better than one for each, for it also shifts bits between them
+    (docs/method.md).
     """
-    if options.damping is not None:
-        return options.damping, options.damping
-
-    def of(form: np.ndarray) -> float:
-        if form.ndim == 1:
-            return DAMPING
-        noise = math.sqrt(form.shape[-1] / max(1, curvature.positions))
-        return min(_MOST_DAMPING, max(_LEAST_DAMPING, noise))
-
-    return of(rows), of(curvature.columns)
+    ratios, counts = [], []
+    for one in curvature:
+        if one.columns.ndim > 1 and one.positions:
+            ratios.append(one.columns.shape[-1] / one.positions)
+            counts.append(one.rows.shape[0] * one.columns.shape[-1])
+    if not ratios:
+        return DAMPING
+    noise = 0.5 * math.sqrt(float(np.average(ratios, weights=counts)))
+    return min(_MOST_DAMPING, max(_LEAST_DAMPING, noise))
 
 
 def estimated(rounded: Rounded, effort: Effort) -> float:
