@@ -136,13 +136,17 @@ def propose(
 
 def _told(decided: list[TensorFacts], foreseen: Forecast | None) -> str:
     values = sum(facts.parameters for facts in decided)
-    told = f"{len(decided)} tensor{'' if len(decided) == 1 else 's'}, {values:,} values"
+    told = f"{_counted(len(decided), 'tensor')}, {_counted(values, 'value')}"
     if foreseen is not None and values:
         spent = sum(foreseen.bits[facts.name] * facts.parameters for facts in decided)
         told += f", {spent / values:.2f} bits"
     if any(facts.sensitivity is not None and not facts.sensitivity.step for facts in decided):
         told += "; some without effect on the calibrated output"
     return told
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _resolved(plan: Plan, report: Report) -> dict[str, Resolved]:

@@ -66,12 +66,14 @@ def test_schemes_follow_what_a_tensor_is() -> None:
         facts("broken", broken, predictions={}),
         facts("ids", np.arange(4096).reshape(64, 64), "I64", bounds=()),
         facts("zeros", np.zeros((64, 64), np.float32)),
+        facts("wide", gaussian(0).astype(np.float64) * 1e300, "F64", predictions={}),
         facts("tied", gaussian(0), tied="matrix"),
     )
     found = {name: str(scheme) for name, scheme in choose_schemes(given, of(100)).items()}
     assert found == {
         "matrix": "rd", "small": "fp16", "bias": "fp16", "half": "lossless", "huge": "lossless",
         "lost": "lossless", "broken": "lossless", "ids": "lossless", "zeros": "lossless",
+        "wide": "lossless",
     }  # fmt: skip
 
 

@@ -85,7 +85,8 @@ def _scheme(facts: TensorFacts) -> Scheme:
     if found is None or found.nans or found.infinities:
         return Scheme()
     if quantisable(facts.dtype, facts.shape):
-        return Scheme("rd") if facts.bounds else Scheme()
+        # No predictions: float32, in which matrices are rounded, does not hold its values.
+        return Scheme("rd") if facts.bounds and facts.predictions else Scheme()
     half = facts.predictions.get("fp16")
     if facts.dtype not in _NARROWED or half is None or half.rel_mse > _LOST:
         return Scheme()
