@@ -1,5 +1,6 @@
 """Calibrated compression: a model that runs, data to run it on, and a target."""
 
+from laconic.calibrate.record import Record, code_identity
 from laconic.calibrate.rounder import Options, Rounder
 from laconic.calibrate.run import Ready, Request, Run
 from laconic.calibrate.search import Allowed, Try, parse_drop
@@ -9,10 +10,12 @@ __all__ = [
     "Allowed",
     "Options",
     "Ready",
+    "Record",
     "Request",
     "Rounder",
     "Run",
     "Try",
     "calibrated_schemes",
+    "code_identity",
     "parse_drop",
 ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from laconic.analyze import Curvature
+from laconic.calibrate.record import Record, dial_text
 from laconic.coding import Effort, estimate_matrix
 from laconic.encode import check_finite
 from laconic.errors import ArgumentError
@@ -78,9 +79,10 @@ class Rounder:
         effort: Effort = "max",
         threads: int = 1,
         options: Options | None = None,
+        record: Record | None = None,
     ) -> None:
         self._source, self._threads, self._effort = source, threads, effort
-        self._options = options or Options()
+        self._options, self._record = options or Options(), record or Record()
         self._metrics: dict[str, Metric] = {}
         self._kept = 0
         self.size: int | None = None  # of the file, where a search has found it
@@ -117,9 +119,23 @@ class Rounder:
         """Round every matrix at `dial`; those with bits of their own keep them."""
         if dial == self.dial:
             return
-        names = sorted(self.matrices, key=lambda name: -self.matrices[name].count)
-        names = [n for n in names if self.matrices[n].scheme.bits is None or n not in self.found]
-        done = 0
+        self._record.begin({self._turn(dial), self._turn(None)})
+        self.round_own(progress)
+        dialled = [n for n, m in self.matrices.items() if m.scheme.bits is None]
+        self._round_all(dialled, dial, progress)
+        self.dial = dial
+
+    def round_own(self, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Round the matrices that have bits of their own, unless they are."""
+        own = [n for n, m in self.matrices.items() if m.scheme.bits is not None]
+        self._round_all([name for name in own if name not in self.found], math.nan, progress)
+
+    def _round_all(
+        self, names: list[str], dial: float, progress: Callable[[str, int, int], None] | None
+    ) -> None:
+        """Round these at a dial, the largest first."""
+        names = sorted(names, key=lambda name: -self.matrices[name].count)
+        done, total = 0, sum(self.matrices[name].count for name in names)
         with ThreadPoolExecutor(max(1, self._threads)) as pool:
             for name, rounded in zip(
                 names, pool.map(lambda n: self._round(n, dial), names), strict=True
@@ -127,8 +143,11 @@ class Rounder:
                 self.found[name] = rounded
                 done += self.matrices[name].count
                 if progress:
-                    progress("quantize", done, sum(self.matrices[n].count for n in names))
-        self.dial = dial
+                    progress("quantize", done, total)
+
+    def _turn(self, dial: float | None) -> str:
+        """What a rounded matrix hangs on, beside what it is; None: it has bits of its own."""
+        return f"{'own' if dial is None else dial_text(dial)},{self.lam:g}"
 
     def estimate(self, dial: float) -> float:
         """Bytes of all matrices under the dial, guessed from some rows without feedback."""
@@ -214,10 +233,15 @@ class Rounder:
 
     def _round(self, name: str, dial: float) -> Rounded:
         matrix = self.matrices[name]
-        values, metric = self._source.load(name), self.metric(name)
-        if matrix.scheme.bits is not None:
-            return self._at_bits(matrix, values, metric)
-        return self.rounded_at(name, values, metric, dial)
+
+        def rounded() -> Rounded:
+            values, metric = self._source.load(name), self.metric(name)
+            if matrix.scheme.bits is not None:
+                return self._at_bits(matrix, values, metric)
+            return self.rounded_at(name, values, metric, dial)
+
+        turn = self._turn(None if matrix.scheme.bits is not None else dial)
+        return self._record.matrix(name, turn, rounded)
 
     def _at_bits(self, matrix: Matrix, values: np.ndarray, metric: Metric) -> Rounded:
         """The dial at which this matrix alone takes its scheme's bits per value."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from laconic.analyze import Curvature, collect
 from laconic.analyze.outputs import output_kind
 from laconic.calibrate.held import Held
 from laconic.calibrate.overlay import Overlay
+from laconic.calibrate.record import Record, code_identity, dial_text
 from laconic.calibrate.rounder import Options, Rounder
 from laconic.calibrate.search import MOST_EVALUATIONS, Allowed, Try, search_dial
 from laconic.calibrate.student import Student
@@ -65,6 +66,7 @@ class Ready:
     original_score: float | None = None
     score: float | None = None
     notes: tuple[str, ...] = ()
+    record: Record = field(default_factory=Record)
 
 
 class Run:
@@ -79,10 +81,13 @@ class Run:
         request: Request,
         origin: Origin,
         progress: Progress | None = None,
+        record: Record | None = None,
     ) -> None:
         self.source, self.schemes, self.model = source, schemes, model
         self.calibration, self.request, self.origin = calibration, request, origin
-        self.progress = progress
+        self.progress, self.record = progress, record or Record()
+        self.tuned = math.nan  # the dial that `vectors` were made for
+        self._touched: set[str] = set()
         self.vectors: dict[str, np.ndarray] = {}
         self.notes: list[str] = []
         self.student = Student(model)
@@ -95,6 +100,7 @@ class Run:
             effort=request.effort,
             threads=request.threads,
             options=request.options,
+            record=self.record,
         )
 
     def _curvature(self) -> dict[str, Curvature]:
@@ -104,15 +110,19 @@ class Run:
             for tensor, parameter in self.model.names.items()
             if tensor in self.schemes and self.schemes[tensor].kind == "rd"
         }
-        found = collect(
-            self.model.module,
-            lambda: self.calibration,
-            loss=self.request.loss,
-            seed=self.request.seed,
-            names=set(names.values()),
-            progress=self.progress,
-        )
-        curvature = {tensor: found[parameter] for tensor, parameter in names.items()}
+
+        def collected() -> dict[str, Curvature]:
+            found = collect(
+                self.model.module,
+                lambda: self.calibration,
+                loss=self.request.loss,
+                seed=self.request.seed,
+                names=set(names.values()),
+                progress=self.progress,
+            )
+            return {tensor: found[parameter] for tensor, parameter in names.items()}
+
+        curvature = self.record.curvatures(names, collected)
         for info in self.source.infos:
             if self.schemes.get(info.name) == Scheme("rd") and info.name not in curvature:
                 self.notes.append(f"{info.name}: not in the network that ran; rounded by its scale")
@@ -133,12 +143,10 @@ class Run:
         wanted = rounder.estimate(dial)
         best: tuple[float, float] | None = None
         for number, lam in enumerate(_LAMBDAS, 1):
-            rounder.lam = lam
-            at = rounder.dial_for(wanted, dial)
-            rounder.turn(at)
-            self.student.load(self.values())
-            bits = 8 * rounder.nbytes / max(1, rounder.weights)
-            loss = math.log2(max(held.mean(), 1e-30)) / _LOSS_PER_BIT + bits
+            loss = self.record.number(
+                f"lambda/{lam:g}/{dial_text(dial)}",
+                lambda lam=lam: self._loss_at(lam, held, wanted, dial),  # type: ignore[misc]
+            )
             if best is None or loss < best[0]:
                 best = loss, lam
             if self.progress:
@@ -146,6 +154,15 @@ class Run:
         if best is not None:
             rounder.lam = best[1]
             self.notes.append(f"lambda {best[1]:g}: chosen on batches set aside")
+
+    def _loss_at(self, lam: float, held: Held, wanted: float, dial: float) -> float:
+        """Octaves that are lost on batches set aside where the matrices take `wanted` bytes."""
+        rounder = self.rounder
+        rounder.lam = lam
+        rounder.turn(rounder.dial_for(wanted, dial))
+        self.student.load(self.values())
+        bits = 8 * rounder.nbytes / max(1, rounder.weights)
+        return math.log2(max(held.mean(), 1e-30)) / _LOSS_PER_BIT + bits
 
     def ready(self) -> Ready:
         """Find the dial and finish.
@@ -155,47 +172,54 @@ class Run:
         """
         if self.request.allowed is not None:
             return self._to_score(self.request.allowed)
-        if self.request.target is None:
+        target, dial = self.request.target, 1.0
+        if target is not None:
+            dial = self._to_size(target)
+        elif self.rounder.weights:
             raise ArgumentError("a calibrated compression wants bits, size or max_drop")
-        self._to_size(self.request.target)
-        self._correct_biases()
-        if self.request.finish:
-            self._finish()
-            if self._size() > self.request.target.nbytes:  # the vectors take a little more now
-                self._to_size(self.request.target)
-        self.rounder.size = self._size()
-        return self._done()
+        original = None if self.request.evaluate is None else self._original_score()
+        self._touch_up(dial)
+        if target is not None and self._size(dial) > target.nbytes:
+            dial = self._to_size(target)  # the vectors take a little more now
+        score = None if original is None else self._score(dial)
+        return self._done(dial, (), original, score)
 
-    def _done(self, tries: list[Try] | None = None, original: float | None = None) -> Ready:
+    def _done(
+        self, dial: float, tries: Sequence[Try], original: float | None, score: float | None
+    ) -> Ready:
+        self.rounder.turn(dial, self.progress)
+        self.rounder.size = self._size(dial)
+        notes = tuple(self.notes)
         return Ready(
-            self._overlay(),
-            self.rounder,
-            tuple(tries or ()),
-            original,
-            tries[-1].score if tries else None,
-            tuple(self.notes),
+            self._overlay(), self.rounder, tuple(tries), original, score, notes, self.record
         )
 
     def _overlay(self) -> Source:
         return Overlay(self.source, self.vectors) if self.vectors else self.source
 
-    def _size(self) -> int:
+    def _size(self, dial: float) -> int:
+        """Bytes of the file at a dial, with the vectors as they are."""
+
+        def coded() -> int:
+            self.rounder.turn(dial, self.progress)
+            return self._predicted(self._overlay(), self.schemes)
+
+        return int(self.record.number(f"size/{dial_text(dial)}/{dial_text(self.tuned)}", coded))
+
+    def _predicted(self, source: Source, schemes: Mapping[str, Scheme]) -> int:
         return predict_size(
-            self._overlay(),
-            self.schemes,
+            source,
+            schemes,
             effort=self.request.effort,
             threads=self.request.threads,
             quantize=self.rounder,
             origin=self.origin,
         )
 
-    def _to_size(self, target: Target) -> None:
+    def _to_size(self, target: Target) -> float:
+        """The dial at which the file has the size."""
         rounder = self.rounder
         fixed = self._fixed()
-
-        def exact(dial: float) -> int:
-            rounder.turn(min(dial, _ZERO), self.progress)
-            return self._size()
 
         def estimate(dial: float) -> float:
             return fixed + rounder.estimate(min(dial, _ZERO))
@@ -205,8 +229,10 @@ class Run:
         if not self._chosen and self.request.options.lam is None:
             self._choose_lambda(rounder.dial_for(target.nbytes - fixed, first))
         self._chosen = True
-        found = meet_target(target, exact, estimate, weights=weights, first=first)
-        rounder.turn(found.dial, self.progress)
+        found = meet_target(
+            target, lambda d: self._size(min(d, _ZERO)), estimate, weights=weights, first=first
+        )
+        return min(found.dial, _ZERO)
 
     def _fixed(self) -> float:
         """Bytes of all that does not hang on the dial."""
@@ -215,16 +241,8 @@ class Run:
             for name, scheme in self.schemes.items()
         }
         rest = {name for name, scheme in self.schemes.items() if exact[name] == scheme}
-        return float(
-            predict_size(
-                _Part(self._overlay(), rest),
-                exact,
-                effort=self.request.effort,
-                threads=self.request.threads,
-                quantize=self.rounder,
-                origin=self.origin,
-            )
-        )
+        self.rounder.round_own(self.progress)
+        return float(self._predicted(_Part(self._overlay(), rest), exact))
 
     def values(self) -> dict[str, np.ndarray]:
         """What the file will decode to, of all tensors that differ from the source."""
@@ -238,12 +256,31 @@ class Run:
             elif scheme.kind == "fp16":
                 values = self._overlay().load(info.name)
                 found[info.name] = _as_stored(info, values.astype(np.float16))
+            elif info.name in self._touched:
+                found[info.name] = self._overlay().load(info.name)
         return found
 
+    def _original_score(self) -> float:
+        return self.record.number(
+            f"score/{self._judged_by}/original", lambda: self._judge(self.model.module)
+        )
+
     def _score(self, dial: float) -> float:
-        self.rounder.turn(dial, self.progress)
-        self.student.load(self.values())
-        return self._judge(self.student.module)
+        """The score at a dial, with the vectors as they are."""
+
+        def judged() -> float:
+            self.rounder.turn(dial, self.progress)
+            if math.isnan(self.tuned):
+                self._correct_biases()
+            self.student.load(self.values())
+            return self._judge(self.student.module)
+
+        key = f"score/{self._judged_by}/{dial_text(dial)}/{dial_text(self.tuned)}"
+        return self.record.number(key, judged)
+
+    @property
+    def _judged_by(self) -> str:
+        return code_identity(self.request.evaluate)
 
     def _judge(self, module: torch.nn.Module) -> float:
         evaluate = self.request.evaluate
@@ -253,7 +290,7 @@ class Run:
 
     def _to_score(self, allowed: Allowed) -> Ready:
         """The coarsest steps whose score is allowed; finishing may allow coarser ones."""
-        original = self._judge(self.model.module)
+        original = self._original_score()
         tries: list[Try] = []
 
         def report(one: Try) -> None:
@@ -268,36 +305,44 @@ class Run:
         dial, _ = search_dial(
             self._score, original, allowed, first, evaluations=limit, report=report
         )
-        least = allowed.least(original)
-        if self.request.finish:
-            for octaves in _STRETCHES:
-                score = self._finished_score(dial * 2.0**octaves)
-                report(Try(dial * 2.0**octaves, score))
-                if score >= least:
-                    break
-            else:
-                self.vectors = {}
-                self.rounder.turn(dial, self.progress)
-                tries.append(next(t for t in reversed(tries) if t.dial == dial))
-        else:
+        chosen = next(one for one in reversed(tries) if one.dial == dial)
+        for octaves in _STRETCHES if self.request.finish else ():
+            at = dial * 2.0**octaves
+            self._touch_up(at)
+            report(Try(at, self._score(at)))
+            if tries[-1].score >= allowed.least(original):
+                chosen = tries[-1]
+                break
+            self._leave_vectors()
+        if math.isnan(self.tuned):
             self.rounder.turn(dial, self.progress)
-            tries.append(next(t for t in reversed(tries) if t.dial == dial))
-        self.rounder.size = self._size()
+            self._correct_biases()
+        ready = self._done(chosen.dial, tries, original, chosen.score)
         target = self.request.target
-        if target is not None and self.rounder.size > target.nbytes:
+        if target is not None and (size := ready.quantize.size or 0) > target.nbytes:
             raise TargetError(
                 f"{target.text} ({target.nbytes:,} bytes) and max_drop {allowed.text} cannot both "
-                f"be met: at that score the file has {self.rounder.size:,} bytes",
-                best=tries[-1],
+                f"be met: at that score the file has {size:,} bytes",
+                best=chosen,
             )
-        return self._done(tries, original)
+        return ready
 
-    def _finished_score(self, dial: float) -> float:
-        self.vectors = {}
-        self.rounder.turn(dial, self.progress)
-        self._finish()
-        self.student.load(self.values())
-        return self._judge(self.student.module)
+    def _touch_up(self, dial: float) -> None:
+        """Make vectors for the matrices of a dial: biases corrected, and tuned if asked."""
+
+        def made() -> tuple[dict[str, np.ndarray], str]:
+            self.rounder.turn(dial, self.progress)
+            self._correct_biases()
+            return self.vectors, self._finish() if self.request.finish else ""
+
+        self.vectors, note = self.record.vectors(dial, made)
+        self.tuned = dial
+        self._touched |= set(self.vectors)
+        if note and note not in self.notes:
+            self.notes.append(note)
+
+    def _leave_vectors(self) -> None:
+        self.vectors, self.tuned = {}, math.nan
 
     def _correct_biases(self) -> None:
         """Give each bias what the error of its layer takes from the mean output: (W - V) E[x]."""
@@ -316,12 +361,12 @@ class Run:
             given = self.source.load(bias).astype(np.float64)
             if self.schemes[bias].kind in ("fp16", "lossless"):
                 self.vectors[bias] = _as_stored(infos[bias], given + error @ one.mean_input)
+        self._touched |= set(self.vectors)
 
-    def _finish(self) -> None:
-        """Tune what is no matrix until the outputs are the original's."""
+    def _finish(self) -> str:
+        """Tune what is no matrix until the outputs are the original's; gives a note, or ""."""
         from laconic.transform.finish import finish
 
-        self._correct_biases()
         self.student.load(self.values())
         free = [
             name
@@ -330,7 +375,7 @@ class Run:
         ]
         names = self.student.parameters_of(free)
         if not names:
-            return
+            return ""
         found = finish(
             self.student.module,
             self.model.module,
@@ -340,13 +385,12 @@ class Run:
             seed=self.request.seed,
             progress=self.progress,
         )
-        if found.note:
-            self.notes.append(f"finishing: {found.note}")
         infos = {info.name: info for info in self.source.infos}
         self.vectors |= {
             names[parameter]: _as_stored(infos[names[parameter]], values)
             for parameter, values in found.values.items()
         }
+        return f"finishing: {found.note}" if found.note else ""
 
 
 class _Part(Overlay):
