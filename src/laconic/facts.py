@@ -14,6 +14,7 @@ from laconic.analyze.grids import round_to
 from laconic.analyze.report import Prediction, Report, TensorFacts
 from laconic.analyze.sensitivity import loss_of, summarise
 from laconic.analyze.statistics import Distribution, describe, entropy_bounds
+from laconic.calibrate.rounder import noise_of
 from laconic.container import xxh3
 from laconic.encode import relative_error
 from laconic.estimate import estimate_memory, estimate_tensors
@@ -44,7 +45,9 @@ def read_report(
     stored = [info for info in source.infos if info.name not in source.aliases]
     total = sum(info.nbytes for info in stored)
     lossless = {tensor.name: tensor.bytes for tensor in coded}
-    reader = _Reader(source, kinds, curvatures, schemes, lossless, total)
+    reader = _Reader(
+        source, kinds, curvatures, schemes, lossless, total, noise_of(list(curvatures.values()))
+    )
     tensors = []
     for number, info in enumerate(source.infos, 1):
         tensors.append(reader.facts(info))
@@ -70,6 +73,7 @@ class _Reader:
     schemes: Sequence[Scheme]
     lossless: Mapping[str, int]
     total: int
+    damping: float
     seen: dict[tuple[str, tuple[int, ...], str], str] = field(default_factory=dict)
 
     def facts(self, info: TensorInfo) -> TensorFacts:
@@ -105,7 +109,7 @@ class _Reader:
             facts,
             distribution=distribution,
             bounds=entropy_bounds(values) if info.dtype in FLOATS else (),
-            sensitivity=None if curvature is None else summarise(curvature),
+            sensitivity=None if curvature is None else summarise(curvature, self.damping),
             predictions=self._predictions(info, values, distribution, curvature),
         )
 

@@ -14,7 +14,7 @@ from laconic.analyze.curvature import Curvature
 from laconic.errors import ArgumentError
 
 DAMPING: Final = 0.3
-"""What is added to both factors, relative to the mean of their diagonals, as rounding does."""
+"""What is added to a diagonal factor, relative to its mean, and by default to a full one."""
 
 _WORK: Final = 5e10  # multiply-adds that one prediction may take
 _WIDEST: Final = 4096  # a determinant of wider factors takes minutes
@@ -51,8 +51,10 @@ class Sensitivity:
         return self.row_gain + self.column_gain
 
 
-def summarise(curvature: Curvature) -> Sensitivity:
+def summarise(curvature: Curvature, damping: float = DAMPING) -> Sensitivity:
     """The curvature of a matrix in a few numbers.
+
+    `damping` is what rounding adds to full factors, relative to the mean of their diagonals.
 
     >>> c = Curvature(np.ones(2), np.diag([1.0, 4.0]), None, None, 9, 9, "linear", 0)
     >>> round(summarise(c).column_gain, 3), summarise(c).effective_columns
@@ -60,9 +62,11 @@ def summarise(curvature: Curvature) -> Sensitivity:
     """
     rows, columns = curvature.rows, curvature.columns
     row_mean, column_mean = _mean(rows), _mean(columns)
-    row_gain, column_gain = _gain(rows, row_mean), _gain(columns, column_mean)
+    row_damping, column_damping = (DAMPING if f.ndim == 1 else damping for f in (rows, columns))
+    row_gain = _gain(rows, row_mean, row_damping)
+    column_gain = _gain(columns, column_mean, column_damping)
     trace = row_mean * column_mean
-    damped = trace * (1 + DAMPING) ** 2
+    damped = trace * (1 + row_damping) * (1 + column_damping)
     return Sensitivity(
         kind=curvature.kind,
         stage=curvature.stage,
@@ -157,18 +161,18 @@ def _effective(factor: NDArray[np.floating]) -> float:
     return float(np.mean(ratio))
 
 
-def _gain(factor: NDArray[np.floating], mean: float) -> float:
+def _gain(factor: NDArray[np.floating], mean: float, damping: float) -> float:
     """Half log2 of the arithmetic over the geometric mean of D, with A + damping = U D U^T."""
     if not mean:
         return 0.0
     if factor.ndim == 1 or factor.shape[-1] > _WIDEST:  # the diagonal's own: less than there is
-        logs = np.log2(_diagonal(factor) / mean + DAMPING)
+        logs = np.log2(_diagonal(factor) / mean + damping)
     else:
         unit = factor.astype(np.float64) / mean
-        unit[..., range(unit.shape[-1]), range(unit.shape[-1])] += DAMPING
+        unit[..., range(unit.shape[-1]), range(unit.shape[-1])] += damping
         sign, natural = np.linalg.slogdet(unit)
         logs = np.where(sign > 0, natural, 0.0) / math.log(2) / unit.shape[-1]
-    return max(0.0, 0.5 * (math.log2(1 + DAMPING) - float(np.mean(logs))))
+    return max(0.0, 0.5 * (math.log2(1 + damping) - float(np.mean(logs))))
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
