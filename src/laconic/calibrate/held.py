@@ -1,0 +1,31 @@
+"""The loss of a changed network on calibration batches that are set aside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from laconic.analyze.outputs import output_kind
+from laconic.transform._judge import Judge
+from laconic.transform._portions import hold, split
+
+if TYPE_CHECKING:
+    import torch
+
+    from laconic.inputs import Calibration
+
+
+class Held:
+    """Batches to judge `student` by, beside `teacher`: a tenth of them, the same every time."""
+
+    def __init__(
+        self, student: torch.nn.Module, teacher: torch.nn.Module, calibration: Calibration
+    ) -> None:
+        held, _ = hold(lambda: calibration)
+        _, self.judges = split(held, seed=0)
+        if self.judges:
+            kind = output_kind(teacher, held[0])
+            self._judge = Judge(student, teacher, held, self.judges, kind, None)
+
+    def mean(self) -> float:
+        """The mean distance of the student's outputs from the teacher's."""
+        return self._judge.mean()
