@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from laconic.calibrate import Try
     from laconic.inputs import CalibrationSpec
     from laconic.plan import Plan as PlanFile
 
@@ -66,11 +67,17 @@ __all__ = [
 class Result(Info):
     """What a compression gave: `seconds` it took, `peak_memory` in bytes of the whole process.
 
-    After a dry run sizes and memory are estimates, and `path` is where the file would be.
+    After a dry run sizes and memory are estimates, and `path` is where the file would be. Of a
+    calibrated run `score` is what `evaluate` gave of the model as it was written, `tries` are all
+    scores on the way there, and `notes` say what went otherwise than asked, or was left out.
     """
 
     seconds: float
     peak_memory: int
+    score: float | None = None
+    original_score: float | None = None
+    tries: tuple[Try, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,10 +137,13 @@ def compress(
     """
     began = time.perf_counter()
     threads = checked_threads(threads)
-    source = open_source(_stored(src, calib))
+    src = _built(src)
+    source = open_source(src)
     _check_not_laconic(source)
     call = Call(
-        bits, size, max_drop, calib, evaluate, loss, plan, effort, threads, finish, seed, resume
+        *(bits, size, max_drop, calib, evaluate, loss, plan, effort, threads),
+        False if dry_run else finish,
+        *(seed, resume),
     )
     asked = read_call(source, call)
     if dst is None and not dry_run:
@@ -143,11 +153,16 @@ def compress(
     if calib is None:
         decision = decide(source, asked, origin)
     else:
-        decision = decide_calibrated(source, asked, origin, src, progress=progress)
+        beside = None if target is None or dst is None else Path(dst)
+        decision = decide_calibrated(
+            source, asked, origin, src, journal_beside=beside, progress=progress
+        )
     if target is None:
         return _dry_run(decision, dst, began)
     source, effort = decision.source, decision.effort
     with contextlib.ExitStack() as stack:
+        if decision.ready is not None:
+            stack.enter_context(decision.ready.record)
         if target.folder is not None:
             stack.enter_context(made_folder(target.folder))
         writer = stack.enter_context(
@@ -171,8 +186,25 @@ def compress(
         )
         copy_files(target.companions, force=force)
         writer.finish(progress)
+        if decision.ready is not None:
+            decision.ready.record.discard()
     found = info(target.file)
-    return Result(**vars(found), seconds=time.perf_counter() - began, peak_memory=peak_memory())
+    seconds = time.perf_counter() - began
+    result = Result(**vars(found), seconds=seconds, peak_memory=peak_memory())
+    return _with_scores(result, decision)
+
+
+def _with_scores(result: Result, decision: Decision) -> Result:
+    ready = decision.ready
+    if ready is None:
+        return result
+    return replace(
+        result,
+        score=ready.score,
+        original_score=ready.original_score,
+        tries=ready.tries,
+        notes=ready.notes,
+    )
 
 
 def _check_not_laconic(source: Source) -> None:
@@ -225,7 +257,7 @@ def _dry_run(decision: Decision, dst: str | Path | None, began: float) -> Result
     if decision.size is not None:  # the search for the dial knows better
         size = decision.size
     parameters = parameters_of(source)
-    return Result(
+    result = Result(
         path=Path(dst) if dst is not None else Path(),
         size=size,
         original_size=source.nbytes,
@@ -234,17 +266,18 @@ def _dry_run(decision: Decision, dst: str | Path | None, began: float) -> Result
         parameters=parameters,
         tensors=tensors,
         seconds=time.perf_counter() - began,
-        peak_memory=estimate_memory(source),
+        peak_memory=max(estimate_memory(source), peak_memory() if decision.ready else 0),
     )
+    return _with_scores(result, decision)
 
 
-def _stored(src: Model, calib: object) -> Model:
-    """What holds the tensors: the source itself, or the module that a file of code gives."""
-    if calib is not None and isinstance(src, str):
+def _built(src: Model) -> Model:
+    """The source itself, or the module that a function of the user's file gives."""
+    if isinstance(src, str | Path) and ".py:" in str(src):
         from laconic.inputs.callables import names_callable
 
-        if names_callable(src):
+        if names_callable(str(src)):
             from laconic.inputs import open_model
 
-            return open_model(src).source
+            return open_model(str(src)).source
     return src

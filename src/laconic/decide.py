@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from laconic.coding import Effort
 from laconic.container import Origin
 from laconic.encode import Quantize
-from laconic.errors import ArgumentError
+from laconic.errors import ArgumentError, TargetError
 from laconic.estimate import estimate_tensors
 from laconic.fill import Plan as Schemes
 from laconic.fill import Progress, predict_size, resolve_plan
+from laconic.identity import model_identity, plan_identity
 from laconic.io import Source
 from laconic.lossy import Quantizer, find_dial, lossy_schemes
 from laconic.plan import Target, load_plan, parse_target, resolve
@@ -23,7 +24,7 @@ from laconic.scheme import Scheme
 if TYPE_CHECKING:
     import torch
 
-    from laconic.calibrate import Ready
+    from laconic.calibrate import Ready, Request
     from laconic.inputs import CalibrationSpec
     from laconic.plan import Plan
 
@@ -85,7 +86,7 @@ def read_call(source: Source, call: Call) -> Asked:
         return Asked(call, resolve_plan(source, call.plan), frozenset(call.plan or ()))
     plan = load_plan(call.plan) if isinstance(call.plan, str | Path) else call.plan
     if not hasattr(plan, "rules"):
-        resolve_plan(source, plan)  # raises: this is no plan
+        resolve_plan(source, plan)  # type: ignore[arg-type]  # raises: this is no plan
     found = resolve(plan, source.infos, source.aliases)
     named = {name: one for name, one in found.items() if one is not None}
     goal = plan.target
@@ -191,19 +192,21 @@ def decide_calibrated(
         ArgumentError: the model cannot be run, or the data does not fit it.
         TargetError: the size or the score cannot be met.
     """
-    from laconic.calibrate import Request, Run, calibrated_schemes, parse_drop
+    from laconic.calibrate import Record, Request, Run, calibrated_schemes, parse_drop
     from laconic.inputs import open_calibration, open_model
+    from laconic.journal import Journal
 
     call = asked.call
     allowed = None if call.max_drop is None else parse_drop(call.max_drop)
     target = target_of(source, call)
-    if allowed is None and target is None:
-        raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
     if allowed is not None and call.evaluate is None:
         raise ArgumentError("max_drop: give the score that may fall so far, as evaluate (--eval)")
     schemes = calibrated_schemes(source, asked.schemes, asked.fixed)
     if not any(scheme.kind == "rd" for scheme in schemes.values()):
         schemes = lossy_schemes(source, schemes, asked.fixed)  # raises: nothing to quantise
+    dialled = any(s.kind == "rd" and s.bits is None for s in schemes.values())
+    if allowed is None and target is None and dialled:
+        raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
     request = Request(
         target,
@@ -217,8 +220,49 @@ def decide_calibrated(
         gains=asked.gains,
     )
     calibration = open_calibration(call.calib, model)  # type: ignore[arg-type]
-    run = Run(source, schemes, model, calibration, request, origin, progress)
-    ready = run.ready()
+    if journal_beside is None:
+        record = Record()
+    else:
+        identity = _identity(source, schemes, request, calibration.digest)
+        record = Record(Journal.open(journal_beside, identity, resume=call.resume))
+    try:
+        ready = Run(source, schemes, model, calibration, request, origin, progress, record).ready()
+    except TargetError:
+        record.discard()  # there is nothing to go on with
+        raise
+    except BaseException:
+        record.close()
+        raise
     return Decision(
         ready.source, schemes, request.effort, ready.quantize, ready.quantize.size, ready
     )
+
+
+def _identity(
+    source: Source, schemes: Mapping[str, Scheme], request: Request, data: str
+) -> dict[str, str]:
+    """What a calibrated run is made from, in parts that a message can name.
+
+    The score's function is not among them: scores are kept under its name and code.
+    """
+    from laconic import __version__
+    from laconic.calibrate import code_identity
+
+    target, allowed = request.target, request.allowed
+    plan = plan_identity(
+        {name: f"{scheme} {request.gains.get(name, 1.0)!r}" for name, scheme in schemes.items()},
+        effort=request.effort,
+        options=repr(request.options),
+    )
+    return {
+        "model": model_identity(source),
+        "plan": plan,
+        "target": ", ".join(
+            ([f"{target.nbytes} bytes"] if target else []) + ([allowed.text] if allowed else [])
+        ),
+        "finish": str(request.finish),
+        "calibration": data,
+        "loss": code_identity(request.loss),
+        "seed": str(request.seed),
+        "version": __version__,
+    }

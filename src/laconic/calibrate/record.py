@@ -91,6 +91,11 @@ class Record:
         self._journal.put(key, note=_text([note]), **arrays)
         return values, note
 
+    def close(self) -> None:
+        """Let go of the journal; the pieces stay."""
+        if self._journal is not None:
+            self._journal.close()
+
     def discard(self) -> None:
         """Remove the journal: its work is done."""
         if self._journal is not None:
@@ -107,8 +112,7 @@ class Record:
         trace: TracebackType | None,
     ) -> None:
         """Close the journal."""
-        if self._journal is not None:
-            self._journal.close()
+        self.close()
 
 
 def rounded_arrays(rounded: Rounded) -> dict[str, np.ndarray]:

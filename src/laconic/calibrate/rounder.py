@@ -193,11 +193,11 @@ class Rounder:
             if abs(ahead) < 1e-3:
                 break
             x += min(2.0, max(-2.0, ahead))
-        return 2.0**x
+        return float(2.0**x)
 
     def first_dial(self, bits: float) -> float:
         """A dial at which matrices take about `bits` per value."""
-        return 2.0**-bits * math.sqrt(2 * math.pi * math.e) / self._typical
+        return float(2.0**-bits * math.sqrt(2 * math.pi * math.e) / self._typical)
 
     def rounded_at(self, name: str, values: np.ndarray, metric: Metric, dial: float) -> Rounded:
         """One matrix, of whatever values, at a dial."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsFloat
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from laconic.calibrate.search import MOST_EVALUATIONS, Allowed, Try, search_dial
 from laconic.calibrate.student import Student
 from laconic.coding import Effort
 from laconic.container import Origin
-from laconic.errors import ArgumentError, TargetError
+from laconic.errors import ArgumentError, LaconicError, TargetError
 from laconic.fill import Progress, predict_size
 from laconic.inputs import Calibration, LoadedModel
+from laconic.inputs.callables import told
 from laconic.io import Source, TensorInfo
 from laconic.io.dtypes import SAFETENSORS_DTYPES
 from laconic.plan import Target, meet_target
@@ -265,17 +266,20 @@ class Run:
             f"score/{self._judged_by}/original", lambda: self._judge(self.model.module)
         )
 
-    def _score(self, dial: float) -> float:
-        """The score at a dial, with the vectors as they are."""
+    def _score(self, dial: float, *, finished: bool = False) -> float:
+        """The score at a dial, with the vectors as they are, or once they are finished for it."""
 
         def judged() -> float:
+            if finished:
+                self._touch_up(dial)
             self.rounder.turn(dial, self.progress)
             if math.isnan(self.tuned):
                 self._correct_biases()
             self.student.load(self.values())
             return self._judge(self.student.module)
 
-        key = f"score/{self._judged_by}/{dial_text(dial)}/{dial_text(self.tuned)}"
+        tuned = dial if finished else self.tuned
+        key = f"score/{self._judged_by}/{dial_text(dial)}/{dial_text(tuned)}"
         return self.record.number(key, judged)
 
     @property
@@ -308,10 +312,10 @@ class Run:
         chosen = next(one for one in reversed(tries) if one.dial == dial)
         for octaves in _STRETCHES if self.request.finish else ():
             at = dial * 2.0**octaves
-            self._touch_up(at)
-            report(Try(at, self._score(at)))
+            report(Try(at, self._score(at, finished=True)))
             if tries[-1].score >= allowed.least(original):
                 chosen = tries[-1]
+                self._touch_up(at)
                 break
             self._leave_vectors()
         if math.isnan(self.tuned):
@@ -329,6 +333,8 @@ class Run:
 
     def _touch_up(self, dial: float) -> None:
         """Make vectors for the matrices of a dial: biases corrected, and tuned if asked."""
+        if self.tuned == dial:
+            return
 
         def made() -> tuple[dict[str, np.ndarray], str]:
             self.rounder.turn(dial, self.progress)
@@ -423,17 +429,28 @@ def _as_stored(info: TensorInfo, values: np.ndarray) -> np.ndarray:
 
 
 def scored(evaluate: Callable[[torch.nn.Module], float], module: torch.nn.Module) -> float:
-    """The user's score of a module, as a number.
+    """The user's score of a module, as a number; no gradients are taken.
 
-    Raises ArgumentError for what is none: a text, NaN.
+    Raises:
+        ArgumentError: it raised, or gave what is no number: a text, NaN.
     """
-    score = evaluate(module)
+    import torch
+
     try:
-        number = float(score)
-    except (TypeError, ValueError):
+        with torch.no_grad():
+            score: object = evaluate(module)
+    except (LaconicError, MemoryError):
+        raise
+    except Exception as error:  # the caller's code may raise anything
+        raise ArgumentError(f"evaluate: failed: {told(error)}") from error
+    if not isinstance(score, SupportsFloat):
         raise ArgumentError(
             f"evaluate: gave a {type(score).__name__}; it must give one number, higher is better"
-        ) from None
+        )
+    try:
+        number = float(score)
+    except (TypeError, ValueError, RuntimeError):  # an array of several
+        raise ArgumentError("evaluate: gave several numbers; it must give one") from None
     if not math.isfinite(number):
         raise ArgumentError(f"evaluate: gave {number}; it must give a finite number")
     return number
