@@ -137,7 +137,7 @@ def compress(
     """
     began = time.perf_counter()
     threads = checked_threads(threads)
-    src = _built(src)
+    src = built(src)
     source = open_source(src)
     _check_not_laconic(source)
     call = Call(
@@ -271,7 +271,7 @@ def _dry_run(decision: Decision, dst: str | Path | None, began: float) -> Result
     return _with_scores(result, decision)
 
 
-def _built(src: Model) -> Model:
+def built(src: Model) -> Model:
     """The source itself, or the module that a function of the user's file gives."""
     if isinstance(src, str | Path) and ".py:" in str(src):
         from laconic.inputs.callables import names_callable

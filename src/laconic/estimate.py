@@ -13,20 +13,45 @@ from laconic.container import Layout, Origin
 from laconic.encode import Quantize, add_tensor, encode_tensor
 from laconic.info import TensorReport, bits_per_value, share
 from laconic.io import Source, TensorInfo
+from laconic.plan import quantisable
 from laconic.scheme import Scheme
 
 _SAMPLE = 1 << 18  # bytes of a tensor that are coded: tables are then a small part of them
 _ENTRY = 160  # bytes that a tensor takes in header and index, beside its name
+_TORCH = 400 << 20  # bytes: PyTorch, transformers, and a batch's activations
+_WEIGHT = 24  # bytes: two networks, indices, decoded values, optimiser's and coder's copies
+_METRIC = 12  # bytes of an entry of a metric: its sum in float64, its factor in float32
+_FACTORED = 32  # bytes of an entry of the largest metric while it is factored
+_WIDEST = 8192
 _FIXED = 16 << 20  # bytes: solid groups, tables of contents, the coder's own buffers
 
 
-def estimate_memory(source: Source) -> int:
+def estimate_memory(source: Source, *, calibrated: bool = False) -> int:
     """Peak memory in bytes: what the process holds now, and the largest tensor three times.
 
-    Once as it is, once coded, and once decoded to be compared.
+    Once as it is, once coded, and once decoded to be compared. A `calibrated` run also holds
+    PyTorch, the network twice, its rounded matrices and their metrics, and what the network makes
+    of a batch.
     """
+    if calibrated:
+        return estimate_memory(source) + _calibrated_memory(source)
     largest = max((info.nbytes for info in source.infos), default=0)
     return int(psutil.Process().memory_info().rss) + 3 * largest + _FIXED
+
+
+def _calibrated_memory(source: Source) -> int:
+    from laconic.analyze.curvature import MEMORY
+
+    matrices = [
+        (info.shape[0], prod(info.shape[1:]))
+        for info in source.infos
+        if info.name not in source.aliases and quantisable(info.dtype, info.shape)
+    ]
+    weights = sum(rows * columns for rows, columns in matrices)
+    # Embeddings and other wide sides have a diagonal metric.
+    squares = [sum(n * n for n in shape if n <= _WIDEST) for shape in matrices]
+    sums = min(MEMORY, _METRIC * sum(squares))
+    return _TORCH + weights * _WEIGHT + sums + _FACTORED * max(squares, default=0)
 
 
 def estimate_tensors(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -35,7 +36,8 @@ def exit_code(error: LaconicError) -> int:
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
     """`command` with its expected failures turned into one line on stderr and an exit code.
 
-    With `--json`, stdout also gets `{"error": message, "kind": class name}`. Bugs pass through.
+    With `--json`, stdout also gets `{"error": message, "kind": class name}`, and "best" where a
+    target was missed. Bugs pass through.
     """
 
     @functools.wraps(command)
@@ -51,7 +53,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             _silence_stdout()
             raise typer.Exit(PIPE_CLOSED) from None
         except LaconicError as error:
-            _report(str(error), type(error).__name__, as_json)
+            _report(str(error), type(error).__name__, as_json, best=getattr(error, "best", None))
             raise typer.Exit(exit_code(error)) from None
         except OSError as error:
             _report(_os_message(error), "OSError", as_json)
@@ -63,11 +65,14 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def _report(message: str, kind: str, as_json: bool) -> None:
+def _report(message: str, kind: str, as_json: bool, best: object = None) -> None:
     say(message)
+    tree: dict[str, object] = {"error": message, "kind": kind}
+    if dataclasses.is_dataclass(best) and not isinstance(best, type):
+        tree["best"] = dataclasses.asdict(best)
     try:
         if as_json:
-            print(json.dumps({"error": message, "kind": kind}))
+            print(json.dumps(tree))
         sys.stdout.flush()
     except OSError:  # stdout itself is what failed
         _silence_stdout()

@@ -9,14 +9,18 @@ _FILE = ".laconic.safetensors"
 _FOLDER = "-laconic"
 
 
-def compressed_path(model: Path) -> Path:
-    """The output of `compress`: a file for a file, a folder for a model folder.
+def compressed_path(model: str | Path) -> Path:
+    """The output of `compress`: a file for a file or `file.py:function`, a folder for a folder.
 
+    >>> compressed_path("m/build.py:model").as_posix()
+    'm/build.laconic.safetensors'
     >>> compressed_path(Path("m/net.safetensors")).as_posix()
     'm/net.laconic.safetensors'
     >>> compressed_path(Path("m/net.safetensors.index.json")).as_posix()
     'm/net.laconic.safetensors'
     """
+    code, colon, _ = str(model).rpartition(".py:")
+    model = Path(f"{code}.py" if colon else model)
     if model.is_dir():
         folder = model.resolve()  # a name even for "." and ".."
         return folder.with_name(folder.name + _FOLDER)

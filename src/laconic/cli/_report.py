@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from laconic.cli._units import count, plural, significant, size, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from laconic.compress import Info, Result
     from laconic.io import Source
 
@@ -48,12 +50,38 @@ def model_text(source: Source) -> str:
     )
 
 
-def plan_text(bits: float | None, target: str | None, effort: str | None) -> str:
-    """The plan in a line."""
-    if bits is None and target is None:
+def plan_text(
+    bits: float | None,
+    target: str | None,
+    effort: str | None,
+    *,
+    max_drop: str | None = None,
+    calib: str | None = None,
+    plan: Path | None = None,
+) -> str:
+    """What was asked for, in a line."""
+    wanted = {
+        "{} bits per weight": None if bits is None else f"{bits:g}",
+        "size {}": target,
+        "max drop {}": max_drop,
+        "calibrated on {}": calib,
+        "plan {}": None if plan is None else str(plan),
+    }
+    parts = [words.format(value) for words, value in wanted.items() if value is not None]
+    if not parts:
         return f"lossless, effort {effort or 'fast'}"
-    wanted = f"{bits:g} bits per weight" if bits is not None else f"size {target}"
-    return f"rate-distortion, {wanted}, effort {effort or 'max'}"
+    told = ", ".join(parts) + (f", effort {effort}" if effort else "" if plan else ", effort max")
+    return told if (bits, target, max_drop) == (None, None, None) else f"rate-distortion, {told}"
+
+
+def scores_text(before: float, after: float) -> str:
+    """A score before and after, and what it lost, with as many digits as tell them apart.
+
+    >>> scores_text(87.42, 87.204), scores_text(0.8742, 0.8742), scores_text(-3.2, -3.21)
+    ('87.42 -> 87.20 (-0.22)', '0.8742 -> 0.8742 (+0.0000)', '-3.2000 -> -3.2100 (-0.0100)')
+    """
+    digits = 2 if abs(before) >= 10 else 4
+    return f"{before:.{digits}f} -> {after:.{digits}f} ({after - before:+.{digits}f})"
 
 
 def tensor_table(info: Info | Result) -> str:

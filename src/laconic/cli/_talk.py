@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from laconic.cli._units import count
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 Step = Callable[[str, int, int], None]  # (stage, done, total), as the library's verbs report it
 
+_MANY = 100_000
 _LABEL = 10  # columns of the label
 _SILENCE = 60.0  # seconds after which a stage says how far it is, where there are no bars
 _WINDOW = 3600.0  # seconds of steps that a bar's speed is taken from: one may last minutes
@@ -49,20 +52,27 @@ class Talk:
 def _plain(talk: Talk, hide: tuple[str, ...]) -> Step:
     began: dict[str, tuple[float, int]] = {}  # when, and with how much done: resumed work has some
     spoke: dict[str, float] = {}
+    last: dict[str, int] = {}
     ended = set(hide)
 
     def step(stage: str, done: int, total: int) -> None:
         now = time.monotonic()
+        if done < last.get(stage, 0) and stage not in hide:  # it begins anew
+            began.pop(stage)
+            spoke.pop(stage, None)
+            ended.discard(stage)
+        last[stage] = done
         start, before = began.setdefault(stage, (now, done))
         if stage in ended:
             return
         if done >= total:
             ended.add(stage)
-            talk.line(stage, f"{done}/{total}  {_clock(now - start)}")
+            talk.line(stage, f"{_progress(done, total)}  {_clock(now - start)}")
         elif done > before and now - spoke.setdefault(stage, start) >= _SILENCE:
             spoke[stage] = now
             left = _clock((now - start) / (done - before) * (total - done))
-            talk.line(stage, f"{done}/{total}  {_clock(now - start)}, about {left} left")
+            spent = _clock(now - start)
+            talk.line(stage, f"{_progress(done, total)}  {spent}, about {left} left")
 
     return step
 
@@ -101,6 +111,11 @@ def _bar_step(progress: Progress, hide: tuple[str, ...]) -> Step:
         progress.update(tasks[stage], completed=done, total=total, visible=not finished)
 
     return step
+
+
+def _progress(done: int, total: int) -> str:
+    """How far it is; weights, of which there are millions, are rounded."""
+    return f"{done}/{total}" if total < _MANY else f"{count(done)}/{count(total)}"
 
 
 def _clock(seconds: float) -> str:

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from laconic.cli._guard import guarded
+from laconic.cli._inputs import (
+    CalibOption,
+    EvalOption,
+    LossOption,
+    RunnableArgument,
+    SeedOption,
+    loss_named,
+    score_named,
+)
 from laconic.cli._options import (
     DryRunOption,
     EffortOption,
     ForceOption,
     JsonOption,
-    ModelArgument,
     OutputOption,
     QuietOption,
     ThreadsOption,
     VerboseOption,
 )
-from laconic.cli._talk import Talk
+from laconic.cli._talk import Step, Talk
 
 if TYPE_CHECKING:
     from laconic.compress import Result
 
+_NOTES = 3  # that are shown without -v
+
 
 @guarded
 def command(
-    model: ModelArgument,
+    model: RunnableArgument,
     output: OutputOption = None,
     bits: Annotated[
         float | None,
@@ -37,6 +48,36 @@ def command(
         str | None,
         typer.Option(metavar="SIZE", help="Lossy: the size of the file, as 8x, 4.2MB or 12%."),
     ] = None,
+    max_drop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DROP", help="Lossy: what --eval may lose: 0.5% of the score, or 0.005 off it."
+        ),
+    ] = None,
+    calib: CalibOption = None,
+    score: EvalOption = None,
+    loss: LossOption = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A plan, as `laconic plan` writes it: the rules."),
+    ] = None,
+    no_finish: Annotated[
+        bool,
+        typer.Option(
+            "--no-finish",
+            help="With --calib: leave biases and norms untuned.",
+            show_default=False,
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a calibrated run that broke off, from its journal beside the output.",
+            show_default=False,
+        ),
+    ] = False,
+    seed: SeedOption = None,
     effort: EffortOption = None,
     threads: ThreadsOption = None,
     force: ForceOption = False,
@@ -45,37 +86,82 @@ def command(
     verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Compress a model: bit-exact, or lossy to --bits or --size."""
+    """Compress a model: bit-exact, or lossy to --bits, --size or --max-drop.
+
+    With --calib, rounding minds what the model makes of its data: far less is lost.
+    """
     import laconic
     from laconic.cli._paths import compressed_path
     from laconic.cli._report import model_text, plan_text, print_json, tensor_table
     from laconic.cli._units import size as size_text
+    from laconic.compress import built
     from laconic.estimate import estimate_memory
     from laconic.io import open_source
 
     talk = Talk(quiet)
-    source = open_source(model)
-    talk.line(
-        "model", f"{model_text(source)}    peak memory about {size_text(estimate_memory(source))}"
-    )
-    talk.line("plan", plan_text(bits, size, effort))
+    judge, lost = score_named(score), loss_named(loss)
+    src = built(model)  # once: a file of code may build another network each time
+    source = open_source(src)
+    peak = estimate_memory(source, calibrated=calib is not None)
+    talk.line("model", f"{model_text(source)}    peak memory about {size_text(peak)}")
+    talk.line("plan", plan_text(bits, size, effort, max_drop=max_drop, calib=calib, plan=plan))
     with talk.progress(hide=("verify",)) as step:
         result = laconic.compress(
-            model,
+            src,
             output or compressed_path(model),
             bits=bits,
             size=size,
+            max_drop=max_drop,
+            calib=calib,
+            evaluate=judge,
+            loss=lost,
+            plan=plan,
+            finish=False if no_finish else None,
+            resume=resume,
+            seed=seed,
             effort=effort,
             threads=threads,
             force=force,
             dry_run=dry_run,
-            progress=step,
+            progress=_telling_scores(talk, step),
         )
     if verbose:
         print(tensor_table(result), file=sys.stderr)
+    _say_notes(talk, result, verbose)
+    _say_score(talk, result)
     (_say_estimate if dry_run else _say_done)(talk, result)
     if json:
         print_json(result)
+
+
+def _telling_scores(talk: Talk, step: Step | None) -> Step | None:
+    """`step`, but for the scores: they are no stage, and each of them is a line."""
+    if step is None:
+        return None
+
+    def told(stage: str, done: int, total: int) -> None:
+        label, _, score = stage.partition(" ")
+        if label == "score" and score:
+            talk.line(label, f"{score}    try {done} of at most {total}")
+        else:
+            step(stage, done, total)
+
+    return told
+
+
+def _say_notes(talk: Talk, result: Result, verbose: bool) -> None:
+    shown = result.notes if verbose else result.notes[:_NOTES]
+    for note in shown:
+        talk.line("note", note)
+    if left := len(result.notes) - len(shown):
+        talk.line("note", f"and {left} more, which -v shows")
+
+
+def _say_score(talk: Talk, result: Result) -> None:
+    from laconic.cli._report import scores_text
+
+    if result.score is not None and result.original_score is not None:
+        talk.line("accuracy", scores_text(result.original_score, result.score))
 
 
 def _say_estimate(talk: Talk, result: Result) -> None:
@@ -96,6 +182,8 @@ def _say_done(talk: Talk, result: Result) -> None:
     tensors = len(result.tensors)
     exact = sum(not tensor.rel_mse for tensor in result.tensors)
     same = "identical to the original" if exact == tensors else f"as encoded, {exact} bit-exact"
+    if result.score is not None:
+        same = "identical to what was evaluated"
     talk.line("verify", f"decoded, {tensors}/{tensors} tensors {same}")
     talk.line(
         "size",
