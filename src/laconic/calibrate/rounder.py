@@ -26,6 +26,8 @@ _KEPT = 1 << 29  # bytes of factors that are kept from one dial to the next
 _TURNS = 40
 _LEAST_DAMPING, _MOST_DAMPING = 0.03, 1.0
 
+Again = Callable[[float, Mapping[str, Rounded]], dict[str, Rounded]]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -83,6 +85,7 @@ class Rounder:
     ) -> None:
         self._source, self._threads, self._effort = source, threads, effort
         self._options, self._record = options or Options(), record or Record()
+        self._again: Again | None = None
         self._metrics: dict[str, Metric] = {}
         self._kept = 0
         self.size: int | None = None  # of the file, where a search has found it
@@ -123,7 +126,18 @@ class Rounder:
         self.round_own(progress)
         dialled = [n for n, m in self.matrices.items() if m.scheme.bits is None]
         self._round_all(dialled, dial, progress)
+        if self._again is not None:
+            self.found |= self._again(dial, self.found)
         self.dial = dial
+
+    def follow(self, again: Again | None) -> None:
+        """Let `again` round matrices anew whenever the dial was turned; it gives those it did."""
+        self._again, self.dial = again, math.nan
+
+    @property
+    def follows(self) -> bool:
+        """Whether matrices are rounded anew."""
+        return self._again is not None
 
     def round_own(self, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Round the matrices that have bits of their own, unless they are."""
@@ -198,6 +212,12 @@ class Rounder:
     def first_dial(self, bits: float) -> float:
         """A dial at which matrices take about `bits` per value."""
         return float(2.0**-bits * math.sqrt(2 * math.pi * math.e) / self._typical)
+
+    def forms(self, curvature: Curvature) -> Metric:
+        """A matrix's metric by another curvature than its own."""
+        metric = make_forms(curvature, self._options, self.damping)
+        assert metric is not None
+        return metric
 
     def rounded_at(self, name: str, values: np.ndarray, metric: Metric, dial: float) -> Rounded:
         """One matrix, of whatever values, at a dial."""

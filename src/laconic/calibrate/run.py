@@ -16,6 +16,7 @@ from laconic.calibrate.overlay import Overlay
 from laconic.calibrate.record import Record, code_identity, dial_text
 from laconic.calibrate.rounder import Options, Rounder
 from laconic.calibrate.search import MOST_EVALUATIONS, Allowed, Try, search_dial
+from laconic.calibrate.sequence import aimed, blocks_of, is_fit, moments
 from laconic.calibrate.student import Student
 from laconic.coding import Effort
 from laconic.container import Origin
@@ -27,6 +28,7 @@ from laconic.io import Source, TensorInfo
 from laconic.io.dtypes import SAFETENSORS_DTYPES
 from laconic.plan import Target, meet_target
 from laconic.scheme import Scheme
+from laconic.transform import Rounded
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +52,7 @@ class Request:
     evaluate: Callable[[torch.nn.Module], float] | None = None
     loss: Loss | None = None
     finish: bool = True
+    sequential: bool = True
     effort: Effort = "max"
     threads: int = 1
     seed: int = 0
@@ -176,12 +179,14 @@ class Run:
         target, dial = self.request.target, 1.0
         if target is not None:
             dial = self._to_size(target)
+            if self._follow():
+                dial = self._to_size(target, dial)
         elif self.rounder.weights:
             raise ArgumentError("a calibrated compression wants bits, size or max_drop")
         original = None if self.request.evaluate is None else self._original_score()
         self._touch_up(dial)
         if target is not None and self._size(dial) > target.nbytes:
-            dial = self._to_size(target)  # the vectors take a little more now
+            dial = self._to_size(target, dial)  # the vectors take a little more now
         score = None if original is None else self._score(dial)
         return self._done(dial, (), original, score)
 
@@ -205,7 +210,11 @@ class Run:
             self.rounder.turn(dial, self.progress)
             return self._predicted(self._overlay(), self.schemes)
 
-        return int(self.record.number(f"size/{dial_text(dial)}/{dial_text(self.tuned)}", coded))
+        return int(
+            self.record.number(
+                f"size/{dial_text(dial)}/{dial_text(self.tuned)}/{self.rounder.follows:d}", coded
+            )
+        )
 
     def _predicted(self, source: Source, schemes: Mapping[str, Scheme]) -> int:
         return predict_size(
@@ -217,8 +226,45 @@ class Run:
             origin=self.origin,
         )
 
-    def _to_size(self, target: Target) -> float:
-        """The dial at which the file has the size."""
+    def _follow(self) -> bool:
+        """From now on round block after block on what the blocks before it give; False: not so."""
+        stages = {
+            name: matrix.curvature.stage
+            for name, matrix in self.rounder.matrices.items()
+            if matrix.curvature is not None and matrix.scheme.bits is None
+        }
+        blocks = blocks_of(stages)
+        if not self.request.sequential or len(blocks) < 2:
+            return False
+        self.rounder.follow(lambda dial, found: self._in_sequence(blocks, dial, found))
+        return True
+
+    def _in_sequence(
+        self, blocks: list[list[str]], dial: float, found: Mapping[str, Rounded]
+    ) -> dict[str, Rounded]:
+        rounder, names = self.rounder, self.model.names
+        infos = {name: matrix.info for name, matrix in rounder.matrices.items()}
+        student = Student(self.model)
+        anew: dict[str, Rounded] = {}
+        for number, block in enumerate(blocks, 1):
+            met = (
+                moments(block, (self.model.module, student.module), names, self.calibration)
+                if number > 1
+                else {}
+            )
+            for name in block:
+                curvature, inputs = rounder.matrices[name].curvature, met.get(name)
+                if curvature is not None and inputs is not None and is_fit(curvature, inputs):
+                    aim, seen = aimed(self.source.load(name), curvature, inputs, rounder.damping)
+                    anew[name] = rounder.rounded_at(name, aim, rounder.forms(seen), dial)
+            decoded = {name: anew.get(name, found[name]).decoded for name in block}
+            student.load({name: _as_stored(infos[name], decoded[name]) for name in block})
+            if self.progress:
+                self.progress("sequence", number, len(blocks))
+        return anew
+
+    def _to_size(self, target: Target, first: float | None = None) -> float:
+        """The dial at which the file has the size; the search begins at `first`."""
         rounder = self.rounder
         fixed = self._fixed()
 
@@ -226,7 +272,7 @@ class Run:
             return fixed + rounder.estimate(min(dial, _ZERO))
 
         weights = max(1, rounder.weights)
-        first = rounder.first_dial(8 * max(0.0, target.nbytes - fixed) / weights)
+        first = first or rounder.first_dial(8 * max(0.0, target.nbytes - fixed) / weights)
         if not self._chosen and self.request.options.lam is None:
             self._choose_lambda(rounder.dial_for(target.nbytes - fixed, first))
         self._chosen = True
@@ -310,6 +356,8 @@ class Run:
             self._score, original, allowed, first, evaluations=limit, report=report
         )
         chosen = next(one for one in reversed(tries) if one.dial == dial)
+        if self.request.finish:
+            self._follow()
         for octaves in _STRETCHES if self.request.finish else ():
             at = dial * 2.0**octaves
             report(Try(at, self._score(at, finished=True)))
@@ -319,6 +367,7 @@ class Run:
                 break
             self._leave_vectors()
         if math.isnan(self.tuned):
+            self.rounder.follow(None)  # as it was when this dial was judged
             self.rounder.turn(dial, self.progress)
             self._correct_biases()
         ready = self._done(chosen.dial, tries, original, chosen.score)
