@@ -12,7 +12,7 @@ def bits(curve, q):
 
 @pytest.mark.parametrize("half", [0, 2, 4, 6])
 def test_a_curve_tells_what_an_ideal_coder_would_take(rng, half):
-    """Of a mixture of Gaussian and Laplacian values; magnitudes up to twice their scale, 7 at most."""
+    """Of a mixture of Gaussian and Laplacian values, up to twice their scale."""
     scale = 2.0 ** (half / 2)
     values = np.concatenate([rng.normal(size=60_000), rng.laplace(size=40_000) / np.sqrt(2)])
     indices = np.abs(np.round(values * scale))
@@ -34,4 +34,4 @@ def test_curves_do_not_fall_where_indices_are_likely():
     for curve, half in zip(rate_curves(True), HALF_OCTAVES, strict=True):
         q = np.arange(2, max(3, min(7, int(2.0 ** (half / 2)))))
         for quantiser in (0, 1):
-            assert (np.diff(bits(curve[quantiser], q)) > -0.05).all()
+            assert (np.diff(bits(curve[quantiser], q)) > -0.1).all()

@@ -1,4 +1,4 @@
-"""Steps of rows and columns, as a file holds them: quarters of an octave by the metric's weights."""
+"""Steps of rows and columns, as a file holds them: quarter octaves by the metric's weights."""
 
 import numpy as np
 import pytest
