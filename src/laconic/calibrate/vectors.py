@@ -38,7 +38,7 @@ def holds_halves(values: np.ndarray) -> bool:
     (True, False)
     """
     magnitudes = np.abs(values.astype(np.float64).reshape(-1))
-    magnitudes = magnitudes[magnitudes > 0]
+    magnitudes = magnitudes[magnitudes != 0]
     if not np.isfinite(magnitudes).all():
         return False
     return bool(((magnitudes >= _SMALLEST) & (magnitudes <= _LARGEST)).all())
