@@ -252,6 +252,7 @@ def _identity(
     plan = plan_identity(
         {name: f"{scheme} {request.gains.get(name, 1.0)!r}" for name, scheme in schemes.items()},
         effort=request.effort,
+        sequential=request.sequential,
         options=repr(request.options),
     )
     return {

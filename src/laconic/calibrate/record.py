@@ -49,7 +49,7 @@ class Record:
         if self._journal is not None:
             kept = {key.split("/")[1] for key in self._journal.done if key.startswith("matrix/")}
             for other in sorted(kept - set(turns)):
-                self._journal.forget(f"matrix/{other}/")
+                self._journal.forget(f"matrix/{other}")
 
     def matrix(self, name: str, turn: str, make: Callable[[], Rounded]) -> Rounded:
         """A matrix as rounded at a turn of the dial; from any thread."""
@@ -62,6 +62,21 @@ class Record:
         rounded = make()
         self._journal.put(key, **rounded_arrays(rounded))
         return rounded
+
+    def matrices(self, turn: str, make: Callable[[], dict[str, Rounded]]) -> dict[str, Rounded]:
+        """Matrices that are rounded together: all from the journal, or all made."""
+        if self._journal is None:
+            return make()
+        listed = self._journal.get(f"matrix/{turn}")
+        names = [] if listed is None else [name or "" for name in _texts(listed["names"])]
+        kept = {name: self._journal.get(f"matrix/{turn}/{name}") for name in names}
+        found = {name: rounded_from(piece) for name, piece in kept.items() if piece is not None}
+        if listed is None or len(found) < len(names):
+            found = make()
+            for name, rounded in found.items():
+                self._journal.put(f"matrix/{turn}/{name}", **rounded_arrays(rounded))
+            self._journal.put(f"matrix/{turn}", names=_text([*found]))
+        return found
 
     def number(self, key: str, make: Callable[[], float]) -> float:
         """A score or a size."""

@@ -122,12 +122,13 @@ class Rounder:
         """Round every matrix at `dial`; those with bits of their own keep them."""
         if dial == self.dial:
             return
-        self._record.begin({self._turn(dial), self._turn(None)})
+        again = f"{self._turn(dial)},again"
+        self._record.begin({self._turn(dial), self._turn(None), again})
         self.round_own(progress)
         dialled = [n for n, m in self.matrices.items() if m.scheme.bits is None]
         self._round_all(dialled, dial, progress)
-        if self._again is not None:
-            self.found |= self._again(dial, self.found)
+        if (anew := self._again) is not None:
+            self.found |= self._record.matrices(again, lambda: anew(dial, self.found))
         self.dial = dial
 
     def follow(self, again: Again | None) -> None:
