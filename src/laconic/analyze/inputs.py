@@ -1,7 +1,7 @@
-"""What layers are given by a network that is compressed in part, beside what the original gives.
+"""What layers are given by a network, without any gradient: for one that is compressed in part.
 
-Calibrating a block on the outputs of the compressed blocks before it needs, of each weight, the
-second moment of its inputs there, mean x' x'^T, and the mean of x x'^T, x being the original's.
+Calibrating a block on the outputs of the compressed blocks before it needs the second moment of
+its weights' inputs there; what the loss makes of their outputs is known from the original.
 """
 
 from __future__ import annotations
@@ -23,72 +23,61 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Moments of a weight's inputs, (n, n) float64: `changed` x' x'^T, `crossed` x x'^T.
+    """The mean of x x^T of a weight's inputs x, (n, n) float64.
 
     `swapped`: the weight's first axis takes the inputs, as in `x @ weight`.
     """
 
-    changed: NDArray[np.float64]
-    crossed: NDArray[np.float64]
+    moment: NDArray[np.float64]
     swapped: bool
 
 
-class _EnoughError(BaseException):
-    """All weights that were asked for have been met; no error, so that none handles it as one."""
+class _Enough(BaseException):  # no error, so that nobody handles it as one
+    """All weights that were asked for have been met."""
 
 
 def collect_inputs(
-    original: Mapping[str, torch.Tensor],
-    changed: Mapping[str, torch.Tensor],
-    networks: tuple[torch.nn.Module, torch.nn.Module],
-    batches: Iterable[object],
+    network: torch.nn.Module, names: Iterable[str], batches: Iterable[object]
 ) -> dict[str, Inputs]:
-    """Moments of the inputs of some weights, given by name as parameters of both networks.
+    """Moments of the inputs of some of the network's parameters, by name.
 
-    Linear maps and convolutions in one group are followed where a network applies the parameter
-    once a pass; others are left out. Neither network is changed.
+    Linear maps and convolutions in one group are followed where the network applies the parameter
+    once a pass; others are left out. Positions that an attention mask calls padding do not count.
+
+    >>> import torch
+    >>> layer = torch.nn.Linear(2, 3)
+    >>> batch = torch.tensor([[1.0, 0.0], [3.0, 0.0]])
+    >>> collect_inputs(layer, ["weight"], [batch])["weight"].moment.tolist()
+    [[5.0, 0.0], [0.0, 0.0]]
     """
     import torch
 
-    sums: dict[str, tuple[torch.Tensor, torch.Tensor, bool]] = {}
-    count: dict[str, int] = {}
+    known = dict(network.named_parameters(remove_duplicate=False))
+    wanted = {id(known[name]): name for name in names if name in known}
+    sums: dict[str, tuple[torch.Tensor, int, bool]] = {}
     lost: set[str] = set()
     with torch.no_grad():
         for number, batch in enumerate(batches, 1):
-            where = f"calibration batch {number}"
-            first = _given(networks[0], original, batch, where)
-            second = _given(networks[1], changed, batch, where)
-            for name in original:
-                if name in lost or name not in first or name not in second:
-                    lost.add(name)
-                    continue
-                (x, swapped), (y, _) = first[name], second[name]
-                live = _live(batch, x)
-                x, y = _rows(x, live), _rows(y, live)
-                if x.shape != y.shape:
-                    lost.add(name)
-                    continue
-                own, cross = (y.T @ y).double(), (x.T @ y).double()
-                if name in sums:
-                    sums[name][0].add_(own)
-                    sums[name][1].add_(cross)
-                else:
-                    sums[name] = own, cross, swapped
-                count[name] = count.get(name, 0) + len(x)
+            found = _given(network, wanted, batch, f"calibration batch {number}")
+            lost |= set(wanted.values()) - found.keys()
+            for name, (inputs, swapped) in found.items():
+                rows = _rows(inputs, batch)
+                moment = (rows.T @ rows).double()
+                before, count, _ = sums.get(name, (torch.zeros_like(moment), 0, swapped))
+                sums[name] = before + moment, count + len(rows), swapped
     return {
-        name: Inputs((own / count[name]).numpy(), (cross / count[name]).numpy(), swapped)
-        for name, (own, cross, swapped) in sums.items()
-        if name not in lost and count[name]
+        name: Inputs((moment / count).numpy(), swapped)
+        for name, (moment, count, swapped) in sums.items()
+        if name not in lost and count
     }
 
 
 def _given(
-    network: torch.nn.Module, weights: Mapping[str, torch.Tensor], batch: object, where: str
+    network: torch.nn.Module, names: Mapping[int, str], batch: object, where: str
 ) -> dict[str, tuple[torch.Tensor, bool]]:
-    """What each weight is applied to: inputs or patches, features last; once each."""
+    """What each weight is applied to: inputs or patches, features last; those applied once."""
     from torch.overrides import TorchFunctionMode
 
-    names = {id(weight): name for name, weight in weights.items()}
     found: dict[str, tuple[torch.Tensor, bool]] = {}
     again: set[str] = set()
 
@@ -104,15 +93,14 @@ def _given(
                     again.add(name)
                 else:
                     found[name] = inputs.detach().float(), call.swapped
-            given = func(*args, **(kwargs or {}))
             if len(found) == len(names) and not again:
-                raise _EnoughError
-            return given
+                raise _Enough
+            return func(*args, **(kwargs or {}))
 
     try:
         with Watch():
             run(network, batch, where)
-    except _EnoughError:
+    except _Enough:
         pass
     return {name: one for name, one in found.items() if name not in again}
 
@@ -125,16 +113,9 @@ def _features(call: Call) -> torch.Tensor | None:
     return None
 
 
-def _live(batch: object, inputs: torch.Tensor) -> torch.Tensor | None:
-    """The mask of positions that are no padding, where the batch has one for these inputs."""
+def _rows(inputs: torch.Tensor, batch: object) -> torch.Tensor:
+    """Inputs at live positions, (positions, features)."""
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
-    if mask is None or inputs.ndim < 3 or tuple(mask.shape) != tuple(inputs.shape[:2]):
-        return None
-    live: torch.Tensor = mask.bool()
-    return live
-
-
-def _rows(inputs: torch.Tensor, live: torch.Tensor | None) -> torch.Tensor:
-    if live is not None:
-        inputs = inputs[live]
+    if mask is not None and inputs.ndim > 2 and mask.shape == inputs.shape[:2]:
+        inputs = inputs[mask.bool()]
     return inputs.reshape(-1, inputs.shape[-1])

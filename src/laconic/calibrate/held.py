@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 
 class Held:
-    """Batches to judge `student` by, beside `teacher`: a tenth of them, the same every time."""
+    """Batches to judge `student` by, beside `teacher`: a tenth of them, always the same.
+
+    `others` are the rest.
+    """
 
     def __init__(
         self, student: torch.nn.Module, teacher: torch.nn.Module, calibration: Calibration
     ) -> None:
         held, _ = hold(lambda: calibration)
-        _, self.judges = split(held, seed=0)
+        others, self.judges = split(held, seed=0)
+        self.others = [held[index] for index in others]
         if self.judges:
             kind = output_kind(teacher, held[0])
             self._judge = Judge(student, teacher, held, self.judges, kind, None)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, SupportsFloat
 import numpy as np
 
 from laconic.analyze import Curvature, collect
+from laconic.analyze.inputs import collect_inputs
 from laconic.analyze.outputs import output_kind
 from laconic.calibrate.held import Held
 from laconic.calibrate.overlay import Overlay
 from laconic.calibrate.record import Record, code_identity, dial_text
 from laconic.calibrate.rounder import Options, Rounder
 from laconic.calibrate.search import MOST_EVALUATIONS, Allowed, Try, search_dial
-from laconic.calibrate.sequence import aimed, blocks_of, is_fit, moments
+from laconic.calibrate.sequence import blocks_of, seen
 from laconic.calibrate.student import Student
 from laconic.coding import Effort
 from laconic.container import Origin
@@ -161,9 +162,13 @@ class Run:
 
     def _loss_at(self, lam: float, held: Held, wanted: float, dial: float) -> float:
         """Octaves that are lost on batches set aside where the matrices take `wanted` bytes."""
+        self.rounder.lam = lam
+        return self._loss_here(held, self.rounder.dial_for(wanted, dial))
+
+    def _loss_here(self, held: Held, dial: float) -> float:
+        """The loss at a dial on batches set aside, as bits a weight beside those it takes."""
         rounder = self.rounder
-        rounder.lam = lam
-        rounder.turn(rounder.dial_for(wanted, dial))
+        rounder.turn(dial, self.progress)
         self.student.load(self.values())
         bits = 8 * rounder.nbytes / max(1, rounder.weights)
         return math.log2(max(held.mean(), 1e-30)) / _LOSS_PER_BIT + bits
@@ -179,7 +184,7 @@ class Run:
         target, dial = self.request.target, 1.0
         if target is not None:
             dial = self._to_size(target)
-            if self._follow():
+            if self._follow(dial):
                 dial = self._to_size(target, dial)
         elif self.rounder.weights:
             raise ArgumentError("a calibrated compression wants bits, size or max_drop")
@@ -226,39 +231,55 @@ class Run:
             origin=self.origin,
         )
 
-    def _follow(self) -> bool:
-        """From now on round block after block on what the blocks before it give; False: not so."""
+    def _follow(self, dial: float) -> bool:
+        """Round block after block from now on, if batches set aside are served better so."""
         stages = {
             name: matrix.curvature.stage
             for name, matrix in self.rounder.matrices.items()
             if matrix.curvature is not None and matrix.scheme.bits is None
         }
         blocks = blocks_of(stages)
-        if not self.request.sequential or len(blocks) < 2:
+        held = Held(self.student.module, self.model.module, self.calibration)
+        if not self.request.sequential or len(blocks) < 2 or not held.judges:
             return False
-        self.rounder.follow(lambda dial, found: self._in_sequence(blocks, dial, found))
-        return True
+
+        def in_sequence(dial: float, found: Mapping[str, Rounded]) -> dict[str, Rounded]:
+            return self._in_sequence(blocks, held, dial, found)
+
+        losses = []
+        for again in (None, in_sequence):
+            self.rounder.follow(again)
+            key = f"sequence/{self.rounder.follows:d}/{dial_text(dial)}"
+            losses.append(self.record.number(key, lambda: self._loss_here(held, dial)))
+        if losses[1] >= losses[0]:
+            self.rounder.follow(None)
+        else:
+            self.notes.append("block after block: better on batches set aside")
+        return losses[1] < losses[0]
 
     def _in_sequence(
-        self, blocks: list[list[str]], dial: float, found: Mapping[str, Rounded]
+        self, blocks: list[list[str]], held: Held, dial: float, found: Mapping[str, Rounded]
     ) -> dict[str, Rounded]:
         rounder, names = self.rounder, self.model.names
-        infos = {name: matrix.info for name, matrix in rounder.matrices.items()}
         student = Student(self.model)
         anew: dict[str, Rounded] = {}
         for number, block in enumerate(blocks, 1):
-            met = (
-                moments(block, (self.model.module, student.module), names, self.calibration)
-                if number > 1
-                else {}
-            )
+            # What comes first sees no compressed block.
+            parameters = [names[name] for name in block] if number > 1 else []
+            met = collect_inputs(student.module, parameters, held.others) if parameters else {}
             for name in block:
-                curvature, inputs = rounder.matrices[name].curvature, met.get(name)
-                if curvature is not None and inputs is not None and is_fit(curvature, inputs):
-                    aim, seen = aimed(self.source.load(name), curvature, inputs, rounder.damping)
-                    anew[name] = rounder.rounded_at(name, aim, rounder.forms(seen), dial)
-            decoded = {name: anew.get(name, found[name]).decoded for name in block}
-            student.load({name: _as_stored(infos[name], decoded[name]) for name in block})
+                curvature = seen(rounder.matrices[name].curvature, met.get(names[name]))
+                if curvature is not None:
+                    forms = rounder.forms(curvature)
+                    anew[name] = rounder.rounded_at(name, self.source.load(name), forms, dial)
+            student.load(
+                {
+                    name: _as_stored(
+                        rounder.matrices[name].info, anew.get(name, found[name]).decoded
+                    )
+                    for name in block
+                }
+            )
             if self.progress:
                 self.progress("sequence", number, len(blocks))
         return anew
@@ -357,7 +378,7 @@ class Run:
         )
         chosen = next(one for one in reversed(tries) if one.dial == dial)
         if self.request.finish:
-            self._follow()
+            self._follow(dial)
         for octaves in _STRETCHES if self.request.finish else ():
             at = dial * 2.0**octaves
             report(Try(at, self._score(at, finished=True)))
