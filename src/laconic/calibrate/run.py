@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _FIRST_BITS = 2.5  # where a search by score begins
 _LAMBDAS = (0.0, 0.1, 0.25)
+_NUDGES = (-0.06, 0.06)  # octaves of the dial
 _LOSS_PER_BIT = 2.5  # octaves that the loss falls by with a bit more; 2 at high rates
 _SEARCHES = 8  # evaluations before the finishing touches; the others judge these
 _STRETCHES = (0.25, 0.12)  # octaves that the finishing touches may win back
@@ -163,7 +164,9 @@ class Run:
     def _loss_at(self, lam: float, held: Held, wanted: float, dial: float) -> float:
         """Octaves that are lost on batches set aside where the matrices take `wanted` bytes."""
         self.rounder.lam = lam
-        return self._loss_here(held, self.rounder.dial_for(wanted, dial))
+        at = self.rounder.dial_for(wanted, dial)
+        # Errors of two roundings have little to do with each other: their mean is less of a chance.
+        return 0.5 * sum(self._loss_here(held, at * 2.0**nudge) for nudge in _NUDGES)
 
     def _loss_here(self, held: Held, dial: float) -> float:
         """The loss at a dial on batches set aside, as bits a weight beside those it takes."""
