@@ -31,6 +31,7 @@ class Closeness:
         with torch.no_grad():
             self.wanted = [original(x) for x in batches]
 
+    @torch.no_grad()
     def __call__(self, module: torch.nn.Module) -> float:
         self.calls += 1
         if self.calls == self.fail_at:
