@@ -83,7 +83,7 @@ class GPT2M(Subject):
     """The whole validation text, in windows that do not overlap."""
 
     name = network = "gpt2m"
-    about = "GPT-2-style model of 2.0 M parameters; calibrated on 128 windows of 128 tokens"
+    about = "GPT-2-style model of 2.0 M parameters; calibrated on 512 windows of 128 tokens"
     measures: ClassVar = {
         "loss": "loss added, nats",
         "perplexity": "perplexity",
@@ -96,7 +96,7 @@ class GPT2M(Subject):
         folder = asset("lm_gpt2m")
         self.weights = dict(load_file(folder / "gpt2m.safetensors"))
         inputs, _ = _windows(np.load(folder / "train.npy"))
-        chosen = inputs[:: len(inputs) // 128][:128]
+        chosen = inputs[:: len(inputs) // 512][:512]
         self.calibration = list(torch.split(chosen, _BATCH))
         tokens = np.load(folder / "val.npy")
         self._inputs, self._targets = (part[::thin] for part in _windows(tokens))

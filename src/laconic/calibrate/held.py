@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
 
 class Held:
-    """Batches to judge `student` by, beside `teacher`: a tenth of them, always the same.
+    """Batches to judge `student` by, beside `teacher`: a tenth, the same for the same seed.
 
-    `others` are the rest.
+    `others` are the rest. No form is estimated from those that judge: they would flatter it.
     """
 
     def __init__(
-        self, student: torch.nn.Module, teacher: torch.nn.Module, calibration: Calibration
+        self,
+        student: torch.nn.Module,
+        teacher: torch.nn.Module,
+        calibration: Calibration,
+        seed: int,
     ) -> None:
-        held, _ = hold(lambda: calibration)
-        others, self.judges = split(held, seed=0)
+        held, self.note = hold(lambda: calibration)
+        others, self.judges = split(held, seed)
         self.others = [held[index] for index in others]
         if self.judges:
             kind = output_kind(teacher, held[0])

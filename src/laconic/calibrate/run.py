@@ -97,6 +97,8 @@ class Run:
         self.vectors: dict[str, np.ndarray] = {}
         self.notes: list[str] = []
         self.student = Student(model)
+        self.held = Held(self.student.module, model.module, calibration, request.seed)
+        self.notes += [f"calibration: {self.held.note}"] if self.held.note else []
         self._chosen = False
         self.rounder = Rounder(
             source,
@@ -120,7 +122,7 @@ class Run:
         def collected() -> dict[str, Curvature]:
             found = collect(
                 self.model.module,
-                lambda: self.calibration,
+                lambda: self.held.others,
                 loss=self.request.loss,
                 seed=self.request.seed,
                 names=set(names.values()),
@@ -143,7 +145,7 @@ class Run:
         weights toward zero, all in the same direction. How the two weigh differs by network and
         rate (docs/method.md).
         """
-        rounder, held = self.rounder, Held(self.student.module, self.model.module, self.calibration)
+        rounder, held = self.rounder, self.held
         if not held.judges:
             return
         wanted = rounder.estimate(dial)
@@ -242,7 +244,7 @@ class Run:
             if matrix.curvature is not None and matrix.scheme.bits is None
         }
         blocks = blocks_of(stages)
-        held = Held(self.student.module, self.model.module, self.calibration)
+        held = self.held
         if not self.request.sequential or len(blocks) < 2 or not held.judges:
             return False
 

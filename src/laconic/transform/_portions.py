@@ -28,7 +28,7 @@ def hold(batches: Batches) -> tuple[list[object], str]:
             left += 1
         else:
             held.append(batch)
-    note = f"tuned on the first {len(held)} batches: {left} more are over 1 GiB" if left else ""
+    note = f"the first {len(held)} batches are used: {left} more are over 1 GiB" if left else ""
     if held and len(held) < _FEWEST:
         pieces = -(-_FEWEST // len(held))
         held = [piece for batch in held for piece in _cut(batch, pieces)]
