@@ -13,14 +13,14 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 import report
-from laconic.analyze import Curvature, collect
+from laconic.analyze import Curvature
 from laconic.calibrate import Options, Record, Request, Run, calibrated_schemes
 from laconic.compress import origin_of
 from laconic.errors import LaconicError
@@ -51,16 +51,21 @@ class Part:
     fewer: float = 0.0  # bits
 
 
-class Known(Record):
-    """The curvature of a run, which is measured once for all of them."""
+class Once(Record):
+    """The curvature of a run, changed; `known` keeps it as it was measured, for the next run."""
 
-    def __init__(self, curvature: Mapping[str, Curvature], change: Change | None) -> None:
+    def __init__(self, known: dict[str, Curvature], change: Change | None) -> None:
         super().__init__()
-        self._known = {n: change(c) if change else c for n, c in curvature.items()}
+        self._known, self._change = known, change
 
-    def curvatures(self, names: object, make: object) -> dict[str, Curvature]:
-        """All that is known; nothing is made."""
-        return self._known
+    def curvatures(
+        self, names: Collection[str], make: Callable[[], Mapping[str, Curvature]]
+    ) -> dict[str, Curvature]:
+        """What the first run measured."""
+        if not self._known:
+            self._known.update(make())
+        change = self._change
+        return {name: change(one) if change else one for name, one in self._known.items()}
 
 
 def one_number(one: Curvature) -> Curvature:
@@ -121,9 +126,7 @@ class Bench:
         lossless = {info.name: Scheme() for info in self.source.infos}
         self.schemes = calibrated_schemes(self.source, lossless)
         self.lam: float | None = None
-        names = {t: p for t, p in self.model.names.items() if self.schemes[t].kind == "rd"}
-        found = collect(self.model.module, lambda: self.calibration, names=set(names.values()))
-        self.curvature = {tensor: found[parameter] for tensor, parameter in names.items()}
+        self.curvature: dict[str, Curvature] = {}
 
     def made(self, part: Part, bits: float) -> dict[str, object] | None:
         """Measure a part; None where this version has no such choice."""
@@ -132,7 +135,7 @@ class Bench:
         if request is None:
             return None
         origin = origin_of(self.source)
-        record = Known(self.curvature, part.change)
+        record = Once(self.curvature, part.change)
         run = Run(
             self.source, self.schemes, self.model, self.calibration, request, origin, record=record
         )
