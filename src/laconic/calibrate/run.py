@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _FIRST_BITS = 2.5  # where a search by score begins
 _LAMBDAS = (0.0, 0.1, 0.25)
+_POSITIONS = 24  # for each input: more tell little about a second moment
 _NUDGES = (-0.06, 0.06)  # octaves of the dial
 _LOSS_PER_BIT = 2.5  # octaves that the loss falls by with a bit more; 2 at high rates
 _SEARCHES = 8  # evaluations before the finishing touches; the others judge these
@@ -271,7 +272,8 @@ class Run:
         for number, block in enumerate(blocks, 1):
             # What comes first sees no compressed block.
             parameters = [names[name] for name in block] if number > 1 else []
-            met = collect_inputs(student.module, parameters, held.others) if parameters else {}
+            batches = held.others[:: _stride([rounder.matrices[name].curvature for name in block])]
+            met = collect_inputs(student.module, parameters, batches) if parameters else {}
             for name in block:
                 curvature = seen(rounder.matrices[name].curvature, met.get(names[name]))
                 if curvature is not None:
@@ -495,6 +497,16 @@ class _Part(Overlay):
         """Ties between those tensors."""
         kept = {info.name for info in self.infos}
         return {name: to for name, to in super().aliases.items() if name in kept}
+
+
+def _stride(curvature: Sequence[Curvature | None]) -> int:
+    """Which of the batches are enough for the moments of these inputs: every how many."""
+    enough = [
+        one.positions // (_POSITIONS * max(len(one.rows), one.columns.shape[-1]))
+        for one in curvature
+        if one is not None
+    ]
+    return max(1, min(enough, default=1))
 
 
 def _as_stored(info: TensorInfo, values: np.ndarray) -> np.ndarray:
