@@ -1,0 +1,152 @@
+"""Rounds the tensors of a model without data: at one dial's steps, or at steps of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.coding import Effort, encode_indices, encode_matrix
+from laconic.errors import ArgumentError
+from laconic.io import TensorInfo
+from laconic.scheme import Scheme
+from laconic.transform import (
+    Indices,
+    Rounded,
+    quantize,
+    quantize_matrix,
+    sample_rows,
+    trellis_rounded,
+)
+
+_SAMPLE = 1 << 21  # values that the first guess of a step looks at
+_TURNS = 40
+_MEMORY = 64 << 20  # bytes of indices that are kept
+
+
+@dataclass
+class Quantizer:
+    """Carries out `rd` at `dial` times the tensor's weight, and `rd:BITS` at a step of its own.
+
+    `weights` are those of the tensors under the dial; `steps` remembers the steps that were found
+    for the others; `size` is that of the file in bytes, where a search has found it. What the
+    last exact size was made of is kept, up to 64 MiB, as the file is then made of it.
+    """
+
+    dial: float
+    effort: Effort
+    weights: Mapping[str, float] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
+    threads: int = 1
+    size: int | None = None
+    _last: dict[tuple[str, tuple[int, ...]], _Kept] = field(default_factory=dict)
+
+    def __call__(
+        self, info: TensorInfo, values: np.ndarray, scheme: Scheme
+    ) -> Indices | Rounded:
+        """Quantise one tensor; an error names it."""
+        if scheme.bits is None:
+            step = self.dial * self.weights.get(info.name, 1.0)
+        else:
+            if info.name not in self.steps:
+                self.steps[info.name] = step_for_bits(
+                    info.name, values, scheme.bits, self.effort
+                )
+            step = self.steps[info.name]
+        return self._kept(info, values, step)
+
+    def _kept(self, info: TensorInfo, values: np.ndarray, step: float) -> Indices | Rounded:
+        """Rounded anew, or as it was for the file's last exact size."""
+        place = (info.name, values.shape)
+        known = self._last.get(place)
+        if known is not None and known.step == step:
+            return known.rounded()
+        self._last.pop(place, None)
+        found = round_tensor(info.name, values, step, self.effort, self.threads)
+        if isinstance(found, Rounded):
+            kept = _Kept.of(found, step)
+            taken = sum(other.indices.nbytes for other in self._last.values())
+            if kept is not None and taken + kept.indices.nbytes <= _MEMORY:
+                self._last[place] = kept
+        return found
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What the trellis found at `step`, a byte for an index."""
+
+    indices: NDArray[np.int8]
+    step: float
+    offsets: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, found: Rounded, step: float) -> _Kept | None:
+        """None where an index takes more than a byte."""
+        least, most = int(found.indices.min(initial=0)), int(found.indices.max(initial=0))
+        if least < -128 or most > 127:
+            return None
+        return cls(found.indices.astype(np.int8), step, found.offsets)
+
+    def rounded(self) -> Rounded:
+        """As `quantize_matrix` gave it."""
+        return trellis_rounded(self.indices.astype(np.int32), self.step, self.offsets)
+
+
+def round_tensor(
+    name: str, values: np.ndarray, step: float, effort: Effort, threads: int = 1
+) -> Indices | Rounded:
+    """Round by the trellis with effort "max"; "fast" keeps the indices that decode fastest.
+
+    Raises ArgumentError, which names the tensor.
+    """
+    try:
+        if effort == "max":
+            return quantize_matrix(values, step, threads=threads)
+        return quantize(values, step)
+    except ArgumentError as error:
+        raise ArgumentError(f'tensor "{name}": {error}') from None
+
+
+def step_for_bits(name: str, values: np.ndarray, bits: float, effort: Effort) -> float:
+    """The step at which this tensor alone takes `bits` per value, within a percent from below."""
+    sample = sample_rows(values, _SAMPLE)
+    step = first_step(float(np.mean(np.square(sample, dtype=np.float64))), bits)
+    least = math.inf
+    for _ in range(_TURNS):
+        coded = _coded_bits(name, values, step, effort)
+        if 0.99 * bits <= coded <= bits:
+            return step
+        least = min(least, coded)
+        ahead = coded - 0.996 * bits
+        step *= 2.0 ** max(-2.0, min(2.0, ahead * (1.0 if bits > 1 else 2.0)))
+    raise ArgumentError(f"rd:{bits:g} cannot be met; the least found is {least:.3g} bits per value")
+
+
+def _coded_bits(name: str, values: np.ndarray, step: float, effort: Effort) -> float:
+    found, dtype = round_tensor(name, values, step, effort), np.dtype("f4")
+    if isinstance(found, Rounded):
+        coded = encode_matrix(
+            found.indices,
+            step=found.step,
+            offsets=found.offsets,
+            trellis=found.trellis,
+            dtype=dtype,
+            effort=effort,
+        )
+    else:
+        coded = encode_indices(
+            found.values, step=step, offsets=found.offsets, dtype=dtype, effort=effort
+        )
+    return 8 * coded.nbytes / values.size
+
+
+def first_step(power: float, bits: float) -> float:
+    """The step at which Gaussian values of this mean square take about `bits` (high rate).
+
+    h(w) - log2(step) = bits with h = log2(2 pi e power) / 2 (Gish and Pierce 1968).
+    """
+    entropy = 0.5 * math.log2(2 * math.pi * math.e * power) if power > 0 else 0.0
+    return math.exp2(max(-90.0, min(90.0, entropy - bits)))
