@@ -1,0 +1,158 @@
+"""`laconic compress` with calibration data: targets, talk, JSON, exit codes, resuming."""
+
+import json
+import textwrap
+
+import pytest
+
+BUILD = """
+    import torch
+
+    def model():
+        torch.manual_seed(0)
+        layers = torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 96)
+        return torch.nn.Sequential(*layers)
+
+    original = model()
+
+    def batches():
+        generator = torch.Generator().manual_seed(1)
+        return [torch.randn(16, 64, generator=generator) for _ in range(5)]
+
+    def score(net):
+        return 100 - 100 * float(sum((net(x) - original(x)).square().mean() for x in batches()))
+
+    def strict(net):
+        return float(torch.equal(net[0].weight, original[0].weight))
+
+    def broken(net):
+        raise RuntimeError("no data set here")
+
+    def words(net):
+        return "good"
+"""
+CALIB = ("--calib", "BUILD:batches")
+
+
+@pytest.fixture
+def build(tmp_path):
+    pytest.importorskip("torch")
+    path = tmp_path / "build.py"
+    path.write_text(textwrap.dedent(BUILD))
+    return path
+
+
+@pytest.fixture
+def compress(run, build):
+    """Run the command on the file's model; BUILD in an argument stands for the file."""
+
+    def invoke(*args):
+        args = [str(arg).replace("BUILD", str(build)) for arg in args]
+        return run("compress", f"{build}:model", *args)
+
+    return invoke
+
+
+def test_a_score_is_kept_and_told(compress, tmp_path):
+    result = compress(
+        *CALIB, "--eval", "BUILD:score", "--max-drop", "1%", "--no-finish", "--json", "--seed", 1
+    )
+    assert result.exit_code == 0
+    lines = [line.split(maxsplit=1) for line in result.stderr.splitlines()]
+    labels = [label for label, _ in lines]
+    assert labels[:2] == ["model", "plan"]
+    assert {"curvature", "quantize", "encode", "verify"} <= {*labels}
+    assert labels[-1] == "size"
+    assert "peak memory about" in lines[0][1]
+    assert "max drop 1%, calibrated on" in lines[1][1]
+    report = json.loads(result.stdout)
+    scores = [one["score"] for one in report["tries"]]
+    told = [float(rest.split()[0]) for label, rest in lines if label == "score"]
+    assert told == pytest.approx(scores, rel=1e-5)
+    assert report["original_score"] == 100
+    assert 99 <= report["score"] < 100 and report["score"] in scores
+    accuracy = next(rest for label, rest in lines if label == "accuracy")
+    assert accuracy == f"100.00 -> {report['score']:.2f} ({report['score'] - 100:+.2f})"
+    assert "identical to what was evaluated" in result.stderr
+    assert isinstance(report["notes"], list)
+    assert report["size"] == (tmp_path / "build.laconic.safetensors").stat().st_size
+
+
+def test_a_size_with_a_score_beside_it(compress):
+    report = json.loads(
+        compress(*CALIB, "--bits", 4, "--eval", "BUILD:score", "--no-finish", "--json").stdout
+    )
+    assert 0.99 * 4 <= report["bits"] <= 4
+    assert report["tries"] == [] and 90 < report["score"] < 100
+
+
+def test_a_score_out_of_reach_exits_3_with_the_best(compress, tmp_path):
+    result = compress(*CALIB, "--eval", "BUILD:strict", "--max-drop", "0.5%", "--json")
+    assert result.exit_code == 3
+    told = json.loads(result.stdout)
+    assert told["kind"] == "TargetError" and told["best"]["score"] == 0
+    assert "the score 1 falls to 0" in result.stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.glob("*laconic*")] == []
+
+
+def test_a_dry_run_estimates_and_writes_nothing(compress, build, tmp_path):
+    result = compress(*CALIB, "--bits", 3, "--dry-run", "--json")
+    assert result.exit_code == 0
+    assert "finish" not in result.stderr
+    assert 0.99 * 3 <= json.loads(result.stdout)["bits"] <= 3
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [build.name]
+
+
+def test_a_plan_names_schemes_and_the_target(compress, tmp_path):
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        "laconic: 1\ntarget: {bits: 5}\nfinish: false\n"
+        "rules:\n- {match: 0.weight, scheme: 'rd:3'}\n"
+    )
+    result = compress(*CALIB, "--plan", plan, "--json", "-v")
+    report = json.loads(result.stdout)
+    assert {t["name"]: t["scheme"] for t in report["tensors"]}["0.weight"] == "rd:3"
+    assert 0.99 * 5 <= report["bits"] <= 5
+    assert "plan.yaml" in result.stderr
+
+
+def test_it_goes_on_where_it_broke_off(compress, tmp_path):
+    journal = tmp_path / "build.laconic.safetensors.journal"
+    words = (*CALIB, "--bits", 4, "--no-finish")
+    broken = compress(*words, "--eval", "BUILD:broken")
+    assert broken.exit_code == 2
+    assert "evaluate: failed: RuntimeError: no data set here" in broken.stderr.splitlines()[-1]
+    assert journal.is_dir()
+    other = compress(*words[:3], 3, "--no-finish", "--resume")
+    assert other.exit_code == 2
+    assert "begun with another target" in other.stderr
+    again = compress(*words, "--eval", "BUILD:score", "--resume")
+    assert again.exit_code == 0
+    assert "curvature" not in again.stderr
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((*CALIB, "--bits", 3, "--eval", "BUILD:words"), "gave a str"),
+        ((*CALIB, "--max-drop", "1%"), "--eval"),
+        ((*CALIB, "--max-drop", "some", "--eval", "BUILD:score"), '"some" is neither'),
+        (CALIB, "give bits, size or max_drop"),
+        (("--max-drop", "1%", "--eval", "BUILD:score"), "give calib too"),
+        (("--calib", "BUILD:batch", "--bits", 3), "nearest: batches"),
+        ((*CALIB, "--bits", 3, "--eval", "BUILD:scor"), "nearest: score"),
+        ((*CALIB, "--bits", 3, "--loss", "BUILD:los"), 'has no "los"'),
+    ],
+)
+def test_mistakes_are_told_in_a_line_and_exit_2(compress, tmp_path, options, told):
+    result = compress(*options)
+    assert result.exit_code == 2
+    assert told in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "build.laconic.safetensors").exists()
+
+
+def test_code_alone_is_compressed_without_loss(compress, run, tmp_path):
+    assert compress("-q").exit_code == 0
+    small = tmp_path / "build.laconic.safetensors"
+    assert json.loads(run("info", small, "--json").stdout)["parameters"] == 65 * 128 + 129 * 96
