@@ -58,7 +58,8 @@ def collect_inputs(
     lost: set[str] = set()
     with torch.no_grad():
         for number, batch in enumerate(batches, 1):
-            found = _given(network, wanted, batch, f"calibration batch {number}")
+            # The first batch runs to the end: only so a second use of a weight is met.
+            found = _given(network, wanted, batch, number)
             lost |= set(wanted.values()) - found.keys()
             for name, (inputs, swapped) in found.items():
                 rows = _rows(inputs, batch)
@@ -73,7 +74,7 @@ def collect_inputs(
 
 
 def _given(
-    network: torch.nn.Module, names: Mapping[int, str], batch: object, where: str
+    network: torch.nn.Module, names: Mapping[int, str], batch: object, number: int
 ) -> dict[str, tuple[torch.Tensor, bool]]:
     """What each weight is applied to: inputs or patches, features last; those applied once."""
     from torch.overrides import TorchFunctionMode
@@ -93,13 +94,13 @@ def _given(
                     again.add(name)
                 else:
                     found[name] = inputs.detach().float(), call.swapped
-            if len(found) == len(names) and not again:
+            if number > 1 and len(found) == len(names) and not again:
                 raise _Enough
             return func(*args, **(kwargs or {}))
 
     try:
         with Watch():
-            run(network, batch, where)
+            run(network, batch, f"calibration batch {number}")
     except _Enough:
         pass
     return {name: one for name, one in found.items() if name not in again}
