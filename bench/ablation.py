@@ -2,8 +2,9 @@
 
     python bench/ablation.py [--subject minilm_in gpt2m] [--parts "no feedback" ...] [--update]
 
-A part's worth is the bits a parameter that the whole method would save at the loss that is left
-without the part. The slope of the whole method's curve is measured over a quarter of a bit.
+A part's worth is the bits a parameter that the whole method saves at the loss that is left without
+the part, by a straight line through the whole method's own points: how far these are from zero is
+how much of any worth is chance. What is added to the method has a negative worth if it helps.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from subjects import Subject, subject
 from tensors import Array
 
 _BITS = {"minilm_in": 1.85, "gpt2m": 2.57}
-_STEP = 0.25  # bits, over which the slope is measured
-_ALL, _COARSER = "all", "all, a quarter of a bit less"
+_ALL = "all"
+_COARSER = {"all, a quarter of a bit less": 0.25, "all, half a bit less": 0.5}
 _COLUMNS = {"part": "", "lambda": "lambda", "bits": "bits", "worth": "worth, bits"}
 
 Change = Callable[[Curvature], Curvature]
@@ -95,7 +96,7 @@ def no_bias(one: Curvature) -> Curvature:
 
 PARTS = (
     Part(_ALL),
-    Part(_COARSER, fewer=_STEP),
+    *(Part(name, fewer=fewer) for name, fewer in _COARSER.items()),
     Part("no feedback", {"feedback": False}),
     Part("no U_jj: one step for all columns", {"steps_by_column": False}),
     Part("G diagonal: no feedback from row to row", {"full_rows": False}),
@@ -181,19 +182,17 @@ class Bench:
 
 
 def with_worth(rows: Sequence[Mapping[str, Any]], loss: str) -> list[dict[str, Any]]:
-    """Add each part's worth to the rows of a subject, if the slope is known."""
-    by_part = {row["part"]: row for row in rows}
-    if not {_ALL, _COARSER} <= by_part.keys():
+    """Add each part's worth to the rows of a subject, if there are two points to draw a line by."""
+    whole = [row for row in rows if row["part"] in (_ALL, *_COARSER)]
+    if len(whole) < 2:
         return [dict(row) for row in rows]
-    whole, coarser = by_part[_ALL], by_part[_COARSER]
-    fall = math.log2(coarser[loss] / whole[loss]) / (whole["bits"] - coarser["bits"])
+    heights = [math.log2(row[loss]) for row in whole]
+    rise, start = np.polyfit(heights, [row["bits"] for row in whole], 1).tolist()
     return [
         {
             **row,
-            "worth": row["bits"]
-            - whole["bits"]
-            + math.log2(max(row[loss], 1e-9) / whole[loss]) / fall,
-            "octaves a bit": fall,
+            "worth": row["bits"] - (start + rise * math.log2(max(row[loss], 1e-9))),
+            "octaves a bit": -1 / rise,
         }
         for row in rows
     ]
