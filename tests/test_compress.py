@@ -204,6 +204,22 @@ def test_nothing_is_lost_where_the_exact_file_is_small_enough(tmp_path, rng, tar
     assert result.ratio >= 8 and result.tensors[0].rel_mse == 0
 
 
+@pytest.mark.parametrize("bits", [0.3, 1, 3, 7, 12])
+def test_one_matrix_alone_meets_any_target(tmp_path, rng, bits):
+    """Where nothing evens out the steps in which the trellis changes its prices."""
+    result = laconic.compress({"w": weights(rng, 512, 512)}, tmp_path / "x", bits=bits)
+    assert 0.99 * bits <= result.bits <= bits
+
+
+def test_a_matrix_loses_a_fifth_less_by_the_trellis(tmp_path, rng):
+    tensors = {name: weights(rng, 512, 512) for name in "ab"}
+    fast, best = (
+        laconic.compress(tensors, tmp_path / effort, bits=3, effort=effort)
+        for effort in ("fast", "max")
+    )
+    assert best.tensors[0].rel_mse < 0.83 * fast.tensors[0].rel_mse
+
+
 def test_a_model_of_many_small_matrices_can_be_small(tmp_path, rng):
     tensors = {f"layer{i}": weights(rng, 16, 16, 3, 3) for i in range(20)}
     result = laconic.compress(tensors, tmp_path / "x", size="8x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _LEAST = 1 << 14  # of each tensor
 _ZERO = 1e30  # a dial that rounds every weight to zero
 # What estimates come to, measured: they leave out the states of lanes, and rounded counts.
 _SHORT: dict[Effort, float] = {"fast": 0.9965, "max": 0.998}
+_LEAST_BITS = 0.8  # a weight: at lower rates plain rounding is as good as the trellis
 _GRID = 4  # dials an octave that are looked at; between them sizes are interpolated
 
 
@@ -77,8 +79,28 @@ def find_dial(
         and schemes[info.name].bits is None
     ]
     samples = _samples(source, dialled, schemes, gains or {}, effort)
-    weights = sum(math.prod(info.shape) for info in dialled)
-    quantizer = Quantizer(1.0, effort, {s.name: s.weight for s in samples}, threads=threads)
+    weights = {sample.name: sample.weight for sample in samples}
+    low = 8 * target.nbytes < _LEAST_BITS * sum(sample.count for sample in samples)
+    if effort == "max" and not low:
+        # Prices of the trellis change by steps, and a model of one matrix may have no file between.
+        with contextlib.suppress(TargetError):
+            quantizer = Quantizer(1.0, effort, weights, threads=threads)
+            return _searched(source, schemes, target, quantizer, samples, origin)
+    quantizer = Quantizer(1.0, effort, weights, threads=threads, plain=True)
+    return _searched(source, schemes, target, quantizer, samples, origin)
+
+
+def _searched(
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    target: Target,
+    quantizer: Quantizer,
+    samples: list[_Sample],
+    origin: Origin,
+) -> Quantizer:
+    """The quantiser at the dial that meets the target."""
+    effort, trellis = quantizer.effort, quantizer.trellis
+    tables = {sample.name: _tables(sample, trellis, effort) for sample in samples}
 
     def exact(dial: float) -> int:
         quantizer.dial = dial
@@ -86,19 +108,19 @@ def find_dial(
             source,
             schemes,
             effort=effort,
-            threads=threads,
+            threads=quantizer.threads,
             quantize=quantizer,
             origin=origin,
         )
 
     # What does not hang on the dial: all other tensors, header and index.
-    fixed = exact(_ZERO) - _estimate(samples, _ZERO, effort)
-
-    guess = _interpolated(lambda dial: _estimate(samples, dial, effort))
+    fixed = exact(_ZERO)
+    guess = _interpolated(lambda dial: _estimate(samples, tables, dial, trellis, effort))
 
     def estimate(dial: float) -> float:
         return fixed + guess(dial)
 
+    weights = sum(sample.count for sample in samples)
     power = sum(s.rms**2 / s.weight**2 * s.count for s in samples) / max(1, weights)
     first = first_step(power, 8 * max(0.0, target.nbytes - fixed) / max(1, weights))
     found = meet_target(target, exact, estimate, weights=weights, first=first)
@@ -108,8 +130,7 @@ def find_dial(
 
 @dataclass(frozen=True)
 class _Sample:
-    """Some rows of a tensor of `count` values; `rms` is the root of their mean square,
-    `tables` the bytes that the sample's tables take.
+    """Some rows of a tensor of `count` values; `rms` is the root of their mean square.
 
     `weight` is the tensor's step at a dial of 1: the root of its scale. One step for all would
     give the least squared error in all; steps in proportion to the scales the same relative
@@ -121,7 +142,6 @@ class _Sample:
     values: np.ndarray
     count: int
     rms: float
-    tables: float
     gain: float = 1.0
 
     @property
@@ -144,34 +164,39 @@ def _samples(
         most = max(_LEAST, values.size * _SAMPLE[effort] // max(1, total))
         kept = np.array(sample_rows(values, most), dtype=np.float32)
         rms = math.sqrt(float(np.mean(np.square(kept, dtype=np.float64))))
-        tables = _tables(info.name, kept, rms, effort)
         gain = gains.get(info.name, 1.0)
-        samples.append(_Sample(info.name, kept, values.size, rms, tables, gain))
+        samples.append(_Sample(info.name, kept, values.size, rms, gain))
     return samples
 
 
-def _tables(name: str, values: np.ndarray, rms: float, effort: Effort) -> float:
-    """Bytes of tables and states, which do not grow with the number of values."""
-    found = round_tensor(name, values, rms / 2, effort)
+def _tables(sample: _Sample, trellis: bool, effort: Effort) -> float:
+    """Bytes of a sample's tables and states, which do not grow with the number of values."""
+    found = round_tensor(sample.name, sample.values, sample.rms / 2, trellis)
     if not isinstance(found, Rounded):
         return estimate_indices(np.zeros_like(found.values), effort=effort)
     indices, step = found.indices, found.step
     return len(encode_matrix(indices, step=step, trellis=True, dtype=np.dtype("f4")).header)
 
 
-def _estimate(samples: list[_Sample], dial: float, effort: Effort) -> float:
+def _estimate(
+    samples: list[_Sample],
+    tables: Mapping[str, float],
+    dial: float,
+    trellis: bool,
+    effort: Effort,
+) -> float:
     """Bytes of the tensors under the dial; none of such as become zero."""
     total = 0.0
     for sample in samples:
-        found = round_tensor(sample.name, sample.values, dial * sample.weight, effort)
+        found = round_tensor(sample.name, sample.values, dial * sample.weight, trellis)
         if isinstance(found, Rounded):
             taken = estimate_matrix(found.indices, trellis=found.trellis, effort=effort)
         elif found.values.any():
             taken = estimate_indices(found.values, effort=effort)
         else:
             continue
-        tables = min(taken, sample.tables)
-        total += tables + (taken - tables) * sample.count / sample.values.size
+        once = min(taken, tables[sample.name])
+        total += once + (taken - once) * sample.count / sample.values.size
     return total / _SHORT[effort]
 
 

@@ -32,7 +32,8 @@ class Quantizer:
     """Carries out `rd` at `dial` times the tensor's weight, and `rd:BITS` at a step of its own.
 
     `weights` are those of the tensors under the dial; `steps` remembers the steps that were found
-    for the others; `size` is that of the file in bytes, where a search has found it. What the
+    for the others; `size` is that of the file in bytes, where a search has found it. With
+    `plain` nothing goes through the trellis. What the
     last exact size was made of is kept, up to 64 MiB, as the file is then made of it.
     """
 
@@ -41,20 +42,22 @@ class Quantizer:
     weights: Mapping[str, float] = field(default_factory=dict)
     steps: dict[str, float] = field(default_factory=dict)
     threads: int = 1
+    plain: bool = False
     size: int | None = None
     _last: dict[tuple[str, tuple[int, ...]], _Kept] = field(default_factory=dict)
 
-    def __call__(
-        self, info: TensorInfo, values: np.ndarray, scheme: Scheme
-    ) -> Indices | Rounded:
+    @property
+    def trellis(self) -> bool:
+        """Whether matrices go through the trellis; "fast" keeps what decodes fastest."""
+        return self.effort == "max" and not self.plain
+
+    def __call__(self, info: TensorInfo, values: np.ndarray, scheme: Scheme) -> Indices | Rounded:
         """Quantise one tensor; an error names it."""
         if scheme.bits is None:
             step = self.dial * self.weights.get(info.name, 1.0)
         else:
             if info.name not in self.steps:
-                self.steps[info.name] = step_for_bits(
-                    info.name, values, scheme.bits, self.effort
-                )
+                self.steps[info.name] = step_for_bits(info.name, values, scheme.bits, self.effort)
             step = self.steps[info.name]
         return self._kept(info, values, step)
 
@@ -65,7 +68,7 @@ class Quantizer:
         if known is not None and known.step == step:
             return known.rounded()
         self._last.pop(place, None)
-        found = round_tensor(info.name, values, step, self.effort, self.threads)
+        found = round_tensor(info.name, values, step, self.trellis, self.threads)
         if isinstance(found, Rounded):
             kept = _Kept.of(found, step)
             taken = sum(other.indices.nbytes for other in self._last.values())
@@ -96,14 +99,14 @@ class _Kept:
 
 
 def round_tensor(
-    name: str, values: np.ndarray, step: float, effort: Effort, threads: int = 1
+    name: str, values: np.ndarray, step: float, trellis: bool, threads: int = 1
 ) -> Indices | Rounded:
-    """Round by the trellis with effort "max"; "fast" keeps the indices that decode fastest.
+    """Round to levels of a step, by the trellis where that is asked for and serves.
 
     Raises ArgumentError, which names the tensor.
     """
     try:
-        if effort == "max":
+        if trellis:
             return quantize_matrix(values, step, threads=threads)
         return quantize(values, step)
     except ArgumentError as error:
@@ -126,7 +129,7 @@ def step_for_bits(name: str, values: np.ndarray, bits: float, effort: Effort) ->
 
 
 def _coded_bits(name: str, values: np.ndarray, step: float, effort: Effort) -> float:
-    found, dtype = round_tensor(name, values, step, effort), np.dtype("f4")
+    found, dtype = round_tensor(name, values, step, effort == "max"), np.dtype("f4")
     if isinstance(found, Rounded):
         coded = encode_matrix(
             found.indices,

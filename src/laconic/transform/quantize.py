@@ -35,7 +35,8 @@ TRELLIS_LAMBDA = 0.3
 _UNPRICED = 8.0  # steps to a tensor's scale; from half of it on lambda falls
 
 # Where the trellis serves, measured: outside scalar rounding is as good, or decodes much faster.
-_SCALES = (0.45, 32.0)  # of the tensor, in steps; finer ones leave too many indices beyond 126
+_FINEST = 32.0  # of the tensor's scale, in steps: beyond, too many indices are exceptions
+_NONZERO = 0.7  # of the values: with fewer (pruned weights) the trellis' prices do not fit
 _LEAST_COLUMNS = 8
 _LEAST_ROWS, _SMALL = 64, 1 << 16  # rows that fill the decoder's lanes; fewer if values are few
 _MOST_COLUMNS = 1 << 22  # of a coded matrix
@@ -91,20 +92,24 @@ def quantize_matrix(values: np.ndarray, step: float, *, threads: int = 1) -> Rou
     """Round finite floats of any shape by the trellis, at levels half a `step` apart.
 
     The first axis are the rows. Takes about as many bits as `quantize` at the same step, for a
-    smaller error; where that is not so (vectors, few rows or columns, very fine or coarse steps,
-    steps out of range) the result, or the error, is that of `quantize`. What the indices decode to
-    is left out: the coder does not need it. The result is the same at any number of threads.
+    smaller error; where that is not so (vectors, few rows or columns, pruned weights, steps very
+    fine or out of range) the result, or the error, is that of `quantize`. What the indices
+    decode to is left out: the coder does not need it. The result is the same at any number of
+    threads.
 
     >>> w = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
     >>> quantize_matrix(w, 0.5).step, type(quantize_matrix(w[0], 0.5)).__name__
     (0.25, 'Indices')
     """
     scale = _scale_in_steps(values, step)
-    if scale is None or not _SCALES[0] <= scale <= _SCALES[1]:
+    if scale is None or scale > _FINEST:
         return quantize(values, step)
     lam = TRELLIS_LAMBDA * min(1.0, max(0.0, 2 - 2 * scale / _UNPRICED))
     matrix = values.reshape(len(values), -1)
-    offsets = _fitted(np.ascontiguousarray(sample_rows(matrix, _FIT), dtype=np.float32), step, lam)
+    sample = np.ascontiguousarray(sample_rows(matrix, _FIT), dtype=np.float32)
+    if np.count_nonzero(sample) < _NONZERO * sample.size:
+        return quantize(values, step)
+    offsets = _fitted(sample, step, lam)
     columns = matrix.shape[1]
     indices = np.empty(matrix.shape, np.int32)
     block = max(1, _BLOCK // columns)
@@ -132,7 +137,7 @@ def _scale_in_steps(values: np.ndarray, step: float) -> float | None:
     if rows < _LEAST_ROWS and values.size > _SMALL:
         return None
     largest = max(float(values.max()), -float(values.min()))
-    if not largest < min(step * _LARGEST_LEVEL, _LARGEST):
+    if not step / 8 <= largest < min(step * _LARGEST_LEVEL, _LARGEST):
         return None
     block = max(1, _BLOCK // columns)
     power = sum(
