@@ -17,7 +17,7 @@ import xxhash
 import data
 import report
 from laconic import coding
-from laconic.transform import quantize
+from laconic.transform import Rounded, quantize, quantize_matrix
 from measure import QUICK, THOROUGH, Effort, measure
 from pages import arena_size, fresh_bytes, views
 from tensors import Bytes
@@ -101,41 +101,55 @@ def _fill(memory: Bytes) -> None:
 
 
 def core(repeats: int) -> list[report.Row]:
-    """Return symbols a second of each decoder that this processor can run, nothing around it."""
+    """Return symbols a second of each decoder that this processor can run.
+
+    The plain loops alone, nothing around them; of the trellis a chunk of a matrix, which puts the
+    levels of its symbols in order too.
+    """
     rows: list[report.Row] = []
     for kernel in _core.kernels():
-        for dense in (False, True):
-            for deviation in (1.0, 4.0):
-                seconds, entropy, bits = _core.core_rate(kernel, dense, deviation, repeats)
-                rows.append(
-                    {
-                        "kernel": kernel,
-                        "coder": "dense" if dense else "fast",
-                        "entropy": entropy,
-                        "bits": bits,
-                        "gsym_s": 1e-9 / seconds,
-                    }
-                )
+        for trellis in (False, True):
+            for dense in (False, True):
+                for deviation in (1.0, 4.0):
+                    rate = _core.core_rate(kernel, dense, deviation, repeats, trellis)
+                    coder = ("dense" if dense else "fast") + (", trellis" if trellis else "")
+                    rows.append(_core_row(kernel, coder, *rate))
     return rows
+
+
+def _core_row(kernel: str, coder: str, seconds: float, entropy: float, bits: float) -> report.Row:
+    return {
+        "kernel": kernel,
+        "coder": coder,
+        "entropy": entropy,
+        "bits": bits,
+        "gsym_s": 1e-9 / seconds,
+    }
 
 
 def _coded(array: Any, quality: coding.Effort, step: float) -> coding.CodedArray:
     if not step:
         return coding.encode_lossless(array, effort=quality, threads=2)
-    indices = quantize(array, step)
+    found = quantize_matrix(array, step) if quality == "max" else quantize(array, step)
+    if isinstance(found, Rounded):
+        return coding.encode_matrix(
+            found.indices,
+            step=found.step,
+            offsets=found.offsets,
+            trellis=found.trellis,
+            dtype=array.dtype,
+            effort=quality,
+        )
     return coding.encode_indices(
-        indices.values,
-        step=indices.step,
-        offsets=indices.offsets,
-        dtype=array.dtype,
-        effort=quality,
+        found.values, step=found.step, offsets=found.offsets, dtype=array.dtype, effort=quality
     )
 
 
 def threads(dtype: str, effort: Effort) -> list[report.Row]:
     """Return GB/s of wall time of the whole decoder with one and two threads, per kernel.
 
-    "3 bits" is float32 as indices of a uniform quantiser, at one step of 0.36 of all values' scale.
+    "3 bits" is float32 quantised at one step of 0.36 of all values' scale: `fast` as indices of a
+    uniform quantiser, `max` by the trellis.
     """
     lossy = dtype == "3 bits"
     arrays = list(data.matrices("fp32" if lossy else dtype).values())
