@@ -19,6 +19,7 @@ Step = Callable[[str, int, int], None]  # (stage, done, total), as the library's
 _MANY = 100_000
 _LABEL = 10  # columns of the label
 _SILENCE = 60.0  # seconds after which a stage says how far it is, where there are no bars
+_LONG = 5.0  # seconds that a stage takes if it is told of again, there
 _WINDOW = 3600.0  # seconds of steps that a bar's speed is taken from: one may last minutes
 
 
@@ -53,6 +54,7 @@ def _plain(talk: Talk, hide: tuple[str, ...]) -> Step:
     began: dict[str, tuple[float, int]] = {}  # when, and with how much done: resumed work has some
     spoke: dict[str, float] = {}
     last: dict[str, int] = {}
+    told: set[str] = set()
     ended = set(hide)
 
     def step(stage: str, done: int, total: int) -> None:
@@ -67,7 +69,9 @@ def _plain(talk: Talk, hide: tuple[str, ...]) -> Step:
             return
         if done >= total:
             ended.add(stage)
-            talk.line(stage, f"{_progress(done, total)}  {_clock(now - start)}")
+            if stage not in told or now - start >= _LONG:
+                told.add(stage)
+                talk.line(stage, f"{_progress(done, total)}  {_clock(now - start)}")
         elif done > before and now - spoke.setdefault(stage, start) >= _SILENCE:
             spoke[stage] = now
             left = _clock((now - start) / (done - before) * (total - done))
