@@ -37,7 +37,7 @@ _ALL = "all"
 _COARSER = {"all, a quarter of a bit less": 0.25, "all, half a bit less": 0.5}
 _COLUMNS = {"part": "", "lambda": "lambda", "bits": "bits", "worth": "worth, bits"}
 
-Change = Callable[[Curvature], Curvature]
+Change = Callable[[Curvature, float], Curvature]  # of the mean square of the weights, too
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Part:
 class Once(Record):
     """The curvature of a run, changed; `known` keeps it as it was measured, for the next run."""
 
-    def __init__(self, known: dict[str, Curvature], change: Change | None) -> None:
+    def __init__(self, known: dict[str, Curvature], source: Source, change: Change | None) -> None:
         super().__init__()
-        self._known, self._change = known, change
+        self._known, self._source, self._change = known, source, change
 
     def curvatures(
         self, names: Collection[str], make: Callable[[], Mapping[str, Curvature]]
@@ -65,32 +65,37 @@ class Once(Record):
         """What the first run measured."""
         if not self._known:
             self._known.update(make())
-        change = self._change
-        return {name: change(one) if change else one for name, one in self._known.items()}
+        if self._change is None:
+            return dict(self._known)
+        powers = {name: float(np.square(self._source.load(name)).mean()) for name in self._known}
+        return {name: self._change(one, powers[name]) for name, one in self._known.items()}
 
 
-def one_number(one: Curvature) -> Curvature:
+def one_number(one: Curvature, power: float) -> Curvature:
     """Outputs count alike within a matrix: their metric is the mean of its diagonal."""
-    rows, columns = one.rows, one.columns
+    del power
     if one.kind == "embedding":  # whose columns are its outputs
-        return replace(one, columns=np.full(columns.shape[-1], _mean(columns)))
-    return replace(one, rows=np.full(len(rows), _mean(rows)))
+        return replace(one, columns=np.full(one.columns.shape[-1], _mean(one.columns)))
+    return replace(one, rows=np.full(len(one.rows), _mean(one.rows)))
 
 
-def no_gradients(one: Curvature) -> Curvature:
-    """Outputs count alike in all matrices: what counts is a layer's own squared error.
+def no_gradients(one: Curvature, power: float) -> Curvature:
+    """Without gradients all that counts is a layer's own relative error, in all layers alike.
 
-    A matrix that is used in several ways has gradients on both sides, and keeps them.
+    Of a matrix that is used in several ways only its values are left.
     """
+    rows = np.ones(len(one.rows))
+    columns: Array = np.ones(one.columns.shape[-1])
     if one.kind == "embedding":
-        return replace(one, columns=np.ones(one.columns.shape[-1]))
-    if "+" in one.kind:
-        return one
-    return replace(one, rows=np.full(len(one.rows), one.positions / max(1, one.samples)))
+        return replace(one, rows=one.rows / (_mean(one.rows) * power or 1.0), columns=columns)
+    if "+" not in one.kind:
+        columns = one.columns / (_mean(one.columns) or 1.0)
+    return replace(one, rows=rows / (power or 1.0), columns=columns)
 
 
-def no_bias(one: Curvature) -> Curvature:
+def no_bias(one: Curvature, power: float) -> Curvature:
     """No mean of the inputs, and so no correction of the bias."""
+    del power
     return replace(one, mean_input=None)
 
 
@@ -136,7 +141,7 @@ class Bench:
         if request is None:
             return None
         origin = origin_of(self.source)
-        record = Once(self.curvature, part.change)
+        record = Once(self.curvature, self.source, part.change)
         run = Run(
             self.source, self.schemes, self.model, self.calibration, request, origin, record=record
         )

@@ -26,11 +26,14 @@ def test_nothing_is_worth_anything_without_a_slope():
 def test_without_gradients_the_side_of_the_outputs_says_nothing():
     rows, columns = np.diag([1.0, 3.0]), np.diag([1.0, 2.0, 6.0])
     linear = Curvature(rows, columns, None, None, 40, 10, "linear", 0)
-    assert one_number(linear).rows.tolist() == [2, 2]
-    assert no_gradients(linear).rows.tolist() == [4, 4]  # of every position of a sample
+    assert one_number(linear, 4.0).rows.tolist() == [2, 2]
+    assert one_number(linear, 4.0).columns is columns
+    bare = no_gradients(linear, 4.0)
+    # The relative error of the output: over the mean square of weights and of inputs.
+    assert bare.rows.tolist() == [0.25, 0.25]
+    assert np.diag(bare.columns).tolist() == pytest.approx([1 / 3, 2 / 3, 2])
     embedding = Curvature(np.array([5.0, 1.0]), columns, None, None, 40, 10, "embedding", 0)
-    assert one_number(embedding).columns.tolist() == [3, 3, 3]
-    assert no_gradients(embedding).columns.tolist() == [1, 1, 1]
-    for one in (one_number(linear), no_gradients(linear)):
-        assert one.columns is columns
-    assert one_number(embedding).rows.tolist() == [5, 1]
+    assert one_number(embedding, 4.0).columns.tolist() == [3, 3, 3]
+    assert one_number(embedding, 4.0).rows.tolist() == [5, 1]
+    assert no_gradients(embedding, 0.5).columns.tolist() == [1, 1, 1]
+    assert no_gradients(embedding, 0.5).rows.tolist() == pytest.approx([10 / 3, 2 / 3])
