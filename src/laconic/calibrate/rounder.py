@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -26,7 +26,7 @@ _KEPT = 1 << 29  # bytes of factors that are kept from one dial to the next
 _TURNS = 40
 _LEAST_DAMPING, _MOST_DAMPING = 0.03, 1.0
 
-Again = Callable[[float, Mapping[str, Rounded]], dict[str, Rounded]]
+Way = Callable[[float], dict[str, Rounded]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Rounder:
     ) -> None:
         self._source, self._threads, self._effort = source, threads, effort
         self._options, self._record = options or Options(), record or Record()
-        self._again: Again | None = None
+        self._way: Way | None = None
         self._metrics: dict[str, Metric] = {}
         self._kept = 0
         self.size: int | None = None  # of the file, where a search has found it
@@ -126,39 +126,55 @@ class Rounder:
         self._record.begin({self._turn(dial), self._turn(None), again})
         self.round_own(progress)
         dialled = [n for n, m in self.matrices.items() if m.scheme.bits is None]
-        self._round_all(dialled, dial, progress)
-        if (anew := self._again) is not None:
-            self.found |= self._record.matrices(again, lambda: anew(dial, self.found))
+        if (anew := self._way) is not None:
+            self.found |= self._record.matrices(again, lambda: anew(dial))
+        else:
+            self.found |= self.rounded(dialled, dial, progress=progress)
         self.dial = dial
 
-    def follow(self, again: Again | None) -> None:
-        """Let `again` round matrices anew whenever the dial was turned; it gives those it did."""
-        self._again, self.dial = again, math.nan
+    def follow(self, way: Way | None) -> None:
+        """From now on round the matrices under the dial in this way; None: each by itself."""
+        if way is not self._way:
+            self._way, self.dial = way, math.nan
 
     @property
     def follows(self) -> bool:
-        """Whether matrices are rounded anew."""
-        return self._again is not None
+        """Whether matrices are rounded in some other way than each by itself."""
+        return self._way is not None
 
     def round_own(self, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Round the matrices that have bits of their own, unless they are."""
         own = [n for n, m in self.matrices.items() if m.scheme.bits is not None]
-        self._round_all([name for name in own if name not in self.found], math.nan, progress)
+        missing = [name for name in own if name not in self.found]
+        self.found |= self.rounded(missing, math.nan, progress=progress)
 
-    def _round_all(
-        self, names: list[str], dial: float, progress: Callable[[str, int, int], None] | None
-    ) -> None:
-        """Round these at a dial, the largest first."""
+    def rounded(
+        self,
+        names: Sequence[str],
+        dial: float,
+        curvature: Mapping[str, Curvature] | None = None,
+        *,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> dict[str, Rounded]:
+        """Round these at a dial, the largest first; some by another curvature than their own."""
         names = sorted(names, key=lambda name: -self.matrices[name].count)
         done, total = 0, sum(self.matrices[name].count for name in names)
+        found: dict[str, Rounded] = {}
+
+        def one(name: str) -> Rounded:
+            if curvature is None or name not in curvature:
+                return self._round(name, dial)
+            metric = make_forms(curvature[name], self._options, self.damping)
+            assert metric is not None
+            return self.rounded_at(name, self._source.load(name), metric, dial)
+
         with ThreadPoolExecutor(max(1, self._threads)) as pool:
-            for name, rounded in zip(
-                names, pool.map(lambda n: self._round(n, dial), names), strict=True
-            ):
-                self.found[name] = rounded
+            for name, rounded in zip(names, pool.map(one, names), strict=True):
+                found[name] = rounded
                 done += self.matrices[name].count
                 if progress:
                     progress("quantize", done, total)
+        return found
 
     def _turn(self, dial: float | None) -> str:
         """What a rounded matrix hangs on, beside what it is; None: it has bits of its own."""
@@ -213,12 +229,6 @@ class Rounder:
     def first_dial(self, bits: float) -> float:
         """A dial at which matrices take about `bits` per value."""
         return float(2.0**-bits * math.sqrt(2 * math.pi * math.e) / self._typical)
-
-    def forms(self, curvature: Curvature) -> Metric:
-        """A matrix's metric by another curvature than its own."""
-        metric = make_forms(curvature, self._options, self.damping)
-        assert metric is not None
-        return metric
 
     def rounded_at(self, name: str, values: np.ndarray, metric: Metric, dial: float) -> Rounded:
         """One matrix, of whatever values, at a dial."""

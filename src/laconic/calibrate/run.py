@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, SupportsFloat
 import numpy as np
 
 from laconic.analyze import Curvature, collect
-from laconic.analyze.inputs import collect_inputs
 from laconic.analyze.outputs import output_kind
 from laconic.calibrate.held import Held
 from laconic.calibrate.overlay import Overlay
 from laconic.calibrate.record import Record, code_identity, dial_text
 from laconic.calibrate.rounder import Options, Rounder
 from laconic.calibrate.search import MOST_EVALUATIONS, Allowed, Try, search_dial
-from laconic.calibrate.sequence import blocks_of, seen
+from laconic.calibrate.sequence import InSequence
 from laconic.calibrate.student import Student
 from laconic.coding import Effort
 from laconic.container import Origin
@@ -29,7 +28,6 @@ from laconic.io import Source, TensorInfo
 from laconic.io.dtypes import SAFETENSORS_DTYPES
 from laconic.plan import Target, meet_target
 from laconic.scheme import Scheme
-from laconic.transform import Rounded
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
 _FIRST_BITS = 2.5  # where a search by score begins
 _LAMBDAS = (0.0, 0.1, 0.25)
-_POSITIONS = 24  # for each input: more tell little about a second moment
 _NUDGES = (-0.06, 0.06)  # octaves of the dial
 _LOSS_PER_BIT = 2.5  # octaves that the loss falls by with a bit more; 2 at high rates
 _SEARCHES = 8  # evaluations before the finishing touches; the others judge these
@@ -239,57 +236,19 @@ class Run:
 
     def _follow(self, dial: float) -> bool:
         """Round block after block from now on, if batches set aside are served better so."""
-        stages = {
-            name: matrix.curvature.stage
-            for name, matrix in self.rounder.matrices.items()
-            if matrix.curvature is not None and matrix.scheme.bits is None
-        }
-        blocks = blocks_of(stages)
-        held = self.held
-        if not self.request.sequential or len(blocks) < 2 or not held.judges:
+        way = InSequence(self.rounder, self.model, self.held.others, self.progress)
+        if not self.request.sequential or len(way.blocks) < 2 or not self.held.judges:
             return False
-
-        def in_sequence(dial: float, found: Mapping[str, Rounded]) -> dict[str, Rounded]:
-            return self._in_sequence(blocks, held, dial, found)
-
         losses = []
-        for again in (None, in_sequence):
-            self.rounder.follow(again)
+        for one in (None, way):
+            self.rounder.follow(one)
             key = f"sequence/{self.rounder.follows:d}/{dial_text(dial)}"
-            losses.append(self.record.number(key, lambda: self._loss_here(held, dial)))
+            losses.append(self.record.number(key, lambda: self._loss_here(self.held, dial)))
         if losses[1] >= losses[0]:
             self.rounder.follow(None)
-        else:
-            self.notes.append("block after block: better on batches set aside")
-        return losses[1] < losses[0]
-
-    def _in_sequence(
-        self, blocks: list[list[str]], held: Held, dial: float, found: Mapping[str, Rounded]
-    ) -> dict[str, Rounded]:
-        rounder, names = self.rounder, self.model.names
-        student = Student(self.model)
-        anew: dict[str, Rounded] = {}
-        for number, block in enumerate(blocks, 1):
-            # What comes first sees no compressed block.
-            parameters = [names[name] for name in block] if number > 1 else []
-            batches = held.others[:: _stride([rounder.matrices[name].curvature for name in block])]
-            met = collect_inputs(student.module, parameters, batches) if parameters else {}
-            for name in block:
-                curvature = seen(rounder.matrices[name].curvature, met.get(names[name]))
-                if curvature is not None:
-                    forms = rounder.forms(curvature)
-                    anew[name] = rounder.rounded_at(name, self.source.load(name), forms, dial)
-            student.load(
-                {
-                    name: _as_stored(
-                        rounder.matrices[name].info, anew.get(name, found[name]).decoded
-                    )
-                    for name in block
-                }
-            )
-            if self.progress:
-                self.progress("sequence", number, len(blocks))
-        return anew
+            return False
+        self.notes.append("block after block: better on batches set aside")
+        return True
 
     def _to_size(self, target: Target, first: float | None = None) -> float:
         """The dial at which the file has the size; the search begins at `first`."""
@@ -497,16 +456,6 @@ class _Part(Overlay):
         """Ties between those tensors."""
         kept = {info.name for info in self.infos}
         return {name: to for name, to in super().aliases.items() if name in kept}
-
-
-def _stride(curvature: Sequence[Curvature | None]) -> int:
-    """Which of the batches are enough for the moments of these inputs: every how many."""
-    enough = [
-        one.positions // (_POSITIONS * max(len(one.rows), one.columns.shape[-1]))
-        for one in curvature
-        if one is not None
-    ]
-    return max(1, min(enough, default=1))
 
 
 def _as_stored(info: TensorInfo, values: np.ndarray) -> np.ndarray:

@@ -2,11 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from laconic.analyze import Curvature
-from laconic.analyze.inputs import Inputs
+from laconic.analyze.inputs import Inputs, collect_inputs
+from laconic.calibrate.rounder import Rounder
+from laconic.calibrate.student import Student
+from laconic.inputs import LoadedModel
+from laconic.transform import Rounded
+
+_POSITIONS = 24  # for each input: more tell little about a second moment
+
+
+class InSequence:
+    """Rounds all matrices under the dial, block after block; called with a dial."""
+
+    def __init__(
+        self,
+        rounder: Rounder,
+        model: LoadedModel,
+        batches: Sequence[object],
+        progress: Callable[[str, int, int], None] | None,
+    ) -> None:
+        self._rounder, self._model = rounder, model
+        self._batches, self._progress = batches, progress
+        dialled = {n: m for n, m in rounder.matrices.items() if m.scheme.bits is None}
+        known = {n: m.curvature.stage for n, m in dialled.items() if m.curvature is not None}
+        self._unknown = [name for name in dialled if name not in known]
+        self.blocks = blocks_of(known)
+
+    def __call__(self, dial: float) -> dict[str, Rounded]:
+        """The matrices as rounded at `dial`."""
+        rounder, student = self._rounder, Student(self._model)
+        own = {
+            n: r for n, r in rounder.found.items() if rounder.matrices[n].scheme.bits is not None
+        }
+        student.load({name: rounded.decoded for name, rounded in own.items()})
+        found = rounder.rounded(self._unknown, dial)
+        for number, block in enumerate(self.blocks, 1):
+            # What comes first sees no compressed block.
+            anew = rounder.rounded(block, dial, self._seen(block, student) if number > 1 else {})
+            student.load({name: rounded.decoded for name, rounded in anew.items()})
+            found |= anew
+            if self._progress:
+                self._progress("sequence", number, len(self.blocks))
+        return found
+
+    def _seen(self, block: Sequence[str], student: Student) -> dict[str, Curvature]:
+        names = self._model.names
+        old = {name: self._rounder.matrices[name].curvature for name in block}
+        batches = self._batches[:: _stride(old.values())]
+        met = collect_inputs(student.module, [names[name] for name in block], batches)
+        new = {name: seen(old[name], met.get(names[name])) for name in block}
+        return {name: one for name, one in new.items() if one is not None}
+
+
+def _stride(curvature: Iterable[Curvature | None]) -> int:
+    """Which of the batches are enough for the moments of these inputs: every how many."""
+    enough = [
+        one.positions // (_POSITIONS * max(len(one.rows), one.columns.shape[-1]))
+        for one in curvature
+        if one is not None
+    ]
+    return max(1, min(enough, default=1))
 
 
 def blocks_of(stages: Mapping[str, int]) -> list[list[str]]:
