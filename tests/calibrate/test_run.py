@@ -247,7 +247,7 @@ def test_transformers_conv1d_is_stored_the_other_way_round(tmp_path):
     net = torch.nn.Sequential(
         pytorch_utils.Conv1D(96, 64), torch.nn.ReLU(), torch.nn.Linear(96, 64)
     )
-    data = [torch.randn(32, 64) * torch.linspace(0.01, 3, 64) for _ in range(4)]
+    data = [torch.randn(32, 64) * torch.linspace(0.01, 3, 64) for _ in range(16)]
     laconic.compress(net, tmp_path / "x", calib=data, bits=4.5, finish=False)
     error = np.square(stored(tmp_path / "x")["0.weight"] - net[0].weight.detach().numpy()).mean(1)
     assert error[:8].mean() > 4 * error[-8:].mean()  # rows are inputs here: what is loud is kept
