@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from laconic.io import Source, SourceFile, TensorInfo
+from laconic.io.dtypes import SAFETENSORS_DTYPES
 
 
 class Overlay:
@@ -54,3 +55,32 @@ class Overlay:
     def identity(self) -> str:
         """As the source's."""
         return self._source.identity
+
+
+class Part(Overlay):
+    """Some of a source's tensors."""
+
+    def __init__(self, source: Source, names: set[str]) -> None:
+        super().__init__(source, {})
+        self._names = names
+
+    @property
+    def infos(self) -> tuple[TensorInfo, ...]:
+        """Those tensors alone, and what is tied to them."""
+        return tuple(
+            info
+            for info in super().infos
+            if super(Part, self).aliases.get(info.name, info.name) in self._names
+        )
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Ties between those tensors."""
+        kept = {info.name for info in self.infos}
+        return {name: to for name, to in super().aliases.items() if name in kept}
+
+
+def as_stored(info: TensorInfo, values: np.ndarray) -> np.ndarray:
+    """Values in the tensor's dtype and shape."""
+    dtype = SAFETENSORS_DTYPES[info.dtype]
+    return np.ascontiguousarray(values.reshape(info.shape).astype(dtype))

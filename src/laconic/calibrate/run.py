@@ -5,27 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, SupportsFloat
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from laconic.analyze import Curvature, collect
 from laconic.analyze.outputs import output_kind
 from laconic.calibrate.held import Held
-from laconic.calibrate.overlay import Overlay
+from laconic.calibrate.overlay import Overlay, Part, as_stored
 from laconic.calibrate.record import Record, code_identity, dial_text
 from laconic.calibrate.rounder import Options, Rounder
+from laconic.calibrate.score import scored
 from laconic.calibrate.search import MOST_EVALUATIONS, Allowed, Try, search_dial
 from laconic.calibrate.sequence import InSequence
 from laconic.calibrate.student import Student
 from laconic.coding import Effort
 from laconic.container import Origin
-from laconic.errors import ArgumentError, LaconicError, TargetError
+from laconic.errors import ArgumentError, TargetError
 from laconic.fill import Progress, predict_size
 from laconic.inputs import Calibration, LoadedModel
-from laconic.inputs.callables import told
-from laconic.io import Source, TensorInfo
-from laconic.io.dtypes import SAFETENSORS_DTYPES
+from laconic.io import Source
 from laconic.plan import Target, meet_target
 from laconic.scheme import Scheme
 
@@ -276,7 +275,7 @@ class Run:
         }
         rest = {name for name, scheme in self.schemes.items() if exact[name] == scheme}
         self.rounder.round_own(self.progress)
-        return float(self._predicted(_Part(self._overlay(), rest), exact))
+        return float(self._predicted(Part(self._overlay(), rest), exact))
 
     def values(self) -> dict[str, np.ndarray]:
         """What the file will decode to, of all tensors that differ from the source."""
@@ -286,10 +285,10 @@ class Run:
             if scheme is None:
                 continue
             if scheme.kind == "rd":
-                found[info.name] = _as_stored(info, self.rounder.found[info.name].decoded)
+                found[info.name] = as_stored(info, self.rounder.found[info.name].decoded)
             elif scheme.kind == "fp16":
                 values = self._overlay().load(info.name)
-                found[info.name] = _as_stored(info, values.astype(np.float16))
+                found[info.name] = as_stored(info, values.astype(np.float16))
             elif info.name in self._touched:
                 found[info.name] = self._overlay().load(info.name)
         return found
@@ -402,7 +401,7 @@ class Run:
                 continue
             given = self.source.load(bias).astype(np.float64)
             if self.schemes[bias].kind in ("fp16", "lossless"):
-                self.vectors[bias] = _as_stored(infos[bias], given + error @ one.mean_input)
+                self.vectors[bias] = as_stored(infos[bias], given + error @ one.mean_input)
         self._touched |= set(self.vectors)
 
     def _finish(self) -> str:
@@ -429,64 +428,7 @@ class Run:
         )
         infos = {info.name: info for info in self.source.infos}
         self.vectors |= {
-            names[parameter]: _as_stored(infos[names[parameter]], values)
+            names[parameter]: as_stored(infos[names[parameter]], values)
             for parameter, values in found.values.items()
         }
         return f"finishing: {found.note}" if found.note else ""
-
-
-class _Part(Overlay):
-    """Some of a source's tensors."""
-
-    def __init__(self, source: Source, names: set[str]) -> None:
-        super().__init__(source, {})
-        self._names = names
-
-    @property
-    def infos(self) -> tuple[TensorInfo, ...]:
-        """Those tensors alone, and what is tied to them."""
-        return tuple(
-            info
-            for info in super().infos
-            if super(_Part, self).aliases.get(info.name, info.name) in self._names
-        )
-
-    @property
-    def aliases(self) -> dict[str, str]:
-        """Ties between those tensors."""
-        kept = {info.name for info in self.infos}
-        return {name: to for name, to in super().aliases.items() if name in kept}
-
-
-def _as_stored(info: TensorInfo, values: np.ndarray) -> np.ndarray:
-    """Values in the tensor's dtype and shape."""
-    dtype = SAFETENSORS_DTYPES[info.dtype]
-    return np.ascontiguousarray(values.reshape(info.shape).astype(dtype))
-
-
-def scored(evaluate: Callable[[torch.nn.Module], float], module: torch.nn.Module) -> float:
-    """The user's score of a module, as a number; no gradients are taken.
-
-    Raises:
-        ArgumentError: it raised, or gave what is no number: a text, NaN.
-    """
-    import torch
-
-    try:
-        with torch.no_grad():
-            score: object = evaluate(module)
-    except (LaconicError, MemoryError):
-        raise
-    except Exception as error:  # the caller's code may raise anything
-        raise ArgumentError(f"evaluate: failed: {told(error)}") from error
-    if not isinstance(score, SupportsFloat):
-        raise ArgumentError(
-            f"evaluate: gave a {type(score).__name__}; it must give one number, higher is better"
-        )
-    try:
-        number = float(score)
-    except (TypeError, ValueError, RuntimeError):  # an array of several
-        raise ArgumentError("evaluate: gave several numbers; it must give one") from None
-    if not math.isfinite(number):
-        raise ArgumentError(f"evaluate: gave {number}; it must give a finite number")
-    return number
