@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _FIRST_BITS = 2.5  # where a search by score begins
 _LAMBDAS = (0.0, 0.1, 0.25)
 _NUDGES = (-0.06, 0.06)  # octaves of the dial
+_MANY = 1 << 22  # weights
 _LOSS_PER_BIT = 2.5  # octaves that the loss falls by with a bit more; 2 at high rates
 _SEARCHES = 8  # evaluations before the finishing touches; the others judge these
 _STRETCHES = (0.25, 0.12)  # octaves that the finishing touches may win back
@@ -164,8 +165,10 @@ class Run:
         """Octaves that are lost on batches set aside where the matrices take `wanted` bytes."""
         self.rounder.lam = lam
         at = self.rounder.dial_for(wanted, dial)
-        # Errors of two roundings have little to do with each other: their mean is less of a chance.
-        return 0.5 * sum(self._loss_here(held, at * 2.0**nudge) for nudge in _NUDGES)
+        # Of few weights one rounding's loss is a matter of chance; two are less of one.
+        nudges = _NUDGES if self.rounder.weights < _MANY else (0.0,)
+        losses = [self._loss_here(held, at * 2.0**nudge) for nudge in nudges]
+        return sum(losses) / len(losses)
 
     def _loss_here(self, held: Held, dial: float) -> float:
         """The loss at a dial on batches set aside, as bits a weight beside those it takes."""
