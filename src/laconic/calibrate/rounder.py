@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from laconic.analyze import Curvature
+from laconic.analyze._terms import Metric as Form
+from laconic.analyze._terms import added
 from laconic.calibrate.record import Record, dial_text
 from laconic.coding import Effort, estimate_matrix
 from laconic.encode import check_finite
 from laconic.errors import ArgumentError
+from laconic.inputs.digest import Digest
 from laconic.io import Source, TensorInfo
 from laconic.scheme import Scheme
 from laconic.transform import Metric, Rounded, make_metric, round_matrix
@@ -91,10 +94,17 @@ class Rounder:
         self.size: int | None = None  # of the file, where a search has found it
         self.dial = math.nan
         self.found: dict[str, Rounded] = {}
-        self.matrices = {
-            info.name: self._matrix(info, schemes[info.name], curvature, gains or {})
+        rounded = [
+            info
             for info in source.infos
             if info.name not in source.aliases and schemes[info.name].kind == "rd"
+        ]
+        # The file holds equal tensors once: they must come out alike.
+        self.twins = twins_of(source, rounded, schemes)
+        self.matrices = {
+            info.name: self._matrix(info, schemes[info.name], curvature, gains or {})
+            for info in rounded
+            if info.name not in self.twins
         }
         known = [m.curvature for m in self.matrices.values() if m.curvature is not None]
         given = self._options.damping
@@ -105,7 +115,8 @@ class Rounder:
     def __call__(self, info: TensorInfo, values: np.ndarray, scheme: Scheme) -> Rounded:
         """The matrix as rounded at the last dial; of a sample from its middle, those rows."""
         del values, scheme
-        found, whole = self.found[info.name], self.matrices[info.name].info.shape[0]
+        name = self.twins.get(info.name, info.name)
+        found, whole = self.found[name], self.matrices[name].info.shape[0]
         if info.shape[0] == whole:
             return found
         begin = (whole - info.shape[0]) // 2
@@ -117,6 +128,11 @@ class Rounder:
             decoded=found.decoded[part],
             row_exponents=exponents,
         )
+
+    def decoded(self, found: Mapping[str, Rounded]) -> dict[str, np.ndarray]:
+        """What rounded matrices decode to, shape (rows, columns), with those that equal them."""
+        values = {name: rounded.decoded for name, rounded in found.items()}
+        return values | {twin: values[one] for twin, one in self.twins.items() if one in values}
 
     def turn(self, dial: float, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Round every matrix at `dial`; those with bits of their own keep them."""
@@ -300,10 +316,10 @@ class Rounder:
         values = self._source.load(info.name)
         check_finite(info, values, scheme)
         power = float(np.mean(np.square(values, dtype=np.float64))) if values.size else 0.0
-        found = curvature.get(info.name)
-        if found is not None and found.kind == "none":
-            found = None
-        return Matrix(info, scheme, found, gains.get(info.name, 1.0), math.sqrt(power))
+        names = [info.name, *(twin for twin, one in self.twins.items() if one == info.name)]
+        found = united([curvature[name] for name in names if name in curvature])
+        gain = min(gains.get(name, 1.0) for name in names)
+        return Matrix(info, scheme, found, gain, math.sqrt(power))
 
     def _typical_step(self) -> float:
         """The middle one of all matrices' steps, relative to their scale, at a dial of 1."""
@@ -336,6 +352,43 @@ class Rounder:
             sampled = self.metric(matrix.name).sample(picks)
             samples.append((matrix, np.array(rows[picks], dtype=np.float32), sampled))
         return samples
+
+
+def twins_of(
+    source: Source, infos: Sequence[TensorInfo], schemes: Mapping[str, Scheme]
+) -> dict[str, str]:
+    """Of these tensors those that equal an earlier one of the same scheme: their names to its."""
+    first: dict[tuple[object, ...], str] = {}
+    twins: dict[str, str] = {}
+    for info in infos:
+        values = source.load(info.name)
+        digest = Digest()
+        digest.add(values, info.name)
+        key = (info.dtype, info.shape, str(schemes[info.name]), digest.text())
+        one = first.setdefault(key, info.name)
+        if one != info.name and np.array_equal(source.load(one), values):
+            twins[info.name] = one
+    return twins
+
+
+def united(curvature: Sequence[Curvature]) -> Curvature | None:
+    """The curvature of a matrix that stands in several places; None if nothing is known of it."""
+    distinct = {id(one): one for one in curvature if one.kind != "none"}
+    known = list(distinct.values())
+    if len(known) < 2:
+        return known[0] if known else None
+    form = Form(known[0].rows, known[0].columns)
+    for one in known[1:]:
+        form = added(form, Form(one.rows, one.columns))
+    return replace(
+        known[0],
+        rows=form.rows,
+        columns=form.columns,
+        mean_input=None,  # each place has a bias of its own
+        bias=None,
+        positions=sum(one.positions for one in known),
+        kind="+".join(one.kind for one in known),
+    )
 
 
 def make_forms(curvature: Curvature | None, options: Options, damping: float) -> Metric | None:

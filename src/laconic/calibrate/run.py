@@ -283,12 +283,13 @@ class Run:
     def values(self) -> dict[str, np.ndarray]:
         """What the file will decode to, of all tensors that differ from the source."""
         found: dict[str, np.ndarray] = {}
+        decoded = self.rounder.decoded(self.rounder.found)
         for info in self.source.infos:
             scheme = self.schemes.get(info.name)
             if scheme is None:
                 continue
             if scheme.kind == "rd":
-                found[info.name] = as_stored(info, self.rounder.found[info.name].decoded)
+                found[info.name] = as_stored(info, decoded[info.name])
             elif scheme.kind == "fp16":
                 values = self._overlay().load(info.name)
                 found[info.name] = as_stored(info, values.astype(np.float16))

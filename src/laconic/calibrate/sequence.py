@@ -38,12 +38,12 @@ class InSequence:
         own = {
             n: r for n, r in rounder.found.items() if rounder.matrices[n].scheme.bits is not None
         }
-        student.load({name: rounded.decoded for name, rounded in own.items()})
+        student.load(rounder.decoded(own))
         found = rounder.rounded(self._unknown, dial)
         for number, block in enumerate(self.blocks, 1):
             # What comes first sees no compressed block.
             anew = rounder.rounded(block, dial, self._seen(block, student) if number > 1 else {})
-            student.load({name: rounded.decoded for name, rounded in anew.items()})
+            student.load(rounder.decoded(anew))
             found |= anew
             if self._progress:
                 self._progress("sequence", number, len(self.blocks))
