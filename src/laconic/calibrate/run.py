@@ -37,9 +37,11 @@ _FIRST_BITS = 2.5  # where a search by score begins
 _LAMBDAS = (0.0, 0.1, 0.25)
 _NUDGES = (-0.06, 0.06)  # octaves of the dial
 _MANY = 1 << 22  # weights
+_WORTH = 0.01  # bits a weight that going block after block must save: it takes time
 _LOSS_PER_BIT = 2.5  # octaves that the loss falls by with a bit more; 2 at high rates
 _SEARCHES = 8  # evaluations before the finishing touches; the others judge these
 _STRETCHES = (0.25, 0.12)  # octaves that the finishing touches may win back
+_LARGEST = 65504.0  # in fp16
 _ZERO = 2.0**40  # a dial that leaves no index
 
 
@@ -111,10 +113,14 @@ class Run:
 
     def _curvature(self) -> dict[str, Curvature]:
         """By the tensors' names, of those that are rounded."""
+        known = self.model.module.named_parameters(remove_duplicate=False)
+        matrices = {name for name, one in known if one.ndim >= 2 and one.is_floating_point()}
         names = {
             tensor: parameter
             for tensor, parameter in self.model.names.items()
-            if tensor in self.schemes and self.schemes[tensor].kind == "rd"
+            if tensor in self.schemes
+            and self.schemes[tensor].kind == "rd"
+            and parameter in matrices
         }
 
         def collected() -> dict[str, Curvature]:
@@ -131,7 +137,7 @@ class Run:
         curvature = self.record.curvatures(names, collected)
         for info in self.source.infos:
             if self.schemes.get(info.name) == Scheme("rd") and info.name not in curvature:
-                self.notes.append(f"{info.name}: not in the network that ran; rounded by its scale")
+                self.notes.append(f"{info.name}: no matrix of the network; rounded by its scale")
         for tensor, one in curvature.items():
             self.notes += [f"{tensor}: {note}" for note in one.notes]
         return curvature
@@ -246,7 +252,7 @@ class Run:
             self.rounder.follow(one)
             key = f"sequence/{self.rounder.follows:d}/{dial_text(dial)}"
             losses.append(self.record.number(key, lambda: self._loss_here(self.held, dial)))
-        if losses[1] >= losses[0]:
+        if losses[1] >= losses[0] - _WORTH:
             self.rounder.follow(None)
             return False
         self.notes.append("block after block: better on batches set aside")
@@ -404,8 +410,11 @@ class Run:
             if one.mean_input.size != error.shape[1] or infos[bias].shape != (len(error),):
                 continue
             given = self.source.load(bias).astype(np.float64)
-            if self.schemes[bias].kind in ("fp16", "lossless"):
-                self.vectors[bias] = as_stored(infos[bias], given + error @ one.mean_input)
+            corrected, kind = given + error @ one.mean_input, self.schemes[bias].kind
+            if kind == "lossless" or (
+                kind == "fp16" and np.abs(corrected).max(initial=0) < _LARGEST
+            ):
+                self.vectors[bias] = as_stored(infos[bias], corrected)
         self._touched |= set(self.vectors)
 
     def _finish(self) -> str:
