@@ -80,6 +80,8 @@ def read_call(source: Source, call: Call) -> Asked:
     Raises:
         ArgumentError: the plan cannot be read, or does not fit the model.
     """
+    if call.seed is not None and call.seed < 0:
+        raise ArgumentError(f"seed: {call.seed} is below zero")
     if call.effort not in (None, "fast", "max"):
         raise ArgumentError(f'effort: {call.effort!r} is unknown; "fast" or "max"')
     if call.plan is None or isinstance(call.plan, Mapping):
