@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 
 from laconic.errors import ArgumentError
@@ -138,6 +138,8 @@ def _first(output: object) -> torch.Tensor | None:
     """The first tensor of floats in an output."""
     if _is_float(output):
         return output
+    if is_dataclass(output) and not isinstance(output, (Mapping, type)):
+        output = {one.name: getattr(output, one.name, None) for one in fields(output)}
     parts = output.values() if isinstance(output, Mapping) else output
     if isinstance(output, (Mapping, tuple, list)):
         for part in parts:  # type: ignore[attr-defined]
