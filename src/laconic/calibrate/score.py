@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, SupportsFloat
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 def scored(evaluate: Callable[[torch.nn.Module], float], module: torch.nn.Module) -> float:
     """The user's score of a module, as a number; no gradients are taken.
 
+    `evaluate` is given a copy: whatever it does to the model, the next one is not judged by it.
+
     Raises:
         ArgumentError: it raised, or gave what is no number: a text, NaN.
     """
@@ -23,7 +26,7 @@ def scored(evaluate: Callable[[torch.nn.Module], float], module: torch.nn.Module
 
     try:
         with torch.no_grad():
-            score: object = evaluate(module)
+            score: object = evaluate(copy.deepcopy(module))
     except (LaconicError, MemoryError):
         raise
     except Exception as error:  # the caller's code may raise anything
