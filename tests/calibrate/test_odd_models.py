@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import pytest
 
 import laconic
+import laconic.errors
 
 torch = pytest.importorskip("torch")
 
@@ -45,3 +47,79 @@ def test_equal_matrices_in_two_places_come_out_alike(tmp_path):
     _, copied = loaded_as_judged(net, tmp_path / "x", batches(16, 32), bits=4, finish=False)
     assert torch.equal(copied[0][0].weight, copied[1][0].weight)
     assert not torch.equal(copied[0][0].weight, net[0][0].weight)
+
+
+class Plain(torch.nn.Module):
+    """A linear map beside a matrix that is no parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = torch.nn.Linear(32, 64)
+        self.register_buffer("table", torch.randn(40, 40))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) + self.table.sum()
+
+
+def test_a_matrix_that_is_a_buffer_is_rounded_by_its_scale(tmp_path):
+    result, copied = loaded_as_judged(Plain(), tmp_path / "x", batches(8, 32), bits=4, finish=False)
+    assert "table: no matrix of the network; rounded by its scale" in result.notes
+    assert 0 < float((copied.table - Plain().table).abs().max()) < 1
+
+
+def test_a_vector_under_the_dial_is_rounded_too(net, batches, tmp_path):
+    result, _ = loaded_as_judged(
+        net, tmp_path / "x", batches, bits=4, plan={"0.bias": "rd"}, finish=False
+    )
+    assert "0.bias: no matrix of the network; rounded by its scale" in result.notes
+
+
+def test_a_score_that_ruins_its_model_ruins_no_other(net, batches, tmp_path):
+    x, seen = batches[0], []
+
+    def ruining(module):
+        seen.append(float(module(x).norm()))
+        for one in module.parameters():
+            one.data.zero_()
+        return seen[-1]
+
+    with torch.no_grad():
+        original = float(net(x).norm())
+    result = laconic.compress(
+        net, tmp_path / "x", calib=batches, bits=6, evaluate=ruining, finish=False
+    )
+    assert (len(seen), seen[0]) == (2, pytest.approx(original))
+    assert result.score == pytest.approx(original, rel=0.01)
+
+
+def test_a_bias_that_float16_could_not_hold_stays(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 32))
+    net[0].weight.data[3, 4] = 1e12
+    _, copied = loaded_as_judged(net, tmp_path / "x", batches(4, 32), bits=3, finish=False)
+    assert torch.equal(copied[0].bias, net[0].bias.half().float())
+
+
+def test_a_negative_seed_is_refused(net, batches, tmp_path):
+    with pytest.raises(laconic.errors.ArgumentError, match="seed: -1 is below zero"):
+        laconic.compress(net, tmp_path / "x", calib=batches, bits=3, seed=-1)
+
+
+@dataclass
+class Answer:
+    """An output as many models give it."""
+
+    count: int
+    hidden: torch.Tensor
+
+
+class Answering(Plain):
+    """Gives its output in a dataclass."""
+
+    def forward(self, x: torch.Tensor) -> Answer:
+        return Answer(len(x), self.linear(x))
+
+
+def test_an_output_in_a_dataclass_is_found(tmp_path):
+    loaded_as_judged(Answering(), tmp_path / "x", batches(8, 32), bits=4, finish=False)
