@@ -169,9 +169,7 @@ def _quantized(
     return Coded(coded, str(scheme), checksum, checksum, rel_mse=relative_error(values, decoded))
 
 
-def _coded(
-    found: Indices | Rounded, dtype: np.dtype, effort: Effort, threads: int
-) -> CodedArray:
+def _coded(found: Indices | Rounded, dtype: np.dtype, effort: Effort, threads: int) -> CodedArray:
     if isinstance(found, Rounded):
         return encode_matrix(
             found.indices,
