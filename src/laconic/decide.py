@@ -203,6 +203,8 @@ def decide_calibrated(
     target = target_of(source, call)
     if allowed is not None and call.evaluate is None:
         raise ArgumentError("max_drop: give the score that may fall so far, as evaluate (--eval)")
+    if target and allowed is None and _exact_fits(source, asked.schemes, target, call, origin):
+        return Decision(source, asked.schemes, call.effort or "fast")
     schemes = calibrated_schemes(source, asked.schemes, asked.fixed)
     if not any(scheme.kind == "rd" for scheme in schemes.values()):
         schemes = lossy_schemes(source, schemes, asked.fixed)  # raises: nothing to quantise

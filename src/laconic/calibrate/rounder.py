@@ -204,7 +204,8 @@ class Rounder:
         for matrix, rows, metric in self._samples:
             options = self._options
             rounded = round_matrix(
-                rows, metric, dial * matrix.gain, lam=self.lam, trellis=options.trellis,
+                rows, metric, dial * matrix.gain, lam=self._lam_of(matrix, metric, dial),
+                trellis=options.trellis,
                 feedback=False, threads=self._threads,
             )  # fmt: skip
             total += estimated(rounded, self._effort) * matrix.count / rows.size
@@ -246,13 +247,19 @@ class Rounder:
         """A dial at which matrices take about `bits` per value."""
         return float(2.0**-bits * math.sqrt(2 * math.pi * math.e) / self._typical)
 
+    def _lam_of(self, matrix: Matrix, metric: Metric, dial: float) -> float:
+        """Lambda, down to nothing from 4 to 8 steps to the scale: there its prices mislead."""
+        steps = matrix.scale / (dial * matrix.gain * typical_step(metric))
+        return self.lam * min(1.0, max(0.0, 2.0 - steps / 4))
+
     def rounded_at(self, name: str, values: np.ndarray, metric: Metric, dial: float) -> Rounded:
         """One matrix, of whatever values, at a dial."""
         matrix, options = self.matrices[name], self._options
         rows = values.reshape(values.shape[0], -1)
         try:
             return round_matrix(
-                rows, metric, dial * matrix.gain, lam=self.lam, trellis=options.trellis,
+                rows, metric, dial * matrix.gain, lam=self._lam_of(matrix, metric, dial),
+                trellis=options.trellis,
                 feedback=options.feedback,
                 threads=self._threads if metric.rows.upper is None else 1,
             )  # fmt: skip
@@ -327,11 +334,8 @@ class Rounder:
         for matrix in self.matrices.values():
             if matrix.curvature is None or not matrix.scale:
                 continue
-            metric = self.metric(matrix.name)
-            logs = np.log2(metric.rows.weights).mean() + np.mean(
-                [np.log2(side.weights).mean() for side in metric.columns]
-            )
-            ratios.append(2.0 ** (-0.5 * float(logs)) * matrix.gain / matrix.scale)
+            step = typical_step(self.metric(matrix.name))
+            ratios.append(step * matrix.gain / matrix.scale)
             counts.append(matrix.count)
         if not ratios:
             return 1.0
@@ -408,6 +412,12 @@ def make_forms(curvature: Curvature | None, options: Options, damping: float) ->
         for c in metric.columns
     )
     return Metric(metric.rows, flat, metric.order)
+
+
+def typical_step(metric: Metric) -> float:
+    """The geometric mean of a matrix's steps at a dial of 1."""
+    columns = np.mean([np.log2(side.weights).mean() for side in metric.columns])
+    return float(2.0 ** (-0.5 * (np.log2(metric.rows.weights).mean() + columns)))
 
 
 def noise_of(curvature: Collection[Curvature]) -> float:
