@@ -14,7 +14,7 @@ from laconic.analyze.grids import round_to
 from laconic.analyze.report import Prediction, Report, TensorFacts
 from laconic.analyze.sensitivity import loss_of, summarise
 from laconic.analyze.statistics import Distribution, describe, entropy_bounds
-from laconic.calibrate.rounder import noise_of
+from laconic.calibrate.forms import noise_of
 from laconic.container import xxh3
 from laconic.encode import relative_error
 from laconic.estimate import estimate_memory, estimate_tensors

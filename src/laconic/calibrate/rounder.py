@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from laconic.analyze import Curvature
-from laconic.analyze._terms import Metric as Form
-from laconic.analyze._terms import added
+from laconic.calibrate.forms import Options, make_forms, noise_of, typical_step
 from laconic.calibrate.record import Record, dial_text
+from laconic.calibrate.twins import twins_of, united
 from laconic.coding import Effort, estimate_matrix
 from laconic.encode import check_finite
 from laconic.errors import ArgumentError
-from laconic.inputs.digest import Digest
 from laconic.io import Source, TensorInfo
 from laconic.scheme import Scheme
-from laconic.transform import Metric, Rounded, make_metric, round_matrix
+from laconic.transform import Metric, Rounded, round_matrix
 from laconic.transform.metric import Factor
-from laconic.transform.rounding import DAMPING, LAMBDA
+from laconic.transform.rounding import LAMBDA
 
 _SAMPLE = 1 << 20  # values that a guess of the size looks at
 _LEAST = 1 << 12  # of each matrix
 _KEPT = 1 << 29  # bytes of factors that are kept from one dial to the next
 _TURNS = 40
-_LEAST_DAMPING, _MOST_DAMPING = 0.03, 1.0
 
 Way = Callable[[float], dict[str, Rounded]]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How matrices are rounded; the defaults are what serves best (docs/method.md)."""
-
-    damping: float | None = None  # None: by how much data a form was estimated from
-    lam: float | None = None  # None: LAMBDA, until batches set aside choose another
-    trellis: bool = True
-    feedback: bool = True
-    full_rows: bool = True  # feedback from row to row; False: the rows' diagonal alone
-    steps_by_column: bool = True
 
 
 @dataclass(frozen=True)
@@ -356,87 +342,6 @@ class Rounder:
             sampled = self.metric(matrix.name).sample(picks)
             samples.append((matrix, np.array(rows[picks], dtype=np.float32), sampled))
         return samples
-
-
-def twins_of(
-    source: Source, infos: Sequence[TensorInfo], schemes: Mapping[str, Scheme]
-) -> dict[str, str]:
-    """Of these tensors those that equal an earlier one of the same scheme: their names to its."""
-    first: dict[tuple[object, ...], str] = {}
-    twins: dict[str, str] = {}
-    for info in infos:
-        values = source.load(info.name)
-        digest = Digest()
-        digest.add(values, info.name)
-        key = (info.dtype, info.shape, str(schemes[info.name]), digest.text())
-        one = first.setdefault(key, info.name)
-        if one != info.name and np.array_equal(source.load(one), values):
-            twins[info.name] = one
-    return twins
-
-
-def united(curvature: Sequence[Curvature]) -> Curvature | None:
-    """The curvature of a matrix that stands in several places; None if nothing is known of it."""
-    distinct = {id(one): one for one in curvature if one.kind != "none"}
-    known = list(distinct.values())
-    if len(known) < 2:
-        return known[0] if known else None
-    form = Form(known[0].rows, known[0].columns)
-    for one in known[1:]:
-        form = added(form, Form(one.rows, one.columns))
-    return replace(
-        known[0],
-        rows=form.rows,
-        columns=form.columns,
-        mean_input=None,  # each place has a bias of its own
-        bias=None,
-        positions=sum(one.positions for one in known),
-        kind="+".join(one.kind for one in known),
-    )
-
-
-def make_forms(curvature: Curvature | None, options: Options, damping: float) -> Metric | None:
-    """A matrix's metric under these options; None if nothing is known of it."""
-    if curvature is None:
-        return None
-    rows = curvature.rows
-    if not options.full_rows and rows.ndim == 2:
-        rows = np.diag(rows).copy()
-    # A diagonal of counts is no estimate of a form: its damping is a prior for what was not seen.
-    dampings = tuple(DAMPING if side.ndim == 1 else damping for side in (rows, curvature.columns))
-    metric = make_metric(rows, curvature.columns, damping=(dampings[0], dampings[1]))
-    if options.steps_by_column:
-        return metric
-    flat = tuple(
-        Factor(np.full_like(c.weights, np.exp(np.log(c.weights).mean())), c.upper, c.damping)
-        for c in metric.columns
-    )
-    return Metric(metric.rows, flat, metric.order)
-
-
-def typical_step(metric: Metric) -> float:
-    """The geometric mean of a matrix's steps at a dial of 1."""
-    columns = np.mean([np.log2(side.weights).mean() for side in metric.columns])
-    return float(2.0 ** (-0.5 * (np.log2(metric.rows.weights).mean() + columns)))
-
-
-def noise_of(curvature: Collection[Curvature]) -> float:
-    """How much of the forms is chance: what is added to all of them, relative to their diagonals.
-
-    A form of width n from N positions has eigenvalues that are off by about sqrt(n / N) of their
-    mean (Marchenko and Pastur 1967). Half of that, by the mean over all weights, serves best; and
-    one damping for all matrices better than one for each, for it also shifts bits between them
-    (docs/method.md).
-    """
-    ratios, counts = [], []
-    for one in curvature:
-        if one.columns.ndim > 1 and one.positions:
-            ratios.append(one.columns.shape[-1] / one.positions)
-            counts.append(one.rows.shape[0] * one.columns.shape[-1])
-    if not ratios:
-        return DAMPING
-    noise = 0.5 * math.sqrt(float(np.average(ratios, weights=counts)))
-    return min(_MOST_DAMPING, max(_LEAST_DAMPING, noise))
 
 
 def estimated(rounded: Rounded, effort: Effort) -> float:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from laconic.analyze import Curvature, collect
 from laconic.analyze.outputs import output_kind
+from laconic.calibrate.biases import corrected_biases
 from laconic.calibrate.held import Held
 from laconic.calibrate.overlay import Overlay, Part, as_stored
 from laconic.calibrate.record import Record, code_identity, dial_text
-from laconic.calibrate.rounder import Options, Rounder
+from laconic.calibrate.request import Ready, Request
+from laconic.calibrate.rounder import Rounder
 from laconic.calibrate.score import scored
 from laconic.calibrate.search import MOST_EVALUATIONS, Allowed, Try, search_dial
 from laconic.calibrate.sequence import InSequence
 from laconic.calibrate.student import Student
-from laconic.coding import Effort
 from laconic.container import Origin
 from laconic.errors import ArgumentError, TargetError
 from laconic.fill import Progress, predict_size
@@ -41,38 +41,7 @@ _WORTH = 0.01  # bits a weight that going block after block must save: it takes 
 _LOSS_PER_BIT = 2.5  # octaves that the loss falls by with a bit more; 2 at high rates
 _SEARCHES = 8  # evaluations before the finishing touches; the others judge these
 _STRETCHES = (0.25, 0.12)  # octaves that the finishing touches may win back
-_LARGEST = 65504.0  # in fp16
 _ZERO = 2.0**40  # a dial that leaves no index
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for: a size, a score, or both; and how the work is to be done."""
-
-    target: Target | None
-    allowed: Allowed | None = None
-    evaluate: Callable[[torch.nn.Module], float] | None = None
-    loss: Loss | None = None
-    finish: bool = True
-    sequential: bool = True
-    effort: Effort = "max"
-    threads: int = 1
-    seed: int = 0
-    gains: Mapping[str, float] = field(default_factory=dict)
-    options: Options = field(default_factory=Options)
-
-
-@dataclass(frozen=True)
-class Ready:
-    """What is to be written: `source` with `quantize`; `tries` are the scores that were taken."""
-
-    source: Source
-    quantize: Rounder
-    tries: tuple[Try, ...] = ()
-    original_score: float | None = None
-    score: float | None = None
-    notes: tuple[str, ...] = ()
-    record: Record = field(default_factory=Record)
 
 
 class Run:
@@ -396,25 +365,8 @@ class Run:
         self.vectors, self.tuned = {}, math.nan
 
     def _correct_biases(self) -> None:
-        """Give each bias what the error of its layer takes from the mean output: (W - V) E[x]."""
         tensors = {parameter: tensor for tensor, parameter in self.model.names.items()}
-        infos = {info.name: info for info in self.source.infos}
-        self.vectors = {}
-        for name, matrix in self.rounder.matrices.items():
-            one = matrix.curvature
-            bias = None if one is None or one.bias is None else tensors.get(one.bias)
-            if one is None or one.mean_input is None or bias is None:
-                continue
-            rounded = self.rounder.found[name].decoded
-            error = self.source.load(name).reshape(rounded.shape) - rounded
-            if one.mean_input.size != error.shape[1] or infos[bias].shape != (len(error),):
-                continue
-            given = self.source.load(bias).astype(np.float64)
-            corrected, kind = given + error @ one.mean_input, self.schemes[bias].kind
-            if kind == "lossless" or (
-                kind == "fp16" and np.abs(corrected).max(initial=0) < _LARGEST
-            ):
-                self.vectors[bias] = as_stored(infos[bias], corrected)
+        self.vectors = corrected_biases(self.rounder, self.source, self.schemes, tensors)
         self._touched |= set(self.vectors)
 
     def _finish(self) -> str:
