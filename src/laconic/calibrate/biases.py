@@ -1,4 +1,4 @@
-"""Biases take up what the error of a layer does to its mean output: free, and exact for the mean."""
+"""Biases take up what the error of a layer does to its mean output: free, and exact for that."""
 
 from __future__ import annotations
 
