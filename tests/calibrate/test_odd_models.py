@@ -123,3 +123,11 @@ class Answering(Plain):
 
 def test_an_output_in_a_dataclass_is_found(tmp_path):
     loaded_as_judged(Answering(), tmp_path / "x", batches(8, 32), bits=4, finish=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_takes_batches_of_its_own_kind(tmp_path, dtype):
+    net = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 32))
+    data = [batch.to(dtype) for batch in batches(8, 64)]
+    result = laconic.compress(net.to(dtype), tmp_path / "x", calib=data, bits=6, finish=False)
+    assert 5.9 < result.bits <= 6

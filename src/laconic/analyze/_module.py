@@ -95,16 +95,22 @@ def run(module: torch.nn.Module, batch: object, where: str) -> object:
         ArgumentError: the module raised.
     """
     try:
-        if isinstance(batch, Mapping):
-            return module(**batch)
-        if isinstance(batch, (tuple, list)):
-            return module(*batch)
-        return module(batch)
+        return applied(module, batch)
     except (ArgumentError, MemoryError):
         raise
     except Exception as error:  # a model may raise anything
         said = f"{type(error).__name__}: {error}"
         raise ArgumentError(f"{where}: the model rejects it: {said}") from error
+
+
+def applied(module: torch.nn.Module, batch: object) -> object:
+    """Give a dict as keywords, a tuple or list as arguments in order, else the one argument."""
+    batch = fitted(batch, module)
+    if isinstance(batch, Mapping):
+        return module(**batch)
+    if isinstance(batch, (tuple, list)):
+        return module(*batch)
+    return module(batch)
 
 
 def fitted(batch: object, module: torch.nn.Module) -> object:

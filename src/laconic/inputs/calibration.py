@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from laconic.analyze._module import applied
 from laconic.errors import ArgumentError, LaconicError
 from laconic.inputs.arrays import array_batches
 from laconic.inputs.callables import call, load_callable, names_callable, told
@@ -109,11 +110,7 @@ def run_batch(module: torch.nn.Module, batch: object, where: str = "calibration 
         ArgumentError: the module raised; the message has `where`, the exception and the batch.
     """
     try:
-        if isinstance(batch, Mapping):
-            return module(**batch)
-        if isinstance(batch, (tuple, list)):
-            return module(*batch)
-        return module(batch)
+        return applied(module, batch)
     except (LaconicError, MemoryError):
         raise
     except Exception as error:  # a model may raise anything

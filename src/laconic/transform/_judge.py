@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from laconic.transform._outputs import Distance, Kind, Loss, run, vectors
+from laconic.analyze._module import applied
+from laconic.transform._outputs import Distance, Kind, Loss, vectors
 from laconic.transform._portions import samples
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Judge:
         A loss that was given is a mean over samples, and samples are what it is summed over.
         """
         batch = self._batches[index]
-        output = run(self._student, batch)
+        output = applied(self._student, batch)
         if self._loss is not None:
             count = samples(batch)
             return self._loss(output, batch) * count, count
@@ -65,7 +66,7 @@ class Judge:
             return self._cache[index]
         batch = self._batches[index]
         with torch.no_grad():
-            found = vectors(run(self._teacher, batch), batch, self._kind).clone()
+            found = vectors(applied(self._teacher, batch), batch, self._kind).clone()
         size = found.numel() * found.element_size()
         if size <= self._left:
             self._cache[index] = found
@@ -105,6 +106,6 @@ def work(module: torch.nn.Module, batch: object) -> float:
 
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        run(module, batch)
+        applied(module, batch)
     uncounted = 2 * sum(one.numel() for one in module.parameters())  # of layers it knows not
     return float(max(counter.get_total_flops(), uncounted))

@@ -12,21 +12,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from laconic.analyze.losses import Loss, find_target
 
-__all__ = ["Distance", "Kind", "Loss", "run", "vectors"]
+__all__ = ["Distance", "Kind", "Loss", "vectors"]
 
 if TYPE_CHECKING:
     import torch
 
 Kind: TypeAlias = Literal["logits", "features"]
-
-
-def run(module: torch.nn.Module, batch: object) -> object:
-    """Give a dict as keywords, a tuple or list as arguments in order, else the one argument."""
-    if isinstance(batch, Mapping):
-        return module(**batch)
-    if isinstance(batch, (tuple, list)):
-        return module(*batch)
-    return module(batch)
 
 
 def vectors(output: object, batch: object, kind: Kind) -> torch.Tensor:
