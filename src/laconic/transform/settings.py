@@ -13,7 +13,7 @@ from typing import Literal
 from laconic.errors import ArgumentError
 
 Optimizer = Literal["adamw", "sgd"]
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16"]
 Method = Literal["magnitude", "global", "wanda", "obs", "l1"]
 Importance = Literal["magnitude", "taylor", "curvature"]
 

@@ -1,0 +1,156 @@
+"""Masks that grow while a network is trained (Zhu and Gupta 2017), and weights that come back.
+
+Weights under a mask go on learning, since gradients reach them; each time the mask is chosen anew
+the best stay. With `regrow` a part of those kept gives way to the masked ones with the largest
+gradients (RigL, Evci et al. 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from laconic.errors import ArgumentError
+from laconic.transform.mask import blocks, cubic, global_masks, n_of_m, regrow, unstructured
+from laconic.transform.settings import Masking
+from laconic.transform.student import Student, Twin
+
+_CHOICES: Final = 50  # how often the masks are chosen anew between begin and end
+_KEPT: Final = 0.9  # of the running means of squared gradients and inputs
+
+
+class Sparsifier:
+    """Holds the masks of a student's matrices to a schedule; `update` before every step.
+
+    `settings` are by the twins' names; tensors with the same `Masking` that is "global" share one
+    threshold. Raises ArgumentError for a mask that does not fit its tensor.
+    """
+
+    def __init__(self, student: Student, settings: Mapping[str, Masking]) -> None:
+        self._twins = [twin for twin in student.twins if twin.name in settings]
+        self._settings = settings
+        self._chosen = -1
+        self._watch = _Watch(student.module, self._twins, settings)
+        self._check()
+        self._choose(0.0)
+
+    def _check(self) -> None:
+        for twin in self._twins:
+            one = self._settings[twin.name]
+            if one.n_of_m is not None:
+                n_of_m(np.ones(twin.original.shape, np.float32), *one.n_of_m)
+            if one.block is not None and one.sparsity is not None:
+                blocks(np.ones(twin.original.shape, np.float32), one.block, one.sparsity)
+
+    def update(self, progress: float) -> None:
+        """Choose the masks anew where the schedule says so; `progress` is from 0 to 1."""
+        choice = int(progress * _CHOICES / max(one.end for one in self._settings.values()))
+        if choice != self._chosen and choice <= _CHOICES:
+            self._chosen = choice
+            self._choose(progress)
+
+    def close(self) -> None:
+        """Watch gradients and inputs no more."""
+        self._watch.close()
+
+    @torch.no_grad()
+    def _choose(self, progress: float) -> None:
+        shared: dict[Masking, dict[str, NDArray[np.float32]]] = {}
+        for twin in self._twins:
+            one = self._settings[twin.name]
+            scores = self._watch.scores(twin, one)
+            share = _share(one, progress)
+            if one.n_of_m is not None:
+                if share >= 1.0:
+                    self._set(twin, n_of_m(scores, *one.n_of_m))
+            elif share <= 0.0:
+                continue
+            elif one.block is not None and one.sparsity is not None:
+                self._set(twin, blocks(scores, one.block, share * one.sparsity))
+            elif one.method in ("global", "obs"):
+                shared.setdefault(one, {})[twin.name] = scores
+            elif one.sparsity is not None:
+                self._set(twin, unstructured(scores, share * one.sparsity))
+        twins = {twin.name: twin for twin in self._twins}
+        for one, group in shared.items():
+            assert one.sparsity is not None
+            for name, mask in global_masks(group, _share(one, progress) * one.sparsity).items():
+                self._set(twins[name], mask)
+
+    def _set(self, twin: Twin, mask: NDArray[np.bool_]) -> None:
+        one = self._settings[twin.name]
+        if not mask.any():
+            raise ArgumentError(f'mask: leaves nothing of "{twin.name}"; ask for less sparsity')
+        if one.regrow and (gradient := self._watch.gradient(twin)) is not None:
+            weights = twin.original.detach().cpu().numpy()
+            mask = regrow(mask, weights, gradient, one.regrow)
+        twin.quant.mask = torch.from_numpy(mask).to(twin.original.device)
+
+
+def _share(one: Masking, progress: float) -> float:
+    """The part of the final sparsity that is due."""
+    if not one.gradual:
+        return 1.0
+    if one.n_of_m is not None:
+        return float(progress >= one.begin)
+    return cubic((progress - one.begin) / (one.end - one.begin), 1.0)
+
+
+class _Watch:
+    """Running means of what scores are made of: squared gradients, squared inputs."""
+
+    def __init__(
+        self, module: nn.Module, twins: list[Twin], settings: Mapping[str, Masking]
+    ) -> None:
+        self._squares: dict[str, Tensor] = {}
+        self._gradients: dict[str, Tensor] = {}
+        self._inputs: dict[str, Tensor] = {}
+        self._hooks = []
+        for twin in twins:
+            one = settings[twin.name]
+            if one.method == "obs" or one.regrow:
+                self._hooks.append(twin.original.register_hook(self._note(twin.name)))
+            if one.method == "wanda":
+                owner = module.get_submodule(twin.name.rpartition(".")[0])
+                if isinstance(owner, nn.Linear):
+                    self._hooks.append(owner.register_forward_pre_hook(self._norms(twin.name)))
+
+    def _note(self, name: str) -> Callable[[Tensor], None]:
+        def note(gradient: Tensor) -> None:
+            square = gradient.detach().square()
+            before = self._squares.get(name)
+            self._squares[name] = square if before is None else before.lerp(square, 1 - _KEPT)
+            self._gradients[name] = gradient.detach()
+
+        return note
+
+    def _norms(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def norms(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+            square = given[0].detach().flatten(0, -2).square().mean(0)
+            before = self._inputs.get(name)
+            self._inputs[name] = square if before is None else before.lerp(square, 1 - _KEPT)
+
+        return norms
+
+    def scores(self, twin: Twin, one: Masking) -> NDArray[np.float32]:
+        """What a weight is worth: |w|, |w| times its input's norm, or w^2 times its curvature."""
+        size = twin.original.detach().abs()
+        if one.method == "wanda" and twin.name in self._inputs:
+            size = size * self._inputs[twin.name].sqrt()
+        if one.method == "obs" and twin.name in self._squares:
+            size = size * self._squares[twin.name].sqrt()
+        return np.ascontiguousarray(size.cpu().numpy(), dtype=np.float32)
+
+    def gradient(self, twin: Twin) -> NDArray[np.float32] | None:
+        """The last gradient, if there was one."""
+        found = self._gradients.get(twin.name)
+        return None if found is None else found.cpu().numpy()
+
+    def close(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
