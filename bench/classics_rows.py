@@ -1,0 +1,164 @@
+"""The rows of the classic tables: what is asked of each, and its hyperparameters.
+
+`training` holds what `laconic.transform.Training` is made of, in plain words; `batch` is of its
+images; `shift` and `flip` augment them. A row without training has calibration data alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+Settings: TypeAlias = Mapping[str, object]
+
+_TAUGHT: Final = {"weight": 0.5, "temperature": 4.0}
+
+# --- hyperparameters, a dict a row (rows of one network start from one) -------------------------
+LENET300: Final[Settings] = {
+    "epochs": 60,
+    "optimizer": "adamw",
+    "lr": 1e-3,
+    "bits": True,
+    "mask": {"sparsity": 0.95, "begin": 0.0, "end": 0.5},
+    "distill": _TAUGHT,
+}
+LENET300_NO_BITS: Final[Settings] = {**LENET300, "bits": False}
+LENET300_NO_KD: Final[Settings] = {**LENET300, "distill": None}
+LENET300_NO_MASK: Final[Settings] = {**LENET300, "mask": None}
+
+LENET5: Final[Settings] = {
+    "epochs": 40,
+    "optimizer": "adamw",
+    "lr": 1e-3,
+    "bits": True,
+    "mask": {"sparsity": 0.985, "begin": 0.0, "end": 0.5},
+    "distill": _TAUGHT,
+}
+LENET5_800: Final[Settings] = {**LENET5, "mask": {"sparsity": 0.99, "begin": 0.0, "end": 0.5}}
+LENET5_1000: Final[Settings] = {**LENET5, "mask": {"sparsity": 0.992, "begin": 0.0, "end": 0.5}}
+LENET5_1300: Final[Settings] = {**LENET5, "mask": {"sparsity": 0.994, "begin": 0.0, "end": 0.5}}
+LENET5_NO_BITS: Final[Settings] = {**LENET5, "bits": False}
+LENET5_NO_KD: Final[Settings] = {**LENET5, "distill": None}
+LENET5_NO_MASK: Final[Settings] = {**LENET5, "mask": None}
+LENET5_LOW: Final[Settings] = {**LENET5, "epochs": 20, "bits": False, "mask": None}
+
+RESNET20: Final[Settings] = {  # about 0.3 s a step on two cores, so that this is an hour
+    "epochs": 20,
+    "optimizer": "sgd",
+    "lr": 0.02,
+    "weight_decay": 1e-4,
+    "bits": True,
+    "mask": None,
+    "distill": {"weight": 0.9, "temperature": 4.0},
+}
+RESNET20_30: Final[Settings] = {**RESNET20, "ramp": 0.6}
+RESNET20_TUNED: Final[Settings] = {**RESNET20, "epochs": 5, "lr": 0.01, "bits": False}
+RESNET20_CHANNELS: Final[Settings] = {**RESNET20, "epochs": 15}
+RESNET20_LOW: Final[Settings] = {**RESNET20, "epochs": 15, "bits": False}
+NARROW: Final[Settings] = {
+    "epochs": 12,
+    "optimizer": "sgd",
+    "lr": 0.1,
+    "weight_decay": 1e-4,
+    "bits": False,
+    "mask": None,
+    "distill": {"weight": 0.9, "temperature": 4.0},
+}
+NARROW_ALONE: Final[Settings] = {**NARROW, "distill": None}
+
+# --- schemes ------------------------------------------------------------------------------------
+Rules: TypeAlias = tuple[tuple[str, str], ...]
+_REST: Final = ("*", "fp16")  # biases, norms
+# The layers next to the pixels and the classes are few weights, and others keep them at more bits.
+_ENDS20: Final = (("conv1.weight", "int8"), ("linear.weight", "int8"))
+_ENDS5: Final = (("conv1.weight", "int8"), ("fc2.weight", "int8"))
+_CHANNELS: Final[Settings] = {"channels": {"remove": "50%", "importance": "magnitude"}}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the tables.
+
+    `ratio` is float32 bytes of all parameters over bytes of the file, asked for; `error` (percent)
+    and `lost` (points) are the most that may come of it, where a number is asked. `rules` and
+    `steps` are the plan's, `narrow` trains a network of half the width in the place of the
+    original, which stays the teacher. `seeds` are those that run unless others are told.
+    """
+
+    name: str
+    task: str
+    training: Settings | None
+    ratio: float | None = None
+    error: float | None = None
+    lost: float | None = None
+    rules: Rules = ()
+    steps: Sequence[Settings] = ()
+    network: Literal["same", "narrow"] = "same"
+    latency: bool = False
+    batch: int = 128
+    shift: int = 0
+    flip: bool = False
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    @property
+    def asked(self) -> str:
+        """Say in words what is asked of the row."""
+        if self.error is not None:
+            return f"≥ {self.ratio:g}x at ≤ {self.error:g} %"
+        if self.lost is not None:
+            return f"≥ {self.ratio:g}x at ≤ {self.lost:g} points"
+        return "" if self.ratio is None else f"≥ {self.ratio:g}x"
+
+
+def _cifar(name: str, training: Settings, ratio: float | None = None, **more: object) -> Row:
+    """Make a row of ResNet-20: augmented as usual, long, so of one seed unless told."""
+    given = {"shift": 4, "flip": True, "seeds": (0,), **more}
+    return Row(f"resnet20-{name}", "resnet20", training, ratio, **given)  # type: ignore[arg-type]
+
+
+ROWS: Final = (
+    Row("lenet300-120x", "lenet300", LENET300, 120, error=1.6),
+    Row("lenet5-500x", "lenet5", LENET5, 500, error=0.9),
+    Row("lenet5-800x", "lenet5", LENET5_800, 800),
+    Row("lenet5-1000x", "lenet5", LENET5_1000, 1000),
+    Row("lenet5-1300x", "lenet5", LENET5_1300, 1300),
+    _cifar("20x", RESNET20, 20, lost=0.5),
+    _cifar("30x", RESNET20_30, 30, lost=1.5),
+    _cifar("2of4-int8", RESNET20_TUNED, rules=(*_ENDS20, ("*", "2:4+int8"), _REST)),
+    _cifar("half-channels", RESNET20_CHANNELS, 30, steps=(_CHANNELS,), latency=True),
+    Row("lenet5-ternary", "lenet5", LENET5_LOW, rules=(*_ENDS5, ("*", "ternary"), _REST)),
+    Row("lenet5-binary", "lenet5", LENET5_LOW, rules=(*_ENDS5, ("*", "binary"), _REST)),
+    _cifar("ternary", RESNET20_LOW, rules=(*_ENDS20, ("*", "ternary"), _REST)),
+    _cifar("binary", RESNET20_LOW, rules=(*_ENDS20, ("*", "binary"), _REST)),
+    _cifar("narrow-taught", NARROW, network="narrow", seeds=(0, 1, 2)),
+    _cifar("narrow-alone", NARROW_ALONE, network="narrow", seeds=(0, 1, 2)),
+    Row("lenet300-no-bits", "lenet300", LENET300_NO_BITS, 120),
+    Row("lenet300-no-kd", "lenet300", LENET300_NO_KD, 120),
+    Row("lenet300-no-mask", "lenet300", LENET300_NO_MASK, 120),
+    Row("lenet300-untrained", "lenet300", None, 120, seeds=(0,)),
+    Row("lenet5-no-bits", "lenet5", LENET5_NO_BITS, 500),
+    Row("lenet5-no-kd", "lenet5", LENET5_NO_KD, 500),
+    Row("lenet5-no-mask", "lenet5", LENET5_NO_MASK, 500),
+    Row("lenet5-untrained", "lenet5", None, 500, seeds=(0,)),
+)
+
+# Which rows stand under which title, in their order; a row may stand in several tables.
+TABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "LeNet-300-100, MNIST": ("lenet300-120x",),
+    "LeNet-5 (Caffe), MNIST": ("lenet5-500x", "lenet5-800x", "lenet5-1000x", "lenet5-1300x"),
+    "ResNet-20, CIFAR-10": (
+        *("resnet20-20x", "resnet20-30x"),
+        *("resnet20-2of4-int8", "resnet20-half-channels"),
+    ),
+    "Ternary and binary": (
+        *("lenet5-ternary", "lenet5-binary"),
+        *("resnet20-ternary", "resnet20-binary"),
+    ),
+    "Half the width": ("resnet20-narrow-taught", "resnet20-narrow-alone"),
+    "Ablations": (
+        *("lenet300-120x", "lenet300-no-bits", "lenet300-no-kd", "lenet300-no-mask"),
+        *("lenet300-untrained", "lenet5-500x", "lenet5-no-bits", "lenet5-no-kd"),
+        *("lenet5-no-mask", "lenet5-untrained"),
+    ),
+}
