@@ -74,7 +74,7 @@ MISTAKES = {
     "laconic: true": "line 1: laconic: True cannot be; give 1",
     "laconic: 1.0.0": 'laconic: "1.0.0" cannot be',
     "laconic: 1\ntraget: {size: 12x}": (
-        'p.yaml, line 2: unknown key "traget"; nearest: target; all: laconic, target, effort'
+        'p.yaml, line 2: unknown key "traget"; nearest: target; all: laconic, about, target'
     ),
     "laconic: 1\ntarget: 12x": 'line 2: target: "12x" cannot be; give a mapping as {size: 12x}',
     "laconic: 1\ntarget: {}": "line 2: target: asks for nothing",

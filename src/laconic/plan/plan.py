@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     PlainSerializer,
@@ -25,41 +21,18 @@ from pydantic import (
 from laconic.coding import Effort
 from laconic.container import AtomicFile
 from laconic.errors import ArgumentError
+from laconic.plan._part import Number, Part, ToldError, number, percentage
+from laconic.plan._refusal import refusal
 from laconic.plan.document import MAX_BYTES, Document, read_document, write_document
 from laconic.plan.match import REGEX
+from laconic.plan.preset import find_preset, preset_hint
+from laconic.plan.recipe import Recipe, check_steps, recipe_of, steps_of
+from laconic.plan.steps import Step
 from laconic.plan.target import parse_target
 from laconic.scheme import Scheme, parse_scheme
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from laconic.transform.settings import Channels, Masking, Training
 
 VERSION: Final = 1
-_DROP: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,15})?)%")
-_EXPECTED: Final = {
-    "laconic": "1, the version of the schema",
-    "target": "a mapping as {size: 12x}",
-    "effort": " or ".join(get_args(Effort)),
-    "seed": "a whole number from 0 on",
-    "finish": "true or false",
-    "rules": "a list of rules as {match: PATTERN, scheme: SCHEME}",
-    "match": 'a glob as "*.weight", or "re:PATTERN"',
-    "scheme": 'a text as rd, "int4:g64" or "2:4"',
-    "weight": "a positive number, at most 1e6",
-    "size": "a text as 12x, 4.2MB or 12%, or bytes",
-    "bits": "a positive number, in bits per parameter",
-    "max_drop": "0.5% of the score, or a number as 0.005 off it",
-}
-
-
-class _ToldError(ValueError):
-    """An error whose message stands for itself; the key and value need not be added."""
-
-
-def _number(value: object) -> float:
-    """A finite int or float as it is: no text, and no bool, which Python counts as a number."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e300:
-        return value
-    raise ValueError("no finite number")
 
 
 def _scheme(value: object) -> Scheme:
@@ -70,27 +43,28 @@ def _scheme(value: object) -> Scheme:
     try:
         return parse_scheme(value)
     except ArgumentError as error:
-        raise _ToldError(str(error)) from None
+        raise ToldError(str(error)) from None
 
 
-_Number = Annotated[float, PlainValidator(_number)]
+_Text = Annotated[str, Field(strict=True)]
+_Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 _Scheme = Annotated[Scheme, PlainValidator(_scheme), PlainSerializer(str, return_type=str)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class Rule(_Part):
+class Rule(Part):
     """The tensors that `match` names get `scheme`; `weight` multiplies the step that `rd` gets.
 
     `match` is a glob over the full name, or `re:` and a regular expression of it. Only `rd`
     without bits, whose step the one dial of the whole model sets, takes a weight.
     """
 
-    match: Annotated[str, Field(strict=True, min_length=1)]
-    scheme: _Scheme
-    weight: _Number = 1.0
+    entry: ClassVar[str] = "rule"
+    shape: ClassVar[str] = "{match: PATTERN, scheme: SCHEME}"
+    match: str = Field(
+        strict=True, min_length=1, description='a glob as "*.weight", or "re:PATTERN"'
+    )
+    scheme: _Scheme = Field(description='a text as rd, "int4:g64" or "2:4"')
+    weight: Number = Field(default=1.0, description="a positive number, at most 1e6")
 
     @field_validator("match")
     @classmethod
@@ -98,29 +72,36 @@ class Rule(_Part):
         try:
             re.compile(match.removeprefix(REGEX) if match.startswith(REGEX) else "")
         except (re.error, OverflowError, RecursionError) as error:
-            raise _ToldError(f'match: "{match}" is no regular expression: {error}') from None
+            raise ToldError(f'match: "{match}" is no regular expression: {error}') from None
         return match
 
     @model_validator(mode="after")
     def _weighs(self) -> Rule:
         if not 0 < self.weight <= 1e6:
-            raise _ToldError(f"weight: {self.weight:g} cannot be; give {_EXPECTED['weight']}")
+            want = Rule.model_fields["weight"].description
+            raise ToldError(f"weight: {self.weight:g} cannot be; give {want}")
         if self.weight != 1 and (self.scheme.kind != "rd" or self.scheme.bits is not None):
-            raise _ToldError(
+            raise ToldError(
                 f"weight: only rd, whose step the target sets, has one, not {self.scheme}"
             )
         return self
 
 
-class Goal(_Part):
+class Goal(Part):
     """What is asked of the file: `size` or `bits` (per parameter), with or without `max_drop`.
 
     `max_drop` is what the score may lose: "0.5%" of it, or so much as a number says.
     """
 
-    size: str | int | None = None
-    bits: _Number | None = None
-    max_drop: str | float | None = None
+    size: str | int | None = Field(
+        default=None, description="a text as 12x, 4.2MB or 12%, or bytes"
+    )
+    bits: Number | None = Field(
+        default=None, description="a positive number, in bits per parameter"
+    )
+    max_drop: str | float | None = Field(
+        default=None, description="0.5% of the score, or a number as 0.005 off it"
+    )
 
     @field_validator("size", mode="plain")
     @classmethod
@@ -133,10 +114,9 @@ class Goal(_Part):
     @classmethod
     def _drop(cls, drop: object) -> object:
         if isinstance(drop, str):
-            percent = _DROP.fullmatch(drop)
-            good = percent is not None and float(percent[1]) <= 100
+            good = percentage(drop) is not None
         else:
-            good = drop is None or _number(drop) >= 0
+            good = drop is None or number(drop) >= 0
         if not good:
             raise ValueError("neither a percentage nor a number")
         return drop
@@ -154,11 +134,11 @@ class Goal(_Part):
             except ArgumentError as error:
                 told = str(error)
         if told:
-            raise _ToldError(told)
+            raise ToldError(told)
         return self
 
 
-class Plan(_Part):
+class Plan(Part):
     """How a model is to be stored; what is None is left to whoever carries the plan out.
 
     >>> plan = Plan(target={"size": "12x"}, rules=[{"match": "*.weight", "scheme": "rd"}])
@@ -169,12 +149,19 @@ class Plan(_Part):
     - {match: '*.weight', scheme: rd}
     """
 
-    laconic: Literal[1] = VERSION
-    target: Goal | None = None
-    effort: Effort | None = None
-    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] | None = None
-    finish: StrictBool | None = None
-    rules: tuple[Rule, ...] = ()
+    parts: ClassVar[dict[str, type[Part]]] = {"target": Goal, "rules": Rule, "steps": Step}
+    laconic: Literal[1] = Field(default=VERSION, description="1, the version of the schema")
+    about: _Text | None = Field(default=None, description="a text: what the plan does, and needs")
+    target: Goal | None = Field(default=None, description="a mapping as {size: 12x}")
+    effort: Effort | None = Field(default=None, description="fast or max")
+    seed: _Seed | None = Field(default=None, description="a whole number from 0 on")
+    finish: StrictBool | None = Field(default=None, description="true or false")
+    rules: tuple[Rule, ...] = Field(
+        default=(), description="a list of rules as {match: PATTERN, scheme: SCHEME}"
+    )
+    steps: tuple[Step, ...] = Field(
+        default=(), description="a list of steps as {train: {epochs: 10}}"
+    )
 
     @model_validator(mode="wrap")
     @classmethod
@@ -188,7 +175,7 @@ class Plan(_Part):
             document = info.context
             if not isinstance(document, Document):
                 document = Document("plan", {}, {})
-            raise ArgumentError(_refusal(error, document)) from None
+            raise ArgumentError(refusal(error, cls, document)) from None
 
     @field_validator("laconic", mode="before")
     @classmethod
@@ -196,8 +183,31 @@ class Plan(_Part):
         if isinstance(version, bool):
             raise ValueError("no number")
         if isinstance(version, int) and version > VERSION:
-            raise _ToldError(f"laconic: {version} is of a later Laconic; this one reads {VERSION}")
+            raise ToldError(f"laconic: {version} is of a later Laconic; this one reads {VERSION}")
         return version
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _settings(cls, steps: object) -> object:
+        """From Python, settings stand for their steps."""
+        if not isinstance(steps, (list, tuple)):
+            return steps
+        listed: list[object] = []
+        for step in steps:
+            plain = isinstance(step, (Channels, Masking, Training))
+            listed += steps_of(step) if plain else [step]
+        return listed
+
+    @field_validator("steps")
+    @classmethod
+    def _in_order(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        check_steps(steps)
+        return steps
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the steps ask for together, as plain settings."""
+        return recipe_of(self.steps)
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write the plan as YAML, whole or not at all; replaces a file only if `force`."""
@@ -212,24 +222,31 @@ def dump_plan(plan: Plan) -> str:
     for rule in values["rules"]:
         if rule["weight"] == 1:
             del rule["weight"]
-    values["rules"] = list(values["rules"])
+    lists = {name: list(values.pop(name)) for name in ("rules", "steps")}
+    values |= {"rules": lists["rules"]} | ({"steps": lists["steps"]} if lists["steps"] else {})
     return write_document(values)
 
 
 def load_plan(path: str | Path) -> Plan:
-    """Read a plan from a YAML file.
+    """Read a plan from a YAML file, or the preset of that name where there is no such file.
 
     Raises:
         ArgumentError: the file cannot be read or is no plan; the message has the line, the key
             and the nearest key there is.
+
+    >>> load_plan("lossless").rules[0].scheme.kind
+    'lossless'
     """
-    path, where = Path(path), str(path)
+    where = str(path)
+    path = find_preset(where) or Path(path)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ArgumentError(f"{where}: over {MAX_BYTES:,} bytes; not a plan")
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise ArgumentError(f"{where}: cannot be read ({error.strerror})") from None
+        raise ArgumentError(
+            f"{where}: cannot be read ({error.strerror}){preset_hint(where)}"
+        ) from None
     except UnicodeDecodeError as error:
         raise ArgumentError(f"{where}: byte {error.start} is not UTF-8; save it as such") from None
     return read_plan(text, where)
@@ -241,58 +258,3 @@ def read_plan(text: str, where: str = "plan") -> Plan:
     if "laconic" not in document.values:
         raise ArgumentError(f'{where}: begin with "laconic: {VERSION}", the version of the schema')
     return Plan.model_validate(document.values, context=document)
-
-
-def _refusal(error: ValidationError, document: Document) -> str:
-    """The first mistake in the file's order: where, what, and what would do."""
-    found = error.errors(include_url=False, include_input=True)
-    first = min(found, key=lambda one: document.line(one["loc"]))
-    others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    place = document.where
-    if document.lines:
-        place += f", line {document.line(first['loc'])}"
-    return f"{place}: {_owner(first)}{_complaint(first)}{others}"
-
-
-def _owner(one: ErrorDetails) -> str:
-    loc = one["loc"]
-    if loc[:1] == ("rules",) and len(loc) > 1:
-        return f"rule {int(loc[1]) + 1}: "
-    whole = loc == ("target",) and not _told(one)  # the key is told with the value
-    return "target: " if loc[:1] == ("target",) and not whole else ""
-
-
-def _told(one: ErrorDetails) -> str:
-    """The message of an error that stands for itself, or ""."""
-    error = one.get("ctx", {}).get("error")
-    return str(error) if isinstance(error, _ToldError) else ""
-
-
-def _complaint(one: ErrorDetails) -> str:
-    """What is wrong with one key or value."""
-    key = str(one["loc"][-1]) if one["loc"] else ""
-    if told := _told(one):
-        return told
-    if one["type"] == "missing":
-        return f'has no "{key}"; give {_EXPECTED[key]}'
-    if one["type"] == "extra_forbidden":
-        owners: dict[int, type[_Part]] = {1: Plan, 2: Goal, 3: Rule}
-        keys = owners[len(one["loc"])].model_fields
-        return f'unknown key "{key}"{_nearest_key(key, keys)}; all: {", ".join(keys)}'
-    if key not in _EXPECTED:  # an entry of the list of rules
-        return f"{_quoted(one['input'])} is no mapping as {{match: PATTERN, scheme: SCHEME}}"
-    words = get_args(Effort) if key == "effort" else ()
-    near = _nearest_key(str(one["input"]), words)
-    return f"{key}: {_quoted(one['input'])} cannot be; give {_EXPECTED[key]}{near}"
-
-
-def _nearest_key(key: str, keys: Iterable[str]) -> str:
-    near = get_close_matches(key.lower(), keys, n=1, cutoff=0.5)
-    return f"; nearest: {near[0]}" if near else ""
-
-
-def _quoted(value: object) -> str:
-    if isinstance(value, (list, tuple, Mapping)):
-        return "a mapping" if isinstance(value, Mapping) else "a list"
-    text = f'"{value}"' if isinstance(value, str) else f"{value}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
