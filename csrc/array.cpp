@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "adaptive.hpp"
 #include "matrix_decode.hpp"
 #include "merge.hpp"
 #include "varint.hpp"
@@ -228,6 +229,7 @@ ArrayDecoder::ArrayDecoder(ArrayHeader header, const Kernels& kernels) : header_
         matrix_ = std::make_shared<const MatrixDecoder>(header_, kernels);
         return;
     }
+    if (header_.kind == Kind::adaptive) return;
     const bool wide = header_.coder == CoderId::fast ? kernels.fast_steps != nullptr : kernels.dense_steps != nullptr;
     if (wide || header_.coder == CoderId::small) return;
     for (const Table& t : header_.tables)
@@ -252,6 +254,7 @@ void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) 
         return;
     }
     if (h.kind == Kind::matrix) return matrix_->decode_chunk(h, kernels_, chunk, bytes, out);
+    if (h.kind == Kind::adaptive) return decode_adaptive_chunk(h, chunk, bytes, out - first * h.width);
     const Parts parts = open_chunk(h, bytes);
     const Grouping g = group_rows(h, span);
     static thread_local std::vector<uint8_t> scratch;

@@ -16,7 +16,7 @@ struct FormatError : std::runtime_error {
 struct Kernels;  // kernels.hpp
 class MatrixDecoder;  // matrix_decode.hpp
 
-enum class Kind : uint8_t { stored = 0, split = 1, uniform = 2, constant = 3, matrix = 4 };
+enum class Kind : uint8_t { stored = 0, split = 1, uniform = 2, constant = 3, matrix = 4, adaptive = 5 };
 enum class CoderId : uint8_t { fast = 0, dense = 1, small = 2 };  // small: dense with four lanes
 enum class Mode : uint8_t { unsigned_ = 0, float_ = 1, signed_ = 2 };
 enum class Output : uint8_t { f32 = 0, f16 = 1, bf16 = 2, f64 = 3 };
@@ -41,6 +41,26 @@ struct MatrixFields {
 };
 constexpr uint8_t kNoExponent = 128;
 
+// What an adaptive array has; the values' grid, and how its model begins.
+struct AdaptiveFields {
+    uint32_t period = 1;          // columns of one kernel
+    uint64_t group = 0;           // columns that share a scale; 0: a whole row
+    int32_t low = 0;              // index of the first level
+    std::vector<float> levels;    // none: an index is its own level
+    std::vector<float> scales;    // by row and group; none: `step` for all
+    std::vector<int32_t> zeros;   // as many as scales, or none
+    uint8_t options = 0;          // kRowFlags and its like
+    uint8_t prior = 0;            // log-odds of nonzero and of |q| > 1 to begin with
+    uint8_t largest = 31;         // floor(log2 |q|) at most
+    bool signs = false;           // whether signs are modelled
+
+    bool row_flags() const { return options & 1; }
+    bool column_flags() const { return options & 2; }
+    int row() const { return options >> 2 & 3; }
+    int column() const { return options >> 4 & 3; }
+    int near() const { return options >> 6; }
+};
+
 struct ArrayHeader {
     Kind kind = Kind::stored;
     CoderId coder = CoderId::fast;
@@ -60,6 +80,7 @@ struct ArrayHeader {
     std::vector<Table> tables;             // matrix with trellis: two a context, one per quantiser
     uint64_t value = 0;                    // constant
     MatrixFields matrix;
+    AdaptiveFields adaptive;
 
     uint64_t row_count() const { return count / row_length + (count % row_length != 0); }
     uint64_t chunk_count() const {

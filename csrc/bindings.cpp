@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "adaptive.hpp"
 #include "array.hpp"
 #include "core_rate.hpp"
 #include "decode.hpp"
@@ -157,6 +158,37 @@ double estimate_matrix_bytes(Indices indices, uint64_t columns, bool trellis, In
 }
 
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+// Empty levels, scales and zeros: none.
+nb::tuple encode_adaptive_indices(Indices indices, uint64_t columns, float step, Floats levels, int32_t low,
+                                  Floats scales, Indices zeros, uint64_t group, uint32_t period, int output,
+                                  int threads) {
+    if (output < 0 || output > 3) throw nb::value_error("unknown output type");
+    options_of(false, columns, threads);
+    if (!indices.size() || indices.size() % columns) throw nb::value_error("indices must make whole rows");
+    if (period < 1 || columns % period || group >= columns) throw nb::value_error("kernels or groups do not fit a row");
+    AdaptiveSpec spec;
+    spec.columns = columns;
+    spec.step = step;
+    spec.output = Output(output);
+    AdaptiveFields& a = spec.fields;
+    a.period = period;
+    a.group = group;
+    a.low = low;
+    a.levels.assign(levels.data(), levels.data() + levels.size());
+    a.scales.assign(scales.data(), scales.data() + scales.size());
+    a.zeros.assign(zeros.data(), zeros.data() + zeros.size());
+    const uint64_t groups = group ? (columns + group - 1) / group : 1, wanted = indices.size() / columns * groups;
+    if ((a.scales.size() && a.scales.size() != wanted) || (a.zeros.size() && a.zeros.size() != a.scales.size()))
+        throw nb::value_error("a scale for each row and group, as many zeros, or none");
+    if (a.levels.size() > kMaxLevels) throw nb::value_error("too many levels");
+    Encoded e;
+    {
+        nb::gil_scoped_release release;
+        e = encode_adaptive(indices.data(), indices.size(), spec, threads);
+    }
+    return to_tuple(e);
+}
+
 using IndexBuffer = nb::ndarray<int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 std::array<float, 3> quantize_rows(Floats values, uint64_t row_length, float step, float lambda, IndexBuffer out,
@@ -214,7 +246,7 @@ void round_with_feedback(Floats values, size_t columns, Floats row_steps, Floats
 
 nb::dict inspect(Input header) {
     const ArrayHeader h = read_header(header.data(), header.size());
-    constexpr const char* kinds[] = {"stored", "split", "uniform", "constant", "matrix"};
+    constexpr const char* kinds[] = {"stored", "split", "uniform", "constant", "matrix", "adaptive"};
     constexpr const char* coders[] = {"fast", "dense", "small"};
     nb::dict d;
     d["kind"] = kinds[int(h.kind)];
@@ -252,6 +284,10 @@ NB_MODULE(_core, m) {
     m.def("estimate_matrix", &estimate_matrix_bytes, nb::arg("indices"), nb::arg("columns"), nb::arg("trellis"),
           nb::arg("row_exponents"), nb::arg("column_exponents"), nb::arg("max_effort"),
           "Bytes that encode_matrix would take, estimated from its tables.");
+    m.def("encode_adaptive", &encode_adaptive_indices, nb::arg("indices"), nb::arg("columns"), nb::arg("step"),
+          nb::arg("levels"), nb::arg("low"), nb::arg("scales"), nb::arg("zeros"), nb::arg("group"), nb::arg("period"),
+          nb::arg("output"), nb::arg("threads") = 1,
+          "Codes indices with a model that learns as it goes; empty arrays: none. Returns (header, chunks).");
     m.def("quantize", &quantize_rows, nb::arg("values"), nb::arg("row_length"), nb::arg("step"), nb::arg("lambda_"),
           nb::arg("out"), nb::arg("kernels") = "",
           "Rounds to a uniform grid at the least distortion plus rate; returns the offsets.");

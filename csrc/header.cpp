@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "adaptive.hpp"
 #include "encode.hpp"
 #include "kernels.hpp"
 #include "matrix.hpp"
@@ -97,6 +98,7 @@ std::vector<uint8_t> write_header(const ArrayHeader& h) {
         out.insert(out.end(), p, p + h.width);
     }
     if (h.kind == Kind::matrix) write_matrix_fields(out, h);
+    if (h.kind == Kind::adaptive) write_adaptive_fields(out, h);
     if (h.kind != Kind::split && h.kind != Kind::uniform) return out;
     out.push_back(uint8_t(h.coder));
     if (h.kind == Kind::split) {
@@ -127,7 +129,7 @@ ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes) {
     require(size >= 4 && std::memcmp(in.take(4), kMagic, 4) == 0, "array header: not a coded array of version 1");
     ArrayHeader h;
     const uint8_t kind = in.byte();
-    require(kind <= 4, "array header: unknown kind");
+    require(kind <= 5, "array header: unknown kind");
     h.kind = Kind(kind);
     h.width = in.byte();
     h.count = in.varint();
@@ -145,6 +147,10 @@ ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes) {
     }
     if (h.kind == Kind::matrix) {
         read_matrix_fields(in, h);
+        return h;
+    }
+    if (h.kind == Kind::adaptive) {
+        read_adaptive_fields(in, h, nbytes == kAnySize);
         return h;
     }
     read_rule(in, h);

@@ -55,6 +55,19 @@ def estimate_matrix(
     column_exponents: NDArray[np.uint8],
     max_effort: bool,
 ) -> float: ...
+def encode_adaptive(
+    indices: NDArray[np.int32],
+    columns: int,
+    step: float,
+    levels: NDArray[np.float32],
+    low: int,
+    scales: NDArray[np.float32],
+    zeros: NDArray[np.int32],
+    group: int,
+    period: int,
+    output: int,
+    threads: int = 1,
+) -> tuple[bytes, tuple[bytes, ...]]: ...
 def quantize(
     values: NDArray[np.float32],
     row_length: int,

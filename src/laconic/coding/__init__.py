@@ -1,5 +1,6 @@
 """Arrays of integers and floats to bytes and back: the floor that knows probabilities only."""
 
+from laconic.coding.adaptive import encode_adaptive
 from laconic.coding.coder import (
     CodedArray,
     Effort,
@@ -30,6 +31,7 @@ __all__ = [
     "Job",
     "decode",
     "decoded_nbytes",
+    "encode_adaptive",
     "encode_indices",
     "encode_lossless",
     "encode_matrix",

@@ -1,0 +1,128 @@
+// The header of an adaptive array: its grid, its kernels, and how its model begins.
+#include <algorithm>
+#include <cmath>
+
+#include "adaptive.hpp"
+#include "merge.hpp"
+
+namespace laconic {
+namespace {
+
+enum Form : uint8_t { kHasLevels = 4, kHasScales = 8, kHasZeros = 16, kHasKernels = 32, kHasGroups = 64,
+                      kHasHalves = 128 };
+
+void require(bool good, const char* what) {
+    if (!good) throw FormatError(what);
+}
+
+float from_f16(uint16_t u) {
+    const int exponent = u >> 10 & 31, mantissa = u & 1023;
+    const float v = exponent ? std::ldexp(float(mantissa + 1024), exponent - 25) : std::ldexp(float(mantissa), -24);
+    return u >> 15 ? -v : v;
+}
+
+bool halves(const std::vector<float>& values) {
+    return std::all_of(values.begin(), values.end(), [](float v) {
+        const float half = from_f16(to_f16(v));
+        return std::memcmp(&half, &v, sizeof v) == 0;
+    });
+}
+
+void put_floats(std::vector<uint8_t>& out, const std::vector<float>& values, bool half) {
+    for (float v : values) half ? put_raw(out, to_f16(v)) : put_raw(out, v);
+}
+
+std::vector<float> take_floats(ByteReader& in, uint64_t count, bool half) {
+    const size_t width = half ? 2 : 4;
+    require(count <= in.left() / width, "array header: ends early");
+    std::vector<float> values(count);
+    for (float& v : values) {
+        v = half ? from_f16(in.raw<uint16_t>()) : in.raw<float>();
+        require(std::isfinite(v) && !(half && std::fabs(v) > 65504), "array header: a number that is not finite");
+    }
+    return values;
+}
+
+void put_signed(std::vector<uint8_t>& out, int32_t v) { put_varint(out, uint32_t(v) << 1 ^ uint32_t(v >> 31)); }
+
+int32_t take_signed(ByteReader& in) {
+    const uint64_t z = in.varint();
+    require(z <= 0xffffffffu, "array header: a number of more than 32 bits");
+    return int32_t(uint32_t(z) >> 1 ^ (0u - (uint32_t(z) & 1)));
+}
+
+}  // namespace
+
+void write_adaptive_fields(std::vector<uint8_t>& out, const ArrayHeader& h) {
+    const AdaptiveFields& a = h.adaptive;
+    const bool half = halves(a.levels) && halves(a.scales) && !(a.levels.empty() && a.scales.empty());
+    uint8_t form = uint8_t(h.output);
+    if (!a.levels.empty()) form |= kHasLevels;
+    if (!a.scales.empty()) form |= kHasScales;
+    if (!a.zeros.empty()) form |= kHasZeros;
+    if (a.period > 1) form |= kHasKernels;
+    if (a.group) form |= kHasGroups;
+    if (half) form |= kHasHalves;
+    out.push_back(form);
+    out.push_back(a.options);
+    out.push_back(a.prior);
+    out.push_back(uint8_t(a.largest | a.signs << 5));
+    if (form & kHasKernels) put_varint(out, a.period);
+    if (form & kHasGroups) put_varint(out, a.group);
+    if (!(form & (kHasLevels | kHasScales))) put_raw(out, h.step);
+    if (form & kHasLevels) {
+        put_signed(out, a.low);
+        put_varint(out, a.levels.size());
+        put_floats(out, a.levels, half);
+    }
+    put_floats(out, a.scales, half);
+    for (int32_t zero : a.zeros) put_signed(out, zero);
+}
+
+bool read_adaptive_fields(ByteReader& in, ArrayHeader& h, bool any_size) {
+    AdaptiveFields& a = h.adaptive;
+    require(h.count >= h.row_length && h.count % h.row_length == 0, "array header: no whole rows");
+    const uint8_t form = in.byte();
+    h.output = Output(form & 3);
+    constexpr int widths[4] = {4, 2, 2, 8};
+    require(widths[form & 3] == h.width, "array header: width and output type differ");
+    a.options = in.byte();
+    a.prior = in.byte();
+    const uint8_t largest = in.byte();
+    require(largest < 64, "array header: unknown options");
+    a.largest = largest & 31;
+    a.signs = largest >> 5;
+    const uint64_t period = form & kHasKernels ? in.varint() : 1;
+    if (form & kHasKernels) require(period > 1 && h.row_length % period == 0, "array header: kernels do not fill a row");
+    a.period = uint32_t(period);
+    if (form & kHasGroups) {
+        a.group = in.varint();
+        require(form & kHasScales && a.group > 0 && a.group < h.row_length, "array header: groups out of range");
+    }
+    const bool half = form & kHasHalves;
+    if (!(form & (kHasLevels | kHasScales))) {
+        require(!half, "array header: no number is a half");
+        h.step = in.raw<float>();
+        require(std::isfinite(h.step), "array header: step is not finite");
+    }
+    if (form & kHasLevels) {
+        a.low = take_signed(in);
+        const uint64_t count = in.varint();
+        require(count >= 1 && count <= kMaxLevels && int64_t(a.low) + int64_t(count) <= (int64_t(1) << 31),
+                "array header: too many levels");
+        a.levels = take_floats(in, count, half);
+    }
+    require(!(form & kHasZeros) || ((form & kHasScales) && !(form & kHasLevels)), "array header: zeros without scales");
+    const uint64_t scales = h.row_count() * groups_of(h);
+    if (any_size && scales > kMaxLooseRows) return false;
+    if (form & kHasScales) a.scales = take_floats(in, scales, half);
+    if (form & kHasZeros) {
+        require(scales <= in.left(), "array header: ends early");
+        a.zeros.resize(scales);
+        for (int32_t& zero : a.zeros) zero = take_signed(in);
+    }
+    require(in.left() == 0, "array header: bytes left over");
+    return true;
+}
+
+}  // namespace laconic
