@@ -17,6 +17,8 @@ from classics_run import call_of, measured, scaled  # noqa: E402
 from classics_speed import times_as_fast  # noqa: E402
 from classics_table import line_of, met, published, tables  # noqa: E402
 from laconic.errors import TargetError  # noqa: E402
+from laconic.io import open_source  # noqa: E402
+from laconic.plan import resolve  # noqa: E402
 from nets import LeNet5, LeNet300100  # noqa: E402
 
 IMAGES = 40
@@ -150,6 +152,22 @@ def test_every_row_is_a_call_that_can_be_made(row, tiny):
         told, is_made = row.training[part], getattr(made, part)
         assert (told is None) == (is_made is None)
         assert all(getattr(is_made, key) == value for key, value in (told or {}).items())
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.rules], ids=lambda row: row.name)
+def test_rules_say_of_every_tensor_how_it_is_stored(row, tiny):
+    network = LeNet5()
+    if row.task == "resnet20":
+        network = pytest.importorskip("images", exc_type=ImportError).Network()
+    source = open_source(network)
+    found = resolve(call_of(row, tiny, row.training, 0)["plan"], source.infos, source.aliases)
+    kinds = {name: str(one.scheme) for name, one in found.items()}
+    middle = next(scheme for match, scheme in row.rules if match == "*")
+    matrices = {name for name, one in network.named_parameters() if one.ndim > 1}
+    ends = {match for match, _ in row.rules if match != "*"}
+    assert {name for name in kinds if kinds[name] == middle} == matrices - ends
+    assert {kinds[name] for name in ends} == {"int8"}
+    assert {kinds[name] for name in kinds.keys() - matrices} == {"fp16"}
 
 
 def test_only_the_taught_narrow_network_has_the_original_as_teacher(tiny):
