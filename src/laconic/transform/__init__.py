@@ -1,5 +1,20 @@
 """Changes of the weights: a tensor and a scheme in, what is coded of it out."""
 
+from laconic.transform.codebook import codebook, optimal_levels, vector_codebook
+from laconic.transform.grid import Grid
+from laconic.transform.lowbit import binary, fp8, integers, ternary
+from laconic.transform.mask import (
+    blocks,
+    cubic,
+    global_masks,
+    magnitude,
+    n_of_m,
+    regrow,
+    unstructured,
+    wanda,
+)
+from laconic.transform.mask_order import order_columns
+from laconic.transform.obs import prune_and_round, prune_matrix
 from laconic.transform.quantize import (
     LAMBDA,
     Indices,
@@ -12,13 +27,32 @@ from laconic.transform.rounding import Metric, Rounded, make_metric, round_matri
 
 __all__ = [
     "LAMBDA",
+    "Grid",
     "Indices",
     "Metric",
     "Rounded",
+    "binary",
+    "blocks",
+    "codebook",
+    "cubic",
+    "fp8",
+    "global_masks",
+    "integers",
+    "magnitude",
     "make_metric",
+    "n_of_m",
+    "optimal_levels",
+    "order_columns",
+    "prune_and_round",
+    "prune_matrix",
     "quantize",
     "quantize_matrix",
+    "regrow",
     "round_matrix",
     "sample_rows",
+    "ternary",
     "trellis_rounded",
+    "unstructured",
+    "vector_codebook",
+    "wanda",
 ]
