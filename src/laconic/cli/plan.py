@@ -11,7 +11,6 @@ from laconic.cli._guard import guarded
 from laconic.cli._inputs import (
     CalibOption,
     LossOption,
-    RunnableArgument,
     SeedOption,
     loss_named,
 )
@@ -25,12 +24,21 @@ from laconic.cli._options import (
 from laconic.cli._talk import Talk
 
 if TYPE_CHECKING:
+    from laconic.plan import Plan
     from laconic.planning import Proposal
 
 
 @guarded
 def command(
-    model: RunnableArgument,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A .safetensors file, a sharded index, a Hugging Face folder, a .pt/.bin file, or "
+            "file.py:function that gives a module. With --calib, a folder or file.py:function.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -48,6 +56,14 @@ def command(
         str | None,
         typer.Option(metavar="DROP", help="What the score may lose: 0.5% of it, or 0.005 off it."),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Instead of a model: a preset, to be changed by hand."),
+    ] = None,
+    presets: Annotated[
+        bool,
+        typer.Option("--presets", help="Instead: what all presets do.", show_default=False),
+    ] = False,
     calib: CalibOption = None,
     loss: LossOption = None,
     effort: EffortOption = None,
@@ -59,16 +75,31 @@ def command(
 ) -> None:
     """Propose which tensor is to be stored how, for --size, --bits or --max-drop.
 
-    The plan is YAML, to be read, changed by hand, and carried out by compress --plan.
+    The plan is YAML, to be read, changed by hand, and carried out by compress --plan. A plan can
+    also begin from a preset: plan --preset edge -o plan.yaml.
     """
-    from laconic.cli._units import plural, significant
-    from laconic.cli._units import size as size_text
+    from laconic.cli._presets import check_alone, show_presets
     from laconic.container import check_destination
-    from laconic.planning import propose
+    from laconic.errors import ArgumentError
 
+    asked = {"--size": size, "--bits": bits, "--max-drop": max_drop, "--calib": calib}
+    asked |= {"--loss": loss, "--effort": effort, "--seed": seed}
+    if presets:
+        check_alone("--presets", {"a model": model, "--preset": preset, "-o": output, **asked})
+        show_presets(json)
+        return
     if output is not None:
         check_destination(output, force=force)
     talk = Talk(quiet)
+    if preset is not None:
+        check_alone("--preset", {"a model": model, **asked})
+        _write_preset(preset, output, talk, force, json)
+        return
+    if model is None:
+        raise ArgumentError("plan: name a model, or --preset NAME, or --presets to see them")
+    from laconic.cli._units import plural
+    from laconic.planning import propose
+
     with talk.progress() as step:
         proposal = propose(
             model,
@@ -82,10 +113,7 @@ def command(
             threads=threads,
             progress=step,
         )
-    if (foreseen := proposal.forecast) is not None:
-        before = proposal.report.bytes
-        ratio = significant(before / max(1, foreseen.nbytes))
-        talk.line("estimate", f"{size_text(before)} -> {size_text(foreseen.nbytes)} ({ratio}x)")
+    _say_estimate(talk, proposal)
     if output is not None:
         _write(output, proposal.text(), force)
         talk.line("wrote", f"{output}    {plural(len(proposal.plan.rules), 'rule')}")
@@ -93,6 +121,33 @@ def command(
         _print(proposal, output)
     elif output is None:
         print(proposal.text(), end="")
+
+
+def _say_estimate(talk: Talk, proposal: Proposal) -> None:
+    from laconic.cli._units import significant, size
+
+    if (foreseen := proposal.forecast) is not None:
+        before = proposal.report.bytes
+        ratio = significant(before / max(1, foreseen.nbytes))
+        talk.line("estimate", f"{size(before)} -> {size(foreseen.nbytes)} ({ratio}x)")
+
+
+def _write_preset(name: str, output: Path | None, talk: Talk, force: bool, as_json: bool) -> None:
+    """A preset with its comments on stdout, or where it can be changed by hand."""
+    import json
+
+    from laconic.plan import preset_text
+    from laconic.plan.plan import read_plan
+
+    text = preset_text(name)
+    if output is not None:
+        _write(output, text, force)
+        talk.line("wrote", f"{output}    for compress --plan {output}")
+    if as_json:
+        tree = {"path": None if output is None else str(output), "plan": _values(read_plan(text))}
+        print(json.dumps(tree, indent=2))
+    elif output is None:
+        print(text, end="")
 
 
 def _drop(text: str | None) -> str | float | None:
@@ -119,6 +174,10 @@ def _print(proposal: Proposal, path: Path | None) -> None:
         "path": None if path is None else str(path),
         "size": None if foreseen is None else foreseen.nbytes,
         "bits": None if foreseen is None else dict(foreseen.bits),
-        "plan": proposal.plan.model_dump(mode="json", exclude_none=True),
+        "plan": _values(proposal.plan),
     }
     print(json.dumps(tree, indent=2))
+
+
+def _values(plan: Plan) -> dict[str, object]:
+    return plan.model_dump(mode="json", exclude_none=True)
