@@ -70,3 +70,25 @@ def test_bars_know_the_time_left_of_steps_that_last_minutes(capsys, monkeypatch)
             now = 1000.0 + 100 * done
             step("encode", done, 10)
     assert "0:10:00" in capsys.readouterr().err
+
+
+def test_what_is_told_of_a_stage_is_told_where_the_stage_is(capsys, monkeypatch):
+    with Talk().progress() as step:
+        for done in range(6):  # 25 seconds a step
+            monkeypatch.setattr("time.monotonic", lambda done=done: 1000.0 + 25 * done)
+            step(f"train loss {1 / (done + 1):.2f}, {90 - done} kB", done, 5)
+    assert capsys.readouterr().err == (
+        "  train      3/5  0:01:15, about 0:00:50 left    loss 0.25, 87 kB\n"
+        "  train      5/5  0:02:05    loss 0.17, 85 kB\n"
+    )
+
+
+def test_a_bar_tells_it_too(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    with Talk().progress() as step:
+        step("train loss 0.50", 1, 2)
+        step("train loss 0.25", 2, 2)
+    err = capsys.readouterr().err
+    assert "loss 0.25" in err and "2/2" in err
+    assert err.count("train") == err.count("2/2") + err.count("1/2") + err.count("0/2")

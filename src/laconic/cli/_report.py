@@ -58,20 +58,33 @@ def plan_text(
     max_drop: str | None = None,
     calib: str | None = None,
     plan: Path | None = None,
+    train: str | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
+    teacher: str | None = None,
 ) -> str:
-    """What was asked for, in a line."""
+    """What was asked for, in a line.
+
+    >>> plan_text(None, "20x", None, train="build.py:batches", epochs=20)
+    'size 20x, trained with build.py:batches, 20 epochs, effort max'
+    """
     wanted = {
         "{} bits per weight": None if bits is None else f"{bits:g}",
         "size {}": target,
         "max drop {}": max_drop,
         "calibrated on {}": calib,
         "plan {}": None if plan is None else str(plan),
+        "trained with {}": train,
+        "{}": None if epochs is None else plural(epochs, "epoch"),
+        "lr {}": None if lr is None else f"{lr:g}",
+        "taught by {}": teacher,
     }
     parts = [words.format(value) for words, value in wanted.items() if value is not None]
     if not parts:
         return f"lossless, effort {effort or 'fast'}"
     told = ", ".join(parts) + (f", effort {effort}" if effort else "" if plan else ", effort max")
-    return told if (bits, target, max_drop) == (None, None, None) else f"rate-distortion, {told}"
+    dialled = (bits, target, max_drop) != (None, None, None) and train is None
+    return f"rate-distortion, {told}" if dialled else told
 
 
 def scores_text(before: float, after: float) -> str:

@@ -14,7 +14,9 @@ from laconic.cli._units import count
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-Step = Callable[[str, int, int], None]  # (stage, done, total), as the library's verbs report it
+# (stage, done, total), as the library's verbs report it; what follows a stage's first word is told
+# of it wherever the stage is: "train loss 0.31".
+Step = Callable[[str, int, int], None]
 
 _MANY = 100_000
 _LABEL = 10  # columns of the label
@@ -59,6 +61,7 @@ def _plain(talk: Talk, hide: tuple[str, ...]) -> Step:
 
     def step(stage: str, done: int, total: int) -> None:
         now = time.monotonic()
+        stage, told_of = _parts(stage)
         if done < last.get(stage, 0) and stage not in hide:  # it begins anew
             began.pop(stage)
             spoke.pop(stage, None)
@@ -71,12 +74,12 @@ def _plain(talk: Talk, hide: tuple[str, ...]) -> Step:
             ended.add(stage)
             if stage not in told or now - start >= _LONG:
                 told.add(stage)
-                talk.line(stage, f"{_progress(done, total)}  {_clock(now - start)}")
+                talk.line(stage, f"{_progress(done, total)}  {_clock(now - start)}{told_of}")
         elif done > before and now - spoke.setdefault(stage, start) >= _SILENCE:
             spoke[stage] = now
             left = _clock((now - start) / (done - before) * (total - done))
             spent = _clock(now - start)
-            talk.line(stage, f"{_progress(done, total)}  {spent}, about {left} left")
+            talk.line(stage, f"{_progress(done, total)}  {spent}, about {left} left{told_of}")
 
     return step
 
@@ -97,6 +100,7 @@ def _bars(hide: tuple[str, ...]) -> Iterator[Step]:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[told]}"),
         console=Console(stderr=True),
         get_time=time.monotonic,
         speed_estimate_period=_WINDOW,
@@ -109,12 +113,19 @@ def _bar_step(progress: Progress, hide: tuple[str, ...]) -> Step:
     tasks = {}
 
     def step(stage: str, done: int, total: int) -> None:
+        stage, told = _parts(stage)
         if stage not in tasks:
-            tasks[stage] = progress.add_task(stage, total=total)
-        finished = done >= total and stage in hide
-        progress.update(tasks[stage], completed=done, total=total, visible=not finished)
+            tasks[stage] = progress.add_task(stage, total=total, told="")
+        seen = done < total or stage not in hide
+        progress.update(tasks[stage], completed=done, total=total, visible=seen, told=told.strip())
 
     return step
+
+
+def _parts(stage: str) -> tuple[str, str]:
+    """A stage's name, and what is told of it, set off."""
+    name, _, told = stage.partition(" ")
+    return name, f"    {told}" if told else ""
 
 
 def _progress(done: int, total: int) -> str:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from laconic.cli._guard import guarded
 from laconic.cli._inputs import (
     CalibOption,
+    EpochsOption,
     EvalOption,
     LossOption,
+    RateOption,
     RunnableArgument,
     SeedOption,
+    TeacherOption,
+    TrainOption,
     loss_named,
     score_named,
+    training_named,
 )
 from laconic.cli._options import (
     DryRunOption,
@@ -31,6 +36,8 @@ from laconic.cli._options import (
 from laconic.cli._talk import Step, Talk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from laconic.compress import Result
 
 _NOTES = 3  # that are shown without -v
@@ -59,8 +66,16 @@ def command(
     loss: LossOption = None,
     plan: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A plan, as `laconic plan` writes it: the rules."),
+        typer.Option(
+            metavar="FILE",
+            help="A plan, as `laconic plan` writes it, or a preset: edge, lossless, server, tiny "
+            "(`laconic plan --presets` says what they do).",
+        ),
     ] = None,
+    train: TrainOption = None,
+    epochs: EpochsOption = None,
+    lr: RateOption = None,
+    teacher: TeacherOption = None,
     no_finish: Annotated[
         bool,
         typer.Option(
@@ -88,7 +103,8 @@ def command(
 ) -> None:
     """Compress a model: bit-exact, or lossy to --bits, --size or --max-drop.
 
-    With --calib, rounding minds what the model makes of its data: far less is lost.
+    With --calib, rounding minds what the model makes of its data: far less is lost. With --train
+    the model itself learns to be small: that takes longest, and goes furthest.
     """
     import laconic
     from laconic.cli._paths import compressed_path
@@ -100,13 +116,24 @@ def command(
 
     talk = Talk(quiet)
     judge, lost = score_named(score), loss_named(loss)
+    training = training_named(train, epochs, lr, teacher)
     src = built(model)  # once: a file of code may build another network each time
     source = open_source(src)
-    peak = estimate_memory(source, calibrated=calib is not None)
+    peak = estimate_memory(source, calibrated=bool(calib or train))
     talk.line("model", f"{model_text(source)}    peak memory about {size_text(peak)}")
-    talk.line("plan", plan_text(bits, size, effort, max_drop=max_drop, calib=calib, plan=plan))
+    told = plan_text(
+        *(bits, size, effort),
+        max_drop=max_drop,
+        calib=calib,
+        plan=plan,
+        train=train,
+        epochs=epochs,
+        lr=lr,
+        teacher=teacher,
+    )
+    talk.line("plan", told)
     with talk.progress(hide=("verify",)) as step:
-        result = laconic.compress(
+        result = cast("Callable[..., Result]", laconic.compress)(
             src,
             output or compressed_path(model),
             bits=bits,
@@ -123,6 +150,7 @@ def command(
             threads=threads,
             force=force,
             dry_run=dry_run,
+            **training,
             progress=_telling_scores(talk, step),
         )
     if verbose:
