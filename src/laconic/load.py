@@ -12,6 +12,7 @@ from laconic.container import LaconicFile, checked_threads, find_file
 from laconic.errors import ArgumentError
 from laconic.io import SAFETENSORS_DTYPES, TensorInfo
 from laconic.io.names import nearest
+from laconic.reshape import reshaped
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +105,9 @@ def load(
     """Open a Laconic file, or the one in a model folder, as a lazy mapping of name to tensor.
 
     With `into`, load all tensors into that module (it is changed in place, by `load_state_dict`)
-    and give it back; names, shapes and dtypes must be the module's.
+    and give it back; names, shapes and dtypes must be the module's. A file of a pruned model holds
+    the shapes: its layers are made as small as the file's first, so that the module may be one of
+    the class that was pruned.
 
     Raises:
         FormatError, VerifyError: the file is damaged; a module is then as it was.
@@ -139,6 +142,17 @@ def _load_into(file: TorchFile, module: Module) -> Module:
 
     if not isinstance(module, torch.nn.Module):
         raise ArgumentError(f"into: a {type(module).__name__} is no torch.nn.Module")
+    widths = getattr(file.file, "modules", {})
+    if not widths:
+        return _fill(file, module)
+    shapes = {info.name: info.shape for info in file.file.infos}
+    with reshaped(module, shapes, widths):
+        return _fill(file, module)
+
+
+def _fill(file: TorchFile, module: Module) -> Module:
+    import torch
+
     state = module.state_dict()
     # Buffers that a module does not save may still be in a file of an older version of it.
     unsaved = {n: b for n, b in module.named_buffers() if n not in state and n in file}
