@@ -27,6 +27,7 @@ from laconic.decide import (
     parameters_of,
     read_call,
 )
+from laconic.decide_trained import decide_trained
 from laconic.decompress import Restored, decompress
 from laconic.errors import ArgumentError
 from laconic.estimate import estimate_memory, estimate_tensors
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from laconic.calibrate import Try
     from laconic.inputs import CalibrationSpec
     from laconic.plan import Plan as PlanFile
+    from laconic.training.inputs import TeacherSpec, TrainSpec
 
     Model = str | Path | Mapping[str, np.ndarray] | Mapping[str, torch.Tensor] | torch.nn.Module
 
@@ -99,6 +101,10 @@ def compress(
     calib: CalibrationSpec | None = None,
     evaluate: Callable[[torch.nn.Module], float] | None = None,
     loss: Callable[[object, object], torch.Tensor] | None = None,
+    train: TrainSpec | None = None,
+    teacher: TeacherSpec | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
     plan: PlanFile | Plan | str | Path | None = None,
     effort: Effort | None = None,
     finish: bool | None = None,
@@ -124,6 +130,11 @@ def compress(
     original. `finish=False` leaves biases and norms untuned. With `resume` a run that broke off
     goes on from its journal beside `dst`.
 
+    With `train` the model learns to be small: batches of (input, target) for the built-in loop, a
+    function that gives those of an epoch, a `laconic.transform.train.Fit`, or the caller's own
+    `fit(model, loss)`, which calls `loss(task_loss).backward()` for each batch. `teacher` is what
+    it learns from beside, the original if not given; `epochs` and `lr` go before the plan's.
+
     Raises:
         ArgumentError: nothing was read or written yet; the message says what to change.
         FormatError: the source is damaged.
@@ -143,22 +154,27 @@ def compress(
     call = Call(
         *(bits, size, max_drop, calib, evaluate, loss, plan, effort, threads),
         False if dry_run else finish,
-        *(seed, resume),
+        *(seed, resume, train, teacher, epochs, lr),
     )
     asked = read_call(source, call)
     if dst is None and not dry_run:
         raise ArgumentError("dst: name the file to write (only a dry run needs none)")
     target = None if dry_run or dst is None else _target(src, source, Path(dst), force)
     origin = origin_of(source)
-    if calib is None:
+    if train is not None:
+        decision = decide_trained(
+            source, asked, origin, src, checkpoint=_checkpoint(dst), progress=progress
+        )
+    elif calib is None:
         decision = decide(source, asked, origin)
     else:
         beside = None if target is None or dst is None else Path(dst)
         decision = decide_calibrated(
             source, asked, origin, src, journal_beside=beside, progress=progress
         )
-    if target is None:
+    if target is None or not _writes():
         return _dry_run(decision, dst, began)
+    origin = decision.origin or origin
     source, effort = decision.source, decision.effort
     with contextlib.ExitStack() as stack:
         if decision.ready is not None:
@@ -188,10 +204,22 @@ def compress(
         writer.finish(progress)
         if decision.ready is not None:
             decision.ready.record.discard()
+    if train is not None and (kept := _checkpoint(dst)) is not None:
+        kept.unlink(missing_ok=True)
     found = info(target.file)
     seconds = time.perf_counter() - began
     result = Result(**vars(found), seconds=seconds, peak_memory=peak_memory())
     return _with_scores(result, decision)
+
+
+def _checkpoint(dst: str | Path | None) -> Path | None:
+    """Where a training keeps its state: beside the file to be."""
+    return None if dst is None else Path(f"{dst}.train.npz")
+
+
+def _writes() -> bool:
+    """Whether this process writes: of several that train together the first alone."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _with_scores(result: Result, decision: Decision) -> Result:

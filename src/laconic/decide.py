@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from laconic.calibrate import Ready, Request
     from laconic.inputs import CalibrationSpec
-    from laconic.plan import Plan
+    from laconic.plan import Plan, Recipe
+    from laconic.training.inputs import TeacherSpec, TrainSpec
 
 _NEAR = 1.25  # an estimate from samples is rarely further off than this
 
@@ -47,24 +48,34 @@ class Call:
     finish: bool | None = None
     seed: int | None = None
     resume: bool = False
+    train: TrainSpec | None = None
+    teacher: TeacherSpec | None = None
+    epochs: int | None = None
+    lr: float | None = None
 
 
 @dataclass(frozen=True)
 class Asked:
     """A call and its plan as one: `schemes` of every stored tensor.
 
-    `fixed` are those that the plan names; `gains` multiply the steps of single tensors.
+    `fixed` are those that the plan names; `gains` multiply the steps of single tensors; `recipe` is
+    what its steps ask for.
     """
 
     call: Call
     schemes: Mapping[str, Scheme]
     fixed: Collection[str] = ()
     gains: Mapping[str, float] = field(default_factory=dict)
+    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to write: the tensors of `source`, by `schemes`; `ready` is of a calibrated run."""
+    """What to write: the tensors of `source`, by `schemes`.
+
+    `ready` is of a calibrated run or a training, `origin` what the file is to remember, where that
+    is not what it was made from.
+    """
 
     source: Source
     schemes: Mapping[str, Scheme]
@@ -72,6 +83,7 @@ class Decision:
     quantize: Quantize | None = None
     size: int | None = None
     ready: Ready | None = None
+    origin: Origin | None = None
 
 
 def read_call(source: Source, call: Call) -> Asked:
@@ -102,7 +114,14 @@ def read_call(source: Source, call: Call) -> Asked:
     )
     schemes = {name: named[name].scheme if name in named else Scheme() for name in found}
     gains = {name: one.weight for name, one in named.items() if one.weight != 1}
-    return Asked(call, schemes, frozenset(named), gains)
+    recipe = _recipe(plan) if plan.steps else None
+    return Asked(call, schemes, frozenset(named), gains, recipe)
+
+
+def _recipe(plan: Plan) -> Recipe:
+    from laconic.plan.recipe import recipe_of  # brings pydantic, which only plan files need
+
+    return recipe_of(plan.steps)
 
 
 def decide(source: Source, asked: Asked, origin: Origin) -> Decision:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from laconic.calibrate.forms import Options
 from laconic.calibrate.record import Record
-from laconic.calibrate.rounder import Rounder
 from laconic.calibrate.search import Allowed, Try
 from laconic.coding import Effort
-from laconic.io import Source
+from laconic.io import Source, TensorInfo
 from laconic.plan import Target
+from laconic.scheme import Scheme
+from laconic.transform import Grid, Indices, Rounded
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     Loss = Callable[[object, object], torch.Tensor]
@@ -37,14 +39,30 @@ class Request:
     options: Options = field(default_factory=Options)
 
 
+class Rounds(Protocol):
+    """Carries out the schemes under the dial; `size` is that of the file, where it is known."""
+
+    size: int | None
+
+    def __call__(
+        self, info: TensorInfo, values: np.ndarray, scheme: Scheme, /
+    ) -> Indices | Rounded | Grid | None:
+        """The tensor's integers."""
+        ...
+
+
 @dataclass(frozen=True)
 class Ready:
-    """What is to be written: `source` with `quantize`; `tries` are the scores that were taken."""
+    """What is to be written: `source` with `quantize`; `tries` are the scores that were taken.
+
+    `schemes` are those of its tensors, where they are not the ones asked for.
+    """
 
     source: Source
-    quantize: Rounder
+    quantize: Rounds
     tries: tuple[Try, ...] = ()
     original_score: float | None = None
     score: float | None = None
     notes: tuple[str, ...] = ()
     record: Record = field(default_factory=Record)
+    schemes: Mapping[str, Scheme] | None = None

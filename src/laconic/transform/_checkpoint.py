@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,14 +15,25 @@ from torch import Tensor, nn
 from laconic.container import AtomicFile
 from laconic.errors import ArgumentError
 
-Place = dict[str, float | None]
+
+@dataclass
+class Place:
+    """Where a training is: counts, the best mean loss, and what its budget has come to."""
+
+    epoch: int
+    step: int
+    calls: int
+    best: float | None
+    since: int
+    budget: dict[str, float | None] | None
+    settings: str
 
 
 def write_checkpoint(
     path: Path,
     model: nn.Module,
     optimizers: list[torch.optim.Optimizer],
-    place: Mapping[str, object],
+    place: Place,
 ) -> None:
     """Write the model's state, the optimisers', and `place` (what JSON can say)."""
     arrays = {f"model/{name}": _plain(value) for name, value in model.state_dict().items()}
@@ -33,7 +43,7 @@ def write_checkpoint(
                 if isinstance(value, Tensor):
                     arrays[f"optimizer/{number}/{key}/{name}"] = _plain(value)
     arrays["random"] = torch.get_rng_state().numpy()
-    arrays["place"] = np.frombuffer(json.dumps(place).encode(), np.uint8)
+    arrays["place"] = np.frombuffer(json.dumps(asdict(place)).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     with AtomicFile(path, force=True) as file:
@@ -52,12 +62,18 @@ def read_checkpoint(
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        place = json.loads(arrays.pop("place").tobytes())
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise ArgumentError(f"{path}: is no checkpoint ({error}); remove it to start anew") from None
-    if place.get("settings") != settings:
+        place = Place(**json.loads(arrays.pop("place").tobytes()))
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise ArgumentError(
+            f"{path}: is no checkpoint ({error}); remove it to start anew"
+        ) from None
+    if place.settings != settings:
         raise ArgumentError(f"{path}: is of other training settings; remove it to start anew")
-    state = {n.removeprefix("model/"): torch.from_numpy(a) for n, a in arrays.items() if "model/" in n[:6]}
+    state = {
+        n.removeprefix("model/"): torch.from_numpy(a)
+        for n, a in arrays.items()
+        if "model/" in n[:6]
+    }
     own = model.state_dict()
     wrong = [n for n in own.keys() | state.keys() if n not in own or n not in state]
     masks = [n for n in wrong if n.endswith(".mask") and n in state]
@@ -75,7 +91,7 @@ def read_checkpoint(
                 kept.setdefault(int(key), {})[field] = torch.from_numpy(array)
         one.load_state_dict({**one.state_dict(), "state": kept})
     torch.set_rng_state(torch.from_numpy(arrays["random"]))
-    return cast(Place, place)
+    return place
 
 
 def _plain(value: Tensor) -> np.ndarray:

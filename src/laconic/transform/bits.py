@@ -89,10 +89,7 @@ def _logits(live: Tensor) -> Tensor:
     row = (live.sum(1, keepdim=True) + _PRIOR * mean) / (columns + _PRIOR)
     column = (live.sum(0, keepdim=True) + _PRIOR * mean) / (rows + _PRIOR)
     logit = torch.logit(row) - whole
-    if rows > 1:
-        logit = logit + torch.logit(column)
-    else:
-        logit = torch.full_like(column, whole)
+    logit = logit + torch.logit(column) if rows > 1 else torch.full_like(column, whole)
     return logit.clamp_(-_SURE, _SURE)
 
 

@@ -11,8 +11,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
-_GAIN: Final = 0.25  # of the logarithm of the excess, at every look
-_PUSH: Final = 2.0  # the weight answers at once to this power of the excess
+_WINDOW: Final = 0.05  # an excess beyond it, in nats, counts as this
+_GAIN: Final = 0.04  # nats by which the weight changes at a look, at that excess
+_PUSH: Final = 1.0  # nats by which it answers at once
 _LEAST: Final = 1e-9
 _AIM: Final = 0.99  # of the size: what is left for what the estimate does not see
 
@@ -39,7 +40,7 @@ class Budget:
             self.started = spent
             self._base = 1e-3 / parameters
         excess = math.log(max(spent, 1.0) / self.course(progress))
-        excess = min(1.0, max(-1.0, excess))
+        excess = min(1.0, max(-1.0, excess / _WINDOW))
         self._base = min(1e3, max(_LEAST / parameters, self._base * math.exp(_GAIN * excess)))
         self.price = self._base * math.exp(_PUSH * excess)
 
@@ -48,4 +49,4 @@ class Budget:
         start = max(self.started or 1.0, 1.0)
         end = max(_AIM * self.target - self.other, 64.0)
         part = min(1.0, progress / self.ramp)
-        return max(1.0, start ** (1 - part) * end**part)
+        return max(1.0, math.exp((1 - part) * math.log(start) + part * math.log(end)))

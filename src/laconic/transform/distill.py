@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from laconic.analyze.outputs import output_kind
 from laconic.errors import ArgumentError
 from laconic.io.names import nearest
 from laconic.transform.settings import Distill
@@ -50,11 +51,10 @@ def outputs_of(output: object) -> Tensor:
     found = getattr(output, "logits", None)
     if isinstance(found, Tensor):
         return found
-    parts = output.values() if isinstance(output, Mapping) else output
-    if isinstance(parts, (tuple, list)) or isinstance(output, Mapping):
-        for part in parts:  # type: ignore[union-attr]
-            if isinstance(part, Tensor) and part.is_floating_point():
-                return part
+    parts = tuple(output.values()) if isinstance(output, Mapping) else output
+    for part in parts if isinstance(parts, (tuple, list)) else ():
+        if isinstance(part, Tensor) and part.is_floating_point():
+            return part
     raise ArgumentError(f"the network gives a {type(output).__name__}, in which no tensor is found")
 
 
@@ -62,11 +62,13 @@ class Lesson:
     """What a student is to learn from its teacher, for the batch that it saw last.
 
     The student's call is watched: its arguments are given to the teacher when the loss is asked
-    for. `kind` "logits" compares distributions, "features" the values.
+    for. Logits are compared as distributions, features as they are; which of them the outputs are
+    shows at the first batch.
     """
 
-    def __init__(self, student: nn.Module, teacher: Teacher, settings: Distill, kind: str) -> None:
-        self._teacher, self._settings, self._kind = teacher, settings, kind
+    def __init__(self, student: nn.Module, teacher: Teacher, settings: Distill) -> None:
+        self._teacher, self._settings = teacher, settings
+        self._module, self._kind = student, ""
         self._call: tuple[tuple[object, ...], dict[str, object]] | None = None
         self._output: object = None
         self._student, self._aims = _Taps(student, settings.features, "student"), None
@@ -111,6 +113,8 @@ class Lesson:
                 f"{list(output.shape)}; they must be alike"
             )
         settings = self._settings
+        if not self._kind:
+            self._kind = self._tell(given, named)
         if self._kind == "logits":
             learnt = distillation_loss(output.float(), aim.float(), settings.temperature)
         else:
@@ -122,6 +126,12 @@ class Lesson:
                 pair = self._student.seen[name], self._aims.seen[name]
                 total = total + settings.feature_weight * feature_loss(*pair)
         return total
+
+    def _tell(self, given: tuple[object, ...], named: dict[str, object]) -> str:
+        """Whether the outputs are logits; a bare last layer says no more than a task does."""
+        if named or len(given) != 1:
+            return output_kind(self._module, {**named} if named else given)
+        return output_kind(self._module, given[0])
 
 
 class _Taps:

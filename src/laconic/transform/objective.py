@@ -23,7 +23,9 @@ from laconic.transform.settings import Training
 from laconic.transform.sparsify import Sparsifier
 from laconic.transform.student import Student
 
-_EVERY: Final = 10  # calls between two looks at the bits
+_EVERY: Final = 10  # calls between two looks at the bits, at most
+_LOOKS: Final = 400  # at them in a training, at least (if it has so many calls)
+_MEASURES: Final = 25  # times that the file's size is worked out to the byte
 _TOTAL: Final = 1000  # calls that a loop is taken to make, which does not say
 
 
@@ -31,7 +33,8 @@ class Objective:
     """The `loss` that a user's `fit(model, loss)` is given.
 
     `total` is the number of calls that the loop will make: schedules go by it. A loop that knows
-    its place may say so instead: `loss(task, progress)` with progress from 0 to 1.
+    its place may say so instead: `loss(task, progress)` with progress from 0 to 1. `measure` gives
+    the bits of the whole file, were it written now; the estimate is set right by it.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class Objective:
         self.total: int = _TOTAL
         self.calls = 0
         self.budget = budget
+        self.measure: Callable[[], float] | None = None
+        self._measured = -1
         self._lesson, self._sparsifier = lesson, sparsifier
         self._parameters = max(1, sum(twin.original.numel() for twin in student.twins))
 
@@ -75,8 +80,12 @@ class Objective:
         """What is done before a step: masks, and every few steps a look at the bits."""
         if self._sparsifier is not None:
             self._sparsifier.update(progress)
-        if self.budget is not None and self.calls % _EVERY == 0:
-            self.budget.look(self.spent(), progress, self._parameters)
+        if self.budget is not None and self.calls % min(_EVERY, max(1, self.total // _LOOKS)) == 0:
+            spent = self.spent()
+            if self.measure is not None and int(progress * _MEASURES) != self._measured:
+                self._measured = int(progress * _MEASURES)
+                self.budget.other = self.measure() - spent
+            self.budget.look(spent, progress, self._parameters)
         self.calls += 1
 
     def spent(self) -> float:
@@ -90,8 +99,9 @@ class Objective:
 
     def close(self) -> None:
         """Watch the network no more."""
-        if self._lesson is not None:
-            self._lesson.close()
+        for watcher in (self._lesson, self._sparsifier):
+            if watcher is not None:
+                watcher.close()
 
     def _check(self, task: Tensor) -> None:
         if not isinstance(task, Tensor) or task.numel() != 1:

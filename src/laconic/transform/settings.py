@@ -49,8 +49,8 @@ class Masking:
 
     `gradual` masks grow by the cubic schedule between `begin` and `end` of the training (fractions
     of its steps), chosen anew every so often, so that weights can come back; otherwise the mask is
-    made once, before. `regrow` is the fraction of the kept weights that gives way, at each choice, to
-    those with the largest gradients. `block` prunes whole blocks (rows, columns).
+    made once, before. `regrow` is the fraction of the kept weights that gives way, at each choice,
+    to those with the largest gradients. `block` prunes whole blocks (rows, columns).
     """
 
     sparsity: float | None = None
@@ -78,7 +78,7 @@ class Masking:
 
 @dataclass(frozen=True)
 class Channels:
-    """Whole channels to remove: a fraction of them, or down to a part of the parameters or FLOPs."""
+    """Channels to remove: a fraction of them, or down to a part of the parameters or FLOPs."""
 
     remove: float | None = None
     parameters: float | None = None
@@ -100,9 +100,9 @@ class Training:
 
     `lr` None takes 1e-3 for AdamW and 0.01 for SGD. With `bits` the coder's estimated bits are in
     the loss, weighted so that the file comes out at the size asked. `activations` quantises what
-    enters matrices too, to so many bits ("int8"). `patience` stops after so many epochs in which the
-    loss did not fall. `warmup` and `ramp` are fractions of all steps: of the learning rate, and of the
-    way from the starting size to the size asked. `accumulate` batches make one step.
+    enters matrices too, to so many bits ("int8"). `patience` stops after so many epochs in which
+    the loss did not fall. `warmup` and `ramp` are fractions of all steps: of the learning rate, and
+    of the way from the starting size to the size asked. `accumulate` batches make one step.
     """
 
     epochs: int = 10

@@ -114,7 +114,8 @@ class _Watch:
         for twin in twins:
             one = settings[twin.name]
             if one.method == "obs" or one.regrow:
-                self._hooks.append(twin.original.register_hook(self._note(twin.name)))
+                hook = twin.original.register_hook(self._note(twin.name))  # type: ignore[no-untyped-call]
+                self._hooks.append(hook)
             if one.method == "wanda":
                 owner = module.get_submodule(twin.name.rpartition(".")[0])
                 if isinstance(owner, nn.Linear):

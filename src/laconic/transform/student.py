@@ -20,7 +20,7 @@ from laconic.transform.fake_quant import FakeQuant, fake_quant
 
 @dataclass
 class Twin:
-    """One tensor of the network: `names` are those it goes by, `original` the weight in training."""
+    """One tensor of the network, by all its `names`; `original` is the weight in training."""
 
     names: tuple[str, ...]
     scheme: Scheme
@@ -57,7 +57,8 @@ class Twin:
     @torch.no_grad()
     def value(self) -> Tensor:
         """The tensor as it will be decoded."""
-        return self.quant(self.original)
+        value: Tensor = self.quant(self.original)
+        return value
 
 
 @dataclass
@@ -96,7 +97,7 @@ def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
             plain.append(name)
         elif isinstance(owner, nn.RNNBase):
             plain.append(name)
-            student.notes.append(f'"{name}" is of a recurrent layer: trained as it is, kept as fp16')
+            student.notes.append(f'"{name}" recurrent, so trained as it is; kept as fp16')
         else:
             known[id(parameter)] = _twin(owner, attribute, name, parameter, scheme)
     student.twins = list(known.values())

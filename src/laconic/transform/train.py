@@ -1,4 +1,4 @@
-"""The built-in loop: a network and a loss in, some epochs over batches, the network trained in place.
+"""The built-in loop: a network, a loss and batches in; the network is trained in place.
 
 It is what a user would write, with what long work wants: accumulation, mixed precision where there
 is a GPU, a checkpoint after every epoch, an early stop, several processes (accelerate). No pickle:
@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sized
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from laconic.analyze._module import applied, fitted
 from laconic.errors import ArgumentError
-from laconic.transform._checkpoint import read_checkpoint, write_checkpoint
+from laconic.transform._checkpoint import Place, read_checkpoint, write_checkpoint
 from laconic.transform.distill import outputs_of
 from laconic.transform.settings import Training
 
@@ -46,11 +46,20 @@ class Fit:
     """
 
     batches: Batches
-    training: Training = Training()
+    training: Training = field(default_factory=Training)
     loss: Task | None = None
     checkpoint: Path | None = None
     resume: bool = False
     progress: Progress | None = None
+
+    def within(self, checkpoint: Path | None, resume: bool, progress: Progress | None) -> Fit:
+        """The same, with these where it has none of its own."""
+        return replace(
+            self,
+            checkpoint=self.checkpoint or checkpoint,
+            resume=self.resume or resume,
+            progress=self.progress or progress,
+        )
 
     def __call__(self, model: nn.Module, loss: Objective) -> None:
         """Train in place; `loss` is Laconic's.
@@ -95,7 +104,7 @@ class _Loop:
     def _count(self) -> int:
         """Batches in an epoch of this process."""
         epoch = self._epoch()
-        number = len(epoch) if hasattr(epoch, "__len__") else sum(1 for _ in epoch)
+        number = len(epoch) if isinstance(epoch, Sized) else sum(1 for _ in epoch)
         if not number:
             raise ArgumentError("train: there are no batches")
         return math.ceil(number / self.world.size) if self.world.size > 1 else number
@@ -146,7 +155,7 @@ class _Loop:
 
     def batch(self, batch: object) -> float:
         """Forward and backward; gives the loss."""
-        given, target = _parts(batch)
+        given, target = parts_of(batch)
         given = fitted(given, self.model)
         with self.world.precision():
             output = applied(self.runner, given)
@@ -171,17 +180,7 @@ class _Loop:
     def task(self, output: object, target: object) -> Tensor | None:
         if self.fit.loss is not None:
             return self.fit.loss(output, target)
-        own = getattr(output, "loss", None)
-        if isinstance(own, Tensor):
-            return own
-        if not isinstance(target, Tensor):
-            return None
-        found = outputs_of(output)
-        if target.is_floating_point():
-            return nn.functional.mse_loss(found, target.to(found.dtype))
-        return nn.functional.cross_entropy(
-            found.reshape(-1, found.shape[-1]), target.reshape(-1).long()
-        )
+        return task_loss(output, target)
 
     def advance(self) -> None:
         """One step of the optimisers, at the rate of the schedule."""
@@ -209,27 +208,27 @@ class _Loop:
 
     def keep(self) -> None:
         assert self.fit.checkpoint is not None
-        place = {
-            "epoch": self.epoch,
-            "step": self.step,
-            "calls": self.loss.calls,
-            "best": self.best if math.isfinite(self.best) else None,
-            "since": self.since,
-            "budget": vars(self.loss.budget) if self.loss.budget is not None else None,
-            "settings": repr(self.training),
-        }
+        budget = self.loss.budget
+        place = Place(
+            self.epoch,
+            self.step,
+            self.loss.calls,
+            self.best if math.isfinite(self.best) else None,
+            self.since,
+            None if budget is None else dict(vars(budget)),
+            repr(self.training),
+        )
         write_checkpoint(self.fit.checkpoint, self.model, self.optimizers, place)
 
     def restore(self) -> None:
         assert self.fit.checkpoint is not None
         settings = repr(self.training)
         place = read_checkpoint(self.fit.checkpoint, self.model, self.optimizers, settings)
-        self.epoch, self.step = int(place["epoch"]), int(place["step"])
-        self.loss.calls = int(place["calls"])
-        self.best = math.inf if place["best"] is None else float(place["best"])
-        self.since = int(place["since"])
-        if self.loss.budget is not None and place["budget"] is not None:
-            vars(self.loss.budget).update(place["budget"])
+        self.epoch, self.step = place.epoch, place.step
+        self.loss.calls, self.since = place.calls, place.since
+        self.best = math.inf if place.best is None else place.best
+        if self.loss.budget is not None and place.budget is not None:
+            vars(self.loss.budget).update(place.budget)
 
 
 class _Alone:
@@ -252,7 +251,7 @@ class _Alone:
         return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", self._dtype)
 
     def backward(self, loss: Tensor) -> None:
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
 
 
 class _Several(_Alone):
@@ -261,7 +260,7 @@ class _Several(_Alone):
     def __init__(self, precision: str) -> None:
         super().__init__(precision)
         try:
-            from accelerate import Accelerator
+            from accelerate import Accelerator  # type: ignore[import-untyped]
         except ImportError:
             raise ArgumentError(
                 "several processes take accelerate: pip install 'laconic[train]'"
@@ -299,7 +298,25 @@ def _world(training: Training) -> _Alone:
     return _Several(training.precision) if several else _Alone(training.precision)
 
 
-def _parts(batch: object) -> tuple[object, object]:
+def task_loss(output: object, target: object) -> Tensor | None:
+    """The output's own `.loss`, the cross entropy of integer targets, or the mean squared error.
+
+    None where there is no target.
+    """
+    own = getattr(output, "loss", None)
+    if isinstance(own, Tensor):
+        return own
+    if not isinstance(target, Tensor):
+        return None
+    found = outputs_of(output)
+    if target.is_floating_point():
+        return nn.functional.mse_loss(found, target.to(found.dtype))
+    return nn.functional.cross_entropy(
+        found.reshape(-1, found.shape[-1]), target.reshape(-1).long()
+    )
+
+
+def parts_of(batch: object) -> tuple[object, object]:
     """What the network takes, and the target (None where there is none)."""
     if isinstance(batch, Mapping):
         return batch, batch.get("labels")

@@ -1,0 +1,40 @@
+"""What a compression with training is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from laconic.calibrate import Allowed
+from laconic.coding import Effort
+from laconic.plan import Target
+from laconic.transform.settings import Channels, Masking, Training
+
+if TYPE_CHECKING:
+    import torch
+
+    from laconic.transform.objective import Fit
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """A size, a score, both or neither (schemes that need no dial); and how to get there.
+
+    `masks` are by tensors' names. `checkpoint` is where the built-in loop keeps its state.
+    """
+
+    fit: Fit
+    training: Training
+    target: Target | None = None
+    allowed: Allowed | None = None
+    evaluate: Callable[[torch.nn.Module], float] | None = None
+    teacher: Callable[..., object] | None = None
+    channels: Channels | None = None
+    masks: Mapping[str, Masking] = field(default_factory=dict)
+    effort: Effort = "max"
+    threads: int = 1
+    seed: int = 0
+    checkpoint: Path | None = None
+    resume: bool = False
