@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import torch
+    from collections.abc import Mapping
 
     from laconic.analyze.losses import Loss
     from laconic.trial import Score
@@ -67,8 +65,8 @@ TeacherOption = Annotated[
     str | None,
     typer.Option(
         metavar="FILE:NAME",
-        help="With --train: file.py:function that gives the model to learn from; by default it is "
-        "the original.",
+        help="With --train: file.py:function that gives the network to learn from, or that is "
+        "called as one; by default it is the original.",
     ),
 ]
 SeedOption = Annotated[
@@ -94,62 +92,29 @@ def loss_named(spec: str | None) -> Loss | None:
     return None if spec is None else cast("Loss", load_callable(spec))
 
 
-def training_named(
-    train: str | None, epochs: int | None, lr: float | None, teacher: str | None
-) -> dict[str, object]:
-    """What `--train` and the options beside it give the verb `compress`; nothing where not given.
+def check_training(train: str | None, beside: Mapping[str, object]) -> None:
+    """Whether the options beside `--train` go with it, and with what it names.
 
     Raises:
-        ArgumentError: an option goes with another that is not there, or a function is of no use.
+        ArgumentError: one goes with what is not there, or would change nothing.
     """
     from laconic.errors import ArgumentError
 
-    beside: dict[str, object] = {"epochs": epochs, "lr": lr, "teacher": teacher}
-    given = {name: value for name, value in beside.items() if value is not None}
-    if train is None:
-        for name in given:
-            raise ArgumentError(f"--{name}: goes with --train; give what the model is trained on")
-        return {}
-    function, fits = _trainer(train)
-    for name in ("epochs", "lr") if fits else ():
-        if name in given:
-            raise ArgumentError(
-                f"--{name}: {train} is a fit(model, loss), which says itself how long and how "
-                "fast; leave it out, or name a function that gives batches"
-            )
-    if lr is not None and not 0 < lr <= 100:
-        raise ArgumentError(f"--lr: {lr:g} cannot be; give a positive number, as 0.001")
-    if teacher is not None:
-        given["teacher"] = _teacher(teacher)
-    return {"train": function, **given}
-
-
-def _trainer(spec: str) -> tuple[Callable[..., object], bool]:
-    """The function that `--train` names, and whether it is a fit(model, loss)."""
-    import inspect
-
-    from laconic.errors import ArgumentError
-    from laconic.inputs import load_callable
-
-    function = load_callable(spec)
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # of C code: no parameters are known
-        return function, False
-    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = [p for p in parameters if p.default is p.empty and p.kind in plain]
-    asked = [p for p in parameters if p.default is p.empty and p.kind == p.KEYWORD_ONLY]
-    if len(needed) not in (0, 2) or asked:
-        names = ", ".join(p.name for p in [*needed, *asked])
+    given = [name for name, value in beside.items() if value is not None]
+    if train is None and given:
+        raise ArgumentError(f"--{given[0]}: goes with --train; give what the model is trained on")
+    settings = [name for name in given if name != "teacher"]
+    if train is not None and settings and _says_itself(train):
         raise ArgumentError(
-            f"{spec}: takes ({names}); a function that gives batches takes nothing, one that "
-            "trains takes (model, loss)"
+            f"--{settings[0]}: {train} says itself how long it trains, and how fast; leave it out, "
+            "or name a function that gives batches"
         )
-    return function, len(needed) == 2
 
 
-def _teacher(spec: str) -> torch.nn.Module:
-    """The model that `--teacher` names, in evaluation mode."""
-    from laconic.inputs import open_model
+def _says_itself(train: str) -> bool:
+    """Whether what `--train` names is a loop, and no batches for the built-in one."""
+    from laconic.training import open_train
+    from laconic.transform.settings import Training
 
-    return open_model(spec).module
+    training = Training()
+    return getattr(open_train(train, training), "training", None) is not training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,9 +19,9 @@ from laconic.cli._inputs import (
     SeedOption,
     TeacherOption,
     TrainOption,
+    check_training,
     loss_named,
     score_named,
-    training_named,
 )
 from laconic.cli._options import (
     DryRunOption,
@@ -36,8 +36,6 @@ from laconic.cli._options import (
 from laconic.cli._talk import Step, Talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from laconic.compress import Result
 
 _NOTES = 3  # that are shown without -v
@@ -88,7 +86,8 @@ def command(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with a calibrated run that broke off, from its journal beside the output.",
+            help="Go on with a calibrated run or a training that broke off, from what it kept "
+            "beside the output.",
             show_default=False,
         ),
     ] = False,
@@ -116,7 +115,7 @@ def command(
 
     talk = Talk(quiet)
     judge, lost = score_named(score), loss_named(loss)
-    training = training_named(train, epochs, lr, teacher)
+    check_training(train, {"epochs": epochs, "lr": lr, "teacher": teacher})
     src = built(model)  # once: a file of code may build another network each time
     source = open_source(src)
     peak = estimate_memory(source, calibrated=bool(calib or train))
@@ -133,7 +132,7 @@ def command(
     )
     talk.line("plan", told)
     with talk.progress(hide=("verify",)) as step:
-        result = cast("Callable[..., Result]", laconic.compress)(
+        result = laconic.compress(
             src,
             output or compressed_path(model),
             bits=bits,
@@ -142,6 +141,10 @@ def command(
             calib=calib,
             evaluate=judge,
             loss=lost,
+            train=train,
+            teacher=teacher,
+            epochs=epochs,
+            lr=lr,
             plan=plan,
             finish=False if no_finish else None,
             resume=resume,
@@ -150,7 +153,6 @@ def command(
             threads=threads,
             force=force,
             dry_run=dry_run,
-            **training,
             progress=_telling_scores(talk, step),
         )
     if verbose:
