@@ -29,7 +29,8 @@ void put_row(const ArrayHeader& h, const int32_t* q, uint64_t row, uint8_t* out)
         const float scale = scaled ? a.scales[at] : 1.0f;
         uint8_t* to = out + first * h.width;
         if (!a.levels.empty()) {
-            put_group(h.output, q + first, n, scale, scaled, [&](int32_t i) { return a.levels[size_t(i - a.low)]; }, to);
+            const float* levels = a.levels.data();
+            put_group(h.output, q + first, n, scale, scaled, [&](int32_t i) { return levels[i - a.low]; }, to);
         } else if (scaled) {
             const int64_t zero = a.zeros.empty() ? 0 : a.zeros[at];
             put_group(h.output, q + first, n, scale, true, [&](int32_t i) { return float(i - zero); }, to);

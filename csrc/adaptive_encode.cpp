@@ -9,9 +9,38 @@
 namespace laconic {
 namespace {
 
-constexpr uint64_t kChunkValues = uint64_t(1) << 20, kSampleValues = uint64_t(1) << 19;
+constexpr uint64_t kChunkValues = uint64_t(1) << 21, kSampleValues = uint64_t(1) << 19;
 
-std::vector<uint8_t> encode_rows(const AdaptiveFields& a, const int32_t* indices, uint64_t rows, size_t columns) {
+// Log-odds in the prior's four bits.
+uint8_t odds(double yes, double no, int middle) {
+    const double logit = std::log((yes + 0.4) / (no + 0.4));
+    return uint8_t(std::clamp(int(std::lround(logit / 0.75)) + middle, 0, 15));
+}
+
+// Each option in turn: whatever makes the sample shorter stays.
+void choose_options(AdaptiveFields& a, const IndexCounts& c, const int32_t* indices, uint64_t rows, size_t columns) {
+    a.options = uint8_t(c.dead_rows | c.dead_columns << 1 | 2 << 2 | 2 << 4 | 2 << 6);
+    size_t best = encode_adaptive_rows(a, indices, rows, columns).size();
+    const auto attempt = [&](int shift, uint8_t mask, uint8_t value) {
+        AdaptiveFields other = a;
+        other.options = uint8_t((a.options & ~(mask << shift)) | value << shift);
+        if (other.options == a.options) return;
+        const size_t size = encode_adaptive_rows(other, indices, rows, columns).size();
+        if (size < best) a = other, best = size;
+    };
+    if (c.dead_rows) attempt(0, 1, 0);
+    if (c.dead_columns) attempt(1, 1, 0);
+    for (int shift : {2, 4, 6})
+        for (uint8_t value : {1, 0, 3}) attempt(shift, 3, value);
+    AdaptiveFields other = a;
+    other.signs = true;
+    if (encode_adaptive_rows(other, indices, rows, columns).size() < best) a = other;
+}
+
+}  // namespace
+
+std::vector<uint8_t> encode_adaptive_rows(const AdaptiveFields& a, const int32_t* indices, uint64_t rows,
+                                          size_t columns) {
     RangeEncoder out;
     AdaptiveModel<RangeEncoder> model(out, a, columns);
     if (a.column_flags()) {
@@ -29,20 +58,8 @@ std::vector<uint8_t> encode_rows(const AdaptiveFields& a, const int32_t* indices
     return out.finish();
 }
 
-// Log-odds in the prior's four bits.
-uint8_t odds(double yes, double no, int middle) {
-    const double logit = std::log((yes + 0.4) / (no + 0.4));
-    return uint8_t(std::clamp(int(std::lround(logit / 0.75)) + middle, 0, 15));
-}
-
-struct Counts {
-    uint64_t nonzero = 0, larger = 0, live = 0;
-    bool dead_rows = false, dead_columns = false;
-    uint32_t largest = 1;
-};
-
-Counts count(const int32_t* indices, uint64_t rows, size_t columns) {
-    Counts c;
+IndexCounts count_indices(const int32_t* indices, uint64_t rows, size_t columns) {
+    IndexCounts c;
     std::vector<uint8_t> used(columns);
     uint64_t live_rows = 0, live_columns = 0;
     for (uint64_t r = 0; r < rows; r++) {
@@ -64,27 +81,11 @@ Counts count(const int32_t* indices, uint64_t rows, size_t columns) {
     return c;
 }
 
-// Each option in turn: whatever makes the sample shorter stays.
-void choose_options(AdaptiveFields& a, const Counts& c, const int32_t* indices, uint64_t rows, size_t columns) {
-    a.options = uint8_t(c.dead_rows | c.dead_columns << 1 | 2 << 2 | 2 << 4 | 2 << 6);
-    size_t best = encode_rows(a, indices, rows, columns).size();
-    const auto attempt = [&](int shift, uint8_t mask, uint8_t value) {
-        AdaptiveFields other = a;
-        other.options = uint8_t((a.options & ~(mask << shift)) | value << shift);
-        if (other.options == a.options) return;
-        const size_t size = encode_rows(other, indices, rows, columns).size();
-        if (size < best) a = other, best = size;
-    };
-    if (c.dead_rows) attempt(0, 1, 0);
-    if (c.dead_columns) attempt(1, 1, 0);
-    for (int shift : {2, 4, 6})
-        for (uint8_t value : {1, 0, 3}) attempt(shift, 3, value);
-    AdaptiveFields other = a;
-    other.signs = true;
-    if (encode_rows(other, indices, rows, columns).size() < best) a = other;
+void set_prior(AdaptiveFields& a, const IndexCounts& c) {
+    a.largest = uint8_t(std::bit_width(c.largest) - 1);
+    a.prior = uint8_t(odds(double(c.nonzero), double(c.live - c.nonzero), 10) |
+                      odds(double(c.larger), double(c.nonzero - c.larger), 11) << 4);
 }
-
-}  // namespace
 
 Encoded encode_adaptive(const int32_t* indices, uint64_t count_, const AdaptiveSpec& spec, int threads) {
     ArrayHeader h;
@@ -99,11 +100,9 @@ Encoded encode_adaptive(const int32_t* indices, uint64_t count_, const AdaptiveS
     const size_t columns = size_t(spec.columns);
     const uint64_t rows = h.row_count(), chunks = std::max<uint64_t>(1, (count_ + kChunkValues / 2) / kChunkValues);
     h.chunk_rows = std::clamp<uint64_t>((rows + chunks - 1) / chunks, 1, kMaxChunkValues / columns);
-    const Counts c = count(indices, rows, columns);
+    const IndexCounts c = count_indices(indices, rows, columns);
     AdaptiveFields& a = h.adaptive;
-    a.largest = uint8_t(std::bit_width(c.largest) - 1);
-    a.prior = uint8_t(odds(double(c.nonzero), double(c.live - c.nonzero), 10) |
-                      odds(double(c.larger), double(c.nonzero - c.larger), 11) << 4);
+    set_prior(a, c);
     choose_options(a, c, indices, std::clamp<uint64_t>(kSampleValues / columns, 1, std::min(rows, h.chunk_rows)),
                    columns);
     Encoded e;
@@ -111,7 +110,7 @@ Encoded encode_adaptive(const int32_t* indices, uint64_t count_, const AdaptiveS
     e.chunks.resize(h.chunk_count());
     parallel_for(e.chunks.size(), threads, [&](size_t i) {
         const uint64_t first = i * h.chunk_rows;
-        e.chunks[i] = encode_rows(a, indices + first * columns, std::min(h.chunk_rows, rows - first), columns);
+        e.chunks[i] = encode_adaptive_rows(a, indices + first * columns, std::min(h.chunk_rows, rows - first), columns);
     });
     return e;
 }

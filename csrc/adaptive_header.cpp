@@ -1,5 +1,6 @@
 // The header of an adaptive array: its grid, its kernels, and how its model begins.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "adaptive.hpp"
@@ -28,17 +29,19 @@ bool halves(const std::vector<float>& values) {
     });
 }
 
-void put_floats(std::vector<uint8_t>& out, const std::vector<float>& values, bool half) {
-    for (float v : values) half ? put_raw(out, to_f16(v)) : put_raw(out, v);
+// Floats as the integers that have their bits: those of one sign are in order.
+void put_floats(std::vector<uint8_t>& out, const std::vector<float>& values, size_t columns, bool half) {
+    std::vector<int32_t> numbers;
+    for (float v : values) numbers.push_back(half ? int16_t(to_f16(v)) : std::bit_cast<int32_t>(v));
+    put_numbers(out, numbers, columns, half ? 16 : 32);
 }
 
-std::vector<float> take_floats(ByteReader& in, uint64_t count, bool half) {
-    const size_t width = half ? 2 : 4;
-    require(count <= in.left() / width, "array header: ends early");
-    std::vector<float> values(count);
-    for (float& v : values) {
-        v = half ? from_f16(in.raw<uint16_t>()) : in.raw<float>();
-        require(std::isfinite(v) && !(half && std::fabs(v) > 65504), "array header: a number that is not finite");
+std::vector<float> take_floats(ByteReader& in, uint64_t rows, uint64_t columns, bool half) {
+    std::vector<float> values;
+    for (int32_t n : take_numbers(in, rows, columns, half ? 16 : 32)) {
+        require(!half || (n >> 10 & 31) != 31, "array header: a number that is not finite");
+        values.push_back(half ? from_f16(uint16_t(n)) : std::bit_cast<float>(n));
+        require(std::isfinite(values.back()), "array header: a number that is not finite");
     }
     return values;
 }
@@ -73,15 +76,16 @@ void write_adaptive_fields(std::vector<uint8_t>& out, const ArrayHeader& h) {
     if (form & kHasLevels) {
         put_signed(out, a.low);
         put_varint(out, a.levels.size());
-        put_floats(out, a.levels, half);
+        put_floats(out, a.levels, 1, half);
     }
-    put_floats(out, a.scales, half);
-    for (int32_t zero : a.zeros) put_signed(out, zero);
+    if (form & kHasScales) put_floats(out, a.scales, size_t(groups_of(h)), half);
+    if (form & kHasZeros) put_numbers(out, a.zeros, size_t(groups_of(h)), 32);
 }
 
-bool read_adaptive_fields(ByteReader& in, ArrayHeader& h, bool any_size) {
+void read_adaptive_fields(ByteReader& in, ArrayHeader& h, bool any_size) {
     AdaptiveFields& a = h.adaptive;
     require(h.count >= h.row_length && h.count % h.row_length == 0, "array header: no whole rows");
+    require(h.row_length <= kMaxAdaptiveColumns, "array header: rows of more than 2^20 values");
     const uint8_t form = in.byte();
     h.output = Output(form & 3);
     constexpr int widths[4] = {4, 2, 2, 8};
@@ -93,7 +97,8 @@ bool read_adaptive_fields(ByteReader& in, ArrayHeader& h, bool any_size) {
     a.largest = largest & 31;
     a.signs = largest >> 5;
     const uint64_t period = form & kHasKernels ? in.varint() : 1;
-    if (form & kHasKernels) require(period > 1 && h.row_length % period == 0, "array header: kernels do not fill a row");
+    require(!(form & kHasKernels) || (period > 1 && h.row_length % period == 0),
+            "array header: kernels do not fill a row");
     a.period = uint32_t(period);
     if (form & kHasGroups) {
         a.group = in.varint();
@@ -110,19 +115,14 @@ bool read_adaptive_fields(ByteReader& in, ArrayHeader& h, bool any_size) {
         const uint64_t count = in.varint();
         require(count >= 1 && count <= kMaxLevels && int64_t(a.low) + int64_t(count) <= (int64_t(1) << 31),
                 "array header: too many levels");
-        a.levels = take_floats(in, count, half);
+        a.levels = take_floats(in, count, 1, half);
     }
     require(!(form & kHasZeros) || ((form & kHasScales) && !(form & kHasLevels)), "array header: zeros without scales");
-    const uint64_t scales = h.row_count() * groups_of(h);
-    if (any_size && scales > kMaxLooseRows) return false;
-    if (form & kHasScales) a.scales = take_floats(in, scales, half);
-    if (form & kHasZeros) {
-        require(scales <= in.left(), "array header: ends early");
-        a.zeros.resize(scales);
-        for (int32_t& zero : a.zeros) zero = take_signed(in);
-    }
+    const uint64_t rows = h.row_count(), groups = groups_of(h);
+    if (any_size && rows * groups > kMaxLooseRows / 16) return;
+    if (form & kHasScales) a.scales = take_floats(in, rows, groups, half);
+    if (form & kHasZeros) a.zeros = take_numbers(in, rows, groups, 32);
     require(in.left() == 0, "array header: bytes left over");
-    return true;
 }
 
 }  // namespace laconic

@@ -37,11 +37,11 @@ constexpr int32_t kMostMean = 15 << 24;
 constexpr uint32_t variance_of(double v) { return uint32_t(v * (1 << 28)); }
 
 // Of the features of an array's decisions: what its options choose (two bits each: row, column, surroundings).
-constexpr std::array<uint32_t, 4> kRowVariance{0, variance_of(1.0 / 16), variance_of(1.0 / 4), variance_of(1)};
-constexpr std::array<uint32_t, 4> kColumnVariance{0, variance_of(1.0 / 16), variance_of(1.0 / 4), variance_of(1)};
+constexpr std::array<uint32_t, 4> kLineVariance{0, variance_of(1.0 / 16), variance_of(1.0 / 4), variance_of(1)};
 constexpr std::array<uint32_t, 4> kNearVariance{0, variance_of(1.0 / 64), variance_of(1.0 / 16), variance_of(1.0 / 4)};
-constexpr uint32_t kBiasVariance = variance_of(1.0 / 2), kTreeVariance = variance_of(1), kFlagVariance = variance_of(2);
-constexpr uint32_t kLeastVariance = variance_of(1.0 / 2048);  // so that weights can follow what drifts
+constexpr uint32_t kBiasVariance = variance_of(2), kTreeVariance = variance_of(1), kFlagVariance = variance_of(2),
+                   kScaleVariance = variance_of(1.0 / 16), kSignVariance = variance_of(1.0 / 16);
+constexpr uint32_t kLeastVariance = variance_of(1.0 / 512);  // so that weights can follow what drifts
 constexpr size_t kMostKernel = 64;  // longer kernels' positions are not told apart
 
 template <class Coder>
@@ -54,13 +54,13 @@ public:
         near_.fill({0, kNearVariance[f_.near()]});
         kernel_.fill({0, kNearVariance[f_.near()]});
         step_near_.fill({0, kNearVariance[f_.near()]});
-        step_scale_.fill({0, kNearVariance[2]});
+        step_scale_.fill({0, kScaleVariance});
         tree_.fill({0, kTreeVariance});
-        sign_near_.fill({0, variance_of(1.0 / 16)});
+        sign_near_.fill({0, kSignVariance});
         flags_.fill({0, kFlagVariance});
-        column_.assign(columns, {0, kColumnVariance[f_.column()]});
+        column_.assign(columns, {0, kLineVariance[f_.column()]});
         step_column_ = column_;
-        sign_column_.assign(columns, {0, variance_of(1.0 / 16)});
+        sign_column_.assign(columns, {0, kSignVariance});
         const size_t span = f_.period > 1 ? f_.period : kBlock;
         block_.assign((columns + span - 1) / span, {0, kNearVariance[f_.near()]});
         above_.assign(columns + 2, 0);
@@ -90,7 +90,7 @@ public:
 
     // One row: `q` has a place for each column, which the decoder fills with zeros first.
     void row(int32_t* q) {
-        Weight of_row{0, kRowVariance[f_.row()]}, steps_row = of_row, sign_row{0, variance_of(1.0 / 16)};
+        Weight of_row{0, kLineVariance[f_.row()]}, steps_row = of_row, sign_row{0, kSignVariance};
         int left = 0, left2 = 0, corner = 0;  // the two values before, and the one above the first
         uint32_t history = 0, inside = 0;  // nonzeros: of the last 16 values, and so far in this kernel
         bool none = f_.row_flags();        // a row that is not dead and empty so far

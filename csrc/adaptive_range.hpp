@@ -70,7 +70,8 @@ public:
     bool exhausted() const { return missing_ > kMissingBytes; }
     void finish() const {
         if (exhausted()) throw FormatError("symbols end early");
-        if (at_ != end_ || (missing_ < kMissingBytes && last_ == 0 && stored_)) throw FormatError("bytes are left over");
+        const bool short_of_zeros = missing_ < kMissingBytes && stored_ && last_ == 0;
+        if (at_ != end_ || short_of_zeros) throw FormatError("bytes are left over");
     }
 
 private:

@@ -165,6 +165,7 @@ nb::tuple encode_adaptive_indices(Indices indices, uint64_t columns, float step,
     if (output < 0 || output > 3) throw nb::value_error("unknown output type");
     options_of(false, columns, threads);
     if (!indices.size() || indices.size() % columns) throw nb::value_error("indices must make whole rows");
+    if (columns > kMaxAdaptiveColumns) throw nb::value_error("rows must have at most 2^20 values");
     if (period < 1 || columns % period || group >= columns) throw nb::value_error("kernels or groups do not fit a row");
     AdaptiveSpec spec;
     spec.columns = columns;

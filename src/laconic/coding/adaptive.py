@@ -11,7 +11,7 @@ from laconic import _core
 from laconic.coding.coder import OUTPUTS, CodedArray, encode_lossless
 from laconic.errors import ArgumentError
 
-_MOST_COLUMNS = 1 << 22
+_MOST_COLUMNS = 1 << 20
 _MOST_LEVELS = 1 << 16
 _NO_FLOATS = np.empty(0, np.float32)
 _NO_INTEGERS = np.empty(0, np.int32)
