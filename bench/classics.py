@@ -6,8 +6,8 @@
 Every row is a call of `laconic.compress`; its file is weighed on disk, read back by `laconic.load`,
 and what comes back is judged on all test images, which nothing else uses. `classics_rows.py` has
 the rows and their hyperparameters. `--update` keeps the other rows of bench/results/classics.json;
-`--show` measures nothing. `--budget quick` trains a tenth of the epochs on a tenth of the images,
-and `--held` judges on training images held out, to choose settings by: both write other files.
+`--show` measures nothing. `--budget quick` takes a quarter of the epochs and of the images, and
+`--held` judges on training images held out, to choose settings by: both write other files.
 """
 
 from __future__ import annotations

@@ -59,7 +59,8 @@ class Task:
         """Return the network with its trained weights, in eval mode."""
         network = self.network().eval()
         fill(network, {name: values.numpy() for name, values in self.weights.items()})
-        return network
+        # The layout that narrow layers train fastest in; it changes no byte of a file.
+        return network.to(memory_format=torch.channels_last)
 
     @property
     def parameters(self) -> int:

@@ -17,7 +17,7 @@ from laconic.errors import LaconicError
 
 Compress = Callable[..., object]
 
-QUICK = 10  # of epochs and of images, one in so many
+QUICK = 4  # of epochs and of images, one in so many
 _CALIBRATION = 1024  # images
 
 
@@ -74,7 +74,7 @@ def judged(row: Row, given: Task, path: Path, seed: int = 0) -> dict[str, object
 
 
 def scaled(training: Settings | None, quick: bool) -> Settings | None:
-    """Return a row's hyperparameters, of a tenth of the epochs where it is to be quick."""
+    """Return a row's hyperparameters, of a quarter of the epochs where it is to be quick."""
     if training is None or not quick:
         return training
     return {**training, "epochs": max(1, int(str(training["epochs"])) // QUICK)}

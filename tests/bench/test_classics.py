@@ -154,7 +154,9 @@ def test_every_row_is_a_call_that_can_be_made(row, tiny):
         assert all(getattr(is_made, key) == value for key, value in (told or {}).items())
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.rules], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if len(row.rules) > 1], ids=lambda row: row.name
+)
 def test_rules_say_of_every_tensor_how_it_is_stored(row, tiny):
     network = LeNet5()
     if row.task == "resnet20":
@@ -188,9 +190,10 @@ def test_narrow_networks_start_alike_from_a_seed_and_keep_their_own_shape(tiny):
     assert runs[0]["error_after"] == runs[1]["error_after"]
 
 
-def test_quick_rows_train_a_tenth_but_never_nothing():
-    assert scaled({"epochs": 40}, True) == {"epochs": 4} and scaled({"epochs": 40}, False)
-    assert scaled({"epochs": 5}, True) == {"epochs": 1} and scaled(None, True) is None
+def test_quick_rows_train_a_quarter_but_never_nothing():
+    assert scaled({"epochs": 40}, True) == {"epochs": 10}
+    assert scaled({"epochs": 40}, False) == {"epochs": 40}
+    assert scaled({"epochs": 3}, True) == {"epochs": 1} and scaled(None, True) is None
 
 
 ROW = Row("lenet300-120x", "lenet300", None, 120, error=1.6)
