@@ -14,7 +14,8 @@ from laconic.analyze.losses import Loss
 from laconic.errors import ArgumentError, TargetError
 from laconic.io.names import nearest
 from laconic.transform.channels_check import same_without
-from laconic.transform.channels_graph import Graph, Group, need_pruning, trace
+from laconic.transform.channels_graph import need_pruning, trace
+from laconic.transform.channels_groups import Group, find_groups
 from laconic.transform.channels_importance import Importance, measure
 from laconic.transform.channels_order import Chosen, Order, make_order
 
@@ -79,8 +80,9 @@ def prune_channels(
     Channels of all layers are compared where `global_`, else every layer gives the same fraction.
 
     `example_inputs` are a tensor, a tuple of arguments or a dict of keywords. `ignore` are names of
-    layers to leave alone, or patterns as "layer1.*". `round_to` makes what is left of a pruned
-    layer a multiple of it. `loss(output, batch)` and `batches` are for "taylor" and "curvature".
+    layers to keep all channels of, or patterns as "layer1.*". `round_to` makes what is left of a
+    pruned layer a multiple of it. `loss(output, batch)` and `batches` are for "taylor" and
+    "curvature".
 
     Groups of channels come from the dependency graph (DepGraph, Fang et al. 2023); a group that
     cannot be traced safely stays whole and is named in the result. What comes back was run and
@@ -101,10 +103,8 @@ def prune_channels(
     target, value = _check(given, evaluate, round_to)
     need_pruning()
     job = _Job(module, example_inputs, _matching(module, ignore))
-    groups, kept = job.safe_groups()
-    graph = job.graph()
-    scores = measure(graph.module, groups, importance, batches, loss)
-    order = make_order(groups, scores, round_to=round_to, global_=global_)
+    scores = measure(job.copy(), job.groups, importance, batches, loss)
+    order = make_order(job.groups, scores, round_to=round_to, global_=global_)
     chosen: Chosen
     if target == "fraction":
         chosen = order.fraction(value)
@@ -113,53 +113,55 @@ def prune_channels(
         chosen = _by_score(job, order, evaluate, value)
     else:
         chosen = _by_cost(job, order, target, value)
-    return job.finish(groups, chosen, kept)
+    return job.finish(chosen)
 
 
 class _Job:
-    """A network, an example, and what is asked of them again and again."""
+    """A network, an example, the groups of channels that can go, and why others cannot."""
 
     def __init__(self, module: torch.nn.Module, example: object, ignore: list[str]) -> None:
+        self._module, self._example = module, example
         self._whole = copy.deepcopy(module).eval()
-        self._module, self._example, self._ignore = module, example, ignore
         run(self._whole, example, "channels: example_inputs")
+        self.groups, self.kept = find_groups(trace(self.copy(), example), ignore)
+        self._keep_unsafe()
+        if not self.groups:
+            said = "; ".join(f'"{name}": {why}' for name, why in list(self.kept.items())[:8])
+            raise ArgumentError(f"channels: none can be removed{': ' if said else ''}{said}")
 
-    def graph(self) -> Graph:
-        """A fresh copy of the network, traced."""
-        return trace(copy.deepcopy(self._whole), self._example, self._ignore)
+    def copy(self) -> torch.nn.Module:
+        """The whole network, in evaluation mode and with gradients for all its weights."""
+        fresh = copy.deepcopy(self._whole)
+        for parameter in fresh.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
+        return fresh
 
     def without(self, chosen: Chosen) -> torch.nn.Module:
         """A copy without units; its modes, ties and needs for gradients are the original's."""
-        graph = self.graph()
-        graph.remove(chosen)
+        graph = trace(self.copy(), self._example)
+        graph.remove(self.groups, chosen)
         _restore(graph.module, self._module)
         return graph.module
 
-    def safe_groups(self) -> tuple[dict[str, Group], dict[str, str]]:
-        """The groups whose channels can go, and why the others cannot.
+    def _keep_unsafe(self) -> None:
+        """Keep whole what the graph has wrong: operations it does not know, as padding.
 
         Units of all groups are taken away at once; only if that goes wrong, group by group.
         """
-        graph = self.graph()
-        groups, kept = graph.groups, dict(graph.kept)
-        trial = {name: _some(group) for name, group in groups.items()}
-        if self._trouble(groups, trial):
+        trial = {name: _some(group) for name, group in self.groups.items()}
+        if self._trouble(trial):
             for name, units in trial.items():
-                reason = self._trouble(groups, {name: units})
+                reason = self._trouble({name: units})
                 if reason:
-                    kept[name] = f"without some of its channels, {reason}"
-            groups = {name: one for name, one in groups.items() if name not in kept}
-        if not groups:
-            said = "; ".join(f'"{name}": {reason}' for name, reason in list(kept.items())[:8])
-            raise ArgumentError(f"channels: none can be removed{': ' if said else ''}{said}")
-        return groups, kept
+                    self.kept[name] = f"without some of its channels, {reason}"
+            self.groups = {name: g for name, g in self.groups.items() if name not in self.kept}
 
-    def _trouble(self, groups: Mapping[str, Group], chosen: Chosen) -> str | None:
+    def _trouble(self, chosen: Chosen) -> str | None:
         try:
             small = self.without(chosen)
         except Exception as error:  # torch-pruning, where it misread the graph
             return f"the graph breaks: {type(error).__name__}: {error}"
-        return same_without(self._whole, small, self._example, groups, chosen)
+        return same_without(self._whole, small, self._example, self.groups, chosen)
 
     def cost(self, module: torch.nn.Module) -> Cost:
         """Parameters and FLOPs."""
@@ -174,10 +176,10 @@ class _Job:
             part.training = mode
         return Cost(sum(one.numel() for one in module.parameters()), counter.get_total_flops())
 
-    def finish(self, groups: Mapping[str, Group], chosen: Chosen, kept: dict[str, str]) -> Pruned:
+    def finish(self, chosen: Chosen) -> Pruned:
         """Make the network that comes back, and compare it with the whole one."""
         small = self.without(chosen)
-        trouble = same_without(self._whole, small, self._example, groups, chosen)
+        trouble = same_without(self._whole, small, self._example, self.groups, chosen)
         if trouble:
             raise ArgumentError(
                 f"channels: without {', '.join(name for name, units in chosen.items() if units)}, "
@@ -185,10 +187,10 @@ class _Job:
             )
         channels = {
             name: (one.channels, one.channels - one.unit * len(chosen.get(name, ())))
-            for name, one in groups.items()
+            for name, one in self.groups.items()
         }
         before, after = self.cost(self._whole), self.cost(small)
-        return Pruned(small, changed(self._module, small), before, after, channels, kept)
+        return Pruned(small, changed(self._module, small), before, after, channels, self.kept)
 
 
 def changed(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, dict[str, int]]:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from laconic.analyze._module import applied
-from laconic.transform.channels_graph import Group, Member, tensors
+from laconic.transform.channels_graph import tensors
+from laconic.transform.channels_groups import Group, Member
 
 if TYPE_CHECKING:
     import torch

@@ -1,17 +1,11 @@
-"""Which channels of a network hang together, so that they can only be removed together.
-
-A convolution's output channel is an input channel of every layer that reads it, and a residual
-sum ties the outputs of all layers it adds: such groups are found along the traced graph
-(DepGraph, Fang et al. 2023), by torch-pruning.
-"""
+"""The traced graph of a network, and how channels are taken out of it."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
-from math import lcm
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from laconic.analyze._module import applied
 from laconic.errors import ArgumentError
@@ -19,63 +13,26 @@ from laconic.errors import ArgumentError
 if TYPE_CHECKING:
     import torch
 
-Units = tuple[tuple[int, ...], ...]
+    from laconic.transform.channels_groups import Group
 
-_HEAD_COUNTS: Final = (
+HEAD_COUNTS: Final = (
     "num_heads", "num_attention_heads", "n_heads", "n_head", "num_key_value_heads"
 )  # fmt: skip
-_HEAD_SIZES: Final = ("attention_head_size", "head_dim", "key_value_proj_dim", "dim_per_head")
-_HEAD_TOTALS: Final = ("all_head_size", "inner_dim")  # the product of both
+_HEAD_TOTALS: Final = ("all_head_size", "inner_dim")  # heads times their size
 
 
 @dataclass(frozen=True)
-class Member:
-    """A layer's side that loses `index` of its channels where the group loses `root` of its own.
-
-    `side` "both" is a layer whose outputs are its inputs, channel by channel. `axis` is that of a
-    plain parameter.
-    """
-
-    name: str
-    side: Literal["out", "in", "both"]
-    index: tuple[int, ...]
-    root: tuple[int, ...]
-    axis: int = -1
-
-
-@dataclass(frozen=True)
-class Group:
-    """Channels of the layer `name` that can go; each of `units` goes as a whole.
-
-    `heads` are the attention modules of which a unit is a head.
-    """
-
-    name: str
-    units: Units
-    members: tuple[Member, ...]
-    heads: tuple[str, ...] = ()
-
-    @property
-    def channels(self) -> int:
-        """How many there are."""
-        return sum(map(len, self.units))
-
-    @property
-    def unit(self) -> int:
-        """The channels of a unit."""
-        return len(self.units[0])
-
-
-@dataclass
 class Graph:
-    """A network with its groups; `kept` says of the others why they must stay whole."""
+    """A network traced by torch-pruning (DepGraph, Fang et al. 2023).
+
+    `last` are the ids of the nodes that make the network's outputs.
+    """
 
     module: torch.nn.Module
-    groups: dict[str, Group]
-    kept: dict[str, str]
-    _traced: Any = field(repr=False)
+    traced: Any
+    last: frozenset[int]
 
-    def remove(self, chosen: Mapping[str, Sequence[int]]) -> None:
+    def remove(self, groups: Mapping[str, Group], chosen: Mapping[str, Sequence[int]]) -> None:
         """Take units, by group, out of the module, which is changed."""
         import torch
 
@@ -84,20 +41,16 @@ class Graph:
             for name, units in chosen.items():
                 if not units:
                     continue
-                group, layer = self.groups[name], parts[name]
+                group, layer = groups[name], parts[name]
                 index = sorted(i for unit in units for i in group.units[unit])
-                pruner = self._traced.get_pruner_of_module(layer)
-                self._traced.get_pruning_group(layer, pruner.prune_out_channels, index).prune(
-                    record_history=False
-                )
+                prune = self.traced.get_pruner_of_module(layer).prune_out_channels
+                self.traced.get_pruning_group(layer, prune, index).prune(record_history=False)
                 for attention in group.heads:
                     _count_heads(parts[attention], len(units), group)
 
 
-def trace(module: torch.nn.Module, example: object, ignore: Sequence[str] = ()) -> Graph:
-    """Find the groups of a module (which `Graph.remove` will change) by running `example`.
-
-    Outputs, and layers named in `ignore`, are never part of a group.
+def trace(module: torch.nn.Module, example: object) -> Graph:
+    """Trace a module, which `Graph.remove` will change, by running `example`.
 
     Raises:
         ArgumentError: torch-pruning is not installed, or the module cannot be traced.
@@ -124,9 +77,35 @@ def trace(module: torch.nn.Module, example: object, ignore: Sequence[str] = ()) 
     except Exception as error:  # a model may raise anything, and so may its tracing
         said = f"{type(error).__name__}: {error}"
         raise ArgumentError(f"channels: the model cannot be traced: {said}") from error
-    graph = Graph(module, {}, {}, traced)
-    _find(graph, {one.grad_fn for one in outputs}, set(ignore))
-    return graph
+    _follow_padding(traced)
+    ends = {one.grad_fn for one in outputs}
+    nodes = traced.module2node.values()
+    last = {id(one) for one in nodes if one.grad_fn in ends or one.type.name == "OUTPUT"}
+    return Graph(module, traced, frozenset(last))
+
+
+def _follow_padding(traced: Any) -> None:
+    """Map channels across the padding of maps with more of them: option A of He et al. 2016."""
+    for node in traced.module2node.values():
+        pad: Sequence[int] = getattr(node.grad_fn, "_saved_pad", [])
+        if len(pad) != 6 or not pad[4]:  # from the last axis on, so that channels come third
+            continue
+        for before in node.inputs:
+            for source, target, shift in ((before, node, pad[4]), (node, before, -pad[4])):
+                for dep in source.dependencies:
+                    if dep.target is target:
+                        dep.index_mapping[0] = _Shift(shift)
+
+
+@dataclass(frozen=True)
+class _Shift:
+    """Moves channels by a number of places; those before the first are none."""
+
+    places: int
+
+    def __call__(self, indices: list[Any]) -> list[Any]:
+        moved = [one._replace(idx=one.idx + self.places) for one in indices]
+        return [one for one in moved if one.idx >= 0]
 
 
 def tensors(output: object) -> Iterator[torch.Tensor]:
@@ -160,127 +139,6 @@ def need_pruning() -> Any:
     return torch_pruning
 
 
-def _find(graph: Graph, outputs: set[Any], ignore: set[str]) -> None:
-    names = {part: name for name, part in graph.module.named_modules()}
-    nodes = graph._traced.module2node.values()
-    last = {id(node) for node in nodes if node.grad_fn in outputs or node.type.name == "OUTPUT"}
-    for found in graph._traced.get_all_groups():
-        name = names[found[0].dep.target.module]
-        try:
-            graph.groups[name] = _group(graph, name, found, names, last, ignore)
-        except _Whole as reason:
-            graph.kept[name] = str(reason)
-
-
-class _Whole(Exception):  # noqa: N818 - no error: a layer that stays as it is
-    """Why a group cannot lose channels."""
-
-
-def _group(
-    graph: Graph, name: str, found: Any, names: Mapping[Any, str], last: set[int], ignore: set[str]
-) -> Group:
-    members = []
-    for item in found:
-        dep, index, root = item.dep, tuple(item.idxs), tuple(item.root_idxs)
-        side = _side(graph, dep)
-        if id(dep.target) in last and side != "in":
-            raise _Whole("its channels are the model's output")
-        layer = dep.target.module
-        called = names.get(layer) or graph._traced._param_to_name.get(layer)
-        if called is None:  # an operation
-            continue
-        if called in ignore and side != "in":
-            raise _Whole(f'"{called}" is to be ignored')
-        if None in root or dep.target.type.name == "LSTM":
-            raise _Whole(f'"{called}" shares channels in a way that is not supported')
-        members.append(Member(called, side, index, root, dep.target.pruning_dim))
-    channels = len(found[0].idxs)
-    parts = dict(graph.module.named_modules())
-    units, heads = _units(channels, members, parts)
-    if len(units) < 2:
-        raise _Whole("it has only one channel, head or set of channels that go together")
-    return Group(name, units, tuple(members), heads)
-
-
-def _side(graph: Graph, dep: Any) -> Literal["out", "in", "both"]:
-    pruner = graph._traced.get_pruner_of_module(dep.target.module)
-    if pruner.prune_out_channels == pruner.prune_in_channels:
-        return "both"
-    return "out" if dep.handler == pruner.prune_out_channels else "in"
-
-
-def _units(
-    channels: int, members: Sequence[Member], parts: Mapping[str, torch.nn.Module]
-) -> tuple[Units, tuple[str, ...]]:
-    """The sets of channels that go together, and the attention modules of which they are heads.
-
-    A convolution or norm in G groups must lose as many channels of each, so that a unit has one of
-    each; a head goes as a whole, for the scale of its scores is that of its size.
-    """
-    sets, sizes = 1, 1
-    heads: list[str] = []
-    attentions = _attentions(members, parts)
-    for member in members:
-        groups, size, attention = _tied(member, parts, attentions)
-        if max(groups, size) > 1 and member.index != tuple(range(channels)):
-            raise _Whole(f'"{member.name}" groups these channels with others')
-        sets, sizes = lcm(sets, groups), lcm(sizes, size)
-        if attention is not None and attention not in heads:
-            heads.append(attention)
-            if sizes != size:
-                raise _Whole(f'"{attention}" has heads of another size than those it is tied to')
-    if (heads and sets > 1) or channels % sets or channels % sizes:
-        raise _Whole("the groups of the layers in it do not divide each other")
-    if heads:
-        units = (tuple(range(i, i + sizes)) for i in range(0, channels, sizes))
-    else:
-        step = channels // sets
-        units = (tuple(range(i, channels, step)) for i in range(step))
-    return tuple(units), tuple(heads)
-
-
-def _attentions(members: Sequence[Member], parts: Mapping[str, torch.nn.Module]) -> set[str]:
-    """The modules that make queries, keys and values in this group: three layers of one parent."""
-    from torch import nn
-
-    made = [m.name for m in members if m.side == "out" and isinstance(parts.get(m.name), nn.Linear)]
-    parents = [name.rpartition(".")[0] for name in made]
-    return {parent for parent in parents if parents.count(parent) >= 3}
-
-
-def _tied(
-    member: Member, parts: Mapping[str, torch.nn.Module], attentions: set[str]
-) -> tuple[int, int, str | None]:
-    """Groups, head size and attention module of a member: 1, 1 and None where there are none."""
-    from torch import nn
-
-    layer, parent = parts.get(member.name), member.name.rpartition(".")[0]
-    if isinstance(layer, nn.modules.conv._ConvNd):
-        return (1 if member.side == "both" else layer.groups), 1, None
-    if isinstance(layer, nn.GroupNorm):
-        return layer.num_groups, 1, None
-    if isinstance(layer, nn.MultiheadAttention):
-        if not layer._qkv_same_embed_dim or layer.bias_k is not None:
-            raise _Whole(f'"{member.name}" has keys or values of a width of their own')
-        return 1, layer.head_dim, member.name
-    if isinstance(layer, nn.Linear) and member.side == "out" and parent in attentions:
-        size = _head_size(parts[parent], layer.out_features)
-        return (1, size, parent) if size else (1, 1, None)
-    return 1, 1, None
-
-
-def _head_size(attention: torch.nn.Module, features: int) -> int | None:
-    """The features of a head, if a module has heads and one of its layers makes all of them."""
-    has = vars(attention)
-    size = next((has[name] for name in _HEAD_SIZES if type(has.get(name)) is int), None)
-    count = next((has[name] for name in _HEAD_COUNTS if type(has.get(name)) is int), None)
-    if size is None and count and features % count == 0:
-        size = features // count
-    if size is None or size < 1 or features % size:
-        return None
-    return int(size)
-
-
 def _count_heads(attention: torch.nn.Module, removed: int, group: Group) -> None:
     """Tell an attention module that it has fewer heads."""
     from torch import nn
@@ -290,7 +148,7 @@ def _count_heads(attention: torch.nn.Module, removed: int, group: Group) -> None
         attention.num_heads, attention.head_dim = left, group.unit
         return
     for name, value in list(vars(attention).items()):
-        if name in _HEAD_COUNTS and value == len(group.units):
+        if name in HEAD_COUNTS and value == len(group.units):
             setattr(attention, name, left)
         if name in _HEAD_TOTALS and value == group.channels:
             setattr(attention, name, left * group.unit)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from laconic.analyze._module import run
 from laconic.analyze.losses import Loss
 from laconic.errors import ArgumentError
-from laconic.transform.channels_graph import Group, Member
+from laconic.transform.channels_groups import Group, Member
 
 if TYPE_CHECKING:
     import torch

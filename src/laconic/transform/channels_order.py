@@ -9,7 +9,7 @@ from math import lcm
 from typing import TYPE_CHECKING, TypeAlias
 
 from laconic.errors import ArgumentError
-from laconic.transform.channels_graph import Group
+from laconic.transform.channels_groups import Group
 
 if TYPE_CHECKING:
     import torch
