@@ -157,9 +157,9 @@ def test_a_plan_says_how_each_tensor_is_stored(tmp_path, rng):
     [
         ({"a.wieght": "keep"}, r'plan: "a.wieght" matches no tensor; nearest: a.weight'),
         ({"a.weight": "rb:3"}, r"rb:3"),
-        ({"a.weight": "int4"}, r'tensor "a.weight": scheme int4 cannot be carried out'),
+        ({"a.weight": "int4:g48"}, r"int4:g48: a group of 48 does not divide 256 columns; .*: 32"),
         ({"n": "fp16"}, r'tensor "n" is I64, scheme fp16 is for F64'),
-        ({"a.weight": "50%"}, r'tensor "a.weight": scheme 50%: pruning is not done here'),
+        ({"a.weight": "channels:50%"}, r"channels:50%: channels hang together"),
         ({"a.weight": None}, r'plan: "a.weight": None is no scheme'),
         (["a.weight"], r"plan: a list; give a dict"),
     ],

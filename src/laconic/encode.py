@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from laconic.coding import (
-    CodedArray,
-    Effort,
-    Job,
-    decode,
-    encode_indices,
-    encode_lossless,
-    encode_matrix,
-)
+from laconic.coding import CodedArray, Effort, Job, decode, encode_lossless
 from laconic.container import SMALL, Layout, xxh3
 from laconic.errors import ArgumentError
 from laconic.io import SAFETENSORS_DTYPES, TensorInfo
 from laconic.scheme import Scheme
-from laconic.transform import Indices, Rounded
+from laconic.smallest import coded_smallest
+from laconic.transform import Grid, Indices, Rounded
+from laconic.transform.grid import check_divides, matrix_shape
+from laconic.transform.runtime import GRIDS, make_grid, masked, scheme_mask
 
 _PART = 24  # what a part's length and checksum take in the deflated index, at most
 _BLOCK = 1 << 20  # values whose error is summed at a time
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
-
-Quantize = Callable[[TensorInfo, np.ndarray, Scheme], Indices | Rounded]
+Quantize = Callable[[TensorInfo, np.ndarray, Scheme], Indices | Rounded | Grid | None]
+"""Rounds a tensor, masked or not, as its scheme says; None leaves that to the scheme itself."""
 
 
 @dataclass(frozen=True)
@@ -59,24 +55,52 @@ def encode_tensor(
 ) -> Coded:
     """Code one tensor by its scheme; holds the tensor, its coded form and, if lossy, its decoding.
 
-    `quantize` carries out the `rd` schemes.
+    `quantize` is asked first to carry out whatever goes to a grid; `rd` needs it. Masks are by
+    magnitude.
 
     Raises:
-        ArgumentError: the scheme cannot be carried out on this tensor: its dtype, NaN or Inf.
+        ArgumentError: the scheme cannot be carried out on this tensor: its dtype or shape, NaN or
+            Inf.
     """
-    if (scheme.sparsity, scheme.n_of_m, scheme.channels) != (None, None, None):
-        raise ArgumentError(f'tensor "{info.name}": scheme {scheme}: pruning is not done here')
-    if scheme.kind == "keep" or (values.size == 0 and scheme.kind == "lossless"):
+    check_scheme(info, scheme)
+    if scheme.kind == "keep" or values.size == 0:
         checksum = xxh3(values)
         return Coded(values, str(scheme), checksum, checksum)
-    if scheme.kind == "lossless":
+    sparse = (scheme.sparsity, scheme.n_of_m) != (None, None)
+    if scheme.kind == "lossless" and not sparse:
         return _exact(values, str(scheme), effort, threads)
     check_finite(info, values, scheme)
-    if scheme.kind == "fp16":
-        return _half(info, values, scheme, effort, threads)
-    if scheme.kind == "rd" and quantize is not None:
-        return _quantized(info, values, scheme, quantize, effort, threads)
-    raise ArgumentError(f'tensor "{info.name}": scheme {scheme} cannot be carried out here')
+    if scheme.kind in ("lossless", "fp16"):
+        return _masked(info, values, scheme, effort, threads)
+    found = quantize(info, values, scheme) if quantize is not None else None
+    if found is None and scheme.kind in GRIDS:
+        found = _on_grid(info, values, scheme)
+    if found is None:
+        raise ArgumentError(f'tensor "{info.name}": scheme {scheme} cannot be carried out here')
+    return _rounded(info, values, scheme, found, effort, threads)
+
+
+def check_scheme(info: TensorInfo, scheme: Scheme) -> None:
+    """Raise `ArgumentError` for a scheme that the tensor's dtype and shape rule out."""
+    where = f'tensor "{info.name}": scheme {scheme}'
+    if scheme.channels is not None:
+        raise ArgumentError(
+            f"{where}: channels hang together across a network's layers: give the model that runs "
+            "(file.py:function) and a plan with `steps: - channels: ...`"
+        )
+    if scheme.kind != "keep" and str(scheme) != "lossless" and info.dtype not in _FLOATS:
+        raise ArgumentError(
+            f'tensor "{info.name}" is {info.dtype}, scheme {scheme} is for {", ".join(_FLOATS)}; '
+            "leave it lossless"
+        )
+    columns = matrix_shape(info.shape)[1]
+    try:
+        if columns and scheme.n_of_m is not None:
+            check_divides("an M", scheme.n_of_m[1], columns)
+        if columns and scheme.group_size is not None:
+            check_divides("a group", scheme.group_size, columns)
+    except ArgumentError as error:
+        raise ArgumentError(f"{where}: {error}") from None
 
 
 def add_tensor(layout: Layout, info: TensorInfo, coded: Coded) -> None:
@@ -93,11 +117,7 @@ def add_tensor(layout: Layout, info: TensorInfo, coded: Coded) -> None:
 
 def check_finite(info: TensorInfo, values: np.ndarray, scheme: Scheme) -> None:
     """Raise `ArgumentError` unless `values` are finite floats: lossy coding has no NaN nor Inf."""
-    if info.dtype not in _FLOATS:
-        raise ArgumentError(
-            f'tensor "{info.name}" is {info.dtype}, scheme {scheme} is for {", ".join(_FLOATS)}; '
-            "leave it lossless"
-        )
+    check_scheme(info, scheme)
     flat = values.reshape(-1)
     for begin in range(0, flat.size, _BLOCK):
         finite = np.isfinite(flat[begin : begin + _BLOCK])
@@ -131,9 +151,21 @@ def _exact(values: np.ndarray, scheme: str, effort: Effort, threads: int) -> Cod
     return Coded(coded if pays else values, scheme, checksum, checksum)
 
 
-def _half(
+def _masked(
     info: TensorInfo, values: np.ndarray, scheme: Scheme, effort: Effort, threads: int
 ) -> Coded:
+    """What a mask leaves, bit for bit or as fp16."""
+    kept = masked(values, scheme_mask(values, scheme, f'tensor "{info.name}"'))
+    if scheme.kind == "fp16":
+        coded, decoded = _half(info, kept, scheme, effort, threads)
+    else:
+        coded, decoded = _exact(kept, str(scheme), effort, threads), kept
+    return replace(coded, rel_mse=relative_error(values, decoded))
+
+
+def _half(
+    info: TensorInfo, values: np.ndarray, scheme: Scheme, effort: Effort, threads: int
+) -> tuple[Coded, np.ndarray]:
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
     if not np.isfinite(half).all():
@@ -143,52 +175,34 @@ def _half(
         )
     decoded = half.astype(SAFETENSORS_DTYPES[info.dtype])
     coded = _exact(half, str(scheme), effort, threads)
-    return Coded(
-        coded.data,
-        coded.scheme,
-        coded.sum,
-        xxh3(decoded),
-        "F16" if info.dtype != "F16" else "",
-        coded.small,
-        relative_error(values, decoded),
-    )
+    stored = "F16" if info.dtype != "F16" else ""
+    return replace(coded, meant=xxh3(decoded), stored=stored), decoded
 
 
-def _quantized(
+def _on_grid(info: TensorInfo, values: np.ndarray, scheme: Scheme) -> Grid:
+    mask = scheme_mask(values, scheme, f'tensor "{info.name}"')
+    try:
+        return make_grid(values, scheme, mask)
+    except ArgumentError as error:
+        raise ArgumentError(f'tensor "{info.name}": scheme {scheme}: {error}') from None
+
+
+def _rounded(
     info: TensorInfo,
     values: np.ndarray,
     scheme: Scheme,
-    quantize: Quantize,
+    found: Indices | Rounded | Grid,
     effort: Effort,
     threads: int,
 ) -> Coded:
-    coded = _coded(quantize(info, values, scheme), values.dtype, effort, threads)
+    coded = coded_smallest(found, values.dtype, effort=effort, threads=threads)
     decoded = np.empty_like(values)
     decode([Job(coded.header, coded.chunks, decoded)], threads=threads)
-    checksum = xxh3(decoded)
-    return Coded(coded, str(scheme), checksum, checksum, rel_mse=relative_error(values, decoded))
-
-
-def _coded(found: Indices | Rounded, dtype: np.dtype, effort: Effort, threads: int) -> CodedArray:
-    if isinstance(found, Rounded):
-        return encode_matrix(
-            found.indices,
-            step=found.step,
-            offsets=found.offsets,
-            row_exponents=found.row_exponents,
-            column_exponents=found.column_exponents,
-            row_fraction=found.fraction,
-            column_fraction=found.fraction,
-            trellis=found.trellis,
-            dtype=dtype,
-            effort=effort,
-            threads=threads,
+    error = relative_error(values, decoded)
+    if not math.isfinite(error):
+        raise ArgumentError(
+            f'tensor "{info.name}": scheme {scheme} rounds a value out of {info.dtype}; '
+            "leave the tensor lossless"
         )
-    return encode_indices(
-        found.values,
-        step=found.step,
-        offsets=found.offsets,
-        dtype=dtype,
-        effort=effort,
-        threads=threads,
-    )
+    checksum = xxh3(decoded)
+    return Coded(coded, str(scheme), checksum, checksum, rel_mse=error)

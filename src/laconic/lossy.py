@@ -16,7 +16,7 @@ from laconic.errors import TargetError
 from laconic.fill import predict_size
 from laconic.io import Source, TensorInfo
 from laconic.plan import Target, meet_target, quantisable
-from laconic.quantizer import Quantizer, first_step, round_tensor
+from laconic.quantizer import Quantizer, first_step, rd_values, round_tensor, sparse
 from laconic.scheme import Scheme
 from laconic.transform import Rounded, sample_rows
 
@@ -143,6 +143,7 @@ class _Sample:
     count: int
     rms: float
     gain: float = 1.0
+    sparse: bool = False  # so that the trellis leaves it alone
 
     @property
     def weight(self) -> float:
@@ -159,18 +160,20 @@ def _samples(
     total = sum(math.prod(info.shape) for info in infos)
     samples = []
     for info in infos:
-        values = source.load(info.name)
-        check_finite(info, values, schemes[info.name])
+        values, scheme = source.load(info.name), schemes[info.name]
+        check_finite(info, values, scheme)
+        values = rd_values(info.name, values, scheme)
         most = max(_LEAST, values.size * _SAMPLE[effort] // max(1, total))
         kept = np.array(sample_rows(values, most), dtype=np.float32)
         rms = math.sqrt(float(np.mean(np.square(kept, dtype=np.float64))))
         gain = gains.get(info.name, 1.0)
-        samples.append(_Sample(info.name, kept, values.size, rms, gain))
+        samples.append(_Sample(info.name, kept, values.size, rms, gain, sparse(scheme)))
     return samples
 
 
 def _tables(sample: _Sample, trellis: bool, effort: Effort) -> float:
     """Bytes of a sample's tables and states, which do not grow with the number of values."""
+    trellis = trellis and not sample.sparse
     found = round_tensor(sample.name, sample.values, sample.rms / 2, trellis)
     if not isinstance(found, Rounded):
         return estimate_indices(np.zeros_like(found.values), effort=effort)
@@ -188,7 +191,8 @@ def _estimate(
     """Bytes of the tensors under the dial; none of such as become zero."""
     total = 0.0
     for sample in samples:
-        found = round_tensor(sample.name, sample.values, dial * sample.weight, trellis)
+        by_trellis = trellis and not sample.sparse
+        found = round_tensor(sample.name, sample.values, dial * sample.weight, by_trellis)
         if isinstance(found, Rounded):
             taken = estimate_matrix(found.indices, trellis=found.trellis, effort=effort)
         elif found.values.any():

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.coding import Effort, encode_indices, encode_matrix
+from laconic.coding import Effort
 from laconic.errors import ArgumentError
 from laconic.io import TensorInfo
 from laconic.scheme import Scheme
+from laconic.smallest import coded_smallest
 from laconic.transform import (
     Indices,
     Rounded,
@@ -21,6 +22,7 @@ from laconic.transform import (
     sample_rows,
     trellis_rounded,
 )
+from laconic.transform.runtime import masked, scheme_mask
 
 _SAMPLE = 1 << 21  # values that the first guess of a step looks at
 _TURNS = 40
@@ -51,14 +53,26 @@ class Quantizer:
         """Whether matrices go through the trellis; "fast" keeps what decodes fastest."""
         return self.effort == "max" and not self.plain
 
-    def __call__(self, info: TensorInfo, values: np.ndarray, scheme: Scheme) -> Indices | Rounded:
-        """Quantise one tensor; an error names it."""
+    def __call__(
+        self, info: TensorInfo, values: np.ndarray, scheme: Scheme
+    ) -> Indices | Rounded | None:
+        """Quantise one tensor, what its mask leaves of it; None if its scheme is not `rd`.
+
+        An error names the tensor.
+        """
+        if scheme.kind != "rd":
+            return None
+        values, trellis = rd_values(info.name, values, scheme), self.trellis and not sparse(scheme)
         if scheme.bits is None:
             step = self.dial * self.weights.get(info.name, 1.0)
         else:
             if info.name not in self.steps:
-                self.steps[info.name] = step_for_bits(info.name, values, scheme.bits, self.effort)
+                self.steps[info.name] = step_for_bits(
+                    info.name, values, scheme.bits, self.effort, trellis
+                )
             step = self.steps[info.name]
+        if not trellis:
+            return round_tensor(info.name, values, step, False, self.threads)
         return self._kept(info, values, step)
 
     def _kept(self, info: TensorInfo, values: np.ndarray, step: float) -> Indices | Rounded:
@@ -98,6 +112,18 @@ class _Kept:
         return trellis_rounded(self.indices.astype(np.int32), self.step, self.offsets)
 
 
+def sparse(scheme: Scheme) -> bool:
+    """Whether a scheme has a mask: the trellis would bring back what it took."""
+    return (scheme.sparsity, scheme.n_of_m) != (None, None)
+
+
+def rd_values(name: str, values: np.ndarray, scheme: Scheme) -> np.ndarray:
+    """What is to be rounded: the values, or what the scheme's mask leaves of them."""
+    if not sparse(scheme):
+        return values
+    return masked(values, scheme_mask(values, scheme, f'tensor "{name}"'))
+
+
 def round_tensor(
     name: str, values: np.ndarray, step: float, trellis: bool, threads: int = 1
 ) -> Indices | Rounded:
@@ -113,37 +139,30 @@ def round_tensor(
         raise ArgumentError(f'tensor "{name}": {error}') from None
 
 
-def step_for_bits(name: str, values: np.ndarray, bits: float, effort: Effort) -> float:
+def step_for_bits(
+    name: str, values: np.ndarray, bits: float, effort: Effort, trellis: bool
+) -> float:
     """The step at which this tensor alone takes `bits` per value, within a percent from below."""
     sample = sample_rows(values, _SAMPLE)
     step = first_step(float(np.mean(np.square(sample, dtype=np.float64))), bits)
-    least = math.inf
+    least, finer, coarser = math.inf, 0.0, math.inf  # steps that take too much, and too little
+    # An octave of the step is a bit of every value that is not zero.
+    live = max(0.01, np.count_nonzero(sample) / max(1, sample.size))
     for _ in range(_TURNS):
-        coded = _coded_bits(name, values, step, effort)
+        found = round_tensor(name, values, step, trellis)
+        nbytes = coded_smallest(found, np.dtype(np.float32), effort=effort).nbytes
+        coded = 8 * nbytes / values.size
         if 0.99 * bits <= coded <= bits:
             return step
         least = min(least, coded)
+        finer, coarser = (step, coarser) if coded > bits else (finer, step)
         ahead = coded - 0.996 * bits
-        step *= 2.0 ** max(-2.0, min(2.0, ahead * (1.0 if bits > 1 else 2.0)))
-    raise ArgumentError(f"rd:{bits:g} cannot be met; the least found is {least:.3g} bits per value")
-
-
-def _coded_bits(name: str, values: np.ndarray, step: float, effort: Effort) -> float:
-    found, dtype = round_tensor(name, values, step, effort == "max"), np.dtype("f4")
-    if isinstance(found, Rounded):
-        coded = encode_matrix(
-            found.indices,
-            step=found.step,
-            offsets=found.offsets,
-            trellis=found.trellis,
-            dtype=dtype,
-            effort=effort,
-        )
-    else:
-        coded = encode_indices(
-            found.values, step=step, offsets=found.offsets, dtype=dtype, effort=effort
-        )
-    return 8 * coded.nbytes / values.size
+        step *= 2.0 ** max(-2.0, min(2.0, ahead * (1.0 if bits > live else 2.0) / live))
+        if 0 < finer < coarser < math.inf and not finer < step < coarser:
+            step = math.sqrt(finer * coarser)
+    raise ArgumentError(
+        f'tensor "{name}": rd:{bits:g} cannot be met; the least found is {least:.3g} bits per value'
+    )
 
 
 def first_step(power: float, bits: float) -> float:

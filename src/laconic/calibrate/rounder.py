@@ -98,9 +98,13 @@ class Rounder:
         self._typical = self._typical_step()
         self._samples: list[tuple[Matrix, np.ndarray, Metric]] | None = None
 
-    def __call__(self, info: TensorInfo, values: np.ndarray, scheme: Scheme) -> Rounded:
-        """The matrix as rounded at the last dial; of a sample from its middle, those rows."""
-        del values, scheme
+    def __call__(self, info: TensorInfo, values: np.ndarray, scheme: Scheme) -> Rounded | None:
+        """The matrix as rounded at the last dial; of a sample from its middle, those rows.
+
+        None if its scheme is not `rd`.
+        """
+        if scheme.kind != "rd":
+            return None
         name = self.twins.get(info.name, info.name)
         found, whole = self.found[name], self.matrices[name].info.shape[0]
         if info.shape[0] == whole:
