@@ -29,6 +29,7 @@ from laconic.training.request import TrainRequest
 from laconic.training.schemes import student_schemes, tensor_masks
 from laconic.training.written import Final as FinalState
 from laconic.training.written import final_state
+from laconic.transform.activations import plain_inputs, round_inputs
 from laconic.transform.budget import Budget
 from laconic.transform.distill import Lesson, evaluating
 from laconic.transform.fake_quant import Steps
@@ -117,11 +118,13 @@ class TrainedRun:
         objective.measure = lambda: 8.0 * self._size(self._state(student))
         if budget is not None:
             self._begin_above(student, budget.target)
+        rounded = round_inputs(student.module) if training.activations else []
         with evaluating(self.teacher):
             try:
                 self._loop()(student.module, objective)
             finally:
                 objective.close()
+                plain_inputs(rounded)
         if not objective.calls:
             raise ArgumentError(
                 "train: the loop ended without asking for the loss; call loss(task) for each "

@@ -89,10 +89,10 @@ class Steps(FakeQuant):
         """Rounded to the nearest level."""
         step = self.log_step.exp()
         if self.most is None:
-            whole: Tensor = _Round.apply(weight, step, None, self._weight)  # type: ignore[no-untyped-call]
+            whole: Tensor = Rounding.apply(weight, step, None, self._weight)  # type: ignore[no-untyped-call]
             return whole
         parts = _grouped(weight, self.group)
-        rounded = _Round.apply(parts, step[..., None], self.most, self._weight)  # type: ignore[no-untyped-call]
+        rounded = Rounding.apply(parts, step[..., None], self.most, self._weight)  # type: ignore[no-untyped-call]
         return _joined(rounded, weight)
 
     def ratio(self, weight: Tensor) -> Tensor:
@@ -263,7 +263,7 @@ def fake_quant(scheme: Scheme, weight: Tensor, name: str) -> FakeQuant:
     return FakeQuant()
 
 
-class _Round(torch.autograd.Function):
+class Rounding(torch.autograd.Function):
     """step * clamp(round(weight / step)); LSQ's gradients, the step's in its logarithm."""
 
     @staticmethod

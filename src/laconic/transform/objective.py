@@ -72,6 +72,9 @@ class Objective:
             total = task
         else:
             raise ArgumentError("fit: without a teacher the loss wants the task's: loss(task)")
+        pull = None if self._sparsifier is None else self._sparsifier.penalty()
+        if pull is not None:
+            total = total + pull
         if self.budget is not None and self.budget.price > 0:
             total = total + self.budget.price * self.bits()
         return total

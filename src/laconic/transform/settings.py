@@ -47,6 +47,8 @@ class Distill:
 class Masking:
     """Zeros to make: `sparsity` is their fraction, or `n_of_m` keeps N nonzero in each M.
 
+    `method` is how a weight's worth is told: "magnitude" within its tensor, "global" over all,
+    "wanda" (times its input's norm), "obs" (times its curvature), "l1" (a penalty draws them in).
     `gradual` masks grow by the cubic schedule between `begin` and `end` of the training (fractions
     of its steps), chosen anew every so often, so that weights can come back; otherwise the mask is
     made once, before. `regrow` is the fraction of the kept weights that gives way, at each choice,
