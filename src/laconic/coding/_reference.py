@@ -14,6 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.coding._reference_adaptive import (
+    Adaptive,
+    decode_adaptive_chunk,
+    read_adaptive,
+)
 from laconic.coding._reference_matrix import Matrix, decode_matrix_chunk, read_matrix
 from laconic.coding._reference_symbols import (
     CODERS,
@@ -30,7 +35,7 @@ from laconic.coding._reference_symbols import (
     unpack,
 )
 
-_STORED, _SPLIT, _UNIFORM, _CONSTANT, _MATRIX = range(5)
+_STORED, _SPLIT, _UNIFORM, _CONSTANT, _MATRIX, _ADAPTIVE = range(6)
 _FLOAT, _SIGNED = 1, 2
 _MINUS_ZERO = 254  # where zeros are bare
 _EXCEPTION = 255
@@ -56,6 +61,7 @@ class _Header:
     rows: bytes = b""
     tables: tuple[Table, ...] = ()
     matrix: Matrix | None = None
+    adaptive: Adaptive | None = None
 
 
 def decode_reference(header: bytes, chunks: Sequence[bytes]) -> bytes:
@@ -77,7 +83,7 @@ def _read_header(data: bytes, chunk_count: int) -> _Header:
     b = Bytes(data)
     demand(b.take(4) == b"LCA1", "it does not begin with LCA1")
     h = _Header(b.u8(), b.u8(), b.varint(), b.varint(), b.varint())
-    demand(h.kind <= _MATRIX and h.width in (1, 2, 4, 8), "unknown kind or width")
+    demand(h.kind <= _ADAPTIVE and h.width in (1, 2, 4, 8), "unknown kind or width")
     demand(h.count <= 1 << 56, "more than 2^56 values")
     demand(h.row_length >= 1 and h.chunk_rows >= 1, "empty rows or chunks")
     demand(h.row_length * h.chunk_rows <= 1 << 22, "a chunk of more than 2^22 values")
@@ -86,9 +92,12 @@ def _read_header(data: bytes, chunk_count: int) -> _Header:
     demand(chunks == chunk_count, f"{chunk_count} chunks were given, the header says {chunks}")
     if h.kind == _CONSTANT:
         h.value = b.take(h.width)
-    elif h.kind == _MATRIX:
+    elif h.kind in (_MATRIX, _ADAPTIVE):
         demand(h.count >= h.row_length and h.count % h.row_length == 0, "no whole rows")
-        h.matrix = read_matrix(b, rows, h.row_length, h.width)
+        if h.kind == _MATRIX:
+            h.matrix = read_matrix(b, rows, h.row_length, h.width)
+        else:
+            h.adaptive = read_adaptive(b, rows, h.row_length, h.width)
     elif h.kind != _STORED:
         _read_coding(h, b, rows)
     demand(not b.data, "something follows the header")
@@ -138,6 +147,8 @@ def _decode_chunk(h: _Header, index: int, chunk: bytes) -> bytes:
         return chunk
     if h.matrix is not None:
         return decode_matrix_chunk(h.matrix, first, count // h.row_length, chunk)
+    if h.adaptive is not None:
+        return decode_adaptive_chunk(h.adaptive, first, count // h.row_length, chunk)
     rows = np.frombuffer(h.rows[first : first + h.chunk_rows], np.uint8)
     lengths = np.full(len(rows), h.row_length)
     lengths[-1] = count - h.row_length * (len(rows) - 1)
