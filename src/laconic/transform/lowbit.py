@@ -156,12 +156,13 @@ def _best_range(
     least = np.minimum(parts.min(axis=2), 0).astype(np.float64)
     most = np.maximum(parts.max(axis=2), 0).astype(np.float64)
     whole = (most - least) / full if asymmetric else np.maximum(most / (half - 1), -least / half)
+    whole = _grained(whole, fraction, up=True).astype(np.float64)
     best_error = np.full(whole.shape, np.inf)
     scales = np.ones(whole.shape, np.float32)
     indices = np.zeros(parts.shape, np.int32)
     for number in range(_RANGES[bits > 4] if clip else 1):
         shrink = 2.0 ** (-number / _OCTAVE)
-        trial = _grained(whole * shrink, fraction, up=number == 0)
+        trial = _grained(whole * shrink, fraction)
         low = np.full(whole.shape, -half)
         if asymmetric:  # the zero point is an index, so that zero stays zero
             low = np.clip(np.rint(least * shrink / trial), -full, 0)
