@@ -144,7 +144,7 @@ def test_9_compressing_and_loading_need_no_torch(tmp_path):
 
 def test_10_the_version_is_in_the_file(compressed):
     with compressed.path.open("rb") as file:
-        assert file.read(200)[8:].startswith(b'{"__metadata__":{"laconic":"1",')
+        assert file.read(200)[8:].startswith(b'{"__metadata__":{"laconic":"2",')
 
 
 def test_deterministic_at_any_thread_count(compressed, minilm, tmp_path):

@@ -14,6 +14,8 @@ import laconic
 from laconic.container import LaconicFile
 from laconic.errors import FormatError, VerifyError
 
+from .forge import Forgery
+
 REFUSAL = (FormatError, VerifyError)
 
 
@@ -37,9 +39,9 @@ def make(path: Path, model: dict[str, np.ndarray], **options: object) -> Victim:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Victim:
-    """Three kilobytes: two solid groups, a kept tensor, an alias, an empty tensor, a scalar."""
+    """Three kilobytes: packed solid groups, a kept tensor, an alias, an empty one, a scalar."""
     rng = np.random.default_rng(1)
-    bias = weights(rng, 1, 300)[0].astype(np.float32)
+    bias = weights(rng, 1, 400)[0].astype(np.float32)
     model = {
         "a.bias": bias,
         "a.copy": bias.copy(),
@@ -90,6 +92,22 @@ def lossy(tmp_path_factory: pytest.TempPathFactory) -> Victim:
         "bias": weights(rng, 1, 256)[0].astype(np.float32),
     }
     return make(tmp_path_factory.mktemp("attacks") / "lossy", model, bits=3.0, effort="fast")
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Victim:
+    """Two packs: a full one with an entry of its own, and one after the index."""
+    rng = np.random.default_rng(4)
+    sparse = weights(rng, 50 * 80, 60) * (rng.random((50 * 80, 60)) < 0.4)
+    model = {f"t{k:02}": block.astype(np.float32) for k, block in enumerate(np.split(sparse, 50))}
+    model["bias"] = weights(rng, 1, 80)[0].astype(np.float32)
+    return make(tmp_path_factory.mktemp("attacks") / "many", model)
+
+
+@pytest.fixture(scope="session")
+def first(small: Victim) -> Victim:
+    """The small file as version 1 of the format has it."""
+    return Victim(Forgery.of(small.data).first(), small.tensors)
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from laconic.container.format import build_header, header_entry, xxh3
-from laconic.io import read_header
+from laconic.container.format import header_entry
+
+from ..attacks.forge import Forgery, raw_deflate, split, with_header
 
 
 def forge(
@@ -19,20 +18,30 @@ def forge(
 ) -> None:
     """Change a file's table of contents, and its entries (name, dtype, shape, bytes).
 
-    Each function changes its argument in place; checksums of header and index are made anew.
+    Each function changes its argument in place; checksums of header and index are made anew. The
+    table has an object for each tensor, as version 1 has it.
     """
-    data, header = path.read_bytes(), read_header(path)
-    found = [[t.name, t.dtype, t.shape, data[t.start : t.stop]] for t in header.tensors]
+    data = path.read_bytes()
+    header, body = split(data)
+    del header["__metadata__"]
+    found = [
+        [name, e["dtype"], tuple(e["shape"]), data[slice(*(body + o for o in e["data_offsets"]))]]
+        for name, e in header.items()
+    ]
     last = found.pop()
-    tree = json.loads(zlib.decompress(last[3]))
-    index(tree)
-    last[3] = zlib.compress(json.dumps(tree).encode())
-    last[2] = (len(last[3]),)
+    forgery = Forgery.of(data)
+    inside = b"".join(
+        forgery.pack(number)
+        for number, pack in enumerate(forgery.tree.get("packs", []))
+        if "name" not in pack
+    )
+    index(forgery.tree)
     entries(found)
-    found.append(last)
-    texts, blob = [], bytearray()
-    for name, dtype, shape, raw in found:
-        texts.append(header_entry(name, dtype, shape, len(blob), len(blob) + len(raw)))
-        blob += raw
-    text = build_header(texts, xxh3(bytes(blob[len(blob) - len(last[3]) :])))
-    path.write_bytes(len(text).to_bytes(8, "little") + text + blob)
+    stream = forgery.index()
+    blob = raw_deflate(stream) + inside if forgery.version == 2 else stream
+    found.append([last[0], "U8", (len(blob),), blob])
+    texts, raw = [], b""
+    for name, dtype, shape, piece in found:
+        texts.append(header_entry(name, dtype, shape, len(raw), len(raw) + len(piece)))
+        raw += piece
+    path.write_bytes(with_header(",".join(texts) + "}", raw, blob, forgery.version))

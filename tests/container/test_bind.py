@@ -10,8 +10,16 @@ from laconic.container import LaconicFile
 from laconic.container.format import xxh3
 from laconic.errors import FormatError, LaconicError
 
+from ..attacks.forge import Forgery
 from .conftest import same
 from .forge import forge
+
+
+@pytest.fixture
+def first(file):
+    """The file as version 1 of the format has it, where all is said of each tensor."""
+    file.write_bytes(Forgery.of(file.read_bytes()).first())
+    return file
 
 
 def tensor(tree, name):
@@ -32,7 +40,6 @@ def test_a_forgery_without_changes_is_sound(file, arrays):
     [
         (lambda t: t["tensors"].append(tensor(t, "coded")), '"coded": is in the index twice'),
         (lambda t: t["tensors"].remove(tensor(t, "noise")), 'entry "noise" is in the header, not'),
-        (lambda t: t["solids"].append(t["solids"][0]), "has no entry in the header"),
         (change("coded", shape=[1 << 30, 1 << 30]), '"coded": 4611686018427387904 bytes; at most'),
         (change("half", shape=[1 << 48] * 30), '"half": shape'),
         (change("half", shape=[96, 129]), "has 24768 bytes, but its array header says 24576"),
@@ -46,9 +53,6 @@ def test_a_forgery_without_changes_is_sound(file, arrays):
         (change("noise", dtype="F4", shape=[2], **{"as": "U8"}), "U8 cannot be cast to F4"),
         (change("bias", solid=9), "solid group 9 of 3"),
         (change("bias", solid=1), "is F32, its solid group"),
-        (change("bias", at=3), "byte 3 of a solid group is no place"),
-        (change("bias", at=1 << 40), "is no place"),
-        (change("bias", at=8), "ends at byte 28 of a solid group of 24"),
         (change("copy", of="copy"), '"copy" carries no data'),
         (change("copy", of="gone"), '"gone" carries no data'),
         (change("copy", of="half"), 'differs in dtype or shape from "half"'),
@@ -61,6 +65,90 @@ def test_an_index_that_lies_is_refused(file, index, message):
         with pytest.raises(FormatError, match=message) as caught:
             check(file)
         assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (lambda t: t["solids"].append(t["solids"][0]), "has no entry in the header"),
+        (change("bias", at=3), "byte 3 of a solid group is no place"),
+        (change("bias", at=1 << 40), "is no place"),
+        (change("bias", at=8), "ends at byte 28 of a solid group of 24"),
+        (change("coded", store="packed"), "unknown store 'packed'"),
+        (lambda t: t.update(version=2), "version 2, but the header says 1"),
+        (lambda t: t["source"].update(files=[{"name": "a"}]), 'files 0: no "header"'),
+    ],
+)
+def test_an_index_of_version_1_that_lies_is_refused(first, index, message):
+    assert laconic.verify(first).tensors == 9
+    forge(first, index=index)
+    for check in (laconic.verify, lambda path: LaconicFile(path).load_all()):
+        with pytest.raises(FormatError, match=message):
+            check(first)
+
+
+def pack(number, **changes):
+    return lambda tree: tree["packs"][number].update(changes)
+
+
+def group(number, **changes):
+    return lambda tree: tree["solids"][number].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (group(0, pack=1), '"laconic.solid.F32": is in pack 1 of 1'),
+        (group(0, lengths=[1]), "pack 0: 1 parts of .* bytes do not fill its"),
+        (group(0, lengths=[1 << 48] * 3), "1 parts of 8444249301.* bytes do not fill its"),
+        (group(0, lengths=[]), "no parts"),
+        (group(0, dtype="F33"), '"laconic.solid.F32": unknown dtype "F33"'),
+        (group(0, name="coded"), '"coded": has the name of a solid group'),
+        (group(0, name="laconic.solid.I64"), "two solid groups have the same name"),
+        (group(0, sum="0" * 16), "unknown key 'sum'"),
+        (group(0, pack=None), '"pack" is not an integer'),
+        (pack(0, name="more", checksum="0" * 16), "has no entry in the header"),
+        (pack(0, name="noise", checksum="0" * 16), "is coded, but U8"),
+        (lambda t: t["packs"][0].pop("checksum"), 'index: pack 0: no "checksum"'),
+        (pack(0, name="x"), "pack 0: has no entry in the header"),
+        (pack(0, sum="0"), '"sum" is not 16'),
+        (lambda t: t.update(packs=[]), "is in pack 0 of 0"),
+        (lambda t: t.update(packs=t["packs"] * 2), "pack 1: has no entry in the header"),
+        (change("bias", dtype="F33"), 'tensor "bias": unknown dtype "F33"'),
+        (change("bias", shape=[7]), "ends at byte 28 of a solid group of 24"),
+    ],
+)
+def test_a_pack_that_lies_is_refused(file, index, message):
+    forge(file, index=index)
+    for check in (laconic.verify, lambda path: LaconicFile(path).load_all()):
+        with pytest.raises(FormatError, match=message):
+            check(file)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (group(0, lengths=[1]), "its members have .* bytes, after the index there are"),
+        (pack(0, name="x", checksum="0" * 16), "pack 0: has no entry in the header"),
+        (lambda t: t["packs"].append(t["packs"][0]), "its members have 0 bytes, after the index"),
+        (lambda t: t.update(packs=[], solids=[], tensors=[]), "bytes after the end of the stream"),
+        (group(0, lengths=[2000] * 8), "its members have .* bytes, after the index there are"),
+    ],
+)
+def test_a_pack_after_the_index_that_lies_is_refused(arrays, tmp_path, index, message):
+    path = tmp_path / "small"
+    laconic.compress({"bias": arrays["bias"], "steps": arrays["steps"]}, path)
+    forge(path)
+    assert laconic.verify(path).tensors == 2
+    forge(path, index=index)
+    with pytest.raises(FormatError, match=message):
+        laconic.verify(path)
+
+
+def test_a_sum_of_a_pack_that_lies_names_its_members(file):
+    forge(file, index=pack(0, sum="0" * 16))
+    with pytest.raises(LaconicError, match=r'packed tensors "laconic\.solid\.F32", "laconic'):
+        laconic.verify(file)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 import laconic
 from laconic.coding import Job, decode, decoded_nbytes
+from laconic.container.deflate import DICTIONARY
 from laconic.container.format import build_header, check_header, free_prefix, header_entry
 from laconic.errors import FormatError, VerifyError
 from laconic.io import SAFETENSORS_DTYPES
@@ -28,7 +29,7 @@ def read_by_the_page(path: Path) -> dict[str, np.ndarray]:
     (length,) = struct.unpack("<Q", data[:8])
     header, body = data[8 : 8 + length], data[8 + length :]
     assert length % 8 == 0
-    assert header.startswith(b'{"__metadata__":{"laconic":"1","checksum":"')
+    assert header.startswith(b'{"__metadata__":{"laconic":"2","checksum":"')
     assert digest(header[:43] + b"0" * 16 + header[59:]) == header[43:59].decode()
     tree = json.loads(header)
     metadata = tree.pop("__metadata__")
@@ -40,7 +41,13 @@ def read_by_the_page(path: Path) -> dict[str, np.ndarray]:
     entries = {name: body[slice(*e["data_offsets"])] for name, e in tree.items()}
     blob = list(entries.values())[-1]
     assert digest(blob) == metadata["index"]
-    index = json.loads(zlib.decompress(blob))
+    stream = zlib.decompressobj(-15, zdict=dictionary_of_the_page())
+    index = json.loads(stream.decompress(blob))
+
+    def decoded(pieces: list[bytes]) -> bytes:
+        out = np.empty(decoded_nbytes(pieces[0]), np.uint8)
+        decode([Job(pieces[0], pieces[1:], out)])
+        return out.tobytes()
 
     def coded(name: str, parts: list[list[int | str]]) -> bytes:
         pieces, begin = [], 0
@@ -52,27 +59,59 @@ def read_by_the_page(path: Path) -> dict[str, np.ndarray]:
         assert rest == bytes(len(rest))
         assert tree[name]["data_offsets"][1] % 8 == 0
         assert len(rest) < 8
-        out = np.empty(decoded_nbytes(pieces[0]), np.uint8)
-        decode([Job(pieces[0], pieces[1:], out)])
-        return out.tobytes()
+        return decoded(pieces)
 
-    groups = [coded(group["name"], group["parts"]) for group in index["solids"]]
+    packs, sums = [], []
+    for pack in index.get("packs", []):
+        packs.append(entries[pack["name"]] if "name" in pack else stream.unused_data)
+        sums.append("")
+
+    def packed(number: int, lengths: list[int]) -> bytes:
+        pieces = []
+        for nbytes in lengths:
+            pieces.append(packs[number][:nbytes])
+            packs[number] = packs[number][nbytes:]
+        values = decoded([b"LCA1" + pieces[0], *pieces[1:]])
+        sums[number] += digest(values)
+        return values
+
+    groups = [
+        packed(group["pack"], group["lengths"])
+        if "pack" in group
+        else coded(group["name"], group["parts"])
+        for group in index.get("solids", [])
+    ]
+    ends = [0] * len(groups)
     found: dict[str, np.ndarray] = {}
-    for tensor in index["tensors"]:
-        dtype = SAFETENSORS_DTYPES[tensor["dtype"]]
-        nbytes = int(np.prod(tensor["shape"], dtype=int)) * dtype.itemsize
-        if tensor["store"] == "coded":
-            raw = coded(tensor["name"], tensor["parts"])
-            assert digest(raw) == tensor["sum"]
-        elif tensor["store"] == "kept":
-            raw = entries[tensor["name"]]
-            assert digest(raw) == tensor["sum"]
-        elif tensor["store"] == "solid":
-            raw = groups[tensor["solid"]][tensor["at"] : tensor["at"] + nbytes]
+    for number, name, shape, *rest in index["tensors"]:
+        kind = index["kinds"][number]
+        dtype = SAFETENSORS_DTYPES[kind["dtype"]]
+        nbytes = int(np.prod(shape, dtype=int)) * dtype.itemsize
+        if kind["store"] == "coded":
+            raw = coded(name, rest[1])
+            assert digest(raw) == rest[0]
+        elif kind["store"] == "packed":
+            raw = packed(kind["pack"], rest[0])
+        elif kind["store"] == "kept":
+            raw = entries[name]
+            assert digest(raw) == rest[0]
+        elif kind["store"] == "solid":
+            solid = kind["solid"]
+            raw = groups[solid][ends[solid] : ends[solid] + nbytes]
+            ends[solid] += nbytes
         else:
-            raw = found[tensor["of"]].tobytes()
-        found[tensor["name"]] = np.frombuffer(raw, dtype).reshape(tensor["shape"])
+            raw = found[rest[0]].tobytes()
+        found[name] = np.frombuffer(raw, dtype).reshape(shape)
+    assert [digest(text.encode()) for text in sums] == [p["sum"] for p in index.get("packs", [])]
+    assert all(not any(left) and len(left) < 8 for left in packs)
     return found
+
+
+def dictionary_of_the_page() -> bytes:
+    """The dictionary as docs/format.md prints it, line breaks left out."""
+    page = Path(__file__).parents[2] / "docs" / "format.md"
+    text = page.read_text(encoding="utf-8").split("### The dictionary")[1]
+    return text.split("```")[1].replace("\n", "").encode()
 
 
 def test_a_reader_written_from_the_page_reads_every_kind_of_tensor(file, arrays):
@@ -85,7 +124,7 @@ def test_a_reader_written_from_the_page_reads_every_kind_of_tensor(file, arrays)
 
 def test_the_file_is_valid_safetensors_and_kept_tensors_are_readable_by_anyone(file, arrays):
     with safe_open(file, "numpy") as opened:
-        assert opened.metadata()["laconic"] == "1"
+        assert opened.metadata()["laconic"] == "2"
         assert np.array_equal(opened.get_tensor("noise"), arrays["noise"])
         assert opened.get_tensor("coded").dtype == np.uint8
         assert opened.get_tensor("empty").shape == (0, 3)
@@ -111,14 +150,28 @@ def test_names_may_be_any_unicode(tmp_path):
     assert laconic.load(path)[name][8999] == 8999
 
 
+def test_a_last_pack_that_is_small_lies_after_the_index(arrays, tmp_path):
+    small = {name: arrays[name] for name in ("bias", "scalar", "steps", "mask")}
+    path = tmp_path / "small.laconic.safetensors"
+    laconic.compress(small, path)
+    with safe_open(path, "numpy") as opened:
+        assert list(opened.keys()) == ["laconic.index"]
+    found = read_by_the_page(path)
+    assert {n: a.tobytes() for n, a in found.items()} == {n: a.tobytes() for n, a in small.items()}
+
+
+def test_the_dictionary_is_the_one_on_the_page():
+    assert dictionary_of_the_page() == DICTIONARY
+
+
 def test_the_header_checks_itself():
     header = build_header([header_entry("laconic.index", "U8", (5,), 0, 5)], "0" * 16, room=300)
     assert len(header) == 304
-    assert check_header(header, "f") == "0" * 16
+    assert check_header(header, "f") == (2, "0" * 16)
     with pytest.raises(VerifyError, match=r"f: header \(bytes 8..312\) does not match"):
         check_header(header[:-1] + b"\t", "f")
-    newer = header.replace(b'"laconic":"1"', b'"laconic":"2"')
-    with pytest.raises(FormatError, match="format version 2, this Laconic reads 1; update it"):
+    newer = header.replace(b'"laconic":"2"', b'"laconic":"3"')
+    with pytest.raises(FormatError, match="format version 3, this Laconic reads 1 to 2; update"):
         check_header(newer, "f")
     with pytest.raises(FormatError, match="not a Laconic file"):
         check_header(b'{"__metadata__":{"format":"pt"}}', "f")

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.container.index import Group, Index, Origin, Part, Record, pack_index, unpack_index
+from laconic.container.contents import pack_index, unpack_index
+from laconic.container.deflate import DICTIONARY, deflate, inflate
+from laconic.container.format import xxh3
+from laconic.container.index import Group, Index, Origin, Pack, Part, Record
+from laconic.container.source_header import rebuild_header
 from laconic.errors import FormatError
 
 SUM = "0123456789abcdef"
@@ -29,6 +33,25 @@ TREE = {
     "tensors": [RECORD],
 }
 
+SECOND = {
+    "source": {"bytes": 24},
+    "packs": [{"sum": SUM}],
+    "solids": [{"name": "s", "dtype": "F32", "pack": 0, "lengths": [9]}],
+    "kinds": [
+        {"dtype": "F32", "scheme": "rd", "store": "packed", "pack": 0},
+        {"dtype": "F32", "scheme": "lossless", "store": "solid", "solid": 0},
+        {"dtype": "I8", "scheme": "keep", "store": "kept"},
+        {"dtype": "F32", "scheme": "rd", "store": "alias", "tied": True},
+    ],
+    "tensors": [
+        [0, "w", [2, 3], [20, 9], 0.5],
+        [1, "b", [3]],
+        [1, "c", []],
+        [2, "k", [2], SUM],
+        [3, "v", [2, 3], "w", 0.5],
+    ],
+}
+
 sums = st.text("0123456789abcdef", min_size=16, max_size=16)
 parts = st.lists(st.builds(Part, st.integers(0, 1 << 48), sums), min_size=1).map(tuple)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -41,15 +64,15 @@ common = {
 }
 records = st.one_of(
     st.builds(Record, **common, store=st.just("coded"), sum=sums, parts=parts, stored=texts),
-    st.builds(Record, **common, store=st.just("kept"), sum=sums, stored=texts),
     st.builds(
         Record,
         **common,
-        store=st.just("solid"),
-        solid=st.integers(0, 99),
-        at=st.integers(0, 1 << 22),
+        store=st.just("packed"),
+        parts=st.lists(st.builds(Part, st.integers(0, 1 << 48)), min_size=1).map(tuple),
+        pack=st.integers(0, 99),
         stored=texts,
     ),
+    st.builds(Record, **common, store=st.just("kept"), sum=sums, stored=texts),
     st.builds(Record, **common, store=st.just("alias"), of=texts, tied=st.booleans()),
 )
 origins = st.builds(
@@ -58,22 +81,119 @@ origins = st.builds(
     st.dictionaries(texts, texts, max_size=3),
     st.just((("a.safetensors", '{"x" : 1}  '),)),
     st.just(()) | st.just((("a.index.json", "{}"),)),
+    st.dictionaries(
+        texts,
+        st.dictionaries(
+            st.sampled_from(["out_channels", "groups", "é"]), st.integers(-(1 << 40), 1 << 40)
+        ),
+        max_size=3,
+    ),
+)
+packs = st.one_of(
+    st.builds(Pack, texts.filter(bool), sums, sums),
+    st.builds(Pack, st.just(""), st.just(""), sums),
+)
+groups = st.one_of(
+    st.builds(Group, texts, texts, sums, parts),
+    st.builds(
+        Group,
+        texts,
+        texts,
+        st.just(""),
+        st.lists(st.builds(Part, st.integers(0, 1 << 48)), min_size=1).map(tuple),
+        st.integers(0, 99),
+    ),
 )
 indexes = st.builds(
     Index,
     origins,
-    st.lists(st.builds(Group, texts, texts, sums, parts), max_size=3).map(tuple),
+    st.lists(groups, max_size=3).map(tuple),
     st.lists(records, max_size=5).map(tuple),
+    st.lists(packs, max_size=3).map(tuple),
 )
 
 
 @given(indexes)
 def test_what_is_packed_is_unpacked(index):
-    assert unpack_index(pack_index(index)) == index
+    assert unpack_index(pack_index(index) + b"rest") == (index, 4)
 
 
 def unpack(tree: object) -> Index:
-    return unpack_index(zlib.compress(json.dumps(tree).encode()))
+    return unpack_index(zlib.compress(json.dumps(tree).encode()), version=1)[0]
+
+
+def unpack_second(tree: object) -> Index:
+    return unpack_index(deflate(json.dumps(tree).encode()))[0]
+
+
+def test_a_row_says_with_its_kind_what_an_object_says():
+    w, b, c, k, v = unpack_second(SECOND).records
+    assert w == Record("w", "F32", (2, 3), "rd", "packed", parts=(Part(20), Part(9)), rel_mse=0.5)
+    assert (b.store, b.solid, b.at, b.shape) == ("solid", 0, 0, (3,))
+    assert (c.solid, c.at, c.shape) == (0, 12, ())  # after the three float32 before it
+    assert (k.store, k.sum, k.dtype) == ("kept", SUM, "I8")
+    assert (v.of, v.tied, v.rel_mse) == ("w", True, 0.5)
+    assert unpack_second({**SECOND, "later": 1}) == unpack_second(SECOND)
+    assert unpack_second({**SECOND, "source": {"bytes": 1, "later": 1}}).origin == Origin(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tensors": [[0, "w", [2, 3]]]}, "tensor 0: has 3 values, not name, shape, lengths"),
+        ({"tensors": [[0, "w", [2, 3], [9], 0.5, 1]]}, "has 6 values"),
+        ({"tensors": [[4, "w", [2], SUM]]}, "tensor 0: is of kind 4, of 4"),
+        ({"tensors": [[-1, "w", [2], SUM]]}, '"kind" is not an integer'),
+        ({"tensors": [[]]}, "tensor 0: is not a list"),
+        ({"tensors": [{}]}, "tensor 0: is not a list"),
+        ({"tensors": {}}, '"tensors" is not a list'),
+        ({"tensors": [[1, "b", [1 << 48] * 9]]}, '"b": shape'),
+        ({"tensors": [[1, "b", [-1]]]}, '"b": "dimension"'),
+        ({"tensors": [[1, 2, [1]]]}, '"name" is not a string'),
+        ({"tensors": [[0, "w", [2, 3], [9, -1]]]}, '"w": part 1: "length"'),
+        ({"tensors": [[0, "w", [2, 3], []]]}, '"w": no parts'),
+        ({"tensors": [[0, "w", [2, 3], [9], float("inf")]]}, "Infinity is not JSON"),
+        ({"kinds": [{"dtype": "F32", "scheme": "rd", "store": "packed"}]}, 'kind 0: no "pack"'),
+        ({"kinds": [{"dtype": "F32", "scheme": "rd", "store": "kept", "pack": 0}]}, "'pack'"),
+        ({"kinds": [{"dtype": "F32", "scheme": "rd", "store": "zip"}]}, "unknown store 'zip'"),
+        ({"kinds": [3]}, "kind 0 is not a JSON object"),
+        ({"packs": [{}]}, 'pack 0: no "sum"'),
+        ({"packs": [{"sum": SUM, "checksum": SUM}]}, "unknown key 'checksum'"),
+        ({"solids": [{"name": "s", "dtype": "F32", "pack": 0, "parts": []}]}, 'no "lengths"'),
+        ({"source": {"bytes": 1, "files": [{"name": "a"}, {"name": "b"}]}}, "of a single file"),
+        ({"source": {}}, '"bytes" is not an integer'),
+        ({"modules": []}, "modules is not a JSON object"),
+        ({"modules": {"a": 3}}, "modules: 'a' is not a JSON object"),
+        ({"modules": {"a": {"__class__.x": 3}}}, "'__class__.x' is not the name of an attribute"),
+        ({"modules": {"a": {"n" * 256: 3}}}, "is not the name"),
+        ({"modules": {"a": {"n": 1 << 41}}}, "n is not an integer within -2"),
+        ({"modules": {"a": {"n": True}}}, "n is not an integer"),
+        ({"modules": {"a": {"n": 1.5}}}, "n is not an integer"),
+        ({"modules": {"\ud800": {}}}, "not Unicode"),
+        ({"modules": {"a": {f"n{k}": 1 for k in range(65)}}}, "65 attributes; at most 64"),
+        ({"modules": {str(k): {} for k in range(65537)}}, "65537 of them; at most 65536"),
+    ],
+)
+def test_a_hostile_table_is_named(change, message):
+    with pytest.raises(FormatError, match=message):
+        unpack_second({**SECOND, **change})
+
+
+def test_a_header_that_can_be_had_again_is_not_stored():
+    records = (Record("a", "F32", (2,), "keep", "kept", sum=SUM),)
+    header = '{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+    header = header.ljust(88)
+    assert rebuild_header(records, {"format": "pt"}) == header
+    for text, stored in ((header, False), (header + " " * 8, True)):
+        index = Index(Origin(8, {"format": "pt"}, (("a.safetensors", text),)), (), records)
+        blob = pack_index(index)
+        assert (b"data_offsets" in inflate(blob)[0]) is stored
+        assert unpack_index(blob)[0] == index
+
+
+def test_the_dictionary_is_that_of_version_2():
+    assert len(DICTIONARY) == 1983
+    assert xxh3(DICTIONARY) == "bc6485385a0b5f44"
 
 
 def test_the_example_is_valid():
@@ -135,6 +255,22 @@ def test_a_file_name_that_leaves_the_folder_is_refused(name):
 )
 def test_a_hostile_blob_is_refused(blob, message):
     with pytest.raises(FormatError, match=message):
+        unpack_index(blob, version=1)
+
+
+@pytest.mark.parametrize(
+    ("blob", "message"),
+    [
+        (b"", "cut off"),
+        (b"garbage", "not a deflate stream"),
+        (deflate(b"{}")[:-1], "cut off"),
+        (zlib.compress(b" " * 30_000_000)[2:-4], "inflates to more than"),
+        (deflate(b"[" * 100_000), "nested too deeply|not JSON"),
+        (deflate(b"3"), "not a JSON object"),
+    ],
+)
+def test_a_hostile_blob_of_version_2_is_refused(blob, message):
+    with pytest.raises(FormatError, match=message):
         unpack_index(blob)
 
 
@@ -143,6 +279,6 @@ def test_an_index_that_deflates_like_a_bomb_can_still_be_read():
     records = [Record(f"{i:05}", "F32", shape, "keep", "alias", of="00000") for i in range(9000)]
     index = Index(Origin(1), (), tuple(records))
     blob = pack_index(index)
-    text = zlib.decompress(blob)
+    text, _ = inflate(blob)
     assert len(text) > 262_144 + 50 * len(zlib.compress(text, 9))  # a bomb at the usual level
-    assert unpack_index(blob) == index
+    assert unpack_index(blob) == (index, 0)

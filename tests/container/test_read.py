@@ -32,7 +32,7 @@ def test_the_stores_are_the_ones_meant(file):
     stores = {record.name: record.store for record in LaconicFile(file).index.records}
     assert stores == {
         "coded": "coded",
-        "half": "coded",
+        "half": "packed",
         "noise": "kept",
         "copy": "alias",
         "bias": "solid",

@@ -4,7 +4,7 @@ from laconic.container.atomic import AtomicFile, check_destination
 from laconic.container.cores import checked_threads
 from laconic.container.find import find_file
 from laconic.container.format import SMALL, xxh3
-from laconic.container.index import Index, Origin, Record
+from laconic.container.index import Index, Origin, Pack, Record
 from laconic.container.layout import Layout
 from laconic.container.read import LaconicFile
 from laconic.container.verify import VerifyReport, verify
@@ -17,6 +17,7 @@ __all__ = [
     "LaconicFile",
     "Layout",
     "Origin",
+    "Pack",
     "Record",
     "VerifyReport",
     "Writer",

@@ -5,44 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from laconic.container.format import ALIGNMENT, GROUP, LARGEST
-from laconic.container.index import Group, Index, Part, Record
+from laconic.container.bind_packs import bind_packs
+from laconic.container.format import GROUP, LARGEST
+from laconic.container.index import Group, Index, Record
+from laconic.container.place import PackPlace, Place, take_blob
 from laconic.errors import FormatError
 from laconic.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
 from laconic.io.header import HeaderTensor
 from laconic.io.tensor import TensorInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the data of one tensor or solid group lies.
-
-    `parts` are () for a kept tensor; `nbytes` is the size of the decoded values, None for a solid
-    group, whose array header alone knows it; `sum` is their checksum.
-    """
-
-    name: str
-    entry: HeaderTensor
-    parts: tuple[Part, ...]
-    nbytes: int | None
-    sum: str
-
-
 @dataclass(frozen=True)
 class Contents:
     """A table of contents that agrees with its file.
 
-    `places` are by the names of the header's entries: coded and kept tensors, and `groups`.
+    `places` are by name: coded, packed and kept tensors, and `groups`.
     """
 
     infos: tuple[TensorInfo, ...]
     records: dict[str, Record]
     places: dict[str, Place]
     groups: tuple[Place, ...]
+    packs: tuple[PackPlace, ...]
 
 
-def bind(index: Index, entries: Iterable[HeaderTensor], body: int, where: str) -> Contents:
-    """Find the entry of each record; `entries` are all but the index's, `body` is its first byte.
+def bind(
+    index: Index, entries: Iterable[HeaderTensor], body: int, where: str, rest: HeaderTensor
+) -> Contents:
+    """Find the place of each record; `entries` are all but the index's, `body` is its first byte.
+
+    `rest` is what lies after the index in its entry.
 
     Raises:
         FormatError: the two do not agree; the message names the tensor.
@@ -50,16 +42,27 @@ def bind(index: Index, entries: Iterable[HeaderTensor], body: int, where: str) -
     free = {entry.name: entry for entry in entries}
     records: dict[str, Record] = {}
     infos = []
-    groups = tuple(_bind_group(group, free, body, where) for group in index.groups)
+    packs = bind_packs(index, free, body, where, rest)
+    packed = {place.name: place for pack in packs for place in pack.members}
+    groups = tuple(
+        packed[group.name] if group.pack is not None else _bind_group(group, free, body, where)
+        for group in index.groups
+    )
     places = {place.name: place for place in groups}
+    if len(places) < len(groups):
+        raise FormatError(f"{where}: two solid groups have the same name")
     for record in index.records:
         spot = f'{where}: tensor "{record.name}"'
         if record.name in records:
             raise FormatError(f"{spot}: is in the index twice")
         records[record.name] = record
         infos.append(_info(record, spot))
+        if record.store not in ("solid", "alias") and record.name in places:
+            raise FormatError(f"{spot}: has the name of a solid group")
         if record.store == "solid":
             _check_member(record, index.groups, spot)
+        elif record.store == "packed":
+            places[record.name] = packed[record.name]
         elif record.store != "alias":
             places[record.name] = _bind_tensor(record, free, body, spot)
     for record in index.records:
@@ -67,7 +70,7 @@ def bind(index: Index, entries: Iterable[HeaderTensor], body: int, where: str) -
             _check_alias(record, records, f'{where}: tensor "{record.name}"')
     if free:
         raise FormatError(f'{where}: entry "{next(iter(free))}" is in the header, not in the index')
-    return Contents(tuple(infos), records, places, groups)
+    return Contents(tuple(infos), records, places, groups, packs)
 
 
 def _info(record: Record, spot: str) -> TensorInfo:
@@ -88,14 +91,14 @@ def _bind_group(group: Group, free: dict[str, HeaderTensor], body: int, where: s
     spot = f'{where}: solid group "{group.name}"'
     if group.dtype not in DTYPE_BITS:
         raise FormatError(f'{spot}: unknown dtype "{group.dtype:.40}"')
-    entry = _take_blob(group.name, group.parts, free, body, spot)
+    entry = take_blob(group.name, group.parts, free, body, spot)
     return Place(group.name, entry, group.parts, None, group.sum)
 
 
 def _bind_tensor(record: Record, free: dict[str, HeaderTensor], body: int, spot: str) -> Place:
     nbytes = tensor_nbytes(record.stored_dtype, record.shape)
     if record.store == "coded":
-        entry = _take_blob(record.name, record.parts, free, body, spot)
+        entry = take_blob(record.name, record.parts, free, body, spot)
         return Place(record.name, entry, record.parts, nbytes, record.sum)
     kept = free.pop(record.name, None)
     if kept is None:
@@ -106,23 +109,6 @@ def _bind_tensor(record: Record, free: dict[str, HeaderTensor], body: int, spot:
             f"{kept.dtype} {list(kept.shape)} in the header"
         )
     return Place(record.name, kept, (), nbytes, record.sum)
-
-
-def _take_blob(
-    name: str, parts: tuple[Part, ...], free: dict[str, HeaderTensor], body: int, spot: str
-) -> HeaderTensor:
-    entry = free.pop(name, None)
-    if entry is None:
-        raise FormatError(f"{spot}: has no entry in the header (or it is another's)")
-    if entry.dtype != "U8" or len(entry.shape) != 1:
-        raise FormatError(f"{spot}: is coded, but {entry.dtype} {list(entry.shape)} in the header")
-    size = sum(part.nbytes for part in parts)
-    if size + -(entry.start - body + size) % ALIGNMENT != entry.nbytes:
-        raise FormatError(
-            f"{spot}: {len(parts)} parts of {size} bytes do not fill its {entry.nbytes} bytes "
-            f"at offset {entry.start}"
-        )
-    return entry
 
 
 def _check_member(record: Record, groups: tuple[Group, ...], spot: str) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from laconic import coding
 from laconic.coding import Job
 from laconic.container.arena import unmap
-from laconic.container.bind import Place
-from laconic.container.format import GROUP, xxh3
+from laconic.container.format import GROUP, MAGIC, xxh3
+from laconic.container.place import PackPlace, Place
 from laconic.errors import FormatError, VerifyError
 from laconic.io.header import HeaderTensor
 from laconic.io.safetensors import MappedFile
@@ -39,10 +39,16 @@ class Fetcher:
         self.where = str(path)
         file = MappedFile(path)
         self.header = file.header
+        self._packs: tuple[PackPlace, ...] = ()
+        self._sound: set[int] = set()  # the packs whose checksum was seen to match
         # One view of all, cut by entry: cheaper than a view of its own for each of many tensors.
         self._bytes = file.view(
             HeaderTensor("", "U8", (self.header.nbytes,), 0, self.header.nbytes)
         )
+
+    def know_packs(self, packs: tuple[PackPlace, ...]) -> None:
+        """Take note of where packs lie, before any of their members is checked."""
+        self._packs = packs
 
     def raw(self, entry: HeaderTensor) -> np.ndarray:
         """The bytes of an entry, unchecked, as a read-only view of the file."""
@@ -68,12 +74,14 @@ class Fetcher:
             VerifyError: a part does not match; `chunk` is its number (0: the array header).
             FormatError: the array header is not valid, or not of an array of this size.
         """
+        if place.pack is not None:
+            self._check_pack(place, place.pack)
         data = self.raw(place.entry).data
         begin = 0
         pieces = []
         for number, part in enumerate(place.parts):
             piece = data[begin : begin + part.nbytes]
-            if xxh3(piece) != part.checksum:
+            if place.pack is None and xxh3(piece) != part.checksum:
                 raise VerifyError(
                     f'{self.where}: tensor "{place.name}", chunk {number} ({part.nbytes} bytes at '
                     f"offset {place.entry.start + begin}) does not match its checksum",
@@ -89,7 +97,7 @@ class Fetcher:
                 tensor=place.name,
                 chunk=len(pieces) - 1,
             )
-        header = bytes(pieces[0])
+        header = bytes(pieces[0]) if place.pack is None else MAGIC + bytes(pieces[0])
         try:
             nbytes = coding.decoded_nbytes(header)
         except FormatError as error:
@@ -101,6 +109,21 @@ class Fetcher:
                 place, f"the tensor has {place.nbytes} bytes, but its array header says {nbytes}"
             )
         return Checked(place, header, pieces[1:], nbytes)
+
+    def _check_pack(self, place: Place, number: int) -> None:
+        """Check the pack that a tensor is in; the one after the index was checked with it."""
+        pack = self._packs[number]
+        if pack.entry is None or number in self._sound:
+            return
+        data = self.raw(pack.entry).data
+        if xxh3(data[: pack.part.nbytes]) != pack.part.checksum or any(data[pack.part.nbytes :]):
+            raise VerifyError(
+                f'{self.where}: tensor "{place.name}" is in pack "{pack.name}" '
+                f"({pack.entry.nbytes} bytes at offset {pack.entry.start}), which does not match "
+                "its checksum",
+                tensor=place.name,
+            )
+        self._sound.add(number)
 
     def check_all(self, places: Sequence[Place], threads: int) -> list[Checked]:
         """Check many coded arrays, on several threads where that pays."""

@@ -12,15 +12,20 @@ import xxhash
 
 from laconic.errors import FormatError, VerifyError
 
-VERSION: Final = 1
+VERSION: Final = 2  # what is written; 1 is read as well
 ALIGNMENT: Final = 8  # of the body and of each blob's end in it
 SMALL: Final = 1 << 14  # tensors of fewer decoded bytes go into solid groups
 GROUP: Final = 1 << 22  # decoded bytes of a solid group, at most
+PACKED: Final = 1 << 14  # coded arrays of fewer bytes go into packs
+PACK: Final = 1 << 18  # bytes of a pack, at most: all of it is checked to decode one of its members
+INSIDE: Final = 1 << 13  # bytes of a last pack that need no entry, but share the index's checksum
+MAGIC: Final = b"LCA1"  # how every array header begins (docs/coding.md); packs leave it out
 LARGEST: Final = 1 << 48  # decoded bytes of a tensor, at most
 
 # The checksum lies at a fixed place, so that it can be checked before anything is parsed.
-_START: Final = b'{"__metadata__":{"laconic":"1","checksum":"'
+_START: Final = b'{"__metadata__":{"laconic":"2","checksum":"'
 _ZEROS: Final = b"0" * 16
+_VERSIONS: Final = (1, VERSION)
 _SHAPE: Final = re.compile(
     rb'\{"__metadata__":\{"laconic":"(\d{1,9})","checksum":"([0-9a-f]{16})","index":"([0-9a-f]{16})"[,}]'
 )
@@ -71,8 +76,8 @@ def build_header(entries: Iterable[str], index_checksum: str, room: int = 0) -> 
     return _START + xxh3(text).encode() + text[len(_START) + 16 :]
 
 
-def check_header(raw: bytes, where: str) -> str:
-    """Check version and checksum of a header; gives the checksum of the index blob.
+def check_header(raw: bytes, where: str) -> tuple[int, str]:
+    """Check version and checksum of a header; gives the version and the index blob's checksum.
 
     Raises:
         FormatError: it is not a Laconic header, or one of another version.
@@ -81,21 +86,22 @@ def check_header(raw: bytes, where: str) -> str:
     match = _SHAPE.match(raw)
     if match is None:
         other = _OTHER.search(raw, 0, 4096)
-        if other and int(other[1]) != VERSION:
+        if other and int(other[1]) not in _VERSIONS:
             raise _wrong_version(int(other[1]), where)
         raise FormatError(
             f"{where}: header: not a Laconic file (no laconic version at its start); "
             "a plain safetensors file is what `laconic compress` reads"
         )
-    if int(match[1]) != VERSION:
-        raise _wrong_version(int(match[1]), where)
+    version = int(match[1])
+    if version not in _VERSIONS:
+        raise _wrong_version(version, where)
     at = len(_START)
     if xxh3(raw[:at] + _ZEROS + raw[at + 16 :]) != match[2].decode():
         raise VerifyError(f"{where}: header (bytes 8..{8 + len(raw)}) does not match its checksum")
-    return match[3].decode()
+    return version, match[3].decode()
 
 
 def _wrong_version(version: int, where: str) -> FormatError:
     return FormatError(
-        f"{where}: header: format version {version}, this Laconic reads {VERSION}; update it"
+        f"{where}: header: format version {version}, this Laconic reads 1 to {VERSION}; update it"
     )

@@ -81,7 +81,8 @@ def check_out(out: Mapping[str, np.ndarray], infos: Iterable[TensorInfo], where:
 def _direct(contents: Contents, out: Mapping[str, np.ndarray]) -> list[str]:
     """The names of the arrays that the coder can write into itself."""
     records = contents.records
-    return [n for n in out if records[n].store in ("coded", "kept") and not records[n].stored]
+    own = ("coded", "packed", "kept")
+    return [n for n in out if records[n].store in own and not records[n].stored]
 
 
 def _shaped(

@@ -6,13 +6,18 @@ A `Layout` that emits to nowhere predicts a file's size to the byte without writ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from laconic.coding import CodedArray, Effort, encode_lossless
+from laconic.container.contents import pack_index
 from laconic.container.format import (
     GROUP,
+    INSIDE,
+    MAGIC,
+    PACK,
+    PACKED,
     SMALL,
     as_bytes,
     build_header,
@@ -21,7 +26,10 @@ from laconic.container.format import (
     padding,
     xxh3,
 )
-from laconic.container.index import Group, Index, Origin, Part, Record, pack_index
+from laconic.container.index import Group, Index, Origin, Pack, Part, Record
+from laconic.container.pack import OpenPack
+from laconic.container.rows import error_level, level_error
+from laconic.container.source_header import rebuild_header
 from laconic.io.dtypes import storage
 from laconic.io.tensor import TensorInfo
 
@@ -45,9 +53,9 @@ class Layout:
     """The file's contents in the making: add all tensors, then `close`.
 
     `infos` are all tensors that will be added, in the model's order; data lies in the order in
-    which it is added. `emit` takes the body's bytes in order (none: they are only counted),
-    `effort` and `threads` are those for the solid groups. Holds in memory the table of contents
-    and at most 4 MiB of small tensors per dtype.
+    which it is added, small coded arrays when a pack of them is full. `emit` takes the body's bytes
+    in order (none: they are only counted), `effort` and `threads` are those for the solid groups.
+    Holds in memory the table of contents, at most 4 MiB of small tensors per dtype, and a pack.
     """
 
     def __init__(
@@ -63,9 +71,10 @@ class Layout:
         self.room = _room(infos)
         self._records: dict[str, Record] = {}
         self.meant: dict[str, str] = {}  # name -> xxh3 of the bytes it must decode to
-        self.stored_bytes: dict[str, int] = {}  # name of an entry -> its bytes in the body
+        self.stored_bytes: dict[str, int] = {}  # of entries and of members of packs, in the body
         self._origin = origin
         self._names = tuple(info.name for info in infos)
+        self._order = {name: number for number, name in enumerate(self._names)}
         self._prefix = free_prefix(self._names)
         self._emit = emit
         self._effort: Effort = effort
@@ -73,6 +82,8 @@ class Layout:
         self._entries: list[str] = []
         self._groups: list[Group | None] = []
         self._open: dict[str, _Open] = {}
+        self._packs: list[Pack] = []
+        self._pack = OpenPack()
         self._end = 0
 
     def add_coded(
@@ -91,14 +102,17 @@ class Layout:
         `stored` is the dtype of the coded values where they are cast to the tensor's, and `meant`
         the xxh3 of what the cast gives.
         """
-        parts = self._place(info.name, coded)
-        self._record(
-            Record(
-                info.name, info.dtype, info.shape, scheme, "coded",
-                sum=checksum, parts=parts, stored=stored, rel_mse=rel_mse,
-            ),
-            meant or checksum,
-        )  # fmt: skip
+        record = Record(
+            info.name, info.dtype, info.shape, scheme, "coded", stored=stored, rel_mse=rel_mse
+        )
+        if _joins(coded):
+            parts = self._join(info.name, (1, self._order[info.name]), coded, checksum)
+            record = replace(
+                record, store="packed", pack=len(self._packs), parts=parts, rel_mse=_short(rel_mse)
+            )
+        else:
+            record = replace(record, sum=checksum, parts=self._place(info.name, coded))
+        self._record(record, meant or checksum)
 
     def add_kept(
         self,
@@ -149,7 +163,7 @@ class Layout:
         self._record(
             Record(
                 info.name, info.dtype, info.shape, scheme, "solid",
-                solid=group.number, at=group.nbytes, stored=stored, rel_mse=rel_mse,
+                solid=group.number, at=group.nbytes, stored=stored, rel_mse=_short(rel_mse),
             ),
             meant or xxh3(data),
         )  # fmt: skip
@@ -173,7 +187,8 @@ class Layout:
         """Emit what is pending and the index; gives where the body begins, and the header."""
         for dtype in list(self._open):
             self._close_group(dtype)
-        blob = pack_index(self.index)
+        data = self._close_pack()
+        blob = pack_index(self.index) + data
         begin = self._end
         self._put(blob)
         self._enter(f"{self._prefix}index", "U8", (len(blob),), begin)
@@ -189,7 +204,12 @@ class Layout:
         """The table of contents, in the order of `infos`; complete once closed."""
         groups = tuple(group for group in self._groups if group is not None)
         records = tuple(self._records[name] for name in self._names if name in self._records)
-        return Index(self._origin, groups, records)
+        origin = self._origin
+        if len(origin.files) == 1 and any(record.rel_mse for record in records):
+            # What cannot come back to the bit needs no more of its header than what it says.
+            header = rebuild_header(records, origin.metadata)
+            origin = replace(origin, files=((origin.files[0][0], header),))
+        return Index(origin, groups, records, tuple(self._packs))
 
     def _record(self, record: Record, meant: str) -> None:
         self._records[record.name] = record
@@ -202,16 +222,50 @@ class Layout:
         data = np.concatenate(group.values)
         values = data.view(storage(dtype, (0,))[0])
         coded = encode_lossless(values, effort=self._effort, threads=self._threads)
-        self._groups[group.number] = Group(name, dtype, xxh3(data), self._place(name, coded))
+        if _joins(coded):
+            parts = self._join(name, (0, group.number), coded, xxh3(data))
+            self._groups[group.number] = Group(name, dtype, "", parts, len(self._packs))
+        else:
+            self._groups[group.number] = Group(name, dtype, xxh3(data), self._place(name, coded))
+
+    def _join(
+        self, name: str, order: tuple[int, int], coded: CodedArray, checksum: str
+    ) -> tuple[Part, ...]:
+        """Put a coded array into the open pack, after closing one that has no room for it."""
+        if self._pack.nbytes + coded.nbytes > PACK:
+            self._put_pack()
+        parts = self._pack.add(order, coded, checksum)
+        self.stored_bytes[name] = sum(part.nbytes for part in parts)
+        return parts
+
+    def _put_pack(self) -> None:
+        data, checksum = self._pack.close()
+        name = f"{self._prefix}pack" + (f".{len(self._packs)}" if self._packs else "")
+        self._packs.append(Pack(name, xxh3(data), checksum))
+        self._pack = OpenPack()
+        self._put_blob(name, (data,))
+
+    def _close_pack(self) -> bytes:
+        """The last pack, if it is so small that it lies after the index, without an entry."""
+        if self._pack.nbytes > INSIDE:
+            self._put_pack()
+        if not self._pack.nbytes:
+            return b""
+        data, checksum = self._pack.close()
+        self._packs.append(Pack("", "", checksum))
+        return data
 
     def _place(self, name: str, coded: CodedArray) -> tuple[Part, ...]:
-        begin = self._end
         pieces = (coded.header, *coded.chunks)
+        self._put_blob(name, pieces)
+        return tuple(Part(len(piece), xxh3(piece)) for piece in pieces)
+
+    def _put_blob(self, name: str, pieces: Iterable[bytes]) -> None:
+        begin = self._end
         for piece in pieces:
             self._put(piece)
         self._put(bytes(padding(self._end)))
         self._enter(name, "U8", (self._end - begin,), begin)
-        return tuple(Part(len(piece), xxh3(piece)) for piece in pieces)
 
     def _put(self, data: bytes | memoryview) -> None:
         self._end += len(data)
@@ -221,6 +275,15 @@ class Layout:
     def _enter(self, name: str, dtype: str, shape: tuple[int, ...], begin: int) -> None:
         self._entries.append(header_entry(name, dtype, shape, begin, self._end))
         self.stored_bytes[name] = self._end - begin
+
+
+def _joins(coded: CodedArray) -> bool:
+    return coded.nbytes < PACKED and coded.header.startswith(MAGIC)
+
+
+def _short(error: float) -> float:
+    """Within 1.2 %: the error of a small tensor is not worth more than the two bytes of a level."""
+    return level_error(error_level(error)) if error else 0.0
 
 
 def _room(infos: Iterable[TensorInfo]) -> int:

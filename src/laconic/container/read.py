@@ -9,12 +9,14 @@ import numpy as np
 
 from laconic.container.arena import allocate
 from laconic.container.bind import Contents, bind
+from laconic.container.contents import unpack_index
 from laconic.container.fetch import Fetcher
 from laconic.container.format import check_header, xxh3
 from laconic.container.gather import cast, check_out, gather, member
-from laconic.container.index import Index, unpack_index
+from laconic.container.index import Index
 from laconic.errors import ArgumentError, FormatError, VerifyError
 from laconic.io.dtypes import storage
+from laconic.io.header import HeaderTensor
 from laconic.io.names import nearest
 from laconic.io.tensor import TensorInfo
 
@@ -44,12 +46,18 @@ class LaconicFile(Mapping[str, np.ndarray]):
         self.fetcher = Fetcher(self.path)
         self.size = self.fetcher.header.nbytes
         self.index, self.contents = _read_contents(self.fetcher)
+        self.fetcher.know_packs(self.contents.packs)
         self._groups: dict[str, tuple[int, np.ndarray]] = {}  # by dtype: the last one decoded
 
     @property
     def infos(self) -> tuple[TensorInfo, ...]:
         """Name, dtype, shape and decoded bytes of each tensor, in the model's order."""
         return self.contents.infos
+
+    @property
+    def modules(self) -> Mapping[str, Mapping[str, int]]:
+        """The attributes of modules, by the module's name: {"conv1": {"out_channels": 12}}."""
+        return self.index.origin.modules
 
     def __iter__(self) -> Iterator[str]:
         """The names, in the model's order."""
@@ -114,7 +122,7 @@ class LaconicFile(Mapping[str, np.ndarray]):
 
 def _read_contents(fetcher: Fetcher) -> tuple[Index, Contents]:
     where, header = fetcher.where, fetcher.header
-    expected = check_header(header.raw_json, where)
+    version, expected = check_header(header.raw_json, where)
     if not header.tensors or header.tensors[-1].dtype != "U8":
         raise FormatError(f"{where}: header: the last entry is no index")
     entry = header.tensors[-1]
@@ -125,7 +133,8 @@ def _read_contents(fetcher: Fetcher) -> tuple[Index, Contents]:
             "checksum"
         )
     try:
-        index = unpack_index(blob.tobytes())
+        index, more = unpack_index(blob.tobytes(), version)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from None
-    return index, bind(index, header.tensors[:-1], header.data_start, where)
+    rest = HeaderTensor(entry.name, "U8", (more,), entry.stop - more, entry.stop)
+    return index, bind(index, header.tensors[:-1], header.data_start, where, rest)

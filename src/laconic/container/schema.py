@@ -103,3 +103,8 @@ def get_number(tree: dict[str, object], key: str, where: str) -> float:
     if not (math.isfinite(number) and number >= 0):
         raise FormatError(f'{where}: "{key}" is not a finite number of at least 0')
     return number
+
+
+def numbered(items: list[object], what: str) -> list[tuple[str, object]]:
+    """Each item with what to call it in errors."""
+    return [(f"{what} {number}", item) for number, item in enumerate(items)]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from laconic.container.arena import allocate
-from laconic.container.bind import Place
 from laconic.container.cores import checked_threads
 from laconic.container.fetch import Fetcher
 from laconic.container.find import find_file
 from laconic.container.format import xxh3
 from laconic.container.gather import member
+from laconic.container.pack import sum_of
+from laconic.container.place import PackPlace, Place
 from laconic.container.read import LaconicFile
 from laconic.errors import FormatError, VerifyError
+
+_LISTED = 16  # members of a pack that an error names
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
     file = LaconicFile(find_file(path), threads=threads)
     numbers = {group.name: number for number, group in enumerate(file.contents.groups)}
     damage: list[VerifyError | FormatError] = []
+    sums: dict[str, str] = {}  # what members of packs decode to
     decoded = 0
     for place in file.contents.places.values():
         try:
@@ -56,9 +61,14 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
             if place.name in numbers:
                 _check_members(file, numbers[place.name], values)
             decoded += values.nbytes
+            if place.pack is not None:
+                sums[place.name] = xxh3(values)
             file.fetcher.release(place)
         except (VerifyError, FormatError) as error:
             damage.append(error)
+    for pack in file.contents.packs:
+        if all(place.name in sums for place in pack.members):
+            damage += _pack_damage(pack, sums, file.fetcher.where)
     if damage:
         raise _summary(damage)
     chunks = sum(max(len(place.parts) - 1, 0) for place in file.contents.places.values())
@@ -73,13 +83,28 @@ def _checked_values(fetcher: Fetcher, place: Place, threads: int) -> np.ndarray:
     checked = fetcher.check(place)
     (values,) = allocate([checked.nbytes])
     fetcher.decode([(checked, values)], threads)
-    if xxh3(values) != place.sum:
+    if place.pack is None and xxh3(values) != place.sum:
         raise VerifyError(
             f'{fetcher.where}: tensor "{place.name}" decodes to values that do not match their '
             f"checksum, although its {len(place.parts)} parts match theirs",
             tensor=place.name,
         )
     return values
+
+
+def _pack_damage(pack: PackPlace, sums: Mapping[str, str], where: str) -> list[VerifyError]:
+    if sum_of(sums[place.name] for place in pack.members) == pack.sum:
+        return []
+    names = [place.name for place in pack.members]
+    listed = ", ".join(f'"{name}"' for name in names[:_LISTED])
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return [
+        VerifyError(
+            f"{where}: one of the packed tensors {listed}{more} decodes to values that do not "
+            "match their checksum",
+            tensor=names[0] if names else None,
+        )
+    ]
 
 
 def _check_members(file: LaconicFile, number: int, values: np.ndarray) -> None:
