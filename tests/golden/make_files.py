@@ -1,7 +1,8 @@
-"""Writes the golden files of the Laconic file's version 1, once: nothing here overwrites a file.
+"""Writes the golden files of the Laconic file, once: nothing here overwrites a file.
 
-Run from the repository's root: `python tests/golden/make_files.py`. A model as safetensors, its
-bit-exact Laconic file, and a lossy one beside what that decodes to.
+Run from the repository's root: `python tests/golden/make_files.py`. For each version a model as
+safetensors, its bit-exact Laconic file, and a lossy one beside what that decodes to. Those of
+version 1 are there already; only a Laconic that wrote that version could make them.
 """
 
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import laconic
+from laconic.container import LaconicFile, Origin, Writer
+from laconic.io import TensorInfo
 
 FILES = Path(__file__).parent / "files"
 
@@ -30,16 +33,47 @@ def model() -> dict[str, np.ndarray]:
     }
 
 
+def second_model() -> dict[str, np.ndarray]:
+    """As above, with small convolutions for packs, and a kept tensor that is small, too."""
+    rng = np.random.default_rng(2)
+    shapes = {"conv1": (8, 1, 5, 5), "conv2": (16, 8, 5, 5), "fc1": (24, 256), "fc2": (10, 120)}
+    small = {}
+    for name, shape in shapes.items():
+        small[f"{name}.bias"] = rng.standard_normal(shape[0]).astype(np.float32)
+        small[f"{name}.weight"] = (rng.standard_normal(shape) * 0.1).astype(np.float32)
+    return {**model(), **small, "layer.noise": model()["layer.noise"][:1500]}
+
+
+def packs(path: Path) -> list[bool]:
+    """Whether each pack of a file has an entry of its own."""
+    return [bool(pack.name) for pack in LaconicFile(path).index.packs]
+
+
 def main() -> None:
     """Write what is not there yet."""
-    FILES.mkdir(exist_ok=True)
-    original = FILES / "model.safetensors"
+    original, exact, lossy = (
+        FILES / f"{name}.safetensors" for name in ("model2", "exact2.laconic", "lossy2.laconic")
+    )
     if original.exists():
         raise SystemExit(f"{original} exists: golden files are never written again")
-    save_file(model(), original, metadata={"made": "for the golden files"})
-    laconic.compress(original, FILES / "exact.laconic.safetensors")
-    laconic.compress(original, FILES / "lossy.laconic.safetensors", size="45%")
-    laconic.decompress(FILES / "lossy.laconic.safetensors", FILES / "lossy.safetensors")
+    save_file(second_model(), original, metadata={"made": "for the golden files"})
+    plan = {"layer.noise": "keep"}
+    laconic.compress(original, exact, plan=plan)
+    laconic.compress(original, lossy, plan=plan, size="6%")
+    laconic.decompress(lossy, FILES / "lossy2.safetensors")
+    if (packs(exact), packs(lossy)) != ([True], [False]):
+        raise SystemExit("the files are to have a pack with an entry and one without")
+    write_modules(FILES / "modules2.laconic.safetensors")
+
+
+def write_modules(path: Path) -> None:
+    """A file that says what modules need to be told."""
+    values = np.arange(6, dtype=np.float32)
+    info = TensorInfo("conv1.bias", "F32", (6,), 24)
+    origin = Origin(24, modules={"conv1": {"out_channels": 6}, "": {"width": -(2**40)}})
+    with Writer(path, origin, [info]) as writer:
+        writer.layout.add_small(info, "lossless", values)
+        writer.finish()
 
 
 if __name__ == "__main__":

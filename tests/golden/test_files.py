@@ -1,4 +1,4 @@
-"""Every file once written decodes for ever: the golden files of version 1."""
+"""Every file once written decodes for ever: the golden files of all versions."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 import laconic
 
 FILES = Path(__file__).parent / "files"
-PAIRS = [("exact", "model"), ("lossy", "lossy")]
+PAIRS = [("exact", "model"), ("lossy", "lossy"), ("exact2", "model2"), ("lossy2", "lossy2")]
 
 
 @pytest.mark.parametrize(("coded", "meant"), PAIRS)
@@ -26,6 +26,18 @@ def test_a_golden_file_loads_every_tensor(coded, meant):
     for name, values in expected.items():
         assert loaded[name].dtype == values.dtype
         assert loaded[name].tobytes() == values.tobytes(), name
+
+
+@pytest.mark.parametrize(("coded", "version"), [("exact", 1), ("lossy", 1), ("exact2", 2)])
+def test_there_is_a_file_of_each_version(coded, version):
+    data = (FILES / f"{coded}.laconic.safetensors").read_bytes()
+    assert data[8:].startswith(b'{"__metadata__":{"laconic":"%d",' % version)
+
+
+def test_modules_are_given_back():
+    file = laconic.load(FILES / "modules2.laconic.safetensors")
+    assert file.modules == {"conv1": {"out_channels": 6}, "": {"width": -(2**40)}}
+    assert file["conv1.bias"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_the_lossy_one_lost_something_but_little():
