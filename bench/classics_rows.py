@@ -142,6 +142,7 @@ ROWS: Final = (
     Row("lenet5-no-kd", "lenet5", LENET5_NO_KD, 500, seeds=(0,)),
     Row("lenet5-no-mask", "lenet5", LENET5_NO_MASK, 500, seeds=(0,)),
     Row("lenet5-untrained", "lenet5", None, 500, seeds=(0,)),
+    Row("lenet5-untrained-100x", "lenet5", None, 100, seeds=(0,)),
 )
 
 # Which rows stand under which title, in their order; a row may stand in several tables.
@@ -160,6 +161,6 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "Ablations": (
         *("lenet300-120x", "lenet300-no-bits", "lenet300-no-kd", "lenet300-no-mask"),
         *("lenet300-untrained", "lenet5-500x", "lenet5-no-bits", "lenet5-no-kd"),
-        *("lenet5-no-mask", "lenet5-untrained"),
+        *("lenet5-no-mask", "lenet5-untrained", "lenet5-untrained-100x"),
     ),
 }
