@@ -129,7 +129,7 @@ class Ternary(FakeQuant):
         """The level of each weight's index."""
         index = self._index(weight.detach())
         value = torch.where(index > 0, self.magnitudes[1], -self.magnitudes[0]) * (index != 0)
-        return value + weight - weight.detach()
+        return value + (weight - weight.detach())
 
     @torch.no_grad()
     def index(self, weight: Tensor) -> Tensor:
@@ -148,26 +148,30 @@ class Ternary(FakeQuant):
 
 
 class Binary(FakeQuant):
-    """The sign of each weight times the mean magnitude of its row."""
+    """The sign of each weight times the mean magnitude of its row, of what the mask leaves."""
 
     def quantised(self, weight: Tensor) -> Tensor:
-        """Sign times scale; weights beyond 1.5 scales feel no more gradient than they can use."""
-        scale = _grouped(weight, None).abs().mean(-1, keepdim=True)
+        """Sign times scale; weights beyond 3 scales feel no more gradient than they can use."""
+        scale = self.scales(weight)
         parts = _grouped(weight, None)
-        value = torch.where(parts.detach() < 0, -scale, scale)
-        inside = (parts.abs() <= 3 * scale).detach()
+        value = _grouped(self.index(weight), None) * scale[..., None]
+        inside = (parts.abs() <= 3 * scale[..., None]).detach()
         passed = torch.where(inside, parts - parts.detach(), 0.0)
-        return _joined(value.detach() + passed, weight)
+        return _joined(value + passed, weight)
 
     @torch.no_grad()
     def index(self, weight: Tensor) -> Tensor:
-        """-1 or 1."""
-        return torch.where(weight < 0, -1.0, 1.0)
+        """-1 or 1; under a mask 0."""
+        signs = torch.where(weight < 0, -1.0, 1.0)
+        return signs if self.mask is None else signs * self.mask
 
     @torch.no_grad()
     def scales(self, weight: Tensor) -> Tensor:
         """The rows' mean magnitudes, shape (rows, 1)."""
-        return _grouped(weight, None).abs().mean(-1)
+        sums = _grouped(self.kept(weight), None).abs()
+        if self.mask is None:
+            return sums.mean(-1)
+        return sums.sum(-1) / _grouped(self.mask, None).sum(-1).clamp(min=1)
 
 
 class Codebook(FakeQuant):
@@ -188,7 +192,7 @@ class Codebook(FakeQuant):
         value = self.entries[self._nearest(weight.detach())]
         if self.mask is not None:
             value = value * self.mask
-        return value + weight - weight.detach()
+        return value + (weight - weight.detach())
 
     @torch.no_grad()
     def index(self, weight: Tensor) -> Tensor:
@@ -215,20 +219,25 @@ class Codebook(FakeQuant):
 
 
 class Float8(FakeQuant):
-    """float8_e4m3fn times a power-free scale for each row, which puts its largest at the top."""
+    """float8_e4m3fn times a power of two for each row, which puts its largest just below 448.
+
+    The same as `lowbit.fp8`, which the file is made by.
+    """
 
     def quantised(self, weight: Tensor) -> Tensor:
         """The nearest float8, scaled back."""
         scale = self.scales(weight)[..., None]
         parts = _grouped(weight.detach(), None) / scale
         value = parts.to(torch.float8_e4m3fn).float() * scale
-        return _joined(value, weight) + weight - weight.detach()
+        return _joined(value, weight) + (weight - weight.detach())
 
     @torch.no_grad()
     def scales(self, weight: Tensor) -> Tensor:
         """Shape (rows, 1)."""
-        parts = _grouped(self.kept(weight), None)
-        return (parts.abs().amax(-1) / _FP8_LARGEST).clamp(min=1e-12)
+        largest = _grouped(self.kept(weight), None).abs().amax(-1)
+        _, exponents = torch.frexp(largest / _FP8_LARGEST)
+        scales = torch.ldexp(torch.ones_like(largest), exponents.clamp(-120, 120))
+        return torch.where(largest > 0, scales, 1.0)
 
 
 def fake_quant(scheme: Scheme, weight: Tensor, name: str) -> FakeQuant:
