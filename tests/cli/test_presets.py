@@ -77,3 +77,12 @@ def test_a_misspelt_one_is_named(run, model, monkeypatch, tmp_path):
     Path("sever").write_text("laconic: 1\ntarget: {bits: 5}\n")  # a file wins
     report = json.loads(run("compress", model, "--plan", "sever", "--json").stdout)
     assert 0.99 * 5 <= report["bits"] <= 5
+
+
+def test_edge_puts_matrices_on_a_grid_of_rows_and_codes_it(run, model):
+    report = json.loads(run("compress", model, "--plan", "edge", "--json").stdout)
+    tensors = {tensor["name"]: tensor for tensor in report["tensors"]}
+    assert tensors["layer.weight"]["scheme"] == "int8"
+    assert tensors["layer.weight"]["bits"] < 8
+    assert 0 < tensors["layer.weight"]["rel_mse"] < 1e-4  # steps of 1/127 of a row's largest
+    assert not any(tensors[name]["rel_mse"] for name in ("layer.bias", "scale", "ids"))
