@@ -1,4 +1,4 @@
-"""Fake quantisation: the forward pass is what the decoder gives, the backward what the papers say."""
+"""The forward pass is what the decoder gives, the backward pass what the papers say."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_forward_is_what_the_decoder_gives(text, masked, shape):
 
 @pytest.mark.parametrize(("text", "most"), [("int8", 255), ("int4", 15), ("int3", 7), ("int2", 3)])
 def test_integers_have_no_more_levels_than_their_width(text, most):
-    quant, twin = made(text, weight((3, 2000)))
+    _, twin = made(text, weight((3, 2000)))
     values = twin.value()
     assert max(len(row.unique()) for row in values) <= most
     assert len(values[0].unique()) > most // 2
