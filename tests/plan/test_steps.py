@@ -135,7 +135,7 @@ def test_mistakes_are_named(text: str) -> None:
     assert MISTAKES[text] in str(caught.value)
 
 
-FRACTIONS = st.floats(1e-9, 0.999)
+FRACTIONS = st.floats(1e-300, 0.999)
 MASKS = st.builds(Masking, sparsity=FRACTIONS, regrow=FRACTIONS, block=st.none() | st.just((1, 4)))
 TRAININGS = st.builds(
     Training,

@@ -61,10 +61,11 @@ def _fraction(value: object) -> float:
     return float(Decimal(value.removesuffix("%")) / 100)
 
 
-def _percent(fraction: float) -> str:
-    """The percentage that `_fraction` takes for the very same float."""
-    return f"{format((Decimal(repr(float(fraction))) * 100).normalize(), 'f')}%"
+def _percent(fraction: float) -> str | float:
+    """The percentage that `_fraction` takes for the very same float, if it is not too long."""
+    text = f"{format((Decimal(repr(float(fraction))) * 100).normalize(), 'f')}%"
+    return fraction if percentage(text) is None else text
 
 
 Number = Annotated[float, PlainValidator(number)]
-Fraction = Annotated[float, PlainValidator(_fraction), PlainSerializer(_percent, return_type=str)]
+Fraction = Annotated[float, PlainValidator(_fraction), PlainSerializer(_percent)]
