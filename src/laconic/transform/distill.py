@@ -123,15 +123,29 @@ class Lesson:
         total = weight * learnt if task is None else (1 - weight) * task + weight * learnt
         if self._aims is not None:
             for name in settings.features:
-                pair = self._student.seen[name], self._aims.seen[name]
-                total = total + settings.feature_weight * feature_loss(*pair)
+                own, its = self._student.seen[name], self._aims.seen[name]
+                if own.shape != its.shape:
+                    raise ArgumentError(
+                        f'distill features: "{name}" gives {list(own.shape)}, the teacher\'s '
+                        f"{list(its.shape)}; name modules whose outputs are alike"
+                    )
+                total = total + settings.feature_weight * feature_loss(own, its)
         return total
 
     def _tell(self, given: tuple[object, ...], named: dict[str, object]) -> str:
-        """Whether the outputs are logits; a bare last layer says no more than a task does."""
-        if named or len(given) != 1:
-            return output_kind(self._module, {**named} if named else given)
-        return output_kind(self._module, given[0])
+        """Whether the outputs are logits; a bare last layer says no more than a task does.
+
+        That is one more run of the student, which must leave no trace in its statistics, in the
+        random numbers, or in the features of the batch.
+        """
+        seen = dict(self._student.seen)
+        with evaluating(self._module):
+            if named or len(given) != 1:
+                found = output_kind(self._module, {**named} if named else given)
+            else:
+                found = output_kind(self._module, given[0])
+        self._student.seen.update(seen)
+        return found
 
 
 class _Taps:
