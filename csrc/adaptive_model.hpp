@@ -66,7 +66,7 @@ public:
         above_.assign(columns + 2, 0);
         for (uint32_t c = 0; c < columns; c++) {
             const uint32_t position = f_.period > 1 && f_.period <= kMostKernel ? c % f_.period : 0;
-            place_.push_back({c, uint32_t(c / span), position, c % span == 0});
+            place_.push_back({c, uint32_t(c / span), position});
         }
     }
 
@@ -92,11 +92,11 @@ public:
     void row(int32_t* q) {
         Weight of_row{0, kLineVariance[f_.row()]}, steps_row = of_row, sign_row{0, kSignVariance};
         int left = 0, left2 = 0, corner = 0;  // the two values before, and the one above the first
-        uint32_t history = 0, inside = 0;  // nonzeros: of the last 16 values, and so far in this kernel
+        uint32_t history = 0, inside = 0, block = 0;  // nonzeros: of the last 16 values, and so far in this kernel
         bool none = f_.row_flags();        // a row that is not dead and empty so far
         for (size_t i = 0; i < place_.size(); i++) {
             const Place at = place_[i];
-            if (at.starts) inside = 0;
+            if (at.block != block) inside = 0, block = at.block;
             const int up = above_[i + 1];
             const size_t near = size_t(most(left, 2) * 9 + most(left2, 2) * 3 + most(up, 2));
             const size_t around = f_.period > 1
@@ -129,7 +129,6 @@ private:
     static constexpr size_t kBlock = 8;
     struct Place {
         uint32_t column, block, position;
-        bool starts;
     };
 
     Coder& coder_;

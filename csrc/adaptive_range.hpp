@@ -56,7 +56,6 @@ private:
 class RangeDecoder {
 public:
     explicit RangeDecoder(ConstBytes bytes) : at_(bytes.data), end_(bytes.data + bytes.size) {
-        last_ = bytes.size ? end_[-1] : 0;
         for (int i = 0; i < 4; i++) code_ = code_ << 8 | next();
     }
     bool bit(uint32_t p, bool = false) {
@@ -68,23 +67,27 @@ public:
         return y;
     }
     bool exhausted() const { return missing_ > kMissingBytes; }
+    // Refuses all but the bytes that RangeEncoder::finish leaves.
     void finish() const {
         if (exhausted()) throw FormatError("symbols end early");
-        const bool short_of_zeros = missing_ < kMissingBytes && stored_ && last_ == 0;
-        if (at_ != end_ || short_of_zeros) throw FormatError("bytes are left over");
+        if (at_ != end_) throw FormatError("bytes are left over");
+        if (missing_ < kMissingBytes && (recent_ >> (8 * missing_) & 255) == 0) throw FormatError("a zero too many");
+        const uint64_t unit = uint64_t(1) << (recent_ ? std::countr_zero(recent_) : 32);
+        if (code_ >= unit || code_ + unit < range_) throw FormatError("the final number is not the shortest");
     }
 
 private:
     const uint8_t *at_, *end_;
     uint32_t code_ = 0, range_ = ~0u;
+    uint32_t recent_ = 0;  // the last four bytes
     size_t missing_ = 0;
-    uint8_t last_ = 0;
-    bool stored_ = at_ != end_;
 
     uint32_t next() {
-        if (at_ != end_) return *at_++;
-        missing_++;
-        return 0;
+        uint32_t byte = 0;
+        if (at_ != end_) byte = *at_++;
+        else missing_++;
+        recent_ = recent_ << 8 | byte;
+        return byte;
     }
 };
 

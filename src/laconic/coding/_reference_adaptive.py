@@ -75,10 +75,11 @@ class Rows:
                 return q
         line = _LINE[self.model.options >> 2 & 3]
         [of_row, of_steps], [of_signs] = _weights(2, line), _weights(1, 1 << 24)
-        left = left2 = corner = history = inside = 0
+        left = left2 = corner = history = inside = before = 0
         for i, c in enumerate(self.live):
             up, following = self.above[i], self.above[i + 1]
-            inside = 0 if c % self.span == 0 else inside
+            inside = inside if c // self.span == before else 0
+            before = c // self.span
             near = self.near[min(abs(left), 2) * 9 + min(abs(left2), 2) * 3 + min(abs(up), 2)]
             if self.model.period > 1:
                 position = c % self.model.period if self.model.period <= 64 else 0

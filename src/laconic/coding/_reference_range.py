@@ -70,7 +70,11 @@ class Range:
         return bit, total
 
     def check(self) -> None:
+        """Whether the end is the one that an encoder leaves."""
         missing = self.read - len(self.data)
         demand(missing <= 4, "symbols end early")
         demand(missing >= 0, "bytes are left over")
-        demand(missing == 4 or self.data[-1] != 0, "a zero that need not be there")
+        recent = int.from_bytes((self.data + bytes(missing))[-4:], "big")
+        demand(missing == 4 or recent >> 8 * missing & 255 != 0, "a zero too many")
+        unit = recent & -recent if recent else 1 << 32
+        demand(self.code < unit and self.code + unit >= self.width, "not the shortest number")
