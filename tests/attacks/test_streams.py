@@ -121,6 +121,11 @@ def matrix(step: float = 1, flags: int = 0, rest: bytes = b"", fractions: int = 
     return bytes([0, 0, flags, fractions]) + struct.pack("<f", step) + rest
 
 
+def adaptive(form: int, rest: bytes = b"", largest: int = 0, row: int = 300) -> bytes:
+    """An adaptive array header of float32; `rest` follows `largest`."""
+    return header(5, 4, 90_000, row, 300, bytes([form, 0, 0, largest]) + rest)
+
+
 HEADERS = {
     "no magic": b"LCA2" + bytes(20),
     "empty": b"",
@@ -139,6 +144,29 @@ HEADERS = {
         4, 1, 1 << 55, 1 << 22, 1, matrix(1, 24, b"\2\1\x80\2\1\x80")
     ),
     "matrix with a table too steep": header(4, 4, 90_000, 300, 300, matrix(1, 0, b"\xff" * 40)),
+    "adaptive without fields": header(5, 4, 90_000, 300, 300),
+    "adaptive of part of a row": adaptive(0, struct.pack("<f", 1), row=301),
+    "adaptive of an infinite step": adaptive(0, struct.pack("<f", float("inf"))),
+    "adaptive of half a step": adaptive(128, struct.pack("<f", 1)),
+    "adaptive of float16 in four bytes": adaptive(1, struct.pack("<f", 1)),
+    "adaptive with unknown options": adaptive(0, struct.pack("<f", 1), largest=64),
+    "adaptive of kernels that do not fill": adaptive(32, b"\7" + struct.pack("<f", 1)),
+    "adaptive of groups without scales": adaptive(64, b"\7" + struct.pack("<f", 1)),
+    "adaptive of empty groups": adaptive(72, b"\0\200" + bytes(1200)),
+    "adaptive of no level": adaptive(4, b"\0\0\200"),
+    "adaptive of 65,537 levels": adaptive(4, b"\0" + varint(65537) + b"\200" + bytes(262148)),
+    "adaptive of levels beyond 2^31": adaptive(4, varint(0xFFFFFFFE) + b"\2\200" + bytes(8)),
+    "adaptive of levels that are no number": adaptive(4, b"\0\1\200\0\0\xc0\x7f"),
+    "adaptive of 299 scales": adaptive(8, b"\200" + bytes(299 * 4)),
+    "adaptive of 301 scales": adaptive(8, b"\200" + bytes(301 * 4)),
+    "adaptive of zeros alone": adaptive(16, b"\200" + bytes(1200)),
+    "adaptive of levels and zeros": adaptive(28, b"\0\1\200" + bytes(4 + 1 + 1200 + 1 + 1200)),
+    "adaptive of numbers of a strange kind": adaptive(8, b"\40\0\0\0"),
+    "adaptive of numbers without bytes": adaptive(8, b"\5\0\0\0"),
+    "adaptive of a row too long": header(
+        5, 4, 1 << 21, 1 << 21, 1, bytes(4) + struct.pack("<f", 1)
+    ),
+    "adaptive of 2^42 scales": header(5, 4, 1 << 42, 1 << 20, 1, b"\110\0\0\0\1\5\0\0\0"),
     "width 3": header(0, 3, 120_000, 300, 300),
     "2^57 values": header(0, 4, 1 << 57, 1, 1),
     "2^64 - 1 values": header(0, 4, (1 << 64) - 1, 1, 1),

@@ -13,7 +13,13 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save
 
-from laconic.coding import CodedArray, encode_indices, encode_lossless, encode_matrix
+from laconic.coding import (
+    CodedArray,
+    encode_adaptive,
+    encode_indices,
+    encode_lossless,
+    encode_matrix,
+)
 from laconic.coding._reference import decode_reference
 
 ARRAYS = Path(__file__).parent / "arrays"
@@ -99,6 +105,32 @@ def matrices() -> Iterator[tuple[str, CodedArray]]:
         )  # fmt: skip
 
 
+def adaptives() -> Iterator[tuple[str, CodedArray]]:
+    """Adaptive arrays of every grid and output type, with kernels, dead lines and huge indices."""
+    rng = np.random.default_rng(4)
+    lines = rng.normal(0, 1, (40, 1)), rng.normal(0, 1, (1, 90))
+    q = np.rint(rng.laplace(0, 0.3, (40, 90)) * np.exp(lines[0] + lines[1])).astype(np.int32)
+    q[5:9], q[:, 30:40] = 0, 0
+    far = q.copy()
+    far[3, 3], far[30, 70], far[1, :4] = -(2**31), 2**31 - 1, (-128, 255, 256, 2**24 + 1)
+    levels = np.sort(rng.normal(0, 1, 16)).astype(np.float32)
+    scales = np.exp(rng.normal(-3, 0.5, (40, 3))).astype(np.float16).astype(np.float32)
+    zeros = rng.integers(-3, 4, (40, 3)).astype(np.int32)
+    table = np.clip(q, -8, 7)
+    f4, f2, f8 = (np.dtype(name) for name in ("f4", "f2", "f8"))
+    yield "adaptive-step", encode_adaptive(far, step=-0.0371, dtype=f4)
+    yield "adaptive-kernels", encode_adaptive(q, step=0.0371, period=9, dtype=BF16)
+    yield "adaptive-levels", encode_adaptive(table, levels=levels, low=-8, dtype=f2)
+    yield "adaptive-scales", encode_adaptive(q, scales=scales[:, :1], dtype=f8)
+    yield "adaptive-zeros", encode_adaptive(q, scales=scales, zeros=zeros, group=32, dtype=f4)
+    yield (
+        "adaptive-both",
+        encode_adaptive(table, levels=levels, low=-8, scales=np.exp(scales), group=32, dtype=BF16),
+    )
+    skewed = np.where(rng.random((20, 50)) < 0.1, -1, 1) * (rng.random((20, 50)) < 0.5)
+    yield "adaptive-signs", encode_adaptive(skewed.astype(np.int32), step=0.5, dtype=f2)
+
+
 def write(name: str, coded: CodedArray) -> int:
     """One golden file; its size. FileExistsError if there is one already."""
     expected = decode_reference(coded.header, coded.chunks)
@@ -112,7 +144,7 @@ def write(name: str, coded: CodedArray) -> int:
 if __name__ == "__main__":
     ARRAYS.mkdir(exist_ok=True)
     total = 0
-    for name, coded in [*lossless(), *indices(), *matrices()]:
+    for name, coded in [*lossless(), *indices(), *matrices(), *adaptives()]:
         if (ARRAYS / f"{name}.safetensors").exists():
             print(f"{name}: is there, kept")
             continue

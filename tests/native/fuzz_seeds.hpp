@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 
+#include "adaptive.hpp"
 #include "fuzz_craft.hpp"
 
 namespace fuzz {
@@ -99,8 +100,44 @@ inline Input matrix(Random& random) {
     return as_input(laconic::encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1}));
 }
 
+// An adaptive array on any grid: rows and columns of their own densities, dead ones among them, and huge indices.
+inline Input adaptive(Random& random) {
+    laconic::AdaptiveSpec spec;
+    laconic::AdaptiveFields& a = spec.fields;
+    constexpr uint32_t periods[] = {1, 1, 2, 9, 70};
+    a.period = periods[below(random, 5)];
+    const uint64_t rows = 1 + below(random, chance(random, 4) ? 200 : 20);
+    spec.columns = a.period * (1 + below(random, 1 + 60 / a.period));
+    spec.step = 0.03f;
+    spec.output = laconic::Output(below(random, 4));
+    std::normal_distribution<float> normal;
+    const bool levels = chance(random, 3), halves = chance(random, 2);
+    const auto number = [&] { return halves ? float(int64_t(below(random, 2000)) - 1000) / 64 : normal(random); };
+    std::vector<int32_t> indices(rows * spec.columns);
+    std::vector<double> of_row(rows), of_column(spec.columns);
+    for (double& s : of_row) s = chance(random, 5) ? 0 : std::exp2(double(below(random, 10)) / 2 - 3);
+    for (double& s : of_column) s = chance(random, 5) ? 0 : std::exp2(double(below(random, 8)) / 2 - 2);
+    const uint64_t rarely = 3 + below(random, 3000);
+    for (size_t i = 0; i < indices.size(); i++) {
+        const double x = double(normal(random)) * of_row[i / spec.columns] * of_column[i % spec.columns];
+        indices[i] = levels ? int32_t(std::clamp(x, -5.0, 6.0))
+                            : chance(random, rarely) ? int32_t(int64_t(random()) >> 32) : int32_t(x);
+    }
+    if (levels) a.low = -5;
+    for (int k = 0; levels && k < 12; k++) a.levels.push_back(number());
+    if (chance(random, 2)) {
+        if (spec.columns > 1 && chance(random, 2)) a.group = 1 + below(random, spec.columns - 1);
+        const uint64_t groups = a.group ? (spec.columns + a.group - 1) / a.group : 1;
+        for (uint64_t k = 0; k < rows * groups; k++) a.scales.push_back(number());
+        if (!levels && chance(random, 2))
+            for (uint64_t k = 0; k < rows * groups; k++) a.zeros.push_back(int32_t(below(random, 20)) - 10);
+    }
+    return as_input(laconic::encode_adaptive(indices.data(), indices.size(), spec, 1));
+}
+
 inline Input seed(Random& random) {
-    const uint64_t which = below(random, 8);
+    const uint64_t which = below(random, 10);
+    if (which >= 8) return adaptive(random);
     if (which >= 6) return matrix(random);
     return which == 0 ? encoded(random) : which == 1 ? stream(random) : crafted(random);
 }
