@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -152,6 +153,8 @@ def test_a_row_says_with_its_kind_what_an_object_says():
         ({"tensors": [[1, 2, [1]]]}, '"name" is not a string'),
         ({"tensors": [[0, "w", [2, 3], [9, -1]]]}, '"w": part 1: "length"'),
         ({"tensors": [[0, "w", [2, 3], []]]}, '"w": no parts'),
+        ({"tensors": [[0, "w", [2, 3], [9], -30001]]}, '"rel_mse" is not a level within -30000'),
+        ({"tensors": [[0, "w", [2, 3], [9], True]]}, '"rel_mse" is not a number'),
         ({"tensors": [[0, "w", [2, 3], [9], float("inf")]]}, "Infinity is not JSON"),
         ({"kinds": [{"dtype": "F32", "scheme": "rd", "store": "packed"}]}, 'kind 0: no "pack"'),
         ({"kinds": [{"dtype": "F32", "scheme": "rd", "store": "kept", "pack": 0}]}, "'pack'"),
@@ -177,6 +180,15 @@ def test_a_row_says_with_its_kind_what_an_object_says():
 def test_a_hostile_table_is_named(change, message):
     with pytest.raises(FormatError, match=message):
         unpack_second({**SECOND, **change})
+
+
+def test_an_error_that_is_a_level_takes_two_or_three_digits():
+    records = [Record("w", "F32", (2,), "rd", "kept", sum=SUM, rel_mse=e) for e in (0.01, 0.012)]
+    text, _ = inflate(pack_index(Index(Origin(8), (), tuple(records))))
+    assert [row[-1] for row in json.loads(text)["tensors"]] == [200, 0.012]
+    assert [record.rel_mse for record in unpack_second(json.loads(text)).records] == [0.01, 0.012]
+    tiny = Index(Origin(8), (), (replace(records[0], rel_mse=5e-324),))
+    assert unpack_index(pack_index(tiny)) == (tiny, 0)
 
 
 def test_a_header_that_can_be_had_again_is_not_stored():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import laconic
+from laconic.coding import encode_lossless
 from laconic.compress import origin_of
-from laconic.container import LaconicFile, Layout, Origin
+from laconic.container import LaconicFile, Layout, Origin, Writer, xxh3
+from laconic.errors import FormatError
 from laconic.fill import fill, predict_size, resolve_plan
-from laconic.io import open_source, read_header
+from laconic.io import TensorInfo, open_source, read_header
 
 
 def test_the_size_is_predicted_to_the_byte(file, arrays):
@@ -64,6 +67,90 @@ def test_a_tiny_model_is_not_all_header(tmp_path, rng):
     result = laconic.compress(arrays, tmp_path / "t.laconic.safetensors")
     assert result.original_size == 2048
     assert result.size - 2048 < 700
+
+
+def overhead(shapes: dict[str, tuple[int, ...]], path: Path) -> int:
+    """Bytes of a file of coded arrays of these shapes beyond those of the arrays themselves."""
+    rng = np.random.default_rng(5)
+    infos = [TensorInfo(n, "F32", s, 4 * int(np.prod(s))) for n, s in shapes.items()]
+    own = 0
+    with Writer(path, Origin(1_724_920, {}, (("lenet5.safetensors", "{}"),)), infos) as writer:
+        for info in infos:
+            values = rng.integers(0, 2, info.shape).astype(np.float32)
+            coded = encode_lossless(values)
+            own += coded.nbytes
+            error = float(rng.uniform(0.01, 0.9))
+            writer.layout.add_coded(info, "rd", coded, xxh3(values), rel_mse=error)
+        return writer.finish() - own
+
+
+def test_small_tensors_cost_a_dozen_bytes_each(tmp_path):
+    conv = {"conv1": (20, 1, 5, 5), "conv2": (50, 20, 5, 5), "fc1": (50, 80), "fc2": (10, 50)}
+    lenet = {}
+    for name, shape in conv.items():
+        lenet |= {f"{name}.bias": shape[:1], f"{name}.weight": shape}
+    assert 0 < overhead(lenet, tmp_path / "lenet") < 310
+    parts = ("weight", "bias", "running_mean", "running_var")
+    resnet = {
+        f"layer{stage}.{block}.{part}": (width,)
+        for stage, width in ((1, 16), (2, 32), (3, 64))
+        for block in range(5)
+        for part in ("conv1.weight", "conv2.weight", *(f"bn{k}.{p}" for k in (1, 2) for p in parts))
+    }
+    assert len(resnet) == 150
+    assert 0 < overhead(resnet, tmp_path / "resnet") < 1100
+
+
+def test_a_full_pack_gets_an_entry_and_one_tensor_is_decoded_alone(tmp_path, rng):
+    sparse = rng.standard_normal((40, 64, 80)) * (rng.random((40, 64, 80)) < 0.5)
+    arrays = {f"t{k:02}": block.astype(np.float32) for k, block in enumerate(sparse)}
+    path = tmp_path / "packs"
+    laconic.compress(arrays, path)
+    file = LaconicFile(path)
+    assert [pack.name for pack in file.index.packs] == ["laconic.pack", "laconic.pack.1"]
+    assert [t.name for t in read_header(path).tensors][:2] == ["laconic.pack", "laconic.pack.1"]
+    assert all(place.part.nbytes <= 1 << 18 for place in file.contents.packs)
+    assert {record.store for record in file.index.records} == {"packed"}
+    assert np.array_equal(file["t37"], arrays["t37"])
+    taken = sum(tensor.bytes for tensor in laconic.info(path).tensors)
+    assert taken == sum(place.part.nbytes for place in file.contents.packs)
+
+
+def test_modules_are_given_back(tmp_path):
+    info = TensorInfo("w", "F32", (3,), 12)
+    modules = {"conv1": {"out_channels": 3, "groups": 1}, "layer.0": {"heads": -1}}
+    with Writer(tmp_path / "m", Origin(12, modules=modules), [info]) as writer:
+        writer.layout.add_small(info, "lossless", np.ones(3, np.float32))
+        writer.finish()
+    assert LaconicFile(tmp_path / "m").modules == modules
+    laconic.compress({"w": np.ones(3)}, tmp_path / "n")
+    assert LaconicFile(tmp_path / "n").modules == {}
+
+
+def test_modules_that_no_reader_takes_are_found_before_the_rename(tmp_path):
+    info = TensorInfo("w", "F32", (3,), 12)
+    with (
+        pytest.raises(FormatError, match="not the name of an attribute"),
+        Writer(tmp_path / "m", Origin(12, modules={"a": {"b c": 1}}), [info]) as writer,
+    ):
+        writer.layout.add_small(info, "lossless", np.ones(3, np.float32))
+        writer.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_come_back_to_the_bit_needs_no_header_of_its_own(tmp_path, rng):
+    values = rng.standard_normal((64, 64)).astype(np.float32)
+    odd = b'{ "w" : {"dtype":"F32","shape":[64,64],"data_offsets":[0,16384]}}   '
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(len(odd).to_bytes(8, "little") + odd + values.tobytes())
+    laconic.compress(path, tmp_path / "exact")
+    laconic.decompress(tmp_path / "exact", tmp_path / "exact.safetensors")
+    assert (tmp_path / "exact.safetensors").read_bytes() == path.read_bytes()
+    laconic.compress(path, tmp_path / "lossy", bits=4)
+    ((name, header),) = LaconicFile(tmp_path / "lossy").index.origin.files
+    assert name == "odd.safetensors"
+    assert header.rstrip() == '{"w":{"dtype":"F32","shape":[64,64],"data_offsets":[0,16384]}}'
+    laconic.decompress(tmp_path / "lossy", tmp_path / "lossy.safetensors")
 
 
 def test_a_layout_without_a_sink_holds_no_data(arrays):

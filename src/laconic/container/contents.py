@@ -148,23 +148,19 @@ def _parse_origin(
 ) -> tuple[Origin, bool]:
     """The source, and whether the header of its only file is to be rebuilt."""
     where = "index: source"
-    metadata = get_object(tree.get("metadata", {}), f"{where}: metadata")
-    files = _parse_texts(tree, "files", "header", needed) if "files" in tree else ()
     if "files" not in tree and "header" in needed:
         raise FormatError(f'{where}: "files" is not a list')
+    metadata = get_object(tree.get("metadata", {}), f"{where}: metadata")
+    files = _parse_texts(tree, "files", "header", needed)
     rebuild = len(files) == 1 and files[0][1] is None
     if not rebuild and any(text is None for _, text in files):
         raise FormatError(f"{where}: only the header of a single file can be left out")
+    texts = _parse_texts(tree, "texts", "text", ("name", "text"))
     origin = Origin(
         get_integer(tree, "bytes", where),
         {key: get_text(metadata, key, f"{where}: metadata") for key in metadata},
         tuple((name, text or "") for name, text in files),
-        tuple(
-            (name, text or "")
-            for name, text in (
-                _parse_texts(tree, "texts", "text", ("name", "text")) if "texts" in tree else ()
-            )
-        ),
+        tuple((name, text or "") for name, text in texts),
     )
     return origin, rebuild
 
@@ -172,8 +168,10 @@ def _parse_origin(
 def _parse_texts(
     tree: dict[str, object], key: str, value: str, needed: tuple[str, ...]
 ) -> tuple[tuple[str, str | None], ...]:
+    """The pairs of name and text at `key`, if there are any; no text where it may be left out."""
     pairs = []
-    for where, item in numbered(get_list(tree, key, "index: source"), f"index: {key}"):
+    items = get_list(tree, key, "index: source") if key in tree else []
+    for where, item in numbered(items, f"index: {key}"):
         entry = get_object(item, where)
         check_keys(entry, needed, (value,), where)
         name = get_text(entry, "name", where)

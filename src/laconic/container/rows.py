@@ -20,7 +20,7 @@ from laconic.container.schema import (
 from laconic.errors import FormatError
 from laconic.io.dtypes import MAX_DIMENSIONS, tensor_nbytes
 
-_LEVELS = 30_000  # of an error: what a float64 holds
+_LEVELS = 30_000  # of an error: further ones are written as numbers
 
 Keys = Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
 
@@ -88,7 +88,8 @@ class Kinds:
             row.append(record.of)
         if record.rel_mse:
             level = error_level(record.rel_mse)
-            row.append(level if level_error(level) == record.rel_mse else record.rel_mse)
+            exact = abs(level) <= _LEVELS and level_error(level) == record.rel_mse
+            row.append(level if exact else record.rel_mse)
         return row
 
     def _number(self, record: Record) -> int:
