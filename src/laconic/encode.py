@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from laconic.coding import CodedArray, Effort, Job, decode, encode_lossless
 from laconic.container import SMALL, Layout, xxh3
 from laconic.errors import ArgumentError
-from laconic.io import SAFETENSORS_DTYPES, TensorInfo
+from laconic.io import SAFETENSORS_DTYPES, Source, TensorInfo
 from laconic.scheme import Scheme
 from laconic.smallest import coded_smallest
 from laconic.transform import Grid, Indices, Rounded
@@ -101,6 +101,13 @@ def check_scheme(info: TensorInfo, scheme: Scheme) -> None:
             check_divides("a group", scheme.group_size, columns)
     except ArgumentError as error:
         raise ArgumentError(f"{where}: {error}") from None
+
+
+def check_schemes(source: Source, schemes: Mapping[str, Scheme]) -> None:
+    """`check_scheme` for every tensor that is stored, before any work."""
+    for info in source.infos:
+        if info.name in schemes and info.name not in source.aliases:
+            check_scheme(info, schemes[info.name])
 
 
 def add_tensor(layout: Layout, info: TensorInfo, coded: Coded) -> None:

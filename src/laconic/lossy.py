@@ -11,7 +11,7 @@ import numpy as np
 
 from laconic.coding import Effort, encode_matrix, estimate_indices, estimate_matrix
 from laconic.container import Origin
-from laconic.encode import check_finite
+from laconic.encode import check_finite, check_schemes
 from laconic.errors import TargetError
 from laconic.fill import predict_size
 from laconic.io import Source, TensorInfo
@@ -19,6 +19,7 @@ from laconic.plan import Target, meet_target, quantisable
 from laconic.quantizer import Quantizer, first_step, rd_values, round_tensor, sparse
 from laconic.scheme import Scheme
 from laconic.transform import Rounded, sample_rows
+from laconic.transform.runtime import GRIDS
 
 __all__ = ["Quantizer", "find_dial", "lossy_schemes"]
 
@@ -38,14 +39,16 @@ def lossy_schemes(
     """`plan` with every matrix that it leaves lossless under the global dial, but for `fixed`.
 
     Raises:
-        TargetError: there is no such matrix, so that no target can be met.
+        ArgumentError: a scheme does not fit its tensor.
+        TargetError: there is no such matrix, nor one on a grid: nothing is to be quantised.
     """
+    check_schemes(source, plan)
     schemes = dict(plan)
     for info in source.infos:
         free = schemes.get(info.name) == Scheme() and info.name not in fixed
         if free and quantisable(info.dtype, info.shape):
             schemes[info.name] = Scheme("rd")
-    if not any(scheme.kind == "rd" for scheme in schemes.values()):
+    if not any(scheme.kind in ("rd", *GRIDS) for scheme in schemes.values()):
         raise TargetError(
             "bits and size: the model has no float matrix of at least 1,024 values to quantise; "
             "leave them out for a bit-exact file"

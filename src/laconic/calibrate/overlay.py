@@ -9,6 +9,8 @@ import numpy as np
 
 from laconic.io import Source, SourceFile, TensorInfo
 from laconic.io.dtypes import SAFETENSORS_DTYPES
+from laconic.quantizer import rd_values
+from laconic.scheme import Scheme
 
 
 class Overlay:
@@ -82,5 +84,15 @@ class Part(Overlay):
 
 def as_stored(info: TensorInfo, values: np.ndarray) -> np.ndarray:
     """Values in the tensor's dtype and shape."""
-    dtype = SAFETENSORS_DTYPES[info.dtype]
-    return np.ascontiguousarray(values.reshape(info.shape).astype(dtype))
+    return np.ascontiguousarray(values.reshape(info.shape).astype(of_dtype(info)))
+
+
+def as_written(info: TensorInfo, values: np.ndarray, scheme: Scheme) -> np.ndarray:
+    """What values decode to whose scheme is a mask, fp16, or both."""
+    kept = rd_values(info.name, values, scheme)
+    return as_stored(info, kept.astype(np.float16) if scheme.kind == "fp16" else kept)
+
+
+def of_dtype(info: TensorInfo) -> np.dtype:
+    """The tensor's dtype as numpy has it."""
+    return SAFETENSORS_DTYPES[info.dtype]

@@ -11,14 +11,16 @@ import numpy as np
 
 from laconic.analyze import Curvature
 from laconic.calibrate.forms import Options, make_forms, noise_of, typical_step
+from laconic.calibrate.gridded import gridded
 from laconic.calibrate.record import Record, dial_text
 from laconic.calibrate.twins import twins_of, united
 from laconic.coding import Effort, estimate_matrix
 from laconic.encode import check_finite
 from laconic.errors import ArgumentError
 from laconic.io import Source, TensorInfo
+from laconic.quantizer import sparse
 from laconic.scheme import Scheme
-from laconic.transform import Metric, Rounded, round_matrix
+from laconic.transform import Grid, Metric, Rounded, prune_and_round, round_matrix
 from laconic.transform.metric import Factor
 from laconic.transform.rounding import LAMBDA
 
@@ -79,6 +81,7 @@ class Rounder:
         self._kept = 0
         self.size: int | None = None  # of the file, where a search has found it
         self.dial = math.nan
+        self.grids = gridded(source, schemes, curvature, self._options)
         self.found: dict[str, Rounded] = {}
         rounded = [
             info
@@ -98,13 +101,16 @@ class Rounder:
         self._typical = self._typical_step()
         self._samples: list[tuple[Matrix, np.ndarray, Metric]] | None = None
 
-    def __call__(self, info: TensorInfo, values: np.ndarray, scheme: Scheme) -> Rounded | None:
+    def __call__(
+        self, info: TensorInfo, values: np.ndarray, scheme: Scheme
+    ) -> Rounded | Grid | None:
         """The matrix as rounded at the last dial; of a sample from its middle, those rows.
 
-        None if its scheme is not `rd`.
+        Of a scheme that names a grid its grid, of others None.
         """
         if scheme.kind != "rd":
-            return None
+            grid = self.grids.get(info.name)
+            return grid if grid is not None and grid.indices.shape == info.shape else None
         name = self.twins.get(info.name, info.name)
         found, whole = self.found[name], self.matrices[name].info.shape[0]
         if info.shape[0] == whole:
@@ -192,12 +198,7 @@ class Rounder:
             self._samples = self._sampled()
         total = 0.0
         for matrix, rows, metric in self._samples:
-            options = self._options
-            rounded = round_matrix(
-                rows, metric, dial * matrix.gain, lam=self._lam_of(matrix, metric, dial),
-                trellis=options.trellis,
-                feedback=False, threads=self._threads,
-            )  # fmt: skip
+            rounded = self._at(matrix, rows, metric, dial, feedback=False, threads=self._threads)
             total += estimated(rounded, self._effort) * matrix.count / rows.size
         return total
 
@@ -246,15 +247,38 @@ class Rounder:
         """One matrix, of whatever values, at a dial."""
         matrix, options = self.matrices[name], self._options
         rows = values.reshape(values.shape[0], -1)
+        threads = self._threads if metric.rows.upper is None else 1
         try:
-            return round_matrix(
-                rows, metric, dial * matrix.gain, lam=self._lam_of(matrix, metric, dial),
-                trellis=options.trellis,
-                feedback=options.feedback,
-                threads=self._threads if metric.rows.upper is None else 1,
-            )  # fmt: skip
+            return self._at(matrix, rows, metric, dial, feedback=options.feedback, threads=threads)
         except ArgumentError as error:
             raise ArgumentError(f'tensor "{name}": {error}') from None
+
+    def _at(
+        self,
+        matrix: Matrix,
+        rows: np.ndarray,
+        metric: Metric,
+        dial: float,
+        *,
+        feedback: bool,
+        threads: int,
+    ) -> Rounded:
+        """Some rows of a matrix at a dial, those that its mask takes as zeros."""
+        scheme, options, step = matrix.scheme, self._options, dial * matrix.gain
+        if sparse(scheme):
+            return prune_and_round(
+                rows, metric, step, sparsity=scheme.sparsity, n_m=scheme.n_of_m, feedback=feedback
+            )
+        lam = self._lam_of(matrix, metric, dial)
+        return round_matrix(
+            rows,
+            metric,
+            step,
+            lam=lam,
+            trellis=options.trellis,
+            feedback=feedback,
+            threads=threads,
+        )
 
     def metric(self, name: str) -> Metric:
         """The forms of a matrix; kept while there is room."""

@@ -12,7 +12,7 @@ from laconic.analyze import Curvature, collect
 from laconic.analyze.outputs import output_kind
 from laconic.calibrate.biases import corrected_biases
 from laconic.calibrate.held import Held
-from laconic.calibrate.overlay import Overlay, Part, as_stored
+from laconic.calibrate.overlay import Overlay, Part, as_stored, as_written, of_dtype
 from laconic.calibrate.record import Record, code_identity, dial_text
 from laconic.calibrate.request import Ready, Request
 from laconic.calibrate.rounder import Rounder
@@ -26,7 +26,9 @@ from laconic.fill import Progress, predict_size
 from laconic.inputs import Calibration, LoadedModel
 from laconic.io import Source
 from laconic.plan import Target, meet_target
+from laconic.quantizer import sparse
 from laconic.scheme import Scheme
+from laconic.transform.runtime import GRIDS
 
 if TYPE_CHECKING:
     import torch
@@ -84,12 +86,11 @@ class Run:
         """By the tensors' names, of those that are rounded."""
         known = self.model.module.named_parameters(remove_duplicate=False)
         matrices = {name for name, one in known if one.ndim >= 2 and one.is_floating_point()}
+        rounded = {name for name, one in self.schemes.items() if one.kind in ("rd", *GRIDS)}
         names = {
             tensor: parameter
             for tensor, parameter in self.model.names.items()
-            if tensor in self.schemes
-            and self.schemes[tensor].kind == "rd"
-            and parameter in matrices
+            if tensor in rounded and parameter in matrices
         }
 
         def collected() -> dict[str, Curvature]:
@@ -248,10 +249,10 @@ class Run:
     def _fixed(self) -> float:
         """Bytes of all that does not hang on the dial."""
         exact = {
-            name: Scheme() if scheme.kind == "rd" and scheme.bits is None else scheme
-            for name, scheme in self.schemes.items()
+            name: Scheme() if one.kind == "rd" and one.bits is None else one
+            for name, one in self.schemes.items()
         }
-        rest = {name for name, scheme in self.schemes.items() if exact[name] == scheme}
+        rest = {name for name, one in self.schemes.items() if exact[name] == one}
         self.rounder.round_own(self.progress)
         return float(self._predicted(Part(self._overlay(), rest), exact))
 
@@ -260,14 +261,14 @@ class Run:
         found: dict[str, np.ndarray] = {}
         decoded = self.rounder.decoded(self.rounder.found)
         for info in self.source.infos:
-            scheme = self.schemes.get(info.name)
-            if scheme is None:
+            if (scheme := self.schemes.get(info.name)) is None:
                 continue
             if scheme.kind == "rd":
                 found[info.name] = as_stored(info, decoded[info.name])
-            elif scheme.kind == "fp16":
-                values = self._overlay().load(info.name)
-                found[info.name] = as_stored(info, values.astype(np.float16))
+            elif info.name in self.rounder.grids:
+                found[info.name] = self.rounder.grids[info.name].values(of_dtype(info))
+            elif scheme.kind == "fp16" or sparse(scheme):
+                found[info.name] = as_written(info, self._overlay().load(info.name), scheme)
             elif info.name in self._touched:
                 found[info.name] = self._overlay().load(info.name)
         return found
@@ -377,7 +378,7 @@ class Run:
         free = [
             name
             for name, scheme in self.schemes.items()
-            if scheme.kind == "fp16" and name not in self.source.aliases
+            if scheme == Scheme("fp16") and name not in self.source.aliases
         ]
         names = self.student.parameters_of(free)
         if not names:

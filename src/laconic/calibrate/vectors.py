@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from laconic.encode import check_schemes
 from laconic.io import Source
 from laconic.plan import quantisable
 from laconic.scheme import Scheme
@@ -19,7 +20,11 @@ def calibrated_schemes(
     """`plan` with matrices under the dial and other floats as fp16, where it says nothing of them.
 
     A tensor with a value that fp16 cannot hold to eleven bits stays lossless.
+
+    Raises:
+        ArgumentError: a scheme does not fit its tensor.
     """
+    check_schemes(source, plan)
     schemes = dict(plan)
     for info in source.infos:
         if info.name in source.aliases or info.name in fixed:

@@ -10,13 +10,14 @@ errors part of the feedback too. Rows are taken by the diagonal of their form al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from laconic.errors import ArgumentError
-from laconic.transform.grid import check_divides
+from laconic.transform.grid import Grid, as_matrix, check_divides
 from laconic.transform.mask import Mask, n_of_m, unstructured
 from laconic.transform.metric import Factor
 from laconic.transform.rounding import Metric, Rounded
@@ -27,6 +28,9 @@ from laconic.transform.steps import Steps
 _LEAST, _MOST = 16, 128
 
 Floats = NDArray[np.float32]
+Nearest = Callable[[int, Floats], tuple[NDArray[np.int32], Floats]]
+"""For a column and its targets: indices, and what they stand for."""
+Bounds = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def prune_matrix(
     Raises:
         ArgumentError: M does not divide the columns, or nothing would be left.
     """
-    pass_ = _Pass(values, metric, _Choice(sparsity, n_m, mask, name), None)
+    pass_ = _Pass(values, metric, _Choice(sparsity, n_m, mask, name))
     pass_.run()
     return Pruned(pass_.decoded, pass_.mask)
 
@@ -71,11 +75,13 @@ def prune_and_round(
     sparsity: float | None = None,
     n_m: tuple[int, int] | None = None,
     mask: np.ndarray | None = None,
+    feedback: bool = True,
     name: str = "the matrix",
 ) -> Rounded:
     """As `prune_matrix`, and round what stays to steps of `dial` / sqrt(row * column weight).
 
-    Plain rounding to nearest, without the trellis: its prices do not fit pruned weights.
+    Plain rounding to nearest, without the trellis: its prices do not fit pruned weights. Without
+    `feedback` every weight is rounded for itself.
 
     Raises:
         ArgumentError: as `prune_matrix`, or a step is too fine for the values.
@@ -84,7 +90,12 @@ def prune_and_round(
     order = np.arange(len(matrix)) if metric.order is None else metric.order
     rows = Factor(metric.rows.weights[np.argsort(order, kind="stable")], None, 0.0)
     steps = Steps(matrix, rows, metric.columns, dial, False)
-    pass_ = _Pass(matrix, metric, _Choice(sparsity, n_m, mask, name), steps)
+
+    def to_steps(j: int, targets: Floats) -> tuple[NDArray[np.int32], Floats]:
+        index = np.rint(targets / (steps.row_steps * steps.column_scales[j])).astype(np.int32)
+        return index, index.astype(np.float32) * steps.row_steps * steps.column_scales[j]
+
+    pass_ = _Pass(matrix, metric, _Choice(sparsity, n_m, mask, name), to_steps, feedback)
     pass_.run()
     return Rounded(
         pass_.indices,
@@ -94,6 +105,44 @@ def prune_and_round(
         steps.column_exponents if np.ptp(steps.column_exponents) else None,
         False,
     )
+
+
+def round_onto(
+    values: np.ndarray,
+    metric: Metric,
+    grid: Grid,
+    bounds: Bounds | None,
+    mask: np.ndarray | None = None,
+) -> Grid:
+    """Round a matrix to a grid that is given, by its nearest levels, with feedback of errors.
+
+    `grid` has the tensor's shape, one for (rows, columns) in the metric's sense; what it has as
+    indices does not count. `bounds` (low, high) are the least and the largest index of each group
+    of columns, shape (rows, groups), of a grid without levels; None: there is -1 and 1.
+    """
+    matrix = as_matrix(values)
+    levels = None if grid.levels is None else np.asarray(grid.levels, np.float32)
+    width = grid.group or max(1, matrix.shape[1])
+    middles = None if levels is None else (levels[1:] + levels[:-1]) / 2
+
+    def to_grid(j: int, targets: Floats) -> tuple[NDArray[np.int32], Floats]:
+        one = np.float32(1 if grid.step is None else grid.step)
+        scale = one if grid.scales is None else grid.scales[:, j // width]
+        if levels is not None and middles is not None:
+            place = np.searchsorted(middles, targets / scale)
+            return (place + grid.low).astype(np.int32), levels[place] * scale
+        if bounds is None:
+            index = np.where(targets < 0, -1, 1).astype(np.int32)
+        else:
+            low, high = (bound[:, j // width] for bound in bounds)
+            index = np.clip(np.rint(targets / scale), low, high).astype(np.int32)
+        return index, index.astype(np.float32) * scale
+
+    everything = np.ones(matrix.shape, np.bool_)
+    kept = everything if mask is None else np.asarray(mask, np.bool_).reshape(matrix.shape)
+    pass_ = _Pass(matrix, metric, _Choice(None, None, kept, "the matrix"), to_grid)
+    pass_.run()
+    return replace(grid, indices=pass_.indices.reshape(values.shape))
 
 
 @dataclass(frozen=True)
@@ -132,10 +181,16 @@ class _Pass:
     """One way through the columns: targets, choice, rounding, feedback."""
 
     def __init__(
-        self, values: np.ndarray, metric: Metric, choice: _Choice, steps: Steps | None
+        self,
+        values: np.ndarray,
+        metric: Metric,
+        choice: _Choice,
+        nearest: Nearest | None = None,
+        feedback: bool = True,
     ) -> None:
         self._values = np.ascontiguousarray(values, dtype=np.float32)
-        self._metric, self._choice, self._steps = metric, choice, steps
+        self._metric, self._choice, self._nearest = metric, choice, nearest
+        self._feedback = feedback
         self.mask = np.zeros(self._values.shape, np.bool_)
         self.decoded = np.zeros_like(self._values)
         self.indices = np.zeros(self._values.shape, np.int32)
@@ -162,14 +217,11 @@ class _Pass:
         """Round a block's columns one by one; what they missed, shape (rows, columns)."""
         missed = np.zeros((len(targets), at.stop - at.start), np.float32)
         for j in range(at.start, at.stop):
-            level = targets[:, j]
-            if self._steps is not None:
-                step = self._steps.row_steps * self._steps.column_scales[j]
-                index = np.where(self.mask[:, j], np.rint(level / step), 0)
-                self.indices[:, j] = index
-                level = self.indices[:, j].astype(np.float32) * self._steps.row_steps
-                level *= self._steps.column_scales[j]
-            self.decoded[:, j] = np.where(self.mask[:, j], level, 0)
+            level, kept = targets[:, j], self.mask[:, j]
+            if self._nearest is not None:
+                index, level = self._nearest(j, level)
+                self.indices[:, j] = np.where(kept, index, 0)
+            self.decoded[:, j] = np.where(kept, level, 0)
             missed[:, j - at.start] = error = self._values[:, j] - self.decoded[:, j]
             for part, upper in self._groups():
                 if upper is not None:
@@ -182,7 +234,7 @@ class _Pass:
         """Runs of rows and their columns' factor."""
         each = len(self._values) // len(self._metric.columns)
         return [
-            (slice(number * each, (number + 1) * each), one.upper)
+            (slice(number * each, (number + 1) * each), one.upper if self._feedback else None)
             for number, one in enumerate(self._metric.columns)
         ]
 

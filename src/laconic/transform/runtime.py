@@ -9,9 +9,11 @@ import numpy as np
 from laconic.errors import ArgumentError
 from laconic.scheme import Scheme
 from laconic.transform.codebook import codebook
-from laconic.transform.grid import Grid
+from laconic.transform.grid import Grid, as_matrix
 from laconic.transform.lowbit import binary, fp8, integers, ternary
 from laconic.transform.mask import Mask, magnitude, n_of_m, unstructured
+from laconic.transform.obs import Bounds, prune_matrix, round_onto
+from laconic.transform.rounding import Metric
 
 INTEGERS: Final = {"int8": 8, "int4": 4, "int3": 3, "int2": 2}
 GRIDS: Final = (*INTEGERS, "fp8", "ternary", "binary", "codebook")
@@ -75,3 +77,35 @@ def make_grid(values: np.ndarray, scheme: Scheme, mask: Mask | None = None) -> G
     if kind == "fp8":
         return fp8(weights, mask=mask)
     raise ArgumentError(f"scheme {scheme}: {kind} names no grid; one of {', '.join(GRIDS)}")
+
+
+def calibrated_grid(values: np.ndarray, scheme: Scheme, metric: Metric) -> Grid:
+    """As `make_grid`, with mask and rounding by a matrix's metric, errors fed forward.
+
+    First the mask, whose zeros the other weights make good; then the grid that fits these best;
+    then one pass that makes good both. Rows are the first axis.
+
+    Raises:
+        ArgumentError: as `make_grid`, or the mask does not fit.
+    """
+    rows, mask = as_matrix(values), None
+    fitted = values
+    if scheme.sparsity is not None or scheme.n_of_m is not None:
+        pruned = prune_matrix(rows, metric, sparsity=scheme.sparsity, n_m=scheme.n_of_m)
+        mask, fitted = pruned.mask.reshape(values.shape), pruned.values.reshape(values.shape)
+    grid = make_grid(fitted, scheme, mask)
+    return round_onto(rows.reshape(values.shape), metric, grid, _bounds(scheme, grid), mask)
+
+
+def _bounds(scheme: Scheme, grid: Grid) -> Bounds | None:
+    """The least and largest index of each group; None where there are signs alone."""
+    if scheme.kind == "binary" or grid.scales is None:
+        return None
+    shape = grid.scales.shape
+    if scheme.kind not in INTEGERS:
+        return np.full(shape, -1), np.full(shape, 1)
+    bits = INTEGERS[scheme.kind]
+    low = np.full(shape, -(2 ** (bits - 1)))
+    if scheme.asymmetric:  # any zero point that the fitted indices allow
+        low = np.minimum(grid.matrix.reshape(*shape, -1).min(axis=2), 0)
+    return low, low + 2**bits - 1
