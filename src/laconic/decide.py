@@ -18,7 +18,7 @@ from laconic.fill import Progress, predict_size, resolve_plan
 from laconic.identity import model_identity, plan_identity
 from laconic.io import Source
 from laconic.lossy import Quantizer, find_dial, lossy_schemes
-from laconic.plan import Target, load_plan, parse_target, resolve
+from laconic.plan import Target, load_plan, parse_target, quantisable, resolve
 from laconic.scheme import Scheme
 
 if TYPE_CHECKING:
@@ -94,6 +94,9 @@ def read_call(source: Source, call: Call) -> Asked:
     """
     if call.seed is not None and call.seed < 0:
         raise ArgumentError(f"seed: {call.seed} is below zero")
+    for name in ("teacher", "epochs", "lr"):
+        if call.train is None and getattr(call, name) is not None:
+            raise ArgumentError(f"{name}: goes with train; give what the model is trained on")
     if call.effort not in (None, "fast", "max"):
         raise ArgumentError(f'effort: {call.effort!r} is unknown; "fast" or "max"')
     if call.plan is None or isinstance(call.plan, Mapping):
@@ -114,14 +117,37 @@ def read_call(source: Source, call: Call) -> Asked:
     )
     schemes = {name: named[name].scheme if name in named else Scheme() for name in found}
     gains = {name: one.weight for name, one in named.items() if one.weight != 1}
-    recipe = _recipe(plan) if plan.steps else None
+    recipe = plan.recipe if plan.steps else None
+    if recipe is not None and call.train is None:
+        schemes = _without_training(source, schemes, recipe)
     return Asked(call, schemes, frozenset(named), gains, recipe)
 
 
-def _recipe(plan: Plan) -> Recipe:
-    from laconic.plan.recipe import recipe_of  # brings pydantic, which only plan files need
+def _without_training(
+    source: Source, schemes: Mapping[str, Scheme], recipe: Recipe
+) -> dict[str, Scheme]:
+    """The schemes with the mask that a plan's steps ask for, of every matrix that has none.
 
-    return recipe_of(plan.steps)
+    Raises:
+        ArgumentError: the steps want more than a mask.
+    """
+    for name, step in (("train", recipe.training), ("channels", recipe.channels)):
+        if step is not None:
+            raise ArgumentError(
+                f"plan: its step {name} wants training data; give train (--train), or leave it out"
+            )
+    mask, masked = recipe.mask, dict(schemes)
+    if mask is None:
+        return masked
+    if mask.block is not None or mask.method not in ("magnitude", "global"):
+        raise ArgumentError(f"plan: a mask by {mask.method} wants training data; give train")
+    for info in source.infos:
+        scheme = masked.get(info.name)
+        if scheme is None or scheme.kind == "keep" or not quantisable(info.dtype, info.shape):
+            continue
+        if (scheme.sparsity, scheme.n_of_m) == (None, None):
+            masked[info.name] = replace(scheme, sparsity=mask.sparsity, n_of_m=mask.n_of_m)
+    return masked
 
 
 def decide(source: Source, asked: Asked, origin: Origin) -> Decision:

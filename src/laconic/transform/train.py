@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor, nn
 
-from laconic.analyze._module import applied, fitted
+from laconic.analyze._module import fitted, run
 from laconic.errors import ArgumentError
 from laconic.transform._checkpoint import Place, read_checkpoint, write_checkpoint
 from laconic.transform.distill import outputs_of
@@ -124,12 +124,14 @@ class _Loop:
             self.restore()
         self.model.train()
         for epoch in range(self.epoch, self.training.epochs):
+            if self.out_of_patience():
+                break
+            self.loss.renew()
             mean = self.pass_over()
             self.epoch = epoch + 1
+            self.note(mean)
             if self.fit.checkpoint is not None and self.world.first:
                 self.keep()
-            if self.stops(mean):
-                break
         self.model.eval()
 
     def pass_over(self) -> float:
@@ -145,7 +147,9 @@ class _Loop:
                 self.advance()
             if self.fit.progress is not None:
                 done = self.epoch * self.length + number + 1
-                self.fit.progress(f"train {total / seen:.4f}", done, self.loss.total)
+                self.fit.progress(self._said(total / seen), done, self.loss.total)
+        if seen % self.training.accumulate and seen < self.length:  # an epoch shorter than others
+            self.advance()
         if not seen:
             raise ArgumentError(
                 "train: the batches are used up after one epoch; give a list, or a function that "
@@ -153,13 +157,24 @@ class _Loop:
             )
         return total / seen
 
+    def _said(self, mean: float) -> str:
+        """What a bar shows: the loss, and the size it has come to."""
+        budget = self.loss.budget
+        size = "" if budget is None else f", {(budget.spent + budget.other) / 8e3:.3g} kB"
+        return f"train loss {mean:.4g}{size}"
+
     def batch(self, batch: object) -> float:
         """Forward and backward; gives the loss."""
         given, target = parts_of(batch)
         given = fitted(given, self.model)
+        where = f"train: batch {self.loss.calls % self.length + 1}"
         with self.world.precision():
-            output = applied(self.runner, given)
-            task = self.task(output, fitted(target, self.model))
+            output = run(self.runner, given, where)
+            try:
+                task = self.task(output, fitted(target, self.model))
+            except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                told = f"{type(error).__name__}: {error}"
+                raise ArgumentError(f"{where}: the loss cannot be taken: {told}") from error
         try:
             loss = self.loss(task)
             self.world.backward(loss / self.training.accumulate)
@@ -198,13 +213,22 @@ class _Loop:
             one.zero_grad(set_to_none=True)
         self.step += 1
 
-    def stops(self, mean: float) -> bool:
-        """Whether the loss has not fallen for as long as patience lasts."""
+    def note(self, mean: float) -> None:
+        """Count the epochs since the loss fell."""
         if mean < self.best * (1 - 1e-4):
             self.best, self.since = mean, 0
         else:
             self.since += 1
+
+    def out_of_patience(self) -> bool:
+        """Whether the loss has not fallen for as long as patience lasts."""
         return self.training.patience is not None and self.since >= self.training.patience
+
+    def identity(self) -> str:
+        """What a checkpoint must be of, to be gone on from."""
+        budget = self.loss.budget
+        target = "" if budget is None else f"; {budget.target:.0f} bits"
+        return f"{self.training!r}; {self.length} batches{target}"
 
     def keep(self) -> None:
         assert self.fit.checkpoint is not None
@@ -216,19 +240,22 @@ class _Loop:
             self.best if math.isfinite(self.best) else None,
             self.since,
             None if budget is None else dict(vars(budget)),
-            repr(self.training),
+            self.identity(),
         )
-        write_checkpoint(self.fit.checkpoint, self.model, self.optimizers, place)
+        beside = self.loss.state()
+        write_checkpoint(self.fit.checkpoint, self.model, self.optimizers, place, beside)
 
     def restore(self) -> None:
         assert self.fit.checkpoint is not None
-        settings = repr(self.training)
-        place = read_checkpoint(self.fit.checkpoint, self.model, self.optimizers, settings)
+        place, beside = read_checkpoint(
+            self.fit.checkpoint, self.model, self.optimizers, self.identity()
+        )
         self.epoch, self.step = place.epoch, place.step
         self.loss.calls, self.since = place.calls, place.since
         self.best = math.inf if place.best is None else place.best
         if self.loss.budget is not None and place.budget is not None:
             vars(self.loss.budget).update(place.budget)
+        self.loss.restore(beside)
 
 
 class _Alone:
@@ -303,14 +330,19 @@ def task_loss(output: object, target: object) -> Tensor | None:
 
     None where there is no target.
     """
-    own = getattr(output, "loss", None)
+    own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
     if isinstance(own, Tensor):
         return own
     if not isinstance(target, Tensor):
         return None
     found = outputs_of(output)
     if target.is_floating_point():
-        return nn.functional.mse_loss(found, target.to(found.dtype))
+        if found.numel() != target.numel():  # they would be spread over each other
+            raise ArgumentError(
+                f"train: targets of shape {list(target.shape)} do not fit outputs of "
+                f"{list(found.shape)}"
+            )
+        return nn.functional.mse_loss(found, target.to(found.dtype).reshape(found.shape))
     return nn.functional.cross_entropy(
         found.reshape(-1, found.shape[-1]), target.reshape(-1).long()
     )
