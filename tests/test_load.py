@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import laconic
-from laconic.container import LaconicFile
+from laconic.container import LaconicFile, Origin, Writer
 from laconic.errors import ArgumentError, VerifyError
-from laconic.io import SAFETENSORS_DTYPES
+from laconic.fill import fill, resolve_plan
+from laconic.io import SAFETENSORS_DTYPES, open_source
 from laconic.load import to_torch
 
 torch = pytest.importorskip("torch")
@@ -96,6 +97,72 @@ def test_a_module_that_does_not_fit_is_told_why_and_left_alone(net, tmp_path, ch
         laconic.load(path, into=other)
     if "meta" not in message:
         assert equal(before, other)
+
+
+WIDTHS = {"0": {"out_features": 100}, "1": {"num_features": 100}, "2": {"in_features": 100}}
+
+
+@pytest.fixture
+def pruned(net):
+    """The net without its last 28 hidden units."""
+    small = copy.deepcopy(net)
+    small[0], small[1] = torch.nn.Linear(64, 100), torch.nn.BatchNorm1d(100)
+    small[2] = torch.nn.Linear(100, 8)
+    torch.nn.init.uniform_(small[1].running_mean)
+    return small
+
+
+def write(module, path, modules):
+    """The module's Laconic file, which says what was pruned."""
+    source = open_source(module)
+    with Writer(path, Origin(source.nbytes, modules=modules), source.infos) as writer:
+        fill(writer.layout, source, resolve_plan(source, None), effort="fast", threads=1)
+        writer.finish()
+    return path
+
+
+def test_a_pruned_file_makes_its_class_fit(net, pruned, tmp_path):
+    path = write(pruned, tmp_path / "p", WIDTHS)
+    assert laconic.load(path, into=net) is net
+    assert equal(net, pruned)
+    assert str(net) == str(pruned)
+    batch = torch.randn(4, 64)
+    assert torch.equal(net.eval()(batch), pruned.eval()(batch))
+    assert equal(laconic.load(path, into=copy.deepcopy(pruned)), pruned)  # it may be small already
+
+
+@pytest.mark.parametrize(
+    ("modules", "change", "message"),
+    [
+        ({}, lambda n: None, r'"0.weight" is \[100, 64\] in the file, \[128, 64\] in the module'),
+        ({"9": {"out_features": 1}}, lambda n: None, 'has no module "9"'),
+        (WIDTHS, lambda n: n[0].half(), r'"0.weight" is float32 in the file, float16'),
+        (WIDTHS, lambda n: n.append(torch.nn.Linear(8, 2)), '"3.weight" is missing in the file'),
+    ],
+)
+def test_a_pruned_file_that_does_not_fit_changes_nothing(
+    net, pruned, tmp_path, modules, change, message
+):
+    path = write(pruned, tmp_path / "p", modules)
+    change(net)
+    before = copy.deepcopy(net)
+    with pytest.raises(ArgumentError, match=message):
+        laconic.load(path, into=net)
+    assert equal(net, before)
+    assert str(net) == str(before)
+
+
+def test_a_damaged_pruned_file_leaves_the_module_alone(net, pruned, tmp_path):
+    path = write(pruned, tmp_path / "p", WIDTHS)
+    data = bytearray(path.read_bytes())
+    place = LaconicFile(path).contents.places["0.weight"]
+    data[place.entry.stop - 20] ^= 1
+    path.write_bytes(data)
+    before = copy.deepcopy(net)
+    with pytest.raises(VerifyError, match=r'"0\.weight"'):
+        laconic.load(path, into=net)
+    assert equal(net, before)
+    assert str(net) == str(before)
 
 
 def test_a_damaged_file_leaves_the_module_alone(net, tmp_path):

@@ -142,7 +142,7 @@ def _load_into(file: TorchFile, module: Module) -> Module:
 
     if not isinstance(module, torch.nn.Module):
         raise ArgumentError(f"into: a {type(module).__name__} is no torch.nn.Module")
-    widths = getattr(file.file, "modules", {})
+    widths = file.file.modules
     if not widths:
         return _fill(file, module)
     shapes = {info.name: info.shape for info in file.file.infos}

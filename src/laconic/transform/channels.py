@@ -78,6 +78,8 @@ def prune_channels(
     the parameters, or at most `flops` of the FLOPs (fractions of what there is); or as many as
     cost at most `max_drop` of what `evaluate(model)` gives (higher is better, at most 12 calls).
     Channels of all layers are compared where `global_`, else every layer gives the same fraction.
+    For a size or FLOPs, what a channel is worth by its gradients is set against the root of what it
+    takes: on a ResNet-20 that keeps more than either extreme, and "taylor" more than "magnitude".
 
     `example_inputs` are a tensor, a tuple of arguments or a dict of keywords. `ignore` are names of
     layers to keep all channels of, or patterns as "layer1.*". `round_to` makes what is left of a
@@ -104,6 +106,8 @@ def prune_channels(
     need_pruning()
     job = _Job(module, example_inputs, _matching(module, ignore))
     scores = measure(job.copy(), job.groups, importance, batches, loss)
+    if global_ and importance != "magnitude" and target in ("size", "flops"):
+        scores = {name: one / job.saved(name, target) ** 0.5 for name, one in scores.items()}
     order = make_order(job.groups, scores, round_to=round_to, global_=global_)
     chosen: Chosen
     if target == "fraction":
@@ -162,6 +166,15 @@ class _Job:
         except Exception as error:  # torch-pruning, where it misread the graph
             return f"the graph breaks: {type(error).__name__}: {error}"
         return same_without(self._whole, small, self._example, self.groups, chosen)
+
+    def saved(self, name: str, target: str) -> int:
+        """The parameters or FLOPs that the first unit of a group takes."""
+        return max(1, self.left({}, target) - self.left({name: [0]}, target))
+
+    def left(self, chosen: Chosen, target: str) -> int:
+        """The parameters or FLOPs that are left without units."""
+        found = self.cost(self.without(chosen))
+        return found.parameters if target == "size" else found.flops
 
     def cost(self, module: torch.nn.Module) -> Cost:
         """Parameters and FLOPs."""
@@ -274,14 +287,9 @@ def _restore(small: torch.nn.Module, original: torch.nn.Module) -> None:
 
 def _by_cost(job: _Job, order: Order, target: str, value: float) -> Chosen:
     """The fewest units that leave at most `value` of the parameters or FLOPs."""
-
-    def cost(chosen: Chosen) -> int:
-        found = job.cost(job.without(chosen))
-        return found.parameters if target == "size" else found.flops
-
-    whole = cost({})
+    whole = job.left({}, target)
     low, high = 0, len(order) - 1  # the first does not reach it, the last may
-    least = cost(order[high])
+    least = job.left(order[high], target)
     if least > value * whole:
         raise ArgumentError(
             f"channels: {target}: {value:g} cannot be reached: with as little as can be left of "
@@ -290,7 +298,7 @@ def _by_cost(job: _Job, order: Order, target: str, value: float) -> Chosen:
         )
     while low + 1 < high:
         middle = (low + high) // 2
-        if cost(order[middle]) <= value * whole:
+        if job.left(order[middle], target) <= value * whole:
             high = middle
         else:
             low = middle

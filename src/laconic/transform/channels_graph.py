@@ -25,12 +25,14 @@ _HEAD_TOTALS: Final = ("all_head_size", "inner_dim")  # heads times their size
 class Graph:
     """A network traced by torch-pruning (DepGraph, Fang et al. 2023).
 
-    `last` are the ids of the nodes that make the network's outputs.
+    `last` are the ids of the nodes that make the network's outputs. `padded`: some maps get more
+    channels by padding.
     """
 
     module: torch.nn.Module
     traced: Any
     last: frozenset[int]
+    padded: bool
 
     def remove(self, groups: Mapping[str, Group], chosen: Mapping[str, Sequence[int]]) -> None:
         """Take units, by group, out of the module, which is changed."""
@@ -77,24 +79,30 @@ def trace(module: torch.nn.Module, example: object) -> Graph:
     except Exception as error:  # a model may raise anything, and so may its tracing
         said = f"{type(error).__name__}: {error}"
         raise ArgumentError(f"channels: the model cannot be traced: {said}") from error
-    _follow_padding(traced)
+    padded = _follow_padding(traced)
     ends = {one.grad_fn for one in outputs}
     nodes = traced.module2node.values()
     last = {id(one) for one in nodes if one.grad_fn in ends or one.type.name == "OUTPUT"}
-    return Graph(module, traced, frozenset(last))
+    return Graph(module, traced, frozenset(last), padded)
 
 
-def _follow_padding(traced: Any) -> None:
-    """Map channels across the padding of maps with more of them: option A of He et al. 2016."""
+def _follow_padding(traced: Any) -> bool:
+    """Map channels across the padding of maps with more of them: option A of He et al. 2016.
+
+    Gives whether there is any.
+    """
+    padded = False
     for node in traced.module2node.values():
         pad: Sequence[int] = getattr(node.grad_fn, "_saved_pad", [])
         if len(pad) != 6 or not pad[4]:  # from the last axis on, so that channels come third
             continue
+        padded = True
         for before in node.inputs:
             for source, target, shift in ((before, node, pad[4]), (node, before, -pad[4])):
                 for dep in source.dependencies:
                     if dep.target is target:
                         dep.index_mapping[0] = _Shift(shift)
+    return padded
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,15 @@ def find_groups(
     groups: dict[str, Group] = {}
     kept: dict[str, str] = {}
     seen: set[int] = set()
-    for layer, node in list(graph.traced.module2node.items()):
-        if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear)) and id(node) not in seen:
+    layers = (nn.modules.conv._ConvNd, nn.Linear)
+    roots = [one for one in graph.traced.module2node.values() if isinstance(one.module, layers)]
+    if (
+        graph.padded
+    ):  # what padding makes wider has channels that the narrower layer knows nothing of
+        roots.sort(key=graph.traced.get_out_channels)
+    for node in roots:
+        layer = node.module
+        if id(node) not in seen:
             try:
                 members = _members(graph, node, _reach(graph, node, seen), names, ignore)
                 groups[names[layer]] = _group(graph, names[layer], members)
@@ -187,7 +194,9 @@ def _units(
     attentions = _attentions(members, parts)
     for member in members:
         groups, size, attention = _tied(member, parts, attentions)
-        if max(groups, size) > 1 and member.index != tuple(range(channels)):
+        grouped = max(groups, size) > 1
+        whole = grouped and member.index == member.root == tuple(range(_width(member, parts)))
+        if grouped and not whole:
             raise _Whole(f'"{member.name}" groups these channels with others')
         sets, sizes = lcm(sets, groups), lcm(sizes, size)
         if attention is not None and attention not in heads:
@@ -202,6 +211,21 @@ def _units(
         step = channels // sets
         units = (tuple(range(i, channels, step)) for i in range(step))
     return tuple(units), tuple(heads)
+
+
+def _width(member: Member, parts: Mapping[str, torch.nn.Module]) -> int:
+    """All channels of a member's side."""
+    from torch import nn
+
+    layer = parts[member.name]
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        return int(layer.in_channels if member.side == "in" else layer.out_channels)
+    if isinstance(layer, nn.GroupNorm):
+        return int(layer.num_channels)
+    if isinstance(layer, nn.MultiheadAttention):
+        return int(layer.embed_dim)
+    assert isinstance(layer, nn.Linear)
+    return int(layer.in_features if member.side == "in" else layer.out_features)
 
 
 def _attentions(members: Sequence[Member], parts: Mapping[str, torch.nn.Module]) -> set[str]:

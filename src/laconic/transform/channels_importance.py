@@ -1,10 +1,10 @@
 """How much a network would miss each of its channels.
 
 Magnitude: the L2 norm of all weights that go with the channel, over the group's mean (group
-magnitude, Fang et al. 2023). Taylor: |sum of w dL/dw| over the weights that read it, which is the
-first-order change of the loss when it goes (Molchanov et al. 2019, eq. 8). Curvature: half the sum
-of w^2 (dL/dw)^2 over those, the second-order change with the diagonal of the empirical Fisher for
-the Hessian (LeCun et al. 1990).
+magnitude, Fang et al. 2023). With the slope s, the sum of w dL/dw over the weights that read the
+channel, which is the loss's slope as all of them go to zero together: Taylor is |s|, the change of
+first order (Molchanov et al. 2019, eq. 8); curvature is s^2 / 2, that of second order by the
+empirical Fisher (Theis et al. 2018, eq. 8). Both are means over batches.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def _by_gradient(
             value = _mean_loss(loss, run(module, batch, where), batch, where)
             value.backward()  # type: ignore[no-untyped-call]
         for name, group in groups.items():
-            scores[name] += _change(module, group, importance)
+            slope = _change(module, group)
+            scores[name] += slope.abs() if importance == "taylor" else slope.square() / 2
     module.zero_grad()
     if not count:
         raise ArgumentError("channels: batches: there are none")
@@ -94,23 +95,20 @@ def _mean_loss(loss: Loss, output: object, batch: object, where: str) -> torch.T
     return value.mean()
 
 
-def _change(module: torch.nn.Module, group: Group, importance: Importance) -> torch.Tensor:
-    """By how much one batch's loss would change without each unit."""
+def _change(module: torch.nn.Module, group: Group) -> torch.Tensor:
+    """The sum of w dL/dw over all that reads each unit: the loss's slope as the unit goes."""
     import torch
 
-    def first(parameter: torch.Tensor) -> torch.Tensor:
+    def slope(parameter: torch.Tensor) -> torch.Tensor:
         if parameter.grad is None:
             return torch.zeros_like(parameter, dtype=torch.float64)
         return parameter.detach().double() * parameter.grad.double()
 
-    def second(parameter: torch.Tensor) -> torch.Tensor:
-        return first(parameter).square() / 2
-
     readers = [m for m in group.members if m.side == "in"] or list(group.members)
     total = torch.zeros(group.channels, dtype=torch.float64)
     for member in readers:
-        total += _summed(module, member, group, first if importance == "taylor" else second)
-    return _by_unit(total, group).abs()
+        total += _summed(module, member, group, slope)
+    return _by_unit(total, group)
 
 
 def _by_unit(values: torch.Tensor, group: Group) -> torch.Tensor:

@@ -23,14 +23,15 @@ class Order:
 
     `ranked` are each group's units, the least important first, as many as may go. `steps` are the
     groups that lose one more, in order, those of one tuple at once. What is left of a group that
-    lost some is a multiple of `multiple` units.
+    lost some is a multiple of `multiple` units. Where every group gives the same fraction, `shares`
+    are those that the steps take it to.
     """
 
     groups: Mapping[str, Group]
     ranked: Mapping[str, Sequence[int]]
     steps: Sequence[Sequence[str]]
     multiple: Mapping[str, int]
-    round_to: int | None = None
+    shares: Sequence[float] = ()
 
     def __len__(self) -> int:
         """How many choices there are."""
@@ -71,17 +72,18 @@ class Order:
         Raises:
             ArgumentError: a layer would be left without channels, or no channel would go.
         """
-        most, last = self.removed(len(self) - 1), len(self) - 1
-        slack = 1e-9 + max(one.unit for one in self.groups.values()) / sum(
-            one.channels for one in self.groups.values()
-        )
-        if value > most + (1e-9 if self.round_to is None else slack):
-            name = min(self.groups, key=lambda name: len(self.groups[name].units))
-            raise ArgumentError(
-                f"channels: fraction: {value:g} would leave "
-                f'"{name}" without channels; the nearest that works: {most:.4f}'
-            )
-        place = bisect.bisect_right(range(last + 1), value + 1e-9, key=self.removed) - 1
+        last = len(self) - 1
+        if self.shares:
+            place = bisect.bisect_right(self.shares, value + 1e-9)
+        else:
+            most = self.removed(last)
+            if value > most + 1e-9 and max(self.multiple.values()) == 1:
+                name = min(self.groups, key=lambda name: len(self.groups[name].units))
+                raise ArgumentError(
+                    f"channels: fraction: {value:g} would leave "
+                    f'"{name}" without channels; the nearest that works: {most:.4f}'
+                )
+            place = bisect.bisect_right(range(last + 1), value + 1e-9, key=self.removed) - 1
         if place < 1 or not any(self[place].values()):
             least = next(self.removed(n) for n in range(1, last + 1) if self.removed(n) > 0)
             raise ArgumentError(
@@ -115,17 +117,19 @@ def make_order(
             moves.append((at, name))
     moves.sort(key=lambda move: move[0])
     steps: list[list[str]] = []
-    for number, (at, name) in enumerate(moves):
-        if not global_ and number and moves[number - 1][0] == at:
+    shares: list[float] = []
+    for at, name in moves:
+        if not global_ and shares and shares[-1] == at:
             steps[-1].append(name)
         else:
             steps.append([name])
+            shares.append(at)
     if not steps:
         raise ArgumentError(
             f"channels: round_to: {round_to} leaves nothing to remove: "
             f'"{next(iter(groups))}" has {next(iter(groups.values())).channels} channels'
         )
-    return Order(groups, ranked, steps, multiple, round_to)
+    return Order(groups, ranked, steps, multiple, () if global_ else shares)
 
 
 def _multiple(group: Group, round_to: int | None) -> int:
