@@ -163,7 +163,12 @@ def compress(
     origin = origin_of(source)
     if train is not None:
         decision = decide_trained(
-            source, asked, origin, src, checkpoint=_checkpoint(dst), progress=progress
+            source,
+            asked,
+            origin,
+            src,
+            checkpoint=None if dry_run else _checkpoint(dst),
+            progress=progress,
         )
     elif calib is None:
         decision = decide(source, asked, origin)
@@ -204,8 +209,8 @@ def compress(
         writer.finish(progress)
         if decision.ready is not None:
             decision.ready.record.discard()
-    if train is not None and (kept := _checkpoint(dst)) is not None:
-        kept.unlink(missing_ok=True)
+    if train is not None:
+        _discard_kept(dst)
     found = info(target.file)
     seconds = time.perf_counter() - began
     result = Result(**vars(found), seconds=seconds, peak_memory=peak_memory())
@@ -215,6 +220,13 @@ def compress(
 def _checkpoint(dst: str | Path | None) -> Path | None:
     """Where a training keeps its state: beside the file to be."""
     return None if dst is None else Path(f"{dst}.train.npz")
+
+
+def _discard_kept(dst: str | Path | None) -> None:
+    from laconic.training import discard_kept
+
+    if (kept := _checkpoint(dst)) is not None:
+        discard_kept(kept)
 
 
 def _writes() -> bool:

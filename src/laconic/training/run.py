@@ -20,11 +20,13 @@ from laconic.calibrate import Try
 from laconic.calibrate.request import Ready
 from laconic.calibrate.score import scored
 from laconic.container import Origin
-from laconic.errors import ArgumentError, TargetError
+from laconic.errors import ArgumentError, LaconicError, TargetError
 from laconic.fill import Progress, predict_size
 from laconic.inputs import LoadedModel
+from laconic.inputs.callables import told
 from laconic.io import Source
 from laconic.scheme import Scheme
+from laconic.training.kept import STAGES, discard_kept, stage_file
 from laconic.training.request import TrainRequest
 from laconic.training.schemes import student_schemes, tensor_masks
 from laconic.training.written import Final as FinalState
@@ -33,7 +35,6 @@ from laconic.transform.activations import plain_inputs, round_inputs
 from laconic.transform.budget import Budget
 from laconic.transform.distill import Lesson, evaluating
 from laconic.transform.fake_quant import Steps
-from laconic.transform.objective import Fit as Loop
 from laconic.transform.objective import Objective
 from laconic.transform.sparsify import Sparsifier
 from laconic.transform.student import Student, make_student
@@ -41,7 +42,6 @@ from laconic.transform.train import Fit
 
 _FIRST: Final = 16.0  # the ratio that the first stage towards a score tries
 _STAGE: Final = 1.5  # times the ratio from stage to stage
-_STAGES: Final = 12
 _ABOVE: Final = 1.15  # times the size asked for: where a training begins at least
 _REFINEMENTS, _REFINED = 20, 1.4  # times finer steps at a time
 _TRIMS: Final = (0.52, 0.54, 0.56, 0.58, 0.6)
@@ -73,6 +73,17 @@ class TrainedRun:
             ArgumentError: the loop fails, or never asks for the loss.
             TargetError: the size or the score is not reached.
         """
+        kept = self.request.checkpoint
+        if kept is not None and not self.request.resume:
+            discard_kept(kept)
+        try:
+            return self._reached()
+        except TargetError:
+            if kept is not None:
+                discard_kept(kept)
+            raise
+
+    def _reached(self) -> Ready:
         request = self.request
         before = None
         if request.evaluate is not None:
@@ -103,8 +114,8 @@ class TrainedRun:
         self.notes += student.notes
         return student
 
-    def _trained(self, student: Student, nbytes: int | None) -> FinalState:
-        """Train towards a size, or towards the schemes alone."""
+    def _trained(self, student: Student, nbytes: int | None, stage: int = 0) -> FinalState:
+        """Train towards a size, or towards the schemes alone; `stage` counts trainings."""
         request, training = self.request, self.request.training
         budget = None
         if nbytes is not None and training.bits:
@@ -121,7 +132,7 @@ class TrainedRun:
         rounded = round_inputs(student.module) if training.activations else []
         with evaluating(self.teacher):
             try:
-                self._loop()(student.module, objective)
+                self._run_loop(student.module, objective, stage)
             finally:
                 objective.close()
                 plain_inputs(rounded)
@@ -130,6 +141,8 @@ class TrainedRun:
                 "train: the loop ended without asking for the loss; call loss(task) for each "
                 "batch, and its backward()"
             )
+        if note := objective.finish():
+            self.notes.append(note)
         student.module.eval()
         return self._state(student)
 
@@ -144,11 +157,18 @@ class TrainedRun:
                     if quant.most is None:
                         quant.log_step.sub_(math.log(_REFINED))
 
-    def _loop(self) -> Loop:
+    def _run_loop(self, module: torch.nn.Module, objective: Objective, stage: int) -> None:
         fit, request = self.request.fit, self.request
-        if not isinstance(fit, Fit):
-            return fit
-        return fit.within(request.checkpoint, request.resume, self.progress)
+        if isinstance(fit, Fit):
+            kept = None if request.checkpoint is None else stage_file(request.checkpoint, stage)
+            fit.within(kept, request.resume, self.progress)(module, objective)
+            return
+        try:
+            fit(module, objective)
+        except (LaconicError, MemoryError):
+            raise
+        except Exception as error:  # the caller's code may raise anything
+            raise ArgumentError(f"train: the loop failed: {told(error)}") from error
 
     def _state(self, student: Student) -> FinalState:
         return final_state(student, self.source, self.schemes, self.model.names)
@@ -192,14 +212,14 @@ class TrainedRun:
         least, ratio = allowed.least(before), _FIRST
         best: tuple[FinalState, float] | None = None
         tries: list[Try] = []
-        while len(tries) < _STAGES:
-            state = self._trained(student, int(self.source.nbytes / ratio))
+        while len(tries) < STAGES:
+            state = self._trained(student, int(self.source.nbytes / ratio), len(tries))
             state.size = self._size(state)
             score = self._score(state)
             assert score is not None
             tries.append(Try(ratio, score))
             if self.progress:
-                self.progress(f"score {score:.6g}", len(tries), _STAGES)
+                self.progress(f"score {score:.6g}", len(tries), STAGES)
             if score >= least:
                 best, ratio = (state, score), ratio * _STAGE
             elif best is not None or ratio <= 2:

@@ -10,7 +10,7 @@ of the bits are taken anew, the weight of a bit is steered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import torch
@@ -99,6 +99,37 @@ class Objective:
         """The estimated bits with their gradients."""
         found = [bits for twin in self.student.twins if (bits := twin.bits()) is not None]
         return torch.stack(found).sum() if found else torch.zeros(())
+
+    def renew(self) -> None:
+        """Take the bits' tables anew: every epoch begins so, for a training may resume there."""
+        if self.budget is not None and self.calls:
+            self.spent()
+
+    def state(self) -> dict[str, Tensor]:
+        """What `restore` needs beside the network, `calls` and the budget's numbers."""
+        found = {"measured": torch.tensor(self._measured)}
+        if self._sparsifier is not None:
+            found |= {f"masks/{name}": one for name, one in self._sparsifier.state().items()}
+        return found
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state`."""
+        self._measured = int(state["measured"])
+        if self._sparsifier is not None:
+            begin = "masks/"
+            masks = {n[len(begin) :]: t for n, t in state.items() if n.startswith(begin)}
+            self._sparsifier.restore(masks)
+
+    def finish(self) -> str | None:
+        """Make the masks what was asked for, if the loop's calls did not; then says so."""
+        masks = self._sparsifier
+        if masks is None or masks.final:
+            return None
+        masks.update(1.0)
+        return (
+            f"the masks reached their sparsity only after the last of {self.calls:,} calls: set "
+            "loss.total to their number, or call loss(task, progress)"
+        )
 
     def close(self) -> None:
         """Watch the network no more."""

@@ -36,6 +36,7 @@ class Sparsifier:
         self._twins = [twin for twin in student.twins if twin.name in settings]
         self._settings = settings
         self._chosen = -1
+        self._made: set[str] = set()  # those not gradual whose mask is there to stay
         self._watch = _Watch(student.module, self._twins, settings)
         self._check()
         self._choose(0.0)
@@ -43,17 +44,34 @@ class Sparsifier:
     def _check(self) -> None:
         for twin in self._twins:
             one = self._settings[twin.name]
+            ones = np.ones(twin.original.shape, np.float32)
             if one.n_of_m is not None:
-                n_of_m(np.ones(twin.original.shape, np.float32), *one.n_of_m)
+                n_of_m(ones, *one.n_of_m, name=f'mask: "{twin.name}"')
             if one.block is not None and one.sparsity is not None:
-                blocks(np.ones(twin.original.shape, np.float32), one.block, one.sparsity)
+                blocks(ones, one.block, one.sparsity, name=f'mask: "{twin.name}"')
 
     def update(self, progress: float) -> None:
         """Choose the masks anew where the schedule says so; `progress` is from 0 to 1."""
         choice = int(progress * _CHOICES / max(one.end for one in self._settings.values()))
-        if choice != self._chosen and choice <= _CHOICES:
+        choice = min(choice, _CHOICES)  # few steps may leap over the last
+        if choice != self._chosen:
             self._chosen = choice
             self._choose(progress)
+
+    @property
+    def final(self) -> bool:
+        """Whether the masks are those that the network ends with."""
+        return self._chosen == _CHOICES
+
+    def state(self) -> dict[str, Tensor]:
+        """What `restore` needs, beside the masks, to go on as if nothing had been between."""
+        return {"chosen": torch.tensor(self._chosen), **self._watch.state()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state`; the masks are the students'."""
+        self._chosen = int(state["chosen"])
+        self._watch.restore(state)
+        self._made = {n for n, one in self._settings.items() if not one.gradual}
 
     def penalty(self) -> Tensor | None:
         """The pull of L1 on the tensors that ask for it: mean |w| over their root mean square."""
@@ -72,6 +90,10 @@ class Sparsifier:
         shared: dict[Masking, dict[str, NDArray[np.float32]]] = {}
         for twin in self._twins:
             one = self._settings[twin.name]
+            if twin.name in self._made:
+                continue
+            if not one.gradual and self._watch.knows(twin, one):
+                self._made.add(twin.name)
             scores = self._watch.scores(twin, one)
             share = _share(one, progress)
             if one.n_of_m is not None:
@@ -80,11 +102,13 @@ class Sparsifier:
             elif share <= 0.0:
                 continue
             elif one.block is not None and one.sparsity is not None:
-                self._set(twin, blocks(scores, one.block, share * one.sparsity))
+                name = f'mask: "{twin.name}"'
+                self._set(twin, blocks(scores, one.block, share * one.sparsity, name=name))
             elif one.method in ("global", "obs", "l1"):
                 shared.setdefault(one, {})[twin.name] = scores
             elif one.sparsity is not None:
-                self._set(twin, unstructured(scores, share * one.sparsity))
+                name = f'mask: "{twin.name}"'
+                self._set(twin, unstructured(scores, share * one.sparsity, name=name))
         twins = {twin.name: twin for twin in self._twins}
         for one, group in shared.items():
             assert one.sparsity is not None
@@ -98,7 +122,15 @@ class Sparsifier:
         if one.regrow and (gradient := self._watch.gradient(twin)) is not None:
             weights = twin.original.detach().cpu().numpy()
             mask = regrow(mask, weights, gradient, one.regrow)
-        twin.quant.mask = torch.from_numpy(mask).to(twin.original.device)
+        twin.quant.mask = _agreed(torch.from_numpy(mask).to(twin.original.device))
+
+
+def _agreed(mask: Tensor) -> Tensor:
+    """The mask of the first of several processes: gradients and inputs are each one's own."""
+    together = torch.distributed
+    if together.is_available() and together.is_initialized() and together.get_world_size() > 1:
+        together.broadcast(mask, 0)
+    return mask
 
 
 def _share(one: Masking, progress: float) -> float:
@@ -120,15 +152,37 @@ class _Watch:
         self._gradients: dict[str, Tensor] = {}
         self._inputs: dict[str, Tensor] = {}
         self._hooks = []
+        self._wanted: dict[str, dict[str, Tensor]] = {}  # what a method goes by, once it is there
         for twin in twins:
             one = settings[twin.name]
+            if one.method == "obs":
+                self._wanted[twin.name] = self._squares
             if one.method == "obs" or one.regrow:
                 hook = twin.original.register_hook(self._note(twin.name))  # type: ignore[no-untyped-call]
                 self._hooks.append(hook)
             if one.method == "wanda":
                 owner = module.get_submodule(twin.name.rpartition(".")[0])
-                if isinstance(owner, nn.Linear):
+                if isinstance(owner, nn.Linear) and twin.original.ndim == 2:
+                    self._wanted[twin.name] = self._inputs
                     self._hooks.append(owner.register_forward_pre_hook(self._norms(twin.name)))
+
+    def knows(self, twin: Twin, one: Masking) -> bool:
+        """Whether what the method goes by has been seen."""
+        return twin.name not in self._wanted or twin.name in self._wanted[twin.name]
+
+    def state(self) -> dict[str, Tensor]:
+        """All running means by kind and name."""
+        return {f"{kind}/{n}": t for kind, held in self._kinds() for n, t in held.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put a `state` back."""
+        for kind, held in self._kinds():
+            begin = f"{kind}/"
+            held.update({n[len(begin) :]: t for n, t in state.items() if n.startswith(begin)})
+
+    def _kinds(self) -> list[tuple[str, dict[str, Tensor]]]:
+        found = (self._squares, self._gradients, self._inputs)
+        return list(zip(("squares", "gradients", "inputs"), found, strict=True))
 
     def _note(self, name: str) -> Callable[[Tensor], None]:
         def note(gradient: Tensor) -> None:
@@ -141,7 +195,9 @@ class _Watch:
 
     def _norms(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def norms(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            square = given[0].detach().flatten(0, -2).square().mean(0)
+            if not torch.is_grad_enabled():  # no batch of the training
+                return
+            square = given[0].detach().float().reshape(-1, given[0].shape[-1]).square().mean(0)
             before = self._inputs.get(name)
             self._inputs[name] = square if before is None else before.lerp(square, 1 - _KEPT)
 
