@@ -96,7 +96,7 @@ def _logits(live: Tensor) -> Tensor:
 def _prices(index: Tensor, live: Tensor) -> Tensor:
     """Bits of a nonzero's sign and magnitude; counts are smoothed by a geometric fall."""
     size = index[live].abs().clamp(max=_LARGEST).long()
-    counts = torch.bincount(size, minlength=_LARGEST + 1)[1:].float()
+    counts = torch.bincount(size, minlength=_LARGEST + 1)[1:].float().cpu()
     mean = float((counts * torch.arange(1, _LARGEST + 1)).sum() / counts.sum().clamp(min=1.0))
     fall = 1 - 1 / max(mean, 1.05)
     prior = fall ** torch.arange(_LARGEST, dtype=torch.float32)

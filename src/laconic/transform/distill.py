@@ -48,12 +48,13 @@ def outputs_of(output: object) -> Tensor:
     """
     if isinstance(output, Tensor):
         return output
-    found = getattr(output, "logits", None)
+    named = isinstance(output, Mapping)
+    found = output.get("logits") if named else getattr(output, "logits", None)
     if isinstance(found, Tensor):
         return found
     parts = tuple(output.values()) if isinstance(output, Mapping) else output
     for part in parts if isinstance(parts, (tuple, list)) else ():
-        if isinstance(part, Tensor) and part.is_floating_point():
+        if isinstance(part, Tensor) and part.is_floating_point() and part.ndim:  # no loss
             return part
     raise ArgumentError(f"the network gives a {type(output).__name__}, in which no tensor is found")
 
