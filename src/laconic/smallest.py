@@ -26,14 +26,15 @@ from laconic.coding import (
 )
 from laconic.transform import Grid, Indices, Rounded
 
-FEW = 1 << 20
-"""Values of a tensor of few bits for which the adaptive coder's time is nothing."""
-
-_VERY_FEW = 1 << 10  # even where every index is another one
-
 SPARSE = 0.7
 """Zeros of a tensor that the adaptive coder is for, however large; it skips most of them."""
 
+_TINY, _SMALL, _LARGE = (
+    1 << 10,
+    1 << 16,
+    1 << 20,
+)  # values: of any range, of few levels, of few bits
+_FEW_BITS = 2.0  # a value
 _TABLE = 256  # levels of a table that stands for a step with offsets; beyond, these are left out
 _MANY = 64  # levels beyond which the decoded floats may be smaller, bit for bit
 _LARGEST_KERNEL = 256
@@ -64,21 +65,25 @@ def kernel(shape: tuple[int, ...]) -> int:
     return size if 1 <= size <= _LARGEST_KERNEL else 1
 
 
-def _serves(values: NDArray[np.int32], effort: Effort) -> bool:
-    """Whether the adaptive coder is worth its time."""
+def _serves(values: NDArray[np.int32], effort: Effort, other: CodedArray) -> bool:
+    """Whether the adaptive coder is worth its time, where another one does."""
     if effort != "max":
         return False
-    if int(np.count_nonzero(values)) <= (1 - SPARSE) * values.size or values.size <= _VERY_FEW:
+    if int(np.count_nonzero(values)) <= (1 - SPARSE) * values.size or values.size < _TINY:
         return True
-    return values.size <= FEW and int(values.max()) - int(values.min()) < _TABLE
+    if int(values.max()) - int(values.min()) >= _TABLE:
+        return False
+    few_bits = 8 * other.nbytes <= _FEW_BITS * values.size
+    return values.size <= (_LARGE if few_bits else _SMALL)
 
 
 def _indices(found: Indices, dtype: np.dtype, effort: Effort, threads: int) -> Iterator[CodedArray]:
     q = found.values
-    yield encode_indices(
+    plain = encode_indices(
         q, step=found.step, offsets=found.offsets, dtype=dtype, effort=effort, threads=threads
     )
-    if not _serves(q, effort):
+    yield plain
+    if not _serves(q, effort, plain):
         return
     period = kernel(q.shape)
     low, high = int(q.min()), int(q.max())
@@ -100,10 +105,9 @@ def _offset_levels(q: NDArray[np.int64], found: Indices) -> NDArray[np.float32]:
 
 
 def _grid(grid: Grid, dtype: np.dtype, effort: Effort, threads: int) -> Iterator[CodedArray]:
-    fast = False
+    fast = None
     if grid.step is not None:
-        fast = True
-        yield encode_indices(
+        fast = encode_indices(
             grid.indices,
             step=grid.step,
             offsets=(0.0, 0.0, 0.0),
@@ -113,11 +117,12 @@ def _grid(grid: Grid, dtype: np.dtype, effort: Effort, threads: int) -> Iterator
         )
     rounded = _as_rows(grid)
     if rounded is not None:
-        fast = True
-        yield _matrix(rounded, dtype, effort, threads)
+        fast = _matrix(rounded, dtype, effort, threads)
+    if fast is not None:
+        yield fast
     if grid.levels is not None and len(grid.levels) > _MANY:  # few bits of mantissa: fp8
         yield encode_lossless(grid.values(dtype), effort=effort, threads=threads)
-    if not fast or _serves(grid.indices, effort):
+    if fast is None or _serves(grid.indices, effort, fast):
         yield encode_adaptive(
             grid.indices,
             step=grid.step,
