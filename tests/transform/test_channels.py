@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ pytest.importorskip("torch_pruning")
 
 from laconic.transform.channels import prune_channels  # noqa: E402
 
+ASSETS = Path(__file__).resolve().parents[3] / "shared" / "assets"
 F = torch.nn.functional
 nn = torch.nn
 
@@ -189,6 +191,21 @@ def test_padded_streams_lose_the_channels_that_meet():
     assert torch.equal(pruned.module.wide.weight, net.wide.weight[wide][:, kept])
 
 
+@pytest.mark.skipif(not ASSETS.exists(), reason="no ../shared/assets beside the checkout")
+def test_half_of_a_real_residual_network_goes_across_its_shortcuts(monkeypatch):
+    monkeypatch.syspath_prepend(str(ASSETS / "scripts"))
+    from cifar_resnet import load
+
+    net = load(str(ASSETS / "cifar10" / "resnet20_jpegft.safetensors"))
+    example = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    pruned = prune_channels(net, example, fraction=0.5, global_=False)
+    assert pruned.kept == {"linear": "its channels are the model's output"}
+    assert set(pruned.channels.values()) == {(16, 8), (32, 16), (64, 32)}
+    # The stream is 8, then 24, then 56 wide: what its padding adds has nothing to go with.
+    widths = [getattr(pruned.module, f"layer{i}")[0].conv2.out_channels for i in (1, 2, 3)]
+    assert widths == [8, 24, 56]
+
+
 def test_what_the_graph_has_wrong_stays_whole():
     class Mixed(nn.Module):
         def __init__(self) -> None:
@@ -284,6 +301,8 @@ def test_ties_frozen_weights_and_modes_are_kept():
         (mlp, {"fraction": 0.5, "round_to": 24}, 'divides no count of "2", .* works: 20'),
         (Maps, {"fraction": 0.5, "round_to": 7, "ignore": ["[!g]*"]}, "4 at a time; .* works: 6"),
         (mlp, {"fraction": 0.5, "importance": "taylor"}, "takes batches and loss"),
+        (mlp, {"fraction": 0.5, "importance": "size"}, "unknown; give magnitude, taylor, curv"),
+        (mlp, {"fraction": 0.5, "ignore": "fc"}, 'ignore: "fc" is no layer'),
     ],
 )
 def test_bad_input_is_told_what_works(kind, arguments, message):

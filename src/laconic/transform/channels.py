@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from laconic.analyze._module import applied, run
 from laconic.analyze.losses import Loss
@@ -16,8 +16,9 @@ from laconic.io.names import nearest
 from laconic.transform.channels_check import same_without
 from laconic.transform.channels_graph import need_pruning, trace
 from laconic.transform.channels_groups import Group, find_groups
-from laconic.transform.channels_importance import Importance, measure
+from laconic.transform.channels_importance import measure
 from laconic.transform.channels_order import Chosen, Order, make_order
+from laconic.transform.settings import Importance
 
 if TYPE_CHECKING:
     import torch
@@ -78,8 +79,8 @@ def prune_channels(
     the parameters, or at most `flops` of the FLOPs (fractions of what there is); or as many as
     cost at most `max_drop` of what `evaluate(model)` gives (higher is better, at most 12 calls).
     Channels of all layers are compared where `global_`, else every layer gives the same fraction.
-    For a size or FLOPs, what a channel is worth by its gradients is set against the root of what it
-    takes: on a ResNet-20 that keeps more than either extreme, and "taylor" more than "magnitude".
+    For a size or FLOPs, what a channel is worth by its gradients is set against the root of what
+    it takes.
 
     `example_inputs` are a tensor, a tuple of arguments or a dict of keywords. `ignore` are names of
     layers to keep all channels of, or patterns as "layer1.*". `round_to` makes what is left of a
@@ -103,6 +104,9 @@ def prune_channels(
     """
     given = {"fraction": fraction, "size": size, "flops": flops, "max_drop": max_drop}
     target, value = _check(given, evaluate, round_to)
+    if importance not in get_args(Importance):
+        known = ", ".join(get_args(Importance))
+        raise ArgumentError(f"channels: importance: {importance!r} is unknown; give {known}")
     need_pruning()
     job = _Job(module, example_inputs, _matching(module, ignore))
     scores = measure(job.copy(), job.groups, importance, batches, loss)
@@ -250,7 +254,7 @@ def _matching(module: torch.nn.Module, patterns: Iterable[str]) -> list[str]:
     names = [name for name, _ in module.named_modules() if name]
     names += [name for name, _ in module.named_parameters()]
     found: set[str] = set()
-    for pattern in patterns:
+    for pattern in (patterns,) if isinstance(patterns, str) else patterns:
         hit = {name for name in names if fnmatchcase(name, pattern)}
         if not hit:
             raise ArgumentError(

@@ -10,17 +10,17 @@ empirical Fisher (Theis et al. 2018, eq. 8). Both are means over batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from laconic.analyze._module import run
 from laconic.analyze.losses import Loss
 from laconic.errors import ArgumentError
 from laconic.transform.channels_groups import Group, Member
+from laconic.transform.settings import Importance
 
 if TYPE_CHECKING:
     import torch
 
-Importance = Literal["magnitude", "taylor", "curvature"]
 Scores = dict[str, "torch.Tensor"]  # by group, float64 (units,)
 _Of = Callable[["torch.Tensor"], "torch.Tensor"]
 
