@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laconic.container import Origin
-from laconic.decide import Asked, Decision, target_of
+from laconic.decide import Asked, Call, Decision, target_of
 from laconic.errors import ArgumentError
 from laconic.fill import Progress
 from laconic.io import Source, open_source
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from laconic.inputs import LoadedModel
     from laconic.plan import Recipe
     from laconic.transform.channels import Pruned
+    from laconic.transform.objective import Fit as Loop
 
 
 def decide_trained(
@@ -55,7 +56,7 @@ def decide_trained(
     training = _training(recipe, call.epochs, call.lr)
     assert call.train is not None
     fit = open_train(call.train, training, call.loss)
-    training = getattr(fit, "training", training)
+    training = _said_once(call, fit, training)
     teacher = open_teacher(call.teacher)
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
     if recipe is not None and recipe.channels is not None:
@@ -88,6 +89,24 @@ def decide_trained(
         ready,
         origin,
     )
+
+
+def _said_once(call: Call, fit: Loop, training: Training) -> Training:
+    """The training of a loop that brings its own; of another, `training`.
+
+    Raises:
+        ArgumentError: the call says epochs or a rate beside a loop that says them itself.
+    """
+    from laconic.transform.train import Fit
+
+    own = isinstance(fit, Fit) and fit is call.train
+    for name, value in (("epochs", call.epochs), ("lr", call.lr)):
+        if value is not None and (own or not isinstance(fit, Fit)):
+            raise ArgumentError(
+                f"{name}: the loop that was given says itself how it trains; leave {name} out, or "
+                "give batches"
+            )
+    return fit.training if isinstance(fit, Fit) else training
 
 
 def _training(recipe: Recipe | None, epochs: int | None, lr: float | None) -> Training:

@@ -96,7 +96,9 @@ def tensor_masks(
             found[twin.name] = replace(base, sparsity=None, n_of_m=scheme.n_of_m)
         elif scheme.sparsity is not None:
             one = replace(base, sparsity=scheme.sparsity, n_of_m=None)
-            found[twin.name] = replace(one, method="magnitude") if general is None else one
+            # What a rule says is the tensor's own: it shares no threshold.
+            shared = general is None or base.method in ("global", "obs")
+            found[twin.name] = replace(one, method="magnitude") if shared else one
         elif general is not None and twin.original.ndim >= 2:
             found[twin.name] = general
     return found

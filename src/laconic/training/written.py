@@ -20,6 +20,7 @@ from laconic.scheme import Scheme
 from laconic.training.fold import folded_statistics
 from laconic.transform import Grid, Indices, Rounded
 from laconic.transform.lowbit import fp8
+from laconic.transform.runtime import GRIDS, make_grid, masked, scheme_mask
 from laconic.transform.student import Student, Twin
 
 _FINEST: Fixed = 1 / 256  # of a vector's root mean square: its smallest step
@@ -34,9 +35,9 @@ _NO_OFFSETS: Fixed = (0.0, 0.0, 0.0)
 class Written:
     """Carries out the schemes of a trained network.
 
-    `grids` are the trained tensors', by the tensors' names; what is under the dial but was not
-    trained on a grid is rounded at a fine step of its own. `reference` gives the original's values:
-    errors are told against those.
+    `grids` are the trained tensors', by the tensors' names; what was not trained on a grid is
+    rounded to its scheme's, or, under the dial, at a fine step of its own. `reference` gives the
+    original's values: errors are told against those.
     """
 
     grids: Mapping[str, Grid | Indices]
@@ -51,9 +52,11 @@ class Written:
         grid = self.grids.get(info.name)
         if grid is not None:
             return grid
-        if scheme.kind != "rd":
-            raise ArgumentError(f'tensor "{info.name}": scheme {scheme} was not trained')
-        return fine(values, self.noise)
+        if scheme.kind == "rd":
+            return fine(values, self.noise)
+        if scheme.kind in GRIDS:  # norms and statistics, recurrent layers
+            return make_grid(values, scheme, scheme_mask(values, scheme, info.name))
+        raise ArgumentError(f'tensor "{info.name}": scheme {scheme} was not trained')
 
 
 @dataclass
@@ -109,7 +112,7 @@ class Final:
     def decoded(self, info: TensorInfo) -> NDArray[np.float32]:
         """A tensor as it will be decoded, in float32."""
         values, scheme = self.source.load(info.name), self.schemes[info.name]
-        if info.name in self.written.grids or scheme.kind == "rd":
+        if info.name in self.written.grids or scheme.kind in ("rd", *GRIDS):
             found = self.written(info, values, scheme)
             if isinstance(found, Grid):
                 values = found.values(values.dtype)
@@ -117,8 +120,10 @@ class Final:
                 values = (found.values.astype(np.float32) * np.float32(found.step)).astype(
                     values.dtype
                 )
-        elif scheme.kind == "fp16":
-            values = values.astype(np.float16).astype(values.dtype)
+        elif scheme.kind in ("lossless", "fp16"):
+            values = masked(values, scheme_mask(values, scheme, info.name))
+            if scheme.kind == "fp16":
+                values = values.astype(np.float16).astype(values.dtype)
         return np.array(values, dtype=np.float32)
 
 

@@ -1,7 +1,7 @@
 """The network in training: a copy whose tensors are fake-quantised, and what the file is made of.
 
 Surprise: recurrent layers keep their weights in a list of their own, which a parametrisation does
-not reach; they are trained as they are and stored as fp16, with a note.
+not reach; they are trained as they are and rounded afterwards, with a note.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
             plain.append(name)
         elif isinstance(owner, nn.RNNBase):
             plain.append(name)
-            student.notes.append(f'"{name}" recurrent, so trained as it is; kept as fp16')
+            student.notes.append(f'"{name}" recurrent, so trained as it is and rounded afterwards')
         else:
             known[id(parameter)] = _twin(owner, attribute, name, parameter, scheme)
     student.twins = list(known.values())
