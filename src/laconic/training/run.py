@@ -45,7 +45,7 @@ _STAGE: Final = 1.5  # times the ratio from stage to stage
 _ABOVE: Final = 1.15  # times the size asked for: where a training begins at least
 _REFINEMENTS, _REFINED = 20, 1.4  # times finer steps at a time
 _TRIMS: Final = (0.52, 0.54, 0.56, 0.58, 0.6)
-_COARSER: Final = (1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0)
+_COARSER: Final = (1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0, 2.5, 3.0, 4.0)
 
 
 class TrainedRun:
