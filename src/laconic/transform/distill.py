@@ -48,8 +48,10 @@ def outputs_of(output: object) -> Tensor:
     """
     if isinstance(output, Tensor):
         return output
-    named = isinstance(output, Mapping)
-    found = output.get("logits") if named else getattr(output, "logits", None)
+    if isinstance(output, Mapping):
+        found = output.get("logits")
+    else:
+        found = getattr(output, "logits", None)
     if isinstance(found, Tensor):
         return found
     parts = tuple(output.values()) if isinstance(output, Mapping) else output
