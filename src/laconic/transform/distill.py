@@ -48,10 +48,8 @@ def outputs_of(output: object) -> Tensor:
     """
     if isinstance(output, Tensor):
         return output
-    if isinstance(output, Mapping):
-        found = output.get("logits")
-    else:
-        found = getattr(output, "logits", None)
+    by_name = output if isinstance(output, Mapping) else {"logits": getattr(output, "logits", None)}
+    found = by_name.get("logits")
     if isinstance(found, Tensor):
         return found
     parts = tuple(output.values()) if isinstance(output, Mapping) else output
