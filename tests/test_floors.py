@@ -35,9 +35,12 @@ FLOORS = {
     "demo": 9,
     "calibrate": 9,
     "inputs": 9,
+    "training": 9,
     "cli": 10,
     "__main__": 10,
 }
+# Rooms of PyTorch, whose classes are its own: imported inside functions by everybody else.
+TORCH = ("transform.train", "training")
 PICKLES = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -119,6 +122,11 @@ def at_import(tree: ast.AST) -> Iterator[ast.AST]:
         yield from at_import(node)
 
 
+def in_torch(module: str) -> bool:
+    """Whether a module is one of those that may import torch when they are imported."""
+    return any(module == room or module.startswith(f"{room}.") for room in TORCH)
+
+
 def core_dependencies() -> set[str]:
     """Names under which the dependencies of the core install are imported."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -131,10 +139,22 @@ def test_what_an_extra_brings_is_imported_inside_functions(path: Path) -> None:
     allowed = core_dependencies() | set(sys.stdlib_module_names) | {"laconic"}
     if name_of(path).split(".")[0] != "cli":
         allowed -= {"typer", "rich"}
+    if in_torch(name_of(path)):
+        allowed.add("torch")
     for node in at_import(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             found = {name.split(".")[0] for _, name in imports(node, name_of(path))}
             assert found <= allowed, f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_rooms_of_torch_are_entered_inside_functions(path: Path) -> None:
+    if in_torch(name_of(path)):
+        return
+    for node in at_import(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for line, name in imports(node, name_of(path)):
+                assert not in_torch(name.removeprefix("laconic.")), f"line {line}"
 
 
 def test_the_core_install_asks_for_nothing_it_does_not_use() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from laconic.inputs import LoadedModel
     from laconic.plan import Recipe
     from laconic.transform.channels import Pruned
-    from laconic.transform.objective import Fit as Loop
+    from laconic.transform.train.objective import Fit as Loop
 
 
 def decide_trained(

@@ -15,7 +15,7 @@ from laconic.transform.settings import Channels, Masking, Training
 if TYPE_CHECKING:
     import torch
 
-    from laconic.transform.objective import Fit
+    from laconic.transform.train.objective import Fit
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,13 @@ from laconic.training.request import TrainRequest
 from laconic.training.schemes import student_schemes, tensor_masks
 from laconic.training.written import Final as FinalState
 from laconic.training.written import final_state
-from laconic.transform.activations import plain_inputs, round_inputs
-from laconic.transform.budget import Budget
-from laconic.transform.distill import Lesson, evaluating
-from laconic.transform.fake_quant import Steps
-from laconic.transform.objective import Objective
-from laconic.transform.sparsify import Sparsifier
-from laconic.transform.student import Student, make_student
+from laconic.transform.train.activations import plain_inputs, round_inputs
+from laconic.transform.train.budget import Budget
+from laconic.transform.train.distill import Lesson, evaluating
+from laconic.transform.train.fake_quant import Steps
+from laconic.transform.train.objective import Objective
+from laconic.transform.train.sparsify import Sparsifier
+from laconic.transform.train.student import Student, make_student
 from laconic.transform.train import Fit
 
 _FIRST: Final = 16.0  # the ratio that the first stage towards a score tries

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from laconic.training.request import TrainRequest
-    from laconic.transform.student import Student
+    from laconic.transform.train.student import Student
 
 
 def trained_schemes(

@@ -21,7 +21,7 @@ from laconic.training.fold import folded_statistics
 from laconic.transform import Grid, Indices, Rounded
 from laconic.transform.lowbit import fp8
 from laconic.transform.runtime import GRIDS, make_grid, masked, scheme_mask
-from laconic.transform.student import Student, Twin
+from laconic.transform.train.student import Student, Twin
 
 _FINEST: Fixed = 1 / 256  # of a vector's root mean square: its smallest step
 _COARSEST: Fixed = 1 / 8

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from laconic.transform.fake_quant import Rounding
+from laconic.transform.train.fake_quant import Rounding
 
 NAME: Final = "laconic_input"
 _KINDS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)

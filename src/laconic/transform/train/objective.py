@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from laconic.errors import ArgumentError
-from laconic.transform.budget import Budget
-from laconic.transform.distill import Lesson
+from laconic.transform.train.budget import Budget
+from laconic.transform.train.distill import Lesson
 from laconic.transform.settings import Training
-from laconic.transform.sparsify import Sparsifier
-from laconic.transform.student import Student
+from laconic.transform.train.sparsify import Sparsifier
+from laconic.transform.train.student import Student
 
 _EVERY: Final = 10  # calls between two looks at the bits, at most
 _LOOKS: Final = 400  # at them in a training, at least (if it has so many calls)

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from laconic.analyze._module import fitted, run
 from laconic.errors import ArgumentError
-from laconic.transform._checkpoint import Place, read_checkpoint, write_checkpoint
-from laconic.transform.distill import outputs_of
+from laconic.transform.train.checkpoint import Place, read_checkpoint, write_checkpoint
+from laconic.transform.train.distill import outputs_of
 from laconic.transform.settings import Training
 
 if TYPE_CHECKING:
-    from laconic.transform.objective import Objective
+    from laconic.transform.train.objective import Objective
 
 Progress = Callable[[str, int, int], None]
 Batches = Iterable[object] | Callable[[], Iterable[object]]

@@ -11,8 +11,8 @@ from laconic.transform import Grid
 torch = pytest.importorskip("torch")
 
 from laconic.training.written import _grid  # noqa: E402
-from laconic.transform.fake_quant import fake_quant  # noqa: E402
-from laconic.transform.student import Twin  # noqa: E402
+from laconic.transform.train.fake_quant import fake_quant  # noqa: E402
+from laconic.transform.train.student import Twin  # noqa: E402
 
 SCHEMES = (
     *("rd", "int8", "int4", "int4:g8", "int3", "int2", "ternary", "binary"),

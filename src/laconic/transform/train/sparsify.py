@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from laconic.errors import ArgumentError
 from laconic.transform.mask import blocks, cubic, global_masks, n_of_m, regrow, unstructured
 from laconic.transform.settings import Masking
-from laconic.transform.student import Student, Twin
+from laconic.transform.train.student import Student, Twin
 
 _CHOICES: Final = 50  # how often the masks are chosen anew between begin and end
 _PULL: Final = 0.1  # of L1, in units of the loss: 0.08 for normal weights

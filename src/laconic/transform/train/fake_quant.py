@@ -21,6 +21,7 @@ from laconic.scheme import Scheme
 _INTEGERS: Final = {"int8": 127, "int4": 7, "int3": 3, "int2": 1}
 _FP8_LARGEST: Final = 448.0  # of float8_e4m3fn
 _TERNARY: Final = 0.7  # of the mean magnitude: below it a ternary weight is zero (TWN)
+_PULLS: Final = 1.5  # steps: from there on a weight's bits draw the step up
 _START: Final = 0.5  # of the weights' root mean square: the first step of `rd`
 
 
@@ -96,11 +97,19 @@ class Steps(FakeQuant):
         return _joined(rounded, weight)
 
     def ratio(self, weight: Tensor) -> Tensor:
-        """The masked weight in steps; bits pull at the step as well."""
+        """The masked weight in steps, with gradients to it, and to the step from large weights.
+
+        A weight near zero or at the first level would draw the step up only to become zero, along
+        with all others: which weights are zero is for the weights themselves to settle.
+        """
+        step = self.log_step.exp()
         if self.most is None:
-            return self.kept(weight) / self.log_step.exp()
-        parts = _grouped(self.kept(weight), self.group)
-        return _joined(parts / self.log_step.exp()[..., None], weight)
+            kept = self.kept(weight)
+            small = kept.detach().abs() < _PULLS * step.detach()
+            return kept / torch.where(small, step.detach(), step)
+        parts, step = _grouped(self.kept(weight), self.group), step[..., None]
+        small = parts.detach().abs() < _PULLS * step.detach()
+        return _joined(parts / torch.where(small, step.detach(), step), weight)
 
     @torch.no_grad()
     def index(self, weight: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from laconic.scheme import Scheme
-from laconic.transform.bits import BitEstimate
-from laconic.transform.fake_quant import FakeQuant, fake_quant
+from laconic.transform.train.bits import BitEstimate
+from laconic.transform.train.fake_quant import FakeQuant, fake_quant
 
 
 @dataclass

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from laconic.errors import ArgumentError  # noqa: E402
-from laconic.transform.distill import (  # noqa: E402
+from laconic.transform.train.distill import (  # noqa: E402
     Lesson,
     distillation_loss,
     evaluating,

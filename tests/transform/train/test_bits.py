@@ -7,7 +7,7 @@ from laconic.coding import encode_adaptive
 
 torch = pytest.importorskip("torch")
 
-from laconic.transform.bits import BitEstimate  # noqa: E402
+from laconic.transform.train.bits import BitEstimate  # noqa: E402
 
 
 def sparse(rng, rows=24, columns=40, density=0.2, spread=2.0):

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from laconic.scheme import Scheme, parse_scheme  # noqa: E402
-from laconic.transform.student import make_student  # noqa: E402
+from laconic.transform.train.student import make_student  # noqa: E402
 
 
 class Tied(nn.Module):
