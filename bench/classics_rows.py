@@ -19,7 +19,7 @@ _MASK: Final = {"sparsity": 0.95, "begin": 0.0, "end": 0.5}
 LENET300: Final[Settings] = {
     "epochs": 25,
     "optimizer": "adamw",
-    "lr": 1e-3,
+    "lr": 3e-3,
     "ramp": 0.6,
     "bits": True,
     "mask": None,
@@ -29,7 +29,7 @@ LENET300_NO_BITS: Final[Settings] = {**LENET300, "bits": False, "mask": _MASK}
 LENET300_NO_KD: Final[Settings] = {**LENET300, "distill": None}
 LENET300_MASK: Final[Settings] = {**LENET300, "mask": _MASK}
 
-LENET5: Final[Settings] = {**LENET300, "epochs": 24, "ramp": 0.7}
+LENET5: Final[Settings] = {**LENET300, "epochs": 20, "lr": 2e-3}
 LENET5_LOW: Final[Settings] = {**LENET5, "epochs": 4, "bits": False}
 
 RESNET20: Final[Settings] = {  # about half a second of one core a step

@@ -103,6 +103,15 @@ def test_what_does_not_go_together_is_told(source, words, told):
         decided(source, **words)
 
 
+@pytest.mark.parametrize("words", [{}, {"size": "2x"}])
+def test_a_scheme_that_does_not_fit_is_told_before_any_tensor_is_read(rng, monkeypatch, words):
+    arrays = {f"w{i}": rng.standard_normal((64, 60)).astype(np.float32) for i in range(3)}
+    source = open_source(arrays)
+    monkeypatch.setattr(type(source), "load", lambda *_: pytest.fail("a tensor was read"))
+    with pytest.raises(ArgumentError, match=r'tensor "w2": .* 60'):
+        decided(source, plan={"w2": "int4:g7"}, **words)
+
+
 def test_a_model_without_matrices_cannot_be_lossy(rng):
     # Noise, as else it would be small enough without loss.
     vectors = open_source({"b": rng.standard_normal(4000).astype(np.float32)})

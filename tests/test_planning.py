@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -122,5 +123,6 @@ def test_what_is_foreseen_is_what_comes(tmp_path: Path) -> None:
     assert found.size == pytest.approx(proposal.forecast.nbytes, rel=0.015)
     matrices = [one for one in found.tensors if one.scheme == "rd"]
     assert len(matrices) == 3
-    for one in matrices:
-        assert proposal.forecast.bits[one.name] == pytest.approx(one.bits, abs=0.35)
+    for one in matrices:  # entropies are foreseen, not what an array says of itself before them
+        foreseen = proposal.forecast.bits[one.name] * math.prod(one.shape) / 8
+        assert foreseen == pytest.approx(one.bytes, abs=100)

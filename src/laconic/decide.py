@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from laconic.coding import Effort
 from laconic.container import Origin
-from laconic.encode import Quantize
+from laconic.encode import Quantize, check_schemes
 from laconic.errors import ArgumentError, TargetError
 from laconic.estimate import estimate_tensors
 from laconic.fill import Plan as Schemes
@@ -161,6 +161,7 @@ def decide(source: Source, asked: Asked, origin: Origin) -> Decision:
     for name, value in (("max_drop", call.max_drop), ("evaluate", call.evaluate)):
         if value is not None:
             raise ArgumentError(f"{name}: goes with calibration data; give calib too")
+    check_schemes(source, schemes)
     if call.bits is None and call.size is None:
         effort = call.effort or _default_effort(schemes)
         rounded = [scheme for scheme in schemes.values() if scheme.kind == "rd"]

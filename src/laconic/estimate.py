@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 import psutil
 
-from laconic.coding import Effort
+from laconic.coding import CodedArray, Effort
 from laconic.container import Layout, Origin
-from laconic.encode import Quantize, add_tensor, encode_tensor
+from laconic.encode import Coded, Quantize, add_tensor, encode_tensor
 from laconic.info import TensorReport, bits_per_value, share
 from laconic.io import Source, TensorInfo
 from laconic.plan import quantisable
 from laconic.scheme import Scheme
 
 _SAMPLE = 1 << 18  # bytes of a tensor that are coded: tables are then a small part of them
-_ENTRY = 160  # bytes that a tensor takes in header and index, beside its name
 _TORCH = 700 << 20  # bytes: PyTorch, transformers, and what backward passes keep of a batch
 _WEIGHT = 32  # bytes: two networks, indices, decoded values, optimiser's and coder's copies
 _METRIC = 12  # bytes of an entry of a metric: its sum in float64, its factor in float32
@@ -60,39 +60,54 @@ def estimate_tensors(
     effort: Effort,
     quantize: Quantize | None = None,
 ) -> tuple[tuple[TensorReport, ...], int]:
-    """Estimate each tensor's bytes and the file's, coding at most 256 KiB of each tensor."""
-    layout = Layout(Origin(source.nbytes), source.infos, effort=effort)
-    taken: dict[str, int] = {info.name: 0 for info in source.infos}
-    errors = dict.fromkeys(taken, 0.0)
+    """Estimate each tensor's bytes and the file's, coding at most 256 KiB of each tensor.
+
+    The samples are laid out as the file would be, each as long as its tensor is to be: packs,
+    groups, header and index are then counted and not guessed. Equal tensors count each.
+    """
+    files = tuple((file.name, file.header) for file in source.files)
+    origin = Origin(source.nbytes, source.metadata, files)
+    layout = Layout(origin, source.infos, effort=effort)
     small: dict[str, int] = {}
     for info in source.infos:
         if info.name in source.aliases:
             continue
         sample, part = _sample(info, source.load(info.name))
         coded = encode_tensor(part, sample, schemes[info.name], effort=effort, quantize=quantize)
-        errors[info.name] = coded.rel_mse
-        if coded.small and part.nbytes == info.nbytes:
+        if part.nbytes < info.nbytes:
+            coded = _grown(coded, info.nbytes / part.nbytes)
+        elif coded.small:
             small[info.name] = info.nbytes
-            add_tensor(layout, info, coded)
-        elif part.nbytes:
-            taken[info.name] = info.nbytes * coded.data.nbytes // part.nbytes
+        add_tensor(layout, info, coded)
+    for info in source.infos:
+        if info.name in source.aliases:
+            layout.add_alias(info, source.aliases[info.name], tied=True)
     layout.close()
-    taken |= share(sum(layout.stored_bytes[group.name] for group in layout.index.groups), small)
-    large = sum(nbytes for name, nbytes in taken.items() if name not in small)
-    names = sum(_ENTRY + len(i.name) for i in source.infos if i.name not in small)
+    groups = sum(layout.stored_bytes[group.name] for group in layout.index.groups)
+    taken = layout.stored_bytes | share(groups, small)
     reports = tuple(
         TensorReport(
-            info.name,
-            info.dtype,
-            info.shape,
-            str(schemes[source.aliases.get(info.name, info.name)]),
-            taken[info.name],
-            bits_per_value(taken[info.name], prod(info.shape)),
-            errors[info.name],
+            record.name,
+            record.dtype,
+            record.shape,
+            record.scheme,
+            taken.get(record.name, 0),
+            bits_per_value(taken.get(record.name, 0), prod(record.shape)),
+            record.rel_mse,
         )
-        for info in source.infos
+        for record in layout.index.records
     )
-    return reports, layout.size + large + names
+    return reports, layout.size
+
+
+def _grown(coded: Coded, times: float) -> Coded:
+    """A sample's coded form as long as that of the whole tensor; what it holds does not matter."""
+    nbytes = round(coded.data.nbytes * times)
+    if isinstance(coded.data, CodedArray):
+        header = coded.data.header
+        rest = bytes(max(0, nbytes - len(header)))  # zeros that the system has not yet to provide
+        return replace(coded, data=CodedArray(header, (rest,)))
+    return replace(coded, data=np.zeros(nbytes, np.uint8))
 
 
 def _sample(info: TensorInfo, values: np.ndarray) -> tuple[np.ndarray, TensorInfo]:

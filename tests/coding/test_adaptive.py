@@ -163,6 +163,25 @@ def test_scales_of_like_size_cost_less_than_their_bytes(rng: np.random.Generator
     assert len(header) < 1.5 * 256
 
 
+HALVES = [65504.0, 2.0**-24, -(2.0**-14), 0.0, -0.0]  # what float16 holds, its ends among it
+WIDER = [65520.0, 65536.0, 1e6, 1e-8, 1e-40, 3.4e38, 2.0**-25]  # and what it does not
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("value", HALVES + WIDER)
+@pytest.mark.parametrize("kind", ["levels", "scales"])
+def test_numbers_at_the_ends_of_float16_come_back(
+    kind: str, value: float, sign: int, decode_everywhere: Any
+) -> None:
+    q = np.array([[0, 1, 2], [2, 1, 1]], np.int32)
+    numbers = np.array([1.0, -0.5, 3.0], np.float32)[: 3 if kind == "levels" else 2]
+    numbers[1] = sign * value
+    g = {kind: numbers if kind == "levels" else numbers[:, None]}
+    coded = encode_adaptive(q, dtype=F32, **g)
+    assert decode_everywhere(coded.header, coded.chunks) == expected(q, g, F32)
+    assert bool(coded.header[9] & 128) == (value in HALVES)  # as float16s
+
+
 # --- refusals ---------------------------------------------------------------------------------
 
 

@@ -116,7 +116,7 @@ def test_gradients_reach_weights_under_the_mask(text):
 
 
 def test_the_step_learns_by_lsq():
-    """round(v/s) - v/s inside, -n or n outside (Esser et al., equation 3), whatever the step."""
+    """round(v/s) - v/s inside, -n or n outside (Esser et al., equation 3), times s."""
     values = torch.tensor([[0.26, -0.11, 0.95, -2.0]])
     quant, twin = made("int3", values)
     with torch.no_grad():
@@ -125,7 +125,7 @@ def test_the_step_learns_by_lsq():
     (quant(twin.original) * slope).sum().backward()
     v = values[0] / 0.2
     by_formula = torch.where(v.abs() <= 3, v.round() - v, v.round().clamp(-3, 3))
-    wanted = float((by_formula * slope[0]).sum()) / np.sqrt(4 * 3)  # the paper's gradient scale
+    wanted = 0.2 * float((by_formula * slope[0]).sum()) / np.sqrt(4 * 3)  # the paper's scale
     assert float(quant.log_step.grad) == pytest.approx(wanted, rel=1e-4)
 
 
