@@ -22,10 +22,14 @@ float from_f16(uint16_t u) {
     return u >> 15 ? -v : v;
 }
 
+constexpr bool finite_half(uint32_t u) { return (u >> 10 & 31) != 31; }
+
+// Whether float16 holds them all; 65536 is what its infinity would be read as.
 bool halves(const std::vector<float>& values) {
     return std::all_of(values.begin(), values.end(), [](float v) {
-        const float half = from_f16(to_f16(v));
-        return std::memcmp(&half, &v, sizeof v) == 0;
+        const uint16_t u = to_f16(v);
+        const float half = from_f16(u);
+        return finite_half(u) && std::memcmp(&half, &v, sizeof v) == 0;
     });
 }
 
@@ -39,7 +43,7 @@ void put_floats(std::vector<uint8_t>& out, const std::vector<float>& values, siz
 std::vector<float> take_floats(ByteReader& in, uint64_t rows, uint64_t columns, bool half) {
     std::vector<float> values;
     for (int32_t n : take_numbers(in, rows, columns, half ? 16 : 32)) {
-        require(!half || (n >> 10 & 31) != 31, "array header: a number that is not finite");
+        require(!half || finite_half(uint32_t(n)), "array header: a number that is not finite");
         values.push_back(half ? from_f16(uint16_t(n)) : std::bit_cast<float>(n));
         require(std::isfinite(values.back()), "array header: a number that is not finite");
     }
