@@ -23,6 +23,7 @@ std::vector<int32_t> take_numbers(ByteReader& in, uint64_t rows, uint64_t column
 // How often what a model begins with occurs.
 struct IndexCounts {
     uint64_t nonzero = 0, larger = 0, live = 0;  // |q| > 0 and > 1; values in rows and columns that hold anything
+    uint64_t bits = 0;                           // of all |q|
     bool dead_rows = false, dead_columns = false;
     uint32_t largest = 1;  // |q|
 };

@@ -1,5 +1,6 @@
 // Indices to adaptive arrays: the options that make the sample shortest, then every chunk on its own.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "adaptive_model.hpp"
@@ -9,7 +10,14 @@
 namespace laconic {
 namespace {
 
-constexpr uint64_t kChunkValues = uint64_t(1) << 21, kSampleValues = uint64_t(1) << 19;
+constexpr uint64_t kChunkValues = uint64_t(1) << 21;
+constexpr uint64_t kSampleValues = uint64_t(1) << 19, kSampleDecisions = uint64_t(1) << 19;  // at most, of a sample
+
+// Rows to choose options by, which code them up to thirteen times: the fewer, the more decisions a value takes.
+uint64_t sample_rows(const IndexCounts& c, uint64_t rows, size_t columns) {
+    const uint64_t decisions = std::max<uint64_t>(1, c.live + 2 * c.bits);  // about: each bit's length and value
+    return std::clamp<uint64_t>(std::min(rows * kSampleDecisions / decisions, kSampleValues / columns), 1, rows);
+}
 
 // Log-odds in the prior's four bits.
 uint8_t odds(double yes, double no, int middle) {
@@ -69,6 +77,7 @@ IndexCounts count_indices(const int32_t* indices, uint64_t rows, size_t columns)
             const uint32_t m = q[i] < 0 ? 0u - uint32_t(q[i]) : uint32_t(q[i]);
             c.nonzero += m > 0;
             c.larger += m > 1;
+            c.bits += uint64_t(std::bit_width(m));
             used[i] |= m > 0;
             c.largest = std::max(c.largest, m);
         }
@@ -103,8 +112,7 @@ Encoded encode_adaptive(const int32_t* indices, uint64_t count_, const AdaptiveS
     const IndexCounts c = count_indices(indices, rows, columns);
     AdaptiveFields& a = h.adaptive;
     set_prior(a, c);
-    choose_options(a, c, indices, std::clamp<uint64_t>(kSampleValues / columns, 1, std::min(rows, h.chunk_rows)),
-                   columns);
+    choose_options(a, c, indices, std::min(sample_rows(c, rows, columns), h.chunk_rows), columns);
     Encoded e;
     e.header = write_header(h);
     e.chunks.resize(h.chunk_count());
