@@ -63,7 +63,7 @@ def estimate_tensors(
     """Estimate each tensor's bytes and the file's, coding at most 256 KiB of each tensor.
 
     The samples are laid out as the file would be, each as long as its tensor is to be: packs,
-    groups, header and index are then counted and not guessed. Equal tensors count each.
+    groups, header and index are then counted and not guessed. Equal tensors count every time.
     """
     files = tuple((file.name, file.header) for file in source.files)
     origin = Origin(source.nbytes, source.metadata, files)
