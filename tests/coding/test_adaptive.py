@@ -174,9 +174,8 @@ def test_numbers_at_the_ends_of_float16_come_back(
     kind: str, value: float, sign: int, decode_everywhere: Any
 ) -> None:
     q = np.array([[0, 1, 2], [2, 1, 1]], np.int32)
-    numbers = np.array([1.0, -0.5, 3.0], np.float32)[: 3 if kind == "levels" else 2]
-    numbers[1] = sign * value
-    g = {kind: numbers if kind == "levels" else numbers[:, None]}
+    numbers = np.array([1.0, sign * value, 3.0], np.float32)
+    g = {"levels": numbers, "low": 0} if kind == "levels" else {"scales": numbers[:2, None]}
     coded = encode_adaptive(q, dtype=F32, **g)
     assert decode_everywhere(coded.header, coded.chunks) == expected(q, g, F32)
     assert bool(coded.header[9] & 128) == (value in HALVES)  # as float16s
