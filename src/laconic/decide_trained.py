@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laconic.container import Origin
-from laconic.decide import Asked, Call, Decision, target_of
+from laconic.decide import Asked, Decision, target_of
 from laconic.errors import ArgumentError
 from laconic.fill import Progress
 from laconic.io import Source, open_source
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from laconic.inputs import LoadedModel
     from laconic.plan import Recipe
     from laconic.transform.channels import Pruned
+    from laconic.transform.train.loop import Task
     from laconic.transform.train.objective import Fit as Loop
 
 
@@ -56,7 +57,7 @@ def decide_trained(
     training = _training(recipe, call.epochs, call.lr)
     assert call.train is not None
     fit = open_train(call.train, training, call.loss)
-    training = _said_once(call, fit, training)
+    training = _said_once(asked, fit, training)
     teacher = open_teacher(call.teacher)
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
     if recipe is not None and recipe.channels is not None:
@@ -91,7 +92,7 @@ def decide_trained(
     )
 
 
-def _said_once(call: Call, fit: Loop, training: Training) -> Training:
+def _said_once(asked: Asked, fit: Loop, training: Training) -> Training:
     """The training of a loop that brings its own; of another, `training`.
 
     Raises:
@@ -99,6 +100,7 @@ def _said_once(call: Call, fit: Loop, training: Training) -> Training:
     """
     from laconic.transform.train import Fit
 
+    call = asked.call
     own = isinstance(fit, Fit) and fit is call.train
     for name, value in (("epochs", call.epochs), ("lr", call.lr)):
         if value is not None and (own or not isinstance(fit, Fit)):
@@ -106,6 +108,12 @@ def _said_once(call: Call, fit: Loop, training: Training) -> Training:
                 f"{name}: the loop that was given says itself how it trains; leave {name} out, or "
                 "give batches"
             )
+    recipe = asked.recipe
+    if own and recipe is not None and (recipe.training, recipe.mask) != (None, None):
+        raise ArgumentError(
+            "plan: its steps train and mask, and the Fit that was given has settings of its own; "
+            "leave one of the two out"
+        )
     return fit.training if isinstance(fit, Fit) else training
 
 
@@ -160,17 +168,17 @@ def _pruned(model: LoadedModel, channels: Channels, fit: object) -> Pruned:
         flops=channels.flops,
         importance=channels.importance,
         batches=[given for given, _ in pairs],
-        loss=lambda output, given: _task(output, targets[id(given)]),
+        loss=lambda output, given: _task(output, targets[id(given)], getattr(fit, "loss", None)),
         ignore=channels.ignore,
         round_to=channels.round_to,
     )
 
 
-def _task(output: object, target: object) -> torch.Tensor:
+def _task(output: object, target: object, own: Task | None) -> torch.Tensor:
     """The loss of a training batch, for the importance of channels."""
     from laconic.transform.train import task_loss
 
-    loss = task_loss(output, target)
+    loss = own(output, target) if own is not None else task_loss(output, target)
     if loss is None:
         raise ArgumentError("channels: importance wants batches with targets, or loss")
     return loss

@@ -13,8 +13,8 @@ from laconic.inputs.extras import need
 from laconic.transform.settings import Training
 
 if TYPE_CHECKING:
-    from laconic.transform.train.objective import Fit
     from laconic.transform.train.loop import Task
+    from laconic.transform.train.objective import Fit
 
 TrainSpec: TypeAlias = "str | Path | Callable[..., object] | Iterable[object]"
 TeacherSpec: TypeAlias = "str | Path | Callable[..., object]"

@@ -31,6 +31,7 @@ from laconic.training.request import TrainRequest
 from laconic.training.schemes import student_schemes, tensor_masks
 from laconic.training.written import Final as FinalState
 from laconic.training.written import final_state
+from laconic.transform.train import Fit
 from laconic.transform.train.activations import plain_inputs, round_inputs
 from laconic.transform.train.budget import Budget
 from laconic.transform.train.distill import Lesson, evaluating
@@ -38,7 +39,6 @@ from laconic.transform.train.fake_quant import Steps
 from laconic.transform.train.objective import Objective
 from laconic.transform.train.sparsify import Sparsifier
 from laconic.transform.train.student import Student, make_student
-from laconic.transform.train import Fit
 
 _FIRST: Final = 16.0  # the ratio that the first stage towards a score tries
 _STAGE: Final = 1.5  # times the ratio from stage to stage
@@ -64,6 +64,7 @@ class TrainedRun:
         self.request, self.origin, self.progress = request, origin, progress
         self.notes: list[str] = []
         self.teacher = request.teacher or copy.deepcopy(model.module)
+        self.dial = request.target is not None or request.allowed is not None
         self.parameters = sum(math.prod(i.shape) for i in source.infos)
 
     def ready(self) -> Ready:
@@ -108,10 +109,10 @@ class TrainedRun:
 
     def _student(self, module: torch.nn.Module) -> Student:
         student = make_student(
-            copy.deepcopy(module), student_schemes(self.schemes, self.model.names, module)
+            copy.deepcopy(module),
+            student_schemes(self.schemes, self.model.names, module, dial=self.dial),
         )
         student.module.requires_grad_(True)
-        self.notes += student.notes
         return student
 
     def _trained(self, student: Student, nbytes: int | None, stage: int = 0) -> FinalState:
@@ -122,6 +123,7 @@ class TrainedRun:
             budget = Budget(8.0 * nbytes, training.ramp)
         masks = tensor_masks(self.schemes, self.model.names, student, request, training)
         sparsifier = Sparsifier(student, masks) if masks else None
+        self.notes += student.notes
         lesson = None
         if training.distill is not None:
             lesson = Lesson(student.module, self.teacher, training.distill)
@@ -246,7 +248,13 @@ class TrainedRun:
         state.written.size = state.size
         self.notes += state.notes
         return Ready(
-            state.source, state.written, tries, before, score, tuple(dict.fromkeys(self.notes))
+            state.source,
+            state.written,
+            tries,
+            before,
+            score,
+            tuple(dict.fromkeys(self.notes)),
+            schemes=state.schemes,
         )
 
 

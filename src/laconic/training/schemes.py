@@ -60,9 +60,17 @@ def trained_schemes(
 
 
 def student_schemes(
-    schemes: Mapping[str, Scheme], names: Mapping[str, str], module: torch.nn.Module
+    schemes: Mapping[str, Scheme],
+    names: Mapping[str, str],
+    module: torch.nn.Module,
+    *,
+    dial: bool,
 ) -> dict[str, Scheme]:
-    """The schemes that are trained, by the names of parameters: of what is not a norm's."""
+    """The schemes that are trained, by the names of parameters: of what is not a norm's.
+
+    Without a `dial` nothing says how many bits `rd` is to have: what is under it is trained as it
+    is, and rounded finely in the end.
+    """
     parameters = dict(module.named_parameters(remove_duplicate=False))
     found = {}
     for tensor, name in names.items():
@@ -70,6 +78,8 @@ def student_schemes(
         if scheme is None or name not in parameters or scheme.kind in ("keep", "fp16"):
             continue
         if scheme.kind == "lossless" and not _sparse(scheme):
+            continue
+        if scheme.kind == "rd" and not (dial or _sparse(scheme)):
             continue
         if not _is_norm(module.get_submodule(name.rpartition(".")[0])):
             found[name] = scheme

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from laconic.analyze._module import fitted, run
 from laconic.errors import ArgumentError
+from laconic.transform.settings import Training
 from laconic.transform.train.checkpoint import Place, read_checkpoint, write_checkpoint
 from laconic.transform.train.distill import outputs_of
-from laconic.transform.settings import Training
 
 if TYPE_CHECKING:
     from laconic.transform.train.objective import Objective

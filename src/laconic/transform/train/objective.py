@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from laconic.errors import ArgumentError
+from laconic.transform.settings import Training
 from laconic.transform.train.budget import Budget
 from laconic.transform.train.distill import Lesson
-from laconic.transform.settings import Training
 from laconic.transform.train.sparsify import Sparsifier
 from laconic.transform.train.student import Student
 

@@ -20,6 +20,8 @@ from laconic.transform.mask import blocks, cubic, global_masks, n_of_m, regrow, 
 from laconic.transform.settings import Masking
 from laconic.transform.train.student import Student, Twin
 
+_WATCHED: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_SHARED: Final = ("global", "obs", "l1")  # methods with one threshold for all tensors
 _CHOICES: Final = 50  # how often the masks are chosen anew between begin and end
 _PULL: Final = 0.1  # of L1, in units of the loss: 0.08 for normal weights
 _KEPT: Final = 0.9  # of the running means of squared gradients and inputs
@@ -37,7 +39,7 @@ class Sparsifier:
         self._settings = settings
         self._chosen = -1
         self._made: set[str] = set()  # those not gradual whose mask is there to stay
-        self._watch = _Watch(student.module, self._twins, settings)
+        self._watch = _Watch(student, self._twins, settings)
         self._check()
         self._choose(0.0)
 
@@ -49,6 +51,20 @@ class Sparsifier:
                 n_of_m(ones, *one.n_of_m, name=f'mask: "{twin.name}"')
             if one.block is not None and one.sparsity is not None:
                 blocks(ones, one.block, one.sparsity, name=f'mask: "{twin.name}"')
+        self._check_thresholds()
+
+    def _check_thresholds(self) -> None:
+        """Refuse, before any work, a threshold that already leaves nothing of a tensor."""
+        shared: dict[Masking, dict[str, NDArray[np.float32]]] = {}
+        for twin in self._twins:
+            one = self._settings[twin.name]
+            if one.method in _SHARED and one.n_of_m is None and one.block is None:
+                shared.setdefault(one, {})[twin.name] = self._watch.scores(twin, one)
+        for one, group in shared.items():
+            assert one.sparsity is not None
+            for name, mask in global_masks(group, one.sparsity).items():
+                if not mask.any():
+                    raise _emptied(name)
 
     def update(self, progress: float) -> None:
         """Choose the masks anew where the schedule says so; `progress` is from 0 to 1."""
@@ -104,7 +120,7 @@ class Sparsifier:
             elif one.block is not None and one.sparsity is not None:
                 name = f'mask: "{twin.name}"'
                 self._set(twin, blocks(scores, one.block, share * one.sparsity, name=name))
-            elif one.method in ("global", "obs", "l1"):
+            elif one.method in _SHARED:
                 shared.setdefault(one, {})[twin.name] = scores
             elif one.sparsity is not None:
                 name = f'mask: "{twin.name}"'
@@ -118,11 +134,18 @@ class Sparsifier:
     def _set(self, twin: Twin, mask: NDArray[np.bool_]) -> None:
         one = self._settings[twin.name]
         if not mask.any():
-            raise ArgumentError(f'mask: leaves nothing of "{twin.name}"; ask for less sparsity')
+            raise _emptied(twin.name)
         if one.regrow and (gradient := self._watch.gradient(twin)) is not None:
             weights = twin.original.detach().cpu().numpy()
             mask = regrow(mask, weights, gradient, one.regrow)
         twin.quant.mask = _agreed(torch.from_numpy(mask).to(twin.original.device))
+
+
+def _emptied(name: str) -> ArgumentError:
+    return ArgumentError(
+        f'mask: leaves nothing of "{name}"; ask for less sparsity, or give that tensor a rule of '
+        "its own"
+    )
 
 
 def _agreed(mask: Tensor) -> Tensor:
@@ -146,7 +169,7 @@ class _Watch:
     """Running means of what scores are made of: squared gradients, squared inputs."""
 
     def __init__(
-        self, module: nn.Module, twins: list[Twin], settings: Mapping[str, Masking]
+        self, student: Student, twins: list[Twin], settings: Mapping[str, Masking]
     ) -> None:
         self._squares: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
@@ -161,10 +184,12 @@ class _Watch:
                 hook = twin.original.register_hook(self._note(twin.name))  # type: ignore[no-untyped-call]
                 self._hooks.append(hook)
             if one.method == "wanda":
-                owner = module.get_submodule(twin.name.rpartition(".")[0])
-                if isinstance(owner, nn.Linear) and twin.original.ndim == 2:
+                owner = student.module.get_submodule(twin.name.rpartition(".")[0])
+                if isinstance(owner, _WATCHED) and getattr(owner, "groups", 1) == 1:
                     self._wanted[twin.name] = self._inputs
-                    self._hooks.append(owner.register_forward_pre_hook(self._norms(twin.name)))
+                    self._hooks.append(owner.register_forward_pre_hook(self._norms(twin)))
+                else:
+                    student.notes.append(f'"{twin.name}": no input to weigh it by; by magnitude')
 
     def knows(self, twin: Twin, one: Masking) -> bool:
         """Whether what the method goes by has been seen."""
@@ -193,11 +218,18 @@ class _Watch:
 
         return note
 
-    def _norms(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def _norms(self, twin: Twin) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        """Mean squares by input feature; a convolution's channel has one for all its offsets."""
+        name, inside = twin.name, twin.original.ndim - 2
+
         def norms(module: nn.Module, given: tuple[Tensor, ...]) -> None:
             if not torch.is_grad_enabled():  # no batch of the training
                 return
-            square = given[0].detach().float().reshape(-1, given[0].shape[-1]).square().mean(0)
+            values = given[0].detach().float()
+            if inside:
+                values = values.movedim(-1 - inside, -1)
+            square = values.reshape(-1, values.shape[-1]).square().mean(0)
+            square = square.reshape(-1, *[1] * inside)
             before = self._inputs.get(name)
             self._inputs[name] = square if before is None else before.lerp(square, 1 - _KEPT)
 
