@@ -43,6 +43,7 @@ from laconic.transform.train.student import Student, make_student
 _FIRST: Final = 16.0  # the ratio that the first stage towards a score tries
 _STAGE: Final = 1.5  # times the ratio from stage to stage
 _ABOVE: Final = 1.15  # times the size asked for: where a training begins at least
+_THERE: Final = 1.05  # times the size asked for: near enough to go on from
 _REFINEMENTS, _REFINED = 20, 1.4  # times finer steps at a time
 _TRIMS: Final = (0.52, 0.54, 0.56, 0.58, 0.6)
 _COARSER: Final = (1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0, 2.5, 3.0, 4.0)
@@ -151,6 +152,9 @@ class TrainedRun:
     def _begin_above(self, student: Student, target: float) -> None:
         """Refine the steps until more bits are spent than asked for: bits only ever draw down."""
         free = [twin.quant for twin in student.twins if isinstance(twin.quant, Steps)]
+        spent = 8.0 * self._size(self._state(student))
+        if any(quant.on_grid for quant in free) and spent <= _THERE * target:
+            return  # it was trained to be small before, and goes on from there
         for _ in range(_REFINEMENTS):
             if not free or 8.0 * self._size(self._state(student)) > _ABOVE * target:
                 return

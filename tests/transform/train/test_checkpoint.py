@@ -9,13 +9,13 @@ from torch import nn  # noqa: E402
 
 from laconic.errors import ArgumentError  # noqa: E402
 from laconic.scheme import Scheme  # noqa: E402
+from laconic.transform.settings import Distill, Masking, Training  # noqa: E402
+from laconic.transform.train import Fit  # noqa: E402
 from laconic.transform.train.budget import Budget  # noqa: E402
 from laconic.transform.train.distill import Lesson  # noqa: E402
 from laconic.transform.train.objective import Objective  # noqa: E402
-from laconic.transform.settings import Distill, Masking, Training  # noqa: E402
 from laconic.transform.train.sparsify import Sparsifier  # noqa: E402
 from laconic.transform.train.student import make_student  # noqa: E402
-from laconic.transform.train import Fit  # noqa: E402
 
 MASKS = {
     "none": None,

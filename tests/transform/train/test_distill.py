@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from laconic.errors import ArgumentError  # noqa: E402
+from laconic.transform.settings import Distill  # noqa: E402
 from laconic.transform.train.distill import (  # noqa: E402
     Lesson,
     distillation_loss,
@@ -16,7 +17,6 @@ from laconic.transform.train.distill import (  # noqa: E402
     feature_loss,
     outputs_of,
 )
-from laconic.transform.settings import Distill  # noqa: E402
 
 
 def classifier(width=16, seed=0):

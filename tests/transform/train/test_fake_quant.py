@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from laconic.training.written import _grid  # noqa: E402
 from laconic.transform.train.fake_quant import fake_quant  # noqa: E402
-from laconic.transform.train.student import Twin  # noqa: E402
+from laconic.transform.train.student import Twin, make_student  # noqa: E402
 
 SCHEMES = (
     *("rd", "int8", "int4", "int4:g8", "int3", "int2", "ternary", "binary"),
@@ -159,3 +159,20 @@ def test_weights_that_are_all_zero_or_equal_stay_finite(text):
         assert torch.isfinite(twin.value()).all() and torch.isfinite(twin.original.grad).all()
         assert all(torch.isfinite(p.grad).all() for p in quant.parameters())
         assert np.array_equal(decoded(_grid(twin), (2, 8)), twin.value().numpy())
+
+
+def test_weights_on_a_grid_keep_their_step():
+    grid = torch.tensor([[-0.6, 0.0, 0.3], [0.9, 0.3, -0.3]])
+    twin = make_student(linear(grid), {"weight": parse_scheme("rd")}).twins[0]
+    assert float(twin.quant.log_step.exp()) == pytest.approx(0.3)
+    assert torch.allclose(twin.value(), grid)
+    assert twin.index().tolist() == [[-2, 0, 1], [3, 1, -1]]
+    free = make_student(linear(torch.randn(2, 3)), {"weight": parse_scheme("rd")}).twins[0]
+    assert not free.quant.on_grid
+
+
+def linear(weight):
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    return layer

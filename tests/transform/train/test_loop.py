@@ -10,11 +10,11 @@ from torch import nn  # noqa: E402
 
 from laconic.errors import ArgumentError  # noqa: E402
 from laconic.scheme import Scheme  # noqa: E402
+from laconic.transform.settings import Distill, Training  # noqa: E402
+from laconic.transform.train import Fit  # noqa: E402
 from laconic.transform.train.distill import Lesson  # noqa: E402
 from laconic.transform.train.objective import Objective  # noqa: E402
-from laconic.transform.settings import Distill, Training  # noqa: E402
 from laconic.transform.train.student import make_student  # noqa: E402
-from laconic.transform.train import Fit  # noqa: E402
 
 
 def network():

@@ -8,9 +8,9 @@ from torch import nn  # noqa: E402
 
 from laconic.errors import ArgumentError  # noqa: E402
 from laconic.scheme import Scheme  # noqa: E402
+from laconic.transform.settings import Masking, Training  # noqa: E402
 from laconic.transform.train.budget import Budget  # noqa: E402
 from laconic.transform.train.objective import Objective  # noqa: E402
-from laconic.transform.settings import Masking, Training  # noqa: E402
 from laconic.transform.train.sparsify import Sparsifier  # noqa: E402
 from laconic.transform.train.student import make_student  # noqa: E402
 

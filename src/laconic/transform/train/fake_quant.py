@@ -22,6 +22,7 @@ _INTEGERS: Final = {"int8": 127, "int4": 7, "int3": 3, "int2": 1}
 _FP8_LARGEST: Final = 448.0  # of float8_e4m3fn
 _TERNARY: Final = 0.7  # of the mean magnitude: below it a ternary weight is zero (TWN)
 _PULLS: Final = 1.5  # steps: from there on a weight's bits draw the step up
+_FEW: Final = 256  # magnitudes that weights on a grid may have
 _START: Final = 0.5  # of the weights' root mean square: the first step of `rd`
 
 
@@ -71,7 +72,8 @@ class FakeQuant(nn.Module):
 class Steps(FakeQuant):
     """Uniform levels at a learnt step: unbounded for `rd`, else within -most .. most.
 
-    The step is one for the tensor, or one for each row and group of `group` columns.
+    The step is one for the tensor, or one for each row and group of `group` columns. Weights that
+    are multiples of a step already, as those of a network that was trained so before, keep it.
     """
 
     def __init__(self, weight: Tensor, most: int | None = None, group: int | None = None) -> None:
@@ -83,6 +85,10 @@ class Steps(FakeQuant):
             if most is not None and most > 1:
                 size = torch.minimum(parts.abs().amax(-1), 4 * size) / most / _START
             start = (size * _START).clamp(min=1e-12)
+            grid = grid_of(weight) if most is None else None
+            if grid is not None:
+                start = torch.full_like(start, grid)
+        self.on_grid = grid is not None
         self.log_step = nn.Parameter(start.log().squeeze() if most is None else start.log())
         self._weight = 1 / math.sqrt(max(1, weight.numel()) * (most or 4))
 
@@ -305,6 +311,22 @@ class Rounding(torch.autograd.Function):
             gradient = gradient * inside
         whole = slope.sum() if step.ndim == 0 else slope.sum(-1, keepdim=True)
         return gradient, (whole * ctx.share).reshape(step.shape), None, None
+
+
+@torch.no_grad()
+def grid_of(weight: Tensor) -> float | None:
+    """The step that all weights are multiples of, where they have few values; else None.
+
+    >>> round(grid_of(torch.tensor([0.5, -1.0, 0.0, 0.25])), 3), grid_of(torch.tensor([0.5, 0.7]))
+    (0.25, None)
+    """
+    sizes = weight.detach().abs().double().unique()
+    sizes = sizes[sizes > 0]
+    if not 0 < sizes.numel() <= _FEW or sizes.numel() >= weight.numel():
+        return None
+    ratios = sizes / sizes[0]
+    off = (ratios - ratios.round()).abs() > 1e-4 * ratios
+    return None if bool(off.any()) else float(sizes[0])
 
 
 def _grouped(weight: Tensor, group: int | None) -> Tensor:
