@@ -320,7 +320,7 @@ def grid_of(weight: Tensor) -> float | None:
     >>> round(grid_of(torch.tensor([0.5, -1.0, 0.0, 0.25])), 3), grid_of(torch.tensor([0.5, 0.7]))
     (0.25, None)
     """
-    sizes = weight.detach().abs().double().unique()
+    sizes = torch.unique(weight.detach().abs().double())
     sizes = sizes[sizes > 0]
     if not 0 < sizes.numel() <= _FEW or sizes.numel() >= weight.numel():
         return None
