@@ -43,10 +43,10 @@ RESNET20: Final[Settings] = {  # about half a second of one core a step
 RESNET20_30: Final[Settings] = {**RESNET20, "ramp": 0.6}
 RESNET20_LONGER: Final[Settings] = {**RESNET20, "epochs": 5, "lr": 5e-4, "ramp": 0.1}
 RESNET20_TUNED: Final[Settings] = {**RESNET20, "epochs": 1, "lr": 3e-4, "bits": False}
-RESNET20_CHANNELS: Final[Settings] = {**RESNET20, "epochs": 2}
+RESNET20_CHANNELS: Final[Settings] = {**RESNET20, "epochs": 1}
 RESNET20_LOW: Final[Settings] = {**RESNET20, "epochs": 2, "bits": False}
 NARROW: Final[Settings] = {  # short: what a teacher is worth shows before the end
-    "epochs": 2,
+    "epochs": 1,
     "optimizer": "sgd",
     "lr": 0.1,
     "weight_decay": 1e-4,
