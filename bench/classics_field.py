@@ -2,8 +2,7 @@
 
 Errors and drops of one network, baseline and data are not those of another: each row says its own
 error before. Sizes are whole files or messages in bytes where `counts` is "bytes"; "parameters"
-counts what is not zero and leaves positions and widths out, "width" is 32 bits over the nominal
-ones: both flatter.
+counts what is not zero and leaves positions and widths out, which flatters.
 """
 
 from __future__ import annotations
@@ -30,9 +29,6 @@ _DEEP: Final = "Han et al., 2016, table 1"
 _EPR: Final = "Oktay et al., 2020"
 _MIRACLE: Final = "Havasi et al., 2019, table 1"
 _VARIATIONAL: Final = "Molchanov et al., 2017"
-_TTQ: Final = "Zhu et al., 2017, table 1"
-_LQ: Final = "Zhang et al., 2018 (LQ-Nets)"
-_TWN: Final = "Li and Liu, 2016; another LeNet-5"
 _HEIRS: Final = "Havasi et al., 2019, quoting"
 
 # By the titles of `classics_rows.TABLES`.
@@ -50,11 +46,5 @@ FIELD: Final[Mapping[str, tuple[Published, ...]]] = {
         Published("entropy-penalised", _EPR, 0.7, 1.0, 606, 2_840),
         Published("Bayesian compression", _HEIRS, None, 1.0, 771, 2_300),
         Published("MIRACLE, high ratio", _MIRACLE, 0.7, 0.96, 1110, 1_520),
-    ),
-    "Ternary and binary": (
-        Published("TWN, ternary LeNet-5", _TWN, 0.59, 0.65, 16, counts="width"),
-        Published("TWN's binary LeNet-5", _TWN, 0.59, 0.95, 32, counts="width"),
-        Published("TTQ, ternary ResNet-20", _TTQ, 8.23, 8.87, 16, counts="width"),
-        Published("LQ-Nets, binary ResNet-20", _LQ, 7.9, 9.9, 32, counts="width"),
     ),
 }
