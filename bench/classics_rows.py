@@ -41,7 +41,6 @@ RESNET20: Final[Settings] = {  # about half a second of one core a step
     "distill": {"weight": 0.9, "temperature": 4.0},
 }
 RESNET20_30: Final[Settings] = {**RESNET20, "ramp": 0.6}
-RESNET20_LONGER: Final[Settings] = {**RESNET20, "epochs": 5, "lr": 5e-4, "ramp": 0.1}
 RESNET20_TUNED: Final[Settings] = {**RESNET20, "epochs": 1, "lr": 3e-4, "bits": False}
 RESNET20_CHANNELS: Final[Settings] = {**RESNET20, "epochs": 1}
 RESNET20_LOW: Final[Settings] = {**RESNET20, "epochs": 2, "bits": False}
@@ -72,9 +71,8 @@ class Row:
 
     `ratio` is float32 bytes of all parameters over bytes of the file, asked for; `error` (percent)
     and `lost` (points) are the most that may come of it, where a number is asked. `rules` and
-    `steps` are the plan's. `before` names a row whose file is trained further; `narrow` trains a
-    network of half the width in the place of the original, which stays the teacher. `seeds` are
-    those that run unless others are told.
+    `steps` are the plan's. `narrow` trains a network of half the width in the place of the
+    original, which stays the teacher. `seeds` are those that run unless others are told.
     """
 
     name: str
@@ -86,7 +84,6 @@ class Row:
     rules: Rules = ()
     steps: Sequence[Settings] = ()
     network: Literal["same", "narrow"] = "same"
-    before: str = ""
     latency: bool = False
     batch: int = 128
     shift: int = 0
@@ -117,8 +114,6 @@ ROWS: Final = (
     Row("lenet5-1000x", "lenet5", LENET5, 1000, shift=2),
     _cifar("20x", RESNET20, 20, lost=0.5),
     _cifar("30x", RESNET20_30, 30, lost=1.5),
-    _cifar("20x-longer", RESNET20_LONGER, 20, lost=0.5, before="resnet20-20x"),
-    _cifar("30x-longer", RESNET20_LONGER, 30, lost=1.5, before="resnet20-30x"),
     _cifar("2of4-int8", RESNET20_TUNED, rules=(*_ENDS20, ("*", "2:4+int8"), _REST)),
     _cifar("half-channels", RESNET20_CHANNELS, 30, steps=(_CHANNELS,), latency=True),
     Row(
@@ -140,7 +135,7 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "LeNet-300-100, MNIST": ("lenet300-120x", "lenet300-200x"),
     "LeNet-5 (Caffe), MNIST": ("lenet5-500x", "lenet5-800x", "lenet5-1000x"),
     "ResNet-20, CIFAR-10": (
-        *("resnet20-20x", "resnet20-30x", "resnet20-20x-longer", "resnet20-30x-longer"),
+        *("resnet20-20x", "resnet20-30x"),
         *("resnet20-2of4-int8", "resnet20-half-channels"),
     ),
     "Ternary and binary": (
