@@ -11,7 +11,7 @@ import torch
 
 import laconic
 from classics_data import Batches, Task
-from classics_rows import Row, Settings
+from classics_rows import ROWS, Row, Settings
 from classics_speed import times_as_fast
 from laconic.errors import LaconicError
 
@@ -46,11 +46,27 @@ def measured(
         call = call_of(row, given, training, seed)
         start = time.perf_counter()
         try:
-            work(_start(row, given, seed), path, seed=seed, threads=threads, force=True, **call)
+            network = _start(row, given, seed)
+            if row.before:
+                network = _further(row, given, seed, work, path.parent, threads, quick)
+                call["teacher"] = given.trained()
+            work(network, path, seed=seed, threads=threads, force=True, **call)
         except (LaconicError, NotImplementedError) as error:
             return {**known, "error": f"{type(error).__name__}: {error}"}
         seconds = time.perf_counter() - start
         return {**known, "seconds": seconds, **judged(row, given, path, seed)}
+
+
+def _further(
+    row: Row, given: Task, seed: int, work: Compress, folder: Path, threads: int, quick: bool
+) -> torch.nn.Module:
+    """Return what an earlier row's file holds; it is made first where it is not there."""
+    first = next(one for one in ROWS if one.name == row.before)
+    path = folder / f"{first.name}-{seed}.laconic.safetensors"
+    if not path.is_file():
+        call = call_of(first, given, scaled(first.training, quick), seed)
+        work(given.trained(), path, seed=seed, threads=threads, force=True, **call)
+    return laconic.load(path, into=given.trained()).eval()
 
 
 def judged(row: Row, given: Task, path: Path, seed: int = 0) -> dict[str, object]:
