@@ -58,13 +58,12 @@ class Sparsifier:
         shared: dict[Masking, dict[str, NDArray[np.float32]]] = {}
         for twin in self._twins:
             one = self._settings[twin.name]
-            if one.method in _SHARED and one.n_of_m is None and one.block is None:
+            plain = one.n_of_m is None and one.block is None
+            if one.method == "global" and plain:  # others go by what only training shows
                 shared.setdefault(one, {})[twin.name] = self._watch.scores(twin, one)
         for one, group in shared.items():
             assert one.sparsity is not None
-            for name, mask in global_masks(group, one.sparsity).items():
-                if not mask.any():
-                    raise _emptied(name)
+            global_masks(group, one.sparsity)
 
     def update(self, progress: float) -> None:
         """Choose the masks anew where the schedule says so; `progress` is from 0 to 1."""
