@@ -293,6 +293,7 @@ def origin_of(source: Source) -> Origin:
 
 def _dry_run(decision: Decision, dst: str | Path | None, began: float) -> Result:
     source = decision.source
+    memory = estimate_memory(source)  # before samples are coded, which the work itself never holds
     tensors, size = estimate_tensors(source, decision.schemes, decision.effort, decision.quantize)
     if decision.size is not None:  # the search for the dial knows better
         size = decision.size
@@ -306,7 +307,7 @@ def _dry_run(decision: Decision, dst: str | Path | None, began: float) -> Result
         parameters=parameters,
         tensors=tensors,
         seconds=time.perf_counter() - began,
-        peak_memory=max(estimate_memory(source), peak_memory() if decision.ready else 0),
+        peak_memory=max(memory, peak_memory() if decision.ready else 0),
     )
     return _with_scores(result, decision)
 
