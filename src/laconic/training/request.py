@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laconic.calibrate import Allowed
 from laconic.coding import Effort
 from laconic.plan import Target
-from laconic.transform.settings import Channels, Masking, Training
+from laconic.transform.settings import Training
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class TrainRequest:
     """A size, a score, both or neither (schemes that need no dial); and how to get there.
 
-    `masks` are by tensors' names. `checkpoint` is where the built-in loop keeps its state.
+    `checkpoint` is where the built-in loop keeps its state.
     """
 
     fit: Fit
@@ -31,8 +31,6 @@ class TrainRequest:
     allowed: Allowed | None = None
     evaluate: Callable[[torch.nn.Module], float] | None = None
     teacher: Callable[..., object] | None = None
-    channels: Channels | None = None
-    masks: Mapping[str, Masking] = field(default_factory=dict)
     effort: Effort = "max"
     threads: int = 1
     seed: int = 0

@@ -66,7 +66,6 @@ class TrainedRun:
         self.notes: list[str] = []
         self.teacher = request.teacher or copy.deepcopy(model.module)
         self.dial = request.target is not None or request.allowed is not None
-        self.parameters = sum(math.prod(i.shape) for i in source.infos)
 
     def ready(self) -> Ready:
         """Train, and give what is to be written.
@@ -118,11 +117,11 @@ class TrainedRun:
 
     def _trained(self, student: Student, nbytes: int | None, stage: int = 0) -> FinalState:
         """Train towards a size, or towards the schemes alone; `stage` counts trainings."""
-        request, training = self.request, self.request.training
+        training = self.request.training
         budget = None
         if nbytes is not None and training.bits:
             budget = Budget(8.0 * nbytes, training.ramp)
-        masks = tensor_masks(self.schemes, self.model.names, student, request, training)
+        masks = tensor_masks(self.schemes, self.model.names, student, training)
         sparsifier = Sparsifier(student, masks) if masks else None
         self.notes += student.notes
         lesson = None

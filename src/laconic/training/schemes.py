@@ -19,7 +19,6 @@ from laconic.transform.settings import Masking, Training
 if TYPE_CHECKING:
     import torch
 
-    from laconic.training.request import TrainRequest
     from laconic.transform.train.student import Student
 
 
@@ -90,7 +89,6 @@ def tensor_masks(
     schemes: Mapping[str, Scheme],
     names: Mapping[str, str],
     student: Student,
-    request: TrainRequest,
     training: Training,
 ) -> dict[str, Masking]:
     """The masks of a student's twins: those of their schemes, else the training's, of matrices."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final as Fixed
 
@@ -36,13 +36,11 @@ class Written:
     """Carries out the schemes of a trained network.
 
     `grids` are the trained tensors', by the tensors' names; what was not trained on a grid is
-    rounded to its scheme's, or, under the dial, at a fine step of its own. `reference` gives the
-    original's values: errors are told against those.
+    rounded to its scheme's, or, under the dial, at a fine step of its own.
     """
 
     grids: Mapping[str, Grid | Indices]
     noise: float = _NOISE
-    reference: Callable[[str], np.ndarray] | None = None
     size: int | None = None
 
     def __call__(
@@ -157,7 +155,7 @@ def final_state(
             stored = values[info.name] = as_stored(info, _array(rest[name]))
             if final[info.name].kind == "rd" and not _rounds(stored):
                 final[info.name] = Scheme()
-    written = Written(grids, _noise(grids, ratios), source.load)
+    written = Written(grids, _noise(grids, ratios))
     return Final(Overlay(source, values), final, written, ratios)
 
 
