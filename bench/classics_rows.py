@@ -45,8 +45,8 @@ RESNET20_30: Final[Settings] = {**RESNET20, "ramp": 0.6}
 RESNET20_TUNED: Final[Settings] = {**RESNET20, "epochs": 1, "lr": 3e-4, "bits": False}
 RESNET20_CHANNELS: Final[Settings] = {**RESNET20, "epochs": 1}
 RESNET20_LOW: Final[Settings] = {**RESNET20, "epochs": 2, "bits": False}
-NARROW: Final[Settings] = {  # short: what a teacher is worth shows before the end
-    "epochs": 1,
+NARROW: Final[Settings] = {  # long enough for a teacher to show, short enough for three seeds
+    "epochs": 5,
     "optimizer": "sgd",
     "lr": 0.1,
     "weight_decay": 1e-4,
