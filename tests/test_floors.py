@@ -35,12 +35,13 @@ FLOORS = {
     "demo": 9,
     "calibrate": 9,
     "inputs": 9,
+    "hf": 9,
     "training": 9,
     "cli": 10,
     "__main__": 10,
 }
 # Rooms of PyTorch, whose classes are its own: imported inside functions by everybody else.
-TORCH = ("transform.train", "training")
+TORCH = ("transform.train", "training", "hf")
 PICKLES = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -2,8 +2,8 @@
 
 Surprise: importing a submodule sets it as an attribute of its package, so that after
 `import laconic.compress` the name `laconic.compress` would be a module and no verb any more. The
-folders `analyze` and `plan` stand behind verbs in the same way: `laconic.plan` is the verb, and
-`from laconic.plan import load_plan` reaches into the folder.
+folders `analyze`, `plan`, `evaluate` and `export` stand behind verbs in the same way:
+`laconic.plan` is the verb, and `from laconic.plan import load_plan` reaches into the folder.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ HOMES: Final = {
     "analyze": "laconic.analysis",
     "compress": "laconic.compress",
     "decompress": "laconic.decompress",
+    "evaluate": "laconic.evaluation",
+    "export": "laconic.exporting",
+    "frontier": "laconic.frontier",
     "info": "laconic.info",
     "load": "laconic.load",
     "plan": "laconic.planning",
