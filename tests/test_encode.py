@@ -92,6 +92,18 @@ def test_groups_have_scales_of_their_own(tmp_path, rng):
     assert errors["int4"] > 0.9 > 0.02 > errors["int4:g64"] > errors["int4:g64,asym"]
 
 
+def test_one_scale_a_tensor_has_256_values_and_serves_small_rows_badly(tmp_path, rng):
+    arrays = {"w": rng.standard_normal((16, 128)) * np.geomspace(1e-3, 1, 16)[:, None]}
+    _, rows = there_and_back(tmp_path, arrays, {"w": "int8"})
+    _, whole = there_and_back(tmp_path, arrays, {"w": "int8,tensor"})
+    assert len(np.unique(whole["w"])) <= 256
+    step = np.diff(np.unique(whole["w"])).min()
+    assert np.abs(whole["w"] / step - np.rint(whole["w"] / step)).max() < 1e-3
+    assert relative_error(arrays["w"], whole["w"]) < 1e-3
+    first = arrays["w"][0], rows["w"][0], whole["w"][0]
+    assert relative_error(*first[:2]) < 1e-3 < 0.5 < relative_error(first[0], first[2])
+
+
 def test_a_codebook_is_one_a_tensor(tmp_path, weights):
     result, found = there_and_back(tmp_path, weights, dict.fromkeys(weights, "codebook16"))
     assert {len(np.unique(found[name])) for name in weights} == {16}

@@ -18,6 +18,8 @@ GRAMMAR = {
     "fp16": Scheme("fp16"),
     "fp8": Scheme("fp8"),
     "int8": Scheme("int8"),
+    "int8,tensor": Scheme("int8", per_tensor=True),
+    "2:4+int8,tensor": Scheme("int8", per_tensor=True, n_of_m=(2, 4)),
     "int4": Scheme("int4"),
     "int4:g64": Scheme("int4", group_size=64),
     "int4,asym": Scheme("int4", asymmetric=True),
@@ -99,6 +101,7 @@ def test_mistakes_are_named(text: str) -> None:
         {"bits": 3.0},
         {"kind": "int8", "group_size": 64},
         {"kind": "int8", "asymmetric": True},
+        {"kind": "int4", "per_tensor": True},
         {"kind": "rd", "entries": 16},
         {"kind": "rd", "bits": float("nan")},
         {"kind": "codebook"},
@@ -124,6 +127,7 @@ VALUES = st.one_of(
     st.sampled_from(
         ["lossless", "rd", "fp16", "fp8", "int8", "int3", "int2", "ternary", "binary"]
     ).map(lambda kind: {"kind": kind}),
+    st.builds(lambda one: {"kind": "int8", "per_tensor": one}, st.booleans()),
     st.builds(lambda bits: {"kind": "rd", "bits": bits}, st.floats(0.01, 32)),
     st.builds(
         lambda size, asym: {"kind": "int4", "group_size": size, "asymmetric": asym},

@@ -1,7 +1,7 @@
 """The scheme grammar: one short text, for API, plans, command line and file, on one tensor.
 
     scheme    part ("+" part)*           each kind of part at most once, in any order
-    values    keep | lossless | rd[:BITS] | fp16 | fp8 | int8 | int4[:gSIZE][,asym]
+    values    keep | lossless | rd[:BITS] | fp16 | fp8 | int8[,tensor] | int4[:gSIZE][,asym]
               | int3 | int2 | ternary | binary | codebookENTRIES
     mask      PERCENT% | N:M             fraction of zeros | N nonzero in each M
     channels  channels:PERCENT%          fraction of whole channels removed
@@ -28,6 +28,7 @@ _NUMBER: Final = r"([0-9]{1,9}(?:\.[0-9]{1,30})?)"
 _COUNT: Final = r"([0-9]{1,9})"
 _TAKES: Final = {
     "rd": "its bits, as in rd:2.5",
+    "int8": "tensor, as in int8,tensor: one scale for all of it",
     "int4": "a group size and asym, as in int4:g64,asym",
     "codebook": "its number of entries, as in codebook16",
     "channels": "a percentage, as in channels:30%",
@@ -39,7 +40,8 @@ class Scheme:
     """How one tensor is stored; raises ArgumentError for what no text could say.
 
     `kind` is one of KINDS; `bits` (per weight) belongs to `rd`, `group_size` and `asymmetric` to
-    `int4`, `entries` to `codebook`. `sparsity` and `channels` are fractions in (0, 1),
+    `int4`, `per_tensor` (one scale, where other grids have one a row) to `int8`, `entries` to
+    `codebook`. `sparsity` and `channels` are fractions in (0, 1),
     `n_of_m` = (N, M) keeps N nonzero in each M.
 
     >>> str(Scheme("int4", group_size=64, n_of_m=(2, 4)))
@@ -50,6 +52,7 @@ class Scheme:
     bits: float | None = None
     group_size: int | None = None
     asymmetric: bool = False
+    per_tensor: bool = False
     entries: int | None = None
     sparsity: float | None = None
     n_of_m: tuple[int, int] | None = None
@@ -105,6 +108,7 @@ class _Fields(TypedDict, total=False):
     bits: float
     group_size: int
     asymmetric: bool
+    per_tensor: bool
     entries: int
     sparsity: float
     n_of_m: tuple[int, int]
@@ -117,6 +121,8 @@ def _part(part: str, where: str) -> tuple[str, _Fields]:
         return "values", {"kind": part}
     if match := _match(f"rd:{_NUMBER}", part):
         return "values", {"kind": "rd", "bits": float(match[1])}
+    if part == "int8,tensor":
+        return "values", {"kind": "int8", "per_tensor": True}
     if match := _match(rf"int4(?::g{_COUNT})?(,asym)?", part):
         grid: _Fields = {"kind": "int4", "asymmetric": bool(match[2])}
         if match[1]:
@@ -158,6 +164,7 @@ def _check_values(scheme: Scheme) -> None:
         ("rd", "bits", scheme.bits is not None),
         ("int4", "group_size", scheme.group_size is not None),
         ("int4", "asymmetric", scheme.asymmetric),
+        ("int8", "per_tensor", scheme.per_tensor),
         ("codebook", "entries", scheme.entries is not None),
     ):
         if given and scheme.kind != owner:
@@ -189,7 +196,8 @@ def _values(scheme: Scheme) -> str:
         return f"rd:{_decimal(Decimal(repr(float(scheme.bits))))}"
     group = "" if scheme.group_size is None else f":g{scheme.group_size}"
     entries = "" if scheme.entries is None else str(scheme.entries)
-    return scheme.kind + entries + group + (",asym" if scheme.asymmetric else "")
+    options = ",asym" * scheme.asymmetric + ",tensor" * scheme.per_tensor
+    return scheme.kind + entries + group + options
 
 
 # Decimals, so that 30% is the fraction 0.3 and 0.3 is 30%, exactly and for every float.

@@ -82,7 +82,10 @@ def test_the_score_is_that_of_the_file(tmp_path, net, batches):
 
 @pytest.mark.parametrize(
     "text",
-    [*(kind if kind != "codebook" else "codebook8" for kind in GRIDS), "int4:g8,asym", "2:4+int3"],
+    [
+        *(kind if kind != "codebook" else "codebook8" for kind in GRIDS),
+        *("int8,tensor", "int4:g8,asym", "2:4+int3"),
+    ],
 )
 def test_feedback_serves_every_grid(rng, text):
     scheme = laconic.scheme.parse_scheme(text)

@@ -43,6 +43,7 @@ def check_scheme(scheme: Scheme) -> None:
             bits=scheme.bits,
             group_size=scheme.group_size,
             asymmetric=scheme.asymmetric,
+            per_tensor=scheme.per_tensor,
         )
     ):
         raise ArgumentError(
@@ -52,6 +53,8 @@ def check_scheme(scheme: Scheme) -> None:
 
 def round_to(values: NDArray[np.floating], scheme: Scheme) -> Nearest:
     """Round finite values (rows, columns); integer grids have a scale a row, or a group of one.
+
+    Where the scheme says so they have one for all.
 
     Raises:
         ArgumentError: the scheme is none of those above.
@@ -69,7 +72,11 @@ def round_to(values: NDArray[np.floating], scheme: Scheme) -> Nearest:
         return _fp8(matrix)
     if scheme.bits is not None:
         return _uniform(matrix, scheme.bits)
-    return _integers(matrix, _BITS[scheme.kind], scheme.group_size, scheme.asymmetric)
+    bits = _BITS[scheme.kind]
+    if scheme.per_tensor:
+        row = _integers(matrix.reshape(1, -1), bits, None, False)
+        return Nearest(row.values.reshape(matrix.shape), row.bits)
+    return _integers(matrix, bits, scheme.group_size, scheme.asymmetric)
 
 
 def _uniform(matrix: NDArray[np.float32], bits: float) -> Nearest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from laconic.errors import ArgumentError
 from laconic.scheme import Scheme
@@ -45,7 +46,8 @@ def masked(values: np.ndarray, mask: Mask | None) -> np.ndarray:
 def make_grid(values: np.ndarray, scheme: Scheme, mask: Mask | None = None) -> Grid:
     """Round finite floats of any shape to the grid that a scheme of `GRIDS` names.
 
-    Integers, ternary, binary and fp8 have a scale a row, or a group; a codebook is one a tensor.
+    Integers, ternary, binary and fp8 have a scale a row, or a group, or one a tensor where the
+    scheme says so; a codebook is one a tensor.
 
     >>> make_grid(np.array([[7.0, 3.4, 0.2]]), Scheme("int4")).values(np.dtype("f4")).tolist()
     [[7.0, 3.0, 0.0]]
@@ -57,14 +59,15 @@ def make_grid(values: np.ndarray, scheme: Scheme, mask: Mask | None = None) -> G
         weights = np.asarray(values, np.float32)
     if not np.isfinite(weights).all():
         raise ArgumentError("values above 3.4e38 are on no grid; leave the tensor lossless")
-    kind, group = scheme.kind, scheme.group_size
+    kind = scheme.kind
+    if scheme.per_tensor:
+        return _of_one_scale(weights, INTEGERS[kind], mask)
     if kind in INTEGERS:
-        asymmetric = scheme.asymmetric
         return integers(
             weights,
             INTEGERS[kind],
-            group=group,
-            asymmetric=asymmetric,
+            group=scheme.group_size,
+            asymmetric=scheme.asymmetric,
             mask=mask,
             fraction=_FRACTION,
         )
@@ -77,6 +80,12 @@ def make_grid(values: np.ndarray, scheme: Scheme, mask: Mask | None = None) -> G
     if kind == "fp8":
         return fp8(weights, mask=mask)
     raise ArgumentError(f"scheme {scheme}: {kind} names no grid; one of {', '.join(GRIDS)}")
+
+
+def _of_one_scale(weights: NDArray[np.float32], bits: int, mask: Mask | None) -> Grid:
+    row = integers(weights.reshape(1, -1), bits, mask=None if mask is None else mask.reshape(1, -1))
+    assert row.scales is not None
+    return Grid(row.indices.reshape(weights.shape), step=float(row.scales[0, 0]))
 
 
 def calibrated_grid(values: np.ndarray, scheme: Scheme, metric: Metric) -> Grid:
@@ -99,9 +108,9 @@ def calibrated_grid(values: np.ndarray, scheme: Scheme, metric: Metric) -> Grid:
 
 def _bounds(scheme: Scheme, grid: Grid) -> Bounds | None:
     """The least and largest index of each group; None where there are signs alone."""
-    if scheme.kind == "binary" or grid.scales is None:
+    if scheme.kind in ("binary", "fp8", "codebook"):  # signs alone, or levels
         return None
-    shape = grid.scales.shape
+    shape = (len(grid.matrix), 1) if grid.scales is None else grid.scales.shape
     if scheme.kind not in INTEGERS:
         return np.full(shape, -1), np.full(shape, 1)
     bits = INTEGERS[scheme.kind]

@@ -15,7 +15,7 @@ from laconic.transform.train.fake_quant import fake_quant  # noqa: E402
 from laconic.transform.train.student import Twin, make_student  # noqa: E402
 
 SCHEMES = (
-    *("rd", "int8", "int4", "int4:g8", "int3", "int2", "ternary", "binary"),
+    *("rd", "int8", "int8,tensor", "int4", "int4:g8", "int3", "int2", "ternary", "binary"),
     *("codebook4", "codebook16", "fp8"),
 )
 
@@ -96,8 +96,9 @@ def test_gradients_pass_the_rounding_as_if_it_were_not_there(text):
     (quant(twin.original) * slope).sum().backward()
     passed = twin.original.grad == slope
     if text.startswith("int"):
-        step = quant.log_step.detach().exp()[..., None]
-        inside = (values.reshape(12, step.shape[1], -1) / step).abs() <= quant.most
+        step = quant.log_step.detach().exp()  # one, or one a row and group
+        groups = 1 if step.ndim == 0 else step.shape[1]
+        inside = (values.reshape(12, groups, -1) / step[..., None]).abs() <= quant.most
         assert torch.equal(passed, inside.reshape(12, 32))
         assert not twin.original.grad[~passed].any()
     elif text == "binary":

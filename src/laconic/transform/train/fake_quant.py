@@ -72,15 +72,23 @@ class FakeQuant(nn.Module):
 class Steps(FakeQuant):
     """Uniform levels at a learnt step: unbounded for `rd`, else within -most .. most.
 
-    The step is one for the tensor, or one for each row and group of `group` columns. Weights that
-    are multiples of a step already, as those of a network that was trained so before, keep it.
+    The step is one for the tensor (`rd`, or `whole`), or one for each row and group of `group`
+    columns. Weights that are multiples of a step already, as those of a network that was trained so
+    before, keep it.
     """
 
-    def __init__(self, weight: Tensor, most: int | None = None, group: int | None = None) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        most: int | None = None,
+        group: int | None = None,
+        *,
+        whole: bool = False,
+    ) -> None:
         super().__init__()
-        self.most, self.group = most, group
+        self.most, self.group, self.whole = most, group, whole or most is None
         with torch.no_grad():
-            parts = weight.reshape(1, 1, -1) if most is None else _grouped(weight, group)
+            parts = weight.reshape(1, 1, -1) if self.whole else _grouped(weight, group)
             size = parts.square().mean(-1).sqrt()
             if most is not None and most > 1:
                 size = torch.minimum(parts.abs().amax(-1), 4 * size) / most / _START
@@ -89,15 +97,15 @@ class Steps(FakeQuant):
             if grid is not None:
                 start = torch.full_like(start, grid)
         self.on_grid = grid is not None
-        self.log_step = nn.Parameter(start.log().squeeze() if most is None else start.log())
+        self.log_step = nn.Parameter(start.log().squeeze() if self.whole else start.log())
         self._weight = 1 / math.sqrt(max(1, weight.numel()) * (most or 4))
 
     def quantised(self, weight: Tensor) -> Tensor:
         """Rounded to the nearest level."""
         step = self.log_step.exp()
-        if self.most is None:
-            whole: Tensor = Rounding.apply(weight, step, None, self._weight)  # type: ignore[no-untyped-call]
-            return whole
+        if self.whole:
+            every: Tensor = Rounding.apply(weight, step, self.most, self._weight)  # type: ignore[no-untyped-call]
+            return every
         parts = _grouped(weight, self.group)
         rounded = Rounding.apply(parts, step[..., None], self.most, self._weight)  # type: ignore[no-untyped-call]
         return _joined(rounded, weight)
@@ -109,7 +117,7 @@ class Steps(FakeQuant):
         with all others: which weights are zero is for the weights themselves to settle.
         """
         step = self.log_step.exp()
-        if self.most is None:
+        if self.whole:
             kept = self.kept(weight)
             small = kept.detach().abs() < _PULLS * step.detach()
             return kept / torch.where(small, step.detach(), step)
@@ -274,7 +282,7 @@ def fake_quant(scheme: Scheme, weight: Tensor, name: str) -> FakeQuant:
     if scheme.kind == "rd":
         return Steps(weight)
     if scheme.kind in _INTEGERS:
-        return Steps(weight, _INTEGERS[scheme.kind], group)
+        return Steps(weight, _INTEGERS[scheme.kind], group, whole=scheme.per_tensor)
     if scheme.kind == "codebook":
         return Codebook(weight, scheme.entries or 16)
     found = {"ternary": Ternary, "binary": None, "fp8": None}.get(scheme.kind)
