@@ -6,7 +6,17 @@ import time
 
 import pytest
 
-COMMANDS = ("analyze", "plan", "compress", "decompress", "info", "verify", "bench", "demo")
+COMMANDS = (
+    "analyze",
+    "plan",
+    "compress",
+    "decompress",
+    "info",
+    "verify",
+    "export",
+    "bench",
+    "demo",
+)
 START = "from laconic.cli import main; main()"
 
 

@@ -1,0 +1,138 @@
+"""The verb export: which format it is, what goes with it, and that the result is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import laconic
+from laconic.errors import ArgumentError, FormatError, VerifyError
+from laconic.exporting import format_of
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return laconic.compress({"w": np.ones((4, 4), np.float32)}, tmp_path / "f").path
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory) -> Path:
+    """A folder of a tiny network with grouped heads, as transformers saves it."""
+    torch, transformers = (pytest.importorskip(name) for name in ("torch", "transformers"))
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=96,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+    )
+    folder = tmp_path_factory.mktemp("llama") / "llama"
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "kind"),
+    [
+        ("a.safetensors", None, "safetensors"),
+        ("A.ONNX", None, "onnx"),
+        ("llama-3.2", None, "hf"),
+        ("a", "gguf", "gguf"),
+        ("a.gguf", None, "gguf"),
+        ("a-w4a16", "compressed-tensors", "compressed-tensors"),
+    ],
+)
+def test_the_name_says_the_format_unless_it_is_named(name, to, kind):
+    assert format_of(Path(name), to) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "message"),
+    [
+        ("a", "ggup", r'format "ggup" is unknown; one of safetensors, .*nearest: gguf'),
+        ("a", "coreml", "Core ML runs on Apple's systems alone.*what there is: safetensors"),
+        ("a.tflite", None, "LiteRT"),
+        ("a.bin", None, r"hf is a folder of files, and .bin is a file's suffix; name a folder, or"),
+        ("a.gguf", "hf", "name a folder$"),
+        ("a.laconic.safetensors", None, "is the name of a Laconic file"),
+    ],
+)
+def test_a_format_that_cannot_be_is_refused(name, to, message):
+    with pytest.raises(ArgumentError, match=message):
+        format_of(Path(name), to)
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "message"),
+    [
+        ("a.safetensors", {"weights": "int8"}, "weights .* goes with onnx, gguf, .* safetensors$"),
+        ("a.onnx", {"dtype": "float16"}, r"dtype \(--dtype\) goes with safetensors, hf, and"),
+        ("a.gguf", {"activations": "dynamic"}, "goes with onnx, and this is gguf"),
+        ("a.safetensors", {"evaluate": float}, r"evaluate \(--eval\) goes with hf, onnx, and"),
+        ("a.safetensors", {"dtype": "fp16"}, 'dtype "fp16" is unknown; one of float32'),
+        ("a", {}, r"f: no config.json, which hf needs; give the original's folder"),
+        ("f", {"to": "safetensors", "force": True}, "is an input; name another"),
+        ("no/a.safetensors", {}, "the folder .* does not exist"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(tmp_path, file, out, options, message):
+    with pytest.raises(ArgumentError, match=message):
+        laconic.export(file, tmp_path / out, **options)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_plain_file_is_told_from_a_laconic_one(tmp_path, file):
+    done = laconic.export(file, tmp_path / "m.safetensors")
+    assert done.notes[0].startswith("float32 again: as large as the original")
+    with pytest.raises(FormatError, match="a plain safetensors file is what `laconic compress`"):
+        laconic.export(tmp_path / "m.safetensors", tmp_path / "n.safetensors")
+
+
+def test_transformers_loads_the_folder_with_the_files_values(tmp_path, llama):
+    import torch
+    import transformers
+
+    laconic.compress(llama, tmp_path / "small", bits=4)
+    done = laconic.export(tmp_path / "small", tmp_path / "out", dtype="bfloat16")
+    loaded, told = transformers.LlamaForCausalLM.from_pretrained(
+        tmp_path / "out", output_loading_info=True
+    )
+    assert not told["missing_keys"] and not told["unexpected_keys"]
+    assert loaded.dtype == torch.bfloat16
+    held = laconic.load(tmp_path / "small", framework="torch")
+    for name, tensor in held.tensors():
+        assert torch.equal(loaded.state_dict()[name], tensor.bfloat16()), name
+    assert (done.exact, done.rounded) == (5, 15)  # the norms, which are ones, and the rest
+    assert any(f"loads it: {len(held)} tensors" in note for note in done.notes)
+
+
+def test_the_originals_folder_gives_the_config_and_the_score_is_told(tmp_path, llama):
+    path = laconic.compress(llama / "model.safetensors", tmp_path / "f").path
+    score = lambda net: float(next(net.parameters()).shape[0])  # noqa: E731
+    done = laconic.export(path, tmp_path / "out", into=llama, evaluate=score)
+    assert "score 96" in done.notes
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size == done.files[-1].stat().st_size
+
+
+def test_a_folder_that_does_not_load_is_no_export(tmp_path, llama):
+    laconic.compress(llama, tmp_path / "small")
+    config = json.loads((llama / "config.json").read_text())
+    (tmp_path / "small" / "config.json").write_text(json.dumps({**config, "hidden_size": 32}))
+    with pytest.raises(VerifyError, match="transformers cannot load it"):
+        laconic.export(tmp_path / "small", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
+def test_nothing_is_written_into_what_is_read(tmp_path, llama):
+    laconic.compress(llama, tmp_path / "small")
+    with pytest.raises(ArgumentError, match="lies in the folder"):
+        laconic.export(tmp_path / "small", tmp_path / "small" / "out")
+    with pytest.raises(ArgumentError, match="is an input"):
+        laconic.export(tmp_path / "small", tmp_path / "small", force=True)
