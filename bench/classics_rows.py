@@ -25,7 +25,7 @@ LENET300: Final[Settings] = {
     "mask": None,
     "distill": _TAUGHT,
 }
-LENET300_NO_BITS: Final[Settings] = {**LENET300, "bits": False, "mask": _MASK}
+LENET300_NO_BITS: Final[Settings] = {**LENET300, "bits": False}
 LENET300_NO_KD: Final[Settings] = {**LENET300, "distill": None}
 LENET300_MASK: Final[Settings] = {**LENET300, "mask": _MASK}
 
@@ -42,8 +42,8 @@ RESNET20: Final[Settings] = {  # about half a second of one core a step
     "distill": {"weight": 0.9, "temperature": 4.0},
 }
 RESNET20_30: Final[Settings] = {**RESNET20, "ramp": 0.6}
-RESNET20_TUNED: Final[Settings] = {**RESNET20, "epochs": 1, "lr": 3e-4, "bits": False}
-RESNET20_CHANNELS: Final[Settings] = {**RESNET20, "epochs": 1}
+RESNET20_TUNED: Final[Settings] = {**RESNET20, "epochs": 3, "lr": 3e-4, "bits": False}
+RESNET20_CHANNELS: Final[Settings] = {**RESNET20, "epochs": 6}
 RESNET20_LOW: Final[Settings] = {**RESNET20, "epochs": 2, "bits": False}
 NARROW: Final[Settings] = {  # long enough for a teacher to show, short enough for three seeds
     "epochs": 5,
@@ -63,6 +63,8 @@ _REST: Final = ("*", "fp16")  # biases, norms
 _ENDS20: Final = (("conv1.weight", "int8"), ("linear.weight", "int8"))
 _ENDS5: Final = (("conv1.weight", "int8"), ("fc2.weight", "int8"))
 _EXACT: Final = (("*", "lossless"),)
+# As Deep Compression has it: masks and few levels, and no word of bits while it trains.
+_MASKED: Final = (("fc3.weight", "80%+int4"), ("*.weight", "98%+int4"), _REST)
 _CHANNELS: Final[Settings] = {"channels": {"remove": "50%", "importance": "magnitude"}}
 
 
@@ -126,7 +128,7 @@ ROWS: Final = (
     _cifar("binary", RESNET20_LOW, rules=(*_ENDS20, ("*", "binary"), _REST)),
     _cifar("narrow-taught", NARROW, rules=_EXACT, network="narrow", seeds=(0, 1, 2)),
     _cifar("narrow-alone", NARROW_ALONE, rules=_EXACT, network="narrow", seeds=(0, 1, 2)),
-    Row("lenet300-no-bits", "lenet300", LENET300_NO_BITS, 120, seeds=(0,)),
+    Row("lenet300-no-bits", "lenet300", LENET300_NO_BITS, rules=_MASKED, seeds=(0,)),
     Row("lenet300-no-kd", "lenet300", LENET300_NO_KD, 120, seeds=(0,)),
     Row("lenet300-mask", "lenet300", LENET300_MASK, 120, seeds=(0,)),
     Row("lenet300-untrained", "lenet300", None, 120, seeds=(0,)),
