@@ -1,8 +1,7 @@
-"""Help is quick, complete, and imports nothing heavy."""
+"""Help is complete, and imports nothing heavy: that is what makes it quick."""
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -34,19 +33,10 @@ def test_every_command_has_help(run, command):
     assert "--json" in result.stdout
 
 
-def test_help_is_quick():
-    seconds = []
-    for _ in range(4):  # the fastest counts: the first may compile, and a machine may be busy
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, "-c", START, "--help"], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - begin)
-    assert min(seconds) < 0.4
-
-
 def test_help_imports_neither_arrays_nor_bars():
     watch = (
         "import sys\ntry:\n    " + START + "\nexcept SystemExit:\n    "
-        "print(sorted({'numpy', 'torch', 'rich', 'pydantic'} & set(sys.modules)))"
+        "print(sorted({'numpy', 'torch', 'rich', 'pydantic', 'yaml', 'onnx', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", watch, "--help"], check=True, capture_output=True, text=True
