@@ -237,7 +237,7 @@ def _writes() -> bool:
 def _with_scores(result: Result, decision: Decision) -> Result:
     ready = decision.ready
     if ready is None:
-        return result
+        return replace(result, notes=getattr(decision.source, "notes", ()))
     return replace(
         result,
         score=ready.score,

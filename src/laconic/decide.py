@@ -17,6 +17,7 @@ from laconic.fill import Plan as Schemes
 from laconic.fill import Progress, predict_size, resolve_plan
 from laconic.identity import model_identity, plan_identity
 from laconic.io import Source
+from laconic.io.onnx import GRAPH
 from laconic.lossy import Quantizer, find_dial, lossy_schemes
 from laconic.plan import Target, load_plan, parse_target, quantisable, resolve
 from laconic.scheme import Scheme
@@ -195,8 +196,9 @@ def target_of(source: Source, call: Call) -> Target | None:
 
 
 def parameters_of(source: Source) -> int:
-    """How many values the model has, tied ones once."""
-    return sum(prod(i.shape) for i in source.infos if i.name not in source.aliases)
+    """How many values the model has, tied ones once; the graph of an ONNX model is none."""
+    beside = {*source.aliases, source.metadata.get(GRAPH)}
+    return sum(prod(i.shape) for i in source.infos if i.name not in beside)
 
 
 def _exact_fits(

@@ -14,6 +14,7 @@ from laconic.errors import ArgumentError, FormatError
 from laconic.folder import check_copies, copy_files, made_folder, write_file
 from laconic.io import TensorInfo, read_header
 from laconic.io.hub import find_companions
+from laconic.restore_onnx import is_onnx, write_onnx
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,12 @@ class _Shard:
 def decompress(
     src: str | Path, dst: str | Path, *, threads: int | None = None, force: bool = False
 ) -> Restored:
-    """Write the model that a Laconic file holds as safetensors again.
+    """Write the model that a Laconic file holds as safetensors, or ONNX, again.
 
     A lossless file gives the original's bytes, a lossy one the same header with other values. One
     file becomes the file `dst`; several shards become files in the folder `dst`, and so does a
-    model folder, with its config and tokenizer files. Holds one tensor at a time.
+    model folder, with its config and tokenizer files. What was an .onnx becomes one again where
+    `dst` ends in .onnx. Holds one tensor at a time.
 
     Raises:
         ArgumentError: `dst` exists (and not `force`) or is of the wrong kind.
@@ -50,6 +52,8 @@ def decompress(
     """
     source, target = Path(src), Path(dst)
     file = LaconicFile(find_file(source), threads=checked_threads(threads))
+    if target.suffix.lower() == ".onnx":
+        return _write_onnx(file, target, force)
     shards = _shards(file)
     texts = file.index.origin.texts
     if source.is_dir() or len(shards) > 1 or texts:
@@ -57,6 +61,15 @@ def decompress(
     _check_not_input(file.path, target)
     size = _write_shard(file, shards[0], target, force)
     return Restored(target, size, (target,))
+
+
+def _write_onnx(file: LaconicFile, target: Path, force: bool) -> Restored:
+    if not is_onnx(file):
+        raise ArgumentError(
+            f"{target}: the model was not compressed from ONNX; name a .safetensors"
+        )
+    paths = write_onnx(file, target, force=force)
+    return Restored(target, sum(path.stat().st_size for path in paths), paths)
 
 
 def _write_folder(

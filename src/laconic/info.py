@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 from laconic.container import LaconicFile, find_file
+from laconic.io.onnx import GRAPH
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def describe(file: LaconicFile) -> Info:
         )
         for record, nbytes in zip(file.index.records, _bytes(file), strict=True)
     )
-    parameters = sum(prod(r.shape) for r in file.index.records if not r.tied)
+    graph = file.index.origin.metadata.get(GRAPH)
+    parameters = sum(prod(r.shape) for r in file.index.records if not r.tied and r.name != graph)
     original = file.index.origin.nbytes
     return Info(
         file.path,

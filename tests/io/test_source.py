@@ -35,7 +35,6 @@ def test_a_name_on_the_hub_says_how_to_fetch_it(
     ("name", "message"),
     [
         ("model", 'the suffix "" is of no format read here .*rename it'),
-        ("model.onnx", "convert it to safetensors"),
         ("arrays.npz", r"pass dict\(numpy.load\(path\)\)"),
         ("model.safetensor", r'the suffix ".safetensor" is of no format .*\.safetensors'),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 _INDEX = ".index.json"
 _FILE = ".laconic.safetensors"
 _FOLDER = "-laconic"
+_POINTS = ".frontier.jsonl"
 
 
 def compressed_path(model: str | Path) -> Path:
@@ -28,18 +29,31 @@ def compressed_path(model: str | Path) -> Path:
     return model.with_name(stem + _FILE)
 
 
-def restored_path(file: Path) -> Path:
+def restored_path(file: Path, *, onnx: bool = False) -> Path:
     """The output of `decompress`: the input's name without what `compress` added to it.
 
     >>> restored_path(Path("m/net.laconic.safetensors")).as_posix()
     'm/net.safetensors'
     >>> restored_path(Path("m/renamed.safetensors")).as_posix()
     'm/renamed.restored.safetensors'
+    >>> restored_path(Path("m/net.laconic.safetensors"), onnx=True).as_posix()
+    'm/net.onnx'
     """
+    suffix = ".onnx" if onnx else ".safetensors"
     if file.is_dir():
         folder = file.resolve()
         stem = folder.name.removesuffix(_FOLDER)
         return folder.with_name(stem if stem != folder.name else stem + "-restored")
     if file.name.endswith(_FILE):
-        return file.with_name(file.name.removesuffix(_FILE) + ".safetensors")
-    return file.with_name(file.stem + ".restored.safetensors")
+        return file.with_name(file.name.removesuffix(_FILE) + suffix)
+    return file.with_name(file.stem + ".restored" + suffix)
+
+
+def frontier_path(model: str | Path) -> Path:
+    """Where `frontier` keeps its finished points until it is done.
+
+    >>> frontier_path("m/build.py:model").as_posix()
+    'm/build.frontier.jsonl'
+    """
+    output = compressed_path(model)
+    return output.with_name(output.name.removesuffix(_FILE).removesuffix(_FOLDER) + _POINTS)

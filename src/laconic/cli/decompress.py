@@ -1,4 +1,4 @@
-"""`laconic decompress`: a Laconic file in, ordinary safetensors out."""
+"""`laconic decompress`: a Laconic file in, ordinary safetensors, or ONNX, out."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ def command(
     import laconic
     from laconic.cli._paths import restored_path
     from laconic.cli._units import size
+    from laconic.restore_onnx import holds_onnx
 
     begin = time.perf_counter()
-    restored = laconic.decompress(file, output or restored_path(file), threads=threads, force=force)
+    target = output or restored_path(file, onnx=holds_onnx(file))
+    restored = laconic.decompress(file, target, threads=threads, force=force)
     seconds = time.perf_counter() - begin
     Talk(quiet).line("wrote", f"{restored.path}    {size(restored.bytes)} in {seconds:.1f} s")
     if json:

@@ -12,6 +12,7 @@ from laconic.errors import ArgumentError
 from laconic.io.hub import find_companions, find_weights
 from laconic.io.memory import Entry, memory_source, numpy_entry
 from laconic.io.names import nearest
+from laconic.io.onnx import open_onnx
 from laconic.io.pytorch import (
     CHECKPOINT_SUFFIXES,
     is_module,
@@ -35,7 +36,6 @@ _OTHER_FORMATS = {
     ".h5": "convert it to safetensors",
     ".npz": "pass dict(numpy.load(path)) from Python",
     ".npy": "pass {name: numpy.load(path)} from Python",
-    ".onnx": "convert it to safetensors",
 }
 
 
@@ -45,7 +45,8 @@ def open_source(
     """Open a model as a lazy, ordered sequence of named tensors.
 
     `model` is a `.safetensors` file, a `*.safetensors.index.json`, a Hugging Face folder, a
-    `.bin`, `.pt` or `.pth` state dict (torch), an nn.Module, or a dict of arrays or tensors.
+    `.bin`, `.pt` or `.pth` state dict (torch), an `.onnx` model, an nn.Module, or a dict of arrays
+    or tensors.
 
     Raises:
         ArgumentError: there is no such model, or it cannot be stored; the message says what to do.
@@ -96,10 +97,13 @@ def _open_file(path: Path, companions: tuple[Path, ...]) -> Source:
         return open_sharded(path, companions)
     if suffix in CHECKPOINT_SUFFIXES:
         return open_checkpoint(path, companions)
+    if suffix == ".onnx":
+        return open_onnx(path)
     advice = _OTHER_FORMATS.get(suffix, "rename it if it is one of these")
     raise ArgumentError(
         f'{path}: the suffix "{path.suffix}" is of no format read here (.safetensors, '
-        f".safetensors.index.json, {', '.join(CHECKPOINT_SUFFIXES)}, or a model folder); {advice}"
+        f".safetensors.index.json, {', '.join(CHECKPOINT_SUFFIXES)}, .onnx, or a model folder); "
+        f"{advice}"
     )
 
 

@@ -1,0 +1,198 @@
+"""The initialisers of an .onnx: every way of storing them, and what stays in the graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from laconic.errors import ArgumentError, FormatError
+from laconic.io import open_source
+from laconic.io._onnx_wire import pack_varints, unpack_varints
+from laconic.io.onnx import OnnxSource, open_onnx
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+
+def save(
+    path: Path, initializers: list[onnx.TensorProto], nodes: list[onnx.NodeProto] | None = None
+) -> Path:
+    """A model of these initialisers; the graph need not run."""
+    graph = helper.make_graph(nodes or [], "g", [], [], initializers)
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    return path
+
+
+RAW = {
+    "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "F64": np.float64,
+    "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64, "U8": np.uint8,
+    "U16": np.uint16, "U32": np.uint32, "U64": np.uint64, "BOOL": np.bool_,
+    "C64": np.complex64, "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2,
+    "F8_E4M3FNUZ": ml_dtypes.float8_e4m3fnuz, "F8_E5M2FNUZ": ml_dtypes.float8_e5m2fnuz,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", RAW)
+@pytest.mark.parametrize("shape", [(), (3, 4)])
+def test_raw_data_of_every_dtype_is_read_bit_for_bit(
+    dtype: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape).astype(RAW[dtype])
+    source = open_source(save(tmp_path / "m.onnx", [numpy_helper.from_array(values, "w")]))
+    assert (source.infos[0].name, source.infos[0].dtype, source.infos[0].shape) == (
+        "w", dtype, shape,
+    )  # fmt: skip
+    loaded = source.load("w")
+    assert loaded.dtype == values.dtype
+    assert loaded.tobytes() == values.tobytes()
+    assert not loaded.flags.writeable
+
+
+TYPED = {
+    "float_data": (TensorProto.FLOAT, [1.5, -2.0]),
+    "double_data": (TensorProto.DOUBLE, [1.5, -2.0]),
+    "int64_data": (TensorProto.INT64, [-(1 << 63), 300]),
+    "uint64_data": (TensorProto.UINT64, [(1 << 64) - 1, 0]),
+    "int32_data": (TensorProto.INT32, [-5, 70_000]),
+    "int32_data of int8": (TensorProto.INT8, [-5, 127]),
+    "int32_data of uint16": (TensorProto.UINT16, [65_535, 0]),
+    "int32_data of bool": (TensorProto.BOOL, [True, False]),
+    "uint64_data of uint32": (TensorProto.UINT32, [4_294_967_295, 1]),
+}
+
+
+@pytest.mark.parametrize("kind", TYPED)
+def test_numbers_in_typed_fields_are_read(kind: str, tmp_path: Path) -> None:
+    number, values = TYPED[kind]
+    tensor = helper.make_tensor("w", number, [len(values)], values)
+    assert not tensor.HasField("raw_data")
+    source = open_source(save(tmp_path / "m.onnx", [tensor]))
+    assert source.load("w").tolist() == values
+    assert source.load("w").dtype == helper.tensor_dtype_to_np_dtype(number)
+
+
+def test_four_bit_integers_are_their_packed_bytes(tmp_path: Path) -> None:
+    tensor = helper.make_tensor("w", TensorProto.INT4, [3], b"\x21\x03", raw=True)
+    source = open_source(save(tmp_path / "m.onnx", [tensor]))
+    assert (source.infos[0].dtype, source.infos[0].shape) == ("U8", (2,))
+    assert source.load("w").tobytes() == b"\x21\x03"
+
+
+def test_what_has_no_place_in_safetensors_stays_in_the_graph_and_is_counted(
+    tmp_path: Path,
+) -> None:
+    tensors = [
+        numpy_helper.from_array(np.ones(4, np.float32), "w"),
+        helper.make_tensor("text", TensorProto.STRING, [1], [b"a"]),
+        helper.make_tensor("wide", TensorProto.COMPLEX128, [1], [1 + 2j]),
+        helper.make_tensor("half", TensorProto.FLOAT16, [2], [1.0, 2.0]),
+    ]
+    source = open_onnx(save(tmp_path / "m.onnx", tensors))
+    assert [info.name for info in source.infos] == ["w", "onnx.graph"]
+    assert source.notes == (
+        "2 tensors stayed in the graph: of a dtype that safetensors has not",
+        "1 tensor stayed in the graph: written in another way than most writers do",
+    )
+
+
+def test_tensors_of_subgraphs_and_constants_stay_in_the_graph(tmp_path: Path) -> None:
+    inner = numpy_helper.from_array(np.ones(2, np.float32), "inner")
+    branch = helper.make_graph([], "then", [], [], [inner])
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    constant = helper.make_node("Constant", [], ["k"], value=inner)
+    own = numpy_helper.from_array(np.zeros(2, np.float32), "own")
+    source = open_onnx(save(tmp_path / "m.onnx", [own], [node, constant]))
+    assert [info.name for info in source.infos] == ["own", "onnx.graph"]
+    assert source.notes == ("3 tensors stayed in the graph: in subgraphs, functions or constants",)
+
+
+def test_the_graph_gives_way_to_an_initialiser_of_its_name(tmp_path: Path) -> None:
+    tensor = numpy_helper.from_array(np.ones(4, np.float32), "onnx.graph")
+    source = open_source(save(tmp_path / "m.onnx", [tensor]))
+    assert [info.name for info in source.infos] == ["onnx.graph", "onnx.graph.1"]
+    assert source.metadata == {"laconic.onnx": "onnx.graph.1"}
+
+
+def external(tmp_path: Path, **entries: str) -> OnnxSource:
+    """Open a model with one tensor w of 4 bytes in "w.data" (8 bytes), its entries as given."""
+    tensor = numpy_helper.from_array(np.array([1], np.float32), "w")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+    (tmp_path / "w.data").write_bytes(np.array([1, 2], np.float32).tobytes())
+    return open_onnx(save(tmp_path / "m.onnx", [tensor]))
+
+
+def test_values_in_another_file_are_found_there(tmp_path: Path) -> None:
+    source = external(tmp_path, location="w.data", offset="4", length="4")
+    assert source.load("w").tolist() == [2.0]
+    assert source.nbytes == (tmp_path / "m.onnx").stat().st_size + 8
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"location": "../w.data"}, "not in the model's folder"),
+        ({"location": "/etc/passwd"}, "not in the model's folder"),
+        ({"location": "C:\\w.data"}, "not in the model's folder"),
+        ({}, "not in the model's folder"),
+        ({"location": "w.data", "offset": "-4"}, "offset '-4' is no number"),
+        ({"location": "w.data", "offset": "8"}, "which ends before"),
+        ({"location": "w.data", "length": "5"}, r"5 bytes, but F32 of shape \[1\] takes 4"),
+    ],
+)
+def test_places_outside_of_the_folder_or_file_are_refused(
+    entries: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FormatError, match=message):
+        external(tmp_path, **entries)
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(8))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(FormatError, match="links out of the model's folder"):
+        external(folder, location="link")
+
+
+def test_a_missing_data_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"x\.data is missing"):
+        external(tmp_path, location="x.data")
+
+
+def test_two_tensors_of_the_same_bytes_are_one(tmp_path: Path) -> None:
+    tensors = []
+    for name in "ab":
+        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[2])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="w.data")
+        tensors.append(tensor)
+    (tmp_path / "w.data").write_bytes(bytes(8))
+    assert open_onnx(save(tmp_path / "m.onnx", tensors)).aliases == {"b": "a"}
+    tensors[1].external_data.add(key="offset", value="4")
+    tensors[1].dims[:] = [1]
+    with pytest.raises(FormatError, match='tensor "b" lies over another one'):
+        open_onnx(save(tmp_path / "m.onnx", tensors))
+
+
+def test_a_model_without_initialisers_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="has no initialisers"):
+        open_source(save(tmp_path / "m.onnx", []))
+
+
+@given(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), max_size=40))
+def test_numbers_are_packed_as_protobuf_packs_them(numbers: list[int]) -> None:
+    tensor = helper.make_tensor("w", TensorProto.INT64, [len(numbers)], numbers)
+    packed = pack_varints(np.array(numbers, np.int64))
+    assert packed.tobytes() in tensor.SerializeToString()
+    back = unpack_varints(packed)
+    assert back is not None
+    assert back.view(np.int64).tolist() == numbers
