@@ -71,6 +71,7 @@ def load(
     *,
     into: None = None,
     framework: Literal["numpy"] = "numpy",
+    on_demand: Literal[False] = False,
     threads: int | None = None,
 ) -> LaconicFile: ...
 
@@ -81,6 +82,7 @@ def load(
     *,
     into: None = None,
     framework: Literal["torch"],
+    on_demand: Literal[False] = False,
     threads: int | None = None,
 ) -> TorchFile: ...
 
@@ -91,6 +93,7 @@ def load(
     *,
     into: Module,
     framework: Literal["numpy", "torch"] = "torch",
+    on_demand: bool = False,
     threads: int | None = None,
 ) -> Module: ...
 
@@ -100,6 +103,7 @@ def load(
     *,
     into: torch.nn.Module | None = None,
     framework: Literal["numpy", "torch"] = "numpy",
+    on_demand: bool = False,
     threads: int | None = None,
 ) -> LaconicFile | TorchFile | torch.nn.Module:
     """Open a Laconic file, or the one in a model folder, as a lazy mapping of name to tensor.
@@ -109,15 +113,25 @@ def load(
     the shapes: its layers are made as small as the file's first, so that the module may be one of
     the class that was pruned.
 
+    With `on_demand` the large weights of that module stay compressed: each is decoded for the layer
+    that runs (the next one's meanwhile) and let go after it. Its parameters may be on the meta
+    device. It is frozen and stays on the CPU; `module.laconic` is its `OnDemand`, which tells what
+    it holds and ends it (docs/loading.md).
+
     Raises:
-        FormatError, VerifyError: the file is damaged; a module is then as it was.
+        FormatError, VerifyError: the file is damaged; a module is then as it was. On demand, damage
+            to a large weight is found when its layer runs.
         ArgumentError: no such file, or it does not fit the module; the message lists what differs.
     """
     if framework not in ("numpy", "torch"):
         raise ArgumentError(f'framework {framework!r} is unknown; "numpy" or "torch"')
+    if on_demand and into is None:
+        raise ArgumentError(
+            "on_demand needs a module: laconic.load(file, into=module, on_demand=True)"
+        )
     opened = LaconicFile(find_file(file), threads=checked_threads(threads))
     if into is not None:
-        return _load_into(TorchFile(opened), into)
+        return _load_into(TorchFile(opened), into, on_demand=on_demand)
     return TorchFile(opened) if framework == "torch" else opened
 
 
@@ -137,32 +151,26 @@ def to_torch(array: np.ndarray, dtype: str) -> torch.Tensor:
     return torch.from_numpy(array.view(integer)).view(getattr(torch, name))
 
 
-def _load_into(file: TorchFile, module: Module) -> Module:
+def _load_into(file: TorchFile, module: Module, *, on_demand: bool) -> Module:
     import torch
 
     if not isinstance(module, torch.nn.Module):
         raise ArgumentError(f"into: a {type(module).__name__} is no torch.nn.Module")
+    if hasattr(module, "laconic"):
+        raise ArgumentError("into: this module loads on demand: module.laconic.release() first")
+    fill = _attach if on_demand else _fill
     widths = file.file.modules
     if not widths:
-        return _fill(file, module)
+        return fill(file, module)
     shapes = {info.name: info.shape for info in file.file.infos}
     with reshaped(module, shapes, widths):
-        return _fill(file, module)
+        return fill(file, module)
 
 
 def _fill(file: TorchFile, module: Module) -> Module:
     import torch
 
-    state = module.state_dict()
-    # Buffers that a module does not save may still be in a file of an older version of it.
-    unsaved = {n: b for n, b in module.named_buffers() if n not in state and n in file}
-    problems = _differences(file, {**state, **unsaved})
-    if problems:
-        more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise ArgumentError(
-            f"{file.file.path} does not fit {type(module).__name__}: "
-            f"{'; '.join(problems[:8])}{more}"
-        )
+    unsaved = _check_fits(file, module)
     tensors = file.load_all()
     with torch.no_grad():
         for name, buffer in unsaved.items():
@@ -171,14 +179,48 @@ def _fill(file: TorchFile, module: Module) -> Module:
     return module
 
 
-def _differences(file: TorchFile, state: Mapping[str, torch.Tensor]) -> list[str]:
+def _attach(file: TorchFile, module: Module) -> Module:
+    from laconic.on_demand import attach
+
+    _check_fits(file, module, meta=True)
+    lost = [n for n, b in module.named_buffers() if b.is_meta and n not in file]
+    if lost:
+        raise ArgumentError(
+            f"{type(module).__name__}: the file has no buffer {', '.join(lost[:8])}, which the "
+            "module made itself: build it with its buffers on the CPU (docs/loading.md)"
+        )
+    away = [n for n, t in module.state_dict().items() if t.device.type not in ("cpu", "meta")]
+    if away:
+        raise ArgumentError(f'on_demand is for the CPU; "{away[0]}" is not there')
+    attach(module, file.file)
+    return module
+
+
+def _check_fits(file: TorchFile, module: Module, *, meta: bool = False) -> dict[str, torch.Tensor]:
+    """Raise unless the file has the module's tensors; gives buffers that the module never saves.
+
+    They may still be in a file of an older version of it.
+    """
+    state = module.state_dict(keep_vars=True)
+    unsaved = {n: b for n, b in module.named_buffers() if n not in state and n in file}
+    problems = _differences(file, {**state, **unsaved}, meta=meta)
+    if problems:
+        more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise ArgumentError(
+            f"{file.file.path} does not fit {type(module).__name__}: "
+            f"{'; '.join(problems[:8])}{more}"
+        )
+    return unsaved
+
+
+def _differences(file: TorchFile, state: Mapping[str, torch.Tensor], *, meta: bool) -> list[str]:
     """What keeps the tensors of a file from being those of a module, a line each."""
     infos = {info.name: info for info in file.file.infos}
     present = {_memory(tensor) for name, tensor in state.items() if name in infos}
     problems = []
     for name, tensor in state.items():
         if name in infos:
-            problems += _mismatch(infos[name], tensor)
+            problems += _mismatch(infos[name], tensor, meta=meta)
         elif _memory(tensor) not in present or not tensor.numel():
             problems.append(f'"{name}" is missing in the file{nearest(name, infos)}')
     extra = [name for name in infos if name not in state]
@@ -186,8 +228,8 @@ def _differences(file: TorchFile, state: Mapping[str, torch.Tensor]) -> list[str
     return problems
 
 
-def _mismatch(info: TensorInfo, tensor: torch.Tensor) -> list[str]:
-    if tensor.is_meta:
+def _mismatch(info: TensorInfo, tensor: torch.Tensor, *, meta: bool) -> list[str]:
+    if tensor.is_meta and not meta:
         return [f'"{info.name}" has no memory (meta device): module.to_empty(device="cpu") first']
     if tuple(tensor.shape) != info.shape:
         return [
@@ -204,6 +246,8 @@ def _mismatch(info: TensorInfo, tensor: torch.Tensor) -> list[str]:
 
 
 def _memory(tensor: torch.Tensor) -> tuple[object, ...]:
+    if tensor.is_meta:
+        return (id(tensor),)
     return (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
 
 

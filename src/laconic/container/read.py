@@ -11,7 +11,7 @@ from laconic.container.arena import allocate
 from laconic.container.bind import Contents, bind
 from laconic.container.contents import unpack_index
 from laconic.container.fetch import Fetcher
-from laconic.container.format import check_header, xxh3
+from laconic.container.format import as_bytes, check_header, xxh3
 from laconic.container.gather import cast, check_out, gather, member
 from laconic.container.index import Index
 from laconic.errors import ArgumentError, FormatError, VerifyError
@@ -97,6 +97,25 @@ class LaconicFile(Mapping[str, np.ndarray]):
             self.fetcher.copy(place, data)
         self.fetcher.release(place)
         return cast(data.view(dtype).reshape(shape), record)
+
+    def read_into(self, name: str, out: np.ndarray) -> None:
+        """Decode one tensor into an array of its dtype and shape, C-contiguous and writable.
+
+        Saves the page faults of fresh memory where the same array is filled again and again.
+        """
+        record = self.contents.records.get(name)
+        if record is None or record.store not in ("coded", "packed", "kept") or record.stored:
+            values = self[name]  # raises for no such name
+            check_out({name: out}, self.infos, self.path)
+            out[...] = values
+            return
+        check_out({name: out}, self.infos, self.path)
+        place = self.contents.places[name]
+        if place.parts:
+            self.fetcher.decode([(self.fetcher.check(place), as_bytes(out))], self.threads)
+        else:
+            self.fetcher.copy(place, as_bytes(out))
+        self.fetcher.release(place)
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None
