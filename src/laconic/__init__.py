@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from laconic.container.verify import verify
     from laconic.decompress import decompress
     from laconic.exporting import export
+    from laconic.frontier import frontier
     from laconic.info import info
     from laconic.load import load
     from laconic.planning import plan
 
 __version__ = "0.1.0"
-__all__ = ["analyze", "compress", "decompress", "export", "info", "load", "plan", "verify"]
+__all__ = ["analyze", "compress", "decompress", "export", "frontier", "info", "load", "plan",
+           "verify"]  # fmt: skip
 
 # From here on `laconic.compress` is the verb, imported when first used.
 sys.modules[__name__].__class__ = Verbs

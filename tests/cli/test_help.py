@@ -12,6 +12,7 @@ COMMANDS = (
     "decompress",
     "info",
     "verify",
+    "frontier",
     "export",
     "bench",
     "demo",

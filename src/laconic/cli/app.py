@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from laconic.cli import analyze, bench, compress, decompress, demo, export, info, plan, verify
+from laconic.cli import (
+    analyze,
+    bench,
+    compress,
+    decompress,
+    demo,
+    export,
+    frontier,
+    info,
+    plan,
+    verify,
+)
 
 # Plain help and plain tracebacks: the pretty ones import rich, which alone costs 0.1 s per start.
 app = typer.Typer(
@@ -19,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (analyze, plan, compress, decompress, info, verify, export, bench, demo):
+for _module in (analyze, plan, compress, decompress, info, verify, frontier, export, bench, demo):
     app.command(_module.__name__.rpartition(".")[2])(_module.command)
 
 

@@ -159,6 +159,12 @@ def knee_of(worth: Sequence[Point]) -> Point | None:
     return knee if above(knee) > _FLAT else None
 
 
+def check_drop(max_drop: float | str | None) -> None:
+    """Whether it is what `Frontier.smallest` takes; raises ArgumentError if not."""
+    if max_drop is not None:
+        _allowed(max_drop, 1.0)
+
+
 def _allowed(max_drop: float | str, score: float) -> float:
     """What a score may lose, in its own units."""
     text = str(max_drop).strip()

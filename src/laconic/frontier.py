@@ -1,0 +1,351 @@
+"""The verb `frontier`: the model at many sizes, each a real file, loaded back and judged."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from laconic.coding import Effort
+from laconic.compress import Result, built, compress
+from laconic.container import check_destination, checked_threads
+from laconic.decide import parameters_of
+from laconic.errors import ArgumentError, TargetError
+from laconic.evaluate.pareto import Frontier, Missed, Point, frontier_of
+from laconic.evaluate.record import Metric
+from laconic.fill import Progress
+from laconic.identity import model_identity
+from laconic.info import bits_per_value
+from laconic.inputs import Calibration, CalibrationSpec, LoadedModel, open_calibration, open_model
+from laconic.io import Source, open_source
+from laconic.points import Points, check_journal
+from laconic.sweep import Setting, matrices_of, read_settings, uniform_plan
+from laconic.yardstick import ByOutputs, ByScore, ByWeights, Yardstick
+
+if TYPE_CHECKING:
+    import torch
+
+    from laconic.analyze.losses import Loss
+    from laconic.compress import Model
+
+__all__ = ["JOURNAL", "Frontier", "Missed", "Point", "frontier"]
+
+JOURNAL = "frontier.jsonl"
+"""The finished points, in the folder of the files."""
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """How every file is made."""
+
+    calib: CalibrationSpec | None
+    loss: Loss | None
+    finish: bool | None
+    seed: int | None
+    effort: Effort | None
+    threads: int
+    resume: bool
+
+
+def frontier(
+    model: Model,
+    out: str | Path | None = None,
+    *,
+    bits: Sequence[float] | None = None,
+    sizes: Sequence[str | int] | None = None,
+    schemes: Sequence[str] | None = None,
+    points: int | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    calib: CalibrationSpec | None = None,
+    evaluate: Callable[[torch.nn.Module], object] | None = None,
+    loss: Loss | None = None,
+    finish: bool | None = None,
+    seed: int | None = None,
+    effort: Effort | None = None,
+    threads: int | None = None,
+    journal: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Frontier:
+    """Compress a model to many sizes and judge each file: the trade-off, its Pareto set and knee.
+
+    The one dial is set for `bits` a weight, for `sizes` ("8x", "4.2MB", "12%"), or for so many
+    `points` from `low` to `high` bits; by default for eight from 2 to 8. `schemes` are the grids of
+    runtimes ("int8", "int4:g128") that all matrices get instead; an empty list leaves them out.
+    Every point is a file on disk, decoded into a copy of the network. It is judged by
+    `evaluate(model)`, which gives what `laconic.evaluate` takes; without it by the outputs on
+    `calib`; without either by the weights. The other arguments are those of `compress`.
+
+    With `out`, a folder, the files stay there, and finished points in its `frontier.jsonl`;
+    `journal` is another place for these alone, and is removed at the end. With `resume` a sweep
+    goes on from them, and may have other points. What cannot be met is in `missed`.
+
+    Raises:
+        ArgumentError: nothing was made yet; the message says what to change.
+        TargetError: no point could be made.
+
+    >>> import numpy as np
+    >>> weights = np.random.default_rng(0).standard_normal((64, 64)).astype("f4")
+    >>> found = frontier({"w": weights}, bits=[3, 6], schemes=["int8"])
+    >>> found.pareto
+    ('3 bits', '6 bits', 'int8')
+    """
+    settings = read_settings(
+        bits=bits, sizes=sizes, schemes=schemes, points=points, low=low, high=high
+    )
+    if loss is not None and calib is None:
+        raise ArgumentError("loss: is for calibration; give calib too")
+    kept = _kept(out, journal, resume, force)
+    name = str(model) if isinstance(model, str | Path) else None
+    model = built(model)
+    source = open_source(model)
+    _check(source)
+    loaded, calibration = _opened(model, calib, evaluate)
+    yardstick = _yardstick(source, loaded, calibration, evaluate, seed or 0)
+    if calib is not None and not (isinstance(calib, str | Path) or callable(calib)):
+        calib = list(calibration or ())  # a generator gives its batches once
+    threads = checked_threads(threads)
+    ways = _Ways(calib, loss, finish, seed, effort, threads, resume and out is not None)
+    if out is not None:
+        _check_files(settings, Path(out), force=force or resume)
+    identity = {} if kept is None else _identity(source, calibration, evaluate, ways)
+    with contextlib.ExitStack() as stack:
+        folder = _folder(out, stack)
+        found = stack.enter_context(Points(kept, identity, resume=resume))
+        sweep = _Sweep(source, model, yardstick, ways, folder, out is not None, found, progress)
+        original = sweep.original()
+        made, missed = sweep.run(settings, original)
+        if not made:
+            raise TargetError(
+                f"frontier: no point could be made; {missed[0].name}: {missed[0].reason}"
+            )
+        if out is None:
+            found.discard()
+    notes = () if loaded is None or not loaded.unmapped else (_unmapped(loaded),)
+    told = name or source.identity
+    return frontier_of(told, yardstick.measure, original, made, missed, notes)
+
+
+class _Sweep:
+    """Makes and judges one file after another."""
+
+    def __init__(
+        self,
+        source: Source,
+        model: Model,
+        yardstick: Yardstick,
+        ways: _Ways,
+        folder: Path,
+        keeps: bool,
+        found: Points,
+        progress: Progress | None,
+    ) -> None:
+        self.source, self.model, self.yardstick, self.ways = source, model, yardstick, ways
+        self.folder, self.keeps, self.found, self.progress = folder, keeps, found, progress
+        self.matrices = matrices_of(source)
+
+    def original(self) -> Point:
+        """The model as it is."""
+        before = self.found.get("original")
+        if isinstance(before, Point):
+            return before
+        size = self.source.nbytes
+        bits = bits_per_value(size, parameters_of(self.source))
+        point = Point("original", "original", size, bits, 1.0, self.yardstick.original())
+        self.found.put(point)
+        return point
+
+    def run(self, settings: Sequence[Setting], original: Point) -> tuple[list[Point], list[Missed]]:
+        """All settings, in their order: those that became points, and those that did not."""
+        made: list[Point] = []
+        missed: list[Missed] = []
+        for number, setting in enumerate(settings):
+            if self.progress:
+                self.progress(f"point {setting.name}", number, len(settings))
+            one = self._one(setting, original)
+            if isinstance(one, Point):
+                made.append(one)
+            else:
+                missed.append(one)
+        if self.progress:
+            self.progress("point", len(settings), len(settings))
+        return made, missed
+
+    def _one(self, setting: Setting, original: Point) -> Point | Missed:
+        path = self.folder / setting.file_name
+        before = self.found.get(setting.name)
+        if isinstance(before, Missed) or (before is not None and self._there(path, before)):
+            return before
+        began = time.perf_counter()
+        try:
+            result, notes = self._written(setting, path)
+            metrics = self.yardstick.of(result)
+        except TargetError as error:
+            missed = Missed(setting.name, str(error))
+            self.found.put(missed)
+            return missed
+        except ArgumentError as error:  # the score of this file, or a scheme that is not for it
+            return Missed(setting.name, str(error))
+        finally:
+            if not self.keeps:
+                path.unlink(missing_ok=True)
+        point = _point(setting, result, metrics, original, time.perf_counter() - began, notes)
+        self.found.put(point)
+        return point
+
+    def _there(self, path: Path, point: Point) -> bool:
+        """Whether a finished point's file is still there, if it is to be."""
+        return not self.keeps or (path.is_file() and path.stat().st_size == point.size)
+
+    def _written(self, setting: Setting, path: Path) -> tuple[Result, tuple[str, ...]]:
+        ways, notes = self.ways, []
+        plan = None
+        if setting.scheme is not None:
+            plan, note = uniform_plan(self.matrices, setting.scheme)
+            notes += [note] if note else []
+        calibrated = ways.calib is not None and setting.calibrated
+        result = compress(
+            self.model,
+            path,
+            bits=setting.bits,
+            size=setting.size,
+            plan=plan,
+            calib=ways.calib if calibrated else None,
+            loss=ways.loss if calibrated else None,
+            finish=ways.finish if calibrated else None,
+            seed=ways.seed,
+            effort=ways.effort,
+            threads=ways.threads,
+            resume=ways.resume,
+            force=True,
+            progress=self.progress if calibrated else None,
+        )
+        return result, (*notes, *result.notes)
+
+
+def _point(
+    setting: Setting,
+    result: Result,
+    metrics: tuple[Metric, ...],
+    original: Point,
+    seconds: float,
+    notes: tuple[str, ...],
+) -> Point:
+    before, now = original.score, metrics[0]
+    drop = before.value - now.value if now.better == "higher" else now.value - before.value
+    return Point(
+        *(setting.name, setting.kind, result.size, result.bits, result.ratio, metrics),
+        drop=drop,
+        asked=setting.bits,
+        seconds=seconds,
+        notes=notes,
+    )
+
+
+def _kept(
+    out: str | Path | None, journal: str | Path | None, resume: bool, force: bool
+) -> Path | None:
+    """Where finished points are kept, if anywhere; raises if an earlier sweep's are there."""
+    if out is not None:
+        folder = Path(out)
+        if folder.exists() and not folder.is_dir():
+            raise ArgumentError(f"{folder}: is no folder; name one for the files")
+        if not folder.parent.is_dir():
+            raise ArgumentError(f"{folder}: the folder {folder.parent} does not exist; make it")
+        if folder.is_dir():
+            check_journal(folder / JOURNAL, resume=resume, force=force)
+        return folder / JOURNAL
+    if journal is None:
+        if resume:
+            raise ArgumentError("resume: wants the place of the points; give out, or journal")
+        return None
+    check_journal(Path(journal), resume=resume, force=force)
+    return Path(journal)
+
+
+def _check(source: Source) -> None:
+    if {"laconic", "checksum", "index"} <= source.metadata.keys():
+        raise ArgumentError(
+            f"{source.identity}: is a Laconic file; give the original, which all points come from"
+        )
+    matrices_of(source)
+
+
+def _check_files(settings: Iterable[Setting], folder: Path, *, force: bool) -> None:
+    """Whether every file may be written."""
+    if folder.is_dir():
+        for setting in settings:
+            check_destination(folder / setting.file_name, force=force)
+
+
+def _folder(out: str | Path | None, stack: contextlib.ExitStack) -> Path:
+    """Where the files are made: in the caller's folder, or in one that goes with the stack."""
+    if out is None:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="laconic-")))
+    Path(out).mkdir(exist_ok=True)
+    return Path(out)
+
+
+def _opened(
+    model: Model,
+    calib: CalibrationSpec | None,
+    evaluate: Callable[[torch.nn.Module], object] | None,
+) -> tuple[LoadedModel | None, Calibration | None]:
+    """The network that runs, and its data, as far as they are needed."""
+    if calib is None and evaluate is None:
+        return None, None
+    if isinstance(model, Mapping):
+        raise ArgumentError(
+            "a dict of tensors cannot be run; give the module, or neither calib nor evaluate"
+        )
+    loaded = open_model(model)
+    return loaded, None if calib is None else open_calibration(calib, loaded)
+
+
+def _yardstick(
+    source: Source,
+    model: LoadedModel | None,
+    calibration: Calibration | None,
+    evaluate: Callable[[torch.nn.Module], object] | None,
+    seed: int,
+) -> Yardstick:
+    if model is not None and evaluate is not None:
+        return ByScore(model, evaluate, seed)
+    if model is not None and calibration is not None:
+        return ByOutputs(model, calibration)
+    return ByWeights(source.aliases.keys())
+
+
+def _identity(
+    source: Source,
+    calibration: Calibration | None,
+    evaluate: Callable[[torch.nn.Module], object] | None,
+    ways: _Ways,
+) -> dict[str, str]:
+    """What all points are made from and judged by, in parts that a message can name."""
+    from laconic import __version__
+    from laconic.calibrate import code_identity
+
+    return {
+        "model": model_identity(source),
+        "calibration": "none" if calibration is None else calibration.digest,
+        "score": code_identity(evaluate),
+        "loss": code_identity(ways.loss),
+        "finish": str(ways.finish is not False),
+        "seed": str(ways.seed or 0),
+        "effort": str(ways.effort),
+        "version": __version__,
+    }
+
+
+def _unmapped(model: LoadedModel) -> str:
+    return (
+        f"{len(model.unmapped)} tensors are in the file but not in the network that is judged, as "
+        f"{model.unmapped[0]}"
+    )
