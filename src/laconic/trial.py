@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from laconic.analyze.grids import round_to
 from laconic.analyze.losses import find_target
 from laconic.analyze.outputs import output_kind
-from laconic.errors import ArgumentError, LaconicError
+from laconic.calibrate.score import comparable, judged
 from laconic.inputs import Calibration, run_batch
-from laconic.inputs.callables import told
 from laconic.io.pytorch import to_numpy
 from laconic.scheme import Scheme
 
@@ -113,23 +111,12 @@ class OutputJudge:
 
 
 def score_of(module: torch.nn.Module, evaluate: Score) -> float:
-    """The caller's score of a model.
+    """The caller's score of a model, higher being better.
 
     Raises:
-        ArgumentError: it raised, or gave no finite number.
+        ArgumentError: it raised, or gave what is no score.
     """
-    import torch
-
-    try:
-        with torch.no_grad():
-            score = float(evaluate(module))
-    except (LaconicError, MemoryError):
-        raise
-    except Exception as error:  # the caller's code may raise anything
-        raise ArgumentError(f"evaluate: failed: {told(error)}") from error
-    if not math.isfinite(score):
-        raise ArgumentError(f"evaluate: gave {score}; it must give a finite number")
-    return score
+    return comparable(judged(evaluate, module, copied=False))
 
 
 def measure_drops(
