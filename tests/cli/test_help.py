@@ -13,6 +13,7 @@ COMMANDS = (
     "info",
     "verify",
     "frontier",
+    "report",
     "export",
     "bench",
     "demo",

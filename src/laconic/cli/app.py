@@ -16,6 +16,7 @@ from laconic.cli import (
     frontier,
     info,
     plan,
+    report,
     verify,
 )
 
@@ -30,7 +31,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (analyze, plan, compress, decompress, info, verify, frontier, export, bench, demo):
+for _module in (
+    analyze,
+    plan,
+    compress,
+    decompress,
+    info,
+    verify,
+    frontier,
+    report,
+    export,
+    bench,
+    demo,
+):
     app.command(_module.__name__.rpartition(".")[2])(_module.command)
 
 

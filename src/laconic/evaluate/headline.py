@@ -1,0 +1,245 @@
+"""The numbers on top of a page: what it was, what it is, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from laconic.evaluate import digits as say
+from laconic.evaluate.charts import Table
+from laconic.evaluate.record import Energy, Evaluation, Metric, Paired, Subject
+from laconic.evaluate.story import Story
+
+Tone = Literal["good", "bad", "plain"]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number before and after; `before` is "" where nothing is known of it.
+
+    `change` says the difference in words and `tone` whether it is welcome; `note` is small print.
+    """
+
+    label: str
+    before: str
+    after: str
+    change: str = ""
+    tone: Tone = "plain"
+    note: str = ""
+
+
+def tiles_of(story: Story) -> tuple[Tile, ...]:
+    """The headline numbers that a story has."""
+    return tuple(_tiles(story))
+
+
+def sentence_of(story: Story) -> str:
+    """The whole story in one sentence; "" where not even the size is known.
+
+    >>> sentence_of(Story(size=100_000, original_size=1_000_000, parameters=250_000))
+    '250 k parameters: 1.00 MB became 100 kB, 10.0× smaller, at 3.20 bits per weight.'
+    """
+    if story.size is None:
+        return ""
+    of = f"{say.count(story.parameters)} parameters: " if story.parameters else ""
+    bits = f" at {say.digits(story.bits)} bits per weight" if story.bits else ""
+    if story.original_size is None or story.ratio is None:
+        return f"{of}{say.size(story.size)}{',' if bits else ''}{bits}."
+    return (
+        f"{of}{say.size(story.original_size)} became {say.size(story.size)}, "
+        f"{say.times(story.original_size, story.size)} smaller,{bits}."
+    ).replace(",.", ".")
+
+
+def metric_table(evaluation: Evaluation | None) -> Table | None:
+    """Every metric before and after, with its interval and the paired difference."""
+    if evaluation is None or evaluation.model.scores is None:
+        return None
+    pairs = {paired.metric: paired for paired in evaluation.paired}
+    old = _metrics(evaluation.against)
+    rows = []
+    for metric in evaluation.model.scores.metrics:
+        before = old.get(metric.name)
+        pair = pairs.get(metric.name)
+        rows.append(
+            (
+                metric.name + (" ↓" if metric.better == "lower" else ""),
+                _interval(before) if before else "-",
+                _interval(metric),
+                _difference(metric, before, pair),
+                "-" if pair is None or pair.p_value is None else _p(pair.p_value),
+            )
+        )
+    return Table(("metric", "before", "after", "difference", "p"), tuple(rows)) if rows else None
+
+
+def paired_sentences(evaluation: Evaluation | None) -> tuple[str, ...]:
+    """What the same samples say of both models, a sentence each."""
+    found = []
+    for pair in evaluation.paired if evaluation else ():
+        if pair.agreement is not None:
+            found.append(f"Both say the same on {say.percent(pair.agreement)} of the samples.")
+        if pair.gained is not None and pair.lost is not None:
+            found.append(
+                f"{say.count(pair.gained)} samples are right now that were wrong, "
+                f"{say.count(pair.lost)} are wrong now that were right."
+            )
+    return tuple(dict.fromkeys(found))
+
+
+def fidelity_table(evaluation: Evaluation | None) -> Table | None:
+    """How near the outputs stayed, without labels."""
+    found = evaluation.fidelity if evaluation else None
+    if found is None:
+        return None
+    rows = [
+        ("mean cosine of the outputs", f"{found.cosine:.5f}"),
+        ("relative squared error", say.digits(found.rel_mse)),
+        ("largest difference", say.digits(found.max_error)),
+    ]
+    if found.kl is not None:
+        rows.append(("mean KL divergence, nats", say.digits(found.kl)))
+    rows.append(("samples", say.count(found.samples)))
+    return Table(("outputs of both on the same inputs", ""), tuple(rows))
+
+
+def _tiles(story: Story) -> Iterator[Tile]:
+    if story.size is not None:
+        known = story.original_size is not None
+        yield Tile(
+            "Size on disk",
+            say.size(story.original_size) if story.original_size is not None else "",
+            say.size(story.size),
+            f"{say.times(story.original_size, story.size)} smaller" if story.original_size else "",
+            "good" if known else "plain",
+        )
+    if story.bits is not None and story.parameters:
+        before = story.original_size and 8 * story.original_size / story.parameters
+        yield Tile(
+            "Bits per weight",
+            say.digits(before) if before else "",
+            say.digits(story.bits),
+            note="everything in the file counted",
+        )
+    if story.evaluation is not None:
+        yield from _measured(story.evaluation)
+
+
+def _measured(evaluation: Evaluation) -> Iterator[Tile]:
+    model, against = evaluation.model, evaluation.against
+    if model.scores is not None and model.scores.metrics:
+        yield _score(evaluation, model.scores.metrics[0])
+    if model.speed is not None:
+        old = against.speed if against else None
+        speed = model.speed
+        yield _less(
+            "Latency", old.p50 if old else None, speed.p50, say.seconds, ("faster", "slower"),
+            f"median of {speed.runs} runs (95 %: {say.seconds(speed.p95)}), batch {speed.batch}, "
+            f"{_threads(speed.threads)}, {speed.runtime}",
+        )  # fmt: skip
+    if model.memory is not None:
+        yield from _memory(model, against)
+    if model.energy is not None:
+        yield _energy(model.energy, against.energy if against else None)
+    if model.load_seconds is not None:
+        before = against.load_seconds if against else None
+        yield _less("Time to load", before, model.load_seconds, say.seconds, ("faster", "slower"))
+    if model.decode_seconds is not None:
+        yield Tile("Time to decode", "", say.seconds(model.decode_seconds))
+
+
+def _score(evaluation: Evaluation, metric: Metric) -> Tile:
+    before = _metrics(evaluation.against).get(metric.name)
+    pair = next((found for found in evaluation.paired if found.metric == metric.name), None)
+    scores = evaluation.model.scores
+    notes = []
+    if metric.low is not None and metric.high is not None:
+        notes.append(f"95 %: {say.score(metric.low)} to {say.score(metric.high)}")
+    if scores is not None and scores.samples:
+        notes.append(f"{scores.samples:,} samples")
+    if metric.better == "lower":
+        notes.append("lower is better")
+    tone: Tone = "plain"
+    if before is not None:
+        worse = metric.value < before.value
+        equal = metric.value == before.value
+        tone = "plain" if equal else "bad" if worse == (metric.better == "higher") else "good"
+    return Tile(
+        metric.name[:1].upper() + metric.name[1:],
+        say.score(before.value) if before else "",
+        say.score(metric.value),
+        _difference(metric, before, pair) if before or pair else "",
+        tone,
+        ", ".join(notes),
+    )
+
+
+def _less(
+    label: str,
+    before: float | None,
+    after: float,
+    text: Callable[[float], str],
+    words: tuple[str, str],
+    note: str = "",
+) -> Tile:
+    """A number of which less is better."""
+    if not before or not after:
+        return Tile(label, "" if before is None else text(before), text(after), note=note)
+    better = after <= before
+    many = say.times(before, after) if better else say.times(after, before)
+    tone: Tone = "plain" if many == "1.00×" else "good" if better else "bad"
+    change = "unchanged" if many == "1.00×" else f"{many} {words[0] if better else words[1]}"
+    return Tile(label, text(before), text(after), change, tone, note)
+
+
+def _memory(model: Subject, against: Subject | None) -> Iterator[Tile]:
+    found, old = model.memory, against.memory if against else None
+    assert found is not None
+    words = ("less", "more")
+    yield _less(
+        "Memory, loaded", old.resident if old else None, found.resident, say.size, words,
+        f"tensors on {found.device}",
+    )  # fmt: skip
+    if found.peak is not None:
+        yield _less("Memory, at work", old.peak if old else None, found.peak, say.size, words,
+                    "the most that a forward pass adds")  # fmt: skip
+
+
+def _energy(energy: Energy, old: Energy | None) -> Tile:
+    if energy.joules is None:
+        return Tile("Energy", "", "not measurable here", note=energy.note)
+    how = {"estimate": "an estimate", "nvml": "measured by NVML", "rapl": "measured by RAPL"}
+    source = how.get(energy.source or "", "")
+    note = ", ".join(text for text in (source, energy.note) if text)
+    before = old.joules if old else None
+    return _less("Energy of a call", before, energy.joules, say.joules, ("less", "more"), note)
+
+
+def _metrics(subject: Subject | None) -> dict[str, Metric]:
+    found = subject.scores.metrics if subject and subject.scores else ()
+    return {metric.name: metric for metric in found}
+
+
+def _interval(metric: Metric) -> str:
+    if metric.low is None or metric.high is None:
+        return say.score(metric.value)
+    return f"{say.score(metric.value)} ({say.score(metric.low)} to {say.score(metric.high)})"
+
+
+def _difference(metric: Metric, before: Metric | None, pair: Paired | None) -> str:
+    base = before.value if before else metric.value
+    if pair is None:
+        return say.change(metric.value, before.value) if before else "-"
+    text = say.change(base + pair.difference, base)
+    if pair.low is None or pair.high is None:
+        return text
+    return f"{text} ({say.change(base + pair.low, base)} to {say.change(base + pair.high, base)})"
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 0.0001 else say.digits(value, 2)
+
+
+def _threads(number: int) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"

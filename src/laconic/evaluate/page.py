@@ -1,0 +1,200 @@
+"""One page that shows a story, and its charts as files of their own.
+
+The page holds all it shows: no script, no font, no image from elsewhere, and a content security
+policy that would stop any. Names of tensors are nobody's markup: every text is escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from laconic.container import AtomicFile, check_destination
+from laconic.errors import ArgumentError
+from laconic.evaluate import digits as say
+from laconic.evaluate._canvas import need_report
+from laconic.evaluate._svg import image, inline
+from laconic.evaluate.charts import SECTIONS, Chart, Table, charts_of
+from laconic.evaluate.headline import (
+    fidelity_table,
+    metric_table,
+    paired_sentences,
+    sentence_of,
+    tiles_of,
+)
+from laconic.evaluate.story import Story
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_NAME: Final = re.compile(r"(?<=\w)([._])(?=[A-Za-z])")
+_ABOUT: Final = {
+    "Size": "What every layer took, and takes.",
+    "Values": "What rounding did to the weights.",
+    "Distributions": "Weights before and after, and the levels that are left. The largest tensors "
+    "and those with the largest error.",
+    "Score": "What the model is worth.",
+    "Outputs": "What came out of both models, given the same inputs.",
+    "Trade-off": "What other sizes of this model are worth.",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A chart as the page shows it."""
+
+    chart: Chart
+    svg: str
+    alone: bool = False  # nothing stands beside it on a wide screen
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands under it."""
+
+    title: str
+    about: str
+    charts: tuple[Drawn, ...]
+    tables: tuple[Table, ...] = ()
+    sentences: tuple[str, ...] = ()
+
+
+def write_page(path: Path, story: Story, *, force: bool = False) -> None:
+    """Write a story as one HTML file that needs nothing else; the same story, the same bytes.
+
+    Raises:
+        ArgumentError: the file exists (and not `force`), its folder does not, or the `report`
+            extra is not installed.
+    """
+    need_report()
+    check_destination(path, force=force)
+    _write(path, page(story).encode(), force)
+
+
+def write_charts(
+    folder: Path, story: Story, kind: Literal["svg", "png"] = "svg", *, force: bool = False
+) -> tuple[Path, ...]:
+    """Write every chart of a story as a file in `folder`, which is made; gives their paths.
+
+    Raises:
+        ArgumentError: one of the files exists (and not `force`), or the `report` extra is not
+            installed.
+    """
+    if kind not in ("svg", "png"):
+        raise ArgumentError(f'charts: kind {kind!r} is unknown; "svg" or "png"')
+    charts = charts_of(story)
+    if folder.exists() and not folder.is_dir():
+        raise ArgumentError(f"{folder}: is no folder; charts are written into one")
+    paths = tuple(folder / f"{chart.key}.{kind}" for chart in charts)
+    for path in paths:
+        if path.exists():
+            check_destination(path, force=force)
+    folder.mkdir(parents=True, exist_ok=True)
+    for chart, path in zip(charts, paths, strict=True):
+        _write(path, image(chart.draw(), kind, chart.key), force)
+    return paths
+
+
+def page(story: Story) -> str:
+    """The text of the page.
+
+    Raises:
+        ArgumentError: the `report` extra is not installed.
+    """
+    need_report()
+    from importlib.resources import files
+
+    import jinja2
+
+    text = (files("laconic.evaluate") / "report.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["safe_text"] = say.printable
+    environment.filters["breakable"] = _breakable
+    evaluation = story.evaluation
+    return environment.from_string(text).render(
+        story=story,
+        sentence=sentence_of(story),
+        tiles=tiles_of(story),
+        sections=_sections(story),
+        schemes=_schemes(story),
+        tensors=_tensors(story),
+        provenance={**(evaluation.provenance or {} if evaluation else {}), **story.provenance},
+        notes=(*story.notes, *(evaluation.notes if evaluation else ())),
+    )
+
+
+def _breakable(text: str) -> Markup:
+    """The text, escaped, with places in dotted names where a line may break."""
+    from markupsafe import Markup, escape
+
+    return Markup(_NAME.sub(r"\1<wbr>", str(escape(say.printable(text)))))
+
+
+def _sections(story: Story) -> tuple[Section, ...]:
+    charts = [
+        Drawn(chart, inline(chart.draw(), chart.key, say.printable(chart.title), chart.about))
+        for chart in charts_of(story)
+    ]
+    tables = {"Score": metric_table(story.evaluation), "Outputs": fidelity_table(story.evaluation)}
+    sentences = {"Score": paired_sentences(story.evaluation)}
+    found = []
+    for title in SECTIONS:
+        mine = tuple(drawn for drawn in charts if drawn.chart.section == title)
+        if len(mine) % 2:
+            mine = (*mine[:-1], replace(mine[-1], alone=True))
+        table = tables.get(title)
+        if mine or table:
+            shown = (table,) if table else ()
+            found.append(Section(title, _ABOUT[title], mine, shown, sentences.get(title, ())))
+    order = ("Score", "Trade-off", "Size", "Outputs", "Values", "Distributions")
+    return tuple(sorted(found, key=lambda section: order.index(section.title)))
+
+
+def _schemes(story: Story) -> Table | None:
+    """Tensors, weights and bytes by scheme, the most bytes first."""
+    found: dict[str, list[int]] = {}
+    for tensor in story.tensors:
+        entry = found.setdefault(tensor.scheme, [0, 0, 0])
+        for place, number in enumerate((1, tensor.values, tensor.bytes)):
+            entry[place] += number
+    if not found:
+        return None
+    ordered = sorted(found.items(), key=lambda item: (-item[1][2], item[0]))
+    return Table(
+        ("scheme", "tensors", "weights", "bytes", "bits per weight"),
+        tuple(
+            (
+                *(scheme, str(tensors), say.count(values), say.size(nbytes)),
+                say.digits(8 * nbytes / values) if values else "-",
+            )
+            for scheme, (tensors, values, nbytes) in ordered
+        ),
+    )
+
+
+def _tensors(story: Story) -> Table | None:
+    """Every tensor on a line."""
+    if not story.tensors:
+        return None
+    return Table(
+        ("tensor", "shape", "scheme", "before", "after", "bits", "error"),
+        tuple(
+            (
+                *(tensor.name, "×".join(map(str, tensor.shape)) or "scalar", tensor.scheme),
+                *(say.size(tensor.before), say.size(tensor.bytes), say.digits(tensor.bits)),
+                say.digits(tensor.rel_mse),
+            )
+            for tensor in story.tensors
+        ),
+        left=3,
+    )
+
+
+def _write(path: Path, data: bytes, force: bool) -> None:
+    with AtomicFile(path, force=force) as file:
+        file.write(data)
+        file.commit()

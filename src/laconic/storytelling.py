@@ -1,0 +1,206 @@
+"""Gathers what a report tells: from a Laconic file, and from whatever else is at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import numpy as np
+
+from laconic.analyze.report import Report
+from laconic.container import LaconicFile, find_file
+from laconic.errors import ArgumentError
+from laconic.evaluate.charts_values import histogram
+from laconic.evaluate.pareto import Frontier
+from laconic.evaluate.reading import read_json
+from laconic.evaluate.record import Evaluation
+from laconic.evaluate.story import Histogram, Story, TensorCost
+from laconic.identity import model_identity
+from laconic.info import Info, describe
+from laconic.io import SAFETENSORS_DTYPES, Source, open_source
+from laconic.io.dtypes import tensor_nbytes
+
+if TYPE_CHECKING:
+    from laconic.compress import Model
+
+_Kind = TypeVar("_Kind")
+
+_LARGEST: Final = 3  # tensors whose values are shown, and as many of those with the largest error
+_SAMPLE: Final = 2_000_000  # values of a tensor that are counted
+_BY: Final = "rd:3"  # the scheme whose predicted loss tells sensitivity
+_BLOCK: Final = 1 << 20
+
+
+def tell(
+    file: str | Path,
+    *,
+    original: Model | None = None,
+    evaluation: Evaluation | str | Path | None = None,
+    frontier: Frontier | str | Path | None = None,
+    analysis: Report | str | Path | None = None,
+    plan: str | Path | None = None,
+    title: str | None = None,
+) -> Story:
+    """Gather the story of a Laconic file, or of the one in a folder.
+
+    `original` is what was compressed: with it, values are shown before and after. The others are
+    what the verbs gave, or the files that `laconic eval --json`, `laconic frontier --json` and
+    `laconic analyze -o` wrote; `plan` is a plan's file, shown as it is. One tensor is held at a
+    time.
+
+    Raises:
+        ArgumentError: there is no such file, or it holds something else; `original` is of another
+            model.
+        FormatError, VerifyError: a file is damaged.
+    """
+    opened = LaconicFile(find_file(file))
+    judged = _given(evaluation, Evaluation)
+    curve = _given(frontier, Frontier)
+    sensitivity, by = _sensitivity(_given(analysis, Report))
+    text = None if plan is None else _text(Path(plan))
+    source = None if original is None else _matching(open_source(original), opened)
+    found = describe(opened)
+    tensors = _costs(found)
+    return Story(
+        title=title or _stem(opened.path),
+        size=found.size,
+        original_size=found.original_size,
+        parameters=found.parameters,
+        evaluation=judged,
+        tensors=tensors,
+        histograms=_histograms(tensors, opened, source),
+        sensitivity=sensitivity,
+        sensitivity_by=by,
+        frontier=curve,
+        chosen=_chosen(curve, found.size),
+        plan=text,
+        provenance=_provenance(opened, source),
+    )
+
+
+def _given(found: _Kind | str | Path | None, kind: type[_Kind]) -> _Kind | None:
+    """What was given, or what the file that was given holds."""
+    if isinstance(found, str | Path):
+        return read_json(Path(found), kind)
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArgumentError(f"{path}: cannot be read ({error})") from None
+
+
+def _matching(source: Source, file: LaconicFile) -> Source:
+    """The original, if it has a tensor in common with the file."""
+    if not any(info.name in file for info in source.infos):
+        raise ArgumentError(
+            f"{source.identity}: has none of the tensors of {file.path}; give the model that was "
+            "compressed"
+        )
+    return source
+
+
+def _costs(found: Info) -> tuple[TensorCost, ...]:
+    """What each tensor costs; a tied one is data of another, so that it takes no bytes."""
+    return tuple(
+        TensorCost(
+            *(tensor.name, tensor.shape, tensor.scheme),
+            tensor_nbytes(tensor.dtype, tensor.shape),
+            *(tensor.bytes, tensor.bits, tensor.rel_mse),
+        )
+        for tensor in found.tensors
+    )
+
+
+def _histograms(
+    tensors: tuple[TensorCost, ...], file: LaconicFile, source: Source | None
+) -> tuple[Histogram, ...]:
+    """The values of the largest lossy matrices, and of those with the largest error."""
+    dtypes = {info.name: info.dtype for info in file.infos}
+    lossy = [
+        tensor
+        for tensor in tensors
+        if len(tensor.shape) > 1
+        and tensor.values
+        and tensor.bytes
+        and tensor.rel_mse > 0
+        and SAFETENSORS_DTYPES.get(dtypes[tensor.name], np.dtype(bool)).kind in "fV"
+    ]
+    largest = sorted(lossy, key=lambda tensor: -tensor.values)[:_LARGEST]
+    others = [tensor for tensor in lossy if tensor not in largest]
+    worst = sorted(others, key=lambda tensor: -tensor.rel_mse)[:_LARGEST]
+    held = {info.name for info in source.infos} if source is not None else set()
+    found = []
+    for tensor in (*largest, *worst):
+        before = (
+            _sampled(source.load(tensor.name))
+            if source is not None and tensor.name in held
+            else None
+        )
+        found.append(histogram(tensor.name, before, _sampled(file[tensor.name])))
+    return tuple(found)
+
+
+def _sampled(values: np.ndarray) -> np.ndarray:
+    """At most two million of the values, evenly spaced."""
+    flat = values.reshape(-1)
+    if flat.size <= _SAMPLE:
+        return flat
+    return flat[np.linspace(0, flat.size - 1, _SAMPLE).astype(np.int64)]
+
+
+def _sensitivity(report: Report | None) -> tuple[Mapping[str, float], str]:
+    """What each tensor costs when it is rounded: measured, or else predicted."""
+    if report is None:
+        return {}, ""
+    if report.measured is not None:
+        found = {facts.name: facts.drop for facts in report.stored if facts.drop is not None}
+        what = "score lost" if report.measured.by == "score" else report.measured.by
+        return found, f"{what}, rounded alone by {report.measured.scheme}"
+    return {
+        facts.name: prediction.loss
+        for facts in report.stored
+        if (prediction := facts.predictions.get(_BY)) is not None and prediction.loss is not None
+    }, f"predicted loss at {_BY}"
+
+
+def _chosen(frontier: Frontier | None, size: int) -> str | None:
+    """The point of the curve that is this file: the one of its very size."""
+    points = frontier.points if frontier is not None else ()
+    return next((point.name for point in points if point.size == size), None)
+
+
+def _stem(path: Path) -> str:
+    name = path.resolve().parent.name if path.name == "model.safetensors" else path.name
+    return name.removesuffix(".safetensors").removesuffix(".laconic")
+
+
+def _provenance(file: LaconicFile, source: Source | None) -> dict[str, str]:
+    """Names, hashes and versions; no paths, which are nobody's business but the machine's."""
+    import laconic
+
+    found = {
+        "file": file.path.name,
+        "SHA-256 of the file": _sha256(file.path),
+        **{key: text for key, text in file.index.origin.metadata.items() if len(text) <= 200},
+    }
+    if source is not None:
+        found["original"] = Path(source.identity).name
+        found["XXH3 of the original's tensors"] = model_identity(source)
+    found["report written by"] = (
+        f"Laconic {laconic.__version__}, Python {platform.python_version()}, numpy {np.__version__}"
+    )
+    return found
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
