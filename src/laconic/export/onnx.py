@@ -1,0 +1,176 @@
+"""A module as an ONNX file, its weights in as few bytes as its runtime can run.
+
+The graph is PyTorch's own export, in floats. What follows stands in small files of its own: which
+constants are weights and their integers (onnx_weights.py), ranges of activations (onnx_ranges.py),
+and the nodes that either needs (onnx_static.py, onnx_dynamic.py, onnx_blocks.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import numpy as np
+
+from laconic.container import check_destination
+from laconic.errors import ArgumentError, LaconicError
+from laconic.export.onnx_blocks import to_blocks
+from laconic.export.onnx_check import check_onnx
+from laconic.export.onnx_dynamic import insert_dynamic, insert_rows, insert_stored
+from laconic.export.onnx_graph import arrays
+from laconic.export.onnx_half import store_half
+from laconic.export.onnx_packages import need, need_all
+from laconic.export.onnx_ranges import RANGES
+from laconic.export.onnx_static import insert_static
+from laconic.export.onnx_trace import trace
+from laconic.export.onnx_weights import Stored, Weight, find_weights, stored
+from laconic.export.record import Export
+
+if TYPE_CHECKING:
+    import torch
+    from onnx import ModelProto
+
+Weights = Literal["float32", "float16", "int8", "int4"]
+Activations = Literal["none", "dynamic", "static"]
+Ranges = Literal["minmax", "percentile", "mse", "entropy"]
+
+_INLINE: Final = (1 << 31) - (1 << 24)  # bytes of constants; protobuf holds no file of 2 GiB
+_CHECKED: Final = 8  # batches that the check runs
+
+
+def export_onnx(
+    module: torch.nn.Module,
+    example: object,
+    out: Path,
+    *,
+    weights: Weights = "int8",
+    group_size: int = 32,
+    asymmetric: bool = False,
+    activations: Activations = "static",
+    batches: Iterable[object] | None = None,
+    ranges: Ranges = "mse",
+    opset: int | None = None,
+    force: bool = False,
+) -> Export:
+    """Write a module as `out`, run it in onnxruntime against the module, and say what became of it.
+
+    `example` is a batch as the module's forward takes it: a mapping by name, a sequence in order,
+    or one argument. `weights` are stored as float32, float16, int8 (a scale a row; the tensor's
+    own integers where it is on such a grid) or int4 (`group_size` values of a row share a scale).
+    `activations` concern int8 weights: "static" rounds them by the `ranges` that `batches` show,
+    "dynamic" by their range at run time, "none" leaves them float. The module is not changed.
+
+    Raises:
+        ArgumentError: an argument is wrong, an extra is missing, the module cannot be exported,
+            or `out` may not be written.
+        VerifyError: onnxruntime's answer is not the module's.
+    """
+    _check_arguments(weights, activations, ranges, group_size)
+    if weights == "int8" and activations == "static" and batches is None:
+        raise ArgumentError(
+            "static activations take batches to calibrate on: give batches=, or "
+            'activations="dynamic"'
+        )
+    check_destination(Path(out), force=force)
+    need_all()
+    data = list(batches) if batches is not None else []
+    traced = trace(module, example, opset=opset)
+    model, notes = traced.model, list(traced.notes)
+    exact = rounded = 0
+    if weights == "int8":
+        exact, rounded = _to_int8(model, activations, data, ranges, notes)
+    elif weights == "int4":
+        exact, rounded = to_blocks(model, group_size, asymmetric, notes)
+    elif weights == "float16":
+        exact, rounded = store_half(model.graph)
+    else:
+        exact = len(arrays(model.graph))
+    with _made(Path(out), force=force) as temporary:
+        files = _save(model, temporary)
+        check = check_onnx(temporary, module, data[:_CHECKED] or [example])
+        size = sum(file.stat().st_size for file in files)
+    placed = tuple(Path(out).parent / file.name for file in files)
+    return Export(Path(out), "onnx", placed, size, exact, rounded, check, tuple(notes))
+
+
+def _check_arguments(weights: str, activations: str, ranges: str, group_size: int) -> None:
+    for name, given, known in (
+        ("weights", weights, get_args(Weights)),
+        ("activations", activations, get_args(Activations)),
+        ("ranges", ranges, RANGES),
+    ):
+        if given not in known:
+            raise ArgumentError(f'{name}: "{given}" is none of {", ".join(known)}')
+    if weights == "int4" and group_size not in (16, 32, 64, 128, 256):
+        raise ArgumentError(
+            f"group_size: {group_size} is none of 16, 32, 64, 128, 256, which MatMulNBits takes"
+        )
+
+
+def _to_int8(
+    model: ModelProto, activations: str, data: list[object], ranges: str, notes: list[str]
+) -> tuple[int, int]:
+    """Put integers for the weights of a graph; how many are the file's own, and how many not."""
+    graph = model.graph
+    found, left = find_weights(graph)
+    if not found:
+        raise ArgumentError("the graph has no weights that integers can stand for; give float16")
+    notes.extend(left)
+    constants = arrays(graph)
+    floats = len([v for v in constants.values() if v.dtype == np.float32 and v.ndim])
+    integers = {weight.name: stored(constants[weight.name], weight.axis) for weight in found}
+    if activations == "static":
+        insert_static(model, found, integers, data, ranges)
+    elif activations == "dynamic":
+        insert_dynamic(graph, found, integers)
+        convolutions = [weight for weight in found if weight.kind == "conv"]
+        if convolutions:
+            notes.append("convolutions multiply floats: only static activations run them faster")
+        insert_stored(graph, convolutions, integers)
+    else:
+        insert_stored(graph, found, integers)
+    insert_rows(graph, found, integers)
+    rounded = sum(not one.exact for one in integers.values())
+    return floats - rounded, rounded
+
+
+def _save(model: ModelProto, path: Path) -> list[Path]:
+    """Write a graph, its constants beside it where protobuf cannot hold them; the files."""
+    onnx = need("onnx")
+    size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    if size < _INLINE:
+        onnx.save_model(model, path)
+        return [path]
+    beside = f"{path.name}.data"
+    onnx.save_model(model, path, save_as_external_data=True, location=beside)
+    return [path, path.with_name(beside)]
+
+
+@contextlib.contextmanager
+def _made(out: Path, *, force: bool) -> Iterator[Path]:
+    """Give a path of `out`'s name in a folder of its own; what is there is moved at a good end."""
+    real = check_destination(out, force=force)
+    folder = real.with_name(f"{real.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder / real.name
+        check_destination(out, force=force)
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == real.name):
+            with file.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            os.replace(file, real.with_name(file.name))
+    except OSError as error:
+        raise LaconicError(
+            f"{out}: cannot be written ({error.strerror or error}); what was there before is "
+            "untouched"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+__all__ = ["Activations", "Ranges", "Stored", "Weight", "Weights", "export_onnx"]
