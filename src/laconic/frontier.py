@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laconic.coding import Effort
-from laconic.compress import Result, built, compress
+from laconic.compress import built
 from laconic.container import check_destination, checked_threads
-from laconic.decide import parameters_of
 from laconic.errors import ArgumentError, TargetError
 from laconic.evaluate.pareto import Frontier, Missed, Point, frontier_of
-from laconic.evaluate.record import Metric
 from laconic.fill import Progress
 from laconic.identity import model_identity
-from laconic.info import bits_per_value
 from laconic.inputs import Calibration, CalibrationSpec, LoadedModel, open_calibration, open_model
 from laconic.io import Source, open_source
+from laconic.ladder import Setting, matrices_of, read_settings
 from laconic.points import Points, check_journal
-from laconic.sweep import Setting, matrices_of, read_settings, uniform_plan
+from laconic.sweep import Sweep, Ways
 from laconic.yardstick import ByOutputs, ByScore, ByWeights, Yardstick
 
 if TYPE_CHECKING:
@@ -36,19 +32,6 @@ __all__ = ["JOURNAL", "Frontier", "Missed", "Point", "frontier"]
 
 JOURNAL = "frontier.jsonl"
 """The finished points, in the folder of the files."""
-
-
-@dataclass(frozen=True)
-class _Ways:
-    """How every file is made."""
-
-    calib: CalibrationSpec | None
-    loss: Loss | None
-    finish: bool | None
-    seed: int | None
-    effort: Effort | None
-    threads: int
-    resume: bool
 
 
 def frontier(
@@ -111,141 +94,22 @@ def frontier(
     if calib is not None and not (isinstance(calib, str | Path) or callable(calib)):
         calib = list(calibration or ())  # a generator gives its batches once
     threads = checked_threads(threads)
-    ways = _Ways(calib, loss, finish, seed, effort, threads, resume and out is not None)
+    ways = Ways(calib, loss, finish, seed, effort, threads, resume and out is not None)
     if out is not None:
         _check_files(settings, Path(out), force=force or resume)
     identity = {} if kept is None else _identity(source, calibration, evaluate, ways)
     with contextlib.ExitStack() as stack:
         folder = _folder(out, stack)
         found = stack.enter_context(Points(kept, identity, resume=resume))
-        sweep = _Sweep(source, model, yardstick, ways, folder, out is not None, found, progress)
+        sweep = Sweep(source, model, yardstick, ways, folder, out is not None, found, progress)
         original = sweep.original()
         made, missed = sweep.run(settings, original)
-        if not made:
-            raise TargetError(
-                f"frontier: no point could be made; {missed[0].name}: {missed[0].reason}"
-            )
         if out is None:
             found.discard()
-    notes = () if loaded is None or not loaded.unmapped else (_unmapped(loaded),)
-    told = name or source.identity
-    return frontier_of(told, yardstick.measure, original, made, missed, notes)
-
-
-class _Sweep:
-    """Makes and judges one file after another."""
-
-    def __init__(
-        self,
-        source: Source,
-        model: Model,
-        yardstick: Yardstick,
-        ways: _Ways,
-        folder: Path,
-        keeps: bool,
-        found: Points,
-        progress: Progress | None,
-    ) -> None:
-        self.source, self.model, self.yardstick, self.ways = source, model, yardstick, ways
-        self.folder, self.keeps, self.found, self.progress = folder, keeps, found, progress
-        self.matrices = matrices_of(source)
-
-    def original(self) -> Point:
-        """The model as it is."""
-        before = self.found.get("original")
-        if isinstance(before, Point):
-            return before
-        size = self.source.nbytes
-        bits = bits_per_value(size, parameters_of(self.source))
-        point = Point("original", "original", size, bits, 1.0, self.yardstick.original())
-        self.found.put(point)
-        return point
-
-    def run(self, settings: Sequence[Setting], original: Point) -> tuple[list[Point], list[Missed]]:
-        """All settings, in their order: those that became points, and those that did not."""
-        made: list[Point] = []
-        missed: list[Missed] = []
-        for number, setting in enumerate(settings):
-            if self.progress:
-                self.progress(f"point {setting.name}", number, len(settings))
-            one = self._one(setting, original)
-            if isinstance(one, Point):
-                made.append(one)
-            else:
-                missed.append(one)
-        if self.progress:
-            self.progress("point", len(settings), len(settings))
-        return made, missed
-
-    def _one(self, setting: Setting, original: Point) -> Point | Missed:
-        path = self.folder / setting.file_name
-        before = self.found.get(setting.name)
-        if isinstance(before, Missed) or (before is not None and self._there(path, before)):
-            return before
-        began = time.perf_counter()
-        try:
-            result, notes = self._written(setting, path)
-            metrics = self.yardstick.of(result)
-        except TargetError as error:
-            missed = Missed(setting.name, str(error))
-            self.found.put(missed)
-            return missed
-        except ArgumentError as error:  # the score of this file, or a scheme that is not for it
-            return Missed(setting.name, str(error))
-        finally:
-            if not self.keeps:
-                path.unlink(missing_ok=True)
-        point = _point(setting, result, metrics, original, time.perf_counter() - began, notes)
-        self.found.put(point)
-        return point
-
-    def _there(self, path: Path, point: Point) -> bool:
-        """Whether a finished point's file is still there, if it is to be."""
-        return not self.keeps or (path.is_file() and path.stat().st_size == point.size)
-
-    def _written(self, setting: Setting, path: Path) -> tuple[Result, tuple[str, ...]]:
-        ways, notes = self.ways, []
-        plan = None
-        if setting.scheme is not None:
-            plan, note = uniform_plan(self.matrices, setting.scheme)
-            notes += [note] if note else []
-        calibrated = ways.calib is not None and setting.calibrated
-        result = compress(
-            self.model,
-            path,
-            bits=setting.bits,
-            size=setting.size,
-            plan=plan,
-            calib=ways.calib if calibrated else None,
-            loss=ways.loss if calibrated else None,
-            finish=ways.finish if calibrated else None,
-            seed=ways.seed,
-            effort=ways.effort,
-            threads=ways.threads,
-            resume=ways.resume,
-            force=True,
-            progress=self.progress if calibrated else None,
-        )
-        return result, (*notes, *result.notes)
-
-
-def _point(
-    setting: Setting,
-    result: Result,
-    metrics: tuple[Metric, ...],
-    original: Point,
-    seconds: float,
-    notes: tuple[str, ...],
-) -> Point:
-    before, now = original.score, metrics[0]
-    drop = before.value - now.value if now.better == "higher" else now.value - before.value
-    return Point(
-        *(setting.name, setting.kind, result.size, result.bits, result.ratio, metrics),
-        drop=drop,
-        asked=setting.bits,
-        seconds=seconds,
-        notes=notes,
-    )
+    if not made:
+        raise TargetError(f"frontier: no point could be made; {missed[0].name}: {missed[0].reason}")
+    notes = [*sweep.notes, *([_unmapped(loaded)] if loaded and loaded.unmapped else [])]
+    return frontier_of(name or source.identity, yardstick.measure, original, made, missed, notes)
 
 
 def _kept(
@@ -326,7 +190,7 @@ def _identity(
     source: Source,
     calibration: Calibration | None,
     evaluate: Callable[[torch.nn.Module], object] | None,
-    ways: _Ways,
+    ways: Ways,
 ) -> dict[str, str]:
     """What all points are made from and judged by, in parts that a message can name."""
     from laconic import __version__

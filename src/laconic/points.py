@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Final
 
 from laconic._lock import Lock
+from laconic.container import AtomicFile
 from laconic.errors import ArgumentError, LaconicError
 from laconic.evaluate.pareto import Missed, Point
 from laconic.evaluate.record import Metric, plain
@@ -58,10 +59,6 @@ class Points:
         """The point of this name, if it is finished."""
         return self._found.get(name)
 
-    def __len__(self) -> int:
-        """How many are finished, the original among them."""
-        return len(self._found)
-
     def put(self, one: Point | Missed) -> None:
         """Keep a finished point, for good.
 
@@ -71,10 +68,6 @@ class Points:
         self._found[one.name] = one
         if self.path is not None:
             self._append(_line(one))
-
-    def forget(self, name: str) -> None:
-        """Take a point for one that was never made."""
-        self._found.pop(name, None)
 
     def discard(self) -> None:
         """Remove the file: the work is done."""
@@ -97,16 +90,12 @@ class Points:
             self._lock.release()
 
     def _write_anew(self, identity: Mapping[str, str]) -> None:
-        from laconic.container import AtomicFile
-
         assert self.path is not None
         head = json.dumps({"laconic frontier": _VERSION, "identity": dict(identity)})
+        lines = [head, *map(_line, self._found.values())]
         with AtomicFile(self.path, force=True) as file:
-            file.write("".join(f"{line}\n" for line in [head, *map(_line, self._all())]).encode())
+            file.write("".join(f"{line}\n" for line in lines).encode())
             file.commit()
-
-    def _all(self) -> list[Point | Missed]:
-        return list(self._found.values())
 
     def _append(self, line: str) -> None:
         assert self.path is not None

@@ -1,174 +1,157 @@
-"""What a sweep tries: settings of the one dial, and grids of runtimes on all matrices."""
+"""The files of a sweep, made and judged one after another; finished ones are kept."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from math import prod
-from typing import Final, Literal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from laconic.errors import ArgumentError
-from laconic.io import Source, TensorInfo
-from laconic.plan import parse_target, quantisable
-from laconic.scheme import Scheme, parse_scheme
-from laconic.transform.runtime import GRIDS
+from laconic.coding import Effort
+from laconic.compress import Result, compress
+from laconic.decide import parameters_of
+from laconic.errors import ArgumentError, TargetError
+from laconic.evaluate.pareto import Missed, Point
+from laconic.evaluate.record import Metric
+from laconic.fill import Progress
+from laconic.info import bits_per_value
+from laconic.inputs import CalibrationSpec
+from laconic.io import Source
+from laconic.ladder import Setting, matrices_of, uniform_plan
+from laconic.points import Points
+from laconic.yardstick import Yardstick
 
-BITS: Final = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)
-"""Bits a weight that are tried if none are named."""
-
-SCHEMES: Final = ("int8", "int4:g128", "int3")
-"""Grids that are tried beside the dial if none are named."""
-
-LOW: Final = 2.0
-HIGH: Final = 8.0
-_LEAST, _MOST = 0.1, 16.0  # bits a weight
-_DIGITS: Final = 3  # of bits that are reckoned
-_LARGEST: Final = 100  # points
-_WORDS: Final = {"%": "pct", "+": "-", ":": "-", ",": "-"}
+if TYPE_CHECKING:
+    from laconic.analyze.losses import Loss
+    from laconic.compress import Model
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One file to make: at so many `bits` a weight, of a `size`, or with all matrices on a grid."""
+class Ways:
+    """How every file is made: arguments of `compress`."""
 
-    name: str
-    bits: float | None = None
-    size: str | None = None
-    scheme: Scheme | None = None
-
-    @property
-    def kind(self) -> Literal["dial", "grid"]:
-        """Whether the one dial sets the steps, or a runtime's grid."""
-        return "dial" if self.scheme is None else "grid"
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether calibration data serves it: for bit-exact values and fp16 there is no choice."""
-        return self.scheme is None or self.scheme.kind in GRIDS
-
-    @property
-    def file_name(self) -> str:
-        """The name of its file.
-
-        >>> Setting("int4:g128,asym").file_name, Setting("2.5 bits").file_name
-        ('int4-g128-asym.laconic.safetensors', '2.5-bits.laconic.safetensors')
-        """
-        plain = "".join(_WORDS.get(sign, sign) for sign in self.name)
-        return re.sub(r"[^A-Za-z0-9.]+", "-", plain) + ".laconic.safetensors"
+    calib: CalibrationSpec | None
+    loss: Loss | None
+    finish: bool | None
+    seed: int | None
+    effort: Effort | None
+    threads: int
+    resume: bool
 
 
-def read_settings(
-    *,
-    bits: Sequence[float] | None = None,
-    sizes: Sequence[str | int] | None = None,
-    schemes: Sequence[str] | None = None,
-    points: int | None = None,
-    low: float | None = None,
-    high: float | None = None,
-) -> tuple[Setting, ...]:
-    """What is to be tried: the dial at `bits` or `sizes`, or at `points` from `low` to `high`.
+class Sweep:
+    """Makes and judges one file after another."""
 
-    `points` bits lie on a geometric ladder. None stands for the default, an empty list for none.
+    def __init__(
+        self,
+        source: Source,
+        model: Model,
+        yardstick: Yardstick,
+        ways: Ways,
+        folder: Path,
+        keeps: bool,
+        found: Points,
+        progress: Progress | None,
+    ) -> None:
+        self.source, self.model, self.yardstick, self.ways = source, model, yardstick, ways
+        self.folder, self.keeps, self.found, self.progress = folder, keeps, found, progress
+        self.matrices = matrices_of(source)
+        self.notes: list[str] = []
 
-    >>> [one.name for one in read_settings(points=3, schemes=["int8"])]
-    ['2 bits', '4 bits', '8 bits', 'int8']
+    def original(self) -> Point:
+        """The model as it is."""
+        before = self.found.get("original")
+        if isinstance(before, Point):
+            return before
+        size = self.source.nbytes
+        bits = bits_per_value(size, parameters_of(self.source))
+        point = Point("original", "original", size, bits, 1.0, self.yardstick.original())
+        self.found.put(point)
+        return point
 
-    Raises:
-        ArgumentError: something cannot be, is named twice, or asks for the same in two ways.
-    """
-    laddered = (points, low, high) != (None, None, None)
-    if sum((bits is not None, sizes is not None, laddered)) > 1:
-        raise ArgumentError("bits, sizes and points all set the dial; give one of them")
-    if laddered:
-        bits = _ladder(points or len(BITS), LOW if low is None else low, high or HIGH)
-    elif bits is None and sizes is None:
-        bits = BITS
-    settings = [Setting(f"{_checked_bits(b):g} bits", bits=float(b)) for b in bits or ()]
-    settings += [Setting(str(size), size=_checked_size(size)) for size in sizes or ()]
-    for text in SCHEMES if schemes is None else schemes:
-        scheme = _checked_scheme(text)
-        settings.append(Setting(str(scheme), scheme=scheme))
-    if not settings:
-        raise ArgumentError("frontier: there is nothing to try; give bits, sizes or schemes")
-    twice = [name for name, count in Counter(one.name for one in settings).items() if count > 1]
-    if twice:
-        raise ArgumentError(f'frontier: "{twice[0]}" is named twice; once is enough')
-    return tuple(settings)
+    def run(self, settings: Sequence[Setting], original: Point) -> tuple[list[Point], list[Missed]]:
+        """All settings, in their order: those that became points, and those that did not."""
+        made: list[Point] = []
+        missed: list[Missed] = []
+        for number, setting in enumerate(settings):
+            if setting.scheme is not None:
+                note = uniform_plan(self.matrices, setting.scheme)[1]
+                self.notes += [note] if note else []
+            if self.progress:
+                self.progress(f"point {setting.name}", number, len(settings))
+            one = self._one(setting, original)
+            if isinstance(one, Point):
+                made.append(one)
+            else:
+                missed.append(one)
+        if self.progress:
+            self.progress("point", len(settings), len(settings))
+        return made, missed
 
+    def _one(self, setting: Setting, original: Point) -> Point | Missed:
+        path = self.folder / setting.file_name
+        before = self.found.get(setting.name)
+        if isinstance(before, Missed) or (before is not None and self._there(path, before)):
+            return before
+        began = time.perf_counter()
+        try:
+            result = self._written(setting, path)
+            metrics = self.yardstick.of(result)
+        except TargetError as error:
+            missed = Missed(setting.name, str(error))
+            self.found.put(missed)
+            return missed
+        except ArgumentError as error:  # the score of this file, or a scheme that is not for it
+            return Missed(setting.name, str(error))
+        finally:
+            if not self.keeps:
+                path.unlink(missing_ok=True)
+        point = _point(setting, result, metrics, original, time.perf_counter() - began)
+        self.found.put(point)
+        return point
 
-def matrices_of(source: Source) -> tuple[TensorInfo, ...]:
-    """The tensors that a sweep rounds.
+    def _there(self, path: Path, point: Point) -> bool:
+        """Whether a finished point's file is still there, if it is to be."""
+        return not self.keeps or (path.is_file() and path.stat().st_size == point.size)
 
-    Raises:
-        ArgumentError: there is none.
-    """
-    found = tuple(
-        info
-        for info in source.infos
-        if info.name not in source.aliases and quantisable(info.dtype, info.shape)
-    )
-    if not found:
-        raise ArgumentError(
-            f"{source.identity}: has no float matrix of at least 1,024 values to round, so there "
-            "is no trade-off to show"
+    def _written(self, setting: Setting, path: Path) -> Result:
+        ways, plan = self.ways, None
+        if setting.scheme is not None:
+            plan, _ = uniform_plan(self.matrices, setting.scheme)
+        calibrated = ways.calib is not None and setting.calibrated
+        result = compress(
+            self.model,
+            path,
+            bits=setting.bits,
+            size=setting.size,
+            plan=plan,
+            calib=ways.calib if calibrated else None,
+            loss=ways.loss if calibrated else None,
+            finish=ways.finish if calibrated else None,
+            seed=ways.seed,
+            effort=ways.effort,
+            threads=ways.threads,
+            resume=ways.resume,
+            force=True,
+            progress=self.progress if calibrated else None,
         )
-    return found
+        return result
 
 
-def uniform_plan(
-    matrices: Iterable[TensorInfo], scheme: Scheme
-) -> tuple[dict[str, Scheme], str | None]:
-    """All matrices under one scheme, and a note of those that it does not quite fit.
-
-    Where a group does not divide the columns, a row has one scale; where M of N:M does not, the
-    mask is left out.
-    """
-    plan = {info.name: _fitted(info, scheme) for info in matrices}
-    other = sum(one != scheme for one in plan.values())
-    if not other:
-        return plan, None
-    what = "the mask is left out" if scheme.n_of_m else "a scale is a row's"
-    divisor = scheme.n_of_m[1] if scheme.n_of_m else scheme.group_size
-    return plan, f"{scheme}: {what} in {other} of {len(plan)} matrices: {divisor} does not divide"
-
-
-def _fitted(info: TensorInfo, scheme: Scheme) -> Scheme:
-    columns = prod(info.shape[1:])
-    if scheme.group_size is not None and columns % scheme.group_size:
-        scheme = replace(scheme, group_size=None)
-    if scheme.n_of_m is not None and columns % scheme.n_of_m[1]:
-        scheme = replace(scheme, n_of_m=None)
-    return scheme
-
-
-def _ladder(points: int, low: float, high: float) -> list[float]:
-    if not 2 <= points <= _LARGEST:
-        raise ArgumentError(f"points: {points}; a ladder has 2 to {_LARGEST}")
-    if not _checked_bits(low) < _checked_bits(high):
-        raise ArgumentError(f"points: from {low:g} to {high:g} bits is no way up")
-    rungs = [low * (high / low) ** (number / (points - 1)) for number in range(points)]
-    return [float(f"{rung:.{_DIGITS}g}") for rung in rungs]
-
-
-def _checked_bits(bits: object) -> float:
-    number = isinstance(bits, int | float) and not isinstance(bits, bool)
-    if not (number and math.isfinite(bits) and _LEAST <= bits <= _MOST):  # type: ignore[arg-type,operator]
-        raise ArgumentError(f"bits: {bits!r} is no number from {_LEAST:g} to {_MOST:g} a weight")
-    return float(bits)  # type: ignore[arg-type]
-
-
-def _checked_size(size: str | int) -> str:
-    parse_target(bits=None, size=size, original=2**62, parameters=1)  # raises: no size
-    return str(size)
-
-
-def _checked_scheme(text: str) -> Scheme:
-    scheme = parse_scheme(text)
-    if scheme.kind == "rd":
-        raise ArgumentError(f'schemes: "{text}" is the dial itself; give its bits (--bits)')
-    if scheme.channels is not None:
-        raise ArgumentError(f'schemes: "{text}" wants training; compress with a plan instead')
-    return scheme
+def _point(
+    setting: Setting,
+    result: Result,
+    metrics: tuple[Metric, ...],
+    original: Point,
+    seconds: float,
+) -> Point:
+    before, now = original.score, metrics[0]
+    drop = before.value - now.value if now.better == "higher" else now.value - before.value
+    return Point(
+        *(setting.name, setting.kind, result.size, result.bits, result.ratio, metrics),
+        drop=drop,
+        asked=setting.bits,
+        seconds=seconds,
+        notes=result.notes,
+    )
