@@ -260,12 +260,15 @@ def decide_calibrated(
     if allowed is None and target is None and dialled:
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
+    if call.loss is not None and not model.gradients:
+        raise ArgumentError("loss: an ONNX model has no gradients; leave it out")
     request = Request(
         target,
         allowed,
         call.evaluate,
         call.loss,
-        finish=call.finish is not False,
+        finish=call.finish is not False and model.gradients,
+        sequential=model.gradients,
         effort=call.effort or "max",
         threads=call.threads,
         seed=call.seed or 0,

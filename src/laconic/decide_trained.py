@@ -60,6 +60,8 @@ def decide_trained(
     training = _said_once(asked, fit, training)
     teacher = open_teacher(call.teacher)
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
+    if not model.gradients:
+        raise ArgumentError("train: an ONNX model has no gradients; train the module it came from")
     if recipe is not None and recipe.channels is not None:
         teacher = teacher or model.module
         model, source, origin = _narrowed(model, source, origin, recipe.channels, fit)

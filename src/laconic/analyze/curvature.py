@@ -40,7 +40,8 @@ class Curvature:
     `kind` is "linear", "embedding", "conv", "conv_transpose", sums of these for a weight used in
     several ways, "gradient" (from gradients of the whole matrix, of a use not recognised), or
     "none" (the loss does not depend on it; all zeros). `stage` counts first uses in the forward
-    pass. `notes` are for the user.
+    pass. `notes` are for the user. `swapped`: the first axis takes the inputs, as in `x @ weight`,
+    and `mean_input` goes with it.
     """
 
     rows: NDArray[np.floating]
@@ -52,6 +53,7 @@ class Curvature:
     kind: str
     stage: int
     notes: tuple[str, ...] = ()
+    swapped: bool = False
 
 
 def collect(
@@ -183,11 +185,13 @@ def _curvature(one: Tracked, samples: int, passes: int, biases: dict[int, str]) 
     for term in terms[1:]:
         metric = added(metric, term)
     mean, bias = _correction(layers, biases)
+    swapped = mean is not None and any(one.swapped for one in layers if one.mean is not None)
     positions = sum(layer.positions for layer in layers)
     notes += _notes(metric, kinds, positions)
     kind = "+".join(kinds)
     return Curvature(
-        metric.rows, metric.columns, mean, bias, positions, samples, kind, stage, (*notes,)
+        *(metric.rows, metric.columns, mean, bias, positions, samples, kind, stage, (*notes,)),
+        swapped=swapped,
     )
 
 

@@ -30,6 +30,7 @@ def corrected_biases(
             continue
         rounded = rounder.found[name].decoded
         error = source.load(name).reshape(rounded.shape) - rounded
+        error = error.T if one.swapped else error
         if one.mean_input.size != error.shape[1] or infos[bias].shape != (len(error),):
             continue
         corrected = source.load(bias).astype(np.float64) + error @ one.mean_input

@@ -63,8 +63,10 @@ def noise_of(curvature: Collection[Curvature]) -> float:
     """
     ratios, counts = [], []
     for one in curvature:
-        if one.columns.ndim > 1 and one.positions:
-            ratios.append(one.columns.shape[-1] / one.positions)
+        # Where the rows take the inputs, and no gradients are known, the rows are the form.
+        form = one.rows if one.swapped and one.columns.ndim == 1 else one.columns
+        if form.ndim > 1 and one.positions:
+            ratios.append(form.shape[-1] / one.positions)
             counts.append(one.rows.shape[0] * one.columns.shape[-1])
     if not ratios:
         return DAMPING

@@ -170,14 +170,14 @@ def _scale(exponents: np.ndarray | None, count: int, fraction: int) -> np.ndarra
 
 
 def _curvature_arrays(one: Curvature) -> dict[str, np.ndarray]:
-    numbers = np.array([one.positions, one.samples, one.stage], np.int64)
+    numbers = np.array([one.positions, one.samples, one.stage, one.swapped], np.int64)
     texts = _text([one.kind, one.bias, *one.notes])
     arrays = {"numbers": numbers, "texts": texts, "rows": one.rows, "columns": one.columns}
     return arrays if one.mean_input is None else {**arrays, "mean_input": one.mean_input}
 
 
 def _curvature(arrays: Mapping[str, np.ndarray]) -> Curvature:
-    positions, samples, stage = arrays["numbers"].tolist()
+    positions, samples, stage, *swapped = arrays["numbers"].tolist()
     kind, bias, *notes = _texts(arrays["texts"])
     return Curvature(
         rows=arrays["rows"],
@@ -189,6 +189,7 @@ def _curvature(arrays: Mapping[str, np.ndarray]) -> Curvature:
         kind=kind or "",
         stage=stage,
         notes=tuple(note or "" for note in notes),
+        swapped=any(swapped),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from laconic.analyze import Curvature, collect
 from laconic.analyze.outputs import output_kind
 from laconic.calibrate.biases import corrected_biases
 from laconic.calibrate.held import Held
+from laconic.calibrate.onnx_curvature import Network, collect_onnx
 from laconic.calibrate.overlay import Overlay, Part, as_stored, as_written, of_dtype
 from laconic.calibrate.record import Record, code_identity, dial_text
 from laconic.calibrate.request import Ready, Request
@@ -71,6 +72,11 @@ class Run:
         self.held = Held(self.student.module, model.module, calibration, request.seed)
         self.notes += [f"calibration: {self.held.note}"] if self.held.note else []
         self._chosen = False
+        if not model.gradients:
+            self.notes.append(
+                "ONNX has no gradients: layers are weighed by their inputs and by trials; "
+                "biases are corrected, norms stay as they are"
+            )
         self.rounder = Rounder(
             source,
             schemes,
@@ -94,6 +100,12 @@ class Run:
         }
 
         def collected() -> dict[str, Curvature]:
+            if not self.model.gradients:
+                network = cast("Network", self.model.module)  # of an ONNX model
+                found = collect_onnx(
+                    network, self.held.others, seed=self.request.seed, progress=self.progress
+                )
+                return {tensor: found[parameter] for tensor, parameter in names.items()}
             found = collect(
                 self.model.module,
                 lambda: self.held.others,

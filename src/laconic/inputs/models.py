@@ -39,7 +39,8 @@ class LoadedModel:
     `source` is what `laconic.io.open_source` takes; `names` maps its tensors' names to those of
     `module`'s parameters and buffers. `unmapped` are tensors of the source that the network has
     not, `missing` are parameters of the network that the source has not. `tokenize` makes batches
-    of texts, None where the model came without a tokenizer.
+    of texts, None where the model came without a tokenizer. `gradients` is False of a network that
+    has none, which is run by onnxruntime.
     """
 
     module: torch.nn.Module
@@ -48,13 +49,15 @@ class LoadedModel:
     source: Path | torch.nn.Module
     unmapped: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    gradients: bool = True
 
 
 def open_model(spec: ModelSpec) -> LoadedModel:
     """Open a model that can be run, on the CPU.
 
-    `spec` is a Hugging Face folder, `file.py:function` that gives an nn.Module, or an nn.Module,
-    of which a copy is made. Half-precision weights are widened to float32, which changes no value.
+    `spec` is a Hugging Face folder, an `.onnx` file, `file.py:function` that gives an nn.Module, or
+    an nn.Module, of which a copy is made. Half-precision weights are widened to float32, which
+    changes no value.
 
     Raises:
         ArgumentError: there is no such model, it cannot be run, or an extra is missing.
@@ -72,6 +75,8 @@ def open_model(spec: ModelSpec) -> LoadedModel:
     path = Path(spec)
     if path.is_dir():
         return _from_folder(path)
+    if path.suffix.lower() == ".onnx" and path.is_file():
+        return _from_onnx(path)
     if path.exists():
         raise ArgumentError(
             f"{path}: holds weights alone, and calibration runs the model; give its folder with "
@@ -79,6 +84,13 @@ def open_model(spec: ModelSpec) -> LoadedModel:
         )
     beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
     raise ArgumentError(f"{path}: no such folder{nearest(path.name, beside)}")
+
+
+def _from_onnx(path: Path) -> LoadedModel:
+    from laconic.inputs.onnx_network import open_network
+
+    module, names = open_network(path)
+    return LoadedModel(module, None, names, path, gradients=False)
 
 
 def _of_module(source: torch.nn.Module) -> LoadedModel:
