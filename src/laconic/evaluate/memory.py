@@ -61,10 +61,8 @@ def _held(module: torch.nn.Module) -> tuple[dict[str, int], int, str]:
     storages: dict[tuple[str, int], int] = {}
     device = ""
     for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+        device = device or ("" if tensor.is_meta else str(tensor.device))
         for part in _dense(tensor):
-            if part.is_meta:  # a shape and no memory
-                continue
-            device = device or str(part.device)
             storage = part.untyped_storage()
             key = (str(part.device), storage.data_ptr())
             storages[key] = storage.nbytes()
@@ -76,22 +74,23 @@ def _held(module: torch.nn.Module) -> tuple[dict[str, int], int, str]:
 
 
 def _dense(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The tensors with memory behind a tensor: itself, or what a sparse one or a subclass has."""
+    """The tensors with memory behind a tensor: itself, or what a sparse one or a subclass has.
+
+    There are none behind a tensor on the meta device, or a subclass that has a shape alone.
+    """
     import torch
 
-    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) and hasattr(
-        tensor, "__tensor_flatten__"
-    ):
-        for name in tensor.__tensor_flatten__()[0]:
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer):
+        for name in tensor.__tensor_flatten__()[0] if hasattr(tensor, "__tensor_flatten__") else ():
             yield from _dense(getattr(tensor, name))
     elif tensor.layout is torch.sparse_coo:
         yield from (tensor.detach()._indices(), tensor.detach()._values())
     elif tensor.layout is not torch.strided:
-        compressed = tensor.layout in (torch.sparse_csr, torch.sparse_bsr)
-        names = ("crow_indices", "col_indices") if compressed else ("ccol_indices", "row_indices")
+        rows = tensor.layout in (torch.sparse_csr, torch.sparse_bsr)
+        names = ("crow_indices", "col_indices") if rows else ("ccol_indices", "row_indices")
         yield from (getattr(tensor.detach(), name)() for name in (*names, "values"))
-    else:
-        yield tensor.detach()
+    elif not tensor.is_meta:
+        yield tensor
 
 
 def _peak(module: torch.nn.Module, batch: object, device: str) -> int | None:
