@@ -1,6 +1,7 @@
 """Which points are worth having, where the knee is, and what is asked of a trade-off."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -55,7 +56,7 @@ def test_the_set_beats_or_equals_every_point_and_none_of_it_another(pairs):
     worth = pareto_set(points)
     for one in points:
         assert any(w.size <= one.size and w.goodness >= one.goodness for w in worth)
-    for before, after in zip(worth, worth[1:], strict=False):
+    for before, after in pairwise(worth):
         assert before.size < after.size
         assert before.goodness < after.goodness
 
