@@ -20,6 +20,7 @@ import psutil
 from laconic.container import LaconicFile, check_destination, checked_threads, find_file
 from laconic.errors import ArgumentError, VerifyError
 from laconic.export._place import check_folder
+from laconic.export.compressed_tensors import export_compressed_tensors
 from laconic.export.record import Check, Export
 from laconic.export.safetensors import check_dtype, export_file, export_folder
 from laconic.fill import Progress
@@ -43,7 +44,7 @@ _GOES_WITH: Final[Mapping[str, tuple[Format, ...]]] = {
     "into": ("hf", "onnx", "gguf", "compressed-tensors"),
     "weights": ("onnx", "gguf", "compressed-tensors"),
     "group_size": ("onnx", "compressed-tensors"),
-    "activations": ("onnx",),
+    "activations": ("onnx", "compressed-tensors"),
     "ranges": ("onnx",),
     "calib": ("onnx",),
     "evaluate": ("hf", "onnx"),
@@ -121,6 +122,17 @@ def export(
             force=force,
             progress=progress,
             judge=lambda folder: _loaded(folder, opened, evaluate),
+        )
+    if kind == "compressed-tensors":
+        return export_compressed_tensors(
+            opened,
+            target,
+            _companions(source, into, kind),
+            weights=weights,
+            group_size=group_size,
+            activations=activations,
+            force=force,
+            progress=progress,
         )
     raise ArgumentError(f"to {kind}: not there yet")
 

@@ -47,8 +47,8 @@ def export_file(
     with made_file(out, force=force) as path:
         metadata = dict(file.index.origin.metadata)
         load = _loading(file, infos)
-        write_tensors(path, infos, load, metadata=metadata, told=_steps("write", infos, progress))
-        found = compare([path], file, _steps("check", infos, progress))
+        write_tensors(path, infos, load, metadata=metadata, told=steps("write", infos, progress))
+        found = compare([path], file, steps("check", infos, progress))
         size = path.stat().st_size
     return _done("safetensors", out, [out], size, found, _notes(file, infos, size))
 
@@ -78,9 +78,9 @@ def export_folder(
     with made_folder(out, force=force) as folder:
         copy_companions(companions, folder, dtype)
         load = _loading(file, infos)
-        told = _steps("write", infos, progress)
+        told = steps("write", infos, progress)
         weights = write_shards(folder, infos, load, limit=limit, told=told)
-        found = compare(weights, file, _steps("check", infos, progress))
+        found = compare(weights, file, steps("check", infos, progress))
         weighed = sum(path.stat().st_size for path in weights)
         judged = () if judge is None else judge(folder)
         written = [path for path in sorted(folder.rglob("*")) if path.is_file()]
@@ -156,7 +156,7 @@ def _loading(file: LaconicFile, infos: Iterable[TensorInfo]) -> Callable[[str], 
     return lambda name: convert(file[name], wanted[name])
 
 
-def _steps(
+def steps(
     stage: str, infos: Sequence[TensorInfo], progress: Progress | None
 ) -> Callable[[], None] | None:
     """What is called after each tensor."""
