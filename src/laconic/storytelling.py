@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -17,7 +17,8 @@ from laconic.evaluate.charts_values import histogram
 from laconic.evaluate.pareto import Frontier
 from laconic.evaluate.reading import read_json
 from laconic.evaluate.record import Evaluation
-from laconic.evaluate.story import Histogram, Story, TensorCost
+from laconic.evaluate.story import Exported, Histogram, Story, TensorCost
+from laconic.export.record import Export
 from laconic.identity import model_identity
 from laconic.info import Info, describe
 from laconic.io import SAFETENSORS_DTYPES, Source, open_source
@@ -32,6 +33,7 @@ _LARGEST: Final = 3  # tensors whose values are shown, and as many of those with
 _SAMPLE: Final = 2_000_000  # values of a tensor that are counted
 _BY: Final = "rd:3"  # the scheme whose predicted loss tells sensitivity
 _BLOCK: Final = 1 << 20
+_SHORT: Final = 200  # characters of metadata that are shown
 
 
 def tell(
@@ -41,15 +43,16 @@ def tell(
     evaluation: Evaluation | str | Path | None = None,
     frontier: Frontier | str | Path | None = None,
     analysis: Report | str | Path | None = None,
+    exports: Sequence[Export | str | Path] = (),
     plan: str | Path | None = None,
     title: str | None = None,
 ) -> Story:
     """Gather the story of a Laconic file, or of the one in a folder.
 
     `original` is what was compressed: with it, values are shown before and after. The others are
-    what the verbs gave, or the files that `laconic eval --json`, `laconic frontier --json` and
-    `laconic analyze -o` wrote; `plan` is a plan's file, shown as it is. One tensor is held at a
-    time.
+    what the verbs gave, or files with what `laconic eval --json`, `laconic frontier --json`,
+    `laconic export --json` printed and `laconic analyze -o` wrote; `plan` is a plan's file, shown
+    as it is. One tensor is held at a time.
 
     Raises:
         ArgumentError: there is no such file, or it holds something else; `original` is of another
@@ -60,6 +63,7 @@ def tell(
     judged = _given(evaluation, Evaluation)
     curve = _given(frontier, Frontier)
     sensitivity, by = _sensitivity(_given(analysis, Report))
+    left = tuple(_exported(_given(one, Export)) for one in exports)
     text = None if plan is None else _text(Path(plan))
     source = None if original is None else _matching(open_source(original), opened)
     found = describe(opened)
@@ -76,6 +80,7 @@ def tell(
         sensitivity_by=by,
         frontier=curve,
         chosen=_chosen(curve, found.size),
+        exports=left,
         plan=text,
         provenance=_provenance(opened, source),
     )
@@ -86,6 +91,15 @@ def _given(found: _Kind | str | Path | None, kind: type[_Kind]) -> _Kind | None:
     if isinstance(found, str | Path):
         return read_json(Path(found), kind)
     return found
+
+
+def _exported(found: Export | None) -> Exported:
+    assert found is not None
+    check = found.check
+    return Exported(
+        *(found.path.name, found.format, found.size, found.exact, found.rounded),
+        *((check.runtime, check.max_error, check.rel_mse, check.cosine) if check else ()),
+    )
 
 
 def _text(path: Path) -> str:
@@ -187,7 +201,11 @@ def _provenance(file: LaconicFile, source: Source | None) -> dict[str, str]:
     found = {
         "file": file.path.name,
         "SHA-256 of the file": _sha256(file.path),
-        **{key: text for key, text in file.index.origin.metadata.items() if len(text) <= 200},
+        **{
+            f"metadata: {key}": text
+            for key, text in file.index.origin.metadata.items()
+            if len(text) <= _SHORT
+        },
     }
     if source is not None:
         found["original"] = Path(source.identity).name

@@ -37,6 +37,12 @@ def command(
         Path | None,
         typer.Option(metavar="JSON", help="What laconic analyze -o wrote: shows sensitivity."),
     ] = None,
+    exports: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--export", metavar="JSON", help="What laconic export --json printed; may be repeated."
+        ),
+    ] = None,
     plan: Annotated[
         Path | None, typer.Option(metavar="YAML", help="The plan, shown as it is.")
     ] = None,
@@ -67,6 +73,7 @@ def command(
         evaluation=evaluation,
         frontier=frontier,
         analysis=analysis,
+        exports=exports or (),
         plan=plan,
         title=title,
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 340
 ROW: Final = 17
-LABELS: Final = 142  # units for the names of rows
+LABELS: Final = 142  # units for the names of rows, at most
 TEXT: Final = 9.5
 SMALL: Final = 8.5
 ROLES: Final = {
@@ -95,9 +95,11 @@ def rows(names: Sequence[str], columns: Sequence[Column]) -> Figure:
     """
     top = 20
     figure = blank(top + ROW * len(names) + 6)
-    each = (WIDTH - LABELS) / len(columns)
+    labels = abbreviate(names, LABELS - 10)
+    margin = 10 + max(map(width_of, labels), default=0)
+    each = (WIDTH - margin) / len(columns)
     for number, column in enumerate(columns):
-        left = LABELS + number * each
+        left = margin + number * each
         axes = place(figure, left, top, each - 6, ROW * len(names))
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_yticks([])
@@ -107,7 +109,7 @@ def rows(names: Sequence[str], columns: Sequence[Column]) -> Figure:
         write(axes, axes.get_xlim()[0], -0.5, column.title, dy=6, size=SMALL, colour=MUTED)
         if number == 0:
             start = axes.get_xlim()[0]
-            for row, name in enumerate(abbreviate(names, LABELS - 10)):
+            for row, name in enumerate(labels):
                 write(axes, start, row, name, dx=-6, ha="right", va="center")
     return figure
 

@@ -65,10 +65,7 @@ def inline(figure: Figure, key: str, title: str, description: str) -> str:
         named = ElementTree.Element(tag, {"id": f"{key}-{tag}"})
         named.text = text
         root.insert(0, named)
-    text = ElementTree.tostring(root, encoding="unicode")
-    for role, colour in ROLES.items():
-        text = text.replace(colour, f"var(--{role})")
-    return re.sub(r">\s+<", "><", text)
+    return re.sub(r">\s+<", "><", ElementTree.tostring(root, encoding="unicode"))
 
 
 def _adapt(element: ElementTree.Element, key: str) -> None:
@@ -85,6 +82,10 @@ def _adapt(element: ElementTree.Element, key: str) -> None:
         if name in found:
             text = _LOCAL.sub(f"url(#{key}-", found[name])
             found[name] = _FONT.sub(r"font-size: \1px", text)
+    for role, colour in ROLES.items():
+        found["style"] = found.get("style", "").replace(colour, f"var(--{role})")
+    if not found["style"]:
+        del found["style"]
     element.attrib.clear()
     element.attrib.update(found)
 

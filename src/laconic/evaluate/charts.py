@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a head; columns from `left` on hold numbers and are aligned right."""
+    """Rows under a head; columns from `left` on hold numbers and are aligned right.
+
+    What follows a line break in a cell is small print.
+    """
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -38,7 +41,7 @@ class Chart:
     legend: tuple[tuple[str, str], ...] = ()  # role of the colour, what it stands for
 
 
-SECTIONS: Final = ("Size", "Values", "Distributions", "Score", "Outputs", "Trade-off")
+SECTIONS: Final = ("Score", "Trade-off", "Size", "Outputs", "Values", "Distributions")
 
 
 def charts_of(story: Story) -> tuple[Chart, ...]:

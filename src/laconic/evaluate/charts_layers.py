@@ -130,8 +130,7 @@ def _bytes(layers: Sequence[Layer]) -> Chart:
 def _bits(layers: Sequence[Layer], mean: float | None) -> Chart:
     total = sum(layer.before for layer in layers)
     shown, rest = top(layers, lambda layer: layer.before / max(1, total), _TINY)
-    if rest:
-        shown.append(Layer(f"the rest ({len(rest)})", tuple(t for x in rest for t in x.tensors)))
+    small = f" The {len(rest)} smallest layers are in the table alone." if rest else ""
     values = [layer.bits for layer in shown]
     whole = f" The whole file takes {digits(mean)}." if mean else ""
     column = Column("bits per weight", values, [digits(value) for value in values], AFTER)
@@ -139,7 +138,7 @@ def _bits(layers: Sequence[Layer], mean: float | None) -> Chart:
         "bits",
         "Size",
         "Bits per weight",
-        f"What a weight of each layer takes on disk, biases and scales counted.{whole}",
+        f"What a weight of each layer takes on disk, biases and scales counted.{whole}{small}",
         partial(rows, [layer.name for layer in shown], [column]),
         Table(
             ("layer", "weights", "scheme", "bits per weight"),

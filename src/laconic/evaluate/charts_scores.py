@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 _CELLS: Final = 20  # classes of a confusion matrix that can be drawn and read
 _PAIRS: Final = 20  # and of more classes, the pairs that are confused most
 _MARKS: Final = (("grid", PEER, "s"), ("dial", AFTER, "o"), ("original", MUTED, "D"))
+_KINDS: Final = (
+    ("dial", "after", "Laconic's dial"),
+    ("grid", "peer", "runtime grids"),
+    ("original", "muted", "original"),
+)
 _NAMED: Final = 12  # points of a trade-off that are named in the chart
 
 
@@ -160,7 +165,7 @@ def _classes(scores: Scores, against: Subject | None) -> Chart:
     return Chart(
         "classes",
         "Score",
-        f"{metric.name} by class",
+        f"{_capital(metric.name)} by class",
         f"Of {len(names)} classes" + (", the worst twenty." if len(names) > _CELLS else "."),
         partial(rows, [names[i] for i in shown_names], columns),
         Table(
@@ -183,8 +188,8 @@ def _trade(found: Frontier, chosen: str | None) -> Chart:
     return Chart(
         "frontier",
         "Trade-off",
-        f"{metric.name} by size",
-        f"{found.measure[:1].upper()}{found.measure[1:]}, {low} is better, against bytes on disk "
+        f"{_capital(metric.name)} by size",
+        f"{_capital(found.measure)}, {low} is better, against bytes on disk "
         f"(logarithmic). The line joins the points that no other beats.{knee}{mark}",
         partial(_curve, found, taken),
         Table(
@@ -199,7 +204,7 @@ def _trade(found: Frontier, chosen: str | None) -> Chart:
             ),
             left=2,
         ),
-        (("after", "Laconic's dial"), ("peer", "runtime grids"), ("muted", "original")),
+        tuple((role, text) for kind, role, text in _KINDS if any(p.kind == kind for p in points)),
     )
 
 
@@ -207,7 +212,11 @@ def _interval(point: Point) -> str:
     metric = point.score
     if metric.low is None or metric.high is None:
         return score(metric.value)
-    return f"{score(metric.value)} ({score(metric.low)} to {score(metric.high)})"
+    return f"{score(metric.value)}\n{score(metric.low)} to {score(metric.high)}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _curve(found: Frontier, taken: Point | None) -> Figure:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _BINS: Final = 81
 _LEVELS: Final = 257  # more are no levels of a tensor but of its rows
 _OUTSIDE: Final = 0.001  # fraction of the values that the widest ones may be, to be left out
+_TOLD: Final = 0.005  # from which fraction on what lies outside is told
 _MARGIN: Final = 8
 
 
@@ -46,7 +47,7 @@ def histogram(name: str, before: np.ndarray | None, after: np.ndarray, note: str
     """
     new = _finite(after)
     old = None if before is None else _finite(before)
-    reach = _reach(new if old is None or not old.size else old)
+    reach = max(_reach(found) for found in (new, old) if found is not None)
     edges = np.linspace(-reach, reach, _BINS + 1)
     levels, counts = np.unique(new, return_counts=True)
     few = levels.size <= min(_LEVELS, max(3, new.size // 4))
@@ -104,7 +105,7 @@ def _about(found: Histogram) -> str:
         texts.append(f"{len(found.levels)} levels are left; {percent(zero)} of the values are 0.")
     if found.note:
         texts.append(f"{found.note[0].upper()}{found.note[1:]}.")
-    if found.outside:
+    if found.outside > _TOLD:
         texts.append(f"{percent(found.outside)} of the values lie outside the axis.")
     return " ".join(texts) or "Values of the tensor."
 
@@ -128,8 +129,9 @@ def _draw(found: Histogram) -> Figure:
     axes.set_yticks([])
     axes.spines["bottom"].set(visible=True, color=GRID)
     axes.locator_params(axis="x", nbins=5)
+    axes.tick_params(axis="x", pad=8)
     _ticks(axes, found.levels)
-    write(axes, 0.5 * (edges[0] + edges[-1]), 0, "value of a weight", dy=-31, size=SMALL,
+    write(axes, 0.5 * (edges[0] + edges[-1]), 0, "value of a weight", dy=-33, size=SMALL,
           ha="center", colour=MUTED)  # fmt: skip
     return figure
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from laconic.evaluate import digits as say
 from laconic.evaluate.charts import Table
 from laconic.evaluate.record import Energy, Evaluation, Metric, Paired, Subject
-from laconic.evaluate.story import Story
+from laconic.evaluate.story import Exported, Story
 
 Tone = Literal["good", "bad", "plain"]
+
+_ALIKE: Final = 1.05  # times and energies nearer than this are the noise of a machine
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,24 @@ def fidelity_table(evaluation: Evaluation | None) -> Table | None:
     return Table(("outputs of both on the same inputs", ""), tuple(rows))
 
 
+def export_table(exports: Sequence[Exported]) -> Table | None:
+    """What each export holds, and what it gave when it was run."""
+    rows = [
+        (
+            *(found.name, found.format, say.size(found.size), str(found.exact)),
+            *(str(found.rounded), found.runtime or "not run"),
+            *("-" if x is None else say.digits(x) for x in (found.max_error, found.rel_mse)),
+            "-" if found.cosine is None else f"{found.cosine:.6f}",
+        )
+        for found in exports
+    ]
+    head = (
+        *("export", "format", "size", "exact tensors", "rounded", "run in", "largest error"),
+        *("error", "cosine"),
+    )
+    return Table(head, tuple(rows), left=2) if rows else None
+
+
 def _tiles(story: Story) -> Iterator[Tile]:
     if story.size is not None:
         known = story.original_size is not None
@@ -153,24 +173,22 @@ def _score(evaluation: Evaluation, metric: Metric) -> Tile:
     before = _metrics(evaluation.against).get(metric.name)
     pair = next((found for found in evaluation.paired if found.metric == metric.name), None)
     scores = evaluation.model.scores
+    change, _, spread = _difference(metric, before, pair).partition("\n")
     notes = []
     if metric.low is not None and metric.high is not None:
         notes.append(f"95 %: {say.score(metric.low)} to {say.score(metric.high)}")
+    if spread:
+        notes.append(f"of the change: {spread}")
     if scores is not None and scores.samples:
         notes.append(f"{scores.samples:,} samples")
     if metric.better == "lower":
         notes.append("lower is better")
-    tone: Tone = "plain"
-    if before is not None:
-        worse = metric.value < before.value
-        equal = metric.value == before.value
-        tone = "plain" if equal else "bad" if worse == (metric.better == "higher") else "good"
     return Tile(
         metric.name[:1].upper() + metric.name[1:],
         say.score(before.value) if before else "",
         say.score(metric.value),
-        _difference(metric, before, pair) if before or pair else "",
-        tone,
+        change if before or pair else "",
+        _tone(metric, before, pair),
         ", ".join(notes),
     )
 
@@ -186,11 +204,25 @@ def _less(
     """A number of which less is better."""
     if not before or not after:
         return Tile(label, "" if before is None else text(before), text(after), note=note)
-    better = after <= before
-    many = say.times(before, after) if better else say.times(after, before)
-    tone: Tone = "plain" if many == "1.00×" else "good" if better else "bad"
-    change = "unchanged" if many == "1.00×" else f"{many} {words[0] if better else words[1]}"
-    return Tile(label, text(before), text(after), change, tone, note)
+    ratio = max(before, after) / min(before, after)
+    if ratio < _ALIKE:
+        change = "unchanged" if before == after else "about the same"
+        return Tile(label, text(before), text(after), change, "plain", note)
+    change = f"{say.digits(ratio)}× {words[after > before]}"
+    return Tile(label, text(before), text(after), change, "bad" if after > before else "good", note)
+
+
+def _tone(metric: Metric, before: Metric | None, pair: Paired | None) -> Tone:
+    """Whether a change is welcome; plain where chance alone may have made it."""
+    if pair is not None and pair.low is not None and pair.high is not None:
+        if pair.low <= 0 <= pair.high:
+            return "plain"
+        gained = pair.difference > 0
+    elif before is not None and before.value != metric.value:
+        gained = metric.value > before.value
+    else:
+        return "plain"
+    return "good" if gained == (metric.better == "higher") else "bad"
 
 
 def _memory(model: Subject, against: Subject | None) -> Iterator[Tile]:
@@ -224,7 +256,7 @@ def _metrics(subject: Subject | None) -> dict[str, Metric]:
 def _interval(metric: Metric) -> str:
     if metric.low is None or metric.high is None:
         return say.score(metric.value)
-    return f"{say.score(metric.value)} ({say.score(metric.low)} to {say.score(metric.high)})"
+    return f"{say.score(metric.value)}\n{say.score(metric.low)} to {say.score(metric.high)}"
 
 
 def _difference(metric: Metric, before: Metric | None, pair: Paired | None) -> str:
@@ -234,7 +266,7 @@ def _difference(metric: Metric, before: Metric | None, pair: Paired | None) -> s
     text = say.change(base + pair.difference, base)
     if pair.low is None or pair.high is None:
         return text
-    return f"{text} ({say.change(base + pair.low, base)} to {say.change(base + pair.high, base)})"
+    return f"{text}\n{say.change(base + pair.low, base)} to {say.change(base + pair.high, base)}"
 
 
 def _p(value: float) -> str:

@@ -18,6 +18,7 @@ from laconic.evaluate._canvas import need_report
 from laconic.evaluate._svg import image, inline
 from laconic.evaluate.charts import SECTIONS, Chart, Table, charts_of
 from laconic.evaluate.headline import (
+    export_table,
     fidelity_table,
     metric_table,
     paired_sentences,
@@ -114,6 +115,7 @@ def page(story: Story) -> str:
     )
     environment.filters["safe_text"] = say.printable
     environment.filters["breakable"] = _breakable
+    story = story.completed()
     evaluation = story.evaluation
     return environment.from_string(text).render(
         story=story,
@@ -122,6 +124,7 @@ def page(story: Story) -> str:
         sections=_sections(story),
         schemes=_schemes(story),
         tensors=_tensors(story),
+        exports=export_table(story.exports),
         provenance={**(evaluation.provenance or {} if evaluation else {}), **story.provenance},
         notes=(*story.notes, *(evaluation.notes if evaluation else ())),
     )
@@ -136,7 +139,10 @@ def _breakable(text: str) -> Markup:
 
 def _sections(story: Story) -> tuple[Section, ...]:
     charts = [
-        Drawn(chart, inline(chart.draw(), chart.key, say.printable(chart.title), chart.about))
+        Drawn(
+            chart,
+            inline(chart.draw(), chart.key, say.printable(chart.title), say.printable(chart.about)),
+        )
         for chart in charts_of(story)
     ]
     tables = {"Score": metric_table(story.evaluation), "Outputs": fidelity_table(story.evaluation)}
@@ -150,8 +156,7 @@ def _sections(story: Story) -> tuple[Section, ...]:
         if mine or table:
             shown = (table,) if table else ()
             found.append(Section(title, _ABOUT[title], mine, shown, sentences.get(title, ())))
-    order = ("Score", "Trade-off", "Size", "Outputs", "Values", "Distributions")
-    return tuple(sorted(found, key=lambda section: order.index(section.title)))
+    return tuple(found)
 
 
 def _schemes(story: Story) -> Table | None:

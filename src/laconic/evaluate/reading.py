@@ -93,6 +93,8 @@ def _read_fields(kind: type, value: object, where: str) -> object:
 
 
 def _read_plain(kind: object, value: object, where: str) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
     if kind is float:
         if value is None:
             return math.nan  # JSON has no numbers that are not finite

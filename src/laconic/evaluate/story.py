@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from laconic.evaluate.pareto import Frontier
@@ -56,6 +56,24 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Exported:
+    """The model in another format: how many tensors have the file's very values, and the check.
+
+    `runtime` says what ran it, "" if nothing did; errors are those of its outputs.
+    """
+
+    name: str
+    format: str
+    size: int
+    exact: int
+    rounded: int
+    runtime: str = ""
+    max_error: float | None = None
+    rel_mse: float | None = None
+    cosine: float | None = None
+
+
+@dataclass(frozen=True)
 class Story:
     """All that a page shows.
 
@@ -78,9 +96,23 @@ class Story:
     sensitivity_by: str = "predicted loss"
     frontier: Frontier | None = None
     chosen: str | None = None
+    exports: tuple[Exported, ...] = ()
     plan: str | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def completed(self) -> Story:
+        """The story with the sizes that only its evaluation knows."""
+        if self.evaluation is None:
+            return self
+        model, against = self.evaluation.model, self.evaluation.against
+        before = against.size if against is not None else None
+        return replace(
+            self,
+            size=model.size if self.size is None else self.size,
+            original_size=before if self.original_size is None else self.original_size,
+            parameters=model.parameters if self.parameters is None else self.parameters,
+        )
 
     @property
     def ratio(self) -> float | None:
