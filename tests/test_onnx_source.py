@@ -133,3 +133,65 @@ def test_the_graph_names_only_tensors_of_its_file(model: Path, packed: Path) -> 
     file.index.origin.metadata["laconic.onnx"] = "onnx.graph"  # type: ignore[index]
     with pytest.raises(FormatError, match='has no room for "a"'):
         read_recipe(file)
+
+
+def correlated(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Inputs that mostly lie in eight directions of 64: where errors are cheap elsewhere."""
+    mixing = np.random.default_rng(7).standard_normal((8, 64))
+    found = rng.standard_normal((count, 8)) @ mixing + 0.05 * rng.standard_normal((count, 64))
+    return found.astype(np.float32)
+
+
+def test_calibration_loses_far_less_at_the_same_size(
+    model: Path, packed: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    pytest.importorskip("torch")
+    runtime = pytest.importorskip("onnxruntime")
+    np.savez(tmp_path / "data.npz", x=correlated(rng, 400))
+    x, given, sizes = correlated(rng, 200), [], []
+    for path, calib in ((model, None), (packed, None), (packed, tmp_path / "data.npz")):
+        if path is packed:
+            result = laconic.compress(model, packed, bits=4, calib=calib, force=True)
+            sizes.append(result.size)
+            laconic.decompress(packed, tmp_path / "back.onnx", force=True)
+            path = tmp_path / "back.onnx"
+        session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        given.append(session.run(None, {"x": x})[0])
+    free, calibrated = (float(np.square(one - given[0]).mean()) for one in given[1:])
+    assert abs(sizes[0] - sizes[1]) < 0.01 * sizes[0]
+    assert calibrated < 0.5 * free
+    assert any("ONNX has no gradients" in note for note in result.notes)
+
+
+def test_a_score_judges_the_rounded_model(
+    model: Path, packed: Path, rng: np.random.Generator
+) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    x, wanted = torch.from_numpy(correlated(rng, 100)), []
+
+    def score(network: object) -> float:
+        found = network(x)  # type: ignore[operator]
+        wanted.append(found)
+        return 1 - float((found - wanted[0]).square().mean() / wanted[0].square().mean())
+
+    data = [torch.from_numpy(correlated(rng, 40)) for _ in range(4)]
+    result = laconic.compress(model, packed, max_drop="1%", calib=data, evaluate=score)
+    assert result.original_score == 1
+    assert result.score is not None
+    assert 0.99 <= result.score < 1
+    assert result.bits < 6
+
+
+def test_what_wants_gradients_is_refused_before_any_work(model: Path, packed: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    data = [torch.ones(2, 64)]
+
+    def loss(output: object, batch: object) -> object:
+        return output
+
+    with pytest.raises(ArgumentError, match="loss: an ONNX model has no gradients"):
+        laconic.compress(model, packed, bits=4, calib=data, loss=loss)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="train: an ONNX model has no gradients"):
+        laconic.compress(model, packed, bits=4, train=[(data[0], data[0])])
