@@ -12,7 +12,7 @@ from laconic.analyze.losses import _class_axis, _mask
 if TYPE_CHECKING:
     import torch
 
-_ROOM: Final = 1 << 22  # values in float64 at once: 32 MiB
+_ROOM: Final = 1 << 17  # values at once: 1 MiB in float64, which a core's cache holds
 
 
 @dataclass
