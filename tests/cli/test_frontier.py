@@ -96,15 +96,19 @@ def test_the_smallest_within_a_drop_is_named(run, model):
     assert "no point loses so little" in run("frontier", model, *options, "0").stderr
 
 
-def test_a_page_has_the_curve(run, model):
+def test_a_page_has_the_curve_and_the_file_at_the_knee(run, model):
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
-    page = model.parent / "report.html"
-    result = run("frontier", model, "--bits", "2,3,4", "--schemes", "int8", "--html", page)
+    folder = model.parent
+    options = ("--bits", "2,3,4", "--schemes", "int8", "--html", folder / "report.html")
+    result = run("frontier", model, *options, "--charts", folder / "charts", "-o", folder / "out")
     assert result.exit_code == 0
-    text = page.read_text()
+    text = (folder / "report.html").read_text()
     assert "<svg" in text
     assert "int8" in text
+    assert "layer.weight" in text
+    kinds = {path.suffix for path in (folder / "charts").iterdir()}
+    assert kinds == {".svg", ".png"}
 
 
 def test_what_was_interrupted_goes_on(run, build):

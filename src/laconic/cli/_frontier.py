@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,10 @@ from laconic.cli._units import significant, size, table
 from laconic.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from laconic.compress import Model
     from laconic.evaluate.pareto import Frontier, Point
     from laconic.evaluate.record import Metric
+    from laconic.evaluate.story import Story
 
 _NONE = "none"
 _PAGE = ("matplotlib", "jinja2")  # what a page is made with
@@ -68,12 +71,12 @@ def numbers(option: str, text: str | None) -> list[float] | None:
 def frontier_table(found: Frontier) -> str:
     """Every point on a line, the smallest first, the original last."""
     score = found.original.score
-    head = ["file", "size", "ratio", "bits", score.name, "change", "seconds", ""]
+    head = ["file", "", "size", "ratio", "bits", score.name, "change", "seconds"]
     interval = any(point.score.low is not None for point in found.points)
     if interval:
-        head.insert(5, "95 % interval")
+        head.insert(6, "95 % interval")
     rows = [_row(found, point, interval) for point in (*found.points, found.original)]
-    return table(head, rows)
+    return table(head, rows, left=2)
 
 
 def point_text(point: Point) -> str:
@@ -84,34 +87,61 @@ def point_text(point: Point) -> str:
     )
 
 
-def check_outputs(csv: Path | None, html: Path | None, *, force: bool) -> None:
-    """Whether what is to be written may be; before any work is done.
+@dataclass(frozen=True)
+class Outputs:
+    """What is written beside the table, where asked for: CSV, a page, and its charts."""
 
-    Raises:
-        ArgumentError: a file exists, or an extra is missing.
-    """
-    from laconic.container import check_destination
+    csv: Path | None
+    html: Path | None
+    charts: Path | None
+    force: bool
 
-    for path in (csv, html):
-        if path is not None:
-            check_destination(path, force=force)
-    missing = [name for name in _PAGE if html is not None and find_spec(name) is None]
-    if missing:
-        raise ArgumentError(f"--html takes {missing[0]}: pip install 'laconic[report]'")
+    def check(self) -> None:
+        """Raise ArgumentError, before any work, if a file exists or an extra is missing."""
+        from laconic.container import check_destination
+
+        for path in (self.csv, self.html):
+            if path is not None:
+                check_destination(path, force=self.force)
+        for option, path in (("--html", self.html), ("--charts", self.charts)):
+            missing = [name for name in _PAGE if path is not None and find_spec(name) is None]
+            if missing:
+                raise ArgumentError(f"{option} takes {missing[0]}: pip install 'laconic[report]'")
+
+    def write(self, found: Frontier, model: Model, files: Path | None) -> list[str]:
+        """Write them; gives what was written. `files` is the folder with the points' files."""
+        from laconic.evaluate.page import write_charts, write_page
+
+        told = []
+        if self.csv is not None:
+            _write(self.csv, csv_text(found), self.force)
+            told.append(str(self.csv))
+        if self.html is None and self.charts is None:
+            return told
+        story = _story(found, model, files)
+        if self.html is not None:
+            write_page(self.html, story, force=self.force)
+            told.append(str(self.html))
+        if self.charts is not None:
+            paths = [
+                *write_charts(self.charts, story, "svg", force=self.force),
+                *write_charts(self.charts, story, "png", force=self.force),
+            ]
+            told.append(f"{len(paths)} files in {self.charts}")
+        return told
 
 
-def write_outputs(
-    found: Frontier, csv: Path | None, html: Path | None, *, force: bool = False
-) -> None:
-    """Write the points as CSV and as a page, where asked for."""
-    if csv is not None:
-        _write(csv, csv_text(found), force)
-    if html is not None:
-        from laconic.evaluate.page import write_page
-        from laconic.evaluate.story import Story
+def _story(found: Frontier, model: Model, files: Path | None) -> Story:
+    """The curve, and with the files kept all that there is to say of the one at the knee."""
+    from laconic.evaluate.story import Story
+    from laconic.ladder import Setting
+    from laconic.storytelling import tell
 
-        title = f"Size and {found.original.score.name} of {Path(found.model).name}"
-        write_page(html, Story(title=title, frontier=found), force=force)
+    title = f"Size and {found.original.score.name} of {Path(found.model).name}"
+    if files is None or found.knee is None:
+        return Story(title=title, frontier=found, notes=found.notes)
+    file = files / Setting(found.knee).file_name
+    return replace(tell(file, original=model, frontier=found, title=title), notes=found.notes)
 
 
 def csv_text(found: Frontier) -> str:
@@ -140,16 +170,16 @@ def _row(found: Frontier, point: Point, interval: bool) -> list[str]:
     original = point.kind == "original"
     row = [
         point.name,
+        ", ".join(marks),
         size(point.size),
         f"{significant(point.ratio)}x",
         significant(point.bits),
         _value(point.score.value),
         "" if original else _signed(_change(point)),
         "" if original else f"{point.seconds:.1f}",
-        ", ".join(marks),
     ]
     if interval:
-        row.insert(5, _interval(point.score))
+        row.insert(6, _interval(point.score))
     return row
 
 

@@ -82,6 +82,10 @@ def command(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the curve.")
     ] = None,
+    charts: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write its charts as SVG and PNG, too."),
+    ] = None,
     no_finish: Annotated[
         bool,
         typer.Option(
@@ -110,12 +114,11 @@ def command(
     """
     import laconic
     from laconic.cli._frontier import (
-        check_outputs,
+        Outputs,
         frontier_path,
         frontier_table,
         listed,
         numbers,
-        write_outputs,
     )
     from laconic.cli._report import model_text, print_json
     from laconic.compress import built
@@ -124,7 +127,8 @@ def command(
 
     talk = Talk(quiet)
     check_drop(max_drop)
-    check_outputs(csv, html, force=force)
+    outputs = Outputs(csv, html, charts, force)
+    outputs.check()
     src = built(model)
     talk.line("model", model_text(open_source(src)))
     journal = frontier_path(model) if output is None else None
@@ -154,16 +158,14 @@ def command(
     except KeyboardInterrupt:
         talk.line("points", "those that are finished are kept; --resume goes on from them")
         raise
-    write_outputs(found, csv, html, force=force)
     _say(talk, found, verbose)
     if json:
         print_json(found)
     else:
         print(frontier_table(found))
     _say_choice(talk, found, max_drop)
-    for path in (csv, html):
-        if path is not None:
-            talk.line("wrote", str(path))
+    for told in outputs.write(found, src, output):  # last: the table is there if this fails
+        talk.line("wrote", told)
 
 
 def _say(talk: Talk, found: Frontier, verbose: bool) -> None:
