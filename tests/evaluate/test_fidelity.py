@@ -252,7 +252,7 @@ def test_layers_that_have_no_match_are_left_out_and_said() -> None:
     new.c.forward = lambda x: x[:, :3].abs()
     new.forward = lambda x: x
     left_out = compare_models(new, old, [torch.randn(2, 4)])[1]
-    assert left_out["c"] == "the new model's gives an output of another shape"
+    assert left_out["c"] == "the new model's layer gives an output of another shape"
     assert left_out["spare"] == "the new model has no layer of this name"
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from laconic.analyze.losses import find_target
-from laconic.errors import ArgumentError
+from laconic.errors import ArgumentError, LaconicError
 from laconic.evaluate._near import Near, vectors
 from laconic.evaluate.record import LayerFidelity
 
@@ -40,7 +40,7 @@ class Pair:
     old: torch.nn.Module
     new: torch.nn.Module
     own: Near = field(default_factory=Near)
-    all: Near = field(default_factory=Near)
+    after: Near = field(default_factory=Near)  # with what came from the layers before
     kept: list[torch.Tensor] = field(default_factory=list)  # outputs that the new one's will meet
     apart: bool = False  # the new model called its layer otherwise: outputs do not correspond
 
@@ -73,14 +73,15 @@ class Follow:
 
     def layers(self) -> tuple[LayerFidelity, ...]:
         """What was found, in the order in which the layers ran."""
-        for name in self._pairs.keys() - self._ran.keys():
-            self.left_out.setdefault(name, "never ran")
+        for name in self._pairs:
+            if name not in self._ran:
+                self.left_out.setdefault(name, "never ran")
         return tuple(
             LayerFidelity(
                 name,
                 type(pair.old).__name__,
-                math.nan if pair.apart else pair.all.cosine,
-                math.nan if pair.apart else pair.all.rel_mse,
+                math.nan if pair.apart else pair.after.cosine,
+                math.nan if pair.apart else pair.after.rel_mse,
                 pair.own.rel_mse,
             )
             for name, pair in self._ran.items()
@@ -109,14 +110,16 @@ class Follow:
             self._inside = True  # a layer may be in both models
             try:
                 own = _tensor(pair.new(*_as(args, pair.new), **_as(kwargs, pair.new)))
+            except LaconicError:  # it is damaged
+                raise
             except Exception as error:  # a layer may raise anything
                 said = f"{type(error).__name__}: {error}"
-                self.left_out[name] = f"the new model's rejects the original's inputs: {said}"
+                self.left_out[name] = f"the new model's layer rejects the original's inputs: {said}"
                 return
             finally:
                 self._inside = False
             if own is None or own.shape != z.shape:
-                self.left_out[name] = "the new model's gives an output of another shape"
+                self.left_out[name] = "the new model's layer gives an output of another shape"
                 return
             pair.own.add(self._rows(z, pair), self._rows(own, pair))
             pair.kept.append(z.clone())  # it may be changed in place
@@ -131,7 +134,7 @@ class Follow:
                 pair.apart = True
                 return
             old = pair.kept.pop(0)
-            pair.all.add(self._rows(old, pair), self._rows(new, pair))
+            pair.after.add(self._rows(old, pair), self._rows(new, pair))
 
         return hook
 

@@ -77,6 +77,7 @@ def _metered(
 ) -> tuple[int, float | None]:
     """How often `run` ran, and the joules it took; the meter is stopped also if it raises."""
     calls, began = 0, clock()
+    read = began
     if meter is not None:
         meter.start()
     try:
@@ -84,8 +85,9 @@ def _metered(
             run()
             settle()
             calls += 1
-            if meter is not None:
+            if meter is not None and clock() - read >= 1:  # often enough, and seldom enough
                 meter.tick()
+                read = clock()
     finally:
         joules = None if meter is None else meter.stop()
     return calls, joules
