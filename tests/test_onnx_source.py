@@ -195,3 +195,15 @@ def test_what_wants_gradients_is_refused_before_any_work(model: Path, packed: Pa
         laconic.compress(model, packed, bits=4, calib=data, loss=loss)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="train: an ONNX model has no gradients"):
         laconic.compress(model, packed, bits=4, train=[(data[0], data[0])])
+
+
+def test_analysis_weighs_an_onnx_models_matrices(model: Path, rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    data = [torch.from_numpy(correlated(rng, 40)) for _ in range(3)]
+    report = laconic.analyze(model, calib=data)
+    found = {one.name: one.sensitivity for one in report.tensors}
+    assert found["a"] is not None
+    assert found["b"] is not None
+    assert found["c"] is None
+    assert report.parameters == 64 * 96 + 96 * 48 + 48 + 3

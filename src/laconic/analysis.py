@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from laconic.analyze.curvature import Curvature, collect
+from laconic.analyze.curvature import Curvature
 from laconic.analyze.grids import check_scheme
 from laconic.analyze.losses import Loss
 from laconic.analyze.report import Calibrated, Measured, Report, TensorFacts
 from laconic.analyze.sensitivity import rank_correlation
+from laconic.calibrate.collected import curvature_of
 from laconic.container import checked_threads
 from laconic.errors import ArgumentError
 from laconic.facts import read_report
@@ -143,7 +144,7 @@ def _torch_threads(module: object, threads: int | None) -> Iterator[None]:
 
 def _kinds(module: torch.nn.Module | None, model: LoadedModel | None) -> dict[str, str]:
     """The class of the layer that holds each tensor, by the tensor's name in the source."""
-    if module is None:
+    if module is None or (model is not None and not model.gradients):  # ONNX has no modules
         return {}
     kinds = {
         f"{path}.{name}" if path else name: type(layer).__name__
@@ -172,8 +173,8 @@ def _curvatures(
     }
     if not names:
         return {}
-    found = collect(
-        model.module,
+    found = curvature_of(
+        model,
         lambda: calibration,
         loss=loss,
         seed=seed,

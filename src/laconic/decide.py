@@ -243,6 +243,7 @@ def decide_calibrated(
         TargetError: the size or the score cannot be met.
     """
     from laconic.calibrate import Record, Request, Run, calibrated_schemes, parse_drop
+    from laconic.calibrate.collected import NO_LOSS
     from laconic.inputs import open_calibration, open_model
     from laconic.journal import Journal
 
@@ -261,7 +262,7 @@ def decide_calibrated(
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
     if call.loss is not None and not model.gradients:
-        raise ArgumentError("loss: an ONNX model has no gradients; leave it out")
+        raise ArgumentError(NO_LOSS)
     request = Request(
         target,
         allowed,

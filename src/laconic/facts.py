@@ -16,6 +16,7 @@ from laconic.analyze.sensitivity import loss_of, summarise
 from laconic.analyze.statistics import Distribution, describe, entropy_bounds
 from laconic.calibrate.forms import noise_of
 from laconic.container import xxh3
+from laconic.decide import parameters_of
 from laconic.encode import relative_error
 from laconic.estimate import estimate_memory, estimate_tensors
 from laconic.fill import Progress
@@ -55,7 +56,7 @@ def read_report(
             progress("read", number, len(source.infos))
     return Report(
         model=source.identity,
-        parameters=sum(prod(info.shape) for info in stored),
+        parameters=parameters_of(source),
         bytes=source.nbytes,
         lossless=size,
         memory=estimate_memory(source),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from laconic.errors import ArgumentError, FormatError
 from laconic.io import open_source
 from laconic.io._onnx_wire import pack_varints, unpack_varints
-from laconic.io.onnx import OnnxSource, open_onnx
+from laconic.io.onnx import OnnxSource, open_onnx, unpack_recipe
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -196,3 +196,28 @@ def test_numbers_are_packed_as_protobuf_packs_them(numbers: list[int]) -> None:
     back = unpack_varints(packed)
     assert back is not None
     assert back.view(np.int64).tolist() == numbers
+
+
+def test_data_files_of_tensors_that_stay_go_along(tmp_path: Path) -> None:
+    """A constant's values in a file of their own: the file is part of the model."""
+    inner = numpy_helper.from_array(np.ones(2, np.float32), "inner")
+    inner.ClearField("raw_data")
+    inner.data_location = TensorProto.EXTERNAL
+    inner.external_data.add(key="location", value="inner.data")
+    (tmp_path / "inner.data").write_bytes(bytes(8))
+    own = numpy_helper.from_array(np.zeros(2, np.float32), "own")
+    node = helper.make_node("Constant", [], ["k"], value=inner)
+    source = open_onnx(save(tmp_path / "m.onnx", [own], [node]))
+    recipe = unpack_recipe(source.load("onnx.graph").tobytes(), "here")
+    assert [(file.name, file.literal) for file in recipe][1:] == [("inner.data", bytes(8))]
+    assert source.nbytes == (tmp_path / "m.onnx").stat().st_size + 8
+
+
+def test_empty_tensors_hold_no_place(tmp_path: Path) -> None:
+    tensors = [
+        numpy_helper.from_array(np.zeros((0, 2), np.float32), "a"),
+        numpy_helper.from_array(np.zeros((2, 0), np.float16), "b"),
+        numpy_helper.from_array(np.zeros(1, np.float32), "c"),
+    ]
+    source = open_onnx(save(tmp_path / "m.onnx", tensors))
+    assert [info.name for info in source.infos] == ["c", "onnx.graph"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from laconic.analyze import Curvature, collect
+from laconic.analyze import Curvature
 from laconic.analyze.outputs import output_kind
 from laconic.calibrate.biases import corrected_biases
+from laconic.calibrate.collected import NO_GRADIENTS, curvature_of
 from laconic.calibrate.held import Held
-from laconic.calibrate.onnx_curvature import Network, collect_onnx
 from laconic.calibrate.overlay import Overlay, Part, as_stored, as_written, of_dtype
 from laconic.calibrate.record import Record, code_identity, dial_text
 from laconic.calibrate.request import Ready, Request
@@ -73,10 +73,7 @@ class Run:
         self.notes += [f"calibration: {self.held.note}"] if self.held.note else []
         self._chosen = False
         if not model.gradients:
-            self.notes.append(
-                "ONNX has no gradients: layers are weighed by their inputs and by trials; "
-                "biases are corrected, norms stay as they are"
-            )
+            self.notes.append(NO_GRADIENTS)
         self.rounder = Rounder(
             source,
             schemes,
@@ -100,14 +97,8 @@ class Run:
         }
 
         def collected() -> dict[str, Curvature]:
-            if not self.model.gradients:
-                network = cast("Network", self.model.module)  # of an ONNX model
-                found = collect_onnx(
-                    network, self.held.others, seed=self.request.seed, progress=self.progress
-                )
-                return {tensor: found[parameter] for tensor, parameter in names.items()}
-            found = collect(
-                self.model.module,
+            found = curvature_of(
+                self.model,
                 lambda: self.held.others,
                 loss=self.request.loss,
                 seed=self.request.seed,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import TYPE_CHECKING, Protocol
 
 from laconic.cli._units import count, plural, significant, size, table
@@ -38,8 +37,10 @@ def print_json_list(values: Sequence[dict[str, object]]) -> None:
 
 def model_text(source: Source) -> str:
     """The model in a line: parameters, tensors, size, and the dtype most of its bytes have."""
+    from laconic.decide import parameters_of
+
     stored = [info for info in source.infos if info.name not in source.aliases]
-    parameters = sum(prod(info.shape) for info in stored)
+    parameters = parameters_of(source)
     by_dtype = Counter[str]()
     for info in stored:
         by_dtype[info.dtype] += info.nbytes

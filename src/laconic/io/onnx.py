@@ -28,7 +28,7 @@ from laconic.io._onnx_recipe import (
     unpack_recipe,
 )
 from laconic.io._onnx_tensor import Initializer, decode_varints, encoding_of, read_initializer
-from laconic.io._onnx_wire import LENGTH, fields, pack_varints
+from laconic.io._onnx_wire import LENGTH, Field, fields, pack_varints
 from laconic.io._onnx_within import FUNCTION, NODE, tensors_within
 from laconic.io.dtypes import storage
 from laconic.io.memory import Entry, MemorySource, memory_source
@@ -127,19 +127,26 @@ class _Reader:
         graphs = [one for one in top if one.number == _GRAPH and one.wire == LENGTH]
         if len(graphs) != 1 or not any(one.number == _VERSION for one in top):
             raise FormatError(f"{where}: is no ONNX model: it has no version, or not one graph")
-        inner = 0
         for one in fields(data, graphs[0].begin, graphs[0].end, f"{where}: graph"):
             if one.number == _INITIALIZER and one.wire == LENGTH:
                 self.add(read_initializer(data, one.begin, one.end, f"{where}: initializer"))
             elif one.number == _SPARSE:
                 self.left["sparse"] += 1
             elif one.number == NODE and one.wire == LENGTH:
-                inner += tensors_within(data, one, where)
+                self._pass(one)
         for one in top:
             if one.number == FUNCTION and one.wire == LENGTH:
-                inner += tensors_within(data, one, where)
-        if inner:
-            self.left["in subgraphs, functions or constants"] = inner
+                self._pass(one)
+
+    def _pass(self, message: Field) -> None:
+        """Leave the tensors of a node or function where they are; their data files go along."""
+        where = self.model.where
+        for one, dense in tensors_within(self.model.map, message, where):
+            self.left["in subgraphs, functions or constants"] += 1
+            if dense:
+                found = read_initializer(self.model.map, one.begin, one.end, f"{where}: a tensor")
+                if found.outside:
+                    self._file(found, f'{where}: tensor "{found.name[:80]}"')
 
     def add(self, found: Initializer) -> None:
         """Take an initialiser as a tensor, or count it."""
@@ -147,11 +154,14 @@ class _Reader:
         if not found.name or found.name in self.entries:
             raise FormatError(f"{where}: its name is empty, or comes twice")
         info = found.info(where)
+        file = self._file(found, where) if found.outside else None
         if info is None:
             self.left["of a dtype that safetensors has not"] += 1
-        elif found.outside:
-            self._take(info, *self._place(found, info, where), "raw")
-        elif info.nbytes:
+        elif not info.nbytes:
+            return
+        elif file is not None:
+            self._take(info, file, *_place(found, info, file, where), "raw")
+        else:
             encoding = encoding_of(found, info, self.model.map, where)
             if found.payload is None:
                 raise FormatError(f"{where}: has shape {list(info.shape)}, but no values")
@@ -172,34 +182,16 @@ class _Reader:
         load = _loader(file, info, begin, end, encoding)
         self.entries[info.name] = Entry(info, memory, load)
 
-    def _place(self, found: Initializer, info: TensorInfo, where: str) -> tuple[_File, int, int]:
-        """Where in which other file the values lie; nothing outside the model's folder is opened.
+    def _file(self, found: Initializer, where: str) -> _File:
+        """The file that holds a tensor's values; none outside the model's folder is opened.
 
         Raises:
-            FormatError: the place is not within the file, or the file not in the folder.
-            ArgumentError: the file is missing.
+            FormatError: the file is not in the folder.
+            ArgumentError: it is missing.
         """
         name = found.external.get("location", "")
         if not is_inside(name):
             raise FormatError(f"{where}: its data file {name[:80]!r} is not in the model's folder")
-        numbers = {}
-        for key in ("offset", "length"):
-            value = found.external.get(key, "0" if key == "offset" else str(info.nbytes))
-            if not (value.isascii() and value.isdigit() and len(value) < 19):
-                raise FormatError(f"{where}: external_data: {key} {value[:40]!r} is no number")
-            numbers[key] = int(value)
-        if numbers["length"] != info.nbytes:
-            raise FormatError(
-                f"{where}: external_data has {numbers['length']} bytes, but {info.dtype} of shape "
-                f"{list(info.shape)} takes {info.nbytes}"
-            )
-        file = self._open(name, where)
-        begin, end = numbers["offset"], numbers["offset"] + info.nbytes
-        if end > file.nbytes:
-            raise FormatError(f"{where}: ends at byte {end} of {file.where}, which ends before")
-        return file, begin, end
-
-    def _open(self, name: str, where: str) -> _File:
         if name not in self.outside:
             folder, path = self.path.parent.resolve(), self.path.parent / name
             if not path.is_file():
@@ -248,6 +240,29 @@ def open_onnx(path: Path) -> OnnxSource:
         metadata={GRAPH: name},
         notes=notes,
     )
+
+
+def _place(found: Initializer, info: TensorInfo, file: _File, where: str) -> tuple[int, int]:
+    """Where in its file a tensor's values lie.
+
+    Raises:
+        FormatError: not within the file.
+    """
+    numbers = {}
+    for key, usual in (("offset", 0), ("length", info.nbytes)):
+        value = found.external.get(key, str(usual))
+        if not (value.isascii() and value.isdigit() and len(value) < 19):
+            raise FormatError(f"{where}: external_data: {key} {value[:40]!r} is no number")
+        numbers[key] = int(value)
+    if numbers["length"] != info.nbytes:
+        raise FormatError(
+            f"{where}: external_data has {numbers['length']} bytes, but {info.dtype} of shape "
+            f"{list(info.shape)} takes {info.nbytes}"
+        )
+    end = numbers["offset"] + info.nbytes
+    if end > file.nbytes:
+        raise FormatError(f"{where}: ends at byte {end} of {file.where}, which ends before")
+    return numbers["offset"], end
 
 
 def _loader(file: _File, info: TensorInfo, begin: int, end: int, encoding: str
