@@ -122,7 +122,10 @@ def _to_int8(
     notes.extend(left)
     constants = arrays(graph)
     floats = len([v for v in constants.values() if v.dtype == np.float32 and v.ndim])
-    integers = {weight.name: stored(constants[weight.name], weight.axis) for weight in found}
+    layers = {weight.name for weight in found if weight.kind != "gather" and activations != "none"}
+    integers = {
+        one.name: stored(constants[one.name], one.axis, narrow=one.name in layers) for one in found
+    }
     if activations == "static":
         insert_static(model, found, integers, data, ranges)
     elif activations == "dynamic":

@@ -35,7 +35,7 @@ def insert_dynamic(
             nodes.append(helper.make_node("DynamicQuantizeLinear", [x], given))
         found = integers[weight.name]
         values = found.values if weight.axis == 1 else np.ascontiguousarray(found.values.T)
-        name = weight.name
+        name = weight.name if weight.axis == 1 else f"{weight.name}_transposed"
         put(graph, name, values)
         put(graph, f"{name}_scale", found.scales)
         put(graph, f"{name}_zero_point", np.zeros(found.scales.shape, np.int8))
@@ -88,11 +88,11 @@ def insert_rows(graph: GraphProto, weights: list[Weight], integers: Mapping[str,
             continue
         name, found, out, rows = weight.name, integers[weight.name], node.output[0], node.input[1]
         put(graph, name, found.values)
-        put(graph, f"{name}_scale", found.scales.reshape(-1, 1))
+        scales = put(graph, f"{name}_row_scale", found.scales.reshape(-1, 1))
         nodes.extend(
             [
                 helper.make_node("Gather", [name, rows], [f"{out}_integers"]),
-                helper.make_node("Gather", [f"{name}_scale", rows], [f"{out}_scale"]),
+                helper.make_node("Gather", [scales, rows], [f"{out}_scale"]),
                 helper.make_node("Cast", [f"{out}_integers"], [f"{out}_cast"], to=1),
                 helper.make_node("Mul", [f"{out}_cast", f"{out}_scale"], [out]),
             ]

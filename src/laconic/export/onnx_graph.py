@@ -49,7 +49,7 @@ def rename(graph: GraphProto, old: str, new: str) -> None:
 
 def put(graph: GraphProto, name: str, values: np.ndarray) -> str:
     """Add a constant, or replace the one of that name; the name again."""
-    tensor: TensorProto = need("onnx.numpy_helper").from_array(np.ascontiguousarray(values), name)
+    tensor: TensorProto = need("onnx.numpy_helper").from_array(np.asarray(values, order="C"), name)
     for held in graph.initializer:
         if held.name == name:
             held.CopyFrom(tensor)

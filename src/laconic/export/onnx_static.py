@@ -8,11 +8,11 @@ sums, pools and slices; linear layers of a transformer take integers and give fl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from laconic.export.onnx_chains import Chosen, choose
 from laconic.export.onnx_graph import arrays, consumers, put, set_nodes
 from laconic.export.onnx_packages import need
 from laconic.export.onnx_ranges import affine, find_range, observe
@@ -21,28 +21,6 @@ from laconic.export.onnx_weights import Stored, Weight
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
-
-_SAME: Final = ("Relu", "Clip", "MaxPool", "Slice", "Pad", "Reshape", "Flatten", "Transpose")
-_POOLS: Final = ("AveragePool", "GlobalAveragePool")
-_SHARED: Final = ("MaxPool", "Slice", "Reshape", "Flatten", "Transpose")  # output: input's range
-_FUSED: Final = ("Relu", "Clip")  # into the integers' own limits
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Values to be rounded: `chained` for all who take them, `fed` for layers' inputs alone.
-
-    `source` gives, of values that only move another's numbers, the one whose range they have.
-    """
-
-    chained: frozenset[str]
-    fed: frozenset[str]
-    source: Mapping[str, str]
-
-    @property
-    def measured(self) -> list[str]:
-        """The values whose ranges calibration has to find."""
-        return sorted({self.source.get(name, name) for name in self.chained | self.fed})
 
 
 def insert_static(
@@ -59,7 +37,7 @@ def insert_static(
     """
     chosen = choose(model.graph, weights)
     steps = _steps(model, weights, integers, chosen, batches, ranges)
-    insert(model.graph, weights, integers, chosen, steps)
+    _Rounding(model.graph, weights, integers, chosen, steps).insert()
 
 
 def _steps(
@@ -91,130 +69,122 @@ def _steps(
     return found
 
 
-def choose(graph: GraphProto, weights: list[Weight]) -> Chosen:
-    """Which values of a graph are rounded when these weights are integers."""
-    layers = {weight.node.output[0]: weight for weight in weights if weight.kind != "gather"}
-    takers = consumers(graph)
-    outputs = {output.name for output in graph.output}
-    chain, source = _chain(graph, layers)
-    chained = set()
-    for name in chain:
-        after = takers.get(name, [])
-        alone = len(after) == 1 and after[0].op_type in _FUSED
-        if name not in outputs and not alone:
-            chained.add(name)
-    fed = {weight.node.input[0] for weight in layers.values()} - chained
-    for name in list(source):
-        at = name
-        while at in source:
-            at = source[at]
-        if at in chained or at in fed:
-            source[name] = at
-        else:
-            del source[name]
-    return Chosen(frozenset(chained), frozenset(fed), dict(source))
+class _Rounding:
+    """Puts the pairs of nodes in; `steps` are scale and zero point of each measured value."""
 
+    def __init__(
+        self,
+        graph: GraphProto,
+        weights: list[Weight],
+        integers: Mapping[str, Stored],
+        chosen: Chosen,
+        steps: Mapping[str, tuple[float, int]],
+    ) -> None:
+        self._graph, self._integers, self._chosen, self._steps = graph, integers, chosen, steps
+        self._layers = {one.node.output[0]: one for one in weights if one.kind != "gather"}
+        self._constants = arrays(graph)
+        self._takers = consumers(graph)
+        self._helper = need("onnx.helper")
+        self._now: dict[str, str] = {}  # what a value is called after Q and DQ
+        self._done: set[str] = set()  # weights whose integers are in place
+        self._nodes: list[NodeProto] = []
 
-def _chain(graph: GraphProto, layers: Mapping[str, Weight]) -> tuple[set[str], dict[str, str]]:
-    """Values that integer convolutions make, and whatever follows from such values alone."""
-    chain: set[str] = set()
-    source: dict[str, str] = {}
-    known = {entry.name for entry in graph.initializer}
-    for node in graph.node:
-        name = node.output[0]
-        taken = [i for i in node.input if i and i not in known]
-        if name in layers and layers[name].kind == "conv":
-            chain.add(name)
-        elif node.op_type in _SAME or node.op_type in _POOLS or _is_pool(node):
-            if taken and taken[0] in chain:
-                chain.add(name)
-                if node.op_type in _SHARED:
-                    source[name] = taken[0]
-        elif node.op_type in ("Add", "Concat") and chain.issuperset(node.input):
-            chain.add(name)
-    return chain, source
+    def insert(self) -> None:
+        """Go through the graph in its order."""
+        chosen = self._chosen
+        for entry in self._graph.input:
+            if entry.name in chosen.fed:
+                self._pair(entry.name)
+        for node in self._graph.node:
+            weight = self._layers.get(node.output[0])
+            plain = list(node.input)
+            for index, name in enumerate(plain):
+                if name in chosen.chained or (name in self._now and weight and not index):
+                    node.input[index] = self._now[name]
+            if weight is not None:
+                self._weigh(node, weight, plain[0])
+            if self._pads_integers(node, plain):
+                continue
+            self._nodes.append(node)
+            for name in node.output:
+                if name in chosen.chained or name in chosen.fed:
+                    self._pair(name)
+        set_nodes(self._graph, self._nodes)
 
+    def _step(self, name: str) -> tuple[float, int]:
+        return self._steps[self._chosen.source.get(name, name)]
 
-def _is_pool(node: NodeProto) -> bool:
-    return node.op_type == "ReduceMean" and len(node.input) == 2
-
-
-def insert(
-    graph: GraphProto,
-    weights: list[Weight],
-    integers: Mapping[str, Stored],
-    chosen: Chosen,
-    steps: Mapping[str, tuple[float, int]],
-) -> None:
-    """Put the pairs of nodes in; `steps` are scale and zero point of each measured value."""
-    helper = need("onnx.helper")
-    layers = {weight.node.output[0]: weight for weight in weights if weight.kind != "gather"}
-    constants = arrays(graph)
-    now: dict[str, str] = {}  # what a value is called after Q and DQ
-    nodes: list[NodeProto] = []
-
-    def pair(name: str) -> None:
-        scale, zero = steps[chosen.source.get(name, name)]
-        at = [
-            put(graph, f"{name}_scale", np.array(scale, np.float32)),
-            put(graph, f"{name}_zero_point", np.array(zero, np.uint8)),
+    def _grid(self, name: str) -> list[str]:
+        """The names of a value's scale and zero point, put into the graph."""
+        scale, zero = self._step(name)
+        return [
+            put(self._graph, f"{name}_scale", np.array(scale, np.float32)),
+            put(self._graph, f"{name}_zero_point", np.array(zero, np.uint8)),
         ]
-        now[name] = f"{name}_rounded"
-        nodes.extend(
-            [
-                helper.make_node("QuantizeLinear", [name, *at], [f"{name}_integers"]),
-                helper.make_node("DequantizeLinear", [f"{name}_integers", *at], [now[name]]),
-            ]
-        )
 
-    for entry in graph.input:
-        if entry.name in chosen.fed:
-            pair(entry.name)
-    for node in graph.node:
-        weight, x = layers.get(node.output[0]), node.input[0] if node.input else ""
-        for index, name in enumerate(node.input):
-            if name in chosen.chained or (name in now and weight is not None and index == 0):
-                node.input[index] = now[name]
-        if weight is not None:
-            nodes.extend(_weight_nodes(graph, weight, integers[weight.name]))
-            node.input[1] = f"{weight.name}_floats"
-            if len(node.input) > 2 and node.input[2] in constants:
-                name = x
-                scale, _ = steps[chosen.source.get(name, name)]
-                bias = constants[node.input[2]]
-                made = _bias_nodes(graph, node, bias, integers[weight.name], scale)
-                nodes.extend(made)
-        nodes.append(node)
-        for name in node.output:
-            if name in chosen.chained or name in chosen.fed:
-                pair(name)
-    set_nodes(graph, nodes)
+    def _pair(self, name: str) -> None:
+        """Round a value and widen it again.
 
+        A Relu before it is left out where the integers end at zero: they clip as it does.
+        """
+        made, taken = self._helper.make_node, name
+        last = self._nodes[-1] if self._nodes else None
+        if last is not None and last.op_type == "Relu" and name in self._chosen.chained:
+            alone = len(self._takers[last.input[0]]) == 1
+            if alone and self._step(name)[1] == 0:
+                taken = last.input[0]
+                self._nodes.pop()
+        grid = self._grid(name)
+        self._nodes.append(made("QuantizeLinear", [taken, *grid], [f"{name}_integers"]))
+        self._widen(name, grid)
 
-def _weight_nodes(graph: GraphProto, weight: Weight, found: Stored) -> list[NodeProto]:
-    helper = need("onnx.helper")
-    name = weight.name
-    if any(entry.name == f"{name}_scale" for entry in graph.initializer):
-        return []  # of another layer that shares the weight
-    put(graph, name, found.values)
-    put(graph, f"{name}_scale", found.scales)
-    put(graph, f"{name}_zero_point", np.zeros(found.scales.shape, np.int8))
-    inputs = [name, f"{name}_scale", f"{name}_zero_point"]
-    made = helper.make_node("DequantizeLinear", inputs, [f"{name}_floats"], axis=weight.axis)
-    return [made]
+    def _widen(self, name: str, grid: list[str]) -> None:
+        self._now[name] = f"{name}_rounded"
+        given, got = [f"{name}_integers", *grid], [self._now[name]]
+        self._nodes.append(self._helper.make_node("DequantizeLinear", given, got))
 
+    def _pads_integers(self, node: NodeProto, plain: list[str]) -> bool:
+        """Pad integers with their zero point instead of floats with zeros, where both mean one."""
+        name = node.output[0]
+        if node.op_type != "Pad" or name not in self._chosen.source or len(plain) != 2:
+            return False
+        grid = self._grid(name)
+        given = [f"{plain[0]}_integers", plain[1], grid[1]]
+        self._nodes.append(self._helper.make_node("Pad", given, [f"{name}_integers"]))
+        self._widen(name, grid)
+        return True
 
-def _bias_nodes(
-    graph: GraphProto, node: NodeProto, bias: np.ndarray, found: Stored, scale: float
-) -> list[NodeProto]:
-    """A bias as int32 of the products' own scale, which integer kernels add for nothing."""
-    helper = need("onnx.helper")
-    steps = found.scales.astype(np.float64) * scale
-    whole = np.rint(bias.astype(np.float64).reshape(-1) / steps)
-    name = f"{node.output[0]}_bias"
-    put(graph, name, np.clip(whole, -(2**31), 2**31 - 1).astype(np.int32))
-    put(graph, f"{name}_scale", steps.astype(np.float32))
-    put(graph, f"{name}_zero_point", np.zeros(steps.shape, np.int32))
-    inputs = [name, f"{name}_scale", f"{name}_zero_point"]
-    node.input[2] = f"{name}_floats"
-    return [helper.make_node("DequantizeLinear", inputs, [f"{name}_floats"], axis=0)]
+    def _weigh(self, node: NodeProto, weight: Weight, x: str) -> None:
+        """Put a layer's integers in place of its weight, and those of its bias."""
+        graph, name = self._graph, weight.name
+        found = self._integers[name]
+        given = [name, f"{name}_scale", f"{name}_zero_point"]
+        if name not in self._done:
+            self._done.add(name)
+            put(graph, name, found.values)
+            put(graph, given[1], found.scales)
+            put(graph, given[2], np.zeros(found.scales.shape, np.int8))
+            self._nodes.append(
+                self._helper.make_node(
+                    "DequantizeLinear", given, [f"{name}_floats"], axis=weight.axis
+                )
+            )
+        node.input[1] = f"{name}_floats"
+        bias = self._constants.get(node.input[2]) if len(node.input) > 2 else None
+        if bias is not None and bias.shape == found.scales.shape:
+            self._add_bias(node, bias, found.scales.astype(np.float64) * self._step(x)[0])
+
+    def _add_bias(self, node: NodeProto, bias: np.ndarray, steps: np.ndarray) -> None:
+        """A bias as int32 of the products' own scale, which integer kernels add for nothing."""
+        whole = np.rint(bias.astype(np.float64) / steps)
+        name = f"{node.output[0]}_bias"
+        if np.abs(whole).max() >= 1 << 31:
+            return  # a float bias costs time, an overflow the answer
+        given = [
+            put(self._graph, name, whole.astype(np.int32)),
+            put(self._graph, f"{name}_scale", steps.astype(np.float32)),
+            put(self._graph, f"{name}_zero_point", np.zeros(steps.shape, np.int32)),
+        ]
+        node.input[2] = f"{name}_floats"
+        made = self._helper.make_node("DequantizeLinear", given, [node.input[2]], axis=0)
+        self._nodes.append(made)

@@ -68,6 +68,9 @@ def find_weights(graph: GraphProto) -> tuple[list[Weight], list[str]]:
             else:
                 kind = {"Conv": "conv", "Gather": "gather"}.get(node.op_type, "matmul")
                 found.append(Weight(name, node, kind, axis))
+    for weight in found:
+        if any(one.name == weight.name and one.axis != weight.axis for one in found):
+            left.setdefault(weight.node.op_type, []).append(weight.name)
     odd = {name for names in left.values() for name in names}
     notes = [
         f"{', '.join(names)}: stays float ({op} has no form in integers here)"
