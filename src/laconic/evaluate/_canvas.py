@@ -35,6 +35,7 @@ ROLES: Final = {
 INK, MUTED, GRID, CARD = (ROLES[name] for name in ("ink", "muted", "grid", "card"))
 BEFORE, AFTER, WARN, PEER = (ROLES[name] for name in ("before", "after", "warn", "peer"))
 
+_LONGEST: Final = 160  # characters of a name that are looked at
 # Widths of characters over the size of the font; those of others lie near 0.62.
 _WIDTHS: Final = (
     ("ijlI|'!", 0.29),
@@ -143,11 +144,15 @@ def shorten(name: str, width: float, size: float = TEXT) -> str:
     '…ng_name_without_dots'
     """
     name = printable(name)
-    if width_of(name, size) <= width:
+    if len(name) <= _LONGEST and width_of(name, size) <= width:
         return name
-    while name and width_of(f"…{name}", size) > width:
-        name = name[1:]
-    return f"…{name}"
+    room, kept = width - width_of("…", size), 0
+    for char in reversed(name):
+        room -= width_of(char, size)
+        if room < 0:
+            break
+        kept += 1
+    return f"…{name[len(name) - kept :]}"
 
 
 def abbreviate(names: Sequence[str], width: float, size: float = TEXT) -> list[str]:
@@ -156,7 +161,7 @@ def abbreviate(names: Sequence[str], width: float, size: float = TEXT) -> list[s
     >>> abbreviate(["encoder.layer.11.attention.output.dense", "embeddings.word"], 130)
     ['enc.lay.11.att.out.dense', 'embeddings.word']
     """
-    words = [printable(name).split(".") for name in names]
+    words = [printable(name)[-_LONGEST:].split(".") for name in names]
     for letters in (3, 1):
         for place_ in range(max(map(len, words), default=0) - 1):
             long = [row for row in words if width_of(".".join(row), size) > width]

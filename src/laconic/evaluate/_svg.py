@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NAMESPACE: Final = re.compile(r"\{[^}]*\}")
+# As "font: 9px 'A', 'B'" or as "font-size: 9px; font-family: 'A', 'B'", by matplotlib's version.
 _FONT: Final = re.compile(r"font: (?:(?:normal|bold|\d{3}) )*([\d.]+)px [^;]*")
+_FAMILY: Final = re.compile(r"font-family: [^;]*;? ?")
 _LOCAL: Final = re.compile(r"url\(#")
 
 
@@ -81,7 +83,7 @@ def _adapt(element: ElementTree.Element, key: str) -> None:
     for name in ("clip-path", "style"):
         if name in found:
             text = _LOCAL.sub(f"url(#{key}-", found[name])
-            found[name] = _FONT.sub(r"font-size: \1px", text)
+            found[name] = _FAMILY.sub("", _FONT.sub(r"font-size: \1px", text))
     for role, colour in ROLES.items():
         found["style"] = found.get("style", "").replace(colour, f"var(--{role})")
     if not found["style"]:

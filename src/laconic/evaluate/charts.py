@@ -57,7 +57,9 @@ def charts_of(story: Story) -> tuple[Chart, ...]:
 def _charts(story: Story) -> Iterator[Chart]:
     from laconic.evaluate.charts_layers import layer_charts
     from laconic.evaluate.charts_scores import score_charts
+    from laconic.evaluate.charts_trade import trade_charts
     from laconic.evaluate.charts_values import value_charts
 
-    found = [*layer_charts(story), *value_charts(story), *score_charts(story)]
+    kinds = (score_charts, trade_charts, layer_charts, value_charts)
+    found = [chart for kind in kinds for chart in kind(story)]
     yield from sorted(found, key=lambda chart: SECTIONS.index(chart.section))

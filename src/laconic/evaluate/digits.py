@@ -112,6 +112,15 @@ def times(before: float, after: float) -> str:
     return f"{digits(before / after)}×" if after else "-"
 
 
+def capital(text: str) -> str:
+    """The text with its first letter large.
+
+    >>> capital("F1, macro"), capital("accuracy")
+    ('F1, macro', 'Accuracy')
+    """
+    return text[:1].upper() + text[1:]
+
+
 def printable(text: str) -> str:
     """The text in one line of characters that can be shown and change nothing around them.
 

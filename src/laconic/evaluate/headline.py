@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from laconic.evaluate import digits as say
-from laconic.evaluate.charts import Table
 from laconic.evaluate.record import Energy, Evaluation, Metric, Paired, Subject
-from laconic.evaluate.story import Exported, Story
+from laconic.evaluate.story import Story
+from laconic.evaluate.tables import difference, metrics_of
 
 Tone = Literal["good", "bad", "plain"]
 
@@ -52,76 +52,6 @@ def sentence_of(story: Story) -> str:
         f"{of}{say.size(story.original_size)} became {say.size(story.size)}, "
         f"{say.times(story.original_size, story.size)} smaller,{bits}."
     ).replace(",.", ".")
-
-
-def metric_table(evaluation: Evaluation | None) -> Table | None:
-    """Every metric before and after, with its interval and the paired difference."""
-    if evaluation is None or evaluation.model.scores is None:
-        return None
-    pairs = {paired.metric: paired for paired in evaluation.paired}
-    old = _metrics(evaluation.against)
-    rows = []
-    for metric in evaluation.model.scores.metrics:
-        before = old.get(metric.name)
-        pair = pairs.get(metric.name)
-        rows.append(
-            (
-                metric.name + (" ↓" if metric.better == "lower" else ""),
-                _interval(before) if before else "-",
-                _interval(metric),
-                _difference(metric, before, pair),
-                "-" if pair is None or pair.p_value is None else _p(pair.p_value),
-            )
-        )
-    return Table(("metric", "before", "after", "difference", "p"), tuple(rows)) if rows else None
-
-
-def paired_sentences(evaluation: Evaluation | None) -> tuple[str, ...]:
-    """What the same samples say of both models, a sentence each."""
-    found = []
-    for pair in evaluation.paired if evaluation else ():
-        if pair.agreement is not None:
-            found.append(f"Both say the same on {say.percent(pair.agreement)} of the samples.")
-        if pair.gained is not None and pair.lost is not None:
-            found.append(
-                f"{say.count(pair.gained)} samples are right now that were wrong, "
-                f"{say.count(pair.lost)} are wrong now that were right."
-            )
-    return tuple(dict.fromkeys(found))
-
-
-def fidelity_table(evaluation: Evaluation | None) -> Table | None:
-    """How near the outputs stayed, without labels."""
-    found = evaluation.fidelity if evaluation else None
-    if found is None:
-        return None
-    rows = [
-        ("mean cosine of the outputs", f"{found.cosine:.5f}"),
-        ("relative squared error", say.digits(found.rel_mse)),
-        ("largest difference", say.digits(found.max_error)),
-    ]
-    if found.kl is not None:
-        rows.append(("mean KL divergence, nats", say.digits(found.kl)))
-    rows.append(("samples", say.count(found.samples)))
-    return Table(("outputs of both on the same inputs", ""), tuple(rows))
-
-
-def export_table(exports: Sequence[Exported]) -> Table | None:
-    """What each export holds, and what it gave when it was run."""
-    rows = [
-        (
-            *(found.name, found.format, say.size(found.size), str(found.exact)),
-            *(str(found.rounded), found.runtime or "not run"),
-            *("-" if x is None else say.digits(x) for x in (found.max_error, found.rel_mse)),
-            "-" if found.cosine is None else f"{found.cosine:.6f}",
-        )
-        for found in exports
-    ]
-    head = (
-        *("export", "format", "size", "exact tensors", "rounded", "run in", "largest error"),
-        *("error", "cosine"),
-    )
-    return Table(head, tuple(rows), left=2) if rows else None
 
 
 def _tiles(story: Story) -> Iterator[Tile]:
@@ -170,10 +100,10 @@ def _measured(evaluation: Evaluation) -> Iterator[Tile]:
 
 
 def _score(evaluation: Evaluation, metric: Metric) -> Tile:
-    before = _metrics(evaluation.against).get(metric.name)
+    before = metrics_of(evaluation.against).get(metric.name)
     pair = next((found for found in evaluation.paired if found.metric == metric.name), None)
     scores = evaluation.model.scores
-    change, _, spread = _difference(metric, before, pair).partition("\n")
+    change, _, spread = difference(metric, before, pair).partition("\n")
     notes = []
     if metric.low is not None and metric.high is not None:
         notes.append(f"95 %: {say.score(metric.low)} to {say.score(metric.high)}")
@@ -184,7 +114,7 @@ def _score(evaluation: Evaluation, metric: Metric) -> Tile:
     if metric.better == "lower":
         notes.append("lower is better")
     return Tile(
-        metric.name[:1].upper() + metric.name[1:],
+        say.capital(metric.name),
         say.score(before.value) if before else "",
         say.score(metric.value),
         change if before or pair else "",
@@ -246,31 +176,6 @@ def _energy(energy: Energy, old: Energy | None) -> Tile:
     note = ", ".join(text for text in (source, energy.note) if text)
     before = old.joules if old else None
     return _less("Energy of a call", before, energy.joules, say.joules, ("less", "more"), note)
-
-
-def _metrics(subject: Subject | None) -> dict[str, Metric]:
-    found = subject.scores.metrics if subject and subject.scores else ()
-    return {metric.name: metric for metric in found}
-
-
-def _interval(metric: Metric) -> str:
-    if metric.low is None or metric.high is None:
-        return say.score(metric.value)
-    return f"{say.score(metric.value)}\n{say.score(metric.low)} to {say.score(metric.high)}"
-
-
-def _difference(metric: Metric, before: Metric | None, pair: Paired | None) -> str:
-    base = before.value if before else metric.value
-    if pair is None:
-        return say.change(metric.value, before.value) if before else "-"
-    text = say.change(base + pair.difference, base)
-    if pair.low is None or pair.high is None:
-        return text
-    return f"{text}\n{say.change(base + pair.low, base)} to {say.change(base + pair.high, base)}"
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else say.digits(value, 2)
 
 
 def _threads(number: int) -> str:

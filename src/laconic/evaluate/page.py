@@ -17,15 +17,16 @@ from laconic.evaluate import digits as say
 from laconic.evaluate._canvas import need_report
 from laconic.evaluate._svg import image, inline
 from laconic.evaluate.charts import SECTIONS, Chart, Table, charts_of
-from laconic.evaluate.headline import (
+from laconic.evaluate.headline import sentence_of, tiles_of
+from laconic.evaluate.story import Story
+from laconic.evaluate.tables import (
     export_table,
     fidelity_table,
     metric_table,
     paired_sentences,
-    sentence_of,
-    tiles_of,
+    scheme_table,
+    tensor_table,
 )
-from laconic.evaluate.story import Story
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -122,8 +123,8 @@ def page(story: Story) -> str:
         sentence=sentence_of(story),
         tiles=tiles_of(story),
         sections=_sections(story),
-        schemes=_schemes(story),
-        tensors=_tensors(story),
+        schemes=scheme_table(story),
+        tensors=tensor_table(story),
         exports=export_table(story.exports),
         provenance={**(evaluation.provenance or {} if evaluation else {}), **story.provenance},
         notes=(*story.notes, *(evaluation.notes if evaluation else ())),
@@ -157,46 +158,6 @@ def _sections(story: Story) -> tuple[Section, ...]:
             shown = (table,) if table else ()
             found.append(Section(title, _ABOUT[title], mine, shown, sentences.get(title, ())))
     return tuple(found)
-
-
-def _schemes(story: Story) -> Table | None:
-    """Tensors, weights and bytes by scheme, the most bytes first."""
-    found: dict[str, list[int]] = {}
-    for tensor in story.tensors:
-        entry = found.setdefault(tensor.scheme, [0, 0, 0])
-        for place, number in enumerate((1, tensor.values, tensor.bytes)):
-            entry[place] += number
-    if not found:
-        return None
-    ordered = sorted(found.items(), key=lambda item: (-item[1][2], item[0]))
-    return Table(
-        ("scheme", "tensors", "weights", "bytes", "bits per weight"),
-        tuple(
-            (
-                *(scheme, str(tensors), say.count(values), say.size(nbytes)),
-                say.digits(8 * nbytes / values) if values else "-",
-            )
-            for scheme, (tensors, values, nbytes) in ordered
-        ),
-    )
-
-
-def _tensors(story: Story) -> Table | None:
-    """Every tensor on a line."""
-    if not story.tensors:
-        return None
-    return Table(
-        ("tensor", "shape", "scheme", "before", "after", "bits", "error"),
-        tuple(
-            (
-                *(tensor.name, "×".join(map(str, tensor.shape)) or "scalar", tensor.scheme),
-                *(say.size(tensor.before), say.size(tensor.bytes), say.digits(tensor.bits)),
-                say.digits(tensor.rel_mse),
-            )
-            for tensor in story.tensors
-        ),
-        left=3,
-    )
 
 
 def _write(path: Path, data: bytes, force: bool) -> None:
