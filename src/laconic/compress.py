@@ -32,7 +32,7 @@ from laconic.decompress import Restored, decompress
 from laconic.errors import ArgumentError
 from laconic.estimate import estimate_memory, estimate_tensors
 from laconic.fill import Plan, Progress, fill
-from laconic.folder import FILE_NAME, check_copies, copy_files, made_folder
+from laconic.folder import FILE_NAME, check_copies, copy_files, made_folder, mark_config
 from laconic.info import Info, TensorReport, bits_per_value, info
 from laconic.io import Source, open_source
 from laconic.load import load
@@ -205,7 +205,8 @@ def compress(
             quantize=decision.quantize,
             progress=progress,
         )
-        copy_files(target.companions, force=force)
+        if target.folder is not None:
+            copy_files(target.companions, target.folder, mark_config, force=force)
         writer.finish(progress)
         if decision.ready is not None:
             decision.ready.record.discard()

@@ -11,7 +11,7 @@ from laconic.container import AtomicFile, LaconicFile, check_destination, checke
 from laconic.container.format import as_bytes, header_entry
 from laconic.container.schema import get_object, load_json
 from laconic.errors import ArgumentError, FormatError
-from laconic.folder import check_copies, copy_files, made_folder, write_file
+from laconic.folder import check_copies, copy_files, made_folder, unmark_config, write_file
 from laconic.io import TensorInfo, read_header
 from laconic.io.hub import find_companions
 from laconic.restore_onnx import is_onnx, write_onnx
@@ -90,7 +90,7 @@ def _write_folder(
         if target.is_dir():
             check_destination(path, force=force)
     with made_folder(target):
-        size = copy_files(pairs, force=force)
+        size = copy_files(pairs, target, unmark_config, force=force)
         for name, text in file.index.origin.texts:
             write_file(target / name, text.encode(), force=force)
             size += len(text.encode())

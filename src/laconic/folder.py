@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from laconic.container import AtomicFile, check_destination
@@ -13,6 +14,37 @@ from laconic.container.find import SUFFIX
 from laconic.errors import ArgumentError, LaconicError
 
 FILE_NAME = f"model{SUFFIX}"
+
+# What a Laconic folder's config.json has more than the original's, right after its first brace:
+# transformers then asks `laconic.hf` for the weights (docs/loading.md).
+_MARK = b'\n  "quantization_config": {"quant_method": "laconic"},'
+
+
+def mark_config(path: Path, data: bytes) -> bytes:
+    """The bytes of a companion as they are in a Laconic folder: a model's config says so.
+
+    Only the config of a transformers model that is not quantized otherwise; `unmark_config` gives
+    its bytes back.
+
+    >>> mark_config(Path("config.json"), b'{"model_type": "bert"}')
+    b'{\\n  "quantization_config": {"quant_method": "laconic"},"model_type": "bert"}'
+    """
+    if path.as_posix() != "config.json" or not data.startswith(b"{"):
+        return data
+    try:
+        tree = json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+    if "model_type" not in tree or "quantization_config" in tree:
+        return data
+    return data[:1] + _MARK + data[1:]
+
+
+def unmark_config(path: Path, data: bytes) -> bytes:
+    """The bytes of a companion as the original has them."""
+    if path.as_posix() == "config.json" and data.startswith(b"{" + _MARK):
+        return data[:1] + data[1 + len(_MARK) :]
+    return data
 
 
 @contextlib.contextmanager
@@ -37,8 +69,17 @@ def check_copies(pairs: Iterable[tuple[Path, Path]], *, force: bool) -> None:
             check_destination(target, force=force)
 
 
-def copy_files(pairs: Iterable[tuple[Path, Path]], *, force: bool) -> int:
-    """Copy small files, each whole or not at all; gives the bytes copied."""
+def copy_files(
+    pairs: Iterable[tuple[Path, Path]],
+    folder: Path,
+    change: Callable[[Path, bytes], bytes],
+    *,
+    force: bool,
+) -> int:
+    """Copy small files, each whole or not at all; gives the bytes written.
+
+    `change(path, bytes)` makes what is written, of the path below `folder` that it is written to.
+    """
     total = 0
     for source, target in pairs:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +87,7 @@ def copy_files(pairs: Iterable[tuple[Path, Path]], *, force: bool) -> int:
             data = source.read_bytes()
         except OSError as error:
             raise LaconicError(f"{source}: cannot be read ({error.strerror})") from error
+        data = change(target.relative_to(folder), data)
         write_file(target, data, force=force)
         total += len(data)
     return total
