@@ -29,6 +29,11 @@ def test_a_ladder_is_geometric_with_its_ends():
     assert [one.bits for one in read_settings(points=3, schemes=[])] == [2, 4, 8]
 
 
+def test_an_array_of_bits_serves():
+    found = read_settings(bits=np.linspace(2, 3, 3, dtype=np.float32), schemes=[])
+    assert [one.bits for one in found] == [2, 2.5, 3]
+
+
 def test_settings_are_dials_or_grids():
     dial, grid, exact = read_settings(bits=[3], schemes=["int4:g64,asym", "lossless"])
     assert (dial.kind, grid.kind, exact.kind) == ("dial", "grid", "grid")

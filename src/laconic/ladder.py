@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from numbers import Real
 from typing import Final, Literal
 
 from laconic.errors import ArgumentError
@@ -90,7 +91,8 @@ def read_settings(
         )
     elif bits is None and sizes is None:
         bits = BITS
-    settings = [Setting(f"{_checked_bits(b):g} bits", bits=float(b)) for b in bits or ()]
+    dials = [] if bits is None else [_checked_bits(one) for one in bits]
+    settings = [Setting(f"{one:g} bits", bits=one) for one in dials]
     settings += [Setting(str(size), size=_checked_size(size)) for size in sizes or ()]
     for text in SCHEMES if schemes is None else schemes:
         scheme = _checked_scheme(text)
@@ -161,10 +163,10 @@ def _ladder(points: int, low: float, high: float) -> list[float]:
 
 
 def _checked_bits(bits: object) -> float:
-    number = isinstance(bits, int | float) and not isinstance(bits, bool)
-    if not (number and math.isfinite(bits) and _LEAST <= bits <= _MOST):  # type: ignore[arg-type,operator]
+    number = float(bits) if not isinstance(bits, bool) and isinstance(bits, Real) else math.nan
+    if not _LEAST <= number <= _MOST:
         raise ArgumentError(f"bits: {bits!r} is no number from {_LEAST:g} to {_MOST:g} a weight")
-    return float(bits)  # type: ignore[arg-type]
+    return number
 
 
 def _checked_size(size: str | int) -> str:

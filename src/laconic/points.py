@@ -29,7 +29,7 @@ from laconic.evaluate.record import Metric, plain
 
 _VERSION: Final = 1
 _LARGEST: Final = 1 << 24  # bytes of a journal
-_ANEW: Final = "give -f (force=True) to start afresh, or name another place"
+_ANEW: Final = "give -f (force=True) and no --resume to start afresh, or name another place"
 
 
 class Points:
