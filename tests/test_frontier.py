@@ -163,6 +163,25 @@ def test_a_sweep_that_broke_off_goes_on_with_what_is_left(net, batches, tmp_path
     assert broken.pareto == whole.pareto
 
 
+def test_a_calibrated_point_that_broke_off_is_gone_on_with_too(net, batches, tmp_path):
+    def sweep(steps, resume=False):
+        def progress(stage, done, total):
+            steps.append(stage)
+            if stage == "encode" and not resume:
+                raise KeyboardInterrupt
+
+        options = {"calib": batches, "finish": False, "resume": resume, "progress": progress}
+        return laconic.frontier(net, tmp_path, bits=[3], schemes=[], **options)
+
+    steps, again = [], []
+    with pytest.raises(KeyboardInterrupt):
+        sweep(steps)
+    assert sweep(again, resume=True).points
+    assert ("curvature" in steps, "curvature" in again) == (True, False)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {JOURNAL, "3-bits.laconic.safetensors"}
+
+
 def test_a_longer_sweep_takes_over_the_points_of_a_shorter_one(net, batches, tmp_path):
     score, out = Score(net, batches), tmp_path / "out"
     laconic.frontier(net, out, bits=[2, 4], schemes=[], evaluate=score)
