@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from laconic.analyze.outputs import output_kind
 from laconic.errors import ArgumentError
 from laconic.inputs import open_model, run_batch
 
@@ -104,3 +105,54 @@ def test_a_graph_that_cannot_run_is_told(tmp_path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ArgumentError, match="onnxruntime cannot run it"):
         open_model(path)
+
+
+@pytest.mark.parametrize(
+    ("weight", "output", "kind"),
+    [("body.w", "y", "features"), ("fc.weight", "y", "logits"), ("body.w", "logits", "logits")],
+)
+def test_logits_are_known_by_their_name_or_their_layers(
+    weight: str, output: str, kind: str, tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", weight], ["p"]),
+        helper.make_node("Add", ["p", "b"], [output]),
+    ]
+    ends = [helper.make_tensor_value_info(name, 1, None) for name in ("x", output)]
+    values = {weight: np.ones((2, 3), np.float32), "b": np.ones(3, np.float32)}
+    held = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], held)
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "m.onnx")
+    assert output_kind(open_model(tmp_path / "m.onnx").module, X) == kind
+
+
+def test_models_of_before_version_4_and_recurrent_ones_run(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """There, initialisers are inputs too; and an LSTM's weights come as inputs as well."""
+    shapes = {"w": (1, 20, 3), "r": (1, 20, 5), "b": (1, 40)}
+    held = [
+        numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    node = helper.make_node("LSTM", ["x", "w", "r", "b"], ["y"], hidden_size=5)
+    ends = [helper.make_tensor_value_info(name, 1, None) for name in ("x", *shapes, "y")]
+    ends[1:4] = [helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph([node], "g", ends[:4], ends[4:], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 8)], ir_version=3)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    loaded = open_model(tmp_path / "m.onnx")
+    assert set(loaded.names) == set(shapes)
+    x = torch.from_numpy(rng.standard_normal((4, 2, 3)).astype(np.float32))
+    lstm = torch.nn.LSTM(3, 5)
+    gates = [0, 2, 3, 1]  # i o f c there, i f c o in torch
+    values = {one.name: numpy_helper.to_array(one)[0] for one in held}
+    with torch.no_grad():
+        for name, key in (("weight_ih_l0", "w"), ("weight_hh_l0", "r")):
+            parts = np.split(values[key], 4)
+            lstm.get_parameter(name).copy_(torch.tensor(np.concatenate([parts[g] for g in gates])))
+        for name, part in zip(("bias_ih_l0", "bias_hh_l0"), np.split(values["b"], 2), strict=True):
+            parts = np.split(part, 4)
+            lstm.get_parameter(name).copy_(torch.tensor(np.concatenate([parts[g] for g in gates])))
+    assert torch.allclose(loaded.module(x)[:, 0], lstm(x)[0], atol=1e-5)

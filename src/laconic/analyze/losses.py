@@ -59,9 +59,18 @@ def find_target(output: object, kind: str, maker: Maker) -> Target:
     if kind == "auto":
         made = maker(tensor) or ()
         called = (made,) if isinstance(made, str) else made
-        head = any(_HEADS.match(name.removesuffix(".weight")) for name in called)
+        head = any(is_head(name) for name in called)
         return Target(tensor, head and _classes(tensor) > 1)
     return Target(tensor, kind == "logits")
+
+
+def is_head(name: str) -> bool:
+    """Whether a weight or bias is called as that of a layer that gives logits.
+
+    >>> is_head("classifier.weight"), is_head("fc.bias"), is_head("pooler.dense.weight")
+    (True, True, False)
+    """
+    return _HEADS.match(name.removesuffix(".weight").removesuffix(".bias")) is not None
 
 
 def check(target: Target, where: str, broken: Callable[[], str]) -> None:

@@ -22,6 +22,9 @@ def output_kind(module: torch.nn.Module, batch: object) -> Literal["logits", "fe
     """
     import torch
 
+    told = getattr(module, "output_kind", None)  # a network without layers to look at
+    if told in ("logits", "features"):
+        return "logits" if told == "logits" else "features"
     made: list[tuple[object, str]] = []  # the tensors are kept, so that no other takes their id
     linear = [(n, m) for n, m in module.named_modules() if isinstance(m, torch.nn.Linear)]
     handles = [

@@ -2,8 +2,8 @@
 
 onnxruntime gives no gradients. The inputs' side of a layer's metric, H = mean of x x^T, is summed
 from the values that the graph hands to it. Of the outputs' side one number is found for each
-weight: noise E is added to it, and the squared change of the model's output is divided by
-tr(E H E^T), which is what H says of the noise.
+weight: noise E is added to it, and what that does to the model's output, a squared distance or
+of logits a divergence, is divided by tr(E H E^T), which is what H says of the noise.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from laconic.analyze.curvature import MEMORY, Curvature
 from laconic.calibrate.onnx_layers import OnnxLayer, find_layers, weights_of
 from laconic.errors import ArgumentError
 from laconic.fill import Progress
-from laconic.transform._outputs import vectors
+from laconic.transform._outputs import Distance, Kind, vectors
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,7 @@ class Network(Protocol):
 
     graph: OnnxGraph
     names: dict[str, str]
+    output_kind: Kind
 
     def answers(
         self, batch: object, more: Sequence[str] = ()
@@ -205,7 +206,7 @@ class _Probe:
         self._network, self._seed = network, seed
         self._batches: list[object] = []
         self._originals: list[torch.Tensor] = []
-        self.samples, power = 0, 0.0
+        self.samples = 0
         for batch in batches:
             if self.samples >= _PROBED:
                 break
@@ -213,11 +214,10 @@ class _Probe:
             self._batches.append(batch)
             self._originals.append(original)
             self.samples += _samples(batch)
-            power += float(original.double().square().sum())
-        self._power = power or 1.0
+        self._distance = Distance.beside(network.output_kind, self._originals)
 
     def gain(self, parameter: str, curvature: Curvature) -> float:
-        """The squared change of the output, relative to it, over what the curvature expects."""
+        """How far the output goes from the original's, over what the curvature expects."""
         import torch
 
         held = self._network.get_parameter(parameter)
@@ -231,16 +231,16 @@ class _Probe:
         try:
             held.data = before + noise
             change = sum(
-                float((self._output(batch) - original).double().square().sum())
+                float(self._distance(self._output(batch), original))
                 for batch, original in zip(self._batches, self._originals, strict=True)
             )
         finally:
             held.data = before
-        return change / self._power / expected
+        return change / max(1, sum(map(len, self._originals))) / expected
 
     def _output(self, batch: object) -> torch.Tensor:
         output, _ = self._network.answers(batch)
-        found = vectors(output, batch, "features")
+        found = vectors(output, batch, self._network.output_kind)
         if not found.isfinite().all():
             raise ArgumentError("calibration: the model's output has NaN or infinite values")
         return found

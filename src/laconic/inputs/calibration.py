@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
+
+import numpy as np
 
 from laconic.analyze._module import applied
 from laconic.errors import ArgumentError, LaconicError
@@ -86,7 +88,11 @@ def open_calibration(
     for name, value in (("batch_size", batch_size), ("max_length", max_length), ("limit", limit)):
         if value is not None and value < 1:
             raise ArgumentError(f"{name}: {value} is less than 1")
-    where, batches = _open(spec, model, batch_size, max_length, limit)
+    where, given = _open(spec, model, batch_size, max_length, limit)
+
+    def batches() -> Iterator[object]:
+        return map(as_tensors, given())
+
     count = samples = 0
     digest = Digest()
     for batch in batches():
@@ -101,6 +107,24 @@ def open_calibration(
     if not count:
         raise ArgumentError(f"{where}: has no batches")
     return Calibration(samples, digest.text(), where, batches, count)
+
+
+def as_tensors(batch: object) -> object:
+    """The batch with tensors for its arrays of numbers: itself, or in a dict, tuple or list.
+
+    >>> as_tensors({"x": np.ones(2)})
+    {'x': tensor([1., 1.], dtype=torch.float64)}
+    """
+    import torch
+
+    if isinstance(batch, np.ndarray) and batch.dtype.kind in "biuf":
+        return torch.from_numpy(np.array(batch))
+    if type(batch) is dict:
+        return {name: as_tensors(part) for name, part in batch.items()}
+    if type(batch) in (tuple, list):
+        parts = [as_tensors(part) for part in cast("list[object]", batch)]
+        return parts if isinstance(batch, list) else tuple(parts)
+    return batch
 
 
 def run_batch(module: torch.nn.Module, batch: object, where: str = "calibration batch") -> object:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from laconic.analyze.losses import is_head
 from laconic.errors import ArgumentError
 from laconic.export.onnx_module import Answers
 from laconic.export.onnx_packages import need
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
     from onnxruntime import InferenceSession
 
+    from laconic.transform._outputs import Kind
+
 _FLOATS: Final = ("F16", "BF16", "F32", "F64")
 # What these take must not change: shapes hang on it, or the runtime wants it as a constant.
 _FIXED: Final = (
-    "Clip", "ConstantOfShape", "DequantizeLinear", "Loop", "OneHot", "Pad", "QuantizeLinear",
-    "Range", "Resize", "Scan", "Upsample",
+    "Clip", "ConstantOfShape", "DequantizeLinear", "DynamicQuantizeMatMul", "GatherBlockQuantized",
+    "Loop", "MatMulIntegerToFloat", "MatMulNBits", "OneHot", "Pad", "QAttention", "QLinearConv",
+    "QLinearMatMul", "QuantizeLinear", "Range", "Resize", "Scan", "Upsample",
 )  # fmt: skip
 _OVERRIDABLE: Final = 4  # the first IR version whose initialisers are no inputs
 
@@ -73,6 +77,19 @@ class OnnxGraph:
         finally:
             del outputs[count:]
 
+    def output_kind(self) -> Kind:
+        """Whether the output is logits, by its name or that of the layer that gives it."""
+        if "logits" in self.outputs:
+            return "logits"
+        makers = {name: node for node in self.proto.graph.node for name in node.output}
+        last = node = makers.get(self.outputs[0])
+        if node is not None and node.op_type == "Add":
+            node = next((makers[name] for name in node.input if name in makers), None)
+        if last is None or node is None or node.op_type not in ("Gemm", "MatMul"):
+            return "features"
+        heads = [is_head(name) for name in (*node.input, *last.input) if name in self.fed]
+        return "logits" if any(heads) else "features"
+
     def arguments(
         self, args: Sequence[object], kwargs: Mapping[str, object]
     ) -> dict[str, np.ndarray]:
@@ -112,6 +129,7 @@ def open_network(path: Path) -> tuple[torch.nn.Module, dict[str, str]]:
         def __init__(self) -> None:
             super().__init__()
             self.graph = graph
+            self.output_kind = graph.output_kind()
             self.names = {f"w{number}": name for number, name in enumerate(graph.fed)}
             for parameter, name in self.names.items():
                 values = torch.from_numpy(np.array(source.load(name), np.float32))
