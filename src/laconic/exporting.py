@@ -21,6 +21,7 @@ from laconic.container import LaconicFile, check_destination, checked_threads, f
 from laconic.errors import ArgumentError, VerifyError
 from laconic.export._place import check_folder
 from laconic.export.compressed_tensors import export_compressed_tensors
+from laconic.export.gguf import export_gguf
 from laconic.export.record import Check, Export
 from laconic.export.safetensors import check_dtype, export_file, export_folder
 from laconic.fill import Progress
@@ -131,6 +132,15 @@ def export(
             weights=weights,
             group_size=group_size,
             activations=activations,
+            force=force,
+            progress=progress,
+        )
+    if kind == "gguf":
+        return export_gguf(
+            opened,
+            target,
+            _companions(source, into, kind),
+            weights=weights,
             force=force,
             progress=progress,
         )

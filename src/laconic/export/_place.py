@@ -16,15 +16,17 @@ WEIGHTS: Final = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index
 
 
 @contextlib.contextmanager
-def made_file(out: Path, *, force: bool) -> Iterator[Path]:
+def made_file(out: Path, *, force: bool, suffix: str = "") -> Iterator[Path]:
     """Give a path to write to; it becomes `out` if the body ends well, and is removed if not.
+
+    Its name ends in `suffix`, for readers that go by it.
 
     Raises:
         ArgumentError: `out` may not be written.
         LaconicError: the system would not let it be written.
     """
     real = check_destination(out, force=force)
-    temporary = real.with_name(f"{real.name}.{os.getpid()}.tmp")
+    temporary = real.with_name(f"{real.name}.{os.getpid()}.tmp{suffix}")
     try:
         with _explained(out):
             temporary.unlink(missing_ok=True)  # of an earlier process with our id

@@ -71,6 +71,20 @@ class Comparison:
         )
 
 
+def size_words(original: int, laconic: int, size: int) -> str:
+    """How large an export is beside the original and the Laconic file, in bytes, in words.
+
+    >>> size_words(400, 100, 200), size_words(400, 50, 404)
+    ('2.0x smaller than the original, 2.0x the Laconic file', 'as large as the original, 8.1x the \
+Laconic file')
+    """
+    ratio = original / size
+    told = f"{ratio:.1f}x smaller than" if ratio >= 1.05 else "as large as"
+    if ratio < 0.95:
+        told = f"{1 / ratio:.1f}x larger than"
+    return f"{told} the original, {size / laconic:.1f}x the Laconic file"
+
+
 def expect(name: str, wanted: np.ndarray, found: np.ndarray) -> None:
     """Raise `VerifyError` unless what was read back is bit for bit what was to be written."""
     if wanted.dtype != found.dtype or wanted.shape != found.shape:

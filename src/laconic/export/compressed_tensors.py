@@ -21,7 +21,7 @@ from laconic.export._packed_load import load_packed
 from laconic.export._parts import Parts
 from laconic.export._place import made_folder
 from laconic.export._tensors import SHARD, write_shards
-from laconic.export.check import Comparison
+from laconic.export.check import Comparison, size_words
 from laconic.export.hub import config_text, copy_companions
 from laconic.export.record import Export
 from laconic.export.safetensors import Progress, steps
@@ -194,9 +194,9 @@ def _notes(
         told += ", with zero points"
     notes = [
         told,
-        f"{file.index.origin.nbytes / weighed:.1f}x smaller than the original, "
-        f"{weighed / file.size:.1f}x the Laconic file: packed, not entropy-coded; faster only "
-        "where the loader has kernels for it (vLLM on a GPU): others unpack it to floats first",
+        f"{size_words(file.index.origin.nbytes, file.size, weighed)}: packed, not entropy-coded; "
+        "faster only where the loader has kernels for it (vLLM on a GPU): others unpack it to "
+        "floats first",
     ]
     if grid.asymmetric:
         notes.append("transformers 5 loads zero points with CompressedTensorsConfig("

@@ -16,7 +16,7 @@ from laconic.container import LaconicFile
 from laconic.errors import ArgumentError
 from laconic.export._place import made_file, made_folder
 from laconic.export._tensors import SHARD, write_shards, write_tensors
-from laconic.export.check import Comparison, expect
+from laconic.export.check import Comparison, expect, size_words
 from laconic.export.hub import copy_companions
 from laconic.export.record import Export
 from laconic.io import SAFETENSORS_DTYPES, TensorInfo, tensor_nbytes
@@ -176,14 +176,10 @@ def _notes(file: LaconicFile, infos: Sequence[TensorInfo], size: int) -> tuple[s
     """What the format costs, in honest words."""
     names = {code: name for name, code in DTYPES.items()}
     told = sorted({names[info.dtype] for info in infos if info.dtype in names})
-    original = file.index.origin.nbytes
-    if size >= original:
-        as_large = "as large as the original"
-    else:
-        as_large = f"{original / size:.1f}x smaller than the original"
+    words = size_words(file.index.origin.nbytes, file.size, size)
     return (
-        f"{' and '.join(told) or 'plain tensors'} again: {as_large}, {size / file.size:.1f}x the "
-        "Laconic file; made for loaders that know nothing of Laconic, and no faster than before",
+        f"{' and '.join(told) or 'plain tensors'} again: {words}; made for loaders that know "
+        "nothing of Laconic, and no faster than before",
     )
 
 
