@@ -106,7 +106,8 @@ def test_charts_take_their_colours_from_the_page(text):
 
 def test_the_same_story_gives_the_same_bytes(story, text, tmp_path):
     assert page(story) == text
-    one, two = (write_charts(tmp_path / name, story, "svg") for name in "ab")
+    few = replace(story, evaluation=None, histograms=(), frontier=None)
+    one, two = (write_charts(tmp_path / name, few, "svg") for name in "ab")
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 

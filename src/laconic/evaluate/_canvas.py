@@ -42,7 +42,8 @@ _WIDTHS: Final = (
     (" .,:;ftr()[]/-", 0.36),
     ("cksvxyz_", 0.54),
     ("ABCDEFGHKNOPQRUVXYZ", 0.7),
-    ("mwMW@%…×→", 0.95),
+    ("<>=+~^#", 0.84),
+    ("mwMW@%…×→", 0.98),
 )
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from laconic.evaluate._canvas import (
     AFTER,
+    BEFORE,
     GRID,
     INK,
-    MUTED,
     SMALL,
     WARN,
     WIDTH,
@@ -98,7 +98,7 @@ def _pairs(told: Sequence[tuple[str, str, str, str]]) -> Figure:
 def _matrix(cells: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
     number = len(cells)
     left, head = 70, 62
-    edge = (WIDTH - left - 6) / number
+    edge = min(44.0, (WIDTH - left - 6) / number)
     figure = blank(head + edge * number + 6)
     axes = place(figure, left, head, edge * number, edge * number)
     axes.set(xlim=(0, number), ylim=(number, 0), xticks=[], yticks=[])
@@ -106,7 +106,7 @@ def _matrix(cells: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
         write(axes, 0, row + 0.5, shorten(name, left - 8, SMALL), dx=-5, size=SMALL, ha="right",
               va="center")  # fmt: skip
         found = axes.annotate(
-            printable(shorten(name, head, SMALL)), (row + 0.5, 0), (0, 5), rotation=90,
+            printable(shorten(name, head - 10, SMALL)), (row + 0.5, 0), (0, 5), rotation=90,
             textcoords="offset points", ha="center", va="bottom", fontsize=SMALL, color=INK,
             annotation_clip=False,
         )  # fmt: skip
@@ -148,14 +148,15 @@ def _classes(scores: Scores, against: Subject | None) -> Chart:
     columns = [
         Column(title, [max(0.0, values[i]) for i in shown_names],
                [score(values[i]) for i in shown_names], colour)
-        for title, values, colour in (("before", old, MUTED), ("after", metric.per_class, AFTER))
+        for title, values, colour in (("before", old, BEFORE), ("after", metric.per_class, AFTER))
         if values
     ]  # fmt: skip
     return Chart(
         "classes",
         "Score",
         f"{capital(metric.name)} by class",
-        f"Of {len(names)} classes" + (", the worst twenty." if len(names) > _CELLS else "."),
+        f"Of each of the {len(names)} classes."
+        + (f" Drawn are the {_CELLS} lowest." if len(names) > _CELLS else ""),
         partial(rows, [names[i] for i in shown_names], columns),
         Table(
             ("class", *(("before",) if old else ()), "after"),

@@ -128,7 +128,7 @@ def _label(axes: Axes, points: Sequence[Point]) -> None:
         text = shorten(point.name, 80, SMALL)
         x, y = spot((point.size, point.score.value))
         wide = 0.6 * SMALL * len(text)
-        for dx, dy in ((6, -3), (-6 - wide, -3), (-wide / 2, 7), (-wide / 2, -14)):
+        for dx, dy in ((9, -3), (-9 - wide, -3), (-wide / 2, 9), (-wide / 2, -16)):
             box = (x + dx, y + dy, x + dx + wide, y + dy + SMALL)
             inside = box[0] > 40 and box[2] < WIDTH - 2
             if inside and written < _NAMED and not any(_touch(box, other) for other in taken):

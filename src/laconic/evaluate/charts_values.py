@@ -111,7 +111,7 @@ def _about(found: Histogram) -> str:
 
 
 def _draw(found: Histogram) -> Figure:
-    figure = blank(150)
+    figure = blank(156)
     axes = place(figure, _MARGIN, 8, WIDTH - 2 * _MARGIN, 108)
     edges = np.array(found.edges)
     width = edges[1] - edges[0]

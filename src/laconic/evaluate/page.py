@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _NAME: Final = re.compile(r"(?<=\w)([._])(?=[A-Za-z])")
+_NARROW: Final = 3  # columns of a table that fits beside a chart
 _ABOUT: Final = {
     "Size": "What every layer took, and takes.",
     "Values": "What rounding did to the weights.",
@@ -123,6 +124,7 @@ def page(story: Story) -> str:
         sentence=sentence_of(story),
         tiles=tiles_of(story),
         sections=_sections(story),
+        narrow=_NARROW,
         schemes=scheme_table(story),
         tensors=tensor_table(story),
         exports=export_table(story.exports),
@@ -151,9 +153,10 @@ def _sections(story: Story) -> tuple[Section, ...]:
     found = []
     for title in SECTIONS:
         mine = tuple(drawn for drawn in charts if drawn.chart.section == title)
-        if len(mine) % 2:
-            mine = (*mine[:-1], replace(mine[-1], alone=True))
         table = tables.get(title)
+        narrow = table is not None and len(table.head) <= _NARROW
+        if (len(mine) + narrow) % 2 and mine:
+            mine = (*mine[:-1], replace(mine[-1], alone=True))
         if mine or table:
             shown = (table,) if table else ()
             found.append(Section(title, _ABOUT[title], mine, shown, sentences.get(title, ())))

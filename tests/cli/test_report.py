@@ -1,0 +1,53 @@
+"""`laconic report`: a file in, a page out."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def small(run, model):
+    out = model.with_name("net.laconic.safetensors")
+    assert run("compress", model, "-o", out, "--bits", 3, "-q").exit_code == 0
+    return out
+
+
+def test_the_page_stands_beside_the_file(run, model, small):
+    done = run("report", small, "--original", model)
+    assert (done.exit_code, done.stdout) == (0, "")
+    page = small.with_name("net.html")
+    assert f"wrote      {page}" in done.stderr
+    text = page.read_text(encoding="utf-8")
+    assert "<title>net</title>" in text and "Distributions" in text
+
+
+def test_charts_come_as_files_too_and_json_names_them(run, small, tmp_path):
+    done = run(
+        *("report", small, "-o", tmp_path / "r.html", "--charts", tmp_path / "charts", "--json"),
+        *("--title", "A <title>", "-q"),
+    )
+    assert (done.exit_code, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found["page"] == str(tmp_path / "r.html")
+    assert found["size"] == (tmp_path / "r.html").stat().st_size
+    names = {path.rpartition("/")[2] for path in found["charts"]}
+    assert {"bytes.svg", "bytes.png", "values-1.svg", "values-1.png"} <= names
+    assert "<title>A &lt;title&gt;</title>" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_what_exists_is_kept_and_told_before_any_work(run, small, tmp_path):
+    page = small.with_name("net.html")
+    page.write_text("mine")
+    done = run("report", small, "--original", tmp_path / "none")
+    assert (done.exit_code, page.read_text()) == (2, "mine")
+    assert "net.html: exists; give -f" in done.stderr
+    assert run("report", small, "-f", "-q").exit_code == 0
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_wrong_json_is_an_error_that_names_it(run, small, tmp_path):
+    (tmp_path / "e.json").write_text('{"error": "out of memory", "kind": "MemoryError"}')
+    done = run("report", small, "--eval", tmp_path / "e.json")
+    assert done.exit_code == 2
+    assert "e.json: is no Evaluation" in done.stderr
+    assert not small.with_name("net.html").exists()
