@@ -153,7 +153,7 @@ def test_a_sweep_that_broke_off_goes_on_with_what_is_left(net, batches, tmp_path
     broken = laconic.frontier(
         net, out, bits=[2, 3, 4], schemes=["int8"], evaluate=score, resume=True
     )
-    assert score.calls == 3 + 3  # 3 bits again, 4 bits, int8; not the original and 2 bits
+    assert score.calls == 3 + 4  # the original and 3 bits again, 4 bits, int8; not 2 bits
     whole = laconic.frontier(net, bits=[2, 3, 4], schemes=["int8"], evaluate=Score(net, batches))
 
     def told(found):
@@ -187,7 +187,7 @@ def test_a_longer_sweep_takes_over_the_points_of_a_shorter_one(net, batches, tmp
     laconic.frontier(net, out, bits=[2, 4], schemes=[], evaluate=score)
     (out / "4-bits.laconic.safetensors").unlink()  # a point without its file is made again
     found = laconic.frontier(net, out, bits=[2, 3, 4], schemes=[], evaluate=score, resume=True)
-    assert score.calls == 3 + 2
+    assert score.calls == 3 + 3
     assert [point.name for point in found.points] == ["2 bits", "3 bits", "4 bits"]
     assert (out / "4-bits.laconic.safetensors").stat().st_size == found["4 bits"].size
 
@@ -208,6 +208,14 @@ def test_another_model_score_or_setting_does_not_fit_the_points(net, batches, tm
     with pytest.raises(ArgumentError, match="another model"):
         sweep(changed, resume=True)
     assert sweep(changed, force=True).points  # afresh
+
+
+def test_points_are_not_joined_by_a_score_that_has_changed(net, batches, tmp_path):
+    score = Score(net, batches)
+    laconic.frontier(net, tmp_path, bits=[3], schemes=[], evaluate=score)
+    score.batches = [2 * x for x in batches]  # other data, by the same code
+    with pytest.raises(ArgumentError, match=r"the original's score was 1, and .* would not comp"):
+        laconic.frontier(net, tmp_path, bits=[3, 4], schemes=[], evaluate=score, resume=True)
 
 
 def test_a_journal_alone_goes_when_the_sweep_is_done(net, batches, tmp_path):

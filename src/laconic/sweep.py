@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from laconic.coding import Effort
 from laconic.compress import Result, compress
@@ -25,6 +26,9 @@ from laconic.yardstick import Yardstick
 if TYPE_CHECKING:
     from laconic.analyze.losses import Loss
     from laconic.compress import Model
+
+
+_NEAR: Final = 1e-4  # scores of one model on two days, relative or absolute
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,19 @@ class Sweep:
         self.notes: list[str] = []
 
     def original(self) -> Point:
-        """The model as it is."""
-        before = self.found.get("original")
-        if isinstance(before, Point):
-            return before
+        """The model as it is; judged anew each time, for a score may remember its first call.
+
+        Raises:
+            ArgumentError: earlier points were judged otherwise: it has another score now.
+        """
         size = self.source.nbytes
         bits = bits_per_value(size, parameters_of(self.source))
         point = Point("original", "original", size, bits, 1.0, self.yardstick.original())
-        self.found.put(point)
+        before = self.found.get("original")
+        if isinstance(before, Point):
+            _check_same(before.score, point.score)
+        else:
+            self.found.put(point)
         return point
 
     def run(self, settings: Sequence[Setting], original: Point) -> tuple[list[Point], list[Missed]]:
@@ -137,6 +146,16 @@ class Sweep:
             progress=self.progress if calibrated else None,
         )
         return result
+
+
+def _check_same(before: Metric, now: Metric) -> None:
+    near = math.isclose(before.value, now.value, rel_tol=_NEAR, abs_tol=_NEAR)
+    if before.name != now.name or not near:
+        raise ArgumentError(
+            f"resume: the original's {before.name} was {before.value:.6g}, and its {now.name} is "
+            f"{now.value:.6g} now, so that points would not compare; give -f (force=True) and no "
+            "--resume to start afresh"
+        )
 
 
 def _point(
