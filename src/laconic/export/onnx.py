@@ -19,7 +19,7 @@ import numpy as np
 from laconic.container import check_destination
 from laconic.errors import ArgumentError, LaconicError
 from laconic.export.onnx_blocks import to_blocks
-from laconic.export.onnx_check import check_onnx
+from laconic.export.onnx_check import check_onnx, find_clipping
 from laconic.export.onnx_dynamic import insert_dynamic, insert_rows, insert_stored
 from laconic.export.onnx_graph import arrays
 from laconic.export.onnx_half import store_half
@@ -91,7 +91,10 @@ def export_onnx(
         exact = len(arrays(model.graph))
     with _made(Path(out), force=force) as temporary:
         files = _save(model, temporary)
-        check = check_onnx(temporary, module, data[:_CHECKED] or [example])
+        checked = data[:_CHECKED] or [example]
+        check = check_onnx(temporary, module, checked)
+        if weights == "int8" and activations == "static":
+            notes.extend(find_clipping(temporary, checked[0]))
         size = sum(file.stat().st_size for file in files)
     placed = tuple(Path(out).parent / file.name for file in files)
     return Export(Path(out), "onnx", placed, size, exact, rounded, check, tuple(notes))
@@ -122,9 +125,9 @@ def _to_int8(
     notes.extend(left)
     constants = arrays(graph)
     floats = len([v for v in constants.values() if v.dtype == np.float32 and v.ndim])
-    layers = {weight.name for weight in found if weight.kind != "gather" and activations != "none"}
+    narrow = {one.name for one in found if one.kind == "matmul" and activations != "none"}
     integers = {
-        one.name: stored(constants[one.name], one.axis, narrow=one.name in layers) for one in found
+        one.name: stored(constants[one.name], one.axis, narrow=one.name in narrow) for one in found
     }
     if activations == "static":
         insert_static(model, found, integers, data, ranges)

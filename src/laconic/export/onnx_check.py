@@ -18,6 +18,7 @@ from laconic.export.record import Check
 if TYPE_CHECKING:
     import torch
 
+_CLIPPED: Final = 5e-3  # of the output's power; roundings that fall the other way stay below
 _FLOOR: Final = 0.5  # a cosine below which an answer is none
 
 
@@ -66,6 +67,27 @@ def check_onnx(
         )
     runtime = f"onnxruntime {ort.__version__}"
     return Check(runtime, samples, most, missed / power if power else missed, cosine)
+
+
+def find_clipping(path: Path, batch: object) -> list[str]:
+    """A note where the runtime's integer kernels give something else than the graph says.
+
+    The same graph runs with every node by itself, in floats: the kernels may differ from it by
+    roundings, and by sums that did not fit.
+    """
+    answers = []
+    for fused in (False, True):
+        session = open_session(path, fused=fused)
+        answers.append(session.run(None, feed(session, batch)))
+    pairs = [(x.astype(np.float64), y.astype(np.float64)) for x, y in zip(*answers, strict=True)]
+    power = sum(float(np.square(x).sum()) for x, _ in pairs)
+    missed = sum(float(np.square(x - y).sum()) for x, y in pairs)
+    if missed <= _CLIPPED * power:
+        return []
+    return [
+        f"this machine's integer kernels are off by {missed / max(power, 1e-300):.2g} of the "
+        "output's power; sums of products clip: calibrate on more data, or give activations dynamic"
+    ]
 
 
 def tensors(answer: object) -> Iterator[torch.Tensor]:

@@ -34,11 +34,12 @@ def insert_dynamic(
             given = [f"{x}_integers", f"{x}_scale", f"{x}_zero_point"]
             nodes.append(helper.make_node("DynamicQuantizeLinear", [x], given))
         found = integers[weight.name]
-        values = found.values if weight.axis == 1 else np.ascontiguousarray(found.values.T)
+        values, zero = found.safe
+        values = values if weight.axis == 1 else np.ascontiguousarray(values.T)
         name = weight.name if weight.axis == 1 else f"{weight.name}_transposed"
         put(graph, name, values)
         put(graph, f"{name}_scale", found.scales)
-        put(graph, f"{name}_zero_point", np.zeros(found.scales.shape, np.int8))
+        put(graph, f"{name}_zero_point", np.full(found.scales.shape, zero, values.dtype))
         bias = node.input[2] if node.op_type == "Gemm" and len(node.input) > 2 else ""
         product = f"{out}_product" if bias else out
         terms = [f"{x}_integers", name, f"{x}_zero_point", f"{name}_zero_point"]

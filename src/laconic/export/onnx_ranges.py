@@ -111,7 +111,9 @@ def _squared(histogram: Histogram, low: float, high: float, levels: int) -> floa
 
 def _divergence(histogram: Histogram, low: float, high: float, levels: int) -> float:
     """KL divergence of the histogram clipped to a range from what the levels leave of it."""
-    x, counts = histogram.centres, histogram.counts
+    x, counts = histogram.centres, histogram.counts.copy()
+    at_zero = int(np.abs(x).argmin())  # every grid has zero, and Relu makes most values zero
+    counts[at_zero] = min(counts[at_zero], *counts[max(at_zero - 1, 0) : at_zero + 2][[0, -1]])
     scale, zero = affine(low, high, levels)
     level = np.clip(np.rint(x / scale) + zero, 0, levels).astype(np.int64)
     inside = (x >= -zero * scale) & (x <= (levels - zero) * scale)

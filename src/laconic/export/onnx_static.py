@@ -50,7 +50,7 @@ def _steps(
 ) -> dict[str, tuple[float, int]]:
     """Scale and zero point of every value that is measured.
 
-    Inputs of layers whose weights are wide get 7 bits, so that sums of two products fit 16 bits.
+    Inputs of convolutions whose weights are wide get 7 bits, so that sums of two products fit 16.
     """
     names = chosen.measured
     session = observed(model, names)
@@ -59,7 +59,7 @@ def _steps(
     tight = {
         chosen.source.get(name, name)
         for weight in weights
-        if weight.kind != "gather" and integers[weight.name].wide
+        if weight.kind == "conv" and integers[weight.name].wide
         for name in (weight.node.input[0],)
     }
     found = {}
@@ -161,9 +161,10 @@ class _Rounding:
         given = [name, f"{name}_scale", f"{name}_zero_point"]
         if name not in self._done:
             self._done.add(name)
-            put(graph, name, found.values)
+            values, zero = found.safe if weight.kind == "matmul" else (found.values, 0)
+            put(graph, name, values)
             put(graph, given[1], found.scales)
-            put(graph, given[2], np.zeros(found.scales.shape, np.int8))
+            put(graph, given[2], np.full(found.scales.shape, zero, values.dtype))
             self._nodes.append(
                 self._helper.make_node(
                     "DequantizeLinear", given, [f"{name}_floats"], axis=weight.axis
