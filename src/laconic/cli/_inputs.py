@@ -16,9 +16,9 @@ RunnableArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A .safetensors file, a sharded index, a Hugging Face folder, a .pt/.bin file, or "
-        "file.py:function that gives a module. To be run (--calib, --train), a folder or "
-        "file.py:function.",
+        help="A .safetensors file, a sharded index, a Hugging Face folder, a .pt/.bin file, an "
+        ".onnx model, or file.py:function that gives a module. To be run (--calib, --train), a "
+        "folder, file.py:function, or, with --calib, an .onnx.",
         show_default=False,
     ),
 ]

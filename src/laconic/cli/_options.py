@@ -13,7 +13,8 @@ ModelArgument = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="A .safetensors file, a sharded index, a Hugging Face folder, or a .pt/.bin file.",
+        help="A .safetensors file, a sharded index, a Hugging Face folder, a .pt/.bin file, or "
+        "an .onnx model.",
         show_default=False,
     ),
 ]

@@ -34,8 +34,9 @@ def command(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="A .safetensors file, a sharded index, a Hugging Face folder, a .pt/.bin file, or "
-            "file.py:function that gives a module. With --calib, a folder or file.py:function.",
+            help="A .safetensors file, a sharded index, a Hugging Face folder, a .pt/.bin file, an "
+            ".onnx, or file.py:function that gives a module. With --calib, a folder, an .onnx or "
+            "file.py:function.",
             show_default=False,
         ),
     ] = None,
