@@ -99,6 +99,18 @@ def test_an_out_that_does_not_fit_is_refused(file, out, message):
         LaconicFile(file).load_all(out=out)
 
 
+def test_one_tensor_is_decoded_into_the_array_given(file, arrays):
+    opened = LaconicFile(file)
+    for name, array in arrays.items():
+        out = np.ones_like(array)
+        opened.read_into(name, out)
+        assert same(out, array), name
+    with pytest.raises(ArgumentError, match=r'out: "coded" is'):
+        opened.read_into("coded", np.empty(3, np.float32))
+    with pytest.raises(ArgumentError, match="nearest: coded"):
+        opened.read_into("code", np.empty(3, np.float32))
+
+
 def test_an_unknown_name_gets_the_nearest(file):
     with pytest.raises(ArgumentError, match='no tensor "scalr"; nearest: scalar'):
         LaconicFile(file)["scalr"]

@@ -104,13 +104,13 @@ class LaconicFile(Mapping[str, np.ndarray]):
         Saves the page faults of fresh memory where the same array is filled again and again.
         """
         record = self.contents.records.get(name)
-        if record is None or record.store not in ("coded", "packed", "kept") or record.stored:
-            values = self[name]  # raises for no such name
+        if record is not None:
             check_out({name: out}, self.infos, self.path)
-            out[...] = values
+            record = self.contents.records[record.of] if record.store == "alias" else record
+        if record is None or record.store == "solid" or record.stored:
+            out[...] = self[name]  # or raises for no such name
             return
-        check_out({name: out}, self.infos, self.path)
-        place = self.contents.places[name]
+        place = self.contents.places[record.name]
         if place.parts:
             self.fetcher.decode([(self.fetcher.check(place), as_bytes(out))], self.threads)
         else:
