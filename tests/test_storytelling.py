@@ -115,6 +115,12 @@ def test_files_of_the_other_verbs_are_read(model, small, tmp_path):
     assert story.sensitivity == {}  # nothing was calibrated
 
 
+def test_numbers_of_another_file_are_doubted(small):
+    size = small.stat().st_size
+    (note,) = tell(small, evaluation=Evaluation(Subject("other", size + 1, None))).notes
+    assert f"of a file of {size + 1:,} bytes; this one has {size:,}" in note
+
+
 def test_what_does_not_belong_together_is_refused(model, small, tmp_path):
     save_file({"other": np.zeros((4, 4), np.float32)}, tmp_path / "other.safetensors")
     with pytest.raises(ArgumentError, match=r"none of the tensors of .* give the model that was"):

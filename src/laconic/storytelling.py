@@ -33,6 +33,7 @@ _LARGEST: Final = 3  # tensors whose values are shown, and as many of those with
 _SAMPLE: Final = 2_000_000  # values of a tensor that are counted
 _BY: Final = "rd:3"  # the scheme whose predicted loss tells sensitivity
 _BLOCK: Final = 1 << 20
+_MODEL: Final = "model.laconic.safetensors"  # of every folder, which then has the better name
 _SHORT: Final = 200  # characters of metadata that are shown
 
 
@@ -83,6 +84,7 @@ def tell(
         exports=left,
         plan=text,
         provenance=_provenance(opened, source),
+        notes=_notes(judged, found),
     )
 
 
@@ -189,8 +191,20 @@ def _chosen(frontier: Frontier | None, size: int) -> str | None:
     return next((point.name for point in points if point.size == size), None)
 
 
+def _notes(judged: Evaluation | None, found: Info) -> tuple[str, ...]:
+    """What a reader should doubt: numbers of another file than this one."""
+    size = judged.model.size if judged is not None else None
+    if size is None or size == found.size:
+        return ()
+    return (
+        f"The evaluation is of a file of {size:,} bytes; this one has {found.size:,}: it may be of "
+        "another compression.",
+    )
+
+
 def _stem(path: Path) -> str:
-    name = path.resolve().parent.name if path.name == "model.safetensors" else path.name
+    """What to call the model."""
+    name = path.resolve().parent.name if path.name == _MODEL else path.name
     return name.removesuffix(".safetensors").removesuffix(".laconic")
 
 

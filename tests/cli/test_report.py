@@ -21,6 +21,16 @@ def test_the_page_stands_beside_the_file(run, model, small):
     assert "<title>net</title>" in text and "Distributions" in text
 
 
+def test_the_page_of_a_folder_stands_beside_the_folder(run, small, tmp_path, monkeypatch):
+    folder = tmp_path / "net-laconic"
+    folder.mkdir()
+    small.rename(folder / "model.laconic.safetensors")
+    monkeypatch.chdir(folder)
+    assert run("report", ".", "-q").exit_code == 0
+    text = (tmp_path / "net-laconic.html").read_text(encoding="utf-8")
+    assert "<title>net-laconic</title>" in text
+
+
 def test_charts_come_as_files_too_and_json_names_them(run, small, tmp_path):
     done = run(
         *("report", small, "-o", tmp_path / "r.html", "--charts", tmp_path / "charts", "--json"),

@@ -1,6 +1,7 @@
 """What is drawn, checked in the figures and tables themselves."""
 
 from dataclasses import replace
+from math import inf, nan
 
 import matplotlib
 import numpy as np
@@ -139,6 +140,22 @@ def test_the_frontier_rings_the_chosen_point_and_joins_the_ones_worth_having(sto
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (23_000, 0.88)
     written = texts(axes.figure)
     assert {"2 bits", "3 bits", "int4:g64", "original"} <= set(written)
+
+
+def test_numbers_that_are_none_are_told_and_drawn_nowhere(story):
+    fidelity = story.evaluation.fidelity
+    layers = (replace(fidelity.layers[0], rel_mse=inf, own_rel_mse=nan), *fidelity.layers[1:])
+    evaluation = replace(story.evaluation, fidelity=replace(fidelity, layers=layers))
+    lost = replace(story.frontier.points[0], metrics=(Metric("accuracy", nan),))
+    frontier = replace(story.frontier, points=(lost, *story.frontier.points[1:]))
+    odd = replace(story, evaluation=evaluation, frontier=frontier)
+    added, whole = chart(odd, "fidelity").draw().axes
+    for axes in (added, whole):
+        dots = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
+        assert len(dots) == len(layers) - 1 and np.isfinite(dots).all()
+    assert "infinite" in texts(whole.figure) and "not a number" in texts(whole.figure)
+    (axes,) = chart(odd, "frontier").draw().axes
+    assert list(axes.lines[0].get_xdata()) == [23_000, 30_000]
 
 
 def test_names_fit_their_column_and_stay_apart():

@@ -125,6 +125,8 @@ def test_hundreds_of_tensors_stay_below_a_megabyte():
         for n in range(600)
     )
     assert len(page(Story(tensors=tensors)).encode()) < 1_000_000
+    text = page(Story(tensors=tensors * 2))
+    assert "and 200 more, which laconic info shows" in text
 
 
 def test_nothing_is_overwritten_unless_forced(story, tmp_path):

@@ -61,11 +61,11 @@ def command(
 
     With --json, names of the files written are on stdout.
     """
-    from laconic.container import check_destination, find_file
+    from laconic.container import check_destination
     from laconic.evaluate.page import write_charts, write_page
     from laconic.storytelling import tell
 
-    page = output or _page_path(find_file(file) if file.is_file() else file)
+    page = output or _page_path(file)
     check_destination(page, force=force)
     story = tell(
         file,
@@ -102,5 +102,6 @@ def _page_path(file: Path) -> Path:
     >>> _page_path(Path("m/net.laconic.safetensors")).as_posix()
     'm/net.html'
     """
+    file = file.resolve() if file.is_dir() else file  # a name even for "." and ".."
     name = file.name.removesuffix(".safetensors").removesuffix(".laconic")
     return file.with_name(f"{name}.html")

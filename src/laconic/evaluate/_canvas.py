@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isfinite, log10
 from typing import TYPE_CHECKING, Final, Literal
 
 from laconic.errors import ArgumentError
@@ -142,7 +143,7 @@ def shorten(name: str, width: float, size: float = TEXT) -> str:
     """The end of a name that fits, after an ellipsis; the whole name if it does.
 
     >>> shorten("a_single_and_very_long_name_without_dots", 120)
-    '…ng_name_without_dots'
+    '…g_name_without_dots'
     """
     name = printable(name)
     if len(name) <= _LONGEST and width_of(name, size) <= width:
@@ -187,7 +188,7 @@ def _width(char: str) -> float:
 
 
 def _bars(axes: Axes, column: Column, room: float) -> None:
-    found = [value or 0.0 for value in column.values]
+    found = [value if value is not None and isfinite(value) else 0.0 for value in column.values]
     most = max(found, default=0) or 1.0
     axes.set_xlim(0, most / max(0.3, 1 - room))
     axes.barh(range(len(found)), found, height=0.62, color=column.colour, linewidth=0)
@@ -196,9 +197,9 @@ def _bars(axes: Axes, column: Column, room: float) -> None:
 
 
 def _dots(axes: Axes, column: Column, room: float) -> None:
-    from math import log10
-
-    found = [log10(value) if value else None for value in column.values]
+    found = [
+        log10(value) if value is not None and 0 < value < inf else None for value in column.values
+    ]
     real = [value for value in found if value is not None] or [0.0]
     low, high = min(real) - 0.15, max(real) + 0.1
     axes.set_xlim(low, low + (high - low) / max(0.3, 1 - room))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from laconic.evaluate._canvas import (
@@ -39,8 +40,13 @@ _NAMED: Final = 12  # points of a trade-off that are named in the chart
 
 def trade_charts(story: Story) -> Iterator[Chart]:
     """The chart of the trade-off, if a story has one."""
-    if story.frontier is not None and story.frontier.points:
+    if story.frontier is not None and any(map(_drawn, story.frontier.points)):
         yield _trade(story.frontier, story.chosen)
+
+
+def _drawn(point: Point) -> bool:
+    """Whether a point has a place on the chart."""
+    return point.size > 0 and isfinite(point.score.value)
 
 
 def _trade(found: Frontier, chosen: str | None) -> Chart:
@@ -85,7 +91,7 @@ def _curve(found: Frontier, taken: Point | None) -> Figure:
 
     figure = blank(250)
     axes = place(figure, 44, 12, WIDTH - 44 - 14, 196)
-    points = (*found.points, found.original)
+    points = tuple(filter(_drawn, (*found.points, found.original)))
     axes.set_xscale("log")
     low, high = min(p.size for p in points), max(p.size for p in points)
     axes.set_xlim(low / 1.25, high * 1.25)
@@ -97,7 +103,7 @@ def _curve(found: Frontier, taken: Point | None) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: size(x)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.locator_params(axis="y", nbins=6)
-    worth = [found[name] for name in found.pareto]
+    worth = [point for point in map(found.__getitem__, found.pareto) if _drawn(point)]
     axes.plot([p.size for p in worth], [p.score.value for p in worth], color=AFTER, linewidth=1.2)
     for kind, colour, marker in (
         ("grid", PEER, "s"),
@@ -107,7 +113,7 @@ def _curve(found: Frontier, taken: Point | None) -> Figure:
         mine = [point for point in points if point.kind == kind]
         axes.plot([p.size for p in mine], [p.score.value for p in mine], marker, color=colour,
                   markersize=5.5, markeredgewidth=0, linestyle="none")  # fmt: skip
-    if taken is not None:
+    if taken is not None and _drawn(taken):
         axes.plot([taken.size], [taken.score.value], "o", markersize=11, markerfacecolor="none",
                   markeredgecolor=INK, markeredgewidth=1.4)  # fmt: skip
     _label(axes, points)

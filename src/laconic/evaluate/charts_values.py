@@ -120,7 +120,8 @@ def _draw(found: Histogram) -> Figure:
     if before.size:
         axes.stairs(before, edges, fill=True, color=BEFORE, alpha=0.75, linewidth=0)
     most = before.max() if before.size else 0.0
-    if found.levels and len(found.levels) <= _BINS:
+    inside = [level for level in found.levels if abs(level) <= edges[-1]]
+    if inside and len(inside) <= _BINS:
         most = max(most, _stems(axes, np.array(found.levels), np.array(found.weights)))
     else:
         axes.stairs(after, edges, color=AFTER, linewidth=1.2)
@@ -130,7 +131,7 @@ def _draw(found: Histogram) -> Figure:
     axes.spines["bottom"].set(visible=True, color=GRID)
     axes.locator_params(axis="x", nbins=5)
     axes.tick_params(axis="x", pad=8)
-    _ticks(axes, found.levels)
+    _ticks(axes, inside)
     write(axes, 0.5 * (edges[0] + edges[-1]), 0, "value of a weight", dy=-33, size=SMALL,
           ha="center", colour=MUTED)  # fmt: skip
     return figure
@@ -155,10 +156,8 @@ def _stems(axes: Axes, levels: np.ndarray, weights: np.ndarray) -> float:
 
 def _ticks(axes: Axes, levels: Sequence[float]) -> None:
     """A short line below the axis at every level."""
-    low, high = axes.get_xlim()
-    inside = [level for level in levels if low <= level <= high]
-    if inside:
-        axes.vlines(inside, -0.05, 0, color=INK, linewidth=0.7, clip_on=False,
+    if levels:
+        axes.vlines(levels, -0.05, 0, color=INK, linewidth=0.7, clip_on=False,
                     transform=axes.get_xaxis_transform())  # fmt: skip
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"(?<=\w)([._])(?=[A-Za-z])")
 _NARROW: Final = 3  # columns of a table that fits beside a chart
+_ROWS: Final = 1000  # of a table
 _ABOUT: Final = {
     "Size": "What every layer took, and takes.",
     "Values": "What rounding did to the weights.",
@@ -125,6 +126,7 @@ def page(story: Story) -> str:
         tiles=tiles_of(story),
         sections=_sections(story),
         narrow=_NARROW,
+        most=_ROWS,
         schemes=scheme_table(story),
         tensors=tensor_table(story),
         exports=export_table(story.exports),
