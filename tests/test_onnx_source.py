@@ -207,3 +207,23 @@ def test_analysis_weighs_an_onnx_models_matrices(model: Path, rng: np.random.Gen
     assert found["b"] is not None
     assert found["c"] is None
     assert report.parameters == 64 * 96 + 96 * 48 + 48 + 3
+
+
+def test_data_files_are_not_written_through_a_link(
+    packed: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    for name in ("in/deep", "elsewhere", "out"):
+        (tmp_path / name).mkdir(parents=True)
+    source = tmp_path / "in" / "net.onnx"
+    proto = network(rng)
+    where = {"location": "deep/w.bin", "size_threshold": 0}
+    onnx.save(proto, source, save_as_external_data=True, **where)
+    laconic.compress(source, packed)
+    (tmp_path / "out" / "deep").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ArgumentError, match="links out of"):
+        laconic.decompress(packed, tmp_path / "out" / "net.onnx")
+    assert not list((tmp_path / "elsewhere").iterdir())
+    (tmp_path / "out" / "deep").unlink()
+    restored = laconic.decompress(packed, tmp_path / "out" / "net.onnx")
+    assert restored.files[1] == tmp_path / "out" / "deep" / "w.bin"
+    assert restored.files[1].read_bytes() == (tmp_path / "in" / "deep" / "w.bin").read_bytes()

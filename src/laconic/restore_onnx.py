@@ -40,7 +40,7 @@ def write_onnx(file: LaconicFile, target: Path, *, force: bool = False) -> tuple
     """
     files = read_recipe(file)
     paths = [target, *(target.parent / one.name for one in files[1:])]
-    if target.name in {one.name for one in files[1:]}:
+    if target.name.casefold() in {one.name.casefold() for one in files[1:]}:
         raise ArgumentError(f"{target}: a data file of the model has this name; name another")
     for path in paths:
         if path.exists() and os.path.samefile(file.path, path):
@@ -110,7 +110,7 @@ def _make_folder(folder: Path, root: Path) -> None:
     Raises:
         ArgumentError: a link leads out of it.
     """
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(parents=True)
     if not folder.resolve().is_relative_to(root.resolve()):
         raise ArgumentError(f"{folder}: links out of {root}; name another folder")
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(parents=True)

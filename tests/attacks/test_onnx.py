@@ -130,6 +130,7 @@ GRAPHS = {
     "way up": recipe(listed(name="../m.onnx"), bytes(6)),
     "absolute": recipe(listed(name="/m.onnx"), bytes(6)),
     "same name": recipe([*listed(), *listed(name="M.ONNX")], bytes(12)),
+    "same file": recipe([*listed(), *listed(name="./m.onnx")], bytes(12)),
     "hole behind": recipe(listed(holes=[[8, 12, "w", "raw"]]), bytes(6)),
     "holes over another": recipe(listed(holes=[[0, 4, "w", "raw"], [2, 6, "v", "raw"]]), bytes(2)),
     "hole turned round": recipe(listed(holes=[[6, 2, "w", "raw"]]), bytes(6)),

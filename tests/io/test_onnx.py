@@ -142,6 +142,7 @@ def test_values_in_another_file_are_found_there(tmp_path: Path) -> None:
         ({"location": "/etc/passwd"}, "not in the model's folder"),
         ({"location": "C:\\w.data"}, "not in the model's folder"),
         ({}, "not in the model's folder"),
+        ({"location": "./m.onnx"}, "is the model itself"),
         ({"location": "w.data", "offset": "-4"}, "offset '-4' is no number"),
         ({"location": "w.data", "offset": "8"}, "which ends before"),
         ({"location": "w.data", "length": "5"}, r"5 bytes, but F32 of shape \[1\] takes 4"),

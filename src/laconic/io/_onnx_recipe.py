@@ -90,7 +90,7 @@ def unpack_recipe(packed: bytes, where: str) -> tuple[RecipeFile, ...]:
         length = nbytes - sum(hole.end - hole.begin for hole in holes)
         found.append(RecipeFile(name, nbytes, holes, rest[at : at + length]))
         at += length
-    if at != len(rest) or len({file.name.casefold() for file in found}) < len(found):
+    if at != len(rest) or len({plain_path(one.name).casefold() for one in found}) < len(found):
         raise FormatError(f"{where}: its files do not add up")
     return tuple(found)
 
@@ -100,6 +100,15 @@ def is_inside(name: str) -> bool:
     parts = PurePosixPath(name).parts
     plain = name and not any(c in name for c in "\\:\0") and not name.startswith("/")
     return bool(plain and parts) and ".." not in parts
+
+
+def plain_path(name: str) -> str:
+    """A path without needless parts: one name for one file.
+
+    >>> plain_path("./a//b")
+    'a/b'
+    """
+    return str(PurePosixPath(name))
 
 
 def _inflated(packed: bytes, where: str) -> bytes:

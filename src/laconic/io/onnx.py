@@ -25,6 +25,7 @@ from laconic.io._onnx_recipe import (
     is_inside,
     literal_of,
     pack_recipe,
+    plain_path,
     unpack_recipe,
 )
 from laconic.io._onnx_tensor import Initializer, decode_varints, encoding_of, read_initializer
@@ -192,6 +193,9 @@ class _Reader:
         name = found.external.get("location", "")
         if not is_inside(name):
             raise FormatError(f"{where}: its data file {name[:80]!r} is not in the model's folder")
+        name = plain_path(name)
+        if name == self.model.name:
+            raise FormatError(f"{where}: its data file is the model itself")
         if name not in self.outside:
             folder, path = self.path.parent.resolve(), self.path.parent / name
             if not path.is_file():
