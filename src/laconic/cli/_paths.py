@@ -7,7 +7,6 @@ from pathlib import Path
 _INDEX = ".index.json"
 _FILE = ".laconic.safetensors"
 _FOLDER = "-laconic"
-_POINTS = ".frontier.jsonl"
 
 
 def compressed_path(model: str | Path) -> Path:
@@ -47,13 +46,3 @@ def restored_path(file: Path, *, onnx: bool = False) -> Path:
     if file.name.endswith(_FILE):
         return file.with_name(file.name.removesuffix(_FILE) + suffix)
     return file.with_name(file.stem + ".restored" + suffix)
-
-
-def frontier_path(model: str | Path) -> Path:
-    """Where `frontier` keeps its finished points until it is done.
-
-    >>> frontier_path("m/build.py:model").as_posix()
-    'm/build.frontier.jsonl'
-    """
-    output = compressed_path(model)
-    return output.with_name(output.name.removesuffix(_FILE).removesuffix(_FOLDER) + _POINTS)
