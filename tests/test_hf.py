@@ -145,6 +145,30 @@ def test_sentence_transformers_reads_it(hf, minilm, tmp_path):
     assert (found == wanted).all()
 
 
+def test_a_language_model_writes_on_demand(tmp_path):
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=300,
+        n_positions=64,
+        n_embd=96,
+        n_layer=2,
+        n_head=4,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    loaded = transformers.GPT2LMHeadModel(config).eval()
+    loaded.save_pretrained(tmp_path / "gpt2")
+    laconic.compress(tmp_path / "gpt2", tmp_path / "small")
+    model = transformers.GPT2LMHeadModel(config).eval()
+    laconic.load(tmp_path / "small", into=model, on_demand=True)
+    wanted = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0}
+    ids = torch.arange(5, 12)[None]
+    assert torch.equal(model.generate(ids, **wanted), loaded.generate(ids, **wanted))
+    stats = model.laconic.stats
+    assert stats.weights == 1 + 2 * 3  # the tied embedding; all of a block but 36 KiB of c_proj
+    assert stats.outside == 0
+
+
 @pytest.mark.parametrize(
     ("data", "marked"),
     [
