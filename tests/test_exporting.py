@@ -15,7 +15,7 @@ from laconic.exporting import format_of
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return laconic.compress({"w": np.ones((4, 4), np.float32)}, tmp_path / "f").path
+    return laconic.compress({"w": np.ones((99, 99), np.float32)}, tmp_path / "f").path
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,11 @@ def test_a_format_that_cannot_be_is_refused(name, to, message):
     [
         ("a.safetensors", {"weights": "int8"}, "weights .* goes with onnx, gguf, .* safetensors$"),
         ("a.onnx", {"dtype": "float16"}, r"dtype \(--dtype\) goes with safetensors, hf, and"),
-        ("a.gguf", {"activations": "dynamic"}, "goes with onnx, and this is gguf"),
+        (
+            "a.gguf",
+            {"activations": "dynamic"},
+            "goes with onnx, compressed-tensors, and this is gguf",
+        ),
         ("a.safetensors", {"evaluate": float}, r"evaluate \(--eval\) goes with hf, onnx, and"),
         ("a.safetensors", {"dtype": "fp16"}, 'dtype "fp16" is unknown; one of float32'),
         ("a", {}, r"f: no config.json, which hf needs; give the original's folder"),
@@ -117,7 +121,7 @@ def test_the_originals_folder_gives_the_config_and_the_score_is_told(tmp_path, l
     path = laconic.compress(llama / "model.safetensors", tmp_path / "f").path
     score = lambda net: float(next(net.parameters()).shape[0])  # noqa: E731
     done = laconic.export(path, tmp_path / "out", into=llama, evaluate=score)
-    assert "score 96" in done.notes
+    assert "score 96.0000" in done.notes
     assert (tmp_path / "out" / "model.safetensors").stat().st_size == done.files[-1].stat().st_size
 
 
@@ -136,3 +140,84 @@ def test_nothing_is_written_into_what_is_read(tmp_path, llama):
         laconic.export(tmp_path / "small", tmp_path / "small" / "out")
     with pytest.raises(ArgumentError, match="is an input"):
         laconic.export(tmp_path / "small", tmp_path / "small", force=True)
+
+
+NETWORK = """
+import torch
+
+def net():
+    torch.manual_seed(0)
+    part = torch.nn.Linear
+    return torch.nn.Sequential(part(64, 96), torch.nn.ReLU(), part(96, 10))
+
+def batches():
+    torch.manual_seed(1)
+    return [torch.randn(8, 64) for _ in range(3)]
+"""
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> str:
+    for name in ("torch", "onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    (tmp_path / "net.py").write_text(NETWORK)
+    return f"{tmp_path / 'net.py'}:net"
+
+
+def test_onnx_holds_the_files_values_and_is_scored_in_its_runtime(tmp_path, network):
+    path = laconic.compress(network, tmp_path / "f", bits=5).path
+    calib = network.replace(":net", ":batches")
+
+    def score(net):
+        import torch
+
+        outputs = net(torch.linspace(-1, 1, 256).reshape(4, 64))
+        return {"own": float(outputs.abs().sum())}
+
+    done = laconic.export(path, tmp_path / "net.onnx", into=network, calib=calib, evaluate=score)
+    assert (done.exact, done.rounded) == (4, 0)
+    assert done.check.runtime.startswith("onnxruntime ")
+    assert done.check.samples == 24
+    assert done.check.max_error < 1e-5
+    # The values are the file's, and not those that the function gives.
+    held = laconic.load(path)
+    x = np.linspace(-1, 1, 256, dtype=np.float32).reshape(4, 64)
+    hidden = np.maximum(x @ held["0.weight"].T + held["0.bias"], 0)
+    expected = np.abs(hidden @ held["2.weight"].T + held["2.bias"]).sum()
+    assert done.notes[-1] == f"own {expected:.4f} in PyTorch, {expected:.4f} in onnxruntime"
+    assert done.notes[-2].startswith("float32 weights: as large as the original")
+
+
+def test_onnx_without_a_network_or_a_batch_says_what_it_wants(tmp_path, network):
+    path = laconic.compress(network, tmp_path / "f").path
+    with pytest.raises(ArgumentError, match=r"into \(--model\): .* holds tensors alone"):
+        laconic.export(path, tmp_path / "net.onnx")
+    with pytest.raises(ArgumentError, match=r"calib \(--calib\): ONNX takes a batch"):
+        laconic.export(path, tmp_path / "net.onnx", into=network)
+    calib = network.replace(":net", ":batches")
+    with pytest.raises(ArgumentError, match="group_size: goes with weights int4"):
+        laconic.export(path, tmp_path / "net.onnx", into=network, calib=calib, group_size=32)
+    assert not (tmp_path / "net.onnx").exists()
+
+
+def test_what_was_made_of_onnx_comes_back_as_its_graph(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    values = np.linspace(-1, 1, 4096, dtype=np.float32).reshape(64, 64)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 64])],
+        [onnx.helper.make_tensor_value_info("y", 1, [1, 64])],
+        [onnx.numpy_helper.from_array(values, "w")],
+    )
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "m.onnx")
+    path = laconic.compress(tmp_path / "m.onnx", tmp_path / "f").path
+    done = laconic.export(path, tmp_path / "back.onnx")
+    assert (tmp_path / "back.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
+    assert (done.exact, done.rounded, done.check.samples) == (1, 0, 1)
+    with pytest.raises(ArgumentError, match="whose graph comes back as it was; leave weights out"):
+        laconic.export(path, tmp_path / "o.onnx", weights="int8")
+    laconic.export(path, tmp_path / "w.safetensors")
+    from laconic.io import open_source
+
+    assert [info.name for info in open_source(tmp_path / "w.safetensors").infos] == ["w"]

@@ -24,11 +24,12 @@ from laconic.export.compressed_tensors import export_compressed_tensors
 from laconic.export.gguf import export_gguf
 from laconic.export.record import Check, Export
 from laconic.export.safetensors import check_dtype, export_file, export_folder
+from laconic.exporting_onnx import OnnxRequest, export_graph, export_network, scored
 from laconic.fill import Progress
 from laconic.inputs import open_model
 from laconic.inputs.callables import names_callable
 from laconic.io.names import nearest
-from laconic.trial import score_of
+from laconic.restore_onnx import is_onnx
 
 if TYPE_CHECKING:
     from laconic.inputs import CalibrationSpec, ModelSpec
@@ -144,7 +145,18 @@ def export(
             force=force,
             progress=progress,
         )
-    raise ArgumentError(f"to {kind}: not there yet")
+    request = OnnxRequest(weights, group_size, activations, ranges, calib, evaluate, force)
+    if is_onnx(opened):
+        return export_graph(opened, target, request)
+    described = source if into is None else into
+    if isinstance(described, (str, Path)) and Path(described).is_dir():
+        return export_network(opened, target, "", _companions(source, into, kind), request)
+    if into is None:
+        raise ArgumentError(
+            f"into (--model): {source} holds tensors alone, and ONNX is a network's; give the "
+            "original's folder, or file.py:function that gives the module"
+        )
+    return export_network(opened, target, into, None, request)
 
 
 def format_of(out: Path, to: str | None = None) -> Format:
@@ -250,7 +262,8 @@ def _loaded(folder: Path, file: LaconicFile, evaluate: Score | None) -> tuple[st
         if names:
             notes.append(f"{len(names)} tensors {told}: {', '.join(names[:3])}")
     if evaluate is not None:
-        notes.append(f"score {score_of(loaded.module, evaluate):g}")
+        name, value = scored(loaded.module, evaluate)
+        notes.append(f"{name} {value:.4f}")
     return tuple(notes)
 
 

@@ -20,6 +20,7 @@ from laconic.export.check import Comparison, expect, size_words
 from laconic.export.hub import copy_companions
 from laconic.export.record import Export
 from laconic.io import SAFETENSORS_DTYPES, TensorInfo, tensor_nbytes
+from laconic.io.onnx import GRAPH
 from laconic.io.safetensors import MappedFile
 
 DTYPES: Final = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -43,9 +44,10 @@ def export_file(
         VerifyError: the file does not read back.
         LaconicError: it cannot be written.
     """
-    infos = [converted(info, dtype) for info in file.infos]
+    metadata = dict(file.index.origin.metadata)
+    graph = metadata.pop(GRAPH, "")  # of a model from ONNX, without its tensors: no tensor of it
+    infos = [converted(info, dtype) for info in file.infos if not graph or info.name != graph]
     with made_file(out, force=force) as path:
-        metadata = dict(file.index.origin.metadata)
         load = _loading(file, infos)
         write_tensors(path, infos, load, metadata=metadata, told=steps("write", infos, progress))
         found = compare([path], file, steps("check", infos, progress))

@@ -1,0 +1,220 @@
+"""ONNX as what an export makes: the network is built, filled from the file, traced and run.
+
+A file that was made of an .onnx needs no network: its graph is in it, and comes back as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from laconic.container import LaconicFile, check_destination
+from laconic.errors import ArgumentError, LaconicError
+from laconic.evaluate.metrics import deciding
+from laconic.evaluate.outcome import read_outcome
+from laconic.export.check import Comparison, size_words
+from laconic.export.record import Export
+from laconic.export.safetensors import export_folder
+from laconic.inputs import LoadedModel, open_calibration, open_model
+from laconic.inputs.callables import told
+from laconic.io import open_source
+from laconic.io.onnx import GRAPH
+from laconic.load import load
+from laconic.restore_onnx import write_onnx
+from laconic.scheme import parse_scheme
+from laconic.yardstick import network_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from laconic.inputs import CalibrationSpec, ModelSpec
+
+_WORDS = ["A few words for an example.", "Another example, and it is somewhat longer."]
+
+Weights = Literal["float32", "float16", "int8", "int4"]
+
+
+@dataclass(frozen=True)
+class OnnxRequest:
+    """What was asked for; None stands for what follows from the file, or from the data."""
+
+    weights: str | None
+    group_size: int | None
+    activations: str | None
+    ranges: str | None
+    calib: CalibrationSpec | None
+    evaluate: Callable[[torch.nn.Module], object] | None
+    force: bool
+
+
+def export_network(
+    file: LaconicFile,
+    out: Path,
+    network: ModelSpec,
+    companions: Path | None,
+    request: OnnxRequest,
+) -> Export:
+    """Trace the network with the file's values, and run what was written against it.
+
+    `companions` is the folder that describes the network, if it is one of transformers; else
+    `network` is the module, or `file.py:function`.
+
+    Raises:
+        ArgumentError: there is no batch to trace it with, or it cannot be exported.
+        VerifyError: the runtime's answer is another.
+    """
+    from laconic.export.onnx import Activations, Ranges, export_onnx
+
+    loaded = _filled(file, out, network, companions)
+    batches = _batches(loaded, request.calib)
+    weights, group, asymmetric = _grid(file, request)
+    default = "none" if weights != "int8" else "static" if request.calib else "dynamic"
+    before = None if request.evaluate is None else scored(loaded.module, request.evaluate)
+    done = export_onnx(
+        loaded.module,
+        batches[0],
+        out,
+        weights=weights,
+        group_size=group,
+        asymmetric=asymmetric,
+        activations=cast("Activations", request.activations or default),
+        batches=batches if request.calib is not None else None,
+        ranges=cast("Ranges", request.ranges or "mse"),
+        force=request.force,
+    )
+    words = size_words(file.index.origin.nbytes, file.size, done.size)
+    done = replace(done, notes=(*done.notes, f"{weights} weights: {words}"))
+    if before is None or request.evaluate is None:
+        return done
+    from laconic.export.onnx_module import open_onnx
+
+    after = scored(open_onnx(out, like=loaded.module), request.evaluate)
+    note = f"{after[0]} {before[1]:.4f} in PyTorch, {after[1]:.4f} in onnxruntime"
+    return replace(done, notes=(*done.notes, note))
+
+
+def export_graph(file: LaconicFile, out: Path, request: OnnxRequest) -> Export:
+    """Give the .onnx back that the file was made of, with the file's values in it.
+
+    Raises:
+        ArgumentError: it is asked to be another than it was.
+        VerifyError: it does not read back.
+    """
+    for name in ("weights", "group_size", "activations", "ranges", "calib"):
+        if getattr(request, name) is not None:
+            raise ArgumentError(
+                f"{name}: {file.path} was made of an .onnx, whose graph comes back as it was; "
+                f"leave {name} out"
+            )
+    check_destination(out, force=request.force)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as folder:
+        try:
+            written = write_onnx(file, Path(folder) / out.name)
+            found, source = Comparison(), open_source(written[0])
+            graph = file.index.origin.metadata[GRAPH]
+            for info in source.infos:
+                if info.name == graph:  # where the values lie, which other files may say otherwise
+                    continue
+                found.add(info.name, file[info.name], source.load(info.name))
+            files = [out, *(out.parent / path.relative_to(folder) for path in written[1:])]
+            for target in files[1:]:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                check_destination(target, force=request.force)
+            size = sum(path.stat().st_size for path in written)
+            for path, target in reversed(list(zip(written, files, strict=True))):
+                os.replace(path, target)
+        except OSError as error:
+            raise LaconicError(f"{out}: cannot be written ({error.strerror or error})") from error
+    words = size_words(file.index.origin.nbytes, file.size, size)
+    notes = [f"the graph that the file was made of, no faster than before: {words}"]
+    if request.evaluate is not None:
+        from laconic.export.onnx_module import open_onnx
+
+        score = scored(open_onnx(out), request.evaluate)
+        notes.append(f"{score[0]} {score[1]:.4f} in onnxruntime")
+    return Export(
+        path=out,
+        format="onnx",
+        files=tuple(files),
+        size=size,
+        exact=len(found.exact),
+        rounded=len(found.rounded),
+        check=found.check("read back from the disk"),
+        notes=tuple(notes),
+    )
+
+
+def _filled(
+    file: LaconicFile, out: Path, network: ModelSpec, companions: Path | None
+) -> LoadedModel:
+    """The network, its parameters those of the file."""
+    if companions is not None:
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as folder:
+            export_folder(file, Path(folder) / companions.resolve().name, companions)
+            return open_model(Path(folder) / companions.resolve().name)
+    loaded = open_model(network)
+    if file.modules:  # pruned: the layers are made as small as the file's
+        module = load(file.path, into=copy.deepcopy(loaded.module))
+        return LoadedModel(module, loaded.tokenize, loaded.names, loaded.source)
+    lost = [name for name in file if name not in loaded.names]
+    if lost or loaded.missing:
+        load(file.path, into=copy.deepcopy(loaded.module))  # raises, and says what differs
+    return LoadedModel(network_of(loaded, file.path), loaded.tokenize, loaded.names, loaded.source)
+
+
+def _batches(loaded: LoadedModel, calib: CalibrationSpec | None) -> list[object]:
+    if calib is not None:
+        return list(open_calibration(calib, loaded))
+    if loaded.tokenize is None:
+        raise ArgumentError(
+            "calib (--calib): ONNX takes a batch to trace the network with; name data, or "
+            "file.py:function that gives batches"
+        )
+    return [loaded.tokenize(_WORDS)]
+
+
+def _grid(file: LaconicFile, request: OnnxRequest) -> tuple[Weights, int, bool]:
+    """The weights that were asked for, or what most of the file's matrices already are."""
+    kinds: Counter[tuple[str, int | None, bool]] = Counter()
+    for record in file.index.records:
+        scheme = parse_scheme(record.scheme)
+        if len(record.shape) >= 2:
+            kind = scheme.kind if scheme.kind in ("int8", "int4") else "float32"
+            kinds[kind, scheme.group_size, scheme.asymmetric] += prod(record.shape)
+    usual = kinds.most_common(1)[0][0] if kinds else ("float32", None, False)
+    weights = request.weights or usual[0]
+    if weights not in ("float32", "float16", "int8", "int4"):
+        raise ArgumentError(f"weights {weights}: ONNX takes float32, float16, int8, int4")
+    if weights != "int4" and request.group_size is not None:
+        raise ArgumentError(f"group_size: goes with weights int4, and these are {weights}")
+    same = weights == usual[0]
+    group = request.group_size or (usual[1] if same else None) or 32
+    return cast("Weights", weights), group, same and usual[2]
+
+
+def scored(
+    module: torch.nn.Module, evaluate: Callable[[torch.nn.Module], object]
+) -> tuple[str, float]:
+    """The name and the value of the number that decides, of what the caller's function gives.
+
+    Raises:
+        ArgumentError: it raised, or gave what is no score.
+    """
+    import torch
+
+    try:
+        with torch.no_grad():
+            found = evaluate(module)
+    except (LaconicError, MemoryError):
+        raise
+    except Exception as error:  # the caller's code may raise anything
+        raise ArgumentError(f"evaluate: failed: {told(error)}") from error
+    metric = deciding(read_outcome(found, "evaluate"))
+    return metric.name, metric.value
