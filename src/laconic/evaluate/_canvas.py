@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH: Final = 340
-ROW: Final = 17
-LABELS: Final = 142  # units for the names of rows, at most
-TEXT: Final = 9.5
-SMALL: Final = 8.5
+ROW: Final = 17.5
+LABELS: Final = 149  # units for the names of rows, at most
+TEXT: Final = 10.0
+SMALL: Final = 9.2
 ROLES: Final = {
     "ink": "#1c2430",
     "muted": "#5c6773",
@@ -143,7 +143,7 @@ def shorten(name: str, width: float, size: float = TEXT) -> str:
     """The end of a name that fits, after an ellipsis; the whole name if it does.
 
     >>> shorten("a_single_and_very_long_name_without_dots", 120)
-    '…g_name_without_dots'
+    '…_name_without_dots'
     """
     name = printable(name)
     if len(name) <= _LONGEST and width_of(name, size) <= width:
