@@ -21,7 +21,7 @@ def stored(found: Integers, values: np.ndarray, dtype: np.dtype) -> tuple[np.nda
     >>> from laconic.export.integers import to_integers
     >>> values = np.array([[3, -1, 2]], np.float32) * np.float32(0.1)
     >>> scales, exact = stored(to_integers(values, 4), values, np.dtype(np.float32))
-    >>> exact, scales[0, 0] == np.float32(0.1)
+    >>> exact, bool(scales[0, 0] == np.float32(0.1))
     (True, True)
     """
     best = found.scales.astype(dtype)
