@@ -45,10 +45,12 @@ def insert_dynamic(
         terms = [f"{x}_integers", name, f"{x}_zero_point", f"{name}_zero_point"]
         nodes.extend(
             [
-                helper.make_node("MatMulInteger", terms, [f"{out}_integers"]),
-                helper.make_node("Cast", [f"{out}_integers"], [f"{out}_cast"], to=1),
-                helper.make_node("Mul", [f"{x}_scale", f"{name}_scale"], [f"{out}_scale"]),
-                helper.make_node("Mul", [f"{out}_cast", f"{out}_scale"], [product]),
+                helper.make_node("MatMulInteger", terms, [f"{out}_product_integers"]),
+                helper.make_node(
+                    "Cast", [f"{out}_product_integers"], [f"{out}_product_cast"], to=1
+                ),
+                helper.make_node("Mul", [f"{x}_scale", f"{name}_scale"], [f"{out}_product_scale"]),
+                helper.make_node("Mul", [f"{out}_product_cast", f"{out}_product_scale"], [product]),
             ]
         )
         if bias:
@@ -92,10 +94,10 @@ def insert_rows(graph: GraphProto, weights: list[Weight], integers: Mapping[str,
         scales = put(graph, f"{name}_row_scale", found.scales.reshape(-1, 1))
         nodes.extend(
             [
-                helper.make_node("Gather", [name, rows], [f"{out}_integers"]),
-                helper.make_node("Gather", [scales, rows], [f"{out}_scale"]),
-                helper.make_node("Cast", [f"{out}_integers"], [f"{out}_cast"], to=1),
-                helper.make_node("Mul", [f"{out}_cast", f"{out}_scale"], [out]),
+                helper.make_node("Gather", [name, rows], [f"{out}_row_integers"]),
+                helper.make_node("Gather", [scales, rows], [f"{out}_row_scale"]),
+                helper.make_node("Cast", [f"{out}_row_integers"], [f"{out}_row_cast"], to=1),
+                helper.make_node("Mul", [f"{out}_row_cast", f"{out}_row_scale"], [out]),
             ]
         )
     set_nodes(graph, nodes)

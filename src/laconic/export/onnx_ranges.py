@@ -20,7 +20,8 @@ from laconic.errors import ArgumentError
 RANGES: Final = ("minmax", "percentile", "mse", "entropy")
 _BINS: Final = 2048
 _TAIL: Final = 1e-4
-_SHRINKS: Final = 80  # ranges tried, from the whole down to a fifth
+_SHRINKS: Final = 100  # ranges tried, from the whole down to the least part of it
+_LEAST: Final = 0.02
 Run = Callable[[Mapping[str, np.ndarray], Sequence[str]], Sequence[np.ndarray]]
 
 
@@ -75,7 +76,7 @@ def find_range(histogram: Histogram, ranges: str, levels: int) -> tuple[float, f
         return _percentile(histogram)
     cost = _squared if ranges == "mse" else _divergence
     best, least = (histogram.low, histogram.high), np.inf
-    for share in np.linspace(1.0, 0.2, _SHRINKS):
+    for share in np.geomspace(1.0, _LEAST, _SHRINKS):
         low, high = histogram.low * share, histogram.high * share
         if (found := cost(histogram, low, high, levels)) < least:
             best, least = (low, high), found
