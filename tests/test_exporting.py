@@ -134,6 +134,24 @@ def test_a_folder_that_does_not_load_is_no_export(tmp_path, llama):
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
 
+def test_a_pruned_folder_says_why_it_does_not_load(tmp_path, llama):
+    import torch
+    import transformers
+
+    net = transformers.LlamaForCausalLM.from_pretrained(llama)
+    layer = net.model.layers[0].mlp
+    for name in ("gate_proj", "up_proj"):
+        getattr(layer, name).weight = torch.nn.Parameter(getattr(layer, name).weight[:48])
+        getattr(layer, name).out_features = 48
+    layer.down_proj.weight = torch.nn.Parameter(layer.down_proj.weight[:, :48])
+    layer.down_proj.in_features = 48
+    file = laconic.compress(net, tmp_path / "f").path
+    with pytest.raises(VerifyError, match="transformers cannot load it"):
+        laconic.export(file, tmp_path / "out", into=llama)
+    laconic.export(file, tmp_path / "out.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "out.safetensors"]
+
+
 def test_nothing_is_written_into_what_is_read(tmp_path, llama):
     laconic.compress(llama, tmp_path / "small")
     with pytest.raises(ArgumentError, match="lies in the folder"):

@@ -115,48 +115,34 @@ def export(
     opened = LaconicFile(find_file(source), threads=checked_threads(threads))
     if kind == "safetensors":
         return export_file(opened, target, dtype=dtype, force=force, progress=progress)
-    if kind == "hf":
-        return export_folder(
-            opened,
-            target,
-            _companions(source, into, kind),
-            dtype=dtype,
-            force=force,
-            progress=progress,
-            judge=lambda folder: _loaded(folder, opened, evaluate),
+    if kind == "onnx":
+        request = OnnxRequest(weights, group_size, activations, ranges, calib, evaluate, force)
+        return _to_onnx(opened, source, target, into, request)
+    companions = _companions(source, into, kind)
+    if kind == "gguf":
+        return export_gguf(
+            opened, target, companions, weights=weights, force=force, progress=progress
         )
     if kind == "compressed-tensors":
         return export_compressed_tensors(
             opened,
             target,
-            _companions(source, into, kind),
+            companions,
             weights=weights,
             group_size=group_size,
             activations=activations,
             force=force,
             progress=progress,
         )
-    if kind == "gguf":
-        return export_gguf(
-            opened,
-            target,
-            _companions(source, into, kind),
-            weights=weights,
-            force=force,
-            progress=progress,
-        )
-    request = OnnxRequest(weights, group_size, activations, ranges, calib, evaluate, force)
-    if is_onnx(opened):
-        return export_graph(opened, target, request)
-    described = source if into is None else into
-    if isinstance(described, (str, Path)) and Path(described).is_dir():
-        return export_network(opened, target, "", _companions(source, into, kind), request)
-    if into is None:
-        raise ArgumentError(
-            f"into (--model): {source} holds tensors alone, and ONNX is a network's; give the "
-            "original's folder, or file.py:function that gives the module"
-        )
-    return export_network(opened, target, into, None, request)
+    return export_folder(
+        opened,
+        target,
+        companions,
+        dtype=dtype,
+        force=force,
+        progress=progress,
+        judge=lambda folder: _loaded(folder, opened, evaluate),
+    )
 
 
 def format_of(out: Path, to: str | None = None) -> Format:
@@ -187,6 +173,23 @@ def format_of(out: Path, to: str | None = None) -> Format:
     if out.name.lower().endswith(".laconic.safetensors"):
         raise ArgumentError(f"{out}: is the name of a Laconic file; leave .laconic out of it")
     return known
+
+
+def _to_onnx(
+    file: LaconicFile, source: Path, out: Path, into: ModelSpec | None, request: OnnxRequest
+) -> Export:
+    """ONNX of the graph that the file was made of, or of the network that it belongs to."""
+    if is_onnx(file):
+        return export_graph(file, out, request)
+    described = source if into is None else into
+    if isinstance(described, (str, Path)) and Path(described).is_dir():
+        return export_network(file, out, described, _companions(source, into, "onnx"), request)
+    if into is None:
+        raise ArgumentError(
+            f"into (--model): {source} holds tensors alone, and ONNX is a network's; give the "
+            "original's folder, or file.py:function that gives the module"
+        )
+    return export_network(file, out, into, None, request)
 
 
 def _check_options(kind: Format, **given: object) -> None:
