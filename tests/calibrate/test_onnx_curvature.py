@@ -11,7 +11,9 @@ from laconic.analyze import Curvature, collect
 from laconic.calibrate.biases import corrected_biases
 from laconic.calibrate.forms import noise_of
 from laconic.calibrate.onnx_curvature import collect_onnx, quadratic
+from laconic.calibrate.record import Record
 from laconic.errors import ArgumentError
+from laconic.journal import Journal
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -112,6 +114,20 @@ def test_gains_tell_layers_apart_that_count_differently(
     assert found["unused"].kind == "none"
 
 
+def test_a_tied_head_adds_to_its_table(path: Path, rng: np.random.Generator) -> None:
+    nodes = [
+        helper.make_node("Gather", ["t", "x"], ["e"]),
+        helper.make_node("Transpose", ["t"], ["h"], perm=[1, 0]),
+        helper.make_node("MatMul", ["e", "h"], ["y"]),
+    ]
+    weights, ids = {"t": floats(rng, 5, 3)}, torch.tensor([[0, 2, 2, 4]])
+    one = curvature(path, nodes, weights, {"x": TensorProto.INT64}, batches=[ids])["t"]
+    assert (one.kind, one.rows.shape, one.columns.shape) == ("embedding+linear", (5,), (3, 3))
+    assert (one.rows > 0).all()  # every row gives a logit
+    assert one.rows[2] > one.rows[0] > one.rows[1]
+    assert one.bias is None
+
+
 def test_no_batches_are_told(path: Path, rng: np.random.Generator) -> None:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     with pytest.raises(ArgumentError, match="no samples"):
@@ -172,3 +188,15 @@ def test_torch_tells_which_axis_takes_the_inputs(rng: np.random.Generator) -> No
     batch = torch.from_numpy(floats(rng, 9, 6))
     assert collect(Turned(), lambda: [batch])["weight"].swapped
     assert not collect(torch.nn.Linear(6, 6), lambda: [batch])["weight"].swapped
+
+
+def test_a_journal_keeps_which_axis_takes_the_inputs(tmp_path: Path) -> None:
+    def one(swapped: bool) -> Curvature:
+        return Curvature(np.eye(3), np.ones(3), None, None, 5, 5, "linear", 0, swapped=swapped)
+
+    made = {"a": one(True), "b": one(False)}
+    with Record(Journal.open(tmp_path / "out", {"model": "m"}, resume=False)) as record:
+        record.curvatures(made, lambda: made)
+    with Record(Journal.open(tmp_path / "out", {"model": "m"}, resume=True)) as record:
+        found = record.curvatures(made, dict)
+    assert [found[name].swapped for name in "ab"] == [True, False]
