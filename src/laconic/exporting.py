@@ -248,7 +248,7 @@ def _loaded(folder: Path, file: LaconicFile, evaluate: Score | None) -> tuple[st
     Raises:
         VerifyError: it cannot be loaded.
     """
-    if find_spec("transformers") is None:
+    if evaluate is None and find_spec("transformers") is None:
         return ("transformers is not installed, so that it was not asked to load the folder",)
     if not evaluate and 2 * (need := _nbytes(file)) > psutil.virtual_memory().available:
         return (f"not loaded by transformers: that takes {need / 1e9:.0f} GB of memory",)

@@ -81,10 +81,14 @@ def test_bert_has_its_tensors_and_its_words(tmp_path):
         "added_tokens": [{"id": 0, "content": "[PAD]", "special": True}],
     }
     (folder / "tokenizer.json").write_text(json.dumps(tree))
+    (folder / "tokenizer_config.json").write_text('{"cls_token": "[UNK]"}')
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
     laconic.compress(folder, tmp_path / "small")
     done = laconic.export(tmp_path / "small", tmp_path / "net.gguf")
     fields, tensors = read(tmp_path / "net.gguf")
     assert fields["general.architecture"] == "bert"
+    assert (fields["bert.pooling_type"], fields["tokenizer.ggml.token_type_count"]) == (1, 2)
     assert fields["bert.attention.causal"] is False
     assert fields["tokenizer.ggml.tokens"][:5] == ["[PAD]", "▁[UNK]", "▁play", "ing", "[PAD4]"]
     assert fields["tokenizer.ggml.token_type"][:5] == [3, 1, 1, 1, 5]
@@ -157,6 +161,7 @@ def test_byte_level_pairs_are_written_with_their_merges(tmp_path, llama):
         (None, "has no tokenizer.json"),
         ({"model": {"type": "Unigram"}}, "of type Unigram, and only byte-level BPE and WordPiece"),
         ({"model": {"type": "BPE"}, "pre_tokenizer": None}, "is no byte-level BPE"),
+        ({"model": {"type": "WordPiece", "vocab": {"x": "y"}}}, "not as tokenizers writes it"),
         ({"model": {"type": "WordPiece", "vocab": {"x": 96}}}, "has 97 tokens, and the embedding"),
     ],
 )

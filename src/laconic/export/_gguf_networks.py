@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from laconic.errors import ArgumentError
+from laconic.container.schema import load_json
+from laconic.errors import ArgumentError, FormatError
 
 Value: TypeAlias = "int | float | bool"
 Order: TypeAlias = Literal["", "heads", "transposed"]
@@ -147,6 +149,19 @@ def _bert(config: Config) -> dict[str, Value]:
         "attention.layer_norm_epsilon": _real(config, "layer_norm_eps", 1e-12),
         "attention.causal": False,
     }
+
+
+def pooling(folder: Path) -> int | None:
+    """How a sentence encoder's tokens become one vector, as GGUF counts it; None if unknown."""
+    try:
+        found = load_json((folder / "1_Pooling" / "config.json").read_bytes(), "pooling")
+    except (OSError, FormatError):
+        return None
+    modes = found if isinstance(found, dict) else {}
+    for mode, code in (("pooling_mode_mean_tokens", 1), ("pooling_mode_cls_token", 2)):
+        if modes.get(mode) is True:
+            return code
+    return {"mean": 1, "cls": 2}.get(str(modes.get("pooling_mode")))
 
 
 def _llama_order(name: str) -> Order:

@@ -28,13 +28,20 @@ def add_tokens(writer: GGUFWriter, folder: Path, size: int) -> str | None:
     path = folder / "tokenizer.json"
     if not path.is_file():
         return "the folder has no tokenizer.json"
+    try:
+        return _read(writer, folder, path, size)
+    except (AttributeError, KeyError, TypeError, ValueError, UnicodeError) as error:
+        return f"its tokenizer.json is not as tokenizers writes it ({type(error).__name__})"
+
+
+def _read(writer: GGUFWriter, folder: Path, path: Path, size: int) -> str | None:
     tree = get_object(load_json(path.read_bytes(), str(path)), str(path))
     model = tree.get("model")
     kind = model.get("type") if isinstance(model, dict) else None
     if not isinstance(model, dict) or kind not in ("BPE", "WordPiece"):
         return f"its tokenizer is of type {kind}, and only byte-level BPE and WordPiece are written"
     if kind == "WordPiece":
-        return _add(writer, folder, tree, model, size, "bert", "jina-v2-en", wordpiece=True)
+        return _add(writer, folder, tree, model, size, "bert", "default", wordpiece=True)
     split = _split(tree.get("pre_tokenizer"))
     if split is None:
         return "it splits text by a rule that GGUF has no name for, or is no byte-level BPE"
@@ -85,11 +92,14 @@ def _add(
             _word(text) if types.get(number) == TokenType.NORMAL else text
             for number, text in enumerate(tokens)
         ]
+    special = SpecialVocab(folder, load_merges=not wordpiece, n_vocab=size)  # all is read by now
     writer.add_tokenizer_model(kind)
     writer.add_tokenizer_pre(split)
     writer.add_token_list(tokens)
     writer.add_token_types([types.get(number, TokenType.UNUSED) for number in range(size)])
-    special = SpecialVocab(folder, load_merges=not wordpiece, n_vocab=size)
+    ids = special.special_token_ids
+    if "bos" not in ids and "cls" in ids:  # what a text begins with has one name there
+        ids["bos"] = ids["cls"]
     special.add_to_gguf(writer, quiet=True)
     return None
 

@@ -25,6 +25,7 @@ from laconic.export._gguf_networks import (
     heads_of,
     network_named,
     number,
+    pooling,
 )
 from laconic.export._gguf_read import Read, Tensor, load_gguf
 from laconic.export._gguf_tokens import add_tokens
@@ -152,6 +153,10 @@ def _add_metadata(
             writer.add_uint32(full, value)
         else:
             writer.add_float32(full, value)
+    if network.arch == "bert":
+        writer.add_token_type_count(number(config, "type_vocab_size", 1))
+        if (how := pooling(companions)) is not None:
+            writer.add_uint32(f"{network.arch}.pooling_type", how)
     writer.add_name(companions.resolve().name)
     writer.add_file_type(_FILE_TYPES[wanted])
     writer.add_quantization_version(2)
