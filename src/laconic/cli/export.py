@@ -59,10 +59,14 @@ def command(
     ] = None,
     group_size: Annotated[
         int | None,
-        typer.Option(metavar="N", help="int4, int8: how many weights of a row share a scale."),
+        typer.Option(metavar="N", help="onnx, compressed-tensors: weights that share a scale."),
     ] = None,
     activations: Annotated[
-        str | None, typer.Option(metavar="KIND", help="onnx, int8: none, dynamic or static.")
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="int8: none, dynamic or static (onnx); none or dynamic (compressed-tensors).",
+        ),
     ] = None,
     ranges: Annotated[
         str | None,
