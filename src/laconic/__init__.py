@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from laconic.compress import compress
     from laconic.container.verify import verify
     from laconic.decompress import decompress
+    from laconic.evaluation import evaluate
     from laconic.exporting import export
     from laconic.frontier import frontier
     from laconic.info import info
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from laconic.planning import plan
 
 __version__ = "0.1.0"
-__all__ = ["analyze", "compress", "decompress", "export", "frontier", "info", "load", "plan",
-           "verify"]  # fmt: skip
+__all__ = ["analyze", "compress", "decompress", "evaluate", "export", "frontier", "info",
+           "load", "plan", "verify"]  # fmt: skip
 
 # From here on `laconic.compress` is the verb, imported when first used.
 sys.modules[__name__].__class__ = Verbs
