@@ -73,7 +73,7 @@ def is_laconic(path: Path) -> bool:
     if path.is_dir():
         return any(entry.name.endswith(SUFFIX) for entry in path.iterdir())
     if path.suffix != ".safetensors" or not path.is_file():
-        return path.is_file() and path.suffix == ""
+        return False
     return {"laconic", "checksum", "index"} <= open_source(path).metadata.keys()
 
 
@@ -112,14 +112,19 @@ def _of_weights(path: Path, loaded: LoadedModel) -> Side:
     names = {n: loaded.names.get(n, n) for n in shapes if n not in loaded.unmapped}
     network = copy.deepcopy(loaded.module)
     with reshaped(network, {names[n]: shapes[n] for n in names}, widths):
-        _fill(network, {names[n]: tensors[n] for n in names}, path)
+        _fill(network, {names[n]: tensors[n] for n in names}, path, loaded.missing)
     took = time.perf_counter() - began
     parameters = sum(p.numel() for p in network.parameters())
     size = path.stat().st_size
     return Side(path.name, network.eval(), size, parameters, _digest(path), path, took, decoded)
 
 
-def _fill(network: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+def _fill(
+    network: torch.nn.Module,
+    tensors: dict[str, torch.Tensor],
+    path: Path,
+    missing: tuple[str, ...],
+) -> None:
     import torch
 
     held = {
@@ -136,8 +141,8 @@ def _fill(network: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path
     problems += [
         f'"{name}" is missing in the file'
         for name, one in network.named_parameters()
-        if one.numel() and one.data_ptr() not in filled
-    ] * (not problems and not filled)
+        if one.numel() and one.data_ptr() not in filled and name not in missing
+    ]
     if problems:
         raise ArgumentError(
             f"{path}: does not fit {type(network).__name__}: {'; '.join(problems[:8])}"
