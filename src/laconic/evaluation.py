@@ -14,7 +14,7 @@ from laconic.errors import ArgumentError
 from laconic.evaluate.metrics import left_out, score_outcome
 from laconic.evaluate.outcome import Outcome
 from laconic.evaluate.paired import compare_outcomes
-from laconic.evaluate.record import Evaluation, Fidelity, Subject
+from laconic.evaluate.record import Evaluation, Fidelity, Paired, Subject
 from laconic.fill import Progress
 from laconic.inputs import Calibration, CalibrationSpec, ModelSpec, open_calibration, run_batch
 from laconic.sides import Side, open_sides
@@ -71,7 +71,7 @@ def evaluate(
                 for subject, outcome in zip(subjects, outcomes, strict=True)
             ]
             notes += left_out(outcomes[0])
-        paired = ()
+        paired: tuple[Paired, ...] = ()
         if len(outcomes) == 2:
             paired = compare_outcomes(outcomes[0], outcomes[1], seed=seed)
         near: Fidelity | None = None

@@ -12,6 +12,7 @@ COMMANDS = (
     "decompress",
     "info",
     "verify",
+    "eval",
     "frontier",
     "report",
     "export",
