@@ -40,9 +40,9 @@ class FakeQuant(nn.Module):
         return self.quantised(self.kept(weight))
 
     def kept(self, weight: Tensor) -> Tensor:
-        """The weight with its mask applied; gradients reach the masked ones too.
+        """The weight with its mask applied; gradients pass to the masked ones too.
 
-        So a weight under the mask goes on learning, and may come back when the mask is chosen anew.
+        They tell which of these to bring back; whether they move is for who holds the masks.
         """
         if self.mask is None:
             return weight

@@ -1,8 +1,9 @@
 """Masks that grow while a network is trained (Zhu and Gupta 2017), and weights that come back.
 
-Weights under a mask go on learning, since gradients reach them; each time the mask is chosen anew
-the best stay. With `regrow` a part of those kept gives way to the masked ones with the largest
-gradients (RigL, Evci et al. 2020).
+A weight under the mask stands still and keeps its size, so that it comes back if those kept shrink
+below it. Gradients are not for it: Adam would move it by as much as any other, though it has no say
+in the loss, and soon it would drive out weights that have. With `regrow` a part of those kept gives
+way to the masked ones with the largest gradients (RigL, Evci et al. 2020).
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Sparsifier:
         self._chosen = -1
         self._made: set[str] = set()  # those not gradual whose mask is there to stay
         self._watch = _Watch(student, self._twins, settings)
+        # After the watch's own hooks, which see gradients whole.
+        self._still = [twin.original.register_hook(_still(twin)) for twin in self._twins]  # type: ignore[no-untyped-call]
         self._check()
         self._choose(0.0)
 
@@ -97,8 +100,10 @@ class Sparsifier:
         return _PULL * torch.stack(sums).sum() / sum(t.original.numel() for t in pulled)
 
     def close(self) -> None:
-        """Watch gradients and inputs no more."""
+        """Watch gradients and inputs no more; what is masked is free to move again."""
         self._watch.close()
+        for hook in self._still:
+            hook.remove()
 
     @torch.no_grad()
     def _choose(self, progress: float) -> None:
@@ -138,6 +143,16 @@ class Sparsifier:
             weights = twin.original.detach().cpu().numpy()
             mask = regrow(mask, weights, gradient, one.regrow)
         twin.quant.mask = _agreed(torch.from_numpy(mask).to(twin.original.device))
+
+
+def _still(twin: Twin) -> Callable[[Tensor], Tensor | None]:
+    """A gradient without the part of the weights under the mask."""
+
+    def still(gradient: Tensor) -> Tensor | None:
+        mask = twin.quant.mask
+        return None if mask is None else gradient * mask
+
+    return still
 
 
 def _emptied(name: str) -> ArgumentError:
