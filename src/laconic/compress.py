@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import torch
 
     from laconic.calibrate import Try
+    from laconic.calibrate.score import ScoreFunction
     from laconic.inputs import CalibrationSpec
     from laconic.plan import Plan as PlanFile
     from laconic.training.inputs import TeacherSpec, TrainSpec
@@ -99,7 +100,7 @@ def compress(
     size: str | int | None = None,
     max_drop: str | float | None = None,
     calib: CalibrationSpec | None = None,
-    evaluate: Callable[[torch.nn.Module], float] | None = None,
+    evaluate: ScoreFunction | None = None,
     loss: Callable[[object, object], torch.Tensor] | None = None,
     train: TrainSpec | None = None,
     teacher: TeacherSpec | None = None,
@@ -125,10 +126,10 @@ def compress(
 
     With `calib` (batches, texts, or where to find them: laconic.inputs) rounding minds what the
     model makes of its data; `src` is then a model folder, a module, or `file.py:function` that
-    gives one. `max_drop` is how far `evaluate(model)`, higher is better, may fall: "0.5%" of it,
-    or a number of its own units. `loss(output, batch)` takes the place of fidelity to the
-    original. `finish=False` leaves biases and norms untuned. With `resume` a run that broke off
-    goes on from its journal beside `dst`.
+    gives one. `max_drop` is how far `evaluate(model)`, a score as `laconic.evaluate` takes it, may
+    fall: "0.5%" of it, or a number of its own units. `loss(output, batch)` takes the place of
+    fidelity to the original. `finish=False` leaves biases and norms untuned. With `resume` a run
+    that broke off goes on from its journal beside `dst`.
 
     With `train` the model learns to be small: batches of (input, target) for the built-in loop, a
     function that gives those of an epoch, a `laconic.transform.train.Fit`, or the caller's own

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from laconic.calibrate import Ready, Request
+    from laconic.calibrate.score import ScoreFunction
     from laconic.inputs import CalibrationSpec
     from laconic.plan import Plan, Recipe
     from laconic.training.inputs import TeacherSpec, TrainSpec
@@ -41,7 +42,7 @@ class Call:
     size: str | int | None = None
     max_drop: str | float | None = None
     calib: CalibrationSpec | None = None
-    evaluate: Callable[[torch.nn.Module], float] | None = None
+    evaluate: ScoreFunction | None = None
     loss: Callable[[object, object], torch.Tensor] | None = None
     plan: Plan | Schemes | str | Path | None = None
     effort: Effort | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from laconic.analyze.grids import round_to
 from laconic.analyze.losses import find_target
 from laconic.analyze.outputs import output_kind
-from laconic.calibrate.score import comparable, judged
+from laconic.calibrate.score import ScoreFunction, comparable, judged
 from laconic.inputs import Calibration, run_batch
 from laconic.io.pytorch import to_numpy
 from laconic.scheme import Scheme
@@ -18,7 +18,7 @@ from laconic.scheme import Scheme
 if TYPE_CHECKING:
     import torch
 
-Score: TypeAlias = "Callable[[torch.nn.Module], float]"
+Score: TypeAlias = ScoreFunction
 
 _SAMPLES: Final = 128  # that outputs are compared on
 _HELD: Final = 256 << 20  # bytes of the original's outputs

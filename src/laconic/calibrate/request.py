@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from laconic.calibrate.score import ScoreFunction
+
     Loss = Callable[[object, object], torch.Tensor]
 
 
@@ -28,7 +30,7 @@ class Request:
 
     target: Target | None
     allowed: Allowed | None = None
-    evaluate: Callable[[torch.nn.Module], float] | None = None
+    evaluate: ScoreFunction | None = None
     loss: Loss | None = None
     finish: bool = True
     sequential: bool = True

@@ -13,8 +13,7 @@ from laconic.plan import Target
 from laconic.transform.settings import Training
 
 if TYPE_CHECKING:
-    import torch
-
+    from laconic.calibrate.score import ScoreFunction
     from laconic.transform.train.objective import Fit
 
 
@@ -29,7 +28,7 @@ class TrainRequest:
     training: Training
     target: Target | None = None
     allowed: Allowed | None = None
-    evaluate: Callable[[torch.nn.Module], float] | None = None
+    evaluate: ScoreFunction | None = None
     teacher: Callable[..., object] | None = None
     effort: Effort = "max"
     threads: int = 1
