@@ -7,10 +7,12 @@ depends on what ran before. What a runtime takes outside torch (onnxruntime, a d
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from laconic.analyze._module import run
 from laconic.errors import ArgumentError
@@ -20,6 +22,8 @@ from laconic.evaluate.record import Memory
 if TYPE_CHECKING:
     import torch
 
+_LEVEL: Final = "KINETO_LOG_LEVEL"
+
 
 def measure_memory(
     module: torch.nn.Module, batch: object | None, *, file: Path | None = None
@@ -28,7 +32,8 @@ def measure_memory(
 
     Memory that several tensors share is counted once, under the first name; `resident` has also
     what a storage holds beside its tensors. The peak is that of a second pass, output included and
-    `batch` not; None without a batch, on devices other than CPU and CUDA, and under a profiler.
+    `batch` not; None without a batch, on devices other than CPU and CUDA, and under a profiler. Of
+    a module that loads on demand it has also the most that its decoded weights took.
 
     Raises:
         ArgumentError: the model rejects the batch, or `file` is not there.
@@ -42,6 +47,10 @@ def measure_memory(
     tensors, resident, device = _held(module)
     with still(module):
         peak = None if batch is None else _peak(module, batch, device)
+    stats = getattr(getattr(module, "laconic", None), "stats", None)  # it loads on demand
+    if stats is not None:
+        size = stats.file if size is None else size
+        peak = None if peak is None else peak + stats.pool_peak
     return Memory(file=size, resident=resident, peak=peak, device=device, tensors=tensors)
 
 
@@ -93,6 +102,18 @@ def _dense(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         yield tensor
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No words of torch's profiler on stderr, which reads this when it first begins."""
+    before = os.environ.get(_LEVEL)
+    os.environ.setdefault(_LEVEL, "99")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_LEVEL, None)
+
+
 def _peak(module: torch.nn.Module, batch: object, device: str) -> int | None:
     """The most that a second pass adds; the first makes what a library keeps for good."""
     import torch
@@ -108,7 +129,7 @@ def _peak(module: torch.nn.Module, batch: object, device: str) -> int | None:
         run(module, batch, "memory")
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device)) - before
-    with torch.autograd.profiler.profile(profile_memory=True) as profile:
+    with _quiet(), torch.autograd.profiler.profile(profile_memory=True) as profile:
         run(module, batch, "memory")
     assert profile.kineto_results is not None
     events = [e for e in profile.kineto_results.events() if e.name() == "[memory]"]
