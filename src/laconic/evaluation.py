@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from laconic.calibrate.score import ScoreFunction, judged
 from laconic.container import checked_threads
 from laconic.errors import ArgumentError
+from laconic.evaluate.extra import need_eval
 from laconic.evaluate.metrics import left_out, score_outcome
 from laconic.evaluate.outcome import Outcome
 from laconic.evaluate.paired import compare_outcomes
@@ -21,6 +23,10 @@ from laconic.sides import Side, open_sides
 
 if TYPE_CHECKING:
     import torch
+
+_SAME: Final = 1.1  # times as fast: less is noise
+_REASONS: Final = 4
+_SLOWER: Final = ": smaller, not faster"
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -58,11 +64,13 @@ def evaluate(
         raise ArgumentError(f"evaluate: give {missing}, to run the model on")
     if fidelity and against is None:
         raise ArgumentError("fidelity: give against (--against), the model to stay near to")
-    first, second, loaded = open_sides(model, against)
+    if watts is not None and not watts > 0:
+        raise ArgumentError(f"energy: watts {watts} must be more than 0")
+    first, second, loaded = open_sides(model, against, threads and checked_threads(threads))
     sides = [side for side in (first, second) if side is not None]
     with _seeded(seed, threads):
         data = None if batches is None else open_calibration(batches, loaded)
-        outcomes = _outcomes(score, sides, progress)
+        outcomes = _outcomes(score, sides, seed, progress)
         subjects = [_subject(side) for side in sides]
         notes: list[str] = []
         if outcomes:
@@ -78,12 +86,10 @@ def evaluate(
         if data is not None:
             subjects = _measured(subjects, sides, data, speed, memory, energy, threads, watts)
             if second is not None and fidelity is not False:
-                from laconic.evaluate.fidelity import measure_fidelity
-
-                if first.runtime == second.runtime:
-                    near = measure_fidelity(first.module, second.module, data, progress=progress)
+                near = _fidelity(first, second, data, progress)
+                notes += _unfollowed(first, second, near)
     if first.decode_seconds is not None:
-        notes.append(_honest(first, second))
+        notes.append(_faster(subjects))
     return Evaluation(
         subjects[0], subjects[1] if second else None, paired, near, tuple(notes),
         _provenance(sides, seed, threads, data),
@@ -91,7 +97,7 @@ def evaluate(
 
 
 def _outcomes(
-    score: ScoreFunction | None, sides: list[Side], progress: Progress | None
+    score: ScoreFunction | None, sides: list[Side], seed: int, progress: Progress | None
 ) -> list[Outcome]:
     if score is None:
         return []
@@ -99,11 +105,29 @@ def _outcomes(
 
     found = []
     for number, side in enumerate(sides, 1):
-        torch.manual_seed(0)  # a score that draws samples is to draw the same of both
-        found.append(judged(score, side.module, "score", copied=side.runtime == "PyTorch"))
+        torch.manual_seed(seed)  # a score that draws samples is to draw the same of both
+        found.append(judged(score, side.module, "score", copied=side.copied))
+        if found[-1].samples is not None:
+            need_eval("sklearn")  # before the second model is judged in vain
         if progress:
             progress("score", number, len(sides))
     return found
+
+
+def _fidelity(first: Side, second: Side, data: Calibration, progress: Progress | None) -> Fidelity:
+    from laconic.evaluate.fidelity import compare_models
+
+    near, left_out = compare_models(first.module, second.module, data, progress=progress)
+    return replace(near, left_out=left_out)
+
+
+def _unfollowed(first: Side, second: Side, near: Fidelity) -> list[str]:
+    """Which layers fidelity does not tell of, and why."""
+    if first.runtime != second.runtime:
+        return [f"outputs alone are compared: of a graph {first.runtime} shows no layers"]
+    whys = Counter(near.left_out.values())
+    told = "; ".join(f"{number} ({why})" for why, number in whys.most_common(_REASONS))
+    return [f"layers not compared: {told}"] if whys else []
 
 
 def _subject(side: Side) -> Subject:
@@ -155,13 +179,20 @@ def _measured(
     return subjects
 
 
-def _call(module: torch.nn.Module, batch: object):  # type: ignore[no-untyped-def]
+def _call(module: torch.nn.Module, batch: object) -> Callable[[], object]:
     return lambda: run_batch(module, batch, "batch 1")
 
 
-def _honest(new: Side, old: Side | None) -> str:
-    if old is not None and old.parameters and new.parameters and new.parameters < old.parameters:
-        return "fewer parameters: smaller, and less to compute"
+def _faster(subjects: list[Subject]) -> str:
+    """Whether what is smaller also runs faster: as it was measured, or as it is by nature."""
+    new, old = subjects[0], subjects[-1]
+    if len(subjects) == 2 and new.speed and old.speed:
+        times = old.speed.p50 / new.speed.p50
+        if 1 / _SAME < times < _SAME:
+            return f"smaller, not faster: a call takes as long as the original's ({times:.2f}x)"
+        return f"a call is {times:.2f}x as fast as the original's" + _SLOWER * (times < 1)
+    if len(subjects) == 2 and (new.parameters or 0) < (old.parameters or 0):
+        return "fewer parameters: smaller, and less to compute; --speed measures what that wins"
     return "smaller, not faster: tensors come back as floats; an export makes it run faster"
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import copy
+import math
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import xxhash
 
 from laconic.container import LaconicFile, find_file
 from laconic.container.find import SUFFIX
-from laconic.errors import ArgumentError
+from laconic.decompress import decompress
+from laconic.errors import ArgumentError, FormatError
 from laconic.identity import model_identity
 from laconic.inputs import LoadedModel, ModelSpec, open_model
 from laconic.inputs.callables import names_callable
-from laconic.io import Source, open_source
+from laconic.io import Source, open_source, read_header
 from laconic.io.names import nearest
 from laconic.io.pytorch import is_module
 from laconic.load import to_torch
@@ -25,12 +28,16 @@ from laconic.reshape import reshaped
 if TYPE_CHECKING:
     import torch
 
-_BLOCK = 1 << 20
+_BLOCK: Final = 1 << 20
+_FLOATS: Final = ("F16", "BF16", "F32", "F64")
 
 
 @dataclass(frozen=True)
 class Side:
-    """A model that runs, and where it came from; `path` and times only where there is a file."""
+    """A model that runs, and where it came from; `path` and times only where there is a file.
+
+    `copied` says that a score is to get a copy of the module.
+    """
 
     name: str
     module: torch.nn.Module
@@ -41,47 +48,102 @@ class Side:
     load_seconds: float | None = None
     decode_seconds: float | None = None
     runtime: str = "PyTorch"
+    copied: bool = True
 
 
 def open_sides(
-    model: ModelSpec, against: ModelSpec | None
+    model: ModelSpec, against: ModelSpec | None, threads: int | None = None
 ) -> tuple[Side, Side | None, LoadedModel]:
     """Both models, and the network that files of weights were put into.
+
+    `threads` are onnxruntime's, where it runs one of them (None: as it likes).
 
     Raises:
         ArgumentError: neither is a network, or a file does not fit the other.
     """
     bare, other = _holds_weights(model), against is not None and _holds_weights(against)
+    if bare and against is None and _names_its_network(Path(str(model))):
+        loaded = _restored(Path(str(model)))
+        return _of_weights(Path(str(model)), loaded), None, loaded
     if bare and (against is None or other):
         raise ArgumentError(
             f"{model}: holds weights alone; give the network that it belongs to as against "
             "(--against): a model folder, file.py:function or an nn.Module"
         )
-    runs = against if bare and against is not None else model
-    loaded = open_model(runs)
-    first = _of_weights(Path(str(model)), loaded) if bare else _of_network(model, loaded)
     if against is None:
+        first, loaded = _running(model, threads)
         return first, None, loaded
-    if bare:
-        return first, _of_network(against, loaded), loaded
-    second = _of_weights(Path(str(against)), loaded) if other else None
-    return first, second or _of_network(against, open_model(against)), loaded
+    if bare or _is_graph(model):
+        second, loaded = _running(against, threads, fed=bare)
+        if bare:
+            return _of_weights(Path(str(model)), loaded), second, loaded
+        return _of_graph(Path(str(model)), loaded.module, threads), second, loaded
+    first, loaded = _running(model, threads)
+    if other:
+        return first, _of_weights(Path(str(against)), loaded), loaded
+    return first, _running(against, threads)[0], loaded
 
 
 def is_laconic(path: Path) -> bool:
-    """Whether a path is a Laconic file, or a folder of one."""
+    """Whether a path is a Laconic file, whatever its name, or a folder of one."""
     if path.is_dir():
         return any(entry.name.endswith(SUFFIX) for entry in path.iterdir())
-    if path.suffix != ".safetensors" or not path.is_file():
+    if not path.is_file() or _is_graph(path):
         return False
-    return {"laconic", "checksum", "index"} <= open_source(path).metadata.keys()
+    try:
+        return {"laconic", "checksum", "index"} <= read_header(path).metadata.keys()
+    except FormatError:
+        return False
+
+
+def _is_graph(spec: ModelSpec) -> bool:
+    return isinstance(spec, str | Path) and Path(spec).suffix.lower() == ".onnx"
 
 
 def _holds_weights(spec: ModelSpec) -> bool:
     if is_module(spec) or not isinstance(spec, str | Path) or names_callable(str(spec)):
         return False
     path = Path(spec)
-    return path.is_file() or (path.is_dir() and is_laconic(path))
+    return (path.is_file() and not _is_graph(path)) or (path.is_dir() and is_laconic(path))
+
+
+def _names_its_network(path: Path) -> bool:
+    """Whether it is a Laconic folder with the config of a network."""
+    return path.is_dir() and (path / "config.json").is_file()
+
+
+def _restored(folder: Path) -> LoadedModel:
+    """The network of a Laconic folder, opened from the ordinary folder that it stands for."""
+    with tempfile.TemporaryDirectory(prefix="laconic-", ignore_cleanup_errors=True) as temporary:
+        whole = Path(temporary, folder.resolve().name)
+        decompress(folder, whole)
+        return open_model(whole)
+
+
+def _running(
+    spec: ModelSpec, threads: int | None, *, fed: bool = False
+) -> tuple[Side, LoadedModel]:
+    """A model that runs by itself; with `fed`, an ONNX graph whose weights may be changed."""
+    if is_module(spec) and hasattr(spec, "laconic"):
+        return _on_demand(spec)
+    if _is_graph(spec) and not fed:
+        side = _of_graph(Path(str(spec)), None, threads)
+        return side, LoadedModel(side.module, None, {}, Path(str(spec)), gradients=False)
+    loaded = open_model(spec)
+    side = _of_network(spec, loaded)
+    return (side if loaded.gradients else replace(side, runtime="onnxruntime")), loaded
+
+
+def _on_demand(module: torch.nn.Module) -> tuple[Side, LoadedModel]:
+    """A module that loads on demand, as it is: it cannot be copied."""
+    from laconic.on_demand import OnDemand
+
+    handle = module.laconic
+    assert isinstance(handle, OnDemand)
+    parameters = sum(p.numel() for p in module.parameters())
+    digest = model_identity(open_source(module))
+    side = Side(type(module).__name__, module, handle.stats.file, parameters, digest, copied=False)
+    return side, LoadedModel(module, None, {}, module, gradients=False)
 
 
 def _of_network(spec: ModelSpec, loaded: LoadedModel) -> Side:
@@ -93,8 +155,6 @@ def _of_network(spec: ModelSpec, loaded: LoadedModel) -> Side:
 
 
 def _of_weights(path: Path, loaded: LoadedModel) -> Side:
-    if path.suffix == ".onnx":
-        return _of_graph(path, loaded)
     began = time.perf_counter()
     if is_laconic(path):
         opened = LaconicFile(find_file(path))
@@ -152,14 +212,24 @@ def _fill(
             held[name].copy_(tensor)
 
 
-def _of_graph(path: Path, loaded: LoadedModel) -> Side:
+def _of_graph(path: Path, like: torch.nn.Module | None, threads: int | None) -> Side:
     from laconic.export.onnx_module import open_onnx
 
+    source = open_source(path)
     began = time.perf_counter()
-    module = open_onnx(path, loaded.module)
+    module = open_onnx(path, like, threads=threads or 0)
     took = time.perf_counter() - began
-    size = path.stat().st_size
-    return Side(path.name, module, size, None, _digest(path), path, took, None, "onnxruntime")
+    return Side(
+        path.name, module, source.nbytes, _floats(source), _digest(path), path, took,
+        runtime="onnxruntime", copied=False,
+    )  # fmt: skip
+
+
+def _floats(source: Source) -> int | None:
+    """Parameters of a graph; None of quantised ones, whose scales are none."""
+    if any(len(i.shape) > 1 and i.dtype not in (*_FLOATS, "I64", "BOOL") for i in source.infos):
+        return None
+    return sum(math.prod(info.shape) for info in source.infos if info.dtype in _FLOATS)
 
 
 def _digest(path: Path) -> str:

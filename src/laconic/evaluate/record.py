@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -83,7 +83,7 @@ class Fidelity:
     """Outputs of two models on the same inputs, without labels.
 
     `kl` is the mean KL divergence in nats of softened outputs, None where outputs are no logits;
-    `layers` are in the order in which they run.
+    `layers` are in the order in which they run, `left_out` says by name why others are not there.
     """
 
     samples: int
@@ -92,11 +92,12 @@ class Fidelity:
     max_error: float
     kl: float | None
     layers: tuple[LayerFidelity, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def worst(self) -> LayerFidelity | None:
-        """The layer that adds the most error by itself."""
-        return max(self.layers, key=lambda layer: layer.own_rel_mse, default=None)
+        """The layer that adds the most error by itself; NaN, an error that is none, is the most."""
+        return max(self.layers, key=lambda layer: _most(layer.own_rel_mse), default=None)
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,10 @@ class Evaluation:
         return tree
 
 
+def _most(error: float) -> float:
+    return math.inf if math.isnan(error) else error
+
+
 def plain(found: object) -> JsonValue:
     """Data of this room as JSON values; numbers that are not finite become null.
 
@@ -180,7 +185,7 @@ def plain(found: object) -> JsonValue:
     0.5
     """
     if is_dataclass(found) and not isinstance(found, type):
-        return {field.name: plain(getattr(found, field.name)) for field in fields(found)}
+        return {one.name: plain(getattr(found, one.name)) for one in fields(found)}
     if isinstance(found, Mapping):
         return {str(key): plain(value) for key, value in found.items()}
     if isinstance(found, tuple | list):
