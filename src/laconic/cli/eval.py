@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from laconic.cli._guard import guarded
 from laconic.cli._inputs import EvalOption, SeedOption, score_named
 from laconic.cli._options import ForceOption, JsonOption, QuietOption, ThreadsOption
 from laconic.cli._talk import Talk
+
+if TYPE_CHECKING:
+    import torch
 
 
 @guarded
@@ -85,15 +88,29 @@ def command(
         from laconic.sides import is_laconic
         from laconic.storytelling import tell
 
-        story = Story(title=model, evaluation=found)
+        story = Story(title=Path(model).name, evaluation=found)
         if is_laconic(Path(model)):
-            story = tell(model, evaluation=found)
+            story = tell(model, evaluation=found, original=_original(Path(model), against))
         write_page(html, story, force=force)
         Talk(quiet).line("wrote", str(html))
     if json:
         print_json(found)
     else:
         print(evaluation_text(found))
+
+
+def _original(file: Path, against: str | None) -> Path | torch.nn.Module | None:
+    """What the page takes values of before from; None if its tensors have other names."""
+    from laconic.container import LaconicFile, find_file
+    from laconic.inputs import open_model
+    from laconic.inputs.callables import names_callable
+    from laconic.io import open_source
+
+    if against is None:
+        return None
+    found = open_model(against).source if names_callable(against) else Path(against)
+    held = LaconicFile(find_file(file))
+    return found if any(info.name in held for info in open_source(found).infos) else None
 
 
 def _check_page(page: Path, force: bool) -> None:
