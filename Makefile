@@ -67,7 +67,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.build
 	touch $@ $(VENV)/.core
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.build
-	$(EDITABLE) ".[torch,hf,prune,train,eval,report,energy,onnx,gguf,demo,test,dev]"
+	$(EDITABLE) ".[torch,hf,prune,train,eval,report,energy,onnx,gguf,ct,demo,test,dev]"
 	touch $@ $(VENV)/.demo $(VENV)/.core
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.build
