@@ -13,13 +13,17 @@ EDITABLE := $(PIP) --no-build-isolation --editable
 TABLES := $(filter lossless lossy sparse speed fidelity ablation,$(basename $(notdir $(wildcard bench/*.py))))
 CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
 
-.PHONY: demo test bench lint format typecheck asan fuzz clean
+.PHONY: demo example test bench lint format typecheck asan fuzz clean
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo $(VENV)/.core
 	$(BIN)/laconic demo
+
+# With CIFAR-10 at hand: make example DATA=FOLDER
+example: $(VENV)/.dev $(VENV)/.core
+	$(BIN)/python examples/edge_image_classifier.py --out build/edge --force $(if $(DATA),--data $(DATA))
 
 test: lint typecheck
 	$(BIN)/python -m pytest

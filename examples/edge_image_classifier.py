@@ -1,0 +1,155 @@
+"""A residual network for an edge device: 1/8 of its size, at most a point of accuracy lost, int8.
+
+    python examples/edge_image_classifier.py                  # digits: needs no download
+    python examples/edge_image_classifier.py --data FOLDER    # CIFAR-10 (docs/edge.md)
+
+Analyses a trained network, plans and writes a Laconic file, exports int8 ONNX, judges both on
+images that nothing before has seen, and leaves the files and a report in ./edge. Exit code 3: a
+target was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from edge_table import SMALLER, Outcome, table, targets
+from image_sets import CIFAR10, Pictures, Task, cifar10, digits
+from torch import Tensor, nn
+
+import laconic
+from laconic.evaluate.page import write_charts, write_page
+from laconic.evaluate.record import Speed
+from laconic.evaluate.speed import compare_speed
+from laconic.export.onnx import export_onnx
+from laconic.export.onnx_module import open_onnx
+from laconic.plan import dump_plan
+from laconic.storytelling import tell
+
+BATCHES = (1, 64)  # images that are timed at once
+
+Score = Callable[[nn.Module], dict[str, Tensor]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = _asked(arguments)
+    folder: Path = asked.out
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    _say("loading" if asked.data else "training")
+    task = cifar10(asked.data) if asked.data else digits()
+    print(task.about)
+    if not asked.data:
+        print("(a stand-in: --data FOLDER runs CIFAR-10, as docs/edge.md tells)")
+    outcome = run(task, task.test.first(300 if asked.quick else 10_000), folder, asked.threads)
+    print(table(outcome))
+    met = targets(outcome)
+    for text, good in met.items():
+        print(f"{'met   ' if good else 'MISSED'} {text}")
+    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    _say(f"{time.perf_counter() - began:.0f} s in all")
+    return 0 if all(met.values()) else 3
+
+
+def run(task: Task, test: Pictures, folder: Path, threads: int) -> Outcome:
+    """The whole way: analyse, plan, compress, judge, export, judge again, tell."""
+    net, calibration, judge = task.net, task.calibration, score_on(test)
+    small, floats, integers = (folder / f"edge{end}" for end in
+                               (".laconic.safetensors", "_float32.onnx", ".onnx"))  # fmt: skip
+
+    _say("analyse")
+    report = laconic.analyze(net, calibration)
+    plan = laconic.plan(report, size=f"{SMALLER}x")
+    (folder / "plan.yaml").write_text(dump_plan(plan))
+
+    _say("compress")
+    laconic.compress(net, small, plan=plan, calib=calibration, force=True)
+
+    _say("judge the Laconic file")
+    one, many = (test.images[:count] for count in BATCHES)
+    smaller = laconic.evaluate(
+        small, judge, against=net, batches=[one], speed=True, memory=True, energy=True,
+        threads=threads,
+    )  # fmt: skip
+
+    _say("export to ONNX, and judge it in onnxruntime")
+    done = laconic.export(
+        small, integers, into=net, calib=calibration, weights="int8", activations="static",
+        evaluate=score_on(task.choice), force=True,
+    )  # fmt: skip
+    export_onnx(net, calibration[0], floats, weights="float32", force=True)  # to compare with
+    faster = laconic.evaluate(integers, judge, against=net, batches=[one], energy=True)
+
+    _say("time all ways in turns")
+    ways = {
+        "original, PyTorch": net,
+        "Laconic file, PyTorch": laconic.load(small, into=copy.deepcopy(net)),
+        "int8, onnxruntime": open_onnx(integers, threads=threads),
+        "float32, onnxruntime": open_onnx(floats, threads=threads),
+    }
+    speeds = tuple(_timed(ways, images, threads) for images in (one, many))
+
+    _say("report")
+    story = tell(small, original=net, evaluation=smaller, analysis=report, exports=[done],
+                 plan=folder / "plan.yaml", title="Edge image classifier")  # fmt: skip
+    write_page(folder / "edge.html", story, force=True)
+    write_charts(folder / "charts", story, force=True)
+    return Outcome(smaller, faster, floats.stat().st_size, *speeds)
+
+
+def score_on(pictures: Pictures) -> Score:
+    """What judges a model: labels and logits, of which Laconic makes the metrics."""
+
+    def score(net: nn.Module) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            logits = torch.cat([net(images) for images in pictures.images.split(250)])
+        return {"labels": pictures.labels, "logits": logits}
+
+    return score
+
+
+def _timed(ways: dict[str, nn.Module], images: Tensor, threads: int) -> dict[str, Speed]:
+    """Medians of calls that take turns, so that a busy machine slows all ways alike."""
+    runs = {name: _call(net, images) for name, net in ways.items()}
+    with torch.inference_mode():
+        return compare_speed(
+            runs, samples=len(images), runtime="", threads=threads, runs_each=200
+        )  # fmt: skip
+
+
+def _call(net: nn.Module, images: Tensor) -> Callable[[], object]:
+    return lambda: net(images)
+
+
+def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    assets = os.environ.get("LACONIC_ASSETS")
+    parser.add_argument("--data", type=Path, default=Path(assets) if assets else None,
+                        help="a folder with cifar10/ in it (also: LACONIC_ASSETS)")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("edge"), help="where to write (./edge)")
+    parser.add_argument("--force", action="store_true", help="replace what an earlier run left")
+    parser.add_argument("--quick", action="store_true", help="judge by 300 images")
+    parser.add_argument("--threads", type=int, default=1, help="of what is timed (1)")
+    asked = parser.parse_args(arguments)
+    for name in CIFAR10:
+        if asked.data and not (asked.data / name).is_file():
+            parser.error(f"--data {asked.data}: has no {name}; leave it out for the digits")
+    if asked.out.exists() and not asked.force:
+        parser.error(f"--out {asked.out}: is there already; name another, or give --force")
+    return asked
+
+
+def _say(step: str) -> None:
+    print(f"... {step}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
