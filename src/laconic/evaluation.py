@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SAME: Final = 1.1  # times as fast: less is noise
 _REASONS: Final = 4
+_SHAPE: Final = re.compile(r"\[.*?\]")
 _SLOWER: Final = ": smaller, not faster"
 
 __all__ = ["Evaluation", "evaluate"]
@@ -88,6 +89,8 @@ def evaluate(
             if second is not None and fidelity is not False:
                 near = _fidelity(first, second, data, progress)
                 notes += _unfollowed(first, second, near)
+    if data is not None and memory and any(side.runtime != "PyTorch" for side in sides):
+        notes.append("memory: what onnxruntime takes is not seen, so it is not told")
     if first.decode_seconds is not None:
         notes.append(_faster(subjects))
     return Evaluation(
@@ -125,9 +128,11 @@ def _unfollowed(first: Side, second: Side, near: Fidelity) -> list[str]:
     """Which layers fidelity does not tell of, and why."""
     if first.runtime != second.runtime:
         return [f"outputs alone are compared: of a graph {first.runtime} shows no layers"]
-    whys = Counter(near.left_out.values())
-    told = "; ".join(f"{number} ({why})" for why, number in whys.most_common(_REASONS))
-    return [f"layers not compared: {told}"] if whys else []
+    whys: dict[str, list[str]] = {}
+    for name, why in near.left_out.items():
+        whys.setdefault(_SHAPE.sub("[]", why), []).append(name)
+    told = [f"{len(names)}, as {names[0]} ({near.left_out[names[0]]})" for names in whys.values()]
+    return [f"layers not compared: {'; '.join(told[:_REASONS])}"] if told else []
 
 
 def _subject(side: Side) -> Subject:
@@ -169,6 +174,8 @@ def _measured(
         if memory:
             subjects = [
                 replace(one, memory=measure_memory(side.module, batch, file=side.path))
+                if side.runtime == "PyTorch"
+                else one
                 for one, side in zip(subjects, sides, strict=True)
             ]
         if energy:

@@ -56,7 +56,7 @@ def open_sides(
 ) -> tuple[Side, Side | None, LoadedModel]:
     """Both models, and the network that files of weights were put into.
 
-    `threads` are onnxruntime's, where it runs one of them (None: as it likes).
+    `threads` are onnxruntime's, where it runs one of them (None: as many as torch's).
 
     Raises:
         ArgumentError: neither is a network, or a file does not fit the other.
@@ -170,6 +170,8 @@ def _of_weights(path: Path, loaded: LoadedModel) -> Side:
         tensors = {i.name: to_torch(source.load(i.name), i.dtype) for i in source.infos}
         widths, decoded = {}, None
     names = {n: loaded.names.get(n, n) for n in shapes if n not in loaded.unmapped}
+    if not loaded.gradients:  # a graph: what it does not take as a weight is no tensor of it
+        names = {n: inner for n, inner in names.items() if n in loaded.names}
     network = copy.deepcopy(loaded.module)
     with reshaped(network, {names[n]: shapes[n] for n in names}, widths):
         _fill(network, {names[n]: tensors[n] for n in names}, path, loaded.missing)
@@ -213,11 +215,13 @@ def _fill(
 
 
 def _of_graph(path: Path, like: torch.nn.Module | None, threads: int | None) -> Side:
+    import torch
+
     from laconic.export.onnx_module import open_onnx
 
     source = open_source(path)
     began = time.perf_counter()
-    module = open_onnx(path, like, threads=threads or 0)
+    module = open_onnx(path, like, threads=threads or torch.get_num_threads())
     took = time.perf_counter() - began
     return Side(
         path.name, module, source.nbytes, _floats(source), _digest(path), path, took,

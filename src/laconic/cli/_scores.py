@@ -29,8 +29,9 @@ def evaluation_text(found: Evaluation) -> str:
         if worst:
             told = ", ".join(f"{one.name} {one.own_rel_mse:.1e}" for one in worst)
             lines.append(f"layers that add most error by themselves: {told}")
-    energies = {one.energy.note for one in sides if one.energy is not None}
-    return "\n".join([*lines, *(f"energy: {note}" for note in sorted(energies)), *found.notes])
+    if found.model.energy is not None:  # the original's was had in the same way
+        lines.append(f"energy: {found.model.energy.note}")
+    return "\n".join([*lines, *found.notes])
 
 
 def paired_text(pair: Paired) -> str:
