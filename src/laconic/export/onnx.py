@@ -21,7 +21,7 @@ from laconic.errors import ArgumentError, LaconicError
 from laconic.export.onnx_blocks import to_blocks
 from laconic.export.onnx_check import check_onnx, find_clipping
 from laconic.export.onnx_dynamic import insert_dynamic, insert_rows, insert_stored
-from laconic.export.onnx_graph import arrays
+from laconic.export.onnx_graph import arrays, describe_no_more
 from laconic.export.onnx_half import store_half
 from laconic.export.onnx_packages import need, need_all
 from laconic.export.onnx_ranges import RANGES
@@ -123,6 +123,7 @@ def _to_int8(
     if not found:
         raise ArgumentError("the graph has no weights that integers can stand for; give float16")
     notes.extend(left)
+    describe_no_more(graph, [one.taken for one in found])
     constants = arrays(graph)
     floats = len([v for v in constants.values() if v.dtype == np.float32 and v.ndim])
     narrow = {one.name for one in found if one.kind == "matmul" and activations != "none"}

@@ -54,12 +54,12 @@ def to_blocks(
             'smaller group_size, or weights="int8"'
         )
     _insert(graph, found, matrices, group_size)
-    tables = [weight for weight in found if weight.kind == "gather" and weight.name not in matrices]
+    floating = {one.name for one in found if one.kind == "matmul"} - matrices.keys()
+    tables = [one for one in found if one.kind == "gather" and one.name not in floating]
     integers = {one.name: stored(constants[one.name], one.axis, narrow=False) for one in tables}
     insert_rows(graph, tables, integers)
     _use_domain(model)
-    kept = [one.exact for one in matrices.values()] + [one.exact for one in integers.values()]
-    rounded = kept.count(False)
+    rounded = len({n for kept in (matrices, integers) for n, one in kept.items() if not one.exact})
     return floats - rounded, rounded
 
 
@@ -86,13 +86,17 @@ def _insert(
 ) -> None:
     helper = need("onnx.helper")
     layers = {one.node.output[0]: one for one in found if one.kind == "matmul"}
+    tables = {one.name for one in found if one.kind == "gather"}
+    turned = {one.taken for one in found if one.taken != one.name and one.name in matrices}
     nodes: list[NodeProto] = []
     for node in graph.node:
         weight = layers.get(node.output[0])
         if weight is None or weight.name not in matrices:
-            nodes.append(node)
+            if node.output[0] not in turned:
+                nodes.append(node)
             continue
-        one, name, out = matrices[weight.name], weight.name, node.output[0]
+        one, out = matrices[weight.name], node.output[0]
+        name = f"{weight.name}_blocks" if weight.name in tables else weight.name
         given = [
             node.input[0],
             put(graph, name, packed(one)),

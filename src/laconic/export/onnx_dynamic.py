@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from laconic.export.onnx_graph import put, set_nodes
+from laconic.export.onnx_graph import arrays, put, set_nodes
 from laconic.export.onnx_packages import need
 from laconic.export.onnx_weights import Stored, Weight
 
@@ -21,6 +21,7 @@ def insert_dynamic(
     """Multiply by integers what is rounded at run time, a range a batch (MatMul and Gemm)."""
     helper = need("onnx.helper")
     layers = {weight.node.output[0]: weight for weight in weights if weight.kind == "matmul"}
+    tables = {weight.name for weight in weights if weight.kind == "gather"}
     nodes: list[NodeProto] = []
     rounded: set[str] = set()
     for node in graph.node:
@@ -33,11 +34,19 @@ def insert_dynamic(
             rounded.add(x)
             given = [f"{x}_integers", f"{x}_scale", f"{x}_zero_point"]
             nodes.append(helper.make_node("DynamicQuantizeLinear", [x], given))
-        found = integers[weight.name]
+        found, name = integers[weight.name], weight.taken
         values, zero = found.safe
-        values = values if weight.axis == 1 else np.ascontiguousarray(values.T)
-        name = weight.name if weight.axis == 1 else f"{weight.name}_transposed"
-        put(graph, name, values)
+        if weight.rows == 0 and weight.name in tables:  # whose integers are there once
+            name, turned = f"{name}_transposed", name
+            if turned not in rounded:
+                rounded.add(turned)
+                nodes.append(helper.make_node("Transpose", [turned], [name], perm=[1, 0]))
+            put(graph, weight.name, values)
+        elif weight.rows == 0:
+            name = f"{name}_transposed"
+            put(graph, name, np.ascontiguousarray(values.T))
+        else:
+            put(graph, weight.name, values)
         put(graph, f"{name}_scale", found.scales)
         put(graph, f"{name}_zero_point", np.full(found.scales.shape, zero, values.dtype))
         bias = node.input[2] if node.op_type == "Gemm" and len(node.input) > 2 else ""
@@ -66,22 +75,27 @@ def insert_stored(graph: GraphProto, weights: list[Weight], integers: Mapping[st
     done: set[str] = set()
     for node in graph.node:
         if (weight := layers.get(node.output[0])) is not None:
-            name, found = weight.name, integers[weight.name]
+            name, found = weight.taken, integers[weight.name]
             if name not in done:
                 done.add(name)
-                put(graph, name, found.values)
+                put(graph, weight.name, found.values)
                 put(graph, f"{name}_scale", found.scales)
                 given = [name, f"{name}_scale"]
                 made = [f"{name}_floats"]
-                nodes.append(helper.make_node("DequantizeLinear", given, made, axis=weight.axis))
+                nodes.append(helper.make_node("DequantizeLinear", given, made, axis=weight.rows))
             node.input[1] = f"{name}_floats"
         nodes.append(node)
     set_nodes(graph, nodes)
 
 
 def insert_rows(graph: GraphProto, weights: list[Weight], integers: Mapping[str, Stored]) -> None:
-    """Look up rows of integers and their scales, and multiply what was found."""
+    """Look up rows of integers and their scales, and multiply what was found.
+
+    The integers of a table that a product takes too are in the graph already: int8, or uint8
+    around 128.
+    """
     helper = need("onnx.helper")
+    constants = arrays(graph)
     tables = {weight.node.output[0]: weight for weight in weights if weight.kind == "gather"}
     nodes: list[NodeProto] = []
     for node in graph.node:
@@ -90,14 +104,20 @@ def insert_rows(graph: GraphProto, weights: list[Weight], integers: Mapping[str,
             nodes.append(node)
             continue
         name, found, out, rows = weight.name, integers[weight.name], node.output[0], node.input[1]
-        put(graph, name, found.values)
+        held, cast = constants[name].dtype, f"{out}_row_cast"
+        if held == np.float32:
+            put(graph, name, found.values)
         scales = put(graph, f"{name}_row_scale", found.scales.reshape(-1, 1))
         nodes.extend(
             [
                 helper.make_node("Gather", [name, rows], [f"{out}_row_integers"]),
                 helper.make_node("Gather", [scales, rows], [f"{out}_row_scale"]),
-                helper.make_node("Cast", [f"{out}_row_integers"], [f"{out}_row_cast"], to=1),
-                helper.make_node("Mul", [f"{out}_row_cast", f"{out}_row_scale"], [out]),
+                helper.make_node("Cast", [f"{out}_row_integers"], [cast], to=1),
             ]
         )
+        if held == np.uint8:
+            zero = put(graph, f"{name}_row_zero_point", np.array(128, np.float32))
+            nodes.append(helper.make_node("Sub", [cast, zero], [f"{cast}_centred"]))
+            cast = f"{cast}_centred"
+        nodes.append(helper.make_node("Mul", [cast, f"{out}_row_scale"], [out]))
     set_nodes(graph, nodes)

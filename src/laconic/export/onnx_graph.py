@@ -84,6 +84,13 @@ def set_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
             del parts[index]
 
 
+def describe_no_more(graph: GraphProto, names: Iterable[str]) -> None:
+    """Drop what a graph says of the type of values, which is about to change."""
+    gone = set(names)
+    for index in reversed([i for i, part in enumerate(graph.value_info) if part.name in gone]):
+        del graph.value_info[index]
+
+
 def _reroute(graph: GraphProto, old: str, new: str) -> None:
     for node in graph.node:
         for index, name in enumerate(node.input):

@@ -156,18 +156,18 @@ class _Rounding:
 
     def _weigh(self, node: NodeProto, weight: Weight, x: str) -> None:
         """Put a layer's integers in place of its weight, and those of its bias."""
-        graph, name = self._graph, weight.name
-        found = self._integers[name]
+        graph, name = self._graph, weight.taken
+        found = self._integers[weight.name]
         given = [name, f"{name}_scale", f"{name}_zero_point"]
         if name not in self._done:
             self._done.add(name)
             values, zero = found.safe if weight.kind == "matmul" else (found.values, 0)
-            put(graph, name, values)
+            put(graph, weight.name, values)
             put(graph, given[1], found.scales)
             put(graph, given[2], np.full(found.scales.shape, zero, values.dtype))
             self._nodes.append(
                 self._helper.make_node(
-                    "DequantizeLinear", given, [f"{name}_floats"], axis=weight.axis
+                    "DequantizeLinear", given, [f"{name}_floats"], axis=weight.rows
                 )
             )
         node.input[1] = f"{name}_floats"

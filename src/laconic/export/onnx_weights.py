@@ -9,6 +9,7 @@ Measured: ResNet-20 loses 0.0 points so, 0.2 with 7-bit weights, and 1.7 where s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.export.integers import to_integers
-from laconic.export.onnx_graph import arrays
+from laconic.export.onnx_graph import arrays, consumers
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -27,12 +28,22 @@ LEAST: Final = 64  # values of a weight below which integers save nothing
 
 @dataclass(frozen=True)
 class Weight:
-    """A constant that a node multiplies by; `axis` is the axis of its outputs, the rows."""
+    """A constant that a node multiplies by; `axis` is the axis of its outputs, the rows.
+
+    `taken` is what the node calls it: the constant itself, or what a Transpose makes of it. So a
+    table that a model also multiplies by, which is tied, is there once.
+    """
 
     name: str
     node: NodeProto
     kind: str  # conv, matmul or gather
     axis: int
+    taken: str
+
+    @property
+    def rows(self) -> int:
+        """The axis of the outputs in what the node takes."""
+        return self.axis if self.taken == self.name else 1 - self.axis
 
 
 @dataclass(frozen=True)
@@ -66,10 +77,14 @@ def find_weights(graph: GraphProto) -> tuple[list[Weight], list[str]]:
         for name, values in arrays(graph).items()
         if values.dtype == np.float32 and values.ndim >= 2 and values.size >= LEAST
     }
+    turned = _turned(graph, constants)
     found: list[Weight] = []
     left: dict[str, list[str]] = {}
     for node in graph.node:
-        for index, name in enumerate(node.input):
+        if node.output[0] in turned:
+            continue
+        for index, taken in enumerate(node.input):
+            name = turned.get(taken, taken)
             if name not in constants:
                 continue
             axis = _rows(node, index, constants[name].ndim)
@@ -77,16 +92,43 @@ def find_weights(graph: GraphProto) -> tuple[list[Weight], list[str]]:
                 left.setdefault(node.op_type, []).append(name)
             else:
                 kind = {"Conv": "conv", "Gather": "gather"}.get(node.op_type, "matmul")
-                found.append(Weight(name, node, kind, axis))
+                axis = axis if taken == name else 1 - axis
+                found.append(Weight(name, node, kind, axis, taken))
     for weight in found:
         if any(one.name == weight.name and one.axis != weight.axis for one in found):
             left.setdefault(weight.node.op_type, []).append(weight.name)
     odd = {name for names in left.values() for name in names}
     notes = [
-        f"{', '.join(names)}: stays float ({op} has no form in integers here)"
+        f"{_listed(names)}: stays float ({op} has no form in integers here)"
         for op, names in left.items()
     ]
     return [weight for weight in found if weight.name not in odd], notes
+
+
+def _turned(graph: GraphProto, constants: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Matrices that a Transpose makes of a constant, for products alone; the constants' names."""
+    takers, outputs = consumers(graph), {output.name for output in graph.output}
+    found = {}
+    for node in graph.node:
+        if node.op_type != "Transpose" or node.input[0] not in constants:
+            continue
+        after, name = takers.get(node.output[0], []), node.output[0]
+        order = [list(attribute.ints) for attribute in node.attribute]
+        plain = constants[node.input[0]].ndim == 2 and order in ([], [[1, 0]])
+        products = all(
+            one.op_type in ("MatMul", "Gemm") and name not in (one.input[0], *one.input[2:])
+            for one in after
+        )
+        if plain and products and name not in outputs:
+            found[name] = node.input[0]
+    return found
+
+
+def _listed(names: list[str]) -> str:
+    """The first of them, each once."""
+    single = list(dict.fromkeys(names))
+    more = f" and {len(single) - 3} more" if len(single) > 3 else ""
+    return ", ".join(single[:3]) + more
 
 
 def _rows(node: NodeProto, index: int, axes: int) -> int | None:
