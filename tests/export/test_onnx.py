@@ -2,6 +2,7 @@
 
 import copy
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -270,6 +271,27 @@ def test_recurrent_layers_stay_float_with_a_note(tmp_path):
     found = export_onnx(module, x, tmp_path / "m.onnx", activations="dynamic")
     assert any("LSTM" in note and "stays float" in note for note in found.notes)
     assert found.check.cosine > 0.99 and module.training  # as the caller left it
+
+
+def test_a_language_model_leaves_without_its_cache(tmp_path):
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.config = types.SimpleNamespace(use_cache=True)
+            self.out = torch.nn.Linear(8, 16)
+
+        def forward(self, x):
+            cache = {"past_key_values": object()} if self.config.use_cache else {}
+            return {"logits": self.out(x), **cache}
+
+    torch.manual_seed(0)
+    module = Model()
+    export_onnx(module, torch.randn(2, 8), tmp_path / "m.onnx", weights="float32")
+    assert module.config.use_cache  # as the caller left it
+    x = torch.randn(5, 8)
+    answer = open_onnx(tmp_path / "m.onnx")(x)
+    assert list(answer) == ["logits"]
+    assert torch.allclose(answer.logits, module(x)["logits"], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def trace(module: torch.nn.Module, example: object, *, opset: int | None = None)
     import torch
 
     single = in_single(module)
-    with evaluating(single), torch.no_grad(), _quiet():
+    with evaluating(single), _without_cache(single), torch.no_grad(), _quiet():
         try:
             outputs = applied(single, example)
         except Exception as error:
@@ -99,6 +99,20 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+@contextlib.contextmanager
+def _without_cache(module: torch.nn.Module) -> Iterator[None]:
+    """Keep language models of transformers from giving keys and values too, which no graph has."""
+    config = getattr(module, "config", None)
+    cached = getattr(config, "use_cache", None)
+    if cached:
+        config.use_cache = False  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        if cached:
+            config.use_cache = cached  # type: ignore[union-attr]
 
 
 def _floats(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
