@@ -110,6 +110,15 @@ def test_shards_load_too(hf, bert, tmp_path):
         assert (tmp_path / "back" / path.name).read_bytes() == path.read_bytes()
 
 
+def test_a_laconic_folder_is_exported_with_the_import_as_without(hf, tmp_path):
+    pytest.importorskip("gguf")
+    config = transformers.GPT2Config(vocab_size=64, n_positions=8, n_embd=32, n_layer=1, n_head=2)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
+    laconic.compress(tmp_path / "gpt2", tmp_path / "small")
+    done = laconic.export(tmp_path / "small", tmp_path / "net.gguf")
+    assert "transformers" in done.check.runtime and done.check.max_error == 0
+
+
 def test_damage_is_an_error_and_leaves_nothing(hf, bert, tmp_path):
     file = laconic.compress(bert, tmp_path / "small").path
     entry = max(laconic.load(file).contents.places.values(), key=lambda p: p.entry.nbytes).entry
@@ -167,6 +176,21 @@ def test_a_language_model_writes_on_demand(tmp_path):
     stats = model.laconic.stats
     assert stats.weights == 1 + 2 * 3  # the tied embedding; all of a block but 36 KiB of c_proj
     assert stats.outside == 0
+
+
+def test_ties_that_were_lost_on_the_meta_device_are_made_again(tmp_path):
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=300, n_positions=8, n_embd=96, n_layer=1, n_head=4)
+    loaded = transformers.GPT2LMHeadModel(config).eval()
+    laconic.compress(loaded, tmp_path / "f")
+    with torch.device("meta"):
+        model = transformers.GPT2LMHeadModel(config).eval()
+        model.lm_head.weight = torch.nn.Parameter(torch.empty(300, 96))  # as accelerate leaves it
+    laconic.load(tmp_path / "f", into=model, on_demand=True)
+    ids = torch.arange(6)[None]
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits, loaded(ids).logits)
+    assert model.lm_head.weight is model.transformer.wte.weight
 
 
 @pytest.mark.parametrize(

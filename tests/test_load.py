@@ -131,6 +131,17 @@ def test_a_pruned_file_makes_its_class_fit(net, pruned, tmp_path):
     assert equal(laconic.load(path, into=copy.deepcopy(pruned)), pruned)  # it may be small already
 
 
+def test_counts_of_batch_norms_may_be_missing_as_in_old_checkpoints(tmp_path):
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(40, 40), torch.nn.BatchNorm1d(40))
+    tensors = {n: t.numpy() for n, t in module.state_dict().items() if "num_batches" not in n}
+    laconic.compress(tensors, tmp_path / "f")
+    other = torch.nn.Sequential(torch.nn.Linear(40, 40), torch.nn.BatchNorm1d(40))
+    laconic.load(tmp_path / "f", into=other)
+    assert torch.equal(other[0].weight, module[0].weight)
+    assert other[1].num_batches_tracked == 0
+
+
 @pytest.mark.parametrize(
     ("modules", "change", "message"),
     [

@@ -28,6 +28,8 @@ _TORCH_TYPES = {
     "F8_E5M2FNUZ": "float8_e5m2fnuz",
     "F8_E8M0": "float8_e8m0fnu",
 }
+# Of batch norms; old checkpoints, and those made for inference, lack it, as torch allows.
+_COUNT = "num_batches_tracked"
 
 
 class TorchFile(Mapping[str, "torch.Tensor"]):
@@ -182,6 +184,9 @@ def _fill(file: TorchFile, module: Module) -> Module:
 def _attach(file: TorchFile, module: Module) -> Module:
     from laconic.on_demand import attach
 
+    tie = getattr(module, "tie_weights", None)  # of transformers; making it on meta undoes its ties
+    if callable(tie) and any(parameter.is_meta for parameter in module.parameters()):
+        tie()
     _check_fits(file, module, meta=True)
     lost = [n for n, b in module.named_buffers() if b.is_meta and n not in file]
     if lost:
@@ -221,6 +226,8 @@ def _differences(file: TorchFile, state: Mapping[str, torch.Tensor], *, meta: bo
     for name, tensor in state.items():
         if name in infos:
             problems += _mismatch(infos[name], tensor, meta=meta)
+        elif name.rpartition(".")[2] == _COUNT:
+            continue
         elif _memory(tensor) not in present or not tensor.numel():
             problems.append(f'"{name}" is missing in the file{nearest(name, infos)}')
     extra = [name for name in infos if name not in state]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laconic.errors import ArgumentError
-from laconic.export.hub import read_config
+from laconic.export.hub import read_config, without_laconic
 
 if TYPE_CHECKING:
     import torch
@@ -60,8 +60,9 @@ def network_of(folder: Path) -> tuple[type, object]:
         raise ArgumentError(
             f"{folder}: to know its layers takes transformers: pip install 'laconic[hf]'"
         ) from None
-    named = read_config(folder).get("architectures")
-    first = named[0] if isinstance(named, list) and named else None
+    named = read_config(folder)
+    classes = named.get("architectures")
+    first = classes[0] if isinstance(classes, list) and classes else None
     kind = getattr(transformers, first, None) if isinstance(first, str) else None
     if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
         raise ArgumentError(
@@ -74,6 +75,8 @@ def network_of(folder: Path) -> tuple[type, object]:
         )
     except Exception as error:  # transformers names no set of errors
         raise ArgumentError(f"{folder}: its config cannot be read ({error})") from error
+    if without_laconic(named) is not named:  # what is loaded here never is a Laconic file
+        del config.quantization_config
     return kind, config
 
 
