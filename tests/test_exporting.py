@@ -206,6 +206,21 @@ def test_onnx_holds_the_files_values_and_is_scored_in_its_runtime(tmp_path, netw
     assert done.notes[-2].startswith("float32 weights: as large as the original")
 
 
+def test_the_weights_are_by_default_what_holds_the_schemes_as_they_are(tmp_path, network):
+    from laconic.container import LaconicFile
+    from laconic.exporting_onnx import OnnxRequest, _grid
+    from laconic.scheme import parse_scheme
+
+    def weights(scheme):
+        plan = dict.fromkeys(("0.weight", "2.weight"), parse_scheme(scheme))
+        path = laconic.compress(network, tmp_path / "f", plan=plan, force=True).path
+        return _grid(LaconicFile(path), OnnxRequest(*[None] * 6, False))
+
+    assert weights("ternary") == weights("int3") == weights("int8") == ("int8", 32, False)
+    assert weights("int4:g16") == ("int4", 16, False)
+    assert weights("fp16") == ("float32", 32, False)
+
+
 def test_onnx_without_a_network_or_a_batch_says_what_it_wants(tmp_path, network):
     path = laconic.compress(network, tmp_path / "f").path
     with pytest.raises(ArgumentError, match=r"into \(--model\): .* holds tensors alone"):

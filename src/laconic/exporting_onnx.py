@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _WORDS = ["A few words for an example.", "Another example, and it is somewhat longer."]
 
+_NARROW = ("binary", "ternary", "int2", "int3")
+
 Weights = Literal["float32", "float16", "int8", "int4"]
 
 
@@ -187,6 +189,8 @@ def _grid(file: LaconicFile, request: OnnxRequest) -> tuple[Weights, int, bool]:
         scheme = parse_scheme(record.scheme)
         if len(record.shape) >= 2:
             kind = scheme.kind if scheme.kind in ("int8", "int4") else "float32"
+            if scheme.kind in _NARROW and scheme.group_size is None:
+                kind = "int8"  # which holds them as they are
             kinds[kind, scheme.group_size, scheme.asymmetric] += prod(record.shape)
     usual = kinds.most_common(1)[0][0] if kinds else ("float32", None, False)
     weights = request.weights or usual[0]
