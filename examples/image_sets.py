@@ -41,6 +41,11 @@ class Task:
     choice: Pictures
     test: Pictures
 
+    def thinned(self) -> Task:
+        """Few images of each, for a quick try."""
+        few = self.choice.first(100), self.test.first(300)
+        return Task(self.about, self.net, self.calibration[:3], *few)
+
 
 def cifar10(folder: Path) -> Task:
     """ResNet-20, trained, and CIFAR-10 as JPEG, from `cifar10/` in a folder."""
@@ -58,7 +63,7 @@ def cifar10(folder: Path) -> Task:
     )
 
 
-def digits() -> Task:
+def digits(epochs: int) -> Task:
     """ResNet-8, trained here, and the handwritten digits that come with scikit-learn."""
     from sklearn.datasets import load_digits
 
@@ -68,7 +73,7 @@ def digits() -> Task:
     labels = torch.from_numpy(names[order]).long()
     torch.manual_seed(0)
     net = ResNet(channels=1, blocks=1)
-    train(net, images[:900], labels[:900], epochs=12)
+    train(net, images[:900], labels[:900], epochs)
     return Task(
         "digits: ResNet-8 on handwritten digits of 8x8 pixels (scikit-learn's), trained just now",
         net,
