@@ -64,7 +64,7 @@ _ENDS20: Final = (("conv1.weight", "int8"), ("linear.weight", "int8"))
 _ENDS5: Final = (("conv1.weight", "int8"), ("fc2.weight", "int8"))
 _EXACT: Final = (("*", "lossless"),)
 # As Deep Compression has it: masks and few levels, and no word of bits while it trains.
-_MASKED: Final = (("fc3.weight", "80%+int4"), ("*.weight", "98%+int4"), _REST)
+_MASKED: Final = (("fc3.weight", "80%+int4"), ("*", "98%+int4"), _REST)
 _CHANNELS: Final[Settings] = {"channels": {"remove": "50%", "importance": "magnitude"}}
 
 

@@ -158,7 +158,7 @@ def test_every_row_is_a_call_that_can_be_made(row, tiny):
     "row", [row for row in ROWS if len(row.rules) > 1], ids=lambda row: row.name
 )
 def test_rules_say_of_every_tensor_how_it_is_stored(row, tiny):
-    network = LeNet5()
+    network = LeNet300100() if row.task == "lenet300" else LeNet5()
     if row.task == "resnet20":
         network = pytest.importorskip("images", exc_type=ImportError).Network()
     source = open_source(network)
@@ -166,9 +166,9 @@ def test_rules_say_of_every_tensor_how_it_is_stored(row, tiny):
     kinds = {name: str(one.scheme) for name, one in found.items()}
     middle = next(scheme for match, scheme in row.rules if match == "*")
     matrices = {name for name, one in network.named_parameters() if one.ndim > 1}
-    ends = {match for match, _ in row.rules if match != "*"}
-    assert {name for name in kinds if kinds[name] == middle} == matrices - ends
-    assert {kinds[name] for name in ends} == {"int8"}
+    ends = {match: scheme for match, scheme in row.rules if match != "*"}
+    assert {name for name in kinds if kinds[name] == middle} == matrices - ends.keys()
+    assert {name: kinds[name] for name in ends} == ends
     assert {kinds[name] for name in kinds.keys() - matrices} == {"fp16"}
 
 
