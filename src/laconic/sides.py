@@ -178,7 +178,9 @@ def _of_weights(path: Path, loaded: LoadedModel) -> Side:
     took = time.perf_counter() - began
     parameters = sum(p.numel() for p in network.parameters())
     size = path.stat().st_size
-    return Side(path.name, network.eval(), size, parameters, _digest(path), path, took, decoded)
+    runtime = "PyTorch" if loaded.gradients else "onnxruntime"
+    digest = _digest(path)
+    return Side(path.name, network.eval(), size, parameters, digest, path, took, decoded, runtime)
 
 
 def _fill(
