@@ -5,11 +5,12 @@ A file that was made of an .onnx needs no network: its graph is in it, and comes
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -19,6 +20,7 @@ from laconic.container import LaconicFile, check_destination
 from laconic.errors import ArgumentError, LaconicError
 from laconic.evaluate.metrics import deciding
 from laconic.evaluate.outcome import read_outcome
+from laconic.export._place import explained
 from laconic.export.check import Comparison, size_words
 from laconic.export.record import Export
 from laconic.export.safetensors import export_folder
@@ -115,25 +117,23 @@ def export_graph(file: LaconicFile, out: Path, request: OnnxRequest) -> Export:
                 f"{name}: {file.path} was made of an .onnx, whose graph comes back as it was; "
                 f"leave {name} out"
             )
-    check_destination(out, force=request.force)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as folder:
-        try:
-            written = write_onnx(file, Path(folder) / out.name)
-            found, source = Comparison(), open_source(written[0])
-            graph = file.index.origin.metadata[GRAPH]
-            for info in source.infos:
-                if info.name == graph:  # where the values lie, which other files may say otherwise
-                    continue
-                found.add(info.name, file[info.name], source.load(info.name))
-            files = [out, *(out.parent / path.relative_to(folder) for path in written[1:])]
-            for target in files[1:]:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                check_destination(target, force=request.force)
-            size = sum(path.stat().st_size for path in written)
-            for path, target in reversed(list(zip(written, files, strict=True))):
-                os.replace(path, target)
-        except OSError as error:
-            raise LaconicError(f"{out}: cannot be written ({error.strerror or error})") from error
+    real = check_destination(out, force=request.force)
+    with explained(out), _beside(real) as folder:
+        written = write_onnx(file, folder / real.name)
+        found, source = Comparison(), open_source(written[0])
+        graph = file.index.origin.metadata[GRAPH]
+        for info in source.infos:
+            if info.name == graph:  # where the values lie, which other files may say otherwise
+                continue
+            found.add(info.name, file[info.name], source.load(info.name))
+        more = [path.relative_to(folder) for path in written[1:]]
+        for name in more:
+            (real.parent / name).parent.mkdir(parents=True, exist_ok=True)
+            check_destination(real.parent / name, force=request.force)
+        size = sum(path.stat().st_size for path in written)
+        for name in (*more, Path(real.name)):  # the model last
+            os.replace(folder / name, real.parent / name)
+    files = (out, *(real.parent / name for name in more))
     words = size_words(file.index.origin.nbytes, file.size, size)
     notes = [f"the graph that the file was made of, no faster than before: {words}"]
     if request.evaluate is not None:
@@ -144,7 +144,7 @@ def export_graph(file: LaconicFile, out: Path, request: OnnxRequest) -> Export:
     return Export(
         path=out,
         format="onnx",
-        files=tuple(files),
+        files=files,
         size=size,
         exact=len(found.exact),
         rounded=len(found.rounded),
@@ -153,14 +153,21 @@ def export_graph(file: LaconicFile, out: Path, request: OnnxRequest) -> Export:
     )
 
 
+@contextlib.contextmanager
+def _beside(real: Path) -> Iterator[Path]:
+    """A folder beside `real`, on the same disk, that is gone afterwards."""
+    with tempfile.TemporaryDirectory(dir=real.parent, prefix=f"{real.name}.") as folder:
+        yield Path(folder)
+
+
 def _filled(
     file: LaconicFile, out: Path, network: ModelSpec, companions: Path | None
 ) -> LoadedModel:
     """The network, its parameters those of the file."""
     if companions is not None:
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as folder:
-            export_folder(file, Path(folder) / companions.resolve().name, companions)
-            return open_model(Path(folder) / companions.resolve().name)
+        with explained(out), _beside(Path(os.path.realpath(out))) as folder:
+            export_folder(file, folder / companions.resolve().name, companions)
+            return open_model(folder / companions.resolve().name)
     loaded = open_model(network)
     if file.modules:  # pruned: the layers are made as small as the file's
         module = load(file.path, into=copy.deepcopy(loaded.module))

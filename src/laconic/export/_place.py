@@ -28,7 +28,7 @@ def made_file(out: Path, *, force: bool, suffix: str = "") -> Iterator[Path]:
     real = check_destination(out, force=force)
     temporary = real.with_name(f"{real.name}.{os.getpid()}.tmp{suffix}")
     try:
-        with _explained(out):
+        with explained(out):
             temporary.unlink(missing_ok=True)  # of an earlier process with our id
             yield temporary
             check_destination(out, force=force)
@@ -53,7 +53,7 @@ def made_folder(out: Path, *, force: bool) -> Iterator[Path]:
     real = check_folder(out, force=force)
     temporary = real.with_name(f"{real.name}.{os.getpid()}.tmp")
     try:
-        with _explained(out):
+        with explained(out):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             yield temporary
@@ -106,7 +106,8 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(out: Path) -> Iterator[None]:
+def explained(out: Path) -> Iterator[None]:
+    """Say of a system's error what it kept from being written, as a `LaconicError`."""
     try:
         yield
     except OSError as error:
