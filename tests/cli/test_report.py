@@ -21,6 +21,17 @@ def test_the_page_stands_beside_the_file(run, model, small):
     assert "<title>net</title>" in text and "Distributions" in text
 
 
+def test_the_original_may_be_a_module_that_a_function_gives(run, tmp_path):
+    pytest.importorskip("torch")
+    text = "import torch\ndef net():\n    return torch.nn.Linear(64, 64)\n"
+    (tmp_path / "build.py").write_text(text)
+    network = f"{tmp_path / 'build.py'}:net"
+    small = tmp_path / "net.laconic.safetensors"
+    assert run("compress", network, "-o", small, "--bits", 4, "-q").exit_code == 0
+    assert run("report", small, "--original", network, "-q").exit_code == 0
+    assert "Distributions" in (tmp_path / "net.html").read_text(encoding="utf-8")
+
+
 def test_the_page_of_a_folder_stands_beside_the_folder(run, small, tmp_path, monkeypatch):
     folder = tmp_path / "net-laconic"
     folder.mkdir()

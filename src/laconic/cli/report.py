@@ -22,8 +22,12 @@ def command(
         ),
     ] = None,
     original: Annotated[
-        Path | None,
-        typer.Option(metavar="MODEL", help="What was compressed: shows values before and after."),
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="What was compressed, a file, a folder or file.py:function: shows values before "
+            "and after.",
+        ),
     ] = None,
     evaluation: Annotated[
         Path | None,
@@ -61,6 +65,7 @@ def command(
 
     With --json, names of the files written are on stdout.
     """
+    from laconic.compress import built
     from laconic.container import check_destination
     from laconic.evaluate.page import write_charts, write_page
     from laconic.storytelling import tell
@@ -69,7 +74,7 @@ def command(
     check_destination(page, force=force)
     story = tell(
         file,
-        original=original,
+        original=None if original is None else built(original),
         evaluation=evaluation,
         frontier=frontier,
         analysis=analysis,
