@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import laconic
-from laconic.errors import ArgumentError, FormatError, VerifyError
+from laconic.errors import ArgumentError, FormatError, LaconicError, VerifyError
 from laconic.exporting import format_of
 
 
@@ -233,7 +235,11 @@ def test_onnx_without_a_network_or_a_batch_says_what_it_wants(tmp_path, network)
     assert not (tmp_path / "net.onnx").exists()
 
 
-def test_what_was_made_of_onnx_comes_back_as_its_graph(tmp_path):
+def full(**_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_was_made_of_onnx_comes_back_as_its_graph(tmp_path, monkeypatch):
     onnx = pytest.importorskip("onnx")
     values = np.linspace(-1, 1, 4096, dtype=np.float32).reshape(64, 64)
     graph = onnx.helper.make_graph(
@@ -248,6 +254,13 @@ def test_what_was_made_of_onnx_comes_back_as_its_graph(tmp_path):
     done = laconic.export(path, tmp_path / "back.onnx")
     assert (tmp_path / "back.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
     assert (done.exact, done.rounded, done.check.samples) == (1, 0, 1)
+    (tmp_path / "link.onnx").symlink_to("back.onnx")
+    done = laconic.export(path, tmp_path / "link.onnx", force=True)
+    assert (tmp_path / "link.onnx").is_symlink() and done.files == (tmp_path / "link.onnx",)
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "TemporaryDirectory", full)
+        with pytest.raises(LaconicError, match=r"x\.onnx: cannot be written \(No space left"):
+            laconic.export(path, tmp_path / "x.onnx")
     with pytest.raises(ArgumentError, match="whose graph comes back as it was; leave weights out"):
         laconic.export(path, tmp_path / "o.onnx", weights="int8")
     laconic.export(path, tmp_path / "w.safetensors")

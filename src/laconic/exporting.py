@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
-from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -19,6 +18,7 @@ import psutil
 
 from laconic.container import LaconicFile, check_destination, checked_threads, find_file
 from laconic.errors import ArgumentError, VerifyError
+from laconic.export._network import can_load
 from laconic.export._place import check_folder
 from laconic.export.compressed_tensors import export_compressed_tensors
 from laconic.export.gguf import export_gguf
@@ -248,8 +248,8 @@ def _loaded(folder: Path, file: LaconicFile, evaluate: Score | None) -> tuple[st
     Raises:
         VerifyError: it cannot be loaded.
     """
-    if evaluate is None and find_spec("transformers") is None:
-        return ("transformers is not installed, so that it was not asked to load the folder",)
+    if evaluate is None and not can_load():
+        return ("transformers, with torch, is not installed, so that it was not asked to load the folder",)
     if not evaluate and 2 * (need := _nbytes(file)) > psutil.virtual_memory().available:
         return (f"not loaded by transformers: that takes {need / 1e9:.0f} GB of memory",)
     try:

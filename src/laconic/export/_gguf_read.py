@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ import psutil
 
 from laconic.errors import VerifyError
 from laconic.export._gguf_networks import Order, restored
-from laconic.export._network import network_of, quiet
+from laconic.export._network import can_load, network_of, quiet
 from laconic.io import TensorInfo
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def load_gguf(read: Read, companions: Path) -> str:
         VerifyError: it does not load, or gives other weights.
     """
     alone = f"gguf {version('gguf')}, and by no runtime"
-    if read.arch not in _KNOWN or find_spec("transformers") is None:
+    if read.arch not in _KNOWN or not can_load():
         return alone
     if 8 * sum(prod(t.info.shape) for t in read.tensors) > psutil.virtual_memory().available:
         return f"{alone}: there is not the memory"

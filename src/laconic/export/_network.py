@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,9 +33,9 @@ def linear_layers(folder: Path) -> Linears:
     Raises:
         ArgumentError: transformers is missing, or does not know the network.
     """
+    kind, config = network_of(folder)
     import torch
 
-    kind, config = network_of(folder)
     with torch.device("meta"):
         module: torch.nn.Module = kind._from_config(config)  # type: ignore[attr-defined]
     output = module.get_output_embeddings()  # type: ignore[operator]
@@ -55,6 +56,7 @@ def network_of(folder: Path) -> tuple[type, object]:
         ArgumentError: transformers is missing, or has no such class.
     """
     try:
+        import torch  # noqa: F401  # without it transformers has no networks
         import transformers
     except ImportError:
         raise ArgumentError(
@@ -78,6 +80,11 @@ def network_of(folder: Path) -> tuple[type, object]:
     if without_laconic(named) is not named:  # what is loaded here never is a Laconic file
         del config.quantization_config
     return kind, config
+
+
+def can_load() -> bool:
+    """Whether transformers is installed, and what it makes networks with."""
+    return find_spec("transformers") is not None and find_spec("torch") is not None
 
 
 @contextlib.contextmanager
