@@ -120,15 +120,3 @@ def _divisors(flat: NDArray[np.float32], bits: int, tolerance: float) -> NDArray
         best = (flat[open_] * q).sum(axis=1) / np.where(power > 0, power, 1.0)
         scales[open_[found]] = best[found]
     return scales
-
-
-def _rounded(values: np.ndarray, bits: int, group: int | None, asymmetric: bool) -> Integers:
-    grid = integers(np.asarray(values, np.float32), bits, group=group, asymmetric=asymmetric)
-    assert grid.scales is not None
-    q, zeros = grid.matrix, grid.zeros
-    if asymmetric:
-        shift = 1 << (bits - 1)
-        low = 0 if q.min() >= 0 else shift
-        q = q + low
-        zeros = (np.zeros(grid.scales.shape, np.int32) if zeros is None else zeros) + low
-    return Integers(q, grid.scales, zeros, group, exact=False)
