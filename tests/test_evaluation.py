@@ -53,3 +53,75 @@ def test_samples_must_be_the_same(net):
     calls = iter([[0, 1], [1, 0]])
     with pytest.raises(ArgumentError, match="labels are not the original's"):
         laconic.evaluate(net, lambda _: {"labels": next(calls), "predictions": [0, 1]}, against=net)
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_compress_takes_arrays_too(tmp_path, lower):
+    """The first metric decides, and one that is better when lower is negated."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(16, 96), torch.nn.ReLU(), torch.nn.Linear(96, 3))
+    inputs = torch.randn(64, 16, generator=torch.Generator().manual_seed(1))
+    labels = net(inputs).argmax(1)
+
+    def arrays(net):
+        if lower:
+            return {"nll": torch.nn.functional.cross_entropy(net(inputs), labels, reduction="none")}
+        return {"labels": labels, "logits": net(inputs)}
+
+    path = tmp_path / "x.laconic.safetensors"
+    result = laconic.compress(
+        net, path, calib=[inputs], evaluate=arrays, max_drop=0.2, threads=1, effort="fast"
+    )
+    kept = laconic.evaluate(path, arrays, against=net)
+    sign = -1 if lower else 1
+    assert result.original_score == pytest.approx(sign * kept.against.scores.metrics[0].value)
+    assert result.score == pytest.approx(sign * kept.model.scores.metrics[0].value)
+    assert result.score >= result.original_score - 0.2
+
+
+def test_what_is_left_out_is_said(net):
+    other = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    found = laconic.evaluate(other, against=net, batches=[torch.randn(4, 16)])
+    assert found.fidelity.left_out["0"] == "weight is [32, 16], in the new model [8, 16]"
+    assert found.fidelity.worst is None
+    assert any(note.startswith("layers not compared: 2, as 0 (weight is") for note in found.notes)
+    assert found.to_json()["fidelity"]["left_out"].keys() == {"0", "2"}
+
+
+def test_a_module_on_demand_is_judged_as_it_is(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(300, 300), torch.nn.Linear(300, 3)).eval()
+    laconic.compress(net, tmp_path / "x.laconic.safetensors")
+    inputs = torch.randn(8, 300)
+    wanted = net(inputs).detach()
+    module = laconic.load(tmp_path / "x.laconic.safetensors", into=net, on_demand=True)
+    weights = module.laconic.stats.on_demand
+    assert weights >= 4 * 300 * 300
+    found = laconic.evaluate(
+        module,
+        lambda net: {"labels": wanted.argmax(1), "logits": net(inputs)},
+        batches=[inputs],
+        memory=True,
+    )
+    assert found.model.scores.metrics[0].value == 1
+    assert found.model.parameters == 300 * 300 + 300 + 900 + 3
+    assert found.model.memory.file == (tmp_path / "x.laconic.safetensors").stat().st_size
+    assert found.model.memory.resident < weights <= found.model.memory.peak
+
+
+def test_a_seed_is_the_scores_too(net):
+    found = [laconic.evaluate(net, lambda _: float(torch.rand(())), seed=s) for s in (1, 1, 2)]
+    one, same, other = (one.model.scores.metrics[0].value for one in found)
+    assert one == same != other
+
+
+def test_an_error_that_is_no_number_is_the_worst():
+    from laconic.evaluate import Fidelity, LayerFidelity
+
+    layers = (
+        LayerFidelity("a", "Linear", 1, 0, 0.5),
+        LayerFidelity("b", "Linear", 1, 0, float("nan")),
+        LayerFidelity("c", "Linear", 1, 0, 0.9),
+    )
+    assert Fidelity(1, 1, 0, 0, None, layers).worst.name == "b"
+    assert Fidelity(1, 1, 0, 0, None, layers[::2]).worst.name == "c"
