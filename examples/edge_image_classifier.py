@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(task.about)
     if not asked.data:
         print("(a stand-in: --data FOLDER runs CIFAR-10, as docs/edge.md tells)")
-    outcome = run(task.thinned() if asked.quick else task, folder, asked.threads)
+    outcome = run(task.thinned() if asked.quick else task, folder, asked.threads, asked.watts)
     print(table(outcome))
     met = targets(outcome)
     for text, good in met.items():
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(met.values()) else 3
 
 
-def run(task: Task, folder: Path, threads: int) -> Outcome:
+def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
     """The whole way: analyse, plan, compress, judge, export, judge again, tell."""
     net, calibration, judge = task.net, task.calibration, score_on(task.test)
     small, floats, integers = (folder / f"edge{end}" for end in
@@ -75,7 +75,7 @@ def run(task: Task, folder: Path, threads: int) -> Outcome:
     one, many = (task.test.images[:count] for count in BATCHES)
     smaller = laconic.evaluate(
         small, judge, against=net, batches=[one], speed=True, memory=True, energy=True,
-        threads=threads,
+        threads=threads, watts=watts,
     )  # fmt: skip
 
     _say("export to ONNX, and judge it in onnxruntime")
@@ -84,7 +84,7 @@ def run(task: Task, folder: Path, threads: int) -> Outcome:
         evaluate=score_on(task.choice), force=True,
     )  # fmt: skip
     export_onnx(net, calibration[0], floats, weights="float32", force=True)  # to compare with
-    faster = laconic.evaluate(integers, judge, against=net, batches=[one], energy=True)
+    faster = laconic.evaluate(integers, judge, against=net, batches=[one], energy=True, watts=watts)
 
     _say("time all ways in turns")
     ways = {
@@ -140,6 +140,8 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--quick", action="store_true", help="few images: a try, and no measurement"
     )
     parser.add_argument("--threads", type=int, default=1, help="of what is timed (1)")
+    parser.add_argument("--watts", type=float,
+                        help="of a busy core: estimates energy where no meter is")  # fmt: skip
     asked = parser.parse_args(arguments)
     for name in CIFAR10:
         if asked.data and not (asked.data / name).is_file():

@@ -66,8 +66,8 @@ def _ways(found: Outcome) -> Iterable[str]:
         f"int8 ONNX runs {floats.p50 / integers.p50:.1f} times as fast as the original as ONNX "
         f"({floats.batch} images).",
         f"Scores: {scores.samples:,} test images; in brackets 95 % intervals (bootstrap).",
-        f"Times: medians of {speed.runs} calls in turns, {threads}; original and Laconic file run "
-        "in PyTorch, ONNX in onnxruntime.",
+        f"Times: medians of {speed.runs} and {floats.runs} calls in turns, {threads}; original and "
+        "Laconic file run in PyTorch, ONNX in onnxruntime.",
         "Memory: weights, and what a pass over 1 image adds, in PyTorch; onnxruntime's is not seen "
         "from here.",
         f"Energy: {energy.note}.",

@@ -44,7 +44,7 @@ class Task:
     def thinned(self) -> Task:
         """Few images of each, for a quick try."""
         few = self.choice.first(100), self.test.first(300)
-        return Task(self.about, self.net, self.calibration[:3], *few)
+        return Task(self.about, self.net, self.calibration[:2], *few)
 
 
 def cifar10(folder: Path) -> Task:
