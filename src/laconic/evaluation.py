@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _SAME: Final = 1.1  # times as fast: less is noise
 _REASONS: Final = 4
 _SHAPE: Final = re.compile(r"\[.*?\]")
-_SLOWER: Final = ": smaller, not faster"
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -91,8 +90,8 @@ def evaluate(
                 notes += _unfollowed(first, second, near)
     if data is not None and memory and any(side.runtime != "PyTorch" for side in sides):
         notes.append("memory: what onnxruntime takes is not seen, so it is not told")
-    if first.decode_seconds is not None:
-        notes.append(_faster(subjects))
+    if words := _faster(subjects, first.decode_seconds is not None):
+        notes.append(words)
     return Evaluation(
         subjects[0], subjects[1] if second else None, paired, near, tuple(notes),
         _provenance(sides, seed, threads, data),
@@ -192,14 +191,15 @@ def _call(module: torch.nn.Module, batch: object) -> Callable[[], object]:
     return lambda: run_batch(module, batch, "batch 1")
 
 
-def _faster(subjects: list[Subject]) -> str:
-    """Whether what is smaller also runs faster: as it was measured, or as it is by nature."""
+def _faster(subjects: list[Subject], decoded: bool) -> str:
+    """Whether the model also runs faster: as it was measured, or as it is by nature."""
     new, old = subjects[0], subjects[-1]
     if len(subjects) == 2 and new.speed and old.speed:
         times = old.speed.p50 / new.speed.p50
-        if 1 / _SAME < times < _SAME:
-            return f"smaller, not faster: a call takes as long as the original's ({times:.2f}x)"
-        return f"a call is {times:.2f}x as fast as the original's" + _SLOWER * (times < 1)
+        faster = f"a call is {times:.2f}x as fast as the original's"
+        return f"smaller, not faster: {faster}" if decoded and times < _SAME else faster
+    if not decoded:
+        return ""
     if len(subjects) == 2 and (new.parameters or 0) < (old.parameters or 0):
         return "fewer parameters: smaller, and less to compute; --speed measures what that wins"
     return "smaller, not faster: tensors come back as floats; an export makes it run faster"
