@@ -34,7 +34,7 @@ from laconic.storytelling import tell
 
 BATCHES = (1, 64)  # images that are timed at once
 
-Score = Callable[[nn.Module], dict[str, Tensor]]
+Score = Callable[[nn.Module], dict[str, object]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,10 +106,10 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
 def score_on(pictures: Pictures) -> Score:
     """What judges a model: labels and logits, of which Laconic makes the metrics."""
 
-    def score(net: nn.Module) -> dict[str, Tensor]:
+    def score(net: nn.Module) -> dict[str, object]:
         with torch.inference_mode():
             logits = torch.cat([net(images) for images in pictures.images.split(250)])
-        return {"labels": pictures.labels, "logits": logits}
+        return {"labels": pictures.labels, "logits": logits, "classes": pictures.classes}
 
     return score
 

@@ -14,18 +14,21 @@ from torch import Tensor, nn
 CIFAR10 = ("cifar10/resnet20_jpegft.safetensors", "cifar10/cifar10_jpeg.npz")
 """What `cifar10` reads: weights, and JPEG files in an archive with their offsets and labels."""
 
+CLASSES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
 _CALIBRATION = 512  # images; some hundred serve
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images as the network takes them, (n, channels, h, w), and their labels."""
+    """Images as the network takes them, (n, channels, h, w), their labels, and what these mean."""
 
     images: Tensor
     labels: Tensor
+    classes: tuple[str, ...]
 
-    def first(self, count: int) -> Pictures:
-        return Pictures(self.images[:count], self.labels[:count])
+    def __getitem__(self, part: slice) -> Pictures:
+        return Pictures(self.images[part], self.labels[part], self.classes)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Task:
 
     def thinned(self) -> Task:
         """Few images of each, for a quick try."""
-        few = self.choice.first(100), self.test.first(300)
+        few = self.choice[:100], self.test[:300]
         return Task(self.about, self.net, self.calibration[:2], *few)
 
 
@@ -58,7 +61,7 @@ def cifar10(folder: Path) -> Task:
         "CIFAR-10: ResNet-20 on photographs of 32x32 pixels, 10 classes",
         net.eval(),
         seen.images[:_CALIBRATION].split(64),
-        Pictures(seen.images[_CALIBRATION:], seen.labels[_CALIBRATION:]),
+        seen[_CALIBRATION:],
         _decoded(folder / CIFAR10[1], "test", 10_000),
     )
 
@@ -71,6 +74,7 @@ def digits(epochs: int) -> Task:
     order = np.random.default_rng(0).permutation(len(pixels))  # writers come one after the other
     images = torch.from_numpy(pixels[order] / 8 - 1).float().reshape(-1, 1, 8, 8)
     labels = torch.from_numpy(names[order]).long()
+    found = Pictures(images, labels, tuple("0123456789"))
     torch.manual_seed(0)
     net = ResNet(channels=1, blocks=1)
     train(net, images[:900], labels[:900], epochs)
@@ -78,8 +82,8 @@ def digits(epochs: int) -> Task:
         "digits: ResNet-8 on handwritten digits of 8x8 pixels (scikit-learn's), trained just now",
         net,
         images[:_CALIBRATION].split(64),
-        Pictures(images[900:1200], labels[900:1200]),
-        Pictures(images[1200:], labels[1200:]),
+        found[900:1200],
+        found[1200:],
     )
 
 
@@ -96,4 +100,4 @@ def _decoded(archive: Path, split: str, count: int) -> Pictures:
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     images = ((scaled - mean) / deviation).contiguous()
-    return Pictures(images, torch.from_numpy(labels.astype(np.int64)))
+    return Pictures(images, torch.from_numpy(labels.astype(np.int64)), CLASSES)
