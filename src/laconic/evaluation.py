@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from laconic.calibrate.score import ScoreFunction, judged
@@ -223,7 +224,9 @@ def _provenance(
     }
     for word, side in zip(("model", "against"), sides, strict=False):
         found |= {word: side.name, f"{word}_xxh3": side.digest}
-    return found if data is None else {**found, "data": data.name, "data_xxh3": data.digest}
+    return (
+        found if data is None else {**found, "data": Path(data.name).name, "data_xxh3": data.digest}
+    )
 
 
 def _processor() -> str:

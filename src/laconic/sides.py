@@ -148,7 +148,7 @@ def _on_demand(module: torch.nn.Module) -> tuple[Side, LoadedModel]:
 
 def _of_network(spec: ModelSpec, loaded: LoadedModel) -> Side:
     source = open_source(loaded.source)
-    name = type(spec).__name__ if is_module(spec) else str(spec)
+    name = type(spec).__name__ if is_module(spec) else Path(str(spec)).resolve().name
     parameters = sum(p.numel() for p in loaded.module.parameters())
     path = loaded.source if isinstance(loaded.source, Path) else None
     return Side(name, loaded.module, source.nbytes, parameters, model_identity(source), path)

@@ -115,6 +115,7 @@ def test_json_is_the_evaluation_as_data(judge, file):
     assert [layer["name"] for layer in tree["fidelity"]["layers"]] == ["0", "2"]
     assert tree["model"]["speed"]["batch"] == 50
     assert tree["provenance"]["seed"] == "3"
+    assert tree["provenance"]["against"] == "build.py:model", "no paths of the machine"
 
 
 def test_a_score_may_spoil_its_copy(judge):
