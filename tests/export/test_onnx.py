@@ -294,6 +294,25 @@ def test_a_language_model_leaves_without_its_cache(tmp_path):
     assert torch.allclose(answer.logits, module(x)["logits"], atol=1e-5)
 
 
+def test_half_precision_and_arguments_by_any_name_leave_at_any_size(tmp_path):
+    class Halved(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.out = torch.nn.Linear(8, 16)
+
+        def forward(self, **features):  # as sentence encoders take their tokens
+            return self.out(features["x"]).relu() * features["mask"][:, None]
+
+    torch.manual_seed(0)
+    module = Halved().half().eval()
+    batch = {"x": torch.randn(3, 8).half(), "mask": torch.tensor([1, 0, 1])}
+    found = export_onnx(module, batch, tmp_path / "m.onnx", weights="float32")
+    assert found.check.max_error < 1e-5 and not found.notes  # against the module in float32
+    more = {"x": torch.randn(7, 8), "mask": torch.ones(7, dtype=torch.int64)}
+    answer = open_onnx(tmp_path / "m.onnx")(**more)
+    assert torch.allclose(answer, module.float()(**more), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from laconic.analyze._module import applied
+from laconic.analyze._module import applied, in_single
 from laconic.errors import ArgumentError, VerifyError
 from laconic.export.onnx_packages import need
 from laconic.export.onnx_session import feed, open_session
-from laconic.export.onnx_trace import evaluating
+from laconic.export.onnx_trace import evaluating, widened
 from laconic.export.record import Check
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _FLOOR: Final = 0.5  # a cosine below which an answer is none
 def check_onnx(
     path: Path, module: torch.nn.Module, batches: Iterable[object], *, floor: float = _FLOOR
 ) -> Check:
-    """Run both on the batches; a sample is an entry of an output's first axis.
+    """Run both on the batches, in float32; a sample is an entry of an output's first axis.
 
     Raises:
         VerifyError: the runtime's answer has another shape, is not finite where the module's
@@ -44,8 +44,9 @@ def check_onnx(
     most = missed = power = 0.0
     cosines: list[np.ndarray] = []
     samples = 0
+    module = in_single(module)
     with evaluating(module), torch.no_grad():
-        for batch in batches:
+        for batch in map(widened, batches):
             wanted = [t.float().cpu().numpy() for t in tensors(applied(module, batch))]
             found = session.run(None, feed(session, batch))
             if len(found) != len(wanted):

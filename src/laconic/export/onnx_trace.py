@@ -7,6 +7,7 @@ first keeps the name of the weight; of the second, the name is found again by th
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import warnings
@@ -45,7 +46,7 @@ def trace(module: torch.nn.Module, example: object, *, opset: int | None = None)
     """
     import torch
 
-    single = in_single(module)
+    single, example = in_single(module), widened(example)
     with evaluating(single), _without_cache(single), torch.no_grad(), _quiet():
         try:
             outputs = applied(single, example)
@@ -71,6 +72,19 @@ def trace(module: torch.nn.Module, example: object, *, opset: int | None = None)
         size = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
         notes = (*notes, f"the graph takes batches of {size} alone: the module fixes that size")
     return Traced(model, notes)
+
+
+def widened(batch: object) -> object:
+    """A batch with its tensors of half precision as float32, as the graph takes them."""
+    import torch
+
+    if isinstance(batch, torch.Tensor):
+        return batch.float() if batch.dtype in (torch.float16, torch.bfloat16) else batch
+    if isinstance(batch, Mapping):
+        return {name: widened(value) for name, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        return tuple(widened(value) for value in batch)
+    return batch
 
 
 def output_names(outputs: object) -> tuple[list[str], str]:
@@ -167,15 +181,16 @@ def _exported(
     first: Exception | None = None
     for shapes in (axes, None):
         try:
-            found = torch.onnx.export(
-                module,
-                args,
-                kwargs=kwargs,
-                dynamo=True,
-                dynamic_shapes=shapes,  # type: ignore[arg-type]
-                opset_version=opset,
-                verbose=False,
-            )
+            with _named(module, kwargs):
+                found = torch.onnx.export(
+                    module,
+                    args,
+                    kwargs=kwargs,
+                    dynamo=True,
+                    dynamic_shapes=shapes,  # type: ignore[arg-type]
+                    opset_version=opset,
+                    verbose=False,
+                )
             assert found is not None
         except Exception as error:
             first = first or error
@@ -187,6 +202,32 @@ def _exported(
         f"PyTorch's exporter cannot follow {type(module).__name__}: {_line(first)}; its forward "
         "must run under torch.export (no branches on values), or be split into parts that do"
     ) from first
+
+
+@contextlib.contextmanager
+def _named(module: torch.nn.Module, kwargs: Mapping[str, object]) -> Iterator[None]:
+    """Have a forward that takes any names (**features) take those of the example.
+
+    The exporter opens no axes of what it cannot find among the parameters.
+    """
+    forward = module.forward
+    known = inspect.signature(forward).parameters
+    if kwargs.keys() <= known.keys() or "forward" in vars(module):
+        yield
+        return
+
+    def named(**given: object) -> object:
+        return forward(**given)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    named.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, kind) for name in kwargs]
+    )
+    module.forward = named
+    try:
+        yield
+    finally:
+        del module.forward
 
 
 def _line(error: BaseException) -> str:
