@@ -249,7 +249,7 @@ def _loaded(folder: Path, file: LaconicFile, evaluate: Score | None) -> tuple[st
         VerifyError: it cannot be loaded.
     """
     if evaluate is None and not can_load():
-        return ("transformers, with torch, is not installed, so that it was not asked to load the folder",)
+        return ("transformers (and torch) is not installed, and was not asked to load the folder",)
     if not evaluate and 2 * (need := _nbytes(file)) > psutil.virtual_memory().available:
         return (f"not loaded by transformers: that takes {need / 1e9:.0f} GB of memory",)
     try:

@@ -127,13 +127,13 @@ def export_graph(file: LaconicFile, out: Path, request: OnnxRequest) -> Export:
                 continue
             found.add(info.name, file[info.name], source.load(info.name))
         more = [path.relative_to(folder) for path in written[1:]]
-        for name in more:
-            (real.parent / name).parent.mkdir(parents=True, exist_ok=True)
-            check_destination(real.parent / name, force=request.force)
+        for beside in more:
+            (real.parent / beside).parent.mkdir(parents=True, exist_ok=True)
+            check_destination(real.parent / beside, force=request.force)
         size = sum(path.stat().st_size for path in written)
-        for name in (*more, Path(real.name)):  # the model last
-            os.replace(folder / name, real.parent / name)
-    files = (out, *(real.parent / name for name in more))
+        for one in (*more, Path(real.name)):  # the model last
+            os.replace(folder / one, real.parent / one)
+    files = (out, *(real.parent / beside for beside in more))
     words = size_words(file.index.origin.nbytes, file.size, size)
     notes = [f"the graph that the file was made of, no faster than before: {words}"]
     if request.evaluate is not None:
