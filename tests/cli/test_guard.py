@@ -2,6 +2,7 @@
 
 import errno
 import json
+import signal
 
 import pytest
 import typer
@@ -51,6 +52,18 @@ def test_ctrl_c_exits_130_without_a_traceback(capsys):
         fails(KeyboardInterrupt())()
     assert stop.value.exit_code == 130
     assert capsys.readouterr() == ("", "laconic: interrupted\n")
+
+
+def test_sigterm_exits_143_and_is_the_hosts_again_afterwards(capsys):
+    @guarded
+    def ends(*, json: bool = False) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(typer.Exit) as stop:
+        ends()
+    assert stop.value.exit_code == 143
+    assert capsys.readouterr() == ("", "laconic: terminated\n")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_closed_pipe_is_quiet(capsys):

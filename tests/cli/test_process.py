@@ -12,8 +12,12 @@ START = [sys.executable, "-c", "from laconic.cli import main; main()"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as shells send them")
+@pytest.mark.parametrize(
+    ("signalled", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
 @pytest.mark.parametrize("delay", [0.05, 0.2, 0.4, 0.8])
-def test_ctrl_c_exits_130_and_leaves_nothing_half_written(minilm, tmp_path, delay):
+def test_a_signal_leaves_nothing_half_written(minilm, tmp_path, delay, signalled, code, word):
     target = tmp_path / "out.laconic.safetensors"
     process = subprocess.Popen(
         [*START, "compress", minilm / "model.safetensors", "-o", target],
@@ -23,15 +27,15 @@ def test_ctrl_c_exits_130_and_leaves_nothing_half_written(minilm, tmp_path, dela
     )
     process.stderr.readline()  # the command has begun, its imports are done
     time.sleep(delay)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signalled)
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
     if target.exists():  # a fast machine was done before the signal came
         assert list(tmp_path.iterdir()) == [target]
         subprocess.run([*START, "verify", target], check=True)
     else:
-        assert process.returncode == 130
-        assert err.splitlines()[-1] == "laconic: interrupted"
+        assert process.returncode == code
+        assert err.splitlines()[-1] == f"laconic: {word}"
         assert list(tmp_path.iterdir()) == []
 
 

@@ -7,8 +7,10 @@ import dataclasses
 import functools
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import ParamSpec
 
 import typer
@@ -20,6 +22,7 @@ P = ParamSpec("P")
 FAILED, USAGE, TARGET_MISSED, DAMAGED = 1, 2, 3, 4
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
+TERMINATED = 143  # 128 + SIGTERM
 
 
 def exit_code(error: LaconicError) -> int:
@@ -44,8 +47,12 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         as_json = bool(kwargs.get("json"))
         try:
-            command(*args, **kwargs)
+            with _terminable():
+                command(*args, **kwargs)
             sys.stdout.flush()  # a closed pipe shows here, not at interpreter exit
+        except _Terminated:
+            say("terminated")
+            raise typer.Exit(TERMINATED) from None
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
@@ -63,6 +70,28 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(FAILED) from None
 
     return run
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as an exception: what is half-written is cleared away as after Ctrl-C."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Raise on SIGTERM while a command runs; a host that handles it itself keeps its own way."""
+    inside = threading.current_thread() is threading.main_thread()
+    if not inside or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _report(message: str, kind: str, as_json: bool, best: object = None) -> None:
