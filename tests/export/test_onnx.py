@@ -356,6 +356,18 @@ def test_another_answer_than_the_modules_is_refused_and_not_written(small, trace
     assert not list(tmp_path.iterdir())
 
 
+def test_answers_far_from_the_modules_are_warned_of(small, traced, tmp_path):
+    module, _, batches, graph = small
+    traced(graph)
+    near = export_onnx(module, batches[0], tmp_path / "a.onnx", weights="float32")
+    assert not any("far from" in note for note in near.notes)
+    other = copy.deepcopy(module)
+    other.linear.weight.data.mul_(torch.tensor([1.0, 0.0] * 100)[: other.linear.in_features])
+    far = export_onnx(other, batches[0], tmp_path / "b.onnx", weights="float32")
+    assert 0.5 < far.check.cosine < 0.95
+    assert any(f"(mean cosine {far.check.cosine:.3f})" in note for note in far.notes)
+
+
 def test_a_check_counts_samples_and_errors(small, traced, tmp_path):
     module, _, batches, graph = small
     traced(graph)

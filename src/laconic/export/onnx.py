@@ -40,6 +40,7 @@ Ranges = Literal["minmax", "percentile", "mse", "entropy"]
 
 _INLINE: Final = (1 << 31) - (1 << 24)  # bytes of constants; protobuf holds no file of 2 GiB
 _CHECKED: Final = 8  # batches that the check runs
+_NEAR: Final = 0.95  # a cosine below which the user is warned
 
 
 def export_onnx(
@@ -93,6 +94,11 @@ def export_onnx(
         files = _save(model, temporary)
         checked = data[:_CHECKED] or [example]
         check = check_onnx(temporary, module, checked)
+        if check.cosine < _NEAR:
+            notes.append(
+                f"answers are far from the module's (mean cosine {check.cosine:.3f}): judge it by "
+                "a score; give more bits, or batches like those of real use"
+            )
         if weights == "int8" and activations == "static":
             notes.extend(find_clipping(temporary, checked[0]))
         size = sum(file.stat().st_size for file in files)
