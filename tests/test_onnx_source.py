@@ -227,3 +227,44 @@ def test_data_files_are_not_written_through_a_link(
     restored = laconic.decompress(packed, tmp_path / "out" / "net.onnx")
     assert restored.files[1] == tmp_path / "out" / "deep" / "w.bin"
     assert restored.files[1].read_bytes() == (tmp_path / "in" / "deep" / "w.bin").read_bytes()
+
+
+GRIDS = [
+    ({"weights": "int8"}, 0.999, "QuantizeLinear"),
+    ({"weights": "int8", "activations": "dynamic"}, 0.999, "DynamicQuantizeLinear"),
+    ({"weights": "int4", "group_size": 32}, 0.98, "MatMulNBits"),
+    ({"weights": "float16"}, 0.99999, "Cast"),
+]
+
+
+@pytest.mark.parametrize(("grid", "least", "operator"), GRIDS)
+@pytest.mark.parametrize("old", [False, True])
+def test_the_graph_itself_goes_on_a_runtimes_grid(
+    tmp_path: Path, packed: Path, rng: np.random.Generator, old: bool, grid: dict[str, object],
+    least: float, operator: str,
+) -> None:  # fmt: skip
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    given = network(rng)
+    del given.graph.initializer[3:]
+    if old:  # opset 11, and as in the first versions every constant is an input too
+        given.opset_import[0].version, given.ir_version = 11, 3
+        for one in given.graph.initializer:
+            given.graph.input.append(
+                helper.make_tensor_value_info(one.name, TensorProto.FLOAT, list(one.dims))
+            )
+    onnx.save(given, tmp_path / "net.onnx")
+    laconic.compress(tmp_path / "net.onnx", packed)
+    np.savez(tmp_path / "data.npz", x=rng.standard_normal((128, 64)).astype(np.float32))
+    out = tmp_path / "out.onnx"
+    done = laconic.export(packed, out, calib=tmp_path / "data.npz", **grid)  # type: ignore[arg-type]
+    assert done.check is not None
+    assert done.check.runtime.startswith("onnxruntime") and done.check.samples == 128
+    assert least < done.check.cosine <= 1
+    written = onnx.load(out)
+    assert operator in {node.op_type for node in written.graph.node}
+    assert [one.name for one in written.graph.input] == ["x"]
+    assert out.stat().st_size < 0.6 * (tmp_path / "net.onnx").stat().st_size
+    assert sorted(path.name for path in tmp_path.iterdir() if "onnx" in path.name) == [
+        *("net.onnx", "out.onnx")
+    ]

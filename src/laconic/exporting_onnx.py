@@ -107,16 +107,15 @@ def export_network(
 def export_graph(file: LaconicFile, out: Path, request: OnnxRequest) -> Export:
     """Give the .onnx back that the file was made of, with the file's values in it.
 
+    With data (or weights asked for) its weights and activations become integers, as a network's.
+
     Raises:
-        ArgumentError: it is asked to be another than it was.
-        VerifyError: it does not read back.
+        ArgumentError: it is asked to be another than it was, and there are no data to check it on.
+        VerifyError: it does not read back, or the runtime's answer is another.
     """
-    for name in ("weights", "group_size", "activations", "ranges", "calib"):
-        if getattr(request, name) is not None:
-            raise ArgumentError(
-                f"{name}: {file.path} was made of an .onnx, whose graph comes back as it was; "
-                f"leave {name} out"
-            )
+    grid = (request.weights, request.group_size, request.activations, request.ranges, request.calib)
+    if any(one is not None for one in grid):
+        return _rounded_graph(file, out, request)
     real = check_destination(out, force=request.force)
     with explained(out), _beside(real) as folder:
         written = write_onnx(file, folder / real.name)
@@ -151,6 +150,47 @@ def export_graph(file: LaconicFile, out: Path, request: OnnxRequest) -> Export:
         check=found.check("read back from the disk"),
         notes=tuple(notes),
     )
+
+
+def _rounded_graph(file: LaconicFile, out: Path, request: OnnxRequest) -> Export:
+    """The graph with its weights on a runtime's grid, run against the same graph in floats."""
+    from laconic.export.onnx import Activations, Ranges
+    from laconic.export.onnx import export_graph as export
+    from laconic.export.onnx_module import open_onnx
+    from laconic.export.onnx_packages import need
+
+    if request.calib is None:
+        raise ArgumentError(
+            f"calib (--calib): {file.path} was made of an .onnx; to put it on a grid takes data to "
+            "run it on, as an .npz of its inputs, or file.py:function that gives batches"
+        )
+    weights, group, asymmetric = _grid(file, request)
+    static = weights == "int8"
+    with explained(out), _beside(Path(os.path.realpath(out))) as folder:
+        floats = write_onnx(file, folder / "float.onnx")[0]
+        loaded = open_model(floats)
+        batches = list(open_calibration(request.calib, loaded))
+        before = None if request.evaluate is None else scored(loaded.module, request.evaluate)
+        done = export(
+            need("onnx").load(str(floats)),
+            loaded.module,
+            batches,
+            out,
+            weights=weights,
+            group_size=group,
+            asymmetric=asymmetric,
+            activations=cast(
+                "Activations", request.activations or ("static" if static else "none")
+            ),
+            ranges=cast("Ranges", request.ranges or "mse"),
+            force=request.force,
+        )
+    words = size_words(file.index.origin.nbytes, file.size, done.size)
+    notes = [*done.notes, f"{weights} weights: {words}"]
+    if before is not None and request.evaluate is not None:
+        after = scored(open_onnx(out), request.evaluate)
+        notes.append(f"{after[0]} {before[1]:.4f} in floats, {after[1]:.4f} on the grid")
+    return replace(done, notes=tuple(notes))
 
 
 @contextlib.contextmanager

@@ -40,6 +40,7 @@ Ranges = Literal["minmax", "percentile", "mse", "entropy"]
 
 _INLINE: Final = (1 << 31) - (1 << 24)  # bytes of constants; protobuf holds no file of 2 GiB
 _CHECKED: Final = 8  # batches that the check runs
+_OPSET, _IR = 13, 8  # of ONNX: the first with a scale a row
 _NEAR: Final = 0.95  # a cosine below which the user is warned
 
 
@@ -80,7 +81,82 @@ def export_onnx(
     need_all()
     data = list(batches) if batches is not None else []
     traced = trace(module, example, opset=opset)
-    model, notes = traced.model, list(traced.notes)
+    return _written(
+        traced.model, module, data, data[:_CHECKED] or [example], Path(out), list(traced.notes),
+        weights=weights, group_size=group_size, asymmetric=asymmetric, activations=activations,
+        ranges=ranges, force=force,
+    )  # fmt: skip
+
+
+def export_graph(
+    model: ModelProto,
+    module: torch.nn.Module,
+    batches: Iterable[object],
+    out: Path,
+    *,
+    weights: Weights = "int8",
+    group_size: int = 32,
+    asymmetric: bool = False,
+    activations: Activations = "static",
+    ranges: Ranges = "mse",
+    force: bool = False,
+) -> Export:
+    """As `export_onnx`, of a graph that is there already and that `module` runs in floats.
+
+    `model` is changed; its constants have to be in it.
+
+    Raises:
+        ArgumentError: an argument is wrong, or the graph is older than opset 13 and cannot be
+            brought there.
+        VerifyError: onnxruntime's answer is not the module's.
+    """
+    _check_arguments(weights, activations, ranges, group_size)
+    check_destination(out, force=force)
+    need_all()
+    data = list(batches)
+    return _written(
+        _modern(model), module, data, data[:_CHECKED], out, [],
+        weights=weights, group_size=group_size, asymmetric=asymmetric, activations=activations,
+        ranges=ranges, force=force,
+    )  # fmt: skip
+
+
+def _modern(model: ModelProto) -> ModelProto:
+    """A graph in which integers can stand: opset 13, and no constant among its inputs."""
+    version = max((one.version for one in model.opset_import if not one.domain), default=0)
+    if version < _OPSET:
+        try:
+            model = need("onnx.version_converter").convert_version(model, _OPSET)
+        except Exception as error:
+            line = str(error).strip().partition("\n")[0]
+            raise ArgumentError(
+                f"the graph has opset {version}, integers take {_OPSET}, and onnx cannot convert "
+                f"it ({line}); export the model anew with a later opset"
+            ) from error
+    held = {tensor.name for tensor in model.graph.initializer}
+    inputs = [one for one in model.graph.input if one.name not in held]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    model.ir_version = max(model.ir_version, _IR)
+    return model
+
+
+def _written(
+    model: ModelProto,
+    module: torch.nn.Module,
+    data: list[object],
+    checked: list[object],
+    out: Path,
+    notes: list[str],
+    *,
+    weights: str,
+    group_size: int,
+    asymmetric: bool,
+    activations: str,
+    ranges: str,
+    force: bool,
+) -> Export:
+    """Put a float graph's weights in fewer bits, write it, run it, and give it its name."""
     exact = rounded = 0
     if weights == "int8":
         exact, rounded = _to_int8(model, activations, data, ranges, notes)
@@ -90,9 +166,8 @@ def export_onnx(
         exact, rounded = store_half(model.graph)
     else:
         exact = len(arrays(model.graph))
-    with _made(Path(out), force=force) as temporary:
+    with _made(out, force=force) as temporary:
         files = _save(model, temporary)
-        checked = data[:_CHECKED] or [example]
         check = check_onnx(temporary, module, checked)
         if check.cosine < _NEAR:
             notes.append(
@@ -102,8 +177,8 @@ def export_onnx(
         if weights == "int8" and activations == "static":
             notes.extend(find_clipping(temporary, checked[0]))
         size = sum(file.stat().st_size for file in files)
-    placed = tuple(Path(out).parent / file.name for file in files)
-    return Export(Path(out), "onnx", placed, size, exact, rounded, check, tuple(notes))
+    placed = tuple(out.parent / file.name for file in files)
+    return Export(out, "onnx", placed, size, exact, rounded, check, tuple(notes))
 
 
 def _check_arguments(weights: str, activations: str, ranges: str, group_size: int) -> None:
@@ -186,4 +261,4 @@ def _made(out: Path, *, force: bool) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-__all__ = ["Activations", "Ranges", "Stored", "Weight", "Weights", "export_onnx"]
+__all__ = ["Activations", "Ranges", "Stored", "Weight", "Weights", "export_graph", "export_onnx"]
