@@ -44,6 +44,19 @@ def test_sizes_are_those_of_the_files(model, small):
     assert [t.bytes for t in story.tensors] == [t.bytes for t in laconic.info(small).tensors]
 
 
+def test_the_verb_writes_one_page_and_nothing_over_another(model, small, tmp_path):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    path = laconic.report(small, tmp_path / "x.html", original=model, title="A & B")
+    text = path.read_text(encoding="utf-8")
+    assert "A &amp; B" in text and "<svg" in text and text.count("<html") == 1
+    with pytest.raises(ArgumentError, match="exists"):
+        laconic.report(small, tmp_path / "x.html")
+    assert path.read_text(encoding="utf-8") == text
+    laconic.report(small, tmp_path / "x.html", force=True)
+    assert "A &amp; B" not in path.read_text(encoding="utf-8")
+
+
 def test_values_shown_are_of_the_largest_matrices_and_of_the_worst(model, small):
     story = tell(small, original=model)
     shown = [found.name for found in story.histograms]

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from laconic.info import info
     from laconic.load import load
     from laconic.planning import plan
+    from laconic.storytelling import report
 
 __version__ = "0.1.0"
 __all__ = ["analyze", "compress", "decompress", "evaluate", "export", "frontier", "info",
-           "load", "plan", "verify"]  # fmt: skip
+           "load", "plan", "report", "verify"]  # fmt: skip
 
 # From here on `laconic.compress` is the verb, imported when first used.
 sys.modules[__name__].__class__ = Verbs

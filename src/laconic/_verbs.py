@@ -22,6 +22,7 @@ HOMES: Final = {
     "info": "laconic.info",
     "load": "laconic.load",
     "plan": "laconic.planning",
+    "report": "laconic.storytelling",
     "verify": "laconic.container.verify",
 }
 

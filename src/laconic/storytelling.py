@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import numpy as np
 
 from laconic.analyze.report import Report
-from laconic.container import LaconicFile, find_file
+from laconic.container import LaconicFile, check_destination, find_file
 from laconic.errors import ArgumentError
 from laconic.evaluate.charts_values import histogram
 from laconic.evaluate.pareto import Frontier
@@ -35,6 +35,35 @@ _BY: Final = "rd:3"  # the scheme whose predicted loss tells sensitivity
 _BLOCK: Final = 1 << 20
 _MODEL: Final = "model.laconic.safetensors"  # of every folder, which then has the better name
 _SHORT: Final = 200  # characters of metadata that are shown
+
+
+def report(
+    file: str | Path,
+    out: str | Path,
+    *,
+    original: Model | None = None,
+    evaluation: Evaluation | str | Path | None = None,
+    frontier: Frontier | str | Path | None = None,
+    analysis: Report | str | Path | None = None,
+    exports: Sequence[Export | str | Path] = (),
+    plan: str | Path | None = None,
+    title: str | None = None,
+    force: bool = False,
+) -> Path:
+    """Write one HTML page on a Laconic file, and on what else is given (see `tell`); its path.
+
+    Raises:
+        ArgumentError: as `tell`; `out` exists and `force` is not given; the extra is missing.
+    """
+    from laconic.evaluate.page import write_page
+
+    check_destination(Path(out), force=force)
+    story = tell(
+        file, original=original, evaluation=evaluation, frontier=frontier, analysis=analysis,
+        exports=exports, plan=plan, title=title,
+    )  # fmt: skip
+    write_page(Path(out), story, force=force)
+    return Path(out)
 
 
 def tell(
