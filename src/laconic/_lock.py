@@ -136,7 +136,7 @@ def _try_plain(path: Path) -> int | None:
 
 
 def _remove_stale(path: Path) -> None:
-    if not path.is_file():
+    if not stat.S_ISREG(path.stat().st_mode):  # FileNotFoundError, where it is just gone
         raise ArgumentError(f"{path}: is no plain file, which a lock is; remove it")
     with path.open("rb") as file:
         owner = file.read(100)
