@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from laconic.analyze import Curvature
-from laconic.analyze.outputs import output_kind
 from laconic.calibrate.biases import corrected_biases
 from laconic.calibrate.collected import NO_GRADIENTS, curvature_of
+from laconic.calibrate.finishing import tuned_vectors
 from laconic.calibrate.held import Held
 from laconic.calibrate.overlay import Overlay, Part, as_stored, as_written, of_dtype
 from laconic.calibrate.record import Record, code_identity, dial_text
@@ -375,29 +375,20 @@ class Run:
 
     def _finish(self) -> str:
         """Tune what is no matrix until the outputs are the original's; gives a note, or ""."""
-        from laconic.transform.finish import finish
-
         self.student.load(self.values())
         free = [
             name
             for name, scheme in self.schemes.items()
             if scheme == Scheme("fp16") and name not in self.source.aliases
         ]
-        names = self.student.parameters_of(free)
-        if not names:
-            return ""
-        found = finish(
-            self.student.module,
+        tuned, note = tuned_vectors(
+            self.student,
             self.model.module,
-            lambda: self.calibration,
-            list(names),
-            kind=output_kind(self.model.module, next(iter(self.calibration))),
+            self.source,
+            free,
+            self.calibration,
             seed=self.request.seed,
             progress=self.progress,
         )
-        infos = {info.name: info for info in self.source.infos}
-        self.vectors |= {
-            names[parameter]: as_stored(infos[names[parameter]], values)
-            for parameter, values in found.values.items()
-        }
-        return f"finishing: {found.note}" if found.note else ""
+        self.vectors |= tuned
+        return note
