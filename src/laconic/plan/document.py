@@ -21,6 +21,12 @@ from laconic.errors import ArgumentError
 MAX_BYTES: Final = 16_000_000  # a rule for each of 200,000 tensors
 _DEEPEST: Final = 8  # mappings in lists in mappings; a plan has three
 
+_TOO_DEEP: Final = "nested too deeply for a plan"
+
+# Brackets; quoted texts and comments are passed over as one.
+_FLOW: Final = re.compile(
+    r""""(?:[^"\\]|\\.)*"|'[^']*'|(?:^|(?<=\s))#[^\n]*|[\[\]{}]""", re.S | re.M
+)
 _FRAME: Final = (
     *(yaml.StreamStartEvent, yaml.StreamEndEvent),
     *(yaml.DocumentStartEvent, yaml.DocumentEndEvent),
@@ -74,8 +80,8 @@ def read_document(text: str, where: str) -> Document:
             raise ArgumentError(f"{_place(where, more)}: a second document; a plan is one")
     except StopIteration:
         raise ArgumentError(f"{where}: is empty; begin with: laconic: 1") from None
-    except yaml.YAMLError as error:
-        raise ArgumentError(_syntax(error, where)) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ArgumentError(_unreadable(error, text, where)) from None
     return Document(where, values, lines)
 
 
@@ -118,7 +124,7 @@ def _value(
     event: yaml.Event, events: Iterator[yaml.Event], at: At, lines: dict[At, int], where: str
 ) -> object:
     if len(at) > _DEEPEST:
-        raise ArgumentError(f"{_place(where, event)}: nested too deeply for a plan")
+        raise ArgumentError(f"{_place(where, event)}: {_TOO_DEEP}")
     if isinstance(event, yaml.MappingStartEvent):
         return _mapping(events, at, lines, where)
     if isinstance(event, yaml.SequenceStartEvent):
@@ -158,6 +164,34 @@ def _scalar(text: str) -> object:
     if _FLOAT.fullmatch(text):
         return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
     return text
+
+
+def _unreadable(error: Exception, text: str, where: str) -> str:
+    """Why the parser gave up, in words that do not depend on its version where depth is the cause.
+
+    Parsers look ahead in a flow collection, so they meet their own limit before `_value` does.
+    """
+    mark = getattr(error, "problem_mark", None)
+    line = _too_deep(text[: mark.index + 1] if mark else text)
+    if line is not None:
+        return f"{where}, line {line}: {_TOO_DEEP}"
+    if isinstance(error, yaml.YAMLError):
+        return _syntax(error, where)
+    return f"{where}: {_TOO_DEEP}"
+
+
+def _too_deep(text: str) -> int | None:
+    """The line where more flow collections are open than a plan may nest; None if that never is.
+
+    >>> _too_deep("a: 1\\nb: [[[[[[[[[")
+    2
+    """
+    depth = 0
+    for found in _FLOW.finditer(text):
+        depth = max(depth + {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0), 0)
+        if depth > _DEEPEST:
+            return text.count("\n", 0, found.start()) + 1
+    return None
 
 
 def _syntax(error: yaml.YAMLError, where: str) -> str:
