@@ -19,7 +19,7 @@ CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo $(VENV)/.core
-	$(BIN)/laconic demo
+	$(BIN)/taut demo
 
 # With CIFAR-10 at hand: make example DATA=FOLDER
 example: $(VENV)/.dev $(VENV)/.core

@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 
 import report
-from laconic.analyze import Curvature
-from laconic.calibrate import Options, Record, Request, Run, calibrated_schemes
-from laconic.compress import origin_of
-from laconic.errors import LaconicError
-from laconic.inputs import Calibration, LoadedModel, open_calibration, open_model
-from laconic.io import Source, open_source
-from laconic.plan import parse_target
-from laconic.scheme import Scheme
 from subjects import Subject, subject
+from taut.analyze import Curvature
+from taut.calibrate import Options, Record, Request, Run, calibrated_schemes
+from taut.compress import origin_of
+from taut.errors import TautError
+from taut.inputs import Calibration, LoadedModel, open_calibration, open_model
+from taut.io import Source, open_source
+from taut.plan import parse_target
+from taut.scheme import Scheme
 from tensors import Array
 
 _BITS = {"minilm_in": 1.85, "gpt2m": 2.57}
@@ -242,7 +242,7 @@ def _measured(
             bench.lam = None
         try:
             row = bench.made(part, bits)
-        except LaconicError as error:
+        except TautError as error:
             report.say(f"{judged.name}: {part.name}: {error}")
             continue
         if row is not None:

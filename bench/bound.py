@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 import report
-from laconic.coding import encode_matrix
-from laconic.transform import Rounded, make_metric, round_matrix
+from taut.coding import encode_matrix
+from taut.transform import Rounded, make_metric, round_matrix
 from tensors import Array
 
 _BITS = (1.0, 1.5, 2.0, 3.0, 4.0)

@@ -3,7 +3,7 @@
     python bench/classics.py [--subject lenet300 lenet5 resnet20] [--row NAME ...] [--seeds 0 1 2]
                              [--update] [--budget quick] [--held]
 
-Every row is a call of `laconic.compress`; its file is weighed on disk, read back by `laconic.load`,
+Every row is a call of `taut.compress`; its file is weighed on disk, read back by `taut.load`,
 and what comes back is judged on all test images, which nothing else uses. `classics_rows.py` has
 the rows and their hyperparameters. `--update` keeps the other rows of bench/results/classics.json;
 `--show` measures nothing. `--budget quick` takes a quarter of the epochs and of the images, and
@@ -20,8 +20,8 @@ from pathlib import Path
 
 import torch
 
-import laconic
 import report
+import taut
 from classics_data import NAMES, Task, task
 from classics_rows import ROWS, Row
 from classics_run import QUICK, Compress, measured
@@ -80,7 +80,7 @@ def _run(row: Row, given: Task, seed: int, arguments: argparse.Namespace) -> dic
         row,
         given,
         seed,
-        _talking(laconic.compress),
+        _talking(taut.compress),
         threads=arguments.threads,
         quick=arguments.budget == "quick",
         files=arguments.files,

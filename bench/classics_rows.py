@@ -1,6 +1,6 @@
 """The rows of the classic tables: what is asked of each, and its hyperparameters.
 
-`training` holds what `laconic.transform.Training` is made of, in plain words; `batch` is of its
+`training` holds what `taut.transform.Training` is made of, in plain words; `batch` is of its
 images; `shift` and `flip` augment them. A row without training has calibration data alone.
 """
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-import laconic
+import taut
 from classics_data import Batches, Task
 from classics_rows import ROWS, Row, Settings
 from classics_speed import times_as_fast
-from laconic.errors import LaconicError
+from taut.errors import TautError
 
 Compress = Callable[..., object]
 
@@ -42,7 +42,7 @@ def measured(
         "training": None if training is None else dict(training),
     }
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(files or folder, f"{row.name}-{seed}.laconic.safetensors")
+        path = Path(files or folder, f"{row.name}-{seed}.taut.safetensors")
         call = call_of(row, given, training, seed)
         start = time.perf_counter()
         try:
@@ -51,7 +51,7 @@ def measured(
                 network = _further(row, given, seed, work, path.parent, threads, quick)
                 call["teacher"] = given.trained()
             work(network, path, seed=seed, threads=threads, force=True, **call)
-        except (LaconicError, NotImplementedError) as error:
+        except (TautError, NotImplementedError) as error:
             return {**known, "error": f"{type(error).__name__}: {error}"}
         seconds = time.perf_counter() - start
         return {**known, "seconds": seconds, **judged(row, given, path, seed)}
@@ -62,17 +62,17 @@ def _further(
 ) -> torch.nn.Module:
     """Return what an earlier row's file holds; it is made first where it is not there."""
     first = next(one for one in ROWS if one.name == row.before)
-    path = folder / f"{first.name}-{seed}.laconic.safetensors"
+    path = folder / f"{first.name}-{seed}.taut.safetensors"
     if not path.is_file():
         call = call_of(first, given, scaled(first.training, quick), seed)
         work(given.trained(), path, seed=seed, threads=threads, force=True, **call)
-    return laconic.load(path, into=given.trained()).eval()
+    return taut.load(path, into=given.trained()).eval()
 
 
 def judged(row: Row, given: Task, path: Path, seed: int = 0) -> dict[str, object]:
-    """Weigh a file and measure what `laconic.load` makes of it."""
+    """Weigh a file and measure what `taut.load` makes of it."""
     original = given.trained()
-    network = laconic.load(path, into=_start(row, given, seed)).eval()
+    network = taut.load(path, into=_start(row, given, seed)).eval()
     before, after = given.error(original), given.error(network)
     nbytes = path.stat().st_size
     found: dict[str, object] = {
@@ -97,12 +97,12 @@ def scaled(training: Settings | None, quick: bool) -> Settings | None:
 
 
 def call_of(row: Row, given: Task, training: Settings | None, seed: int) -> dict[str, object]:
-    """Put what a row asks for into the words of `laconic.compress`."""
+    """Put what a row asks for into the words of `taut.compress`."""
     call: dict[str, object] = {}
     if row.ratio is not None:  # in bytes, so that it is of the parameters and of nothing else
         call["size"] = int(4 * given.parameters / row.ratio)
     if row.rules or row.steps:
-        from laconic.plan import Plan
+        from taut.plan import Plan
 
         rules = [{"match": match, "scheme": scheme} for match, scheme in row.rules]
         call["plan"] = Plan.model_validate(
@@ -119,8 +119,8 @@ def call_of(row: Row, given: Task, training: Settings | None, seed: int) -> dict
 
 def _fit(batches: Batches, training: Settings) -> object:
     """Build the loop from plain words."""
-    from laconic.transform.settings import Distill, Masking, Training
-    from laconic.transform.train import Fit
+    from taut.transform.settings import Distill, Masking, Training
+    from taut.transform.train import Fit
 
     parts: dict[str, Callable[..., object]] = {"mask": Masking, "distill": Distill}
     made = {

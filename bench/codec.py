@@ -1,4 +1,4 @@
-"""What the lossless bench asks of a coder, Laconic's or a peer's."""
+"""What the lossless bench asks of a coder, Taut's or a peer's."""
 
 from __future__ import annotations
 

@@ -75,5 +75,5 @@ def comparison(
         found = {str(i): bits_at(measured, p[1], floor) for i, p in enumerate(points)}
         if any(bits is not None for bits in found.values()):
             table.append({"curve": curve, **found})
-    table.append({"curve": "**asked of Laconic**", **{str(i): p[0] for i, p in enumerate(points)}})
+    table.append({"curve": "**asked of Taut**", **{str(i): p[0] for i, p in enumerate(points)}})
     return columns, table

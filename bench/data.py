@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import load_file
 
-from laconic.demo.minilm import find_minilm
+from taut.demo.minilm import find_minilm
 from tensors import Array
 
 DTYPES = ("fp32", "bf16", "fp16", "int8", "int4")

@@ -10,18 +10,18 @@ from pathlib import Path
 import torch
 from safetensors.numpy import load_file
 
-from laconic.demo.fidelity import mean_cosine
-from laconic.demo.minilm import SentenceEncoder, find_minilm, read_sentences
+from taut.demo.fidelity import mean_cosine
+from taut.demo.minilm import SentenceEncoder, find_minilm, read_sentences
 from tensors import Array
 
 _STSB = Path(__file__).parents[2] / "shared" / "assets" / "text" / "stsb" / "sts-dev.csv"
 
 
 def sentences(count: int) -> tuple[list[str], str]:
-    """Return `count` sentences of STS-B's dev set ($LACONIC_STSB, or beside the checkout), or the
+    """Return `count` sentences of STS-B's dev set ($TAUT_STSB, or beside the checkout), or the
     demo's own where that is missing; and the name of what it is.
     """
-    path = Path(os.environ.get("LACONIC_STSB", _STSB))
+    path = Path(os.environ.get("TAUT_STSB", _STSB))
     if not path.is_file():
         own = read_sentences()
         return own, f"the demo's {len(own)} sentences"

@@ -1,8 +1,8 @@
-"""Fidelity for bits: Laconic beside its peers on real models, everything on disk counted.
+"""Fidelity for bits: Taut beside its peers on real models, everything on disk counted.
 
-    python bench/fidelity.py [--subject minilm_in ...] [--peers | --laconic] [--update] [--quick]
+    python bench/fidelity.py [--subject minilm_in ...] [--peers | --taut] [--update] [--quick]
 
-Bits count the whole file over all values of the weights. `--peers` or `--laconic` measures only
+Bits count the whole file over all values of the weights. `--peers` or `--taut` measures only
 these; `--update` keeps the other rows of bench/results/fidelity.json; `--show` measures nothing.
 """
 
@@ -55,7 +55,7 @@ def _measured(
     known: dict[tuple[str, str], dict[str, object]],
 ) -> Iterator[dict[str, object]]:
     """Yield a row for each codec; `known` holds rows that do not depend on calibration."""
-    if arguments.peers or not arguments.laconic:
+    if arguments.peers or not arguments.taut:
         for peer in peers:
             key = (judged.network, peer.name)
             if key not in known or peer.calibrated:
@@ -64,7 +64,7 @@ def _measured(
                 coded = peer.code(judged)
                 known[key] = row_of(judged, peer.name, peer.curve, coded, start)
             yield known[key] | {"subject": judged.name}
-    if arguments.laconic or not arguments.peers:
+    if arguments.taut or not arguments.peers:
         asked = [goal.bits for goal in judged.asked if goal.bits]
         widths = arguments.bits or sorted({*(asked if arguments.quick else (*asked, *_OWN))})
         chosen = arguments.modes or flagship.modes()
@@ -138,16 +138,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Fidelity for bits, beside peers.")
     parser.add_argument("--subject", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--peers", action="store_true", help="measure the peers")
-    parser.add_argument("--laconic", action="store_true", help="measure Laconic")
+    parser.add_argument("--taut", action="store_true", help="measure Taut")
     parser.add_argument("--codecs", nargs="+", default=[], help="peers whose names hold these")
     parser.add_argument("--update", action="store_true", help="keep the other rows of the file")
     parser.add_argument("--show", action="store_true", help="print what the file holds")
     parser.add_argument(
         "--quick", action="store_true", help="a row a curve, an eighth of the tests"
     )
-    parser.add_argument("--bits", nargs="+", type=float, help="of Laconic's rows")
+    parser.add_argument("--bits", nargs="+", type=float, help="of Taut's rows")
     modes = [flagship.DATA_FREE, flagship.CALIBRATED, flagship.FINISHED]
-    parser.add_argument("--modes", nargs="+", choices=modes, help="of Laconic's rows")
+    parser.add_argument("--modes", nargs="+", choices=modes, help="of Taut's rows")
     parser.add_argument("--name", default="fidelity", help="of the file in bench/results")
     return parser
 

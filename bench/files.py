@@ -1,4 +1,4 @@
-"""Whole Laconic files on disk: written from a real safetensors file, every byte counted."""
+"""Whole Taut files on disk: written from a real safetensors file, every byte counted."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Literal
 
 from safetensors.numpy import save_file
 
-import laconic
 import report
+import taut
 from data import is_matrix
-from laconic import coding
-from laconic.container import LaconicFile
-from laconic.demo.minilm import find_minilm
-from laconic.errors import LaconicError
 from measure import Effort, measure
+from taut import coding
+from taut.container import TautFile
+from taut.demo.minilm import find_minilm
+from taut.errors import TautError
 from tensors import Array
 
 
 def lossless(named: dict[str, Array], dtype: str, effort: Literal["fast", "max"]) -> report.Row:
     """Compress the tensors as one file; `seconds`: wall time, the check by decoding included."""
     original = sum(a.nbytes for a in named.values())
-    row: dict[str, object] = {"dtype": dtype, "codec": f"laconic {effort}, file"}
+    row: dict[str, object] = {"dtype": dtype, "codec": f"taut {effort}, file"}
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "source.safetensors"), Path(folder, "target.safetensors")
         save_file(named, source)
         start = time.perf_counter()
         try:
-            laconic.compress(source, target, effort=effort, threads=1)
-        except (AttributeError, ImportError, NotImplementedError, LaconicError) as error:
-            report.say(f"laconic.compress: {error!r}")
+            taut.compress(source, target, effort=effort, threads=1)
+        except (AttributeError, ImportError, NotImplementedError, TautError) as error:
+            report.say(f"taut.compress: {error!r}")
             return row | {"error": repr(error)}
         size = target.stat().st_size
         return row | {
@@ -65,20 +65,20 @@ def lossy(
     GB/s of float32 of the coder alone, matrices only, into pages used before; `load_warm`: of
     `load_all`, checksums and small tensors included.
     """
-    target = folder / "model.laconic.safetensors"
-    name = f"laconic {quality} --bits {bits:g}"
+    target = folder / "model.taut.safetensors"
+    name = f"taut {quality} --bits {bits:g}"
     source = find_minilm() / "model.safetensors"
     start, wall = time.process_time(), time.perf_counter()
     try:
-        laconic.compress(source, target, bits=bits, effort=quality, threads=1)
-    except (ImportError, NotImplementedError, LaconicError) as error:
+        taut.compress(source, target, bits=bits, effort=quality, threads=1)
+    except (ImportError, NotImplementedError, TautError) as error:
         report.say(f"{name}: {error}")
         return {"codec": name, "error": str(error)}
     speeds: dict[str, object] = {
         "encode_s": time.process_time() - start,
         "encode_wall_s": time.perf_counter() - wall,
     }
-    file = LaconicFile(target)
+    file = TautFile(target)
     decoded = file.load_all(threads=1)
     for key, threads in (("load_warm", 1), ("load_warm_2", 2)):
         load = measure(lambda: decoded, partial(_load, file, threads), effort)
@@ -90,11 +90,11 @@ def lossy(
     return LossyFile(name, target.stat().st_size, speeds, decoded)
 
 
-def _load(file: LaconicFile, threads: int, out: Mapping[str, Array]) -> None:
+def _load(file: TautFile, threads: int, out: Mapping[str, Array]) -> None:
     file.load_all(threads=threads, out=out)
 
 
-def _jobs(file: LaconicFile, decoded: Mapping[str, Array]) -> list[coding.Job]:
+def _jobs(file: TautFile, decoded: Mapping[str, Array]) -> list[coding.Job]:
     jobs = []
     for name, place in file.contents.places.items():
         if place.parts and name in decoded and is_matrix(decoded[name]):

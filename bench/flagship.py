@@ -1,4 +1,4 @@
-"""Laconic's own points: files made by the public verb, weighed on disk and read back."""
+"""Taut's own points: files made by the public verb, weighed on disk and read back."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-import laconic
 import report
-from laconic.errors import LaconicError
+import taut
 from shelf import Coded
 from subjects import Subject
+from taut.errors import TautError
 
 DATA_FREE, CALIBRATED, FINISHED = "data-free", "calibrated", "calibrated, finished"
 _MODES = {DATA_FREE: None, CALIBRATED: False, FINISHED: True}
@@ -22,7 +22,7 @@ _MODES = {DATA_FREE: None, CALIBRATED: False, FINISHED: True}
 
 def modes() -> list[str]:
     """Return the ways of compressing that this version has."""
-    known = inspect.signature(laconic.compress).parameters
+    known = inspect.signature(taut.compress).parameters
     return list(_MODES) if {"calib", "finish"} <= known.keys() else [DATA_FREE]
 
 
@@ -33,23 +33,23 @@ def points(
     for mode in chosen:
         for width in bits:
             start = time.perf_counter()
-            name, made = f"laconic {mode} {width:g}", compress(subject, width, mode)
+            name, made = f"taut {mode} {width:g}", compress(subject, width, mode)
             if isinstance(made, str):
                 report.say(f"{subject.name}, {name}: {made}")
-            yield name, f"laconic {mode}", made, time.perf_counter() - start
+            yield name, f"taut {mode}", made, time.perf_counter() - start
 
 
 def compress(subject: Subject, bits: float, mode: str) -> Coded | str:
     """Compress to `bits` a parameter and read the file back; the message of what went wrong."""
     finish = _MODES[mode]
     more = {} if finish is None else {"calib": list(subject.calibration), "finish": finish}
-    work: Callable[..., object] = laconic.compress
+    work: Callable[..., object] = taut.compress
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.laconic.safetensors")
+        path = Path(folder, "model.taut.safetensors")
         try:
             work(subject.module(), path, bits=bits, **more)
-            file = laconic.load(path)
+            file = taut.load(path)
             decoded = {name: file[name].astype(np.float32) for name in subject.weights}
-        except (ImportError, NotImplementedError, LaconicError, KeyError) as error:
+        except (ImportError, NotImplementedError, TautError, KeyError) as error:
             return f"{type(error).__name__}: {error}"
         return Coded(decoded, path.stat().st_size)

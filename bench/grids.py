@@ -14,12 +14,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import laconic
 import report
+import taut
 from embeddings import Fidelity
-from laconic.demo.minilm import find_minilm
-from laconic.io import open_source
-from laconic.scheme import Scheme, parse_scheme
+from taut.demo.minilm import find_minilm
+from taut.io import open_source
+from taut.scheme import Scheme, parse_scheme
 
 SCHEMES = (
     *("int8", "int8,tensor", "fp8", "int4:g32", "int4:g128", "int4:g128,asym", "int4"),
@@ -59,9 +59,9 @@ def measured(text: str, fidelity: Fidelity) -> dict[str, object]:
         if info.dtype == "F32":
             plan[info.name] = text if len(info.shape) == 2 else "fp16"
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "grid.laconic.safetensors"
-        result = laconic.compress(path, file, plan=plan, effort="max")
-        tensors = laconic.load(file)
+        file = Path(folder) / "grid.taut.safetensors"
+        result = taut.compress(path, file, plan=plan, effort="max")
+        tensors = taut.load(file)
         weights = {name: values for name, values in tensors.items() if values.dtype.kind == "f"}
         cosine = fidelity.cosine(weights)
     matrices = [t for t in result.tensors if plan.get(t.name) == text]

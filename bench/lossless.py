@@ -1,8 +1,8 @@
-"""Lossless coding of MiniLM's matrices: ratio and speed, Laconic beside its peers.
+"""Lossless coding of MiniLM's matrices: ratio and speed, Taut beside its peers.
 
-    python bench/lossless.py [--quick] [--dtypes bf16 int8] [--codecs ZipNN laconic]
+    python bench/lossless.py [--quick] [--dtypes bf16 int8] [--codecs ZipNN taut]
 
-Two measures of Laconic: the coding layer in memory, as the peers are measured (the sum of all
+Two measures of Taut: the coding layer in memory, as the peers are measured (the sum of all
 coded arrays; decode into a given buffer), and the whole file, whose every byte counts.
 """
 
@@ -19,7 +19,7 @@ import files
 import report
 from codec import Codec
 from measure import QUICK, THOROUGH, Effort, Timing, measure
-from ours import Laconic
+from ours import Taut
 from pages import Pages, allocator, arena_size, fresh_bytes, views
 from peers import peers
 from tensors import Array, Bytes
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     effort = QUICK if arguments.quick else THOROUGH
     found, missing = peers(slow=not arguments.quick or "pcodec-12" in (arguments.codecs or ()))
-    every: list[Codec[Any]] = [*found, Laconic("fast"), Laconic("max")]
+    every: list[Codec[Any]] = [*found, Taut("fast"), Taut("max")]
     codecs = [codec for codec in every if _asked(codec.name, arguments)]
     rows: list[report.Row] = []
     file_rows: list[report.Row] = []
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for threads in (1, 2) if codec.threads else (1,):
                 report.say(f"{dtype} {codec.name} {threads} thread(s)")
                 rows.append(bench(codec, arrays, dtype, threads, effort))
-        if _asked("laconic", arguments):
+        if _asked("taut", arguments):
             file_rows += [files.lossless(named, dtype, e) for e in ("fast", "max")]
     path = report.save(arguments.name, [*rows, *file_rows], missing=missing)
     print(report.table(COLUMNS, rows))

@@ -1,4 +1,4 @@
-"""Data-free lossy coding of MiniLM: bits, error, embeddings and speed, Laconic beside its peers.
+"""Data-free lossy coding of MiniLM: bits, error, embeddings and speed, Taut beside its peers.
 
     python bench/lossy.py [--quick] [--bits 2 3 4]
 
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     missing: list[str] = []
     for quality in ("fast", "max"):
         for bits in arguments.bits:
-            report.say(f"laconic {quality} --bits {bits:g}")
+            report.say(f"taut {quality} --bits {bits:g}")
             with tempfile.TemporaryDirectory() as folder:
                 made = lossy(Path(folder), bits, quality, effort)
             rows.append(ours(original, made) if isinstance(made, LossyFile) else made)
@@ -95,7 +95,7 @@ def round_to_nearest(original: Original) -> report.Row:
 
 
 def ours(original: Original, made: LossyFile) -> report.Row:
-    """Return the row of one Laconic file."""
+    """Return the row of one Taut file."""
     return original.row(made.name, made.nbytes, made.decoded) | made.speeds
 
 

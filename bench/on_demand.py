@@ -1,6 +1,6 @@
 """MiniLM with its weights decoded layer by layer, beside the same model fully loaded.
 
-python bench/on_demand.py [--quick] [--files minilm-4-bits.laconic.safetensors ...]
+python bench/on_demand.py [--quick] [--files minilm-4-bits.taut.safetensors ...]
 
 Memory is of a process of its own each: the peak over what it held before the model was built, its
 mapped file included. Times are of both models in turns in one process.
@@ -21,9 +21,9 @@ from typing import Any
 
 import torch
 
-import laconic
 import report
-from laconic.demo.minilm import SentenceEncoder, find_minilm, read_sentences
+import taut
+from taut.demo.minilm import SentenceEncoder, find_minilm, read_sentences
 
 FILES: dict[str, dict[str, Any]] = {
     "minilm-lossless": {},
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         for path in arguments.files or compressed(Path(folder)):
-            name = path.name.removesuffix(".laconic.safetensors")
+            name = path.name.removesuffix(".taut.safetensors")
             report.say(name)
             rows += [{"file": name, **apart(kind, path)} for kind in KINDS]
             for count in (1, 8, 32):
@@ -79,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def compressed(folder: Path) -> Iterator[Path]:
     """Make MiniLM's files."""
     for name, options in FILES.items():
-        path = folder / f"{name}.laconic.safetensors"
-        yield laconic.compress(find_minilm(), path, **options).path
+        path = folder / f"{name}.taut.safetensors"
+        yield taut.compress(find_minilm(), path, **options).path
 
 
 def apart(kind: str, path: Path) -> dict[str, object]:
@@ -117,8 +117,8 @@ def resident(key: str = "VmRSS") -> int:
 
 def decoded(net: torch.nn.Module) -> int:
     """The most bytes of weights that were decoded at once."""
-    if hasattr(net, "laconic"):
-        stats = net.laconic.stats  # type: ignore[union-attr]
+    if hasattr(net, "taut"):
+        stats = net.taut.stats  # type: ignore[union-attr]
         return int(stats.loaded + stats.pool_peak)  # type: ignore[union-attr]
     return sum(tensor.nbytes for tensor in net.parameters())
 
@@ -135,12 +135,12 @@ def built(kind: str, path: str | Path, encoder: SentenceEncoder, threads: int) -
     """The network with the file's weights: all of them, or those of the layer that runs."""
     net = empty(encoder)
     if kind == "on demand":
-        return laconic.load(path, into=net, on_demand=True, threads=threads)
+        return taut.load(path, into=net, on_demand=True, threads=threads)
     for part in net.modules():
         for key, old in part._parameters.items():
             if old is not None:
                 part._parameters[key] = torch.nn.Parameter(torch.empty(old.shape))
-    return laconic.load(path, into=net, threads=threads)
+    return taut.load(path, into=net, threads=threads)
 
 
 def times(path: Path, count: int, repeats: int, threads: int) -> dict[str, object]:
@@ -158,7 +158,7 @@ def times(path: Path, count: int, repeats: int, threads: int) -> dict[str, objec
             encoder.embed(net)
             taken[kind].append(time.perf_counter() - began)
     loaded, on_demand = (1e3 * median(taken[kind]) for kind in KINDS)
-    stats = nets["on demand"].laconic.stats  # type: ignore[union-attr]
+    stats = nets["on demand"].taut.stats  # type: ignore[union-attr]
     return {
         "sentences": count,
         "loaded_ms": loaded,

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import laconic
+import taut
 from subjects import asset
 
 Judge = Callable[[Path], float]
@@ -63,7 +63,7 @@ def minilm(folder: Path) -> Case:
     """MiniLM with 256 sentences of SST-2."""
     from transformers import AutoModel, AutoTokenizer
 
-    from laconic.demo.minilm import find_minilm
+    from taut.demo.minilm import find_minilm
 
     tokenizer = AutoTokenizer.from_pretrained(find_minilm())
 
@@ -149,11 +149,11 @@ def main() -> None:
         for model in asked.model:
             case = CASES[model](Path(name))
             print(f"{model}: original {case.judge(case.path):.4f}", flush=True)
-            packed, back = Path(name, "m.laconic.safetensors"), Path(name, "back.onnx")
+            packed, back = Path(name, "m.taut.safetensors"), Path(name, "back.onnx")
             for bits in asked.bits:
                 for told, calib in (("without data", None), ("with data", case.calib)):
-                    found = laconic.compress(case.path, packed, bits=bits, calib=calib, force=True)
-                    laconic.decompress(packed, back, force=True)
+                    found = taut.compress(case.path, packed, bits=bits, calib=calib, force=True)
+                    taut.decompress(packed, back, force=True)
                     print(
                         f"{model}  {bits:g} bits  {told:12}  {found.size:>9} bytes  "
                         f"{case.judge(back):.4f}  {found.seconds:.0f} s",

@@ -1,22 +1,22 @@
-"""Laconic as the bench's codec: the coding layer in memory, and whole files on disk."""
+"""Taut as the bench's codec: the coding layer in memory, and whole files on disk."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from codec import Codec
-from laconic import coding
+from taut import coding
 from tensors import Array
 
 
-class Laconic(Codec[coding.CodedArray]):
+class Taut(Codec[coding.CodedArray]):
     """The coding layer: every array coded for itself, all of them decoded in one call."""
 
     fills = True
     threads = True
 
     def __init__(self, effort: Literal["fast", "max"]) -> None:
-        self.name = f"laconic {effort}"
+        self.name = f"taut {effort}"
         self.effort: Literal["fast", "max"] = effort
 
     def encode(self, arrays: list[Array], dtype: str, threads: int) -> list[coding.CodedArray]:

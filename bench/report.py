@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 Row = Mapping[str, object]
 
 _FLAGS = ("avx2", "avx512f", "avx512bw", "avx512vbmi", "gfni", "asimd", "sve")
-_PACKAGES = ("laconic", "numpy", "zstandard", "pcodec", "zipnn", "torch")
+_PACKAGES = ("taut", "numpy", "zstandard", "pcodec", "zipnn", "torch")
 
 
 def machine() -> dict[str, object]:

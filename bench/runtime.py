@@ -21,11 +21,11 @@ from typing import Final
 import torch
 
 import report
-from laconic.evaluate.speed import compare_speed
-from laconic.export.onnx import export_onnx
-from laconic.export.onnx_module import open_onnx
-from laconic.export.onnx_session import feed, open_session
 from subjects import Batch, Subject, subject
+from taut.evaluate.speed import compare_speed
+from taut.export.onnx import export_onnx
+from taut.export.onnx_module import open_onnx
+from taut.export.onnx_session import feed, open_session
 
 WAYS: Final[Mapping[str, Mapping[str, str]]] = {
     "float32": {"weights": "float32"},

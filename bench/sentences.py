@@ -13,9 +13,9 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
-from laconic.demo.fidelity import mean_cosine
-from laconic.demo.minilm import find_minilm
 from subjects import Asked, Subject, asset, fill
+from taut.demo.fidelity import mean_cosine
+from taut.demo.minilm import find_minilm
 from tensors import Array
 
 _BATCH = 32

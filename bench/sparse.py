@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import report
-from laconic.coding import CodedArray, Job, decode, encode_adaptive, encode_indices, encode_matrix
 from measure import QUICK, THOROUGH, Effort, measure
+from taut.coding import CodedArray, Job, decode, encode_adaptive, encode_indices, encode_matrix
 
 F32 = np.dtype(np.float32)
 STEP = 0.1

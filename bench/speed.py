@@ -16,10 +16,10 @@ import xxhash
 
 import data
 import report
-from laconic import coding
-from laconic.transform import Rounded, quantize, quantize_matrix
 from measure import QUICK, THOROUGH, Effort, measure
 from pages import arena_size, fresh_bytes, views
+from taut import coding
+from taut.transform import Rounded, quantize, quantize_matrix
 from tensors import Bytes
 
 LIMITS = {"what": "what", "gb_s": "GB/s"}
@@ -38,7 +38,7 @@ THREADS = {
     "two": "2 threads",
     "gain": "gain",
 }
-_core: Any = importlib.import_module("laconic._core")
+_core: Any = importlib.import_module("taut._core")
 EFFORTS: tuple[coding.Effort, ...] = ("fast", "max")
 _BIG, _SMALL = 96 << 20, 256 << 10  # bytes: beyond the caches, and inside the second level
 

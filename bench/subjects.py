@@ -28,7 +28,7 @@ Batch: TypeAlias = dict[str, torch.Tensor] | torch.Tensor
 
 @dataclass(frozen=True)
 class Asked:
-    """A point that Laconic is to reach: a loss of `loss` at no more than `bits` a parameter.
+    """A point that Taut is to reach: a loss of `loss` at no more than `bits` a parameter.
 
     `peer` names the row whose loss is meant, and `share` the part of its bits, where the loss
     depends on a peer.
@@ -118,11 +118,11 @@ def subject(name: str, thin: int = 1) -> Subject:
 
 
 def asset(path: str) -> Path:
-    """Find a file of the bench's data: under $LACONIC_ASSETS, or beside the checkout."""
+    """Find a file of the bench's data: under $TAUT_ASSETS, or beside the checkout."""
     beside = Path(__file__).parents[2] / "shared" / "assets"
-    found = Path(os.environ.get("LACONIC_ASSETS", beside)) / path
+    found = Path(os.environ.get("TAUT_ASSETS", beside)) / path
     if not found.exists():
-        raise RuntimeError(f"{path}: not under $LACONIC_ASSETS")
+        raise RuntimeError(f"{path}: not under $TAUT_ASSETS")
     return found
 
 

@@ -3,7 +3,7 @@
 #include "array.hpp"
 #include "varint.hpp"
 
-namespace laconic {
+namespace taut {
 
 constexpr size_t kMaxLevels = 65536;
 constexpr uint64_t kMaxAdaptiveColumns = uint64_t(1) << 20;  // each takes some fifty bytes while a chunk is decoded
@@ -43,4 +43,4 @@ struct AdaptiveSpec {
 };
 Encoded encode_adaptive(const int32_t* indices, uint64_t count, const AdaptiveSpec& spec, int threads);
 
-}  // namespace laconic
+}  // namespace taut

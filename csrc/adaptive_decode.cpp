@@ -4,7 +4,7 @@
 #include "adaptive_range.hpp"
 #include "merge.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 // The values of one group of a row, which share a scale.
@@ -62,4 +62,4 @@ void decode_adaptive_chunk(const ArrayHeader& h, uint64_t chunk, ConstBytes byte
     in.finish();
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -7,7 +7,7 @@
 #include "adaptive_range.hpp"
 #include "parallel.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 constexpr uint64_t kChunkValues = uint64_t(1) << 21;
@@ -123,4 +123,4 @@ Encoded encode_adaptive(const int32_t* indices, uint64_t count_, const AdaptiveS
     return e;
 }
 
-}  // namespace laconic
+}  // namespace taut

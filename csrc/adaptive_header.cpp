@@ -6,7 +6,7 @@
 #include "adaptive.hpp"
 #include "merge.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 enum Form : uint8_t { kHasLevels = 4, kHasScales = 8, kHasZeros = 16, kHasKernels = 32, kHasGroups = 64,
@@ -129,4 +129,4 @@ void read_adaptive_fields(ByteReader& in, ArrayHeader& h, bool any_size) {
     require(in.left() == 0, "array header: bytes left over");
 }
 
-}  // namespace laconic
+}  // namespace taut

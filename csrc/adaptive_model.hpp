@@ -7,7 +7,7 @@
 #pragma once
 #include "adaptive.hpp"
 
-namespace laconic {
+namespace taut {
 
 constexpr int kLogitSteps = 128, kLogitMost = 12;  // the squashing table: steps per unit, and its last unit
 using Squash = std::array<uint16_t, 2 * kLogitSteps * kLogitMost + 1>;
@@ -204,4 +204,4 @@ private:
     }
 };
 
-}  // namespace laconic
+}  // namespace taut

@@ -4,7 +4,7 @@
 #include "adaptive_model.hpp"
 #include "adaptive_range.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 constexpr uint8_t kAsTheyAre = 128;
@@ -67,4 +67,4 @@ std::vector<int32_t> take_numbers(ByteReader& in, uint64_t rows, uint64_t column
     return numbers;
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -2,7 +2,7 @@
 #pragma once
 #include "array.hpp"
 
-namespace laconic {
+namespace taut {
 
 constexpr uint32_t kRangeLow = 1u << 24;   // below this a byte moves
 constexpr size_t kMissingBytes = 4;        // zeros at a stream's end that need not be stored
@@ -91,4 +91,4 @@ private:
     }
 };
 
-}  // namespace laconic
+}  // namespace taut

@@ -8,7 +8,7 @@
 #include "merge.hpp"
 #include "varint.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 // Where a chunk's parts lie. The states come last: they are the readable bytes that wide loads may run into.
@@ -272,4 +272,4 @@ void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) 
     put_values(h, kernels_, span, g, parts, scratch.data(), out);
 }
 
-}  // namespace laconic
+}  // namespace taut

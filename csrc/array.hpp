@@ -6,7 +6,7 @@
 
 #include "tables.hpp"
 
-namespace laconic {
+namespace taut {
 
 // The bytes given are not what an encoder writes. Never leaves the core: the bindings translate it.
 struct FormatError : std::runtime_error {
@@ -159,4 +159,4 @@ const Kernels& portable_kernels();
 const Kernels& best_kernels();  // the widest that this processor runs and that decodes as the portable ones do
 std::vector<const Kernels*> all_kernels();  // what this processor can run, portable first
 
-}  // namespace laconic
+}  // namespace taut

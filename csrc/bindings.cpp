@@ -18,7 +18,7 @@
 #include "round.hpp"
 
 namespace nb = nanobind;
-using namespace laconic;
+using namespace taut;
 
 namespace {
 
@@ -266,7 +266,7 @@ nb::dict inspect(Input header) {
 }  // namespace
 
 NB_MODULE(_core, m) {
-    m.doc() = "Laconic's native core: bytes and integers in, bytes and integers out.";
+    m.doc() = "Taut's native core: bytes and integers in, bytes and integers out.";
     nb::exception<FormatError>(m, "CoreFormatError");
     m.def("decode", &decode, nb::arg("jobs"), nb::arg("threads") = 1, nb::arg("kernels") = "",
           "Decodes (header, chunks, out) jobs into their writable buffers.");

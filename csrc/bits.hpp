@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
-namespace laconic {
+namespace taut {
 
 // All integers of the format are copied from and to memory as they are.
-static_assert(std::endian::native == std::endian::little, "Laconic's core needs a little-endian machine");
+static_assert(std::endian::native == std::endian::little, "Taut's core needs a little-endian machine");
 
 inline uint64_t load64(const uint8_t* p) {
     uint64_t v;
@@ -85,4 +85,4 @@ private:
     uint64_t at_ = 0;
 };
 
-}  // namespace laconic
+}  // namespace taut

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
-namespace laconic {
+namespace taut {
 namespace {
 
 struct Class {
@@ -134,4 +134,4 @@ Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most) {
     return result;
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -2,7 +2,7 @@
 #pragma once
 #include "tables.hpp"
 
-namespace laconic {
+namespace taut {
 
 // What is known of a row before coding: where its symbols lie on average, and their counts (perhaps of a sample).
 struct RowScan {
@@ -23,4 +23,4 @@ struct Contexts {
 // Sorts rows by scale into up to `most` classes of equal size, then joins neighbours while that saves bits.
 Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most);
 
-}  // namespace laconic
+}  // namespace taut

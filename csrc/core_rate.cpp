@@ -8,7 +8,7 @@
 #include "kernels.hpp"
 #include "matrix_decode.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 // Gaussian symbols from a fixed linear congruential sequence (sum of uniforms; Knuth's MMIX constants).
@@ -97,4 +97,4 @@ CoreRate core_rate(const Kernels& kernels, bool dense, double deviation, int rep
                  : measure<Fast, 128>(kernels, symbols, kFast, repeats);
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -2,7 +2,7 @@
 #pragma once
 #include "array.hpp"
 
-namespace laconic {
+namespace taut {
 
 struct CoreRate {
     double seconds;  // per symbol, the best of the repeats
@@ -14,4 +14,4 @@ struct CoreRate {
 // matrix with a trellis.
 CoreRate core_rate(const Kernels& kernels, bool dense, double deviation, int repeats, bool trellis);
 
-}  // namespace laconic
+}  // namespace taut

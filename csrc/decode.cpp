@@ -7,7 +7,7 @@
 
 #include "parallel.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 // A job's decoder, made by whichever thread needs it first: reading headers is a tenth of the work.
@@ -56,4 +56,4 @@ void decode_arrays(const std::vector<DecodeJob>& jobs, int threads, const Kernel
     });
 }
 
-}  // namespace laconic
+}  // namespace taut

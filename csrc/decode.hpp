@@ -2,7 +2,7 @@
 #pragma once
 #include "array.hpp"
 
-namespace laconic {
+namespace taut {
 
 // One array: its header, its chunks where they lie, and the buffer for its values.
 struct DecodeJob {
@@ -15,4 +15,4 @@ struct DecodeJob {
 // Decodes all jobs; their headers and chunks form one queue for the threads. A FormatError names job and chunk.
 void decode_arrays(const std::vector<DecodeJob>& jobs, int threads, const Kernels& kernels);
 
-}  // namespace laconic
+}  // namespace taut

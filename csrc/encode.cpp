@@ -3,7 +3,7 @@
 #include "encode_scan.hpp"
 #include "parallel.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 ArrayHeader uniform_header(uint64_t count, const EncodeOptions& options) {
@@ -55,4 +55,4 @@ double estimate_uniform(const int32_t* indices, uint64_t count, const EncodeOpti
     return index_contexts(h, indices).bits / 8 + exceptions * 4 + 60 + 270.0 * double(h.chunk_count());
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -6,7 +6,7 @@
 #include "array.hpp"
 #include "encode_kernels.hpp"
 
-namespace laconic {
+namespace taut {
 
 // Memory that is neither cleared nor given back between chunks: touching fresh pages would cost more than coding.
 class Scratch {
@@ -82,4 +82,4 @@ Units encode_runs(const std::vector<SymbolRun>& runs) {
     return {{c.units, c.units + c.units_size}, {c.states.data(), c.states.data() + c.states_size}};
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -4,7 +4,7 @@
 #include "encode_rows.hpp"
 #include "varint.hpp"
 
-namespace laconic {
+namespace taut {
 
 // Coder and chunks of an array whose count and row_length are set. Small arrays cannot pay for many lanes' final
 // states, nor for the coarse table of the fast coder.
@@ -98,4 +98,4 @@ std::vector<uint8_t> code_chunk(const ArrayHeader& h, const RowTables& tables, c
     return out;
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -3,12 +3,12 @@
 
 #include "simd.hpp"
 
-namespace laconic {
+namespace taut {
 
 std::vector<const EncodeKernels*> all_encode_kernels() {
     static const EncodeKernels portable{"portable", nullptr, nullptr, nullptr, nullptr};
     std::vector<const EncodeKernels*> all{&portable};
-#if LACONIC_AVX2_ENCODE
+#if TAUT_AVX2_ENCODE
     if (const EncodeKernels* k = avx2_encode_kernels()) all.push_back(k);
 #endif
     return all;
@@ -19,4 +19,4 @@ const EncodeKernels& best_encode_kernels() {
     return *best;
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -2,7 +2,7 @@
 #pragma once
 #include "kernels.hpp"
 
-namespace laconic {
+namespace taut {
 
 // A fast table turned round, by local symbol: what 32 lanes look up with byte shuffles. A local symbol without a slot
 // has the escape's entries.
@@ -45,4 +45,4 @@ const EncodeKernels& best_encode_kernels();
 std::vector<const EncodeKernels*> all_encode_kernels();  // what this processor can run, portable first
 const EncodeKernels* avx2_encode_kernels();
 
-}  // namespace laconic
+}  // namespace taut

@@ -4,7 +4,7 @@
 
 #include "encode_kernels.hpp"
 
-namespace laconic {
+namespace taut {
 
 struct Layout {
     uint64_t count, row_length, rows;
@@ -133,4 +133,4 @@ struct IndexRows {
     }
 };
 
-}  // namespace laconic
+}  // namespace taut

@@ -1,7 +1,7 @@
 // The symbol encoders, and their tables.
 #include "encode.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 FastLookup make_fast_lookup(const Table& t, const std::array<uint16_t, 256>& start, const EncodeTable& e) {
@@ -136,4 +136,4 @@ template CodedRuns code_runs<Fast, 128>(const std::vector<SymbolRun>&, const Enc
 template CodedRuns code_runs<Dense, 64>(const std::vector<SymbolRun>&, const EncodeKernels&);
 template CodedRuns code_runs<Dense, 4>(const std::vector<SymbolRun>&, const EncodeKernels&);
 
-}  // namespace laconic
+}  // namespace taut

@@ -3,7 +3,7 @@
 #include "contexts.hpp"
 #include "encode_rows.hpp"
 
-namespace laconic {
+namespace taut {
 
 // Symbols of all of a small array, or of part of every row; the scale of a row is its mean symbol (a mean log
 // magnitude, centre 0) or, for indices and integers, the mean distance from the symbol of zero.
@@ -35,4 +35,4 @@ RowScan scan_rows(const Rows& rows, const Layout& layout, uint8_t centre, bool e
     return scan;
 }
 
-}  // namespace laconic
+}  // namespace taut

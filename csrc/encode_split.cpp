@@ -5,7 +5,7 @@
 #include "encode_scan.hpp"
 #include "parallel.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 constexpr double kWidePrice = 0.0005;  // of the bits, per doubling of the buckets
@@ -239,4 +239,4 @@ Encoded encode_split(const uint8_t* values, uint64_t count, int width, Mode mode
     return encode_split_with(best_encode_kernels(), values, count, width, mode, mantissa, options);
 }
 
-}  // namespace laconic
+}  // namespace taut

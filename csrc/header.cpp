@@ -8,7 +8,7 @@
 #include "matrix.hpp"
 #include "varint.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 constexpr char kMagic[4] = {'L', 'C', 'A', '1'};
@@ -237,4 +237,4 @@ std::vector<uint8_t> read_bytes(const uint8_t* data, size_t size, uint64_t count
     return out;
 }
 
-}  // namespace laconic
+}  // namespace taut

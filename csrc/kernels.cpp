@@ -6,9 +6,9 @@
 #include <intrin.h>
 #endif
 
-namespace laconic {
+namespace taut {
 
-#if (LACONIC_AVX2 || LACONIC_AVX512) && !defined(_MSC_VER)
+#if (TAUT_AVX2 || TAUT_AVX512) && !defined(_MSC_VER)
 bool cpu_has_avx2() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
 }
@@ -52,10 +52,10 @@ const Kernels& portable_kernels() {
 
 std::vector<const Kernels*> all_kernels() {
     std::vector<const Kernels*> all{&portable_kernels()};
-#if LACONIC_AVX2
+#if TAUT_AVX2
     if (const Kernels* k = avx2_kernels()) all.push_back(k);
 #endif
-#if LACONIC_AVX512
+#if TAUT_AVX512
     if (const Kernels* k = avx512_kernels()) all.push_back(k);
 #endif
     return all;
@@ -70,4 +70,4 @@ const Kernels& best_kernels() {
     return *best;
 }
 
-}  // namespace laconic
+}  // namespace taut

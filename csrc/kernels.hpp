@@ -2,7 +2,7 @@
 #pragma once
 #include "array.hpp"
 
-namespace laconic {
+namespace taut {
 
 // How the values of an array are put together; the same for all its rows.
 struct SplitRule {
@@ -110,4 +110,4 @@ inline size_t count_bytes(const Kernels& kernels, const uint8_t* bytes, size_t n
     return found;
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -3,7 +3,7 @@
 #include "array.hpp"
 #include "varint.hpp"
 
-namespace laconic {
+namespace taut {
 
 // Trellis coded quantisation (Marcellin and Fischer 1990; the eight states of JPEG 2000 part 2): the state's lowest bit
 // names the quantiser, the symbol's lowest bit leads to the next state.
@@ -78,4 +78,4 @@ struct MatrixContexts {
 };
 MatrixContexts choose_matrix_contexts(const ArrayHeader& h, const int32_t* indices);
 
-}  // namespace laconic
+}  // namespace taut

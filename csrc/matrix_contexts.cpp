@@ -8,7 +8,7 @@
 
 #include "matrix.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 constexpr int kKeys = 16;        // classes of rows or columns to begin with, a quarter of an octave each
@@ -282,4 +282,4 @@ MatrixContexts choose_matrix_contexts(const ArrayHeader& h, const int32_t* indic
     return result;
 }
 
-}  // namespace laconic
+}  // namespace taut

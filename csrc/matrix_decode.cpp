@@ -4,7 +4,7 @@
 
 #include "merge.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 struct MatrixChunk {
@@ -268,4 +268,4 @@ void MatrixDecoder::decode_chunk(const ArrayHeader& h, const Kernels& kernels, u
     }
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -3,7 +3,7 @@
 #include "kernels.hpp"
 #include "matrix.hpp"
 
-namespace laconic {
+namespace taut {
 
 // Symbols that are not simply a level of one byte. Errors are kept until the block is done: kernels do not throw.
 class RareSymbols {
@@ -71,4 +71,4 @@ private:
                        uint8_t* out) const;
 };
 
-}  // namespace laconic
+}  // namespace taut

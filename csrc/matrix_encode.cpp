@@ -6,7 +6,7 @@
 #include "parallel.hpp"
 #include "varint.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 ArrayHeader matrix_header(CoderId coder, uint64_t count, const MatrixSpec& spec) {
@@ -164,4 +164,4 @@ double estimate_matrix(const int32_t* indices, uint64_t count, const MatrixSpec&
     return double(write_header(h).size()) + bits / 8 + 4 * double(exceptions) + per_chunk * double(h.chunk_count());
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -5,7 +5,7 @@
 #include "kernels.hpp"
 #include "matrix.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 constexpr uint8_t kRice = 4;  // byte stream type that only matrices have
@@ -206,4 +206,4 @@ void contexts_of(const ArrayHeader& h, uint8_t row_class, uint8_t* context) {
     }
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -5,7 +5,7 @@
 
 #include "matrix.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 constexpr int kMostOnes = 32, kSteepest = 1024, kSteepestUp = 128;  // sixteenths of an octave
@@ -353,4 +353,4 @@ void finish_tables(std::vector<Table>& tables, CoderTraits coder) {
     }
 }
 
-}  // namespace laconic
+}  // namespace taut

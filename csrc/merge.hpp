@@ -3,7 +3,7 @@
 #pragma once
 #include "kernels.hpp"
 
-namespace laconic {
+namespace taut {
 
 template <class T>
 T join(const SplitRule& rule, uint64_t high, uint64_t raw) {
@@ -162,4 +162,4 @@ inline void mend_uniform(const UniformRule& rule, Output output, const uint8_t* 
         if (symbols[i] == kException) store(output, reconstruct(rule, exceptions.take<int32_t>()), out, i);
 }
 
-}  // namespace laconic
+}  // namespace taut

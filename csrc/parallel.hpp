@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-namespace laconic {
+namespace taut {
 
 template <class Act>
 void parallel_for(size_t count, int threads, Act&& act) {
@@ -41,4 +41,4 @@ void parallel_for(size_t count, int threads, Act&& act) {
     if (failure) std::rethrow_exception(failure);
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -8,7 +8,7 @@
 #include "kernels.hpp"
 #include "tables.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 constexpr int kClasses = 16;
@@ -174,4 +174,4 @@ std::array<float, 3> quantize(const float* values, uint64_t count, uint64_t row_
     return Rounder(values, rows, step, lambda, kernels).run(indices);
 }
 
-}  // namespace laconic
+}  // namespace taut

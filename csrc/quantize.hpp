@@ -6,7 +6,7 @@
 
 #include "kernels.hpp"
 
-namespace laconic {
+namespace taut {
 
 // indices[i] minimises (values[i] / step - level(q))^2 + lambda * bits(q) over the two nearest levels, where bits(q)
 // comes from the counts of the rows of like scale; two rounds, since levels and counts depend on the choice.
@@ -15,4 +15,4 @@ namespace laconic {
 std::array<float, 3> quantize(const float* values, uint64_t count, uint64_t row_length, float step, float lambda,
                               int32_t* indices, const Kernels& kernels);
 
-}  // namespace laconic
+}  // namespace taut

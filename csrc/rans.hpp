@@ -17,7 +17,7 @@
 #include <cstring>
 #include <vector>
 
-namespace laconic {
+namespace taut {
 
 struct Fast {
     using State = uint16_t;
@@ -154,4 +154,4 @@ void decode_steps_portable(const uint32_t* slots, typename Coder::State* state, 
     }
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -6,7 +6,7 @@
 #include "parallel.hpp"
 #include "round_columns.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 // Eight lanes for any processor.
@@ -93,7 +93,7 @@ void round_rows(const RoundSpec& spec, size_t first, size_t last, int32_t* indic
                          parents.data(), indices,       decoded};
     for (size_t begin = 0; begin < spec.columns; begin += kRoundColumns) {
         const size_t end = std::min(spec.columns, begin + kRoundColumns);
-#if LACONIC_AVX2
+#if TAUT_AVX2
         if (avx2) {
             avx2_round_columns(spec, task, begin, end);
             continue;
@@ -115,4 +115,4 @@ void round_matrix(const RoundSpec& spec, int32_t* indices, float* decoded, const
     });
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -14,7 +14,7 @@
 
 #include "array.hpp"
 
-namespace laconic {
+namespace taut {
 
 constexpr size_t kRoundColumns = 128;  // of a block; a row's search is settled where a block ends
 
@@ -61,4 +61,4 @@ struct RoundTask {
 // Rounds columns `begin` to `end` of the task's rows and passes their errors on to the columns behind.
 void avx2_round_columns(const RoundSpec& spec, const RoundTask& task, size_t begin, size_t end);
 
-}  // namespace laconic
+}  // namespace taut

@@ -8,7 +8,7 @@
 #include "round.hpp"
 #include "simd.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 constexpr int kStates = 8;
@@ -24,16 +24,16 @@ struct Entry {
 };
 constexpr Entry kEntry{};
 
-LACONIC_INLINE float offset_of(const RoundSpec& s, int64_t magnitude) {
+TAUT_INLINE float offset_of(const RoundSpec& s, int64_t magnitude) {
     return magnitude == 0 ? 0.f : s.offsets[size_t(magnitude < 3 ? magnitude : 3) - 1];
 }
 
-LACONIC_INLINE float bits_of(const std::array<float, 4>& at, float magnitude) {
+TAUT_INLINE float bits_of(const std::array<float, 4>& at, float magnitude) {
     const float beyond = magnitude - 1;
     return magnitude == 0 ? at[0] : at[1] + beyond * (at[2] + beyond * at[3]);
 }
 
-LACONIC_INLINE const RateCurve& curve_of(const RoundSpec& s, size_t i, size_t j) {
+TAUT_INLINE const RateCurve& curve_of(const RoundSpec& s, size_t i, size_t j) {
     const size_t c = size_t(s.row_class[i]) + s.column_class[j];
     return s.curves.data()[c < s.curves.size() ? c : s.curves.size() - 1];
 }
@@ -43,7 +43,7 @@ template <class Vec>
 struct Candidate {
     Vec magnitude, level, cost;
 
-    LACONIC_INLINE Candidate(Vec a, Vec nearest, Vec least, typename Vec::Mask odd_quantiser, const RoundSpec& s,
+    TAUT_INLINE Candidate(Vec a, Vec nearest, Vec least, typename Vec::Mask odd_quantiser, const RoundSpec& s,
                              const RateCurve& curve, float weight) {
         const Vec closer = Vec::most(nearest - Vec(2.f), least);
         const Vec far_level = level_at(nearest, odd_quantiser, s), near_level = level_at(closer, odd_quantiser, s);
@@ -58,16 +58,16 @@ struct Candidate {
         cost = Vec::select(take, near_cost, far_cost);
     }
 
-    static LACONIC_INLINE Vec price(Vec distance, float weight) { return distance * distance * Vec(weight); }
+    static TAUT_INLINE Vec price(Vec distance, float weight) { return distance * distance * Vec(weight); }
 
-    static LACONIC_INLINE Vec level_at(Vec q, typename Vec::Mask odd_quantiser, const RoundSpec& s) {
+    static TAUT_INLINE Vec level_at(Vec q, typename Vec::Mask odd_quantiser, const RoundSpec& s) {
         const Vec zero(0.f), some = Vec::select(zero < q, Vec(1.f), zero);
         const Vec level = q + q - Vec::select(odd_quantiser, some, zero);
         const Vec beyond = Vec::select(q < Vec(2.5f), Vec(s.offsets[1]), Vec(s.offsets[2]));
         return level - Vec::select(q < Vec(0.5f), zero, Vec::select(q < Vec(1.5f), Vec(s.offsets[0]), beyond));
     }
 
-    static LACONIC_INLINE Vec bits_at(Vec q, typename Vec::Mask odd_quantiser, const RateCurve& curve) {
+    static TAUT_INLINE Vec bits_at(Vec q, typename Vec::Mask odd_quantiser, const RateCurve& curve) {
         const auto pick = [&](int k) { return Vec::select(odd_quantiser, Vec(curve.at[1][k]), Vec(curve.at[0][k])); };
         const Vec beyond = q - Vec(1.f);
         const Vec bits = pick(1) + beyond * (pick(2) + beyond * pick(3));
@@ -208,4 +208,4 @@ void round_columns(const RoundSpec& s, const RoundTask& task, size_t begin, size
 }
 
 }  // namespace
-}  // namespace laconic
+}  // namespace taut

@@ -2,7 +2,7 @@
 
 #include "encode.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 // Bytes of numbers that look like weights: a bell curve of sums, from Knuth's MMIX generator.
@@ -86,4 +86,4 @@ bool decodes_alike(const Kernels& a, const Kernels& b) {
     }
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -2,9 +2,9 @@
 #pragma once
 #include "kernels.hpp"
 
-namespace laconic {
+namespace taut {
 
 // Whether both decode some small arrays of every coder, width and kind to the same bytes; takes about a millisecond.
 bool decodes_alike(const Kernels& a, const Kernels& b);
 
-}  // namespace laconic
+}  // namespace taut

@@ -3,12 +3,12 @@
 #include "kernels.hpp"
 
 #if defined(_MSC_VER)
-#define LACONIC_INLINE __forceinline
+#define TAUT_INLINE __forceinline
 #else
-#define LACONIC_INLINE inline __attribute__((always_inline))
+#define TAUT_INLINE inline __attribute__((always_inline))
 #endif
 
-namespace laconic {
+namespace taut {
 
 bool cpu_has_avx2();
 bool cpu_has_avx512();  // F, BW, VL, DQ, VBMI and VBMI2
@@ -16,4 +16,4 @@ bool cpu_has_avx512();  // F, BW, VL, DQ, VBMI and VBMI2
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
 
-}  // namespace laconic
+}  // namespace taut

@@ -1,7 +1,7 @@
 // AVX2 decoders: 32 lanes at a time, every table in registers as 16-byte shuffles.
 #include "simd_avx2.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 template <int Bits>
@@ -19,7 +19,7 @@ struct Lookup {
 };
 
 template <int Level, int Bits>
-LACONIC_INLINE __m256i find(const Lookup<Bits>& t, const Index<Bits>& i, int from) {
+TAUT_INLINE __m256i find(const Lookup<Bits>& t, const Index<Bits>& i, int from) {
     if constexpr (Level == 0) {
         return _mm256_shuffle_epi8(t.part[from], i.low);
     } else {
@@ -29,7 +29,7 @@ LACONIC_INLINE __m256i find(const Lookup<Bits>& t, const Index<Bits>& i, int fro
 }
 
 template <int Bits>
-LACONIC_INLINE __m256i find(const Lookup<Bits>& t, const Index<Bits>& i) {
+TAUT_INLINE __m256i find(const Lookup<Bits>& t, const Index<Bits>& i) {
     return find<Bits - 4, Bits>(t, i, 0);
 }
 
@@ -48,7 +48,7 @@ struct FastTables {
 };
 
 template <int Bits>
-LACONIC_INLINE void decode32(const FastTables<Bits>& t, Lanes32& x, const uint8_t*& p, uint8_t* out) {
+TAUT_INLINE void decode32(const FastTables<Bits>& t, Lanes32& x, const uint8_t*& p, uint8_t* out) {
     const __m256i byte = _mm256_set1_epi16(255);
     const __m256i slot = _mm256_packus_epi16(_mm256_and_si256(x.a, byte), _mm256_and_si256(x.b, byte));
     const __m256i bucket = _mm256_and_si256(_mm256_srli_epi16(slot, 8 - Bits), _mm256_set1_epi8((1 << Bits) - 1));
@@ -112,7 +112,7 @@ struct DenseTables {
 };
 
 template <int Bits>
-LACONIC_INLINE void decode32(const DenseTables<Bits>& t, DenseLanes& s, const uint8_t*& p, uint8_t* out) {
+TAUT_INLINE void decode32(const DenseTables<Bits>& t, DenseLanes& s, const uint8_t*& p, uint8_t* out) {
     const __m256i zero = _mm256_setzero_si256(), slots = _mm256_set1_epi32(4095);
     const __m256i y0 = _mm256_packus_epi32(_mm256_and_si256(s.x[0], slots), _mm256_and_si256(s.x[1], slots));
     const __m256i y1 = _mm256_packus_epi32(_mm256_and_si256(s.x[2], slots), _mm256_and_si256(s.x[3], slots));
@@ -168,4 +168,4 @@ const Kernels* avx2_kernels() {
     return cpu_has_avx2() ? &kernels : nullptr;
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -4,14 +4,14 @@
 
 #include "simd.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
-LACONIC_INLINE __m256i pair(__m128i low, __m128i high) {
+TAUT_INLINE __m256i pair(__m128i low, __m128i high) {
     return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
 }
-LACONIC_INLINE __m128i count(int n) { return _mm_cvtsi32_si128(n); }  // of bits to shift by
-LACONIC_INLINE uint64_t load_word(const uint8_t* p) {  // load64 is a shared function
+TAUT_INLINE __m128i count(int n) { return _mm_cvtsi32_si128(n); }  // of bits to shift by
+TAUT_INLINE uint64_t load_word(const uint8_t* p) {  // load64 is a shared function
     uint64_t v;
     std::memcpy(&v, p, 8);
     return v;
@@ -22,7 +22,7 @@ LACONIC_INLINE uint64_t load_word(const uint8_t* p) {  // load64 is a shared fun
 template <int Bits>
 struct Index {
     __m256i low, steer[4];
-    LACONIC_INLINE explicit Index(__m256i i) {
+    TAUT_INLINE explicit Index(__m256i i) {
         low = Bits == 8 ? _mm256_and_si256(i, _mm256_set1_epi8(15)) : i;
         steer[0] = _mm256_slli_epi16(i, 3);
         steer[1] = _mm256_slli_epi16(i, 2);
@@ -33,7 +33,7 @@ struct Index {
 
 // A lookup in a table in memory, entries `table` and on.
 template <int Level, int Bits>
-LACONIC_INLINE __m256i find_from(const uint8_t* table, const Index<Bits>& i) {
+TAUT_INLINE __m256i find_from(const uint8_t* table, const Index<Bits>& i) {
     if constexpr (Level == 0) {
         const __m128i part = _mm_load_si128(reinterpret_cast<const __m128i*>(table));
         return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(part), i.low);
@@ -61,7 +61,7 @@ struct Expansion {
 };
 constexpr Expansion expansion;  // constant: nothing of this file may run before the processor is asked
 
-LACONIC_INLINE __m128i pattern(const uint8_t (*table)[16], uint32_t mask) {
+TAUT_INLINE __m128i pattern(const uint8_t (*table)[16], uint32_t mask) {
     return _mm_load_si128(reinterpret_cast<const __m128i*>(table[mask & 255]));
 }
 
@@ -69,18 +69,18 @@ LACONIC_INLINE __m128i pattern(const uint8_t (*table)[16], uint32_t mask) {
 // lane order: with 16-bit states, a holds lanes 0-7 and 16-23, b lanes 8-15 and 24-31.
 struct Lanes32 {
     __m256i a, b;
-    LACONIC_INLINE void load(const uint16_t* lane) {
+    TAUT_INLINE void load(const uint16_t* lane) {
         const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane));
         const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane + 16));
         a = _mm256_permute2x128_si256(v, w, 0x20);
         b = _mm256_permute2x128_si256(v, w, 0x31);
     }
-    LACONIC_INLINE void save(uint16_t* lane) const {
+    TAUT_INLINE void save(uint16_t* lane) const {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(lane), _mm256_permute2x128_si256(a, b, 0x20));
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(lane + 16), _mm256_permute2x128_si256(a, b, 0x31));
     }
     // x = f * (x >> 8) + rank; then the lanes of `active` that have run short take the next units in order.
-    LACONIC_INLINE void advance(__m256i f, __m256i rank, uint32_t active, const uint8_t*& p) {
+    TAUT_INLINE void advance(__m256i f, __m256i rank, uint32_t active, const uint8_t*& p) {
         const __m256i zero = _mm256_setzero_si256();
         const __m256i y = _mm256_add_epi16(_mm256_mullo_epi16(_mm256_srli_epi16(a, 8), _mm256_unpacklo_epi8(f, zero)),
                                            _mm256_unpacklo_epi8(rank, zero));
@@ -107,19 +107,19 @@ struct Lanes32 {
 // 32 lanes: x[k] holds lanes 4k to 4k+3 and 16+4k to 16+4k+3.
 struct DenseLanes {
     __m256i x[4];
-    LACONIC_INLINE void load(const uint32_t* lane) {
+    TAUT_INLINE void load(const uint32_t* lane) {
         for (int k = 0; k < 4; k++)
             x[k] = pair(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lane + 4 * k)),
                         _mm_loadu_si128(reinterpret_cast<const __m128i*>(lane + 16 + 4 * k)));
     }
-    LACONIC_INLINE void save(uint32_t* lane) const {
+    TAUT_INLINE void save(uint32_t* lane) const {
         for (int k = 0; k < 4; k++) {
             _mm_storeu_si128(reinterpret_cast<__m128i*>(lane + 4 * k), _mm256_castsi256_si128(x[k]));
             _mm_storeu_si128(reinterpret_cast<__m128i*>(lane + 16 + 4 * k), _mm256_extracti128_si256(x[k], 1));
         }
     }
     // x = f * (x >> 12) + rank, frequencies and ranks as words; then `active` lanes take units as above.
-    LACONIC_INLINE void advance(__m256i f0, __m256i f1, __m256i r0, __m256i r1, uint32_t active, const uint8_t*& p) {
+    TAUT_INLINE void advance(__m256i f0, __m256i f1, __m256i r0, __m256i r1, uint32_t active, const uint8_t*& p) {
         const __m256i zero = _mm256_setzero_si256();
         const auto step = [](__m256i v, __m256i f, __m256i rank) {
             return _mm256_add_epi32(_mm256_mullo_epi32(_mm256_srli_epi32(v, 12), f), rank);
@@ -162,4 +162,4 @@ size_t avx2_uniform(const UniformRule& rule, Output output, const uint8_t* symbo
 void avx2_round_block(const float* v, size_t n, float inverse, const Thresholds& t, uint32_t* counts, Inside& inside,
                       int32_t* indices);
 
-}  // namespace laconic
+}  // namespace taut

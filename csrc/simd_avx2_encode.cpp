@@ -6,17 +6,17 @@
 #include "encode_kernels.hpp"
 #include "simd_avx2.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
-LACONIC_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-LACONIC_INLINE void store(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
-LACONIC_INLINE void store_word(uint8_t* p, uint64_t v) { std::memcpy(p, &v, 8); }
+TAUT_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+TAUT_INLINE void store(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+TAUT_INLINE void store_word(uint8_t* p, uint64_t v) { std::memcpy(p, &v, 8); }
 
 // --- fast coder --------------------------------------------------------------------------------------------------
 
 template <int Bits>
-LACONIC_INLINE __m256i find(const uint8_t* table, const Index<Bits>& i) {
+TAUT_INLINE __m256i find(const uint8_t* table, const Index<Bits>& i) {
     return find_from<Bits - 4, Bits>(table, i);
 }
 
@@ -34,7 +34,7 @@ struct Packing {
 constexpr Packing packing;  // constant: nothing of this file may run before the processor is asked
 
 // Puts the bytes of the lanes in the mask in front of `to`.
-LACONIC_INLINE void push(const uint8_t* lanes, uint32_t mask, uint8_t*& to) {
+TAUT_INLINE void push(const uint8_t* lanes, uint32_t mask, uint8_t*& to) {
     for (int g = 3; g >= 0; g--) {
         const uint32_t part = mask >> (8 * g) & 255;
         const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(lanes + 8 * g));
@@ -45,7 +45,7 @@ LACONIC_INLINE void push(const uint8_t* lanes, uint32_t mask, uint8_t*& to) {
 }
 
 template <int Bits>
-LACONIC_INLINE void encode32(const FastLookup& t, uint8_t* low, uint8_t* high, const uint8_t* symbols,
+TAUT_INLINE void encode32(const FastLookup& t, uint8_t* low, uint8_t* high, const uint8_t* symbols,
                              BackwardOutput& out) {
     const __m256i zero = _mm256_setzero_si256();
     const __m256i from_first = _mm256_sub_epi8(load(symbols), _mm256_set1_epi8(char(t.first - 1)));
@@ -106,23 +106,23 @@ void fast_steps(const FastLookup& t, FastStates& states, size_t first, size_t st
 // Lanes of 8, 16 or 32 bits; results stay in lanes and are at most 255.
 template <int Bytes>
 struct Lanes {
-    static LACONIC_INLINE __m256i all(uint64_t v) {
+    static TAUT_INLINE __m256i all(uint64_t v) {
         return Bytes == 1   ? _mm256_set1_epi8(char(v))
                : Bytes == 2 ? _mm256_set1_epi16(short(v))
                             : _mm256_set1_epi32(int(v));
     }
-    static LACONIC_INLINE __m256i equal(__m256i a, __m256i b) {
+    static TAUT_INLINE __m256i equal(__m256i a, __m256i b) {
         return Bytes == 1   ? _mm256_cmpeq_epi8(a, b)
                : Bytes == 2 ? _mm256_cmpeq_epi16(a, b)
                             : _mm256_cmpeq_epi32(a, b);
     }
-    static LACONIC_INLINE __m256i less(__m256i a, __m256i b) {
+    static TAUT_INLINE __m256i less(__m256i a, __m256i b) {
         return Bytes == 1 ? _mm256_sub_epi8(a, b) : Bytes == 2 ? _mm256_sub_epi16(a, b) : _mm256_sub_epi32(a, b);
     }
-    static LACONIC_INLINE __m256i least(__m256i a, __m256i b) {
+    static TAUT_INLINE __m256i least(__m256i a, __m256i b) {
         return Bytes == 1 ? _mm256_min_epu8(a, b) : Bytes == 2 ? _mm256_min_epu16(a, b) : _mm256_min_epu32(a, b);
     }
-    static LACONIC_INLINE __m256i down(__m256i a, __m128i by) {
+    static TAUT_INLINE __m256i down(__m256i a, __m128i by) {
         return Bytes == 4 ? _mm256_srl_epi32(a, by) : _mm256_srl_epi16(a, by);
     }
 };
@@ -133,7 +133,7 @@ struct Classify {
     static constexpr uint64_t top = uint64_t(1) << (8 * Bytes - 1);
     __m256i flip, keep, before_first, inside;
     __m128i by;
-    LACONIC_INLINE explicit Classify(const SplitRule& rule) {
+    TAUT_INLINE explicit Classify(const SplitRule& rule) {
         const int shift = rule.mode == Mode::float_ ? rule.low - 1 : rule.low;
         flip = L::all(rule.mode == Mode::signed_ ? top : 0);
         // What shifts of 16 bits bring in from the neighbour, and the sign, go away before the shift.
@@ -143,7 +143,7 @@ struct Classify {
         inside = L::all(255);
         by = count(shift);
     }
-    LACONIC_INLINE __m256i operator()(const uint8_t* values) const {
+    TAUT_INLINE __m256i operator()(const uint8_t* values) const {
         const __m256i zero = _mm256_setzero_si256();
         const __m256i high = L::down(_mm256_and_si256(_mm256_xor_si256(load(values), flip), keep), by);
         const __m256i s = L::least(L::less(high, before_first), inside);
@@ -264,4 +264,4 @@ const EncodeKernels* avx2_encode_kernels() {
     return cpu_has_avx2() ? &kernels : nullptr;
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -4,7 +4,7 @@
 // trellis state is kept as twice its number; the symbol's lowest bit makes it an index of the next states.
 #include "simd_avx2.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 // What a group of 32 lanes of a column has in common.
@@ -15,10 +15,10 @@ struct Step {
     size_t lane;
 };
 
-LACONIC_INLINE __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-LACONIC_INLINE void store256(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+TAUT_INLINE __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+TAUT_INLINE void store256(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 
-LACONIC_INLINE __m256i both(const uint8_t (&table)[16]) {
+TAUT_INLINE __m256i both(const uint8_t (&table)[16]) {
     return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(table)));
 }
 alignas(16) constexpr uint8_t kNext[16] = {0, 4, 14, 10, 2, 6, 12, 8, 4, 0, 10, 14, 6, 2, 8, 12};
@@ -28,17 +28,17 @@ alignas(16) constexpr uint8_t kOdd[16] = {0, 0, 255, 255, 0, 0, 255, 255, 0, 0, 
 template <int Bits, bool Trellis>
 struct Pair {
     __m256i state, odd;
-    LACONIC_INLINE explicit Pair(const uint8_t* trellis) {
+    TAUT_INLINE explicit Pair(const uint8_t* trellis) {
         state = load256(trellis);
         odd = _mm256_shuffle_epi8(both(kOdd), state);
     }
-    LACONIC_INLINE __m256i find(const uint8_t* table, Index<8>& i) const {
+    TAUT_INLINE __m256i find(const uint8_t* table, Index<8>& i) const {
         if (!Trellis) return find_from<Bits - 4, 8>(table, i);
         return _mm256_blendv_epi8(find_from<Bits - 4, 8>(table, i),
                                   find_from<Bits - 4, 8>(table + (1 << Bits), i), odd);
     }
     // Levels of these symbols; the states move on.
-    LACONIC_INLINE __m256i levels(__m256i q, uint8_t* trellis) {
+    TAUT_INLINE __m256i levels(__m256i q, uint8_t* trellis) {
         if (!Trellis) return q;
         const __m256i parity = _mm256_and_si256(q, _mm256_set1_epi8(1));
         store256(trellis, _mm256_shuffle_epi8(both(kNext), _mm256_or_si256(state, parity)));
@@ -48,14 +48,14 @@ struct Pair {
 
 // An index below 16 needs no mask; Index<8> has one that Bits = 4 .. 7 can do without.
 template <int Bits>
-LACONIC_INLINE Index<8> index_of(__m256i i) {
+TAUT_INLINE Index<8> index_of(__m256i i) {
     Index<8> index(i);
     if (Bits < 8) index.low = i;
     return index;
 }
 
 // Symbols that are rare are settled one by one; all come back as indices.
-LACONIC_INLINE __m256i settle(__m256i local, const Step& s, __m256i odd, MatrixColumns& m) {
+TAUT_INLINE __m256i settle(__m256i local, const Step& s, __m256i odd, MatrixColumns& m) {
     const __m256i first = _mm256_set1_epi8(char(s.constants.first - 1));
     const __m256i from_base = _mm256_sub_epi8(local, _mm256_set1_epi8(char(s.constants.base)));
     const __m256i limit = _mm256_set1_epi8(char(s.constants.limit));
@@ -73,7 +73,7 @@ LACONIC_INLINE __m256i settle(__m256i local, const Step& s, __m256i odd, MatrixC
 }
 
 template <int Bits, bool Trellis>
-LACONIC_INLINE void fast32(const Step& s, uint16_t* state, MatrixColumns& m, int8_t* levels) {
+TAUT_INLINE void fast32(const Step& s, uint16_t* state, MatrixColumns& m, int8_t* levels) {
     constexpr size_t part = 2 << Bits;
     Lanes32 x;
     x.a = load256(state);
@@ -97,7 +97,7 @@ LACONIC_INLINE void fast32(const Step& s, uint16_t* state, MatrixColumns& m, int
 }
 
 template <int Bits, bool Trellis>
-LACONIC_INLINE void dense32(const Step& s, uint32_t* state, MatrixColumns& m, int8_t* levels) {
+TAUT_INLINE void dense32(const Step& s, uint32_t* state, MatrixColumns& m, int8_t* levels) {
     constexpr size_t part = 2 << Bits;
     const __m256i slots = _mm256_set1_epi32(4095), zero = _mm256_setzero_si256();
     DenseLanes x;
@@ -127,24 +127,24 @@ LACONIC_INLINE void dense32(const Step& s, uint32_t* state, MatrixColumns& m, in
 
 // States of lanes, turned into the order of the registers and back. Those of idle lanes change on the way and do not
 // return.
-LACONIC_INLINE void turn_in(const uint16_t* lane, uint16_t* order) {
+TAUT_INLINE void turn_in(const uint16_t* lane, uint16_t* order) {
     Lanes32 x;
     x.load(lane);
     store256(order, x.a);
     store256(order + 16, x.b);
 }
-LACONIC_INLINE void turn_out(const uint16_t* order, uint16_t* lane) {
+TAUT_INLINE void turn_out(const uint16_t* order, uint16_t* lane) {
     Lanes32 x;
     x.a = load256(order);
     x.b = load256(order + 16);
     x.save(lane);
 }
-LACONIC_INLINE void turn_in(const uint32_t* lane, uint32_t* order) {
+TAUT_INLINE void turn_in(const uint32_t* lane, uint32_t* order) {
     DenseLanes x;
     x.load(lane);
     for (size_t k = 0; k < 4; k++) store256(order + 8 * k, x.x[k]);
 }
-LACONIC_INLINE void turn_out(const uint32_t* order, uint32_t* lane) {
+TAUT_INLINE void turn_out(const uint32_t* order, uint32_t* lane) {
     DenseLanes x;
     for (size_t k = 0; k < 4; k++) x.x[k] = load256(order + 8 * k);
     x.save(lane);
@@ -177,7 +177,7 @@ void columns_of(const MatrixLookup& t, State* state, MatrixColumns& out) {
 }
 
 // Eight numbers of a row: (level - sign * offset) * row * column.
-LACONIC_INLINE __m256 amounts(const MatrixRule& rule, __m256 offset, __m256 row, const int8_t* levels, size_t i) {
+TAUT_INLINE __m256 amounts(const MatrixRule& rule, __m256 offset, __m256 row, const int8_t* levels, size_t i) {
     const __m256i level = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(levels + i)));
     const __m256i near = _mm256_min_epi32(_mm256_abs_epi32(level), _mm256_set1_epi32(7));
     const __m256 sign = _mm256_and_ps(_mm256_castsi256_ps(level), _mm256_set1_ps(-0.0f));
@@ -186,13 +186,13 @@ LACONIC_INLINE __m256 amounts(const MatrixRule& rule, __m256 offset, __m256 row,
     return _mm256_mul_ps(amount, _mm256_loadu_ps(rule.column_scale + i));
 }
 
-LACONIC_INLINE __m256i to_bf16(__m256 v) {  // in the lower half of each lane; v is not a NaN
+TAUT_INLINE __m256i to_bf16(__m256 v) {  // in the lower half of each lane; v is not a NaN
     const __m256i u = _mm256_castps_si256(v);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
     return _mm256_srli_epi32(_mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
 }
 
-LACONIC_INLINE __m256i to_f16(__m256 v) {  // as above
+TAUT_INLINE __m256i to_f16(__m256 v) {  // as above
     const __m256i sign = _mm256_and_si256(_mm256_srli_epi32(_mm256_castps_si256(v), 16), _mm256_set1_epi32(0x8000));
     const __m256i u = _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(INT32_MAX));
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 13), _mm256_set1_epi32(1));
@@ -245,7 +245,7 @@ void dense_columns(const MatrixLookup& t, uint32_t* state, MatrixColumns& m) {
 }
 
 // 16 x 16 bytes, four times neighbours are interleaved.
-LACONIC_INLINE void transpose16(const int8_t* in, size_t stride, int8_t* out, size_t out_stride) {
+TAUT_INLINE void transpose16(const int8_t* in, size_t stride, int8_t* out, size_t out_stride) {
     __m128i v[16], w[16];
     for (size_t i = 0; i < 16; i++) v[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i * stride));
     for (int round = 0; round < 2; round++) {
@@ -286,4 +286,4 @@ size_t avx2_matrix_row(const MatrixRule& rule, Output output, const int8_t* leve
     }
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -4,7 +4,7 @@
 
 #include "simd_avx2.hpp"
 
-namespace laconic {
+namespace taut {
 
 // --- escapes -------------------------------------------------------------------------------------------------------
 
@@ -69,11 +69,11 @@ constexpr FieldPlans plans;
 struct Fields {
     __m256i pick, shift, mask;
     size_t stride, half;  // bytes of eight fields; where the second four begin
-    LACONIC_INLINE explicit Fields(int bits)
+    TAUT_INLINE explicit Fields(int bits)
         : pick(_mm256_load_si256(reinterpret_cast<const __m256i*>(plans.of[bits].from))),
           shift(_mm256_load_si256(reinterpret_cast<const __m256i*>(plans.of[bits].by))),
           mask(_mm256_set1_epi32(int((1u << bits) - 1))), stride(size_t(bits)), half(size_t(bits) / 2) {}
-    LACONIC_INLINE __m256i load(const uint8_t* raw) const {
+    TAUT_INLINE __m256i load(const uint8_t* raw) const {
         const __m256i v = pair(_mm_loadu_si128(reinterpret_cast<const __m128i*>(raw)),
                                _mm_loadu_si128(reinterpret_cast<const __m128i*>(raw + half)));
         return _mm256_and_si256(_mm256_srlv_epi32(_mm256_shuffle_epi8(v, pick), shift), mask);
@@ -162,7 +162,7 @@ size_t avx2_merge(const SplitRule& rule, int width, const uint8_t* symbols, cons
 
 namespace {
 
-LACONIC_INLINE __m256i round_to_bf16(__m256 v) {  // bfloat16 in the lower half of each lane
+TAUT_INLINE __m256i round_to_bf16(__m256 v) {  // bfloat16 in the lower half of each lane
     const __m256i u = _mm256_castps_si256(v);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
     const __m256i even = _mm256_srli_epi32(_mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
@@ -202,7 +202,7 @@ namespace {
 struct LevelSums {
     __m256 sum[3];
     __m256i found[3];
-    LACONIC_INLINE void add(__m256i k, __m256 distance) {
+    TAUT_INLINE void add(__m256i k, __m256 distance) {
         const __m256i one = _mm256_set1_epi32(1), two = _mm256_set1_epi32(2);
         const __m256i is[3] = {_mm256_cmpeq_epi32(k, one), _mm256_cmpeq_epi32(k, two), _mm256_cmpgt_epi32(k, two)};
         for (int l = 0; l < 3; l++) {
@@ -265,4 +265,4 @@ void avx2_round_block(const float* v, size_t n, float inverse, const Thresholds&
     counts[0] -= uint32_t(whole - n);
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -4,7 +4,7 @@
 // leave a neighbour's bits there.
 #include "simd_avx512.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 // --- fast: 16-bit states -------------------------------------------------------------------------------------------
@@ -15,7 +15,7 @@ struct FastTables {
     __m512i limit;  // the first slot that is not the own symbol's; 255 is one too few, but then both are the same
     __m512i own_byte, alias_byte, own_frequency, alias_frequency, adjust;
     __m512i inside;
-    LACONIC_INLINE explicit FastTables(const Table& t) {
+    TAUT_INLINE explicit FastTables(const Table& t) {
         const auto shift = [](__m512i v, int by) {  // of bytes below 64
             return _mm512_and_si512(_mm512_sll_epi16(v, _mm_cvtsi32_si128(by)), bytes(0xff << by));
         };
@@ -33,7 +33,7 @@ struct FastTables {
     }
 };
 
-LACONIC_INLINE void decode64(const FastTables& t, FastLanes& x, const uint8_t*& p, uint8_t* out) {
+TAUT_INLINE void decode64(const FastTables& t, FastLanes& x, const uint8_t*& p, uint8_t* out) {
     const __m512i at = _mm512_srli_epi16(x.low, 2);
     const __mmask64 alias = _mm512_cmpge_epu8_mask(x.low, _mm512_permutexvar_epi8(at, t.limit));
     const auto either = [&](__m512i own, __m512i other) {
@@ -72,11 +72,11 @@ struct ByteTable {
     __m512i part[parts];
 
     template <class Get>
-    LACONIC_INLINE explicit ByteTable(Get get) {
+    TAUT_INLINE explicit ByteTable(Get get) {
         for (int k = 0; k < parts; k++) part[k] = get(64 * k);
         if (Bits == 5) part[0] = _mm512_permutexvar_epi8(_mm512_and_si512(byte_numbers(), bytes(31)), part[0]);
     }
-    LACONIC_INLINE __m512i operator[](__m512i i) const {
+    TAUT_INLINE __m512i operator[](__m512i i) const {
         if constexpr (Bits <= 6) return _mm512_permutexvar_epi8(i, part[0]);
         else if constexpr (Bits == 7) return _mm512_permutex2var_epi8(part[0], i, part[1]);
         else return _mm512_mask_blend_epi8(_mm512_movepi8_mask(i), _mm512_permutex2var_epi8(part[0], i, part[1]),
@@ -90,7 +90,7 @@ template <int Bits>
 struct DenseTables {
     ByteTable<Bits> own, alias, adjust_low, adjust_high, frequency_low, frequency_high;
     __m512i shift_out;
-    LACONIC_INLINE explicit DenseTables(const Table& t)
+    TAUT_INLINE explicit DenseTables(const Table& t)
         : own([&](int i) { return narrow(t.own.data() + i); }),
           alias([&](int i) { return load(t.alias.data() + i); }),
           adjust_low([&](int i) { return narrow(t.adjust.data() + i); }),
@@ -100,13 +100,13 @@ struct DenseTables {
           frequency_high([&](int i) { return shifted(t.frequency.data() + i, 4); }),
           shift_out(bytes(t.first - 1)) {}
 
-    static LACONIC_INLINE __m512i shifted(const uint16_t* p, unsigned by) {
+    static TAUT_INLINE __m512i shifted(const uint16_t* p, unsigned by) {
         return narrow(_mm512_srli_epi16(load(p), by), _mm512_srli_epi16(load(p + 32), by));
     }
 };
 
 template <int Bits>
-LACONIC_INLINE void decode64(const DenseTables<Bits>& t, DenseLanes& x, const uint8_t*& p, uint8_t* out) {
+TAUT_INLINE void decode64(const DenseTables<Bits>& t, DenseLanes& x, const uint8_t*& p, uint8_t* out) {
     const __m512i zero = _mm512_setzero_si512();
     const __m512i at = select(bytes(0xff << (Bits - 4)), _mm512_slli_epi16(x.plane1, Bits - 4),
                               _mm512_srli_epi16(x.plane0, 12 - Bits));
@@ -183,7 +183,7 @@ const Kernels* avx512_kernels() {
         k.matrix_fast = avx512_matrix_fast;
         k.matrix_dense = avx512_matrix_dense;
         k.matrix_row = avx512_matrix_row;
-#if LACONIC_AVX2
+#if TAUT_AVX2
         // Its sums are defined in eight lanes, and every processor with AVX-512 has AVX2.
         if (const Kernels* narrower = avx2_kernels()) {
             k.round_block = narrower->round_block;
@@ -195,4 +195,4 @@ const Kernels* avx512_kernels() {
     return &kernels;
 }
 
-}  // namespace laconic
+}  // namespace taut

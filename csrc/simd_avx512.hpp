@@ -1,6 +1,6 @@
 // What the AVX-512 files share: short names, all inlined, so that nothing compiled here can serve other processors.
 #pragma once
-#if !defined(LACONIC_EMULATE_AVX512)  // tests/native/emulated_kernels.hpp has an emulation in its place
+#if !defined(TAUT_EMULATE_AVX512)  // tests/native/emulated_kernels.hpp has an emulation in its place
 #include <immintrin.h>
 #endif
 
@@ -12,64 +12,64 @@
 
 #include "simd.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
-LACONIC_INLINE __m512i load(const void* p) { return _mm512_loadu_si512(p); }
+TAUT_INLINE __m512i load(const void* p) { return _mm512_loadu_si512(p); }
 // A load that stays one: as an operand of an expansion it would wait for the mask.
-LACONIC_INLINE __m512i load_early(const void* p) {
+TAUT_INLINE __m512i load_early(const void* p) {
     __m512i v = load(p);
 #if defined(__GNUC__) && defined(__x86_64__) && defined(__AVX512F__)
     __asm__("" : "+v"(v));
 #endif
     return v;
 }
-LACONIC_INLINE void store(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
-LACONIC_INLINE __m512i bytes(int v) { return _mm512_set1_epi8(char(v)); }
-LACONIC_INLINE __m512i words(int v) { return _mm512_set1_epi16(short(v)); }
+TAUT_INLINE void store(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
+TAUT_INLINE __m512i bytes(int v) { return _mm512_set1_epi8(char(v)); }
+TAUT_INLINE __m512i words(int v) { return _mm512_set1_epi16(short(v)); }
 // mask ? yes : no. The instruction writes over its first operand: `no` is what callers no longer need.
-LACONIC_INLINE __m512i select(__m512i mask, __m512i yes, __m512i no) {
+TAUT_INLINE __m512i select(__m512i mask, __m512i yes, __m512i no) {
     return _mm512_ternarylogic_epi64(no, yes, mask, 0xd8);
 }
-LACONIC_INLINE size_t ones(uint64_t mask) { return size_t(_mm_popcnt_u64(mask)); }
+TAUT_INLINE size_t ones(uint64_t mask) { return size_t(_mm_popcnt_u64(mask)); }
 
 // The lowest `n` < 64 bits.
-LACONIC_INLINE __mmask64 first(size_t n) { return (uint64_t(1) << n) - 1; }
+TAUT_INLINE __mmask64 first(size_t n) { return (uint64_t(1) << n) - 1; }
 
 constexpr uint64_t kEach = 0x0101010101010101u, kCount = 0x0706050403020100u;  // in every byte: 1; its place
 
-LACONIC_INLINE __m512i byte_numbers() {
+TAUT_INLINE __m512i byte_numbers() {
     const auto from = [](int i) { return int64_t(kCount + uint64_t(8 * i) * kEach); };
     return _mm512_set_epi64(from(7), from(6), from(5), from(4), from(3), from(2), from(1), from(0));
 }
 
 // The lower bytes of 64 words.
-LACONIC_INLINE __m512i narrow(__m512i v, __m512i w) {
+TAUT_INLINE __m512i narrow(__m512i v, __m512i w) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(v)), _mm512_cvtepi16_epi8(w), 1);
 }
-LACONIC_INLINE __m512i narrow(const uint16_t* p) { return narrow(load(p), load(p + 32)); }
+TAUT_INLINE __m512i narrow(const uint16_t* p) { return narrow(load(p), load(p + 32)); }
 
 // States as memory has them, 16 bytes to a piece: piece N * b + k is block b of v[k]. That is how the pack and unpack
 // instructions count, so they turn planes into states and back.
 template <int N>
-LACONIC_INLINE void load_pieces(const void* from, __m512i (&v)[N]) {
+TAUT_INLINE void load_pieces(const void* from, __m512i (&v)[N]) {
     alignas(64) uint8_t pieces[N][4][16];
     for (int b = 0; b < 4; b++)
         for (int k = 0; k < N; k++) std::memcpy(pieces[k][b], static_cast<const uint8_t*>(from) + 16 * (N * b + k), 16);
     for (int k = 0; k < N; k++) v[k] = load(pieces[k]);
 }
 template <int N>
-LACONIC_INLINE void save_pieces(const __m512i (&v)[N], void* to) {
+TAUT_INLINE void save_pieces(const __m512i (&v)[N], void* to) {
     alignas(64) uint8_t pieces[N][4][16];
     for (int k = 0; k < N; k++) store(pieces[k], v[k]);
     for (int b = 0; b < 4; b++)
         for (int k = 0; k < N; k++) std::memcpy(static_cast<uint8_t*>(to) + 16 * (N * b + k), pieces[k][b], 16);
 }
 
-LACONIC_INLINE __m512i low_bytes(__m512i v, __m512i w) {
+TAUT_INLINE __m512i low_bytes(__m512i v, __m512i w) {
     return _mm512_packus_epi16(_mm512_and_si512(v, words(255)), _mm512_and_si512(w, words(255)));
 }
-LACONIC_INLINE __m512i high_bytes(__m512i v, __m512i w) {
+TAUT_INLINE __m512i high_bytes(__m512i v, __m512i w) {
     return _mm512_packus_epi16(_mm512_srli_epi16(v, 8), _mm512_srli_epi16(w, 8));
 }
 
@@ -78,17 +78,17 @@ LACONIC_INLINE __m512i high_bytes(__m512i v, __m512i w) {
 // others keep theirs.
 struct FastLanes {
     __m512i low, high;
-    LACONIC_INLINE void load_from(const uint16_t* lane) {
+    TAUT_INLINE void load_from(const uint16_t* lane) {
         __m512i v[2];
         load_pieces(lane, v);
         low = low_bytes(v[0], v[1]);
         high = high_bytes(v[0], v[1]);
     }
-    LACONIC_INLINE void save_to(uint16_t* lane) const {
+    TAUT_INLINE void save_to(uint16_t* lane) const {
         save_pieces({_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)}, lane);
     }
     // x = f * (x >> 8) + rank; then the lanes of `active` that have run short take the next units in order.
-    LACONIC_INLINE void advance(__m512i f, __m512i rank, __mmask64 active, const uint8_t*& p) {
+    TAUT_INLINE void advance(__m512i f, __m512i rank, __mmask64 active, const uint8_t*& p) {
         const __m512i even = words(0x00ff), odd = words(0xff00);
         // Bytes times bytes: even lanes as low halves, odd ones as high halves of words, whose product stands above
         // 2^16.
@@ -109,13 +109,13 @@ struct FastLanes {
 // f * upper + (f * n >> 16) + rank, of which the last two fit a word together, since rank < f.
 struct Halves {
     __m512i low, high;
-    LACONIC_INLINE Halves(__m512i f, __m512i upper, __m512i n, __m512i rank) {
+    TAUT_INLINE Halves(__m512i f, __m512i upper, __m512i n, __m512i rank) {
         const __m512i rest = _mm512_add_epi16(_mm512_mulhi_epu16(f, n), rank);
         low = _mm512_add_epi16(_mm512_mullo_epi16(f, upper), rest);
         high = _mm512_mulhi_epu16(f, upper);
         high = _mm512_mask_sub_epi16(high, _mm512_cmplt_epu16_mask(low, rest), high, words(-1));  // the carry
     }
-    LACONIC_INLINE __m512i next_upper() const {
+    TAUT_INLINE __m512i next_upper() const {
         return _mm512_mask_mov_epi16(high, _mm512_testn_epi16_mask(high, high), low);
     }
 };
@@ -123,7 +123,7 @@ struct Halves {
 // The lower two bytes as planes, the upper two as words in the order of the unpack instructions.
 struct DenseLanes {
     __m512i plane0, plane1, upper[2];
-    LACONIC_INLINE void load_from(const uint32_t* lane) {
+    TAUT_INLINE void load_from(const uint32_t* lane) {
         __m512i v[4], low[2];
         load_pieces(lane, v);
         for (int k = 0; k < 2; k++) {
@@ -134,13 +134,13 @@ struct DenseLanes {
         plane0 = low_bytes(low[0], low[1]);
         plane1 = high_bytes(low[0], low[1]);
     }
-    LACONIC_INLINE void save_to(uint32_t* lane) const {
+    TAUT_INLINE void save_to(uint32_t* lane) const {
         const __m512i a = _mm512_unpacklo_epi8(plane0, plane1), b = _mm512_unpackhi_epi8(plane0, plane1);
         save_pieces({_mm512_unpacklo_epi16(a, upper[0]), _mm512_unpackhi_epi16(a, upper[0]),
                      _mm512_unpacklo_epi16(b, upper[1]), _mm512_unpackhi_epi16(b, upper[1])}, lane);
     }
     // x = f * (x >> 12) + rank in halves, frequencies times 16; then `active` lanes take units as above.
-    LACONIC_INLINE void advance(__m512i f0, __m512i f1, __m512i rank0, __m512i rank1, __mmask64 active,
+    TAUT_INLINE void advance(__m512i f0, __m512i f1, __m512i rank0, __m512i rank1, __mmask64 active,
                                 const uint8_t*& p) {
         const __m512i zero = _mm512_setzero_si512(), n = _mm512_and_si512(plane1, bytes(0xf0));
         const Halves a(f0, upper[0], _mm512_unpacklo_epi8(zero, n), rank0);
@@ -159,7 +159,7 @@ struct DenseLanes {
 };
 
 // Numbers to the output type.
-LACONIC_INLINE __m256i to_bf16x16(__m512 v) {
+TAUT_INLINE __m256i to_bf16x16(__m512 v) {
     const __m512i u = _mm512_castps_si512(v), upper = _mm512_srli_epi32(u, 16);
     const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
     const __m512i even = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
@@ -167,7 +167,7 @@ LACONIC_INLINE __m256i to_bf16x16(__m512 v) {
     return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(even, nan, upper, _mm512_set1_epi32(0x40)));
 }
 
-LACONIC_INLINE __m256i to_f16x16(__m512 v) {
+TAUT_INLINE __m256i to_f16x16(__m512 v) {
     // The conversion would keep a NaN's payload: it goes first.
     const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
     const __m512i u = _mm512_castps_si512(v);
@@ -176,7 +176,7 @@ LACONIC_INLINE __m256i to_f16x16(__m512 v) {
 }
 
 template <Output output>
-LACONIC_INLINE void put16(__m512 v, uint8_t* out) {
+TAUT_INLINE void put16(__m512 v, uint8_t* out) {
     if constexpr (output == Output::f32) {
         store(out, _mm512_castps_si512(v));
     } else if constexpr (output == Output::f64) {
@@ -198,4 +198,4 @@ size_t avx512_merge(const SplitRule& rule, int width, const uint8_t* symbols, co
                     uint8_t* out);
 size_t avx512_uniform(const UniformRule& rule, Output output, const uint8_t* symbols, size_t n, uint8_t* out);
 
-}  // namespace laconic
+}  // namespace taut

@@ -2,7 +2,7 @@
 // Both tables of a context stand behind each other, so that the quantiser is one more bit of the index.
 #include "simd_avx512.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 // What 64 lanes of a column have in common.
@@ -14,7 +14,7 @@ struct ColumnStep {
 };
 
 // Twice the next state, by twice the state and the parity.
-LACONIC_INLINE __m512i next_states() {
+TAUT_INLINE __m512i next_states() {
     return _mm512_set_epi64(0x0c080206'0e0a0004, 0x080c0602'0a0e0400, 0x0c080206'0e0a0004, 0x080c0602'0a0e0400,
                             0x0c080206'0e0a0004, 0x080c0602'0a0e0400, 0x0c080206'0e0a0004, 0x080c0602'0a0e0400);
 }
@@ -27,7 +27,7 @@ struct Quantisers {
 
 // A lookup in the tables of both quantisers, 2^Bits entries each.
 template <int Bits, bool Trellis>
-LACONIC_INLINE __m512i look_up(const uint8_t* table, __m512i at, __mmask64 odd) {
+TAUT_INLINE __m512i look_up(const uint8_t* table, __m512i at, __mmask64 odd) {
     if constexpr (Bits < 6) {
         return _mm512_permutexvar_epi8(at, load(table));
     } else if constexpr (Bits == 6) {
@@ -50,14 +50,14 @@ LACONIC_INLINE __m512i look_up(const uint8_t* table, __m512i at, __mmask64 odd) 
 
 // Where the quantiser is a bit of an index, it is set.
 template <int Bits, bool Trellis>
-LACONIC_INLINE __m512i with_quantiser(__m512i i, __mmask64 odd) {
+TAUT_INLINE __m512i with_quantiser(__m512i i, __mmask64 odd) {
     if (!Trellis || Bits > 6) return i;
     return _mm512_mask_add_epi8(i, odd, i, bytes(1 << Bits));
 }
 
 // Symbols that are rare are settled one by one; then levels, and the next states of the trellis.
 template <bool Trellis>
-LACONIC_INLINE void finish(__m512i local, const ColumnStep& s, Quantisers& x, MatrixColumns& m, int8_t* levels) {
+TAUT_INLINE void finish(__m512i local, const ColumnStep& s, Quantisers& x, MatrixColumns& m, int8_t* levels) {
     const __m512i from_base = _mm512_sub_epi8(local, bytes(s.constants.base));
     const __mmask64 rare = _mm512_cmpge_epu8_mask(from_base, bytes(s.constants.limit)) & s.active;
     __m512i symbols = _mm512_add_epi8(local, bytes(s.constants.first - 1));
@@ -80,7 +80,7 @@ LACONIC_INLINE void finish(__m512i local, const ColumnStep& s, Quantisers& x, Ma
 template <int Bits, bool Trellis>
 struct FastColumn {
     FastLanes x;
-    LACONIC_INLINE void step(const ColumnStep& s, Quantisers& trellis, MatrixColumns& m, int8_t* levels) {
+    TAUT_INLINE void step(const ColumnStep& s, Quantisers& trellis, MatrixColumns& m, int8_t* levels) {
         constexpr size_t part = 2 << Bits;
         if (Trellis) trellis.odd = _mm512_test_epi8_mask(trellis.state, bytes(2));
         const __m512i bucket = _mm512_and_si512(_mm512_srli_epi16(x.low, 8 - Bits), bytes((1 << Bits) - 1));
@@ -100,7 +100,7 @@ struct FastColumn {
 template <int Bits, bool Trellis>
 struct DenseColumn {
     DenseLanes x;
-    LACONIC_INLINE void step(const ColumnStep& s, Quantisers& trellis, MatrixColumns& m, int8_t* levels) {
+    TAUT_INLINE void step(const ColumnStep& s, Quantisers& trellis, MatrixColumns& m, int8_t* levels) {
         constexpr size_t part = 2 << Bits;
         const __m512i zero = _mm512_setzero_si512();
         if (Trellis) trellis.odd = _mm512_test_epi8_mask(trellis.state, bytes(2));
@@ -185,7 +185,7 @@ void dense_columns(const MatrixLookup& t, uint32_t* state, MatrixColumns& m) {
 // Sixteen numbers of a row: (level - sign * offset) * row * column.
 struct Amounts {
     __m512 offset, row;
-    LACONIC_INLINE explicit Amounts(const MatrixRule& rule) : row(_mm512_set1_ps(rule.row_scale)) {
+    TAUT_INLINE explicit Amounts(const MatrixRule& rule) : row(_mm512_set1_ps(rule.row_scale)) {
         // By the lowest four bits of a level between -7 and 7, with its sign.
         alignas(64) float by_level[16] = {};
         for (int k = 1; k < 8; k++) {
@@ -194,7 +194,7 @@ struct Amounts {
         }
         offset = _mm512_loadu_ps(by_level);
     }
-    LACONIC_INLINE __m512 operator()(const int8_t* levels, const float* column_scale) const {
+    TAUT_INLINE __m512 operator()(const int8_t* levels, const float* column_scale) const {
         const __m512i level = _mm512_sub_epi32(
             _mm512_cvtepu8_epi32(_mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(levels)),
                                                _mm_set1_epi8(char(0x80)))), _mm512_set1_epi32(128));
@@ -232,4 +232,4 @@ size_t avx512_matrix_row(const MatrixRule& rule, Output output, const int8_t* le
     }
 }
 
-}  // namespace laconic
+}  // namespace taut

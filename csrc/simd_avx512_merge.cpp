@@ -1,7 +1,7 @@
 // AVX-512: symbols and raw bits to values, one row at a time; the last values of a row are stored under a mask.
 #include "simd_avx512.hpp"
 
-namespace laconic {
+namespace taut {
 namespace {
 
 template <int Width>
@@ -16,27 +16,27 @@ constexpr uint64_t by_byte(Get get) {
     return v;
 }
 template <int Width>
-LACONIC_INLINE __m512i in_lanes(uint64_t value) {
+TAUT_INLINE __m512i in_lanes(uint64_t value) {
     return _mm512_set1_epi64(int64_t(each<Width>(value)));
 }
 
 // Symbols in lanes of Width bytes, and shifts of such lanes.
 template <int Width>
-LACONIC_INLINE __m512i widen(const uint8_t* s) {
+TAUT_INLINE __m512i widen(const uint8_t* s) {
     if constexpr (Width == 1) return load(s);
     else if constexpr (Width == 2) return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(s)));
     else if constexpr (Width == 4) return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s)));
     else return _mm512_cvtepu8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(s)));
 }
 template <int Width>
-LACONIC_INLINE __m512i add_if(__m512i s, __m512i base) {  // where s is not zero; zero elsewhere
+TAUT_INLINE __m512i add_if(__m512i s, __m512i base) {  // where s is not zero; zero elsewhere
     if constexpr (Width == 1) return _mm512_maskz_add_epi8(_mm512_test_epi8_mask(s, s), s, base);
     else if constexpr (Width == 2) return _mm512_maskz_add_epi16(_mm512_test_epi16_mask(s, s), s, base);
     else if constexpr (Width == 4) return _mm512_maskz_add_epi32(_mm512_test_epi32_mask(s, s), s, base);
     else return _mm512_maskz_add_epi64(_mm512_test_epi64_mask(s, s), s, base);
 }
 template <int Width>
-LACONIC_INLINE __m512i shift_left(__m512i v, __m512i by) {  // bytes: within pairs
+TAUT_INLINE __m512i shift_left(__m512i v, __m512i by) {  // bytes: within pairs
     if constexpr (Width <= 2) return _mm512_sllv_epi16(v, by);
     else if constexpr (Width == 4) return _mm512_sllv_epi32(v, by);
     else return _mm512_sllv_epi64(v, by);
@@ -50,7 +50,7 @@ struct Splice {
     size_t stride;  // bytes of raw bits
     __m512i pick, field_at, sign_at, field_mask, sign_mask, high_mask, base, plain, flip;
 
-    LACONIC_INLINE explicit Splice(const SplitRule& rule) {
+    TAUT_INLINE explicit Splice(const SplitRule& rule) {
         const bool is_float = rule.mode == Mode::float_;
         const int packed = rule.packed(), mantissa = is_float ? rule.low - 1 : rule.low;
         stride = size_t(8 * packed / Width);
@@ -76,7 +76,7 @@ struct Splice {
         plain = Width == 1 ? words(mantissa) : in_lanes<Width>(uint64_t(mantissa));
     }
 
-    LACONIC_INLINE __m512i join(const uint8_t* symbols, const uint8_t* raw) const {
+    TAUT_INLINE __m512i join(const uint8_t* symbols, const uint8_t* raw) const {
         __m512i high = shift_left<Width>(add_if<Width>(widen<Width>(symbols), base), plain);
         if constexpr (Width == 1) high = _mm512_and_si512(high, high_mask);
         const __m512i fields = _mm512_permutexvar_epi8(pick, load(raw));
@@ -101,13 +101,13 @@ size_t merge_of(const SplitRule& rule, const uint8_t* symbols, const uint8_t* ra
 
 struct Levels {
     __m512 step, shift;
-    LACONIC_INLINE explicit Levels(const UniformRule& rule) : step(_mm512_set1_ps(rule.step)) {
+    TAUT_INLINE explicit Levels(const UniformRule& rule) : step(_mm512_set1_ps(rule.step)) {
         // By the lowest four bits of an index between -3 and 3.
         alignas(64) float by_index[16] = {};
         for (int q = -3; q <= 3; q++) by_index[q & 15] = rule.shift[size_t(q + 3)];
         shift = _mm512_loadu_ps(by_index);
     }
-    LACONIC_INLINE __m512 operator()(const uint8_t* symbols) const {
+    TAUT_INLINE __m512 operator()(const uint8_t* symbols) const {
         const __m512i s = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(symbols)));
         const __m512i q = _mm512_sub_epi32(s, _mm512_set1_epi32(128));
         const __m512i near = _mm512_min_epi32(_mm512_max_epi32(q, _mm512_set1_epi32(-3)), _mm512_set1_epi32(3));
@@ -150,4 +150,4 @@ size_t avx512_uniform(const UniformRule& rule, Output output, const uint8_t* sym
     }
 }
 
-}  // namespace laconic
+}  // namespace taut

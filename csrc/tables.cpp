@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-namespace laconic {
+namespace taut {
 namespace {
 
 constexpr int kMaxQuotient = 48;  // of a Rice code; a writer picks the parameter so that it stays below
@@ -272,4 +272,4 @@ bool read_table(BitReader& in, Table& t, CoderTraits coder) {
     return true;
 }
 
-}  // namespace laconic
+}  // namespace taut

@@ -3,7 +3,7 @@
 #include "bits.hpp"
 #include "rans.hpp"
 
-namespace laconic {
+namespace taut {
 
 using Histogram = std::array<uint32_t, 256>;  // counts of bytes
 
@@ -43,4 +43,4 @@ double entropy_bits(const Histogram& counts);
 // The same on every machine, to 2^-22; n >= 1.
 double log2_of(uint64_t n);
 
-}  // namespace laconic
+}  // namespace taut

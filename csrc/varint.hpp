@@ -2,7 +2,7 @@
 #pragma once
 #include "array.hpp"
 
-namespace laconic {
+namespace taut {
 
 inline void put_varint(std::vector<uint8_t>& out, uint64_t v) {
     for (; v >= 0x80; v >>= 7) out.push_back(uint8_t(v) | 0x80);
@@ -47,4 +47,4 @@ private:
     const uint8_t *p_, *end_;
 };
 
-}  // namespace laconic
+}  // namespace taut

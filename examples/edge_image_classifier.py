@@ -3,7 +3,7 @@
     python examples/edge_image_classifier.py                  # digits: needs no download
     python examples/edge_image_classifier.py --data FOLDER    # CIFAR-10 (docs/edge.md)
 
-Analyses a trained network, plans and writes a Laconic file, exports int8 ONNX, judges both on
+Analyses a trained network, plans and writes a Taut file, exports int8 ONNX, judges both on
 images that nothing before has seen, and leaves the files and a report in ./edge. Exit code 3: a
 target was missed.
 """
@@ -23,14 +23,14 @@ from edge_table import SMALLER, Outcome, table, targets
 from image_sets import CIFAR10, Pictures, Task, cifar10, digits
 from torch import Tensor, nn
 
-import laconic
-from laconic.evaluate.page import write_charts, write_page
-from laconic.evaluate.record import Speed
-from laconic.evaluate.speed import compare_speed
-from laconic.export.onnx import export_onnx
-from laconic.export.onnx_module import open_onnx
-from laconic.plan import dump_plan
-from laconic.storytelling import tell
+import taut
+from taut.evaluate.page import write_charts, write_page
+from taut.evaluate.record import Speed
+from taut.evaluate.speed import compare_speed
+from taut.export.onnx import export_onnx
+from taut.export.onnx_module import open_onnx
+from taut.plan import dump_plan
+from taut.storytelling import tell
 
 BATCHES = (1, 64)  # images that are timed at once
 
@@ -61,35 +61,35 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
     """The whole way: analyse, plan, compress, judge, export, judge again, tell."""
     net, calibration, judge = task.net, task.calibration, score_on(task.test)
     small, floats, integers = (folder / f"edge{end}" for end in
-                               (".laconic.safetensors", "_float32.onnx", ".onnx"))  # fmt: skip
+                               (".taut.safetensors", "_float32.onnx", ".onnx"))  # fmt: skip
 
     _say("analyse")
-    report = laconic.analyze(net, calibration)
-    plan = laconic.plan(report, size=f"{SMALLER}x")
+    report = taut.analyze(net, calibration)
+    plan = taut.plan(report, size=f"{SMALLER}x")
     (folder / "plan.yaml").write_text(dump_plan(plan))
 
     _say("compress")
-    laconic.compress(net, small, plan=plan, calib=calibration, force=True)
+    taut.compress(net, small, plan=plan, calib=calibration, force=True)
 
-    _say("judge the Laconic file")
+    _say("judge the Taut file")
     one, many = (task.test.images[:count] for count in BATCHES)
-    smaller = laconic.evaluate(
+    smaller = taut.evaluate(
         small, judge, against=net, batches=[one], speed=True, memory=True, energy=True,
         threads=threads, watts=watts,
     )  # fmt: skip
 
     _say("export to ONNX, and judge it in onnxruntime")
-    done = laconic.export(
+    done = taut.export(
         small, integers, into=net, calib=calibration, weights="int8", activations="static",
         evaluate=score_on(task.choice), force=True,
     )  # fmt: skip
     export_onnx(net, calibration[0], floats, weights="float32", force=True)  # to compare with
-    faster = laconic.evaluate(integers, judge, against=net, batches=[one], energy=True, watts=watts)
+    faster = taut.evaluate(integers, judge, against=net, batches=[one], energy=True, watts=watts)
 
     _say("time all ways in turns")
     ways = {
         "original, PyTorch": net,
-        "Laconic file, PyTorch": laconic.load(small, into=copy.deepcopy(net)),
+        "Taut file, PyTorch": taut.load(small, into=copy.deepcopy(net)),
         "int8, onnxruntime": open_onnx(integers, threads=threads),
         "float32, onnxruntime": open_onnx(floats, threads=threads),
     }
@@ -104,7 +104,7 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
 
 
 def score_on(pictures: Pictures) -> Score:
-    """What judges a model: labels and logits, of which Laconic makes the metrics."""
+    """What judges a model: labels and logits, of which Taut makes the metrics."""
 
     def score(net: nn.Module) -> dict[str, object]:
         with torch.inference_mode():
@@ -131,9 +131,9 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    assets = os.environ.get("LACONIC_ASSETS")
+    assets = os.environ.get("TAUT_ASSETS")
     parser.add_argument("--data", type=Path, default=Path(assets) if assets else None,
-                        help="a folder with cifar10/ in it (also: LACONIC_ASSETS)")  # fmt: skip
+                        help="a folder with cifar10/ in it (also: TAUT_ASSETS)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("edge"), help="where to write (./edge)")
     parser.add_argument("--force", action="store_true", help="replace what an earlier run left")
     parser.add_argument(

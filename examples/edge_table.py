@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from laconic.evaluate.record import Evaluation, Memory, Metric, Speed, Subject
+from taut.evaluate.record import Evaluation, Memory, Metric, Speed, Subject
 
 SMALLER = 8  # times
 DROP = 0.01  # a point of accuracy
@@ -15,7 +15,7 @@ DROP = 0.01  # a point of accuracy
 class Outcome:
     """What is known in the end; speeds are by way of running, for one image and for 64."""
 
-    laconic: Evaluation  # the Laconic file beside the original
+    taut: Evaluation  # the Taut file beside the original
     onnx: Evaluation  # int8 ONNX beside the original
     float_onnx: int  # bytes of the original as float32 ONNX
     one: dict[str, Speed]
@@ -24,25 +24,25 @@ class Outcome:
 
 def targets(found: Outcome) -> dict[str, bool]:
     """What was asked for, in words with the numbers, and whether it was met."""
-    small, before = found.laconic.model, found.laconic.against
+    small, before = found.taut.model, found.taut.against
     assert before is not None and before.size and small.size
-    lost, lost_onnx = (-one.paired[0].difference for one in (found.laconic, found.onnx))
+    lost, lost_onnx = (-one.paired[0].difference for one in (found.taut, found.onnx))
     return {
-        f"Laconic file {before.size / small.size:.2f}x smaller (asked: {SMALLER}x)": (
+        f"Taut file {before.size / small.size:.2f}x smaller (asked: {SMALLER}x)": (
             small.size * SMALLER <= before.size
         ),
-        f"Laconic file loses {_points(lost)} (allowed: 1)": lost <= DROP,
+        f"Taut file loses {_points(lost)} (allowed: 1)": lost <= DROP,
         f"int8 ONNX loses {_points(lost_onnx)} (allowed: 1)": lost_onnx <= DROP,
     }
 
 
 def table(found: Outcome) -> str:
     """A row a number, a column a model; what the numbers mean stands below."""
-    before, small, integers = found.laconic.against, found.laconic.model, found.onnx.model
+    before, small, integers = found.taut.against, found.taut.model, found.onnx.model
     assert before is not None
     three = (before, small, integers)
     rows = [
-        ("", "original", "Laconic file", "int8 ONNX", "original as ONNX"),
+        ("", "original", "Taut file", "int8 ONNX", "original as ONNX"),
         ("bytes", *(f"{one.size:,}" for one in three), f"{found.float_onnx:,}"),
         ("accuracy, %", *(_metric(one, "accuracy") for one in three), "-"),
         ("F1, macro, %", *(_metric(one, "f1_macro") for one in three), "-"),
@@ -56,18 +56,18 @@ def table(found: Outcome) -> str:
 
 
 def _ways(found: Outcome) -> Iterable[str]:
-    scores, speed = found.laconic.model.scores, next(iter(found.one.values()))
-    energy = found.laconic.model.energy
+    scores, speed = found.taut.model.scores, next(iter(found.one.values()))
+    energy = found.taut.model.energy
     assert scores is not None and energy is not None
     _, _, integers, floats = found.many.values()
     threads = "1 thread" if speed.threads == 1 else f"{speed.threads} threads"
     return (
-        "The Laconic file is smaller, not faster: its tensors come back as floats.",
+        "The Taut file is smaller, not faster: its tensors come back as floats.",
         f"int8 ONNX runs {floats.p50 / integers.p50:.1f} times as fast as the original as ONNX "
         f"({floats.batch} images).",
         f"Scores: {scores.samples:,} test images; in brackets 95 % intervals (bootstrap).",
         f"Times: medians of {speed.runs} and {floats.runs} calls in turns, {threads}; original and "
-        "Laconic file run in PyTorch, ONNX in onnxruntime.",
+        "Taut file run in PyTorch, ONNX in onnxruntime.",
         "Memory: weights, and what a pass over 1 image adds, in PyTorch; onnxruntime's is not seen "
         "from here.",
         f"Energy: {energy.note}.",

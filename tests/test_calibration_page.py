@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import laconic
-from laconic.inputs import load_callable
+import taut
+from taut.inputs import load_callable
 
 pytest.importorskip("torch")
 
@@ -24,15 +24,15 @@ def build(tmp_path):
 def test_the_page_s_model_keeps_its_score_and_reloads(build, tmp_path):
     given = {name: f"{build}:{name}" for name in ("model", "batches", "score")}
     score = load_callable(given["score"])
-    result = laconic.compress(
+    result = taut.compress(
         given["model"],
-        tmp_path / "small.laconic.safetensors",
+        tmp_path / "small.taut.safetensors",
         calib=given["batches"],
         evaluate=score,
         max_drop="1%",
         threads=1,
     )
-    net = laconic.load(result.path, into=load_callable(given["model"])())
+    net = taut.load(result.path, into=load_callable(given["model"])())
     assert score(net) == pytest.approx(result.score)
     assert result.score >= 0.99 * result.original_score
     assert result.bits < 4

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import save_file
 
-import laconic
-from laconic.container import LaconicFile
-from laconic.encode import Indices, encode_tensor, relative_error
-from laconic.errors import ArgumentError, FormatError, TargetError
-from laconic.io import SAFETENSORS_DTYPES, TensorInfo
-from laconic.scheme import parse_scheme
+import taut
+from taut.container import TautFile
+from taut.encode import Indices, encode_tensor, relative_error
+from taut.errors import ArgumentError, FormatError, TargetError
+from taut.io import SAFETENSORS_DTYPES, TensorInfo
+from taut.scheme import parse_scheme
 
 
 def weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, model: Path) -> Path:
     """A model folder with two shards, their index, config and tokenizer files."""
     home = tmp_path / "hub"
     (home / "1_Pooling").mkdir(parents=True)
-    arrays = dict(LaconicFile(laconic.compress(model, tmp_path / "t").path))
+    arrays = dict(TautFile(taut.compress(model, tmp_path / "t").path))
     save_file({"a.weight": arrays["a.weight"]}, home / "model-00001-of-00002.safetensors")
     rest = {name: arrays[name] for name in ("a.bias", "n")}
     save_file(rest, home / "model-00002-of-00002.safetensors", metadata={"format": "pt"})
@@ -53,11 +53,11 @@ def folder(tmp_path: Path, model: Path) -> Path:
 
 
 def test_the_report_has_the_promised_keys_and_adds_up(model, tmp_path):
-    result = laconic.compress(model, tmp_path / "net.laconic.safetensors")
+    result = taut.compress(model, tmp_path / "net.taut.safetensors")
     tree = json.loads(json.dumps(result.to_json()))
     keys = {"size", "original_size", "ratio", "bits", "parameters", "tensors"}
     assert keys | {"seconds", "peak_memory"} <= tree.keys()
-    assert keys <= laconic.info(result.path).to_json().keys()
+    assert keys <= taut.info(result.path).to_json().keys()
     assert set(tree["tensors"][0]) == {"name", "dtype", "shape", "scheme", "bytes", "bits", "rel_mse"}  # fmt: skip  # noqa: E501
     assert tree["size"] == result.path.stat().st_size
     assert tree["original_size"] == model.stat().st_size
@@ -82,9 +82,9 @@ def test_any_array_comes_back_to_the_bit(tmp_path_factory, data):
     if dtype == np.bool_:
         values &= 1
     array = values.view(dtype).reshape(shape) if nbytes else np.empty(shape, dtype)
-    path = tmp_path_factory.mktemp("any") / "a.laconic.safetensors"
-    laconic.compress({"x": array, "y": np.tile(array.reshape(-1), 300)}, path)
-    loaded = laconic.load(path)
+    path = tmp_path_factory.mktemp("any") / "a.taut.safetensors"
+    taut.compress({"x": array, "y": np.tile(array.reshape(-1), 300)}, path)
+    loaded = taut.load(path)
     assert loaded["x"].tobytes() == array.tobytes()
     assert loaded["x"].dtype == dtype
     assert loaded["x"].shape == shape
@@ -96,16 +96,16 @@ def test_nan_payloads_signed_zeros_and_denormals_survive(tmp_path, rng):
     bits[::3] = 0x7FC00000 | (bits[::3] >> 10)
     bits[1::7] = 0x80000000
     bits[2::7] = bits[2::7] & 0x807FFFFF
-    path = tmp_path / "odd.laconic.safetensors"
-    laconic.compress({"w": bits.view(np.float32)}, path)
-    assert np.array_equal(laconic.load(path)["w"].view(np.uint32), bits)
+    path = tmp_path / "odd.taut.safetensors"
+    taut.compress({"w": bits.view(np.float32)}, path)
+    assert np.array_equal(taut.load(path)["w"].view(np.uint32), bits)
 
 
 def test_arrays_in_any_memory_order(tmp_path, rng):
     array = weights(rng, 64, 300)
-    path = tmp_path / "order.laconic.safetensors"
-    laconic.compress({"t": array.T, "s": array[::2, ::-3], "b": array.astype(">f4")}, path)
-    loaded = laconic.load(path)
+    path = tmp_path / "order.taut.safetensors"
+    taut.compress({"t": array.T, "s": array[::2, ::-3], "b": array.astype(">f4")}, path)
+    loaded = taut.load(path)
     assert np.array_equal(loaded["t"], array.T)
     assert np.array_equal(loaded["s"], array[::2, ::-3])
     assert np.array_equal(loaded["b"], array)
@@ -116,31 +116,31 @@ def test_equal_tensors_are_stored_once_whatever_their_names(tmp_path, rng):
     nearly = array.copy()
     nearly[299, 199] = 1
     arrays = {"a": array, "b": nearly, "c": array.copy(), "d": array.reshape(200, 300)}
-    result = laconic.compress(arrays, tmp_path / "d.laconic.safetensors")
+    result = taut.compress(arrays, tmp_path / "d.taut.safetensors")
     taken = [tensor.bytes for tensor in result.tensors]
     assert taken[2] == 0
     assert min(taken[0], taken[1], taken[3]) > 0.5 * array.nbytes
-    assert np.array_equal(laconic.load(result.path)["c"], array)
+    assert np.array_equal(taut.load(result.path)["c"], array)
     assert result.parameters == 4 * 60_000
 
 
 def test_a_digest_that_collides_is_no_proof(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr("laconic.fill.xxhash.xxh3_128_digest", lambda data: bytes(16))
+    monkeypatch.setattr("taut.fill.xxhash.xxh3_128_digest", lambda data: bytes(16))
     arrays = {"a": weights(rng, 50, 50), "b": weights(rng, 50, 50)}
-    result = laconic.compress(arrays, tmp_path / "d.laconic.safetensors")
-    assert np.array_equal(laconic.load(result.path)["b"], arrays["b"])
+    result = taut.compress(arrays, tmp_path / "d.taut.safetensors")
+    assert np.array_equal(taut.load(result.path)["b"], arrays["b"])
 
 
 def test_a_plan_says_how_each_tensor_is_stored(tmp_path, rng):
     arrays = {"a": weights(rng, 100, 100), "b": weights(rng, 90, 100), "c": weights(rng, 10)}
     arrays["d"] = weights(rng, 80, 100).astype(ml_dtypes.bfloat16)
     plan = {"a": "keep", "b": "fp16", "c": "fp16"}
-    result = laconic.compress(arrays, tmp_path / "p.laconic.safetensors", plan=plan)
+    result = taut.compress(arrays, tmp_path / "p.taut.safetensors", plan=plan)
     reports = {tensor.name: tensor for tensor in result.tensors}
     assert reports["a"].bytes == 40_000
     assert reports["b"].bytes < 18_000
     assert [reports[name].scheme for name in "abcd"] == ["keep", "fp16", "fp16", "lossless"]
-    loaded = laconic.load(result.path)
+    loaded = taut.load(result.path)
     for name in "bc":
         expected = arrays[name].astype(np.float16).astype(np.float32)
         assert loaded[name].dtype == np.float32
@@ -150,7 +150,7 @@ def test_a_plan_says_how_each_tensor_is_stored(tmp_path, rng):
         )
         assert 1e-9 < reports[name].rel_mse < 1e-6
     assert np.array_equal(loaded["d"], arrays["d"])
-    assert laconic.verify(result.path).tensors == 4
+    assert taut.verify(result.path).tensors == 4
     assert np.array_equal(loaded.load_all()["b"], loaded["b"])
 
 
@@ -167,9 +167,9 @@ def test_a_plan_says_how_each_tensor_is_stored(tmp_path, rng):
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused(model, tmp_path, plan, message):
-    path = tmp_path / "x.laconic.safetensors"
+    path = tmp_path / "x.taut.safetensors"
     with pytest.raises(ArgumentError, match=message):
-        laconic.compress(model, path, plan=plan)
+        taut.compress(model, path, plan=plan)
     assert not path.exists()
 
 
@@ -178,23 +178,23 @@ def test_lossy_coding_names_the_tensor_and_place_of_nan_and_inf(tmp_path, bad):
     array = np.ones((20, 30), np.float32)
     array[7, 11] = bad
     with pytest.raises(ArgumentError, match=rf'"w" has the value {bad} at \[7, 11\]'):
-        laconic.compress({"w": array}, tmp_path / "x", plan={"w": "fp16"})
-    laconic.compress({"w": array}, tmp_path / "y")
-    assert laconic.load(tmp_path / "y")["w"].tobytes() == array.tobytes()
+        taut.compress({"w": array}, tmp_path / "x", plan={"w": "fp16"})
+    taut.compress({"w": array}, tmp_path / "y")
+    assert taut.load(tmp_path / "y")["w"].tobytes() == array.tobytes()
 
 
 def test_what_a_plan_calls_lossless_stays_so_whatever_the_target(tmp_path, rng):
     tensors = {name: weights(rng, 100, 200) for name in ("a", "b")}
     tensors["b"][3, 4] = np.nan
-    path = tmp_path / "x.laconic.safetensors"
-    result = laconic.compress(tensors, path, bits=16, plan={"b": "lossless"})
+    path = tmp_path / "x.taut.safetensors"
+    result = taut.compress(tensors, path, bits=16, plan={"b": "lossless"})
     assert [t.scheme for t in result.tensors] == ["rd", "lossless"]
-    assert laconic.load(path)["b"].tobytes() == tensors["b"].tobytes()
+    assert taut.load(path)["b"].tobytes() == tensors["b"].tobytes()
 
 
 def test_a_target_beside_a_plan_with_steps_of_its_own(tmp_path, rng):
     tensors = {name: weights(rng, 100, 200) for name in ("a", "b")}
-    result = laconic.compress(tensors, tmp_path / "x", bits=17, plan={"b": "rd:6"})
+    result = taut.compress(tensors, tmp_path / "x", bits=17, plan={"b": "rd:6"})
     assert 0.99 * 17 <= result.bits <= 17
 
 
@@ -202,21 +202,21 @@ def test_a_target_beside_a_plan_with_steps_of_its_own(tmp_path, rng):
 def test_nothing_is_lost_where_the_exact_file_is_small_enough(tmp_path, rng, target):
     pruned = weights(rng, 500, 600)
     pruned[rng.random(pruned.shape) < 0.92] = 0
-    result = laconic.compress({"w": pruned}, tmp_path / "x", size=target)
+    result = taut.compress({"w": pruned}, tmp_path / "x", size=target)
     assert result.ratio >= 8 and result.tensors[0].rel_mse == 0
 
 
 @pytest.mark.parametrize("bits", [0.3, 1, 3, 7, 12])
 def test_one_matrix_alone_meets_any_target(tmp_path, rng, bits):
     """Where nothing evens out the steps in which the trellis changes its prices."""
-    result = laconic.compress({"w": weights(rng, 512, 512)}, tmp_path / "x", bits=bits)
+    result = taut.compress({"w": weights(rng, 512, 512)}, tmp_path / "x", bits=bits)
     assert 0.99 * bits <= result.bits <= bits
 
 
 def test_a_matrix_loses_a_fifth_less_by_the_trellis(tmp_path, rng):
     tensors = {name: weights(rng, 512, 512) for name in "ab"}
     fast, best = (
-        laconic.compress(tensors, tmp_path / effort, bits=3, effort=effort)
+        taut.compress(tensors, tmp_path / effort, bits=3, effort=effort)
         for effort in ("fast", "max")
     )
     assert best.tensors[0].rel_mse < 0.83 * fast.tensors[0].rel_mse
@@ -224,13 +224,13 @@ def test_a_matrix_loses_a_fifth_less_by_the_trellis(tmp_path, rng):
 
 def test_a_model_of_many_small_matrices_can_be_small(tmp_path, rng):
     tensors = {f"layer{i}": weights(rng, 16, 16, 3, 3) for i in range(20)}
-    result = laconic.compress(tensors, tmp_path / "x", size="8x")
+    result = taut.compress(tensors, tmp_path / "x", size="8x")
     assert max(tensor.rel_mse for tensor in result.tensors) < 0.03
 
 
 def test_without_a_matrix_no_target_can_be_met(tmp_path):
     with pytest.raises(TargetError, match="no float matrix"):
-        laconic.compress({"n": np.arange(9000)}, tmp_path / "x", size="20x")
+        taut.compress({"n": np.arange(9000)}, tmp_path / "x", size="20x")
 
 
 def test_a_quantiser_slots_in(rng):
@@ -252,32 +252,32 @@ def test_a_quantiser_slots_in(rng):
 
 def test_a_model_folder_stays_one(folder, tmp_path):
     out = tmp_path / "small"
-    result = laconic.compress(folder, out)
-    assert result.path == out / "model.laconic.safetensors"
+    result = taut.compress(folder, out)
+    assert result.path == out / "model.taut.safetensors"
     assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()) == [
         "1_Pooling/config.json",
         "config.json",
-        "model.laconic.safetensors",
+        "model.taut.safetensors",
     ]
-    assert laconic.load(out)["n"] == 3
-    assert laconic.verify(out).tensors == 3
+    assert taut.load(out)["n"] == 3
+    assert taut.verify(out).tensors == 3
     with pytest.raises(ArgumentError, match="exists; give -f"):
-        laconic.compress(folder, out)
-    laconic.compress(folder, out, force=True)
+        taut.compress(folder, out)
+    taut.compress(folder, out, force=True)
     with pytest.raises(ArgumentError, match=r"is an input|is the model"):
-        laconic.compress(folder, folder, force=True)
+        taut.compress(folder, folder, force=True)
 
 
 def test_a_model_folder_can_become_one_file(folder, tmp_path):
-    result = laconic.compress(folder, tmp_path / "one.laconic.safetensors")
+    result = taut.compress(folder, tmp_path / "one.taut.safetensors")
     assert result.path.is_file()
     assert result.original_size == sum(p.stat().st_size for p in folder.glob("*.safetensors"))
 
 
 def test_a_failed_compression_leaves_no_folder(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["laconic.compress"], "copy_files", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(sys.modules["taut.compress"], "copy_files", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        laconic.compress(folder, tmp_path / "small")
+        taut.compress(folder, tmp_path / "small")
     assert not (tmp_path / "small").exists()
 
 
@@ -288,23 +288,23 @@ def test_the_source_is_never_the_destination(model, tmp_path, how):
     if how == "link":
         dst.symlink_to(model)
     with pytest.raises(ArgumentError, match="is the model to compress"):
-        laconic.compress(model, dst, force=True)
+        taut.compress(model, dst, force=True)
     assert model.read_bytes() == before
 
 
-def test_a_laconic_file_is_not_compressed_twice(model, tmp_path):
-    result = laconic.compress(model, tmp_path / "a.laconic.safetensors")
-    with pytest.raises(ArgumentError, match="is a Laconic file already"):
-        laconic.compress(result.path, tmp_path / "b.laconic.safetensors")
+def test_a_taut_file_is_not_compressed_twice(model, tmp_path):
+    result = taut.compress(model, tmp_path / "a.taut.safetensors")
+    with pytest.raises(ArgumentError, match="is a Taut file already"):
+        taut.compress(result.path, tmp_path / "b.taut.safetensors")
 
 
 def test_a_dry_run_estimates_and_writes_nothing(tmp_path, rng):
     arrays = {f"w{i}": weights(rng, 1000, 700) for i in range(3)} | {"b": weights(rng, 99)}
-    path = tmp_path / "x.laconic.safetensors"
-    estimate = laconic.compress(arrays, path, dry_run=True)
+    path = tmp_path / "x.taut.safetensors"
+    estimate = taut.compress(arrays, path, dry_run=True)
     assert list(tmp_path.iterdir()) == []
     assert estimate.peak_memory > 3 * 2_800_000
-    result = laconic.compress(arrays, path)
+    result = taut.compress(arrays, path)
     assert estimate.size == pytest.approx(result.size, rel=0.02)
     assert estimate.parameters == result.parameters
     assert estimate.tensors[1].bytes == pytest.approx(result.tensors[1].bytes, rel=0.02)
@@ -312,7 +312,7 @@ def test_a_dry_run_estimates_and_writes_nothing(tmp_path, rng):
 
 def test_progress_counts_every_tensor_twice(model, tmp_path):
     seen = []
-    laconic.compress(model, tmp_path / "x", progress=lambda *step: seen.append(step))
+    taut.compress(model, tmp_path / "x", progress=lambda *step: seen.append(step))
     assert seen == [(stage, n, 3) for stage in ("encode", "verify") for n in (1, 2, 3)]
 
 
@@ -326,18 +326,18 @@ def test_progress_counts_every_tensor_twice(model, tmp_path):
 )
 def test_bad_arguments_are_named(model, tmp_path, arguments, message):
     with pytest.raises(ArgumentError, match=message):
-        laconic.compress(model, **{"dst": tmp_path / "x", **arguments})
+        taut.compress(model, **{"dst": tmp_path / "x", **arguments})
 
 
 def test_a_damaged_source_is_refused_before_anything_is_written(model, tmp_path):
     model.write_bytes(model.read_bytes()[:-1])
     with pytest.raises(FormatError):
-        laconic.compress(model, tmp_path / "x")
+        taut.compress(model, tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 
 def test_the_callers_arrays_are_not_touched(tmp_path, rng):
     array = weights(rng, 100, 100)
     before = array.copy()
-    laconic.compress({"w": array, "v": array}, tmp_path / "x", plan={"w": "fp16"})
+    taut.compress({"w": array, "v": array}, tmp_path / "x", plan={"w": "fp16"})
     assert np.array_equal(array, before)

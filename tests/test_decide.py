@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from laconic.compress import origin_of
-from laconic.decide import Call, decide, parameters_of, read_call, target_of
-from laconic.errors import ArgumentError, TargetError
-from laconic.io import open_source
-from laconic.plan import Goal, Plan, Rule
-from laconic.scheme import parse_scheme
+from taut.compress import origin_of
+from taut.decide import Call, decide, parameters_of, read_call, target_of
+from taut.errors import ArgumentError, TargetError
+from taut.io import open_source
+from taut.plan import Goal, Plan, Rule
+from taut.scheme import parse_scheme
 
 
 @pytest.fixture

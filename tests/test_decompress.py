@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-import laconic
-from laconic.container import LaconicFile, Origin, Writer
-from laconic.errors import ArgumentError, FormatError, VerifyError
-from laconic.io import TensorInfo
+import taut
+from taut.container import Origin, TautFile, Writer
+from taut.errors import ArgumentError, FormatError, VerifyError
+from taut.io import TensorInfo
 
 
 def raw_file(path: Path, header: str, data: bytes) -> Path:
@@ -36,8 +36,8 @@ HEADERS = [
 @pytest.mark.parametrize("header", HEADERS)
 def test_a_file_comes_back_byte_for_byte(tmp_path, header):
     source = raw_file(tmp_path / "m.safetensors", header, bytes(range(200, 212)))
-    laconic.compress(source, tmp_path / "c")
-    restored = laconic.decompress(tmp_path / "c", tmp_path / "back.safetensors")
+    taut.compress(source, tmp_path / "c")
+    restored = taut.decompress(tmp_path / "c", tmp_path / "back.safetensors")
     assert restored.path.read_bytes() == source.read_bytes()
     assert restored.bytes == source.stat().st_size
 
@@ -53,23 +53,23 @@ def test_shards_their_index_and_companions_come_back(tmp_path, rng):
     text = json.dumps({"weight_map": names}, indent=3) + "\r\n"
     (home / "model.safetensors.index.json").write_bytes(text.encode())
     (home / "config.json").write_text("{}")
-    laconic.compress(home, tmp_path / "small")
-    restored = laconic.decompress(tmp_path / "small", tmp_path / "back")
+    taut.compress(home, tmp_path / "small")
+    restored = taut.decompress(tmp_path / "small", tmp_path / "back")
     before = {path.name: path.read_bytes() for path in home.iterdir()}
     assert {path.name: path.read_bytes() for path in (tmp_path / "back").iterdir()} == before
     assert restored.bytes == sum(map(len, before.values()))
     with pytest.raises(ArgumentError, match="exists; give -f"):
-        laconic.decompress(tmp_path / "small", tmp_path / "back")
-    laconic.decompress(tmp_path / "small", tmp_path / "back", force=True)
-    single = laconic.compress(home / "model.safetensors.index.json", tmp_path / "x.laconic.safetensors")  # fmt: skip  # noqa: E501
+        taut.decompress(tmp_path / "small", tmp_path / "back")
+    taut.decompress(tmp_path / "small", tmp_path / "back", force=True)
+    single = taut.compress(home / "model.safetensors.index.json", tmp_path / "x.taut.safetensors")  # fmt: skip  # noqa: E501
     with pytest.raises(ArgumentError, match=r"several files \(model-0.safetensors, ...\); name a"):
-        laconic.decompress(single.path, tmp_path / "x.safetensors")
+        taut.decompress(single.path, tmp_path / "x.safetensors")
 
 
 def test_a_model_from_memory_becomes_one_valid_file(tmp_path, rng):
     arrays = {"a": rng.standard_normal((30, 40)), "e": np.empty((2, 0), np.int8), "s": np.array(2)}
-    laconic.compress(arrays, tmp_path / "c")
-    laconic.decompress(tmp_path / "c", tmp_path / "m.safetensors")
+    taut.compress(arrays, tmp_path / "c")
+    taut.decompress(tmp_path / "c", tmp_path / "m.safetensors")
     found = load_file(tmp_path / "m.safetensors")
     assert {name: array.tolist() for name, array in found.items()} == {
         name: array.tolist() for name, array in arrays.items()
@@ -79,8 +79,8 @@ def test_a_model_from_memory_becomes_one_valid_file(tmp_path, rng):
 def test_a_lossy_file_has_the_original_header_and_dtypes(tmp_path, rng):
     array = rng.standard_normal((100, 90)).astype(np.float32)
     save_file({"w": array}, tmp_path / "m.safetensors", metadata={"format": "pt"})
-    laconic.compress(tmp_path / "m.safetensors", tmp_path / "c", plan={"w": "fp16"})
-    laconic.decompress(tmp_path / "c", tmp_path / "b.safetensors")
+    taut.compress(tmp_path / "m.safetensors", tmp_path / "c", plan={"w": "fp16"})
+    taut.decompress(tmp_path / "c", tmp_path / "b.safetensors")
     before, after = ((tmp_path / n).read_bytes() for n in ("m.safetensors", "b.safetensors"))
     start = 8 + int.from_bytes(before[:8], "little")
     assert before[:start] == after[:start]
@@ -89,25 +89,25 @@ def test_a_lossy_file_has_the_original_header_and_dtypes(tmp_path, rng):
 
 
 def test_it_overwrites_nothing_without_force_and_never_its_input(tmp_path):
-    laconic.compress({"w": np.ones(5)}, tmp_path / "c")
+    taut.compress({"w": np.ones(5)}, tmp_path / "c")
     (tmp_path / "old").write_bytes(b"old")
     with pytest.raises(ArgumentError, match="exists"):
-        laconic.decompress(tmp_path / "c", tmp_path / "old")
+        taut.decompress(tmp_path / "c", tmp_path / "old")
     with pytest.raises(ArgumentError, match="is the file to decompress"):
-        laconic.decompress(tmp_path / "c", tmp_path / "c", force=True)
-    laconic.decompress(tmp_path / "c", tmp_path / "old", force=True)
+        taut.decompress(tmp_path / "c", tmp_path / "c", force=True)
+    taut.decompress(tmp_path / "c", tmp_path / "old", force=True)
     assert load_file(tmp_path / "old")["w"].tolist() == [1] * 5
 
 
 def test_damage_leaves_nothing_behind(tmp_path, rng):
     path = tmp_path / "c"
-    laconic.compress({"w": rng.standard_normal((200, 200)), "v": np.arange(9000)}, path)
+    taut.compress({"w": rng.standard_normal((200, 200)), "v": np.arange(9000)}, path)
     data = bytearray(path.read_bytes())
-    place = LaconicFile(path).contents.places["v"]
+    place = TautFile(path).contents.places["v"]
     data[place.entry.start + 60] ^= 4
     path.write_bytes(data)
     with pytest.raises(VerifyError, match='"v"'):
-        laconic.decompress(path, tmp_path / "m.safetensors")
+        taut.decompress(path, tmp_path / "m.safetensors")
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -128,5 +128,5 @@ def test_a_stored_header_that_lies_is_refused(tmp_path, header, message):
         writer.layout.add_small(info, "lossless", np.zeros(3, np.float32))
         writer.finish()
     with pytest.raises(FormatError, match=message):
-        laconic.decompress(tmp_path / "c", tmp_path / "m.safetensors")
+        taut.decompress(tmp_path / "c", tmp_path / "m.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["c"]

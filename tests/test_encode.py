@@ -6,13 +6,13 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-import laconic
-from laconic.cli.app import app
-from laconic.encode import check_scheme, encode_tensor, relative_error
-from laconic.errors import ArgumentError
-from laconic.io import TensorInfo
-from laconic.scheme import parse_scheme
-from laconic.transform import Grid, Indices, magnitude, n_of_m, unstructured
+import taut
+from taut.cli.app import app
+from taut.encode import check_scheme, encode_tensor, relative_error
+from taut.errors import ArgumentError
+from taut.io import TensorInfo
+from taut.scheme import parse_scheme
+from taut.transform import Grid, Indices, magnitude, n_of_m, unstructured
 
 HALF = ("50%", "50%+lossless", "50%+fp16", "50%+fp8", "50%+int8", "50%+codebook16", "50%+binary")
 
@@ -29,10 +29,10 @@ def weights(rng):
 
 
 def there_and_back(tmp_path, arrays, plan, **words):
-    path = tmp_path / "x.laconic.safetensors"
-    result = laconic.compress(arrays, path, plan=plan, force=True, **words)
-    assert laconic.verify(path).tensors == len(arrays)
-    return result, dict(laconic.load(path))
+    path = tmp_path / "x.taut.safetensors"
+    result = taut.compress(arrays, path, plan=plan, force=True, **words)
+    assert taut.verify(path).tensors == len(arrays)
+    return result, dict(taut.load(path))
 
 
 @pytest.mark.parametrize("scheme", [*HALF, "50%+ternary", "50%+rd:4"])
@@ -136,15 +136,15 @@ def test_bytes_do_not_depend_on_threads(tmp_path, weights, threads):
 
 
 def test_a_plan_with_rules_does_it_from_the_command_line(tmp_path, weights):
-    model, out = tmp_path / "m.safetensors", tmp_path / "o.laconic.safetensors"
+    model, out = tmp_path / "m.safetensors", tmp_path / "o.taut.safetensors"
     save_file(weights, model)
     plan = tmp_path / "plan.yaml"
     rules = [("fc", "2:4+int8"), ("conv", "90%+ternary"), ("bias", "fp16")]
     lines = [f"- match: {name}\n  scheme: {scheme}" for name, scheme in rules]
-    plan.write_text("laconic: 1\nrules:\n" + "\n".join(lines) + "\n")
+    plan.write_text("taut: 1\nrules:\n" + "\n".join(lines) + "\n")
     done = CliRunner().invoke(app, ["compress", str(model), "-o", str(out), "--plan", str(plan)])
     assert done.exit_code == 0, done.output
-    found = dict(laconic.load(out))
+    found = dict(taut.load(out))
     assert (found["fc"] == 0).mean() >= 0.5 and (found["conv"] == 0).sum() == round(0.9 * 288)
     assert np.array_equal(found["bias"], weights["bias"].astype(np.float16).astype(np.float32))
 
@@ -176,7 +176,7 @@ def test_what_cannot_be_is_refused_and_nothing_written(tmp_path, weights, name, 
         "wide": np.full((4, 4), 1e300), "edge": edge,
     }  # fmt: skip
     with pytest.raises(ArgumentError, match=message):
-        laconic.compress(arrays, tmp_path / "x.laconic.safetensors", plan={name: scheme})
+        taut.compress(arrays, tmp_path / "x.taut.safetensors", plan={name: scheme})
     assert not list(tmp_path.iterdir())
 
 

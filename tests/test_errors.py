@@ -4,15 +4,15 @@ import pickle
 
 import pytest
 
-from laconic import errors
-from laconic.errors import ArgumentError, FormatError, LaconicError, TargetError, VerifyError
+from taut import errors
+from taut.errors import ArgumentError, FormatError, TargetError, TautError, VerifyError
 
 
 def test_there_are_five_and_one_root() -> None:
     defined = {name for name, value in vars(errors).items() if isinstance(value, type)}
-    assert defined == {"LaconicError", "FormatError", "ArgumentError", "TargetError", "VerifyError"}
+    assert defined == {"TautError", "FormatError", "ArgumentError", "TargetError", "VerifyError"}
     for kind in (FormatError, ArgumentError, TargetError, VerifyError):
-        assert kind.__bases__ == (LaconicError,)
+        assert kind.__bases__ == (TautError,)
 
 
 def test_target_error_carries_the_best_result() -> None:
@@ -31,7 +31,7 @@ def test_verify_error_names_tensor_and_chunk() -> None:
 @pytest.mark.parametrize(
     "error", [TargetError("m", best=[1]), VerifyError("m", tensor="t", chunk=0), FormatError("m")]
 )
-def test_errors_cross_process_boundaries(error: LaconicError) -> None:
+def test_errors_cross_process_boundaries(error: TautError) -> None:
     back = pickle.loads(pickle.dumps(error))
     assert type(back) is type(error)
     assert (str(back), vars(back)) == (str(error), vars(error))

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-import laconic
-from laconic.compress import Result
-from laconic.estimate import estimate_tensors
-from laconic.fill import resolve_plan
-from laconic.io import open_source
+import taut
+from taut.compress import Result
+from taut.estimate import estimate_tensors
+from taut.fill import resolve_plan
+from taut.io import open_source
 
 Arrays = dict[str, np.ndarray]
 
@@ -27,7 +27,7 @@ def foreseen_and_come(
     """The estimated size, and the result of the compression; tensors agree within 2 %."""
     source = open_source(model)
     reports, size = estimate_tensors(source, resolve_plan(source, plan), "fast")
-    result = laconic.compress(model, file, plan=plan, effort="fast")
+    result = taut.compress(model, file, plan=plan, effort="fast")
     for told, came in zip(reports, result.tensors, strict=True):
         assert (told.name, told.scheme) == (came.name, came.scheme)
         assert told.bytes == pytest.approx(came.bytes, rel=0.02, abs=8)

@@ -2,10 +2,10 @@
 
 import pytest
 
-import laconic
-from laconic.errors import ArgumentError
-from laconic.evaluate import Evaluation, Fidelity, LayerFidelity
-from laconic.evaluate.reading import read_as
+import taut
+from taut.errors import ArgumentError
+from taut.evaluate import Evaluation, Fidelity, LayerFidelity
+from taut.evaluate.reading import read_as
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
@@ -23,30 +23,30 @@ def score(net):
 
 
 def test_a_lossless_file_changes_no_sample(net, tmp_path):
-    laconic.compress(net, tmp_path / "x.laconic.safetensors")
-    found = laconic.evaluate(tmp_path / "x.laconic.safetensors", score, against=net)
+    taut.compress(net, tmp_path / "x.taut.safetensors")
+    found = taut.evaluate(tmp_path / "x.taut.safetensors", score, against=net)
     pair = found.paired[0]
     assert (pair.gained, pair.lost, pair.agreement, pair.p_value) == (0, 0, 1.0, 1.0)
     assert found.model.scores == found.against.scores
-    assert found.model.size == (tmp_path / "x.laconic.safetensors").stat().st_size
+    assert found.model.size == (tmp_path / "x.taut.safetensors").stat().st_size
 
 
 def test_another_network_is_refused(net, tmp_path):
-    laconic.compress(net, tmp_path / "x.laconic.safetensors")
+    taut.compress(net, tmp_path / "x.taut.safetensors")
     with pytest.raises(ArgumentError):
-        laconic.evaluate(tmp_path / "x.laconic.safetensors", score, against=torch.nn.Linear(16, 3))
+        taut.evaluate(tmp_path / "x.taut.safetensors", score, against=torch.nn.Linear(16, 3))
 
 
 def test_there_must_be_something_to_judge_by(net, tmp_path):
     with pytest.raises(ArgumentError, match=r"score \(--eval\) or batches"):
-        laconic.evaluate(net)
-    laconic.compress(net, tmp_path / "x.laconic.safetensors")
+        taut.evaluate(net)
+    taut.compress(net, tmp_path / "x.taut.safetensors")
     with pytest.raises(ArgumentError, match="holds weights alone"):
-        laconic.evaluate(tmp_path / "x.laconic.safetensors", score)
+        taut.evaluate(tmp_path / "x.taut.safetensors", score)
 
 
 def test_one_number_has_no_interval_and_says_so(net):
-    found = laconic.evaluate(net, lambda _: 0.5)
+    found = taut.evaluate(net, lambda _: 0.5)
     assert found.model.scores.metrics[0].low is None
     assert any("one number has no interval" in note for note in found.notes)
 
@@ -54,7 +54,7 @@ def test_one_number_has_no_interval_and_says_so(net):
 def test_samples_must_be_the_same(net):
     calls = iter([[0, 1], [1, 0]])
     with pytest.raises(ArgumentError, match="labels are not the original's"):
-        laconic.evaluate(net, lambda _: {"labels": next(calls), "predictions": [0, 1]}, against=net)
+        taut.evaluate(net, lambda _: {"labels": next(calls), "predictions": [0, 1]}, against=net)
 
 
 @pytest.mark.parametrize("lower", [False, True])
@@ -70,11 +70,11 @@ def test_compress_takes_arrays_too(tmp_path, lower):
             return {"nll": torch.nn.functional.cross_entropy(net(inputs), labels, reduction="none")}
         return {"labels": labels, "logits": net(inputs)}
 
-    path = tmp_path / "x.laconic.safetensors"
-    result = laconic.compress(
+    path = tmp_path / "x.taut.safetensors"
+    result = taut.compress(
         net, path, calib=[inputs], evaluate=arrays, bits=14, max_drop=5.0, threads=1, finish=False
     )
-    kept = laconic.evaluate(path, arrays, against=net)
+    kept = taut.evaluate(path, arrays, against=net)
     sign = -1 if lower else 1
     assert result.original_score == pytest.approx(sign * kept.against.scores.metrics[0].value)
     assert result.score == pytest.approx(sign * kept.model.scores.metrics[0].value)
@@ -83,7 +83,7 @@ def test_compress_takes_arrays_too(tmp_path, lower):
 
 def test_what_is_left_out_is_said(net):
     other = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
-    found = laconic.evaluate(other, against=net, batches=[torch.randn(4, 16)])
+    found = taut.evaluate(other, against=net, batches=[torch.randn(4, 16)])
     assert found.fidelity.left_out["0"] == "weight is [32, 16], in the new model [8, 16]"
     assert found.fidelity.worst is None
     assert any(note.startswith("layers not compared: 2, as 0 (weight is") for note in found.notes)
@@ -94,13 +94,13 @@ def test_what_is_left_out_is_said(net):
 def test_a_module_on_demand_is_judged_as_it_is(tmp_path):
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(300, 300), torch.nn.Linear(300, 3)).eval()
-    laconic.compress(net, tmp_path / "x.laconic.safetensors")
+    taut.compress(net, tmp_path / "x.taut.safetensors")
     inputs = torch.randn(8, 300)
     wanted = net(inputs).detach()
-    module = laconic.load(tmp_path / "x.laconic.safetensors", into=net, on_demand=True)
-    weights = module.laconic.stats.on_demand
+    module = taut.load(tmp_path / "x.taut.safetensors", into=net, on_demand=True)
+    weights = module.taut.stats.on_demand
     assert weights >= 4 * 300 * 300
-    found = laconic.evaluate(
+    found = taut.evaluate(
         module,
         lambda net: {"labels": wanted.argmax(1), "logits": net(inputs)},
         batches=[inputs],
@@ -108,12 +108,12 @@ def test_a_module_on_demand_is_judged_as_it_is(tmp_path):
     )
     assert found.model.scores.metrics[0].value == 1
     assert found.model.parameters == 300 * 300 + 300 + 900 + 3
-    assert found.model.memory.file == (tmp_path / "x.laconic.safetensors").stat().st_size
+    assert found.model.memory.file == (tmp_path / "x.taut.safetensors").stat().st_size
     assert found.model.memory.resident < weights <= found.model.memory.peak
 
 
 def test_a_seed_is_the_scores_too(net):
-    found = [laconic.evaluate(net, lambda _: float(torch.rand(())), seed=s) for s in (1, 1, 2)]
+    found = [taut.evaluate(net, lambda _: float(torch.rand(())), seed=s) for s in (1, 1, 2)]
     one, same, other = (one.model.scores.metrics[0].value for one in found)
     assert one == same != other
 
@@ -128,7 +128,7 @@ def test_an_error_that_is_no_number_is_the_worst():
     assert Fidelity(1, 1, 0, 0, None, layers[::2]).worst.name == "c"
 
 
-def test_a_laconic_folder_of_hugging_face_opens_by_itself(tmp_path):
+def test_a_taut_folder_of_hugging_face_opens_by_itself(tmp_path):
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(
         vocab_size=50,
@@ -138,24 +138,24 @@ def test_a_laconic_folder_of_hugging_face_opens_by_itself(tmp_path):
         intermediate_size=64,
     )
     transformers.BertModel(config).save_pretrained(tmp_path / "bert")
-    laconic.compress(tmp_path / "bert", tmp_path / "small")
+    taut.compress(tmp_path / "bert", tmp_path / "small")
     ids, targets = torch.arange(40).reshape(4, 10), torch.arange(4)
 
     def score(net):
         return {"targets": targets, "values": net(ids).pooler_output[:, 0]}
 
-    alone = laconic.evaluate(tmp_path / "small", score)
-    beside = laconic.evaluate(tmp_path / "small", score, against=tmp_path / "bert")
+    alone = taut.evaluate(tmp_path / "small", score)
+    beside = taut.evaluate(tmp_path / "small", score, against=tmp_path / "bert")
     assert alone.model.scores == beside.model.scores == beside.against.scores
-    assert alone.model.size == (tmp_path / "small" / "model.laconic.safetensors").stat().st_size
+    assert alone.model.size == (tmp_path / "small" / "model.taut.safetensors").stat().st_size
 
 
 def test_what_was_measured_is_what_is_said_of_speed(net, monkeypatch):
-    from laconic.evaluate import speed
+    from taut.evaluate import speed
 
     def measured(runs, **given):
         return {name: speed._speed([0.1 + 0.3 * int(name)], 4, 1, 0, "torch") for name in runs}
 
     monkeypatch.setattr(speed, "compare_speed", measured)
-    found = laconic.evaluate(net, against=net, batches=[torch.randn(4, 16)], speed=True)
+    found = taut.evaluate(net, against=net, batches=[torch.randn(4, 16)], speed=True)
     assert found.notes == ("a call is 4.00x as fast as the original's",)

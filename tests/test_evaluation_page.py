@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import laconic
-from laconic.inputs import load_callable
+import taut
+from taut.inputs import load_callable
 
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
@@ -18,9 +18,9 @@ def test_the_page_s_file_is_judged(tmp_path):
     found = re.search(r"```python\n(import torch\n.*?)```", PAGE.read_text(), re.DOTALL)
     build = tmp_path / "build.py"
     build.write_text(found[1])
-    small = tmp_path / "small.laconic.safetensors"
-    laconic.compress(f"{build}:model", small, bits=5)
-    judged = laconic.evaluate(
+    small = tmp_path / "small.taut.safetensors"
+    taut.compress(f"{build}:model", small, bits=5)
+    judged = taut.evaluate(
         small,
         load_callable(f"{build}:score"),
         against=f"{build}:model",
@@ -36,7 +36,7 @@ def test_the_page_names_every_option():
     pytest.importorskip("typer")
     from typer.main import get_command
 
-    from laconic.cli.app import app
+    from taut.cli.app import app
 
     options = {
         name

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laconic.evaluate.record import Evaluation, Paired, Subject
+from taut.evaluate.record import Evaluation, Paired, Subject
 
 torch = pytest.importorskip("torch")
 for package in ("sklearn", "matplotlib", "jinja2", "onnx", "onnxscript", "onnxruntime"):
@@ -21,7 +21,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 def example(monkeypatch):
     """A module of the folder, which is on the path of a script that lies in it."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.delenv("LACONIC_ASSETS", raising=False)
+    monkeypatch.delenv("TAUT_ASSETS", raising=False)
     return importlib.import_module
 
 
@@ -32,7 +32,7 @@ def test_the_whole_way_meets_its_targets(example, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "digits" in printed and "MISSED" not in printed
     before = int(re.search(r"bytes +([\d,]+)", printed)[1].replace(",", ""))
-    assert (out / "edge.laconic.safetensors").stat().st_size * 8 <= before
+    assert (out / "edge.taut.safetensors").stat().st_size * 8 <= before
     assert (out / "edge.onnx").stat().st_size * 3 < before
     assert "Edge image classifier" in (out / "edge.html").read_text()
     assert "size: 8x" in (out / "plan.yaml").read_text()
@@ -43,15 +43,15 @@ def test_the_whole_way_meets_its_targets(example, tmp_path, capsys):
 
 
 def _answers_are_the_files(example, out):
-    """The int8 graph, in a plain onnxruntime, says what the Laconic file's network says."""
+    """The int8 graph, in a plain onnxruntime, says what the Taut file's network says."""
     import onnxruntime
     from sklearn.datasets import load_digits
 
-    import laconic
+    import taut
 
     images = (load_digits().images[:200, None] / 8 - 1).astype(np.float32)
     net = example("residual_network").ResNet(channels=1, blocks=1).eval()
-    laconic.load(out / "edge.laconic.safetensors", into=net)
+    taut.load(out / "edge.taut.safetensors", into=net)
     session = onnxruntime.InferenceSession(out / "edge.onnx")
     (logits,) = session.run(None, {session.get_inputs()[0].name: images})
     with torch.no_grad():

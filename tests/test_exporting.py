@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import laconic
-from laconic.errors import ArgumentError, FormatError, LaconicError, VerifyError
-from laconic.exporting import format_of
+import taut
+from taut.errors import ArgumentError, FormatError, TautError, VerifyError
+from taut.exporting import format_of
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return laconic.compress({"w": np.ones((99, 99), np.float32)}, tmp_path / "f").path
+    return taut.compress({"w": np.ones((99, 99), np.float32)}, tmp_path / "f").path
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_the_name_says_the_format_unless_it_is_named(name, to, kind):
         ("a.tflite", None, "LiteRT"),
         ("a.bin", None, r"hf is a folder of files, and .bin is a file's suffix; name a folder, or"),
         ("a.gguf", "hf", "name a folder$"),
-        ("a.laconic.safetensors", None, "is the name of a Laconic file"),
+        ("a.taut.safetensors", None, "is the name of a Taut file"),
     ],
 )
 def test_a_format_that_cannot_be_is_refused(name, to, message):
@@ -90,29 +90,29 @@ def test_a_format_that_cannot_be_is_refused(name, to, message):
 )
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, file, out, options, message):
     with pytest.raises(ArgumentError, match=message):
-        laconic.export(file, tmp_path / out, **options)
+        taut.export(file, tmp_path / out, **options)
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_plain_file_is_told_from_a_laconic_one(tmp_path, file):
-    done = laconic.export(file, tmp_path / "m.safetensors")
+def test_a_plain_file_is_told_from_a_taut_one(tmp_path, file):
+    done = taut.export(file, tmp_path / "m.safetensors")
     assert done.notes[0].startswith("float32 again: as large as the original")
-    with pytest.raises(FormatError, match="a plain safetensors file is what `laconic compress`"):
-        laconic.export(tmp_path / "m.safetensors", tmp_path / "n.safetensors")
+    with pytest.raises(FormatError, match="a plain safetensors file is what `taut compress`"):
+        taut.export(tmp_path / "m.safetensors", tmp_path / "n.safetensors")
 
 
 def test_transformers_loads_the_folder_with_the_files_values(tmp_path, llama):
     import torch
     import transformers
 
-    laconic.compress(llama, tmp_path / "small", bits=4)
-    done = laconic.export(tmp_path / "small", tmp_path / "out", dtype="bfloat16")
+    taut.compress(llama, tmp_path / "small", bits=4)
+    done = taut.export(tmp_path / "small", tmp_path / "out", dtype="bfloat16")
     loaded, told = transformers.LlamaForCausalLM.from_pretrained(
         tmp_path / "out", output_loading_info=True
     )
     assert not told["missing_keys"] and not told["unexpected_keys"]
     assert loaded.dtype == torch.bfloat16
-    held = laconic.load(tmp_path / "small", framework="torch")
+    held = taut.load(tmp_path / "small", framework="torch")
     for name, tensor in held.tensors():
         assert torch.equal(loaded.state_dict()[name], tensor.bfloat16()), name
     assert (done.exact, done.rounded) == (5, 15)  # the norms, which are ones, and the rest
@@ -120,19 +120,19 @@ def test_transformers_loads_the_folder_with_the_files_values(tmp_path, llama):
 
 
 def test_the_originals_folder_gives_the_config_and_the_score_is_told(tmp_path, llama):
-    path = laconic.compress(llama / "model.safetensors", tmp_path / "f").path
+    path = taut.compress(llama / "model.safetensors", tmp_path / "f").path
     score = lambda net: float(next(net.parameters()).shape[0])  # noqa: E731
-    done = laconic.export(path, tmp_path / "out", into=llama, evaluate=score)
+    done = taut.export(path, tmp_path / "out", into=llama, evaluate=score)
     assert "score 96.0000" in done.notes
     assert (tmp_path / "out" / "model.safetensors").stat().st_size == done.files[-1].stat().st_size
 
 
 def test_a_folder_that_does_not_load_is_no_export(tmp_path, llama):
-    laconic.compress(llama, tmp_path / "small")
+    taut.compress(llama, tmp_path / "small")
     config = json.loads((llama / "config.json").read_text())
     (tmp_path / "small" / "config.json").write_text(json.dumps({**config, "hidden_size": 32}))
     with pytest.raises(VerifyError, match="transformers cannot load it"):
-        laconic.export(tmp_path / "small", tmp_path / "out")
+        taut.export(tmp_path / "small", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
 
@@ -147,19 +147,19 @@ def test_a_pruned_folder_says_why_it_does_not_load(tmp_path, llama):
         getattr(layer, name).out_features = 48
     layer.down_proj.weight = torch.nn.Parameter(layer.down_proj.weight[:, :48])
     layer.down_proj.in_features = 48
-    file = laconic.compress(net, tmp_path / "f").path
+    file = taut.compress(net, tmp_path / "f").path
     with pytest.raises(VerifyError, match="transformers cannot load it"):
-        laconic.export(file, tmp_path / "out", into=llama)
-    laconic.export(file, tmp_path / "out.safetensors")
+        taut.export(file, tmp_path / "out", into=llama)
+    taut.export(file, tmp_path / "out.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "out.safetensors"]
 
 
 def test_nothing_is_written_into_what_is_read(tmp_path, llama):
-    laconic.compress(llama, tmp_path / "small")
+    taut.compress(llama, tmp_path / "small")
     with pytest.raises(ArgumentError, match="lies in the folder"):
-        laconic.export(tmp_path / "small", tmp_path / "small" / "out")
+        taut.export(tmp_path / "small", tmp_path / "small" / "out")
     with pytest.raises(ArgumentError, match="is an input"):
-        laconic.export(tmp_path / "small", tmp_path / "small", force=True)
+        taut.export(tmp_path / "small", tmp_path / "small", force=True)
 
 
 NETWORK = """
@@ -185,7 +185,7 @@ def network(tmp_path: Path) -> str:
 
 
 def test_onnx_holds_the_files_values_and_is_scored_in_its_runtime(tmp_path, network):
-    path = laconic.compress(network, tmp_path / "f", bits=5).path
+    path = taut.compress(network, tmp_path / "f", bits=5).path
     calib = network.replace(":net", ":batches")
 
     def score(net):
@@ -194,13 +194,13 @@ def test_onnx_holds_the_files_values_and_is_scored_in_its_runtime(tmp_path, netw
         outputs = net(torch.linspace(-1, 1, 256).reshape(4, 64))
         return {"own": float(outputs.abs().sum())}
 
-    done = laconic.export(path, tmp_path / "net.onnx", into=network, calib=calib, evaluate=score)
+    done = taut.export(path, tmp_path / "net.onnx", into=network, calib=calib, evaluate=score)
     assert (done.exact, done.rounded) == (4, 0)
     assert done.check.runtime.startswith("onnxruntime ")
     assert done.check.samples == 24
     assert done.check.max_error < 1e-5
     # The values are the file's, and not those that the function gives.
-    held = laconic.load(path)
+    held = taut.load(path)
     x = np.linspace(-1, 1, 256, dtype=np.float32).reshape(4, 64)
     hidden = np.maximum(x @ held["0.weight"].T + held["0.bias"], 0)
     expected = np.abs(hidden @ held["2.weight"].T + held["2.bias"]).sum()
@@ -209,14 +209,14 @@ def test_onnx_holds_the_files_values_and_is_scored_in_its_runtime(tmp_path, netw
 
 
 def test_the_weights_are_by_default_what_holds_the_schemes_as_they_are(tmp_path, network):
-    from laconic.container import LaconicFile
-    from laconic.exporting_onnx import OnnxRequest, _grid
-    from laconic.scheme import parse_scheme
+    from taut.container import TautFile
+    from taut.exporting_onnx import OnnxRequest, _grid
+    from taut.scheme import parse_scheme
 
     def weights(scheme):
         plan = dict.fromkeys(("0.weight", "2.weight"), parse_scheme(scheme))
-        path = laconic.compress(network, tmp_path / "f", plan=plan, force=True).path
-        return _grid(LaconicFile(path), OnnxRequest(*[None] * 6, False))
+        path = taut.compress(network, tmp_path / "f", plan=plan, force=True).path
+        return _grid(TautFile(path), OnnxRequest(*[None] * 6, False))
 
     assert weights("ternary") == weights("int3") == weights("int8") == ("int8", 32, False)
     assert weights("int4:g16") == ("int4", 16, False)
@@ -224,14 +224,14 @@ def test_the_weights_are_by_default_what_holds_the_schemes_as_they_are(tmp_path,
 
 
 def test_onnx_without_a_network_or_a_batch_says_what_it_wants(tmp_path, network):
-    path = laconic.compress(network, tmp_path / "f").path
+    path = taut.compress(network, tmp_path / "f").path
     with pytest.raises(ArgumentError, match=r"into \(--model\): .* holds tensors alone"):
-        laconic.export(path, tmp_path / "net.onnx")
+        taut.export(path, tmp_path / "net.onnx")
     with pytest.raises(ArgumentError, match=r"calib \(--calib\): ONNX takes a batch"):
-        laconic.export(path, tmp_path / "net.onnx", into=network)
+        taut.export(path, tmp_path / "net.onnx", into=network)
     calib = network.replace(":net", ":batches")
     with pytest.raises(ArgumentError, match="group_size: goes with weights int4"):
-        laconic.export(path, tmp_path / "net.onnx", into=network, calib=calib, group_size=32)
+        taut.export(path, tmp_path / "net.onnx", into=network, calib=calib, group_size=32)
     assert not (tmp_path / "net.onnx").exists()
 
 
@@ -250,20 +250,20 @@ def test_what_was_made_of_onnx_comes_back_as_its_graph(tmp_path, monkeypatch):
         [onnx.numpy_helper.from_array(values, "w")],
     )
     onnx.save(onnx.helper.make_model(graph), tmp_path / "m.onnx")
-    path = laconic.compress(tmp_path / "m.onnx", tmp_path / "f").path
-    done = laconic.export(path, tmp_path / "back.onnx")
+    path = taut.compress(tmp_path / "m.onnx", tmp_path / "f").path
+    done = taut.export(path, tmp_path / "back.onnx")
     assert (tmp_path / "back.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
     assert (done.exact, done.rounded, done.check.samples) == (1, 0, 1)
     (tmp_path / "link.onnx").symlink_to("back.onnx")
-    done = laconic.export(path, tmp_path / "link.onnx", force=True)
+    done = taut.export(path, tmp_path / "link.onnx", force=True)
     assert (tmp_path / "link.onnx").is_symlink() and done.files == (tmp_path / "link.onnx",)
     with monkeypatch.context() as patched:
         patched.setattr(tempfile, "TemporaryDirectory", full)
-        with pytest.raises(LaconicError, match=r"x\.onnx: cannot be written \(No space left"):
-            laconic.export(path, tmp_path / "x.onnx")
+        with pytest.raises(TautError, match=r"x\.onnx: cannot be written \(No space left"):
+            taut.export(path, tmp_path / "x.onnx")
     with pytest.raises(ArgumentError, match="to put it on a grid takes data to run it on"):
-        laconic.export(path, tmp_path / "o.onnx", weights="int8")
-    laconic.export(path, tmp_path / "w.safetensors")
-    from laconic.io import open_source
+        taut.export(path, tmp_path / "o.onnx", weights="int8")
+    taut.export(path, tmp_path / "w.safetensors")
+    from taut.io import open_source
 
     assert [info.name for info in open_source(tmp_path / "w.safetensors").infos] == ["w"]

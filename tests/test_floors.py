@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "src" / "laconic"
+PACKAGE = ROOT / "src" / "taut"
 FLOORS = {
     **{path.stem: 9 for path in PACKAGE.glob("*.py")},  # what compress.py is made of
     "_core": 0,  # bytes and integers: below everything
@@ -59,15 +59,15 @@ def imports(tree: ast.AST, module: str) -> Iterator[tuple[int, str]]:
             for alias in node.names:
                 yield node.lineno, alias.name
         elif isinstance(node, ast.ImportFrom):
-            package = ["laconic", *module.split(".")][: -node.level] if node.level else []
+            package = ["taut", *module.split(".")][: -node.level] if node.level else []
             source = ".".join([*package, *([node.module] if node.module else [])])
             for alias in node.names:
-                # `from laconic import io` names a room, `from laconic.io import x` is in one.
-                yield node.lineno, f"{source}.{alias.name}" if source == "laconic" else source
+                # `from taut import io` names a room, `from taut.io import x` is in one.
+                yield node.lineno, f"{source}.{alias.name}" if source == "taut" else source
 
 
 def room(imported: str) -> str:
-    """Room of the house that an absolute name below `laconic` lies in."""
+    """Room of the house that an absolute name below `taut` lies in."""
     parts = imported.split(".")
     return parts[1] if len(parts) > 1 and parts[1] in FLOORS else "__init__"
 
@@ -78,7 +78,7 @@ def violations(source: str, module: str) -> list[str]:
     return [
         f"{module}, line {line}: floor {own} imports {imported}, floor {FLOORS[room(imported)]}"
         for line, imported in imports(ast.parse(source), module)
-        if imported.split(".")[0] == "laconic" and FLOORS[room(imported)] > own
+        if imported.split(".")[0] == "taut" and FLOORS[room(imported)] > own
     ]
 
 
@@ -95,18 +95,18 @@ def test_imports_only_from_its_own_floor_or_below(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "source", "held"),
     [
-        ("io.source", "from laconic.coding import encode_lossless", True),
-        ("io.source", "from laconic.io.dtypes import dtype_name", True),
+        ("io.source", "from taut.coding import encode_lossless", True),
+        ("io.source", "from taut.io.dtypes import dtype_name", True),
         ("io.source", "from .dtypes import dtype_name", True),
         ("io.source", "import numpy", True),
-        ("io.source", "from laconic.container import LaconicFile", False),
-        ("io.source", "from ..container import LaconicFile", False),
+        ("io.source", "from taut.container import TautFile", False),
+        ("io.source", "from ..container import TautFile", False),
         ("io.source", "from .. import plan", False),
-        ("io.source", "def f():\n    import laconic.compress", False),
-        ("io.source", "from laconic import compress", False),
-        ("errors", "import laconic", False),
-        ("compress", "import laconic.cli.app", False),
-        ("cli.app", "import laconic", True),
+        ("io.source", "def f():\n    import taut.compress", False),
+        ("io.source", "from taut import compress", False),
+        ("errors", "import taut", False),
+        ("compress", "import taut.cli.app", False),
+        ("cli.app", "import taut", True),
     ],
 )
 def test_the_rule_sees_every_way_to_import(module: str, source: str, held: bool) -> None:
@@ -138,7 +138,7 @@ def core_dependencies() -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_what_an_extra_brings_is_imported_inside_functions(path: Path) -> None:
-    allowed = core_dependencies() | set(sys.stdlib_module_names) | {"laconic"}
+    allowed = core_dependencies() | set(sys.stdlib_module_names) | {"taut"}
     if name_of(path).split(".")[0] != "cli":
         allowed -= {"typer", "rich"}
     if in_torch(name_of(path)):
@@ -158,7 +158,7 @@ def test_rooms_of_torch_are_entered_inside_functions(path: Path) -> None:
     for node in at_import(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             for line, name in imports(node, name_of(path)):
-                assert not in_torch(name.removeprefix("laconic.")), f"line {line}"
+                assert not in_torch(name.removeprefix("taut.")), f"line {line}"
 
 
 def test_the_core_install_asks_for_nothing_it_does_not_use() -> None:

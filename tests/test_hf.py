@@ -1,4 +1,4 @@
-"""`AutoModel.from_pretrained` on a Laconic folder, and the config that asks for it."""
+"""`AutoModel.from_pretrained` on a Taut folder, and the config that asks for it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import laconic
-from laconic.errors import ArgumentError, VerifyError
-from laconic.folder import mark_config, unmark_config
+import taut
+from taut.errors import ArgumentError, VerifyError
+from taut.folder import mark_config, unmark_config
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -39,10 +39,10 @@ def hf(monkeypatch, tmp_path):
     """The module, and temporary folders where this test can see them."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    import laconic.hf
+    import taut.hf
 
-    yield laconic.hf
-    assert list((tmp_path / "temporary").glob("laconic-*")) == []
+    yield taut.hf
+    assert list((tmp_path / "temporary").glob("taut-*")) == []
 
 
 def states(model):
@@ -56,22 +56,22 @@ def same(first, second):
 
 @pytest.mark.parametrize("kind", ["AutoModelForMaskedLM", "AutoModel"])
 @pytest.mark.parametrize("bits", [None, 4])
-def test_a_laconic_folder_loads_as_the_model_that_it_holds(hf, bert, tmp_path, kind, bits):
-    laconic.compress(bert, tmp_path / "small", bits=bits, effort="fast")
+def test_a_taut_folder_loads_as_the_model_that_it_holds(hf, bert, tmp_path, kind, bits):
+    taut.compress(bert, tmp_path / "small", bits=bits, effort="fast")
     model = getattr(transformers, kind).from_pretrained(tmp_path / "small")
-    laconic.decompress(tmp_path / "small", tmp_path / "plain")
+    taut.decompress(tmp_path / "small", tmp_path / "plain")
     assert same(
         states(model), states(getattr(transformers, kind).from_pretrained(tmp_path / "plain"))
     )
     if kind == "AutoModelForMaskedLM":
         direct = transformers.BertForMaskedLM(model.config).eval()
-        laconic.load(tmp_path / "small", into=direct)
+        taut.load(tmp_path / "small", into=direct)
         assert same(states(model), states(direct))
         assert model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
 
 
 def test_the_model_is_an_ordinary_one(hf, bert, tmp_path):
-    laconic.compress(bert, tmp_path / "small")
+    taut.compress(bert, tmp_path / "small")
     model = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "small")
     assert not hasattr(model.config, "quantization_config")
     model.save_pretrained(tmp_path / "again")
@@ -92,7 +92,7 @@ def test_the_dtype_is_the_files_unless_another_is_asked_for(hf, bert, tmp_path, 
     if not named:
         del config["dtype"]
         (tmp_path / "half" / CONFIG).write_text(json.dumps(config))
-    laconic.compress(tmp_path / "half", tmp_path / "small")
+    taut.compress(tmp_path / "half", tmp_path / "small")
     load = transformers.AutoModelForMaskedLM.from_pretrained
     assert load(tmp_path / "small").dtype == dtype
     assert load(tmp_path / "small", dtype=torch.float32).dtype == torch.float32
@@ -102,26 +102,26 @@ def test_shards_load_too(hf, bert, tmp_path):
     model = transformers.AutoModelForMaskedLM.from_pretrained(bert)
     model.save_pretrained(tmp_path / "shards", max_shard_size="100KB")
     assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
-    laconic.compress(tmp_path / "shards", tmp_path / "small")
+    taut.compress(tmp_path / "shards", tmp_path / "small")
     loaded = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "small")
     assert same(states(loaded), states(model))
-    laconic.decompress(tmp_path / "small", tmp_path / "back")
+    taut.decompress(tmp_path / "small", tmp_path / "back")
     for path in (tmp_path / "shards").iterdir():
         assert (tmp_path / "back" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_laconic_folder_is_exported_with_the_import_as_without(hf, tmp_path):
+def test_a_taut_folder_is_exported_with_the_import_as_without(hf, tmp_path):
     pytest.importorskip("gguf")
     config = transformers.GPT2Config(vocab_size=64, n_positions=8, n_embd=32, n_layer=1, n_head=2)
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
-    laconic.compress(tmp_path / "gpt2", tmp_path / "small")
-    done = laconic.export(tmp_path / "small", tmp_path / "net.gguf")
+    taut.compress(tmp_path / "gpt2", tmp_path / "small")
+    done = taut.export(tmp_path / "small", tmp_path / "net.gguf")
     assert "transformers" in done.check.runtime and done.check.max_error == 0
 
 
 def test_damage_is_an_error_and_leaves_nothing(hf, bert, tmp_path):
-    file = laconic.compress(bert, tmp_path / "small").path
-    entry = max(laconic.load(file).contents.places.values(), key=lambda p: p.entry.nbytes).entry
+    file = taut.compress(bert, tmp_path / "small").path
+    entry = max(taut.load(file).contents.places.values(), key=lambda p: p.entry.nbytes).entry
     data = bytearray(file.read_bytes())
     data[entry.start + entry.nbytes // 2] ^= 1
     file.write_bytes(data)
@@ -130,8 +130,8 @@ def test_damage_is_an_error_and_leaves_nothing(hf, bert, tmp_path):
 
 
 def test_a_pruned_file_says_how_it_can_be_loaded(hf, bert, tmp_path, monkeypatch):
-    laconic.compress(bert, tmp_path / "small")
-    monkeypatch.setattr(hf.LaconicFile, "modules", {"bert": {"width": 3}})
+    taut.compress(bert, tmp_path / "small")
+    monkeypatch.setattr(hf.TautFile, "modules", {"bert": {"width": 3}})
     with pytest.raises(ArgumentError, match="into=model"):
         transformers.AutoModel.from_pretrained(tmp_path / "small")
 
@@ -139,15 +139,15 @@ def test_a_pruned_file_says_how_it_can_be_loaded(hf, bert, tmp_path, monkeypatch
 def test_without_the_import_it_is_an_error_not_a_random_model(hf, bert, tmp_path, monkeypatch):
     from transformers.quantizers import auto
 
-    laconic.compress(bert, tmp_path / "small")
-    monkeypatch.delitem(auto.AUTO_QUANTIZATION_CONFIG_MAPPING, "laconic")
+    taut.compress(bert, tmp_path / "small")
+    monkeypatch.delitem(auto.AUTO_QUANTIZATION_CONFIG_MAPPING, "taut")
     with pytest.raises(OSError, match=r"no file named model\.safetensors"):
         transformers.AutoModel.from_pretrained(tmp_path / "small")
 
 
 def test_sentence_transformers_reads_it(hf, minilm, tmp_path):
     sentences = pytest.importorskip("sentence_transformers")
-    laconic.compress(minilm, tmp_path / "small", effort="fast")
+    taut.compress(minilm, tmp_path / "small", effort="fast")
     texts = ["The cat sat on the mat.", "A dog."]
     found = sentences.SentenceTransformer(str(tmp_path / "small"), device="cpu").encode(texts)
     wanted = sentences.SentenceTransformer(str(minilm), device="cpu").encode(texts)
@@ -167,13 +167,13 @@ def test_a_language_model_writes_on_demand(tmp_path):
     )
     loaded = transformers.GPT2LMHeadModel(config).eval()
     loaded.save_pretrained(tmp_path / "gpt2")
-    laconic.compress(tmp_path / "gpt2", tmp_path / "small")
+    taut.compress(tmp_path / "gpt2", tmp_path / "small")
     model = transformers.GPT2LMHeadModel(config).eval()
-    laconic.load(tmp_path / "small", into=model, on_demand=True)
+    taut.load(tmp_path / "small", into=model, on_demand=True)
     wanted = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0}
     ids = torch.arange(5, 12)[None]
     assert torch.equal(model.generate(ids, **wanted), loaded.generate(ids, **wanted))
-    stats = model.laconic.stats
+    stats = model.taut.stats
     assert stats.weights == 1 + 2 * 3  # the tied embedding; all of a block but 36 KiB of c_proj
     assert stats.outside == 0
 
@@ -182,11 +182,11 @@ def test_ties_that_were_lost_on_the_meta_device_are_made_again(tmp_path):
     torch.manual_seed(0)
     config = transformers.GPT2Config(vocab_size=300, n_positions=8, n_embd=96, n_layer=1, n_head=4)
     loaded = transformers.GPT2LMHeadModel(config).eval()
-    laconic.compress(loaded, tmp_path / "f")
+    taut.compress(loaded, tmp_path / "f")
     with torch.device("meta"):
         model = transformers.GPT2LMHeadModel(config).eval()
         model.lm_head.weight = torch.nn.Parameter(torch.empty(300, 96))  # as accelerate leaves it
-    laconic.load(tmp_path / "f", into=model, on_demand=True)
+    taut.load(tmp_path / "f", into=model, on_demand=True)
     ids = torch.arange(6)[None]
     with torch.no_grad():
         assert torch.equal(model(ids).logits, loaded(ids).logits)
@@ -207,12 +207,12 @@ def test_ties_that_were_lost_on_the_meta_device_are_made_again(tmp_path):
         (b"\xff", False),
     ],
 )
-def test_a_config_says_laconic_and_comes_back_byte_for_byte(data, marked):
+def test_a_config_says_taut_and_comes_back_byte_for_byte(data, marked):
     changed = mark_config(CONFIG, data)
     assert unmark_config(CONFIG, changed) == data
     assert (changed != data) == marked
     assert mark_config(Path("1_Pooling/config.json"), data) == data
     if marked:
         tree = json.loads(changed)
-        assert tree.pop("quantization_config") == {"quant_method": "laconic"}
+        assert tree.pop("quantization_config") == {"quant_method": "taut"}
         assert tree == json.loads(data)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from laconic.identity import model_identity, plan_identity
-from laconic.io import open_source
-from laconic.scheme import parse_scheme
+from taut.identity import model_identity, plan_identity
+from taut.io import open_source
+from taut.scheme import parse_scheme
 
 MODEL = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),

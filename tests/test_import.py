@@ -1,4 +1,4 @@
-"""`import laconic` is light, and its verbs are there when they are needed."""
+"""`import taut` is light, and its verbs are there when they are needed."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-import laconic
+import taut
 
 HEAVY = {
     *("torch", "transformers", "sentence_transformers", "onnx", "safetensors", "huggingface_hub"),
@@ -32,36 +32,36 @@ def imported_by(code: str) -> set[str]:
 
 
 def test_import_brings_in_nothing_heavy() -> None:
-    modules = imported_by("import laconic")
-    assert "laconic" in modules
+    modules = imported_by("import taut")
+    assert "taut" in modules
     assert not modules & HEAVY
 
 
 def test_numpy_work_needs_no_torch() -> None:
-    modules = imported_by("import laconic; [getattr(laconic, verb) for verb in laconic.__all__]")
+    modules = imported_by("import taut; [getattr(taut, verb) for verb in taut.__all__]")
     assert "numpy" in modules
     assert not modules & {"torch", "transformers", "typer", "rich"}
 
 
-@pytest.mark.parametrize("verb", laconic.__all__)
+@pytest.mark.parametrize("verb", taut.__all__)
 def test_verbs_are_functions_whatever_was_imported_first(verb: str) -> None:
     code = (
-        "import json, laconic.compress, laconic.decompress, laconic.info, laconic.load\n"
-        "import laconic.analyze.curvature, laconic.plan.plan\n"
-        f"from laconic import {verb}\n"
-        f"print(json.dumps([type(laconic.{verb}).__name__, {verb} is laconic.{verb}]))"
+        "import json, taut.compress, taut.decompress, taut.info, taut.load\n"
+        "import taut.analyze.curvature, taut.plan.plan\n"
+        f"from taut import {verb}\n"
+        f"print(json.dumps([type(taut.{verb}).__name__, {verb} is taut.{verb}]))"
     )
     assert fresh(code) == ["function", True]
-    assert callable(getattr(laconic, verb))
-    assert verb in dir(laconic)
+    assert callable(getattr(taut, verb))
+    assert verb in dir(taut)
 
 
 def test_a_name_that_is_no_verb_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'squeeze'"):
-        laconic.squeeze  # type: ignore[attr-defined]  # noqa: B018
+        taut.squeeze  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_the_front_door_fits_a_screen() -> None:
-    assert laconic.__file__
-    with open(laconic.__file__) as lines:
+    assert taut.__file__
+    with open(taut.__file__) as lines:
         assert sum(1 for _ in lines) < 30

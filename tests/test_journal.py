@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from laconic.errors import ArgumentError, LaconicError
-from laconic.io.dtypes import SAFETENSORS_DTYPES
-from laconic.journal import LOCK, MARKER, Journal, journal_folder
+from taut.errors import ArgumentError, TautError
+from taut.io.dtypes import SAFETENSORS_DTYPES
+from taut.journal import LOCK, MARKER, Journal, journal_folder
 
 IDENTITY = {"model": "5d" * 16, "plan": "a1" * 16, "version": "0.1", "seed": "0"}
 
@@ -44,7 +44,7 @@ def only_piece(dst: Path) -> Path:
 
 @pytest.fixture
 def dst(tmp_path: Path) -> Path:
-    return tmp_path / "x.laconic.safetensors"
+    return tmp_path / "x.taut.safetensors"
 
 
 @pytest.fixture
@@ -251,10 +251,10 @@ def test_a_file_or_link_in_the_place_of_the_folder_is_left_alone(dst, tmp_path, 
         "{",
         "[]",
         "[" * 100_000,
-        '{"laconic journal": 2, "identity": {}}',
-        '{"laconic journal": 1}',
-        '{"laconic journal": 1, "identity": {"seed": 0}}',
-        '{"laconic journal": 1, "identity": {}, "identity": {}}',
+        '{"taut journal": 2, "identity": {}}',
+        '{"taut journal": 1}',
+        '{"taut journal": 1, "identity": {"seed": 0}}',
+        '{"taut journal": 1, "identity": {}, "identity": {}}',
     ],
 )
 def test_a_marker_that_is_damaged_or_of_another_version_is_refused(begun, text, resume):
@@ -369,7 +369,7 @@ def test_keys_are_no_paths(dst, key):
 PUTS = """
 import sys, numpy as np
 from pathlib import Path
-from laconic.journal import Journal
+from taut.journal import Journal
 journal = Journal.open(Path(sys.argv[1]), {"seed": "0"}, resume=True)
 print("ready", flush=True)
 for number in range(10_000):
@@ -428,7 +428,7 @@ def test_a_full_disk_leaves_the_old_pieces(begun, monkeypatch, room):
     with opened(begun) as journal:
         monkeypatch.setattr(os, "write", write)
         for key in ("a", "b"):
-            with pytest.raises(LaconicError, match="No space left"):
+            with pytest.raises(TautError, match="No space left"):
                 journal.put(key, w=np.zeros(10_000))
         monkeypatch.undo()
         assert journal.get("a")["w"].tolist() == list(range(100))
@@ -444,7 +444,7 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing(dst, monkeypatch, roo
         return len(data)
 
     monkeypatch.setattr(os, "write", write)
-    with pytest.raises(LaconicError, match="No space left"):
+    with pytest.raises(TautError, match="No space left"):
         opened(dst)
     monkeypatch.undo()
     assert not list(journal_folder(dst).glob("*"))
@@ -455,9 +455,9 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing(dst, monkeypatch, roo
 HOLDS = """
 import sys
 from pathlib import Path
-import laconic._lock
-from laconic.journal import Journal
-laconic._lock._HAS_FLOCK = sys.argv[2] == "True"
+import taut._lock
+from taut.journal import Journal
+taut._lock._HAS_FLOCK = sys.argv[2] == "True"
 journal = Journal.open(Path(sys.argv[1]), {"seed": "0"}, resume=True)
 print("ready", flush=True)
 sys.stdin.read()
@@ -468,7 +468,7 @@ sys.stdin.read()
 def flock(request, monkeypatch) -> bool:
     if request.param and os.name == "nt":
         pytest.skip("no flock")
-    monkeypatch.setattr("laconic._lock._HAS_FLOCK", request.param)
+    monkeypatch.setattr("taut._lock._HAS_FLOCK", request.param)
     return request.param
 
 

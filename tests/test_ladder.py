@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.io import open_source
-from laconic.ladder import BITS, SCHEMES, matrices_of, read_settings, uniform_plan
-from laconic.scheme import parse_scheme
+from taut.errors import ArgumentError
+from taut.io import open_source
+from taut.ladder import BITS, SCHEMES, matrices_of, read_settings, uniform_plan
+from taut.scheme import parse_scheme
 
 
 def names(**asked):
@@ -38,7 +38,7 @@ def test_settings_are_dials_or_grids():
     dial, grid, exact = read_settings(bits=[3], schemes=["int4:g64,asym", "lossless"])
     assert (dial.kind, grid.kind, exact.kind) == ("dial", "grid", "grid")
     assert (dial.calibrated, grid.calibrated, exact.calibrated) == (True, True, False)
-    assert grid.file_name == "int4-g64-asym.laconic.safetensors"
+    assert grid.file_name == "int4-g64-asym.taut.safetensors"
 
 
 def test_no_two_schemes_share_a_file():

@@ -9,12 +9,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import laconic
-from laconic.container import LaconicFile, Origin, Writer
-from laconic.errors import ArgumentError, VerifyError
-from laconic.fill import fill, resolve_plan
-from laconic.io import SAFETENSORS_DTYPES, open_source
-from laconic.load import to_torch
+import taut
+from taut.container import Origin, TautFile, Writer
+from taut.errors import ArgumentError, VerifyError
+from taut.fill import fill, resolve_plan
+from taut.io import SAFETENSORS_DTYPES, open_source
+from taut.load import to_torch
 
 torch = pytest.importorskip("torch")
 
@@ -35,13 +35,13 @@ def equal(first: torch.nn.Module, second: torch.nn.Module) -> bool:
 
 
 def test_a_module_comes_back_in_place(net, tmp_path):
-    path = laconic.compress(net, tmp_path / "n.laconic.safetensors").path
+    path = taut.compress(net, tmp_path / "n.taut.safetensors").path
     other = copy.deepcopy(net)
     with torch.no_grad():
         for tensor in other.state_dict().values():
             tensor.zero_()
     places = [tensor.data_ptr() for tensor in other.state_dict().values()]
-    assert laconic.load(path, into=other) is other
+    assert taut.load(path, into=other) is other
     assert equal(net, other)
     assert [tensor.data_ptr() for tensor in other.state_dict().values()] == places
 
@@ -50,20 +50,20 @@ def test_a_module_comes_back_in_place(net, tmp_path):
 def test_every_dtype_becomes_torchs_own(tmp_path, rng, dtype):
     kind = SAFETENSORS_DTYPES[dtype]
     values = rng.integers(0, 2, 30 * kind.itemsize, dtype=np.uint8).view(kind).reshape(5, 6)
-    path = laconic.compress({"w": values, "s": values[0, 0].reshape(())}, tmp_path / "w").path
-    for tensors in (laconic.load(path, framework="torch"), laconic.load(path, framework="torch").load_all()):  # fmt: skip  # noqa: E501
+    path = taut.compress({"w": values, "s": values[0, 0].reshape(())}, tmp_path / "w").path
+    for tensors in (taut.load(path, framework="torch"), taut.load(path, framework="torch").load_all()):  # fmt: skip  # noqa: E501
         assert tensors["w"].shape == (5, 6)
         assert tensors["s"].shape == ()
         assert tensors["w"].dtype == to_torch(values, dtype).dtype
         raw = tensors["w"].contiguous().reshape(-1).view(torch.uint8).numpy()
         assert raw.tobytes() == values.tobytes()
-    again = laconic.compress(laconic.load(path, framework="torch").load_all(), tmp_path / "v").path
-    assert laconic.load(again).infos == laconic.load(path).infos
+    again = taut.compress(taut.load(path, framework="torch").load_all(), tmp_path / "v").path
+    assert taut.load(again).infos == taut.load(path).infos
 
 
 def test_torch_tensors_are_lazy_and_in_order(net, tmp_path):
-    path = laconic.compress(net, tmp_path / "n").path
-    tensors = laconic.load(path, framework="torch")
+    path = taut.compress(net, tmp_path / "n").path
+    tensors = taut.load(path, framework="torch")
     assert list(tensors) == list(net.state_dict())
     for name, tensor in tensors.tensors():
         assert torch.equal(tensor, net.state_dict()[name])
@@ -89,12 +89,12 @@ def test_torch_tensors_are_lazy_and_in_order(net, tmp_path):
     ],
 )
 def test_a_module_that_does_not_fit_is_told_why_and_left_alone(net, tmp_path, change, message):
-    path = laconic.compress(net, tmp_path / "n").path
+    path = taut.compress(net, tmp_path / "n").path
     other = copy.deepcopy(net)
     change(other)
     before = copy.deepcopy(other)
     with pytest.raises(ArgumentError, match=message):
-        laconic.load(path, into=other)
+        taut.load(path, into=other)
     if "meta" not in message:
         assert equal(before, other)
 
@@ -113,7 +113,7 @@ def pruned(net):
 
 
 def write(module, path, modules):
-    """The module's Laconic file, which says what was pruned."""
+    """The module's Taut file, which says what was pruned."""
     source = open_source(module)
     with Writer(path, Origin(source.nbytes, modules=modules), source.infos) as writer:
         fill(writer.layout, source, resolve_plan(source, None), effort="fast", threads=1)
@@ -123,21 +123,21 @@ def write(module, path, modules):
 
 def test_a_pruned_file_makes_its_class_fit(net, pruned, tmp_path):
     path = write(pruned, tmp_path / "p", WIDTHS)
-    assert laconic.load(path, into=net) is net
+    assert taut.load(path, into=net) is net
     assert equal(net, pruned)
     assert str(net) == str(pruned)
     batch = torch.randn(4, 64)
     assert torch.equal(net.eval()(batch), pruned.eval()(batch))
-    assert equal(laconic.load(path, into=copy.deepcopy(pruned)), pruned)  # it may be small already
+    assert equal(taut.load(path, into=copy.deepcopy(pruned)), pruned)  # it may be small already
 
 
 def test_counts_of_batch_norms_may_be_missing_as_in_old_checkpoints(tmp_path):
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Linear(40, 40), torch.nn.BatchNorm1d(40))
     tensors = {n: t.numpy() for n, t in module.state_dict().items() if "num_batches" not in n}
-    laconic.compress(tensors, tmp_path / "f")
+    taut.compress(tensors, tmp_path / "f")
     other = torch.nn.Sequential(torch.nn.Linear(40, 40), torch.nn.BatchNorm1d(40))
-    laconic.load(tmp_path / "f", into=other)
+    taut.load(tmp_path / "f", into=other)
     assert torch.equal(other[0].weight, module[0].weight)
     assert other[1].num_batches_tracked == 0
 
@@ -158,7 +158,7 @@ def test_a_pruned_file_that_does_not_fit_changes_nothing(
     change(net)
     before = copy.deepcopy(net)
     with pytest.raises(ArgumentError, match=message):
-        laconic.load(path, into=net)
+        taut.load(path, into=net)
     assert equal(net, before)
     assert str(net) == str(before)
 
@@ -166,27 +166,27 @@ def test_a_pruned_file_that_does_not_fit_changes_nothing(
 def test_a_damaged_pruned_file_leaves_the_module_alone(net, pruned, tmp_path):
     path = write(pruned, tmp_path / "p", WIDTHS)
     data = bytearray(path.read_bytes())
-    place = LaconicFile(path).contents.places["0.weight"]
+    place = TautFile(path).contents.places["0.weight"]
     data[place.entry.stop - 20] ^= 1
     path.write_bytes(data)
     before = copy.deepcopy(net)
     with pytest.raises(VerifyError, match=r'"0\.weight"'):
-        laconic.load(path, into=net)
+        taut.load(path, into=net)
     assert equal(net, before)
     assert str(net) == str(before)
 
 
 def test_a_damaged_file_leaves_the_module_alone(net, tmp_path):
-    path = laconic.compress(net, tmp_path / "n").path
+    path = taut.compress(net, tmp_path / "n").path
     data = bytearray(path.read_bytes())
-    place = LaconicFile(path).contents.places["0.weight"]
+    place = TautFile(path).contents.places["0.weight"]
     data[place.entry.stop - 20] ^= 1
     path.write_bytes(data)
     other = copy.deepcopy(net)
     torch.nn.init.ones_(other[0].weight)
     before = copy.deepcopy(other)
     with pytest.raises(VerifyError, match=r'"0\.weight"'):
-        laconic.load(path, into=other)
+        taut.load(path, into=other)
     assert equal(before, other)
 
 
@@ -200,26 +200,26 @@ def test_tied_weights_that_safetensors_dropped_are_found_by_their_memory(tmp_pat
 
     net, other = Tied(), Tied()
     weight = net.embedding.weight.detach().numpy()
-    path = laconic.compress({"embedding.weight": weight}, tmp_path / "t").path
-    assert equal(laconic.load(path, into=other), net)
+    path = taut.compress({"embedding.weight": weight}, tmp_path / "t").path
+    assert equal(taut.load(path, into=other), net)
     assert other.head.weight is other.embedding.weight
-    assert equal(laconic.load(laconic.compress(net, tmp_path / "u").path, into=other), net)
+    assert equal(taut.load(taut.compress(net, tmp_path / "u").path, into=other), net)
 
 
 def test_a_buffer_that_is_no_longer_saved_may_still_be_in_the_file(tmp_path):
     net = torch.nn.Linear(3, 3)
     net.register_buffer("positions", torch.arange(4), persistent=False)
     arrays = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
-    path = laconic.compress({**arrays, "positions": np.arange(4) + 5}, tmp_path / "b").path
-    assert laconic.load(path, into=net).positions.tolist() == [5, 6, 7, 8]
+    path = taut.compress({**arrays, "positions": np.arange(4) + 5}, tmp_path / "b").path
+    assert taut.load(path, into=net).positions.tolist() == [5, 6, 7, 8]
 
 
 def test_bfloat16_modules_keep_their_bits(tmp_path):
     net = torch.nn.Linear(200, 100).to(torch.bfloat16)
-    path = laconic.compress(net, tmp_path / "n").path
-    assert laconic.load(path)["weight"].dtype == ml_dtypes.bfloat16
+    path = taut.compress(net, tmp_path / "n").path
+    assert taut.load(path)["weight"].dtype == ml_dtypes.bfloat16
     other = torch.nn.Linear(200, 100).to(torch.bfloat16)
-    assert equal(laconic.load(path, into=other), net)
+    assert equal(taut.load(path, into=other), net)
 
 
 @pytest.mark.parametrize(
@@ -231,15 +231,15 @@ def test_bfloat16_modules_keep_their_bits(tmp_path):
     ],
 )
 def test_bad_arguments_are_named(net, tmp_path, arguments, message):
-    path = laconic.compress(net, tmp_path / "n").path
+    path = taut.compress(net, tmp_path / "n").path
     with pytest.raises(ArgumentError, match=message):
-        laconic.load(path, **arguments)
+        taut.load(path, **arguments)
 
 
 def test_a_hundred_tensors_load_in_milliseconds(tmp_path, rng):
     arrays = {f"layer.{i}.weight": rng.standard_normal(5000).astype(np.float32) for i in range(100)}
-    path = laconic.compress(arrays, tmp_path / "h").path
-    best = min(_seconds(lambda: laconic.load(path, threads=1).load_all()) for _ in range(7))
+    path = taut.compress(arrays, tmp_path / "h").path
+    best = min(_seconds(lambda: taut.load(path, threads=1).load_all()) for _ in range(7))
     assert best < 0.05  # about 6 ms on an idle core
 
 

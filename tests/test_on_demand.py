@@ -8,12 +8,12 @@ import threading
 
 import pytest
 
-import laconic
-from laconic.container import Origin, Writer
-from laconic.errors import ArgumentError, VerifyError
-from laconic.fill import fill, resolve_plan
-from laconic.io import open_source
-from laconic.on_demand.absent import Absent
+import taut
+from taut.container import Origin, Writer
+from taut.errors import ArgumentError, VerifyError
+from taut.fill import fill, resolve_plan
+from taut.io import open_source
+from taut.on_demand.absent import Absent
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -86,14 +86,14 @@ def saved(make, folder, seed=0):
     """A module with its weights, and the path of its file."""
     torch.manual_seed(seed)
     module = make().eval()
-    return module, laconic.compress(module, folder / f"{make.__name__}-{seed}").path
+    return module, taut.compress(module, folder / f"{make.__name__}-{seed}").path
 
 
 def on_demand(make, path, device="cpu"):
     torch.manual_seed(99)
     with torch.device(device):
         module = make().eval()
-    return laconic.load(path, into=module, on_demand=True)
+    return taut.load(path, into=module, on_demand=True)
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
@@ -114,7 +114,7 @@ def test_every_pass_gives_the_bits_of_the_loaded_module(make, given, context, tm
     with context():
         for _ in range(3):
             assert torch.equal(module(*given), loaded(*given))
-    stats = module.laconic.stats
+    stats = module.taut.stats
     assert stats.weights > 0
     state = module.state_dict()
     assert state.keys() == loaded.state_dict().keys()
@@ -134,7 +134,7 @@ def test_no_more_than_two_layers_are_ever_decoded(tmp_path):
     module = on_demand(chain, path, device="meta")
     for _ in range(3):
         module(FLOATS)
-    stats = module.laconic.stats
+    stats = module.taut.stats
     layer = 160 * 160 * 4
     assert (stats.weights, stats.on_demand) == (6, 6 * layer)
     assert stats.loaded == 6 * 160 * 4  # the biases
@@ -144,14 +144,14 @@ def test_no_more_than_two_layers_are_ever_decoded(tmp_path):
 
 def test_what_stays_loaded_is_told_and_what_is_used_elsewhere_is_counted(tmp_path):
     own, path = saved(Own, tmp_path)
-    stats = on_demand(Own, path).laconic.stats
+    stats = on_demand(Own, path).taut.stats
     assert stats.weights == 2  # the convolutions
     total = sum(tensor.nbytes for tensor in own.state_dict().values())
     assert stats.loaded + stats.on_demand == total
     _, path = saved(Borrowed, tmp_path)
     module = on_demand(Borrowed, path)
     module(IDS)
-    assert module.laconic.stats.outside == 1
+    assert module.taut.stats.outside == 1
 
 
 def test_a_learnt_order_replaces_the_order_of_the_definition(tmp_path):
@@ -167,7 +167,7 @@ def test_a_learnt_order_replaces_the_order_of_the_definition(tmp_path):
     loaded, path = saved(backwards, tmp_path)
     module = on_demand(backwards, path)
     first = module(FLOATS)
-    handle = module.laconic
+    handle = module.taut
     layers = list(module)
     assert [handle.following(layer) for layer in layers] == [None, *layers[:3]]
     assert torch.equal(module(FLOATS), first)
@@ -193,7 +193,7 @@ def test_threads_may_run_one_module_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert module.laconic.stats.pool <= 4 * 300 * 96 * 4
+    assert module.taut.stats.pool <= 4 * 300 * 96 * 4
 
 
 def test_a_pruned_file_makes_the_layers_small_first(tmp_path):
@@ -201,11 +201,11 @@ def test_a_pruned_file_makes_the_layers_small_first(tmp_path):
     small = nn.Sequential(nn.Linear(200, 150), nn.ReLU(), nn.Linear(150, 200)).eval()
     source = open_source({n: t.numpy() for n, t in small.state_dict().items()})
     modules = {"0": {"out_features": 150}, "2": {"in_features": 150}}
-    path = tmp_path / "small.laconic.safetensors"
+    path = tmp_path / "small.taut.safetensors"
     with Writer(path, Origin(source.nbytes, modules=modules), source.infos) as writer:
         fill(writer.layout, source, resolve_plan(source, None), effort="fast", threads=1)
         writer.finish()
-    module = laconic.load(path, into=net, on_demand=True)
+    module = taut.load(path, into=net, on_demand=True)
     assert (module[0].out_features, tuple(module[2].weight.shape)) == (150, (200, 150))
     x = torch.randn(3, 200)
     assert torch.equal(module(x), small(x))
@@ -215,8 +215,8 @@ def test_release_leaves_an_ordinary_module(tmp_path):
     loaded, path = saved(Tied, tmp_path)
     module = on_demand(Tied, path)
     module(IDS)
-    assert module.laconic.release() is module
-    assert not hasattr(module, "laconic")
+    assert module.taut.release() is module
+    assert not hasattr(module, "taut")
     assert module.head.weight is module.words.weight
     assert all(type(p) is nn.Parameter and p.requires_grad for p in module.parameters())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
@@ -226,7 +226,7 @@ def test_release_leaves_an_ordinary_module(tmp_path):
 def test_damage_is_found_when_the_layer_runs_and_passes_by_when_it_is_undone(tmp_path):
     loaded, path = saved(chain, tmp_path)
     good = bytearray(path.read_bytes())
-    entry = laconic.load(path).contents.places["3.weight"].entry
+    entry = taut.load(path).contents.places["3.weight"].entry
     bad = bytearray(good)
     bad[entry.start + entry.nbytes // 2] ^= 1
     path.write_bytes(bad)
@@ -235,7 +235,7 @@ def test_damage_is_found_when_the_layer_runs_and_passes_by_when_it_is_undone(tmp
         with pytest.raises(VerifyError, match=r'"3\.weight"'):
             module(FLOATS)
     with pytest.raises(VerifyError):
-        module.laconic.release()
+        module.taut.release()
     with path.open("r+b") as file:  # the same file, which is mapped
         file.write(good)
     assert torch.equal(module(FLOATS), loaded(FLOATS))
@@ -266,17 +266,17 @@ def test_what_cannot_be_is_an_error_and_harms_nothing(misuse, message, tmp_path)
 def test_on_demand_needs_a_module_that_fits(tmp_path):
     _, path = saved(chain, tmp_path)
     with pytest.raises(ArgumentError, match="release"):
-        laconic.load(path, into=on_demand(chain, path))
+        taut.load(path, into=on_demand(chain, path))
     with pytest.raises(ArgumentError, match="on_demand needs a module"):
-        laconic.load(path, on_demand=True)
+        taut.load(path, on_demand=True)
     with pytest.raises(ArgumentError, match=r'"5\.weight" is not in the module'):
-        laconic.load(path, into=chain()[:5], on_demand=True)
+        taut.load(path, into=chain()[:5], on_demand=True)
     with torch.device("meta"):
         norm = nn.Sequential(nn.Linear(160, 160))
         norm.register_buffer("made", torch.zeros(3), persistent=False)
-    path = laconic.compress(nn.Sequential(nn.Linear(160, 160)), tmp_path / "one").path
+    path = taut.compress(nn.Sequential(nn.Linear(160, 160)), tmp_path / "one").path
     with pytest.raises(ArgumentError, match="buffers on the CPU"):
-        laconic.load(path, into=norm, on_demand=True)
+        taut.load(path, into=norm, on_demand=True)
 
 
 def test_an_error_inside_a_layer_gives_its_weight_back(tmp_path):
@@ -285,5 +285,5 @@ def test_an_error_inside_a_layer_gives_its_weight_back(tmp_path):
     for _ in range(3):
         with pytest.raises(RuntimeError):
             module(torch.zeros(2, 7))
-    assert module.laconic.stats.pool <= 2 * 160 * 160 * 4
+    assert module.taut.stats.pool <= 2 * 160 * 160 * 4
     assert isinstance(module[0].weight, Absent)

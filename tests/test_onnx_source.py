@@ -1,4 +1,4 @@
-"""An .onnx goes into a Laconic file and comes out of it, byte for byte or rounded."""
+"""An .onnx goes into a Taut file and comes out of it, byte for byte or rounded."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import laconic
-from laconic.errors import ArgumentError, FormatError
-from laconic.restore_onnx import read_recipe
+import taut
+from taut.errors import ArgumentError, FormatError
+from taut.restore_onnx import read_recipe
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -48,16 +48,16 @@ def model(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    return tmp_path / "net.laconic.safetensors"
+    return tmp_path / "net.taut.safetensors"
 
 
 def test_lossless_gives_the_very_bytes_back(model: Path, packed: Path, tmp_path: Path) -> None:
-    result = laconic.compress(model, packed)
+    result = taut.compress(model, packed)
     assert result.original_size == model.stat().st_size
     assert result.parameters == 64 * 96 + 96 * 48 + 48 + 3
-    assert laconic.info(packed).parameters == result.parameters
+    assert taut.info(packed).parameters == result.parameters
     assert any("stayed in the graph" in note for note in result.notes)
-    restored = laconic.decompress(packed, tmp_path / "back.onnx")
+    restored = taut.decompress(packed, tmp_path / "back.onnx")
     assert restored.files == (tmp_path / "back.onnx",)
     assert restored.bytes == model.stat().st_size
     assert (tmp_path / "back.onnx").read_bytes() == model.read_bytes()
@@ -69,14 +69,14 @@ def test_data_files_come_back_where_they_were(
     (tmp_path / "in" / "deep").mkdir(parents=True)
     source = tmp_path / "in" / "net.onnx"
     onnx.save(network(rng), source, save_as_external_data=True, location="w.bin", size_threshold=0)
-    laconic.compress(source, packed)
+    taut.compress(source, packed)
     (tmp_path / "out").mkdir()
-    laconic.decompress(packed, tmp_path / "out" / "net.onnx")
+    taut.decompress(packed, tmp_path / "out" / "net.onnx")
     for name in ("net.onnx", "w.bin"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "in" / name).read_bytes()
     (tmp_path / "out" / "net.onnx").unlink()
     with pytest.raises(ArgumentError, match=r"w\.bin: exists"):
-        laconic.decompress(packed, tmp_path / "out" / "net.onnx")
+        taut.decompress(packed, tmp_path / "out" / "net.onnx")
     assert not (tmp_path / "out" / "net.onnx").exists()
 
 
@@ -84,12 +84,12 @@ def test_a_lossy_file_gives_a_model_that_runs_with_what_it_decodes_to(
     model: Path, packed: Path, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     runtime = pytest.importorskip("onnxruntime")
-    result = laconic.compress(model, packed, bits=5)
+    result = taut.compress(model, packed, bits=5)
     assert result.bits <= 5
     back = tmp_path / "back.onnx"
-    laconic.decompress(packed, back)
+    taut.decompress(packed, back)
     rounded = {one.name: numpy_helper.to_array(one) for one in onnx.load(back).graph.initializer}
-    decoded = dict(laconic.load(packed).tensors())
+    decoded = dict(taut.load(packed).tensors())
     for name in "abc":
         assert np.array_equal(rounded[name], decoded[name])
     x = rng.standard_normal((5, 64)).astype(np.float32)
@@ -100,37 +100,37 @@ def test_a_lossy_file_gives_a_model_that_runs_with_what_it_decodes_to(
 
 
 def test_the_weights_may_come_out_as_safetensors(model: Path, packed: Path, tmp_path: Path) -> None:
-    laconic.compress(model, packed)
-    laconic.decompress(packed, tmp_path / "net.safetensors")
+    taut.compress(model, packed)
+    taut.decompress(packed, tmp_path / "net.safetensors")
     first = onnx.load(model).graph.initializer[0]
-    found = dict(laconic.load(packed).tensors())
+    found = dict(taut.load(packed).tensors())
     assert np.array_equal(found["a"], numpy_helper.to_array(first))
     assert "onnx.graph" in found
 
 
 def test_what_was_no_onnx_does_not_become_one(packed: Path, tmp_path: Path) -> None:
-    laconic.compress({"w": np.ones(4, np.float32)}, packed)
+    taut.compress({"w": np.ones(4, np.float32)}, packed)
     with pytest.raises(ArgumentError, match="was not compressed from ONNX"):
-        laconic.decompress(packed, tmp_path / "back.onnx")
+        taut.decompress(packed, tmp_path / "back.onnx")
 
 
 def test_a_dry_run_and_a_plan_take_onnx(model: Path, packed: Path) -> None:
-    assert laconic.compress(model, dry_run=True).original_size == model.stat().st_size
-    result = laconic.compress(model, packed, plan={"a": "int4:g32", "b": "keep"})
+    assert taut.compress(model, dry_run=True).original_size == model.stat().st_size
+    result = taut.compress(model, packed, plan={"a": "int4:g32", "b": "keep"})
     schemes = {tensor.name: tensor.scheme for tensor in result.tensors}
     assert (schemes["a"], schemes["b"], schemes["onnx.graph"]) == ("int4:g32", "keep", "lossless")
 
 
 def test_the_graph_names_only_tensors_of_its_file(model: Path, packed: Path) -> None:
     """A forged file: the graph of one model beside the tensors of another."""
-    from laconic.container import LaconicFile
-    from laconic.io import open_source
+    from taut.container import TautFile
+    from taut.io import open_source
 
     source = open_source(model)
     graph = source.load("onnx.graph")
-    laconic.compress({"onnx.graph": graph, "a": np.ones(2, np.float32)}, packed)
-    file = LaconicFile(packed)
-    file.index.origin.metadata["laconic.onnx"] = "onnx.graph"  # type: ignore[index]
+    taut.compress({"onnx.graph": graph, "a": np.ones(2, np.float32)}, packed)
+    file = TautFile(packed)
+    file.index.origin.metadata["taut.onnx"] = "onnx.graph"  # type: ignore[index]
     with pytest.raises(FormatError, match='has no room for "a"'):
         read_recipe(file)
 
@@ -151,9 +151,9 @@ def test_calibration_loses_far_less_at_the_same_size(
     x, given, sizes = correlated(rng, 200), [], []
     for path, calib in ((model, None), (packed, None), (packed, tmp_path / "data.npz")):
         if path is packed:
-            result = laconic.compress(model, packed, bits=4, calib=calib, force=True)
+            result = taut.compress(model, packed, bits=4, calib=calib, force=True)
             sizes.append(result.size)
-            laconic.decompress(packed, tmp_path / "back.onnx", force=True)
+            taut.decompress(packed, tmp_path / "back.onnx", force=True)
             path = tmp_path / "back.onnx"
         session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
         given.append(session.run(None, {"x": x})[0])
@@ -176,7 +176,7 @@ def test_a_score_judges_the_rounded_model(
         return 1 - float((found - wanted[0]).square().mean() / wanted[0].square().mean())
 
     data = [torch.from_numpy(correlated(rng, 40)) for _ in range(4)]
-    result = laconic.compress(model, packed, max_drop="1%", calib=data, evaluate=score)
+    result = taut.compress(model, packed, max_drop="1%", calib=data, evaluate=score)
     assert result.original_score == 1
     assert result.score is not None
     assert 0.99 <= result.score < 1
@@ -192,16 +192,16 @@ def test_what_wants_gradients_is_refused_before_any_work(model: Path, packed: Pa
         return output
 
     with pytest.raises(ArgumentError, match="loss: an ONNX model has no gradients"):
-        laconic.compress(model, packed, bits=4, calib=data, loss=loss)  # type: ignore[arg-type]
+        taut.compress(model, packed, bits=4, calib=data, loss=loss)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="train: an ONNX model has no gradients"):
-        laconic.compress(model, packed, bits=4, train=[(data[0], data[0])])
+        taut.compress(model, packed, bits=4, train=[(data[0], data[0])])
 
 
 def test_analysis_weighs_an_onnx_models_matrices(model: Path, rng: np.random.Generator) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
     data = [{"x": correlated(rng, 40)} for _ in range(3)]
-    report = laconic.analyze(model, calib=data)
+    report = taut.analyze(model, calib=data)
     found = {one.name: one.sensitivity for one in report.tensors}
     assert found["a"] is not None
     assert found["b"] is not None
@@ -218,13 +218,13 @@ def test_data_files_are_not_written_through_a_link(
     proto = network(rng)
     where = {"location": "deep/w.bin", "size_threshold": 0}
     onnx.save(proto, source, save_as_external_data=True, **where)
-    laconic.compress(source, packed)
+    taut.compress(source, packed)
     (tmp_path / "out" / "deep").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ArgumentError, match="links out of"):
-        laconic.decompress(packed, tmp_path / "out" / "net.onnx")
+        taut.decompress(packed, tmp_path / "out" / "net.onnx")
     assert not list((tmp_path / "elsewhere").iterdir())
     (tmp_path / "out" / "deep").unlink()
-    restored = laconic.decompress(packed, tmp_path / "out" / "net.onnx")
+    restored = taut.decompress(packed, tmp_path / "out" / "net.onnx")
     assert restored.files[1] == tmp_path / "out" / "deep" / "w.bin"
     assert restored.files[1].read_bytes() == (tmp_path / "in" / "deep" / "w.bin").read_bytes()
 
@@ -254,10 +254,10 @@ def test_the_graph_itself_goes_on_a_runtimes_grid(
                 helper.make_tensor_value_info(one.name, TensorProto.FLOAT, list(one.dims))
             )
     onnx.save(given, tmp_path / "net.onnx")
-    laconic.compress(tmp_path / "net.onnx", packed)
+    taut.compress(tmp_path / "net.onnx", packed)
     np.savez(tmp_path / "data.npz", x=rng.standard_normal((128, 64)).astype(np.float32))
     out = tmp_path / "out.onnx"
-    done = laconic.export(packed, out, calib=tmp_path / "data.npz", **grid)  # type: ignore[arg-type]
+    done = taut.export(packed, out, calib=tmp_path / "data.npz", **grid)  # type: ignore[arg-type]
     assert done.check is not None
     assert done.check.runtime.startswith("onnxruntime") and done.check.samples == 128
     assert least < done.check.cosine <= 1

@@ -1,4 +1,4 @@
-"""The verb `plan`: rules that meet a target, and that the rest of Laconic takes."""
+"""The verb `plan`: rules that meet a target, and that the rest of Taut takes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import laconic
-from laconic.errors import ArgumentError, TargetError
-from laconic.plan import Plan, dump_plan, load_plan
-from laconic.plan.plan import read_plan
-from laconic.planning import propose
+import taut
+from taut.errors import ArgumentError, TargetError
+from taut.plan import Plan, dump_plan, load_plan
+from taut.plan.plan import read_plan
+from taut.planning import propose
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def model(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def test_a_plan_says_what_was_asked_and_what_is_lost_where(model: dict[str, np.ndarray]) -> None:
-    plan = laconic.plan(laconic.analyze(model), bits=3, max_drop="0.5%", effort="max", seed=7)
+    plan = taut.plan(taut.analyze(model), bits=3, max_drop="0.5%", effort="max", seed=7)
     assert dump_plan(plan) == (
-        "laconic: 1\n"
+        "taut: 1\n"
         "target: {bits: 3, max_drop: 0.5%}\n"
         "effort: max\n"
         "seed: 7\n"
@@ -44,7 +44,7 @@ def test_a_plan_says_what_was_asked_and_what_is_lost_where(model: dict[str, np.n
 
 
 def test_a_model_is_analysed_on_the_way(model: dict[str, np.ndarray]) -> None:
-    assert laconic.plan(model, size="8x") == laconic.plan(laconic.analyze(model), size="8x")
+    assert taut.plan(model, size="8x") == taut.plan(taut.analyze(model), size="8x")
 
 
 def test_comments_tell_the_bits_and_change_nothing(
@@ -76,30 +76,30 @@ def test_a_drop_alone_leaves_the_size_open(model: dict[str, np.ndarray]) -> None
 
 
 def test_a_target_that_asks_little_loses_nothing(model: dict[str, np.ndarray]) -> None:
-    plan = laconic.plan(model, size="100%")
+    plan = taut.plan(model, size="100%")
     assert [(rule.match, str(rule.scheme)) for rule in plan.rules] == [("*", "lossless")]
 
 
 def test_an_unreachable_target_is_told_with_the_nearest(model: dict[str, np.ndarray]) -> None:
     with pytest.raises(TargetError, match="still have about") as caught:
-        laconic.plan(model, size=100)
+        taut.plan(model, size=100)
     assert isinstance(caught.value.best, int)
     assert caught.value.best > 100
-    assert isinstance(laconic.plan(model, size=2 * caught.value.best), Plan)
+    assert isinstance(taut.plan(model, size=2 * caught.value.best), Plan)
 
 
 def test_what_means_nothing_is_refused_before_the_model_is_read() -> None:
     with pytest.raises(ArgumentError, match="give size, bits or max_drop"):
-        laconic.plan("no such model")
+        taut.plan("no such model")
     with pytest.raises(ArgumentError, match="max_drop"):
-        laconic.plan("no such model", max_drop="little")
+        taut.plan("no such model", max_drop="little")
     with pytest.raises(ArgumentError, match="same thing"):
-        laconic.plan("no such model", size="8x", bits=3)
+        taut.plan("no such model", size="8x", bits=3)
     with pytest.raises(ArgumentError, match="size"):
-        laconic.plan("no such model", size="8y")
-    report = laconic.analyze({"w": np.ones((64, 64))})
+        taut.plan("no such model", size="8y")
+    report = taut.analyze({"w": np.ones((64, 64))})
     with pytest.raises(ArgumentError, match="the report was made with its own"):
-        laconic.plan(report, [np.ones(3)], bits=2)
+        taut.plan(report, [np.ones(3)], bits=2)
 
 
 def test_the_same_model_gives_the_same_plan(model: dict[str, np.ndarray]) -> None:
@@ -119,7 +119,7 @@ def test_what_is_foreseen_is_what_comes(tmp_path: Path) -> None:
     assert proposal.forecast is not None
     path = tmp_path / "plan.yaml"
     path.write_text(proposal.text())
-    found = laconic.compress(net, tmp_path / "net.safetensors", plan=path, calib=batches)
+    found = taut.compress(net, tmp_path / "net.safetensors", plan=path, calib=batches)
     assert found.size == pytest.approx(proposal.forecast.nbytes, rel=0.015)
     matrices = [one for one in found.tensors if one.scheme == "rd"]
     assert len(matrices) == 3

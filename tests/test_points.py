@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.evaluate.pareto import Missed, Point
-from laconic.evaluate.record import Metric
-from laconic.points import Points, check_journal
+from taut.errors import ArgumentError
+from taut.evaluate.pareto import Missed, Point
+from taut.evaluate.record import Metric
+from taut.points import Points, check_journal
 
 IDENTITY = {"model": "5d41", "score": "none"}
 METRICS = (Metric("accuracy", 0.9, 0.88, 0.92), Metric("nll", 2.0, better="lower"))
@@ -54,7 +54,7 @@ def test_points_of_other_work_are_refused_and_named(path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ["", "{}\n", "[1]\n", '{"laconic frontier": 2}\n', "name,size\n"])
+@pytest.mark.parametrize("text", ["", "{}\n", "[1]\n", '{"taut frontier": 2}\n', "name,size\n"])
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path, text):
     path = tmp_path / "frontier.jsonl"
     path.write_text(text)

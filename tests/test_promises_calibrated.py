@@ -10,8 +10,8 @@ import textwrap
 
 import pytest
 
-import laconic
-from laconic.errors import TargetError
+import taut
+from taut.errors import TargetError
 
 BUILD = """
     import torch
@@ -46,20 +46,20 @@ def build(tmp_path):
 
 @pytest.fixture
 def score(build):
-    from laconic.inputs import load_callable
+    from taut.inputs import load_callable
 
     return load_callable(f"{build}:score")
 
 
 def test_2_a_drop_is_kept_by_what_was_written(build, score, tmp_path):
-    from laconic.inputs import load_callable
+    from taut.inputs import load_callable
 
-    result = laconic.compress(
+    result = taut.compress(
         f"{build}:model", tmp_path / "x", calib=f"{build}:batches", evaluate=score, max_drop="1%"
     )
     assert len(score.__globals__["asked"]) <= 12
     net = load_callable(f"{build}:model")()
-    laconic.load(tmp_path / "x", into=net)
+    taut.load(tmp_path / "x", into=net)
     assert score(net) == result.score >= 99
     assert result.ratio > 5
 
@@ -68,20 +68,20 @@ def test_2_a_target_out_of_reach_gives_the_best_and_writes_nothing(build, score,
     words = {"calib": f"{build}:batches", "evaluate": score}
     for asked in ({"max_drop": 0.0}, {"size": "5000x"}):
         with pytest.raises(TargetError) as caught:
-            laconic.compress(f"{build}:model", tmp_path / "x", **asked, **words)
+            taut.compress(f"{build}:model", tmp_path / "x", **asked, **words)
         assert caught.value.best is not None
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["build.py"]
 
 
 MEMORY = """
 import json, sys
-import laconic
-from laconic.estimate import estimate_memory
-from laconic.io import open_source
+import taut
+from taut.estimate import estimate_memory
+from taut.io import open_source
 
 told = estimate_memory(open_source(sys.argv[1]), calibrated=True)
 texts = [f"number {n} is followed by {n + 1} and not by {n * n}" for n in range(48)]
-result = laconic.compress(sys.argv[1], sys.argv[2], calib=texts, bits=3, finish=False)
+result = taut.compress(sys.argv[1], sys.argv[2], calib=texts, bits=3, finish=False)
 print(json.dumps([told, result.peak_memory, result.bits]))
 """
 
@@ -98,7 +98,7 @@ def test_3_peak_memory_of_a_real_encoder_is_told_before(minilm, tmp_path):
 def test_4_long_work_tells_how_far_it_is_and_goes_on_after_a_crash(build, score, tmp_path):
     words = {"calib": f"{build}:batches", "evaluate": score, "bits": 3}
     steps: list[tuple[str, int, int]] = []
-    laconic.compress(
+    taut.compress(
         f"{build}:model", tmp_path / "x", progress=lambda *step: steps.append(step), **words
     )
     stages = {stage for stage, _, _ in steps}
@@ -110,9 +110,9 @@ def test_4_long_work_tells_how_far_it_is_and_goes_on_after_a_crash(build, score,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        laconic.compress(f"{build}:model", tmp_path / "y", progress=crash, **words)
+        taut.compress(f"{build}:model", tmp_path / "y", progress=crash, **words)
     again: list[str] = []
-    laconic.compress(
+    taut.compress(
         f"{build}:model", tmp_path / "y", resume=True,
         progress=lambda stage, *_: again.append(stage), **words,
     )  # fmt: skip

@@ -8,8 +8,8 @@ import textwrap
 import pytest
 from typer.testing import CliRunner
 
-import laconic
-from laconic.cli.app import app
+import taut
+from taut.cli.app import app
 
 BUILD = """
     import torch
@@ -76,13 +76,13 @@ def written(tmp_path):
     "train", [("BUILD:batches", "--epochs", 5, "--lr", 0.02), ("BUILD:fit",)], ids=["loop", "fit"]
 )
 def test_1_and_2_the_size_is_met_and_the_score_is_the_files(run, build, tmp_path, train):
-    from laconic.inputs import load_callable
+    from taut.inputs import load_callable
 
     result = run("--train", *train, "--size", "4x", "--eval", "BUILD:score", "--json")
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     assert (tmp_path / "x").stat().st_size == told["size"] <= told["original_size"] / 4
-    net = laconic.load(tmp_path / "x", into=load_callable(f"{build}:model")())
+    net = taut.load(tmp_path / "x", into=load_callable(f"{build}:model")())
     score = load_callable(f"{build}:score")
     assert score(net) == told["score"] > told["original_score"] - 5 > 60
     assert "accuracy" in result.stderr and "identical to what was evaluated" in result.stderr

@@ -6,8 +6,8 @@ import copy
 
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.reshape import reshaped
+from taut.errors import ArgumentError
+from taut.reshape import reshaped
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.errors import ArgumentError
-from laconic.scheme import Scheme, parse_scheme
+from taut.errors import ArgumentError
+from taut.scheme import Scheme, parse_scheme
 
 GRAMMAR = {
     "keep": Scheme("keep"),

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic import smallest
-from laconic.coding import Job, decode, encode_adaptive, encode_indices
-from laconic.smallest import coded_smallest, kernel
-from laconic.transform import Grid, Indices, codebook, fp8, integers, quantize, ternary
+from taut import smallest
+from taut.coding import Job, decode, encode_adaptive, encode_indices
+from taut.smallest import coded_smallest, kernel
+from taut.transform import Grid, Indices, codebook, fp8, integers, quantize, ternary
 
 F4 = np.dtype(np.float32)
 

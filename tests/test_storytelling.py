@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-import laconic
-from laconic.errors import ArgumentError
-from laconic.evaluate.pareto import Point, frontier_of
-from laconic.evaluate.record import Evaluation, Metric, Subject, plain
-from laconic.export.record import Check, Export
-from laconic.identity import model_identity
-from laconic.io import open_source
-from laconic.storytelling import tell
+import taut
+from taut.errors import ArgumentError
+from taut.evaluate.pareto import Point, frontier_of
+from taut.evaluate.record import Evaluation, Metric, Subject, plain
+from taut.export.record import Check, Export
+from taut.identity import model_identity
+from taut.io import open_source
+from taut.storytelling import tell
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small(model):
-    out = model.with_name("net.laconic.safetensors")
-    laconic.compress(model, out, bits=3)
+    out = model.with_name("net.taut.safetensors")
+    taut.compress(model, out, bits=3)
     return out
 
 
@@ -41,19 +41,19 @@ def test_sizes_are_those_of_the_files(model, small):
     assert (story.size, story.original_size) == (small.stat().st_size, model.stat().st_size)
     assert story.title == "net"
     assert sum(t.before for t in story.tensors) == sum(i.nbytes for i in open_source(model).infos)
-    assert [t.bytes for t in story.tensors] == [t.bytes for t in laconic.info(small).tensors]
+    assert [t.bytes for t in story.tensors] == [t.bytes for t in taut.info(small).tensors]
 
 
 def test_the_verb_writes_one_page_and_nothing_over_another(model, small, tmp_path):
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
-    path = laconic.report(small, tmp_path / "x.html", original=model, title="A & B")
+    path = taut.report(small, tmp_path / "x.html", original=model, title="A & B")
     text = path.read_text(encoding="utf-8")
     assert "A &amp; B" in text and "<svg" in text and text.count("<html") == 1
     with pytest.raises(ArgumentError, match="exists"):
-        laconic.report(small, tmp_path / "x.html")
+        taut.report(small, tmp_path / "x.html")
     assert path.read_text(encoding="utf-8") == text
-    laconic.report(small, tmp_path / "x.html", force=True)
+    taut.report(small, tmp_path / "x.html", force=True)
     assert "A &amp; B" not in path.read_text(encoding="utf-8")
 
 
@@ -64,7 +64,7 @@ def test_values_shown_are_of_the_largest_matrices_and_of_the_worst(model, small)
     left = [t for t in story.tensors if len(t.shape) > 1 and t.rel_mse and t.name not in shown[:3]]
     assert shown[3] == max(left, key=lambda tensor: tensor.rel_mse).name
     assert len(shown) == 6 and "ids" not in shown
-    decoded = laconic.load(small)["layer.8.weight"]
+    decoded = taut.load(small)["layer.8.weight"]
     assert story.histograms[0].levels == tuple(np.unique(decoded).tolist())
     assert sum(story.histograms[0].before) > 0.998
 
@@ -74,8 +74,8 @@ def test_without_the_original_there_is_no_before(small):
 
 
 def test_a_bit_exact_file_has_no_distributions(model, tmp_path):
-    laconic.compress(model, tmp_path / "exact.laconic.safetensors")
-    assert tell(tmp_path / "exact.laconic.safetensors", original=model).histograms == ()
+    taut.compress(model, tmp_path / "exact.taut.safetensors")
+    assert tell(tmp_path / "exact.taut.safetensors", original=model).histograms == ()
 
 
 def test_provenance_can_be_checked_and_names_no_path(model, small):
@@ -97,7 +97,7 @@ def test_files_of_the_other_verbs_are_read(model, small, tmp_path):
     curve = frontier_of("net", "accuracy", original, points)
     check = Check("onnxruntime 1.20", 4, 0.1, 0.01, 0.99)
     export = Export(tmp_path / "deep" / "net.onnx", "onnx", (), 77, 3, 1, check)
-    report = laconic.analyze(model)
+    report = taut.analyze(model)
     for name, tree in (
         ("evaluation", Evaluation(Subject("net", size, None)).to_json()),
         ("frontier", curve.to_json()),

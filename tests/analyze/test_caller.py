@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from laconic.analyze import collect
-from laconic.errors import ArgumentError
+from taut.analyze import collect
+from taut.errors import ArgumentError
 
 torch = pytest.importorskip("torch")
 
@@ -110,7 +110,7 @@ def test_errors_say_what_where_and_what_to_do(call: Callable[[], object], said: 
 def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     model = linear()
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ArgumentError, match=r"pip install 'laconic\[torch\]'"):
+    with pytest.raises(ArgumentError, match=r"pip install 'taut\[torch\]'"):
         collect(model, list)
 
 

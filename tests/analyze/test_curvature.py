@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 
-from laconic.analyze import Curvature, collect
+from taut.analyze import Curvature, collect
 
 torch = pytest.importorskip("torch")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from laconic.analyze.grids import round_to
-from laconic.errors import ArgumentError
-from laconic.scheme import parse_scheme
+from taut.analyze.grids import round_to
+from taut.errors import ArgumentError
+from taut.scheme import parse_scheme
 
 
 def rounded(values: np.ndarray, scheme: str) -> np.ndarray:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from laconic.analyze.inputs import collect_inputs
+from taut.analyze.inputs import collect_inputs
 
 
 def test_a_linear_layer_behind_another_sees_its_outputs():

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from laconic.analyze.losses import Target, find_target, probes  # noqa: E402
-from laconic.errors import ArgumentError  # noqa: E402
+from taut.analyze.losses import Target, find_target, probes  # noqa: E402
+from taut.errors import ArgumentError  # noqa: E402
 
 
 def gradients(target: Target, batch: object = None, passes: int = 1) -> torch.Tensor:
@@ -83,7 +83,7 @@ def test_an_output_without_floats_is_an_error() -> None:
 
 
 def test_a_head_with_a_norm_after_it_gives_features() -> None:
-    from laconic.analyze import collect
+    from taut.analyze import collect
 
     torch.manual_seed(0)
     x = torch.randn(4, 3)

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from laconic.analyze.report import Prediction, Report, TensorFacts
+from taut.analyze.report import Prediction, Report, TensorFacts
 
 
 def facts(name: str, loss: float | None, tied: str = "") -> TensorFacts:

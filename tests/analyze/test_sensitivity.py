@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from laconic.analyze import sensitivity
-from laconic.analyze.curvature import Curvature
-from laconic.analyze.sensitivity import DAMPING, predict_loss, rank_correlation, summarise
-from laconic.errors import ArgumentError
+from taut.analyze import sensitivity
+from taut.analyze.curvature import Curvature
+from taut.analyze.sensitivity import DAMPING, predict_loss, rank_correlation, summarise
+from taut.errors import ArgumentError
 
 
 def spd(rng: np.random.Generator, *shape: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.analyze.statistics import (
+from taut.analyze.statistics import (
     ERRORS,
     bound_at,
     describe,

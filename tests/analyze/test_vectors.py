@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch")
 
 from torch.nn import functional  # noqa: E402
 
-from laconic.analyze import _terms  # noqa: E402
-from laconic.analyze._calls import recognise  # noqa: E402
+from taut.analyze import _terms  # noqa: E402
+from taut.analyze._calls import recognise  # noqa: E402
 
 CONVOLUTIONS = [
     ("conv2d", (2, 4, 7, 6), (6, 4, 3, 2), {}),

@@ -10,9 +10,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import laconic
-from laconic.container import LaconicFile
-from laconic.errors import FormatError, VerifyError
+import taut
+from taut.container import TautFile
+from taut.errors import FormatError, VerifyError
 
 from .forge import Forgery
 
@@ -33,8 +33,8 @@ def weights(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
 
 
 def make(path: Path, model: dict[str, np.ndarray], **options: object) -> Victim:
-    laconic.compress(model, path, **options)  # type: ignore[arg-type]
-    return Victim(path.read_bytes(), {n: a.copy() for n, a in laconic.load(path).tensors()})
+    taut.compress(model, path, **options)  # type: ignore[arg-type]
+    return Victim(path.read_bytes(), {n: a.copy() for n, a in taut.load(path).tensors()})
 
 
 @pytest.fixture(scope="session")
@@ -131,13 +131,13 @@ def refused(path: Path, act: Callable[[Path], object]) -> str:
 
 
 def load_all(path: Path) -> object:
-    return LaconicFile(path).load_all()
+    return TautFile(path).load_all()
 
 
 def survivors(path: Path) -> dict[str, np.ndarray]:
     """What can still be had of a damaged file, tensor by tensor; the others are refused by name."""
     try:
-        file = LaconicFile(path)
+        file = TautFile(path)
     except REFUSAL as error:
         assert named(error, path), error
         return {}

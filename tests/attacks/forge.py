@@ -1,4 +1,4 @@
-"""Takes a Laconic file apart and puts it together again with every checksum made anew.
+"""Takes a Taut file apart and puts it together again with every checksum made anew.
 
 What comes out has valid checksums whatever was changed in between, so that only the reader's own
 care stands between hostile bytes and its user. The format is written out here once more, apart
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from laconic.coding import Job, decode, decoded_nbytes
-from laconic.container.deflate import DICTIONARY
-from laconic.io.dtypes import tensor_nbytes
+from taut.coding import Job, decode, decoded_nbytes
+from taut.container.deflate import DICTIONARY
+from taut.io.dtypes import tensor_nbytes
 
-START = b'{"__metadata__":{"laconic":"%d","checksum":"'
+START = b'{"__metadata__":{"taut":"%d","checksum":"'
 MAGIC = b"LCA1"  # how array headers begin, but in packs
 SHARED = ("dtype", "scheme", "store", "as", "tied", "pack", "solid")  # what makes a kind
 OWN = {
@@ -200,7 +200,7 @@ class Forgery:
         last = [number for number, pack in found if "name" not in pack]
         if self.version == 2:
             index = raw_deflate(index) + (self.pack(last[0]) if last else b"")
-        texts.append(entry("laconic.index", "U8", [len(index)], len(body), len(body) + len(index)))
+        texts.append(entry("taut.index", "U8", [len(index)], len(body), len(body) + len(index)))
         return with_header(",".join(texts) + "}", body + index, index, self.version)
 
     def first(self) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from laconic.cli.app import app
+from taut.cli.app import app
 
 from .conftest import Victim
 from .forge import Forgery, entry, varint, with_header
@@ -27,9 +27,9 @@ SECONDS = 20
 READER = """
 import json, resource, sys, time
 from pathlib import Path
-import laconic
-from laconic.container import LaconicFile
-from laconic.errors import LaconicError
+import taut
+from taut.container import TautFile
+from taut.errors import TautError
 
 def status(key):
     return next(int(line.split()[1]) << 10 for line in open("/proc/self/status")
@@ -38,12 +38,12 @@ def status(key):
 limit = status("VmSize") + int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 for path in sys.stdin.read().split():
-    for act in (laconic.verify, lambda p: LaconicFile(p).load_all(), laconic.info):
+    for act in (taut.verify, lambda p: TautFile(p).load_all(), taut.info):
         Path("/proc/self/clear_refs").write_text("5")
         before, began, said = status("VmRSS"), time.process_time(), ["fine", ""]
         try:
             act(path)
-        except LaconicError as error:
+        except TautError as error:
             said = [type(error).__name__, str(error)]
         except MemoryError as error:
             said = ["MemoryError", str(error)]
@@ -134,7 +134,7 @@ def test_bombs_cost_neither_memory_nor_time(small: Victim, large: Victim, tmp_pa
 THREADS = """
 import resource, sys
 import numpy as np
-from laconic.coding import Job, decode, encode_lossless
+from taut.coding import Job, decode, encode_lossless
 values = np.random.default_rng(0).standard_normal((40_000, 256)).astype(np.float32)
 coded = encode_lossless(values)
 out = np.empty_like(values)
@@ -180,7 +180,7 @@ def test_the_command_exits_4_on_damage_and_0_on_a_sound_file(
         for bad in (b"", data[:7], data[:middle], data[:-1], data + b"\0", flipped, bytes(middle)):
             code, said = verify(bad)
             assert code == 4
-            assert said.startswith(f"laconic: {path}: ") and said.count("\n") == 1
+            assert said.startswith(f"taut: {path}: ") and said.count("\n") == 1
     for lie in HEADERS.values():
         forgery = Forgery.of(large.data)
         forgery.parts["zeros"] = [lie]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import laconic
+import taut
 
 from .conftest import REFUSAL, Victim, load_all, named, refused, same, survivors
 from .forge import split
@@ -18,7 +18,7 @@ VICTIMS = pytest.mark.parametrize("victim", ["small", "large", "lossy"], indirec
 
 def check_damaged(path: Path, victim: Victim) -> None:
     """A damaged file is refused as a whole, and what can still be had of it is right."""
-    refused(path, laconic.verify)
+    refused(path, taut.verify)
     assert same(victim, survivors(path))
 
 
@@ -26,7 +26,7 @@ def check_damaged(path: Path, victim: Victim) -> None:
 def test_a_sound_file_passes(victim: Victim, tmp_path: Path) -> None:
     path = tmp_path / "sound"
     path.write_bytes(victim.data)
-    assert laconic.verify(path).tensors == len(victim.tensors)
+    assert taut.verify(path).tensors == len(victim.tensors)
     found = survivors(path)
     assert found.keys() == victim.tensors.keys() and same(victim, found)
 
@@ -37,7 +37,7 @@ def test_a_small_file_cut_at_every_byte_is_refused(small: Victim, tmp_path: Path
     path.write_bytes(small.data)
     for length in reversed(range(len(small.data))):
         os.truncate(path, length)
-        refused(path, laconic.verify)
+        refused(path, taut.verify)
         refused(path, load_all)
 
 
@@ -48,7 +48,7 @@ def test_a_large_file_cut_at_200_places_is_refused(victim: Victim, tmp_path: Pat
     path.write_bytes(victim.data)
     for length in map(int, reversed(lengths)):
         os.truncate(path, length)
-        refused(path, laconic.verify)
+        refused(path, taut.verify)
         refused(path, load_all)
 
 
@@ -57,7 +57,7 @@ def test_a_file_with_more_behind_it_is_refused(victim: Victim, tmp_path: Path) -
     path = tmp_path / "long"
     for more in (b"\0", b"\0" * 8, victim.data):
         path.write_bytes(victim.data + more)
-        refused(path, laconic.verify)
+        refused(path, taut.verify)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_every_flipped_bit_is_found(victim: Victim, flips: int, tmp_path: Path) 
             check_damaged(path, victim)
             file.seek(at)
             file.write(victim.data[at : at + 1])
-    laconic.verify(path)
+    taut.verify(path)
 
 
 @VICTIMS
@@ -109,8 +109,8 @@ def test_garbage_is_refused(tmp_path: Path) -> None:
             (length).to_bytes(8, "little") + garbage,
         ):
             path.write_bytes(data)
-            refused(path, laconic.verify)
-            refused(path, laconic.load)
+            refused(path, taut.verify)
+            refused(path, taut.load)
 
 
 @VICTIMS
@@ -121,10 +121,10 @@ def test_garbage_behind_a_sound_header_is_refused(victim: Victim, tmp_path: Path
     rest = len(victim.data) - body
     for fill in (rng.bytes(rest), bytes(rest), b"\xff" * rest):
         path.write_bytes(victim.data[:body] + fill)
-        refused(path, laconic.verify)
+        refused(path, taut.verify)
     for kept in (0, 8, 60, 100, body // 2):
         path.write_bytes(victim.data[:kept] + rng.bytes(len(victim.data) - kept))
-        refused(path, laconic.verify)
+        refused(path, taut.verify)
 
 
 @pytest.mark.parametrize("victim", ["small", "large"], indirect=True)
@@ -137,7 +137,7 @@ def test_decompress_writes_nothing_of_a_damaged_file(victim: Victim, tmp_path: P
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
         try:
-            laconic.decompress(path, out / "model.safetensors")
+            taut.decompress(path, out / "model.safetensors")
         except REFUSAL as error:
             assert named(error, path)
             assert list(out.iterdir()) == []

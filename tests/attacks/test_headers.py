@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import laconic
+import taut
 
 from .conftest import Victim, load_all, refused
 from .forge import Forgery, entry, sign_header, split, with_header
@@ -22,7 +22,7 @@ def entries_of(victim: Victim) -> tuple[dict[str, str], bytes, bytes]:
     del header["__metadata__"]
     body = victim.data[start:]
     texts = {n: f"{json.dumps(n)}:{json.dumps(e)}" for n, e in header.items()}
-    begin, end = header["laconic.index"]["data_offsets"]
+    begin, end = header["taut.index"]["data_offsets"]
     return texts, body, body[begin:end]
 
 
@@ -61,7 +61,7 @@ def test_an_entry_that_lies_is_refused(lie: str, small: Victim, tmp_path: Path) 
     texts["noise"] = '"noise":' + LIES[lie]
     path = tmp_path / "lie"
     path.write_bytes(with_header(",".join(texts.values()) + "}", body, index))
-    assert "header" in refused(path, laconic.verify)
+    assert "header" in refused(path, taut.verify)
     assert "near character" in refused(path, load_all)
 
 
@@ -84,7 +84,7 @@ def test_entries_that_overlap_or_leave_holes_are_refused(
             for k, (n, dtype, shape, begin, end) in enumerate(spans(small))
         ]
         path.write_bytes(with_header(",".join(texts) + "}", body, index))
-        refused(path, laconic.verify)
+        refused(path, taut.verify)
 
 
 def test_wrong_counts_are_refused(small: Victim, tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ def test_wrong_counts_are_refused(small: Victim, tmp_path: Path) -> None:
     for gone in texts:
         left = [text for name, text in texts.items() if name != gone]
         path.write_bytes(with_header(",".join(left) + "}", body, index))
-        refused(path, laconic.verify)
+        refused(path, taut.verify)
     for more in ('"more":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}', *texts.values()):
         path.write_bytes(with_header(",".join([more, *texts.values()]) + "}", body, index))
-        refused(path, laconic.verify)
+        refused(path, taut.verify)
     path.write_bytes(with_header(",".join(reversed(texts.values())) + "}", body, index))
-    laconic.verify(path)  # the order of the JSON means nothing, that of the data does
+    taut.verify(path)  # the order of the JSON means nothing, that of the data does
 
 
 def test_what_is_not_one_json_object_is_refused(small: Victim, tmp_path: Path) -> None:
@@ -108,20 +108,20 @@ def test_what_is_not_one_json_object_is_refused(small: Victim, tmp_path: Path) -
     endings = ["", "}}", "},", "}\0", "} x", ",}", ',"__metadata__":{}}', ',"a":{}}', "\ud7ff}"]
     for ending in [*endings, '\\ud800":1}', ',"\\ud800":{}}', "," + "[" * 100_000, "," * 100_000]:
         path.write_bytes(with_header(whole + ending, body, index))
-        assert "header" in refused(path, laconic.verify)
+        assert "header" in refused(path, taut.verify)
     for bad in (b"\xff", b"\xed\xa0\x80", b"\xc0\x80"):
         header = split(small.data)[1]
         text = small.data[8:header].rstrip() + bad
         signed = sign_header(text)
         path.write_bytes(len(signed).to_bytes(8, "little") + signed + body)
-        refused(path, laconic.verify)
+        refused(path, taut.verify)
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 1 << 31, 100_000_001, 1 << 63, (1 << 64) - 1])
 def test_a_length_that_lies_is_refused(length: int, small: Victim, tmp_path: Path) -> None:
     path = tmp_path / "length"
     path.write_bytes(length.to_bytes(8, "little") + small.data[8:])
-    assert "header" in refused(path, laconic.verify)
+    assert "header" in refused(path, taut.verify)
 
 
 @pytest.mark.parametrize("version", ["0", "3", "9"])
@@ -129,8 +129,8 @@ def test_another_version_is_refused_by_its_number(
     version: str, small: Victim, tmp_path: Path
 ) -> None:
     path = tmp_path / "version"
-    path.write_bytes(small.data.replace(b'"laconic":"2"', f'"laconic":"{version}"'.encode(), 1))
-    assert f"version {version}" in refused(path, laconic.verify)
+    path.write_bytes(small.data.replace(b'"taut":"2"', f'"taut":"{version}"'.encode(), 1))
+    assert f"version {version}" in refused(path, taut.verify)
 
 
 def test_very_many_entries_take_time_in_proportion(small: Victim, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_very_many_entries_take_time_in_proportion(small: Victim, tmp_path: Path
     path = tmp_path / "many"
     path.write_bytes(with_header(",".join(many) + "}", body, index))
     began = time.process_time()
-    refused(path, laconic.verify)
+    refused(path, taut.verify)
     assert time.process_time() - began < 5
 
 
@@ -147,4 +147,4 @@ def test_a_forgery_without_changes_is_sound(small: Victim, large: Victim, tmp_pa
     path = tmp_path / "forged"
     for victim in (small, large):
         path.write_bytes(Forgery.of(victim.data).signed())
-        assert laconic.verify(path).tensors == len(victim.tensors)
+        assert taut.verify(path).tensors == len(victim.tensors)

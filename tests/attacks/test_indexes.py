@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import laconic
+import taut
 
 from .conftest import REFUSAL, Victim, load_all, named, refused, same, survivors
 from .forge import Forgery, collapse
@@ -44,7 +44,7 @@ def check(path: Path, data: bytes) -> None:
     """Refused with a name, or what comes of it has the size that the index says."""
     path.write_bytes(data)
     survivors(path)
-    for act in (laconic.verify, load_all, laconic.info):
+    for act in (taut.verify, load_all, taut.info):
         try:
             act(path)
         except REFUSAL as error:
@@ -115,7 +115,7 @@ def test_a_missing_doubled_or_moved_value_is_refused_or_harmless(
 def test_an_index_that_is_none_is_refused(blob: bytes, small: Victim, tmp_path: Path) -> None:
     path = tmp_path / "none"
     path.write_bytes(Forgery.of(small.data).around(blob))
-    assert "index" in refused(path, laconic.verify)
+    assert "index" in refused(path, taut.verify)
 
 
 def test_sizes_that_do_not_match_name_the_tensor(large: Victim, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_sizes_that_do_not_match_name_the_tensor(large: Victim, tmp_path: Path) 
             # A shorter view of a solid group is within its bytes; nothing else may differ.
             assert same(large, {n: a for n, a in found.items() if n != name})
             if name != "layer.bias":
-                assert f'"{name}"' in refused(path, laconic.verify)
+                assert f'"{name}"' in refused(path, taut.verify)
 
 
 def test_a_file_name_of_the_source_cannot_leave_the_folder(large: Victim, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_file_name_of_the_source_cannot_leave_the_folder(large: Victim, tmp_pa
             forgery = Forgery.of(large.data)
             forgery.tree["source"][key] = [{"name": name, value: "{}"}]
             path.write_bytes(forgery.signed())
-            assert "file name" in refused(path, lambda p: laconic.decompress(p, out))
+            assert "file name" in refused(path, lambda p: taut.decompress(p, out))
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["in"]
 
 
@@ -153,5 +153,5 @@ def test_headers_of_the_source_that_lie_are_refused(large: Victim, tmp_path: Pat
         forgery = Forgery.of(large.data)
         forgery.tree["source"]["files"] = [{"name": "a.safetensors", "header": header}]
         path.write_bytes(forgery.signed())
-        refused(path, lambda p: laconic.decompress(p, out / "a.safetensors"))
+        refused(path, lambda p: taut.decompress(p, out / "a.safetensors"))
     assert list(out.iterdir()) == []

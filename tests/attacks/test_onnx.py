@@ -1,4 +1,4 @@
-"""Hostile .onnx files, and hostile graphs in Laconic files: refused by name, at little memory."""
+"""Hostile .onnx files, and hostile graphs in Taut files: refused by name, at little memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laconic.errors import ArgumentError, FormatError
-from laconic.io._onnx_recipe import unpack_recipe
-from laconic.io.onnx import open_onnx
+from taut.errors import ArgumentError, FormatError
+from taut.io._onnx_recipe import unpack_recipe
+from taut.io.onnx import open_onnx
 
 
 def varint(value: int) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import laconic
+import taut
 
 from .conftest import REFUSAL, Victim, load_all, named, refused, same, survivors
 from .forge import Forgery, varint
@@ -41,7 +41,7 @@ def check(path: Path, victim: Victim, changed: str) -> bool:
     """Whether `verify` passes, which it may only for the truth; loading all is as loading each."""
     found = survivors(path)
     try:
-        laconic.verify(path)
+        taut.verify(path)
     except REFUSAL as error:
         assert named(error, path) and f'"{changed}"' in str(error), error
         verified = False
@@ -107,7 +107,7 @@ def test_parts_that_are_lost_doubled_or_swapped(victim: Victim, tmp_path: Path) 
                 "one": [b"".join(pieces)],
             }[change]
             path.write_bytes(forgery.signed())
-            message = refused(path, laconic.verify)
+            message = refused(path, taut.verify)
             assert f'"{name}"' in message or "no parts" in message
             assert same(victim, survivors(path)) or change == "swapped"
 
@@ -198,7 +198,7 @@ def test_an_array_header_that_lies_names_its_tensor(
     forgery.parts["zeros"] = [HEADERS[lie]]
     path = tmp_path / "header"
     path.write_bytes(forgery.signed())
-    for act in (laconic.verify, load_all, lambda p: laconic.load(p)["zeros"]):
+    for act in (taut.verify, load_all, lambda p: taut.load(p)["zeros"]):
         assert 'tensor "zeros"' in refused(path, act)
     found = survivors(path)
     assert found.keys() == large.tensors.keys() - {"zeros"} and same(large, found)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ablation import no_gradients, one_number, with_worth
-from laconic.analyze import Curvature
+from taut.analyze import Curvature
 
 
 def row(part, bits, loss):

@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import laconic  # noqa: E402
 import report  # noqa: E402
+import taut  # noqa: E402
 from classics import chosen, main, put  # noqa: E402
 from classics_data import Batches, Split, Task, moved, task  # noqa: E402
 from classics_field import FIELD, Published  # noqa: E402
@@ -16,10 +16,10 @@ from classics_rows import ROWS, TABLES, Row  # noqa: E402
 from classics_run import call_of, measured, scaled  # noqa: E402
 from classics_speed import times_as_fast  # noqa: E402
 from classics_table import line_of, met, published, tables  # noqa: E402
-from laconic.errors import TargetError  # noqa: E402
-from laconic.io import open_source  # noqa: E402
-from laconic.plan import resolve  # noqa: E402
 from nets import LeNet5, LeNet300100  # noqa: E402
+from taut.errors import TargetError  # noqa: E402
+from taut.io import open_source  # noqa: E402
+from taut.plan import resolve  # noqa: E402
 
 IMAGES = 40
 
@@ -45,7 +45,7 @@ def tiny() -> Task:
 
 
 def lossless(src, dst, *, seed, threads, force, **ignored):
-    return laconic.compress(src, dst, seed=seed, threads=threads, force=force)
+    return taut.compress(src, dst, seed=seed, threads=threads, force=force)
 
 
 def numbers(batches) -> list[list[int]]:
@@ -105,7 +105,7 @@ def test_held_out_images_are_not_trained_on(tiny):
 def test_ratios_are_of_parameters_in_float32_over_bytes_on_disk(tiny, tmp_path):
     row = Row("r", "tiny", None)
     run = measured(row, tiny, 0, lossless, files=tmp_path)
-    nbytes = (tmp_path / "r-0.laconic.safetensors").stat().st_size
+    nbytes = (tmp_path / "r-0.taut.safetensors").stat().st_size
     assert run["bytes"] == nbytes
     assert run["ratio"] == 4 * (72 + 2) / nbytes and run["ratio_to_file"] == 500 / nbytes
     assert run["error_before"] == run["error_after"] == 50.0 and run["lost"] == 0

@@ -6,9 +6,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from laconic.demo.minilm import SentenceEncoder, find_minilm  # noqa: E402
-from laconic.errors import LaconicError  # noqa: E402
 from subjects import fill, subject  # noqa: E402
+from taut.demo.minilm import SentenceEncoder, find_minilm  # noqa: E402
+from taut.errors import TautError  # noqa: E402
 
 
 class Tied(torch.nn.Module):
@@ -37,7 +37,7 @@ def minilm():
     try:
         find_minilm()
         return subject("minilm_linear", thin=10)
-    except (LaconicError, RuntimeError) as error:
+    except (TautError, RuntimeError) as error:
         pytest.skip(str(error))
 
 

@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pytest
 
-import laconic
-from laconic.transform import make_metric
-from laconic.transform.runtime import GRIDS, calibrated_grid, make_grid, scheme_mask
+import taut
+from taut.transform import make_metric
+from taut.transform.runtime import GRIDS, calibrated_grid, make_grid, scheme_mask
 
 torch = pytest.importorskip("torch")
 
@@ -31,7 +31,7 @@ def batches():
 def outputs_off(net, path, batches):
     """Relative squared error of the outputs of the network as the file has it."""
     other = copy.deepcopy(net)
-    values = {name: torch.from_numpy(np.array(one)) for name, one in laconic.load(path).items()}
+    values = {name: torch.from_numpy(np.array(one)) for name, one in taut.load(path).items()}
     other.load_state_dict(values)
     with torch.no_grad():
         inputs = torch.cat(batches)
@@ -48,10 +48,10 @@ def test_calibration_loses_less_with_the_same_zeros(tmp_path, net, batches, sche
     plan, lost = dict.fromkeys(weights_of(net), scheme), {}
     for name, words in (("free", {}), ("calibrated", {"calib": batches, "finish": False})):
         path = tmp_path / name
-        laconic.compress(net, path, plan=plan, **words)
+        taut.compress(net, path, plan=plan, **words)
         lost[name] = outputs_off(net, path, batches)
         for tensor in weights_of(net):
-            values = laconic.load(path)[tensor]
+            values = taut.load(path)[tensor]
             if "2:4" in scheme:
                 assert (values.reshape(-1, 4) != 0).sum(axis=1).max() <= 2
             if "50%" in scheme:
@@ -68,12 +68,10 @@ def test_the_score_is_that_of_the_file(tmp_path, net, batches):
             return -float(((module(batches[0]) - net(batches[0])) ** 2).mean())
 
     path = tmp_path / "x"
-    found = laconic.compress(
-        net, path, plan=plan, calib=batches, bits=5, evaluate=score, finish=False
-    )
+    found = taut.compress(net, path, plan=plan, calib=batches, bits=5, evaluate=score, finish=False)
     assert 4.9 <= found.bits <= 5
     other = copy.deepcopy(net)
-    values = {name: torch.from_numpy(np.array(one)) for name, one in laconic.load(path).items()}
+    values = {name: torch.from_numpy(np.array(one)) for name, one in taut.load(path).items()}
     other.load_state_dict(values)
     assert score(other) == pytest.approx(found.score, rel=1e-5)
     assert (values["2.weight"] == 0).double().mean() >= 0.75 - 1e-3
@@ -88,7 +86,7 @@ def test_the_score_is_that_of_the_file(tmp_path, net, batches):
     ],
 )
 def test_feedback_serves_every_grid(rng, text):
-    scheme = laconic.scheme.parse_scheme(text)
+    scheme = taut.scheme.parse_scheme(text)
     inputs = rng.standard_normal((300, 48)) @ (0.3 * rng.standard_normal((48, 48)) + np.eye(48))
     form = inputs.T @ inputs / len(inputs)
     weights = rng.standard_normal((24, 48)).astype(np.float32)
@@ -113,6 +111,6 @@ def test_feedback_serves_every_grid(rng, text):
 
 def test_a_mask_that_does_not_fit_names_its_tensor(tmp_path, net, batches):
     plan = {"0.weight": "1:5+int8"}
-    with pytest.raises(laconic.errors.ArgumentError, match=r'"0.weight": .*5 does not divide 32'):
-        laconic.compress(net, tmp_path / "x", plan=plan, calib=batches, bits=8)
+    with pytest.raises(taut.errors.ArgumentError, match=r'"0.weight": .*5 does not divide 32'):
+        taut.compress(net, tmp_path / "x", plan=plan, calib=batches, bits=8)
     assert not list(tmp_path.iterdir())

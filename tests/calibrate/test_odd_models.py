@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-import laconic
-import laconic.errors
+import taut
+import taut.errors
 
 torch = pytest.importorskip("torch")
 
@@ -32,9 +32,9 @@ def batches(*shape: int, count: int = 4) -> list[torch.Tensor]:
 def loaded_as_judged(net, path, calib, **asked):
     """Compress, load into a copy, and compare with what was judged, to the bit."""
     watched = Watched()
-    result = laconic.compress(net, path, calib=calib, evaluate=watched, **asked)
+    result = taut.compress(net, path, calib=calib, evaluate=watched, **asked)
     copied = copy.deepcopy(net)
-    laconic.load(path, into=copied)
+    taut.load(path, into=copied)
     for name, one in copied.state_dict().items():
         assert torch.equal(one, watched.seen[name]), name
     return result, copied
@@ -86,7 +86,7 @@ def test_a_score_that_ruins_its_model_ruins_no_other(net, batches, tmp_path):
 
     with torch.no_grad():
         original = float(net(x).norm())
-    result = laconic.compress(
+    result = taut.compress(
         net, tmp_path / "x", calib=batches, bits=6, evaluate=ruining, finish=False
     )
     assert (len(seen), seen[0]) == (2, pytest.approx(original))
@@ -102,8 +102,8 @@ def test_a_bias_that_float16_could_not_hold_stays(tmp_path):
 
 
 def test_a_negative_seed_is_refused(net, batches, tmp_path):
-    with pytest.raises(laconic.errors.ArgumentError, match="seed: -1 is below zero"):
-        laconic.compress(net, tmp_path / "x", calib=batches, bits=3, seed=-1)
+    with pytest.raises(taut.errors.ArgumentError, match="seed: -1 is below zero"):
+        taut.compress(net, tmp_path / "x", calib=batches, bits=3, seed=-1)
 
 
 @dataclass
@@ -129,5 +129,5 @@ def test_an_output_in_a_dataclass_is_found(tmp_path):
 def test_half_precision_takes_batches_of_its_own_kind(tmp_path, dtype):
     net = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 32))
     data = [batch.to(dtype) for batch in batches(8, 64)]
-    result = laconic.compress(net.to(dtype), tmp_path / "x", calib=data, bits=6, finish=False)
+    result = taut.compress(net.to(dtype), tmp_path / "x", calib=data, bits=6, finish=False)
     assert 5.9 < result.bits <= 6

@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laconic.analyze import Curvature, collect
-from laconic.calibrate.biases import corrected_biases
-from laconic.calibrate.forms import noise_of
-from laconic.calibrate.onnx_curvature import collect_onnx, quadratic
-from laconic.calibrate.record import Record
-from laconic.errors import ArgumentError
-from laconic.journal import Journal
+from taut.analyze import Curvature, collect
+from taut.calibrate.biases import corrected_biases
+from taut.calibrate.forms import noise_of
+from taut.calibrate.onnx_curvature import collect_onnx, quadratic
+from taut.calibrate.record import Record
+from taut.errors import ArgumentError
+from taut.journal import Journal
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from laconic.inputs.onnx_network import open_network  # noqa: E402
+from taut.inputs.onnx_network import open_network  # noqa: E402
 
 
 def network(
@@ -157,9 +157,9 @@ def test_forms_of_inputs_along_the_first_axis_are_damped_by_their_samples() -> N
 
 def test_a_bias_takes_up_the_mean_error_along_the_right_axis(rng: np.random.Generator) -> None:
     """A square weight does not tell by its shape which axis takes the inputs."""
-    from laconic.calibrate import Rounder
-    from laconic.io import open_source
-    from laconic.scheme import Scheme
+    from taut.calibrate import Rounder
+    from taut.io import open_source
+    from taut.scheme import Scheme
 
     values = {"w": floats(rng, 40, 40), "b": np.zeros(40, np.float32)}
     source, schemes = open_source(values), {"w": Scheme("rd"), "b": Scheme()}

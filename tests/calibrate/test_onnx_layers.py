@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from laconic.analyze._conv import Geometry
-from laconic.calibrate.onnx_layers import OnnxLayer, find_layers
+from taut.analyze._conv import Geometry
+from taut.calibrate.onnx_layers import OnnxLayer, find_layers
 
 onnx = pytest.importorskip("onnx")
 from onnx import helper  # noqa: E402

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from laconic.calibrate.overlay import Overlay
-from laconic.io import open_source
+from taut.calibrate.overlay import Overlay
+from taut.io import open_source
 
 
 def test_only_the_values_given_differ(rng):

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import laconic
-from laconic.analyze import collect
-from laconic.calibrate import code_identity
-from laconic.calibrate.record import Record, rounded_arrays, rounded_from
-from laconic.errors import ArgumentError
-from laconic.journal import Journal, journal_folder
-from laconic.transform import make_metric, round_matrix
+import taut
+from taut.analyze import collect
+from taut.calibrate import code_identity
+from taut.calibrate.record import Record, rounded_arrays, rounded_from
+from taut.errors import ArgumentError
+from taut.journal import Journal, journal_folder
+from taut.transform import make_metric, round_matrix
 
 torch = pytest.importorskip("torch")
 
@@ -45,7 +45,7 @@ def stages(into: list[str]):
 @pytest.fixture
 def whole(net, batches, score, tmp_path):
     """The bytes of a run that nothing disturbed, and how many scores it took."""
-    laconic.compress(net, tmp_path / "whole", calib=batches, evaluate=score, **WORDS)
+    taut.compress(net, tmp_path / "whole", calib=batches, evaluate=score, **WORDS)
     calls, score.calls = score.calls, 0
     return (tmp_path / "whole").read_bytes(), calls
 
@@ -56,11 +56,11 @@ def test_a_score_that_fails_costs_nothing_that_was_done(net, batches, score, who
     for number in (1, calls):
         score.calls, score.fail_at = 0, number
         with pytest.raises(ArgumentError, match="the power went"):
-            laconic.compress(net, dst, calib=batches, evaluate=score, **WORDS)
+            taut.compress(net, dst, calib=batches, evaluate=score, **WORDS)
         assert not dst.exists() and journal_folder(dst).is_dir()
         seen: list[str] = []
         score.calls, score.fail_at = 0, 0
-        result = laconic.compress(
+        result = taut.compress(
             net, dst, calib=batches, evaluate=score, resume=True, progress=stages(seen), **WORDS
         )
         assert dst.read_bytes() == wanted
@@ -77,7 +77,7 @@ import importlib.util, os, signal, sys
 spec = importlib.util.spec_from_file_location("nets", sys.argv[1])
 nets = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(nets)
-import laconic
+import taut
 
 at, begun, before = int(sys.argv[3]), 0, ""
 
@@ -87,7 +87,7 @@ def step(stage, done, total):
     if begun == at:
         os.kill(os.getpid(), signal.SIGKILL)
 
-laconic.compress(
+taut.compress(
     nets.network(), sys.argv[2], calib=nets.inputs(), bits=3, progress=step
 )
 """
@@ -98,7 +98,7 @@ def undisturbed(tmp_path_factory):
     """The bytes of the run that is killed below, and its stages in their order."""
     net, batches = nets.network(), nets.inputs()
     path, seen = tmp_path_factory.mktemp("whole") / "x", list[str]()
-    laconic.compress(net, path, calib=batches, bits=3, progress=stages(seen))
+    taut.compress(net, path, calib=batches, bits=3, progress=stages(seen))
     return path.read_bytes(), seen
 
 
@@ -122,9 +122,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(net, batches, undisturbed, tmp_p
     killed = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=False)
     assert killed.returncode == -signal.SIGKILL
     again: list[str] = []
-    laconic.compress(
-        net, tmp_path / "x", calib=batches, bits=3, resume=True, progress=stages(again)
-    )
+    taut.compress(net, tmp_path / "x", calib=batches, bits=3, resume=True, progress=stages(again))
     assert (tmp_path / "x").read_bytes() == wanted
     assert ("curvature" in again) == (stage == "curvature")
     assert ("finish" in again) == (stage != "encode")
@@ -134,7 +132,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(net, batches, undisturbed, tmp_p
 def broken_off(net, batches, score, dst) -> None:
     score.fail_at = 2
     with pytest.raises(ArgumentError, match="the power went"):
-        laconic.compress(net, dst, calib=batches, evaluate=score, **WORDS)
+        taut.compress(net, dst, calib=batches, evaluate=score, **WORDS)
     score.fail_at = 0
 
 
@@ -154,7 +152,7 @@ def test_only_the_same_work_goes_on(net, batches, score, tmp_path, other, told):
     broken_off(net, batches, score, dst)
     words = {"calib": batches, "evaluate": score, **WORDS, **other}
     with pytest.raises(ArgumentError, match=told):
-        laconic.compress(net, dst, resume=True, **words)
+        taut.compress(net, dst, resume=True, **words)
     assert not dst.exists()
 
 
@@ -163,7 +161,7 @@ def test_another_model_is_other_work(net, batches, score, tmp_path):
     with torch.no_grad():
         net[0].bias += 1e-3
     with pytest.raises(ArgumentError, match="another model"):
-        laconic.compress(net, tmp_path / "x", calib=batches, evaluate=score, resume=True, **WORDS)
+        taut.compress(net, tmp_path / "x", calib=batches, evaluate=score, resume=True, **WORDS)
 
 
 def test_another_score_goes_on_with_scores_of_its_own(net, batches, score, tmp_path):
@@ -175,7 +173,7 @@ def test_another_score_goes_on_with_scores_of_its_own(net, batches, score, tmp_p
         return asked[-1]
 
     seen: list[str] = []
-    result = laconic.compress(
+    result = taut.compress(
         net, tmp_path / "x", calib=batches, evaluate=other, resume=True, progress=stages(seen),
         **WORDS,
     )  # fmt: skip
@@ -186,7 +184,7 @@ def test_another_score_goes_on_with_scores_of_its_own(net, batches, score, tmp_p
 def test_without_resume_a_run_starts_afresh(net, batches, score, tmp_path):
     broken_off(net, batches, score, tmp_path / "x")
     seen: list[str] = []
-    laconic.compress(net, tmp_path / "x", calib=batches, bits=3, progress=stages(seen))
+    taut.compress(net, tmp_path / "x", calib=batches, bits=3, progress=stages(seen))
     assert seen[0] == "curvature"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
@@ -217,7 +215,7 @@ def test_a_matrix_from_the_journal_is_the_one_that_was_kept(
 
 
 def test_offsets_are_decoded_as_the_file_does(rng):
-    from laconic.coding import Job, decode, encode_matrix
+    from taut.coding import Job, decode, encode_matrix
 
     indices = rng.integers(-4, 5, (9, 14)).astype(np.int32)
     values = rng.standard_normal((9, 14)).astype(np.float32)

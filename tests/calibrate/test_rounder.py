@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from laconic.analyze import Curvature
-from laconic.calibrate import Options, Rounder
-from laconic.errors import ArgumentError
-from laconic.io import TensorInfo, open_source
-from laconic.scheme import parse_scheme
+from taut.analyze import Curvature
+from taut.calibrate import Options, Rounder
+from taut.errors import ArgumentError
+from taut.io import TensorInfo, open_source
+from taut.scheme import parse_scheme
 
 
 def curvature(rows: np.ndarray, columns: np.ndarray, samples: int = 500) -> Curvature:
@@ -31,7 +31,7 @@ def rounder(matrices, known=None, schemes=None, **words):
 
 
 def bits(made: Rounder, name: str) -> float:
-    from laconic.calibrate.rounder import estimated
+    from taut.calibrate.rounder import estimated
 
     return 8 * estimated(made.found[name], "max") / made.found[name].indices.size
 

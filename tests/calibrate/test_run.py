@@ -8,19 +8,19 @@ from math import prod
 import numpy as np
 import pytest
 
-import laconic
-from laconic.errors import ArgumentError, TargetError
+import taut
+from taut.errors import ArgumentError, TargetError
 
 torch = pytest.importorskip("torch")
 
 
 def stored(path):
-    return {name: np.array(array) for name, array in laconic.load(path).items()}
+    return {name: np.array(array) for name, array in taut.load(path).items()}
 
 
 @pytest.mark.parametrize(("asked", "most"), [({"bits": 3.0}, 15_684), ({"size": "8x"}, None)])
 def test_a_size_is_met_within_a_percent_from_below(net, batches, tmp_path, asked, most):
-    result = laconic.compress(net, tmp_path / "x", calib=batches, finish=False, **asked)
+    result = taut.compress(net, tmp_path / "x", calib=batches, finish=False, **asked)
     most = most or result.original_size // 8
     assert 0.99 * most <= (tmp_path / "x").stat().st_size <= most
     assert result.size == (tmp_path / "x").stat().st_size
@@ -30,7 +30,7 @@ def test_a_size_is_met_within_a_percent_from_below(net, batches, tmp_path, asked
 @pytest.mark.parametrize("drop", ["1%", 2.0])
 @pytest.mark.parametrize("finish", [True, False])
 def test_a_score_is_met_in_at_most_twelve_evaluations(net, batches, score, tmp_path, drop, finish):
-    result = laconic.compress(
+    result = taut.compress(
         net, tmp_path / "x", calib=batches, max_drop=drop, evaluate=score, finish=finish
     )
     assert score.calls <= 12
@@ -40,12 +40,12 @@ def test_a_score_is_met_in_at_most_twelve_evaluations(net, batches, score, tmp_p
     assert least <= result.score < 100
     assert any(one.score < least for one in result.tries)  # it went as far as it could
     copied = copy.deepcopy(net)
-    laconic.load(tmp_path / "x", into=copied)
+    taut.load(tmp_path / "x", into=copied)
     assert score(copied) == result.score
 
 
 def test_what_is_loaded_is_what_was_evaluated(net, batches, score, tmp_path):
-    laconic.compress(net, tmp_path / "x", calib=batches, bits=3, evaluate=score)
+    taut.compress(net, tmp_path / "x", calib=batches, bits=3, evaluate=score)
     found = stored(tmp_path / "x")
     assert found.keys() == score.seen.keys()
     for name, seen in score.seen.items():
@@ -56,7 +56,7 @@ def test_the_callers_module_is_left_alone(net, batches, score, tmp_path):
     net.train()
     before = {name: one.clone() for name, one in net.state_dict().items()}
     random = torch.get_rng_state()
-    laconic.compress(net, tmp_path / "x", calib=batches, bits=2, evaluate=score)
+    taut.compress(net, tmp_path / "x", calib=batches, bits=2, evaluate=score)
     assert net.training and all(one.training for one in net.modules())
     assert all(torch.equal(before[name], one) for name, one in net.state_dict().items())
     assert all(one.grad is None and one.requires_grad for one in net.parameters())
@@ -65,23 +65,23 @@ def test_the_callers_module_is_left_alone(net, batches, score, tmp_path):
 
 def test_bytes_are_the_same_on_any_number_of_threads(net, batches, tmp_path):
     for name, threads in (("one", 1), ("again", 1), ("two", 2)):
-        laconic.compress(net, tmp_path / name, calib=batches, bits=3, threads=threads)
+        taut.compress(net, tmp_path / name, calib=batches, bits=3, threads=threads)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "again").read_bytes()
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
 def test_calibration_loses_less_than_rounding_alone(net, batches, score, tmp_path):
-    laconic.compress(net, tmp_path / "free", bits=3)
+    taut.compress(net, tmp_path / "free", bits=3)
     copied = copy.deepcopy(net)
-    laconic.load(tmp_path / "free", into=copied)
+    taut.load(tmp_path / "free", into=copied)
     alone = 100 - score(copied)
-    result = laconic.compress(net, tmp_path / "x", calib=batches, bits=3, evaluate=score)
+    result = taut.compress(net, tmp_path / "x", calib=batches, bits=3, evaluate=score)
     assert 100 - result.score < 0.7 * alone
 
 
 def test_a_size_out_of_reach_gives_the_best_and_writes_nothing(net, batches, tmp_path):
     with pytest.raises(TargetError) as caught:
-        laconic.compress(net, tmp_path / "x", calib=batches, size="9000x")
+        taut.compress(net, tmp_path / "x", calib=batches, size="9000x")
     assert caught.value.best.size > 0
     assert list(tmp_path.iterdir()) == []
 
@@ -93,14 +93,14 @@ def test_a_score_out_of_reach_gives_the_best_and_writes_nothing(net, batches, tm
         return float(torch.equal(module[0].weight, first))
 
     with pytest.raises(TargetError, match="falls to 0") as caught:
-        laconic.compress(net, tmp_path / "x", calib=batches, max_drop="1%", evaluate=strict)
+        taut.compress(net, tmp_path / "x", calib=batches, max_drop="1%", evaluate=strict)
     assert caught.value.best.score == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_size_and_a_score_that_cannot_both_be_met(net, batches, score, tmp_path):
     with pytest.raises(TargetError, match="cannot both be met"):
-        laconic.compress(
+        taut.compress(
             net, tmp_path / "x", calib=batches, size="20x", max_drop="0.5%", evaluate=score,
             finish=False,
         )  # fmt: skip
@@ -119,16 +119,14 @@ def test_a_size_and_a_score_that_cannot_both_be_met(net, batches, score, tmp_pat
 )
 def test_a_score_that_is_no_number_is_told(net, batches, tmp_path, given, told):
     with pytest.raises(ArgumentError, match=told):
-        laconic.compress(
-            net, tmp_path / "x", calib=batches, max_drop="1%", evaluate=lambda _: given
-        )
+        taut.compress(net, tmp_path / "x", calib=batches, max_drop="1%", evaluate=lambda _: given)
     assert not (tmp_path / "x").exists()
 
 
 def test_a_score_that_fails_is_told_with_its_reason(net, batches, score, tmp_path):
     score.fail_at = 1
     with pytest.raises(ArgumentError, match="evaluate: failed: RuntimeError: the power went"):
-        laconic.compress(net, tmp_path / "x", calib=batches, bits=3, evaluate=score)
+        taut.compress(net, tmp_path / "x", calib=batches, bits=3, evaluate=score)
 
 
 @pytest.mark.parametrize(
@@ -143,24 +141,24 @@ def test_a_score_that_fails_is_told_with_its_reason(net, batches, score, tmp_pat
 )
 def test_what_does_not_fit_together_is_told_first(net, tmp_path, words, told):
     with pytest.raises(ArgumentError, match=told):
-        laconic.compress(net, tmp_path / "x", **words)
+        taut.compress(net, tmp_path / "x", **words)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_alone_cannot_be_calibrated(net, batches, tmp_path):
-    laconic.compress(net, tmp_path / "x")
-    laconic.decompress(tmp_path / "x", tmp_path / "net.safetensors")
+    taut.compress(net, tmp_path / "x")
+    taut.decompress(tmp_path / "x", tmp_path / "net.safetensors")
     with pytest.raises(ArgumentError, match="holds weights alone"):
-        laconic.compress(tmp_path / "net.safetensors", tmp_path / "y", calib=batches, bits=3)
+        taut.compress(tmp_path / "net.safetensors", tmp_path / "y", calib=batches, bits=3)
 
 
 def test_a_plan_decides_tensor_by_tensor(net, batches, score, tmp_path):
     (tmp_path / "plan.yaml").write_text(
-        "laconic: 1\ntarget: {bits: 5}\nfinish: false\nrules:\n"
+        "taut: 1\ntarget: {bits: 5}\nfinish: false\nrules:\n"
         "- {match: 0.weight, scheme: 'rd:2.5'}\n- {match: 0.bias, scheme: keep}\n"
         "- {match: '*.bias', scheme: fp16}\n"
     )
-    result = laconic.compress(net, tmp_path / "x", calib=batches, plan=tmp_path / "plan.yaml")
+    result = taut.compress(net, tmp_path / "x", calib=batches, plan=tmp_path / "plan.yaml")
     kinds = {tensor.name: tensor.scheme for tensor in result.tensors}
     assert (kinds["0.weight"], kinds["0.bias"], kinds["3.bias"]) == ("rd:2.5", "keep", "fp16")
     bits = {tensor.name: tensor.bits for tensor in result.tensors}
@@ -170,7 +168,7 @@ def test_a_plan_decides_tensor_by_tensor(net, batches, score, tmp_path):
 
 def test_bits_for_every_matrix_need_no_target(net, batches, tmp_path):
     plan = {"0.weight": "rd:3", "3.weight": "rd:2"}
-    result = laconic.compress(net, tmp_path / "x", calib=batches, plan=plan, finish=False)
+    result = taut.compress(net, tmp_path / "x", calib=batches, plan=plan, finish=False)
     bits = {tensor.name: tensor.bits for tensor in result.tensors}
     assert bits["0.weight"] == pytest.approx(3, rel=0.02)
     assert bits["3.weight"] == pytest.approx(2, rel=0.02)
@@ -179,10 +177,10 @@ def test_bits_for_every_matrix_need_no_target(net, batches, tmp_path):
 def test_a_weight_in_the_plan_multiplies_the_steps(net, batches, tmp_path):
     def bits(weight: float) -> float:
         (tmp_path / "plan.yaml").write_text(
-            "laconic: 1\ntarget: {bits: 3}\nrules:\n"
+            "taut: 1\ntarget: {bits: 3}\nrules:\n"
             f"- {{match: 0.weight, scheme: rd, weight: {weight}}}\n"
         )
-        result = laconic.compress(net, calib=batches, plan=tmp_path / "plan.yaml", dry_run=True)
+        result = taut.compress(net, calib=batches, plan=tmp_path / "plan.yaml", dry_run=True)
         return next(one.bits for one in result.tensors if one.name == "0.weight")
 
     assert 0.5 < bits(1) - bits(2) < 1.5  # twice the step is a bit less, and others take it
@@ -190,9 +188,9 @@ def test_a_weight_in_the_plan_multiplies_the_steps(net, batches, tmp_path):
 
 def test_a_dry_run_writes_nothing_and_knows_the_size(net, batches, tmp_path):
     words = {"calib": batches, "bits": 3}
-    told = laconic.compress(net, tmp_path / "x", dry_run=True, **words)
+    told = taut.compress(net, tmp_path / "x", dry_run=True, **words)
     assert list(tmp_path.iterdir()) == []
-    written = laconic.compress(net, tmp_path / "x", finish=False, **words)
+    written = taut.compress(net, tmp_path / "x", finish=False, **words)
     assert told.size == written.size
 
 
@@ -218,9 +216,9 @@ def test_tied_grouped_and_idle_weights(tmp_path):
     torch.manual_seed(0)
     net = Odd()
     tokens = [torch.randint(0, 50, (4, 20)) for _ in range(4)]
-    result = laconic.compress(net, tmp_path / "x", calib=tokens, bits=6, finish=False)
+    result = taut.compress(net, tmp_path / "x", calib=tokens, bits=6, finish=False)
     copied = copy.deepcopy(net)
-    laconic.load(tmp_path / "x", into=copied)
+    taut.load(tmp_path / "x", into=copied)
     assert copied.head.weight is copied.table.weight
     kinds = {tensor.name: tensor.scheme for tensor in result.tensors}
     for name in ("table.weight", "depthwise.weight", "grouped.weight", "idle.weight"):
@@ -236,7 +234,7 @@ def test_tied_grouped_and_idle_weights(tmp_path):
 def test_dead_inputs_and_few_samples_are_told(net, tmp_path):
     x = torch.randn(4, 64)
     x[:, :9] = 0
-    result = laconic.compress(net, tmp_path / "x", calib=[x], bits=4, finish=False)
+    result = taut.compress(net, tmp_path / "x", calib=[x], bits=4, finish=False)
     assert any("9 of 64 inputs are always zero" in note for note in result.notes)
     assert all(np.isfinite(array).all() for array in stored(tmp_path / "x").values())
 
@@ -248,6 +246,6 @@ def test_transformers_conv1d_is_stored_the_other_way_round(tmp_path):
         pytorch_utils.Conv1D(96, 64), torch.nn.ReLU(), torch.nn.Linear(96, 64)
     )
     data = [torch.randn(32, 64) * torch.linspace(0.01, 3, 64) for _ in range(16)]
-    laconic.compress(net, tmp_path / "x", calib=data, bits=4.5, finish=False)
+    taut.compress(net, tmp_path / "x", calib=data, bits=4.5, finish=False)
     error = np.square(stored(tmp_path / "x")["0.weight"] - net[0].weight.detach().numpy()).mean(1)
     assert error[:8].mean() > 4 * error[-8:].mean()  # rows are inputs here: what is loud is kept

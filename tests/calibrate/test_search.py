@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.calibrate.search import Try, parse_drop, search_dial
-from laconic.errors import ArgumentError, TargetError
+from taut.calibrate.search import Try, parse_drop, search_dial
+from taut.errors import ArgumentError, TargetError
 
 
 @given(

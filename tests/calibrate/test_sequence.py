@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from laconic.analyze import Curvature
-from laconic.analyze.inputs import Inputs
-from laconic.calibrate.sequence import blocks_of, seen
+from taut.analyze import Curvature
+from taut.analyze.inputs import Inputs
+from taut.calibrate.sequence import blocks_of, seen
 
 LINEAR = Curvature(np.eye(2), np.eye(3), None, None, 10, 10, "linear", 0)
 

@@ -4,9 +4,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from laconic.calibrate.vectors import calibrated_schemes, holds_halves
-from laconic.io import open_source
-from laconic.scheme import Scheme, parse_scheme
+from taut.calibrate.vectors import calibrated_schemes, holds_halves
+from taut.io import open_source
+from taut.scheme import Scheme, parse_scheme
 
 
 def schemes(arrays, plan=None, fixed=()):

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
-from laconic.cli.app import app
+from taut.cli.app import app
 
 
 @pytest.fixture

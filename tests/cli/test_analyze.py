@@ -1,4 +1,4 @@
-"""`laconic analyze`: what it shows of a model, and of what rounding it would cost."""
+"""`taut analyze`: what it shows of a model, and of what rounding it would cost."""
 
 import json
 import textwrap

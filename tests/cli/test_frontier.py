@@ -1,4 +1,4 @@
-"""`laconic frontier`: a table of what each byte buys, as text, JSON, CSV and a page."""
+"""`taut frontier`: a table of what each byte buys, as text, JSON, CSV and a page."""
 
 import csv
 import json
@@ -6,8 +6,8 @@ import textwrap
 
 import pytest
 
-from laconic.cli._frontier import frontier_path, listed
-from laconic.frontier import JOURNAL
+from taut.cli._frontier import frontier_path, listed
+from taut.frontier import JOURNAL
 
 NETWORK = """
     import torch
@@ -68,7 +68,7 @@ def test_a_score_decides_and_files_are_kept(run, build):
     rows = [line.split() for line in result.stdout.splitlines()]
     assert [row[:2] for row in rows[1:-1]] == [["2", "bits"], ["3.46", "bits"], ["6", "bits"]]
     names = {"2-bits", "3.46-bits", "6-bits"}
-    files = {f"{name}.laconic.safetensors" for name in names} | {JOURNAL}
+    files = {f"{name}.taut.safetensors" for name in names} | {JOURNAL}
     assert {path.name for path in out.iterdir()} == files
 
 

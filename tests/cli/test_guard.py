@@ -7,11 +7,11 @@ import signal
 import pytest
 import typer
 
-from laconic.cli._guard import guarded
-from laconic.errors import ArgumentError, FormatError, LaconicError, TargetError, VerifyError
+from taut.cli._guard import guarded
+from taut.errors import ArgumentError, FormatError, TargetError, TautError, VerifyError
 
 FAILURES = [
-    (LaconicError("no room"), 1, "no room"),
+    (TautError("no room"), 1, "no room"),
     (FormatError("net: header cut short"), 1, "net: header cut short"),
     (ArgumentError("no such model"), 2, "no such model"),
     (TargetError("best was 3x", best=None), 3, "best was 3x"),
@@ -34,7 +34,7 @@ def test_an_error_is_one_line_and_its_code(error, code, message, capsys):
     with pytest.raises(typer.Exit) as stop:
         fails(error)()
     assert stop.value.exit_code == code
-    assert capsys.readouterr() == ("", f"laconic: {message}\n")
+    assert capsys.readouterr() == ("", f"taut: {message}\n")
 
 
 @pytest.mark.parametrize(("error", "code", "message"), FAILURES)
@@ -44,14 +44,14 @@ def test_with_json_stdout_has_the_error_too(error, code, message, capsys):
     assert stop.value.exit_code == code
     out, err = capsys.readouterr()
     assert json.loads(out) == {"error": message, "kind": type(error).__name__}
-    assert err == f"laconic: {message}\n"
+    assert err == f"taut: {message}\n"
 
 
 def test_ctrl_c_exits_130_without_a_traceback(capsys):
     with pytest.raises(typer.Exit) as stop:
         fails(KeyboardInterrupt())()
     assert stop.value.exit_code == 130
-    assert capsys.readouterr() == ("", "laconic: interrupted\n")
+    assert capsys.readouterr() == ("", "taut: interrupted\n")
 
 
 def test_sigterm_exits_143_and_is_the_hosts_again_afterwards(capsys):
@@ -62,7 +62,7 @@ def test_sigterm_exits_143_and_is_the_hosts_again_afterwards(capsys):
     with pytest.raises(typer.Exit) as stop:
         ends()
     assert stop.value.exit_code == 143
-    assert capsys.readouterr() == ("", "laconic: terminated\n")
+    assert capsys.readouterr() == ("", "taut: terminated\n")
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 

@@ -19,7 +19,7 @@ COMMANDS = (
     "bench",
     "demo",
 )
-START = "from laconic.cli import main; main()"
+START = "from taut.cli import main; main()"
 
 
 def test_help_names_every_command_and_the_exit_codes(run):

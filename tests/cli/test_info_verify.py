@@ -1,4 +1,4 @@
-"""`laconic info` and `laconic verify`: what they show, and what they do with damage."""
+"""`taut info` and `taut verify`: what they show, and what they do with damage."""
 
 import json
 
@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture
 def small(run, model, tmp_path):
     assert run("compress", model, "-q").exit_code == 0
-    return tmp_path / "net.laconic.safetensors"
+    return tmp_path / "net.taut.safetensors"
 
 
 def damage(path, at):
@@ -84,10 +84,10 @@ def test_decompressing_damage_exits_4_and_leaves_nothing(run, small, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_what_is_no_laconic_file_is_said_in_a_line(run, model):
+def test_what_is_no_taut_file_is_said_in_a_line(run, model):
     result = run("info", model)
     assert result.exit_code == 1
-    assert result.stderr.startswith("laconic: ")
+    assert result.stderr.startswith("taut: ")
     assert "net.safetensors" in result.stderr
 
 

@@ -1,4 +1,4 @@
-"""`laconic compress --bits` and `--size`: targets in real bytes, met or exit 3."""
+"""`taut compress --bits` and `--size`: targets in real bytes, met or exit 3."""
 
 import json
 
@@ -28,7 +28,7 @@ def test_bits_are_met_from_below_within_a_percent(run, model, bits):
 @pytest.mark.parametrize(("target", "ratio"), [("8x", 8), ("12.5%", 8), ("262144B", 8.01)])
 def test_a_size_is_met_from_below_within_a_percent(run, model, tmp_path, target, ratio):
     assert run("compress", model, "--size", target, "-q").exit_code == 0
-    size = (tmp_path / "net.laconic.safetensors").stat().st_size
+    size = (tmp_path / "net.taut.safetensors").stat().st_size
     wanted = model.stat().st_size / ratio
     assert 0.985 * wanted <= size <= 1.005 * wanted
 

@@ -21,12 +21,12 @@ def network(tmp_path, rng):
 def test_it_comes_back_under_its_own_name(run, network, tmp_path):
     before = network.read_bytes()
     assert "4.10 k parameters" in run("compress", network).stderr
-    lines = run("info", tmp_path / "net.laconic.safetensors").stdout.splitlines()
+    lines = run("info", tmp_path / "net.taut.safetensors").stdout.splitlines()
     assert [line.split()[0] for line in lines[1:3]] == ["w", "onnx.graph"]
     network.unlink()
-    assert run("decompress", tmp_path / "net.laconic.safetensors").exit_code == 0
+    assert run("decompress", tmp_path / "net.taut.safetensors").exit_code == 0
     assert network.read_bytes() == before
-    assert run("verify", tmp_path / "net.laconic.safetensors").exit_code == 0
+    assert run("verify", tmp_path / "net.taut.safetensors").exit_code == 0
 
 
 def test_it_is_calibrated_and_judged(run, network, tmp_path, rng, monkeypatch):

@@ -1,4 +1,4 @@
-"""`laconic plan`: a plan on stdout or in a file, and targets that cannot be met."""
+"""`taut plan`: a plan on stdout or in a file, and targets that cannot be met."""
 
 import json
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from laconic.plan import load_plan
-from laconic.plan.plan import read_plan
+from taut.plan import load_plan
+from taut.plan.plan import read_plan
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def layers(tmp_path, rng):
 def test_the_plan_is_what_stdout_has(run, layers):
     result = run("plan", layers, "--bits", "3")
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[:2] == ["laconic: 1", "target: {bits: 3.0}"]
+    assert result.stdout.splitlines()[:2] == ["taut: 1", "target: {bits: 3.0}"]
     plan = read_plan(result.stdout)
     assert [(rule.match, str(rule.scheme)) for rule in plan.rules] == [
         ("*.bias", "fp16"),

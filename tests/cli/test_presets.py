@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from laconic.plan import load_plan, preset_names
+from taut.plan import load_plan, preset_names
 
 
 def test_each_is_shown_with_its_text(run):
@@ -55,7 +55,7 @@ def test_what_goes_not_together_exits_2(run, options, told):
 
 def test_a_model_is_compressed_by_name(run, model, tmp_path):
     assert run("compress", model, "--plan", "lossless", "-q").exit_code == 0
-    small = tmp_path / "net.laconic.safetensors"
+    small = tmp_path / "net.taut.safetensors"
     assert run("decompress", small, "-o", tmp_path / "back.safetensors").exit_code == 0
     assert (tmp_path / "back.safetensors").read_bytes() == model.read_bytes()
     report = json.loads(run("compress", model, "--plan", "server", "-f", "--json").stdout)
@@ -66,7 +66,7 @@ def test_a_model_is_compressed_by_name(run, model, tmp_path):
 def test_lossless_loses_nothing_to_a_size_either(run, model, tmp_path):
     result = run("compress", model, "--plan", "lossless", "--size", "30x")
     assert result.exit_code == 3
-    assert not (tmp_path / "net.laconic.safetensors").exists()
+    assert not (tmp_path / "net.taut.safetensors").exists()
 
 
 def test_a_misspelt_one_is_named(run, model, monkeypatch, tmp_path):
@@ -74,7 +74,7 @@ def test_a_misspelt_one_is_named(run, model, monkeypatch, tmp_path):
     result = run("compress", model, "--plan", "sever")
     assert result.exit_code == 2
     assert "nor is it a preset; nearest: server" in result.stderr.splitlines()[-1]
-    Path("sever").write_text("laconic: 1\ntarget: {bits: 5}\n")  # a file wins
+    Path("sever").write_text("taut: 1\ntarget: {bits: 5}\n")  # a file wins
     report = json.loads(run("compress", model, "--plan", "sever", "--json").stdout)
     assert 0.99 * 5 <= report["bits"] <= 5
 

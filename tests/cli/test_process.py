@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-START = [sys.executable, "-c", "from laconic.cli import main; main()"]
+START = [sys.executable, "-c", "from taut.cli import main; main()"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as shells send them")
@@ -18,7 +18,7 @@ START = [sys.executable, "-c", "from laconic.cli import main; main()"]
 )
 @pytest.mark.parametrize("delay", [0.05, 0.2, 0.4, 0.8])
 def test_a_signal_leaves_nothing_half_written(minilm, tmp_path, delay, signalled, code, word):
-    target = tmp_path / "out.laconic.safetensors"
+    target = tmp_path / "out.taut.safetensors"
     process = subprocess.Popen(
         [*START, "compress", minilm / "model.safetensors", "-o", target],
         stdout=subprocess.PIPE,
@@ -35,7 +35,7 @@ def test_a_signal_leaves_nothing_half_written(minilm, tmp_path, delay, signalled
         subprocess.run([*START, "verify", target], check=True)
     else:
         assert process.returncode == code
-        assert err.splitlines()[-1] == f"laconic: {word}"
+        assert err.splitlines()[-1] == f"taut: {word}"
         assert list(tmp_path.iterdir()) == []
 
 
@@ -43,7 +43,7 @@ def test_a_signal_leaves_nothing_half_written(minilm, tmp_path, delay, signalled
 def test_a_closed_pipe_is_quiet(run, model):
     run("compress", model, "-q")
     process = subprocess.Popen(
-        [*START, "info", model.with_name("net.laconic.safetensors"), "--json"],
+        [*START, "info", model.with_name("net.taut.safetensors"), "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -59,9 +59,9 @@ def test_a_full_disk_behind_stdout_is_one_line(run, model, options):
     run("compress", model, "-q")
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [*START, "info", model.with_name("net.laconic.safetensors"), *options],
+            [*START, "info", model.with_name("net.taut.safetensors"), *options],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
         )
-    assert (done.returncode, done.stderr) == (1, "laconic: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "taut: No space left on device\n")

@@ -1,4 +1,4 @@
-"""`laconic report`: a file in, a page out."""
+"""`taut report`: a file in, a page out."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def small(run, model):
-    out = model.with_name("net.laconic.safetensors")
+    out = model.with_name("net.taut.safetensors")
     assert run("compress", model, "-o", out, "--bits", 3, "-q").exit_code == 0
     return out
 
@@ -26,20 +26,20 @@ def test_the_original_may_be_a_module_that_a_function_gives(run, tmp_path):
     text = "import torch\ndef net():\n    return torch.nn.Linear(64, 64)\n"
     (tmp_path / "build.py").write_text(text)
     network = f"{tmp_path / 'build.py'}:net"
-    small = tmp_path / "net.laconic.safetensors"
+    small = tmp_path / "net.taut.safetensors"
     assert run("compress", network, "-o", small, "--bits", 4, "-q").exit_code == 0
     assert run("report", small, "--original", network, "-q").exit_code == 0
     assert "Distributions" in (tmp_path / "net.html").read_text(encoding="utf-8")
 
 
 def test_the_page_of_a_folder_stands_beside_the_folder(run, small, tmp_path, monkeypatch):
-    folder = tmp_path / "net-laconic"
+    folder = tmp_path / "net-taut"
     folder.mkdir()
-    small.rename(folder / "model.laconic.safetensors")
+    small.rename(folder / "model.taut.safetensors")
     monkeypatch.chdir(folder)
     assert run("report", ".", "-q").exit_code == 0
-    text = (tmp_path / "net-laconic.html").read_text(encoding="utf-8")
-    assert "<title>net-laconic</title>" in text
+    text = (tmp_path / "net-taut.html").read_text(encoding="utf-8")
+    assert "<title>net-taut</title>" in text
 
 
 def test_charts_come_as_files_too_and_json_names_them(run, small, tmp_path):

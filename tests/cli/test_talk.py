@@ -2,7 +2,7 @@
 
 import sys
 
-from laconic.cli._talk import Talk
+from taut.cli._talk import Talk
 
 
 def test_lines_are_aligned_and_on_stderr(capsys):

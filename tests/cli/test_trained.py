@@ -1,4 +1,4 @@
-"""`laconic compress --train`: what reaches the verb, what is said, and what is refused at once.
+"""`taut compress --train`: what reaches the verb, what is said, and what is refused at once.
 
 The verb is a stub here: what it does with all this has tests of its own.
 """
@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-import laconic
+import taut
 
 BUILD = """
     import torch
@@ -32,8 +32,8 @@ BUILD = """
     def score(net):
         return 1.0
 
-    from laconic.transform.settings import Training
-    from laconic.transform.train import Fit
+    from taut.transform.settings import Training
+    from taut.transform.train import Fit
 
     looped = Fit(batches, Training(epochs=3))
 """
@@ -62,7 +62,7 @@ def given(run, build, monkeypatch):
             found.update(options)
             raise ReachedError
 
-        monkeypatch.setattr(laconic, "compress", compress)
+        monkeypatch.setattr(taut, "compress", compress)
         args = [str(arg).replace("BUILD", str(build)) for arg in args]
         result = None
         with contextlib.suppress(ReachedError):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import laconic
-from laconic.inputs import load_callable
-from laconic.plan.plan import read_plan
+import taut
+from taut.inputs import load_callable
+from taut.plan.plan import read_plan
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -32,10 +32,10 @@ def test_the_page_s_model_gets_small_and_reloads(run, build, tmp_path, how):
     )
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
-    small = tmp_path / "build.laconic.safetensors"
+    small = tmp_path / "build.taut.safetensors"
     assert small.stat().st_size == told["size"] <= told["original_size"] / 12
     assert told["score"] > told["original_score"] - 0.1 > 0.7
-    net = laconic.load(small, into=load_callable(f"{build}:model")())
+    net = taut.load(small, into=load_callable(f"{build}:model")())
     assert load_callable(f"{build}:score")(net) == pytest.approx(told["score"])
     assert [path.name for path in tmp_path.glob("*.npz")] == []  # the state goes with success
 
@@ -45,4 +45,4 @@ def test_the_plans_in_the_pages_are_read(page):
     texts = re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text(), re.S)
     assert texts
     for text in texts:
-        assert read_plan(text).laconic == 1
+        assert read_plan(text).taut == 1

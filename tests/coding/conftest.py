@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from laconic import _core
-from laconic.coding import Job, decode, decoded_nbytes
-from laconic.coding._reference import decode_reference
-from laconic.coding._reference_symbols import CODERS, ESCAPE, Coder, Table, lay_out
-from laconic.errors import FormatError
+from taut import _core
+from taut.coding import Job, decode, decoded_nbytes
+from taut.coding._reference import decode_reference
+from taut.coding._reference_symbols import CODERS, ESCAPE, Coder, Table, lay_out
+from taut.errors import FormatError
 
 Outcome = bytes | None  # what an array decodes to; None: it is refused
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from laconic import _core
-from laconic.coding import Job, decode, encode_adaptive, encode_indices, encode_matrix
-from laconic.errors import ArgumentError
+from taut import _core
+from taut.coding import Job, decode, encode_adaptive, encode_indices, encode_matrix
+from taut.errors import ArgumentError
 
 F32, F16, BF16, F64 = (
     np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64)

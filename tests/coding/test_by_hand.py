@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic.coding import Job, decode, decoded_nbytes
-from laconic.errors import FormatError
+from taut.coding import Job, decode, decoded_nbytes
+from taut.errors import FormatError
 
 PROBABILITY = {0: 8, 1: 12, 2: 12}
 MOST_SYMBOLS = {0: 63, 1: 255, 2: 255}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic.coding import (
+from taut.coding import (
     CodedArray,
     Job,
     decode,
@@ -22,7 +22,7 @@ from laconic.coding import (
     encode_lossless,
     encode_matrix,
 )
-from laconic.errors import ArgumentError, FormatError
+from taut.errors import ArgumentError, FormatError
 
 
 def specimens() -> dict[str, CodedArray]:

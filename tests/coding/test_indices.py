@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from laconic import _core
-from laconic.coding import Effort, encode_indices
-from laconic.coding.coder import estimate_indices
-from laconic.errors import ArgumentError
+from taut import _core
+from taut.coding import Effort, encode_indices
+from taut.coding.coder import estimate_indices
+from taut.errors import ArgumentError
 
 OUTPUTS = [np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64)]
 LIMITS = np.array(

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic import _core
-from laconic.coding import CodedArray, Effort, decoded_nbytes, encode_lossless
-from laconic.errors import ArgumentError
-from laconic.io import SAFETENSORS_DTYPES
+from taut import _core
+from taut.coding import CodedArray, Effort, decoded_nbytes, encode_lossless
+from taut.errors import ArgumentError
+from taut.io import SAFETENSORS_DTYPES
 
 Maker = Callable[[np.random.Generator, np.dtype, tuple[int, ...]], np.ndarray]
 EFFORTS: tuple[Effort, ...] = ("fast", "max")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from laconic import _core
-from laconic.coding import (
+from taut import _core
+from taut.coding import (
     Effort,
     Job,
     decode,
@@ -19,7 +19,7 @@ from laconic.coding import (
     exponent_scale,
     matrix_levels,
 )
-from laconic.errors import ArgumentError
+from taut.errors import ArgumentError
 
 F32, F16, BF16, F64 = (
     np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64)

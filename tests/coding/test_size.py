@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from laconic.coding import Effort, encode_indices, encode_lossless
+from taut.coding import Effort, encode_indices, encode_lossless
 
 
 def normal_entropy(dtype: np.dtype) -> float:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.coding import _reference, encode_lossless
-from laconic.coding._reference_symbols import CODERS, Coder, alias_layout, lay_out
+from taut.coding import _reference, encode_lossless
+from taut.coding._reference_symbols import CODERS, Coder, alias_layout, lay_out
 
 
 @st.composite

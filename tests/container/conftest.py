@@ -1,4 +1,4 @@
-"""Models that have one tensor of every kind of storage, and their Laconic files."""
+"""Models that have one tensor of every kind of storage, and their Taut files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import laconic
+import taut
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def arrays(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def file(arrays: dict[str, np.ndarray], tmp_path: Path) -> Path:
-    """The Laconic file of `arrays`."""
-    path = tmp_path / "net.laconic.safetensors"
-    laconic.compress(arrays, path)
+    """The Taut file of `arrays`."""
+    path = tmp_path / "net.taut.safetensors"
+    taut.compress(arrays, path)
     return path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from laconic.container.format import header_entry
+from taut.container.format import header_entry
 
 from ..attacks.forge import Forgery, raw_deflate, split, with_header
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import laconic
-from laconic.container import LaconicFile
-from laconic.container.format import xxh3
-from laconic.errors import FormatError, LaconicError
+import taut
+from taut.container import TautFile
+from taut.container.format import xxh3
+from taut.errors import FormatError, TautError
 
 from ..attacks.forge import Forgery
 from .conftest import same
@@ -32,7 +32,7 @@ def change(name, **changes):
 
 def test_a_forgery_without_changes_is_sound(file, arrays):
     forge(file)
-    assert laconic.verify(file).tensors == len(arrays)
+    assert taut.verify(file).tensors == len(arrays)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_forgery_without_changes_is_sound(file, arrays):
 )
 def test_an_index_that_lies_is_refused(file, index, message):
     forge(file, index=index)
-    for check in (laconic.verify, lambda path: LaconicFile(path).load_all()):
+    for check in (taut.verify, lambda path: TautFile(path).load_all()):
         with pytest.raises(FormatError, match=message) as caught:
             check(file)
         assert str(file) in str(caught.value)
@@ -80,9 +80,9 @@ def test_an_index_that_lies_is_refused(file, index, message):
     ],
 )
 def test_an_index_of_version_1_that_lies_is_refused(first, index, message):
-    assert laconic.verify(first).tensors == 9
+    assert taut.verify(first).tensors == 9
     forge(first, index=index)
-    for check in (laconic.verify, lambda path: LaconicFile(path).load_all()):
+    for check in (taut.verify, lambda path: TautFile(path).load_all()):
         with pytest.raises(FormatError, match=message):
             check(first)
 
@@ -98,13 +98,13 @@ def group(number, **changes):
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        (group(0, pack=1), '"laconic.solid.F32": is in pack 1 of 1'),
+        (group(0, pack=1), '"taut.solid.F32": is in pack 1 of 1'),
         (group(0, lengths=[1]), "pack 0: 1 parts of .* bytes do not fill its"),
         (group(0, lengths=[1 << 48] * 3), "1 parts of 8444249301.* bytes do not fill its"),
         (group(0, lengths=[]), "no parts"),
-        (group(0, dtype="F33"), '"laconic.solid.F32": unknown dtype "F33"'),
+        (group(0, dtype="F33"), '"taut.solid.F32": unknown dtype "F33"'),
         (group(0, name="coded"), '"coded": has the name of a solid group'),
-        (group(0, name="laconic.solid.I64"), "two solid groups have the same name"),
+        (group(0, name="taut.solid.I64"), "two solid groups have the same name"),
         (group(0, sum="0" * 16), "unknown key 'sum'"),
         (group(0, pack=None), '"pack" is not an integer'),
         (pack(0, name="more", checksum="0" * 16), "has no entry in the header"),
@@ -120,7 +120,7 @@ def group(number, **changes):
 )
 def test_a_pack_that_lies_is_refused(file, index, message):
     forge(file, index=index)
-    for check in (laconic.verify, lambda path: LaconicFile(path).load_all()):
+    for check in (taut.verify, lambda path: TautFile(path).load_all()):
         with pytest.raises(FormatError, match=message):
             check(file)
 
@@ -137,18 +137,18 @@ def test_a_pack_that_lies_is_refused(file, index, message):
 )
 def test_a_pack_after_the_index_that_lies_is_refused(arrays, tmp_path, index, message):
     path = tmp_path / "small"
-    laconic.compress({"bias": arrays["bias"], "steps": arrays["steps"]}, path)
+    taut.compress({"bias": arrays["bias"], "steps": arrays["steps"]}, path)
     forge(path)
-    assert laconic.verify(path).tensors == 2
+    assert taut.verify(path).tensors == 2
     forge(path, index=index)
     with pytest.raises(FormatError, match=message):
-        laconic.verify(path)
+        taut.verify(path)
 
 
 def test_a_sum_of_a_pack_that_lies_names_its_members(file):
     forge(file, index=pack(0, sum="0" * 16))
-    with pytest.raises(LaconicError, match=r'packed tensors "laconic\.solid\.F32", "laconic'):
-        laconic.verify(file)
+    with pytest.raises(TautError, match=r'packed tensors "taut\.solid\.F32", "taut'):
+        taut.verify(file)
 
 
 @pytest.mark.parametrize(
@@ -168,15 +168,15 @@ def test_a_sum_of_a_pack_that_lies_names_its_members(file):
 def test_a_header_that_lies_is_refused(file, entries, message):
     forge(file, entries=entries)
     with pytest.raises(FormatError, match=message):
-        LaconicFile(file)
+        TautFile(file)
 
 
 def test_unknown_keys_of_the_source_are_let_be_and_a_sum_that_lies_is_found(file, arrays):
     forge(file, index=lambda tree: tree["source"].update(made="by hand"))
-    assert same(LaconicFile(file)["coded"], arrays["coded"])
+    assert same(TautFile(file)["coded"], arrays["coded"])
     forge(file, index=change("coded", sum="0" * 16))
-    with pytest.raises(LaconicError, match='"coded" decodes to values that do not match'):
-        laconic.verify(file)
+    with pytest.raises(TautError, match='"coded" decodes to values that do not match'):
+        taut.verify(file)
 
 
 def test_a_stream_that_lies_behind_its_checksum_names_its_tensor(file):
@@ -187,28 +187,28 @@ def test_a_stream_that_lies_behind_its_checksum_names_its_tensor(file):
 
     def mend(tree):
         parts = tensor(tree, "coded")["parts"]
-        begin = LaconicFile(file).contents.places["coded"].entry.start
+        begin = TautFile(file).contents.places["coded"].entry.start
         piece = bytearray(file.read_bytes()[begin : begin + parts[0][0]])
         piece[:4] = b"\xff\xff\xff\xff"
         parts[0][1] = xxh3(bytes(piece))
 
     forge(file, index=mend, entries=spoil)
     with pytest.raises(FormatError, match='tensor "coded"'):
-        LaconicFile(file)["coded"]
+        TautFile(file)["coded"]
     with pytest.raises(FormatError, match='tensor "coded"'):
-        LaconicFile(file).load_all()
+        TautFile(file).load_all()
 
 
 def test_an_alias_may_come_before_its_tensor(file, arrays):
     forge(file, index=lambda tree: tree["tensors"].reverse())
-    whole = LaconicFile(file).load_all()
+    whole = TautFile(file).load_all()
     assert list(whole) == list(arrays)[::-1]
     assert same(whole["copy"], arrays["coded"])
 
 
 def test_memory_that_cannot_be_had_is_no_crash(tmp_path):
     path = tmp_path / "zeros"
-    laconic.compress({"w": np.zeros((1000, 1000), np.float32)}, path)
+    taut.compress({"w": np.zeros((1000, 1000), np.float32)}, path)
     forge(path, index=change("w", shape=[1 << 20, 1 << 26]))
     with pytest.raises(FormatError, match="has 281474976710656 bytes, but its array header"):
-        LaconicFile(path)["w"]
+        TautFile(path)["w"]

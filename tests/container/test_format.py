@@ -12,12 +12,12 @@ import pytest
 import xxhash
 from safetensors import safe_open
 
-import laconic
-from laconic.coding import Job, decode, decoded_nbytes
-from laconic.container.deflate import DICTIONARY
-from laconic.container.format import build_header, check_header, free_prefix, header_entry
-from laconic.errors import FormatError, VerifyError
-from laconic.io import SAFETENSORS_DTYPES
+import taut
+from taut.coding import Job, decode, decoded_nbytes
+from taut.container.deflate import DICTIONARY
+from taut.container.format import build_header, check_header, free_prefix, header_entry
+from taut.errors import FormatError, VerifyError
+from taut.io import SAFETENSORS_DTYPES
 
 
 def digest(data: bytes) -> str:
@@ -29,8 +29,8 @@ def read_by_the_page(path: Path) -> dict[str, np.ndarray]:
     (length,) = struct.unpack("<Q", data[:8])
     header, body = data[8 : 8 + length], data[8 + length :]
     assert length % 8 == 0
-    assert header.startswith(b'{"__metadata__":{"laconic":"2","checksum":"')
-    assert digest(header[:43] + b"0" * 16 + header[59:]) == header[43:59].decode()
+    assert header.startswith(b'{"__metadata__":{"taut":"2","checksum":"')
+    assert digest(header[:40] + b"0" * 16 + header[56:]) == header[40:56].decode()
     tree = json.loads(header)
     metadata = tree.pop("__metadata__")
     end = 0
@@ -124,38 +124,38 @@ def test_a_reader_written_from_the_page_reads_every_kind_of_tensor(file, arrays)
 
 def test_the_file_is_valid_safetensors_and_kept_tensors_are_readable_by_anyone(file, arrays):
     with safe_open(file, "numpy") as opened:
-        assert opened.metadata()["laconic"] == "2"
+        assert opened.metadata()["taut"] == "2"
         assert np.array_equal(opened.get_tensor("noise"), arrays["noise"])
         assert opened.get_tensor("coded").dtype == np.uint8
         assert opened.get_tensor("empty").shape == (0, 3)
-        assert "laconic.index" in opened.keys()  # noqa: SIM118  # not a dict
+        assert "taut.index" in opened.keys()  # noqa: SIM118  # not a dict
 
 
-def test_a_model_may_use_laconics_own_names(tmp_path):
-    arrays = {"laconic.index": np.ones(3, np.float32), "laconic1.solid.F32": np.zeros(2, np.int8)}
-    path = tmp_path / "odd.laconic.safetensors"
-    laconic.compress(arrays, path)
-    assert {name: array.tolist() for name, array in laconic.load(path).tensors()} == {
-        "laconic.index": [1, 1, 1],
-        "laconic1.solid.F32": [0, 0],
+def test_a_model_may_use_tauts_own_names(tmp_path):
+    arrays = {"taut.index": np.ones(3, np.float32), "taut1.solid.F32": np.zeros(2, np.int8)}
+    path = tmp_path / "odd.taut.safetensors"
+    taut.compress(arrays, path)
+    assert {name: array.tolist() for name, array in taut.load(path).tensors()} == {
+        "taut.index": [1, 1, 1],
+        "taut1.solid.F32": [0, 0],
     }
-    assert free_prefix(["laconic.index", "laconic1.x", "laconic2"]) == "laconic3."
+    assert free_prefix(["taut.index", "taut1.x", "taut2"]) == "taut3."
 
 
 def test_names_may_be_any_unicode(tmp_path):
     name = 'q"\\\n\u2028 \U0001f600 ключ'
-    path = tmp_path / "names.laconic.safetensors"
-    laconic.compress({name: np.arange(9000.0), "": np.arange(3)}, path)
-    assert list(laconic.load(path)) == [name, ""]
-    assert laconic.load(path)[name][8999] == 8999
+    path = tmp_path / "names.taut.safetensors"
+    taut.compress({name: np.arange(9000.0), "": np.arange(3)}, path)
+    assert list(taut.load(path)) == [name, ""]
+    assert taut.load(path)[name][8999] == 8999
 
 
 def test_a_last_pack_that_is_small_lies_after_the_index(arrays, tmp_path):
     small = {name: arrays[name] for name in ("bias", "scalar", "steps", "mask")}
-    path = tmp_path / "small.laconic.safetensors"
-    laconic.compress(small, path)
+    path = tmp_path / "small.taut.safetensors"
+    taut.compress(small, path)
     with safe_open(path, "numpy") as opened:
-        assert list(opened.keys()) == ["laconic.index"]
+        assert list(opened.keys()) == ["taut.index"]
     found = read_by_the_page(path)
     assert {n: a.tobytes() for n, a in found.items()} == {n: a.tobytes() for n, a in small.items()}
 
@@ -165,13 +165,13 @@ def test_the_dictionary_is_the_one_on_the_page():
 
 
 def test_the_header_checks_itself():
-    header = build_header([header_entry("laconic.index", "U8", (5,), 0, 5)], "0" * 16, room=300)
+    header = build_header([header_entry("taut.index", "U8", (5,), 0, 5)], "0" * 16, room=300)
     assert len(header) == 304
     assert check_header(header, "f") == (2, "0" * 16)
     with pytest.raises(VerifyError, match=r"f: header \(bytes 8..312\) does not match"):
         check_header(header[:-1] + b"\t", "f")
-    newer = header.replace(b'"laconic":"2"', b'"laconic":"3"')
-    with pytest.raises(FormatError, match="format version 3, this Laconic reads 1 to 2; update"):
+    newer = header.replace(b'"taut":"2"', b'"taut":"3"')
+    with pytest.raises(FormatError, match="format version 3, this Taut reads 1 to 2; update"):
         check_header(newer, "f")
-    with pytest.raises(FormatError, match="not a Laconic file"):
+    with pytest.raises(FormatError, match="not a Taut file"):
         check_header(b'{"__metadata__":{"format":"pt"}}', "f")

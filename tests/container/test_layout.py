@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import laconic
-from laconic.coding import encode_lossless
-from laconic.compress import origin_of
-from laconic.container import LaconicFile, Layout, Origin, Writer, xxh3
-from laconic.errors import FormatError
-from laconic.fill import fill, predict_size, resolve_plan
-from laconic.io import TensorInfo, open_source, read_header
+import taut
+from taut.coding import encode_lossless
+from taut.compress import origin_of
+from taut.container import Layout, Origin, TautFile, Writer, xxh3
+from taut.errors import FormatError
+from taut.fill import fill, predict_size, resolve_plan
+from taut.io import TensorInfo, open_source, read_header
 
 
 def test_the_size_is_predicted_to_the_byte(file, arrays):
@@ -30,8 +30,8 @@ def test_kept_tensors_after_coded_ones_are_aligned(tmp_path, rng):
         "coded": np.repeat(rng.standard_normal(9001).astype(np.float32), 3),
         "kept": rng.integers(0, 1 << 62, 4096),
     }
-    path = tmp_path / "a.laconic.safetensors"
-    laconic.compress(arrays, path, plan={"kept": "keep"})
+    path = tmp_path / "a.taut.safetensors"
+    taut.compress(arrays, path, plan={"kept": "keep"})
     header = read_header(path)
     assert header.data_start % 8 == 0
     assert {t.name: t.start % 8 for t in header.tensors}["kept"] == 0
@@ -39,12 +39,12 @@ def test_kept_tensors_after_coded_ones_are_aligned(tmp_path, rng):
 
 def test_solid_groups_end_at_4_mib(tmp_path, rng):
     arrays = {f"t{i:03}": rng.standard_normal(4000).astype(np.float32) for i in range(300)}
-    path = tmp_path / "many.laconic.safetensors"
-    laconic.compress(arrays, path)
-    file = LaconicFile(path)
+    path = tmp_path / "many.taut.safetensors"
+    taut.compress(arrays, path)
+    file = TautFile(path)
     assert [group.name for group in file.index.groups] == [
-        "laconic.solid.F32",
-        "laconic.solid.F32.1",
+        "taut.solid.F32",
+        "taut.solid.F32.1",
     ]
     assert sum(record.solid == 0 for record in file.index.records) == (4 << 20) // 16000
     assert len(read_header(path).tensors) == 3
@@ -56,15 +56,15 @@ def test_solid_groups_end_at_4_mib(tmp_path, rng):
 def test_random_bytes_grow_by_less_than_a_thousandth(tmp_path, rng, count):
     arrays = {f"layer.{i}": rng.bytes(4_000_000 // count) for i in range(count)}
     arrays = {name: np.frombuffer(data, np.uint8) for name, data in arrays.items()}
-    result = laconic.compress(arrays, tmp_path / "r.laconic.safetensors")
+    result = taut.compress(arrays, tmp_path / "r.taut.safetensors")
     assert 1 < result.size / result.original_size < 1.001
-    assert all(r.store == "kept" for r in LaconicFile(result.path).index.records)
+    assert all(r.store == "kept" for r in TautFile(result.path).index.records)
 
 
 def test_a_tiny_model_is_not_all_header(tmp_path, rng):
     arrays = {f"l{i}.{kind}": rng.standard_normal(64).astype(np.float32)
               for i in range(4) for kind in ("weight", "bias")}  # fmt: skip
-    result = laconic.compress(arrays, tmp_path / "t.laconic.safetensors")
+    result = taut.compress(arrays, tmp_path / "t.taut.safetensors")
     assert result.original_size == 2048
     assert result.size - 2048 < 700
 
@@ -105,14 +105,14 @@ def test_a_full_pack_gets_an_entry_and_one_tensor_is_decoded_alone(tmp_path, rng
     sparse = rng.standard_normal((40, 64, 80)) * (rng.random((40, 64, 80)) < 0.5)
     arrays = {f"t{k:02}": block.astype(np.float32) for k, block in enumerate(sparse)}
     path = tmp_path / "packs"
-    laconic.compress(arrays, path)
-    file = LaconicFile(path)
-    assert [pack.name for pack in file.index.packs] == ["laconic.pack", "laconic.pack.1"]
-    assert [t.name for t in read_header(path).tensors][:2] == ["laconic.pack", "laconic.pack.1"]
+    taut.compress(arrays, path)
+    file = TautFile(path)
+    assert [pack.name for pack in file.index.packs] == ["taut.pack", "taut.pack.1"]
+    assert [t.name for t in read_header(path).tensors][:2] == ["taut.pack", "taut.pack.1"]
     assert all(place.part.nbytes <= 1 << 18 for place in file.contents.packs)
     assert {record.store for record in file.index.records} == {"packed"}
     assert np.array_equal(file["t37"], arrays["t37"])
-    taken = sum(tensor.bytes for tensor in laconic.info(path).tensors)
+    taken = sum(tensor.bytes for tensor in taut.info(path).tensors)
     assert taken == sum(place.part.nbytes for place in file.contents.packs)
 
 
@@ -122,9 +122,9 @@ def test_modules_are_given_back(tmp_path):
     with Writer(tmp_path / "m", Origin(12, modules=modules), [info]) as writer:
         writer.layout.add_small(info, "lossless", np.ones(3, np.float32))
         writer.finish()
-    assert LaconicFile(tmp_path / "m").modules == modules
-    laconic.compress({"w": np.ones(3)}, tmp_path / "n")
-    assert LaconicFile(tmp_path / "n").modules == {}
+    assert TautFile(tmp_path / "m").modules == modules
+    taut.compress({"w": np.ones(3)}, tmp_path / "n")
+    assert TautFile(tmp_path / "n").modules == {}
 
 
 def test_modules_that_no_reader_takes_are_found_before_the_rename(tmp_path):
@@ -143,14 +143,14 @@ def test_what_cannot_come_back_to_the_bit_needs_no_header_of_its_own(tmp_path, r
     odd = b'{ "w" : {"dtype":"F32","shape":[64,64],"data_offsets":[0,16384]}}   '
     path = tmp_path / "odd.safetensors"
     path.write_bytes(len(odd).to_bytes(8, "little") + odd + values.tobytes())
-    laconic.compress(path, tmp_path / "exact")
-    laconic.decompress(tmp_path / "exact", tmp_path / "exact.safetensors")
+    taut.compress(path, tmp_path / "exact")
+    taut.decompress(tmp_path / "exact", tmp_path / "exact.safetensors")
     assert (tmp_path / "exact.safetensors").read_bytes() == path.read_bytes()
-    laconic.compress(path, tmp_path / "lossy", bits=4)
-    ((name, header),) = LaconicFile(tmp_path / "lossy").index.origin.files
+    taut.compress(path, tmp_path / "lossy", bits=4)
+    ((name, header),) = TautFile(tmp_path / "lossy").index.origin.files
     assert name == "odd.safetensors"
     assert header.rstrip() == '{"w":{"dtype":"F32","shape":[64,64],"data_offsets":[0,16384]}}'
-    laconic.decompress(tmp_path / "lossy", tmp_path / "lossy.safetensors")
+    taut.decompress(tmp_path / "lossy", tmp_path / "lossy.safetensors")
 
 
 def test_a_layout_without_a_sink_holds_no_data(arrays):
@@ -163,7 +163,7 @@ def test_a_layout_without_a_sink_holds_no_data(arrays):
         assert layout.size == begin + len(seen) or emit is None
     assert begin == 8 + len(header)
     names = [name for name in json.loads(header) if name != "__metadata__"]
-    assert names[-1] == "laconic.index"
+    assert names[-1] == "taut.index"
 
 
 def test_the_same_bytes_at_any_thread_count_and_from_any_source(tmp_path, rng):
@@ -173,8 +173,8 @@ def test_the_same_bytes_at_any_thread_count_and_from_any_source(tmp_path, rng):
     save_file(arrays, tmp_path / "m.safetensors")
     written = []
     for threads in (1, 2, 5):
-        path = tmp_path / f"{threads}.laconic.safetensors"
-        laconic.compress(tmp_path / "m.safetensors", path, threads=threads)
+        path = tmp_path / f"{threads}.taut.safetensors"
+        taut.compress(tmp_path / "m.safetensors", path, threads=threads)
         written.append(path.read_bytes())
     assert written[0] == written[1] == written[2]
 
@@ -183,10 +183,10 @@ def test_the_same_bytes_at_any_thread_count_and_from_any_source(tmp_path, rng):
 def test_a_body_is_moved_up_to_its_header_unless_the_gap_is_small(
     tmp_path, monkeypatch, arrays, gap
 ):
-    monkeypatch.setattr("laconic.container.layout._GAP", gap)
-    path = tmp_path / "gap.laconic.safetensors"
-    result = laconic.compress(arrays, path)
+    monkeypatch.setattr("taut.container.layout._GAP", gap)
+    path = tmp_path / "gap.taut.safetensors"
+    result = taut.compress(arrays, path)
     header = read_header(path).raw_json
     assert (len(header) - len(header.rstrip()) < 8) is (gap > 1)
     assert result.size == path.stat().st_size
-    assert laconic.verify(path).tensors == len(arrays)
+    assert taut.verify(path).tensors == len(arrays)

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import laconic
-from laconic.container import LaconicFile, Origin, Writer
-from laconic.container.arena import allocate
-from laconic.container.fetch import Fetcher
-from laconic.errors import ArgumentError, FormatError
-from laconic.io import TensorInfo
+import taut
+from taut.container import Origin, TautFile, Writer
+from taut.container.arena import allocate
+from taut.container.fetch import Fetcher
+from taut.errors import ArgumentError, FormatError
+from taut.io import TensorInfo
 
 from .conftest import same
 
 
 def test_every_tensor_comes_back_to_the_bit(file, arrays):
-    opened = LaconicFile(file)
+    opened = TautFile(file)
     assert list(opened) == list(arrays) == [info.name for info in opened.infos]
     assert len(opened) == len(arrays)
     whole = opened.load_all()
@@ -29,7 +29,7 @@ def test_every_tensor_comes_back_to_the_bit(file, arrays):
 
 
 def test_the_stores_are_the_ones_meant(file):
-    stores = {record.name: record.store for record in LaconicFile(file).index.records}
+    stores = {record.name: record.store for record in TautFile(file).index.records}
     assert stores == {
         "coded": "coded",
         "half": "packed",
@@ -44,7 +44,7 @@ def test_the_stores_are_the_ones_meant(file):
 
 
 def test_arrays_are_the_callers_own(file, arrays):
-    opened = LaconicFile(file)
+    opened = TautFile(file)
     for name in arrays:
         first = opened[name]
         first.fill(1)
@@ -55,7 +55,7 @@ def test_arrays_are_the_callers_own(file, arrays):
 
 
 def test_one_tensor_is_decoded_when_one_is_asked_for(file, monkeypatch):
-    opened = LaconicFile(file)
+    opened = TautFile(file)
     decoded = []
     real = Fetcher.decode
     monkeypatch.setattr(
@@ -72,12 +72,12 @@ def test_one_tensor_is_decoded_when_one_is_asked_for(file, monkeypatch):
     assert decoded == ["coded"]
     assert opened["bias"].shape == (5,)
     assert opened["scalar"].shape == ()  # of the same group: not decoded again
-    assert decoded == ["coded", "laconic.solid.F32"]
+    assert decoded == ["coded", "taut.solid.F32"]
 
 
 def test_out_is_written_in_place(file, arrays):
     out = {name: np.full_like(arrays[name], 1) for name in ("coded", "noise", "bias", "copy")}
-    whole = LaconicFile(file).load_all(out=out)
+    whole = TautFile(file).load_all(out=out)
     for name, array in arrays.items():
         assert same(whole[name], array), name
     for name, array in out.items():
@@ -96,11 +96,11 @@ def test_out_is_written_in_place(file, arrays):
 )
 def test_an_out_that_does_not_fit_is_refused(file, out, message):
     with pytest.raises(ArgumentError, match=message):
-        LaconicFile(file).load_all(out=out)
+        TautFile(file).load_all(out=out)
 
 
 def test_one_tensor_is_decoded_into_the_array_given(file, arrays):
-    opened = LaconicFile(file)
+    opened = TautFile(file)
     for name, array in arrays.items():
         out = np.ones_like(array)
         opened.read_into(name, out)
@@ -113,10 +113,10 @@ def test_one_tensor_is_decoded_into_the_array_given(file, arrays):
 
 def test_an_unknown_name_gets_the_nearest(file):
     with pytest.raises(ArgumentError, match='no tensor "scalr"; nearest: scalar'):
-        LaconicFile(file)["scalr"]
+        TautFile(file)["scalr"]
     with pytest.raises(KeyError):
-        LaconicFile(file)["scalr"]
-    assert LaconicFile(file).get("scalr") is None
+        TautFile(file)["scalr"]
+    assert TautFile(file).get("scalr") is None
 
 
 def test_tied_tensors_share_memory_and_are_stored_once(tmp_path):
@@ -125,11 +125,11 @@ def test_tied_tensors_share_memory_and_are_stored_once(tmp_path):
     head = torch.nn.Linear(16, 3000, bias=False)
     head.weight = embedding.weight
     net = torch.nn.ModuleDict({"embedding": embedding, "head": head})
-    result = laconic.compress(net, tmp_path / "t.laconic.safetensors")
+    result = taut.compress(net, tmp_path / "t.taut.safetensors")
     assert result.parameters == 48_000
     assert result.original_size == 192_000
     assert result.tensors[1].bytes == 0
-    whole = laconic.load(result.path).load_all()
+    whole = taut.load(result.path).load_all()
     assert whole["head.weight"] is whole["embedding.weight"]
 
 
@@ -139,7 +139,7 @@ def test_sub_byte_tensors_travel_as_their_bytes(tmp_path, rng):
     with Writer(tmp_path / "x", Origin(24), [info]) as writer:
         writer.layout.add_small(info, "lossless", data)
         writer.finish()
-    opened = LaconicFile(tmp_path / "x")
+    opened = TautFile(tmp_path / "x")
     assert opened.infos == (info,)
     assert np.array_equal(opened["f6"], data)
 
@@ -152,18 +152,18 @@ def test_memory_is_aligned_writable_and_as_asked():
             assert block.size == 0 or block.ctypes.data % 64 == 0
             block.fill(7)
         assert sum(int(block.sum()) for block in blocks) == 7 * sum(sizes)
-    with pytest.raises(laconic.errors.LaconicError, match="cannot be had"):
+    with pytest.raises(taut.errors.TautError, match="cannot be had"):
         allocate([1 << 61])
 
 
-def test_a_plain_safetensors_file_is_not_laconic(tmp_path):
+def test_a_plain_safetensors_file_is_not_taut(tmp_path):
     from safetensors.numpy import save_file
 
     save_file({"w": np.ones(4)}, tmp_path / "p.safetensors")
-    with pytest.raises(FormatError, match=r"p\.safetensors: header: not a Laconic file"):
-        LaconicFile(tmp_path / "p.safetensors")
+    with pytest.raises(FormatError, match=r"p\.safetensors: header: not a Taut file"):
+        TautFile(tmp_path / "p.safetensors")
     with pytest.raises(ArgumentError, match="no such file"):
-        laconic.load(tmp_path / "missing.laconic.safetensors")
+        taut.load(tmp_path / "missing.taut.safetensors")
 
 
 def test_reading_names_the_path_as_given(file, monkeypatch):
@@ -171,5 +171,5 @@ def test_reading_names_the_path_as_given(file, monkeypatch):
     data = bytearray(file.read_bytes())
     data[-3] ^= 1
     Path(file.name).write_bytes(data)
-    with pytest.raises(laconic.errors.VerifyError, match=f"^{file.name}: index"):
-        LaconicFile(file.name)
+    with pytest.raises(taut.errors.VerifyError, match=f"^{file.name}: index"):
+        TautFile(file.name)

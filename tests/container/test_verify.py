@@ -7,24 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import laconic
-from laconic.container import LaconicFile
-from laconic.errors import FormatError, VerifyError
-from laconic.io import read_header
+import taut
+from taut.container import TautFile
+from taut.errors import FormatError, VerifyError
+from taut.io import read_header
 
 
 @pytest.fixture
 def small(tmp_path: Path, rng: np.random.Generator) -> Path:
     """A file of 2 kB that has a group and a kept tensor."""
-    path = tmp_path / "small.laconic.safetensors"
+    path = tmp_path / "small.taut.safetensors"
     arrays = {"a.bias": rng.standard_normal(70).astype(np.float32), "n": rng.bytes(300)}
     arrays["n"] = np.frombuffer(arrays["n"], np.uint8)
-    laconic.compress(arrays, path, plan={"n": "keep"})
+    taut.compress(arrays, path, plan={"n": "keep"})
     return path
 
 
 def test_a_sound_file_passes(file, arrays):
-    report = laconic.verify(file)
+    report = taut.verify(file)
     assert report.tensors == len(arrays)
     assert report.size == file.stat().st_size
     assert report.decoded == sum(a.nbytes for n, a in arrays.items() if n != "copy")
@@ -36,11 +36,11 @@ def test_a_file_cut_anywhere_is_refused(small):
     assert len(data) < 2500
     for length in range(len(data)):
         small.write_bytes(data[:length])
-        with pytest.raises((FormatError, VerifyError), match=r"small\.laconic\.safetensors: "):
-            laconic.verify(small)
+        with pytest.raises((FormatError, VerifyError), match=r"small\.taut\.safetensors: "):
+            taut.verify(small)
     small.write_bytes(data + b"\0")
     with pytest.raises(FormatError):
-        laconic.verify(small)
+        taut.verify(small)
 
 
 def test_every_flipped_bit_of_a_small_file_is_found(small, rng):
@@ -48,43 +48,43 @@ def test_every_flipped_bit_of_a_small_file_is_found(small, rng):
     for bit in rng.choice(8 * len(data), 600, replace=False):
         data[bit // 8] ^= 1 << (bit % 8)
         small.write_bytes(data)
-        with pytest.raises((FormatError, VerifyError), match=r"small\.laconic\.safetensors: "):
-            laconic.verify(small)
+        with pytest.raises((FormatError, VerifyError), match=r"small\.taut\.safetensors: "):
+            taut.verify(small)
         data[bit // 8] ^= 1 << (bit % 8)
 
 
 def test_each_flipped_bit_of_data_is_named_by_tensor_and_found_on_load_too(file, rng):
     data = bytearray(file.read_bytes())
     header = read_header(file)
-    entries = [t for t in header.tensors if t.nbytes and t.name != "laconic.index"]
-    first = "laconic.solid.F32"  # of the pack
+    entries = [t for t in header.tensors if t.nbytes and t.name != "taut.index"]
+    first = "taut.solid.F32"  # of the pack
     for bit in rng.integers(8 * header.data_start, 8 * entries[-1].stop, 200):
         data[bit // 8] ^= 1 << (bit % 8)
         file.write_bytes(data)
         (hit,) = (t.name for t in entries if t.start <= bit // 8 < t.stop)
-        what = f'is in pack "{hit}"' if hit == "laconic.pack" else f'tensor "{hit}"'
-        for check in (laconic.verify, lambda path: LaconicFile(path).load_all()):
+        what = f'is in pack "{hit}"' if hit == "taut.pack" else f'tensor "{hit}"'
+        for check in (taut.verify, lambda path: TautFile(path).load_all()):
             with pytest.raises(VerifyError, match=what) as caught:
                 check(file)
-            assert caught.value.tensor == (first if hit == "laconic.pack" else hit)
+            assert caught.value.tensor == (first if hit == "taut.pack" else hit)
         data[bit // 8] ^= 1 << (bit % 8)
 
 
 def test_the_chunk_is_named_with_its_place(tmp_path, rng):
-    path = tmp_path / "big.laconic.safetensors"
+    path = tmp_path / "big.taut.safetensors"
     weights = rng.standard_normal((3000, 512)).astype(np.float32)
-    laconic.compress({"w": weights, "v": weights[::-1].copy()}, path)
-    place = LaconicFile(path).contents.places["v"]
+    taut.compress({"w": weights, "v": weights[::-1].copy()}, path)
+    place = TautFile(path).contents.places["v"]
     assert len(place.parts) > 3
     start = place.entry.start + sum(part.nbytes for part in place.parts[:2])
     data = bytearray(path.read_bytes())
     data[start + 100] ^= 8
     path.write_bytes(data)
     with pytest.raises(VerifyError) as caught:
-        laconic.verify(path)
+        taut.verify(path)
     assert (caught.value.tensor, caught.value.chunk) == ("v", 2)
     assert f'"v", chunk 2 ({place.parts[2].nbytes} bytes at offset {start})' in str(caught.value)
-    assert np.array_equal(LaconicFile(path)["w"], weights)  # what is sound can still be had
+    assert np.array_equal(TautFile(path)["w"], weights)  # what is sound can still be had
 
 
 def test_several_damaged_tensors_are_counted(file):
@@ -94,12 +94,12 @@ def test_several_damaged_tensors_are_counted(file):
             data[tensor.start + 9] ^= 1
     file.write_bytes(data)
     # The four members of the pack, "coded" and "noise".
-    with pytest.raises(VerifyError, match=r'"laconic.pack" .*; 5 more tensors are damaged'):
-        laconic.verify(file)
+    with pytest.raises(VerifyError, match=r'"taut.pack" .*; 5 more tensors are damaged'):
+        taut.verify(file)
 
 
 def test_padding_is_checked(file):
-    contents = LaconicFile(file).contents
+    contents = TautFile(file).contents
     padded = next(
         place
         for place in contents.places.values()
@@ -109,4 +109,4 @@ def test_padding_is_checked(file):
     data[padded.entry.stop - 1] = 1
     file.write_bytes(data)
     with pytest.raises(VerifyError, match="the padding at offset"):
-        laconic.verify(file)
+        taut.verify(file)

@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import laconic
-from laconic.container import AtomicFile, LaconicFile, Layout
-from laconic.container import write as write_module
-from laconic.errors import ArgumentError, FormatError, LaconicError, VerifyError
+import taut
+from taut.container import AtomicFile, Layout, TautFile
+from taut.container import write as write_module
+from taut.errors import ArgumentError, FormatError, TautError, VerifyError
 
 # Codes 200 tensors slowly enough to be interrupted anywhere; says when it began.
 SLOW = """
-import sys, time, numpy as np, laconic
+import sys, time, numpy as np, taut
 rng = np.random.default_rng(1)
 arrays = {f"t{i}": rng.standard_normal(20000).astype(np.float32) for i in range(200)}
 def step(stage, done, total):
     if stage == sys.argv[2] and done == int(sys.argv[3]):
         print("now", flush=True)
         time.sleep(60)
-laconic.compress(arrays, sys.argv[1], force=True, threads=1, progress=step)
+taut.compress(arrays, sys.argv[1], force=True, threads=1, progress=step)
 """
 
 
@@ -47,7 +47,7 @@ def interrupted(path: Path, stage: str, done: int, how: signal.Signals) -> int:
 @pytest.mark.parametrize("before", [None, b"what was there before"])
 @pytest.mark.parametrize(("stage", "done"), [("encode", 100), ("verify", 1), ("verify", 200)])
 def test_sigint_leaves_the_old_file_or_none(tmp_path, stage, done, before):
-    path = tmp_path / "x.laconic.safetensors"
+    path = tmp_path / "x.taut.safetensors"
     if before:
         path.write_bytes(before)
     assert interrupted(path, stage, done, signal.SIGINT) not in (0, None)
@@ -58,24 +58,24 @@ def test_sigint_leaves_the_old_file_or_none(tmp_path, stage, done, before):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize(("stage", "done"), [("encode", 150), ("verify", 3)])
 def test_sigkill_leaves_the_old_file_and_a_temporary_that_is_no_result(tmp_path, stage, done):
-    path = tmp_path / "x.laconic.safetensors"
+    path = tmp_path / "x.taut.safetensors"
     path.write_bytes(b"old")
     assert interrupted(path, stage, done, signal.SIGKILL) == -signal.SIGKILL
     assert path.read_bytes() == b"old"
     (stale,) = (p for p in tmp_path.iterdir() if p != path)
-    assert stale.name.startswith("x.laconic.safetensors.")
+    assert stale.name.startswith("x.taut.safetensors.")
     assert stale.suffix == ".tmp"
     if stage == "encode":  # even under a good name it would not be read
         with pytest.raises(FormatError):
-            LaconicFile(stale)
-    laconic.compress({"w": np.ones(3)}, path, force=True)
-    assert laconic.load(path)["w"].tolist() == [1, 1, 1]
+            TautFile(stale)
+    taut.compress({"w": np.ones(3)}, path, force=True)
+    assert taut.load(path)["w"].tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EFBIG, errno.EIO])
 @pytest.mark.parametrize("room", [0, 10_000, 60_000])
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, arrays, room, code):
-    path = tmp_path / "x.laconic.safetensors"
+    path = tmp_path / "x.taut.safetensors"
     path.write_bytes(b"old")
     left = room
     real = os.write
@@ -88,8 +88,8 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, arrays, room, 
         return real(handle, data)
 
     monkeypatch.setattr(os, "write", write)
-    with pytest.raises(LaconicError, match=f"x.laconic.safetensors: .*{os.strerror(code)}"):
-        laconic.compress(arrays, path, force=True)
+    with pytest.raises(TautError, match=f"x.taut.safetensors: .*{os.strerror(code)}"):
+        taut.compress(arrays, path, force=True)
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -98,13 +98,13 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, arrays, room, 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX limits")
 def test_the_systems_own_limit_on_file_sizes_is_a_clean_error(tmp_path):
     program = (
-        "import resource, sys, numpy as np, laconic\n"
+        "import resource, sys, numpy as np, taut\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
-        "try: laconic.compress({'w': np.random.default_rng(0).bytes(9) and"
+        "try: taut.compress({'w': np.random.default_rng(0).bytes(9) and"
         " np.random.default_rng(0).standard_normal(50_000)}, sys.argv[1])\n"
-        "except laconic.errors.LaconicError as error: print(error); sys.exit(7)\n"
+        "except taut.errors.TautError as error: print(error); sys.exit(7)\n"
     )
-    path = tmp_path / "x.laconic.safetensors"
+    path = tmp_path / "x.taut.safetensors"
     done = subprocess.run(
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
     )
@@ -116,25 +116,25 @@ def test_the_systems_own_limit_on_file_sizes_is_a_clean_error(tmp_path):
 def test_os_write_may_write_less_than_asked(tmp_path, monkeypatch, arrays):
     real = os.write
     monkeypatch.setattr(os, "write", lambda handle, data: real(handle, data[:1000]))
-    path = tmp_path / "x.laconic.safetensors"
-    laconic.compress(arrays, path)
+    path = tmp_path / "x.taut.safetensors"
+    taut.compress(arrays, path)
     monkeypatch.undo()
-    assert laconic.verify(path).tensors == len(arrays)
+    assert taut.verify(path).tensors == len(arrays)
 
 
 def test_a_coder_that_loses_a_bit_is_caught_before_the_rename(tmp_path, monkeypatch, arrays):
-    real = LaconicFile.__getitem__
+    real = TautFile.__getitem__
 
-    def broken(self: LaconicFile, name: str) -> np.ndarray:
+    def broken(self: TautFile, name: str) -> np.ndarray:
         array = real(self, name)
         if name == "half":
             array.reshape(-1).view(np.uint8)[77] ^= 1
         return array
 
-    monkeypatch.setattr(LaconicFile, "__getitem__", broken)
-    path = tmp_path / "x.laconic.safetensors"
+    monkeypatch.setattr(TautFile, "__getitem__", broken)
+    path = tmp_path / "x.taut.safetensors"
     with pytest.raises(VerifyError, match='"half" decodes to other values') as caught:
-        laconic.compress(arrays, path)
+        taut.compress(arrays, path)
     assert caught.value.tensor == "half"
     assert list(tmp_path.iterdir()) == []
 
@@ -150,15 +150,15 @@ def test_a_disk_that_loses_a_bit_is_caught_before_the_rename(tmp_path, monkeypat
 
     monkeypatch.setattr(write_module, "check_written", damage)
     with pytest.raises(VerifyError):
-        laconic.compress(arrays, tmp_path / "x.laconic.safetensors")
+        taut.compress(arrays, tmp_path / "x.taut.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_overwritten_without_force(tmp_path):
-    path = tmp_path / "x.laconic.safetensors"
+    path = tmp_path / "x.taut.safetensors"
     path.write_bytes(b"mine")
     with pytest.raises(ArgumentError, match="exists; give -f"):
-        laconic.compress({"w": np.ones(3)}, path)
+        taut.compress({"w": np.ones(3)}, path)
     assert path.read_bytes() == b"mine"
 
 
@@ -191,4 +191,4 @@ def test_a_symbolic_link_stays_one(tmp_path):
 def test_an_impossible_destination_is_refused_before_the_work(tmp_path, monkeypatch, name, message):
     monkeypatch.setattr(Layout, "__init__", lambda *_, **__: pytest.fail("work began"))
     with pytest.raises(ArgumentError, match=message):
-        laconic.compress({"w": np.ones(3)}, tmp_path / name)
+        taut.compress({"w": np.ones(3)}, tmp_path / name)

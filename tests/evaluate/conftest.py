@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from laconic.evaluate.charts_values import histogram
-from laconic.evaluate.pareto import Point, frontier_of
-from laconic.evaluate.record import (
+from taut.evaluate.charts_values import histogram
+from taut.evaluate.pareto import Point, frontier_of
+from taut.evaluate.record import (
     Energy,
     Evaluation,
     Fidelity,
@@ -17,7 +17,7 @@ from laconic.evaluate.record import (
     Speed,
     Subject,
 )
-from laconic.evaluate.story import Exported, Story, TensorCost
+from taut.evaluate.story import Exported, Story, TensorCost
 
 HOSTILE = "<script>alert(1)</script>.$\\frac{1}{2}$.weight\n\u202e"
 CLASSES = ("cat", "<b>dog</b>", "ship")

@@ -7,12 +7,12 @@ import matplotlib
 import numpy as np
 import pytest
 
-from laconic.evaluate._canvas import WIDTH, Column, abbreviate, rows, shorten, width_of
-from laconic.evaluate.charts import SECTIONS, charts_of
-from laconic.evaluate.charts_layers import MOST
-from laconic.evaluate.charts_values import histogram
-from laconic.evaluate.record import Metric, Scores
-from laconic.evaluate.story import Story, TensorCost
+from taut.evaluate._canvas import WIDTH, Column, abbreviate, rows, shorten, width_of
+from taut.evaluate.charts import SECTIONS, charts_of
+from taut.evaluate.charts_layers import MOST
+from taut.evaluate.charts_values import histogram
+from taut.evaluate.record import Metric, Scores
+from taut.evaluate.story import Story, TensorCost
 
 
 def chart(story, key):
@@ -184,7 +184,7 @@ def test_texts_stay_inside_the_figure():
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone(story):
     before = dict(matplotlib.rcParams)
-    from laconic.evaluate.page import page
+    from taut.evaluate.page import page
 
     page(story)
     assert dict(matplotlib.rcParams) == before

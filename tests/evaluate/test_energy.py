@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.evaluate._nvml import Sampled
-from laconic.evaluate.energy import measure_energy
+from taut.errors import ArgumentError
+from taut.evaluate._nvml import Sampled
+from taut.evaluate.energy import measure_energy
 
 RANGE = 262_143_328_850
 

@@ -7,9 +7,9 @@ import math
 
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.evaluate.fidelity import compare_models, measure_fidelity
-from laconic.evaluate.record import plain
+from taut.errors import ArgumentError
+from taut.evaluate.fidelity import compare_models, measure_fidelity
+from taut.evaluate.record import plain
 
 torch = pytest.importorskip("torch")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from laconic.evaluate.headline import sentence_of, tiles_of
-from laconic.evaluate.record import (
+from taut.evaluate.headline import sentence_of, tiles_of
+from taut.evaluate.record import (
     Energy,
     Evaluation,
     Metric,
@@ -12,8 +12,8 @@ from laconic.evaluate.record import (
     Speed,
     Subject,
 )
-from laconic.evaluate.story import Exported, Story
-from laconic.evaluate.tables import export_table, metric_table, paired_sentences
+from taut.evaluate.story import Exported, Story
+from taut.evaluate.tables import export_table, metric_table, paired_sentences
 
 
 def judged(after, before=None, paired=(), **measured):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from laconic.evaluate import read_outcome, score_outcome
+from taut.evaluate import read_outcome, score_outcome
 
 pytest.importorskip("sklearn")
 stats = pytest.importorskip("scipy.stats")

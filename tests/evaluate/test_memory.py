@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.evaluate.memory import measure_memory
+from taut.errors import ArgumentError
+from taut.evaluate.memory import measure_memory
 
 torch = pytest.importorskip("torch")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from laconic.evaluate import read_outcome, score_outcome
-from laconic.evaluate.metrics import left_out
+from taut.evaluate import read_outcome, score_outcome
+from taut.evaluate.metrics import left_out
 
 metrics = pytest.importorskip("sklearn.metrics")
 stats = pytest.importorskip("scipy.stats")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.evaluate import read_outcome
+from taut.errors import ArgumentError
+from taut.evaluate import read_outcome
 
 
 def test_a_number_is_a_score_of_its_own():

@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from laconic.errors import ArgumentError
-from laconic.evaluate.page import page, write_charts, write_page
-from laconic.evaluate.story import Story, TensorCost
+from taut.errors import ArgumentError
+from taut.evaluate.page import page, write_charts, write_page
+from taut.evaluate.story import Story, TensorCost
 
 
 class Outline(HTMLParser):
@@ -126,7 +126,7 @@ def test_hundreds_of_tensors_stay_below_a_megabyte():
     )
     assert len(page(Story(tensors=tensors)).encode()) < 1_000_000
     text = page(Story(tensors=tensors * 2))
-    assert "and 200 more, which laconic info shows" in text
+    assert "and 200 more, which taut info shows" in text
 
 
 def test_nothing_is_overwritten_unless_forced(story, tmp_path):
@@ -164,7 +164,7 @@ def test_charts_are_files_of_their_own(story, tmp_path):
 @pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
 def test_a_missing_extra_is_told_before_any_work(package, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ArgumentError, match=rf"takes {package}: pip install 'laconic\[report\]'"):
+    with pytest.raises(ArgumentError, match=rf"takes {package}: pip install 'taut\[report\]'"):
         write_page(tmp_path / "r.html", Story())
     with pytest.raises(ArgumentError, match=package):
         write_charts(tmp_path / "charts", Story())

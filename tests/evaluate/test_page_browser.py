@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from laconic.evaluate.page import page
+from taut.evaluate.page import page
 
 CHROMIUM = shutil.which("chromium")
 KEPT = Path(__file__).resolve().parents[2] / "build" / "report"

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.evaluate.metrics import score_outcome
-from laconic.evaluate.outcome import read_outcome
-from laconic.evaluate.paired import compare_outcomes
+from taut.errors import ArgumentError
+from taut.evaluate.metrics import score_outcome
+from taut.evaluate.outcome import read_outcome
+from taut.evaluate.paired import compare_outcomes
 
 metrics = pytest.importorskip("sklearn.metrics")
 stats = pytest.importorskip("scipy.stats")

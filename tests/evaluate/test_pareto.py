@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.errors import ArgumentError
-from laconic.evaluate.pareto import (
+from taut.errors import ArgumentError
+from taut.evaluate.pareto import (
     Missed,
     Point,
     check_drop,
@@ -16,7 +16,7 @@ from laconic.evaluate.pareto import (
     knee_of,
     pareto_set,
 )
-from laconic.evaluate.record import Metric
+from taut.evaluate.record import Metric
 
 ORIGINAL = Point("original", "original", 1600, 32, 1, (Metric("accuracy", 0.9),))
 

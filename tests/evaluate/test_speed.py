@@ -7,9 +7,9 @@ import gc
 import numpy as np
 import pytest
 
-import laconic
-from laconic.errors import ArgumentError, LaconicError
-from laconic.evaluate.speed import compare_speed, time_load
+import taut
+from taut.errors import ArgumentError, TautError
+from taut.evaluate.speed import compare_speed, time_load
 
 
 class Clock:
@@ -99,12 +99,12 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(given: dict, said: 
     assert clock.called == []
 
 
-def test_loading_is_the_median_of_its_times_and_decoding_is_of_laconic_files(tmp_path) -> None:
-    clock, out = Clock(), tmp_path / "a.laconic.safetensors"
+def test_loading_is_the_median_of_its_times_and_decoding_is_of_taut_files(tmp_path) -> None:
+    clock, out = Clock(), tmp_path / "a.taut.safetensors"
     assert time_load(None, clock.run("load", 9.0, 1.0, 2.0), clock=clock) == (2.0, None)
-    laconic.compress({"w": np.ones((8, 8), np.float32)}, out)
+    taut.compress({"w": np.ones((8, 8), np.float32)}, out)
     loaded, decoded = time_load(out)
     assert loaded is None and isinstance(decoded, float)
     (tmp_path / "other.safetensors").write_bytes(b"not a file of ours")
-    with pytest.raises(LaconicError, match=r"other\.safetensors"):
+    with pytest.raises(TautError, match=r"other\.safetensors"):
         time_load(tmp_path / "other.safetensors")

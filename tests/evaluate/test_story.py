@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.evaluate.pareto import Frontier, Point, frontier_of
-from laconic.evaluate.reading import read_as, read_json
-from laconic.evaluate.record import (
+from taut.errors import ArgumentError
+from taut.evaluate.pareto import Frontier, Point, frontier_of
+from taut.evaluate.reading import read_as, read_json
+from taut.evaluate.record import (
     Energy,
     Evaluation,
     Fidelity,
@@ -20,7 +20,7 @@ from laconic.evaluate.record import (
     Speed,
     Subject,
 )
-from laconic.evaluate.story import Story, TensorCost
+from taut.evaluate.story import Story, TensorCost
 
 EVALUATION = Evaluation(
     Subject(

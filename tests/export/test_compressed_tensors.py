@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import laconic
-from laconic.container import LaconicFile
-from laconic.errors import ArgumentError, VerifyError
-from laconic.export import compressed_tensors as room
-from laconic.export._packed import pack, unpack
-from laconic.export._scales import stored
-from laconic.export.compressed_tensors import export_compressed_tensors
-from laconic.export.integers import to_integers
-from laconic.io import open_source
+import taut
+from taut.container import TautFile
+from taut.errors import ArgumentError, VerifyError
+from taut.export import compressed_tensors as room
+from taut.export._packed import pack, unpack
+from taut.export._scales import stored
+from taut.export.compressed_tensors import export_compressed_tensors
+from taut.export.integers import to_integers
+from taut.io import open_source
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -45,9 +45,9 @@ def projections(llama) -> list[str]:
     return [info.name for info in open_source(llama).infos if "proj" in info.name]
 
 
-def compressed(llama: Path, out: Path, projections: list[str], scheme: str) -> LaconicFile:
-    laconic.compress(llama, out, plan=dict.fromkeys(projections, scheme))
-    return laconic.load(out)
+def compressed(llama: Path, out: Path, projections: list[str], scheme: str) -> TautFile:
+    taut.compress(llama, out, plan=dict.fromkeys(projections, scheme))
+    return taut.load(out)
 
 
 def loaded(folder: Path) -> torch.nn.Module:
@@ -87,7 +87,7 @@ def test_integers_of_the_file_come_back_to_the_bit(tmp_path, llama, projections,
     assert done.check.runtime.startswith("compressed-tensors 0.")
     ids = torch.arange(12)[None]
     original = transformers.LlamaForCausalLM.from_pretrained(llama)
-    original.load_state_dict(dict(laconic.load(tmp_path / "small", framework="torch")))
+    original.load_state_dict(dict(taut.load(tmp_path / "small", framework="torch")))
     with torch.no_grad():
         assert torch.allclose(loaded(tmp_path / "out")(ids).logits, original(ids).logits, atol=1e-6)
 
@@ -161,6 +161,6 @@ def test_what_loads_otherwise_is_no_export(tmp_path, llama, projections, monkeyp
 def test_a_network_without_linear_layers_says_so(tmp_path):
     config = transformers.GPT2Config(vocab_size=40, n_positions=16, n_embd=8, n_layer=1, n_head=2)
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt")
-    laconic.compress(tmp_path / "gpt", tmp_path / "small")
+    taut.compress(tmp_path / "gpt", tmp_path / "small")
     with pytest.raises(ArgumentError, match="packs linear layers alone"):
-        laconic.export(tmp_path / "small", tmp_path / "out", to="compressed-tensors")
+        taut.export(tmp_path / "small", tmp_path / "out", to="compressed-tensors")

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import laconic
-from laconic.container import LaconicFile
-from laconic.errors import ArgumentError
-from laconic.export._gguf_blocks import blocks
-from laconic.export._gguf_networks import arranged, restored
-from laconic.export.gguf import export_gguf
-from laconic.io import open_source
+import taut
+from taut.container import TautFile
+from taut.errors import ArgumentError
+from taut.export._gguf_blocks import blocks
+from taut.export._gguf_networks import arranged, restored
+from taut.export.gguf import export_gguf
+from taut.io import open_source
 
 gguf = pytest.importorskip("gguf")
 torch = pytest.importorskip("torch")
@@ -60,7 +60,7 @@ def read(path: Path) -> tuple[dict[str, object], dict[str, object]]:
 def test_transformers_reads_the_same_network_from_it(tmp_path, kind):
     heads = {} if kind == "GPT2" else {"num_key_value_heads": 2}
     folder = saved(kind, tmp_path / "net", **heads)
-    file = LaconicFile(laconic.compress(folder / "model.safetensors", tmp_path / "f").path)
+    file = TautFile(taut.compress(folder / "model.safetensors", tmp_path / "f").path)
     done = export_gguf(file, tmp_path / "net.gguf", folder)
     assert done.check.runtime.startswith("gguf 0.")
     assert "transformers" in done.check.runtime  # whose network was compared, tensor by tensor
@@ -84,8 +84,8 @@ def test_bert_has_its_tensors_and_its_words(tmp_path):
     (folder / "tokenizer_config.json").write_text('{"cls_token": "[UNK]"}')
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
-    laconic.compress(folder, tmp_path / "small")
-    done = laconic.export(tmp_path / "small", tmp_path / "net.gguf")
+    taut.compress(folder, tmp_path / "small")
+    done = taut.export(tmp_path / "small", tmp_path / "net.gguf")
     fields, tensors = read(tmp_path / "net.gguf")
     assert fields["general.architecture"] == "bert"
     assert (fields["bert.pooling_type"], fields["tokenizer.ggml.token_type_count"]) == (1, 2)
@@ -120,8 +120,8 @@ def test_integers_with_a_scale_of_float16_are_kept(rng, kind, bits):
 
 
 def test_four_bits_keep_eight_for_the_embedding_and_float_for_vectors(tmp_path, llama):
-    laconic.compress(llama, tmp_path / "small")
-    done = laconic.export(tmp_path / "small", tmp_path / "net.gguf", weights="int4")
+    taut.compress(llama, tmp_path / "small")
+    done = taut.export(tmp_path / "small", tmp_path / "net.gguf", weights="int4")
     fields, tensors = read(tmp_path / "net.gguf")
     kinds = {name: tensor.tensor_type.name for name, tensor in tensors.items()}
     assert kinds["token_embd.weight"] == kinds["output.weight"] == "Q8_0"
@@ -134,8 +134,8 @@ def test_four_bits_keep_eight_for_the_embedding_and_float_for_vectors(tmp_path, 
 
 def test_the_type_follows_the_schemes_of_the_file(tmp_path, llama):
     names = [info.name for info in open_source(llama).infos if "proj" in info.name]
-    laconic.compress(llama, tmp_path / "small", plan=dict.fromkeys(names, "int8"))
-    laconic.export(tmp_path / "small", tmp_path / "net.gguf")
+    taut.compress(llama, tmp_path / "small", plan=dict.fromkeys(names, "int8"))
+    taut.export(tmp_path / "small", tmp_path / "net.gguf")
     assert read(tmp_path / "net.gguf")[0]["general.file_type"] == 7
 
 
@@ -145,9 +145,9 @@ def test_byte_level_pairs_are_written_with_their_merges(tmp_path, llama):
         "pre_tokenizer": {"type": "ByteLevel", "use_regex": True},
         "added_tokens": [{"id": 3, "content": "<|end|>", "special": True}],
     }
-    laconic.compress(llama, tmp_path / "small")
+    taut.compress(llama, tmp_path / "small")
     (tmp_path / "small" / "tokenizer.json").write_text(json.dumps(tree))
-    done = laconic.export(tmp_path / "small", tmp_path / "net.gguf")
+    done = taut.export(tmp_path / "small", tmp_path / "net.gguf")
     fields, _ = read(tmp_path / "net.gguf")
     assert (fields["tokenizer.ggml.model"], fields["tokenizer.ggml.pre"]) == ("gpt2", "gpt-2")
     assert fields["tokenizer.ggml.merges"] == ["a b"]
@@ -166,10 +166,10 @@ def test_byte_level_pairs_are_written_with_their_merges(tmp_path, llama):
     ],
 )
 def test_a_vocabulary_that_cannot_be_written_is_told(tmp_path, llama, tree, why):
-    laconic.compress(llama, tmp_path / "small")
+    taut.compress(llama, tmp_path / "small")
     if tree is not None:
         (tmp_path / "small" / "tokenizer.json").write_text(json.dumps(tree))
-    done = laconic.export(tmp_path / "small", tmp_path / "net.gguf")
+    done = taut.export(tmp_path / "small", tmp_path / "net.gguf")
     assert any("without a vocabulary" in note and why in note for note in done.notes)
     assert read(tmp_path / "net.gguf")[0]["tokenizer.ggml.model"] == "no_vocab"
 
@@ -184,11 +184,11 @@ def test_a_vocabulary_that_cannot_be_written_is_told(tmp_path, llama, tree, why)
     ],
 )
 def test_what_the_format_cannot_say_is_refused(tmp_path, llama, change, message):
-    laconic.compress(llama, tmp_path / "small")
+    taut.compress(llama, tmp_path / "small")
     config = json.loads((llama / "config.json").read_text())
     (tmp_path / "small" / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises(ArgumentError, match=message):
-        laconic.export(tmp_path / "small", tmp_path / "net.gguf")
+        taut.export(tmp_path / "small", tmp_path / "net.gguf")
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
 

@@ -6,9 +6,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from laconic.export.integers import to_integers
-from laconic.scheme import parse_scheme
-from laconic.transform.runtime import make_grid
+from taut.export.integers import to_integers
+from taut.scheme import parse_scheme
+from taut.transform.runtime import make_grid
 
 
 def weights(rows: int = 24, columns: int = 96) -> np.ndarray:

@@ -12,15 +12,15 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 ort = pytest.importorskip("onnxruntime")
 
-from laconic.errors import ArgumentError, VerifyError  # noqa: E402
-from laconic.export.onnx import export_onnx  # noqa: E402
-from laconic.export.onnx_blocks import packed, packed_zeros  # noqa: E402
-from laconic.export.onnx_check import check_onnx  # noqa: E402
-from laconic.export.onnx_graph import arrays  # noqa: E402
-from laconic.export.onnx_module import open_onnx  # noqa: E402
-from laconic.export.onnx_trace import Traced, trace  # noqa: E402
+from taut.errors import ArgumentError, VerifyError  # noqa: E402
+from taut.export.onnx import export_onnx  # noqa: E402
+from taut.export.onnx_blocks import packed, packed_zeros  # noqa: E402
+from taut.export.onnx_check import check_onnx  # noqa: E402
+from taut.export.onnx_graph import arrays  # noqa: E402
+from taut.export.onnx_module import open_onnx  # noqa: E402
+from taut.export.onnx_trace import Traced, trace  # noqa: E402
 
-EXPORT = sys.modules["laconic.export.onnx"]
+EXPORT = sys.modules["taut.export.onnx"]
 
 
 class Small(torch.nn.Module):
@@ -222,7 +222,7 @@ def test_blocks_of_four_bits_hold_the_integers(encoder, traced, tmp_path, asymme
 
 
 def test_nibbles_lie_low_first_and_symmetric_ones_around_eight():
-    from laconic.export.integers import Integers
+    from taut.export.integers import Integers
 
     q = np.array([[-8, 7, 0, 1]], np.int32)
     found = Integers(q, np.ones((1, 1), np.float32), None, 4, True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.export.onnx_ranges import Histogram, affine, find_range, observe
+from taut.errors import ArgumentError
+from taut.export.onnx_ranges import Histogram, affine, find_range, observe
 
 
 def seen(values):

@@ -10,12 +10,12 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
-from laconic.export.onnx import export_onnx  # noqa: E402
-from laconic.export.onnx_graph import arrays  # noqa: E402
-from laconic.export.onnx_module import open_onnx  # noqa: E402
-from laconic.export.onnx_trace import Traced, trace  # noqa: E402
+from taut.export.onnx import export_onnx  # noqa: E402
+from taut.export.onnx_graph import arrays  # noqa: E402
+from taut.export.onnx_module import open_onnx  # noqa: E402
+from taut.export.onnx_trace import Traced, trace  # noqa: E402
 
-EXPORT = sys.modules["laconic.export.onnx"]
+EXPORT = sys.modules["taut.export.onnx"]
 ROWS, COLUMNS = 300, 64  # smaller matrices the exporter turns itself
 
 

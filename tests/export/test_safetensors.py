@@ -13,12 +13,12 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-import laconic
-from laconic.container import LaconicFile
-from laconic.errors import ArgumentError, LaconicError, VerifyError
-from laconic.export import safetensors as room
-from laconic.export.safetensors import export_file, export_folder
-from laconic.io import SAFETENSORS_DTYPES, open_source, read_header
+import taut
+from taut.container import TautFile
+from taut.errors import ArgumentError, TautError, VerifyError
+from taut.export import safetensors as room
+from taut.export.safetensors import export_file, export_folder
+from taut.io import SAFETENSORS_DTYPES, open_source, read_header
 
 
 @pytest.fixture
@@ -34,15 +34,15 @@ def arrays(rng) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def file(tmp_path: Path, arrays) -> LaconicFile:
-    return LaconicFile(laconic.compress(arrays, tmp_path / "f.laconic.safetensors").path)
+def file(tmp_path: Path, arrays) -> TautFile:
+    return TautFile(taut.compress(arrays, tmp_path / "f.taut.safetensors").path)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     home = tmp_path / "original"
     (home / "sub").mkdir(parents=True)
-    config = {"torch_dtype": "float32", "é": 1, "quantization_config": {"quant_method": "laconic"}}
+    config = {"torch_dtype": "float32", "é": 1, "quantization_config": {"quant_method": "taut"}}
     (home / "config.json").write_text(json.dumps(config))
     (home / "sub" / "tokens.txt").write_text("a\nb\n")
     return home
@@ -77,11 +77,11 @@ def test_floats_are_rounded_to_nearest_and_counted(
 
 
 def test_a_value_beyond_the_dtype_names_its_tensor_and_leaves_nothing(tmp_path):
-    path = laconic.compress({"big": np.array([1e5, 1], np.float32)}, tmp_path / "f").path
+    path = taut.compress({"big": np.array([1e5, 1], np.float32)}, tmp_path / "f").path
     with pytest.raises(ArgumentError, match=r'"big": its largest value, 100000, .*bfloat16'):
-        export_file(LaconicFile(path), tmp_path / "m.safetensors", dtype="float16")
+        export_file(TautFile(path), tmp_path / "m.safetensors", dtype="float16")
     assert [one.name for one in tmp_path.iterdir()] == ["f"]
-    export_file(LaconicFile(path), tmp_path / "m.safetensors", dtype="bfloat16")
+    export_file(TautFile(path), tmp_path / "m.safetensors", dtype="bfloat16")
 
 
 def test_every_tensor_is_aligned_for_its_dtype(tmp_path, file):
@@ -120,7 +120,7 @@ def test_tied_tensors_are_repeated_in_a_file_and_left_out_of_a_folder(tmp_path, 
 
     net = torch.nn.Sequential(torch.nn.Linear(4, 4, bias=False), torch.nn.Linear(4, 4, bias=False))
     net[1].weight = net[0].weight
-    file = LaconicFile(laconic.compress(net, tmp_path / "f").path)
+    file = TautFile(taut.compress(net, tmp_path / "f").path)
     export_file(file, tmp_path / "m.safetensors")
     assert set(load_file(tmp_path / "m.safetensors")) == {"0.weight", "1.weight"}
     done = export_folder(file, tmp_path / "out", folder)
@@ -140,7 +140,7 @@ def test_what_reads_back_otherwise_is_no_export(tmp_path, file, monkeypatch):
     monkeypatch.setattr(room, "write_tensors", spoilt)
     with pytest.raises(VerifyError, match="not what was written"):
         export_file(file, tmp_path / "m.safetensors")
-    assert [one.name for one in tmp_path.iterdir()] == ["f.laconic.safetensors"]
+    assert [one.name for one in tmp_path.iterdir()] == ["f.taut.safetensors"]
 
 
 def test_a_full_disk_leaves_nothing_and_what_was_there(tmp_path, file, folder, monkeypatch):
@@ -151,9 +151,9 @@ def test_a_full_disk_leaves_nothing_and_what_was_there(tmp_path, file, folder, m
 
     monkeypatch.setattr(os, "fsync", full)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(LaconicError, match=r"No space left on device.*untouched"):
+    with pytest.raises(TautError, match=r"No space left on device.*untouched"):
         export_file(file, tmp_path / "m.safetensors", force=True)
-    with pytest.raises(LaconicError, match="No space left on device"):
+    with pytest.raises(TautError, match="No space left on device"):
         export_folder(file, tmp_path / "out", folder)
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "m.safetensors").read_bytes() == b"old"

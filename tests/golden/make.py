@@ -13,14 +13,14 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save
 
-from laconic.coding import (
+from taut.coding import (
     CodedArray,
     encode_adaptive,
     encode_indices,
     encode_lossless,
     encode_matrix,
 )
-from laconic.coding._reference import decode_reference
+from taut.coding._reference import decode_reference
 
 ARRAYS = Path(__file__).parent / "arrays"
 BF16, FP8 = np.dtype(ml_dtypes.bfloat16), np.dtype(ml_dtypes.float8_e4m3fn)

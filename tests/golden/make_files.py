@@ -1,8 +1,8 @@
-"""Writes the golden files of the Laconic file, once: nothing here overwrites a file.
+"""Writes the golden files of the Taut file, once: nothing here overwrites a file.
 
 Run from the repository's root: `python tests/golden/make_files.py`. For each version a model as
-safetensors, its bit-exact Laconic file, and a lossy one beside what that decodes to. Those of
-version 1 are there already; only a Laconic that wrote that version could make them.
+safetensors, its bit-exact Taut file, and a lossy one beside what that decodes to. Those of
+version 1 are there already; only a Taut that wrote that version could make them.
 """
 
 from pathlib import Path
@@ -11,9 +11,9 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
 
-import laconic
-from laconic.container import LaconicFile, Origin, Writer
-from laconic.io import TensorInfo
+import taut
+from taut.container import Origin, TautFile, Writer
+from taut.io import TensorInfo
 
 FILES = Path(__file__).parent / "files"
 
@@ -46,24 +46,24 @@ def second_model() -> dict[str, np.ndarray]:
 
 def packs(path: Path) -> list[bool]:
     """Whether each pack of a file has an entry of its own."""
-    return [bool(pack.name) for pack in LaconicFile(path).index.packs]
+    return [bool(pack.name) for pack in TautFile(path).index.packs]
 
 
 def main() -> None:
     """Write what is not there yet."""
     original, exact, lossy = (
-        FILES / f"{name}.safetensors" for name in ("model2", "exact2.laconic", "lossy2.laconic")
+        FILES / f"{name}.safetensors" for name in ("model2", "exact2.taut", "lossy2.taut")
     )
     if original.exists():
         raise SystemExit(f"{original} exists: golden files are never written again")
     save_file(second_model(), original, metadata={"made": "for the golden files"})
     plan = {"layer.noise": "keep"}
-    laconic.compress(original, exact, plan=plan)
-    laconic.compress(original, lossy, plan=plan, size="6%")
-    laconic.decompress(lossy, FILES / "lossy2.safetensors")
+    taut.compress(original, exact, plan=plan)
+    taut.compress(original, lossy, plan=plan, size="6%")
+    taut.decompress(lossy, FILES / "lossy2.safetensors")
     if (packs(exact), packs(lossy)) != ([True], [False]):
         raise SystemExit("the files are to have a pack with an entry and one without")
-    write_modules(FILES / "modules2.laconic.safetensors")
+    write_modules(FILES / "modules2.taut.safetensors")
 
 
 def write_modules(path: Path) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from laconic import _core
-from laconic.coding import Job, decode, decoded_nbytes
-from laconic.coding._reference import decode_reference
+from taut import _core
+from taut.coding import Job, decode, decoded_nbytes
+from taut.coding._reference import decode_reference
 
 ARRAYS = sorted((Path(__file__).parent / "arrays").glob("*.safetensors"))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-import laconic
+import taut
 
 FILES = Path(__file__).parent / "files"
 PAIRS = [("exact", "model"), ("lossy", "lossy"), ("exact2", "model2"), ("lossy2", "lossy2")]
@@ -14,14 +14,14 @@ PAIRS = [("exact", "model"), ("lossy", "lossy"), ("exact2", "model2"), ("lossy2"
 @pytest.mark.parametrize(("coded", "meant"), PAIRS)
 def test_a_golden_file_decompresses_byte_for_byte(coded, meant, tmp_path):
     out = tmp_path / "out.safetensors"
-    laconic.decompress(FILES / f"{coded}.laconic.safetensors", out)
+    taut.decompress(FILES / f"{coded}.taut.safetensors", out)
     assert out.read_bytes() == (FILES / f"{meant}.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(("coded", "meant"), PAIRS)
 def test_a_golden_file_loads_every_tensor(coded, meant):
     expected = load_file(FILES / f"{meant}.safetensors")
-    loaded = laconic.load(FILES / f"{coded}.laconic.safetensors")
+    loaded = taut.load(FILES / f"{coded}.taut.safetensors")
     assert set(loaded) == set(expected)
     for name, values in expected.items():
         assert loaded[name].dtype == values.dtype
@@ -30,18 +30,18 @@ def test_a_golden_file_loads_every_tensor(coded, meant):
 
 @pytest.mark.parametrize(("coded", "version"), [("exact", 1), ("lossy", 1), ("exact2", 2)])
 def test_there_is_a_file_of_each_version(coded, version):
-    data = (FILES / f"{coded}.laconic.safetensors").read_bytes()
-    assert data[8:].startswith(b'{"__metadata__":{"laconic":"%d",' % version)
+    data = (FILES / f"{coded}.taut.safetensors").read_bytes()
+    assert data[8:].startswith(b'{"__metadata__":{"taut":"%d",' % version)
 
 
 def test_modules_are_given_back():
-    file = laconic.load(FILES / "modules2.laconic.safetensors")
+    file = taut.load(FILES / "modules2.taut.safetensors")
     assert file.modules == {"conv1": {"out_channels": 6}, "": {"width": -(2**40)}}
     assert file["conv1.bias"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_the_lossy_one_lost_something_but_little():
-    report = laconic.info(FILES / "lossy.laconic.safetensors")
+    report = taut.info(FILES / "lossy.taut.safetensors")
     lossy = {tensor.name: tensor.rel_mse for tensor in report.tensors if tensor.rel_mse > 0}
     assert set(lossy) == {"layer.weight", "layer.copy", "layer.half"}
     assert max(lossy.values()) < 0.02

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.inputs import LoadedModel, open_calibration, open_model, run_batch
+from taut.errors import ArgumentError
+from taut.inputs import LoadedModel, open_calibration, open_model, run_batch
 
 torch = pytest.importorskip("torch")
 
@@ -48,7 +48,7 @@ def test_texts_are_batched_by_length(bert_folder: Path, tmp_path: Path) -> None:
 
 
 def test_texts_for_gpt2_are_padded_with_any_token(gpt2_folder: Path, bert_folder: Path) -> None:
-    from laconic.inputs.tokens import wrap_tokenizer
+    from taut.inputs.tokens import wrap_tokenizer
 
     tokenize = open_model(bert_folder).tokenize
     tokenizer = tokenize.tokenizer  # type: ignore[union-attr]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.inputs import load_callable
-from laconic.inputs.callables import call
+from taut.errors import ArgumentError
+from taut.inputs import load_callable
+from taut.inputs.callables import call
 
 Code = Callable[..., Path]
 
@@ -73,12 +73,12 @@ def test_mistakes_are_named(code: Code, text: str, name: str, message: str) -> N
 
 def test_a_file_that_failed_is_tried_again(code: Code) -> None:
     path = code(
-        "import os\nif 'LACONIC_TEST' not in os.environ: raise OSError('not yet')\ndef f(): ..."
+        "import os\nif 'TAUT_TEST' not in os.environ: raise OSError('not yet')\ndef f(): ..."
     )
     with pytest.raises(ArgumentError, match="not yet"):
         load_callable(f"{path}:f")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LACONIC_TEST", "1")
+        patch.setenv("TAUT_TEST", "1")
         assert callable(load_callable(f"{path}:f"))
 
 
@@ -107,7 +107,7 @@ def test_a_call_that_fails_has_the_line(code: Code) -> None:
         call(load_callable(f"{path}:g"), "here")
 
 
-def test_what_laconic_itself_refuses_passes_as_it_is() -> None:
+def test_what_taut_itself_refuses_passes_as_it_is() -> None:
     def refuses() -> None:
         raise ArgumentError("mine")
 

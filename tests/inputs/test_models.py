@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.inputs import open_model, run_batch
-from laconic.io import open_source
+from taut.errors import ArgumentError
+from taut.inputs import open_model, run_batch
+from taut.io import open_source
 
 torch = pytest.importorskip("torch")
 
@@ -177,7 +177,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, bert_folder: 
     import sys
 
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ArgumentError, match=r"takes transformers: pip install 'laconic\[hf\]'"):
+    with pytest.raises(ArgumentError, match=r"takes transformers: pip install 'taut\[hf\]'"):
         open_model(bert_folder)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ArgumentError, match=r"calibration takes torch: pip install"):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from laconic.inputs.names import Names, map_names
-from laconic.io import open_source
+from taut.inputs.names import Names, map_names
+from taut.io import open_source
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

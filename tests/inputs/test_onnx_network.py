@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laconic.analyze.outputs import output_kind
-from laconic.errors import ArgumentError
-from laconic.inputs import open_model, run_batch
+from taut.analyze.outputs import output_kind
+from taut.errors import ArgumentError
+from taut.inputs import open_model, run_batch
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.inputs import read_texts
+from taut.errors import ArgumentError
+from taut.inputs import read_texts
 
 
 def write(folder: Path, data: str | bytes, name: str) -> Path:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from safetensors import SafetensorError, deserialize
 
-from laconic.errors import ArgumentError, FormatError
-from laconic.io.dtypes import (
+from taut.errors import ArgumentError, FormatError
+from taut.io.dtypes import (
     DTYPE_BITS,
     SAFETENSORS_DTYPES,
     dtype_name,

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from laconic.errors import ArgumentError, FormatError
-from laconic.io.header import MAX_HEADER, Header, read_header
+from taut.errors import ArgumentError, FormatError
+from taut.io.header import MAX_HEADER, Header, read_header
 
 GOOD = '"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from laconic.errors import ArgumentError
-from laconic.io import open_source, read_header
-from laconic.io.hub import find_companions, find_weights, shard_index
+from taut.errors import ArgumentError
+from taut.io import open_source, read_header
+from taut.io.hub import find_companions, find_weights, shard_index
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -29,8 +29,8 @@ def touch(folder: Path, *names: str) -> None:
         (["x-1.safetensors", "x-2.safetensors", "x.safetensors.index.json"],
          "x.safetensors.index.json"),
         (["adapter_model.safetensors", "training_args.bin"], "adapter_model.safetensors"),
-        (["net.safetensors", "net.laconic.safetensors"], "net.safetensors"),
-        (["model.laconic.safetensors"], "model.laconic.safetensors"),
+        (["net.safetensors", "net.taut.safetensors"], "net.safetensors"),
+        (["model.taut.safetensors"], "model.taut.safetensors"),
         (["pytorch_model.bin", "tf_model.h5"], "pytorch_model.bin"),
         (["pytorch_model-1.bin", "pytorch_model.bin.index.json"], "pytorch_model.bin.index.json"),
     ],

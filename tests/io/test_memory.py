@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from laconic.errors import ArgumentError
-from laconic.io import SAFETENSORS_DTYPES, dtype_name, open_source
+from taut.errors import ArgumentError
+from taut.io import SAFETENSORS_DTYPES, dtype_name, open_source
 
 
 @pytest.mark.parametrize("name", SAFETENSORS_DTYPES)

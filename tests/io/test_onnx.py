@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.errors import ArgumentError, FormatError
-from laconic.io import open_source
-from laconic.io._onnx_wire import pack_varints, unpack_varints
-from laconic.io.onnx import OnnxSource, open_onnx, unpack_recipe
+from taut.errors import ArgumentError, FormatError
+from taut.io import open_source
+from taut.io._onnx_wire import pack_varints, unpack_varints
+from taut.io.onnx import OnnxSource, open_onnx, unpack_recipe
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -115,7 +115,7 @@ def test_the_graph_gives_way_to_an_initialiser_of_its_name(tmp_path: Path) -> No
     tensor = numpy_helper.from_array(np.ones(4, np.float32), "onnx.graph")
     source = open_source(save(tmp_path / "m.onnx", [tensor]))
     assert [info.name for info in source.infos] == ["onnx.graph", "onnx.graph.1"]
-    assert source.metadata == {"laconic.onnx": "onnx.graph.1"}
+    assert source.metadata == {"taut.onnx": "onnx.graph.1"}
 
 
 def external(tmp_path: Path, **entries: str) -> OnnxSource:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laconic.errors import ArgumentError, FormatError
-from laconic.io import DTYPE_BITS, SAFETENSORS_DTYPES, open_source
-from laconic.io.pytorch import torch_entry
+from taut.errors import ArgumentError, FormatError
+from taut.io import DTYPE_BITS, SAFETENSORS_DTYPES, open_source
+from taut.io.pytorch import torch_entry
 
 torch = pytest.importorskip("torch")
 
@@ -260,7 +260,7 @@ def test_without_torch_the_error_says_what_to_install(
 ) -> None:
     torch.save({"a": torch.ones(2)}, tmp_path / "model.bin")
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ArgumentError, match=r"pip install 'laconic\[torch\]'"):
+    with pytest.raises(ArgumentError, match=r"pip install 'taut\[torch\]'"):
         open_source(tmp_path / "model.bin")
 
 

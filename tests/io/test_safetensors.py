@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save, save_file
 
-from laconic.errors import ArgumentError, FormatError
-from laconic.io import DTYPE_BITS, open_source, storage
-from laconic.io.safetensors import open_safetensors
+from taut.errors import ArgumentError, FormatError
+from taut.io import DTYPE_BITS, open_source, storage
+from taut.io.safetensors import open_safetensors
 
 Shards = dict[str, dict[str, np.ndarray]]
 
@@ -226,5 +226,5 @@ def test_an_index_that_is_not_one_is_refused(text: bytes, tmp_path: Path) -> Non
 def test_reading_files_does_not_import_torch() -> None:
     import subprocess
 
-    code = "import sys, laconic.io; assert 'torch' not in sys.modules"
+    code = "import sys, taut.io; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

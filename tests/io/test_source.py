@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from laconic.errors import ArgumentError, LaconicError
-from laconic.io import open_source
+from taut.errors import ArgumentError, TautError
+from taut.io import open_source
 
 
 def test_a_path_may_be_text(tmp_path: Path) -> None:
@@ -45,14 +45,14 @@ def test_another_format_is_refused_with_what_to_do(name: str, message: str, tmp_
         open_source(tmp_path / name)
 
 
-def test_no_file_makes_anything_but_a_laconic_error(tmp_path: Path) -> None:
+def test_no_file_makes_anything_but_a_taut_error(tmp_path: Path) -> None:
     names = ("x.safetensors", "x.index.json", "x.safetensors.index.json", "y/model.safetensors")
     for name in names:
         for content in (b"", b"{}", b"\2" + bytes(7) + b"[]", b"\xff" * 64):
             path = tmp_path / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
-            with pytest.raises(LaconicError, match=r"x\.|y/model|y.model"):
+            with pytest.raises(TautError, match=r"x\.|y/model|y.model"):
                 open_source(path.parent if name.startswith("y") else path)
 
 

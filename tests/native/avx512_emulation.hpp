@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace laconic::emulation {
+namespace taut::emulation {
 
 template <class T, class Vector = simde__m512i>
 struct Lanes {
@@ -132,7 +132,7 @@ inline uint16_t half(float v) {
 }
 inline simde__m256i cvtps_ph(simde__m512 v, int) { return each<uint16_t, float, simde__m256i>(v, half); }
 
-}  // namespace laconic::emulation
+}  // namespace taut::emulation
 
 // Later SIMDes may have some of these: ours win, so that one set of names serves all versions.
 #undef _mm512_mulhi_epu16
@@ -155,23 +155,23 @@ inline simde__m256i cvtps_ph(simde__m512 v, int) { return each<uint16_t, float, 
 #undef _mm_popcnt_u64
 #undef __mmask16
 #undef __mmask64
-#define _mm512_mulhi_epu16 ::laconic::emulation::mulhi_epu16
-#define _mm512_mask_sub_epi16 ::laconic::emulation::mask_sub_epi16
-#define _mm512_mask_or_epi32 ::laconic::emulation::mask_or_epi32
-#define _mm512_cmplt_epu16_mask ::laconic::emulation::cmplt_epu16_mask
-#define _mm512_testn_epi8_mask ::laconic::emulation::testn_epi8_mask
-#define _mm512_testn_epi16_mask ::laconic::emulation::testn_epi16_mask
-#define _mm512_mask_expand_epi8 ::laconic::emulation::mask_expand_epi8
-#define _mm512_multishift_epi64_epi8 ::laconic::emulation::multishift_epi64_epi8
-#define _mm512_maskz_loadu_epi8 ::laconic::emulation::maskz_loadu_epi8
-#define _mm512_mask_storeu_epi8 ::laconic::emulation::mask_storeu_epi8
-#define _mm512_cvtepu8_epi16 ::laconic::emulation::widen_bytes<uint16_t>
-#define _mm512_cvtepu8_epi32 ::laconic::emulation::widen_bytes<uint32_t>
-#define _mm512_cvtepu8_epi64 ::laconic::emulation::widen_bytes<uint64_t>
-#define _mm512_cvtepi32_epi16 ::laconic::emulation::cvtepi32_epi16
-#define _mm512_cvtepi32_ps ::laconic::emulation::cvtepi32_ps
-#define _mm512_cvtps_pd ::laconic::emulation::cvtps_pd
-#define _mm512_cvtps_ph ::laconic::emulation::cvtps_ph
+#define _mm512_mulhi_epu16 ::taut::emulation::mulhi_epu16
+#define _mm512_mask_sub_epi16 ::taut::emulation::mask_sub_epi16
+#define _mm512_mask_or_epi32 ::taut::emulation::mask_or_epi32
+#define _mm512_cmplt_epu16_mask ::taut::emulation::cmplt_epu16_mask
+#define _mm512_testn_epi8_mask ::taut::emulation::testn_epi8_mask
+#define _mm512_testn_epi16_mask ::taut::emulation::testn_epi16_mask
+#define _mm512_mask_expand_epi8 ::taut::emulation::mask_expand_epi8
+#define _mm512_multishift_epi64_epi8 ::taut::emulation::multishift_epi64_epi8
+#define _mm512_maskz_loadu_epi8 ::taut::emulation::maskz_loadu_epi8
+#define _mm512_mask_storeu_epi8 ::taut::emulation::mask_storeu_epi8
+#define _mm512_cvtepu8_epi16 ::taut::emulation::widen_bytes<uint16_t>
+#define _mm512_cvtepu8_epi32 ::taut::emulation::widen_bytes<uint32_t>
+#define _mm512_cvtepu8_epi64 ::taut::emulation::widen_bytes<uint64_t>
+#define _mm512_cvtepi32_epi16 ::taut::emulation::cvtepi32_epi16
+#define _mm512_cvtepi32_ps ::taut::emulation::cvtepi32_ps
+#define _mm512_cvtps_pd ::taut::emulation::cvtps_pd
+#define _mm512_cvtps_ph ::taut::emulation::cvtps_ph
 #define _mm_popcnt_u64 std::popcount<uint64_t>
 #define __mmask16 simde__mmask16
 #define __mmask64 simde__mmask64

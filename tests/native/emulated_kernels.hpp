@@ -7,7 +7,7 @@
 
 #include "avx512_emulation.hpp"
 
-#define LACONIC_EMULATE_AVX512
+#define TAUT_EMULATE_AVX512
 #define avx512_kernels emulated_kernels
 #define avx512_merge emulated_merge
 #define avx512_uniform emulated_uniform
@@ -26,14 +26,14 @@
 #undef avx512_matrix_row
 #undef cpu_has_avx512
 
-namespace laconic {
+namespace taut {
 bool can_emulate() { return true; }
-}  // namespace laconic
+}  // namespace taut
 
 #else
 
-namespace laconic {
+namespace taut {
 inline const Kernels* emulated_kernels() { return nullptr; }
-}  // namespace laconic
+}  // namespace taut
 
 #endif

@@ -16,8 +16,8 @@ inline uint64_t below(Random& random, uint64_t n) { return random() % n; }
 inline bool chance(Random& random, uint64_t one_in) { return below(random, one_in) == 0; }
 
 // Any table: a random share of the slots for each of some local symbols, the escape among them now and then.
-inline laconic::Table any_table(Random& random, laconic::CoderTraits coder) {
-    laconic::Table t;
+inline taut::Table any_table(Random& random, taut::CoderTraits coder) {
+    taut::Table t;
     const int whole = 1 << coder.prob_bits, most = (1 << coder.max_bucket_bits) - 1;
     const int last = 1 + int(below(random, chance(random, 3) ? uint64_t(most) : 8));
     t.first = uint8_t(below(random, uint64_t(257 - last)));
@@ -36,7 +36,7 @@ inline laconic::Table any_table(Random& random, laconic::CoderTraits coder) {
         if (room > 0) give(local, 1 + int(below(random, uint64_t(room))) / (chance(random, 4) ? 1 : 8));
         else if (last == 1) give(0, left);
     }
-    laconic::build_alias(t, coder.prob_bits);
+    taut::build_alias(t, coder.prob_bits);
     return t;
 }
 
@@ -44,7 +44,7 @@ inline laconic::Table any_table(Random& random, laconic::CoderTraits coder) {
 template <class Coder>
 struct SlotsByRank {
     std::vector<std::vector<uint16_t>> slots;
-    explicit SlotsByRank(const laconic::Table& t) : slots(size_t(1) << t.bucket_bits) {
+    explicit SlotsByRank(const taut::Table& t) : slots(size_t(1) << t.bucket_bits) {
         const int shift = Coder::prob_bits - t.bucket_bits;
         for (size_t s = 0; s < slots.size(); s++) slots[s].resize(t.frequency[s]);
         for (int slot = 0; slot < 1 << Coder::prob_bits; slot++) {
@@ -58,14 +58,14 @@ struct SlotsByRank {
 };
 
 struct Segment {
-    const laconic::Table* table;
+    const taut::Table* table;
     std::vector<uint8_t> locals;
 };
 
 // Units, then states, of some segments; from the last symbol to the first.
 template <class Coder>
 void code(const std::vector<Segment>& segments, size_t lanes, Bytes& units, Bytes& states) {
-    const size_t step = std::min<size_t>(lanes, laconic::kStep);
+    const size_t step = std::min<size_t>(lanes, taut::kStep);
     std::vector<uint32_t> state(lanes, Coder::low);
     size_t steps = 0;
     for (const Segment& s : segments) steps += (s.locals.size() + step - 1) / step;
@@ -104,11 +104,11 @@ inline Bytes noise(Random& random, size_t size) {
 constexpr uint8_t kMinusZero = 254;  // where zeros are bare, so is this symbol
 
 inline uint8_t any_escaped(Random& random) {
-    if (chance(random, 8)) return laconic::kException;
+    if (chance(random, 8)) return taut::kException;
     return uint8_t(below(random, 4) ? 1 + below(random, 9) : random());
 }
 
-inline Bytes crafted_chunk(Random& random, const laconic::ArrayHeader& h, uint64_t first_row, uint64_t rows) {
+inline Bytes crafted_chunk(Random& random, const taut::ArrayHeader& h, uint64_t first_row, uint64_t rows) {
     const auto row_byte = [&](uint64_t r) { return h.rows.empty() ? uint8_t(0) : h.rows[first_row + r]; };
     const auto length = [&](uint64_t r) {
         return size_t(std::min(h.row_length, h.count - (first_row + r) * h.row_length));
@@ -118,12 +118,12 @@ inline Bytes crafted_chunk(Random& random, const laconic::ArrayHeader& h, uint64
     Bytes tail;
     const int prob_bits = h.traits().prob_bits;
     for (size_t t = 0; t < h.tables.size(); t++) {
-        const laconic::Table& table = h.tables[t];
+        const taut::Table& table = h.tables[t];
         segments.push_back({&table, {}});
-        const laconic::Slots slots =
-            prob_bits == 8 ? laconic::make_slots<laconic::Fast>(table) : laconic::make_slots<laconic::Dense>(table);
+        const taut::Slots slots =
+            prob_bits == 8 ? taut::make_slots<taut::Fast>(table) : taut::make_slots<taut::Dense>(table);
         for (uint64_t r = 0; r < rows; r++) {
-            if ((row_byte(r) & ~laconic::kDropRow) != t) continue;
+            if ((row_byte(r) & ~taut::kDropRow) != t) continue;
             for (size_t i = 0; i < length(r); i++) {
                 const uint8_t symbol = uint8_t(slots[below(random, slots.size())]);
                 const uint8_t local = uint8_t(symbol - table.first + 1);
@@ -137,21 +137,21 @@ inline Bytes crafted_chunk(Random& random, const laconic::ArrayHeader& h, uint64
     for (uint64_t r = 0; r < rows; r++) {
         size_t fields = 0;
         for (uint8_t s : symbols[r]) {
-            fields += !(h.flags & laconic::kSkipZero) || (s != 0 && s != kMinusZero);
-            if (s != laconic::kException) continue;
-            const Bytes word = noise(random, h.kind == laconic::Kind::uniform ? 4 : h.width);
+            fields += !(h.flags & taut::kSkipZero) || (s != 0 && s != kMinusZero);
+            if (s != taut::kException) continue;
+            const Bytes word = noise(random, h.kind == taut::Kind::uniform ? 4 : h.width);
             exceptions.insert(exceptions.end(), word.begin(), word.end());
         }
-        const int bits = h.kind == laconic::Kind::uniform ? 0 : h.low - (row_byte(r) & laconic::kDropRow ? h.drop : 0);
+        const int bits = h.kind == taut::Kind::uniform ? 0 : h.low - (row_byte(r) & taut::kDropRow ? h.drop : 0);
         const Bytes row = noise(random, (fields * size_t(bits) + 7) / 8);
         raw.insert(raw.end(), row.begin(), row.end());
     }
     switch (h.coder) {
-        case laconic::CoderId::fast: code<laconic::Fast>(segments, 128, units, states); break;
-        case laconic::CoderId::dense: code<laconic::Dense>(segments, 64, units, states); break;
-        case laconic::CoderId::small: code<laconic::Dense>(segments, 4, units, states); break;
+        case taut::CoderId::fast: code<taut::Fast>(segments, 128, units, states); break;
+        case taut::CoderId::dense: code<taut::Dense>(segments, 64, units, states); break;
+        case taut::CoderId::small: code<taut::Dense>(segments, 4, units, states); break;
     }
-    const Bytes tail_stream = tail.empty() ? tail : laconic::write_bytes(tail);
+    const Bytes tail_stream = tail.empty() ? tail : taut::write_bytes(tail);
     Bytes chunk;
     for (const Bytes* part : std::initializer_list<const Bytes*>{&units, &tail_stream, &exceptions})
         put_number(chunk, part->size());
@@ -161,35 +161,35 @@ inline Bytes crafted_chunk(Random& random, const laconic::ArrayHeader& h, uint64
 }
 
 inline Input crafted(Random& random) {
-    laconic::ArrayHeader h;
-    h.kind = chance(random, 4) ? laconic::Kind::uniform : laconic::Kind::split;
-    h.coder = laconic::CoderId(below(random, 3));
+    taut::ArrayHeader h;
+    h.kind = chance(random, 4) ? taut::Kind::uniform : taut::Kind::split;
+    h.coder = taut::CoderId(below(random, 3));
     h.row_length = 1 + below(random, 300);
     h.chunk_rows = 1 + below(random, 12);
     h.count = 1 + below(random, 2000);
     while (h.chunk_count() > kMostChunks) h.chunk_rows *= 2;
-    if (h.kind == laconic::Kind::uniform) {
-        h.output = laconic::Output(below(random, 4));
-        h.width = uint8_t(h.output == laconic::Output::f64 ? 8 : h.output == laconic::Output::f32 ? 4 : 2);
+    if (h.kind == taut::Kind::uniform) {
+        h.output = taut::Output(below(random, 4));
+        h.width = uint8_t(h.output == taut::Output::f64 ? 8 : h.output == taut::Output::f32 ? 4 : 2);
         h.step = 0.25f;
         h.offsets = {0.3f, 0.2f, 0.1f};
     } else {
         h.width = uint8_t(1 << below(random, 4));
-        h.mode = laconic::Mode(below(random, 3));
-        const bool is_float = h.mode == laconic::Mode::float_;
-        h.low = uint8_t(is_float + below(random, uint64_t(std::min(8 * h.width, laconic::kMaxLow + 1) - is_float)));
+        h.mode = taut::Mode(below(random, 3));
+        const bool is_float = h.mode == taut::Mode::float_;
+        h.low = uint8_t(is_float + below(random, uint64_t(std::min(8 * h.width, taut::kMaxLow + 1) - is_float)));
         h.drop = uint8_t(chance(random, 2) ? 0 : below(random, uint64_t(h.low - is_float + 1)));
         h.flags = uint8_t(is_float && chance(random, 3));
         h.base = chance(random, 4) ? random() : below(random, 200);
     }
-    const size_t tables = 1 + size_t(chance(random, 2) ? 0 : below(random, laconic::kMaxTables));
+    const size_t tables = 1 + size_t(chance(random, 2) ? 0 : below(random, taut::kMaxTables));
     for (size_t t = 0; t < tables; t++) h.tables.push_back(any_table(random, h.traits()));
     if (tables > 1 || h.drop) {
-        const uint8_t mark = h.drop && chance(random, 2) ? laconic::kDropRow : 0;
+        const uint8_t mark = h.drop && chance(random, 2) ? taut::kDropRow : 0;
         for (uint64_t r = 0; r < h.row_count(); r++)
             h.rows.push_back(uint8_t(below(random, tables) | (chance(random, 2) ? mark : 0)));
     }
-    Input in{laconic::write_header(h), {}};
+    Input in{taut::write_header(h), {}};
     for (uint64_t r = 0; r < h.row_count(); r += h.chunk_rows)
         in.chunks.push_back(crafted_chunk(random, h, r, std::min(h.chunk_rows, h.row_count() - r)));
     return in;

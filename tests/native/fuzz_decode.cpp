@@ -1,11 +1,11 @@
-// Fuzzes the decoder. With libFuzzer (cmake -DLACONIC_LIBFUZZER=ON, clang) this is its target; otherwise it is a
+// Fuzzes the decoder. With libFuzzer (cmake -DTAUT_LIBFUZZER=ON, clang) this is its target; otherwise it is a
 // program that makes arrays, damages them, and runs everywhere a compiler with sanitisers does:
 //
 //     fuzz_decode [SECONDS [SEED]]     damage arrays for so long (default: 3 seconds, seed 1)
 //     fuzz_decode --corpus FOLDER [N]  write N arrays (default: 200) as files for libFuzzer to start from
 //     fuzz_decode FILE...              run inputs again, such as the fuzz-crash.bin that a failure leaves
 //
-// cmake -DLACONIC_EMULATE=ON adds the AVX-512 decoder on processors that lack it (wants libsimde-dev).
+// cmake -DTAUT_EMULATE=ON adds the AVX-512 decoder on processors that lack it (wants libsimde-dev).
 #include "fuzz_target.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -19,7 +19,7 @@ extern "C" const char* __asan_default_options() { return "max_allocation_size_mb
 // A report must end in a signal, which leaves the input behind.
 extern "C" const char* __ubsan_default_options() { return "abort_on_error=1:print_stacktrace=1"; }
 
-#ifndef LACONIC_LIBFUZZER
+#ifndef TAUT_LIBFUZZER
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -149,7 +149,7 @@ int fuzz_for(double seconds, uint64_t number) {
         }
     }
     std::printf("fuzz_decode: seed %llu, %.0f s; kernels", static_cast<unsigned long long>(number), elapsed());
-    for (const laconic::Kernels* k : kernels()) std::printf(" %s", k->name);
+    for (const taut::Kernels* k : kernels()) std::printf(" %s", k->name);
     std::printf("; %llu sound arrays, %llu damaged ones, of which %llu still decode\n",
                 static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(runs),
                 static_cast<unsigned long long>(decoded));

@@ -9,10 +9,10 @@
 
 namespace fuzz {
 
-inline Input as_input(const laconic::Encoded& e) { return {e.header, e.chunks}; }
+inline Input as_input(const taut::Encoded& e) { return {e.header, e.chunks}; }
 
 // Numbers with a scale per row, as weights have; some rows half precision, some numbers zero, as the dice say.
-inline Bytes numbers(Random& random, uint64_t count, uint64_t row_length, int width, laconic::Mode mode) {
+inline Bytes numbers(Random& random, uint64_t count, uint64_t row_length, int width, taut::Mode mode) {
     Bytes bytes(size_t(count) * size_t(width));
     std::normal_distribution<double> normal;
     const bool sparse = chance(random, 3), halves = chance(random, 2);
@@ -21,7 +21,7 @@ inline Bytes numbers(Random& random, uint64_t count, uint64_t row_length, int wi
         if (i % row_length == 0) scale = std::exp2(double(below(random, 12)) - 8);
         const double x = sparse && below(random, 4) ? 0 : normal(random) * scale;
         uint64_t word = uint64_t(int64_t(std::llround(x * 4096)));
-        if (mode == laconic::Mode::float_) {
+        if (mode == taut::Mode::float_) {
             const double wide = x;
             const float narrow = float(x);
             uint32_t bits;
@@ -39,22 +39,22 @@ inline Input encoded(Random& random) {
     // The number of values chooses the coder: a few, more than 8192, more than 49152.
     const uint64_t counts[] = {1 + below(random, 3000), 9000 + below(random, 3000), 50000 + below(random, 2000)};
     const uint64_t count = counts[below(random, 8) < 6 ? 0 : chance(random, 2) ? 1 : 2];
-    laconic::EncodeOptions options;
+    taut::EncodeOptions options;
     options.max_effort = chance(random, 2);
     options.row_length = 1 + below(random, std::min<uint64_t>(count, 700));
     if (chance(random, 3)) {
         std::vector<int32_t> indices(count);
         std::normal_distribution<double> normal(0, std::exp2(double(below(random, 9))));
         for (int32_t& q : indices) q = int32_t(normal(random));
-        return as_input(laconic::encode_uniform(indices.data(), count, 0.03f, {0.2f, 0.1f, 0.02f},
-                                                laconic::Output(below(random, 4)), options));
+        return as_input(taut::encode_uniform(indices.data(), count, 0.03f, {0.2f, 0.1f, 0.02f},
+                                                taut::Output(below(random, 4)), options));
     }
     const int width = 1 << below(random, 4);
-    const auto mode = laconic::Mode(below(random, 3));
+    const auto mode = taut::Mode(below(random, 3));
     constexpr int mantissas[] = {3, 7, 23, 52};
-    const int mantissa = mode == laconic::Mode::float_ ? mantissas[std::countr_zero(unsigned(width))] : 0;
+    const int mantissa = mode == taut::Mode::float_ ? mantissas[std::countr_zero(unsigned(width))] : 0;
     const Bytes values = numbers(random, count, options.row_length, width, mode);
-    return as_input(laconic::encode_split(values.data(), count, width, mode, mantissa, options));
+    return as_input(taut::encode_split(values.data(), count, width, mode, mantissa, options));
 }
 
 // A bare byte stream, of one of its four types.
@@ -62,20 +62,20 @@ inline Input stream(Random& random) {
     Bytes bytes(1 + below(random, chance(random, 2) ? 300 : 6000));
     const uint64_t range = 1 + below(random, chance(random, 2) ? 6 : 256);
     for (uint8_t& b : bytes) b = uint8_t(below(random, 4) ? 7 : below(random, range));
-    Input in{{'B'}, {laconic::write_bytes(bytes)}};
+    Input in{{'B'}, {taut::write_bytes(bytes)}};
     put_length(in.header, bytes.size(), 2);
     return in;
 }
 
 // A matrix of any coder: rows and columns of their own scales, with exponents, rare indices and exceptions at times.
 inline Input matrix(Random& random) {
-    laconic::MatrixSpec spec;
+    taut::MatrixSpec spec;
     const uint64_t rows = 1 + below(random, chance(random, 4) ? 300 : 20);
     spec.columns = 1 + below(random, chance(random, 4) ? 300 : 30);
     spec.step = 0.03f;
     if (chance(random, 2)) spec.offsets = {0.125f, 0.0625f, 0.0f};
     if (chance(random, 3)) spec.offsets = {0.2f, -0.1f, 0.03f};
-    spec.output = laconic::Output(below(random, 4));
+    spec.output = taut::Output(below(random, 4));
     spec.fields.trellis = below(random, 4);
     spec.fields.row_fraction = uint8_t(below(random, 5));
     spec.fields.column_fraction = uint8_t(below(random, 5));
@@ -96,20 +96,20 @@ inline Input matrix(Random& random) {
         indices[i] = chance(random, rarely)
                          ? int32_t(int64_t(random()) >> (chance(random, 2) ? 56 : 32))
                          : int32_t(normal(random) * of_row[i / spec.columns] * of_column[i % spec.columns]);
-    const auto coder = laconic::CoderId(below(random, 3));
-    return as_input(laconic::encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1}));
+    const auto coder = taut::CoderId(below(random, 3));
+    return as_input(taut::encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1}));
 }
 
 // An adaptive array on any grid: rows and columns of their own densities, dead ones among them, and huge indices.
 inline Input adaptive(Random& random) {
-    laconic::AdaptiveSpec spec;
-    laconic::AdaptiveFields& a = spec.fields;
+    taut::AdaptiveSpec spec;
+    taut::AdaptiveFields& a = spec.fields;
     constexpr uint32_t periods[] = {1, 1, 2, 9, 70};
     a.period = periods[below(random, 5)];
     const uint64_t rows = 1 + below(random, chance(random, 4) ? 200 : 20);
     spec.columns = a.period * (1 + below(random, 1 + 60 / a.period));
     spec.step = 0.03f;
-    spec.output = laconic::Output(below(random, 4));
+    spec.output = taut::Output(below(random, 4));
     std::normal_distribution<float> normal;
     const bool levels = chance(random, 3), halves = chance(random, 2);
     const auto number = [&] { return halves ? float(int64_t(below(random, 2000)) - 1000) / 64 : normal(random); };
@@ -132,7 +132,7 @@ inline Input adaptive(Random& random) {
         if (!levels && chance(random, 2))
             for (uint64_t k = 0; k < rows * groups; k++) a.zeros.push_back(int32_t(below(random, 20)) - 10);
     }
-    return as_input(laconic::encode_adaptive(indices.data(), indices.size(), spec, 1));
+    return as_input(taut::encode_adaptive(indices.data(), indices.size(), spec, 1));
 }
 
 inline Input seed(Random& random) {

@@ -9,7 +9,7 @@
 #include "array.hpp"
 #include "fuzz_input.hpp"
 #include "kernels.hpp"
-#ifdef LACONIC_EMULATE  // slow to compile, and its library's own arithmetic does not pass UBSan
+#ifdef TAUT_EMULATE  // slow to compile, and its library's own arithmetic does not pass UBSan
 #include "emulated_kernels.hpp"
 #endif
 
@@ -32,7 +32,7 @@ public:
     explicit Exact(size_t size, size_t skew = 0) : memory_(new uint8_t[size + skew]), size_(size), skew_(skew) {}
     uint8_t* data() { return memory_.get() + skew_; }
     size_t size() const { return size_; }
-    laconic::ConstBytes view() { return {data(), size_}; }
+    taut::ConstBytes view() { return {data(), size_}; }
 
 private:
     std::unique_ptr<uint8_t[]> memory_;
@@ -42,19 +42,19 @@ private:
 using Outcome = std::optional<Bytes>;  // what an array decodes to; none: it was refused
 
 // The decoders of this processor; on request the widest one too, emulated.
-inline std::vector<const laconic::Kernels*> kernels() {
-    std::vector<const laconic::Kernels*> all = laconic::all_kernels();
-#ifdef LACONIC_EMULATE
-    if (const laconic::Kernels* emulated = laconic::emulated_kernels()) all.push_back(emulated);
+inline std::vector<const taut::Kernels*> kernels() {
+    std::vector<const taut::Kernels*> all = taut::all_kernels();
+#ifdef TAUT_EMULATE
+    if (const taut::Kernels* emulated = taut::emulated_kernels()) all.push_back(emulated);
 #endif
     return all;
 }
 
-inline Outcome decode_with(const laconic::Kernels& kernels, const laconic::ArrayHeader& h, const Input& in) {
-    const laconic::ArrayDecoder decoder(h, kernels);
+inline Outcome decode_with(const taut::Kernels& kernels, const taut::ArrayHeader& h, const Input& in) {
+    const taut::ArrayDecoder decoder(h, kernels);
     const size_t skew = in.chunks.empty() ? 0 : in.chunks[0].size() % 8, size = size_t(h.output_bytes());
     Exact out(size, skew);
-    if (h.kind == laconic::Kind::constant) {
+    if (h.kind == taut::Kind::constant) {
         decoder.fill_constant(out.data());
         return Bytes(out.data(), out.data() + size);
     }
@@ -70,7 +70,7 @@ inline Outcome decode_with(const laconic::Kernels& kernels, const laconic::Array
         try {
             decoder.decode_chunk(c, chunk.view(), out.data());
             std::memcpy(all.data() + from, out.data() + from, to - from);
-        } catch (const laconic::FormatError&) {
+        } catch (const taut::FormatError&) {
             refused = true;
         }
         for (size_t i = 0; i < size; i++)
@@ -81,13 +81,13 @@ inline Outcome decode_with(const laconic::Kernels& kernels, const laconic::Array
 
 inline bool run_array(const Input& in) {
     Exact header(in.header);
-    laconic::ArrayHeader h;
+    taut::ArrayHeader h;
     try {
         // As a reader does: first the size that is claimed, then, for a buffer of that size, all of it.
-        const uint64_t nbytes = laconic::read_header(header.data(), header.size()).output_bytes();
+        const uint64_t nbytes = taut::read_header(header.data(), header.size()).output_bytes();
         if (nbytes > kMostOutput) return false;
-        h = laconic::read_header(header.data(), header.size(), nbytes);
-    } catch (const laconic::FormatError&) {
+        h = taut::read_header(header.data(), header.size(), nbytes);
+    } catch (const taut::FormatError&) {
         return false;
     }
     static const auto all = kernels();
@@ -104,12 +104,12 @@ inline bool run_stream(const Input& in) {
     if (in.chunks.empty() || in.header.size() < 3) return false;
     const uint64_t count = in.header[1] | uint64_t(in.header[2]) << 8;
     std::optional<Outcome> first;
-    for (const laconic::Kernels* kernel : kernels()) {
+    for (const taut::Kernels* kernel : kernels()) {
         Exact bytes(in.chunks[0]);
         Outcome outcome;
         try {
-            outcome = laconic::read_bytes(bytes.data(), bytes.size(), count, *kernel);
-        } catch (const laconic::FormatError&) {
+            outcome = taut::read_bytes(bytes.data(), bytes.size(), count, *kernel);
+        } catch (const taut::FormatError&) {
         }
         if (outcome && outcome->size() != count) fail("a byte stream of another length");
         if (first && *first != outcome) fail("two kernels read a byte stream differently");

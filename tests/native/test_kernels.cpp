@@ -13,7 +13,7 @@
 
 namespace {
 
-using namespace laconic;
+using namespace taut;
 using Bytes = std::vector<uint8_t>;
 constexpr size_t kSpare = 64;
 

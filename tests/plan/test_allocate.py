@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from laconic.errors import TargetError
-from laconic.plan import Target, meet_target
+from taut.errors import TargetError
+from taut.plan import Target, meet_target
 
 WEIGHTS = 1_000_000
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.io import TensorInfo
-from laconic.plan import Plan, resolve
-from laconic.plan.collapse import collapse
-from laconic.scheme import Scheme
+from taut.io import TensorInfo
+from taut.plan import Plan, resolve
+from taut.plan.collapse import collapse
+from taut.scheme import Scheme
 
 EXACT, DIAL, HALF = Scheme(), Scheme("rd"), Scheme("fp16")
 

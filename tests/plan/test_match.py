@@ -2,10 +2,10 @@
 
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.io import TensorInfo
-from laconic.plan import Plan, Resolved, resolve
-from laconic.scheme import Scheme
+from taut.errors import ArgumentError
+from taut.io import TensorInfo
+from taut.plan import Plan, Resolved, resolve
+from taut.scheme import Scheme
 
 INFOS = tuple(
     TensorInfo(name, dtype, shape, 0)

@@ -9,13 +9,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.errors import ArgumentError
-from laconic.plan import Goal, Plan, Rule, dump_plan, load_plan
-from laconic.plan.plan import read_plan
-from laconic.scheme import Scheme
+from taut.errors import ArgumentError
+from taut.plan import Goal, Plan, Rule, dump_plan, load_plan
+from taut.plan.plan import read_plan
+from taut.scheme import Scheme
 
 WHOLE = """\
-laconic: 1                    # the version of this schema
+taut: 1                    # the version of this schema
 target: {size: 12x, max_drop: 0.5%}
 effort: max
 seed: 7
@@ -43,7 +43,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
 
 
 def test_what_is_not_said_is_left_open() -> None:
-    plan = read_plan("laconic: 1")
+    plan = read_plan("taut: 1")
     assert (plan.target, plan.effort, plan.seed, plan.finish) == (None, None, None, None)
     assert plan.rules == ()
 
@@ -60,83 +60,83 @@ def test_what_is_not_said_is_left_open() -> None:
     ],
 )
 def test_targets(text: str, key: str, value: object) -> None:
-    target = read_plan(f"laconic: 1\ntarget: {text}").target
+    target = read_plan(f"taut: 1\ntarget: {text}").target
     assert getattr(target, key) == value
 
 
 MISTAKES = {
-    "": "p.yaml: is empty; begin with: laconic: 1",
+    "": "p.yaml: is empty; begin with: taut: 1",
     "# nothing\n": "p.yaml: is empty",
-    "- laconic\n": "p.yaml, line 1: not a mapping",
+    "- taut\n": "p.yaml, line 1: not a mapping",
     "12x": "p.yaml, line 1: not a mapping",
-    "rules: []": 'p.yaml: begin with "laconic: 1"',
-    "laconic: 2": "p.yaml, line 1: laconic: 2 is of a later Laconic; this one reads 1",
-    "laconic: true": "line 1: laconic: True cannot be; give 1",
-    "laconic: 1.0.0": 'laconic: "1.0.0" cannot be',
-    "laconic: 1\ntraget: {size: 12x}": (
-        'p.yaml, line 2: unknown key "traget"; nearest: target; all: laconic, about, target'
+    "rules: []": 'p.yaml: begin with "taut: 1"',
+    "taut: 2": "p.yaml, line 1: taut: 2 is of a later Taut; this one reads 1",
+    "taut: true": "line 1: taut: True cannot be; give 1",
+    "taut: 1.0.0": 'taut: "1.0.0" cannot be',
+    "taut: 1\ntraget: {size: 12x}": (
+        'p.yaml, line 2: unknown key "traget"; nearest: target; all: taut, about, target'
     ),
-    "laconic: 1\ntarget: 12x": 'line 2: target: "12x" cannot be; give a mapping as {size: 12x}',
-    "laconic: 1\ntarget: {}": "line 2: target: asks for nothing",
-    "laconic: 1\ntarget: {size: 12x, bits: 2}": "target: size and bits ask for the same thing",
-    "laconic: 1\ntarget: {sise: 12x}": 'target: unknown key "sise"; nearest: size; all: size, bits',
-    "laconic: 1\ntarget:\n  size: 12y": 'line 2: target: size: "12y" is none of a ratio (8x)',
-    "laconic: 1\ntarget:\n  size: 4.2": "line 3: target: size: 4.2 cannot be; give a text",
-    "laconic: 1\ntarget: {size: 0x}": "size",
-    "laconic: 1\ntarget: {size: -3}": 'size: "-3" is none of',
-    "laconic: 1\ntarget: {bits: '2'}": 'target: bits: "2" cannot be; give a positive number',
-    "laconic: 1\ntarget: {bits: true}": "target: bits: True cannot be",
-    "laconic: 1\ntarget: {bits: 0}": "target: bits: 0 is not a positive number",
-    "laconic: 1\ntarget: {bits: .inf}": "bits: inf cannot be",
-    "laconic: 1\ntarget: {max_drop: half}": 'max_drop: "half" cannot be; give 0.5% of the score',
-    "laconic: 1\ntarget: {max_drop: -1}": "max_drop: -1 cannot be",
-    "laconic: 1\ntarget: {max_drop: 101%}": "max_drop",
-    "laconic: 1\neffort: mx": 'line 2: effort: "mx" cannot be; give fast or max; nearest: max',
-    "laconic: 1\nseed: 1.5": "line 2: seed: 1.5 cannot be; give a whole number from 0 on",
-    "laconic: 1\nseed: -1": "seed: -1 cannot be",
-    "laconic: 1\nseed: true": "seed: True cannot be",
-    "laconic: 1\nfinish: 1": "finish: 1 cannot be; give true or false",
-    "laconic: 1\nfinish: yes": 'finish: "yes" cannot be; give true or false',
-    "laconic: 1\nrules:": "line 2: rules: None cannot be; give a list of rules",
-    "laconic: 1\nrules: {match: a, scheme: rd}": "rules: a mapping cannot be; give a list",
-    "laconic: 1\nrules: [rd]": 'line 2: rule 1: "rd" is no mapping as {match: PATTERN',
-    "laconic: 1\nrules:\n- {match: a}": 'line 3: rule 1: has no "scheme"; give a text as rd',
-    "laconic: 1\nrules:\n- {mach: a, scheme: rd}": 'rule 1: has no "match"',
-    "laconic: 1\nrules:\n- {match: a, scheme: rd}\n- {match: b, scheme: rd, wieght: 2}": (
+    "taut: 1\ntarget: 12x": 'line 2: target: "12x" cannot be; give a mapping as {size: 12x}',
+    "taut: 1\ntarget: {}": "line 2: target: asks for nothing",
+    "taut: 1\ntarget: {size: 12x, bits: 2}": "target: size and bits ask for the same thing",
+    "taut: 1\ntarget: {sise: 12x}": 'target: unknown key "sise"; nearest: size; all: size, bits',
+    "taut: 1\ntarget:\n  size: 12y": 'line 2: target: size: "12y" is none of a ratio (8x)',
+    "taut: 1\ntarget:\n  size: 4.2": "line 3: target: size: 4.2 cannot be; give a text",
+    "taut: 1\ntarget: {size: 0x}": "size",
+    "taut: 1\ntarget: {size: -3}": 'size: "-3" is none of',
+    "taut: 1\ntarget: {bits: '2'}": 'target: bits: "2" cannot be; give a positive number',
+    "taut: 1\ntarget: {bits: true}": "target: bits: True cannot be",
+    "taut: 1\ntarget: {bits: 0}": "target: bits: 0 is not a positive number",
+    "taut: 1\ntarget: {bits: .inf}": "bits: inf cannot be",
+    "taut: 1\ntarget: {max_drop: half}": 'max_drop: "half" cannot be; give 0.5% of the score',
+    "taut: 1\ntarget: {max_drop: -1}": "max_drop: -1 cannot be",
+    "taut: 1\ntarget: {max_drop: 101%}": "max_drop",
+    "taut: 1\neffort: mx": 'line 2: effort: "mx" cannot be; give fast or max; nearest: max',
+    "taut: 1\nseed: 1.5": "line 2: seed: 1.5 cannot be; give a whole number from 0 on",
+    "taut: 1\nseed: -1": "seed: -1 cannot be",
+    "taut: 1\nseed: true": "seed: True cannot be",
+    "taut: 1\nfinish: 1": "finish: 1 cannot be; give true or false",
+    "taut: 1\nfinish: yes": 'finish: "yes" cannot be; give true or false',
+    "taut: 1\nrules:": "line 2: rules: None cannot be; give a list of rules",
+    "taut: 1\nrules: {match: a, scheme: rd}": "rules: a mapping cannot be; give a list",
+    "taut: 1\nrules: [rd]": 'line 2: rule 1: "rd" is no mapping as {match: PATTERN',
+    "taut: 1\nrules:\n- {match: a}": 'line 3: rule 1: has no "scheme"; give a text as rd',
+    "taut: 1\nrules:\n- {mach: a, scheme: rd}": 'rule 1: has no "match"',
+    "taut: 1\nrules:\n- {match: a, scheme: rd}\n- {match: b, scheme: rd, wieght: 2}": (
         'line 4: rule 2: unknown key "wieght"; nearest: weight; all: match, scheme, weight'
     ),
-    "laconic: 1\nrules:\n- {match: a, scheme: imt4}": (
+    "taut: 1\nrules:\n- {match: a, scheme: imt4}": (
         'line 3: rule 1: scheme "imt4", column 1: unknown part "imt4"; nearest: int4'
     ),
-    "laconic: 1\nrules:\n- {match: a, scheme: 4}": "rule 1: scheme: 4 cannot be; give a text as rd",
-    "laconic: 1\nrules:\n- {match: '', scheme: rd}": 'rule 1: match: "" cannot be; give a glob',
-    "laconic: 1\nrules:\n- {match: 3, scheme: rd}": "rule 1: match: 3 cannot be",
-    "laconic: 1\nrules:\n- {match: 're:(a', scheme: rd}": (
+    "taut: 1\nrules:\n- {match: a, scheme: 4}": "rule 1: scheme: 4 cannot be; give a text as rd",
+    "taut: 1\nrules:\n- {match: '', scheme: rd}": 'rule 1: match: "" cannot be; give a glob',
+    "taut: 1\nrules:\n- {match: 3, scheme: rd}": "rule 1: match: 3 cannot be",
+    "taut: 1\nrules:\n- {match: 're:(a', scheme: rd}": (
         'rule 1: match: "re:(a" is no regular expression: missing ), unterminated subpattern'
     ),
-    "laconic: 1\nrules:\n- {match: a, scheme: rd, weight: 0}": "rule 1: weight: 0 cannot be",
-    "laconic: 1\nrules:\n- {match: a, scheme: rd, weight: .nan}": "rule 1: weight: nan cannot be",
-    "laconic: 1\nrules:\n- {match: a, scheme: int8, weight: 2}": (
+    "taut: 1\nrules:\n- {match: a, scheme: rd, weight: 0}": "rule 1: weight: 0 cannot be",
+    "taut: 1\nrules:\n- {match: a, scheme: rd, weight: .nan}": "rule 1: weight: nan cannot be",
+    "taut: 1\nrules:\n- {match: a, scheme: int8, weight: 2}": (
         "rule 1: weight: only rd, whose step the target sets, has one, not int8"
     ),
-    "laconic: 1\nrules:\n- {match: a, scheme: 'rd:3', weight: 2}": "not rd:3",
-    "laconic: 1\nseed: 1\nseed: 2": 'line 3: the key "seed" comes twice, first in line 2',
-    "laconic: 1\nrules: [\n": "p.yaml, line 3, column 1: not YAML",
-    "laconic: 1\n\tseed: 1": "p.yaml, line 2, column 1: not YAML",
-    "laconic: 1\nrules:\n- {match: *.weight, scheme: rd}": "line 3",
-    "laconic: 1\nrules:\n- match: &a x\n  scheme: *a": "line 3: &a: anchors and aliases are",
-    "laconic: 1\nseed: !!python/object/apply:os.system [ls]": "line 2: tag:yaml.org",
-    "laconic: 1\n---\nlaconic: 1": "line 3: a second document",
-    "laconic: 1\n? [a]\n: 1": "line 2: a key must be a word",
-    "laconic: 1\nrules: " + "[" * 50_000: "line 2: nested too deeply for a plan",
-    "laconic: 1\nrules: " + "[" * 900: "line 2: nested too deeply for a plan",
-    "laconic: 1\nrules: " + "[" * 12 + "]" * 12: "line 2: nested too deeply for a plan",
-    "laconic: 1\nrules: " + "{a: " * 5_000: "line 2: nested too deeply for a plan",
-    "laconic: 1\nrules:\n  " + "- " * 50_000: "line 3: nested too deeply for a plan",
-    "laconic: 1\nrules: ['[[[[[[[[[[[[', # [[[[[[[[[[\n": "line 3, column 1: not YAML",
-    "laconic: 1\nseed: \x07": "p.yaml",
-    "laconic: 1\nseed: " + "9" * 5_000: "seed",
-    "laconic: 1\neffort: x\nseed: x": "line 2: effort",
+    "taut: 1\nrules:\n- {match: a, scheme: 'rd:3', weight: 2}": "not rd:3",
+    "taut: 1\nseed: 1\nseed: 2": 'line 3: the key "seed" comes twice, first in line 2',
+    "taut: 1\nrules: [\n": "p.yaml, line 3, column 1: not YAML",
+    "taut: 1\n\tseed: 1": "p.yaml, line 2, column 1: not YAML",
+    "taut: 1\nrules:\n- {match: *.weight, scheme: rd}": "line 3",
+    "taut: 1\nrules:\n- match: &a x\n  scheme: *a": "line 3: &a: anchors and aliases are",
+    "taut: 1\nseed: !!python/object/apply:os.system [ls]": "line 2: tag:yaml.org",
+    "taut: 1\n---\ntaut: 1": "line 3: a second document",
+    "taut: 1\n? [a]\n: 1": "line 2: a key must be a word",
+    "taut: 1\nrules: " + "[" * 50_000: "line 2: nested too deeply for a plan",
+    "taut: 1\nrules: " + "[" * 900: "line 2: nested too deeply for a plan",
+    "taut: 1\nrules: " + "[" * 12 + "]" * 12: "line 2: nested too deeply for a plan",
+    "taut: 1\nrules: " + "{a: " * 5_000: "line 2: nested too deeply for a plan",
+    "taut: 1\nrules:\n  " + "- " * 50_000: "line 3: nested too deeply for a plan",
+    "taut: 1\nrules: ['[[[[[[[[[[[[', # [[[[[[[[[[\n": "line 3, column 1: not YAML",
+    "taut: 1\nseed: \x07": "p.yaml",
+    "taut: 1\nseed: " + "9" * 5_000: "seed",
+    "taut: 1\neffort: x\nseed: x": "line 2: effort",
 }
 
 
@@ -150,7 +150,7 @@ def test_mistakes_are_named(text: str) -> None:
 
 
 def test_aliases_that_would_grow_are_refused_before_they_do() -> None:
-    bomb = "laconic: 1\na: &a [x,x]\n" + "".join(
+    bomb = "taut: 1\na: &a [x,x]\n" + "".join(
         f"{b}: &{b} [*{a},*{a},*{a},*{a},*{a},*{a},*{a},*{a},*{a}]\n"
         for a, b in zip("abcdefghij", "bcdefghijk", strict=True)
     )
@@ -161,7 +161,7 @@ def test_aliases_that_would_grow_are_refused_before_they_do() -> None:
 def test_a_file_that_is_no_text_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="cannot be read"):
         load_plan(tmp_path / "plan.yaml")
-    (tmp_path / "latin.yaml").write_bytes(b"laconic: 1 # \xe9")
+    (tmp_path / "latin.yaml").write_bytes(b"taut: 1 # \xe9")
     with pytest.raises(ArgumentError, match="byte 13 is not UTF-8"):
         load_plan(tmp_path / "latin.yaml")
 
@@ -187,7 +187,7 @@ def test_a_plan_is_frozen_and_saved_whole_once(tmp_path: Path) -> None:
 
 def test_dumped_keys_are_in_order_and_only_what_is_said() -> None:
     assert dump_plan(read_plan(WHOLE)).splitlines() == [
-        "laconic: 1",
+        "taut: 1",
         "target: {size: 12x, max_drop: 0.5%}",
         "effort: max",
         "seed: 7",
@@ -236,13 +236,13 @@ def test_any_text_is_a_plan_or_an_argument_error(text: str) -> None:
 
 def test_the_room_is_entered_without_pydantic() -> None:
     code = (
-        "import sys; from laconic.plan import Target, meet_target, quantisable, resolve\n"
+        "import sys; from taut.plan import Target, meet_target, quantisable, resolve\n"
         "assert not {'pydantic', 'yaml', 'torch'} & set(sys.modules)\n"
-        "from laconic.plan import Plan; Plan()"
+        "from taut.plan import Plan; Plan()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(ImportError, match="cannot import name 'Plam'"):
-        from laconic.plan import Plam  # type: ignore[attr-defined]  # noqa: F401
+        from taut.plan import Plam  # type: ignore[attr-defined]  # noqa: F401

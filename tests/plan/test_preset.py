@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.io import TensorInfo
-from laconic.plan import load_plan, preset_names, preset_text, resolve
-from laconic.plan.plan import read_plan
+from taut.errors import ArgumentError
+from taut.io import TensorInfo
+from taut.plan import load_plan, preset_names, preset_text, resolve
+from taut.plan.plan import read_plan
 
 MODEL = [
     TensorInfo("a.weight", "F32", (64, 64), 4 * 64 * 64),
@@ -48,7 +48,7 @@ def test_a_file_of_the_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Path("edge").mkdir()  # a folder is no plan
     assert load_plan(Path("edge")) == read_plan(preset_text("edge"))
     Path("edge").rmdir()
-    Path("edge").write_text("laconic: 1\nseed: 5")
+    Path("edge").write_text("taut: 1\nseed: 5")
     assert load_plan("edge").seed == 5
 
 
@@ -78,7 +78,7 @@ def test_the_wheel_has_the_presets() -> None:
     if not (root / "pyproject.toml").is_file():
         pytest.skip("not in the source tree")
     found = mapping(
-        packages={"laconic": str(root / "src" / "laconic")},
+        packages={"taut": str(root / "src" / "taut")},
         platlib_dir=Path("wheel"),
         include=[],
         src_exclude=[],

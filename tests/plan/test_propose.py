@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from laconic.analyze.report import Prediction, Report, TensorFacts
-from laconic.analyze.sensitivity import Sensitivity
-from laconic.analyze.statistics import describe, entropy_bounds
-from laconic.errors import TargetError
-from laconic.plan import Target
-from laconic.plan.propose import choose_schemes, forecast
+from taut.analyze.report import Prediction, Report, TensorFacts
+from taut.analyze.sensitivity import Sensitivity
+from taut.analyze.statistics import describe, entropy_bounds
+from taut.errors import TargetError
+from taut.plan import Target
+from taut.plan.propose import choose_schemes, forecast
 
 ROWS, COLUMNS = 64, 256
 

@@ -1,7 +1,7 @@
 """What steps ask for together: the mask goes into the training that it is made in."""
 
-from laconic.plan import Plan, Recipe
-from laconic.transform.settings import Channels, Masking, Training
+from taut.plan import Plan, Recipe
+from taut.transform.settings import Channels, Masking, Training
 
 
 def test_a_training_has_the_mask_in_it() -> None:

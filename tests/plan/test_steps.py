@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.errors import ArgumentError
-from laconic.plan import Plan, Step, dump_plan
-from laconic.plan.plan import read_plan
-from laconic.plan.steps import ChannelsStep, DistillPart, MaskStep, TrainStep
-from laconic.transform.settings import Channels, Distill, Masking, Training
+from taut.errors import ArgumentError
+from taut.plan import Plan, Step, dump_plan
+from taut.plan.plan import read_plan
+from taut.plan.steps import ChannelsStep, DistillPart, MaskStep, TrainStep
+from taut.transform.settings import Channels, Distill, Masking, Training
 
-HEAD = "laconic: 1\nsteps:\n"
+HEAD = "taut: 1\nsteps:\n"
 WHOLE = """\
-laconic: 1
+taut: 1
 steps:
 - channels: {remove: 50%, importance: taylor}
 - mask: {sparsity: 90%, method: magnitude, gradual: true}
@@ -158,7 +158,7 @@ def test_there_and_back(training: Training, channels: Channels | None) -> None:
 
 def test_dumped_steps_read_as_they_are_written() -> None:
     assert dump_plan(read_plan(WHOLE)).splitlines() == [
-        "laconic: 1",
+        "taut: 1",
         "rules: []",
         "steps:",
         "- channels: {remove: 50%, importance: taylor}",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.plan import Target, parse_target
+from taut.errors import ArgumentError
+from taut.plan import Target, parse_target
 
 MODEL = {"original": 1_000_000, "parameters": 250_000}
 

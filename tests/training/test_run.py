@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-import laconic  # noqa: E402
-from laconic.errors import ArgumentError, TargetError  # noqa: E402
-from laconic.transform.settings import Distill, Masking, Training  # noqa: E402
-from laconic.transform.train import Fit  # noqa: E402
+import taut  # noqa: E402
+from taut.errors import ArgumentError, TargetError  # noqa: E402
+from taut.transform.settings import Distill, Masking, Training  # noqa: E402
+from taut.transform.train import Fit  # noqa: E402
 
 
 def loaded(path, net):
@@ -23,7 +23,7 @@ def loaded(path, net):
     with torch.no_grad():
         for parameter in found.parameters():
             parameter.fill_(7.0)
-    return laconic.load(path, into=found).eval()
+    return taut.load(path, into=found).eval()
 
 
 def snapshot(net):
@@ -72,7 +72,7 @@ def test_the_size_is_met_on_disk_and_the_score_is_the_files(net, batches, score,
     before = snapshot(net)
     train = by_hand(batches) if own else batches
     how = {} if own else {"epochs": 4, "lr": 5e-3}
-    result = laconic.compress(
+    result = taut.compress(
         net, tmp_path / "x", size="5x", train=train, evaluate=score, seed=1, **how
     )
     size = (tmp_path / "x").stat().st_size
@@ -87,10 +87,10 @@ def test_the_size_is_met_on_disk_and_the_score_is_the_files(net, batches, score,
 def test_the_same_seed_gives_the_same_bytes_at_any_threads(net, batches, tmp_path):
     words = {"size": "5x", "train": batches, "epochs": 2, "seed": 5}
     torch.manual_seed(1)
-    laconic.compress(net, tmp_path / "a", **words)
+    taut.compress(net, tmp_path / "a", **words)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    laconic.compress(net, tmp_path / "b", threads=2, **words)
+    taut.compress(net, tmp_path / "b", threads=2, **words)
     assert torch.equal(torch.get_rng_state(), state)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -103,13 +103,13 @@ def test_a_drop_that_is_missed_writes_nothing(net, batches, score, tmp_path):
 
     words = {"train": large(batches), "epochs": 1, "evaluate": near}
     with pytest.raises(TargetError, match=r"at [\d,]+ bytes the score is .* after training"):
-        laconic.compress(net, tmp_path / "x", max_drop=0.0, size="4x", **words)
+        taut.compress(net, tmp_path / "x", max_drop=0.0, size="4x", **words)
     with pytest.raises(
         TargetError, match=r"max_drop: the score fell below -?0 at every size tried"
     ):
-        laconic.compress(net, tmp_path / "x", max_drop=0.0, **words)
+        taut.compress(net, tmp_path / "x", max_drop=0.0, **words)
     with pytest.raises(TargetError, match=r"size: training ended at [\d,]+ bytes, "):
-        laconic.compress(net, tmp_path / "x", size=300, **words)
+        taut.compress(net, tmp_path / "x", size=300, **words)
     assert names(tmp_path) == []
 
 
@@ -133,7 +133,7 @@ PLANS = {
 @pytest.mark.parametrize("text", PLANS)
 def test_rules_hold_in_the_file(net, batches, score, tmp_path, text):
     plan = {"hidden.weight": text}
-    result = laconic.compress(
+    result = taut.compress(
         net, tmp_path / "x", plan=plan, size="2x", train=large(batches), epochs=3, evaluate=score
     )
     found = loaded(tmp_path / "x", net)
@@ -158,7 +158,7 @@ def test_rules_hold_in_the_file(net, batches, score, tmp_path, text):
 
 def test_rules_reach_norms_and_statistics_too(net, batches, score, tmp_path):
     plan = {"1.weight": "int2", "1.running_mean": "int4", "1.bias": "fp16", "fc.bias": "25%"}
-    result = laconic.compress(
+    result = taut.compress(
         net, tmp_path / "x", plan=plan, size="3x", train=large(batches), epochs=2, evaluate=score
     )
     found = loaded(tmp_path / "x", net)
@@ -170,20 +170,18 @@ def test_rules_reach_norms_and_statistics_too(net, batches, score, tmp_path):
 
 def test_rules_alone_need_no_size(net, batches, score, tmp_path):
     plan = {"0.weight": "int4", "hidden.weight": "ternary", "fc.weight": "int4"}
-    result = laconic.compress(
-        net, tmp_path / "x", plan=plan, train=batches, epochs=3, evaluate=score
-    )
+    result = taut.compress(net, tmp_path / "x", plan=plan, train=batches, epochs=3, evaluate=score)
     assert score(loaded(tmp_path / "x", net)) == result.score
     with pytest.raises(ArgumentError, match="give bits, size or max_drop"):
-        laconic.compress(net, tmp_path / "y", train=batches)
+        taut.compress(net, tmp_path / "y", train=batches)
     with pytest.raises(ArgumentError, match="give bits, size or max_drop"):
-        laconic.compress(net, tmp_path / "y", train=batches, plan={"fc.weight": "rd"})
+        taut.compress(net, tmp_path / "y", train=batches, plan={"fc.weight": "rd"})
 
 
 def test_a_mask_of_the_training_is_global_and_one_of_a_rule_its_tensors_own(net, batches, tmp_path):
     training = Training(epochs=4, bits=False, mask=Masking(sparsity=0.8))
     fit = Fit(batches, training)
-    laconic.compress(net, tmp_path / "x", plan={"fc.weight": "25%+int8"}, size="2x", train=fit)
+    taut.compress(net, tmp_path / "x", plan={"fc.weight": "25%+int8"}, size="2x", train=fit)
     found = loaded(tmp_path / "x", net)
     assert float((found.fc.weight == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
     rest = torch.cat([found[0].weight.flatten(), found.hidden.weight.flatten()])
@@ -195,11 +193,11 @@ def test_channels_go_and_the_file_loads_into_the_original_class(net, batches, sc
     pytest.importorskip("torch_pruning")
     plan = tmp_path / "plan.yaml"
     plan.write_text(
-        "laconic: 1\ntarget: {size: 5x}\nrules: []\nsteps:\n"
+        "taut: 1\ntarget: {size: 5x}\nrules: []\nsteps:\n"
         "  - channels: {remove: 50%}\n  - train: {epochs: 8, lr: 0.005}\n"
     )
     before = snapshot(net)
-    result = laconic.compress(net, tmp_path / "x", plan=plan, train=batches, evaluate=score)
+    result = taut.compress(net, tmp_path / "x", plan=plan, train=batches, evaluate=score)
     found = loaded(tmp_path / "x", net)
     assert sum(found.hidden.weight.shape) == 48  # of 96
     assert found.fc.in_features == found.hidden.out_features == len(found.hidden.bias)
@@ -217,11 +215,11 @@ def test_a_teacher_of_another_kind_teaches_and_stays_itself(net, batches, score,
     teacher = copy.deepcopy(wide)
     teacher.register_forward_hook(lambda module, given, output: seen.append(module.training))
     inputs = [x for x, _ in batches]
-    laconic.compress(net, tmp_path / "x", size="3x", train=inputs, epochs=2, teacher=teacher)
+    taut.compress(net, tmp_path / "x", size="3x", train=inputs, epochs=2, teacher=teacher)
     assert same(before, snapshot(teacher))
     assert len(seen) == 12 and not any(seen)
     with pytest.raises(ArgumentError, match="teacher: gives outputs of shape"):
-        laconic.compress(
+        taut.compress(
             net, tmp_path / "y", size="3x", train=batches, epochs=1, teacher=nn.Linear(20, 5)
         )
     assert names(tmp_path) == ["x"]
@@ -232,7 +230,7 @@ def test_a_teacher_helps_where_labels_lie(net, batches, score, tmp_path):
     found = {}
     for weight in (0.0, 1.0):
         training = Training(epochs=4, lr=1e-2, distill=Distill(weight=weight))
-        found[weight] = laconic.compress(
+        found[weight] = taut.compress(
             net, tmp_path / str(weight), size="4x", train=Fit(wrong, training), evaluate=score
         ).score
     assert found[1.0] > found[0.0] + 0.1
@@ -259,14 +257,14 @@ def test_a_loop_that_fails_is_told_and_leaves_nothing(net, tmp_path, kind):
     fit, told = BAD_LOOPS[kind]
     before = snapshot(net)
     with pytest.raises(ArgumentError, match=told):
-        laconic.compress(net, tmp_path / "x", size="5x", train=fit)
+        taut.compress(net, tmp_path / "x", size="5x", train=fit)
     assert names(tmp_path) == []
     assert same(before, snapshot(net))
 
 
 def test_a_crash_leaves_a_checkpoint_from_which_the_same_file_comes(net, batches, tmp_path):
     words = {"size": "4x", "epochs": 4, "seed": 2}
-    whole = laconic.compress(net, tmp_path / "a", train=batches, **words)
+    whole = taut.compress(net, tmp_path / "a", train=batches, **words)
     epochs = []
 
     def broken():
@@ -276,12 +274,12 @@ def test_a_crash_leaves_a_checkpoint_from_which_the_same_file_comes(net, batches
         return batches
 
     with pytest.raises(KeyboardInterrupt):
-        laconic.compress(net, tmp_path / "b", train=broken, **words)
+        taut.compress(net, tmp_path / "b", train=broken, **words)
     assert names(tmp_path) == ["a", "b.train.npz"]
     with pytest.raises(ArgumentError, match="other training settings"):
-        laconic.compress(net, tmp_path / "b", train=batches, resume=True, **{**words, "size": "5x"})
+        taut.compress(net, tmp_path / "b", train=batches, resume=True, **{**words, "size": "5x"})
     seen = []
-    laconic.compress(
+    taut.compress(
         net, tmp_path / "b", train=batches, resume=True, **words,
         progress=lambda stage, done, total: stage.startswith("train") and seen.append(done),
     )  # fmt: skip
@@ -292,7 +290,7 @@ def test_a_crash_leaves_a_checkpoint_from_which_the_same_file_comes(net, batches
 
 def test_a_drop_alone_is_met_in_stages_which_go_on_from_a_crash(net, batches, score, tmp_path):
     words = {"max_drop": 0.03, "epochs": 2, "lr": 5e-3, "evaluate": score, "train": large(batches)}
-    whole = laconic.compress(net, tmp_path / "a", **words)
+    whole = taut.compress(net, tmp_path / "a", **words)
     assert score(loaded(tmp_path / "a", net)) == whole.score >= whole.original_score - 0.03
     assert len(whole.tries) >= 2 and whole.ratio >= 1.45
     stage = []
@@ -303,16 +301,16 @@ def test_a_drop_alone_is_met_in_stages_which_go_on_from_a_crash(net, batches, sc
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        laconic.compress(net, tmp_path / "b", progress=crash, **words)
+        taut.compress(net, tmp_path / "b", progress=crash, **words)
     assert names(tmp_path) == ["a", "b.train.npz"]
-    again = laconic.compress(net, tmp_path / "b", resume=True, **words)
+    again = taut.compress(net, tmp_path / "b", resume=True, **words)
     assert again.tries == whole.tries
     assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
     assert names(tmp_path) == ["a", "b"]
 
 
 def test_a_dry_run_writes_nothing(net, batches, tmp_path):
-    result = laconic.compress(net, tmp_path / "x", size="4x", train=batches, epochs=2, dry_run=True)
+    result = taut.compress(net, tmp_path / "x", size="4x", train=batches, epochs=2, dry_run=True)
     assert result.size <= result.original_size / 4
     assert names(tmp_path) == []
 
@@ -321,7 +319,7 @@ def test_what_a_loop_says_itself_cannot_be_said_beside_it(net, batches, tmp_path
     for train in (Fit(batches, Training(epochs=1)), by_hand(batches)):
         for beside in ({"epochs": 3}, {"lr": 0.1}):
             with pytest.raises(ArgumentError, match=f"{next(iter(beside))}: "):
-                laconic.compress(net, tmp_path / "x", size="8x", train=train, **beside)
+                taut.compress(net, tmp_path / "x", size="8x", train=train, **beside)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +338,7 @@ def test_what_a_loop_says_itself_cannot_be_said_beside_it(net, batches, tmp_path
 )
 def test_bad_requests_are_refused_before_the_work(net, tmp_path, words, told):
     with pytest.raises(ArgumentError, match=told):
-        laconic.compress(net, tmp_path / "x", **{"size": "5x", **words})
+        taut.compress(net, tmp_path / "x", **{"size": "5x", **words})
     assert names(tmp_path) == []
 
 
@@ -357,7 +355,7 @@ def test_recurrent_layers_are_written_with_a_note(tmp_path):
     net = Reader()
     data = [(torch.randn(8, 5, 6), torch.randint(0, 2, (8,))) for _ in range(3)]
     asked = lambda model: -float(sum(model(x).square().sum() for x, _ in data))  # noqa: E731
-    result = laconic.compress(net, tmp_path / "x", size="3x", train=data, epochs=2, evaluate=asked)
+    result = taut.compress(net, tmp_path / "x", size="3x", train=data, epochs=2, evaluate=asked)
     assert asked(loaded(tmp_path / "x", net)) == result.score
     assert any('"lstm.weight_ih_l0" recurrent' in note for note in result.notes)
 
@@ -375,17 +373,17 @@ def test_tied_weights_are_one_in_the_file(tmp_path):
     torch.manual_seed(0)
     net = Tied()
     tokens = torch.arange(40)
-    laconic.compress(net, tmp_path / "x", bits=10, train=[(tokens, tokens)], epochs=3)
-    found = laconic.load(tmp_path / "x", into=Tied())
+    taut.compress(net, tmp_path / "x", bits=10, train=[(tokens, tokens)], epochs=3)
+    found = taut.load(tmp_path / "x", into=Tied())
     assert found.head.weight is found.embedding.weight
     assert len(np.unique(found.head.weight.detach().numpy())) > 2
 
 
 def test_the_file_says_what_its_tensors_are(net, batches, tmp_path):
-    laconic.compress(
+    taut.compress(
         net, tmp_path / "x", plan={"hidden.weight": "2:4+int4:g8"}, size="3x", train=batches,
         epochs=1,
     )  # fmt: skip
-    found = {one.name: one.scheme for one in laconic.info(Path(tmp_path / "x")).tensors}
+    found = {one.name: one.scheme for one in taut.info(Path(tmp_path / "x")).tensors}
     assert found["hidden.weight"] == "2:4+int4:g8"
     assert json.dumps(found)

@@ -11,16 +11,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import laconic  # noqa: E402
+import taut  # noqa: E402
 
 SCRIPT = """
     import sys
     import numpy as np
     import torch
-    import laconic
-    from laconic.training import run
-    from laconic.transform.settings import Masking, Training
-    from laconic.transform.train import Fit
+    import taut
+    from taut.training import run
+    from taut.transform.settings import Masking, Training
+    from taut.transform.train import Fit
 
     out, rank = sys.argv[1], sys.argv[2]
     torch.manual_seed(0)
@@ -43,7 +43,7 @@ SCRIPT = """
 
     mask = Masking(sparsity=0.5, method="obs", regrow=0.1, end=0.7)
     fit = Fit(batches, Training(epochs=3, mask=mask), loss)
-    result = laconic.compress(net, out, size="3x", train=fit, seed=3)
+    result = taut.compress(net, out, size="3x", train=fit, seed=3)
     print(len(seen), result.size)
 """
 
@@ -55,7 +55,7 @@ def free_port():
 
 
 def test_two_processes_end_alike_and_one_writes(tmp_path):
-    pytest.importorskip("accelerate", reason="accelerate is not installed: laconic[train]")
+    pytest.importorskip("accelerate", reason="accelerate is not installed: taut[train]")
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     out = tmp_path / "out" / "x"
@@ -97,7 +97,7 @@ def test_two_processes_end_alike_and_one_writes(tmp_path):
         "x.rank0.npz",
         "x.rank1.npz",
     ]
-    tensors = dict(laconic.load(out).tensors())
+    tensors = dict(taut.load(out).tensors())
     for name, value in first.items():
         assert np.array_equal(tensors[name], value)
     assert (tensors["0.weight"] == 0).mean() > 0.3

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from laconic.errors import ArgumentError, TargetError
-from laconic.reshape import reshaped
+from taut.errors import ArgumentError, TargetError
+from taut.reshape import reshaped
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torch_pruning")
 
-from laconic.transform.channels import prune_channels  # noqa: E402
+from taut.transform.channels import prune_channels  # noqa: E402
 
 ASSETS = Path(__file__).resolve().parents[3] / "shared" / "assets"
 F = torch.nn.functional
@@ -318,7 +318,7 @@ def test_an_example_that_does_not_fit_is_told():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
-    with pytest.raises(ArgumentError, match=r"pip install 'laconic\[prune\]'"):
+    with pytest.raises(ArgumentError, match=r"pip install 'taut\[prune\]'"):
         prune_channels(mlp(), torch.ones(2, 6), fraction=0.5)
 
 

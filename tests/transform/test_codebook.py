@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic.errors import ArgumentError
-from laconic.transform import codebook, optimal_levels, vector_codebook
+from taut.errors import ArgumentError
+from taut.transform import codebook, optimal_levels, vector_codebook
 
 F4 = np.dtype(np.float32)
 

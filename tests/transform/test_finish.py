@@ -5,10 +5,10 @@ import copy
 import numpy as np
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.transform._outputs import Distance, vectors
-from laconic.transform._portions import hold, samples, split
-from laconic.transform.finish import finish
+from taut.errors import ArgumentError
+from taut.transform._outputs import Distance, vectors
+from taut.transform._portions import hold, samples, split
+from taut.transform.finish import finish
 
 torch = pytest.importorskip("torch")
 

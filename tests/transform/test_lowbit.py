@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic.errors import ArgumentError
-from laconic.transform import Grid, binary, fp8, integers, ternary
+from taut.errors import ArgumentError
+from taut.transform import Grid, binary, fp8, integers, ternary
 
 F4 = np.dtype(np.float32)
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic.errors import ArgumentError
-from laconic.transform import (
+from taut.errors import ArgumentError
+from taut.transform import (
     blocks,
     cubic,
     global_masks,
@@ -17,7 +17,7 @@ from laconic.transform import (
     unstructured,
     wanda,
 )
-from laconic.transform.mask_order import kept_score
+from taut.transform.mask_order import kept_score
 
 
 @settings(max_examples=60)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.transform import make_metric
-from laconic.transform.metric import factor
+from taut.transform import make_metric
+from taut.transform.metric import factor
 
 
 def restored(found, size):

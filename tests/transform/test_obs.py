@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from laconic.errors import ArgumentError
-from laconic.transform import (
+from taut.errors import ArgumentError
+from taut.transform import (
     magnitude,
     make_metric,
     n_of_m,

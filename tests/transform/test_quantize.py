@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic import _core
-from laconic.coding import Job, decode, encode_matrix, estimate_indices, row_length
-from laconic.errors import ArgumentError
-from laconic.transform import LAMBDA, Indices, Rounded, quantize, quantize_matrix, sample_rows
+from taut import _core
+from taut.coding import Job, decode, encode_matrix, estimate_indices, row_length
+from taut.errors import ArgumentError
+from taut.transform import LAMBDA, Indices, Rounded, quantize, quantize_matrix, sample_rows
 
 
 def weights(seed: int, shape: tuple[int, int], spread: float = 0.0) -> np.ndarray:

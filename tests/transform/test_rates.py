@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from laconic.transform.rates import HALF_OCTAVES, rate_curves
+from taut.transform.rates import HALF_OCTAVES, rate_curves
 
 
 def bits(curve, q):

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic import _core
-from laconic.coding import estimate_matrix, exponent_scale, matrix_levels
-from laconic.errors import ArgumentError
-from laconic.transform import Metric, make_metric, round_matrix
-from laconic.transform._reference_rounding import round_reference
-from laconic.transform.rates import rate_curves
-from laconic.transform.steps import Steps
+from taut import _core
+from taut.coding import estimate_matrix, exponent_scale, matrix_levels
+from taut.errors import ArgumentError
+from taut.transform import Metric, make_metric, round_matrix
+from taut.transform._reference_rounding import round_reference
+from taut.transform.rates import rate_curves
+from taut.transform.steps import Steps
 
 KERNELS = [name for name in ("portable", "avx2") if name in _core.kernels()]
 

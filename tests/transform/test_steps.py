@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laconic.errors import ArgumentError
-from laconic.transform.metric import Factor
-from laconic.transform.rates import HALF_OCTAVES
-from laconic.transform.steps import Steps
+from taut.errors import ArgumentError
+from taut.transform.metric import Factor
+from taut.transform.rates import HALF_OCTAVES
+from taut.transform.steps import Steps
 
 
 def steps_of(values, rows, columns, dial=0.5, trellis=False):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from laconic.coding import encode_adaptive
+from taut.coding import encode_adaptive
 
 torch = pytest.importorskip("torch")
 
-from laconic.transform.train.bits import BitEstimate  # noqa: E402
+from taut.transform.train.bits import BitEstimate  # noqa: E402
 
 
 def sparse(rng, rows=24, columns=40, density=0.2, spread=2.0):

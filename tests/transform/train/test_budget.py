@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from laconic.transform.train.budget import Budget
+from taut.transform.train.budget import Budget
 
 
 def test_the_course_leads_evenly_in_the_logarithm_to_the_target():

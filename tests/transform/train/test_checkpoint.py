@@ -7,15 +7,15 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from laconic.errors import ArgumentError  # noqa: E402
-from laconic.scheme import Scheme  # noqa: E402
-from laconic.transform.settings import Distill, Masking, Training  # noqa: E402
-from laconic.transform.train import Fit  # noqa: E402
-from laconic.transform.train.budget import Budget  # noqa: E402
-from laconic.transform.train.distill import Lesson  # noqa: E402
-from laconic.transform.train.objective import Objective  # noqa: E402
-from laconic.transform.train.sparsify import Sparsifier  # noqa: E402
-from laconic.transform.train.student import make_student  # noqa: E402
+from taut.errors import ArgumentError  # noqa: E402
+from taut.scheme import Scheme  # noqa: E402
+from taut.transform.settings import Distill, Masking, Training  # noqa: E402
+from taut.transform.train import Fit  # noqa: E402
+from taut.transform.train.budget import Budget  # noqa: E402
+from taut.transform.train.distill import Lesson  # noqa: E402
+from taut.transform.train.objective import Objective  # noqa: E402
+from taut.transform.train.sparsify import Sparsifier  # noqa: E402
+from taut.transform.train.student import make_student  # noqa: E402
 
 MASKS = {
     "none": None,
@@ -179,7 +179,7 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
     Run(path)(data())
     whole = path.read_bytes()
-    monkeypatch.setattr("laconic.container.AtomicFile.commit", lambda self: 1 / 0)
+    monkeypatch.setattr("taut.container.AtomicFile.commit", lambda self: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         Run(path)(data())
     assert path.read_bytes() == whole

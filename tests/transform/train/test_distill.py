@@ -8,9 +8,9 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from laconic.errors import ArgumentError  # noqa: E402
-from laconic.transform.settings import Distill  # noqa: E402
-from laconic.transform.train.distill import (  # noqa: E402
+from taut.errors import ArgumentError  # noqa: E402
+from taut.transform.settings import Distill  # noqa: E402
+from taut.transform.train.distill import (  # noqa: E402
     Lesson,
     distillation_loss,
     evaluating,

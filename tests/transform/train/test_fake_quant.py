@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from laconic.coding import Job, decode, encode_adaptive
-from laconic.errors import ArgumentError
-from laconic.scheme import parse_scheme
-from laconic.transform import Grid
+from taut.coding import Job, decode, encode_adaptive
+from taut.errors import ArgumentError
+from taut.scheme import parse_scheme
+from taut.transform import Grid
 
 torch = pytest.importorskip("torch")
 
-from laconic.training.written import _grid  # noqa: E402
-from laconic.transform.train.fake_quant import fake_quant  # noqa: E402
-from laconic.transform.train.student import Twin, make_student  # noqa: E402
+from taut.training.written import _grid  # noqa: E402
+from taut.transform.train.fake_quant import fake_quant  # noqa: E402
+from taut.transform.train.student import Twin, make_student  # noqa: E402
 
 SCHEMES = (
     *("rd", "int8", "int8,tensor", "int4", "int4:g8", "int3", "int2", "ternary", "binary"),

@@ -8,13 +8,13 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from laconic.errors import ArgumentError  # noqa: E402
-from laconic.scheme import Scheme  # noqa: E402
-from laconic.transform.settings import Distill, Training  # noqa: E402
-from laconic.transform.train import Fit  # noqa: E402
-from laconic.transform.train.distill import Lesson  # noqa: E402
-from laconic.transform.train.objective import Objective  # noqa: E402
-from laconic.transform.train.student import make_student  # noqa: E402
+from taut.errors import ArgumentError  # noqa: E402
+from taut.scheme import Scheme  # noqa: E402
+from taut.transform.settings import Distill, Training  # noqa: E402
+from taut.transform.train import Fit  # noqa: E402
+from taut.transform.train.distill import Lesson  # noqa: E402
+from taut.transform.train.objective import Objective  # noqa: E402
+from taut.transform.train.student import make_student  # noqa: E402
 
 
 def network():

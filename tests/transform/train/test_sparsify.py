@@ -8,12 +8,12 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from laconic.errors import ArgumentError  # noqa: E402
-from laconic.scheme import Scheme  # noqa: E402
-from laconic.transform.mask import cubic  # noqa: E402
-from laconic.transform.settings import Masking  # noqa: E402
-from laconic.transform.train.sparsify import Sparsifier  # noqa: E402
-from laconic.transform.train.student import make_student  # noqa: E402
+from taut.errors import ArgumentError  # noqa: E402
+from taut.scheme import Scheme  # noqa: E402
+from taut.transform.mask import cubic  # noqa: E402
+from taut.transform.settings import Masking  # noqa: E402
+from taut.transform.train.sparsify import Sparsifier  # noqa: E402
+from taut.transform.train.student import make_student  # noqa: E402
 
 
 def student(text="rd", scale=1.0):

@@ -6,8 +6,8 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from laconic.scheme import Scheme, parse_scheme  # noqa: E402
-from laconic.transform.train.student import make_student  # noqa: E402
+from taut.scheme import Scheme, parse_scheme  # noqa: E402
+from taut.transform.train.student import make_student  # noqa: E402
 
 
 class Tied(nn.Module):

@@ -1,0 +1,103 @@
+"""Taut's native core (csrc/bindings.cpp); arrays are one-dimensional and C-contiguous."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
+
+class CoreFormatError(Exception): ...
+
+def decode(
+    jobs: list[tuple[bytes, Sequence[Buffer], NDArray[np.uint8]]],
+    threads: int = 1,
+    kernels: str = "",
+) -> None: ...
+def encode(
+    values: NDArray[np.uint8],
+    width: int,
+    mode: int,
+    mantissa: int,
+    row_length: int,
+    max_effort: bool,
+    threads: int = 1,
+) -> tuple[bytes, tuple[bytes, ...]]: ...
+def encode_indices(
+    indices: NDArray[np.int32],
+    step: float,
+    offsets: Sequence[float],
+    output: int,
+    row_length: int,
+    max_effort: bool,
+    threads: int = 1,
+) -> tuple[bytes, tuple[bytes, ...]]: ...
+def estimate_indices(indices: NDArray[np.int32], row_length: int, max_effort: bool) -> float: ...
+def encode_matrix(
+    indices: NDArray[np.int32],
+    columns: int,
+    step: float,
+    offsets: Sequence[float],
+    output: int,
+    trellis: bool,
+    row_exponents: NDArray[np.uint8],
+    column_exponents: NDArray[np.uint8],
+    row_fraction: int,
+    column_fraction: int,
+    max_effort: bool,
+    threads: int = 1,
+) -> tuple[bytes, tuple[bytes, ...]]: ...
+def estimate_matrix(
+    indices: NDArray[np.int32],
+    columns: int,
+    trellis: bool,
+    row_exponents: NDArray[np.uint8],
+    column_exponents: NDArray[np.uint8],
+    max_effort: bool,
+) -> float: ...
+def encode_adaptive(
+    indices: NDArray[np.int32],
+    columns: int,
+    step: float,
+    levels: NDArray[np.float32],
+    low: int,
+    scales: NDArray[np.float32],
+    zeros: NDArray[np.int32],
+    group: int,
+    period: int,
+    output: int,
+    threads: int = 1,
+) -> tuple[bytes, tuple[bytes, ...]]: ...
+def quantize(
+    values: NDArray[np.float32],
+    row_length: int,
+    step: float,
+    lambda_: float,
+    out: NDArray[np.int32],
+    kernels: str = "",
+) -> list[float]: ...
+def round_matrix(
+    values: NDArray[np.float32],
+    columns: int,
+    row_steps: NDArray[np.float32],
+    column_scales: NDArray[np.float32],
+    row_weights: NDArray[np.float32],
+    column_weights: NDArray[np.float32],
+    columns_factor: NDArray[np.float32],
+    rows_factor: NDArray[np.float32],
+    offsets: Sequence[float],
+    lambda_: float,
+    row_class: NDArray[np.uint8],
+    column_class: NDArray[np.uint8],
+    curves: NDArray[np.float32],
+    trellis: bool,
+    out: NDArray[np.int32],
+    decoded: NDArray[np.float32],
+    threads: int = 1,
+    kernels: str = "",
+) -> None: ...
+def inspect(header: NDArray[np.uint8]) -> dict[str, int | float | str]: ...
+def core_rate(
+    kernels: str, dense: bool, deviation: float, repeats: int, trellis: bool = False
+) -> tuple[float, float, float]: ...
+def kernels() -> list[str]: ...

@@ -1,0 +1,120 @@
+"""The options of work that runs a model, declared once so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from taut.analyze.losses import Loss
+    from taut.trial import Score
+
+RunnableArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A .safetensors file, a sharded index, a Hugging Face folder, a .pt/.bin file, an "
+        ".onnx model, or file.py:function that gives a module. To be run (--calib, --train), a "
+        "folder, file.py:function, or, with --calib, an .onnx.",
+        show_default=False,
+    ),
+]
+CalibOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="What the model is run on: .txt or .jsonl of texts, .npz of arrays, or "
+        "file.py:function that gives batches.",
+    ),
+]
+EvalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--eval",
+        metavar="FILE:NAME",
+        help="file.py:function that takes the model and gives its score, higher being better.",
+    ),
+]
+LossOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE:NAME",
+        help="file.py:function that takes an output and its batch and gives the loss to keep low; "
+        "by default the model's own output is kept.",
+    ),
+]
+TrainOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE:NAME",
+        help="file.py:function that gives batches to train on, as (input, target), or that is "
+        "itself fit(model, loss): it trains the model with the loss.",
+    ),
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="With --train batches: how often all are gone through."),
+]
+RateOption = Annotated[
+    float | None, typer.Option("--lr", metavar="X", help="With --train batches: the learning rate.")
+]
+TeacherOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE:NAME",
+        help="With --train: file.py:function that gives the network to learn from, or that is "
+        "called as one; by default it is the original.",
+    ),
+]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="Where random numbers begin; 0 if not given.")
+]
+
+
+def score_named(spec: str | None) -> Score | None:
+    """The score function that `--eval` names."""
+    from typing import cast
+
+    from taut.inputs import load_callable
+
+    return None if spec is None else cast("Score", load_callable(spec))
+
+
+def loss_named(spec: str | None) -> Loss | None:
+    """The loss function that `--loss` names."""
+    from typing import cast
+
+    from taut.inputs import load_callable
+
+    return None if spec is None else cast("Loss", load_callable(spec))
+
+
+def check_training(train: str | None, beside: Mapping[str, object]) -> None:
+    """Whether the options beside `--train` go with it, and with what it names.
+
+    Raises:
+        ArgumentError: one goes with what is not there, or would change nothing.
+    """
+    from taut.errors import ArgumentError
+
+    given = [name for name, value in beside.items() if value is not None]
+    if train is None and given:
+        raise ArgumentError(f"--{given[0]}: goes with --train; give what the model is trained on")
+    settings = [name for name in given if name != "teacher"]
+    if train is not None and settings and _says_itself(train):
+        raise ArgumentError(
+            f"--{settings[0]}: {train} says itself how long it trains, and how fast; leave it out, "
+            "or name a function that gives batches"
+        )
+
+
+def _says_itself(train: str) -> bool:
+    """Whether what `--train` names is a loop, and no batches for the built-in one."""
+    from taut.training import open_train
+    from taut.transform.settings import Training
+
+    training = Training()
+    return getattr(open_train(train, training), "training", None) is not training

@@ -1,0 +1,58 @@
+"""The options that commands share, declared once so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Effort = Literal["fast", "max"]
+
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A .safetensors file, a sharded index, a Hugging Face folder, a .pt/.bin file, or "
+        "an .onnx model.",
+        show_default=False,
+    ),
+]
+FileArgument = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="A Taut file or folder.", show_default=False),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--output", metavar="PATH", help="Where to write; by default, beside the input."
+    ),
+]
+ForceOption = Annotated[
+    bool, typer.Option("-f", "--force", help="Overwrite what exists.", show_default=False)
+]
+QuietOption = Annotated[
+    bool, typer.Option("-q", "--quiet", help="Say nothing but errors.", show_default=False)
+]
+VerboseOption = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Say more.", show_default=False)
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on stdout.", show_default=False)
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("-T", "--threads", min=1, metavar="N", help="Threads; by default, every core."),
+]
+EffortOption = Annotated[
+    Effort | None,
+    typer.Option(help="How hard to look for bytes; by default fast if lossless, max if lossy."),
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Print the plan, the estimated size and the peak memory; write nothing.",
+        show_default=False,
+    ),
+]

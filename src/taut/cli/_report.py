@@ -1,0 +1,124 @@
+"""Results as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from taut.cli._units import count, plural, significant, size, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from taut.compress import Info, Result
+    from taut.io import Source
+
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
+
+
+class Reported(Protocol):
+    """Whatever gives itself as plain JSON values."""
+
+    def to_json(self) -> Mapping[str, object]:
+        """The values."""
+
+
+def print_json(result: Reported) -> None:
+    """Print `result` on stdout, as one JSON object."""
+    print(json.dumps(result.to_json(), indent=2))
+
+
+def print_json_list(values: Sequence[dict[str, object]]) -> None:
+    """Print JSON objects on stdout, as one list."""
+    print(json.dumps(values, indent=2))
+
+
+def model_text(source: Source) -> str:
+    """The model in a line: parameters, tensors, size, and the dtype most of its bytes have."""
+    from taut.decide import parameters_of
+
+    stored = [info for info in source.infos if info.name not in source.aliases]
+    parameters = parameters_of(source)
+    by_dtype = Counter[str]()
+    for info in stored:
+        by_dtype[info.dtype] += info.nbytes
+    dtype = by_dtype.most_common(1)[0][0] if by_dtype else "empty"
+    return (
+        f"{count(parameters)} parameters, {plural(len(source.infos), 'tensor')}, "
+        f"{size(source.nbytes)} {_DTYPES.get(dtype, dtype)}"
+    )
+
+
+def plan_text(
+    bits: float | None,
+    target: str | None,
+    effort: str | None,
+    *,
+    max_drop: str | None = None,
+    calib: str | None = None,
+    plan: Path | None = None,
+    train: str | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
+    teacher: str | None = None,
+) -> str:
+    """What was asked for, in a line.
+
+    >>> plan_text(None, "20x", None, train="build.py:batches", epochs=20)
+    'size 20x, trained with build.py:batches, 20 epochs, effort max'
+    """
+    wanted = {
+        "{} bits per weight": None if bits is None else f"{bits:g}",
+        "size {}": target,
+        "max drop {}": max_drop,
+        "calibrated on {}": calib,
+        "plan {}": None if plan is None else str(plan),
+        "trained with {}": train,
+        "{}": None if epochs is None else plural(epochs, "epoch"),
+        "lr {}": None if lr is None else f"{lr:g}",
+        "taught by {}": teacher,
+    }
+    parts = [words.format(value) for words, value in wanted.items() if value is not None]
+    if not parts:
+        return f"lossless, effort {effort or 'fast'}"
+    told = ", ".join(parts) + (f", effort {effort}" if effort else "" if plan else ", effort max")
+    dialled = (bits, target, max_drop) != (None, None, None) and train is None
+    return f"rate-distortion, {told}" if dialled else told
+
+
+def scores_text(before: float, after: float) -> str:
+    """A score before and after, and what it lost, with as many digits as tell them apart.
+
+    >>> scores_text(87.42, 87.204), scores_text(0.8742, 0.8742), scores_text(-3.2, -3.21)
+    ('87.42 -> 87.20 (-0.22)', '0.8742 -> 0.8742 (+0.0000)', '-3.2000 -> -3.2100 (-0.0100)')
+    """
+    digits = 2 if abs(before) >= 10 else 4
+    return f"{before:.{digits}f} -> {after:.{digits}f} ({after - before:+.{digits}f})"
+
+
+def tensor_table(info: Info | Result) -> str:
+    """Every tensor on a line, under a head."""
+    rows = [
+        (
+            tensor.name,
+            tensor.dtype,
+            "x".join(map(str, tensor.shape)) or "scalar",
+            tensor.scheme,
+            str(tensor.bytes),
+            significant(tensor.bits),
+            f"{tensor.rel_mse:.2e}" if tensor.rel_mse else "0",
+        )
+        for tensor in info.tensors
+    ]
+    return table(("name", "dtype", "shape", "scheme", "bytes", "bits", "rel_mse"), rows, left=4)
+
+
+def totals_text(info: Info | Result) -> str:
+    """The whole file in a line."""
+    return (
+        f"{plural(len(info.tensors), 'tensor')}, {count(info.parameters)} parameters, "
+        f"{size(info.original_size)} -> {size(info.size)} "
+        f"({significant(info.ratio)}x, {significant(info.bits)} bits per weight)"
+    )

@@ -1,0 +1,55 @@
+"""`taut bench`: what the lossless coders do to a model on this machine."""
+
+from __future__ import annotations
+
+import os
+
+from taut.cli._guard import guarded
+from taut.cli._options import EffortOption, JsonOption, ModelArgument, QuietOption, ThreadsOption
+from taut.cli._talk import Talk
+
+
+@guarded
+def command(
+    model: ModelArgument,
+    effort: EffortOption = None,
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Code and decode a model in memory; print ratio and speed.
+
+    Lossless, with each effort, and with zstd where the package zstandard is installed.
+    """
+    from taut.cli._report import model_text, print_json
+    from taut.cli._units import plural, significant, size, table
+    from taut.demo import measure_speed
+    from taut.io import open_source
+
+    talk = Talk(quiet)
+    source = open_source(model)
+    talk.line("model", model_text(source))
+    with talk.progress() as step:
+        report = measure_speed(
+            source,
+            efforts=(effort,) if effort else ("fast", "max"),
+            threads=threads or os.cpu_count() or 1,
+            progress=step,
+        )
+    if json:
+        print_json(report)
+        return
+    rows = [
+        (
+            row.coder,
+            size(row.size),
+            significant(row.ratio),
+            significant(row.encode / 1e9),
+            significant(row.decode / 1e9),
+        )
+        for row in report.rows
+    ]
+    print(table(("coder", "size", "ratio", "encode GB/s", "decode GB/s"), rows))
+    talk.line(
+        "machine", f"{plural(report.threads, 'thread')}, warm memory, GB/s of the original's bytes"
+    )

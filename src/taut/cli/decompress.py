@@ -1,0 +1,41 @@
+"""`taut decompress`: a Taut file in, ordinary safetensors, or ONNX, out."""
+
+from __future__ import annotations
+
+from taut.cli._guard import guarded
+from taut.cli._options import (
+    FileArgument,
+    ForceOption,
+    JsonOption,
+    OutputOption,
+    QuietOption,
+    ThreadsOption,
+)
+from taut.cli._talk import Talk
+
+
+@guarded
+def command(
+    file: FileArgument,
+    output: OutputOption = None,
+    threads: ThreadsOption = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Give the model back, byte for byte if the file is lossless."""
+    import json as encoder
+    import time
+
+    import taut
+    from taut.cli._paths import restored_path
+    from taut.cli._units import size
+    from taut.restore_onnx import holds_onnx
+
+    begin = time.perf_counter()
+    target = output or restored_path(file, onnx=holds_onnx(file))
+    restored = taut.decompress(file, target, threads=threads, force=force)
+    seconds = time.perf_counter() - begin
+    Talk(quiet).line("wrote", f"{restored.path}    {size(restored.bytes)} in {seconds:.1f} s")
+    if json:
+        print(encoder.dumps({"path": str(restored.path), "size": restored.bytes}))

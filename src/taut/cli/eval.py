@@ -1,0 +1,122 @@
+"""`taut eval`: what a file is worth, and what it lost against the original."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taut.cli._guard import guarded
+from taut.cli._inputs import EvalOption, SeedOption, score_named
+from taut.cli._options import ForceOption, JsonOption, QuietOption, ThreadsOption
+from taut.cli._talk import Talk
+
+if TYPE_CHECKING:
+    import torch
+
+
+@guarded
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A Taut file or folder, .safetensors, .onnx, a model folder or file.py:function.",
+            show_default=False,
+        ),
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="The original: a model folder or file.py:function."),
+    ] = None,
+    score: EvalOption = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="What the models are run on: .txt, .jsonl, .npz, or file.py:function.",
+        ),
+    ] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Latency and throughput.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="Resident and peak bytes.")] = False,
+    energy: Annotated[bool, typer.Option("--energy", help="Joules of a call.")] = False,
+    watts: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="What a busy core draws, for an estimate of energy."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All three.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report as one HTML page.")
+    ] = None,
+    seed: SeedOption = None,
+    threads: ThreadsOption = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Judge a file by --eval, by --data, and against the original.
+
+    Scores have 95 % intervals where the score gives labels and logits, and both models are
+    compared sample by sample.
+    """
+    import taut
+    from taut.cli._report import print_json
+    from taut.cli._scores import evaluation_text
+
+    if html is not None:
+        _check_page(html, force)
+    with Talk(quiet).progress() as step:
+        found = taut.evaluate(
+            model,
+            score_named(score),
+            against=against,
+            batches=data,
+            speed=speed or everything,
+            memory=memory or everything,
+            energy=energy or everything,
+            seed=seed or 0,
+            threads=threads,
+            watts=watts,
+            progress=step,
+        )
+    if html is not None:
+        from taut.evaluate.page import write_page
+        from taut.evaluate.story import Story
+        from taut.sides import is_taut
+        from taut.storytelling import tell
+
+        story = Story(title=Path(model).name, evaluation=found)
+        if is_taut(Path(model)):
+            story = tell(model, evaluation=found, original=_original(Path(model), against))
+        write_page(html, story, force=force)
+        Talk(quiet).line("wrote", str(html))
+    if json:
+        print_json(found)
+    else:
+        print(evaluation_text(found))
+
+
+def _original(file: Path, against: str | None) -> Path | torch.nn.Module | None:
+    """What the page takes values of before from; None if its tensors have other names."""
+    from taut.container import TautFile, find_file
+    from taut.inputs import open_model
+    from taut.inputs.callables import names_callable
+    from taut.io import open_source
+
+    if against is None:
+        return None
+    found = open_model(against).source if names_callable(against) else Path(against)
+    held = TautFile(find_file(file))
+    return found if any(info.name in held for info in open_source(found).infos) else None
+
+
+def _check_page(page: Path, force: bool) -> None:
+    from taut.container import check_destination
+    from taut.errors import ArgumentError
+
+    check_destination(page, force=force)
+    for package in ("matplotlib", "jinja2"):
+        if find_spec(package) is None:
+            raise ArgumentError(f"--html takes {package}: pip install 'taut[report]'")

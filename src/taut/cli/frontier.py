@@ -1,0 +1,196 @@
+"""`taut frontier`: the model at many sizes, judged; what each byte buys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taut.cli._guard import guarded
+from taut.cli._inputs import (
+    CalibOption,
+    EvalOption,
+    LossOption,
+    RunnableArgument,
+    SeedOption,
+    loss_named,
+    score_named,
+)
+from taut.cli._options import (
+    EffortOption,
+    ForceOption,
+    JsonOption,
+    QuietOption,
+    ThreadsOption,
+    VerboseOption,
+)
+from taut.cli._talk import Talk
+
+if TYPE_CHECKING:
+    from taut.evaluate.pareto import Frontier
+
+
+@guarded
+def command(
+    model: RunnableArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FOLDER", help="Keep the files and finished points here."
+        ),
+    ] = None,
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="B,B",
+            help="Bits per weight to try, as 2,2.5,3; by default eight from 2 to 8.",
+        ),
+    ] = None,
+    sizes: Annotated[
+        str | None, typer.Option(metavar="SIZE,SIZE", help="Or sizes, as 8x,4.2MB,12%.")
+    ] = None,
+    points: Annotated[
+        int | None, typer.Option(metavar="N", help="Or N points from --from to --to.")
+    ] = None,
+    low: Annotated[
+        float | None, typer.Option("--from", metavar="B", help="Bits of the first of --points: 2.")
+    ] = None,
+    high: Annotated[
+        float | None, typer.Option("--to", metavar="B", help="Bits of the last of --points: 8.")
+    ] = None,
+    schemes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S,S",
+            help="Grids of runtimes to hold it against, as int8,int4:g128,int3 (the default); "
+            "none leaves them out.",
+        ),
+    ] = None,
+    calib: CalibOption = None,
+    score: EvalOption = None,
+    loss: LossOption = None,
+    max_drop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DROP", help="Name the smallest file that loses at most so much: 0.5% or 0.005."
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the points as CSV.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the curve.")
+    ] = None,
+    charts: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write its charts as SVG and PNG, too."),
+    ] = None,
+    no_finish: Annotated[
+        bool,
+        typer.Option(
+            "--no-finish",
+            help="With --calib: leave biases and norms untuned; it takes most of the time.",
+            show_default=False,
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on from the points of an earlier sweep.", show_default=False
+        ),
+    ] = False,
+    seed: SeedOption = None,
+    effort: EffortOption = None,
+    threads: ThreadsOption = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what size costs: compress at many settings, judge every file, find the knee.
+
+    Files are judged by --eval, else by the outputs on --calib, else by their weights.
+    """
+    import taut
+    from taut.cli._frontier import (
+        Outputs,
+        frontier_path,
+        frontier_table,
+        listed,
+        numbers,
+    )
+    from taut.cli._report import model_text, print_json
+    from taut.compress import built
+    from taut.evaluate.pareto import check_drop
+    from taut.io import open_source
+
+    talk = Talk(quiet)
+    check_drop(max_drop)
+    outputs = Outputs(csv, html, charts, force)
+    outputs.check()
+    src = built(model)
+    talk.line("model", model_text(open_source(src)))
+    journal = frontier_path(model) if output is None else None
+    try:
+        with talk.progress() as step:
+            found = taut.frontier(
+                src,
+                output,
+                bits=numbers("--bits", bits),
+                sizes=listed(sizes),
+                points=points,
+                low=low,
+                high=high,
+                schemes=listed(schemes),
+                calib=calib,
+                evaluate=score_named(score),
+                loss=loss_named(loss),
+                finish=False if no_finish else None,
+                seed=seed,
+                effort=effort,
+                threads=threads,
+                journal=journal,
+                resume=resume,
+                force=force,
+                progress=step,
+            )
+    except KeyboardInterrupt:
+        talk.line("points", "those that are finished are kept; --resume goes on from them")
+        raise
+    _say(talk, found, verbose)
+    if json:
+        print_json(found)
+    else:
+        print(frontier_table(found))
+    _say_choice(talk, found, max_drop)
+    for told in outputs.write(found, src, output):  # last: the table is there if this fails
+        talk.line("wrote", told)
+
+
+def _say(talk: Talk, found: Frontier, verbose: bool) -> None:
+    """What is judged, what could not be made, and what went otherwise than asked."""
+    from taut.cli._units import plural
+
+    talk.line("measure", found.measure)
+    for one in found.missed:
+        talk.line("missed", f"{one.name}: {one.reason}")
+    notes = [*found.notes, *(n for point in found.points for n in point.notes if verbose)]
+    for note in dict.fromkeys(notes):
+        talk.line("note", note)
+    seconds = sum(point.seconds for point in found.points)
+    talk.line("cost", f"{plural(len(found.points), 'point')} in {seconds:.0f} s")
+
+
+def _say_choice(talk: Talk, found: Frontier, max_drop: str | None) -> None:
+    """The knee, and what --max-drop asks for."""
+    from taut.cli._frontier import point_text
+
+    if found.knee is not None:
+        talk.line("knee", point_text(found[found.knee]))
+    else:
+        talk.line("knee", "none: no point is above the line from the smallest to the largest")
+    if max_drop is not None:
+        point = found.smallest(max_drop)
+        told = "no point loses so little" if point is None else point_text(point)
+        talk.line("smallest", f"at most {max_drop} lost: {told}")

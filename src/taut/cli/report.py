@@ -1,0 +1,112 @@
+"""`taut report`: one page that shows what a compression cost, and bought."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from taut.cli._guard import guarded
+from taut.cli._options import FileArgument, ForceOption, JsonOption, QuietOption
+from taut.cli._talk import Talk
+
+
+@guarded
+def command(
+    file: FileArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="The page; by default, FILE with .html."
+        ),
+    ] = None,
+    original: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="What was compressed, a file, a folder or file.py:function: shows values before "
+            "and after.",
+        ),
+    ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option("--eval", metavar="JSON", help="What taut eval --json printed."),
+    ] = None,
+    frontier: Annotated[
+        Path | None,
+        typer.Option(metavar="JSON", help="What taut frontier --json printed."),
+    ] = None,
+    analysis: Annotated[
+        Path | None,
+        typer.Option(metavar="JSON", help="What taut analyze -o wrote: shows sensitivity."),
+    ] = None,
+    exports: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--export", metavar="JSON", help="What taut export --json printed; may be repeated."
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="The plan, shown as it is.")
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The page's title; by default, FILE's name.")
+    ] = None,
+    charts: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write every chart as SVG and PNG, too."),
+    ] = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Write a report on a Taut file: one HTML page that needs no network.
+
+    With --json, names of the files written are on stdout.
+    """
+    from taut.compress import built
+    from taut.container import check_destination
+    from taut.evaluate.page import write_charts, write_page
+    from taut.storytelling import tell
+
+    page = output or _page_path(file)
+    check_destination(page, force=force)
+    story = tell(
+        file,
+        original=None if original is None else built(original),
+        evaluation=evaluation,
+        frontier=frontier,
+        analysis=analysis,
+        exports=exports or (),
+        plan=plan,
+        title=title,
+    )
+    talk = Talk(quiet)
+    write_page(page, story, force=force)
+    talk.line("wrote", str(page))
+    written: list[Path] = []
+    if charts is not None:
+        written += write_charts(charts, story, "svg", force=force)
+        written += write_charts(charts, story, "png", force=force)
+        talk.line("wrote", f"{len(written)} files in {charts}")
+    if json:
+        _print(page, written)
+
+
+def _print(page: Path, charts: list[Path]) -> None:
+    import json
+
+    tree = {"page": str(page), "size": page.stat().st_size, "charts": [str(p) for p in charts]}
+    print(json.dumps(tree, indent=2))
+
+
+def _page_path(file: Path) -> Path:
+    """Beside the file, or the folder, under its name.
+
+    >>> _page_path(Path("m/net.taut.safetensors")).as_posix()
+    'm/net.html'
+    """
+    file = file.resolve() if file.is_dir() else file  # a name even for "." and ".."
+    name = file.name.removesuffix(".safetensors").removesuffix(".taut")
+    return file.with_name(f"{name}.html")

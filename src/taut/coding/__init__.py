@@ -1,0 +1,43 @@
+"""Arrays of integers and floats to bytes and back: the floor that knows probabilities only."""
+
+from taut.coding.adaptive import encode_adaptive
+from taut.coding.coder import (
+    CodedArray,
+    Effort,
+    Job,
+    decode,
+    decoded_nbytes,
+    encode_indices,
+    encode_lossless,
+    estimate_indices,
+    row_length,
+)
+from taut.coding.matrix import (
+    LARGEST_INDEX,
+    NEXT_STATE,
+    NO_EXPONENT,
+    encode_matrix,
+    estimate_matrix,
+    exponent_scale,
+    matrix_levels,
+)
+
+__all__ = [
+    "LARGEST_INDEX",
+    "NEXT_STATE",
+    "NO_EXPONENT",
+    "CodedArray",
+    "Effort",
+    "Job",
+    "decode",
+    "decoded_nbytes",
+    "encode_adaptive",
+    "encode_indices",
+    "encode_lossless",
+    "encode_matrix",
+    "estimate_indices",
+    "estimate_matrix",
+    "exponent_scale",
+    "matrix_levels",
+    "row_length",
+]

@@ -1,0 +1,159 @@
+"""From checked places in a mapped file to decoded bytes; errors name file, tensor, part, offset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from taut import coding
+from taut.coding import Job
+from taut.container.arena import unmap
+from taut.container.format import GROUP, MAGIC, xxh3
+from taut.container.place import PackPlace, Place
+from taut.errors import FormatError, VerifyError
+from taut.io.header import HeaderTensor
+from taut.io.safetensors import MappedFile
+
+_WORTH_RELEASE = 1 << 20  # bytes of a tensor that are not left in memory
+_WORTH_THREADS = 1 << 22  # bytes to check; starting threads takes as long as checking 2 MB
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A coded array whose parts match their checksums, and which decodes to `nbytes` bytes."""
+
+    place: Place
+    header: bytes
+    chunks: list[memoryview]
+    nbytes: int
+
+
+class Fetcher:
+    """Gives the data of one mapped file; `where` names it in errors."""
+
+    def __init__(self, path: Path) -> None:
+        self.where = str(path)
+        file = MappedFile(path)
+        self.header = file.header
+        self._packs: tuple[PackPlace, ...] = ()
+        self._sound: set[int] = set()  # the packs whose checksum was seen to match
+        # One view of all, cut by entry: cheaper than a view of its own for each of many tensors.
+        self._bytes = file.view(
+            HeaderTensor("", "U8", (self.header.nbytes,), 0, self.header.nbytes)
+        )
+
+    def know_packs(self, packs: tuple[PackPlace, ...]) -> None:
+        """Take note of where packs lie, before any of their members is checked."""
+        self._packs = packs
+
+    def raw(self, entry: HeaderTensor) -> np.ndarray:
+        """The bytes of an entry, unchecked, as a read-only view of the file."""
+        return self._bytes[entry.start : entry.stop]
+
+    def copy(self, place: Place, out: np.ndarray) -> None:
+        """Copy a kept tensor's bytes to the uint8 array `out` and check them there.
+
+        The copy is checked, not the file: what was checked is what the caller gets.
+        """
+        out[:] = self.raw(place.entry)
+        if xxh3(out) != place.sum:
+            raise VerifyError(
+                f'{self.where}: tensor "{place.name}" ({place.entry.nbytes} bytes at offset '
+                f"{place.entry.start}) does not match its checksum",
+                tensor=place.name,
+            )
+
+    def check(self, place: Place) -> Checked:
+        """Check every part of a coded array, and its padding.
+
+        Raises:
+            VerifyError: a part does not match; `chunk` is its number (0: the array header).
+            FormatError: the array header is not valid, or not of an array of this size.
+        """
+        if place.pack is not None:
+            self._check_pack(place, place.pack)
+        data = self.raw(place.entry).data
+        begin = 0
+        pieces = []
+        for number, part in enumerate(place.parts):
+            piece = data[begin : begin + part.nbytes]
+            if place.pack is None and xxh3(piece) != part.checksum:
+                raise VerifyError(
+                    f'{self.where}: tensor "{place.name}", chunk {number} ({part.nbytes} bytes at '
+                    f"offset {place.entry.start + begin}) does not match its checksum",
+                    tensor=place.name,
+                    chunk=number,
+                )
+            pieces.append(piece)
+            begin += part.nbytes
+        if any(data[begin:]):
+            raise VerifyError(
+                f'{self.where}: tensor "{place.name}": the padding at offset '
+                f"{place.entry.start + begin} is not zero",
+                tensor=place.name,
+                chunk=len(pieces) - 1,
+            )
+        header = bytes(pieces[0]) if place.pack is None else MAGIC + bytes(pieces[0])
+        try:
+            nbytes = coding.decoded_nbytes(header)
+        except FormatError as error:
+            raise self._named(place, error) from None
+        if place.nbytes is None and nbytes > GROUP:
+            raise self._named(place, f"a solid group of {nbytes} bytes; at most {GROUP}")
+        if place.nbytes not in (None, nbytes):
+            raise self._named(
+                place, f"the tensor has {place.nbytes} bytes, but its array header says {nbytes}"
+            )
+        return Checked(place, header, pieces[1:], nbytes)
+
+    def _check_pack(self, place: Place, number: int) -> None:
+        """Check the pack that a tensor is in; the one after the index was checked with it."""
+        pack = self._packs[number]
+        if pack.entry is None or number in self._sound:
+            return
+        data = self.raw(pack.entry).data
+        if xxh3(data[: pack.part.nbytes]) != pack.part.checksum or any(data[pack.part.nbytes :]):
+            raise VerifyError(
+                f'{self.where}: tensor "{place.name}" is in pack "{pack.name}" '
+                f"({pack.entry.nbytes} bytes at offset {pack.entry.start}), which does not match "
+                "its checksum",
+                tensor=place.name,
+            )
+        self._sound.add(number)
+
+    def check_all(self, places: Sequence[Place], threads: int) -> list[Checked]:
+        """Check many coded arrays, on several threads where that pays."""
+        total = sum(place.entry.nbytes for place in places)
+        if threads < 2 or len(places) < 2 or total < _WORTH_THREADS:
+            return [self.check(place) for place in places]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(self.check, places))
+
+    def decode(self, arrays: Sequence[tuple[Checked, np.ndarray]], threads: int) -> None:
+        """Decode each array into its uint8 buffer, which has its size.
+
+        Raises:
+            FormatError: a stream is not valid in spite of its checksum; names the tensor.
+        """
+        jobs = [Job(checked.header, checked.chunks, out) for checked, out in arrays]
+        try:
+            coding.decode(jobs, threads=threads)
+        except FormatError as error:
+            if len(arrays) > 1:  # the coder knows no names: find the one by decoding each alone
+                for pair in arrays:
+                    self.decode([pair], threads)
+            raise self._named(arrays[0][0].place, error) from None
+
+    def release(self, place: Place) -> None:
+        """Let go of the mapped memory, after a large tensor that was read alone."""
+        if place.entry.nbytes >= _WORTH_RELEASE:
+            unmap(self._bytes)
+
+    def _named(self, place: Place, error: FormatError | str) -> FormatError:
+        return FormatError(
+            f'{self.where}: tensor "{place.name}" (at offset {place.entry.start}): {error}'
+        )

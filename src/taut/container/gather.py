@@ -1,0 +1,104 @@
+"""Decodes all tensors of a file in one call of the coder, into one block of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from taut.container.arena import allocate
+from taut.container.bind import Contents
+from taut.container.fetch import Fetcher
+from taut.container.format import as_bytes
+from taut.container.index import Record
+from taut.errors import ArgumentError, FormatError
+from taut.io.dtypes import SAFETENSORS_DTYPES, storage, tensor_nbytes
+from taut.io.names import nearest
+from taut.io.tensor import TensorInfo
+
+
+def gather(
+    fetcher: Fetcher, contents: Contents, threads: int, out: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Decode all tensors, those that `out` names into it (see `TautFile.load_all`)."""
+    places = contents.places
+    coded = fetcher.check_all([place for place in places.values() if place.parts], threads)
+    sizes = {place.name: place.entry.nbytes for place in places.values() if not place.parts}
+    sizes |= {checked.place.name: checked.nbytes for checked in coded}
+    direct = {name: as_bytes(out[name]) for name in _direct(contents, out)}
+    needed = [name for name in sizes if name not in direct]
+    buffers = dict(zip(needed, allocate([sizes[name] for name in needed]), strict=True)) | direct
+    fetcher.decode([(checked, buffers[checked.place.name]) for checked in coded], threads)
+    for place in places.values():
+        if not place.parts:
+            fetcher.copy(place, buffers[place.name])
+    found = _shaped(contents, buffers, fetcher.where)
+    for name, array in out.items():
+        if name not in direct:
+            array[...] = found[name]
+            found[name] = array
+    return found
+
+
+def cast(values: np.ndarray, record: Record) -> np.ndarray:
+    """The values in the tensor's dtype; not a copy where they were stored in it."""
+    return values.astype(SAFETENSORS_DTYPES[record.dtype]) if record.stored else values
+
+
+def member(group: np.ndarray, record: Record, where: str | Path) -> np.ndarray:
+    """The stored values of one tensor of a decoded solid group, as a view.
+
+    Raises:
+        FormatError: it does not lie inside the group.
+    """
+    dtype, shape = storage(record.stored_dtype, record.shape)
+    end = record.at + tensor_nbytes(record.stored_dtype, record.shape)
+    if end > group.nbytes:
+        raise FormatError(
+            f'{where}: tensor "{record.name}": ends at byte {end} of a solid group of '
+            f"{group.nbytes}"
+        )
+    return group[record.at : end].view(dtype).reshape(shape)
+
+
+def check_out(out: Mapping[str, np.ndarray], infos: Iterable[TensorInfo], where: Path) -> None:
+    """Raise `ArgumentError` unless each array of `out` can take the tensor of its name."""
+    wanted = {info.name: info for info in infos}
+    for name, array in out.items():
+        if name not in wanted:
+            raise ArgumentError(f'{where}: out: no tensor "{name}"{nearest(name, wanted)}')
+        dtype, shape = storage(wanted[name].dtype, wanted[name].shape)
+        if array.dtype != dtype or array.shape != shape:
+            raise ArgumentError(
+                f'{where}: out: "{name}" is {array.dtype} {list(array.shape)}, '
+                f"the tensor {dtype} {list(shape)}"
+            )
+        if not (array.flags.c_contiguous and array.flags.writeable):
+            raise ArgumentError(f'{where}: out: "{name}" is not C-contiguous and writable')
+
+
+def _direct(contents: Contents, out: Mapping[str, np.ndarray]) -> list[str]:
+    """The names of the arrays that the coder can write into itself."""
+    records = contents.records
+    own = ("coded", "packed", "kept")
+    return [n for n in out if records[n].store in own and not records[n].stored]
+
+
+def _shaped(
+    contents: Contents, buffers: Mapping[str, np.ndarray], where: str
+) -> dict[str, np.ndarray]:
+    """Each tensor as an array of its dtype and shape on the decoded bytes, in order."""
+    arrays: dict[str, np.ndarray] = {}
+    for record in contents.records.values():
+        if record.store == "solid":
+            group = buffers[contents.groups[record.solid].name]
+            arrays[record.name] = cast(member(group, record, where), record)
+        elif record.store != "alias":
+            dtype, shape = storage(record.stored_dtype, record.shape)
+            arrays[record.name] = cast(buffers[record.name].view(dtype).reshape(shape), record)
+    found = {}
+    for record in contents.records.values():
+        source = arrays[record.of or record.name]
+        found[record.name] = source.copy() if record.of and not record.tied else source
+    return found

@@ -1,0 +1,92 @@
+"""The table of contents of a Taut file as frozen records (docs/format.md, 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Store = Literal["coded", "packed", "kept", "solid", "alias"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One piece of a coded array: the array header or a chunk; in a pack it has no checksum."""
+
+    nbytes: int
+    checksum: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Many small coded arrays end to end: in the entry `name`, or after the index if it has none.
+
+    `checksum` is of its bytes ("" after the index, whose own covers them), `sum` is the xxh3 of
+    its members' sums, the 16 digits of each one after the other.
+    """
+
+    name: str
+    checksum: str
+    sum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A solid group: many small tensors of one dtype in one coded array; `pack`: where, if any."""
+
+    name: str
+    dtype: str
+    sum: str
+    parts: tuple[Part, ...]
+    pack: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One tensor of the model and where its data lies."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scheme: str
+    store: Store
+    sum: str = ""  # coded, kept
+    parts: tuple[Part, ...] = ()  # coded, packed
+    pack: int = 0  # packed: the number of the pack
+    solid: int = 0  # solid: the number of the group
+    at: int = 0  # solid: first byte in the decoded group
+    stored: str = ""  # the dtype of the stored values, where it is not `dtype`; "as" in the file
+    of: str = ""  # alias
+    tied: bool = False  # alias
+    rel_mse: float = 0.0
+
+    @property
+    def stored_dtype(self) -> str:
+        """The safetensors dtype in which the values lie in the file."""
+        return self.stored or self.dtype
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What was compressed: enough to write its files again byte for byte.
+
+    `files` and `texts` are (name, text) pairs: verbatim safetensors headers, and the small text
+    files that describe the shards. `modules` are the attributes that the network's modules have
+    to have for the tensors to fit, by the module's name: `{"conv1": {"out_channels": 12}}`.
+    """
+
+    nbytes: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[tuple[str, str], ...] = ()
+    texts: tuple[tuple[str, str], ...] = ()
+    modules: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Index:
+    """The whole table of contents."""
+
+    origin: Origin
+    groups: tuple[Group, ...]
+    records: tuple[Record, ...]
+    packs: tuple[Pack, ...] = ()

@@ -1,0 +1,295 @@
+"""Where everything lies in the file to be: places data as it comes and knows the exact size.
+
+A `Layout` that emits to nowhere predicts a file's size to the byte without writing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from taut.coding import CodedArray, Effort, encode_lossless
+from taut.container.contents import pack_index
+from taut.container.format import (
+    GROUP,
+    INSIDE,
+    MAGIC,
+    PACK,
+    PACKED,
+    SMALL,
+    as_bytes,
+    build_header,
+    free_prefix,
+    header_entry,
+    padding,
+    xxh3,
+)
+from taut.container.index import Group, Index, Origin, Pack, Part, Record
+from taut.container.pack import OpenPack
+from taut.container.rows import error_level, level_error
+from taut.container.source_header import rebuild_header
+from taut.io.dtypes import storage
+from taut.io.tensor import TensorInfo
+
+Emit = Callable[[bytes | memoryview], None]
+
+# Moving a body to close the gap that a too generous reservation left costs a read and a write of
+# it; a gap below 1/65536 of the body (12 kB of 800 MB) is left as spaces in the header.
+_GAP = 1 << 16
+
+
+@dataclass
+class _Open:
+    """A solid group that still grows."""
+
+    number: int
+    values: list[np.ndarray] = field(default_factory=list)
+    nbytes: int = 0
+
+
+class Layout:
+    """The file's contents in the making: add all tensors, then `close`.
+
+    `infos` are all tensors that will be added, in the model's order; data lies in the order in
+    which it is added, small coded arrays when a pack of them is full. `emit` takes the body's bytes
+    in order (none: they are only counted), `effort` and `threads` are those for the solid groups.
+    Holds in memory the table of contents, at most 4 MiB of small tensors per dtype, and a pack.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        infos: Iterable[TensorInfo],
+        *,
+        emit: Emit | None = None,
+        effort: Effort = "fast",
+        threads: int = 1,
+    ) -> None:
+        infos = tuple(infos)
+        self.room = _room(infos)
+        self._records: dict[str, Record] = {}
+        self.meant: dict[str, str] = {}  # name -> xxh3 of the bytes it must decode to
+        self.stored_bytes: dict[str, int] = {}  # of entries and of members of packs, in the body
+        self._origin = origin
+        self._names = tuple(info.name for info in infos)
+        self._order = {name: number for number, name in enumerate(self._names)}
+        self._prefix = free_prefix(self._names)
+        self._emit = emit
+        self._effort: Effort = effort
+        self._threads = threads
+        self._entries: list[str] = []
+        self._groups: list[Group | None] = []
+        self._open: dict[str, _Open] = {}
+        self._packs: list[Pack] = []
+        self._pack = OpenPack()
+        self._end = 0
+
+    def add_coded(
+        self,
+        info: TensorInfo,
+        scheme: str,
+        coded: CodedArray,
+        checksum: str,
+        *,
+        meant: str = "",
+        stored: str = "",
+        rel_mse: float = 0.0,
+    ) -> None:
+        """Add a coded tensor; `checksum` is the xxh3 of the bytes it decodes to.
+
+        `stored` is the dtype of the coded values where they are cast to the tensor's, and `meant`
+        the xxh3 of what the cast gives.
+        """
+        record = Record(
+            info.name, info.dtype, info.shape, scheme, "coded", stored=stored, rel_mse=rel_mse
+        )
+        if _joins(coded):
+            parts = self._join(info.name, (1, self._order[info.name]), coded, checksum)
+            record = replace(
+                record, store="packed", pack=len(self._packs), parts=parts, rel_mse=_short(rel_mse)
+            )
+        else:
+            record = replace(record, sum=checksum, parts=self._place(info.name, coded))
+        self._record(record, meant or checksum)
+
+    def add_kept(
+        self,
+        info: TensorInfo,
+        scheme: str,
+        values: np.ndarray,
+        *,
+        meant: str = "",
+        stored: str = "",
+        rel_mse: float = 0.0,
+    ) -> None:
+        """Add a tensor as its bytes; `meant` and `stored` as for `add_coded`."""
+        begin = self._end
+        data = as_bytes(values)
+        stored_sum = xxh3(data)
+        self._put(data.data)
+        dtype = stored or info.dtype
+        self._enter(info.name, dtype, info.shape, begin)
+        self._record(
+            Record(
+                info.name, info.dtype, info.shape, scheme, "kept",
+                sum=stored_sum, stored=stored, rel_mse=rel_mse,
+            ),
+            meant or stored_sum,
+        )  # fmt: skip
+
+    def add_small(
+        self,
+        info: TensorInfo,
+        scheme: str,
+        values: np.ndarray,
+        *,
+        meant: str = "",
+        stored: str = "",
+        rel_mse: float = 0.0,
+    ) -> None:
+        """Add a tensor of fewer than `SMALL` bytes to the solid group of its (stored) dtype."""
+        dtype = stored or info.dtype
+        data = as_bytes(values).copy()  # `values` may be a view of a mapped file
+        if data.nbytes >= SMALL:
+            raise ValueError(f"{info.name}: {data.nbytes} bytes are not small")
+        if dtype in self._open and self._open[dtype].nbytes + data.nbytes > GROUP:
+            self._close_group(dtype)
+        if dtype not in self._open:
+            self._open[dtype] = _Open(len(self._groups))
+            self._groups.append(None)
+        group = self._open[dtype]
+        self._record(
+            Record(
+                info.name, info.dtype, info.shape, scheme, "solid",
+                solid=group.number, at=group.nbytes, stored=stored, rel_mse=_short(rel_mse),
+            ),
+            meant or xxh3(data),
+        )  # fmt: skip
+        group.values.append(data)
+        group.nbytes += data.nbytes
+
+    def add_alias(self, info: TensorInfo, of: str, *, tied: bool = False) -> None:
+        """Add a tensor that equals one that was added before, and shares its memory if `tied`."""
+        target = self._records[of]
+        if target.of:  # tied to a tensor that was stored as a copy of a third
+            target, tied = self._records[target.of], False
+        self._record(
+            Record(
+                info.name, info.dtype, info.shape, target.scheme, "alias",
+                of=target.name, tied=tied, rel_mse=target.rel_mse,
+            ),
+            self.meant[target.name],
+        )  # fmt: skip
+
+    def close(self) -> tuple[int, bytes]:
+        """Emit what is pending and the index; gives where the body begins, and the header."""
+        for dtype in list(self._open):
+            self._close_group(dtype)
+        data = self._close_pack()
+        blob = pack_index(self.index) + data
+        begin = self._end
+        self._put(blob)
+        self._enter(f"{self._prefix}index", "U8", (len(blob),), begin)
+        checksum = xxh3(blob)
+        header = build_header(self._entries, checksum)
+        if (self.room - len(header)) * _GAP <= self._end:
+            header = build_header(self._entries, checksum, self.room)
+        self.size = 8 + len(header) + self._end
+        return 8 + len(header), header
+
+    @property
+    def index(self) -> Index:
+        """The table of contents, in the order of `infos`; complete once closed."""
+        groups = tuple(group for group in self._groups if group is not None)
+        records = tuple(self._records[name] for name in self._names if name in self._records)
+        origin = self._origin
+        if len(origin.files) == 1 and any(record.rel_mse for record in records):
+            # What cannot come back to the bit needs no more of its header than what it says.
+            header = rebuild_header(records, origin.metadata)
+            origin = replace(origin, files=((origin.files[0][0], header),))
+        return Index(origin, groups, records, tuple(self._packs))
+
+    def _record(self, record: Record, meant: str) -> None:
+        self._records[record.name] = record
+        self.meant[record.name] = meant
+
+    def _close_group(self, dtype: str) -> None:
+        group = self._open.pop(dtype)
+        number = sum(1 for g in self._groups if g is not None and g.dtype == dtype)
+        name = f"{self._prefix}solid.{dtype}" + (f".{number}" if number else "")
+        data = np.concatenate(group.values)
+        values = data.view(storage(dtype, (0,))[0])
+        coded = encode_lossless(values, effort=self._effort, threads=self._threads)
+        if _joins(coded):
+            parts = self._join(name, (0, group.number), coded, xxh3(data))
+            self._groups[group.number] = Group(name, dtype, "", parts, len(self._packs))
+        else:
+            self._groups[group.number] = Group(name, dtype, xxh3(data), self._place(name, coded))
+
+    def _join(
+        self, name: str, order: tuple[int, int], coded: CodedArray, checksum: str
+    ) -> tuple[Part, ...]:
+        """Put a coded array into the open pack, after closing one that has no room for it."""
+        if self._pack.nbytes + coded.nbytes > PACK:
+            self._put_pack()
+        parts = self._pack.add(order, coded, checksum)
+        self.stored_bytes[name] = sum(part.nbytes for part in parts)
+        return parts
+
+    def _put_pack(self) -> None:
+        data, checksum = self._pack.close()
+        name = f"{self._prefix}pack" + (f".{len(self._packs)}" if self._packs else "")
+        self._packs.append(Pack(name, xxh3(data), checksum))
+        self._pack = OpenPack()
+        self._put_blob(name, (data,))
+
+    def _close_pack(self) -> bytes:
+        """The last pack, if it is so small that it lies after the index, without an entry."""
+        if self._pack.nbytes > INSIDE:
+            self._put_pack()
+        if not self._pack.nbytes:
+            return b""
+        data, checksum = self._pack.close()
+        self._packs.append(Pack("", "", checksum))
+        return data
+
+    def _place(self, name: str, coded: CodedArray) -> tuple[Part, ...]:
+        pieces = (coded.header, *coded.chunks)
+        self._put_blob(name, pieces)
+        return tuple(Part(len(piece), xxh3(piece)) for piece in pieces)
+
+    def _put_blob(self, name: str, pieces: Iterable[bytes]) -> None:
+        begin = self._end
+        for piece in pieces:
+            self._put(piece)
+        self._put(bytes(padding(self._end)))
+        self._enter(name, "U8", (self._end - begin,), begin)
+
+    def _put(self, data: bytes | memoryview) -> None:
+        self._end += len(data)
+        if self._emit is not None and len(data):
+            self._emit(data)
+
+    def _enter(self, name: str, dtype: str, shape: tuple[int, ...], begin: int) -> None:
+        self._entries.append(header_entry(name, dtype, shape, begin, self._end))
+        self.stored_bytes[name] = self._end - begin
+
+
+def _joins(coded: CodedArray) -> bool:
+    return coded.nbytes < PACKED and coded.header.startswith(MAGIC)
+
+
+def _short(error: float) -> float:
+    """Within 1.2 %: the error of a small tensor is not worth more than the two bytes of a level."""
+    return level_error(error_level(error)) if error else 0.0
+
+
+def _room(infos: Iterable[TensorInfo]) -> int:
+    """No header of these tensors is longer: each has one entry, its own or a solid group's."""
+    room = 400
+    for info in infos:
+        entry = header_entry(info.name, "F8_E4M3FNUZ", info.shape, 1 << 53, 1 << 53)
+        room += max(len(entry.encode()), 120) + 17  # 17: the length of a blob, as its shape
+    return room + padding(room)

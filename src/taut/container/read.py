@@ -1,0 +1,159 @@
+"""Reads a Taut file lazily; every byte is checked before it is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from taut.container.arena import allocate
+from taut.container.bind import Contents, bind
+from taut.container.contents import unpack_index
+from taut.container.fetch import Fetcher
+from taut.container.format import as_bytes, check_header, xxh3
+from taut.container.gather import cast, check_out, gather, member
+from taut.container.index import Index
+from taut.errors import ArgumentError, FormatError, VerifyError
+from taut.io.dtypes import storage
+from taut.io.header import HeaderTensor
+from taut.io.names import nearest
+from taut.io.tensor import TensorInfo
+
+
+class NoSuchTensorError(ArgumentError, KeyError):
+    """No tensor of this name: a KeyError too, as `get` and callers of mappings expect."""
+
+    __str__ = Exception.__str__  # KeyError's would put the message in quotes
+
+
+class TautFile(Mapping[str, np.ndarray]):
+    """The tensors of a Taut file by name, in the model's order; each is decoded when asked for.
+
+    Arrays are writable and the caller's own; asking twice decodes twice. `index` is the table of
+    contents, `infos` names, dtypes and shapes, `size` the file's bytes, `threads` those of the
+    decoder. Packed sub-byte dtypes come as their bytes (`taut.io.storage`).
+
+    Raises:
+        FormatError: the file breaks a rule of docs/format.md; says what and where.
+        VerifyError: bytes do not match their checksum; names tensor and chunk.
+        ArgumentError: no such file, or no such tensor.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int = 1) -> None:
+        self.path = Path(path)
+        self.threads = threads
+        self.fetcher = Fetcher(self.path)
+        self.size = self.fetcher.header.nbytes
+        self.index, self.contents = _read_contents(self.fetcher)
+        self.fetcher.know_packs(self.contents.packs)
+        self._groups: dict[str, tuple[int, np.ndarray]] = {}  # by dtype: the last one decoded
+
+    @property
+    def infos(self) -> tuple[TensorInfo, ...]:
+        """Name, dtype, shape and decoded bytes of each tensor, in the model's order."""
+        return self.contents.infos
+
+    @property
+    def modules(self) -> Mapping[str, Mapping[str, int]]:
+        """The attributes of modules, by the module's name: {"conv1": {"out_channels": 12}}."""
+        return self.index.origin.modules
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, in the model's order."""
+        return iter(self.contents.records)
+
+    def __len__(self) -> int:
+        """How many tensors there are, aliases included."""
+        return len(self.contents.records)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a tensor; decodes nothing."""
+        return name in self.contents.records
+
+    def tensors(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Names and tensors in order, one decoded at a time."""
+        for name in self:
+            yield name, self[name]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Decode one tensor."""
+        record = self.contents.records.get(name)
+        if record is None:
+            raise NoSuchTensorError(f'{self.path}: no tensor "{name}"{nearest(name, self)}')
+        if record.store == "alias":
+            record = self.contents.records[record.of]
+        if record.store == "solid":
+            group = self._group(record.solid, record.stored_dtype)
+            return cast(member(group, record, self.path), record).copy()
+        place = self.contents.places[record.name]
+        dtype, shape = storage(record.stored_dtype, record.shape)
+        if place.parts:
+            checked = self.fetcher.check(place)
+            (data,) = allocate([checked.nbytes])
+            self.fetcher.decode([(checked, data)], self.threads)
+        else:
+            (data,) = allocate([place.entry.nbytes])
+            self.fetcher.copy(place, data)
+        self.fetcher.release(place)
+        return cast(data.view(dtype).reshape(shape), record)
+
+    def read_into(self, name: str, out: np.ndarray) -> None:
+        """Decode one tensor into an array of its dtype and shape, C-contiguous and writable.
+
+        Saves the page faults of fresh memory where the same array is filled again and again.
+        """
+        record = self.contents.records.get(name)
+        if record is not None:
+            check_out({name: out}, self.infos, self.path)
+            record = self.contents.records[record.of] if record.store == "alias" else record
+        if record is None or record.store == "solid" or record.stored:
+            out[...] = self[name]  # or raises for no such name
+            return
+        place = self.contents.places[record.name]
+        if place.parts:
+            self.fetcher.decode([(self.fetcher.check(place), as_bytes(out))], self.threads)
+        else:
+            self.fetcher.copy(place, as_bytes(out))
+        self.fetcher.release(place)
+
+    def load_all(
+        self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Decode all tensors at once, in the model's order; tied ones share their memory.
+
+        They lie in one block of memory, which lives as long as any of them; or in the arrays of
+        `out` where it has the name (same dtype and shape, C-contiguous, writable). Nothing is
+        decoded before all checksums of coded tensors were checked.
+        """
+        check_out(out or {}, self.infos, self.path)
+        return gather(self.fetcher, self.contents, threads or self.threads, out or {})
+
+    def _group(self, number: int, dtype: str) -> np.ndarray:
+        last = self._groups.get(dtype)
+        if last is None or last[0] != number:
+            checked = self.fetcher.check(self.contents.groups[number])
+            (data,) = allocate([checked.nbytes])
+            self.fetcher.decode([(checked, data)], self.threads)
+            last = self._groups[dtype] = (number, data)
+        return last[1]
+
+
+def _read_contents(fetcher: Fetcher) -> tuple[Index, Contents]:
+    where, header = fetcher.where, fetcher.header
+    version, expected = check_header(header.raw_json, where)
+    if not header.tensors or header.tensors[-1].dtype != "U8":
+        raise FormatError(f"{where}: header: the last entry is no index")
+    entry = header.tensors[-1]
+    blob = fetcher.raw(entry)
+    if xxh3(blob) != expected:
+        raise VerifyError(
+            f"{where}: index ({entry.nbytes} bytes at offset {entry.start}) does not match its "
+            "checksum"
+        )
+    try:
+        index, more = unpack_index(blob.tobytes(), version)
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from None
+    rest = HeaderTensor(entry.name, "U8", (more,), entry.stop - more, entry.stop)
+    return index, bind(index, header.tensors[:-1], header.data_start, where, rest)

@@ -1,0 +1,124 @@
+"""Checks every byte of a Taut file: all checksums, then the decoded values' as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from taut.container.arena import allocate
+from taut.container.cores import checked_threads
+from taut.container.fetch import Fetcher
+from taut.container.find import find_file
+from taut.container.format import xxh3
+from taut.container.gather import member
+from taut.container.pack import sum_of
+from taut.container.place import PackPlace, Place
+from taut.container.read import TautFile
+from taut.errors import FormatError, VerifyError
+
+_LISTED = 16  # members of a pack that an error names
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was checked: tensors (aliases included), chunks, bytes of the file, bytes decoded."""
+
+    path: Path
+    size: int
+    tensors: int
+    chunks: int
+    decoded: int
+
+    def __str__(self) -> str:
+        """The report in a line."""
+        return (
+            f"{self.tensors} tensors, {self.chunks} chunks, {self.size} bytes checked and "
+            f"decoded to {self.decoded}: no damage"
+        )
+
+
+def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
+    """Check and decode all of a Taut file, or of the one in a folder, a tensor at a time.
+
+    Raises:
+        VerifyError: bytes or values do not match their checksum; names the first damaged tensor and
+            chunk, and how many more are damaged.
+        FormatError: the file breaks a rule of docs/format.md.
+        ArgumentError: there is no such file.
+    """
+    threads = checked_threads(threads)
+    file = TautFile(find_file(path), threads=threads)
+    numbers = {group.name: number for number, group in enumerate(file.contents.groups)}
+    damage: list[VerifyError | FormatError] = []
+    sums: dict[str, str] = {}  # what members of packs decode to
+    decoded = 0
+    for place in file.contents.places.values():
+        try:
+            values = _checked_values(file.fetcher, place, threads)
+            if place.name in numbers:
+                _check_members(file, numbers[place.name], values)
+            decoded += values.nbytes
+            if place.pack is not None:
+                sums[place.name] = xxh3(values)
+            file.fetcher.release(place)
+        except (VerifyError, FormatError) as error:
+            damage.append(error)
+    for pack in file.contents.packs:
+        if all(place.name in sums for place in pack.members):
+            damage += _pack_damage(pack, sums, file.fetcher.where)
+    if damage:
+        raise _summary(damage)
+    chunks = sum(max(len(place.parts) - 1, 0) for place in file.contents.places.values())
+    return VerifyReport(file.path, file.size, len(file), chunks, decoded)
+
+
+def _checked_values(fetcher: Fetcher, place: Place, threads: int) -> np.ndarray:
+    if not place.parts:
+        (values,) = allocate([place.entry.nbytes])
+        fetcher.copy(place, values)
+        return values
+    checked = fetcher.check(place)
+    (values,) = allocate([checked.nbytes])
+    fetcher.decode([(checked, values)], threads)
+    if place.pack is None and xxh3(values) != place.sum:
+        raise VerifyError(
+            f'{fetcher.where}: tensor "{place.name}" decodes to values that do not match their '
+            f"checksum, although its {len(place.parts)} parts match theirs",
+            tensor=place.name,
+        )
+    return values
+
+
+def _pack_damage(pack: PackPlace, sums: Mapping[str, str], where: str) -> list[VerifyError]:
+    if sum_of(sums[place.name] for place in pack.members) == pack.sum:
+        return []
+    names = [place.name for place in pack.members]
+    listed = ", ".join(f'"{name}"' for name in names[:_LISTED])
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return [
+        VerifyError(
+            f"{where}: one of the packed tensors {listed}{more} decodes to values that do not "
+            "match their checksum",
+            tensor=names[0] if names else None,
+        )
+    ]
+
+
+def _check_members(file: TautFile, number: int, values: np.ndarray) -> None:
+    """Each small tensor must lie inside its decoded group."""
+    for record in file.contents.records.values():
+        if record.store == "solid" and record.solid == number:
+            member(values, record, file.path)
+
+
+def _summary(damage: list[VerifyError | FormatError]) -> VerifyError | FormatError:
+    first = damage[0]
+    if len(damage) == 1:
+        return first
+    message = f"{first}; {len(damage) - 1} more tensors are damaged"
+    if isinstance(first, VerifyError):
+        return VerifyError(message, tensor=first.tensor, chunk=first.chunk)
+    return FormatError(message)

@@ -1,0 +1,101 @@
+"""Writes a Taut file; nothing stays that was not decoded and compared first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from taut.coding import Effort
+from taut.container.atomic import AtomicFile
+from taut.container.format import xxh3
+from taut.container.index import Origin
+from taut.container.layout import Layout
+from taut.container.read import TautFile
+from taut.errors import VerifyError
+from taut.io.tensor import TensorInfo
+
+Progress = Callable[[str, int, int], None]
+
+
+class Writer:
+    """A context manager: add all tensors to `layout`, then `finish`.
+
+    Without a `finish` that came to its end, the destination is as it was. `infos` are all tensors
+    that will be added; they are written as they come.
+
+    Raises:
+        ArgumentError: the destination may not be written.
+        TautError: the disk is full, or cannot be written for another reason.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        origin: Origin,
+        infos: Iterable[TensorInfo],
+        *,
+        effort: Effort = "fast",
+        threads: int = 1,
+        force: bool = False,
+    ) -> None:
+        self._file = AtomicFile(path, force=force)
+        self._threads = threads
+        self.layout = Layout(origin, infos, emit=self._file.write, effort=effort, threads=threads)
+        self._body = 8 + self.layout.room
+        self._file.seek(self._body)
+
+    def finish(self, progress: Progress | None = None) -> int:
+        """Complete the file, decode all of it, compare, rename; gives its size in bytes.
+
+        `progress` is told the stage ("verify"), how many tensors are compared, and of how many.
+
+        Raises:
+            VerifyError: a tensor does not decode to what was meant; the destination is as it was.
+        """
+        begin, header = self.layout.close()
+        if begin != self._body:
+            self._file.move(self._body, self._body + self.layout.size - begin, begin)
+        self._file.seek(8)
+        self._file.write(header)
+        self._file.seek(0)
+        self._file.write(len(header).to_bytes(8, "little"))  # from here on it is a safetensors file
+        self._file.sync()
+        check_written(
+            self._file.temporary, self.layout.meant, threads=self._threads, progress=progress
+        )
+        self._file.commit()
+        return self.layout.size
+
+    def __enter__(self) -> Writer:
+        """Give the writer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Remove the temporary file, unless `finish` renamed it."""
+        self._file.__exit__(kind, error, trace)
+
+
+def check_written(
+    path: Path, meant: Mapping[str, str], *, threads: int, progress: Progress | None = None
+) -> None:
+    """Decode every tensor of a file and compare its xxh3 with `meant`.
+
+    Raises:
+        VerifyError: they differ; names the tensor.
+    """
+    file = TautFile(path, threads=threads)
+    for number, (name, checksum) in enumerate(meant.items()):
+        if xxh3(file[name]) != checksum:
+            raise VerifyError(
+                f'{path}: tensor "{name}" decodes to other values than were encoded; nothing was '
+                "written (a defect of Taut or of this machine's memory: please report)",
+                tensor=name,
+            )
+        if progress:
+            progress("verify", number + 1, len(meant))

@@ -1,0 +1,122 @@
+"""The integers behind a tensor's values: what a runtime's own grid needs, exact where it can be.
+
+A Taut file gives floats back. Of a tensor that was put on a grid of integers (int8, int4:g64,
+ternary, a trained step) the integers and their scale can be had again from the floats alone: the
+scale is a common divisor of a group's values. A tensor that was on no such grid is rounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taut.transform.grid import grouped
+from taut.transform.lowbit import integers
+
+
+@dataclass(frozen=True)
+class Integers:
+    """Integers q int32 (rows, columns) of value (q - zero) * scale.
+
+    `scales` float32 and `zeros` int32 have the shape (rows, groups); `zeros` is None where the
+    grid is symmetric. `exact` tells whether they give the tensor's values back as they were (to
+    float32's own rounding).
+    """
+
+    values: NDArray[np.int32]
+    scales: NDArray[np.float32]
+    zeros: NDArray[np.int32] | None
+    group: int | None
+    exact: bool
+
+    def floats(self) -> NDArray[np.float32]:
+        """What they stand for, shape (rows, columns)."""
+        rows, columns = self.values.shape
+        q = self.values.reshape(rows, self.scales.shape[1], -1)
+        if self.zeros is not None:
+            q = q - self.zeros[:, :, None]
+        found: NDArray[np.float32] = q.astype(np.float32) * self.scales[:, :, None]
+        return found.reshape(rows, columns)
+
+
+def to_integers(
+    values: np.ndarray, bits: int, *, group: int | None = None, asymmetric: bool = False
+) -> Integers:
+    """Find the integers of a tensor, shape (rows, ...), or round it to some.
+
+    `bits` is 2 to 8; symmetric integers lie in -2^(bits-1) .. 2^(bits-1)-1, asymmetric ones in
+    0 .. 2^bits - 1. `group` columns share a scale, by default the whole row.
+
+    Raises:
+        ArgumentError: `group` does not divide the columns, or there are no values.
+
+    >>> found = to_integers(np.array([[0.5, -1.5, 2.0]]), 4)
+    >>> found.values.tolist(), found.scales.tolist(), found.exact
+    ([[1, -3, 4]], [[0.5]], True)
+    """
+    blocks = grouped(values, group)  # (rows, groups, columns of a group)
+    shape = blocks.shape[:2]
+    flat = blocks.reshape(-1, blocks.shape[2])
+    scales = _divisors(flat, bits, _tolerance(values.dtype, bits))
+    if (scales > 0).all():
+        q = np.rint(flat / scales[:, None]).astype(np.int32)
+        if (found := _placed(q, scales, shape, bits, group, asymmetric, exact=True)) is not None:
+            return found
+    grid = integers(np.asarray(values, np.float32), bits, group=group, asymmetric=asymmetric)
+    assert grid.scales is not None
+    q, scales = grid.matrix.reshape(flat.shape), grid.scales.reshape(-1)
+    rounded = _placed(q, scales, shape, bits, group, asymmetric, exact=False)
+    assert rounded is not None
+    return rounded
+
+
+def _placed(
+    q: NDArray[np.int32],
+    scales: NDArray[np.float32],
+    shape: tuple[int, int],
+    bits: int,
+    group: int | None,
+    asymmetric: bool,
+    *,
+    exact: bool,
+) -> Integers | None:
+    """Integers of groups (a row each) within what `bits` hold; None where they do not fit."""
+    half, zeros = 1 << (bits - 1), None
+    if asymmetric:
+        shift = np.clip(-q.min(axis=1), 0, 2 * half - 1).astype(np.int32)
+        q, zeros = q + shift[:, None], shift.reshape(shape)
+    least = 0 if asymmetric else -half
+    if q.min() < least or q.max() >= least + 2 * half:
+        return None
+    return Integers(q.reshape(shape[0], -1), scales.reshape(shape), zeros, group, exact)
+
+
+def _tolerance(dtype: np.dtype, bits: int) -> float:
+    """How far from an integer a value over its scale may be: float32's rounding, or the dtype's."""
+    half = dtype.itemsize == 2
+    eps = 2.0**-8 if str(dtype) == "bfloat16" else 2.0**-11 if half else 2.0**-22
+    return float(min(0.3, 2 * eps * 2**bits))
+
+
+def _divisors(flat: NDArray[np.float32], bits: int, tolerance: float) -> NDArray[np.float32]:
+    """The largest scale of each row whose multiples all its values are; 0 where there is none."""
+    size = np.abs(flat)
+    least = np.where(size > 0, size, np.inf).min(axis=1)
+    scales = np.where(np.isfinite(least), 0.0, 1.0).astype(np.float32)  # zeros have any scale
+    most = 1 << bits
+    for divisor in range(1, most + 1):
+        open_ = np.flatnonzero(scales == 0)
+        open_ = open_[size[open_].max(axis=1) * divisor <= least[open_] * (most + 0.5)]
+        if not open_.size:
+            break
+        step = (least[open_] / divisor).astype(np.float32)
+        ratio = flat[open_] / step[:, None]
+        q = np.rint(ratio)
+        found = (np.abs(ratio - q) <= tolerance).all(axis=1)
+        # The best scale of all values, not of the least one alone, whose rounding it would carry.
+        power = (q * q).sum(axis=1)
+        best = (flat[open_] * q).sum(axis=1) / np.where(power > 0, power, 1.0)
+        scales[open_[found]] = best[found]
+    return scales

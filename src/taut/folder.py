@@ -1,0 +1,100 @@
+"""Model folders: how config and tokenizer files travel along."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from taut.container import AtomicFile, check_destination
+from taut.container.find import SUFFIX
+from taut.errors import ArgumentError, TautError
+
+FILE_NAME = f"model{SUFFIX}"
+
+# What a Taut folder's config.json has more than the original's, right after its first brace:
+# transformers then asks `taut.hf` for the weights (docs/loading.md).
+_MARK = b'\n  "quantization_config": {"quant_method": "taut"},'
+
+
+def mark_config(path: Path, data: bytes) -> bytes:
+    """The bytes of a companion as they are in a Taut folder: a model's config says so.
+
+    Only the config of a transformers model that is not quantized otherwise; `unmark_config` gives
+    its bytes back.
+
+    >>> mark_config(Path("config.json"), b'{"model_type": "bert"}')
+    b'{\\n  "quantization_config": {"quant_method": "taut"},"model_type": "bert"}'
+    """
+    if path.as_posix() != "config.json" or not data.startswith(b"{"):
+        return data
+    try:
+        tree = json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+    if "model_type" not in tree or "quantization_config" in tree:
+        return data
+    return data[:1] + _MARK + data[1:]
+
+
+def unmark_config(path: Path, data: bytes) -> bytes:
+    """The bytes of a companion as the original has them."""
+    if path.as_posix() == "config.json" and data.startswith(b"{" + _MARK):
+        return data[:1] + data[1 + len(_MARK) :]
+    return data
+
+
+@contextlib.contextmanager
+def made_folder(path: Path) -> Iterator[None]:
+    """Make a folder if it is missing; whatever goes wrong then, it does not stay."""
+    missing = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        if missing:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def check_copies(pairs: Iterable[tuple[Path, Path]], *, force: bool) -> None:
+    """Raise `ArgumentError` unless each second path of (from, to) may be written."""
+    for source, target in pairs:
+        if target.exists() and os.path.samefile(source, target):
+            raise ArgumentError(f"{target}: is an input; name another folder")
+        if target.parent.is_dir():
+            check_destination(target, force=force)
+
+
+def copy_files(
+    pairs: Iterable[tuple[Path, Path]],
+    folder: Path,
+    change: Callable[[Path, bytes], bytes],
+    *,
+    force: bool,
+) -> int:
+    """Copy small files, each whole or not at all; gives the bytes written.
+
+    `change(path, bytes)` makes what is written, of the path below `folder` that it is written to.
+    """
+    total = 0
+    for source, target in pairs:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            data = source.read_bytes()
+        except OSError as error:
+            raise TautError(f"{source}: cannot be read ({error.strerror})") from error
+        data = change(target.relative_to(folder), data)
+        write_file(target, data, force=force)
+        total += len(data)
+    return total
+
+
+def write_file(path: Path, data: bytes, *, force: bool) -> None:
+    """Write a small file, whole or not at all."""
+    with AtomicFile(path, force=force) as file:
+        file.write(data)
+        file.commit()

@@ -1,0 +1,124 @@
+"""What a Taut file holds and what each tensor of it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+
+from taut.container import TautFile, find_file
+from taut.io.onnx import GRAPH
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """One tensor: `bytes` it takes in the file (a solid group's are shared out), `bits` per value.
+
+    `rel_mse` is sum((original - decoded)^2) / sum(original^2), 0 for a bit-exact one.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scheme: str
+    bytes: int
+    bits: float
+    rel_mse: float
+
+
+@dataclass(frozen=True)
+class Info:
+    """A file: sizes in bytes on disk, everything counted.
+
+    `ratio` is original_size / size, `parameters` counts the values of all tensors (tied ones
+    once), `bits` is 8 * size / parameters.
+    """
+
+    path: Path
+    size: int
+    original_size: int
+    ratio: float
+    bits: float
+    parameters: int
+    tensors: tuple[TensorReport, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The report as plain JSON values; the keys are part of the interface."""
+        tree = asdict(self)
+        tree["path"] = str(self.path)
+        tree["tensors"] = [{**asdict(t), "shape": list(t.shape)} for t in self.tensors]
+        return tree
+
+
+def info(file: str | Path) -> Info:
+    """Describe a Taut file, or the one in a folder; decodes nothing.
+
+    Raises:
+        FormatError, VerifyError: header or index are damaged.
+        ArgumentError: no such file.
+    """
+    return describe(TautFile(find_file(file)))
+
+
+def describe(file: TautFile) -> Info:
+    """Describe an open file."""
+    reports = tuple(
+        TensorReport(
+            record.name,
+            record.dtype,
+            record.shape,
+            record.scheme,
+            nbytes,
+            bits_per_value(nbytes, prod(record.shape)),
+            record.rel_mse,
+        )
+        for record, nbytes in zip(file.index.records, _bytes(file), strict=True)
+    )
+    graph = file.index.origin.metadata.get(GRAPH)
+    parameters = sum(prod(r.shape) for r in file.index.records if not r.tied and r.name != graph)
+    original = file.index.origin.nbytes
+    return Info(
+        file.path,
+        file.size,
+        original,
+        original / file.size,
+        bits_per_value(file.size, parameters),
+        parameters,
+        reports,
+    )
+
+
+def bits_per_value(nbytes: int, values: int) -> float:
+    """8 * nbytes / values, and 0 where there is no value."""
+    return 8 * nbytes / values if values else 0.0
+
+
+def share(nbytes: int, weights: Mapping[str, int]) -> dict[str, int]:
+    """Share `nbytes` out by weight in whole bytes, so that the shares add up to it.
+
+    >>> share(10, {"a": 1, "b": 1, "c": 1})
+    {'a': 3, 'b': 3, 'c': 4}
+    """
+    total, seen, given = sum(weights.values()), 0, 0
+    shares = {}
+    for name, weight in weights.items():
+        seen += weight
+        upto = nbytes * seen // total if total else 0
+        shares[name] = upto - given
+        given = upto
+    return shares
+
+
+def _bytes(file: TautFile) -> list[int]:
+    """What each record takes in the body, in order; an alias takes nothing there."""
+    contents = file.contents
+    members: list[dict[str, int]] = [{} for _ in contents.groups]
+    for tensor, record in zip(contents.infos, contents.records.values(), strict=True):
+        if record.store == "solid":
+            members[record.solid][record.name] = tensor.nbytes
+    found = {name: place.entry.nbytes for name, place in contents.places.items()}
+    for group, weights in zip(contents.groups, members, strict=True):
+        del found[group.name]
+        found |= share(group.entry.nbytes, weights)
+    return [found.get(name, 0) for name in contents.records]

@@ -1,0 +1,83 @@
+"""Calibration arrays of a `.npz` file, cut into batches of samples."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from taut.errors import ArgumentError
+from taut.io.names import nearest
+
+if TYPE_CHECKING:
+    import torch
+
+
+def array_batches(
+    path: Path, module: torch.nn.Module, batch_size: int, limit: int | None
+) -> list[object]:
+    """Batches of the arrays' samples (their first axis), in order.
+
+    A single array becomes the one argument of the model, several become keyword arguments. Floats
+    take the dtype of the model's parameters, integers stay as they are.
+
+    Raises:
+        ArgumentError: the file cannot be read, or an array is empty, of objects, or of another
+            number of samples than the others.
+    """
+    import torch
+
+    arrays = _read(path)
+    count = _count(path, arrays)
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
+    tensors = {}
+    for name, array in arrays.items():
+        tensor = torch.from_numpy(np.ascontiguousarray(array[:limit]))
+        tensors[name] = tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
+    batches: list[object] = []
+    for begin in range(0, min(count, limit or count), batch_size):
+        batch = {name: tensor[begin : begin + batch_size] for name, tensor in tensors.items()}
+        batches.append(batch if len(batch) > 1 else next(iter(batch.values())))
+    return batches
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise ArgumentError(f"{path}: no such file{nearest(path.name, beside)}")
+    name = ""
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            raise ArgumentError(f"{path}: holds one bare array; save it with numpy.savez")
+        arrays = {}
+        with found as file:
+            for name in file.files:
+                arrays[name] = file[name]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        what = f'array "{name}" ' if name else ""
+        if "allow_pickle" in str(error):
+            raise ArgumentError(f"{path}: {what}holds Python objects; save plain numbers") from None
+        raise ArgumentError(f"{path}: {what}cannot be read ({error})") from None
+    return arrays
+
+
+def _count(path: Path, arrays: dict[str, np.ndarray]) -> int:
+    """How many samples each of the arrays has."""
+    counts = {}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf":
+            raise ArgumentError(f'{path}: array "{name}" is {array.dtype}; save numbers')
+        if array.ndim == 0:
+            raise ArgumentError(f'{path}: array "{name}" is a lone number; its first axis counts '
+                                "samples")  # fmt: skip
+        counts[name] = len(array)
+    if not counts or not max(counts.values()):
+        raise ArgumentError(f"{path}: has no samples")
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        raise ArgumentError(f"{path}: the arrays differ in their number of samples ({told})")
+    return next(iter(counts.values()))

@@ -1,0 +1,70 @@
+"""A checksum of whatever a batch is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import xxhash
+
+from taut.errors import ArgumentError
+from taut.io.pytorch import is_tensor, to_numpy
+
+_PLAIN: Final = (bool, int, float, complex, str, bytes, np.generic)
+_DEEPEST: Final = 16  # containers in containers: objects may hold one another
+
+
+class Digest:
+    """An xxh3 of values, their kinds, shapes and names.
+
+    >>> first, second = Digest(), Digest()
+    >>> first.add({"x": [1, 2]}, "a batch")
+    >>> second.add({"x": [1, 2.0]}, "a batch")
+    >>> first.text() == second.text()
+    False
+    """
+
+    def __init__(self) -> None:
+        self._sum = xxhash.xxh3_128()
+
+    def text(self) -> str:
+        """The sum so far, in hexadecimal."""
+        return str(self._sum.hexdigest())
+
+    def add(self, value: object, where: str, depth: int = 0) -> None:
+        """Take in a tensor, array, number, text or None, or a container or object of such.
+
+        Raises:
+            ArgumentError: there is something else in it; the message begins with `where`.
+        """
+        if is_tensor(value):
+            value = to_numpy(value)
+        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+            self._head("array", f"{value.dtype}{value.shape}")
+            self._sum.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+        elif value is None or isinstance(value, _PLAIN):
+            self._head(type(value).__name__, repr(value))
+        elif isinstance(value, (tuple, list)) and depth < _DEEPEST:
+            self._head("sequence", str(len(value)))
+            for part in value:
+                self.add(part, where, depth + 1)
+        elif (fields := _fields(value)) and depth < _DEEPEST:
+            self._head("mapping", str(len(fields)))
+            for name, part in fields.items():
+                self._head("name", repr(name))
+                self.add(part, where, depth + 1)
+        else:
+            raise ArgumentError(
+                f"{where}: has a {type(value).__name__} in it; make batches of tensors, arrays, "
+                "numbers and texts"
+            )
+
+    def _head(self, kind: str, told: str) -> None:
+        # Lengths first, so that no text can pass for the beginning of the next.
+        self._sum.update(f"{kind} {len(told)} {told};".encode("utf-8", "surrogatepass"))
+
+
+def _fields(value: object) -> Mapping[object, object]:
+    """What a mapping or an object of the user's holds."""
+    return value if isinstance(value, Mapping) else getattr(value, "__dict__", {})

@@ -1,0 +1,177 @@
+"""One initialiser of an ONNX model (a TensorProto): what it says of itself, and where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Final
+
+import numpy as np
+
+from taut.errors import FormatError
+from taut.io._onnx_wire import (
+    LENGTH,
+    VARINT,
+    Data,
+    Field,
+    fields,
+    pack_varints,
+    signed,
+    text,
+    unpack_varints,
+    varint,
+)
+from taut.io.dtypes import DTYPE_BITS, MAX_DIMENSIONS, storage, tensor_nbytes
+from taut.io.tensor import TensorInfo
+
+DTYPES: Final = {
+    1: "F32", 2: "U8", 3: "I8", 4: "U16", 5: "I16", 6: "I32", 7: "I64", 9: "BOOL", 10: "F16",
+    11: "F64", 12: "U32", 13: "U64", 14: "C64", 16: "BF16", 17: "F8_E4M3", 18: "F8_E4M3FNUZ",
+    19: "F8_E5M2", 20: "F8_E5M2FNUZ", 23: "F4", 24: "F8_E8M0",
+}  # fmt: skip
+"""ONNX's numbers of dtypes as safetensors names them."""
+
+PACKED: Final = {21: 4, 22: 4, 25: 2, 26: 2}  # uint4, int4, uint2, int2: bits of a value
+_MOST_VARINTS: Final = 1 << 26  # bytes; beyond, the numbers stay where they are
+# Fields of TensorProto.
+_DIMS, _TYPE, _NAME, _RAW, _EXTERNAL, _LOCATION, _SEGMENT = 1, 2, 8, 9, 13, 14, 3
+_FLOATS, _INT32S, _INT64S, _DOUBLES, _UINT64S = 4, 5, 7, 10, 11
+_PAYLOADS: Final = (_FLOATS, _INT32S, 6, _INT64S, _RAW, _DOUBLES, _UINT64S)
+_AS_BYTES: Final = {_RAW: None, _FLOATS: ("F32", "C64"), _DOUBLES: ("F64",)}
+_AS_VARINTS: Final = {
+    _INT32S: ("I32", "I16", "I8", "U16", "U8", "BOOL"),
+    _INT64S: ("I64",),
+    _UINT64S: ("U64", "U32"),
+}
+
+
+@dataclass
+class Initializer:
+    """An initialiser: `payload` is the field with its values, None if they lie in another file."""
+
+    name: str = ""
+    type: int = 0
+    dims: list[int] = field(default_factory=list)
+    payload: Field | None = None
+    external: dict[str, str] = field(default_factory=dict)
+    outside: bool = False
+    pieces: int = 0  # fields that hold values
+    segmented: bool = False
+
+    def info(self, where: str) -> TensorInfo | None:
+        """The tensor that it is to a Taut file; None for a dtype that safetensors has not.
+
+        Packed integers of fewer than 8 bits are their bytes, U8.
+
+        Raises:
+            FormatError: its dimensions are no tensor's.
+        """
+        for number in self.dims:
+            if number < 0:
+                raise FormatError(f"{where}: dimension {number} is below zero")
+        shape, dtype = tuple(self.dims), DTYPES.get(self.type)
+        if self.type in PACKED:
+            tensor_nbytes("U8", shape)  # raises: too large
+            dtype, shape = "U8", (-(-prod(shape) * PACKED[self.type] // 8),)
+        if dtype is None or prod(shape) * DTYPE_BITS[dtype] % 8:
+            return None
+        try:
+            return TensorInfo(self.name, dtype, shape, tensor_nbytes(dtype, shape))
+        except FormatError as error:
+            raise FormatError(f"{where}: {error}") from None
+
+
+def read_initializer(data: Data, begin: int, end: int, where: str) -> Initializer:
+    """Read what the TensorProto at begin..end says, but for its values.
+
+    Raises:
+        FormatError: it is damaged, or says something twice.
+    """
+    found, seen = Initializer(), set()
+    for one in fields(data, begin, end, where):
+        if one.number in (_TYPE, _NAME, _RAW, _LOCATION):
+            if one.number in seen:
+                raise FormatError(f"{where}: near byte {one.begin}: field {one.number} comes twice")
+            seen.add(one.number)
+        if one.number == _DIMS:
+            found.dims += _dims(data, one, where)
+            if len(found.dims) > MAX_DIMENSIONS:
+                raise FormatError(f"{where}: more than {MAX_DIMENSIONS} dimensions")
+        elif one.number == _TYPE and one.wire == VARINT:
+            found.type = one.value
+        elif one.number == _NAME:
+            found.name = text(data, one, where)
+        elif one.number == _EXTERNAL and one.wire == LENGTH:
+            _add_entry(found.external, data, one, where)
+        elif one.number == _LOCATION and one.wire == VARINT:
+            found.outside = one.value == 1
+        elif one.number in _PAYLOADS:
+            found.pieces += 1
+            found.payload = one
+        found.segmented |= one.number == _SEGMENT
+    return found
+
+
+def encoding_of(found: Initializer, info: TensorInfo, data: Data, where: str) -> str:
+    """How the values lie in the payload: "raw", "varint", or "" if not in a form read here.
+
+    Raises:
+        FormatError: they are more or fewer than the dimensions want.
+    """
+    one = found.payload
+    if one is None or one.wire != LENGTH or found.pieces != 1 or found.segmented:
+        return ""
+    nbytes = one.end - one.begin
+    if one.number in _AS_BYTES:
+        kinds = _AS_BYTES[one.number]
+        if kinds is not None and info.dtype not in kinds:
+            return ""
+        if nbytes != info.nbytes:
+            raise FormatError(
+                f"{where}: holds {nbytes} bytes, but {info.dtype} of shape {list(info.shape)} "
+                f"takes {info.nbytes}"
+            )
+        return "raw"
+    if found.type in PACKED or info.dtype not in _AS_VARINTS.get(one.number, ()):
+        return ""
+    if nbytes > _MOST_VARINTS:
+        return ""
+    packed = np.frombuffer(data, np.uint8, nbytes, one.begin)
+    count = int(np.count_nonzero(packed < 128))
+    if count != prod(info.shape):
+        raise FormatError(f"{where}: holds {count} numbers, its shape {list(info.shape)} others")
+    values = decode_varints(packed, info)
+    # Only numbers that come back as the very bytes may be taken out.
+    return "" if values is None or not np.array_equal(pack_varints(values), packed) else "varint"
+
+
+def decode_varints(packed: np.ndarray, info: TensorInfo) -> np.ndarray | None:
+    """The tensor whose values are packed so; None if they are not its dtype's."""
+    numbers = unpack_varints(packed)
+    if numbers is None:
+        return None
+    dtype, shape = storage(info.dtype, info.shape)
+    if dtype.kind == "b" and numbers.size and int(numbers.max()) > 1:
+        return None
+    wide = numbers.view(np.int64) if dtype.kind == "i" else numbers
+    return wide.astype(dtype).reshape(shape)
+
+
+def _dims(data: Data, one: Field, where: str) -> list[int]:
+    if one.wire == VARINT:
+        return [signed(one.value)]
+    if one.wire != LENGTH or one.end - one.begin > 10 * MAX_DIMENSIONS:
+        raise FormatError(f"{where}: near byte {one.begin}: these are no dimensions")
+    found, at = [], one.begin
+    while at < one.end:
+        value, at = varint(data, at, one.end, where)
+        found.append(signed(value))
+    return found
+
+
+def _add_entry(entries: dict[str, str], data: Data, one: Field, where: str) -> None:
+    pair = {f.number: text(data, f, where) for f in fields(data, one.begin, one.end, where)}
+    key, value = pair.get(1, ""), pair.get(2, "")
+    if key in entries or len(entries) > 16:
+        raise FormatError(f'{where}: external_data has "{key[:40]}" twice, or too many entries')
+    entries[key] = value

@@ -1,0 +1,119 @@
+"""Opens whatever holds a model as one `Source`: the door to this room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from taut.errors import ArgumentError
+from taut.io.hub import find_companions, find_weights
+from taut.io.memory import Entry, memory_source, numpy_entry
+from taut.io.names import nearest
+from taut.io.onnx import open_onnx
+from taut.io.pytorch import (
+    CHECKPOINT_SUFFIXES,
+    is_module,
+    is_tensor,
+    open_checkpoint,
+    open_module,
+    open_sharded_checkpoint,
+    state_entries,
+    torch_entry,
+)
+from taut.io.safetensors import open_safetensors, open_sharded
+from taut.io.tensor import Source, SourceFile, TensorInfo
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Source", "SourceFile", "TensorInfo", "open_source"]
+
+_OTHER_FORMATS = {
+    ".gguf": "convert it to safetensors",
+    ".h5": "convert it to safetensors",
+    ".npz": "pass dict(numpy.load(path)) from Python",
+    ".npy": "pass {name: numpy.load(path)} from Python",
+}
+
+
+def open_source(
+    model: str | Path | Mapping[str, np.ndarray] | Mapping[str, torch.Tensor] | torch.nn.Module,
+) -> Source:
+    """Open a model as a lazy, ordered sequence of named tensors.
+
+    `model` is a `.safetensors` file, a `*.safetensors.index.json`, a Hugging Face folder, a
+    `.bin`, `.pt` or `.pth` state dict (torch), an `.onnx` model, an nn.Module, or a dict of arrays
+    or tensors.
+
+    Raises:
+        ArgumentError: there is no such model, or it cannot be stored; the message says what to do.
+        FormatError: a file is damaged or hostile.
+
+    >>> open_source({"w": np.zeros((2, 3), np.float16)}).infos
+    (TensorInfo(name='w', dtype='F16', shape=(2, 3), nbytes=12),)
+    """
+    if isinstance(model, (str, Path)):
+        try:
+            return _open_path(Path(model))
+        except OSError as error:
+            raise ArgumentError(f"{model}: cannot be read ({error.strerror})") from error
+    if is_module(model):
+        return open_module(model)
+    if isinstance(model, Mapping):
+        identity = f"dict of {len(model)} tensors"
+        entries = [_entry(name, value, identity) for name, value in model.items()]
+        return memory_source(entries, identity)
+    raise ArgumentError(
+        f"a {type(model).__name__} is no model; pass a path, a dict of arrays or an nn.Module"
+    )
+
+
+def _entry(name: object, value: object, identity: str) -> Entry:
+    if isinstance(name, str) and isinstance(value, (np.ndarray, np.generic)):
+        return numpy_entry(name, value)
+    if isinstance(name, str) and is_tensor(value):
+        return torch_entry(name, value)
+    return state_entries({name: value}, identity)[0]  # type: ignore[dict-item]  # raises
+
+
+def _open_path(path: Path) -> Source:
+    if path.is_dir():
+        return _open_file(find_weights(path), find_companions(path))
+    if not path.exists():
+        raise ArgumentError(f"{path}: no such file or folder{_nearest_path(path)}")
+    return _open_file(path, ())
+
+
+def _open_file(path: Path, companions: tuple[Path, ...]) -> Source:
+    name, suffix = path.name.lower(), path.suffix.lower()
+    if suffix == ".safetensors":
+        return open_safetensors(path, companions)
+    if name.endswith(".bin.index.json"):
+        return open_sharded_checkpoint(path, companions)
+    if name.endswith(".index.json"):
+        return open_sharded(path, companions)
+    if suffix in CHECKPOINT_SUFFIXES:
+        return open_checkpoint(path, companions)
+    if suffix == ".onnx":
+        return open_onnx(path)
+    advice = _OTHER_FORMATS.get(suffix, "rename it if it is one of these")
+    raise ArgumentError(
+        f'{path}: the suffix "{path.suffix}" is of no format read here (.safetensors, '
+        f".safetensors.index.json, {', '.join(CHECKPOINT_SUFFIXES)}, .onnx, or a model folder); "
+        f"{advice}"
+    )
+
+
+def _nearest_path(path: Path) -> str:
+    """The names beside a missing path that it may have meant, or how to fetch a model of a hub."""
+    try:
+        beside = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        beside = []
+    found = nearest(path.name, beside)
+    if not found and len(path.parts) == 2 and not path.is_absolute() and not path.suffix:
+        return f"; to fetch it from the Hugging Face hub: hf download {path.as_posix()}"
+    return found

@@ -1,0 +1,116 @@
+"""A Taut file that was made of an ONNX model in, the .onnx out: its bytes, if it is lossless."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from taut.container import AtomicFile, TautFile, check_destination
+from taut.container.format import as_bytes
+from taut.errors import ArgumentError, FormatError, VerifyError
+from taut.io.onnx import GRAPH, Hole, RecipeFile, pack_varints, unpack_recipe
+
+
+def is_onnx(file: TautFile) -> bool:
+    """Whether the file was made of an ONNX model."""
+    return not file.index.origin.files and GRAPH in file.index.origin.metadata
+
+
+def holds_onnx(path: Path) -> bool:
+    """Whether a file, not a folder, was made of an ONNX model; False where it cannot be read."""
+    try:
+        return path.is_file() and is_onnx(TautFile(path))
+    except (FormatError, VerifyError):
+        return False
+
+
+def write_onnx(file: TautFile, target: Path, *, force: bool = False) -> tuple[Path, ...]:
+    """Write the model as `target`, and beside it the files that its weights lay in.
+
+    Each file is whole or not there; the model itself comes last. Holds one tensor at a time.
+
+    Raises:
+        ArgumentError: a file exists (and not `force`).
+        FormatError, VerifyError: the file is damaged.
+    """
+    files = read_recipe(file)
+    paths = [target, *(target.parent / one.name for one in files[1:])]
+    if target.name.casefold() in {one.name.casefold() for one in files[1:]}:
+        raise ArgumentError(f"{target}: a data file of the model has this name; name another")
+    for path in paths:
+        if path.exists() and os.path.samefile(file.path, path):
+            raise ArgumentError(f"{path}: is the file to decompress; name another")
+        if path.parent.is_dir():
+            check_destination(path, force=force)
+    for one, path in reversed(list(zip(files, paths, strict=True))):
+        if path is not target:
+            _make_folder(path.parent, target.parent)
+        with AtomicFile(path, force=force) as out:
+            for data in _contents(file, one):
+                out.write(data)
+            out.commit()
+    return tuple(paths)
+
+
+def read_recipe(file: TautFile) -> tuple[RecipeFile, ...]:
+    """The model's files without its initialisers, each hole held against the tensor it is for.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    name = file.index.origin.metadata[GRAPH]
+    where = f'{file.path}: the ONNX graph "{name[:80]}"'
+    infos = {info.name: info for info in file.infos}
+    if name not in infos or infos[name].dtype != "U8" or len(infos[name].shape) != 1:
+        raise FormatError(f"{where}: is no tensor of bytes in this file")
+    files = unpack_recipe(file[name].tobytes(), where)
+    filled = Counter(hole.tensor for one in files for hole in one.holes)
+    for one in files:
+        for hole in one.holes:
+            info = infos.get(hole.tensor)
+            if info is None or hole.tensor == name or filled[hole.tensor] > 1:
+                raise FormatError(f'{where}: wants "{hole.tensor[:80]}", which it may not')
+            if hole.encoding == "raw" and hole.end - hole.begin != info.nbytes:
+                raise FormatError(f'{where}: has no room for "{hole.tensor[:80]}"')
+    return files
+
+
+def _contents(file: TautFile, one: RecipeFile) -> Iterator[memoryview]:
+    """The bytes of a file, piece by piece."""
+    literal, at, taken = memoryview(one.literal), 0, 0
+    for hole in one.holes:
+        gap = hole.begin - at
+        yield literal[taken : taken + gap]
+        taken += gap
+        yield _filling(file, hole)
+        at = hole.end
+    yield literal[taken:]
+
+
+def _filling(file: TautFile, hole: Hole) -> memoryview:
+    values = file[hole.tensor]
+    if hole.encoding == "raw":
+        return as_bytes(values).data
+    if values.dtype.kind not in "iub":
+        raise FormatError(f'{file.path}: tensor "{hole.tensor}" is not of whole numbers')
+    packed = pack_varints(values.astype(np.uint8) if values.dtype.kind == "b" else values)
+    if packed.nbytes != hole.end - hole.begin:
+        raise FormatError(f'{file.path}: tensor "{hole.tensor}" does not fit the ONNX graph')
+    return packed.data
+
+
+def _make_folder(folder: Path, root: Path) -> None:
+    """Make a data file's folder, which lies within the model's.
+
+    Raises:
+        ArgumentError: a link leads out of it.
+    """
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise ArgumentError(f"{folder}: links out of {root}; name another folder")
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(parents=True)

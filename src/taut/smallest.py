@@ -1,0 +1,176 @@
+"""From what a tensor was rounded to, to its coded array: of the ways that fit, the smallest.
+
+Surprises first. The adaptive coder takes any grid and is smallest where values are few, sparse or
+coarse, but decodes a hundred times slower than the others; so large dense tensors go to these
+wherever their scales are powers of 2^(1/16), which the matrix coder knows. A grid with a scale for
+each group is a matrix with a row for each group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taut.coding import (
+    NO_EXPONENT,
+    CodedArray,
+    Effort,
+    encode_adaptive,
+    encode_indices,
+    encode_lossless,
+    encode_matrix,
+    exponent_scale,
+)
+from taut.transform import Grid, Indices, Rounded
+
+SPARSE = 0.7
+"""Zeros of a tensor that the adaptive coder is for, however large; it skips most of them."""
+
+_TINY, _SMALL, _LARGE = (
+    1 << 10,
+    1 << 16,
+    1 << 20,
+)  # values: of any range, of few levels, of few bits
+_FEW_BITS = 2.0  # a value
+_TABLE = 256  # levels of a table that stands for a step with offsets; beyond, these are left out
+_MANY = 64  # levels beyond which the decoded floats may be smaller, bit for bit
+_LARGEST_KERNEL = 256
+_FRACTION = 4
+_NONE = np.empty(0, np.float32)  # what indices decode to, which the coder does not need
+
+
+def coded_smallest(
+    found: Indices | Rounded | Grid, dtype: np.dtype, *, effort: Effort = "max", threads: int = 1
+) -> CodedArray:
+    """Code what a tensor was rounded to; the bytes do not depend on `threads`."""
+    if isinstance(found, Rounded):
+        return _matrix(found, dtype, effort, threads)
+    if isinstance(found, Grid):
+        ways = _grid(found, dtype, effort, threads)
+    else:
+        ways = _indices(found, dtype, effort, threads)
+    return min(ways, key=lambda coded: coded.nbytes)
+
+
+def kernel(shape: tuple[int, ...]) -> int:
+    """Values of a convolution's kernel, which lie side by side; 1 for what is none.
+
+    >>> kernel((16, 8, 3, 3)), kernel((10, 20)), kernel((8, 512, 512))
+    (9, 1, 1)
+    """
+    size = math.prod(shape[2:])
+    return size if 1 <= size <= _LARGEST_KERNEL else 1
+
+
+def _serves(values: NDArray[np.int32], effort: Effort, other: CodedArray) -> bool:
+    """Whether the adaptive coder is worth its time, where another one does."""
+    if effort != "max":
+        return False
+    if int(np.count_nonzero(values)) <= (1 - SPARSE) * values.size or values.size < _TINY:
+        return True
+    if int(values.max()) - int(values.min()) >= _TABLE:
+        return False
+    few_bits = 8 * other.nbytes <= _FEW_BITS * values.size
+    return values.size <= (_LARGE if few_bits else _SMALL)
+
+
+def _indices(found: Indices, dtype: np.dtype, effort: Effort, threads: int) -> Iterator[CodedArray]:
+    q = found.values
+    plain = encode_indices(
+        q, step=found.step, offsets=found.offsets, dtype=dtype, effort=effort, threads=threads
+    )
+    yield plain
+    if not _serves(q, effort, plain):
+        return
+    period = kernel(q.shape)
+    low, high = int(q.min()), int(q.max())
+    if any(found.offsets) and high - low < _TABLE:
+        levels = _offset_levels(np.arange(low, high + 1), found)
+        yield encode_adaptive(
+            q, levels=levels, low=low, period=period, dtype=dtype, threads=threads
+        )
+    else:  # steps are fine: where their members' means lie within them no longer matters
+        yield encode_adaptive(q, step=found.step, period=period, dtype=dtype, threads=threads)
+
+
+def _offset_levels(q: NDArray[np.int64], found: Indices) -> NDArray[np.float32]:
+    """What indices stand for, as docs/coding.md has it: all in float32."""
+    step = np.float32(found.step)
+    inside = np.array((0.0, *found.offsets), np.float32)[np.minimum(np.abs(q), 3)]
+    levels: NDArray[np.float32] = q.astype(np.float32) * step
+    return levels - np.sign(q).astype(np.float32) * inside * step
+
+
+def _grid(grid: Grid, dtype: np.dtype, effort: Effort, threads: int) -> Iterator[CodedArray]:
+    fast = None
+    if grid.step is not None:
+        fast = encode_indices(
+            grid.indices,
+            step=grid.step,
+            offsets=(0.0, 0.0, 0.0),
+            dtype=dtype,
+            effort=effort,
+            threads=threads,
+        )
+    rounded = _as_rows(grid)
+    if rounded is not None:
+        fast = _matrix(rounded, dtype, effort, threads)
+    if fast is not None:
+        yield fast
+    if grid.levels is not None and len(grid.levels) > _MANY:  # few bits of mantissa: fp8
+        yield encode_lossless(grid.values(dtype), effort=effort, threads=threads)
+    if fast is None or _serves(grid.indices, effort, fast):
+        yield encode_adaptive(
+            grid.indices,
+            step=grid.step,
+            levels=grid.levels,
+            low=grid.low,
+            scales=grid.scales,
+            zeros=grid.zeros,
+            group=grid.group,
+            period=kernel(grid.indices.shape),
+            dtype=dtype,
+            threads=threads,
+        )
+
+
+def _as_rows(grid: Grid) -> Rounded | None:
+    """The grid as a matrix with a row for each group; None where its scales are no exponents."""
+    if grid.scales is None or grid.levels is not None or grid.zeros is not None:
+        return None
+    rows, columns = grid.matrix.shape
+    width = grid.group or columns
+    if not columns or columns % width:
+        return None
+    live = np.where(grid.scales > 0, grid.scales, 1.0).reshape(-1).astype(np.float64)
+    numbers = np.rint(16 * np.log2(live)).astype(np.int64)
+    middle = (int(numbers.min()) + int(numbers.max())) // 32 * 16
+    exponents = numbers - middle + NO_EXPONENT
+    if exponents.min() < 0 or exponents.max() > 255 or abs(middle) > 16 * 100:
+        return None
+    step, each = 2.0 ** (middle // 16), exponents.astype(np.uint8)
+    if not np.array_equal(np.float32(step) * exponent_scale(each, _FRACTION), grid.scales.ravel()):
+        return None
+    indices = grid.matrix.reshape(rows * (columns // width), width)
+    if np.ptp(each) == 0:
+        return Rounded(indices, _NONE, float(grid.scales.flat[0]), None, None, False)
+    return Rounded(indices, _NONE, step, each, None, False, fraction=_FRACTION)
+
+
+def _matrix(found: Rounded, dtype: np.dtype, effort: Effort, threads: int) -> CodedArray:
+    return encode_matrix(
+        found.indices,
+        step=found.step,
+        offsets=found.offsets,
+        row_exponents=found.row_exponents,
+        column_exponents=found.column_exponents,
+        row_fraction=found.fraction,
+        column_fraction=found.fraction,
+        trellis=found.trellis,
+        dtype=dtype,
+        effort=effort,
+        threads=threads,
+    )

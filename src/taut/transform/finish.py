@@ -1,0 +1,170 @@
+"""Finishing touches: what costs almost no bits is tuned until the outputs are the original's.
+
+Once the matrices are quantised, their error moves every layer's outputs in mean and in scale.
+Biases and the scales and shifts of norms are a thousandth of a model and can take much of that
+back. They are learnt by distillation (Hinton, Vinyals and Dean 2015) from the original on the
+calibration batches, without labels; batches set aside say when to believe it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taut.errors import ArgumentError
+from taut.io.names import nearest
+from taut.transform._judge import Judge, prepared, work
+from taut.transform._outputs import Kind, Loss
+from taut.transform._portions import Batches, hold, split
+from taut.transform._tuning import Clock, Tuning, height
+
+if TYPE_CHECKING:
+    import torch
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+RATE: Final = 0.01  # of a parameter's scale, in one step at the peak
+_WORK: Final = 1e12  # floating-point operations forward; under a minute on two cores
+_MORE: Final = 5.0  # times as much at most, for a model that would else have too few steps
+_STEPS: Final = (50, 1000)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Tuned values by name, and the loss on the batches set aside: mean over their positions.
+
+    `before` and `after` are nats of KL divergence for logits, the relative squared error for
+    features (1 - cosine where they are of length 1), or the given loss. Where nothing made it
+    smaller the values are those given, and `after` is `before`. `note` says what went otherwise
+    than asked.
+    """
+
+    values: dict[str, NDArray[np.float32]]
+    before: float
+    after: float
+    steps: int
+    note: str = ""
+
+
+def finish(
+    student: torch.nn.Module,
+    teacher: torch.nn.Module,
+    batches: Batches,
+    names: Sequence[str],
+    *,
+    kind: Kind,
+    loss: Loss | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    rate: float | None = None,
+    seed: int = 0,
+    round_to: Literal["fp16", "fp32"] = "fp16",
+    progress: Progress | None = None,
+) -> Finished:
+    """Tune parameters of `student`, a copy with quantised matrices, toward `teacher`'s outputs.
+
+    `names` are parameters of the student; those of batch norms are tuned with their running
+    statistics held. `kind` says what outputs are. A `loss(output, batch)`, a mean over the batch,
+    takes the place of the distance to the original. `steps` goes by the work that a batch takes,
+    never by the clock; `seconds` ends it sooner. `rate` is relative to each parameter's scale; it
+    falls by itself where it proves too high. The student is left with the values returned, which
+    `round_to` can hold wherever tuning changed them.
+
+    The same on one machine for one seed and number of threads, if `seconds` is not given.
+
+    Raises:
+        ArgumentError: a name is no parameter, there are no batches, or no outputs to compare.
+    """
+    import torch
+
+    held, note = hold(batches)
+    if not held:
+        raise ArgumentError("finish: there are no batches")
+    named, notes = _chosen(student, names)
+    first = {id(one): name for name, one in reversed(named.items())}
+    parameters = {name: named[name] for name in first.values()}
+    tuned, judges = split(held, seed)
+    if not judges:
+        notes.append("nothing tuned: there is a single sample, and none to judge by")
+    with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
+        torch.manual_seed(seed)  # for a model that draws even in eval mode
+        judge = Judge(student, teacher, held, judges or tuned, kind, loss)
+        if not math.isfinite(judge.before):
+            notes.append(f"nothing tuned: the loss is {judge.before} to begin with")
+        if not (judges and parameters and math.isfinite(judge.before)):
+            steps = 0
+        elif steps is None:
+            steps = _affordable(work(student, held[tuned[len(tuned) // 2]]))
+        tuning = Tuning(
+            parameters,
+            rate=RATE if rate is None else rate,
+            half=round_to == "fp16",
+            before=judge.before,
+        )
+        taken = 0
+        for trouble in _walk(tuning, judge, Clock(steps, seconds), _endlessly(tuned, seed)):
+            notes += [trouble] if trouble else []
+            taken += not trouble
+            if progress:
+                progress("finish", taken, steps)
+        tuned_to = tuning.settle()
+    values = {name: tuned_to[first[id(one)]] for name, one in named.items()}
+    said = "; ".join(filter(None, [note, *notes]))
+    return Finished(values, judge.before, tuning.after, taken, said)
+
+
+def _walk(tuning: Tuning, judge: Judge, clock: Clock, order: Iterator[int]) -> Iterator[str]:
+    """Tune by a step at a time; gives what went wrong, which is the end, or else ""."""
+    taken = 0
+    while (share := clock.share(taken)) < 1:
+        total, _ = judge.total(next(order))
+        if not math.isfinite(reached := float(total.detach())):
+            yield f"stopped at step {taken + 1}, where the loss is {reached}"
+            return
+        if not total.requires_grad:
+            yield "nothing tuned: the outputs depend on none of the parameters"
+            return
+        tuning.step(total, height(share))
+        taken += 1
+        if clock.due(taken):
+            tuning.consider(judge.mean)
+        yield ""
+
+
+def _chosen(
+    student: torch.nn.Module, names: Sequence[str]
+) -> tuple[dict[str, torch.nn.Parameter], list[str]]:
+    """The parameters by name, one that is tied by each of its names, and a note of the rest."""
+    known = dict(student.named_parameters(remove_duplicate=False))
+    buffers = dict(student.named_buffers(remove_duplicate=False))
+    found: dict[str, torch.nn.Parameter] = {}
+    for name in names:
+        if name in known:
+            found[name] = known[name]
+        elif name not in buffers:
+            raise ArgumentError(f"finish: {name} is no parameter{nearest(name, known)}")
+    left = len(set(names)) - len(found)
+    return found, [f"{left} buffers stay as they are"] if left else []
+
+
+def _affordable(operations: float) -> int:
+    """Steps for a model that takes so many operations forward: fewer for a larger one.
+
+    >>> [_affordable(operations) for operations in (1e6, 4e9, 1e11, 1e12)]
+    [1000, 250, 50, 5]
+    """
+    fewest, most = _STEPS
+    affordable = _WORK / operations
+    return max(1, int(min(most, max(affordable, min(fewest, _MORE * affordable)))))
+
+
+def _endlessly(batches: Sequence[int], seed: int) -> Iterator[int]:
+    """All batches in a new order each time round."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield from (batches[i] for i in rng.permutation(len(batches)))

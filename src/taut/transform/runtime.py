@@ -1,0 +1,120 @@
+"""The schemes that runtimes execute, carried out on one tensor without data: mask, then grid."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taut.errors import ArgumentError
+from taut.scheme import Scheme
+from taut.transform.codebook import codebook
+from taut.transform.grid import Grid, as_matrix
+from taut.transform.lowbit import binary, fp8, integers, ternary
+from taut.transform.mask import Mask, magnitude, n_of_m, unstructured
+from taut.transform.obs import Bounds, prune_matrix, round_onto
+from taut.transform.rounding import Metric
+
+INTEGERS: Final = {"int8": 8, "int4": 4, "int3": 3, "int2": 2}
+GRIDS: Final = (*INTEGERS, "fp8", "ternary", "binary", "codebook")
+
+_FRACTION = 4  # scales are powers of 2^(1/16): a byte each
+
+
+def scheme_mask(values: np.ndarray, scheme: Scheme, name: str = "the tensor") -> Mask | None:
+    """The scheme's mask by magnitude; None if it has none.
+
+    Raises:
+        ArgumentError: it would empty the tensor, or M does not divide its columns.
+    """
+    if scheme.n_of_m is not None:
+        return n_of_m(magnitude(values), *scheme.n_of_m, name=name)
+    if scheme.sparsity is not None:
+        return unstructured(magnitude(values), scheme.sparsity, name=name)
+    return None
+
+
+def masked(values: np.ndarray, mask: Mask | None) -> np.ndarray:
+    """The values, of their own dtype, with zeros where the mask is not True."""
+    if mask is None:
+        return values
+    kept: np.ndarray = np.where(mask, values, values.dtype.type(0))
+    return kept
+
+
+def make_grid(values: np.ndarray, scheme: Scheme, mask: Mask | None = None) -> Grid:
+    """Round finite floats of any shape to the grid that a scheme of `GRIDS` names.
+
+    Integers, ternary, binary and fp8 have a scale a row, or a group, or one a tensor where the
+    scheme says so; a codebook is one a tensor.
+
+    >>> make_grid(np.array([[7.0, 3.4, 0.2]]), Scheme("int4")).values(np.dtype("f4")).tolist()
+    [[7.0, 3.0, 0.0]]
+
+    Raises:
+        ArgumentError: a group does not divide the columns, or a value is above float32's range.
+    """
+    with np.errstate(over="ignore"):
+        weights = np.asarray(values, np.float32)
+    if not np.isfinite(weights).all():
+        raise ArgumentError("values above 3.4e38 are on no grid; leave the tensor lossless")
+    kind = scheme.kind
+    if scheme.per_tensor:
+        return _of_one_scale(weights, INTEGERS[kind], mask)
+    if kind in INTEGERS:
+        return integers(
+            weights,
+            INTEGERS[kind],
+            group=scheme.group_size,
+            asymmetric=scheme.asymmetric,
+            mask=mask,
+            fraction=_FRACTION,
+        )
+    if kind == "ternary":
+        return ternary(weights, mask=mask, fraction=_FRACTION)
+    if kind == "binary":
+        return binary(weights, mask=mask, fraction=_FRACTION)
+    if kind == "codebook":
+        return codebook(weights, scheme.entries or 2, mask=mask)
+    if kind == "fp8":
+        return fp8(weights, mask=mask)
+    raise ArgumentError(f"scheme {scheme}: {kind} names no grid; one of {', '.join(GRIDS)}")
+
+
+def _of_one_scale(weights: NDArray[np.float32], bits: int, mask: Mask | None) -> Grid:
+    row = integers(weights.reshape(1, -1), bits, mask=None if mask is None else mask.reshape(1, -1))
+    assert row.scales is not None
+    return Grid(row.indices.reshape(weights.shape), step=float(row.scales[0, 0]))
+
+
+def calibrated_grid(values: np.ndarray, scheme: Scheme, metric: Metric) -> Grid:
+    """As `make_grid`, with mask and rounding by a matrix's metric, errors fed forward.
+
+    First the mask, whose zeros the other weights make good; then the grid that fits these best;
+    then one pass that makes good both. Rows are the first axis.
+
+    Raises:
+        ArgumentError: as `make_grid`, or the mask does not fit.
+    """
+    rows, mask = as_matrix(values), None
+    fitted = values
+    if scheme.sparsity is not None or scheme.n_of_m is not None:
+        pruned = prune_matrix(rows, metric, sparsity=scheme.sparsity, n_m=scheme.n_of_m)
+        mask, fitted = pruned.mask.reshape(values.shape), pruned.values.reshape(values.shape)
+    grid = make_grid(fitted, scheme, mask)
+    return round_onto(rows.reshape(values.shape), metric, grid, _bounds(scheme, grid), mask)
+
+
+def _bounds(scheme: Scheme, grid: Grid) -> Bounds | None:
+    """The least and largest index of each group; None where there are signs alone."""
+    if scheme.kind in ("binary", "fp8", "codebook"):  # signs alone, or levels
+        return None
+    shape = (len(grid.matrix), 1) if grid.scales is None else grid.scales.shape
+    if scheme.kind not in INTEGERS:
+        return np.full(shape, -1), np.full(shape, 1)
+    bits = INTEGERS[scheme.kind]
+    low = np.full(shape, -(2 ** (bits - 1)))
+    if scheme.asymmetric:  # any zero point that the fitted indices allow
+        low = np.minimum(grid.matrix.reshape(*shape, -1).min(axis=2), 0)
+    return low, low + 2**bits - 1
