@@ -27,9 +27,10 @@ def test_a_tied_weight_is_filled_under_either_name():
 
 
 def test_weights_that_do_not_fit_are_refused():
-    with pytest.raises(RuntimeError, match=r"no \['bias'\], unknown \['wight'\]"):
-        weights = {"weight": np.ones((2, 2), np.float32), "wight": np.ones(2, np.float32)}
+    weights = {"weight": np.ones((2, 2), np.float32), "wight": np.ones(2, np.float32)}
+    with pytest.raises(RuntimeError) as caught:
         fill(torch.nn.Linear(2, 2), weights)
+    assert "no ['bias'], unknown ['wight']" in str(caught.value)
 
 
 @pytest.fixture(scope="module")

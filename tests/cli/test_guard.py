@@ -16,7 +16,7 @@ FAILURES = [
     (ArgumentError("no such model"), 2, "no such model"),
     (TargetError("best was 3x", best=None), 3, "best was 3x"),
     (VerifyError("w, chunk 2: bad", tensor="w", chunk=2), 4, "w, chunk 2: bad"),
-    (OSError(errno.ENOSPC, "No space left on device", "out"), 1, "out: No space left on device"),
+    (OSError(errno.ENOSPC, "no room left", "out"), 1, "out: no room left"),
     (MemoryError(), 1, "out of memory"),
 ]
 

@@ -83,12 +83,12 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, arrays, room, 
     def write(handle: int, data: bytes | memoryview) -> int:
         nonlocal left
         if len(data) > left:
-            raise OSError(code, os.strerror(code))
+            raise OSError(code, "no more of it")
         left -= len(data)
         return real(handle, data)
 
     monkeypatch.setattr(os, "write", write)
-    with pytest.raises(TautError, match=f"x.taut.safetensors: .*{os.strerror(code)}"):
+    with pytest.raises(TautError, match=r"x\.taut\.safetensors: .*\(no more of it\)"):
         taut.compress(arrays, path, force=True)
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
@@ -109,7 +109,7 @@ def test_the_systems_own_limit_on_file_sizes_is_a_clean_error(tmp_path):
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 7, done.stderr
-    assert "File too large" in done.stdout
+    assert f"{path}: cannot be written" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -138,8 +138,8 @@ HOSTILE = {
     "not closed after a tensor": (packed("{" + GOOD, bytes(4)), "expected , or }"),
     "no colon": (packed('{"a"}'), "expected :, found '}'"),
     "comment": (packed("{/**/}"), "expected a string"),
-    "string not closed": (packed('{"a'), "a string is not valid: Unterminated"),
-    "control character": (packed('{"a\n":1}'), "a string is not valid: Invalid control"),
+    "string not closed": (packed('{"a'), "near character 1: a string is not valid"),
+    "control character": (packed('{"a\n":1}'), "near character 1: a string is not valid"),
     "bad escape": (packed('{"\\x41":1}'), "a string is not valid"),
     "lone surrogate": (packed('{"\\ud800":{}}'), "a string is not valid: a lone surrogate"),
     "not UTF-8": (packed(b'{"\xff":{}}'), "header byte 2 is not UTF-8"),
@@ -258,7 +258,7 @@ def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_the_callers_mistake(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"cannot be read .No such file"):
+    with pytest.raises(ArgumentError, match=r"none\.safetensors: cannot be read"):
         read_header(tmp_path / "none.safetensors")
 
 

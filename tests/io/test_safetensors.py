@@ -111,8 +111,7 @@ def test_tensors_are_mapped_not_read(tmp_path: Path) -> None:
     first, second = source.load("w"), source.load("w")
     assert np.shares_memory(first, second)
     assert not first.flags.owndata
-    with pytest.raises(ValueError, match="read-only"):
-        first[0] = 1
+    assert not first.flags.writeable
 
 
 def test_a_tensor_outlives_its_source(tmp_path: Path) -> None:
