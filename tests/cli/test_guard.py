@@ -59,11 +59,15 @@ def test_sigterm_exits_143_and_is_the_hosts_again_afterwards(capsys):
     def ends(*, json: bool = False) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(typer.Exit) as stop:
-        ends()
+    inherited = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(typer.Exit) as stop:
+            ends()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, inherited)
     assert stop.value.exit_code == 143
     assert capsys.readouterr() == ("", "taut: terminated\n")
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_closed_pipe_is_quiet(capsys):

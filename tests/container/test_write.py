@@ -18,9 +18,11 @@ from taut.container import AtomicFile, Layout, TautFile
 from taut.container import write as write_module
 from taut.errors import ArgumentError, FormatError, TautError, VerifyError
 
-# Codes 200 tensors slowly enough to be interrupted anywhere; says when it began.
+# Codes 200 tensors slowly enough to be interrupted anywhere; says when it began. A shell's
+# background jobs inherit that SIGINT is ignored, and so would this process.
 SLOW = """
-import sys, time, numpy as np, taut
+import signal, sys, time, numpy as np, taut
+signal.signal(signal.SIGINT, signal.default_int_handler)
 rng = np.random.default_rng(1)
 arrays = {f"t{i}": rng.standard_normal(20000).astype(np.float32) for i in range(200)}
 def step(stage, done, total):
