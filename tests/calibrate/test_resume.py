@@ -106,11 +106,11 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.parametrize(
     "stage",
     [
-        pytest.param("curvature", marks=pytest.mark.slow),
+        "curvature",
         "quantize",
-        pytest.param("lambda", marks=pytest.mark.slow),
+        "lambda",
         "finish",
-        pytest.param("encode", marks=pytest.mark.slow),
+        "encode",
     ],
 )
 def test_a_killed_run_goes_on_to_the_same_bytes(net, batches, undisturbed, tmp_path, stage):
