@@ -40,8 +40,10 @@ demo: $(VENV)/.demo $(VENV)/.core
 example: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/python examples/edge_image_classifier.py --out build/edge --force $(if $(DATA),--data $(DATA))
 
+# JOBS: how many processes the tests run in, one a core unless told; 0 is none but pytest's own.
+JOBS ?= auto
 test: lint typecheck
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS)
 
 bench: $(VENV)/.bench $(VENV)/.core
 	-$(MAKE) $(VENV)-nncodec/.ready
