@@ -11,7 +11,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from taut.cli.app import app
-from taut.plan import load_plan
+from taut.planning import load_plan
 
 from .inputs import make
 from .snippets import Page, Snippet

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.cli._paths import compressed_path
-from taut.cli._units import significant, size, table
 from taut.errors import ArgumentError
+from taut.reporting.units import significant, size, table
 
 if TYPE_CHECKING:
-    from taut.compress import Model
-    from taut.evaluate.pareto import Frontier, Point
-    from taut.evaluate.record import Metric
-    from taut.evaluate.story import Story
+    from taut.networks.sources import Model
+    from taut.reporting.story import Story
+    from taut.scoring.results import Metric
+    from taut.sweep.pareto import Frontier, Point
 
 _NONE = "none"
 _PAGE = ("matplotlib", "jinja2")  # what a page is made with
@@ -110,7 +110,7 @@ class Outputs:
 
     def write(self, found: Frontier, model: Model, files: Path | None) -> list[str]:
         """Write them; gives what was written. `files` is the folder with the points' files."""
-        from taut.evaluate.page import write_charts, write_page
+        from taut.reporting.page import write_charts, write_page
 
         told = []
         if self.csv is not None:
@@ -133,9 +133,9 @@ class Outputs:
 
 def _story(found: Frontier, model: Model, files: Path | None) -> Story:
     """The curve, and with the files kept all that there is to say of the one at the knee."""
-    from taut.evaluate.story import Story
-    from taut.ladder import Setting
-    from taut.storytelling import tell
+    from taut.reporting.story import Story
+    from taut.reporting.tell import tell
+    from taut.sweep.points import Setting
 
     title = f"Size and {found.original.score.name} of {Path(found.model).name}"
     if files is None or found.knee is None:

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from taut.cli._units import count, plural, significant, size, table
+from taut.reporting.units import count, plural, significant, size, table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from taut.compress import Info, Result
+    from taut.compression.compress import Info, Result
     from taut.io import Source
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
@@ -37,7 +37,7 @@ def print_json_list(values: Sequence[dict[str, object]]) -> None:
 
 def model_text(source: Source) -> str:
     """The model in a line: parameters, tensors, size, and the dtype most of its bytes have."""
-    from taut.decide import parameters_of
+    from taut.io.source import parameters_of
 
     stored = [info for info in source.infos if info.name not in source.aliases]
     parameters = parameters_of(source)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from taut.cli._units import count, significant, size, table
+from taut.reporting.units import count, significant, size, table
 
 if TYPE_CHECKING:
-    from taut.evaluate.record import Evaluation, Metric, Paired, Subject
+    from taut.scoring.results import Evaluation, Metric, Paired, Subject
 
 _CHANCE: Final = 0.05
 _WORST: Final = 5
@@ -37,7 +37,7 @@ def evaluation_text(found: Evaluation) -> str:
 def paired_text(pair: Paired) -> str:
     """What changed from sample to sample, in words; "" where nothing is known of it.
 
-    >>> from taut.evaluate.record import Paired
+    >>> from taut.scoring.results import Paired
     >>> paired_text(Paired("accuracy", -0.0013, -0.003, 0.0001, 0.99, 18, 31, 0.0854))
     'accuracy: worse on 31 samples, better on 18: p = 0.085, could be chance'
     """

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from taut.cli._units import count, plural, significant, size, table
+from taut.reporting.units import count, plural, significant, size, table
 
 if TYPE_CHECKING:
-    from taut.analyze.report import Report, TensorFacts
+    from taut.analysis.tensor_facts import Report, TensorFacts
 
 LOSS: Final = "rd:3"  # the scheme whose predicted loss ranks the tensors
 _ERROR: Final = 0.01  # the relative squared error at which entropies are shown

@@ -22,9 +22,9 @@ def command(
     Lossless, with each effort, and with zstd where the package zstandard is installed.
     """
     from taut.cli._report import model_text, print_json
-    from taut.cli._units import plural, significant, size, table
     from taut.demo import measure_speed
     from taut.io import open_source
+    from taut.reporting.units import plural, significant, size, table
 
     talk = Talk(quiet)
     source = open_source(model)

@@ -36,7 +36,7 @@ from taut.cli._options import (
 from taut.cli._talk import Step, Talk
 
 if TYPE_CHECKING:
-    from taut.compress import Result
+    from taut.compression.compress import Result
 
 _NOTES = 3  # that are shown without -v
 
@@ -108,10 +108,10 @@ def command(
     import taut
     from taut.cli._paths import compressed_path
     from taut.cli._report import model_text, plan_text, print_json, tensor_table
-    from taut.cli._units import size as size_text
-    from taut.compress import built
-    from taut.estimate import estimate_memory
+    from taut.encoding.estimate import estimate_memory
     from taut.io import open_source
+    from taut.networks.sources import built
+    from taut.reporting.units import size as size_text
 
     talk = Talk(quiet)
     judge, lost = score_named(score), loss_named(loss)
@@ -195,7 +195,7 @@ def _say_score(talk: Talk, result: Result) -> None:
 
 
 def _say_estimate(talk: Talk, result: Result) -> None:
-    from taut.cli._units import significant, size
+    from taut.reporting.units import significant, size
 
     talk.line(
         "estimate",
@@ -207,7 +207,7 @@ def _say_estimate(talk: Talk, result: Result) -> None:
 
 
 def _say_done(talk: Talk, result: Result) -> None:
-    from taut.cli._units import significant, size
+    from taut.reporting.units import significant, size
 
     tensors = len(result.tensors)
     exact = sum(not tensor.rel_mse for tensor in result.tensors)

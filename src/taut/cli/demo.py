@@ -56,7 +56,7 @@ def command(
 
 
 def _table(report: DemoReport) -> str:
-    from taut.cli._units import significant, size, table
+    from taut.reporting.units import significant, size, table
 
     rows = [
         (

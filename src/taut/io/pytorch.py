@@ -17,9 +17,9 @@ import numpy as np
 
 from taut.errors import ArgumentError, FormatError
 from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
-from taut.io.memory import Entry, MemorySource, memory_source
+from taut.io.in_memory import Entry, MemorySource, memory_source
 from taut.io.safetensors import check_complete, check_shard, read_index
-from taut.io.tensor import TensorInfo
+from taut.io.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
     import torch
