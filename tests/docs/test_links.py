@@ -73,3 +73,10 @@ def test_every_page_is_in_the_menu_and_in_the_index():
     assert {page for page in menu if "/" not in page} == pages
     index = {link.partition("#")[0] for link in LINK.findall(_read(ROOT / "docs" / "README.md"))}
     assert pages - index == {"README.md"}
+
+
+def test_lists_and_tables_begin_after_an_empty_line():
+    """A code host needs none; the documentation's Markdown would take them for text."""
+    begins = re.compile(r"^(?![-|] |\|-|\d+\. | )[^\n]+\n(?:- |\d+\. |\| )[^\n]*", re.MULTILINE)
+    for page in PAGES:
+        assert begins.findall(text_of(page)) == [], page
