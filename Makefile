@@ -36,7 +36,7 @@ bench: $(VENV)/.bench $(VENV)/.core
 
 # Pages and reference, into build/docs; a warning or a broken link is an error.
 docs: $(VENV)/.docs $(VENV)/.core
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/ruff check .
