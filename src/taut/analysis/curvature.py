@@ -20,6 +20,7 @@ from taut.analysis._terms import Forms, Layer, added
 from taut.analysis.losses import check, probes, user_loss
 from taut.analysis.prepared import matrices, prepared
 from taut.errors import ArgumentError
+from taut.extras import need_extra
 from taut.networks.calls import fitted, in_single, run, samples_of
 from taut.networks.outputs import OUTPUTS, Loss, find_target
 
@@ -225,8 +226,4 @@ def _notes(metric: Forms, kinds: list[str], positions: int) -> list[str]:
 
 
 def _torch():  # type: ignore[no-untyped-def]  # the module itself
-    try:
-        import torch
-    except ImportError:
-        raise ArgumentError("curvature takes PyTorch: pip install 'taut[torch]'") from None
-    return torch
+    return need_extra("torch", "torch", "curvature takes")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from taut.errors import ArgumentError
+from taut.networks.calls import explained
 from taut.networks.outputs import KeptOutput, Loss, class_axis, is_float, token_mask
 
 if TYPE_CHECKING:
@@ -65,10 +66,8 @@ def user_loss(
     """
     import torch
 
-    try:
+    with explained(f"{where}: loss raised", batch):
         value = loss(output, batch)
-    except Exception as error:  # the caller's code may raise anything
-        raise ArgumentError(f"{where}: loss raised {type(error).__name__}: {error}") from error
     if not is_float(value) or not value.requires_grad:
         raise ArgumentError(f"{where}: loss must give a tensor that depends on the output")
     if not torch.isfinite(value).all():

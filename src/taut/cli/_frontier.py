@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from taut.cli._paths import compressed_path
 from taut.errors import ArgumentError
-from taut.reporting.units import significant, size, table
+from taut.reporting.numbers import digits, size
+from taut.reporting.plain_text import table
 
 if TYPE_CHECKING:
     from taut.networks.sources import Model
@@ -82,7 +83,7 @@ def frontier_table(found: Frontier) -> str:
 def point_text(point: Point) -> str:
     """A point in a line."""
     return (
-        f"{point.name}    {size(point.size)} ({significant(point.ratio)}x)    "
+        f"{point.name}    {size(point.size)} ({digits(point.ratio)}x)    "
         f"{point.score.name} {_value(point.score.value)} ({_signed(_change(point))})"
     )
 
@@ -172,8 +173,8 @@ def _row(found: Frontier, point: Point, interval: bool) -> list[str]:
         point.name,
         ", ".join(marks),
         size(point.size),
-        f"{significant(point.ratio)}x",
-        significant(point.bits),
+        f"{digits(point.ratio)}x",
+        digits(point.bits),
         _value(point.score.value),
         "" if original else _signed(_change(point)),
         "" if original else f"{point.seconds:.1f}",

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from taut.reporting.units import count, plural, significant, size, table
+from taut.reporting.numbers import count, digits, size
+from taut.reporting.plain_text import plural, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +108,7 @@ def tensor_table(info: Info | Result) -> str:
             "x".join(map(str, tensor.shape)) or "scalar",
             tensor.scheme,
             str(tensor.bytes),
-            significant(tensor.bits),
+            digits(tensor.bits),
             f"{tensor.rel_mse:.2e}" if tensor.rel_mse else "0",
         )
         for tensor in info.tensors
@@ -120,5 +121,5 @@ def totals_text(info: Info | Result) -> str:
     return (
         f"{plural(len(info.tensors), 'tensor')}, {count(info.parameters)} parameters, "
         f"{size(info.original_size)} -> {size(info.size)} "
-        f"({significant(info.ratio)}x, {significant(info.bits)} bits per weight)"
+        f"({digits(info.ratio)}x, {digits(info.bits)} bits per weight)"
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from taut.reporting.units import count, significant, size, table
+from taut.reporting.numbers import count, digits, size
+from taut.reporting.plain_text import table
 
 if TYPE_CHECKING:
     from taut.scoring.results import Evaluation, Metric, Paired, Subject
@@ -69,7 +70,7 @@ def _rows(sides: list[Subject]) -> Iterator[tuple[str, ...]]:
     if any(one.speed for one in sides):
         yield ("latency p50", *(_seconds(one.speed.p50 if one.speed else None) for one in sides))
         yield ("latency p95", *(_seconds(one.speed.p95 if one.speed else None) for one in sides))
-        yield ("samples/s", *(significant(s.speed.throughput) if s.speed else "-" for s in sides))
+        yield ("samples/s", *(digits(s.speed.throughput) if s.speed else "-" for s in sides))
         yield ("runtime", *(_runtime(one) for one in sides))
     if any(one.memory for one in sides):
         yield ("resident", *(size(one.memory.resident) if one.memory else "-" for one in sides))

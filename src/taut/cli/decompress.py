@@ -30,7 +30,7 @@ def command(
     import taut
     from taut.cli._paths import restored_path
     from taut.loading.restore_onnx import holds_onnx
-    from taut.reporting.units import size
+    from taut.reporting.numbers import size
 
     begin = time.perf_counter()
     target = output or restored_path(file, onnx=holds_onnx(file))

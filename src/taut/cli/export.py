@@ -124,7 +124,8 @@ def command(
 
 
 def _say(talk: Talk, found: Export) -> None:
-    from taut.reporting.units import plural, size
+    from taut.reporting.numbers import size
+    from taut.reporting.plain_text import plural
 
     rounded = f", {found.rounded} rounded" if found.rounded else ""
     talk.line("tensors", f"{found.exact} with the very values of the Taut file{rounded}")

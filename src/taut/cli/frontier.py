@@ -164,7 +164,7 @@ def command(
 
 def _say(talk: Talk, found: Frontier, verbose: bool) -> None:
     """What is judged, what could not be made, and what went otherwise than asked."""
-    from taut.reporting.units import plural
+    from taut.reporting.plain_text import plural
 
     talk.line("measure", found.measure)
     for one in found.missed:

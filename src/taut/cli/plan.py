@@ -87,7 +87,7 @@ def command(
         return
     if model is None:
         raise ArgumentError("plan: name a model, or --preset NAME, or --presets to see them")
-    from taut.reporting.units import plural
+    from taut.reporting.plain_text import plural
     from taut.verbs.plan import propose
 
     with talk.progress() as step:
@@ -114,11 +114,11 @@ def command(
 
 
 def _say_estimate(talk: Talk, proposal: Proposal) -> None:
-    from taut.reporting.units import significant, size
+    from taut.reporting.numbers import digits, size
 
     if (foreseen := proposal.forecast) is not None:
         before = proposal.report.bytes
-        ratio = significant(before / max(1, foreseen.nbytes))
+        ratio = digits(before / max(1, foreseen.nbytes))
         talk.line("estimate", f"{size(before)} -> {size(foreseen.nbytes)} ({ratio}x)")
 
 

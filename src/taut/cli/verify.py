@@ -40,7 +40,8 @@ def _check(file: Path, threads: int | None, quiet: bool) -> tuple[dict[str, obje
     import taut
     from taut.cli._guard import exit_code, say
     from taut.errors import FormatError, TautError, VerifyError
-    from taut.reporting.units import plural, size
+    from taut.reporting.numbers import size
+    from taut.reporting.plain_text import plural
 
     outcome: dict[str, object] = {"file": str(file), "ok": True}
     try:

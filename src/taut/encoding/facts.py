@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
@@ -14,10 +14,10 @@ from taut.analysis.grids import round_to
 from taut.analysis.sensitivity import loss_of, summarise
 from taut.analysis.statistics import Distribution, describe, entropy_bounds
 from taut.analysis.tensor_facts import Prediction, Report, TensorFacts
-from taut.container import xxh3
 from taut.encoding.estimate import estimate_memory, estimate_tensors
 from taut.encoding.tensor import relative_error
 from taut.io import SAFETENSORS_DTYPES, Source, TensorInfo
+from taut.io.equal_tensors import EqualTensors
 from taut.io.source import parameters_of
 from taut.planning import quantisable
 from taut.planning.rules import FLOATS
@@ -47,7 +47,14 @@ def read_report(
     total = sum(info.nbytes for info in stored)
     lossless = {tensor.name: tensor.bytes for tensor in coded}
     reader = _FactsReader(
-        source, kinds, curvatures, schemes, lossless, total, noise_of(list(curvatures.values()))
+        source,
+        kinds,
+        curvatures,
+        schemes,
+        lossless,
+        total,
+        noise_of(list(curvatures.values())),
+        EqualTensors(source),
     )
     tensors = []
     for number, info in enumerate(source.infos, 1):
@@ -75,7 +82,7 @@ class _FactsReader:
     lossless: Mapping[str, int]
     total: int
     damping: float
-    seen: dict[tuple[str, tuple[int, ...], str], str] = field(default_factory=dict)
+    known: EqualTensors
 
     def facts(self, info: TensorInfo) -> TensorFacts:
         """All about one tensor; of a tied one only its name and shape."""
@@ -99,9 +106,7 @@ class _FactsReader:
         if tied:
             return facts
         values = self.source.load(info.name)
-        key = (info.dtype, info.shape, xxh3(values))
-        first = self.seen.setdefault(key, info.name)
-        facts = replace(facts, equal="" if first == info.name else first)
+        facts = replace(facts, equal=self.known.first(info, values) or "")
         if info.dtype not in SAFETENSORS_DTYPES:  # packed bits, which numpy cannot address
             return facts
         curvature = self.curvatures.get(info.name)

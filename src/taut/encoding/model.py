@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-import numpy as np
-import xxhash
-
 from taut.coding import Effort
 from taut.container import Layout, Origin
 from taut.container.arena import unmap
 from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
+from taut.io.equal_tensors import EqualTensors
 from taut.io.safetensors import SafetensorsSource
 from taut.progress import Progress
 from taut.scheme import Scheme, parse_scheme
 
 Plan = Mapping[str, Scheme | str]
-
-_BLOCK = 1 << 20
 
 
 def resolve_plan(source: Source, plan: Plan | None) -> dict[str, Scheme]:
@@ -71,14 +67,14 @@ def fill(
     Over a layout that emits to nowhere this predicts the file's size to the byte. Holds one
     tensor and its coded form (and its decoding, if it is lossy).
     """
-    known = _Duplicates(source)
+    known = EqualTensors(source)
     tied: list[TensorInfo] = []
     for number, info in enumerate(source.infos):
         if info.name in source.aliases:
             tied.append(info)
         else:
             values, scheme = source.load(info.name), schemes[info.name]
-            twin = known.find(info, values, scheme)
+            twin = known.first(info, values, str(scheme))
             if twin is not None:
                 layout.add_alias(info, twin)
             else:
@@ -108,30 +104,3 @@ def predict_size(
     fill(layout, source, schemes, effort=effort, threads=threads, quantize=quantize)
     layout.close()
     return layout.size
-
-
-class _Duplicates:
-    """Finds tensors that equal an earlier one of the same dtype, shape and scheme."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._first: dict[tuple[str, tuple[int, ...], str, bytes], str] = {}
-
-    def find(self, info: TensorInfo, values: np.ndarray, scheme: Scheme) -> str | None:
-        """The name of the first tensor equal to this one, or None."""
-        if not info.nbytes:
-            return None
-        data = values.reshape(-1).view(np.uint8)
-        digest = xxhash.xxh3_128_digest(data.data)
-        name = self._first.setdefault((info.dtype, info.shape, str(scheme), digest), info.name)
-        if name == info.name or not self._same(data, name):
-            return None
-        return name
-
-    def _same(self, data: np.ndarray, name: str) -> bool:
-        """A digest can be made to collide, so the bytes decide; in blocks, to hold no copies."""
-        other = self._source.load(name).reshape(-1).view(np.uint8)
-        return all(
-            np.array_equal(data[begin : begin + _BLOCK], other[begin : begin + _BLOCK])
-            for begin in range(0, data.size, _BLOCK)
-        )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from taut.errors import ArgumentError
 from taut.exporting.companions import read_config, without_taut
+from taut.extras import need_extra
 
 if TYPE_CHECKING:
     import torch
@@ -55,13 +56,10 @@ def network_of(folder: Path) -> tuple[type, object]:
     Raises:
         ArgumentError: transformers is missing, or has no such class.
     """
-    try:
-        import torch  # noqa: F401  # without it transformers has no networks
-        import transformers
-    except ImportError:
-        raise ArgumentError(
-            f"{folder}: to know its layers takes transformers: pip install 'taut[hf]'"
-        ) from None
+    for package in ("torch", "transformers"):  # without torch it has no networks
+        need_extra(package, "hf", f"{folder}: to know its layers takes")
+    import transformers
+
     named = read_config(folder)
     classes = named.get("architectures")
     first = classes[0] if isinstance(classes, list) and classes else None

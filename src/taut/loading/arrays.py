@@ -9,6 +9,7 @@ import numpy as np
 
 from taut.container import TautFile
 from taut.errors import ArgumentError
+from taut.extras import need_extra
 from taut.io import SAFETENSORS_DTYPES
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class TorchFile(Mapping[str, "torch.Tensor"]):
     """The tensors of a Taut file by name as torch tensors on the CPU, decoded when asked for."""
 
     def __init__(self, file: TautFile) -> None:
-        _need_torch()
+        need_extra("torch", "torch", "this takes")
         self.file = file
         self._dtypes = {info.name: info.dtype for info in file.infos}
 
@@ -74,10 +75,3 @@ def to_torch(array: np.ndarray, dtype: str) -> torch.Tensor:
     if not hasattr(torch, name):
         raise ArgumentError(f"torch {torch.__version__} has no {name}; install a newer one")
     return torch.from_numpy(array.view(integer)).view(getattr(torch, name))
-
-
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise ArgumentError("this takes PyTorch: pip install 'taut[torch]'") from None

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import numpy as np
 
-from taut.errors import ArgumentError, TautError
+from taut.errors import ArgumentError
+from taut.extras import need_extra
 from taut.io.digest import Digest
 from taut.io.names import nearest
 from taut.io.pytorch import is_tensor
 from taut.networks.array_batches import array_batches
-from taut.networks.callables import call, load_callable, names_callable, told
-from taut.networks.calls import applied
-from taut.networks.extras import need
+from taut.networks.callables import call, load_callable, names_callable
+from taut.networks.calls import applied, explained
 from taut.networks.texts import SUFFIXES, read_texts
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def open_calibration(
     Raises:
         ArgumentError: there is no such data, it is empty, or the model rejects the first batch.
     """
-    torch = need("torch", "calibration")
+    torch = need_extra("torch", "hf", "calibration takes")
     for name, value in (("batch_size", batch_size), ("max_length", max_length), ("limit", limit)):
         if value is not None and value < 1:
             raise ArgumentError(f"{name}: {value} is less than 1")
@@ -133,14 +133,8 @@ def run_batch(module: torch.nn.Module, batch: object, where: str = "calibration 
     Raises:
         ArgumentError: the module raised; the message has `where`, the exception and the batch.
     """
-    try:
+    with explained(f"{where}: the model rejects it", batch):
         return applied(module, batch)
-    except (TautError, MemoryError):
-        raise
-    except Exception as error:  # a model may raise anything
-        raise ArgumentError(
-            f"{where}: the model rejects it: {told(error)} (the batch is {_outline(batch)})"
-        ) from error
 
 
 def _open(
@@ -234,14 +228,3 @@ def _samples(batch: object) -> int:
         if shape:
             return int(shape[0])
     return 1
-
-
-def _outline(batch: object) -> str:
-    """A batch in a few words: `{input_ids: int64 [16, 32]}`."""
-    if isinstance(batch, Mapping):
-        return "{" + ", ".join(f"{name}: {_outline(part)}" for name, part in batch.items()) + "}"
-    if isinstance(batch, (tuple, list)):
-        return "(" + ", ".join(_outline(part) for part in batch[:8]) + ")"
-    if hasattr(batch, "shape") and hasattr(batch, "dtype"):
-        return f"{str(batch.dtype).removeprefix('torch.')} {list(batch.shape)}"
-    return f"a {type(batch).__name__}"

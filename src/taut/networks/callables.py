@@ -20,6 +20,7 @@ import xxhash
 
 from taut.errors import ArgumentError, TautError
 from taut.io.names import nearest
+from taut.networks.calls import own_line, told
 
 _SPEC: Final = re.compile(r"(?P<file>.+\.py):(?P<name>[^/\\:]*)", re.DOTALL)
 
@@ -75,18 +76,8 @@ def call(function: Callable[..., object], where: str) -> object:
         raise
     except (Exception, SystemExit) as error:
         code = getattr(function, "__code__", None)
-        line = _line_of(error, getattr(code, "co_filename", ""))
+        line = _line_of(error, getattr(code, "co_filename", "")) or own_line(error)
         raise ArgumentError(f"{where}: failed{line}: {told(error)}") from error
-
-
-def told(error: BaseException) -> str:
-    """The kind of an exception and the first line of its message.
-
-    >>> told(KeyError("x"))
-    "KeyError: 'x'"
-    """
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def _import(path: Path) -> ModuleType:

@@ -1,15 +1,79 @@
-"""Calls of the caller's module: a batch as its arguments, on its device, in its precision."""
+"""Calls of the caller's code: a batch as its module's arguments, and its failures in words."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import sysconfig
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from taut.errors import ArgumentError
+from taut.errors import ArgumentError, TautError
 
 if TYPE_CHECKING:
     import torch
+
+
+_NOTHING: Final = object()
+_LIBRARIES: Final = ("site-packages", "dist-packages")
+_OURS: Final = Path(__file__).parents[1]
+_PYTHON: Final = Path(sysconfig.get_path("stdlib"))
+
+
+@contextmanager
+def explained(said: str, batch: object = _NOTHING) -> Iterator[None]:
+    """Turn whatever the caller's code raises into an error in words.
+
+    The message is `said` (what was called), the exception, the last line of the caller's own code
+    on the way to it and, where one is given, the shapes of the batch. Errors of ours, and a lack of
+    memory, pass as they are.
+
+    Raises:
+        ArgumentError: the body raised.
+    """
+    try:
+        yield
+    except (TautError, MemoryError):
+        raise
+    except Exception as error:  # the caller's code may raise anything
+        given = "" if batch is _NOTHING else f" (the batch is {outline(batch)})"
+        raise ArgumentError(f"{said}: {told(error)}{own_line(error)}{given}") from error
+
+
+def told(error: BaseException) -> str:
+    """The kind of an exception and the first line of its message.
+
+    >>> told(KeyError("x"))
+    "KeyError: 'x'"
+    """
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def own_line(error: BaseException) -> str:
+    """` in line 7 of score.py`: the last line of the caller's own code on the way to an error.
+
+    What lies in Python's library, in installed packages or in Taut is not the caller's own.
+    """
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        foreign = path.is_relative_to(_OURS) or path.is_relative_to(_PYTHON)
+        if not (foreign or frame.filename.startswith("<") or set(path.parts) & set(_LIBRARIES)):
+            return f" in line {frame.lineno} of {path.name}"
+    return ""
+
+
+def outline(batch: object) -> str:
+    """A batch in a few words: `{input_ids: int64 [16, 32]}`."""
+    if isinstance(batch, Mapping):
+        return "{" + ", ".join(f"{name}: {outline(part)}" for name, part in batch.items()) + "}"
+    if isinstance(batch, (tuple, list)):
+        return "(" + ", ".join(outline(part) for part in batch[:8]) + ")"
+    if hasattr(batch, "shape") and hasattr(batch, "dtype"):
+        return f"{str(batch.dtype).removeprefix('torch.')} {list(batch.shape)}"
+    return f"a {type(batch).__name__}"
 
 
 def in_single(module: torch.nn.Module) -> torch.nn.Module:
@@ -34,13 +98,8 @@ def run(module: torch.nn.Module, batch: object, where: str) -> object:
     Raises:
         ArgumentError: the module raised.
     """
-    try:
+    with explained(f"{where}: the model rejects it", batch):
         return applied(module, batch)
-    except (ArgumentError, MemoryError):
-        raise
-    except Exception as error:  # a model may raise anything
-        said = f"{type(error).__name__}: {error}"
-        raise ArgumentError(f"{where}: the model rejects it: {said}") from error
 
 
 def applied(module: torch.nn.Module, batch: object) -> object:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from taut.errors import ArgumentError
+from taut.extras import need_extra
 from taut.io import Source, open_source
 from taut.io.names import nearest
 from taut.io.pytorch import is_module
-from taut.networks.callables import call, load_named, names_callable, told
-from taut.networks.extras import need
+from taut.networks.callables import call, load_named, names_callable
+from taut.networks.calls import told
 from taut.networks.parameter_names import Names, map_names
 from taut.networks.tokens import Tokenize, open_tokenizer, wrap_tokenizer
 
@@ -62,7 +63,7 @@ def open_model(spec: ModelSpec) -> LoadedModel:
     Raises:
         ArgumentError: there is no such model, it cannot be run, or an extra is missing.
     """
-    need("torch", "calibration")
+    need_extra("torch", "hf", "calibration takes")
     if is_module(spec):
         return _of_module(spec)
     if not isinstance(spec, (str, Path)):
@@ -136,7 +137,7 @@ def _from_folder(folder: Path) -> LoadedModel:
             f"{folder}: no config.json, so the network is not known; give file.py:function that "
             "builds it"
         )
-    transformers = need("transformers", f"{folder}: to run it")
+    transformers = need_extra("transformers", "hf", f"{folder}: to run it takes")
     kind = _architecture(folder, transformers.PreTrainedModel)
     module, names = _pretrained(kind or transformers.AutoModel, folder, source)
     if kind is not None and names.missing:
@@ -221,7 +222,7 @@ def _embedding_of(encoder: SentenceTransformer) -> torch.nn.Module:
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """No bars and warnings of transformers: what is missing is told by `LoadedModel`."""
-    logging = need("transformers.utils.logging", "calibration")
+    logging = need_extra("transformers.utils.logging", "hf", "calibration takes")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

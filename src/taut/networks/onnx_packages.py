@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from types import ModuleType
 
-from taut.errors import ArgumentError
+from taut.extras import need_extra
 
 
 def need(package: str) -> ModuleType:
@@ -14,11 +13,7 @@ def need(package: str) -> ModuleType:
     Raises:
         ArgumentError: it is not installed; the message says what to do.
     """
-    try:
-        return import_module(package)
-    except ImportError as error:
-        name = getattr(error, "name", None) or package
-        raise ArgumentError(f"ONNX takes {name}: pip install 'taut[onnx]'") from None
+    return need_extra(package, "onnx", "ONNX takes")
 
 
 def need_all() -> None:

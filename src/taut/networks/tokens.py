@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from taut.errors import ArgumentError
-from taut.networks.callables import told
-from taut.networks.extras import need
+from taut.extras import need_extra
+from taut.networks.calls import told
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ def open_tokenizer(folder: Path, module: torch.nn.Module) -> FolderTokenizer | N
     """
     if not any((folder / name).is_file() for name in _FILES):
         return None
-    transformers = need("transformers", f"{folder}: to read its tokenizer")
+    transformers = need_extra("transformers", "hf", f"{folder}: to read its tokenizer takes")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False

@@ -16,11 +16,15 @@ class Allowed:
     points: float | None = None
     fraction: float | None = None
 
+    def most(self, score: float) -> float:
+        """What may be lost, in the score's own units, where the original has `score`."""
+        if self.points is not None:
+            return self.points
+        return (self.fraction or 0.0) * abs(score)
+
     def least(self, score: float) -> float:
         """The lowest score allowed, where the original has `score`."""
-        if self.points is not None:
-            return score - self.points
-        return score - (self.fraction or 0.0) * abs(score)
+        return score - self.most(score)
 
 
 def parse_drop(drop: str | float) -> Allowed:

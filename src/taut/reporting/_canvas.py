@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import inf, isfinite, log10
 from typing import TYPE_CHECKING, Final, Literal
 
-from taut.errors import ArgumentError
-from taut.reporting.digits import printable
+from taut.extras import need_extra
+from taut.reporting.numbers import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,11 +54,8 @@ def need_report() -> None:
     Raises:
         ArgumentError: one of them is missing; says what to install.
     """
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ArgumentError(f"a report takes {error.name}: pip install 'taut[report]'") from None
+    for package in ("jinja2", "matplotlib"):
+        need_extra(package, "report", "a report takes")
 
 
 @dataclass(frozen=True)

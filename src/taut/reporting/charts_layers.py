@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from taut.reporting._canvas import AFTER, BEFORE, WARN, Column, rows
 from taut.reporting.chart import Chart, Table
-from taut.reporting.digits import digits, percent, size
+from taut.reporting.numbers import digits, percent, size
 from taut.reporting.story import Story, TensorCost
 from taut.scoring.results import LayerFidelity
 

@@ -22,7 +22,7 @@ from taut.reporting._canvas import (
     write,
 )
 from taut.reporting.chart import Chart, Table
-from taut.reporting.digits import capital, printable, score
+from taut.reporting.numbers import capital, printable, score
 from taut.reporting.story import Story
 from taut.scoring.results import Scores, Subject
 

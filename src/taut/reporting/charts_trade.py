@@ -21,7 +21,7 @@ from taut.reporting._canvas import (
     write,
 )
 from taut.reporting.chart import Chart, Table
-from taut.reporting.digits import capital, digits, score, size
+from taut.reporting.numbers import capital, digits, score, size
 from taut.reporting.story import Story
 from taut.sweep.pareto import Frontier, Point
 

@@ -21,7 +21,7 @@ from taut.reporting._canvas import (
     write,
 )
 from taut.reporting.chart import Chart, Table
-from taut.reporting.digits import digits, percent
+from taut.reporting.numbers import digits, percent
 from taut.reporting.story import Histogram, Story
 
 if TYPE_CHECKING:

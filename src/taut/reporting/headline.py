@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from taut.reporting import digits as say
+from taut.reporting import numbers as say
 from taut.reporting.story import Story
 from taut.reporting.tables import difference, metrics_of
 from taut.scoring.results import Energy, Evaluation, Metric, Paired, Subject

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from taut.container import AtomicFile, check_destination
 from taut.errors import ArgumentError
-from taut.reporting import digits as say
+from taut.reporting import numbers as say
 from taut.reporting._canvas import need_report
 from taut.reporting._svg import image, inline
 from taut.reporting.chart import Chart, Table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taut.reporting import digits as say
+from taut.reporting import numbers as say
 from taut.reporting.chart import Table
 from taut.reporting.story import Exported, Story
 from taut.scoring.results import Evaluation, Metric, Paired, Subject

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from taut.container.info import Info
-from taut.errors import ArgumentError, TautError
+from taut.errors import ArgumentError
 from taut.loading.load import load
 from taut.networks import Calibration, LoadedModel, run_batch
-from taut.networks.callables import told
 from taut.scoring.results import Metric
 
 if TYPE_CHECKING:
@@ -55,19 +54,10 @@ class ByScore:
         return self._scored(network_of(self._model, info.path))
 
     def _scored(self, module: torch.nn.Module) -> tuple[Metric, ...]:
-        import torch
-
         from taut.scoring.metrics import score_outcome
-        from taut.scoring.outcome import read_outcome
+        from taut.scoring.user_score import judged
 
-        try:
-            with torch.no_grad():
-                found = self._evaluate(copy.deepcopy(module))
-        except (TautError, MemoryError):
-            raise
-        except Exception as error:  # the caller's code may raise anything
-            raise ArgumentError(f"evaluate: failed: {told(error)}") from error
-        metrics = score_outcome(read_outcome(found, "evaluate"), seed=self._seed).metrics
+        metrics = score_outcome(judged(self._evaluate, module), seed=self._seed).metrics
         return tuple(replace(one, per_class=()) for one in metrics)
 
 

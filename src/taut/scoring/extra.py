@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from types import ModuleType
 
-from taut.errors import ArgumentError
+from taut.extras import need_extra
 
 
 def need_eval(package: str) -> ModuleType:
@@ -14,10 +13,4 @@ def need_eval(package: str) -> ModuleType:
     Raises:
         ArgumentError: it is not installed; says what to do.
     """
-    try:
-        return import_module(package)
-    except ImportError as error:
-        name = getattr(error, "name", None) or package
-        raise ArgumentError(
-            f"scores of labels, values and likelihoods take {name}: pip install 'taut[eval]'"
-        ) from None
+    return need_extra(package, "eval", "scores of labels, values and likelihoods take")

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from taut.errors import ArgumentError, TautError
-from taut.networks.callables import told
+from taut.errors import ArgumentError
+from taut.networks.calls import explained
 from taut.scoring.metrics import deciding
 from taut.scoring.outcome import Outcome, read_outcome
 
@@ -35,13 +35,8 @@ def judged(
     """
     import torch
 
-    try:
-        with torch.no_grad():
-            found: object = evaluate(copy.deepcopy(module) if copied else module)
-    except (TautError, MemoryError):
-        raise
-    except Exception as error:  # the caller's code may raise anything
-        raise ArgumentError(f"{where}: failed: {told(error)}") from error
+    with explained(f"{where}: failed"), torch.no_grad():
+        found: object = evaluate(copy.deepcopy(module) if copied else module)
     return read_outcome(found, where)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from taut.errors import ArgumentError
+from taut.planning.max_drop import parse_drop
 from taut.scoring.results import JsonValue, Metric, plain
 
 _FLAT: Final = 1e-9  # a distance to the chord that is none
@@ -92,7 +93,7 @@ class Frontier:
         Raises:
             ArgumentError: `max_drop` is neither, or is negative.
         """
-        most = _allowed(max_drop, self.original.score.value)
+        most = parse_drop(max_drop).most(self.original.score.value)
         fit = [point for point in self.points if point.drop <= most]
         return min(fit, key=lambda point: (point.size, point.drop), default=None)
 
@@ -162,19 +163,4 @@ def knee_of(worth: Sequence[Point]) -> Point | None:
 def check_drop(max_drop: float | str | None) -> None:
     """Whether it is what `Frontier.smallest` takes; raises ArgumentError if not."""
     if max_drop is not None:
-        _allowed(max_drop, 1.0)
-
-
-def _allowed(max_drop: float | str, score: float) -> float:
-    """What a score may lose, in its own units."""
-    text = str(max_drop).strip()
-    try:
-        most = float(text[:-1]) / 100 * abs(score) if text.endswith("%") else float(text)
-    except ValueError:
-        most = math.nan
-    if not (math.isfinite(most) and most >= 0):
-        raise ArgumentError(
-            f'max_drop: "{max_drop}" is neither a percentage of the score (0.5%) nor a number '
-            "(0.005)"
-        )
-    return most
+        parse_drop(max_drop)

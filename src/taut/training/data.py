@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from taut.errors import ArgumentError
+from taut.extras import need_extra
 from taut.networks.callables import call, load_named, names_callable
-from taut.networks.extras import need
 from taut.transform.settings import Training
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def open_train(spec: TrainSpec, training: Training, loss: Task | None = None) ->
     Raises:
         ArgumentError: it is none of these.
     """
-    need("torch", "training")
+    need_extra("torch", "hf", "training takes")
     from taut.training.loop import Fit as BuiltIn
 
     name = "train"

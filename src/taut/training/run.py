@@ -20,10 +20,10 @@ from taut.calibration import Try
 from taut.calibration.request import Ready
 from taut.container import Origin
 from taut.encoding.model import predict_size
-from taut.errors import ArgumentError, TargetError, TautError
+from taut.errors import ArgumentError, TargetError
 from taut.io import Source
 from taut.networks import LoadedModel
-from taut.networks.callables import told
+from taut.networks.calls import explained
 from taut.progress import Progress
 from taut.scheme import Scheme
 from taut.scoring.user_score import scored
@@ -169,12 +169,8 @@ class TrainedRun:
             kept = None if request.checkpoint is None else stage_file(request.checkpoint, stage)
             fit.within(kept, request.resume, self.progress)(module, objective)
             return
-        try:
+        with explained("train: the loop failed"):
             fit(module, objective)
-        except (TautError, MemoryError):
-            raise
-        except Exception as error:  # the caller's code may raise anything
-            raise ArgumentError(f"train: the loop failed: {told(error)}") from error
 
     def _state(self, student: Student) -> FinalState:
         return final_state(student, self.source, self.schemes, self.model.names)

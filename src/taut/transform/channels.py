@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from taut.errors import ArgumentError, TargetError
 from taut.io.names import nearest
-from taut.networks.calls import applied, run
+from taut.networks.calls import applied, explained, run
 from taut.networks.outputs import Loss
 from taut.transform.channel_group import ChannelGroup
 from taut.transform.channels_check import same_without
@@ -343,13 +343,8 @@ def _place(number: int, places: int, order: Order) -> int:
 def _score(evaluate: Callable[[torch.nn.Module], float], module: torch.nn.Module) -> float:
     import torch
 
-    try:
-        with torch.no_grad():
-            score = float(evaluate(module))
-    except Exception as error:  # the caller's code may raise anything
-        raise ArgumentError(
-            f"channels: evaluate: failed: {type(error).__name__}: {error}"
-        ) from error
+    with explained("channels: evaluate: failed"), torch.no_grad():
+        score = float(evaluate(module))
     if not math.isfinite(score):
         raise ArgumentError(f"channels: evaluate: gave {score}; it must give a finite number")
     return score

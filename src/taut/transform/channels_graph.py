@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from taut.errors import ArgumentError
+from taut.extras import need_extra
 from taut.networks.calls import applied
 from taut.transform.channel_group import ChannelGroup
 
@@ -139,13 +140,7 @@ def need_pruning() -> Any:
     Raises:
         ArgumentError: it is not installed.
     """
-    try:
-        import torch_pruning
-    except ImportError:
-        raise ArgumentError(
-            "removing channels takes torch-pruning: pip install 'taut[prune]'"
-        ) from None
-    return torch_pruning
+    return need_extra("torch_pruning", "prune", "removing channels takes")
 
 
 def _count_heads(attention: torch.nn.Module, removed: int, group: ChannelGroup) -> None:

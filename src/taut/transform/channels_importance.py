@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from taut.errors import ArgumentError
-from taut.networks.calls import run
+from taut.networks.calls import explained, run
 from taut.networks.outputs import Loss
 from taut.transform.channel_group import ChannelGroup, Member
 from taut.transform.settings import Importance
@@ -84,10 +84,8 @@ def _by_gradient(
 def _mean_loss(loss: Loss, output: object, batch: object, where: str) -> torch.Tensor:
     import torch
 
-    try:
+    with explained(f"{where}: loss raised", batch):
         value = loss(output, batch)
-    except Exception as error:  # the caller's code may raise anything
-        raise ArgumentError(f"{where}: loss raised {type(error).__name__}: {error}") from error
     if not isinstance(value, torch.Tensor) or not value.requires_grad:
         raise ArgumentError(f"{where}: loss must give a tensor that depends on the output")
     if not torch.isfinite(value).all():

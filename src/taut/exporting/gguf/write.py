@@ -34,6 +34,7 @@ from taut.exporting.gguf.vocabulary import add_tokens
 from taut.exporting.made import made_file
 from taut.exporting.result import Export
 from taut.exporting.safetensors import Progress, steps
+from taut.extras import need_extra
 from taut.scheme import parse_scheme
 
 if TYPE_CHECKING:
@@ -63,10 +64,9 @@ def export_gguf(
         VerifyError: the file does not read back.
         TautError: it cannot be written.
     """
-    try:
-        import gguf
-    except ImportError:
-        raise ArgumentError("GGUF takes gguf: pip install 'taut[gguf]'") from None
+    need_extra("gguf", "gguf", "GGUF takes")
+    import gguf
+
     if weights is not None and weights not in TYPES:
         raise ArgumentError(f"weights {weights}: GGUF takes {', '.join(TYPES)}")
     config = read_config(companions)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from taut.container import TautFile, check_destination
-from taut.errors import ArgumentError, TautError
+from taut.errors import ArgumentError
 from taut.exporting.check import Comparison, size_words
 from taut.exporting.made import explained
 from taut.exporting.result import Export
@@ -27,11 +27,10 @@ from taut.io.onnx import GRAPH
 from taut.loading.load import load
 from taut.loading.restore_onnx import write_onnx
 from taut.networks import LoadedModel, open_calibration, open_model
-from taut.networks.callables import told
 from taut.scheme import parse_scheme
 from taut.scoring.criteria import network_of
 from taut.scoring.metrics import deciding
-from taut.scoring.outcome import read_outcome
+from taut.scoring.user_score import judged
 
 if TYPE_CHECKING:
     import torch
@@ -256,14 +255,5 @@ def scored(
     Raises:
         ArgumentError: it raised, or gave what is no score.
     """
-    import torch
-
-    try:
-        with torch.no_grad():
-            found = evaluate(module)
-    except (TautError, MemoryError):
-        raise
-    except Exception as error:  # the caller's code may raise anything
-        raise ArgumentError(f"evaluate: failed: {told(error)}") from error
-    metric = deciding(read_outcome(found, "evaluate"))
+    metric = deciding(judged(evaluate, module, copied=False))
     return metric.name, metric.value
