@@ -1,8 +1,8 @@
 """What mkdocs calls while it builds the documentation (mkdocs.yml names this file).
 
 Adds the generated reference and the Markdown pages that lie outside docs/. A link that leads out of
-docs/ becomes a link to that page, or to the repository; where pyproject.toml names no repository,
-the link's text remains. A link to a file that is not there is a warning, which ends a strict build.
+docs/ becomes a link to that page, or to the repository that pyproject.toml names. A link to a file
+that is not there is a warning, which ends a strict build.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ _LOG: Final = logging.getLogger("mkdocs.plugins.docs_hooks")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the rooms into the reference's part of the nav; take the repository's address."""
-    config.repo_url = _repository()
+    """Put the rooms into the reference's part of the nav; take the repository's address.
+
+    The address is none of mkdocs' own settings: the theme would ask the host for its stars.
+    """
+    config.extra["repository"] = _repository()
     for part in config.nav or []:
         if isinstance(part, dict) and "Reference" in part:
             part["Reference"] += [
@@ -59,10 +62,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     origin = {site: path for path, site in OUTSIDE.items()}.get(here, f"docs/{here}")
     if here.startswith("reference/"):
         return markdown
-    return _LINK.sub(lambda link: _rewritten(link, origin, here, config.repo_url), markdown)
+    repository = config.extra["repository"]
+    return _LINK.sub(lambda link: _rewritten(link, origin, here, repository), markdown)
 
 
-def _rewritten(link: re.Match[str], origin: str, here: str, repository: str | None) -> str:
+def _rewritten(link: re.Match[str], origin: str, here: str, repository: str) -> str:
     text, (path, _, anchor) = link[1], link[2].partition("#")
     if _SITE.match(link[2]):
         return link[0]
@@ -73,12 +77,10 @@ def _rewritten(link: re.Match[str], origin: str, here: str, repository: str | No
     if site:
         near = os.path.relpath(site, os.path.dirname(here) or ".")
         return f"{text}({near}{'#' if anchor else ''}{anchor})"
-    return f"{text}({repository}/blob/main/{target})" if repository else text[1:-1]
+    return f"{text}({repository}/blob/main/{target})"
 
 
-def _repository() -> str | None:
+def _repository() -> str:
+    """Where the sources are, as pyproject.toml says."""
     with (ROOT / "pyproject.toml").open("rb") as file:
-        urls = tomllib.load(file)["project"].get("urls", {})
-    named = {name.lower(): url for name, url in urls.items()}
-    found = named.get("repository") or named.get("source") or named.get("source code")
-    return found.rstrip("/") if found else None
+        return str(tomllib.load(file)["project"]["urls"]["Source"])
