@@ -28,7 +28,7 @@ EDITABLE := $(PIP) --no-build-isolation $(BUILD_DIR) --editable
 TABLES := $(filter lossless lossy sparse speed fidelity ablation,$(basename $(notdir $(wildcard bench/*.py))))
 CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
 
-.PHONY: demo example test bench lint format typecheck asan fuzz lock clean anew
+.PHONY: demo example test bench docs lint format typecheck asan fuzz lock clean anew
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
@@ -50,6 +50,10 @@ bench: $(VENV)/.bench $(VENV)/.core
 	for table in $(TABLES); do \
 	  NNCODEC_PYTHON=$(VENV)-nncodec/bin/python $(BIN)/python bench/$$table.py || exit 1; \
 	done
+
+# Pages and reference, into build/docs; a warning or a broken link is an error.
+docs: $(VENV)/.docs $(VENV)/.core
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/ruff check .
@@ -108,6 +112,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt $(ANEW) | $(VENV)/.build
 
 $(VENV)/.bench: pyproject.toml constraints.txt $(ANEW) | $(VENV)/.build
 	$(EDITABLE) ".[demo,bench]"
+	touch $@ $(VENV)/.core
+
+$(VENV)/.docs: pyproject.toml constraints.txt $(ANEW) | $(VENV)/.build
+	$(EDITABLE) ".[docs]"
 	touch $@ $(VENV)/.core
 
 # NNCodec asks for an older numpy than the lock's: an environment of its own, and the tables do
