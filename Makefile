@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PIP := $(BIN)/python -m pip install --quiet
 EDITABLE := $(PIP) --no-build-isolation --editable
-TABLES := $(filter lossless lossy sparse speed fidelity ablation,$(basename $(notdir $(wildcard bench/*.py))))
+TABLES := lossless.measure lossy.measure coding.sparse coding.speed frontier.fidelity frontier.ablation
 CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
 
 .PHONY: demo example test bench lint format typecheck asan fuzz clean
@@ -31,7 +31,7 @@ test: lint typecheck
 bench: $(VENV)/.bench $(VENV)/.core
 	-$(MAKE) $(VENV)-nncodec/.ready
 	for table in $(TABLES); do \
-	  NNCODEC_PYTHON=$(VENV)-nncodec/bin/python $(BIN)/python bench/$$table.py || exit 1; \
+	  NNCODEC_PYTHON=$(VENV)-nncodec/bin/python $(BIN)/python -m bench.$$table || exit 1; \
 	done
 
 lint: $(VENV)/.dev $(VENV)/.core
