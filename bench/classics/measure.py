@@ -31,7 +31,7 @@ from bench.measuring import report
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure rows, print the tables, write `bench/results/NAME.json` after every run."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     torch.set_num_threads(arguments.threads)
     name = arguments.name or _name(arguments)
     rows = kept(name) if arguments.update or arguments.show else []
@@ -130,7 +130,8 @@ def _name(arguments: argparse.Namespace) -> str:
     return "classics" + quick + ("_held" if arguments.held else "")
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
     parser = argparse.ArgumentParser(description="The classic tables, from files on disk.")
     parser.add_argument("--subject", nargs="+", choices=NAMES, default=list(NAMES))
     names = [row.name for row in ROWS]

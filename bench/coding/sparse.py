@@ -107,17 +107,22 @@ def _decode(coded: CodedArray, out: NDArray[np.float32]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure every case, print the table, write the results."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="repeat less")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(argv)
+    given = command_line().parse_args(argv)
     rng = np.random.default_rng(given.seed)
     rows = [row(case, QUICK if given.quick else THOROUGH) for case in cases(rng)]
     print(report.table(COLUMNS, rows))
     print(report.footer())
     report.save("sparse", rows)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="repeat less")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
 
 
 if __name__ == "__main__":

@@ -45,10 +45,7 @@ _BIG, _SMALL = 96 << 20, 256 << 10  # bytes: beyond the caches, and inside the s
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print the tables, write `bench/results/NAME.json`."""
-    parser = argparse.ArgumentParser(description="The core alone and the machine's limits.")
-    parser.add_argument("--quick", action="store_true", help="3 repeats")
-    parser.add_argument("--name", default="speed", help="of the file in bench/results")
-    arguments = parser.parse_args(argv)
+    arguments = command_line().parse_args(argv)
     effort = QUICK if arguments.quick else THOROUGH
     report.say("limits of the machine")
     bounds = limits(effort)
@@ -171,6 +168,14 @@ def threads(dtype: str, effort: Effort) -> list[report.Row]:
             row = {"dtype": dtype, "effort": quality, "kernel": kernel}
             rows.append({**row, "one": one, "two": two, "gain": two / one})
     return rows
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
+    parser = argparse.ArgumentParser(description="The core alone and the machine's limits.")
+    parser.add_argument("--quick", action="store_true", help="3 repeats")
+    parser.add_argument("--name", default="speed", help="of the file in bench/results")
+    return parser
 
 
 if __name__ == "__main__":

@@ -207,7 +207,7 @@ def with_worth(rows: Sequence[Mapping[str, Any]], loss: str) -> list[dict[str, A
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the parts, print a table a subject, write `bench/results/NAME.json`."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     path = report.RESULTS / f"{arguments.name}.json"
     kept: list[dict[str, Any]] = []
     if (arguments.update or arguments.show) and path.is_file():
@@ -252,7 +252,8 @@ def _measured(
             yield row
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
     parser = argparse.ArgumentParser(description="The calibrated method without each of its parts.")
     parser.add_argument("--subject", nargs="+", choices=list(_BITS), default=list(_BITS))
     parser.add_argument("--parts", nargs="+", default=[], help="parts whose names hold these")

@@ -26,7 +26,7 @@ _OWN = (2.0, 3.0, 4.0)  # bits, beside those that are asked for
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print a table and a comparison a subject, write `bench/results/NAME.json`."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     rows = _kept(arguments.name) if arguments.update or arguments.show else []
     peers, missing = _peers(arguments.codecs, quick=arguments.quick)
     known: dict[tuple[str, str], dict[str, object]] = {}
@@ -131,7 +131,8 @@ def _print(judged: Subject, rows: Sequence[report.Row]) -> None:
         print(report.table(*comparison(rows, judged.loss, judged.asked, judged.floor)))
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
     parser = argparse.ArgumentParser(description="Fidelity for bits, beside peers.")
     parser.add_argument("--subject", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--peers", action="store_true", help="measure the peers")

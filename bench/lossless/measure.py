@@ -48,7 +48,7 @@ FILE_COLUMNS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print the tables, write `bench/results/NAME.json`."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     effort = QUICK if arguments.quick else THOROUGH
     found, missing = peers(slow=not arguments.quick or "pcodec-12" in (arguments.codecs or ()))
     every: list[Codec[Any]] = [*found, Taut("fast"), Taut("max")]
@@ -145,7 +145,8 @@ def _asked(name: str, arguments: argparse.Namespace) -> bool:
     return not arguments.codecs or any(name.startswith(c) for c in arguments.codecs)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
     parser = argparse.ArgumentParser(description="Lossless ratio and speed beside peers.")
     parser.add_argument(
         "--quick", action="store_true", help="3 repeats; pcodec-12 only if it is named"

@@ -27,9 +27,7 @@ _LAMBDAS = (0.0, 0.1, 0.25)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print a table of gaps and write `bench/results/bound.json`."""
-    parser = argparse.ArgumentParser(description="The gap to the rate-distortion bound.")
-    parser.add_argument("--rows", type=int, default=1024)
-    arguments = parser.parse_args(argv)
+    arguments = command_line().parse_args(argv)
     rows = list(_rows(arguments.rows))
     report.save("bound", rows)
     columns = {"weights": "weights", "rounding": "rounding", "lambda": "lambda"}
@@ -95,6 +93,13 @@ def _errors(values: Array, rounded: Rounded) -> tuple[float, float]:
         for error in (values - rounded.decoded, at_centroids)
     )
     return plain, moved
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
+    parser = argparse.ArgumentParser(description="The gap to the rate-distortion bound.")
+    parser.add_argument("--rows", type=int, default=1024)
+    return parser
 
 
 if __name__ == "__main__":

@@ -38,10 +38,7 @@ COLUMNS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table, and write `bench/results/grids.json`."""
-    parser = argparse.ArgumentParser(description="Runtime grids, entropy-coded.")
-    parser.add_argument("schemes", nargs="*", default=SCHEMES, metavar="SCHEME")
-    parser.add_argument("--quick", action="store_true", help="fewer sentences")
-    arguments = parser.parse_args(argv)
+    arguments = command_line().parse_args(argv)
     fidelity = Fidelity(40 if arguments.quick else 200)
     rows = [measured(text, fidelity) for text in arguments.schemes]
     name = "grids_quick" if arguments.quick else "grids"
@@ -85,6 +82,14 @@ def packed(scheme: Scheme, values: int, rows: int) -> float | None:
     scales = rows if scheme.group_size is None else values / scheme.group_size
     each = 16 + width * scheme.asymmetric
     return round(width + (0 if scheme.per_tensor else each * scales / values), 3)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
+    parser = argparse.ArgumentParser(description="Runtime grids, entropy-coded.")
+    parser.add_argument("schemes", nargs="*", default=SCHEMES, metavar="SCHEME")
+    parser.add_argument("--quick", action="store_true", help="fewer sentences")
+    return parser
 
 
 if __name__ == "__main__":

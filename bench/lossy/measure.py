@@ -59,7 +59,7 @@ class Original:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print the table, write `bench/results/NAME.json`."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     effort = QUICK if arguments.quick else THOROUGH
     original = Original(64 if arguments.quick else 200)
     rows: list[report.Row] = [round_to_nearest(original)]
@@ -114,7 +114,8 @@ def _items(original: Original) -> list[tuple[str, Array]]:
     return list(original.weights.items())
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
     parser = argparse.ArgumentParser(description="Lossy coding beside peers.")
     parser.add_argument("--quick", action="store_true", help="64 sentences, one NNCodec run")
     parser.add_argument("--bits", nargs="+", type=float, default=[2.0, 3.0, 4.0])

@@ -40,15 +40,7 @@ WAYS: Final[Mapping[str, Mapping[str, str]]] = {
 
 def main() -> None:
     """Export, judge and time; print a table and write `bench/results/runtime.json`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--subject", nargs="+", default=["resnet20", "minilm_in"])
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each comparison")
-    parser.add_argument("--thin", type=int, default=1, help="judge by every n-th piece of data")
-    parser.add_argument("--name", default="runtime")
-    parser.add_argument("--update", action="store_true", help="keep other models' rows")
-    parser.add_argument("--show", action="store_true")
-    asked = parser.parse_args()
+    asked = command_line().parse_args()
     file = report.RESULTS / f"{asked.name}.json"
     kept: list[report.Row] = json.loads(file.read_text())["rows"] if file.exists() else []
     if asked.show:
@@ -161,6 +153,19 @@ def _samples(batch: Batch) -> int:
 def _label(batch: Batch) -> str:
     shape = batch.shape if isinstance(batch, torch.Tensor) else batch["input_ids"].shape
     return "x".join(map(str, shape))
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--subject", nargs="+", default=["resnet20", "minilm_in"])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each comparison")
+    parser.add_argument("--thin", type=int, default=1, help="judge by every n-th piece of data")
+    parser.add_argument("--name", default="runtime")
+    parser.add_argument("--update", action="store_true", help="keep other models' rows")
+    parser.add_argument("--show", action="store_true")
+    return parser
 
 
 if __name__ == "__main__":

@@ -51,12 +51,7 @@ TIMES = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print the tables, write `bench/results/on_demand.json`."""
-    parser = argparse.ArgumentParser(description="Layers decoded when they run.")
-    parser.add_argument("--quick", action="store_true", help="5 repeats")
-    parser.add_argument("--threads", type=int, default=1, help="of torch and of the decoder")
-    parser.add_argument("--files", nargs="+", type=Path, help="MiniLM's, made already")
-    parser.add_argument("--memory", nargs=2, metavar=("KIND", "FILE"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args(argv)
+    arguments = command_line().parse_args(argv)
     torch.set_num_threads(arguments.threads)
     if arguments.memory:
         print(json.dumps(memory(*arguments.memory)))
@@ -166,6 +161,16 @@ def times(path: Path, count: int, repeats: int, threads: int) -> dict[str, objec
         "slowdown": on_demand / loaded,
         "ahead": stats.ahead / (stats.weights * (repeats + 1)),  # type: ignore[union-attr]
     }
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
+    parser = argparse.ArgumentParser(description="Layers decoded when they run.")
+    parser.add_argument("--quick", action="store_true", help="5 repeats")
+    parser.add_argument("--threads", type=int, default=1, help="of torch and of the decoder")
+    parser.add_argument("--files", nargs="+", type=Path, help="MiniLM's, made already")
+    parser.add_argument("--memory", nargs=2, metavar=("KIND", "FILE"), help=argparse.SUPPRESS)
+    return parser
 
 
 if __name__ == "__main__":

@@ -141,10 +141,7 @@ def _export(
 
 def main() -> None:
     """Print a row for each model, size and way."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--bits", nargs="+", type=float, default=[3.0, 2.0])
-    asked = parser.parse_args()
+    asked = command_line().parse_args()
     with tempfile.TemporaryDirectory() as name:
         for model in asked.model:
             case = CASES[model](Path(name))
@@ -159,6 +156,14 @@ def main() -> None:
                         f"{case.judge(back):.4f}  {found.seconds:.0f} s",
                         flush=True,
                     )
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--bits", nargs="+", type=float, default=[3.0, 2.0])
+    return parser
 
 
 if __name__ == "__main__":
