@@ -80,11 +80,36 @@ def _call(row: report.Row) -> str:
 
 def measured(one: Subject, folder: Path, threads: list[int], seconds: float) -> list[report.Row]:
     """Rows of one model: a way, a number of threads and a batch each."""
-    module = one.module()
     batches = sorted(one.calibration, key=_size, reverse=True)[:8]
     measure = {"resnet20": "accuracy"}.get(one.network, "spearman")
-    before = one.fidelity(one.weights)[measure]
-    found: dict[str, dict[str, object]] = {}
+    about = {"measure": measure, "before": one.fidelity(one.weights)[measure]}
+    found = exported(one, folder, batches, measure)
+    rows: list[report.Row] = []
+    for count in threads:
+        for batch in _timed(one, batches[0]):
+            runs = {way: _run(folder / name, batch, count) for way, (name, _) in found.items()}
+            timed = compare_speed(
+                runs,
+                samples=_samples(batch),
+                runtime="onnxruntime",
+                runs_each=400,
+                seconds=seconds,
+            )
+            for way, speed in timed.items():
+                rows.append(
+                    {"model": one.network, "way": way, "threads": count, "batch": _label(batch)}
+                    | {**about, "runs": speed.runs, "p50_ms": 1e3 * speed.p50}
+                    | {"faster": timed["float32"].p50 / speed.p50, **found[way][1]}
+                )
+    return rows
+
+
+def exported(
+    one: Subject, folder: Path, batches: list[Batch], measure: str
+) -> dict[str, tuple[str, dict[str, object]]]:
+    """The file of each way that can be exported, and what it was weighed and judged as."""
+    module = one.module()
+    found: dict[str, tuple[str, dict[str, object]]] = {}
     for way, options in WAYS.items():
         path = folder / f"{len(found)}.onnx"
         try:
@@ -95,36 +120,12 @@ def measured(one: Subject, folder: Path, threads: list[int], seconds: float) -> 
         print(f"{one.network}, {way}: {done.size:,} bytes", file=sys.stderr)
         assert done.check is not None
         one._judged = open_onnx(path, threads=1)  # judged as any other network is
-        found[way] = {
-            "path": path,
-            "bytes": done.size,
-            "after": one.fidelity({})[measure],
-            "cosine": done.check.cosine,
-        }
-    rows: list[report.Row] = []
-    for count in threads:
-        for batch in _timed(one, batches[0]):
-            runs = {way: _run(row["path"], batch, count) for way, row in found.items()}
-            timed = compare_speed(
-                runs,
-                samples=_samples(batch),
-                runtime="onnxruntime",
-                runs_each=400,
-                seconds=seconds,
-            )
-            for way, speed in timed.items():
-                kept = {key: value for key, value in found[way].items() if key != "path"}
-                rows.append(
-                    {"model": one.network, "way": way, "threads": count, "batch": _label(batch)}
-                    | {"measure": measure, "before": before, "runs": speed.runs}
-                    | {"p50_ms": 1e3 * speed.p50, "faster": timed["float32"].p50 / speed.p50}
-                    | kept
-                )
-    return rows
+        after = one.fidelity({})[measure]
+        found[way] = path.name, {"bytes": done.size, "after": after, "cosine": done.check.cosine}
+    return found
 
 
-def _run(path: object, batch: Batch, threads: int) -> Callable[[], object]:
-    assert isinstance(path, Path)
+def _run(path: Path, batch: Batch, threads: int) -> Callable[[], object]:
     session = open_session(path, threads=threads)
     given = feed(session, batch)
     return lambda: session.run(None, given)

@@ -21,6 +21,8 @@ import torch
 
 import taut
 from bench.data.assets import asset
+from taut.demo.minilm import find_minilm
+from taut.export.onnx_session import open_session
 
 Judge = Callable[[Path], float]
 
@@ -53,74 +55,72 @@ def resnet20(folder: Path) -> Case:
     _export(network, {"x": tests[:2]}, path, ({0: torch.export.Dim("n")},))
 
     def accuracy(path: Path) -> float:
-        found = np.concatenate([_run(path, {"x": part.numpy()}) for part in tests.split(500)])
+        session = open_session(path, threads=0)
+        found = np.concatenate(
+            [session.run(None, {"x": part.numpy()})[0] for part in tests.split(500)]
+        )
         return float((found.argmax(1) == labels).mean())
 
     return Case(path, calib, accuracy)
 
 
-def minilm(folder: Path) -> Case:
-    """MiniLM with 256 sentences of SST-2."""
-    from transformers import AutoModel, AutoTokenizer
+class Tokens(torch.nn.Module):
+    """MiniLM's vectors of tokens, by operations that can be exported."""
 
-    from taut.demo.minilm import find_minilm
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import AutoModel
 
-    tokenizer = AutoTokenizer.from_pretrained(find_minilm())
+        self.inner = AutoModel.from_pretrained(find_minilm(), attn_implementation="eager")
 
-    def batches(texts: Sequence[str]) -> list[dict[str, torch.Tensor]]:
-        found = []
-        for begin in range(0, len(texts), 16):
-            some = list(texts[begin : begin + 16])
-            both = tokenizer(some, return_tensors="pt", padding=True, truncation=True)
-            found.append({name: both[name] for name in ("input_ids", "attention_mask")})
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Token ids and mask (texts, tokens) -> (texts, tokens, 384)."""
+        found: torch.Tensor = self.inner(
+            input_ids=input_ids, attention_mask=attention_mask
+        ).last_hidden_state
         return found
 
-    class Tokens(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            folder = find_minilm()
-            self.inner = AutoModel.from_pretrained(folder, attn_implementation="eager")
 
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            found = self.inner(input_ids=input_ids, attention_mask=attention_mask)
-            return found.last_hidden_state
-
+def minilm(folder: Path) -> Case:
+    """MiniLM with 256 sentences of SST-2."""
     lines = asset("text/sentconv/stsa.binary.train").read_text().splitlines()
     texts = [line.split(None, 1)[1] for line in lines if len(line) > 10]
     picks = np.random.default_rng(0).permutation(len(texts))[:256]
-    calib = batches(sorted((texts[i] for i in picks), key=len))
+    calib = _batches(sorted((texts[i] for i in picks), key=len))
     with asset("text/stsb/sts-dev.csv").open(encoding="utf-8") as file:
         rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[:300]
-    tests = batches([row[5] for row in rows] + [row[6] for row in rows])
+    tests = _batches([row[5] for row in rows] + [row[6] for row in rows])
     path = folder / "minilm.onnx"
     axes = {0: torch.export.Dim("n"), 1: torch.export.Dim("t")}
     _export(Tokens(), tests[0], path, (axes, axes))
+    original = _embeddings(path, tests)
+    return Case(path, calib, lambda one: float((_embeddings(one, tests) * original).sum(1).mean()))
 
-    def embeddings(path: Path) -> np.ndarray:
-        found = []
-        for batch in tests:
-            hidden = _run(path, {name: one.numpy() for name, one in batch.items()})
-            mask = batch["attention_mask"].numpy()[..., None]
-            means = (hidden * mask).sum(1) / mask.sum(1)
-            found.append(means / np.linalg.norm(means, axis=1, keepdims=True))
-        return np.concatenate(found)
 
-    original = embeddings(path)
-    return Case(path, calib, lambda one: float((embeddings(one) * original).sum(1).mean()))
+def _batches(texts: Sequence[str]) -> list[dict[str, torch.Tensor]]:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(find_minilm())
+    found = []
+    for begin in range(0, len(texts), 16):
+        some = list(texts[begin : begin + 16])
+        both = tokenizer(some, return_tensors="pt", padding=True, truncation=True)
+        found.append({name: both[name] for name in ("input_ids", "attention_mask")})
+    return found
+
+
+def _embeddings(path: Path, batches: Sequence[dict[str, torch.Tensor]]) -> np.ndarray:
+    """Run an .onnx: one vector of unit length a text, the mean over its tokens."""
+    session, found = open_session(path, threads=0), []
+    for batch in batches:
+        hidden = session.run(None, {name: one.numpy() for name, one in batch.items()})[0]
+        mask = batch["attention_mask"].numpy()[..., None]
+        means = (hidden * mask).sum(1) / mask.sum(1)
+        found.append(means / np.linalg.norm(means, axis=1, keepdims=True))
+    return np.concatenate(found)
 
 
 CASES = {"resnet20": resnet20, "minilm": minilm}
-_sessions: dict[tuple[Path, float], object] = {}
-
-
-def _run(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    import onnxruntime
-
-    key = path, path.stat().st_mtime_ns
-    if key not in _sessions:
-        _sessions.clear()
-        _sessions[key] = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return _sessions[key].run(None, inputs)[0]  # type: ignore[attr-defined]
 
 
 def _export(
