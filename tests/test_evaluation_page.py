@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import taut
-from taut.inputs import load_callable
+from taut.networks import load_callable
 
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 
 from bench.data.assets import BESIDE
 from bench.data.tensors import Array
-from taut.demo.fidelity import mean_cosine
 from taut.demo.minilm import SentenceEncoder, find_minilm, read_sentences
+from taut.demo.similarity import mean_cosine
 
 _STSB = BESIDE / "text" / "stsb" / "sts-dev.csv"
 

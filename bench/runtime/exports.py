@@ -23,10 +23,10 @@ import torch
 from bench.measuring import report
 from bench.subjects.named import subject
 from bench.subjects.subject import Batch, Subject
-from taut.evaluate.speed import compare_speed
-from taut.export.onnx import export_onnx
-from taut.export.onnx_module import open_onnx
-from taut.export.onnx_session import feed, open_session
+from taut.evaluation.speed import compare_speed
+from taut.exporting.onnx.write import export_onnx
+from taut.networks.onnx_module import open_onnx
+from taut.networks.onnx_session import feed, open_session
 
 WAYS: Final[Mapping[str, Mapping[str, str]]] = {
     "float32": {"weights": "float32"},

@@ -22,7 +22,7 @@ import torch
 import taut
 from bench.data.assets import asset
 from taut.demo.minilm import find_minilm
-from taut.export.onnx_session import open_session
+from taut.networks.onnx_session import open_session
 
 Judge = Callable[[Path], float]
 

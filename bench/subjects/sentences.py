@@ -16,8 +16,8 @@ from transformers import BertConfig, BertModel
 from bench.data.assets import asset
 from bench.data.tensors import Array
 from bench.subjects.subject import Asked, Subject, fill
-from taut.demo.fidelity import mean_cosine
 from taut.demo.minilm import find_minilm
+from taut.demo.similarity import mean_cosine
 
 _BATCH = 32
 _TOKENS = 64  # longer texts are cut

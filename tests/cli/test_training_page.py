@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import taut
-from taut.inputs import load_callable
-from taut.plan.plan import read_plan
+from taut.networks import load_callable
+from taut.planning.plan import read_plan
 
 DOCS = Path(__file__).parents[2] / "docs"
 

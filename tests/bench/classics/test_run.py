@@ -11,7 +11,7 @@ from bench.classics.run import call_of, measured, scaled  # noqa: E402
 from bench.classics.speed import times_as_fast  # noqa: E402
 from taut.errors import TargetError  # noqa: E402
 from taut.io import open_source  # noqa: E402
-from taut.plan import resolve  # noqa: E402
+from taut.planning import resolve  # noqa: E402
 
 
 def lossless(src, dst, *, seed, threads, force, **ignored):
