@@ -3,6 +3,8 @@
 import ast
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -94,3 +96,16 @@ def defined(tree: ast.Module) -> set[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {n.id for one in targets for n in ast.walk(one) if isinstance(n, ast.Name)}
     return found
+
+
+def test_what_the_bench_imports_from_the_package_is_there():
+    """Lazy imports too, which fail only where a table is measured."""
+    asked = {one for tree in TREES.values() for one in imported(tree) if one[0].startswith("taut")}
+    assert len(asked) > 20
+    for module, what in sorted(asked):
+        try:
+            found = import_module(module)
+        except ModuleNotFoundError as error:
+            assert error.name and not error.name.startswith("taut"), module
+            continue  # an extra that is not installed
+        assert not what or hasattr(found, what) or find_spec(f"{module}.{what}"), (module, what)
