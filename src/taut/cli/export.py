@@ -13,7 +13,7 @@ from taut.cli._options import FileArgument, ForceOption, JsonOption, QuietOption
 from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
-    from taut.export.record import Export
+    from taut.exporting.result import Export
 
 
 @guarded
@@ -95,7 +95,7 @@ def command(
     What is written is read back, or run, and held against the Taut file.
     """
     import taut
-    from taut.evaluate.record import plain
+    from taut.scoring.results import plain
 
     talk = Talk(quiet)
     judge = score_named(score)
@@ -124,7 +124,8 @@ def command(
 
 
 def _say(talk: Talk, found: Export) -> None:
-    from taut.cli._units import plural, size
+    from taut.reporting.numbers import size
+    from taut.reporting.plain_text import plural
 
     rounded = f", {found.rounded} rounded" if found.rounded else ""
     talk.line("tensors", f"{found.exact} with the very values of the Taut file{rounded}")

@@ -15,7 +15,7 @@ from taut.container.index import Record
 from taut.errors import ArgumentError, FormatError
 from taut.io.dtypes import SAFETENSORS_DTYPES, storage, tensor_nbytes
 from taut.io.names import nearest
-from taut.io.tensor import TensorInfo
+from taut.io.tensor_info import TensorInfo
 
 
 def gather(

@@ -18,7 +18,7 @@ from taut.errors import ArgumentError, FormatError, VerifyError
 from taut.io.dtypes import storage
 from taut.io.header import HeaderTensor
 from taut.io.names import nearest
-from taut.io.tensor import TensorInfo
+from taut.io.tensor_info import TensorInfo
 
 
 class NoSuchTensorError(ArgumentError, KeyError):

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 import numpy as np
 
 from taut.errors import ArgumentError, FormatError
+from taut.extras import need_extra
 from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
-from taut.io.memory import Entry, MemorySource, memory_source
+from taut.io.in_memory import Entry, MemorySource, memory_source
 from taut.io.safetensors import check_complete, check_shard, read_index
-from taut.io.tensor import TensorInfo
+from taut.io.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
     import torch
@@ -184,12 +185,7 @@ def _load(path: Path) -> Mapping[str, object]:
 
 
 def _import_torch(path: Path):  # type: ignore[no-untyped-def]  # the module itself
-    try:
-        import torch
-    except ImportError:
-        raise ArgumentError(
-            f"{path}: to read this file takes PyTorch: pip install 'taut[torch]'"
-        ) from None
+    torch = need_extra("torch", "torch", f"{path}: to read this file takes")
     major, minor = (int(part) for part in torch.__version__.split(".")[:2])
     if (major, minor) < (2, 6):
         raise ArgumentError(

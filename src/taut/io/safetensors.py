@@ -19,7 +19,7 @@ from taut.errors import ArgumentError, FormatError
 from taut.io.dtypes import storage
 from taut.io.header import Header, HeaderTensor, read_header_from
 from taut.io.names import nearest
-from taut.io.tensor import SourceFile, TensorInfo
+from taut.io.tensor_info import SourceFile, TensorInfo
 
 MAX_INDEX = 64_000_000  # bytes of a sharded model's index; 90 k tensors take 9 MB
 
@@ -66,7 +66,7 @@ class SafetensorsSource:
     _where: dict[str, tuple[MappedFile, HeaderTensor]] = field(default_factory=dict, repr=False)
 
     def load(self, name: str) -> np.ndarray:
-        """One tensor, a read-only view of the file (see `taut.io.tensor.Source.load`)."""
+        """One tensor, a read-only view of the file (see `taut.io.tensor_info.Source.load`)."""
         if name not in self._where:
             raise ArgumentError(f'{self.identity}: no tensor "{name}"{nearest(name, self._where)}')
         file, tensor = self._where[name]
