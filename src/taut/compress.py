@@ -17,6 +17,7 @@ from taut.container import (
     Writer,
     check_destination,
     checked_threads,
+    made_folder,
     verify,
 )
 from taut.decide import (
@@ -32,7 +33,7 @@ from taut.decompress import Restored, decompress
 from taut.errors import ArgumentError
 from taut.estimate import estimate_memory, estimate_tensors
 from taut.fill import Plan, Progress, fill
-from taut.folder import FILE_NAME, check_copies, copy_files, made_folder, mark_config
+from taut.folder import FILE_NAME, check_copies, copy_files, mark_config
 from taut.info import Info, TensorReport, bits_per_value, info
 from taut.io import Source, open_source
 from taut.load import load
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     import torch
 
     from taut.calibrate import Try
+    from taut.calibrate.record import Record
     from taut.calibrate.score import ScoreFunction
     from taut.inputs import CalibrationSpec
     from taut.plan import Plan as PlanFile
@@ -185,11 +187,13 @@ def compress(
     with contextlib.ExitStack() as stack:
         if decision.ready is not None:
             stack.enter_context(decision.ready.record)
+            stack.push(_discarding(decision.ready.record))
+        place = target
         if target.folder is not None:
-            stack.enter_context(made_folder(target.folder))
+            place = _within(target, stack.enter_context(made_folder(target.folder, force=force)))
         writer = stack.enter_context(
             Writer(
-                target.file,
+                place.file,
                 origin,
                 source.infos,
                 effort=effort,
@@ -206,11 +210,9 @@ def compress(
             quantize=decision.quantize,
             progress=progress,
         )
-        if target.folder is not None:
-            copy_files(target.companions, target.folder, mark_config, force=force)
+        if place.folder is not None:
+            copy_files(place.companions, place.folder, mark_config, force=force)
         writer.finish(progress)
-        if decision.ready is not None:
-            decision.ready.record.discard()
     if train is not None:
         _discard_kept(dst)
     found = info(target.file)
@@ -272,6 +274,24 @@ def _target(src: Model, source: Source, dst: Path, force: bool) -> _Target:
         _check_not_input(src, source, file)
         check_destination(file, force=force)
     return _Target(file, dst, pairs)
+
+
+def _within(target: _Target, folder: Path) -> _Target:
+    """The same files in another folder: where they are made."""
+    assert target.folder is not None
+    pairs = [(source, to.relative_to(target.folder)) for source, to in target.companions]
+    companions = tuple((source, folder / name) for source, name in pairs)
+    return _Target(folder / target.file.name, folder, companions)
+
+
+def _discarding(record: Record) -> Callable[..., None]:
+    """Discard a journal at a good end: once what it was kept for is in its place."""
+
+    def discard(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            record.discard()
+
+    return discard
 
 
 def _check_not_input(src: Model, source: Source, dst: Path) -> None:

@@ -16,10 +16,15 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import psutil
 
-from taut.container import TautFile, check_destination, checked_threads, find_file
+from taut.container import (
+    TautFile,
+    check_destination,
+    check_folder,
+    checked_threads,
+    find_file,
+)
 from taut.errors import ArgumentError, VerifyError
 from taut.export._network import can_load
-from taut.export._place import check_folder
 from taut.export.compressed_tensors import export_compressed_tensors
 from taut.export.gguf import export_gguf
 from taut.export.record import Check, Export

@@ -13,13 +13,12 @@ from typing import Final
 
 import numpy as np
 
-from taut.container import TautFile
+from taut.container import TautFile, made_folder
 from taut.errors import ArgumentError
 from taut.export._network import Linears, linear_layers
 from taut.export._packed import Grid
 from taut.export._packed_load import load_packed
 from taut.export._parts import Parts
-from taut.export._place import made_folder
 from taut.export._tensors import SHARD, write_shards
 from taut.export.check import Comparison, size_words
 from taut.export.hub import config_text, copy_companions
@@ -65,7 +64,7 @@ def export_compressed_tensors(
     parts = Parts(file, grid, packed)
     kept = [info for info in file.infos if info.name not in tied]
     infos = [one for info in kept for one in parts.infos(info)]
-    with made_folder(out, force=force) as folder:
+    with made_folder(out, force=force, sole=True) as folder:
         config = copy_companions(companions, folder)
         config["quantization_config"] = grid.config(ignored)
         (folder / "config.json").write_text(config_text(config), encoding="utf-8")

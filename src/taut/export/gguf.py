@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from taut.container import TautFile, xxh3
+from taut.container import TautFile, made_file, xxh3
 from taut.errors import ArgumentError, VerifyError
 from taut.export._gguf_blocks import TYPES, blocks, type_of
 from taut.export._gguf_networks import (
@@ -29,7 +29,6 @@ from taut.export._gguf_networks import (
 )
 from taut.export._gguf_read import Read, Tensor, load_gguf
 from taut.export._gguf_tokens import add_tokens
-from taut.export._place import made_file
 from taut.export.check import Comparison, size_words
 from taut.export.hub import read_config
 from taut.export.record import Export

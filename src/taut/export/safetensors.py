@@ -12,9 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from taut.container import TautFile
+from taut.container import TautFile, made_file, made_folder
 from taut.errors import ArgumentError
-from taut.export._place import made_file, made_folder
 from taut.export._tensors import SHARD, write_shards, write_tensors
 from taut.export.check import Comparison, expect, size_words
 from taut.export.hub import copy_companions
@@ -77,7 +76,7 @@ def export_folder(
     """
     tied = {record.name for record in file.index.records if record.tied}
     infos = [converted(info, dtype) for info in file.infos if info.name not in tied]
-    with made_folder(out, force=force) as folder:
+    with made_folder(out, force=force, sole=True) as folder:
         copy_companions(companions, folder, dtype)
         load = _loading(file, infos)
         told = steps("write", infos, progress)
