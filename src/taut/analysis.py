@@ -22,7 +22,7 @@ from taut.facts import read_report
 from taut.fill import Progress
 from taut.inputs import Calibration, CalibrationSpec, LoadedModel, open_calibration, open_model
 from taut.inputs.callables import names_callable
-from taut.io import Source, open_source
+from taut.io import Source, check_unchanged, open_source
 from taut.io.pytorch import is_module
 from taut.plan import quantisable
 from taut.scheme import Scheme, parse_scheme
@@ -100,6 +100,7 @@ def analyze(
                 assert calibration is not None
                 judge = OutputJudge.of(model.module, calibration)
             report = _with_drops(report, model, scheme, judge, progress)
+    check_unchanged(source.stamps)
     return report
 
 

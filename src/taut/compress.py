@@ -35,7 +35,7 @@ from taut.estimate import estimate_memory, estimate_tensors
 from taut.fill import Plan, Progress, fill
 from taut.folder import FILE_NAME, check_copies, copy_files, mark_config
 from taut.info import Info, TensorReport, bits_per_value, info
-from taut.io import Source, open_source
+from taut.io import Source, check_unchanged, open_source
 from taut.load import load
 from taut.memory import peak_memory
 
@@ -142,6 +142,7 @@ def compress(
         ArgumentError: nothing was read or written yet; the message says what to change.
         FormatError: the source is damaged.
         TargetError: `bits`, `size` or `max_drop` cannot be met.
+        VerifyError: a file of the source changed while it was read; whatever was at `dst` still is.
         TautError: the disk is full; whatever was at `dst` still is.
 
     >>> import numpy as np, tempfile, pathlib
@@ -154,6 +155,7 @@ def compress(
     src = built(src)
     source = open_source(src)
     _check_not_taut(source)
+    stamps = source.stamps
     call = Call(
         *(bits, size, max_drop, calib, evaluate, loss, plan, effort, threads),
         False if dry_run else finish,
@@ -210,6 +212,7 @@ def compress(
             quantize=decision.quantize,
             progress=progress,
         )
+        check_unchanged(stamps)
         if place.folder is not None:
             copy_files(place.companions, place.folder, mark_config, force=force)
         writer.finish(progress)
@@ -308,9 +311,18 @@ def origin_of(source: Source) -> Origin:
     texts: tuple[tuple[str, str], ...] = ()
     path = Path(source.identity)
     if source.files and path.name.endswith(".index.json"):  # shards: their index is needed again
-        texts = ((path.name, path.read_bytes().decode()),)
-    files = tuple((file.name, file.header) for file in source.files)
+        texts = ((as_text(path.name), path.read_bytes().decode()),)
+    files = tuple((as_text(file.name), file.header) for file in source.files)
     return Origin(source.nbytes, source.metadata, files, texts)
+
+
+def as_text(name: str) -> str:
+    """A file's name as it can be stored: what is not valid Unicode becomes question marks.
+
+    >>> as_text("caf\\udce9.safetensors")
+    'caf?.safetensors'
+    """
+    return name.encode(errors="replace").decode()
 
 
 def _dry_run(decision: Decision, dst: str | Path | None, began: float) -> Result:

@@ -170,6 +170,7 @@ def _write_shard(file: TautFile, shard: _Shard, path: Path, force: bool) -> int:
             data = as_bytes(file[name])
             out.write(data.data)
             size += data.nbytes
+        file.fetcher.check_still()
         _check_shard(out.temporary, shard, infos, file.path)
         out.commit()
     return size

@@ -10,11 +10,9 @@ import xxhash
 
 from taut.coding import Effort
 from taut.container import Layout, Origin
-from taut.container.arena import unmap
 from taut.encode import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
-from taut.io.safetensors import SafetensorsSource
 from taut.scheme import Scheme, parse_scheme
 
 Plan = Mapping[str, Scheme | str]
@@ -86,8 +84,7 @@ def fill(
                     info, values, scheme, effort=effort, threads=threads, quantize=quantize
                 )
                 add_tensor(layout, info, coded)
-            if isinstance(source, SafetensorsSource):
-                unmap(values)
+            del values  # before the next one is loaded: one is held at a time
         if progress:
             progress("encode", number + 1, len(source.infos))
     for info in tied:  # what they are tied to may have come later
@@ -130,7 +127,7 @@ class _Duplicates:
 
     def _same(self, data: np.ndarray, name: str) -> bool:
         """A digest can be made to collide, so the bytes decide; in blocks, to hold no copies."""
-        other = self._source.load(name).reshape(-1).view(np.uint8)
+        other = self._source.view(name).reshape(-1).view(np.uint8)
         return all(
             np.array_equal(data[begin : begin + _BLOCK], other[begin : begin + _BLOCK])
             for begin in range(0, data.size, _BLOCK)

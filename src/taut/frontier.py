@@ -16,7 +16,7 @@ from taut.evaluate.pareto import Frontier, Missed, Point, frontier_of
 from taut.fill import Progress
 from taut.identity import model_identity
 from taut.inputs import Calibration, CalibrationSpec, LoadedModel, open_calibration, open_model
-from taut.io import Source, open_source
+from taut.io import Source, check_unchanged, open_source
 from taut.ladder import Setting, matrices_of, read_settings
 from taut.points import Points, check_journal
 from taut.sweep import Sweep, Ways
@@ -104,6 +104,7 @@ def frontier(
         sweep = Sweep(source, model, yardstick, ways, folder, out is not None, found, progress)
         original = sweep.original()
         made, missed = sweep.run(settings, original)
+        check_unchanged(source.stamps)
         if out is None:
             found.discard()
     if not made:

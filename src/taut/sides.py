@@ -19,7 +19,7 @@ from taut.errors import ArgumentError, FormatError
 from taut.identity import model_identity
 from taut.inputs import LoadedModel, ModelSpec, open_model
 from taut.inputs.callables import names_callable
-from taut.io import Source, open_source, read_header
+from taut.io import Source, check_unchanged, open_source, read_header
 from taut.io.names import nearest
 from taut.io.pytorch import is_module
 from taut.load import to_torch
@@ -168,6 +168,7 @@ def _of_weights(path: Path, loaded: LoadedModel) -> Side:
         source: Source = open_source(path)
         shapes = {info.name: info.shape for info in source.infos}
         tensors = {i.name: to_torch(source.load(i.name), i.dtype) for i in source.infos}
+        check_unchanged(source.stamps)
         widths, decoded = {}, None
     names = {n: loaded.names.get(n, n) for n in shapes if n not in loaded.unmapped}
     if not loaded.gradients:  # a graph: what it does not take as a weight is no tensor of it

@@ -27,7 +27,7 @@ def check_destination(path: Path, *, force: bool) -> Path:
     real = Path(os.path.realpath(path))
     if real.is_dir():
         raise ArgumentError(f"{path}: is a folder; name a file in it")
-    if real.exists() and not real.is_file():
+    if (path.exists() and not path.is_file()) or (real.exists() and not real.is_file()):
         raise ArgumentError(f"{path}: is not a plain file, so it cannot be replaced in one step")
     if not real.parent.is_dir():
         raise ArgumentError(f"{path}: the folder {real.parent} does not exist; make it first")

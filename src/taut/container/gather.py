@@ -33,6 +33,7 @@ def gather(
     for place in places.values():
         if not place.parts:
             fetcher.copy(place, buffers[place.name])
+    fetcher.check_still()
     found = _shaped(contents, buffers, fetcher.where)
     for name, array in out.items():
         if name not in direct:

@@ -95,7 +95,6 @@ class TautFile(Mapping[str, np.ndarray]):
         else:
             (data,) = allocate([place.entry.nbytes])
             self.fetcher.copy(place, data)
-        self.fetcher.release(place)
         return cast(data.view(dtype).reshape(shape), record)
 
     def read_into(self, name: str, out: np.ndarray) -> None:
@@ -115,7 +114,6 @@ class TautFile(Mapping[str, np.ndarray]):
             self.fetcher.decode([(self.fetcher.check(place), as_bytes(out))], self.threads)
         else:
             self.fetcher.copy(place, as_bytes(out))
-        self.fetcher.release(place)
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None

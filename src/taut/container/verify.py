@@ -63,12 +63,12 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
             decoded += values.nbytes
             if place.pack is not None:
                 sums[place.name] = xxh3(values)
-            file.fetcher.release(place)
         except (VerifyError, FormatError) as error:
             damage.append(error)
     for pack in file.contents.packs:
         if all(place.name in sums for place in pack.members):
             damage += _pack_damage(pack, sums, file.fetcher.where)
+    file.fetcher.check_still()
     if damage:
         raise _summary(damage)
     chunks = sum(max(len(place.parts) - 1, 0) for place in file.contents.places.values())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeGuard
 
@@ -19,6 +20,7 @@ from taut.errors import ArgumentError, FormatError
 from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
 from taut.io.memory import Entry, MemorySource, memory_source
 from taut.io.safetensors import check_complete, check_shard, read_index
+from taut.io.stamp import Stamp, stamp_of
 from taut.io.tensor import TensorInfo
 
 if TYPE_CHECKING:
@@ -139,8 +141,9 @@ def open_checkpoint(path: Path, companions: tuple[Path, ...] = ()) -> MemorySour
         FormatError: the restricted reader refuses the file: damaged, or it wants to run code.
         ArgumentError: no torch, no such file, or something else than a state dict is in it.
     """
-    entries = state_entries(_load(path), str(path))
-    return memory_source(entries, str(path), nbytes=path.stat().st_size, companions=companions)
+    entries, stamp = _entries(path)
+    nbytes = stamp.nbytes
+    return memory_source(entries, str(path), nbytes=nbytes, companions=companions, stamps=(stamp,))
 
 
 def open_sharded_checkpoint(path: Path, companions: tuple[Path, ...] = ()) -> MemorySource:
@@ -149,23 +152,47 @@ def open_sharded_checkpoint(path: Path, companions: tuple[Path, ...] = ()) -> Me
     Raises:
         FormatError, ArgumentError: as `open_checkpoint` and `taut.io.safetensors.open_sharded`.
     """
+    stamps = [stamp_of(path)] if path.is_file() else []
     weight_map = read_index(path)
     entries: list[Entry] = []
     found: dict[str, str] = {}
     nbytes = 0
     for name in sorted(set(weight_map.values())):
         shard = path.parent / name
-        state = _load(shard)
-        check_shard(path, weight_map, name, state, found)
-        entries += state_entries(state, str(shard))
-        nbytes += shard.stat().st_size
+        held, stamp = _entries(shard)
+        check_shard(path, weight_map, name, (entry.info.name for entry in held), found)
+        entries += held
+        nbytes += stamp.nbytes
+        stamps.append(stamp)
     check_complete(path, weight_map, found)
-    return memory_source(entries, str(path), nbytes=nbytes, companions=companions)
+    return memory_source(
+        entries, str(path), nbytes=nbytes, companions=companions, stamps=tuple(stamps)
+    )
 
 
-def _load(path: Path) -> Mapping[str, object]:
+def _entries(path: Path) -> tuple[list[Entry], Stamp]:
+    """The tensors of a checkpoint, and what the file was when it was opened.
+
+    Where torch maps it, each is copied when it is loaded, right after the file's size was compared.
+    """
     if not path.is_file():
         raise ArgumentError(f"{path}: no such file")
+    stamp = stamp_of(path)
+    state, mapped = _load(path)
+    entries = state_entries(state, str(path))
+    return ([_copying(entry, stamp) for entry in entries] if mapped else entries), stamp
+
+
+def _copying(entry: Entry, stamp: Stamp) -> Entry:
+    def load() -> np.ndarray:
+        stamp.check()
+        return np.array(entry.load())
+
+    return replace(entry, load=load)
+
+
+def _load(path: Path) -> tuple[Mapping[str, object], bool]:
+    """What is in a checkpoint, and whether it is mapped."""
     torch = _import_torch(path)
     try:
         with path.open("rb") as file:
@@ -180,7 +207,7 @@ def _load(path: Path) -> Mapping[str, object]:
         raise FormatError(f"{path}: not a PyTorch checkpoint ({_first_line(error)})") from None
     if not isinstance(state, Mapping):
         raise ArgumentError(f"{path}: holds a {type(state).__name__}, not a state dict of tensors")
-    return state
+    return state, mapped
 
 
 def _import_torch(path: Path):  # type: ignore[no-untyped-def]  # the module itself

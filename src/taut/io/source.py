@@ -11,7 +11,7 @@ import numpy as np
 from taut.errors import ArgumentError
 from taut.io.hub import find_companions, find_weights
 from taut.io.memory import Entry, memory_source, numpy_entry
-from taut.io.names import nearest
+from taut.io.names import check_plain, nearest, pattern_hint
 from taut.io.onnx import open_onnx
 from taut.io.pytorch import (
     CHECKPOINT_SUFFIXES,
@@ -84,6 +84,7 @@ def _open_path(path: Path) -> Source:
         return _open_file(find_weights(path), find_companions(path))
     if not path.exists():
         raise ArgumentError(f"{path}: no such file or folder{_nearest_path(path)}")
+    check_plain(path)
     return _open_file(path, ())
 
 
@@ -109,6 +110,8 @@ def _open_file(path: Path, companions: tuple[Path, ...]) -> Source:
 
 def _nearest_path(path: Path) -> str:
     """The names beside a missing path that it may have meant, or how to fetch a model of a hub."""
+    if hint := pattern_hint(path):
+        return hint
     try:
         beside = [entry.name for entry in path.parent.iterdir()]
     except OSError:
