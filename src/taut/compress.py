@@ -36,6 +36,7 @@ from taut.fill import Plan, Progress, fill
 from taut.folder import FILE_NAME, check_copies, copy_files, mark_config
 from taut.info import Info, TensorReport, bits_per_value, info
 from taut.io import Source, check_unchanged, open_source
+from taut.io.names import as_text
 from taut.load import load
 from taut.memory import peak_memory
 
@@ -314,15 +315,6 @@ def origin_of(source: Source) -> Origin:
         texts = ((as_text(path.name), path.read_bytes().decode()),)
     files = tuple((as_text(file.name), file.header) for file in source.files)
     return Origin(source.nbytes, source.metadata, files, texts)
-
-
-def as_text(name: str) -> str:
-    """A file's name as it can be stored: what is not valid Unicode becomes question marks.
-
-    >>> as_text("caf\\udce9.safetensors")
-    'caf?.safetensors'
-    """
-    return name.encode(errors="replace").decode()
 
 
 def _dry_run(decision: Decision, dst: str | Path | None, began: float) -> Result:

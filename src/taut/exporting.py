@@ -33,7 +33,7 @@ from taut.exporting_onnx import OnnxRequest, export_graph, export_network, score
 from taut.fill import Progress
 from taut.inputs import open_model
 from taut.inputs.callables import names_callable
-from taut.io.names import nearest
+from taut.io.names import as_text, nearest
 from taut.restore_onnx import is_onnx
 
 if TYPE_CHECKING:
@@ -209,7 +209,9 @@ def _check_options(kind: Format, **given: object) -> None:
 def _check_places(
     source: Path, target: Path, kind: Format, into: ModelSpec | None, force: bool
 ) -> None:
-    """Nothing is written over or into what is read."""
+    """Nothing is written over or into what is read, nor under a name that a writer cannot take."""
+    if kind != "safetensors" and as_text(str(target)) != str(target):
+        raise ArgumentError(f"{target}: is not valid Unicode, which {kind} wants; name another")
     inputs = [source]
     if isinstance(into, (str, Path)) and not names_callable(str(into)):
         inputs.append(Path(into))

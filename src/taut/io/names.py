@@ -23,6 +23,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; nearest: {', '.join(found)}" if found else ""
 
 
+def as_text(name: str) -> str:
+    """A file's name as it can be stored: what is not valid Unicode becomes question marks.
+
+    >>> as_text("caf\\udce9.safetensors")
+    'caf?.safetensors'
+    """
+    return name.encode(errors="replace").decode()
+
+
 def check_plain(path: Path) -> None:
     """Raise `ArgumentError` if something is at `path` that is neither a plain file nor a folder."""
     if path.exists() and not path.is_file() and not path.is_dir():

@@ -32,6 +32,7 @@ from taut.io._onnx_wire import LENGTH, Field, fields, pack_varints
 from taut.io._onnx_within import FUNCTION, NODE, tensors_within
 from taut.io.dtypes import storage
 from taut.io.memory import Entry, MemorySource, memory_source
+from taut.io.names import as_text
 from taut.io.stamp import StillFile, changed
 from taut.io.tensor import TensorInfo
 
@@ -208,7 +209,7 @@ def open_onnx(path: Path) -> OnnxSource:
         FormatError: it is damaged or hostile, or no ONNX model; the message names the initialiser.
         ArgumentError: it has no initialisers, or a file is missing.
     """
-    reader = _Reader(path, _File(path, path.name))
+    reader = _Reader(path, _File(path, as_text(path.name)))
     reader.read()
     if not reader.entries:
         raise ArgumentError(

@@ -19,6 +19,7 @@ import numpy as np
 from taut.errors import ArgumentError, FormatError
 from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
 from taut.io.memory import Entry, MemorySource, memory_source
+from taut.io.names import as_text
 from taut.io.safetensors import check_complete, check_shard, read_index
 from taut.io.stamp import Stamp, stamp_of
 from taut.io.tensor import TensorInfo
@@ -196,11 +197,14 @@ def _load(path: Path) -> tuple[Mapping[str, object], bool]:
     torch = _import_torch(path)
     try:
         with path.open("rb") as file:
-            mapped = file.read(4) == b"PK\x03\x04"  # files from before torch 1.6 cannot be mapped
+            zipped = file.read(4) == b"PK\x03\x04"  # files from before torch 1.6 cannot be mapped
     except OSError as error:
         raise ArgumentError(f"{path}: cannot be read ({error.strerror})") from error
     try:
-        state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
+        mapped = zipped and as_text(str(path)) == str(path)  # torch takes no other names
+        with path.open("rb") as file:
+            read = str(path) if mapped else file
+            state = torch.load(read, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch names no set of errors for a damaged file
         if type(error).__name__ == "UnpicklingError":  # not imported: nothing here may unpickle
             raise FormatError(f"{path}: refused: {_REFUSED} ({_first_line(error)})") from None
