@@ -148,6 +148,10 @@ try:
         file = TautFile(path); cut(); file.load_all()
     elif way == "view":
         source = open_source(path); source.view("w0"); cut(); source.view("w5").sum()
+    elif way == "checkpoint":  # in the moment after its size was compared
+        from taut.io.stamp import Stamp
+        source = open_source(path); source.load("w0"); cut(); Stamp.check = lambda self: None
+        source.load("w5")
     elif way == "analyze":
         taut.analyze(path, progress=cut)
     elif way == "dry run":
@@ -162,9 +166,11 @@ except taut.errors.VerifyError as error:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="open files cannot be cut short")
-@pytest.mark.parametrize("way", ["load", "read_into", "load_all", "view", "analyze", "dry run"])
+@pytest.mark.parametrize(
+    "way", ["load", "read_into", "load_all", "view", "checkpoint", "analyze", "dry run"]
+)
 def test_a_file_cut_short_is_an_error_and_no_signal(tmp_path, way):
-    path, _ = safetensors_file(tmp_path, 0)
+    path, _ = (checkpoint if way == "checkpoint" else safetensors_file)(tmp_path, 0)
     if way in ("load", "read_into", "load_all"):
         path = taut.compress(path, tmp_path / "net.taut.safetensors").path
     done = subprocess.run(
@@ -172,6 +178,19 @@ def test_a_file_cut_short_is_an_error_and_no_signal(tmp_path, way):
     )
     assert done.returncode != -getattr(signal, "SIGBUS", 7)
     assert done.returncode == 44, done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float8_e4m3fn", "bool", "int64"])
+def test_a_mapped_checkpoint_is_copied_to_the_bit(tmp_path, dtype):
+    torch = pytest.importorskip("torch")
+    values = torch.from_numpy(arrays(0)["w0"]).to(getattr(torch, dtype))
+    tensors = {"w": values, "scalar": values[3, 3].clone(), "empty": values[:0].clone()}
+    torch.save(tensors, tmp_path / "net.pt")
+    source, memory = open_source(tmp_path / "net.pt"), open_source(tensors)
+    for name in tensors:
+        loaded, meant = source.load(name), memory.load(name)
+        assert (loaded.dtype, loaded.shape) == (meant.dtype, meant.shape)
+        assert loaded.tobytes() == meant.tobytes()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="open files cannot be cut short")

@@ -21,7 +21,7 @@ from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
 from taut.io.memory import Entry, MemorySource, memory_source
 from taut.io.names import as_text
 from taut.io.safetensors import check_complete, check_shard, read_index
-from taut.io.stamp import Stamp, stamp_of
+from taut.io.stamp import Stamp, copied, stamp_of
 from taut.io.tensor import TensorInfo
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def open_sharded_checkpoint(path: Path, companions: tuple[Path, ...] = ()) -> Me
 def _entries(path: Path) -> tuple[list[Entry], Stamp]:
     """The tensors of a checkpoint, and what the file was when it was opened.
 
-    Where torch maps it, each is copied when it is loaded, right after the file's size was compared.
+    Where torch maps it, each is copied when it is loaded.
     """
     if not path.is_file():
         raise ArgumentError(f"{path}: no such file")
@@ -187,7 +187,7 @@ def _entries(path: Path) -> tuple[list[Entry], Stamp]:
 def _copying(entry: Entry, stamp: Stamp) -> Entry:
     def load() -> np.ndarray:
         stamp.check()
-        return np.array(entry.load())
+        return copied(entry.load(), str(stamp.path))
 
     return replace(entry, load=load)
 

@@ -8,8 +8,10 @@ asks `check_unchanged` before it keeps what came of it.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import tempfile
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,10 +20,11 @@ from typing import Final
 
 import numpy as np
 
-from taut.errors import ArgumentError, VerifyError
+from taut.errors import ArgumentError, TautError, VerifyError
 
 _BLOCK: Final = 1 << 30  # bytes of one call; systems take less than 2 GiB
 _LARGE: Final = 1 << 20  # bytes that a heap would keep for later, at the cost of its peak
+_PIECE: Final = 1 << 20  # bytes that are copied at once
 _READS: Final = hasattr(os, "preadv")  # not on Windows, where nobody can cut a mapped file short
 
 
@@ -151,6 +154,34 @@ class StillFile:
         now = os.fstat(self._handle).st_size
         if now < self.nbytes:
             raise changed(self._where, f"it had {self.nbytes} bytes, and now has {now}")
+
+
+def copied(values: np.ndarray, where: str) -> np.ndarray:
+    """A copy of an array that lies in a mapped file, C-contiguous.
+
+    The system makes it, through a file that has no name: to it a page that is gone is an error,
+    where for us it would be SIGBUS.
+
+    Raises:
+        VerifyError: the mapped file was cut short.
+    """
+    if not _READS:
+        return values.copy()
+    bits = values.reshape(-1).view(np.uint8)
+    found = _memory(bits.nbytes)
+    with tempfile.TemporaryFile(buffering=0) as file:
+        for begin in range(0, bits.nbytes, _PIECE):
+            block = bits[begin : begin + _PIECE]
+            try:
+                whole = os.pwrite(file.fileno(), block.data, 0) == block.nbytes
+            except OSError as error:
+                if error.errno != errno.EFAULT:
+                    raise TautError(f"{where}: cannot be copied ({error.strerror})") from error
+                whole = False
+            if not whole:
+                raise changed(where, "it was cut short")
+            os.preadv(file.fileno(), [found[begin : begin + _PIECE].data], 0)
+    return found.view(values.dtype).reshape(values.shape)
 
 
 def _memory(nbytes: int) -> np.ndarray:
