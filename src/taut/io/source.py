@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taut.errors import ArgumentError
+from taut.io.checkpoint import CHECKPOINT_SUFFIXES, open_checkpoint, open_sharded_checkpoint
 from taut.io.hub import find_companions, find_weights
 from taut.io.memory import Entry, memory_source, numpy_entry
 from taut.io.names import check_plain, nearest, pattern_hint
 from taut.io.onnx import open_onnx
 from taut.io.pytorch import (
-    CHECKPOINT_SUFFIXES,
     is_module,
     is_tensor,
-    open_checkpoint,
     open_module,
-    open_sharded_checkpoint,
     state_entries,
     torch_entry,
 )
