@@ -189,7 +189,11 @@ def _memory(nbytes: int) -> np.ndarray:
     if nbytes < _LARGE or not hasattr(mmap, "MAP_PRIVATE"):
         return np.empty(nbytes, np.uint8)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    return np.frombuffer(mmap.mmap(-1, nbytes, flags=flags), np.uint8)
+    pages = mmap.mmap(-1, nbytes + (1 << 21), flags=flags)
+    pages.madvise(mmap.MADV_HUGEPAGE)
+    raw = np.frombuffer(pages, np.uint8)
+    skip = -raw.ctypes.data % (1 << 21)
+    return raw[skip:skip+nbytes]
 
 
 def _stamp(path: Path, about: os.stat_result) -> Stamp:
