@@ -1,19 +1,34 @@
 # Everything happens in .venv, made here. Stamp files in it remember what is installed, so that a
 # second run starts at once. PYTHON picks the interpreter of the first run.
 PYTHON ?= python3
+
+# Every pip takes the versions of the lock. `make test LATEST=1` takes the newest of all but PyTorch
+# instead, anew each time, in an environment of its own: it says what a new release breaks.
+TORCH_PIN := $(CURDIR)/build/torch-pin.txt
+ifdef LATEST
+VENV := .venv-latest
+PINS := $(TORCH_PIN)
+UPGRADE := --upgrade --upgrade-strategy eager
+BUILD_DIR := --config-settings=build-dir=build/latest
+ANEW := anew
+else
 VENV := .venv
+PINS := $(CURDIR)/constraints.txt
+endif
 BIN := $(VENV)/bin
 
-# Both reach pip and the build environments it starts.
-export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+# pip reads the first; the build environments that it starts read the second, before pip 25.3 the
+# first.
+export PIP_CONSTRAINT := $(PINS)
+export PIP_BUILD_CONSTRAINT := $(PINS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-PIP := $(BIN)/python -m pip install --quiet
-EDITABLE := $(PIP) --no-build-isolation --editable
+PIP := $(BIN)/python -m pip install --quiet $(UPGRADE)
+EDITABLE := $(PIP) --no-build-isolation $(BUILD_DIR) --editable
 TABLES := $(filter lossless lossy sparse speed fidelity ablation,$(basename $(notdir $(wildcard bench/*.py))))
 CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
 
-.PHONY: demo example test bench lint format typecheck asan fuzz clean
+.PHONY: demo example test bench docs lint format typecheck asan fuzz lock clean anew
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
@@ -25,14 +40,20 @@ demo: $(VENV)/.demo $(VENV)/.core
 example: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/python examples/edge_image_classifier.py --out build/edge --force $(if $(DATA),--data $(DATA))
 
+# JOBS: how many processes the tests run in, one a core unless told; 0 is none but pytest's own.
+JOBS ?= auto
 test: lint typecheck
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS)
 
 bench: $(VENV)/.bench $(VENV)/.core
 	-$(MAKE) $(VENV)-nncodec/.ready
 	for table in $(TABLES); do \
 	  NNCODEC_PYTHON=$(VENV)-nncodec/bin/python $(BIN)/python bench/$$table.py || exit 1; \
 	done
+
+# Pages and reference, into build/docs; a warning or a broken link is an error.
+docs: $(VENV)/.docs $(VENV)/.core
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/ruff check .
@@ -56,33 +77,53 @@ SEED ?= 1
 fuzz: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run fuzz $(SECONDS) $(SEED)
 
+# constraints.txt anew: the newest versions that every extra agrees on, for every Python and system.
+# KEEP=1 keeps what is in it and only adds or changes what pyproject.toml or constraints.in ask for.
+lock: $(VENV)/.build
+	$(PIP) uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+	  $(if $(KEEP),,--upgrade) --annotation-style line \
+	  --custom-compile-command "make lock  # from pyproject.toml and constraints.in, see there" \
+	  --output-file constraints.txt pyproject.toml constraints.in
+
 clean:
-	rm -rf $(VENV) $(VENV)-nncodec build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-latest .venv-nncodec .venv-latest-nncodec build dist
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # What is needed to build the core, installed once: no build environment per build.
-$(VENV)/.build:
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) "cmake>=3.20" ninja "scikit-build-core>=0.11" "nanobind>=2.4"
+$(VENV)/.build: constraints.txt $(ANEW) | $(TORCH_PIN)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) cmake ninja nanobind scikit-build-core
 	touch $@
 
+# The one pin that is kept where the others are not.
+$(TORCH_PIN): constraints.in
+	mkdir -p $(@D)
+	grep '^torch==' constraints.in > $@
+
 # The package (a source tree in use, its core compiled) with the extras of each purpose.
-$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.build
+$(VENV)/.demo: pyproject.toml constraints.txt $(ANEW) | $(VENV)/.build
 	$(EDITABLE) ".[demo]"
 	touch $@ $(VENV)/.core
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.build
-	$(EDITABLE) ".[torch,hf,prune,train,eval,report,energy,onnx,gguf,ct,demo,test,dev]"
+$(VENV)/.dev: pyproject.toml constraints.txt $(ANEW) | $(VENV)/.build
+	$(EDITABLE) ".[dev]"
 	touch $@ $(VENV)/.demo $(VENV)/.core
 
-$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.build
+$(VENV)/.bench: pyproject.toml constraints.txt $(ANEW) | $(VENV)/.build
 	$(EDITABLE) ".[demo,bench]"
 	touch $@ $(VENV)/.core
 
-# NNCodec asks for an older numpy: an environment of its own, and the tables do without it where it
-# cannot be installed.
-$(VENV)-nncodec/.ready:
+$(VENV)/.docs: pyproject.toml constraints.txt $(ANEW) | $(VENV)/.build
+	$(EDITABLE) ".[docs]"
+	touch $@ $(VENV)/.core
+
+# NNCodec asks for an older numpy than the lock's: an environment of its own, and the tables do
+# without it where it cannot be installed.
+$(VENV)-nncodec/.ready: | $(TORCH_PIN)
 	$(PYTHON) -m venv $(VENV)-nncodec
-	$(VENV)-nncodec/bin/python -m pip install --quiet nncodec
+	PIP_CONSTRAINT=$(TORCH_PIN) PIP_BUILD_CONSTRAINT=$(TORCH_PIN) \
+	  $(VENV)-nncodec/bin/python -m pip install --quiet nncodec==2.1.3
 	touch $@
 
 # Only the core, when its sources changed.

@@ -22,13 +22,13 @@ import numpy as np
 
 import report
 from subjects import Subject, subject
-from taut.analyze import Curvature
-from taut.calibrate import Options, Record, Request, Run, calibrated_schemes
-from taut.compress import origin_of
+from taut.analysis import Curvature
+from taut.calibration import Findings, Options, Request, Run, calibrated_schemes
+from taut.compression.compress import origin_of
 from taut.errors import TautError
-from taut.inputs import Calibration, LoadedModel, open_calibration, open_model
 from taut.io import Source, open_source
-from taut.plan import parse_target
+from taut.networks import Calibration, LoadedModel, open_calibration, open_model
+from taut.planning import parse_target
 from taut.scheme import Scheme
 from tensors import Array
 
@@ -52,7 +52,7 @@ class Part:
     fewer: float = 0.0  # bits
 
 
-class Once(Record):
+class Once(Findings):
     """The curvature of a run, changed; `known` keeps it as it was measured, for the next run."""
 
     def __init__(self, known: dict[str, Curvature], source: Source, change: Change | None) -> None:

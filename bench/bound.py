@@ -18,7 +18,7 @@ import numpy as np
 
 import report
 from taut.coding import encode_matrix
-from taut.transform import Rounded, make_metric, round_matrix
+from taut.transform import Rounded, factor_forms, round_matrix
 from tensors import Array
 
 _BITS = (1.0, 1.5, 2.0, 3.0, 4.0)
@@ -69,7 +69,7 @@ def _point(
     values: Array, asked: float, trellis: bool, lam: float
 ) -> tuple[float, tuple[float, float]]:
     """Bits a weight and mean squared errors, as rounded and at centroids, at about `asked` bits."""
-    metric = make_metric(np.ones(len(values)), np.ones(values.shape[1]), damping=(0.0, 0.0))
+    metric = factor_forms(np.ones(len(values)), np.ones(values.shape[1]), damping=(0.0, 0.0))
     dial, bits, errors = 4.0 * 2.0**-asked, 0.0, (0.0, 0.0)
     for _ in range(6):
         rounded = round_matrix(values, metric, dial, lam=lam, trellis=trellis)

@@ -102,7 +102,7 @@ def call_of(row: Row, given: Task, training: Settings | None, seed: int) -> dict
     if row.ratio is not None:  # in bytes, so that it is of the parameters and of nothing else
         call["size"] = int(4 * given.parameters / row.ratio)
     if row.rules or row.steps:
-        from taut.plan import Plan
+        from taut.planning import Plan
 
         rules = [{"match": match, "scheme": scheme} for match, scheme in row.rules]
         call["plan"] = Plan.model_validate(
@@ -119,8 +119,8 @@ def call_of(row: Row, given: Task, training: Settings | None, seed: int) -> dict
 
 def _fit(batches: Batches, training: Settings) -> object:
     """Build the loop from plain words."""
+    from taut.training.loop import Fit
     from taut.transform.settings import Distill, Masking, Training
-    from taut.transform.train import Fit
 
     parts: dict[str, Callable[..., object]] = {"mask": Masking, "distill": Distill}
     made = {

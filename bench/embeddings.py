@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from safetensors.numpy import load_file
 
-from taut.demo.fidelity import mean_cosine
 from taut.demo.minilm import SentenceEncoder, find_minilm, read_sentences
+from taut.demo.similarity import mean_cosine
 from tensors import Array
 
 _STSB = Path(__file__).parents[2] / "shared" / "assets" / "text" / "stsb" / "sts-dev.csv"

@@ -22,10 +22,10 @@ import torch
 
 import report
 from subjects import Batch, Subject, subject
-from taut.evaluate.speed import compare_speed
-from taut.export.onnx import export_onnx
-from taut.export.onnx_module import open_onnx
-from taut.export.onnx_session import feed, open_session
+from taut.evaluation.speed import compare_speed
+from taut.exporting.onnx.write import export_onnx
+from taut.networks.onnx_module import open_onnx
+from taut.networks.onnx_session import feed, open_session
 
 WAYS: Final[Mapping[str, Mapping[str, str]]] = {
     "float32": {"weights": "float32"},

@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
 from subjects import Asked, Subject, asset, fill
-from taut.demo.fidelity import mean_cosine
 from taut.demo.minilm import find_minilm
+from taut.demo.similarity import mean_cosine
 from tensors import Array
 
 _BATCH = 32

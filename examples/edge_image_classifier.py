@@ -24,13 +24,13 @@ from image_sets import CIFAR10, Pictures, Task, cifar10, digits
 from torch import Tensor, nn
 
 import taut
-from taut.evaluate.page import write_charts, write_page
-from taut.evaluate.record import Speed
-from taut.evaluate.speed import compare_speed
-from taut.export.onnx import export_onnx
-from taut.export.onnx_module import open_onnx
-from taut.plan import dump_plan
-from taut.storytelling import tell
+from taut.evaluation.speed import compare_speed
+from taut.exporting.onnx.write import export_onnx
+from taut.networks.onnx_module import open_onnx
+from taut.planning import dump_plan
+from taut.reporting.page import write_charts, write_page
+from taut.reporting.tell import tell
+from taut.scoring.results import Speed
 
 BATCHES = (1, 64)  # images that are timed at once
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from taut.evaluate.record import Evaluation, Memory, Metric, Speed, Subject
+from taut.scoring.results import Evaluation, Memory, Metric, Speed, Subject
 
 SMALLER = 8  # times
 DROP = 0.01  # a point of accuracy

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taut.evaluate.record import Evaluation, Paired, Subject
+from taut.scoring.results import Evaluation, Paired, Subject
 
 torch = pytest.importorskip("torch")
 for package in ("sklearn", "matplotlib", "jinja2", "onnx", "onnxscript", "onnxruntime"):

@@ -46,8 +46,8 @@ def test_numpy_work_needs_no_torch() -> None:
 @pytest.mark.parametrize("verb", taut.__all__)
 def test_verbs_are_functions_whatever_was_imported_first(verb: str) -> None:
     code = (
-        "import json, taut.compress, taut.decompress, taut.info, taut.load\n"
-        "import taut.analyze.curvature, taut.plan.plan\n"
+        "import json, taut.verbs.compress, taut.verbs.load, taut.exporting, taut.sweep\n"
+        "import taut.analysis.curvature, taut.planning.plan, taut.reporting\n"
         f"from taut import {verb}\n"
         f"print(json.dumps([type(taut.{verb}).__name__, {verb} is taut.{verb}]))"
     )

@@ -46,13 +46,13 @@ def build(tmp_path):
 
 @pytest.fixture
 def score(build):
-    from taut.inputs import load_callable
+    from taut.networks import load_callable
 
     return load_callable(f"{build}:score")
 
 
 def test_2_a_drop_is_kept_by_what_was_written(build, score, tmp_path):
-    from taut.inputs import load_callable
+    from taut.networks import load_callable
 
     result = taut.compress(
         f"{build}:model", tmp_path / "x", calib=f"{build}:batches", evaluate=score, max_drop="1%"
@@ -76,7 +76,7 @@ def test_2_a_target_out_of_reach_gives_the_best_and_writes_nothing(build, score,
 MEMORY = """
 import json, sys
 import taut
-from taut.estimate import estimate_memory
+from taut.encoding.estimate import estimate_memory
 from taut.io import open_source
 
 told = estimate_memory(open_source(sys.argv[1]), calibrated=True)

@@ -62,7 +62,7 @@ def test_7_an_export_is_run_against_the_original_and_says_how_near_it_came(run, 
 
 def test_7_an_export_that_answers_something_else_is_no_file(run, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
-    from taut.export import onnx as room
+    from taut.exporting.onnx import write as room
 
     save = room._save
 

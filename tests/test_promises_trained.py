@@ -76,7 +76,7 @@ def written(tmp_path):
     "train", [("BUILD:batches", "--epochs", 5, "--lr", 0.02), ("BUILD:fit",)], ids=["loop", "fit"]
 )
 def test_1_and_2_the_size_is_met_and_the_score_is_the_files(run, build, tmp_path, train):
-    from taut.inputs import load_callable
+    from taut.networks import load_callable
 
     result = run("--train", *train, "--size", "4x", "--eval", "BUILD:score", "--json")
     assert result.exit_code == 0, result.stderr

@@ -1,26 +1,24 @@
 """Taut: the parameters of an AI model in as few bytes as the accuracy you ask for allows."""
 
-import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from taut._verbs import Verbs
+from taut.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from taut.analysis import analyze
-    from taut.compress import compress
-    from taut.container.verify import verify
-    from taut.decompress import decompress
-    from taut.evaluation import evaluate
-    from taut.exporting import export
-    from taut.frontier import frontier
-    from taut.info import info
-    from taut.load import load
-    from taut.planning import plan
-    from taut.storytelling import report
+    from taut.verbs import (analyze, compress, decompress, evaluate, export, frontier, info,
+                            load, plan, report, verify)  # fmt: skip
 
-__version__ = "0.1.0"
 __all__ = ["analyze", "compress", "decompress", "evaluate", "export", "frontier", "info",
            "load", "plan", "report", "verify"]  # fmt: skip
 
-# From here on `taut.compress` is the verb, imported when first used.
-sys.modules[__name__].__class__ = Verbs
+
+def __getattr__(name: str) -> object:
+    """Import a verb when it is first asked for: `import taut` stays light (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module 'taut' has no attribute {name!r}")
+    return globals().setdefault(name, getattr(import_module(f"taut.verbs.{name}"), name))
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

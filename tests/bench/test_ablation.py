@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ablation import no_gradients, one_number, with_worth
-from taut.analyze import Curvature
+from taut.analysis import Curvature
 
 
 def row(part, bits, loss):

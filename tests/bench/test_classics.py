@@ -19,7 +19,7 @@ from classics_table import line_of, met, published, tables  # noqa: E402
 from nets import LeNet5, LeNet300100  # noqa: E402
 from taut.errors import TargetError  # noqa: E402
 from taut.io import open_source  # noqa: E402
-from taut.plan import resolve  # noqa: E402
+from taut.planning import resolve  # noqa: E402
 
 IMAGES = 40
 

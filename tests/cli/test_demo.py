@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from taut.demo.fidelity import mean_cosine, similarity_spearman
 from taut.demo.minilm import read_sentences
+from taut.demo.similarity import mean_cosine, similarity_spearman
 
 
 @pytest.mark.slow

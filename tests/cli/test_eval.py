@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import taut
-from taut.inputs import load_callable
+from taut.networks import load_callable
 
 BUILD = """
     import torch

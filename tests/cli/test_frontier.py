@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from taut.cli._frontier import frontier_path, listed
-from taut.frontier import JOURNAL
+from taut.verbs.frontier import JOURNAL
 
 NETWORK = """
     import torch

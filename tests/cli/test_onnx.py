@@ -20,7 +20,7 @@ def network(tmp_path, rng):
 
 def test_it_comes_back_under_its_own_name(run, network, tmp_path):
     before = network.read_bytes()
-    assert "4.10 k parameters" in run("compress", network).stderr
+    assert "4,096 parameters" in run("compress", network).stderr
     lines = run("info", tmp_path / "net.taut.safetensors").stdout.splitlines()
     assert [line.split()[0] for line in lines[1:3]] == ["w", "onnx.graph"]
     network.unlink()

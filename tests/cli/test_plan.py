@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from taut.plan import load_plan
-from taut.plan.plan import read_plan
+from taut.planning import load_plan
+from taut.planning.plan import read_plan
 
 
 @pytest.fixture

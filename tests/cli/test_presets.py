@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from taut.plan import load_plan, preset_names
+from taut.planning import load_plan, preset_names
 
 
 def test_each_is_shown_with_its_text(run):

@@ -33,7 +33,7 @@ BUILD = """
         return 1.0
 
     from taut.transform.settings import Training
-    from taut.transform.train import Fit
+    from taut.training import Fit
 
     looped = Fit(batches, Training(epochs=3))
 """

@@ -12,7 +12,7 @@ import pytest
 from taut import _core
 from taut.coding import Job, decode, decoded_nbytes
 from taut.coding._reference import decode_reference
-from taut.coding._reference_symbols import CODERS, ESCAPE, Coder, Table, lay_out
+from taut.coding._reference_symbols import CODERS, ESCAPE, Coder, SymbolTable, lay_out
 from taut.errors import FormatError
 
 Outcome = bytes | None  # what an array decodes to; None: it is refused
@@ -85,7 +85,7 @@ class HandTable:
             text += "1" * (z >> self.k) + "0" + low
         return text
 
-    def layout(self, coder: Coder) -> Table:
+    def layout(self, coder: Coder) -> SymbolTable:
         B = max(coder.buckets[0], (len(self.frequencies) - 1).bit_length())
         return lay_out(
             [*self.frequencies, *[0] * ((1 << B) - len(self.frequencies))], self.first, coder
@@ -97,10 +97,10 @@ def pack(bits: str) -> bytes:
 
 
 def code_symbols(
-    coder: Coder, step: int, segments: list[tuple[Table, list[int]]]
+    coder: Coder, step: int, segments: list[tuple[SymbolTable, list[int]]]
 ) -> tuple[bytes, bytes]:
     """Units and states of `segments`, whose symbols are bytes of their tables or ESCAPE."""
-    order: list[tuple[Table, int, int]] = []
+    order: list[tuple[SymbolTable, int, int]] = []
     steps = 0
     for table, symbols in segments:
         for begin in range(0, len(symbols), step):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from taut.container.contents import pack_index, unpack_index
 from taut.container.deflate import DICTIONARY, deflate, inflate
 from taut.container.format import xxh3
-from taut.container.index import Group, Index, Origin, Pack, Part, Record
+from taut.container.index import Index, Origin, Pack, Part, Record, SolidGroup
 from taut.container.source_header import rebuild_header
 from taut.errors import FormatError
 
@@ -95,9 +95,9 @@ packs = st.one_of(
     st.builds(Pack, st.just(""), st.just(""), sums),
 )
 groups = st.one_of(
-    st.builds(Group, texts, texts, sums, parts),
+    st.builds(SolidGroup, texts, texts, sums, parts),
     st.builds(
-        Group,
+        SolidGroup,
         texts,
         texts,
         st.just(""),

@@ -13,13 +13,7 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save
 
-from taut.coding import (
-    CodedArray,
-    encode_adaptive,
-    encode_indices,
-    encode_lossless,
-    encode_matrix,
-)
+from taut.coding import CodedArray, encode_adaptive, encode_indices, encode_lossless, encode_matrix
 from taut.coding._reference import decode_reference
 
 ARRAYS = Path(__file__).parent / "arrays"

@@ -6,13 +6,7 @@ import pytest
 from safetensors import SafetensorError, deserialize
 
 from taut.errors import ArgumentError, FormatError
-from taut.io.dtypes import (
-    DTYPE_BITS,
-    SAFETENSORS_DTYPES,
-    dtype_name,
-    storage,
-    tensor_nbytes,
-)
+from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, dtype_name, storage, tensor_nbytes
 
 
 @pytest.mark.parametrize("name", DTYPE_BITS)

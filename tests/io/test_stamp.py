@@ -156,7 +156,7 @@ try:
         taut.analyze(path, progress=cut)
     elif way == "dry run":
         source = open_source(path); cut()
-        from taut.estimate import estimate_tensors
+        from taut.encoding.estimate import estimate_tensors
         from taut.scheme import Scheme
         estimate_tensors(source, {i.name: Scheme() for i in source.infos}, "fast", None)
 except taut.errors.VerifyError as error:

@@ -13,8 +13,8 @@ from torch import nn  # noqa: E402
 
 import taut  # noqa: E402
 from taut.errors import ArgumentError, TargetError  # noqa: E402
+from taut.training.loop import Fit  # noqa: E402
 from taut.transform.settings import Distill, Masking, Training  # noqa: E402
-from taut.transform.train import Fit  # noqa: E402
 
 
 def loaded(path, net):

@@ -20,7 +20,7 @@ SCRIPT = """
     import taut
     from taut.training import run
     from taut.transform.settings import Masking, Training
-    from taut.transform.train import Fit
+    from taut.training import Fit
 
     out, rank = sys.argv[1], sys.argv[2]
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from taut.errors import ArgumentError, TargetError
-from taut.reshape import reshaped
+from taut.loading.reshape import reshaped
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torch_pruning")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from taut.errors import ArgumentError
-from taut.transform._outputs import Distance, vectors
-from taut.transform._portions import hold, samples, split
+from taut.networks.output_vectors import Distance, vectors
+from taut.networks.portions import hold, samples, split
 from taut.transform.finish import finish
 
 torch = pytest.importorskip("torch")

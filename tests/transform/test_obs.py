@@ -5,8 +5,8 @@ import pytest
 
 from taut.errors import ArgumentError
 from taut.transform import (
+    factor_forms,
     magnitude,
-    make_metric,
     n_of_m,
     prune_and_round,
     prune_matrix,
@@ -21,7 +21,7 @@ def case(rng):
     inputs = rng.standard_normal((400, 96)) @ (rng.standard_normal((96, 96)) * 0.3 + np.eye(96))
     form = inputs.T @ inputs / len(inputs)
     weights = rng.standard_normal((48, 96)).astype(np.float32)
-    return weights, form, make_metric(np.ones(48), form, damping=(0.0, 0.01))
+    return weights, form, factor_forms(np.ones(48), form, damping=(0.0, 0.01))
 
 
 def loss(missed, form):
@@ -42,7 +42,7 @@ def test_feedback_makes_good_what_goes(case, ask):
 def test_the_last_column_is_the_closed_form(rng):
     """With one weight to give up, the others move by Hassibi and Stork's equation 5."""
     form = np.array([[2.0, 1.2], [1.2, 1.0]])
-    metric = make_metric(np.ones(1), form, damping=(0.0, 0.0))
+    metric = factor_forms(np.ones(1), form, damping=(0.0, 0.0))
     weights = np.array([[1.0, 3.0]], np.float32)
     mask = np.array([[False, True]])
     inverse = np.linalg.inv(form)
@@ -73,11 +73,11 @@ def test_one_pass_for_both_loses_less_than_two(case):
 def test_rows_in_another_order_and_groups_of_rows(rng):
     weights = rng.standard_normal((8, 12)).astype(np.float32)
     rows = np.diag(np.arange(8, 0, -1.0)) + 0.1
-    metric = make_metric(rows, np.eye(12) + 0.5)
+    metric = factor_forms(rows, np.eye(12) + 0.5)
     assert metric.order is not None
     found = prune_and_round(weights, metric, 0.1, sparsity=0.25)
     assert np.abs(weights - found.decoded)[found.indices != 0].max() < 1.0
-    groups = make_metric(np.ones(8), np.stack([np.eye(12), np.eye(12) * 4]))
+    groups = factor_forms(np.ones(8), np.stack([np.eye(12), np.eye(12) * 4]))
     mask = prune_matrix(weights, groups, sparsity=0.5).mask
     assert mask[4:].sum() > mask[:4].sum()  # the second group's errors cost four times as much
 

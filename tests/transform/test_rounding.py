@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from taut import _core
 from taut.coding import estimate_matrix, exponent_scale, matrix_levels
 from taut.errors import ArgumentError
-from taut.transform import Metric, make_metric, round_matrix
+from taut.transform import FactoredForms, factor_forms, round_matrix
 from taut.transform._reference_rounding import round_reference
 from taut.transform.rates import rate_curves
 from taut.transform.steps import Steps
@@ -32,7 +32,7 @@ def loss(error: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> float:
     return float(np.einsum("ij,jk,lk,il->", error, columns, error, rows, optimize=True))
 
 
-def by_reference(values: np.ndarray, metric: Metric, dial: float, lam: float, trellis: bool):
+def by_reference(values: np.ndarray, metric: FactoredForms, dial: float, lam: float, trellis: bool):
     """What `round_matrix` gives, by the numpy twin."""
     order = np.arange(len(values)) if metric.order is None else metric.order
     values = values[order]
@@ -73,7 +73,7 @@ def test_the_native_rounding_is_the_numpy_one(rows, columns, trellis, kinds, lam
     rng = np.random.default_rng(seed)
     values = weights(rng, rows, columns)
     full = [form(rng, rows), form(rng, columns)]
-    metric = make_metric(*(f if full else np.diag(f) for f, full in zip(full, kinds, strict=True)))
+    metric = factor_forms(*(f if full else np.diag(f) for f, full in zip(full, kinds, strict=True)))
     expected = by_reference(values, metric, dial, lam, trellis)
     for kernels in KERNELS:
         for threads in (1, 2):
@@ -87,7 +87,7 @@ def test_the_native_rounding_is_the_numpy_one(rows, columns, trellis, kinds, lam
 def test_groups_of_rows_have_forms_of_their_own(rng, trellis):
     values = weights(rng, 12, 9)  # a grouped convolution: four groups of three filters
     forms = np.stack([form(rng, 9) for _ in range(4)])
-    metric = make_metric(form(rng, 12), forms)
+    metric = factor_forms(form(rng, 12), forms)
     assert len(metric.columns) == 4 and metric.rows.upper is None
     expected = by_reference(values, metric, 0.4, 0.1, trellis)
     found = round_matrix(values, metric, 0.4, lam=0.1, trellis=trellis)
@@ -95,7 +95,7 @@ def test_groups_of_rows_have_forms_of_their_own(rng, trellis):
 
 
 def test_many_rows_are_the_same_on_any_thread_and_kernel(rng):
-    values, metric = weights(rng, 200, 70), make_metric(np.ones(200), form(rng, 70))
+    values, metric = weights(rng, 200, 70), factor_forms(np.ones(200), form(rng, 70))
     every = [
         round_matrix(values, metric, 0.3, threads=threads, kernels=kernels)
         for threads in (1, 2, 3)
@@ -109,7 +109,7 @@ def test_many_rows_are_the_same_on_any_thread_and_kernel(rng):
 @pytest.mark.parametrize("trellis", [False, True])
 def test_what_it_decodes_to_is_the_levels_times_the_steps(rng, trellis):
     found = round_matrix(
-        weights(rng, 40, 60), make_metric(form(rng, 40), form(rng, 60)), 0.3, trellis=trellis
+        weights(rng, 40, 60), factor_forms(form(rng, 40), form(rng, 60)), 0.3, trellis=trellis
     )
     assert found.row_exponents is not None and found.column_exponents is not None
     levels = matrix_levels(found.indices, trellis=trellis).astype(np.float32)
@@ -123,7 +123,7 @@ def test_feedback_loses_less_at_as_many_bits(rng, side):
     values = rng.standard_normal((64, 64)).astype(np.float32)
     skewed = form(rng, 64, 1.5)
     rows, columns = (skewed, np.eye(64)) if side == "rows" else (np.eye(64), skewed)
-    metric = make_metric(rows, columns, damping=(1e-3, 1e-3))
+    metric = factor_forms(rows, columns, damping=(1e-3, 1e-3))
 
     def cost(feedback: bool) -> float:
         """Loss, taken to 3 bits by the law of 6 dB a bit."""
@@ -138,7 +138,7 @@ def test_feedback_loses_less_at_as_many_bits(rng, side):
 
 def test_the_trellis_loses_less_at_as_many_bits(rng):
     values, metric = rng.standard_normal((256, 256)).astype(np.float32), None
-    metric = make_metric(np.ones(256), np.ones(256))
+    metric = factor_forms(np.ones(256), np.ones(256))
 
     def cost(trellis: bool) -> float:
         found = round_matrix(values, metric, 0.25, lam=0.0, trellis=trellis)
@@ -150,7 +150,7 @@ def test_the_trellis_loses_less_at_as_many_bits(rng):
 
 
 def test_lambda_trades_error_for_bits(rng):
-    values, metric = weights(rng, 64, 64), make_metric(form(rng, 64), form(rng, 64))
+    values, metric = weights(rng, 64, 64), factor_forms(form(rng, 64), form(rng, 64))
     found = [round_matrix(values, metric, 0.5, lam=lam) for lam in (0.0, 0.25, 1.0)]
     sizes = [estimate_matrix(f.indices, trellis=True) for f in found]
     errors = [float(np.square(values - f.decoded).sum()) for f in found]
@@ -159,18 +159,18 @@ def test_lambda_trades_error_for_bits(rng):
 
 
 def test_zeros_stay_zeros(rng):
-    metric = make_metric(form(rng, 8), form(rng, 16))
+    metric = factor_forms(form(rng, 8), form(rng, 16))
     found = round_matrix(np.zeros((8, 16), np.float32), metric, 0.1)
     assert not found.indices.any() and not found.decoded.any()
 
 
 def test_rows_keep_their_places(rng):
     values = np.repeat(np.arange(1, 33, dtype=np.float32)[:, None], 4, axis=1)
-    found = round_matrix(values, make_metric(form(rng, 32, 2), np.ones(4)), 0.01, lam=0.0)
+    found = round_matrix(values, factor_forms(form(rng, 32, 2), np.ones(4)), 0.01, lam=0.0)
     assert np.abs(found.decoded - values).max() < 0.5
 
 
 @pytest.mark.parametrize(("dial", "told"), [(1e-9, "too fine"), (1e-60, "range"), (1e60, "range")])
 def test_steps_out_of_reach_are_told(rng, dial, told):
     with pytest.raises(ArgumentError, match=told):
-        round_matrix(weights(rng, 8, 8), make_metric(np.ones(8), np.ones(8)), dial)
+        round_matrix(weights(rng, 8, 8), factor_forms(np.ones(8), np.ones(8)), dial)

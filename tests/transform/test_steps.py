@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taut.errors import ArgumentError
-from taut.transform.metric import Factor
+from taut.transform.forms import Factor
 from taut.transform.rates import HALF_OCTAVES
 from taut.transform.steps import Steps
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.cli._paths import compressed_path
-from taut.cli._units import significant, size, table
 from taut.errors import ArgumentError
+from taut.reporting.numbers import digits, size
+from taut.reporting.plain_text import table
 
 if TYPE_CHECKING:
-    from taut.compress import Model
-    from taut.evaluate.pareto import Frontier, Point
-    from taut.evaluate.record import Metric
-    from taut.evaluate.story import Story
+    from taut.networks.sources import Model
+    from taut.reporting.story import Story
+    from taut.scoring.results import Metric
+    from taut.sweep.pareto import Frontier, Point
 
 _NONE = "none"
 _PAGE = ("matplotlib", "jinja2")  # what a page is made with
@@ -82,7 +83,7 @@ def frontier_table(found: Frontier) -> str:
 def point_text(point: Point) -> str:
     """A point in a line."""
     return (
-        f"{point.name}    {size(point.size)} ({significant(point.ratio)}x)    "
+        f"{point.name}    {size(point.size)} ({digits(point.ratio)}x)    "
         f"{point.score.name} {_value(point.score.value)} ({_signed(_change(point))})"
     )
 
@@ -110,7 +111,7 @@ class Outputs:
 
     def write(self, found: Frontier, model: Model, files: Path | None) -> list[str]:
         """Write them; gives what was written. `files` is the folder with the points' files."""
-        from taut.evaluate.page import write_charts, write_page
+        from taut.reporting.page import write_charts, write_page
 
         told = []
         if self.csv is not None:
@@ -133,9 +134,9 @@ class Outputs:
 
 def _story(found: Frontier, model: Model, files: Path | None) -> Story:
     """The curve, and with the files kept all that there is to say of the one at the knee."""
-    from taut.evaluate.story import Story
-    from taut.ladder import Setting
-    from taut.storytelling import tell
+    from taut.reporting.story import Story
+    from taut.reporting.tell import tell
+    from taut.sweep.points import Setting
 
     title = f"Size and {found.original.score.name} of {Path(found.model).name}"
     if files is None or found.knee is None:
@@ -172,8 +173,8 @@ def _row(found: Frontier, point: Point, interval: bool) -> list[str]:
         point.name,
         ", ".join(marks),
         size(point.size),
-        f"{significant(point.ratio)}x",
-        significant(point.bits),
+        f"{digits(point.ratio)}x",
+        digits(point.bits),
         _value(point.score.value),
         "" if original else _signed(_change(point)),
         "" if original else f"{point.seconds:.1f}",

@@ -9,8 +9,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taut.analyze.losses import Loss
-    from taut.trial import Score
+    from taut.evaluation.measured_drops import Score
+    from taut.networks.outputs import Loss
 
 RunnableArgument = Annotated[
     str,
@@ -78,7 +78,7 @@ def score_named(spec: str | None) -> Score | None:
     """The score function that `--eval` names."""
     from typing import cast
 
-    from taut.inputs import load_callable
+    from taut.networks import load_callable
 
     return None if spec is None else cast("Score", load_callable(spec))
 
@@ -87,7 +87,7 @@ def loss_named(spec: str | None) -> Loss | None:
     """The loss function that `--loss` names."""
     from typing import cast
 
-    from taut.inputs import load_callable
+    from taut.networks import load_callable
 
     return None if spec is None else cast("Loss", load_callable(spec))
 

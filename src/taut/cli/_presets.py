@@ -11,8 +11,8 @@ _WIDTH = 88
 
 def show_presets(as_json: bool) -> None:
     """Print the name of every preset and what it says of itself."""
-    from taut.plan import preset_names, preset_text
-    from taut.plan.plan import read_plan
+    from taut.planning import preset_names, preset_text
+    from taut.planning.plan import read_plan
 
     abouts = {name: read_plan(preset_text(name)).about or "" for name in preset_names()}
     if as_json:

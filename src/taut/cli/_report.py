@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from taut.cli._units import count, plural, significant, size, table
+from taut.reporting.numbers import count, digits, size
+from taut.reporting.plain_text import plural, table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from taut.compress import Info, Result
+    from taut.compression.compress import Info, Result
     from taut.io import Source
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
@@ -37,7 +38,7 @@ def print_json_list(values: Sequence[dict[str, object]]) -> None:
 
 def model_text(source: Source) -> str:
     """The model in a line: parameters, tensors, size, and the dtype most of its bytes have."""
-    from taut.decide import parameters_of
+    from taut.io.source import parameters_of
 
     stored = [info for info in source.infos if info.name not in source.aliases]
     parameters = parameters_of(source)
@@ -107,7 +108,7 @@ def tensor_table(info: Info | Result) -> str:
             "x".join(map(str, tensor.shape)) or "scalar",
             tensor.scheme,
             str(tensor.bytes),
-            significant(tensor.bits),
+            digits(tensor.bits),
             f"{tensor.rel_mse:.2e}" if tensor.rel_mse else "0",
         )
         for tensor in info.tensors
@@ -120,5 +121,5 @@ def totals_text(info: Info | Result) -> str:
     return (
         f"{plural(len(info.tensors), 'tensor')}, {count(info.parameters)} parameters, "
         f"{size(info.original_size)} -> {size(info.size)} "
-        f"({significant(info.ratio)}x, {significant(info.bits)} bits per weight)"
+        f"({digits(info.ratio)}x, {digits(info.bits)} bits per weight)"
     )

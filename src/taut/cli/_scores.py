@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from taut.cli._units import count, significant, size, table
+from taut.reporting.numbers import count, digits, size
+from taut.reporting.plain_text import table
 
 if TYPE_CHECKING:
-    from taut.evaluate.record import Evaluation, Metric, Paired, Subject
+    from taut.scoring.results import Evaluation, Metric, Paired, Subject
 
 _CHANCE: Final = 0.05
 _WORST: Final = 5
@@ -37,7 +38,7 @@ def evaluation_text(found: Evaluation) -> str:
 def paired_text(pair: Paired) -> str:
     """What changed from sample to sample, in words; "" where nothing is known of it.
 
-    >>> from taut.evaluate.record import Paired
+    >>> from taut.scoring.results import Paired
     >>> paired_text(Paired("accuracy", -0.0013, -0.003, 0.0001, 0.99, 18, 31, 0.0854))
     'accuracy: worse on 31 samples, better on 18: p = 0.085, could be chance'
     """
@@ -69,7 +70,7 @@ def _rows(sides: list[Subject]) -> Iterator[tuple[str, ...]]:
     if any(one.speed for one in sides):
         yield ("latency p50", *(_seconds(one.speed.p50 if one.speed else None) for one in sides))
         yield ("latency p95", *(_seconds(one.speed.p95 if one.speed else None) for one in sides))
-        yield ("samples/s", *(significant(s.speed.throughput) if s.speed else "-" for s in sides))
+        yield ("samples/s", *(digits(s.speed.throughput) if s.speed else "-" for s in sides))
         yield ("runtime", *(_runtime(one) for one in sides))
     if any(one.memory for one in sides):
         yield ("resident", *(size(one.memory.resident) if one.memory else "-" for one in sides))

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from taut.cli._units import count, plural, significant, size, table
+from taut.reporting.numbers import count, digits, size
+from taut.reporting.plain_text import plural, table
 
 if TYPE_CHECKING:
-    from taut.analyze.report import Report, TensorFacts
+    from taut.analysis.tensor_facts import Report, TensorFacts
 
 LOSS: Final = "rd:3"  # the scheme whose predicted loss ranks the tensors
 _ERROR: Final = 0.01  # the relative squared error at which entropies are shown
@@ -40,7 +41,7 @@ def scheme_table(report: Report) -> str:
         if not weights:
             continue
         bits = sum(number * found.bits for number, found in tried) / weights
-        row = [scheme, significant(bits), f"{_relative_error(report, scheme):.2e}"]
+        row = [scheme, digits(bits), f"{_relative_error(report, scheme):.2e}"]
         if report.calibrated is not None:
             row.append(f"{report.loss(scheme):.2e}")
         rows.append(row)
@@ -55,7 +56,7 @@ def summary_text(report: Report) -> str:
     lines = [
         f"{plural(len(report.tensors), 'tensor')}, {count(report.parameters)} parameters, "
         f"{size(report.bytes)}; bit-exact about {size(report.lossless)} "
-        f"({significant(report.bytes / max(1, report.lossless))}x), "
+        f"({digits(report.bytes / max(1, report.lossless))}x), "
         f"peak memory about {size(report.memory)}"
     ]
     lines += _notes(report)
@@ -118,17 +119,17 @@ def _row(report: Report, facts: TensorFacts) -> list[str]:
         "x".join(map(str, facts.shape)) or "scalar",
         facts.dtype,
         size(facts.bytes),
-        significant(found.outlier) if found is not None else "-",
-        significant(found.kurtosis) if found is not None else "-",
-        significant(near[0]) if near else "-",
-        significant(8 * facts.lossless / max(1, facts.parameters)),
+        digits(found.outlier) if found is not None else "-",
+        digits(found.kurtosis) if found is not None else "-",
+        digits(near[0]) if near else "-",
+        digits(8 * facts.lossless / max(1, facts.parameters)),
     ]
     if report.calibrated is not None:
         known, cost = facts.sensitivity, facts.predictions.get(LOSS)
         loss = cost.loss if cost is not None else None
         total = report.loss(LOSS)
         row += [
-            significant(known.gain) if known is not None else "-",
+            digits(known.gain) if known is not None else "-",
             f"{loss:.2e}" if loss is not None else "-",
             f"{100 * loss / total:.1f} %" if loss is not None and total else "-",
         ]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taut.cli._units import count
+from taut.reporting.numbers import count
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -51,9 +51,9 @@ for _module in (
 
 def _print_version(asked: bool) -> None:
     if asked:
-        import taut
+        from taut.version import __version__
 
-        print(f"taut {taut.__version__}")
+        print(f"taut {__version__}")
         raise typer.Exit
 
 

@@ -24,9 +24,10 @@ def command(
     Lossless, with each effort, and with zstd where the package zstandard is installed.
     """
     from taut.cli._report import model_text, print_json
-    from taut.cli._units import plural, significant, size, table
     from taut.demo import measure_speed
     from taut.io import open_source
+    from taut.reporting.numbers import digits, size
+    from taut.reporting.plain_text import plural, table
 
     talk = Talk(quiet)
     source = open_source(model)
@@ -45,9 +46,9 @@ def command(
         (
             row.coder,
             size(row.size),
-            significant(row.ratio),
-            significant(row.encode / 1e9),
-            significant(row.decode / 1e9),
+            digits(row.ratio),
+            digits(row.encode / 1e9),
+            digits(row.decode / 1e9),
         )
         for row in report.rows
     ]

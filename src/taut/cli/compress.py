@@ -37,7 +37,7 @@ from taut.cli._streams import shown, streaming
 from taut.cli._talk import Step, Talk
 
 if TYPE_CHECKING:
-    from taut.compress import Result
+    from taut.compression.compress import Result
 
 _NOTES = 3  # that are shown without -v
 
@@ -110,10 +110,10 @@ def command(
     import taut
     from taut.cli._paths import compressed_path
     from taut.cli._report import model_text, plan_text, print_json, tensor_table
-    from taut.cli._units import size as size_text
-    from taut.compress import built
-    from taut.estimate import estimate_memory
+    from taut.encoding.estimate import estimate_memory
     from taut.io import open_source
+    from taut.networks.sources import built
+    from taut.reporting.numbers import size as size_text
 
     talk = Talk(quiet)
     judge, lost = score_named(score), loss_named(loss)
@@ -197,19 +197,19 @@ def _say_score(talk: Talk, result: Result) -> None:
 
 
 def _say_estimate(talk: Talk, result: Result) -> None:
-    from taut.cli._units import significant, size
+    from taut.reporting.numbers import digits, size
 
     talk.line(
         "estimate",
-        f"{size(result.original_size)} -> {size(result.size)} ({significant(result.ratio)}x, "
-        f"{significant(result.bits)} bits per weight)",
+        f"{size(result.original_size)} -> {size(result.size)} ({digits(result.ratio)}x, "
+        f"{digits(result.bits)} bits per weight)",
     )
     talk.line("memory", f"peak about {size(result.peak_memory)}")
     talk.line("dry run", "nothing written")
 
 
 def _say_done(talk: Talk, result: Result) -> None:
-    from taut.cli._units import significant, size
+    from taut.reporting.numbers import digits, size
 
     tensors = len(result.tensors)
     exact = sum(not tensor.rel_mse for tensor in result.tensors)
@@ -219,7 +219,7 @@ def _say_done(talk: Talk, result: Result) -> None:
     talk.line("verify", f"decoded, {tensors}/{tensors} tensors {same}")
     talk.line(
         "size",
-        f"{size(result.original_size)} -> {size(result.size)} ({significant(result.ratio)}x)    "
+        f"{size(result.original_size)} -> {size(result.size)} ({digits(result.ratio)}x)    "
         f"wrote {shown(result.path)}    {result.seconds:.1f} s, "
         f"peak memory {size(result.peak_memory)}",
     )

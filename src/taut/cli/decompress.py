@@ -31,8 +31,8 @@ def command(
 
     import taut
     from taut.cli._paths import restored_path
-    from taut.cli._units import size
-    from taut.restore_onnx import holds_onnx
+    from taut.loading.restore_onnx import holds_onnx
+    from taut.reporting.numbers import size
 
     begin = time.perf_counter()
     onnx = holds_onnx(file)

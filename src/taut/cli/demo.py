@@ -56,14 +56,15 @@ def command(
 
 
 def _table(report: DemoReport) -> str:
-    from taut.cli._units import significant, size, table
+    from taut.reporting.numbers import digits, size
+    from taut.reporting.plain_text import table
 
     rows = [
         (
             row.name,
             size(row.size),
-            f"{significant(row.ratio)}x",
-            significant(row.bits),
+            f"{digits(row.ratio)}x",
+            digits(row.bits),
             f"{row.cosine:.4f}",
             f"{row.spearman:.4f}",
             f"{row.encode / 1e6:.0f} MB/s" if row.encode else "-",

@@ -84,10 +84,10 @@ def command(
             progress=step,
         )
     if html is not None:
-        from taut.evaluate.page import write_page
-        from taut.evaluate.story import Story
-        from taut.sides import is_taut
-        from taut.storytelling import tell
+        from taut.evaluation.contenders import is_taut
+        from taut.reporting.page import write_page
+        from taut.reporting.story import Story
+        from taut.reporting.tell import tell
 
         story = Story(title=Path(model).name, evaluation=found)
         if is_taut(Path(model)):
@@ -103,9 +103,9 @@ def command(
 def _original(file: Path, against: str | None) -> Path | torch.nn.Module | None:
     """What the page takes values of before from; None if its tensors have other names."""
     from taut.container import TautFile, find_file
-    from taut.inputs import open_model
-    from taut.inputs.callables import names_callable
     from taut.io import open_source
+    from taut.networks import open_model
+    from taut.networks.callables import names_callable
 
     if against is None:
         return None

@@ -14,7 +14,7 @@ from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
-    from taut.export.record import Export
+    from taut.exporting.result import Export
 
 
 @guarded
@@ -97,7 +97,7 @@ def command(
     What is written is read back, or run, and held against the Taut file.
     """
     import taut
-    from taut.evaluate.record import plain
+    from taut.scoring.results import plain
 
     talk = Talk(quiet)
     judge = score_named(score)
@@ -126,7 +126,8 @@ def command(
 
 
 def _say(talk: Talk, found: Export) -> None:
-    from taut.cli._units import plural, size
+    from taut.reporting.numbers import size
+    from taut.reporting.plain_text import plural
 
     rounded = f", {found.rounded} rounded" if found.rounded else ""
     talk.line("tensors", f"{found.exact} with the very values of the Taut file{rounded}")

@@ -29,7 +29,7 @@ from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
-    from taut.evaluate.pareto import Frontier
+    from taut.sweep.pareto import Frontier
 
 
 @guarded
@@ -115,17 +115,11 @@ def command(
     Files are judged by --eval, else by the outputs on --calib, else by their weights.
     """
     import taut
-    from taut.cli._frontier import (
-        Outputs,
-        frontier_path,
-        frontier_table,
-        listed,
-        numbers,
-    )
+    from taut.cli._frontier import Outputs, frontier_path, frontier_table, listed, numbers
     from taut.cli._report import model_text, print_json
-    from taut.compress import built
-    from taut.evaluate.pareto import check_drop
     from taut.io import open_source
+    from taut.networks.sources import built
+    from taut.sweep.pareto import check_drop
 
     talk = Talk(quiet)
     check_drop(max_drop)
@@ -172,7 +166,7 @@ def command(
 
 def _say(talk: Talk, found: Frontier, verbose: bool) -> None:
     """What is judged, what could not be made, and what went otherwise than asked."""
-    from taut.cli._units import plural
+    from taut.reporting.plain_text import plural
 
     talk.line("measure", found.measure)
     for one in found.missed:

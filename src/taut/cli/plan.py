@@ -8,25 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from taut.cli._guard import guarded
-from taut.cli._inputs import (
-    CalibOption,
-    LossOption,
-    SeedOption,
-    loss_named,
-)
-from taut.cli._options import (
-    EffortOption,
-    ForceOption,
-    JsonOption,
-    QuietOption,
-    ThreadsOption,
-)
+from taut.cli._inputs import CalibOption, LossOption, SeedOption, loss_named
+from taut.cli._options import EffortOption, ForceOption, JsonOption, QuietOption, ThreadsOption
 from taut.cli._streams import STREAM, refusing_streams
 from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
-    from taut.plan import Plan
-    from taut.planning import Proposal
+    from taut.planning import Plan
+    from taut.verbs.plan import Proposal
 
 
 @guarded
@@ -101,8 +90,8 @@ def command(
         return
     if model is None:
         raise ArgumentError("plan: name a model, or --preset NAME, or --presets to see them")
-    from taut.cli._units import plural
-    from taut.planning import propose
+    from taut.reporting.plain_text import plural
+    from taut.verbs.plan import propose
 
     with talk.progress() as step:
         proposal = propose(
@@ -128,11 +117,11 @@ def command(
 
 
 def _say_estimate(talk: Talk, proposal: Proposal) -> None:
-    from taut.cli._units import significant, size
+    from taut.reporting.numbers import digits, size
 
     if (foreseen := proposal.forecast) is not None:
         before = proposal.report.bytes
-        ratio = significant(before / max(1, foreseen.nbytes))
+        ratio = digits(before / max(1, foreseen.nbytes))
         talk.line("estimate", f"{size(before)} -> {size(foreseen.nbytes)} ({ratio}x)")
 
 
@@ -140,8 +129,8 @@ def _write_preset(name: str, output: Path | None, talk: Talk, force: bool, as_js
     """A preset with its comments on stdout, or where it can be changed by hand."""
     import json
 
-    from taut.plan import preset_text
-    from taut.plan.plan import read_plan
+    from taut.planning import preset_text
+    from taut.planning.plan import read_plan
 
     text = preset_text(name)
     if output is not None:

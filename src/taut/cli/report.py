@@ -67,10 +67,10 @@ def command(
 
     With --json, names of the files written are on stdout.
     """
-    from taut.compress import built
     from taut.container import check_destination
-    from taut.evaluate.page import write_charts, write_page
-    from taut.storytelling import tell
+    from taut.networks.sources import built
+    from taut.reporting.page import write_charts, write_page
+    from taut.reporting.tell import tell
 
     page = output or _page_path(file)
     check_destination(page, force=force)

@@ -41,8 +41,9 @@ def _check(file: Path, threads: int | None, quiet: bool) -> tuple[dict[str, obje
     """Verify one file and say how it went: JSON values, and the exit code if it were alone."""
     import taut
     from taut.cli._guard import exit_code, say
-    from taut.cli._units import plural, size
     from taut.errors import FormatError, TautError, VerifyError
+    from taut.reporting.numbers import size
+    from taut.reporting.plain_text import plural
 
     outcome: dict[str, object] = {"file": shown(file), "ok": True}
     try:

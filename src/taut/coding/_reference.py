@@ -14,11 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taut.coding._reference_adaptive import (
-    Adaptive,
-    decode_adaptive_chunk,
-    read_adaptive,
-)
+from taut.coding._reference_adaptive import Adaptive, decode_adaptive_chunk, read_adaptive
 from taut.coding._reference_matrix import Matrix, decode_matrix_chunk, read_matrix
 from taut.coding._reference_symbols import (
     CODERS,
@@ -27,7 +23,7 @@ from taut.coding._reference_symbols import (
     OUTPUTS,
     Bytes,
     Coder,
-    Table,
+    SymbolTable,
     byte_stream,
     decode_symbols,
     demand,
@@ -59,7 +55,7 @@ class _Header:
     step: float = 0.0
     offsets: tuple[float, ...] = ()
     rows: bytes = b""
-    tables: tuple[Table, ...] = ()
+    tables: tuple[SymbolTable, ...] = ()
     matrix: Matrix | None = None
     adaptive: Adaptive | None = None
 

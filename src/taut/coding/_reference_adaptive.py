@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taut.coding._reference_range import Range, Weight
+from taut.coding._reference_range import ModelWeight, Range
 from taut.coding._reference_symbols import OUTPUTS, Bytes, demand
 
 _LEVELS, _SCALES, _ZEROS, _KERNELS, _GROUPS, _HALVES = (4 << i for i in range(6))
@@ -32,8 +32,8 @@ class Model:
     period: int = 1
 
 
-def _weights(count: int, variance: int, mean: int = 0) -> list[Weight]:
-    return [Weight(mean, variance) for _ in range(count)]
+def _weights(count: int, variance: int, mean: int = 0) -> list[ModelWeight]:
+    return [ModelWeight(mean, variance) for _ in range(count)]
 
 
 class Rows:
@@ -99,7 +99,7 @@ class Rows:
         return q
 
     def _nonzero(
-        self, c: int, logit: int, left: int, up: int, of_row: Weight, of_signs: Weight
+        self, c: int, logit: int, left: int, up: int, of_row: ModelWeight, of_signs: ModelWeight
     ) -> int:
         scale, near = min(max((logit >> 23) + 8, 0), 15), min(abs(left), 3) * 4 + min(abs(up), 3)
         e = 0

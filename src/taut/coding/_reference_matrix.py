@@ -19,7 +19,7 @@ from taut.coding._reference_symbols import (
     Bits,
     Bytes,
     Coder,
-    Table,
+    SymbolTable,
     byte_stream,
     demand,
     lay_out,
@@ -45,7 +45,7 @@ class Matrix:
     column_scale: NDArray[np.float32]
     row_class: NDArray[np.int64]
     context: NDArray[np.int64]  # by row class and column
-    tables: list[tuple[Table, ...]]  # by context, then by quantiser
+    tables: list[tuple[SymbolTable, ...]]  # by context, then by quantiser
 
 
 # --- header -----------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def _signed(z: int) -> int:
 
 def _read_tables(
     data: bytes, contexts: int, quantisers: int, coder: Coder
-) -> list[tuple[Table, ...]]:
+) -> list[tuple[SymbolTable, ...]]:
     """Tables by context and quantiser; all have the buckets of the largest."""
     bits = Bits(data)
     read = [_read_context(bits, quantisers, coder) for _ in range(contexts)]
@@ -250,7 +250,9 @@ class _Lanes:
             state = _NEXT[state, symbol & 1]
         return q, level
 
-    def _step(self, tables: tuple[Table, ...], quantiser: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _step(
+        self, tables: tuple[SymbolTable, ...], quantiser: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """One symbol of each lane in use, escapes settled."""
         coder, x = self.m.coder, self.x[: len(quantiser)]
         slot, which = x & ((1 << coder.P) - 1), np.arange(len(x))

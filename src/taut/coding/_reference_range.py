@@ -25,7 +25,7 @@ _PROBABILITY = _probabilities()
 
 
 @dataclass
-class Weight:
+class ModelWeight:
     """Mean (in 2^-24) and variance (in 2^-28) of what a feature adds to the log-odds."""
 
     mean: int = 0
@@ -55,7 +55,7 @@ class Range:
             self.read += 1
         return int(one)
 
-    def decide(self, *features: Weight) -> tuple[int, int]:
+    def decide(self, *features: ModelWeight) -> tuple[int, int]:
         """A bit and the log-odds it had; the weights learn from it."""
         total = sum(w.mean for w in features)
         p = _PROBABILITY[(min(max(total, -_EDGE), _EDGE) + _EDGE + (1 << 16)) >> 17]

@@ -43,7 +43,7 @@ CODERS = (FAST, DENSE, SMALL)
 
 
 @dataclass(frozen=True)
-class Table:
+class SymbolTable:
     """What each of the 2^P slots says: a byte or ESCAPE, its frequency, the slot's rank in it."""
 
     symbol: NDArray[np.int64]
@@ -118,7 +118,7 @@ def unpack(data: bytes) -> NDArray[np.uint8]:
 # --- tables -----------------------------------------------------------------------------------
 
 
-def read_tables(data: bytes, count: int, coder: Coder) -> tuple[Table, ...]:
+def read_tables(data: bytes, count: int, coder: Coder) -> tuple[SymbolTable, ...]:
     """The `count` tables of a bit stream that holds nothing else."""
     bits = Bits(data)
     tables = tuple(_read_table(bits, coder) for _ in range(count))
@@ -126,7 +126,7 @@ def read_tables(data: bytes, count: int, coder: Coder) -> tuple[Table, ...]:
     return tables
 
 
-def _read_table(bits: Bits, coder: Coder) -> Table:
+def _read_table(bits: Bits, coder: Coder) -> SymbolTable:
     first, count, k = bits.take(8), bits.take(8), bits.take(4)
     demand(count >= 1 and first + count <= 256 and k <= 12, "a table's first fields are off")
     least, most = coder.buckets
@@ -143,7 +143,7 @@ def _read_table(bits: Bits, coder: Coder) -> Table:
     return lay_out(frequencies, first, coder)
 
 
-def lay_out(frequencies: list[int], first: int, coder: Coder) -> Table:
+def lay_out(frequencies: list[int], first: int, coder: Coder) -> SymbolTable:
     size = (1 << coder.P) // len(frequencies)
     own, alias = alias_layout(frequencies, size)
     local, rank = [], []
@@ -155,7 +155,7 @@ def lay_out(frequencies: list[int], first: int, coder: Coder) -> Table:
         next_rank[donor] += size - mine
     local_of_slot = np.array(local)
     symbol = np.where(local_of_slot == 0, ESCAPE, first + local_of_slot - 1)
-    return Table(symbol, np.array(frequencies)[local_of_slot], np.array(rank))
+    return SymbolTable(symbol, np.array(frequencies)[local_of_slot], np.array(rank))
 
 
 def alias_layout(frequencies: list[int], size: int) -> tuple[list[int], list[int]]:
@@ -190,7 +190,7 @@ def alias_layout(frequencies: list[int], size: int) -> tuple[list[int], list[int
 
 
 def decode_symbols(
-    coder: Coder, step: int, segments: list[tuple[Table, int]], units: bytes, states: bytes
+    coder: Coder, step: int, segments: list[tuple[SymbolTable, int]], units: bytes, states: bytes
 ) -> NDArray[np.int64]:
     """Symbols of all segments in coded order: bytes, or ESCAPE."""
     demand(len(units) % coder.unit.itemsize == 0, "half a unit is left over")

@@ -6,12 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut import _core
-from taut.coding.coder import (
-    OUTPUTS,
-    CodedArray,
-    Effort,
-    encode_lossless,
-)
+from taut.coding.coder import OUTPUTS, CodedArray, Effort, encode_lossless
 from taut.errors import ArgumentError
 
 NO_EXPONENT = 128

@@ -2,7 +2,6 @@
 
 from taut.container.atomic import AtomicFile, check_destination, write_file
 from taut.container.atomic_folder import check_folder, made_file, made_folder, scratch_folder
-from taut.container.cores import checked_threads
 from taut.container.find import find_file
 from taut.container.format import SMALL, xxh3
 from taut.container.index import Index, Origin, Pack, Record
@@ -11,6 +10,7 @@ from taut.container.read import TautFile
 from taut.container.temporary import is_temporary
 from taut.container.verify import VerifyReport, verify
 from taut.container.write import Writer
+from taut.machine.cores import checked_threads
 
 __all__ = [
     "SMALL",

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from taut.container.bind_packs import bind_packs
 from taut.container.format import GROUP, LARGEST
-from taut.container.index import Group, Index, Record
+from taut.container.index import Index, Record, SolidGroup
 from taut.container.place import PackPlace, Place, take_blob
 from taut.errors import FormatError
 from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
 from taut.io.header import HeaderTensor
-from taut.io.tensor import TensorInfo
+from taut.io.tensor_info import TensorInfo
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _info(record: Record, spot: str) -> TensorInfo:
     return TensorInfo(record.name, record.dtype, record.shape, nbytes)
 
 
-def _bind_group(group: Group, free: dict[str, HeaderTensor], body: int, where: str) -> Place:
+def _bind_group(group: SolidGroup, free: dict[str, HeaderTensor], body: int, where: str) -> Place:
     spot = f'{where}: solid group "{group.name}"'
     if group.dtype not in DTYPE_BITS:
         raise FormatError(f'{spot}: unknown dtype "{group.dtype:.40}"')
@@ -111,7 +111,7 @@ def _bind_tensor(record: Record, free: dict[str, HeaderTensor], body: int, spot:
     return Place(record.name, kept, (), nbytes, record.sum)
 
 
-def _check_member(record: Record, groups: tuple[Group, ...], spot: str) -> None:
+def _check_member(record: Record, groups: tuple[SolidGroup, ...], spot: str) -> None:
     if record.solid >= len(groups):
         raise FormatError(f"{spot}: is in solid group {record.solid} of {len(groups)}")
     group = groups[record.solid]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from taut.container.format import INSIDE
-from taut.container.index import Group, Index, Pack, Part, Record
+from taut.container.index import Index, Pack, Part, Record, SolidGroup
 from taut.container.place import PackPlace, Place, take_blob
 from taut.errors import FormatError
 from taut.io.dtypes import tensor_nbytes
@@ -22,8 +22,8 @@ def bind_packs(
     Raises:
         FormatError: lengths that do not fill a pack to the byte, or a pack that is not there.
     """
-    members: list[list[Group | Record]] = [[] for _ in index.packs]
-    packed: list[Group | Record] = [group for group in index.groups if group.pack is not None]
+    members: list[list[SolidGroup | Record]] = [[] for _ in index.packs]
+    packed: list[SolidGroup | Record] = [group for group in index.groups if group.pack is not None]
     packed += [record for record in index.records if record.store == "packed"]
     for item in packed:
         number = item.pack or 0
@@ -45,7 +45,7 @@ def bind_packs(
 def _bind(
     number: int,
     pack: Pack,
-    members: list[Group | Record],
+    members: list[SolidGroup | Record],
     free: dict[str, HeaderTensor],
     body: int,
     where: str,
@@ -67,7 +67,9 @@ def _bind(
     return PackPlace(pack.name, entry, part, pack.sum, places)
 
 
-def _cut(members: list[Group | Record], begin: int, number: int, where: str) -> Iterable[Place]:
+def _cut(
+    members: list[SolidGroup | Record], begin: int, number: int, where: str
+) -> Iterable[Place]:
     for item in members:
         size = sum(part.nbytes for part in item.parts)
         entry = HeaderTensor(item.name, "U8", (size,), begin, begin + size)
@@ -82,5 +84,5 @@ def _cut(members: list[Group | Record], begin: int, number: int, where: str) -> 
         yield Place(item.name, entry, item.parts, nbytes, "", number)
 
 
-def _spot(item: Group | Record, where: str) -> str:
+def _spot(item: SolidGroup | Record, where: str) -> str:
     return f'{where}: {"tensor" if isinstance(item, Record) else "solid group"} "{item.name:.200}"'

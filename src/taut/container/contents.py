@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 
 from taut.container.deflate import deflate, inflate, inflate_first
-from taut.container.index import Group, Index, Origin, Pack
+from taut.container.index import Index, Origin, Pack, SolidGroup
 from taut.container.rows import (
     FIRST,
     SECOND,
@@ -132,7 +132,7 @@ def _pack_tree(pack: Pack) -> dict[str, object]:
     return {"name": pack.name, "checksum": pack.checksum, "sum": pack.sum}
 
 
-def _group_tree(group: Group) -> dict[str, object]:
+def _group_tree(group: SolidGroup) -> dict[str, object]:
     tree: dict[str, object] = {"name": group.name, "dtype": group.dtype}
     if group.pack is not None:
         return {**tree, "pack": group.pack, "lengths": [part.nbytes for part in group.parts]}
@@ -194,12 +194,12 @@ def _parse_pack(tree: dict[str, object], where: str) -> Pack:
     )
 
 
-def _parse_group(tree: dict[str, object], where: str) -> Group:
+def _parse_group(tree: dict[str, object], where: str) -> SolidGroup:
     packed = "pack" in tree
     check_keys(
         tree, ("name", "dtype", *(("pack", "lengths") if packed else ("sum", "parts"))), (), where
     )
-    return Group(
+    return SolidGroup(
         get_text(tree, "name", where),
         get_text(tree, "dtype", where),
         "" if packed else get_checksum(tree, "sum", where),

@@ -31,7 +31,7 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SolidGroup:
     """A solid group: many small tensors of one dtype in one coded array; `pack`: where, if any."""
 
     name: str
@@ -87,6 +87,6 @@ class Index:
     """The whole table of contents."""
 
     origin: Origin
-    groups: tuple[Group, ...]
+    groups: tuple[SolidGroup, ...]
     records: tuple[Record, ...]
     packs: tuple[Pack, ...] = ()

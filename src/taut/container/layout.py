@@ -26,12 +26,12 @@ from taut.container.format import (
     padding,
     xxh3,
 )
-from taut.container.index import Group, Index, Origin, Pack, Part, Record
+from taut.container.index import Index, Origin, Pack, Part, Record, SolidGroup
 from taut.container.pack import OpenPack
 from taut.container.rows import error_level, level_error
 from taut.container.source_header import rebuild_header
 from taut.io.dtypes import storage
-from taut.io.tensor import TensorInfo
+from taut.io.tensor_info import TensorInfo
 
 Emit = Callable[[bytes | memoryview], None]
 
@@ -80,7 +80,7 @@ class Layout:
         self._effort: Effort = effort
         self._threads = threads
         self._entries: list[str] = []
-        self._groups: list[Group | None] = []
+        self._groups: list[SolidGroup | None] = []
         self._open: dict[str, _Open] = {}
         self._packs: list[Pack] = []
         self._pack = OpenPack()
@@ -224,9 +224,11 @@ class Layout:
         coded = encode_lossless(values, effort=self._effort, threads=self._threads)
         if _joins(coded):
             parts = self._join(name, (0, group.number), coded, xxh3(data))
-            self._groups[group.number] = Group(name, dtype, "", parts, len(self._packs))
+            self._groups[group.number] = SolidGroup(name, dtype, "", parts, len(self._packs))
         else:
-            self._groups[group.number] = Group(name, dtype, xxh3(data), self._place(name, coded))
+            self._groups[group.number] = SolidGroup(
+                name, dtype, xxh3(data), self._place(name, coded)
+            )
 
     def _join(
         self, name: str, order: tuple[int, int], coded: CodedArray, checksum: str

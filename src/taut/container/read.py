@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from taut.container.arena import allocate
 from taut.container.bind import Contents, bind
 from taut.container.contents import unpack_index
 from taut.container.fetch import Fetcher
@@ -15,10 +14,11 @@ from taut.container.format import as_bytes, check_header, xxh3
 from taut.container.gather import cast, check_out, gather, member
 from taut.container.index import Index
 from taut.errors import ArgumentError, FormatError, VerifyError
+from taut.io.arena import allocate
 from taut.io.dtypes import storage
 from taut.io.header import HeaderTensor
 from taut.io.names import nearest
-from taut.io.tensor import TensorInfo
+from taut.io.tensor_info import TensorInfo
 
 
 class NoSuchTensorError(ArgumentError, KeyError):

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from taut.container.arena import allocate
-from taut.container.cores import checked_threads
 from taut.container.fetch import Fetcher
 from taut.container.find import find_file
 from taut.container.format import xxh3
@@ -18,6 +16,8 @@ from taut.container.pack import sum_of
 from taut.container.place import PackPlace, Place
 from taut.container.read import TautFile
 from taut.errors import FormatError, VerifyError
+from taut.io.arena import allocate
+from taut.machine.cores import checked_threads
 
 _LISTED = 16  # members of a pack that an error names
 

@@ -13,7 +13,7 @@ from taut.container.index import Origin
 from taut.container.layout import Layout
 from taut.container.read import TautFile
 from taut.errors import VerifyError
-from taut.io.tensor import TensorInfo
+from taut.io.tensor_info import TensorInfo
 
 Progress = Callable[[str, int, int], None]
 

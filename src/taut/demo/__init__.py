@@ -1,8 +1,8 @@
 """The demo: a real sentence encoder made smaller, decoded, and measured against the original."""
 
+from taut.demo.coder_speed import SpeedReport, SpeedRow, measure_speed
 from taut.demo.minilm import SentenceEncoder, find_minilm, read_sentences
 from taut.demo.run import DEMO_BITS, DemoReport, DemoRow, run_demo
-from taut.demo.speed import SpeedReport, SpeedRow, measure_speed
 
 __all__ = [
     "DEMO_BITS",

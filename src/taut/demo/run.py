@@ -13,12 +13,12 @@ import numpy as np
 
 import taut
 from taut.container import check_destination
-from taut.demo.fidelity import mean_cosine, similarity_spearman
 from taut.demo.minilm import SentenceEncoder, find_minilm, read_sentences
+from taut.demo.similarity import mean_cosine, similarity_spearman
 from taut.errors import VerifyError
 
 if TYPE_CHECKING:
-    from taut.compress import Result
+    from taut.compression.compress import Result
 
 DEMO_BITS = (4.0, 3.0, 2.5)
 _SUFFIX = ".taut.safetensors"

@@ -22,7 +22,7 @@ from taut.io._onnx_wire import (
     varint,
 )
 from taut.io.dtypes import DTYPE_BITS, MAX_DIMENSIONS, storage, tensor_nbytes
-from taut.io.tensor import TensorInfo
+from taut.io.tensor_info import TensorInfo
 
 DTYPES: Final = {
     1: "F32", 2: "U8", 3: "I8", 4: "U16", 5: "I16", 6: "I32", 7: "I64", 9: "BOOL", 10: "F16",

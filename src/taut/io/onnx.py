@@ -31,10 +31,10 @@ from taut.io._onnx_tensor import Initializer, decode_varints, encoding_of, read_
 from taut.io._onnx_wire import LENGTH, Field, fields, pack_varints
 from taut.io._onnx_within import FUNCTION, NODE, tensors_within
 from taut.io.dtypes import storage
-from taut.io.memory import Entry, MemorySource, memory_source
+from taut.io.in_memory import Entry, MemorySource, memory_source
 from taut.io.names import as_text
 from taut.io.stamp import StillFile, changed
-from taut.io.tensor import TensorInfo
+from taut.io.tensor_info import TensorInfo
 
 __all__ = [
     "GRAPH",

@@ -14,8 +14,8 @@ import numpy as np
 
 from taut.errors import ArgumentError
 from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
-from taut.io.memory import Entry, MemorySource, memory_source
-from taut.io.tensor import TensorInfo
+from taut.io.in_memory import Entry, MemorySource, memory_source
+from taut.io.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,7 @@ from taut.io.dtypes import storage
 from taut.io.header import Header, HeaderTensor, read_header_from
 from taut.io.names import nearest
 from taut.io.stamp import Stamp, StillFile, stamp_of
-from taut.io.tensor import SourceFile, TensorInfo
+from taut.io.tensor_info import SourceFile, TensorInfo
 
 MAX_INDEX = 64_000_000  # bytes of a sharded model's index; 90 k tensors take 9 MB
 
@@ -94,7 +94,7 @@ class SafetensorsSource:
     _where: dict[str, tuple[MappedFile, HeaderTensor]] = field(default_factory=dict, repr=False)
 
     def load(self, name: str) -> np.ndarray:
-        """One tensor, read-only and in memory of its own (see `taut.io.tensor.Source.load`)."""
+        """One tensor, read-only, in its own memory (see `taut.io.tensor_info.Source.load`)."""
         file, tensor = self._found(name)
         return file.read(tensor)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from taut.errors import ArgumentError
-from taut.io.checkpoint import CHECKPOINT_SUFFIXES, open_checkpoint, open_sharded_checkpoint
 from taut.io.hub import find_companions, find_weights
-from taut.io.memory import Entry, memory_source, numpy_entry
+from taut.io.in_memory import Entry, memory_source, numpy_entry
 from taut.io.names import check_plain, nearest, pattern_hint
-from taut.io.onnx import open_onnx
+from taut.io.onnx import GRAPH, open_onnx
 from taut.io.pytorch import (
     is_module,
     is_tensor,
@@ -22,7 +22,8 @@ from taut.io.pytorch import (
     torch_entry,
 )
 from taut.io.safetensors import open_safetensors, open_sharded
-from taut.io.tensor import Source, SourceFile, TensorInfo
+from taut.io.tensor_info import Source, SourceFile, TensorInfo
+from taut.io.torch_files import CHECKPOINT_SUFFIXES, open_checkpoint, open_sharded_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -118,3 +119,9 @@ def _nearest_path(path: Path) -> str:
     if not found and len(path.parts) == 2 and not path.is_absolute() and not path.suffix:
         return f"; to fetch it from the Hugging Face hub: hf download {path.as_posix()}"
     return found
+
+
+def parameters_of(source: Source) -> int:
+    """How many values the model has, tied ones once; the graph of an ONNX model is none."""
+    beside = {*source.aliases, source.metadata.get(GRAPH)}
+    return sum(prod(i.shape) for i in source.infos if i.name not in beside)

@@ -21,9 +21,9 @@ from typing import Final
 import numpy as np
 
 from taut.errors import ArgumentError, TautError, VerifyError
+from taut.io.arena import allocate
 
 _BLOCK: Final = 1 << 30  # bytes of one call; systems take less than 2 GiB
-_LARGE: Final = 1 << 20  # bytes that a heap would keep for later, at the cost of its peak
 _PIECE: Final = 1 << 20  # bytes that are copied at once
 _READS: Final = hasattr(os, "preadv")  # not on Windows, where nobody can cut a mapped file short
 
@@ -98,7 +98,7 @@ class StillFile:
         Raises:
             VerifyError: the file was cut short.
         """
-        found = _memory(end - begin)
+        (found,) = allocate([end - begin])
         self.read_into(found, begin)
         return found
 
@@ -168,7 +168,7 @@ def copied(values: np.ndarray, where: str) -> np.ndarray:
     if not _READS:
         return values.copy()
     bits = values.reshape(-1).view(np.uint8)
-    found = _memory(bits.nbytes)
+    (found,) = allocate([bits.nbytes])
     with tempfile.TemporaryFile(buffering=0) as file:
         for begin in range(0, bits.nbytes, _PIECE):
             block = bits[begin : begin + _PIECE]
@@ -182,18 +182,6 @@ def copied(values: np.ndarray, where: str) -> np.ndarray:
                 raise changed(where, "it was cut short")
             os.preadv(file.fileno(), [found[begin : begin + _PIECE].data], 0)
     return found.view(values.dtype).reshape(values.shape)
-
-
-def _memory(nbytes: int) -> np.ndarray:
-    """Bytes to read into; those of large tensors go back to the system as soon as they are free."""
-    if nbytes < _LARGE or not hasattr(mmap, "MAP_PRIVATE"):
-        return np.empty(nbytes, np.uint8)
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    pages = mmap.mmap(-1, nbytes + (1 << 21), flags=flags)
-    pages.madvise(mmap.MADV_HUGEPAGE)
-    raw = np.frombuffer(pages, np.uint8)
-    skip = -raw.ctypes.data % (1 << 21)
-    return raw[skip:skip+nbytes]
 
 
 def _stamp(path: Path, about: os.stat_result) -> Stamp:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.calibrate import Allowed
 from taut.coding import Effort
-from taut.plan import Target
+from taut.planning import Target
+from taut.planning.max_drop import Allowed
 from taut.transform.settings import Training
 
 if TYPE_CHECKING:
-    from taut.calibrate.score import ScoreFunction
-    from taut.transform.train.objective import Fit
+    from taut.scoring.user_score import ScoreFunction
+    from taut.training.objective import Fit
 
 
 @dataclass(frozen=True)

@@ -16,29 +16,30 @@ from typing import Final
 import numpy as np
 import torch
 
-from taut.calibrate import Try
-from taut.calibrate.request import Ready
-from taut.calibrate.score import scored
+from taut.calibration import Try
+from taut.calibration.request import Ready
 from taut.container import Origin
-from taut.errors import ArgumentError, TargetError, TautError
-from taut.fill import Progress, predict_size
-from taut.inputs import LoadedModel
-from taut.inputs.callables import told
+from taut.encoding.model import predict_size
+from taut.errors import ArgumentError, TargetError
 from taut.io import Source
+from taut.networks import LoadedModel
+from taut.networks.calls import explained
+from taut.progress import Progress
 from taut.scheme import Scheme
+from taut.scoring.user_score import scored
+from taut.training.activations import plain_inputs, round_inputs
+from taut.training.budget import Budget
+from taut.training.distill import Lesson, evaluating
+from taut.training.fake_quant import LearntSteps
 from taut.training.kept import STAGES, discard_kept, stage_file
+from taut.training.loop import Fit
+from taut.training.objective import Objective
 from taut.training.request import TrainRequest
 from taut.training.schemes import student_schemes, tensor_masks
+from taut.training.sparsify import Sparsifier
+from taut.training.student import Student, make_student
 from taut.training.written import Final as FinalState
 from taut.training.written import final_state
-from taut.transform.train import Fit
-from taut.transform.train.activations import plain_inputs, round_inputs
-from taut.transform.train.budget import Budget
-from taut.transform.train.distill import Lesson, evaluating
-from taut.transform.train.fake_quant import Steps
-from taut.transform.train.objective import Objective
-from taut.transform.train.sparsify import Sparsifier
-from taut.transform.train.student import Student, make_student
 
 _FIRST: Final = 16.0  # the ratio that the first stage towards a score tries
 _STAGE: Final = 1.5  # times the ratio from stage to stage
@@ -150,7 +151,7 @@ class TrainedRun:
 
     def _begin_above(self, student: Student, target: float) -> None:
         """Refine the steps until more bits are spent than asked for: bits only ever draw down."""
-        free = [twin.quant for twin in student.twins if isinstance(twin.quant, Steps)]
+        free = [twin.quant for twin in student.twins if isinstance(twin.quant, LearntSteps)]
         spent = 8.0 * self._size(self._state(student))
         if any(quant.on_grid for quant in free) and spent <= _THERE * target:
             return  # it was trained to be small before, and goes on from there
@@ -168,12 +169,8 @@ class TrainedRun:
             kept = None if request.checkpoint is None else stage_file(request.checkpoint, stage)
             fit.within(kept, request.resume, self.progress)(module, objective)
             return
-        try:
+        with explained("train: the loop failed"):
             fit(module, objective)
-        except (TautError, MemoryError):
-            raise
-        except Exception as error:  # the caller's code may raise anything
-            raise ArgumentError(f"train: the loop failed: {told(error)}") from error
 
     def _state(self, student: Student) -> FinalState:
         return final_state(student, self.source, self.schemes, self.model.names)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from taut.errors import ArgumentError
 from taut.io import Source
-from taut.plan.rules import FLOATS
+from taut.planning.rules import FLOATS
 from taut.scheme import Scheme
 from taut.transform.settings import Masking, Training
 
 if TYPE_CHECKING:
     import torch
 
-    from taut.transform.train.student import Student
+    from taut.training.student import Student
 
 
 def trained_schemes(

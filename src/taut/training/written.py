@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from taut.calibrate.overlay import Overlay, as_stored
+from taut.calibration.overlay import Overlay, as_stored
 from taut.errors import ArgumentError
-from taut.inputs import LoadedModel
 from taut.io import Source, TensorInfo
+from taut.networks import LoadedModel
 from taut.scheme import Scheme
 from taut.training.fold import folded_statistics
+from taut.training.student import Student, Twin
 from taut.transform import Grid, Indices, Rounded
 from taut.transform.lowbit import fp8
 from taut.transform.runtime import GRIDS, make_grid, masked, scheme_mask
-from taut.transform.train.student import Student, Twin
 
 _FINEST: Fixed = 1 / 256  # of a vector's root mean square: its smallest step
 _COARSEST: Fixed = 1 / 8

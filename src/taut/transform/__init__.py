@@ -23,23 +23,23 @@ from taut.transform.quantize import (
     sample_rows,
     trellis_rounded,
 )
-from taut.transform.rounding import Metric, Rounded, make_metric, round_matrix
+from taut.transform.rounding import FactoredForms, Rounded, factor_forms, round_matrix
 
 __all__ = [
     "LAMBDA",
+    "FactoredForms",
     "Grid",
     "Indices",
-    "Metric",
     "Rounded",
     "binary",
     "blocks",
     "codebook",
     "cubic",
+    "factor_forms",
     "fp8",
     "global_masks",
     "integers",
     "magnitude",
-    "make_metric",
     "n_of_m",
     "optimal_levels",
     "order_columns",

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, get_args
 
-from taut.analyze._module import applied, run
-from taut.analyze.losses import Loss
 from taut.errors import ArgumentError, TargetError
 from taut.io.names import nearest
+from taut.networks.calls import applied, explained, run
+from taut.networks.outputs import Loss
+from taut.transform.channel_group import ChannelGroup
 from taut.transform.channels_check import same_without
 from taut.transform.channels_graph import need_pruning, trace
-from taut.transform.channels_groups import Group, find_groups
+from taut.transform.channels_groups import find_groups
 from taut.transform.channels_importance import measure
 from taut.transform.channels_order import Chosen, Order, make_order
 from taut.transform.settings import Importance
@@ -35,7 +36,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Pruned:
+class PrunedNetwork:
     """A network that lost channels.
 
     `modules` are the integer attributes that changed, by module: what a file must hold beside the
@@ -72,7 +73,7 @@ def prune_channels(
     ignore: Iterable[str] = (),
     round_to: int | None = None,
     global_: bool = True,
-) -> Pruned:
+) -> PrunedNetwork:
     """A smaller copy of a network, without its least important channels; `module` is not changed.
 
     One of four says how many go: `fraction` of the channels; as many as leave at most `size` of
@@ -193,7 +194,7 @@ class _Job:
             part.training = mode
         return Cost(sum(one.numel() for one in module.parameters()), counter.get_total_flops())
 
-    def finish(self, chosen: Chosen) -> Pruned:
+    def finish(self, chosen: Chosen) -> PrunedNetwork:
         """Make the network that comes back, and compare it with the whole one."""
         small = self.without(chosen)
         trouble = same_without(self._whole, small, self._example, self.groups, chosen)
@@ -207,7 +208,9 @@ class _Job:
             for name, one in self.groups.items()
         }
         before, after = self.cost(self._whole), self.cost(small)
-        return Pruned(small, changed(self._module, small), before, after, channels, self.kept)
+        return PrunedNetwork(
+            small, changed(self._module, small), before, after, channels, self.kept
+        )
 
 
 def changed(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, dict[str, int]]:
@@ -264,7 +267,7 @@ def _matching(module: torch.nn.Module, patterns: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def _some(group: Group) -> list[int]:
+def _some(group: ChannelGroup) -> list[int]:
     """About a third of the units, in no order that a wrong mapping of channels could keep."""
     import random
 
@@ -340,13 +343,8 @@ def _place(number: int, places: int, order: Order) -> int:
 def _score(evaluate: Callable[[torch.nn.Module], float], module: torch.nn.Module) -> float:
     import torch
 
-    try:
-        with torch.no_grad():
-            score = float(evaluate(module))
-    except Exception as error:  # the caller's code may raise anything
-        raise ArgumentError(
-            f"channels: evaluate: failed: {type(error).__name__}: {error}"
-        ) from error
+    with explained("channels: evaluate: failed"), torch.no_grad():
+        score = float(evaluate(module))
     if not math.isfinite(score):
         raise ArgumentError(f"channels: evaluate: gave {score}; it must give a finite number")
     return score

@@ -10,9 +10,9 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from taut.analyze._module import applied
+from taut.networks.calls import applied
+from taut.transform.channel_group import ChannelGroup, Member
 from taut.transform.channels_graph import tensors
-from taut.transform.channels_groups import Group, Member
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ def same_without(
     whole: torch.nn.Module,
     small: torch.nn.Module,
     example: object,
-    groups: Mapping[str, Group],
+    groups: Mapping[str, ChannelGroup],
     chosen: Mapping[str, Sequence[int]],
 ) -> str | None:
     """None, or what tells `small` from `whole` without the units `chosen` of `groups`.
@@ -75,7 +75,7 @@ def _cast(value: object, dtype: torch.dtype) -> object:
 
 def _mask(
     module: torch.nn.Module,
-    groups: Mapping[str, Group],
+    groups: Mapping[str, ChannelGroup],
     chosen: Mapping[str, Sequence[int]],
 ) -> None:
     """Let nobody read the chosen channels; the module is changed."""

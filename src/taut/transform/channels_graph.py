@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from taut.analyze._module import applied
 from taut.errors import ArgumentError
+from taut.extras import need_extra
+from taut.networks.calls import applied
+from taut.transform.channel_group import ChannelGroup
 
 if TYPE_CHECKING:
     import torch
-
-    from taut.transform.channels_groups import Group
 
 HEAD_COUNTS: Final = (
     "num_heads", "num_attention_heads", "n_heads", "n_head", "num_key_value_heads"
@@ -34,7 +34,9 @@ class Graph:
     last: frozenset[int]
     padded: bool
 
-    def remove(self, groups: Mapping[str, Group], chosen: Mapping[str, Sequence[int]]) -> None:
+    def remove(
+        self, groups: Mapping[str, ChannelGroup], chosen: Mapping[str, Sequence[int]]
+    ) -> None:
         """Take units, by group, out of the module, which is changed."""
         import torch
 
@@ -138,16 +140,10 @@ def need_pruning() -> Any:
     Raises:
         ArgumentError: it is not installed.
     """
-    try:
-        import torch_pruning
-    except ImportError:
-        raise ArgumentError(
-            "removing channels takes torch-pruning: pip install 'taut[prune]'"
-        ) from None
-    return torch_pruning
+    return need_extra("torch_pruning", "prune", "removing channels takes")
 
 
-def _count_heads(attention: torch.nn.Module, removed: int, group: Group) -> None:
+def _count_heads(attention: torch.nn.Module, removed: int, group: ChannelGroup) -> None:
     """Tell an attention module that it has fewer heads."""
     from torch import nn
 

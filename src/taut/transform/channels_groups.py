@@ -8,57 +8,16 @@ sum ties the outputs of all layers it adds. Such groups are followed along the t
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from math import lcm
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from taut.transform.channel_group import ChannelGroup, Member, Side, Units
 from taut.transform.channels_graph import HEAD_COUNTS, Graph
 
 if TYPE_CHECKING:
     import torch
 
-Units: TypeAlias = tuple[tuple[int, ...], ...]
-Side: TypeAlias = Literal["out", "in", "both"]
-
 _HEAD_SIZES: Final = ("attention_head_size", "head_dim", "key_value_proj_dim", "dim_per_head")
-
-
-@dataclass(frozen=True)
-class Member:
-    """A layer's side that loses `index` of its channels where the group loses `root` of its own.
-
-    `side` "both" is a layer whose outputs are its inputs, channel by channel. `axis` is that of a
-    plain parameter.
-    """
-
-    name: str
-    side: Side
-    index: tuple[int, ...]
-    root: tuple[int, ...]
-    axis: int = -1
-
-
-@dataclass(frozen=True)
-class Group:
-    """Channels of the layer `name` that can go; each of `units` goes as a whole.
-
-    `heads` are the attention modules of which a unit is a head.
-    """
-
-    name: str
-    units: Units
-    members: tuple[Member, ...]
-    heads: tuple[str, ...] = ()
-
-    @property
-    def channels(self) -> int:
-        """How many there are."""
-        return sum(map(len, self.units))
-
-    @property
-    def unit(self) -> int:
-        """The channels of a unit."""
-        return len(self.units[0])
 
 
 class _Index(NamedTuple):
@@ -74,7 +33,7 @@ class _Whole(Exception):  # noqa: N818 - no error: a layer that stays as it is
 
 def find_groups(
     graph: Graph, ignore: Collection[str] = ()
-) -> tuple[dict[str, Group], dict[str, str]]:
+) -> tuple[dict[str, ChannelGroup], dict[str, str]]:
     """The groups by their first layer, and of those that must stay whole the reason.
 
     That of a model's output does, and one with an output of a layer named in `ignore`.
@@ -82,7 +41,7 @@ def find_groups(
     from torch import nn
 
     names = {part: name for name, part in graph.module.named_modules()}
-    groups: dict[str, Group] = {}
+    groups: dict[str, ChannelGroup] = {}
     kept: dict[str, str] = {}
     seen: set[int] = set()
     layers = (nn.modules.conv._ConvNd, nn.Linear)
@@ -173,12 +132,12 @@ def _side(graph: Graph, node: Any, handler: Any) -> Side:
     return "out" if handler == pruner.prune_out_channels else "in"
 
 
-def _group(graph: Graph, name: str, members: Sequence[Member]) -> Group:
+def _group(graph: Graph, name: str, members: Sequence[Member]) -> ChannelGroup:
     parts = dict(graph.module.named_modules())
     units, heads = _units(len(members[0].index), members, parts)
     if len(units) < 2:
         raise _Whole("it has only one channel, head or set of channels that go together")
-    return Group(name, units, tuple(members), heads)
+    return ChannelGroup(name, units, tuple(members), heads)
 
 
 def _units(

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from taut.analyze._module import run
-from taut.analyze.losses import Loss
 from taut.errors import ArgumentError
-from taut.transform.channels_groups import Group, Member
+from taut.networks.calls import explained, run
+from taut.networks.outputs import Loss
+from taut.transform.channel_group import ChannelGroup, Member
 from taut.transform.settings import Importance
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _Of = Callable[["torch.Tensor"], "torch.Tensor"]
 
 def measure(
     module: torch.nn.Module,
-    groups: Mapping[str, Group],
+    groups: Mapping[str, ChannelGroup],
     importance: Importance,
     batches: Iterable[object] | None,
     loss: Loss | None,
@@ -44,7 +44,7 @@ def measure(
     return _by_gradient(module, groups, importance, batches, loss)
 
 
-def _magnitude(module: torch.nn.Module, group: Group) -> torch.Tensor:
+def _magnitude(module: torch.nn.Module, group: ChannelGroup) -> torch.Tensor:
     import torch
 
     total = torch.zeros(group.channels, dtype=torch.float64)
@@ -56,7 +56,7 @@ def _magnitude(module: torch.nn.Module, group: Group) -> torch.Tensor:
 
 def _by_gradient(
     module: torch.nn.Module,
-    groups: Mapping[str, Group],
+    groups: Mapping[str, ChannelGroup],
     importance: Importance,
     batches: Iterable[object],
     loss: Loss,
@@ -84,10 +84,8 @@ def _by_gradient(
 def _mean_loss(loss: Loss, output: object, batch: object, where: str) -> torch.Tensor:
     import torch
 
-    try:
+    with explained(f"{where}: loss raised", batch):
         value = loss(output, batch)
-    except Exception as error:  # the caller's code may raise anything
-        raise ArgumentError(f"{where}: loss raised {type(error).__name__}: {error}") from error
     if not isinstance(value, torch.Tensor) or not value.requires_grad:
         raise ArgumentError(f"{where}: loss must give a tensor that depends on the output")
     if not torch.isfinite(value).all():
@@ -95,7 +93,7 @@ def _mean_loss(loss: Loss, output: object, batch: object, where: str) -> torch.T
     return value.mean()
 
 
-def _change(module: torch.nn.Module, group: Group) -> torch.Tensor:
+def _change(module: torch.nn.Module, group: ChannelGroup) -> torch.Tensor:
     """The sum of w dL/dw over all that reads each unit: the loss's slope as the unit goes."""
     import torch
 
@@ -111,13 +109,13 @@ def _change(module: torch.nn.Module, group: Group) -> torch.Tensor:
     return _by_unit(total, group)
 
 
-def _by_unit(values: torch.Tensor, group: Group) -> torch.Tensor:
+def _by_unit(values: torch.Tensor, group: ChannelGroup) -> torch.Tensor:
     import torch
 
     return values[torch.tensor(group.units)].sum(1)
 
 
-def _summed(module: torch.nn.Module, member: Member, group: Group, of: _Of) -> torch.Tensor:
+def _summed(module: torch.nn.Module, member: Member, group: ChannelGroup, of: _Of) -> torch.Tensor:
     """Sums of what `of` makes of a member's weights, for each of the group's channels."""
     import torch
 

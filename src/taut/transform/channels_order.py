@@ -9,7 +9,7 @@ from math import lcm
 from typing import TYPE_CHECKING, TypeAlias
 
 from taut.errors import ArgumentError
-from taut.transform.channels_groups import Group
+from taut.transform.channel_group import ChannelGroup
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ class Order:
     are those that the steps take it to.
     """
 
-    groups: Mapping[str, Group]
+    groups: Mapping[str, ChannelGroup]
     ranked: Mapping[str, Sequence[int]]
     steps: Sequence[Sequence[str]]
     multiple: Mapping[str, int]
@@ -94,7 +94,7 @@ class Order:
 
 
 def make_order(
-    groups: Mapping[str, Group],
+    groups: Mapping[str, ChannelGroup],
     scores: Mapping[str, torch.Tensor],
     *,
     round_to: int | None = None,
@@ -132,7 +132,7 @@ def make_order(
     return Order(groups, ranked, steps, multiple, () if global_ else shares)
 
 
-def _multiple(group: Group, round_to: int | None) -> int:
+def _multiple(group: ChannelGroup, round_to: int | None) -> int:
     """The number of units of which what is left must be a multiple."""
     if round_to is None:
         return 1

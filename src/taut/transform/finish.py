@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from taut.errors import ArgumentError
 from taut.io.names import nearest
-from taut.transform._judge import Judge, prepared, work
-from taut.transform._outputs import Kind, Loss
-from taut.transform._portions import Batches, hold, split
+from taut.networks.output_vectors import Kind
+from taut.networks.outputs import Loss
+from taut.networks.portions import Batches, hold, split
 from taut.transform._tuning import Clock, Tuning, height
+from taut.transform.judge import Judge, prepared, work
 
 if TYPE_CHECKING:
     import torch

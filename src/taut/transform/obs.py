@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut.errors import ArgumentError
+from taut.transform.forms import Factor
 from taut.transform.grid import Grid, as_matrix, check_divides
 from taut.transform.mask import Mask, n_of_m, unstructured
-from taut.transform.metric import Factor
-from taut.transform.rounding import Metric, Rounded
+from taut.transform.rounding import FactoredForms, Rounded
 from taut.transform.steps import Steps
 
 # Columns whose mask is chosen at once: a sixteenth of all, within these, loses least of what was
@@ -34,7 +34,7 @@ Bounds = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Pruned:
+class PrunedMatrix:
     """A matrix with zeros where `mask` is not True; `values` float32 make good what went."""
 
     values: Floats
@@ -43,19 +43,19 @@ class Pruned:
 
 def prune_matrix(
     values: np.ndarray,
-    metric: Metric,
+    metric: FactoredForms,
     *,
     sparsity: float | None = None,
     n_m: tuple[int, int] | None = None,
     mask: np.ndarray | None = None,
     name: str = "the matrix",
-) -> Pruned:
+) -> PrunedMatrix:
     """Prune a matrix, shape (rows, columns), to a sparsity, to N:M, or by a mask that is given.
 
     The sparsity is that of every block of columns, so that late ones make early ones good.
 
-    >>> from taut.transform.rounding import make_metric
-    >>> metric = make_metric(np.ones(1), np.array([[1.0, 0.9], [0.9, 1.0]]), damping=(0.0, 0.0))
+    >>> from taut.transform.rounding import factor_forms
+    >>> metric = factor_forms(np.ones(1), np.array([[1.0, 0.9], [0.9, 1.0]]), damping=(0.0, 0.0))
     >>> prune_matrix(np.array([[1.0, 2.0]]), metric, n_m=(1, 2)).values.tolist()
     [[0.0, 2.9000000953674316]]
 
@@ -64,12 +64,12 @@ def prune_matrix(
     """
     pass_ = _Pass(values, metric, _Choice(sparsity, n_m, mask, name))
     pass_.run()
-    return Pruned(pass_.decoded, pass_.mask)
+    return PrunedMatrix(pass_.decoded, pass_.mask)
 
 
 def prune_and_round(
     values: np.ndarray,
-    metric: Metric,
+    metric: FactoredForms,
     dial: float,
     *,
     sparsity: float | None = None,
@@ -109,7 +109,7 @@ def prune_and_round(
 
 def round_onto(
     values: np.ndarray,
-    metric: Metric,
+    metric: FactoredForms,
     grid: Grid,
     bounds: Bounds | None,
     mask: np.ndarray | None = None,
@@ -183,7 +183,7 @@ class _Pass:
     def __init__(
         self,
         values: np.ndarray,
-        metric: Metric,
+        metric: FactoredForms,
         choice: _Choice,
         nearest: Nearest | None = None,
         feedback: bool = True,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from taut import _core
 from taut.coding import row_length
 from taut.errors import ArgumentError
-from taut.transform.metric import Factor
+from taut.transform.forms import Factor
 from taut.transform.rates import rate_curves
 from taut.transform.rounding import Rounded
 from taut.transform.steps import Steps

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut import _core
-from taut.transform.metric import Factor, factor
+from taut.transform.forms import Factor, factor
 from taut.transform.rates import rate_curves
 from taut.transform.steps import FRACTION, Steps, typical
 
@@ -45,7 +45,7 @@ class Rounded:
 
 
 @dataclass(frozen=True)
-class Metric:
+class FactoredForms:
     """Both forms of a matrix, factored.
 
     `columns` holds one factor, or one for each of several equal groups of rows (convolutions in
@@ -56,19 +56,19 @@ class Metric:
     columns: tuple[Factor, ...]
     order: NDArray[np.int64] | None = None
 
-    def sample(self, picks: NDArray[np.int64]) -> Metric:
+    def sample(self, picks: NDArray[np.int64]) -> FactoredForms:
         """The metric of some rows alone, for rounding without feedback: a guess of the rate."""
         rows = self.rows.weights if self.order is None else self.rows.weights[_turned(self.order)]
         columns = Factor(typical(self.columns), None, 0.0)
-        return Metric(Factor(rows[picks], None, 0.0), (columns,))
+        return FactoredForms(Factor(rows[picks], None, 0.0), (columns,))
 
 
-def make_metric(
+def factor_forms(
     rows: NDArray[np.floating],
     columns: NDArray[np.floating],
     *,
     damping: tuple[float, float] = (DAMPING, DAMPING),
-) -> Metric:
+) -> FactoredForms:
     """Factor the forms of a matrix: rows (m, m) or (m,), columns (n, n), (n,) or (groups, n, n).
 
     `damping` is what is added to both, relative to the mean of their diagonals.
@@ -80,17 +80,17 @@ def make_metric(
     if columns.ndim == 3:
         diagonal = np.diag(rows) if rows.ndim == 2 else rows
         groups = tuple(factor(form, damping[1]) for form in columns)
-        return Metric(factor(diagonal, damping[0]), groups)
+        return FactoredForms(factor(diagonal, damping[0]), groups)
     order = None
     if rows.ndim == 2:
         order = np.argsort(np.diag(rows), kind="stable")
         rows = rows[np.ix_(order, order)]
-    return Metric(factor(rows, damping[0]), (factor(columns, damping[1]),), order)
+    return FactoredForms(factor(rows, damping[0]), (factor(columns, damping[1]),), order)
 
 
 def round_matrix(
     values: NDArray[np.floating],
-    metric: Metric,
+    metric: FactoredForms,
     dial: float,
     *,
     lam: float = LAMBDA,

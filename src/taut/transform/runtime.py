@@ -14,7 +14,7 @@ from taut.transform.grid import Grid, as_matrix
 from taut.transform.lowbit import binary, fp8, integers, ternary
 from taut.transform.mask import Mask, magnitude, n_of_m, unstructured
 from taut.transform.obs import Bounds, prune_matrix, round_onto
-from taut.transform.rounding import Metric
+from taut.transform.rounding import FactoredForms
 
 INTEGERS: Final = {"int8": 8, "int4": 4, "int3": 3, "int2": 2}
 GRIDS: Final = (*INTEGERS, "fp8", "ternary", "binary", "codebook")
@@ -88,7 +88,7 @@ def _of_one_scale(weights: NDArray[np.float32], bits: int, mask: Mask | None) ->
     return Grid(row.indices.reshape(weights.shape), step=float(row.scales[0, 0]))
 
 
-def calibrated_grid(values: np.ndarray, scheme: Scheme, metric: Metric) -> Grid:
+def calibrated_grid(values: np.ndarray, scheme: Scheme, metric: FactoredForms) -> Grid:
     """As `make_grid`, with mask and rounding by a matrix's metric, errors fed forward.
 
     First the mask, whose zeros the other weights make good; then the grid that fits these best;

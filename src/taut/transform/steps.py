@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from taut.coding import NO_EXPONENT, exponent_scale
 from taut.errors import ArgumentError
-from taut.transform.metric import Factor
+from taut.transform.forms import Factor
 from taut.transform.rates import HALF_OCTAVES
 
 FRACTION = 2

@@ -1,0 +1,5 @@
+"""What can be learnt of a model before its weights are changed."""
+
+from taut.analysis.curvature import Curvature, collect
+
+__all__ = ["Curvature", "collect"]

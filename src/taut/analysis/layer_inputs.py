@@ -1,0 +1,122 @@
+"""What layers are given by a network, without any gradient: for one that is compressed in part.
+
+Calibrating a block on the outputs of the compressed blocks before it needs the second moment of
+its weights' inputs there; what the loss makes of their outputs is known from the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taut.analysis._conv import patches
+from taut.analysis._layer_calls import LayerCall, recognise
+from taut.networks.calls import run
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The mean of x x^T of a weight's inputs x, (n, n) float64.
+
+    `swapped`: the weight's first axis takes the inputs, as in `x @ weight`.
+    """
+
+    moment: NDArray[np.float64]
+    swapped: bool
+
+
+class _Enough(BaseException):  # no error, so that nobody handles it as one
+    """All weights that were asked for have been met."""
+
+
+def collect_inputs(
+    network: torch.nn.Module, names: Iterable[str], batches: Iterable[object]
+) -> dict[str, Inputs]:
+    """Moments of the inputs of some of the network's parameters, by name.
+
+    Linear maps and convolutions in one group are followed where the network applies the parameter
+    once a pass; others are left out. Positions that an attention mask calls padding do not count.
+
+    >>> import torch
+    >>> layer = torch.nn.Linear(2, 3)
+    >>> batch = torch.tensor([[1.0, 0.0], [3.0, 0.0]])
+    >>> collect_inputs(layer, ["weight"], [batch])["weight"].moment.tolist()
+    [[5.0, 0.0], [0.0, 0.0]]
+    """
+    import torch
+
+    known = dict(network.named_parameters(remove_duplicate=False))
+    wanted = {id(known[name]): name for name in names if name in known}
+    sums: dict[str, tuple[torch.Tensor, int, bool]] = {}
+    lost: set[str] = set()
+    with torch.no_grad():
+        for number, batch in enumerate(batches, 1):
+            # The first batch runs to the end: only so a second use of a weight is met.
+            found = _given(network, wanted, batch, number)
+            lost |= set(wanted.values()) - found.keys()
+            for name, (inputs, swapped) in found.items():
+                rows = _rows(inputs, batch)
+                moment = (rows.T @ rows).double()
+                before, count, _ = sums.get(name, (torch.zeros_like(moment), 0, swapped))
+                sums[name] = before + moment, count + len(rows), swapped
+    return {
+        name: Inputs((moment / count).numpy(), swapped)
+        for name, (moment, count, swapped) in sums.items()
+        if name not in lost and count
+    }
+
+
+def _given(
+    network: torch.nn.Module, names: Mapping[int, str], batch: object, number: int
+) -> dict[str, tuple[torch.Tensor, bool]]:
+    """What each weight is applied to: inputs or patches, features last; those applied once."""
+    from torch.overrides import TorchFunctionMode
+
+    found: dict[str, tuple[torch.Tensor, bool]] = {}
+    again: set[str] = set()
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> object:
+            call = recognise(func, args, kwargs or {})
+            name = names.get(id(call.weight)) if call is not None else None
+            if call is not None and name is not None:
+                inputs = _features(call)
+                if inputs is None or name in found:
+                    again.add(name)
+                else:
+                    found[name] = inputs.detach().float(), call.swapped
+            if number > 1 and len(found) == len(names) and not again:
+                raise _Enough
+            return func(*args, **(kwargs or {}))
+
+    try:
+        with Watch():
+            run(network, batch, f"calibration batch {number}")
+    except _Enough:
+        pass
+    return {name: one for name, one in found.items() if name not in again}
+
+
+def _features(call: LayerCall) -> torch.Tensor | None:
+    if call.kind == "linear":
+        return call.inputs
+    if call.kind == "conv" and call.geometry is not None and call.geometry.groups == 1:
+        return patches(call.inputs, call.geometry)
+    return None
+
+
+def _rows(inputs: torch.Tensor, batch: object) -> torch.Tensor:
+    """Inputs at live positions, (positions, features)."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    if mask is not None and inputs.ndim > 2 and mask.shape == inputs.shape[:2]:
+        inputs = inputs[mask.bool()]
+    return inputs.reshape(-1, inputs.shape[-1])

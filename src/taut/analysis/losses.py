@@ -1,0 +1,79 @@
+"""Scalars whose gradients have the loss's curvature as their second moment.
+
+With J the Jacobian of the output z by a layer's output, the Gauss-Newton matrix is J^T L J, L the
+Hessian of the loss by z; J^T v has it as second moment for any v with E[v v^T] = L (Martens 2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from taut.errors import ArgumentError
+from taut.networks.calls import explained
+from taut.networks.outputs import KeptOutput, Loss, class_axis, is_float, token_mask
+
+if TYPE_CHECKING:
+    import torch
+
+
+def check(target: KeptOutput, where: str, broken: Callable[[], str]) -> None:
+    """Refuse an output without a gradient, or with NaN; `broken` says where these came from."""
+    import torch
+
+    if not target.tensor.requires_grad:
+        raise ArgumentError(
+            f"{where}: the model's output has no gradient; its forward must not run under "
+            "torch.no_grad() or detach what it gives"
+        )
+    if not torch.isfinite(target.tensor).all():
+        raise ArgumentError(f"{where}: the model's output has NaN or infinite values{broken()}")
+
+
+def probes(
+    target: KeptOutput, batch: object, generator: torch.Generator, passes: int
+) -> Iterator[torch.Tensor]:
+    """A random scalar for each backward pass.
+
+    Features: L = I, so v is standard normal. Logits: L = diag(p) - p p^T at each position, p their
+    softmax: the Fisher of labels drawn from the model's own predictions. With s = sqrt(p) and r
+    standard normal, v = s r - p (s . r) has it too, with less noise than drawn labels.
+    """
+    import torch
+
+    z = target.tensor
+    mask = token_mask(batch, z)
+    for _ in range(passes):
+        v = torch.randn(z.shape, generator=generator, dtype=torch.float32).to(z.device, z.dtype)
+        if target.logits:
+            axis = class_axis(z)
+            p = z.detach().softmax(axis)
+            s = p.sqrt()
+            v = s * v - p * (s * v).sum(axis, keepdim=True)
+        yield (z * (v if mask is None else v * mask)).sum()
+
+
+def user_loss(
+    loss: Loss, output: object, batch: object, generator: torch.Generator, where: str
+) -> torch.Tensor:
+    """The caller's loss of a batch, summed.
+
+    One value for each sample gets a random sign, which changes no second moment and keeps samples
+    apart where gradients are summed over a batch; a scalar cannot be told apart.
+
+    Raises:
+        ArgumentError: it raised, or gave something without a gradient, or NaN.
+    """
+    import torch
+
+    with explained(f"{where}: loss raised", batch):
+        value = loss(output, batch)
+    if not is_float(value) or not value.requires_grad:
+        raise ArgumentError(f"{where}: loss must give a tensor that depends on the output")
+    if not torch.isfinite(value).all():
+        raise ArgumentError(f"{where}: the loss is NaN or infinite")
+    if value.ndim == 0:
+        return value
+    signs = torch.randint(0, 2, (len(value),), generator=generator) * 2.0 - 1
+    signs = signs.to(value.device, value.dtype)
+    return (value.reshape(len(value), -1).sum(1) * signs).sum()

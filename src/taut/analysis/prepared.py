@@ -1,0 +1,71 @@
+"""The caller's module, ready for gradients and put back as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from taut.analysis._capture import Tracked
+from taut.errors import ArgumentError
+from taut.io.names import nearest
+
+if TYPE_CHECKING:
+    import torch
+
+
+def matrices(module: torch.nn.Module, names: Collection[str] | None) -> list[Tracked]:
+    """The float parameters of two axes or more, tied ones once; all, or those named.
+
+    Raises:
+        ArgumentError: a name is none of a parameter's, or a parameter has no data yet.
+    """
+    import torch
+
+    found: dict[int, tuple[torch.Tensor, list[str]]] = {}
+    known = dict(module.named_parameters(remove_duplicate=False))
+    for name in names or ():
+        if name not in known:
+            raise ArgumentError(f'no parameter is called "{name}"{nearest(name, known)}')
+    for name, parameter in known.items():
+        if torch.nn.parameter.is_lazy(parameter):
+            raise ArgumentError(
+                f'parameter "{name}" is not initialised yet; run one batch through the model'
+            )
+        if parameter.ndim >= 2 and parameter.is_floating_point() and parameter.numel():
+            found.setdefault(id(parameter), (parameter, []))[1].append(name)
+    wanted = None if names is None else set(names)
+    return [
+        Tracked(tuple(called), parameter)
+        for parameter, called in found.values()
+        if wanted is None or wanted & set(called)
+    ]
+
+
+@contextmanager
+def prepared(module: torch.nn.Module, tracked: Collection[Tracked], seed: int) -> Iterator[None]:
+    """Evaluation mode, gradients for the tracked weights alone, torch's random numbers seeded.
+
+    Modes, gradients and the state of the random numbers are as before afterwards.
+    """
+    import torch
+
+    modes = [(part, part.training) for part in module.modules()]
+    state = [(p, p.requires_grad, p.grad) for p in module.parameters()]
+    wanted = {id(one.weight) for one in tracked}
+    devices = sorted({p.device.index or 0 for p, _, _ in state if p.device.type == "cuda"})
+    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+        torch.manual_seed(seed)
+        try:
+            module.eval()
+            for parameter, _, _ in state:
+                parameter.grad = None
+                if parameter.is_floating_point():
+                    parameter.requires_grad_(id(parameter) in wanted)
+            yield
+        finally:
+            for part, training in modes:
+                part.training = training
+            for parameter, required, gradient in state:
+                parameter.requires_grad_(required)
+                parameter.grad = gradient

@@ -1,5 +1,0 @@
-"""What can be learnt of a model before its weights are changed."""
-
-from taut.analyze.curvature import Curvature, collect
-
-__all__ = ["Curvature", "collect"]

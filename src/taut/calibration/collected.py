@@ -1,0 +1,48 @@
+"""The curvature of a model's matrices, in the way that the model allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, cast
+
+from taut.analysis import Curvature, collect
+from taut.analysis.onnx_curvature import OnnxRunner, collect_onnx
+from taut.errors import ArgumentError
+from taut.networks import LoadedModel
+from taut.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    Loss = Callable[[object, object], torch.Tensor]
+
+NO_LOSS = "loss: an ONNX model has no gradients; leave it out"
+NO_GRADIENTS = (
+    "ONNX has no gradients: layers are weighed by their inputs and by trials; biases are "
+    "corrected, norms stay as they are"
+)
+
+
+def curvature_of(
+    model: LoadedModel,
+    batches: Callable[[], Iterable[object]],
+    *,
+    names: Collection[str],
+    loss: Loss | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Curvature]:
+    """The curvature of these parameters: by gradients, or by runs forward where there are none.
+
+    Raises:
+        ArgumentError: as `taut.analyze.collect`; or a loss was given, and there are none.
+    """
+    if model.gradients:
+        return collect(
+            model.module, batches, loss=loss, seed=seed, names=set(names), progress=progress
+        )
+    if loss is not None:
+        raise ArgumentError(NO_LOSS)
+    network = cast("OnnxRunner", model.module)
+    found = collect_onnx(network, list(batches()), seed=seed, progress=progress)
+    return {name: found[name] for name in names}

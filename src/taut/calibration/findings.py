@@ -1,0 +1,240 @@
+"""What a calibrated run has found so far: kept in a journal, so that a crash costs one piece.
+
+Every piece is named by all that it depends on beside the journal's identity. The search for the
+dial is run again from its beginning: it asks for the same pieces in the same order, and finds those
+that are there. Of the rounded matrices only those of the last dial are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import CodeType, TracebackType
+
+import numpy as np
+
+from taut.analysis import Curvature
+from taut.coding import exponent_scale, matrix_levels
+from taut.io.digest import Digest
+from taut.journal.journal import Journal
+from taut.transform import Rounded
+
+
+class Findings:
+    """The pieces of one run; without a journal nothing is kept, and all is made.
+
+    As a context manager it closes the journal, which stays on disk until `discard`.
+    """
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        self._journal = journal
+
+    def curvatures(
+        self, names: Collection[str], make: Callable[[], Mapping[str, Curvature]]
+    ) -> dict[str, Curvature]:
+        """The curvature of these tensors: all from the journal, or all made in one pass."""
+        if self._journal is None:
+            return dict(make())
+        kept = {name: self._journal.get(f"curvature/{name}") for name in names}
+        found = {name: _curvature(piece) for name, piece in kept.items() if piece is not None}
+        if len(found) < len(kept):
+            found = dict(make())
+            for name, one in found.items():
+                self._journal.put(f"curvature/{name}", **_curvature_arrays(one))
+        return found
+
+    def begin(self, turns: Collection[str]) -> None:
+        """Forget the matrices of other turns of the dial."""
+        if self._journal is not None:
+            kept = {key.split("/")[1] for key in self._journal.done if key.startswith("matrix/")}
+            for other in sorted(kept - set(turns)):
+                self._journal.forget(f"matrix/{other}")
+
+    def matrix(self, name: str, turn: str, make: Callable[[], Rounded]) -> Rounded:
+        """A matrix as rounded at a turn of the dial; from any thread."""
+        if self._journal is None:
+            return make()
+        key = f"matrix/{turn}/{name}"
+        piece = self._journal.get(key)
+        if piece is not None:
+            return rounded_from(piece)
+        rounded = make()
+        self._journal.put(key, **rounded_arrays(rounded))
+        return rounded
+
+    def matrices(self, turn: str, make: Callable[[], dict[str, Rounded]]) -> dict[str, Rounded]:
+        """Matrices that are rounded together: all from the journal, or all made."""
+        if self._journal is None:
+            return make()
+        listed = self._journal.get(f"matrix/{turn}")
+        names = [] if listed is None else [name or "" for name in _texts(listed["names"])]
+        kept = {name: self._journal.get(f"matrix/{turn}/{name}") for name in names}
+        found = {name: rounded_from(piece) for name, piece in kept.items() if piece is not None}
+        if listed is None or len(found) < len(names):
+            found = make()
+            for name, rounded in found.items():
+                self._journal.put(f"matrix/{turn}/{name}", **rounded_arrays(rounded))
+            self._journal.put(f"matrix/{turn}", names=_text([*found]))
+        return found
+
+    def number(self, key: str, make: Callable[[], float]) -> float:
+        """A score or a size."""
+        if self._journal is None:
+            return make()
+        piece = self._journal.get(f"number/{key}")
+        if piece is not None:
+            return float(piece["value"])
+        value = make()
+        self._journal.put(f"number/{key}", value=np.array(value, np.float64))
+        return value
+
+    def vectors(
+        self, dial: float, make: Callable[[], tuple[dict[str, np.ndarray], str]]
+    ) -> tuple[dict[str, np.ndarray], str]:
+        """What finishing made of the vectors beside the matrices of a dial, and its note."""
+        if self._journal is None:
+            return make()
+        key = f"finish/{dial.hex()}"
+        piece = self._journal.get(key)
+        if piece is not None:
+            note = _texts(piece.pop("note"))[0] or ""
+            return {name.removeprefix("value/"): array for name, array in piece.items()}, note
+        values, note = make()
+        self._journal.forget("finish/")
+        arrays = {f"value/{name}": array for name, array in values.items()}
+        self._journal.put(key, note=_text([note]), **arrays)
+        return values, note
+
+    def close(self) -> None:
+        """Let go of the journal; the pieces stay."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def discard(self) -> None:
+        """Remove the journal: its work is done."""
+        if self._journal is not None:
+            self._journal.discard()
+
+    def __enter__(self) -> Findings:
+        """Give the record itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the journal."""
+        self.close()
+
+
+def rounded_arrays(rounded: Rounded) -> dict[str, np.ndarray]:
+    """A rounded matrix as few bytes: what it decodes to is not among them."""
+    indices = rounded.indices
+    low, high = int(indices.min(initial=0)), int(indices.max(initial=0))
+    kinds = (np.int8, np.int16, np.int32)
+    kind = next(k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max)
+    arrays = {
+        "indices": indices.astype(kind),
+        "scalars": np.array(
+            [rounded.step, *rounded.offsets, rounded.fraction, rounded.trellis], np.float64
+        ),
+        "rows": rounded.row_exponents,
+        "columns": rounded.column_exponents,
+    }
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def rounded_from(arrays: Mapping[str, np.ndarray]) -> Rounded:
+    """The matrix of `rounded_arrays`; decodes to the very values that rounding gave."""
+    step, one, two, more, fraction, trellis = arrays["scalars"].tolist()
+    rows, columns = arrays.get("rows"), arrays.get("columns")
+    indices = arrays["indices"].astype(np.int32)
+    # As `settle` in csrc/round_columns.hpp, each product rounded to float32.
+    decoded = matrix_levels(indices, trellis=bool(trellis)).astype(np.float32)
+    if one or two or more:
+        offsets = np.array([0.0, one, two, more], np.float32)
+        decoded -= np.sign(indices) * offsets[np.minimum(np.abs(indices), 3)]
+    row_scale = _scale(rows, len(indices), int(fraction)) * np.float32(step)
+    decoded *= row_scale[:, None]
+    decoded *= _scale(columns, indices.shape[1], int(fraction))
+    return Rounded(
+        indices, decoded, step, rows, columns, bool(trellis), (one, two, more), int(fraction)
+    )
+
+
+def _scale(exponents: np.ndarray | None, count: int, fraction: int) -> np.ndarray:
+    return np.ones(count, np.float32) if exponents is None else exponent_scale(exponents, fraction)
+
+
+def _curvature_arrays(one: Curvature) -> dict[str, np.ndarray]:
+    numbers = np.array([one.positions, one.samples, one.stage, one.swapped], np.int64)
+    texts = _text([one.kind, one.bias, *one.notes])
+    arrays = {"numbers": numbers, "texts": texts, "rows": one.rows, "columns": one.columns}
+    return arrays if one.mean_input is None else {**arrays, "mean_input": one.mean_input}
+
+
+def _curvature(arrays: Mapping[str, np.ndarray]) -> Curvature:
+    positions, samples, stage, *swapped = arrays["numbers"].tolist()
+    kind, bias, *notes = _texts(arrays["texts"])
+    return Curvature(
+        rows=arrays["rows"],
+        columns=arrays["columns"],
+        mean_input=arrays.get("mean_input"),
+        bias=bias,
+        positions=positions,
+        samples=samples,
+        kind=kind or "",
+        stage=stage,
+        notes=tuple(note or "" for note in notes),
+        swapped=any(swapped),
+    )
+
+
+def _text(texts: Sequence[str | None]) -> np.ndarray:
+    return np.frombuffer(json.dumps(texts).encode(), np.uint8)
+
+
+def _texts(text: np.ndarray) -> list[str | None]:
+    texts: list[str | None] = json.loads(text.tobytes())
+    return texts
+
+
+def code_identity(function: Callable[..., object] | None) -> str:
+    """A text that is another for another function, or another code of it; "none" for None.
+
+    What it calls does not count, except that a function of `file.py:name` has the file's content
+    in its module's name.
+
+    >>> code_identity(lambda: 1) == code_identity(lambda: 2)
+    False
+    """
+    if function is None:
+        return "none"
+    digest = Digest()
+    named = function if hasattr(function, "__qualname__") else type(function)
+    digest.add((named.__module__, named.__qualname__), "function")
+    code = getattr(function, "__code__", None)
+    if isinstance(code, CodeType):
+        _add_code(digest, code)
+    return digest.text()
+
+
+def _add_code(digest: Digest, code: CodeType) -> None:
+    digest.add((code.co_code, code.co_names), "function")
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            _add_code(digest, constant)
+        elif isinstance(constant, (int, float, str, bytes)) and constant == constant:
+            digest.add(constant, "function")
+
+
+def dial_text(dial: float) -> str:
+    """A dial in a key; that of no turn is "none".
+
+    >>> dial_text(0.5), dial_text(math.nan)
+    ('0x1.0000000000000p-1', 'none')
+    """
+    return "none" if math.isnan(dial) else dial.hex()

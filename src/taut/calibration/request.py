@@ -1,0 +1,71 @@
+"""What a calibrated run is asked for, and what it gives to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from taut.calibration.findings import Findings
+from taut.calibration.options import Options
+from taut.calibration.search import Try
+from taut.coding import Effort
+from taut.io import Source, TensorInfo
+from taut.planning import Target
+from taut.planning.max_drop import Allowed
+from taut.scheme import Scheme
+from taut.transform import Grid, Indices, Rounded
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from taut.scoring.user_score import ScoreFunction
+
+    Loss = Callable[[object, object], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: a size, a score, or both; and how the work is to be done."""
+
+    target: Target | None
+    allowed: Allowed | None = None
+    evaluate: ScoreFunction | None = None
+    loss: Loss | None = None
+    finish: bool = True
+    sequential: bool = True
+    effort: Effort = "max"
+    threads: int = 1
+    seed: int = 0
+    gains: Mapping[str, float] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
+
+
+class Rounds(Protocol):
+    """Carries out the schemes under the dial; `size` is that of the file, where it is known."""
+
+    size: int | None
+
+    def __call__(
+        self, info: TensorInfo, values: np.ndarray, scheme: Scheme, /
+    ) -> Indices | Rounded | Grid | None:
+        """The tensor's integers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is to be written: `source` with `quantize`; `tries` are the scores that were taken.
+
+    `schemes` are those of its tensors, where they are not the ones asked for.
+    """
+
+    source: Source
+    quantize: Rounds
+    tries: tuple[Try, ...] = ()
+    original_score: float | None = None
+    score: float | None = None
+    notes: tuple[str, ...] = ()
+    record: Findings = field(default_factory=Findings)
+    schemes: Mapping[str, Scheme] | None = None

@@ -1,0 +1,42 @@
+"""The network with the values that the file will hold, for whoever wants to run it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from taut.networks import LoadedModel
+
+if TYPE_CHECKING:
+    import torch
+
+
+class RoundedNetwork:
+    """A copy of a model's network; `load` gives it other values, by the tensors' names."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.module: torch.nn.Module = copy.deepcopy(model.module)
+        self._names = model.names
+        self._own = {
+            **dict(self.module.named_parameters(remove_duplicate=False)),
+            **dict(self.module.named_buffers(remove_duplicate=False)),
+        }
+
+    def load(self, values: Mapping[str, np.ndarray]) -> None:
+        """Overwrite these tensors; those that the network does not have are left out."""
+        import torch
+
+        with torch.no_grad():
+            for name, array in values.items():
+                if name in self._names:
+                    held = self._own[self._names[name]]
+                    given = torch.from_numpy(np.array(array, dtype=np.float32))
+                    held.copy_(given.reshape(held.shape))
+
+    def parameters_of(self, tensors: list[str]) -> dict[str, str]:
+        """Of these tensors those that are parameters of the network: parameter name to tensor."""
+        known = dict(self.module.named_parameters(remove_duplicate=False))
+        return {self._names[t]: t for t in tensors if self._names.get(t) in known}

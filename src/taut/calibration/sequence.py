@@ -1,0 +1,101 @@
+"""Rounding block after block, each on what the blocks before it give once they are compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from taut.analysis import Curvature
+from taut.analysis.layer_inputs import Inputs, collect_inputs
+from taut.calibration.rounded_network import RoundedNetwork
+from taut.calibration.rounder import Rounder
+from taut.networks import LoadedModel
+from taut.transform import Rounded
+
+_POSITIONS = 24  # for each input: more tell little about a second moment
+
+
+class InSequence:
+    """Rounds all matrices under the dial, block after block; called with a dial."""
+
+    def __init__(
+        self,
+        rounder: Rounder,
+        model: LoadedModel,
+        batches: Sequence[object],
+        progress: Callable[[str, int, int], None] | None,
+    ) -> None:
+        self._rounder, self._model = rounder, model
+        self._batches, self._progress = batches, progress
+        dialled = {n: m for n, m in rounder.matrices.items() if m.scheme.bits is None}
+        known = {n: m.curvature.stage for n, m in dialled.items() if m.curvature is not None}
+        self._unknown = [name for name in dialled if name not in known]
+        self.blocks = blocks_of(known)
+
+    def __call__(self, dial: float) -> dict[str, Rounded]:
+        """The matrices as rounded at `dial`."""
+        rounder, student = self._rounder, RoundedNetwork(self._model)
+        own = {
+            n: r for n, r in rounder.found.items() if rounder.matrices[n].scheme.bits is not None
+        }
+        student.load(rounder.decoded(own))
+        found = rounder.rounded(self._unknown, dial)
+        for number, block in enumerate(self.blocks, 1):
+            # What comes first sees no compressed block.
+            anew = rounder.rounded(block, dial, self._seen(block, student) if number > 1 else {})
+            student.load(rounder.decoded(anew))
+            found |= anew
+            if self._progress:
+                self._progress("sequence", number, len(self.blocks))
+        return found
+
+    def _seen(self, block: Sequence[str], student: RoundedNetwork) -> dict[str, Curvature]:
+        names = self._model.names
+        old = {name: self._rounder.matrices[name].curvature for name in block}
+        batches = self._batches[:: _stride(old.values())]
+        met = collect_inputs(student.module, [names[name] for name in block], batches)
+        new = {name: seen(old[name], met.get(names[name])) for name in block}
+        return {name: one for name, one in new.items() if one is not None}
+
+
+def _stride(curvature: Iterable[Curvature | None]) -> int:
+    """Which of the batches are enough for the moments of these inputs: every how many."""
+    enough = [
+        one.positions // (_POSITIONS * max(len(one.rows), one.columns.shape[-1]))
+        for one in curvature
+        if one is not None
+    ]
+    return max(1, min(enough, default=1))
+
+
+def blocks_of(stages: Mapping[str, int]) -> list[list[str]]:
+    """Tensors in the order of their first use, by block: names alike up to their last number.
+
+    >>> blocks_of({"emb.weight": 0, "l.0.a.weight": 1, "l.0.b.weight": 2, "l.1.a.weight": 3})
+    [['emb.weight'], ['l.0.a.weight', 'l.0.b.weight'], ['l.1.a.weight']]
+    """
+    found: dict[str, list[str]] = {}
+    for name in sorted(stages, key=lambda one: (stages[one], one)):
+        found.setdefault(_block(name), []).append(name)
+    return list(found.values())
+
+
+def _block(name: str) -> str:
+    parts = name.split(".")
+    numbers = [i for i, part in enumerate(parts) if part.isdigit()]
+    return ".".join(parts[: numbers[-1] + 1]) if numbers else name
+
+
+def seen(curvature: Curvature | None, inputs: Inputs | None) -> Curvature | None:
+    """The curvature with its inputs' side as the compressed network has it; None if it has none.
+
+    Weights that are used in several ways keep the curvature that sums them.
+    """
+    if curvature is None or inputs is None or "+" in curvature.kind:
+        return None
+    side = curvature.rows if inputs.swapped else curvature.columns
+    if side.shape != inputs.moment.shape:
+        return None
+    if inputs.swapped:
+        return replace(curvature, rows=inputs.moment)
+    return replace(curvature, columns=inputs.moment)

@@ -1,0 +1,167 @@
+"""Rounds the tensors of a model without data: at one dial's steps, or at steps of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taut.coding import Effort
+from taut.encoding.choose_coder import coded_smallest
+from taut.errors import ArgumentError
+from taut.io import TensorInfo
+from taut.scheme import Scheme
+from taut.transform import Indices, Rounded, quantize, quantize_matrix, sample_rows, trellis_rounded
+from taut.transform.runtime import masked, scheme_mask
+
+_SAMPLE = 1 << 21  # values that the first guess of a step looks at
+_TURNS = 40
+_MEMORY = 64 << 20  # bytes of indices that are kept
+
+
+@dataclass
+class Quantizer:
+    """Carries out `rd` at `dial` times the tensor's weight, and `rd:BITS` at a step of its own.
+
+    `weights` are those of the tensors under the dial; `steps` remembers the steps that were found
+    for the others; `size` is that of the file in bytes, where a search has found it. With
+    `plain` nothing goes through the trellis. What the
+    last exact size was made of is kept, up to 64 MiB, as the file is then made of it.
+    """
+
+    dial: float
+    effort: Effort
+    weights: Mapping[str, float] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
+    threads: int = 1
+    plain: bool = False
+    size: int | None = None
+    _last: dict[tuple[str, tuple[int, ...]], _Kept] = field(default_factory=dict)
+
+    @property
+    def trellis(self) -> bool:
+        """Whether matrices go through the trellis; "fast" keeps what decodes fastest."""
+        return self.effort == "max" and not self.plain
+
+    def __call__(
+        self, info: TensorInfo, values: np.ndarray, scheme: Scheme
+    ) -> Indices | Rounded | None:
+        """Quantise one tensor, what its mask leaves of it; None if its scheme is not `rd`.
+
+        An error names the tensor.
+        """
+        if scheme.kind != "rd":
+            return None
+        values, trellis = rd_values(info.name, values, scheme), self.trellis and not sparse(scheme)
+        if scheme.bits is None:
+            step = self.dial * self.weights.get(info.name, 1.0)
+        else:
+            if info.name not in self.steps:
+                self.steps[info.name] = step_for_bits(
+                    info.name, values, scheme.bits, self.effort, trellis
+                )
+            step = self.steps[info.name]
+        if not trellis:
+            return round_tensor(info.name, values, step, False, self.threads)
+        return self._kept(info, values, step)
+
+    def _kept(self, info: TensorInfo, values: np.ndarray, step: float) -> Indices | Rounded:
+        """Rounded anew, or as it was for the file's last exact size."""
+        place = (info.name, values.shape)
+        known = self._last.get(place)
+        if known is not None and known.step == step:
+            return known.rounded()
+        self._last.pop(place, None)
+        found = round_tensor(info.name, values, step, self.trellis, self.threads)
+        if isinstance(found, Rounded):
+            kept = _Kept.of(found, step)
+            taken = sum(other.indices.nbytes for other in self._last.values())
+            if kept is not None and taken + kept.indices.nbytes <= _MEMORY:
+                self._last[place] = kept
+        return found
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What the trellis found at `step`, a byte for an index."""
+
+    indices: NDArray[np.int8]
+    step: float
+    offsets: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, found: Rounded, step: float) -> _Kept | None:
+        """None where an index takes more than a byte."""
+        least, most = int(found.indices.min(initial=0)), int(found.indices.max(initial=0))
+        if least < -128 or most > 127:
+            return None
+        return cls(found.indices.astype(np.int8), step, found.offsets)
+
+    def rounded(self) -> Rounded:
+        """As `quantize_matrix` gave it."""
+        return trellis_rounded(self.indices.astype(np.int32), self.step, self.offsets)
+
+
+def sparse(scheme: Scheme) -> bool:
+    """Whether a scheme has a mask: the trellis would bring back what it took."""
+    return (scheme.sparsity, scheme.n_of_m) != (None, None)
+
+
+def rd_values(name: str, values: np.ndarray, scheme: Scheme) -> np.ndarray:
+    """What is to be rounded: the values, or what the scheme's mask leaves of them."""
+    if not sparse(scheme):
+        return values
+    return masked(values, scheme_mask(values, scheme, f'tensor "{name}"'))
+
+
+def round_tensor(
+    name: str, values: np.ndarray, step: float, trellis: bool, threads: int = 1
+) -> Indices | Rounded:
+    """Round to levels of a step, by the trellis where that is asked for and serves.
+
+    Raises ArgumentError, which names the tensor.
+    """
+    try:
+        if trellis:
+            return quantize_matrix(values, step, threads=threads)
+        return quantize(values, step)
+    except ArgumentError as error:
+        raise ArgumentError(f'tensor "{name}": {error}') from None
+
+
+def step_for_bits(
+    name: str, values: np.ndarray, bits: float, effort: Effort, trellis: bool
+) -> float:
+    """The step at which this tensor alone takes `bits` per value, within a percent from below."""
+    sample = sample_rows(values, _SAMPLE)
+    step = first_step(float(np.mean(np.square(sample, dtype=np.float64))), bits)
+    least, finer, coarser = math.inf, 0.0, math.inf  # steps that take too much, and too little
+    # An octave of the step is a bit of every value that is not zero.
+    live = max(0.01, np.count_nonzero(sample) / max(1, sample.size))
+    for _ in range(_TURNS):
+        found = round_tensor(name, values, step, trellis)
+        nbytes = coded_smallest(found, np.dtype(np.float32), effort=effort).nbytes
+        coded = 8 * nbytes / values.size
+        if 0.99 * bits <= coded <= bits:
+            return step
+        least = min(least, coded)
+        finer, coarser = (step, coarser) if coded > bits else (finer, step)
+        ahead = coded - 0.996 * bits
+        step *= 2.0 ** max(-2.0, min(2.0, ahead * (1.0 if bits > live else 2.0) / live))
+        if 0 < finer < coarser < math.inf and not finer < step < coarser:
+            step = math.sqrt(finer * coarser)
+    raise ArgumentError(
+        f'tensor "{name}": rd:{bits:g} cannot be met; the least found is {least:.3g} bits per value'
+    )
+
+
+def first_step(power: float, bits: float) -> float:
+    """The step at which Gaussian values of this mean square take about `bits` (high rate).
+
+    h(w) - log2(step) = bits with h = log2(2 pi e power) / 2 (Gish and Pierce 1968).
+    """
+    entropy = 0.5 * math.log2(2 * math.pi * math.e * power) if power > 0 else 0.0
+    return math.exp2(max(-90.0, min(90.0, entropy - bits)))

@@ -1,0 +1,120 @@
+"""Sizes and memory before the work starts, from a sample of each tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+import psutil
+
+from taut.coding import CodedArray, Effort
+from taut.container import Layout, Origin
+from taut.container.info import TensorReport, bits_per_value, share
+from taut.encoding.tensor import Coded, Quantize, add_tensor, encode_tensor
+from taut.io import Source, TensorInfo
+from taut.planning import quantisable
+from taut.scheme import Scheme
+
+_SAMPLE = 1 << 18  # bytes of a tensor that are coded: tables are then a small part of them
+_TORCH = 700 << 20  # bytes: PyTorch, transformers, and what backward passes keep of a batch
+_WEIGHT = 32  # bytes: two networks, indices, decoded values, optimiser's and coder's copies
+_METRIC = 12  # bytes of an entry of a metric: its sum in float64, its factor in float32
+_FACTORED = 32  # bytes of an entry of the largest metric while it is factored
+_WIDEST = 8192
+_FIXED = 16 << 20  # bytes: solid groups, tables of contents, the coder's own buffers
+
+
+def estimate_memory(source: Source, *, calibrated: bool = False) -> int:
+    """Peak memory in bytes: what the process holds now, and the largest tensor three times.
+
+    Once as it is, once coded, and once decoded to be compared. A `calibrated` run also holds
+    PyTorch, the network twice, its rounded matrices and their metrics, and what the network makes
+    of a batch.
+    """
+    if calibrated:
+        return estimate_memory(source) + _calibrated_memory(source)
+    largest = max((info.nbytes for info in source.infos), default=0)
+    return int(psutil.Process().memory_info().rss) + 3 * largest + _FIXED
+
+
+def _calibrated_memory(source: Source) -> int:
+    from taut.analysis.curvature import MEMORY
+
+    matrices = [
+        (info.shape[0], prod(info.shape[1:]))
+        for info in source.infos
+        if info.name not in source.aliases and quantisable(info.dtype, info.shape)
+    ]
+    weights = sum(rows * columns for rows, columns in matrices)
+    # Embeddings and other wide sides have a diagonal metric.
+    squares = [sum(n * n for n in shape if n <= _WIDEST) for shape in matrices]
+    sums = min(MEMORY, _METRIC * sum(squares))
+    return _TORCH + weights * _WEIGHT + sums + _FACTORED * max(squares, default=0)
+
+
+def estimate_tensors(
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    effort: Effort,
+    quantize: Quantize | None = None,
+) -> tuple[tuple[TensorReport, ...], int]:
+    """Estimate each tensor's bytes and the file's, coding at most 256 KiB of each tensor.
+
+    The samples are laid out as the file would be, each as long as its tensor is to be: packs,
+    groups, header and index are then counted and not guessed. Equal tensors count every time.
+    """
+    files = tuple((file.name, file.header) for file in source.files)
+    origin = Origin(source.nbytes, source.metadata, files)
+    layout = Layout(origin, source.infos, effort=effort)
+    small: dict[str, int] = {}
+    for info in source.infos:
+        if info.name in source.aliases:
+            continue
+        sample, part = _sample(info, source.view(info.name))
+        coded = encode_tensor(part, sample, schemes[info.name], effort=effort, quantize=quantize)
+        if part.nbytes < info.nbytes:
+            coded = _grown(coded, info.nbytes / part.nbytes)
+        elif coded.small:
+            small[info.name] = info.nbytes
+        add_tensor(layout, info, coded)
+    for info in source.infos:
+        if info.name in source.aliases:
+            layout.add_alias(info, source.aliases[info.name], tied=True)
+    layout.close()
+    groups = sum(layout.stored_bytes[group.name] for group in layout.index.groups)
+    taken = layout.stored_bytes | share(groups, small)
+    reports = tuple(
+        TensorReport(
+            record.name,
+            record.dtype,
+            record.shape,
+            record.scheme,
+            taken.get(record.name, 0),
+            bits_per_value(taken.get(record.name, 0), prod(record.shape)),
+            record.rel_mse,
+        )
+        for record in layout.index.records
+    )
+    return reports, layout.size
+
+
+def _grown(coded: Coded, times: float) -> Coded:
+    """A sample's coded form as long as that of the whole tensor; what it holds does not matter."""
+    nbytes = round(coded.data.nbytes * times)
+    if isinstance(coded.data, CodedArray):
+        header = coded.data.header
+        rest = bytes(max(0, nbytes - len(header)))  # zeros that the system has not yet to provide
+        return replace(coded, data=CodedArray(header, (rest,)))
+    return replace(coded, data=np.zeros(nbytes, np.uint8))
+
+
+def _sample(info: TensorInfo, values: np.ndarray) -> tuple[np.ndarray, TensorInfo]:
+    """Whole rows from the middle, or the whole of a tensor that is not large."""
+    if info.nbytes <= _SAMPLE or len(values.shape) == 0:
+        return values, info
+    count = max(1, _SAMPLE * values.shape[0] // info.nbytes)
+    begin = (values.shape[0] - count) // 2
+    rows = values[begin : begin + count]
+    return rows, TensorInfo(info.name, info.dtype, rows.shape, rows.nbytes)

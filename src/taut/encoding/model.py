@@ -1,0 +1,103 @@
+"""Runs a plan over a model: every tensor is loaded, coded by its scheme and added to a layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from taut.coding import Effort
+from taut.container import Layout, Origin
+from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
+from taut.errors import ArgumentError
+from taut.io import Source, TensorInfo
+from taut.io.equal_tensors import EqualTensors
+from taut.progress import Progress
+from taut.scheme import Scheme, parse_scheme
+
+Plan = Mapping[str, Scheme | str]
+
+
+def resolve_plan(source: Source, plan: Plan | None) -> dict[str, Scheme]:
+    """The scheme of every tensor that is stored; those that `plan` does not name are lossless.
+
+    Raises:
+        ArgumentError: `plan` names a tensor that the model has not, or is tied to another, or
+            says what is no scheme.
+    """
+    names = {info.name for info in source.infos}
+    schemes = {info.name: Scheme() for info in source.infos if info.name not in source.aliases}
+    if plan is not None and not isinstance(plan, Mapping):
+        raise ArgumentError(f"plan: a {type(plan).__name__}; give a dict of tensor to scheme")
+    for name, scheme in (plan or {}).items():
+        if name not in names:
+            near = ", ".join(get_close_matches(name, list(names)[:10_000]))
+            raise ArgumentError(
+                f'plan: "{name}" matches no tensor{f"; nearest: {near}" if near else ""}'
+            )
+        if name not in schemes:
+            raise ArgumentError(
+                f'plan: "{name}" is tied to "{source.aliases[name]}"; give the scheme there'
+            )
+        schemes[name] = _scheme(name, scheme)
+    return schemes
+
+
+def _scheme(name: str, scheme: object) -> Scheme:
+    if isinstance(scheme, str):
+        return parse_scheme(scheme)
+    if not isinstance(scheme, Scheme):
+        raise ArgumentError(f'plan: "{name}": {scheme!r} is no scheme; give a text as "lossless"')
+    return scheme
+
+
+def fill(
+    layout: Layout,
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    *,
+    effort: Effort,
+    threads: int,
+    quantize: Quantize | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Add all tensors of a model to `layout`, in order, equal ones once.
+
+    Over a layout that emits to nowhere this predicts the file's size to the byte. Holds one
+    tensor and its coded form (and its decoding, if it is lossy).
+    """
+    known = EqualTensors(source)
+    tied: list[TensorInfo] = []
+    for number, info in enumerate(source.infos):
+        if info.name in source.aliases:
+            tied.append(info)
+        else:
+            values, scheme = source.load(info.name), schemes[info.name]
+            twin = known.first(info, values, str(scheme))
+            if twin is not None:
+                layout.add_alias(info, twin)
+            else:
+                coded = encode_tensor(
+                    info, values, scheme, effort=effort, threads=threads, quantize=quantize
+                )
+                add_tensor(layout, info, coded)
+            del values  # before the next one is loaded: one is held at a time
+        if progress:
+            progress("encode", number + 1, len(source.infos))
+    for info in tied:  # what they are tied to may have come later
+        layout.add_alias(info, source.aliases[info.name], tied=True)
+
+
+def predict_size(
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    *,
+    effort: Effort,
+    threads: int,
+    quantize: Quantize | None = None,
+    origin: Origin,
+) -> int:
+    """The bytes that the file would have, to the byte: everything is coded, nothing is written."""
+    layout = Layout(origin, source.infos, effort=effort, threads=threads)
+    fill(layout, source, schemes, effort=effort, threads=threads, quantize=quantize)
+    layout.close()
+    return layout.size

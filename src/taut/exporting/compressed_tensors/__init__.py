@@ -1,0 +1,1 @@
+"""compressed-tensors: packed integers in safetensors, with a config that loaders know."""

@@ -1,0 +1,99 @@
+"""Integers as compressed-tensors lays them out: dense in 32-bit words, the first one lowest.
+
+Surprise: values are packed with half of their range added, so that they are not negative, and the
+bits that fill up the last word are zero; zero points of a packed weight are packed along the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taut.exporting.integers import Integers
+
+
+@dataclass(frozen=True)
+class PackedGrid:
+    """Integers of `bits`, a scale a `group` of columns, or a row; `dynamic`: activations, too."""
+
+    bits: int
+    group: int | None = None
+    asymmetric: bool = False
+    dynamic: bool = False
+
+    @property
+    def format(self) -> str:
+        """What compressed-tensors calls the layout."""
+        return "int-quantized" if self.dynamic else "pack-quantized"
+
+    def config(self, ignored: Sequence[str]) -> dict[str, object]:
+        """The `quantization_config` of a folder's config."""
+        weights = {
+            "num_bits": self.bits,
+            "type": "int",
+            "symmetric": not self.asymmetric,
+            "strategy": "group" if self.group else "channel",
+            "group_size": self.group,
+            "dynamic": False,
+        }
+        inputs = {
+            "num_bits": 8,
+            "type": "int",
+            "symmetric": True,
+            "strategy": "token",
+            "dynamic": True,
+        }
+        group = {
+            "targets": ["Linear"],
+            "weights": weights,
+            "input_activations": inputs if self.dynamic else None,
+            "output_activations": None,
+            "format": self.format,
+        }
+        return {
+            "quant_method": "compressed-tensors",
+            "format": self.format,
+            "quantization_status": "compressed",
+            "config_groups": {"group_0": group},
+            "ignore": list(ignored),
+            "kv_cache_scheme": None,
+        }
+
+
+def pack(values: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
+    """Pack integers -2^(bits-1) .. 2^(bits-1)-1, shape (rows, columns); `bits` is 4 or 8.
+
+    >>> [hex(word) for word in pack(np.array([[-8, 7, 0]], np.int32), 4)[0]]
+    ['0x8f0']
+    """
+    rows, columns = values.shape
+    each = 32 // bits
+    filled = np.zeros((rows, -(-columns // each) * each), np.uint8)
+    filled[:, :columns] = values + (1 << (bits - 1))
+    if bits == 4:
+        filled = filled[:, 0::2] | filled[:, 1::2] << 4
+    return np.ascontiguousarray(filled).view("<i4").astype(np.int32, copy=False)
+
+
+def unpack(words: NDArray[np.int32], bits: int, columns: int) -> NDArray[np.int32]:
+    """Undo `pack`.
+
+    >>> unpack(np.array([[0x8f0]], np.int32), 4, 3)
+    array([[-8,  7,  0]], dtype=int32)
+    """
+    parts = np.ascontiguousarray(words.astype("<i4", copy=False)).view(np.uint8)
+    if bits == 4:
+        parts = np.stack([parts & 15, parts >> 4], axis=-1).reshape(len(words), -1)
+    found: NDArray[np.int32] = parts[:, :columns].astype(np.int32) - (1 << (bits - 1))
+    return found
+
+
+def centred(found: Integers, bits: int) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
+    """Integers and zero points around zero: asymmetric ones begin at -2^(bits-1), not at 0."""
+    if found.zeros is None:
+        return found.values, None
+    half = 1 << (bits - 1)
+    return found.values - half, found.zeros - half

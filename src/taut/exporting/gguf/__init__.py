@@ -1,0 +1,1 @@
+"""GGUF: the file that llama.cpp and its kin read."""

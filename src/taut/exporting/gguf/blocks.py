@@ -1,0 +1,80 @@
+"""A tensor's values in a type of GGUF: floats, or integers of 32 to a block with one scale each.
+
+Surprise: a block's scale is float16, so that even integers that are the file's own give its values
+back only as near as float16 holds their scale: about one part in 2,000.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taut.errors import ArgumentError
+from taut.exporting.integers import to_integers
+
+BLOCK: Final = 32
+TYPES: Final = {
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int8": "Q8_0",
+    "int4": "Q4_0",
+}
+_BITS: Final = {"Q8_0": 8, "Q4_0": 4}
+
+
+def type_of(name: str, shape: tuple[int, ...], wanted: str) -> str:
+    """The type that a tensor is stored in, of GGUF's `name`, where `wanted` is that of matrices.
+
+    As runtimes expect, vectors and tables of positions stay float32, and beside 4-bit matrices the
+    embedding and the output have 8 bits; a row that is no whole number of blocks is float16.
+
+    >>> type_of("token_embd.weight", (100, 64), "Q4_0"), type_of("a.weight", (64, 40), "Q4_0")
+    ('Q8_0', 'F16')
+    """
+    if len(shape) < 2 or name.startswith(("position_embd", "token_types")):
+        return "F32"
+    if wanted in _BITS and shape[-1] % BLOCK:
+        return "F16"
+    if wanted == "Q4_0" and name in ("token_embd.weight", "output.weight"):
+        return "Q8_0"
+    return wanted
+
+
+def blocks(name: str, values: np.ndarray, kind: str, *, gridded: bool) -> np.ndarray:
+    """The values of a tensor in a type of GGUF: float32 or float16 as they are, else bytes.
+
+    Integers behind `gridded` values are looked for, and kept where the type holds them.
+
+    Raises:
+        ArgumentError: a value, or a scale, is too large for float16; names the tensor.
+    """
+    import gguf
+
+    floats: NDArray[np.float32] = np.ascontiguousarray(values, np.float32)
+    if kind in ("F16", *_BITS) and (top := float(np.abs(floats).max(initial=0))) > 65504:
+        raise ArgumentError(
+            f'tensor "{name}": its largest value, {top:g}, is beyond float16; take bfloat16 or '
+            "float32"
+        )
+    if kind in _BITS and gridded:
+        found = to_integers(floats, _BITS[kind], group=BLOCK)
+        if found.exact and (found.scales >= 2.0**-14).all():
+            return _own(found.values, found.scales, kind)
+    packed: np.ndarray = gguf.quants.quantize(floats, gguf.GGMLQuantizationType[kind])
+    return packed
+
+
+def _own(q: NDArray[np.int32], scales: NDArray[np.float32], kind: str) -> np.ndarray:
+    """Blocks of integers that were found: the scale first; of 4 bits, value i with i + 16."""
+    rows = len(q)
+    parts = q.reshape(rows, -1, BLOCK)
+    if kind == "Q8_0":
+        data: NDArray[np.uint8] = parts.astype(np.int8).view(np.uint8)
+    else:
+        nibbles = (parts + 8).astype(np.uint8)
+        data = nibbles[..., : BLOCK // 2] | nibbles[..., BLOCK // 2 :] << np.uint8(4)
+    halves = scales.astype("<f2").reshape(rows, -1, 1).view(np.uint8)
+    return np.concatenate([halves, data], axis=2).reshape(rows, -1)

@@ -1,0 +1,244 @@
+"""One GGUF file, as llama.cpp and its kin read it, through the `gguf` package.
+
+Written are networks whose layout is known (docs/export.md lists them): tensors under GGUF's names,
+what the config says, and the vocabulary where it can be told. Tensors pass one at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from taut.container import TautFile, made_file, xxh3
+from taut.errors import ArgumentError, VerifyError
+from taut.exporting.check import Comparison, size_words
+from taut.exporting.companions import read_config
+from taut.exporting.gguf.blocks import TYPES, blocks, type_of
+from taut.exporting.gguf.load_back import Read, Tensor, load_gguf
+from taut.exporting.gguf.networks import (
+    Config,
+    GgufNetwork,
+    arranged,
+    heads_of,
+    network_named,
+    number,
+    pooling,
+)
+from taut.exporting.gguf.vocabulary import add_tokens
+from taut.exporting.result import Export
+from taut.exporting.safetensors import Progress, steps
+from taut.extras import need_extra
+from taut.scheme import parse_scheme
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+_FLOATS: Final = ("F64", "F32", "F16", "BF16")
+_GRIDS: Final = ("int8", "int4", "int3", "int2", "ternary", "binary")
+_FILE_TYPES: Final = {"F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2}  # of llama.cpp
+
+
+def export_gguf(
+    file: TautFile,
+    out: Path,
+    companions: Path,
+    *,
+    weights: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Export:
+    """Write one GGUF file; `companions` is the model folder with the config and the tokenizer.
+
+    `weights` is float32, float16, bfloat16, int8 (Q8_0) or int4 (Q4_0), by default what the
+    schemes of the matrices say, else the file's own dtype.
+
+    Raises:
+        ArgumentError: the network is none that is written, or `gguf` is missing.
+        VerifyError: the file does not read back.
+        TautError: it cannot be written.
+    """
+    need_extra("gguf", "gguf", "GGUF takes")
+    import gguf
+
+    if weights is not None and weights not in TYPES:
+        raise ArgumentError(f"weights {weights}: GGUF takes {', '.join(TYPES)}")
+    config = read_config(companions)
+    network = network_named(config, f"{companions}/config.json")
+    wanted = TYPES[weights or _usual(file)]
+    tensors, left = _planned(file, network, config, wanted)
+    with made_file(out, force=force, suffix=".gguf") as path, _silence():
+        writer = gguf.GGUFWriter(path, network.arch)
+        try:
+            why = _add_metadata(writer, companions, network, config, wanted)
+            sums = _write(writer, file, tensors, progress)
+        finally:
+            writer.close()
+        read = Read(path, tuple(tensors), network.arch)
+        found = _compare(read, file, sums, progress)
+        runtime = load_gguf(read, companions)
+        size = path.stat().st_size
+    return Export(
+        path=out,
+        format="gguf",
+        files=(out,),
+        size=size,
+        exact=len(found.exact),
+        rounded=len(found.rounded),
+        check=found.check(runtime),
+        notes=_notes(file, size, wanted, why, left),
+    )
+
+
+def _usual(file: TautFile) -> str:
+    """The weights that most matrices of the file already have."""
+    kinds: Counter[str] = Counter()
+    for record in file.index.records:
+        if len(record.shape) >= 2 and record.dtype in _FLOATS:
+            scheme = parse_scheme(record.scheme)
+            own = {"F16": "float16", "BF16": "bfloat16"}.get(record.dtype, "float32")
+            on_grid = scheme.kind == "int8" or (scheme.kind, scheme.group_size) == ("int4", 32)
+            kinds[scheme.kind if on_grid else own] += int(np.prod(record.shape))
+    return kinds.most_common(1)[0][0] if kinds else "float32"
+
+
+def _planned(
+    file: TautFile, network: GgufNetwork, config: Config, wanted: str
+) -> tuple[list[Tensor], list[str]]:
+    """What is written, and the names of what is not: a runtime makes it, or it is tied."""
+    from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
+
+    arch = next(one for one in MODEL_ARCH if MODEL_ARCH_NAMES[one] == network.arch)
+    names = get_tensor_name_map(arch, number(config, network.layers))
+    tied = {record.name for record in file.index.records if record.tied}
+    if config.get("tie_word_embeddings"):
+        tied.add("lm_head.weight")
+    schemes = {record.name: parse_scheme(record.scheme).kind for record in file.index.records}
+    found: list[Tensor] = []
+    left: list[str] = []
+    for info in file.infos:
+        if info.name in tied or info.name.endswith(network.unused):
+            left.append(info.name)
+            continue
+        name = names.get_name(info.name.removeprefix("bert."), try_suffixes=(".weight", ".bias"))
+        if name is None or info.dtype not in _FLOATS:
+            raise ArgumentError(
+                f'{file.path}: tensor "{info.name}" ({info.dtype}) has no place in a '
+                f"{network.arch} of GGUF"
+            )
+        order = network.order(info.name)
+        shape = info.shape[::-1] if order == "transposed" else info.shape
+        heads = heads_of(info.name, config) if order == "heads" else 1
+        kind, gridded = type_of(name, shape, wanted), schemes[info.name] in _GRIDS
+        found.append(Tensor(info, name, kind, order, heads, gridded))
+    return found, left
+
+
+def _add_metadata(
+    writer: GGUFWriter, companions: Path, network: GgufNetwork, config: Config, wanted: str
+) -> str | None:
+    """Write all but the tensors; gives why there is no vocabulary, if there is none."""
+    keys = network.keys(config)
+    for key, value in keys.items():
+        full = f"{network.arch}.{key}"
+        if isinstance(value, bool):
+            writer.add_bool(full, value)
+        elif isinstance(value, int):
+            writer.add_uint32(full, value)
+        else:
+            writer.add_float32(full, value)
+    if network.arch == "bert":
+        writer.add_token_type_count(number(config, "type_vocab_size", 1))
+        if (how := pooling(companions)) is not None:
+            writer.add_uint32(f"{network.arch}.pooling_type", how)
+    writer.add_name(companions.resolve().name)
+    writer.add_file_type(_FILE_TYPES[wanted])
+    writer.add_quantization_version(2)
+    why = add_tokens(writer, companions, int(keys["vocab_size"]))
+    if why is not None:
+        writer.add_tokenizer_model("no_vocab")
+    return why
+
+
+def _write(
+    writer: GGUFWriter,
+    file: TautFile,
+    tensors: Sequence[Tensor],
+    progress: Progress | None,
+) -> dict[str, str]:
+    """Write the tensors, and give the checksum of each one's bytes."""
+    from gguf import GGMLQuantizationType
+    from gguf.quants import quant_shape_to_byte_shape
+
+    for tensor in tensors:
+        kind = GGMLQuantizationType[tensor.kind]
+        dtype = np.dtype({"F32": np.float32, "F16": np.float16}.get(tensor.kind, np.uint8))
+        shape = tensor.shape
+        if dtype == np.uint8:
+            shape = quant_shape_to_byte_shape(shape, kind)
+        nbytes = int(np.prod(shape)) * dtype.itemsize
+        writer.add_tensor_info(tensor.name, shape, dtype, nbytes, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    sums, told = {}, steps("write", [tensor.info for tensor in tensors], progress)
+    for tensor in tensors:
+        values = arranged(file[tensor.info.name], tensor.order, tensor.heads)
+        data = np.ascontiguousarray(
+            blocks(tensor.info.name, values, tensor.kind, gridded=tensor.gridded)
+        )
+        sums[tensor.name] = xxh3(data)
+        writer.write_tensor_data(data)
+        if told is not None:
+            told()
+    return sums
+
+
+def _compare(
+    read: Read, file: TautFile, sums: dict[str, str], progress: Progress | None
+) -> Comparison:
+    """Hold what the package's own reader gives against the Taut file."""
+    found, told = Comparison(), steps("check", [tensor.info for tensor in read.tensors], progress)
+    for tensor in read.tensors:
+        if xxh3(read.data(tensor)) != sums[tensor.name]:
+            raise VerifyError(
+                f'tensor "{tensor.name}" is not what was written when read back',
+                tensor=tensor.info.name,
+            )
+        found.add(tensor.info.name, file[tensor.info.name], read.values(tensor))
+        if told is not None:
+            told()
+    return found
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """No words of the package: what matters is told in ours."""
+    logger = logging.getLogger("gguf")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _notes(
+    file: TautFile, size: int, wanted: str, why: str | None, left: Sequence[str]
+) -> tuple[str, ...]:
+    """What became of the model, in honest words."""
+    notes = [
+        f"{wanted}: {size_words(file.index.origin.nbytes, file.size, size)}; how fast it runs is "
+        "its runtime's"
+    ]
+    if why is not None:
+        notes.append(f"without a vocabulary: {why}; give the runtime its own")
+    if left:
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        notes.append(f"not written, as runtimes make them anew: {', '.join(left[:3])}{more}")
+    return tuple(notes)

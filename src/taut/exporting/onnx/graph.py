@@ -1,0 +1,121 @@
+"""A graph's parts: who makes a value and who takes it, its constants, its names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from taut.networks.onnx_packages import need
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto, TensorProto
+
+
+def arrays(graph: GraphProto) -> dict[str, np.ndarray]:
+    """The constants of a graph by name."""
+    helper = need("onnx.numpy_helper")
+    return {tensor.name: helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def producers(graph: GraphProto) -> dict[str, NodeProto]:
+    """The node that makes each value."""
+    return {name: node for node in graph.node for name in node.output if name}
+
+
+def consumers(graph: GraphProto) -> dict[str, list[NodeProto]]:
+    """The nodes that take each value, a node once."""
+    found: dict[str, list[NodeProto]] = {}
+    for node in graph.node:
+        for name in dict.fromkeys(node.input):
+            if name:
+                found.setdefault(name, []).append(node)
+    return found
+
+
+def rename(graph: GraphProto, old: str, new: str) -> None:
+    """Call a value by another name, everywhere."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == old:
+                    names[index] = new
+    for part in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        if part.name == old:
+            part.name = new
+
+
+def put(graph: GraphProto, name: str, values: np.ndarray) -> str:
+    """Add a constant, or replace the one of that name; the name again."""
+    tensor: TensorProto = need("onnx.numpy_helper").from_array(np.asarray(values, order="C"), name)
+    for held in graph.initializer:
+        if held.name == name:
+            held.CopyFrom(tensor)
+            return name
+    graph.initializer.append(tensor)
+    return name
+
+
+def prune(graph: GraphProto) -> None:
+    """Take out pads of nothing, and constants and described values that nobody names."""
+    constants = arrays(graph)
+    outputs = {output.name for output in graph.output}
+    kept: list[NodeProto] = []
+    for node in graph.node:
+        pads = constants.get(node.input[1]) if node.op_type == "Pad" else None
+        if pads is not None and not pads.any() and node.output[0] not in outputs:
+            _reroute(graph, node.output[0], node.input[0])
+        else:
+            kept.append(node)
+    set_nodes(graph, kept)
+
+
+def set_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
+    """Make these the graph's nodes, and drop constants and values that none of them names."""
+    nodes = list(nodes)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    named = {name for node in graph.node for name in (*node.input, *node.output)}
+    named |= {output.name for output in graph.output}
+    for parts in (graph.initializer, graph.value_info):
+        for index in reversed([i for i, part in enumerate(parts) if part.name not in named]):
+            del parts[index]
+
+
+def describe_no_more(graph: GraphProto, names: Iterable[str]) -> None:
+    """Drop what a graph says of the type of values, which is about to change."""
+    gone = set(names)
+    for index in reversed([i for i, part in enumerate(graph.value_info) if part.name in gone]):
+        del graph.value_info[index]
+
+
+def _reroute(graph: GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name == old:
+                node.input[index] = new
+
+
+def name_weights(graph: GraphProto, weights: Mapping[str, np.ndarray]) -> None:
+    """Give constants that are a weight, or one transposed, the weight's name back."""
+    taken = {part.name for part in (*graph.initializer, *graph.input)}
+    taken |= {name for node in graph.node for name in node.output}
+    marks: dict[bytes, str] = {}
+    for name, values in weights.items():
+        if values.ndim == 2 and name not in taken:
+            marks.setdefault(_mark(np.ascontiguousarray(values.T)), name)
+        if values.ndim >= 2 and name not in taken:
+            marks.setdefault(_mark(values), name)
+    for name, values in arrays(graph).items():
+        if name in weights or values.ndim < 2 or values.dtype.kind != "f":
+            continue
+        if (known := marks.pop(_mark(values), None)) is not None:
+            rename(graph, name, known)
+
+
+def _mark(values: np.ndarray) -> bytes:
+    """A digest of values and shape."""
+    data = np.ascontiguousarray(values, np.float32).tobytes()
+    return blake2b(data, digest_size=16, person=str(values.shape).encode()[:16]).digest()

@@ -1,0 +1,204 @@
+"""A model as ordinary safetensors again, in any float dtype: a file, or a Hugging Face folder.
+
+The file is as large as the original at that dtype: it is made for loaders that know nothing of
+Taut. Tensors pass one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from taut.container import TautFile, made_file, made_folder
+from taut.errors import ArgumentError
+from taut.exporting.check import Comparison, expect, size_words
+from taut.exporting.companions import copy_companions
+from taut.exporting.result import Export
+from taut.exporting.shards import SHARD, write_shards, write_tensors
+from taut.io import SAFETENSORS_DTYPES, TensorInfo, tensor_nbytes
+from taut.io.onnx import GRAPH
+from taut.io.safetensors import MappedFile
+
+DTYPES: Final = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+_FLOATS: Final = ("F64", "F32", "F16", "BF16")
+
+Progress = Callable[[str, int, int], None]
+
+
+def export_file(
+    file: TautFile,
+    out: Path,
+    *,
+    dtype: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Export:
+    """Write all tensors as one safetensors file; tied ones under each of their names.
+
+    Raises:
+        ArgumentError: a value is too large for `dtype`, or `out` may not be written.
+        VerifyError: the file does not read back.
+        TautError: it cannot be written.
+    """
+    metadata = dict(file.index.origin.metadata)
+    graph = metadata.pop(GRAPH, "")  # of a model from ONNX, without its tensors: no tensor of it
+    infos = [converted(info, dtype) for info in file.infos if not graph or info.name != graph]
+    with made_file(out, force=force) as path:
+        load = _loading(file, infos)
+        write_tensors(path, infos, load, metadata=metadata, told=steps("write", infos, progress))
+        found = compare([path], file, steps("check", infos, progress))
+        size = path.stat().st_size
+    return _done("safetensors", out, [out], size, found, _notes(file, infos, size))
+
+
+def export_folder(
+    file: TautFile,
+    out: Path,
+    companions: Path,
+    *,
+    dtype: str | None = None,
+    force: bool = False,
+    limit: int = SHARD,
+    progress: Progress | None = None,
+    judge: Callable[[Path], Sequence[str]] | None = None,
+) -> Export:
+    """Write a Hugging Face folder: the weights, in shards of `limit` bytes, beside its other files.
+
+    `companions` is a model folder: its config and tokenizer are copied, and the config names the
+    new dtype. Tied tensors are left out, as transformers does: the config says which they are.
+    `judge` is given the folder before it gets its name; it raises, or gives notes.
+
+    Raises:
+        as `export_file`.
+    """
+    tied = {record.name for record in file.index.records if record.tied}
+    infos = [converted(info, dtype) for info in file.infos if info.name not in tied]
+    with made_folder(out, force=force, sole=True) as folder:
+        copy_companions(companions, folder, dtype)
+        load = _loading(file, infos)
+        told = steps("write", infos, progress)
+        weights = write_shards(folder, infos, load, limit=limit, told=told)
+        found = compare(weights, file, steps("check", infos, progress))
+        weighed = sum(path.stat().st_size for path in weights)
+        judged = () if judge is None else judge(folder)
+        written = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        size = sum(path.stat().st_size for path in written)
+        files = [out / path.relative_to(folder) for path in written]
+    notes = (*_notes(file, infos, weighed), *judged)
+    if tied:
+        notes = (*notes, f"left out: {len(tied)} of tied tensors, which the config ties")
+    return _done("hf", out, files, size, found, notes)
+
+
+def converted(info: TensorInfo, dtype: str | None) -> TensorInfo:
+    """A tensor as it is to be written; only floats of 16 bits and more take another dtype.
+
+    >>> converted(TensorInfo("w", "F32", (3,), 12), "bfloat16")
+    TensorInfo(name='w', dtype='BF16', shape=(3,), nbytes=6)
+    """
+    if dtype is None or info.dtype not in _FLOATS:
+        return info
+    new = DTYPES[dtype]
+    return TensorInfo(info.name, new, info.shape, tensor_nbytes(new, info.shape))
+
+
+def convert(values: np.ndarray, info: TensorInfo) -> np.ndarray:
+    """Values in the dtype of `info`, rounded to nearest where it is narrower.
+
+    Raises:
+        ArgumentError: a finite value is too large for it; names the tensor.
+    """
+    dtype = SAFETENSORS_DTYPES.get(info.dtype)
+    if dtype is None or values.dtype == dtype:  # sub-byte values stay packed
+        return values
+    with np.errstate(over="ignore"):
+        found = values.astype(dtype)
+    if not np.isfinite(found).all() and (np.isfinite(values) & ~np.isfinite(found)).any():
+        largest = float(np.abs(values[np.isfinite(values)].astype(np.float64)).max())
+        raise ArgumentError(
+            f'tensor "{info.name}": its largest value, {largest:g}, is beyond {dtype}; '
+            "export to bfloat16 or float32"
+        )
+    return found
+
+
+def check_dtype(dtype: str | None) -> None:
+    """Raise `ArgumentError` unless a dtype may be asked for."""
+    if dtype is not None and dtype not in DTYPES:
+        raise ArgumentError(f'dtype "{dtype}" is unknown; one of {", ".join(DTYPES)}')
+
+
+def compare(
+    paths: Iterable[Path], file: TautFile, told: Callable[[], None] | None = None
+) -> Comparison:
+    """Read safetensors files back: each tensor is the file's, rounded to its dtype, bit for bit.
+
+    Raises:
+        VerifyError: one is not.
+    """
+    found = Comparison()
+    for path in paths:
+        mapped = MappedFile(path)
+        for tensor in mapped.header.tensors:
+            theirs, ours = mapped.view(tensor), file[tensor.name]
+            info = TensorInfo(tensor.name, tensor.dtype, tensor.shape, tensor.nbytes)
+            expect(tensor.name, convert(ours, info), theirs)
+            found.add(tensor.name, ours, theirs)
+            if told is not None:
+                told()
+    return found
+
+
+def _loading(file: TautFile, infos: Iterable[TensorInfo]) -> Callable[[str], np.ndarray]:
+    wanted = {info.name: info for info in infos}
+    return lambda name: convert(file[name], wanted[name])
+
+
+def steps(
+    stage: str, infos: Sequence[TensorInfo], progress: Progress | None
+) -> Callable[[], None] | None:
+    """What is called after each tensor."""
+    if progress is None:
+        return None
+    count = 0
+
+    def told() -> None:
+        nonlocal count
+        count += 1
+        progress(stage, count, len(infos))
+
+    return told
+
+
+def _notes(file: TautFile, infos: Sequence[TensorInfo], size: int) -> tuple[str, ...]:
+    """What the format costs, in honest words."""
+    names = {code: name for name, code in DTYPES.items()}
+    told = sorted({names[info.dtype] for info in infos if info.dtype in names})
+    words = size_words(file.index.origin.nbytes, file.size, size)
+    return (
+        f"{' and '.join(told) or 'plain tensors'} again: {words}; made for loaders that know "
+        "nothing of Taut, and no faster than before",
+    )
+
+
+def _done(
+    kind: str,
+    out: Path,
+    files: Iterable[Path],
+    size: int,
+    found: Comparison,
+    notes: tuple[str, ...],
+) -> Export:
+    return Export(
+        path=out,
+        format=kind,
+        files=tuple(files),
+        size=size,
+        exact=len(found.exact),
+        rounded=len(found.rounded),
+        check=found.check("read back from the disk"),
+        notes=notes,
+    )

@@ -1,0 +1,130 @@
+"""Puts the tensors of a Taut file into a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from taut.errors import ArgumentError
+from taut.io import SAFETENSORS_DTYPES, TensorInfo
+from taut.io.names import nearest
+from taut.loading.arrays import TORCH_TYPES, TorchFile
+from taut.loading.reshape import reshaped
+
+if TYPE_CHECKING:
+    import torch
+
+    Module = TypeVar("Module", bound=torch.nn.Module)
+
+# Of batch norms; old checkpoints, and those made for inference, lack it, as torch allows.
+_COUNT = "num_batches_tracked"
+
+
+def load_into(file: TorchFile, module: Module, *, on_demand: bool) -> Module:
+    """Load all tensors of a file into a module of their names and shapes; gives the module.
+
+    Raises:
+        ArgumentError: it does not fit; the message lists what differs.
+    """
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise ArgumentError(f"into: a {type(module).__name__} is no torch.nn.Module")
+    if hasattr(module, "taut"):
+        raise ArgumentError("into: this module loads on demand: module.taut.release() first")
+    fill = _attach if on_demand else _fill
+    widths = file.file.modules
+    if not widths:
+        return fill(file, module)
+    shapes = {info.name: info.shape for info in file.file.infos}
+    with reshaped(module, shapes, widths):
+        return fill(file, module)
+
+
+def _fill(file: TorchFile, module: Module) -> Module:
+    import torch
+
+    unsaved = _check_fits(file, module)
+    tensors = file.load_all()
+    with torch.no_grad():
+        for name, buffer in unsaved.items():
+            buffer.copy_(tensors.pop(name))
+    module.load_state_dict(tensors, strict=False)  # strictness was ours, tied names are let go
+    return module
+
+
+def _attach(file: TorchFile, module: Module) -> Module:
+    from taut.loading.on_demand import attach
+
+    tie = getattr(module, "tie_weights", None)  # of transformers; making it on meta undoes its ties
+    if callable(tie) and any(parameter.is_meta for parameter in module.parameters()):
+        tie()
+    _check_fits(file, module, meta=True)
+    lost = [n for n, b in module.named_buffers() if b.is_meta and n not in file]
+    if lost:
+        raise ArgumentError(
+            f"{type(module).__name__}: the file has no buffer {', '.join(lost[:8])}, which the "
+            "module made itself: build it with its buffers on the CPU (docs/loading.md)"
+        )
+    away = [n for n, t in module.state_dict().items() if t.device.type not in ("cpu", "meta")]
+    if away:
+        raise ArgumentError(f'on_demand is for the CPU; "{away[0]}" is not there')
+    attach(module, file.file)
+    return module
+
+
+def _check_fits(file: TorchFile, module: Module, *, meta: bool = False) -> dict[str, torch.Tensor]:
+    """Raise unless the file has the module's tensors; gives buffers that the module never saves.
+
+    They may still be in a file of an older version of it.
+    """
+    state = module.state_dict(keep_vars=True)
+    unsaved = {n: b for n, b in module.named_buffers() if n not in state and n in file}
+    problems = _differences(file, {**state, **unsaved}, meta=meta)
+    if problems:
+        more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise ArgumentError(
+            f"{file.file.path} does not fit {type(module).__name__}: "
+            f"{'; '.join(problems[:8])}{more}"
+        )
+    return unsaved
+
+
+def _differences(file: TorchFile, state: Mapping[str, torch.Tensor], *, meta: bool) -> list[str]:
+    """What keeps the tensors of a file from being those of a module, a line each."""
+    infos = {info.name: info for info in file.file.infos}
+    present = {_memory(tensor) for name, tensor in state.items() if name in infos}
+    problems = []
+    for name, tensor in state.items():
+        if name in infos:
+            problems += _mismatch(infos[name], tensor, meta=meta)
+        elif name.rpartition(".")[2] == _COUNT:
+            continue
+        elif _memory(tensor) not in present or not tensor.numel():
+            problems.append(f'"{name}" is missing in the file{nearest(name, infos)}')
+    extra = [name for name in infos if name not in state]
+    problems += [f'"{name}" is not in the module{nearest(name, state)}' for name in extra]
+    return problems
+
+
+def _mismatch(info: TensorInfo, tensor: torch.Tensor, *, meta: bool) -> list[str]:
+    if tensor.is_meta and not meta:
+        return [f'"{info.name}" has no memory (meta device): module.to_empty(device="cpu") first']
+    if tuple(tensor.shape) != info.shape:
+        return [
+            f'"{info.name}" is {list(info.shape)} in the file, {list(tensor.shape)} in the module'
+        ]
+    ours = TORCH_TYPES.get(info.dtype) or str(SAFETENSORS_DTYPES.get(info.dtype, info.dtype))
+    theirs = str(tensor.dtype).removeprefix("torch.")
+    if ours != theirs:
+        return [
+            f'"{info.name}" is {ours} in the file, {theirs} in the module: '
+            f"module.to(torch.{ours}) first"
+        ]
+    return []
+
+
+def _memory(tensor: torch.Tensor) -> tuple[object, ...]:
+    if tensor.is_meta:
+        return (id(tensor),)
+    return (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)

@@ -1,0 +1,92 @@
+"""A parameter that has shape and dtype but no memory: whoever computes with it gets the values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn, Protocol
+
+import torch
+from torch.utils._pytree import tree_map
+
+from taut.errors import ArgumentError
+
+_HOW = "its module loads on demand (frozen, on the CPU): module.taut.release() first"
+
+
+class Decodable(Protocol):
+    """A weight that can be decoded: its name, its shape, and its values in memory of their own."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    def fresh(self) -> torch.Tensor:
+        """Decode the values."""
+
+
+class Absent(torch.Tensor):
+    """Stands for a weight that is not decoded; each operation on it decodes the weight anew.
+
+    Layers whose forward is known never meet one: their weights are put in place before they run.
+    All other uses (a weight read by another module, `state_dict()`) are right, only slower. What
+    would change the weight is an `ArgumentError`.
+    """
+
+    _weight: Decodable
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @staticmethod
+    def __new__(cls, weight: Decodable, dtype: torch.dtype) -> Absent:
+        """A stand-in for `weight`; it says that it is a parameter without gradients."""
+        made: Absent = torch.Tensor._make_wrapper_subclass(
+            cls, weight.shape, dtype=dtype, device=torch.device("cpu"), requires_grad=False
+        )
+        made._weight = weight
+        made._is_param = True  # isinstance(..., nn.Parameter)
+        return made
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        """Run an operation on freshly decoded values."""
+        kwargs = kwargs or {}
+        schema = func._schema  # type: ignore[attr-defined]
+        for formal, given in zip(schema.arguments, args, strict=False):
+            if isinstance(given, cls) and formal.alias_info and formal.alias_info.is_write:
+                _refuse(given, f"{func} would change it")
+        if func is torch.ops.aten._to_copy.default:
+            (given,) = (one for one in args if isinstance(one, cls))
+            _refuse(given, "cannot move or change its dtype")
+        read: Callable[[object], object] = lambda x: x._weight.fresh() if isinstance(x, cls) else x  # noqa: E731
+        if any(one.alias_info for one in schema.returns):
+            # A view of what is no inference tensor must not be one either.
+            with torch.inference_mode(False), torch.no_grad():
+                return func(*tree_map(read, args), **tree_map(read, kwargs))
+        return func(*tree_map(read, args), **tree_map(read, kwargs))
+
+    def requires_grad_(self, requires_grad: bool = True) -> Absent:
+        """Only False: there are no gradients."""
+        if requires_grad:
+            _refuse(self, "cannot have gradients")
+        return self
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        """Refused: a copy would decode from the same file without anybody's knowing."""
+        _refuse(self, "cannot be copied")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refused, as copies are: save `module.state_dict()`."""
+        _refuse(self, "cannot be pickled")
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        """Name and shape; decodes nothing."""
+        return f'Absent("{self._weight.name}", {list(self.shape)}, {self.dtype})'
+
+
+def _refuse(absent: Absent, why: str) -> NoReturn:
+    raise ArgumentError(f'"{absent._weight.name}" {why}: {_HOW}')

@@ -1,0 +1,84 @@
+"""Which weights of a module can be absent until a layer runs, and which stay loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from taut.io.tensor_info import TensorInfo
+
+LEAST = 1 << 16  # bytes of a weight worth decoding each time
+_LEAVES = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.Embedding,
+    nn.EmbeddingBag,
+)
+# These read the weights of layers inside them, in one operation while nothing hooks in: it is
+# given their weights when it runs.
+_FUSED = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
+
+Owner = tuple[nn.Module, str]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A weight that is decoded on demand: its tensor, all that hold it, and the layers to hook."""
+
+    info: TensorInfo
+    owners: tuple[Owner, ...]
+    layers: tuple[nn.Module, ...]
+    requires_grad: bool
+
+
+def choose(module: nn.Module, infos: Mapping[str, TensorInfo]) -> list[Choice]:
+    """The weights of at least 64 KiB that only layers of known kinds hold, in the module's order.
+
+    A layer is known when its forward is the one of `_LEAVES` (a subclass with a forward of its own,
+    an RNN or a module that owns bare parameters is not), or when it lies in one of `_FUSED`.
+    """
+    fused = set(_inside(module))
+    held: dict[int, list[tuple[str, Owner]]] = {}
+    for prefix, owner in module.named_modules():
+        for key, tensor in owner._parameters.items():
+            if tensor is not None:
+                name = f"{prefix}.{key}" if prefix else key
+                held.setdefault(id(tensor), []).append((name, (owner, key)))
+    chosen = []
+    for places in held.values():
+        owners = tuple(owner for _, owner in places)
+        found = next((infos[name] for name, _ in places if name in infos), None)
+        if found is None or found.nbytes < LEAST:
+            continue
+        if all(owner in fused or _known(owner, key) for owner, key in owners):
+            layers = tuple(owner for owner, _ in owners if owner not in fused)
+            tensor = owners[0][0]._parameters[owners[0][1]]
+            chosen.append(
+                Choice(found, owners, layers, bool(tensor is not None and tensor.requires_grad))
+            )
+    return chosen
+
+
+def _inside(module: nn.Module) -> Iterator[nn.Module]:
+    for part in module.modules():
+        if isinstance(part, _FUSED):
+            yield from part.modules()
+
+
+def _known(layer: nn.Module, key: str) -> bool:
+    if key != "weight" or "forward" in vars(layer):
+        return False
+    if getattr(layer, "max_norm", None) is not None:
+        return False  # an embedding that changes its weight when it runs
+    kind = type(layer)
+    if (kind.__module__, kind.__name__) == ("transformers.pytorch_utils", "Conv1D"):
+        return True
+    forward: object = kind.forward
+    return any(forward is leaf.forward for leaf in _LEAVES)

@@ -1,0 +1,169 @@
+"""What a module that loads on demand can tell, and the way back to an ordinary one."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import torch
+from torch import nn
+
+from taut.container import TautFile
+from taut.errors import ArgumentError
+from taut.loading.on_demand.absent import Absent
+from taut.loading.on_demand.choose import Choice
+from taut.loading.on_demand.weights import Weight, Weights
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Bytes and counts of a module on demand.
+
+    `file` is the compressed bytes, which are mapped; `loaded` the decoded bytes of what stays in
+    memory, `on_demand` of what does not; `pool` the buffers held now, and `pool_peak` the most of
+    them. `decoded` counts decodings, `ahead` those that the prefetch thread had done in time,
+    `outside` those for other uses than by the layer that owns the weight.
+    """
+
+    file: int
+    loaded: int
+    on_demand: int
+    pool: int
+    pool_peak: int
+    weights: int
+    decoded: int
+    ahead: int
+    outside: int
+
+
+class OnDemand:
+    """Fills the weights of a module's layers when they run; `module.taut`.
+
+    The module is frozen and stays on the CPU in the file's dtypes. Any number of threads may run
+    it. `release` ends it.
+    """
+
+    def __init__(self, module: nn.Module, file: TautFile, chosen: Sequence[Choice]) -> None:
+        self._module = module
+        self._weights = Weights(file)
+        self._grads = {one: one.requires_grad for one in module.parameters()}
+        self._entries = [(Weight(one.info, one.owners, self._weights), one) for one in chosen]
+        self._run = threading.local()
+        self._after: dict[nn.Module, nn.Module | None] = {}
+        self._of: dict[nn.Module, tuple[Weight, ...]] = {}
+        for weight, one in self._entries:
+            for layer in one.layers:
+                self._of[layer] = (*self._of.get(layer, ()), weight)
+            weight.put(weight.absent)
+        module.requires_grad_(False)
+        layers = [part for part in module.modules() if part in self._of]
+        self._after.update(itertools.pairwise(layers))  # a guess, until one has run
+        self._hooks = [hook for layer in layers for hook in self._hook(layer)]
+        if layers:
+            self._hooks.append(module.register_forward_hook(self._end, always_call=True))
+
+    @property
+    def stats(self) -> Stats:
+        """Bytes and counts now."""
+        weights = self._weights
+        tensors = {id(one): one for one in (*self._module.parameters(), *self._module.buffers())}
+        on_demand = [weight for weight, _ in self._entries]
+        own = {id(one.tensor) for one in on_demand}
+        return Stats(
+            file=weights.file.size,
+            loaded=sum(
+                one.nbytes
+                for key, one in tensors.items()
+                if not isinstance(one, Absent) and key not in own
+            ),
+            on_demand=sum(one.nbytes for one in on_demand),
+            pool=weights.pool.nbytes,
+            pool_peak=weights.pool.peak,
+            weights=len(on_demand),
+            decoded=weights.decoded,
+            ahead=weights.ahead_hits,
+            outside=weights.outside,
+        )
+
+    def following(self, layer: nn.Module) -> nn.Module | None:
+        """The layer whose weights are decoded while this one runs: the one that ran after it."""
+        return self._after.get(layer)
+
+    def release(self) -> nn.Module:
+        """Decode everything for good; the module is an ordinary one again, as if fully loaded.
+
+        Raises:
+            VerifyError, FormatError: the file is damaged; the module stays on demand.
+        """
+        values = [weight.fresh() for weight, _ in self._entries]
+        for hook in self._hooks:
+            hook.remove()
+        self._weights.close()
+        for (weight, one), tensor in zip(self._entries, values, strict=True):
+            weight.put(nn.Parameter(tensor, requires_grad=one.requires_grad))
+        for tensor, wanted in self._grads.items():
+            tensor.requires_grad_(wanted)
+        del self._module.taut
+        return self._module
+
+    def _hook(self, layer: nn.Module) -> tuple[torch.utils.hooks.RemovableHandle, ...]:
+        return (
+            layer.register_forward_pre_hook(self._before, prepend=True, with_kwargs=True),
+            layer.register_forward_hook(self._behind, always_call=True),
+        )
+
+    def _before(
+        self, layer: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> None:
+        if torch.is_grad_enabled():
+            _check_no_gradients(layer, (*args, *kwargs.values()))
+        self._weights.take(self._of[layer])
+        run = self._run.__dict__
+        run.setdefault("layers", []).append(layer)
+        last = run.get("last")
+        if last is not None:
+            self._after[last] = layer
+        run["last"] = layer
+        following = self.following(layer)
+        if following is not None and following is not layer:
+            self._weights.expect(self._of[following])
+
+    def _behind(self, layer: nn.Module, args: object, output: object) -> None:
+        """Also called after an error, and then even where `_before` did not take anything."""
+        taken: list[nn.Module] = self._run.__dict__.get("layers", [])
+        if taken and taken[-1] is layer:
+            taken.pop()
+            self._weights.drop(self._of[layer])
+
+    def _end(self, module: nn.Module, args: object, output: object) -> None:
+        """The module has run: what its first layer needs is not decoded before it runs again."""
+        last = self._run.__dict__.pop("last", None)
+        if last is not None:
+            self._after[last] = None
+            self._weights.expect(())
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        """Refused: load the file into another module instead."""
+        raise ArgumentError("a module that loads on demand cannot be copied: load another one")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refused: save `module.state_dict()`."""
+        raise ArgumentError(
+            "a module that loads on demand cannot be pickled: save its state_dict()"
+        )
+
+
+def _check_no_gradients(layer: nn.Module, given: Sequence[object]) -> None:
+    if layer.training:
+        raise ArgumentError(
+            "a module that loads on demand cannot be trained: module.eval(), torch.no_grad(), or "
+            "module.taut.release() first"
+        )
+    if any(isinstance(one, torch.Tensor) and one.requires_grad for one in given):
+        raise ArgumentError(
+            "a module that loads on demand gives no gradients: torch.no_grad(), or "
+            "module.taut.release() first"
+        )

@@ -1,0 +1,162 @@
+"""Weights that are there while somebody uses them, and a thread that decodes the next ones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from taut.container import TautFile
+from taut.errors import TautError
+from taut.io.dtypes import storage
+from taut.io.tensor_info import TensorInfo
+from taut.loading.arrays import to_torch
+from taut.loading.on_demand.absent import Absent
+from taut.loading.on_demand.pool import Pool
+
+
+class Weight:
+    """A tensor of the file, and the places in the module that hold it (several where it is tied).
+
+    `users` counts the layers that run with it; `tensor` is there from the first use, or from the
+    prefetch, to the last.
+    """
+
+    def __init__(
+        self, info: TensorInfo, owners: Sequence[tuple[torch.nn.Module, str]], of: Weights
+    ):
+        self.name = info.name
+        self.shape = info.shape
+        self.owners = tuple(owners)
+        self.users = 0
+        self.tensor: torch.Tensor | None = None
+        self.buffer: np.ndarray | None = None
+        self.decoding = threading.Lock()
+        self._info = info
+        self._of = of
+        self.absent = Absent(self, self.owners[0][0]._parameters[self.owners[0][1]].dtype)  # type: ignore[union-attr]
+
+    @property
+    def nbytes(self) -> int:
+        """Decoded bytes."""
+        return self._info.nbytes
+
+    def fresh(self) -> torch.Tensor:
+        """The values in memory of their own."""
+        self._of.outside += 1
+        return to_torch(self._of.file[self.name], self._info.dtype)
+
+    def fill(self) -> None:
+        """Decode into a buffer of the pool; the caller holds `decoding`."""
+        buffer = self._of.pool.lend(self.nbytes)
+        try:
+            dtype, shape = storage(self._info.dtype, self.shape)
+            values = buffer.view(dtype).reshape(shape)
+            self._of.file.read_into(self.name, values)
+            tensor = torch.nn.Parameter(to_torch(values, self._info.dtype), requires_grad=False)
+        except BaseException:
+            self._of.pool.take_back(buffer)
+            raise
+        self.buffer, self.tensor = buffer, tensor
+
+    def put(self, tensor: torch.Tensor) -> None:
+        """Make this what all owners hold."""
+        for owner, key in self.owners:
+            owner._parameters[key] = tensor  # type: ignore[assignment]
+
+
+class Weights:
+    """Takes weights for layers that run, drops them after, and decodes one layer ahead.
+
+    Any number of threads may run the module: a weight is decoded once and stays as long as one of
+    them uses it.
+    """
+
+    def __init__(self, file: TautFile) -> None:
+        self.file = file
+        self.pool = Pool()
+        self.outside = 0  # decoded for somebody who is not the layer that owns it
+        self.ahead_hits = 0
+        self.decoded = 0
+        self._lock = threading.Lock()
+        self._ahead: tuple[Weight, ...] = ()
+        self._thread: ThreadPoolExecutor | None = None
+
+    def take(self, weights: Sequence[Weight]) -> None:
+        """Have these weights in place until `drop`.
+
+        Raises:
+            VerifyError, FormatError: the file is damaged; nothing is taken then.
+        """
+        for number, weight in enumerate(weights):
+            with self._lock:
+                weight.users += 1
+            try:
+                self._decode(weight)
+            except BaseException:
+                self.drop(weights[: number + 1])
+                raise
+
+    def drop(self, weights: Sequence[Weight]) -> None:
+        """Give up weights that were taken; the last user's goes back to the pool."""
+        with self._lock:
+            for weight in weights:
+                weight.users -= 1
+                if not weight.users:
+                    self._clear(weight)
+
+    def expect(self, weights: tuple[Weight, ...]) -> None:
+        """Begin to decode weights that the next layer takes; those expected before are let go."""
+        with self._lock:
+            stale = [one for one in self._ahead if one not in weights and not one.users]
+            self._ahead = weights
+            for weight in stale:
+                self._clear(weight)
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, thread_name_prefix="taut-ahead")
+            thread = self._thread
+        for weight in weights:
+            if weight.tensor is None:
+                thread.submit(self._decode_ahead, weight)
+
+    def close(self) -> None:
+        """End the thread."""
+        self.expect(())
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread:
+            thread.shutdown()
+
+    def _decode(self, weight: Weight) -> None:
+        with weight.decoding:
+            if weight.tensor is None:
+                weight.fill()
+                self.decoded += 1
+            else:
+                self.ahead_hits += weight in self._ahead
+            with self._lock:
+                weight.put(weight.tensor)  # type: ignore[arg-type]
+
+    def _decode_ahead(self, weight: Weight) -> None:
+        with weight.decoding:
+            with self._lock:
+                if weight.tensor is not None or weight not in self._ahead:
+                    return
+            try:
+                weight.fill()
+            except TautError:
+                return  # the layer that takes it meets the same error, and tells it
+            self.decoded += 1
+            with self._lock:
+                if weight not in self._ahead and not weight.users:
+                    self._clear(weight)
+
+    def _clear(self, weight: Weight) -> None:
+        """Let go of a weight that nobody uses; the lock is held."""
+        buffer, weight.buffer, weight.tensor = weight.buffer, None, None
+        weight.put(weight.absent)
+        if buffer is not None:
+            self.pool.take_back(buffer)

@@ -1,0 +1,197 @@
+"""A Taut file in, ordinary safetensors out: byte for byte the original if it is lossless."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from taut.container import (
+    AtomicFile,
+    TautFile,
+    check_destination,
+    find_file,
+    made_folder,
+    write_file,
+)
+from taut.container.format import as_bytes, header_entry
+from taut.container.model_folder import (
+    check_copies,
+    copy_files,
+    unmark_config,
+)
+from taut.container.schema import get_object, load_json
+from taut.errors import ArgumentError, FormatError
+from taut.io import TensorInfo, read_header
+from taut.io.hub import find_companions
+from taut.loading.restore_onnx import is_onnx, write_onnx
+from taut.machine import checked_threads
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was written: `path` (the file, or the folder of several), its files, and their bytes."""
+
+    path: Path
+    bytes: int
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """One safetensors file to be: its header and the tensors after it, in order."""
+
+    name: str
+    header: bytes
+    names: tuple[str, ...]
+
+
+def decompress(
+    src: str | Path, dst: str | Path, *, threads: int | None = None, force: bool = False
+) -> Restored:
+    """Write the model that a Taut file holds as safetensors, or ONNX, again.
+
+    A lossless file gives the original's bytes, a lossy one the same header with other values. One
+    file becomes the file `dst`; several shards become files in the folder `dst`, and so does a
+    model folder, with its config and tokenizer files. What was an .onnx becomes one again where
+    `dst` ends in .onnx. Holds one tensor at a time.
+
+    Raises:
+        ArgumentError: `dst` exists (and not `force`) or is of the wrong kind.
+        FormatError, VerifyError: the file is damaged; nothing is written.
+        TautError: the disk is full, or cannot be written for another reason.
+    """
+    source, target = Path(src), Path(dst)
+    file = TautFile(find_file(source), threads=checked_threads(threads))
+    if target.suffix.lower() == ".onnx":
+        return _write_onnx(file, target, force)
+    shards = _shards(file)
+    texts = file.index.origin.texts
+    if source.is_dir() or len(shards) > 1 or texts:
+        return _write_folder(file, shards, source, target, force)
+    _check_not_input(file.path, target)
+    size = _write_shard(file, shards[0], target, force)
+    return Restored(target, size, (target,))
+
+
+def _write_onnx(file: TautFile, target: Path, force: bool) -> Restored:
+    if not is_onnx(file):
+        raise ArgumentError(
+            f"{target}: the model was not compressed from ONNX; name a .safetensors"
+        )
+    paths = write_onnx(file, target, force=force)
+    return Restored(target, sum(path.stat().st_size for path in paths), paths)
+
+
+def _write_folder(
+    file: TautFile, shards: list[_Shard], source: Path, target: Path, force: bool
+) -> Restored:
+    if target.suffix == ".safetensors" and not target.is_dir():
+        raise ArgumentError(
+            f"{target}: the model becomes several files ({shards[0].name}, ...); name a folder"
+        )
+    if target.exists() and not target.is_dir():
+        raise ArgumentError(f"{target}: is not a folder; the model becomes several files in one")
+    companions = find_companions(source) if source.is_dir() else ()
+    pairs = [(path, target / path.relative_to(source)) for path in companions]
+    check_copies(pairs, force=force)
+    paths = [target / name for name in _names(file, shards)]
+    for path in paths:
+        _check_not_input(file.path, path)
+        if target.is_dir():
+            check_destination(path, force=force)
+    with made_folder(target, force=force) as made:
+        copies = [(path, made / path.relative_to(source)) for path in companions]
+        size = copy_files(copies, made, unmark_config, force=force)
+        for name, text in file.index.origin.texts:
+            write_file(made / name, text.encode(), force=force)
+            size += len(text.encode())
+        for shard in shards:
+            size += _write_shard(file, shard, made / shard.name, force)
+    return Restored(target, size, (*(copy for _, copy in pairs), *paths))
+
+
+def _names(file: TautFile, shards: list[_Shard]) -> list[str]:
+    names = [name for name, _ in file.index.origin.texts] + [shard.name for shard in shards]
+    if len({name.casefold() for name in names}) < len(names):
+        raise FormatError(f"{file.path}: index: source: a file's name comes twice")
+    return names
+
+
+def _check_not_input(source: Path, target: Path) -> None:
+    if target.exists() and os.path.samefile(source, target):
+        raise ArgumentError(f"{target}: is the file to decompress; name another")
+
+
+def _shards(file: TautFile) -> list[_Shard]:
+    """The original files; a model that came from memory becomes one file."""
+    origin = file.index.origin
+    if not origin.files:
+        return [_Shard("model.safetensors", _new_header(file), tuple(file))]
+    owner: dict[str, int] = {}
+    for number, (name, header) in enumerate(origin.files):
+        where = f'{file.path}: index: header of "{name}"'
+        for tensor in get_object(load_json(header.encode(), where), where):
+            if tensor == "__metadata__":
+                continue
+            if tensor not in file or tensor in owner:
+                raise FormatError(
+                    f'{where}: tensor "{tensor}" is not in the index, or in two files'
+                )
+            owner[tensor] = number
+    if len(owner) < len(file):
+        lost = next(name for name in file if name not in owner)
+        raise FormatError(f'{file.path}: tensor "{lost}" is in no header of the original files')
+    names: list[list[str]] = [[] for _ in origin.files]
+    for tensor in file:
+        names[owner[tensor]].append(tensor)
+    return [
+        _Shard(name, header.encode(), tuple(found))
+        for (name, header), found in zip(origin.files, names, strict=True)
+    ]
+
+
+def _new_header(file: TautFile) -> bytes:
+    parts, end = [], 0
+    if file.index.origin.metadata:
+        metadata = json.dumps(dict(file.index.origin.metadata), ensure_ascii=False)
+        parts.append(f'"__metadata__":{metadata}')
+    for tensor in file.infos:
+        begin, end = end, end + tensor.nbytes
+        parts.append(header_entry(tensor.name, tensor.dtype, tensor.shape, begin, end))
+    text = ("{" + ",".join(parts) + "}").encode()
+    return text.ljust(len(text) + -len(text) % 8)
+
+
+def _write_shard(file: TautFile, shard: _Shard, path: Path, force: bool) -> int:
+    infos = {info.name: info for info in file.infos}
+    with AtomicFile(path, force=force) as out:
+        out.write(len(shard.header).to_bytes(8, "little"))
+        out.write(shard.header)
+        size = 8 + len(shard.header)
+        for name in shard.names:
+            data = as_bytes(file[name])
+            out.write(data.data)
+            size += data.nbytes
+        file.fetcher.check_still()
+        _check_shard(out.temporary, shard, infos, file.path)
+        out.commit()
+    return size
+
+
+def _check_shard(written: Path, shard: _Shard, infos: dict[str, TensorInfo], where: Path) -> None:
+    """The stored header must describe exactly the tensors that were put behind it."""
+    header = read_header(written, where=f'{where}: the stored header of "{shard.name}"')
+    described = {tensor.name: tensor for tensor in header.tensors}
+    begin = header.data_start
+    for name in shard.names:
+        tensor, info = described[name], infos[name]
+        if (tensor.dtype, tensor.shape) != (info.dtype, info.shape) or (
+            info.nbytes and tensor.start != begin
+        ):
+            raise FormatError(
+                f'{where}: tensor "{name}" is not the one that the stored header of '
+                f'"{shard.name}" describes'
+            )
+        begin += info.nbytes

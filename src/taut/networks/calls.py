@@ -1,0 +1,145 @@
+"""Calls of the caller's code: a batch as its module's arguments, and its failures in words."""
+
+from __future__ import annotations
+
+import copy
+import sysconfig
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from taut.errors import ArgumentError, TautError
+
+if TYPE_CHECKING:
+    import torch
+
+
+_NOTHING: Final = object()
+_LIBRARIES: Final = ("site-packages", "dist-packages")
+_OURS: Final = Path(__file__).parents[1]
+_PYTHON: Final = Path(sysconfig.get_path("stdlib"))
+
+
+@contextmanager
+def explained(said: str, batch: object = _NOTHING) -> Iterator[None]:
+    """Turn whatever the caller's code raises into an error in words.
+
+    The message is `said` (what was called), the exception, the last line of the caller's own code
+    on the way to it and, where one is given, the shapes of the batch. Errors of ours, and a lack of
+    memory, pass as they are.
+
+    Raises:
+        ArgumentError: the body raised.
+    """
+    try:
+        yield
+    except (TautError, MemoryError):
+        raise
+    except Exception as error:  # the caller's code may raise anything
+        given = "" if batch is _NOTHING else f" (the batch is {outline(batch)})"
+        raise ArgumentError(f"{said}: {told(error)}{own_line(error)}{given}") from error
+
+
+def told(error: BaseException) -> str:
+    """The kind of an exception and the first line of its message.
+
+    >>> told(KeyError("x"))
+    "KeyError: 'x'"
+    """
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def own_line(error: BaseException) -> str:
+    """` in line 7 of score.py`: the last line of the caller's own code on the way to an error.
+
+    What lies in Python's library, in installed packages or in Taut is not the caller's own.
+    """
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        foreign = path.is_relative_to(_OURS) or path.is_relative_to(_PYTHON)
+        if not (foreign or frame.filename.startswith("<") or set(path.parts) & set(_LIBRARIES)):
+            return f" in line {frame.lineno} of {path.name}"
+    return ""
+
+
+def outline(batch: object) -> str:
+    """A batch in a few words: `{input_ids: int64 [16, 32]}`."""
+    if isinstance(batch, Mapping):
+        return "{" + ", ".join(f"{name}: {outline(part)}" for name, part in batch.items()) + "}"
+    if isinstance(batch, (tuple, list)):
+        return "(" + ", ".join(outline(part) for part in batch[:8]) + ")"
+    if hasattr(batch, "shape") and hasattr(batch, "dtype"):
+        return f"{str(batch.dtype).removeprefix('torch.')} {list(batch.shape)}"
+    return f"a {type(batch).__name__}"
+
+
+def in_single(module: torch.nn.Module) -> torch.nn.Module:
+    """The module, or a float32 copy of one with half-precision weights.
+
+    One that cannot be copied is run as it is.
+    """
+    import torch
+
+    narrow = (torch.float16, torch.bfloat16)
+    if not any(parameter.dtype in narrow for parameter in module.parameters()):
+        return module
+    try:
+        return copy.deepcopy(module).float()
+    except Exception:  # a module may hold anything
+        return module
+
+
+def run(module: torch.nn.Module, batch: object, where: str) -> object:
+    """The module's output for a batch: a dict, arguments in order, or the one argument.
+
+    Raises:
+        ArgumentError: the module raised.
+    """
+    with explained(f"{where}: the model rejects it", batch):
+        return applied(module, batch)
+
+
+def applied(module: torch.nn.Module, batch: object) -> object:
+    """Give a dict as keywords, a tuple or list as arguments in order, else the one argument."""
+    batch = fitted(batch, module)
+    if isinstance(batch, Mapping):
+        return module(**batch)
+    if isinstance(batch, (tuple, list)):
+        return module(*batch)
+    return module(batch)
+
+
+def fitted(batch: object, module: torch.nn.Module) -> object:
+    """The batch on the module's device, its half-precision floats as the module's."""
+    import torch
+
+    one = next(module.parameters(), None)
+    if one is None:
+        return batch
+
+    def fit(value: object) -> object:
+        if isinstance(value, torch.Tensor):
+            narrow = value.dtype in (torch.float16, torch.bfloat16)
+            return value.to(one.device, one.dtype if narrow else value.dtype)
+        if isinstance(value, Mapping):
+            return {name: fit(part) for name, part in value.items()}
+        if type(value) is tuple:
+            return tuple(fit(part) for part in value)
+        if type(value) is list:
+            return [fit(part) for part in value]
+        return value
+
+    return fit(batch)
+
+
+def samples_of(batch: object) -> int:
+    """The first axis of the first tensor; a batch without one is one sample."""
+    parts = tuple(batch.values()) if isinstance(batch, Mapping) else batch
+    for part in parts if isinstance(parts, (tuple, list)) else (parts,):
+        shape = tuple(getattr(part, "shape", ()))
+        if shape:
+            return int(shape[0])
+    return 1

@@ -1,0 +1,234 @@
+"""A model that runs, for calibrated work: from a folder, a file of code, or memory.
+
+Surprise: where sentence-transformers is installed, a folder of its kind is loaded as the whole
+sentence encoder, pooling and all, since what it must keep is the embedding. Nothing is fetched, and
+no code of a folder runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from taut.errors import ArgumentError
+from taut.extras import need_extra
+from taut.io import Source, open_source
+from taut.io.names import nearest
+from taut.io.pytorch import is_module
+from taut.networks.callables import call, load_named, names_callable
+from taut.networks.calls import told
+from taut.networks.parameter_names import Names, map_names
+from taut.networks.tokens import Tokenize, open_tokenizer, wrap_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+ModelSpec: TypeAlias = "str | Path | torch.nn.Module"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network in evaluation mode, and how it belongs to the tensors that are to be stored.
+
+    `source` is what `taut.io.open_source` takes; `names` maps its tensors' names to those of
+    `module`'s parameters and buffers. `unmapped` are tensors of the source that the network has
+    not, `missing` are parameters of the network that the source has not. `tokenize` makes batches
+    of texts, None where the model came without a tokenizer. `gradients` is False of a network that
+    has none, which is run by onnxruntime.
+    """
+
+    module: torch.nn.Module
+    tokenize: Tokenize | None
+    names: Mapping[str, str]
+    source: Path | torch.nn.Module
+    unmapped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    gradients: bool = True
+
+
+def open_model(spec: ModelSpec) -> LoadedModel:
+    """Open a model that can be run, on the CPU.
+
+    `spec` is a Hugging Face folder, an `.onnx` file, `file.py:function` that gives an nn.Module, or
+    an nn.Module, of which a copy is made. Half-precision weights are widened to float32, which
+    changes no value.
+
+    Raises:
+        ArgumentError: there is no such model, it cannot be run, or an extra is missing.
+    """
+    need_extra("torch", "hf", "calibration takes")
+    if is_module(spec):
+        return _of_module(spec)
+    if not isinstance(spec, (str, Path)):
+        raise ArgumentError(
+            f"a {type(spec).__name__} is no model to run; pass a folder, file.py:function "
+            "or an nn.Module"
+        )
+    if names_callable(str(spec)):
+        return _of_module(_built(str(spec)))
+    path = Path(spec)
+    if path.is_dir():
+        return _from_folder(path)
+    if path.suffix.lower() == ".onnx" and path.is_file():
+        return _from_onnx(path)
+    if path.exists():
+        raise ArgumentError(
+            f"{path}: holds weights alone, and calibration runs the model; give its folder with "
+            "config.json, or file.py:function that builds it"
+        )
+    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise ArgumentError(f"{path}: no such folder{nearest(path.name, beside)}")
+
+
+def _from_onnx(path: Path) -> LoadedModel:
+    from taut.networks.onnx_network import open_network
+
+    module, names = open_network(path)
+    return LoadedModel(module, None, names, path, gradients=False)
+
+
+def _of_module(source: torch.nn.Module) -> LoadedModel:
+    """A copy to run, and perhaps to change, beside the module whose tensors are to be stored."""
+    try:
+        module = _ready(copy.deepcopy(source))
+    except Exception as error:  # a module may hold anything
+        raise ArgumentError(
+            f"module {type(source).__name__} cannot be copied ({told(error)}); "
+            "keep what cannot be copied, as open files, out of it"
+        ) from error
+    names = map_names(open_source(source), module)
+    return LoadedModel(module, None, names.found, source, names.unmapped, names.missing)
+
+
+def _built(spec: str) -> torch.nn.Module:
+    """The module that the user's function gives, or that the name stands for."""
+    found = load_named(spec)
+    if not is_module(found):
+        if not callable(found):
+            raise ArgumentError(f"{spec}: a {type(found).__name__} is no nn.Module, nor makes one")
+        found = call(found, spec)
+    if not is_module(found):
+        raise ArgumentError(f"{spec}: gave a {type(found).__name__}; it must give an nn.Module")
+    return found
+
+
+def _ready(module: torch.nn.Module) -> torch.nn.Module:
+    import torch
+
+    narrow = (torch.float16, torch.bfloat16)
+    if any(parameter.dtype in narrow for parameter in module.parameters()):
+        module.float()  # the same values; the arithmetic is exacter, and faster on a CPU
+    return module.eval()
+
+
+def _from_folder(folder: Path) -> LoadedModel:
+    source = open_source(folder)
+    if (folder / "modules.json").is_file() and find_spec("sentence_transformers"):
+        return _sentence_encoder(folder, source)
+    if not (folder / "config.json").is_file():
+        raise ArgumentError(
+            f"{folder}: no config.json, so the network is not known; give file.py:function that "
+            "builds it"
+        )
+    transformers = need_extra("transformers", "hf", f"{folder}: to run it takes")
+    kind = _architecture(folder, transformers.PreTrainedModel)
+    module, names = _pretrained(kind or transformers.AutoModel, folder, source)
+    if kind is not None and names.missing:
+        # The named class has a head that the file does not: its outputs would be noise.
+        bare, bare_names = _pretrained(transformers.AutoModel, folder, source)
+        if len(bare_names.missing) < len(names.missing):
+            module, names = bare, bare_names
+    tokenize = open_tokenizer(folder, module)
+    return LoadedModel(module, tokenize, names.found, folder, names.unmapped, names.missing)
+
+
+def _architecture(folder: Path, parent: type) -> type | None:
+    """The class of transformers that the config names, if there is such a one."""
+    import transformers
+
+    try:
+        named = json.loads((folder / "config.json").read_bytes()).get("architectures")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise ArgumentError(f"{folder}/config.json: cannot be read ({told(error)})") from None
+    for name in named if isinstance(named, list) else []:
+        kind = getattr(transformers, name, None) if isinstance(name, str) else None
+        if isinstance(kind, type) and issubclass(kind, parent):
+            return kind
+    return None
+
+
+def _pretrained(kind: type, folder: Path, source: Source) -> tuple[torch.nn.Module, Names]:
+    try:
+        with _silence():
+            module = kind.from_pretrained(  # type: ignore[attr-defined]  # transformers has no types
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
+    except Exception as error:  # transformers names no set of errors
+        raise ArgumentError(f"{folder}: transformers cannot load it ({told(error)})") from error
+    return _ready(module), map_names(source, module)
+
+
+def _sentence_encoder(folder: Path, source: Source) -> LoadedModel:
+    try:
+        from sentence_transformers import SentenceTransformer
+
+        with _silence():
+            encoder = SentenceTransformer(
+                str(folder), device="cpu", local_files_only=True, trust_remote_code=False
+            )
+    except Exception as error:  # nor does sentence-transformers
+        raise ArgumentError(
+            f"{folder}: sentence-transformers cannot load it ({told(error)})"
+        ) from error
+    module = _ready(_embedding_of(encoder))
+    names = map_names(source, module)
+    # Encoders of images, or of words without context, have none of this kind.
+    tokenizer, tokenize = getattr(encoder, "tokenizer", None), None
+    if tokenizer is not None and hasattr(tokenizer, "pad_token"):
+        tokenize = wrap_tokenizer(tokenizer, module, encoder.max_seq_length)
+    return LoadedModel(module, tokenize, names.found, folder, names.unmapped, names.missing)
+
+
+def _embedding_of(encoder: SentenceTransformer) -> torch.nn.Module:
+    """The encoder as a network from token ids to embeddings, float32 (texts, size).
+
+    Called with a dict, it would write its results into the caller's batch.
+    """
+    import torch
+
+    class SentenceEncoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, **features: object) -> object:
+            return self.get_submodule("encoder")(dict(features))["sentence_embedding"]
+
+        def encode(self, *inputs: object, **options: object) -> object:
+            """What a score that was written for the encoder itself calls."""
+            encode = cast("Callable[..., object]", self.get_submodule("encoder").encode)
+            return encode(*inputs, **options)
+
+    return SentenceEncoder()
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """No bars and warnings of transformers: what is missing is told by `LoadedModel`."""
+    logging = need_extra("transformers.utils.logging", "hf", "calibration takes")
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,75 @@
+"""An .onnx file as a module, so that whatever judges modules judges it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from taut.networks.onnx_packages import need
+from taut.networks.onnx_session import arguments, open_session
+
+if TYPE_CHECKING:
+    import torch
+
+OUTPUTS_KEY: Final = "taut.outputs"  # in the file's metadata: tensor, tuple or dict
+
+
+class Answers(dict[str, object]):
+    """A model's named outputs: by name, as attributes, or by their place."""
+
+    def __getattr__(self, name: str) -> object:
+        """Give an output by its name."""
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the graph has no output {name!r}") from None
+
+    def __getitem__(self, key: str | int | slice) -> object:
+        """Give an output by its name or its place."""
+        if isinstance(key, str):
+            return super().__getitem__(key)
+        return tuple(self.values())[key]
+
+    def to_tuple(self) -> tuple[object, ...]:
+        """All outputs in order."""
+        return tuple(self.values())
+
+
+def open_onnx(
+    path: Path, like: torch.nn.Module | None = None, *, threads: int = 0
+) -> torch.nn.Module:
+    """A module that runs an .onnx file in onnxruntime on the CPU.
+
+    It is called as the module it came from: arguments in order or by name; the answer is a
+    tensor, a tuple, or a mapping whose entries are attributes too. `like` lends its `config`.
+
+    Raises:
+        ArgumentError: the extra is missing; later, a call that does not fit the graph.
+    """
+    need("torch")
+    need("onnxruntime")
+    import torch
+
+    session = open_session(path, threads=threads)
+    kind = session.get_modelmeta().custom_metadata_map.get(OUTPUTS_KEY)
+    names = [output.name for output in session.get_outputs()]
+    kind = kind or ("tensor" if len(names) == 1 else "tuple")
+
+    class OnnxModule(torch.nn.Module):
+        """Runs one session; it has no parameters of its own."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.session = session
+            if like is not None and hasattr(like, "config"):
+                self.config = like.config
+
+        def forward(self, *args: object, **kwargs: object) -> object:
+            """Run the graph on tensors."""
+            found = session.run(None, arguments(session, args, kwargs))
+            values = [torch.from_numpy(value) for value in found]
+            if kind == "dict":
+                return Answers(zip(names, values, strict=True))
+            return values[0] if kind == "tensor" else tuple(values)
+
+    return OnnxModule().eval()

@@ -1,0 +1,94 @@
+"""What a model gives for a batch, as vectors, and how far those of two models lie apart.
+
+A vector is what the model says at one position: a token, a pixel, or a sample as a whole. Those
+of padding are left out, where a mask tells which these are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from taut.networks.outputs import Loss, find_target
+
+__all__ = ["Distance", "Kind", "Loss", "vectors"]
+
+if TYPE_CHECKING:
+    import torch
+
+Kind: TypeAlias = Literal["logits", "features"]
+
+
+def vectors(output: object, batch: object, kind: Kind) -> torch.Tensor:
+    """Return the output's vectors, float32 (live positions, width).
+
+    Raises:
+        ArgumentError: the output holds no tensor of floats.
+    """
+    found = find_target(output, kind, lambda _: None).tensor.float()
+    if found.ndim < 2:
+        found = found.reshape(-1, 1)
+    mask = _mask(batch)
+    if kind == "logits" and found.ndim > 3:  # classes are the second axis, as in cross_entropy
+        found = found.movedim(1, -1)
+    if mask is not None and found.ndim == 3 and mask.shape == found.shape[:2]:
+        return found[mask.to(found.device) != 0]
+    return found.reshape(-1, found.shape[-1])
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far vectors lie from the original's, summed over positions and divided by `unit`.
+
+    Logits: the divergence KL(original || changed) in nats. Features: the squared distance over
+    the mean square of the original's length; its half where all lengths are 1, which is then
+    1 - cosine.
+    """
+
+    kind: Kind
+    unit: float = 1.0
+
+    def __call__(self, changed: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
+        """Sum over positions; a scalar that gradients flow through."""
+        from torch.nn.functional import kl_div, log_softmax
+
+        if self.kind == "features":
+            return (changed - original).square().sum() / self.unit
+        # Logits of -inf, which forbid a class, must not become inf - inf.
+        p, q = (log_softmax(_two(z), dim=-1).clamp_min(-1e4) for z in (original, changed))
+        return kl_div(q, p, reduction="sum", log_target=True)
+
+    @classmethod
+    def beside(cls, kind: Kind, originals: Iterable[torch.Tensor]) -> Distance:
+        """Choose the unit by vectors of the original."""
+        if kind == "logits":
+            return cls(kind)
+        count, power, unequal = 0, 0.0, 0.0
+        for original in originals:
+            squares = original.double().square().sum(-1)
+            count, power = count + len(squares), power + float(squares.sum())
+            unequal = max(unequal, float((squares - 1).abs().max())) if len(squares) else unequal
+        if unequal < 1e-3:  # all of length 1, up to rounding
+            return cls(kind, 2.0)
+        return cls(kind, max(power / max(1, count), 1e-30))
+
+
+def _two(logits: torch.Tensor) -> torch.Tensor:
+    """A single logit is that of one class beside a class of logit 0."""
+    import torch
+
+    if logits.shape[-1] > 1:
+        return logits
+    return torch.cat([torch.zeros_like(logits), logits], dim=-1)
+
+
+def _mask(batch: object) -> torch.Tensor | None:
+    """The mask of the positions that the output has: the decoder's, where there is one."""
+    import torch
+
+    if not isinstance(batch, Mapping):
+        return None
+    decodes = any(str(name).startswith("decoder_") for name in batch)
+    mask = batch.get("decoder_attention_mask" if decodes else "attention_mask")
+    return mask if isinstance(mask, torch.Tensor) and mask.ndim == 2 else None

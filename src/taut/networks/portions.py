@@ -1,0 +1,108 @@
+"""Calibration batches in two portions: those to tune on, and those set aside to judge by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+Batches: TypeAlias = Iterable[object] | Callable[[], Iterable[object]]
+
+_HELD: Final = 1 << 30  # bytes of batches held in memory at most
+_FEWEST: Final = 10  # batches; fewer are cut, where they can be
+_JUDGES: Final = 32  # samples to judge by, even if they are more than a tenth
+
+
+def hold(batches: Batches) -> tuple[list[object], str]:
+    """Return the batches as a list, cut up where they are few, and a note if some were left out."""
+    held, left = _within(batches() if callable(batches) else batches)
+    note = f"the first {len(held)} batches are used: {left} more are over 1 GiB" if left else ""
+    if held and len(held) < _FEWEST:
+        pieces = -(-_FEWEST // len(held))
+        held = [piece for batch in held for piece in _cut(batch, pieces)]
+    return held, note
+
+
+def _within(batches: Iterable[object]) -> tuple[list[object], int]:
+    """The batches that fit into `_HELD` bytes, at least one, and how many were left out."""
+    held: list[object] = []
+    size, left = 0, 0
+    for batch in batches:
+        size += sum(part.numel() * part.element_size() for part in tensors(batch))
+        if size > _HELD and held:
+            left += 1
+        else:
+            held.append(batch)
+    return held, left
+
+
+def split(batches: list[object], seed: int) -> tuple[list[int], list[int]]:
+    """Return which batches to tune on, and which to judge by: one of each few of like length.
+
+    A tenth are set aside, and up to a quarter where a tenth are few samples; of a single batch
+    none is.
+
+    >>> import torch
+    >>> tuned, judges = split([torch.zeros(8, length) for length in range(20)], seed=0)
+    >>> len(tuned), len(judges), set(tuned) & set(judges)
+    (16, 4, set())
+    """
+    count = len(batches)
+    if count < 2:
+        return list(range(count)), []
+    wanted = -(-_JUDGES * count // max(1, sum(map(samples, batches))))
+    aside = min(max(-(-count // 10), wanted), max(1, count // 4))
+    order = sorted(range(count), key=lambda i: _length(batches[i]))
+    rng = np.random.default_rng(seed)
+    bounds = [count * i // aside for i in range(aside + 1)]
+    judges = sorted(order[int(rng.integers(a, b))] for a, b in pairwise(bounds))
+    return [i for i in range(count) if i not in set(judges)], judges
+
+
+def tensors(batch: object) -> list[torch.Tensor]:
+    """All tensors that a batch holds at its first level."""
+    import torch
+
+    parts = batch.values() if isinstance(batch, Mapping) else batch
+    if isinstance(parts, torch.Tensor):
+        return [parts]
+    given = parts if isinstance(parts, Iterable) else ()
+    return [part for part in given if isinstance(part, torch.Tensor)]
+
+
+def samples(batch: object) -> int:
+    """The first axis of the first tensor; a batch without one is one sample."""
+    return next((int(part.shape[0]) for part in tensors(batch) if part.ndim), 1)
+
+
+def _length(batch: object) -> int:
+    """Numbers in one sample's first tensor: texts by tokens."""
+    return next((part[0].numel() for part in tensors(batch) if part.ndim and len(part)), 0)
+
+
+def _cut(batch: object, pieces: int) -> list[object]:
+    """The batch in up to so many pieces of about as many samples, if all its tensors agree."""
+    import torch
+
+    count = samples(batch)
+    if count < 2 or any(part.ndim == 0 or len(part) != count for part in tensors(batch)):
+        return [batch]
+    pieces = min(pieces, count)
+    bounds = [count * i // pieces for i in range(pieces + 1)]
+
+    def part(value: object, a: int, b: int) -> object:
+        return value[a:b] if isinstance(value, torch.Tensor) else value
+
+    def piece(a: int, b: int) -> object:
+        if isinstance(batch, Mapping):
+            return {name: part(value, a, b) for name, value in batch.items()}
+        if isinstance(batch, (tuple, list)):
+            return [part(value, a, b) for value in batch]
+        return part(batch, a, b)
+
+    return [piece(a, b) for a, b in pairwise(bounds)]

@@ -1,0 +1,118 @@
+"""One dial: the step of all tensors is turned until the file has the size asked for.
+
+With one Lagrange multiplier for the whole model the equal-slope condition gives every tensor the
+same step, up to a fixed weight (docs/method.md), so allocation is a search in one variable. The
+size falls by about one bit per weight when the steps double, which the search uses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from taut.errors import TargetError
+from taut.planning.target import TOLERANCE, Target
+
+# Too large a file is of no use, so the aim is a little below the target. The first exact size
+# tells how far the estimate is off; another try can use what a file below `_CLOSE` gives away.
+_AIM = 0.9985
+_CLOSE = 0.9965
+_POLISH = 3
+_TRIES = 12
+_ZERO = 1e30  # a dial that rounds every weight to zero
+
+
+@dataclass(frozen=True)
+class Found:
+    """The dial that meets a target, the size in bytes it gives, and how many sizes were taken."""
+
+    dial: float
+    size: int
+    tries: int
+
+
+def meet_target(
+    target: Target,
+    exact: Callable[[float], int],
+    estimate: Callable[[float], float],
+    *,
+    weights: int,
+    first: float,
+) -> Found:
+    """Find a dial whose file is within a percent below `target`.
+
+    `exact(dial)` is the size of the file in bytes, `estimate(dial)` a quick guess of it (its bias
+    is corrected as exact sizes come in); `weights` of the model are quantised, `first` is a dial
+    to begin at.
+
+    Raises:
+        TargetError: no dial gives such a size; `best` is the `Found` nearest below the target,
+            or the smallest one there is.
+    """
+    if estimate(_ZERO) > target.nbytes and exact(_ZERO) > target.nbytes:
+        raise _unreachable(target, None, exact)
+    bias = 1.0
+    inside: Found | None = None  # the largest file found that is not too large
+    low, high = -math.inf, math.inf  # log2 of dials known to give too large, and small, a file
+    x = math.log2(first)
+    for tries in range(1, _TRIES + 1):
+        x = _turn(x, target.nbytes * _AIM / bias, estimate, weights, low, high)
+        size = exact(2.0**x)
+        if _CLOSE * target.nbytes <= size <= target.nbytes:
+            return Found(2.0**x, size, tries)
+        if size > target.nbytes:
+            low = x
+        else:
+            high = x
+            if inside is None or size > inside.size:
+                inside = Found(2.0**x, size, tries)
+        if tries >= _POLISH and inside is not None and target.met_by(inside.size):
+            return inside
+        bias *= size / max(1.0, estimate(2.0**x) * bias)
+        if high - low < 1e-6:
+            break
+    if inside is not None and target.met_by(inside.size):
+        return inside
+    raise _unreachable(target, inside, exact)
+
+
+def _turn(
+    x: float,
+    wanted: float,
+    estimate: Callable[[float], float],
+    weights: int,
+    low: float,
+    high: float,
+) -> float:
+    """Newton steps on the estimate with the slope that theory gives, kept inside the bracket."""
+    for _ in range(24):
+        ahead = (estimate(2.0**x) - wanted) * 8 / max(1, weights)
+        if abs(ahead) < 2e-4:
+            break
+        # At low rates a doubling saves less than a bit: steps of at most two keep this calm.
+        x += min(2.0, max(-2.0, ahead))
+        if not low < x < high:
+            break
+    if low < x < high:
+        return x
+    if math.isinf(low) or math.isinf(high):
+        return low + 2.0 if math.isinf(high) else high - 2.0
+    return (low + high) / 2
+
+
+def _unreachable(
+    target: Target, inside: Found | None, exact: Callable[[float], int]
+) -> TargetError:
+    if inside is None:
+        smallest = Found(_ZERO, exact(_ZERO), 0)
+        return TargetError(
+            f"{target.text} ({target.nbytes:,} bytes) cannot be met: with every matrix zero the "
+            f"file still has {smallest.size:,} bytes; ask for more, or let other tensors lose too",
+            best=smallest,
+        )
+    return TargetError(
+        f"{target.text} ({target.nbytes:,} bytes) cannot be met within "
+        f"{100 * (1 - TOLERANCE):.0f} % from below; the nearest file has {inside.size:,} bytes",
+        best=inside,
+    )

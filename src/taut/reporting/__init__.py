@@ -1,0 +1,1 @@
+"""One page that shows a file: what it holds, what it cost, and what it was made from."""

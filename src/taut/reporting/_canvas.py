@@ -1,0 +1,208 @@
+"""What all charts are drawn on: a canvas as wide as a phone, and colours that have names.
+
+A unit is a pixel of a phone 360 wide. Charts are drawn in the light colours below, each of which
+stands for one role only, so that a page can put CSS variables in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, log10
+from typing import TYPE_CHECKING, Final, Literal
+
+from taut.extras import need_extra
+from taut.reporting.numbers import printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH: Final = 340
+ROW: Final = 17.5
+LABELS: Final = 149  # units for the names of rows, at most
+TEXT: Final = 10.0
+SMALL: Final = 9.2
+ROLES: Final = {
+    "ink": "#1c2430",
+    "muted": "#5c6773",
+    "grid": "#e4e8ed",
+    "card": "#fffffe",
+    "before": "#aeb8c4",
+    "after": "#2563d8",
+    "warn": "#c2571a",
+    "peer": "#7a5bb5",
+}
+INK, MUTED, GRID, CARD = (ROLES[name] for name in ("ink", "muted", "grid", "card"))
+BEFORE, AFTER, WARN, PEER = (ROLES[name] for name in ("before", "after", "warn", "peer"))
+
+_LONGEST: Final = 160  # characters of a name that are looked at
+# Widths of characters over the size of the font; those of others lie near 0.62.
+_WIDTHS: Final = (
+    ("ijlI|'!", 0.29),
+    (" .,:;ftr()[]/-", 0.36),
+    ("cksvxyz_", 0.54),
+    ("ABCDEFGHKNOPQRUVXYZ", 0.7),
+    ("<>=+~^#", 0.84),
+    ("mwMW@%…×→", 0.98),
+)
+
+
+def need_report() -> None:
+    """Check that the packages of the `report` extra are there.
+
+    Raises:
+        ArgumentError: one of them is missing; says what to install.
+    """
+    for package in ("jinja2", "matplotlib"):
+        need_extra(package, "report", "a report takes")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of bars or dots beside the names of rows; None where a row has no value."""
+
+    title: str
+    values: Sequence[float | None]
+    texts: Sequence[str]
+    colour: str
+    mark: Literal["bar", "dot"] = "bar"
+
+
+def blank(height: float) -> Figure:
+    """An empty figure `height` units high."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(WIDTH / 72, height / 72), dpi=72, facecolor=CARD)
+
+
+def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes without a frame at these units from the figure's upper left corner."""
+    total = figure.get_figheight() * 72
+    spot = (left / WIDTH, 1 - (top + height) / total, width / WIDTH, height / total)
+    axes = figure.add_axes(spot, facecolor="none")
+    for side in axes.spines.values():
+        side.set_visible(False)
+    axes.tick_params(colors=MUTED, labelsize=SMALL, length=0, pad=3, which="both")
+    axes.set_axisbelow(True)
+    return axes
+
+
+def rows(names: Sequence[str], columns: Sequence[Column]) -> Figure:
+    """Rows with their names on the left and a column of marks for each of `columns`.
+
+    Every column has a scale of its own from 0 (bars), or a logarithmic one (dots).
+    """
+    top = 20
+    figure = blank(top + ROW * len(names) + 6)
+    labels = abbreviate(names, LABELS - 10)
+    margin = 10 + max(map(width_of, labels), default=0)
+    each = (WIDTH - margin) / len(columns)
+    for number, column in enumerate(columns):
+        left = margin + number * each
+        axes = place(figure, left, top, each - 6, ROW * len(names))
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_yticks([])
+        axes.set_xticks([])
+        room = 7 + max((width_of(text, SMALL) for text in column.texts), default=0)
+        (_bars if column.mark == "bar" else _dots)(axes, column, room / (each - 6))
+        write(axes, axes.get_xlim()[0], -0.5, column.title, dy=6, size=SMALL, colour=MUTED)
+        if number == 0:
+            start = axes.get_xlim()[0]
+            for row, name in enumerate(labels):
+                write(axes, start, row, name, dx=-6, ha="right", va="center")
+    return figure
+
+
+def write(
+    axes: Axes,
+    x: float,
+    y: float,
+    text: str,
+    *,
+    dx: float = 0,
+    dy: float = 0,
+    size: float = TEXT,
+    colour: str = INK,
+    ha: Literal["left", "center", "right"] = "left",
+    va: Literal["baseline", "center", "top"] = "baseline",
+) -> None:
+    """Put a text at a point of the data, moved by units; nothing in it is taken for mathematics."""
+    found = axes.annotate(
+        printable(text), (x, y), (dx, dy), textcoords="offset points",
+        ha=ha, va="center_baseline" if va == "center" else va, fontsize=size, color=colour,
+        annotation_clip=False,
+    )  # fmt: skip
+    found.set_parse_math(False)
+
+
+def shorten(name: str, width: float, size: float = TEXT) -> str:
+    """The end of a name that fits, after an ellipsis; the whole name if it does.
+
+    >>> shorten("a_single_and_very_long_name_without_dots", 120)
+    '…_name_without_dots'
+    """
+    name = printable(name)
+    if len(name) <= _LONGEST and width_of(name, size) <= width:
+        return name
+    room, kept = width - width_of("…", size), 0
+    for char in reversed(name):
+        room -= width_of(char, size)
+        if room < 0:
+            break
+        kept += 1
+    return f"…{name[len(name) - kept :]}"
+
+
+def abbreviate(names: Sequence[str], width: float, size: float = TEXT) -> list[str]:
+    """Names that fit, alike in all rows: words before the last get short, from the left on.
+
+    >>> abbreviate(["encoder.layer.11.attention.output.dense", "embeddings.word"], 130)
+    ['enc.lay.11.att.out.dense', 'embeddings.word']
+    """
+    words = [printable(name)[-_LONGEST:].split(".") for name in names]
+    for letters in (3, 1):
+        for place_ in range(max(map(len, words), default=0) - 1):
+            long = [row for row in words if width_of(".".join(row), size) > width]
+            short = {row[place_] for row in long if place_ < len(row) - 1}
+            for row in words:
+                if place_ < len(row) - 1 and row[place_] in short and not row[place_].isdigit():
+                    row[place_] = row[place_][:letters]
+    return [shorten(".".join(row), width, size) for row in words]
+
+
+def width_of(text: str, size: float = TEXT) -> float:
+    """About the units that a text takes, in DejaVu Sans; most other fonts are narrower."""
+    return size * sum(_width(char) for char in text)
+
+
+def _width(char: str) -> float:
+    from unicodedata import east_asian_width
+
+    if east_asian_width(char) in "WF":
+        return 1.0
+    return next((width for chars, width in _WIDTHS if char in chars), 0.7 if char > "z" else 0.62)
+
+
+def _bars(axes: Axes, column: Column, room: float) -> None:
+    found = [value if value is not None and isfinite(value) else 0.0 for value in column.values]
+    most = max(found, default=0) or 1.0
+    axes.set_xlim(0, most / max(0.3, 1 - room))
+    axes.barh(range(len(found)), found, height=0.62, color=column.colour, linewidth=0)
+    for row, (value, text) in enumerate(zip(found, column.texts, strict=True)):
+        write(axes, value, row, text, dx=3, size=SMALL, colour=MUTED, va="center")
+
+
+def _dots(axes: Axes, column: Column, room: float) -> None:
+    found = [
+        log10(value) if value is not None and 0 < value < inf else None for value in column.values
+    ]
+    real = [value for value in found if value is not None] or [0.0]
+    low, high = min(real) - 0.15, max(real) + 0.1
+    axes.set_xlim(low, low + (high - low) / max(0.3, 1 - room))
+    for row, (value, text) in enumerate(zip(found, column.texts, strict=True)):
+        end = low if value is None else value
+        axes.plot([low, end], [row, row], color=GRID, linewidth=1.5, solid_capstyle="butt")
+        if value is not None:
+            axes.plot([end], [row], "o", color=column.colour, markersize=5, markeredgewidth=0)
+        write(axes, end, row, text, dx=6, size=SMALL, colour=MUTED, va="center")

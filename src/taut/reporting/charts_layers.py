@@ -1,0 +1,230 @@
+"""Charts with a layer a row: where the bytes are, bits, errors, sensitivity, fidelity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+from taut.reporting._canvas import AFTER, BEFORE, WARN, Column, rows
+from taut.reporting.chart import Chart, Table
+from taut.reporting.numbers import digits, percent, size
+from taut.reporting.story import Story, TensorCost
+from taut.scoring.results import LayerFidelity
+
+MOST: Final = 40
+"""Rows of a chart; what is left is one more."""
+
+_SLIGHT: Final = 0.005  # of all bytes: what has less, before and after, is shown with the rest
+_TINY: Final = 0.001  # and where rows are not bytes
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """The tensors of one module together."""
+
+    name: str
+    tensors: tuple[TensorCost, ...]
+
+    @property
+    def before(self) -> int:
+        """Bytes in the original."""
+        return sum(tensor.before for tensor in self.tensors)
+
+    @property
+    def after(self) -> int:
+        """Bytes in the file."""
+        return sum(tensor.bytes for tensor in self.tensors)
+
+    @property
+    def bits(self) -> float:
+        """Bits per weight, biases and all."""
+        values = sum(tensor.values for tensor in self.tensors)
+        return 8 * self.after / values if values else 0.0
+
+    @property
+    def heaviest(self) -> TensorCost:
+        """The tensor with the most values."""
+        return max(self.tensors, key=lambda tensor: tensor.values)
+
+
+def layers_of(tensors: Iterable[TensorCost]) -> tuple[LayerRow, ...]:
+    """Tensors by the module that holds them, in the model's order."""
+    found: dict[str, list[TensorCost]] = {}
+    for tensor in tensors:
+        found.setdefault(tensor.layer, []).append(tensor)
+    return tuple(LayerRow(name, tuple(members)) for name, members in found.items())
+
+
+def top(
+    items: Sequence[_Item], weight: Callable[[_Item], float], least: float = -1
+) -> tuple[list[_Item], list[_Item]]:
+    """The heaviest items in their own order, and the rest; one left alone is no rest."""
+    order = sorted(range(len(items)), key=lambda place: weight(items[place]), reverse=True)
+    kept = {place for place in order[:MOST] if weight(items[place]) > least}
+    if len(items) - len(kept) == 1:
+        kept = set(range(len(items)))
+    inside = [item for place, item in enumerate(items) if place in kept]
+    return inside, [item for place, item in enumerate(items) if place not in kept]
+
+
+def layer_charts(story: Story) -> Iterator[Chart]:
+    """The charts of layers that a story allows."""
+    layers = layers_of(story.tensors)
+    if layers and story.tensors:
+        yield _bytes(layers)
+    matrices = [layer for layer in layers if len(layer.heaviest.shape) > 1 and layer.after]
+    if matrices:
+        yield _bits(matrices, story.bits)
+    lossy = [layer for layer in matrices if layer.heaviest.rel_mse > 0]
+    if lossy:
+        yield _errors(lossy)
+    if any(story.sensitivity.values()):
+        yield _sensitivity(story.sensitivity, story.sensitivity_by)
+    evaluation = story.evaluation
+    if evaluation and evaluation.fidelity and evaluation.fidelity.layers:
+        yield _fidelity(evaluation.fidelity.layers)
+
+
+def _bytes(layers: Sequence[LayerRow]) -> Chart:
+    before, after = sum(layer.before for layer in layers), sum(layer.after for layer in layers)
+    shown, rest = top(
+        layers,
+        lambda layer: max(layer.before / max(1, before), layer.after / max(1, after)),
+        _SLIGHT,
+    )
+    if rest:
+        members = tuple(tensor for layer in rest for tensor in layer.tensors)
+        shown.append(LayerRow(f"the rest ({len(rest)})", members))
+    columns = [
+        Column(f"before, {size(before)}", [layer.before for layer in shown],
+               [size(layer.before) for layer in shown], BEFORE),
+        Column(f"after, {size(after)}", [layer.after for layer in shown],
+               [size(layer.after) for layer in shown], AFTER),
+    ]  # fmt: skip
+    largest = max(layers, key=lambda layer: layer.after)
+    return Chart(
+        "bytes",
+        "Size",
+        "Where the bytes are",
+        "Bytes of each layer before and after, each column on its own scale. The most are in "
+        f"{largest.name}: {percent(largest.after / max(1, after))} of what is left.",
+        partial(rows, [layer.name for layer in shown], columns),
+        Table(
+            ("layer", "before", "after", "ratio", "share after"),
+            tuple(
+                (
+                    *(layer.name, size(layer.before), size(layer.after)),
+                    f"{digits(layer.before / layer.after)}×" if layer.after else "-",
+                    percent(layer.after / max(1, after)),
+                )
+                for layer in layers
+            ),
+        ),
+        (("before", "before"), ("after", "after")),
+    )
+
+
+def _bits(layers: Sequence[LayerRow], mean: float | None) -> Chart:
+    total = sum(layer.before for layer in layers)
+    shown, rest = top(layers, lambda layer: layer.before / max(1, total), _TINY)
+    small = f" The {len(rest)} smallest layers are in the table alone." if rest else ""
+    values = [layer.bits for layer in shown]
+    whole = f" The whole file takes {digits(mean)}." if mean else ""
+    column = Column("bits per weight", values, [digits(value) for value in values], AFTER)
+    return Chart(
+        "bits",
+        "Size",
+        "Bits per weight",
+        f"What a weight of each layer takes on disk, biases and scales counted.{whole}{small}",
+        partial(rows, [layer.name for layer in shown], [column]),
+        Table(
+            ("layer", "weights", "scheme", "bits per weight"),
+            tuple(
+                (
+                    *(layer.name, "×".join(map(str, layer.heaviest.shape))),
+                    *(layer.heaviest.scheme, digits(layer.bits)),
+                )
+                for layer in layers
+            ),
+            left=3,
+        ),
+    )
+
+
+def _errors(layers: Sequence[LayerRow]) -> Chart:
+    shown, _ = top(layers, lambda layer: layer.heaviest.rel_mse)
+    values = [layer.heaviest.rel_mse for layer in shown]
+    worst = max(layers, key=lambda layer: layer.heaviest.rel_mse)
+    left = f"the worst {len(shown)} of {len(layers)} layers" if len(shown) < len(layers) else ""
+    column = Column(
+        "relative squared error, logarithmic",
+        *(values, [digits(value) for value in values], WARN, "dot"),
+    )
+    return Chart(
+        "errors",
+        "Values",
+        "Error of the weights",
+        "Squared difference over squared values of each layer's weights"
+        f"{', ' + left if left else ''}. The largest, {digits(worst.heaviest.rel_mse)}, is in "
+        f"{worst.name}. What it costs the outputs depends on the layer.",
+        partial(rows, [layer.name for layer in shown], [column]),
+        Table(
+            ("tensor", "relative squared error"),
+            tuple((layer.heaviest.name, digits(layer.heaviest.rel_mse)) for layer in layers),
+        ),
+    )
+
+
+def _sensitivity(found: Mapping[str, float], by: str) -> Chart:
+    shown, rest = top(list(found.items()), lambda item: item[1])
+    if rest:
+        shown.append((f"the rest ({len(rest)})", sum(value for _, value in rest)))
+    values = [max(0.0, value) for _, value in shown]
+    most = max(found, key=lambda name: found[name])
+    return Chart(
+        "sensitivity",
+        "Values",
+        "Sensitivity",
+        f"What each tensor costs the model when it is rounded: {by}. The most: {most}.",
+        partial(
+            rows,
+            [name for name, _ in shown],
+            [Column(by, values, [digits(value) for _, value in shown], WARN)],
+        ),
+        Table(("tensor", by), tuple((name, digits(value)) for name, value in found.items())),
+    )
+
+
+def _fidelity(layers: Sequence[LayerFidelity]) -> Chart:
+    shown, _ = top(layers, lambda layer: layer.own_rel_mse)
+    worst = max(layers, key=lambda layer: layer.own_rel_mse)
+    columns = [
+        Column("added here", [layer.own_rel_mse for layer in shown],
+               [digits(layer.own_rel_mse) for layer in shown], WARN, "dot"),
+        Column("in all, so far", [layer.rel_mse for layer in shown],
+               [digits(layer.rel_mse) for layer in shown], AFTER, "dot"),
+    ]  # fmt: skip
+    return Chart(
+        "fidelity",
+        "Outputs",
+        "Which layer lost it",
+        "Relative squared error of each layer's output, in the order in which they run: what the "
+        "layer adds by itself, and what has come together there (logarithmic, each column on its "
+        f"own scale). The most is added by {worst.name}: {digits(worst.own_rel_mse)}.",
+        partial(rows, [layer.name for layer in shown], columns),
+        Table(
+            ("layer", "kind", "cosine", "error in all", "error added"),
+            tuple(
+                (
+                    *(layer.name, layer.kind, f"{layer.cosine:.5f}"),
+                    *(digits(layer.rel_mse), digits(layer.own_rel_mse)),
+                )
+                for layer in layers
+            ),
+            left=2,
+        ),
+        (("warn", "added by the layer itself"), ("after", "in all")),
+    )

@@ -1,0 +1,168 @@
+"""Charts of what the model is worth: confusion of classes, and the trade-off of size and score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from taut.reporting._canvas import (
+    AFTER,
+    BEFORE,
+    GRID,
+    INK,
+    SMALL,
+    WARN,
+    WIDTH,
+    Column,
+    blank,
+    place,
+    rows,
+    shorten,
+    write,
+)
+from taut.reporting.chart import Chart, Table
+from taut.reporting.numbers import capital, printable, score
+from taut.reporting.story import Story
+from taut.scoring.results import Scores, Subject
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_CELLS: Final = 20  # classes of a confusion matrix that can be drawn and read
+_PAIRS: Final = 20  # and of more classes, the pairs that are confused most
+
+
+def score_charts(story: Story) -> Iterator[Chart]:
+    """The charts of scores that a story allows."""
+    if story.evaluation is not None:
+        model, against = story.evaluation.model, story.evaluation.against
+        if model.scores is not None and model.scores.confusion:
+            yield _confusion(model.scores, against)
+        metric = model.scores.metrics[0] if model.scores and model.scores.metrics else None
+        if model.scores is not None and metric is not None and len(metric.per_class) > 1:
+            yield _classes(model.scores, against)
+
+
+def _names(scores: Scores, number: int) -> list[str]:
+    return [*scores.classes[:number], *map(str, range(len(scores.classes), number))]
+
+
+def _confusion(scores: Scores, against: Subject | None) -> Chart:
+    cells = scores.confusion
+    names = _names(scores, len(cells))
+    right = sum(row[place_] for place_, row in enumerate(cells))
+    pairs = sorted(
+        (
+            (count, true, predicted)
+            for true, row in enumerate(cells)
+            for predicted, count in enumerate(row)
+            if count and true != predicted
+        ),
+        key=lambda pair: (-pair[0], pair[1], pair[2]),
+    )
+    old = against.scores.confusion if against and against.scores else ()
+    told = [
+        (names[true], names[predicted], str(count), _was(old, true, predicted))
+        for count, true, predicted in pairs
+    ]
+    about = f"{right} of {sum(map(sum, cells))} samples are right."
+    if pairs:
+        about += f" Most often, {told[0][0]} is taken for {told[0][1]} ({told[0][2]} times)."
+    few = len(cells) <= _CELLS
+    draw = partial(_matrix, cells, names) if few else partial(_pairs, told[:_PAIRS])
+    return Chart(
+        "confusion",
+        "Score",
+        "Which classes are confused" + (": true in rows, predicted in columns" if few else ""),
+        about,
+        draw,
+        Table(("true", "predicted", "samples", "before"), tuple(told[:500]), left=2),
+    )
+
+
+def _was(old: Sequence[Sequence[int]], true: int, predicted: int) -> str:
+    """How often the original took it so."""
+    return str(old[true][predicted]) if true < len(old) and predicted < len(old[true]) else "-"
+
+
+def _pairs(told: Sequence[tuple[str, str, str, str]]) -> Figure:
+    values = [float(row[2]) for row in told]
+    return rows(
+        [f"{row[0]} → {row[1]}" for row in told],
+        [Column("samples", values, [row[2] for row in told], WARN)],
+    )
+
+
+def _matrix(cells: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
+    number = len(cells)
+    left, head = 70, 62
+    edge = min(44.0, (WIDTH - left - 6) / number)
+    figure = blank(head + edge * number + 6)
+    axes = place(figure, left, head, edge * number, edge * number)
+    axes.set(xlim=(0, number), ylim=(number, 0), xticks=[], yticks=[])
+    for row, (counts, name) in enumerate(zip(cells, names, strict=True)):
+        write(axes, 0, row + 0.5, shorten(name, left - 8, SMALL), dx=-5, size=SMALL, ha="right",
+              va="center")  # fmt: skip
+        found = axes.annotate(
+            printable(shorten(name, head - 10, SMALL)), (row + 0.5, 0), (0, 5), rotation=90,
+            textcoords="offset points", ha="center", va="bottom", fontsize=SMALL, color=INK,
+            annotation_clip=False,
+        )  # fmt: skip
+        found.set_parse_math(False)
+        for column, count in enumerate(counts):
+            _cell(axes, row, column, count, sum(counts), edge)
+    return figure
+
+
+def _cell(axes: Axes, row: int, column: int, count: int, total: int, edge: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    corner = (column + 0.03, row + 0.03)
+    axes.add_patch(Rectangle(corner, 0.94, 0.94, facecolor=GRID, alpha=0.6, linewidth=0))
+    if not count:
+        return
+    part = count / total
+    # A few mistakes must show beside hundreds of right answers: the square root of the fraction.
+    shade = 0.75 * part if row == column else min(0.9, 1.2 * part**0.5)
+    colour = AFTER if row == column else WARN
+    axes.add_patch(Rectangle(corner, 0.94, 0.94, facecolor=colour, alpha=shade, linewidth=0))
+    if edge > 20:
+        write(axes, column + 0.5, row + 0.5, str(count), size=min(SMALL, 0.36 * edge),
+              ha="center", va="center")  # fmt: skip
+
+
+def _classes(scores: Scores, against: Subject | None) -> Chart:
+    metric = scores.metrics[0]
+    names = _names(scores, len(metric.per_class))
+    found = against.scores.metrics if against and against.scores else ()
+    old = next((m.per_class for m in found if m.name == metric.name), ())
+    old = old if len(old) == len(metric.per_class) else ()
+    shown = range(len(names))
+    if len(names) > _CELLS:
+        worst = sorted(shown, key=lambda place_: metric.per_class[place_])[:_CELLS]
+        shown_names = sorted(worst)
+    else:
+        shown_names = list(shown)
+    columns = [
+        Column(title, [max(0.0, values[i]) for i in shown_names],
+               [score(values[i]) for i in shown_names], colour)
+        for title, values, colour in (("before", old, BEFORE), ("after", metric.per_class, AFTER))
+        if values
+    ]  # fmt: skip
+    return Chart(
+        "classes",
+        "Score",
+        f"{capital(metric.name)} by class",
+        f"Of each of the {len(names)} classes."
+        + (f" Drawn are the {_CELLS} lowest." if len(names) > _CELLS else ""),
+        partial(rows, [names[i] for i in shown_names], columns),
+        Table(
+            ("class", *(("before",) if old else ()), "after"),
+            tuple(
+                (name, *((score(old[i]),) if old else ()), score(metric.per_class[i]))
+                for i, name in enumerate(names)
+            ),
+        ),
+    )

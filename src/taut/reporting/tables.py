@@ -1,0 +1,147 @@
+"""The tables of a page that stand beside no chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from taut.reporting import numbers as say
+from taut.reporting.chart import Table
+from taut.reporting.story import Exported, Story
+from taut.scoring.results import Evaluation, Metric, Paired, Subject
+
+
+def metric_table(evaluation: Evaluation | None) -> Table | None:
+    """Every metric before and after, with its interval and the paired difference."""
+    if evaluation is None or evaluation.model.scores is None:
+        return None
+    pairs = {paired.metric: paired for paired in evaluation.paired}
+    old = metrics_of(evaluation.against)
+    rows = []
+    for metric in evaluation.model.scores.metrics:
+        before = old.get(metric.name)
+        pair = pairs.get(metric.name)
+        rows.append(
+            (
+                metric.name + (" ↓" if metric.better == "lower" else ""),
+                _interval(before) if before else "-",
+                _interval(metric),
+                difference(metric, before, pair),
+                "-" if pair is None or pair.p_value is None else _p(pair.p_value),
+            )
+        )
+    return Table(("metric", "before", "after", "difference", "p"), tuple(rows)) if rows else None
+
+
+def paired_sentences(evaluation: Evaluation | None) -> tuple[str, ...]:
+    """What the same samples say of both models, a sentence each."""
+    found = []
+    for pair in evaluation.paired if evaluation else ():
+        if pair.agreement is not None:
+            found.append(f"Both say the same on {say.percent(pair.agreement)} of the samples.")
+        if pair.gained is not None and pair.lost is not None:
+            found.append(
+                f"{say.count(pair.gained)} samples are right now that were wrong, "
+                f"{say.count(pair.lost)} are wrong now that were right."
+            )
+    return tuple(dict.fromkeys(found))
+
+
+def fidelity_table(evaluation: Evaluation | None) -> Table | None:
+    """How near the outputs stayed, without labels."""
+    found = evaluation.fidelity if evaluation else None
+    if found is None:
+        return None
+    rows = [
+        ("mean cosine of the outputs", f"{found.cosine:.5f}"),
+        ("relative squared error", say.digits(found.rel_mse)),
+        ("largest difference", say.digits(found.max_error)),
+    ]
+    if found.kl is not None:
+        rows.append(("mean KL divergence, nats", say.digits(found.kl)))
+    rows.append(("samples", say.count(found.samples)))
+    return Table(("outputs of both on the same inputs", ""), tuple(rows))
+
+
+def export_table(exports: Sequence[Exported]) -> Table | None:
+    """What each export holds, and what it gave when it was run."""
+    rows = [
+        (
+            *(found.name, found.format, say.size(found.size), str(found.exact)),
+            *(str(found.rounded), found.runtime or "not run"),
+            *("-" if x is None else say.digits(x) for x in (found.max_error, found.rel_mse)),
+            "-" if found.cosine is None else f"{found.cosine:.6f}",
+        )
+        for found in exports
+    ]
+    head = (
+        *("export", "format", "size", "exact tensors", "rounded", "run in", "largest error"),
+        *("error", "cosine"),
+    )
+    return Table(head, tuple(rows), left=2) if rows else None
+
+
+def scheme_table(story: Story) -> Table | None:
+    """Tensors, weights and bytes by scheme, the most bytes first."""
+    found: dict[str, list[int]] = {}
+    for tensor in story.tensors:
+        entry = found.setdefault(tensor.scheme, [0, 0, 0])
+        for place, number in enumerate((1, tensor.values, tensor.bytes)):
+            entry[place] += number
+    if not found:
+        return None
+    ordered = sorted(found.items(), key=lambda item: (-item[1][2], item[0]))
+    return Table(
+        ("scheme", "tensors", "weights", "bytes", "bits per weight"),
+        tuple(
+            (
+                *(scheme, str(tensors), say.count(values), say.size(nbytes)),
+                say.digits(8 * nbytes / values) if values else "-",
+            )
+            for scheme, (tensors, values, nbytes) in ordered
+        ),
+    )
+
+
+def tensor_table(story: Story) -> Table | None:
+    """Every tensor on a line."""
+    if not story.tensors:
+        return None
+    return Table(
+        ("tensor", "shape", "scheme", "before", "after", "bits", "error"),
+        tuple(
+            (
+                *(tensor.name, "×".join(map(str, tensor.shape)) or "scalar", tensor.scheme),
+                *(say.size(tensor.before), say.size(tensor.bytes), say.digits(tensor.bits)),
+                say.digits(tensor.rel_mse),
+            )
+            for tensor in story.tensors
+        ),
+        left=3,
+    )
+
+
+def metrics_of(subject: Subject | None) -> dict[str, Metric]:
+    """The metrics of a model by name."""
+    found = subject.scores.metrics if subject and subject.scores else ()
+    return {metric.name: metric for metric in found}
+
+
+def difference(metric: Metric, before: Metric | None, pair: Paired | None) -> str:
+    """What a metric gained or lost, and on a second line the interval of that."""
+    base = before.value if before else metric.value
+    if pair is None:
+        return say.change(metric.value, before.value) if before else "-"
+    text = say.change(base + pair.difference, base)
+    if pair.low is None or pair.high is None:
+        return text
+    return f"{text}\n{say.change(base + pair.low, base)} to {say.change(base + pair.high, base)}"
+
+
+def _interval(metric: Metric) -> str:
+    if metric.low is None or metric.high is None:
+        return say.score(metric.value)
+    return f"{say.score(metric.value)}\n{say.score(metric.low)} to {say.score(metric.high)}"
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 0.0001 else say.digits(value, 2)

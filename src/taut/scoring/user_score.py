@@ -1,0 +1,58 @@
+"""The user's score of a network: what it gave, and as one number that can be compared."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from taut.errors import ArgumentError
+from taut.networks.calls import explained
+from taut.scoring.metrics import deciding
+from taut.scoring.outcome import Outcome, read_outcome
+
+if TYPE_CHECKING:
+    import torch
+
+ScoreFunction: TypeAlias = "Callable[[torch.nn.Module], object]"
+"""Takes a network; gives a number, or a dict as `taut.evaluate.read_outcome` takes it."""
+
+
+def judged(
+    evaluate: ScoreFunction,
+    module: torch.nn.Module,
+    where: str = "evaluate",
+    *,
+    copied: bool = True,
+) -> Outcome:
+    """What the user's score gave of a module; no gradients are taken.
+
+    `evaluate` is given a copy: whatever it does to the model, the next one is not judged by it.
+
+    Raises:
+        ArgumentError: it raised, or gave what is no score: a text, NaN.
+    """
+    import torch
+
+    with explained(f"{where}: failed"), torch.no_grad():
+        found: object = evaluate(copy.deepcopy(module) if copied else module)
+    return read_outcome(found, where)
+
+
+def scored(evaluate: ScoreFunction, module: torch.nn.Module) -> float:
+    """The user's score of a module as a number, higher being better; raises as `judged`."""
+    return comparable(judged(evaluate, module))
+
+
+def comparable(outcome: Outcome) -> float:
+    """The metric that decides, negated where lower is better.
+
+    >>> import numpy as np
+    >>> comparable(read_outcome({"nll": np.log([2.0, 8.0])}, "evaluate"))
+    -4.0
+    """
+    metric = deciding(outcome)
+    if not math.isfinite(metric.value):
+        raise ArgumentError(f"evaluate: gave {metric.value}; it must give a finite number")
+    return -metric.value if metric.better == "lower" else metric.value

@@ -1,0 +1,183 @@
+"""What a sweep tries: settings of the one dial, and grids of runtimes on all matrices."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from numbers import Real
+from typing import Final, Literal
+
+from taut.errors import ArgumentError
+from taut.io import Source, TensorInfo
+from taut.planning import parse_target, quantisable
+from taut.scheme import Scheme, parse_scheme
+from taut.transform.runtime import GRIDS
+
+BITS: Final = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)
+"""Bits a weight that are tried if none are named."""
+
+SCHEMES: Final = ("int8", "int4:g128", "int3")
+"""Grids that are tried beside the dial if none are named."""
+
+LOW: Final = 2.0
+HIGH: Final = 8.0
+_LEAST, _MOST = 0.1, 16.0  # bits a weight
+_DIGITS: Final = 3  # of bits that are reckoned
+_LARGEST: Final = 100  # points
+_WORDS: Final = {"%": "pct", "+": "-", ":": "-", ",": "-"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One file to make: at so many `bits` a weight, of a `size`, or with all matrices on a grid."""
+
+    name: str
+    bits: float | None = None
+    size: str | None = None
+    scheme: Scheme | None = None
+
+    @property
+    def kind(self) -> Literal["dial", "grid"]:
+        """Whether the one dial sets the steps, or a runtime's grid."""
+        return "dial" if self.scheme is None else "grid"
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether calibration data serves it: for bit-exact values and fp16 there is no choice."""
+        return self.scheme is None or self.scheme.kind in GRIDS
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file.
+
+        >>> Setting("int4:g128,asym").file_name, Setting("2.5 bits").file_name
+        ('int4-g128-asym.taut.safetensors', '2.5-bits.taut.safetensors')
+        """
+        plain = "".join(_WORDS.get(sign, sign) for sign in self.name)
+        return re.sub(r"[^A-Za-z0-9.]+", "-", plain) + ".taut.safetensors"
+
+
+def read_settings(
+    *,
+    bits: Sequence[float] | None = None,
+    sizes: Sequence[str | int] | None = None,
+    schemes: Sequence[str] | None = None,
+    points: int | None = None,
+    low: float | None = None,
+    high: float | None = None,
+) -> tuple[Setting, ...]:
+    """What is to be tried: the dial at `bits` or `sizes`, or at `points` from `low` to `high`.
+
+    `points` bits lie on a geometric ladder. None stands for the default, an empty list for none.
+
+    >>> [one.name for one in read_settings(points=3, schemes=["int8"])]
+    ['2 bits', '4 bits', '8 bits', 'int8']
+
+    Raises:
+        ArgumentError: something cannot be, is named twice, or asks for the same in two ways.
+    """
+    laddered = (points, low, high) != (None, None, None)
+    if sum((bits is not None, sizes is not None, laddered)) > 1:
+        raise ArgumentError("bits, sizes and points all set the dial; give one of them")
+    if laddered:
+        bits = _ladder(
+            len(BITS) if points is None else points,
+            LOW if low is None else low,
+            HIGH if high is None else high,
+        )
+    elif bits is None and sizes is None:
+        bits = BITS
+    dials = [] if bits is None else [_checked_bits(one) for one in bits]
+    settings = [Setting(f"{one:g} bits", bits=one) for one in dials]
+    settings += [Setting(str(size), size=_checked_size(size)) for size in sizes or ()]
+    for text in SCHEMES if schemes is None else schemes:
+        scheme = _checked_scheme(text)
+        settings.append(Setting(str(scheme), scheme=scheme))
+    if not settings:
+        raise ArgumentError("frontier: there is nothing to try; give bits, sizes or schemes")
+    twice = [name for name, count in Counter(one.name for one in settings).items() if count > 1]
+    if twice:
+        raise ArgumentError(f'frontier: "{twice[0]}" is named twice; once is enough')
+    return tuple(settings)
+
+
+def matrices_of(source: Source) -> tuple[TensorInfo, ...]:
+    """The tensors that a sweep rounds.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    found = tuple(
+        info
+        for info in source.infos
+        if info.name not in source.aliases and quantisable(info.dtype, info.shape)
+    )
+    if not found:
+        raise ArgumentError(
+            f"{source.identity}: has no float matrix of at least 1,024 values to round, so there "
+            "is no trade-off to show"
+        )
+    return found
+
+
+def uniform_plan(
+    matrices: Iterable[TensorInfo], scheme: Scheme
+) -> tuple[dict[str, Scheme], str | None]:
+    """All matrices under one scheme, and a note of those that it does not quite fit.
+
+    Where a group does not divide the columns, a row has one scale; where M of N:M does not, the
+    mask is left out.
+    """
+    plan = {info.name: _fitted(info, scheme) for info in matrices}
+    other = sum(one != scheme for one in plan.values())
+    if not other:
+        return plan, None
+    what = "have no mask" if scheme.n_of_m else "have a scale a row"
+    by = {str(n) for n in (scheme.group_size, scheme.n_of_m and scheme.n_of_m[1]) if n}
+    return plan, (
+        f"{scheme}: {other} of {len(plan)} matrices {what}, for their columns do not divide by "
+        f"{' and '.join(sorted(by))}"
+    )
+
+
+def _fitted(info: TensorInfo, scheme: Scheme) -> Scheme:
+    columns = prod(info.shape[1:])
+    if scheme.group_size is not None and columns % scheme.group_size:
+        scheme = replace(scheme, group_size=None)
+    if scheme.n_of_m is not None and columns % scheme.n_of_m[1]:
+        scheme = replace(scheme, n_of_m=None)
+    return scheme
+
+
+def _ladder(points: int, low: float, high: float) -> list[float]:
+    if not 2 <= points <= _LARGEST:
+        raise ArgumentError(f"points: {points}; a ladder has 2 to {_LARGEST}")
+    if not _checked_bits(low) < _checked_bits(high):
+        raise ArgumentError(f"points: from {low:g} to {high:g} bits is no way up")
+    rungs = [low * (high / low) ** (number / (points - 1)) for number in range(points)]
+    return [float(f"{rung:.{_DIGITS}g}") for rung in rungs]
+
+
+def _checked_bits(bits: object) -> float:
+    number = float(bits) if not isinstance(bits, bool) and isinstance(bits, Real) else math.nan
+    if not _LEAST <= number <= _MOST:
+        raise ArgumentError(f"bits: {bits!r} is no number from {_LEAST:g} to {_MOST:g} a weight")
+    return number
+
+
+def _checked_size(size: str | int) -> str:
+    parse_target(bits=None, size=size, original=2**62, parameters=1)  # raises: no size
+    return str(size)
+
+
+def _checked_scheme(text: str) -> Scheme:
+    scheme = parse_scheme(text)
+    if scheme.kind == "rd":
+        raise ArgumentError(f'schemes: "{text}" is the dial itself; give its bits (--bits)')
+    if scheme.channels is not None:
+        raise ArgumentError(f'schemes: "{text}" wants training; compress with a plan instead')
+    return scheme

@@ -1,0 +1,348 @@
+"""Weights that are what the file will hold while they are trained: fake quantisation.
+
+Each is a parametrisation (torch.nn.utils.parametrize) of one tensor. Gradients pass the rounding as
+if it were not there (the straight-through estimator, Bengio et al. 2013). What is learnt beside the
+weights: the step (LSQ, Esser et al. 2020), the two magnitudes of a ternary tensor (TTQ, Zhu et al.
+2017), the entries of a codebook. Binary tensors are sign times the row's mean magnitude
+(XNOR-Net, Rastegari et al. 2016).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from taut.errors import ArgumentError
+from taut.scheme import Scheme
+
+_INTEGERS: Final = {"int8": 127, "int4": 7, "int3": 3, "int2": 1}
+_FP8_LARGEST: Final = 448.0  # of float8_e4m3fn
+_TERNARY: Final = 0.7  # of the mean magnitude: below it a ternary weight is zero (TWN)
+_PULLS: Final = 1.5  # steps: from there on a weight's bits draw the step up
+_FEW: Final = 256  # magnitudes that weights on a grid may have
+_START: Final = 0.5  # of the weights' root mean square: the first step of `rd`
+
+
+class FakeQuant(nn.Module):
+    """Passes a weight on as it will be decoded; `mask`, where there is one, zeroes before that."""
+
+    mask: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", None)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight as it will be decoded, with gradients to it and to what is learnt beside."""
+        return self.quantised(self.kept(weight))
+
+    def kept(self, weight: Tensor) -> Tensor:
+        """The weight with its mask applied; gradients pass to the masked ones too.
+
+        They tell which of these to bring back; whether they move is for who holds the masks.
+        """
+        if self.mask is None:
+            return weight
+        return weight - (weight * ~self.mask).detach()
+
+    def quantised(self, weight: Tensor) -> Tensor:
+        """As `forward`, of a weight already masked."""
+        return weight
+
+    def index(self, weight: Tensor) -> Tensor | None:
+        """The integers that are coded, of the weight's shape; None where floats are."""
+        return None
+
+    def ratio(self, weight: Tensor) -> Tensor | None:
+        """The masked weight in steps, with its gradient; None where bits have no gradient."""
+        return None
+
+    def levels(self) -> tuple[Tensor, int] | None:
+        """The values of indices low, low + 1, .. as (table, low); None where index x step is it."""
+        return None
+
+    def scales(self, weight: Tensor) -> Tensor | None:
+        """What indices are multiplied by: a scalar, or shape (rows, groups)."""
+        return None
+
+
+class LearntSteps(FakeQuant):
+    """Uniform levels at a learnt step: unbounded for `rd`, else within -most .. most.
+
+    The step is one for the tensor (`rd`, or `whole`), or one for each row and group of `group`
+    columns. Weights that are multiples of a step already, as those of a network that was trained so
+    before, keep it.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        most: int | None = None,
+        group: int | None = None,
+        *,
+        whole: bool = False,
+    ) -> None:
+        super().__init__()
+        self.most, self.group, self.whole = most, group, whole or most is None
+        with torch.no_grad():
+            parts = weight.reshape(1, 1, -1) if self.whole else _grouped(weight, group)
+            size = parts.square().mean(-1).sqrt()
+            if most is not None and most > 1:
+                size = torch.minimum(parts.abs().amax(-1), 4 * size) / most / _START
+            start = (size * _START).clamp(min=1e-12)
+            grid = grid_of(weight) if most is None else None
+            if grid is not None:
+                start = torch.full_like(start, grid)
+        self.on_grid = grid is not None
+        self.log_step = nn.Parameter(start.log().squeeze() if self.whole else start.log())
+        self._weight = 1 / math.sqrt(max(1, weight.numel()) * (most or 4))
+
+    def quantised(self, weight: Tensor) -> Tensor:
+        """Rounded to the nearest level."""
+        step = self.log_step.exp()
+        if self.whole:
+            every: Tensor = Rounding.apply(weight, step, self.most, self._weight)  # type: ignore[no-untyped-call]
+            return every
+        parts = _grouped(weight, self.group)
+        rounded = Rounding.apply(parts, step[..., None], self.most, self._weight)  # type: ignore[no-untyped-call]
+        return _joined(rounded, weight)
+
+    def ratio(self, weight: Tensor) -> Tensor:
+        """The masked weight in steps, with gradients to it, and to the step from large weights.
+
+        A weight near zero or at the first level would draw the step up only to become zero, along
+        with all others: which weights are zero is for the weights themselves to settle.
+        """
+        step = self.log_step.exp()
+        if self.whole:
+            kept = self.kept(weight)
+            small = kept.detach().abs() < _PULLS * step.detach()
+            return kept / torch.where(small, step.detach(), step)
+        parts, step = _grouped(self.kept(weight), self.group), step[..., None]
+        small = parts.detach().abs() < _PULLS * step.detach()
+        return _joined(parts / torch.where(small, step.detach(), step), weight)
+
+    @torch.no_grad()
+    def index(self, weight: Tensor) -> Tensor:
+        """The nearest levels' numbers."""
+        index = self.ratio(weight).round()
+        return index if self.most is None else index.clamp(-self.most, self.most)
+
+    @torch.no_grad()
+    def scales(self, weight: Tensor) -> Tensor:
+        """The steps."""
+        return self.log_step.exp()
+
+
+class Ternary(FakeQuant):
+    """-low, 0 and high: two learnt magnitudes, zeros below a share of the mean magnitude."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        with torch.no_grad():
+            index = self.index(weight)
+            high = weight[index > 0].mean() if (index > 0).any() else weight.abs().mean()
+            low = -weight[index < 0].mean() if (index < 0).any() else weight.abs().mean()
+        self.magnitudes = nn.Parameter(torch.stack([low, high]).clamp(min=1e-12))
+
+    def quantised(self, weight: Tensor) -> Tensor:
+        """The level of each weight's index."""
+        index = self._index(weight.detach())
+        value = torch.where(index > 0, self.magnitudes[1], -self.magnitudes[0]) * (index != 0)
+        return value + (weight - weight.detach())
+
+    @torch.no_grad()
+    def index(self, weight: Tensor) -> Tensor:
+        """-1, 0 or 1."""
+        return self._index(self.kept(weight))
+
+    @staticmethod
+    def _index(weight: Tensor) -> Tensor:
+        return weight.sign() * (weight.abs() > _TERNARY * weight.abs().mean())
+
+    @torch.no_grad()
+    def levels(self) -> tuple[Tensor, int]:
+        """The three values."""
+        low, high = self.magnitudes
+        return torch.stack([-low, torch.zeros_like(low), high]), -1
+
+
+class Binary(FakeQuant):
+    """The sign of each weight times the mean magnitude of its row, of what the mask leaves."""
+
+    def quantised(self, weight: Tensor) -> Tensor:
+        """Sign times scale; weights beyond 3 scales feel no more gradient than they can use."""
+        scale = self.scales(weight)
+        parts = _grouped(weight, None)
+        value = _grouped(self.index(weight), None) * scale[..., None]
+        inside = (parts.abs() <= 3 * scale[..., None]).detach()
+        passed = torch.where(inside, parts - parts.detach(), 0.0)
+        return _joined(value + passed, weight)
+
+    @torch.no_grad()
+    def index(self, weight: Tensor) -> Tensor:
+        """-1 or 1; under a mask 0."""
+        signs = torch.where(weight < 0, -1.0, 1.0)
+        return signs if self.mask is None else signs * self.mask
+
+    @torch.no_grad()
+    def scales(self, weight: Tensor) -> Tensor:
+        """The rows' mean magnitudes, shape (rows, 1)."""
+        sums = _grouped(self.kept(weight), None).abs()
+        if self.mask is None:
+            return sums.mean(-1)
+        return sums.sum(-1) / _grouped(self.mask, None).sum(-1).clamp(min=1)
+
+
+class Codebook(FakeQuant):
+    """One of a few learnt values each."""
+
+    def __init__(self, weight: Tensor, entries: int) -> None:
+        super().__init__()
+        with torch.no_grad():
+            at = (torch.arange(entries, device=weight.device) + 0.5) / entries
+            flat = weight.flatten().float()
+            some = flat[:: max(1, flat.numel() // 1_000_000)]
+            start = torch.quantile(some, at)
+            wide = torch.linspace(float(flat.min()), float(flat.max()), entries)
+        self.entries = nn.Parameter((start + wide.to(start)) / 2)
+
+    def quantised(self, weight: Tensor) -> Tensor:
+        """The nearest entry; under a mask zero."""
+        value = self.entries[self._nearest(weight.detach())]
+        if self.mask is not None:
+            value = value * self.mask
+        return value + (weight - weight.detach())
+
+    @torch.no_grad()
+    def index(self, weight: Tensor) -> Tensor:
+        """The entry's place in ascending order; under a mask that of zero, which is one more."""
+        table, _ = self.levels()
+        value = self.entries[self._nearest(weight)]
+        if self.mask is not None:
+            value = value * self.mask
+        return torch.searchsorted(table, value.contiguous())
+
+    @torch.no_grad()
+    def levels(self) -> tuple[Tensor, int]:
+        """The entries in ascending order, and zero where there is a mask."""
+        table = self.entries.detach()
+        if self.mask is not None:
+            table = torch.cat([table, table.new_zeros(1)])
+        return torch.unique(table), 0
+
+    def _nearest(self, weight: Tensor) -> Tensor:
+        order = self.entries.detach().argsort()
+        ascending = self.entries.detach()[order]
+        middles = (ascending[1:] + ascending[:-1]) / 2
+        return order[torch.bucketize(weight.detach(), middles)]
+
+
+class Float8(FakeQuant):
+    """float8_e4m3fn times a power of two for each row, which puts its largest just below 448.
+
+    The same as `lowbit.fp8`, which the file is made by.
+    """
+
+    def quantised(self, weight: Tensor) -> Tensor:
+        """The nearest float8, scaled back."""
+        scale = self.scales(weight)[..., None]
+        parts = _grouped(weight.detach(), None) / scale
+        value = parts.to(torch.float8_e4m3fn).float() * scale
+        return _joined(value, weight) + (weight - weight.detach())
+
+    @torch.no_grad()
+    def scales(self, weight: Tensor) -> Tensor:
+        """Shape (rows, 1)."""
+        largest = _grouped(self.kept(weight), None).abs().amax(-1)
+        _, exponents = torch.frexp(largest / _FP8_LARGEST)
+        scales = torch.ldexp(torch.ones_like(largest), exponents.clamp(-120, 120))
+        return torch.where(largest > 0, scales, 1.0)
+
+
+def fake_quant(scheme: Scheme, weight: Tensor, name: str) -> FakeQuant:
+    """What trains a weight towards `scheme`.
+
+    Raises:
+        ArgumentError: the scheme has no form that trains, or its group does not divide the columns.
+    """
+    columns = weight[0].numel() if weight.ndim > 1 else weight.numel()
+    group = scheme.group_size
+    if group is not None and columns % group:
+        near = max(d for d in range(1, group + 1) if columns % d == 0)
+        raise ArgumentError(
+            f'tensor "{name}": groups of {group} do not divide its {columns} columns; '
+            f"nearest that does: g{near}"
+        )
+    if scheme.asymmetric:
+        raise ArgumentError(f'tensor "{name}": {scheme} is not trained; leave ",asym" out')
+    if scheme.kind == "rd":
+        return LearntSteps(weight)
+    if scheme.kind in _INTEGERS:
+        return LearntSteps(weight, _INTEGERS[scheme.kind], group, whole=scheme.per_tensor)
+    if scheme.kind == "codebook":
+        return Codebook(weight, scheme.entries or 16)
+    found = {"ternary": Ternary, "binary": None, "fp8": None}.get(scheme.kind)
+    if found is not None:
+        return found(weight)
+    if scheme.kind == "binary":
+        return Binary()
+    if scheme.kind == "fp8":
+        return Float8()
+    return FakeQuant()
+
+
+class Rounding(torch.autograd.Function):
+    """step * clamp(round(weight / step)); LSQ's gradients, the step's in its logarithm."""
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, step: Tensor, most: int | None, share: float) -> Tensor:  # type: ignore[no-untyped-def]
+        ratio = weight / step
+        index = ratio.round()
+        if most is not None:
+            index.clamp_(-most, most)
+        ctx.save_for_backward(ratio, index, step)
+        ctx.most, ctx.share = most, share
+        return index * step
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        ratio, index, step = ctx.saved_tensors
+        if ctx.most is None:
+            slope = (index - ratio) * gradient
+        else:
+            inside = ratio.abs() <= ctx.most
+            slope = torch.where(inside, index - ratio, index) * gradient
+            gradient = gradient * inside
+        whole = slope.sum() if step.ndim == 0 else slope.sum(-1, keepdim=True)
+        return gradient, (whole * ctx.share).reshape(step.shape), None, None
+
+
+@torch.no_grad()
+def grid_of(weight: Tensor) -> float | None:
+    """The step that all weights are multiples of, where they have few values; else None.
+
+    >>> round(grid_of(torch.tensor([0.5, -1.0, 0.0, 0.25])), 3), grid_of(torch.tensor([0.5, 0.7]))
+    (0.25, None)
+    """
+    sizes = torch.unique(weight.detach().abs().double())
+    sizes = sizes[sizes > 0]
+    if not 0 < sizes.numel() <= _FEW or sizes.numel() >= weight.numel():
+        return None
+    ratios = sizes / sizes[0]
+    off = (ratios - ratios.round()).abs() > 1e-4 * ratios
+    return None if bool(off.any()) else float(sizes[0])
+
+
+def _grouped(weight: Tensor, group: int | None) -> Tensor:
+    """Shape (rows, groups, columns in a group); a vector is one row."""
+    rows = weight.shape[0] if weight.ndim > 1 else 1
+    flat = weight.reshape(rows, -1)
+    return flat.reshape(rows, -1, group or max(1, flat.shape[1]))
+
+
+def _joined(parts: Tensor, weight: Tensor) -> Tensor:
+    return parts.reshape(weight.shape)

@@ -1,0 +1,125 @@
+"""The network in training: a copy whose tensors are fake-quantised, and what the file is made of.
+
+Surprise: recurrent layers keep their weights in a list of their own, which a parametrisation does
+not reach; they are trained as they are and rounded afterwards, with a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from taut.scheme import Scheme
+from taut.training.bits import BitEstimate
+from taut.training.fake_quant import FakeQuant, fake_quant
+
+
+@dataclass
+class Twin:
+    """One tensor of the network, by all its `names`; `original` is the weight in training."""
+
+    names: tuple[str, ...]
+    scheme: Scheme
+    original: nn.Parameter
+    quant: FakeQuant
+    estimate: BitEstimate | None = None
+
+    @property
+    def name(self) -> str:
+        """The first of its names."""
+        return self.names[0]
+
+    @torch.no_grad()
+    def index(self) -> Tensor | None:
+        """The integers that the file would hold now."""
+        return self.quant.index(self.original)
+
+    def refresh(self) -> float:
+        """Take the bits' tables anew; gives the tensor's bits, 0 where they are not estimated."""
+        index = self.index()
+        if index is None:
+            return 0.0
+        if self.estimate is None:
+            self.estimate = BitEstimate(index)
+        else:
+            self.estimate.refresh(index)
+        return self.estimate.bits
+
+    def bits(self) -> Tensor | None:
+        """The estimated bits with their gradient; None where the scheme has none."""
+        ratio = self.quant.ratio(self.original)
+        return None if ratio is None or self.estimate is None else self.estimate(ratio)
+
+    @torch.no_grad()
+    def value(self) -> Tensor:
+        """The tensor as it will be decoded."""
+        value: Tensor = self.quant(self.original)
+        return value
+
+
+@dataclass
+class Student:
+    """A network with its twins; `plain` are names of parameters that are trained as floats."""
+
+    module: nn.Module
+    twins: list[Twin] = field(default_factory=list)
+    plain: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+    def merge(self) -> nn.Module:
+        """Make every tensor what it will be decoded to, and the network an ordinary one again."""
+        for owner in list(self.module.modules()):
+            for name in list(getattr(owner, "parametrizations", {})):
+                parametrize.remove_parametrizations(owner, name, leave_parametrized=True)
+        return self.module
+
+
+def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
+    """Fake-quantise, in place, the parameters of `module` that `schemes` name (by its names).
+
+    Tied parameters stay tied: they share weight, step and mask.
+    """
+    student = Student(module)
+    known: dict[int, Twin] = {}
+    plain = []
+    for name, parameter in list(module.named_parameters(remove_duplicate=False)):
+        owner, attribute = _owner(module, name)
+        scheme = schemes.get(name)
+        first = known.get(id(parameter))
+        if first is not None:
+            _tie(owner, attribute, first)
+            first.names = (*first.names, name)
+        elif scheme is None or not parameter.is_floating_point() or not parameter.numel():
+            plain.append(name)
+        elif isinstance(owner, nn.RNNBase):
+            plain.append(name)
+            student.notes.append(f'"{name}" recurrent, so trained as it is and rounded afterwards')
+        else:
+            known[id(parameter)] = _twin(owner, attribute, name, parameter, scheme)
+    student.twins = list(known.values())
+    student.plain = tuple(plain)
+    return student
+
+
+def _twin(
+    owner: nn.Module, attribute: str, name: str, parameter: nn.Parameter, scheme: Scheme
+) -> Twin:
+    quant = fake_quant(scheme, parameter.detach(), name).to(parameter.device)
+    parametrize.register_parametrization(owner, attribute, quant, unsafe=True)
+    original = owner.parametrizations[attribute].original  # type: ignore[union-attr, index]
+    assert isinstance(original, nn.Parameter)
+    return Twin((name,), scheme, original, quant)
+
+
+def _tie(owner: nn.Module, attribute: str, twin: Twin) -> None:
+    parametrize.register_parametrization(owner, attribute, twin.quant, unsafe=True)
+    owner.parametrizations[attribute].original = twin.original  # type: ignore[union-attr, index]
+
+
+def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    path, _, attribute = name.rpartition(".")
+    return module.get_submodule(path), attribute

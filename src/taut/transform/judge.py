@@ -1,0 +1,112 @@
+"""The loss of a changed model beside the original, over batches that are gone through often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from taut.networks.calls import applied
+from taut.networks.output_vectors import Distance, Kind, vectors
+from taut.networks.outputs import Loss
+from taut.networks.portions import samples
+
+if TYPE_CHECKING:
+    import torch
+
+_CACHE: Final = 256 << 20  # bytes of the original's vectors
+
+
+class Judge:
+    """The loss over any of `batches`; `before` is that over `judges` as the models come."""
+
+    def __init__(
+        self,
+        student: torch.nn.Module,
+        teacher: torch.nn.Module,
+        batches: Sequence[object],
+        judges: Sequence[int],
+        kind: Kind,
+        loss: Loss | None,
+    ) -> None:
+        self._student, self._teacher = student, teacher
+        self._batches, self._judges = batches, judges
+        self._kind, self._loss = kind, loss
+        self._cache: dict[int, torch.Tensor] = {}
+        self._left = _CACHE
+        if loss is None:
+            self._distance = Distance.beside(kind, (self._original(i) for i in judges))
+        self.before = self.mean()
+
+    def total(self, index: int) -> tuple[torch.Tensor, int]:
+        """Return the loss of one batch as a sum, through which gradients flow, and its positions.
+
+        A loss that was given is a mean over samples, and samples are what it is summed over.
+        """
+        batch = self._batches[index]
+        output = applied(self._student, batch)
+        if self._loss is not None:
+            count = samples(batch)
+            return self._loss(output, batch) * count, count
+        original = self._original(index)
+        return self._distance(vectors(output, batch, self._kind), original), len(original)
+
+    def mean(self) -> float:
+        """Return the mean loss over the judges, which no gradient flows through."""
+        import torch
+
+        with torch.no_grad():
+            found = [self.total(index) for index in self._judges]
+        return sum(float(total) for total, _ in found) / max(1, sum(count for _, count in found))
+
+    def _original(self, index: int) -> torch.Tensor:
+        """The original's vectors: kept while there is room, else made anew."""
+        import torch
+
+        if index in self._cache:
+            return self._cache[index]
+        batch = self._batches[index]
+        with torch.no_grad():
+            found = vectors(applied(self._teacher, batch), batch, self._kind).clone()
+        size = found.numel() * found.element_size()
+        if size <= self._left:
+            self._cache[index] = found
+            self._left -= size
+        return found
+
+
+@contextmanager
+def prepared(
+    student: torch.nn.Module, teacher: torch.nn.Module, parameters: Sequence[torch.nn.Parameter]
+) -> Iterator[None]:
+    """Hold both models in eval mode and let gradients reach `parameters` alone; undo it after."""
+    import torch
+
+    modes = [(part, part.training) for model in (student, teacher) for part in model.modules()]
+    wanted = [(one, one.requires_grad) for one in student.parameters()]
+    student.eval()
+    teacher.eval()
+    for one, _ in wanted:
+        one.requires_grad_(False)
+    for one in parameters:
+        one.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+        for one, gradient in wanted:
+            one.requires_grad_(gradient)
+
+
+def work(module: torch.nn.Module, batch: object) -> float:
+    """Return the floating-point operations of a forward pass, the same on every machine."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        applied(module, batch)
+    uncounted = 2 * sum(one.numel() for one in module.parameters())  # of layers it knows not
+    return float(max(counter.get_total_flops(), uncounted))

@@ -1,0 +1,5 @@
+"""The verb `load`."""
+
+from taut.loading.load import load
+
+__all__ = ["load"]

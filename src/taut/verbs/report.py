@@ -1,0 +1,46 @@
+"""The verb `report`: one page on a file, and on whatever else is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taut.analysis.tensor_facts import Report
+from taut.container import check_destination
+from taut.exporting.result import Export
+from taut.reporting.tell import tell
+from taut.scoring.results import Evaluation
+from taut.sweep.pareto import Frontier
+
+if TYPE_CHECKING:
+    from taut.networks.sources import Model
+
+
+def report(
+    file: str | Path,
+    out: str | Path,
+    *,
+    original: Model | None = None,
+    evaluation: Evaluation | str | Path | None = None,
+    frontier: Frontier | str | Path | None = None,
+    analysis: Report | str | Path | None = None,
+    exports: Sequence[Export | str | Path] = (),
+    plan: str | Path | None = None,
+    title: str | None = None,
+    force: bool = False,
+) -> Path:
+    """Write one HTML page on a Taut file, and on what else is given (see `tell`); its path.
+
+    Raises:
+        ArgumentError: as `tell`; `out` exists and `force` is not given; the extra is missing.
+    """
+    from taut.reporting.page import write_page
+
+    check_destination(Path(out), force=force)
+    story = tell(
+        file, original=original, evaluation=evaluation, frontier=frontier, analysis=analysis,
+        exports=exports, plan=plan, title=title,
+    )  # fmt: skip
+    write_page(Path(out), story, force=force)
+    return Path(out)

@@ -1,0 +1,5 @@
+"""The verb `verify`."""
+
+from taut.container.verify import verify
+
+__all__ = ["verify"]

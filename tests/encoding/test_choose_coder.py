@@ -1,0 +1,92 @@
+"""Of the ways to code indices the smallest; all decode to what the indices stand for."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taut.coding import Job, decode, encode_adaptive, encode_indices
+from taut.encoding import choose_coder as smallest
+from taut.encoding.choose_coder import coded_smallest, kernel
+from taut.transform import Grid, Indices, codebook, fp8, integers, quantize, ternary
+
+F4 = np.dtype(np.float32)
+
+
+def back(coded, shape, dtype=F4):
+    out = np.empty(shape, dtype)
+    decode([Job(coded.header, coded.chunks, out)])
+    return out
+
+
+GRIDS = {
+    "ternary": lambda w: ternary(w, fraction=4),
+    "int4 in groups": lambda w: integers(w, 4, group=8, fraction=4),
+    "int8, free scales": lambda w: integers(w, 8),
+    "codebook": lambda w: codebook(w, 16),
+    "fp8": fp8,
+    "step": lambda w: Grid(np.rint(w * 4).astype(np.int32), step=0.25),
+    "zeros": lambda w: Grid(
+        np.rint(w * 4).astype(np.int32) + 3,
+        scales=np.full((w.shape[0], 2), 0.25, np.float32),
+        zeros=np.full((w.shape[0], 2), 3, np.int32),
+        group=w.shape[1] // 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("effort", ["fast", "max"])
+@pytest.mark.parametrize("name", GRIDS)
+@settings(max_examples=8, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(1, 40),
+    spread=st.floats(0, 6),
+    density=st.sampled_from([0.05, 1.0]),
+)
+def test_every_way_decodes_to_the_grids_values(name, effort, seed, rows, spread, density):
+    rng = np.random.default_rng(seed)
+    w = rng.standard_normal((rows, 16)) * np.exp(spread * rng.standard_normal((rows, 1)))
+    w = (w * (rng.random((rows, 16)) < density)).astype(np.float32)
+    w = np.clip(w, -1e5, 1e5)
+    grid = GRIDS[name](w)
+    coded = coded_smallest(grid, F4, effort=effort)
+    assert np.array_equal(back(coded, w.shape), grid.values(F4))
+
+
+def test_scales_in_sixteenths_of_an_octave_take_the_fast_coder(rng):
+    w = (rng.standard_normal((200, 640)) * np.exp(rng.standard_normal((200, 1)))).astype(np.float32)
+    grid = integers(w, 4, group=64, fraction=4)
+    fast = coded_smallest(grid, F4, effort="fast")
+    slow = encode_adaptive(grid.indices, scales=grid.scales, group=64, dtype=F4)
+    assert fast.header[:8] != slow.header[:8] and fast.nbytes < slow.nbytes
+    assert np.array_equal(back(fast, w.shape), grid.values(F4))
+
+
+def test_sparse_indices_take_the_adaptive_coder(rng):
+    q = np.where(rng.random((300, 400)) < 0.02, rng.integers(-3, 4, (300, 400)), 0)
+    found = Indices(q.astype(np.int32), 0.5, (0.0, 0.0, 0.0))
+    plain = encode_indices(found.values, step=0.5, offsets=found.offsets, dtype=F4)
+    coded = coded_smallest(found, F4)
+    assert coded.nbytes < plain.nbytes
+    assert coded_smallest(found, F4, effort="fast") == encode_indices(
+        found.values, step=0.5, offsets=found.offsets, dtype=F4, effort="fast"
+    )
+    assert np.array_equal(back(coded, q.shape), q * np.float32(0.5))
+
+
+def test_offsets_go_into_a_table_to_the_last_bit(rng):
+    values = (rng.standard_normal((40, 50)) * (rng.random((40, 50)) < 0.2)).astype(np.float32)
+    found = quantize(values, 0.37)
+    assert any(found.offsets)
+    plain = encode_indices(found.values, step=found.step, offsets=found.offsets, dtype=F4)
+    low, high = int(found.values.min()), int(found.values.max())
+    levels = smallest._offset_levels(np.arange(low, high + 1), found)
+    table = encode_adaptive(found.values, levels=levels, low=low, dtype=F4)
+    assert np.array_equal(back(plain, values.shape), back(table, values.shape))
+
+
+def test_a_kernel_is_what_lies_side_by_side():
+    assert [kernel(s) for s in [(8,), (8, 9), (8, 3, 5), (8, 3, 7, 7), (8, 4, 300)]] == [
+        1, 1, 5, 49, 1,
+    ]  # fmt: skip

@@ -1,0 +1,166 @@
+"""Packed folders: the integers of the file, in the words that compressed-tensors itself packs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import taut
+from taut.container import TautFile
+from taut.errors import ArgumentError, VerifyError
+from taut.exporting.compressed_tensors import write as room
+from taut.exporting.compressed_tensors.packed import pack, unpack
+from taut.exporting.compressed_tensors.write import export_compressed_tensors
+from taut.exporting.integers import to_integers
+from taut.exporting.scales import stored
+from taut.io import open_source
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("compressed_tensors")
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=96,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=False,
+    )
+    folder = tmp_path_factory.mktemp("llama") / "llama"
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def projections(llama) -> list[str]:
+    return [info.name for info in open_source(llama).infos if "proj" in info.name]
+
+
+def compressed(llama: Path, out: Path, projections: list[str], scheme: str) -> TautFile:
+    taut.compress(llama, out, plan=dict.fromkeys(projections, scheme))
+    return taut.load(out)
+
+
+def loaded(folder: Path) -> torch.nn.Module:
+    how = transformers.CompressedTensorsConfig(dequantize=True)
+    return transformers.LlamaForCausalLM.from_pretrained(folder, quantization_config=how).eval()
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("columns", [64, 37])
+def test_words_are_those_of_the_package(rng, bits, columns):
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
+
+    half = 1 << (bits - 1)
+    values = rng.integers(-half, half, (5, columns)).astype(np.int32)
+    words = pack(values, bits)
+    theirs = pack_to_int32(torch.from_numpy(values.astype(np.int8)), bits).numpy()
+    assert np.array_equal(words, theirs)
+    assert np.array_equal(unpack(words, bits, columns), values)
+
+
+def test_the_scale_is_found_that_gives_every_value_to_the_bit(rng):
+    q = rng.integers(-8, 8, (50, 32))
+    scale = rng.uniform(1e-3, 1e-1, (50, 1)).astype(np.float32)
+    values = q.astype(np.float32) * scale
+    found = to_integers(values, 4)
+    assert not np.array_equal(found.floats(), values)  # what fits best is a last bit away
+    scales, exact = stored(found, values, np.dtype(np.float32))
+    assert exact
+    assert np.array_equal(found.values.astype(np.float32) * scales, values)
+
+
+@pytest.mark.parametrize("scheme", ["int4:g32", "int4:g16,asym", "int8"])
+def test_integers_of_the_file_come_back_to_the_bit(tmp_path, llama, projections, scheme):
+    file = compressed(llama, tmp_path / "small", projections, scheme)
+    done = export_compressed_tensors(file, tmp_path / "out", llama)
+    assert (done.exact, done.rounded, done.check.max_error) == (len(file), 0, 0)
+    assert done.check.runtime.startswith("compressed-tensors 0.")
+    ids = torch.arange(12)[None]
+    original = transformers.LlamaForCausalLM.from_pretrained(llama)
+    original.load_state_dict(dict(taut.load(tmp_path / "small", framework="torch")))
+    with torch.no_grad():
+        assert torch.allclose(loaded(tmp_path / "out")(ids).logits, original(ids).logits, atol=1e-6)
+
+
+def test_what_was_on_no_grid_is_rounded_and_counted(tmp_path, llama, projections):
+    file = compressed(llama, tmp_path / "small", projections, "lossless")
+    with pytest.raises(ArgumentError, match=r"layers are lossless, which is no grid.*--weights"):
+        export_compressed_tensors(file, tmp_path / "out", llama)
+    done = export_compressed_tensors(file, tmp_path / "out", llama, weights="int4", group_size=32)
+    assert (done.exact, done.rounded) == (len(file) - len(projections), len(projections))
+    assert 0.99 < done.check.cosine < 0.999  # four bits of normal values, and exact norms
+    assert done.files[0].name == "config.json"
+
+
+def test_int8_runs_with_int8_activations_where_they_are_asked(tmp_path, llama, projections):
+    file = compressed(llama, tmp_path / "small", projections, "int8")
+    export_compressed_tensors(file, tmp_path / "out", llama, activations="dynamic")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())["quantization_config"]
+    assert config["format"] == "int-quantized"
+    assert config["config_groups"]["group_0"]["input_activations"]["strategy"] == "token"
+    assert open_source(tmp_path / "out").load(projections[0]).dtype == np.int8
+    with pytest.raises(ArgumentError, match="goes with weights int8"):
+        export_compressed_tensors(
+            file, tmp_path / "o", llama, weights="int4", activations="dynamic"
+        )
+
+
+def test_half_precision_scales_are_told_as_rounded(tmp_path, llama, projections):
+    half = transformers.LlamaForCausalLM.from_pretrained(llama, dtype=torch.bfloat16)
+    half.save_pretrained(tmp_path / "half")
+    file = compressed(tmp_path / "half", tmp_path / "small", projections, "int4:g32")
+    done = export_compressed_tensors(file, tmp_path / "out", tmp_path / "half")
+    assert done.rounded <= len(projections)
+    assert done.check.rel_mse < 2.0**-15  # of a scale of eight bits
+    scale = projections[0].replace("weight", "weight_scale")
+    assert {i.name: i.dtype for i in open_source(tmp_path / "out").infos}[scale] == "BF16"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": "int4", "group_size": 48}, None),  # divides 96 alone: others are left
+        ({"weights": "int4", "group_size": 40}, r"group size 40 divides .* none of 7 .*\(64, 96\)"),
+        ({"weights": "int4"}, "group size 128 divides the columns of none"),
+        ({"weights": "int3"}, "weights int3: compressed-tensors takes int8, int4"),
+        ({"weights": "int8", "activations": "static"}, "takes none or dynamic"),
+    ],
+)
+def test_a_group_has_to_divide_something(tmp_path, llama, projections, options, message):
+    file = compressed(llama, tmp_path / "small", projections, "lossless")
+    if message is None:
+        done = export_compressed_tensors(file, tmp_path / "out", llama, **options)
+        assert done.rounded == 1
+        assert done.notes[0].startswith("1 linear layers are int4")
+    else:
+        with pytest.raises(ArgumentError, match=message):
+            export_compressed_tensors(file, tmp_path / "out", llama, **options)
+        assert not (tmp_path / "out").exists()
+
+
+def test_what_loads_otherwise_is_no_export(tmp_path, llama, projections, monkeypatch):
+    file = compressed(llama, tmp_path / "small", projections, "int8")
+    monkeypatch.setattr(
+        room.PackedGrid, "config", lambda self, ignored: {"quant_method": "compressed-tensors"}
+    )
+    with pytest.raises(VerifyError):
+        export_compressed_tensors(file, tmp_path / "out", llama)
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
+def test_a_network_without_linear_layers_says_so(tmp_path):
+    config = transformers.GPT2Config(vocab_size=40, n_positions=16, n_embd=8, n_layer=1, n_head=2)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt")
+    taut.compress(tmp_path / "gpt", tmp_path / "small")
+    with pytest.raises(ArgumentError, match="packs linear layers alone"):
+        taut.export(tmp_path / "small", tmp_path / "out", to="compressed-tensors")

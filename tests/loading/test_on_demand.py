@@ -1,0 +1,289 @@
+"""Modules whose weights are decoded for the layer that runs: the same bits, less memory."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+
+import pytest
+
+import taut
+from taut.container import Origin, Writer
+from taut.encoding.model import fill, resolve_plan
+from taut.errors import ArgumentError, VerifyError
+from taut.io import open_source
+from taut.loading.on_demand.absent import Absent
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+pytestmark = pytest.mark.filterwarnings("ignore:(enable_nested_tensor|The PyTorch API of nested)")
+
+
+class Tied(nn.Module):
+    """A word embedding that is the output layer's weight, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(300, 96)
+        self.twice = nn.Linear(96, 200)
+        self.back = nn.Linear(200, 96)
+        self.norm = nn.LayerNorm(96)
+        self.head = nn.Linear(96, 300, bias=False)
+        self.head.weight = self.words.weight
+
+    def forward(self, ids):
+        states = self.words(ids)
+        for _ in range(2):
+            states = self.norm(states + self.back(torch.relu(self.twice(states))))
+        return self.head(states)
+
+
+class Borrowed(Tied):
+    """The same, reading the weight of a layer that it does not run."""
+
+    def forward(self, ids):
+        states = self.back(self.twice(self.words(ids)))
+        return nn.functional.linear(states, self.words.weight)
+
+
+class Own(nn.Module):
+    """A large parameter that no known layer holds, beside layers of many kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bare = nn.Parameter(torch.randn(160, 160))
+        self.conv = nn.Conv1d(160, 160, 3, padding=1)
+        self.turn = nn.ConvTranspose1d(160, 160, 3, padding=1)
+        self.rnn = nn.LSTM(160, 80, batch_first=True)
+        self.normed = nn.utils.parametrizations.weight_norm(nn.Linear(80, 300))
+
+    def forward(self, x):
+        x = (x @ self.bare).transpose(1, 2)
+        x = self.turn(torch.relu(self.conv(x))).transpose(1, 2)
+        return self.normed(self.rnn(x)[0])
+
+
+IDS = torch.arange(40).reshape(4, 10)
+FLOATS = torch.linspace(-1, 1, 2 * 6 * 160).reshape(2, 6, 160)
+
+
+def encoder() -> nn.Module:
+    layer = nn.TransformerEncoderLayer(160, 4, 320, batch_first=True)
+    return nn.TransformerEncoder(layer, 2)
+
+
+def decoder() -> nn.Module:
+    return nn.TransformerDecoderLayer(160, 4, 320, batch_first=True)
+
+
+def chain() -> nn.Module:
+    return nn.Sequential(*(nn.Linear(160, 160) for _ in range(6)))
+
+
+def saved(make, folder, seed=0):
+    """A module with its weights, and the path of its file."""
+    torch.manual_seed(seed)
+    module = make().eval()
+    return module, taut.compress(module, folder / f"{make.__name__}-{seed}").path
+
+
+def on_demand(make, path, device="cpu"):
+    torch.manual_seed(99)
+    with torch.device(device):
+        module = make().eval()
+    return taut.load(path, into=module, on_demand=True)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize(
+    ("make", "given"),
+    [
+        (Tied, (IDS,)),
+        (Borrowed, (IDS,)),
+        (Own, (FLOATS,)),
+        (encoder, (FLOATS,)),
+        (decoder, (FLOATS, FLOATS)),
+    ],
+)
+def test_every_pass_gives_the_bits_of_the_loaded_module(make, given, context, tmp_path):
+    loaded, path = saved(make, tmp_path)
+    loaded.requires_grad_(False)
+    module = on_demand(make, path)
+    with context():
+        for _ in range(3):
+            assert torch.equal(module(*given), loaded(*given))
+    stats = module.taut.stats
+    assert stats.weights > 0
+    state = module.state_dict()
+    assert state.keys() == loaded.state_dict().keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in loaded.state_dict().items())
+
+
+def test_only_padded_sentences_take_the_path_of_nested_tensors(tmp_path):
+    loaded, path = saved(encoder, tmp_path)
+    padding = torch.tensor([[False] * 6, [False] * 4 + [True] * 2])
+    with torch.no_grad():
+        wanted = loaded(FLOATS, src_key_padding_mask=padding)
+        assert torch.equal(on_demand(encoder, path)(FLOATS, src_key_padding_mask=padding), wanted)
+
+
+def test_no_more_than_two_layers_are_ever_decoded(tmp_path):
+    _, path = saved(chain, tmp_path)
+    module = on_demand(chain, path, device="meta")
+    for _ in range(3):
+        module(FLOATS)
+    stats = module.taut.stats
+    layer = 160 * 160 * 4
+    assert (stats.weights, stats.on_demand) == (6, 6 * layer)
+    assert stats.loaded == 6 * 160 * 4  # the biases
+    assert stats.pool_peak <= 2 * layer
+    assert stats.outside == 0
+
+
+def test_what_stays_loaded_is_told_and_what_is_used_elsewhere_is_counted(tmp_path):
+    own, path = saved(Own, tmp_path)
+    stats = on_demand(Own, path).taut.stats
+    assert stats.weights == 2  # the convolutions
+    total = sum(tensor.nbytes for tensor in own.state_dict().values())
+    assert stats.loaded + stats.on_demand == total
+    _, path = saved(Borrowed, tmp_path)
+    module = on_demand(Borrowed, path)
+    module(IDS)
+    assert module.taut.stats.outside == 1
+
+
+def test_a_learnt_order_replaces_the_order_of_the_definition(tmp_path):
+    class Backwards(nn.Sequential):
+        def forward(self, x):
+            for layer in reversed(self):
+                x = layer(x)
+            return x
+
+    def backwards():
+        return Backwards(*(nn.Linear(160, 160) for _ in range(4)))
+
+    loaded, path = saved(backwards, tmp_path)
+    module = on_demand(backwards, path)
+    first = module(FLOATS)
+    handle = module.taut
+    layers = list(module)
+    assert [handle.following(layer) for layer in layers] == [None, *layers[:3]]
+    assert torch.equal(module(FLOATS), first)
+    assert torch.equal(first, loaded(FLOATS))
+
+
+def test_threads_may_run_one_module_at_once(tmp_path):
+    loaded, path = saved(Tied, tmp_path)
+    module = on_demand(Tied, path)
+    inputs = [torch.randint(300, (3, 20)) for _ in range(4)]
+    wanted = [loaded(one) for one in inputs]
+    wrong = []
+
+    def work(number):
+        for _ in range(12):
+            with torch.no_grad():
+                if not torch.equal(module(inputs[number]), wanted[number]):
+                    wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert module.taut.stats.pool <= 4 * 300 * 96 * 4
+
+
+def test_a_pruned_file_makes_the_layers_small_first(tmp_path):
+    net = nn.Sequential(nn.Linear(200, 400), nn.ReLU(), nn.Linear(400, 200)).eval()
+    small = nn.Sequential(nn.Linear(200, 150), nn.ReLU(), nn.Linear(150, 200)).eval()
+    source = open_source({n: t.numpy() for n, t in small.state_dict().items()})
+    modules = {"0": {"out_features": 150}, "2": {"in_features": 150}}
+    path = tmp_path / "small.taut.safetensors"
+    with Writer(path, Origin(source.nbytes, modules=modules), source.infos) as writer:
+        fill(writer.layout, source, resolve_plan(source, None), effort="fast", threads=1)
+        writer.finish()
+    module = taut.load(path, into=net, on_demand=True)
+    assert (module[0].out_features, tuple(module[2].weight.shape)) == (150, (200, 150))
+    x = torch.randn(3, 200)
+    assert torch.equal(module(x), small(x))
+
+
+def test_release_leaves_an_ordinary_module(tmp_path):
+    loaded, path = saved(Tied, tmp_path)
+    module = on_demand(Tied, path)
+    module(IDS)
+    assert module.taut.release() is module
+    assert not hasattr(module, "taut")
+    assert module.head.weight is module.words.weight
+    assert all(type(p) is nn.Parameter and p.requires_grad for p in module.parameters())
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+    assert torch.equal(copy.deepcopy(module)(IDS), loaded(IDS))
+
+
+def test_damage_is_found_when_the_layer_runs_and_passes_by_when_it_is_undone(tmp_path):
+    loaded, path = saved(chain, tmp_path)
+    good = bytearray(path.read_bytes())
+    entry = taut.load(path).contents.places["3.weight"].entry
+    bad = bytearray(good)
+    bad[entry.start + entry.nbytes // 2] ^= 1
+    path.write_bytes(bad)
+    module = on_demand(chain, path)
+    for _ in range(2):
+        with pytest.raises(VerifyError, match=r'"3\.weight"'):
+            module(FLOATS)
+    with pytest.raises(VerifyError):
+        module.taut.release()
+    with path.open("r+b") as file:  # the same file, which is mapped
+        file.write(good)
+    assert torch.equal(module(FLOATS), loaded(FLOATS))
+
+
+@pytest.mark.parametrize(
+    ("misuse", "message"),
+    [
+        (lambda m: m.half(), "cannot move or change its dtype"),
+        (lambda m: m.to(torch.float64), "cannot move or change its dtype"),
+        (lambda m: m.requires_grad_(True), "cannot have gradients"),
+        (copy.deepcopy, "cannot be copied"),
+        (pickle.dumps, "cannot be pickled"),
+        (lambda m: m.train()(FLOATS), "cannot be trained"),
+        (lambda m: m(FLOATS.clone().requires_grad_()), "gives no gradients"),
+        (lambda m: nn.init.zeros_(m[0].weight), "would change it"),
+    ],
+)
+def test_what_cannot_be_is_an_error_and_harms_nothing(misuse, message, tmp_path):
+    loaded, path = saved(chain, tmp_path)
+    module = on_demand(chain, path)
+    with pytest.raises(ArgumentError, match=message):
+        misuse(module)
+    assert torch.equal(module.eval()(FLOATS), loaded(FLOATS))
+    assert module.to("cpu").float() is module
+
+
+def test_on_demand_needs_a_module_that_fits(tmp_path):
+    _, path = saved(chain, tmp_path)
+    with pytest.raises(ArgumentError, match="release"):
+        taut.load(path, into=on_demand(chain, path))
+    with pytest.raises(ArgumentError, match="on_demand needs a module"):
+        taut.load(path, on_demand=True)
+    with pytest.raises(ArgumentError, match=r'"5\.weight" is not in the module'):
+        taut.load(path, into=chain()[:5], on_demand=True)
+    with torch.device("meta"):
+        norm = nn.Sequential(nn.Linear(160, 160))
+        norm.register_buffer("made", torch.zeros(3), persistent=False)
+    path = taut.compress(nn.Sequential(nn.Linear(160, 160)), tmp_path / "one").path
+    with pytest.raises(ArgumentError, match="buffers on the CPU"):
+        taut.load(path, into=norm, on_demand=True)
+
+
+def test_an_error_inside_a_layer_gives_its_weight_back(tmp_path):
+    _, path = saved(chain, tmp_path)
+    module = on_demand(chain, path)
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            module(torch.zeros(2, 7))
+    assert module.taut.stats.pool <= 2 * 160 * 160 * 4
+    assert isinstance(module[0].weight, Absent)

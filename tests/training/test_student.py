@@ -1,0 +1,130 @@
+"""Students: every kind of layer trains, ties hold, and the caller's network stays its own."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from taut.scheme import Scheme, parse_scheme  # noqa: E402
+from taut.training.student import make_student  # noqa: E402
+
+
+class Tied(nn.Module):
+    """An embedding whose matrix is the head's too."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(20, 8)
+        self.head = nn.Linear(8, 20, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens):
+        return self.head(self.embedding(tokens))
+
+
+def under_the_dial(module, text="rd"):
+    names = [name for name, _ in module.named_parameters(remove_duplicate=False)]
+    return dict.fromkeys(names, parse_scheme(text))
+
+
+def trained(module, *given, steps=3):
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        output = module(*given)
+        output = output[0] if isinstance(output, tuple) else output
+        output.square().mean().backward()
+        optimizer.step()
+
+
+def test_tied_weights_stay_tied():
+    torch.manual_seed(0)
+    net = Tied()
+    student = make_student(net, under_the_dial(net))
+    (twin,) = student.twins
+    assert twin.names == ("embedding.weight", "head.weight")
+    twin.quant.mask = torch.rand(20, 8) > 0.5
+    tokens = torch.arange(20)
+    trained(net, tokens)
+    assert torch.equal(net.embedding.weight, net.head.weight)
+    assert not net.head.weight[~twin.quant.mask].any()
+    assert sum(p.numel() for p in net.parameters()) == 20 * 8 + 1  # one matrix, one step
+    before = twin.value()
+    student.merge()
+    assert net.head.weight is net.embedding.weight or torch.equal(
+        net.head.weight, net.embedding.weight
+    )
+    assert torch.equal(net.head.weight, before)
+
+
+def test_recurrent_layers_are_left_with_a_note():
+    torch.manual_seed(0)
+    net = nn.ModuleDict({"lstm": nn.LSTM(6, 5), "fc": nn.Linear(5, 2)})
+    student = make_student(net, under_the_dial(net))
+    assert [twin.name for twin in student.twins] == ["fc.weight", "fc.bias"]
+    assert len(student.notes) == 4 and all("recurrent" in note for note in student.notes)
+    assert '"lstm.weight_ih_l0"' in student.notes[0]
+    before = net["lstm"].weight_ih_l0.detach().clone()
+    trained(net["lstm"], torch.ones(3, 1, 6))
+    assert not torch.equal(net["lstm"].weight_ih_l0, before)
+
+
+def test_attention_runs_on_quantised_weights():
+    torch.manual_seed(0)
+    net = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+    given = torch.randn(2, 5, 16)
+    schemes = {n: s for n, s in under_the_dial(net, "int3").items() if "norm" not in n}
+    student = make_student(net, schemes)
+    trained(net, given)
+    assert "self_attn.in_proj_weight" in {twin.name for twin in student.twins}
+    for row in net.self_attn.in_proj_weight.detach():
+        assert len(row.unique()) <= 7
+    net.eval()
+    with torch.no_grad():  # the fast path of evaluation must see the same weights
+        fast = net(given)
+    assert torch.allclose(fast, net(given), atol=1e-5)
+    merged = student.merge()
+    assert torch.allclose(merged(given), fast, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        nn.Conv2d(4, 8, 3, groups=2),
+        nn.ConvTranspose2d(4, 6, 3),
+        nn.Conv1d(4, 8, 5),
+        nn.Bilinear(4, 4, 3),
+        nn.Sequential(nn.Linear(4, 4), nn.PReLU()),
+    ],
+    ids=lambda net: type(net).__name__,
+)
+def test_layers_of_many_kinds_train(net):
+    shapes = {nn.Conv2d: (2, 4, 8, 8), nn.ConvTranspose2d: (2, 4, 8, 8), nn.Conv1d: (2, 4, 16)}
+    given = [torch.ones(shapes.get(type(net), (2, 4)))] * (2 if isinstance(net, nn.Bilinear) else 1)
+    student = make_student(net, under_the_dial(net))
+    before = [twin.original.detach().clone() for twin in student.twins]
+    trained(net, *given)
+    assert any(
+        not torch.equal(a, twin.original) for a, twin in zip(before, student.twins, strict=True)
+    )
+
+
+def test_what_no_scheme_names_is_trained_as_floats():
+    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    student = make_student(net, {"0.weight": Scheme("rd")})
+    assert [twin.name for twin in student.twins] == ["0.weight"]
+    assert student.plain == ("0.bias", "1.weight", "1.bias")
+
+
+def test_bits_are_estimated_where_indices_are_and_pull_where_a_dial_is():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(32, 32, bias=False), nn.Linear(32, 32, bias=False))
+    student = make_student(net, {"0.weight": Scheme("rd"), "1.weight": Scheme("ternary")})
+    free, fixed = student.twins
+    assert free.refresh() > 0 and fixed.refresh() == pytest.approx(32 * 32 * 1.58, rel=0.15)
+    assert float(free.bits().detach()) == pytest.approx(free.estimate.bits, rel=0.2)
+    assert fixed.bits() is None
+    free.bits().backward()
+    assert free.original.grad.abs().sum() > 0
+    assert free.quant.log_step.grad < 0  # a larger step saves bits
