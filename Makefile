@@ -25,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PIP := $(BIN)/python -m pip install --quiet $(UPGRADE)
 EDITABLE := $(PIP) --no-build-isolation $(BUILD_DIR) --editable
-TABLES := $(filter lossless lossy sparse speed fidelity ablation,$(basename $(notdir $(wildcard bench/*.py))))
+TABLES := lossless.measure lossy.measure coding.sparse coding.speed frontier.fidelity frontier.ablation
 CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
 
 .PHONY: demo example test bench docs lint format typecheck asan fuzz lock clean anew
@@ -48,7 +48,7 @@ test: lint typecheck
 bench: $(VENV)/.bench $(VENV)/.core
 	-$(MAKE) $(VENV)-nncodec/.ready
 	for table in $(TABLES); do \
-	  NNCODEC_PYTHON=$(VENV)-nncodec/bin/python $(BIN)/python bench/$$table.py || exit 1; \
+	  NNCODEC_PYTHON=$(VENV)-nncodec/bin/python $(BIN)/python -m bench.$$table || exit 1; \
 	done
 
 # Pages and reference, into build/docs; a warning or a broken link is an error.

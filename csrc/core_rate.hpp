@@ -1,4 +1,4 @@
-// Measures the symbol decoders (bench/speed.py).
+// Measures the symbol decoders (bench/coding/speed.py).
 #pragma once
 #include "array.hpp"
 
