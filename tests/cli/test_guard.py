@@ -70,6 +70,32 @@ def test_sigterm_exits_143_and_is_the_hosts_again_afterwards(capsys):
     assert capsys.readouterr() == ("", "taut: terminated\n")
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has none")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_sighup_ends_a_command_unless_it_is_ignored(ignored, capsys):
+    """As after `nohup`, which has it ignored."""
+    done = []
+
+    @guarded
+    def ends(*, json: bool = False) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        done.append("went on")
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        if ignored:
+            ends()
+            assert done == ["went on"]
+        else:
+            with pytest.raises(typer.Exit) as stop:
+                ends()
+            assert stop.value.exit_code == 129
+            assert capsys.readouterr() == ("", "taut: its terminal is gone\n")
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_closed_pipe_is_quiet(capsys):
     with pytest.raises(typer.Exit) as stop:
         fails(BrokenPipeError())(json=True)

@@ -72,6 +72,7 @@ def test_sigkill_leaves_the_old_file_and_a_temporary_that_is_no_result(tmp_path,
             TautFile(stale)
     taut.compress({"w": np.ones(3)}, path, force=True)
     assert taut.load(path)["w"].tolist() == [1, 1, 1]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EFBIG, errno.EIO])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -235,7 +234,7 @@ def test_onnx_without_a_network_or_a_batch_says_what_it_wants(tmp_path, network)
     assert not (tmp_path / "net.onnx").exists()
 
 
-def full(**_: object) -> None:
+def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "no room left")
 
 
@@ -258,7 +257,7 @@ def test_what_was_made_of_onnx_comes_back_as_its_graph(tmp_path, monkeypatch):
     done = taut.export(path, tmp_path / "link.onnx", force=True)
     assert (tmp_path / "link.onnx").is_symlink() and done.files == (tmp_path / "link.onnx",)
     with monkeypatch.context() as patched:
-        patched.setattr(tempfile, "TemporaryDirectory", full)
+        patched.setattr("taut.container.atomic_folder.new_folder", full)
         with pytest.raises(TautError, match=r"x\.onnx: cannot be written \(no room left\)"):
             taut.export(path, tmp_path / "x.onnx")
     with pytest.raises(ArgumentError, match="to put it on a grid takes data to run it on"):

@@ -33,6 +33,7 @@ from taut.cli._options import (
     ThreadsOption,
     VerboseOption,
 )
+from taut.cli._streams import shown, streaming
 from taut.cli._talk import Step, Talk
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _NOTES = 3  # that are shown without -v
 
 
 @guarded
+@streaming
 def command(
     model: RunnableArgument,
     output: OutputOption = None,
@@ -218,5 +220,6 @@ def _say_done(talk: Talk, result: Result) -> None:
     talk.line(
         "size",
         f"{size(result.original_size)} -> {size(result.size)} ({digits(result.ratio)}x)    "
-        f"wrote {result.path}    {result.seconds:.1f} s, peak memory {size(result.peak_memory)}",
+        f"wrote {shown(result.path)}    {result.seconds:.1f} s, "
+        f"peak memory {size(result.peak_memory)}",
     )

@@ -15,19 +15,19 @@ from taut.compression.calibrated import decide_calibrated
 from taut.compression.exact import decide
 from taut.compression.request import Call, Decision, read_call
 from taut.compression.trained import decide_trained
-from taut.container import Origin, VerifyReport, Writer, check_destination, verify
+from taut.container import Origin, VerifyReport, Writer, check_destination, made_folder, verify
 from taut.container.info import Info, TensorReport, bits_per_value, info
 from taut.container.model_folder import (
     FILE_NAME,
     check_copies,
     copy_files,
-    made_folder,
     mark_config,
 )
 from taut.encoding.estimate import estimate_memory, estimate_tensors
 from taut.encoding.model import Plan, fill
 from taut.errors import ArgumentError
-from taut.io import Source, open_source
+from taut.io import Source, check_unchanged, open_source
+from taut.io.names import as_text
 from taut.io.source import parameters_of
 from taut.loading.load import load
 from taut.loading.restore import Restored, decompress
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import torch
 
     from taut.calibration import Try
+    from taut.calibration.findings import Findings
     from taut.networks import CalibrationSpec
     from taut.networks.sources import Model
     from taut.planning import Plan as PlanFile
@@ -137,6 +138,7 @@ def compress(
         ArgumentError: nothing was read or written yet; the message says what to change.
         FormatError: the source is damaged.
         TargetError: `bits`, `size` or `max_drop` cannot be met.
+        VerifyError: a file of the source changed while it was read; whatever was at `dst` still is.
         TautError: the disk is full; whatever was at `dst` still is.
 
     >>> import numpy as np, tempfile, pathlib
@@ -149,6 +151,7 @@ def compress(
     src = built(src)
     source = open_source(src)
     _check_not_taut(source)
+    stamps = source.stamps
     call = Call(
         *(bits, size, max_drop, calib, evaluate, loss, plan, effort, threads),
         False if dry_run else finish,
@@ -182,11 +185,13 @@ def compress(
     with contextlib.ExitStack() as stack:
         if decision.ready is not None:
             stack.enter_context(decision.ready.record)
+            stack.push(_discarding(decision.ready.record))
+        place = target
         if target.folder is not None:
-            stack.enter_context(made_folder(target.folder))
+            place = _within(target, stack.enter_context(made_folder(target.folder, force=force)))
         writer = stack.enter_context(
             Writer(
-                target.file,
+                place.file,
                 origin,
                 source.infos,
                 effort=effort,
@@ -203,11 +208,10 @@ def compress(
             quantize=decision.quantize,
             progress=progress,
         )
-        if target.folder is not None:
-            copy_files(target.companions, target.folder, mark_config, force=force)
+        check_unchanged(stamps)
+        if place.folder is not None:
+            copy_files(place.companions, place.folder, mark_config, force=force)
         writer.finish(progress)
-        if decision.ready is not None:
-            decision.ready.record.discard()
     if train is not None:
         _discard_kept(dst)
     found = info(target.file)
@@ -271,6 +275,24 @@ def _target(src: Model, source: Source, dst: Path, force: bool) -> _Target:
     return _Target(file, dst, pairs)
 
 
+def _within(target: _Target, folder: Path) -> _Target:
+    """The same files in another folder: where they are made."""
+    assert target.folder is not None
+    pairs = [(source, to.relative_to(target.folder)) for source, to in target.companions]
+    companions = tuple((source, folder / name) for source, name in pairs)
+    return _Target(folder / target.file.name, folder, companions)
+
+
+def _discarding(record: Findings) -> Callable[..., None]:
+    """Discard a journal at a good end: once what it was kept for is in its place."""
+
+    def discard(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            record.discard()
+
+    return discard
+
+
 def _check_not_input(src: Model, source: Source, dst: Path) -> None:
     if not isinstance(src, str | Path) or not dst.exists():
         return
@@ -285,8 +307,8 @@ def origin_of(source: Source) -> Origin:
     texts: tuple[tuple[str, str], ...] = ()
     path = Path(source.identity)
     if source.files and path.name.endswith(".index.json"):  # shards: their index is needed again
-        texts = ((path.name, path.read_bytes().decode()),)
-    files = tuple((file.name, file.header) for file in source.files)
+        texts = ((as_text(path.name), path.read_bytes().decode()),)
+    files = tuple((as_text(file.name), file.header) for file in source.files)
     return Origin(source.nbytes, source.metadata, files, texts)
 
 

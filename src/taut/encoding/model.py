@@ -7,12 +7,10 @@ from difflib import get_close_matches
 
 from taut.coding import Effort
 from taut.container import Layout, Origin
-from taut.container.arena import unmap
 from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.io.equal_tensors import EqualTensors
-from taut.io.safetensors import SafetensorsSource
 from taut.progress import Progress
 from taut.scheme import Scheme, parse_scheme
 
@@ -82,8 +80,7 @@ def fill(
                     info, values, scheme, effort=effort, threads=threads, quantize=quantize
                 )
                 add_tensor(layout, info, coded)
-            if isinstance(source, SafetensorsSource):
-                unmap(values)
+            del values  # before the next one is loaded: one is held at a time
         if progress:
             progress("encode", number + 1, len(source.infos))
     for info in tied:  # what they are tied to may have come later

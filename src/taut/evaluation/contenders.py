@@ -15,7 +15,7 @@ import xxhash
 from taut.container import TautFile, find_file
 from taut.container.find import SUFFIX
 from taut.errors import ArgumentError, FormatError
-from taut.io import Source, open_source, read_header
+from taut.io import Source, check_unchanged, open_source, read_header
 from taut.io.identity import model_identity
 from taut.io.names import nearest
 from taut.io.pytorch import is_module
@@ -170,6 +170,7 @@ def _of_weights(path: Path, loaded: LoadedModel) -> Contender:
         source: Source = open_source(path)
         shapes = {info.name: info.shape for info in source.infos}
         tensors = {i.name: to_torch(source.load(i.name), i.dtype) for i in source.infos}
+        check_unchanged(source.stamps)
         widths, decoded = {}, None
     names = {n: loaded.names.get(n, n) for n in shapes if n not in loaded.unmapped}
     if not loaded.gradients:  # a graph: what it does not take as a weight is no tensor of it

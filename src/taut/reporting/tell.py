@@ -154,7 +154,7 @@ def _histograms(
     found = []
     for tensor in (*largest, *worst):
         before = (
-            _sampled(source.load(tensor.name))
+            _sampled(source.view(tensor.name))
             if source is not None and tensor.name in held
             else None
         )

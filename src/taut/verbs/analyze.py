@@ -18,7 +18,7 @@ from taut.calibration.collected import curvature_of
 from taut.encoding.facts import read_report
 from taut.errors import ArgumentError
 from taut.evaluation.measured_drops import DropJudge, OutputJudge, Score, ScoreJudge, measure_drops
-from taut.io import Source, open_source
+from taut.io import Source, check_unchanged, open_source
 from taut.io.pytorch import is_module
 from taut.machine import checked_threads
 from taut.networks import Calibration, CalibrationSpec, LoadedModel, open_calibration, open_model
@@ -100,6 +100,7 @@ def analyze(
                 assert calibration is not None
                 judge = OutputJudge.of(model.module, calibration)
             report = _with_drops(report, model, scheme, judge, progress)
+    check_unchanged(source.stamps)
     return report
 
 

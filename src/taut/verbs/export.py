@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import psutil
 
-from taut.container import TautFile, check_destination, find_file
+from taut.container import TautFile, check_destination, check_folder, find_file
 from taut.errors import ArgumentError, VerifyError
 from taut.exporting.compressed_tensors.write import export_compressed_tensors
 from taut.exporting.gguf.write import export_gguf
-from taut.exporting.made import check_folder
 from taut.exporting.onnx.from_file import OnnxRequest, export_graph, export_network, scored
 from taut.exporting.result import Check, Export
 from taut.exporting.safetensors import check_dtype, export_file, export_folder
 from taut.exporting.transformers_network import can_load
-from taut.io.names import nearest
+from taut.io.names import as_text, nearest
 from taut.loading.restore_onnx import is_onnx
 from taut.machine import checked_threads
 from taut.networks import open_model
@@ -205,7 +204,9 @@ def _check_options(kind: Format, **given: object) -> None:
 def _check_places(
     source: Path, target: Path, kind: Format, into: ModelSpec | None, force: bool
 ) -> None:
-    """Nothing is written over or into what is read."""
+    """Nothing is written over or into what is read, nor under a name that a writer cannot take."""
+    if kind != "safetensors" and as_text(str(target)) != str(target):
+        raise ArgumentError(f"{target}: is not valid Unicode, which {kind} wants; name another")
     inputs = [source]
     if isinstance(into, (str, Path)) and not names_callable(str(into)):
         inputs.append(Path(into))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from taut.coding import Effort
 from taut.container import check_destination
 from taut.errors import ArgumentError, TargetError
-from taut.io import Source, open_source
+from taut.io import Source, check_unchanged, open_source
 from taut.io.identity import model_identity
 from taut.machine import checked_threads
 from taut.networks import Calibration, CalibrationSpec, LoadedModel, open_calibration, open_model
@@ -105,6 +105,7 @@ def frontier(
         sweep = Sweep(source, model, yardstick, ways, folder, out is not None, found, progress)
         original = sweep.original()
         made, missed = sweep.run(settings, original)
+        check_unchanged(source.stamps)
         if out is None:
             found.discard()
     if not made:

@@ -13,14 +13,13 @@ from typing import Final
 
 import numpy as np
 
-from taut.container import TautFile
+from taut.container import TautFile, made_folder
 from taut.errors import ArgumentError
 from taut.exporting.check import Comparison, size_words
 from taut.exporting.companions import config_text, copy_companions
 from taut.exporting.compressed_tensors.packed import PackedGrid
 from taut.exporting.compressed_tensors.packed_load import load_packed
 from taut.exporting.compressed_tensors.parts import Parts
-from taut.exporting.made import made_folder
 from taut.exporting.result import Export
 from taut.exporting.safetensors import Progress, steps
 from taut.exporting.shards import SHARD, write_shards
@@ -65,7 +64,7 @@ def export_compressed_tensors(
     parts = Parts(file, grid, packed)
     kept = [info for info in file.infos if info.name not in tied]
     infos = [one for info in kept for one in parts.infos(info)]
-    with made_folder(out, force=force) as folder:
+    with made_folder(out, force=force, sole=True) as folder:
         config = copy_companions(companions, folder)
         config["quantization_config"] = grid.config(ignored)
         (folder / "config.json").write_text(config_text(config), encoding="utf-8")

@@ -5,21 +5,18 @@ A file that was made of an .onnx needs no network: its graph is in it, and comes
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from taut.container import TautFile, check_destination
+from taut.container import TautFile, made_file, scratch_folder
 from taut.errors import ArgumentError
 from taut.exporting.check import Comparison, size_words
-from taut.exporting.made import explained
 from taut.exporting.result import Export
 from taut.exporting.safetensors import export_folder
 from taut.io import open_source
@@ -115,23 +112,17 @@ def export_graph(file: TautFile, out: Path, request: OnnxRequest) -> Export:
     grid = (request.weights, request.group_size, request.activations, request.ranges, request.calib)
     if any(one is not None for one in grid):
         return _rounded_graph(file, out, request)
-    real = check_destination(out, force=request.force)
-    with explained(out), _beside(real) as folder:
-        written = write_onnx(file, folder / real.name)
+    with made_file(out, force=request.force) as made:
+        written = write_onnx(file, made)
         found, source = Comparison(), open_source(written[0])
         graph = file.index.origin.metadata[GRAPH]
         for info in source.infos:
             if info.name == graph:  # where the values lie, which other files may say otherwise
                 continue
             found.add(info.name, file[info.name], source.load(info.name))
-        more = [path.relative_to(folder) for path in written[1:]]
-        for beside in more:
-            (real.parent / beside).parent.mkdir(parents=True, exist_ok=True)
-            check_destination(real.parent / beside, force=request.force)
+        more = [path.relative_to(made.parent) for path in written[1:]]
         size = sum(path.stat().st_size for path in written)
-        for one in (*more, Path(real.name)):  # the model last
-            os.replace(folder / one, real.parent / one)
-    files = (out, *(real.parent / beside for beside in more))
+    files = (out, *(Path(os.path.realpath(out)).parent / beside for beside in more))
     words = size_words(file.index.origin.nbytes, file.size, size)
     notes = [f"the graph that the file was made of, no faster than before: {words}"]
     if request.evaluate is not None:
@@ -165,7 +156,7 @@ def _rounded_graph(file: TautFile, out: Path, request: OnnxRequest) -> Export:
         )
     weights, group, asymmetric = _grid(file, request)
     static = weights == "int8"
-    with explained(out), _beside(Path(os.path.realpath(out))) as folder:
+    with scratch_folder(out) as folder:
         floats = write_onnx(file, folder / "float.onnx")[0]
         loaded = open_model(floats)
         batches = list(open_calibration(request.calib, loaded))
@@ -192,17 +183,10 @@ def _rounded_graph(file: TautFile, out: Path, request: OnnxRequest) -> Export:
     return replace(done, notes=tuple(notes))
 
 
-@contextlib.contextmanager
-def _beside(real: Path) -> Iterator[Path]:
-    """A folder beside `real`, on the same disk, that is gone afterwards."""
-    with tempfile.TemporaryDirectory(dir=real.parent, prefix=f"{real.name}.") as folder:
-        yield Path(folder)
-
-
 def _filled(file: TautFile, out: Path, network: ModelSpec, companions: Path | None) -> LoadedModel:
     """The network, its parameters those of the file."""
     if companions is not None:
-        with explained(out), _beside(Path(os.path.realpath(out))) as folder:
+        with scratch_folder(out) as folder:
             export_folder(file, folder / companions.resolve().name, companions)
             return open_model(folder / companions.resolve().name)
     loaded = open_model(network)

@@ -1,4 +1,4 @@
-"""Memory to decode into without waiting for page faults, and mapped memory let go."""
+"""Memory to decode into without waiting for page faults."""
 
 from __future__ import annotations
 
@@ -54,16 +54,3 @@ def _pages(size: int) -> mmap.mmap:
         # Python's default is a shared mapping, to which Linux gives no huge pages.
         return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return mmap.mmap(-1, size)
-
-
-def unmap(view: np.ndarray) -> None:
-    """Let go of the pages of the read-only mapped file behind `view`; they come back when touched.
-
-    Otherwise a process that walks through a large file comes to hold all of it. Only for a
-    mapping nobody writes to: what was written to a private one would be lost.
-    """
-    owner: object = view
-    while isinstance(owner, np.ndarray | memoryview):
-        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
-    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        owner.madvise(mmap.MADV_DONTNEED)
