@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --quiet
 EDITABLE := $(PIP) --no-build-isolation --editable
 TABLES := $(filter lossless lossy sparse speed fidelity ablation,$(basename $(notdir $(wildcard bench/*.py))))
-CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
+CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.hpp)
 
 .PHONY: demo example test bench lint format typecheck asan fuzz clean
 .DEFAULT_GOAL := test
