@@ -45,7 +45,8 @@ format: $(VENV)/.dev
 typecheck: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/mypy
 
-# The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer: no Python involved.
+# The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer, and on threads under
+# ThreadSanitizer: no Python involved.
 asan: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run
 
