@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --quiet $(UPGRADE)
 EDITABLE := $(PIP) --no-build-isolation $(BUILD_DIR) --editable
 TABLES := lossless.measure lossy.measure coding.sparse coding.speed frontier.fidelity frontier.ablation
-CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
+CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.hpp)
 
 .PHONY: demo example test bench docs lint format typecheck asan fuzz lock clean anew
 .DEFAULT_GOAL := test
@@ -66,7 +66,8 @@ format: $(VENV)/.dev
 typecheck: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/mypy
 
-# The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer: no Python involved.
+# The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer, and on threads under
+# ThreadSanitizer: no Python involved.
 asan: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run
 

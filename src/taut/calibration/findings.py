@@ -152,7 +152,7 @@ def rounded_from(arrays: Mapping[str, np.ndarray]) -> Rounded:
     step, one, two, more, fraction, trellis = arrays["scalars"].tolist()
     rows, columns = arrays.get("rows"), arrays.get("columns")
     indices = arrays["indices"].astype(np.int32)
-    # As `settle` in csrc/round_columns.hpp, each product rounded to float32.
+    # As `settle` in csrc/round/columns.hpp, each product rounded to float32.
     decoded = matrix_levels(indices, trellis=bool(trellis)).astype(np.float32)
     if one or two or more:
         offsets = np.array([0.0, one, two, more], np.float32)
