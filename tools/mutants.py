@@ -44,7 +44,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "src/taut/encoding/facts.py": ("tests/verbs/test_analyze.py", "tests/analysis"),
     "src/taut/encoding/*.py": ("tests/encoding", "tests/compression", *_VERBS),
     "src/taut/journal/*.py": ("tests/journal",),
-    "src/taut/scoring/criteria.py": ("tests/verbs/test_frontier.py",),
+    "src/taut/scoring/criteria.py": (
+        "tests/scoring/test_criteria.py",
+        "tests/verbs/test_frontier.py",
+    ),
     "src/taut/scoring/*.py": ("tests/scoring", "tests/evaluation/test_fidelity.py"),
     "src/taut/sweep/*.py": ("tests/sweep", "tests/verbs/test_frontier.py"),
     "src/taut/calibration/search.py": ("tests/calibration/test_search.py",),
