@@ -67,6 +67,26 @@ def test_padding_does_not_count(words, batches, tmp_path):
     assert metric.value == pytest.approx(1 - lost / np.square(outputs).sum())
 
 
+def test_a_mask_of_positions_is_none_of_pooled_outputs(words, batches, tmp_path):
+    class Pooled(Words):
+        def forward(self, input_ids, attention_mask):
+            return super().forward(input_ids, attention_mask).sum(1)
+
+    torch.manual_seed(1)
+    net = Pooled().eval()
+    model = open_model(net)
+    yardstick = ByOutputs(model, open_calibration(batches, model))
+
+    def change(arrays):
+        arrays["table.weight"][1] = arrays["again.weight"][1] = 0  # once, in the first text
+
+    [metric] = yardstick.of(stored(net, tmp_path / "x", change))
+    with torch.no_grad():
+        power = float(net(**batches[0]).double().square().sum())
+    lost = float((net.table.weight[1].detach().double() ** 2).sum())
+    assert metric.value == pytest.approx(1 - lost / power)
+
+
 def test_tied_tensors_take_the_files_values_under_every_name(words, tmp_path):
     def change(arrays):
         for name in ("table.weight", "again.weight"):
