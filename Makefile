@@ -13,7 +13,7 @@ EDITABLE := $(PIP) --no-build-isolation --editable
 TABLES := $(filter lossless lossy sparse speed fidelity ablation,$(basename $(notdir $(wildcard bench/*.py))))
 CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
 
-.PHONY: demo example test bench lint format typecheck asan fuzz mutants clean
+.PHONY: demo example test bench lint format typecheck asan fuzz clean
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
@@ -45,6 +45,14 @@ format: $(VENV)/.dev
 typecheck: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/mypy
 
+# Changes lines one by one, in a copy, and names the changes that no test noticed. COUNT, MUTATIONS
+# (which lines: a seed) and ONLY (a part of a file's name) pick others.
+COUNT ?= 30
+MUTATIONS ?= 1
+.PHONY: mutants
+mutants: $(VENV)/.dev $(VENV)/.core
+	$(BIN)/python tools/mutants.py --count $(COUNT) --seed $(MUTATIONS) --only "$(ONLY)"
+
 # The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer: no Python involved.
 asan: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run
@@ -55,13 +63,6 @@ SECONDS ?= 60
 SEED ?= 1
 fuzz: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run fuzz $(SECONDS) $(SEED)
-
-# Changes lines one by one, in a copy, and names the changes that no test noticed. COUNT, MUTATIONS
-# (which lines: a seed) and ONLY (part of a file's name) pick others.
-COUNT ?= 30
-MUTATIONS ?= 1
-mutants: $(VENV)/.dev $(VENV)/.core
-	$(BIN)/python tools/mutants.py --count $(COUNT) --seed $(MUTATIONS) --only "$(ONLY)"
 
 clean:
 	rm -rf $(VENV) $(VENV)-nncodec build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
