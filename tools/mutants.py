@@ -11,24 +11,26 @@ another one did.
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from queue import SimpleQueue
 
+from mutations import Mutant, changes
+
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = Path(__file__).with_suffix(".toml")
-LIMIT = 300  # seconds: a change that makes the tests run for ever was noticed
+SLOWER = 5  # times what the tests take without a change: then they would run for ever
 
 _VERBS = ("tests/verbs/test_compress.py", "tests/loading/test_restore.py")
 
@@ -59,146 +61,6 @@ import sys
 sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "ScikitBuildRedirectingFinder"]
 """
 
-_SWAPPED: dict[type[ast.AST], tuple[str, str]] = {
-    ast.Lt: ("<", "<="),
-    ast.LtE: ("<=", "<"),
-    ast.Gt: (">", ">="),
-    ast.GtE: (">=", ">"),
-    ast.Eq: ("==", "!="),
-    ast.NotEq: ("!=", "=="),
-    ast.In: ("in", "not in"),
-    ast.NotIn: ("not in", "in"),
-    ast.Is: ("is", "is not"),
-    ast.IsNot: ("is not", "is"),
-    ast.And: ("and", "or"),
-    ast.Or: ("or", "and"),
-    ast.Add: ("+", "-"),
-    ast.Sub: ("-", "+"),
-    ast.Mult: ("*", "//"),
-    ast.FloorDiv: ("//", "*"),
-    ast.Div: ("/", "*"),
-    ast.LShift: ("<<", ">>"),
-    ast.RShift: (">>", "<<"),
-}
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One change: the bytes from `begin` to `end` of a file become `text`."""
-
-    file: str
-    line: int
-    begin: int
-    end: int
-    text: str
-
-    def applied(self, data: bytes) -> bytes:
-        """The file's bytes after the change."""
-        return data[: self.begin] + self.text.encode() + data[self.end :]
-
-    def lines(self, data: bytes) -> tuple[str, str]:
-        """The line before and after; what was removed over several lines is cut short."""
-        after = self.applied(data)
-        start = data.rfind(b"\n", 0, self.begin) + 1
-        one, other = (text[start:].split(b"\n", 1)[0].strip().decode() for text in (data, after))
-        return one, other
-
-
-class _Walk(ast.NodeVisitor):
-    """Collects what can be changed in one file; not annotations, decorators or messages."""
-
-    def __init__(self, file: str, data: bytes) -> None:
-        self.file, self.data = file, data
-        self.starts = [0]
-        for line in data.splitlines(keepends=True):
-            self.starts.append(self.starts[-1] + len(line))
-        self.found: list[Mutant] = []
-
-    def _at(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
-        assert node.end_lineno is not None and node.end_col_offset is not None
-        return (
-            self.starts[node.lineno - 1] + node.col_offset,
-            self.starts[node.end_lineno - 1] + node.end_col_offset,
-        )
-
-    def _change(self, begin: int, end: int, text: str) -> None:
-        line = self.data.count(b"\n", 0, begin) + 1
-        self.found.append(Mutant(self.file, line, begin, end, text))
-
-    def _swap(self, left: ast.expr, operator: ast.AST, right: ast.expr) -> None:
-        """Another operator between two operands."""
-        before, after = _SWAPPED.get(type(operator), ("", ""))
-        begin, end = self._at(left)[1], self._at(right)[0]
-        at = self.data[begin:end].find(before.encode()) if before else -1
-        if at >= 0:
-            self._change(begin + at, begin + at + len(before), after)
-
-    def visit(self, node: ast.AST) -> None:
-        if not isinstance(node, ast.JoinedStr):  # no messages; and their places are not told
-            super().visit(node)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        for part in (*node.args.defaults, *node.args.kw_defaults, *node.body):
-            if part is not None:
-                self.visit(part)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        for part in node.body:
-            self.visit(part)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        if node.value is not None:
-            self.visit(node.value)
-
-    def visit_Compare(self, node: ast.Compare) -> None:
-        terms = [node.left, *node.comparators]
-        for left, operator, right in zip(terms, node.ops, terms[1:], strict=False):
-            self._swap(left, operator, right)
-        self.generic_visit(node)
-
-    def visit_BoolOp(self, node: ast.BoolOp) -> None:
-        for left, right in zip(node.values, node.values[1:], strict=False):
-            self._swap(left, node.op, right)
-        self.generic_visit(node)
-
-    def visit_BinOp(self, node: ast.BinOp) -> None:
-        self._swap(node.left, node.op, node.right)
-        self.generic_visit(node)
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
-        if isinstance(node.op, ast.Not):
-            self._change(self._at(node)[0], self._at(node.operand)[0], "")
-        if ast.unparse(node) != "-1":  # "the last", or "as many as there are"
-            self.generic_visit(node)
-
-    def visit_If(self, node: ast.If) -> None:
-        if ast.unparse(node.test) != "TYPE_CHECKING":
-            for text in ("True", "False"):
-                self._change(*self._at(node.test), text)
-            self.generic_visit(node)
-
-    def visit_Constant(self, node: ast.Constant) -> None:
-        value = node.value
-        if isinstance(value, bool):
-            self._change(*self._at(node), str(not value))
-        elif isinstance(value, int):
-            self._change(*self._at(node), str(value + 1))
-        elif isinstance(value, float):
-            self._change(*self._at(node), repr(10 * value or 1.0))
-
-    def visit_Return(self, node: ast.Return) -> None:
-        if node.value is not None and ast.unparse(node.value) != "None":
-            self._change(*self._at(node.value), "None")
-        self.generic_visit(node)
-
-    def visit_Expr(self, node: ast.Expr) -> None:
-        if isinstance(node.value, ast.Call):
-            self._change(*self._at(node), "pass")
-            self.generic_visit(node)
-
-    def visit_Raise(self, node: ast.Raise) -> None:
-        self._change(*self._at(node), "pass")
-
 
 def candidates() -> list[Mutant]:
     """All changes of all modules that have tests in `TESTS`."""
@@ -206,9 +68,7 @@ def candidates() -> list[Mutant]:
     for path in sorted((ROOT / "src").rglob("*.py")):
         file = path.relative_to(ROOT).as_posix()
         if path.name != "__init__.py" and tests_of(file):
-            walk = _Walk(file, path.read_bytes())
-            walk.visit(ast.parse(walk.data))
-            found += walk.found
+            found += changes(file, path.read_bytes())
     return found
 
 
@@ -251,7 +111,7 @@ def copied(where: Path) -> Path:
     return where
 
 
-def noticed(home: Path, tests: tuple[str, ...]) -> bool:
+def noticed(home: Path, tests: tuple[str, ...], limit: float | None = None) -> bool:
     """Whether the tests of a copy fail; a run that has no end counts as failed."""
     words = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]
     more = {"PYTHONPATH": str(home / "src"), "PYTHONDONTWRITEBYTECODE": "1", "CI": "1"}
@@ -265,7 +125,7 @@ def noticed(home: Path, tests: tuple[str, ...]) -> bool:
         text=True,
     ) as run:
         try:
-            said, _ = run.communicate(timeout=LIMIT)
+            said, _ = run.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             run.kill()
             return True
@@ -284,27 +144,35 @@ def survivors(mutants: list[Mutant], jobs: int) -> Iterator[Mutant]:
         for number in range(jobs):
             homes.put(copied(Path(folder) / str(number)))
 
-        def tried(mutant: Mutant | tuple[str, ...]) -> bool:
+        @contextmanager
+        def lent() -> Iterator[Path]:
             home = homes.get()
             try:
-                if isinstance(mutant, tuple):
-                    return noticed(home, mutant)
-                place, data = home / mutant.file, (ROOT / mutant.file).read_bytes()
-                place.write_bytes(mutant.applied(data))
-                try:
-                    return noticed(home, tests_of(mutant.file))
-                finally:
-                    place.write_bytes(data)
+                yield home
             finally:
                 homes.put(home)
 
+        def sound(tests: tuple[str, ...]) -> float:
+            with lent() as home:
+                began = time.monotonic()
+                if noticed(home, tests):
+                    raise SystemExit(f"fails without a change: pytest {' '.join(tests)}")
+                return 60 + SLOWER * (time.monotonic() - began)
+
+        def killed(mutant: Mutant) -> bool:
+            tests, data = tests_of(mutant.file), (ROOT / mutant.file).read_bytes()
+            with lent() as home:
+                (home / mutant.file).write_bytes(mutant.applied(data))
+                try:
+                    return noticed(home, tests, limits[tests[1:]])
+                finally:
+                    (home / mutant.file).write_bytes(data)
+
         with ThreadPoolExecutor(jobs) as pool:
             rooms = sorted({tests_of(mutant.file)[1:] for mutant in mutants})
-            for tests, fails in zip(rooms, pool.map(tried, rooms), strict=True):
-                if fails:
-                    raise SystemExit(f"fails without a change: pytest {' '.join(tests)}")
-            for mutant, killed in zip(mutants, pool.map(tried, mutants), strict=True):
-                if not killed:
+            limits = dict(zip(rooms, pool.map(sound, rooms), strict=True))
+            for mutant, fell in zip(mutants, pool.map(killed, mutants), strict=True):
+                if not fell:
                     yield mutant
 
 
@@ -325,6 +193,10 @@ def main() -> int:
         left, explained = left + 1, explained + (reason is not None)
         told = f"   may survive: {reason}" if reason else ""
         print(f"{mutant.file}:{mutant.line}: {before} -> {after}{told}", flush=True)
+    for file, line, _ in why:
+        lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+        if line not in map(str.strip, lines):
+            print(f"{ALLOWED.name}: {file} has no such line any more: {line}")
     killed = len(mutants) - left
     print(f"{len(mutants)} changes: {killed} noticed, {left} survived, {explained} of them may")
     return int(left > explained)
