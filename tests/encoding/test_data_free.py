@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from taut.compression.compress import origin_of
+from taut.encoding.choose_coder import coded_smallest
 from taut.encoding.data_free import find_dial, lossy_schemes
+from taut.encoding.data_free_rounder import round_tensor, step_for_bits
 from taut.errors import TargetError
 from taut.io import open_source
 from taut.planning import Target
@@ -50,6 +52,17 @@ def test_a_size_is_met_within_a_percent_from_below(rng):
         for bits in (0.6, 3, 9):
             most = bits * 400_000 / 8
             assert 0.99 * most <= found(arrays, bits, effort=effort).size <= most
+
+
+@pytest.mark.parametrize("effort", ["fast", "max"])
+@pytest.mark.parametrize("bits", [0.5, 2, 5.5])
+def test_a_tensor_of_its_own_bits_takes_them_within_a_percent_from_below(rng, bits, effort):
+    values = noise(rng)
+    trellis = effort == "max"
+    step = step_for_bits("w", values, bits, effort, trellis)
+    found = round_tensor("w", values, step, trellis)
+    coded = coded_smallest(found, np.dtype(np.float32), effort=effort)
+    assert 0.99 * bits <= 8 * coded.nbytes / values.size <= bits
 
 
 def test_what_has_no_matrix_cannot_be_made_smaller(rng):
