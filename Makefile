@@ -28,7 +28,7 @@ EDITABLE := $(PIP) --no-build-isolation $(BUILD_DIR) --editable
 TABLES := lossless.measure lossy.measure coding.sparse coding.speed frontier.fidelity frontier.ablation
 CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.hpp)
 
-.PHONY: demo example test bench docs lint format typecheck asan fuzz lock clean anew
+.PHONY: demo example test bench docs lint format typecheck asan fuzz mutants lock clean anew
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
@@ -68,6 +68,15 @@ typecheck: $(VENV)/.dev $(VENV)/.core
 
 # The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer, and on threads under
 # ThreadSanitizer: no Python involved.
+# Changes lines one by one, in a copy, and names the changes that no test noticed. COUNT, MUTATIONS
+# (which lines: a seed) and ONLY (a part of a file's name) pick others.
+COUNT ?= 30
+MUTATIONS ?= 1
+.PHONY: mutants
+mutants: $(VENV)/.dev $(VENV)/.core
+	$(BIN)/python tools/mutants.py --count $(COUNT) --seed $(MUTATIONS) --only "$(ONLY)"
+
+# The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer: no Python involved.
 asan: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run
 

@@ -156,6 +156,16 @@ def test_only_the_same_work_goes_on(net, batches, score, tmp_path, other, told):
     assert not dst.exists()
 
 
+def test_another_version_is_other_work(net, batches, score, tmp_path, monkeypatch):
+    broken_off(net, batches, score, tmp_path / "x")
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "taut" and "__version__" in vars(module):
+            monkeypatch.setattr(module, "__version__", "0.0.0")
+    with pytest.raises(ArgumentError, match="another version"):
+        taut.compress(net, tmp_path / "x", calib=batches, evaluate=score, resume=True, **WORDS)
+    assert not (tmp_path / "x").exists()
+
+
 def test_another_model_is_other_work(net, batches, score, tmp_path):
     broken_off(net, batches, score, tmp_path / "x")
     with torch.no_grad():
