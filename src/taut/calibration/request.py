@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     Loss = Callable[[object, object], torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What is asked for: a size, a score, or both; and how the work is to be done."""
 
-    target: Target | None
+    target: Target | None = None
     allowed: Allowed | None = None
     evaluate: ScoreFunction | None = None
     loss: Loss | None = None
@@ -43,9 +43,7 @@ class Request:
 
 
 class Rounds(Protocol):
-    """Carries out the schemes under the dial; `size` is that of the file, where it is known."""
-
-    size: int | None
+    """Carries out the schemes under the dial."""
 
     def __call__(
         self, info: TensorInfo, values: np.ndarray, scheme: Scheme, /
@@ -54,15 +52,17 @@ class Rounds(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ready:
-    """What is to be written: `source` with `quantize`; `tries` are the scores that were taken.
+    """What is to be written: `source` with `quantize`, in a file of `size` bytes.
 
-    `schemes` are those of its tensors, where they are not the ones asked for.
+    `tries` are the scores that were taken; `schemes` are those of the tensors, where they are not
+    the ones asked for.
     """
 
     source: Source
     quantize: Rounds
+    size: int
     tries: tuple[Try, ...] = ()
     original_score: float | None = None
     score: float | None = None

@@ -249,15 +249,15 @@ class TrainedRun:
     def _ready(
         self, state: FinalState, before: float | None, score: float | None, tries: tuple[Try, ...]
     ) -> Ready:
-        state.written.size = state.size
         self.notes += state.notes
         return Ready(
-            state.source,
-            state.written,
-            tries,
-            before,
-            score,
-            tuple(dict.fromkeys(self.notes)),
+            source=state.source,
+            quantize=state.written,
+            size=state.size,
+            tries=tries,
+            original_score=before,
+            score=score,
+            notes=tuple(dict.fromkeys(self.notes)),
             schemes=state.schemes,
         )
 

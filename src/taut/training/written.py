@@ -41,7 +41,6 @@ class Written:
 
     grids: Mapping[str, Grid | Indices]
     noise: float = _NOISE
-    size: int | None = None
 
     def __call__(
         self, info: TensorInfo, values: np.ndarray, scheme: Scheme
