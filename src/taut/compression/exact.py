@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from taut.coding import Effort
 from taut.compression.request import Asked, Call, Decision, target_of
 from taut.container import Origin
-from taut.encoding.data_free import Quantizer, find_dial, lossy_schemes
+from taut.encoding.data_free import Quantizer, SizeRequest, find_dial, lossy_schemes
 from taut.encoding.estimate import estimate_tensors
 from taut.encoding.model import predict_size
 from taut.encoding.tensor import check_schemes
@@ -61,13 +61,15 @@ def _of_size(source: Source, asked: Asked, origin: Origin, target: Target) -> De
     effort = asked.call.effort or "max"
     schemes = lossy_schemes(source, asked.schemes, asked.fixed)
     quantizer = find_dial(
-        source,
-        schemes,
-        target,
-        effort=effort,
-        threads=asked.call.threads,
-        origin=origin,
-        gains=asked.gains,
+        SizeRequest(
+            source=source,
+            schemes=schemes,
+            target=target,
+            effort=effort,
+            origin=origin,
+            threads=asked.call.threads,
+            gains=asked.gains,
+        )
     )
     return Decision(
         source=source,
