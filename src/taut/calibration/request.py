@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from taut.calibration.findings import Findings
 from taut.calibration.options import Options
 from taut.calibration.search import Try
 from taut.coding import Effort
-from taut.io import Source, TensorInfo
+from taut.encoding.tensor import Quantize
+from taut.io import Source
 from taut.planning import Target
 from taut.planning.max_drop import Allowed
 from taut.scheme import Scheme
-from taut.transform import Grid, Indices, Rounded
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from taut.scoring.user_score import ScoreFunction
@@ -42,16 +41,6 @@ class Request:
     options: Options = field(default_factory=Options)
 
 
-class Rounds(Protocol):
-    """Carries out the schemes under the dial."""
-
-    def __call__(
-        self, info: TensorInfo, values: np.ndarray, scheme: Scheme, /
-    ) -> Indices | Rounded | Grid | None:
-        """The tensor's integers."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Ready:
     """What is to be written: `source` with `quantize`, in a file of `size` bytes.
@@ -61,7 +50,7 @@ class Ready:
     """
 
     source: Source
-    quantize: Rounds
+    quantize: Quantize
     size: int
     tries: tuple[Try, ...] = ()
     original_score: float | None = None

@@ -41,6 +41,7 @@ def analyze(
         ArgumentError: there is no such model or data, or the two do not fit.
         FormatError: a file is damaged.
 
+    >>> import numpy as np
     >>> report = analyze({"w": np.eye(64, dtype=np.float32)})
     >>> report.tensors[0].distribution.zeros, report.parameters
     (4032, 4096)
