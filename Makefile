@@ -66,17 +66,15 @@ format: $(VENV)/.dev
 typecheck: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/mypy
 
-# The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer, and on threads under
-# ThreadSanitizer: no Python involved.
 # Changes lines one by one, in a copy, and names the changes that no test noticed. COUNT, MUTATIONS
 # (which lines: a seed) and ONLY (a part of a file's name) pick others.
 COUNT ?= 30
 MUTATIONS ?= 1
-.PHONY: mutants
 mutants: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/python tools/mutants.py --count $(COUNT) --seed $(MUTATIONS) --only "$(ONLY)"
 
-# The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer: no Python involved.
+# The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer, and on threads under
+# ThreadSanitizer: no Python involved.
 asan: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run
 

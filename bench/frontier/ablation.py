@@ -26,7 +26,15 @@ from bench.measuring import report
 from bench.subjects.named import subject
 from bench.subjects.subject import Subject
 from taut.analysis import Curvature
-from taut.calibration import Findings, Options, Request, Run, calibrated_schemes
+from taut.calibration import (
+    Findings,
+    Options,
+    Request,
+    Work,
+    calibrate,
+    calibrated_schemes,
+    written_values,
+)
 from taut.compression.compress import origin_of
 from taut.errors import TautError
 from taut.io import Source, open_source
@@ -144,20 +152,27 @@ class Bench:
             return None
         origin = origin_of(self.source)
         record = Once(self.curvature, self.source, part.change)
-        run = Run(
-            self.source, self.schemes, self.model, self.calibration, request, origin, record=record
+        work = Work(
+            source=self.source,
+            schemes=self.schemes,
+            model=self.model,
+            calibration=self.calibration,
+            request=request,
+            origin=origin,
         )
-        ready = run.ready()
+        ready = calibrate(work, record)
+        values = written_values(
+            ready.source, self.schemes, ready.quantize, changed=self.judged.weights
+        )
         if part.name == _ALL:
             self.lam = ready.quantize.lam  # chosen on batches set aside; the others take it over
-        nbytes = ready.quantize.size or 0
         return {
             "subject": self.judged.name,
             "part": part.name,
             "lambda": ready.quantize.lam,
             "damping": ready.quantize.damping,
-            "bits": 8 * nbytes / self.judged.parameters,
-            **self.judged.fidelity(self._weights(run.values())),
+            "bits": 8 * ready.size / self.judged.parameters,
+            **self.judged.fidelity(self._weights(values)),
             "seconds": time.perf_counter() - start,
         }
 
@@ -177,7 +192,11 @@ class Bench:
         elif part.sequential:
             return None
         return Request(
-            target, finish=part.finish, threads=self.threads, options=Options(**options), **more
+            target=target,
+            finish=part.finish,
+            threads=self.threads,
+            options=Options(**options),
+            **more,
         )
 
     def _weights(self, values: Mapping[str, Array]) -> dict[str, Array]:

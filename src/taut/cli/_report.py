@@ -13,7 +13,8 @@ from taut.reporting.plain_text import plural, table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from taut.compression.compress import Info, Result
+    from taut.compression import Result
+    from taut.container.info import Info
     from taut.io import Source
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
