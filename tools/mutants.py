@@ -40,7 +40,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "src/taut/container/model_folder.py": ("tests/container/test_durable.py", *_VERBS),
     "src/taut/container/info.py": (*_VERBS, "tests/cli/test_info_verify.py"),
     "src/taut/container/*.py": ("tests/container", "tests/attacks/test_indexes.py"),
-    "src/taut/io/*.py": ("tests/io", "tests/verbs/test_onnx_source.py"),
+    "src/taut/io/*.py": (
+        "tests/io",
+        "tests/attacks/test_onnx.py",
+        "tests/verbs/test_onnx_source.py",
+    ),
     "src/taut/coding/[!_]*.py": ("tests/coding",),
     "src/taut/planning/*.py": ("tests/planning", "tests/compression"),
     "src/taut/encoding/facts.py": ("tests/verbs/test_analyze.py", "tests/analysis"),

@@ -248,7 +248,9 @@ def test_sharded_checkpoints_are_one_model(tmp_path: Path) -> None:
     torch.save({"b": torch.zeros(3)}, tmp_path / "pytorch_model-2.bin")
     index = tmp_path / "pytorch_model.bin.index.json"
     index.write_text('{"weight_map":{"a":"pytorch_model-1.bin","b":"pytorch_model-2.bin"}}')
-    assert [info.name for info in open_source(tmp_path).infos] == ["a", "b"]
+    source = open_source(tmp_path)
+    assert [info.name for info in source.infos] == ["a", "b"]
+    assert source.nbytes == sum(path.stat().st_size for path in tmp_path.glob("*.bin"))
     index.write_text('{"weight_map":{"a":"pytorch_model-1.bin","b":"pytorch_model-1.bin"}}')
     with pytest.raises(FormatError, match='tensor "b" is listed, but not in its shard'):
         open_source(tmp_path)
