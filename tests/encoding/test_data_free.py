@@ -7,7 +7,7 @@ import pytest
 
 from taut.compression.compress import origin_of
 from taut.encoding.choose_coder import coded_smallest
-from taut.encoding.data_free import find_dial, lossy_schemes
+from taut.encoding.data_free import SizeRequest, find_dial, lossy_schemes
 from taut.encoding.data_free_rounder import round_tensor, step_for_bits
 from taut.errors import TargetError
 from taut.io import open_source
@@ -22,7 +22,15 @@ def found(arrays, bits, *, effort="max", gains=None):
     values = sum(array.size for array in arrays.values())
     target = Target(int(bits * values / 8), f"{bits} bits")
     origin = origin_of(source)
-    return find_dial(source, schemes, target, effort=effort, threads=1, origin=origin, gains=gains)
+    request = SizeRequest(
+        source=source,
+        schemes=schemes,
+        target=target,
+        effort=effort,
+        origin=origin,
+        gains=gains or {},
+    )
+    return find_dial(request)
 
 
 def noise(rng, scale=1.0, shape=(400, 500)):
