@@ -240,16 +240,20 @@ def _check(
         said = " and ".join(named) or "none of them"
         raise ArgumentError(f"channels: give one of {', '.join(given)}; {said} given")
     ((target, value),) = named.items()
+    if target == "max_drop" and evaluate is None:
+        raise ArgumentError("channels: max_drop takes evaluate, a function of the model")
+    _check_value(target, value)
+    if round_to is not None and round_to < 1:
+        raise ArgumentError(f"channels: round_to: {round_to!r} cannot be; give 1 or more")
+    return target, float(value)
+
+
+def _check_value(target: str, value: float) -> None:
     if target == "max_drop":
-        if evaluate is None:
-            raise ArgumentError("channels: max_drop takes evaluate, a function of the model")
         if not 0 <= value < math.inf:
             raise ArgumentError(f"channels: max_drop: {value!r} cannot be; give 0 or more")
     elif not 0 < value < 1:
         raise ArgumentError(f"channels: {target}: {value!r} cannot be; give 0 to 1, both excluded")
-    if round_to is not None and round_to < 1:
-        raise ArgumentError(f"channels: round_to: {round_to!r} cannot be; give 1 or more")
-    return target, float(value)
 
 
 def _matching(module: torch.nn.Module, patterns: Iterable[str]) -> list[str]:
@@ -258,13 +262,15 @@ def _matching(module: torch.nn.Module, patterns: Iterable[str]) -> list[str]:
     names += [name for name, _ in module.named_parameters()]
     found: set[str] = set()
     for pattern in (patterns,) if isinstance(patterns, str) else patterns:
-        hit = {name for name in names if fnmatchcase(name, pattern)}
-        if not hit:
-            raise ArgumentError(
-                f'channels: ignore: "{pattern}" is no layer{nearest(pattern, names)}'
-            )
-        found |= hit | {name for name in names for one in hit if name.startswith(f"{one}.")}
+        found |= _meant(pattern, names)
     return sorted(found)
+
+
+def _meant(pattern: str, names: list[str]) -> set[str]:
+    hit = {name for name in names if fnmatchcase(name, pattern)}
+    if not hit:
+        raise ArgumentError(f'channels: ignore: "{pattern}" is no layer{nearest(pattern, names)}')
+    return hit | {name for name in names for one in hit if name.startswith(f"{one}.")}
 
 
 def _some(group: ChannelGroup) -> list[int]:

@@ -8,6 +8,7 @@ sum ties the outputs of all layers it adds. Such groups are followed along the t
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from math import lcm
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -82,18 +83,23 @@ def _reach(
         for dep in node.dependencies:
             if not dep.is_triggered_by(handler):
                 continue
-            passed: Any = list(new)
-            for mapping in dep.index_mapping:
-                passed = passed if mapping is None else mapping(passed)
-            made = {_Index(one.idx, one.root_idx) for one in passed}
-            if any(one.root_idx is None or not 0 <= one.idx < bound for one in made):
-                raise _Whole("its channels are shared in a way that cannot be followed")
             _, known = found.setdefault((id(dep.target), dep.handler), (dep.target, set()))
-            fresh = made - known
+            fresh = _passed(dep, new, bound) - known
             if fresh:
                 known |= fresh
                 work.append((dep.target, dep.handler, fresh))
     return found
+
+
+def _passed(dep: Any, indices: set[_Index], bound: int) -> set[_Index]:
+    """The channels as they are numbered where a dependency leads to."""
+    passed: Any = list(indices)
+    for mapping in dep.index_mapping:
+        passed = passed if mapping is None else mapping(passed)
+    made = {_Index(one.idx, one.root_idx) for one in passed}
+    if any(one.root_idx is None or not 0 <= one.idx < bound for one in made):
+        raise _Whole("its channels are shared in a way that cannot be followed")
+    return made
 
 
 def _members(
@@ -116,13 +122,17 @@ def _members(
             continue
         if name in ignore and side != "in":
             raise _Whole(f'"{name}" is to be ignored')
-        if node.type.name == "LSTM":
-            raise _Whole(f'"{name}" is an LSTM, which is not supported')
-        if len({one.idx for one in pairs}) < len(pairs):
-            raise _Whole(f'"{name}" has one channel for several')
-        index, roots = tuple(one.idx for one in pairs), tuple(one.root_idx for one in pairs)
-        members.append(Member(name, side, index, roots, node.pruning_dim))
+        members.append(_member(name, side, node, pairs))
     return members
+
+
+def _member(name: str, side: Side, node: Any, pairs: Sequence[_Index]) -> Member:
+    if node.type.name == "LSTM":
+        raise _Whole(f'"{name}" is an LSTM, which is not supported')
+    index, roots = zip(*pairs, strict=True)
+    if len(set(index)) < len(index):
+        raise _Whole(f'"{name}" has one channel for several')
+    return Member(name, side, index, roots, node.pruning_dim)
 
 
 def _side(graph: Graph, node: Any, handler: Any) -> Side:
@@ -140,36 +150,53 @@ def _group(graph: Graph, name: str, members: Sequence[Member]) -> ChannelGroup:
     return ChannelGroup(name, units, tuple(members), heads)
 
 
+@dataclass(frozen=True)
+class _Tie:
+    """What binds channels of a member: its `groups`, or the heads of `head` channels each."""
+
+    groups: int = 1
+    head: int = 1
+    attention: str | None = None
+
+
 def _units(
     channels: int, members: Sequence[Member], parts: Mapping[str, torch.nn.Module]
 ) -> tuple[Units, tuple[str, ...]]:
-    """The sets of channels that go together, and the attention modules of which they are heads.
-
-    A convolution or norm in G groups must lose as many channels of each, so that a unit has one of
-    each; a head goes as a whole, for the scale of its scores is that of its size.
-    """
+    """The sets of channels that go together, and the attention modules of which they are heads."""
     sets, sizes = 1, 1
     heads: list[str] = []
     attentions = _attentions(members, parts)
     for member in members:
-        groups, size, attention = _tied(member, parts, attentions)
-        grouped = max(groups, size) > 1
-        whole = grouped and member.index == member.root == tuple(range(_width(member, parts)))
-        if grouped and not whole:
+        tie = _tied(member, parts, attentions)
+        if max(tie.groups, tie.head) > 1 and not _is_whole(member, parts):
             raise _Whole(f'"{member.name}" groups these channels with others')
-        sets, sizes = lcm(sets, groups), lcm(sizes, size)
-        if attention is not None and attention not in heads:
-            heads.append(attention)
-            if sizes != size:
-                raise _Whole(f'"{attention}" has heads of another size than those it is tied to')
-    if (heads and sets > 1) or channels % sets or channels % sizes:
+        sets, sizes = lcm(sets, tie.groups), lcm(sizes, tie.head)
+        if tie.attention is not None and tie.attention not in heads:
+            heads.append(tie.attention)
+            if sizes != tie.head:
+                raise _Whole(
+                    f'"{tie.attention}" has heads of another size than those it is tied to'
+                )
+    return _cut(channels, sets, sizes if heads else None), tuple(heads)
+
+
+def _cut(channels: int, sets: int, head: int | None) -> Units:
+    """Channels as units that go as a whole.
+
+    A convolution or norm in G groups must lose as many channels of each, so that a unit has one of
+    each; a head goes as a whole, for the scale of its scores is that of its size.
+    """
+    if (head is not None and sets > 1) or channels % sets or channels % (head or 1):
         raise _Whole("the groups of the layers in it do not divide each other")
-    if heads:
-        units = (tuple(range(i, i + sizes)) for i in range(0, channels, sizes))
-    else:
-        step = channels // sets
-        units = (tuple(range(i, channels, step)) for i in range(step))
-    return tuple(units), tuple(heads)
+    if head is not None:
+        return tuple(tuple(range(i, i + head)) for i in range(0, channels, head))
+    step = channels // sets
+    return tuple(tuple(range(i, channels, step)) for i in range(step))
+
+
+def _is_whole(member: Member, parts: Mapping[str, torch.nn.Module]) -> bool:
+    """Whether all channels of the member's side are the group's, in its order."""
+    return member.index == member.root == tuple(range(_width(member, parts)))
 
 
 def _width(member: Member, parts: Mapping[str, torch.nn.Module]) -> int:
@@ -196,34 +223,38 @@ def _attentions(members: Sequence[Member], parts: Mapping[str, torch.nn.Module])
     return {parent for parent in parents if parents.count(parent) >= 3}
 
 
-def _tied(
-    member: Member, parts: Mapping[str, torch.nn.Module], attentions: set[str]
-) -> tuple[int, int, str | None]:
-    """Groups, head size and attention module of a member: 1, 1 and None where there are none."""
+def _tied(member: Member, parts: Mapping[str, torch.nn.Module], attentions: set[str]) -> _Tie:
     from torch import nn
 
     layer, parent = parts.get(member.name), member.name.rpartition(".")[0]
     if isinstance(layer, nn.modules.conv._ConvNd):
-        return (1 if member.side == "both" else layer.groups), 1, None
+        return _Tie() if member.side == "both" else _Tie(groups=layer.groups)
     if isinstance(layer, nn.GroupNorm):
-        return layer.num_groups, 1, None
+        return _Tie(groups=layer.num_groups)
     if isinstance(layer, nn.MultiheadAttention):
-        if not layer._qkv_same_embed_dim or layer.bias_k is not None:
-            raise _Whole(f'"{member.name}" has keys or values of a width of their own')
-        return 1, layer.head_dim, member.name
+        return _tied_inside(layer, member.name)
     if isinstance(layer, nn.Linear) and member.side == "out" and parent in attentions:
         size = _head_size(parts[parent], layer.out_features)
-        return (1, size, parent) if size else (1, 1, None)
-    return 1, 1, None
+        return _Tie(head=size, attention=parent) if size else _Tie()
+    return _Tie()
+
+
+def _tied_inside(layer: torch.nn.MultiheadAttention, name: str) -> _Tie:
+    """The heads of an attention that makes queries, keys and values itself."""
+    if not layer._qkv_same_embed_dim or layer.bias_k is not None:
+        raise _Whole(f'"{name}" has keys or values of a width of their own')
+    return _Tie(head=layer.head_dim, attention=name)
 
 
 def _head_size(attention: torch.nn.Module, features: int) -> int | None:
     """The features of a head, if a module has heads and one of its layers makes all of them."""
-    has = vars(attention)
-    size = next((has[name] for name in _HEAD_SIZES if type(has.get(name)) is int), None)
-    count = next((has[name] for name in HEAD_COUNTS if type(has.get(name)) is int), None)
+    size, count = _number(attention, _HEAD_SIZES), _number(attention, HEAD_COUNTS)
     if size is None and count and features % count == 0:
         size = features // count
-    if size is None or size < 1 or features % size:
-        return None
-    return int(size)
+    return None if size is None or size < 1 or features % size else size
+
+
+def _number(module: torch.nn.Module, names: Sequence[str]) -> int | None:
+    """The first of these attributes that is a whole number."""
+    has = vars(module)
+    return next((has[name] for name in names if type(has.get(name)) is int), None)
