@@ -51,6 +51,7 @@ class Rows:
         self.column, self.step_column = _weights(columns, line), _weights(columns, line)
         self.sign_column = _weights(columns, 1 << 24)
         self.span = model.period if model.period > 1 else 8
+        self.positions = model.period if model.period <= 64 else 1
         self.block = _weights(-(-columns // self.span), near)
         self.flags = _weights(8, 1 << 29)
         self.live, self.dead_before = list(range(columns)), 0
@@ -82,8 +83,7 @@ class Rows:
             before = c // self.span
             near = self.near[min(abs(left), 2) * 9 + min(abs(left2), 2) * 3 + min(abs(up), 2)]
             if self.model.period > 1:
-                position = c % self.model.period if self.model.period <= 64 else 0
-                around = position * 5 + min(inside, 4)
+                around = c % self.positions * 5 + min(inside, 4)
             else:
                 around = min(history.bit_count(), 7) * 3 + (corner != 0) + (following != 0)
             block, logit, some = self.block[c // self.span], 0, 1
@@ -155,11 +155,7 @@ def read_adaptive(b: Bytes, rows: int, columns: int, width: int) -> Adaptive:
     demand(columns <= 1 << 20, "rows are too long")
     demand(OUTPUTS[form & 3].itemsize == width, "output type and width disagree")
     demand(largest < 64, "unknown options")
-    period = b.varint() if form & _KERNELS else 1
-    demand(not form & _KERNELS or (period > 1 and columns % period == 0), "broken kernels")
-    group = b.varint() if form & _GROUPS else columns
-    whole = bool(form & _SCALES) and 0 < group < columns
-    demand(not form & _GROUPS or whole, "groups out of range")
+    period, group = _sizes(b, form, columns)
     model = Model(options, prior, largest & 31, largest > 31, period)
     a = Adaptive(model, columns, group, OUTPUTS[form & 3])
     half = bool(form & _HALVES)
@@ -168,11 +164,7 @@ def read_adaptive(b: Bytes, rows: int, columns: int, width: int) -> Adaptive:
         [a.step] = struct.unpack("<f", b.take(4))
         demand(math.isfinite(a.step), "step is not finite")
     if form & _LEVELS:
-        low, count = b.varint(), b.varint()
-        demand(low < 1 << 32, "a number of more than 32 bits")
-        a.low = _unfold(low)
-        demand(1 <= count <= 65536 and a.low + count <= 1 << 31, "too many levels")
-        a.levels = _floats(b, count, 1, half)[:, 0]
+        a.low, a.levels = _levels(b, half)
     demand(not form & _ZEROS or form & (_SCALES | _LEVELS) == _SCALES, "zeros without scales")
     groups = -(-columns // group)
     if form & _SCALES:
@@ -180,6 +172,27 @@ def read_adaptive(b: Bytes, rows: int, columns: int, width: int) -> Adaptive:
     if form & _ZEROS:
         a.zeros = _numbers(b, rows, groups, 32)
     return a
+
+
+def _sizes(b: Bytes, form: int, columns: int) -> tuple[int, int]:
+    """How many columns make a kernel, and how many share a scale."""
+    period, group = 1, columns
+    if form & _KERNELS:
+        period = b.varint()
+        demand(period > 1 and columns % period == 0, "broken kernels")
+    if form & _GROUPS:
+        group = b.varint()
+        demand(bool(form & _SCALES) and 0 < group < columns, "groups out of range")
+    return period, group
+
+
+def _levels(b: Bytes, half: bool) -> tuple[int, NDArray[np.float32]]:
+    """The index of the first level, and the levels."""
+    low, count = b.varint(), b.varint()
+    demand(low < 1 << 32, "a number of more than 32 bits")
+    first = _unfold(low)
+    demand(1 <= count <= 65536 and first + count <= 1 << 31, "too many levels")
+    return first, _floats(b, count, 1, half)[:, 0]
 
 
 def _unfold(z: int) -> int:
