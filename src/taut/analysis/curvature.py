@@ -98,7 +98,7 @@ def collect(
     >>> found.columns.tolist(), found.mean_input.tolist(), found.bias, found.notes
     ([[5.0, 0.0], [0.0, 0.0]], [2.0, 0.0], 'bias', ('1 of 2 inputs are always zero',))
     """
-    torch = _torch()  # type: ignore[no-untyped-call]
+    torch = need_extra("torch", "torch", "curvature takes")
     if output not in OUTPUTS:
         raise ArgumentError(f'output: "{output}" is none of {", ".join(OUTPUTS)}')
     if projections < 1 or widest < 1:
@@ -245,7 +245,3 @@ def _notes(metric: Forms, kinds: list[str], positions: int) -> list[str]:
     if kinds[0] in ("linear", "conv") and metric.columns.ndim > 1 and positions < wide:
         notes.append(f"fewer positions than inputs: {positions} for {wide}")
     return notes
-
-
-def _torch():  # type: ignore[no-untyped-def]  # the module itself
-    return need_extra("torch", "torch", "curvature takes")
