@@ -162,6 +162,17 @@ def _complaint(part: str) -> str:
 def _check_values(scheme: Scheme) -> None:
     if scheme.kind not in KINDS:
         raise ArgumentError(f'unknown kind "{scheme.kind}"; all: {", ".join(KINDS)}')
+    _check_options(scheme)
+    if scheme.bits is not None and not 0.01 <= scheme.bits <= 32:
+        raise ArgumentError(f"rd takes 0.01 to 32 bits per weight, not {scheme.bits:g}")
+    if scheme.group_size is not None and scheme.group_size < 2:
+        raise ArgumentError(f"a group holds at least 2 weights, not {scheme.group_size}")
+    if scheme.kind == "codebook" and not 2 <= (scheme.entries or 0) <= 65536:
+        raise ArgumentError(f"a codebook has 2 to 65536 entries, not {scheme.entries}")
+
+
+def _check_options(scheme: Scheme) -> None:
+    """Each option belongs to one kind of values."""
     for owner, name, given in (
         ("rd", "bits", scheme.bits is not None),
         ("int4", "group_size", scheme.group_size is not None),
@@ -171,12 +182,6 @@ def _check_values(scheme: Scheme) -> None:
     ):
         if given and scheme.kind != owner:
             raise ArgumentError(f"{name} belongs to {owner}, not to {scheme.kind}")
-    if scheme.bits is not None and not 0.01 <= scheme.bits <= 32:
-        raise ArgumentError(f"rd takes 0.01 to 32 bits per weight, not {scheme.bits:g}")
-    if scheme.group_size is not None and scheme.group_size < 2:
-        raise ArgumentError(f"a group holds at least 2 weights, not {scheme.group_size}")
-    if scheme.kind == "codebook" and not 2 <= (scheme.entries or 0) <= 65536:
-        raise ArgumentError(f"a codebook has 2 to 65536 entries, not {scheme.entries}")
 
 
 def _check_sparsity(scheme: Scheme) -> None:

@@ -11,7 +11,7 @@ from taut import _core
 from taut.coding import estimate_matrix, exponent_scale, matrix_levels
 from taut.errors import ArgumentError
 from taut.transform import FactoredForms, factor_forms, round_matrix
-from taut.transform._reference_rounding import round_reference
+from taut.transform._reference_rounding import Problem, round_reference
 from taut.transform.rates import rate_curves
 from taut.transform.steps import Steps
 
@@ -46,15 +46,17 @@ def by_reference(values: np.ndarray, metric: FactoredForms, dial: float, lam: fl
         part = slice(group * each, (group + 1) * each)
         number = steps.row_class[part, None].astype(int) + steps.column_class
         upper = np.zeros((n, n), np.float32) if factor.upper is None else factor.upper
-        rounded = round_reference(
-            values[part],
-            steps.row_steps[part],
-            steps.column_scales,
-            steps.row_weights[part, None] * steps.column_weights[group],
-            curves[np.minimum(number, len(curves) - 1)],
-            upper, lower[part, part], lam, trellis,
-        )  # fmt: skip
-        parts.append(rounded[0])
+        problem = Problem(
+            values=values[part],
+            row_steps=steps.row_steps[part],
+            column_scales=steps.column_scales,
+            prices=steps.row_weights[part, None] * steps.column_weights[group],
+            curves=curves[np.minimum(number, len(curves) - 1)],
+            upper=upper,
+            lower=lower[part, part],
+            lam=lam,
+        )
+        parts.append(round_reference(problem, trellis=trellis)[0])
     back = np.argsort(order, kind="stable")
     return np.concatenate(parts)[back]
 

@@ -75,21 +75,18 @@ class Capture:
         """Carry out a call of torch, and remember it if it uses a tracked weight."""
         import torch
 
-        owners = [one for one in map(self._owner, _tensors(args, kwargs)) if one is not None]
+        owners = self._owners(_tensors(args, kwargs))
         if not owners or not torch.is_grad_enabled():
             return function(*args, **kwargs)
         call = recognise(function, args, kwargs)
-        if call is not None and (owner := self._owner(call.weight)) is not None:
-            turned = self._turned(call.weight)
-            if not turned or call.kind == "linear":
-                return self._use(owner, call, turned, function, args, kwargs)
+        if call is not None and self._follows(call):
+            return self._use(call, function, args, kwargs)
         result = function(*args, **kwargs)
         if isinstance(result, torch.Tensor) and transposes(function, args):
             turned = not self._turned(args[0])
             self._views[id(result)] = _View(result, owners[0], turned)
         elif any(part.requires_grad for part in _tensors((result,), {})):
-            for owner in owners:
-                self._order(owner)
+            self._order(*owners)
         return result
 
     def maker(self, output: torch.Tensor) -> tuple[str, ...]:
@@ -133,25 +130,30 @@ class Capture:
         self._outputs.clear()
         self._views.clear()
 
+    def _follows(self, call: LayerCall) -> bool:
+        """Whether the weight is tracked, and lies as its moments are summed or is a matrix."""
+        if self._owner(call.weight) is None:
+            return False
+        return call.kind == "linear" or not self._turned(call.weight)
+
     def _use(
         self,
-        owner: Tracked,
         call: LayerCall,
-        turned: bool,
         function: Function,
         args: tuple[object, ...],
         kwargs: dict[str, object],
     ) -> object:
+        """Carry out a call that is followed, and wait for the gradient of its output."""
         import torch
 
+        owner, turned = self._owner(call.weight), self._turned(call.weight)
+        assert owner is not None
         self._order(owner)
         plain = call.weight.detach()
         if call.writes:
             plain = plain.clone()
-        out = function(
-            *(plain if a is call.weight else a for a in args),
-            **{name: plain if a is call.weight else a for name, a in kwargs.items()},
-        )
+        given: Callable[[object], object] = lambda a: plain if a is call.weight else a  # noqa: E731
+        out = function(*map(given, args), **{name: given(a) for name, a in kwargs.items()})
         assert isinstance(out, torch.Tensor)
         if not out.requires_grad:  # the first layer; a copy, as a leaf may not be changed in place
             out = out.requires_grad_().clone()
@@ -179,6 +181,9 @@ class Capture:
         layer.add(call, use.inputs, gradient.detach(), first=use.first, where=where)
         use.first = False
 
+    def _owners(self, tensors: Iterable[torch.Tensor]) -> list[Tracked]:
+        return [one for one in map(self._owner, tensors) if one is not None]
+
     def _owner(self, tensor: torch.Tensor) -> Tracked | None:
         found = self.tracked.get(id(tensor))
         view = self._views.get(id(tensor)) if found is None else None
@@ -188,10 +193,11 @@ class Capture:
         view = self._views.get(id(tensor))
         return view is not None and view.turned
 
-    def _order(self, owner: Tracked) -> None:
-        if owner.stage is None:
-            owner.stage = self._stages
-            self._stages += 1
+    def _order(self, *owners: Tracked) -> None:
+        for owner in owners:
+            if owner.stage is None:
+                owner.stage = self._stages
+                self._stages += 1
 
 
 def watching(watch: Watch) -> AbstractContextManager[object]:

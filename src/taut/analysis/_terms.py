@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from taut.analysis._conv import channels_last, patch_values, patches
+from taut.analysis._conv import Geometry, channels_last, patch_values, patches
 from taut.analysis._gram import BLOCK, Counts, Gram, Room, Side
 from taut.analysis._layer_calls import LayerCall
 
 if TYPE_CHECKING:
     import torch
+
+Pair: TypeAlias = "tuple[torch.Tensor | None, torch.Tensor]"  # inputs if wanted, gradients
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,18 @@ def added(one: Forms, other: Forms) -> Forms:
     ]
     (r1, c1), (r2, c2) = scaled
     t1, t2 = _trace(r1), _trace(r2)
-    if r1.ndim != r2.ndim:
-        r1, r2 = (np.diag(r) if r.ndim == 1 else r for r in (r1, r2))
-    if c1.ndim != c2.ndim:
-        c1, c2 = (np.diag(c) if c.ndim == 1 else c for c in (c1, c2))
+    r1, r2 = _alike(r1, r2)
+    c1, c2 = _alike(c1, c2)
     return Forms(r1 + r2, (t1 * c1 + t2 * c2) / ((t1 + t2) or 1.0))
+
+
+def _alike(
+    one: NDArray[np.floating], other: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Two sides that can be added: a diagonal becomes a matrix beside one."""
+    if one.ndim == other.ndim:
+        return one, other
+    return (np.diag(one) if one.ndim == 1 else one), (np.diag(other) if other.ndim == 1 else other)
 
 
 def _trace(metric: NDArray[np.floating]) -> float:
@@ -146,33 +155,46 @@ def _trace(metric: NDArray[np.floating]) -> float:
     return float(diagonal.sum(dtype=np.float64)) / (len(metric) if metric.ndim == 3 else 1)
 
 
-def _vectors(
-    call: LayerCall, x: torch.Tensor, g: torch.Tensor, *, inputs: bool
-) -> Iterator[tuple[torch.Tensor | None, torch.Tensor]]:
+def _vectors(call: LayerCall, x: torch.Tensor, g: torch.Tensor, *, inputs: bool) -> Iterator[Pair]:
     """Blocks of input vectors (N, inputs) with the gradients (N, outputs) at their positions."""
-    shape = call.geometry
-    if shape is None:
-        slopes = g.reshape(-1, g.shape[-1])
-        flat = x.reshape(-1, x.shape[-1]) if call.kind != "embedding" else _numbers(call, x)
-        many = max(1, BLOCK // max(1, slopes.shape[1], 1 if flat.ndim == 1 else flat.shape[1]))
-        for begin in range(0, len(slopes), many):
-            part = slice(begin, begin + many)
-            yield (flat[part] if inputs else None), slopes[part]
-        return
-    if x.ndim == len(shape.kernel) + 1:
+    if call.geometry is None:
+        return _by_position(call, x, g, inputs=inputs)
+    if x.ndim == len(call.geometry.kernel) + 1:
         x, g = x[None], g[None]
-    back = call.kind == "conv_transpose"
-    many = max(1, BLOCK // patch_values(g if back else x, shape))
+    if call.kind == "conv_transpose":
+        return _by_spread(call.geometry, x, g, inputs=inputs)
+    return _by_patch(call.geometry, x, g, inputs=inputs)
+
+
+def _by_position(
+    call: LayerCall, x: torch.Tensor, g: torch.Tensor, *, inputs: bool
+) -> Iterator[Pair]:
+    slopes = g.reshape(-1, g.shape[-1])
+    flat = x.reshape(-1, x.shape[-1]) if call.kind != "embedding" else _numbers(call, x)
+    many = max(1, BLOCK // max(1, slopes.shape[1], 1 if flat.ndim == 1 else flat.shape[1]))
+    for begin in range(0, len(slopes), many):
+        part = slice(begin, begin + many)
+        yield (flat[part] if inputs else None), slopes[part]
+
+
+def _by_patch(shape: Geometry, x: torch.Tensor, g: torch.Tensor, *, inputs: bool) -> Iterator[Pair]:
+    many = max(1, BLOCK // patch_values(x, shape))
     for begin in range(0, len(x), many):
         some, slope = x[begin : begin + many], g[begin : begin + many]
-        if back:
-            # The patch of output gradients that an input position spreads over; output_padding
-            # may leave room for windows that belong to no input.
-            space = tuple(slice(0, size) for size in some.shape[2:])
-            windows = patches(slope, shape)[(slice(None), *space)]
-            yield (_flat(channels_last(some)) if inputs else None), _flat(windows)
-        else:
-            yield (_flat(patches(some, shape)) if inputs else None), _flat(channels_last(slope))
+        yield (_flat(patches(some, shape)) if inputs else None), _flat(channels_last(slope))
+
+
+def _by_spread(
+    shape: Geometry, x: torch.Tensor, g: torch.Tensor, *, inputs: bool
+) -> Iterator[Pair]:
+    """Of a transposed convolution: the patch of output gradients that an input spreads over."""
+    many = max(1, BLOCK // patch_values(g, shape))
+    # output_padding may leave room for windows that belong to no input.
+    space = tuple(slice(0, size) for size in x.shape[2:])
+    for begin in range(0, len(x), many):
+        some, slope = x[begin : begin + many], g[begin : begin + many]
+        windows = patches(slope, shape)[(slice(None), *space)]
+        yield (_flat(channels_last(some)) if inputs else None), _flat(windows)
 
 
 def _numbers(call: LayerCall, x: torch.Tensor) -> torch.Tensor:

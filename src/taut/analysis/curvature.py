@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sized
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 
 from taut.analysis._capture import Capture, Tracked, watching
 from taut.analysis._gram import Room
-from taut.analysis._terms import Forms, Layer, added
-from taut.analysis.losses import check, probes, user_loss
+from taut.analysis._terms import Forms, Layer, Whole, added
+from taut.analysis.losses import Differentiated
 from taut.analysis.prepared import matrices, prepared
 from taut.errors import ArgumentError
 from taut.extras import need_extra
 from taut.networks.calls import fitted, in_single, run, samples_of
-from taut.networks.outputs import OUTPUTS, Loss, find_target
+from taut.networks.outputs import OUTPUTS, Loss
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +98,7 @@ def collect(
     >>> found.columns.tolist(), found.mean_input.tolist(), found.bias, found.notes
     ([[5.0, 0.0], [0.0, 0.0]], [2.0, 0.0], 'bias', ('1 of 2 inputs are always zero',))
     """
-    torch = _torch()  # type: ignore[no-untyped-call]
+    torch = need_extra("torch", "torch", "curvature takes")
     if output not in OUTPUTS:
         raise ArgumentError(f'output: "{output}" is none of {", ".join(OUTPUTS)}')
     if projections < 1 or widest < 1:
@@ -106,7 +107,7 @@ def collect(
     tracked = matrices(model, names)
     capture = Capture(tracked, Room(memory), widest)
     passes = projections if loss is None else 1
-    generator = torch.Generator().manual_seed(seed)
+    what = Differentiated(loss, output, passes, torch.Generator().manual_seed(seed))
     samples = 0
     with prepared(model, tracked, seed):
         given = batches()
@@ -114,11 +115,7 @@ def collect(
         for number, batch in enumerate(given, 1):
             capture.batch = f"batch {number}"
             batch = fitted(batch, model)
-            scalars = _scalars(model, batch, capture, loss, output, passes, generator)
-            for index, scalar in enumerate(scalars):
-                scalar.backward(retain_graph=index + 1 < passes)  # type: ignore[no-untyped-call]
-                capture.gradients()
-            capture.forget()
+            _differentiate(what, model, batch, capture)
             samples += samples_of(batch)
             if progress:
                 progress("curvature", number, max(number, total))
@@ -128,30 +125,20 @@ def collect(
     return _finish(tracked, samples, passes, biases)
 
 
-def _scalars(
-    model: torch.nn.Module,
-    batch: object,
-    capture: Capture,
-    loss: Loss | None,
-    output: str,
-    passes: int,
-    generator: torch.Generator,
-) -> Iterable[torch.Tensor]:
-    """Run a batch; what is to be differentiated, one after another."""
+def _differentiate(
+    what: Differentiated, model: torch.nn.Module, batch: object, capture: Capture
+) -> None:
+    """Run a batch forward, again where inputs must be copied, and then backward."""
     while True:
         with watching(capture.watch):
-            given = run(model, batch, capture.batch)
-            if loss is not None:
-                scalars: Iterable[torch.Tensor] = [
-                    user_loss(loss, given, batch, generator, capture.batch)
-                ]
-            else:
-                target = find_target(given, output, capture.maker)
-                check(target, capture.batch, capture.broken)
-                scalars = probes(target, batch, generator, passes)
+            scalars = what.scalars(run(model, batch, capture.batch), batch, capture)
         if not capture.again():
-            return scalars
+            break
         capture.forget()
+    for index, scalar in enumerate(scalars):
+        scalar.backward(retain_graph=index + 1 < what.passes)  # type: ignore[no-untyped-call]
+        capture.gradients()
+    capture.forget()
 
 
 def _finish(
@@ -168,46 +155,81 @@ def _finish(
 
 
 def _curvature(one: Tracked, samples: int, passes: int, biases: dict[int, str]) -> Curvature:
-    m, n = one.weight.shape[0], one.weight.numel() // one.weight.shape[0]
     layers = [layer for layer in one.layers.values() if layer.positions]
-    terms = [layer.finish(samples, passes) for layer in layers]
-    kinds = [layer.kind for layer in layers]
-    notes: list[str] = []
-    if one.whole is not None and np.any(one.whole.columns.values):
-        terms.append(one.whole.finish(samples, passes))
-        kinds.append("gradient")
-        notes.append("used in a way that is not followed: from gradients of the whole matrix")
-    if one.changed:
-        notes.append("its input was changed in place after its use: its columns may be off")
-    stage = one.stage or 0
+    terms = _terms(one.whole, layers, samples, passes)
     if not terms:
-        none = Forms(np.zeros(m), np.zeros(n))
-        notes.append("the loss does not depend on it")
-        return Curvature(none.rows, none.columns, None, None, 0, samples, "none", stage, (*notes,))
-    metric = terms[0]
-    for term in terms[1:]:
-        metric = added(metric, term)
-    mean, bias = _correction(layers, biases)
-    swapped = mean is not None and any(one.swapped for one in layers if one.mean is not None)
+        return _of_nothing(one, samples)
+    kinds = [kind for kind, _ in terms]
+    metric = reduce(added, (form for _, form in terms))
+    correction = _Correction.of(layers, biases)
     positions = sum(layer.positions for layer in layers)
-    notes += _notes(metric, kinds, positions)
-    kind = "+".join(kinds)
     return Curvature(
-        *(metric.rows, metric.columns, mean, bias, positions, samples, kind, stage, (*notes,)),
-        swapped=swapped,
+        rows=metric.rows,
+        columns=metric.columns,
+        mean_input=correction.mean,
+        bias=correction.bias,
+        positions=positions,
+        samples=samples,
+        kind="+".join(kinds),
+        stage=one.stage or 0,
+        notes=(*_doubts(one, kinds), *_notes(metric, kinds, positions)),
+        swapped=correction.swapped,
     )
 
 
-def _correction(
-    layers: list[Layer], biases: dict[int, str]
-) -> tuple[NDArray[np.float64] | None, str | None]:
-    """The mean input, and the one bias that all uses with a mean share."""
-    means = [layer for layer in layers if layer.mean is not None]
-    if len(means) != 1:
-        return None, None
-    (layer,) = means
-    bias = biases.get(next(iter(layer.biases))) if len(layer.biases) == 1 else None
-    return layer.mean, bias
+def _terms(
+    whole: Whole | None, layers: list[Layer], samples: int, passes: int
+) -> list[tuple[str, Forms]]:
+    """The metric of each kind of use, by what it was found from."""
+    terms = [(layer.kind, layer.finish(samples, passes)) for layer in layers]
+    if whole is not None and np.any(whole.columns.values):
+        terms.append(("gradient", whole.finish(samples, passes)))
+    return terms
+
+
+def _of_nothing(one: Tracked, samples: int) -> Curvature:
+    """The curvature of a weight that the loss does not depend on."""
+    m, n = one.weight.shape[0], one.weight.numel() // one.weight.shape[0]
+    return Curvature(
+        rows=np.zeros(m),
+        columns=np.zeros(n),
+        mean_input=None,
+        bias=None,
+        positions=0,
+        samples=samples,
+        kind="none",
+        stage=one.stage or 0,
+        notes=(*_doubts(one, []), "the loss does not depend on it"),
+    )
+
+
+@dataclass(frozen=True)
+class _Correction:
+    """What a bias can take up: the mean input of the one use that has a mean, and the bias."""
+
+    mean: NDArray[np.float64] | None = None
+    bias: str | None = None
+    swapped: bool = False
+
+    @classmethod
+    def of(cls, layers: list[Layer], biases: dict[int, str]) -> _Correction:
+        """Empty where several uses have a mean, or none has."""
+        means = [layer for layer in layers if layer.mean is not None]
+        if len(means) != 1:
+            return cls()
+        (layer,) = means
+        bias = biases.get(next(iter(layer.biases))) if len(layer.biases) == 1 else None
+        return cls(layer.mean, bias, layer.swapped)
+
+
+def _doubts(one: Tracked, kinds: list[str]) -> list[str]:
+    """What makes a curvature less sure than others."""
+    notes = []
+    if "gradient" in kinds:
+        notes.append("used in a way that is not followed: from gradients of the whole matrix")
+    if one.changed:
+        notes.append("its input was changed in place after its use: its columns may be off")
+    return notes
 
 
 def _notes(metric: Forms, kinds: list[str], positions: int) -> list[str]:
@@ -223,7 +245,3 @@ def _notes(metric: Forms, kinds: list[str], positions: int) -> list[str]:
     if kinds[0] in ("linear", "conv") and metric.columns.ndim > 1 and positions < wide:
         notes.append(f"fewer positions than inputs: {positions} for {wide}")
     return notes
-
-
-def _torch():  # type: ignore[no-untyped-def]  # the module itself
-    return need_extra("torch", "torch", "curvature takes")

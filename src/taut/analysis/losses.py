@@ -6,15 +6,35 @@ Hessian of the loss by z; J^T v has it as second moment for any v with E[v v^T] 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from taut.analysis._capture import Capture
 from taut.errors import ArgumentError
 from taut.networks.calls import explained
-from taut.networks.outputs import KeptOutput, Loss, class_axis, is_float, token_mask
+from taut.networks.outputs import KeptOutput, Loss, class_axis, find_target, is_float, token_mask
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class Differentiated:
+    """What is differentiated: the caller's loss, or the kept output in some random directions."""
+
+    loss: Loss | None
+    output: str
+    passes: int
+    generator: torch.Generator
+
+    def scalars(self, given: object, batch: object, capture: Capture) -> Iterable[torch.Tensor]:
+        """One for each backward pass, of what the model gave."""
+        if self.loss is not None:
+            return [user_loss(self.loss, given, batch, self.generator, capture.batch)]
+        target = find_target(given, self.output, capture.maker)
+        check(target, capture.batch, capture.broken)
+        return probes(target, batch, self.generator, self.passes)
 
 
 def check(target: KeptOutput, where: str, broken: Callable[[], str]) -> None:

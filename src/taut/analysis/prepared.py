@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,18 +20,10 @@ def matrices(module: torch.nn.Module, names: Collection[str] | None) -> list[Tra
     Raises:
         ArgumentError: a name is none of a parameter's, or a parameter has no data yet.
     """
-    import torch
-
-    found: dict[int, tuple[torch.Tensor, list[str]]] = {}
     known = dict(module.named_parameters(remove_duplicate=False))
-    for name in names or ():
-        if name not in known:
-            raise ArgumentError(f'no parameter is called "{name}"{nearest(name, known)}')
+    _check(known, names or ())
+    found: dict[int, tuple[torch.Tensor, list[str]]] = {}
     for name, parameter in known.items():
-        if torch.nn.parameter.is_lazy(parameter):
-            raise ArgumentError(
-                f'parameter "{name}" is not initialised yet; run one batch through the model'
-            )
         if parameter.ndim >= 2 and parameter.is_floating_point() and parameter.numel():
             found.setdefault(id(parameter), (parameter, []))[1].append(name)
     wanted = None if names is None else set(names)
@@ -42,6 +34,20 @@ def matrices(module: torch.nn.Module, names: Collection[str] | None) -> list[Tra
     ]
 
 
+def _check(known: Mapping[str, torch.nn.Parameter], names: Collection[str]) -> None:
+    """Refuse names of no parameter, and parameters that have no data yet."""
+    import torch
+
+    for name in names:
+        if name not in known:
+            raise ArgumentError(f'no parameter is called "{name}"{nearest(name, known)}')
+    for name, parameter in known.items():
+        if torch.nn.parameter.is_lazy(parameter):
+            raise ArgumentError(
+                f'parameter "{name}" is not initialised yet; run one batch through the model'
+            )
+
+
 @contextmanager
 def prepared(module: torch.nn.Module, tracked: Collection[Tracked], seed: int) -> Iterator[None]:
     """Evaluation mode, gradients for the tracked weights alone, torch's random numbers seeded.
@@ -50,22 +56,38 @@ def prepared(module: torch.nn.Module, tracked: Collection[Tracked], seed: int) -
     """
     import torch
 
-    modes = [(part, part.training) for part in module.modules()]
-    state = [(p, p.requires_grad, p.grad) for p in module.parameters()]
+    parameters = list(module.parameters())
     wanted = {id(one.weight) for one in tracked}
-    devices = sorted({p.device.index or 0 for p, _, _ in state if p.device.type == "cuda"})
+    devices = sorted({p.device.index or 0 for p in parameters if p.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices), torch.enable_grad():
         torch.manual_seed(seed)
-        try:
-            module.eval()
-            for parameter, _, _ in state:
-                parameter.grad = None
-                if parameter.is_floating_point():
-                    parameter.requires_grad_(id(parameter) in wanted)
+        with _evaluating(module), _gradients_for(wanted, parameters):
             yield
-        finally:
-            for part, training in modes:
-                part.training = training
-            for parameter, required, gradient in state:
-                parameter.requires_grad_(required)
-                parameter.grad = gradient
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode, and each part's own mode again afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        module.eval()
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+@contextmanager
+def _gradients_for(wanted: set[int], parameters: list[torch.nn.Parameter]) -> Iterator[None]:
+    """No gradients yet, and only the wanted parameters (by id) get some; put back afterwards."""
+    state = [(p, p.requires_grad, p.grad) for p in parameters]
+    try:
+        for parameter in parameters:
+            parameter.grad = None
+            if parameter.is_floating_point():
+                parameter.requires_grad_(id(parameter) in wanted)
+        yield
+    finally:
+        for parameter, required, gradient in state:
+            parameter.requires_grad_(required)
+            parameter.grad = gradient

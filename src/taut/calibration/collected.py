@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, cast
 
 from taut.analysis import Curvature, collect
-from taut.analysis.onnx_curvature import OnnxRunner, collect_onnx
+from taut.analysis.onnx_curvature import collect_onnx
+from taut.analysis.onnx_moments import OnnxRunner
 from taut.errors import ArgumentError
 from taut.networks import LoadedModel
 from taut.progress import Progress

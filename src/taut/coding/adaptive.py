@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,19 +60,16 @@ def encode_adaptive(
         return encode_lossless(np.empty(indices.shape, dtype), threads=threads)
     flat = np.ascontiguousarray(indices, dtype=np.int32).reshape(rows, -1)
     columns = flat.shape[1]
-    if columns > _MOST_COLUMNS:
-        raise ArgumentError(f"rows of {columns} values are longer than {_MOST_COLUMNS}")
-    if period < 1 or columns % period:
-        raise ArgumentError(f"kernels of {period} values do not fill a row of {columns}")
-    _check_grid(flat, step, levels, low, scales, zeros)
+    _check_rows(columns, period)
+    grid = _IndexGrid(step, levels, low, scales, zeros)
+    grid.check(flat)
     groups = _groups(columns, group, scales)
     shape = (rows, groups)
     of_scales = _side(scales, shape, np.dtype(np.float32), "scales")
     of_zeros = _side(zeros, shape, np.dtype(np.int32), "zeros")
     table = _NO_FLOATS if levels is None else np.ascontiguousarray(levels, dtype=np.float32)
-    first = int(flat.flat[0])
-    if scales is None and (flat == first).all():  # a dozen bytes, whatever its shape
-        value = np.float32(first) * np.float32(step) if step is not None else table[first - low]
+    value = grid.constant(flat)
+    if value is not None:  # a dozen bytes, whatever its shape
         return encode_lossless(np.full(indices.shape, value).astype(dtype), threads=threads)
     header, chunks = _core.encode_adaptive(
         flat.reshape(-1), columns, 0.0 if step is None else step, table, low, of_scales, of_zeros,
@@ -80,30 +78,60 @@ def encode_adaptive(
     return CodedArray(header, chunks)
 
 
-def _check_grid(
-    flat: NDArray[np.int32],
-    step: float | None,
-    levels: NDArray[np.float32] | None,
-    low: int,
-    scales: NDArray[np.float32] | None,
-    zeros: NDArray[np.int32] | None,
-) -> None:
-    """Whether every index has exactly one value."""
-    if step is None and levels is None and scales is None:
-        raise ArgumentError("indices without step, levels or scales have no values; give one")
-    if step is not None and (levels is not None or scales is not None):
-        raise ArgumentError("a step comes with neither levels nor scales; multiply it into those")
-    if step is not None and not math.isfinite(np.float32(step)):
-        raise ArgumentError(f"step {step} must be finite as float32")
-    if zeros is not None and (scales is None or levels is not None):
-        raise ArgumentError("zeros are those of scaled indices; give scales, and no levels")
-    if levels is None:
-        return
+def _check_rows(columns: int, period: int) -> None:
+    if columns > _MOST_COLUMNS:
+        raise ArgumentError(f"rows of {columns} values are longer than {_MOST_COLUMNS}")
+    if period < 1 or columns % period:
+        raise ArgumentError(f"kernels of {period} values do not fill a row of {columns}")
+
+
+@dataclass(frozen=True)
+class _IndexGrid:
+    """What says which value an index has; the letters are those of `encode_adaptive`."""
+
+    step: float | None
+    levels: NDArray[np.float32] | None
+    low: int
+    scales: NDArray[np.float32] | None
+    zeros: NDArray[np.int32] | None
+
+    def check(self, indices: NDArray[np.int32]) -> None:
+        """Whether every index has exactly one value."""
+        given = self._given()
+        if not given & {"step", "levels", "scales"}:
+            raise ArgumentError("indices without step, levels or scales have no values; give one")
+        if "step" in given and given & {"levels", "scales"}:
+            raise ArgumentError(
+                "a step comes with neither levels nor scales; multiply it into those"
+            )
+        if self.step is not None and not math.isfinite(np.float32(self.step)):
+            raise ArgumentError(f"step {self.step} must be finite as float32")
+        if "zeros" in given and given & {"levels", "scales"} != {"scales"}:
+            raise ArgumentError("zeros are those of scaled indices; give scales, and no levels")
+        if self.levels is not None:
+            _check_levels(self.levels, self.low, indices)
+
+    def constant(self, indices: NDArray[np.int32]) -> np.float32 | None:
+        """The value of all indices, if they are one and the same without scales."""
+        first = int(indices.flat[0])
+        if self.scales is not None or (indices != first).any():
+            return None
+        if self.levels is not None:
+            return np.float32(self.levels[first - self.low])
+        assert self.step is not None
+        return np.float32(first) * np.float32(self.step)
+
+    def _given(self) -> set[str]:
+        names = ("step", "levels", "scales", "zeros")
+        return {name for name in names if getattr(self, name) is not None}
+
+
+def _check_levels(levels: NDArray[np.float32], low: int, indices: NDArray[np.int32]) -> None:
     if levels.ndim != 1 or not 1 <= levels.size <= _MOST_LEVELS or not np.isfinite(levels).all():
         raise ArgumentError(
             f"levels of shape {levels.shape} must be 1 to {_MOST_LEVELS} finite numbers"
         )
-    least, largest = int(flat.min()), int(flat.max())
+    least, largest = int(indices.min()), int(indices.max())
     if least < low or largest >= low + levels.size:
         raise ArgumentError(
             f"indices {least} .. {largest} lie outside the levels {low} .. {low + levels.size - 1}"

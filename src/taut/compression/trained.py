@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from taut.planning import Recipe
     from taut.training.loop import Task
     from taut.training.objective import Fit as Loop
-    from taut.transform.channels import PrunedNetwork
+    from taut.transform.channels_job import PrunedNetwork
 
 
 def decide_trained(

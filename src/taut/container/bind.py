@@ -44,33 +44,35 @@ def bind(
     infos = []
     packs = bind_packs(index, free, body, where, rest)
     packed = {place.name: place for pack in packs for place in pack.members}
-    groups = tuple(
-        packed[group.name] if group.pack is not None else _bind_group(group, free, body, where)
-        for group in index.groups
-    )
-    places = {place.name: place for place in groups}
-    if len(places) < len(groups):
-        raise FormatError(f"{where}: two solid groups have the same name")
+    groups = tuple(_bind_group(group, packed, free, body, where) for group in index.groups)
+    places = _by_name(groups, where)
     for record in index.records:
         spot = f'{where}: tensor "{record.name}"'
         if record.name in records:
             raise FormatError(f"{spot}: is in the index twice")
         records[record.name] = record
         infos.append(_info(record, spot))
-        if record.store not in ("solid", "alias") and record.name in places:
-            raise FormatError(f"{spot}: has the name of a solid group")
         if record.store == "solid":
             _check_member(record, index.groups, spot)
-        elif record.store == "packed":
-            places[record.name] = packed[record.name]
         elif record.store != "alias":
-            places[record.name] = _bind_tensor(record, free, body, spot)
-    for record in index.records:
-        if record.store == "alias":
-            _check_alias(record, records, f'{where}: tensor "{record.name}"')
+            if record.name in places:
+                raise FormatError(f"{spot}: has the name of a solid group")
+            places[record.name] = _bind_tensor(record, packed, free, body, spot)
+    _check_aliases(records, where)
+    _check_all_taken(free, where)
+    return Contents(tuple(infos), records, places, groups, packs)
+
+
+def _by_name(groups: tuple[Place, ...], where: str) -> dict[str, Place]:
+    places = {place.name: place for place in groups}
+    if len(places) < len(groups):
+        raise FormatError(f"{where}: two solid groups have the same name")
+    return places
+
+
+def _check_all_taken(free: dict[str, HeaderTensor], where: str) -> None:
     if free:
         raise FormatError(f'{where}: entry "{next(iter(free))}" is in the header, not in the index')
-    return Contents(tuple(infos), records, places, groups, packs)
 
 
 def _info(record: Record, spot: str) -> TensorInfo:
@@ -87,7 +89,15 @@ def _info(record: Record, spot: str) -> TensorInfo:
     return TensorInfo(record.name, record.dtype, record.shape, nbytes)
 
 
-def _bind_group(group: SolidGroup, free: dict[str, HeaderTensor], body: int, where: str) -> Place:
+def _bind_group(
+    group: SolidGroup,
+    packed: dict[str, Place],
+    free: dict[str, HeaderTensor],
+    body: int,
+    where: str,
+) -> Place:
+    if group.pack is not None:
+        return packed[group.name]
     spot = f'{where}: solid group "{group.name}"'
     if group.dtype not in DTYPE_BITS:
         raise FormatError(f'{spot}: unknown dtype "{group.dtype:.40}"')
@@ -95,7 +105,15 @@ def _bind_group(group: SolidGroup, free: dict[str, HeaderTensor], body: int, whe
     return Place(group.name, entry, group.parts, None, group.sum)
 
 
-def _bind_tensor(record: Record, free: dict[str, HeaderTensor], body: int, spot: str) -> Place:
+def _bind_tensor(
+    record: Record,
+    packed: dict[str, Place],
+    free: dict[str, HeaderTensor],
+    body: int,
+    spot: str,
+) -> Place:
+    if record.store == "packed":
+        return packed[record.name]
     nbytes = tensor_nbytes(record.stored_dtype, record.shape)
     if record.store == "coded":
         entry = take_blob(record.name, record.parts, free, body, spot)
@@ -123,9 +141,14 @@ def _check_member(record: Record, groups: tuple[SolidGroup, ...], spot: str) -> 
         raise FormatError(f"{spot}: byte {record.at} of a solid group is no place for it")
 
 
-def _check_alias(record: Record, records: dict[str, Record], spot: str) -> None:
-    target = records.get(record.of)
-    if target is None or target.store == "alias":
-        raise FormatError(f'{spot}: "{record.of:.200}" carries no data for it')
-    if target.dtype != record.dtype or target.shape != record.shape:
-        raise FormatError(f'{spot}: differs in dtype or shape from "{record.of}", which it repeats')
+def _check_aliases(records: dict[str, Record], where: str) -> None:
+    for record in records.values():
+        if record.store != "alias":
+            continue
+        spot, target = f'{where}: tensor "{record.name}"', records.get(record.of)
+        if target is None or target.store == "alias":
+            raise FormatError(f'{spot}: "{record.of:.200}" carries no data for it')
+        if target.dtype != record.dtype or target.shape != record.shape:
+            raise FormatError(
+                f'{spot}: differs in dtype or shape from "{record.of}", which it repeats'
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from taut.container.format import INSIDE
 from taut.container.index import Index, Pack, Part, Record, SolidGroup
@@ -22,17 +23,10 @@ def bind_packs(
     Raises:
         FormatError: lengths that do not fill a pack to the byte, or a pack that is not there.
     """
-    members: list[list[SolidGroup | Record]] = [[] for _ in index.packs]
-    packed: list[SolidGroup | Record] = [group for group in index.groups if group.pack is not None]
-    packed += [record for record in index.records if record.store == "packed"]
-    for item in packed:
-        number = item.pack or 0
-        if number >= len(members):
-            raise FormatError(f"{_spot(item, where)}: is in pack {number} of {len(members)}")
-        members[number].append(item)
+    members = _members(index, where)
+    stream = _Stream(free, body, where, rest)
     places = tuple(
-        _bind(number, pack, members[number], free, body, where, rest)
-        for number, pack in enumerate(index.packs)
+        _bind(number, pack, members[number], stream) for number, pack in enumerate(index.packs)
     )
     inside = sum(place.entry is None for place in places)
     if inside > 1 or (rest.nbytes and not inside):
@@ -42,19 +36,37 @@ def bind_packs(
     return places
 
 
+def _members(index: Index, where: str) -> list[list[SolidGroup | Record]]:
+    """What is in each pack, in order: solid groups first."""
+    members: list[list[SolidGroup | Record]] = [[] for _ in index.packs]
+    packed: list[SolidGroup | Record] = [group for group in index.groups if group.pack is not None]
+    packed += [record for record in index.records if record.store == "packed"]
+    for item in packed:
+        number = item.pack or 0
+        if number >= len(members):
+            raise FormatError(f"{_spot(item, where)}: is in pack {number} of {len(members)}")
+        members[number].append(item)
+    return members
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """Where packs can lie: in entries that are `free`, from byte `body` on, or in the `rest`."""
+
+    free: dict[str, HeaderTensor]
+    body: int
+    where: str
+    rest: HeaderTensor
+
+
 def _bind(
-    number: int,
-    pack: Pack,
-    members: list[SolidGroup | Record],
-    free: dict[str, HeaderTensor],
-    body: int,
-    where: str,
-    rest: HeaderTensor,
+    number: int, pack: Pack, members: list[SolidGroup | Record], stream: _Stream
 ) -> PackPlace:
+    where, rest = stream.where, stream.rest
     size = sum(part.nbytes for item in members for part in item.parts)
     part = Part(size, pack.checksum)
     if pack.name:
-        entry = take_blob(pack.name, (part,), free, body, f"{where}: pack {number}")
+        entry = take_blob(pack.name, (part,), stream.free, stream.body, f"{where}: pack {number}")
     elif size == rest.nbytes <= INSIDE:
         entry = None
     else:

@@ -30,6 +30,8 @@ from taut.container.schema import (
 from taut.container.source_header import rebuild_header
 from taut.errors import FormatError
 
+Pairs = tuple[tuple[str, str | None], ...]  # names, and texts where they were not left out
+
 _FAR = 1 << 40  # no attribute of a module is further from 0
 _MODULES = 1 << 16
 _ATTRIBUTES = 64
@@ -159,15 +161,18 @@ def _parse_origin(
     origin = Origin(
         get_integer(tree, "bytes", where),
         {key: get_text(metadata, key, f"{where}: metadata") for key in metadata},
-        tuple((name, text or "") for name, text in files),
-        tuple((name, text or "") for name, text in texts),
+        _whole(files),
+        _whole(texts),
     )
     return origin, rebuild
 
 
-def _parse_texts(
-    tree: dict[str, object], key: str, value: str, needed: tuple[str, ...]
-) -> tuple[tuple[str, str | None], ...]:
+def _whole(pairs: Pairs) -> tuple[tuple[str, str], ...]:
+    """The pairs with an empty text where it was left out."""
+    return tuple((name, text or "") for name, text in pairs)
+
+
+def _parse_texts(tree: dict[str, object], key: str, value: str, needed: tuple[str, ...]) -> Pairs:
     """The pairs of name and text at `key`, if there are any; no text where it may be left out."""
     pairs = []
     items = get_list(tree, key, "index: source") if key in tree else []

@@ -106,6 +106,10 @@ class Fetcher:
                 chunk=len(pieces) - 1,
             )
         header = bytes(pieces[0]) if place.pack is None else MAGIC + bytes(pieces[0])
+        return Checked(place, header, pieces[1:], self._decoded_nbytes(place, header))
+
+    def _decoded_nbytes(self, place: Place, header: bytes) -> int:
+        """The size that an array header tells, which must be the tensor's."""
         try:
             nbytes = coding.decoded_nbytes(header)
         except FormatError as error:
@@ -116,7 +120,7 @@ class Fetcher:
             raise self._named(
                 place, f"the tensor has {place.nbytes} bytes, but its array header says {nbytes}"
             )
-        return Checked(place, header, pieces[1:], nbytes)
+        return nbytes
 
     def _check_pack(self, place: Place, number: int) -> None:
         """Check the pack that a tensor is in; the one after the index was checked with it."""

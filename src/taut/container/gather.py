@@ -27,18 +27,14 @@ def gather(
     sizes = {place.name: place.entry.nbytes for place in places.values() if not place.parts}
     sizes |= {checked.place.name: checked.nbytes for checked in coded}
     direct = {name: as_bytes(out[name]) for name in _direct(contents, out)}
-    needed = [name for name in sizes if name not in direct]
-    buffers = dict(zip(needed, allocate([sizes[name] for name in needed]), strict=True)) | direct
+    buffers = _buffers(sizes, direct)
     fetcher.decode([(checked, buffers[checked.place.name]) for checked in coded], threads)
     for place in places.values():
         if not place.parts:
             fetcher.copy(place, buffers[place.name])
     fetcher.check_still()
     found = _shaped(contents, buffers, fetcher.where)
-    for name, array in out.items():
-        if name not in direct:
-            array[...] = found[name]
-            found[name] = array
+    _copy_over(found, out, direct)
     return found
 
 
@@ -77,6 +73,22 @@ def check_out(out: Mapping[str, np.ndarray], infos: Iterable[TensorInfo], where:
             )
         if not (array.flags.c_contiguous and array.flags.writeable):
             raise ArgumentError(f'{where}: out: "{name}" is not C-contiguous and writable')
+
+
+def _buffers(sizes: Mapping[str, int], direct: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Memory for what is decoded, in one block but for what has its own."""
+    needed = [name for name in sizes if name not in direct]
+    return dict(zip(needed, allocate([sizes[name] for name in needed]), strict=True)) | direct
+
+
+def _copy_over(
+    found: dict[str, np.ndarray], out: Mapping[str, np.ndarray], direct: Mapping[str, np.ndarray]
+) -> None:
+    """Put tensors into the arrays that the coder could not write to, and give these instead."""
+    for name, array in out.items():
+        if name not in direct:
+            array[...] = found[name]
+            found[name] = array
 
 
 def _direct(contents: Contents, out: Mapping[str, np.ndarray]) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Final, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, TypeVar, cast
 
 from taut.container.index import Part, Record, Store
 from taut.container.schema import (
@@ -19,6 +19,8 @@ from taut.container.schema import (
 )
 from taut.errors import FormatError
 from taut.io.dtypes import MAX_DIMENSIONS, tensor_nbytes
+
+_Value = TypeVar("_Value")
 
 _LEVELS = 30_000  # of an error: further ones are written as numbers
 
@@ -188,16 +190,26 @@ def parse_record(tree: dict[str, object], stores: Keys, where: str) -> Record:
         _shape(tree, where),
         get_text(tree, "scheme", where),
         cast(Store, store),
-        sum=get_checksum(tree, "sum", where) if "sum" in tree else "",
+        sum=_given(get_checksum, tree, "sum", where, ""),
         parts=parts,
-        pack=get_integer(tree, "pack", where) if "pack" in tree else 0,
-        solid=get_integer(tree, "solid", where) if "solid" in tree else 0,
-        at=get_integer(tree, "at", where) if "at" in tree else 0,
-        stored=get_text(tree, "as", where) if "as" in tree else "",
-        of=get_text(tree, "of", where) if "of" in tree else "",
+        pack=_given(get_integer, tree, "pack", where, 0),
+        solid=_given(get_integer, tree, "solid", where, 0),
+        at=_given(get_integer, tree, "at", where, 0),
+        stored=_given(get_text, tree, "as", where, ""),
+        of=_given(get_text, tree, "of", where, ""),
         tied=tied,
-        rel_mse=get_number(tree, "rel_mse", where) if "rel_mse" in tree else 0.0,
+        rel_mse=_given(get_number, tree, "rel_mse", where, 0.0),
     )
+
+
+def _given(
+    read: Callable[[dict[str, object], str, str], _Value],
+    tree: dict[str, object],
+    key: str,
+    where: str,
+    without: _Value,
+) -> _Value:
+    return read(tree, key, where) if key in tree else without
 
 
 def _shape(tree: dict[str, object], where: str) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from taut.container.fetch import Fetcher
 from taut.container.find import find_file
 from taut.container.format import xxh3
 from taut.container.gather import member
+from taut.container.index import Record
 from taut.container.pack import sum_of
 from taut.container.place import PackPlace, Place
 from taut.container.read import TautFile
@@ -51,15 +52,14 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
     """
     threads = checked_threads(threads)
     file = TautFile(find_file(path), threads=threads)
-    numbers = {group.name: number for number, group in enumerate(file.contents.groups)}
+    solids = _solids(file)
     damage: list[VerifyError | FormatError] = []
     sums: dict[str, str] = {}  # what members of packs decode to
     decoded = 0
     for place in file.contents.places.values():
         try:
             values = _checked_values(file.fetcher, place, threads)
-            if place.name in numbers:
-                _check_members(file, numbers[place.name], values)
+            _check_members(solids.get(place.name, ()), values, file.path)
             decoded += values.nbytes
             if place.pack is not None:
                 sums[place.name] = xxh3(values)
@@ -107,11 +107,19 @@ def _pack_damage(pack: PackPlace, sums: Mapping[str, str], where: str) -> list[V
     ]
 
 
-def _check_members(file: TautFile, number: int, values: np.ndarray) -> None:
-    """Each small tensor must lie inside its decoded group."""
+def _solids(file: TautFile) -> dict[str, list[Record]]:
+    """The small tensors of each solid group, by the group's name."""
+    found: dict[str, list[Record]] = {group.name: [] for group in file.contents.groups}
     for record in file.contents.records.values():
-        if record.store == "solid" and record.solid == number:
-            member(values, record, file.path)
+        if record.store == "solid":
+            found[file.contents.groups[record.solid].name].append(record)
+    return found
+
+
+def _check_members(records: Iterable[Record], values: np.ndarray, where: Path) -> None:
+    """Each small tensor must lie inside its decoded group."""
+    for record in records:
+        member(values, record, where)
 
 
 def _summary(damage: list[VerifyError | FormatError]) -> VerifyError | FormatError:

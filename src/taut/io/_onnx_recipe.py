@@ -75,14 +75,9 @@ def unpack_recipe(packed: bytes, where: str) -> tuple[RecipeFile, ...]:
     Raises:
         FormatError: it breaks a rule of docs/format.md; says which.
     """
-    whole = _inflated(packed, where)
-    head, newline, rest = whole.partition(b"\n")
-    try:
-        tree = json.loads(head)
-    except (ValueError, RecursionError):
-        raise FormatError(f"{where}: does not begin with JSON") from None
-    listed = tree.get("files") if isinstance(tree, dict) else None
-    if not newline or not isinstance(listed, list) or not 0 < len(listed) <= _MOST_FILES:
+    head, newline, rest = _inflated(packed, where).partition(b"\n")
+    listed = _listed(head, where)
+    if not newline:
         raise FormatError(f"{where}: has no list of files")
     found, at = [], 0
     for number, item in enumerate(listed):
@@ -93,6 +88,18 @@ def unpack_recipe(packed: bytes, where: str) -> tuple[RecipeFile, ...]:
     if at != len(rest) or len({plain_path(one.name).casefold() for one in found}) < len(found):
         raise FormatError(f"{where}: its files do not add up")
     return tuple(found)
+
+
+def _listed(head: bytes, where: str) -> list[object]:
+    """The files in the first line."""
+    try:
+        tree = json.loads(head)
+    except (ValueError, RecursionError):
+        raise FormatError(f"{where}: does not begin with JSON") from None
+    listed = tree.get("files") if isinstance(tree, dict) else None
+    if not isinstance(listed, list) or not 0 < len(listed) <= _MOST_FILES:
+        raise FormatError(f"{where}: has no list of files")
+    return listed
 
 
 def is_inside(name: str) -> bool:

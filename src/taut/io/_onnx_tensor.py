@@ -36,6 +36,7 @@ _MOST_VARINTS: Final = 1 << 26  # bytes; beyond, the numbers stay where they are
 # Fields of TensorProto.
 _DIMS, _TYPE, _NAME, _RAW, _EXTERNAL, _LOCATION, _SEGMENT = 1, 2, 8, 9, 13, 14, 3
 _FLOATS, _INT32S, _INT64S, _DOUBLES, _UINT64S = 4, 5, 7, 10, 11
+_ONCE: Final = (_TYPE, _NAME, _RAW, _LOCATION)
 _PAYLOADS: Final = (_FLOATS, _INT32S, 6, _INT64S, _RAW, _DOUBLES, _UINT64S)
 _AS_BYTES: Final = {_RAW: None, _FLOATS: ("F32", "C64"), _DOUBLES: ("F64",)}
 _AS_VARINTS: Final = {
@@ -89,27 +90,30 @@ def read_initializer(data: Data, begin: int, end: int, where: str) -> Initialize
     """
     found, seen = Initializer(), set()
     for one in fields(data, begin, end, where):
-        if one.number in (_TYPE, _NAME, _RAW, _LOCATION):
-            if one.number in seen:
-                raise FormatError(f"{where}: near byte {one.begin}: field {one.number} comes twice")
+        if one.number in seen:
+            raise FormatError(f"{where}: near byte {one.begin}: field {one.number} comes twice")
+        if one.number in _ONCE:
             seen.add(one.number)
-        if one.number == _DIMS:
-            found.dims += _dims(data, one, where)
-            if len(found.dims) > MAX_DIMENSIONS:
-                raise FormatError(f"{where}: more than {MAX_DIMENSIONS} dimensions")
-        elif one.number == _TYPE and one.wire == VARINT:
-            found.type = one.value
-        elif one.number == _NAME:
-            found.name = text(data, one, where)
-        elif one.number == _EXTERNAL and one.wire == LENGTH:
-            _add_entry(found.external, data, one, where)
-        elif one.number == _LOCATION and one.wire == VARINT:
-            found.outside = one.value == 1
-        elif one.number in _PAYLOADS:
-            found.pieces += 1
-            found.payload = one
-        found.segmented |= one.number == _SEGMENT
+        _take(found, one, data, where)
     return found
+
+
+def _take(found: Initializer, one: Field, data: Data, where: str) -> None:
+    """Note what one field says."""
+    if one.number == _DIMS:
+        _add_dims(found.dims, data, one, where)
+    elif one.number == _TYPE and one.wire == VARINT:
+        found.type = one.value
+    elif one.number == _NAME:
+        found.name = text(data, one, where)
+    elif one.number == _EXTERNAL and one.wire == LENGTH:
+        _add_entry(found.external, data, one, where)
+    elif one.number == _LOCATION and one.wire == VARINT:
+        found.outside = one.value == 1
+    elif one.number in _PAYLOADS:
+        found.pieces += 1
+        found.payload = one
+    found.segmented |= one.number == _SEGMENT
 
 
 def encoding_of(found: Initializer, info: TensorInfo, data: Data, where: str) -> str:
@@ -121,28 +125,37 @@ def encoding_of(found: Initializer, info: TensorInfo, data: Data, where: str) ->
     one = found.payload
     if one is None or one.wire != LENGTH or found.pieces != 1 or found.segmented:
         return ""
-    nbytes = one.end - one.begin
     if one.number in _AS_BYTES:
-        kinds = _AS_BYTES[one.number]
-        if kinds is not None and info.dtype not in kinds:
-            return ""
-        if nbytes != info.nbytes:
-            raise FormatError(
-                f"{where}: holds {nbytes} bytes, but {info.dtype} of shape {list(info.shape)} "
-                f"takes {info.nbytes}"
-            )
-        return "raw"
+        return "raw" if _is_raw(one, info, where) else ""
     if found.type in PACKED or info.dtype not in _AS_VARINTS.get(one.number, ()):
         return ""
+    return "varint" if _is_varint(one, info, data, where) else ""
+
+
+def _is_raw(one: Field, info: TensorInfo, where: str) -> bool:
+    """Whether a payload of bytes is that of the dtype."""
+    kinds, nbytes = _AS_BYTES[one.number], one.end - one.begin
+    if kinds is not None and info.dtype not in kinds:
+        return False
+    if nbytes != info.nbytes:
+        raise FormatError(
+            f"{where}: holds {nbytes} bytes, but {info.dtype} of shape {list(info.shape)} "
+            f"takes {info.nbytes}"
+        )
+    return True
+
+
+def _is_varint(one: Field, info: TensorInfo, data: Data, where: str) -> bool:
+    """Whether a payload of packed numbers comes back as the very bytes when it is packed again."""
+    nbytes = one.end - one.begin
     if nbytes > _MOST_VARINTS:
-        return ""
+        return False
     packed = np.frombuffer(data, np.uint8, nbytes, one.begin)
     count = int(np.count_nonzero(packed < 128))
     if count != prod(info.shape):
         raise FormatError(f"{where}: holds {count} numbers, its shape {list(info.shape)} others")
     values = decode_varints(packed, info)
-    # Only numbers that come back as the very bytes may be taken out.
-    return "" if values is None or not np.array_equal(pack_varints(values), packed) else "varint"
+    return values is not None and np.array_equal(pack_varints(values), packed)
 
 
 def decode_varints(packed: np.ndarray, info: TensorInfo) -> np.ndarray | None:
@@ -155,6 +168,12 @@ def decode_varints(packed: np.ndarray, info: TensorInfo) -> np.ndarray | None:
         return None
     wide = numbers.view(np.int64) if dtype.kind == "i" else numbers
     return wide.astype(dtype).reshape(shape)
+
+
+def _add_dims(dims: list[int], data: Data, one: Field, where: str) -> None:
+    dims += _dims(data, one, where)
+    if len(dims) > MAX_DIMENSIONS:
+        raise FormatError(f"{where}: more than {MAX_DIMENSIONS} dimensions")
 
 
 def _dims(data: Data, one: Field, where: str) -> list[int]:

@@ -11,7 +11,7 @@ import xxhash
 from taut.errors import ArgumentError
 from taut.io.pytorch import is_tensor, to_numpy
 
-_PLAIN: Final = (bool, int, float, complex, str, bytes, np.generic)
+_PLAIN: Final = (type(None), bool, int, float, complex, str, bytes, np.generic)
 _DEEPEST: Final = 16  # containers in containers: objects may hold one another
 
 
@@ -43,22 +43,25 @@ class Digest:
         if isinstance(value, np.ndarray) and not value.dtype.hasobject:
             self._head("array", f"{value.dtype}{value.shape}")
             self._sum.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
-        elif value is None or isinstance(value, _PLAIN):
+        elif isinstance(value, _PLAIN):
             self._head(type(value).__name__, repr(value))
-        elif isinstance(value, (tuple, list)) and depth < _DEEPEST:
+        elif depth < _DEEPEST and isinstance(value, (tuple, list)):
             self._head("sequence", str(len(value)))
             for part in value:
                 self.add(part, where, depth + 1)
-        elif (fields := _fields(value)) and depth < _DEEPEST:
-            self._head("mapping", str(len(fields)))
-            for name, part in fields.items():
-                self._head("name", repr(name))
-                self.add(part, where, depth + 1)
+        elif depth < _DEEPEST and (fields := _fields(value)):
+            self._add_fields(fields, where, depth + 1)
         else:
             raise ArgumentError(
                 f"{where}: has a {type(value).__name__} in it; make batches of tensors, arrays, "
                 "numbers and texts"
             )
+
+    def _add_fields(self, fields: Mapping[object, object], where: str, depth: int) -> None:
+        self._head("mapping", str(len(fields)))
+        for name, part in fields.items():
+            self._head("name", repr(name))
+            self.add(part, where, depth)
 
     def _head(self, kind: str, told: str) -> None:
         # Lengths first, so that no text can pass for the beginning of the next.

@@ -95,9 +95,13 @@ def _module_weights(folder: Path) -> list[Path]:
         subfolders = [path for path in folder.iterdir() if path.name in names and path.is_dir()]
     except (OSError, ValueError, RecursionError, TypeError, KeyError):
         return []  # not a sentence-transformers model
+    return [path for folder in subfolders for path in _own_weights(folder)]
+
+
+def _own_weights(folder: Path) -> list[Path]:
+    """The file of one module's weights, the first of its kinds, if there is one."""
     kinds = ("model.safetensors", "pytorch_model.bin")
-    found = [[path / kind for kind in kinds if (path / kind).is_file()] for path in subfolders]
-    return [files[0] for files in found if files]
+    return [folder / kind for kind in kinds if (folder / kind).is_file()][:1]
 
 
 def _is_companion(path: Path) -> bool:

@@ -104,6 +104,14 @@ class _File:
         return RecipeFile(self.name, self.nbytes, holes, literal)
 
 
+def _only_graph(top: list[Field], where: str) -> Field:
+    """The graph among the fields of a model."""
+    graphs = [one for one in top if one.number == _GRAPH and one.wire == LENGTH]
+    if len(graphs) != 1 or not any(one.number == _VERSION for one in top):
+        raise FormatError(f"{where}: is no ONNX model: it has no version, or not one graph")
+    return graphs[0]
+
+
 @dataclass
 class _Reader:
     """Goes through a model once; `left` counts what stays in the graph, by the reason."""
@@ -118,10 +126,8 @@ class _Reader:
         """Find the initialisers of the main graph."""
         data, where = self.model.map, self.model.where
         top = list(fields(data, 0, self.model.nbytes, where))
-        graphs = [one for one in top if one.number == _GRAPH and one.wire == LENGTH]
-        if len(graphs) != 1 or not any(one.number == _VERSION for one in top):
-            raise FormatError(f"{where}: is no ONNX model: it has no version, or not one graph")
-        for one in fields(data, graphs[0].begin, graphs[0].end, f"{where}: graph"):
+        graph = _only_graph(top, where)
+        for one in fields(data, graph.begin, graph.end, f"{where}: graph"):
             if one.number == _INITIALIZER and one.wire == LENGTH:
                 self.add(read_initializer(data, one.begin, one.end, f"{where}: initializer"))
             elif one.number == _SPARSE:

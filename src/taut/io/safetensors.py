@@ -162,6 +162,11 @@ def read_index(path: Path) -> dict[str, str]:
         raise FormatError(f"{path}: not a valid JSON index ({error})") from None
     except OSError as error:
         raise ArgumentError(f"{path}: cannot be read ({error.strerror})") from error
+    return _weight_map(index, path)
+
+
+def _weight_map(index: object, path: Path) -> dict[str, str]:
+    """The tensors with their shards, each a file beside the index."""
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise FormatError(f'{path}: an index of shards needs a "weight_map" of tensor to file')

@@ -60,6 +60,13 @@ def _attach(file: TorchFile, module: Module) -> Module:
     if callable(tie) and any(parameter.is_meta for parameter in module.parameters()):
         tie()
     _check_fits(file, module, meta=True)
+    _check_places(file, module)
+    attach(module, file.file)
+    return module
+
+
+def _check_places(file: TorchFile, module: torch.nn.Module) -> None:
+    """All tensors are on the CPU, or on the meta device if the file has them."""
     lost = [n for n, b in module.named_buffers() if b.is_meta and n not in file]
     if lost:
         raise ArgumentError(
@@ -69,8 +76,6 @@ def _attach(file: TorchFile, module: Module) -> Module:
     away = [n for n, t in module.state_dict().items() if t.device.type not in ("cpu", "meta")]
     if away:
         raise ArgumentError(f'on_demand is for the CPU; "{away[0]}" is not there')
-    attach(module, file.file)
-    return module
 
 
 def _check_fits(file: TorchFile, module: Module, *, meta: bool = False) -> dict[str, torch.Tensor]:
@@ -93,18 +98,23 @@ def _check_fits(file: TorchFile, module: Module, *, meta: bool = False) -> dict[
 def _differences(file: TorchFile, state: Mapping[str, torch.Tensor], *, meta: bool) -> list[str]:
     """What keeps the tensors of a file from being those of a module, a line each."""
     infos = {info.name: info for info in file.file.infos}
-    present = {_memory(tensor) for name, tensor in state.items() if name in infos}
+    missing = _missing(infos, state)
     problems = []
     for name, tensor in state.items():
         if name in infos:
             problems += _mismatch(infos[name], tensor, meta=meta)
-        elif name.rpartition(".")[2] == _COUNT:
-            continue
-        elif _memory(tensor) not in present or not tensor.numel():
+        elif name in missing:
             problems.append(f'"{name}" is missing in the file{nearest(name, infos)}')
     extra = [name for name in infos if name not in state]
     problems += [f'"{name}" is not in the module{nearest(name, state)}' for name in extra]
     return problems
+
+
+def _missing(infos: Mapping[str, TensorInfo], state: Mapping[str, torch.Tensor]) -> set[str]:
+    """Tensors of a module that a file lacks; not those tied to one that it has, nor counts."""
+    present = {_memory(tensor) for name, tensor in state.items() if name in infos}
+    lacking = {n: t for n, t in state.items() if n not in infos and n.rpartition(".")[2] != _COUNT}
+    return {n for n, t in lacking.items() if _memory(t) not in present or not t.numel()}
 
 
 def _mismatch(info: TensorInfo, tensor: torch.Tensor, *, meta: bool) -> list[str]:

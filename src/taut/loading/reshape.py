@@ -157,17 +157,15 @@ def _misfits(module: torch.nn.Module) -> list[str]:
 
 
 def _expected(part: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    """The shapes that a layer's widths ask for, by the name of the tensor."""
+    """The shapes that a layer's widths ask for, by the name of the tensor; () cannot be met."""
     from torch import nn
 
     if isinstance(part, nn.Linear):
         return {"weight": (part.out_features, part.in_features), "bias": (part.out_features,)}
     if isinstance(part, nn.modules.conv._ConvNd):
-        outer, inner = part.out_channels, part.in_channels
-        first, second = (inner, outer) if part.transposed else (outer, inner)
-        if inner % part.groups or outer % part.groups:
-            return {"weight": ()}
-        return {"weight": (first, second // part.groups, *part.kernel_size), "bias": (outer,)}
+        return _of_convolution(part)
+    if isinstance(part, nn.MultiheadAttention):
+        return _of_attention(part)
     if isinstance(part, (nn.modules.batchnorm._NormBase, nn.GroupNorm)):
         width = part.num_channels if isinstance(part, nn.GroupNorm) else part.num_features
         return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (width,))
@@ -177,9 +175,21 @@ def _expected(part: torch.nn.Module) -> dict[str, tuple[int, ...]]:
         return {"weight": (part.num_embeddings, part.embedding_dim)}
     if isinstance(part, nn.PReLU):
         return {"weight": (part.num_parameters,)}
-    if isinstance(part, nn.MultiheadAttention) and part._qkv_same_embed_dim:
-        width = part.embed_dim
-        if part.head_dim * part.num_heads != width:
-            return {"in_proj_weight": ()}
-        return {"in_proj_weight": (3 * width, width), "in_proj_bias": (3 * width,)}
     return {}
+
+
+def _of_convolution(part: torch.nn.modules.conv._ConvNd) -> dict[str, tuple[int, ...]]:
+    outer, inner = part.out_channels, part.in_channels
+    if inner % part.groups or outer % part.groups:
+        return {"weight": ()}
+    first, second = (inner, outer) if part.transposed else (outer, inner)
+    return {"weight": (first, second // part.groups, *part.kernel_size), "bias": (outer,)}
+
+
+def _of_attention(part: torch.nn.MultiheadAttention) -> dict[str, tuple[int, ...]]:
+    if not part._qkv_same_embed_dim:
+        return {}
+    width = part.embed_dim
+    if part.head_dim * part.num_heads != width:
+        return {"in_proj_weight": ()}
+    return {"in_proj_weight": (3 * width, width), "in_proj_bias": (3 * width,)}

@@ -87,12 +87,7 @@ def _write_onnx(file: TautFile, target: Path, force: bool) -> Restored:
 def _write_folder(
     file: TautFile, shards: list[_Shard], source: Path, target: Path, force: bool
 ) -> Restored:
-    if target.suffix == ".safetensors" and not target.is_dir():
-        raise ArgumentError(
-            f"{target}: the model becomes several files ({shards[0].name}, ...); name a folder"
-        )
-    if target.exists() and not target.is_dir():
-        raise ArgumentError(f"{target}: is not a folder; the model becomes several files in one")
+    _check_folder(target, shards[0].name)
     companions = find_companions(source) if source.is_dir() else ()
     pairs = [(path, target / path.relative_to(source)) for path in companions]
     check_copies(pairs, force=force)
@@ -112,6 +107,17 @@ def _write_folder(
     return Restored(target, size, (*(copy for _, copy in pairs), *paths))
 
 
+def _check_folder(target: Path, first: str) -> None:
+    if target.is_dir():
+        return
+    if target.suffix == ".safetensors":
+        raise ArgumentError(
+            f"{target}: the model becomes several files ({first}, ...); name a folder"
+        )
+    if target.exists():
+        raise ArgumentError(f"{target}: is not a folder; the model becomes several files in one")
+
+
 def _names(file: TautFile, shards: list[_Shard]) -> list[str]:
     names = [name for name, _ in file.index.origin.texts] + [shard.name for shard in shards]
     if len({name.casefold() for name in names}) < len(names):
@@ -129,8 +135,20 @@ def _shards(file: TautFile) -> list[_Shard]:
     origin = file.index.origin
     if not origin.files:
         return [_Shard("model.safetensors", _new_header(file), tuple(file))]
+    owner = _owners(file)
+    names: list[list[str]] = [[] for _ in origin.files]
+    for tensor in file:
+        names[owner[tensor]].append(tensor)
+    return [
+        _Shard(name, header.encode(), tuple(found))
+        for (name, header), found in zip(origin.files, names, strict=True)
+    ]
+
+
+def _owners(file: TautFile) -> dict[str, int]:
+    """The number of the original file that each tensor was in, by the headers of these."""
     owner: dict[str, int] = {}
-    for number, (name, header) in enumerate(origin.files):
+    for number, (name, header) in enumerate(file.index.origin.files):
         where = f'{file.path}: index: header of "{name}"'
         for tensor in get_object(load_json(header.encode(), where), where):
             if tensor == "__metadata__":
@@ -143,13 +161,7 @@ def _shards(file: TautFile) -> list[_Shard]:
     if len(owner) < len(file):
         lost = next(name for name in file if name not in owner)
         raise FormatError(f'{file.path}: tensor "{lost}" is in no header of the original files')
-    names: list[list[str]] = [[] for _ in origin.files]
-    for tensor in file:
-        names[owner[tensor]].append(tensor)
-    return [
-        _Shard(name, header.encode(), tuple(found))
-        for (name, header), found in zip(origin.files, names, strict=True)
-    ]
+    return owner
 
 
 def _new_header(file: TautFile) -> bytes:

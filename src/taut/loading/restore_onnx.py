@@ -13,6 +13,7 @@ import numpy as np
 from taut.container import AtomicFile, TautFile, check_destination
 from taut.container.format import as_bytes
 from taut.errors import ArgumentError, FormatError, VerifyError
+from taut.io import TensorInfo
 from taut.io.onnx import GRAPH, Hole, RecipeFile, pack_varints, unpack_recipe
 
 
@@ -39,14 +40,11 @@ def write_onnx(file: TautFile, target: Path, *, force: bool = False) -> tuple[Pa
         FormatError, VerifyError: the file is damaged.
     """
     files = read_recipe(file)
-    paths = [target, *(target.parent / one.name for one in files[1:])]
     if target.name.casefold() in {one.name.casefold() for one in files[1:]}:
         raise ArgumentError(f"{target}: a data file of the model has this name; name another")
+    paths = [target, *(target.parent / one.name for one in files[1:])]
     for path in paths:
-        if path.exists() and os.path.samefile(file.path, path):
-            raise ArgumentError(f"{path}: is the file to decompress; name another")
-        if path.parent.is_dir():
-            check_destination(path, force=force)
+        _check_free(path, file.path, force=force)
     for one, path in reversed(list(zip(files, paths, strict=True))):
         if path is not target:
             _make_folder(path.parent, target.parent)
@@ -55,6 +53,14 @@ def write_onnx(file: TautFile, target: Path, *, force: bool = False) -> tuple[Pa
                 out.write(data)
             out.commit()
     return tuple(paths)
+
+
+def _check_free(path: Path, source: Path, *, force: bool) -> None:
+    """Whether a file may be written here, where it is not the one that is read."""
+    if path.exists() and os.path.samefile(source, path):
+        raise ArgumentError(f"{path}: is the file to decompress; name another")
+    if path.parent.is_dir():
+        check_destination(path, force=force)
 
 
 def read_recipe(file: TautFile) -> tuple[RecipeFile, ...]:
@@ -69,15 +75,20 @@ def read_recipe(file: TautFile) -> tuple[RecipeFile, ...]:
     if name not in infos or infos[name].dtype != "U8" or len(infos[name].shape) != 1:
         raise FormatError(f"{where}: is no tensor of bytes in this file")
     files = unpack_recipe(file[name].tobytes(), where)
-    filled = Counter(hole.tensor for one in files for hole in one.holes)
-    for one in files:
-        for hole in one.holes:
-            info = infos.get(hole.tensor)
-            if info is None or hole.tensor == name or filled[hole.tensor] > 1:
-                raise FormatError(f'{where}: wants "{hole.tensor[:80]}", which it may not')
-            if hole.encoding == "raw" and hole.end - hole.begin != info.nbytes:
-                raise FormatError(f'{where}: has no room for "{hole.tensor[:80]}"')
+    holes = [hole for one in files for hole in one.holes]
+    _check_holes(holes, {other: info for other, info in infos.items() if other != name}, where)
     return files
+
+
+def _check_holes(holes: list[Hole], infos: dict[str, TensorInfo], where: str) -> None:
+    """Each hole is for a tensor of its own, which fits."""
+    filled = Counter(hole.tensor for hole in holes)
+    for hole in holes:
+        info = infos.get(hole.tensor)
+        if info is None or filled[hole.tensor] > 1:
+            raise FormatError(f'{where}: wants "{hole.tensor[:80]}", which it may not')
+        if hole.encoding == "raw" and hole.end - hole.begin != info.nbytes:
+            raise FormatError(f'{where}: has no room for "{hole.tensor[:80]}"')
 
 
 def _contents(file: TautFile, one: RecipeFile) -> Iterator[memoryview]:

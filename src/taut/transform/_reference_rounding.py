@@ -6,6 +6,8 @@ columns before, and w' = w + feedback of the rows before.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,23 +24,29 @@ _ODD = np.arange(8) & 1  # a state's quantiser
 Floats = NDArray[np.float32]
 
 
-def round_reference(
-    values: Floats,
-    row_steps: Floats,
-    column_scales: Floats,
-    prices: Floats,
-    curves: Floats,
-    upper: Floats,
-    lower: Floats,
-    lam: float,
-    trellis: bool,
-) -> tuple[NDArray[np.int32], Floats]:
-    """Indices and what they decode to, (m, n); all arrays are float32.
+@dataclass(frozen=True)
+class Problem:
+    """What is rounded, `values` (m, n), and at what cost; all arrays are float32.
 
     Steps are `row_steps` (m,) times `column_scales` (n,), `prices` (m, n) what a squared step
-    costs, `curves` (m, n, 2, 4) say the bits, `upper` is A (n, n) and `lower` B^T (m, m), of which
-    the diagonals do not count.
+    costs, `curves` (m, n, 2, 4) say the bits, `lam` is what a bit costs. `upper` is A (n, n) and
+    `lower` B^T (m, m), of which the diagonals do not count.
     """
+
+    values: Floats
+    row_steps: Floats
+    column_scales: Floats
+    prices: Floats
+    curves: Floats
+    upper: Floats
+    lower: Floats
+    lam: float
+
+
+def round_reference(problem: Problem, *, trellis: bool) -> tuple[NDArray[np.int32], Floats]:
+    """Indices and what they decode to, (m, n)."""
+    values, lower, upper = problem.values, problem.lower, problem.upper
+    prices, curves, lam = problem.prices, problem.curves, np.float32(problem.lam)
     indices, decoded = np.empty(values.shape, np.int32), np.empty_like(values)
     feedback, states = np.zeros_like(values), np.zeros(len(values), np.int64)
     search = _by_trellis if trellis else _plainly
@@ -49,12 +57,11 @@ def round_reference(
             wanted = values[i, at].copy()
             for r in range(i):
                 wanted += lower[i, r] * (values[r, at] - decoded[r, at])
-            steps = row_steps[i] * column_scales[at]
-            of_row = (steps, prices[i, at], curves[i, at], upper[at, at], np.float32(lam))
-            indices[i, at], levels, states[i] = search(
-                wanted, wanted + feedback[i, at], *of_row, int(states[i])
-            )
-            decoded[i, at] = levels * row_steps[i] * column_scales[at]
+            steps = problem.row_steps[i] * problem.column_scales[at]
+            row = _Row(wanted, steps, prices[i, at], curves[i, at], upper[at, at], lam)
+            target = wanted + feedback[i, at]
+            indices[i, at], levels, states[i] = search(row, target, int(states[i]))
+            decoded[i, at] = levels * problem.row_steps[i] * problem.column_scales[at]
             missed[i] = wanted - decoded[i, at]
         for k in range(missed.shape[1]):
             feedback[:, at.stop :] += missed[:, k : k + 1] * upper[begin + k, at.stop :]
@@ -67,28 +74,34 @@ def _bits(curve: Floats, q: Floats) -> Floats:
     return np.where(q == 0, curve[..., 0], bits)
 
 
-def _plainly(
-    wanted: Floats, target: Floats, steps: Floats, prices: Floats, curves: Floats,
-    upper: Floats, lam: np.float32, state: int,
-) -> tuple[NDArray[np.int32], Floats, int]:  # fmt: skip
+@dataclass(frozen=True)
+class _Row:
+    """What is given of a row in a block of n columns: w', steps, prices, curves, A and lambda."""
+
+    wanted: Floats
+    steps: Floats
+    prices: Floats
+    curves: Floats
+    upper: Floats
+    lam: np.float32
+
+
+def _plainly(row: _Row, target: Floats, state: int) -> tuple[NDArray[np.int32], Floats, int]:
     """Each weight goes to the cheaper of the two levels around it."""
     indices = np.empty(len(target), np.int32)
     for k in range(len(target)):
-        a = np.abs(target[k] / steps[k])
+        a = np.abs(target[k] / row.steps[k])
         both = np.floor(a) + np.array([0, 1], np.float32)
         distance = a - both
-        costs = distance * distance * prices[k] + lam * _bits(curves[k, 0], both)
+        costs = distance * distance * row.prices[k] + row.lam * _bits(row.curves[k, 0], both)
         q = both[1] if costs[1] < costs[0] else both[0]
         indices[k] = -q if target[k] < 0 else q
-        missed = wanted[k] - np.float32(indices[k]) * steps[k]
-        target[k + 1 :] += missed * upper[k, k + 1 :]
+        missed = row.wanted[k] - np.float32(indices[k]) * row.steps[k]
+        target[k + 1 :] += missed * row.upper[k, k + 1 :]
     return indices, indices.astype(np.float32), state
 
 
-def _by_trellis(
-    wanted: Floats, target: Floats, steps: Floats, prices: Floats, curves: Floats,
-    upper: Floats, lam: np.float32, state: int,
-) -> tuple[NDArray[np.int32], Floats, int]:  # fmt: skip
+def _by_trellis(row: _Row, target: Floats, state: int) -> tuple[NDArray[np.int32], Floats, int]:
     """Viterbi search: each state's survivor has targets of its own."""
     n, half, one = len(target), np.float32(0.5), np.float32(1)
     targets = np.repeat(target[:, None], 8, axis=1)
@@ -96,12 +109,12 @@ def _by_trellis(
     choices, levels = np.empty((n, 8), np.float32), np.empty((n, 8), np.float32)
     parents = np.empty((n, 8), np.int64)
     for k in range(n):
-        u = targets[k] * (one / steps[k])
+        u = targets[k] * (one / row.steps[k])
         a = np.abs(u)
         q = (a + _ODD.astype(np.float32)) * half
         even_q = np.minimum(np.round(q * half) * 2, np.float32(LARGEST_INDEX))
         near = (even_q, np.maximum(np.round((q - one) * half) * 2 + one, one))
-        found = [_candidate(a, near[p], p, prices[k], curves[k], lam) for p in (0, 1)]
+        found = [_candidate(a, near[p], p, row.prices[k], row.curves[k], row.lam) for p in (0, 1)]
         even, odd = (cost + candidate[2] for candidate in found)
         first = np.where(_ODD_FIRST, odd[_FIRST], even[_FIRST])
         second = np.where(_ODD_FIRST, even[_SECOND], odd[_SECOND])
@@ -111,8 +124,8 @@ def _by_trellis(
         sign = np.copysign(one, u[parent])
         choices[k] = sign * np.where(by_odd, found[1][0][parent], found[0][0][parent])
         levels[k] = sign * np.where(by_odd, found[1][1][parent], found[0][1][parent])
-        missed = wanted[k] - levels[k] * steps[k]
-        targets[k + 1 :] = targets[k + 1 :, parent] + missed * upper[k, k + 1 :, None]
+        missed = row.wanted[k] - levels[k] * row.steps[k]
+        targets[k + 1 :] = targets[k + 1 :, parent] + missed * row.upper[k, k + 1 :, None]
     best = end = int(np.argmin(cost))
     path = np.empty(n, np.int64)
     for k in reversed(range(n)):

@@ -105,12 +105,12 @@ class Clock:
     """How far tuning has come, from 0 to 1: by steps, or by seconds where these run out first."""
 
     def __init__(self, steps: int, seconds: float | None) -> None:
-        self._steps, self._seconds = steps, seconds
+        self.steps, self._seconds = steps, seconds
         self._start, self._looked = monotonic(), 0
 
     def share(self, taken: int) -> float:
         """Return 1 or more at the end."""
-        by_steps = taken / self._steps if self._steps else 1.0
+        by_steps = taken / self.steps if self.steps else 1.0
         if self._seconds is None:
             return by_steps
         return max(by_steps, (monotonic() - self._start) / max(self._seconds, 1e-9))

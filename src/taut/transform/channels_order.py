@@ -5,7 +5,9 @@ from __future__ import annotations
 import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import lcm
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from taut.errors import ArgumentError
@@ -107,7 +109,7 @@ def make_order(
     """
     multiple = {name: _multiple(group, round_to) for name, group in groups.items()}
     ranked: dict[str, list[int]] = {}
-    moves: list[tuple[float, str]] = []
+    moves: list[tuple[float, str]] = []  # when a group loses one more: at a score, or a share
     for name, group in groups.items():
         ordered = scores[name].argsort(stable=True).tolist()
         ranked[name] = ordered[: len(group.units) - multiple[name]]
@@ -115,21 +117,20 @@ def make_order(
         for number in range(len(ranked[name])):
             at = values[number] if global_ else (number + 1) / len(group.units)
             moves.append((at, name))
-    moves.sort(key=lambda move: move[0])
-    steps: list[list[str]] = []
-    shares: list[float] = []
-    for at, name in moves:
-        if not global_ and shares and shares[-1] == at:
-            steps[-1].append(name)
-        else:
-            steps.append([name])
-            shares.append(at)
+    moves.sort(key=itemgetter(0))
+    steps, shares = ([[name] for _, name in moves], []) if global_ else _in_step(moves)
     if not steps:
         raise ArgumentError(
             f"channels: round_to: {round_to} leaves nothing to remove: "
             f'"{next(iter(groups))}" has {next(iter(groups.values())).channels} channels'
         )
-    return Order(groups, ranked, steps, multiple, () if global_ else shares)
+    return Order(groups, ranked, steps, multiple, shares)
+
+
+def _in_step(moves: Sequence[tuple[float, str]]) -> tuple[list[list[str]], list[float]]:
+    """The groups that lose one more at once, and the share of channels that this takes them to."""
+    together = [(share, list(run)) for share, run in groupby(moves, key=itemgetter(0))]
+    return [[name for _, name in run] for _, run in together], [share for share, _ in together]
 
 
 def _multiple(group: ChannelGroup, round_to: int | None) -> int:

@@ -90,14 +90,11 @@ def finish(
     first = {id(one): name for name, one in reversed(named.items())}
     parameters = {name: named[name] for name in first.values()}
     tuned, judges = split(held, seed)
-    if not judges:
-        notes.append("nothing tuned: there is a single sample, and none to judge by")
     with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
         torch.manual_seed(seed)  # for a model that draws even in eval mode
         judge = Judge(student, teacher, held, judges or tuned, kind, loss)
-        if not math.isfinite(judge.before):
-            notes.append(f"nothing tuned: the loss is {judge.before} to begin with")
-        if not (judges and parameters and math.isfinite(judge.before)):
+        hindrances = _hindrances(judges, judge.before)
+        if hindrances or not parameters:
             steps = 0
         elif steps is None:
             steps = _affordable(work(student, held[tuned[len(tuned) // 2]]))
@@ -107,34 +104,49 @@ def finish(
             half=round_to == "fp16",
             before=judge.before,
         )
-        taken = 0
-        for trouble in _walk(tuning, judge, Clock(steps, seconds), _endlessly(tuned, seed)):
-            notes += [trouble] if trouble else []
-            taken += not trouble
-            if progress:
-                progress("finish", taken, steps)
+        clock = Clock(steps, seconds)
+        taken, trouble = _tune(tuning, judge, clock, _endlessly(tuned, seed), progress)
         tuned_to = tuning.settle()
     values = {name: tuned_to[first[id(one)]] for name, one in named.items()}
-    said = "; ".join(filter(None, [note, *notes]))
+    said = "; ".join(filter(None, [note, *notes, *hindrances, trouble]))
     return Finished(values, judge.before, tuning.after, taken, said)
 
 
-def _walk(tuning: Tuning, judge: Judge, clock: Clock, order: Iterator[int]) -> Iterator[str]:
-    """Tune by a step at a time; gives what went wrong, which is the end, or else ""."""
-    taken = 0
-    while (share := clock.share(taken)) < 1:
+def _hindrances(judges: Sequence[int], before: float) -> list[str]:
+    """Why nothing can be tuned."""
+    found = []
+    if not judges:
+        found.append("nothing tuned: there is a single sample, and none to judge by")
+    if not math.isfinite(before):
+        found.append(f"nothing tuned: the loss is {before} to begin with")
+    return found
+
+
+def _tune(
+    tuning: Tuning, judge: Judge, clock: Clock, order: Iterator[int], progress: Progress | None
+) -> tuple[int, str]:
+    """Go on by a step at a time; gives the steps taken and what ended them early, or ""."""
+    taken, trouble = 0, ""
+    while not trouble and (share := clock.share(taken)) < 1:
         total, _ = judge.total(next(order))
-        if not math.isfinite(reached := float(total.detach())):
-            yield f"stopped at step {taken + 1}, where the loss is {reached}"
-            return
-        if not total.requires_grad:
-            yield "nothing tuned: the outputs depend on none of the parameters"
-            return
-        tuning.step(total, height(share))
-        taken += 1
-        if clock.due(taken):
-            tuning.consider(judge.mean)
-        yield ""
+        trouble = _trouble(total, taken + 1)
+        if not trouble:
+            tuning.step(total, height(share))
+            taken += 1
+            if clock.due(taken):
+                tuning.consider(judge.mean)
+        if progress:
+            progress("finish", taken, clock.steps)
+    return taken, trouble
+
+
+def _trouble(total: torch.Tensor, step: int) -> str:
+    """Why a loss cannot be followed downhill, or ""."""
+    if not math.isfinite(reached := float(total.detach())):
+        return f"stopped at step {step}, where the loss is {reached}"
+    if not total.requires_grad:
+        return "nothing tuned: the outputs depend on none of the parameters"
+    return ""
 
 
 def _chosen(

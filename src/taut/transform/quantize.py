@@ -110,12 +110,13 @@ def quantize_matrix(values: np.ndarray, step: float, *, threads: int = 1) -> Rou
     if np.count_nonzero(sample) < _NONZERO * sample.size:
         return quantize(values, step)
     offsets = _fitted(sample, step, lam)
+    levels = _Levels(step, offsets, lam)
     columns = matrix.shape[1]
     indices = np.empty(matrix.shape, np.int32)
     block = max(1, _BLOCK // columns)
     for begin in range(0, len(matrix), block):
         part = np.ascontiguousarray(matrix[begin : begin + block], dtype=np.float32)
-        _search(part, step, offsets, lam, threads, indices[begin : begin + block], _NONE)
+        _search(part, levels, indices[begin : begin + block], _NONE, threads=threads)
     return trellis_rounded(indices, step, offsets)
 
 
@@ -150,7 +151,7 @@ def _scale_in_steps(values: np.ndarray, step: float) -> float | None:
 def _fitted(values: NDArray[np.float32], step: float, lam: float) -> tuple[float, float, float]:
     """How far the levels of magnitudes 1, 2, and beyond lie outside of their members' mean."""
     indices, decoded = np.empty(values.shape, np.int32), np.empty(values.shape, np.float32)
-    _search(values, step, (0.0, 0.0, 0.0), lam, 1, indices, decoded)
+    _search(values, _Levels(step, (0.0, 0.0, 0.0), lam), indices, decoded, threads=1)
     group = np.minimum(np.abs(indices), 3).reshape(-1)
     missed = (decoded - values) * np.sign(indices) / np.float32(step / 2)
     sums = np.bincount(group, missed.reshape(-1), minlength=4)
@@ -159,21 +160,29 @@ def _fitted(values: NDArray[np.float32], step: float, lam: float) -> tuple[float
     return one, two, more
 
 
+@dataclass(frozen=True)
+class _Levels:
+    """Where the trellis' levels lie, half a `step` apart, and the price of a bit."""
+
+    step: float
+    offsets: tuple[float, float, float]
+    lam: float
+
+
 def _search(
     values: NDArray[np.float32],
-    step: float,
-    offsets: tuple[float, float, float],
-    lam: float,
-    threads: int,
+    levels: _Levels,
     indices: NDArray[np.int32],
     decoded: NDArray[np.float32],
+    *,
+    threads: int,
 ) -> None:
-    """The trellis search over some rows; every error costs the same."""
+    """The trellis search over some rows, into two arrays; every error costs the same."""
     rows, columns = (Factor(np.ones(count), None, 0.0) for count in values.shape)
-    steps = Steps(values, rows, (columns,), step, True)
+    steps = Steps(values, rows, (columns,), levels.step, True)
     _core.round_matrix(
         values.reshape(-1), values.shape[1], steps.row_steps, steps.column_scales,
-        steps.row_weights, steps.column_weights[0], _NONE, _NONE, list(offsets), lam,
+        steps.row_weights, steps.column_weights[0], _NONE, _NONE, list(levels.offsets), levels.lam,
         steps.row_class, steps.column_class, rate_curves(True).reshape(-1), True,
         indices.reshape(-1), decoded.reshape(-1), threads, "",
     )  # fmt: skip

@@ -55,15 +55,9 @@ class Absent(torch.Tensor):
     ) -> object:
         """Run an operation on freshly decoded values."""
         kwargs = kwargs or {}
-        schema = func._schema  # type: ignore[attr-defined]
-        for formal, given in zip(schema.arguments, args, strict=False):
-            if isinstance(given, cls) and formal.alias_info and formal.alias_info.is_write:
-                _refuse(given, f"{func} would change it")
-        if func is torch.ops.aten._to_copy.default:
-            (given,) = (one for one in args if isinstance(one, cls))
-            _refuse(given, "cannot move or change its dtype")
+        _check_unchanged(func, args)
         read: Callable[[object], object] = lambda x: x._weight.fresh() if isinstance(x, cls) else x  # noqa: E731
-        if any(one.alias_info for one in schema.returns):
+        if any(one.alias_info for one in func._schema.returns):  # type: ignore[attr-defined]
             # A view of what is no inference tensor must not be one either.
             with torch.inference_mode(False), torch.no_grad():
                 return func(*tree_map(read, args), **tree_map(read, kwargs))
@@ -86,6 +80,17 @@ class Absent(torch.Tensor):
     def __repr__(self) -> str:  # type: ignore[override]
         """Name and shape; decodes nothing."""
         return f'Absent("{self._weight.name}", {list(self.shape)}, {self.dtype})'
+
+
+def _check_unchanged(func: Callable[..., object], args: tuple[object, ...]) -> None:
+    """Refuse an operation that would write to an absent weight, or make it another's."""
+    formals = func._schema.arguments  # type: ignore[attr-defined]
+    for formal, given in zip(formals, args, strict=False):
+        if isinstance(given, Absent) and formal.alias_info and formal.alias_info.is_write:
+            _refuse(given, f"{func} would change it")
+    if func is torch.ops.aten._to_copy.default:
+        (given,) = (one for one in args if isinstance(one, Absent))
+        _refuse(given, "cannot move or change its dtype")
 
 
 def _refuse(absent: Absent, why: str) -> NoReturn:

@@ -26,14 +26,19 @@ def attach(module: nn.Module, file: TautFile) -> OnDemand:
     absent = {n for n, p in module.named_parameters(remove_duplicate=False) if id(p) in away}
     staying = {n: to_torch(file[n], infos[n].dtype) for n in file if n not in absent}
     _give_memory(module, away)
-    with torch.no_grad():
-        for name, buffer in module.named_buffers():
-            if name in staying and name not in module.state_dict():
-                buffer.copy_(staying.pop(name))
-        module.load_state_dict(staying, strict=False)
+    _load(module, staying)
     handle = OnDemand(module, file, chosen)
     module.taut = handle  # type: ignore[assignment]
     return handle
+
+
+def _load(module: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Put tensors into a module, also into buffers that its state leaves out."""
+    with torch.no_grad():
+        for name, buffer in module.named_buffers():
+            if name in tensors and name not in module.state_dict():
+                buffer.copy_(tensors.pop(name))
+        module.load_state_dict(tensors, strict=False)
 
 
 def _give_memory(module: nn.Module, away: set[int]) -> None:

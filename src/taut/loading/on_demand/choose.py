@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -45,25 +45,38 @@ def choose(module: nn.Module, infos: Mapping[str, TensorInfo]) -> list[Choice]:
     an RNN or a module that owns bare parameters is not), or when it lies in one of `_FUSED`.
     """
     fused = set(_inside(module))
-    held: dict[int, list[tuple[str, Owner]]] = {}
+    chosen = []
+    for held in _held(module).values():
+        found = next(filter(None, map(infos.get, held.names)), None)
+        if found is None or found.nbytes < LEAST:
+            continue
+        alone = [(owner, key) for owner, key in held.owners if owner not in fused]
+        if all(_known(owner, key) for owner, key in alone):
+            layers = tuple(owner for owner, _ in alone)
+            gradients = held.parameter.requires_grad
+            chosen.append(Choice(found, tuple(held.owners), layers, gradients))
+    return chosen
+
+
+@dataclass
+class _Held:
+    """A parameter and all places that hold it: the names it has there, and the owners."""
+
+    parameter: nn.Parameter
+    names: list[str] = field(default_factory=list)
+    owners: list[Owner] = field(default_factory=list)
+
+
+def _held(module: nn.Module) -> dict[int, _Held]:
+    """The parameters of a module by id, in the module's order."""
+    found: dict[int, _Held] = {}
     for prefix, owner in module.named_modules():
         for key, tensor in owner._parameters.items():
             if tensor is not None:
-                name = f"{prefix}.{key}" if prefix else key
-                held.setdefault(id(tensor), []).append((name, (owner, key)))
-    chosen = []
-    for places in held.values():
-        owners = tuple(owner for _, owner in places)
-        found = next((infos[name] for name, _ in places if name in infos), None)
-        if found is None or found.nbytes < LEAST:
-            continue
-        if all(owner in fused or _known(owner, key) for owner, key in owners):
-            layers = tuple(owner for owner, _ in owners if owner not in fused)
-            tensor = owners[0][0]._parameters[owners[0][1]]
-            chosen.append(
-                Choice(found, owners, layers, bool(tensor is not None and tensor.requires_grad))
-            )
-    return chosen
+                held = found.setdefault(id(tensor), _Held(tensor))
+                held.names.append(f"{prefix}.{key}" if prefix else key)
+                held.owners.append((owner, key))
+    return found
 
 
 def _inside(module: nn.Module) -> Iterator[nn.Module]:
