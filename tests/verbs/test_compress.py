@@ -327,6 +327,39 @@ def test_no_file_of_a_sharded_source_is_the_destination(folder, tmp_path, into, 
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_no_shard_of_a_checkpoint_is_the_destination(tmp_path):
+    torch = pytest.importorskip("torch")
+    shards = {"a": "pytorch_model-1.bin", "b": "pytorch_model-2.bin"}
+    for name, shard in shards.items():
+        torch.save({name: torch.ones(64, 64)}, tmp_path / shard)
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": shards}))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for path in before:
+        with pytest.raises(ArgumentError, match="is the model to compress"):
+            taut.compress(index, path, force=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_no_data_file_of_an_onnx_model_is_the_destination(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    tensor = onnx.numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
+    graph = onnx.helper.make_graph([], "g", [], [], [tensor])
+    onnx.save(
+        onnx.helper.make_model(graph),
+        tmp_path / "m.onnx",
+        save_as_external_data=True,
+        location="m.data",
+        size_threshold=0,
+    )
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == 2
+    for path in before:
+        with pytest.raises(ArgumentError, match="is the model to compress"):
+            taut.compress(tmp_path / "m.onnx", path, force=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize("how", ["same", "link", "dots"])
 def test_the_source_is_never_the_destination(model, tmp_path, how):
     before = model.read_bytes()

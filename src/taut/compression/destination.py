@@ -60,7 +60,6 @@ def destination_of(src: Model, source: Source, dst: Path, *, force: bool) -> Des
 def _check_not_input(src: Model, source: Source, dst: Path) -> None:
     if not isinstance(src, str | Path) or not dst.exists():
         return
-    here = Path(source.identity).parent
-    inputs = [Path(src), Path(source.identity), *(here / file.name for file in source.files)]
+    inputs = [Path(src), *(stamp.path for stamp in source.stamps)]
     if any(path.exists() and os.path.samefile(path, dst) for path in inputs):
         raise ArgumentError(f"{dst}: is the model to compress; name another file")
