@@ -24,8 +24,6 @@ struct Class {
             const double seen = log2_of(2 * uint64_t(counts[size_t(k)]) + 1), all = log2_of(2 * values + 64);
             bits[size_t(k)] = float(all - seen) + (k > 0 ? 1.0f : 0.0f);
         }
-        // Far levels share one count; each is rarer than their sum by what a geometric tail suggests.
-        bits[kLevels - 1] += 6;
     }
 };
 

@@ -55,7 +55,6 @@ std::array<float, kLevels> bits_of(const std::array<uint64_t, kLevels>& counts) 
     std::array<float, kLevels> bits{};
     for (size_t k = 0; k < kLevels; k++)
         bits[k] = float(log2_of(2 * all + 64) - log2_of(2 * counts[k] + 1)) + (k ? 1.0f : 0.0f);
-    bits[kLast] += 6;
     return bits;
 }
 

@@ -285,6 +285,10 @@ void test_values() {
         c.values = bells(random, 80, 2000);
         c.lambda = 0.01f;
         test(c);
+        c = plain_case(2, 40, trellis);  // even indices end at 126, odd ones do not
+        c.name += ", around the largest even index";
+        for (size_t i = 0; i < 80; i++) c.values[i] = (i % 2 ? -1.0f : 1.0f) * (248 + float(i) / 5);
+        test(c);
         c = plain_case(1, 9, trellis);
         c.name += ", ties";
         for (size_t j = 0; j < 9; j++) c.values[j] = float(j) - 4.5f;
