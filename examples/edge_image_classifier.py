@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 import taut
 from taut.evaluation.speed import compare_speed
+from taut.exporting.onnx.onnx_form import OnnxForm
 from taut.exporting.onnx.write import export_onnx
 from taut.networks.onnx_module import open_onnx
 from taut.planning import dump_plan
@@ -83,7 +84,8 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
         small, integers, into=net, calib=calibration, weights="int8", activations="static",
         evaluate=score_on(task.choice), force=True,
     )  # fmt: skip
-    export_onnx(net, calibration[0], floats, weights="float32", force=True)  # to compare with
+    plain = OnnxForm(weights="float32")  # to compare with
+    export_onnx(net, calibration[0], floats, plain, force=True)
     faster = taut.evaluate(integers, judge, against=net, batches=[one], energy=True, watts=watts)
 
     _say("time all ways in turns")
