@@ -30,7 +30,7 @@ from taut.exporting.onnx.write import export_onnx
 from taut.networks.onnx_module import open_onnx
 from taut.planning import dump_plan
 from taut.reporting.page import write_charts, write_page
-from taut.reporting.tell import tell
+from taut.reporting.tell import Evidence, tell
 from taut.scoring.results import Speed
 
 BATCHES = (1, 64)  # images that are timed at once
@@ -98,8 +98,10 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
     speeds = tuple(_timed(ways, images, threads) for images in (one, many))
 
     _say("report")
-    story = tell(small, original=net, evaluation=smaller, analysis=report, exports=[done],
-                 plan=folder / "plan.yaml", title="Edge image classifier")  # fmt: skip
+    evidence = Evidence(
+        evaluation=smaller, analysis=report, exports=[done], plan=folder / "plan.yaml"
+    )
+    story = tell(small, evidence, original=net, title="Edge image classifier")
     write_page(folder / "edge.html", story, force=True)
     write_charts(folder / "charts", story, force=True)
     return Outcome(smaller, faster, floats.stat().st_size, *speeds)
