@@ -22,7 +22,7 @@ import torch
 
 import report
 from subjects import Batch, Subject, subject
-from taut.evaluation.speed import compare_speed
+from taut.evaluation.speed import Repeats, compare_speed
 from taut.exporting.onnx.onnx_form import OnnxForm
 from taut.exporting.onnx.write import export_onnx
 from taut.networks.onnx_module import open_onnx
@@ -117,8 +117,7 @@ def measured(one: Subject, folder: Path, threads: list[int], seconds: float) -> 
                 runs,
                 samples=_samples(batch),
                 runtime="onnxruntime",
-                runs_each=400,
-                seconds=seconds,
+                repeats=Repeats(runs=400, seconds=seconds),
             )
             for way, speed in timed.items():
                 kept = {key: value for key, value in found[way].items() if key != "path"}

@@ -24,7 +24,7 @@ from image_sets import CIFAR10, Pictures, Task, cifar10, digits
 from torch import Tensor, nn
 
 import taut
-from taut.evaluation.speed import compare_speed
+from taut.evaluation.speed import Repeats, compare_speed
 from taut.exporting.onnx.onnx_form import OnnxForm
 from taut.exporting.onnx.write import export_onnx
 from taut.networks.onnx_module import open_onnx
@@ -123,7 +123,7 @@ def _timed(ways: dict[str, nn.Module], images: Tensor, threads: int) -> dict[str
     runs = {name: _call(net, images) for name, net in ways.items()}
     with torch.inference_mode():
         return compare_speed(
-            runs, samples=len(images), runtime="", threads=threads, runs_each=100
+            runs, samples=len(images), runtime="", threads=threads, repeats=Repeats(runs=100)
         )  # fmt: skip
 
 

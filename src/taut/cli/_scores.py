@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from taut.scoring.results import (
         Evaluation,
         Fidelity,
+        Memory,
         Metric,
         Paired,
         Scores,
@@ -77,11 +78,8 @@ def _rows(sides: list[Subject]) -> Iterator[tuple[str, ...]]:
     yield from _known("load", [one.load_seconds for one in sides], _seconds)
     yield from _known("decode", [one.decode_seconds for one in sides], _seconds)
     yield from _speed_rows([one.speed for one in sides])
-    memories = [one.memory for one in sides]
-    yield from _known("resident", memories, lambda memory: size(memory.resident))
-    yield from _known("peak added", memories, lambda memory: cell(memory.peak, size))
-    joules = [one.energy.joules if one.energy else None for one in sides]
-    yield from _known("joules a call", joules, lambda one: f"{one:.3g}")
+    yield from _memory_rows([one.memory for one in sides])
+    yield from _known("joules a call", list(map(_joules, sides)), "{:.3g}".format)
 
 
 def _speed_rows(speeds: Sequence[Speed | None]) -> Iterator[tuple[str, ...]]:
@@ -89,6 +87,11 @@ def _speed_rows(speeds: Sequence[Speed | None]) -> Iterator[tuple[str, ...]]:
     yield from _known("latency p95", speeds, lambda speed: _seconds(speed.p95))
     yield from _known("samples/s", speeds, lambda speed: digits(speed.throughput))
     yield from _known("runtime", speeds, _runtime)
+
+
+def _memory_rows(memories: Sequence[Memory | None]) -> Iterator[tuple[str, ...]]:
+    yield from _known("resident", memories, lambda memory: size(memory.resident))
+    yield from _known("peak added", memories, lambda memory: cell(memory.peak, size))
 
 
 def _known(
@@ -111,6 +114,10 @@ def _metric(metric: Metric) -> str:
     if metric.low is None or metric.high is None:
         return f"{metric.value:.4f}"
     return f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
+
+
+def _joules(one: Subject) -> float | None:
+    return one.energy.joules if one.energy else None
 
 
 def _seconds(seconds: float) -> str:
