@@ -102,7 +102,7 @@ def read_outcome(found: object, where: str) -> Outcome:
 
     >>> outcome = read_outcome({"labels": [0, 1], "logits": [[2.0, 1.0], [0.5, 0.0]]}, "score")
     >>> outcome.samples.predictions
-    read_array([0, 0])
+    array([0, 0])
     """
     if not isinstance(found, Mapping):
         return Outcome({"score": read_number(found, where)})
