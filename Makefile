@@ -25,10 +25,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PIP := $(BIN)/python -m pip install --quiet $(UPGRADE)
 EDITABLE := $(PIP) --no-build-isolation $(BUILD_DIR) --editable
-TABLES := $(filter lossless lossy sparse speed fidelity ablation,$(basename $(notdir $(wildcard bench/*.py))))
-CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.hpp)
+TABLES := lossless.measure lossy.measure coding.sparse coding.speed frontier.fidelity frontier.ablation
+CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.hpp)
 
-.PHONY: demo example test bench lint format typecheck asan fuzz lock clean anew
+.PHONY: demo example test bench docs lint format typecheck asan fuzz mutants lock clean anew
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
@@ -48,8 +48,12 @@ test: lint typecheck
 bench: $(VENV)/.bench $(VENV)/.core
 	-$(MAKE) $(VENV)-nncodec/.ready
 	for table in $(TABLES); do \
-	  NNCODEC_PYTHON=$(VENV)-nncodec/bin/python $(BIN)/python bench/$$table.py || exit 1; \
+	  NNCODEC_PYTHON=$(VENV)-nncodec/bin/python $(BIN)/python -m bench.$$table || exit 1; \
 	done
+
+# Pages and reference, into build/docs; a warning or a broken link is an error.
+docs: $(VENV)/.docs $(VENV)/.core
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/ruff check .
@@ -62,7 +66,15 @@ format: $(VENV)/.dev
 typecheck: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/mypy
 
-# The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer: no Python involved.
+# Changes lines one by one, in a copy, and names the changes that no test noticed. COUNT, MUTATIONS
+# (which lines: a seed) and ONLY (a part of a file's name) pick others.
+COUNT ?= 30
+MUTATIONS ?= 1
+mutants: $(VENV)/.dev $(VENV)/.core
+	$(BIN)/python tools/mutants.py --count $(COUNT) --seed $(MUTATIONS) --only "$(ONLY)"
+
+# The native core alone, under AddressSanitizer and UndefinedBehaviorSanitizer, and on threads under
+# ThreadSanitizer: no Python involved.
 asan: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run
 
@@ -108,6 +120,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt $(ANEW) | $(VENV)/.build
 
 $(VENV)/.bench: pyproject.toml constraints.txt $(ANEW) | $(VENV)/.build
 	$(EDITABLE) ".[demo,bench]"
+	touch $@ $(VENV)/.core
+
+$(VENV)/.docs: pyproject.toml constraints.txt $(ANEW) | $(VENV)/.build
+	$(EDITABLE) ".[docs]"
 	touch $@ $(VENV)/.core
 
 # NNCodec asks for an older numpy than the lock's: an environment of its own, and the tables do

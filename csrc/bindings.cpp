@@ -9,13 +9,12 @@
 #include <algorithm>
 #include <deque>
 
-#include "adaptive.hpp"
-#include "array.hpp"
-#include "core_rate.hpp"
-#include "decode.hpp"
-#include "kernels.hpp"
-#include "quantize.hpp"
-#include "round.hpp"
+#include "adaptive/adaptive.hpp"
+#include "codec/codec.hpp"
+#include "matrix/matrix.hpp"
+#include "round/quantize.hpp"
+#include "round/round.hpp"
+#include "split/split.hpp"
 
 namespace nb = nanobind;
 using namespace taut;

@@ -1,12 +1,27 @@
-"""What all tests share: how hypothesis runs, and the one real model they are allowed."""
+"""What all tests share: threads, hypothesis, the one real model, and what is told at the end."""
+
+from __future__ import annotations
 
 import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Before numpy and torch are imported, here and in the processes that tests start: matrices are
+# small, and threads that wait for each other would cost more than all the work. Tests of several
+# threads ask for them by number.
+for library in ("OMP", "OPENBLAS", "MKL", "VECLIB"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 # A shared machine is slow now and then, which is no failure; in CI the same examples every time.
 settings.register_profile("local", deadline=None)
@@ -34,4 +49,67 @@ def minilm() -> Path:
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A generator that gives every test the same numbers every time."""
+    import numpy as np
+
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def count_calls() -> Callable[[Callable[[], object]], int]:
+    """Counts the functions, Python's and C's, that some work calls: its cost on any machine."""
+
+    def count(work: Callable[[], object]) -> int:
+        calls = 0
+
+        def note(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            work()
+        finally:
+            sys.setprofile(before)
+        return calls
+
+    return count
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a `slow` mark that does not say why."""
+    for item in items:
+        for mark in item.iter_markers("slow"):
+            if not (mark.args and isinstance(mark.args[0], str) and mark.args[0].strip()):
+                raise pytest.UsageError(f"{item.nodeid}: slow wants a reason, as slow('trains')")
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Print last, above pytest's own closing line, what was skipped and why."""
+    yield
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for report in terminalreporter.stats.get("skipped", []):
+        reasons[skip_reason(report)].append(report.nodeid)
+    terminalreporter.section("skipped, and why")
+    for reason, names in sorted(reasons.items()):
+        terminalreporter.line(f"{len(names)}: {reason}: {shortened(names)}")
+    if not reasons:
+        terminalreporter.line("nothing skipped")
+
+
+def skip_reason(report: pytest.TestReport) -> str:
+    """Why a test was skipped, without pytest's own word before it."""
+    told = report.longrepr
+    return str(told[2] if isinstance(told, tuple | list) else told).removeprefix("Skipped: ")
+
+
+def shortened(names: list[str]) -> str:
+    """The tests' names without their places and parameters, each once, three at most.
+
+    A module that is skipped as a whole has its file's name.
+    """
+    plain = (re.split("::|/", name.partition("[")[0])[-1] for name in names)
+    short = dict.fromkeys(name if len(name) <= 50 else f"{name[:47]}..." for name in plain)
+    more = f" and {len(short) - 3} more" if len(short) > 3 else ""
+    return ", ".join(list(short)[:3]) + more

@@ -86,7 +86,7 @@ print(json.dumps([told, result.peak_memory, result.bits]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow("calibrates a real encoder in a process of its own")
 def test_3_peak_memory_of_a_real_encoder_is_told_before(minilm, tmp_path):
     arguments = [sys.executable, "-W", "ignore", "-c", MEMORY, str(minilm), str(tmp_path / "x")]
     told, peak, bits = json.loads(subprocess.check_output(arguments).splitlines()[-1])

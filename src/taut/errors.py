@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["ArgumentError", "FormatError", "TargetError", "TautError", "VerifyError"]
+
 
 class TautError(Exception):
     """Root of all errors Taut raises on purpose."""

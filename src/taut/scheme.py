@@ -18,6 +18,8 @@ from typing import Final, TypedDict
 
 from taut.errors import ArgumentError
 
+__all__ = ["KINDS", "Scheme", "parse_scheme"]
+
 _PLAIN: Final = (
     *("keep", "lossless", "rd", "fp16", "fp8", "int8", "int4", "int3", "int2"),
     *("ternary", "binary"),

@@ -106,11 +106,11 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.parametrize(
     "stage",
     [
-        pytest.param("curvature", marks=pytest.mark.slow),
+        "curvature",
         "quantize",
-        pytest.param("lambda", marks=pytest.mark.slow),
+        "lambda",
         "finish",
-        pytest.param("encode", marks=pytest.mark.slow),
+        "encode",
     ],
 )
 def test_a_killed_run_goes_on_to_the_same_bytes(net, batches, undisturbed, tmp_path, stage):
@@ -154,6 +154,16 @@ def test_only_the_same_work_goes_on(net, batches, score, tmp_path, other, told):
     with pytest.raises(ArgumentError, match=told):
         taut.compress(net, dst, resume=True, **words)
     assert not dst.exists()
+
+
+def test_another_version_is_other_work(net, batches, score, tmp_path, monkeypatch):
+    broken_off(net, batches, score, tmp_path / "x")
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "taut" and "__version__" in vars(module):
+            monkeypatch.setattr(module, "__version__", "0.0.0")
+    with pytest.raises(ArgumentError, match="another version"):
+        taut.compress(net, tmp_path / "x", calib=batches, evaluate=score, resume=True, **WORDS)
+    assert not (tmp_path / "x").exists()
 
 
 def test_another_model_is_other_work(net, batches, score, tmp_path):

@@ -44,6 +44,25 @@ def test_a_score_is_met_in_at_most_twelve_evaluations(net, batches, score, tmp_p
     assert score(copied) == result.score
 
 
+@pytest.mark.parametrize(("finish", "good"), [(True, False), (False, False), (False, True)])
+def test_a_score_that_tells_nothing_is_asked_for_at_most_twelve_times(
+    net, batches, tmp_path, finish, good
+):
+    asked = []
+
+    def flat(module: torch.nn.Module) -> float:
+        asked.append(module)
+        return 1.0 if good or len(asked) == 1 else 0.0
+
+    words = {"calib": batches, "max_drop": "1%", "evaluate": flat, "finish": finish}
+    if good:
+        taut.compress(net, tmp_path / "x", **words)
+    else:
+        with pytest.raises(TargetError, match="falls to 0"):
+            taut.compress(net, tmp_path / "x", **words)
+    assert 8 <= len(asked) <= 12
+
+
 def test_what_is_loaded_is_what_was_evaluated(net, batches, score, tmp_path):
     taut.compress(net, tmp_path / "x", calib=batches, bits=3, evaluate=score)
     found = stored(tmp_path / "x")

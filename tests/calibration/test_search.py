@@ -44,6 +44,23 @@ def test_noisy_scores_end_with_one_that_was_good():
     assert Try(dial, judge(dial)) in tries
 
 
+@given(best=st.floats(0.05, 20), first=st.floats(0.05, 20))
+def test_a_score_that_breaks_off_at_once_is_found_to_a_sixteenth_of_an_octave(best, first):
+    """Where nothing tells how near the edge is: 4 % of the step, and then no more is tried."""
+
+    def judge(dial: float) -> float:
+        return 1.0 if dial <= best else 0.0
+
+    dial, tries = search_dial(judge, 1.0, parse_drop(0.1), first, evaluations=40)
+    assert best * 2**-0.0625 <= dial <= best
+    bad = min(one.dial for one in tries if not one.score)
+    before = tries[:-1]
+    assert bad / dial < 2**0.0625
+    before_bad = min((one.dial for one in before if not one.score), default=float("inf"))
+    before_good = max((one.dial for one in before if one.score), default=0.0)
+    assert before_good == 0 or before_bad / before_good > 2**0.05
+
+
 def test_each_try_is_reported_as_it_is_made():
     seen = []
     _, tries = search_dial(

@@ -10,7 +10,7 @@ from taut.demo.minilm import read_sentences
 from taut.demo.similarity import mean_cosine, similarity_spearman
 
 
-@pytest.mark.slow
+@pytest.mark.slow("compresses and measures a real encoder, five ways")
 def test_the_demo_shows_what_compression_costs(run, minilm, tmp_path):
     folder = tmp_path / "kept"
     result = run("demo", "--json", "-o", folder)

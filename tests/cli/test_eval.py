@@ -147,7 +147,7 @@ def test_the_page_shows_values_before_and_after(judge, tmp_path):
         ("outside", "is no class: they go from 0 to 3"),
         ("texts", "score: labels: are texts; give numbers"),
         ("fewer", "score: gave 199 samples, and 198 of the original"),
-        ("missing", "missing"),
+        ("missing", 'has no "missing"'),
     ],
 )
 def test_what_is_no_score_is_one_line(judge, score, told):

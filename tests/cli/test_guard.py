@@ -16,7 +16,7 @@ FAILURES = [
     (ArgumentError("no such model"), 2, "no such model"),
     (TargetError("best was 3x", best=None), 3, "best was 3x"),
     (VerifyError("w, chunk 2: bad", tensor="w", chunk=2), 4, "w, chunk 2: bad"),
-    (OSError(errno.ENOSPC, "No space left on device", "out"), 1, "out: No space left on device"),
+    (OSError(errno.ENOSPC, "no room left", "out"), 1, "out: no room left"),
     (MemoryError(), 1, "out of memory"),
 ]
 
@@ -59,11 +59,41 @@ def test_sigterm_exits_143_and_is_the_hosts_again_afterwards(capsys):
     def ends(*, json: bool = False) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(typer.Exit) as stop:
-        ends()
+    inherited = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(typer.Exit) as stop:
+            ends()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, inherited)
     assert stop.value.exit_code == 143
     assert capsys.readouterr() == ("", "taut: terminated\n")
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has none")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_sighup_ends_a_command_unless_it_is_ignored(ignored, capsys):
+    """As after `nohup`, which has it ignored."""
+    done = []
+
+    @guarded
+    def ends(*, json: bool = False) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        done.append("went on")
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        if ignored:
+            ends()
+            assert done == ["went on"]
+        else:
+            with pytest.raises(typer.Exit) as stop:
+                ends()
+            assert stop.value.exit_code == 129
+            assert capsys.readouterr() == ("", "taut: its terminal is gone\n")
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_closed_pipe_is_quiet(capsys):

@@ -121,4 +121,4 @@ def test_mistakes_are_told_in_a_line_and_exit_2(given, options, told):
 def test_no_epochs_are_wrong_usage(given):
     _, result = given("--train", "BUILD:batches", "--epochs", 0, "--size", "20x")
     assert result.exit_code == 2
-    assert "'--epochs'" in result.stderr
+    assert "--epochs" in result.stderr

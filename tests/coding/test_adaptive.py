@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from taut import _core
-from taut.coding import Job, decode, encode_adaptive, encode_indices, encode_matrix
-from taut.errors import ArgumentError
+from taut.coding import Job, decode, decoded_nbytes, encode_adaptive, encode_indices, encode_matrix
+from taut.errors import ArgumentError, FormatError
 
 F32, F16, BF16, F64 = (
     np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64)
@@ -179,6 +179,27 @@ def test_numbers_at_the_ends_of_float16_come_back(
     coded = encode_adaptive(q, dtype=F32, **g)
     assert decode_everywhere(coded.header, coded.chunks) == expected(q, g, F32)
     assert bool(coded.header[9] & 128) == (value in HALVES)  # as float16s
+
+
+LONGEST = 1 << 20  # values in a row
+
+
+def test_a_row_of_2_to_the_20_values_is_the_longest(rng: np.random.Generator) -> None:
+    """A decoder keeps numbers for each column: thirty bytes of header cannot ask for more."""
+    q = np.zeros((1, LONGEST), np.int32)
+    q[0, rng.integers(0, LONGEST, 500)] = -7
+    q[0, -1] = 3
+    coded = encode_adaptive(q, step=0.5, dtype=F32)
+    assert decoded_nbytes(coded.header) == 4 * LONGEST
+    assert (decoded(q, coded) == q * np.float32(0.5)).all()
+    header = coded.header
+    sizes = b"\x80\x80\x40"  # 2^20 as it stands in a header, twice: values, and values in a row
+    assert header[6:12] == sizes * 2
+    longer = header[:6] + b"\x81\x80\x40" * 2 + header[12:]
+    with pytest.raises(FormatError, match="rows"):
+        decoded_nbytes(longer)
+    with pytest.raises(FormatError, match="rows"):
+        decode([Job(longer, coded.chunks, np.empty(LONGEST + 1, np.float32))])
 
 
 # --- refusals ---------------------------------------------------------------------------------

@@ -257,6 +257,20 @@ def test_rows_beyond_memory_are_never_made(count: int, hand: Any) -> None:
         decode([Job(rows.header(), [b""], np.empty(1, np.uint8))])
 
 
+def test_a_tail_needs_an_escape(hand: Any, decode_everywhere: Any) -> None:
+    """Bytes that nothing points to are no part of an array: one content, one file."""
+    array = hand.array(1, 1, 5, row_length=5, tables=[hand.table(0, (1, 2000, 2095))])
+    symbols = [0, 1, 0, 1, 1]
+    assert decode_everywhere(array.header(), [array.chunk([symbols])]) == b"\0\1\0\1\1"
+    for tail in (b"\0", b"\0\0", b"\1\xff", b"\0" + bytes(200)):
+        assert decode_everywhere(array.header(), [array.chunk([symbols], tail=tail)]) is None
+    escaped = [0, 1, hand.escape, 1, 1]
+    chunk = array.chunk([escaped], tail=b"\1\7")
+    assert decode_everywhere(array.header(), [chunk]) == b"\0\1\7\1\1"
+    for tail in (b"", b"\0", b"\0\7\7"):  # nor may there be fewer or more of them
+        assert decode_everywhere(array.header(), [array.chunk([escaped], tail=tail)]) is None
+
+
 def test_parts_are_used_up_and_states_are_in_range(hand: Any, decode_everywhere: Any) -> None:
     array = hand.array(1, 1, 5, row_length=5, tables=[hand.table(0, (1, 2000, 2095))])
     chunk = array.chunk([[0, 1, 0, 1, 1]])

@@ -13,13 +13,14 @@ from taut.coding import (
     Effort,
     Job,
     decode,
+    decoded_nbytes,
     encode_indices,
     encode_matrix,
     estimate_matrix,
     exponent_scale,
     matrix_levels,
 )
-from taut.errors import ArgumentError
+from taut.errors import ArgumentError, FormatError
 
 F32, F16, BF16, F64 = (
     np.dtype(t) for t in (np.float32, np.float16, ml_dtypes.bfloat16, np.float64)
@@ -87,6 +88,56 @@ def check(q: np.ndarray, s: dict[str, Any], decode_everywhere: Any) -> str:
     fact = _core.inspect(np.frombuffer(coded.header, np.uint8))
     assert fact["kind"] == "matrix"
     return str(fact["coder"])
+
+
+def damaged_offsets(offsets: tuple[float, float, float]) -> tuple[bytes, list[bytes]]:
+    """Header and chunks of a small matrix with these offsets written over its own."""
+    q = np.array([[1, -2, 3], [0, 1, -4]], np.int32)
+    coded = encode_matrix(q, step=1.0, offsets=(0.3, 0.1, 0.7), trellis=False, dtype=F32)
+    own = np.array([0.3, 0.1, 0.7], "<f4").tobytes()
+    assert coded.header.count(own) == 1
+    return coded.header.replace(own, np.array(offsets, "<f4").tobytes()), list(coded.chunks)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("value", [1.0, -1.0])
+def test_an_offset_of_a_whole_step_is_allowed(
+    place: int, value: float, decode_everywhere: Any
+) -> None:
+    offsets = [0.3, 0.1, 0.7]
+    offsets[place] = value
+    header, chunks = damaged_offsets(tuple(offsets))
+    decoded = np.frombuffer(decode_everywhere(header, chunks), np.float32).reshape(2, 3)
+    o = np.array(offsets, np.float32)
+    truth = [[1 - o[0], -2 + o[1], 3 - o[2]], [0, 1 - o[0], -4 + o[2]]]
+    np.testing.assert_array_equal(decoded, np.array(truth, np.float32))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    "value", [1 + 2.0**-23, -1 - 2.0**-23, 2.0, 1e38, np.inf, -np.inf, np.nan, -np.nan]
+)
+def test_an_offset_of_more_than_a_step_is_refused(
+    place: int, value: float, decode_everywhere: Any
+) -> None:
+    """It would move a weight past its neighbours, or make it no number at all."""
+    offsets = [0.3, 0.1, 0.7]
+    offsets[place] = value
+    header, chunks = damaged_offsets(tuple(offsets))
+    assert decode_everywhere(header, chunks) is None
+    with pytest.raises(FormatError, match="offset"):
+        decoded_nbytes(header)
+
+
+@pytest.mark.parametrize("byte", [-128, -127, 127])
+def test_an_offset_in_128ths_is_never_more_than_a_step(byte: int, decode_everywhere: Any) -> None:
+    q = np.array([[1, -1]], np.int32)
+    coded = encode_matrix(q, step=1.0, offsets=(0.125, 0.25, 0.5), trellis=False, dtype=F32)
+    own = bytes([16, 32, 64])
+    assert coded.header.count(own) == 1
+    header = coded.header.replace(own, bytes([byte & 255, 32, 64]))
+    decoded = np.frombuffer(decode_everywhere(header, coded.chunks), np.float32)
+    assert decoded.tolist() == [1 - byte / 128, -1 + byte / 128]
 
 
 @settings(max_examples=150)

@@ -256,7 +256,7 @@ def test_a_file_name_that_leaves_the_folder_is_refused(name):
         (zlib.compress(b"{}") + b"x", "1 bytes after the end"),
         (zlib.compress(b"{}")[:-1], "cut off"),
         (zlib.compress(b" " * 30_000_000), "inflates to more than"),
-        (zlib.compress(b"[" * 100_000), "nested too deeply|not JSON"),
+        (zlib.compress(b"[" * 100_000), "JSON nested too deeply"),
         (zlib.compress(b'{"version":NaN}'), "NaN is not JSON"),
         (zlib.compress(b'{"version":1,"version":1}'), "same key twice"),
         (zlib.compress(b'{"version":2}'), "version 2, but the header says 1"),
@@ -277,7 +277,7 @@ def test_a_hostile_blob_is_refused(blob, message):
         (b"garbage", "not a deflate stream"),
         (deflate(b"{}")[:-1], "cut off"),
         (zlib.compress(b" " * 30_000_000)[2:-4], "inflates to more than"),
-        (deflate(b"[" * 100_000), "nested too deeply|not JSON"),
+        (deflate(b"[" * 100_000), "JSON nested too deeply"),
         (deflate(b"3"), "not a JSON object"),
     ],
 )

@@ -9,10 +9,10 @@ import pytest
 
 import taut
 from taut.container import Origin, TautFile, Writer
-from taut.container.arena import allocate
 from taut.container.fetch import Fetcher
 from taut.errors import ArgumentError, FormatError
 from taut.io import TensorInfo
+from taut.io.arena import allocate
 
 from .conftest import same
 

@@ -98,6 +98,54 @@ def test_several_damaged_tensors_are_counted(file):
         taut.verify(file)
 
 
+@pytest.fixture
+def packed(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """A file with a pack that has an entry of its own, and padding after it."""
+    arrays = {}
+    for number in range(40):
+        sparse = rng.standard_normal((80, 60)) * (rng.random((80, 60)) < 0.4)
+        arrays[f"w{number:02}"] = sparse.astype(np.float32)
+    path = tmp_path / "packed.taut.safetensors"
+    taut.compress(arrays, path)
+    while not padding_of_pack(path):  # until the pack's end is none of an eighth byte
+        arrays[f"more{len(arrays)}"] = arrays["w00"][: 30 + len(arrays)].copy()
+        taut.compress(arrays, path, force=True)
+    return path
+
+
+def padding_of_pack(path: Path) -> range:
+    """Where in the file the bytes lie that fill up the pack of the fixture above."""
+    entry = next(t for t in read_header(path).tensors if t.name == "taut.pack")
+    places = TautFile(path).contents.places.values()
+    used = sum(part.nbytes for place in places if place.pack == 0 for part in place.parts)
+    return range(entry.start + used, entry.stop)
+
+
+def test_every_byte_of_padding_after_a_pack_is_checked(packed):
+    data = bytearray(packed.read_bytes())
+    taut.verify(packed)
+    for at in padding_of_pack(packed):
+        data[at] = 1
+        packed.write_bytes(data)
+        for act in (taut.verify, lambda path: TautFile(path)["w07"]):
+            with pytest.raises(VerifyError, match=r'is in pack "taut\.pack"'):
+                act(packed)
+        data[at] = 0
+
+
+def test_damage_to_a_pack_is_seen_before_any_of_its_tensors_is_decoded(packed, rng):
+    data = bytearray(packed.read_bytes())
+    entry = next(t for t in read_header(packed).tensors if t.name == "taut.pack")
+    for bit in rng.integers(8 * entry.start, 8 * entry.stop, 30):
+        data[bit // 8] ^= 1 << (bit % 8)
+        packed.write_bytes(data)
+        for name in ("w00", "w07"):
+            with pytest.raises(VerifyError, match=r'is in pack "taut\.pack"') as caught:
+                TautFile(packed)[name]
+            assert caught.value.tensor == name
+        data[bit // 8] ^= 1 << (bit % 8)
+
+
 def test_padding_is_checked(file):
     contents = TautFile(file).contents
     padded = next(

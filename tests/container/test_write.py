@@ -18,9 +18,11 @@ from taut.container import AtomicFile, Layout, TautFile
 from taut.container import write as write_module
 from taut.errors import ArgumentError, FormatError, TautError, VerifyError
 
-# Codes 200 tensors slowly enough to be interrupted anywhere; says when it began.
+# Codes 200 tensors slowly enough to be interrupted anywhere; says when it began. A shell's
+# background jobs inherit that SIGINT is ignored, and so would this process.
 SLOW = """
-import sys, time, numpy as np, taut
+import signal, sys, time, numpy as np, taut
+signal.signal(signal.SIGINT, signal.default_int_handler)
 rng = np.random.default_rng(1)
 arrays = {f"t{i}": rng.standard_normal(20000).astype(np.float32) for i in range(200)}
 def step(stage, done, total):
@@ -70,6 +72,7 @@ def test_sigkill_leaves_the_old_file_and_a_temporary_that_is_no_result(tmp_path,
             TautFile(stale)
     taut.compress({"w": np.ones(3)}, path, force=True)
     assert taut.load(path)["w"].tolist() == [1, 1, 1]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EFBIG, errno.EIO])
@@ -83,12 +86,12 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, arrays, room, 
     def write(handle: int, data: bytes | memoryview) -> int:
         nonlocal left
         if len(data) > left:
-            raise OSError(code, os.strerror(code))
+            raise OSError(code, "no more of it")
         left -= len(data)
         return real(handle, data)
 
     monkeypatch.setattr(os, "write", write)
-    with pytest.raises(TautError, match=f"x.taut.safetensors: .*{os.strerror(code)}"):
+    with pytest.raises(TautError, match=r"x\.taut\.safetensors: .*\(no more of it\)"):
         taut.compress(arrays, path, force=True)
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
@@ -109,7 +112,7 @@ def test_the_systems_own_limit_on_file_sizes_is_a_clean_error(tmp_path):
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 7, done.stderr
-    assert "File too large" in done.stdout
+    assert f"{path}: cannot be written" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

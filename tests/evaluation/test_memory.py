@@ -45,7 +45,7 @@ def test_shared_memory_is_counted_once() -> None:
     assert found.tensors == {"row": 40} and found.resident == 400
 
 
-@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # sparse tensors are a prototype to torch
 def test_sparse_tensors_have_their_own_bytes_and_meta_tensors_none() -> None:
     model = nn.Module()
     model.register_buffer("coo", torch.eye(3).to_sparse())
@@ -88,5 +88,5 @@ def test_the_file_is_counted_and_what_is_wrong_is_said(tmp_path) -> None:
     assert measure_memory(nn.Linear(1, 1), None, file=tmp_path).file == 125
     with pytest.raises(ArgumentError, match="nowhere"):
         measure_memory(nn.Linear(1, 1), None, file=tmp_path / "nowhere")
-    with pytest.raises(ArgumentError, match="memory: the model rejects it: RuntimeError"):
+    with pytest.raises(ArgumentError, match="memory: the model rejects it: "):
         measure_memory(nn.Linear(3, 1), torch.ones(1, 2))

@@ -147,13 +147,13 @@ def test_a_full_disk_leaves_nothing_and_what_was_there(tmp_path, file, folder, m
     (tmp_path / "m.safetensors").write_bytes(b"old")
 
     def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(errno.ENOSPC, "no room left")
 
     monkeypatch.setattr(os, "fsync", full)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(TautError, match=r"No space left on device.*untouched"):
+    with pytest.raises(TautError, match=r"\(no room left\).*untouched"):
         export_file(file, tmp_path / "m.safetensors", force=True)
-    with pytest.raises(TautError, match="No space left on device"):
+    with pytest.raises(TautError, match="no room left"):
         export_folder(file, tmp_path / "out", HubFolder(folder))
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "m.safetensors").read_bytes() == b"old"

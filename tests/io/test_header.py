@@ -2,8 +2,8 @@
 
 import json
 import os
-import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -138,8 +138,8 @@ HOSTILE = {
     "not closed after a tensor": (packed("{" + GOOD, bytes(4)), "expected , or }"),
     "no colon": (packed('{"a"}'), "expected :, found '}'"),
     "comment": (packed("{/**/}"), "expected a string"),
-    "string not closed": (packed('{"a'), "a string is not valid: Unterminated"),
-    "control character": (packed('{"a\n":1}'), "a string is not valid: Invalid control"),
+    "string not closed": (packed('{"a'), "near character 1: a string is not valid"),
+    "control character": (packed('{"a\n":1}'), "near character 1: a string is not valid"),
     "bad escape": (packed('{"\\x41":1}'), "a string is not valid"),
     "lone surrogate": (packed('{"\\ud800":{}}'), "a string is not valid: a lone surrogate"),
     "not UTF-8": (packed(b'{"\xff":{}}'), "header byte 2 is not UTF-8"),
@@ -201,15 +201,21 @@ def test_a_hostile_header_is_refused_from_buffer_and_file(case: str, tmp_path: P
     ],
     ids=range(10),
 )
-def test_a_long_hostile_header_costs_neither_time_nor_memory(header: bytes) -> None:
+def test_a_long_hostile_header_costs_neither_work_nor_memory(
+    header: bytes, count_calls: Callable[[Callable[[], object]], int]
+) -> None:
     file = packed(header)
     tracemalloc.start()
-    start = time.perf_counter()
     with pytest.raises(FormatError) as caught:
         read_header(file)
-    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert seconds < 5  # each takes about 0.05
+
+    def refused() -> None:
+        with pytest.raises(FormatError):
+            read_header(file)
+
+    assert count_calls(refused) < 1000  # none for each byte or number
     assert peak < 4 * len(file)  # the bytes, the text, and one string from it
     assert len(str(caught.value)) < 500
 
@@ -258,7 +264,7 @@ def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_the_callers_mistake(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"cannot be read .No such file"):
+    with pytest.raises(ArgumentError, match=r"none\.safetensors: cannot be read"):
         read_header(tmp_path / "none.safetensors")
 
 

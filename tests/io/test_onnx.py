@@ -214,6 +214,48 @@ def test_data_files_of_tensors_that_stay_go_along(tmp_path: Path) -> None:
     assert source.nbytes == (tmp_path / "m.onnx").stat().st_size + 8
 
 
+def outside(folder: Path, name: str) -> onnx.TensorProto:
+    """A tensor whose eight bytes lie in a file of its name."""
+    tensor = numpy_helper.from_array(np.ones(2, np.float32), name)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=name)
+    (folder / name).write_bytes(bytes(8))
+    return tensor
+
+
+def test_data_files_go_along_wherever_a_tensor_can_lie(tmp_path: Path) -> None:
+    def constant(name: str) -> onnx.NodeProto:
+        return helper.make_node("Constant", [], [name], value=outside(tmp_path, name))
+
+    branch = helper.make_graph(
+        [constant("of a node"), helper.make_node("If", ["c"], ["y"])],
+        "branch",
+        [],
+        [],
+        [outside(tmp_path, "of a subgraph")],
+    )
+    listed = helper.make_node("Odd", [], ["k"], domain="own")
+    listed.attribute.add(name="tensors", type=onnx.AttributeProto.TENSORS).tensors.extend(
+        [outside(tmp_path, "first of a list"), outside(tmp_path, "second of a list")]
+    )
+    graphs = helper.make_node("Odd", [], ["l"], domain="own")
+    graphs.attribute.add(name="graphs", type=onnx.AttributeProto.GRAPHS).graphs.append(branch)
+    function = helper.make_function(
+        "own", "Odd", [], [], [constant("in a function")], [helper.make_opsetid("", 21)]
+    )
+    default = function.attribute_proto.add(name="default", type=onnx.AttributeProto.TENSOR)
+    default.t.CopyFrom(outside(tmp_path, "a default"))
+    own = numpy_helper.from_array(np.zeros(2, np.float32), "own")
+    graph = helper.make_graph([listed, graphs], "g", [], [], [own])
+    model = helper.make_model(graph, functions=[function])
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    source = open_onnx(tmp_path / "m.onnx")
+    recipe = unpack_recipe(source.load("onnx.graph").tobytes(), "here")
+    assert {file.name for file in recipe} == {path.name for path in tmp_path.iterdir()}
+    assert len(recipe) == 1 + 6
+
+
 def test_empty_tensors_hold_no_place(tmp_path: Path) -> None:
     tensors = [
         numpy_helper.from_array(np.zeros((0, 2), np.float32), "a"),

@@ -100,8 +100,7 @@ def test_the_callers_model_is_not_changed() -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     source = open_source(model)
     for info in source.infos:
-        with pytest.raises(ValueError, match="read-only"):
-            source.load(info.name)[...] = 0
+        assert not source.load(info.name).flags.writeable
     assert model.training
     assert model.head.weight is model.embed.weight
     assert model.embed.weight.requires_grad
@@ -205,7 +204,7 @@ def test_a_pickle_bomb_is_refused_and_does_not_go_off(zipped: bool, tmp_path: Pa
     assert not (tmp_path / "boom").exists()
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch warns of the pickle's version
 def test_a_plain_pickle_is_refused_too(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))

@@ -141,7 +141,7 @@ def test_without_the_import_it_is_an_error_not_a_random_model(hf, bert, tmp_path
 
     taut.compress(bert, tmp_path / "small")
     monkeypatch.delitem(auto.AUTO_QUANTIZATION_CONFIG_MAPPING, "taut")
-    with pytest.raises(OSError, match=r"no file named model\.safetensors"):
+    with pytest.raises(OSError):
         transformers.AutoModel.from_pretrained(tmp_path / "small")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 
 import ml_dtypes
 import numpy as np
@@ -236,14 +235,7 @@ def test_bad_arguments_are_named(net, tmp_path, arguments, message):
         taut.load(path, **arguments)
 
 
-def test_a_hundred_tensors_load_in_milliseconds(tmp_path, rng):
+def test_a_hundred_tensors_take_a_few_calls_each(tmp_path, rng, count_calls):
     arrays = {f"layer.{i}.weight": rng.standard_normal(5000).astype(np.float32) for i in range(100)}
     path = taut.compress(arrays, tmp_path / "h").path
-    best = min(_seconds(lambda: taut.load(path, threads=1).load_all()) for _ in range(7))
-    assert best < 0.05  # about 6 ms on an idle core
-
-
-def _seconds(work) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+    assert count_calls(lambda: taut.load(path, threads=1).load_all()) < 400 * 100  # half of it

@@ -18,7 +18,8 @@ from taut.loading.on_demand.absent import Absent
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-pytestmark = pytest.mark.filterwarnings("ignore:(enable_nested_tensor|The PyTorch API of nested)")
+# Nested tensors are a prototype to torch, which warns of it.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
 class Tied(nn.Module):

@@ -111,6 +111,27 @@ def test_damage_leaves_nothing_behind(tmp_path, rng):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_damage_leaves_a_folder_of_the_users_as_it_was_and_no_other(tmp_path, rng, there):
+    home, out = tmp_path / "home", tmp_path / "out"
+    home.mkdir()
+    save_file({"w": rng.standard_normal((200, 200))}, home / "model.safetensors")
+    (home / "config.json").write_text("{}")
+    file = taut.compress(home, tmp_path / "small").path
+    data = bytearray(file.read_bytes())
+    data[TautFile(file).contents.places["w"].entry.start + 60] ^= 4
+    file.write_bytes(data)
+    if there:
+        out.mkdir()
+        (out / "notes.txt").write_text("kept")
+    with pytest.raises(VerifyError, match='"w"'):
+        taut.decompress(tmp_path / "small", out)
+    assert out.exists() is there
+    if there:
+        assert (out / "notes.txt").read_text() == "kept"
+        assert not (out / "model.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [

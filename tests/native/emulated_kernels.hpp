@@ -1,7 +1,7 @@
 // The AVX-512 kernels compiled for any processor, beside the real ones and under other names. Where SIMDe is absent
 // there are none.
 #pragma once
-#include "kernels.hpp"
+#include "simd/simd.hpp"
 
 #if __has_include(<simde/x86/avx512.h>)
 
@@ -15,9 +15,9 @@
 #define avx512_matrix_dense emulated_matrix_dense
 #define avx512_matrix_row emulated_matrix_row
 #define cpu_has_avx512 can_emulate
-#include "../../csrc/simd_avx512.cpp"
-#include "../../csrc/simd_avx512_matrix.cpp"
-#include "../../csrc/simd_avx512_merge.cpp"
+#include "../../csrc/simd/avx512.cpp"
+#include "../../csrc/simd/avx512_matrix.cpp"
+#include "../../csrc/simd/avx512_merge.cpp"
 #undef avx512_kernels
 #undef avx512_merge
 #undef avx512_uniform

@@ -5,8 +5,9 @@
 #include <initializer_list>
 #include <random>
 
-#include "array.hpp"
+#include "base/bits.hpp"
 #include "fuzz_input.hpp"
+#include "split/split.hpp"
 
 namespace fuzz {
 
@@ -189,7 +190,7 @@ inline Input crafted(Random& random) {
         for (uint64_t r = 0; r < h.row_count(); r++)
             h.rows.push_back(uint8_t(below(random, tables) | (chance(random, 2) ? mark : 0)));
     }
-    Input in{taut::write_header(h), {}};
+    Input in{taut::write_split_header(h), {}};
     for (uint64_t r = 0; r < h.row_count(); r += h.chunk_rows)
         in.chunks.push_back(crafted_chunk(random, h, r, std::min(h.chunk_rows, h.row_count() - r)));
     return in;

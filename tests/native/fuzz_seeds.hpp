@@ -4,8 +4,9 @@
 #include <bit>
 #include <cmath>
 
-#include "adaptive.hpp"
+#include "adaptive/adaptive.hpp"
 #include "fuzz_craft.hpp"
+#include "matrix/matrix.hpp"
 
 namespace fuzz {
 

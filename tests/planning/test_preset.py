@@ -1,5 +1,7 @@
 """The presets: each says what it does, and each is a plan that can be carried out."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -55,16 +57,15 @@ def test_a_file_of_the_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("egde", "egde: cannot be read (No such file or directory); nor is it a preset; "
-         "nearest: edge; all: edge, lossless, server, tiny"),
-        ("egde.yaml", "egde.yaml: cannot be read (No such file or directory)"),
-        ("../egde", "../egde: cannot be read (No such file or directory)"),
+        ("egde", "; nor is it a preset; nearest: edge; all: edge, lossless, server, tiny"),
+        ("egde.yaml", ""),
+        ("../egde", ""),
     ],
-)  # fmt: skip
+)
 def test_a_name_that_is_neither(name: str, told: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         load_plan(name)
-    assert str(caught.value) == told
+    assert str(caught.value) == f"{name}: cannot be read ({os.strerror(errno.ENOENT)}){told}"
 
 
 def test_an_unknown_preset_has_no_text() -> None:

@@ -112,6 +112,18 @@ def test_with_curvature_half_the_step_takes_one_bit_more() -> None:
     assert min(bits["a"], bits["b"]) - 0.1 < bits["unread"] < bits["b"] + 0.1
 
 
+@pytest.mark.parametrize("order", ["abc", "acb", "cab", "cba"])
+def test_what_has_no_curvature_gets_the_middle_of_the_steps_whatever_their_order(order) -> None:
+    steps = {"a": 0.01, "b": 0.02, "c": 0.08}
+    given = report(
+        facts("unread", gaussian(0), sensitivity=minded(0.0)),
+        *(facts(name, gaussian(0), sensitivity=minded(steps[name])) for name in order),
+    )
+    nbytes = 4 * given.parameters // 8
+    bits = forecast(given, choose_schemes(given, of(nbytes)), of(nbytes)).bits
+    assert bits["unread"] == pytest.approx(bits["b"], abs=1e-6)
+
+
 def test_equal_tensors_are_paid_for_once() -> None:
     given = report(facts("a", gaussian(0)), facts("b", gaussian(0), equal="a"))
     nbytes = 100 + 2 * ROWS * COLUMNS * 2 // 8

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from taut.errors import ArgumentError
 from taut.planning import Plan, Step, dump_plan
@@ -175,5 +176,5 @@ def test_dumped_steps_read_as_they_are_written() -> None:
 
 def test_a_step_is_frozen() -> None:
     step = Step(train=TrainStep())
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(ValidationError):
         step.train = None  # type: ignore[misc]

@@ -69,6 +69,19 @@ def test_values_shown_are_of_the_largest_matrices_and_of_the_worst(model, small)
     assert sum(story.histograms[0].before) > 0.998
 
 
+def test_a_distribution_is_of_the_whole_tensor_however_large(tmp_path, rng):
+    """Three million values, far more than are looked at, from the least to the greatest."""
+    values = np.sort(rng.uniform(-1, 1, 3_000_000)).astype(np.float32).reshape(1500, 2000)
+    save_file({"w": values}, tmp_path / "net.safetensors")
+    taut.compress(tmp_path / "net.safetensors", tmp_path / "small", plan={"w": "int4"})
+    (shown,) = tell(tmp_path / "small", original=tmp_path / "net.safetensors").histograms
+    middle = len(shown.before) // 2
+    assert sum(shown.before[middle:]) == pytest.approx(0.5, abs=0.01)
+    assert sum(shown.after[middle:]) == pytest.approx(0.5, abs=0.05)
+    inner = shown.before[2:-2]
+    assert max(inner) < 1.05 * min(inner)
+
+
 def test_without_the_original_there_is_no_before(small):
     assert all(found.before == () and found.after for found in tell(small).histograms)
 

@@ -75,6 +75,39 @@ def test_values_that_are_all_the_same_follow_nothing():
     assert scored({"targets": [0.0, 1, 2], "values": [1, 1, 1]})[1]["spearman"].value == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "notes"),
+    [
+        (0.5, ["one number has no interval: give labels and logits for one"]),
+        (
+            {"targets": [0.0, 1, 2], "values": [1, 1, 1]},
+            ["all values are the same, which is taken for a correlation of 0"],
+        ),
+        ({"targets": [0.0, 1, 2], "values": [1, 1, 2]}, []),
+        ({"nll": [1.0, 2]}, ["no bytes were given, so there are no bits per byte"]),
+        ({"nll": [1.0, 2], "bytes": [3, 4]}, []),
+        (
+            {"labels": [0, 1] * 10, "predictions": [0, 1] * 10},
+            ["no logits were given, so there is no AUC"],
+        ),
+        (
+            {"labels": [0, 1] * 9, "predictions": [0, 1] * 9},
+            [
+                "no logits were given, so there is no AUC",
+                "too few samples a class for intervals of macro averages",
+            ],
+        ),
+        ({"labels": [0, 1] * 10, "logits": [[0.0, 1]] * 20}, []),
+        (
+            {"labels": [0, 1] * 15, "logits": [[0.0, 1, 2]] * 30},
+            ["1 classes have no samples and are left out of the AUC"],
+        ),
+    ],
+)
+def test_what_is_left_out_is_told_and_nothing_else(given, notes):
+    assert list(left_out(read_outcome(given, "score"))) == notes
+
+
 def test_perplexity_and_bits_per_byte_by_hand():
     """Three tokens of 1/2 and one of 1/8: 6 bits in all, of 4 tokens and of 12 bytes."""
     given = {"nll": [3 * np.log(2), np.log(8)], "tokens": [3, 1], "bytes": [9, 3]}

@@ -152,6 +152,23 @@ class TestNetwork:
             net.first.weight.copy_(old)
         assert first.predictions["rd:2"].loss == pytest.approx(measured, rel=0.35)
 
+    def test_a_large_matrix_is_rounded_whole_where_there_is_curvature(self) -> None:
+        """More than the 2^20 values that a prediction looks at where there is none."""
+        torch = self.torch
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(
+            torch.nn.Linear(1030, 1030, False), torch.nn.Linear(1030, 2, False)
+        )
+        batch = torch.randn(64, 1030)
+        found = by_name(taut.analyze(net, [batch]))["0.weight"].predictions["rd:2"]
+        old = net[0].weight.detach()
+        rounded = torch.from_numpy(round_to(old.numpy(), Scheme("rd", bits=2)).values)
+        with torch.no_grad():
+            change = net[1](batch @ (rounded - old).T)
+        assert found.loss == pytest.approx(float(change.square().sum(1).mean()), rel=0.35)
+        error = float((rounded - old).square().sum() / old.square().sum())
+        assert found.rel_mse == pytest.approx(error, rel=1e-6)
+
     def test_what_the_output_does_not_depend_on_costs_nothing(self, net, batches) -> None:
         unused = by_name(taut.analyze(net, batches))["unused.weight"]
         assert unused.sensitivity is not None

@@ -206,6 +206,24 @@ def test_nothing_is_lost_where_the_exact_file_is_small_enough(tmp_path, rng, tar
     assert result.ratio >= 8 and result.tensors[0].rel_mse == 0
 
 
+def test_an_exact_file_of_the_very_size_asked_for_loses_nothing(tmp_path, rng):
+    arrays = {"w": weights(rng, 200, 300)}
+    size = taut.compress(arrays, tmp_path / "exact").size
+    kept = taut.compress(arrays, tmp_path / "kept", size=size)
+    lost = taut.compress(arrays, tmp_path / "lost", size=size - 1)
+    assert (kept.size, kept.tensors[0].rel_mse) == (size, 0)
+    assert lost.size < size and lost.tensors[0].rel_mse > 0
+
+
+def test_steps_grow_as_the_root_of_a_matrixs_scale(tmp_path, rng):
+    """Halfway between one step for all (1, 256) and steps as the scales (1, 1)."""
+    small = weights(rng, 300, 400)
+    arrays = {"small": small, "large": 16 * small[::-1]}
+    result = taut.compress(arrays, tmp_path / "x", bits=7, effort="fast")
+    errors = {tensor.name: tensor.rel_mse for tensor in result.tensors}
+    assert errors["small"] / errors["large"] == pytest.approx(16, rel=0.05)
+
+
 @pytest.mark.parametrize("bits", [0.3, 1, 3, 7, 12])
 def test_one_matrix_alone_meets_any_target(tmp_path, rng, bits):
     """Where nothing evens out the steps in which the trellis changes its prices."""
@@ -281,6 +299,32 @@ def test_a_failed_compression_leaves_no_folder(folder, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         taut.compress(folder, tmp_path / "small")
     assert not (tmp_path / "small").exists()
+
+
+def test_a_failed_compression_leaves_a_folder_of_the_users_as_it_was(folder, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("kept")
+    with pytest.raises(ZeroDivisionError):
+        taut.compress(folder, mine, progress=lambda *_: 1 / 0)
+    assert (mine / "notes.txt").read_text() == "kept"
+    assert not (mine / "model.taut.safetensors").exists()
+
+
+@pytest.mark.parametrize("into", ["model-00001-of-00002", "model-00002-of-00002", "index"])
+@pytest.mark.parametrize("how", ["same", "link"])
+@pytest.mark.parametrize("asked", ["folder", "index"])
+def test_no_file_of_a_sharded_source_is_the_destination(folder, tmp_path, into, how, asked):
+    index = folder / "model.safetensors.index.json"
+    file = index if into == "index" else folder / f"{into}.safetensors"
+    before = {path: path.read_bytes() for path in folder.glob("model*")}
+    dst = file
+    if how == "link":
+        dst = tmp_path / "link.safetensors"
+        dst.symlink_to(file)
+    with pytest.raises(ArgumentError, match=r"is the model to compress|is not a folder"):
+        taut.compress(folder if asked == "folder" else index, dst, force=True)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 @pytest.mark.parametrize("how", ["same", "link", "dots"])

@@ -91,6 +91,7 @@ def test_outputs_on_data_are_judged_where_there_is_no_score(net, batches, tmp_pa
     error = float((got - wanted).square().sum() / wanted.square().sum())
     assert found["3 bits"].score.value == pytest.approx(1 - error, abs=1e-6)
     assert found["3 bits"].drop == pytest.approx(error, abs=1e-6)
+    assert found.original.score.value == 1
 
 
 def test_the_score_is_taken_of_what_the_file_decodes_to(net, batches):

@@ -1,12 +1,14 @@
 """Calibrated compression: a model that runs, data to run it on, and a target."""
 
 from taut.calibration.findings import Findings, code_identity
+from taut.calibration.inputs import Work
 from taut.calibration.options import Options
 from taut.calibration.request import Ready, Request
 from taut.calibration.rounder import Rounder
-from taut.calibration.run import Run
+from taut.calibration.run import calibrate
 from taut.calibration.schemes import calibrated_schemes
 from taut.calibration.search import Try
+from taut.calibration.values import written_values
 from taut.planning.max_drop import Allowed, parse_drop
 
 __all__ = [
@@ -16,9 +18,11 @@ __all__ = [
     "Ready",
     "Request",
     "Rounder",
-    "Run",
     "Try",
+    "Work",
+    "calibrate",
     "calibrated_schemes",
     "code_identity",
     "parse_drop",
+    "written_values",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from taut.analysis import Curvature
 from taut.calibration.overlay import as_stored
 from taut.calibration.rounder import Rounder
 from taut.io import Source
@@ -25,16 +26,30 @@ def corrected_biases(
     found: dict[str, np.ndarray] = {}
     for name, matrix in rounder.matrices.items():
         one = matrix.curvature
-        bias = None if one is None or one.bias is None else tensors.get(one.bias)
-        if one is None or one.mean_input is None or bias is None:
+        if one is None or one.bias is None or (bias := tensors.get(one.bias)) is None:
             continue
-        rounded = rounder.found[name].decoded
-        error = source.load(name).reshape(rounded.shape) - rounded
-        error = error.T if one.swapped else error
-        if one.mean_input.size != error.shape[1] or infos[bias].shape != (len(error),):
+        shift = _mean_error(source.load(name), rounder.found[name].decoded, one)
+        if shift is None or infos[bias].shape != shift.shape:
             continue
-        corrected = source.load(bias).astype(np.float64) + error @ one.mean_input
-        kind, largest = schemes[bias].kind, np.abs(corrected).max(initial=0)
-        if kind == "lossless" or (kind == "fp16" and largest < _LARGEST):
-            found[bias] = as_stored(infos[bias], corrected)
+        values = source.load(bias).astype(np.float64) + shift
+        if _holds(schemes[bias], values):
+            found[bias] = as_stored(infos[bias], values)
     return found
+
+
+def _mean_error(values: np.ndarray, decoded: np.ndarray, curvature: Curvature) -> np.ndarray | None:
+    """(W - V) E[x], a value for each output; None if the mean input is not of this matrix."""
+    mean = curvature.mean_input
+    error = values.reshape(decoded.shape) - decoded
+    error = error.T if curvature.swapped else error
+    if mean is None or mean.size != error.shape[1]:
+        return None
+    shift: np.ndarray = error @ mean
+    return shift
+
+
+def _holds(scheme: Scheme, values: np.ndarray) -> bool:
+    """Whether the file can hold such values of a bias: exactly, or as fp16."""
+    if scheme.kind == "fp16":
+        return bool(np.abs(values).max(initial=0) < _LARGEST)
+    return scheme.kind == "lossless"

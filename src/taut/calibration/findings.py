@@ -8,7 +8,6 @@ that are there. Of the rounded matrices only those of the last dial are kept.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import CodeType, TracebackType
 
@@ -67,15 +66,12 @@ class Findings:
         """Matrices that are rounded together: all from the journal, or all made."""
         if self._journal is None:
             return make()
-        listed = self._journal.get(f"matrix/{turn}")
-        names = [] if listed is None else [name or "" for name in _texts(listed["names"])]
-        kept = {name: self._journal.get(f"matrix/{turn}/{name}") for name in names}
-        found = {name: rounded_from(piece) for name, piece in kept.items() if piece is not None}
-        if listed is None or len(found) < len(names):
-            found = make()
-            for name, rounded in found.items():
-                self._journal.put(f"matrix/{turn}/{name}", **rounded_arrays(rounded))
-            self._journal.put(f"matrix/{turn}", names=_text([*found]))
+        if (kept := _rounded_together(self._journal, turn)) is not None:
+            return kept
+        found = make()
+        for name, rounded in found.items():
+            self._journal.put(f"matrix/{turn}/{name}", **rounded_arrays(rounded))
+        self._journal.put(f"matrix/{turn}", names=_text([*found]))
         return found
 
     def number(self, key: str, make: Callable[[], float]) -> float:
@@ -90,8 +86,8 @@ class Findings:
         return value
 
     def vectors(
-        self, dial: float, make: Callable[[], tuple[dict[str, np.ndarray], str]]
-    ) -> tuple[dict[str, np.ndarray], str]:
+        self, dial: float, make: Callable[[], tuple[Mapping[str, np.ndarray], str]]
+    ) -> tuple[Mapping[str, np.ndarray], str]:
         """What finishing made of the vectors beside the matrices of a dial, and its note."""
         if self._journal is None:
             return make()
@@ -130,6 +126,17 @@ class Findings:
         self.close()
 
 
+def _rounded_together(journal: Journal, turn: str) -> dict[str, Rounded] | None:
+    """The matrices of a turn that were rounded together; None unless all of them are kept."""
+    listed = journal.get(f"matrix/{turn}")
+    if listed is None:
+        return None
+    names = [name or "" for name in _texts(listed["names"])]
+    kept = {name: journal.get(f"matrix/{turn}/{name}") for name in names}
+    found = {name: rounded_from(piece) for name, piece in kept.items() if piece is not None}
+    return found if len(found) == len(names) else None
+
+
 def rounded_arrays(rounded: Rounded) -> dict[str, np.ndarray]:
     """A rounded matrix as few bytes: what it decodes to is not among them."""
     indices = rounded.indices
@@ -152,7 +159,7 @@ def rounded_from(arrays: Mapping[str, np.ndarray]) -> Rounded:
     step, one, two, more, fraction, trellis = arrays["scalars"].tolist()
     rows, columns = arrays.get("rows"), arrays.get("columns")
     indices = arrays["indices"].astype(np.int32)
-    # As `settle` in csrc/round_columns.hpp, each product rounded to float32.
+    # As `settle` in csrc/round/columns.hpp, each product rounded to float32.
     decoded = matrix_levels(indices, trellis=bool(trellis)).astype(np.float32)
     if one or two or more:
         offsets = np.array([0.0, one, two, more], np.float32)
@@ -231,10 +238,10 @@ def _add_code(digest: Digest, code: CodeType) -> None:
             digest.add(constant, "function")
 
 
-def dial_text(dial: float) -> str:
+def dial_text(dial: float | None) -> str:
     """A dial in a key; that of no turn is "none".
 
-    >>> dial_text(0.5), dial_text(math.nan)
+    >>> dial_text(0.5), dial_text(None)
     ('0x1.0000000000000p-1', 'none')
     """
-    return "none" if math.isnan(dial) else dial.hex()
+    return "none" if dial is None else dial.hex()

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from taut.analysis import Curvature
-from taut.analysis.united import united
 from taut.calibration.options import Options, make_forms
-from taut.calibration.twins import twins_of
+from taut.calibration.twins import of_alike, twins_of
 from taut.encoding.tensor import check_finite
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
@@ -32,22 +31,31 @@ def gridded(
     Raises:
         ArgumentError: a scheme does not fit its tensor; it is named.
     """
-    infos = [
+    infos = _on_grids(source, schemes)
+    twins = twins_of(source, infos, schemes)
+    known = {name: one for name, one in curvature.items() if schemes[name].kind in GRIDS}
+    damping = noise_of(known.values()) if options.damping is None else options.damping
+    found = {
+        info.name: _grid(
+            info,
+            source.load(info.name),
+            schemes[info.name],
+            of_alike(info.name, twins, known),
+            damping,
+        )
+        for info in infos
+        if info.name not in twins
+    }
+    return found | {twin: found[one] for twin, one in twins.items()}
+
+
+def _on_grids(source: Source, schemes: Mapping[str, Scheme]) -> list[TensorInfo]:
+    """The stored tensors, with any values, whose schemes name a grid."""
+    return [
         info
         for info in source.infos
         if info.name not in source.aliases and schemes[info.name].kind in GRIDS and info.nbytes
     ]
-    twins = twins_of(source, infos, schemes)
-    known = {name: one for name, one in curvature.items() if schemes[name].kind in GRIDS}
-    damping = noise_of(known.values()) if options.damping is None else options.damping
-    found: dict[str, Grid] = {}
-    for info in infos:
-        if info.name in twins:
-            continue
-        alike = [info.name, *(twin for twin, one in twins.items() if one == info.name)]
-        form = united([known[name] for name in alike if name in known])
-        found[info.name] = _grid(info, source.load(info.name), schemes[info.name], form, damping)
-    return found | {twin: found[one] for twin, one in twins.items()}
 
 
 def _grid(

@@ -10,6 +10,7 @@ import numpy as np
 from taut.encoding.data_free_rounder import rd_values
 from taut.io import Source, SourceFile, TensorInfo
 from taut.io.dtypes import SAFETENSORS_DTYPES
+from taut.io.stamp import Stamp
 from taut.scheme import Scheme
 
 
@@ -22,6 +23,15 @@ class Overlay:
     def load(self, name: str) -> np.ndarray:
         """The tensor's values: the new ones, or those of the source."""
         return self._values[name] if name in self._values else self._source.load(name)
+
+    def view(self, name: str) -> np.ndarray:
+        """The same, perhaps as a view of the mapped file."""
+        return self._values[name] if name in self._values else self._source.view(name)
+
+    @property
+    def stamps(self) -> tuple[Stamp, ...]:
+        """As the source's."""
+        return self._source.stamps
 
     @property
     def infos(self) -> tuple[TensorInfo, ...]:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from taut.calibration.findings import Findings
 from taut.calibration.options import Options
 from taut.calibration.search import Try
 from taut.coding import Effort
-from taut.io import Source, TensorInfo
+from taut.encoding.tensor import Quantize
+from taut.io import Source
 from taut.planning import Target
 from taut.planning.max_drop import Allowed
 from taut.scheme import Scheme
-from taut.transform import Grid, Indices, Rounded
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from taut.scoring.user_score import ScoreFunction
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
     Loss = Callable[[object, object], torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What is asked for: a size, a score, or both; and how the work is to be done."""
 
-    target: Target | None
+    target: Target | None = None
     allowed: Allowed | None = None
     evaluate: ScoreFunction | None = None
     loss: Loss | None = None
@@ -42,27 +41,17 @@ class Request:
     options: Options = field(default_factory=Options)
 
 
-class Rounds(Protocol):
-    """Carries out the schemes under the dial; `size` is that of the file, where it is known."""
-
-    size: int | None
-
-    def __call__(
-        self, info: TensorInfo, values: np.ndarray, scheme: Scheme, /
-    ) -> Indices | Rounded | Grid | None:
-        """The tensor's integers."""
-        ...
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ready:
-    """What is to be written: `source` with `quantize`; `tries` are the scores that were taken.
+    """What is to be written: `source` with `quantize`, in a file of `size` bytes.
 
-    `schemes` are those of its tensors, where they are not the ones asked for.
+    `tries` are the scores that were taken; `schemes` are those of the tensors, where they are not
+    the ones asked for.
     """
 
     source: Source
-    quantize: Rounds
+    quantize: Quantize
+    size: int
     tries: tuple[Try, ...] = ()
     original_score: float | None = None
     score: float | None = None

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class RoundedNetwork:
-    """A copy of a model's network; `load` gives it other values, by the tensors' names."""
+    """A copy of a model's network; `load` gives it other values, by the tensors' names.
+
+    `loaded` are the names of all tensors that were given so far.
+    """
 
     def __init__(self, model: LoadedModel) -> None:
         self.module: torch.nn.Module = copy.deepcopy(model.module)
+        self.loaded: frozenset[str] = frozenset()
         self._names = model.names
         self._own = {
             **dict(self.module.named_parameters(remove_duplicate=False)),
@@ -29,6 +33,7 @@ class RoundedNetwork:
         """Overwrite these tensors; those that the network does not have are left out."""
         import torch
 
+        self.loaded |= values.keys()
         with torch.no_grad():
             for name, array in values.items():
                 if name in self._names:

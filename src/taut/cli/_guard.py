@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import json
 import os
@@ -22,7 +23,7 @@ P = ParamSpec("P")
 FAILED, USAGE, TARGET_MISSED, DAMAGED = 1, 2, 3, 4
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
-TERMINATED = 143  # 128 + SIGTERM
+_ENDS = ("SIGTERM", "SIGHUP")  # how a run is told to end; Windows has no SIGHUP
 
 
 def exit_code(error: TautError) -> int:
@@ -50,9 +51,9 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             with _terminable():
                 command(*args, **kwargs)
             sys.stdout.flush()  # a closed pipe shows here, not at interpreter exit
-        except _Terminated:
-            say("terminated")
-            raise typer.Exit(TERMINATED) from None
+        except _Terminated as ended:
+            say(ended.words)
+            raise typer.Exit(ended.code) from None
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
@@ -73,25 +74,31 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM, as an exception: what is half-written is cleared away as after Ctrl-C."""
+    """SIGTERM or SIGHUP, as an exception: what is half-written is cleared away as after Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.code = 128 + number
+        self.words = "terminated" if number == signal.SIGTERM else "its terminal is gone"
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Raise on SIGTERM while a command runs; a host that handles it itself keeps its own way."""
+    """Raise on SIGTERM and SIGHUP while a command runs; who handles or ignores them keeps that."""
     inside = threading.current_thread() is threading.main_thread()
-    if not inside or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
+    known = [getattr(signal, name) for name in _ENDS if hasattr(signal, name)]
+    ours = [one for one in known if inside and signal.getsignal(one) is signal.SIG_DFL]
 
     def stop(number: int, frame: object) -> None:
-        raise _Terminated
+        raise _Terminated(number)
 
-    signal.signal(signal.SIGTERM, stop)
+    for one in ours:
+        signal.signal(one, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for one in ours:
+            signal.signal(one, signal.SIG_DFL)
 
 
 def _report(message: str, kind: str, as_json: bool, best: object = None) -> None:
@@ -108,11 +115,14 @@ def _report(message: str, kind: str, as_json: bool, best: object = None) -> None
 
 
 def say(message: str) -> None:
-    """Print one line on stderr, signed."""
-    print(f"taut: {message}", file=sys.stderr)
+    """Print one line on stderr, signed; a terminal that is gone hears nothing."""
+    with contextlib.suppress(OSError):
+        print(f"taut: {message}", file=sys.stderr, flush=True)
 
 
 def _os_message(error: OSError) -> str:
+    if error.errno == errno.EBADF and error.filename is None:
+        return "standard output is closed"
     reason = error.strerror or str(error)
     return reason if error.filename is None else f"{error.filename}: {reason}"
 

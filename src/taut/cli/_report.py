@@ -14,7 +14,8 @@ from taut.reporting.plain_text import plural, table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from taut.compression.compress import Info, Result
+    from taut.compression import Result
+    from taut.container.info import Info
     from taut.io import Source
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
@@ -54,7 +55,7 @@ def model_text(source: Source) -> str:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AskedFor:
     """What a compression was asked for, as it was written on the command line."""
 
     bits: float | None = None
@@ -74,10 +75,10 @@ class Wanted:
         return (self.bits, self.size, self.max_drop) != (None, None, None) and self.train is None
 
 
-def plan_text(wanted: Wanted) -> str:
+def plan_text(wanted: AskedFor) -> str:
     """What was asked for, in a line.
 
-    >>> plan_text(Wanted(size="20x", train="build.py:batches", epochs=20))
+    >>> plan_text(AskedFor(size="20x", train="build.py:batches", epochs=20))
     'size 20x, trained with build.py:batches, 20 epochs, effort max'
     """
     words = {

@@ -18,10 +18,12 @@ from taut.cli._inputs import (
     score_named,
 )
 from taut.cli._options import ForceOption, JsonOption, QuietOption, ThreadsOption
+from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
 
 @guarded
+@refusing_streams()
 def command(
     model: RunnableArgument,
     output: Annotated[

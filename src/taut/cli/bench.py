@@ -6,10 +6,12 @@ import os
 
 from taut.cli._guard import guarded
 from taut.cli._options import EffortOption, JsonOption, ModelArgument, QuietOption, ThreadsOption
+from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
 
 @guarded
+@refusing_streams()
 def command(
     model: ModelArgument,
     effort: EffortOption = None,

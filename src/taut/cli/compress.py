@@ -33,6 +33,7 @@ from taut.cli._options import (
     ThreadsOption,
     VerboseOption,
 )
+from taut.cli._streams import shown, streaming
 from taut.cli._talk import Step, Talk
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _NOTES = 3  # that are shown without -v
 
 
 @guarded
+@streaming
 def command(
     model: RunnableArgument,
     output: OutputOption = None,
@@ -107,7 +109,7 @@ def command(
     """
     import taut
     from taut.cli._paths import compressed_path
-    from taut.cli._report import Wanted, model_text, plan_text, print_json, tensor_table
+    from taut.cli._report import AskedFor, model_text, plan_text, print_json, tensor_table
     from taut.encoding.estimate import estimate_memory
     from taut.io import open_source
     from taut.networks.sources import built
@@ -120,7 +122,7 @@ def command(
     source = open_source(src)
     peak = estimate_memory(source, calibrated=bool(calib or train))
     talk.line("model", f"{model_text(source)}    peak memory about {size_text(peak)}")
-    wanted = Wanted(
+    wanted = AskedFor(
         bits=bits,
         size=size,
         effort=effort,
@@ -220,5 +222,6 @@ def _say_done(talk: Talk, result: Result) -> None:
     talk.line(
         "size",
         f"{size(result.original_size)} -> {size(result.size)} ({digits(result.ratio)}x)    "
-        f"wrote {result.path}    {result.seconds:.1f} s, peak memory {size(result.peak_memory)}",
+        f"wrote {shown(result.path)}    {result.seconds:.1f} s, "
+        f"peak memory {size(result.peak_memory)}",
     )

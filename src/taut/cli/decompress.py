@@ -11,10 +11,12 @@ from taut.cli._options import (
     QuietOption,
     ThreadsOption,
 )
+from taut.cli._streams import is_standard_output, shown, streaming
 from taut.cli._talk import Talk
 
 
 @guarded
+@streaming
 def command(
     file: FileArgument,
     output: OutputOption = None,
@@ -33,9 +35,14 @@ def command(
     from taut.reporting.numbers import size
 
     begin = time.perf_counter()
-    target = output or restored_path(file, onnx=holds_onnx(file))
+    onnx = holds_onnx(file)
+    if output is not None and is_standard_output(output):
+        output = output.with_suffix(".onnx" if onnx else ".safetensors")
+    target = output or restored_path(file, onnx=onnx)
     restored = taut.decompress(file, target, threads=threads, force=force)
     seconds = time.perf_counter() - begin
-    Talk(quiet).line("wrote", f"{restored.path}    {size(restored.bytes)} in {seconds:.1f} s")
+    Talk(quiet).line(
+        "wrote", f"{shown(restored.path)}    {size(restored.bytes)} in {seconds:.1f} s"
+    )
     if json:
         print(encoder.dumps({"path": str(restored.path), "size": restored.bytes}))

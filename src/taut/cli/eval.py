@@ -11,6 +11,7 @@ import typer
 from taut.cli._guard import guarded
 from taut.cli._inputs import EvalOption, SeedOption, score_named
 from taut.cli._options import ForceOption, JsonOption, QuietOption, ThreadsOption
+from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @guarded
+@refusing_streams()
 def command(
     model: Annotated[
         str,

@@ -10,6 +10,7 @@ import typer
 from taut.cli._guard import guarded
 from taut.cli._inputs import CalibOption, score_named
 from taut.cli._options import FileArgument, ForceOption, JsonOption, QuietOption, ThreadsOption
+from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @guarded
+@refusing_streams()
 def command(
     file: FileArgument,
     out: Annotated[

@@ -25,6 +25,7 @@ from taut.cli._options import (
     ThreadsOption,
     VerboseOption,
 )
+from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 
 @guarded
+@refusing_streams()
 def command(
     model: RunnableArgument,
     output: Annotated[

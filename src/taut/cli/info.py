@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from taut.cli._guard import guarded
 from taut.cli._options import FileArgument, JsonOption, QuietOption
+from taut.cli._streams import streaming
 
 
 @guarded
+@streaming
 def command(
     file: FileArgument,
     quiet: QuietOption = False,

@@ -10,6 +10,7 @@ import typer
 from taut.cli._guard import guarded
 from taut.cli._inputs import CalibOption, LossOption, SeedOption, loss_named
 from taut.cli._options import EffortOption, ForceOption, JsonOption, QuietOption, ThreadsOption
+from taut.cli._streams import STREAM, refusing_streams
 from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @guarded
+@refusing_streams(but=("output",))
 def command(
     model: Annotated[
         str | None,
@@ -72,6 +74,7 @@ def command(
     from taut.container import check_destination
     from taut.errors import ArgumentError
 
+    output = None if output == Path(STREAM) else output  # stdout is where it goes anyway
     asked = {"--size": size, "--bits": bits, "--max-drop": max_drop, "--calib": calib}
     asked |= {"--loss": loss, "--effort": effort, "--seed": seed}
     if presets:

@@ -9,10 +9,12 @@ import typer
 
 from taut.cli._guard import guarded
 from taut.cli._options import FileArgument, ForceOption, JsonOption, QuietOption
+from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
 
 @guarded
+@refusing_streams()
 def command(
     file: FileArgument,
     output: Annotated[

@@ -9,10 +9,12 @@ import typer
 
 from taut.cli._guard import DAMAGED, guarded
 from taut.cli._options import JsonOption, QuietOption, ThreadsOption
+from taut.cli._streams import shown, streaming
 from taut.cli._talk import Talk
 
 
 @guarded
+@streaming
 def command(
     files: Annotated[
         list[Path],
@@ -43,18 +45,19 @@ def _check(file: Path, threads: int | None, quiet: bool) -> tuple[dict[str, obje
     from taut.reporting.numbers import size
     from taut.reporting.plain_text import plural
 
-    outcome: dict[str, object] = {"file": str(file), "ok": True}
+    outcome: dict[str, object] = {"file": shown(file), "ok": True}
     try:
         report = taut.verify(file, threads=threads)
     except TautError as error:
-        say(str(error))
-        outcome |= {"ok": False, "error": str(error), "kind": type(error).__name__}
+        message = str(error).replace(str(file), shown(file))
+        say(message)
+        outcome |= {"ok": False, "error": message, "kind": type(error).__name__}
         if isinstance(error, VerifyError):
             outcome |= {"tensor": error.tensor, "chunk": error.chunk}
         return outcome, DAMAGED if isinstance(error, FormatError) else exit_code(error)
     Talk(quiet).line(
         "whole",
-        f"{file}: {plural(report.tensors, 'tensor')}, {plural(report.chunks, 'chunk')}, "
+        f"{shown(file)}: {plural(report.tensors, 'tensor')}, {plural(report.chunks, 'chunk')}, "
         f"{size(report.size)} -> {size(report.decoded)}",
     )
     return outcome, 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.compression.exact import exact_fits
-from taut.compression.request import Asked, Decision, target_of
+from taut.compression.exact import bit_exact, exact_fits
+from taut.compression.request import Asked, Decision, allowed_of, target_of
 from taut.container import Origin
 from taut.encoding.data_free import lossy_schemes
 from taut.errors import ArgumentError, TargetError
@@ -17,7 +18,10 @@ from taut.progress import Progress
 from taut.scheme import Scheme
 
 if TYPE_CHECKING:
-    from taut.calibration import Request
+    from taut.calibration import Findings, Request, Work
+    from taut.networks import LoadedModel
+    from taut.planning import Target
+    from taut.planning.max_drop import Allowed
 
 
 def decide_calibrated(
@@ -35,33 +39,80 @@ def decide_calibrated(
         ArgumentError: the model cannot be run, or the data does not fit it.
         TargetError: the size or the score cannot be met.
     """
-    from taut.calibration import Findings, Request, Run, calibrated_schemes
-    from taut.calibration.collected import NO_LOSS
-    from taut.journal.journal import Journal
+    from taut.calibration import Work, calibrate
     from taut.networks import open_calibration, open_model
-    from taut.planning.max_drop import parse_drop
 
-    call = asked.call
-    allowed = None if call.max_drop is None else parse_drop(call.max_drop)
+    call, allowed = asked.call, allowed_of(asked.call)
     target = target_of(source, call)
-    if allowed is not None and call.evaluate is None:
-        raise ArgumentError("max_drop: give the score that may fall so far, as evaluate (--eval)")
     if target and allowed is None and exact_fits(source, asked.schemes, target, call, origin):
-        return Decision(source, asked.schemes, call.effort or "fast")
-    schemes = calibrated_schemes(source, asked.schemes, asked.fixed)
-    if not any(scheme.kind == "rd" for scheme in schemes.values()):
-        schemes = lossy_schemes(source, schemes, asked.fixed)  # raises: nothing to quantise
-    dialled = any(s.kind == "rd" and s.bits is None for s in schemes.values())
-    if allowed is None and target is None and dialled:
+        return bit_exact(source, asked, origin)
+    schemes = _schemes(source, asked)
+    if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
+    request = _request(asked, target, allowed, model)
+    calibration = open_calibration(call.calib, model)  # type: ignore[arg-type]
+    work = Work(
+        source=source,
+        schemes=schemes,
+        model=model,
+        calibration=calibration,
+        request=request,
+        origin=origin,
+        progress=progress,
+    )
+    record = _record(work, journal_beside, resume=call.resume)
+    with _kept_on_failure(record):
+        ready = calibrate(work, record)
+    return Decision(
+        source=ready.source,
+        schemes=schemes,
+        effort=request.effort,
+        origin=origin,
+        quantize=ready.quantize,
+        size=ready.size,
+        ready=ready,
+    )
+
+
+def _schemes(source: Source, asked: Asked) -> dict[str, Scheme]:
+    """What each tensor gets once there is data.
+
+    Raises:
+        ArgumentError: there is nothing to quantise.
+    """
+    from taut.calibration import calibrated_schemes
+
+    schemes = calibrated_schemes(source, asked.schemes, asked.fixed)
+    if any(scheme.kind == "rd" for scheme in schemes.values()):
+        return schemes
+    return lossy_schemes(source, schemes, asked.fixed)
+
+
+def _dialled(schemes: Mapping[str, Scheme]) -> bool:
+    """Whether the dial sets the steps of any tensor."""
+    return any(scheme.kind == "rd" and scheme.bits is None for scheme in schemes.values())
+
+
+def _request(
+    asked: Asked, target: Target | None, allowed: Allowed | None, model: LoadedModel
+) -> Request:
+    """What the calibrated run is asked for.
+
+    Raises:
+        ArgumentError: there is a loss, and the model has no gradients.
+    """
+    from taut.calibration import Request
+    from taut.calibration.collected import NO_LOSS
+
+    call = asked.call
     if call.loss is not None and not model.gradients:
         raise ArgumentError(NO_LOSS)
-    request = Request(
-        target,
-        allowed,
-        call.evaluate,
-        call.loss,
+    return Request(
+        target=target,
+        allowed=allowed,
+        evaluate=call.evaluate,
+        loss=call.loss,
         finish=call.finish is not False and model.gradients,
         sequential=model.gradients,
         effort=call.effort or "max",
@@ -69,28 +120,32 @@ def decide_calibrated(
         seed=call.seed or 0,
         gains=asked.gains,
     )
-    calibration = open_calibration(call.calib, model)  # type: ignore[arg-type]
-    if journal_beside is None:
-        record = Findings()
-    else:
-        identity = _identity(source, schemes, request, calibration.digest)
-        record = Findings(Journal.open(journal_beside, identity, resume=call.resume))
+
+
+def _record(work: Work, beside: Path | None, *, resume: bool) -> Findings:
+    """Where the run keeps what it finds: in a journal beside the file, or nowhere."""
+    from taut.calibration import Findings
+    from taut.journal.journal import Journal
+
+    if beside is None:
+        return Findings()
+    return Findings(Journal.open(beside, _identity(work), resume=resume))
+
+
+@contextmanager
+def _kept_on_failure(record: Findings) -> Iterator[None]:
+    """Let go of what was found if the run fails; it stays on disk, unless nothing can go on."""
     try:
-        ready = Run(source, schemes, model, calibration, request, origin, progress, record).ready()
+        yield
     except TargetError:
-        record.discard()  # there is nothing to go on with
+        record.discard()
         raise
     except BaseException:
         record.close()
         raise
-    return Decision(
-        ready.source, schemes, request.effort, ready.quantize, ready.quantize.size, ready
-    )
 
 
-def _identity(
-    source: Source, schemes: Mapping[str, Scheme], request: Request, data: str
-) -> dict[str, str]:
+def _identity(work: Work) -> dict[str, str]:
     """What a calibrated run is made from, in parts that a message can name.
 
     The score's function is not among them: scores are kept under its name and code.
@@ -98,21 +153,22 @@ def _identity(
     from taut.calibration import code_identity
     from taut.version import __version__
 
-    target, allowed = request.target, request.allowed
+    request, target, allowed = work.request, work.request.target, work.request.allowed
+    gains = request.gains
     plan = plan_identity(
-        {name: f"{scheme} {request.gains.get(name, 1.0)!r}" for name, scheme in schemes.items()},
+        {name: f"{scheme} {gains.get(name, 1.0)!r}" for name, scheme in work.schemes.items()},
         effort=request.effort,
         sequential=request.sequential,
         options=repr(request.options),
     )
     return {
-        "model": model_identity(source),
+        "model": model_identity(work.source),
         "plan": plan,
         "target": ", ".join(
             ([f"{target.nbytes} bytes"] if target else []) + ([allowed.text] if allowed else [])
         ),
         "finish": str(request.finish),
-        "calibration": data,
+        "calibration": work.calibration.digest,
         "loss": code_identity(request.loss),
         "seed": str(request.seed),
         "version": __version__,

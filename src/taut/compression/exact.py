@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from taut.coding import Effort
 from taut.compression.request import Asked, Call, Decision, target_of
 from taut.container import Origin
-from taut.encoding.data_free import Quantizer, find_dial, lossy_schemes
+from taut.encoding.data_free import Quantizer, SizeRequest, find_dial, lossy_schemes
 from taut.encoding.estimate import estimate_tensors
 from taut.encoding.model import predict_size
 from taut.encoding.tensor import check_schemes
@@ -16,9 +15,6 @@ from taut.errors import ArgumentError
 from taut.io import Source
 from taut.planning import Target
 from taut.scheme import Scheme
-
-if TYPE_CHECKING:
-    pass
 
 _NEAR = 1.25  # an estimate from samples is rarely further off than this
 
@@ -30,32 +26,59 @@ def decide(source: Source, asked: Asked, origin: Origin) -> Decision:
         ArgumentError: what was asked for does not fit together.
         TargetError: the size cannot be met.
     """
-    call, schemes = asked.call, asked.schemes
+    call = asked.call
     for name, value in (("max_drop", call.max_drop), ("evaluate", call.evaluate)):
         if value is not None:
             raise ArgumentError(f"{name}: goes with calibration data; give calib too")
-    check_schemes(source, schemes)
-    if call.bits is None and call.size is None:
-        effort = call.effort or _default_effort(schemes)
-        rounded = [scheme for scheme in schemes.values() if scheme.kind == "rd"]
-        if any(scheme.bits is None for scheme in rounded):
-            raise ArgumentError("plan: rd needs bits or size for the whole model, or rd:BITS")
-        return Decision(source, schemes, effort, Quantizer(1.0, effort) if rounded else None)
+    check_schemes(source, asked.schemes)
     target = target_of(source, call)
-    if target is None or exact_fits(source, schemes, target, call, origin):
-        return Decision(source, schemes, call.effort or "fast")
-    effort = call.effort or "max"
-    schemes = lossy_schemes(source, schemes, asked.fixed)
+    if target is None:
+        return _by_schemes(source, asked, origin)
+    if exact_fits(source, asked.schemes, target, call, origin):
+        return bit_exact(source, asked, origin)
+    return _of_size(source, asked, origin, target)
+
+
+def bit_exact(source: Source, asked: Asked, origin: Origin) -> Decision:
+    """The schemes that were asked for, of which none loses anything to a dial."""
+    effort = asked.call.effort or "fast"
+    return Decision(source=source, schemes=asked.schemes, effort=effort, origin=origin)
+
+
+def _by_schemes(source: Source, asked: Asked, origin: Origin) -> Decision:
+    """The schemes that were asked for, each as it says: no size is to be met."""
+    schemes = asked.schemes
+    effort = asked.call.effort or _default_effort(schemes)
+    rounded = [scheme for scheme in schemes.values() if scheme.kind == "rd"]
+    if any(scheme.bits is None for scheme in rounded):
+        raise ArgumentError("plan: rd needs bits or size for the whole model, or rd:BITS")
+    quantize = Quantizer(1.0, effort) if rounded else None
+    return Decision(source=source, schemes=schemes, effort=effort, origin=origin, quantize=quantize)
+
+
+def _of_size(source: Source, asked: Asked, origin: Origin, target: Target) -> Decision:
+    """Matrices rounded until the file has the size."""
+    effort = asked.call.effort or "max"
+    schemes = lossy_schemes(source, asked.schemes, asked.fixed)
     quantizer = find_dial(
-        source,
-        schemes,
-        target,
-        effort=effort,
-        threads=call.threads,
-        origin=origin,
-        gains=asked.gains,
+        SizeRequest(
+            source=source,
+            schemes=schemes,
+            target=target,
+            effort=effort,
+            origin=origin,
+            threads=asked.call.threads,
+            gains=asked.gains,
+        )
     )
-    return Decision(source, schemes, effort, quantizer, quantizer.size)
+    return Decision(
+        source=source,
+        schemes=schemes,
+        effort=effort,
+        origin=origin,
+        quantize=quantizer,
+        size=quantizer.size,
+    )
 
 
 def exact_fits(

@@ -13,9 +13,11 @@ from taut.encoding.model import Plan as Schemes
 from taut.encoding.model import resolve_plan
 from taut.encoding.tensor import Quantize
 from taut.errors import ArgumentError
-from taut.io import Source
+from taut.io import Source, TensorInfo
 from taut.io.source import parameters_of
 from taut.planning import Target, load_plan, parse_target, quantisable, resolve
+from taut.planning.max_drop import Allowed, parse_drop
+from taut.progress import Progress
 from taut.scheme import Scheme
 
 if TYPE_CHECKING:
@@ -23,12 +25,13 @@ if TYPE_CHECKING:
 
     from taut.calibration import Ready
     from taut.networks import CalibrationSpec
+    from taut.networks.sources import Model
     from taut.planning import Plan, Recipe
     from taut.scoring.user_score import ScoreFunction
     from taut.training.data import TeacherSpec, TrainSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """What was asked for, as the verb `compress` takes it."""
 
@@ -50,7 +53,19 @@ class Call:
     lr: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class CompressRequest:
+    """A call, with what it reads and where it writes; nothing is written in a dry run."""
+
+    src: Model
+    dst: str | Path | None = None
+    call: Call = Call()
+    force: bool = False
+    dry_run: bool = False
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Asked:
     """A call and its plan as one: `schemes` of every stored tensor.
 
@@ -65,21 +80,21 @@ class Asked:
     recipe: Recipe | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """What to write: the tensors of `source`, by `schemes`.
 
-    `ready` is of a calibrated run or a training, `origin` what the file is to remember, where that
-    is not what it was made from.
+    `origin` is what the file is to remember, `size` in bytes what a search for it found, `ready` is
+    of a calibrated run or a training.
     """
 
     source: Source
     schemes: Mapping[str, Scheme]
     effort: Effort
+    origin: Origin
     quantize: Quantize | None = None
     size: int | None = None
     ready: Ready | None = None
-    origin: Origin | None = None
 
 
 def read_call(source: Source, call: Call) -> Asked:
@@ -88,6 +103,40 @@ def read_call(source: Source, call: Call) -> Asked:
     Raises:
         ArgumentError: the plan cannot be read, or does not fit the model.
     """
+    _check_call(call)
+    if call.plan is None or isinstance(call.plan, Mapping):
+        schemes = resolve_plan(source, call.plan)
+        return Asked(call=call, schemes=schemes, fixed=frozenset(call.plan or ()))
+    return _by_rules(source, call, _read_plan(source, call.plan))
+
+
+def _read_plan(source: Source, plan: Plan | str | Path) -> Plan:
+    """A plan, or that of a file; raises ArgumentError if it is none."""
+    found = load_plan(plan) if isinstance(plan, str | Path) else plan
+    if not hasattr(found, "rules"):
+        resolve_plan(source, found)  # type: ignore[arg-type]  # raises: this is no plan
+    return found
+
+
+def _by_rules(source: Source, call: Call, plan: Plan) -> Asked:
+    """A call with a plan of rules and steps."""
+    found = resolve(plan, source.infos, source.aliases)
+    named = {name: one for name, one in found.items() if one is not None}
+    schemes = {name: named[name].scheme if name in named else Scheme() for name in found}
+    recipe = plan.recipe if plan.steps else None
+    if recipe is not None and call.train is None:
+        schemes = _without_training(source, schemes, recipe)
+    return Asked(
+        call=_completed(call, plan),
+        schemes=schemes,
+        fixed=frozenset(named),
+        gains={name: one.weight for name, one in named.items() if one.weight != 1},
+        recipe=recipe,
+    )
+
+
+def _check_call(call: Call) -> None:
+    """Whether a call makes sense by itself; raises ArgumentError if not."""
     if call.seed is not None and call.seed < 0:
         raise ArgumentError(f"seed: {call.seed} is below zero")
     for name in ("teacher", "epochs", "lr"):
@@ -95,28 +144,19 @@ def read_call(source: Source, call: Call) -> Asked:
             raise ArgumentError(f"{name}: goes with train; give what the model is trained on")
     if call.effort not in (None, "fast", "max"):
         raise ArgumentError(f'effort: {call.effort!r} is unknown; "fast" or "max"')
-    if call.plan is None or isinstance(call.plan, Mapping):
-        return Asked(call, resolve_plan(source, call.plan), frozenset(call.plan or ()))
-    plan = load_plan(call.plan) if isinstance(call.plan, str | Path) else call.plan
-    if not hasattr(plan, "rules"):
-        resolve_plan(source, plan)  # type: ignore[arg-type]  # raises: this is no plan
-    found = resolve(plan, source.infos, source.aliases)
-    named = {name: one for name, one in found.items() if one is not None}
+
+
+def _completed(call: Call, plan: Plan) -> Call:
+    """The call with what its plan says, where it says nothing itself."""
     goal = plan.target
     if goal is not None and (call.bits, call.size, call.max_drop) == (None, None, None):
         call = replace(call, bits=goal.bits, size=goal.size, max_drop=goal.max_drop)
-    call = replace(
+    return replace(
         call,
         effort=call.effort or plan.effort,
         finish=plan.finish if call.finish is None else call.finish,
         seed=plan.seed if call.seed is None else call.seed,
     )
-    schemes = {name: named[name].scheme if name in named else Scheme() for name in found}
-    gains = {name: one.weight for name, one in named.items() if one.weight != 1}
-    recipe = plan.recipe if plan.steps else None
-    if recipe is not None and call.train is None:
-        schemes = _without_training(source, schemes, recipe)
-    return Asked(call, schemes, frozenset(named), gains, recipe)
 
 
 def _without_training(
@@ -139,11 +179,15 @@ def _without_training(
         raise ArgumentError(f"plan: a mask by {mask.method} wants training data; give train")
     for info in source.infos:
         scheme = masked.get(info.name)
-        if scheme is None or scheme.kind == "keep" or not quantisable(info.dtype, info.shape):
-            continue
-        if (scheme.sparsity, scheme.n_of_m) == (None, None):
+        if scheme is not None and _takes_mask(info, scheme):
             masked[info.name] = replace(scheme, sparsity=mask.sparsity, n_of_m=mask.n_of_m)
     return masked
+
+
+def _takes_mask(info: TensorInfo, scheme: Scheme) -> bool:
+    """Whether a tensor is a matrix that may lose weights, and has no mask of its own."""
+    free = scheme.kind != "keep" and (scheme.sparsity, scheme.n_of_m) == (None, None)
+    return free and quantisable(info.dtype, info.shape)
 
 
 def target_of(source: Source, call: Call) -> Target | None:
@@ -153,3 +197,17 @@ def target_of(source: Source, call: Call) -> Target | None:
     return parse_target(
         bits=call.bits, size=call.size, original=source.nbytes, parameters=parameters_of(source)
     )
+
+
+def allowed_of(call: Call) -> Allowed | None:
+    """How far the score may fall; None if nothing is said of it.
+
+    Raises:
+        ArgumentError: `max_drop` cannot be read, or there is no score that may fall.
+    """
+    if call.max_drop is None:
+        return None
+    allowed = parse_drop(call.max_drop)
+    if call.evaluate is None:
+        raise ArgumentError("max_drop: give the score that may fall so far, as evaluate (--eval)")
+    return allowed

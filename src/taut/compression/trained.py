@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.compression.request import Asked, Decision, target_of
+from taut.compression.request import Asked, Decision, allowed_of, target_of
 from taut.container import Origin
 from taut.errors import ArgumentError
 from taut.io import Source, open_source
 from taut.progress import Progress
+from taut.scheme import Scheme
 from taut.transform.settings import Channels, Training
 
 if TYPE_CHECKING:
@@ -40,36 +41,26 @@ def decide_trained(
         TargetError: the size or the score cannot be met.
     """
     from taut.networks import open_model
-    from taut.planning.max_drop import parse_drop
-    from taut.training import TrainedRun, TrainRequest, open_teacher, open_train, trained_schemes
+    from taut.training import TrainedRun, TrainRequest, open_teacher
 
-    call, recipe = asked.call, asked.recipe
-    allowed = None if call.max_drop is None else parse_drop(call.max_drop)
-    if allowed is not None and call.evaluate is None:
-        raise ArgumentError("max_drop: give the score that may fall so far, as evaluate (--eval)")
+    call, allowed = asked.call, allowed_of(asked.call)
     target = target_of(source, call)
-    training = _training(recipe, call.epochs, call.lr)
-    assert call.train is not None
-    fit = open_train(call.train, training, call.loss)
-    training = _said_once(asked, fit, training)
+    fit, training = _loop(asked)
     teacher = open_teacher(call.teacher)
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
     if not model.gradients:
         raise ArgumentError("train: an ONNX model has no gradients; train the module it came from")
-    if recipe is not None and recipe.channels is not None:
+    if asked.recipe is not None and asked.recipe.channels is not None:
         teacher = teacher or model.module
-        model, source, origin = _narrowed(model, source, origin, recipe.channels, fit)
-    schemes = trained_schemes(source, asked.schemes, model.names, asked.fixed)
-    dialled = any(scheme.kind == "rd" for name, scheme in schemes.items() if name in asked.fixed)
-    if target is None and allowed is None and (dialled or not asked.fixed):
-        raise ArgumentError("train: give bits, size or max_drop for what it is to serve")
+        model, source, origin = _narrowed(model, source, origin, asked.recipe.channels, fit)
+    schemes = _schemes(source, asked, model, sized=target is not None or allowed is not None)
     request = TrainRequest(
-        fit,
-        training,
-        target,
-        allowed,
-        call.evaluate,
-        teacher,
+        fit=fit,
+        training=training,
+        target=target,
+        allowed=allowed,
+        evaluate=call.evaluate,
+        teacher=teacher,
         effort=call.effort or "max",
         threads=call.threads,
         seed=call.seed or 0,
@@ -78,14 +69,40 @@ def decide_trained(
     )
     ready = TrainedRun(source, schemes, model, request, origin, progress).ready()
     return Decision(
-        ready.source,
-        ready.schemes or schemes,
-        request.effort,
-        ready.quantize,
-        ready.quantize.size,
-        ready,
-        origin,
+        source=ready.source,
+        schemes=ready.schemes or schemes,
+        effort=request.effort,
+        origin=origin,
+        quantize=ready.quantize,
+        size=ready.size,
+        ready=ready,
     )
+
+
+def _loop(asked: Asked) -> tuple[Loop, Training]:
+    """The loop that trains, and its settings."""
+    from taut.training import open_train
+
+    call = asked.call
+    assert call.train is not None
+    training = _training(asked.recipe, call.epochs, call.lr)
+    fit = open_train(call.train, training, call.loss)
+    return fit, _said_once(asked, fit, training)
+
+
+def _schemes(source: Source, asked: Asked, model: LoadedModel, *, sized: bool) -> dict[str, Scheme]:
+    """What each tensor is trained towards.
+
+    Raises:
+        ArgumentError: tensors lie under the dial, and no size or score sets it (`sized`).
+    """
+    from taut.training import trained_schemes
+
+    schemes = trained_schemes(source, asked.schemes, model.names, asked.fixed)
+    dialled = any(scheme.kind == "rd" for name, scheme in schemes.items() if name in asked.fixed)
+    if not sized and (dialled or not asked.fixed):
+        raise ArgumentError("train: give bits, size or max_drop for what it is to serve")
+    return schemes
 
 
 def _said_once(asked: Asked, fit: Loop, training: Training) -> Training:

@@ -1,11 +1,13 @@
 """Named coded tensors to one verified file and back; docs/format.md has every byte."""
 
-from taut.container.atomic import AtomicFile, check_destination
+from taut.container.atomic import AtomicFile, check_destination, write_file
+from taut.container.atomic_folder import check_folder, made_file, made_folder, scratch_folder
 from taut.container.find import find_file
 from taut.container.format import SMALL, xxh3
 from taut.container.index import Index, Origin, Pack, Record
 from taut.container.layout import Layout
 from taut.container.read import TautFile
+from taut.container.temporary import is_temporary
 from taut.container.verify import VerifyReport, verify
 from taut.container.write import Writer
 from taut.machine.cores import checked_threads
@@ -22,8 +24,14 @@ __all__ = [
     "VerifyReport",
     "Writer",
     "check_destination",
+    "check_folder",
     "checked_threads",
     "find_file",
+    "is_temporary",
+    "made_file",
+    "made_folder",
+    "scratch_folder",
     "verify",
+    "write_file",
     "xxh3",
 ]

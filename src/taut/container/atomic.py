@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+from taut.container.hold import is_at
+from taut.container.temporary import new_file
 from taut.errors import ArgumentError, TautError
 
 _BLOCK = 1 << 20
+_USUAL = 0o666  # of a new file; the umask takes its part of it
+_OWN = 0o600  # what a file has while it is written: it is read again before it is kept
 
 
 def check_destination(path: Path, *, force: bool) -> Path:
@@ -22,38 +27,35 @@ def check_destination(path: Path, *, force: bool) -> Path:
     real = Path(os.path.realpath(path))
     if real.is_dir():
         raise ArgumentError(f"{path}: is a folder; name a file in it")
-    if real.exists() and not real.is_file():
+    if (path.exists() and not path.is_file()) or (real.exists() and not real.is_file()):
         raise ArgumentError(f"{path}: is not a plain file, so it cannot be replaced in one step")
     if not real.parent.is_dir():
         raise ArgumentError(f"{path}: the folder {real.parent} does not exist; make it first")
     if real.exists() and not force:
-        raise ArgumentError(f"{path}: exists; give -f (force=True) to replace it")
+        raise _exists(path)
     return real
 
 
 class AtomicFile:
-    """A file in the making: `<name>.<process id>.tmp` beside its destination, until `commit`.
+    """A file in the making: `<name>.<16 hex digits>.tmp` beside its destination, until `commit`.
 
     A context manager; leaving it without a commit, for whatever reason, removes the temporary
-    file. A process that is killed leaves it behind under that name, which nothing reads.
-    System errors (no room, no right) become `TautError`s that name the destination.
+    file. What a process that was killed left is removed by the next that writes the same
+    destination. A file that is replaced hands on its mode; a new one has the umask's. System errors
+    (no room, no right) become `TautError`s that name the destination.
     """
 
     def __init__(self, path: Path, *, force: bool = False) -> None:
         self.path = check_destination(path, force=force)
         self._force = force
-        self.temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        with self._explained():
-            # A leftover of an earlier process with our id is not ours to keep, nor to follow.
-            with contextlib.suppress(FileNotFoundError):
-                self.temporary.unlink()
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            self._handle = os.open(self.temporary, flags, 0o666)
+        with explained(self.path):
+            replaced = self.path.stat().st_mode & 0o777 if self.path.exists() else _USUAL
+            self.temporary, self._handle = new_file(self.path, replaced | _OWN)
 
     def write(self, data: bytes | memoryview) -> None:
         """Write all of `data` at the current position."""
         view = memoryview(data).cast("B")
-        with self._explained():
+        with explained(self.path):
             while view:  # one call may write less than it was given, and never more than 2 GiB
                 view = view[os.write(self._handle, view) :]
 
@@ -64,7 +66,7 @@ class AtomicFile:
     def move(self, begin: int, end: int, to: int) -> None:
         """Move the bytes from `begin` to `end` down to `to` and cut the file off after them."""
         position = begin
-        with self._explained():
+        with explained(self.path):
             while position < end:
                 os.lseek(self._handle, position, os.SEEK_SET)
                 block = os.read(self._handle, min(_BLOCK, end - position))
@@ -77,17 +79,29 @@ class AtomicFile:
 
     def sync(self) -> None:
         """Have the disk hold all bytes."""
-        with self._explained():
+        with explained(self.path):
             os.fsync(self._handle)
 
     def commit(self) -> None:
-        """Put the file in its place, in one step."""
+        """Put the file in its place, in one step.
+
+        Raises:
+            ArgumentError: something is in its place by now (and not `force`).
+            TautError: the temporary file is not the one that was written.
+        """
         self.sync()
         check_destination(self.path, force=self._force)
-        with self._explained():
+        with explained(self.path):
+            if not is_at(self._handle, self.temporary):
+                raise TautError(
+                    f"{self.path}: somebody removed or replaced {self.temporary.name} while it was "
+                    "written; what was there before is untouched"
+                )
+            if os.name == "nt":  # where an open file cannot be renamed
+                self._close()
+            place(self.temporary, self.path, force=self._force)
             self._close()
-            os.replace(self.temporary, self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
 
     def _close(self) -> None:
         if self._handle >= 0:
@@ -105,23 +119,61 @@ class AtomicFile:
         trace: TracebackType | None,
     ) -> None:
         """Remove the temporary file, unless it was committed."""
-        with contextlib.suppress(OSError):
-            self._close()
+        if self._handle < 0:
+            return
+        if os.name == "nt":  # where an open file cannot be removed
+            with contextlib.suppress(OSError):
+                self._close()
         with contextlib.suppress(OSError):
             self.temporary.unlink()
+        with contextlib.suppress(OSError):
+            self._close()
 
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+
+def write_file(path: Path, data: bytes, *, force: bool) -> None:
+    """Write a small file, whole or not at all."""
+    with AtomicFile(path, force=force) as file:
+        file.write(data)
+        file.commit()
+
+
+def place(temporary: Path, path: Path, *, force: bool) -> None:
+    """Give a finished file its name, and the mode (and owner, if it may) of the file that had it.
+
+    Without `force` nothing is replaced, also not what came into being a moment ago.
+
+    Raises:
+        ArgumentError: something is there (and not `force`).
+        OSError: the system refused.
+    """
+    _hand_on(path, temporary)
+    if force:
+        os.replace(temporary, path)
+    elif os.name == "nt":  # where a rename replaces nothing
+        _unless_there(os.rename, temporary, path)
+    else:
         try:
-            yield
-        except OSError as error:
-            raise TautError(
-                f"{self.path}: cannot be written ({error.strerror or error}); "
-                "what was there before is untouched"
-            ) from error
+            _unless_there(os.link, temporary, path)
+        except OSError:  # a file system without links
+            check_destination(path, force=force)
+            os.replace(temporary, path)
+        else:
+            temporary.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
+def _hand_on(path: Path, temporary: Path) -> None:
+    """Give a file the owner and mode of the one at `path`, if there is one."""
+    try:
+        about = os.stat(path)
+    except FileNotFoundError:
+        return
+    if os.name != "nt":
+        with contextlib.suppress(OSError):  # of another user: then the file is ours
+            os.chown(temporary, about.st_uid, about.st_gid)
+    os.chmod(temporary, stat.S_IMODE(about.st_mode))
+
+
+def sync_folder(folder: Path) -> None:
     """Have the disk hold the new name too, where folders can be opened (not on Windows)."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
@@ -129,3 +181,26 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Say of a system's error what it kept from being written, as a `TautError`."""
+    try:
+        yield
+    except OSError as error:
+        raise TautError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "what was there before is untouched"
+        ) from error
+
+
+def _unless_there(name: Callable[[Path, Path], None], temporary: Path, path: Path) -> None:
+    try:
+        name(temporary, path)
+    except FileExistsError:
+        raise _exists(path) from None
+
+
+def _exists(path: Path) -> ArgumentError:
+    return ArgumentError(f"{path}: exists; give -f (force=True) to replace it")

@@ -11,14 +11,12 @@ import numpy as np
 
 from taut import coding
 from taut.coding import Job
-from taut.container.arena import unmap
 from taut.container.format import GROUP, MAGIC, xxh3
 from taut.container.place import PackPlace, Place
 from taut.errors import FormatError, VerifyError
 from taut.io.header import HeaderTensor
 from taut.io.safetensors import MappedFile
 
-_WORTH_RELEASE = 1 << 20  # bytes of a tensor that are not left in memory
 _WORTH_THREADS = 1 << 22  # bytes to check; starting threads takes as long as checking 2 MB
 
 
@@ -39,6 +37,7 @@ class Fetcher:
         self.where = str(path)
         file = MappedFile(path)
         self.header = file.header
+        self._file = file
         self._packs: tuple[PackPlace, ...] = ()
         self._sound: set[int] = set()  # the packs whose checksum was seen to match
         # One view of all, cut by entry: cheaper than a view of its own for each of many tensors.
@@ -51,15 +50,24 @@ class Fetcher:
         self._packs = packs
 
     def raw(self, entry: HeaderTensor) -> np.ndarray:
-        """The bytes of an entry, unchecked, as a read-only view of the file."""
+        """The bytes of an entry, unchecked, as a read-only view of the mapped file.
+
+        Raises:
+            VerifyError: the file was cut short since it was opened.
+        """
+        self._file.check_size()
         return self._bytes[entry.start : entry.stop]
+
+    def read(self, entry: HeaderTensor) -> np.ndarray:
+        """The same as a copy, which stays whatever becomes of the file."""
+        return self._file.read(HeaderTensor("", "U8", (entry.nbytes,), entry.start, entry.stop))
 
     def copy(self, place: Place, out: np.ndarray) -> None:
         """Copy a kept tensor's bytes to the uint8 array `out` and check them there.
 
         The copy is checked, not the file: what was checked is what the caller gets.
         """
-        out[:] = self.raw(place.entry)
+        self._file.read_into(out, place.entry.start)
         if xxh3(out) != place.sum:
             raise VerifyError(
                 f'{self.where}: tensor "{place.name}" ({place.entry.nbytes} bytes at offset '
@@ -67,8 +75,8 @@ class Fetcher:
                 tensor=place.name,
             )
 
-    def check(self, place: Place) -> Checked:
-        """Check every part of a coded array, and its padding.
+    def check(self, place: Place, *, mapped: bool = False) -> Checked:
+        """Check every part of a coded array, and its padding; `mapped`: not in memory of its own.
 
         Raises:
             VerifyError: a part does not match; `chunk` is its number (0: the array header).
@@ -76,7 +84,7 @@ class Fetcher:
         """
         if place.pack is not None:
             self._check_pack(place, place.pack)
-        data = self.raw(place.entry).data
+        data = (self.raw if mapped else self.read)(place.entry).data
         begin = 0
         pieces = []
         for number, part in enumerate(place.parts):
@@ -129,9 +137,9 @@ class Fetcher:
         """Check many coded arrays, on several threads where that pays."""
         total = sum(place.entry.nbytes for place in places)
         if threads < 2 or len(places) < 2 or total < _WORTH_THREADS:
-            return [self.check(place) for place in places]
+            return [self.check(place, mapped=True) for place in places]
         with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(self.check, places))
+            return list(pool.map(lambda place: self.check(place, mapped=True), places))
 
     def decode(self, arrays: Sequence[tuple[Checked, np.ndarray]], threads: int) -> None:
         """Decode each array into its uint8 buffer, which has its size.
@@ -148,10 +156,9 @@ class Fetcher:
                     self.decode([pair], threads)
             raise self._named(arrays[0][0].place, error) from None
 
-    def release(self, place: Place) -> None:
-        """Let go of the mapped memory, after a large tensor that was read alone."""
-        if place.entry.nbytes >= _WORTH_RELEASE:
-            unmap(self._bytes)
+    def check_still(self) -> None:
+        """Raise `VerifyError` if the file was written to since it was opened."""
+        self._file.check_still()
 
     def _named(self, place: Place, error: FormatError | str) -> FormatError:
         return FormatError(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from taut.errors import ArgumentError
+from taut.io.names import check_plain, pattern_hint
 
 SUFFIX: Final = ".taut.safetensors"
 
@@ -19,7 +20,8 @@ def find_file(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_dir():
         if not path.exists():
-            raise ArgumentError(f"{path}: no such file or folder")
+            raise ArgumentError(f"{path}: no such file or folder{pattern_hint(path)}")
+        check_plain(path)
         return path
     found = sorted(entry for entry in path.iterdir() if entry.name.endswith(SUFFIX))
     if len(found) != 1:

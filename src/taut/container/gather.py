@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from taut.container.arena import allocate
 from taut.container.bind import Contents
 from taut.container.fetch import Fetcher
 from taut.container.format import as_bytes
 from taut.container.index import Record
 from taut.errors import ArgumentError, FormatError
+from taut.io.arena import allocate
 from taut.io.dtypes import SAFETENSORS_DTYPES, storage, tensor_nbytes
 from taut.io.names import nearest
 from taut.io.tensor_info import TensorInfo
@@ -33,6 +33,7 @@ def gather(
     for place in places.values():
         if not place.parts:
             fetcher.copy(place, buffers[place.name])
+    fetcher.check_still()
     found = _shaped(contents, buffers, fetcher.where)
     for name, array in out.items():
         if name not in direct:

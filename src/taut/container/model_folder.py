@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from taut.container import AtomicFile, check_destination
+from taut.container import check_destination, write_file
 from taut.container.find import SUFFIX
 from taut.errors import ArgumentError, TautError
 
@@ -47,19 +45,6 @@ def unmark_config(path: Path, data: bytes) -> bytes:
     return data
 
 
-@contextlib.contextmanager
-def made_folder(path: Path) -> Iterator[None]:
-    """Make a folder if it is missing; whatever goes wrong then, it does not stay."""
-    missing = not path.exists()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        if missing:
-            shutil.rmtree(path, ignore_errors=True)
-        raise
-
-
 def check_copies(pairs: Iterable[tuple[Path, Path]], *, force: bool) -> None:
     """Raise `ArgumentError` unless each second path of (from, to) may be written."""
     for source, target in pairs:
@@ -91,10 +76,3 @@ def copy_files(
         write_file(target, data, force=force)
         total += len(data)
     return total
-
-
-def write_file(path: Path, data: bytes, *, force: bool) -> None:
-    """Write a small file, whole or not at all."""
-    with AtomicFile(path, force=force) as file:
-        file.write(data)
-        file.commit()

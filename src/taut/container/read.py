@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from taut.container.arena import allocate
 from taut.container.bind import Contents, bind
 from taut.container.contents import unpack_index
 from taut.container.fetch import Fetcher
@@ -15,6 +14,7 @@ from taut.container.format import as_bytes, check_header, xxh3
 from taut.container.gather import cast, check_out, gather, member
 from taut.container.index import Index
 from taut.errors import ArgumentError, FormatError, VerifyError
+from taut.io.arena import allocate
 from taut.io.dtypes import storage
 from taut.io.header import HeaderTensor
 from taut.io.names import nearest
@@ -95,7 +95,6 @@ class TautFile(Mapping[str, np.ndarray]):
         else:
             (data,) = allocate([place.entry.nbytes])
             self.fetcher.copy(place, data)
-        self.fetcher.release(place)
         return cast(data.view(dtype).reshape(shape), record)
 
     def read_into(self, name: str, out: np.ndarray) -> None:
@@ -115,7 +114,6 @@ class TautFile(Mapping[str, np.ndarray]):
             self.fetcher.decode([(self.fetcher.check(place), as_bytes(out))], self.threads)
         else:
             self.fetcher.copy(place, as_bytes(out))
-        self.fetcher.release(place)
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None

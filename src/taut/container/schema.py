@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
+
+import numpy as np
 
 from taut.errors import FormatError
 
@@ -11,17 +14,43 @@ from taut.errors import FormatError
 _LARGEST = 1 << 48
 _DIGITS = frozenset("0123456789abcdef")
 
+_DEEPEST = 64  # lists and objects in one another; an index has seven, a model's config ten
+_BLOCK = 1 << 16
+# A string, or what begins like one: possessive, so that no hostile text is scanned twice.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.S)
+_OTHER = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = np.zeros(256, np.int8)
+_STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
+
 
 def load_json(text: bytes, where: str) -> object:
-    """Parse UTF-8 JSON; duplicate keys, NaN, deep nesting and bad UTF-8 are `FormatError`s."""
+    """Parse UTF-8 JSON; duplicate keys, NaN, deep nesting and bad UTF-8 are `FormatError`s.
+
+    Nesting is measured before the text is parsed: parsers differ in how much of it they bear.
+    """
+    if _depth(text) > _DEEPEST:
+        raise FormatError(f"{where}: JSON nested too deeply")
     try:
         return json.loads(
             text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
         )
-    except RecursionError:
-        raise FormatError(f"{where}: JSON nested too deeply") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise FormatError(f"{where}: not JSON ({error})") from None
+
+
+def _depth(text: bytes) -> int:
+    """How many lists and objects are open at once, at most.
+
+    >>> _depth(b'{"[[": [[], {}]}')
+    3
+    """
+    brackets = _STRING.sub(b"", text).translate(None, _OTHER)
+    depth = deepest = 0
+    for begin in range(0, len(brackets), _BLOCK):  # a bomb is brackets by the gigabyte
+        steps = _STEP[np.frombuffer(brackets[begin : begin + _BLOCK], np.uint8)]
+        depths = depth + np.cumsum(steps, dtype=np.int64)
+        depth, deepest = int(depths[-1]), max(deepest, int(depths.max()))
+    return deepest
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from taut.container.arena import allocate
 from taut.container.fetch import Fetcher
 from taut.container.find import find_file
 from taut.container.format import xxh3
@@ -17,6 +16,7 @@ from taut.container.pack import sum_of
 from taut.container.place import PackPlace, Place
 from taut.container.read import TautFile
 from taut.errors import FormatError, VerifyError
+from taut.io.arena import allocate
 from taut.machine.cores import checked_threads
 
 _LISTED = 16  # members of a pack that an error names
@@ -63,12 +63,12 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
             decoded += values.nbytes
             if place.pack is not None:
                 sums[place.name] = xxh3(values)
-            file.fetcher.release(place)
         except (VerifyError, FormatError) as error:
             damage.append(error)
     for pack in file.contents.packs:
         if all(place.name in sums for place in pack.members):
             damage += _pack_damage(pack, sums, file.fetcher.where)
+    file.fetcher.check_still()
     if damage:
         raise _summary(damage)
     chunks = sum(max(len(place.parts) - 1, 0) for place in file.contents.places.values())

@@ -145,19 +145,26 @@ def _as_rows(grid: Grid) -> Rounded | None:
     width = grid.group or columns
     if not columns or columns % width:
         return None
-    live = np.where(grid.scales > 0, grid.scales, 1.0).reshape(-1).astype(np.float64)
+    if (found := _as_exponents(grid.scales)) is None:
+        return None
+    step, each = found
+    indices = grid.matrix.reshape(rows * (columns // width), width)
+    if np.ptp(each) == 0:
+        return Rounded(indices, _NONE, float(grid.scales.flat[0]), None, None, False)
+    return Rounded(indices, _NONE, step, each, None, False, fraction=_FRACTION)
+
+
+def _as_exponents(scales: np.ndarray) -> tuple[float, np.ndarray] | None:
+    """A step and an exponent for each scale, which give exactly these; None if nothing does."""
+    live = np.where(scales > 0, scales, 1.0).reshape(-1).astype(np.float64)
     numbers = np.rint(16 * np.log2(live)).astype(np.int64)
     middle = (int(numbers.min()) + int(numbers.max())) // 32 * 16
     exponents = numbers - middle + NO_EXPONENT
     if exponents.min() < 0 or exponents.max() > 255 or abs(middle) > 16 * 100:
         return None
     step, each = 2.0 ** (middle // 16), exponents.astype(np.uint8)
-    if not np.array_equal(np.float32(step) * exponent_scale(each, _FRACTION), grid.scales.ravel()):
-        return None
-    indices = grid.matrix.reshape(rows * (columns // width), width)
-    if np.ptp(each) == 0:
-        return Rounded(indices, _NONE, float(grid.scales.flat[0]), None, None, False)
-    return Rounded(indices, _NONE, step, each, None, False, fraction=_FRACTION)
+    same = np.array_equal(np.float32(step) * exponent_scale(each, _FRACTION), scales.ravel())
+    return (step, each) if same else None
 
 
 def _matrix(found: Rounded, dtype: np.dtype, effort: Effort, threads: int) -> CodedArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from taut.scheme import Scheme
 from taut.transform import Rounded, sample_rows
 from taut.transform.runtime import GRIDS
 
-__all__ = ["Quantizer", "find_dial", "lossy_schemes"]
+__all__ = ["Quantizer", "SizeRequest", "find_dial", "lossy_schemes"]
 
 # Values that an estimate of the file's size looks at: enough for a few tenths of a percent.
 _SAMPLE: dict[Effort, int] = {"fast": 1 << 21, "max": 1 << 20}
@@ -56,24 +56,30 @@ def lossy_schemes(
     return schemes
 
 
-def find_dial(
-    source: Source,
-    schemes: Mapping[str, Scheme],
-    target: Target,
-    *,
-    effort: Effort,
-    threads: int,
-    origin: Origin,
-    gains: Mapping[str, float] | None = None,
-) -> Quantizer:
-    """The quantiser whose file is within a percent below `target`.
+@dataclass(frozen=True, kw_only=True)
+class SizeRequest:
+    """A model, its schemes, and the size that its file is to have.
 
-    `gains` multiply the steps of single tensors.
+    `gains` multiply the steps of single tensors; `origin` is what the file is to remember.
+    """
+
+    source: Source
+    schemes: Mapping[str, Scheme]
+    target: Target
+    effort: Effort
+    origin: Origin
+    threads: int = 1
+    gains: Mapping[str, float] = field(default_factory=dict)
+
+
+def find_dial(request: SizeRequest) -> Quantizer:
+    """The quantiser whose file is within a percent below the target.
 
     Raises:
         ArgumentError: a tensor is not finite, or out of range.
         TargetError: the target cannot be met.
     """
+    source, schemes, effort = request.source, request.schemes, request.effort
     dialled = [
         info
         for info in source.infos
@@ -81,39 +87,32 @@ def find_dial(
         and schemes[info.name].kind == "rd"
         and schemes[info.name].bits is None
     ]
-    samples = _samples(source, dialled, schemes, gains or {}, effort)
+    samples = _samples(source, dialled, schemes, request.gains, effort)
     weights = {sample.name: sample.weight for sample in samples}
-    low = 8 * target.nbytes < _LEAST_BITS * sum(sample.count for sample in samples)
+    low = 8 * request.target.nbytes < _LEAST_BITS * sum(sample.count for sample in samples)
     if effort == "max" and not low:
         # Prices of the trellis change by steps, and a model of one matrix may have no file between.
         with contextlib.suppress(TargetError):
-            quantizer = Quantizer(1.0, effort, weights, threads=threads)
-            return _searched(source, schemes, target, quantizer, samples, origin)
-    quantizer = Quantizer(1.0, effort, weights, threads=threads, plain=True)
-    return _searched(source, schemes, target, quantizer, samples, origin)
+            quantizer = Quantizer(1.0, effort, weights, threads=request.threads)
+            return _searched(request, quantizer, samples)
+    quantizer = Quantizer(1.0, effort, weights, threads=request.threads, plain=True)
+    return _searched(request, quantizer, samples)
 
 
-def _searched(
-    source: Source,
-    schemes: Mapping[str, Scheme],
-    target: Target,
-    quantizer: Quantizer,
-    samples: list[_Sample],
-    origin: Origin,
-) -> Quantizer:
+def _searched(request: SizeRequest, quantizer: Quantizer, samples: list[_Sample]) -> Quantizer:
     """The quantiser at the dial that meets the target."""
-    effort, trellis = quantizer.effort, quantizer.trellis
+    target, effort, trellis = request.target, quantizer.effort, quantizer.trellis
     tables = {sample.name: _tables(sample, trellis, effort) for sample in samples}
 
     def exact(dial: float) -> int:
         quantizer.dial = dial
         return predict_size(
-            source,
-            schemes,
+            request.source,
+            request.schemes,
             effort=effort,
             threads=quantizer.threads,
             quantize=quantizer,
-            origin=origin,
+            origin=request.origin,
         )
 
     # What does not hang on the dial: all other tensors, header and index.

@@ -72,7 +72,7 @@ def estimate_tensors(
     for info in source.infos:
         if info.name in source.aliases:
             continue
-        sample, part = _sample(info, source.load(info.name))
+        sample, part = _sample(info, source.view(info.name))
         coded = encode_tensor(part, sample, schemes[info.name], effort=effort, quantize=quantize)
         if part.nbytes < info.nbytes:
             coded = _grown(coded, info.nbytes / part.nbytes)

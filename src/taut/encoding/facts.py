@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
@@ -126,9 +126,8 @@ class _FactsReader:
         distribution: Distribution | None,
         curvature: Curvature | None,
     ) -> dict[str, Prediction]:
-        if info.dtype not in FLOATS or distribution is None:
-            return {}
-        if distribution.nans or distribution.infinities:  # lossy schemes refuse them
+        """What each scheme that is for such a tensor would cost it."""
+        if not _is_finite(info, distribution):
             return {}
         matrix = quantisable(info.dtype, info.shape)
         if curvature is None:
@@ -137,12 +136,22 @@ class _FactsReader:
             flat = values.astype(np.float32).reshape(len(values) if matrix else 1, -1)
         if not np.isfinite(flat).all():
             return {}
+        schemes = [scheme for scheme in self.schemes if matrix or scheme.kind == "fp16"]
         loss = None if curvature is None else loss_of(curvature)
-        found = {}
-        for scheme in self.schemes:
-            if matrix or scheme.kind == "fp16":
-                nearest = round_to(flat, scheme)
-                error = relative_error(flat, nearest.values)
-                cost = None if loss is None else loss(flat - nearest.values)
-                found[str(scheme)] = Prediction(nearest.bits, error, cost)
-        return found
+        return {str(scheme): _predicted(flat, scheme, loss) for scheme in schemes}
+
+
+def _is_finite(info: TensorInfo, distribution: Distribution | None) -> bool:
+    """Whether a tensor has floats alone that are numbers: lossy schemes refuse others."""
+    if info.dtype not in FLOATS or distribution is None:
+        return False
+    return not (distribution.nans or distribution.infinities)
+
+
+def _predicted(
+    values: np.ndarray, scheme: Scheme, loss: Callable[[np.ndarray], float] | None
+) -> Prediction:
+    """What a scheme would cost values of shape (rows, columns), in float32."""
+    nearest = round_to(values, scheme)
+    cost = None if loss is None else loss(values - nearest.values)
+    return Prediction(nearest.bits, relative_error(values, nearest.values), cost)

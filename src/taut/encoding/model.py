@@ -7,12 +7,10 @@ from difflib import get_close_matches
 
 from taut.coding import Effort
 from taut.container import Layout, Origin
-from taut.container.arena import unmap
 from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.io.equal_tensors import EqualTensors
-from taut.io.safetensors import SafetensorsSource
 from taut.progress import Progress
 from taut.scheme import Scheme, parse_scheme
 
@@ -26,22 +24,25 @@ def resolve_plan(source: Source, plan: Plan | None) -> dict[str, Scheme]:
         ArgumentError: `plan` names a tensor that the model has not, or is tied to another, or
             says what is no scheme.
     """
-    names = {info.name for info in source.infos}
     schemes = {info.name: Scheme() for info in source.infos if info.name not in source.aliases}
     if plan is not None and not isinstance(plan, Mapping):
         raise ArgumentError(f"plan: a {type(plan).__name__}; give a dict of tensor to scheme")
     for name, scheme in (plan or {}).items():
-        if name not in names:
-            near = ", ".join(get_close_matches(name, list(names)[:10_000]))
-            raise ArgumentError(
-                f'plan: "{name}" matches no tensor{f"; nearest: {near}" if near else ""}'
-            )
         if name not in schemes:
-            raise ArgumentError(
-                f'plan: "{name}" is tied to "{source.aliases[name]}"; give the scheme there'
-            )
+            raise _not_stored(source, name)
         schemes[name] = _scheme(name, scheme)
     return schemes
+
+
+def _not_stored(source: Source, name: str) -> ArgumentError:
+    """Why a plan cannot give this tensor a scheme."""
+    if name in source.aliases:
+        return ArgumentError(
+            f'plan: "{name}" is tied to "{source.aliases[name]}"; give the scheme there'
+        )
+    names = [info.name for info in source.infos]
+    near = ", ".join(get_close_matches(name, names[:10_000]))
+    return ArgumentError(f'plan: "{name}" matches no tensor{f"; nearest: {near}" if near else ""}')
 
 
 def _scheme(name: str, scheme: object) -> Scheme:
@@ -82,8 +83,7 @@ def fill(
                     info, values, scheme, effort=effort, threads=threads, quantize=quantize
                 )
                 add_tensor(layout, info, coded)
-            if isinstance(source, SafetensorsSource):
-                unmap(values)
+            del values  # before the next one is loaded: one is held at a time
         if progress:
             progress("encode", number + 1, len(source.infos))
     for info in tied:  # what they are tied to may have come later

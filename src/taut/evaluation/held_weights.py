@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from taut.container import TautFile, find_file
 from taut.errors import ArgumentError
-from taut.io import open_source
+from taut.io import check_unchanged, open_source
 from taut.io.names import nearest
 from taut.loading.arrays import to_torch
 from taut.loading.reshape import reshaped
@@ -53,9 +53,11 @@ def read_held(path: Path) -> HeldWeights:
 def read_plain(path: Path) -> HeldWeights:
     """The tensors of any other model file."""
     source = open_source(path)
+    tensors = {info.name: to_torch(source.load(info.name), info.dtype) for info in source.infos}
+    check_unchanged(source.stamps)
     return HeldWeights(
         path=path,
-        tensors={info.name: to_torch(source.load(info.name), info.dtype) for info in source.infos},
+        tensors=tensors,
         shapes={info.name: info.shape for info in source.infos},
     )
 

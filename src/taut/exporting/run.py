@@ -9,18 +9,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from taut.container import TautFile, check_destination, find_file
+from taut.container import TautFile, check_destination, check_folder, find_file
 from taut.errors import ArgumentError
 from taut.exporting.compressed_tensors.packing import Packing
 from taut.exporting.compressed_tensors.write import export_compressed_tensors
 from taut.exporting.gguf.write import export_gguf
 from taut.exporting.load_folder import load_folder
-from taut.exporting.made import check_folder
 from taut.exporting.onnx.from_file import export_network
 from taut.exporting.onnx.own_graph import export_graph
 from taut.exporting.request import FOLDERS, ExportRequest, Format
 from taut.exporting.result import Export
 from taut.exporting.safetensors import HubFolder, check_dtype, export_file, export_folder
+from taut.io.names import as_text
 from taut.loading.restore_onnx import is_onnx
 from taut.machine import checked_threads
 from taut.networks.callables import names_callable
@@ -83,8 +83,10 @@ def _to_onnx(file: TautFile, request: ExportRequest) -> Export:
 
 
 def _check_places(request: ExportRequest, kind: Format) -> None:
-    """Nothing is written over or into what is read."""
+    """Nothing is written over or into what is read, nor under a name that a writer cannot take."""
     out = request.out
+    if kind != "safetensors" and as_text(str(out)) != str(out):
+        raise ArgumentError(f"{out}: is not valid Unicode, which {kind} wants; name another")
     real = Path(os.path.realpath(out))
     for path in _inputs(request):
         given = Path(os.path.realpath(path))

@@ -13,11 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from taut.container import TautFile
+from taut.container import TautFile, made_file, made_folder
 from taut.errors import ArgumentError
 from taut.exporting.check import Comparison, expect, size_words
 from taut.exporting.companions import copy_companions
-from taut.exporting.made import made_file, made_folder
 from taut.exporting.result import Export
 from taut.exporting.shards import SHARD, write_shards, write_tensors
 from taut.io import SAFETENSORS_DTYPES, TensorInfo, tensor_nbytes
@@ -88,7 +87,7 @@ def export_folder(
     """
     tied = {record.name for record in file.index.records if record.tied}
     infos = [converted(info, folder.dtype) for info in file.infos if info.name not in tied]
-    with made_folder(out, force=force) as made:
+    with made_folder(out, force=force, sole=True) as made:
         copy_companions(folder.companions, made, folder.dtype)
         load = _loading(file, infos)
         told = steps("write", infos, progress)

@@ -3,6 +3,7 @@
 from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, dtype_name, storage, tensor_nbytes
 from taut.io.header import Header, HeaderTensor, read_header
 from taut.io.source import Source, SourceFile, TensorInfo, open_source
+from taut.io.stamp import check_unchanged
 
 __all__ = [
     "DTYPE_BITS",
@@ -12,6 +13,7 @@ __all__ = [
     "Source",
     "SourceFile",
     "TensorInfo",
+    "check_unchanged",
     "dtype_name",
     "open_source",
     "read_header",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from taut.io import Source
+from taut.io import Source, check_unchanged
 from taut.io.digest import Digest
 
 
@@ -12,7 +12,7 @@ def model_identity(source: Source) -> str:
     """An xxh3 of 128 bits over names, dtypes, shapes and bytes of all tensors, in their order.
 
     Of a file, a folder or a module alike: where the same tensors come from is not in it, nor
-    which of them are tied. One tensor is held at a time.
+    which of them are tied. One tensor is held at a time. Raises `VerifyError` if a file changed.
 
     >>> import numpy as np
     >>> from taut.io import open_source
@@ -24,6 +24,7 @@ def model_identity(source: Source) -> str:
         # The dtype is safetensors' own: sub-byte values of all kinds are loaded as plain bytes.
         digest.add((info.name, info.dtype, info.shape), info.name)
         digest.add(source.load(info.name), info.name)
+    check_unchanged(source.stamps)
     return digest.text()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from taut.errors import ArgumentError, FormatError
 from taut.io.dtypes import SAFETENSORS_DTYPES, dtype_name, tensor_nbytes
 from taut.io.names import nearest
+from taut.io.stamp import Stamp
 from taut.io.tensor_info import SourceFile, TensorInfo
 
 
@@ -34,6 +35,7 @@ class MemorySource:
     companions: tuple[Path, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
     files: tuple[SourceFile, ...] = ()
+    stamps: tuple[Stamp, ...] = ()
 
     @property
     def infos(self) -> tuple[TensorInfo, ...]:
@@ -48,6 +50,10 @@ class MemorySource:
         array.flags.writeable = False
         return array
 
+    def view(self, name: str) -> np.ndarray:
+        """As `load`: nothing is mapped here."""
+        return self.load(name)
+
 
 def memory_source(
     entries: Iterable[Entry],
@@ -55,6 +61,7 @@ def memory_source(
     *,
     nbytes: int | None = None,
     companions: tuple[Path, ...] = (),
+    stamps: tuple[Stamp, ...] = (),
 ) -> MemorySource:
     """A source of `entries`; those that are the same memory become aliases of the first.
 
@@ -72,7 +79,8 @@ def memory_source(
         if carrier != name:
             aliases[name] = carrier
     total = sum(entry.info.nbytes for name, entry in named.items() if name not in aliases)
-    return MemorySource(named, aliases, total if nbytes is None else nbytes, identity, companions)
+    nbytes = total if nbytes is None else nbytes
+    return MemorySource(named, aliases, nbytes, identity, companions, stamps=stamps)
 
 
 def numpy_entry(name: str, array: np.ndarray | np.generic) -> Entry:

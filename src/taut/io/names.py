@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 
+from taut.errors import ArgumentError
+
+_PATTERN = "*?["
 MAX_NAMES = 10_000  # names compared at most: an error message may not take long
 
 
@@ -17,3 +21,35 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     found = get_close_matches(name, islice(names, MAX_NAMES), n=3, cutoff=0.6)
     return f"; nearest: {', '.join(found)}" if found else ""
+
+
+def as_text(name: str) -> str:
+    """A file's name as it can be stored: what is not valid Unicode becomes question marks.
+
+    >>> as_text("caf\\udce9.safetensors")
+    'caf?.safetensors'
+    """
+    return name.encode(errors="replace").decode()
+
+
+def check_plain(path: Path) -> None:
+    """Raise `ArgumentError` if something is at `path` that is neither a plain file nor a folder."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ArgumentError(
+            f"{path}: is a pipe or a device, and a model is read more than once; save it as a file "
+            "first (or give - and pipe it into standard input, where the command takes it)"
+        )
+
+
+def pattern_hint(path: Path) -> str:
+    """What to do about a name that was to be a pattern, for the end of a message, or ""."""
+    if not any(sign in path.name for sign in _PATTERN):
+        return ""
+    try:
+        found = sorted(one.name for one in path.parent.glob(path.name))
+    except (OSError, ValueError):
+        found = []
+    if not found:
+        return "; as a pattern it matches nothing"
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"; as a pattern, which the shell did not expand, it is {', '.join(found[:3])}{more}"

@@ -8,7 +8,6 @@ given back byte for byte. What stays in it is told in `notes`.
 
 from __future__ import annotations
 
-import mmap
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,6 +32,8 @@ from taut.io._onnx_wire import LENGTH, Field, fields, pack_varints
 from taut.io._onnx_within import FUNCTION, NODE, tensors_within
 from taut.io.dtypes import storage
 from taut.io.in_memory import Entry, MemorySource, memory_source
+from taut.io.names import as_text
+from taut.io.stamp import StillFile, changed
 from taut.io.tensor_info import TensorInfo
 
 __all__ = [
@@ -62,32 +63,24 @@ class OnnxSource(MemorySource):
 
 
 class _File:
-    """A file of the model, mapped; `holes` are where its tensors lie."""
+    """A file of the model; `holes` are where its tensors lie."""
 
     def __init__(self, path: Path, name: str) -> None:
         self.name, self.where = name, str(path)
         self.holes: dict[tuple[int, int], Hole] = {}
-        try:
-            with path.open("rb") as file:
-                self.nbytes = path.stat().st_size
-                self.map: bytes | mmap.mmap = b""
-                if self.nbytes:
-                    self.map = mmap.mmap(file.fileno(), self.nbytes, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise ArgumentError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise FormatError(f"{path}: changed while it was opened ({error})") from error
+        self._file = StillFile(path, self.where)
+        self.nbytes, self.stamp = self._file.nbytes, self._file.stamp
+        self.map = self._file.map
 
     def load(self, info: TensorInfo, begin: int, end: int, encoding: str) -> np.ndarray:
-        """The tensor at begin..end; a view of the map where it can be."""
+        """The tensor at begin..end, in memory of its own."""
         dtype, shape = storage(info.dtype, info.shape)
-        data = np.frombuffer(self.map, np.uint8, end - begin, begin)
+        data = self._file.read(begin, end)
         if encoding == "varint":
             values = decode_varints(data, info)
-            assert values is not None  # it was decoded when the model was opened
+            if values is None:  # it was decoded when the model was opened
+                raise changed(self.where, f'tensor "{info.name}" is another')
             return values
-        if data.ctypes.data % dtype.alignment:
-            data = data.copy()  # native code may use aligned loads
         return data.view(dtype).reshape(shape)
 
     def recipe(self) -> RecipeFile:
@@ -216,7 +209,7 @@ def open_onnx(path: Path) -> OnnxSource:
         FormatError: it is damaged or hostile, or no ONNX model; the message names the initialiser.
         ArgumentError: it has no initialisers, or a file is missing.
     """
-    reader = _Reader(path, _File(path, path.name))
+    reader = _Reader(path, _File(path, as_text(path.name)))
     reader.read()
     if not reader.entries:
         raise ArgumentError(
@@ -242,6 +235,7 @@ def open_onnx(path: Path) -> OnnxSource:
         source.nbytes,
         source.identity,
         metadata={GRAPH: name},
+        stamps=tuple(file.stamp for file in files),
         notes=notes,
     )
 

@@ -1,31 +1,24 @@
-"""PyTorch's modules, state dicts and checkpoint files, as a lazy source of numpy views.
+"""PyTorch's modules and state dicts, as a lazy source of numpy views.
 
 Surprises first. torch is imported inside functions only. numpy has no bfloat16 of torch's, so such
-tensors pass as integers of the same width: no copy, no change of a bit. A checkpoint file is a
-pickle: it is read by torch's restricted reader (`weights_only=True`) alone, and only from torch
-2.6 on, since that reader ran code before (CVE-2025-32434).
+tensors pass as integers of the same width: no copy, no change of a bit.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Hashable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 import numpy as np
 
-from taut.errors import ArgumentError, FormatError
-from taut.extras import need_extra
+from taut.errors import ArgumentError
 from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
 from taut.io.in_memory import Entry, MemorySource, memory_source
-from taut.io.safetensors import check_complete, check_shard, read_index
 from taut.io.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
     import torch
-
-CHECKPOINT_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt")
 
 # torch's names of dtypes, "torch." left off; float4 packs two values in a byte.
 _NAMES: Final = {
@@ -50,11 +43,6 @@ _NAMES: Final = {
     "float8_e8m0fnu": "F8_E8M0",
     "float4_e2m1fn_x2": "F4",
 }
-
-_REFUSED: Final = (
-    "it is damaged, or holds more than plain tensors, which only a reader that runs code could "
-    "load. If you trust the file, load it yourself and pass model.state_dict()"
-)
 
 
 def is_module(value: object) -> TypeGuard[torch.nn.Module]:
@@ -133,68 +121,6 @@ def state_entries(state: Mapping[str, object], identity: str) -> list[Entry]:
     return entries
 
 
-def open_checkpoint(path: Path, companions: tuple[Path, ...] = ()) -> MemorySource:
-    """The state dict in a `.bin`, `.pt` or `.pth` file, mapped where torch can.
-
-    Raises:
-        FormatError: the restricted reader refuses the file: damaged, or it wants to run code.
-        ArgumentError: no torch, no such file, or something else than a state dict is in it.
-    """
-    entries = state_entries(_load(path), str(path))
-    return memory_source(entries, str(path), nbytes=path.stat().st_size, companions=companions)
-
-
-def open_sharded_checkpoint(path: Path, companions: tuple[Path, ...] = ()) -> MemorySource:
-    """The shards that a `pytorch_model.bin.index.json` lists; they lie beside it.
-
-    Raises:
-        FormatError, ArgumentError: as `open_checkpoint` and `taut.io.safetensors.open_sharded`.
-    """
-    weight_map = read_index(path)
-    entries: list[Entry] = []
-    found: dict[str, str] = {}
-    nbytes = 0
-    for name in sorted(set(weight_map.values())):
-        shard = path.parent / name
-        state = _load(shard)
-        check_shard(path, weight_map, name, state, found)
-        entries += state_entries(state, str(shard))
-        nbytes += shard.stat().st_size
-    check_complete(path, weight_map, found)
-    return memory_source(entries, str(path), nbytes=nbytes, companions=companions)
-
-
-def _load(path: Path) -> Mapping[str, object]:
-    if not path.is_file():
-        raise ArgumentError(f"{path}: no such file")
-    torch = _import_torch(path)
-    try:
-        with path.open("rb") as file:
-            mapped = file.read(4) == b"PK\x03\x04"  # files from before torch 1.6 cannot be mapped
-    except OSError as error:
-        raise ArgumentError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # torch names no set of errors for a damaged file
-        if type(error).__name__ == "UnpicklingError":  # not imported: nothing here may unpickle
-            raise FormatError(f"{path}: refused: {_REFUSED} ({_first_line(error)})") from None
-        raise FormatError(f"{path}: not a PyTorch checkpoint ({_first_line(error)})") from None
-    if not isinstance(state, Mapping):
-        raise ArgumentError(f"{path}: holds a {type(state).__name__}, not a state dict of tensors")
-    return state
-
-
-def _import_torch(path: Path):  # type: ignore[no-untyped-def]  # the module itself
-    torch = need_extra("torch", "torch", f"{path}: to read this file takes")
-    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
-    if (major, minor) < (2, 6):
-        raise ArgumentError(
-            f"{path}: torch {torch.__version__} can run code hidden in such a file "
-            "(CVE-2025-32434); pip install -U 'taut[torch]' for 2.6 or later"
-        )
-    return torch
-
-
 def _memory(tensor: torch.Tensor) -> Hashable:
     """What two tied tensors have in common: the same bytes, read in the same way."""
     start = tensor.untyped_storage().data_ptr()
@@ -240,8 +166,3 @@ def _not_a_tensor(name: object, value: object) -> str:
             f'save and pass the inner one, checkpoint["{name}"], if the weights are there'
         )
     return f'entry "{name}" is a {kind}, not a tensor; pass a dict of tensors by name alone'
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

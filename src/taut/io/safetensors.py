@@ -1,14 +1,13 @@
 """A safetensors file, or a sharded model, as a lazy source of mapped tensors.
 
-Surprises first. A loaded tensor is a view of the mapped file: it costs no memory until touched,
-and it keeps the file open. A file that somebody truncates meanwhile takes the process down with
-SIGBUS, as with every mmap; to replace a file by rename is safe.
+Surprises first. A loaded tensor is a copy in memory, read from the file: a file that somebody cuts
+short meanwhile is then an error. `view` maps it instead, which costs no memory until touched, for
+those who look at little of it. Whether the file stayed as it was, `stamps` tell (stamp.py).
 """
 
 from __future__ import annotations
 
 import json
-import mmap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +18,14 @@ from taut.errors import ArgumentError, FormatError
 from taut.io.dtypes import storage
 from taut.io.header import Header, HeaderTensor, read_header_from
 from taut.io.names import nearest
+from taut.io.stamp import Stamp, StillFile, stamp_of
 from taut.io.tensor_info import SourceFile, TensorInfo
 
 MAX_INDEX = 64_000_000  # bytes of a sharded model's index; 90 k tensors take 9 MB
 
 
 class MappedFile:
-    """One safetensors file: its checked header, and views of its data."""
+    """One safetensors file: its checked header, and its data, read or mapped."""
 
     def __init__(self, path: Path, where: str | None = None) -> None:
         where = where or str(path)
@@ -34,19 +34,46 @@ class MappedFile:
         try:
             with path.open("rb") as file:
                 self.header: Header = read_header_from(file, where)
-                self._map = mmap.mmap(file.fileno(), self.header.nbytes, access=mmap.ACCESS_READ)
         except OSError as error:
             raise ArgumentError(f"{where}: cannot be read ({error.strerror})") from error
-        except ValueError as error:  # mmap: the file shrank since its header was read
-            raise FormatError(f"{where}: changed while it was opened ({error})") from error
+        self._file = StillFile(path, where)
+        if self._file.nbytes != self.header.nbytes:
+            raise FormatError(f"{where}: changed while it was opened")
+        self.stamp = self._file.stamp
         self.name = path.name
 
+    def read(self, tensor: HeaderTensor) -> np.ndarray:
+        """A copy of the tensor's data.
+
+        Raises:
+            VerifyError: the file was cut short.
+        """
+        dtype, shape = storage(tensor.dtype, tensor.shape)
+        data = self._file.read(tensor.start, tensor.stop)
+        return _read_only(data.view(dtype).reshape(shape))
+
+    def read_into(self, out: np.ndarray, start: int) -> None:
+        """Fill a uint8 array with the bytes from `start` on; raises as `read`."""
+        self._file.read_into(out, start)
+
+    def check_still(self) -> None:
+        """Raise `VerifyError` if the open file has another size, or was written to."""
+        self._file.check_still()
+
+    def check_size(self) -> None:
+        """Raise `VerifyError` if the file is shorter than it was: views of it cannot be touched."""
+        self._file.check_size()
+
     def view(self, tensor: HeaderTensor) -> np.ndarray:
-        """The tensor's data; a copy only where it is not aligned for its dtype."""
+        """The tensor's data, mapped; a copy only where it is not aligned for its dtype.
+
+        Raises:
+            VerifyError: the file was cut short.
+        """
         dtype, shape = storage(tensor.dtype, tensor.shape)
         if tensor.nbytes == 0:
             return _read_only(np.empty(shape, dtype))
-        data = np.frombuffer(self._map, np.uint8, tensor.nbytes, tensor.start)
+        data = np.frombuffer(self._file.map, np.uint8, tensor.nbytes, tensor.start)
         if data.ctypes.data % dtype.alignment:
             data = data.copy()  # native code may use aligned loads
         return _read_only(data.view(dtype).reshape(shape))
@@ -63,14 +90,23 @@ class SafetensorsSource:
     identity: str
     companions: tuple[Path, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
+    stamps: tuple[Stamp, ...] = ()
     _where: dict[str, tuple[MappedFile, HeaderTensor]] = field(default_factory=dict, repr=False)
 
     def load(self, name: str) -> np.ndarray:
-        """One tensor, a read-only view of the file (see `taut.io.tensor_info.Source.load`)."""
+        """One tensor, read-only, in its own memory (see `taut.io.tensor_info.Source.load`)."""
+        file, tensor = self._found(name)
+        return file.read(tensor)
+
+    def view(self, name: str) -> np.ndarray:
+        """One tensor, a read-only view of the mapped file."""
+        file, tensor = self._found(name)
+        return file.view(tensor)
+
+    def _found(self, name: str) -> tuple[MappedFile, HeaderTensor]:
         if name not in self._where:
             raise ArgumentError(f'{self.identity}: no tensor "{name}"{nearest(name, self._where)}')
-        file, tensor = self._where[name]
-        return file.view(tensor)
+        return self._where[name]
 
 
 def open_safetensors(path: Path, companions: tuple[Path, ...] = ()) -> SafetensorsSource:
@@ -80,7 +116,7 @@ def open_safetensors(path: Path, companions: tuple[Path, ...] = ()) -> Safetenso
         FormatError: it is not valid (see `taut.io.header.read_header`).
         ArgumentError: it cannot be opened.
     """
-    return _source([MappedFile(path)], str(path), companions)
+    return _source([MappedFile(path)], path, companions)
 
 
 def open_sharded(path: Path, companions: tuple[Path, ...] = ()) -> SafetensorsSource:
@@ -90,6 +126,7 @@ def open_sharded(path: Path, companions: tuple[Path, ...] = ()) -> SafetensorsSo
         FormatError: index and shards do not agree: the message names the tensor and the shard.
         ArgumentError: a file is missing or cannot be opened.
     """
+    index = stamp_of(path) if path.is_file() else None
     weight_map = read_index(path)
     shards = []
     for name in sorted(set(weight_map.values())):
@@ -105,7 +142,7 @@ def open_sharded(path: Path, companions: tuple[Path, ...] = ()) -> SafetensorsSo
     for mapped in shards:
         check_shard(path, weight_map, mapped.name, (t.name for t in mapped.header.tensors), found)
     check_complete(path, weight_map, found)
-    return _source(shards, str(path), companions)
+    return _source(shards, path, companions, () if index is None else (index,))
 
 
 def read_index(path: Path) -> dict[str, str]:
@@ -161,16 +198,21 @@ def check_complete(index: Path, weight_map: dict[str, str], found: dict[str, str
             )
 
 
-def _source(files: list[MappedFile], identity: str, companions: tuple[Path, ...]
-            ) -> SafetensorsSource:  # fmt: skip
+def _source(
+    files: list[MappedFile],
+    path: Path,
+    companions: tuple[Path, ...],
+    stamps: tuple[Stamp, ...] = (),
+) -> SafetensorsSource:
     where = {tensor.name: (file, tensor) for file in files for tensor in file.header.tensors}
     return SafetensorsSource(
         infos=tuple(TensorInfo(t.name, t.dtype, t.shape, t.nbytes) for _, t in where.values()),
         files=tuple(SourceFile(f.name, f.header.raw_json.decode()) for f in files),
         metadata=dict(files[0].header.metadata) if len(files) == 1 else {},
         nbytes=sum(file.header.nbytes for file in files),
-        identity=identity,
+        identity=str(path),
         companions=companions,
+        stamps=(*stamps, *(file.stamp for file in files)),
         _where=where,
     )
 

@@ -12,20 +12,18 @@ import numpy as np
 from taut.errors import ArgumentError
 from taut.io.hub import find_companions, find_weights
 from taut.io.in_memory import Entry, memory_source, numpy_entry
-from taut.io.names import nearest
+from taut.io.names import check_plain, nearest, pattern_hint
 from taut.io.onnx import GRAPH, open_onnx
 from taut.io.pytorch import (
-    CHECKPOINT_SUFFIXES,
     is_module,
     is_tensor,
-    open_checkpoint,
     open_module,
-    open_sharded_checkpoint,
     state_entries,
     torch_entry,
 )
 from taut.io.safetensors import open_safetensors, open_sharded
 from taut.io.tensor_info import Source, SourceFile, TensorInfo
+from taut.io.torch_files import CHECKPOINT_SUFFIXES, open_checkpoint, open_sharded_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +83,7 @@ def _open_path(path: Path) -> Source:
         return _open_file(find_weights(path), find_companions(path))
     if not path.exists():
         raise ArgumentError(f"{path}: no such file or folder{_nearest_path(path)}")
+    check_plain(path)
     return _open_file(path, ())
 
 
@@ -110,6 +109,8 @@ def _open_file(path: Path, companions: tuple[Path, ...]) -> Source:
 
 def _nearest_path(path: Path) -> str:
     """The names beside a missing path that it may have meant, or how to fetch a model of a hub."""
+    if hint := pattern_hint(path):
+        return hint
     try:
         beside = [entry.name for entry in path.parent.iterdir()]
     except OSError:

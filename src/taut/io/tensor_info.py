@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from taut.io.stamp import Stamp
+
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
@@ -63,11 +65,19 @@ class Source(Protocol):
     def identity(self) -> str:
         """The model's name in messages."""
 
+    @property
+    def stamps(self) -> tuple[Stamp, ...]:
+        """What the files were when they were opened; () if the model is in memory."""
+
     def load(self, name: str) -> np.ndarray:
-        """One tensor: native dtype, C-contiguous, read-only, perhaps a view of the mapped file.
+        """One tensor: native dtype, C-contiguous, read-only, in memory that does not change.
 
         Sub-byte dtypes come as their packed bytes (`taut.io.dtypes.storage`).
 
         Raises:
             ArgumentError: there is no such tensor.
+            VerifyError: the file was cut short since it was opened.
         """
+
+    def view(self, name: str) -> np.ndarray:
+        """As `load`, but perhaps of the mapped file: for those who look at little of it."""

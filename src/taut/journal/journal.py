@@ -21,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from taut.container import AtomicFile
+from taut.container import AtomicFile, is_temporary
 from taut.container.schema import get_object, load_json
 from taut.errors import ArgumentError, FormatError, TautError
 from taut.io.identity import plan_identity
@@ -33,8 +33,6 @@ LOCK: Final = "taut.lock"
 _VERSION: Final = 1
 _LARGEST: Final = 1 << 20  # bytes of a marker
 _PIECE: Final = re.compile(r"[0-9a-f]{32}\.safetensors")
-_TORN: Final = re.compile(r"[0-9a-f]{32}\.safetensors\.\d+\.tmp")
-_TORN_MARKER: Final = re.compile(rf"{re.escape(MARKER)}\.\d+\.tmp")
 _SHORT: Final = 16  # characters of a value that a message can show; digests say nothing to anybody
 _ANEW: Final = "delete it, or run without --resume (resume=False) to start afresh"
 
@@ -175,7 +173,7 @@ class Journal:
                     self._pieces.add(key)
                 else:
                     self._drop(path)
-            elif _TORN.fullmatch(name):
+            elif _torn_piece(name):
                 self._drop(path)
 
     def _drop(self, path: Path) -> None:
@@ -185,8 +183,14 @@ class Journal:
     def _clear(self) -> None:
         self._pieces.clear()
         for name in os.listdir(self.folder):
-            if any(form.fullmatch(name) for form in (_PIECE, _TORN, _TORN_MARKER)):
+            if _PIECE.fullmatch(name) or _torn_piece(name) or is_temporary(name, MARKER):
                 _unlink(self.folder / name)
+
+
+def _torn_piece(name: str) -> bool:
+    """Whether a file is what a crash left of a piece; nobody else writes while we have the lock."""
+    piece = _PIECE.match(name)
+    return piece is not None and is_temporary(name, piece.group())
 
 
 def _check_ours(folder: Path) -> None:
@@ -197,7 +201,7 @@ def _check_ours(folder: Path) -> None:
         names = []
     except NotADirectoryError:
         names = [folder.name]
-    begun = MARKER in names or all(name == LOCK or _TORN_MARKER.fullmatch(name) for name in names)
+    begun = MARKER in names or all(name == LOCK or is_temporary(name, MARKER) for name in names)
     if begun and not folder.is_symlink():
         return
     raise ArgumentError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 import time
@@ -13,6 +12,7 @@ from typing import Final
 
 import psutil
 
+from taut.container.hold import hold, is_at
 from taut.errors import ArgumentError, TautError
 
 _HAS_FLOCK = find_spec("fcntl") is not None  # not on Windows
@@ -20,7 +20,6 @@ _FLAGS: Final = (
     os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_BINARY", 0)
 )  # fmt: skip
-_UNSUPPORTED: Final = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL)
 _TRIES: Final = 100
 _PAUSE: Final = 0.01  # seconds between tries
 _TURN: Final = 0.1  # seconds in which a process that found a dead one's lock has removed it
@@ -100,20 +99,13 @@ def _try(path: Path) -> int | None:
 
 def _flock(handle: int, path: Path) -> bool | None:
     """Whether an open file is locked now and still the one at `path`; None: there is no flock."""
-    import fcntl
-
     about = os.fstat(handle)
     if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
         raise ArgumentError(f"{path}: is a link or no plain file, which no lock is; remove it")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _UNSUPPORTED:
-            return None
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise _taken(path, os.read(handle, 100)) from None
-        raise
-    return _is_at(handle, path)
+    held = hold(handle)
+    if held is False:
+        raise _taken(path, os.read(handle, 100))
+    return None if held is None else is_at(handle, path)
 
 
 def _try_plain(path: Path) -> int | None:
@@ -129,7 +121,7 @@ def _try_plain(path: Path) -> int | None:
         return None
     _sign(handle, path)
     time.sleep(_TURN)
-    if _is_at(handle, path):
+    if is_at(handle, path):
         return handle
     os.close(handle)
     return None
@@ -149,14 +141,6 @@ def _remove_stale(path: Path) -> None:
         path.unlink()
     except PermissionError:  # Windows: somebody has it open
         raise _taken(path, owner) from None
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    """Whether an open file is the one that `path` names."""
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False))
-    except FileNotFoundError:
-        return False
 
 
 def _give_back(handle: int, path: Path) -> None:

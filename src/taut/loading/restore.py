@@ -7,14 +7,19 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from taut.container import AtomicFile, TautFile, check_destination, find_file
+from taut.container import (
+    AtomicFile,
+    TautFile,
+    check_destination,
+    find_file,
+    made_folder,
+    write_file,
+)
 from taut.container.format import as_bytes, header_entry
 from taut.container.model_folder import (
     check_copies,
     copy_files,
-    made_folder,
     unmark_config,
-    write_file,
 )
 from taut.container.schema import get_object, load_json
 from taut.errors import ArgumentError, FormatError
@@ -96,13 +101,14 @@ def _write_folder(
         _check_not_input(file.path, path)
         if target.is_dir():
             check_destination(path, force=force)
-    with made_folder(target):
-        size = copy_files(pairs, target, unmark_config, force=force)
+    with made_folder(target, force=force) as made:
+        copies = [(path, made / path.relative_to(source)) for path in companions]
+        size = copy_files(copies, made, unmark_config, force=force)
         for name, text in file.index.origin.texts:
-            write_file(target / name, text.encode(), force=force)
+            write_file(made / name, text.encode(), force=force)
             size += len(text.encode())
         for shard in shards:
-            size += _write_shard(file, shard, target / shard.name, force)
+            size += _write_shard(file, shard, made / shard.name, force)
     return Restored(target, size, (*(copy for _, copy in pairs), *paths))
 
 
@@ -168,6 +174,7 @@ def _write_shard(file: TautFile, shard: _Shard, path: Path, force: bool) -> int:
             data = as_bytes(file[name])
             out.write(data.data)
             size += data.nbytes
+        file.fetcher.check_still()
         _check_shard(out.temporary, shard, infos, file.path)
         out.commit()
     return size

@@ -50,19 +50,39 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise ArgumentError(f"{path}: no such file{nearest(path.name, beside)}")
     name = ""
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            raise ArgumentError(f"{path}: holds one bare array; save it with numpy.savez")
+        _check_archive(path)
         arrays = {}
-        with found as file:
+        with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as file:
             for name in file.files:
+                if _has_objects(archive, name):
+                    raise ArgumentError(
+                        f'{path}: array "{name}" holds Python objects; save plain numbers'
+                    )
                 arrays[name] = file[name]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         what = f'array "{name}" ' if name else ""
-        if "allow_pickle" in str(error):
-            raise ArgumentError(f"{path}: {what}holds Python objects; save plain numbers") from None
         raise ArgumentError(f"{path}: {what}cannot be read ({error})") from None
     return arrays
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse by its first bytes what numpy would take for an array, or for a pickle."""
+    with path.open("rb") as file:
+        begin = file.read(len(np.lib.format.MAGIC_PREFIX))
+    if begin == np.lib.format.MAGIC_PREFIX:
+        raise ArgumentError(f"{path}: holds one bare array; save it with numpy.savez")
+    if not begin.startswith(b"PK"):
+        raise ArgumentError(f"{path}: is no archive of arrays; save it with numpy.savez")
+
+
+def _has_objects(archive: zipfile.ZipFile, name: str) -> bool:
+    """Whether an array's header says that it is of Python objects, which only pickle can hold."""
+    member = name if name in archive.namelist() else f"{name}.npy"
+    with archive.open(member) as data:
+        version = np.lib.format.read_magic(data)
+        if version == (1, 0):
+            return bool(np.lib.format.read_array_header_1_0(data)[2].hasobject)
+        return bool(np.lib.format.read_array_header_2_0(data)[2].hasobject)
 
 
 def _count(path: Path, arrays: dict[str, np.ndarray]) -> int:

@@ -66,6 +66,15 @@ class Calibration:
             )
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """How texts and arrays are cut into batches; `limit` is in samples."""
+
+    batch_size: int
+    max_length: int
+    limit: int | None
+
+
 def open_calibration(
     spec: CalibrationSpec,
     model: LoadedModel,
@@ -88,7 +97,7 @@ def open_calibration(
     for name, value in (("batch_size", batch_size), ("max_length", max_length), ("limit", limit)):
         if value is not None and value < 1:
             raise ArgumentError(f"{name}: {value} is less than 1")
-    where, given = _open(spec, model, batch_size, max_length, limit)
+    where, given = _open(spec, model, _Reading(batch_size, max_length, limit))
 
     def batches() -> Iterator[object]:
         return map(as_tensors, given())
@@ -138,37 +147,48 @@ def run_batch(module: torch.nn.Module, batch: object, where: str = "calibration 
 
 
 def _open(
-    spec: CalibrationSpec, model: LoadedModel, batch_size: int, max_length: int, limit: int | None
+    spec: CalibrationSpec, model: LoadedModel, reading: _Reading
 ) -> tuple[str, Callable[[], Iterable[object]]]:
     """A name for messages, and what gives the batches of a pass."""
     if isinstance(spec, (str, Path)):
-        text, path = str(spec), Path(spec)
-        if names_callable(text):
-            return text, _checked(load_callable(text), text)
-        if path.suffix.lower() in SUFFIXES:
-            if model.tokenize is None:
-                raise ArgumentError(f"{text}: texts want a tokenizer, and the model has none")
-            batches = _tokenised(read_texts(path, limit), model.tokenize, batch_size, max_length)
-            return text, lambda: batches
-        if path.suffix.lower() == ".npz":
-            arrays = array_batches(path, model.module, batch_size, limit)
-            return text, lambda: arrays
-        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = "" if path.exists() else nearest(path.name, beside)
-        raise ArgumentError(f"{text}: calibration data are {_ACCEPTED}{near}")
+        return str(spec), _named(str(spec), model, reading)
     if is_tensor(spec) or isinstance(spec, Mapping) or hasattr(spec, "__array__"):
         raise ArgumentError(
             f"calib: a {type(spec).__name__} is one batch; give a list of batches: [batch]"
         )
     if isinstance(spec, Iterable):
-        given = list(spec) if limit is None else _within(spec, limit)
-        texts = [text for text in given if isinstance(text, str)]
-        if texts and len(texts) == len(given) and model.tokenize is not None:
-            given = _tokenised(texts, model.tokenize, batch_size, max_length)
+        given = _given(spec, model, reading)
         return "calib", lambda: given
     if callable(spec):
         return "calib", _checked(spec, "calib")
     raise ArgumentError(f"calib: a {type(spec).__name__} is none of {_ACCEPTED}, or batches")
+
+
+def _named(text: str, model: LoadedModel, reading: _Reading) -> Callable[[], Iterable[object]]:
+    """What gives the batches of a file of texts or arrays, or of the user's function."""
+    path = Path(text)
+    if names_callable(text):
+        return _checked(load_callable(text), text)
+    if path.suffix.lower() in SUFFIXES:
+        if model.tokenize is None:
+            raise ArgumentError(f"{text}: texts want a tokenizer, and the model has none")
+        batches = _tokenised(read_texts(path, reading.limit), model.tokenize, reading)
+        return lambda: batches
+    if path.suffix.lower() == ".npz":
+        arrays = array_batches(path, model.module, reading.batch_size, reading.limit)
+        return lambda: arrays
+    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = "" if path.exists() else nearest(path.name, beside)
+    raise ArgumentError(f"{text}: calibration data are {_ACCEPTED}{near}")
+
+
+def _given(spec: Iterable[object], model: LoadedModel, reading: _Reading) -> list[object]:
+    """The caller's batches; texts become batches where the model has a tokenizer."""
+    given = list(spec) if reading.limit is None else _within(spec, reading.limit)
+    texts = [text for text in given if isinstance(text, str)]
+    if texts and len(texts) == len(given) and model.tokenize is not None:
+        return _tokenised(texts, model.tokenize, reading)
+    return given
 
 
 def _checked(function: Callable[..., object], where: str) -> Callable[[], Iterable[object]]:
@@ -200,13 +220,11 @@ def _within(batches: Iterable[object], limit: int) -> list[object]:
     return kept
 
 
-def _tokenised(
-    texts: list[str], tokenize: Tokenize, batch_size: int, max_length: int
-) -> list[object]:
+def _tokenised(texts: list[str], tokenize: Tokenize, reading: _Reading) -> list[object]:
     """Batches of texts of about one length, so that little of a batch is padding."""
     lengths: list[int] = []
     for begin in range(0, len(texts), _AT_ONCE):
-        some = tokenize(texts[begin : begin + _AT_ONCE], max_length)
+        some = tokenize(texts[begin : begin + _AT_ONCE], reading.max_length)
         mask = some.get("attention_mask")
         if mask is None:
             lengths += [len(text) for text in texts[begin : begin + _AT_ONCE]]
@@ -214,8 +232,8 @@ def _tokenised(
             lengths += [int(length) for length in mask.sum(1)]
     order = sorted(range(len(texts)), key=lambda i: lengths[i])  # stable: the same every time
     return [
-        tokenize([texts[i] for i in order[begin : begin + batch_size]], max_length)
-        for begin in range(0, len(texts), batch_size)
+        tokenize([texts[i] for i in order[begin : begin + reading.batch_size]], reading.max_length)
+        for begin in range(0, len(texts), reading.batch_size)
     ]
 
 

@@ -23,7 +23,7 @@ from taut.networks.outputs import is_head
 
 if TYPE_CHECKING:
     import torch
-    from onnx import GraphProto, ModelProto, TensorProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
     from onnxruntime import InferenceSession
 
     from taut.networks.output_vectors import Kind
@@ -81,14 +81,17 @@ class OnnxGraph:
         """Whether the output is logits, by its name or that of the layer that gives it."""
         if "logits" in self.outputs:
             return "logits"
+        weights = (name for node in self._last_layer() for name in node.input if name in self.fed)
+        return "logits" if any(map(is_head, weights)) else "features"
+
+    def _last_layer(self) -> list[NodeProto]:
+        """The nodes of the linear layer that gives the first output; none if another does."""
         makers = {name: node for node in self.proto.graph.node for name in node.output}
-        last = node = makers.get(self.outputs[0])
-        if node is not None and node.op_type == "Add":
-            node = next((makers[name] for name in node.input if name in makers), None)
-        if last is None or node is None or node.op_type not in ("Gemm", "MatMul"):
-            return "features"
-        heads = [is_head(name) for name in (*node.input, *last.input) if name in self.fed]
-        return "logits" if any(heads) else "features"
+        last = makers.get(self.outputs[0])
+        nodes = [] if last is None else [last]
+        if last is not None and last.op_type == "Add":  # the bias of the layer before it
+            nodes += [makers[name] for name in last.input if name in makers][:1]
+        return nodes if nodes and nodes[-1].op_type in ("Gemm", "MatMul") else []
 
     def arguments(
         self, args: Sequence[object], kwargs: Mapping[str, object]
@@ -174,28 +177,45 @@ def _detached(proto: ModelProto, source: Source) -> dict[str, np.dtype]:
     """
     onnx = need("onnx")
     graph, infos = proto.graph, {info.name: info for info in source.infos}
-    fixed = {name for node in graph.node if node.op_type in _FIXED for name in node.input}
-    fixed |= {output.name for output in graph.output}
+    free = _free(graph, source)
     known = {one.name for one in graph.input}
     proto.ir_version = max(proto.ir_version, _OVERRIDABLE)
     fed: dict[str, np.dtype] = {}
     kept: list[TensorProto] = []
     for one in graph.initializer:
-        info = infos.get(one.name)
-        free = info is not None and info.dtype in _FLOATS and one.name not in fixed
-        if info is not None and free and len(info.shape) and np.prod(info.shape) > 1:
-            fed[one.name] = onnx.helper.tensor_dtype_to_np_dtype(one.data_type)
-            if one.name not in known:
-                value = onnx.helper.make_tensor_value_info(one.name, one.data_type, info.shape)
-                graph.input.append(value)
+        if one.name not in free:
+            if one.name in infos and one.data_location == onnx.TensorProto.EXTERNAL:
+                _embed(one, source.load(one.name).tobytes())
+            kept.append(one)
             continue
-        if info is not None and one.data_location == onnx.TensorProto.EXTERNAL:
-            values = source.load(one.name).tobytes()
-            one.ClearField("external_data")
-            one.data_location, one.raw_data = onnx.TensorProto.DEFAULT, values
-        kept.append(one)
+        fed[one.name] = onnx.helper.tensor_dtype_to_np_dtype(one.data_type)
+        if one.name not in known:
+            shape = infos[one.name].shape
+            value = onnx.helper.make_tensor_value_info(one.name, one.data_type, shape)
+            graph.input.append(value)
     _keep(graph, kept)
     return fed
+
+
+def _free(graph: GraphProto, source: Source) -> set[str]:
+    """Names of the weights that may change: arrays of floats that no shape hangs on."""
+    fixed = {name for node in graph.node if node.op_type in _FIXED for name in node.input}
+    fixed |= {output.name for output in graph.output}
+    return {
+        info.name
+        for info in source.infos
+        if info.dtype in _FLOATS
+        and info.name not in fixed
+        and len(info.shape)
+        and np.prod(info.shape) > 1
+    }
+
+
+def _embed(initializer: TensorProto, values: bytes) -> None:
+    """Put values that lie in a file beside the model into the model."""
+    initializer.ClearField("external_data")
+    initializer.data_location = need("onnx").TensorProto.DEFAULT
+    initializer.raw_data = values
 
 
 def _keep(graph: GraphProto, kept: list[TensorProto]) -> None:

@@ -75,13 +75,18 @@ def arguments(
         raise ArgumentError(
             f"the graph takes {len(inputs)} inputs ({_list(inputs)}), not {len(args)}"
         )
-    given = {n: v for n, v in zip(inputs, args, strict=False) if v is not None}
-    given |= {name: value for name, value in kwargs.items() if value is not None}
+    both = {**dict(zip(inputs, args, strict=False)), **kwargs}
+    given = {name: value for name, value in both.items() if value is not None}
+    _check_names(given, inputs)
+    return {name: _array(value, inputs[name]) for name, value in given.items()}
+
+
+def _check_names(given: Mapping[str, object], inputs: Mapping[str, str]) -> None:
+    """Raise `ArgumentError` unless every input of the graph is given, and nothing else."""
     if strange := [name for name in given if name not in inputs]:
         raise ArgumentError(f"the graph has no input {_list(strange)}; it takes {_list(inputs)}")
     if missing := [name for name in inputs if name not in given]:
         raise ArgumentError(f"the graph misses its input {_list(missing)}")
-    return {name: _array(value, inputs[name]) for name, value in given.items()}
 
 
 def _array(value: object, kind: str) -> np.ndarray:

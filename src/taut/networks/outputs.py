@@ -41,23 +41,33 @@ def find_target(output: object, kind: str, maker: Maker) -> KeptOutput:
     Raises:
         ArgumentError: the output holds no tensor of floats.
     """
+    if kind != "auto":
+        names = ("logits",) if kind == "logits" else _FEATURES
+        return KeptOutput(_named_or_first(output, names), kind == "logits")
     logits = _part(output, "logits")
-    if kind == "auto" and is_float(logits):
+    if is_float(logits):
         return KeptOutput(logits, _classes(logits) > 1)
-    names = ("logits",) if kind == "logits" else _FEATURES
-    tensor = next((t for t in (_part(output, name) for name in names) if is_float(t)), None)
+    tensor = _named_or_first(output, _FEATURES)
+    made = maker(tensor) or ()
+    head = any(is_head(name) for name in ((made,) if isinstance(made, str) else made))
+    return KeptOutput(tensor, head and _classes(tensor) > 1)
+
+
+def _named_or_first(output: object, names: tuple[str, ...]) -> torch.Tensor:
+    """The first of the named parts that is a tensor of floats, else the first such tensor.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    parts = (_part(output, name) for name in names)
+    tensor = next((part for part in parts if is_float(part)), None)
     tensor = _first(output) if tensor is None else tensor
     if tensor is None:
         raise ArgumentError(
             f"the model's output, a {type(output).__name__}, holds no tensor of floats; "
             "give loss(output, batch)"
         )
-    if kind == "auto":
-        made = maker(tensor) or ()
-        called = (made,) if isinstance(made, str) else made
-        head = any(is_head(name) for name in called)
-        return KeptOutput(tensor, head and _classes(tensor) > 1)
-    return KeptOutput(tensor, kind == "logits")
+    return tensor
 
 
 def is_head(name: str) -> bool:

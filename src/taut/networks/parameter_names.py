@@ -7,7 +7,7 @@ a network can hold weights that no file gave it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -42,18 +42,18 @@ def map_names(source: Source, module: torch.nn.Module) -> Names:
         **dict(module.named_parameters(remove_duplicate=False)),
         **dict(module.named_buffers(remove_duplicate=False)),
     }
-    longer: dict[str, list[str]] = {}
-    for name in tensors:
-        for end in _ends(name):
-            longer.setdefault(end, []).append(name)
-    found: dict[str, str] = {}
-    for info in source.infos:
+    longer = _longer(tensors)
+
+    def pair(info: TensorInfo) -> str | None:
         for name in _spellings(info.name):
             near = [*longer.get(name, ()), *(end for end in _ends(name) if end in tensors)]
             match = _agreeing(source, info, tensors, name, near)
             if match is not None:
-                found[info.name] = match
-                break
+                return match
+        return None
+
+    pairs = ((info.name, pair(info)) for info in source.infos)
+    found = {name: match for name, match in pairs if match is not None}
     used = {tensors[name].data_ptr() for name in found.values()}
     return Names(
         found,
@@ -76,18 +76,34 @@ def _spellings(name: str) -> Iterator[str]:
         yield stem + dot + _OLD[last]
 
 
+def _longer(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names that end in each end of a name."""
+    longer: dict[str, list[str]] = {}
+    for name in names:
+        for end in _ends(name):
+            longer.setdefault(end, []).append(name)
+    return longer
+
+
 def _agreeing(
     source: Source, info: TensorInfo, tensors: dict[str, torch.Tensor], name: str, near: list[str]
 ) -> str | None:
     """Which tensor of the network is that of the file: the one of its `name`, or the only one."""
-    names = [name, *near] if name in tensors else near
-    names = [one for one in names if tuple(tensors[one].shape) == info.shape]
-    if not names or info.dtype not in SAFETENSORS_DTYPES:
-        return None
+    held = {one: tensors[one] for one in (name, *near) if one in tensors}
+    equal = _equal(source, info, held)
+    tied = len({tensor.data_ptr() for tensor in equal.values()}) == 1
+    return next(iter(equal)) if name in equal or tied else None
+
+
+def _equal(
+    source: Source, info: TensorInfo, tensors: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The tensors with the shape and the values of the file's, which is loaded where one may be."""
+    alike = {name: one for name, one in tensors.items() if tuple(one.shape) == info.shape}
+    if not alike or info.dtype not in SAFETENSORS_DTYPES:
+        return {}
     values = source.load(info.name)
-    equal = [one for one in names if _is_same(values, tensors[one])]
-    tied = len({tensors[one].data_ptr() for one in equal}) == 1
-    return equal[0] if name in equal or tied else None
+    return {name: one for name, one in alike.items() if _is_same(values, one)}
 
 
 def _is_same(values: np.ndarray, tensor: torch.Tensor) -> bool:

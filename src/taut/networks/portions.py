@@ -20,19 +20,25 @@ _JUDGES: Final = 32  # samples to judge by, even if they are more than a tenth
 
 def hold(batches: Batches) -> tuple[list[object], str]:
     """Return the batches as a list, cut up where they are few, and a note if some were left out."""
-    held: list[object] = []
-    size, left = 0, 0
-    for batch in batches() if callable(batches) else batches:
-        size += sum(part.numel() * part.element_size() for part in tensors(batch))
-        if size > _HELD and held:
-            left += 1
-        else:
-            held.append(batch)
+    held, left = _within(batches() if callable(batches) else batches)
     note = f"the first {len(held)} batches are used: {left} more are over 1 GiB" if left else ""
     if held and len(held) < _FEWEST:
         pieces = -(-_FEWEST // len(held))
         held = [piece for batch in held for piece in _cut(batch, pieces)]
     return held, note
+
+
+def _within(batches: Iterable[object]) -> tuple[list[object], int]:
+    """The batches that fit into `_HELD` bytes, at least one, and how many were left out."""
+    held: list[object] = []
+    size, left = 0, 0
+    for batch in batches:
+        size += sum(part.numel() * part.element_size() for part in tensors(batch))
+        if size > _HELD and held:
+            left += 1
+        else:
+            held.append(batch)
+    return held, left
 
 
 def split(batches: list[object], seed: int) -> tuple[list[int], list[int]]:

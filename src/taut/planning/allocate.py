@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from taut.errors import TargetError
 from taut.planning.target import TOLERANCE, Target
@@ -32,6 +32,30 @@ class Found:
     tries: int
 
 
+@dataclass(frozen=True)
+class Bracket:
+    """Dials (log2) that are known to give too large (`low`) and too small a file.
+
+    `inside` is the largest file found that is not too large.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    inside: Found | None = None
+
+    def narrowed(self, x: float, found: Found, target: Target) -> Bracket:
+        """The bracket once `found` is known of the dial 2**x."""
+        if found.size > target.nbytes:
+            return replace(self, low=x)
+        better = self.inside is None or found.size > self.inside.size
+        return replace(self, high=x, inside=found if better else self.inside)
+
+    def met(self, target: Target) -> Found | None:
+        """What was found, if it is near enough."""
+        near = self.inside is not None and target.met_by(self.inside.size)
+        return self.inside if near else None
+
+
 def meet_target(
     target: Target,
     exact: Callable[[float], int],
@@ -52,29 +76,21 @@ def meet_target(
     """
     if estimate(_ZERO) > target.nbytes and exact(_ZERO) > target.nbytes:
         raise _unreachable(target, None, exact)
-    bias = 1.0
-    inside: Found | None = None  # the largest file found that is not too large
-    low, high = -math.inf, math.inf  # log2 of dials known to give too large, and small, a file
-    x = math.log2(first)
+    bias, bracket, x = 1.0, Bracket(), math.log2(first)
     for tries in range(1, _TRIES + 1):
-        x = _turn(x, target.nbytes * _AIM / bias, estimate, weights, low, high)
-        size = exact(2.0**x)
-        if _CLOSE * target.nbytes <= size <= target.nbytes:
-            return Found(2.0**x, size, tries)
-        if size > target.nbytes:
-            low = x
-        else:
-            high = x
-            if inside is None or size > inside.size:
-                inside = Found(2.0**x, size, tries)
-        if tries >= _POLISH and inside is not None and target.met_by(inside.size):
-            return inside
-        bias *= size / max(1.0, estimate(2.0**x) * bias)
-        if high - low < 1e-6:
+        x = _turn(x, target.nbytes * _AIM / bias, estimate, weights, bracket)
+        found = Found(2.0**x, exact(2.0**x), tries)
+        if _CLOSE * target.nbytes <= found.size <= target.nbytes:
+            return found
+        bracket = bracket.narrowed(x, found, target)
+        if tries >= _POLISH and bracket.met(target):
             break
-    if inside is not None and target.met_by(inside.size):
-        return inside
-    raise _unreachable(target, inside, exact)
+        bias *= found.size / max(1.0, estimate(2.0**x) * bias)
+        if bracket.high - bracket.low < 1e-6:
+            break
+    if met := bracket.met(target):
+        return met
+    raise _unreachable(target, bracket.inside, exact)
 
 
 def _turn(
@@ -82,10 +98,10 @@ def _turn(
     wanted: float,
     estimate: Callable[[float], float],
     weights: int,
-    low: float,
-    high: float,
+    bracket: Bracket,
 ) -> float:
     """Newton steps on the estimate with the slope that theory gives, kept inside the bracket."""
+    low, high = bracket.low, bracket.high
     for _ in range(24):
         ahead = (estimate(2.0**x) - wanted) * 8 / max(1, weights)
         if abs(ahead) < 2e-4:

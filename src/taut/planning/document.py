@@ -27,6 +27,8 @@ _TOO_DEEP: Final = "nested too deeply for a plan"
 _FLOW: Final = re.compile(
     r""""(?:[^"\\]|\\.)*"|'[^']*'|(?:^|(?<=\s))#[^\n]*|[\[\]{}]""", re.S | re.M
 )
+# A word that begins with a star, cut off where the parser gave up: no name of an anchor.
+_STAR: Final = re.compile(r"(?<![^\s\[{,])\*[^\s,\[\]{}]*\Z")
 _FRAME: Final = (
     *(yaml.StreamStartEvent, yaml.StreamEndEvent),
     *(yaml.DocumentStartEvent, yaml.DocumentEndEvent),
@@ -176,7 +178,7 @@ def _unreadable(error: Exception, text: str, where: str) -> str:
     if line is not None:
         return f"{where}, line {line}: {_TOO_DEEP}"
     if isinstance(error, yaml.YAMLError):
-        return _syntax(error, where)
+        return _syntax(error, text, where)
     return f"{where}: {_TOO_DEEP}"
 
 
@@ -194,14 +196,14 @@ def _too_deep(text: str) -> int | None:
     return None
 
 
-def _syntax(error: yaml.YAMLError, where: str) -> str:
+def _syntax(error: yaml.YAMLError, text: str, where: str) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is None:  # a character that YAML has not
         problem = " ".join(str(error).split())
         return f"{where}: not valid YAML: {problem[:200]}"
     problem = getattr(error, "problem", None) or "cannot be read"
     hint = ""
-    if "alias" in f"{problem} {getattr(error, 'context', None)}":
+    if _STAR.search(text, 0, mark.index):
         hint = '; a text that begins with * wants quotes, as in "*.weight"'
     return f"{where}, line {mark.line + 1}, column {mark.column + 1}: not YAML: {problem}{hint}"
 

@@ -49,20 +49,18 @@ def resolve(
     stored = {info.name: info for info in infos if info.name not in aliases}
     found: dict[str, Resolved | None] = dict.fromkeys(stored)
     for number, rule in enumerate(plan.rules, 1):
-        named = matching(rule.match, stored)
-        fit = [name for name in named if _is_fit(rule, stored[name])]
-        free = [name for name in fit if found[name] is None]
+        free = [name for name in _fit(rule, stored) if found[name] is None]
         if not free:
-            where = f'plan: rule {number} ("{rule.match}")'
-            if not named:
-                raise ArgumentError(f"{where} {_unmatched(rule, stored, aliases)}")
-            if not fit:
-                raise ArgumentError(f"{where} {_unfit(rule, stored[named[0]], len(named))}")
-            earlier = sorted({r.rule for name in fit if (r := found[name]) is not None})
-            raise ArgumentError(f"{where} {_shadowed(plan, earlier, len(fit))}")
+            why = _why_idle(rule, stored, aliases) or _shadowed(plan, rule, stored, found)
+            raise ArgumentError(f'plan: rule {number} ("{rule.match}") {why}')
         for name in free:
             found[name] = Resolved(rule.scheme, rule.weight, number)
     return found
+
+
+def _fit(rule: Rule, stored: Mapping[str, TensorInfo]) -> list[str]:
+    """The tensors that a rule is for."""
+    return [name for name in matching(rule.match, stored) if _is_fit(rule, stored[name])]
 
 
 def _is_fit(rule: Rule, info: TensorInfo) -> bool:
@@ -73,6 +71,14 @@ def _is_fit(rule: Rule, info: TensorInfo) -> bool:
     if rule.scheme.kind == "fp16":
         return info.dtype in FLOATS
     return quantisable(info.dtype, info.shape)
+
+
+def _why_idle(rule: Rule, stored: Mapping[str, TensorInfo], aliases: Mapping[str, str]) -> str:
+    """Why a rule is for no tensor; "" if it is for some."""
+    named = matching(rule.match, stored)
+    if not named:
+        return _unmatched(rule, stored, aliases)
+    return "" if _fit(rule, stored) else _unfit(rule, stored[named[0]], len(named))
 
 
 def _unmatched(rule: Rule, stored: Mapping[str, TensorInfo], aliases: Mapping[str, str]) -> str:
@@ -95,7 +101,15 @@ def _unfit(rule: Rule, info: TensorInfo, count: int) -> str:
     )
 
 
-def _shadowed(plan: Plan, earlier: list[int], count: int) -> str:
+def _shadowed(
+    plan: Plan,
+    rule: Rule,
+    stored: Mapping[str, TensorInfo],
+    found: Mapping[str, Resolved | None],
+) -> str:
+    """That earlier rules took all tensors that a rule is for."""
+    decided = [found[name] for name in _fit(rule, stored)]
+    earlier, count = sorted({one.rule for one in decided if one is not None}), len(decided)
     which = ", ".join(f'{number} ("{plan.rules[number - 1].match}")' for number in earlier[:3])
     what = "its one tensor" if count == 1 else f"all its {count} tensors"
     rules = "rule" if len(earlier) == 1 else "rules"

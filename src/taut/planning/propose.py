@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from taut.analysis.statistics import Distribution
 from taut.analysis.tensor_facts import Report, TensorFacts
 from taut.errors import TargetError
 from taut.planning.rules import quantisable
@@ -61,9 +62,7 @@ def forecast(report: Report, schemes: Mapping[str, Scheme], target: Target) -> F
         if scheme.kind == "rd" and not facts.equal:
             dialled.append(facts)
             continue
-        nbytes = 0.0 if scheme.kind == "rd" else float(facts.lossless)
-        if scheme.kind == "fp16":
-            nbytes = min(nbytes, 2.0 * facts.parameters)
+        nbytes = _nbytes(facts, scheme)
         bits[facts.name] = 8 * nbytes / max(1, facts.parameters)
         fixed += int(nbytes)
     if fixed > target.nbytes:
@@ -73,11 +72,16 @@ def forecast(report: Report, schemes: Mapping[str, Scheme], target: Target) -> F
             best=fixed,
         )
     bits |= _dialled(dialled, 8.0 * (target.nbytes - fixed))
-    for facts in report.stored:
-        if facts.equal and schemes[facts.name].kind == "rd":
-            bits[facts.name] = 0.0
     spent = sum(bits[facts.name] * facts.parameters for facts in dialled)
     return Forecast(fixed + math.ceil(spent / 8), bits)
+
+
+def _nbytes(facts: TensorFacts, scheme: Scheme) -> float:
+    """Bytes of a tensor that is not under the dial; under it one that equals another takes none."""
+    if scheme.kind == "rd":
+        return 0.0
+    exact = float(facts.lossless)
+    return min(exact, 2.0 * facts.parameters) if scheme.kind == "fp16" else exact
 
 
 def _scheme(facts: TensorFacts) -> Scheme:
@@ -87,10 +91,15 @@ def _scheme(facts: TensorFacts) -> Scheme:
     if quantisable(facts.dtype, facts.shape):
         # No predictions: float32, in which matrices are rounded, does not hold its values.
         return Scheme("rd") if facts.bounds and facts.predictions else Scheme()
+    return Scheme("fp16") if _holds_half(facts, found) else Scheme()
+
+
+def _holds_half(facts: TensorFacts, values: Distribution) -> bool:
+    """Whether fp16 loses next to nothing of a tensor with such values."""
     half = facts.predictions.get("fp16")
     if facts.dtype not in _NARROWED or half is None or half.rel_mse > _LOST:
-        return Scheme()
-    return Scheme("fp16") if max(abs(found.least), abs(found.largest)) <= _HALF else Scheme()
+        return False
+    return max(abs(values.least), abs(values.largest)) <= _HALF
 
 
 def _dialled(tensors: list[TensorFacts], total: float) -> dict[str, float]:
@@ -116,21 +125,26 @@ def _steps(tensors: list[TensorFacts]) -> dict[str, float]:
     the root of the scale.
     """
     known = [
-        (t.sensitivity.step / t.distribution.rms, t.parameters)
+        (step / t.distribution.rms, t.parameters)
         for t in tensors
-        if t.sensitivity is not None and t.sensitivity.step and t.distribution is not None
+        if (step := _own_step(t)) and t.distribution is not None
     ]
     if not known:
-        return {t.name: math.sqrt(t.distribution.rms) if t.distribution else 1.0 for t in tensors}
+        return {t.name: math.sqrt(_rms(t)) for t in tensors}
     known.sort()
     counts = np.cumsum([count for _, count in known])
     middle = known[int(np.searchsorted(counts, counts[-1] / 2))][0]
-    steps = {}
-    for t in tensors:
-        rms = t.distribution.rms if t.distribution else 1.0
-        own = t.sensitivity.step if t.sensitivity is not None else 0.0
-        steps[t.name] = own or middle * rms
-    return steps
+    return {t.name: _own_step(t) or middle * _rms(t) for t in tensors}
+
+
+def _own_step(facts: TensorFacts) -> float:
+    """The step that curvature gives a tensor; 0 of none."""
+    return 0.0 if facts.sensitivity is None else facts.sensitivity.step
+
+
+def _rms(facts: TensorFacts) -> float:
+    """The scale of a tensor's values; 1 where it is not known."""
+    return facts.distribution.rms if facts.distribution else 1.0
 
 
 def _bits(facts: TensorFacts, step: float) -> float:

@@ -17,7 +17,7 @@ from taut.exporting.result import Export
 from taut.io import SAFETENSORS_DTYPES, Source, open_source
 from taut.io.dtypes import tensor_nbytes
 from taut.reporting.charts_values import histogram
-from taut.reporting.provenance import name_of, provenance_of
+from taut.reporting.origins import name_of, provenance_of
 from taut.reporting.reading import read_json
 from taut.reporting.story import Exported, Histogram, Story, TensorCost
 from taut.scoring.results import Evaluation
@@ -171,7 +171,7 @@ def _histograms(
     for tensor in (*largest, *worst):
         before = None
         if source is not None and tensor.name in held:
-            before = _sampled(source.load(tensor.name))
+            before = _sampled(source.view(tensor.name))
         found.append(histogram(tensor.name, before, _sampled(file[tensor.name])))
     return tuple(found)
 

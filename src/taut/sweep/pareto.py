@@ -117,11 +117,14 @@ def frontier_of(
     worth = pareto_set(ordered)
     knee = knee_of(worth)
     return Frontier(
-        *(model, measure, original, ordered),
-        tuple(point.name for point in worth),
-        None if knee is None else knee.name,
-        tuple(missed),
-        tuple(notes),
+        model=model,
+        measure=measure,
+        original=original,
+        points=ordered,
+        pareto=tuple(point.name for point in worth),
+        knee=None if knee is None else knee.name,
+        missed=tuple(missed),
+        notes=tuple(notes),
     )
 
 

@@ -84,25 +84,36 @@ def read_settings(
     if sum((bits is not None, sizes is not None, laddered)) > 1:
         raise ArgumentError("bits, sizes and points all set the dial; give one of them")
     if laddered:
-        bits = _ladder(
-            len(BITS) if points is None else points,
-            LOW if low is None else low,
-            HIGH if high is None else high,
-        )
-    elif bits is None and sizes is None:
-        bits = BITS
-    dials = [] if bits is None else [_checked_bits(one) for one in bits]
-    settings = [Setting(f"{one:g} bits", bits=one) for one in dials]
-    settings += [Setting(str(size), size=_checked_size(size)) for size in sizes or ()]
-    for text in SCHEMES if schemes is None else schemes:
-        scheme = _checked_scheme(text)
-        settings.append(Setting(str(scheme), scheme=scheme))
+        bits = _ladder(points, low, high)
+    settings = [*_dials(bits, sizes), *map(_on_grid, SCHEMES if schemes is None else schemes)]
+    _check_names(settings)
+    return tuple(settings)
+
+
+def _dials(bits: Sequence[float] | None, sizes: Sequence[str | int] | None) -> list[Setting]:
+    """The settings of the dial that are asked for, or those by default."""
+    if sizes is not None:
+        return [Setting(str(size), size=_checked_size(size)) for size in sizes]
+    return [_at_bits(one) for one in (BITS if bits is None else bits)]
+
+
+def _at_bits(bits: object) -> Setting:
+    number = _checked_bits(bits)
+    return Setting(f"{number:g} bits", bits=number)
+
+
+def _on_grid(text: str) -> Setting:
+    scheme = _checked_scheme(text)
+    return Setting(str(scheme), scheme=scheme)
+
+
+def _check_names(settings: Sequence[Setting]) -> None:
+    """Whether there are settings, and each has a name of its own."""
     if not settings:
         raise ArgumentError("frontier: there is nothing to try; give bits, sizes or schemes")
     twice = [name for name, count in Counter(one.name for one in settings).items() if count > 1]
     if twice:
         raise ArgumentError(f'frontier: "{twice[0]}" is named twice; once is enough')
-    return tuple(settings)
 
 
 def matrices_of(source: Source) -> tuple[TensorInfo, ...]:
@@ -144,6 +155,13 @@ def uniform_plan(
     )
 
 
+def notes_of(matrices: Sequence[TensorInfo], settings: Iterable[Setting]) -> list[str]:
+    """A note for each grid that does not quite fit all matrices."""
+    schemes = (setting.scheme for setting in settings)
+    found = (uniform_plan(matrices, scheme)[1] for scheme in schemes if scheme is not None)
+    return [note for note in found if note is not None]
+
+
 def _fitted(info: TensorInfo, scheme: Scheme) -> Scheme:
     columns = prod(info.shape[1:])
     if scheme.group_size is not None and columns % scheme.group_size:
@@ -153,7 +171,10 @@ def _fitted(info: TensorInfo, scheme: Scheme) -> Scheme:
     return scheme
 
 
-def _ladder(points: int, low: float, high: float) -> list[float]:
+def _ladder(points: int | None, low: float | None, high: float | None) -> list[float]:
+    """So many bits, each as many times the one before; what is not given is as by default."""
+    points = len(BITS) if points is None else points
+    low, high = LOW if low is None else low, HIGH if high is None else high
     if not 2 <= points <= _LARGEST:
         raise ArgumentError(f"points: {points}; a ladder has 2 to {_LARGEST}")
     if not _checked_bits(low) < _checked_bits(high):

@@ -4,64 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from taut.coding import Effort
-from taut.compression.compress import Result, compress
+from taut.compression import Call, CompressRequest, Result, carry_out
 from taut.container.info import bits_per_value
 from taut.errors import ArgumentError, TargetError
-from taut.io import Source
+from taut.io import Source, TensorInfo
 from taut.io.source import parameters_of
-from taut.networks import CalibrationSpec
-from taut.progress import Progress
 from taut.scoring.criteria import Yardstick
 from taut.scoring.results import Metric
 from taut.sweep.pareto import Missed, Point
-from taut.sweep.points import Setting, matrices_of, uniform_plan
+from taut.sweep.points import Setting, uniform_plan
+from taut.sweep.request import SweepRequest
 from taut.sweep.saved import Points
-
-if TYPE_CHECKING:
-    from taut.networks.outputs import Loss
-    from taut.networks.sources import Model
-
 
 _NEAR: Final = 1e-4  # scores of one model on two days, relative or absolute
 
 
-@dataclass(frozen=True)
-class Ways:
-    """How every file is made: arguments of `compress`."""
-
-    calib: CalibrationSpec | None
-    loss: Loss | None
-    finish: bool | None
-    seed: int | None
-    effort: Effort | None
-    threads: int
-    resume: bool
-
-
+@dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Makes and judges one file after another."""
+    """Makes and judges one file after another, in `folder`; finished points are in `found`."""
 
-    def __init__(
-        self,
-        source: Source,
-        model: Model,
-        yardstick: Yardstick,
-        ways: Ways,
-        folder: Path,
-        keeps: bool,
-        found: Points,
-        progress: Progress | None,
-    ) -> None:
-        self.source, self.model, self.yardstick, self.ways = source, model, yardstick, ways
-        self.folder, self.keeps, self.found, self.progress = folder, keeps, found, progress
-        self.matrices = matrices_of(source)
-        self.notes: list[str] = []
+    request: SweepRequest
+    source: Source
+    matrices: tuple[TensorInfo, ...]
+    yardstick: Yardstick
+    folder: Path
+    found: Points
 
     def original(self) -> Point:
         """The model as it is; judged anew each time, for a score may remember its first call.
@@ -71,7 +42,14 @@ class Sweep:
         """
         size = self.source.nbytes
         bits = bits_per_value(size, parameters_of(self.source))
-        point = Point("original", "original", size, bits, 1.0, self.yardstick.original())
+        point = Point(
+            name="original",
+            kind="original",
+            size=size,
+            bits=bits,
+            ratio=1.0,
+            metrics=self.yardstick.original(),
+        )
         before = self.found.get("original")
         if isinstance(before, Point):
             _check_same(before.score, point.score)
@@ -79,24 +57,27 @@ class Sweep:
             self.found.put(point)
         return point
 
-    def run(self, settings: Sequence[Setting], original: Point) -> tuple[list[Point], list[Missed]]:
+    def run(self, original: Point) -> tuple[list[Point], list[Missed]]:
         """All settings, in their order: those that became points, and those that did not."""
+        settings, progress = self.request.settings, self.request.progress
         made: list[Point] = []
         missed: list[Missed] = []
         for number, setting in enumerate(settings):
-            if setting.scheme is not None:
-                note = uniform_plan(self.matrices, setting.scheme)[1]
-                self.notes += [note] if note else []
-            if self.progress:
-                self.progress(f"point {setting.name}", number, len(settings))
+            if progress:
+                progress(f"point {setting.name}", number, len(settings))
             one = self._one(setting, original)
             if isinstance(one, Point):
                 made.append(one)
             else:
                 missed.append(one)
-        if self.progress:
-            self.progress("point", len(settings), len(settings))
+        if progress:
+            progress("point", len(settings), len(settings))
         return made, missed
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the files stay."""
+        return self.request.out is not None
 
     def _one(self, setting: Setting, original: Point) -> Point | Missed:
         path = self.folder / setting.file_name
@@ -125,13 +106,11 @@ class Sweep:
         return not self.keeps or (path.is_file() and path.stat().st_size == point.size)
 
     def _written(self, setting: Setting, path: Path) -> Result:
-        ways, plan = self.ways, None
+        ways, plan = self.request.ways, None
         if setting.scheme is not None:
             plan, _ = uniform_plan(self.matrices, setting.scheme)
         calibrated = ways.calib is not None and setting.calibrated
-        result = compress(
-            self.model,
-            path,
+        call = Call(
             bits=setting.bits,
             size=setting.size,
             plan=plan,
@@ -142,10 +121,13 @@ class Sweep:
             effort=ways.effort,
             threads=ways.threads,
             resume=ways.resume,
-            force=True,
-            progress=self.progress if calibrated else None,
         )
-        return result
+        progress = self.request.progress if calibrated else None
+        return carry_out(
+            CompressRequest(
+                src=self.request.model, dst=path, call=call, force=True, progress=progress
+            )
+        )
 
 
 def _check_same(before: Metric, now: Metric) -> None:
@@ -168,7 +150,12 @@ def _point(
     before, now = original.score, metrics[0]
     drop = before.value - now.value if now.better == "higher" else now.value - before.value
     return Point(
-        *(setting.name, setting.kind, result.size, result.bits, result.ratio, metrics),
+        name=setting.name,
+        kind=setting.kind,
+        size=result.size,
+        bits=result.bits,
+        ratio=result.ratio,
+        metrics=metrics,
         drop=drop,
         asked=setting.bits,
         seconds=seconds,

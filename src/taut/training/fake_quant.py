@@ -10,6 +10,7 @@ weights: the step (LSQ, Esser et al. 2020), the two magnitudes of a ternary tens
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -269,30 +270,31 @@ def fake_quant(scheme: Scheme, weight: Tensor, name: str) -> FakeQuant:
     Raises:
         ArgumentError: the scheme has no form that trains, or its group does not divide the columns.
     """
+    _check_group(scheme.group_size, weight, name)
+    if scheme.asymmetric:
+        raise ArgumentError(f'tensor "{name}": {scheme} is not trained; leave ",asym" out')
+    if scheme.kind in _INTEGERS:
+        most, group = _INTEGERS[scheme.kind], scheme.group_size
+        return LearntSteps(weight, most, group, whole=scheme.per_tensor)
+    forms: dict[str, Callable[[], FakeQuant]] = {
+        "rd": lambda: LearntSteps(weight),
+        "codebook": lambda: Codebook(weight, scheme.entries or 16),
+        "ternary": lambda: Ternary(weight),
+        "binary": Binary,
+        "fp8": Float8,
+    }
+    return forms.get(scheme.kind, FakeQuant)()
+
+
+def _check_group(group: int | None, weight: Tensor, name: str) -> None:
+    """Whether groups of so many columns divide a row; raises ArgumentError if not."""
     columns = weight[0].numel() if weight.ndim > 1 else weight.numel()
-    group = scheme.group_size
     if group is not None and columns % group:
         near = max(d for d in range(1, group + 1) if columns % d == 0)
         raise ArgumentError(
             f'tensor "{name}": groups of {group} do not divide its {columns} columns; '
             f"nearest that does: g{near}"
         )
-    if scheme.asymmetric:
-        raise ArgumentError(f'tensor "{name}": {scheme} is not trained; leave ",asym" out')
-    if scheme.kind == "rd":
-        return LearntSteps(weight)
-    if scheme.kind in _INTEGERS:
-        return LearntSteps(weight, _INTEGERS[scheme.kind], group, whole=scheme.per_tensor)
-    if scheme.kind == "codebook":
-        return Codebook(weight, scheme.entries or 16)
-    found = {"ternary": Ternary, "binary": None, "fp8": None}.get(scheme.kind)
-    if found is not None:
-        return found(weight)
-    if scheme.kind == "binary":
-        return Binary()
-    if scheme.kind == "fp8":
-        return Float8()
-    return FakeQuant()
 
 
 class Rounding(torch.autograd.Function):

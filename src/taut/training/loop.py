@@ -80,17 +80,20 @@ class _Loop:
         self.length = self._count()
         self.steps = self.training.epochs * math.ceil(self.length / self.training.accumulate)
         loss.total = self.training.epochs * self.length
-        steps = [p for n, p in model.named_parameters() if n.endswith("log_step")]
-        mine = {id(p) for p in steps}
-        weights = [p for p in model.parameters() if id(p) not in mine and p.requires_grad]
-        rate = self.training.lr or _LR[self.training.optimizer]
-        self.optimizers = [self._optimizer(weights, rate)]
-        if steps:
-            self.optimizers.append(torch.optim.Adam(steps, lr=_STEP_LR))
+        self.optimizers = self._optimizers()
         self.rates = [group["lr"] for one in self.optimizers for group in one.param_groups]
         self.runner = self.world.prepare(model)
         self.epoch = self.step = 0
         self.best, self.since = math.inf, 0
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        """One for the weights, and one for the steps of their grids, if they have any."""
+        steps = [p for n, p in self.model.named_parameters() if n.endswith("log_step")]
+        mine = {id(p) for p in steps}
+        weights = [p for p in self.model.parameters() if id(p) not in mine and p.requires_grad]
+        rate = self.training.lr or _LR[self.training.optimizer]
+        own = [torch.optim.Adam(steps, lr=_STEP_LR)] if steps else []
+        return [self._optimizer(weights, rate), *own]
 
     def _optimizer(self, weights: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
         decay = self.training.weight_decay

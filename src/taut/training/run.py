@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -151,17 +151,14 @@ class TrainedRun:
 
     def _begin_above(self, student: Student, target: float) -> None:
         """Refine the steps until more bits are spent than asked for: bits only ever draw down."""
-        free = [twin.quant for twin in student.twins if isinstance(twin.quant, LearntSteps)]
+        learnt = [twin.quant for twin in student.twins if isinstance(twin.quant, LearntSteps)]
         spent = 8.0 * self._size(self._state(student))
-        if any(quant.on_grid for quant in free) and spent <= _THERE * target:
+        if not learnt or (any(one.on_grid for one in learnt) and spent <= _THERE * target):
             return  # it was trained to be small before, and goes on from there
         for _ in range(_REFINEMENTS):
-            if not free or 8.0 * self._size(self._state(student)) > _ABOVE * target:
+            if 8.0 * self._size(self._state(student)) > _ABOVE * target:
                 return
-            with torch.no_grad():
-                for quant in free:
-                    if quant.most is None:
-                        quant.log_step.sub_(math.log(_REFINED))
+            _refine(learnt)
 
     def _run_loop(self, module: torch.nn.Module, objective: Objective, stage: int) -> None:
         fit, request = self.request.fit, self.request
@@ -245,17 +242,25 @@ class TrainedRun:
     def _ready(
         self, state: FinalState, before: float | None, score: float | None, tries: tuple[Try, ...]
     ) -> Ready:
-        state.written.size = state.size
         self.notes += state.notes
         return Ready(
-            state.source,
-            state.written,
-            tries,
-            before,
-            score,
-            tuple(dict.fromkeys(self.notes)),
+            source=state.source,
+            quantize=state.written,
+            size=state.size,
+            tries=tries,
+            original_score=before,
+            score=score,
+            notes=tuple(dict.fromkeys(self.notes)),
             schemes=state.schemes,
         )
+
+
+@torch.no_grad()
+def _refine(learnt: Iterable[LearntSteps]) -> None:
+    """Make the steps finer, of grids that have no end."""
+    for one in learnt:
+        if one.most is None:
+            one.log_step.sub_(math.log(_REFINED))
 
 
 def _smaller(state: FinalState) -> Iterator[tuple[str, FinalState]]:

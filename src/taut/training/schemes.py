@@ -71,18 +71,26 @@ def student_schemes(
     is, and rounded finely in the end.
     """
     parameters = dict(module.named_parameters(remove_duplicate=False))
-    found = {}
-    for tensor, name in names.items():
-        scheme = schemes.get(tensor)
-        if scheme is None or name not in parameters or scheme.kind in ("keep", "fp16"):
-            continue
-        if scheme.kind == "lossless" and not _sparse(scheme):
-            continue
-        if scheme.kind == "rd" and not (dial or _sparse(scheme)):
-            continue
-        if not _is_norm(module.get_submodule(name.rpartition(".")[0])):
-            found[name] = scheme
-    return found
+    known = {
+        name: schemes[tensor]
+        for tensor, name in names.items()
+        if tensor in schemes and name in parameters
+    }
+    return {
+        name: scheme
+        for name, scheme in known.items()
+        if _is_trained(scheme, dial=dial)
+        and not _is_norm(module.get_submodule(name.rpartition(".")[0]))
+    }
+
+
+def _is_trained(scheme: Scheme, *, dial: bool) -> bool:
+    """Whether a scheme asks for other values than the weights have anyway."""
+    if scheme.kind in ("keep", "fp16"):
+        return False
+    if scheme.kind == "lossless":
+        return _sparse(scheme)
+    return scheme.kind != "rd" or dial or _sparse(scheme)
 
 
 def tensor_masks(
@@ -92,24 +100,28 @@ def tensor_masks(
     training: Training,
 ) -> dict[str, Masking]:
     """The masks of a student's twins: those of their schemes, else the training's, of matrices."""
-    general = training.mask
-    base = general or Masking(sparsity=0.5)
     twins = {name: twin for twin in student.twins for name in twin.names}
     found: dict[str, Masking] = {}
     for tensor, name in names.items():
         if name not in twins:
             continue
-        twin, scheme = twins[name], schemes[tensor] if tensor in schemes else Scheme()
-        if scheme.n_of_m is not None:
-            found[twin.name] = replace(base, sparsity=None, n_of_m=scheme.n_of_m)
-        elif scheme.sparsity is not None:
-            one = replace(base, sparsity=scheme.sparsity, n_of_m=None)
-            # What a rule says is the tensor's own: it shares no threshold.
-            shared = general is None or base.method in ("global", "obs")
-            found[twin.name] = replace(one, method="magnitude") if shared else one
-        elif general is not None and twin.original.ndim >= 2:
-            found[twin.name] = general
+        twin, scheme = twins[name], schemes.get(tensor, Scheme())
+        if _sparse(scheme):
+            found[twin.name] = _mask_of(scheme, training.mask)
+        elif training.mask is not None and twin.original.ndim >= 2:
+            found[twin.name] = training.mask
     return found
+
+
+def _mask_of(scheme: Scheme, general: Masking | None) -> Masking:
+    """The mask that a sparse scheme asks for, in the way of the training's, if there is one."""
+    base = general or Masking(sparsity=0.5)
+    if scheme.n_of_m is not None:
+        return replace(base, sparsity=None, n_of_m=scheme.n_of_m)
+    one = replace(base, sparsity=scheme.sparsity, n_of_m=None)
+    # What a rule says is the tensor's own: it shares no threshold.
+    shared = general is None or base.method in ("global", "obs")
+    return replace(one, method="magnitude") if shared else one
 
 
 def _sparse(scheme: Scheme) -> bool:

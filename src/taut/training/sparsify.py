@@ -107,32 +107,30 @@ class Sparsifier:
 
     @torch.no_grad()
     def _choose(self, progress: float) -> None:
-        shared: dict[Masking, dict[str, NDArray[np.float32]]] = {}
+        together: dict[Masking, dict[str, NDArray[np.float32]]] = {}
         for twin in self._twins:
             one = self._settings[twin.name]
             if twin.name in self._made:
                 continue
             if not one.gradual and self._watch.knows(twin, one):
                 self._made.add(twin.name)
-            scores = self._watch.scores(twin, one)
-            share = _share(one, progress)
-            if one.n_of_m is not None:
-                if share >= 1.0:
-                    self._set(twin, n_of_m(scores, *one.n_of_m))
-            elif share <= 0.0:
-                continue
-            elif one.block is not None and one.sparsity is not None:
-                name = f'mask: "{twin.name}"'
-                self._set(twin, blocks(scores, one.block, share * one.sparsity, name=name))
-            elif one.method in _SHARED:
-                shared.setdefault(one, {})[twin.name] = scores
-            elif one.sparsity is not None:
-                name = f'mask: "{twin.name}"'
-                self._set(twin, unstructured(scores, share * one.sparsity, name=name))
+            scores, share = self._watch.scores(twin, one), _share(one, progress)
+            if _has_own(one):
+                mask = _own_mask(one, scores, share, name=f'mask: "{twin.name}"')
+                if mask is not None:
+                    self._set(twin, mask)
+            elif share > 0.0:
+                together.setdefault(one, {})[twin.name] = scores
+        self._choose_together(together, progress)
+
+    def _choose_together(
+        self, groups: Mapping[Masking, Mapping[str, NDArray[np.float32]]], progress: float
+    ) -> None:
+        """Masks of tensors that share one threshold."""
         twins = {twin.name: twin for twin in self._twins}
-        for one, group in shared.items():
+        for one, scores in groups.items():
             assert one.sparsity is not None
-            for name, mask in global_masks(group, _share(one, progress) * one.sparsity).items():
+            for name, mask in global_masks(scores, _share(one, progress) * one.sparsity).items():
                 self._set(twins[name], mask)
 
     def _set(self, twin: Twin, mask: NDArray[np.bool_]) -> None:
@@ -168,6 +166,27 @@ def _agreed(mask: Tensor) -> Tensor:
     if together.is_available() and together.is_initialized() and together.get_world_size() > 1:
         together.broadcast(mask, 0)
     return mask
+
+
+def _has_own(one: Masking) -> bool:
+    """Whether each tensor has a threshold, or a pattern, of its own."""
+    return one.n_of_m is not None or one.block is not None or one.method not in _SHARED
+
+
+def _own_mask(
+    one: Masking, scores: NDArray[np.float32], share: float, *, name: str
+) -> NDArray[np.bool_] | None:
+    """The mask of a tensor by its own scores, at a part of the final sparsity; None if none is due.
+
+    N of M is due whole, at the end of its schedule.
+    """
+    if one.n_of_m is not None:
+        return n_of_m(scores, *one.n_of_m) if share >= 1.0 else None
+    if share <= 0.0 or one.sparsity is None:
+        return None
+    if one.block is not None:
+        return blocks(scores, one.block, share * one.sparsity, name=name)
+    return unstructured(scores, share * one.sparsity, name=name)
 
 
 def _share(one: Masking, progress: float) -> float:

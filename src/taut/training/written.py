@@ -41,7 +41,6 @@ class Written:
 
     grids: Mapping[str, Grid | Indices]
     noise: float = _NOISE
-    size: int | None = None
 
     def __call__(
         self, info: TensorInfo, values: np.ndarray, scheme: Scheme
@@ -130,33 +129,60 @@ def final_state(
     student: Student, source: Source, schemes: Mapping[str, Scheme], names: Mapping[str, str]
 ) -> Final:
     """What a student would be written as now; the student goes on as it is."""
-    twins = {name: twin for twin in student.twins for name in twin.names}
-    rest = _rest(student)
-    values: dict[str, np.ndarray] = {}
-    grids: dict[str, Grid | Indices] = {}
-    ratios: dict[str, NDArray[np.float32]] = {}
-    final = dict(schemes)
-    for info in source.infos:
-        if info.name in source.aliases or info.name not in names:
-            continue
-        name = names[info.name]
-        twin = twins.get(name)
-        if twin is not None:
-            values[info.name] = as_stored(info, _array(twin.original))
-            grid = _grid(twin)
-            if grid is None:  # masked floats
-                values[info.name] = as_stored(info, _array(twin.value()))
-                continue
-            grids[info.name] = grid
-            ratio = twin.quant.ratio(twin.original)
-            if ratio is not None and isinstance(grid, Indices):
-                ratios[info.name] = _array(ratio)
-        elif name in rest:
-            stored = values[info.name] = as_stored(info, _array(rest[name]))
-            if final[info.name].kind == "rd" and not _rounds(stored):
-                final[info.name] = Scheme()
+    infos = {info.name: info for info in source.infos if info.name not in source.aliases}
+    held = {tensor: names[tensor] for tensor in infos if tensor in names}
+    trained = _trained(student, held)
+    grids = _grids(trained)
+    floats = {**_untrained(student, held), **_floats(trained, grids)}
+    values = {tensor: as_stored(infos[tensor], _array(one)) for tensor, one in floats.items()}
+    ratios = _ratios(trained, grids)
     written = Written(grids, _noise(grids, ratios))
-    return Final(Overlay(source, values), final, written, ratios)
+    untrained = {tensor: values[tensor] for tensor in values.keys() - trained.keys()}
+    return Final(Overlay(source, values), _exact(schemes, untrained), written, ratios)
+
+
+def _trained(student: Student, held: Mapping[str, str]) -> dict[str, Twin]:
+    """The twins of the student, by the tensors that they are written as."""
+    twins = {name: twin for twin in student.twins for name in twin.names}
+    return {tensor: twins[name] for tensor, name in held.items() if name in twins}
+
+
+def _untrained(student: Student, held: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    """What is written of all that is no twin."""
+    rest = _rest(student)
+    return {tensor: rest[name] for tensor, name in held.items() if name in rest}
+
+
+def _floats(
+    trained: Mapping[str, Twin], grids: Mapping[str, Grid | Indices]
+) -> dict[str, torch.Tensor]:
+    """The values of trained tensors: as they are, or masked where they have no integers."""
+    return {
+        tensor: twin.original if tensor in grids else twin.value()
+        for tensor, twin in trained.items()
+    }
+
+
+def _grids(trained: Mapping[str, Twin]) -> dict[str, Grid | Indices]:
+    """The integers of all trained tensors that have some."""
+    found = {tensor: _grid(twin) for tensor, twin in trained.items()}
+    return {tensor: grid for tensor, grid in found.items() if grid is not None}
+
+
+def _ratios(
+    trained: Mapping[str, Twin], grids: Mapping[str, Grid | Indices]
+) -> dict[str, NDArray[np.float32]]:
+    """The weights in steps, of the tensors under the dial."""
+    dialled = [tensor for tensor, grid in grids.items() if isinstance(grid, Indices)]
+    found = {tensor: trained[tensor].quant.ratio(trained[tensor].original) for tensor in dialled}
+    return {tensor: _array(ratio) for tensor, ratio in found.items() if ratio is not None}
+
+
+def _exact(schemes: Mapping[str, Scheme], untrained: Mapping[str, np.ndarray]) -> dict[str, Scheme]:
+    """The schemes, with untrained tensors under the dial as they are where they are constant."""
+    dialled = [tensor for tensor in untrained if schemes[tensor].kind == "rd"]
+    constant = [tensor for tensor in dialled if not _rounds(untrained[tensor])]
+    return {**schemes, **dict.fromkeys(constant, Scheme())}
 
 
 def _rounds(values: np.ndarray) -> bool:

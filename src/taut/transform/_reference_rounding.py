@@ -1,7 +1,7 @@
 """The numpy twin of the native `round_matrix`: slow, clear, and the same to the last bit.
 
-Letters as in csrc/round.hpp: (i, j) is rounded to v, its target is t = w' + feedback of the columns
-before, and w' = w + feedback of the rows before.
+Letters as in csrc/round/round.hpp: (i, j) is rounded to v, its target is t = w' + feedback of the
+columns before, and w' = w + feedback of the rows before.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from taut.transform.rounding import Rounded
 from taut.transform.steps import Steps
 
 # In squared steps per bit. The textbook's optimum for a fixed slope is 2 ln 2 / 12 = 0.1155;
-# bench/lossy.py finds the error at a given size flat between 0.05 and 0.13.
+# bench/lossy/measure.py finds the error at a given size flat between 0.05 and 0.13.
 LAMBDA = 0.1
 
 # Beyond these a float32 step or its inverse overflows, or an index its int32.

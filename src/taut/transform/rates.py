@@ -21,7 +21,7 @@ _GAUSSIAN = 0.6  # its share in the mixture; the Laplacian has the rest
 
 @cache
 def rate_curves(trellis: bool) -> NDArray[np.float32]:
-    """Curves by scale, shape (scales, 2 quantisers, 4), as `RateCurve` in csrc/round.hpp."""
+    """Curves by scale, shape (scales, 2 quantisers, 4), as `RateCurve` in csrc/round/round.hpp."""
     curves = [
         [_fit(_bits(2.0 ** (k / 2), quantiser if trellis else None)) for quantiser in (0, 1)]
         for k in HALF_OCTAVES

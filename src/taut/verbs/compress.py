@@ -1,5 +1,105 @@
 """The verb `compress`."""
 
-from taut.compression.compress import compress
+from __future__ import annotations
 
-__all__ = ["compress"]
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taut.compression.compress import Result, carry_out
+from taut.compression.request import Call, CompressRequest
+from taut.machine import checked_threads
+
+if TYPE_CHECKING:
+    import torch
+
+    from taut.coding import Effort
+    from taut.encoding.model import Plan
+    from taut.networks import CalibrationSpec
+    from taut.networks.sources import Model
+    from taut.planning import Plan as PlanFile
+    from taut.progress import Progress
+    from taut.scoring.user_score import ScoreFunction
+    from taut.training.data import TeacherSpec, TrainSpec
+
+__all__ = ["Result", "compress"]
+
+
+def compress(
+    src: Model,
+    dst: str | Path | None = None,
+    *,
+    bits: float | None = None,
+    size: str | int | None = None,
+    max_drop: str | float | None = None,
+    calib: CalibrationSpec | None = None,
+    evaluate: ScoreFunction | None = None,
+    loss: Callable[[object, object], torch.Tensor] | None = None,
+    train: TrainSpec | None = None,
+    teacher: TeacherSpec | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
+    plan: PlanFile | Plan | str | Path | None = None,
+    effort: Effort | None = None,
+    finish: bool | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Write a model as a Taut file; bit-exact unless what is asked for says otherwise.
+
+    `src` is a safetensors file, a shards' index, a model folder, a checkpoint, a dict of arrays
+    or a module; `dst` is a file, or for a model folder a folder that gets the config and
+    tokenizer files too. `bits` are per parameter, `size` is "8x", "4.2MB", "12%" or bytes, `plan`
+    maps names to schemes, or is a plan file or its path. `effort` is "fast" for bit-exact work and
+    "max" for lossy, if not given. The bytes written do not depend on `threads`.
+
+    With `calib` (batches, texts, or where to find them: taut.networks) rounding minds what the
+    model makes of its data; `src` is then a model folder, a module, or `file.py:function` that
+    gives one. `max_drop` is how far `evaluate(model)`, a score as `taut.evaluate` takes it, may
+    fall: "0.5%" of it, or a number of its own units. `loss(output, batch)` takes the place of
+    fidelity to the original. `finish=False` leaves biases and norms untuned. With `resume` a run
+    that broke off goes on from its journal beside `dst`.
+
+    With `train` the model learns to be small: batches of (input, target) for the built-in loop, a
+    function that gives those of an epoch, a `taut.transform.train.Fit`, or the caller's own
+    `fit(model, loss)`, which calls `loss(task_loss).backward()` for each batch. `teacher` is what
+    it learns from beside, the original if not given; `epochs` and `lr` go before the plan's.
+
+    Raises:
+        ArgumentError: nothing was read or written yet; the message says what to change.
+        FormatError: the source is damaged.
+        TargetError: `bits`, `size` or `max_drop` cannot be met.
+        TautError: the disk is full; whatever was at `dst` still is.
+
+    >>> import numpy as np, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "zeros.taut.safetensors"
+    >>> compress({"w": np.zeros((512, 512), np.float32)}, path).ratio > 1000
+    True
+    """
+    call = Call(
+        bits=bits,
+        size=size,
+        max_drop=max_drop,
+        calib=calib,
+        evaluate=evaluate,
+        loss=loss,
+        plan=plan,
+        effort=effort,
+        threads=checked_threads(threads),
+        finish=finish,
+        seed=seed,
+        resume=resume,
+        train=train,
+        teacher=teacher,
+        epochs=epochs,
+        lr=lr,
+    )
+    return carry_out(
+        CompressRequest(
+            src=src, dst=dst, call=call, force=force, dry_run=dry_run, progress=progress
+        )
+    )

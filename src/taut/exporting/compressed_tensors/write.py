@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from taut.container import TautFile
+from taut.container import TautFile, made_folder
 from taut.exporting.check import Comparison, size_words
 from taut.exporting.companions import config_text, copy_companions
 from taut.exporting.compressed_tensors.packed import PackedGrid
@@ -24,7 +24,6 @@ from taut.exporting.compressed_tensors.packing import (
     packable,
 )
 from taut.exporting.compressed_tensors.parts import Parts
-from taut.exporting.made import made_folder
 from taut.exporting.result import Export
 from taut.exporting.safetensors import Progress, listed, steps
 from taut.exporting.shards import write_shards
@@ -61,7 +60,7 @@ def export_compressed_tensors(
     parts = Parts(file, grid, packed)
     kept = _untied(file)
     infos = [one for info in kept for one in parts.infos(info)]
-    with made_folder(out, force=force) as folder:
+    with made_folder(out, force=force, sole=True) as folder:
         config = copy_companions(companions, folder)
         config["quantization_config"] = grid.config(ignored)
         (folder / "config.json").write_text(config_text(config), encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from taut.container import TautFile, xxh3
+from taut.container import TautFile, made_file, xxh3
 from taut.errors import ArgumentError, VerifyError
 from taut.exporting.check import Comparison, size_words
 from taut.exporting.companions import read_config
@@ -30,7 +30,6 @@ from taut.exporting.gguf.networks import (
 )
 from taut.exporting.gguf.placing import place_tensors, usual_weights
 from taut.exporting.gguf.vocabulary import add_tokens
-from taut.exporting.made import made_file
 from taut.exporting.result import Export
 from taut.exporting.safetensors import Progress, steps
 from taut.extras import need_extra

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import copy
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.container import TautFile
+from taut.container import TautFile, scratch_folder
 from taut.errors import ArgumentError
 from taut.exporting.check import size_words
-from taut.exporting.made import explained
-from taut.exporting.onnx.scratch import beside
 from taut.exporting.onnx.usual_form import form_for
 from taut.exporting.onnx.write import export_onnx
 from taut.exporting.request import ExportRequest
@@ -67,7 +64,7 @@ def export_network(
 def _filled(file: TautFile, out: Path, network: ModelSpec, companions: Path | None) -> LoadedModel:
     """The network, its parameters those of the file."""
     if companions is not None:
-        with explained(out), beside(Path(os.path.realpath(out))) as folder:
+        with scratch_folder(out) as folder:
             named = folder / companions.resolve().name
             export_folder(file, named, HubFolder(companions))
             return open_model(named)

@@ -7,12 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from taut.container import TautFile, check_destination
+from taut.container import TautFile, made_file, scratch_folder
 from taut.errors import ArgumentError
 from taut.exporting.check import Comparison, size_words
-from taut.exporting.made import explained
 from taut.exporting.onnx import write
-from taut.exporting.onnx.scratch import beside
 from taut.exporting.onnx.usual_form import form_for
 from taut.exporting.request import ExportRequest
 from taut.exporting.result import Export
@@ -36,21 +34,16 @@ def export_graph(file: TautFile, request: ExportRequest) -> Export:
     if any(one is not None for one in grid):
         return _rounded_graph(file, request)
     out = request.out
-    real = check_destination(out, force=request.force)
-    with explained(out), beside(real) as folder:
-        written = write_onnx(file, folder / real.name)
+    with made_file(out, force=request.force) as made:
+        written = write_onnx(file, made)
         found = _compare(file, written[0])
-        more = [path.relative_to(folder) for path in written[1:]]
-        for data in more:
-            (real.parent / data).parent.mkdir(parents=True, exist_ok=True)
-            check_destination(real.parent / data, force=request.force)
+        more = [path.relative_to(made.parent) for path in written[1:]]
         size = sum(path.stat().st_size for path in written)
-        for one in (*more, Path(real.name)):  # the model last
-            os.replace(folder / one, real.parent / one)
+    folder = Path(os.path.realpath(out)).parent
     return Export(
         path=out,
         format="onnx",
-        files=(out, *(real.parent / data for data in more)),
+        files=(out, *(folder / data for data in more)),
         size=size,
         exact=len(found.exact),
         rounded=len(found.rounded),
@@ -92,7 +85,7 @@ def _rounded_graph(file: TautFile, request: ExportRequest) -> Export:
             "run it on, as an .npz of its inputs, or file.py:function that gives batches"
         )
     form = form_for(file, request)
-    with explained(out), beside(Path(os.path.realpath(out))) as folder:
+    with scratch_folder(out) as folder:
         floats = write_onnx(file, folder / "float.onnx")[0]
         loaded = open_model(floats)
         batches = list(open_calibration(request.calib, loaded))

@@ -8,16 +8,13 @@ static.py, dynamic.py, blocks.py, half.py).
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from taut.container import check_destination
-from taut.errors import ArgumentError, TautError
+from taut.container import check_destination, made_file
+from taut.errors import ArgumentError
 from taut.exporting.onnx.blocks import to_blocks
 from taut.exporting.onnx.check import check_onnx, find_clipping
 from taut.exporting.onnx.graph import arrays
@@ -132,7 +129,7 @@ def _written(
     """Put a float graph's weights in fewer bits, write it, run it, and give it its name."""
     placed = _placed(graph.model, form, reference.data)
     notes = [*graph.notes, *placed.notes]
-    with _made(out, force=force) as temporary:
+    with made_file(out, force=force) as temporary:
         files = _save(graph.model, temporary)
         check = check_onnx(temporary, reference.module, reference.checked)
         if check.cosine < _NEAR:
@@ -178,26 +175,3 @@ def _save(model: ModelProto, path: Path) -> list[Path]:
     beside = f"{path.name}.data"
     onnx.save_model(model, path, save_as_external_data=True, location=beside)
     return [path, path.with_name(beside)]
-
-
-@contextlib.contextmanager
-def _made(out: Path, *, force: bool) -> Iterator[Path]:
-    """Give a path of `out`'s name in a folder of its own; what is there is moved at a good end."""
-    real = check_destination(out, force=force)
-    folder = real.with_name(f"{real.name}.{os.getpid()}.tmp")
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        yield folder / real.name
-        check_destination(out, force=force)
-        for file in sorted(folder.iterdir(), key=lambda file: file.name == real.name):
-            with file.open("rb+") as handle:
-                os.fsync(handle.fileno())
-            os.replace(file, real.with_name(file.name))
-    except OSError as error:
-        raise TautError(
-            f"{out}: cannot be written ({error.strerror or error}); what was there before is "
-            "untouched"
-        ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from taut.container.arena import allocate
+from taut.io.arena import allocate
 
 
 class Pool:

@@ -1,0 +1,1 @@
+"""The bench: every number that Taut claims, from a script."""

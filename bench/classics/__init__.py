@@ -1,0 +1,1 @@
+"""The classic tables of trained, pruned and distilled networks."""

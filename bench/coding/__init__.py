@@ -1,0 +1,1 @@
+"""The coding layer alone, on symbols and indices."""

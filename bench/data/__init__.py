@@ -1,0 +1,1 @@
+"""The data that tables are measured on, and where they are found."""

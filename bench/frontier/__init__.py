@@ -1,0 +1,1 @@
+"""Bits against fidelity of calibrated compression, beside peers that round."""

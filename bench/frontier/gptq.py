@@ -1,0 +1,151 @@
+"""GPTQ (Frantar et al., 2022, algorithm 1), written from the paper: columns in their order, each
+one's rounding error fed forward to the columns not yet rounded.
+
+W: weights (rows, columns); H: sum of x x^T over calibration inputs, dampened by 1 % of the mean
+of its diagonal; U: upper Cholesky factor of H^-1 = U^T U. Blocks of 128 columns. Layers are
+walked through by block of the model, each calibrated on what the rounded blocks before it give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.linalg import cholesky, lapack  # type: ignore[import-untyped,unused-ignore]
+from torch.nn import functional
+
+from bench.data.tensors import Array
+from bench.frontier.fixed import Grid, round_matrix
+from bench.frontier.shelf import Coded, Peer, as_matrix, is_matrix, shelve, to_half
+
+if TYPE_CHECKING:
+    from bench.subjects.subject import Batch, Subject
+
+_BLOCK = 128
+_DAMPING = 0.01
+
+
+def peers() -> list[Peer]:
+    """Return int4 and int3 in groups of 128; embeddings are rounded to nearest on the same grid."""
+    return [
+        Peer(f"GPTQ int{bits} g128", "GPTQ", partial(code, Grid(bits, 128)), calibrated=True)
+        for bits in (4, 3)
+    ]
+
+
+def code(grid: Grid, subject: Subject) -> Coded:
+    """Quantise a whole model: GPTQ for its linear and convolutional layers."""
+    network = subject.module()
+    layers = {f"{name}.weight" for block in subject.blocks() for name in block}
+    decoded: dict[str, Array] = {}
+    stored: dict[str, Array] = {}
+
+    def keep(name: str, values: Array, parts: dict[str, Array]) -> None:
+        decoded[name] = values.reshape(subject.weights[name].shape)
+        stored.update({f"{name}.{key}" if key else name: part for key, part in parts.items()})
+        with torch.no_grad():
+            network.get_parameter(name).copy_(torch.from_numpy(decoded[name]))
+
+    for name, values in subject.weights.items():
+        if name not in layers and is_matrix(values):
+            keep(name, *round_matrix(as_matrix(values), grid))
+    for block in subject.blocks():
+        second = second_moments(network, block, subject.calibration)
+        for layer in block:
+            name = f"{layer}.weight"
+            keep(name, *quantize(as_matrix(subject.weights[name]), second[layer], grid))
+    for name, values in subject.weights.items():
+        if name not in decoded:
+            stored[name] = to_half(values)
+            decoded[name] = stored[name].astype(np.float32)
+    return shelve(decoded, stored)
+
+
+def quantize(weights: Array, second: Array, grid: Grid) -> tuple[Array, dict[str, Array]]:
+    """Quantise one matrix (rows, columns) given H: the values that come back, and what is stored.
+
+    A column whose input is always zero is set to zero, as the authors do.
+    """
+    W, H = weights.astype(np.float64), second.astype(np.float64)
+    dead = np.diag(H) == 0
+    W[:, dead], H[dead, dead] = 0, 1
+    U = _upper(H)
+    columns = W.shape[1]
+    starts = grid.starts(columns)
+    levels = np.empty(W.shape, np.uint8)
+    scales, zeros = [], []
+    for begin in range(0, columns, _BLOCK):
+        end = min(begin + _BLOCK, columns)
+        E = np.zeros((len(W), end - begin))
+        for j in range(begin, end):
+            if j in starts:  # the grid of a group is fitted to what earlier columns left of it
+                scale, zero = grid.fit(W[:, j : j + (grid.group or columns)].astype(np.float32))
+                scales.append(scale)
+                zeros.append(zero)
+            levels[:, j : j + 1] = grid.round(W[:, j : j + 1], scale, zero)
+            error = W[:, j] - grid.values(levels[:, j : j + 1], scale, zero)[:, 0]
+            E[:, j - begin] = error / U[j, j]
+            W[:, j + 1 : end] -= np.outer(E[:, j - begin], U[j, j + 1 : end])
+        W[:, end:] -= E @ U[begin:end, end:]
+    S, Z = np.hstack(scales), np.hstack(zeros)
+    group = np.searchsorted(starts, np.arange(columns), side="right") - 1
+    return grid.values(levels, S[:, group], Z[:, group]), grid.store(levels, S, Z)
+
+
+def second_moments(
+    network: torch.nn.Module, layers: Sequence[str], batches: Sequence[Batch]
+) -> dict[str, Array]:
+    """Return H = sum x x^T of the inputs of each layer, float64 (columns, columns)."""
+    sums: dict[str, Array] = {}
+    seen: set[str] = set()
+
+    def gather(name: str, layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        x = _rows(layer, inputs[0])
+        product = (x.T @ x).double().numpy()
+        sums[name] = sums[name] + product if name in sums else product
+        seen.add(name)
+        if len(seen) == len(layers):  # nothing behind this block matters
+            raise _EnoughError
+
+    with ExitStack() as hooks, torch.no_grad():
+        for name in layers:
+            hook: Callable[..., None] = partial(gather, name)
+            hooks.enter_context(network.get_submodule(name).register_forward_pre_hook(hook))
+        for batch in batches:
+            seen.clear()
+            with suppress(_EnoughError):
+                network(**batch) if isinstance(batch, dict) else network(batch)
+    return sums
+
+
+class _EnoughError(Exception):
+    """Ends a forward pass whose rest is of no use."""
+
+
+def _rows(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the inputs of a layer's matrix, one a row; of a convolution, its patches."""
+    if isinstance(layer, torch.nn.Conv2d):
+        size, step = _pair(layer.kernel_size), _pair(layer.stride)
+        patches = functional.unfold(x, size, _pair(layer.dilation), _pair(layer.padding), step)
+        return patches.transpose(1, 2).flatten(0, 1)
+    return x.flatten(0, -2)
+
+
+def _pair(sizes: object) -> tuple[int, int]:
+    if not isinstance(sizes, tuple):
+        raise TypeError(f"padding {sizes!r} is not given by numbers")
+    return int(sizes[0]), int(sizes[1])
+
+
+def _upper(H: Array) -> Array:
+    """Return the upper Cholesky factor of the dampened H's inverse."""
+    H = H + _DAMPING * np.diag(H).mean() * np.eye(len(H))
+    inverse, failed = lapack.dpotri(cholesky(H, lower=True), lower=1)
+    if failed:
+        raise np.linalg.LinAlgError("H is not positive definite")
+    factor: Array = cholesky(np.tril(inverse) + np.tril(inverse, -1).T, lower=False)
+    return factor

@@ -1,0 +1,1 @@
+"""Lossless coding beside its peers."""

@@ -1,0 +1,1 @@
+"""Coding with loss and without calibration data, beside peers and theory."""

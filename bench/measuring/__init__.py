@@ -1,0 +1,1 @@
+"""How things are timed, and how results are written."""

@@ -1,0 +1,1 @@
+"""What runs a compressed model: exports, .onnx sources and layers decoded on demand."""

@@ -1,0 +1,177 @@
+"""MiniLM with its weights decoded layer by layer, beside the same model fully loaded.
+
+python -m bench.runtime.on_demand [--quick] [--files minilm-4-bits.taut.safetensors ...]
+
+Memory is of a process of its own each: the peak over what it held before the model was built, its
+mapped file included. Times are of both models in turns in one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+import taut
+from bench.measuring import report
+from taut.demo.minilm import SentenceEncoder, find_minilm, read_sentences
+
+FILES: dict[str, dict[str, Any]] = {
+    "minilm-lossless": {},
+    "minilm-4-bits-fast": {"bits": 4, "effort": "fast"},
+    "minilm-4-bits": {"bits": 4},
+}
+KINDS = ("loaded", "on demand")
+MEMORY = {
+    "file": "file",
+    "kind": "model",
+    "file_mb": "file, MB",
+    "peak_mb": "peak, MB",
+    "after_mb": "after a pass, MB",
+    "decoded_mb": "of it decoded weights at most, MB",
+}
+TIMES = {
+    "file": "file",
+    "sentences": "sentences",
+    "loaded_ms": "loaded, ms",
+    "on_demand_ms": "on demand, ms",
+    "slowdown": "times as long",
+    "ahead": "decoded ahead",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, print the tables, write `bench/results/on_demand.json`."""
+    arguments = command_line().parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    if arguments.memory:
+        print(json.dumps(memory(*arguments.memory)))
+        return
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for path in arguments.files or compressed(Path(folder)):
+            name = path.name.removesuffix(".taut.safetensors")
+            report.say(name)
+            rows += [{"file": name, **apart(kind, path)} for kind in KINDS]
+            for count in (1, 8, 32):
+                repeats = 5 if arguments.quick else 15
+                row = times(path, count, repeats, arguments.threads)
+                rows.append({"file": name, **row})
+    report.save("on_demand", rows, threads=arguments.threads)
+    print(report.table(MEMORY, [row for row in rows if "kind" in row]), "\n")
+    print(report.table(TIMES, [row for row in rows if "slowdown" in row]))
+
+
+def compressed(folder: Path) -> Iterator[Path]:
+    """Make MiniLM's files."""
+    for name, options in FILES.items():
+        path = folder / f"{name}.taut.safetensors"
+        yield taut.compress(find_minilm(), path, **options).path
+
+
+def apart(kind: str, path: Path) -> dict[str, object]:
+    """What `memory` finds in a process of its own."""
+    command = [sys.executable, "-m", "bench.runtime.on_demand", "--memory", kind, str(path)]
+    found: dict[str, object] = json.loads(subprocess.check_output(command, text=True))
+    return found
+
+
+def memory(kind: str, path: str) -> dict[str, object]:
+    """Build, load and run one model; its memory over that of the libraries."""
+    encoder = SentenceEncoder(find_minilm(), read_sentences()[:8])
+    torch.nn.Linear(4, 4)(torch.zeros(1, 4))
+    empty(encoder)  # imports what it takes
+    before = resident()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    net = built(kind, path, encoder, threads=1)
+    for _ in range(3):
+        encoder.embed(net)
+    return {
+        "kind": kind,
+        "file_mb": Path(path).stat().st_size / 1e6,
+        "peak_mb": (resident("VmHWM") - before) / 1e6,
+        "after_mb": (resident() - before) / 1e6,
+        "decoded_mb": decoded(net) / 1e6,
+    }
+
+
+def resident(key: str = "VmRSS") -> int:
+    """A line of Linux's account of this process, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+
+def decoded(net: torch.nn.Module) -> int:
+    """The most bytes of weights that were decoded at once."""
+    if hasattr(net, "taut"):
+        stats = net.taut.stats  # type: ignore[union-attr]
+        return int(stats.loaded + stats.pool_peak)  # type: ignore[union-attr]
+    return sum(tensor.nbytes for tensor in net.parameters())
+
+
+def empty(encoder: SentenceEncoder) -> torch.nn.Module:
+    """The network with parameters that take no memory, and its buffers."""
+    from accelerate import init_empty_weights
+
+    with init_empty_weights():
+        return encoder.blank()
+
+
+def built(kind: str, path: str | Path, encoder: SentenceEncoder, threads: int) -> torch.nn.Module:
+    """The network with the file's weights: all of them, or those of the layer that runs."""
+    net = empty(encoder)
+    if kind == "on demand":
+        return taut.load(path, into=net, on_demand=True, threads=threads)
+    for part in net.modules():
+        for key, old in part._parameters.items():
+            if old is not None:
+                part._parameters[key] = torch.nn.Parameter(torch.empty(old.shape))
+    return taut.load(path, into=net, threads=threads)
+
+
+def times(path: Path, count: int, repeats: int, threads: int) -> dict[str, object]:
+    """Median times of a pass of each, in turns; their outputs have to be equal to the bit."""
+    sentences = (read_sentences() * (1 + count // 12))[:count]
+    encoder = SentenceEncoder(find_minilm(), sentences)
+    nets = {kind: built(kind, path, encoder, threads) for kind in KINDS}
+    outputs = [encoder.embed(net) for net in nets.values()]
+    if not (outputs[0] == outputs[1]).all():
+        raise SystemExit("the outputs differ")
+    taken: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for _ in range(repeats):
+        for kind, net in nets.items():
+            began = time.perf_counter()
+            encoder.embed(net)
+            taken[kind].append(time.perf_counter() - began)
+    loaded, on_demand = (1e3 * median(taken[kind]) for kind in KINDS)
+    stats = nets["on demand"].taut.stats  # type: ignore[union-attr]
+    return {
+        "sentences": count,
+        "loaded_ms": loaded,
+        "on_demand_ms": on_demand,
+        "slowdown": on_demand / loaded,
+        "ahead": stats.ahead / (stats.weights * (repeats + 1)),  # type: ignore[union-attr]
+    }
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
+    parser = argparse.ArgumentParser(description="Layers decoded when they run.")
+    parser.add_argument("--quick", action="store_true", help="5 repeats")
+    parser.add_argument("--threads", type=int, default=1, help="of torch and of the decoder")
+    parser.add_argument("--files", nargs="+", type=Path, help="MiniLM's, made already")
+    parser.add_argument("--memory", nargs=2, metavar=("KIND", "FILE"), help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

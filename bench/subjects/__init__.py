@@ -1,0 +1,1 @@
+"""Models that are judged by what they do, with their data."""

@@ -1,0 +1,36 @@
+"""The models that fidelity is measured on, by their names.
+
+minilm_in          the MiniLM sentence encoder, calibrated on texts like the test's
+minilm_out         the same, calibrated on few short texts of another kind
+minilm_linear      the weights of its encoder's linear layers alone, all else as it was
+minilm_linear_out  these, calibrated like minilm_out
+resnet20           ResNet-20 on CIFAR-10
+gpt2m              a GPT-2-style language model of 2.0 M parameters, head tied to the embedding
+"""
+
+from __future__ import annotations
+
+from bench.subjects.subject import Subject
+
+NAMES = ("minilm_in", "minilm_out", "minilm_linear", "minilm_linear_out", "resnet20", "gpt2m")
+
+
+def subject(name: str, thin: int = 1) -> Subject:
+    """Build one of `NAMES`, judged by every `thin`-th piece of its test data.
+
+    RuntimeError says what data or package is missing.
+    """
+    try:
+        if name.startswith("minilm"):
+            from bench.subjects.sentences import MiniLM
+
+            return MiniLM(name, thin)
+        if name == "resnet20":
+            from bench.subjects.images import ResNet20
+
+            return ResNet20(thin)
+        from bench.subjects.language import GPT2M
+
+        return GPT2M(thin)
+    except ImportError as error:
+        raise RuntimeError(f"{name}: {error.name or error} is not installed") from None

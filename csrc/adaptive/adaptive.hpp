@@ -1,0 +1,24 @@
+// The door of adaptive/: indices coded bit by bit by a model that learns as it goes (docs/coding.md, "Adaptive").
+#pragma once
+#include "array/array.hpp"
+
+namespace taut {
+
+constexpr size_t kMaxLevels = 65536;
+constexpr uint64_t kMaxAdaptiveColumns = uint64_t(1) << 20;  // each takes some fifty bytes while a chunk is decoded
+
+std::vector<uint8_t> write_adaptive_header(const ArrayHeader& h);
+void read_adaptive_fields(ByteReader& in, ArrayHeader& h, bool any_size);
+// `out` is the start of the whole array's output.
+void decode_adaptive_chunk(const ArrayHeader& h, uint64_t chunk, ConstBytes bytes, uint8_t* out);
+
+// How the indices decode; `fields` without options and prior, which are chosen here.
+struct AdaptiveSpec {
+    uint64_t columns = 1;
+    float step = 0;
+    Output output = Output::f32;
+    AdaptiveFields fields;
+};
+Encoded encode_adaptive(const int32_t* indices, uint64_t count, const AdaptiveSpec& spec, int threads);
+
+}  // namespace taut

@@ -1,0 +1,29 @@
+// What encoder and decoder of adaptive arrays share: numbers of a header, and how a model begins.
+#pragma once
+#include "adaptive/adaptive.hpp"
+
+namespace taut {
+
+inline uint64_t groups_of(const ArrayHeader& h) {
+    const uint64_t group = h.adaptive.group ? h.adaptive.group : h.row_length;
+    return h.row_length / group + (h.row_length % group != 0);
+}
+
+// Numbers of a header: rows of integers of 16 or 32 bits, as they are or less their middle and modelled.
+void put_numbers(std::vector<uint8_t>& out, const std::vector<int32_t>& numbers, size_t columns, int bits);
+std::vector<int32_t> take_numbers(ByteReader& in, uint64_t rows, uint64_t columns, int bits);
+
+// How often what a model begins with occurs.
+struct IndexCounts {
+    uint64_t nonzero = 0, larger = 0, live = 0;  // |q| > 0 and > 1; values in rows and columns that hold anything
+    uint64_t bits = 0;                           // of all |q|
+    bool dead_rows = false, dead_columns = false;
+    uint32_t largest = 1;  // |q|
+};
+IndexCounts count_indices(const int32_t* indices, uint64_t rows, size_t columns);
+void set_prior(AdaptiveFields& a, const IndexCounts& c);
+
+std::vector<uint8_t> encode_adaptive_rows(const AdaptiveFields& a, const int32_t* indices, uint64_t rows,
+                                          size_t columns);
+
+}  // namespace taut

@@ -1,0 +1,109 @@
+// The door of array/: a coded array, which is a header that describes it and chunks that decode independently
+// (docs/coding.md). What the kinds of array share, and no more: how each is coded stands in split/, matrix/, adaptive/.
+//
+// values.hpp is a second door: inline code that puts values together, wanted by decoders alone.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "rans/rans.hpp"
+
+namespace taut {
+
+enum class Kind : uint8_t { stored = 0, split = 1, uniform = 2, constant = 3, matrix = 4, adaptive = 5 };
+enum class CoderId : uint8_t { fast = 0, dense = 1, small = 2 };  // small: dense with four lanes
+enum class Mode : uint8_t { unsigned_ = 0, float_ = 1, signed_ = 2 };
+enum class Output : uint8_t { f32 = 0, f16 = 1, bf16 = 2, f64 = 3 };
+
+constexpr uint8_t kSkipZero = 1;       // flag: +0 and -0 keep no raw bits
+constexpr uint8_t kMinusZero = 254;    // symbol of -0 where zeros are bare: masks leave both zeros behind
+constexpr uint8_t kException = 255;    // symbol whose upper part stands in the exception list
+constexpr uint8_t kDropRow = 0x80;     // row byte: this row's values end in `drop` zero bits
+constexpr int kMaxTables = 32;
+constexpr uint64_t kMaxChunkValues = uint64_t(1) << 22;
+constexpr int kMaxLow = 57;            // raw bits per value: a 64-bit load at any bit offset holds them
+
+// What a matrix has beside the fields of other kinds; empty vectors stand for the usual case.
+struct MatrixFields {
+    bool trellis = false;
+    uint8_t row_fraction = 0, column_fraction = 0;   // exponents count in 2^-fraction octaves
+    std::vector<uint8_t> row_exponents, column_exponents;  // one each; empty: all kNoExponent
+    std::vector<uint8_t> row_classes, column_classes;      // one each; empty: all zero
+    std::vector<uint8_t> map;                              // [row class][column class] -> context; empty: all zero
+    size_t column_class_count = 1;
+    std::vector<uint8_t> coded_tables;                     // what a writer puts for the tables
+};
+constexpr uint8_t kNoExponent = 128;
+
+// What an adaptive array has; the values' grid, and how its model begins.
+struct AdaptiveFields {
+    uint32_t period = 1;          // columns of one kernel
+    uint64_t group = 0;           // columns that share a scale; 0: a whole row
+    int32_t low = 0;              // index of the first level
+    std::vector<float> levels;    // none: an index is its own level
+    std::vector<float> scales;    // by row and group; none: `step` for all
+    std::vector<int32_t> zeros;   // as many as scales, or none
+    uint8_t options = 0;          // kRowFlags and its like
+    uint8_t prior = 0;            // log-odds of nonzero and of |q| > 1 to begin with
+    uint8_t largest = 31;         // floor(log2 |q|) at most
+    bool signs = false;           // whether signs are modelled
+
+    bool row_flags() const { return options & 1; }
+    bool column_flags() const { return options & 2; }
+    int row() const { return options >> 2 & 3; }
+    int column() const { return options >> 4 & 3; }
+    int near() const { return options >> 6; }
+};
+
+struct ArrayHeader {
+    Kind kind = Kind::stored;
+    CoderId coder = CoderId::fast;
+    uint8_t width = 1;   // bytes per value
+    Mode mode = Mode::unsigned_;
+    Output output = Output::f32;
+    uint8_t low = 0;     // raw bits per value
+    uint8_t drop = 0;    // of which this many are zero, and not stored, in rows marked kDropRow
+    uint8_t flags = 0;
+    uint64_t count = 0;
+    uint64_t row_length = 1;
+    uint64_t chunk_rows = 1;
+    uint64_t base = 0;                     // split: upper part of symbol 1
+    float step = 0;                        // uniform
+    std::array<float, 3> offsets{};        // uniform: how far levels 1, 2 and 3+ sit inside, in steps
+    std::vector<uint8_t> rows;             // one byte per row: table | kDropRow; empty: all zero
+    std::vector<Table> tables;             // matrix with trellis: two a context, one per quantiser
+    uint64_t value = 0;                    // constant
+    MatrixFields matrix;
+    AdaptiveFields adaptive;
+
+    uint64_t row_count() const { return count / row_length + (count % row_length != 0); }
+    uint64_t chunk_count() const {
+        if (kind == Kind::constant || count == 0) return 0;
+        return row_count() / chunk_rows + (row_count() % chunk_rows != 0);
+    }
+    CoderTraits traits() const { return coder == CoderId::fast ? kFast : kDense; }
+    uint64_t output_bytes() const { return count * width; }
+};
+
+// A header of an array of more rows than this is read up to its geometry alone while the buffer that it decodes to is
+// not known (codec/codec.hpp).
+constexpr uint64_t kMaxLooseRows = uint64_t(1) << 24;
+
+// What all headers begin with: magic, kind, width, count, rows and chunks. The rest belongs to the kind.
+std::vector<uint8_t> begin_header(const ArrayHeader& header);
+ArrayHeader read_geometry(ByteReader& in);
+
+struct Encoded {
+    std::vector<uint8_t> header;
+    std::vector<std::vector<uint8_t>> chunks;
+};
+
+struct EncodeOptions {
+    bool max_effort = false;
+    uint64_t row_length = 1;
+    int threads = 1;
+};
+
+}  // namespace taut

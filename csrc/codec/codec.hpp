@@ -1,0 +1,62 @@
+// The door of codec/: arrays of any kind decoded, one chunk or many arrays at once, and the kernels to trust with it.
+#pragma once
+#include <memory>
+
+#include "array/array.hpp"
+#include "simd/simd.hpp"
+
+namespace taut {
+
+class MatrixDecoder;
+class SplitDecoder;
+
+// Reads a header of an array that decodes to `nbytes` bytes. A few bytes may claim any number of rows, each of which
+// takes a byte here: only the caller's buffer bounds them. Where its size is not known yet (kAnySize) the header of an
+// array of more than kMaxLooseRows rows is read up to its geometry alone.
+constexpr uint64_t kAnySize = ~uint64_t(0);
+ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes = kAnySize);
+
+// Decodes the chunks of one array; may be used by several threads at once.
+class ArrayDecoder {
+public:
+    ArrayDecoder(ArrayHeader header, const Kernels& kernels);
+    const ArrayHeader& header() const { return header_; }
+    // `out` is the start of the whole array's output, header().output_bytes() long.
+    void decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) const;
+    void fill_constant(uint8_t* out) const;
+
+private:
+    ArrayHeader header_;
+    const Kernels& kernels_;
+    // One of them; adaptive and constant arrays need none.
+    std::shared_ptr<const SplitDecoder> split_;
+    std::shared_ptr<const MatrixDecoder> matrix_;
+};
+
+// One array: its header, its chunks where they lie, and the buffer for its values.
+struct DecodeJob {
+    ConstBytes header;
+    std::vector<ConstBytes> chunks;
+    uint8_t* out;
+    size_t out_size;
+};
+
+// Decodes all jobs; their headers and chunks form one queue for the threads. A FormatError names job and chunk.
+void decode_arrays(const std::vector<DecodeJob>& jobs, int threads, const Kernels& kernels);
+
+// The widest that this processor runs and that decode as the portable ones do.
+const Kernels& best_kernels();
+// Whether both decode some small arrays of every coder, width and kind to the same bytes; takes about a millisecond.
+bool decodes_alike(const Kernels& a, const Kernels& b);
+
+struct CoreRate {
+    double seconds;  // per symbol, the best of the repeats
+    double entropy;  // bits per symbol
+    double coded;    // bits per symbol, states included
+};
+
+// For bench/: 2^17 Gaussian symbols of this standard deviation, decoded `repeats` times from cache by the plain loop, or
+// by that of a matrix with a trellis.
+CoreRate core_rate(const Kernels& kernels, bool dense, double deviation, int repeats, bool trellis);
+
+}  // namespace taut

@@ -1,0 +1,59 @@
+// Many arrays decoded at once.
+#include <algorithm>
+#include <deque>
+#include <mutex>
+#include <optional>
+
+#include "base/parallel.hpp"
+#include "codec/codec.hpp"
+
+namespace taut {
+namespace {
+
+// A job's decoder, made by whichever thread needs it first: reading headers is a tenth of the work.
+class Opened {
+public:
+    const ArrayDecoder& get(size_t number, const DecodeJob& job, const Kernels& kernels) {
+        std::lock_guard lock(guard_);
+        try {
+            if (!decoder_) decoder_.emplace(open(job), kernels);
+        } catch (const FormatError& e) {
+            throw FormatError("job " + std::to_string(number) + ": " + e.what());
+        }
+        return *decoder_;
+    }
+
+private:
+    std::mutex guard_;
+    std::optional<ArrayDecoder> decoder_;
+
+    static ArrayHeader open(const DecodeJob& job) {
+        ArrayHeader h = read_header(job.header.data, job.header.size, job.out_size);
+        if (job.chunks.size() != h.chunk_count())
+            throw FormatError("array has " + std::to_string(job.chunks.size()) + " chunks, its header says " +
+                              std::to_string(h.chunk_count()));
+        return h;
+    }
+};
+
+}  // namespace
+
+void decode_arrays(const std::vector<DecodeJob>& jobs, int threads, const Kernels& kernels) {
+    std::deque<Opened> opened(jobs.size());
+    std::vector<std::pair<size_t, size_t>> queue;
+    for (size_t j = 0; j < jobs.size(); j++)
+        for (size_t c = 0; c < std::max<size_t>(1, jobs[j].chunks.size()); c++) queue.emplace_back(j, c);
+    parallel_for(queue.size(), threads, [&](size_t i) {
+        const auto [j, chunk] = queue[i];
+        const DecodeJob& job = jobs[j];
+        const ArrayDecoder& decoder = opened[j].get(j, job, kernels);
+        try {
+            if (decoder.header().kind == Kind::constant) return decoder.fill_constant(job.out);
+            if (!job.chunks.empty()) decoder.decode_chunk(chunk, job.chunks[chunk], job.out);
+        } catch (const FormatError& e) {
+            throw FormatError("job " + std::to_string(j) + " chunk " + std::to_string(chunk) + ": " + e.what());
+        }
+    });
+}
+
+}  // namespace taut

@@ -1,0 +1,66 @@
+// What encoder and decoder of matrices share: the order of rows, contexts, byte streams, tables.
+#pragma once
+#include "base/bits.hpp"
+#include "matrix/matrix.hpp"
+
+namespace taut {
+
+constexpr int kMaxClasses = 64;
+
+inline uint8_t symbol_of(int32_t q) {
+    const uint32_t s = uint32_t(q) + 128;
+    return s < kException ? uint8_t(s) : kException;
+}
+
+// 2^((exponent - 128) / 2^fraction).
+float exponent_scale(uint8_t exponent, int fraction);
+
+// Rows of one chunk as they are coded: by class, each class cut into groups of as many rows as there are lanes.
+struct RowGroup {
+    uint8_t row_class;
+    uint32_t begin, count;  // in `order`
+};
+struct RowOrder {
+    std::vector<uint32_t> order;  // rows of the chunk
+    std::vector<RowGroup> groups;
+};
+RowOrder order_matrix_rows(const ArrayHeader& h, uint64_t first_row, uint64_t rows);
+
+// The context of every column for rows of this class.
+void contexts_of(const ArrayHeader& h, uint8_t row_class, uint8_t* context);
+
+// Byte streams of matrices: as others, or Rice codes of distances from a middle, which suit a few dozen bytes.
+std::vector<uint8_t> write_short(const std::vector<uint8_t>& bytes);
+std::vector<uint8_t> read_short(const uint8_t* data, size_t size, uint64_t count);
+
+// A symmetric table: how far each magnitude's frequency lies below that of the middle.
+struct Slopes {
+    int unit = 0;           // falls count in 2^(-1 - unit) octaves
+    int escape = -1;        // the escape's fall in quarters of an octave; -1: it has no slot
+    std::vector<int> fall;  // of magnitudes 1, 2, ...
+    int sixteenths(size_t k) const { return fall[k] * (8 >> unit); }
+};
+
+// One context's tables, one per quantiser: the same window of bytes, and at the end the same number of buckets.
+struct ContextTables {
+    std::vector<Table> tables;
+    std::vector<Slopes> slopes;  // of each table, or none: then its frequencies are written
+    double bits = 0;             // of the symbols they were made for, escapes and the tables' own
+};
+ContextTables make_context(const std::vector<Histogram>& counts, CoderTraits coder);
+std::vector<uint8_t> write_contexts(const std::vector<ContextTables>& contexts);
+bool read_contexts(BitReader& in, std::vector<Table>& tables, size_t contexts, size_t quantisers, CoderTraits coder);
+
+// All tables of a matrix get the buckets of the largest; aliases are built.
+void finish_tables(std::vector<Table>& tables, CoderTraits coder);
+
+// Classes of rows and columns, the map and the tables.
+struct MatrixContexts {
+    std::vector<uint8_t> row_classes, column_classes, map;  // empty where there is one class
+    size_t column_class_count = 1;
+    std::vector<ContextTables> contexts;
+    double bits = 0;  // of everything: symbols, tables, classes
+};
+MatrixContexts choose_matrix_contexts(const ArrayHeader& h, const int32_t* indices);
+
+}  // namespace taut

@@ -1,0 +1,55 @@
+// The door of matrix/: quantised matrices (docs/coding.md, "Matrix").
+#pragma once
+#include "array/array.hpp"
+#include "simd/simd.hpp"
+
+namespace taut {
+
+// Trellis coded quantisation (Marcellin and Fischer 1990; the eight states of JPEG 2000 part 2): the state's lowest bit
+// names the quantiser, the symbol's lowest bit leads to the next state.
+constexpr uint8_t kNextState[8][2] = {{0, 2}, {7, 5}, {1, 3}, {6, 4}, {2, 0}, {5, 7}, {3, 1}, {4, 6}};
+
+// Reconstruction level of index q, in steps: quantiser 0 has the even ones, quantiser 1 the odd ones and zero.
+constexpr int64_t level_of(int64_t q, bool trellis, int quantiser) {
+    if (!trellis) return q;
+    return 2 * q - (quantiser ? (q > 0) - (q < 0) : 0);
+}
+
+inline size_t lanes_of(CoderId coder) { return coder == CoderId::fast ? 128 : coder == CoderId::dense ? 64 : 4; }
+
+// A quantised matrix: how its indices decode, and what is known of its rows and columns (docs/coding.md).
+struct MatrixSpec {
+    uint64_t columns = 1;
+    float step = 0;
+    std::array<float, 3> offsets{};
+    Output output = Output::f32;
+    MatrixFields fields;  // trellis, fractions and exponents; classes and map are chosen here
+};
+Encoded encode_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
+Encoded encode_matrix_with(CoderId coder, const int32_t* indices, uint64_t count, const MatrixSpec& spec,
+                           const EncodeOptions& options);
+double estimate_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
+
+std::vector<uint8_t> write_matrix_header(const ArrayHeader& h);
+void read_matrix_fields(ByteReader& in, ArrayHeader& h);
+
+// Decodes chunks of one array: units to symbols with a trellis state per lane, symbols to levels, levels to numbers. May
+// be used by several threads at once.
+class MatrixDecoder {
+public:
+    MatrixDecoder(const ArrayHeader& h, const Kernels& kernels);
+    // `out` is the start of the whole array's output; without it symbols and levels are decoded, but no values made.
+    void decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
+                      uint8_t* out) const;
+
+private:
+    std::vector<float> column_scale_;
+    MatrixLookup lookup_;
+    std::vector<Slots> slots_;  // by context, for kernels that lack a wide decoder
+
+    template <class Coder, size_t lanes>
+    void decode_groups(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
+                       uint8_t* out) const;
+};
+
+}  // namespace taut

@@ -1,0 +1,260 @@
+// Decoding one chunk: units to symbols, escapes patched, symbols and raw bits to values.
+#include <algorithm>
+
+#include "array/values.hpp"
+#include "split/split.hpp"
+
+namespace taut {
+namespace {
+
+// Where a chunk's parts lie. The states come last: they are the readable bytes that wide loads may run into.
+struct Parts {
+    const uint8_t *raw, *units, *tail, *exceptions, *states;
+    size_t raw_size, unit_size, tail_size, exception_size, state_size;
+};
+
+size_t state_bytes(CoderId coder) { return coder == CoderId::small ? 16 : 256; }
+
+Parts open_chunk(const ArrayHeader& h, ConstBytes bytes) {
+    ByteReader in(bytes.data, bytes.size);
+    Parts p{};
+    p.unit_size = in.varint();
+    p.tail_size = in.varint();
+    p.exception_size = in.varint();
+    p.state_size = state_bytes(h.coder);
+    const size_t left = in.left();
+    if (p.unit_size > left || p.tail_size > left - p.unit_size ||
+        p.exception_size > left - p.unit_size - p.tail_size ||
+        p.state_size > left - p.unit_size - p.tail_size - p.exception_size)
+        throw FormatError("parts are longer than the chunk");
+    p.raw_size = left - p.unit_size - p.tail_size - p.exception_size - p.state_size;
+    p.raw = in.take(p.raw_size);
+    p.units = in.take(p.unit_size);
+    p.tail = in.take(p.tail_size);
+    p.exceptions = in.take(p.exception_size);
+    p.states = in.take(p.state_size);
+    return p;
+}
+
+// The rows of one chunk.
+struct Span {
+    uint64_t first_row, rows, values;
+    size_t length(const ArrayHeader& h, uint64_t r) const {  // of its r-th row: the array's last may be shorter
+        return size_t(std::min(h.row_length, values - r * h.row_length));
+    }
+};
+
+// Where each row's symbols stand when rows are grouped by table, tables in order, rows in order within.
+struct Grouping {
+    std::vector<size_t> start;          // per row of the chunk
+    std::array<size_t, kMaxTables> count{};  // symbols per table
+};
+
+Grouping group_rows(const ArrayHeader& h, const Span& span) {
+    Grouping g;
+    g.start.resize(span.rows);
+    const auto table_of = [&](uint64_t r) {
+        return h.rows.empty() ? 0 : size_t(h.rows[span.first_row + r] & ~kDropRow);
+    };
+    for (uint64_t r = 0; r < span.rows; r++) g.count[table_of(r)] += span.length(h, r);
+    std::array<size_t, kMaxTables> at{};
+    for (size_t t = 1; t < kMaxTables; t++) at[t] = at[t - 1] + g.count[t - 1];
+    for (uint64_t r = 0; r < span.rows; r++) {
+        g.start[r] = at[table_of(r)];
+        at[table_of(r)] += span.length(h, r);
+    }
+    return g;
+}
+
+template <class Coder>
+void run_steps(const Kernels& k, const Table& t, const Slots* slots, typename Coder::State* state, size_t& bank,
+               size_t steps, const uint8_t*& p, uint8_t* out) {
+    if constexpr (sizeof(typename Coder::State) == 2) {
+        if (k.fast_steps) return k.fast_steps(t, state, bank, steps, p, out);
+    } else {
+        if (k.dense_steps) return k.dense_steps(t, state, bank, steps, p, out);
+    }
+    decode_steps_portable<Coder>(slots->data(), state, bank, steps, p, out);
+}
+
+// Decodes all segments of a chunk into `out`; every bound is checked once per group of steps.
+template <class Coder, size_t lanes>
+void decode_symbols(const Kernels& kernels, const std::vector<Table>& tables, const std::vector<Slots>& slots,
+                    const Grouping& g, const Parts& parts, uint8_t* out) {
+    using State = typename Coder::State;
+    constexpr size_t step = lanes < size_t(kStep) ? lanes : size_t(kStep);
+    alignas(64) State state[lanes];
+    std::memcpy(state, parts.states, sizeof state);
+    for (State x : state)
+        if (x < Coder::low) throw FormatError("state out of range");
+    const uint8_t* p = parts.units;
+    const uint8_t* end = p + parts.unit_size;
+    size_t bank = 0;
+    for (size_t t = 0; t < tables.size(); t++) {
+        size_t left = g.count[t];
+        while (left > 0) {
+            // Each step takes at most one unit a lane: so many steps need no checks.
+            const size_t safe = size_t(end - p) / (step * sizeof(typename Coder::Unit));
+            const size_t steps = std::min(left / step, safe);
+            if (steps > 0 && lanes >= size_t(kStep)) {
+                run_steps<Coder>(kernels, tables[t], slots.empty() ? nullptr : &slots[t], state, bank, steps, p, out);
+                out += steps * step;
+                left -= steps * step;
+                continue;
+            }
+            const size_t n = std::min(left, step);
+            if (!decode_step<Coder>(tables[t], state + bank, n, p, end, out))
+                throw FormatError("symbols end early");
+            bank = (bank + step) % lanes;
+            out += n;
+            left -= n;
+        }
+    }
+    for (State x : state)
+        if (x != Coder::low) throw FormatError("final state is wrong");
+    if (p != end) throw FormatError("symbols left over");
+}
+
+// Puts the tail's bytes where the escape was decoded. Returns whether a symbol may be an exception now.
+bool patch_escapes(const Kernels& kernels, const std::vector<Table>& tables, const Grouping& g, const Parts& parts,
+                   uint8_t* symbols) {
+    uint64_t escapes = 0;
+    bool exceptional = false;
+    const auto each_segment = [&](auto&& act) {
+        uint8_t* at = symbols;
+        for (size_t t = 0; t < tables.size(); t++) {
+            if (tables[t].frequency[0]) act(at, g.count[t], uint8_t(tables[t].first - 1));
+            at += g.count[t];
+        }
+    };
+    each_segment([&](uint8_t* s, size_t n, uint8_t mark) { escapes += count_bytes(kernels, s, n, mark); });
+    for (const Table& t : tables) exceptional |= t.first + (1 << t.bucket_bits) > kException;
+    if (escapes == 0) {
+        if (parts.tail_size) throw FormatError("a tail without escapes");
+        return exceptional;
+    }
+    const std::vector<uint8_t> tail = read_bytes(parts.tail, parts.tail_size, escapes, kernels.dense_steps);
+    const uint8_t* next = tail.data();
+    each_segment([&](uint8_t* s, size_t n, uint8_t mark) {
+        if (kernels.patch) {
+            next = kernels.patch(s, n, mark, next);
+            return;
+        }
+        for (size_t i = 0; i < n; i++)
+            if (s[i] == mark) s[i] = *next++;
+    });
+    return exceptional || std::memchr(tail.data(), kException, tail.size());
+}
+
+template <class T>
+void merge_row(const Kernels* kernels, const SplitRule& rule, const uint8_t* symbols, const uint8_t* raw, size_t n,
+               Exceptions& exceptions, uint8_t* out) {
+    if (rule.skip_zero) return merge_sparse<T>(rule, symbols, raw, n, exceptions, out);
+    size_t done = 0;
+    if (kernels && kernels->merge) {
+        done = kernels->merge(rule, sizeof(T), symbols, raw, n, out);
+        if (!exceptions.used_up()) mend_exceptions<T>(rule, symbols, raw, done, exceptions, out);
+    }
+    merge_plain<T>(rule, symbols, raw, done, n, exceptions, out);
+}
+
+using MergeRow = void (*)(const Kernels*, const SplitRule&, const uint8_t*, const uint8_t*, size_t, Exceptions&,
+                          uint8_t*);
+
+MergeRow merge_for(int width) {
+    switch (width) {
+        case 1: return merge_row<uint8_t>;
+        case 2: return merge_row<uint16_t>;
+        case 4: return merge_row<uint32_t>;
+        default: return merge_row<uint64_t>;
+    }
+}
+
+// Wide kernels load past a row's raw bits: only the many-lane coders leave enough bytes behind them.
+const Kernels* wide_kernels(const ArrayHeader& h, const Kernels& kernels) {
+    return h.coder == CoderId::small ? nullptr : &kernels;
+}
+
+// The values of a uniform array's chunk.
+void put_levels(const ArrayHeader& h, const Kernels& kernels, const Span& span, const Grouping& g, const Parts& parts,
+                const uint8_t* symbols, uint8_t* out) {
+    if (parts.raw_size) throw FormatError("raw bits in a uniform array");
+    Exceptions exceptions(parts.exceptions, parts.exception_size);
+    const Kernels* wide = wide_kernels(h, kernels);
+    const UniformRule rule = uniform_rule(h);
+    const auto levels = level_table(rule, h.output);
+    for (uint64_t r = 0; r < span.rows; r++) {
+        const size_t n = span.length(h, r);
+        const uint8_t* row = symbols + g.start[r];
+        const size_t done = wide && wide->uniform ? wide->uniform(rule, h.output, row, n, out) : 0;
+        look_up(h.width, levels.data(), row + done, n - done, out + done * h.width);
+        if (!exceptions.used_up()) mend_uniform(rule, h.output, row, n, exceptions, out);
+        out += n * h.width;
+    }
+}
+
+// The values of a split array's chunk.
+void merge_rows(const ArrayHeader& h, const Kernels& kernels, const Span& span, const Grouping& g, const Parts& parts,
+                const uint8_t* symbols, uint8_t* out) {
+    Exceptions exceptions(parts.exceptions, parts.exception_size);
+    const Kernels* wide = wide_kernels(h, kernels);
+    const MergeRow merge = merge_for(h.width);
+    const uint8_t* raw = parts.raw;
+    size_t raw_left = parts.raw_size;
+    SplitRule rule{h.mode, h.low, 0, (h.flags & kSkipZero) != 0, h.base};
+    for (uint64_t r = 0; r < span.rows; r++) {
+        const size_t n = span.length(h, r);
+        const uint8_t* row = symbols + g.start[r];
+        rule.drop = !h.rows.empty() && h.rows[span.first_row + r] & kDropRow ? h.drop : 0;
+        size_t fields = n;
+        if (rule.skip_zero) fields -= count_bytes(kernels, row, n, 0) + count_bytes(kernels, row, n, kMinusZero);
+        const size_t size = (fields * size_t(rule.packed()) + 7) / 8;
+        if (size > raw_left) throw FormatError("raw bits end early");
+        merge(wide, rule, row, raw, n, exceptions, out);
+        raw += size;
+        raw_left -= size;
+        out += n * h.width;
+    }
+    if (raw_left) throw FormatError("raw bits left over");
+}
+
+}  // namespace
+
+SplitDecoder::SplitDecoder(const ArrayHeader& h, const Kernels& kernels) {
+    const bool wide = h.coder == CoderId::fast ? kernels.fast_steps != nullptr : kernels.dense_steps != nullptr;
+    if (wide || h.coder == CoderId::small) return;
+    for (const Table& t : h.tables)
+        slots_.push_back(h.coder == CoderId::fast ? make_slots<Fast>(t) : make_slots<Dense>(t));
+}
+
+void SplitDecoder::decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
+                                uint8_t* out) const {
+    const uint64_t first_row = chunk * h.chunk_rows;
+    const uint64_t rows = std::min(h.chunk_rows, h.row_count() - first_row);
+    const uint64_t first = first_row * h.row_length;
+    const uint64_t values = std::min(rows * h.row_length, h.count - first);
+    const Span span{first_row, rows, values};
+    out += first * h.width;
+    if (h.kind == Kind::stored) {
+        if (bytes.size != values * h.width) throw FormatError("stored chunk has the wrong length");
+        std::memcpy(out, bytes.data, bytes.size);
+        return;
+    }
+    const Parts parts = open_chunk(h, bytes);
+    const Grouping g = group_rows(h, span);
+    static thread_local std::vector<uint8_t> scratch;
+    scratch.resize(values + 64);
+    switch (h.coder) {
+        case CoderId::fast: decode_symbols<Fast, 128>(kernels, h.tables, slots_, g, parts, scratch.data()); break;
+        case CoderId::dense: decode_symbols<Dense, 64>(kernels, h.tables, slots_, g, parts, scratch.data()); break;
+        case CoderId::small: decode_symbols<Dense, 4>(kernels, h.tables, slots_, g, parts, scratch.data()); break;
+    }
+    const bool maybe = patch_escapes(kernels, h.tables, g, parts, scratch.data());
+    const size_t entry = h.kind == Kind::uniform ? sizeof(int32_t) : h.width;
+    const uint64_t exceptional = maybe ? count_bytes(kernels, scratch.data(), values, kException) : 0;
+    if (parts.exception_size != exceptional * entry) throw FormatError("exception list has the wrong length");
+    const auto put_values = h.kind == Kind::uniform ? put_levels : merge_rows;
+    put_values(h, kernels, span, g, parts, scratch.data(), out);
+}
+
+}  // namespace taut

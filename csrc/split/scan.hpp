@@ -1,0 +1,38 @@
+// A look at an array's rows before coding: of what scale each is, and which symbols it has.
+#pragma once
+#include "split/contexts.hpp"
+#include "split/rows.hpp"
+
+namespace taut {
+
+// Symbols of all of a small array, or of part of every row; the scale of a row is its mean symbol (a mean log
+// magnitude, centre 0) or, for indices and integers, the mean distance from the symbol of zero.
+template <class Rows>
+RowScan scan_rows(const Rows& rows, const Layout& layout, uint8_t centre, bool everything,
+                  const EncodeKernels& kernels) {
+    RowScan scan;
+    const size_t row = size_t(layout.row_length);
+    // A block of 64 from the middle of each row tells its scale to a fifth of an octave; a few tens of thousands of
+    // symbols tell tables.
+    constexpr uint64_t enough = 49152;
+    const bool all = everything || layout.count < 2 * enough;
+    const size_t share = size_t(std::min<uint64_t>(row, enough / std::max<uint64_t>(1, layout.rows)));
+    const size_t probe = all ? row : std::max({size_t(64), row / 6, share});
+    scan.sampled = probe < row;
+    scan.key.resize(layout.rows);
+    scan.probed.resize(layout.rows);
+    scan.symbols.resize(layout.rows * std::min(probe, row) + 64);
+    size_t at = 0;
+    for (uint64_t r = 0; r < layout.rows; r++) {
+        const size_t length = layout.length(r), n = std::min(probe, length);
+        uint8_t* out = scan.symbols.data() + at;
+        rows.symbols(r * layout.row_length + (length - n) / 2, n, out);
+        scan.key[r] = uint16_t(symbol_distance(kernels, out, n, centre) * (RowScan::kKeys / 256) / n);
+        scan.probed[r] = uint32_t(n);
+        at += n;
+    }
+    scan.expansion = double(layout.count) / double(std::max<size_t>(1, at));
+    return scan;
+}
+
+}  // namespace taut

@@ -1,0 +1,34 @@
+// The door of split/: values split into a symbol, which is coded, and raw bits, which are not; and indices of a uniform
+// quantiser, which have no raw bits. With them go what needs no coder: constant arrays and stored ones.
+#pragma once
+#include "array/array.hpp"
+#include "simd/simd.hpp"
+
+namespace taut {
+
+Encoded encode_split(const uint8_t* values, uint64_t count, int width, Mode mode, int mantissa,
+                     const EncodeOptions& options);
+// encode_split with kernels of one's choice; the bytes are the same with any.
+Encoded encode_split_with(const EncodeKernels& kernels, const uint8_t* values, uint64_t count, int width, Mode mode,
+                          int mantissa, const EncodeOptions& options);
+Encoded encode_uniform(const int32_t* indices, uint64_t count, float step, std::array<float, 3> offsets, Output output,
+                       const EncodeOptions& options);
+// What encode_uniform would write, estimated from its tables without coding (bytes).
+double estimate_uniform(const int32_t* indices, uint64_t count, const EncodeOptions& options);
+
+std::vector<uint8_t> write_split_header(const ArrayHeader& header);
+void read_split_fields(ByteReader& in, ArrayHeader& h);
+
+// Decodes chunks of one array, split, uniform or stored; may be used by several threads at once.
+class SplitDecoder {
+public:
+    SplitDecoder(const ArrayHeader& h, const Kernels& kernels);
+    // `out` is the start of the whole array's output.
+    void decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
+                      uint8_t* out) const;
+
+private:
+    std::vector<Slots> slots_;  // for kernels that lack a wide decoder
+};
+
+}  // namespace taut

@@ -1,0 +1,29 @@
+"""What a calibrated run works with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from taut.calibration.request import Request
+from taut.container import Origin
+from taut.io import Source
+from taut.networks import Calibration, LoadedModel
+from taut.progress import Progress
+from taut.scheme import Scheme
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """The tensors of `source` with their `schemes`, the network that runs them, and its data.
+
+    `origin` is what the file is to remember.
+    """
+
+    source: Source
+    schemes: Mapping[str, Scheme]
+    model: LoadedModel
+    calibration: Calibration
+    request: Request
+    origin: Origin
+    progress: Progress | None = None

@@ -1,0 +1,71 @@
+"""What rounding costs: on batches set aside, and in the user's score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from taut.calibration.findings import code_identity, dial_text
+from taut.calibration.finishing import corrected
+from taut.calibration.start import Started
+from taut.calibration.values import show
+from taut.calibration.vectors import Vectors
+from taut.errors import ArgumentError
+from taut.scoring.user_score import scored
+
+if TYPE_CHECKING:
+    import torch
+
+_LOSS_PER_BIT = 2.5  # octaves that the loss falls by with a bit more; 2 at high rates
+
+
+def loss_at(started: Started, vectors: Vectors, dial: float) -> float:
+    """The loss at a dial on batches set aside, as bits a weight beside those it takes."""
+    rounder = started.rounder
+    rounder.turn(dial, started.work.progress)
+    show(started, vectors)
+    bits = 8 * rounder.nbytes / max(1, rounder.weights)
+    return math.log2(max(started.held.mean(), 1e-30)) / _LOSS_PER_BIT + bits
+
+
+def original_score(started: Started) -> float:
+    """The score of the model as it is."""
+    key = f"score/{_judge(started)}/original"
+    return started.record.number(key, lambda: _scored(started, started.work.model.module))
+
+
+def score_at(started: Started, vectors: Vectors, dial: float) -> float:
+    """The score at a dial; vectors that were not finished are corrected for it."""
+
+    def given() -> Vectors:
+        started.rounder.turn(dial, started.work.progress)
+        return vectors if vectors.dial is not None else corrected(started)
+
+    return score_with(started, given, dial, finished_for=vectors.dial)
+
+
+def score_with(
+    started: Started, vectors: Callable[[], Vectors], dial: float, *, finished_for: float | None
+) -> float:
+    """The score at a dial with vectors that are made only where the record has no score."""
+
+    def judged() -> float:
+        found = vectors()
+        started.rounder.turn(dial, started.work.progress)
+        show(started, found)
+        return _scored(started, started.student.module)
+
+    key = f"score/{_judge(started)}/{dial_text(dial)}/{dial_text(finished_for)}"
+    return started.record.number(key, judged)
+
+
+def _judge(started: Started) -> str:
+    return code_identity(started.work.request.evaluate)
+
+
+def _scored(started: Started, module: torch.nn.Module) -> float:
+    evaluate = started.work.request.evaluate
+    if evaluate is None:
+        raise ArgumentError("max_drop: give the score to keep, as evaluate (or --eval)")
+    return scored(evaluate, module)

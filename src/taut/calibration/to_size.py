@@ -1,0 +1,66 @@
+"""The steps to a file of a size: lambda, the dial, the order of blocks, finishing touches."""
+
+from __future__ import annotations
+
+from taut.calibration.choose_lambda import choose_lambda
+from taut.calibration.choose_order import choose_order
+from taut.calibration.finishing import finished
+from taut.calibration.judged import original_score, score_at
+from taut.calibration.settled import Settled
+from taut.calibration.sizes import fixed_size, meet_size, size_at
+from taut.calibration.start import Started
+from taut.calibration.vectors import AS_GIVEN, Vectors
+from taut.errors import ArgumentError
+from taut.planning import Target
+
+
+def to_size(started: Started, target: Target) -> Settled:
+    """The steps at which the file has the size, finished for it.
+
+    Raises:
+        TargetError: no steps give that size.
+    """
+    rounder = started.rounder
+    fixed = fixed_size(started, AS_GIVEN)
+    room = 8 * max(0.0, target.nbytes - fixed)
+    first = rounder.first_dial(room / max(1, rounder.weights))
+    notes = choose_lambda(started, rounder.dial_for(target.nbytes - fixed, first))
+    dial = meet_size(started, AS_GIVEN, target, fixed=fixed, first=first)
+    if order := choose_order(started, dial, lambda: AS_GIVEN):
+        dial = _met_again(started, AS_GIVEN, target, dial)
+    return _finished(started, dial, target, notes + order)
+
+
+def as_planned(started: Started) -> Settled:
+    """All tensors as their schemes say, none of them under the dial; finished.
+
+    Raises:
+        ArgumentError: there are tensors under the dial.
+    """
+    if started.rounder.weights:
+        raise ArgumentError("a calibrated compression wants bits, size or max_drop")
+    return _finished(started, 1.0, None, ())
+
+
+def _finished(
+    started: Started, dial: float, target: Target | None, notes: tuple[str, ...]
+) -> Settled:
+    """The dial with its vectors, and the scores, if there is a judge."""
+    judged = started.work.request.evaluate is not None
+    original = original_score(started) if judged else None
+    vectors = finished(started, AS_GIVEN, dial)
+    if target is not None and size_at(started, vectors, dial) > target.nbytes:
+        dial = _met_again(started, vectors, target, dial)  # the vectors take a little more now
+    return Settled(
+        dial=dial,
+        vectors=vectors,
+        original_score=original,
+        score=score_at(started, vectors, dial) if judged else None,
+        notes=(*notes, *filter(None, [vectors.note])),
+    )
+
+
+def _met_again(started: Started, vectors: Vectors, target: Target, first: float) -> float:
+    """The dial for the size once something else has changed; the search begins at `first`."""
+    fixed = fixed_size(started, vectors)
+    return meet_size(started, vectors, target, fixed=fixed, first=first)

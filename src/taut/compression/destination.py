@@ -1,0 +1,66 @@
+"""Where a compression writes: a file, or a folder that gets the model's companions too."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taut.container import check_destination
+from taut.container.model_folder import FILE_NAME, check_copies
+from taut.errors import ArgumentError
+from taut.io import Source
+
+if TYPE_CHECKING:
+    from taut.networks.sources import Model
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where to write: the file, or the folder with the file and the companions as (from, to)."""
+
+    file: Path
+    folder: Path | None = None
+    companions: tuple[tuple[Path, Path], ...] = ()
+
+    def within(self, made: Path) -> Destination:
+        """The same files in another folder: where they are made."""
+        assert self.folder is not None
+        pairs = [(source, to.relative_to(self.folder)) for source, to in self.companions]
+        return Destination(
+            file=made / self.file.name,
+            folder=made,
+            companions=tuple((source, made / name) for source, name in pairs),
+        )
+
+
+def destination_of(src: Model, source: Source, dst: Path, *, force: bool) -> Destination:
+    """Decide what is written where, and that it may be.
+
+    Raises:
+        ArgumentError: something is there already, or it is the model itself.
+    """
+    folder = Path(src) if isinstance(src, str | Path) and Path(src).is_dir() else None
+    if folder is None or dst.suffix == ".safetensors":
+        _check_not_input(src, source, dst)
+        check_destination(dst, force=force)
+        return Destination(dst)
+    if dst.exists() and not dst.is_dir():
+        raise ArgumentError(f"{dst}: is not a folder, and a model folder becomes one")
+    file = dst / FILE_NAME
+    pairs = tuple((path, dst / path.relative_to(folder)) for path in source.companions)
+    check_copies(pairs, force=force)
+    if dst.is_dir():
+        _check_not_input(src, source, file)
+        check_destination(file, force=force)
+    return Destination(file, dst, pairs)
+
+
+def _check_not_input(src: Model, source: Source, dst: Path) -> None:
+    if not isinstance(src, str | Path) or not dst.exists():
+        return
+    here = Path(source.identity).parent
+    inputs = [Path(src), Path(source.identity), *(here / file.name for file in source.files)]
+    if any(path.exists() and os.path.samefile(path, dst) for path in inputs):
+        raise ArgumentError(f"{dst}: is the model to compress; name another file")

@@ -1,0 +1,74 @@
+"""GPTQ: what feeding errors forward must give, by the loss that it is there to lower."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+torch = pytest.importorskip("torch")
+
+from bench.frontier.fixed import Grid, round_matrix  # noqa: E402
+from bench.frontier.gptq import quantize, second_moments  # noqa: E402
+
+RNG = np.random.default_rng(2)
+
+
+def loss(weights: np.ndarray, values: np.ndarray, second: np.ndarray) -> float:
+    error = weights.astype(np.float64) - values
+    return float(np.einsum("ij,jk,ik->", error, second, error))
+
+
+def correlated(columns: int, samples: int) -> np.ndarray:
+    x = RNG.standard_normal((samples, columns)) @ RNG.standard_normal((columns, columns))
+    return x.T @ x
+
+
+def plainly(weights: np.ndarray, second: np.ndarray, grid: Grid) -> np.ndarray:
+    """The same by optimal brain surgery itself: invert what is left of H for every column."""
+    W = weights.astype(np.float64)
+    H = second + 0.01 * np.diag(second).mean() * np.eye(len(second))
+    out = np.empty_like(W)
+    for j in range(W.shape[1]):
+        if j % grid.group == 0:
+            scale, zero = grid.fit(W[:, j : j + grid.group].astype(np.float32))
+        out[:, j : j + 1] = grid.values(grid.round(W[:, j : j + 1], scale, zero), scale, zero)
+        inverse = np.linalg.inv(H[j:, j:])
+        W[:, j:] -= np.outer((W[:, j] - out[:, j]) / inverse[0, 0], inverse[0])
+    return out
+
+
+def test_it_is_optimal_brain_surgery_column_by_column():
+    weights = RNG.standard_normal((5, 150)).astype(np.float32)  # more than one block
+    second, grid = correlated(150, 400), Grid(4, 64)
+    values, _ = quantize(weights, second, grid)
+    np.testing.assert_allclose(values, plainly(weights, second, grid), rtol=1e-4, atol=1e-5)
+
+
+def test_correlated_inputs_lose_less_than_half_of_what_rounding_to_nearest_does():
+    weights = RNG.standard_normal((64, 96)).astype(np.float32)
+    second, grid = correlated(96, 1000), Grid(3, 32)
+    values, stored = quantize(weights, second, grid)
+    nearest, same = round_matrix(weights, grid)
+    assert loss(weights, values, second) < 0.5 * loss(weights, nearest, second)
+    assert {k: v.nbytes for k, v in stored.items()} == {k: v.nbytes for k, v in same.items()}
+
+
+def test_an_input_that_is_always_zero_gets_a_zero_column():
+    weights = RNG.standard_normal((4, 32)).astype(np.float32)
+    second = correlated(32, 100)
+    second[7], second[:, 7] = 0, 0
+    values, _ = quantize(weights, second, Grid(4, 32))
+    assert np.all(values[:, 7] == 0)
+    assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_moments_of_a_convolution_are_those_of_its_patches(stride):
+    network = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Conv2d(3, 4, 3, stride, 1))
+    images = torch.rand(5, 3, 8, 8)
+    found = second_moments(network, ["1"], [images[:2], images[2:]])["1"]
+    # The patch at each output: x x^T summed over them, by padding and slicing.
+    padded = np.pad(images.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    at = range(0, 8, stride)
+    patches = [padded[:, :, i : i + 3, j : j + 3].reshape(5, -1) for i in at for j in at]
+    rows = np.concatenate(patches).astype(np.float64)
+    np.testing.assert_allclose(found, rows.T @ rows, rtol=1e-5)

@@ -1,0 +1,58 @@
+"""Every page runs top to bottom in one folder, so that none shows a command that fails."""
+
+from pathlib import Path
+
+import pytest
+
+from .promises import PROMISES
+from .snippets import ROOT, Page, read_page
+
+NAMES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+PAGES = [page for page in map(read_page, NAMES) if page.snippets]
+SLOW = {"README.md": "shows a command of every kind, and each loads its own half of PyTorch"}
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow(SLOW[name])] if name in SLOW else []
+
+
+CASES = [pytest.param(page, marks=_marks(page.name), id=page.name) for page in PAGES]
+
+
+@pytest.fixture
+def one_thread():
+    """PyTorch in one thread: the networks are so small that more would wait for one another."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("page", CASES)
+def test_a_page_does_what_it_shows(page: Page, tmp_path: Path, one_thread):
+    from .follow import follow
+
+    names = follow(page, tmp_path)
+    PROMISES.get(page.name, lambda folder, names: None)(tmp_path, names)
+
+
+def test_what_is_not_run_says_why():
+    left_out = [one for page in PAGES for one in page.snippets if one.left_out is not None]
+    assert [one.where for one in left_out if len(one.left_out.split()) < 3] == []
+    assert len(left_out) == 7  # a snippet more that nobody runs is a decision
+
+
+def test_the_page_on_evaluation_names_every_option():
+    from typer.main import get_command
+
+    from taut.cli.app import app
+
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    options = {
+        name
+        for parameter in get_command(app).commands["eval"].params
+        for name in parameter.opts
+        if name.startswith("--") and name not in ("--force", "--quiet", "--help")
+    }
+    assert not {name for name in options if f"`{name}" not in text}
