@@ -24,12 +24,13 @@ from image_sets import CIFAR10, Pictures, Task, cifar10, digits
 from torch import Tensor, nn
 
 import taut
-from taut.evaluation.speed import compare_speed
+from taut.evaluation.speed import Repeats, compare_speed
+from taut.exporting.onnx.onnx_form import OnnxForm
 from taut.exporting.onnx.write import export_onnx
 from taut.networks.onnx_module import open_onnx
 from taut.planning import dump_plan
 from taut.reporting.page import write_charts, write_page
-from taut.reporting.tell import tell
+from taut.reporting.tell import Evidence, tell
 from taut.scoring.results import Speed
 
 BATCHES = (1, 64)  # images that are timed at once
@@ -83,7 +84,8 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
         small, integers, into=net, calib=calibration, weights="int8", activations="static",
         evaluate=score_on(task.choice), force=True,
     )  # fmt: skip
-    export_onnx(net, calibration[0], floats, weights="float32", force=True)  # to compare with
+    plain = OnnxForm(weights="float32")  # to compare with
+    export_onnx(net, calibration[0], floats, plain, force=True)
     faster = taut.evaluate(integers, judge, against=net, batches=[one], energy=True, watts=watts)
 
     _say("time all ways in turns")
@@ -96,8 +98,10 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
     speeds = tuple(_timed(ways, images, threads) for images in (one, many))
 
     _say("report")
-    story = tell(small, original=net, evaluation=smaller, analysis=report, exports=[done],
-                 plan=folder / "plan.yaml", title="Edge image classifier")  # fmt: skip
+    evidence = Evidence(
+        evaluation=smaller, analysis=report, exports=[done], plan=folder / "plan.yaml"
+    )
+    story = tell(small, evidence, original=net, title="Edge image classifier")
     write_page(folder / "edge.html", story, force=True)
     write_charts(folder / "charts", story, force=True)
     return Outcome(smaller, faster, floats.stat().st_size, *speeds)
@@ -119,7 +123,7 @@ def _timed(ways: dict[str, nn.Module], images: Tensor, threads: int) -> dict[str
     runs = {name: _call(net, images) for name, net in ways.items()}
     with torch.inference_mode():
         return compare_speed(
-            runs, samples=len(images), runtime="", threads=threads, runs_each=100
+            runs, samples=len(images), runtime="", threads=threads, repeats=Repeats(runs=100)
         )  # fmt: skip
 
 

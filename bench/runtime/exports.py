@@ -23,18 +23,19 @@ import torch
 from bench.measuring import report
 from bench.subjects.named import subject
 from bench.subjects.subject import Batch, Subject
-from taut.evaluation.speed import compare_speed
+from taut.evaluation.speed import Repeats, compare_speed
+from taut.exporting.onnx.onnx_form import OnnxForm
 from taut.exporting.onnx.write import export_onnx
 from taut.networks.onnx_module import open_onnx
 from taut.networks.onnx_session import feed, open_session
 
-WAYS: Final[Mapping[str, Mapping[str, str]]] = {
-    "float32": {"weights": "float32"},
-    "float16": {"weights": "float16"},
-    "int8, weights alone": {"weights": "int8", "activations": "none"},
-    "int8 dynamic": {"weights": "int8", "activations": "dynamic"},
-    "int8 static": {"weights": "int8", "activations": "static"},
-    "int4 g32": {"weights": "int4"},
+WAYS: Final[Mapping[str, OnnxForm]] = {
+    "float32": OnnxForm(weights="float32"),
+    "float16": OnnxForm(weights="float16"),
+    "int8, weights alone": OnnxForm(weights="int8", activations="none"),
+    "int8 dynamic": OnnxForm(weights="int8", activations="dynamic"),
+    "int8 static": OnnxForm(weights="int8", activations="static"),
+    "int4 g32": OnnxForm(weights="int4"),
 }
 
 
@@ -92,8 +93,7 @@ def measured(one: Subject, folder: Path, threads: list[int], seconds: float) -> 
                 runs,
                 samples=_samples(batch),
                 runtime="onnxruntime",
-                runs_each=400,
-                seconds=seconds,
+                repeats=Repeats(runs=400, seconds=seconds),
             )
             for way, speed in timed.items():
                 rows.append(
@@ -110,10 +110,10 @@ def exported(
     """The file of each way that can be exported, and what it was weighed and judged as."""
     module = one.module()
     found: dict[str, tuple[str, dict[str, object]]] = {}
-    for way, options in WAYS.items():
+    for way, form in WAYS.items():
         path = folder / f"{len(found)}.onnx"
         try:
-            done = export_onnx(module, batches[0], path, batches=batches, **options)
+            done = export_onnx(module, batches[0], path, form, batches=batches)
         except Exception as error:
             print(f"{one.network}, {way}: left out: {error}", file=sys.stderr)
             continue

@@ -10,7 +10,7 @@ import pytest
 
 from taut.errors import ArgumentError
 from taut.evaluation._nvml import Sampled
-from taut.evaluation.energy import measure_energy
+from taut.evaluation.energy import Instruments, measure_energy
 
 RANGE = 262_143_328_850
 
@@ -53,7 +53,9 @@ def test_packages_are_summed_over_their_wraps_and_nothing_is_counted_twice(tmp_p
         zone(tmp_path, "intel-rapl-mmio:0", "package-0", 0),
     ]
     run = Work(spend(first, 4_000_000), spend(second, 500_000), *(spend(o, 10**9) for o in others))
-    found = measure_energy(run, seconds=3.0, powercap=tmp_path, clock=lambda: run.now)
+    found = measure_energy(
+        run, seconds=3.0, instruments=Instruments(powercap=tmp_path, clock=lambda: run.now)
+    )
     assert run.calls == 4  # one to warm up
     assert found.joules == pytest.approx(4.5) and found.source == "rapl"
     assert "2 processor packages" in found.note and "3 calls" in found.note
@@ -62,23 +64,27 @@ def test_packages_are_summed_over_their_wraps_and_nothing_is_counted_twice(tmp_p
 def test_a_counter_that_wraps_many_times_is_read_at_each_call(tmp_path) -> None:
     meter = zone(tmp_path, "intel-rapl:0", "package-0", 0)
     run = Work(spend(meter, RANGE - 1_000_000))
-    found = measure_energy(run, seconds=10.0, powercap=tmp_path, clock=lambda: run.now)
+    found = measure_energy(
+        run, seconds=10.0, instruments=Instruments(powercap=tmp_path, clock=lambda: run.now)
+    )
     assert found.joules == pytest.approx((RANGE - 1_000_000) / 1e6)
 
 
 def test_a_counter_that_stands_still_is_no_measurement(tmp_path) -> None:
     zone(tmp_path, "intel-rapl:0", "package-0", 99)
     run = Work()
-    found = measure_energy(run, seconds=2.0, powercap=tmp_path, clock=lambda: run.now)
+    found = measure_energy(
+        run, seconds=2.0, instruments=Instruments(powercap=tmp_path, clock=lambda: run.now)
+    )
     assert found.joules is None and found.source is None and "stood still" in found.note
 
 
 def test_without_a_meter_nothing_runs_and_the_reason_is_said(tmp_path) -> None:
     run = Work()
-    found = measure_energy(run, powercap=tmp_path / "none")
+    found = measure_energy(run, instruments=Instruments(powercap=tmp_path / "none"))
     assert (found.joules, found.source, run.calls) == (None, None, 0)
     assert found.note.startswith("not measurable here: ") and "RAPL" in found.note
-    assert measure_energy(run, powercap=tmp_path).joules is None
+    assert measure_energy(run, instruments=Instruments(powercap=tmp_path)).joules is None
 
 
 def test_a_meter_that_only_root_may_read_is_told(tmp_path) -> None:
@@ -87,7 +93,7 @@ def test_a_meter_that_only_root_may_read_is_told(tmp_path) -> None:
     try:
         meter.read_text()
     except PermissionError:
-        found = measure_energy(Work(), powercap=tmp_path)
+        found = measure_energy(Work(), instruments=Instruments(powercap=tmp_path))
         assert found.joules is None and "no permission to read" in found.note
         assert str(meter) in found.note
     else:
@@ -96,7 +102,7 @@ def test_a_meter_that_only_root_may_read_is_told(tmp_path) -> None:
 
 def test_a_meter_that_cannot_be_read_is_told(tmp_path) -> None:
     zone(tmp_path, "intel-rapl:0", "package-0", 0).write_text("no number")
-    found = measure_energy(Work(), powercap=tmp_path)
+    found = measure_energy(Work(), instruments=Instruments(powercap=tmp_path))
     assert found.joules is None and "RAPL cannot be read" in found.note
 
 
@@ -106,9 +112,9 @@ def test_an_estimate_is_called_one(tmp_path) -> None:
         run,
         seconds=4.0,
         watts=5.0,
-        powercap=tmp_path,
-        clock=lambda: run.now,
-        cpu_clock=lambda: 2.0 * run.now,  # two cores busy
+        instruments=Instruments(
+            powercap=tmp_path, clock=lambda: run.now, cpu_clock=lambda: 2.0 * run.now
+        ),
     )
     assert found.joules == 2.0 * 5.0 and found.source == "estimate"
     assert "5 W a core" in found.note and "not measurable here" in found.note
@@ -117,7 +123,9 @@ def test_an_estimate_is_called_one(tmp_path) -> None:
 def test_a_meter_goes_before_an_estimate(tmp_path) -> None:
     meter = zone(tmp_path, "intel-rapl:0", "package-0", 0)
     run = Work(spend(meter, 3_000_000))
-    found = measure_energy(run, seconds=1, watts=9.0, powercap=tmp_path, clock=lambda: run.now)
+    found = measure_energy(
+        run, seconds=1, watts=9.0, instruments=Instruments(powercap=tmp_path, clock=lambda: run.now)
+    )
     assert (found.joules, found.source) == (3.0, "rapl")
 
 
@@ -158,14 +166,18 @@ class Gpu:
 def test_a_gpu_has_a_counter_of_its_own(tmp_path) -> None:
     gpu = Gpu()
     run = Work(gpu.spend)
-    found = measure_energy(run, seconds=8, device="cuda:1", nvml=gpu, clock=lambda: run.now)
+    found = measure_energy(
+        run, seconds=8, device="cuda:1", instruments=Instruments(nvml=gpu, clock=lambda: run.now)
+    )
     assert (found.joules, found.source) == (0.25, "nvml")
     assert "processor not included" in found.note
 
 
 def test_an_old_gpu_tells_its_power() -> None:
     gpu = Gpu(total=False, power=80_000)
-    found = measure_energy(lambda: None, seconds=0.05, device="cuda", nvml=gpu)
+    found = measure_energy(
+        lambda: None, seconds=0.05, device="cuda", instruments=Instruments(nvml=gpu)
+    )
     assert found.source == "nvml" and "sampled power" in found.note
     assert found.joules is not None and found.joules > 0
 
@@ -185,7 +197,7 @@ def test_power_is_summed_over_time_by_the_trapezoidal_rule() -> None:
     ],
 )
 def test_a_gpu_that_tells_nothing_is_said(gpu: Gpu, device: str, said: str) -> None:
-    found = measure_energy(Work(), device=device, nvml=gpu)
+    found = measure_energy(Work(), device=device, instruments=Instruments(nvml=gpu))
     assert found.joules is None and said in found.note
 
 
@@ -199,7 +211,7 @@ def test_a_run_that_raises_leaves_no_thread_behind() -> None:
 
     before = threading.active_count()
     with pytest.raises(RuntimeError) as caught:
-        measure_energy(run, device="cuda", nvml=Gpu(total=False))
+        measure_energy(run, device="cuda", instruments=Instruments(nvml=Gpu(total=False)))
     assert caught.value.args == ("broken",)
     assert threading.active_count() == before
 

@@ -9,7 +9,7 @@ import pytest
 
 import taut
 from taut.errors import ArgumentError, TautError
-from taut.evaluation.speed import compare_speed, time_load
+from taut.evaluation.speed import Repeats, compare_speed, time_load
 
 
 class Clock:
@@ -36,7 +36,7 @@ def test_percentiles_and_throughput_are_of_the_timed_calls_alone() -> None:
     clock = Clock()
     run = clock.run("a", 50.0, *(0.1 * k for k in range(1, 11)))  # the warm-up is a slow one
     found = compare_speed(
-        {"a": run}, samples=4, runtime="r", threads=2, warmup=1, runs_each=10, clock=clock
+        {"a": run}, samples=4, runtime="r", threads=2, repeats=Repeats(1, 10), clock=clock
     )["a"]
     assert found.p50 == pytest.approx(0.55) and found.p95 == pytest.approx(0.955)
     assert found.throughput == pytest.approx(4 * 10 / 5.5)
@@ -47,9 +47,7 @@ def test_percentiles_and_throughput_are_of_the_timed_calls_alone() -> None:
 def test_runs_take_turns_in_alternating_order() -> None:
     clock = Clock()
     runs = {"a": clock.run("a", 1.0), "b": clock.run("b", 2.0)}
-    found = compare_speed(
-        runs, samples=1, runtime="r", warmup=1, runs_each=6, seconds=1e9, clock=clock
-    )
+    found = compare_speed(runs, samples=1, runtime="r", repeats=Repeats(1, 6, 1e9), clock=clock)
     assert "".join(clock.called) == "ab" + "abba" * 3
     assert (found["a"].p50, found["b"].p50) == (1.0, 2.0)
 
@@ -58,7 +56,9 @@ def test_runs_take_turns_in_alternating_order() -> None:
 def test_it_stops_in_time_but_not_before_five_runs(seconds: float, runs: int) -> None:
     clock = Clock()
     two = {"a": clock.run("a", 1.0), "b": clock.run("b", 1.0)}
-    found = compare_speed(two, samples=1, runtime="r", seconds=seconds, clock=clock)
+    found = compare_speed(
+        two, samples=1, runtime="r", repeats=Repeats(seconds=seconds), clock=clock
+    )
     assert (found["a"].runs, found["b"].runs) == (runs, runs)
 
 
@@ -76,7 +76,7 @@ def test_threads_of_torch_and_the_garbage_collector_are_put_back() -> None:
         compare_speed({"a": run}, samples=1, runtime="torch", threads=other)
     assert set(seen) == {(other, False)}
     assert torch.get_num_threads() == before and gc.isenabled()
-    asked = compare_speed({"a": lambda: 0}, samples=1, runtime="torch", runs_each=5)
+    asked = compare_speed({"a": lambda: 0}, samples=1, runtime="torch", repeats=Repeats(runs=5))
     assert asked["a"].threads == before
 
 
@@ -86,16 +86,17 @@ def test_threads_of_torch_and_the_garbage_collector_are_put_back() -> None:
         ({"runs": {}}, "nothing to run"),
         ({"samples": 0}, "samples 0"),
         ({"threads": 0}, "threads 0"),
-        ({"warmup": -1}, "warmup -1"),
-        ({"runs_each": 4}, "runs 4 must be 5"),
-        ({"seconds": float("nan")}, "seconds nan"),
+        ({"repeats": {"warmup": -1}}, "warmup -1"),
+        ({"repeats": {"runs": 4}}, "runs 4 must be 5"),
+        ({"repeats": {"seconds": float("nan")}}, "seconds nan"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_runs(given: dict, said: str) -> None:
     clock = Clock()
-    usual = {"runs": {"a": clock.run("a", 1.0)}, "samples": 1}
+    given, usual = dict(given), {"runs": {"a": clock.run("a", 1.0)}, "samples": 1}
     with pytest.raises(ArgumentError, match=said):
-        compare_speed(**{**usual, **given}, runtime="r", clock=clock)
+        repeats = Repeats(**given.pop("repeats", {}))
+        compare_speed(**{**usual, **given}, runtime="r", repeats=repeats, clock=clock)
     assert clock.called == []
 
 

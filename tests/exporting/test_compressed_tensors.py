@@ -11,8 +11,8 @@ import pytest
 import taut
 from taut.container import TautFile
 from taut.errors import ArgumentError, VerifyError
-from taut.exporting.compressed_tensors import write as room
-from taut.exporting.compressed_tensors.packed import pack, unpack
+from taut.exporting.compressed_tensors.packed import PackedGrid, pack, unpack
+from taut.exporting.compressed_tensors.packing import Packing
 from taut.exporting.compressed_tensors.write import export_compressed_tensors
 from taut.exporting.integers import to_integers
 from taut.exporting.scales import stored
@@ -96,7 +96,9 @@ def test_what_was_on_no_grid_is_rounded_and_counted(tmp_path, llama, projections
     file = compressed(llama, tmp_path / "small", projections, "lossless")
     with pytest.raises(ArgumentError, match=r"layers are lossless, which is no grid.*--weights"):
         export_compressed_tensors(file, tmp_path / "out", llama)
-    done = export_compressed_tensors(file, tmp_path / "out", llama, weights="int4", group_size=32)
+    done = export_compressed_tensors(
+        file, tmp_path / "out", llama, Packing(weights="int4", group_size=32)
+    )
     assert (done.exact, done.rounded) == (len(file) - len(projections), len(projections))
     assert 0.99 < done.check.cosine < 0.999  # four bits of normal values, and exact norms
     assert done.files[0].name == "config.json"
@@ -104,14 +106,14 @@ def test_what_was_on_no_grid_is_rounded_and_counted(tmp_path, llama, projections
 
 def test_int8_runs_with_int8_activations_where_they_are_asked(tmp_path, llama, projections):
     file = compressed(llama, tmp_path / "small", projections, "int8")
-    export_compressed_tensors(file, tmp_path / "out", llama, activations="dynamic")
+    export_compressed_tensors(file, tmp_path / "out", llama, Packing(activations="dynamic"))
     config = json.loads((tmp_path / "out" / "config.json").read_text())["quantization_config"]
     assert config["format"] == "int-quantized"
     assert config["config_groups"]["group_0"]["input_activations"]["strategy"] == "token"
     assert open_source(tmp_path / "out").load(projections[0]).dtype == np.int8
     with pytest.raises(ArgumentError, match="goes with weights int8"):
         export_compressed_tensors(
-            file, tmp_path / "o", llama, weights="int4", activations="dynamic"
+            file, tmp_path / "o", llama, Packing(weights="int4", activations="dynamic")
         )
 
 
@@ -139,19 +141,19 @@ def test_half_precision_scales_are_told_as_rounded(tmp_path, llama, projections)
 def test_a_group_has_to_divide_something(tmp_path, llama, projections, options, message):
     file = compressed(llama, tmp_path / "small", projections, "lossless")
     if message is None:
-        done = export_compressed_tensors(file, tmp_path / "out", llama, **options)
+        done = export_compressed_tensors(file, tmp_path / "out", llama, Packing(**options))
         assert done.rounded == 1
         assert done.notes[0].startswith("1 linear layers are int4")
     else:
         with pytest.raises(ArgumentError, match=message):
-            export_compressed_tensors(file, tmp_path / "out", llama, **options)
+            export_compressed_tensors(file, tmp_path / "out", llama, Packing(**options))
         assert not (tmp_path / "out").exists()
 
 
 def test_what_loads_otherwise_is_no_export(tmp_path, llama, projections, monkeypatch):
     file = compressed(llama, tmp_path / "small", projections, "int8")
     monkeypatch.setattr(
-        room.PackedGrid, "config", lambda self, ignored: {"quant_method": "compressed-tensors"}
+        PackedGrid, "config", lambda self, ignored: {"quant_method": "compressed-tensors"}
     )
     with pytest.raises(VerifyError):
         export_compressed_tensors(file, tmp_path / "out", llama)

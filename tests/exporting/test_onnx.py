@@ -16,6 +16,7 @@ from taut.errors import ArgumentError, VerifyError  # noqa: E402
 from taut.exporting.onnx.blocks import packed, packed_zeros  # noqa: E402
 from taut.exporting.onnx.check import check_onnx  # noqa: E402
 from taut.exporting.onnx.graph import arrays  # noqa: E402
+from taut.exporting.onnx.onnx_form import OnnxForm  # noqa: E402
 from taut.exporting.onnx.trace import Traced, trace  # noqa: E402
 from taut.exporting.onnx.write import export_onnx  # noqa: E402
 from taut.networks.onnx_module import open_onnx  # noqa: E402
@@ -128,7 +129,7 @@ def kinds(path, tmp_path):
 def test_floats_are_the_modules_at_any_batch_size(small, traced, tmp_path):
     module, _, batches, graph = small
     traced(graph)
-    found = export_onnx(module, batches[0], tmp_path / "m.onnx", weights="float32")
+    found = export_onnx(module, batches[0], tmp_path / "m.onnx", OnnxForm(weights="float32"))
     assert found.check.max_error < 1e-4 and found.files == (tmp_path / "m.onnx",)
     assert found.rounded == 0 and found.size == (tmp_path / "m.onnx").stat().st_size
     opened = open_onnx(tmp_path / "m.onnx")
@@ -140,7 +141,7 @@ def test_floats_are_the_modules_at_any_batch_size(small, traced, tmp_path):
 def test_nothing_of_the_machine_is_in_the_file(small, traced, tmp_path):
     module, _, batches, graph = small
     traced(graph)
-    export_onnx(module, batches[0], tmp_path / "m.onnx", weights="float32")
+    export_onnx(module, batches[0], tmp_path / "m.onnx", OnnxForm(weights="float32"))
     data = (tmp_path / "m.onnx").read_bytes()
     assert b".py" not in data and b"stack_trace" not in data
     assert {"conv1.weight", "conv2.weight", "linear.weight"} <= set(arrays(graph.model.graph))
@@ -151,7 +152,7 @@ def test_integers_of_convolutions_are_the_files_own_through_norms(small, traced,
     module, integers, batches, graph = small
     traced(graph)
     path = tmp_path / "m.onnx"
-    found = export_onnx(module, batches[0], path, batches=batches, ranges=ranges)
+    found = export_onnx(module, batches[0], path, OnnxForm(ranges=ranges), batches=batches)
     held = arrays(onnx.load(path).graph)
     for i, name in enumerate(integers, 1):
         assert held[name].dtype == np.int8
@@ -189,7 +190,9 @@ def test_tokens_run_in_integers_and_answers_keep_their_names(
     module, integers, batches, graph = encoder
     traced(graph)
     path = tmp_path / "m.onnx"
-    found = export_onnx(module, batches[0], path, activations=activations, batches=batches)
+    found = export_onnx(
+        module, batches[0], path, OnnxForm(activations=activations), batches=batches
+    )
     assert found.check.cosine > 0.99 and found.rounded == 2  # query: groups, and key
     held = arrays(onnx.load(path).graph)
     assert np.array_equal(held["embedding.weight"], integers["embedding.weight"])
@@ -211,7 +214,7 @@ def test_blocks_of_four_bits_hold_the_integers(encoder, traced, tmp_path, asymme
     traced(graph)
     path = tmp_path / "m.onnx"
     found = export_onnx(
-        module, batches[0], path, weights="int4", group_size=32, asymmetric=asymmetric
+        module, batches[0], path, OnnxForm(weights="int4", group_size=32, asymmetric=asymmetric)
     )
     held = arrays(onnx.load(path).graph)["query.weight"]
     q = np.stack([held & 15, held >> 4], -1).reshape(64, 64).astype(int)
@@ -234,16 +237,18 @@ def test_groups_that_divide_no_row_are_an_error_and_some_rows_a_note(encoder, tr
     module, _, batches, graph = encoder
     traced(graph)
     with pytest.raises(ArgumentError, match=r"no matrix .* whole groups of 128"):
-        export_onnx(module, batches[0], tmp_path / "m.onnx", weights="int4", group_size=128)
+        export_onnx(
+            module, batches[0], tmp_path / "m.onnx", OnnxForm(weights="int4", group_size=128)
+        )
     assert not list(tmp_path.iterdir())
 
 
 def test_halves_are_half_the_bytes_and_too_large_values_are_named(small, traced, tmp_path):
     module, _, batches, graph = small
     traced(graph)
-    whole = export_onnx(module, batches[0], tmp_path / "a.onnx", weights="float32")
+    whole = export_onnx(module, batches[0], tmp_path / "a.onnx", OnnxForm(weights="float32"))
     traced(graph)
-    half = export_onnx(module, batches[0], tmp_path / "b.onnx", weights="float16")
+    half = export_onnx(module, batches[0], tmp_path / "b.onnx", OnnxForm(weights="float16"))
     assert half.size < 0.75 * whole.size and half.check.cosine > 0.9999
     large = copy.deepcopy(graph.model)
     for tensor in large.graph.initializer:
@@ -252,7 +257,7 @@ def test_halves_are_half_the_bytes_and_too_large_values_are_named(small, traced,
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     traced(Traced(large, ()))
     with pytest.raises(ArgumentError, match=r'"linear.bias" reaches 1e\+05, and float16 65504'):
-        export_onnx(module, batches[0], tmp_path / "c.onnx", weights="float16")
+        export_onnx(module, batches[0], tmp_path / "c.onnx", OnnxForm(weights="float16"))
 
 
 def test_recurrent_layers_stay_float_with_a_note(tmp_path):
@@ -268,7 +273,7 @@ def test_recurrent_layers_stay_float_with_a_note(tmp_path):
     torch.manual_seed(2)
     x = torch.randn(3, 5, 8)
     module = Recurrent()
-    found = export_onnx(module, x, tmp_path / "m.onnx", activations="dynamic")
+    found = export_onnx(module, x, tmp_path / "m.onnx", OnnxForm(activations="dynamic"))
     assert any("LSTM" in note and "stays float" in note for note in found.notes)
     assert found.check.cosine > 0.99 and module.training  # as the caller left it
 
@@ -286,7 +291,7 @@ def test_a_language_model_leaves_without_its_cache(tmp_path):
 
     torch.manual_seed(0)
     module = Model()
-    export_onnx(module, torch.randn(2, 8), tmp_path / "m.onnx", weights="float32")
+    export_onnx(module, torch.randn(2, 8), tmp_path / "m.onnx", OnnxForm(weights="float32"))
     assert module.config.use_cache  # as the caller left it
     x = torch.randn(5, 8)
     answer = open_onnx(tmp_path / "m.onnx")(x)
@@ -306,7 +311,7 @@ def test_half_precision_and_arguments_by_any_name_leave_at_any_size(tmp_path):
     torch.manual_seed(0)
     module = Halved().half().eval()
     batch = {"x": torch.randn(3, 8).half(), "mask": torch.tensor([1, 0, 1])}
-    found = export_onnx(module, batch, tmp_path / "m.onnx", weights="float32")
+    found = export_onnx(module, batch, tmp_path / "m.onnx", OnnxForm(weights="float32"))
     assert found.check.max_error < 1e-5 and not found.notes  # against the module in float32
     more = {"x": torch.randn(7, 8), "mask": torch.ones(7, dtype=torch.int64)}
     answer = open_onnx(tmp_path / "m.onnx")(**more)
@@ -330,7 +335,9 @@ def test_wrong_arguments_are_named_and_leave_nothing(small, traced, tmp_path, op
     module, _, batches, graph = small
     traced(graph)
     with pytest.raises(ArgumentError, match=words):
-        export_onnx(module, batches[0], tmp_path / "m.onnx", **options)
+        form = OnnxForm(**{name: one for name, one in options.items() if name != "batches"})
+        given = options.get("batches")
+        export_onnx(module, batches[0], tmp_path / "m.onnx", form, batches=given)
     assert not list(tmp_path.iterdir())
 
 
@@ -339,9 +346,9 @@ def test_what_is_there_stays_without_force(small, traced, tmp_path):
     traced(graph)
     (tmp_path / "m.onnx").write_bytes(b"mine")
     with pytest.raises(ArgumentError, match="exists"):
-        export_onnx(module, batches[0], tmp_path / "m.onnx", weights="float32")
+        export_onnx(module, batches[0], tmp_path / "m.onnx", OnnxForm(weights="float32"))
     assert (tmp_path / "m.onnx").read_bytes() == b"mine"
-    export_onnx(module, batches[0], tmp_path / "m.onnx", weights="float32", force=True)
+    export_onnx(module, batches[0], tmp_path / "m.onnx", OnnxForm(weights="float32"), force=True)
     assert (tmp_path / "m.onnx").stat().st_size > 1000
 
 
@@ -352,18 +359,18 @@ def test_another_answer_than_the_modules_is_refused_and_not_written(small, trace
     other.linear.weight.data.neg_()
     other.linear.bias.data.neg_()
     with pytest.raises(VerifyError, match=r"cosine of -1\.000"):
-        export_onnx(other, batches[0], tmp_path / "m.onnx", weights="float32")
+        export_onnx(other, batches[0], tmp_path / "m.onnx", OnnxForm(weights="float32"))
     assert not list(tmp_path.iterdir())
 
 
 def test_answers_far_from_the_modules_are_warned_of(small, traced, tmp_path):
     module, _, batches, graph = small
     traced(graph)
-    near = export_onnx(module, batches[0], tmp_path / "a.onnx", weights="float32")
+    near = export_onnx(module, batches[0], tmp_path / "a.onnx", OnnxForm(weights="float32"))
     assert not any("far from" in note for note in near.notes)
     other = copy.deepcopy(module)
     other.linear.weight.data.mul_(torch.tensor([1.0, 0.0] * 100)[: other.linear.in_features])
-    far = export_onnx(other, batches[0], tmp_path / "b.onnx", weights="float32")
+    far = export_onnx(other, batches[0], tmp_path / "b.onnx", OnnxForm(weights="float32"))
     assert 0.5 < far.check.cosine < 0.95
     assert any(f"(mean cosine {far.check.cosine:.3f})" in note for note in far.notes)
 
@@ -371,7 +378,7 @@ def test_answers_far_from_the_modules_are_warned_of(small, traced, tmp_path):
 def test_a_check_counts_samples_and_errors(small, traced, tmp_path):
     module, _, batches, graph = small
     traced(graph)
-    export_onnx(module, batches[0], tmp_path / "m.onnx", weights="float32")
+    export_onnx(module, batches[0], tmp_path / "m.onnx", OnnxForm(weights="float32"))
     moved = copy.deepcopy(module)
     moved.linear.bias.data[3] += 0.5
     found = check_onnx(tmp_path / "m.onnx", moved, batches)
@@ -385,6 +392,6 @@ def test_a_module_that_cannot_be_followed_is_told_with_the_exporters_words(tmp_p
             return x + 1 if x.sum() > 0 else x - 1
 
     with pytest.raises(ArgumentError, match=r"cannot follow Branching: .*torch\.export"):
-        export_onnx(Branching(), torch.ones(2, 3), tmp_path / "m.onnx", weights="float32")
+        export_onnx(Branching(), torch.ones(2, 3), tmp_path / "m.onnx", OnnxForm(weights="float32"))
     with pytest.raises(ArgumentError, match="does not run on the example"):
-        export_onnx(Small(), torch.ones(2, 4), tmp_path / "m.onnx", weights="float32")
+        export_onnx(Small(), torch.ones(2, 4), tmp_path / "m.onnx", OnnxForm(weights="float32"))

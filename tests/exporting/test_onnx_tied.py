@@ -11,6 +11,7 @@ pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
 from taut.exporting.onnx.graph import arrays  # noqa: E402
+from taut.exporting.onnx.onnx_form import OnnxForm  # noqa: E402
 from taut.exporting.onnx.trace import Traced, trace  # noqa: E402
 from taut.exporting.onnx.write import export_onnx  # noqa: E402
 from taut.networks.onnx_module import open_onnx  # noqa: E402
@@ -52,7 +53,7 @@ def test_int8_holds_a_tied_table_once_and_as_it_is(tied, tmp_path, monkeypatch, 
     model = type(graph.model).FromString(graph.model.SerializeToString())
     monkeypatch.setattr(EXPORT, "trace", lambda *_, **__: Traced(model, ()))
     path = tmp_path / "m.onnx"
-    found = export_onnx(module, ids, path, activations=activations, batches=[ids])
+    found = export_onnx(module, ids, path, OnnxForm(activations=activations), batches=[ids])
     held = arrays(onnx.load(path).graph)
     large = {name: values for name, values in held.items() if values.size == ROWS * COLUMNS}
     assert list(large) == ["embed.weight"]
@@ -68,7 +69,7 @@ def test_int4_looks_up_eight_bits_and_multiplies_by_four(tied, tmp_path, monkeyp
     model = type(graph.model).FromString(graph.model.SerializeToString())
     monkeypatch.setattr(EXPORT, "trace", lambda *_, **__: Traced(model, ()))
     path = tmp_path / "m.onnx"
-    found = export_onnx(module, ids, path, weights="int4")
+    found = export_onnx(module, ids, path, OnnxForm(weights="int4"))
     held = arrays(onnx.load(path).graph)
     assert np.array_equal(held["embed.weight"], q)
     assert held["embed.weight_blocks"].nbytes == ROWS * COLUMNS // 2

@@ -17,7 +17,7 @@ import taut
 from taut.container import TautFile
 from taut.errors import ArgumentError, TautError, VerifyError
 from taut.exporting import safetensors as room
-from taut.exporting.safetensors import export_file, export_folder
+from taut.exporting.safetensors import HubFolder, export_file, export_folder
 from taut.io import SAFETENSORS_DTYPES, open_source, read_header
 
 
@@ -91,7 +91,7 @@ def test_every_tensor_is_aligned_for_its_dtype(tmp_path, file):
 
 
 def test_a_folder_has_the_config_with_the_new_dtype_and_the_other_files(tmp_path, file, folder):
-    done = export_folder(file, tmp_path / "out", folder, dtype="bfloat16")
+    done = export_folder(file, tmp_path / "out", HubFolder(folder, dtype="bfloat16"))
     assert json.loads((tmp_path / "out" / "config.json").read_text()) == {
         "torch_dtype": "bfloat16",
         "é": 1,
@@ -106,7 +106,7 @@ def test_a_folder_has_the_config_with_the_new_dtype_and_the_other_files(tmp_path
 
 
 def test_a_large_model_is_cut_into_shards_that_open_as_one(tmp_path, arrays, file, folder):
-    done = export_folder(file, tmp_path / "out", folder, limit=500)
+    done = export_folder(file, tmp_path / "out", HubFolder(folder, limit=500))
     names = [path.name for path in done.files if "model" in path.name]
     assert names[0] == "model-00001-of-00003.safetensors"
     assert names[-1] == "model.safetensors.index.json"
@@ -123,7 +123,7 @@ def test_tied_tensors_are_repeated_in_a_file_and_left_out_of_a_folder(tmp_path, 
     file = TautFile(taut.compress(net, tmp_path / "f").path)
     export_file(file, tmp_path / "m.safetensors")
     assert set(load_file(tmp_path / "m.safetensors")) == {"0.weight", "1.weight"}
-    done = export_folder(file, tmp_path / "out", folder)
+    done = export_folder(file, tmp_path / "out", HubFolder(folder))
     assert set(load_file(tmp_path / "out" / "model.safetensors")) == {"0.weight"}
     assert "left out: 1 of tied" in done.notes[-1]
 
@@ -154,19 +154,19 @@ def test_a_full_disk_leaves_nothing_and_what_was_there(tmp_path, file, folder, m
     with pytest.raises(TautError, match=r"\(no room left\).*untouched"):
         export_file(file, tmp_path / "m.safetensors", force=True)
     with pytest.raises(TautError, match="no room left"):
-        export_folder(file, tmp_path / "out", folder)
+        export_folder(file, tmp_path / "out", HubFolder(folder))
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "m.safetensors").read_bytes() == b"old"
 
 
 def test_a_folder_with_weights_of_another_name_is_not_filled(tmp_path, file, folder):
     out = tmp_path / "out"
-    export_folder(file, out, folder)
+    export_folder(file, out, HubFolder(folder))
     with pytest.raises(ArgumentError, match="exists; give -f"):
-        export_folder(file, out, folder)
-    export_folder(file, out, folder, force=True)
+        export_folder(file, out, HubFolder(folder))
+    export_folder(file, out, HubFolder(folder), force=True)
     with pytest.raises(ArgumentError, match=r"model.safetensors: holds weights that are not"):
-        export_folder(file, out, folder, force=True, limit=500)
+        export_folder(file, out, HubFolder(folder, limit=500), force=True)
     assert sorted(path.name for path in out.iterdir()) == [
         "config.json",
         "model.safetensors",

@@ -12,7 +12,7 @@ from taut.errors import ArgumentError
 from taut.exporting.result import Check, Export
 from taut.io import open_source
 from taut.io.identity import model_identity
-from taut.reporting.tell import tell
+from taut.reporting.tell import Evidence, tell
 from taut.scoring.results import Evaluation, Metric, Subject, plain
 from taut.sweep.pareto import Point, frontier_of
 
@@ -119,22 +119,22 @@ def test_files_of_the_other_verbs_are_read(model, small, tmp_path):
     ):
         (tmp_path / f"{name}.json").write_text(json.dumps(tree))
     (tmp_path / "plan.yaml").write_text("bits: 3\n")
-    story = tell(
-        small,
+    files = Evidence(
         evaluation=tmp_path / "evaluation.json",
         frontier=tmp_path / "frontier.json",
         exports=[tmp_path / "export.json"],
         analysis=tmp_path / "analysis.json",
         plan=tmp_path / "plan.yaml",
     )
-    assert story == tell(
-        small,
+    given = Evidence(
         evaluation=Evaluation(Subject("net", size, None)),
         frontier=curve,
         exports=[export],
         analysis=report,
         plan=tmp_path / "plan.yaml",
     )
+    story = tell(small, files)
+    assert story == tell(small, given)
     assert story.chosen == "3 bits"
     assert (story.exports[0].name, story.exports[0].cosine) == ("net.onnx", 0.99)
     assert story.plan == "bits: 3\n"
@@ -143,7 +143,7 @@ def test_files_of_the_other_verbs_are_read(model, small, tmp_path):
 
 def test_numbers_of_another_file_are_doubted(small):
     size = small.stat().st_size
-    (note,) = tell(small, evaluation=Evaluation(Subject("other", size + 1, None))).notes
+    (note,) = tell(small, Evidence(Evaluation(Subject("other", size + 1, None)))).notes
     assert f"of a file of {size + 1:,} bytes; this one has {size:,}" in note
 
 
@@ -153,6 +153,6 @@ def test_what_does_not_belong_together_is_refused(model, small, tmp_path):
         tell(small, original=tmp_path / "other.safetensors")
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(ArgumentError, match=r"list\.json: \[\] is not an object \(Evaluation\)"):
-        tell(small, evaluation=tmp_path / "list.json")
+        tell(small, Evidence(tmp_path / "list.json"))
     with pytest.raises(ArgumentError, match=r"plan\.yaml: cannot be read"):
-        tell(small, plan=tmp_path / "plan.yaml")
+        tell(small, Evidence(plan=tmp_path / "plan.yaml"))

@@ -11,7 +11,7 @@ import pytest
 
 import taut
 from taut.errors import ArgumentError, FormatError, TautError, VerifyError
-from taut.verbs.export import format_of
+from taut.exporting.request import format_of
 
 
 @pytest.fixture
@@ -209,13 +209,15 @@ def test_onnx_holds_the_files_values_and_is_scored_in_its_runtime(tmp_path, netw
 
 def test_the_weights_are_by_default_what_holds_the_schemes_as_they_are(tmp_path, network):
     from taut.container import TautFile
-    from taut.exporting.onnx.from_file import OnnxRequest, _grid
+    from taut.exporting.onnx.usual_form import form_for
+    from taut.exporting.request import ExportRequest
     from taut.scheme import parse_scheme
 
     def weights(scheme):
         plan = dict.fromkeys(("0.weight", "2.weight"), parse_scheme(scheme))
         path = taut.compress(network, tmp_path / "f", plan=plan, force=True).path
-        return _grid(TautFile(path), OnnxRequest(*[None] * 6, False))
+        form = form_for(TautFile(path), ExportRequest(source=path, out=tmp_path / "net.onnx"))
+        return form.weights, form.group_size, form.asymmetric
 
     assert weights("ternary") == weights("int3") == weights("int8") == ("int8", 32, False)
     assert weights("int4:g16") == ("int4", 16, False)

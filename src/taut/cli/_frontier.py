@@ -135,14 +135,15 @@ class Outputs:
 def _story(found: Frontier, model: Model, files: Path | None) -> Story:
     """The curve, and with the files kept all that there is to say of the one at the knee."""
     from taut.reporting.story import Story
-    from taut.reporting.tell import tell
+    from taut.reporting.tell import Evidence, tell
     from taut.sweep.points import Setting
 
     title = f"Size and {found.original.score.name} of {Path(found.model).name}"
     if files is None or found.knee is None:
         return Story(title=title, frontier=found, notes=found.notes)
     file = files / Setting(found.knee).file_name
-    return replace(tell(file, original=model, frontier=found, title=title), notes=found.notes)
+    story = tell(file, Evidence(frontier=found), original=model, title=title)
+    return replace(story, notes=found.notes)
 
 
 def csv_text(found: Frontier) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from taut.reporting.numbers import count, digits, size
@@ -53,41 +54,50 @@ def model_text(source: Source) -> str:
     )
 
 
-def plan_text(
-    bits: float | None,
-    target: str | None,
-    effort: str | None,
-    *,
-    max_drop: str | None = None,
-    calib: str | None = None,
-    plan: Path | None = None,
-    train: str | None = None,
-    epochs: int | None = None,
-    lr: float | None = None,
-    teacher: str | None = None,
-) -> str:
+@dataclass(frozen=True)
+class AskedFor:
+    """What a compression was asked for, as it was written on the command line."""
+
+    bits: float | None = None
+    size: str | None = None
+    effort: str | None = None
+    max_drop: str | None = None
+    calib: str | None = None
+    plan: Path | None = None
+    train: str | None = None
+    epochs: int | None = None
+    lr: float | None = None
+    teacher: str | None = None
+
+    @property
+    def dialled(self) -> bool:
+        """Whether the rate-distortion dial finds the schemes."""
+        return (self.bits, self.size, self.max_drop) != (None, None, None) and self.train is None
+
+
+def plan_text(wanted: AskedFor) -> str:
     """What was asked for, in a line.
 
-    >>> plan_text(None, "20x", None, train="build.py:batches", epochs=20)
+    >>> plan_text(AskedFor(size="20x", train="build.py:batches", epochs=20))
     'size 20x, trained with build.py:batches, 20 epochs, effort max'
     """
-    wanted = {
-        "{} bits per weight": None if bits is None else f"{bits:g}",
-        "size {}": target,
-        "max drop {}": max_drop,
-        "calibrated on {}": calib,
-        "plan {}": None if plan is None else str(plan),
-        "trained with {}": train,
-        "{}": None if epochs is None else plural(epochs, "epoch"),
-        "lr {}": None if lr is None else f"{lr:g}",
-        "taught by {}": teacher,
+    words = {
+        "{:g} bits per weight": wanted.bits,
+        "size {}": wanted.size,
+        "max drop {}": wanted.max_drop,
+        "calibrated on {}": wanted.calib,
+        "plan {}": wanted.plan,
+        "trained with {}": wanted.train,
+        "{}": None if wanted.epochs is None else plural(wanted.epochs, "epoch"),
+        "lr {:g}": wanted.lr,
+        "taught by {}": wanted.teacher,
     }
-    parts = [words.format(value) for words, value in wanted.items() if value is not None]
+    parts = [told.format(value) for told, value in words.items() if value is not None]
     if not parts:
-        return f"lossless, effort {effort or 'fast'}"
-    told = ", ".join(parts) + (f", effort {effort}" if effort else "" if plan else ", effort max")
-    dialled = (bits, target, max_drop) != (None, None, None) and train is None
-    return f"rate-distortion, {told}" if dialled else told
+        return f"lossless, effort {wanted.effort or 'fast'}"
+    effort = wanted.effort or (None if wanted.plan else "max")  # a plan names its own
+    told = ", ".join([*parts, *([f"effort {effort}"] if effort else [])])
+    return f"rate-distortion, {told}" if wanted.dialled else told
 
 
 def scores_text(before: float, after: float) -> str:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from taut.reporting.numbers import count, digits, size
-from taut.reporting.plain_text import table
+from taut.reporting.plain_text import cell, table
 
 if TYPE_CHECKING:
-    from taut.scoring.results import Evaluation, Metric, Paired, Subject
+    from taut.scoring.results import (
+        Evaluation,
+        Fidelity,
+        Memory,
+        Metric,
+        Paired,
+        Scores,
+        Speed,
+        Subject,
+    )
 
 _CHANCE: Final = 0.05
 _WORST: Final = 5
+_Value = TypeVar("_Value")
 
 
 def evaluation_text(found: Evaluation) -> str:
@@ -23,16 +33,20 @@ def evaluation_text(found: Evaluation) -> str:
     lines = [table(head, rows)]
     lines += [words for pair in found.paired if (words := paired_text(pair))]
     if found.fidelity is not None:
-        near = found.fidelity
-        kl = "" if near.kl is None else f", KL {near.kl:.3g} nats"
-        lines.append(f"outputs: cosine {near.cosine:.5f}, relative error {near.rel_mse:.2e}{kl}")
-        worst = sorted(near.layers, key=lambda one: -_error(one.own_rel_mse))[:_WORST]
-        if worst:
-            told = ", ".join(f"{one.name} {one.own_rel_mse:.1e}" for one in worst)
-            lines.append(f"layers that add most error by themselves: {told}")
+        lines += _fidelity_lines(found.fidelity)
     if found.model.energy is not None:  # the original's was had in the same way
         lines.append(f"energy: {found.model.energy.note}")
     return "\n".join([*lines, *found.notes])
+
+
+def _fidelity_lines(near: Fidelity) -> Iterator[str]:
+    """How near the outputs stayed, and which layers moved them."""
+    kl = "" if near.kl is None else f", KL {near.kl:.3g} nats"
+    yield f"outputs: cosine {near.cosine:.5f}, relative error {near.rel_mse:.2e}{kl}"
+    worst = sorted(near.layers, key=lambda one: -_error(one.own_rel_mse))[:_WORST]
+    if worst:
+        told = ", ".join(f"{one.name} {one.own_rel_mse:.1e}" for one in worst)
+        yield f"layers that add most error by themselves: {told}"
 
 
 def paired_text(pair: Paired) -> str:
@@ -58,45 +72,60 @@ def paired_text(pair: Paired) -> str:
 
 
 def _rows(sides: list[Subject]) -> Iterator[tuple[str, ...]]:
-    yield ("size", *(size(one.size) if one.size is not None else "-" for one in sides))
-    yield ("parameters", *(count(one.parameters) if one.parameters else "-" for one in sides))
-    if all(one.scores is not None for one in sides):
-        tables = [{m.name: m for m in one.scores.metrics} for one in sides if one.scores]
+    yield ("size", *(cell(one.size, size) for one in sides))
+    yield ("parameters", *(cell(one.parameters or None, count) for one in sides))
+    yield from _metric_rows([one.scores for one in sides])
+    yield from _known("load", [one.load_seconds for one in sides], _seconds)
+    yield from _known("decode", [one.decode_seconds for one in sides], _seconds)
+    yield from _speed_rows([one.speed for one in sides])
+    yield from _memory_rows([one.memory for one in sides])
+    yield from _known("joules a call", list(map(_joules, sides)), "{:.3g}".format)
+
+
+def _speed_rows(speeds: Sequence[Speed | None]) -> Iterator[tuple[str, ...]]:
+    yield from _known("latency p50", speeds, lambda speed: _seconds(speed.p50))
+    yield from _known("latency p95", speeds, lambda speed: _seconds(speed.p95))
+    yield from _known("samples/s", speeds, lambda speed: digits(speed.throughput))
+    yield from _known("runtime", speeds, _runtime)
+
+
+def _memory_rows(memories: Sequence[Memory | None]) -> Iterator[tuple[str, ...]]:
+    yield from _known("resident", memories, lambda memory: size(memory.resident))
+    yield from _known("peak added", memories, lambda memory: cell(memory.peak, size))
+
+
+def _known(
+    label: str, values: Sequence[_Value | None], text: Callable[[_Value], str]
+) -> Iterator[tuple[str, ...]]:
+    """A row, if the value of any model is known."""
+    if any(value is not None for value in values):
+        yield (label, *(cell(value, text) for value in values))
+
+
+def _metric_rows(scores: Sequence[Scores | None]) -> Iterator[tuple[str, ...]]:
+    """A row for each metric of the model, if all models were scored."""
+    tables = [{metric.name: metric for metric in one.metrics} for one in scores if one is not None]
+    if len(tables) == len(scores):
         for name in tables[-1]:
-            yield (name, *(_metric(held.get(name)) for held in tables))
-    for label, value in (("load", "load_seconds"), ("decode", "decode_seconds")):
-        if any(getattr(one, value) is not None for one in sides):
-            yield (label, *(_seconds(getattr(one, value)) for one in sides))
-    if any(one.speed for one in sides):
-        yield ("latency p50", *(_seconds(one.speed.p50 if one.speed else None) for one in sides))
-        yield ("latency p95", *(_seconds(one.speed.p95 if one.speed else None) for one in sides))
-        yield ("samples/s", *(digits(s.speed.throughput) if s.speed else "-" for s in sides))
-        yield ("runtime", *(_runtime(one) for one in sides))
-    if any(one.memory for one in sides):
-        yield ("resident", *(size(one.memory.resident) if one.memory else "-" for one in sides))
-        peaks = [one.memory.peak if one.memory else None for one in sides]
-        yield ("peak added", *("-" if peak is None else size(peak) for peak in peaks))
-    if any(one.energy and one.energy.joules is not None for one in sides):
-        joules = [one.energy.joules if one.energy else None for one in sides]
-        yield ("joules a call", *("-" if one is None else f"{one:.3g}" for one in joules))
+            yield (name, *(cell(held.get(name), _metric) for held in tables))
 
 
-def _metric(metric: Metric | None) -> str:
-    if metric is None:
-        return "-"
+def _metric(metric: Metric) -> str:
     if metric.low is None or metric.high is None:
         return f"{metric.value:.4f}"
     return f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
 
 
-def _seconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{1e3 * seconds:.3g} ms"
+def _joules(one: Subject) -> float | None:
+    return one.energy.joules if one.energy else None
 
 
-def _runtime(one: Subject) -> str:
-    if one.speed is None:
-        return "-"
-    return f"{one.speed.runtime}, batch {one.speed.batch}, threads {one.speed.threads}"
+def _seconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms"
+
+
+def _runtime(speed: Speed) -> str:
+    return f"{speed.runtime}, batch {speed.batch}, threads {speed.threads}"
 
 
 def _error(value: float) -> float:

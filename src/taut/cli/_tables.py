@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from taut.reporting.numbers import count, digits, size
-from taut.reporting.plain_text import plural, table
+from taut.reporting.plain_text import cell, plural, table
 
 if TYPE_CHECKING:
     from taut.analysis.tensor_facts import Report, TensorFacts
@@ -119,23 +119,27 @@ def _row(report: Report, facts: TensorFacts) -> list[str]:
         "x".join(map(str, facts.shape)) or "scalar",
         facts.dtype,
         size(facts.bytes),
-        digits(found.outlier) if found is not None else "-",
-        digits(found.kurtosis) if found is not None else "-",
+        cell(found, lambda one: digits(one.outlier)),
+        cell(found, lambda one: digits(one.kurtosis)),
         digits(near[0]) if near else "-",
         digits(8 * facts.lossless / max(1, facts.parameters)),
     ]
     if report.calibrated is not None:
-        known, cost = facts.sensitivity, facts.predictions.get(LOSS)
-        loss = cost.loss if cost is not None else None
-        total = report.loss(LOSS)
-        row += [
-            digits(known.gain) if known is not None else "-",
-            f"{loss:.2e}" if loss is not None else "-",
-            f"{100 * loss / total:.1f} %" if loss is not None and total else "-",
-        ]
+        row += _loss_cells(facts, report.loss(LOSS))
     if report.measured is not None:
-        row.append(f"{facts.drop:.2e}" if facts.drop is not None else "-")
+        row.append(cell(facts.drop, lambda drop: f"{drop:.2e}"))
     return row
+
+
+def _loss_cells(facts: TensorFacts, total: float | None) -> list[str]:
+    """What rounding a tensor is predicted to cost, by itself and of the whole."""
+    predicted = facts.predictions.get(LOSS)
+    loss = predicted.loss if predicted is not None else None
+    return [
+        cell(facts.sensitivity, lambda known: digits(known.gain)),
+        cell(loss, lambda one: f"{one:.2e}"),
+        cell(loss, lambda one: f"{100 * one / total:.1f} %") if total else "-",
+    ]
 
 
 def _relative_error(report: Report, scheme: str) -> float:

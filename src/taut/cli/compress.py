@@ -109,7 +109,7 @@ def command(
     """
     import taut
     from taut.cli._paths import compressed_path
-    from taut.cli._report import model_text, plan_text, print_json, tensor_table
+    from taut.cli._report import AskedFor, model_text, plan_text, print_json, tensor_table
     from taut.encoding.estimate import estimate_memory
     from taut.io import open_source
     from taut.networks.sources import built
@@ -122,8 +122,10 @@ def command(
     source = open_source(src)
     peak = estimate_memory(source, calibrated=bool(calib or train))
     talk.line("model", f"{model_text(source)}    peak memory about {size_text(peak)}")
-    told = plan_text(
-        *(bits, size, effort),
+    wanted = AskedFor(
+        bits=bits,
+        size=size,
+        effort=effort,
         max_drop=max_drop,
         calib=calib,
         plan=plan,
@@ -132,7 +134,7 @@ def command(
         lr=lr,
         teacher=teacher,
     )
-    talk.line("plan", told)
+    talk.line("plan", plan_text(wanted))
     with talk.progress(hide=("verify",)) as step:
         result = taut.compress(
             src,

@@ -87,11 +87,12 @@ def command(
         from taut.evaluation.contenders import is_taut
         from taut.reporting.page import write_page
         from taut.reporting.story import Story
-        from taut.reporting.tell import tell
+        from taut.reporting.tell import Evidence, tell
 
         story = Story(title=Path(model).name, evaluation=found)
         if is_taut(Path(model)):
-            story = tell(model, evaluation=found, original=_original(Path(model), against))
+            evidence = Evidence(evaluation=found)
+            story = tell(model, evidence, original=_original(Path(model), against))
         write_page(html, story, force=force)
         Talk(quiet).line("wrote", str(html))
     if json:

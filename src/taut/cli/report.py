@@ -70,20 +70,19 @@ def command(
     from taut.container import check_destination
     from taut.networks.sources import built
     from taut.reporting.page import write_charts, write_page
-    from taut.reporting.tell import tell
+    from taut.reporting.tell import Evidence, tell
 
     page = output or _page_path(file)
     check_destination(page, force=force)
-    story = tell(
-        file,
-        original=None if original is None else built(original),
+    evidence = Evidence(
         evaluation=evaluation,
         frontier=frontier,
         analysis=analysis,
         exports=exports or (),
         plan=plan,
-        title=title,
     )
+    whole = None if original is None else built(original)
+    story = tell(file, evidence, original=whole, title=title)
     talk = Talk(quiet)
     write_page(page, story, force=force)
     talk.line("wrote", str(page))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 
@@ -65,7 +65,29 @@ def measure_speed(
     total = sum(info.nbytes for info in stored)
     if not total:
         raise ArgumentError(f"{source.identity}: no tensor has any data")
-    coders = _coders(efforts, threads)
+    filled = sum(info.nbytes > 0 for info in stored)
+
+    def told(done: int) -> None:
+        if progress:
+            progress("bench", done, filled)
+
+    timings = _timings(source, _coders(efforts, threads), told)
+    return SpeedReport(
+        original_size=total,
+        parameters=sum(prod(info.shape) for info in stored),
+        tensors=len(source.infos),
+        threads=threads,
+        rows=tuple(
+            SpeedRow(name, size, total / size, total / encode, total / decode)
+            for name, (size, encode, decode) in timings.items()
+        ),
+    )
+
+
+def _timings(
+    source: Source, coders: Mapping[str, Coder], told: Callable[[int], None]
+) -> dict[str, Timing]:
+    """What each coder took for all tensors; `told` is given how many are done."""
     timings = dict.fromkeys(coders, (0, 0.0, 0.0))
     scratch = np.empty(0, np.uint8)
     done = 0
@@ -79,18 +101,8 @@ def measure_speed(
             if not np.array_equal(out, raw):
                 raise VerifyError(f"{source.identity}: {name} is not bit-exact")
         done += tensors
-        if progress:
-            progress("bench", done, sum(info.nbytes > 0 for info in stored))
-    return SpeedReport(
-        original_size=total,
-        parameters=sum(prod(info.shape) for info in stored),
-        tensors=len(source.infos),
-        threads=threads,
-        rows=tuple(
-            SpeedRow(name, size, total / size, total / encode, total / decode)
-            for name, (size, encode, decode) in timings.items()
-        ),
-    )
+        told(done)
+    return timings
 
 
 def _add(a: Timing, b: Timing) -> Timing:

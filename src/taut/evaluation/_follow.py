@@ -150,16 +150,24 @@ def _layers(
     """Modules that hold weights of two axes or more and no such module within."""
     import torch
 
-    found = {name: part for name, part in model.named_modules() if _holds(name, part)}
+    found = dict(_holding(model))
     whole = [n for n, part in found.items() if isinstance(part, torch.nn.MultiheadAttention)]
     for name, part in found.items():
-        if any(name.startswith(f"{outer}.") for outer in whole):
+        if name.startswith(tuple(f"{outer}." for outer in whole)):
             continue
-        inner = any(other != name and (not name or other.startswith(f"{name}.")) for other in found)
-        if inner and name not in whole:
-            left_out[name] = "it holds other layers"
-        else:
+        if name in whole or not any(_lies_in(other, name) for other in found):
             yield name, part
+        else:
+            left_out[name] = "it holds other layers"
+
+
+def _holding(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    return ((name, part) for name, part in model.named_modules() if _holds(name, part))
+
+
+def _lies_in(name: str, outer: str) -> bool:
+    """Whether a module is a part of another, by their names; the model itself has none."""
+    return name != outer and (not outer or name.startswith(f"{outer}."))
 
 
 def _holds(name: str, part: torch.nn.Module) -> bool:

@@ -49,16 +49,8 @@ class Packages:
 
 def open_packages(powercap: Path) -> Packages | str:
     """The packages' counters, or why there are none to read."""
-    zones = sorted(
-        zone
-        for zone in (powercap.iterdir() if powercap.is_dir() else ())
-        if _ZONE.fullmatch(zone.name)
-    )
     try:
-        names = [(zone / "name").read_text().strip() for zone in zones]
-        packages = tuple(
-            zone for zone, name in zip(zones, names, strict=True) if name.startswith("package")
-        )
+        packages = _packages(powercap)
         if not packages:
             return f"{powercap} has no RAPL meter of this processor (intel-rapl)"
         for zone in packages:
@@ -71,6 +63,15 @@ def open_packages(powercap: Path) -> Packages | str:
     count = len(packages)
     what = f"RAPL, {count} processor package{'s' if count > 1 else ''}, whatever else runs included"
     return Packages(packages, ranges, what)
+
+
+def _packages(powercap: Path) -> tuple[Path, ...]:
+    """The zones of whole packages, in order of their names."""
+    entries = powercap.iterdir() if powercap.is_dir() else ()
+    zones = sorted(entry for entry in entries if _ZONE.fullmatch(entry.name))
+    return tuple(
+        zone for zone in zones if (zone / "name").read_text().strip().startswith("package")
+    )
 
 
 def _number(path: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,14 +20,8 @@ def still(*modules: torch.nn.Module) -> Iterator[None]:
 
     parts = [part for module in modules for part in module.modules()]
     modes = [(part, part.training) for part in parts]
-    tables = [
-        (part.weight, part.weight.detach().clone())
-        for part in parts
-        if isinstance(part, (torch.nn.Embedding, torch.nn.EmbeddingBag))
-        and part.max_norm is not None
-    ]
-    devices = sorted({p.device.index or 0 for m in modules for p in m.parameters() if p.is_cuda})
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
+    tables = [(weight, weight.detach().clone()) for weight in _changed_by_use(parts)]
+    with torch.random.fork_rng(devices=_gpus(modules)), torch.no_grad():
         try:
             for module in modules:
                 module.eval()
@@ -37,3 +31,16 @@ def still(*modules: torch.nn.Module) -> Iterator[None]:
                 part.training = training
             for weight, value in tables:
                 weight.copy_(value)
+
+
+def _changed_by_use(parts: Iterable[torch.nn.Module]) -> list[torch.Tensor]:
+    """Weights of embeddings that are cut to their `max_norm` when rows are looked up."""
+    import torch
+
+    kinds = (torch.nn.Embedding, torch.nn.EmbeddingBag)
+    return [p.weight for p in parts if isinstance(p, kinds) and p.max_norm is not None]
+
+
+def _gpus(modules: Iterable[torch.nn.Module]) -> list[int]:
+    """The GPUs that hold parameters, whose random numbers are to be kept too."""
+    return sorted({p.device.index or 0 for m in modules for p in m.parameters() if p.is_cuda})

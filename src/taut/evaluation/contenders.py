@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import tempfile
 import time
@@ -12,15 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import xxhash
 
-from taut.container import TautFile, find_file
 from taut.container.find import SUFFIX
 from taut.errors import ArgumentError, FormatError
-from taut.io import Source, check_unchanged, open_source, read_header
+from taut.evaluation.held_weights import put_into, read_held, read_plain
+from taut.io import Source, open_source, read_header
 from taut.io.identity import model_identity
-from taut.io.names import nearest
 from taut.io.pytorch import is_module
-from taut.loading.arrays import to_torch
-from taut.loading.reshape import reshaped
 from taut.loading.restore import decompress
 from taut.networks import LoadedModel, ModelSpec, open_model
 from taut.networks.callables import names_callable
@@ -61,27 +57,35 @@ def open_sides(
     Raises:
         ArgumentError: neither is a network, or a file does not fit the other.
     """
-    bare, other = _holds_weights(model), against is not None and _holds_weights(against)
-    if bare and against is None and _names_its_network(Path(str(model))):
-        loaded = _restored(Path(str(model)))
-        return _of_weights(Path(str(model)), loaded), None, loaded
-    if bare and (against is None or other):
+    if _holds_weights(model):
+        return _weights_first(model, against, threads)
+    if against is None:
+        first, loaded = _running(model, threads)
+        return first, None, loaded
+    if _is_graph(model):
+        second, loaded = _running(against, threads)
+        return _of_graph(Path(str(model)), loaded.module, threads), second, loaded
+    first, loaded = _running(model, threads)
+    if _holds_weights(against):
+        return first, _of_weights(Path(str(against)), loaded), loaded
+    return first, _running(against, threads)[0], loaded
+
+
+def _weights_first(
+    model: ModelSpec, against: ModelSpec | None, threads: int | None
+) -> tuple[Contender, Contender | None, LoadedModel]:
+    """A file of weights in the network that it is held against, or in its own folder's."""
+    path = Path(str(model))
+    if against is None and _names_its_network(path):
+        loaded = _restored(path)
+        return _of_weights(path, loaded), None, loaded
+    if against is None or _holds_weights(against):
         raise ArgumentError(
             f"{model}: holds weights alone; give the network that it belongs to as against "
             "(--against): a model folder, file.py:function or an nn.Module"
         )
-    if against is None:
-        first, loaded = _running(model, threads)
-        return first, None, loaded
-    if bare or _is_graph(model):
-        second, loaded = _running(against, threads, fed=bare)
-        if bare:
-            return _of_weights(Path(str(model)), loaded), second, loaded
-        return _of_graph(Path(str(model)), loaded.module, threads), second, loaded
-    first, loaded = _running(model, threads)
-    if other:
-        return first, _of_weights(Path(str(against)), loaded), loaded
-    return first, _running(against, threads)[0], loaded
+    second, loaded = _running(against, threads, fed=True)
+    return _of_weights(path, loaded), second, loaded
 
 
 def is_taut(path: Path) -> bool:
@@ -157,68 +161,22 @@ def _of_network(spec: ModelSpec, loaded: LoadedModel) -> Contender:
 
 
 def _of_weights(path: Path, loaded: LoadedModel) -> Contender:
+    """The network with a file's tensors in it; times are of the file read and of it decoded."""
     began = time.perf_counter()
-    if is_taut(path):
-        opened = TautFile(find_file(path))
-        shapes = {info.name: info.shape for info in opened.infos}
-        begin = time.perf_counter()
-        arrays = opened.load_all()
-        decoded: float | None = time.perf_counter() - begin
-        tensors = {i.name: to_torch(arrays[i.name], i.dtype) for i in opened.infos}
-        widths, path = dict(opened.modules), opened.path
-    else:
-        source: Source = open_source(path)
-        shapes = {info.name: info.shape for info in source.infos}
-        tensors = {i.name: to_torch(source.load(i.name), i.dtype) for i in source.infos}
-        check_unchanged(source.stamps)
-        widths, decoded = {}, None
-    names = {n: loaded.names.get(n, n) for n in shapes if n not in loaded.unmapped}
-    if not loaded.gradients:  # a graph: what it does not take as a weight is no tensor of it
-        names = {n: inner for n, inner in names.items() if n in loaded.names}
-    network = copy.deepcopy(loaded.module)
-    with reshaped(network, {names[n]: shapes[n] for n in names}, widths):
-        _fill(network, {names[n]: tensors[n] for n in names}, path, loaded.missing)
+    held = read_held(path) if is_taut(path) else read_plain(path)
+    network = put_into(loaded, held)
     took = time.perf_counter() - began
-    parameters = sum(p.numel() for p in network.parameters())
-    size = path.stat().st_size
-    runtime = "PyTorch" if loaded.gradients else "onnxruntime"
-    digest = _digest(path)
     return Contender(
-        path.name, network.eval(), size, parameters, digest, path, took, decoded, runtime
+        name=held.path.name,
+        module=network.eval(),
+        size=held.path.stat().st_size,
+        parameters=sum(p.numel() for p in network.parameters()),
+        digest=_digest(held.path),
+        path=held.path,
+        load_seconds=took,
+        decode_seconds=held.decode_seconds,
+        runtime="PyTorch" if loaded.gradients else "onnxruntime",
     )
-
-
-def _fill(
-    network: torch.nn.Module,
-    tensors: dict[str, torch.Tensor],
-    path: Path,
-    missing: tuple[str, ...],
-) -> None:
-    import torch
-
-    held = {
-        **dict(network.named_parameters(remove_duplicate=False)),
-        **dict(network.named_buffers(remove_duplicate=False)),
-    }
-    problems = [f'"{n}" is not in it{nearest(n, held)}' for n in tensors if n not in held]
-    problems += [
-        f'"{name}" is {list(tensor.shape)} in the file, {list(held[name].shape)} in the network'
-        for name, tensor in tensors.items()
-        if name in held and tensor.shape != held[name].shape
-    ]
-    filled = {held[name].data_ptr() for name in tensors if name in held}
-    problems += [
-        f'"{name}" is missing in the file'
-        for name, one in network.named_parameters()
-        if one.numel() and one.data_ptr() not in filled and name not in missing
-    ]
-    if problems:
-        raise ArgumentError(
-            f"{path}: does not fit {type(network).__name__}: {'; '.join(problems[:8])}"
-        )
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            held[name].copy_(tensor)
 
 
 def _of_graph(path: Path, like: torch.nn.Module | None, threads: int | None) -> Contender:

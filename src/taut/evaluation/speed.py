@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,20 +25,42 @@ LEAST_RUNS: Final = 5
 """Fewer than these say nothing of a median."""
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """How often each is run: `warmup` times untimed, then `runs` times or for `seconds` in all.
+
+    Raises:
+        ArgumentError: a number makes no sense.
+    """
+
+    warmup: int = 3
+    runs: int = 30
+    seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.warmup < 0:
+            raise ArgumentError(f"speed: warmup {self.warmup} must be 0 or more")
+        if self.runs < LEAST_RUNS:
+            raise ArgumentError(f"speed: runs {self.runs} must be {LEAST_RUNS} or more")
+        if not self.seconds > 0:
+            raise ArgumentError(f"speed: seconds {self.seconds} must be more than 0")
+
+
+_USUAL: Final = Repeats()
+
+
 def compare_speed(
     runs: Mapping[str, Callable[[], object]],
     *,
     samples: int,
     runtime: str,
     threads: int | None = None,
-    warmup: int = 3,
-    runs_each: int = 30,
-    seconds: float = 10.0,
+    repeats: Repeats = _USUAL,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Speed]:
     """Time each of `runs` (which takes `samples` samples a call) in turns; latencies in seconds.
 
-    It stops after `runs_each` calls of each or, once there were five, after `seconds` in all,
+    It stops after so many runs of each or, once there were five, after so many seconds in all,
     warm-up not counted. `threads` are torch's while it lasts (None: as they are); of another
     runtime they are only written down. A run on a GPU of torch's is waited for.
 
@@ -48,24 +71,34 @@ def compare_speed(
     >>> found["sum"].runs, found["sum"].warmup, found["sum"].batch
     (30, 3, 2)
     """
-    _check(runs, samples, threads, warmup, runs_each, seconds)
-    spent: dict[str, list[float]] = {name: [] for name in runs}
+    _check(runs, samples, threads)
     with _threads(threads), _no_garbage():
-        for _ in range(warmup):
+        for _ in range(repeats.warmup):
             for run in runs.values():
                 run()
         settle()
-        start, order = clock(), list(runs)
-        for number in range(runs_each):
-            if number >= LEAST_RUNS and clock() - start >= seconds:
-                break
-            for name in order if number % 2 == 0 else reversed(order):
-                began = clock()
-                runs[name]()
-                settle()
-                spent[name].append(clock() - began)
+        spent = _in_turns(runs, repeats, clock)
         used = threads or _torch_threads()
-    return {name: _speed(took, samples, used, warmup, runtime) for name, took in spent.items()}
+    return {
+        name: _speed(took, samples, used, repeats.warmup, runtime) for name, took in spent.items()
+    }
+
+
+def _in_turns(
+    runs: Mapping[str, Callable[[], object]], repeats: Repeats, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Seconds of each call by name: one of each, and then one of each in the reverse order."""
+    spent: dict[str, list[float]] = {name: [] for name in runs}
+    start, order = clock(), list(runs)
+    for number in range(repeats.runs):
+        if number >= LEAST_RUNS and clock() - start >= repeats.seconds:
+            break
+        for name in order if number % 2 == 0 else reversed(order):
+            began = clock()
+            runs[name]()
+            settle()
+            spent[name].append(clock() - began)
+    return spent
 
 
 def time_load(
@@ -122,26 +155,13 @@ def _speed(took: list[float], samples: int, threads: int, warmup: int, runtime: 
     )
 
 
-def _check(
-    runs: Mapping[str, object],
-    samples: int,
-    threads: int | None,
-    warmup: int,
-    runs_each: int,
-    seconds: float,
-) -> None:
+def _check(runs: Mapping[str, object], samples: int, threads: int | None) -> None:
     if not runs:
         raise ArgumentError("speed: nothing to run")
     if samples < 1:
         raise ArgumentError(f"speed: samples {samples} must be 1 or more: the batch of a call")
     if threads is not None and threads < 1:
         raise ArgumentError(f"speed: threads {threads} must be 1 or more")
-    if warmup < 0:
-        raise ArgumentError(f"speed: warmup {warmup} must be 0 or more")
-    if runs_each < LEAST_RUNS:
-        raise ArgumentError(f"speed: runs {runs_each} must be {LEAST_RUNS} or more")
-    if not seconds > 0:
-        raise ArgumentError(f"speed: seconds {seconds} must be more than 0")
 
 
 def _torch_threads() -> int:

@@ -59,38 +59,52 @@ def to_integers(
     blocks = grouped(values, group)  # (rows, groups, columns of a group)
     shape = blocks.shape[:2]
     flat = blocks.reshape(-1, blocks.shape[2])
+    wanted = _Wanted(bits, group, asymmetric)
     scales = _divisors(flat, bits, _tolerance(values.dtype, bits))
     if (scales > 0).all():
         q = np.rint(flat / scales[:, None]).astype(np.int32)
-        if (found := _placed(q, scales, shape, bits, group, asymmetric, exact=True)) is not None:
+        if (found := _placed(q, scales, shape, wanted, exact=True)) is not None:
             return found
     grid = integers(np.asarray(values, np.float32), bits, group=group, asymmetric=asymmetric)
     assert grid.scales is not None
     q, scales = grid.matrix.reshape(flat.shape), grid.scales.reshape(-1)
-    rounded = _placed(q, scales, shape, bits, group, asymmetric, exact=False)
+    rounded = _placed(q, scales, shape, wanted, exact=False)
     assert rounded is not None
     return rounded
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The integers that a runtime holds: their bits, what shares a scale, what they lie around."""
+
+    bits: int
+    group: int | None
+    asymmetric: bool
 
 
 def _placed(
     q: NDArray[np.int32],
     scales: NDArray[np.float32],
     shape: tuple[int, int],
-    bits: int,
-    group: int | None,
-    asymmetric: bool,
+    wanted: _Wanted,
     *,
     exact: bool,
 ) -> Integers | None:
-    """Integers of groups (a row each) within what `bits` hold; None where they do not fit."""
-    half, zeros = 1 << (bits - 1), None
-    if asymmetric:
+    """Integers of groups (a row each) within what the bits hold; None where they do not fit."""
+    half, zeros = 1 << (wanted.bits - 1), None
+    if wanted.asymmetric:
         shift = np.clip(-q.min(axis=1), 0, 2 * half - 1).astype(np.int32)
         q, zeros = q + shift[:, None], shift.reshape(shape)
-    least = 0 if asymmetric else -half
+    least = 0 if wanted.asymmetric else -half
     if q.min() < least or q.max() >= least + 2 * half:
         return None
-    return Integers(q.reshape(shape[0], -1), scales.reshape(shape), zeros, group, exact)
+    return Integers(
+        values=q.reshape(shape[0], -1),
+        scales=scales.reshape(shape),
+        zeros=zeros,
+        group=wanted.group,
+        exact=exact,
+    )
 
 
 def _tolerance(dtype: np.dtype, bits: int) -> float:

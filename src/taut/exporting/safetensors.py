@@ -7,6 +7,7 @@ Taut. Tensors pass one at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -54,43 +55,58 @@ def export_file(
     return _done("safetensors", out, [out], size, found, _notes(file, infos, size))
 
 
+@dataclass(frozen=True)
+class HubFolder:
+    """What a Hugging Face folder is made with, besides a file's tensors.
+
+    `companions` is a model folder: its config and tokenizer are copied, and the config names the
+    new `dtype`, if there is one. Weights are in shards of `limit` bytes.
+    """
+
+    companions: Path
+    dtype: str | None = None
+    limit: int = SHARD
+
+
 def export_folder(
     file: TautFile,
     out: Path,
-    companions: Path,
+    folder: HubFolder,
     *,
-    dtype: str | None = None,
     force: bool = False,
-    limit: int = SHARD,
     progress: Progress | None = None,
     judge: Callable[[Path], Sequence[str]] | None = None,
 ) -> Export:
-    """Write a Hugging Face folder: the weights, in shards of `limit` bytes, beside its other files.
+    """Write a Hugging Face folder: the weights beside its other files.
 
-    `companions` is a model folder: its config and tokenizer are copied, and the config names the
-    new dtype. Tied tensors are left out, as transformers does: the config says which they are.
-    `judge` is given the folder before it gets its name; it raises, or gives notes.
+    Tied tensors are left out, as transformers does: the config says which they are. `judge` is
+    given the folder before it gets its name; it raises, or gives notes.
 
     Raises:
         as `export_file`.
     """
     tied = {record.name for record in file.index.records if record.tied}
-    infos = [converted(info, dtype) for info in file.infos if info.name not in tied]
-    with made_folder(out, force=force, sole=True) as folder:
-        copy_companions(companions, folder, dtype)
+    infos = [converted(info, folder.dtype) for info in file.infos if info.name not in tied]
+    with made_folder(out, force=force, sole=True) as made:
+        copy_companions(folder.companions, made, folder.dtype)
         load = _loading(file, infos)
         told = steps("write", infos, progress)
-        weights = write_shards(folder, infos, load, limit=limit, told=told)
+        weights = write_shards(made, infos, load, limit=folder.limit, told=told)
         found = compare(weights, file, steps("check", infos, progress))
         weighed = sum(path.stat().st_size for path in weights)
-        judged = () if judge is None else judge(folder)
-        written = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        size = sum(path.stat().st_size for path in written)
-        files = [out / path.relative_to(folder) for path in written]
+        judged = () if judge is None else judge(made)
+        size, files = listed(made, out)
     notes = (*_notes(file, infos, weighed), *judged)
     if tied:
         notes = (*notes, f"left out: {len(tied)} of tied tensors, which the config ties")
     return _done("hf", out, files, size, found, notes)
+
+
+def listed(made: Path, out: Path) -> tuple[int, tuple[Path, ...]]:
+    """The bytes of the files in a folder, and their paths once it is called `out`."""
+    files = [path for path in sorted(made.rglob("*")) if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    return size, tuple(out / path.relative_to(made) for path in files)
 
 
 def converted(info: TensorInfo, dtype: str | None) -> TensorInfo:

@@ -106,31 +106,44 @@ def rows(names: Sequence[str], columns: Sequence[Column]) -> Figure:
         axes.set_xticks([])
         room = 7 + max((width_of(text, SMALL) for text in column.texts), default=0)
         (_bars if column.mark == "bar" else _dots)(axes, column, room / (each - 6))
-        write(axes, axes.get_xlim()[0], -0.5, column.title, dy=6, size=SMALL, colour=MUTED)
+        write(axes, (axes.get_xlim()[0], -0.5), column.title, TITLE, dy=6)
         if number == 0:
             start = axes.get_xlim()[0]
             for row, name in enumerate(labels):
-                write(axes, start, row, name, dx=-6, ha="right", va="center")
+                write(axes, (start, row), name, NAME, dx=-6)
     return figure
+
+
+@dataclass(frozen=True)
+class Lettering:
+    """How a text looks, and which part of it stands at its point."""
+
+    size: float = TEXT
+    colour: str = INK
+    ha: Literal["left", "center", "right"] = "left"
+    va: Literal["baseline", "center", "top"] = "baseline"
+
+
+NAME: Final = Lettering(ha="right", va="center")
+VALUE: Final = Lettering(SMALL, MUTED, va="center")
+TITLE: Final = Lettering(SMALL, MUTED)
+AXIS: Final = Lettering(SMALL, MUTED, ha="center")
 
 
 def write(
     axes: Axes,
-    x: float,
-    y: float,
+    point: tuple[float, float],
     text: str,
+    lettering: Lettering,
     *,
     dx: float = 0,
     dy: float = 0,
-    size: float = TEXT,
-    colour: str = INK,
-    ha: Literal["left", "center", "right"] = "left",
-    va: Literal["baseline", "center", "top"] = "baseline",
 ) -> None:
     """Put a text at a point of the data, moved by units; nothing in it is taken for mathematics."""
+    va = "center_baseline" if lettering.va == "center" else lettering.va
     found = axes.annotate(
-        printable(text), (x, y), (dx, dy), textcoords="offset points",
-        ha=ha, va="center_baseline" if va == "center" else va, fontsize=size, color=colour,
+        printable(text), point, (dx, dy), textcoords="offset points",
+        ha=lettering.ha, va=va, fontsize=lettering.size, color=lettering.colour,
         annotation_clip=False,
     )  # fmt: skip
     found.set_parse_math(False)
@@ -164,11 +177,16 @@ def abbreviate(names: Sequence[str], width: float, size: float = TEXT) -> list[s
     for letters in (3, 1):
         for place_ in range(max(map(len, words), default=0) - 1):
             long = [row for row in words if width_of(".".join(row), size) > width]
-            short = {row[place_] for row in long if place_ < len(row) - 1}
-            for row in words:
-                if place_ < len(row) - 1 and row[place_] in short and not row[place_].isdigit():
-                    row[place_] = row[place_][:letters]
+            known = {row[place_] for row in long if place_ < len(row) - 1}
+            _cut_words(words, place_, known, letters)
     return [shorten(".".join(row), width, size) for row in words]
+
+
+def _cut_words(words: list[list[str]], place_: int, known: set[str], letters: int) -> None:
+    """Leave so many letters of certain words at a place, but for numbers and last words."""
+    for row in words:
+        if place_ < len(row) - 1 and row[place_] in known and not row[place_].isdigit():
+            row[place_] = row[place_][:letters]
 
 
 def width_of(text: str, size: float = TEXT) -> float:
@@ -190,7 +208,7 @@ def _bars(axes: Axes, column: Column, room: float) -> None:
     axes.set_xlim(0, most / max(0.3, 1 - room))
     axes.barh(range(len(found)), found, height=0.62, color=column.colour, linewidth=0)
     for row, (value, text) in enumerate(zip(found, column.texts, strict=True)):
-        write(axes, value, row, text, dx=3, size=SMALL, colour=MUTED, va="center")
+        write(axes, (value, row), text, VALUE, dx=3)
 
 
 def _dots(axes: Axes, column: Column, room: float) -> None:
@@ -205,4 +223,4 @@ def _dots(axes: Axes, column: Column, room: float) -> None:
         axes.plot([low, end], [row, row], color=GRID, linewidth=1.5, solid_capstyle="butt")
         if value is not None:
             axes.plot([end], [row], "o", color=column.colour, markersize=5, markeredgewidth=0)
-        write(axes, end, row, text, dx=6, size=SMALL, colour=MUTED, va="center")
+        write(axes, (end, row), text, VALUE, dx=6)

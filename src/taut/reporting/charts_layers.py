@@ -73,14 +73,9 @@ def top(
 def layer_charts(story: Story) -> Iterator[Chart]:
     """The charts of layers that a story allows."""
     layers = layers_of(story.tensors)
-    if layers and story.tensors:
+    if layers:
         yield _bytes(layers)
-    matrices = [layer for layer in layers if len(layer.heaviest.shape) > 1 and layer.after]
-    if matrices:
-        yield _bits(matrices, story.bits)
-    lossy = [layer for layer in matrices if layer.heaviest.rel_mse > 0]
-    if lossy:
-        yield _errors(lossy)
+    yield from _matrix_charts(layers, story.bits)
     if any(story.sensitivity.values()):
         yield _sensitivity(story.sensitivity, story.sensitivity_by)
     evaluation = story.evaluation
@@ -88,8 +83,41 @@ def layer_charts(story: Story) -> Iterator[Chart]:
         yield _fidelity(evaluation.fidelity.layers)
 
 
+def _matrix_charts(layers: Sequence[LayerRow], mean: float | None) -> Iterator[Chart]:
+    """The charts of layers that have a matrix."""
+    matrices = [layer for layer in layers if len(layer.heaviest.shape) > 1 and layer.after]
+    if matrices:
+        yield _bits(matrices, mean)
+    lossy = [layer for layer in matrices if layer.heaviest.rel_mse > 0]
+    if lossy:
+        yield _errors(lossy)
+
+
 def _bytes(layers: Sequence[LayerRow]) -> Chart:
     before, after = sum(layer.before for layer in layers), sum(layer.after for layer in layers)
+    shown = _heaviest(layers, before, after)
+    columns = [
+        Column(f"before, {size(before)}", [layer.before for layer in shown],
+               [size(layer.before) for layer in shown], BEFORE),
+        Column(f"after, {size(after)}", [layer.after for layer in shown],
+               [size(layer.after) for layer in shown], AFTER),
+    ]  # fmt: skip
+    largest = max(layers, key=lambda layer: layer.after)
+    head = ("layer", "before", "after", "ratio", "share after")
+    return Chart(
+        key="bytes",
+        section="Size",
+        title="Where the bytes are",
+        about="Bytes of each layer before and after, each column on its own scale. The most are in "
+        f"{largest.name}: {percent(largest.after / max(1, after))} of what is left.",
+        draw=partial(rows, [layer.name for layer in shown], columns),
+        table=Table(head, tuple(_bytes_row(layer, after) for layer in layers)),
+        legend=(("before", "before"), ("after", "after")),
+    )
+
+
+def _heaviest(layers: Sequence[LayerRow], before: int, after: int) -> list[LayerRow]:
+    """Layers whose share of the bytes, before or after, can be seen, and all others as one."""
     shown, rest = top(
         layers,
         lambda layer: max(layer.before / max(1, before), layer.after / max(1, after)),
@@ -98,33 +126,13 @@ def _bytes(layers: Sequence[LayerRow]) -> Chart:
     if rest:
         members = tuple(tensor for layer in rest for tensor in layer.tensors)
         shown.append(LayerRow(f"the rest ({len(rest)})", members))
-    columns = [
-        Column(f"before, {size(before)}", [layer.before for layer in shown],
-               [size(layer.before) for layer in shown], BEFORE),
-        Column(f"after, {size(after)}", [layer.after for layer in shown],
-               [size(layer.after) for layer in shown], AFTER),
-    ]  # fmt: skip
-    largest = max(layers, key=lambda layer: layer.after)
-    return Chart(
-        "bytes",
-        "Size",
-        "Where the bytes are",
-        "Bytes of each layer before and after, each column on its own scale. The most are in "
-        f"{largest.name}: {percent(largest.after / max(1, after))} of what is left.",
-        partial(rows, [layer.name for layer in shown], columns),
-        Table(
-            ("layer", "before", "after", "ratio", "share after"),
-            tuple(
-                (
-                    *(layer.name, size(layer.before), size(layer.after)),
-                    f"{digits(layer.before / layer.after)}×" if layer.after else "-",
-                    percent(layer.after / max(1, after)),
-                )
-                for layer in layers
-            ),
-        ),
-        (("before", "before"), ("after", "after")),
-    )
+    return shown
+
+
+def _bytes_row(layer: LayerRow, after: int) -> tuple[str, ...]:
+    ratio = f"{digits(layer.before / layer.after)}×" if layer.after else "-"
+    share = percent(layer.after / max(1, after))
+    return (layer.name, size(layer.before), size(layer.after), ratio, share)
 
 
 def _bits(layers: Sequence[LayerRow], mean: float | None) -> Chart:

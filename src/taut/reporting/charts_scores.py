@@ -15,6 +15,7 @@ from taut.reporting._canvas import (
     WARN,
     WIDTH,
     Column,
+    Lettering,
     blank,
     place,
     rows,
@@ -24,7 +25,7 @@ from taut.reporting._canvas import (
 from taut.reporting.chart import Chart, Table
 from taut.reporting.numbers import capital, printable, score
 from taut.reporting.story import Story
-from taut.scoring.results import Scores, Subject
+from taut.scoring.results import Metric, Scores, Subject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,33 +54,35 @@ def _confusion(scores: Scores, against: Subject | None) -> Chart:
     cells = scores.confusion
     names = _names(scores, len(cells))
     right = sum(row[place_] for place_, row in enumerate(cells))
-    pairs = sorted(
-        (
-            (count, true, predicted)
-            for true, row in enumerate(cells)
-            for predicted, count in enumerate(row)
-            if count and true != predicted
-        ),
-        key=lambda pair: (-pair[0], pair[1], pair[2]),
-    )
     old = against.scores.confusion if against and against.scores else ()
     told = [
         (names[true], names[predicted], str(count), _was(old, true, predicted))
-        for count, true, predicted in pairs
+        for count, true, predicted in _mistakes(cells)
     ]
     about = f"{right} of {sum(map(sum, cells))} samples are right."
-    if pairs:
+    if told:
         about += f" Most often, {told[0][0]} is taken for {told[0][1]} ({told[0][2]} times)."
     few = len(cells) <= _CELLS
-    draw = partial(_matrix, cells, names) if few else partial(_pairs, told[:_PAIRS])
+    axes = ": true in rows, predicted in columns" if few else ""
     return Chart(
-        "confusion",
-        "Score",
-        "Which classes are confused" + (": true in rows, predicted in columns" if few else ""),
-        about,
-        draw,
-        Table(("true", "predicted", "samples", "before"), tuple(told[:500]), left=2),
+        key="confusion",
+        section="Score",
+        title=f"Which classes are confused{axes}",
+        about=about,
+        draw=partial(_matrix, cells, names) if few else partial(_pairs, told[:_PAIRS]),
+        table=Table(("true", "predicted", "samples", "before"), tuple(told[:500]), left=2),
     )
+
+
+def _mistakes(cells: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
+    """How often, which class is taken for which other one; the most frequent first."""
+    pairs = [
+        (count, true, predicted)
+        for true, row in enumerate(cells)
+        for predicted, count in enumerate(row)
+        if count and true != predicted
+    ]
+    return sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2]))
 
 
 def _was(old: Sequence[Sequence[int]], true: int, predicted: int) -> str:
@@ -103,8 +106,8 @@ def _matrix(cells: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
     axes = place(figure, left, head, edge * number, edge * number)
     axes.set(xlim=(0, number), ylim=(number, 0), xticks=[], yticks=[])
     for row, (counts, name) in enumerate(zip(cells, names, strict=True)):
-        write(axes, 0, row + 0.5, shorten(name, left - 8, SMALL), dx=-5, size=SMALL, ha="right",
-              va="center")  # fmt: skip
+        beside = Lettering(SMALL, ha="right", va="center")
+        write(axes, (0, row + 0.5), shorten(name, left - 8, SMALL), beside, dx=-5)
         found = axes.annotate(
             printable(shorten(name, head - 10, SMALL)), (row + 0.5, 0), (0, 5), rotation=90,
             textcoords="offset points", ha="center", va="bottom", fontsize=SMALL, color=INK,
@@ -129,40 +132,49 @@ def _cell(axes: Axes, row: int, column: int, count: int, total: int, edge: float
     colour = AFTER if row == column else WARN
     axes.add_patch(Rectangle(corner, 0.94, 0.94, facecolor=colour, alpha=shade, linewidth=0))
     if edge > 20:
-        write(axes, column + 0.5, row + 0.5, str(count), size=min(SMALL, 0.36 * edge),
-              ha="center", va="center")  # fmt: skip
+        inside = Lettering(min(SMALL, 0.36 * edge), ha="center", va="center")
+        write(axes, (column + 0.5, row + 0.5), str(count), inside)
 
 
 def _classes(scores: Scores, against: Subject | None) -> Chart:
     metric = scores.metrics[0]
     names = _names(scores, len(metric.per_class))
-    found = against.scores.metrics if against and against.scores else ()
-    old = next((m.per_class for m in found if m.name == metric.name), ())
-    old = old if len(old) == len(metric.per_class) else ()
-    shown = range(len(names))
-    if len(names) > _CELLS:
-        worst = sorted(shown, key=lambda place_: metric.per_class[place_])[:_CELLS]
-        shown_names = sorted(worst)
-    else:
-        shown_names = list(shown)
+    old = _before(metric, against)
+    shown = _lowest(metric.per_class)
     columns = [
-        Column(title, [max(0.0, values[i]) for i in shown_names],
-               [score(values[i]) for i in shown_names], colour)
+        Column(
+            title, [max(0.0, values[i]) for i in shown], [score(values[i]) for i in shown], colour
+        )
         for title, values, colour in (("before", old, BEFORE), ("after", metric.per_class, AFTER))
         if values
-    ]  # fmt: skip
+    ]
+    left = f" Drawn are the {_CELLS} lowest." if len(names) > _CELLS else ""
     return Chart(
-        "classes",
-        "Score",
-        f"{capital(metric.name)} by class",
-        f"Of each of the {len(names)} classes."
-        + (f" Drawn are the {_CELLS} lowest." if len(names) > _CELLS else ""),
-        partial(rows, [names[i] for i in shown_names], columns),
-        Table(
-            ("class", *(("before",) if old else ()), "after"),
-            tuple(
-                (name, *((score(old[i]),) if old else ()), score(metric.per_class[i]))
-                for i, name in enumerate(names)
-            ),
-        ),
+        key="classes",
+        section="Score",
+        title=f"{capital(metric.name)} by class",
+        about=f"Of each of the {len(names)} classes.{left}",
+        draw=partial(rows, [names[i] for i in shown], columns),
+        table=_class_table(names, old, metric.per_class),
     )
+
+
+def _before(metric: Metric, against: Subject | None) -> Sequence[float]:
+    """The original's values by class; none where its classes are others."""
+    found = against.scores.metrics if against and against.scores else ()
+    old = next((m.per_class for m in found if m.name == metric.name), ())
+    return old if len(old) == len(metric.per_class) else ()
+
+
+def _lowest(values: Sequence[float]) -> list[int]:
+    """The classes to draw, in their own order."""
+    order = sorted(range(len(values)), key=lambda place_: values[place_])
+    return sorted(order[:_CELLS])
+
+
+def _class_table(names: Sequence[str], old: Sequence[float], new: Sequence[float]) -> Table:
+    """All classes, with the original's values where there are any."""
+    if not old:
+        return Table(("class", "after"), tuple(zip(names, map(score, new), strict=True)))
+    cells = zip(names, map(score, old), map(score, new), strict=True)
+    return Table(("class", "before", "after"), tuple(cells))

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from taut.reporting._canvas import (
     AFTER,
+    AXIS,
     GRID,
     INK,
     MUTED,
     PEER,
     SMALL,
+    TITLE,
     WIDTH,
     blank,
     place,
@@ -56,26 +58,30 @@ def _trade(found: Frontier, chosen: str | None) -> Chart:
     mark = f" The ring is this file, {taken.name}." if taken else ""
     low = "lower" if metric.better == "lower" else "higher"
     points = (*found.points, found.original)
+    head = ("point", "kind", "size", "ratio", "bits", metric.name, "lost", "worth having")
+    kinds = {point.kind for point in points}
     return Chart(
-        "frontier",
-        "Trade-off",
-        f"{capital(metric.name)} by size",
-        f"{capital(found.measure)}, {low} is better, against bytes on disk "
+        key="frontier",
+        section="Trade-off",
+        title=f"{capital(metric.name)} by size",
+        about=f"{capital(found.measure)}, {low} is better, against bytes on disk "
         f"(logarithmic). The line joins the points that no other beats.{knee}{mark}",
-        partial(_curve, found, taken),
-        Table(
-            ("point", "kind", "size", "ratio", "bits", metric.name, "lost", "worth having"),
-            tuple(
-                (
-                    *(point.name, point.kind, size(point.size), f"{digits(point.ratio)}×"),
-                    *(digits(point.bits), _interval(point), digits(point.drop)),
-                    "yes" if point.name in found.pareto else "",
-                )
-                for point in points
-            ),
-            left=2,
-        ),
-        tuple((role, text) for kind, role, text in _KINDS if any(p.kind == kind for p in points)),
+        draw=partial(_curve, found, taken),
+        table=Table(head, tuple(_row(found, point) for point in points), left=2),
+        legend=tuple((role, text) for kind, role, text in _KINDS if kind in kinds),
+    )
+
+
+def _row(found: Frontier, point: Point) -> tuple[str, ...]:
+    return (
+        point.name,
+        point.kind,
+        size(point.size),
+        f"{digits(point.ratio)}×",
+        digits(point.bits),
+        _interval(point),
+        digits(point.drop),
+        "yes" if point.name in found.pareto else "",
     )
 
 
@@ -87,15 +93,38 @@ def _interval(point: Point) -> str:
 
 
 def _curve(found: Frontier, taken: Point | None) -> Figure:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     figure = blank(250)
     axes = place(figure, 44, 12, WIDTH - 44 - 14, 196)
     points = tuple(filter(_drawn, (*found.points, found.original)))
+    _scale(axes, points)
+    worth = [point for point in map(found.__getitem__, found.pareto) if _drawn(point)]
+    axes.plot([p.size for p in worth], [p.score.value for p in worth], color=AFTER, linewidth=1.2)
+    _mark(axes, points, taken)
+    _label(axes, points)
+    sizes = [point.size for point in points]
+    middle = (min(sizes) * max(sizes)) ** 0.5
+    write(axes, (middle, axes.get_ylim()[0]), "bytes on disk", AXIS, dy=-30)
+    return figure
+
+
+def _mark(axes: Axes, points: Sequence[Point], taken: Point | None) -> None:
+    """A mark for each point, of its kind, and a ring around the one that was taken."""
+    for kind, colour, marker in _MARKS:
+        mine = [point for point in points if point.kind == kind]
+        axes.plot([p.size for p in mine], [p.score.value for p in mine], marker, color=colour,
+                  markersize=5.5, markeredgewidth=0, linestyle="none")  # fmt: skip
+    if taken is not None and _drawn(taken):
+        axes.plot([taken.size], [taken.score.value], "o", markersize=11, markerfacecolor="none",
+                  markeredgecolor=INK, markeredgewidth=1.4)  # fmt: skip
+
+
+def _scale(axes: Axes, points: Sequence[Point]) -> None:
+    """Limits that leave room around the points, and the ticks of both axes."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     axes.set_xscale("log")
-    low, high = min(p.size for p in points), max(p.size for p in points)
-    axes.set_xlim(low / 1.25, high * 1.25)
-    values = [point.score.value for point in points]
+    sizes, values = [p.size for p in points], [p.score.value for p in points]
+    axes.set_xlim(min(sizes) / 1.25, max(sizes) * 1.25)
     room = (max(values) - min(values)) or abs(values[0]) or 1.0
     axes.set_ylim(min(values) - 0.08 * room, max(values) + 0.12 * room)
     axes.grid(True, color=GRID, linewidth=0.8)
@@ -103,23 +132,6 @@ def _curve(found: Frontier, taken: Point | None) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: size(x)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.locator_params(axis="y", nbins=6)
-    worth = [point for point in map(found.__getitem__, found.pareto) if _drawn(point)]
-    axes.plot([p.size for p in worth], [p.score.value for p in worth], color=AFTER, linewidth=1.2)
-    for kind, colour, marker in (
-        ("grid", PEER, "s"),
-        ("dial", AFTER, "o"),
-        ("original", MUTED, "D"),
-    ):
-        mine = [point for point in points if point.kind == kind]
-        axes.plot([p.size for p in mine], [p.score.value for p in mine], marker, color=colour,
-                  markersize=5.5, markeredgewidth=0, linestyle="none")  # fmt: skip
-    if taken is not None and _drawn(taken):
-        axes.plot([taken.size], [taken.score.value], "o", markersize=11, markerfacecolor="none",
-                  markeredgecolor=INK, markeredgewidth=1.4)  # fmt: skip
-    _label(axes, points)
-    write(axes, (low * high) ** 0.5, axes.get_ylim()[0], "bytes on disk", dy=-30, size=SMALL,
-          ha="center", colour=MUTED)  # fmt: skip
-    return figure
 
 
 def _label(axes: Axes, points: Sequence[Point]) -> None:
@@ -138,8 +150,7 @@ def _label(axes: Axes, points: Sequence[Point]) -> None:
             box = (x + dx, y + dy, x + dx + wide, y + dy + SMALL)
             inside = box[0] > 40 and box[2] < WIDTH - 2
             if inside and written < _NAMED and not any(_touch(box, other) for other in taken):
-                write(axes, point.size, point.score.value, text, dx=dx, dy=dy, size=SMALL,
-                      colour=MUTED)  # fmt: skip
+                write(axes, (point.size, point.score.value), text, TITLE, dx=dx, dy=dy)
                 taken.append(box)
                 written += 1
                 break

@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from taut.reporting._canvas import (
-    AFTER,
-    BEFORE,
-    GRID,
-    INK,
-    MUTED,
-    SMALL,
-    WIDTH,
-    blank,
-    place,
-    write,
-)
+from taut.reporting._canvas import AFTER, AXIS, BEFORE, GRID, INK, WIDTH, blank, place, write
 from taut.reporting.chart import Chart, Table
 from taut.reporting.numbers import digits, percent
 from taut.reporting.story import Histogram, Story
@@ -132,8 +121,7 @@ def _draw(found: Histogram) -> Figure:
     axes.locator_params(axis="x", nbins=5)
     axes.tick_params(axis="x", pad=8)
     _ticks(axes, inside)
-    write(axes, 0.5 * (edges[0] + edges[-1]), 0, "value of a weight", dy=-33, size=SMALL,
-          ha="center", colour=MUTED)  # fmt: skip
+    write(axes, (0.5 * (edges[0] + edges[-1]), 0), "value of a weight", AXIS, dy=-33)
     return figure
 
 

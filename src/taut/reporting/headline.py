@@ -9,11 +9,21 @@ from typing import Final, Literal
 from taut.reporting import numbers as say
 from taut.reporting.story import Story
 from taut.reporting.tables import difference, metrics_of
-from taut.scoring.results import Energy, Evaluation, Metric, Paired, Subject
+from taut.scoring.results import (
+    Energy,
+    Evaluation,
+    Memory,
+    Metric,
+    Paired,
+    Scores,
+    Speed,
+    Subject,
+)
 
 Tone = Literal["good", "bad", "plain"]
 
 _ALIKE: Final = 1.05  # times and energies nearer than this are the noise of a machine
+_NOTHING: Final = Subject("", size=None, parameters=None)  # of which nothing was measured
 
 
 @dataclass(frozen=True)
@@ -77,50 +87,54 @@ def _tiles(story: Story) -> Iterator[Tile]:
 
 
 def _measured(evaluation: Evaluation) -> Iterator[Tile]:
-    model, against = evaluation.model, evaluation.against
+    model, old = evaluation.model, evaluation.against or _NOTHING
     if model.scores is not None and model.scores.metrics:
         yield _score(evaluation, model.scores.metrics[0])
     if model.speed is not None:
-        old = against.speed if against else None
-        speed = model.speed
-        yield _less(
-            "Latency", old.p50 if old else None, speed.p50, say.seconds, ("faster", "slower"),
-            f"median of {speed.runs} runs (95 %: {say.seconds(speed.p95)}), batch {speed.batch}, "
-            f"{_threads(speed.threads)}, {speed.runtime}",
-        )  # fmt: skip
+        yield _latency(model.speed, old.speed)
     if model.memory is not None:
-        yield from _memory(model, against)
+        yield from _memory(model.memory, old.memory)
     if model.energy is not None:
-        yield _energy(model.energy, against.energy if against else None)
+        yield _energy(model.energy, old.energy)
     if model.load_seconds is not None:
-        before = against.load_seconds if against else None
-        yield _less("Time to load", before, model.load_seconds, say.seconds, ("faster", "slower"))
+        words = ("faster", "slower")
+        yield _less("Time to load", old.load_seconds, model.load_seconds, say.seconds, words)
     if model.decode_seconds is not None:
         yield Tile("Time to decode", "", say.seconds(model.decode_seconds))
+
+
+def _latency(speed: Speed, old: Speed | None) -> Tile:
+    return _less(
+        "Latency", old.p50 if old else None, speed.p50, say.seconds, ("faster", "slower"),
+        f"median of {speed.runs} runs (95 %: {say.seconds(speed.p95)}), batch {speed.batch}, "
+        f"{_threads(speed.threads)}, {speed.runtime}",
+    )  # fmt: skip
 
 
 def _score(evaluation: Evaluation, metric: Metric) -> Tile:
     before = metrics_of(evaluation.against).get(metric.name)
     pair = next((found for found in evaluation.paired if found.metric == metric.name), None)
-    scores = evaluation.model.scores
     change, _, spread = difference(metric, before, pair).partition("\n")
-    notes = []
-    if metric.low is not None and metric.high is not None:
-        notes.append(f"95 %: {say.score(metric.low)} to {say.score(metric.high)}")
-    if spread:
-        notes.append(f"of the change: {spread}")
-    if scores is not None and scores.samples:
-        notes.append(f"{scores.samples:,} samples")
-    if metric.better == "lower":
-        notes.append("lower is better")
     return Tile(
-        say.capital(metric.name),
-        say.score(before.value) if before else "",
-        say.score(metric.value),
-        change if before or pair else "",
-        _tone(metric, before, pair),
-        ", ".join(notes),
+        label=say.capital(metric.name),
+        before=say.score(before.value) if before else "",
+        after=say.score(metric.value),
+        change=change if before or pair else "",
+        tone=_tone(metric, before, pair),
+        note=", ".join(_doubts(metric, spread, evaluation.model.scores)),
     )
+
+
+def _doubts(metric: Metric, spread: str, scores: Scores | None) -> Iterator[str]:
+    """How sure a score and its change are, and how to read them."""
+    if metric.low is not None and metric.high is not None:
+        yield f"95 %: {say.score(metric.low)} to {say.score(metric.high)}"
+    if spread:
+        yield f"of the change: {spread}"
+    if scores is not None and scores.samples:
+        yield f"{scores.samples:,} samples"
+    if metric.better == "lower":
+        yield "lower is better"
 
 
 def _less(
@@ -155,9 +169,7 @@ def _tone(metric: Metric, before: Metric | None, pair: Paired | None) -> Tone:
     return "good" if gained == (metric.better == "higher") else "bad"
 
 
-def _memory(model: Subject, against: Subject | None) -> Iterator[Tile]:
-    found, old = model.memory, against.memory if against else None
-    assert found is not None
+def _memory(found: Memory, old: Memory | None) -> Iterator[Tile]:
     words = ("less", "more")
     yield _less(
         "Memory, loaded", old.resident if old else None, found.resident, say.size, words,

@@ -144,26 +144,37 @@ def _breakable(text: str) -> Markup:
 
 
 def _sections(story: Story) -> tuple[Section, ...]:
-    charts = [
-        Drawn(
-            chart,
-            inline(chart.draw(), chart.key, say.printable(chart.title), say.printable(chart.about)),
-        )
-        for chart in charts_of(story)
-    ]
+    drawn = [_drawn(chart) for chart in charts_of(story)]
     tables = {"Score": metric_table(story.evaluation), "Outputs": fidelity_table(story.evaluation)}
     sentences = {"Score": paired_sentences(story.evaluation)}
     found = []
     for title in SECTIONS:
-        mine = tuple(drawn for drawn in charts if drawn.chart.section == title)
+        mine = [one for one in drawn if one.chart.section == title]
         table = tables.get(title)
-        narrow = table is not None and len(table.head) <= _NARROW
-        if (len(mine) + narrow) % 2 and mine:
-            mine = (*mine[:-1], replace(mine[-1], alone=True))
         if mine or table:
-            shown = (table,) if table else ()
-            found.append(Section(title, _ABOUT[title], mine, shown, sentences.get(title, ())))
+            found.append(
+                Section(
+                    title=title,
+                    about=_ABOUT[title],
+                    charts=_laid_out(mine, table),
+                    tables=(table,) if table else (),
+                    sentences=sentences.get(title, ()),
+                )
+            )
     return tuple(found)
+
+
+def _drawn(chart: Chart) -> Drawn:
+    title, about = say.printable(chart.title), say.printable(chart.about)
+    return Drawn(chart, inline(chart.draw(), chart.key, title, about))
+
+
+def _laid_out(charts: list[Drawn], table: Table | None) -> tuple[Drawn, ...]:
+    """Charts in pairs, beside a narrow table too; the last stands alone where it has no other."""
+    narrow = table is not None and len(table.head) <= _NARROW
+    if charts and (len(charts) + narrow) % 2:
+        return (*charts[:-1], replace(charts[-1], alone=True))
+    return tuple(charts)
 
 
 def _write(path: Path, data: bytes, force: bool) -> None:

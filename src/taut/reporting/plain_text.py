@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+_Value = TypeVar("_Value")
 
 
 def plural(number: int, noun: str) -> str:
@@ -14,14 +17,23 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def cell(value: _Value | None, text: Callable[[_Value], str]) -> str:
+    """A value as a table shows it, a dash where there is none.
+
+    >>> cell(2, str), cell(None, str)
+    ('2', '-')
+    """
+    return "-" if value is None else text(value)
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Rows under a head, two spaces between columns, the first `left` columns aligned left."""
     lines = [tuple(head), *(tuple(row) for row in rows)]
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            text.ljust(width) if column < left else text.rjust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     )

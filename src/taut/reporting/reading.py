@@ -55,10 +55,8 @@ def _read(kind: object, value: object, where: str) -> object:
         return value
     if origin is tuple:
         return _read_tuple(inside, value, where)
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            raise _wrong("an object", value, where)
-        return {str(key): _read(inside[1], one, f"{where}: {key}") for key, one in value.items()}
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _read_mapping(inside[1], value, where)
     if isinstance(kind, type) and is_dataclass(kind):
         return _read_fields(kind, value, where)
     return _read_plain(kind, value, where)
@@ -75,6 +73,12 @@ def _read_tuple(inside: tuple[object, ...], value: object, where: str) -> tuple[
     if not isinstance(value, list | tuple):
         raise _wrong("a list", value, where)
     return tuple(_read(inside[0], one, f"{where}: {place}") for place, one in enumerate(value))
+
+
+def _read_mapping(kind: object, value: object, where: str) -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        raise _wrong("an object", value, where)
+    return {str(key): _read(kind, one, f"{where}: {key}") for key, one in value.items()}
 
 
 def _read_fields(kind: type, value: object, where: str) -> object:
@@ -96,17 +100,22 @@ def _read_plain(kind: object, value: object, where: str) -> object:
     if kind is Path and isinstance(value, str):
         return Path(value)
     if kind is float:
-        if value is None:
-            return math.nan  # JSON has no numbers that are not finite
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif (
-        isinstance(kind, type)
-        and isinstance(value, kind)
-        and (kind is bool or not isinstance(value, bool))
-    ):
+        value = _float(value)
+    if isinstance(kind, type) and isinstance(value, kind) and _is_bool(value) == (kind is bool):
         return value
     raise _wrong(getattr(kind, "__name__", str(kind)), value, where)
+
+
+def _float(value: object) -> object:
+    """A number as a float, null as NaN: JSON has no numbers that are not finite."""
+    if value is None:
+        return math.nan
+    return float(value) if isinstance(value, int) and not _is_bool(value) else value
+
+
+def _is_bool(value: object) -> bool:
+    """Whether a value is true or false, which count as whole numbers in Python, and not here."""
+    return isinstance(value, bool)
 
 
 def _wrong(wanted: str, value: object, where: str) -> ArgumentError:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -17,8 +16,8 @@ from taut.errors import ArgumentError
 from taut.exporting.result import Export
 from taut.io import SAFETENSORS_DTYPES, Source, open_source
 from taut.io.dtypes import tensor_nbytes
-from taut.io.identity import model_identity
 from taut.reporting.charts_values import histogram
+from taut.reporting.origins import name_of, provenance_of
 from taut.reporting.reading import read_json
 from taut.reporting.story import Exported, Histogram, Story, TensorCost
 from taut.scoring.results import Evaluation
@@ -32,28 +31,38 @@ _Kind = TypeVar("_Kind")
 _LARGEST: Final = 3  # tensors whose values are shown, and as many of those with the largest error
 _SAMPLE: Final = 2_000_000  # values of a tensor that are counted
 _BY: Final = "rd:3"  # the scheme whose predicted loss tells sensitivity
-_BLOCK: Final = 1 << 20
-_MODEL: Final = "model.taut.safetensors"  # of every folder, which then has the better name
-_SHORT: Final = 200  # characters of metadata that are shown
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a file besides itself.
+
+    Each is what a verb gave, or a file with what `taut eval --json`, `taut frontier --json`,
+    `taut export --json` printed and `taut analyze -o` wrote; `plan` is a plan's file, shown as it
+    is.
+    """
+
+    evaluation: Evaluation | str | Path | None = None
+    frontier: Frontier | str | Path | None = None
+    analysis: Report | str | Path | None = None
+    exports: Sequence[Export | str | Path] = ()
+    plan: str | Path | None = None
+
+
+_NONE: Final = Evidence()
 
 
 def tell(
     file: str | Path,
+    evidence: Evidence = _NONE,
     *,
     original: Model | None = None,
-    evaluation: Evaluation | str | Path | None = None,
-    frontier: Frontier | str | Path | None = None,
-    analysis: Report | str | Path | None = None,
-    exports: Sequence[Export | str | Path] = (),
-    plan: str | Path | None = None,
     title: str | None = None,
 ) -> Story:
     """Gather the story of a Taut file, or of the one in a folder.
 
-    `original` is what was compressed: with it, values are shown before and after. The others are
-    what the verbs gave, or files with what `taut eval --json`, `taut frontier --json`,
-    `taut export --json` printed and `taut analyze -o` wrote; `plan` is a plan's file, shown
-    as it is. One tensor is held at a time.
+    `original` is what was compressed: with it, values are shown before and after. One tensor is
+    held at a time.
 
     Raises:
         ArgumentError: there is no such file, or it holds something else; `original` is of another
@@ -61,16 +70,16 @@ def tell(
         FormatError, VerifyError: a file is damaged.
     """
     opened = TautFile(find_file(file))
-    judged = _given(evaluation, Evaluation)
-    curve = _given(frontier, Frontier)
-    sensitivity, by = _sensitivity(_given(analysis, Report))
-    left = tuple(_exported(_given(one, Export)) for one in exports)
-    text = None if plan is None else _text(Path(plan))
+    judged = _given(evidence.evaluation, Evaluation)
+    curve = _given(evidence.frontier, Frontier)
+    sensitivity, by = _sensitivity(_given(evidence.analysis, Report))
+    left = tuple(_exported(_given(one, Export)) for one in evidence.exports)
+    text = None if evidence.plan is None else _text(Path(evidence.plan))
     source = None if original is None else _matching(open_source(original), opened)
     found = describe(opened)
     tensors = _costs(found)
     return Story(
-        title=title or _stem(opened.path),
+        title=title or name_of(opened.path),
         size=found.size,
         original_size=found.original_size,
         parameters=found.parameters,
@@ -83,7 +92,7 @@ def tell(
         chosen=_chosen(curve, found.size),
         exports=left,
         plan=text,
-        provenance=_provenance(opened, source),
+        provenance=provenance_of(opened, source),
         notes=_notes(judged, found),
     )
 
@@ -98,9 +107,21 @@ def _given(found: _Kind | str | Path | None, kind: type[_Kind]) -> _Kind | None:
 def _exported(found: Export | None) -> Exported:
     assert found is not None
     check = found.check
-    return Exported(
-        *(found.path.name, found.format, found.size, found.exact, found.rounded),
-        *((check.runtime, check.max_error, check.rel_mse, check.cosine) if check else ()),
+    plain = Exported(
+        name=found.path.name,
+        format=found.format,
+        size=found.size,
+        exact=found.exact,
+        rounded=found.rounded,
+    )
+    if check is None:
+        return plain
+    return replace(
+        plain,
+        runtime=check.runtime,
+        max_error=check.max_error,
+        rel_mse=check.rel_mse,
+        cosine=check.cosine,
     )
 
 
@@ -125,9 +146,13 @@ def _costs(found: Info) -> tuple[TensorCost, ...]:
     """What each tensor costs; a tied one is data of another, so that it takes no bytes."""
     return tuple(
         TensorCost(
-            *(tensor.name, tensor.shape, tensor.scheme),
-            tensor_nbytes(tensor.dtype, tensor.shape),
-            *(tensor.bytes, tensor.bits, tensor.rel_mse),
+            name=tensor.name,
+            shape=tensor.shape,
+            scheme=tensor.scheme,
+            before=tensor_nbytes(tensor.dtype, tensor.shape),
+            bytes=tensor.bytes,
+            bits=tensor.bits,
+            rel_mse=tensor.rel_mse,
         )
         for tensor in found.tensors
     )
@@ -137,29 +162,29 @@ def _histograms(
     tensors: tuple[TensorCost, ...], file: TautFile, source: Source | None
 ) -> tuple[Histogram, ...]:
     """The values of the largest lossy matrices, and of those with the largest error."""
-    dtypes = {info.name: info.dtype for info in file.infos}
-    lossy = [
-        tensor
-        for tensor in tensors
-        if len(tensor.shape) > 1
-        and tensor.values
-        and tensor.bytes
-        and tensor.rel_mse > 0
-        and SAFETENSORS_DTYPES.get(dtypes[tensor.name], np.dtype(bool)).kind in "fV"
-    ]
+    lossy = _lossy(tensors, file)
     largest = sorted(lossy, key=lambda tensor: -tensor.values)[:_LARGEST]
     others = [tensor for tensor in lossy if tensor not in largest]
     worst = sorted(others, key=lambda tensor: -tensor.rel_mse)[:_LARGEST]
     held = {info.name for info in source.infos} if source is not None else set()
     found = []
     for tensor in (*largest, *worst):
-        before = (
-            _sampled(source.view(tensor.name))
-            if source is not None and tensor.name in held
-            else None
-        )
+        before = None
+        if source is not None and tensor.name in held:
+            before = _sampled(source.view(tensor.name))
         found.append(histogram(tensor.name, before, _sampled(file[tensor.name])))
     return tuple(found)
+
+
+def _lossy(tensors: tuple[TensorCost, ...], file: TautFile) -> list[TensorCost]:
+    """The matrices of floats with values that are not the original's."""
+    dtypes = {info.name: info.dtype for info in file.infos}
+
+    def floats(tensor: TensorCost) -> bool:
+        dtype = SAFETENSORS_DTYPES.get(dtypes[tensor.name], np.dtype(bool))
+        return len(tensor.shape) > 1 and tensor.values > 0 and dtype.kind in "fV"
+
+    return [t for t in tensors if floats(t) and t.bytes and t.rel_mse > 0]
 
 
 def _sampled(values: np.ndarray) -> np.ndarray:
@@ -200,39 +225,3 @@ def _notes(judged: Evaluation | None, found: Info) -> tuple[str, ...]:
         f"The evaluation is of a file of {size:,} bytes; this one has {found.size:,}: it may be of "
         "another compression.",
     )
-
-
-def _stem(path: Path) -> str:
-    """What to call the model."""
-    name = path.resolve().parent.name if path.name == _MODEL else path.name
-    return name.removesuffix(".safetensors").removesuffix(".taut")
-
-
-def _provenance(file: TautFile, source: Source | None) -> dict[str, str]:
-    """Names, hashes and versions; no paths, which are nobody's business but the machine's."""
-    from taut.version import __version__
-
-    found = {
-        "file": file.path.name,
-        "SHA-256 of the file": _sha256(file.path),
-        **{
-            f"metadata: {key}": text
-            for key, text in file.index.origin.metadata.items()
-            if len(text) <= _SHORT
-        },
-    }
-    if source is not None:
-        found["original"] = Path(source.identity).name
-        found["XXH3 of the original's tensors"] = model_identity(source)
-    found["report written by"] = (
-        f"Taut {__version__}, Python {platform.python_version()}, numpy {np.__version__}"
-    )
-    return found
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -11,9 +11,10 @@ from typing import Final
 
 import numpy as np
 
+from taut.scoring.checked import Floats, Integers
 from taut.scoring.extra import need_eval
 from taut.scoring.intervals import Ranked, bootstrap, counts, interval, resamples
-from taut.scoring.outcome import Classified, Floats, Integers
+from taut.scoring.outcome import Classified
 from taut.scoring.results import Metric
 
 TOP: Final = 5

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from taut.scoring.outcome import Floats, Integers
+from taut.scoring.checked import Floats, Integers
 
 RESAMPLES: Final = 1000
 LEAST: Final = 100  # resamples, where samples are many

@@ -11,10 +11,11 @@ from typing import Final
 
 import numpy as np
 
+from taut.scoring.checked import Floats, Integers
 from taut.scoring.classes import FEWEST, TOP, accuracy, class_metrics, confusion
 from taut.scoring.extra import need_eval
 from taut.scoring.intervals import Ranked, bootstrap, interval, pearson, spearman
-from taut.scoring.outcome import Classified, Floats, Integers, Likely, Outcome, Samples, Valued
+from taut.scoring.outcome import Classified, Likely, Outcome, Samples, Valued
 from taut.scoring.results import Metric, Scores
 
 _CONFUSION: Final = 100  # classes: a larger table is nothing to read
@@ -68,27 +69,31 @@ def deciding(outcome: Outcome) -> Metric:
 def left_out(outcome: Outcome) -> tuple[str, ...]:
     """What could not be had of an outcome, a sentence each, with the reason."""
     samples = outcome.samples
-    notes = []
     if samples is None:
-        notes.append("one number has no interval: give labels and logits for one")
-    elif isinstance(samples, Classified):
-        missing = len(samples.classes) - len(np.unique(samples.labels))
-        if samples.logits is None:
-            top = f" and no top-{TOP}" if len(samples.classes) > TOP else ""
-            notes.append(f"no logits were given, so there is no AUC{top}")
-        elif missing == len(samples.classes) - 1:
-            notes.append("all labels are of one class, so there is no AUC")
-        elif missing:
-            notes.append(f"{missing} classes have no samples and are left out of the AUC")
-        if len(samples) < FEWEST * len(samples.classes):
-            notes.append("too few samples a class for intervals of macro averages")
-        if len(samples.classes) > _CONFUSION:
-            notes.append(f"of {len(samples.classes)} classes no confusion matrix is kept")
-    elif isinstance(samples, Valued) and _constant(samples):
-        notes.append("all values are the same, which is taken for a correlation of 0")
-    elif isinstance(samples, Likely) and samples.bytes is None:
-        notes.append("no bytes were given, so there are no bits per byte")
-    return tuple(notes)
+        return ("one number has no interval: give labels and logits for one",)
+    if isinstance(samples, Classified):
+        return tuple(_left_out_of_classes(samples))
+    if isinstance(samples, Valued) and _constant(samples):
+        return ("all values are the same, which is taken for a correlation of 0",)
+    if isinstance(samples, Likely) and samples.bytes is None:
+        return ("no bytes were given, so there are no bits per byte",)
+    return ()
+
+
+def _left_out_of_classes(samples: Classified) -> Iterator[str]:
+    number = len(samples.classes)
+    missing = number - len(np.unique(samples.labels))
+    if samples.logits is None:
+        top = f" and no top-{TOP}" if number > TOP else ""
+        yield f"no logits were given, so there is no AUC{top}"
+    elif missing == number - 1:
+        yield "all labels are of one class, so there is no AUC"
+    elif missing:
+        yield f"{missing} classes have no samples and are left out of the AUC"
+    if len(samples) < FEWEST * number:
+        yield "too few samples a class for intervals of macro averages"
+    if number > _CONFUSION:
+        yield f"of {number} classes no confusion matrix is kept"
 
 
 def correlation(name: str, samples: Valued) -> float:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeAlias
+
 import numpy as np
 
 from taut.errors import ArgumentError
+from taut.scoring.checked import Floats, Integers
 from taut.scoring.classes import FEWEST, averages, joined, unique_cells
 from taut.scoring.extra import need_eval
 from taut.scoring.intervals import counts, interval, resamples
 from taut.scoring.metrics import drawn, names_of, point
-from taut.scoring.outcome import Classified, Floats, Likely, Outcome, Valued
+from taut.scoring.outcome import Classified, Likely, Outcome, Valued
 from taut.scoring.results import Paired
+
+_Entries: TypeAlias = "Integers | Floats | tuple[str, ...]"
 
 
 def compare_outcomes(
@@ -52,49 +58,66 @@ def check_same(new: Outcome, old: Outcome, where: str) -> None:
             "judge both on the same"
         )
     for name in ("labels", "targets", "tokens", "bytes", "classes"):
-        mine, theirs = getattr(one, name, None), getattr(other, name, None)
-        if mine is None or theirs is None:
-            if mine is not theirs:
-                raise ArgumentError(f"{where}: gave {name} of one model only")
-            continue
-        if np.array_equal(mine, theirs):
-            continue
-        if name == "classes":
-            raise ArgumentError(f"{where}: the classes are not the original's")
-        at = int((np.asarray(mine) != np.asarray(theirs)).argmax())
-        raise ArgumentError(
-            f"{where}: {name} are not the original's (at sample {at}: {mine[at]}, then "
-            f"{theirs[at]}); give the same samples each time, in the same order"
-        )
+        _check_entries(name, getattr(one, name, None), getattr(other, name, None), where)
+
+
+def _check_entries(name: str, mine: _Entries | None, theirs: _Entries | None, where: str) -> None:
+    """Raise `ArgumentError` unless what both outcomes say of the samples is the same."""
+    if mine is None or theirs is None:
+        if mine is not theirs:
+            raise ArgumentError(f"{where}: gave {name} of one model only")
+        return
+    if np.array_equal(mine, theirs):
+        return
+    if name == "classes":
+        raise ArgumentError(f"{where}: the classes are not the original's")
+    at = int((np.asarray(mine) != np.asarray(theirs)).argmax())
+    raise ArgumentError(
+        f"{where}: {name} are not the original's (at sample {at}: {mine[at]}, then "
+        f"{theirs[at]}); give the same samples each time, in the same order"
+    )
 
 
 def _classes(new: Classified, old: Classified, seed: int) -> tuple[Paired, ...]:
     right, before = new.predictions == new.labels, old.predictions == old.labels
     gained, lost = int((right & ~before).sum()), int((before & ~right).sum())
+    differences, apart = _averages(new, old, seed)
+    low, high = interval(apart["accuracy"]) if "accuracy" in apart else (None, None)
+    accuracy = Paired(
+        metric="accuracy",
+        difference=(gained - lost) / len(new),
+        low=low,
+        high=high,
+        agreement=float((new.predictions == old.predictions).mean()),
+        gained=gained,
+        lost=lost,
+        p_value=_sign_test(gained, lost),
+    )
+    enough = len(new) >= FEWEST * len(new.classes)
+    low, high = interval(apart["f1_macro"]) if enough and "f1_macro" in apart else (None, None)
+    return accuracy, Paired("f1_macro", differences["f1_macro"], low, high)
+
+
+def _averages(
+    new: Classified, old: Classified, seed: int
+) -> tuple[Mapping[str, float], Mapping[str, Floats]]:
+    """Differences of averages by name, of all samples and of each resample."""
     number = len(new.classes)
     (labels, said, was), held = unique_cells(new.labels, new.predictions, old.predictions)
-    blocks = []
-    for block in counts(held, resamples(len(held)), seed):
+
+    def apart(block: Integers) -> dict[str, Floats]:
         ours, theirs = (averages(labels, one, block, number) for one in (said, was))
-        blocks.append({name: ours[name] - theirs[name] for name in ours})
-    apart = joined(blocks)
-    agreement = float((new.predictions == old.predictions).mean())
-    p_value = 1.0
-    if gained + lost:
-        p_value = float(need_eval("scipy.stats").binomtest(lost, gained + lost, 0.5).pvalue)
-    all_held = held[None]
-    ours, theirs = (averages(labels, one, all_held, number) for one in (said, was))
-    pairs = []
-    for name in ("accuracy", "f1_macro"):
-        enough = name == "accuracy" or len(new) >= FEWEST * number
-        low, high = interval(apart[name]) if enough and name in apart else (None, None)
-        difference = float(ours[name][0] - theirs[name][0])
-        if name == "accuracy":
-            difference = (gained - lost) / len(new)
-            pairs.append(Paired(name, difference, low, high, agreement, gained, lost, p_value))
-        else:
-            pairs.append(Paired(name, difference, low, high))
-    return tuple(pairs)
+        return {name: ours[name] - theirs[name] for name in ours}
+
+    blocks = [apart(block) for block in counts(held, resamples(len(held)), seed)]
+    return {name: float(one[0]) for name, one in apart(held[None]).items()}, joined(blocks)
+
+
+def _sign_test(gained: int, lost: int) -> float:
+    """How likely so uneven a number of samples won and lost is by chance (McNemar, exact)."""
+    if not gained + lost:
+        return 1.0
+    return float(need_eval("scipy.stats").binomtest(lost, gained + lost, 0.5).pvalue)
 
 
 def _numbers(new: Valued | Likely, old: Valued | Likely, seed: int) -> tuple[Paired, ...]:

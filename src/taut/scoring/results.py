@@ -190,6 +190,11 @@ def plain(found: object) -> JsonValue:
         return {str(key): plain(value) for key, value in found.items()}
     if isinstance(found, tuple | list):
         return [plain(value) for value in found]
+    return _plain_value(found)
+
+
+def _plain_value(found: object) -> JsonValue:
+    """One value that holds no others."""
     if isinstance(found, float):
         return found if math.isfinite(found) else None
     if isinstance(found, Path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from taut.analysis.tensor_facts import Report
 from taut.container import check_destination
 from taut.exporting.result import Export
-from taut.reporting.tell import tell
+from taut.reporting.tell import Evidence, tell
 from taut.scoring.results import Evaluation
 from taut.sweep.pareto import Frontier
 
@@ -38,9 +38,9 @@ def report(
     from taut.reporting.page import write_page
 
     check_destination(Path(out), force=force)
-    story = tell(
-        file, original=original, evaluation=evaluation, frontier=frontier, analysis=analysis,
-        exports=exports, plan=plan, title=title,
-    )  # fmt: skip
+    evidence = Evidence(
+        evaluation=evaluation, frontier=frontier, analysis=analysis, exports=exports, plan=plan
+    )
+    story = tell(file, evidence, original=original, title=title)
     write_page(Path(out), story, force=force)
     return Path(out)

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 
 from taut.errors import VerifyError
-from taut.exporting.gguf.networks import Order, restored
+from taut.exporting.gguf.networks import Order, lying, restored
 from taut.exporting.transformers_network import can_load, network_of, quiet
 from taut.io import TensorInfo
 
@@ -38,7 +38,7 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape there, outputs first."""
-        return self.info.shape[::-1] if self.order == "transposed" else self.info.shape
+        return lying(self.info.shape, self.order)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,11 @@ def arranged(values: np.ndarray, order: Order, heads: int) -> np.ndarray:
     return np.ascontiguousarray(values.T) if order == "transposed" else values
 
 
+def lying(shape: tuple[int, ...], order: Order) -> tuple[int, ...]:
+    """The shape of a tensor as GGUF has it, outputs first."""
+    return shape[::-1] if order == "transposed" else shape
+
+
 def restored(values: np.ndarray, order: Order, heads: int) -> np.ndarray:
     """Undo `arranged`."""
     if order == "heads":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from taut.container.schema import get_object, load_json
 
@@ -40,12 +41,17 @@ def _read(writer: GGUFWriter, folder: Path, path: Path, size: int) -> str | None
     kind = model.get("type") if isinstance(model, dict) else None
     if not isinstance(model, dict) or kind not in ("BPE", "WordPiece"):
         return f"its tokenizer is of type {kind}, and only byte-level BPE and WordPiece are written"
-    if kind == "WordPiece":
-        return _add(writer, folder, tree, model, size, "bert", "default", wordpiece=True)
-    split = _split(tree.get("pre_tokenizer"))
+    split = "default" if kind == "WordPiece" else _split(tree.get("pre_tokenizer"))
     if split is None:
         return "it splits text by a rule that GGUF has no name for, or is no byte-level BPE"
-    return _add(writer, folder, tree, model, size, "gpt2", split, wordpiece=False)
+    vocab, added = model.get("vocab"), tree.get("added_tokens") or []
+    if not isinstance(vocab, dict) or not isinstance(added, list):
+        return "its tokenizer.json has no vocabulary"
+    tokens = _tokens(vocab, added)
+    if (most := max(tokens, default=-1)) >= size:
+        return f"it has {most + 1} tokens, and the embedding {size} rows"
+    _add(writer, folder, _Vocabulary(tokens, size, split, wordpiece=kind == "WordPiece"))
+    return None
 
 
 def _split(rule: object) -> str | None:
@@ -62,46 +68,66 @@ def _split(rule: object) -> str | None:
     return _SPLITS.get(str(pattern)) if second.get("type") == "ByteLevel" else None
 
 
-def _add(
-    writer: GGUFWriter,
-    folder: Path,
-    tree: Mapping[str, object],
-    model: Mapping[str, object],
-    size: int,
-    kind: str,
-    split: str,
-    *,
-    wordpiece: bool,
-) -> str | None:
-    from gguf import SpecialVocab, TokenType
+@dataclass(frozen=True)
+class _Token:
+    """A text, and whether the tokenizer gives it a meaning of its own."""
 
-    vocab, added = model.get("vocab"), tree.get("added_tokens") or []
-    if not isinstance(vocab, dict) or not isinstance(added, list):
-        return "its tokenizer.json has no vocabulary"
-    names = {int(number): str(text) for text, number in vocab.items()}
-    types = dict.fromkeys(names, TokenType.NORMAL)
+    text: str
+    added: bool = False
+    special: bool = False
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
+    """Tokens by number, below `size`; `split` is GGUF's name of how text is split before."""
+
+    tokens: Mapping[int, _Token]
+    size: int
+    split: str
+    wordpiece: bool
+
+    def text(self, number: int) -> str:
+        """A token as GGUF has it; where a word begins is marked there, not where it goes on."""
+        token = self.tokens.get(number)
+        if token is None:
+            return f"[PAD{number}]"
+        return _word(token.text) if self.wordpiece and not token.added else token.text
+
+    def type(self, number: int) -> int:
+        """What GGUF calls such a token."""
+        from gguf import TokenType
+
+        token = self.tokens.get(number)
+        if token is None:
+            return TokenType.UNUSED
+        if token.added:
+            return TokenType.CONTROL if token.special else TokenType.USER_DEFINED
+        return TokenType.NORMAL
+
+
+def _tokens(vocab: Mapping[str, int], added: Iterable[Mapping[str, Any]]) -> dict[int, _Token]:
+    """All tokens by number; those that were added take the place of others."""
+    found = {int(number): _Token(str(text)) for text, number in vocab.items()}
     for token in added:
-        number = int(token["id"])
-        names[number] = str(token["content"])
-        types[number] = TokenType.CONTROL if token.get("special") else TokenType.USER_DEFINED
-    if max(names, default=-1) >= size:
-        return f"it has {max(names) + 1} tokens, and the embedding {size} rows"
-    tokens = [names.get(number, f"[PAD{number}]") for number in range(size)]
-    if wordpiece:  # where a word begins is marked there, and not where it goes on
-        tokens = [
-            _word(text) if types.get(number) == TokenType.NORMAL else text
-            for number, text in enumerate(tokens)
-        ]
-    special = SpecialVocab(folder, load_merges=not wordpiece, n_vocab=size)  # all is read by now
-    writer.add_tokenizer_model(kind)
-    writer.add_tokenizer_pre(split)
-    writer.add_token_list(tokens)
-    writer.add_token_types([types.get(number, TokenType.UNUSED) for number in range(size)])
+        special = bool(token.get("special"))
+        found[int(token["id"])] = _Token(str(token["content"]), added=True, special=special)
+    return found
+
+
+def _add(writer: GGUFWriter, folder: Path, vocabulary: _Vocabulary) -> None:
+    """Write a vocabulary, and the special tokens and merges that the folder has."""
+    from gguf import SpecialVocab
+
+    size, merges = vocabulary.size, not vocabulary.wordpiece
+    special = SpecialVocab(folder, load_merges=merges, n_vocab=size)  # all is read by now
+    writer.add_tokenizer_model("bert" if vocabulary.wordpiece else "gpt2")
+    writer.add_tokenizer_pre(vocabulary.split)
+    writer.add_token_list([vocabulary.text(number) for number in range(size)])
+    writer.add_token_types([vocabulary.type(number) for number in range(size)])
     ids = special.special_token_ids
     if "bos" not in ids and "cls" in ids:  # what a text begins with has one name there
         ids["bos"] = ids["cls"]
     special.add_to_gguf(writer, quiet=True)
-    return None
 
 
 def _word(text: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,28 +18,25 @@ from taut.container import TautFile, made_file, xxh3
 from taut.errors import ArgumentError, VerifyError
 from taut.exporting.check import Comparison, size_words
 from taut.exporting.companions import read_config
-from taut.exporting.gguf.blocks import TYPES, blocks, type_of
+from taut.exporting.gguf.blocks import TYPES, blocks
 from taut.exporting.gguf.load_back import Read, Tensor, load_gguf
 from taut.exporting.gguf.networks import (
     Config,
     GgufNetwork,
     arranged,
-    heads_of,
     network_named,
     number,
     pooling,
 )
+from taut.exporting.gguf.placing import place_tensors, usual_weights
 from taut.exporting.gguf.vocabulary import add_tokens
 from taut.exporting.result import Export
 from taut.exporting.safetensors import Progress, steps
 from taut.extras import need_extra
-from taut.scheme import parse_scheme
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-_FLOATS: Final = ("F64", "F32", "F16", "BF16")
-_GRIDS: Final = ("int8", "int4", "int3", "int2", "ternary", "binary")
 _FILE_TYPES: Final = {"F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2}  # of llama.cpp
 
 
@@ -70,8 +66,8 @@ def export_gguf(
         raise ArgumentError(f"weights {weights}: GGUF takes {', '.join(TYPES)}")
     config = read_config(companions)
     network = network_named(config, f"{companions}/config.json")
-    wanted = TYPES[weights or _usual(file)]
-    tensors, left = _planned(file, network, config, wanted)
+    wanted = TYPES[weights or usual_weights(file)]
+    tensors, left = place_tensors(file, network, config, wanted)
     with made_file(out, force=force, suffix=".gguf") as path, _silence():
         writer = gguf.GGUFWriter(path, network.arch)
         try:
@@ -93,50 +89,6 @@ def export_gguf(
         check=found.check(runtime),
         notes=_notes(file, size, wanted, why, left),
     )
-
-
-def _usual(file: TautFile) -> str:
-    """The weights that most matrices of the file already have."""
-    kinds: Counter[str] = Counter()
-    for record in file.index.records:
-        if len(record.shape) >= 2 and record.dtype in _FLOATS:
-            scheme = parse_scheme(record.scheme)
-            own = {"F16": "float16", "BF16": "bfloat16"}.get(record.dtype, "float32")
-            on_grid = scheme.kind == "int8" or (scheme.kind, scheme.group_size) == ("int4", 32)
-            kinds[scheme.kind if on_grid else own] += int(np.prod(record.shape))
-    return kinds.most_common(1)[0][0] if kinds else "float32"
-
-
-def _planned(
-    file: TautFile, network: GgufNetwork, config: Config, wanted: str
-) -> tuple[list[Tensor], list[str]]:
-    """What is written, and the names of what is not: a runtime makes it, or it is tied."""
-    from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
-
-    arch = next(one for one in MODEL_ARCH if MODEL_ARCH_NAMES[one] == network.arch)
-    names = get_tensor_name_map(arch, number(config, network.layers))
-    tied = {record.name for record in file.index.records if record.tied}
-    if config.get("tie_word_embeddings"):
-        tied.add("lm_head.weight")
-    schemes = {record.name: parse_scheme(record.scheme).kind for record in file.index.records}
-    found: list[Tensor] = []
-    left: list[str] = []
-    for info in file.infos:
-        if info.name in tied or info.name.endswith(network.unused):
-            left.append(info.name)
-            continue
-        name = names.get_name(info.name.removeprefix("bert."), try_suffixes=(".weight", ".bias"))
-        if name is None or info.dtype not in _FLOATS:
-            raise ArgumentError(
-                f'{file.path}: tensor "{info.name}" ({info.dtype}) has no place in a '
-                f"{network.arch} of GGUF"
-            )
-        order = network.order(info.name)
-        shape = info.shape[::-1] if order == "transposed" else info.shape
-        heads = heads_of(info.name, config) if order == "heads" else 1
-        kind, gridded = type_of(name, shape, wanted), schemes[info.name] in _GRIDS
-        found.append(Tensor(info, name, kind, order, heads, gridded))
-    return found, left
 
 
 def _add_metadata(

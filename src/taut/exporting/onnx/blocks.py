@@ -6,6 +6,7 @@ are looked up are stored as int8, and convolutions stay float.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,53 +15,72 @@ from numpy.typing import NDArray
 from taut.errors import ArgumentError
 from taut.exporting.integers import Integers, to_integers
 from taut.exporting.onnx.dynamic import insert_rows
-from taut.exporting.onnx.graph import arrays, put, set_nodes
+from taut.exporting.onnx.graph import arrays, bias_of, put, set_nodes
 from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, stored
+from taut.exporting.onnx.onnx_form import OnnxForm, Placed, count_floats
 from taut.networks.onnx_packages import need
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 
-def to_blocks(
-    model: ModelProto, group_size: int, asymmetric: bool, notes: list[str]
-) -> tuple[int, int]:
-    """Put blocks of 4 bits for the matrices of a graph; how many tensors are exact, and not.
+def to_blocks(model: ModelProto, form: OnnxForm) -> Placed:
+    """Put blocks of 4 bits for the matrices of a graph, `form.group_size` values each.
 
     Raises:
         ArgumentError: there is no matrix whose rows are whole groups.
     """
     graph = model.graph
     found, left = find_weights(graph)
-    notes.extend(left)
     constants = arrays(graph)
-    floats = len([v for v in constants.values() if v.dtype == np.float32 and v.ndim])
-    matrices: dict[str, Integers] = {}
-    odd: list[str] = []
-    for weight in (weight for weight in found if weight.kind == "matmul"):
-        rows = np.moveaxis(constants[weight.name], weight.axis, 0)
-        if rows.shape[1] % group_size:
-            odd.append(f"{weight.name} ({rows.shape[1]})")
-        else:
-            rows = np.ascontiguousarray(rows)
-            matrices[weight.name] = to_integers(rows, 4, group=group_size, asymmetric=asymmetric)
-    if odd:
-        notes.append(f"rows are no whole groups of {group_size}, stay float: {', '.join(odd)}")
-    if convolutions := [weight.name for weight in found if weight.kind == "conv"]:
-        notes.append(f"convolutions have no form of 4 bits, stay float: {', '.join(convolutions)}")
+    floats = count_floats(constants)
+    matrices, odd = _cut(found, constants, form)
     if not matrices:
         raise ArgumentError(
-            f"int4: no matrix of the graph has rows of whole groups of {group_size}; give a "
+            f"int4: no matrix of the graph has rows of whole groups of {form.group_size}; give a "
             'smaller group_size, or weights="int8"'
         )
-    _insert(graph, found, matrices, group_size)
-    floating = {one.name for one in found if one.kind == "matmul"} - matrices.keys()
-    tables = [one for one in found if one.kind == "gather" and one.name not in floating]
+    _insert(graph, found, matrices, form.group_size)
+    tables = _tables(found, matrices)
     integers = {one.name: stored(constants[one.name], one.axis, narrow=False) for one in tables}
     insert_rows(graph, tables, integers)
     _use_domain(model)
     rounded = len({n for kept in (matrices, integers) for n, one in kept.items() if not one.exact})
-    return floats - rounded, rounded
+    notes = (*left, *_staying_float(found, odd, form.group_size))
+    return Placed(floats - rounded, rounded, notes)
+
+
+def _cut(
+    found: list[GraphWeight], constants: Mapping[str, np.ndarray], form: OnnxForm
+) -> tuple[dict[str, Integers], list[str]]:
+    """Integers of the matrices whose rows are whole groups, and which others there are."""
+    size, asymmetric = form.group_size, form.asymmetric
+    matrices: dict[str, Integers] = {}
+    odd: list[str] = []
+    for weight in (weight for weight in found if weight.kind == "matmul"):
+        rows = np.moveaxis(constants[weight.name], weight.axis, 0)
+        if rows.shape[1] % size:
+            odd.append(f"{weight.name} ({rows.shape[1]})")
+        else:
+            rows = np.ascontiguousarray(rows)
+            matrices[weight.name] = to_integers(rows, 4, group=size, asymmetric=asymmetric)
+    return matrices, odd
+
+
+def _tables(found: list[GraphWeight], matrices: Mapping[str, Integers]) -> list[GraphWeight]:
+    """Tables that are looked up, but for those that a product takes as floats."""
+    floating = {one.name for one in found if one.kind == "matmul"} - matrices.keys()
+    return [one for one in found if one.kind == "gather" and one.name not in floating]
+
+
+def _staying_float(found: list[GraphWeight], odd: list[str], group_size: int) -> list[str]:
+    """Notes on weights that have no form of 4 bits."""
+    notes = []
+    if odd:
+        notes.append(f"rows are no whole groups of {group_size}, stay float: {', '.join(odd)}")
+    if convolutions := [weight.name for weight in found if weight.kind == "conv"]:
+        notes.append(f"convolutions have no form of 4 bits, stay float: {', '.join(convolutions)}")
+    return notes
 
 
 def packed(found: Integers) -> NDArray[np.uint8]:
@@ -82,38 +102,48 @@ def packed_zeros(zeros: NDArray[np.int32]) -> NDArray[np.uint8]:
 
 
 def _insert(
-    graph: GraphProto, found: list[GraphWeight], matrices: dict[str, Integers], group_size: int
+    graph: GraphProto, found: list[GraphWeight], matrices: Mapping[str, Integers], group_size: int
 ) -> None:
-    helper = need("onnx.helper")
-    layers = {one.node.output[0]: one for one in found if one.kind == "matmul"}
-    tables = {one.name for one in found if one.kind == "gather"}
-    turned = {one.taken for one in found if one.taken != one.name and one.name in matrices}
+    """Put the products with integers for those with floats, and take out what only these need."""
+    taken = [one for one in found if one.name in matrices]
+    layers = {one.node.output[0]: one for one in taken if one.kind == "matmul"}
+    names = _names(taken)
+    turned = {one.taken for one in taken if one.taken != one.name}
     nodes: list[NodeProto] = []
     for node in graph.node:
-        weight = layers.get(node.output[0])
-        if weight is None or weight.name not in matrices:
-            if node.output[0] not in turned:
-                nodes.append(node)
-            continue
-        one, out = matrices[weight.name], node.output[0]
-        name = f"{weight.name}_blocks" if weight.name in tables else weight.name
-        given = [
-            node.input[0],
-            put(graph, name, packed(one)),
-            put(graph, f"{name}_scale", one.scales.reshape(-1)),
-        ]
-        if one.zeros is not None:
-            given.append(put(graph, f"{name}_zero_point", packed_zeros(one.zeros)))
-        bias = node.input[2] if node.op_type == "Gemm" and len(node.input) > 2 else ""
-        product = f"{out}_product" if bias else out
-        rows, columns = one.values.shape
-        sizes = {"K": columns, "N": rows, "bits": 4, "block_size": group_size}
-        nodes.append(
-            helper.make_node("MatMulNBits", given, [product], domain="com.microsoft", **sizes)
-        )
-        if bias:
-            nodes.append(helper.make_node("Add", [product, bias], [out]))
+        out = node.output[0]
+        if out in layers:
+            weight = layers[out].name
+            nodes.extend(_product(graph, node, names[weight], matrices[weight], group_size))
+        elif out not in turned:
+            nodes.append(node)
     set_nodes(graph, nodes)
+
+
+def _names(weights: list[GraphWeight]) -> dict[str, str]:
+    """What blocks are called: as the weight, whose name the rows have of a table looked up too."""
+    tables = {one.name for one in weights if one.kind == "gather"}
+    return {one.name: f"{one.name}_blocks" if one.name in tables else one.name for one in weights}
+
+
+def _product(
+    graph: GraphProto, node: NodeProto, name: str, one: Integers, group_size: int
+) -> list[NodeProto]:
+    """The nodes that multiply by a matrix of integers, in place of `node`."""
+    helper, out = need("onnx.helper"), node.output[0]
+    given = [
+        node.input[0],
+        put(graph, name, packed(one)),
+        put(graph, f"{name}_scale", one.scales.reshape(-1)),
+    ]
+    if one.zeros is not None:
+        given.append(put(graph, f"{name}_zero_point", packed_zeros(one.zeros)))
+    bias = bias_of(node)
+    product = f"{out}_product" if bias else out
+    rows, columns = one.values.shape
+    sizes = {"K": columns, "N": rows, "bits": 4, "block_size": group_size}
+    made = [helper.make_node("MatMulNBits", given, [product], domain="com.microsoft", **sizes)]
+    return [*made, helper.make_node("Add", [product, bias], [out])] if bias else made
 
 
 def _use_domain(model: ModelProto) -> None:

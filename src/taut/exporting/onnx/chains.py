@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _SAME: Final = ("Relu", "Clip", "MaxPool", "Slice", "Pad", "Reshape", "Flatten", "Transpose")
 _POOLS: Final = ("AveragePool", "GlobalAveragePool")
+_JOINS: Final = ("Add", "Concat")
 _SHARED: Final = ("MaxPool", "Slice", "Reshape", "Flatten", "Transpose")  # output: input's range
 _FUSED: Final = ("Relu", "Clip")  # into the integers' own limits
 
@@ -40,43 +41,62 @@ def choose(graph: GraphProto, weights: list[GraphWeight]) -> Chosen:
     layers = {weight.node.output[0]: weight for weight in weights if weight.kind != "gather"}
     takers = consumers(graph)
     outputs = {output.name for output in graph.output}
-    chain, source = _chain(graph, layers)
-    chained = set()
-    for name in chain:
-        after = takers.get(name, [])
-        alone = len(after) == 1 and after[0].op_type in _FUSED
-        if name not in outputs and not alone:
-            chained.add(name)
+    convolutions = {name for name, weight in layers.items() if weight.kind == "conv"}
+    chain, source = _chain(graph, convolutions)
+    chained = {name for name in chain if name not in outputs and not _is_fused(takers, name)}
     fed = {weight.node.input[0] for weight in layers.values()} - chained
-    for name in list(source):
-        at = name
-        while at in source:
-            at = source[at]
-        if at in chained or at in fed:
-            source[name] = at
-        else:
-            del source[name]
-    return Chosen(frozenset(chained), frozenset(fed), dict(source))
+    return Chosen(frozenset(chained), frozenset(fed), _ranges_of(source, chained | fed))
 
 
-def _chain(graph: GraphProto, layers: Mapping[str, GraphWeight]) -> tuple[set[str], dict[str, str]]:
+def _is_fused(takers: Mapping[str, list[NodeProto]], name: str) -> bool:
+    """Whether the one node that takes a value becomes part of the node that makes it."""
+    after = takers.get(name, [])
+    return len(after) == 1 and after[0].op_type in _FUSED
+
+
+def _ranges_of(source: Mapping[str, str], rounded: set[str]) -> dict[str, str]:
+    """Of values that move another's numbers, in the graph's order: the one whose range they have.
+
+    That is the first of a row of such values, if it is rounded.
+    """
+    found: dict[str, str] = {}
+    for name, before in source.items():
+        first = found.get(before, before)
+        if first in rounded:
+            found[name] = first
+    return found
+
+
+def _chain(graph: GraphProto, convolutions: set[str]) -> tuple[set[str], dict[str, str]]:
     """Values that integer convolutions make, and whatever follows from such values alone."""
     chain: set[str] = set()
     source: dict[str, str] = {}
     known = {entry.name for entry in graph.initializer}
     for node in graph.node:
         name = node.output[0]
-        taken = [i for i in node.input if i and i not in known]
-        if name in layers and layers[name].kind == "conv":
+        first = _first_value(node, known)
+        joined = node.op_type in _JOINS and chain.issuperset(node.input)
+        passed = _passes_on(node) and first in chain
+        if name in convolutions or joined or passed:
             chain.add(name)
-        elif node.op_type in _SAME or node.op_type in _POOLS or _is_pool(node):
-            if taken and taken[0] in chain:
-                chain.add(name)
-                if node.op_type in _SHARED or (node.op_type == "Pad" and _pads_zeros(node)):
-                    source[name] = taken[0]
-        elif node.op_type in ("Add", "Concat") and chain.issuperset(node.input):
-            chain.add(name)
+        if passed and _keeps_numbers(node):
+            source[name] = first
     return chain, source
+
+
+def _first_value(node: NodeProto, constants: set[str]) -> str:
+    """What a node takes first that is no constant; empty where it takes none."""
+    return next((name for name in node.input if name and name not in constants), "")
+
+
+def _passes_on(node: NodeProto) -> bool:
+    """Whether a node of integers gives integers of about the same range."""
+    return node.op_type in (*_SAME, *_POOLS) or _is_pool(node)
+
+
+def _keeps_numbers(node: NodeProto) -> bool:
+    """Whether a node gives numbers that it takes, or zero, and no others."""
+    return node.op_type in _SHARED or (node.op_type == "Pad" and _pads_zeros(node))
 
 
 def _pads_zeros(node: NodeProto) -> bool:

@@ -32,32 +32,18 @@ def check_onnx(
             is, or its mean cosine with the module's is below `floor`.
         ArgumentError: there is no batch, or onnxruntime does not take the graph.
     """
-    need("torch")
-    import torch
-
     ort = need("onnxruntime")
-    try:
-        session = open_session(path)
-    except Exception as error:
-        line = str(error).splitlines()[0]
-        raise ArgumentError(f"{path.name}: onnxruntime does not take the graph: {line}") from error
     most = missed = power = 0.0
     cosines: list[np.ndarray] = []
     samples = 0
-    module = in_single(module)
-    with evaluating(module), torch.no_grad():
-        for batch in map(widened, batches):
-            wanted = [t.float().cpu().numpy() for t in tensors(applied(module, batch))]
-            found = session.run(None, feed(session, batch))
-            if len(found) != len(wanted):
-                raise VerifyError(f"{path.name}: has {len(found)} outputs, not {len(wanted)}")
-            samples += len(wanted[0]) if wanted and wanted[0].ndim else 1
-            for index, (ours, theirs) in enumerate(zip(wanted, found, strict=True)):
-                x, y = _rows(path, index, ours, theirs)
-                most = max(most, float(np.abs(x - y).max(initial=0)))
-                missed += float(np.square(x - y).sum())
-                power += float(np.square(x).sum())
-                cosines.append(_cosine(x, y))
+    for wanted, found in _answers(path, module, batches):
+        samples += len(wanted[0]) if wanted and wanted[0].ndim else 1
+        for index, (ours, theirs) in enumerate(zip(wanted, found, strict=True)):
+            x, y = _rows(path, index, ours, theirs)
+            most = max(most, float(np.abs(x - y).max(initial=0)))
+            missed += float(np.square(x - y).sum())
+            power += float(np.square(x).sum())
+            cosines.append(_cosine(x, y))
     if not cosines:
         raise ArgumentError("the check takes at least one batch; none was given")
     cosine = float(np.mean(np.concatenate(cosines)))
@@ -66,8 +52,35 @@ def check_onnx(
             f"{path.name}: onnxruntime's answer has a cosine of {cosine:.3f} with the module's; "
             "keep more bits, or calibrate on data like the module's own"
         )
-    runtime = f"onnxruntime {ort.__version__}"
-    return Check(runtime, samples, most, missed / power if power else missed, cosine)
+    return Check(
+        runtime=f"onnxruntime {ort.__version__}",
+        samples=samples,
+        max_error=most,
+        rel_mse=missed / power if power else missed,
+        cosine=cosine,
+    )
+
+
+def _answers(
+    path: Path, module: torch.nn.Module, batches: Iterable[object]
+) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """What module and runtime give of each batch, an array an output."""
+    need("torch")
+    import torch
+
+    try:
+        session = open_session(path)
+    except Exception as error:
+        line = str(error).splitlines()[0]
+        raise ArgumentError(f"{path.name}: onnxruntime does not take the graph: {line}") from error
+    module = in_single(module)
+    for batch in map(widened, batches):
+        with evaluating(module), torch.no_grad():
+            wanted = [t.float().cpu().numpy() for t in tensors(applied(module, batch))]
+        found = session.run(None, feed(session, batch))
+        if len(found) != len(wanted):
+            raise VerifyError(f"{path.name}: has {len(found)} outputs, not {len(wanted)}")
+        yield wanted, found
 
 
 def find_clipping(path: Path, batch: object) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taut.exporting.onnx.graph import arrays, put, set_nodes
+from taut.exporting.onnx.graph import arrays, bias_of, put, set_nodes
 from taut.exporting.onnx.graph_weights import GraphWeight, Stored
 from taut.networks.onnx_packages import need
 
@@ -19,52 +19,70 @@ def insert_dynamic(
     graph: GraphProto, weights: list[GraphWeight], integers: Mapping[str, Stored]
 ) -> None:
     """Multiply by integers what is rounded at run time, a range a batch (MatMul and Gemm)."""
-    helper = need("onnx.helper")
     layers = {weight.node.output[0]: weight for weight in weights if weight.kind == "matmul"}
     tables = {weight.name for weight in weights if weight.kind == "gather"}
     nodes: list[NodeProto] = []
-    rounded: set[str] = set()
+    done: set[str] = set()  # outputs of nodes that several products share
     for node in graph.node:
         weight = layers.get(node.output[0])
         if weight is None:
             nodes.append(node)
             continue
-        x, out = node.input[0], node.output[0]
-        if x not in rounded:
-            rounded.add(x)
-            given = [f"{x}_integers", f"{x}_scale", f"{x}_zero_point"]
-            nodes.append(helper.make_node("DynamicQuantizeLinear", [x], given))
-        found, name = integers[weight.name], weight.taken
-        values, zero = found.safe
-        if weight.rows == 0 and weight.name in tables:  # whose integers are there once
-            name, turned = f"{name}_transposed", name
-            if turned not in rounded:
-                rounded.add(turned)
-                nodes.append(helper.make_node("Transpose", [turned], [name], perm=[1, 0]))
-            put(graph, weight.name, values)
-        elif weight.rows == 0:
-            name = f"{name}_transposed"
-            put(graph, name, np.ascontiguousarray(values.T))
-        else:
-            put(graph, weight.name, values)
-        put(graph, f"{name}_scale", found.scales)
-        put(graph, f"{name}_zero_point", np.full(found.scales.shape, zero, values.dtype))
-        bias = node.input[2] if node.op_type == "Gemm" and len(node.input) > 2 else ""
-        product = f"{out}_product" if bias else out
-        terms = [f"{x}_integers", name, f"{x}_zero_point", f"{name}_zero_point"]
-        nodes.extend(
-            [
-                helper.make_node("MatMulInteger", terms, [f"{out}_product_integers"]),
-                helper.make_node(
-                    "Cast", [f"{out}_product_integers"], [f"{out}_product_cast"], to=1
-                ),
-                helper.make_node("Mul", [f"{x}_scale", f"{name}_scale"], [f"{out}_product_scale"]),
-                helper.make_node("Mul", [f"{out}_product_cast", f"{out}_product_scale"], [product]),
-            ]
-        )
-        if bias:
-            nodes.append(helper.make_node("Add", [product, bias], [out]))
+        found = integers[weight.name]
+        name, turn = _put_matrix(graph, weight, found, shared=weight.name in tables)
+        for made in (_round_input(node), *turn):
+            if made.output[0] not in done:
+                done.add(made.output[0])
+                nodes.append(made)
+        nodes.extend(_product(node, name))
     set_nodes(graph, nodes)
+
+
+def _round_input(node: NodeProto) -> NodeProto:
+    """The node that rounds what a product takes, when it runs."""
+    x = node.input[0]
+    given = [f"{x}_integers", f"{x}_scale", f"{x}_zero_point"]
+    made: NodeProto = need("onnx.helper").make_node("DynamicQuantizeLinear", [x], given)
+    return made
+
+
+def _put_matrix(
+    graph: GraphProto, weight: GraphWeight, found: Stored, *, shared: bool
+) -> tuple[str, list[NodeProto]]:
+    """Put a weight's integers, its outputs last; their name, and the node that turns them.
+
+    Those of a table that is looked up too (`shared`) are there once, and are turned at run time.
+    """
+    values, zero = found.safe
+    turn: list[NodeProto] = []
+    if weight.rows == 0 and not shared:
+        name = put(graph, f"{weight.taken}_transposed", np.ascontiguousarray(values.T))
+    elif weight.rows == 0:
+        put(graph, weight.name, values)
+        name = f"{weight.taken}_transposed"
+        make = need("onnx.helper").make_node
+        turn.append(make("Transpose", [weight.taken], [name], perm=[1, 0]))
+    else:
+        put(graph, weight.name, values)
+        name = weight.taken
+    put(graph, f"{name}_scale", found.scales)
+    put(graph, f"{name}_zero_point", np.full(found.scales.shape, zero, values.dtype))
+    return name, turn
+
+
+def _product(node: NodeProto, name: str) -> list[NodeProto]:
+    """The nodes that multiply by the integers of `name`, in place of `node`."""
+    make = need("onnx.helper").make_node
+    x, out, bias = node.input[0], node.output[0], bias_of(node)
+    product = f"{out}_product" if bias else out
+    terms = [f"{x}_integers", name, f"{x}_zero_point", f"{name}_zero_point"]
+    found = [
+        make("MatMulInteger", terms, [f"{out}_product_integers"]),
+        make("Cast", [f"{out}_product_integers"], [f"{out}_product_cast"], to=1),
+        make("Mul", [f"{x}_scale", f"{name}_scale"], [f"{out}_product_scale"]),
+        make("Mul", [f"{out}_product_cast", f"{out}_product_scale"], [product]),
+    ]
+    return [*found, make("Add", [product, bias], [out])] if bias else found
 
 
 def insert_stored(

@@ -98,21 +98,37 @@ def _reroute(graph: GraphProto, old: str, new: str) -> None:
                 node.input[index] = new
 
 
+def bias_of(node: NodeProto) -> str:
+    """The name of the bias that a Gemm adds; empty where there is none."""
+    return node.input[2] if node.op_type == "Gemm" and len(node.input) > 2 else ""
+
+
 def name_weights(graph: GraphProto, weights: Mapping[str, np.ndarray]) -> None:
     """Give constants that are a weight, or one transposed, the weight's name back."""
-    taken = {part.name for part in (*graph.initializer, *graph.input)}
-    taken |= {name for node in graph.node for name in node.output}
-    marks: dict[bytes, str] = {}
-    for name, values in weights.items():
-        if values.ndim == 2 and name not in taken:
-            marks.setdefault(_mark(np.ascontiguousarray(values.T)), name)
-        if values.ndim >= 2 and name not in taken:
-            marks.setdefault(_mark(values), name)
+    taken = _values(graph)
+    marks = _marks({name: values for name, values in weights.items() if name not in taken})
     for name, values in arrays(graph).items():
         if name in weights or values.ndim < 2 or values.dtype.kind != "f":
             continue
         if (known := marks.pop(_mark(values), None)) is not None:
             rename(graph, name, known)
+
+
+def _values(graph: GraphProto) -> set[str]:
+    """The names of all values: constants, inputs, and what nodes make."""
+    made = {name for node in graph.node for name in node.output}
+    return made | {part.name for part in (*graph.initializer, *graph.input)}
+
+
+def _marks(weights: Mapping[str, np.ndarray]) -> dict[bytes, str]:
+    """Names of weights by their digests, as they are and transposed; the first of equals."""
+    found: dict[bytes, str] = {}
+    for name, values in weights.items():
+        if values.ndim == 2:
+            found.setdefault(_mark(np.ascontiguousarray(values.T)), name)
+        if values.ndim >= 2:
+            found.setdefault(_mark(values), name)
+    return found
 
 
 def _mark(values: np.ndarray) -> bytes:

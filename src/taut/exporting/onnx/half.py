@@ -8,14 +8,15 @@ import numpy as np
 
 from taut.errors import ArgumentError
 from taut.exporting.onnx.graph import arrays, put, set_nodes
+from taut.exporting.onnx.onnx_form import Placed
 from taut.networks.onnx_packages import need
 
 if TYPE_CHECKING:
     from onnx import GraphProto
 
 
-def store_half(graph: GraphProto) -> tuple[int, int]:
-    """Store float32 constants in half the bytes, a Cast after each; how many are exact, and not.
+def store_half(graph: GraphProto) -> Placed:
+    """Store float32 constants in half the bytes, a Cast after each.
 
     Arithmetic stays in float32: CPUs have few kernels for less, and the Cast of a constant is
     folded when the file is loaded.
@@ -48,4 +49,4 @@ def store_half(graph: GraphProto) -> tuple[int, int]:
                     node.input[index] = wide
         nodes.append(helper.make_node("Cast", [name], [wide], to=1))
     set_nodes(graph, [*nodes, *graph.node])
-    return exact, rounded
+    return Placed(exact, rounded)

@@ -91,25 +91,30 @@ class _Rounding:
 
     def insert(self) -> None:
         """Go through the graph in its order."""
-        chosen = self._chosen
-        for entry in self._graph.input:
-            if entry.name in chosen.fed:
-                self._pair(entry.name)
+        self._pair_chosen(entry.name for entry in self._graph.input)
         for node in self._graph.node:
             weight = self._layers.get(node.output[0])
             plain = list(node.input)
-            for index, name in enumerate(plain):
-                if name in chosen.chained or (name in self._now and weight and not index):
-                    node.input[index] = self._now[name]
+            self._take_rounded(node, is_layer=weight is not None)
             if weight is not None:
                 self._weigh(node, weight, plain[0])
-            if self._pads_integers(node, plain):
-                continue
-            self._nodes.append(node)
-            for name in node.output:
-                if name in chosen.chained or name in chosen.fed:
-                    self._pair(name)
+            if not self._pads_integers(node, plain):
+                self._nodes.append(node)
+                self._pair_chosen(node.output)
         set_nodes(self._graph, self._nodes)
+
+    def _take_rounded(self, node: NodeProto, *, is_layer: bool) -> None:
+        """Have a node take rounded values: a layer what it multiplies, any node chained ones."""
+        for index, name in enumerate(node.input):
+            fed = is_layer and index == 0 and name in self._now
+            if fed or name in self._chosen.chained:
+                node.input[index] = self._now[name]
+
+    def _pair_chosen(self, names: Iterable[str]) -> None:
+        """Round those of some new values that are chosen."""
+        for name in names:
+            if name in self._chosen.chained or name in self._chosen.fed:
+                self._pair(name)
 
     def _step(self, name: str) -> tuple[float, int]:
         return self._steps[self._chosen.source.get(name, name)]

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from taut.errors import ArgumentError
-from taut.exporting.onnx.graph import name_weights, prune, rename
+from taut.exporting.onnx.graph import name_weights, prune
+from taut.exporting.onnx.legible import clean, name_axes, name_outputs, output_names
 from taut.networks.calls import applied, in_single
 from taut.networks.onnx_module import OUTPUTS_KEY
 
@@ -58,18 +59,17 @@ def trace(module: torch.nn.Module, example: object, *, opset: int | None = None)
         names, kind = output_names(outputs)
         program, notes = _exported(single, _arguments(example), opset)
     model: onnx.ModelProto = program.model_proto
-    _clean(model)
-    _name_outputs(model, names)
-    _name_axes(model)
+    clean(model)
+    name_outputs(model, names)
+    name_axes(model)
     prune(model.graph)
     name_weights(model.graph, {n: t.detach().cpu().numpy() for n, t in _floats(single)})
     model.producer_name, model.producer_version = "taut", ""
     entry = model.metadata_props.add()
     entry.key, entry.value = OUTPUTS_KEY, kind
-    if isinstance(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value, int) and (
-        not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    ):
-        size = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    samples = model.graph.input[0].type.tensor_type.shape.dim[0]
+    if isinstance(samples.dim_value, int) and not samples.dim_param:
+        size = samples.dim_value
         notes = (*notes, f"the graph takes batches of {size} alone: the module fixes that size")
     return Traced(model, notes)
 
@@ -85,22 +85,6 @@ def widened(batch: object) -> object:
     if isinstance(batch, tuple | list):
         return tuple(widened(value) for value in batch)
     return batch
-
-
-def output_names(outputs: object) -> tuple[list[str], str]:
-    """Names of a module's outputs in order, and how they hang together: tensor, tuple or dict."""
-    import torch
-
-    if isinstance(outputs, torch.Tensor):
-        return ["output"], "tensor"
-    if isinstance(outputs, Mapping):
-        named = [str(name) for name, value in outputs.items() if value is not None]
-        if all(isinstance(v, torch.Tensor) for v in outputs.values() if v is not None):
-            return named, "dict"
-        return [], "dict"
-    if isinstance(outputs, tuple | list) and all(isinstance(v, torch.Tensor) for v in outputs):
-        return [f"output_{i}" for i in range(len(outputs))], "tuple"
-    return [], "tuple"
 
 
 @contextlib.contextmanager
@@ -166,6 +150,13 @@ def _open_axes(value: object) -> object:
     return dict.fromkeys(range(axes), auto)
 
 
+def _open_axes_of(args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
+    """The open axes of a forward's arguments, in the form in which the exporter takes them."""
+    if args:
+        return tuple(_open_axes(value) for value in args)
+    return {name: _open_axes(value) for name, value in kwargs.items()}
+
+
 def _exported(
     module: torch.nn.Module,
     arguments: tuple[tuple[object, ...], dict[str, object]],
@@ -175,11 +166,8 @@ def _exported(
     import torch
 
     args, kwargs = arguments
-    axes: object = {name: _open_axes(value) for name, value in kwargs.items()}
-    if args:
-        axes = tuple(_open_axes(value) for value in args)
     first: Exception | None = None
-    for shapes in (axes, None):
+    for shapes in (_open_axes_of(args, kwargs), None):
         try:
             with _named(module, kwargs):
                 found = torch.onnx.export(
@@ -237,51 +225,6 @@ def _line(error: BaseException) -> str:
         deepest = deepest.__cause__
     lines = [line.strip() for line in str(deepest).splitlines() if line.strip()]
     return f"{type(deepest).__name__}: {lines[0]}" if lines else type(deepest).__name__
-
-
-def _clean(model: onnx.ModelProto) -> None:
-    """Drop what tells of the machine that exported: source lines, notes of passes."""
-    model.doc_string = ""
-    del model.metadata_props[:]
-    graph = model.graph
-    graph.doc_string = ""
-    del graph.metadata_props[:]
-    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        part.doc_string = ""
-        del part.metadata_props[:]
-
-
-def _name_outputs(model: onnx.ModelProto, names: list[str]) -> None:
-    """Give outputs the names of the module's answer, where each has one."""
-    graph = model.graph
-    if len(names) != len(graph.output):
-        return
-    taken = {i.name for i in (*graph.input, *graph.initializer)}
-    held = [output.name for output in graph.output]
-    if len(set(held)) != len(held) or taken & {*held, *names}:
-        return
-    for node in graph.node:  # a value inside that has the name already
-        for name in names:
-            if name in node.output and name not in held:
-                rename(graph, name, f"{name}_inner")
-    for index, name in enumerate(held):
-        rename(graph, name, f"{name}_taut_{index}")
-    for index, (name, new) in enumerate(zip(held, names, strict=True)):
-        rename(graph, f"{name}_taut_{index}", new)
-
-
-def _name_axes(model: onnx.ModelProto) -> None:
-    """Call the first axis of the inputs "batch", and an open second one "sequence"."""
-    graph = model.graph
-    known: dict[str, str] = {}
-    for entry in graph.input:
-        for axis, dim in enumerate(entry.type.tensor_type.shape.dim):
-            if dim.dim_param and dim.dim_param not in known and axis < 2:
-                known[dim.dim_param] = ("batch", "sequence")[axis]
-    for entry in (*graph.input, *graph.output, *graph.value_info):
-        for dim in entry.type.tensor_type.shape.dim:
-            if dim.dim_param in known:
-                dim.dim_param = known[dim.dim_param]
 
 
 @contextlib.contextmanager

@@ -1,29 +1,27 @@
 """A module as an ONNX file, its weights in as few bytes as its runtime can run.
 
-The graph is PyTorch's own export, in floats. What follows stands in small files of its own: which
-constants are weights and their integers (onnx_weights.py), ranges of activations (onnx_ranges.py),
-and the nodes that either needs (onnx_static.py, onnx_dynamic.py, onnx_blocks.py).
+The graph is PyTorch's own export, in floats. What follows stands in small files of its own: the
+numbers that are asked for (onnx_form.py), which constants are weights and their integers
+(graph_weights.py), ranges of activations (ranges.py), and the nodes that either needs (int8.py,
+static.py, dynamic.py, blocks.py, half.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from taut.container import check_destination, made_file
 from taut.errors import ArgumentError
 from taut.exporting.onnx.blocks import to_blocks
 from taut.exporting.onnx.check import check_onnx, find_clipping
-from taut.exporting.onnx.dynamic import insert_dynamic, insert_rows, insert_stored
-from taut.exporting.onnx.graph import arrays, describe_no_more
-from taut.exporting.onnx.graph_weights import GraphWeight, Stored, find_weights, stored
+from taut.exporting.onnx.graph import arrays
 from taut.exporting.onnx.half import store_half
-from taut.exporting.onnx.ranges import RANGES
-from taut.exporting.onnx.static import insert_static
-from taut.exporting.onnx.trace import trace
+from taut.exporting.onnx.int8 import to_int8
+from taut.exporting.onnx.onnx_form import OnnxForm, Placed
+from taut.exporting.onnx.trace import Traced, trace
 from taut.exporting.result import Export
 from taut.networks.onnx_packages import need, need_all
 
@@ -31,45 +29,43 @@ if TYPE_CHECKING:
     import torch
     from onnx import ModelProto
 
-Weights = Literal["float32", "float16", "int8", "int4"]
-Activations = Literal["none", "dynamic", "static"]
-Ranges = Literal["minmax", "percentile", "mse", "entropy"]
-
 _INLINE: Final = (1 << 31) - (1 << 24)  # bytes of constants; protobuf holds no file of 2 GiB
 _CHECKED: Final = 8  # batches that the check runs
 _OPSET, _IR = 13, 8  # of ONNX: the first with a scale a row
 _NEAR: Final = 0.95  # a cosine below which the user is warned
+_INT8: Final = OnnxForm()
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What a graph has to answer like; `data` calibrate it, and both are run on `checked`."""
+
+    module: torch.nn.Module
+    data: list[object]
+    checked: list[object]
 
 
 def export_onnx(
     module: torch.nn.Module,
     example: object,
     out: Path,
+    form: OnnxForm = _INT8,
     *,
-    weights: Weights = "int8",
-    group_size: int = 32,
-    asymmetric: bool = False,
-    activations: Activations = "static",
     batches: Iterable[object] | None = None,
-    ranges: Ranges = "mse",
-    opset: int | None = None,
     force: bool = False,
 ) -> Export:
     """Write a module as `out`, run it in onnxruntime against the module, and say what became of it.
 
     `example` is a batch as the module's forward takes it: a mapping by name, a sequence in order,
-    or one argument. `weights` are stored as float32, float16, int8 (a scale a row; the tensor's
-    own integers where it is on such a grid) or int4 (`group_size` values of a row share a scale).
-    `activations` concern int8 weights: "static" rounds them by the `ranges` that `batches` show,
-    "dynamic" by their range at run time, "none" leaves them float. The module is not changed.
+    or one argument. `form` says which numbers stand for weights and activations, by default int8
+    and static ones, whose ranges `batches` show. The module is not changed.
 
     Raises:
         ArgumentError: an argument is wrong, an extra is missing, the module cannot be exported,
             or `out` may not be written.
         VerifyError: onnxruntime's answer is not the module's.
     """
-    _check_arguments(weights, activations, ranges, group_size)
-    if weights == "int8" and activations == "static" and batches is None:
+    if form.calibrated and batches is None:
         raise ArgumentError(
             "static activations take batches to calibrate on: give batches=, or "
             'activations="dynamic"'
@@ -77,12 +73,9 @@ def export_onnx(
     check_destination(Path(out), force=force)
     need_all()
     data = list(batches) if batches is not None else []
-    traced = trace(module, example, opset=opset)
-    return _written(
-        traced.model, module, data, data[:_CHECKED] or [example], Path(out), list(traced.notes),
-        weights=weights, group_size=group_size, asymmetric=asymmetric, activations=activations,
-        ranges=ranges, force=force,
-    )  # fmt: skip
+    traced = trace(module, example, opset=form.opset)
+    reference = _Reference(module, data, data[:_CHECKED] or [example])
+    return _written(traced, reference, Path(out), form, force=force)
 
 
 def export_graph(
@@ -90,12 +83,8 @@ def export_graph(
     module: torch.nn.Module,
     batches: Iterable[object],
     out: Path,
+    form: OnnxForm = _INT8,
     *,
-    weights: Weights = "int8",
-    group_size: int = 32,
-    asymmetric: bool = False,
-    activations: Activations = "static",
-    ranges: Ranges = "mse",
     force: bool = False,
 ) -> Export:
     """As `export_onnx`, of a graph that is there already and that `module` runs in floats.
@@ -107,15 +96,11 @@ def export_graph(
             brought there.
         VerifyError: onnxruntime's answer is not the module's.
     """
-    _check_arguments(weights, activations, ranges, group_size)
     check_destination(out, force=force)
     need_all()
     data = list(batches)
-    return _written(
-        _modern(model), module, data, data[:_CHECKED], out, [],
-        weights=weights, group_size=group_size, asymmetric=asymmetric, activations=activations,
-        ranges=ranges, force=force,
-    )  # fmt: skip
+    reference = _Reference(module, data, data[:_CHECKED])
+    return _written(Traced(_modern(model), ()), reference, out, form, force=force)
 
 
 def _modern(model: ModelProto) -> ModelProto:
@@ -139,88 +124,45 @@ def _modern(model: ModelProto) -> ModelProto:
 
 
 def _written(
-    model: ModelProto,
-    module: torch.nn.Module,
-    data: list[object],
-    checked: list[object],
-    out: Path,
-    notes: list[str],
-    *,
-    weights: str,
-    group_size: int,
-    asymmetric: bool,
-    activations: str,
-    ranges: str,
-    force: bool,
+    graph: Traced, reference: _Reference, out: Path, form: OnnxForm, *, force: bool
 ) -> Export:
     """Put a float graph's weights in fewer bits, write it, run it, and give it its name."""
-    exact = rounded = 0
-    if weights == "int8":
-        exact, rounded = _to_int8(model, activations, data, ranges, notes)
-    elif weights == "int4":
-        exact, rounded = to_blocks(model, group_size, asymmetric, notes)
-    elif weights == "float16":
-        exact, rounded = store_half(model.graph)
-    else:
-        exact = len(arrays(model.graph))
+    placed = _placed(graph.model, form, reference.data)
+    notes = [*graph.notes, *placed.notes]
     with made_file(out, force=force) as temporary:
-        files = _save(model, temporary)
-        check = check_onnx(temporary, module, checked)
+        files = _save(graph.model, temporary)
+        check = check_onnx(temporary, reference.module, reference.checked)
         if check.cosine < _NEAR:
             notes.append(
                 f"answers are far from the module's (mean cosine {check.cosine:.3f}): judge it by "
                 "a score; give more bits, or batches like those of real use"
             )
-        if weights == "int8" and activations == "static":
-            notes.extend(find_clipping(temporary, checked[0]))
+        if form.calibrated:
+            notes.extend(find_clipping(temporary, reference.checked[0]))
         size = sum(file.stat().st_size for file in files)
-    placed = tuple(out.parent / file.name for file in files)
-    return Export(out, "onnx", placed, size, exact, rounded, check, tuple(notes))
+    return Export(
+        path=out,
+        format="onnx",
+        files=tuple(out.parent / file.name for file in files),
+        size=size,
+        exact=placed.exact,
+        rounded=placed.rounded,
+        check=check,
+        notes=tuple(notes),
+    )
 
 
-def _check_arguments(weights: str, activations: str, ranges: str, group_size: int) -> None:
-    for name, given, known in (
-        ("weights", weights, get_args(Weights)),
-        ("activations", activations, get_args(Activations)),
-        ("ranges", ranges, RANGES),
-    ):
-        if given not in known:
-            raise ArgumentError(f'{name}: "{given}" is none of {", ".join(known)}')
-    if weights == "int4" and group_size not in (16, 32, 64, 128, 256):
-        raise ArgumentError(
-            f"group_size: {group_size} is none of 16, 32, 64, 128, 256, which MatMulNBits takes"
-        )
-
-
-def _to_int8(
-    model: ModelProto, activations: str, data: list[object], ranges: str, notes: list[str]
-) -> tuple[int, int]:
-    """Put integers for the weights of a graph; how many are the file's own, and how many not."""
-    graph = model.graph
-    found, left = find_weights(graph)
-    if not found:
-        raise ArgumentError("the graph has no weights that integers can stand for; give float16")
-    notes.extend(left)
-    describe_no_more(graph, [one.taken for one in found])
-    constants = arrays(graph)
-    floats = len([v for v in constants.values() if v.dtype == np.float32 and v.ndim])
-    narrow = {one.name for one in found if one.kind == "matmul" and activations != "none"}
-    integers = {
-        one.name: stored(constants[one.name], one.axis, narrow=one.name in narrow) for one in found
-    }
-    if activations == "static":
-        insert_static(model, found, integers, data, ranges)
-    elif activations == "dynamic":
-        insert_dynamic(graph, found, integers)
-        convolutions = [weight for weight in found if weight.kind == "conv"]
-        if convolutions:
-            notes.append("convolutions multiply floats: only static activations run them faster")
-        insert_stored(graph, convolutions, integers)
-    else:
-        insert_stored(graph, found, integers)
-    insert_rows(graph, found, integers)
-    rounded = sum(not one.exact for one in integers.values())
-    return floats - rounded, rounded
+def _placed(model: ModelProto, form: OnnxForm, data: list[object]) -> Placed:
+    """Put the numbers of a form for the constants of a float graph."""
+    match form.weights:
+        case "int8":
+            return to_int8(model, form, data)
+        case "int4":
+            return to_blocks(model, form)
+        case "float16":
+            return store_half(model.graph)
+        case "float32":
+            return Placed(exact=len(arrays(model.graph)), rounded=0)
 
 
 def _save(model: ModelProto, path: Path) -> list[Path]:
@@ -233,14 +175,3 @@ def _save(model: ModelProto, path: Path) -> list[Path]:
     beside = f"{path.name}.data"
     onnx.save_model(model, path, save_as_external_data=True, location=beside)
     return [path, path.with_name(beside)]
-
-
-__all__ = [
-    "Activations",
-    "GraphWeight",
-    "Ranges",
-    "Stored",
-    "Weights",
-    "export_graph",
-    "export_onnx",
-]

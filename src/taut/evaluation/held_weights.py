@@ -1,0 +1,128 @@
+"""Files of weights, and networks that are filled from them."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taut.container import TautFile, find_file
+from taut.errors import ArgumentError
+from taut.io import check_unchanged, open_source
+from taut.io.names import nearest
+from taut.loading.arrays import to_torch
+from taut.loading.reshape import reshaped
+from taut.networks import LoadedModel
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class HeldWeights:
+    """The tensors of the file at `path`, by the file's own names, and their shapes.
+
+    Of a Taut file there are the `widths` of modules that were pruned, and the seconds to decode it.
+    """
+
+    path: Path
+    tensors: Mapping[str, torch.Tensor]
+    shapes: Mapping[str, tuple[int, ...]]
+    widths: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    decode_seconds: float | None = None
+
+
+def read_held(path: Path) -> HeldWeights:
+    """The tensors of a Taut file, or of the one in a folder."""
+    file = TautFile(find_file(path))
+    began = time.perf_counter()
+    arrays = file.load_all()
+    decoded = time.perf_counter() - began
+    return HeldWeights(
+        path=file.path,
+        tensors={info.name: to_torch(arrays[info.name], info.dtype) for info in file.infos},
+        shapes={info.name: info.shape for info in file.infos},
+        widths=dict(file.modules),
+        decode_seconds=decoded,
+    )
+
+
+def read_plain(path: Path) -> HeldWeights:
+    """The tensors of any other model file."""
+    source = open_source(path)
+    tensors = {info.name: to_torch(source.load(info.name), info.dtype) for info in source.infos}
+    check_unchanged(source.stamps)
+    return HeldWeights(
+        path=path,
+        tensors=tensors,
+        shapes={info.name: info.shape for info in source.infos},
+    )
+
+
+def put_into(loaded: LoadedModel, held: HeldWeights) -> torch.nn.Module:
+    """A copy of the network with a file's tensors as its own.
+
+    Raises:
+        ArgumentError: they do not fit; names the tensors.
+    """
+    names = {n: loaded.names.get(n, n) for n in held.shapes if n not in loaded.unmapped}
+    if not loaded.gradients:  # a graph: what it does not take as a weight is no tensor of it
+        names = {n: inner for n, inner in names.items() if n in loaded.names}
+    network = copy.deepcopy(loaded.module)
+    with reshaped(network, {names[n]: held.shapes[n] for n in names}, dict(held.widths)):
+        tensors = {names[n]: held.tensors[n] for n in names}
+        _fill(network, tensors, held.path, loaded.missing)
+    return network
+
+
+def _fill(
+    network: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    path: Path,
+    missing: Collection[str],
+) -> None:
+    import torch
+
+    held = {
+        **dict(network.named_parameters(remove_duplicate=False)),
+        **dict(network.named_buffers(remove_duplicate=False)),
+    }
+    problems = [*_misfits(held, tensors), *_gaps(network, held, tensors, missing)]
+    if problems:
+        raise ArgumentError(
+            f"{path}: does not fit {type(network).__name__}: {'; '.join(problems[:8])}"
+        )
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            held[name].copy_(tensor)
+
+
+def _misfits(
+    held: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]
+) -> Iterator[str]:
+    """Tensors of the file that the network does not have, or has in another shape."""
+    for name in tensors:
+        if name not in held:
+            yield f'"{name}" is not in it{nearest(name, held)}'
+    for name, tensor in tensors.items():
+        if name in held and tensor.shape != held[name].shape:
+            yield (
+                f'"{name}" is {list(tensor.shape)} in the file, {list(held[name].shape)} in the '
+                "network"
+            )
+
+
+def _gaps(
+    network: torch.nn.Module,
+    held: Mapping[str, torch.Tensor],
+    tensors: Mapping[str, torch.Tensor],
+    missing: Collection[str],
+) -> Iterator[str]:
+    """Parameters that the file has no tensor for, but for those that are known to be missing."""
+    filled = {held[name].data_ptr() for name in tensors if name in held}
+    for name, one in network.named_parameters():
+        if one.numel() and one.data_ptr() not in filled and name not in missing:
+            yield f'"{name}" is missing in the file'

@@ -1,0 +1,119 @@
+"""What an export was asked for, read and frozen: the format, and the options that go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from taut.errors import ArgumentError
+from taut.io.names import nearest
+from taut.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from taut.networks import CalibrationSpec, ModelSpec
+
+Format: TypeAlias = Literal["safetensors", "hf", "onnx", "gguf", "compressed-tensors"]
+FORMATS: Final[tuple[Format, ...]] = ("safetensors", "hf", "onnx", "gguf", "compressed-tensors")
+FOLDERS: Final[tuple[Format, ...]] = ("hf", "compressed-tensors")
+
+_GOES_WITH: Final[Mapping[str, tuple[Format, ...]]] = {
+    "dtype": ("safetensors", "hf"),
+    "into": ("hf", "onnx", "gguf", "compressed-tensors"),
+    "weights": ("onnx", "gguf", "compressed-tensors"),
+    "group_size": ("onnx", "compressed-tensors"),
+    "activations": ("onnx", "compressed-tensors"),
+    "ranges": ("onnx",),
+    "calib": ("onnx",),
+    "evaluate": ("hf", "onnx"),
+}
+_OPTIONS: Final = {"into": "model", "evaluate": "eval", "group_size": "group-size"}  # if others
+# Named by people who want them: why Taut does not write them (docs/export.md).
+_NOT_DONE: Final = {
+    "coreml": "Core ML runs on Apple's systems alone, so that nothing could be checked here",
+    "litert": "LiteRT's converter takes a second framework, TensorFlow, and is not built in",
+}
+_SUFFIXES: Final[Mapping[str, str]] = {
+    ".safetensors": "safetensors",
+    ".onnx": "onnx",
+    ".gguf": "gguf",
+    ".mlpackage": "coreml",
+    ".mlmodel": "coreml",
+    ".tflite": "litert",
+}
+_NO_FOLDER: Final = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".npz", ".npy", ".pb", ".zip")
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What the verb `export` was asked for; None stands for what follows from the file.
+
+    `source` is the Taut file or its folder, `out` what is to be written; the others are as in the
+    verb's docstring.
+    """
+
+    source: Path
+    out: Path
+    to: str | None = None
+    into: ModelSpec | None = None
+    dtype: str | None = None
+    weights: str | None = None
+    group_size: int | None = None
+    activations: str | None = None
+    ranges: str | None = None
+    calib: CalibrationSpec | None = None
+    evaluate: Callable[[torch.nn.Module], object] | None = None
+    force: bool = False
+    threads: int | None = None
+    progress: Progress | None = None
+
+    def format(self) -> Format:
+        """The format to write, with which all that was given goes.
+
+        Raises:
+            ArgumentError: there is no such format, or an option goes with others alone.
+        """
+        kind = format_of(self.out, self.to)
+        for name, formats in _GOES_WITH.items():
+            if getattr(self, name) is not None and kind not in formats:
+                option = _OPTIONS.get(name, name)
+                raise ArgumentError(
+                    f"{name} (--{option}) goes with {', '.join(formats)}, and this is {kind}"
+                )
+        return kind
+
+
+def format_of(out: Path, to: str | None = None) -> Format:
+    """The format that an output's name asks for, or that `to` names.
+
+    Raises:
+        ArgumentError: there is no such format, or the name is one of another.
+
+    >>> format_of(Path("net.onnx")), format_of(Path("llama-3.2")), format_of(Path("a"), "gguf")
+    ('onnx', 'hf', 'gguf')
+    """
+    suffix = out.suffix.lower()
+    named = to if to is not None else _SUFFIXES.get(suffix, "hf")
+    if named in _NOT_DONE:
+        raise ArgumentError(f"{out}: {_NOT_DONE[named]}; what there is: {', '.join(FORMATS)}")
+    known = next((one for one in FORMATS if one == named), None)
+    if known is None:
+        raise ArgumentError(
+            f'to: format "{to}" is unknown; one of {", ".join(FORMATS)}{nearest(named, FORMATS)}'
+        )
+    if known in FOLDERS and _names_a_file(out):
+        raise ArgumentError(
+            f"{out}: {known} is a folder of files, and {suffix} is a file's suffix; name a folder"
+            + ("" if to else ", or a file that ends in .safetensors, .onnx or .gguf")
+        )
+    if out.name.lower().endswith(".taut.safetensors"):
+        raise ArgumentError(f"{out}: is the name of a Taut file; leave .taut out of it")
+    return known
+
+
+def _names_a_file(out: Path) -> bool:
+    """Whether a path, which is no folder so far, ends as files do."""
+    return out.suffix.lower() in (*_SUFFIXES, *_NO_FOLDER) and not out.is_dir()

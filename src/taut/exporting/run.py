@@ -1,0 +1,128 @@
+"""An export from a request to what was written: its places, its companions, and the format's room.
+
+Each format is a file or a folder beside this one; what they share is here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from taut.container import TautFile, check_destination, check_folder, find_file
+from taut.errors import ArgumentError
+from taut.exporting.compressed_tensors.packing import Packing
+from taut.exporting.compressed_tensors.write import export_compressed_tensors
+from taut.exporting.gguf.write import export_gguf
+from taut.exporting.load_folder import load_folder
+from taut.exporting.onnx.from_file import export_network
+from taut.exporting.onnx.own_graph import export_graph
+from taut.exporting.request import FOLDERS, ExportRequest, Format
+from taut.exporting.result import Export
+from taut.exporting.safetensors import HubFolder, check_dtype, export_file, export_folder
+from taut.io.names import as_text
+from taut.loading.restore_onnx import is_onnx
+from taut.machine import checked_threads
+from taut.networks.callables import names_callable
+
+
+def run_export(request: ExportRequest) -> Export:
+    """Write what was asked for, checked before it gets its name.
+
+    Raises:
+        ArgumentError: options do not go with the format, something is missing, or `out` exists.
+        FormatError, VerifyError: the file is damaged, or what was written does not read back.
+        TautError: the disk is full, or cannot be written for another reason.
+    """
+    kind = request.format()
+    check_dtype(request.dtype)
+    _check_places(request, kind)
+    file = TautFile(find_file(request.source), threads=checked_threads(request.threads))
+    out, force, progress = request.out, request.force, request.progress
+    match kind:
+        case "safetensors":
+            return export_file(file, out, dtype=request.dtype, force=force, progress=progress)
+        case "onnx":
+            return _to_onnx(file, request)
+        case "gguf":
+            companions = _companions(request, kind)
+            return export_gguf(
+                file, out, companions, weights=request.weights, force=force, progress=progress
+            )
+        case "compressed-tensors":
+            companions = _companions(request, kind)
+            packing = Packing(request.weights, request.group_size, request.activations)
+            return export_compressed_tensors(
+                file, out, companions, packing, force=force, progress=progress
+            )
+        case "hf":
+            folder = HubFolder(_companions(request, kind), request.dtype)
+            return export_folder(
+                file,
+                out,
+                folder,
+                force=force,
+                progress=progress,
+                judge=lambda path: load_folder(path, file, request.evaluate),
+            )
+
+
+def _to_onnx(file: TautFile, request: ExportRequest) -> Export:
+    """ONNX of the graph that the file was made of, or of the network that it belongs to."""
+    if is_onnx(file):
+        return export_graph(file, request)
+    described = request.source if request.into is None else request.into
+    if isinstance(described, (str, Path)) and Path(described).is_dir():
+        return export_network(file, request, described, _companions(request, "onnx"))
+    if request.into is None:
+        raise ArgumentError(
+            f"into (--model): {request.source} holds tensors alone, and ONNX is a network's; give "
+            "the original's folder, or file.py:function that gives the module"
+        )
+    return export_network(file, request, request.into, None)
+
+
+def _check_places(request: ExportRequest, kind: Format) -> None:
+    """Nothing is written over or into what is read, nor under a name that a writer cannot take."""
+    out = request.out
+    if kind != "safetensors" and as_text(str(out)) != str(out):
+        raise ArgumentError(f"{out}: is not valid Unicode, which {kind} wants; name another")
+    real = Path(os.path.realpath(out))
+    for path in _inputs(request):
+        given = Path(os.path.realpath(path))
+        if real == given:
+            raise ArgumentError(f"{out}: is an input; name another")
+        if given.is_dir() and given in real.parents and kind in FOLDERS:
+            raise ArgumentError(f"{out}: lies in the folder {path}, which is read; name another")
+    if kind in FOLDERS:
+        check_folder(out, force=request.force)
+    else:
+        check_destination(out, force=request.force)
+
+
+def _inputs(request: ExportRequest) -> Iterator[Path]:
+    """The files and folders that are read, as far as they exist."""
+    if request.source.exists():
+        yield request.source
+    into = request.into
+    if isinstance(into, (str, Path)) and not names_callable(str(into)) and Path(into).exists():
+        yield Path(into)
+
+
+def _companions(request: ExportRequest, kind: Format) -> Path:
+    """The folder whose config and tokenizer the export takes."""
+    into, folders = request.into, [request.source]
+    if isinstance(into, (str, Path)):
+        if not Path(into).is_dir():
+            raise ArgumentError(f"into (--model): {into} is no folder, which {kind} takes its "
+                                "config from")  # fmt: skip
+        folders = [Path(into), request.source]
+    elif into is not None:
+        raise ArgumentError(f"into: {kind} takes the original's folder, for its config")
+    for folder in folders:
+        if (folder / "config.json").is_file():
+            return folder
+    raise ArgumentError(
+        f"{folders[0]}: no config.json, which {kind} needs; give the original's folder with "
+        "--model (into=), or name an output that ends in .safetensors"
+    )
