@@ -28,7 +28,7 @@ def model():
 
 
 def batches():
-    """Inputs without labels: for `--calib` and `--data`."""
+    """Inputs without labels: for `--calib`."""
     return data(256)[0].split(32)
 
 
@@ -39,6 +39,6 @@ def training():
 
 
 def score(net):
-    """Labels and logits of inputs that nothing above has seen: for `--eval`."""
+    """Labels and logits of inputs that nothing above has seen: for `--score`."""
     inputs, labels = data(1000)
     return {"labels": labels, "logits": net(inputs)}

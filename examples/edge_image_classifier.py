@@ -75,18 +75,18 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
     _say("judge the Taut file")
     one, many = (task.test.images[:count] for count in BATCHES)
     smaller = taut.evaluate(
-        small, judge, against=net, batches=[one], speed=True, memory=True, energy=True,
+        small, judge, original=net, calib=[one], speed=True, memory=True, energy=True,
         threads=threads, watts=watts,
     )  # fmt: skip
 
     _say("export to ONNX, and judge it in onnxruntime")
     done = taut.export(
         small, integers, into=net, calib=calibration, weights="int8", activations="static",
-        evaluate=score_on(task.choice), force=True,
+        score=score_on(task.choice), force=True,
     )  # fmt: skip
     plain = OnnxForm(weights="float32")  # to compare with
     export_onnx(net, calibration[0], floats, plain, force=True)
-    faster = taut.evaluate(integers, judge, against=net, batches=[one], energy=True, watts=watts)
+    faster = taut.evaluate(integers, judge, original=net, calib=[one], energy=True, watts=watts)
 
     _say("time all ways in turns")
     ways = {

@@ -24,7 +24,7 @@ class Outcome:
 
 def targets(found: Outcome) -> dict[str, bool]:
     """What was asked for, in words with the numbers, and whether it was met."""
-    small, before = found.taut.model, found.taut.against
+    small, before = found.taut.model, found.taut.original
     assert before is not None and before.size and small.size
     lost, lost_onnx = (-one.paired[0].difference for one in (found.taut, found.onnx))
     return {
@@ -38,7 +38,7 @@ def targets(found: Outcome) -> dict[str, bool]:
 
 def table(found: Outcome) -> str:
     """A row a number, a column a model; what the numbers mean stands below."""
-    before, small, integers = found.taut.against, found.taut.model, found.onnx.model
+    before, small, integers = found.taut.original, found.taut.model, found.onnx.model
     assert before is not None
     three = (before, small, integers)
     rows = [

@@ -55,7 +55,7 @@ def test_2_a_drop_is_kept_by_what_was_written(build, score, tmp_path):
     from taut.networks import load_callable
 
     result = taut.compress(
-        f"{build}:model", tmp_path / "x", calib=f"{build}:batches", evaluate=score, max_drop="1%"
+        f"{build}:model", tmp_path / "x", calib=f"{build}:batches", score=score, max_drop="1%"
     )
     assert len(score.__globals__["asked"]) <= 12
     net = load_callable(f"{build}:model")()
@@ -65,7 +65,7 @@ def test_2_a_drop_is_kept_by_what_was_written(build, score, tmp_path):
 
 
 def test_2_a_target_out_of_reach_gives_the_best_and_writes_nothing(build, score, tmp_path):
-    words = {"calib": f"{build}:batches", "evaluate": score}
+    words = {"calib": f"{build}:batches", "score": score}
     for asked in ({"max_drop": 0.0}, {"size": "5000x"}):
         with pytest.raises(TargetError) as caught:
             taut.compress(f"{build}:model", tmp_path / "x", **asked, **words)
@@ -96,7 +96,7 @@ def test_3_peak_memory_of_a_real_encoder_is_told_before(minilm, tmp_path):
 
 
 def test_4_long_work_tells_how_far_it_is_and_goes_on_after_a_crash(build, score, tmp_path):
-    words = {"calib": f"{build}:batches", "evaluate": score, "bits": 3}
+    words = {"calib": f"{build}:batches", "score": score, "bits": 3}
     steps: list[tuple[str, int, int]] = []
     taut.compress(
         f"{build}:model", tmp_path / "x", progress=lambda *step: steps.append(step), **words

@@ -51,7 +51,7 @@ def run(build, tmp_path):
 def test_7_an_export_is_run_against_the_original_and_says_how_near_it_came(run, tmp_path):
     pytest.importorskip("onnxruntime")
     out = tmp_path / "x.onnx"
-    done = run("export", tmp_path / "x", out, "--model", "BUILD:model", "--calib", "BUILD:batches",
+    done = run("export", tmp_path / "x", out, "--into", "BUILD:model", "--calib", "BUILD:batches",
                "--json")  # fmt: skip
     assert done.exit_code == 0, done.stderr
     check = json.loads(done.stdout)["check"]
@@ -73,7 +73,7 @@ def test_7_an_export_that_answers_something_else_is_no_file(run, tmp_path, monke
         return save(model, path)
 
     monkeypatch.setattr(room, "_save", damage)
-    done = run("export", tmp_path / "x", tmp_path / "x.onnx", "--model", "BUILD:model",
+    done = run("export", tmp_path / "x", tmp_path / "x.onnx", "--into", "BUILD:model",
                "--calib", "BUILD:batches")  # fmt: skip
     assert done.exit_code == 4
     assert not list(tmp_path.glob("*.onnx*"))
@@ -81,12 +81,12 @@ def test_7_an_export_that_answers_something_else_is_no_file(run, tmp_path, monke
 
 def test_8_a_smaller_file_is_not_called_a_faster_model(run, tmp_path):
     pytest.importorskip("sklearn")
-    done = run("eval", tmp_path / "x", "--against", "BUILD:model", "--eval", "BUILD:score",
+    done = run("eval", tmp_path / "x", "--original", "BUILD:model", "--score", "BUILD:score",
                "--json")  # fmt: skip
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["model"]["size"] < found["against"]["size"]
+    assert found["model"]["size"] < found["original"]["size"]
     assert any("not faster" in note for note in found["notes"])
     first = found["model"]["scores"]["metrics"][0]
     assert first["name"] == "accuracy" and first["low"] <= first["value"] <= first["high"] <= 1
-    assert found["against"]["scores"]["metrics"][0]["value"] == 1
+    assert found["original"]["scores"]["metrics"][0]["value"] == 1

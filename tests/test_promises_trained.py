@@ -78,7 +78,7 @@ def written(tmp_path):
 def test_1_and_2_the_size_is_met_and_the_score_is_the_files(run, build, tmp_path, train):
     from taut.networks import load_callable
 
-    result = run("--train", *train, "--size", "4x", "--eval", "BUILD:score", "--json")
+    result = run("--train", *train, "--size", "4x", "--score", "BUILD:score", "--json")
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     assert (tmp_path / "x").stat().st_size == told["size"] <= told["original_size"] / 4

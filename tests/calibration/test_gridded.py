@@ -68,7 +68,7 @@ def test_the_score_is_that_of_the_file(tmp_path, net, batches):
             return -float(((module(batches[0]) - net(batches[0])) ** 2).mean())
 
     path = tmp_path / "x"
-    found = taut.compress(net, path, plan=plan, calib=batches, bits=5, evaluate=score, finish=False)
+    found = taut.compress(net, path, plan=plan, calib=batches, bits=5, score=score, finish=False)
     assert 4.9 <= found.bits <= 5
     other = copy.deepcopy(net)
     values = {name: torch.from_numpy(np.array(one)) for name, one in taut.load(path).items()}

@@ -32,7 +32,7 @@ def batches(*shape: int, count: int = 4) -> list[torch.Tensor]:
 def loaded_as_judged(net, path, calib, **asked):
     """Compress, load into a copy, and compare with what was judged, to the bit."""
     watched = Watched()
-    result = taut.compress(net, path, calib=calib, evaluate=watched, **asked)
+    result = taut.compress(net, path, calib=calib, score=watched, **asked)
     copied = copy.deepcopy(net)
     taut.load(path, into=copied)
     for name, one in copied.state_dict().items():
@@ -86,9 +86,7 @@ def test_a_score_that_ruins_its_model_ruins_no_other(net, batches, tmp_path):
 
     with torch.no_grad():
         original = float(net(x).norm())
-    result = taut.compress(
-        net, tmp_path / "x", calib=batches, bits=6, evaluate=ruining, finish=False
-    )
+    result = taut.compress(net, tmp_path / "x", calib=batches, bits=6, score=ruining, finish=False)
     assert (len(seen), seen[0]) == (2, pytest.approx(original))
     assert result.score == pytest.approx(original, rel=0.01)
 

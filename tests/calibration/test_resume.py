@@ -45,7 +45,7 @@ def stages(into: list[str]):
 @pytest.fixture
 def whole(net, batches, score, tmp_path):
     """The bytes of a run that nothing disturbed, and how many scores it took."""
-    taut.compress(net, tmp_path / "whole", calib=batches, evaluate=score, **WORDS)
+    taut.compress(net, tmp_path / "whole", calib=batches, score=score, **WORDS)
     calls, score.calls = score.calls, 0
     return (tmp_path / "whole").read_bytes(), calls
 
@@ -56,12 +56,12 @@ def test_a_score_that_fails_costs_nothing_that_was_done(net, batches, score, who
     for number in (1, calls):
         score.calls, score.fail_at = 0, number
         with pytest.raises(ArgumentError, match="the power went"):
-            taut.compress(net, dst, calib=batches, evaluate=score, **WORDS)
+            taut.compress(net, dst, calib=batches, score=score, **WORDS)
         assert not dst.exists() and journal_folder(dst).is_dir()
         seen: list[str] = []
         score.calls, score.fail_at = 0, 0
         result = taut.compress(
-            net, dst, calib=batches, evaluate=score, resume=True, progress=stages(seen), **WORDS
+            net, dst, calib=batches, score=score, resume=True, progress=stages(seen), **WORDS
         )
         assert dst.read_bytes() == wanted
         assert score.calls == calls - number + 1
@@ -132,7 +132,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(net, batches, undisturbed, tmp_p
 def broken_off(net, batches, score, dst) -> None:
     score.fail_at = 2
     with pytest.raises(ArgumentError, match="the power went"):
-        taut.compress(net, dst, calib=batches, evaluate=score, **WORDS)
+        taut.compress(net, dst, calib=batches, score=score, **WORDS)
     score.fail_at = 0
 
 
@@ -150,7 +150,7 @@ def broken_off(net, batches, score, dst) -> None:
 def test_only_the_same_work_goes_on(net, batches, score, tmp_path, other, told):
     dst = tmp_path / "x"
     broken_off(net, batches, score, dst)
-    words = {"calib": batches, "evaluate": score, **WORDS, **other}
+    words = {"calib": batches, "score": score, **WORDS, **other}
     with pytest.raises(ArgumentError, match=told):
         taut.compress(net, dst, resume=True, **words)
     assert not dst.exists()
@@ -162,7 +162,7 @@ def test_another_version_is_other_work(net, batches, score, tmp_path, monkeypatc
         if name.partition(".")[0] == "taut" and "__version__" in vars(module):
             monkeypatch.setattr(module, "__version__", "0.0.0")
     with pytest.raises(ArgumentError, match="another version"):
-        taut.compress(net, tmp_path / "x", calib=batches, evaluate=score, resume=True, **WORDS)
+        taut.compress(net, tmp_path / "x", calib=batches, score=score, resume=True, **WORDS)
     assert not (tmp_path / "x").exists()
 
 
@@ -171,7 +171,7 @@ def test_another_model_is_other_work(net, batches, score, tmp_path):
     with torch.no_grad():
         net[0].bias += 1e-3
     with pytest.raises(ArgumentError, match="another model"):
-        taut.compress(net, tmp_path / "x", calib=batches, evaluate=score, resume=True, **WORDS)
+        taut.compress(net, tmp_path / "x", calib=batches, score=score, resume=True, **WORDS)
 
 
 def test_another_score_goes_on_with_scores_of_its_own(net, batches, score, tmp_path):
@@ -184,7 +184,7 @@ def test_another_score_goes_on_with_scores_of_its_own(net, batches, score, tmp_p
 
     seen: list[str] = []
     result = taut.compress(
-        net, tmp_path / "x", calib=batches, evaluate=other, resume=True, progress=stages(seen),
+        net, tmp_path / "x", calib=batches, score=other, resume=True, progress=stages(seen),
         **WORDS,
     )  # fmt: skip
     assert "curvature" not in seen

@@ -31,7 +31,7 @@ def test_a_size_is_met_within_a_percent_from_below(net, batches, tmp_path, asked
 @pytest.mark.parametrize("finish", [True, False])
 def test_a_score_is_met_in_at_most_twelve_evaluations(net, batches, score, tmp_path, drop, finish):
     result = taut.compress(
-        net, tmp_path / "x", calib=batches, max_drop=drop, evaluate=score, finish=finish
+        net, tmp_path / "x", calib=batches, max_drop=drop, score=score, finish=finish
     )
     assert score.calls <= 12
     assert score.calls == 1 + len(result.tries)
@@ -54,7 +54,7 @@ def test_a_score_that_tells_nothing_is_asked_for_at_most_twelve_times(
         asked.append(module)
         return 1.0 if good or len(asked) == 1 else 0.0
 
-    words = {"calib": batches, "max_drop": "1%", "evaluate": flat, "finish": finish}
+    words = {"calib": batches, "max_drop": "1%", "score": flat, "finish": finish}
     if good:
         taut.compress(net, tmp_path / "x", **words)
     else:
@@ -64,7 +64,7 @@ def test_a_score_that_tells_nothing_is_asked_for_at_most_twelve_times(
 
 
 def test_what_is_loaded_is_what_was_evaluated(net, batches, score, tmp_path):
-    taut.compress(net, tmp_path / "x", calib=batches, bits=3, evaluate=score)
+    taut.compress(net, tmp_path / "x", calib=batches, bits=3, score=score)
     found = stored(tmp_path / "x")
     assert found.keys() == score.seen.keys()
     for name, seen in score.seen.items():
@@ -75,7 +75,7 @@ def test_the_callers_module_is_left_alone(net, batches, score, tmp_path):
     net.train()
     before = {name: one.clone() for name, one in net.state_dict().items()}
     random = torch.get_rng_state()
-    taut.compress(net, tmp_path / "x", calib=batches, bits=2, evaluate=score)
+    taut.compress(net, tmp_path / "x", calib=batches, bits=2, score=score)
     assert net.training and all(one.training for one in net.modules())
     assert all(torch.equal(before[name], one) for name, one in net.state_dict().items())
     assert all(one.grad is None and one.requires_grad for one in net.parameters())
@@ -94,7 +94,7 @@ def test_calibration_loses_less_than_rounding_alone(net, batches, score, tmp_pat
     copied = copy.deepcopy(net)
     taut.load(tmp_path / "free", into=copied)
     alone = 100 - score(copied)
-    result = taut.compress(net, tmp_path / "x", calib=batches, bits=3, evaluate=score)
+    result = taut.compress(net, tmp_path / "x", calib=batches, bits=3, score=score)
     assert 100 - result.score < 0.7 * alone
 
 
@@ -112,7 +112,7 @@ def test_a_score_out_of_reach_gives_the_best_and_writes_nothing(net, batches, tm
         return float(torch.equal(module[0].weight, first))
 
     with pytest.raises(TargetError, match="falls to 0") as caught:
-        taut.compress(net, tmp_path / "x", calib=batches, max_drop="1%", evaluate=strict)
+        taut.compress(net, tmp_path / "x", calib=batches, max_drop="1%", score=strict)
     assert caught.value.best.score == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -120,7 +120,7 @@ def test_a_score_out_of_reach_gives_the_best_and_writes_nothing(net, batches, tm
 def test_a_size_and_a_score_that_cannot_both_be_met(net, batches, score, tmp_path):
     with pytest.raises(TargetError, match="cannot both be met"):
         taut.compress(
-            net, tmp_path / "x", calib=batches, size="20x", max_drop="0.5%", evaluate=score,
+            net, tmp_path / "x", calib=batches, size="20x", max_drop="0.5%", score=score,
             finish=False,
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
@@ -138,14 +138,14 @@ def test_a_size_and_a_score_that_cannot_both_be_met(net, batches, score, tmp_pat
 )
 def test_a_score_that_is_no_number_is_told(net, batches, tmp_path, given, told):
     with pytest.raises(ArgumentError, match=told):
-        taut.compress(net, tmp_path / "x", calib=batches, max_drop="1%", evaluate=lambda _: given)
+        taut.compress(net, tmp_path / "x", calib=batches, max_drop="1%", score=lambda _: given)
     assert not (tmp_path / "x").exists()
 
 
 def test_a_score_that_fails_is_told_with_its_reason(net, batches, score, tmp_path):
     score.fail_at = 1
-    with pytest.raises(ArgumentError, match="evaluate: failed: RuntimeError: the power went"):
-        taut.compress(net, tmp_path / "x", calib=batches, bits=3, evaluate=score)
+    with pytest.raises(ArgumentError, match="score: failed: RuntimeError: the power went"):
+        taut.compress(net, tmp_path / "x", calib=batches, bits=3, score=score)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_score_that_fails_is_told_with_its_reason(net, batches, score, tmp_pat
         ({"bits": 3, "calib": []}, "no batches"),
         ({"calib": [torch.ones(2, 64)]}, "give bits, size or max_drop"),
         ({"calib": [torch.ones(2, 64)], "max_drop": "1%"}, "evaluate"),
-        ({"max_drop": "1%", "evaluate": float}, "give calib"),
+        ({"max_drop": "1%", "score": float}, "give calib"),
     ],
 )
 def test_what_does_not_fit_together_is_told_first(net, tmp_path, words, told):

@@ -102,7 +102,7 @@ def test_calibration_tells_the_loss_and_ranks_by_it(run, build):
 
 
 def test_a_measured_drop_stands_beside_its_prediction(run, build):
-    options = ("--calib", f"{build}:batches", "--eval", f"{build}:score", "--measure")
+    options = ("--calib", f"{build}:batches", "--score", f"{build}:score", "--measure")
     report = json.loads(run("analyze", f"{build}:model", *options, "--json").stdout)
     assert (report["measured"]["by"], report["measured"]["scheme"]) == ("score", "rd:2")
     drops = [one["drop"] for one in report["tensors"] if one["name"].endswith("weight")]
@@ -129,7 +129,7 @@ def test_a_loss_of_ones_own_changes_what_counts(run, build):
         (["--measure"], "give calib or evaluate"),
         (["--calib", "BUILD:empty"], "no batches"),
         (["--calib", "BUILD:batch"], "nearest: batches"),
-        (["--measure", "--eval", "BUILD:score", "--scheme", "imt4"], "nearest: int4"),
+        (["--measure", "--score", "BUILD:score", "--scheme", "imt4"], "nearest: int4"),
         (["--calib", "none.txt"], "none.txt"),
     ],
 )

@@ -56,7 +56,7 @@ def compress(run, build):
 
 def test_a_score_is_kept_and_told(compress, tmp_path):
     result = compress(
-        *CALIB, "--eval", "BUILD:score", "--max-drop", "1%", "--no-finish", "--json", "--seed", 1
+        *CALIB, "--score", "BUILD:score", "--max-drop", "1%", "--no-finish", "--json", "--seed", 1
     )
     assert result.exit_code == 0
     lines = [line.split(maxsplit=1) for line in result.stderr.splitlines()]
@@ -81,14 +81,14 @@ def test_a_score_is_kept_and_told(compress, tmp_path):
 
 def test_a_size_with_a_score_beside_it(compress):
     report = json.loads(
-        compress(*CALIB, "--bits", 4, "--eval", "BUILD:score", "--no-finish", "--json").stdout
+        compress(*CALIB, "--bits", 4, "--score", "BUILD:score", "--no-finish", "--json").stdout
     )
     assert 0.99 * 4 <= report["bits"] <= 4
     assert report["tries"] == [] and 90 < report["score"] < 100
 
 
 def test_a_score_out_of_reach_exits_3_with_the_best(compress, tmp_path):
-    result = compress(*CALIB, "--eval", "BUILD:strict", "--max-drop", "0.5%", "--json")
+    result = compress(*CALIB, "--score", "BUILD:strict", "--max-drop", "0.5%", "--json")
     assert result.exit_code == 3
     told = json.loads(result.stdout)
     assert told["kind"] == "TargetError" and told["best"]["score"] == 0
@@ -119,14 +119,14 @@ def test_a_plan_names_schemes_and_the_target(compress, tmp_path):
 def test_it_goes_on_where_it_broke_off(compress, tmp_path):
     journal = tmp_path / "build.taut.safetensors.journal"
     words = (*CALIB, "--bits", 4, "--no-finish")
-    broken = compress(*words, "--eval", "BUILD:broken")
+    broken = compress(*words, "--score", "BUILD:broken")
     assert broken.exit_code == 2
-    assert "evaluate: failed: RuntimeError: no data set here" in broken.stderr.splitlines()[-1]
+    assert "score: failed: RuntimeError: no data set here" in broken.stderr.splitlines()[-1]
     assert journal.is_dir()
     other = compress(*words[:3], 3, "--no-finish", "--resume")
     assert other.exit_code == 2
     assert "begun with another target" in other.stderr
-    again = compress(*words, "--eval", "BUILD:score", "--resume")
+    again = compress(*words, "--score", "BUILD:score", "--resume")
     assert again.exit_code == 0
     assert "curvature" not in again.stderr
     assert not journal.exists()
@@ -135,13 +135,13 @@ def test_it_goes_on_where_it_broke_off(compress, tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ((*CALIB, "--bits", 3, "--eval", "BUILD:words"), "gave a str"),
-        ((*CALIB, "--max-drop", "1%"), "--eval"),
-        ((*CALIB, "--max-drop", "some", "--eval", "BUILD:score"), '"some" is neither'),
+        ((*CALIB, "--bits", 3, "--score", "BUILD:words"), "gave a str"),
+        ((*CALIB, "--max-drop", "1%"), "--score"),
+        ((*CALIB, "--max-drop", "some", "--score", "BUILD:score"), '"some" is neither'),
         (CALIB, "give bits, size or max_drop"),
-        (("--max-drop", "1%", "--eval", "BUILD:score"), "give calib too"),
+        (("--max-drop", "1%", "--score", "BUILD:score"), "give calib too"),
         (("--calib", "BUILD:batch", "--bits", 3), "nearest: batches"),
-        ((*CALIB, "--bits", 3, "--eval", "BUILD:scor"), "nearest: score"),
+        ((*CALIB, "--bits", 3, "--score", "BUILD:scor"), "nearest: score"),
         ((*CALIB, "--bits", 3, "--loss", "BUILD:los"), 'has no "los"'),
     ],
 )

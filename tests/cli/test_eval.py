@@ -86,14 +86,14 @@ def judge(run, build, file):
     """Judge the file by a score of BUILD, against its model."""
 
     def invoke(score, *args):
-        given = ("--eval", f"{build}:{score}", "--against", f"{build}:model")
+        given = ("--score", f"{build}:{score}", "--original", f"{build}:model")
         return run("eval", file, *given, *(str(arg).replace("BUILD", str(build)) for arg in args))
 
     return invoke
 
 
 def test_it_says_what_was_lost(judge):
-    done = judge("score", "--data", "BUILD:batches", "--memory", "-q")
+    done = judge("score", "--calib", "BUILD:batches", "--memory", "-q")
     assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
     assert "before" in done.stdout and "after" in done.stdout
@@ -105,21 +105,21 @@ def test_it_says_what_was_lost(judge):
 
 
 def test_json_is_the_evaluation_as_data(judge, file):
-    done = judge("score", "--data", "BUILD:batches", "--speed", "--seed", 3, "--json")
+    done = judge("score", "--calib", "BUILD:batches", "--speed", "--seed", 3, "--json")
     tree = json.loads(done.stdout)
     assert tree["model"]["size"] == file.stat().st_size
-    assert tree["against"]["scores"]["metrics"][0]["value"] == 1
+    assert tree["original"]["scores"]["metrics"][0]["value"] == 1
     assert tree["paired"][0]["lost"] == 200 - round(
         200 * tree["model"]["scores"]["metrics"][0]["value"]
     )
     assert [layer["name"] for layer in tree["fidelity"]["layers"]] == ["0", "2"]
     assert tree["model"]["speed"]["batch"] == 50
     assert tree["provenance"]["seed"] == "3"
-    assert tree["provenance"]["against"] == "build.py:model", "no paths of the machine"
+    assert tree["provenance"]["original"] == "build.py:model", "no paths of the machine"
 
 
 def test_a_score_may_spoil_its_copy(judge):
-    done = judge("spoils", "--data", "BUILD:batches", "--json")
+    done = judge("spoils", "--calib", "BUILD:batches", "--json")
     tree = json.loads(done.stdout)
     assert 0.8 < tree["fidelity"]["cosine"] < 1
     assert tree["model"]["scores"]["metrics"][0] == {
@@ -161,14 +161,14 @@ def test_what_is_no_score_is_one_line(judge, score, told):
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (("FILE",), "give score (--eval) or batches (--data)"),
-        (("FILE", "--eval", "BUILD:score"), "holds weights alone"),
-        (("FILE", "--eval", "BUILD:score", "--against", "BUILD:other"), "does not fit Linear"),
-        (("FILE", "--eval", "BUILD:score", "--against", "FILE"), "holds weights alone"),
-        (("BUILD:model", "--eval", "BUILD:score", "--speed"), "give batches (--data)"),
-        (("BUILD:model", "--eval", "BUILD:score", "--watts", "0"), "watts 0.0 must be more"),
-        (("nowhere", "--eval", "BUILD:score"), "no such folder"),
-        (("BUILD:model", "--eval", "BUILD:broken", "--html", "BUILD"), "exists; give -f"),
+        (("FILE",), "give score (--score) or calib (--calib)"),
+        (("FILE", "--score", "BUILD:score"), "holds weights alone"),
+        (("FILE", "--score", "BUILD:score", "--original", "BUILD:other"), "does not fit Linear"),
+        (("FILE", "--score", "BUILD:score", "--original", "FILE"), "holds weights alone"),
+        (("BUILD:model", "--score", "BUILD:score", "--speed"), "give calib (--calib)"),
+        (("BUILD:model", "--score", "BUILD:score", "--watts", "0"), "watts 0.0 must be more"),
+        (("nowhere", "--score", "BUILD:score"), "no such folder"),
+        (("BUILD:model", "--score", "BUILD:broken", "--html", "BUILD"), "exists; give -f"),
     ],
 )
 def test_mistakes_are_told_before_the_work(run, build, file, args, told):
@@ -197,10 +197,10 @@ def test_onnx_is_judged_by_itself_and_beside_its_network(run, build, tmp_path):
     pytest.importorskip("onnxruntime")
     path = tmp_path / "x.onnx"
     save_graph(load_callable(f"{build}:model")(), path)
-    given = ("--eval", f"{build}:score", "--json", "-q")
+    given = ("--score", f"{build}:score", "--json", "-q")
     alone = json.loads(run("eval", path, *given).stdout)["model"]
     assert (alone["size"], alone["parameters"]) == (path.stat().st_size, 16 * 32 + 32 + 32 * 4 + 4)
-    beside = ("--against", f"{build}:model", "--data", f"{build}:batches")
+    beside = ("--original", f"{build}:model", "--calib", f"{build}:batches")
     tree = json.loads(run("eval", path, *given, *beside).stdout)
     assert tree["paired"][0]["agreement"] == 1
     assert tree["fidelity"]["rel_mse"] < 1e-10
@@ -229,7 +229,7 @@ def save_graph(net, path):
 
 def test_what_a_file_is_called_does_not_matter(judge, run, build, file):
     plain = file.rename(file.with_name("weights"))
-    done = run("eval", plain, "--eval", f"{build}:score", "--against", f"{build}:model", "-q")
+    done = run("eval", plain, "--score", f"{build}:score", "--original", f"{build}:model", "-q")
     assert done.exit_code == 0, done.stderr
 
 

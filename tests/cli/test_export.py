@@ -42,7 +42,7 @@ def test_json_is_the_export_as_data(run, file, tmp_path):
         (("{file}", "out.mlpackage"), 2, "Core ML"),
         (("{model}", "out.safetensors"), 1, "is what `taut compress` reads"),
         (("{file}", "out.safetensors", "--group-size", "64"), 2, "goes with onnx, compressed-"),
-        (("{file}", "out"), 2, "give the original's folder with --model"),
+        (("{file}", "out"), 2, "give the original's folder with --into"),
     ],
 )
 def test_mistakes_are_one_line_and_an_exit_code(

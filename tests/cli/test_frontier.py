@@ -60,7 +60,7 @@ def test_points_are_on_stdout_and_the_talk_on_stderr(run, model):
 def test_a_score_decides_and_files_are_kept(run, build):
     out = build.parent / "out"
     result = run(
-        *("frontier", f"{build}:model", "--eval", f"{build}:score", "-o", out),
+        *("frontier", f"{build}:model", "--score", f"{build}:score", "-o", out),
         *("--points", 3, "--to", 6, "--schemes", "none", "--max-drop", "0.5%", "-q"),
     )
     assert result.exit_code == 0
@@ -75,7 +75,7 @@ def test_a_score_decides_and_files_are_kept(run, build):
 def test_json_and_csv_have_the_same_points(run, build):
     path = build.parent / "points.csv"
     result = run(
-        *("frontier", f"{build}:model", "--eval", f"{build}:perplexity"),
+        *("frontier", f"{build}:model", "--score", f"{build}:perplexity"),
         *("--bits", "2,4", "--schemes", "int8", "--json", "--csv", path),
     )
     tree = json.loads(result.stdout)
@@ -113,7 +113,7 @@ def test_a_page_has_the_curve_and_the_file_at_the_knee(run, model):
 
 def test_what_was_interrupted_goes_on(run, build):
     options = ("frontier", f"{build}:model", "--bits", "2,4", "--schemes", "int8")
-    options += ("--eval", f"{build}:stopped")
+    options += ("--score", f"{build}:stopped")
     result = run(*options)
     assert result.exit_code == 130
     assert "--resume goes on" in result.stderr
@@ -136,7 +136,7 @@ def test_what_was_interrupted_goes_on(run, build):
         (("--bits", "2", "--sizes", "8x"), "give one of them"),
         (("--schemes", "int9"), "unknown part"),
         (("--max-drop", "much"), "neither a percentage"),
-        (("--eval", "no.py:score"), "no such file"),
+        (("--score", "no.py:score"), "no such file"),
     ],
 )
 def test_wrong_usage_is_a_line_and_exit_code_2(run, model, options, told):

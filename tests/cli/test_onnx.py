@@ -38,7 +38,7 @@ def test_it_is_calibrated_and_judged(run, network, tmp_path, rng, monkeypatch):
         "import torch\ndef score(model):\n    return float(model(torch.eye(64)).abs().mean())\n"
     )
     result = run(
-        *("compress", network, "--calib", "data.npz", "--bits", 4, "--eval", "judge.py:score")
+        *("compress", network, "--calib", "data.npz", "--bits", 4, "--score", "judge.py:score")
     )
     assert result.exit_code == 0
     assert "accuracy" in result.stderr

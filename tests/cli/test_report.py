@@ -68,7 +68,7 @@ def test_what_exists_is_kept_and_told_before_any_work(run, small, tmp_path):
 
 def test_a_wrong_json_is_an_error_that_names_it(run, small, tmp_path):
     (tmp_path / "e.json").write_text('{"error": "out of memory", "kind": "MemoryError"}')
-    done = run("report", small, "--eval", tmp_path / "e.json")
+    done = run("report", small, "--score", tmp_path / "e.json")
     assert done.exit_code == 2
     assert "e.json: is no Evaluation" in done.stderr
     assert not small.with_name("net.html").exists()

@@ -72,9 +72,7 @@ def test_the_size_is_met_on_disk_and_the_score_is_the_files(net, batches, score,
     before = snapshot(net)
     train = by_hand(batches) if own else batches
     how = {} if own else {"epochs": 4, "lr": 5e-3}
-    result = taut.compress(
-        net, tmp_path / "x", size="5x", train=train, evaluate=score, seed=1, **how
-    )
+    result = taut.compress(net, tmp_path / "x", size="5x", train=train, score=score, seed=1, **how)
     size = (tmp_path / "x").stat().st_size
     assert size == result.size <= result.original_size / 5
     assert result.size > 0.8 * result.original_size / 5
@@ -101,7 +99,7 @@ def test_a_drop_that_is_missed_writes_nothing(net, batches, score, tmp_path):
     def near(module):
         return -float((module.hidden.weight - original).abs().sum())
 
-    words = {"train": large(batches), "epochs": 1, "evaluate": near}
+    words = {"train": large(batches), "epochs": 1, "score": near}
     with pytest.raises(TargetError, match=r"at [\d,]+ bytes the score is .* after training"):
         taut.compress(net, tmp_path / "x", max_drop=0.0, size="4x", **words)
     with pytest.raises(
@@ -134,7 +132,7 @@ PLANS = {
 def test_rules_hold_in_the_file(net, batches, score, tmp_path, text):
     plan = {"hidden.weight": text}
     result = taut.compress(
-        net, tmp_path / "x", plan=plan, size="2x", train=large(batches), epochs=3, evaluate=score
+        net, tmp_path / "x", plan=plan, size="2x", train=large(batches), epochs=3, score=score
     )
     found = loaded(tmp_path / "x", net)
     assert score(found) == result.score
@@ -159,7 +157,7 @@ def test_rules_hold_in_the_file(net, batches, score, tmp_path, text):
 def test_rules_reach_norms_and_statistics_too(net, batches, score, tmp_path):
     plan = {"1.weight": "int2", "1.running_mean": "int4", "1.bias": "fp16", "fc.bias": "25%"}
     result = taut.compress(
-        net, tmp_path / "x", plan=plan, size="3x", train=large(batches), epochs=2, evaluate=score
+        net, tmp_path / "x", plan=plan, size="3x", train=large(batches), epochs=2, score=score
     )
     found = loaded(tmp_path / "x", net)
     assert score(found) == result.score
@@ -170,7 +168,7 @@ def test_rules_reach_norms_and_statistics_too(net, batches, score, tmp_path):
 
 def test_rules_alone_need_no_size(net, batches, score, tmp_path):
     plan = {"0.weight": "int4", "hidden.weight": "ternary", "fc.weight": "int4"}
-    result = taut.compress(net, tmp_path / "x", plan=plan, train=batches, epochs=3, evaluate=score)
+    result = taut.compress(net, tmp_path / "x", plan=plan, train=batches, epochs=3, score=score)
     assert score(loaded(tmp_path / "x", net)) == result.score
     with pytest.raises(ArgumentError, match="give bits, size or max_drop"):
         taut.compress(net, tmp_path / "y", train=batches)
@@ -197,7 +195,7 @@ def test_channels_go_and_the_file_loads_into_the_original_class(net, batches, sc
         "  - channels: {remove: 50%}\n  - train: {epochs: 8, lr: 0.005}\n"
     )
     before = snapshot(net)
-    result = taut.compress(net, tmp_path / "x", plan=plan, train=batches, evaluate=score)
+    result = taut.compress(net, tmp_path / "x", plan=plan, train=batches, score=score)
     found = loaded(tmp_path / "x", net)
     assert sum(found.hidden.weight.shape) == 48  # of 96
     assert found.fc.in_features == found.hidden.out_features == len(found.hidden.bias)
@@ -231,7 +229,7 @@ def test_a_teacher_helps_where_labels_lie(net, batches, score, tmp_path):
     for weight in (0.0, 1.0):
         training = Training(epochs=4, lr=1e-2, distill=Distill(weight=weight))
         found[weight] = taut.compress(
-            net, tmp_path / str(weight), size="4x", train=Fit(wrong, training), evaluate=score
+            net, tmp_path / str(weight), size="4x", train=Fit(wrong, training), score=score
         ).score
     assert found[1.0] > found[0.0] + 0.1
 
@@ -289,7 +287,7 @@ def test_a_crash_leaves_a_checkpoint_from_which_the_same_file_comes(net, batches
 
 
 def test_a_drop_alone_is_met_in_stages_which_go_on_from_a_crash(net, batches, score, tmp_path):
-    words = {"max_drop": 0.03, "epochs": 2, "lr": 5e-3, "evaluate": score, "train": large(batches)}
+    words = {"max_drop": 0.03, "epochs": 2, "lr": 5e-3, "score": score, "train": large(batches)}
     whole = taut.compress(net, tmp_path / "a", **words)
     assert score(loaded(tmp_path / "a", net)) == whole.score >= whole.original_score - 0.03
     assert len(whole.tries) >= 2 and whole.ratio >= 1.45
@@ -355,7 +353,7 @@ def test_recurrent_layers_are_written_with_a_note(tmp_path):
     net = Reader()
     data = [(torch.randn(8, 5, 6), torch.randint(0, 2, (8,))) for _ in range(3)]
     asked = lambda model: -float(sum(model(x).square().sum() for x, _ in data))  # noqa: E731
-    result = taut.compress(net, tmp_path / "x", size="3x", train=data, epochs=2, evaluate=asked)
+    result = taut.compress(net, tmp_path / "x", size="3x", train=data, epochs=2, score=asked)
     assert asked(loaded(tmp_path / "x", net)) == result.score
     assert any('"lstm.weight_ih_l0" recurrent' in note for note in result.notes)
 

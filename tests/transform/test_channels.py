@@ -258,12 +258,12 @@ def test_as_much_goes_as_the_score_allows():
         calls.append(model)
         return sum(p.numel() for p in model.parameters()) / 1163
 
-    pruned = prune_channels(net, example, max_drop=0.3, evaluate=score, ignore=["2"])
+    pruned = prune_channels(net, example, max_drop=0.3, score=score, ignore=["2"])
     assert len(calls) <= 12
     # A hidden unit takes 6 + 1 + 20 parameters of 1163: 12 of them are 0.279, 13 are 0.302.
     assert pruned.channels == {"0": (40, 28)}
     with pytest.raises(TargetError, match=r'max_drop: 0.001 .*"[02]" gone'):
-        prune_channels(net, example, max_drop=0.001, evaluate=score)
+        prune_channels(net, example, max_drop=0.001, score=score)
 
 
 def test_ties_frozen_weights_and_modes_are_kept():

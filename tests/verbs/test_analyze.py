@@ -197,7 +197,7 @@ class TestNetwork:
             seen.append(changed > 0)
             return 1.0 - (changed > 0)
 
-        report = taut.analyze(net, measure=True, evaluate=score)
+        report = taut.analyze(net, measure=True, score=score)
         found = by_name(report)
         assert report.measured is not None
         assert (report.measured.by, report.measured.base) == ("score", 1)
@@ -220,7 +220,7 @@ class TestNetwork:
     @pytest.mark.parametrize("value", [float("nan"), "good", None])
     def test_a_score_must_be_a_number(self, net, value: object) -> None:
         with pytest.raises(ArgumentError, match="evaluate"):
-            taut.analyze(net, measure=True, evaluate=lambda model: value)
+            taut.analyze(net, measure=True, score=lambda model: value)
 
     def test_torch_gets_its_threads_back(self, net, batches) -> None:
         before = self.torch.get_num_threads()
@@ -229,7 +229,7 @@ class TestNetwork:
             net,
             batches,
             measure=True,
-            evaluate=lambda model: seen.append(self.torch.get_num_threads()) or 0.0,
+            score=lambda model: seen.append(self.torch.get_num_threads()) or 0.0,
             threads=before + 1,
         )
         assert set(seen) == {before + 1}

@@ -24,21 +24,21 @@ def score(net):
 
 def test_a_lossless_file_changes_no_sample(net, tmp_path):
     taut.compress(net, tmp_path / "x.taut.safetensors")
-    found = taut.evaluate(tmp_path / "x.taut.safetensors", score, against=net)
+    found = taut.evaluate(tmp_path / "x.taut.safetensors", score, original=net)
     pair = found.paired[0]
     assert (pair.gained, pair.lost, pair.agreement, pair.p_value) == (0, 0, 1.0, 1.0)
-    assert found.model.scores == found.against.scores
+    assert found.model.scores == found.original.scores
     assert found.model.size == (tmp_path / "x.taut.safetensors").stat().st_size
 
 
 def test_another_network_is_refused(net, tmp_path):
     taut.compress(net, tmp_path / "x.taut.safetensors")
     with pytest.raises(ArgumentError):
-        taut.evaluate(tmp_path / "x.taut.safetensors", score, against=torch.nn.Linear(16, 3))
+        taut.evaluate(tmp_path / "x.taut.safetensors", score, original=torch.nn.Linear(16, 3))
 
 
 def test_there_must_be_something_to_judge_by(net, tmp_path):
-    with pytest.raises(ArgumentError, match=r"score \(--eval\) or batches"):
+    with pytest.raises(ArgumentError, match=r"score \(--score\) or batches"):
         taut.evaluate(net)
     taut.compress(net, tmp_path / "x.taut.safetensors")
     with pytest.raises(ArgumentError, match="holds weights alone"):
@@ -54,7 +54,7 @@ def test_one_number_has_no_interval_and_says_so(net):
 def test_samples_must_be_the_same(net):
     calls = iter([[0, 1], [1, 0]])
     with pytest.raises(ArgumentError, match="labels are not the original's"):
-        taut.evaluate(net, lambda _: {"labels": next(calls), "predictions": [0, 1]}, against=net)
+        taut.evaluate(net, lambda _: {"labels": next(calls), "predictions": [0, 1]}, original=net)
 
 
 @pytest.mark.parametrize("lower", [False, True])
@@ -72,18 +72,18 @@ def test_compress_takes_arrays_too(tmp_path, lower):
 
     path = tmp_path / "x.taut.safetensors"
     result = taut.compress(
-        net, path, calib=[inputs], evaluate=arrays, bits=14, max_drop=5.0, threads=1, finish=False
+        net, path, calib=[inputs], score=arrays, bits=14, max_drop=5.0, threads=1, finish=False
     )
-    kept = taut.evaluate(path, arrays, against=net)
+    kept = taut.evaluate(path, arrays, original=net)
     sign = -1 if lower else 1
-    assert result.original_score == pytest.approx(sign * kept.against.scores.metrics[0].value)
+    assert result.original_score == pytest.approx(sign * kept.original.scores.metrics[0].value)
     assert result.score == pytest.approx(sign * kept.model.scores.metrics[0].value)
     assert (result.original_score < 0) is lower
 
 
 def test_what_is_left_out_is_said(net):
     other = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
-    found = taut.evaluate(other, against=net, batches=[torch.randn(4, 16)])
+    found = taut.evaluate(other, original=net, calib=[torch.randn(4, 16)])
     assert found.fidelity.left_out["0"] == "weight is [32, 16], in the new model [8, 16]"
     assert found.fidelity.worst is None
     assert any(note.startswith("layers not compared: 2, as 0 (weight is") for note in found.notes)
@@ -103,7 +103,7 @@ def test_a_module_on_demand_is_judged_as_it_is(tmp_path):
     found = taut.evaluate(
         module,
         lambda net: {"labels": wanted.argmax(1), "logits": net(inputs)},
-        batches=[inputs],
+        calib=[inputs],
         memory=True,
     )
     assert found.model.scores.metrics[0].value == 1
@@ -145,8 +145,8 @@ def test_a_taut_folder_of_hugging_face_opens_by_itself(tmp_path):
         return {"targets": targets, "values": net(ids).pooler_output[:, 0]}
 
     alone = taut.evaluate(tmp_path / "small", score)
-    beside = taut.evaluate(tmp_path / "small", score, against=tmp_path / "bert")
-    assert alone.model.scores == beside.model.scores == beside.against.scores
+    beside = taut.evaluate(tmp_path / "small", score, original=tmp_path / "bert")
+    assert alone.model.scores == beside.model.scores == beside.original.scores
     assert alone.model.size == (tmp_path / "small" / "model.taut.safetensors").stat().st_size
 
 
@@ -157,5 +157,5 @@ def test_what_was_measured_is_what_is_said_of_speed(net, monkeypatch):
         return {name: speed._speed([0.1 + 0.3 * int(name)], 4, 1, 0, "torch") for name in runs}
 
     monkeypatch.setattr(speed, "compare_speed", measured)
-    found = taut.evaluate(net, against=net, batches=[torch.randn(4, 16)], speed=True)
+    found = taut.evaluate(net, original=net, calib=[torch.randn(4, 16)], speed=True)
     assert found.notes == ("a call is 4.00x as fast as the original's",)

@@ -80,7 +80,7 @@ def test_a_format_that_cannot_be_is_refused(name, to, message):
             {"activations": "dynamic"},
             "goes with onnx, compressed-tensors, and this is gguf",
         ),
-        ("a.safetensors", {"evaluate": float}, r"evaluate \(--eval\) goes with hf, onnx, and"),
+        ("a.safetensors", {"score": float}, r"evaluate \(--score\) goes with hf, onnx, and"),
         ("a.safetensors", {"dtype": "fp16"}, 'dtype "fp16" is unknown; one of float32'),
         ("a", {}, r"f: no config.json, which hf needs; give the original's folder"),
         ("f", {"to": "safetensors", "force": True}, "is an input; name another"),
@@ -121,7 +121,7 @@ def test_transformers_loads_the_folder_with_the_files_values(tmp_path, llama):
 def test_the_originals_folder_gives_the_config_and_the_score_is_told(tmp_path, llama):
     path = taut.compress(llama / "model.safetensors", tmp_path / "f").path
     score = lambda net: float(next(net.parameters()).shape[0])  # noqa: E731
-    done = taut.export(path, tmp_path / "out", into=llama, evaluate=score)
+    done = taut.export(path, tmp_path / "out", into=llama, score=score)
     assert "score 96.0000" in done.notes
     assert (tmp_path / "out" / "model.safetensors").stat().st_size == done.files[-1].stat().st_size
 
@@ -193,7 +193,7 @@ def test_onnx_holds_the_files_values_and_is_scored_in_its_runtime(tmp_path, netw
         outputs = net(torch.linspace(-1, 1, 256).reshape(4, 64))
         return {"own": float(outputs.abs().sum())}
 
-    done = taut.export(path, tmp_path / "net.onnx", into=network, calib=calib, evaluate=score)
+    done = taut.export(path, tmp_path / "net.onnx", into=network, calib=calib, score=score)
     assert (done.exact, done.rounded) == (4, 0)
     assert done.check.runtime.startswith("onnxruntime ")
     assert done.check.samples == 24
@@ -226,7 +226,7 @@ def test_the_weights_are_by_default_what_holds_the_schemes_as_they_are(tmp_path,
 
 def test_onnx_without_a_network_or_a_batch_says_what_it_wants(tmp_path, network):
     path = taut.compress(network, tmp_path / "f").path
-    with pytest.raises(ArgumentError, match=r"into \(--model\): .* holds tensors alone"):
+    with pytest.raises(ArgumentError, match=r"into \(--into\): .* holds tensors alone"):
         taut.export(path, tmp_path / "net.onnx")
     with pytest.raises(ArgumentError, match=r"calib \(--calib\): ONNX takes a batch"):
         taut.export(path, tmp_path / "net.onnx", into=network)

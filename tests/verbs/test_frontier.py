@@ -97,7 +97,7 @@ def test_outputs_on_data_are_judged_where_there_is_no_score(net, batches, tmp_pa
 def test_the_score_is_taken_of_what_the_file_decodes_to(net, batches):
     score = Score(net, batches)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    found = taut.frontier(net, bits=[2, 6], schemes=[], evaluate=score)
+    found = taut.frontier(net, bits=[2, 6], schemes=[], score=score)
     assert score.calls == 3  # the original, and each file
     assert found.original.score.value == 1
     assert found["2 bits"].score.value < found["6 bits"].score.value < 1
@@ -115,7 +115,7 @@ def test_samples_give_intervals_and_all_metrics(net, batches):
             "predictions": np.concatenate([model(x).argmax(1).numpy() for x in batches]),
         }
 
-    found = taut.frontier(net, bits=[1.5], schemes=[], evaluate=score)
+    found = taut.frontier(net, bits=[1.5], schemes=[], score=score)
     assert found.original.score.name == "accuracy"
     point = found["1.5 bits"]
     assert point.score.low < point.score.value < point.score.high < 1
@@ -133,7 +133,7 @@ def test_what_cannot_be_met_is_told_and_the_others_are_made(arrays):
 def test_a_score_that_fails_for_one_file_is_told(net, batches):
     score = Score(net, batches)
     score.nan_at = 2
-    found = taut.frontier(net, bits=[2, 4], schemes=[], evaluate=score)
+    found = taut.frontier(net, bits=[2, 4], schemes=[], score=score)
     assert [one.name for one in found.missed] == ["2 bits"]
     assert "nan" in found.missed[0].reason
     assert [point.name for point in found.points] == ["4 bits"]
@@ -148,12 +148,12 @@ def test_a_sweep_that_broke_off_goes_on_with_what_is_left(net, batches, tmp_path
     score, out = Score(net, batches), tmp_path / "out"
     score.break_at = 3
     with pytest.raises(KeyboardInterrupt):
-        taut.frontier(net, out, bits=[2, 3, 4], schemes=["int8"], evaluate=score)
+        taut.frontier(net, out, bits=[2, 3, 4], schemes=["int8"], score=score)
     with pytest.raises(ArgumentError, match="--resume"):
-        taut.frontier(net, out, bits=[2, 3, 4], schemes=["int8"], evaluate=score)
-    broken = taut.frontier(net, out, bits=[2, 3, 4], schemes=["int8"], evaluate=score, resume=True)
+        taut.frontier(net, out, bits=[2, 3, 4], schemes=["int8"], score=score)
+    broken = taut.frontier(net, out, bits=[2, 3, 4], schemes=["int8"], score=score, resume=True)
     assert score.calls == 3 + 4  # the original and 3 bits again, 4 bits, int8; not 2 bits
-    whole = taut.frontier(net, bits=[2, 3, 4], schemes=["int8"], evaluate=Score(net, batches))
+    whole = taut.frontier(net, bits=[2, 3, 4], schemes=["int8"], score=Score(net, batches))
 
     def told(found):
         return [(one.name, one.size, one.metrics, one.drop) for one in found.points]
@@ -183,9 +183,9 @@ def test_a_calibrated_point_that_broke_off_is_gone_on_with_too(net, batches, tmp
 
 def test_a_longer_sweep_takes_over_the_points_of_a_shorter_one(net, batches, tmp_path):
     score, out = Score(net, batches), tmp_path / "out"
-    taut.frontier(net, out, bits=[2, 4], schemes=[], evaluate=score)
+    taut.frontier(net, out, bits=[2, 4], schemes=[], score=score)
     (out / "4-bits.taut.safetensors").unlink()  # a point without its file is made again
-    found = taut.frontier(net, out, bits=[2, 3, 4], schemes=[], evaluate=score, resume=True)
+    found = taut.frontier(net, out, bits=[2, 3, 4], schemes=[], score=score, resume=True)
     assert score.calls == 3 + 3
     assert [point.name for point in found.points] == ["2 bits", "3 bits", "4 bits"]
     assert (out / "4-bits.taut.safetensors").stat().st_size == found["4 bits"].size
@@ -198,7 +198,7 @@ def test_another_model_score_or_setting_does_not_fit_the_points(net, batches, tm
     sweep()
     changed = type(net)(*net)
     with pytest.raises(ArgumentError, match="another score"):
-        sweep(evaluate=Score(net, batches), resume=True)
+        sweep(score=Score(net, batches), resume=True)
     with pytest.raises(ArgumentError, match="another seed, effort"):
         sweep(seed=1, effort="fast", resume=True)
     with pytest.raises(ArgumentError, match="another calibration"):
@@ -211,16 +211,16 @@ def test_another_model_score_or_setting_does_not_fit_the_points(net, batches, tm
 
 def test_points_are_not_joined_by_a_score_that_has_changed(net, batches, tmp_path):
     score = Score(net, batches)
-    taut.frontier(net, tmp_path, bits=[3], schemes=[], evaluate=score)
+    taut.frontier(net, tmp_path, bits=[3], schemes=[], score=score)
     score.batches = [2 * x for x in batches]  # other data, by the same code
     with pytest.raises(ArgumentError, match=r"the original's score was 1, and .* would not comp"):
-        taut.frontier(net, tmp_path, bits=[3, 4], schemes=[], evaluate=score, resume=True)
+        taut.frontier(net, tmp_path, bits=[3, 4], schemes=[], score=score, resume=True)
 
 
 def test_a_journal_alone_goes_when_the_sweep_is_done(net, batches, tmp_path):
     score, journal = Score(net, batches), tmp_path / "points.jsonl"
     score.break_at = 3
-    options = {"bits": [2, 3], "schemes": [], "evaluate": score, "journal": journal}
+    options = {"bits": [2, 3], "schemes": [], "score": score, "journal": journal}
     with pytest.raises(KeyboardInterrupt):
         taut.frontier(net, **options)
     kept = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -245,10 +245,10 @@ def test_bad_input_is_told_before_any_work(arrays, net, batches, tmp_path):
     out = tmp_path / "out"
     for told, model, options in (
         ("no float matrix", {"v": np.ones(9000, np.float32)}, {}),
-        ("cannot be run", arrays, {"evaluate": lambda _: 1.0}),
+        ("cannot be run", arrays, {"score": lambda _: 1.0}),
         ("cannot be run", arrays, {"calib": batches}),
-        ("evaluate: failed: ZeroDivisionError", net, {"evaluate": lambda _: 1 / 0}),
-        ("nan", net, {"evaluate": lambda _: float("nan")}),
+        ("score: failed: ZeroDivisionError", net, {"score": lambda _: 1 / 0}),
+        ("nan", net, {"score": lambda _: float("nan")}),
         ("loss: is for calibration", net, {"loss": lambda output, batch: output}),
         ("resume: wants the place", arrays, {"resume": True}),
         ("threads", arrays, {"threads": 0}),
@@ -265,7 +265,7 @@ def test_weights_alone_cannot_be_scored(arrays, tmp_path):
 
     save_file(arrays, tmp_path / "net.safetensors")
     with pytest.raises(ArgumentError, match="holds weights alone"):
-        taut.frontier(tmp_path / "net.safetensors", evaluate=lambda _: 1.0)
+        taut.frontier(tmp_path / "net.safetensors", score=lambda _: 1.0)
     small = taut.compress(arrays, tmp_path / "a.taut.safetensors")
     with pytest.raises(ArgumentError, match="is a Taut file"):
         taut.frontier(small.path)

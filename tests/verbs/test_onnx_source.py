@@ -176,7 +176,7 @@ def test_a_score_judges_the_rounded_model(
         return 1 - float((found - wanted[0]).square().mean() / wanted[0].square().mean())
 
     data = [torch.from_numpy(correlated(rng, 40)) for _ in range(4)]
-    result = taut.compress(model, packed, max_drop="1%", calib=data, evaluate=score)
+    result = taut.compress(model, packed, max_drop="1%", calib=data, score=score)
     assert result.original_score == 1
     assert result.score is not None
     assert 0.99 <= result.score < 1

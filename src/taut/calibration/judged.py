@@ -61,11 +61,11 @@ def score_with(
 
 
 def _judge(started: Started) -> str:
-    return code_identity(started.work.request.evaluate)
+    return code_identity(started.work.request.score)
 
 
 def _scored(started: Started, module: torch.nn.Module) -> float:
-    evaluate = started.work.request.evaluate
-    if evaluate is None:
-        raise ArgumentError("max_drop: give the score to keep, as evaluate (or --eval)")
-    return scored(evaluate, module)
+    score = started.work.request.score
+    if score is None:
+        raise ArgumentError("max_drop: give the score to keep, as score (or --score)")
+    return scored(score, module)

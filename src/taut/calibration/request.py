@@ -30,7 +30,7 @@ class Request:
 
     target: Target | None = None
     allowed: Allowed | None = None
-    evaluate: ScoreFunction | None = None
+    score: ScoreFunction | None = None
     loss: Loss | None = None
     finish: bool = True
     sequential: bool = True

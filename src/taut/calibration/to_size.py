@@ -46,7 +46,7 @@ def _finished(
     started: Started, dial: float, target: Target | None, notes: tuple[str, ...]
 ) -> Settled:
     """The dial with its vectors, and the scores, if there is a judge."""
-    judged = started.work.request.evaluate is not None
+    judged = started.work.request.score is not None
     original = original_score(started) if judged else None
     vectors = finished(started, AS_GIVEN, dial)
     if target is not None and size_at(started, vectors, dial) > target.nbytes:

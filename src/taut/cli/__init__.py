@@ -13,9 +13,10 @@ def main() -> None:
     """Run the command line and exit with its code."""
     try:
         _hold_streams()
+        from taut.cli._old_words import in_new_words
         from taut.cli.app import app  # inside, so that Ctrl-C is quiet this early too
 
-        app(prog_name="taut")
+        app(in_new_words(sys.argv[1:]), prog_name="taut")
     except KeyboardInterrupt:
         print("taut: interrupted", file=sys.stderr)
         sys.exit(_INTERRUPTED)

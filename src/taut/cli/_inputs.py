@@ -33,7 +33,7 @@ CalibOption = Annotated[
 EvalOption = Annotated[
     str | None,
     typer.Option(
-        "--eval",
+        "--score",
         metavar="FILE:NAME",
         help="file.py:function that takes the model and gives its score, higher being better.",
     ),
@@ -75,7 +75,7 @@ SeedOption = Annotated[
 
 
 def score_named(spec: str | None) -> Score | None:
-    """The score function that `--eval` names."""
+    """The score function that `--score` names."""
     from typing import cast
 
     from taut.networks import load_callable

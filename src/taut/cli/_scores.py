@@ -27,9 +27,9 @@ _Value = TypeVar("_Value")
 
 def evaluation_text(found: Evaluation) -> str:
     """Everything that was found, a table and some lines."""
-    sides = [one for one in (found.against, found.model) if one is not None]
+    sides = [one for one in (found.original, found.model) if one is not None]
     rows = list(_rows(sides))
-    head = ("", "before", "after") if found.against else ("", "model")
+    head = ("", "before", "after") if found.original else ("", "model")
     lines = [table(head, rows)]
     lines += [words for pair in found.paired if (words := paired_text(pair))]
     if found.fidelity is not None:

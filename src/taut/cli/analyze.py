@@ -37,7 +37,7 @@ def command(
         bool,
         typer.Option(
             "--measure",
-            help="Round each matrix alone and judge the model, by --eval or by its outputs.",
+            help="Round each matrix alone and judge the model, by --score or by its outputs.",
             show_default=False,
         ),
     ] = False,
@@ -71,7 +71,7 @@ def command(
             calib,
             loss=loss_named(loss),
             measure=scheme if measure else False,
-            evaluate=score_named(score),
+            score=score_named(score),
             threads=threads,
             seed=seed or 0,
             progress=step,

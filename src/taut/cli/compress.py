@@ -58,7 +58,7 @@ def command(
     max_drop: Annotated[
         str | None,
         typer.Option(
-            metavar="DROP", help="Lossy: what --eval may lose: 0.5% of the score, or 0.005 off it."
+            metavar="DROP", help="Lossy: what --score may lose: 0.5% of the score, or 0.005 off it."
         ),
     ] = None,
     calib: CalibOption = None,
@@ -143,7 +143,7 @@ def command(
             size=size,
             max_drop=max_drop,
             calib=calib,
-            evaluate=judge,
+            score=judge,
             loss=lost,
             train=train,
             teacher=teacher,

@@ -29,12 +29,12 @@ def command(
             show_default=False,
         ),
     ],
-    against: Annotated[
+    original: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="The original: a model folder or file.py:function."),
     ] = None,
     score: EvalOption = None,
-    data: Annotated[
+    calib: Annotated[
         str | None,
         typer.Option(
             metavar="DATA",
@@ -58,7 +58,7 @@ def command(
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Judge a file by --eval, by --data, and against the original.
+    """Judge a file by --score, by --calib, and against the original.
 
     Scores have 95 % intervals where the score gives labels and logits, and both models are
     compared sample by sample.
@@ -73,8 +73,8 @@ def command(
         found = taut.evaluate(
             model,
             score_named(score),
-            against=against,
-            batches=data,
+            original=original,
+            calib=calib,
             speed=speed or everything,
             memory=memory or everything,
             energy=energy or everything,
@@ -92,7 +92,7 @@ def command(
         story = Story(title=Path(model).name, evaluation=found)
         if is_taut(Path(model)):
             evidence = Evidence(evaluation=found)
-            story = tell(model, evidence, original=_original(Path(model), against))
+            story = tell(model, evidence, original=_original(Path(model), original))
         write_page(html, story, force=force)
         Talk(quiet).line("wrote", str(html))
     if json:
@@ -101,16 +101,16 @@ def command(
         print(evaluation_text(found))
 
 
-def _original(file: Path, against: str | None) -> Path | torch.nn.Module | None:
+def _original(file: Path, original: str | None) -> Path | torch.nn.Module | None:
     """What the page takes values of before from; None if its tensors have other names."""
     from taut.container import TautFile, find_file
     from taut.io import open_source
     from taut.networks import open_model
     from taut.networks.callables import names_callable
 
-    if against is None:
+    if original is None:
         return None
-    found = open_model(against).source if names_callable(against) else Path(against)
+    found = open_model(original).source if names_callable(original) else Path(original)
     held = TautFile(find_file(file))
     return found if any(info.name in held for info in open_source(found).infos) else None
 

@@ -37,7 +37,7 @@ def command(
             "says, and hf for a folder.",
         ),
     ] = None,
-    model: Annotated[
+    into: Annotated[
         str | None,
         typer.Option(
             metavar="ORIGINAL",
@@ -81,7 +81,7 @@ def command(
     score: Annotated[
         str | None,
         typer.Option(
-            "--eval",
+            "--score",
             metavar="FILE:NAME",
             help="onnx, hf: file.py:function that takes the model and gives its score; what was "
             "written is scored too.",
@@ -106,14 +106,14 @@ def command(
             file,
             out,
             to=to,
-            into=model,
+            into=into,
             dtype=dtype,
             weights=weights,
             group_size=group_size,
             activations=activations,
             ranges=ranges,
             calib=calib,
-            evaluate=judge,
+            score=judge,
             force=force,
             threads=threads,
             progress=step,

@@ -112,7 +112,7 @@ def command(
 ) -> None:
     """Show what size costs: compress at many settings, judge every file, find the knee.
 
-    Files are judged by --eval, else by the outputs on --calib, else by their weights.
+    Files are judged by --score, else by the outputs on --calib, else by their weights.
     """
     import taut
     from taut.cli._frontier import Outputs, frontier_path, frontier_table, listed, numbers
@@ -140,7 +140,7 @@ def command(
                 high=high,
                 schemes=listed(schemes),
                 calib=calib,
-                evaluate=score_named(score),
+                score=score_named(score),
                 loss=loss_named(loss),
                 finish=False if no_finish else None,
                 seed=seed,

@@ -33,7 +33,7 @@ def command(
     ] = None,
     evaluation: Annotated[
         Path | None,
-        typer.Option("--eval", metavar="JSON", help="What taut eval --json printed."),
+        typer.Option("--score", metavar="JSON", help="What taut eval --json printed."),
     ] = None,
     frontier: Annotated[
         Path | None,

@@ -111,7 +111,7 @@ def _request(
     return Request(
         target=target,
         allowed=allowed,
-        evaluate=call.evaluate,
+        score=call.score,
         loss=call.loss,
         finish=call.finish is not False and model.gradients,
         sequential=model.gradients,

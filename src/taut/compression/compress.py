@@ -38,7 +38,7 @@ class Result(Info):
     """What a compression gave: `seconds` it took, `peak_memory` in bytes of the whole process.
 
     After a dry run sizes and memory are estimates, and `path` is where the file would be. Of a
-    calibrated run `score` is what `evaluate` gave of the model as it was written, `tries` are all
+    calibrated run `score` is what `score` gave of the model as it was written, `tries` are all
     scores on the way there, and `notes` say what went otherwise than asked, or was left out.
     """
 

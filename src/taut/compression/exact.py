@@ -27,7 +27,7 @@ def decide(source: Source, asked: Asked, origin: Origin) -> Decision:
         TargetError: the size cannot be met.
     """
     call = asked.call
-    for name, value in (("max_drop", call.max_drop), ("evaluate", call.evaluate)):
+    for name, value in (("max_drop", call.max_drop), ("score", call.score)):
         if value is not None:
             raise ArgumentError(f"{name}: goes with calibration data; give calib too")
     check_schemes(source, asked.schemes)

@@ -39,7 +39,7 @@ class Call:
     size: str | int | None = None
     max_drop: str | float | None = None
     calib: CalibrationSpec | None = None
-    evaluate: ScoreFunction | None = None
+    score: ScoreFunction | None = None
     loss: Callable[[object, object], torch.Tensor] | None = None
     plan: Plan | Schemes | str | Path | None = None
     effort: Effort | None = None
@@ -208,6 +208,6 @@ def allowed_of(call: Call) -> Allowed | None:
     if call.max_drop is None:
         return None
     allowed = parse_drop(call.max_drop)
-    if call.evaluate is None:
-        raise ArgumentError("max_drop: give the score that may fall so far, as evaluate (--eval)")
+    if call.score is None:
+        raise ArgumentError("max_drop: give the score that may fall so far, as score (--score)")
     return allowed

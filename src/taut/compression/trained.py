@@ -59,7 +59,7 @@ def decide_trained(
         training=training,
         target=target,
         allowed=allowed,
-        evaluate=call.evaluate,
+        score=call.score,
         teacher=teacher,
         effort=call.effort or "max",
         threads=call.threads,

@@ -28,8 +28,8 @@ class CompareRequest:
 
     model: ModelSpec
     score: ScoreFunction | None = None
-    against: ModelSpec | None = None
-    batches: CalibrationSpec | None = None
+    original: ModelSpec | None = None
+    calib: CalibrationSpec | None = None
     speed: bool = False
     memory: bool = False
     energy: bool = False
@@ -50,11 +50,11 @@ def compare(request: CompareRequest) -> Evaluation:
     _check(request)
     seed, threads = request.seed, request.threads
     first, second, loaded = open_sides(
-        request.model, request.against, threads and checked_threads(threads)
+        request.model, request.original, threads and checked_threads(threads)
     )
     sides = [side for side in (first, second) if side is not None]
     with _seeded(seed, threads):
-        data = None if request.batches is None else open_calibration(request.batches, loaded)
+        data = None if request.calib is None else open_calibration(request.calib, loaded)
         outcomes = _outcomes(request, sides)
         subjects = _subjects(sides, outcomes, seed)
         paired = compare_outcomes(*outcomes, seed=seed) if len(outcomes) == 2 else ()
@@ -74,11 +74,11 @@ def compare(request: CompareRequest) -> Evaluation:
 def _check(request: CompareRequest) -> None:
     """Whether there is what is needed to judge; raises ArgumentError if not."""
     runs = any((request.speed, request.memory, request.energy, request.fidelity))
-    if request.batches is None and (runs or request.score is None):
-        missing = "batches (--data)" if runs else "score (--eval) or batches (--data)"
+    if request.calib is None and (runs or request.score is None):
+        missing = "calib (--calib)" if runs else "score (--score) or calib (--calib)"
         raise ArgumentError(f"evaluate: give {missing}, to run the model on")
-    if request.fidelity and request.against is None:
-        raise ArgumentError("fidelity: give against (--against), the model to stay near to")
+    if request.fidelity and request.original is None:
+        raise ArgumentError("fidelity: give original (--original), the model to stay near to")
     if request.watts is not None and not request.watts > 0:
         raise ArgumentError(f"energy: watts {request.watts} must be more than 0")
 

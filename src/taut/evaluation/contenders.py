@@ -48,7 +48,7 @@ class Contender:
 
 
 def open_sides(
-    model: ModelSpec, against: ModelSpec | None, threads: int | None = None
+    model: ModelSpec, original: ModelSpec | None, threads: int | None = None
 ) -> tuple[Contender, Contender | None, LoadedModel]:
     """Both models, and the network that files of weights were put into.
 
@@ -58,33 +58,33 @@ def open_sides(
         ArgumentError: neither is a network, or a file does not fit the other.
     """
     if _holds_weights(model):
-        return _weights_first(model, against, threads)
-    if against is None:
+        return _weights_first(model, original, threads)
+    if original is None:
         first, loaded = _running(model, threads)
         return first, None, loaded
     if _is_graph(model):
-        second, loaded = _running(against, threads)
+        second, loaded = _running(original, threads)
         return _of_graph(Path(str(model)), loaded.module, threads), second, loaded
     first, loaded = _running(model, threads)
-    if _holds_weights(against):
-        return first, _of_weights(Path(str(against)), loaded), loaded
-    return first, _running(against, threads)[0], loaded
+    if _holds_weights(original):
+        return first, _of_weights(Path(str(original)), loaded), loaded
+    return first, _running(original, threads)[0], loaded
 
 
 def _weights_first(
-    model: ModelSpec, against: ModelSpec | None, threads: int | None
+    model: ModelSpec, original: ModelSpec | None, threads: int | None
 ) -> tuple[Contender, Contender | None, LoadedModel]:
     """A file of weights in the network that it is held against, or in its own folder's."""
     path = Path(str(model))
-    if against is None and _names_its_network(path):
+    if original is None and _names_its_network(path):
         loaded = _restored(path)
         return _of_weights(path, loaded), None, loaded
-    if against is None or _holds_weights(against):
+    if original is None or _holds_weights(original):
         raise ArgumentError(
-            f"{model}: holds weights alone; give the network that it belongs to as against "
-            "(--against): a model folder, file.py:function or an nn.Module"
+            f"{model}: holds weights alone; give the network that it belongs to as original "
+            "(--original): a model folder, file.py:function or an nn.Module"
         )
-    second, loaded = _running(against, threads, fed=True)
+    second, loaded = _running(original, threads, fed=True)
     return _of_weights(path, loaded), second, loaded
 
 

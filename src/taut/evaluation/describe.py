@@ -47,7 +47,7 @@ class DescribeRequest:
     calib: CalibrationSpec | None = None
     loss: Loss | None = None
     measure: bool | str = False
-    evaluate: Score | None = None
+    score: Score | None = None
     threads: int | None = None
     seed: int = 0
     progress: Progress | None = None
@@ -85,8 +85,8 @@ def describe(request: DescribeRequest) -> Report:
 
 def _check(request: DescribeRequest, scheme: Scheme | None) -> None:
     """Whether what is asked for can be found out; raises ArgumentError if not."""
-    if scheme is not None and request.calib is None and request.evaluate is None:
-        raise ArgumentError("measure: give calib or evaluate to judge the model by")
+    if scheme is not None and request.calib is None and request.score is None:
+        raise ArgumentError("measure: give calib or score to judge the model by")
     if request.loss is not None and request.calib is None:
         raise ArgumentError("loss: is for calibration; give calib too")
 
@@ -119,8 +119,8 @@ def _read(request: DescribeRequest, opened: Described, scheme: Scheme | None) ->
 def _judge(request: DescribeRequest, opened: Described) -> DropJudge:
     """What tells how much worse the model is: the user's score, or else its outputs."""
     assert opened.model is not None
-    if request.evaluate is not None:
-        return ScoreJudge.of(opened.model.module, request.evaluate)
+    if request.score is not None:
+        return ScoreJudge.of(opened.model.module, request.score)
     assert opened.calibration is not None
     return OutputJudge.of(opened.model.module, opened.calibration)
 

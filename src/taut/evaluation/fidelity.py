@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 def measure_fidelity(
     module: torch.nn.Module,
-    against: torch.nn.Module,
+    original: torch.nn.Module,
     batches: Iterable[object],
     *,
     logits: bool | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Fidelity:
     """`compare_models` without its second part, the layers that were left out."""
-    return compare_models(module, against, batches, logits=logits, progress=progress)[0]
+    return compare_models(module, original, batches, logits=logits, progress=progress)[0]
 
 
 def compare_models(
     module: torch.nn.Module,
-    against: torch.nn.Module,
+    original: torch.nn.Module,
     batches: Iterable[object],
     *,
     logits: bool | None = None,
@@ -57,15 +57,15 @@ def compare_models(
     >>> round(found.rel_mse, 6), round(found.cosine, 6), found.kl
     (0.01, 1.0, None)
     """
-    follow, outputs, divergence = Follow(against, module), Near(), Divergence()
+    follow, outputs, divergence = Follow(original, module), Near(), Divergence()
     total = len(batches) if isinstance(batches, Sized) else 0
     kind = {None: "auto", True: "logits", False: "features"}[logits]
     samples = 0
-    with still(module, against):
+    with still(module, original):
         for number, batch in enumerate(batches, 1):
-            old, new = _outputs(module, against, batch, follow, kind, number)
+            old, new = _outputs(module, original, batch, follow, kind, number)
             if logits is None:
-                logits = output_kind(against, batch) == "logits"
+                logits = output_kind(original, batch) == "logits"
             whole = old.ndim >= 4
             outputs.add(vectors(old, batch, whole=whole), vectors(new, batch, whole=whole))
             a, b = choices(old, batch), choices(new, batch)
@@ -84,7 +84,7 @@ def compare_models(
 
 def _outputs(
     module: torch.nn.Module,
-    against: torch.nn.Module,
+    original: torch.nn.Module,
     batch: object,
     follow: Follow,
     kind: str,
@@ -95,7 +95,7 @@ def _outputs(
 
     torch.manual_seed(0)
     with follow.original(batch):
-        found = run(against, batch, f"fidelity, batch {number}, the original")
+        found = run(original, batch, f"fidelity, batch {number}, the original")
     old = find_target(found, kind, lambda _: None).tensor.clone()
     torch.manual_seed(0)
     with follow.new():

@@ -47,19 +47,19 @@ class DropJudge(Protocol):
 class ScoreJudge:
     """Judges by the caller's score of the whole model, higher being better."""
 
-    evaluate: Score
+    score: Score
     base: float
     by: str = "score"
     samples: int = 0
 
     @classmethod
-    def of(cls, module: torch.nn.Module, evaluate: Score) -> ScoreJudge:
+    def of(cls, module: torch.nn.Module, score: Score) -> ScoreJudge:
         """The judge that knows the score of the model as it is."""
-        return cls(evaluate, score_of(module, evaluate))
+        return cls(score, score_of(module, score))
 
     def drop(self, module: torch.nn.Module) -> float:
         """The score lost."""
-        return self.base - score_of(module, self.evaluate)
+        return self.base - score_of(module, self.score)
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,13 @@ class OutputJudge:
         return lost / max(1, positions)
 
 
-def score_of(module: torch.nn.Module, evaluate: Score) -> float:
+def score_of(module: torch.nn.Module, score: Score) -> float:
     """The caller's score of a model, higher being better.
 
     Raises:
         ArgumentError: it raised, or gave what is no score.
     """
-    return comparable(judged(evaluate, module, copied=False))
+    return comparable(judged(score, module, copied=False))
 
 
 def measure_drops(

@@ -28,7 +28,7 @@ def provenance(
         "threads": str(threads or torch.get_num_threads()),
         "seed": str(seed),
     }
-    for word, side in zip(("model", "against"), sides, strict=False):
+    for word, side in zip(("model", "original"), sides, strict=False):
         found |= {word: side.name, f"{word}_xxh3": side.digest}
     return (
         found if data is None else {**found, "data": Path(data.name).name, "data_xxh3": data.digest}

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 def load_folder(
-    folder: Path, file: TautFile, evaluate: Callable[[torch.nn.Module], object] | None
+    folder: Path, file: TautFile, score: Callable[[torch.nn.Module], object] | None
 ) -> tuple[str, ...]:
     """Load the folder with transformers, if it is there; what it made of it, as notes.
 
     Raises:
         VerifyError: it cannot be loaded.
     """
-    if evaluate is None and not can_load():
+    if score is None and not can_load():
         return ("transformers (and torch) is not installed, and was not asked to load the folder",)
-    if not evaluate and 2 * (need := _nbytes(file)) > psutil.virtual_memory().available:
+    if not score and 2 * (need := _nbytes(file)) > psutil.virtual_memory().available:
         return (f"not loaded by transformers: that takes {need / 1e9:.0f} GB of memory",)
     try:
         loaded = open_model(folder)
@@ -39,8 +39,8 @@ def load_folder(
         raise VerifyError(f"{error}{pruned}; export a .safetensors file, which needs no config"
                           ) from error  # fmt: skip
     notes = _names(loaded)
-    if evaluate is not None:
-        name, value = scored(loaded.module, evaluate)
+    if score is not None:
+        name, value = scored(loaded.module, score)
         notes.append(f"{name} {value:.4f}")
     return tuple(notes)
 

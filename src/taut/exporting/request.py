@@ -28,9 +28,9 @@ _GOES_WITH: Final[Mapping[str, tuple[Format, ...]]] = {
     "activations": ("onnx", "compressed-tensors"),
     "ranges": ("onnx",),
     "calib": ("onnx",),
-    "evaluate": ("hf", "onnx"),
+    "score": ("hf", "onnx"),
 }
-_OPTIONS: Final = {"into": "model", "evaluate": "eval", "group_size": "group-size"}  # if others
+_OPTIONS: Final = {"group_size": "group-size"}  # if others
 # Named by people who want them: why Taut does not write them (docs/export.md).
 _NOT_DONE: Final = {
     "coreml": "Core ML runs on Apple's systems alone, so that nothing could be checked here",
@@ -65,7 +65,7 @@ class ExportRequest:
     activations: str | None = None
     ranges: str | None = None
     calib: CalibrationSpec | None = None
-    evaluate: Callable[[torch.nn.Module], object] | None = None
+    score: Callable[[torch.nn.Module], object] | None = None
     force: bool = False
     threads: int | None = None
     progress: Progress | None = None

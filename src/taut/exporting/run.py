@@ -63,7 +63,7 @@ def run_export(request: ExportRequest) -> Export:
                 folder,
                 force=force,
                 progress=progress,
-                judge=lambda path: load_folder(path, file, request.evaluate),
+                judge=lambda path: load_folder(path, file, request.score),
             )
 
 
@@ -76,7 +76,7 @@ def _to_onnx(file: TautFile, request: ExportRequest) -> Export:
         return export_network(file, request, described, _companions(request, "onnx"))
     if request.into is None:
         raise ArgumentError(
-            f"into (--model): {request.source} holds tensors alone, and ONNX is a network's; give "
+            f"into (--into): {request.source} holds tensors alone, and ONNX is a network's; give "
             "the original's folder, or file.py:function that gives the module"
         )
     return export_network(file, request, request.into, None)
@@ -114,7 +114,7 @@ def _companions(request: ExportRequest, kind: Format) -> Path:
     into, folders = request.into, [request.source]
     if isinstance(into, (str, Path)):
         if not Path(into).is_dir():
-            raise ArgumentError(f"into (--model): {into} is no folder, which {kind} takes its "
+            raise ArgumentError(f"into (--into): {into} is no folder, which {kind} takes its "
                                 "config from")  # fmt: skip
         folders = [Path(into), request.source]
     elif into is not None:
@@ -124,5 +124,5 @@ def _companions(request: ExportRequest, kind: Format) -> Path:
             return folder
     raise ArgumentError(
         f"{folders[0]}: no config.json, which {kind} needs; give the original's folder with "
-        "--model (into=), or name an output that ends in .safetensors"
+        "--into (into=), or name an output that ends in .safetensors"
     )

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def scored(
-    module: torch.nn.Module, evaluate: Callable[[torch.nn.Module], object]
+    module: torch.nn.Module, score: Callable[[torch.nn.Module], object]
 ) -> tuple[str, float]:
     """The name and the value of the number that decides, of what the caller's function gives.
 
     Raises:
         ArgumentError: it raised, or gave what is no score.
     """
-    metric = deciding(judged(evaluate, module, copied=False))
+    metric = deciding(judged(score, module, copied=False))
     return metric.name, metric.value

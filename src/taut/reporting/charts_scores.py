@@ -38,23 +38,23 @@ _PAIRS: Final = 20  # and of more classes, the pairs that are confused most
 def score_charts(story: Story) -> Iterator[Chart]:
     """The charts of scores that a story allows."""
     if story.evaluation is not None:
-        model, against = story.evaluation.model, story.evaluation.against
+        model, original = story.evaluation.model, story.evaluation.original
         if model.scores is not None and model.scores.confusion:
-            yield _confusion(model.scores, against)
+            yield _confusion(model.scores, original)
         metric = model.scores.metrics[0] if model.scores and model.scores.metrics else None
         if model.scores is not None and metric is not None and len(metric.per_class) > 1:
-            yield _classes(model.scores, against)
+            yield _classes(model.scores, original)
 
 
 def _names(scores: Scores, number: int) -> list[str]:
     return [*scores.classes[:number], *map(str, range(len(scores.classes), number))]
 
 
-def _confusion(scores: Scores, against: Subject | None) -> Chart:
+def _confusion(scores: Scores, original: Subject | None) -> Chart:
     cells = scores.confusion
     names = _names(scores, len(cells))
     right = sum(row[place_] for place_, row in enumerate(cells))
-    old = against.scores.confusion if against and against.scores else ()
+    old = original.scores.confusion if original and original.scores else ()
     told = [
         (names[true], names[predicted], str(count), _was(old, true, predicted))
         for count, true, predicted in _mistakes(cells)
@@ -136,10 +136,10 @@ def _cell(axes: Axes, row: int, column: int, count: int, total: int, edge: float
         write(axes, (column + 0.5, row + 0.5), str(count), inside)
 
 
-def _classes(scores: Scores, against: Subject | None) -> Chart:
+def _classes(scores: Scores, original: Subject | None) -> Chart:
     metric = scores.metrics[0]
     names = _names(scores, len(metric.per_class))
-    old = _before(metric, against)
+    old = _before(metric, original)
     shown = _lowest(metric.per_class)
     columns = [
         Column(
@@ -159,9 +159,9 @@ def _classes(scores: Scores, against: Subject | None) -> Chart:
     )
 
 
-def _before(metric: Metric, against: Subject | None) -> Sequence[float]:
+def _before(metric: Metric, original: Subject | None) -> Sequence[float]:
     """The original's values by class; none where its classes are others."""
-    found = against.scores.metrics if against and against.scores else ()
+    found = original.scores.metrics if original and original.scores else ()
     old = next((m.per_class for m in found if m.name == metric.name), ())
     return old if len(old) == len(metric.per_class) else ()
 

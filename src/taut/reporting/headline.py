@@ -87,7 +87,7 @@ def _tiles(story: Story) -> Iterator[Tile]:
 
 
 def _measured(evaluation: Evaluation) -> Iterator[Tile]:
-    model, old = evaluation.model, evaluation.against or _NOTHING
+    model, old = evaluation.model, evaluation.original or _NOTHING
     if model.scores is not None and model.scores.metrics:
         yield _score(evaluation, model.scores.metrics[0])
     if model.speed is not None:
@@ -112,7 +112,7 @@ def _latency(speed: Speed, old: Speed | None) -> Tile:
 
 
 def _score(evaluation: Evaluation, metric: Metric) -> Tile:
-    before = metrics_of(evaluation.against).get(metric.name)
+    before = metrics_of(evaluation.original).get(metric.name)
     pair = next((found for found in evaluation.paired if found.metric == metric.name), None)
     change, _, spread = difference(metric, before, pair).partition("\n")
     return Tile(

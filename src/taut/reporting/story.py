@@ -105,8 +105,8 @@ class Story:
         """The story with the sizes that only its evaluation knows."""
         if self.evaluation is None:
             return self
-        model, against = self.evaluation.model, self.evaluation.against
-        before = against.size if against is not None else None
+        model, original = self.evaluation.model, self.evaluation.original
+        before = original.size if original is not None else None
         return replace(
             self,
             size=model.size if self.size is None else self.size,

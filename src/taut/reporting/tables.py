@@ -15,7 +15,7 @@ def metric_table(evaluation: Evaluation | None) -> Table | None:
     if evaluation is None or evaluation.model.scores is None:
         return None
     pairs = {paired.metric: paired for paired in evaluation.paired}
-    old = metrics_of(evaluation.against)
+    old = metrics_of(evaluation.original)
     rows = []
     for metric in evaluation.model.scores.metrics:
         before = old.get(metric.name)

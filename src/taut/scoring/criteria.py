@@ -37,12 +37,12 @@ class Yardstick(Protocol):
 
 
 class ByScore:
-    """The user's `evaluate(model)`, given a copy of the network with the values of the file."""
+    """The user's `score(model)`, given a copy of the network with the values of the file."""
 
     def __init__(
-        self, model: LoadedModel, evaluate: Callable[[torch.nn.Module], object], seed: int
+        self, model: LoadedModel, score: Callable[[torch.nn.Module], object], seed: int
     ) -> None:
-        self._model, self._evaluate, self._seed = model, evaluate, seed
+        self._model, self._score, self._seed = model, score, seed
         self.measure = "score of the model that the file decodes to"
 
     def original(self) -> tuple[Metric, ...]:
@@ -57,7 +57,7 @@ class ByScore:
         from taut.scoring.metrics import score_outcome
         from taut.scoring.user_score import judged
 
-        metrics = score_outcome(judged(self._evaluate, module), seed=self._seed).metrics
+        metrics = score_outcome(judged(self._score, module), seed=self._seed).metrics
         return tuple(replace(one, per_class=()) for one in metrics)
 
 
@@ -78,7 +78,7 @@ class ByOutputs:
         if not (math.isfinite(self._power) and self._power > 0):
             raise ArgumentError(
                 f"{calibration.name}: the model's outputs are all zero, or not finite; give a "
-                "score (--eval) to judge it by"
+                "score (--score) to judge it by"
             )
         self.measure = "fidelity: 1 - relative squared error of the outputs on calibration data"
 

@@ -161,7 +161,7 @@ class Evaluation:
     """A model, and the one it is held against (None where there is none)."""
 
     model: Subject
-    against: Subject | None = None
+    original: Subject | None = None
     paired: tuple[Paired, ...] = ()
     fidelity: Fidelity | None = None
     notes: tuple[str, ...] = ()

@@ -20,15 +20,15 @@ ScoreFunction: TypeAlias = "Callable[[torch.nn.Module], object]"
 
 
 def judged(
-    evaluate: ScoreFunction,
+    score: ScoreFunction,
     module: torch.nn.Module,
-    where: str = "evaluate",
+    where: str = "score",
     *,
     copied: bool = True,
 ) -> Outcome:
     """What the user's score gave of a module; no gradients are taken.
 
-    `evaluate` is given a copy: whatever it does to the model, the next one is not judged by it.
+    `score` is given a copy: whatever it does to the model, the next one is not judged by it.
 
     Raises:
         ArgumentError: it raised, or gave what is no score: a text, NaN.
@@ -36,23 +36,23 @@ def judged(
     import torch
 
     with explained(f"{where}: failed"), torch.no_grad():
-        found: object = evaluate(copy.deepcopy(module) if copied else module)
+        found: object = score(copy.deepcopy(module) if copied else module)
     return read_outcome(found, where)
 
 
-def scored(evaluate: ScoreFunction, module: torch.nn.Module) -> float:
+def scored(score: ScoreFunction, module: torch.nn.Module) -> float:
     """The user's score of a module as a number, higher being better; raises as `judged`."""
-    return comparable(judged(evaluate, module))
+    return comparable(judged(score, module))
 
 
 def comparable(outcome: Outcome) -> float:
     """The metric that decides, negated where lower is better.
 
     >>> import numpy as np
-    >>> comparable(read_outcome({"nll": np.log([2.0, 8.0])}, "evaluate"))
+    >>> comparable(read_outcome({"nll": np.log([2.0, 8.0])}, "score"))
     -4.0
     """
     metric = deciding(outcome)
     if not math.isfinite(metric.value):
-        raise ArgumentError(f"evaluate: gave {metric.value}; it must give a finite number")
+        raise ArgumentError(f"score: gave {metric.value}; it must give a finite number")
     return -metric.value if metric.better == "lower" else metric.value

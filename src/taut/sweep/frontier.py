@@ -71,11 +71,11 @@ def _check(source: Source) -> None:
 def _opened(request: SweepRequest) -> tuple[LoadedModel | None, Calibration | None]:
     """The network that runs, and its data, as far as they are needed."""
     calib = request.ways.calib
-    if calib is None and request.evaluate is None:
+    if calib is None and request.score is None:
         return None, None
     if isinstance(request.model, Mapping):
         raise ArgumentError(
-            "a dict of tensors cannot be run; give the module, or neither calib nor evaluate"
+            "a dict of tensors cannot be run; give the module, or neither calib nor score"
         )
     loaded = open_model(request.model)
     return loaded, None if calib is None else open_calibration(calib, loaded)
@@ -87,8 +87,8 @@ def _yardstick(
     model: LoadedModel | None,
     calibration: Calibration | None,
 ) -> Yardstick:
-    if model is not None and request.evaluate is not None:
-        return ByScore(model, request.evaluate, request.ways.seed or 0)
+    if model is not None and request.score is not None:
+        return ByScore(model, request.score, request.ways.seed or 0)
     if model is not None and calibration is not None:
         return ByOutputs(model, calibration)
     return ByWeights(source.aliases.keys())
@@ -113,7 +113,7 @@ def _identity(
     return {
         "model": model_identity(source),
         "calibration": "none" if calibration is None else calibration.digest,
-        "score": code_identity(request.evaluate),
+        "score": code_identity(request.score),
         "loss": code_identity(ways.loss),
         "finish": str(ways.finish is not False),
         "seed": str(ways.seed or 0),

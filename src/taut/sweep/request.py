@@ -43,7 +43,7 @@ class SweepRequest:
     model: Model
     settings: tuple[Setting, ...]
     ways: Ways = Ways()
-    evaluate: Callable[[torch.nn.Module], object] | None = None
+    score: Callable[[torch.nn.Module], object] | None = None
     out: str | Path | None = None
     journal: str | Path | None = None
     resume: bool = False

@@ -28,7 +28,7 @@ class TrainRequest:
     training: Training
     target: Target | None = None
     allowed: Allowed | None = None
-    evaluate: ScoreFunction | None = None
+    score: ScoreFunction | None = None
     teacher: Callable[..., object] | None = None
     effort: Effort = "max"
     threads: int = 1

@@ -88,8 +88,8 @@ class TrainedRun:
     def _reached(self) -> Ready:
         request = self.request
         before = None
-        if request.evaluate is not None:
-            before = scored(request.evaluate, self.model.module)
+        if request.score is not None:
+            before = scored(request.score, self.model.module)
         with _seeded(request.seed):
             student = self._student(self.model.module)
             if request.target is None and request.allowed is not None:
@@ -235,9 +235,9 @@ class TrainedRun:
 
     def _score(self, state: FinalState) -> float | None:
         """The score of what a reader of the file gets."""
-        if self.request.evaluate is None:
+        if self.request.score is None:
             return None
-        return scored(self.request.evaluate, state.network(self.model))
+        return scored(self.request.score, state.network(self.model))
 
     def _ready(
         self, state: FinalState, before: float | None, score: float | None, tries: tuple[Try, ...]

@@ -29,7 +29,7 @@ def prune_channels(
     size: float | None = None,
     flops: float | None = None,
     max_drop: float | None = None,
-    evaluate: Callable[[torch.nn.Module], float] | None = None,
+    score: Callable[[torch.nn.Module], float] | None = None,
     importance: Importance = "magnitude",
     batches: Iterable[object] | None = None,
     loss: Loss | None = None,
@@ -41,7 +41,7 @@ def prune_channels(
 
     One of four says how many go: `fraction` of the channels; as many as leave at most `size` of
     the parameters, or at most `flops` of the FLOPs (fractions of what there is); or as many as
-    cost at most `max_drop` of what `evaluate(model)` gives (higher is better, at most 12 calls).
+    cost at most `max_drop` of what `score(model)` gives (higher is better, at most 12 calls).
     Channels of all layers are compared where `global_`, else every layer gives the same fraction.
     For a size or FLOPs, what a channel is worth by its gradients is set against the root of what
     it takes.
@@ -67,7 +67,7 @@ def prune_channels(
     (torch.Size([4, 4]), {'out_features': 4}, 30)
     """
     given = {"fraction": fraction, "size": size, "flops": flops, "max_drop": max_drop}
-    target, value = _check(given, evaluate, round_to)
+    target, value = _check(given, score, round_to)
     if importance not in get_args(Importance):
         known = ", ".join(get_args(Importance))
         raise ArgumentError(f"channels: importance: {importance!r} is unknown; give {known}")
@@ -81,8 +81,8 @@ def prune_channels(
     if target == "fraction":
         chosen = order.fraction(value)
     elif target == "max_drop":
-        assert evaluate is not None
-        chosen = by_score(job, order, evaluate, value)
+        assert score is not None
+        chosen = by_score(job, order, score, value)
     else:
         chosen = by_cost(job, order, target, value)
     return job.finish(chosen)
@@ -90,7 +90,7 @@ def prune_channels(
 
 def _check(
     given: Mapping[str, float | None],
-    evaluate: Callable[[torch.nn.Module], float] | None,
+    score: Callable[[torch.nn.Module], float] | None,
     round_to: int | None,
 ) -> tuple[str, float]:
     named = {name: value for name, value in given.items() if value is not None}
@@ -98,8 +98,8 @@ def _check(
         said = " and ".join(named) or "none of them"
         raise ArgumentError(f"channels: give one of {', '.join(given)}; {said} given")
     ((target, value),) = named.items()
-    if target == "max_drop" and evaluate is None:
-        raise ArgumentError("channels: max_drop takes evaluate, a function of the model")
+    if target == "max_drop" and score is None:
+        raise ArgumentError("channels: max_drop takes score, a function of the model")
     _check_value(target, value)
     if round_to is not None and round_to < 1:
         raise ArgumentError(f"channels: round_to: {round_to!r} cannot be; give 1 or more")

@@ -38,20 +38,20 @@ def by_cost(job: PruningJob, order: Order, target: str, value: float) -> Chosen:
 
 
 def by_score(
-    job: PruningJob, order: Order, evaluate: Callable[[torch.nn.Module], float], drop: float
+    job: PruningJob, order: Order, score: Callable[[torch.nn.Module], float], drop: float
 ) -> Chosen:
     """The most units that cost no more than `drop` of the score."""
-    least = _score(evaluate, job.without({})) - drop
+    least = _score(score, job.without({})) - drop
     places = min(len(order) - 1, 2 ** (EVALUATIONS - 1) - 1)  # what bisection can tell apart
     low, high = 0, places + 1  # the first keeps the score, and what follows the last does not
     best = math.nan
     while low + 1 < high:
         middle = (low + high) // 2
-        score = _score(evaluate, job.without(order[_place(middle, places, order)]))
-        if score >= least:
+        value = _score(score, job.without(order[_place(middle, places, order)]))
+        if value >= least:
             low = middle
         else:
-            high, best = middle, score
+            high, best = middle, value
     if low == 0:
         raise TargetError(
             f"channels: max_drop: {drop:g} cannot be kept: with the fewest channels of "
@@ -65,11 +65,11 @@ def _place(number: int, places: int, order: Order) -> int:
     return round(number * (len(order) - 1) / places)
 
 
-def _score(evaluate: Callable[[torch.nn.Module], float], module: torch.nn.Module) -> float:
+def _score(score: Callable[[torch.nn.Module], float], module: torch.nn.Module) -> float:
     import torch
 
-    with explained("channels: evaluate: failed"), torch.no_grad():
-        score = float(evaluate(module))
-    if not math.isfinite(score):
-        raise ArgumentError(f"channels: evaluate: gave {score}; it must give a finite number")
-    return score
+    with explained("channels: score: failed"), torch.no_grad():
+        value = float(score(module))
+    if not math.isfinite(value):
+        raise ArgumentError(f"channels: score: gave {value}; it must give a finite number")
+    return value

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from taut.analysis.tensor_facts import Report, TensorFacts
 from taut.evaluation.describe import SCHEMES, DescribeRequest, describe
 from taut.evaluation.measured_drops import Score
+from taut.verbs.old_words import accepting
 
 if TYPE_CHECKING:
     from taut.networks import CalibrationSpec
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMES", "Report", "TensorFacts", "analyze"]
 
 
+@accepting(evaluate="score")
 def analyze(
     src: Model,
     calib: CalibrationSpec | None = None,
     *,
     loss: Loss | None = None,
     measure: bool | str = False,
-    evaluate: Score | None = None,
+    score: Score | None = None,
     threads: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -34,7 +36,7 @@ def analyze(
     batches, texts or arrays; `src` must then run: a model folder, `file.py:function` or a module,
     which is copied and never changed. `loss(output, batch)` gives one value for each sample, or
     their sum; without it the model's own output is what must be kept. With `measure` (True, or a
-    scheme) each matrix alone is rounded by it and the model judged: by `evaluate(model)`, higher
+    scheme) each matrix alone is rounded by it and the model judged: by `score(model)`, higher
     being better, or else by its outputs on the calibration data. `threads` are those of torch.
 
     Raises:
@@ -51,7 +53,7 @@ def analyze(
         calib=calib,
         loss=loss,
         measure=measure,
-        evaluate=evaluate,
+        score=score,
         threads=threads,
         seed=seed,
         progress=progress,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taut.compression.compress import Result, carry_out
 from taut.compression.request import Call, CompressRequest
 from taut.machine import checked_threads
+from taut.verbs.old_words import accepting
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Result", "compress"]
 
 
+@accepting(evaluate="score")
 def compress(
     src: Model,
     dst: str | Path | None = None,
@@ -33,7 +35,7 @@ def compress(
     size: str | int | None = None,
     max_drop: str | float | None = None,
     calib: CalibrationSpec | None = None,
-    evaluate: ScoreFunction | None = None,
+    score: ScoreFunction | None = None,
     loss: Callable[[object, object], torch.Tensor] | None = None,
     train: TrainSpec | None = None,
     teacher: TeacherSpec | None = None,
@@ -59,7 +61,7 @@ def compress(
 
     With `calib` (batches, texts, or where to find them: taut.networks) rounding minds what the
     model makes of its data; `src` is then a model folder, a module, or `file.py:function` that
-    gives one. `max_drop` is how far `evaluate(model)`, a score as `taut.evaluate` takes it, may
+    gives one. `max_drop` is how far `score(model)`, a score as `taut.evaluate` takes it, may
     fall: "0.5%" of it, or a number of its own units. `loss(output, batch)` takes the place of
     fidelity to the original. `finish=False` leaves biases and norms untuned. With `resume` a run
     that broke off goes on from its journal beside `dst`.
@@ -85,7 +87,7 @@ def compress(
         size=size,
         max_drop=max_drop,
         calib=calib,
-        evaluate=evaluate,
+        score=score,
         loss=loss,
         plan=plan,
         effort=effort,

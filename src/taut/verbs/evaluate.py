@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from taut.evaluation.compare import CompareRequest, compare
 from taut.scoring.results import Evaluation
+from taut.verbs.old_words import accepting
 
 if TYPE_CHECKING:
     from taut.networks import CalibrationSpec, ModelSpec
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "evaluate"]
 
 
+@accepting(against="original", batches="calib")
 def evaluate(
     model: ModelSpec,
     score: ScoreFunction | None = None,
     *,
-    against: ModelSpec | None = None,
-    batches: CalibrationSpec | None = None,
+    original: ModelSpec | None = None,
+    calib: CalibrationSpec | None = None,
     speed: bool = False,
     memory: bool = False,
     energy: bool = False,
@@ -33,10 +35,10 @@ def evaluate(
     """Judge a model, and hold it against the one that it came from.
 
     `model` is an nn.Module, a model folder, `file.py:function`, or weights (a Taut file or
-    folder, `.safetensors`, `.onnx`), whose network `against` is then. `score(model)` gives a
+    folder, `.safetensors`, `.onnx`), whose network `original` is then. `score(model)` gives a
     number, or arrays as `read_outcome` takes them; both models are judged on copies. Speed,
-    memory, energy and fidelity run the model on `batches`; fidelity is on where these and
-    `against` are given. `watts` of a busy core make an estimate of energy where no meter is.
+    memory, energy and fidelity run the model on `calib`; fidelity is on where these and
+    `original` are given. `watts` of a busy core make an estimate of energy where no meter is.
 
     Raises:
         ArgumentError: there is nothing to judge by, a model cannot be had, or `score` fails.
@@ -45,8 +47,8 @@ def evaluate(
     request = CompareRequest(
         model=model,
         score=score,
-        against=against,
-        batches=batches,
+        original=original,
+        calib=calib,
         speed=speed,
         memory=memory,
         energy=energy,

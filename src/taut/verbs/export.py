@@ -9,6 +9,7 @@ from taut.exporting.request import ExportRequest
 from taut.exporting.result import Export
 from taut.exporting.run import run_export
 from taut.progress import Progress
+from taut.verbs.old_words import accepting
 
 if TYPE_CHECKING:
     from taut.evaluation.measured_drops import Score
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Export", "export"]
 
 
+@accepting(evaluate="score")
 def export(
     file: str | Path,
     out: str | Path,
@@ -29,7 +31,7 @@ def export(
     activations: str | None = None,
     ranges: str | None = None,
     calib: CalibrationSpec | None = None,
-    evaluate: Score | None = None,
+    score: Score | None = None,
     force: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -60,7 +62,7 @@ def export(
             activations=activations,
             ranges=ranges,
             calib=calib,
-            evaluate=evaluate,
+            score=score,
             force=force,
             threads=threads,
             progress=progress,

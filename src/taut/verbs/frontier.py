@@ -12,6 +12,7 @@ from taut.sweep.pareto import Frontier, Missed, Point
 from taut.sweep.places import JOURNAL
 from taut.sweep.points import read_settings
 from taut.sweep.request import SweepRequest, Ways
+from taut.verbs.old_words import accepting
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["JOURNAL", "Frontier", "Missed", "Point", "frontier"]
 
 
+@accepting(evaluate="score")
 def frontier(
     model: Model,
     out: str | Path | None = None,
@@ -36,7 +38,7 @@ def frontier(
     low: float | None = None,
     high: float | None = None,
     calib: CalibrationSpec | None = None,
-    evaluate: Callable[[torch.nn.Module], object] | None = None,
+    score: Callable[[torch.nn.Module], object] | None = None,
     loss: Loss | None = None,
     finish: bool | None = None,
     seed: int | None = None,
@@ -53,7 +55,7 @@ def frontier(
     `points` from `low` to `high` bits; by default for eight from 2 to 8. `schemes` are the grids of
     runtimes ("int8", "int4:g128") that all matrices get instead; an empty list leaves them out.
     Every point is a file on disk, decoded into a copy of the network. It is judged by
-    `evaluate(model)`, which gives what `taut.evaluate` takes; without it by the outputs on
+    `score(model)`, which gives what `taut.evaluate` takes; without it by the outputs on
     `calib`; without either by the weights. The other arguments are those of `compress`.
 
     With `out`, a folder, the files stay there, and finished points in its `frontier.jsonl`;
@@ -84,7 +86,7 @@ def frontier(
             threads=checked_threads(threads),
             resume=resume and out is not None,
         ),
-        evaluate=evaluate,
+        score=score,
         out=out,
         journal=journal,
         resume=resume,

@@ -42,7 +42,7 @@ def export_network(
     loaded = _filled(file, out, network, companions)
     batches = _batches(loaded, request.calib)
     form = form_for(file, request)
-    before = None if request.evaluate is None else scored(loaded.module, request.evaluate)
+    before = None if request.score is None else scored(loaded.module, request.score)
     done = export_onnx(
         loaded.module,
         batches[0],
@@ -53,10 +53,10 @@ def export_network(
     )
     words = size_words(file.index.origin.nbytes, file.size, done.size)
     notes = [*done.notes, f"{form.weights} weights: {words}"]
-    if before is not None and request.evaluate is not None:
+    if before is not None and request.score is not None:
         from taut.networks.onnx_module import open_onnx
 
-        after = scored(open_onnx(out, like=loaded.module), request.evaluate)
+        after = scored(open_onnx(out, like=loaded.module), request.score)
         notes.append(f"{after[0]} {before[1]:.4f} in PyTorch, {after[1]:.4f} in onnxruntime")
     return replace(done, notes=tuple(notes))
 

@@ -66,10 +66,10 @@ def _notes(file: TautFile, request: ExportRequest, size: int) -> Iterable[str]:
     """What there is to say of a graph as it was."""
     words = size_words(file.index.origin.nbytes, file.size, size)
     yield f"the graph that the file was made of, no faster than before: {words}"
-    if request.evaluate is not None:
+    if request.score is not None:
         from taut.networks.onnx_module import open_onnx
 
-        name, value = scored(open_onnx(request.out), request.evaluate)
+        name, value = scored(open_onnx(request.out), request.score)
         yield f"{name} {value:.4f} in onnxruntime"
 
 
@@ -89,12 +89,12 @@ def _rounded_graph(file: TautFile, request: ExportRequest) -> Export:
         floats = write_onnx(file, folder / "float.onnx")[0]
         loaded = open_model(floats)
         batches = list(open_calibration(request.calib, loaded))
-        before = None if request.evaluate is None else scored(loaded.module, request.evaluate)
+        before = None if request.score is None else scored(loaded.module, request.score)
         graph = need("onnx").load(str(floats))
         done = write.export_graph(graph, loaded.module, batches, out, form, force=request.force)
     words = size_words(file.index.origin.nbytes, file.size, done.size)
     notes = [*done.notes, f"{form.weights} weights: {words}"]
-    if before is not None and request.evaluate is not None:
-        after = scored(open_onnx(out), request.evaluate)
+    if before is not None and request.score is not None:
+        after = scored(open_onnx(out), request.score)
         notes.append(f"{after[0]} {before[1]:.4f} in floats, {after[1]:.4f} on the grid")
     return replace(done, notes=tuple(notes))
