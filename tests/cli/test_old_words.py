@@ -14,8 +14,8 @@ from taut.errors import ArgumentError
     ("old", "new"),
     [
         (["compress", "m", "--eval", "f.py:s"], ["compress", "m", "--score", "f.py:s"]),
-        (["eval", "m", "--against=o", "--data", "d"], ["eval", "m", "--original=o", "--calib", "d"]),
-        (["-q", "export", "m", "o.onnx", "--model", "f"], ["-q", "export", "m", "o.onnx", "--into", "f"]),
+        (["eval", "--against=o", "--data", "d"], ["eval", "--original=o", "--calib", "d"]),
+        (["-q", "export", "m", "--model", "f"], ["-q", "export", "m", "--into", "f"]),
         (["info", "--data", "x"], ["info", "--data", "x"]),
         (["report", "m", "--original", "o"], ["report", "m", "--original", "o"]),
     ],

@@ -88,15 +88,23 @@ def is_standard_output(path: Path | None) -> bool:
 
 
 def _check(given: dict[str, object]) -> None:
-    from_input = any(_streams(given.get(name)) for name in _SOURCES)
-    to_output = _streams(given.get("output"))
-    if from_input and "output" in given and given["output"] is None and not given.get("dry_run"):
-        raise ArgumentError("-o: a model from standard input has no name; say where to write, or -")
+    """Raise `ArgumentError` where standard streams are asked for what they cannot do."""
     files = given.get("files")
     if isinstance(files, list) and [str(file) for file in files].count(STREAM) > 1:
         raise ArgumentError("FILE: standard input can be read once; give - once")
-    if not to_output:
-        return
+    if _streams(given.get("output")):
+        _check_output(given)
+    elif any(_streams(given.get(name)) for name in _SOURCES) and _wants_name(given):
+        raise ArgumentError("-o: a model from standard input has no name; say where to write, or -")
+
+
+def _wants_name(given: dict[str, object]) -> bool:
+    """Whether the output is called after the source, since no name was given."""
+    return "output" in given and given["output"] is None and not given.get("dry_run")
+
+
+def _check_output(given: dict[str, object]) -> None:
+    """Raise `ArgumentError` where standard output cannot take the file."""
     if given.get("json"):
         raise ArgumentError("--json: standard output is the file's (-o -); leave one of them out")
     if given.get("resume"):
