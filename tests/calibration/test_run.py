@@ -154,7 +154,7 @@ def test_a_score_that_fails_is_told_with_its_reason(net, batches, score, tmp_pat
         ({"bits": 3, "calib": [torch.ones(2, 5)]}, "rejects it"),
         ({"bits": 3, "calib": []}, "no batches"),
         ({"calib": [torch.ones(2, 64)]}, "give bits, size or max_drop"),
-        ({"calib": [torch.ones(2, 64)], "max_drop": "1%"}, "evaluate"),
+        ({"calib": [torch.ones(2, 64)], "max_drop": "1%"}, "score"),
         ({"max_drop": "1%", "score": float}, "give calib"),
     ],
 )

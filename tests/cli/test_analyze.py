@@ -126,7 +126,7 @@ def test_a_loss_of_ones_own_changes_what_counts(run, build):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--measure"], "give calib or evaluate"),
+        (["--measure"], "give calib or score"),
         (["--calib", "BUILD:empty"], "no batches"),
         (["--calib", "BUILD:batch"], "nearest: batches"),
         (["--measure", "--score", "BUILD:score", "--scheme", "imt4"], "nearest: int4"),

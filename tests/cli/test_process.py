@@ -31,14 +31,13 @@ HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as shells send them")
 @pytest.mark.parametrize(
-    ("signalled", "code", "word"),
+    ("delay", "signalled", "code", "word"),
     [
-        (signal.SIGINT, 130, "interrupted"),
-        (signal.SIGTERM, 143, "terminated"),
-        (HANGUP, 129, "its terminal is gone"),
+        *((delay, signal.SIGINT, 130, "interrupted") for delay in (0.05, 0.2, 0.4, 0.8)),
+        (0.1, signal.SIGTERM, 143, "terminated"),
+        (0.3, HANGUP, 129, "its terminal is gone"),
     ],
 )
-@pytest.mark.parametrize("delay", [0.05, 0.2, 0.4, 0.8])
 def test_a_signal_leaves_nothing_half_written(minilm, tmp_path, delay, signalled, code, word):
     target = tmp_path / "out.taut.safetensors"
     process = subprocess.Popen(

@@ -292,7 +292,7 @@ def test_ties_frozen_weights_and_modes_are_kept():
         (mlp, {}, "give one of fraction, size, flops, max_drop; none of them given"),
         (mlp, {"fraction": 0.5, "size": 0.5}, "fraction and size given"),
         (mlp, {"fraction": 1.0}, r"fraction: 1.0 cannot be"),
-        (mlp, {"max_drop": 0.1}, "max_drop takes evaluate"),
+        (mlp, {"max_drop": 0.1}, "max_drop takes score"),
         (mlp, {"fraction": 0.99}, r'0.99 would leave "2" without channels; .* works: 0.9667'),
         (mlp, {"fraction": 0.01}, r"removes nothing, .* works: 0.0167"),
         (mlp, {"size": 0.01}, r'size: 0.01 cannot be reached: .*"0" .* 0.0129; give 0.0129'),

@@ -83,7 +83,7 @@ def test_a_file_alone_needs_no_torch(file: Path) -> None:
 
 
 def test_what_cannot_be_done_is_refused_before_it_begins(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="measure: give calib or evaluate"):
+    with pytest.raises(ArgumentError, match="measure: give calib or score"):
         taut.analyze(file, measure=True)
     with pytest.raises(ArgumentError, match="loss: is for calibration"):
         taut.analyze(file, loss=lambda output, batch: output)
@@ -219,7 +219,7 @@ class TestNetwork:
 
     @pytest.mark.parametrize("value", [float("nan"), "good", None])
     def test_a_score_must_be_a_number(self, net, value: object) -> None:
-        with pytest.raises(ArgumentError, match="evaluate"):
+        with pytest.raises(ArgumentError, match="score"):
             taut.analyze(net, measure=True, score=lambda model: value)
 
     def test_torch_gets_its_threads_back(self, net, batches) -> None:

@@ -38,7 +38,7 @@ def test_another_network_is_refused(net, tmp_path):
 
 
 def test_there_must_be_something_to_judge_by(net, tmp_path):
-    with pytest.raises(ArgumentError, match=r"score \(--score\) or batches"):
+    with pytest.raises(ArgumentError, match=r"score \(--score\) or calib"):
         taut.evaluate(net)
     taut.compress(net, tmp_path / "x.taut.safetensors")
     with pytest.raises(ArgumentError, match="holds weights alone"):

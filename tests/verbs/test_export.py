@@ -80,7 +80,7 @@ def test_a_format_that_cannot_be_is_refused(name, to, message):
             {"activations": "dynamic"},
             "goes with onnx, compressed-tensors, and this is gguf",
         ),
-        ("a.safetensors", {"score": float}, r"evaluate \(--score\) goes with hf, onnx, and"),
+        ("a.safetensors", {"score": float}, r"score \(--score\) goes with hf, onnx, and"),
         ("a.safetensors", {"dtype": "fp16"}, 'dtype "fp16" is unknown; one of float32'),
         ("a", {}, r"f: no config.json, which hf needs; give the original's folder"),
         ("f", {"to": "safetensors", "force": True}, "is an input; name another"),

@@ -18,7 +18,7 @@ from taut.planning import quantisable
 from taut.scheme import Scheme
 
 _SAMPLE = 1 << 18  # bytes of a tensor that are coded: tables are then a small part of them
-_TORCH = 700 << 20  # bytes: PyTorch, transformers, and what backward passes keep of a batch
+_TORCH = 800 << 20  # bytes: PyTorch, transformers, and what backward passes keep of a batch
 _WEIGHT = 32  # bytes: two networks, indices, decoded values, optimiser's and coder's copies
 _METRIC = 12  # bytes of an entry of a metric: its sum in float64, its factor in float32
 _FACTORED = 32  # bytes of an entry of the largest metric while it is factored
