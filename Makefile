@@ -43,7 +43,7 @@ example: $(VENV)/.dev $(VENV)/.core
 # JOBS: how many processes the tests run in, one a core unless told; 0 is none but pytest's own.
 JOBS ?= auto
 test: lint typecheck
-	$(BIN)/python -m pytest --numprocesses $(JOBS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 bench: $(VENV)/.bench $(VENV)/.core
 	-$(MAKE) $(VENV)-nncodec/.ready
