@@ -319,3 +319,14 @@ def test_what_cannot_be_coded_is_refused(change: dict[str, Any], message: str) -
     indices = given.pop("indices")
     with pytest.raises(ArgumentError, match=message):
         encode_matrix(indices, **given)
+
+
+@pytest.mark.parametrize("trellis", [False, True])
+def test_a_matrix_of_several_chunks_has_each_in_its_place(rng, trellis):
+    shape = (1100, 1000)
+    q = np.rint(rng.normal(0, 0.8, shape) * np.linspace(0.2, 4, 1100)[:, None]).astype(np.int32)
+    coded = encode_matrix(q, step=0.5, offsets=(0.0, 0.0, 0.0), trellis=trellis, dtype=F32)
+    assert len(coded.chunks) > 1
+    out = np.empty(shape, np.float32)
+    decode([Job(coded.header, coded.chunks, out)], threads=2)
+    assert np.array_equal(out, np.float32(0.5) * levels(q, trellis))

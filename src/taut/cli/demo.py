@@ -88,5 +88,5 @@ No data was used and nothing was retrained.
 {where} Next, on a model of yours:
   taut compress model.safetensors              bit-exact
   taut compress model.safetensors --size 8x    lossy, met in real bytes
-  taut info model.taut.safetensors          what every tensor costs
+  taut info model.taut.safetensors             what every tensor costs
   taut --help"""
