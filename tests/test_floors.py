@@ -87,6 +87,11 @@ def imports(tree: ast.AST, module: str) -> Iterator[tuple[int, str]]:
             source = ".".join([*package, *([node.module] if node.module else [])])
             for alias in node.names:
                 yield node.lineno, f"{source}.{alias.name}"
+        elif isinstance(node, ast.Call) and node.args:
+            called, name = ast.unparse(node.func), node.args[0]
+            by_name = called.endswith("import_module") or called == "__import__"
+            if by_name and isinstance(name, ast.Constant) and isinstance(name.value, str):
+                yield node.lineno, name.value
 
 
 def room(imported: str) -> str:
@@ -176,6 +181,8 @@ def test_no_private_name_crosses_a_room() -> None:
         ("compression.compress", "import taut.cli.app", False),
         ("cli.app", "import taut", True),
         ("networks.calls", "from taut.analysis import collect", False),
+        ("io.source", "importlib.import_module('taut.cli.app')", False),
+        ("io.source", "__import__('taut.compression')", False),
     ],
 )
 def test_the_rule_sees_every_way_to_import(module: str, source: str, held: bool) -> None:
@@ -246,7 +253,7 @@ def test_circles_are_seen() -> None:
 def test_no_class_is_called_as_another() -> None:
     places = defaultdict(list)
     for path in MODULES:
-        for node in tree_of(path).body:
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(name_of(path))
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
@@ -298,6 +305,40 @@ def test_the_core_install_asks_for_nothing_it_does_not_use() -> None:
     assert core_dependencies() <= used
 
 
+def unpickling(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and name of what may run code that a file holds, under whatever name it is called."""
+    safe = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            options = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            if options.get("allow_pickle", "False") != "False":
+                yield node.lineno, "allow_pickle"
+            if options.get("weights_only") == "True":
+                safe.add(node.func)
+    for node in ast.walk(tree):
+        name = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+        if (name == "torch.load" and node not in safe) or name.endswith(".read_pickle"):
+            yield node.lineno, name
+        elif isinstance(node, ast.ImportFrom) and node.module == "torch":
+            yield from ((node.lineno, "torch.load") for one in node.names if one.name == "load")
+
+
+@pytest.mark.parametrize(
+    ("source", "held"),
+    [
+        ("torch.load(p, weights_only=True)", True),
+        ("np.load(p, allow_pickle=False)", True),
+        ("torch.load(p)", False),
+        ("load = torch.load\nload(p, weights_only=True)", False),
+        ("from torch import load as l2", False),
+        ("np.load(p, allow_pickle=True)", False),
+        ("pd.read_pickle(p)", False),
+    ],
+)
+def test_the_rule_sees_every_way_to_unpickle(source: str, held: bool) -> None:
+    assert (list(unpickling(ast.parse(source))) == []) is held
+
+
 def test_nothing_unpickles() -> None:
     problems = []
     for path in MODULES:
@@ -307,11 +348,7 @@ def test_nothing_unpickles() -> None:
             for line, name in imports(tree, module)
             if name.split(".")[0] in PICKLES
         ]
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
-                options = {word.arg: ast.unparse(word.value) for word in node.keywords}
-                if options.get("weights_only") != "True":
-                    problems.append(f"{module}, line {node.lineno}: torch.load")
+        problems += [f"{module}, line {line}: {what}" for line, what in unpickling(tree)]
     assert problems == []
 
 

@@ -216,3 +216,10 @@ def test_characters_that_stdout_has_not_are_written_as_escapes(tmp_path):
     done = shell("$TAUT info net.taut.safetensors", cwd=tmp_path, env=ascii_only)
     assert done.returncode == 0, done.stderr
     assert b"\\xe9\\u6f22" in done.stdout
+
+
+@posix
+@pytest.mark.parametrize("option", ["--help", "--version", "compress --help"])
+def test_help_without_stdout_is_a_line_and_no_traceback(tmp_path, option):
+    done = shell(f"$TAUT {option} >&-", cwd=tmp_path, text=True)
+    assert (done.returncode, done.stderr) == (1, "taut: standard output is closed\n")

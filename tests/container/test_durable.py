@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import taut
-from taut.container import AtomicFile
+from taut.container import AtomicFile, made_folder
 from taut.container.model_folder import write_file
 
 NAMING = ("replace", "rename", "link")
@@ -97,10 +97,16 @@ def exported_folder(home: Path, out: Path) -> None:
     taut.export(home.parent / "small", out, to="safetensors")
 
 
+def others_folder(home: Path, out: Path) -> None:
+    with made_folder(out, force=False) as made:  # as another library writes into it
+        (made / "bytes").write_bytes(b"bytes")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="inodes as POSIX has them")
 @pytest.mark.parametrize(
     "write",
     [
+        others_folder,
         atomic,
         small,
         compressed,

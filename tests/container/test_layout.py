@@ -81,7 +81,7 @@ def overhead(shapes: dict[str, tuple[int, ...]], path: Path) -> int:
             own += coded.nbytes
             error = float(rng.uniform(0.01, 0.9))
             writer.layout.add_coded(info, "rd", coded, xxh3(values), rel_mse=error)
-        return writer.finish() - own
+        return writer.finish().size - own
 
 
 def test_small_tensors_cost_a_dozen_bytes_each(tmp_path):

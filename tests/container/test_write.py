@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import taut
-from taut.container import AtomicFile, Layout, TautFile
+from taut.container import AtomicFile, Layout, Origin, TautFile
 from taut.container import write as write_module
 from taut.errors import ArgumentError, FormatError, TautError, VerifyError
 
@@ -195,3 +195,11 @@ def test_an_impossible_destination_is_refused_before_the_work(tmp_path, monkeypa
     monkeypatch.setattr(Layout, "__init__", lambda *_, **__: pytest.fail("work began"))
     with pytest.raises(ArgumentError, match=message):
         taut.compress({"w": np.ones(3)}, tmp_path / name)
+
+
+def test_a_writer_replaces_nothing_unless_it_is_told_to(tmp_path: Path) -> None:
+    path = tmp_path / "x.taut.safetensors"
+    path.write_bytes(b"mine")
+    with pytest.raises(ArgumentError, match="exists"):
+        write_module.Writer(path, Origin(0), [])
+    assert path.read_bytes() == b"mine"

@@ -273,3 +273,7 @@ def test_a_buffer_may_be_any_memory() -> None:
     same = [read_header(kind(file)) for kind in (bytes, bytearray, memoryview)]
     assert same[0] == same[1] == same[2]
     assert read_header(memoryview(np.frombuffer(file, np.uint8))) == same[0]
+
+
+def test_the_limit_of_a_header_is_that_of_safetensors() -> None:
+    assert MAX_HEADER == 100_000_000

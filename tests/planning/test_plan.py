@@ -248,3 +248,13 @@ def test_the_room_is_entered_without_pydantic() -> None:
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(ImportError):
         from taut.planning import Plam  # type: ignore[attr-defined]  # noqa: F401
+
+
+def test_a_plan_of_the_most_bytes_is_read_and_one_of_more_is_not(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("taut: 1\n")
+    monkeypatch.setattr("taut.planning.plan.MAX_BYTES", 8)
+    assert load_plan(path) == Plan()
+    path.write_text("taut: 1 \n")
+    with pytest.raises(ArgumentError, match="over 8 bytes"):
+        load_plan(path)

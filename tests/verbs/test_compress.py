@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ml_dtypes
@@ -17,7 +21,7 @@ from safetensors.numpy import save_file
 import taut
 from taut.container import TautFile
 from taut.encoding.tensor import Indices, encode_tensor, relative_error
-from taut.errors import ArgumentError, FormatError, TargetError
+from taut.errors import ArgumentError, FormatError, TargetError, VerifyError
 from taut.io import SAFETENSORS_DTYPES, TensorInfo
 from taut.scheme import parse_scheme
 
@@ -420,3 +424,32 @@ def test_the_callers_arrays_are_not_touched(tmp_path, rng):
     before = array.copy()
     taut.compress({"w": array, "v": array}, tmp_path / "x", plan={"w": "fp16"})
     assert np.array_equal(array, before)
+
+
+def test_writers_of_one_name_each_describe_their_own_file(tmp_path):
+    """The name may be another's by then: twelve threads, two models of different sizes."""
+    models = [{"w": np.zeros((64, 64 * size), np.float32)} for size in (1, 2)]
+    path = tmp_path / "x.taut.safetensors"
+    begin = threading.Barrier(12)
+
+    def write(number):
+        begin.wait()
+        return [taut.compress(models[number % 2], path, force=True) for _ in range(4)]
+
+    with ThreadPoolExecutor(12) as pool:
+        for number, results in enumerate(pool.map(write, range(12))):
+            for result in results:
+                assert result.parameters == 64 * 64 * (1 + number % 2)
+                assert result.path == path
+    taut.verify(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_fails_since_the_source_changed_says_so(model, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        os.truncate(model, 100)
+        raise ArgumentError("a step is too fine")
+
+    monkeypatch.setattr(sys.modules["taut.compression.compress"], "decide", fails)
+    with pytest.raises(VerifyError, match=re.escape(str(model))):
+        taut.compress(model, tmp_path / "x", bits=4)

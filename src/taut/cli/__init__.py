@@ -1,25 +1,43 @@
 """The command line: a command a file, each calling one verb."""
 
+import errno
 import io
 import os
 import sys
+from typing import NoReturn
 
 __all__ = ["main"]
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        _hold_streams()
-        from taut.cli._old_words import in_new_words
-        from taut.cli.app import app  # inside, so that Ctrl-C is quiet this early too
+        try:
+            _hold_streams()
+            from taut.cli._old_words import in_new_words
+            from taut.cli.app import app  # inside, so that Ctrl-C is quiet this early too
 
-        app(in_new_words(sys.argv[1:]), prog_name="taut")
+            app(in_new_words(sys.argv[1:]), prog_name="taut")
+        finally:
+            sys.stdout.flush()  # what takes nothing shows here, not at interpreter exit
     except KeyboardInterrupt:
         print("taut: interrupted", file=sys.stderr)
         sys.exit(_INTERRUPTED)
+    except OSError as error:  # of help and version, which are printed outside of any command
+        _end_without_stdout(error)
+
+
+def _end_without_stdout(error: OSError) -> NoReturn:
+    """Say why stdout takes nothing, and keep the interpreter from complaining when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        sys.exit(_PIPE_CLOSED)
+    closed = error.errno == errno.EBADF
+    print(f"taut: {'standard output is closed' if closed else error.strerror}", file=sys.stderr)
+    sys.exit(1)
 
 
 def _hold_streams() -> None:

@@ -65,9 +65,7 @@ def refusing_streams(
             for name, value in kwargs.items():
                 if name not in (*but, *_TEXTS) and _streams(value):
                     told = name.upper() if name in (*_SOURCES, "out") else f"--{name}"
-                    raise ArgumentError(
-                        f"{told}: - is a stream, and here is need of a file; name one"
-                    )
+                    raise ArgumentError(f"{told}: - is a stream; name a file")
             command(*args, **kwargs)
 
         return run

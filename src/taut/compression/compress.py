@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +16,11 @@ from taut.compression.exact import decide
 from taut.compression.request import Asked, CompressRequest, Decision, read_call
 from taut.compression.trained import decide_trained
 from taut.container import Origin, Writer, made_folder
-from taut.container.info import Info, bits_per_value, info
+from taut.container.info import Info, bits_per_value
 from taut.container.model_folder import copy_files, mark_config
 from taut.encoding.estimate import estimate_memory, estimate_tensors
 from taut.encoding.model import fill
-from taut.errors import ArgumentError
+from taut.errors import ArgumentError, TautError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.names import as_text
 from taut.io.source import parameters_of
@@ -68,14 +68,15 @@ def carry_out(request: CompressRequest) -> Result:
     call = replace(request.call, finish=False) if request.dry_run else request.call
     asked = read_call(source, call)
     place = _place(request, source)
-    decision = _decided(request, source, asked, place)
+    with _blaming_changes(stamps):
+        decision = _decided(request, source, asked, place)
     if place is None or not _writes():
         return _foreseen(decision, request.dst, began)
-    _write(decision, place, request, stamps)
-    if call.train is not None:
+    found = _write(decision, place, request, stamps)
+    if request.call.train is not None:
         _discard_kept(request.dst)
     seconds = time.perf_counter() - began
-    result = Result(**vars(info(place.file)), seconds=seconds, peak_memory=peak_memory())
+    result = Result(**vars(found), seconds=seconds, peak_memory=peak_memory())
     return _with_scores(result, decision)
 
 
@@ -116,13 +117,14 @@ def _decided(
 
 def _write(
     decision: Decision, place: Destination, request: CompressRequest, stamps: tuple[Stamp, ...]
-) -> None:
+) -> Info:
     """Code all tensors, check the file, and put it in its place with its companions.
 
-    `stamps` are of the source's files as they were opened.
+    `stamps` are of the source's files as they were opened. Describes the file.
     """
-    source, threads = decision.source, request.call.threads
+    source, threads, name = decision.source, request.call.threads, place.file
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_blaming_changes(stamps))
         if decision.ready is not None:
             stack.enter_context(decision.ready.record)
             stack.push(_discarding(decision.ready.record))
@@ -151,7 +153,22 @@ def _write(
         check_unchanged(stamps)
         if place.folder is not None:
             copy_files(place.companions, place.folder, mark_config, force=request.force)
-        writer.finish(request.progress)
+        found = writer.finish(request.progress)
+    return replace(found, path=name)
+
+
+@contextlib.contextmanager
+def _blaming_changes(stamps: tuple[Stamp, ...]) -> Iterator[None]:
+    """Of what fails while the source's files change, say that they changed: it may be why.
+
+    Raises:
+        VerifyError: the body failed, and one of the files is not as it was opened.
+    """
+    try:
+        yield
+    except TautError:
+        check_unchanged(stamps)
+        raise
 
 
 def _discarding(record: Findings) -> Callable[..., None]:

@@ -10,7 +10,6 @@ from taut.container.read import TautFile
 from taut.container.temporary import is_temporary
 from taut.container.verify import VerifyReport, verify
 from taut.container.write import Writer
-from taut.machine.cores import checked_threads
 
 __all__ = [
     "SMALL",
@@ -25,7 +24,6 @@ __all__ = [
     "Writer",
     "check_destination",
     "check_folder",
-    "checked_threads",
     "find_file",
     "is_temporary",
     "made_file",

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 
-from taut.container import TautFile, find_file
+from taut.container.find import find_file
+from taut.container.read import TautFile
 from taut.io.onnx import GRAPH
 
 

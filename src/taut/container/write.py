@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -10,6 +11,7 @@ from taut.coding import Effort
 from taut.container.atomic import AtomicFile
 from taut.container.format import xxh3
 from taut.container.index import Origin
+from taut.container.info import Info, describe
 from taut.container.layout import Layout
 from taut.container.read import TautFile
 from taut.errors import VerifyError
@@ -45,8 +47,10 @@ class Writer:
         self._body = 8 + self.layout.room
         self._file.seek(self._body)
 
-    def finish(self, progress: Progress | None = None) -> int:
-        """Complete the file, decode all of it, compare, rename; gives its size in bytes.
+    def finish(self, progress: Progress | None = None) -> Info:
+        """Complete the file, decode all of it, compare, rename; describes what was written.
+
+        It is described before it gets its name, which another writer may take at any time.
 
         `progress` is told the stage ("verify"), how many tensors are compared, and of how many.
 
@@ -61,11 +65,13 @@ class Writer:
         self._file.seek(0)
         self._file.write(len(header).to_bytes(8, "little"))  # from here on it is a safetensors file
         self._file.sync()
-        check_written(
+        written = check_written(
             self._file.temporary, self.layout.meant, threads=self._threads, progress=progress
         )
+        found = replace(describe(written), path=self._file.path)
+        del written  # some systems rename no file that is mapped
         self._file.commit()
-        return self.layout.size
+        return found
 
     def __enter__(self) -> Writer:
         """Give the writer itself."""
@@ -83,8 +89,8 @@ class Writer:
 
 def check_written(
     path: Path, meant: Mapping[str, str], *, threads: int, progress: Progress | None = None
-) -> None:
-    """Decode every tensor of a file and compare its xxh3 with `meant`.
+) -> TautFile:
+    """Decode every tensor of a file and compare its xxh3 with `meant`; gives the open file.
 
     Raises:
         VerifyError: they differ; names the tensor.
@@ -99,3 +105,4 @@ def check_written(
             )
         if progress:
             progress("verify", number + 1, len(meant))
+    return file

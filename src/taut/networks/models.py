@@ -203,7 +203,7 @@ def _embedding_of(encoder: SentenceTransformer) -> torch.nn.Module:
     """
     import torch
 
-    class SentenceEncoder(torch.nn.Module):
+    class EncoderNetwork(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.encoder = encoder
@@ -216,7 +216,7 @@ def _embedding_of(encoder: SentenceTransformer) -> torch.nn.Module:
             encode = cast("Callable[..., object]", self.get_submodule("encoder").encode)
             return encode(*inputs, **options)
 
-    return SentenceEncoder()
+    return EncoderNetwork()
 
 
 @contextlib.contextmanager
