@@ -327,11 +327,11 @@ def unpickling(tree: ast.AST) -> Iterator[tuple[int, str]]:
     ("source", "held"),
     [
         ("torch.load(p, weights_only=True)", True),
-        ("np.load(p, allow_pickle=False)", True),
+        ("np.load(p, allow_pickle = False)", True),
         ("torch.load(p)", False),
         ("load = torch.load\nload(p, weights_only=True)", False),
         ("from torch import load as l2", False),
-        ("np.load(p, allow_pickle=True)", False),
+        ("np.load(p, allow_pickle = True)", False),
         ("pd.read_pickle(p)", False),
     ],
 )
