@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import taut
+from taut.container import AtomicFile
 from taut.errors import ArgumentError, FormatError
 from taut.loading.restore_onnx import read_recipe
 
@@ -268,3 +269,21 @@ def test_the_graph_itself_goes_on_a_runtimes_grid(
     assert sorted(path.name for path in tmp_path.iterdir() if "onnx" in path.name) == [
         *("net.onnx", "out.onnx")
     ]
+
+
+def test_what_is_told_is_of_what_was_written_whoever_has_the_name_then(
+    model: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer takes each name as soon as a file has it."""
+    commit = AtomicFile.commit
+
+    def taken(self: AtomicFile) -> None:
+        commit(self)
+        self.path.write_bytes(b"another's")
+
+    original = model.stat().st_size
+    taut.compress(model, packed)
+    kept = packed.read_bytes()
+    monkeypatch.setattr(AtomicFile, "commit", taken)
+    assert taut.decompress(packed, tmp_path / "back.onnx").bytes == original
+    assert taut.compress(model, tmp_path / "again.taut.safetensors").size == len(kept)

@@ -80,8 +80,8 @@ def _write_onnx(file: TautFile, target: Path, force: bool) -> Restored:
         raise ArgumentError(
             f"{target}: the model was not compressed from ONNX; name a .safetensors"
         )
-    paths = write_onnx(file, target, force=force)
-    return Restored(target, sum(path.stat().st_size for path in paths), paths)
+    written = write_onnx(file, target, force=force)
+    return Restored(target, sum(written.values()), tuple(written))
 
 
 def _write_folder(

@@ -30,8 +30,10 @@ def holds_onnx(path: Path) -> bool:
         return False
 
 
-def write_onnx(file: TautFile, target: Path, *, force: bool = False) -> tuple[Path, ...]:
+def write_onnx(file: TautFile, target: Path, *, force: bool = False) -> dict[Path, int]:
     """Write the model as `target`, and beside it the files that its weights lay in.
+
+    Gives the bytes written of each, the model first: a name may be another writer's by then.
 
     Each file is whole or not there; the model itself comes last. Holds one tensor at a time.
 
@@ -45,14 +47,16 @@ def write_onnx(file: TautFile, target: Path, *, force: bool = False) -> tuple[Pa
     paths = [target, *(target.parent / one.name for one in files[1:])]
     for path in paths:
         _check_free(path, file.path, force=force)
+    written = dict.fromkeys(paths, 0)
     for one, path in reversed(list(zip(files, paths, strict=True))):
         if path is not target:
             _make_folder(path.parent, target.parent)
         with AtomicFile(path, force=force) as out:
             for data in _contents(file, one):
                 out.write(data)
+                written[path] += data.nbytes
             out.commit()
-    return tuple(paths)
+    return written
 
 
 def _check_free(path: Path, source: Path, *, force: bool) -> None:

@@ -35,7 +35,7 @@ def export_graph(file: TautFile, request: ExportRequest) -> Export:
         return _rounded_graph(file, request)
     out = request.out
     with made_file(out, force=request.force) as made:
-        written = write_onnx(file, made)
+        written = tuple(write_onnx(file, made))
         found = _compare(file, written[0])
         more = [path.relative_to(made.parent) for path in written[1:]]
         size = sum(path.stat().st_size for path in written)
@@ -86,7 +86,7 @@ def _rounded_graph(file: TautFile, request: ExportRequest) -> Export:
         )
     form = form_for(file, request)
     with scratch_folder(out) as folder:
-        floats = write_onnx(file, folder / "float.onnx")[0]
+        floats = next(iter(write_onnx(file, folder / "float.onnx")))
         loaded = open_model(floats)
         batches = list(open_calibration(request.calib, loaded))
         before = None if request.score is None else scored(loaded.module, request.score)
