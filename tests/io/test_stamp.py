@@ -15,9 +15,9 @@ import pytest
 from safetensors.numpy import save_file
 
 import taut
-from taut.errors import VerifyError
+from taut.errors import ArgumentError, VerifyError
 from taut.io import open_source
-from taut.io.stamp import stamp_of
+from taut.io.stamp import blaming_changes, stamp_of
 
 SIZE = 100_000  # values of a tensor: many pages, none of which is touched before its time
 
@@ -244,3 +244,18 @@ def test_every_file_of_a_model_has_a_stamp(tmp_path):
         source, written_to = make(folder, 0)
         names = {stamp.path.name for stamp in open_source(source).stamps}
         assert {source.name, written_to.name} <= names
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_fails_while_a_file_changes_is_blamed_on_the_change(tmp_path, changed):
+    path = tmp_path / "m.safetensors"
+    save_file({"w": np.zeros(64, np.float32)}, path)
+    stamps = open_source(path).stamps
+    with (
+        pytest.raises(VerifyError if changed else ArgumentError) as caught,
+        blaming_changes(stamps),
+    ):
+        if changed:
+            os.truncate(path, 100)
+        raise ArgumentError("a step is too fine")
+    assert str(path) in str(caught.value) if changed else str(caught.value) == "a step is too fine"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +20,11 @@ from taut.container.info import Info, bits_per_value
 from taut.container.model_folder import copy_files, mark_config
 from taut.encoding.estimate import estimate_memory, estimate_tensors
 from taut.encoding.model import fill
-from taut.errors import ArgumentError, TautError
+from taut.errors import ArgumentError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.names import as_text
 from taut.io.source import parameters_of
-from taut.io.stamp import Stamp
+from taut.io.stamp import Stamp, blaming_changes
 from taut.machine.peak_memory import peak_memory
 from taut.networks.sources import built
 
@@ -68,7 +68,7 @@ def carry_out(request: CompressRequest) -> Result:
     call = replace(request.call, finish=False) if request.dry_run else request.call
     asked = read_call(source, call)
     place = _place(request, source)
-    with _blaming_changes(stamps):
+    with blaming_changes(stamps):
         decision = _decided(request, source, asked, place)
     if place is None or not _writes():
         return _foreseen(decision, request.dst, began)
@@ -124,7 +124,7 @@ def _write(
     """
     source, threads, name = decision.source, request.call.threads, place.file
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_blaming_changes(stamps))
+        stack.enter_context(blaming_changes(stamps))
         if decision.ready is not None:
             stack.enter_context(decision.ready.record)
             stack.push(_discarding(decision.ready.record))
@@ -155,20 +155,6 @@ def _write(
             copy_files(place.companions, place.folder, mark_config, force=request.force)
         found = writer.finish(request.progress)
     return replace(found, path=name)
-
-
-@contextlib.contextmanager
-def _blaming_changes(stamps: tuple[Stamp, ...]) -> Iterator[None]:
-    """Of what fails while the source's files change, say that they changed: it may be why.
-
-    Raises:
-        VerifyError: the body failed, and one of the files is not as it was opened.
-    """
-    try:
-        yield
-    except TautError:
-        check_unchanged(stamps)
-        raise
 
 
 def _discarding(record: Findings) -> Callable[..., None]:

@@ -20,6 +20,7 @@ from taut.errors import ArgumentError
 from taut.evaluation.measured_drops import DropJudge, OutputJudge, Score, ScoreJudge, measure_drops
 from taut.io import Source, TensorInfo, check_unchanged, open_source
 from taut.io.pytorch import is_module
+from taut.io.stamp import blaming_changes
 from taut.machine import checked_threads
 from taut.networks import Calibration, CalibrationSpec, LoadedModel, open_calibration, open_model
 from taut.networks.callables import names_callable
@@ -74,12 +75,13 @@ def describe(request: DescribeRequest) -> Report:
     scheme = _measured_scheme(request.measure)
     _check(request, scheme)
     opened = _opened(request, runs=request.calib is not None or scheme is not None)
-    with _torch_threads(opened.module, request.threads):
+    stamps = opened.source.stamps
+    with blaming_changes(stamps), _torch_threads(opened.module, request.threads):
         report = _read(request, opened, scheme)
         if scheme is not None and opened.model is not None:
             judge = _judge(request, opened)
             report = _with_drops(report, opened.model, scheme, judge, request.progress)
-    check_unchanged(opened.source.stamps)
+    check_unchanged(stamps)
     return report
 
 

@@ -8,12 +8,13 @@ asks `check_unchanged` before it keeps what came of it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,6 +57,20 @@ def check_unchanged(stamps: Iterable[Stamp]) -> None:
     """Raise `VerifyError` unless every file is as it was when it was opened; names the first."""
     for stamp in stamps:
         stamp.check()
+
+
+@contextlib.contextmanager
+def blaming_changes(stamps: Iterable[Stamp]) -> Iterator[None]:
+    """Of what fails while files change, say that they changed: it may be why it failed.
+
+    Raises:
+        VerifyError: the body failed, and one of the files is not as it was opened.
+    """
+    try:
+        yield
+    except TautError:
+        check_unchanged(stamps)
+        raise
 
 
 def stamp_of(path: Path) -> Stamp:
