@@ -187,7 +187,7 @@ def _write_shard(file: TautFile, shard: _Shard, path: Path, force: bool) -> int:
             out.write(data.data)
             size += data.nbytes
         file.fetcher.check_still()
-        _check_shard(out.temporary, shard, infos, file.path)
+        _check_shard(out.readable, shard, infos, file.path)
         out.commit()
     return size
 
