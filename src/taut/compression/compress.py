@@ -71,13 +71,18 @@ def carry_out(request: CompressRequest) -> Result:
     with blaming_changes(stamps):
         decision = _decided(request, source, asked, place)
     if place is None or not _writes():
-        return _foreseen(decision, request.dst, began)
+        return _noted(_foreseen(decision, request.dst, began), asked)
     found = _write(decision, place, request, stamps)
     if request.call.train is not None:
         _discard_kept(request.dst)
     seconds = time.perf_counter() - began
     result = Result(**vars(found), seconds=seconds, peak_memory=peak_memory())
-    return _with_scores(result, decision)
+    return _noted(_with_scores(result, decision), asked)
+
+
+def _noted(result: Result, asked: Asked) -> Result:
+    """The result with what the plan's reading had to say before."""
+    return replace(result, notes=(*asked.notes, *result.notes))
 
 
 def _place(request: CompressRequest, source: Source) -> Destination | None:

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from taut.planning.allocate import Found, meet_target
+from taut.planning.free_schemes import free_schemes
 from taut.planning.match import Resolved, resolve
 from taut.planning.preset import find_preset, preset_names, preset_text
 from taut.planning.rules import quantisable
@@ -25,6 +26,7 @@ __all__ = [
     "Target",
     "dump_plan",
     "find_preset",
+    "free_schemes",
     "load_plan",
     "meet_target",
     "parse_target",

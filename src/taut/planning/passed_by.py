@@ -1,0 +1,53 @@
+"""What is said of the matrices that a rule's pattern passed by, since its groups do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from taut.io import TensorInfo
+from taut.planning.divides import divides, pieces_of
+from taut.planning.pattern import is_name, matching
+from taut.planning.rules import quantisable
+from taut.scheme import Scheme
+from taut.transform.grid import matrix_shape
+
+if TYPE_CHECKING:
+    from taut.planning.match import Resolved
+    from taut.planning.plan import Plan
+
+
+def passed_notes(
+    plan: Plan, infos: Sequence[TensorInfo], found: Mapping[str, Resolved | None]
+) -> list[str]:
+    """A note for each rule whose pattern passed by matrices that its scheme does not divide.
+
+    `found` is what the plan says of the tensors that are stored.
+    """
+    shapes = {info.name: info for info in infos if info.name in found}
+    notes = []
+    for number, rule in enumerate(plan.rules, 1):
+        if is_name(rule.match) or not pieces_of(rule.scheme):
+            continue
+        names = [
+            name
+            for name in matching(rule.match, shapes)
+            if ((one := found[name]) is None or one.rule > number)
+            and quantisable(shapes[name].dtype, shapes[name].shape)
+            and not divides(rule.scheme, shapes[name].shape)
+        ]
+        if names:
+            notes.append(passed_note(f'rule {number} ("{rule.match}")', rule.scheme, names, shapes))
+    return notes
+
+
+def passed_note(
+    who: str, scheme: Scheme, names: Sequence[str], infos: Mapping[str, TensorInfo]
+) -> str:
+    """What is said of matrices that were passed by, the first of them by its name."""
+    first, columns = names[0], matrix_shape(infos[names[0]].shape)[1]
+    count = "1 matrix" if len(names) == 1 else f"{len(names)} matrices"
+    return (
+        f'plan: {who} passed by {count}, whose columns {scheme} does not divide ("{first}" has '
+        f"{columns}): what no other rule takes is as if there were no plan"
+    )
