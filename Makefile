@@ -41,9 +41,10 @@ example: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/python examples/edge_image_classifier.py --out build/edge --force $(if $(DATA),--data $(DATA))
 
 # JOBS: how many processes the tests run in, one a core unless told; 0 is none but pytest's own.
+# SLOW=1: the slow tests too, and every random case; CI runs all of it.
 JOBS ?= auto
 test: lint typecheck
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+	$(if $(SLOW),TAUT_SLOW=1) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 bench: $(VENV)/.bench $(VENV)/.core
 	-$(MAKE) $(VENV)-nncodec/.ready
