@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from taut.io.names import nearest
 from taut.loading.arrays import to_torch
 from taut.loading.reshape import reshaped
 from taut.networks import LoadedModel
+from taut.networks.copies import copy_module
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +71,7 @@ def put_into(loaded: LoadedModel, held: HeldWeights) -> torch.nn.Module:
     names = {n: loaded.names.get(n, n) for n in held.shapes if n not in loaded.unmapped}
     if not loaded.gradients:  # a graph: what it does not take as a weight is no tensor of it
         names = {n: inner for n, inner in names.items() if n in loaded.names}
-    network = copy.deepcopy(loaded.module)
+    network = copy_module(loaded.module)
     with reshaped(network, {names[n]: held.shapes[n] for n in names}, dict(held.widths)):
         tensors = {names[n]: held.tensors[n] for n in names}
         _fill(network, tensors, held.path, loaded.missing)

@@ -8,7 +8,6 @@ no code of a folder runs.
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from taut.io.names import nearest
 from taut.io.pytorch import is_module
 from taut.networks.callables import call, load_named, names_callable
 from taut.networks.calls import told
+from taut.networks.copies import copy_module
 from taut.networks.parameter_names import Names, map_names
 from taut.networks.tokens import Tokenize, open_tokenizer, wrap_tokenizer
 
@@ -96,13 +96,7 @@ def _from_onnx(path: Path) -> LoadedModel:
 
 def _of_module(source: torch.nn.Module) -> LoadedModel:
     """A copy to run, and perhaps to change, beside the module whose tensors are to be stored."""
-    try:
-        module = _ready(copy.deepcopy(source))
-    except Exception as error:  # a module may hold anything
-        raise ArgumentError(
-            f"module {type(source).__name__} cannot be copied ({told(error)}); "
-            "keep what cannot be copied, as open files, out of it"
-        ) from error
+    module = _ready(copy_module(source))
     names = map_names(open_source(source), module)
     return LoadedModel(module, None, names.found, source, names.unmapped, names.missing)
 

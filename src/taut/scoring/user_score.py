@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from taut.errors import ArgumentError
 from taut.networks.calls import explained
+from taut.networks.copies import copy_module
 from taut.scoring.metrics import deciding
 from taut.scoring.outcome import Outcome, read_outcome
 
@@ -36,7 +36,7 @@ def judged(
     import torch
 
     with explained(f"{where}: failed"), torch.no_grad():
-        found: object = score(copy.deepcopy(module) if copied else module)
+        found: object = score(copy_module(module) if copied else module)
     return read_outcome(found, where)
 
 
