@@ -22,8 +22,9 @@ from taut.analysis.losses import Differentiated
 from taut.analysis.prepared import matrices, prepared
 from taut.errors import ArgumentError
 from taut.extras import need_extra
-from taut.networks.calls import fitted, in_single, run, samples_of
+from taut.networks.calls import fitted, run, samples_of
 from taut.networks.outputs import OUTPUTS, Loss
+from taut.networks.precision import in_single
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +86,7 @@ def collect(
     shares as they are if batches are equally large.
 
     Sides wider than `widest` are diagonal. Sums beyond `memory` bytes go to temporary files. The
-    module runs in evaluation mode (in float32 if it is narrower) and is left as it was.
+    module runs in evaluation mode (in float32 if it is narrower and runs so); it is left as it was.
 
     Raises:
         ArgumentError: torch is missing, no samples, an unknown name, a batch the module rejects,
@@ -103,7 +104,7 @@ def collect(
         raise ArgumentError(f'output: "{output}" is none of {", ".join(OUTPUTS)}')
     if projections < 1 or widest < 1:
         raise ArgumentError("projections and widest must be at least 1")
-    model = in_single(module)
+    model = in_single(module, batches)
     tracked = matrices(model, names)
     capture = Capture(tracked, Room(memory), widest)
     passes = projections if loss is None else 1

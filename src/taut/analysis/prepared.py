@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taut.analysis._capture import Tracked
 from taut.errors import ArgumentError
 from taut.io.names import nearest
+from taut.networks.calls import evaluating
 
 if TYPE_CHECKING:
     import torch
@@ -61,20 +62,8 @@ def prepared(module: torch.nn.Module, tracked: Collection[Tracked], seed: int) -
     devices = sorted({p.device.index or 0 for p in parameters if p.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices), torch.enable_grad():
         torch.manual_seed(seed)
-        with _evaluating(module), _gradients_for(wanted, parameters):
+        with evaluating(module), _gradients_for(wanted, parameters):
             yield
-
-
-@contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode, and each part's own mode again afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        module.eval()
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 @contextmanager

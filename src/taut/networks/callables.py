@@ -64,8 +64,10 @@ def load_named(spec: str) -> object:
     return getattr(module, parts["name"])
 
 
-def call(function: Callable[..., object], where: str) -> object:
+def call(function: Callable[..., object], where: str, step: str = "") -> object:
     """What the user's function gives without arguments; `where` is its name in messages.
+
+    `step` says how far it had come: " at batch 2".
 
     Raises:
         ArgumentError: it raised; the message has the line and the exception.
@@ -77,7 +79,7 @@ def call(function: Callable[..., object], where: str) -> object:
     except (Exception, SystemExit) as error:
         code = getattr(function, "__code__", None)
         line = _line_of(error, getattr(code, "co_filename", "")) or own_line(error)
-        raise ArgumentError(f"{where}: failed{line}: {told(error)}") from error
+        raise ArgumentError(f"{where}: failed{line}{step}: {told(error)}") from error
 
 
 def _import(path: Path) -> ModuleType:

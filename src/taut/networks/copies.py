@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from taut.errors import ArgumentError, TautError
+from taut.io.wrappers import inner
 from taut.networks.calls import told
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 def copy_module(module: Module) -> Module:
     """A copy of the module that shares no memory with it; the module is left as it is.
+
+    What wraps it, or a part of it (torch.compile, DataParallel), is left out of the copy.
 
     Raises:
         ArgumentError: something in it cannot be copied; the message names the attribute.
@@ -35,7 +38,7 @@ def copy_module(module: Module) -> Module:
     """
     try:
         with _without_graphs():
-            return copy.deepcopy(module)
+            return _copied(module)
     except (TautError, MemoryError):
         raise
     except Exception as error:  # a module may hold anything
@@ -43,6 +46,14 @@ def copy_module(module: Module) -> Module:
             f"module {type(module).__name__} cannot be copied ({told(error)}){_where(module)}; "
             "keep what cannot be copied, as open files, out of it"
         ) from error
+
+
+def _copied(module: Module) -> Module:
+    memo: dict[int, object] = {}
+    for part in reversed([*module.modules()]):  # those inside come first
+        if (held := inner(part)) is not part:
+            memo[id(part)] = copy.deepcopy(held, memo)
+    return copy.deepcopy(module, memo)
 
 
 def _without_graphs() -> AbstractContextManager[object]:
