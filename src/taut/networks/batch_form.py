@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from taut.errors import ArgumentError
 from taut.networks.calls import run, told
-from taut.networks.portions import tensors
+from taut.networks.cuts import tensors
 from taut.networks.precision import AS_IT_IS, restore
 
 if TYPE_CHECKING:
