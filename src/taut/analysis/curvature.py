@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[str, int, int], object]  # stage, batches done, batches in all
 
 MEMORY: Final = 2 << 30
+_IDLE: Final = "the loss does not depend on it"
+_CUT_OFF: Final = "it is used, but no gradient comes back (detach, argmax): nothing is known of it"
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _finish(
     found: dict[str, Curvature] = {}
     for one in tracked:
         if one.stage is None:
-            one.stage, last = last, last + 1
+            one.stage, one.idle, last = last, True, last + 1
         curvature = _curvature(one, samples, passes, biases)
         found |= dict.fromkeys(one.names, curvature)
     return found
@@ -200,7 +202,7 @@ def _of_nothing(one: Tracked, samples: int) -> Curvature:
         samples=samples,
         kind="none",
         stage=one.stage or 0,
-        notes=(*_doubts(one, []), "the loss does not depend on it"),
+        notes=(*_doubts(one, []), _IDLE if one.idle else _CUT_OFF),
     )
 
 
