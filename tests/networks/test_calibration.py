@@ -159,7 +159,7 @@ def _fails() -> Iterator[object]:
         ([torch.ones(2, 4)], "calib: batch 1: the model rejects it: "),
         ([torch.ones(2, 4)], "(the batch is float32 [2, 4])"),
         ([{"inputs": torch.ones(2, 3)}], "(the batch is {inputs: float32 [2, 3]})"),
-        ([(torch.ones(2, 3), torch.ones(2))], "(float32 [2, 3], float32 [2])"),
+        ([(torch.ones(2, 4), torch.ones(2))], "(float32 [2, 4], float32 [2])"),
     ],
 )
 def test_mistakes_are_named(linear: LoadedModel, spec: object, message: str) -> None:

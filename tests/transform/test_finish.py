@@ -232,8 +232,14 @@ def test_the_distances_by_hand():
     assert float(kl(torch.zeros(1, 1), single)) == pytest.approx(nats, rel=1e-5)
 
 
+class Masked(torch.nn.Module):
+    def forward(self, ids, mask, flag):
+        return ids * mask if flag else ids
+
+
 def test_few_batches_are_cut_and_some_of_each_length_set_aside():
-    held, _ = hold([{"ids": torch.zeros(16, 4), "mask": torch.ones(16, 4), "flag": True}])
+    batch = {"ids": torch.zeros(16, 4), "mask": torch.ones(16, 4), "flag": True}
+    held, _ = hold([batch], Masked())
     assert len(held) == 10 and sum(samples(one) for one in held) == 16
     tuned, judges = split([torch.zeros(64, length) for length in range(1, 41)], seed=1)
     assert sorted([*tuned, *judges]) == list(range(40)) and len(judges) == 4

@@ -32,6 +32,7 @@ class Tracked:
     stage: int | None = None
     layers: dict[tuple[str, bool, int], Layer] = field(default_factory=dict)
     whole: Whole | None = None
+    idle: bool = False  # no use of it was met
     changed: bool = False  # an input was changed in place after its use, and could not be kept
 
 
@@ -201,7 +202,8 @@ class Capture:
 
 
 def watching(watch: Watch) -> AbstractContextManager[object]:
-    """Within it, every call of torch's Python interface goes through `watch`."""
+    """Within it, every call of torch's Python interface goes through `watch`; gradients stay on."""
+    import torch
     from torch.nn import functional
     from torch.overrides import TorchFunctionMode
 
@@ -214,6 +216,8 @@ def watching(watch: Watch) -> AbstractContextManager[object]:
             if func is functional.multi_head_attention_forward:
                 with self:  # so that its projections are watched
                     return attention(*args, **(kwargs or {}))
+            if func is torch._C._set_grad_enabled and args == (False,):
+                return None  # what a model computes under no_grad counts as all else does
             return watch(func, args, kwargs or {})
 
     return Mode()

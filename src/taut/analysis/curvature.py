@@ -22,8 +22,9 @@ from taut.analysis.losses import Differentiated
 from taut.analysis.prepared import matrices, prepared
 from taut.errors import ArgumentError
 from taut.extras import need_extra
-from taut.networks.calls import fitted, in_single, run, samples_of
+from taut.networks.calls import fitted, run, samples_of
 from taut.networks.outputs import OUTPUTS, Loss
+from taut.networks.precision import in_single
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[str, int, int], object]  # stage, batches done, batches in all
 
 MEMORY: Final = 2 << 30
+_IDLE: Final = "the loss does not depend on it"
+_CUT_OFF: Final = "it is used, but no gradient comes back (detach, argmax): nothing is known of it"
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def collect(
     shares as they are if batches are equally large.
 
     Sides wider than `widest` are diagonal. Sums beyond `memory` bytes go to temporary files. The
-    module runs in evaluation mode (in float32 if it is narrower) and is left as it was.
+    module runs in evaluation mode (in float32 if it is narrower and runs so); it is left as it was.
 
     Raises:
         ArgumentError: torch is missing, no samples, an unknown name, a batch the module rejects,
@@ -103,7 +106,7 @@ def collect(
         raise ArgumentError(f'output: "{output}" is none of {", ".join(OUTPUTS)}')
     if projections < 1 or widest < 1:
         raise ArgumentError("projections and widest must be at least 1")
-    model = in_single(module)
+    model = in_single(module, batches)
     tracked = matrices(model, names)
     capture = Capture(tracked, Room(memory), widest)
     passes = projections if loss is None else 1
@@ -148,7 +151,7 @@ def _finish(
     found: dict[str, Curvature] = {}
     for one in tracked:
         if one.stage is None:
-            one.stage, last = last, last + 1
+            one.stage, one.idle, last = last, True, last + 1
         curvature = _curvature(one, samples, passes, biases)
         found |= dict.fromkeys(one.names, curvature)
     return found
@@ -199,7 +202,7 @@ def _of_nothing(one: Tracked, samples: int) -> Curvature:
         samples=samples,
         kind="none",
         stage=one.stage or 0,
-        notes=(*_doubts(one, []), "the loss does not depend on it"),
+        notes=(*_doubts(one, []), _IDLE if one.idle else _CUT_OFF),
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from taut.analysis._conv import patches
 from taut.analysis._layer_calls import LayerCall, recognise
+from taut.analysis.straight import straight
 from taut.networks.calls import run
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _given(
             return func(*args, **(kwargs or {}))
 
     try:
-        with Watch():
+        with straight(), Watch():
             run(network, batch, f"calibration batch {number}")
     except _Enough:
         pass

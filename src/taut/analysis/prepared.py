@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from taut.analysis._capture import Tracked
+from taut.analysis.straight import straight
 from taut.errors import ArgumentError
 from taut.io.names import nearest
+from taut.networks.calls import evaluating
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +54,8 @@ def _check(known: Mapping[str, torch.nn.Parameter], names: Collection[str]) -> N
 def prepared(module: torch.nn.Module, tracked: Collection[Tracked], seed: int) -> Iterator[None]:
     """Evaluation mode, gradients for the tracked weights alone, torch's random numbers seeded.
 
+    Nothing is checkpointed or compiled.
+
     Modes, gradients and the state of the random numbers are as before afterwards.
     """
     import torch
@@ -59,22 +63,10 @@ def prepared(module: torch.nn.Module, tracked: Collection[Tracked], seed: int) -
     parameters = list(module.parameters())
     wanted = {id(one.weight) for one in tracked}
     devices = sorted({p.device.index or 0 for p in parameters if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+    with torch.random.fork_rng(devices=devices), torch.enable_grad(), straight():
         torch.manual_seed(seed)
-        with _evaluating(module), _gradients_for(wanted, parameters):
+        with evaluating(module), _gradients_for(wanted, parameters):
             yield
-
-
-@contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode, and each part's own mode again afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        module.eval()
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 @contextmanager

@@ -27,7 +27,7 @@ class Held:
         calibration: Calibration,
         seed: int,
     ) -> None:
-        held, self.note = hold(lambda: calibration)
+        held, self.note = hold(lambda: calibration, teacher)
         others, self.judges = split(held, seed)
         self.others = [held[index] for index in others]
         if self.judges:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from taut.networks import LoadedModel
+from taut.networks.copies import copy_module
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,7 @@ class RoundedNetwork:
     """
 
     def __init__(self, model: LoadedModel) -> None:
-        self.module: torch.nn.Module = copy.deepcopy(model.module)
+        self.module: torch.nn.Module = copy_module(model.module)
         self.loaded: frozenset[str] = frozenset()
         self._names = model.names
         self._own = {

@@ -95,6 +95,7 @@ def _parameters(work: Work) -> dict[str, str]:
 def _notes(work: Work, held: Held, curvature: Mapping[str, Curvature]) -> tuple[str, ...]:
     """What was left out, or seemed odd, in the data and the curvature."""
     notes = [f"calibration: {held.note}"] if held.note else []
+    notes += work.calibration.notes
     notes += [] if work.model.gradients else [NO_GRADIENTS]
     notes += [
         f"{info.name}: no matrix of the network; rounded by its scale"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from taut.compression.calibrated import decide_calibrated
 from taut.compression.destination import Destination, destination_of
 from taut.compression.exact import decide
-from taut.compression.request import Asked, CompressRequest, Decision, read_call
+from taut.compression.request import Asked, Call, CompressRequest, Decision, read_call
 from taut.compression.trained import decide_trained
 from taut.container import Origin, Writer, made_folder
 from taut.container.info import Info, bits_per_value
@@ -26,7 +26,7 @@ from taut.io.names import as_text
 from taut.io.source import parameters_of
 from taut.io.stamp import Stamp, blaming_changes
 from taut.machine.peak_memory import peak_memory
-from taut.networks.sources import built
+from taut.networks.sources import built, without_masks
 
 if TYPE_CHECKING:
     from taut.calibration import Try
@@ -62,27 +62,38 @@ def carry_out(request: CompressRequest) -> Result:
     """
     began = time.perf_counter()
     request = replace(request, src=built(request.src))
+    notes: tuple[str, ...] = ()
+    if _rounds(request.call):
+        src, notes = without_masks(request.src)
+        request = replace(request, src=src)
     source = open_source(request.src)
     _check_not_taut(source)
     stamps = source.stamps
     call = replace(request.call, finish=False) if request.dry_run else request.call
     asked = read_call(source, call)
+    notes += asked.notes
     place = _place(request, source)
     with blaming_changes(stamps):
         decision = _decided(request, source, asked, place)
     if place is None or not _writes():
-        return _noted(_foreseen(decision, request.dst, began), asked)
+        return _noted(_foreseen(decision, request.dst, began), notes)
     found = _write(decision, place, request, stamps)
     if request.call.train is not None:
         _discard_kept(request.dst)
     seconds = time.perf_counter() - began
     result = Result(**vars(found), seconds=seconds, peak_memory=peak_memory())
-    return _noted(_with_scores(result, decision), asked)
+    return _noted(_with_scores(result, decision), notes)
 
 
-def _noted(result: Result, asked: Asked) -> Result:
-    """The result with what the plan's reading had to say before."""
-    return replace(result, notes=(*asked.notes, *result.notes))
+def _rounds(call: Call) -> bool:
+    """Whether a call asks for anything but every bit as it is."""
+    asked = (call.bits, call.size, call.max_drop, call.calib, call.plan, call.train)
+    return any(one is not None for one in asked)
+
+
+def _noted(result: Result, notes: tuple[str, ...]) -> Result:
+    """The result with what was to be said before the work."""
+    return replace(result, notes=(*notes, *result.notes)) if notes else result
 
 
 def _place(request: CompressRequest, source: Source) -> Destination | None:

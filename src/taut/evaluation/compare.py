@@ -13,6 +13,7 @@ from taut.evaluation.remarks import faster, unfollowed, unseen_memory
 from taut.evaluation.runs import Wanted, measured
 from taut.machine import checked_threads
 from taut.networks import Calibration, CalibrationSpec, ModelSpec, open_calibration
+from taut.networks.precision import AS_IT_IS, restore
 from taut.progress import Progress
 from taut.scoring.extra import need_eval
 from taut.scoring.metrics import left_out, score_outcome
@@ -55,6 +56,9 @@ def compare(request: CompareRequest) -> Evaluation:
     sides = [side for side in (first, second) if side is not None]
     with _seeded(seed, threads):
         data = None if request.calib is None else open_calibration(request.calib, loaded)
+        if data is not None and AS_IT_IS in data.notes:
+            for side in sides:
+                restore(side.module)
         outcomes = _outcomes(request, sides)
         subjects = _subjects(sides, outcomes, seed)
         paired = compare_outcomes(*outcomes, seed=seed) if len(outcomes) == 2 else ()
@@ -66,7 +70,11 @@ def compare(request: CompareRequest) -> Evaluation:
         subjects[1] if second else None,
         paired,
         near,
-        (*_notes(outcomes, sides, near), *_runtime_notes(request, subjects, sides)),
+        (
+            *_notes(outcomes, sides, near),
+            *(data.notes if data else ()),
+            *_runtime_notes(request, subjects, sides),
+        ),
         provenance(sides, seed, threads, data),
     )
 

@@ -25,6 +25,7 @@ from taut.machine import checked_threads
 from taut.networks import Calibration, CalibrationSpec, LoadedModel, open_calibration, open_model
 from taut.networks.callables import names_callable
 from taut.networks.outputs import Loss
+from taut.networks.sources import without_masks
 from taut.planning import quantisable
 from taut.progress import Progress
 from taut.scheme import Scheme, parse_scheme
@@ -112,10 +113,12 @@ def _read(request: DescribeRequest, opened: Described, scheme: Scheme | None) ->
     data, curvatures = opened.calibration, _curvatures(request, opened)
     kinds = _kinds(opened.module, opened.model)
     report = read_report(opened.source, kinds, curvatures, schemes, request.progress)
+    if opened.model is not None:
+        report = replace(report, notes=(*opened.model.notes, *report.notes))
     if data is None:
         return report
     told = Calibrated(data.name, data.samples, len(data), data.digest)
-    return replace(report, calibrated=told)
+    return replace(report, calibrated=told, notes=(*data.notes, *report.notes))
 
 
 def _judge(request: DescribeRequest, opened: Described) -> DropJudge:
@@ -142,7 +145,7 @@ def _open(src: Model, runs: bool) -> tuple[LoadedModel | None, Source]:
             raise ArgumentError("a dict of tensors cannot be run; give the module, or no calib")
         model = open_model(src)
         return model, open_source(model.source)
-    source = open_source(src)
+    source = open_source(without_masks(src)[0])
     if {"taut", "checksum", "index"} <= source.metadata.keys():
         raise ArgumentError(f"{source.identity}: is a Taut file; decompress it first, or use info")
     return None, source

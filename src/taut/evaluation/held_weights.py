@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,10 @@ from taut.errors import ArgumentError
 from taut.io import check_unchanged, open_source
 from taut.io.names import nearest
 from taut.loading.arrays import to_torch
+from taut.loading.fitted_names import spelled
 from taut.loading.reshape import reshaped
 from taut.networks import LoadedModel
+from taut.networks.copies import copy_module
 
 if TYPE_CHECKING:
     import torch
@@ -68,14 +69,28 @@ def put_into(loaded: LoadedModel, held: HeldWeights) -> torch.nn.Module:
     Raises:
         ArgumentError: they do not fit; names the tensors.
     """
+    held = _plainly_named(held, loaded)
     names = {n: loaded.names.get(n, n) for n in held.shapes if n not in loaded.unmapped}
     if not loaded.gradients:  # a graph: what it does not take as a weight is no tensor of it
         names = {n: inner for n, inner in names.items() if n in loaded.names}
-    network = copy.deepcopy(loaded.module)
+    network = copy_module(loaded.module)
     with reshaped(network, {names[n]: held.shapes[n] for n in names}, dict(held.widths)):
         tensors = {names[n]: held.tensors[n] for n in names}
         _fill(network, tensors, held.path, loaded.missing)
     return network
+
+
+def _plainly_named(held: HeldWeights, loaded: LoadedModel) -> HeldWeights:
+    """The tensors without the words of wrappers that were around the network when it was saved."""
+    known = {n: n for n in (*loaded.module.state_dict(), *loaded.names, *loaded.unmapped)}
+    names = spelled(held.shapes, known)
+    if all(to == stored for to, stored in names.items()):
+        return held
+    return replace(
+        held,
+        tensors={to: held.tensors[stored] for to, stored in names.items()},
+        shapes={to: held.shapes[stored] for to, stored in names.items()},
+    )
 
 
 def _fill(

@@ -16,6 +16,7 @@ from taut.errors import ArgumentError
 from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
 from taut.io.in_memory import Entry, MemorySource, memory_source
 from taut.io.tensor_info import TensorInfo
+from taut.io.wrappers import inner, plain_name, refuse_programs, wrapped
 
 if TYPE_CHECKING:
     import torch
@@ -100,11 +101,18 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
 def open_module(module: torch.nn.Module) -> MemorySource:
     """The parameters and persistent buffers of a module; it is not changed.
 
+    What wraps a network (torch.compile, DataParallel) has no part in the names.
+
     Raises:
-        ArgumentError: a tensor cannot be stored (see `torch_entry`), or there is none.
+        ArgumentError: a tensor cannot be stored (see `torch_entry`), there is none, or the module
+            is a scripted or traced program.
     """
-    identity = f"module {type(module).__name__}"
-    return memory_source(state_entries(module.state_dict(), identity), identity)
+    refuse_programs(module)
+    wrappers = wrapped(module)
+    identity = f"module {type(inner(module)).__name__}"
+    state = module.state_dict()
+    named = {plain_name(name, wrappers): value for name, value in state.items()}
+    return memory_source(state_entries(named, identity), identity)
 
 
 def state_entries(state: Mapping[str, object], identity: str) -> list[Entry]:

@@ -24,6 +24,7 @@ from taut.io.pytorch import (
 from taut.io.safetensors import open_safetensors, open_sharded
 from taut.io.tensor_info import Source, SourceFile, TensorInfo
 from taut.io.torch_files import CHECKPOINT_SUFFIXES, open_checkpoint, open_sharded_checkpoint
+from taut.io.wrappers import refuse_programs
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +66,7 @@ def open_source(
         identity = f"dict of {len(model)} tensors"
         entries = [_entry(name, value, identity) for name, value in model.items()]
         return memory_source(entries, identity)
+    refuse_programs(model)
     raise ArgumentError(
         f"a {type(model).__name__} is no model; pass a path, a dict of arrays or an nn.Module"
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from taut.errors import ArgumentError
 from taut.io import SAFETENSORS_DTYPES, TensorInfo
 from taut.io.names import nearest
+from taut.io.wrappers import refuse_programs
 from taut.loading.arrays import TORCH_TYPES, TorchFile
+from taut.loading.fitted_names import fitted_file
+from taut.loading.masks import Masks
 from taut.loading.reshape import reshaped
 
 if TYPE_CHECKING:
@@ -28,11 +32,16 @@ def load_into(file: TorchFile, module: Module, *, on_demand: bool) -> Module:
     """
     import torch
 
+    refuse_programs(module)
     if not isinstance(module, torch.nn.Module):
         raise ArgumentError(f"into: a {type(module).__name__} is no torch.nn.Module")
     if hasattr(module, "taut"):
         raise ArgumentError("into: this module loads on demand: module.taut.release() first")
     fill = _attach if on_demand else _fill
+    fitted, note = fitted_file(file.file, module)
+    if note:
+        warnings.warn(note, stacklevel=3)
+    file = TorchFile(fitted)
     widths = file.file.modules
     if not widths:
         return fill(file, module)
@@ -44,12 +53,16 @@ def load_into(file: TorchFile, module: Module, *, on_demand: bool) -> Module:
 def _fill(file: TorchFile, module: Module) -> Module:
     import torch
 
-    unsaved = _check_fits(file, module)
+    state = module.state_dict(keep_vars=True)
+    masks = Masks.between(module, state, file)
+    unsaved = _check_fits(file, module, masks)
     tensors = file.load_all()
+    masks.fill(tensors, state)
     with torch.no_grad():
         for name, buffer in unsaved.items():
             buffer.copy_(tensors.pop(name))
-    module.load_state_dict(tensors, strict=False)  # strictness was ours, tied names are let go
+        module.load_state_dict(tensors, strict=False)  # strictness was ours, tied names are let go
+        masks.finish(module)
     return module
 
 
@@ -59,7 +72,7 @@ def _attach(file: TorchFile, module: Module) -> Module:
     tie = getattr(module, "tie_weights", None)  # of transformers; making it on meta undoes its ties
     if callable(tie) and any(parameter.is_meta for parameter in module.parameters()):
         tie()
-    _check_fits(file, module, meta=True)
+    _check_fits(file, module, Masks(), meta=True)
     _check_places(file, module)
     attach(module, file.file)
     return module
@@ -78,14 +91,17 @@ def _check_places(file: TorchFile, module: torch.nn.Module) -> None:
         raise ArgumentError(f'on_demand is for the CPU; "{away[0]}" is not there')
 
 
-def _check_fits(file: TorchFile, module: Module, *, meta: bool = False) -> dict[str, torch.Tensor]:
+def _check_fits(
+    file: TorchFile, module: Module, masks: Masks, *, meta: bool = False
+) -> dict[str, torch.Tensor]:
     """Raise unless the file has the module's tensors; gives buffers that the module never saves.
 
     They may still be in a file of an older version of it.
     """
     state = module.state_dict(keep_vars=True)
     unsaved = {n: b for n, b in module.named_buffers() if n not in state and n in file}
-    problems = _differences(file, {**state, **unsaved}, meta=meta)
+    infos = {info.name: info for info in masks.of_file(file.file.infos)}
+    problems = _differences(infos, masks.of_state({**state, **unsaved}), meta=meta)
     if problems:
         more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise ArgumentError(
@@ -95,9 +111,10 @@ def _check_fits(file: TorchFile, module: Module, *, meta: bool = False) -> dict[
     return unsaved
 
 
-def _differences(file: TorchFile, state: Mapping[str, torch.Tensor], *, meta: bool) -> list[str]:
+def _differences(
+    infos: Mapping[str, TensorInfo], state: Mapping[str, torch.Tensor], *, meta: bool
+) -> list[str]:
     """What keeps the tensors of a file from being those of a module, a line each."""
-    infos = {info.name: info for info in file.file.infos}
     missing = _missing(infos, state)
     problems = []
     for name, tensor in state.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
@@ -42,6 +41,18 @@ def explained(said: str, batch: object = _NOTHING) -> Iterator[None]:
         raise ArgumentError(f"{said}: {told(error)}{own_line(error)}{given}") from error
 
 
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode, and each part's own mode again afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        module.eval()
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
 def told(error: BaseException) -> str:
     """The kind of an exception and the first line of its message.
 
@@ -74,22 +85,6 @@ def outline(batch: object) -> str:
     if hasattr(batch, "shape") and hasattr(batch, "dtype"):
         return f"{str(batch.dtype).removeprefix('torch.')} {list(batch.shape)}"
     return f"a {type(batch).__name__}"
-
-
-def in_single(module: torch.nn.Module) -> torch.nn.Module:
-    """The module, or a float32 copy of one with half-precision weights.
-
-    One that cannot be copied is run as it is.
-    """
-    import torch
-
-    narrow = (torch.float16, torch.bfloat16)
-    if not any(parameter.dtype in narrow for parameter in module.parameters()):
-        return module
-    try:
-        return copy.deepcopy(module).float()
-    except Exception:  # a module may hold anything
-        return module
 
 
 def run(module: torch.nn.Module, batch: object, where: str) -> object:

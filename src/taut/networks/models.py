@@ -8,7 +8,6 @@ no code of a folder runs.
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,9 +20,13 @@ from taut.extras import need_extra
 from taut.io import Source, open_source
 from taut.io.names import nearest
 from taut.io.pytorch import is_module
+from taut.io.wrappers import refuse_programs
 from taut.networks.callables import call, load_named, names_callable
 from taut.networks.calls import told
+from taut.networks.copies import copy_module
 from taut.networks.parameter_names import Names, map_names
+from taut.networks.precision import widen
+from taut.networks.pruned_weights import effective
 from taut.networks.tokens import Tokenize, open_tokenizer, wrap_tokenizer
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ class LoadedModel:
     `module`'s parameters and buffers. `unmapped` are tensors of the source that the network has
     not, `missing` are parameters of the network that the source has not. `tokenize` makes batches
     of texts, None where the model came without a tokenizer. `gradients` is False of a network that
-    has none, which is run by onnxruntime.
+    has none, which is run by onnxruntime. `notes` are for the user.
     """
 
     module: torch.nn.Module
@@ -51,14 +54,16 @@ class LoadedModel:
     unmapped: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     gradients: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def open_model(spec: ModelSpec) -> LoadedModel:
     """Open a model that can be run, on the CPU.
 
     `spec` is a Hugging Face folder, an `.onnx` file, `file.py:function` that gives an nn.Module, or
-    an nn.Module, of which a copy is made. Half-precision weights are widened to float32, which
-    changes no value.
+    an nn.Module, of which a copy is made, out of what wraps it (torch.compile, DataParallel).
+    Half-precision weights are widened to float32, which changes no value. Weights of
+    torch.nn.utils.prune are those that the mask leaves.
 
     Raises:
         ArgumentError: there is no such model, it cannot be run, or an extra is missing.
@@ -66,6 +71,7 @@ def open_model(spec: ModelSpec) -> LoadedModel:
     need_extra("torch", "hf", "calibration takes")
     if is_module(spec):
         return _of_module(spec)
+    refuse_programs(spec)
     if not isinstance(spec, (str, Path)):
         raise ArgumentError(
             f"a {type(spec).__name__} is no model to run; pass a folder, file.py:function "
@@ -96,15 +102,13 @@ def _from_onnx(path: Path) -> LoadedModel:
 
 def _of_module(source: torch.nn.Module) -> LoadedModel:
     """A copy to run, and perhaps to change, beside the module whose tensors are to be stored."""
-    try:
-        module = _ready(copy.deepcopy(source))
-    except Exception as error:  # a module may hold anything
-        raise ArgumentError(
-            f"module {type(source).__name__} cannot be copied ({told(error)}); "
-            "keep what cannot be copied, as open files, out of it"
-        ) from error
+    refuse_programs(source)
+    source, notes = effective(source)
+    module = _ready(copy_module(source))
     names = map_names(open_source(source), module)
-    return LoadedModel(module, None, names.found, source, names.unmapped, names.missing)
+    return LoadedModel(
+        module, None, names.found, source, names.unmapped, names.missing, notes=notes
+    )
 
 
 def _built(spec: str) -> torch.nn.Module:
@@ -120,12 +124,7 @@ def _built(spec: str) -> torch.nn.Module:
 
 
 def _ready(module: torch.nn.Module) -> torch.nn.Module:
-    import torch
-
-    narrow = (torch.float16, torch.bfloat16)
-    if any(parameter.dtype in narrow for parameter in module.parameters()):
-        module.float()  # the same values; the arithmetic is exacter, and faster on a CPU
-    return module.eval()
+    return widen(module).eval()
 
 
 def _from_folder(folder: Path) -> LoadedModel:

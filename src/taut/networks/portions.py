@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from math import prod
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
+
+from taut.networks.calls import outline
+from taut.networks.cuts import Cut, find_cut, tensors
 
 if TYPE_CHECKING:
     import torch
@@ -18,14 +22,27 @@ _FEWEST: Final = 10  # batches; fewer are cut, where they can be
 _JUDGES: Final = 32  # samples to judge by, even if they are more than a tenth
 
 
-def hold(batches: Batches) -> tuple[list[object], str]:
-    """Return the batches as a list, cut up where they are few, and a note if some were left out."""
+def hold(batches: Batches, network: torch.nn.Module) -> tuple[list[object], str]:
+    """Return the batches as a list, and a note if some were left out.
+
+    Where they are few they are cut up, if `network` gives for the parts what it does for the whole.
+    """
     held, left = _within(batches() if callable(batches) else batches)
     note = f"the first {len(held)} batches are used: {left} more are over 1 GiB" if left else ""
     if held and len(held) < _FEWEST:
         pieces = -(-_FEWEST // len(held))
-        held = [piece for batch in held for piece in _cut(batch, pieces)]
+        held = list(_cut_up(held, pieces, network))
     return held, note
+
+
+def _cut_up(batches: list[object], pieces: int, network: torch.nn.Module) -> Iterator[object]:
+    found: dict[str, Cut | None] = {}  # by shapes: what one batch allows, its likes allow
+    for batch in batches:
+        shapes = outline(batch)
+        if shapes not in found:
+            found[shapes] = find_cut(batch, network)
+        cut = found[shapes]
+        yield from [batch] if cut is None else cut.pieces(batch, pieces)
 
 
 def _within(batches: Iterable[object]) -> tuple[list[object], int]:
@@ -64,17 +81,6 @@ def split(batches: list[object], seed: int) -> tuple[list[int], list[int]]:
     return [i for i in range(count) if i not in set(judges)], judges
 
 
-def tensors(batch: object) -> list[torch.Tensor]:
-    """All tensors that a batch holds at its first level."""
-    import torch
-
-    parts = batch.values() if isinstance(batch, Mapping) else batch
-    if isinstance(parts, torch.Tensor):
-        return [parts]
-    given = parts if isinstance(parts, Iterable) else ()
-    return [part for part in given if isinstance(part, torch.Tensor)]
-
-
 def samples(batch: object) -> int:
     """The first axis of the first tensor; a batch without one is one sample."""
     return next((int(part.shape[0]) for part in tensors(batch) if part.ndim), 1)
@@ -82,27 +88,4 @@ def samples(batch: object) -> int:
 
 def _length(batch: object) -> int:
     """Numbers in one sample's first tensor: texts by tokens."""
-    return next((part[0].numel() for part in tensors(batch) if part.ndim and len(part)), 0)
-
-
-def _cut(batch: object, pieces: int) -> list[object]:
-    """The batch in up to so many pieces of about as many samples, if all its tensors agree."""
-    import torch
-
-    count = samples(batch)
-    if count < 2 or any(part.ndim == 0 or len(part) != count for part in tensors(batch)):
-        return [batch]
-    pieces = min(pieces, count)
-    bounds = [count * i // pieces for i in range(pieces + 1)]
-
-    def part(value: object, a: int, b: int) -> object:
-        return value[a:b] if isinstance(value, torch.Tensor) else value
-
-    def piece(a: int, b: int) -> object:
-        if isinstance(batch, Mapping):
-            return {name: part(value, a, b) for name, value in batch.items()}
-        if isinstance(batch, (tuple, list)):
-            return [part(value, a, b) for value in batch]
-        return part(batch, a, b)
-
-    return [piece(a, b) for a, b in pairwise(bounds)]
+    return next((prod(part.shape[1:]) for part in tensors(batch) if part.ndim and len(part)), 0)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from taut.io.pytorch import is_module
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -14,6 +16,13 @@ Model: TypeAlias = (
     "str | Path | Mapping[str, np.ndarray] | Mapping[str, torch.Tensor] | torch.nn.Module"
 )
 """A file, a folder, `file.py:function`, tensors by name, or a module."""
+
+
+def without_masks(src: Model) -> tuple[Model, tuple[str, ...]]:
+    """The source, of a module with pruning masks a copy with the weights they leave, and a note."""
+    from taut.networks.pruned_weights import effective
+
+    return effective(src) if is_module(src) else (src, ())
 
 
 def built(src: Model) -> Model:

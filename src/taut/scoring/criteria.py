@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -14,6 +13,7 @@ from taut.container.info import Info
 from taut.errors import ArgumentError
 from taut.loading.load import load
 from taut.networks import Calibration, LoadedModel, run_batch
+from taut.networks.copies import copy_module
 from taut.scoring.results import Metric
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def network_of(model: LoadedModel, file: Path) -> torch.nn.Module:
     """A copy of the network with the values of a Taut file; one tensor is decoded at a time."""
     import torch
 
-    network = copy.deepcopy(model.module)
+    network = copy_module(model.module)
     own: Mapping[str, torch.Tensor] = {
         **dict(network.named_parameters(remove_duplicate=False)),
         **dict(network.named_buffers(remove_duplicate=False)),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from taut.errors import ArgumentError
 from taut.networks.calls import explained
+from taut.networks.copies import copy_module
+from taut.networks.precision import as_it_was
 from taut.scoring.metrics import deciding
 from taut.scoring.outcome import Outcome, read_outcome
 
@@ -33,11 +34,21 @@ def judged(
     Raises:
         ArgumentError: it raised, or gave what is no score: a text, NaN.
     """
+    try:
+        found = _called(score, copy_module(module) if copied else module, where)
+    except ArgumentError:
+        narrow = as_it_was(module) if copied else None
+        if narrow is None:
+            raise
+        found = _called(score, narrow, where)  # its forward names its own half precision
+    return read_outcome(found, where)
+
+
+def _called(score: ScoreFunction, module: torch.nn.Module, where: str) -> object:
     import torch
 
     with explained(f"{where}: failed"), torch.no_grad():
-        found: object = score(copy.deepcopy(module) if copied else module)
-    return read_outcome(found, where)
+        return score(module)
 
 
 def scored(score: ScoreFunction, module: torch.nn.Module) -> float:

@@ -11,7 +11,7 @@ from taut.errors import ArgumentError, TargetError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.identity import model_identity
 from taut.networks import Calibration, LoadedModel, open_calibration, open_model
-from taut.networks.sources import built
+from taut.networks.sources import built, without_masks
 from taut.scoring.criteria import ByOutputs, ByScore, ByWeights, Yardstick
 from taut.sweep.pareto import Frontier, frontier_of
 from taut.sweep.places import check_files, made_files, place_of_points
@@ -32,7 +32,8 @@ def find_frontier(request: SweepRequest) -> Frontier:
         raise ArgumentError("loss: is for calibration; give calib too")
     kept = place_of_points(request)
     name = str(request.model) if isinstance(request.model, str | Path) else None
-    request = replace(request, model=built(request.model))
+    src, masks = without_masks(built(request.model))
+    request = replace(request, model=src)
     source = open_source(request.model)
     _check(source)
     loaded, calibration = _opened(request)
@@ -56,7 +57,12 @@ def find_frontier(request: SweepRequest) -> Frontier:
             sweep.found.discard()
     if not made:
         raise TargetError(f"frontier: no point could be made; {missed[0].name}: {missed[0].reason}")
-    notes = [*notes_of(sweep.matrices, request.settings), *_unmapped(loaded)]
+    notes = [
+        *masks,
+        *(calibration.notes if calibration else ()),
+        *notes_of(sweep.matrices, request.settings),
+        *_unmapped(loaded),
+    ]
     return frontier_of(name or source.identity, yardstick.measure, original, made, missed, notes)
 
 

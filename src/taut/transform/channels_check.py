@@ -6,11 +6,11 @@ the channels set to zero and its norms taken over the others, must give what the
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from taut.networks.calls import applied
+from taut.networks.copies import copy_module
 from taut.transform.channel_group import ChannelGroup, Member
 from taut.transform.channels_graph import tensors
 
@@ -35,7 +35,7 @@ def same_without(
 
     said = None
     for dtype in (torch.float64, torch.float32):
-        masked, lean = (copy.deepcopy(one).eval().to(dtype) for one in (whole, small))
+        masked, lean = (copy_module(one).eval().to(dtype) for one in (whole, small))
         inputs = _cast(example, dtype)
         try:
             with torch.no_grad():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taut.errors import ArgumentError
 from taut.networks.calls import applied, run
+from taut.networks.copies import copy_module
 from taut.transform.channel_group import ChannelGroup
 from taut.transform.channels_check import same_without
 from taut.transform.channels_graph import trace
@@ -55,7 +55,7 @@ class PruningJob:
 
     def __init__(self, module: torch.nn.Module, example: object, ignore: list[str]) -> None:
         self._module, self._example = module, example
-        self._whole = copy.deepcopy(module).eval()
+        self._whole = copy_module(module).eval()
         run(self._whole, example, "channels: example_inputs")
         self.groups, self.kept = find_groups(trace(self.copy(), example), ignore)
         self._keep_unsafe()
@@ -65,7 +65,7 @@ class PruningJob:
 
     def copy(self) -> torch.nn.Module:
         """The whole network, in evaluation mode and with gradients for all its weights."""
-        fresh = copy.deepcopy(self._whole)
+        fresh = copy_module(self._whole)
         for parameter in fresh.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
         return fresh

@@ -83,7 +83,7 @@ def finish(
     """
     import torch
 
-    held, note = hold(batches)
+    held, note = hold(batches, teacher)
     if not held:
         raise ArgumentError("finish: there are no batches")
     named, notes = _chosen(student, names)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from taut.analysis.straight import straight
 from taut.networks.calls import applied
 from taut.networks.output_vectors import Distance, Kind, vectors
 from taut.networks.outputs import Loss
@@ -91,7 +92,7 @@ def prepared(
     for one in parameters:
         one.requires_grad_(True)
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), straight():
             yield
     finally:
         for part, training in modes:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from taut.errors import ArgumentError, VerifyError
-from taut.exporting.onnx.trace import evaluating, widened
+from taut.exporting.onnx.trace import widened
 from taut.exporting.result import Check
-from taut.networks.calls import applied, in_single
+from taut.networks.calls import applied, evaluating
 from taut.networks.onnx_packages import need
 from taut.networks.onnx_session import feed, open_session
+from taut.networks.precision import in_single
 
 if TYPE_CHECKING:
     import torch
@@ -73,8 +75,10 @@ def _answers(
     except Exception as error:
         line = str(error).splitlines()[0]
         raise ArgumentError(f"{path.name}: onnxruntime does not take the graph: {line}") from error
-    module = in_single(module)
-    for batch in map(widened, batches):
+    given = map(widened, batches)
+    first = list(islice(given, 1))
+    module = in_single(module, lambda: first)
+    for batch in chain(first, given):
         with evaluating(module), torch.no_grad():
             wanted = [t.float().cpu().numpy() for t in tensors(applied(module, batch))]
         found = session.run(None, feed(session, batch))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from taut.exporting.safetensors import HubFolder, export_folder
 from taut.exporting.scored import scored
 from taut.loading.load import load
 from taut.networks import LoadedModel, open_calibration, open_model
+from taut.networks.copies import copy_module
 from taut.scoring.criteria import network_of
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ def _filled(file: TautFile, out: Path, network: ModelSpec, companions: Path | No
             return open_model(named)
     loaded = open_model(network)
     if file.modules:  # pruned: the layers are made as small as the file's
-        module = load(file.path, into=copy.deepcopy(loaded.module))
+        module = load(file.path, into=copy_module(loaded.module))
         return LoadedModel(module, loaded.tokenize, loaded.names, loaded.source)
     lost = [name for name in file if name not in loaded.names]
     if lost or loaded.missing:
-        load(file.path, into=copy.deepcopy(loaded.module))  # raises, and says what differs
+        load(file.path, into=copy_module(loaded.module))  # raises, and says what differs
     return LoadedModel(network_of(loaded, file.path), loaded.tokenize, loaded.names, loaded.source)
 
 

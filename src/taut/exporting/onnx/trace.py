@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final
 from taut.errors import ArgumentError
 from taut.exporting.onnx.graph import name_weights, prune
 from taut.exporting.onnx.legible import clean, name_axes, name_outputs, output_names
-from taut.networks.calls import applied, in_single
+from taut.networks.calls import applied, evaluating
 from taut.networks.onnx_module import OUTPUTS_KEY
+from taut.networks.precision import in_single
 
 if TYPE_CHECKING:
     import onnx
@@ -47,7 +48,7 @@ def trace(module: torch.nn.Module, example: object, *, opset: int | None = None)
     """
     import torch
 
-    single, example = in_single(module), widened(example)
+    single, example = in_single(module, lambda: [example]), widened(example)
     with evaluating(single), _without_cache(single), torch.no_grad(), _quiet():
         try:
             outputs = applied(single, example)
@@ -85,18 +86,6 @@ def widened(batch: object) -> object:
     if isinstance(batch, tuple | list):
         return tuple(widened(value) for value in batch)
     return batch
-
-
-@contextlib.contextmanager
-def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode, and every part's own mode again afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 @contextlib.contextmanager

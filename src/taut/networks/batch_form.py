@@ -1,0 +1,112 @@
+"""How a batch goes into a network: as it is, or without the targets that the network does not take.
+
+A batch of a training set holds what the network is to give beside what it takes. Which parts it
+takes is found by running it, before any work.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from taut.errors import ArgumentError
+from taut.networks.calls import run, told
+from taut.networks.cuts import tensors
+from taut.networks.precision import AS_IT_IS, restore
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class BatchForm:
+    """`of` makes of each batch what the network takes; `note` says what is left out."""
+
+    of: Callable[[object], object] = lambda batch: batch
+    note: str = ""
+
+
+def fitting(
+    module: torch.nn.Module, batch: object, where: str
+) -> tuple[BatchForm, tuple[str, ...]]:
+    """The first form in which the network takes a batch, and notes.
+
+    A widened network that takes it in no form is given back its half precision, in place, where it
+    takes the batch then.
+
+    Raises:
+        ArgumentError: it takes the batch in no form; tells how it failed with the whole batch.
+    """
+    try:
+        form = _running(module, batch, where)
+        return form, tuple(filter(None, [form.note]))
+    except ArgumentError:
+        if not restore(module):
+            raise
+    form = _running(module, batch, where)
+    return form, (AS_IT_IS, *filter(None, [form.note]))
+
+
+def is_empty(batch: object) -> bool:
+    """Whether there are no samples in a batch: no parts, or none along a tensor's first axis.
+
+    >>> is_empty([]), is_empty({"x": [1]})
+    (True, False)
+    """
+    if isinstance(batch, (tuple, list, Mapping)) and not batch:
+        return True
+    return any(part.ndim and not part.shape[0] for part in tensors(batch)[:1])
+
+
+def _running(module: torch.nn.Module, batch: object, where: str) -> BatchForm:
+    import torch
+
+    first: ArgumentError | None = None
+    for form in _forms(module, batch):
+        try:
+            with torch.no_grad():
+                run(module, form.of(batch), where)
+        except ArgumentError as error:
+            first = first or error
+        else:
+            why = first.__cause__ if first is not None else None
+            return BatchForm(form.of, f"{form.note} ({told(why)})" if why else form.note)
+    assert first is not None
+    raise first
+
+
+def _forms(module: torch.nn.Module, batch: object) -> Iterator[BatchForm]:
+    yield BatchForm()
+    if isinstance(batch, Mapping):
+        if left := _unknown(module, batch):
+            names = ", ".join(f'"{name}"' for name in left)
+            yield BatchForm(
+                lambda given: {n: part for n, part in given.items() if n not in left},  # type: ignore[attr-defined]
+                f"{names} of each batch: not taken by the network, left out",
+            )
+    elif isinstance(batch, (tuple, list)):
+        if type(batch) not in (tuple, list):  # of a named tuple's class, perhaps one argument
+            yield BatchForm(lambda given: (given,), "each batch is given as one argument")
+        for kept in range(len(batch) - 1, 0, -1):
+            yield _without_last(kept, len(batch))
+
+
+def _unknown(module: torch.nn.Module, batch: Mapping[str, object]) -> list[str]:
+    """Entries that no parameter of the network's forward is called by, where others are."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    if any(one.kind == one.VAR_KEYWORD for one in parameters):
+        return []
+    known = {one.name for one in parameters}
+    left = [name for name in batch if name not in known]
+    return left if len(left) < len(batch) else []
+
+
+def _without_last(kept: int, parts: int) -> BatchForm:
+    """Batches without what follows the first parts: the targets."""
+    targets = "target is" if parts - kept == 1 else f"last {parts - kept} parts are"
+    note = f"each batch has {parts} parts and the network takes {kept}: the {targets} left out"
+    if kept == 1:
+        return BatchForm(lambda batch: batch[0], note)  # type: ignore[index]
+    return BatchForm(lambda batch: tuple(batch[:kept]), note)  # type: ignore[index]

@@ -1,0 +1,95 @@
+"""Copies of a network, so that nothing done to one is done to the caller's.
+
+Surprise: torch refuses to copy a tensor that a graph hangs on, and networks keep such tensors (an
+attention map, the weight that a pruning mask or an old weight norm gives). Their values are copied,
+without the graph: the next forward makes them anew.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from taut.errors import ArgumentError, TautError
+from taut.io.wrappers import inner
+from taut.networks.calls import told
+
+if TYPE_CHECKING:
+    import torch
+
+    Module = TypeVar("Module", bound=torch.nn.Module)
+
+
+def copy_module(module: Module) -> Module:
+    """A copy of the module that shares no memory with it; the module is left as it is.
+
+    What wraps it, or a part of it (torch.compile, DataParallel), is left out of the copy.
+
+    Raises:
+        ArgumentError: something in it cannot be copied; the message names the attribute.
+
+    >>> import torch
+    >>> layer = torch.nn.Linear(2, 2)
+    >>> layer.seen = layer(torch.ones(1, 2))  # a tensor with a graph
+    >>> copy_module(layer).seen.requires_grad, layer.seen.requires_grad
+    (False, True)
+    """
+    try:
+        with _without_graphs():
+            return _copied(module)
+    except (TautError, MemoryError):
+        raise
+    except Exception as error:  # a module may hold anything
+        raise ArgumentError(
+            f"module {type(module).__name__} cannot be copied ({told(error)}){_where(module)}; "
+            "keep what cannot be copied, as open files, out of it"
+        ) from error
+
+
+def _copied(module: Module) -> Module:
+    memo: dict[int, object] = {}
+    for part in reversed([*module.modules()]):  # those inside come first
+        if (held := inner(part)) is not part:
+            memo[id(part)] = copy.deepcopy(held, memo)
+    return copy.deepcopy(module, memo)
+
+
+def _without_graphs() -> AbstractContextManager[object]:
+    """Within it a deep copy takes a tensor's values and leaves the graph behind."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Values(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> object:
+            if func is torch.Tensor.__deepcopy__ and not args[0].is_leaf:
+                return copy.deepcopy(args[0].detach(), *args[1:])
+            return func(*args, **(kwargs or {}))
+
+    return Values()
+
+
+def _where(module: torch.nn.Module) -> str:
+    """`: attribute "file" of "encoder.0"`, the first that cannot be copied by itself."""
+    for name, part in module.named_modules():
+        for attribute, value in _held(part):
+            try:
+                with _without_graphs():
+                    copy.deepcopy(value, {id(part): part})
+            except Exception:  # the one that was told above
+                return f': its attribute "{f"{name}.{attribute}" if name else attribute}"'
+    return ""
+
+
+def _held(part: torch.nn.Module) -> Iterator[tuple[str, object]]:
+    """What a module holds itself: attributes, tensors and hooks; not the modules in it."""
+    for name, value in vars(part).items():
+        if name == "_modules":
+            continue
+        if name in ("_parameters", "_buffers") and isinstance(value, Mapping):
+            yield from value.items()
+        else:
+            yield name, value
