@@ -83,10 +83,10 @@ def _schemes(source: Source, asked: Asked) -> dict[str, Scheme]:
     """
     from taut.calibration import calibrated_schemes
 
-    schemes = calibrated_schemes(source, asked.schemes, asked.fixed)
+    schemes = calibrated_schemes(source, asked.schemes, asked.settled)
     if any(scheme.kind == "rd" for scheme in schemes.values()):
         return schemes
-    return lossy_schemes(source, schemes, asked.fixed)
+    return lossy_schemes(source, schemes, asked.settled)
 
 
 def _dialled(schemes: Mapping[str, Scheme]) -> bool:

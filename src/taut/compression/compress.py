@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from taut.compression.calibrated import decide_calibrated
 from taut.compression.destination import Destination, destination_of
 from taut.compression.exact import decide
+from taut.compression.held_exact import hold_exact
 from taut.compression.request import Asked, CompressRequest, Decision, read_call
 from taut.compression.trained import decide_trained
 from taut.container import Origin, Writer, made_folder
@@ -69,15 +70,16 @@ def carry_out(request: CompressRequest) -> Result:
     asked = read_call(source, call)
     place = _place(request, source)
     with blaming_changes(stamps):
+        asked = hold_exact(source, asked)
         decision = _decided(request, source, asked, place)
     if place is None or not _writes():
-        return _foreseen(decision, request.dst, began)
+        return _told(_foreseen(decision, request.dst, began), decision, asked, source)
     found = _write(decision, place, request, stamps)
     if request.call.train is not None:
         _discard_kept(request.dst)
     seconds = time.perf_counter() - began
     result = Result(**vars(found), seconds=seconds, peak_memory=peak_memory())
-    return _with_scores(result, decision)
+    return _told(result, decision, asked, source)
 
 
 def _place(request: CompressRequest, source: Source) -> Destination | None:
@@ -184,16 +186,18 @@ def _writes() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _with_scores(result: Result, decision: Decision) -> Result:
+def _told(result: Result, decision: Decision, asked: Asked, source: Source) -> Result:
+    """The result with what a calibrated run found, and with all notes."""
+    notes = (*getattr(source, "notes", ()), *asked.notes)
     ready = decision.ready
     if ready is None:
-        return replace(result, notes=getattr(decision.source, "notes", ()))
+        return replace(result, notes=notes)
     return replace(
         result,
         score=ready.score,
         original_score=ready.original_score,
         tries=ready.tries,
-        notes=ready.notes,
+        notes=(*notes, *ready.notes),
     )
 
 
@@ -222,7 +226,7 @@ def _foreseen(decision: Decision, dst: str | Path | None, began: float) -> Resul
     if decision.size is not None:  # the search for the dial knows better
         size = decision.size
     parameters = parameters_of(source)
-    result = Result(
+    return Result(
         path=Path(dst) if dst is not None else Path(),
         size=size,
         original_size=source.nbytes,
@@ -233,4 +237,3 @@ def _foreseen(decision: Decision, dst: str | Path | None, began: float) -> Resul
         seconds=time.perf_counter() - began,
         peak_memory=max(memory, peak_memory() if decision.ready else 0),
     )
-    return _with_scores(result, decision)
