@@ -43,6 +43,7 @@ __all__ = [
     "RecipeFile",
     "open_onnx",
     "pack_varints",
+    "plain_path",
     "unpack_recipe",
 ]
 
