@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from taut.io.onnx import Hole, RecipeFile
 from taut.io.onnx_locations import HoledBytes, names_beside, renamed
 
 onnx = pytest.importorskip("onnx")
-import contextlib
 
 from onnx import helper, numpy_helper  # noqa: E402
 

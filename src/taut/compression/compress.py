@@ -24,7 +24,7 @@ from taut.encoding.model import fill
 from taut.errors import ArgumentError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.names import as_text
-from taut.io.source import parameters_of
+from taut.io.source import notes_of, parameters_of
 from taut.io.stamp import Stamp, blaming_changes
 from taut.machine.peak_memory import peak_memory
 from taut.networks.sources import built
@@ -73,13 +73,15 @@ def carry_out(request: CompressRequest) -> Result:
         asked = hold_exact(source, asked)
         decision = _decided(request, source, asked, place)
     if place is None or not _writes():
-        return _told(_foreseen(decision, request.dst, began), decision, asked, source)
+        return _told(
+            _foreseen(decision, request.dst, began), decision, _notes(place, asked, source)
+        )
     found = _write(decision, place, request, stamps)
     if request.call.train is not None:
         _discard_kept(request.dst)
     seconds = time.perf_counter() - began
     result = Result(**vars(found), seconds=seconds, peak_memory=peak_memory())
-    return _told(result, decision, asked, source)
+    return _told(result, decision, _notes(place, asked, source))
 
 
 def _place(request: CompressRequest, source: Source) -> Destination | None:
@@ -186,9 +188,13 @@ def _writes() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _told(result: Result, decision: Decision, asked: Asked, source: Source) -> Result:
+def _notes(place: Destination | None, asked: Asked, source: Source) -> tuple[str, ...]:
+    """What is to be told beside what the work itself found."""
+    return (*notes_of(source), *(() if place is None else place.notes), *asked.notes)
+
+
+def _told(result: Result, decision: Decision, notes: tuple[str, ...]) -> Result:
     """The result with what a calibrated run found, and with all notes."""
-    notes = (*getattr(source, "notes", ()), *asked.notes)
     ready = decision.ready
     if ready is None:
         return replace(result, notes=notes)

@@ -60,8 +60,6 @@ _VERSION, _GRAPH, _INITIALIZER, _SPARSE = 1, 7, 5, 15
 class OnnxSource(MemorySource):
     """The initialisers of an ONNX model; `notes` tell what was left in the graph."""
 
-    notes: tuple[str, ...] = ()
-
 
 class _File:
     """A file of the model; `holes` are where its tensors lie."""

@@ -19,23 +19,28 @@ from taut.container.format import as_bytes, header_entry
 from taut.container.model_folder import (
     check_copies,
     copy_files,
+    pairs_to,
     unmark_config,
 )
 from taut.container.schema import get_object, load_json
 from taut.errors import ArgumentError, FormatError
 from taut.io import TensorInfo, read_header
-from taut.io.hub import find_companions
+from taut.io.folder_files import FolderFiles, read_folder
 from taut.loading.restore_onnx import is_onnx, write_onnx
 from taut.machine import checked_threads
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What was written: `path` (the file, or the folder of several), its files, and their bytes."""
+    """What was written: `path` (the file, or the folder of several), its files, and their bytes.
+
+    `notes` say what of a folder was not taken along.
+    """
 
     path: Path
     bytes: int
     files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ def decompress(
 
     A lossless file gives the original's bytes, a lossy one the same header with other values. One
     file becomes the file `dst`; several shards become files in the folder `dst`, and so does a
-    model folder, with its config and tokenizer files. What was an .onnx becomes one again where
+    model folder, with its other files. What was an .onnx becomes one again where
     `dst` ends in .onnx. Holds one tensor at a time.
 
     Raises:
@@ -88,23 +93,25 @@ def _write_folder(
     file: TautFile, shards: list[_Shard], source: Path, target: Path, force: bool
 ) -> Restored:
     _check_folder(target, shards[0].name)
-    companions = find_companions(source) if source.is_dir() else ()
-    pairs = [(path, target / path.relative_to(source)) for path in companions]
-    check_copies(pairs, force=force)
     paths = [target / name for name in _names(file, shards)]
+    found = FolderFiles((), {})
+    if source.is_dir():
+        found = read_folder(source, file.path)
+    pairs = pairs_to(found.companions, source, target, taken=paths)
+    check_copies(pairs, force=force)
     for path in paths:
         _check_not_input(file.path, path)
         if target.is_dir():
             check_destination(path, force=force)
     with made_folder(target, force=force) as made:
-        copies = [(path, made / path.relative_to(source)) for path in companions]
+        copies = [(path, made / to.relative_to(target)) for path, to in pairs]
         size = copy_files(copies, made, unmark_config, force=force)
         for name, text in file.index.origin.texts:
             write_file(made / name, text.encode(), force=force)
             size += len(text.encode())
         for shard in shards:
             size += _write_shard(file, shard, made / shard.name, force)
-    return Restored(target, size, (*(copy for _, copy in pairs), *paths))
+    return Restored(target, size, (*(copy for _, copy in pairs), *paths), found.notes)
 
 
 def _check_folder(target: Path, first: str) -> None:
