@@ -10,7 +10,7 @@ import pytest
 import taut
 from taut.compression.held_exact import hold_exact
 from taut.compression.request import Asked, Call, read_call
-from taut.errors import ArgumentError, TargetError
+from taut.errors import ArgumentError
 from taut.io import open_source
 from taut.planning import Plan
 from taut.scheme import Scheme
@@ -125,6 +125,7 @@ def test_a_sweep_leaves_them_out_and_says_so() -> None:
         taut.frontier({"w": ODD["nan"]}, bits=[4])
 
 
-def test_nothing_that_can_be_rounded_is_a_target_that_cannot_be_met() -> None:
-    with pytest.raises(TargetError, match="no float matrix"):
-        taut.compress({"w": ODD["nan"]}, bits=0.01, dry_run=True)
+def test_a_model_of_nothing_else_is_an_error_that_names_it() -> None:
+    with pytest.raises(ArgumentError, match='"w" has the value nan'):
+        taut.compress({"w": ODD["nan"], "b": np.ones(3)}, bits=1, dry_run=True)
+    assert asked({"w": ODD["nan"]}, plan=everything("int8")).held == {"w"}

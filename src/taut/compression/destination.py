@@ -11,6 +11,7 @@ from taut.container import check_destination
 from taut.container.model_folder import FILE_NAME, check_copies, pairs_to
 from taut.errors import ArgumentError
 from taut.io import Source
+from taut.io.suffixes import names_checkpoint, names_other_format
 
 if TYPE_CHECKING:
     from taut.networks.sources import Model
@@ -45,10 +46,12 @@ def destination_of(src: Model, source: Source, dst: Path, *, force: bool) -> Des
     folder = Path(src) if isinstance(src, str | Path) and Path(src).is_dir() else None
     if folder is None or dst.suffix == ".safetensors":
         _check_not_input(src, source, dst)
+        _check_name(dst)
         check_destination(dst, force=force)
         return Destination(dst, notes=_alone(source))
     if dst.exists() and not dst.is_dir():
         raise ArgumentError(f"{dst}: is not a folder, and a model folder becomes one")
+    _check_name(dst)
     file = dst / FILE_NAME
     pairs = pairs_to(source.companions, folder, dst, taken=(file,))
     check_copies(pairs, force=force)
@@ -56,6 +59,16 @@ def destination_of(src: Model, source: Source, dst: Path, *, force: bool) -> Des
         _check_not_input(src, source, file)
         check_destination(file, force=force)
     return Destination(file, dst, pairs)
+
+
+def _check_name(dst: Path) -> None:
+    """Whether a Taut file, or a folder with one, may have this name: it is read by it later."""
+    other = names_checkpoint(dst) or names_other_format(dst) or dst.suffix.lower() == ".onnx"
+    if other and not dst.is_dir():
+        raise ArgumentError(
+            f"{dst}: {dst.suffix} is the name of another format, and a Taut file is safetensors; "
+            f"name it {dst.stem}.taut.safetensors"
+        )
 
 
 def _check_not_input(src: Model, source: Source, dst: Path) -> None:

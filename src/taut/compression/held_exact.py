@@ -22,10 +22,12 @@ def hold_exact(source: Source, asked: Asked) -> Asked:
     plan names in full is another matter: there the user asked for what cannot be.
 
     Raises:
-        ArgumentError: the plan names such a tensor in full, for a scheme that rounds.
+        ArgumentError: the plan names such a tensor in full, for a scheme that rounds; or a size is
+            asked for, and no tensor is left to be rounded.
         VerifyError: a file was cut short.
     """
     held: dict[str, str] = {}
+    rounded = 0
     for info in source.infos:
         scheme = None if info.name in source.aliases else _meant(info, asked)
         if scheme is None:
@@ -35,8 +37,12 @@ def hold_exact(source: Source, asked: Asked) -> Asked:
             check_roundable(info, values, scheme)
         elif (why := why_exact(info, values, scheme)) is not None:
             held[info.name] = why
+        else:
+            rounded += 1
     if not held:
         return asked
+    if not rounded and _dialled(asked):
+        _refuse(source, held)
     schemes = {**asked.schemes, **dict.fromkeys(held, Scheme())}
     return replace(asked, schemes=schemes, held=frozenset(held), notes=(exact_note(held),))
 
@@ -48,10 +54,21 @@ def _meant(info: TensorInfo, asked: Asked) -> Scheme | None:
         return None
     if scheme != Scheme() or info.name in asked.fixed:
         return None if scheme.kind == "keep" or scheme == Scheme() else scheme
-    dialled = (call.bits, call.size, call.max_drop, call.train) != (None, None, None, None)
-    if dialled and (call.train is not None or quantisable(info.dtype, info.shape)):
+    if _dialled(asked) and (call.train is not None or quantisable(info.dtype, info.shape)):
         return Scheme("rd")
     return None
+
+
+def _dialled(asked: Asked) -> bool:
+    """Whether a size, a score or a training makes matrices lossy that the plan leaves alone."""
+    call = asked.call
+    return (call.bits, call.size, call.max_drop, call.train) != (None, None, None, None)
+
+
+def _refuse(source: Source, held: Mapping[str, str]) -> None:
+    """Raise `ArgumentError` for the first of the tensors that were to be rounded."""
+    info = next(info for info in source.infos if info.name in held)
+    check_roundable(info, source.load(info.name), Scheme("rd"))
 
 
 def exact_note(held: Mapping[str, str]) -> str:

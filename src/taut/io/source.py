@@ -24,8 +24,9 @@ from taut.io.pytorch import (
     torch_entry,
 )
 from taut.io.safetensors import SafetensorsSource, open_safetensors, open_sharded
+from taut.io.suffixes import CHECKPOINT_SUFFIXES
 from taut.io.tensor_info import Source, SourceFile, TensorInfo
-from taut.io.torch_files import CHECKPOINT_SUFFIXES, open_checkpoint, open_sharded_checkpoint
+from taut.io.torch_files import open_checkpoint, open_sharded_checkpoint
 
 if TYPE_CHECKING:
     import torch

@@ -26,7 +26,9 @@ from taut.container.schema import get_object, load_json
 from taut.errors import ArgumentError, FormatError
 from taut.io import TensorInfo, read_header
 from taut.io.folder_files import FolderFiles, read_folder
+from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint, names_other_format
 from taut.loading.restore_onnx import is_onnx, write_onnx
+from taut.loading.restore_torch import write_torch
 from taut.machine import checked_threads
 
 
@@ -55,12 +57,13 @@ class _Shard:
 def decompress(
     src: str | Path, dst: str | Path, *, threads: int | None = None, force: bool = False
 ) -> Restored:
-    """Write the model that a Taut file holds as safetensors, or ONNX, again.
+    """Write the model that a Taut file holds as safetensors, as a PyTorch file, or as ONNX again.
 
     A lossless file gives the original's bytes, a lossy one the same header with other values. One
     file becomes the file `dst`; several shards become files in the folder `dst`, and so does a
     model folder, with its other files. What was an .onnx becomes one again where
-    `dst` ends in .onnx. Holds one tensor at a time.
+    `dst` ends in .onnx; a `dst` that ends in .pt, .pth, .bin or .ckpt is a state dict, written by
+    torch, which holds the whole model. Else one tensor is held at a time.
 
     Raises:
         ArgumentError: `dst` exists (and not `force`) or is of the wrong kind.
@@ -69,6 +72,11 @@ def decompress(
     """
     source, target = Path(src), Path(dst)
     file = TautFile(find_file(source), threads=checked_threads(threads))
+    if names_other_format(target) and not target.is_dir():
+        raise ArgumentError(
+            f"{target}: {target.suffix} is the name of another format; what is written is "
+            f"safetensors, PyTorch's ({', '.join(CHECKPOINT_SUFFIXES)}), or .onnx of an ONNX model"
+        )
     if target.suffix.lower() == ".onnx":
         return _write_onnx(file, target, force)
     shards = _shards(file)
@@ -76,6 +84,9 @@ def decompress(
     if source.is_dir() or len(shards) > 1 or texts:
         return _write_folder(file, shards, source, target, force)
     _check_not_input(file.path, target)
+    if names_checkpoint(target):
+        check_destination(target, force=force)
+        return Restored(target, write_torch(file, target, force=force), (target,))
     size = _write_shard(file, shards[0], target, force)
     return Restored(target, size, (target,))
 
@@ -117,7 +128,7 @@ def _write_folder(
 def _check_folder(target: Path, first: str) -> None:
     if target.is_dir():
         return
-    if target.suffix == ".safetensors":
+    if target.suffix == ".safetensors" or names_checkpoint(target):
         raise ArgumentError(
             f"{target}: the model becomes several files ({first}, ...); name a folder"
         )
