@@ -46,7 +46,7 @@ def decide_calibrated(
     target = target_of(source, call)
     if target and allowed is None and exact_fits(source, asked.schemes, target, call, origin):
         return bit_exact(source, asked, origin)
-    schemes = lossy_schemes(source, asked.schemes, asked.fixed)
+    schemes = lossy_schemes(source, asked.schemes, asked.settled)
     if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there

@@ -19,6 +19,7 @@ from taut.planning import Target, load_plan, parse_target, quantisable, resolve
 from taut.planning.divides import divides
 from taut.planning.max_drop import Allowed, parse_drop
 from taut.planning.passed_by import passed_note, passed_notes
+from taut.planning.pattern import is_name
 from taut.progress import Progress
 from taut.scheme import Scheme
 
@@ -71,16 +72,25 @@ class CompressRequest:
 class Asked:
     """A call and its plan as one: `schemes` of every stored tensor.
 
-    `fixed` are those that the plan names; `gains` multiply the steps of single tensors; `recipe` is
-    what its steps ask for; `notes` say which tensors its patterns passed by.
+    `fixed` are those that the plan decides, `named` those that it names in full; `held` are such
+    as no scheme can round, which stay bit-exact (exact_only.py). `notes` say so, and which tensors
+    its patterns passed by. `gains` multiply the steps of single tensors; `recipe` is what its steps
+    ask for.
     """
 
     call: Call
     schemes: Mapping[str, Scheme]
     fixed: Collection[str] = ()
+    named: Collection[str] = ()
+    held: Collection[str] = ()
+    notes: tuple[str, ...] = ()
     gains: Mapping[str, float] = field(default_factory=dict)
     recipe: Recipe | None = None
-    notes: tuple[str, ...] = ()
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """The tensors whose schemes nothing else may change."""
+        return frozenset(self.fixed) | frozenset(self.held)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +119,8 @@ def read_call(source: Source, call: Call) -> Asked:
     _check_call(call)
     if call.plan is None or isinstance(call.plan, Mapping):
         schemes = resolve_plan(source, call.plan)
-        return Asked(call=call, schemes=schemes, fixed=frozenset(call.plan or ()))
+        fixed = frozenset(call.plan or ())
+        return Asked(call=call, schemes=schemes, fixed=fixed, named=fixed)
     return _by_rules(source, call, _read_plan(source, call.plan))
 
 
@@ -135,6 +146,7 @@ def _by_rules(source: Source, call: Call, plan: Plan) -> Asked:
         call=_completed(call, plan),
         schemes=schemes,
         fixed=frozenset(named),
+        named=frozenset(n for n, one in named.items() if is_name(plan.rules[one.rule - 1].match)),
         gains={name: one.weight for name, one in named.items() if one.weight != 1},
         recipe=recipe,
         notes=tuple(notes),

@@ -46,8 +46,8 @@ def lossy_schemes(
     schemes = free_schemes(source, plan, fixed)
     if not any(scheme.kind in ("rd", *GRIDS) for scheme in schemes.values()):
         raise TargetError(
-            "bits and size: the model has no float matrix of at least 1,024 values to quantise; "
-            "leave them out for a bit-exact file"
+            "bits and size: the model has no float matrix of at least 1,024 values that can be "
+            "rounded; leave them out for a bit-exact file"
         )
     return schemes
 

@@ -15,6 +15,7 @@ from taut.analysis.sensitivity import loss_of, summarise
 from taut.analysis.statistics import Distribution, describe, entropy_bounds
 from taut.analysis.tensor_facts import Prediction, Report, TensorFacts
 from taut.encoding.estimate import estimate_memory, estimate_tensors
+from taut.encoding.exact_only import why_exact
 from taut.encoding.tensor import relative_error
 from taut.io import SAFETENSORS_DTYPES, Source, TensorInfo
 from taut.io.equal_tensors import EqualTensors
@@ -130,6 +131,8 @@ class _FactsReader:
         if not _is_finite(info, distribution):
             return {}
         matrix = quantisable(info.dtype, info.shape)
+        if matrix and why_exact(info, values, Scheme("rd")) is not None:
+            return {}
         if curvature is None:
             values = sample_rows(values, _ROWS)
         with np.errstate(over="ignore"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from taut.errors import ArgumentError
 from taut.io.names import nearest
+from taut.io.suffixes import names_checkpoint, names_other_format
 from taut.progress import Progress
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ _SUFFIXES: Final[Mapping[str, str]] = {
     ".mlmodel": "coreml",
     ".tflite": "litert",
 }
-_NO_FOLDER: Final = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".npz", ".npy", ".pb", ".zip")
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,9 @@ def format_of(out: Path, to: str | None = None) -> Format:
             f"{out}: {known} is a folder of files, and {suffix} is a file's suffix; name a folder"
             + ("" if to else ", or a file that ends in .safetensors, .onnx or .gguf")
         )
+    if known not in FOLDERS and _names_a_file(out) and _SUFFIXES.get(suffix) != known:
+        raise ArgumentError(f"{out}: {suffix} is the name of another format than {known}; name it "
+                            f"{out.stem}.{known}")  # fmt: skip
     if out.name.lower().endswith(".taut.safetensors"):
         raise ArgumentError(f"{out}: is the name of a Taut file; leave .taut out of it")
     return known
@@ -116,4 +119,5 @@ def format_of(out: Path, to: str | None = None) -> Format:
 
 def _names_a_file(out: Path) -> bool:
     """Whether a path, which is no folder so far, ends as files do."""
-    return out.suffix.lower() in (*_SUFFIXES, *_NO_FOLDER) and not out.is_dir()
+    other = names_checkpoint(out) or names_other_format(out)
+    return (other or out.suffix.lower() in _SUFFIXES) and not out.is_dir()

@@ -16,7 +16,7 @@ import numpy as np
 from taut.container import TautFile, made_file, made_folder
 from taut.errors import ArgumentError
 from taut.exporting.check import Comparison, expect, size_words
-from taut.exporting.companions import copy_companions
+from taut.exporting.companions import companion_notes, copy_companions
 from taut.exporting.result import Export
 from taut.exporting.shards import SHARD, write_shards, write_tensors
 from taut.io import SAFETENSORS_DTYPES, TensorInfo, tensor_nbytes
@@ -96,7 +96,7 @@ def export_folder(
         weighed = sum(path.stat().st_size for path in weights)
         judged = () if judge is None else judge(made)
         size, files = listed(made, out)
-    notes = (*_notes(file, infos, weighed), *judged)
+    notes = (*_notes(file, infos, weighed), *judged, *companion_notes(folder.companions))
     if tied:
         notes = (*notes, f"left out: {len(tied)} of tied tensors, which the config ties")
     return _done("hf", out, files, size, found, notes)

@@ -43,6 +43,7 @@ __all__ = [
     "RecipeFile",
     "open_onnx",
     "pack_varints",
+    "plain_path",
     "unpack_recipe",
 ]
 
@@ -58,8 +59,6 @@ _VERSION, _GRAPH, _INITIALIZER, _SPARSE = 1, 7, 5, 15
 @dataclass(frozen=True)
 class OnnxSource(MemorySource):
     """The initialisers of an ONNX model; `notes` tell what was left in the graph."""
-
-    notes: tuple[str, ...] = ()
 
 
 class _File:

@@ -14,7 +14,7 @@ import numpy as np
 
 from taut.container import TautFile, made_folder
 from taut.exporting.check import Comparison, size_words
-from taut.exporting.companions import config_text, copy_companions
+from taut.exporting.companions import companion_notes, config_text, copy_companions
 from taut.exporting.compressed_tensors.packed import PackedGrid
 from taut.exporting.compressed_tensors.packed_load import load_packed
 from taut.exporting.compressed_tensors.packing import (
@@ -79,7 +79,7 @@ def export_compressed_tensors(
         exact=len(found.exact),
         rounded=len(found.rounded),
         check=found.check(runtime),
-        notes=_notes(file, grid, packed, ignored, weighed),
+        notes=(*_notes(file, grid, packed, ignored, weighed), *companion_notes(companions)),
     )
 
 
