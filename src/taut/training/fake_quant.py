@@ -28,17 +28,24 @@ _START: Final = 0.5  # of the weights' root mean square: the first step of `rd`
 
 
 class FakeQuant(nn.Module):
-    """Passes a weight on as it will be decoded; `mask`, where there is one, zeroes before that."""
+    """Passes a weight on as it will be decoded; `mask`, where there is one, zeroes before that.
+
+    `taught` is whether a gradient of the task ever came back, other than zeros.
+    """
 
     mask: Tensor | None
+    taught: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mask", None)
+        self.register_buffer("taught", torch.tensor(False))
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight as it will be decoded, with gradients to it and to what is learnt beside."""
-        return self.quantised(self.kept(weight))
+        value = self.quantised(self.kept(weight))
+        watched: Tensor = _Watched.apply(value, self.taught)  # type: ignore[no-untyped-call]
+        return watched
 
     def kept(self, weight: Tensor) -> Tensor:
         """The weight with its mask applied; gradients pass to the masked ones too.
@@ -68,6 +75,22 @@ class FakeQuant(nn.Module):
     def scales(self, weight: Tensor) -> Tensor | None:
         """What indices are multiplied by: a scalar, or shape (rows, groups)."""
         return None
+
+
+class _Watched(torch.autograd.Function):
+    """The value itself; notes that its gradient came, and makes a sparse one dense."""
+
+    @staticmethod
+    def forward(ctx, value: Tensor, taught: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.taught = taught
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        dense = gradient.to_dense() if gradient.layout != torch.strided else gradient
+        if not ctx.taught:
+            ctx.taught.fill_(bool(dense.any()))
+        return dense, None
 
 
 class LearntSteps(FakeQuant):

@@ -29,7 +29,7 @@ from taut.scheme import Scheme
 from taut.scoring.user_score import scored
 from taut.training.activations import plain_inputs, round_inputs
 from taut.training.budget import Budget
-from taut.training.distill import Lesson, evaluating
+from taut.training.distill import Lesson, Teacher, evaluating
 from taut.training.fake_quant import LearntSteps
 from taut.training.kept import STAGES, discard_kept, stage_file
 from taut.training.loop import Fit
@@ -65,7 +65,8 @@ class TrainedRun:
         self.source, self.schemes, self.model = source, schemes, model
         self.request, self.origin, self.progress = request, origin, progress
         self.notes: list[str] = []
-        self.teacher = request.teacher or copy.deepcopy(model.module)
+        own = request.teacher
+        self.teacher: Teacher = copy.deepcopy(model.module) if own is None else own
         self.dial = request.target is not None or request.allowed is not None
 
     def ready(self) -> Ready:
@@ -88,6 +89,7 @@ class TrainedRun:
     def _reached(self) -> Ready:
         request = self.request
         before = None
+        self._check_trains()
         if request.score is not None:
             before = scored(request.score, self.model.module)
         with _seeded(request.seed):
@@ -108,12 +110,19 @@ class TrainedRun:
                 )
         return self._ready(state, before, score, ())
 
+    def _check_trains(self) -> None:
+        """Refuse a model of which no parameter is to be trained."""
+        if not any(one.requires_grad for one in self.model.module.parameters()):
+            raise ArgumentError(
+                "train: requires_grad is False for every parameter of the model, so that nothing "
+                "is to be trained; call model.requires_grad_(True), or on what is"
+            )
+
     def _student(self, module: torch.nn.Module) -> Student:
         student = make_student(
             copy.deepcopy(module),
             student_schemes(self.schemes, self.model.names, module, dial=self.dial),
         )
-        student.module.requires_grad_(True)
         return student
 
     def _trained(self, student: Student, nbytes: int | None, stage: int = 0) -> FinalState:
@@ -124,7 +133,6 @@ class TrainedRun:
             budget = Budget(8.0 * nbytes, training.ramp)
         masks = tensor_masks(self.schemes, self.model.names, student, training)
         sparsifier = Sparsifier(student, masks) if masks else None
-        self.notes += student.notes
         lesson = None
         if training.distill is not None:
             lesson = Lesson(student.module, self.teacher, training.distill)
@@ -146,6 +154,7 @@ class TrainedRun:
             )
         if note := objective.finish():
             self.notes.append(note)
+        self.notes += student.notes + objective.untaught()
         student.module.eval()
         return self._state(student)
 

@@ -6,16 +6,21 @@ not reach; they are trained as they are and rounded afterwards, with a note.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from taut.io.names import some_names
 from taut.scheme import Scheme
 from taut.training.bits import BitEstimate
-from taut.training.fake_quant import FakeQuant, fake_quant
+from taut.training.fake_quant import FakeQuant, LearntSteps, fake_quant
+
+_COARSER: Final = 0.05  # nats: how much larger a step becomes at once
 
 
 @dataclass
@@ -32,6 +37,11 @@ class Twin:
     def name(self) -> str:
         """The first of its names."""
         return self.names[0]
+
+    @property
+    def taught(self) -> bool:
+        """Whether a gradient of the task ever came to it."""
+        return bool(self.quant.taught)
 
     @torch.no_grad()
     def index(self) -> Tensor | None:
@@ -53,6 +63,14 @@ class Twin:
         """The estimated bits with their gradient; None where the scheme has none."""
         ratio = self.quant.ratio(self.original)
         return None if ratio is None or self.estimate is None else self.estimate(ratio)
+
+    @torch.no_grad()
+    def coarsen(self, bits: float) -> None:
+        """Make it take so many bits less by larger steps alone, if its steps are of the dial."""
+        quant = self.quant
+        if isinstance(quant, LearntSteps) and quant.most is None and bits > 0:
+            nats = math.log(2) * bits / max(1, self.original.numel())
+            quant.log_step.add_(min(nats, _COARSER))
 
     @torch.no_grad()
     def value(self) -> Tensor:
@@ -102,7 +120,23 @@ def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
             known[id(parameter)] = _twin(owner, attribute, name, parameter, scheme)
     student.twins = list(known.values())
     student.plain = tuple(plain)
+    student.notes += _left_alone(student)
     return student
+
+
+def _left_alone(student: Student) -> list[str]:
+    """Notes on parameters that do not move; complex ones are kept from it here."""
+    whole = [(n, p) for n, p in student.module.named_parameters() if p.is_complex()]
+    for _, parameter in whole:
+        parameter.requires_grad_(False)
+    still = [twin.name for twin in student.twins if not twin.original.requires_grad]
+    notes = []
+    if whole:
+        names = some_names([name for name, _ in whole])
+        notes.append(f"{names}: complex, so neither trained nor rounded")
+    if still:
+        notes.append(f"{some_names(still)}: requires_grad is False, so rounded and not trained")
+    return notes
 
 
 def _twin(
