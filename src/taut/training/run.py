@@ -7,7 +7,6 @@ from one another.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from taut.errors import ArgumentError, TargetError
 from taut.io import Source
 from taut.networks import LoadedModel
 from taut.networks.calls import explained
+from taut.networks.copies import copy_module
 from taut.progress import Progress
 from taut.scheme import Scheme
 from taut.scoring.user_score import scored
@@ -65,7 +65,7 @@ class TrainedRun:
         self.source, self.schemes, self.model = source, schemes, model
         self.request, self.origin, self.progress = request, origin, progress
         self.notes: list[str] = []
-        self.teacher = request.teacher or copy.deepcopy(model.module)
+        self.teacher = request.teacher or copy_module(model.module)
         self.dial = request.target is not None or request.allowed is not None
 
     def ready(self) -> Ready:
@@ -110,7 +110,7 @@ class TrainedRun:
 
     def _student(self, module: torch.nn.Module) -> Student:
         student = make_student(
-            copy.deepcopy(module),
+            copy_module(module),
             student_schemes(self.schemes, self.model.names, module, dial=self.dial),
         )
         student.module.requires_grad_(True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from taut.calibration.overlay import Overlay, as_stored
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.networks import LoadedModel
+from taut.networks.copies import copy_module
 from taut.scheme import Scheme
 from taut.training.fold import folded_statistics
 from taut.training.student import Student, Twin
@@ -91,7 +91,7 @@ class Final:
 
     def network(self, model: LoadedModel) -> torch.nn.Module:
         """A network with the values that a reader of the file gets."""
-        module = copy.deepcopy(model.module)
+        module = copy_module(model.module)
         own = {
             **dict(module.named_parameters(remove_duplicate=False)),
             **dict(module.named_buffers(remove_duplicate=False)),
