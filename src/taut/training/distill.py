@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from taut.errors import ArgumentError
 from taut.io.names import nearest
+from taut.networks.calls import explained
 from taut.networks.output_kind import output_kind
 from taut.transform.settings import Distill
 
@@ -105,7 +106,7 @@ class Lesson:
         if self._call is None:
             raise ArgumentError("fit: asked for the loss before the model had run on a batch")
         given, named = self._call
-        with torch.no_grad():
+        with torch.no_grad(), explained("teacher: failed", named or given):
             aim = outputs_of(self._teacher(*given, **named))
         output = outputs_of(self._output)
         if output.shape != aim.shape:

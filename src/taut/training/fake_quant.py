@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from taut.errors import ArgumentError
 from taut.scheme import Scheme
+from taut.training.alive import to_wake
 
 _INTEGERS: Final = {"int8": 127, "int4": 7, "int3": 3, "int2": 1}
 _FP8_LARGEST: Final = 448.0  # of float8_e4m3fn
@@ -28,9 +29,13 @@ _START: Final = 0.5  # of the weights' root mean square: the first step of `rd`
 
 
 class FakeQuant(nn.Module):
-    """Passes a weight on as it will be decoded; `mask`, where there is one, zeroes before that."""
+    """Passes a weight on as it will be decoded; `mask`, where there is one, zeroes before that.
+
+    Where there is a `norm_axis`, no slice along it becomes zero as a whole (-1: nor the tensor).
+    """
 
     mask: Tensor | None
+    norm_axis: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,6 +110,7 @@ class LearntSteps(FakeQuant):
         """Rounded to the nearest level."""
         step = self.log_step.exp()
         if self.whole:
+            weight = self._awake(weight, step)
             every: Tensor = Rounding.apply(weight, step, self.most, self._weight)  # type: ignore[no-untyped-call]
             return every
         parts = _grouped(weight, self.group)
@@ -119,12 +125,20 @@ class LearntSteps(FakeQuant):
         """
         step = self.log_step.exp()
         if self.whole:
-            kept = self.kept(weight)
+            kept = self._awake(self.kept(weight), step)
             small = kept.detach().abs() < _PULLS * step.detach()
             return kept / torch.where(small, step.detach(), step)
         parts, step = _grouped(self.kept(weight), self.group), step[..., None]
         small = parts.detach().abs() < _PULLS * step.detach()
         return _joined(parts / torch.where(small, step.detach(), step), weight)
+
+    def _awake(self, weight: Tensor, step: Tensor) -> Tensor:
+        """The weight with one step where a slice would be zero; gradients pass all the same."""
+        if self.norm_axis is None:
+            return weight
+        wake = to_wake((weight.detach() / step).round(), weight.detach().abs(), self.norm_axis)
+        least = torch.where(weight < 0, -step, step)
+        return weight + torch.where(wake, least - weight, 0.0).detach()
 
     @torch.no_grad()
     def index(self, weight: Tensor) -> Tensor:
@@ -160,9 +174,13 @@ class Ternary(FakeQuant):
         """-1, 0 or 1."""
         return self._index(self.kept(weight))
 
-    @staticmethod
-    def _index(weight: Tensor) -> Tensor:
-        return weight.sign() * (weight.abs() > _TERNARY * weight.abs().mean())
+    def _index(self, weight: Tensor) -> Tensor:
+        size = weight.abs()
+        index = weight.sign() * (size > _TERNARY * size.mean())
+        if self.norm_axis is None:
+            return index
+        wake = to_wake(index, size, self.norm_axis)
+        return torch.where(wake, torch.where(weight < 0, -1.0, 1.0), index)
 
     @torch.no_grad()
     def levels(self) -> tuple[Tensor, int]:

@@ -29,7 +29,7 @@ from taut.scheme import Scheme
 from taut.scoring.user_score import scored
 from taut.training.activations import plain_inputs, round_inputs
 from taut.training.budget import Budget
-from taut.training.distill import Lesson, evaluating
+from taut.training.distill import Lesson, Teacher, evaluating
 from taut.training.fake_quant import LearntSteps
 from taut.training.kept import STAGES, discard_kept, stage_file
 from taut.training.loop import Fit
@@ -65,7 +65,7 @@ class TrainedRun:
         self.source, self.schemes, self.model = source, schemes, model
         self.request, self.origin, self.progress = request, origin, progress
         self.notes: list[str] = []
-        self.teacher = request.teacher or copy_module(model.module)
+        self.teacher = own_teacher(request.teacher or model.module)
         self.dial = request.target is not None or request.allowed is not None
 
     def ready(self) -> Ready:
@@ -253,6 +253,28 @@ class TrainedRun:
             notes=tuple(dict.fromkeys(self.notes)),
             schemes=state.schemes,
         )
+
+
+def own_teacher(teacher: Teacher) -> Teacher:
+    """A copy of a teacher that is a network, with the same memory for its parameters.
+
+    Running a network changes it (what it keeps on itself, counters in buffers), and it is the
+    caller's. Functions are taken as they are.
+
+    Raises:
+        ArgumentError: the network cannot be copied.
+    """
+    if not isinstance(teacher, torch.nn.Module):
+        return teacher
+    try:
+        found = copy_module(teacher)
+    except ArgumentError as error:
+        raise ArgumentError(
+            f"teacher: {error}; or give a function that calls it: lambda *batch: net(*batch)"
+        ) from error
+    for mine, its in zip(found.parameters(), teacher.parameters(), strict=True):
+        mine.data = its.data
+    return found
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from taut.errors import ArgumentError
 from taut.networks.own_classes import own_classes
 from taut.networks.sharing import SharedParameter, held_parameters, overlapping
 from taut.scheme import Scheme
+from taut.training.alive import norm_axis
 from taut.training.bits import BitEstimate
 from taut.training.fake_quant import FakeQuant, LearntSteps, fake_quant
 from taut.training.recurrent import read_by_name
@@ -101,6 +102,8 @@ def _twin(held: SharedParameter, scheme: Scheme) -> Twin:
         if (id(owner), attribute) in done:
             continue
         done.add((id(owner), attribute))
+        axis = norm_axis(owner, attribute)
+        quant.norm_axis = axis if axis is not None else quant.norm_axis
         if isinstance(owner, nn.RNNBase):
             read_by_name(owner)
         parametrize.register_parametrization(owner, attribute, quant, unsafe=True)

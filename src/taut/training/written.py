@@ -17,6 +17,7 @@ from taut.io import Source, TensorInfo
 from taut.networks import LoadedModel
 from taut.networks.copies import copy_module
 from taut.scheme import Scheme
+from taut.training.alive import to_wake
 from taut.training.fold import folded_statistics
 from taut.training.student import Student, Twin
 from taut.transform import Grid, Indices, Rounded
@@ -60,13 +61,15 @@ class Written:
 class Final:
     """A trained network as it would be written: `source` has its values, `written` its integers.
 
-    `ratios` are the weights in steps, of the tensors under the dial.
+    `ratios` are the weights in steps, of the tensors under the dial; `axes` are those of them along
+    which no slice may become zero.
     """
 
     source: Source
     schemes: dict[str, Scheme]
     written: Written
     ratios: dict[str, NDArray[np.float32]]
+    axes: Mapping[str, int]
     notes: list[str] = field(default_factory=list)
     size: int = 0
 
@@ -86,6 +89,8 @@ class Final:
             grid = grids[name]
             if isinstance(grid, Indices):
                 index = np.rint(ratio / factor).astype(np.int32)
+                if name in self.axes:
+                    index = _awake(index, ratio, self.axes[name])
                 grids[name] = Indices(index, float(np.float32(grid.step * factor)), grid.offsets)
         return replace(self, written=replace(self.written, grids=grids), notes=list(self.notes))
 
@@ -138,7 +143,9 @@ def final_state(
     ratios = _ratios(trained, grids)
     written = Written(grids, _noise(grids, ratios))
     untrained = {tensor: values[tensor] for tensor in values.keys() - trained.keys()}
-    return Final(Overlay(source, values), _exact(schemes, untrained), written, ratios)
+    return Final(
+        Overlay(source, values), _exact(schemes, untrained), written, ratios, _axes(trained)
+    )
 
 
 def _trained(student: Student, held: Mapping[str, str]) -> dict[str, Twin]:
@@ -176,6 +183,17 @@ def _ratios(
     dialled = [tensor for tensor, grid in grids.items() if isinstance(grid, Indices)]
     found = {tensor: trained[tensor].quant.ratio(trained[tensor].original) for tensor in dialled}
     return {tensor: _array(ratio) for tensor, ratio in found.items() if ratio is not None}
+
+
+def _axes(trained: Mapping[str, Twin]) -> dict[str, int]:
+    axes = {tensor: twin.quant.norm_axis for tensor, twin in trained.items()}
+    return {tensor: axis for tensor, axis in axes.items() if axis is not None}
+
+
+def _awake(index: NDArray[np.int32], ratio: NDArray[np.float32], axis: int) -> NDArray[np.int32]:
+    """The indices with a one where a slice would be zero as a whole."""
+    wake = to_wake(torch.from_numpy(index), torch.from_numpy(np.abs(ratio)), axis).numpy()
+    return np.where(wake, np.where(ratio < 0, -1, 1), index).astype(np.int32)
 
 
 def _exact(schemes: Mapping[str, Scheme], untrained: Mapping[str, np.ndarray]) -> dict[str, Scheme]:
