@@ -25,6 +25,7 @@ _FP8_LARGEST: Final = 448.0  # of float8_e4m3fn
 _TERNARY: Final = 0.7  # of the mean magnitude: below it a ternary weight is zero (TWN)
 _PULLS: Final = 1.5  # steps: from there on a weight's bits draw the step up
 _FEW: Final = 256  # magnitudes that weights on a grid may have
+_SIZE: Final = 0.1  # the root mean square of weights that nothing is known of
 _START: Final = 0.5  # of the weights' root mean square: the first step of `rd`
 
 
@@ -80,7 +81,8 @@ class LearntSteps(FakeQuant):
 
     The step is one for the tensor (`rd`, or `whole`), or one for each row and group of `group`
     columns. Weights that are multiples of a step already, as those of a network that was trained so
-    before, keep it.
+    before, keep it. Where all weights are zero, and so tell nothing of a step, `size` does: the
+    root mean square that they may be thought to get.
     """
 
     def __init__(
@@ -90,15 +92,19 @@ class LearntSteps(FakeQuant):
         group: int | None = None,
         *,
         whole: bool = False,
+        size: float = _SIZE,
     ) -> None:
         super().__init__()
         self.most, self.group, self.whole = most, group, whole or most is None
         with torch.no_grad():
             parts = weight.reshape(1, 1, -1) if self.whole else _grouped(weight, group)
-            size = parts.square().mean(-1).sqrt()
+            found = parts.square().mean(-1).sqrt()
             if most is not None and most > 1:
-                size = torch.minimum(parts.abs().amax(-1), 4 * size) / most / _START
-            start = (size * _START).clamp(min=1e-12)
+                found = torch.minimum(parts.abs().amax(-1), 4 * found) / most / _START
+                size = 4 * size / most / _START
+            some = found[found > 0]
+            start = torch.where(found > 0, found, some.mean() if some.numel() else size) * _START
+            start = start.clamp(min=1e-12)
             grid = grid_of(weight) if most is None else None
             if grid is not None:
                 start = torch.full_like(start, grid)
@@ -219,14 +225,15 @@ class Binary(FakeQuant):
 class Codebook(FakeQuant):
     """One of a few learnt values each."""
 
-    def __init__(self, weight: Tensor, entries: int) -> None:
+    def __init__(self, weight: Tensor, entries: int, size: float = _SIZE) -> None:
         super().__init__()
         with torch.no_grad():
             at = (torch.arange(entries, device=weight.device) + 0.5) / entries
             flat = weight.flatten().float()
             some = flat[:: max(1, flat.numel() // 1_000_000)]
             start = torch.quantile(some, at)
-            wide = torch.linspace(float(flat.min()), float(flat.max()), entries)
+            low, high = float(flat.min()), float(flat.max())
+            wide = torch.linspace(low, high, entries) if high > low else low + size * at
         self.entries = nn.Parameter((start + wide.to(start)) / 2)
 
     def quantised(self, weight: Tensor) -> Tensor:
@@ -282,8 +289,8 @@ class Float8(FakeQuant):
         return torch.where(largest > 0, scales, 1.0)
 
 
-def fake_quant(scheme: Scheme, weight: Tensor, name: str) -> FakeQuant:
-    """What trains a weight towards `scheme`.
+def fake_quant(scheme: Scheme, weight: Tensor, name: str, size: float = _SIZE) -> FakeQuant:
+    """What trains a weight towards `scheme`; `size` is its root mean square if it is all zeros.
 
     Raises:
         ArgumentError: the scheme has no form that trains, or its group does not divide the columns.
@@ -293,10 +300,10 @@ def fake_quant(scheme: Scheme, weight: Tensor, name: str) -> FakeQuant:
         raise ArgumentError(f'tensor "{name}": {scheme} is not trained; leave ",asym" out')
     if scheme.kind in _INTEGERS:
         most, group = _INTEGERS[scheme.kind], scheme.group_size
-        return LearntSteps(weight, most, group, whole=scheme.per_tensor)
+        return LearntSteps(weight, most, group, whole=scheme.per_tensor, size=size)
     forms: dict[str, Callable[[], FakeQuant]] = {
-        "rd": lambda: LearntSteps(weight),
-        "codebook": lambda: Codebook(weight, scheme.entries or 16),
+        "rd": lambda: LearntSteps(weight, size=size),
+        "codebook": lambda: Codebook(weight, scheme.entries or 16, size),
         "ternary": lambda: Ternary(weight),
         "binary": Binary,
         "fp8": Float8,

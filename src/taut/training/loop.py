@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from taut.errors import ArgumentError
-from taut.networks.calls import fitted, run
+from taut.networks.calls import explained, fitted, run
+from taut.training.activations import InputStep
 from taut.training.checkpoint import LoopPosition, read_checkpoint, write_checkpoint
 from taut.training.distill import outputs_of
+from taut.training.fake_quant import LearntSteps
 from taut.transform.settings import Training
 
 if TYPE_CHECKING:
@@ -88,7 +90,8 @@ class _Loop:
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         """One for the weights, and one for the steps of their grids, if they have any."""
-        steps = [p for n, p in self.model.named_parameters() if n.endswith("log_step")]
+        learnt = [one for one in self.model.modules() if isinstance(one, (LearntSteps, InputStep))]
+        steps = list({id(one.log_step): one.log_step for one in learnt}.values())
         mine = {id(p) for p in steps}
         weights = [p for p in self.model.parameters() if id(p) not in mine and p.requires_grad]
         rate = self.training.lr or _LR[self.training.optimizer]
@@ -180,7 +183,8 @@ class _Loop:
                 raise ArgumentError(f"{where}: the loss cannot be taken: {told}") from error
         try:
             loss = self.loss(task)
-            self.world.backward(loss / self.training.accumulate)
+            with explained(f"{where}: its backward pass failed", given):
+                self.world.backward(loss / self.training.accumulate)
         except ArgumentError as error:
             kept = self.fit.checkpoint
             where = f"; the last good state is in {kept}" if kept and kept.exists() else ""

@@ -129,7 +129,7 @@ class TrainedRun:
         if training.distill is not None:
             lesson = Lesson(student.module, self.teacher, training.distill)
         objective = Objective(student, training, lesson, budget, sparsifier)
-        objective.measure = lambda: 8.0 * self._size(self._state(student))
+        objective.measure = lambda: 8.0 * self._size(self._state(student), once=False)
         if budget is not None:
             self._begin_above(student, budget.target)
         rounded = round_inputs(student.module) if training.activations else []
@@ -152,11 +152,11 @@ class TrainedRun:
     def _begin_above(self, student: Student, target: float) -> None:
         """Refine the steps until more bits are spent than asked for: bits only ever draw down."""
         learnt = [twin.quant for twin in student.twins if isinstance(twin.quant, LearntSteps)]
-        spent = 8.0 * self._size(self._state(student))
+        spent = 8.0 * self._size(self._state(student), once=False)
         if not learnt or (any(one.on_grid for one in learnt) and spent <= _THERE * target):
             return  # it was trained to be small before, and goes on from there
         for _ in range(_REFINEMENTS):
-            if 8.0 * self._size(self._state(student)) > _ABOVE * target:
+            if 8.0 * self._size(self._state(student), once=False) > _ABOVE * target:
                 return
             _refine(learnt)
 
@@ -172,7 +172,8 @@ class TrainedRun:
     def _state(self, student: Student) -> FinalState:
         return final_state(student, self.source, self.schemes, self.model.names)
 
-    def _size(self, state: FinalState) -> int:
+    def _size(self, state: FinalState, *, once: bool = True) -> int:
+        """The file's bytes; not `once` as long as layers that are equal may come to differ."""
         request = self.request
         return predict_size(
             state.source,
@@ -181,6 +182,7 @@ class TrainedRun:
             threads=request.threads,
             quantize=state.written,
             origin=self.origin,
+            once=once,
         )
 
     def _fitting(self, state: FinalState) -> FinalState:

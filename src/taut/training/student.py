@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -81,21 +82,32 @@ def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
     """
     student = Student(own_classes(module))
     plain: list[str] = []
-    for held in held_parameters(module):
+    parameters = held_parameters(module)
+    size = _typical_size(parameters)
+    for held in parameters:
         scheme = next((schemes[name] for name in held.names if name in schemes), None)
         if scheme is None or not held.parameter.is_floating_point() or not held.parameter.numel():
             plain += held.names
         else:
-            student.twins.append(_twin(held, scheme))
+            student.twins.append(_twin(held, scheme, size))
     student.plain = tuple(plain)
     _step_alike(student)
     return student
 
 
-def _twin(held: SharedParameter, scheme: Scheme) -> Twin:
+@torch.no_grad()
+def _typical_size(parameters: list[SharedParameter]) -> float:
+    """The root mean square of the matrices: the median of them; 0.1 if there are none."""
+    matrices = [one.parameter for one in parameters if one.parameter.ndim > 1]
+    floats = [one for one in matrices if one.is_floating_point() and one.any()]
+    sizes = [float(one.float().square().mean().sqrt()) for one in floats]
+    return statistics.median(sizes) if sizes else 0.1
+
+
+def _twin(held: SharedParameter, scheme: Scheme, size: float) -> Twin:
     """Fake-quantise a parameter in each module that holds it, once."""
     parameter = held.parameter
-    quant = fake_quant(scheme, parameter.detach(), held.names[0]).to(parameter.device)
+    quant = fake_quant(scheme, parameter.detach(), held.names[0], size).to(parameter.device)
     done: set[tuple[int, str]] = set()
     for place in held.places:
         owner, attribute = place.owner, place.attribute
