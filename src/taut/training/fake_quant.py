@@ -26,6 +26,7 @@ _TERNARY: Final = 0.7  # of the mean magnitude: below it a ternary weight is zer
 _PULLS: Final = 1.5  # steps: from there on a weight's bits draw the step up
 _FEW: Final = 256  # magnitudes that weights on a grid may have
 _SIZE: Final = 0.1  # the root mean square of weights that nothing is known of
+_HIGHEST: Final = 1 << 15  # steps: multiples beyond it are no grid
 _START: Final = 0.5  # of the weights' root mean square: the first step of `rd`
 
 
@@ -360,8 +361,8 @@ def grid_of(weight: Tensor) -> float | None:
     if not 0 < sizes.numel() <= _FEW or sizes.numel() >= weight.numel():
         return None
     ratios = sizes / sizes[0]
-    off = (ratios - ratios.round()).abs() > 1e-4 * ratios
-    return None if bool(off.any()) else float(sizes[0])
+    off = (ratios - ratios.round()).abs() > (1e-4 * ratios).clamp(max=0.01)
+    return None if bool(off.any()) or float(ratios[-1]) > _HIGHEST else float(sizes[0])
 
 
 def _grouped(weight: Tensor, group: int | None) -> Tensor:

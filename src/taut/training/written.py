@@ -18,6 +18,7 @@ from taut.networks import LoadedModel
 from taut.networks.copies import copy_module
 from taut.scheme import Scheme
 from taut.training.alive import to_wake
+from taut.training.fake_quant import grid_of
 from taut.training.fold import folded_statistics
 from taut.training.student import Student, Twin
 from taut.transform import Grid, Indices, Rounded
@@ -253,8 +254,12 @@ def _noise(grids: Mapping[str, Grid | Indices], ratios: Mapping[str, NDArray[np.
 def fine(values: np.ndarray, noise: float) -> Indices:
     """A vector at a step so fine that its noise is 1/64 of `noise`, both relative powers.
 
-    Rounding at a step of s makes noise of power s^2 / 12.
+    Rounding at a step of s makes noise of power s^2 / 12. A few values that are multiples of one
+    step (a pruning mask is) keep it, and are exact.
     """
+    own = grid_of(torch.from_numpy(values.astype(np.float32)))
+    if own is not None:
+        return Indices(np.rint(values / own).astype(np.int32), float(np.float32(own)), _NO_OFFSETS)
     flat = values.astype(np.float64)
     size = math.sqrt(float(np.mean(flat * flat))) if flat.size else 0.0
     share = min(_COARSEST, max(_FINEST, math.sqrt(12 * noise / _BELOW)))
