@@ -1,10 +1,13 @@
 """Students: every kind of layer trains, ties hold, and the caller's network stays its own."""
 
+import copy
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
+from torch.nn.utils.parametrizations import weight_norm  # noqa: E402
 
 from taut.scheme import Scheme, parse_scheme  # noqa: E402
 from taut.training.student import make_student  # noqa: E402
@@ -50,24 +53,44 @@ def test_tied_weights_stay_tied():
     assert torch.equal(net.embedding.weight, net.head.weight)
     assert not net.head.weight[~twin.quant.mask].any()
     assert sum(p.numel() for p in net.parameters()) == 20 * 8 + 1  # one matrix, one step
-    before = twin.value()
-    student.merge()
-    assert net.head.weight is net.embedding.weight or torch.equal(
-        net.head.weight, net.embedding.weight
-    )
-    assert torch.equal(net.head.weight, before)
+    assert torch.equal(net.head.weight, twin.value())
 
 
-def test_recurrent_layers_are_left_with_a_note():
+RECURRENT = {
+    "lstm": lambda: nn.LSTM(6, 5),
+    "two layers, both ways": lambda: nn.LSTM(6, 5, num_layers=2, bidirectional=True),
+    "projected": lambda: nn.LSTM(6, 5, proj_size=3, bias=False),
+    "gru": lambda: nn.GRU(6, 5, batch_first=True),
+    "rnn": lambda: nn.RNN(6, 5, nonlinearity="relu"),
+    "cell": lambda: nn.GRUCell(6, 5),
+    "weight norm on it": lambda: weight_norm(nn.LSTM(6, 5), "weight_hh_l0"),
+}
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_recurrent_layers_run_on_quantised_weights(kind):
     torch.manual_seed(0)
-    net = nn.ModuleDict({"lstm": nn.LSTM(6, 5), "fc": nn.Linear(5, 2)})
-    student = make_student(net, under_the_dial(net))
-    assert [twin.name for twin in student.twins] == ["fc.weight", "fc.bias"]
-    assert len(student.notes) == 4 and all("recurrent" in note for note in student.notes)
-    assert '"lstm.weight_ih_l0"' in student.notes[0]
-    before = net["lstm"].weight_ih_l0.detach().clone()
-    trained(net["lstm"], torch.ones(3, 1, 6))
-    assert not torch.equal(net["lstm"].weight_ih_l0, before)
+    net, given = RECURRENT[kind](), torch.randn(3, 2, 6)
+    if kind == "cell":
+        given = given[0]
+    plain = copy.deepcopy(net)
+    student = make_student(net, under_the_dial(net, "int4"))
+    assert student.plain == () and student.notes == []
+    before = {twin.name: twin.original.detach().clone() for twin in student.twins}
+    trained(net, given)
+    moved = [twin for twin in student.twins if not torch.equal(before[twin.name], twin.original)]
+    assert len(moved) == len(student.twins) - (kind == "cell")  # whose state was zero
+    kept = copy.deepcopy(net)  # as loops keep the best so far
+    with torch.no_grad():
+        own = dict(plain.named_parameters())
+        for twin in student.twins:
+            own[twin.name].copy_(twin.value())
+        for trained_one in (net, net.eval(), kept):
+            assert torch.allclose(_first(trained_one(given)), _first(plain(given)), atol=1e-6)
+
+
+def _first(output):
+    return output[0] if isinstance(output, tuple) else output
 
 
 def test_attention_runs_on_quantised_weights():
@@ -84,8 +107,6 @@ def test_attention_runs_on_quantised_weights():
     with torch.no_grad():  # the fast path of evaluation must see the same weights
         fast = net(given)
     assert torch.allclose(fast, net(given), atol=1e-5)
-    merged = student.merge()
-    assert torch.allclose(merged(given), fast, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -20,21 +20,32 @@ def corrected_biases(
 ) -> dict[str, np.ndarray]:
     """Each bias plus (W - V) E[x], by tensor, where the file holds it as fp16 or exactly.
 
-    `tensors` maps the network's parameters to tensors of the source.
+    `tensors` maps the network's parameters to tensors that hold values of their own. A bias of
+    several matrices is left alone: what helps one would add to the error of the others.
     """
     infos = {info.name: info for info in source.infos}
+    shared = _shared(rounder, tensors)
     found: dict[str, np.ndarray] = {}
     for name, matrix in rounder.matrices.items():
         one = matrix.curvature
         if one is None or one.bias is None or (bias := tensors.get(one.bias)) is None:
             continue
         shift = _mean_error(source.load(name), rounder.found[name].decoded, one)
-        if shift is None or infos[bias].shape != shift.shape:
+        if bias in shared or shift is None or infos[bias].shape != shift.shape:
             continue
         values = source.load(bias).astype(np.float64) + shift
         if _holds(schemes[bias], values):
             found[bias] = as_stored(infos[bias], values)
     return found
+
+
+def _shared(rounder: Rounder, tensors: Mapping[str, str]) -> set[str]:
+    """The biases of more than one matrix."""
+    matrices: dict[str, set[str]] = {}
+    for name, one in rounder.curvature.items():
+        if one.bias is not None and one.bias in tensors:
+            matrices.setdefault(tensors[one.bias], set()).add(name)
+    return {bias for bias, users in matrices.items() if len(users) > 1}
 
 
 def _mean_error(values: np.ndarray, decoded: np.ndarray, curvature: Curvature) -> np.ndarray | None:

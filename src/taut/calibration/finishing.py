@@ -12,13 +12,22 @@ from taut.calibration.start import Started
 from taut.calibration.values import show
 from taut.calibration.vectors import Vectors
 from taut.networks.output_kind import output_kind
+from taut.networks.sharing import of_several_layers
 from taut.scheme import Scheme
 
 
 def corrected(started: Started) -> Vectors:
-    """Biases that make up for what the last rounding did to mean outputs; nothing is tuned."""
+    """Biases that make up for what the last rounding did to mean outputs; nothing is tuned.
+
+    A bias that layers share is left alone: what helps one would add to the error of the others.
+    """
     work = started.work
-    tensors = {parameter: tensor for tensor, parameter in work.model.names.items()}
+    shared = of_several_layers(work.model.module)
+    tensors = {
+        parameter: work.source.aliases.get(tensor, tensor)
+        for tensor, parameter in work.model.names.items()
+        if parameter not in shared
+    }
     return Vectors(corrected_biases(started.rounder, work.source, work.schemes, tensors))
 
 

@@ -62,8 +62,9 @@ def fill(
     threads: int,
     quantize: Quantize | None = None,
     progress: Progress | None = None,
+    once: bool = True,
 ) -> None:
-    """Add all tensors of a model to `layout`, in order, equal ones once.
+    """Add all tensors of a model to `layout`, in order, equal ones `once`.
 
     Over a layout that emits to nowhere this predicts the file's size to the byte. Holds one
     tensor and its coded form (and its decoding, if it is lossy).
@@ -75,7 +76,7 @@ def fill(
             tied.append(info)
         else:
             values, scheme = source.load(info.name), schemes[info.name]
-            twin = known.first(info, values, str(scheme))
+            twin = known.first(info, values, str(scheme)) if once else None
             if twin is not None:
                 layout.add_alias(info, twin)
             else:
@@ -98,9 +99,13 @@ def predict_size(
     threads: int,
     quantize: Quantize | None = None,
     origin: Origin,
+    once: bool = True,
 ) -> int:
-    """The bytes that the file would have, to the byte: everything is coded, nothing is written."""
+    """The bytes that the file would have, to the byte: everything is coded, nothing is written.
+
+    Not `once` counts equal tensors as often as they are there: as if they were about to differ.
+    """
     layout = Layout(origin, source.infos, effort=effort, threads=threads)
-    fill(layout, source, schemes, effort=effort, threads=threads, quantize=quantize)
+    fill(layout, source, schemes, effort=effort, threads=threads, quantize=quantize, once=once)
     layout.close()
     return layout.size

@@ -78,7 +78,7 @@ def torch_entry(name: str, tensor: torch.Tensor) -> Entry:
             raise ArgumentError(f'tensor "{name}" is a 0-d {word}; reshape it to (1,)')
         shape = (*shape[:-1], 2 * shape[-1])
     info = TensorInfo(name, dtype, shape, tensor_nbytes(dtype, shape))
-    return Entry(info, _memory(tensor), lambda: to_numpy(tensor))
+    return Entry(info, memory_of(tensor), lambda: to_numpy(tensor))
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
@@ -129,7 +129,7 @@ def state_entries(state: Mapping[str, object], identity: str) -> list[Entry]:
     return entries
 
 
-def _memory(tensor: torch.Tensor) -> Hashable:
+def memory_of(tensor: torch.Tensor) -> Hashable:
     """What two tied tensors have in common: the same bytes, read in the same way."""
     start = tensor.untyped_storage().data_ptr()
     if not start or not tensor.numel():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from taut.errors import ArgumentError, TautError
 from taut.io.wrappers import inner
 from taut.networks.calls import told
+from taut.networks.own_classes import own_classes
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +39,7 @@ def copy_module(module: Module) -> Module:
     """
     try:
         with _without_graphs():
-            return _copied(module)
+            return own_classes(_copied(module))
     except (TautError, MemoryError):
         raise
     except Exception as error:  # a module may hold anything

@@ -99,12 +99,13 @@ class Lesson:
             if not isinstance(teacher, nn.Module):
                 raise ArgumentError("distill features: want a teacher that is an nn.Module")
             self._aims = _Taps(teacher, settings.features, "teacher")
-        self._hook = student.register_forward_hook(self._saw, with_kwargs=True)
+        # A function, which copies of the student that a loop makes do not copy in turn.
+        self._hook = student.register_forward_hook(lambda *seen: self._saw(*seen), with_kwargs=True)
 
     def _saw(
         self, module: nn.Module, given: tuple[object, ...], named: dict[str, object], output: object
     ) -> None:
-        if torch.is_grad_enabled():
+        if module is self._module and torch.is_grad_enabled():
             self._call, self._output = (given, named), output
 
     def forget(self) -> None:
@@ -216,11 +217,12 @@ class _Taps:
                 raise ArgumentError(
                     f'distill features: the {whose} has no module "{name}"{nearest(name, known)}'
                 )
-        self._hooks = [known[n].register_forward_hook(self._keep(n)) for n in names]
+        self._hooks = [known[n].register_forward_hook(self._keep(n, known[n])) for n in names]
 
-    def _keep(self, name: str) -> Callable[[nn.Module, object, object], None]:
+    def _keep(self, name: str, watched: nn.Module) -> Callable[[nn.Module, object, object], None]:
         def keep(module: nn.Module, given: object, output: object) -> None:
-            self.seen[name] = outputs_of(output)
+            if module is watched:  # not a copy of it
+                self.seen[name] = outputs_of(output)
 
         return keep
 

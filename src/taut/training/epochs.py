@@ -9,7 +9,7 @@ from taut.errors import ArgumentError
 from taut.io.pytorch import is_tensor
 from taut.networks.calibration import as_tensors
 from taut.networks.calls import explained
-from taut.networks.portions import tensors
+from taut.networks.cuts import tensors
 
 Batches = Iterable[object] | Callable[[], Iterable[object]]
 

@@ -18,23 +18,28 @@ from torch import Tensor, nn
 
 from taut.errors import ArgumentError
 from taut.scheme import Scheme
+from taut.training.alive import to_wake
 
 _INTEGERS: Final = {"int8": 127, "int4": 7, "int3": 3, "int2": 1}
 _FP8_LARGEST: Final = 448.0  # of float8_e4m3fn
 _TERNARY: Final = 0.7  # of the mean magnitude: below it a ternary weight is zero (TWN)
 _PULLS: Final = 1.5  # steps: from there on a weight's bits draw the step up
 _FEW: Final = 256  # magnitudes that weights on a grid may have
+_SIZE: Final = 0.1  # the root mean square of weights that nothing is known of
+_HIGHEST: Final = 1 << 15  # steps: multiples beyond it are no grid
 _START: Final = 0.5  # of the weights' root mean square: the first step of `rd`
 
 
 class FakeQuant(nn.Module):
     """Passes a weight on as it will be decoded; `mask`, where there is one, zeroes before that.
 
-    `taught` is whether a gradient of the task ever came back, other than zeros.
+    `taught` is whether a gradient of the task ever came back, other than zeros. Where there is a
+    `norm_axis`, no slice along it becomes zero as a whole (-1: nor the tensor).
     """
 
     mask: Tensor | None
     taught: Tensor
+    norm_axis: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +103,8 @@ class LearntSteps(FakeQuant):
 
     The step is one for the tensor (`rd`, or `whole`), or one for each row and group of `group`
     columns. Weights that are multiples of a step already, as those of a network that was trained so
-    before, keep it.
+    before, keep it. Where all weights are zero, and so tell nothing of a step, `size` does: the
+    root mean square that they may be thought to get.
     """
 
     def __init__(
@@ -108,15 +114,19 @@ class LearntSteps(FakeQuant):
         group: int | None = None,
         *,
         whole: bool = False,
+        size: float = _SIZE,
     ) -> None:
         super().__init__()
         self.most, self.group, self.whole = most, group, whole or most is None
         with torch.no_grad():
             parts = weight.reshape(1, 1, -1) if self.whole else _grouped(weight, group)
-            size = parts.square().mean(-1).sqrt()
+            found = parts.square().mean(-1).sqrt()
             if most is not None and most > 1:
-                size = torch.minimum(parts.abs().amax(-1), 4 * size) / most / _START
-            start = (size * _START).clamp(min=1e-12)
+                found = torch.minimum(parts.abs().amax(-1), 4 * found) / most / _START
+                size = 4 * size / most / _START
+            some = found[found > 0]
+            start = torch.where(found > 0, found, some.mean() if some.numel() else size) * _START
+            start = start.clamp(min=1e-12)
             grid = grid_of(weight) if most is None else None
             if grid is not None:
                 start = torch.full_like(start, grid)
@@ -128,6 +138,7 @@ class LearntSteps(FakeQuant):
         """Rounded to the nearest level."""
         step = self.log_step.exp()
         if self.whole:
+            weight = self._awake(weight, step)
             every: Tensor = Rounding.apply(weight, step, self.most, self._weight)  # type: ignore[no-untyped-call]
             return every
         parts = _grouped(weight, self.group)
@@ -142,12 +153,20 @@ class LearntSteps(FakeQuant):
         """
         step = self.log_step.exp()
         if self.whole:
-            kept = self.kept(weight)
+            kept = self._awake(self.kept(weight), step)
             small = kept.detach().abs() < _PULLS * step.detach()
             return kept / torch.where(small, step.detach(), step)
         parts, step = _grouped(self.kept(weight), self.group), step[..., None]
         small = parts.detach().abs() < _PULLS * step.detach()
         return _joined(parts / torch.where(small, step.detach(), step), weight)
+
+    def _awake(self, weight: Tensor, step: Tensor) -> Tensor:
+        """The weight with one step where a slice would be zero; gradients pass all the same."""
+        if self.norm_axis is None:
+            return weight
+        wake = to_wake((weight.detach() / step).round(), weight.detach().abs(), self.norm_axis)
+        least = torch.where(weight < 0, -step, step)
+        return weight + torch.where(wake, least - weight, 0.0).detach()
 
     @torch.no_grad()
     def index(self, weight: Tensor) -> Tensor:
@@ -183,9 +202,13 @@ class Ternary(FakeQuant):
         """-1, 0 or 1."""
         return self._index(self.kept(weight))
 
-    @staticmethod
-    def _index(weight: Tensor) -> Tensor:
-        return weight.sign() * (weight.abs() > _TERNARY * weight.abs().mean())
+    def _index(self, weight: Tensor) -> Tensor:
+        size = weight.abs()
+        index = weight.sign() * (size > _TERNARY * size.mean())
+        if self.norm_axis is None:
+            return index
+        wake = to_wake(index, size, self.norm_axis)
+        return torch.where(wake, torch.where(weight < 0, -1.0, 1.0), index)
 
     @torch.no_grad()
     def levels(self) -> tuple[Tensor, int]:
@@ -224,14 +247,15 @@ class Binary(FakeQuant):
 class Codebook(FakeQuant):
     """One of a few learnt values each."""
 
-    def __init__(self, weight: Tensor, entries: int) -> None:
+    def __init__(self, weight: Tensor, entries: int, size: float = _SIZE) -> None:
         super().__init__()
         with torch.no_grad():
             at = (torch.arange(entries, device=weight.device) + 0.5) / entries
             flat = weight.flatten().float()
             some = flat[:: max(1, flat.numel() // 1_000_000)]
             start = torch.quantile(some, at)
-            wide = torch.linspace(float(flat.min()), float(flat.max()), entries)
+            low, high = float(flat.min()), float(flat.max())
+            wide = torch.linspace(low, high, entries) if high > low else low + size * at
         self.entries = nn.Parameter((start + wide.to(start)) / 2)
 
     def quantised(self, weight: Tensor) -> Tensor:
@@ -287,8 +311,8 @@ class Float8(FakeQuant):
         return torch.where(largest > 0, scales, 1.0)
 
 
-def fake_quant(scheme: Scheme, weight: Tensor, name: str) -> FakeQuant:
-    """What trains a weight towards `scheme`.
+def fake_quant(scheme: Scheme, weight: Tensor, name: str, size: float = _SIZE) -> FakeQuant:
+    """What trains a weight towards `scheme`; `size` is its root mean square if it is all zeros.
 
     Raises:
         ArgumentError: the scheme has no form that trains, or its group does not divide the columns.
@@ -298,10 +322,10 @@ def fake_quant(scheme: Scheme, weight: Tensor, name: str) -> FakeQuant:
         raise ArgumentError(f'tensor "{name}": {scheme} is not trained; leave ",asym" out')
     if scheme.kind in _INTEGERS:
         most, group = _INTEGERS[scheme.kind], scheme.group_size
-        return LearntSteps(weight, most, group, whole=scheme.per_tensor)
+        return LearntSteps(weight, most, group, whole=scheme.per_tensor, size=size)
     forms: dict[str, Callable[[], FakeQuant]] = {
-        "rd": lambda: LearntSteps(weight),
-        "codebook": lambda: Codebook(weight, scheme.entries or 16),
+        "rd": lambda: LearntSteps(weight, size=size),
+        "codebook": lambda: Codebook(weight, scheme.entries or 16, size),
         "ternary": lambda: Ternary(weight),
         "binary": Binary,
         "fp8": Float8,
@@ -358,8 +382,8 @@ def grid_of(weight: Tensor) -> float | None:
     if not 0 < sizes.numel() <= _FEW or sizes.numel() >= weight.numel():
         return None
     ratios = sizes / sizes[0]
-    off = (ratios - ratios.round()).abs() > 1e-4 * ratios
-    return None if bool(off.any()) else float(sizes[0])
+    off = (ratios - ratios.round()).abs() > (1e-4 * ratios).clamp(max=0.01)
+    return None if bool(off.any()) or float(ratios[-1]) > _HIGHEST else float(sizes[0])
 
 
 def _grouped(weight: Tensor, group: int | None) -> Tensor:

@@ -7,15 +7,22 @@ a file, and on a small network the other two are a twentieth of it.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 _KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_VECTORS = ("weight", "bias", "running_mean", "running_var")
 
 
 @torch.no_grad()
 def folded_statistics(module: nn.Module) -> dict[str, Tensor]:
     """What weights, biases and statistics are once folded, by name; the module stays as it is.
+
+    A layer that shares one of them with another layer is left out (what is folded for one would be
+    wrong for the other), and so is one that computes in a way of its own.
 
     >>> norm = nn.BatchNorm1d(1)
     >>> _ = norm.running_mean.fill_(3.0)
@@ -23,17 +30,41 @@ def folded_statistics(module: nn.Module) -> dict[str, Tensor]:
     {'weight': 1.0, 'bias': -3.0, 'running_mean': 0.0, 'running_var': 1.0}
     """
     found: dict[str, Tensor] = {}
+    holders = _holders(module)
     for path, layer in module.named_modules(remove_duplicate=False):
-        if not isinstance(layer, _KINDS) or not layer.affine:
+        if not isinstance(layer, _KINDS) or not _as_torch_has_it(layer):
             continue
-        mean, variance = layer.running_mean, layer.running_var
-        if mean is None or variance is None or hasattr(layer, "parametrizations"):
+        weight, bias, mean, variance = (getattr(layer, name) for name in _VECTORS)
+        if weight is None or bias is None or mean is None or variance is None:
             continue
-        scale = layer.weight.double() / (variance.double() + layer.eps).sqrt()
-        shift = layer.bias.double() - mean.double() * scale
+        if any(holders[_storage(one)] > 1 for one in (weight, bias, mean, variance)):
+            continue
+        scale = weight.double() / (variance.double() + layer.eps).sqrt()
+        shift = bias.double() - mean.double() * scale
         before = f"{path}." if path else ""
-        found[f"{before}weight"] = (scale * (1 + layer.eps) ** 0.5).to(layer.weight)
-        found[f"{before}bias"] = shift.to(layer.bias)
+        found[f"{before}weight"] = (scale * (1 + layer.eps) ** 0.5).to(weight)
+        found[f"{before}bias"] = shift.to(bias)
         found[f"{before}running_mean"] = torch.zeros_like(mean)
         found[f"{before}running_var"] = torch.ones_like(variance)
     return found
+
+
+def _as_torch_has_it(layer: nn.Module) -> bool:
+    """Whether torch's own forward runs on vectors that the layer itself holds."""
+    own = "forward" in vars(layer) or type(layer).forward is not _BatchNorm.forward
+    return not own and not hasattr(layer, "parametrizations")
+
+
+def _holders(module: nn.Module) -> Counter[int]:
+    """In how many places, of modules each counted once, the tensors of a storage are held."""
+    tensors = (
+        tensor
+        for part in module.modules()
+        for tensor in (*part._parameters.values(), *part._buffers.values())
+        if tensor is not None
+    )
+    return Counter(map(_storage, tensors))
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 
 from taut.errors import ArgumentError
 from taut.networks.calls import explained, fitted, outline, run
+from taut.training.activations import InputStep
 from taut.training.batch_parts import parts_of
 from taut.training.checkpoint import LoopPosition, read_checkpoint, write_checkpoint
 from taut.training.epochs import Batches, counted, held, passed
+from taut.training.fake_quant import LearntSteps
 from taut.training.task import TaskLoss
 from taut.transform.settings import Training
 
@@ -94,7 +96,8 @@ class _Loop:
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         """One for the weights, and one for the steps of their grids, if they have any."""
-        steps = [p for n, p in self.model.named_parameters() if n.endswith("log_step")]
+        learnt = [one for one in self.model.modules() if isinstance(one, (LearntSteps, InputStep))]
+        steps = list({id(one.log_step): one.log_step for one in learnt}.values())
         mine = {id(p) for p in steps}
         weights = [p for p in self.model.parameters() if id(p) not in mine and p.requires_grad]
         rate = self.training.lr or _LR[self.training.optimizer]

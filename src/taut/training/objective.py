@@ -88,7 +88,7 @@ class Objective:
     def begin(self, progress: float) -> None:
         """What is done before a step: masks, and every few steps a look at the bits."""
         if self._sparsifier is not None:
-            self._sparsifier.update(progress)
+            self._sparsifier.later(progress)
         if self.budget is not None and self.calls % min(_EVERY, max(1, self.total // _LOOKS)) == 0:
             spent = self.spent()
             if self.measure is not None and int(progress * _MEASURES) != self._measured:
@@ -150,7 +150,10 @@ class Objective:
     def finish(self) -> str | None:
         """Make the masks what was asked for, if the loop's calls did not; then says so."""
         masks = self._sparsifier
-        if masks is None or masks.final:
+        if masks is None:
+            return None
+        masks.settle()
+        if masks.final:
             return None
         masks.update(1.0)
         return (

@@ -7,7 +7,6 @@ from one another.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from taut.errors import ArgumentError, TargetError
 from taut.io import Source
 from taut.networks import LoadedModel
 from taut.networks.calls import explained
+from taut.networks.copies import copy_module
 from taut.progress import Progress
 from taut.scheme import Scheme
 from taut.scoring.user_score import scored
@@ -65,8 +65,7 @@ class TrainedRun:
         self.source, self.schemes, self.model = source, schemes, model
         self.request, self.origin, self.progress = request, origin, progress
         self.notes: list[str] = []
-        own = request.teacher
-        self.teacher: Teacher = copy.deepcopy(model.module) if own is None else own
+        self.teacher = own_teacher(request.teacher or model.module)
         self.dial = request.target is not None or request.allowed is not None
 
     def ready(self) -> Ready:
@@ -120,7 +119,7 @@ class TrainedRun:
 
     def _student(self, module: torch.nn.Module) -> Student:
         student = make_student(
-            copy.deepcopy(module),
+            copy_module(module),
             student_schemes(self.schemes, self.model.names, module, dial=self.dial),
         )
         return student
@@ -137,7 +136,7 @@ class TrainedRun:
         if training.distill is not None:
             lesson = Lesson(student.module, self.teacher, training.distill)
         objective = Objective(student, training, lesson, budget, sparsifier)
-        objective.measure = lambda: 8.0 * self._size(self._state(student))
+        objective.measure = lambda: 8.0 * self._size(self._state(student), once=False)
         if budget is not None:
             self._begin_above(student, budget.target)
         rounded = round_inputs(student.module) if training.activations else []
@@ -161,11 +160,11 @@ class TrainedRun:
     def _begin_above(self, student: Student, target: float) -> None:
         """Refine the steps until more bits are spent than asked for: bits only ever draw down."""
         learnt = [twin.quant for twin in student.twins if isinstance(twin.quant, LearntSteps)]
-        spent = 8.0 * self._size(self._state(student))
+        spent = 8.0 * self._size(self._state(student), once=False)
         if not learnt or (any(one.on_grid for one in learnt) and spent <= _THERE * target):
             return  # it was trained to be small before, and goes on from there
         for _ in range(_REFINEMENTS):
-            if 8.0 * self._size(self._state(student)) > _ABOVE * target:
+            if 8.0 * self._size(self._state(student), once=False) > _ABOVE * target:
                 return
             _refine(learnt)
 
@@ -181,7 +180,8 @@ class TrainedRun:
     def _state(self, student: Student) -> FinalState:
         return final_state(student, self.source, self.schemes, self.model.names)
 
-    def _size(self, state: FinalState) -> int:
+    def _size(self, state: FinalState, *, once: bool = True) -> int:
+        """The file's bytes; not `once` as long as layers that are equal may come to differ."""
         request = self.request
         return predict_size(
             state.source,
@@ -190,6 +190,7 @@ class TrainedRun:
             threads=request.threads,
             quantize=state.written,
             origin=self.origin,
+            once=once,
         )
 
     def _fitting(self, state: FinalState) -> FinalState:
@@ -262,6 +263,28 @@ class TrainedRun:
             notes=tuple(dict.fromkeys(self.notes)),
             schemes=state.schemes,
         )
+
+
+def own_teacher(teacher: Teacher) -> Teacher:
+    """A copy of a teacher that is a network, with the same memory for its parameters.
+
+    Running a network changes it (what it keeps on itself, counters in buffers), and it is the
+    caller's. Functions are taken as they are.
+
+    Raises:
+        ArgumentError: the network cannot be copied.
+    """
+    if not isinstance(teacher, torch.nn.Module):
+        return teacher
+    try:
+        found = copy_module(teacher)
+    except ArgumentError as error:
+        raise ArgumentError(
+            f"teacher: {error}; or give a function that calls it: lambda *batch: net(*batch)"
+        ) from error
+    for mine, its in zip(found.parameters(), teacher.parameters(), strict=True):
+        mine.data = its.data
+    return found
 
 
 @torch.no_grad()

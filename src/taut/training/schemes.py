@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from taut.errors import ArgumentError
 from taut.io import Source
+from taut.networks.sharing import held_parameters
 from taut.planning.rules import FLOATS
 from taut.scheme import Scheme
+from taut.training.norms import is_norm
 from taut.transform.settings import Masking, Training
 
 if TYPE_CHECKING:
@@ -65,23 +67,21 @@ def student_schemes(
     *,
     dial: bool,
 ) -> dict[str, Scheme]:
-    """The schemes that are trained, by the names of parameters: of what is not a norm's.
+    """The schemes that are trained, by the names of parameters: of what is not a norm's alone.
 
     Without a `dial` nothing says how many bits `rd` is to have: what is under it is trained as it
     is, and rounded finely in the end.
     """
-    parameters = dict(module.named_parameters(remove_duplicate=False))
-    known = {
-        name: schemes[tensor]
-        for tensor, name in names.items()
-        if tensor in schemes and name in parameters
-    }
-    return {
-        name: scheme
-        for name, scheme in known.items()
-        if _is_trained(scheme, dial=dial)
-        and not _is_norm(module.get_submodule(name.rpartition(".")[0]))
-    }
+    tensors = {name: tensor for tensor, name in names.items() if tensor in schemes}
+    found: dict[str, Scheme] = {}
+    for held in held_parameters(module):
+        name = next((name for name in held.names if name in tensors), None)
+        if name is None or all(is_norm(place.owner) for place in held.places):
+            continue
+        scheme = schemes[tensors[name]]
+        if _is_trained(scheme, dial=dial):
+            found[name] = scheme
+    return found
 
 
 def _is_trained(scheme: Scheme, *, dial: bool) -> bool:
@@ -103,9 +103,9 @@ def tensor_masks(
     twins = {name: twin for twin in student.twins for name in twin.names}
     found: dict[str, Masking] = {}
     for tensor, name in names.items():
-        if name not in twins:
+        if name not in twins or tensor not in schemes:  # the second name of a tied one has none
             continue
-        twin, scheme = twins[name], schemes.get(tensor, Scheme())
+        twin, scheme = twins[name], schemes[tensor]
         if _sparse(scheme):
             found[twin.name] = _mask_of(scheme, training.mask)
         elif training.mask is not None and twin.original.ndim >= 2:
@@ -126,8 +126,3 @@ def _mask_of(scheme: Scheme, general: Masking | None) -> Masking:
 
 def _sparse(scheme: Scheme) -> bool:
     return scheme.sparsity is not None or scheme.n_of_m is not None
-
-
-def _is_norm(owner: torch.nn.Module) -> bool:
-    """Whether a module normalises: its few parameters multiply whole channels."""
-    return "norm" in type(owner).__name__.lower()

@@ -29,7 +29,7 @@ _KEPT: Final = 0.9  # of the running means of squared gradients and inputs
 
 
 class Sparsifier:
-    """Holds the masks of a student's matrices to a schedule; `update` before every step.
+    """Holds the masks of a student's matrices to a schedule; `later` at every step.
 
     `settings` are by the twins' names; tensors with the same `Masking` that is "global" share one
     threshold. Raises ArgumentError for a mask that does not fit its tensor.
@@ -39,10 +39,17 @@ class Sparsifier:
         self._twins = [twin for twin in student.twins if twin.name in settings]
         self._settings = settings
         self._chosen = -1
+        self._due: float | None = None
         self._made: set[str] = set()  # those not gradual whose mask is there to stay
         self._watch = _Watch(student, self._twins, settings)
         # After the watch's own hooks, which see gradients whole.
         self._still = [twin.original.register_hook(_still(twin)) for twin in self._twins]  # type: ignore[no-untyped-call]
+        module = student.module
+        self._before = module.register_forward_pre_hook(
+            lambda called, _: (
+                self.settle() if called is module and torch.is_grad_enabled() else None
+            )
+        )
         self._check()
         self._choose(0.0)
 
@@ -68,6 +75,21 @@ class Sparsifier:
             assert one.sparsity is not None
             global_masks(group, one.sparsity)
 
+    def later(self, progress: float) -> None:
+        """As `update`, before the network runs next.
+
+        Between a forward pass and its backward pass nothing may change: gradient checkpointing runs
+        parts of the network again, and they must come out as before.
+        """
+        self.settle()  # what was due, had the network run as a whole
+        self._due = progress
+
+    def settle(self) -> None:
+        """Carry out what is due."""
+        if self._due is not None:
+            due, self._due = self._due, None
+            self.update(due)
+
     def update(self, progress: float) -> None:
         """Choose the masks anew where the schedule says so; `progress` is from 0 to 1."""
         choice = int(progress * _CHOICES / max(one.end for one in self._settings.values()))
@@ -83,11 +105,17 @@ class Sparsifier:
 
     def state(self) -> dict[str, Tensor]:
         """What `restore` needs, beside the masks, to go on as if nothing had been between."""
-        return {"chosen": torch.tensor(self._chosen), **self._watch.state()}
+        due = -1.0 if self._due is None else self._due
+        places = {
+            "chosen": torch.tensor(self._chosen),
+            "due": torch.tensor(due, dtype=torch.float64),
+        }
+        return {**places, **self._watch.state()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a `state`; the masks are the students'."""
         self._chosen = int(state["chosen"])
+        self._due = None if float(state["due"]) < 0 else float(state["due"])
         self._watch.restore(state)
         self._made = {n for n, one in self._settings.items() if not one.gradual}
 
@@ -105,6 +133,7 @@ class Sparsifier:
     def close(self) -> None:
         """Watch gradients and inputs no more; what is masked is free to move again."""
         self._watch.close()
+        self._before.remove()
         for hook in self._still:
             hook.remove()
 

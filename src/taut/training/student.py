@@ -1,12 +1,9 @@
-"""The network in training: a copy whose tensors are fake-quantised, and what the file is made of.
-
-Surprise: recurrent layers keep their weights in a list of their own, which a parametrisation does
-not reach; they are trained as they are and rounded afterwards, with a note.
-"""
+"""The network in training: its tensors are fake-quantised, and are what the file is made of."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,10 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from taut.errors import ArgumentError
 from taut.io.names import some_names
+from taut.networks.own_classes import own_classes
+from taut.networks.sharing import SharedParameter, held_parameters, overlapping
 from taut.scheme import Scheme
+from taut.training.alive import norm_axis
 from taut.training.bits import BitEstimate
 from taut.training.fake_quant import FakeQuant, LearntSteps, fake_quant
+from taut.training.recurrent import read_by_name
 
 _COARSER: Final = 0.05  # nats: how much larger a step becomes at once
 
@@ -88,38 +90,26 @@ class Student:
     plain: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
 
-    def merge(self) -> nn.Module:
-        """Make every tensor what it will be decoded to, and the network an ordinary one again."""
-        for owner in list(self.module.modules()):
-            for name in list(getattr(owner, "parametrizations", {})):
-                parametrize.remove_parametrizations(owner, name, leave_parametrized=True)
-        return self.module
-
 
 def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
     """Fake-quantise, in place, the parameters of `module` that `schemes` name (by its names).
 
-    Tied parameters stay tied: they share weight, step and mask.
+    A parameter that several layers hold is one: they share weight, step and mask, by whichever of
+    its names it has a scheme. `module` is the caller's to give away: its parametrised layers get
+    classes of their own, as those of recurrent layers in training.
     """
-    student = Student(module)
-    known: dict[int, Twin] = {}
-    plain = []
-    for name, parameter in list(module.named_parameters(remove_duplicate=False)):
-        owner, attribute = _owner(module, name)
-        scheme = schemes.get(name)
-        first = known.get(id(parameter))
-        if first is not None:
-            _tie(owner, attribute, first)
-            first.names = (*first.names, name)
-        elif scheme is None or not parameter.is_floating_point() or not parameter.numel():
-            plain.append(name)
-        elif isinstance(owner, nn.RNNBase):
-            plain.append(name)
-            student.notes.append(f'"{name}" recurrent, so trained as it is and rounded afterwards')
+    student = Student(own_classes(module))
+    plain: list[str] = []
+    parameters = held_parameters(module)
+    size = _typical_size(parameters)
+    for held in parameters:
+        scheme = next((schemes[name] for name in held.names if name in schemes), None)
+        if scheme is None or not held.parameter.is_floating_point() or not held.parameter.numel():
+            plain += held.names
         else:
-            known[id(parameter)] = _twin(owner, attribute, name, parameter, scheme)
-    student.twins = list(known.values())
+            student.twins.append(_twin(held, scheme, size))
     student.plain = tuple(plain)
+    _step_alike(student)
     student.notes += _left_alone(student)
     return student
 
@@ -139,21 +129,55 @@ def _left_alone(student: Student) -> list[str]:
     return notes
 
 
-def _twin(
-    owner: nn.Module, attribute: str, name: str, parameter: nn.Parameter, scheme: Scheme
-) -> Twin:
-    quant = fake_quant(scheme, parameter.detach(), name).to(parameter.device)
-    parametrize.register_parametrization(owner, attribute, quant, unsafe=True)
-    original = owner.parametrizations[attribute].original  # type: ignore[union-attr, index]
-    assert isinstance(original, nn.Parameter)
-    return Twin((name,), scheme, original, quant)
+@torch.no_grad()
+def _typical_size(parameters: list[SharedParameter]) -> float:
+    """The root mean square of the matrices: the median of them; 0.1 if there are none."""
+    matrices = [one.parameter for one in parameters if one.parameter.ndim > 1]
+    floats = [one for one in matrices if one.is_floating_point() and one.any()]
+    sizes = [float(one.float().square().mean().sqrt()) for one in floats]
+    return statistics.median(sizes) if sizes else 0.1
 
 
-def _tie(owner: nn.Module, attribute: str, twin: Twin) -> None:
-    parametrize.register_parametrization(owner, attribute, twin.quant, unsafe=True)
-    owner.parametrizations[attribute].original = twin.original  # type: ignore[union-attr, index]
+def _twin(held: SharedParameter, scheme: Scheme, size: float) -> Twin:
+    """Fake-quantise a parameter in each module that holds it, once."""
+    parameter = held.parameter
+    quant = fake_quant(scheme, parameter.detach(), held.names[0], size).to(parameter.device)
+    done: set[tuple[int, str]] = set()
+    for place in held.places:
+        owner, attribute = place.owner, place.attribute
+        if (id(owner), attribute) in done:
+            continue
+        done.add((id(owner), attribute))
+        axis = norm_axis(owner, attribute)
+        quant.norm_axis = axis if axis is not None else quant.norm_axis
+        if isinstance(owner, nn.RNNBase):
+            read_by_name(owner)
+        parametrize.register_parametrization(owner, attribute, quant, unsafe=True)
+        owner.parametrizations[attribute].original = parameter  # type: ignore[union-attr, index]
+    return Twin(held.names, scheme, parameter, quant)
 
 
-def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
-    path, _, attribute = name.rpartition(".")
-    return module.get_submodule(path), attribute
+def _step_alike(student: Student) -> None:
+    """Let tensors that share a part of their memory share one step, so that they decode alike.
+
+    Raises:
+        ArgumentError: they have no step for the whole tensor; the message names both.
+    """
+    twins = {name: twin for twin in student.twins for name in twin.names}
+    for name, other in overlapping(student.module).items():
+        if name not in twins and other not in twins:
+            continue
+        quants = [twins[one].quant if one in twins else None for one in (name, other)]
+        one, its = quants
+        if not isinstance(one, LearntSteps) or not isinstance(its, LearntSteps):
+            raise _parted(name, other)
+        if one.most is not None or its.most is not None:
+            raise _parted(name, other)
+        one.log_step = its.log_step
+
+
+def _parted(name: str, other: str) -> ArgumentError:
+    return ArgumentError(
+        f'tensor "{name}": shares a part of its memory with "{other}", and their schemes would '
+        "round that part in two ways; give rd or lossless for both, or a clone() in place of one"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,10 @@ from taut.calibration.overlay import Overlay, as_stored
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.networks import LoadedModel
+from taut.networks.copies import copy_module
 from taut.scheme import Scheme
+from taut.training.alive import to_wake
+from taut.training.fake_quant import grid_of
 from taut.training.fold import folded_statistics
 from taut.training.student import Student, Twin
 from taut.transform import Grid, Indices, Rounded
@@ -60,13 +62,15 @@ class Written:
 class Final:
     """A trained network as it would be written: `source` has its values, `written` its integers.
 
-    `ratios` are the weights in steps, of the tensors under the dial.
+    `ratios` are the weights in steps, of the tensors under the dial; `axes` are those of them along
+    which no slice may become zero.
     """
 
     source: Source
     schemes: dict[str, Scheme]
     written: Written
     ratios: dict[str, NDArray[np.float32]]
+    axes: Mapping[str, int]
     notes: list[str] = field(default_factory=list)
     size: int = 0
 
@@ -86,12 +90,14 @@ class Final:
             grid = grids[name]
             if isinstance(grid, Indices):
                 index = np.rint(ratio / factor).astype(np.int32)
+                if name in self.axes:
+                    index = _awake(index, ratio, self.axes[name])
                 grids[name] = Indices(index, float(np.float32(grid.step * factor)), grid.offsets)
         return replace(self, written=replace(self.written, grids=grids), notes=list(self.notes))
 
     def network(self, model: LoadedModel) -> torch.nn.Module:
         """A network with the values that a reader of the file gets."""
-        module = copy.deepcopy(model.module)
+        module = copy_module(model.module)
         own = {
             **dict(module.named_parameters(remove_duplicate=False)),
             **dict(module.named_buffers(remove_duplicate=False)),
@@ -138,7 +144,9 @@ def final_state(
     ratios = _ratios(trained, grids)
     written = Written(grids, _noise(grids, ratios))
     untrained = {tensor: values[tensor] for tensor in values.keys() - trained.keys()}
-    return Final(Overlay(source, values), _exact(schemes, untrained), written, ratios)
+    return Final(
+        Overlay(source, values), _exact(schemes, untrained), written, ratios, _axes(trained)
+    )
 
 
 def _trained(student: Student, held: Mapping[str, str]) -> dict[str, Twin]:
@@ -176,6 +184,17 @@ def _ratios(
     dialled = [tensor for tensor, grid in grids.items() if isinstance(grid, Indices)]
     found = {tensor: trained[tensor].quant.ratio(trained[tensor].original) for tensor in dialled}
     return {tensor: _array(ratio) for tensor, ratio in found.items() if ratio is not None}
+
+
+def _axes(trained: Mapping[str, Twin]) -> dict[str, int]:
+    axes = {tensor: twin.quant.norm_axis for tensor, twin in trained.items()}
+    return {tensor: axis for tensor, axis in axes.items() if axis is not None}
+
+
+def _awake(index: NDArray[np.int32], ratio: NDArray[np.float32], axis: int) -> NDArray[np.int32]:
+    """The indices with a one where a slice would be zero as a whole."""
+    wake = to_wake(torch.from_numpy(index), torch.from_numpy(np.abs(ratio)), axis).numpy()
+    return np.where(wake, np.where(ratio < 0, -1, 1), index).astype(np.int32)
 
 
 def _exact(schemes: Mapping[str, Scheme], untrained: Mapping[str, np.ndarray]) -> dict[str, Scheme]:
@@ -235,8 +254,12 @@ def _noise(grids: Mapping[str, Grid | Indices], ratios: Mapping[str, NDArray[np.
 def fine(values: np.ndarray, noise: float) -> Indices:
     """A vector at a step so fine that its noise is 1/64 of `noise`, both relative powers.
 
-    Rounding at a step of s makes noise of power s^2 / 12.
+    Rounding at a step of s makes noise of power s^2 / 12. A few values that are multiples of one
+    step (a pruning mask is) keep it, and are exact.
     """
+    own = grid_of(torch.from_numpy(values.astype(np.float32)))
+    if own is not None:
+        return Indices(np.rint(values / own).astype(np.int32), float(np.float32(own)), _NO_OFFSETS)
     flat = values.astype(np.float64)
     size = math.sqrt(float(np.mean(flat * flat))) if flat.size else 0.0
     share = min(_COARSEST, max(_FINEST, math.sqrt(12 * noise / _BELOW)))

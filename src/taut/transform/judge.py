@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from taut.analysis.straight import straight
-from taut.networks.calls import applied
+from taut.networks.calls import explained, run
 from taut.networks.output_vectors import Distance, Kind, vectors
 from taut.networks.outputs import Loss
 from taut.networks.portions import samples
@@ -15,6 +15,7 @@ from taut.networks.portions import samples
 if TYPE_CHECKING:
     import torch
 
+_WHERE: Final = "calibration batch"
 _CACHE: Final = 256 << 20  # bytes of the original's vectors
 
 
@@ -45,10 +46,11 @@ class Judge:
         A loss that was given is a mean over samples, and samples are what it is summed over.
         """
         batch = self._batches[index]
-        output = applied(self._student, batch)
+        output = run(self._student, batch, _WHERE)
         if self._loss is not None:
             count = samples(batch)
-            return self._loss(output, batch) * count, count
+            with explained("loss: failed", batch):
+                return self._loss(output, batch) * count, count
         original = self._original(index)
         return self._distance(vectors(output, batch, self._kind), original), len(original)
 
@@ -68,7 +70,7 @@ class Judge:
             return self._cache[index]
         batch = self._batches[index]
         with torch.no_grad():
-            found = vectors(applied(self._teacher, batch), batch, self._kind).clone()
+            found = vectors(run(self._teacher, batch, _WHERE), batch, self._kind).clone()
         size = found.numel() * found.element_size()
         if size <= self._left:
             self._cache[index] = found
@@ -108,6 +110,6 @@ def work(module: torch.nn.Module, batch: object) -> float:
 
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        applied(module, batch)
+        run(module, batch, _WHERE)
     uncounted = 2 * sum(one.numel() for one in module.parameters())  # of layers it knows not
     return float(max(counter.get_total_flops(), uncounted))
