@@ -8,6 +8,7 @@ import numpy as np
 
 from taut.encoding.tensor import check_schemes
 from taut.io import Source
+from taut.io.source import fixed_of
 from taut.planning import quantisable
 from taut.scheme import Scheme
 
@@ -25,7 +26,7 @@ def calibrated_schemes(
         ArgumentError: a scheme does not fit its tensor.
     """
     check_schemes(source, plan)
-    schemes = dict(plan)
+    schemes, fixed = dict(plan), {*fixed, *fixed_of(source)}
     for info in source.infos:
         if info.name in source.aliases or info.name in fixed:
             continue

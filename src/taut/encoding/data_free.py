@@ -16,6 +16,7 @@ from taut.encoding.model import predict_size
 from taut.encoding.tensor import check_finite, check_schemes
 from taut.errors import TargetError
 from taut.io import Source, TensorInfo
+from taut.io.source import fixed_of
 from taut.planning import Target, meet_target, quantisable
 from taut.scheme import Scheme
 from taut.transform import Rounded, sample_rows
@@ -43,7 +44,7 @@ def lossy_schemes(
         TargetError: there is no such matrix, nor one on a grid: nothing is to be quantised.
     """
     check_schemes(source, plan)
-    schemes = dict(plan)
+    schemes, fixed = dict(plan), {*fixed, *fixed_of(source)}
     for info in source.infos:
         free = schemes.get(info.name) == Scheme() and info.name not in fixed
         if free and quantisable(info.dtype, info.shape):

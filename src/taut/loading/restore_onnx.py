@@ -14,7 +14,15 @@ from taut.container import AtomicFile, TautFile, check_destination
 from taut.container.format import as_bytes
 from taut.errors import ArgumentError, FormatError, VerifyError
 from taut.io import TensorInfo
-from taut.io.onnx import GRAPH, Hole, RecipeFile, pack_varints, unpack_recipe
+from taut.io.onnx import (
+    GRAPH,
+    Hole,
+    RecipeFile,
+    pack_varints,
+    raw_size,
+    unpack_recipe,
+    with_keys,
+)
 
 
 def is_onnx(file: TautFile) -> bool:
@@ -91,7 +99,7 @@ def _check_holes(holes: list[Hole], infos: dict[str, TensorInfo], where: str) ->
         info = infos.get(hole.tensor)
         if info is None or filled[hole.tensor] > 1:
             raise FormatError(f'{where}: wants "{hole.tensor[:80]}", which it may not')
-        if hole.encoding == "raw" and hole.end - hole.begin != info.nbytes:
+        if hole.encoding == "raw" and hole.end - hole.begin != raw_size(hole, info.nbytes):
             raise FormatError(f'{where}: has no room for "{hole.tensor[:80]}"')
 
 
@@ -110,10 +118,12 @@ def _contents(file: TautFile, one: RecipeFile) -> Iterator[memoryview]:
 def _filling(file: TautFile, hole: Hole) -> memoryview:
     values = file[hole.tensor]
     if hole.encoding == "raw":
-        return as_bytes(values).data
-    if values.dtype.kind not in "iub":
+        given = as_bytes(values)
+        return with_keys(given, hole.key).data if hole.key else given.data
+    if values.dtype.kind not in "iub" and values.itemsize > 2:
         raise FormatError(f'{file.path}: tensor "{hole.tensor}" is not of whole numbers')
     packed = pack_varints(values.astype(np.uint8) if values.dtype.kind == "b" else values)
+    packed = with_keys(packed, hole.key) if hole.key else packed
     if packed.nbytes != hole.end - hole.begin:
         raise FormatError(f'{file.path}: tensor "{hole.tensor}" does not fit the ONNX graph')
     return packed.data

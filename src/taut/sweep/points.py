@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
+from taut.io.source import fixed_of
 from taut.planning import parse_target, quantisable
 from taut.scheme import Scheme, parse_scheme
 from taut.transform.runtime import GRIDS
@@ -125,7 +126,9 @@ def matrices_of(source: Source) -> tuple[TensorInfo, ...]:
     found = tuple(
         info
         for info in source.infos
-        if info.name not in source.aliases and quantisable(info.dtype, info.shape)
+        if info.name not in source.aliases
+        and info.name not in fixed_of(source)
+        and quantisable(info.dtype, info.shape)
     )
     if not found:
         raise ArgumentError(
