@@ -40,21 +40,35 @@ def _noise(rng: np.random.Generator, **shapes: tuple[int, ...]) -> dict[str, np.
     return {n: (0.1 * rng.standard_normal(s)).astype(np.float32) for n, s in shapes.items()}
 
 
+def _tones(rng: np.random.Generator, windows: int, samples: int) -> np.ndarray:
+    """Windows at 16 kHz of voiced sounds in noise: harmonics that are fainter at random."""
+    times = np.arange(samples) / 16_000
+    found = np.zeros((windows, samples))
+    for window in found:
+        pitch, loudness = rng.uniform(80, 300), 10 ** rng.uniform(-3, -0.5)
+        for harmonic in range(1, 20):
+            faint = rng.exponential() / harmonic
+            window += faint * np.sin(2 * np.pi * (harmonic * pitch * times + rng.random()))
+        window += 10 ** rng.uniform(-3, 0) * rng.standard_normal(samples)
+        window *= loudness
+    return found.astype(np.float32)
+
+
 def _speech(rng: np.random.Generator, samples: int, *, rate: bool = True) -> dict[str, np.ndarray]:
     """A window of Silero's detector of voices, at 16 kHz, and its state."""
-    found = _noise(rng, input=(1, samples), state=(2, 1, 128))
+    found = {"input": _tones(rng, 1, samples)} | _noise(rng, state=(2, 1, 128))
     return found | ({"sr": np.array(16_000, np.int64)} if rate else {})
 
 
 def _speech_before(rng: np.random.Generator) -> dict[str, np.ndarray]:
     """The same of an older one, whose state has two parts."""
-    found = _noise(rng, input=(1, 1280), h=(2, 1, 64), c=(2, 1, 64))
+    found = {"input": _tones(rng, 1, 1280)} | _noise(rng, h=(2, 1, 64), c=(2, 1, 64))
     return found | {"sr": np.array(16_000, np.int64)}
 
 
 def _speech_many(rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Many windows at once."""
-    return _noise(rng, input=(20, 576), h=(1, 1, 128), c=(1, 1, 128))
+    return {"input": _tones(rng, 20, 576)} | _noise(rng, h=(1, 1, 128), c=(1, 1, 128))
 
 
 def _one(rng: np.random.Generator, name: str, shape: tuple[int, ...], scale: float = 1.0
