@@ -18,11 +18,14 @@ _FEWEST: Final = 10  # batches; fewer are cut, where they can be
 _JUDGES: Final = 32  # samples to judge by, even if they are more than a tenth
 
 
-def hold(batches: Batches) -> tuple[list[object], str]:
-    """Return the batches as a list, cut up where they are few, and a note if some were left out."""
+def hold(batches: Batches, *, cut: bool = True) -> tuple[list[object], str]:
+    """Return the batches as a list, cut up where they are few, and a note if some were left out.
+
+    With `cut` False they stay as they are: a graph may take so many samples at once, and no fewer.
+    """
     held, left = _within(batches() if callable(batches) else batches)
     note = f"the first {len(held)} batches are used: {left} more are over 1 GiB" if left else ""
-    if held and len(held) < _FEWEST:
+    if cut and held and len(held) < _FEWEST:
         pieces = -(-_FEWEST // len(held))
         held = [piece for batch in held for piece in _cut(batch, pieces)]
     return held, note
