@@ -14,7 +14,7 @@ from taut.encoding.model import resolve_plan
 from taut.encoding.tensor import Quantize
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
-from taut.io.source import parameters_of
+from taut.io.source import fixed_of, parameters_of
 from taut.planning import Target, load_plan, parse_target, quantisable, resolve
 from taut.planning.divides import divides
 from taut.planning.max_drop import Allowed, parse_drop
@@ -135,7 +135,12 @@ def _read_plan(source: Source, plan: Plan | str | Path) -> Plan:
 def _by_rules(source: Source, call: Call, plan: Plan) -> Asked:
     """A call with a plan of rules and steps."""
     found = resolve(plan, source.infos, source.aliases)
-    named = {name: one for name, one in found.items() if one is not None}
+    passed = fixed_of(source)  # patterns are not for these
+    named = {
+        name: one
+        for name, one in found.items()
+        if one is not None and (name not in passed or plan.rules[one.rule - 1].match == name)
+    }
     schemes = {name: named[name].scheme if name in named else Scheme() for name in found}
     recipe = plan.recipe if plan.steps else None
     notes = passed_notes(plan, source.infos, found)

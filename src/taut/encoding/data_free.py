@@ -16,6 +16,7 @@ from taut.encoding.model import predict_size
 from taut.encoding.tensor import check_finite, check_schemes
 from taut.errors import TargetError
 from taut.io import Source, TensorInfo
+from taut.io.source import fixed_of
 from taut.planning import Target, free_schemes, meet_target
 from taut.scheme import Scheme
 from taut.transform import Rounded, sample_rows
@@ -43,7 +44,7 @@ def lossy_schemes(
         TargetError: there is no such matrix, nor one on a grid: nothing is to be quantised.
     """
     check_schemes(source, plan)
-    schemes = free_schemes(source, plan, fixed)
+    schemes = free_schemes(source, plan, {*fixed, *fixed_of(source)})
     if not any(scheme.kind in ("rd", *GRIDS) for scheme in schemes.values()):
         raise TargetError(
             "bits and size: the model has no float matrix of at least 1,024 values that can be "

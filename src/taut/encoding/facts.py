@@ -19,7 +19,7 @@ from taut.encoding.exact_only import why_exact
 from taut.encoding.tensor import relative_error
 from taut.io import SAFETENSORS_DTYPES, Source, TensorInfo
 from taut.io.equal_tensors import EqualTensors
-from taut.io.source import parameters_of
+from taut.io.source import fixed_of, parameters_of
 from taut.planning import quantisable
 from taut.planning.rules import FLOATS
 from taut.progress import Progress
@@ -128,7 +128,7 @@ class _FactsReader:
         curvature: Curvature | None,
     ) -> dict[str, Prediction]:
         """What each scheme that is for such a tensor would cost it."""
-        if not _is_finite(info, distribution):
+        if not _is_finite(info, distribution) or info.name in fixed_of(self.source):
             return {}
         matrix = quantisable(info.dtype, info.shape)
         if matrix and why_exact(info, values, Scheme("rd")) is not None:

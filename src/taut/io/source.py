@@ -15,7 +15,7 @@ from taut.io.folder_files import read_folder
 from taut.io.hub import find_weights
 from taut.io.in_memory import Entry, MemorySource, memory_source, numpy_entry
 from taut.io.names import check_plain, nearest, pattern_hint
-from taut.io.onnx import GRAPH, open_onnx
+from taut.io.onnx import GRAPH, OnnxSource, open_onnx
 from taut.io.pytorch import (
     is_module,
     is_tensor,
@@ -129,6 +129,11 @@ def _nearest_path(path: Path) -> str:
     if not found and len(path.parts) == 2 and not path.is_absolute() and not path.suffix:
         return f"; to fetch it from the Hugging Face hub: hf download {path.as_posix()}"
     return found
+
+
+def fixed_of(source: Source) -> frozenset[str]:
+    """The tensors that are no weights, and are not rounded unless a plan names them."""
+    return source.fixed if isinstance(source, OnnxSource) else frozenset()
 
 
 def parameters_of(source: Source) -> int:

@@ -15,7 +15,16 @@ from taut.container.format import as_bytes
 from taut.errors import ArgumentError, FormatError, VerifyError
 from taut.io import TensorInfo
 from taut.io.names import as_text
-from taut.io.onnx import GRAPH, Hole, RecipeFile, pack_varints, plain_path, unpack_recipe
+from taut.io.onnx import (
+    GRAPH,
+    Hole,
+    RecipeFile,
+    pack_varints,
+    plain_path,
+    raw_size,
+    unpack_recipe,
+    with_keys,
+)
 from taut.io.onnx_locations import HoledBytes, Piece, names_beside, renamed
 
 
@@ -99,7 +108,7 @@ def _check_holes(holes: list[Hole], infos: dict[str, TensorInfo], where: str) ->
         info = infos.get(hole.tensor)
         if info is None or filled[hole.tensor] > 1:
             raise FormatError(f'{where}: wants "{hole.tensor[:80]}", which it may not')
-        if hole.encoding == "raw" and hole.end - hole.begin != info.nbytes:
+        if hole.encoding == "raw" and hole.end - hole.begin != raw_size(hole, info.nbytes):
             raise FormatError(f'{where}: has no room for "{hole.tensor[:80]}"')
 
 
@@ -126,10 +135,12 @@ def _contents(file: TautFile, one: RecipeFile, names: Mapping[str, str]) -> Iter
 def _filling(file: TautFile, hole: Hole) -> memoryview:
     values = file[hole.tensor]
     if hole.encoding == "raw":
-        return as_bytes(values).data
-    if values.dtype.kind not in "iub":
+        given = as_bytes(values)
+        return with_keys(given, hole.key).data if hole.key else given.data
+    if values.dtype.kind not in "iub" and values.itemsize > 2:
         raise FormatError(f'{file.path}: tensor "{hole.tensor}" is not of whole numbers')
     packed = pack_varints(values.astype(np.uint8) if values.dtype.kind == "b" else values)
+    packed = with_keys(packed, hole.key) if hole.key else packed
     if packed.nbytes != hole.end - hole.begin:
         raise FormatError(f'{file.path}: tensor "{hole.tensor}" does not fit the ONNX graph')
     return packed.data

@@ -15,6 +15,7 @@ from taut.compression.held_exact import exact_note
 from taut.encoding.exact_only import why_exact
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
+from taut.io.source import fixed_of
 from taut.planning import parse_target, quantisable
 from taut.scheme import Scheme, parse_scheme
 from taut.transform.runtime import GRIDS
@@ -127,7 +128,9 @@ def matrices_of(source: Source) -> tuple[TensorInfo, ...]:
     found = tuple(
         info
         for info in source.infos
-        if info.name not in source.aliases and quantisable(info.dtype, info.shape)
+        if info.name not in source.aliases
+        and info.name not in fixed_of(source)
+        and quantisable(info.dtype, info.shape)
     )
     if not found:
         raise ArgumentError(
