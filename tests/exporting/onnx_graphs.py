@@ -232,6 +232,18 @@ KINDS = {
         {"w": weight(8, 8, 1, 1), "v": weight(8, 8, 1, 1, seed=1)}, x=(2, 8, 5, 5),
     ),
     "lstm": lambda: _recurrent("LSTM", 4),
+    "gates in another order": lambda: one(
+        [
+            *(held_as_node(n, np.array(v)) for n, v in
+              {"n0": [0], "n16": [16], "n48": [48], "n64": [64]}.items()),
+            node("Slice", "w n0 n16 n0", "a"), node("Slice", "w n16 n48 n0", "b"),
+            node("Slice", "w n48 n64 n0", "c"), node("Identity", "b", "b2"),
+            node("Concat", "a c b2", "joined", axis=0), node("Unsqueeze", "joined n0", "wide"),
+            node("Unsqueeze", "r n0", "r2"),
+            node("LSTM", "x wide r2", "y", hidden_size=16),
+        ],
+        {"w": weight(64, 32), "r": weight(64, 16, seed=1)}, x=(5, 2, 32), out=[None] * 4,
+    ),
     "gru": lambda: _recurrent("GRU", 3),
     "half": lambda: model(
         [node("MatMul", "x w", "h"), node("Add", "h b", "y")], [value("x", 4, 32, kind=HALF)],

@@ -138,9 +138,9 @@ def test_where_static_integers_miss_too_much_the_worst_layer_stays_float(tmp_pat
     found = export(graph, tmp_path, OnnxForm(), batches=batches)
     assert found.check.of_range <= 0.1
     values = held(found.path)
-    assert values["w"].dtype == np.float32 and values["v"].dtype == np.int8
+    assert values["w"].dtype == np.int8 and values["v"].dtype == np.int8
     note = next(note for note in found.notes if note.startswith("largest error"))
-    assert "percentile" in note and "1 of 2 weights stay float: w" in note
+    assert "percentile" in note and "1 of 2 layers take float activations: w" in note
 
 
 def test_a_bound_holds_for_any_form_and_one_that_cannot_be_had_is_refused(tmp_path):

@@ -49,10 +49,11 @@ def to_blocks(
         )
     found = widen_layers(graph, found)
     fitting = [one for one in found if _fits(one, graph.constants, form.group_size)]
-    if any(one.kind == "matmul" for one in found) and not (fitting or without):
+    if not (fitting or without) and _only_matrices(found):
+        odd = listed([_sized(one, graph.constants) for one in found if one.kind == "matmul"])
         raise ArgumentError(
-            f"int4: no matrix of the graph has rows of whole groups of {form.group_size}; give a "
-            'smaller group_size, or weights="int8"'
+            f"int4: no matrix of the graph has rows of whole groups of {form.group_size} "
+            f'({odd}); give a smaller group_size, or weights="int8"'
         )
     matrices = _matrices(fitting, graph.constants, form, known)
     cut = {one.key for one in fitting}
@@ -66,10 +67,21 @@ def to_blocks(
     return Placed(floats - len(rounded), len(rounded), notes, names_of(found))
 
 
+def _only_matrices(found: list[GraphWeight]) -> bool:
+    """Whether there are matrices, and besides them at most tables that are looked up."""
+    kinds = {one.kind for one in found}
+    return "matmul" in kinds and kinds <= {"matmul", "gather"}
+
+
 def _fits(weight: GraphWeight, constants: Mapping[str, np.ndarray], size: int) -> bool:
     """Whether a use is a product with a matrix whose rows are whole groups."""
     columns = constants[weight.name].shape[1 - weight.axis] if weight.kind == "matmul" else 1
     return weight.kind == "matmul" and columns % size == 0
+
+
+def _sized(weight: GraphWeight, constants: Mapping[str, np.ndarray]) -> str:
+    """The name of a matrix and the length of its rows."""
+    return f"{weight.name} of {constants[weight.name].shape[1 - weight.axis]}"
 
 
 def _eight(others: list[GraphWeight], constants: Mapping[str, np.ndarray], size: int) -> list[str]:
@@ -78,7 +90,7 @@ def _eight(others: list[GraphWeight], constants: Mapping[str, np.ndarray], size:
     kinds: dict[str, list[str]] = {}
     for one in others:
         if one.kind == "matmul":
-            odd.append(f"{one.name} ({constants[one.name].shape[1 - one.axis]})")
+            odd.append(_sized(one, constants))
         elif one.kind != "gather":
             kinds.setdefault(one.role, []).append(one.name)
     notes = [f"rows are no whole groups of {size}, 8 bits instead: {listed(odd)}"] if odd else []

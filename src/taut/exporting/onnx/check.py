@@ -45,6 +45,11 @@ def check_onnx(
     return found
 
 
+def is_another(found: Check) -> bool:
+    """Whether an answer is another in direction or in size."""
+    return found.cosine < _FLOOR or (found.relative is not None and found.relative > _FAR)
+
+
 def refuse_other(path: Path, found: Check, *, floor: float = _FLOOR) -> None:
     """Raise `VerifyError` where an answer is another in direction or in size."""
     help_ = (

@@ -206,8 +206,9 @@ class _Uses:
 
 
 def _saves(values: np.ndarray) -> bool:
-    """Whether a constant is a matrix or a kernel that is worth its scales."""
-    return str(values.dtype) in _FLOATS and values.ndim >= 2 and values.size >= LEAST
+    """Whether a constant is a matrix or a kernel that is worth its scales, and no lone vector."""
+    wide = sum(size > 1 for size in values.shape) >= 2
+    return str(values.dtype) in _FLOATS and values.ndim >= 2 and wide and values.size >= LEAST
 
 
 def attributes(node: NodeProto) -> Mapping[str, AttributeProto]:

@@ -31,11 +31,15 @@ _WAYS: Final[dict[str, Way]] = {
 
 
 def to_int8(
-    graph: OpenGraph, form: OnnxForm, known: Known, without: frozenset[str] = frozenset()
+    graph: OpenGraph,
+    form: OnnxForm,
+    known: Known,
+    without: frozenset[str] = frozenset(),
+    loose: frozenset[str] = frozenset(),
 ) -> Placed:
     """Put integers for the weights of a graph; `known` has the ranges of static activations.
 
-    Weights named in `without` stay as they are.
+    Weights named in `without` stay as they are; those in `loose` are multiplied as floats.
 
     Raises:
         ArgumentError: there is no weight to put, or the batches are not the graph's.
@@ -48,7 +52,7 @@ def to_int8(
             f'{operators(graph)}); give weights="float32"'
         )
     found = widen_layers(graph, found)
-    ways = [_way(one, form.activations) for one in found]
+    ways = [_way(one, "none" if one.name in loose else form.activations) for one in found]
     products = {one.grid for one, way in zip(found, ways, strict=True)
                 if one.kind == "matmul" and way != "floats"}  # fmt: skip
     integers = {one.grid: _stored(graph, one, known, narrow=one.grid in products) for one in found}
@@ -62,7 +66,7 @@ def to_int8(
     if pairs is not None:
         pairs.insert()
     rounded = {one.name for one in found if not integers[one.grid].exact}
-    notes = (*left, *_slow(found, ways, form))
+    notes = (*left, *_slow(found, ways, form, loose))
     return Placed(floats - len(rounded), len(rounded), notes, names_of(found))
 
 
@@ -83,13 +87,15 @@ def _way(weight: GraphWeight, activations: str) -> str:
     return "dynamic" if weight.kind == "matmul" else "floats"
 
 
-def _slow(found: list[GraphWeight], ways: list[str], form: OnnxForm) -> list[str]:
+def _slow(
+    found: list[GraphWeight], ways: list[str], form: OnnxForm, loose: frozenset[str]
+) -> list[str]:
     """Notes on weights that are integers in the file, and floats where they are multiplied."""
     if form.activations == "none":
         return []
     slow: dict[str, list[str]] = {}
     for weight, way in zip(found, ways, strict=True):
-        if way == "floats":
+        if way == "floats" and weight.name not in loose:
             slow.setdefault(weight.role, []).append(weight.name)
     return [
         f"{op}: int8 in the file, multiplied as floats, so as fast as before: {listed(names)}"

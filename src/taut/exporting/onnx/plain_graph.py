@@ -63,7 +63,7 @@ def fitting_batches(graph: GraphProto, batches: list[object]) -> tuple[list[obje
     """
     held = {tensor.name for tensor in graph.initializer}
     fixed = {
-        entry.name: (entry.type.tensor_type.shape.dim[0].dim_value or None)
+        entry.name: max(entry.type.tensor_type.shape.dim[0].dim_value, 0)
         for entry in graph.input
         if entry.name not in held
         for shape in (entry.type.tensor_type.shape,)
@@ -83,7 +83,7 @@ def fitting_batches(graph: GraphProto, batches: list[object]) -> tuple[list[obje
     return kept, [f"{left} of {len(batches)} batches left out: the graph takes {sizes} samples"]
 
 
-def _fits(batch: object, order: list[str], fixed: Mapping[str, int | None]) -> bool:
+def _fits(batch: object, order: list[str], fixed: Mapping[str, int]) -> bool:
     """Whether the arrays of a batch have the first axes that a graph fixes."""
     if isinstance(batch, Mapping):
         given = {str(name): value for name, value in batch.items()}

@@ -17,8 +17,11 @@ from taut.container import check_destination, made_file
 from taut.errors import ArgumentError
 from taut.exporting.onnx.answers import Answers, of_graph, of_module
 from taut.exporting.onnx.blocks import to_blocks
+from taut.exporting.onnx.bodies import with_single_names
 from taut.exporting.onnx.check import compare, find_clipping, refuse_other
-from taut.exporting.onnx.error_bound import Attempt, within
+from taut.exporting.onnx.cut_constants import join_cut_constants
+from taut.exporting.onnx.error_bound import Attempt, Left, within
+from taut.exporting.onnx.fresh_names import FreshNames
 from taut.exporting.onnx.graph import arrays
 from taut.exporting.onnx.half import store_half
 from taut.exporting.onnx.int8 import to_int8
@@ -114,20 +117,21 @@ def _written(
 ) -> Export:
     """Put a float graph's weights in fewer bits, write it, run it, and give it its name."""
     known = Known(reference.data)
+    if form.weights != "float32":
+        with_single_names(graph.model.graph, FreshNames(graph.model.graph).fresh)
+        join_cut_constants(graph.model)
     with made_file(out, force=force) as temporary:
 
-        def write(given: OnnxForm, without: frozenset[str], whole: bool) -> Attempt:
+        def write(given: OnnxForm, left: Left, whole: bool) -> Attempt:
             model = type(graph.model)()
             model.CopyFrom(graph.model)
-            placed = _placed(model, given, known, without)
+            placed = _placed(model, given, known, left)
             _save(model, temporary)
             batches = reference.checked if whole else reference.checked[:1]
             check = compare(temporary, reference.answers, batches)
-            return Attempt(given, without, placed, check)
+            return Attempt(given, left, placed, check)
 
-        done, helped = write(form, frozenset(), True), list[str]()
-        if form.bound is not None:
-            done, helped = within(done, write, form.bound)
+        done, helped = within(write(form, Left(), True), write)
         refuse_other(temporary, done.check)
         notes = [*graph.notes, *done.placed.notes, *helped, *_warnings(done.check)]
         if form.calibrated:
@@ -158,18 +162,18 @@ def _warnings(check: Check) -> list[str]:
     ]
 
 
-def _placed(model: ModelProto, form: OnnxForm, known: Known, without: frozenset[str]) -> Placed:
+def _placed(model: ModelProto, form: OnnxForm, known: Known, left: Left) -> Placed:
     """Put the numbers of a form for the constants of a float graph."""
     if form.weights == "float32":
         return Placed(exact=len(arrays(model.graph)), rounded=0)
     graph = OpenGraph(model)
     match form.weights:
         case "int8":
-            placed = to_int8(graph, form, known, without)
+            placed = to_int8(graph, form, known, left.floats, left.loose)
         case "int4":
-            placed = to_blocks(graph, form, known, without)
+            placed = to_blocks(graph, form, known, left.floats)
         case "float16":
-            placed = store_half(graph, without)
+            placed = store_half(graph, left.floats)
     graph.sweep()
     return placed
 
