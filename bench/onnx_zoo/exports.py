@@ -90,8 +90,8 @@ def shown(given: Sequence[report.Row]) -> str:
     for row in given:
         notes = row.get("notes", [])
         assert isinstance(notes, list)
-        stay = [note.partition(" (")[0] if "stays float" in note else note.rpartition("; ")[2]
-                for note in notes if "float: " in note or "stays float" in note]  # fmt: skip
+        stay = [note.partition("; ")[2] if note.startswith("largest") else note.partition(" (")[0]
+                for note in notes if "stay" in note or note.startswith("largest")]  # fmt: skip
         line = dict(row) | {"left": row.get("refused") or "; ".join(stay)}
         for name in ("smaller", "faster"):
             line[name] = f"{row[name]:.2f}" if name in row else "-"

@@ -17,7 +17,7 @@ from taut.errors import ArgumentError
 from taut.exporting.integers import Integers, to_integers
 from taut.exporting.onnx.bodies import key_of, rewrite
 from taut.exporting.onnx.dynamic import Way, looked_up_rows, put_integers, stored_weight
-from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, names_of, operators
+from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, operators, sizes_of
 from taut.exporting.onnx.half import widen_layers
 from taut.exporting.onnx.held_integers import Grid, HeldIntegers
 from taut.exporting.onnx.known import Known
@@ -64,7 +64,7 @@ def to_blocks(
     rounded = {grid[0] for grid, one in matrices.items() if not one.exact}
     rounded |= {grid[0] for grid, one in rows.items() if not one.exact}
     notes = (*left, *_eight(others, graph.constants, form.group_size))
-    return Placed(floats - len(rounded), len(rounded), notes, names_of(found))
+    return Placed(floats - len(rounded), len(rounded), notes, sizes_of(found, graph))
 
 
 def _only_matrices(found: list[GraphWeight]) -> bool:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from taut.exporting.onnx.bodies import graphs, nodes, rewrite
+from taut.exporting.onnx.bodies import graphs, nodes, rewrite, take_other
+from taut.exporting.onnx.graph import mark_of
 from taut.exporting.onnx.graph_weights import LEAST, attributes
 from taut.networks.onnx_packages import need
 
@@ -88,10 +89,22 @@ def _run(model: ModelProto, node: NodeProto, known: dict[str, np.ndarray]) -> li
 
 
 def _replace(graph: GraphProto, made: dict[str, np.ndarray]) -> None:
-    """Put constants for what was made, as far as something takes them, and drop the nodes."""
+    """Put constants for what was made, as far as something takes them, and drop the nodes.
+
+    What two bodies cut alike is there once.
+    """
     rewrite(graph, lambda node: [] if made.keys() & set(node.output) else [node])
     taken = {name for node in nodes(graph) for name in node.input}
     from_array = need("onnx.numpy_helper").from_array
+    first: dict[tuple[str, bytes], str] = {}
+    other: dict[str, str] = {}
     for name, values in made.items():
-        if name in taken:
+        if name not in taken:
+            continue
+        same = first.setdefault((str(values.dtype), mark_of(values)), name)
+        if same != name:
+            other[name] = same
+        else:
             graph.initializer.append(from_array(np.asarray(values, order="C"), name))
+    for node in graph.node:
+        take_other(node, other)

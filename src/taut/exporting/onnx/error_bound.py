@@ -8,7 +8,7 @@ where weights alone are beyond the bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,6 +19,7 @@ from taut.exporting.onnx.onnx_form import USUAL_ERROR, OnnxForm, Placed
 from taut.exporting.result import Check
 
 _OTHERS: Final = ("percentile", "minmax")  # ranges tried where those of least squares miss too much
+_RESTORED: Final = 8  # of the weights left out, the largest, which are tried once more
 _TRIALS: Final = 32  # of layers by themselves; a trial takes several where there are more
 
 
@@ -63,7 +64,7 @@ def within(first: Attempt, write: Write) -> tuple[Attempt, list[str]]:
         bound = USUAL_ERROR
     if bound is None or _passes(first, bound):
         return first, []
-    search = _Search(write, list(first.placed.held), bound)
+    search = _Search(write, list(first.placed.held), first.placed.held, bound)
     best = search.best(first)
     if best is not None:
         written = write(best.form, best.left, True)
@@ -90,6 +91,7 @@ class _Search:
 
     write: Write
     weights: list[str]
+    sizes: Mapping[str, int]
     bound: float
     tried: list[str] = field(default_factory=list)
 
@@ -127,7 +129,13 @@ class _Search:
         """As few weights as floats as the bound takes."""
         ranked = self._ranked(form, lambda some: replace(left, floats=some))
         found = self._fewest(ranked, form, lambda some: replace(left, floats=some))
-        return found if found.placed.held else None
+        if not found.placed.held:
+            return None
+        large = sorted(found.left.floats, key=lambda name: (-self.sizes[name], name))
+        for name in large[:_RESTORED]:
+            again = self.write(form, replace(found.left, floats=found.left.floats - {name}), True)
+            found = again if _passes(again, self.bound) else found
+        return found
 
     def _loosened(self, form: OnnxForm, floats: frozenset[str]) -> Attempt:
         """As few activations as floats as the bound takes, where those weights are floats."""

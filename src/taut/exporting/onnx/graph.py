@@ -81,7 +81,7 @@ def name_weights(graph: GraphProto, weights: Mapping[str, np.ndarray]) -> None:
     for name, values in arrays(graph).items():
         if name in weights or values.ndim < 2 or values.dtype.kind != "f":
             continue
-        if (known := marks.pop(_mark(values), None)) is not None:
+        if (known := marks.pop(mark_of(values), None)) is not None:
             rename(graph, name, known)
 
 
@@ -96,13 +96,13 @@ def _marks(weights: Mapping[str, np.ndarray]) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     for name, values in weights.items():
         if values.ndim == 2:
-            found.setdefault(_mark(np.ascontiguousarray(values.T)), name)
+            found.setdefault(mark_of(np.ascontiguousarray(values.T)), name)
         if values.ndim >= 2:
-            found.setdefault(_mark(values), name)
+            found.setdefault(mark_of(values), name)
     return found
 
 
-def _mark(values: np.ndarray) -> bytes:
-    """A digest of values and shape."""
+def mark_of(values: np.ndarray) -> bytes:
+    """A digest of the values of a tensor of floats, as float32, and of its shape."""
     data = np.ascontiguousarray(values, np.float32).tobytes()
     return blake2b(data, digest_size=16, person=str(values.shape).encode()[:16]).digest()

@@ -117,9 +117,9 @@ def listed(names: list[str]) -> str:
     return ", ".join(single[:3]) + more
 
 
-def names_of(found: list[GraphWeight]) -> tuple[str, ...]:
-    """The constants of some uses in the graph's order, each once."""
-    return tuple(dict.fromkeys(one.name for one in found))
+def sizes_of(found: list[GraphWeight], graph: OpenGraph) -> dict[str, int]:
+    """The constants of some uses in the graph's order, and how many values each has."""
+    return {one.name: graph.constants[one.name].size for one in found}
 
 
 def operators(graph: OpenGraph) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from taut.errors import ArgumentError
 from taut.exporting.onnx.bodies import rewrite, take_other
-from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, names_of, operators
+from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, operators, sizes_of
 from taut.exporting.onnx.onnx_form import Placed, count_floats
 from taut.exporting.onnx.open_graph import OpenGraph
 from taut.networks.onnx_packages import need
@@ -33,7 +33,7 @@ def store_half(graph: OpenGraph, without: frozenset[str] = frozenset()) -> Place
     """
     found, left = find_weights(graph, without)
     floats = count_floats(graph.constants)
-    names = names_of(found)
+    names = sizes_of(found, graph)
     wide = [name for name in names if graph.constants[name].dtype == np.float32]
     if not names and not without:
         raise ArgumentError(

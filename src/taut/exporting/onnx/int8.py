@@ -13,7 +13,7 @@ from taut.exporting.onnx.dynamic import (
     stored_weight,
     turned_for_product,
 )
-from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, names_of, operators
+from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, operators, sizes_of
 from taut.exporting.onnx.half import widen_layers
 from taut.exporting.onnx.held_integers import HeldIntegers
 from taut.exporting.onnx.known import Known
@@ -67,7 +67,7 @@ def to_int8(
         pairs.insert()
     rounded = {one.name for one in found if not integers[one.grid].exact}
     notes = (*left, *_slow(found, ways, form, loose))
-    return Placed(floats - len(rounded), len(rounded), notes, names_of(found))
+    return Placed(floats - len(rounded), len(rounded), notes, sizes_of(found, graph))
 
 
 def _stored(graph: OpenGraph, weight: GraphWeight, known: Known, *, narrow: bool) -> Stored:

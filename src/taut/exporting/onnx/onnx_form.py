@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -78,13 +78,14 @@ class OnnxForm:
 class Placed:
     """What became of a graph's constants: how many hold their very values, and how many do not.
 
-    `held` are those that are stored in the form's numbers.
+    `held` are those that are stored in the form's numbers, in the graph's order, and how many
+    values each has.
     """
 
     exact: int
     rounded: int
     notes: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 def count_floats(constants: Mapping[str, np.ndarray]) -> int:
