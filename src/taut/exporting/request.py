@@ -28,10 +28,11 @@ _GOES_WITH: Final[Mapping[str, tuple[Format, ...]]] = {
     "group_size": ("onnx", "compressed-tensors"),
     "activations": ("onnx", "compressed-tensors"),
     "ranges": ("onnx",),
+    "max_error": ("onnx",),
     "calib": ("onnx",),
     "score": ("hf", "onnx"),
 }
-_OPTIONS: Final = {"group_size": "group-size"}  # if others
+_OPTIONS: Final = {"group_size": "group-size", "max_error": "max-error"}  # if others
 # Named by people who want them: why Taut does not write them (docs/export.md).
 _NOT_DONE: Final = {
     "coreml": "Core ML runs on Apple's systems alone, so that nothing could be checked here",
@@ -64,6 +65,7 @@ class ExportRequest:
     group_size: int | None = None
     activations: str | None = None
     ranges: str | None = None
+    max_error: float | None = None
     calib: CalibrationSpec | None = None
     score: Callable[[torch.nn.Module], object] | None = None
     force: bool = False
