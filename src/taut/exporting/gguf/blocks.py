@@ -71,7 +71,7 @@ def held_type(name: str, values: np.ndarray, scheme: str) -> str:
         return own
     if scheme in _INTEGERS and values.shape[-1] % BLOCK == 0:
         kind = _INTEGERS[scheme]
-        if _found(np.ascontiguousarray(values, np.float32), kind) is not None:
+        if _found(values, kind) is not None:
             return kind
     return "F16" if own == "F32" and _is_half(values) else own
 
@@ -93,18 +93,21 @@ def blocks(name: str, values: np.ndarray, kind: str, *, gridded: bool) -> tuple[
             f'tensor "{name}": its largest value, {top:g}, is beyond float16; take bfloat16 or '
             "float32"
         )
-    if kind in _BITS and gridded and (found := _found(floats, kind)) is not None:
+    if kind in _BITS and gridded and (found := _found(values, kind)) is not None:
         return _own(found.values, found.scales, kind), True
     packed: np.ndarray = gguf.quants.quantize(floats, gguf.GGMLQuantizationType[kind])
     return packed, False
 
 
-def _found(floats: NDArray[np.float32], kind: str) -> Integers | None:
+def _found(values: np.ndarray, kind: str) -> Integers | None:
     """The integers of blocks, where the type holds them and float16 their scales."""
-    if floats.size == 0 or float(np.abs(floats).max()) > 65504:
-        return None
-    found = to_integers(floats, _BITS[kind], group=BLOCK)
-    return found if found.exact and (found.scales >= 2.0**-14).all() else None
+    found = to_integers(np.ascontiguousarray(values), _BITS[kind], group=BLOCK)
+    return found if found.exact and _fit(found.scales) else None
+
+
+def _fit(scales: NDArray[np.float32]) -> bool:
+    """Whether float16 has such scales to its full width."""
+    return bool(((scales >= 2.0**-14) & (scales <= 65504)).all())
 
 
 def _is_half(values: np.ndarray) -> bool:
