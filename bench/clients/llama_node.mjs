@@ -14,7 +14,7 @@ const llama = await getLlama({
 });
 const model = await llama.loadModel({modelPath: job.model});
 const found = {client: `node-llama-cpp ${version}`};
-found.tokens = job.texts.map((text) => Array.from(model.tokenize(text)));
+found.bare = job.texts.map((text) => Array.from(model.tokenize(text)));
 const begun = process.cpuUsage();
 if (job.embeds) {
     const context = await model.createEmbeddingContext({contextSize: 256, threads: 1});

@@ -6,9 +6,11 @@ import json
 import shutil
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
@@ -18,6 +20,7 @@ from bench.data.assets import asset
 from taut.demo.minilm import find_minilm
 
 SPACE = "\u2581"
+WINDOWS, SCORED = 48, 120  # of held-out text, and tokens in each
 TEXTS = (
     "Once upon a time, there was a little girl named Lily. She loved to play in the park.",
     "The old man said: \"I don't know, it's 12 o'clock!\"\n\nThen he went home.",
@@ -27,11 +30,15 @@ TEXTS = (
 
 @dataclass(frozen=True)
 class ClientModel:
-    """A model's folder, whether it embeds texts, and those that it is asked about."""
+    """A model's folder, whether it embeds texts, and what it is asked about.
+
+    `texts` are embedded, or split into tokens; the perplexity is that of `ids`.
+    """
 
     name: str
     folder: Path
     embeds: bool
+    ids: list[list[int]] = field(default_factory=list)
     texts: tuple[str, ...] = TEXTS
 
 
@@ -82,7 +89,11 @@ def stories(folder: Path) -> ClientModel:
     net.load_state_dict(state, strict=False)
     net.save_pretrained(folder)
     _sentencepiece(asset("lm_stories260K/tok512.bin")).save(str(folder / "tokenizer.json"))
-    return ClientModel("Llama, SentencePiece", folder, embeds=False)
+    text = asset("lm_stories260K/tinystories_head.txt").read_text(encoding="utf-8")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    stream = tokenizer.encode(text[:40_000], add_special_tokens=False).ids
+    ids = [[1, *stream[at : at + SCORED]] for at in range(0, WINDOWS * SCORED, SCORED)]
+    return ClientModel("Llama, SentencePiece", folder, embeds=False, ids=ids)
 
 
 def _sentencepiece(path: Path) -> Tokenizer:
@@ -149,7 +160,9 @@ def gpt2(folder: Path) -> ClientModel:
     net.load_state_dict(state, strict=False)
     net.save_pretrained(folder)
     shutil.copy(asset("lm_gpt2m/tokenizer.json"), folder / "tokenizer.json")
-    return ClientModel("GPT-2, byte-level pairs", folder, embeds=False)
+    held_out = np.load(asset("lm_gpt2m/val.npy"))[: WINDOWS * SCORED].reshape(WINDOWS, SCORED)
+    ids = held_out.astype(int).tolist()
+    return ClientModel("GPT-2, byte-level pairs", folder, embeds=False, ids=ids)
 
 
 _CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
@@ -158,11 +171,39 @@ _CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 def minilm(folder: Path) -> ClientModel:
     """The sentence encoder of 22.7 M parameters, with WordPiece."""
     shutil.copytree(find_minilm(), folder)
-    return ClientModel("MiniLM, WordPiece", folder, embeds=True)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    ids = [tokenizer.encode(text).ids for text in TEXTS]
+    return ClientModel("MiniLM, WordPiece", folder, embeds=True, ids=ids)
+
+
+def small_llama(folder: Path) -> ClientModel:
+    """A Llama of random weights, with heads as wide as every runtime has kernels for."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=512,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=64,
+        max_position_embeddings=256,
+        tie_word_embeddings=False,
+    )
+    net = LlamaForCausalLM(config)
+    for parameter in net.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.08)
+    net.save_pretrained(folder)
+    ids = [[(7 * at * at + 3 * at + start) % 512 for at in range(SCORED)] for start in (0, 99)]
+    return ClientModel("Llama, random", folder, embeds=False, ids=ids)
 
 
 MODELS: dict[str, Callable[[Path], ClientModel]] = {
     "llama": stories,
     "gpt2": gpt2,
     "bert": minilm,
+    "small": small_llama,
 }
