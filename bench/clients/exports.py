@@ -15,7 +15,7 @@ from taut.io import open_source
 
 # Bounds: of rounding floats to float16 or to 8 bits; of activations in bfloat16, or in 8 bits too.
 _LAYER = re.compile(r"\.(layers?|h)\.")
-_NEAR, _INTEGERS, _ACTIVATIONS = 1e-3, 5e-3, 3e-2
+_NEAR, _HALF, _ACTIVATIONS = 1e-3, 1e-2, 3e-2
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ def gguf(model: ClientModel, folder: Path) -> Iterator[Export]:
 
 def packed(model: ClientModel, folder: Path) -> Iterator[Export]:
     """Each grid of compressed-tensors, as the schemes of the file say."""
-    schemes = {"int8": _ACTIVATIONS, "int4:g32": _INTEGERS, "int4:g32,asym": _INTEGERS}
+    schemes = {"int8": _ACTIVATIONS, "int4:g32": _HALF, "int4:g32,asym": _HALF}
     for scheme, off in schemes.items():
         source = compressed(model, folder, scheme)
         out = folder / f"{source.name}-packed"
         if not out.exists():
             taut.export(source, out, to="compressed-tensors")
-        yield Export(model, scheme, out, source, perplexity_off=off, dtype="float32")
+        yield Export(model, scheme, out, source, perplexity_off=off, dtype="bfloat16")
 
 
 def onnx(model: ClientModel, folder: Path, *, by_folder: bool) -> Iterator[Export]:

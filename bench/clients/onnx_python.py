@@ -51,22 +51,24 @@ def latency(call: Callable[[], object], repeats: int) -> float:
 
 
 def onnxruntime(path: str) -> tuple[list[str], Run]:
-    """The names of a model's inputs, and what gives its first output."""
+    """The names of a model's inputs, and what gives its first output of vectors."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return [one.name for one in session.get_inputs()], lambda one: session.run(None, one)[0]
+    output = next(one.name for one in session.get_outputs() if len(one.shape) == 3)
+    return [one.name for one in session.get_inputs()], lambda one: session.run([output], one)[0]
 
 
 def openvino(path: str) -> tuple[list[str], Run]:
-    """The names of a model's inputs, and what gives its first output."""
+    """The names of a model's inputs, and what gives its first output of vectors."""
     import openvino
 
     hint = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     model = openvino.Core().compile_model(path, "CPU", hint)
-    return [one.any_name for one in model.inputs], lambda one: model(one)[0]
+    output = next(at for at, one in enumerate(model.outputs) if len(one.partial_shape) == 3)
+    return [one.any_name for one in model.inputs], lambda one: model(one)[output]
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ function feed(ids) {
 }
 
 async function vectors(one) {
-    const result = await session.run(one);
-    const {dims, data} = result[session.outputNames[0]];
+    const result = Object.values(await session.run(one));
+    const {dims, data} = result.find((tensor) => tensor.dims.length === 3);
     const mean = new Array(dims[2]).fill(0);
     data.forEach((value, at) => { mean[at % dims[2]] += Number(value) / dims[1]; });
     return mean;
