@@ -38,12 +38,13 @@ def main() -> None:
     for client in found:
         if client.name in asked.install or "all" in asked.install:
             client.install()
-    rows = []
+    found = [client for client in found if client.name in asked.client]
+    rows = [row(client.name, "", "", client.missing, {}) for client in found if client.missing]
+    here = [client for client in found if not client.missing]
     with tempfile.TemporaryDirectory() as folder:
-        models = made(Path(folder))
-        for client in found:
-            if client.name in asked.client:
-                rows += asking(client, models, Path(folder), asked.repeats)
+        models = made(Path(folder)) if here else {}
+        for client in here:
+            rows += asking(client, models, Path(folder), asked.repeats)
     print(shown(rows))
     if asked.save:
         report.save("clients", rows, repeats=asked.repeats)
@@ -65,8 +66,6 @@ def asking(
     client: Client, models: dict[str, ClientModel], folder: Path, repeats: int
 ) -> list[report.Row]:
     """Rows of one client: each export of each model that goes with it."""
-    if client.missing:
-        return [row(client.name, "", "", client.missing, {})]
     rows = []
     floats: dict[str, float] = {}
     for export in exports_for(client.name, models, folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,7 @@ class Client:
         else:
             subprocess.run([sys.executable, "-m", "venv", str(self.folder)], check=True)
             pip = [str(self._python), "-m", "pip"]
-            subprocess.run([*pip, "install", "--quiet", *self.pip], check=True)
+            subprocess.run([*pip, "install", "--quiet", *self.pip], check=True, env=_unpinned())
             if self.without:
                 subprocess.run([*pip, "uninstall", "--quiet", "--yes", *self.without], check=True)
         (self.folder / "ready").write_text(self._wanted, encoding="utf-8")
@@ -65,6 +66,12 @@ class Client:
     @property
     def _wanted(self) -> str:
         return " ".join((*self.pip, *self.npm))
+
+
+def _unpinned() -> dict[str, str]:
+    """The environment without this project's lock, which `make` tells every pip of."""
+    own = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT")
+    return {name: value for name, value in os.environ.items() if name not in own}
 
 
 def clients(home: Path) -> list[Client]:
