@@ -28,7 +28,7 @@ EDITABLE := $(PIP) --no-build-isolation $(BUILD_DIR) --editable
 TABLES := lossless.measure lossy.measure coding.sparse coding.speed frontier.fidelity frontier.ablation
 CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.hpp)
 
-.PHONY: demo example test bench docs lint format typecheck asan fuzz mutants lock clean anew
+.PHONY: demo example test bench clients docs lint format typecheck asan fuzz mutants lock clean anew
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
@@ -51,6 +51,13 @@ bench: $(VENV)/.bench $(VENV)/.core
 	for table in $(TABLES); do \
 	  NNCODEC_PYTHON=$(VENV)-nncodec/bin/python $(BIN)/python -m bench.$$table || exit 1; \
 	done
+
+# Exports in the programs that they are made for: those that are installed, the others are told.
+# INSTALL="llama openvino" installs first (all: some 5 GB), each in an environment of its own under
+# build/clients, at the versions of bench/clients/pins.toml; CLIENTS asks some alone.
+clients: $(VENV)/.dev $(VENV)/.core
+	$(BIN)/python -m bench.clients.check \
+	  $(if $(INSTALL),--install $(INSTALL)) $(if $(CLIENTS),--client $(CLIENTS))
 
 # Pages and reference, into build/docs; a warning or a broken link is an error.
 docs: $(VENV)/.docs $(VENV)/.core
