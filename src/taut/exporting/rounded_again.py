@@ -21,7 +21,9 @@ def rounding_notes(
     again = [name for name in before if name not in kept]
     notes = []
     if scaled:
-        notes.append(f"{named(scaled)} written with the integers of the Taut file, and scales rounded")
+        notes.append(
+            f"{named(scaled)} written with the integers of the Taut file, and scales rounded"
+        )
     if again:
         notes.append(
             f"{named(again)} rounded once more: what was evaluated is not quite what runs; "

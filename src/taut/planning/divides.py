@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from taut.scheme import Scheme
-from taut.transform.grid import matrix_shape
 
 
 def divides(scheme: Scheme, shape: tuple[int, ...]) -> bool:
@@ -12,6 +11,8 @@ def divides(scheme: Scheme, shape: tuple[int, ...]) -> bool:
     >>> divides(Scheme("int4", group_size=32), (64, 172)), divides(Scheme("rd"), (64, 172))
     (False, True)
     """
+    from taut.transform.grid import matrix_shape
+
     columns = matrix_shape(shape)[1]
     return all(columns % size == 0 for size in pieces_of(scheme))
 
