@@ -14,7 +14,7 @@ from taut.transform.grid import matrix_shape
 
 if TYPE_CHECKING:
     from taut.planning.match import Resolved
-    from taut.planning.plan import Plan
+    from taut.planning.plan import Plan, Rule
 
 
 def passed_notes(
@@ -27,18 +27,28 @@ def passed_notes(
     shapes = {info.name: info for info in infos if info.name in found}
     notes = []
     for number, rule in enumerate(plan.rules, 1):
-        if is_name(rule.match) or not pieces_of(rule.scheme):
-            continue
-        names = [
-            name
-            for name in matching(rule.match, shapes)
-            if ((one := found[name]) is None or one.rule > number)
-            and quantisable(shapes[name].dtype, shapes[name].shape)
-            and not divides(rule.scheme, shapes[name].shape)
-        ]
+        free = [name for name in shapes if _is_free(found[name], number)]
+        names = _passed(rule, {name: shapes[name] for name in free})
         if names:
             notes.append(passed_note(f'rule {number} ("{rule.match}")', rule.scheme, names, shapes))
     return notes
+
+
+def _passed(rule: Rule, infos: Mapping[str, TensorInfo]) -> list[str]:
+    """The matrices that a rule's pattern is for and its scheme does not divide."""
+    if is_name(rule.match) or not pieces_of(rule.scheme):
+        return []
+    return [name for name in matching(rule.match, infos) if _is_odd(infos[name], rule.scheme)]
+
+
+def _is_free(taken: Resolved | None, number: int) -> bool:
+    """Whether no rule before this one took a tensor."""
+    return taken is None or taken.rule > number
+
+
+def _is_odd(info: TensorInfo, scheme: Scheme) -> bool:
+    """Whether a tensor is a matrix that the scheme does not divide."""
+    return quantisable(info.dtype, info.shape) and not divides(scheme, info.shape)
 
 
 def passed_note(
