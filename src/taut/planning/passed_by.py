@@ -27,6 +27,8 @@ def passed_notes(
     shapes = {info.name: info for info in infos if info.name in found}
     notes = []
     for number, rule in enumerate(plan.rules, 1):
+        if is_name(rule.match):  # plans with a rule for each tensor take one look each
+            continue
         free = [name for name in shapes if _is_free(found[name], number)]
         names = _passed(rule, {name: shapes[name] for name in free})
         if names:
@@ -36,7 +38,7 @@ def passed_notes(
 
 def _passed(rule: Rule, infos: Mapping[str, TensorInfo]) -> list[str]:
     """The matrices that a rule's pattern is for and its scheme does not divide."""
-    if is_name(rule.match) or not pieces_of(rule.scheme):
+    if not pieces_of(rule.scheme):
         return []
     return [name for name in matching(rule.match, infos) if _is_odd(infos[name], rule.scheme)]
 
