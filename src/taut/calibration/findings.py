@@ -8,12 +8,14 @@ that are there. Of the rounded matrices only those of the last dial are kept.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import count
 from types import CodeType, TracebackType
 
 import numpy as np
 
 from taut.analysis import Curvature
+from taut.analysis.submatrices import Submatrix
 from taut.coding import exponent_scale, matrix_levels
 from taut.io.digest import Digest
 from taut.journal.journal import Journal
@@ -180,7 +182,24 @@ def _curvature_arrays(one: Curvature) -> dict[str, np.ndarray]:
     numbers = np.array([one.positions, one.samples, one.stage, one.swapped], np.int64)
     texts = _text([one.kind, one.bias, *one.notes])
     arrays = {"numbers": numbers, "texts": texts, "rows": one.rows, "columns": one.columns}
+    for number, part in enumerate(one.parts):
+        arrays |= {f"part{number}/{what}": value for what, value in _part_arrays(part).items()}
     return arrays if one.mean_input is None else {**arrays, "mean_input": one.mean_input}
+
+
+def _part_arrays(part: Submatrix) -> dict[str, np.ndarray]:
+    positions = np.array(part.positions, np.int64)
+    known = {"rows": part.rows, "columns": part.columns}
+    return {"numbers": part.numbers, "positions": positions, **known}
+
+
+def _parts(arrays: Mapping[str, np.ndarray]) -> Iterator[Submatrix]:
+    for number in count():
+        name = f"part{number}/"
+        if f"{name}numbers" not in arrays:
+            return
+        numbers, rows, columns = (arrays[name + what] for what in ("numbers", "rows", "columns"))
+        yield Submatrix(numbers, rows, columns, int(arrays[f"{name}positions"]))
 
 
 def _curvature(arrays: Mapping[str, np.ndarray]) -> Curvature:
@@ -197,6 +216,7 @@ def _curvature(arrays: Mapping[str, np.ndarray]) -> Curvature:
         stage=stage,
         notes=tuple(note or "" for note in notes),
         swapped=any(swapped),
+        parts=tuple(_parts(arrays)),
     )
 
 
