@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from taut.errors import ArgumentError
 from taut.transform.forms import Factor
-from taut.transform.grid import Grid, as_matrix, check_divides
+from taut.transform.grid import Grid, check_divides, matrix_shape
 from taut.transform.mask import Mask, n_of_m, unstructured
 from taut.transform.rounding import FactoredForms, Rounded
 from taut.transform.steps import Steps
@@ -117,25 +117,31 @@ def round_onto(
 ) -> Grid:
     """Round a matrix to a grid that is given, by its nearest levels, with feedback of errors.
 
-    `grid` has the tensor's shape, one for (rows, columns) in the metric's sense; what it has as
-    indices does not count. `bounds` (low, high) are the least and the largest index of each group
-    of columns, shape (rows, groups), of a grid without levels; None: there is -1 and 1.
+    `grid` has the tensor's shape; what it has as indices does not count. The metric may take each
+    entry of the tensor's first axis as several rows: the grid's groups run on from one to the next.
+    `bounds` (low, high) are the least and the largest index of each group of columns, shape (rows,
+    groups), of a grid without levels; None: there is -1 and 1.
     """
-    matrix = as_matrix(values)
+    height = len(metric.rows.weights)
+    matrix = np.asarray(values, np.float32).reshape(height, -1)
+    each = height // matrix_shape(values.shape)[0]
     levels = None if grid.levels is None else np.asarray(grid.levels, np.float32)
-    width = grid.group or max(1, matrix.shape[1])
+    width = grid.group or max(1, matrix.shape[1] * each)
+    numbers = np.arange(height)
     middles = None if levels is None else (levels[1:] + levels[:-1]) / 2
 
     def to_grid(some: Rows, j: int, targets: Floats) -> tuple[NDArray[np.int32], Floats]:
         one = np.float32(1 if grid.step is None else grid.step)
-        scale = one if grid.scales is None else grid.scales[some, j // width]
+        row, within = np.divmod(numbers[some], each)
+        group = (within * matrix.shape[1] + j) // width
+        scale = one if grid.scales is None else grid.scales[row, group]
         if levels is not None and middles is not None:
             place = np.searchsorted(middles, targets / scale)
             return (place + grid.low).astype(np.int32), levels[place] * scale
         if bounds is None:
             index = np.where(targets < 0, -1, 1).astype(np.int32)
         else:
-            low, high = (bound[some, j // width] for bound in bounds)
+            low, high = (bound[row, group] for bound in bounds)
             index = np.clip(np.rint(targets / scale), low, high).astype(np.int32)
         return index, index.astype(np.float32) * scale
 
