@@ -12,7 +12,7 @@ import numpy as np
 from taut.analysis._block import Block, Piece
 from taut.analysis._layer_calls import LayerCall, recognise
 from taut.analysis._matrix_use import MatrixUse, matrix_use
-from taut.analysis._products import product_of
+from taut.analysis._products import Product, product_of
 from taut.analysis._terms import vectors_of
 from taut.analysis._tracked import Sight, Tracked, TrackedWeights
 
@@ -59,7 +59,7 @@ def application_of(
         sight = sights[second]
         assert sight is not None
         use = matrix_use(product, sight, second=second, widest=widest)
-        return None if use is None else _of_product(use, second=second)
+        return None if use is None else _of_product(use, product, second=second)
     call = recognise(function, args, kwargs)
     if call is None or call.kind == "linear":
         return None
@@ -67,13 +67,12 @@ def application_of(
     return None if found is None else _of_call(call, found)
 
 
-def _of_product(use: MatrixUse, *, second: bool) -> Application:
-    product = use.product
+def _of_product(use: MatrixUse, product: Product, *, second: bool) -> Application:
     return Application(
         kind="linear",
-        owner=use.sight.owner,
+        owner=use.of.sight.owner,
         weight=product.second if second else product.first,
-        inputs=use.inputs,
+        inputs=use.of.inputs,
         bias=product.bias if second else None,
         swapped=use.swapped,
         width=use.width,

@@ -38,6 +38,7 @@ class Product:
 Given: TypeAlias = Mapping[str, object]
 Maker: TypeAlias = "Callable[[torch.Tensor, torch.Tensor, Given], Product | None]"
 
+_DOTS: Final = "..."
 _FALLBACK: Final = "transformers::grouped_mm_fallback"  # an operator of theirs, by its full name
 
 
@@ -151,27 +152,23 @@ def _grouped(first: torch.Tensor, second: torch.Tensor, given: Given) -> Product
 
 
 def _einsum(args: Sequence[object]) -> Product | None:
-    import torch
+    from torch import Tensor
 
-    equation, *operands = args
-    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
-        operands = list(operands[0])
-    if not isinstance(equation, str) or len(operands) != 2:
-        return None
-    first, second = operands
-    if not isinstance(first, torch.Tensor) or not isinstance(second, torch.Tensor):
-        return None
-    left, _, output = equation.replace(" ", "").partition("->")
+    match args:
+        case (str() as equation, Tensor() as first, Tensor() as second):
+            pass
+        case (str() as equation, [Tensor() as first, Tensor() as second]):
+            pass
+        case _:
+            return None
+    left, arrow, output = equation.replace(" ", "").partition("->")
     terms = left.split(",")
-    if "->" not in equation:
-        letters = sorted(c for c in ascii_letters if left.count(c) == 1)
-        output = ("..." if "..." in left else "") + "".join(letters)
+    if not arrow:
+        letters = sorted(letter for letter in ascii_letters if left.count(letter) == 1)
+        output = "".join([_DOTS] * (_DOTS in left) + letters)
     labels = (_spelled(terms[0], first.ndim), _spelled(terms[1], second.ndim))
-    dots = max(
-        (one.ndim - len(term.replace("...", ""))) if "..." in term else 0
-        for term, one in zip(terms, (first, second), strict=True)
-    )
-    found = _spelled(output, len(output.replace("...", "")) + dots)
+    dots = max(sum(label < 0 for label in one) for one in labels)
+    found = _spelled(output, len(output.replace(_DOTS, "")) + dots)
     if any(len(set(one)) < len(one) for one in (*labels, found)):
         return None
     return Product(first, second, labels, found)
@@ -179,8 +176,8 @@ def _einsum(args: Sequence[object]) -> Product | None:
 
 def _spelled(term: str, axes: int) -> Labels:
     """Labels of a term; the axes of `...` count back from -1, so that they meet from the right."""
-    before, _, after = term.partition("...")
-    dots = axes - len(before) - len(after) if "..." in term else 0
+    before, _, after = term.partition(_DOTS)
+    dots = axes - len(before) - len(after) if _DOTS in term else 0
     return (*map(ord, before), *range(-dots, 0), *map(ord, after))
 
 

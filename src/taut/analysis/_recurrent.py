@@ -58,36 +58,51 @@ def _cell(
 
 def _run(step: Step, input: Tensor, *args: Any) -> object:
     """`(input, hx, weights, ...)`, or `(data, batch_sizes, hx, weights, ...)` of a packed one."""
+    if isinstance(args[2], (list, tuple)):  # not a truth value: the weights come later
+        sizes, hx, *rest = args
+        lengths = [int(size) for size in sizes]
+        return _layers(step, input, lengths, _state(step, hx), *rest)
+    hx, *rest, batch_first = args
+    first = input.transpose(0, 1) if batch_first else input
+    lengths = [first.shape[1]] * first.shape[0]
+    data, *finals = _layers(step, first.flatten(0, 1), lengths, _state(step, hx), *rest)
+    output = data.reshape(len(lengths), -1, data.shape[-1])
+    return (output.transpose(0, 1) if batch_first else output, *finals)
+
+
+def _state(step: Step, hx: Any) -> State:
+    return tuple(hx) if step is _lstm_step else (hx,)
+
+
+def _layers(
+    step: Step,
+    data: Tensor,
+    lengths: Sequence[int],
+    states: State,
+    flat: Sequence[Tensor],
+    biased: bool,
+    layers: int,
+    dropout: float,
+    train: bool,
+    both: bool,
+) -> tuple[Tensor, ...]:
+    """All layers' way through packed steps: the last one's outputs, and the last states of all."""
     import torch
 
-    single = step is not _lstm_step
-    packed = isinstance(args[2], (list, tuple))  # not a truth value: the weights come later
-    sizes, hx, flat, biased, layers, dropout, train, both, *rest = args if packed else (None, *args)
-    if packed:
-        data, lengths = input, [int(size) for size in sizes]
-    else:
-        steps_first = input.transpose(0, 1) if rest[0] else input
-        lengths = [steps_first.shape[1]] * steps_first.shape[0]
-        data = steps_first.flatten(0, 1)
-    states = [hx] if single else list(hx)
-    weights = _by_layer(flat, biased, layers * (2 if both else 1))
+    ways = (False, True) if both else (False,)
+    weights = iter(_by_layer(flat, biased, layers * len(ways)))
     ends: list[State] = []
     for layer in range(layers):
+        if layer and train and dropout:
+            data = torch.dropout(data, dropout, train)
         outputs = []
-        for backwards in (False, True)[: 2 if both else 1]:
-            number = len(ends)
-            begin = tuple(one[number] for one in states)
-            found, end = _direction(step, data, lengths, begin, weights[number], backwards)
+        for backwards in ways:
+            begin = tuple(one[len(ends)] for one in states)
+            found, end = _direction(step, data, lengths, begin, next(weights), backwards)
             outputs.append(found)
             ends.append(end)
         data = torch.cat(outputs, -1)
-        if train and dropout and layer + 1 < layers:
-            data = torch.dropout(data, dropout, train)
-    finals = [torch.stack(parts) for parts in zip(*ends, strict=True)]
-    if packed:
-        return (data, *finals)
-    output = data.reshape(len(lengths), -1, data.shape[-1])
-    return (output.transpose(0, 1) if rest[0] else output, *finals)
+    return (data, *(torch.stack(parts) for parts in zip(*ends, strict=True)))
 
 
 def _by_layer(flat: Sequence[Tensor], biased: bool, count: int) -> list[Given]:
@@ -117,20 +132,31 @@ def _direction(
     w_ih = weights[0]
     assert w_ih is not None
     given = torch.split(functional.linear(data, w_ih, weights[2]), list(lengths))
+    steps = range(len(lengths))[:: -1 if backwards else 1]
     outputs: list[Tensor] = []
-    state, ended = tuple(one[: lengths[-1 if backwards else 0]] for one in begin), []
-    for t in reversed(range(len(lengths))) if backwards else range(len(lengths)):
+    state, ended = _part(begin, slice(lengths[steps[0]])), []
+    for t in steps:
         now, before = lengths[t], len(state[0])
-        if now < before:  # these sequences are over
-            ended.append(tuple(one[now:] for one in state))
-            state = tuple(one[:now] for one in state)
-        elif now > before:  # backwards, these begin
-            fresh = (one[before:now] for one in begin)
-            state = tuple(torch.cat(two) for two in zip(state, fresh, strict=True))
+        if now < before:
+            ended.append(_part(state, slice(now, None)))  # these sequences are over
+            state = _part(state, slice(now))
+        elif now > before:
+            state = _longer(state, _part(begin, slice(before, now)))  # backwards, these begin
         state = step(given[t], state, weights)
         outputs.append(state[0])
-    final = tuple(torch.cat(parts) for parts in zip(state, *reversed(ended), strict=True))
-    return torch.cat(outputs[::-1] if backwards else outputs), final
+    for parts in reversed(ended):
+        state = _longer(state, parts)
+    return torch.cat(outputs[::-1] if backwards else outputs), state
+
+
+def _part(state: State, part: slice) -> State:
+    return tuple(one[part] for one in state)
+
+
+def _longer(state: State, more: State) -> State:
+    import torch
+
+    return tuple(torch.cat(two) for two in zip(state, more, strict=True))
 
 
 def _hidden(state: State, weights: Given) -> Tensor:

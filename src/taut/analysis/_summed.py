@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from taut.analysis._terms import Forms, Layer, added
 from taut.analysis._tracked import Tracked
 from taut.analysis.metric import Curvature
 from taut.analysis.submatrices import Submatrix, Term, combined, outline, unreached
+
+_NAMED: Final = 16  # matrices in a note
 
 
 def finished(
@@ -30,7 +33,7 @@ def finished(
 
 
 def _curvature(one: Tracked, samples: int, passes: int, biases: dict[int, str]) -> Curvature:
-    layers = [layer for layer in one.layers.values() if layer.positions]
+    layers = one.used()
     terms = _terms(one, layers, samples, passes)
     if not terms:
         return _of_nothing(one, samples)
@@ -38,6 +41,7 @@ def _curvature(one: Tracked, samples: int, passes: int, biases: dict[int, str]) 
     parts, metric = _metric([term for _, term in terms], one)
     correction = _Correction.of(layers, biases) if not parts else _Correction()
     positions = sum(layer.positions for layer in layers)
+    swapped = all(layer.swapped for layer in layers) if parts else correction.swapped
     return Curvature(
         rows=metric.rows,
         columns=metric.columns,
@@ -48,7 +52,7 @@ def _curvature(one: Tracked, samples: int, passes: int, biases: dict[int, str]) 
         kind="+".join(kinds),
         stage=one.stage or 0,
         notes=(*_doubts(one, kinds), *_notes(metric, parts, kinds, positions)),
-        swapped=correction.swapped or (bool(parts) and all(layer.swapped for layer in layers)),
+        swapped=swapped,
         parts=parts,
     )
 
@@ -144,8 +148,9 @@ def _missed(parts: Sequence[Submatrix]) -> list[str]:
     missed = unreached(parts)
     if not missed:
         return []
-    which = ", ".join(map(str, missed))
+    which = ", ".join(map(str, missed[:_NAMED]))
+    more = f" and {len(missed) - _NAMED} more" if len(missed) > _NAMED else ""
     return [
-        f"no input reached {which} of its {len(parts)} matrices (numbered from 0; experts that "
-        "nothing is routed to): they have the mean of the others' metrics; more data may reach them"
+        f"matrices {which}{more} (of {len(parts)}, counted from 0; experts that nothing is routed to) "
+        "got no input: they have the mean of the others' metrics; more data may reach them"
     ]

@@ -40,6 +40,10 @@ class Tracked:
         """How many rows the weight has: those of its first use, or its first axis."""
         return self.weight.numel() // self.width if self.width else self.weight.shape[0]
 
+    def used(self) -> list[Layer]:
+        """What was seen of it that has any live position."""
+        return [layer for layer in self.layers.values() if layer.positions]
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -55,6 +59,11 @@ class Sight:
     strides: tuple[int, ...]
     numbers: torch.Tensor | None = None
     step: int = 0
+
+    @property
+    def numbered(self) -> int:
+        """How many of the tensor's axes are those of `numbers`."""
+        return 0 if self.numbers is None else self.numbers.ndim
 
     @property
     def in_order(self) -> bool:
@@ -167,25 +176,27 @@ def _of_copy(copy: torch.Tensor, source: Sight, tensor: torch.Tensor) -> Sight |
         return source
     if not copy.is_contiguous() or tensor.dtype != copy.dtype:
         return None
-    routes = 0 if source.numbers is None else source.numbers.ndim
-    axes = list(zip(copy.shape, copy.stride(), strict=True))
-    wanted = list(zip(tensor.shape, tensor.stride(), strict=True))
+    routes = source.numbered
+    axes, wanted = (list(zip(t.shape, t.stride(), strict=True)) for t in (copy, tensor))
     at = int(tensor.storage_offset()) - int(copy.storage_offset())
     if wanted[:routes] != axes[:routes] or any(at >= step for _, step in axes[:routes]):
         return None
+    return _within(source, axes[routes:], wanted[routes:], at)
+
+
+def _within(
+    source: Sight, axes: Sequence[tuple[int, int]], wanted: Sequence[tuple[int, int]], at: int
+) -> Sight | None:
+    """A view of a copy that begins at `at`; axes are sizes and strides, the copy's and its own."""
     offset, known = source.offset, {0: 0}  # the copy's strides to the weight's
-    for (size, step), mine in zip(axes[routes:], source.strides, strict=True):
+    for (size, step), mine in zip(axes, source.strides, strict=True):
         if size > 1:
             offset, at, known[step] = offset + at // step * mine, at % step, mine
-    found = [0 if size == 1 else step for size, step in wanted[routes:]]
-    if any(step not in known for step in found):
+    found = [0 if size == 1 else step for size, step in wanted]
+    if not {*found} <= {*known}:
         return None
-    return replace(
-        source,
-        offset=offset,
-        shape=tuple(tensor.shape[routes:]),
-        strides=tuple(known[step] for step in found),
-    )
+    strides = tuple(known[step] for step in found)
+    return replace(source, offset=offset, shape=tuple(size for size, _ in wanted), strides=strides)
 
 
 @cache
@@ -204,13 +215,14 @@ def _numbers(function: Callable[..., object], args: Sequence[object]) -> torch.T
     import torch
     from torch import Tensor
 
-    by_index = function is Tensor.__getitem__ and len(args) == 2
-    by_axis = function in (torch.index_select, Tensor.index_select) and len(args) == 3
-    if not by_index and not (by_axis and args[1] == 0):
-        return None
-    index = args[-1][0] if isinstance(args[-1], tuple) and len(args[-1]) == 1 else args[-1]
-    whole = isinstance(index, Tensor) and index.dtype in (torch.int64, torch.int32)
-    return index if whole and isinstance(index, Tensor) else None
+    match args:
+        case (_, (Tensor() as index,)) | (_, Tensor() as index) if function is Tensor.__getitem__:
+            pass
+        case (_, 0, Tensor() as index) if function in (torch.index_select, Tensor.index_select):
+            pass
+        case _:
+            return None
+    return index if index.dtype in (torch.int64, torch.int32) else None
 
 
 def _picked(source: Sight, numbers: torch.Tensor | None) -> Sight | None:

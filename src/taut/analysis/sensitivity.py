@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -92,23 +92,23 @@ def _of_parts(curvature: Curvature, damping: float) -> Sensitivity:
     sizes = np.array([len(one.numbers) for one in curvature.parts], np.float64)
     share = sizes / sizes.sum()
 
-    def mean(values: list[float]) -> float:
-        return float(share @ np.array(values))
-
-    steps = [one.step for one in known]
-    return Sensitivity(
-        kind=curvature.kind,
-        stage=curvature.stage,
-        samples=curvature.samples,
+    names = ("trace", "effective_rows", "effective_columns", "row_gain", "column_gain")
+    trace, across, along, *gains = (
+        float(share @ [getattr(one, name) for one in known]) for name in names
+    )
+    steps = np.array([one.step for one in known])
+    step = float(np.exp2(share @ np.log2(steps))) if steps.all() else 0.0
+    dead = sum(one.dead_inputs for one in known)
+    return replace(
+        known[0],
         positions=curvature.positions,
-        trace=mean([one.trace for one in known]),
-        effective_rows=mean([one.effective_rows for one in known]),
-        effective_columns=mean([one.effective_columns for one in known]),
-        dead_inputs=sum(one.dead_inputs for one in known),
-        row_gain=mean([one.row_gain for one in known]),
-        column_gain=mean([one.column_gain for one in known]),
-        step=math.exp2(mean([math.log2(step) for step in steps])) if all(steps) else 0.0,
-        notes=curvature.notes,
+        trace=trace,
+        effective_rows=across,
+        effective_columns=along,
+        dead_inputs=dead,
+        row_gain=gains[0],
+        column_gain=gains[1],
+        step=step,
     )
 
 
@@ -157,7 +157,6 @@ def loss_of(curvature: Curvature) -> Callable[[NDArray[np.float32]], float]:
 
 
 def _loss_of_parts(curvature: Curvature) -> Callable[[NDArray[np.float32]], float]:
-    losses = [(part.numbers, loss_of(one)) for part, one in _apart(curvature)]
     height, width = len(curvature.rows), curvature.columns.shape[-1]
 
     def loss(error: NDArray[np.float32]) -> float:
@@ -166,7 +165,8 @@ def _loss_of_parts(curvature: Curvature) -> Callable[[NDArray[np.float32]], floa
                 f"an error of shape {error.shape} for a curvature of {height} rows of {width}"
             )
         rows = error.reshape(height, width)
-        return sum(one(rows[numbers]) for numbers, one in losses)
+        # One after the other: all parts' factors in single precision may not fit in memory.
+        return sum(loss_of(one)(rows[part.numbers]) for part, one in _apart(curvature))
 
     return loss
 

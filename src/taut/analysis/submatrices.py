@@ -135,22 +135,25 @@ def _places(among: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int
 
 def _unreached(unused: NDArray[np.int64], found: Sequence[Submatrix]) -> list[Submatrix]:
     """Matrices of the rows that had no use, with the mean of the others' metrics."""
-    height = len(found[0].numbers)
-    alike = all(
-        len(one.numbers) == height
-        and np.ptp(one.numbers) == height - 1
-        and one.numbers[0] % height == 0
-        for one in found
-    )
-    runs = unused.reshape(-1, height) if alike and len(unused) % height == 0 else unused[None]
-    if runs.shape[1] == height and (runs[:, 0] % height == 0).all() and alike:
+    runs = _like(unused, found)
+    if runs is not None:
         total = reduce(added, (Forms(one.rows, one.columns) for one in found))
         mean = Forms(total.rows / len(found), total.columns)
-    else:
-        known = outline(found, int(max(one.numbers.max() for one in found)) + 1)
-        each = float(known.rows.sum()) / sum(len(one.numbers) for one in found)
-        mean = Forms(np.full(runs.shape[1], each), known.columns)
-    return [Submatrix(run, mean.rows, mean.columns, 0) for run in runs]
+        return [Submatrix(run, mean.rows, mean.columns, 0) for run in runs]
+    known = outline(found, int(max(one.numbers.max() for one in found)) + 1)
+    each = float(known.rows.sum()) / sum(len(one.numbers) for one in found)
+    return [Submatrix(unused, np.full(len(unused), each), known.columns, 0)]
+
+
+def _like(unused: NDArray[np.int64], found: Sequence[Submatrix]) -> NDArray[np.int64] | None:
+    """The rows as matrices like those found, one a row; None if these are not of one height."""
+    height = len(found[0].numbers)
+    run = np.arange(height)
+    if len(unused) % height:
+        return None
+    runs = [*unused.reshape(-1, height), *(one.numbers for one in found)]
+    alike = all(one[0] % height == 0 and np.array_equal(one, one[0] + run) for one in runs)
+    return unused.reshape(-1, height) if alike else None
 
 
 def _diagonal(form: NDArray[np.floating]) -> NDArray[np.floating]:
