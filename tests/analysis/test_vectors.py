@@ -45,7 +45,7 @@ def test_patches_are_laid_out_as_the_weight_is(
     call = recognise(function, (x, W), options)
     assert call is not None
     total = 0
-    for inputs, slopes in _terms._vectors(call, x, g, inputs=True):
+    for inputs, slopes in _terms.vectors_of(call, x, g, inputs=True):
         first, second = (inputs, slopes) if call.swapped else (slopes, inputs)
         groups = options.get("groups", 1)
         a, b = (v.reshape(len(v), groups, -1) for v in (first, second))

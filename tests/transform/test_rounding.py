@@ -37,16 +37,15 @@ def by_reference(values: np.ndarray, metric: FactoredForms, dial: float, lam: fl
     """What `round_matrix` gives, by the numpy twin."""
     order = np.arange(len(values)) if metric.order is None else metric.order
     values = values[order]
-    m, n = values.shape
+    n = values.shape[1]
     steps = Steps(values, metric.rows, metric.columns, dial, trellis)
     curves = rate_curves(trellis)
-    lower = np.zeros((m, m), np.float32) if metric.rows.upper is None else metric.rows.upper.T
     parts = []
-    for group, factor in enumerate(metric.columns):
-        each = m // len(metric.columns)
-        part = slice(group * each, (group + 1) * each)
+    for group, (part, rows, factor) in enumerate(metric.groups()):
+        each = part.stop - part.start
+        lower = np.zeros((each, each), np.float32) if rows.diagonal else rows.matrix().T
         number = steps.row_class[part, None].astype(int) + steps.column_class
-        upper = np.zeros((n, n), np.float32) if factor.upper is None else factor.upper
+        upper = np.zeros((n, n), np.float32) if factor.diagonal else factor.matrix()
         problem = Problem(
             values=values[part],
             row_steps=steps.row_steps[part],
@@ -54,7 +53,7 @@ def by_reference(values: np.ndarray, metric: FactoredForms, dial: float, lam: fl
             prices=steps.row_weights[part, None] * steps.column_weights[group],
             curves=curves[np.minimum(number, len(curves) - 1)],
             upper=upper,
-            lower=lower[part, part],
+            lower=lower,
             lam=lam,
         )
         parts.append(round_reference(problem, trellis=trellis)[0])
@@ -91,7 +90,7 @@ def test_groups_of_rows_have_forms_of_their_own(rng, trellis):
     values = weights(rng, 12, 9)  # a grouped convolution: four groups of three filters
     forms = np.stack([form(rng, 9) for _ in range(4)])
     metric = factor_forms(form(rng, 12), forms)
-    assert len(metric.columns) == 4 and metric.rows.upper is None
+    assert [one.upper.shape for one in metric.parts] == 4 * [(3, 3)]
     expected = by_reference(values, metric, 0.4, 0.1, trellis)
     found = round_matrix(values, metric, 0.4, lam=0.1, trellis=trellis)
     np.testing.assert_array_equal(found.indices, expected)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 23
 # Wider sums are float32: float64 would double the memory for an error below the sampling noise.
 _PRECISE: Final = 1024
+_FILE: Final = 1 << 26  # values that a file has room for; it takes as much disk as is written
 
 
 class Room:
@@ -28,7 +29,7 @@ class Room:
 
     def __init__(self, limit: int) -> None:
         self.left = limit
-        self.spilled = 0
+        self._file = np.empty(0, np.float32)
 
     def zeros(self, shape: tuple[int, ...]) -> NDArray[np.floating]:
         """An array of zeros: float64, or float32 where it is wide or does not fit in memory."""
@@ -38,9 +39,15 @@ class Room:
         if nbytes <= self.left or not nbytes:
             self.left -= nbytes
             return np.zeros(shape, dtype)
-        self.spilled += int(np.prod(shape)) * 4
-        with tempfile.TemporaryFile(prefix="taut-") as file:
-            return np.memmap(file, np.float32, "w+", shape=shape)  # keeps its own handle
+        return self._spilled(int(np.prod(shape))).reshape(shape)
+
+    def _spilled(self, count: int) -> NDArray[np.floating]:
+        """So many values of a file; sums share files, since thousands would take too many."""
+        if count > len(self._file):
+            with tempfile.TemporaryFile(prefix="taut-") as file:  # the map keeps its own handle
+                self._file = np.memmap(file, np.float32, "w+", shape=(max(count, _FILE),))
+        found, self._file = self._file[:count], self._file[count:]
+        return found
 
 
 class Side(Protocol):

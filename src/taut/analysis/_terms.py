@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from taut.analysis._block import Block
 from taut.analysis._conv import Geometry, channels_last, patch_values, patches
 from taut.analysis._gram import BLOCK, Counts, Gram, Room, Side
 from taut.analysis._layer_calls import LayerCall
@@ -30,10 +31,11 @@ class Forms:
 
 @dataclass
 class Layer:
-    """Sums over the positions of a layer: of its inputs' moments, and of its gradients'."""
+    """Sums over what one matrix of a weight was given: its inputs' moments, and its gradients'."""
 
     kind: str
     swapped: bool
+    block: Block
     inputs: Side
     gradients: Gram
     mean: NDArray[np.float64] | None
@@ -41,38 +43,46 @@ class Layer:
     positions: int = 0
 
     @classmethod
-    def of(cls, call: LayerCall, room: Room, widest: int) -> Layer:
-        """An empty sum for weights of this call's shape and use."""
-        first, rest = call.weight.shape[0], call.weight.numel() // max(1, call.weight.shape[0])
-        groups = call.geometry.groups if call.geometry else 1
+    def of(
+        cls, kind: str, swapped: bool, block: Block, shape: tuple[int, int],
+        room: Room, widest: int, groups: int = 1,
+    ) -> Layer:  # fmt: skip
+        """An empty sum for a matrix of this shape and use; with groups for a convolution's."""
+        first, rest = shape
         columns = Gram(rest * groups, room, groups=groups, full=rest <= widest)
-        if call.kind == "embedding":
-            return cls("embedding", False, Counts(first, room), columns, None)
+        if kind == "embedding":
+            return cls(kind, False, block, Counts(first, room), columns, None)
         rows = Gram(first, room, full=first <= widest)
-        inputs, gradients = (rows, columns) if call.swapped else (columns, rows)
-        mean = None if call.kind == "conv_transpose" else np.zeros(inputs.width)
-        return cls(call.kind, call.swapped, inputs, gradients, mean)
+        inputs, gradients = (rows, columns) if swapped else (columns, rows)
+        mean = None if kind == "conv_transpose" else np.zeros(inputs.width)
+        return cls(kind, swapped, block, inputs, gradients, mean)
 
     def add(
-        self, call: LayerCall, x: torch.Tensor, g: torch.Tensor, *, first: bool, where: str
-    ) -> None:
-        """Add a use: its inputs (the first time only), and the gradient of its output.
+        self, vectors: torch.Tensor | None, slopes: torch.Tensor, *,
+        first: bool, routed: bool, where: str,
+    ) -> None:  # fmt: skip
+        """Add inputs (N, n), the first time only, and the gradients (N, m) of their outputs.
 
-        A position is live where the gradient is not all zero: padding is left out by itself.
+        A position is live where the gradient is not all zero: padding is left out by itself. Of a
+        matrix among others that are `routed` to, the inputs must not be all zero either: so some
+        networks leave out what went to another expert.
         """
         import torch
 
-        for vectors, slopes in _vectors(call, x, g, inputs=first):
-            self.gradients.add(slopes, f"{where}: the gradient")
-            if vectors is None:
-                continue
-            live = (slopes != 0).any(1)
-            count = int(live.sum())
-            vectors = vectors if count == len(live) else vectors[live]
-            self.inputs.add(vectors, f"{where}: the input")
-            self.positions += count
-            if self.mean is not None:
-                self.mean += vectors.sum(0, dtype=torch.float64).cpu().numpy()
+        live = (slopes != 0).any(1)
+        if routed and vectors is not None:
+            live &= (vectors != 0).any(1)
+            slopes = slopes[live]
+            vectors, live = vectors[live], live[live]
+        self.gradients.add(slopes, f"{where}: the gradient")
+        if not first or vectors is None:
+            return
+        count = int(live.sum())
+        vectors = vectors if count == len(live) else vectors[live]
+        self.inputs.add(vectors, f"{where}: the input")
+        self.positions += count
+        if self.mean is not None:
+            self.mean += vectors.sum(0, dtype=torch.float64).cpu().numpy()
 
     def finish(self, samples: int, passes: int) -> Forms:
         """Divide: the inputs' moments by positions, the gradients' by samples.
@@ -98,14 +108,14 @@ class Whole:
     columns: Gram
 
     @classmethod
-    def of(cls, weight: torch.Tensor, room: Room, widest: int) -> Whole:
-        """An empty sum for the weight."""
-        m, n = weight.shape[0], weight.numel() // max(1, weight.shape[0])
+    def of(cls, height: int, weight: torch.Tensor, room: Room, widest: int) -> Whole:
+        """An empty sum for the weight, taken as so many rows."""
+        m, n = height, weight.numel() // max(1, height)
         return cls(Gram(m, room, full=m <= widest), Gram(n, room, full=n <= widest))
 
     def add(self, gradient: torch.Tensor, where: str) -> None:
         """Add the gradient of one batch."""
-        matrix = gradient.reshape(len(gradient), -1)
+        matrix = gradient.reshape(self.rows.width, -1)
         self.columns.add(matrix, f"{where}: the gradient")
         self.rows.add(matrix.T, f"{where}: the gradient")
 
@@ -116,7 +126,7 @@ class Whole:
         """
         for side in (self.rows, self.columns):
             side.values /= samples * passes
-            trace = _trace(side.values)
+            trace = trace_of(side.values)
             side.values /= sqrt(trace) if trace > 0 else 1.0
         return Forms(self.rows.values, self.columns.values)
 
@@ -126,13 +136,13 @@ def added(one: Forms, other: Forms) -> Forms:
 
     The trace of the sum is kept. A side is diagonal only where both are.
     """
-    weights = [_trace(metric.columns) for metric in (one, other)]
+    weights = [trace_of(metric.columns) for metric in (one, other)]
     scaled = [
         (metric.rows * t, metric.columns / (t or 1))
         for metric, t in zip((one, other), weights, strict=True)
     ]
     (r1, c1), (r2, c2) = scaled
-    t1, t2 = _trace(r1), _trace(r2)
+    t1, t2 = trace_of(r1), trace_of(r2)
     r1, r2 = _alike(r1, r2)
     c1, c2 = _alike(c1, c2)
     return Forms(r1 + r2, (t1 * c1 + t2 * c2) / ((t1 + t2) or 1.0))
@@ -147,7 +157,7 @@ def _alike(
     return (np.diag(one) if one.ndim == 1 else one), (np.diag(other) if other.ndim == 1 else other)
 
 
-def _trace(metric: NDArray[np.floating]) -> float:
+def trace_of(metric: NDArray[np.floating]) -> float:
     """Trace; of a grouped metric the groups' mean, as each has its share of the rows."""
     if metric.ndim == 1:
         return float(metric.sum(dtype=np.float64))
@@ -155,7 +165,9 @@ def _trace(metric: NDArray[np.floating]) -> float:
     return float(diagonal.sum(dtype=np.float64)) / (len(metric) if metric.ndim == 3 else 1)
 
 
-def _vectors(call: LayerCall, x: torch.Tensor, g: torch.Tensor, *, inputs: bool) -> Iterator[Pair]:
+def vectors_of(
+    call: LayerCall, x: torch.Tensor, g: torch.Tensor, *, inputs: bool
+) -> Iterator[Pair]:
     """Blocks of input vectors (N, inputs) with the gradients (N, outputs) at their positions."""
     if call.geometry is None:
         return _by_position(call, x, g, inputs=inputs)

@@ -8,17 +8,13 @@ and R = G = sum over a sample's positions of g g^T, with g the gradient of the o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sized
-from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from taut.analysis._capture import Capture, Tracked, watching
+from taut.analysis._capture import Capture, watching
 from taut.analysis._gram import Room
-from taut.analysis._terms import Forms, Layer, Whole, added
+from taut.analysis._summed import finished
 from taut.analysis.losses import Differentiated
+from taut.analysis.metric import Curvature
 from taut.analysis.prepared import matrices, prepared
 from taut.errors import ArgumentError
 from taut.extras import need_extra
@@ -29,38 +25,11 @@ from taut.networks.precision import in_single
 if TYPE_CHECKING:
     import torch
 
+__all__ = ["MEMORY", "Curvature", "collect"]
+
 Progress: TypeAlias = Callable[[str, int, int], object]  # stage, batches done, batches in all
 
 MEMORY: Final = 2 << 30
-_IDLE: Final = "the loss does not depend on it"
-_CUT_OFF: Final = "it is used, but no gradient comes back (detach, argmax): nothing is known of it"
-
-
-@dataclass(frozen=True)
-class Curvature:
-    """The metric of one stored matrix (m, n): its first axis by all others.
-
-    `rows` is (m, m), or (m,) for a diagonal; `columns` (n, n), (n,), or (groups, n, n) where the
-    rows fall into as many equal runs, each with its own. `mean_input` is the mean of the layer's
-    input at live positions (of groups * n values for a grouped convolution), and `bias` the name
-    of the parameter that can take up what an error does to it; both None where there is none.
-    `kind` is "linear", "embedding", "conv", "conv_transpose", sums of these for a weight used in
-    several ways, "gradient" (from gradients of the whole matrix, of a use not recognised), or
-    "none" (the loss does not depend on it; all zeros). `stage` counts first uses in the forward
-    pass. `notes` are for the user. `swapped`: the first axis takes the inputs, as in `x @ weight`,
-    and `mean_input` goes with it.
-    """
-
-    rows: NDArray[np.floating]
-    columns: NDArray[np.floating]
-    mean_input: NDArray[np.float64] | None
-    bias: str | None
-    positions: int
-    samples: int
-    kind: str
-    stage: int
-    notes: tuple[str, ...] = ()
-    swapped: bool = False
 
 
 def collect(
@@ -125,7 +94,7 @@ def collect(
     if not samples:
         raise ArgumentError("calibration: there are no samples; give at least one batch")
     biases = {id(p): name for name, p in model.named_parameters(remove_duplicate=False)}
-    return _finish(tracked, samples, passes, biases)
+    return finished(tracked, samples, passes, biases)
 
 
 def _differentiate(
@@ -142,109 +111,3 @@ def _differentiate(
         scalar.backward(retain_graph=index + 1 < what.passes)  # type: ignore[no-untyped-call]
         capture.gradients()
     capture.forget()
-
-
-def _finish(
-    tracked: list[Tracked], samples: int, passes: int, biases: dict[int, str]
-) -> dict[str, Curvature]:
-    last = sum(one.stage is not None for one in tracked)
-    found: dict[str, Curvature] = {}
-    for one in tracked:
-        if one.stage is None:
-            one.stage, one.idle, last = last, True, last + 1
-        curvature = _curvature(one, samples, passes, biases)
-        found |= dict.fromkeys(one.names, curvature)
-    return found
-
-
-def _curvature(one: Tracked, samples: int, passes: int, biases: dict[int, str]) -> Curvature:
-    layers = [layer for layer in one.layers.values() if layer.positions]
-    terms = _terms(one.whole, layers, samples, passes)
-    if not terms:
-        return _of_nothing(one, samples)
-    kinds = [kind for kind, _ in terms]
-    metric = reduce(added, (form for _, form in terms))
-    correction = _Correction.of(layers, biases)
-    positions = sum(layer.positions for layer in layers)
-    return Curvature(
-        rows=metric.rows,
-        columns=metric.columns,
-        mean_input=correction.mean,
-        bias=correction.bias,
-        positions=positions,
-        samples=samples,
-        kind="+".join(kinds),
-        stage=one.stage or 0,
-        notes=(*_doubts(one, kinds), *_notes(metric, kinds, positions)),
-        swapped=correction.swapped,
-    )
-
-
-def _terms(
-    whole: Whole | None, layers: list[Layer], samples: int, passes: int
-) -> list[tuple[str, Forms]]:
-    """The metric of each kind of use, by what it was found from."""
-    terms = [(layer.kind, layer.finish(samples, passes)) for layer in layers]
-    if whole is not None and np.any(whole.columns.values):
-        terms.append(("gradient", whole.finish(samples, passes)))
-    return terms
-
-
-def _of_nothing(one: Tracked, samples: int) -> Curvature:
-    """The curvature of a weight that the loss does not depend on."""
-    m, n = one.weight.shape[0], one.weight.numel() // one.weight.shape[0]
-    return Curvature(
-        rows=np.zeros(m),
-        columns=np.zeros(n),
-        mean_input=None,
-        bias=None,
-        positions=0,
-        samples=samples,
-        kind="none",
-        stage=one.stage or 0,
-        notes=(*_doubts(one, []), _IDLE if one.idle else _CUT_OFF),
-    )
-
-
-@dataclass(frozen=True)
-class _Correction:
-    """What a bias can take up: the mean input of the one use that has a mean, and the bias."""
-
-    mean: NDArray[np.float64] | None = None
-    bias: str | None = None
-    swapped: bool = False
-
-    @classmethod
-    def of(cls, layers: list[Layer], biases: dict[int, str]) -> _Correction:
-        """Empty where several uses have a mean, or none has."""
-        means = [layer for layer in layers if layer.mean is not None]
-        if len(means) != 1:
-            return cls()
-        (layer,) = means
-        bias = biases.get(next(iter(layer.biases))) if len(layer.biases) == 1 else None
-        return cls(layer.mean, bias, layer.swapped)
-
-
-def _doubts(one: Tracked, kinds: list[str]) -> list[str]:
-    """What makes a curvature less sure than others."""
-    notes = []
-    if "gradient" in kinds:
-        notes.append("used in a way that is not followed: from gradients of the whole matrix")
-    if one.changed:
-        notes.append("its input was changed in place after its use: its columns may be off")
-    return notes
-
-
-def _notes(metric: Forms, kinds: list[str], positions: int) -> list[str]:
-    notes = []
-    sides = (("outputs", metric.rows), ("inputs", metric.columns))
-    for what, side in sides if "embedding" not in kinds else ():
-        diagonal = side if side.ndim == 1 else np.diagonal(side, axis1=-2, axis2=-1)
-        if dead := int((diagonal == 0).sum()):
-            notes.append(f"{dead} of {diagonal.size} {what} are always zero")
-    if kinds == ["embedding"] and (unread := int((metric.rows == 0).sum())):
-        notes.append(f"{unread} of {len(metric.rows)} rows were never read")
-    wide = metric.columns.shape[-1]
-    if kinds[0] in ("linear", "conv") and metric.columns.ndim > 1 and positions < wide:
-        notes.append(f"fewer positions than inputs: {positions} for {wide}")
-    return notes

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from taut.analysis._capture import Tracked
+from taut.analysis._tracked import Tracked
 from taut.analysis.straight import straight
 from taut.errors import ArgumentError
 from taut.io.names import nearest

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taut.analysis.curvature import Curvature
+from taut.analysis.submatrices import Submatrix
 from taut.errors import ArgumentError
 
 DAMPING: Final = 0.3
@@ -60,6 +61,8 @@ def summarise(curvature: Curvature, damping: float = DAMPING) -> Sensitivity:
     >>> round(summarise(c).column_gain, 3), summarise(c).effective_columns
     (0.086, 1.4705882352941178)
     """
+    if curvature.parts:
+        return _of_parts(curvature, damping)
     rows, columns = curvature.rows, curvature.columns
     row_mean, column_mean = _mean(rows), _mean(columns)
     row_damping, column_damping = (DAMPING if f.ndim == 1 else damping for f in (rows, columns))
@@ -83,6 +86,32 @@ def summarise(curvature: Curvature, damping: float = DAMPING) -> Sensitivity:
     )
 
 
+def _of_parts(curvature: Curvature, damping: float) -> Sensitivity:
+    """Of a tensor that holds several matrices: means by how many weights each has."""
+    known = [summarise(one, damping) for one in curvature.apart()]
+    sizes = np.array([len(one.numbers) for one in curvature.parts], np.float64)
+    share = sizes / sizes.sum()
+
+    names = ("trace", "effective_rows", "effective_columns", "row_gain", "column_gain")
+    trace, across, along, *gains = (
+        float(share @ [getattr(one, name) for one in known]) for name in names
+    )
+    steps = np.array([one.step for one in known])
+    step = float(np.exp2(share @ np.log2(steps))) if steps.all() else 0.0
+    dead = sum(one.dead_inputs for one in known)
+    return replace(
+        known[0],
+        positions=curvature.positions,
+        trace=trace,
+        effective_rows=across,
+        effective_columns=along,
+        dead_inputs=dead,
+        row_gain=gains[0],
+        column_gain=gains[1],
+        step=step,
+    )
+
+
 def predict_loss(error: NDArray[np.float32], curvature: Curvature) -> float:
     """The loss of a sample by an error E (m, n): tr(R E C E^T).
 
@@ -97,8 +126,11 @@ def loss_of(curvature: Curvature) -> Callable[[NDArray[np.float32]], float]:
     """`predict_loss` for many errors of one matrix: a function of the error (m, n).
 
     Where it takes too long only the diagonals of R and C count, as for errors that are white. It
-    raises ArgumentError for an error of another shape.
+    raises ArgumentError for an error of another shape. Of a tensor that holds several matrices the
+    error is that of the tensor, its first axis by all others, and the losses of all are added.
     """
+    if curvature.parts:
+        return _loss_of_parts(curvature)
     rows, columns = curvature.rows, curvature.columns
     m, n = len(rows), columns.shape[-1]
     row_mean, column_mean = _mean(rows), _mean(columns)
@@ -122,6 +154,25 @@ def loss_of(curvature: Curvature) -> Callable[[NDArray[np.float32]], float]:
         return unit * scale**2 * row_mean * column_mean
 
     return loss
+
+
+def _loss_of_parts(curvature: Curvature) -> Callable[[NDArray[np.float32]], float]:
+    height, width = len(curvature.rows), curvature.columns.shape[-1]
+
+    def loss(error: NDArray[np.float32]) -> float:
+        if error.size != height * width:
+            raise ArgumentError(
+                f"an error of shape {error.shape} for a curvature of {height} rows of {width}"
+            )
+        rows = error.reshape(height, width)
+        # One after the other: all parts' factors in single precision may not fit in memory.
+        return sum(loss_of(one)(rows[part.numbers]) for part, one in _apart(curvature))
+
+    return loss
+
+
+def _apart(curvature: Curvature) -> Iterator[tuple[Submatrix, Curvature]]:
+    return zip(curvature.parts, curvature.apart(), strict=True)
 
 
 def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -7,14 +7,19 @@ that are there. Of the rounded matrices only those of the last dial are kept.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from inspect import unwrap
 from types import CodeType, TracebackType
 
 import numpy as np
 
 from taut.analysis import Curvature
+from taut.calibration.curvature_arrays import (
+    curvature_arrays,
+    curvature_from,
+    text_array,
+    texts_of,
+)
 from taut.coding import exponent_scale, matrix_levels
 from taut.io.digest import Digest
 from taut.journal.journal import Journal
@@ -37,11 +42,11 @@ class Findings:
         if self._journal is None:
             return dict(make())
         kept = {name: self._journal.get(f"curvature/{name}") for name in names}
-        found = {name: _curvature(piece) for name, piece in kept.items() if piece is not None}
+        found = {name: curvature_from(piece) for name, piece in kept.items() if piece is not None}
         if len(found) < len(kept):
             found = dict(make())
             for name, one in found.items():
-                self._journal.put(f"curvature/{name}", **_curvature_arrays(one))
+                self._journal.put(f"curvature/{name}", **curvature_arrays(one))
         return found
 
     def begin(self, turns: Collection[str]) -> None:
@@ -72,7 +77,7 @@ class Findings:
         found = make()
         for name, rounded in found.items():
             self._journal.put(f"matrix/{turn}/{name}", **rounded_arrays(rounded))
-        self._journal.put(f"matrix/{turn}", names=_text([*found]))
+        self._journal.put(f"matrix/{turn}", names=text_array([*found]))
         return found
 
     def number(self, key: str, make: Callable[[], float]) -> float:
@@ -95,12 +100,12 @@ class Findings:
         key = f"finish/{dial.hex()}"
         piece = self._journal.get(key)
         if piece is not None:
-            note = _texts(piece.pop("note"))[0] or ""
+            note = texts_of(piece.pop("note"))[0] or ""
             return {name.removeprefix("value/"): array for name, array in piece.items()}, note
         values, note = make()
         self._journal.forget("finish/")
         arrays = {f"value/{name}": array for name, array in values.items()}
-        self._journal.put(key, note=_text([note]), **arrays)
+        self._journal.put(key, note=text_array([note]), **arrays)
         return values, note
 
     def close(self) -> None:
@@ -132,7 +137,7 @@ def _rounded_together(journal: Journal, turn: str) -> dict[str, Rounded] | None:
     listed = journal.get(f"matrix/{turn}")
     if listed is None:
         return None
-    names = [name or "" for name in _texts(listed["names"])]
+    names = [name or "" for name in texts_of(listed["names"])]
     kept = {name: journal.get(f"matrix/{turn}/{name}") for name in names}
     found = {name: rounded_from(piece) for name, piece in kept.items() if piece is not None}
     return found if len(found) == len(names) else None
@@ -175,39 +180,6 @@ def rounded_from(arrays: Mapping[str, np.ndarray]) -> Rounded:
 
 def _scale(exponents: np.ndarray | None, count: int, fraction: int) -> np.ndarray:
     return np.ones(count, np.float32) if exponents is None else exponent_scale(exponents, fraction)
-
-
-def _curvature_arrays(one: Curvature) -> dict[str, np.ndarray]:
-    numbers = np.array([one.positions, one.samples, one.stage, one.swapped], np.int64)
-    texts = _text([one.kind, one.bias, *one.notes])
-    arrays = {"numbers": numbers, "texts": texts, "rows": one.rows, "columns": one.columns}
-    return arrays if one.mean_input is None else {**arrays, "mean_input": one.mean_input}
-
-
-def _curvature(arrays: Mapping[str, np.ndarray]) -> Curvature:
-    positions, samples, stage, *swapped = arrays["numbers"].tolist()
-    kind, bias, *notes = _texts(arrays["texts"])
-    return Curvature(
-        rows=arrays["rows"],
-        columns=arrays["columns"],
-        mean_input=arrays.get("mean_input"),
-        bias=bias,
-        positions=positions,
-        samples=samples,
-        kind=kind or "",
-        stage=stage,
-        notes=tuple(note or "" for note in notes),
-        swapped=any(swapped),
-    )
-
-
-def _text(texts: Sequence[str | None]) -> np.ndarray:
-    return np.frombuffer(json.dumps(texts).encode(), np.uint8)
-
-
-def _texts(text: np.ndarray) -> list[str | None]:
-    texts: list[str | None] = json.loads(text.tobytes())
-    return texts
 
 
 def code_identity(function: Callable[..., object] | None) -> str:

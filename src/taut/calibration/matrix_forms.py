@@ -41,7 +41,7 @@ class MatrixForms:
             return self._factored[name]
         matrix = self._matrices[name]
         metric = self.under(matrix.curvature) or self._by_scale(matrix)
-        sides = (metric.rows, *metric.columns)
+        sides = (metric.rows, *metric.columns, *metric.parts)
         size = sum(0 if side.upper is None else side.upper.nbytes for side in sides)
         if self._kept + size <= _KEPT:
             self._factored[name], self._kept = metric, self._kept + size
@@ -53,7 +53,7 @@ class MatrixForms:
 
     def _by_scale(self, matrix: MatrixWork) -> FactoredForms:
         """Of a matrix of which nothing is known: steps as large, by its scale, as the others'."""
-        rows, columns = matrix.info.shape[0], matrix.count // matrix.info.shape[0]
+        rows, columns = matrix.height, matrix.count // matrix.height
         step = self.typical * (matrix.scale or 1.0)
         return FactoredForms(
             Factor(np.full(rows, step**-2), None, 0.0), (Factor(np.ones(columns), None, 0.0),)
@@ -92,7 +92,7 @@ def samples_of(
     for matrix in matrices.values():
         if matrix.scheme.bits is not None:
             continue
-        rows = source.load(matrix.name).reshape(matrix.info.shape[0], -1)
+        rows = source.load(matrix.name).reshape(matrix.height, -1)
         most = max(_LEAST, matrix.count * _SAMPLE // max(1, total))
         count = max(1, min(len(rows), most // max(1, rows.shape[1])))
         picks = np.arange(count) * len(rows) // count

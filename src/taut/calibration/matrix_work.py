@@ -43,6 +43,11 @@ class MatrixWork:
         """How many values it has."""
         return math.prod(self.info.shape)
 
+    @property
+    def height(self) -> int:
+        """How many rows it is rounded as: its first axis, or more where it holds matrices."""
+        return self.info.shape[0] if self.curvature is None else len(self.curvature.rows)
+
 
 def read_matrices(
     source: Source,

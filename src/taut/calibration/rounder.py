@@ -82,11 +82,12 @@ class Rounder:
             grid = self.grids.get(info.name)
             return grid if grid is not None and grid.indices.shape == info.shape else None
         name = self.twins.get(info.name, info.name)
-        found, whole = self.found[name], self.matrices[name].info.shape[0]
+        found, matrix = self.found[name], self.matrices[name]
+        whole = matrix.info.shape[0]
         if info.shape[0] == whole:
             return found
-        begin = (whole - info.shape[0]) // 2
-        part = slice(begin, begin + info.shape[0])
+        begin, each = (whole - info.shape[0]) // 2, matrix.height // whole
+        part = slice(begin * each, (begin + info.shape[0]) * each)
         exponents = None if found.row_exponents is None else found.row_exponents[part]
         return replace(
             found,
@@ -220,10 +221,11 @@ class Rounder:
 
     def _round(self, name: str, values: np.ndarray, metric: FactoredForms, dial: float) -> Rounded:
         """One matrix, of whatever values, at a dial."""
-        rows = values.reshape(values.shape[0], -1)
-        threads = self.threads if metric.rows.upper is None else 1
+        matrix = self.matrices[name]
+        rows = values.reshape(matrix.height, -1)
+        threads = self.threads if metric.rows.diagonal and not metric.parts else 1
         try:
-            return round_rows(self.matrices[name], rows, metric, dial, self.options, threads)
+            return round_rows(matrix, rows, metric, dial, self.options, threads)
         except ArgumentError as error:
             raise ArgumentError(f'tensor "{name}": {error}') from None
 

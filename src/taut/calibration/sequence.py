@@ -63,7 +63,7 @@ def _stride(curvature: Iterable[Curvature | None]) -> int:
     enough = [
         one.positions // (_POSITIONS * max(len(one.rows), one.columns.shape[-1]))
         for one in curvature
-        if one is not None
+        if one is not None and not one.parts
     ]
     return max(1, min(enough, default=1))
 

@@ -22,7 +22,7 @@ def noise_of(curvature: Collection[Curvature]) -> float:
     (docs/method.md).
     """
     ratios, counts = [], []
-    for one in curvature:
+    for one in (part for whole in curvature for part in whole.apart()):
         # Where the rows take the inputs, and no gradients are known, the rows are the form.
         form = one.rows if one.swapped and one.columns.ndim == 1 else one.columns
         if form.ndim > 1 and one.positions:

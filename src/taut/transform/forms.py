@@ -9,7 +9,8 @@ proportion to (r_i c_j)^(-1/2) share the error out best (reverse water-filling o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,31 @@ class Factor:
     """A form as U diag(weights) U^T; `upper` is U (n, n) float32 with ones on the diagonal.
 
     `upper` is None for a diagonal form. `damping` is what was added, relative to the mean of the
-    diagonal: more than was asked for where the form was not positive definite.
+    diagonal: more than was asked for where the form was not positive definite. Where many factors
+    would fill the memory `again` makes `upper` anew each time that it is wanted.
     """
 
     weights: NDArray[np.float64]
     upper: NDArray[np.float32] | None
     damping: float
+    again: Callable[[], NDArray[np.float32] | None] | None = None
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether the form has no more than its weights."""
+        return self.upper is None and self.again is None
+
+    def matrix(self) -> NDArray[np.float32] | None:
+        """U, kept or made anew; None for a diagonal form."""
+        return self.again() if self.again is not None else self.upper
+
+    def scaled(self, scale: float) -> Factor:
+        """The factor of `scale` times the form."""
+        return replace(self, weights=self.weights * scale)
+
+    def late(self, again: Callable[[], NDArray[np.float32] | None]) -> Factor:
+        """The same, whose U `again` makes whenever it is wanted."""
+        return self if self.upper is None else replace(self, upper=None, again=again)
 
 
 def factor(form: NDArray[np.floating], damping: float) -> Factor:

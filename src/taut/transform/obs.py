@@ -10,7 +10,7 @@ errors part of the feedback too. Rows are taken by the diagonal of their form al
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from taut.errors import ArgumentError
 from taut.transform.forms import Factor
-from taut.transform.grid import Grid, as_matrix, check_divides
+from taut.transform.grid import Grid, check_divides, matrix_shape
 from taut.transform.mask import Mask, n_of_m, unstructured
 from taut.transform.rounding import FactoredForms, Rounded
 from taut.transform.steps import Steps
@@ -28,8 +28,9 @@ from taut.transform.steps import Steps
 _LEAST, _MOST = 16, 128
 
 Floats = NDArray[np.float32]
-Nearest = Callable[[int, Floats], tuple[NDArray[np.int32], Floats]]
-"""For a column and its targets: indices, and what they stand for."""
+Rows = NDArray[np.int64] | slice
+Nearest = Callable[[Rows, int, Floats], tuple[NDArray[np.int32], Floats]]
+"""For some rows of a column and their targets: indices, and what they stand for."""
 Bounds = tuple[np.ndarray, np.ndarray]
 
 
@@ -87,13 +88,13 @@ def prune_and_round(
         ArgumentError: as `prune_matrix`, or a step is too fine for the values.
     """
     matrix = np.ascontiguousarray(values, dtype=np.float32)
-    order = np.arange(len(matrix)) if metric.order is None else metric.order
-    rows = Factor(metric.rows.weights[np.argsort(order, kind="stable")], None, 0.0)
+    rows = Factor(metric.row_weights(), None, 0.0)
     steps = Steps(matrix, rows, metric.columns, dial, False)
 
-    def to_steps(j: int, targets: Floats) -> tuple[NDArray[np.int32], Floats]:
-        index = np.rint(targets / (steps.row_steps * steps.column_scales[j])).astype(np.int32)
-        return index, index.astype(np.float32) * steps.row_steps * steps.column_scales[j]
+    def to_steps(some: Rows, j: int, targets: Floats) -> tuple[NDArray[np.int32], Floats]:
+        row_steps = steps.row_steps[some]
+        index = np.rint(targets / (row_steps * steps.column_scales[j])).astype(np.int32)
+        return index, index.astype(np.float32) * row_steps * steps.column_scales[j]
 
     pass_ = _Pass(matrix, metric, _Choice(sparsity, n_m, mask, name), to_steps, feedback)
     pass_.run()
@@ -116,25 +117,31 @@ def round_onto(
 ) -> Grid:
     """Round a matrix to a grid that is given, by its nearest levels, with feedback of errors.
 
-    `grid` has the tensor's shape, one for (rows, columns) in the metric's sense; what it has as
-    indices does not count. `bounds` (low, high) are the least and the largest index of each group
-    of columns, shape (rows, groups), of a grid without levels; None: there is -1 and 1.
+    `grid` has the tensor's shape; what it has as indices does not count. The metric may take each
+    entry of the tensor's first axis as several rows: the grid's groups run on from one to the next.
+    `bounds` (low, high) are the least and the largest index of each group of columns, shape (rows,
+    groups), of a grid without levels; None: there is -1 and 1.
     """
-    matrix = as_matrix(values)
+    height = len(metric.rows.weights)
+    matrix = np.asarray(values, np.float32).reshape(height, -1)
+    each = height // matrix_shape(values.shape)[0]
     levels = None if grid.levels is None else np.asarray(grid.levels, np.float32)
-    width = grid.group or max(1, matrix.shape[1])
+    width = grid.group or max(1, matrix.shape[1] * each)
+    numbers = np.arange(height)
     middles = None if levels is None else (levels[1:] + levels[:-1]) / 2
 
-    def to_grid(j: int, targets: Floats) -> tuple[NDArray[np.int32], Floats]:
+    def to_grid(some: Rows, j: int, targets: Floats) -> tuple[NDArray[np.int32], Floats]:
         one = np.float32(1 if grid.step is None else grid.step)
-        scale = one if grid.scales is None else grid.scales[:, j // width]
+        row, within = np.divmod(numbers[some], each)
+        group = (within * matrix.shape[1] + j) // width
+        scale = one if grid.scales is None else grid.scales[row, group]
         if levels is not None and middles is not None:
             place = np.searchsorted(middles, targets / scale)
             return (place + grid.low).astype(np.int32), levels[place] * scale
         if bounds is None:
             index = np.where(targets < 0, -1, 1).astype(np.int32)
         else:
-            low, high = (bound[:, j // width] for bound in bounds)
+            low, high = (bound[row, group] for bound in bounds)
             index = np.clip(np.rint(targets / scale), low, high).astype(np.int32)
         return index, index.astype(np.float32) * scale
 
@@ -167,10 +174,10 @@ class _Choice:
         check_divides(f"{self.name}: {self.n_m[0]}:{m}: an M", m, columns)
         return m
 
-    def of(self, scores: Floats, at: slice) -> Mask:
-        """What stays of some columns."""
+    def of(self, scores: Floats, rows: Rows, at: slice) -> Mask:
+        """What stays of some rows and columns."""
         if self.mask is not None:
-            return np.asarray(self.mask, np.bool_)[:, at]
+            return np.asarray(self.mask, np.bool_)[rows, at]
         if self.n_m is not None:
             return n_of_m(scores, *self.n_m, name=self.name)
         assert self.sparsity is not None
@@ -194,52 +201,47 @@ class _Pass:
         self.mask = np.zeros(self._values.shape, np.bool_)
         self.decoded = np.zeros_like(self._values)
         self.indices = np.zeros(self._values.shape, np.int32)
-        weights = metric.rows.weights
-        if metric.order is not None:
-            weights = weights[np.argsort(metric.order, kind="stable")]
-        self._rows = weights.astype(np.float32)[:, None]
+        self._rows = metric.row_weights().astype(np.float32)[:, None]
 
     def run(self) -> None:
         """Fill `mask`, `decoded` and `indices`."""
+        groups = self._metric.members()
+        if self._choice.sparsity is None or any(columns.again for _, columns in groups):
+            for rows, columns in groups:  # one after the other: so one factor is in memory
+                self._run(rows, [(slice(None), columns)])
+        else:  # what goes is chosen among all of them
+            self._run(slice(None), groups)
+
+    def _run(self, rows: Rows, groups: Sequence[tuple[Rows, Factor]]) -> None:
+        """One way through the columns of some rows, which fall into groups."""
         columns = self._values.shape[1]
         width = self._choice.block(columns)
-        targets = self._values.copy()
+        targets = self._values[rows].copy()
+        uppers = [(part, one.matrix() if self._feedback else None) for part, one in groups]
+        known = [(part, upper) for part, upper in uppers if upper is not None]
         for begin in range(0, columns, width):
             at = slice(begin, min(columns, begin + width))
-            scores = np.square(targets[:, at]) * self._rows * self._column_weights(at)
-            self.mask[:, at] = self._choice.of(scores, at)
-            missed = self._settle(targets, at)
-            for part, upper in self._groups():
-                if upper is not None:
-                    targets[part, at.stop :] += missed[part] @ upper[at, at.stop :]
+            weights = np.empty((len(targets), at.stop - at.start), np.float32)
+            for part, one in groups:
+                weights[part] = one.weights[at]
+            scores = np.square(targets[:, at]) * self._rows[rows] * weights
+            self.mask[rows, at] = self._choice.of(scores, rows, at)
+            missed = self._settle(targets, rows, at, known)
+            for part, upper in known:
+                targets[part, at.stop :] += missed[part] @ upper[at, at.stop :]
 
-    def _settle(self, targets: Floats, at: slice) -> Floats:
+    def _settle(
+        self, targets: Floats, rows: Rows, at: slice, known: Sequence[tuple[Rows, Floats]]
+    ) -> Floats:
         """Round a block's columns one by one; what they missed, shape (rows, columns)."""
         missed = np.zeros((len(targets), at.stop - at.start), np.float32)
         for j in range(at.start, at.stop):
-            level, kept = targets[:, j], self.mask[:, j]
+            level, kept = targets[:, j], self.mask[rows, j]
             if self._nearest is not None:
-                index, level = self._nearest(j, level)
-                self.indices[:, j] = np.where(kept, index, 0)
-            self.decoded[:, j] = np.where(kept, level, 0)
-            missed[:, j - at.start] = error = self._values[:, j] - self.decoded[:, j]
-            for part, upper in self._groups():
-                if upper is not None:
-                    targets[part, j + 1 : at.stop] += np.outer(
-                        error[part], upper[j, j + 1 : at.stop]
-                    )
+                index, level = self._nearest(rows, j, level)
+                self.indices[rows, j] = np.where(kept, index, 0)
+            self.decoded[rows, j] = np.where(kept, level, 0)
+            missed[:, j - at.start] = error = self._values[rows, j] - self.decoded[rows, j]
+            for part, upper in known:
+                targets[part, j + 1 : at.stop] += np.outer(error[part], upper[j, j + 1 : at.stop])
         return missed
-
-    def _groups(self) -> list[tuple[slice, Floats | None]]:
-        """Runs of rows and their columns' factor."""
-        each = len(self._values) // len(self._metric.columns)
-        return [
-            (slice(number * each, (number + 1) * each), one.upper if self._feedback else None)
-            for number, one in enumerate(self._metric.columns)
-        ]
-
-    def _column_weights(self, at: slice) -> Floats:
-        """What a squared error costs, one number a row's group and column."""
-        each = len(self._values) // len(self._metric.columns)
-        rows = np.stack([one.weights[at] for one in self._metric.columns])
-        return np.repeat(rows, each, axis=0).astype(np.float32)

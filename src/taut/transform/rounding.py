@@ -7,6 +7,7 @@ derivation stands in docs/method.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,19 +49,41 @@ class Rounded:
 class FactoredForms:
     """Both forms of a matrix, factored.
 
-    `columns` holds one factor, or one for each of several equal groups of rows (convolutions in
-    groups). `order` is the order in which rows are rounded, None for their own.
+    `columns` holds one factor, or one for each of several groups of rows that are matrices by
+    themselves: groups of a convolution, experts. `parts` are then their rows' factors, and `rows`
+    has the weights of all; without `parts` the groups are equal. `order` is the order in which rows
+    are rounded, group after group; None for their own.
     """
 
     rows: Factor
     columns: tuple[Factor, ...]
     order: NDArray[np.int64] | None = None
+    parts: tuple[Factor, ...] = ()
+
+    def groups(self) -> Iterator[tuple[slice, Factor, Factor]]:
+        """Each group: where it lies in the order of rounding, its rows' factor and its columns'."""
+        each = len(self.rows.weights) // len(self.columns)
+        begin = 0
+        for number, columns in enumerate(self.columns):
+            rows = self.parts[number] if self.parts else self.rows
+            count = len(rows.weights) if self.parts else each
+            yield slice(begin, begin + count), rows, columns
+            begin += count
+
+    def members(self) -> list[tuple[NDArray[np.int64], Factor]]:
+        """Each group's rows, by number, and its columns' factor."""
+        order = np.arange(len(self.rows.weights)) if self.order is None else self.order
+        return [(np.sort(order[part]), columns) for part, _, columns in self.groups()]
+
+    def row_weights(self) -> NDArray[np.float64]:
+        """The rows' weights in the rows' own order."""
+        weights = self.rows.weights
+        return weights if self.order is None else weights[_turned(self.order)]
 
     def sample(self, picks: NDArray[np.int64]) -> FactoredForms:
         """The metric of some rows alone, for rounding without feedback: a guess of the rate."""
-        rows = self.rows.weights if self.order is None else self.rows.weights[_turned(self.order)]
         columns = Factor(typical(self.columns), None, 0.0)
-        return FactoredForms(Factor(rows[picks], None, 0.0), (columns,))
+        return FactoredForms(Factor(self.row_weights()[picks], None, 0.0), (columns,))
 
 
 def factor_forms(
@@ -74,18 +97,45 @@ def factor_forms(
     `damping` is what is added to both, relative to the mean of their diagonals.
 
     Rows with a full form are rounded from the least to the most important: what is lost early can
-    still be made good, and measurably more of it (docs/method.md). With several groups rows do
-    not share their columns' form, and only the diagonal of theirs counts.
+    still be made good, and measurably more of it (docs/method.md). With several groups rows of two
+    groups do not share their columns' form, and each group's rows have the form of these alone.
     """
     if columns.ndim == 3:
-        diagonal = np.diag(rows) if rows.ndim == 2 else rows
-        groups = tuple(factor(form, damping[1]) for form in columns)
-        return FactoredForms(factor(diagonal, damping[0]), groups)
+        runs = np.split(np.arange(len(rows)), len(columns))
+        cut = [rows[run] if rows.ndim == 1 else rows[np.ix_(run, run)] for run in runs]
+        forms = [factor_forms(*two, damping=damping) for two in zip(cut, columns, strict=True)]
+        return joined(list(zip(runs, forms, strict=True)))
     order = None
     if rows.ndim == 2:
         order = np.argsort(np.diag(rows), kind="stable")
         rows = rows[np.ix_(order, order)]
     return FactoredForms(factor(rows, damping[0]), (factor(columns, damping[1]),), order)
+
+
+def joined(parts: Sequence[tuple[NDArray[np.int64], FactoredForms]]) -> FactoredForms:
+    """The metric of a matrix whose rows are matrices by themselves: rows' numbers, their metric.
+
+    A file has steps for the columns that serve all of them: what one's columns weigh more in the
+    mean is taken to its rows, whose steps are their own.
+
+    >>> one, other = (factor_forms(np.ones(2), np.full(3, c), damping=(0, 0)) for c in (1.0, 4.0))
+    >>> both = joined([(np.array([0, 1]), one), (np.array([2, 3]), other)])
+    >>> both.rows.weights.tolist(), both.columns[1].weights.tolist()
+    ([1.0, 1.0, 4.0, 4.0], [1.0, 1.0, 1.0])
+    """
+    rows, columns, orders = [], [], []
+    for numbers, forms in parts:
+        (along,) = forms.columns
+        scale = float(np.exp2(np.mean(np.log2(along.weights))))
+        rows.append(forms.rows.scaled(scale))
+        columns.append(along.scaled(1 / scale))
+        orders.append(numbers if forms.order is None else numbers[forms.order])
+    order = np.concatenate(orders)
+    weights = np.concatenate([one.weights for one in rows])
+    natural = np.array_equal(order, np.arange(len(order)))
+    return FactoredForms(
+        Factor(weights, None, 0.0), tuple(columns), None if natural else order, tuple(rows)
+    )
 
 
 def round_matrix(
@@ -113,16 +163,14 @@ def round_matrix(
     steps = Steps(weights, metric.rows, metric.columns, dial, trellis)
     indices = np.empty(weights.shape, np.int32)
     decoded = np.empty(weights.shape, np.float32)
-    rows_factor = metric.rows.upper if feedback else None
-    lower = _NONE if rows_factor is None else np.ascontiguousarray(rows_factor.T).reshape(-1)
-    each = len(weights) // len(metric.columns)
-    for group, columns in enumerate(metric.columns):
-        part = slice(group * each, (group + 1) * each)
-        upper = columns.upper if feedback else None
+    for (part, rows, columns), weighed in zip(metric.groups(), steps.column_weights, strict=True):
+        lower = rows.matrix() if feedback else None
+        upper = columns.matrix() if feedback else None
         _core.round_matrix(
             weights[part].reshape(-1), weights.shape[1], steps.row_steps[part], steps.column_scales,
-            steps.row_weights[part], steps.column_weights[group],
-            _NONE if upper is None else upper.reshape(-1), lower,
+            steps.row_weights[part], weighed,
+            _NONE if upper is None else upper.reshape(-1),
+            _NONE if lower is None else np.ascontiguousarray(lower.T).reshape(-1),
             [0.0, 0.0, 0.0], lam, steps.row_class[part], steps.column_class,
             rate_curves(trellis).reshape(-1), trellis, indices[part].reshape(-1),
             decoded[part].reshape(-1), threads, kernels,

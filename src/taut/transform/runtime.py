@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from taut.errors import ArgumentError
 from taut.scheme import Scheme
 from taut.transform.codebook import codebook
-from taut.transform.grid import Grid, as_matrix
+from taut.transform.grid import Grid
 from taut.transform.lowbit import binary, fp8, integers, ternary
 from taut.transform.mask import Mask, magnitude, n_of_m, unstructured
 from taut.transform.obs import Bounds, prune_matrix, round_onto
@@ -92,18 +92,19 @@ def calibrated_grid(values: np.ndarray, scheme: Scheme, metric: FactoredForms) -
     """As `make_grid`, with mask and rounding by a matrix's metric, errors fed forward.
 
     First the mask, whose zeros the other weights make good; then the grid that fits these best;
-    then one pass that makes good both. Rows are the first axis.
+    then one pass that makes good both. Rows are those of the metric: the first axis, or several of
+    each of its entries.
 
     Raises:
         ArgumentError: as `make_grid`, or the mask does not fit.
     """
-    rows, mask = as_matrix(values), None
-    fitted = values
+    mask, fitted = None, values
     if scheme.sparsity is not None or scheme.n_of_m is not None:
+        rows = np.asarray(values, np.float32).reshape(len(metric.rows.weights), -1)
         pruned = prune_matrix(rows, metric, sparsity=scheme.sparsity, n_m=scheme.n_of_m)
         mask, fitted = pruned.mask.reshape(values.shape), pruned.values.reshape(values.shape)
     grid = make_grid(fitted, scheme, mask)
-    return round_onto(rows.reshape(values.shape), metric, grid, _bounds(scheme, grid), mask)
+    return round_onto(values, metric, grid, _bounds(scheme, grid), mask)
 
 
 def _bounds(scheme: Scheme, grid: Grid) -> Bounds | None:
