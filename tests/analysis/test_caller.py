@@ -68,12 +68,6 @@ class Rooted(nn.Linear):
         return (super().forward(x) - self.bias).square().sqrt()
 
 
-class Detached(nn.Linear):
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x)
-
-
 def poisoned(bad: float) -> list[Tensor]:
     x = torch.ones(4, 3)
     x[1, 2] = bad
@@ -94,7 +88,6 @@ def poisoned(bad: float) -> list[Tensor]:
         (lambda: collect(linear(), list, names=["0.wieght"]), 'nearest: 0.weight'),
         (lambda: collect(linear(), list, output="both"), "auto, logits, features"),
         (lambda: collect(linear(), list, projections=0), "at least 1"),
-        (lambda: collect(Detached(3, 2), lambda: poisoned(1)), "no_grad"),
         (lambda: collect(nn.LazyLinear(2), lambda: poisoned(1)), "not initialised"),
         (lambda: collect(linear(), lambda: poisoned(1), loss=lambda o, b: 1 / 0), "loss raised"),
         (lambda: collect(linear(), lambda: poisoned(1), loss=lambda o, b: 1.0), "loss must give"),
