@@ -116,3 +116,21 @@ def test_data_that_fails_midway_tells_where() -> None:
         _opened(lambda x: x, torch.utils.data.DataLoader(Set()))
     with pytest.raises(ArgumentError, match=r"a Set is a set of samples; give batches"):
         _opened(lambda x: x, Set())
+
+
+class _Slots:
+    __slots__ = ("x", "y")
+
+    def __init__(self, x: object, y: object) -> None:
+        self.x, self.y = x, y
+
+
+def test_the_digest_tells_batches_of_every_kind_apart() -> None:
+    kinds: list[object] = [
+        X, X.to_sparse(), X.to_sparse_csr(), X.to(torch.complex64), X.to(torch.complex128),
+        1j * X, _Slots(X, 1), _Slots(X, 2), _Scene(X, Y),
+        nn.utils.rnn.pack_sequence([X, X[:2]]),
+    ]  # fmt: skip
+    digests = [_opened(lambda x: X, [kind]).digest for kind in kinds]
+    assert digests.pop(2) == digests[1]  # the same values in the same places
+    assert len({*digests}) == len(digests)

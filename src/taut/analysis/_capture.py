@@ -14,7 +14,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING
 
 from taut.analysis._gram import Room
-from taut.analysis._layer_calls import Function, LayerCall, recognise, transposes
+from taut.analysis._layer_calls import Function, LayerCall, recognise, repeats, transposes
 from taut.analysis._terms import Layer, Whole
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class Capture:
         if isinstance(result, torch.Tensor) and transposes(function, args):
             turned = not self._turned(args[0])
             self._views[id(result)] = _View(result, owners[0], turned)
+        elif isinstance(result, torch.Tensor) and repeats(function):
+            self._views[id(result)] = _View(result, owners[0], self._turned(args[0]))
         elif any(part.requires_grad for part in _tensors((result,), {})):
             self._order(*owners)
         return result
@@ -121,7 +123,9 @@ class Capture:
             if one.weight.grad is not None:
                 if one.whole is None:
                     one.whole = Whole.of(one.weight, self.room, self.widest)
-                one.whole.add(one.weight.grad, f"{one.names[0]}, {self.batch}")
+                gradient = one.weight.grad
+                gradient = gradient.to_dense() if gradient.is_sparse else gradient
+                one.whole.add(gradient, f"{one.names[0]}, {self.batch}")
                 one.weight.grad = None
                 self._order(one)
 

@@ -54,6 +54,8 @@ def recognise(
     call = reader({**dict(zip(names, args, strict=False)), **kwargs})
     if call is None or not isinstance(call.inputs, torch.Tensor):
         return None
+    if call.inputs.layout != torch.strided:
+        return None  # sparse: the weight's own gradient is dense
     return call if isinstance(call.weight, torch.Tensor) else None
 
 
@@ -61,18 +63,25 @@ def transposes(function: Function, args: Sequence[object]) -> bool:
     """Whether the call gives its first argument, a matrix, transposed."""
     import torch
 
-    if function in (torch.t, torch.Tensor.t) or function in _properties():
+    if function in (torch.t, torch.Tensor.t) or function in _properties("T", "mT"):
         return True
     if function in (torch.transpose, torch.Tensor.transpose):
         return set(args[1:]) in ({0, 1}, {-1, -2}, {0, -1}, {1, -2})
     return False
 
 
+def repeats(function: Function) -> bool:
+    """Whether the call gives its first argument as it is, but for the graph behind it."""
+    import torch
+
+    return function is torch.Tensor.detach or function in _properties("data")
+
+
 @cache
-def _properties() -> tuple[Function, ...]:
+def _properties(*names: str) -> tuple[Function, ...]:
     from torch import Tensor
 
-    return tuple(vars(Tensor.__base__)[name].__get__ for name in ("T", "mT"))
+    return tuple(vars(Tensor.__base__)[name].__get__ for name in names)
 
 
 @cache

@@ -22,7 +22,7 @@ from taut.analysis.losses import Differentiated
 from taut.analysis.prepared import matrices, prepared
 from taut.errors import ArgumentError
 from taut.extras import need_extra
-from taut.networks.calls import fitted, run, samples_of
+from taut.networks.calls import explained, fitted, run, samples_of
 from taut.networks.outputs import OUTPUTS, Loss
 from taut.networks.precision import in_single
 
@@ -139,7 +139,8 @@ def _differentiate(
             break
         capture.forget()
     for index, scalar in enumerate(scalars):
-        scalar.backward(retain_graph=index + 1 < what.passes)  # type: ignore[no-untyped-call]
+        with explained(f"{capture.batch}: the model's backward pass failed", batch):
+            scalar.backward(retain_graph=index + 1 < what.passes)  # type: ignore[no-untyped-call]
         capture.gradients()
     capture.forget()
 

@@ -81,11 +81,9 @@ def _forms(module: torch.nn.Module, batch: object) -> Iterator[BatchForm]:
     yield BatchForm()
     if isinstance(batch, Mapping):
         if left := _unknown(module, batch):
-            names = ", ".join(f'"{name}"' for name in left)
-            yield BatchForm(
-                lambda given: {n: part for n, part in given.items() if n not in left},  # type: ignore[attr-defined]
-                f"{names} of each batch: not taken by the network, left out",
-            )
+            yield _without(*left)
+        elif len(batch) > 1 and _takes_any(module):
+            yield from (_without(name) for name in reversed([*batch]))
     elif isinstance(batch, (tuple, list)):
         if type(batch) not in (tuple, list):  # of a named tuple's class, perhaps one argument
             yield BatchForm(lambda given: (given,), "each batch is given as one argument")
@@ -95,12 +93,28 @@ def _forms(module: torch.nn.Module, batch: object) -> Iterator[BatchForm]:
 
 def _unknown(module: torch.nn.Module, batch: Mapping[str, object]) -> list[str]:
     """Entries that no parameter of the network's forward is called by, where others are."""
-    parameters = inspect.signature(module.forward).parameters.values()
-    if any(one.kind == one.VAR_KEYWORD for one in parameters):
+    if _takes_any(module):
         return []
-    known = {one.name for one in parameters}
+    known = {one.name for one in _parameters(module)}
     left = [name for name in batch if name not in known]
     return left if len(left) < len(batch) else []
+
+
+def _takes_any(module: torch.nn.Module) -> bool:
+    return any(one.kind == one.VAR_KEYWORD for one in _parameters(module))
+
+
+def _parameters(module: torch.nn.Module) -> list[inspect.Parameter]:
+    return [*inspect.signature(module.forward).parameters.values()]
+
+
+def _without(*left: str) -> BatchForm:
+    """Batches without these entries."""
+    names = ", ".join(f'"{name}"' for name in left)
+    return BatchForm(
+        lambda batch: {n: part for n, part in batch.items() if n not in left},  # type: ignore[attr-defined]
+        f"{names} of each batch: not taken by the network, left out",
+    )
 
 
 def _without_last(kept: int, parts: int) -> BatchForm:
