@@ -3,9 +3,11 @@
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+import taut
 from taut.errors import ArgumentError
 from taut.networks import Calibration, open_calibration, open_model
 
@@ -134,3 +136,17 @@ def test_the_digest_tells_batches_of_every_kind_apart() -> None:
     digests = [_opened(lambda x: X, [kind]).digest for kind in kinds]
     assert digests.pop(2) == digests[1]  # the same values in the same places
     assert len({*digests}) == len(digests)
+
+
+def test_a_loss_is_not_given_batches_without_their_targets(tmp_path: Path) -> None:
+    x = torch.linspace(-1, 1, 64).reshape(2, 32)
+    net, loss = nn.Linear(32, 32), lambda output, batch: (output - batch[1]).square().mean(1)
+    doors: list[Callable[[object], object]] = [
+        lambda data: taut.compress(net, tmp_path / "o", bits=8, calib=data, loss=loss),  # type: ignore[arg-type]
+        lambda data: taut.analyze(net, data, loss=loss),  # type: ignore[arg-type]
+        lambda data: taut.frontier(net, bits=[8], calib=data, loss=loss),  # type: ignore[arg-type]
+    ]
+    for door in doors:
+        with pytest.raises(ArgumentError, match="loss: calib has parts that the network does not"):
+            door([(x, x)] * 2)
+    doors[1]([x, x])

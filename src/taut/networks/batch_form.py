@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from taut.errors import ArgumentError
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchForm:
-    """`of` makes of each batch what the network takes; `note` says what is left out."""
+    """`of` makes of each batch what the network takes; `note` tells of it.
+
+    `whole`: nothing is left out.
+    """
 
     of: Callable[[object], object] = lambda batch: batch
     note: str = ""
+    whole: bool = True
 
 
 def fitting(
@@ -72,7 +76,7 @@ def _running(module: torch.nn.Module, batch: object, where: str) -> BatchForm:
             first = first or error
         else:
             why = first.__cause__ if first is not None else None
-            return BatchForm(form.of, f"{form.note} ({told(why)})" if why else form.note)
+            return replace(form, note=f"{form.note} ({told(why)})") if why else form
     assert first is not None
     raise first
 
@@ -114,6 +118,7 @@ def _without(*left: str) -> BatchForm:
     return BatchForm(
         lambda batch: {n: part for n, part in batch.items() if n not in left},  # type: ignore[attr-defined]
         f"{names} of each batch: not taken by the network, left out",
+        whole=False,
     )
 
 
@@ -122,5 +127,5 @@ def _without_last(kept: int, parts: int) -> BatchForm:
     targets = "target is" if parts - kept == 1 else f"last {parts - kept} parts are"
     note = f"each batch has {parts} parts and the network takes {kept}: the {targets} left out"
     if kept == 1:
-        return BatchForm(lambda batch: batch[0], note)  # type: ignore[index]
-    return BatchForm(lambda batch: tuple(batch[:kept]), note)  # type: ignore[index]
+        return BatchForm(lambda batch: batch[0], note, whole=False)  # type: ignore[index]
+    return BatchForm(lambda batch: tuple(batch[:kept]), note, whole=False)  # type: ignore[index]
