@@ -3,9 +3,11 @@
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+import taut
 from taut.errors import ArgumentError
 from taut.networks import Calibration, open_calibration, open_model
 
@@ -116,3 +118,35 @@ def test_data_that_fails_midway_tells_where() -> None:
         _opened(lambda x: x, torch.utils.data.DataLoader(Set()))
     with pytest.raises(ArgumentError, match=r"a Set is a set of samples; give batches"):
         _opened(lambda x: x, Set())
+
+
+class _Slots:
+    __slots__ = ("x", "y")
+
+    def __init__(self, x: object, y: object) -> None:
+        self.x, self.y = x, y
+
+
+def test_the_digest_tells_batches_of_every_kind_apart() -> None:
+    kinds: list[object] = [
+        X, X.to_sparse(), X.to_sparse_csr(), X.to(torch.complex64), X.to(torch.complex128),
+        1j * X, _Slots(X, 1), _Slots(X, 2), _Scene(X, Y),
+        nn.utils.rnn.pack_sequence([X, X[:2]]),
+    ]  # fmt: skip
+    digests = [_opened(lambda x: X, [kind]).digest for kind in kinds]
+    assert digests.pop(2) == digests[1]  # the same values in the same places
+    assert len({*digests}) == len(digests)
+
+
+def test_a_loss_is_not_given_batches_without_their_targets(tmp_path: Path) -> None:
+    x = torch.linspace(-1, 1, 64).reshape(2, 32)
+    net, loss = nn.Linear(32, 32), lambda output, batch: (output - batch[1]).square().mean(1)
+    doors: list[Callable[[object], object]] = [
+        lambda data: taut.compress(net, tmp_path / "o", bits=8, calib=data, loss=loss),  # type: ignore[arg-type]
+        lambda data: taut.analyze(net, data, loss=loss),  # type: ignore[arg-type]
+        lambda data: taut.frontier(net, bits=[8], calib=data, loss=loss),  # type: ignore[arg-type]
+    ]
+    for door in doors:
+        with pytest.raises(ArgumentError, match="loss: calib has parts that the network does not"):
+            door([(x, x)] * 2)
+    doors[1]([x, x])

@@ -98,7 +98,9 @@ class Capture:
             if one.weight.grad is not None:
                 if one.whole is None:
                     one.whole = Whole.of(one.height, one.weight, self.room, self.widest)
-                one.whole.add(one.weight.grad, f"{one.names[0]}, {self.batch}")
+                gradient = one.weight.grad
+                gradient = gradient.to_dense() if gradient.is_sparse else gradient
+                one.whole.add(gradient, f"{one.names[0]}, {self.batch}")
                 one.weight.grad = None
                 self._order(one)
 

@@ -54,25 +54,9 @@ def recognise(
     call = reader({**dict(zip(names, args, strict=False)), **kwargs})
     if call is None or not isinstance(call.inputs, torch.Tensor):
         return None
+    if call.inputs.layout != torch.strided:
+        return None  # sparse: the weight's own gradient is dense
     return call if isinstance(call.weight, torch.Tensor) else None
-
-
-def transposes(function: Function, args: Sequence[object]) -> bool:
-    """Whether the call gives its first argument, a matrix, transposed."""
-    import torch
-
-    if function in (torch.t, torch.Tensor.t) or function in _properties():
-        return True
-    if function in (torch.transpose, torch.Tensor.transpose):
-        return set(args[1:]) in ({0, 1}, {-1, -2}, {0, -1}, {1, -2})
-    return False
-
-
-@cache
-def _properties() -> tuple[Function, ...]:
-    from torch import Tensor
-
-    return tuple(vars(Tensor.__base__)[name].__get__ for name in ("T", "mT"))
 
 
 @cache

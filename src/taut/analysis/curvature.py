@@ -18,7 +18,7 @@ from taut.analysis.metric import Curvature
 from taut.analysis.prepared import matrices, prepared
 from taut.errors import ArgumentError
 from taut.extras import need_extra
-from taut.networks.calls import fitted, run, samples_of
+from taut.networks.calls import explained, fitted, run, samples_of
 from taut.networks.outputs import OUTPUTS, Loss
 from taut.networks.precision import in_single
 
@@ -108,6 +108,7 @@ def _differentiate(
             break
         capture.forget()
     for index, scalar in enumerate(scalars):
-        scalar.backward(retain_graph=index + 1 < what.passes)  # type: ignore[no-untyped-call]
+        with explained(f"{capture.batch}: the model's backward pass failed", batch):
+            scalar.backward(retain_graph=index + 1 < what.passes)  # type: ignore[no-untyped-call]
         capture.gradients()
     capture.forget()

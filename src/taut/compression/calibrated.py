@@ -40,7 +40,7 @@ def decide_calibrated(
         TargetError: the size or the score cannot be met.
     """
     from taut.calibration import Work, calibrate
-    from taut.networks import open_calibration, open_model
+    from taut.networks import check_loss, open_calibration, open_model
 
     call, allowed = asked.call, allowed_of(asked.call)
     target = target_of(source, call)
@@ -52,6 +52,7 @@ def decide_calibrated(
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
     request = _request(asked, target, allowed, model)
     calibration = open_calibration(call.calib, model)  # type: ignore[arg-type]
+    check_loss(call.loss, calibration)
     work = Work(
         source=source,
         schemes=schemes,

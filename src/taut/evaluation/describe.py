@@ -22,7 +22,14 @@ from taut.io import Source, TensorInfo, check_unchanged, open_source
 from taut.io.pytorch import is_module
 from taut.io.stamp import blaming_changes
 from taut.machine import checked_threads
-from taut.networks import Calibration, CalibrationSpec, LoadedModel, open_calibration, open_model
+from taut.networks import (
+    Calibration,
+    CalibrationSpec,
+    LoadedModel,
+    check_loss,
+    open_calibration,
+    open_model,
+)
 from taut.networks.callables import names_callable
 from taut.networks.outputs import Loss
 from taut.networks.sources import without_masks
@@ -102,6 +109,8 @@ def _opened(request: DescribeRequest, *, runs: bool) -> Described:
         module = src if is_module(src) else None
         return Described(source=source, model=None, module=module, calibration=None)
     calibration = None if calib is None else open_calibration(calib, model)
+    if calibration is not None:
+        check_loss(request.loss, calibration)
     return Described(source=source, model=model, module=model.module, calibration=calibration)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import xxhash
 
 from taut.errors import ArgumentError
 from taut.io.pytorch import is_tensor, to_numpy
+
+if TYPE_CHECKING:
+    import torch
 
 _PLAIN: Final = (type(None), bool, int, float, complex, str, bytes, np.generic)
 _DEEPEST: Final = 16  # containers in containers: objects may hold one another
@@ -39,7 +42,7 @@ class Digest:
             ArgumentError: there is something else in it; the message begins with `where`.
         """
         if is_tensor(value):
-            value = to_numpy(value)
+            value = _dense(value)
         if isinstance(value, np.ndarray) and not value.dtype.hasobject:
             self._head("array", f"{value.dtype}{value.shape}")
             self._sum.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
@@ -70,4 +73,29 @@ class Digest:
 
 def _fields(value: object) -> Mapping[object, object]:
     """What a mapping or an object of the user's holds."""
-    return value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+    if isinstance(value, Mapping):
+        return value
+    slots = [
+        name for kind in type(value).__mro__ for name in _names(kind.__dict__.get("__slots__"))
+    ]
+    held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    return {**held, **getattr(value, "__dict__", {})}
+
+
+def _names(slots: object) -> Iterable[str]:
+    return (slots,) if isinstance(slots, str) else slots or ()  # type: ignore[return-value]
+
+
+def _dense(tensor: torch.Tensor) -> object:
+    """A tensor's values as arrays: of a sparse one those that are stored, and where."""
+    import torch
+
+    tensor = tensor.detach()
+    if tensor.layout == torch.sparse_coo:
+        tensor = tensor.coalesce()
+        return ["sparse", list(tensor.shape), tensor.indices(), tensor.values()]
+    if tensor.layout != torch.strided:
+        return _dense(tensor.to_sparse())
+    if tensor.is_complex():
+        return ["complex", torch.view_as_real(tensor.resolve_conj())]
+    return to_numpy(tensor)

@@ -1,6 +1,12 @@
 """What calibrated work is given: a model that runs, and the batches to run it on."""
 
-from taut.networks.calibration import Calibration, CalibrationSpec, open_calibration, run_batch
+from taut.networks.calibration import (
+    Calibration,
+    CalibrationSpec,
+    check_loss,
+    open_calibration,
+    run_batch,
+)
 from taut.networks.callables import load_callable
 from taut.networks.models import LoadedModel, ModelSpec, open_model
 from taut.networks.texts import read_texts
@@ -10,6 +16,7 @@ __all__ = [
     "CalibrationSpec",
     "LoadedModel",
     "ModelSpec",
+    "check_loss",
     "load_callable",
     "open_calibration",
     "open_model",

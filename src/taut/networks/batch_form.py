@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from taut.errors import ArgumentError
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchForm:
-    """`of` makes of each batch what the network takes; `note` says what is left out."""
+    """`of` makes of each batch what the network takes; `note` tells of it.
+
+    `whole`: nothing is left out.
+    """
 
     of: Callable[[object], object] = lambda batch: batch
     note: str = ""
+    whole: bool = True
 
 
 def fitting(
@@ -72,7 +76,7 @@ def _running(module: torch.nn.Module, batch: object, where: str) -> BatchForm:
             first = first or error
         else:
             why = first.__cause__ if first is not None else None
-            return BatchForm(form.of, f"{form.note} ({told(why)})" if why else form.note)
+            return replace(form, note=f"{form.note} ({told(why)})") if why else form
     assert first is not None
     raise first
 
@@ -81,11 +85,9 @@ def _forms(module: torch.nn.Module, batch: object) -> Iterator[BatchForm]:
     yield BatchForm()
     if isinstance(batch, Mapping):
         if left := _unknown(module, batch):
-            names = ", ".join(f'"{name}"' for name in left)
-            yield BatchForm(
-                lambda given: {n: part for n, part in given.items() if n not in left},  # type: ignore[attr-defined]
-                f"{names} of each batch: not taken by the network, left out",
-            )
+            yield _without(*left)
+        elif len(batch) > 1 and _takes_any(module):
+            yield from (_without(name) for name in reversed([*batch]))
     elif isinstance(batch, (tuple, list)):
         if type(batch) not in (tuple, list):  # of a named tuple's class, perhaps one argument
             yield BatchForm(lambda given: (given,), "each batch is given as one argument")
@@ -95,12 +97,29 @@ def _forms(module: torch.nn.Module, batch: object) -> Iterator[BatchForm]:
 
 def _unknown(module: torch.nn.Module, batch: Mapping[str, object]) -> list[str]:
     """Entries that no parameter of the network's forward is called by, where others are."""
-    parameters = inspect.signature(module.forward).parameters.values()
-    if any(one.kind == one.VAR_KEYWORD for one in parameters):
+    if _takes_any(module):
         return []
-    known = {one.name for one in parameters}
+    known = {one.name for one in _parameters(module)}
     left = [name for name in batch if name not in known]
     return left if len(left) < len(batch) else []
+
+
+def _takes_any(module: torch.nn.Module) -> bool:
+    return any(one.kind == one.VAR_KEYWORD for one in _parameters(module))
+
+
+def _parameters(module: torch.nn.Module) -> list[inspect.Parameter]:
+    return [*inspect.signature(module.forward).parameters.values()]
+
+
+def _without(*left: str) -> BatchForm:
+    """Batches without these entries."""
+    names = ", ".join(f'"{name}"' for name in left)
+    return BatchForm(
+        lambda batch: {n: part for n, part in batch.items() if n not in left},  # type: ignore[attr-defined]
+        f"{names} of each batch: not taken by the network, left out",
+        whole=False,
+    )
 
 
 def _without_last(kept: int, parts: int) -> BatchForm:
@@ -108,5 +127,5 @@ def _without_last(kept: int, parts: int) -> BatchForm:
     targets = "target is" if parts - kept == 1 else f"last {parts - kept} parts are"
     note = f"each batch has {parts} parts and the network takes {kept}: the {targets} left out"
     if kept == 1:
-        return BatchForm(lambda batch: batch[0], note)  # type: ignore[index]
-    return BatchForm(lambda batch: tuple(batch[:kept]), note)  # type: ignore[index]
+        return BatchForm(lambda batch: batch[0], note, whole=False)  # type: ignore[index]
+    return BatchForm(lambda batch: tuple(batch[:kept]), note, whole=False)  # type: ignore[index]

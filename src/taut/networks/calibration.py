@@ -35,7 +35,8 @@ class Calibration:
     """Batches that can be gone through any number of times.
 
     `samples` are those of all batches together (the first axis), `digest` is an xxh3 of all that
-    is in them: equal data have equal digests. `notes` say what is left out of the batches.
+    is in them: equal data have equal digests. `notes` say what is left out of the batches, and
+    `is_whole` whether nothing is: a loss that wants targets has none otherwise.
     """
 
     samples: int
@@ -44,6 +45,7 @@ class Calibration:
     _batches: Callable[[], Iterable[object]] = field(repr=False)
     _count: int = field(repr=False)
     notes: tuple[str, ...] = ()
+    is_whole: bool = True
 
     def __len__(self) -> int:
         """Batches in one pass."""
@@ -105,7 +107,20 @@ def open_calibration(
     if not count:
         raise ArgumentError(f"{where}: has no batches with samples in them")
     batches = lambda: map(form.of, _filled(given()))  # noqa: E731
-    return Calibration(number, digest.text(), where, batches, count, notes)
+    return Calibration(number, digest.text(), where, batches, count, notes, form.whole)
+
+
+def check_loss(loss: object, calibration: Calibration) -> None:
+    """Refuse a loss where it would be given batches without the targets that they came with.
+
+    Raises:
+        ArgumentError: parts of the batches were left out.
+    """
+    if loss is not None and not calibration.is_whole:
+        raise ArgumentError(
+            f"loss: {calibration.name} has parts that the network does not take, and loss would be "
+            "called without them; leave loss out, or let the forward take all parts of a batch"
+        )
 
 
 def _filled(batches: Iterable[object]) -> Iterator[object]:

@@ -104,7 +104,11 @@ def _part(output: object, name: str) -> object:
 
 
 def _first(output: object) -> torch.Tensor | None:
-    """The first tensor of floats in an output."""
+    """The first tensor of floats in an output; complex numbers are pairs of them."""
+    import torch
+
+    if isinstance(output, torch.Tensor) and output.is_complex():
+        return torch.view_as_real(output.resolve_conj())
     if is_float(output):
         return output
     if is_dataclass(output) and not isinstance(output, (Mapping, type)):

@@ -10,7 +10,7 @@ from pathlib import Path
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.identity import model_identity
-from taut.networks import Calibration, LoadedModel, open_calibration, open_model
+from taut.networks import Calibration, LoadedModel, check_loss, open_calibration, open_model
 from taut.networks.sources import built, without_masks
 from taut.scoring.criteria import ByOutputs, ByScore, ByWeights, Yardstick
 from taut.sweep.pareto import Frontier, frontier_of
@@ -86,7 +86,11 @@ def _opened(request: SweepRequest) -> tuple[LoadedModel | None, Calibration | No
             "a dict of tensors cannot be run; give the module, or neither calib nor score"
         )
     loaded = open_model(request.model)
-    return loaded, None if calib is None else open_calibration(calib, loaded)
+    if calib is None:
+        return loaded, None
+    calibration = open_calibration(calib, loaded)
+    check_loss(request.ways.loss, calibration)
+    return loaded, calibration
 
 
 def _yardstick(

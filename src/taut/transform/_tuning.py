@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from taut.networks.calls import explained
+
 if TYPE_CHECKING:
     import torch
 
@@ -54,7 +56,9 @@ class Tuning:
         """Go one step against the gradient of `loss`, at `height` times the peak rate."""
         import torch
 
-        gradients = torch.autograd.grad(loss, list(self._parameters.values()), allow_unused=True)
+        tuned = list(self._parameters.values())
+        with explained("finishing: the model's backward pass failed"):
+            gradients = torch.autograd.grad(loss, tuned, allow_unused=True)
         for master, gradient in zip(self._masters.values(), gradients, strict=True):
             master.grad = None if gradient is None else gradient.float()
         for group in self._adam.param_groups:

@@ -71,7 +71,8 @@ def _by_gradient(
         module.zero_grad()
         with torch.enable_grad():
             value = _mean_loss(loss, run(module, batch, where), batch, where)
-            value.backward()  # type: ignore[no-untyped-call]
+            with explained(f"{where}: the model's backward pass failed", batch):
+                value.backward()  # type: ignore[no-untyped-call]
         for name, group in groups.items():
             slope = _change(module, group)
             scores[name] += slope.abs() if importance == "taylor" else slope.square() / 2
