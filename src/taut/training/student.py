@@ -24,6 +24,7 @@ from taut.training.fake_quant import FakeQuant, LearntSteps, fake_quant
 from taut.training.recurrent import read_by_name
 
 _AS_ONE: Final = (nn.Linear, nn.Bilinear, _ConvNd, nn.RNNBase, nn.MultiheadAttention)
+_TRAINS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COARSER: Final = 0.05  # nats: how much larger a step becomes at once
 
 
@@ -127,15 +128,19 @@ def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
 
 
 def _left_alone(student: Student) -> list[str]:
-    """Notes on parameters that do not move; complex ones are kept from it here."""
-    whole = [(n, p) for n, p in student.module.named_parameters() if p.is_complex()]
-    for _, parameter in whole:
+    """Notes on parameters that do not move; complex and 8-bit floats are kept from it here."""
+    odd = [
+        (name, one)
+        for name, one in student.module.named_parameters()
+        if one.requires_grad and one.dtype not in _TRAINS
+    ]
+    for _, parameter in odd:
         parameter.requires_grad_(False)
     still = [twin.name for twin in student.twins if not twin.original.requires_grad]
     notes = []
-    if whole:
-        names = some_names([name for name, _ in whole])
-        notes.append(f"{names}: complex, so neither trained nor rounded")
+    if odd:
+        names = some_names([name for name, _ in odd])
+        notes.append(f"{names}: of dtypes that do not train, so neither trained nor rounded")
     if still:
         notes.append(f"{some_names(still)}: requires_grad is False, so rounded and not trained")
     return notes
