@@ -33,24 +33,55 @@ _START: Final = 0.5  # of the weights' root mean square: the first step of `rd`
 class FakeQuant(nn.Module):
     """Passes a weight on as it will be decoded; `mask`, where there is one, zeroes before that.
 
-    `taught` is whether a gradient of the task ever came back, other than zeros. Where there is a
-    `norm_axis`, no slice along it becomes zero as a whole (-1: nor the tensor).
+    `reached` holds of every part whether a gradient of the task ever came to it, other than zeros.
+    Parts are equal runs of the tensor's numbers: rows of an embedding, or the one whole. Where
+    there is a `norm_axis`, no slice along it becomes zero as a whole (-1: nor the tensor).
     """
 
     mask: Tensor | None
-    taught: Tensor
+    reached: Tensor
     norm_axis: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mask", None)
-        self.register_buffer("taught", torch.tensor(False))
+        self.register_buffer("reached", torch.zeros(1, dtype=torch.bool))
+        self._any = self._all = False  # once known: looking at a tensor may wait for a device
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight as it will be decoded, with gradients to it and to what is learnt beside."""
         value = self.quantised(self.kept(weight))
-        watched: Tensor = _Watched.apply(value, self.taught)  # type: ignore[no-untyped-call]
+        watched: Tensor = _Watched.apply(value, self)  # type: ignore[no-untyped-call]
         return watched
+
+    @property
+    def taught(self) -> bool:
+        """Whether a gradient of the task ever came to any part."""
+        self._any = self._any or bool(self.reached.any())
+        return self._any
+
+    @property
+    def all_taught(self) -> bool:
+        """Whether one came to all parts."""
+        self._all = self._all or bool(self.reached.all())
+        return self._all
+
+    def watch(self, parts: int) -> None:
+        """Begin to watch for gradients, of so many parts."""
+        self.reached = self.reached.new_zeros(parts)
+        self._any = self._all = False
+
+    def note(self, gradient: Tensor) -> None:
+        """Take note of a gradient of the task, of the weight's shape."""
+        if not self.all_taught:
+            self.reached |= (gradient.reshape(len(self.reached), -1) != 0).any(1)
+
+    def drawn(self, values: Tensor) -> Tensor:
+        """`values` of the weight's shape, with gradients for parts that were reached alone."""
+        if self.all_taught:
+            return values
+        parts = values.reshape(len(self.reached), -1)
+        return torch.where(self.reached[:, None], parts, parts.detach()).reshape(values.shape)
 
     def kept(self, weight: Tensor) -> Tensor:
         """The weight with its mask applied; gradients pass to the masked ones too.
@@ -86,15 +117,14 @@ class _Watched(torch.autograd.Function):
     """The value itself; notes that its gradient came, and makes a sparse one dense."""
 
     @staticmethod
-    def forward(ctx, value: Tensor, taught: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        ctx.taught = taught
+    def forward(ctx, value: Tensor, quant: FakeQuant) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.quant = quant
         return value.view_as(value)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
         dense = gradient.to_dense() if gradient.layout != torch.strided else gradient
-        if not ctx.taught:
-            ctx.taught.fill_(bool(dense.any()))
+        ctx.quant.note(dense.detach())
         return dense, None
 
 

@@ -121,7 +121,8 @@ class _Loop:
     def run(self) -> None:
         if self.fit.resume and self.fit.checkpoint is not None and self.fit.checkpoint.exists():
             self.restore()
-        self.model.train()
+        with explained("train: model.train() failed"):
+            self.model.train()
         for epoch in range(self.epoch, self.training.epochs):
             if self.out_of_patience():
                 break

@@ -112,9 +112,9 @@ class Objective:
         if spent <= course:
             return
         for twin in self.student.twins:
-            if not twin.taught and twin.estimate is not None:
-                share = course * twin.original.numel() / self._parameters
-                twin.coarsen(twin.estimate.bits - share)
+            count, bits = twin.untaught()
+            if count:
+                twin.coarsen((bits - course * count / self._parameters) / count)
 
     def bits(self) -> Tensor:
         """The estimated bits with their gradients, of what a gradient of the task ever came to.
@@ -164,11 +164,15 @@ class Objective:
     def untaught(self) -> list[str]:
         """What is to be said of outputs without a teacher, and of tensors without a gradient."""
         notes = [] if self._lesson is None else list(self._lesson.notes)
-        found = [t.name for t in self.student.twins if t.original.requires_grad and not t.taught]
-        if found:
-            notes.append(
-                f"no gradient came to {some_names(found)}: rounded, and neither trained nor priced"
-            )
+        moving = [twin for twin in self.student.twins if twin.original.requires_grad]
+        said = "rounded, and neither trained nor priced"
+        if none := [twin.name for twin in moving if not twin.taught]:
+            notes.append(f"no gradient came to {some_names(none)}: {said}")
+        some = [twin for twin in moving if twin.taught and not twin.quant.all_taught]
+        if some:
+            counts = [f"{int((~t.quant.reached).sum())} of {len(t.quant.reached)}" for t in some]
+            names = some_names([twin.name for twin in some])
+            notes.append(f"no gradient came to parts of {names} ({', '.join(counts[:8])}): {said}")
         return notes
 
     def close(self) -> None:

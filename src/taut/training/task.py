@@ -132,7 +132,8 @@ def _check_range(target: Tensor, classes: int, has: str, where: str) -> None:
     if live.numel() and (int(live.min()) < 0 or int(live.max()) >= classes):
         raise ArgumentError(
             f"{where}: targets run from {int(live.min())} to {int(live.max())}, and the output has "
-            f"{has}; what is to be ignored is {_IGNORED}, else give a loss of your own"
+            f"{has}; what is to be ignored is {_IGNORED}, and values are floats; else give a loss "
+            "of your own"
         )
 
 
