@@ -82,7 +82,7 @@ def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
     """
     student = Student(own_classes(module))
     plain: list[str] = []
-    parameters = held_parameters(module)
+    parameters, overlaps = held_parameters(module), overlapping(module)
     size = _typical_size(parameters)
     for held in parameters:
         scheme = next((schemes[name] for name in held.names if name in schemes), None)
@@ -91,7 +91,7 @@ def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
         else:
             student.twins.append(_twin(held, scheme, size))
     student.plain = tuple(plain)
-    _step_alike(student)
+    _step_alike(student.twins, overlaps)
     return student
 
 
@@ -123,14 +123,14 @@ def _twin(held: SharedParameter, scheme: Scheme, size: float) -> Twin:
     return Twin(held.names, scheme, parameter, quant)
 
 
-def _step_alike(student: Student) -> None:
+def _step_alike(made: list[Twin], overlaps: Mapping[str, str]) -> None:
     """Let tensors that share a part of their memory share one step, so that they decode alike.
 
     Raises:
         ArgumentError: they have no step for the whole tensor; the message names both.
     """
-    twins = {name: twin for twin in student.twins for name in twin.names}
-    for name, other in overlapping(student.module).items():
+    twins = {name: twin for twin in made for name in twin.names}
+    for name, other in overlaps.items():
         if name not in twins and other not in twins:
             continue
         quants = [twins[one].quant if one in twins else None for one in (name, other)]
