@@ -30,22 +30,30 @@ _START: Final = 0.5  # of the weights' root mean square: the first step of `rd`
 class FakeQuant(nn.Module):
     """Passes a weight on as it will be decoded; `mask`, where there is one, zeroes before that.
 
-    `taught` is whether a gradient of the task ever came back, other than zeros.
+    `reached` holds whether a gradient of the task ever came back, other than zeros.
     """
 
     mask: Tensor | None
-    taught: Tensor
+    reached: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mask", None)
-        self.register_buffer("taught", torch.tensor(False))
+        self.register_buffer("reached", torch.tensor(False))
+        self._known = False  # that it was reached: looking at a tensor may wait for a device
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight as it will be decoded, with gradients to it and to what is learnt beside."""
         value = self.quantised(self.kept(weight))
-        watched: Tensor = _Watched.apply(value, self.taught)  # type: ignore[no-untyped-call]
+        watched: Tensor = _Watched.apply(value, self)  # type: ignore[no-untyped-call]
         return watched
+
+    @property
+    def taught(self) -> bool:
+        """Whether a gradient of the task ever came."""
+        if not self._known:
+            self._known = bool(self.reached)
+        return self._known
 
     def kept(self, weight: Tensor) -> Tensor:
         """The weight with its mask applied; gradients pass to the masked ones too.
@@ -81,15 +89,15 @@ class _Watched(torch.autograd.Function):
     """The value itself; notes that its gradient came, and makes a sparse one dense."""
 
     @staticmethod
-    def forward(ctx, value: Tensor, taught: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        ctx.taught = taught
+    def forward(ctx, value: Tensor, quant: FakeQuant) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.quant = quant
         return value.view_as(value)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
         dense = gradient.to_dense() if gradient.layout != torch.strided else gradient
-        if not ctx.taught:
-            ctx.taught.fill_(bool(dense.any()))
+        if not ctx.quant.taught:
+            ctx.quant.reached.copy_(dense.any())
         return dense, None
 
 

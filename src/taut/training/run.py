@@ -34,6 +34,7 @@ from taut.training.fake_quant import LearntSteps
 from taut.training.kept import STAGES, discard_kept, stage_file
 from taut.training.loop import Fit
 from taut.training.objective import Objective
+from taut.training.reachable import unreachable
 from taut.training.request import TrainRequest
 from taut.training.schemes import student_schemes, tensor_masks
 from taut.training.sparsify import Sparsifier
@@ -97,8 +98,9 @@ class TrainedRun:
             if request.target is None and request.allowed is not None:
                 assert before is not None
                 return self._in_stages(student, before)
+            self._check_reachable(student)
             state = self._trained(student, request.target.nbytes if request.target else None)
-        state = self._fitting(state)
+        state = self._fitting(state, student)
         score = self._score(state)
         if request.allowed is not None and before is not None and score is not None:
             least = request.allowed.least(before)
@@ -192,7 +194,7 @@ class TrainedRun:
             origin=self.origin,
         )
 
-    def _fitting(self, state: FinalState) -> FinalState:
+    def _fitting(self, state: FinalState, student: Student) -> FinalState:
         """The state with its size, which meets the target: what is near zero anyway becomes zero.
 
         Raises:
@@ -208,10 +210,34 @@ class TrainedRun:
             if made.size <= target.nbytes:
                 self.notes.append(f"training ended at {first:,} bytes; {said} for the rest")
                 return made
+        why = self._unreachable(state, student, target.nbytes, taught=True)
         raise TargetError(
-            f"size: training ended at {first:,} bytes, {target.nbytes:,} were asked for; train "
-            "longer, or ask for more"
+            f"size: training ended at {first:,} bytes, {target.nbytes:,} were asked for; "
+            f"{why or 'train longer, or ask for more'}"
         )
+
+    def _unreachable(
+        self, state: FinalState, student: Student, nbytes: int, *, taught: bool
+    ) -> str | None:
+        """Why no longer training makes the file so small; None if one may.
+
+        `taught` is whether training has shown what gradients come to.
+        """
+        if not self.request.training.bits:
+            return "with bits: false training does not mind the size: ask for more, or leave it out"
+        priced = [one for one in student.twins if isinstance(one.quant, LearntSteps)]
+        names = {name for one in priced if one.taught or not taught for name in one.names}
+        trained = {tensor for tensor, name in self.model.names.items() if name in names}
+        return unreachable(state, nbytes, trained, self._size, self.request.effort)
+
+    def _check_reachable(self, student: Student) -> None:
+        """Refuse, before training, a size that no training reaches."""
+        target = self.request.target
+        if target is None or not self.request.training.bits:
+            return
+        why = self._unreachable(self._state(student), student, target.nbytes, taught=False)
+        if why is not None:
+            raise TargetError(f"size: {target.nbytes:,} bytes were asked for; {why}")
 
     def _in_stages(self, student: Student, before: float) -> Ready:
         """The smallest file whose score holds."""

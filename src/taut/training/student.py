@@ -41,7 +41,7 @@ class Twin:
     @property
     def taught(self) -> bool:
         """Whether a gradient of the task ever came to it."""
-        return bool(self.quant.taught)
+        return self.quant.taught
 
     @torch.no_grad()
     def index(self) -> Tensor | None:
