@@ -92,7 +92,7 @@ def test_1_and_2_the_size_is_met_and_the_score_is_the_files(run, build, tmp_path
 def test_2_a_size_out_of_reach_exits_3_and_writes_nothing(run, tmp_path):
     result = run("--train", "BUILD:batches", "--epochs", 1, "--size", 200)
     assert result.exit_code == 3
-    assert "200 were asked for" in result.stderr
+    assert "200 bytes were asked for; training cannot get below" in result.stderr
     assert written(tmp_path) == []
 
 

@@ -1,6 +1,9 @@
 """Distillation: the published formulas, teachers of many kinds, and those that cannot teach."""
 
 import math
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -182,3 +185,118 @@ def test_a_teacher_evaluates_and_is_put_back():
         assert not net.training and not net[1].training
         raise ValueError
     assert net.training and net[1].training and not net[0].training
+
+
+class Many(nn.Module):
+    """Two heads on one trunk; `shape` makes of their outputs what networks give."""
+
+    def __init__(self, shape, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.trunk, self.fc, self.box, self.shape = *(nn.Linear(8, 8) for _ in range(3)), shape
+
+    def forward(self, x):
+        h = self.trunk(x).relu()
+        return self.shape(self.fc(h), self.box(h))
+
+
+@dataclass
+class Found:
+    logits: torch.Tensor
+    box: torch.Tensor
+
+
+class Given(OrderedDict):
+    """As those of transformers: a dict with attributes."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+
+SHAPES = {
+    "tuple": lambda a, b: (a, b),
+    "list with others": lambda a, b: [torch.arange(3), a, None, "name", b],
+    "dict": lambda a, b: {"loss": a.sum(), "a": a, "b": b},
+    "nested": lambda a, b: {"heads": [a, {"box": (b,)}]},
+    "dataclass": lambda a, b: Found(a, b),
+    "namedtuple": lambda a, b: namedtuple("Out", "box logits")(b, a),
+    "dict with attributes": lambda a, b: Given(box=b, logits=a),
+    "object": lambda a, b: SimpleNamespace(logits=a, box=b, cache=[a]),
+}
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_every_output_is_taught_logits_as_such(kind):
+    student, teacher = Many(SHAPES[kind], 0), Many(SHAPES[kind], 1)
+    plain = [Many(SHAPES["tuple"], seed) for seed in (0, 1)]
+    lesson = Lesson(student, teacher, Distill(temperature=2.0))
+    student(given())
+    found = lesson.loss(None)
+    (a, b), (c, d) = plain[0](given()), plain[1](given())
+    wanted = (distillation_loss(a, c, 2.0) + feature_loss(b, d)) / 2
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
+    found.backward()
+    assert student.box.weight.grad.any() and student.fc.weight.grad.any()
+    assert lesson.notes == []
+
+
+def test_outputs_that_the_teacher_has_not_are_named():
+    student = Many(SHAPES["dict"])
+    lesson = Lesson(student, lambda x: Many(SHAPES["dict"], 1)(x)["a"], Distill())
+    for _ in range(2):
+        student(given())
+        lesson.loss(None)
+    (note,) = lesson.notes
+    assert 'no output "b"' in note
+
+
+def test_complex_outputs_are_taught():
+    student, other = nn.Linear(8, 4), nn.Linear(8, 4)
+    for shape in (lambda z: z, lambda z: (z.real, z)):
+        net = nn.Sequential(student)
+        net.register_forward_hook(lambda _, __, z, shape=shape: shape(torch.fft.rfft(z)))
+        lesson = Lesson(net, lambda x, shape=shape: shape(torch.fft.rfft(other(x))), Distill())
+        net(given())
+        (slope,) = torch.autograd.grad(lesson.loss(None), student.weight)
+        assert slope.any()
+
+
+def test_classes_are_on_the_axis_that_the_output_or_the_targets_tell():
+    z, v = torch.randn(2, 5, 4, 3), torch.randn(2, 5, 4, 3)
+    rows, aims = (one.movedim(1, -1).reshape(-1, 5) for one in (z, v))
+    image = distillation_loss(rows, aims, 2.0).item()
+    assert distillation_loss(z, v, 2.0).item() == pytest.approx(image)
+    net = nn.Conv2d(5, 5, 1)
+    lesson = Lesson(net, lambda x: v, Distill())
+    output = net(z)
+    features = feature_loss(output, v).item()
+    assert lesson.loss(None).item() == pytest.approx(features)  # a convolution's may be anything
+    lesson.classes_on(1)
+    rows = output.movedim(1, -1).reshape(-1, 5)
+    assert lesson.loss(None).item() == pytest.approx(distillation_loss(rows, aims, 2.0).item())
+
+
+def test_a_linear_head_has_its_classes_last_in_images_too():
+    net, x = classifier(), torch.randn(2, 3, 4, 8)
+    aim = torch.randn(2, 3, 4, 5)
+    lesson = Lesson(net, lambda x: aim, Distill())
+    wanted = distillation_loss(net(x).reshape(-1, 5), aim.reshape(-1, 5), 2.0)
+    assert lesson.loss(None).item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_forbidden_classes_and_infinite_features_have_no_nan():
+    z = torch.tensor([[0.0, 1.0, -math.inf]], requires_grad=True)
+    v = torch.tensor([[1.0, 0.0, -math.inf]])
+    two = distillation_loss(z[:, :2], v[:, :2]).item()
+    assert distillation_loss(z, v).item() == pytest.approx(two)
+    (slope,) = torch.autograd.grad(feature_loss(z, v), z)
+    assert torch.isfinite(slope).all() and slope[0, :2].all()
+
+
+def test_a_teacher_that_fails_is_told_with_the_batch():
+    student = classifier()
+    lesson = Lesson(student, lambda x: {}["no"], Distill())
+    student(given())
+    told = r"teacher: failed: KeyError: 'no' in line \d+ of test_distill.*float32 \[6, 8\]"
+    with pytest.raises(ArgumentError, match=told):
+        lesson.loss(None)

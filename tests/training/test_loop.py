@@ -121,9 +121,16 @@ def test_an_epoch_shorter_than_the_first_still_takes_its_last_step():
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_a_generator_used_up_after_one_epoch_is_refused():
-    with pytest.raises(ArgumentError, match="used up after one epoch; give a list, or a function"):
-        fitted((pair for pair in data(3)), plain(epochs=2))
+def test_what_gives_its_batches_once_is_held_or_refused():
+    """An iterator is gone through before; what a function gives over and over cannot be."""
+    _, loss = fitted((pair for pair in data(3)), plain(epochs=2))
+    assert loss.calls == 6
+    used = iter(data(3))
+    assert len(list(used)) == 3
+    with pytest.raises(ArgumentError, match="no batches: the list_iterator has none, or is used"):
+        fitted(used, plain(epochs=2))
+    with pytest.raises(ArgumentError, match="used up after one pass; give a list, or a function"):
+        fitted(lambda: used, plain(epochs=2))
 
 
 class Labelled(nn.Module):
@@ -218,8 +225,14 @@ def test_steps_have_a_rate_and_no_decay_of_their_own():
         ([], "there are no batches"),
         (lambda: 7, "batches are a int"),
         ([(torch.ones(4, 5), torch.zeros(4).long())], "batch 1: the model rejects it"),
-        ([(torch.ones(4, 6), torch.full((4,), 9))], "batch 1: the loss cannot be taken"),
-        ([(torch.ones(4, 6), torch.zeros(5).long())], "batch 1: the loss cannot be taken"),
+        (
+            [(torch.ones(4, 6), torch.full((4,), 9))],
+            "batch 1: targets run from 9 to 9, and the output has 3 classes on axis 1",
+        ),
+        (
+            [(torch.ones(4, 6), torch.zeros(5).long())],
+            r"batch 1: targets of shape \[5\] do not fit outputs of \[4, 3\]",
+        ),
     ],
 )
 def test_batches_that_do_not_fit_are_told(batches, told):

@@ -25,6 +25,11 @@ def student():
 def test_the_loss_is_the_task_and_the_price_of_the_bits(student):
     budget = Budget(target=100.0, ramp=0.5)
     loss = Objective(student, Training(), budget=budget)
+    first = loss(student.module(torch.ones(2, 16)).sum())
+    before = float(first.detach())  # nothing has a price before a gradient came to it
+    assert before == pytest.approx(float(student.module(torch.ones(2, 16)).sum().detach()))
+    first.backward()
+    student.module.zero_grad()
     found = loss(torch.tensor(3.0))
     bits = student.twins[0].bits().detach()
     assert budget.price > 0 and budget.spent == pytest.approx(student.twins[0].estimate.bits)

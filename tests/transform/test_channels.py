@@ -364,5 +364,5 @@ def test_layers_that_share_a_parameter_stay_whole(tie):
 
 def test_layers_before_one_that_is_not_followed_stay_whole():
     net = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.GRU(12, 12))
-    with pytest.raises(ArgumentError, match='"0": .* in a way that cannot be followed'):
+    with pytest.raises(ArgumentError, match=r'"0": .* in a way that cannot be followed'):
         prune_channels(net, torch.randn(4, 8), fraction=0.3)

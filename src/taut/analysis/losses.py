@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from taut.analysis._capture import Capture
 from taut.errors import ArgumentError
 from taut.networks.calls import explained
-from taut.networks.outputs import KeptOutput, Loss, class_axis, find_target, is_float, token_mask
+from taut.networks.outputs import KeptOutput, Loss, find_target, is_float, token_mask
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +66,7 @@ def probes(
     for _ in range(passes):
         v = torch.randn(z.shape, generator=generator, dtype=torch.float32).to(z.device, z.dtype)
         if target.logits:
-            axis = class_axis(z)
+            axis = target.axis
             p = z.detach().softmax(axis)
             s = p.sqrt()
             v = s * v - p * (s * v).sum(axis, keepdim=True)

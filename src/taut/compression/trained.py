@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from taut.networks import LoadedModel
     from taut.planning import Recipe
+    from taut.training.epochs import Batches
     from taut.training.loop import Task
     from taut.training.objective import Fit as Loop
     from taut.transform.channels_job import PrunedNetwork
@@ -171,7 +172,7 @@ def _pruned(model: LoadedModel, channels: Channels, fit: object) -> PrunedNetwor
             "channels: want batches to trace the network with; give train batches, not a loop of "
             "your own"
         )
-    pairs = _inputs(batches() if callable(batches) else batches, 8)
+    pairs = _inputs(batches, model.module, 8)
     targets = {id(given): target for given, target in pairs}
     return prune_channels(
         model.module,
@@ -189,21 +190,23 @@ def _pruned(model: LoadedModel, channels: Channels, fit: object) -> PrunedNetwor
 
 def _task(output: object, target: object, own: Task | None) -> torch.Tensor:
     """The loss of a training batch, for the importance of channels."""
-    from taut.training.loop import task_loss
+    from taut.networks.calls import explained
+    from taut.training import task_loss
 
-    loss = own(output, target) if own is not None else task_loss(output, target)
+    with explained("channels: the loss cannot be taken", (output, target)):
+        loss = own(output, target) if own is not None else task_loss(output, target)
     if loss is None:
         raise ArgumentError("channels: importance wants batches with targets, or loss")
     return loss
 
 
-def _inputs(batches: Iterable[object], count: int) -> list[tuple[object, object]]:
+def _inputs(batches: Batches, module: torch.nn.Module, count: int) -> list[tuple[object, object]]:
     """Some batches, each as what the network takes and the target."""
     from itertools import islice
 
-    from taut.training.loop import parts_of
+    from taut.training import parts_of, passed
 
-    found = [parts_of(batch) for batch in islice(batches, count)]
+    found = [parts_of(batch, module) for batch in islice(passed(batches), count)]
     if not found:
         raise ArgumentError("train: there are no batches")
     return found

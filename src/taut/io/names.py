@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -53,3 +53,13 @@ def pattern_hint(path: Path) -> str:
         return "; as a pattern it matches nothing"
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return f"; as a pattern, which the shell did not expand, it is {', '.join(found[:3])}{more}"
+
+
+def some_names(names: Sequence[str], most: int = 8) -> str:
+    """Names for a note: quoted, and how many there are beside.
+
+    >>> some_names(["a", "b", "c"], 2)
+    '"a", "b" and 1 more'
+    """
+    said = ", ".join(f'"{name}"' for name in names[:most])
+    return f"{said} and {len(names) - most} more" if len(names) > most else said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _NOTHING: Final = object()
 _LIBRARIES: Final = ("site-packages", "dist-packages")
+_TRACE: Final = "Traceback (most recent call last):"
+_FRAME: Final = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
 _OURS: Final = Path(__file__).parents[1]
 _PYTHON: Final = Path(sysconfig.get_path("stdlib"))
 
@@ -60,6 +63,8 @@ def told(error: BaseException) -> str:
     "KeyError: 'x'"
     """
     lines = str(error).strip().splitlines()
+    if _TRACE in lines:  # of a worker of a DataLoader, which hands on all as text
+        return lines[-1][:300]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
@@ -68,11 +73,14 @@ def own_line(error: BaseException) -> str:
 
     What lies in Python's library, in installed packages or in Taut is not the caller's own.
     """
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
+    frames = [(f.filename, str(f.lineno)) for f in traceback.extract_tb(error.__traceback__)]
+    text = str(error)
+    frames += _FRAME.findall(text) if _TRACE in text else []
+    for file, line in reversed(frames):
+        path = Path(file)
         foreign = path.is_relative_to(_OURS) or path.is_relative_to(_PYTHON)
-        if not (foreign or frame.filename.startswith("<") or set(path.parts) & set(_LIBRARIES)):
-            return f" in line {frame.lineno} of {path.name}"
+        if not (foreign or file.startswith("<") or set(path.parts) & set(_LIBRARIES)):
+            return f" in line {line} of {path.name}"
     return ""
 
 

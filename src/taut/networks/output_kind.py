@@ -1,11 +1,12 @@
-"""What a network's output is: logits, whose softmax counts, or features, which count themselves."""
+"""What a network gives: logits, whose softmax counts, or features, which count themselves."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from taut.networks.calls import run
-from taut.networks.outputs import find_target
+from taut.networks.outputs import find_target, float_parts, told_output
 
 if TYPE_CHECKING:
     import torch
@@ -20,11 +21,49 @@ def output_kind(module: torch.nn.Module, batch: object) -> Literal["logits", "fe
     >>> output_kind(net, torch.ones(2, 4)), output_kind(net.fc, torch.ones(2, 4))
     ('logits', 'features')
     """
-    import torch
+    told = _says(module)
+    if told is not None:
+        return told
+    output, maker = _made_by(module, batch, "calibration batch 1")
+    return "logits" if find_target(output, "auto", maker).logits else "features"
 
-    told = getattr(module, "output_kind", None)  # a network without layers to look at
+
+def class_axes(module: torch.nn.Module, batch: object, where: str) -> dict[str, int]:
+    """The axis of classes of every part of the output that holds logits, by its place.
+
+    Places are those of `float_parts`. One batch is run; `where` names it, should the model reject
+    it.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential()
+    >>> net.add_module("fc", torch.nn.Linear(4, 3))
+    >>> class_axes(net, torch.ones(2, 4), "batch 1"), class_axes(net.fc, torch.ones(2, 4), "")
+    ({'': -1}, {})
+    """
+    output, maker = _made_by(module, batch, where)
+    told, found = _says(module), {}
+    for place, tensor in float_parts(output).items():
+        named = place.rpartition(".")[2] == "logits"
+        target = told_output(tensor, maker, named=named or told == "logits")
+        if target.logits and told != "features":
+            found[place] = target.axis
+    return found
+
+
+def _says(module: torch.nn.Module) -> Literal["logits", "features"] | None:
+    """What a network says itself that has no layers to look at."""
+    told = getattr(module, "output_kind", None)
     if told in ("logits", "features"):
         return "logits" if told == "logits" else "features"
+    return None
+
+
+def _made_by(
+    module: torch.nn.Module, batch: object, where: str
+) -> tuple[object, Callable[[torch.Tensor], str | None]]:
+    """The output of a batch, and which linear layer made a tensor of it."""
+    import torch
+
     made: list[tuple[object, str]] = []  # the tensors are kept, so that no other takes their id
     linear = [(n, m) for n, m in module.named_modules() if isinstance(m, torch.nn.Linear)]
     handles = [
@@ -33,10 +72,13 @@ def output_kind(module: torch.nn.Module, batch: object) -> Literal["logits", "fe
     ]
     try:
         with torch.no_grad():
-            output = run(module, batch, "calibration batch 1")
+            output = run(module, batch, where)
     finally:
         for handle in handles:
             handle.remove()
     names = {id(out): name for out, name in made}
-    target = find_target(output, "auto", lambda tensor: names.get(id(tensor)))
-    return "logits" if target.logits else "features"
+
+    def maker(tensor: torch.Tensor) -> str | None:
+        return names.get(id(tensor)) if made else None
+
+    return output, maker

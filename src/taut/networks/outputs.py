@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 
 from taut.errors import ArgumentError
@@ -26,10 +26,19 @@ _FEATURES: Final = (
 
 @dataclass(frozen=True)
 class KeptOutput:
-    """The tensor whose change is the loss, and whether it holds logits."""
+    """The tensor whose change is the loss, and whether it holds logits.
+
+    `last` is for those whose classes are known to be on the last axis, whatever the shape.
+    """
 
     tensor: torch.Tensor
     logits: bool
+    last: bool = False
+
+    @property
+    def axis(self) -> int:
+        """That of the classes: 1 or -1."""
+        return -1 if self.last else class_axis(self.tensor)
 
 
 def find_target(output: object, kind: str, maker: Maker) -> KeptOutput:
@@ -46,11 +55,20 @@ def find_target(output: object, kind: str, maker: Maker) -> KeptOutput:
         return KeptOutput(_named_or_first(output, names), kind == "logits")
     logits = _part(output, "logits")
     if is_float(logits):
-        return KeptOutput(logits, _classes(logits) > 1)
-    tensor = _named_or_first(output, _FEATURES)
+        return told_output(logits, maker, named=True)
+    return told_output(_named_or_first(output, _FEATURES), maker)
+
+
+def told_output(tensor: torch.Tensor, maker: Maker, *, named: bool = False) -> KeptOutput:
+    """Whether one tensor of an output holds logits, and on which axis; `maker` as `find_target`.
+
+    `named` is for what the output itself calls logits. What a linear layer made has its classes
+    last, whatever its shape; for the rest `class_axis` rules.
+    """
     made = maker(tensor) or ()
-    head = any(is_head(name) for name in ((made,) if isinstance(made, str) else made))
-    return KeptOutput(tensor, head and _classes(tensor) > 1)
+    found = KeptOutput(tensor, named, last=bool(made))
+    head = named or any(is_head(name) for name in ((made,) if isinstance(made, str) else made))
+    return replace(found, logits=head and _size(tensor, found.axis) > 1)
 
 
 def _named_or_first(output: object, names: tuple[str, ...]) -> torch.Tensor:
@@ -106,13 +124,74 @@ def is_float(value: object) -> TypeGuard[torch.Tensor]:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
-def class_axis(logits: torch.Tensor) -> int:
-    """Images of logits have their classes first, as cross_entropy has it; all others last."""
-    return 1 if logits.ndim >= 4 else -1
+def class_axis(logits: torch.Tensor, targets: torch.Tensor | None = None) -> int:
+    """The axis of the classes: 1 or -1.
+
+    Targets of one class a position have the logits' shape without that axis. Where they fit both,
+    or there are none, images (4 axes and more) have their classes on axis 1, as torch's
+    cross_entropy has it, and all others, as sequences (batch, time, classes), on the last.
+
+    >>> import torch
+    >>> sequence, image = torch.ones(2, 5, 3), torch.ones(2, 5, 8, 3)
+    >>> class_axis(sequence), class_axis(image), class_axis(image, torch.ones(2, 5, 8))
+    (-1, 1, -1)
+    """
+    usual = 1 if logits.ndim >= 4 else -1
+    if targets is None or _without(logits, usual) == targets.shape:
+        return usual
+    return -usual if _without(logits, -usual) == targets.shape else usual
 
 
-def _classes(logits: torch.Tensor) -> int:
-    return int(logits.shape[class_axis(logits)]) if logits.ndim else 1
+def _without(logits: torch.Tensor, axis: int) -> tuple[int, ...]:
+    """The shape without an axis; none where there is no such axis."""
+    shape = tuple(logits.shape)
+    if axis == 1:
+        return (*shape[:1], *shape[2:]) if len(shape) > 1 else ()
+    return shape[:-1]
+
+
+def _size(logits: torch.Tensor, axis: int) -> int:
+    return int(logits.shape[axis]) if logits.ndim else 1
+
+
+def float_parts(output: object) -> dict[str, torch.Tensor]:
+    """Every floating or complex tensor that an output holds, by its place (`heads.0`).
+
+    A lone tensor has the place "". Dicts, tuples, lists and dataclasses are gone through, however
+    deep they lie; of other objects the tensors among their attributes are taken. Tensors without an
+    axis, as losses, are left out.
+
+    >>> import torch
+    >>> one = torch.ones(1)
+    >>> list(float_parts({"loss": one[0], "heads": (one, {"box": one})}))
+    ['heads.0', 'heads.1.box']
+    """
+    import torch
+
+    found: dict[str, torch.Tensor] = {}
+
+    def look(value: object, place: str) -> None:
+        if isinstance(value, torch.Tensor):
+            if value.ndim and (value.is_floating_point() or value.is_complex()):
+                found[place] = value
+            return
+        for name, part in _held(value).items():
+            look(part, f"{place}.{name}" if place else name)
+
+    look(output, "")
+    return found
+
+
+def _held(value: object) -> dict[str, object]:
+    """What a container of outputs holds, by name or number; nothing of what is none."""
+    if isinstance(value, Mapping):
+        return {str(name): part for name, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return {str(number): part for number, part in enumerate(value)}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: getattr(value, one.name, None) for one in fields(value)}
+    own = getattr(value, "__dict__", {})
+    return {name: part for name, part in own.items() if is_float(part)}
 
 
 def token_mask(batch: object, z: torch.Tensor) -> torch.Tensor | None:

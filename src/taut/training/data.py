@@ -54,9 +54,13 @@ def open_train(spec: TrainSpec, training: Training, loss: Task | None = None) ->
         return BuiltIn(found, training, loss)
     if isinstance(found, Iterable) and not isinstance(found, (str, bytes)):
         return BuiltIn(found, training, loss)
-    raise ArgumentError(
-        f"{name}: a {type(found).__name__} is neither a loop fit(model, loss) nor batches"
-    )
+    kind = type(found).__name__
+    if hasattr(found, "__getitem__") and hasattr(found, "__len__"):
+        raise ArgumentError(
+            f"{name}: a {kind} gives samples and no batches; give "
+            "torch.utils.data.DataLoader(it, batch_size=...)"
+        )
+    raise ArgumentError(f"{name}: a {kind} is neither a loop fit(model, loss) nor batches")
 
 
 def open_teacher(spec: TeacherSpec | None) -> Callable[..., object] | None:

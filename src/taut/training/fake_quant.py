@@ -34,18 +34,31 @@ class FakeQuant(nn.Module):
     """Passes a weight on as it will be decoded; `mask`, where there is one, zeroes before that.
 
     Where there is a `norm_axis`, no slice along it becomes zero as a whole (-1: nor the tensor).
+    `reached` holds whether a gradient of the task ever came back, other than zeros.
     """
 
     mask: Tensor | None
+    reached: Tensor
     norm_axis: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mask", None)
+        self.register_buffer("reached", torch.tensor(False))
+        self._known = False  # that it was reached: looking at a tensor may wait for a device
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight as it will be decoded, with gradients to it and to what is learnt beside."""
-        return self.quantised(self.kept(weight))
+        value = self.quantised(self.kept(weight))
+        watched: Tensor = _Watched.apply(value, self)  # type: ignore[no-untyped-call]
+        return watched
+
+    @property
+    def taught(self) -> bool:
+        """Whether a gradient of the task ever came."""
+        if not self._known:
+            self._known = bool(self.reached)
+        return self._known
 
     def kept(self, weight: Tensor) -> Tensor:
         """The weight with its mask applied; gradients pass to the masked ones too.
@@ -75,6 +88,22 @@ class FakeQuant(nn.Module):
     def scales(self, weight: Tensor) -> Tensor | None:
         """What indices are multiplied by: a scalar, or shape (rows, groups)."""
         return None
+
+
+class _Watched(torch.autograd.Function):
+    """The value itself; notes that its gradient came, and makes a sparse one dense."""
+
+    @staticmethod
+    def forward(ctx, value: Tensor, quant: FakeQuant) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.quant = quant
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        dense = gradient.to_dense() if gradient.layout != torch.strided else gradient
+        if not ctx.quant.taught:
+            ctx.quant.reached.copy_(dense.any())
+        return dense, None
 
 
 class LearntSteps(FakeQuant):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,18 +19,19 @@ import torch
 from torch import Tensor, nn
 
 from taut.errors import ArgumentError
-from taut.networks.calls import explained, fitted, run
+from taut.networks.calls import explained, fitted, outline, run
 from taut.training.activations import InputStep
+from taut.training.batch_parts import parts_of
 from taut.training.checkpoint import LoopPosition, read_checkpoint, write_checkpoint
-from taut.training.distill import outputs_of
+from taut.training.epochs import Batches, counted, held, passed
 from taut.training.fake_quant import LearntSteps
+from taut.training.task import TaskLoss
 from taut.transform.settings import Training
 
 if TYPE_CHECKING:
     from taut.training.objective import Objective
 
 Progress = Callable[[str, int, int], None]
-Batches = Iterable[object] | Callable[[], Iterable[object]]
 Task = Callable[[object, object], Tensor]
 
 _LR: Final = {"adamw": 1e-3, "sgd": 1e-2}
@@ -42,9 +43,9 @@ class Fit:
     """Trains a network over `batches`: an iterable, or a function that gives one for each epoch.
 
     A batch is (input, target), or a dict that the network takes (its output then has `.loss`, or
-    "labels" are among it), or the input alone, where there is a teacher. `loss(output, target)`
-    takes the place of the cross entropy (integer targets) or the mean squared error. `checkpoint`
-    is where to keep what a crash would cost; with `resume` it is gone on from.
+    "labels" are among it), or the input alone, where there is a teacher (`parts_of` says it all).
+    `loss(output, target)` takes the place of `task_loss`. The batches of an iterator are held in
+    memory. `checkpoint` is where to keep what a crash would cost; with `resume` it is gone on from.
     """
 
     batches: Batches
@@ -62,6 +63,10 @@ class Fit:
             resume=self.resume or resume,
             progress=self.progress or progress,
         )
+
+    def __post_init__(self) -> None:
+        """Hold the batches of an iterator, which gives them once."""
+        object.__setattr__(self, "batches", held(self.batches))
 
     def __call__(self, model: nn.Module, loss: Objective) -> None:
         """Train in place; `loss` is Taut's.
@@ -85,6 +90,7 @@ class _Loop:
         self.optimizers = self._optimizers()
         self.rates = [group["lr"] for one in self.optimizers for group in one.param_groups]
         self.runner = self.world.prepare(model)
+        self.by_target = TaskLoss()
         self.epoch = self.step = 0
         self.best, self.since = math.inf, 0
 
@@ -109,21 +115,8 @@ class _Loop:
 
     def _count(self) -> int:
         """Batches in an epoch of this process."""
-        epoch = self._epoch()
-        number = len(epoch) if isinstance(epoch, Sized) else sum(1 for _ in epoch)
-        if not number:
-            raise ArgumentError("train: there are no batches")
+        number = counted(self.fit.batches)
         return math.ceil(number / self.world.size) if self.world.size > 1 else number
-
-    def _epoch(self) -> Iterable[object]:
-        batches = self.fit.batches
-        found = batches() if callable(batches) else batches
-        if not isinstance(found, Iterable):
-            raise ArgumentError(
-                f"train: batches are a {type(found).__name__}; give an iterable, or a function "
-                "that gives one for each epoch"
-            )
-        return found
 
     def run(self) -> None:
         if self.fit.resume and self.fit.checkpoint is not None and self.fit.checkpoint.exists():
@@ -144,7 +137,7 @@ class _Loop:
         """One epoch; gives the mean loss."""
         total = 0.0
         seen = 0
-        for number, batch in enumerate(self.world.share(self._epoch())):
+        for number, batch in enumerate(self.world.share(passed(self.fit.batches))):
             if seen == self.length:
                 break
             value = self.batch(batch)
@@ -171,38 +164,64 @@ class _Loop:
 
     def batch(self, batch: object) -> float:
         """Forward and backward; gives the loss."""
-        given, target = parts_of(batch)
-        given = fitted(given, self.model)
         where = f"train: batch {self.loss.calls % self.length + 1}"
+        given, target = parts_of(batch, self.model)
+        given = fitted(given, self.model)
         with self.world.precision():
             output = run(self.runner, given, where)
-            try:
-                task = self.task(output, fitted(target, self.model))
-            except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                told = f"{type(error).__name__}: {error}"
-                raise ArgumentError(f"{where}: the loss cannot be taken: {told}") from error
+            task = self.task(output, fitted(target, self.model), where)
         try:
             loss = self.loss(task)
-            with explained(f"{where}: its backward pass failed", given):
-                self.world.backward(loss / self.training.accumulate)
+            self._backward(loss / self.training.accumulate, batch, where)
         except ArgumentError as error:
-            kept = self.fit.checkpoint
-            where = f"; the last good state is in {kept}" if kept and kept.exists() else ""
-            raise ArgumentError(f"{error}{where}") from None
+            raise ArgumentError(f"{error}{self._last_good()}") from None
         value = float(loss.detach())
         if not math.isfinite(value):
-            kept = self.fit.checkpoint
-            where = f"; the last good state is in {kept}" if kept and kept.exists() else ""
             raise ArgumentError(
                 f"train: the loss is {value} at step {self.step + 1}; a lower lr or a clip "
-                f"helps{where}"
+                f"helps{self._last_good()}"
             )
         return value
 
-    def task(self, output: object, target: object) -> Tensor | None:
+    def _backward(self, loss: Tensor, batch: object, where: str) -> None:
+        if not loss.requires_grad:
+            raise ArgumentError(
+                f"{where}: the loss has no gradient to any parameter of the model; its forward "
+                "must not run under torch.no_grad() or detach what it gives"
+            )
+        with explained(f"{where}: the backward pass failed", batch):
+            self.world.backward(loss)
+
+    def _last_good(self) -> str:
+        kept = self.fit.checkpoint
+        return f"; the last good state is in {kept}" if kept and kept.exists() else ""
+
+    def task(self, output: object, target: object, where: str) -> Tensor | None:
+        """The task's loss of a batch, the caller's or by the targets; None where there is none."""
         if self.fit.loss is not None:
-            return self.fit.loss(output, target)
-        return task_loss(output, target)
+            with explained(f"{where}: loss failed", (output, target)):
+                given: object = self.fit.loss(output, target)
+            if not isinstance(given, Tensor) or given.numel() != 1:
+                raise ArgumentError(
+                    f"{where}: loss gave {outline(given)}; it must give a tensor of one number"
+                )
+            return given
+        with explained(f"{where}: the loss cannot be taken", (output, target)):
+            task = self.by_target(output, target, where)
+        if task is None and target is not None:
+            self.note_once(
+                f"train: targets are a {type(target).__name__}, so that only the teacher is learnt "
+                "from; give a loss of your own"
+            )
+        if self.by_target.axis is not None:
+            self.loss.classes_on(self.by_target.axis)
+        self.note_once(self.by_target.said)
+        return task
+
+    def note_once(self, note: str | None) -> None:
+        notes = self.loss.student.notes
+        if note is not None and note not in notes:
+            notes.append(note)
 
     def advance(self) -> None:
         """One step of the optimisers, at the rate of the schedule."""
@@ -213,6 +232,9 @@ class _Loop:
         groups = [group for one in self.optimizers for group in one.param_groups]
         for group, rate in zip(groups, self.rates, strict=True):
             group["lr"] = rate * factor
+        for parameter in self.model.parameters():  # of embeddings that ask for sparse gradients
+            if parameter.grad is not None and parameter.grad.layout != torch.strided:
+                parameter.grad = parameter.grad.to_dense()
         if self.training.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip)
         for one in self.optimizers:
@@ -330,35 +352,3 @@ class _Several(_Alone):
 def _world(training: Training) -> _Alone:
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return _Several(training.precision) if several else _Alone(training.precision)
-
-
-def task_loss(output: object, target: object) -> Tensor | None:
-    """The output's own `.loss`, the cross entropy of integer targets, or the mean squared error.
-
-    None where there is no target.
-    """
-    own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-    if isinstance(own, Tensor):
-        return own
-    if not isinstance(target, Tensor):
-        return None
-    found = outputs_of(output)
-    if target.is_floating_point():
-        if found.numel() != target.numel():  # they would be spread over each other
-            raise ArgumentError(
-                f"train: targets of shape {list(target.shape)} do not fit outputs of "
-                f"{list(found.shape)}"
-            )
-        return nn.functional.mse_loss(found, target.to(found.dtype).reshape(found.shape))
-    return nn.functional.cross_entropy(
-        found.reshape(-1, found.shape[-1]), target.reshape(-1).long()
-    )
-
-
-def parts_of(batch: object) -> tuple[object, object]:
-    """What the network takes, and the target (None where there is none)."""
-    if isinstance(batch, Mapping):
-        return batch, batch.get("labels")
-    if isinstance(batch, (tuple, list)) and len(batch) == 2:
-        return batch[0], batch[1]
-    return batch, None

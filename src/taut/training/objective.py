@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from taut.errors import ArgumentError
+from taut.io.names import some_names
 from taut.training.budget import Budget
 from taut.training.distill import Lesson
 from taut.training.sparsify import Sparsifier
@@ -79,6 +80,11 @@ class Objective:
             total = total + self.budget.price * self.bits()
         return total
 
+    def classes_on(self, axis: int) -> None:
+        """Tell the teacher's part that the targets are classes, on that axis of the outputs."""
+        if self._lesson is not None:
+            self._lesson.classes_on(axis)
+
     def begin(self, progress: float) -> None:
         """What is done before a step: masks, and every few steps a look at the bits."""
         if self._sparsifier is not None:
@@ -89,16 +95,37 @@ class Objective:
                 self._measured = int(progress * _MEASURES)
                 self.budget.other = self.measure() - spent
             self.budget.look(spent, progress, self._parameters)
+            if self.calls:
+                self._level(spent, self.budget.course(progress))
         self.calls += 1
 
     def spent(self) -> float:
         """The bits that the tensors in training take now, by the estimate."""
         return sum(twin.refresh() for twin in self.student.twins)
 
+    def _level(self, spent: float, course: float) -> None:
+        """Let what has no gradient take no more bits a weight than all do on their course.
+
+        Nothing says which of its weights count, so that none is drawn to zero: steps grow alone.
+        Else the other tensors would have to make room for it.
+        """
+        if spent <= course:
+            return
+        for twin in self.student.twins:
+            if not twin.taught and twin.estimate is not None:
+                share = course * twin.original.numel() / self._parameters
+                twin.coarsen(twin.estimate.bits - share)
+
     def bits(self) -> Tensor:
-        """The estimated bits with their gradients."""
-        found = [bits for twin in self.student.twins if (bits := twin.bits()) is not None]
-        return torch.stack(found).sum() if found else torch.zeros(())
+        """The estimated bits with their gradients, of what a gradient of the task ever came to.
+
+        What the task does not see would cost nothing to give up.
+        """
+        priced = [twin for twin in self.student.twins if twin.taught or _several()]
+        found = [(twin, bits) for twin in priced if (bits := twin.bits()) is not None]
+        if not found:
+            return torch.zeros(())
+        return torch.stack([bits if twin.taught else 0.0 * bits for twin, bits in found]).sum()
 
     def renew(self) -> None:
         """Take the bits' tables anew: every epoch begins so, for a training may resume there."""
@@ -134,6 +161,16 @@ class Objective:
             "loss.total to their number, or call loss(task, progress)"
         )
 
+    def untaught(self) -> list[str]:
+        """What is to be said of outputs without a teacher, and of tensors without a gradient."""
+        notes = [] if self._lesson is None else list(self._lesson.notes)
+        found = [t.name for t in self.student.twins if t.original.requires_grad and not t.taught]
+        if found:
+            notes.append(
+                f"no gradient came to {some_names(found)}: rounded, and neither trained nor priced"
+            )
+        return notes
+
     def close(self) -> None:
         """Watch the network no more."""
         for watcher in (self._lesson, self._sparsifier):
@@ -151,6 +188,12 @@ class Objective:
                 f"fit: the loss is {float(task.detach())} at step {self.calls + 1}; "
                 "a lower lr or a clip helps"
             )
+
+
+def _several() -> bool:
+    """Whether other processes wait for a gradient of every tensor, be it of zeros."""
+    together = torch.distributed
+    return together.is_available() and together.is_initialized()
 
 
 Fit = Callable[[torch.nn.Module, Objective], object]

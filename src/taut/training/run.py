@@ -34,6 +34,7 @@ from taut.training.fake_quant import LearntSteps
 from taut.training.kept import STAGES, discard_kept, stage_file
 from taut.training.loop import Fit
 from taut.training.objective import Objective
+from taut.training.reachable import unreachable
 from taut.training.request import TrainRequest
 from taut.training.schemes import student_schemes, tensor_masks
 from taut.training.sparsify import Sparsifier
@@ -65,7 +66,8 @@ class TrainedRun:
         self.source, self.schemes, self.model = source, schemes, model
         self.request, self.origin, self.progress = request, origin, progress
         self.notes: list[str] = []
-        self.teacher = own_teacher(request.teacher or model.module)
+        own = request.teacher
+        self.teacher = own_teacher(model.module if own is None else own)
         self.dial = request.target is not None or request.allowed is not None
 
     def ready(self) -> Ready:
@@ -88,6 +90,7 @@ class TrainedRun:
     def _reached(self) -> Ready:
         request = self.request
         before = None
+        self._check_trains()
         if request.score is not None:
             before = scored(request.score, self.model.module)
         with _seeded(request.seed):
@@ -95,8 +98,9 @@ class TrainedRun:
             if request.target is None and request.allowed is not None:
                 assert before is not None
                 return self._in_stages(student, before)
+            self._check_reachable(student)
             state = self._trained(student, request.target.nbytes if request.target else None)
-        state = self._fitting(state)
+        state = self._fitting(state, student)
         score = self._score(state)
         if request.allowed is not None and before is not None and score is not None:
             least = request.allowed.least(before)
@@ -108,12 +112,19 @@ class TrainedRun:
                 )
         return self._ready(state, before, score, ())
 
+    def _check_trains(self) -> None:
+        """Refuse a model of which no parameter is to be trained."""
+        if not any(one.requires_grad for one in self.model.module.parameters()):
+            raise ArgumentError(
+                "train: requires_grad is False for every parameter of the model, so that nothing "
+                "is to be trained; call model.requires_grad_(True), or on what is"
+            )
+
     def _student(self, module: torch.nn.Module) -> Student:
         student = make_student(
             copy_module(module),
             student_schemes(self.schemes, self.model.names, module, dial=self.dial),
         )
-        student.module.requires_grad_(True)
         return student
 
     def _trained(self, student: Student, nbytes: int | None, stage: int = 0) -> FinalState:
@@ -124,7 +135,6 @@ class TrainedRun:
             budget = Budget(8.0 * nbytes, training.ramp)
         masks = tensor_masks(self.schemes, self.model.names, student, training)
         sparsifier = Sparsifier(student, masks) if masks else None
-        self.notes += student.notes
         lesson = None
         if training.distill is not None:
             lesson = Lesson(student.module, self.teacher, training.distill)
@@ -146,6 +156,7 @@ class TrainedRun:
             )
         if note := objective.finish():
             self.notes.append(note)
+        self.notes += student.notes + objective.untaught()
         student.module.eval()
         return self._state(student)
 
@@ -185,7 +196,7 @@ class TrainedRun:
             once=once,
         )
 
-    def _fitting(self, state: FinalState) -> FinalState:
+    def _fitting(self, state: FinalState, student: Student) -> FinalState:
         """The state with its size, which meets the target: what is near zero anyway becomes zero.
 
         Raises:
@@ -201,10 +212,34 @@ class TrainedRun:
             if made.size <= target.nbytes:
                 self.notes.append(f"training ended at {first:,} bytes; {said} for the rest")
                 return made
+        why = self._unreachable(state, student, target.nbytes, taught=True)
         raise TargetError(
-            f"size: training ended at {first:,} bytes, {target.nbytes:,} were asked for; train "
-            "longer, or ask for more"
+            f"size: training ended at {first:,} bytes, {target.nbytes:,} were asked for; "
+            f"{why or 'train longer, or ask for more'}"
         )
+
+    def _unreachable(
+        self, state: FinalState, student: Student, nbytes: int, *, taught: bool
+    ) -> str | None:
+        """Why no longer training makes the file so small; None if one may.
+
+        `taught` is whether training has shown what gradients come to.
+        """
+        if not self.request.training.bits:
+            return "with bits: false training does not mind the size: ask for more, or leave it out"
+        priced = [one for one in student.twins if isinstance(one.quant, LearntSteps)]
+        names = {name for one in priced if one.taught or not taught for name in one.names}
+        trained = {tensor for tensor, name in self.model.names.items() if name in names}
+        return unreachable(state, nbytes, trained, self._size, self.request.effort)
+
+    def _check_reachable(self, student: Student) -> None:
+        """Refuse, before training, a size that no training reaches."""
+        target = self.request.target
+        if target is None or not self.request.training.bits:
+            return
+        why = self._unreachable(self._state(student), student, target.nbytes, taught=False)
+        if why is not None:
+            raise TargetError(f"size: {target.nbytes:,} bytes were asked for; {why}")
 
     def _in_stages(self, student: Student, before: float) -> Ready:
         """The smallest file whose score holds."""

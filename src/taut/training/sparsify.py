@@ -120,8 +120,11 @@ class Sparsifier:
         self._made = {n for n, one in self._settings.items() if not one.gradual}
 
     def penalty(self) -> Tensor | None:
-        """The pull of L1 on the tensors that ask for it: mean |w| over their root mean square."""
-        pulled = [t for t in self._twins if self._settings[t.name].method == "l1"]
+        """The pull of L1 on the tensors that ask for it: mean |w| over their root mean square.
+
+        What no gradient of the task came to has nothing to set against it, and is left alone.
+        """
+        pulled = [t for t in self._twins if self._settings[t.name].method == "l1" and t.taught]
         if not pulled:
             return None
         sums = [t.original.abs().sum() / t.original.detach().square().mean().sqrt() for t in pulled]

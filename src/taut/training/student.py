@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from taut.errors import ArgumentError
+from taut.io.names import some_names
 from taut.networks.own_classes import own_classes
 from taut.networks.sharing import SharedParameter, held_parameters, overlapping
 from taut.scheme import Scheme
@@ -18,6 +21,8 @@ from taut.training.alive import norm_axis
 from taut.training.bits import BitEstimate
 from taut.training.fake_quant import FakeQuant, LearntSteps, fake_quant
 from taut.training.recurrent import read_by_name
+
+_COARSER: Final = 0.05  # nats: how much larger a step becomes at once
 
 
 @dataclass
@@ -34,6 +39,11 @@ class Twin:
     def name(self) -> str:
         """The first of its names."""
         return self.names[0]
+
+    @property
+    def taught(self) -> bool:
+        """Whether a gradient of the task ever came to it."""
+        return self.quant.taught
 
     @torch.no_grad()
     def index(self) -> Tensor | None:
@@ -55,6 +65,14 @@ class Twin:
         """The estimated bits with their gradient; None where the scheme has none."""
         ratio = self.quant.ratio(self.original)
         return None if ratio is None or self.estimate is None else self.estimate(ratio)
+
+    @torch.no_grad()
+    def coarsen(self, bits: float) -> None:
+        """Make it take so many bits less by larger steps alone, if its steps are of the dial."""
+        quant = self.quant
+        if isinstance(quant, LearntSteps) and quant.most is None and bits > 0:
+            nats = math.log(2) * bits / max(1, self.original.numel())
+            quant.log_step.add_(min(nats, _COARSER))
 
     @torch.no_grad()
     def value(self) -> Tensor:
@@ -92,6 +110,7 @@ def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
             student.twins.append(_twin(held, scheme, size))
     student.plain = tuple(plain)
     _step_alike(student.twins, overlaps)
+    student.notes += _left_alone(student)
     return student
 
 
@@ -102,6 +121,21 @@ def _typical_size(parameters: list[SharedParameter]) -> float:
     floats = [one for one in matrices if one.is_floating_point() and one.any()]
     sizes = [float(one.float().square().mean().sqrt()) for one in floats]
     return statistics.median(sizes) if sizes else 0.1
+
+
+def _left_alone(student: Student) -> list[str]:
+    """Notes on parameters that do not move; complex ones are kept from it here."""
+    whole = [(n, p) for n, p in student.module.named_parameters() if p.is_complex()]
+    for _, parameter in whole:
+        parameter.requires_grad_(False)
+    still = [twin.name for twin in student.twins if not twin.original.requires_grad]
+    notes = []
+    if whole:
+        names = some_names([name for name, _ in whole])
+        notes.append(f"{names}: complex, so neither trained nor rounded")
+    if still:
+        notes.append(f"{some_names(still)}: requires_grad is False, so rounded and not trained")
+    return notes
 
 
 def _twin(held: SharedParameter, scheme: Scheme, size: float) -> Twin:

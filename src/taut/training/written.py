@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final as Fixed
 
@@ -94,6 +94,18 @@ class Final:
                     index = _awake(index, ratio, self.axes[name])
                 grids[name] = Indices(index, float(np.float32(grid.step * factor)), grid.offsets)
         return replace(self, written=replace(self.written, grids=grids), notes=list(self.notes))
+
+    def emptied(self, tensors: Collection[str]) -> Final:
+        """The same with all integers of these zeros, and norms as coarse as they become."""
+        grids = dict(self.written.grids)
+        for name in grids.keys() & set(tensors):
+            grid = grids[name]
+            if isinstance(grid, Indices):
+                grids[name] = replace(grid, values=np.zeros_like(grid.values))
+            elif grid.levels is None:
+                grids[name] = replace(grid, indices=np.zeros_like(grid.indices))
+        written = replace(self.written, grids=grids, noise=math.inf)
+        return replace(self, written=written, notes=list(self.notes))
 
     def network(self, model: LoadedModel) -> torch.nn.Module:
         """A network with the values that a reader of the file gets."""
