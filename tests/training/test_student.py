@@ -146,6 +146,7 @@ def test_bits_are_estimated_where_indices_are_and_pull_where_a_dial_is():
     assert free.refresh() > 0 and fixed.refresh() == pytest.approx(32 * 32 * 1.58, rel=0.15)
     assert float(free.bits().detach()) == pytest.approx(free.estimate.bits, rel=0.2)
     assert fixed.bits() is None
+    free.quant.note(torch.ones(32, 32))  # else it has no price
     free.bits().backward()
     assert free.original.grad.abs().sum() > 0
     assert free.quant.log_step.grad < 0  # a larger step saves bits

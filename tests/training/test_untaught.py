@@ -70,6 +70,44 @@ def test_steps_alone_bring_what_is_untaught_to_its_share():
     assert hidden.refresh() < 1.15 * 400 and seen.refresh() > 0.8 * 300
 
 
+class Stacked(nn.Module):
+    """Words, experts and positions, used one by one, and a unit of a layer that never fires."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.place = nn.Embedding(6, 16), nn.Parameter(torch.randn(1, 6, 16))
+        self.experts, self.fc = nn.Parameter(torch.randn(3, 16, 16) / 4), nn.Linear(16, 16)
+        with torch.no_grad():
+            self.fc.bias[5] = -100.0
+
+    def forward(self, tokens):
+        h = self.words(tokens) + self.place[:, : tokens.shape[1]]
+        return self.fc(torch.einsum("bti,oi->bto", h, self.experts[1])).relu()
+
+
+def test_what_is_used_in_parts_is_priced_in_parts():
+    net = Stacked()
+    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    names = ["words.weight", "place", "experts", "fc.weight"]
+    student = make_student(net, dict.fromkeys(names, Scheme("rd")))
+    training = Training(epochs=30, distill=None)
+    loss = Objective(student, training, None, Budget(1500.0, 0.5))
+    tokens = torch.tensor([[0, 1, 2, 1]])
+    Fit([(tokens, torch.ones(1, 4, 16))], training)(net, loss)
+    twins = {twin.name: twin for twin in student.twins}
+    seen = {"words.weight": (slice(3), 0), "place": (slice(4), 1), "experts": (slice(1, 2), 0)}
+    for name, (used, axis) in seen.items():
+        moved = twins[name].original != before[name]
+        still = torch.ones(moved.shape[axis], dtype=torch.bool)
+        still[used] = False
+        assert not moved.movedim(axis, 0)[still].any() and moved.movedim(axis, 0)[~still].any()
+        (note,) = (note for note in loss.untaught() if f'parts of "{name}"' in note)
+        assert f"came to {int(still.sum())} of {len(still)} parts" in note
+    unit = twins["fc.weight"].original[5]
+    assert unit.abs().sum() < 0.95 * before["fc.weight"][5].abs().sum()  # of no use: it may go
+
+
 def test_what_is_frozen_is_rounded_and_stays():
     net = Parts()
     net.hidden.requires_grad_(False)

@@ -47,6 +47,15 @@ class BitEstimate:
         self.steepness = (self.prices[1:] - self.prices[:-1]).clamp(min=0.0)
         self.steepness[0] = 0.0  # that of |v| < 1 depends on row and column
 
+    @torch.no_grad()
+    def each(self, index: Tensor) -> Tensor:
+        """The bits of every index by the tables as they are, of the same shape."""
+        flat = _matrix(index)
+        size = flat.abs()
+        beyond = (size - _LARGEST).clamp(min=0) * (self.prices[-1] - self.prices[-2])
+        live = self.one + self.prices[size.clamp(max=_LARGEST).long()] + beyond
+        return torch.where(flat != 0, live, self.zero).reshape(index.shape)
+
     def _magnitudes(self, index: Tensor) -> float:
         size = index.abs()
         beyond = (size - _LARGEST).clamp(min=0).sum() * (self.prices[-1] - self.prices[-2])

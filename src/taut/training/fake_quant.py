@@ -34,7 +34,8 @@ class FakeQuant(nn.Module):
     """Passes a weight on as it will be decoded; `mask`, where there is one, zeroes before that.
 
     Where there is a `norm_axis`, no slice along it becomes zero as a whole (-1: nor the tensor).
-    `reached` holds whether a gradient of the task ever came back, other than zeros.
+    `reached` holds of every part whether a gradient of the task ever came to it, other than zeros.
+    Parts are equal runs of the tensor's numbers: rows of an embedding, or the one whole.
     """
 
     mask: Tensor | None
@@ -44,8 +45,8 @@ class FakeQuant(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mask", None)
-        self.register_buffer("reached", torch.tensor(False))
-        self._known = False  # that it was reached: looking at a tensor may wait for a device
+        self.register_buffer("reached", torch.zeros(1, dtype=torch.bool))
+        self._any = self._all = False  # once known: looking at a tensor may wait for a device
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight as it will be decoded, with gradients to it and to what is learnt beside."""
@@ -55,10 +56,32 @@ class FakeQuant(nn.Module):
 
     @property
     def taught(self) -> bool:
-        """Whether a gradient of the task ever came."""
-        if not self._known:
-            self._known = bool(self.reached)
-        return self._known
+        """Whether a gradient of the task ever came to any part."""
+        self._any = self._any or bool(self.reached.any())
+        return self._any
+
+    @property
+    def all_taught(self) -> bool:
+        """Whether one came to all parts."""
+        self._all = self._all or bool(self.reached.all())
+        return self._all
+
+    def watch(self, parts: int) -> None:
+        """Begin to watch for gradients, of so many parts."""
+        self.reached = self.reached.new_zeros(parts)
+        self._any = self._all = False
+
+    def note(self, gradient: Tensor) -> None:
+        """Take note of a gradient of the task, of the weight's shape."""
+        if not self.all_taught:
+            self.reached |= (gradient.reshape(len(self.reached), -1) != 0).any(1)
+
+    def drawn(self, values: Tensor) -> Tensor:
+        """`values` of the weight's shape, with gradients for parts that were reached alone."""
+        if self.all_taught:
+            return values
+        parts = values.reshape(len(self.reached), -1)
+        return torch.where(self.reached[:, None], parts, parts.detach()).reshape(values.shape)
 
     def kept(self, weight: Tensor) -> Tensor:
         """The weight with its mask applied; gradients pass to the masked ones too.
@@ -101,8 +124,7 @@ class _Watched(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
         dense = gradient.to_dense() if gradient.layout != torch.strided else gradient
-        if not ctx.quant.taught:
-            ctx.quant.reached.copy_(dense.any())
+        ctx.quant.note(dense.detach())
         return dense, None
 
 

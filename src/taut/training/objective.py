@@ -112,9 +112,9 @@ class Objective:
         if spent <= course:
             return
         for twin in self.student.twins:
-            if not twin.taught and twin.estimate is not None:
-                share = course * twin.original.numel() / self._parameters
-                twin.coarsen(twin.estimate.bits - share)
+            count, bits = twin.untaught()
+            if count:
+                twin.coarsen((bits - course * count / self._parameters) / count)
 
     def bits(self) -> Tensor:
         """The estimated bits with their gradients, of what a gradient of the task ever came to.
@@ -164,11 +164,17 @@ class Objective:
     def untaught(self) -> list[str]:
         """What is to be said of outputs without a teacher, and of tensors without a gradient."""
         notes = [] if self._lesson is None else list(self._lesson.notes)
-        found = [t.name for t in self.student.twins if t.original.requires_grad and not t.taught]
+        moving = [twin for twin in self.student.twins if twin.original.requires_grad]
+        found = [twin.name for twin in moving if not twin.taught]
+        said = "rounded, and neither trained nor priced"
         if found:
-            notes.append(
-                f"no gradient came to {some_names(found)}: rounded, and neither trained nor priced"
-            )
+            notes.append(f"no gradient came to {some_names(found)}: {said}")
+        for twin in moving:
+            if twin.taught and not twin.quant.all_taught:
+                left, parts = int((~twin.quant.reached).sum()), len(twin.quant.reached)
+                notes.append(
+                    f'no gradient came to {left} of {parts} parts of "{twin.name}": {said}'
+                )
         return notes
 
     def close(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from taut.coding import Effort
 from taut.encoding.tensor import encode_tensor
@@ -16,20 +19,20 @@ _NAMED: Final = 4  # tensors that a message names
 def unreachable(
     state: FinalState,
     nbytes: int,
-    trained: Collection[str],
+    drawn: Mapping[str, NDArray[np.bool_]],
     size: Callable[[FinalState], int],
     effort: Effort,
 ) -> str | None:
     """Why no training makes a file of `nbytes`; None if it may.
 
-    `trained` are the tensors that the price of bits draws to zero; the least file has them empty.
-    `size` measures a state.
+    `drawn` are the parts (equal runs) of tensors that the price of bits draws to zero; the least
+    file has them empty. `size` measures a state.
     """
-    least = state.emptied(trained)
+    least = state.emptied(drawn)
     floor = size(least)
     if floor <= nbytes:
         return None
-    kept = _kept(least, trained, effort)
+    kept = _kept(least, drawn, effort)
     named = [f'"{name}" {taken:,} ({why})' for name, taken, why in kept[:_NAMED]]
     more = f" and {len(kept) - _NAMED} more" if len(kept) > _NAMED else ""
     if not named:
@@ -42,27 +45,28 @@ def unreachable(
 
 
 def _kept(
-    state: FinalState, trained: Collection[str], effort: Effort
+    state: FinalState, drawn: Mapping[str, NDArray[np.bool_]], effort: Effort
 ) -> list[tuple[str, int, str]]:
     """Name, bytes and reason of the tensors that stay as large as they are, the largest first."""
     found = []
     for info in state.source.infos:
-        if info.name in state.source.aliases or info.name in trained:
+        parts = drawn.get(info.name)
+        if info.name in state.source.aliases or (parts is not None and parts.all()):
             continue
         scheme, values = state.schemes[info.name], state.source.load(info.name)
         if values.size and (values == values.flat[0]).all():  # a constant takes nothing
             continue
         coded = encode_tensor(info, values, scheme, effort=effort, quantize=state.written)
-        why = _reason(info.dtype, scheme, info.name in state.ratios)
+        why = _reason(info.dtype, scheme, parts)
         found.append((info.name, int(coded.data.nbytes), why))
     return sorted((one for one in found if one[1]), key=lambda one: -one[1])
 
 
-def _reason(dtype: str, scheme: Scheme, dialled: bool) -> str:
-    if dialled:
-        return "no gradient came to it"
+def _reason(dtype: str, scheme: Scheme, drawn: NDArray[np.bool_] | None) -> str:
+    """Why a tensor stays as large as it is."""
+    if drawn is not None:
+        some = f" to {(~drawn).sum()} of {len(drawn)} parts" if drawn.any() else ""
+        return f"no gradient came{some}"
     if scheme.kind == "rd":
         return "not trained, rounded finely"
-    if scheme.kind in ("lossless", "keep"):
-        return f"kept as {dtype}"
-    return str(scheme)
+    return f"kept as {dtype}" if scheme.kind in ("lossless", "keep") else str(scheme)

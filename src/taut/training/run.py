@@ -228,9 +228,13 @@ class TrainedRun:
         if not self.request.training.bits:
             return "with bits: false training does not mind the size: ask for more, or leave it out"
         priced = [one for one in student.twins if isinstance(one.quant, LearntSteps)]
-        names = {name for one in priced if one.taught or not taught for name in one.names}
-        trained = {tensor for tensor, name in self.model.names.items() if name in names}
-        return unreachable(state, nbytes, trained, self._size, self.request.effort)
+        reached = {
+            name: one.quant.reached.cpu().numpy() | (not taught)
+            for one in priced
+            for name in one.names
+        }
+        parts = {t: reached[name] for t, name in self.model.names.items() if name in reached}
+        return unreachable(state, nbytes, parts, self._size, self.request.effort)
 
     def _check_reachable(self, student: Student) -> None:
         """Refuse, before training, a size that no training reaches."""

@@ -127,7 +127,10 @@ class Sparsifier:
         pulled = [t for t in self._twins if self._settings[t.name].method == "l1" and t.taught]
         if not pulled:
             return None
-        sums = [t.original.abs().sum() / t.original.detach().square().mean().sqrt() for t in pulled]
+        sums = [
+            t.quant.drawn(t.original).abs().sum() / t.original.detach().square().mean().sqrt()
+            for t in pulled
+        ]
         return _PULL * torch.stack(sums).sum() / sum(t.original.numel() for t in pulled)
 
     def close(self) -> None:

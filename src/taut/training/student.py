@@ -10,6 +10,7 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
 from taut.errors import ArgumentError
@@ -22,6 +23,10 @@ from taut.training.bits import BitEstimate
 from taut.training.fake_quant import FakeQuant, LearntSteps, fake_quant
 from taut.training.recurrent import read_by_name
 
+_AS_ONE: Final = (
+    *(nn.Linear, nn.Bilinear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention),
+    parametrize.ParametrizationList,
+)
 _COARSER: Final = 0.05  # nats: how much larger a step becomes at once
 
 
@@ -42,7 +47,7 @@ class Twin:
 
     @property
     def taught(self) -> bool:
-        """Whether a gradient of the task ever came to it."""
+        """Whether a gradient of the task ever came to any of it."""
         return self.quant.taught
 
     @torch.no_grad()
@@ -64,15 +69,25 @@ class Twin:
     def bits(self) -> Tensor | None:
         """The estimated bits with their gradient; None where the scheme has none."""
         ratio = self.quant.ratio(self.original)
-        return None if ratio is None or self.estimate is None else self.estimate(ratio)
+        if ratio is None or self.estimate is None:
+            return None
+        return self.estimate(self.quant.drawn(ratio))
+
+    def untaught(self) -> tuple[int, float]:
+        """How many of its numbers no gradient came to, and the bits that they take now."""
+        index = None if self.quant.all_taught else self.index()
+        if index is None or self.estimate is None:
+            return 0, 0.0
+        parts = self.estimate.each(index).reshape(len(self.quant.reached), -1)
+        missed = parts[~self.quant.reached]
+        return missed.numel(), float(missed.sum())
 
     @torch.no_grad()
     def coarsen(self, bits: float) -> None:
-        """Make it take so many bits less by larger steps alone, if its steps are of the dial."""
+        """Spare so many bits a number by larger steps alone, if its steps are of the dial."""
         quant = self.quant
         if isinstance(quant, LearntSteps) and quant.most is None and bits > 0:
-            nats = math.log(2) * bits / max(1, self.original.numel())
-            quant.log_step.add_(min(nats, _COARSER))
+            quant.log_step.add_(min(math.log(2) * bits, _COARSER))
 
     @torch.no_grad()
     def value(self) -> Tensor:
@@ -142,6 +157,7 @@ def _twin(held: SharedParameter, scheme: Scheme, size: float) -> Twin:
     """Fake-quantise a parameter in each module that holds it, once."""
     parameter = held.parameter
     quant = fake_quant(scheme, parameter.detach(), held.names[0], size).to(parameter.device)
+    quant.watch(max(_parts(holder.owner, parameter) for holder in held.places))
     done: set[tuple[int, str]] = set()
     for place in held.places:
         owner, attribute = place.owner, place.attribute
@@ -155,6 +171,17 @@ def _twin(held: SharedParameter, scheme: Scheme, size: float) -> Twin:
         parametrize.register_parametrization(owner, attribute, quant, unsafe=True)
         owner.parametrizations[attribute].original = parameter  # type: ignore[union-attr, index]
     return Twin(held.names, scheme, parameter, quant)
+
+
+def _parts(owner: nn.Module, parameter: nn.Parameter) -> int:
+    """Of how many parts it must show whether a gradient comes: each may be used by itself.
+
+    That are the rows of an embedding, the experts of a stack, and whatever else code of the
+    caller's own picks from a parameter. A layer's matrix is used as one: a unit of it that never
+    fires is of no use, and may go.
+    """
+    as_one = isinstance(owner, _AS_ONE) or parameter.ndim < 2
+    return 1 if as_one else next((n for n in parameter.shape if n > 1), 1)
 
 
 def _step_alike(made: list[Twin], overlaps: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final as Fixed
 
@@ -95,15 +95,18 @@ class Final:
                 grids[name] = Indices(index, float(np.float32(grid.step * factor)), grid.offsets)
         return replace(self, written=replace(self.written, grids=grids), notes=list(self.notes))
 
-    def emptied(self, tensors: Collection[str]) -> Final:
-        """The same with all integers of these zeros, and norms as coarse as they become."""
+    def emptied(self, parts: Mapping[str, NDArray[np.bool_]]) -> Final:
+        """The same with zeros in these parts (equal runs) of tensors, and coarse norms.
+
+        Tensors with levels of their own, which may have no zero, stay.
+        """
         grids = dict(self.written.grids)
-        for name in grids.keys() & set(tensors):
-            grid = grids[name]
+        for name, which in parts.items():
+            grid = grids.get(name)
             if isinstance(grid, Indices):
-                grids[name] = replace(grid, values=np.zeros_like(grid.values))
-            elif grid.levels is None:
-                grids[name] = replace(grid, indices=np.zeros_like(grid.indices))
+                grids[name] = replace(grid, values=_zeroed(grid.values, which))
+            elif isinstance(grid, Grid) and grid.levels is None:
+                grids[name] = replace(grid, indices=_zeroed(grid.indices, which))
         written = replace(self.written, grids=grids, noise=math.inf)
         return replace(self, written=written, notes=list(self.notes))
 
@@ -214,6 +217,10 @@ def _exact(schemes: Mapping[str, Scheme], untrained: Mapping[str, np.ndarray]) -
     dialled = [tensor for tensor in untrained if schemes[tensor].kind == "rd"]
     constant = [tensor for tensor in dialled if not _rounds(untrained[tensor])]
     return {**schemes, **dict.fromkeys(constant, Scheme())}
+
+
+def _zeroed(values: NDArray[np.int32], which: NDArray[np.bool_]) -> NDArray[np.int32]:
+    return (values.reshape(len(which), -1) * ~which[:, None]).reshape(values.shape)
 
 
 def _rounds(values: np.ndarray) -> bool:
