@@ -126,28 +126,30 @@ def _parameters(module: torch.nn.Module) -> Iterator[tuple[Holder, torch.nn.Para
 
 def _touching(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
     """Groups of tensors of one storage whose bytes, first to last, reach into one another's."""
+    for held in _by_storage(tensors):
+        groups: list[list[torch.Tensor]] = []
+        end = 0
+        for tensor in sorted(held, key=_extent):
+            low, high = _extent(tensor)
+            if low >= end:
+                groups.append([])
+            groups[-1].append(tensor)
+            end = max(end, high)
+        yield from (group for group in groups if len(group) > 1)
+
+
+def _by_storage(tensors: Iterable[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """The dense tensors, each once, by the storage that they lie in."""
     import torch
 
-    by_storage: dict[int, dict[int, torch.Tensor]] = {}
+    found: dict[int, dict[int, torch.Tensor]] = {}
     for tensor in tensors:
         if torch.nn.parameter.is_lazy(tensor) or tensor.layout != torch.strided:
             continue
         start = tensor.untyped_storage().data_ptr()
         if start and tensor.numel():
-            by_storage.setdefault(start, {})[id(tensor)] = tensor
-    for held in by_storage.values():
-        group: list[torch.Tensor] = []
-        end = 0
-        for tensor in sorted(held.values(), key=_extent):
-            low, high = _extent(tensor)
-            if low >= end:
-                if len(group) > 1:
-                    yield group
-                group = []
-            group.append(tensor)
-            end = max(end, high)
-        if len(group) > 1:
-            yield group
+            found.setdefault(start, {})[id(tensor)] = tensor
+    return [[*held.values()] for held in found.values()]
 
 
 def _extent(tensor: torch.Tensor) -> tuple[int, int]:

@@ -190,21 +190,19 @@ def _step_alike(made: list[Twin], overlaps: Mapping[str, str]) -> None:
     Raises:
         ArgumentError: they have no step for the whole tensor; the message names both.
     """
-    twins = {name: twin for twin in made for name in twin.names}
+    quants = {name: twin.quant for twin in made for name in twin.names}
     for name, other in overlaps.items():
-        if name not in twins and other not in twins:
-            continue
-        quants = [twins[one].quant if one in twins else None for one in (name, other)]
-        one, its = quants
-        if not isinstance(one, LearntSteps) or not isinstance(its, LearntSteps):
-            raise _parted(name, other)
-        if one.most is not None or its.most is not None:
-            raise _parted(name, other)
-        one.log_step = its.log_step
+        if name in quants or other in quants:
+            one, its = _dialled(quants.get(name)), _dialled(quants.get(other))
+            if one is None or its is None:
+                raise ArgumentError(
+                    f'tensor "{name}": shares a part of its memory with "{other}", and their '
+                    "schemes would round that part in two ways; give rd or lossless for both, or "
+                    "a clone() in place of one"
+                )
+            one.log_step = its.log_step
 
 
-def _parted(name: str, other: str) -> ArgumentError:
-    return ArgumentError(
-        f'tensor "{name}": shares a part of its memory with "{other}", and their schemes would '
-        "round that part in two ways; give rd or lossless for both, or a clone() in place of one"
-    )
+def _dialled(quant: FakeQuant | None) -> LearntSteps | None:
+    """Itself, if it has one step for the tensor, and no end."""
+    return quant if isinstance(quant, LearntSteps) and quant.most is None else None
