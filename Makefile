@@ -28,7 +28,7 @@ EDITABLE := $(PIP) --no-build-isolation $(BUILD_DIR) --editable
 TABLES := lossless.measure lossy.measure coding.sparse coding.speed frontier.fidelity frontier.ablation
 CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.hpp)
 
-.PHONY: demo example test bench docs lint format typecheck asan fuzz mutants lock clean anew
+.PHONY: demo example test bench clients docs lint format typecheck asan fuzz mutants lock clean anew
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
@@ -41,15 +41,23 @@ example: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/python examples/edge_image_classifier.py --out build/edge --force $(if $(DATA),--data $(DATA))
 
 # JOBS: how many processes the tests run in, one a core unless told; 0 is none but pytest's own.
+# SLOW=1: the slow tests too, and every random case; CI runs all of it.
 JOBS ?= auto
 test: lint typecheck
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+	$(if $(SLOW),TAUT_SLOW=1) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 bench: $(VENV)/.bench $(VENV)/.core
 	-$(MAKE) $(VENV)-nncodec/.ready
 	for table in $(TABLES); do \
 	  NNCODEC_PYTHON=$(VENV)-nncodec/bin/python $(BIN)/python -m bench.$$table || exit 1; \
 	done
+
+# Exports in the programs that they are made for: those that are installed, the others are told.
+# INSTALL="llama openvino" installs first (all: some 5 GB), each in an environment of its own under
+# build/clients, at the versions of bench/clients/pins.toml; CLIENTS asks some alone.
+clients: $(VENV)/.dev $(VENV)/.core
+	$(BIN)/python -m bench.clients.check \
+	  $(if $(INSTALL),--install $(INSTALL)) $(if $(CLIENTS),--client $(CLIENTS))
 
 # Pages and reference, into build/docs; a warning or a broken link is an error.
 docs: $(VENV)/.docs $(VENV)/.core

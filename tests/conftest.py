@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from tests.thorough import HOW, THOROUGH, examples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,7 @@ for library in ("OMP", "OPENBLAS", "MKL", "VECLIB"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 # A shared machine is slow now and then, which is no failure; in CI the same examples every time.
-settings.register_profile("local", deadline=None)
+settings.register_profile("local", deadline=None, max_examples=examples(100))
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
@@ -77,11 +78,13 @@ def count_calls() -> Callable[[Callable[[], object]], int]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a `slow` mark that does not say why."""
+    """Leave slow tests to thorough runs; refuse a `slow` mark that does not say why."""
     for item in items:
         for mark in item.iter_markers("slow"):
             if not (mark.args and isinstance(mark.args[0], str) and mark.args[0].strip()):
                 raise pytest.UsageError(f"{item.nodeid}: slow wants a reason, as slow('trains')")
+            if not THOROUGH:
+                item.add_marker(pytest.mark.skip(f"slow: {mark.args[0]} ({HOW})"))
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

@@ -25,6 +25,7 @@ def example(monkeypatch):
     return importlib.import_module
 
 
+@pytest.mark.slow("trains and compresses a network on photographs, as the example does")
 def test_the_whole_way_meets_its_targets(example, tmp_path, capsys):
     main = example("edge_image_classifier").main
     out = tmp_path / "edge"

@@ -60,7 +60,6 @@ SAME_IDEA = {
     "request",  # what was asked for, read and frozen
     "run",  # the steps of long work
     "safetensors",  # the format, read and written
-    "schemes",  # what each tensor gets
     "write",  # the file of a format
 }
 

@@ -32,10 +32,10 @@ from taut.calibration import (
     Request,
     Work,
     calibrate,
-    calibrated_schemes,
     written_values,
 )
 from taut.compression.compress import origin_of
+from taut.encoding.data_free import lossy_schemes
 from taut.errors import TautError
 from taut.io import Source, open_source
 from taut.networks import Calibration, LoadedModel, open_calibration, open_model
@@ -140,7 +140,7 @@ class Bench:
         self.source: Source = open_source(self.model.source)
         self.calibration: Calibration = open_calibration(list(judged.calibration), self.model)
         lossless = {info.name: Scheme() for info in self.source.infos}
-        self.schemes = calibrated_schemes(self.source, lossless)
+        self.schemes = lossy_schemes(self.source, lossless)
         self.lam: float | None = None
         self.curvature: dict[str, Curvature] = {}
 

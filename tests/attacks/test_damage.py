@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.thorough import examples
 
 import taut
 
@@ -61,7 +62,9 @@ def test_a_file_with_more_behind_it_is_refused(victim: Victim, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("victim", "flips"), [("small", 1200), ("large", 500), ("lossy", 300)], indirect=["victim"]
+    ("victim", "flips"),
+    [("small", examples(1200)), ("large", examples(500)), ("lossy", examples(300))],
+    indirect=["victim"],
 )
 def test_every_flipped_bit_is_found(victim: Victim, flips: int, tmp_path: Path) -> None:
     path = tmp_path / "flipped"

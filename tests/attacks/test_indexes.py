@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.thorough import examples
 
 import taut
 
@@ -59,7 +60,7 @@ def test_a_wrong_value_anywhere_is_refused_or_harmless(victim: Victim, tmp_path:
     everywhere = list(places(sound))
     rng = np.random.default_rng(8)
     cases = [(p, v) for p in everywhere for v in STRANGE]
-    for number in rng.choice(len(cases), min(len(cases), 700), replace=False):
+    for number in rng.choice(len(cases), min(len(cases), examples(700)), replace=False):
         path, value = cases[number]
         tree = copy.deepcopy(sound)
         at(tree, path[:-1])[path[-1]] = value
@@ -76,7 +77,7 @@ def test_a_missing_doubled_or_moved_value_is_refused_or_harmless(
     sound = forgery.tree if forgery.version == 1 else collapse(forgery.tree)
     everywhere = list(places(sound))
     rng = np.random.default_rng(9)
-    for number in rng.choice(len(everywhere), min(len(everywhere), 120), replace=False):
+    for number in rng.choice(len(everywhere), min(len(everywhere), examples(120)), replace=False):
         *path, key = everywhere[number]
         other = at(sound, everywhere[int(rng.integers(len(everywhere)))])
         for change in ("remove", "double", "replace"):

@@ -45,6 +45,19 @@ def model(*tensors: bytes) -> bytes:
     return field(1, 9) + field(7, b"".join(field(5, one) for one in tensors))
 
 
+def deep(levels: int) -> bytes:
+    """A GraphProto with so many graphs in one another."""
+    graph = b""
+    for _ in range(levels):
+        graph = field(1, field(2, b"y") + field(5, field(6, graph)))
+    return graph
+
+
+def listing(values: bytes) -> bytes:
+    """A ModelProto with a node that has an attribute of these fields."""
+    return field(1, 9) + field(7, field(1, field(5, values)))
+
+
 HUGE = 1 << 62
 HOSTILE = {
     "empty": (b"", "is no ONNX model"),
@@ -70,6 +83,8 @@ HOSTILE = {
     "name no text": (model(tensor(name=b"\xff")), "not UTF-8"),
     "long name": (model(tensor(name=b"n" * 70_000)), "is no text"),
     "values twice": (model(tensor(more=field(9, bytes(8)))), "comes twice"),
+    "deep subgraphs": (field(1, 9) + field(7, deep(60)), "lie too deep"),
+    "list of odd bytes": (listing(field(7, bytes(65))), "holds 65 bytes"),
     "few numbers": (model(tensor(kind=7, payload=field(7, b"\x01"))), "holds 1 numbers"),
 }
 
@@ -93,8 +108,25 @@ def test_numbers_no_writer_makes_stay_in_the_graph(tmp_path: Path) -> None:
     assert [info.name for info in source.infos] == ["cut", "onnx.graph"]
 
 
+def test_keys_in_more_bytes_than_they_take_stay_in_the_graph(tmp_path: Path) -> None:
+    """Protobuf reads such keys, but no writer makes them."""
+    one = b"\xa5\x80\x00" + bytes(4)  # float_data: a key of three bytes, and 0.0
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model(tensor(b"long", payload=one + one), tensor(b"a")))
+    source = open_onnx(path)
+    assert [info.name for info in source.infos] == ["a", "onnx.graph"]
+
+
 def test_damage_anywhere_is_refused_or_read(tmp_path: Path) -> None:
-    whole = model(tensor(b"a"), tensor(b"b", (1,), 7, payload=field(7, b"\x05")))
+    loose = b"".join(b"\x25" + bytes(4) for _ in range(2))  # float_data, not packed
+    lists = field(7, bytes(80)) + b"".join(b"\x40" + varint(1000 * i) for i in range(20))
+    whole = field(1, 9) + field(
+        7,
+        field(5, tensor(b"a"))
+        + field(5, tensor(b"b", (1,), 7, payload=field(7, b"\x05")))
+        + field(5, tensor(b"c", payload=loose))
+        + field(1, field(2, b"y") + field(5, lists + field(6, field(5, tensor(b"d"))))),
+    )
     path, chance = tmp_path / "m.onnx", random.Random(0)
     for _ in range(400):
         data = bytearray(whole)
@@ -137,6 +169,11 @@ GRAPHS = {
     "unknown encoding": recipe(listed(holes=[[2, 6, "w", "zip"]]), bytes(6)),
     "unknown key": recipe(listed(more=1), bytes(6)),
     "negative size": recipe(listed(bytes=-1, holes=[])),
+    "key of two bytes": recipe(listed(holes=[[2, 6, "w", "raw", 189]]), bytes(6)),
+    "key 0": recipe(listed(holes=[[2, 6, "w", "raw", 0]]), bytes(6)),
+    "key no number": recipe(listed(holes=[[2, 6, "w", "raw", True]]), bytes(6)),
+    "key of another kind": recipe(listed(holes=[[2, 6, "w", "varint", 61]]), bytes(6)),
+    "two keys": recipe(listed(holes=[[2, 6, "w", "raw", 61, 61]]), bytes(6)),
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.thorough import examples
 
 import taut
 
@@ -60,7 +61,9 @@ def check(path: Path, victim: Victim, changed: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("victim", "times"), [("small", 500), ("large", 350), ("lossy", 350)], indirect=["victim"]
+    ("victim", "times"),
+    [("small", examples(500)), ("large", examples(350)), ("lossy", examples(350))],
+    indirect=["victim"],
 )
 def test_damaged_streams(victim: Victim, times: int, tmp_path: Path) -> None:
     path = tmp_path / "stream"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.thorough import sample
 
 import taut
 from taut.analysis import collect
@@ -105,13 +106,10 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no killing here")
 @pytest.mark.parametrize(
     "stage",
-    [
-        "curvature",
-        "quantize",
-        "lambda",
-        "finish",
-        "encode",
-    ],
+    sample(
+        ["quantize", "curvature", "lambda", "finish", "encode"],
+        "a process that loads PyTorch for each stage",
+    ),
 )
 def test_a_killed_run_goes_on_to_the_same_bytes(net, batches, undisturbed, tmp_path, stage):
     wanted, seen = undisturbed

@@ -95,7 +95,7 @@ def test_calibration_loses_less_than_rounding_alone(net, batches, score, tmp_pat
     taut.load(tmp_path / "free", into=copied)
     alone = 100 - score(copied)
     result = taut.compress(net, tmp_path / "x", calib=batches, bits=3, score=score)
-    assert 100 - result.score < 0.7 * alone
+    assert 100 - result.score < 0.8 * alone
 
 
 def test_a_size_out_of_reach_gives_the_best_and_writes_nothing(net, batches, tmp_path):

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import safetensors.numpy
+from tests.thorough import sample
 
 import taut
 
@@ -33,9 +34,16 @@ HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
 @pytest.mark.parametrize(
     ("delay", "signalled", "code", "word"),
     [
-        *((delay, signal.SIGINT, 130, "interrupted") for delay in (0.05, 0.2, 0.4, 0.8)),
-        (0.1, signal.SIGTERM, 143, "terminated"),
-        (0.3, HANGUP, 129, "its terminal is gone"),
+        (0.2, signal.SIGINT, 130, "interrupted"),
+        *sample(
+            [
+                (0.1, signal.SIGTERM, 143, "terminated"),
+                (0.3, HANGUP, 129, "its terminal is gone"),
+                *((delay, signal.SIGINT, 130, "interrupted") for delay in (0.05, 0.4, 0.8)),
+            ],
+            "a process for each signal and moment",
+            keep=2,
+        ),
     ],
 )
 def test_a_signal_leaves_nothing_half_written(minilm, tmp_path, delay, signalled, code, word):
@@ -166,7 +174,9 @@ def test_what_is_said_is_not_data_where_stderr_is_closed(run, model):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
-@pytest.mark.parametrize("suffix", ["safetensors", "pt", "onnx"])
+@pytest.mark.parametrize(
+    "suffix", sample(["safetensors", "onnx", "pt"], "a process that loads PyTorch", keep=2)
+)
 def test_a_name_that_is_no_unicode(tmp_path, suffix):
     source = tmp_path / os.fsdecode(b"caf\xe9." + suffix.encode())
     values = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)

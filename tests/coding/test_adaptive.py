@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from taut import _core
 from taut.coding import Job, decode, decoded_nbytes, encode_adaptive, encode_indices, encode_matrix
@@ -68,7 +69,7 @@ def decoded(q: np.ndarray, coded: Any) -> np.ndarray:
     return out
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(
     seed=st.integers(0, 2**32),
     rows=st.sampled_from([1, 2, 7, 30]),

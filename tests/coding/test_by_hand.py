@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from taut.coding import Job, decode, decoded_nbytes
 from taut.errors import FormatError
@@ -126,7 +127,7 @@ def any_chunk(
     return array.chunk(segments, raw, b"\0" + tail if escapes else b"", entries)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(seed=st.integers(0, 2**32), kind=st.sampled_from([1, 2]))
 def test_every_decoder_agrees_on_arrays_with_any_fields(
     seed: int, kind: int, hand: Any, decode_everywhere: Any

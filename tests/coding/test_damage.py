@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from taut.coding import (
     CodedArray,
@@ -137,7 +138,7 @@ def flipped(data: bytes, bit: int) -> bytes:
     return data[: at // 8] + bytes([data[at // 8] ^ 1 << at % 8]) + data[at // 8 + 1 :]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(name=st.sampled_from(sorted(SPECIMENS)), bit=st.integers(0, 1 << 40), edge=st.booleans())
 def test_a_flipped_bit_of_a_chunk_is_refused_or_decoded_alike(
     name: str, bit: int, edge: bool, decode_everywhere: Any
@@ -151,7 +152,7 @@ def test_a_flipped_bit_of_a_chunk_is_refused_or_decoded_alike(
     decode_everywhere(coded.header, [*others, flipped(last, bit)])
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(name=st.sampled_from(sorted(SPECIMENS)), bit=st.integers(0, 1 << 40))
 def test_a_flipped_bit_of_a_header_is_refused_or_decoded_alike(
     name: str, bit: int, decode_everywhere: Any
@@ -160,7 +161,7 @@ def test_a_flipped_bit_of_a_header_is_refused_or_decoded_alike(
     decode_everywhere(flipped(coded.header, bit), coded.chunks)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(header=st.binary(max_size=80), chunk=st.binary(max_size=400))
 def test_garbage_is_refused_or_decoded_alike(
     header: bytes, chunk: bytes, decode_everywhere: Any

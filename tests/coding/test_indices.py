@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from taut import _core
 from taut.coding import Effort, encode_indices
@@ -52,7 +53,7 @@ def check(
 OFFSET = st.floats(-0.5, 0.5, width=32)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     seed=st.integers(0, 2**32),
     rows=st.sampled_from([1, 2, 7, 40]),

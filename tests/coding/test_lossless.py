@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from taut import _core
 from taut.coding import CodedArray, Effort, decoded_nbytes, encode_lossless
@@ -113,7 +114,7 @@ def check(values: np.ndarray, effort: Effort, decode_everywhere: Any) -> CodedAr
     return coded
 
 
-@settings(max_examples=120)
+@settings(max_examples=examples(120))
 @given(
     seed=st.integers(0, 2**32),
     dtype=st.sampled_from(sorted(SAFETENSORS_DTYPES)),

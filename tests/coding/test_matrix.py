@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples, sample
 
 from taut import _core
 from taut.coding import (
@@ -140,7 +141,7 @@ def test_an_offset_in_128ths_is_never_more_than_a_step(byte: int, decode_everywh
     assert decoded.tolist() == [1 - byte / 128, -1 + byte / 128]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     seed=st.integers(0, 2**32),
     rows=st.sampled_from([1, 2, 5, 40, 130]),
@@ -174,7 +175,9 @@ def test_any_matrix_decodes_to_the_formula(
 
 
 @pytest.mark.parametrize("trellis", [False, True])
-@pytest.mark.parametrize("dtype", [F32, F16, BF16, F64])
+@pytest.mark.parametrize(
+    "dtype", sample([F32, F16, BF16, F64], "the reference decoder reads every lane", keep=2)
+)
 @pytest.mark.parametrize(
     ("shape", "effort", "coder"),
     [((130, 600), "max", "dense"), ((65, 300), "fast", "dense"), ((257, 520), "fast", "fast")],

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import taut.container.nameless as nameless_module
 import taut.container.temporary as temporary_module
 from taut.container import AtomicFile, check_folder, made_file, made_folder, scratch_folder
 from taut.container.temporary import clear, is_temporary
@@ -23,9 +24,11 @@ from taut.errors import ArgumentError, TautError
 WRITER = """
 import signal, sys
 from pathlib import Path
+import taut.container.nameless
 from taut.container import AtomicFile, made_file, made_folder
 signal.signal(signal.SIGINT, signal.default_int_handler)
 way, path, text = sys.argv[1], Path(sys.argv[2]), sys.argv[3].encode()
+taut.container.nameless._FLAG = int(sys.argv[4])
 def ready():
     print("ready", flush=True)
     assert sys.stdin.readline() == "go\\n"
@@ -44,12 +47,25 @@ else:
         ready()
 """
 WAYS = ["file", "made_file", "made_folder"]
+HAS_NAMELESS = bool(nameless_module._FLAG)
+without_a_name = pytest.param(
+    True, marks=pytest.mark.skipif(not HAS_NAMELESS, reason="files without a name are Linux's")
+)
+
+
+@pytest.fixture(params=[False, without_a_name], ids=["named", "nameless"])
+def nameless(request, monkeypatch) -> bool:
+    """Whether files are without a name until they are whole, here and in the writers' processes."""
+    if not request.param:
+        monkeypatch.setattr(nameless_module, "_FLAG", 0)
+    return request.param
 
 
 @contextmanager
 def writer(way: str, path: Path, text: str = "theirs") -> Iterator[subprocess.Popen[bytes]]:
     """A process that is in the middle of writing `path`; it is killed at the end, if it lives."""
-    command = [sys.executable, "-c", WRITER, way, str(path), text]
+    flag = str(nameless_module._FLAG)
+    command = [sys.executable, "-c", WRITER, way, str(path), text, flag]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
@@ -89,7 +105,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-def test_a_writer_commits_its_own_bytes_only(tmp_path):
+def test_a_writer_commits_its_own_bytes_only(tmp_path, nameless):
     path = tmp_path / "x"
     with AtomicFile(path, force=True) as a, AtomicFile(path, force=True) as b:
         a.write(b"A" * 10)
@@ -102,7 +118,7 @@ def test_a_writer_commits_its_own_bytes_only(tmp_path):
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_of_many_threads_each_writes_a_whole_file(tmp_path, force):
+def test_of_many_threads_each_writes_a_whole_file(tmp_path, force, nameless):
     path, barrier = tmp_path / "x", threading.Barrier(8)
     done: list[int] = []
     refused: list[int] = []
@@ -130,7 +146,7 @@ def test_of_many_threads_each_writes_a_whole_file(tmp_path, force):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_of_two_processes_the_last_to_commit_is_whole(tmp_path, way):
+def test_of_two_processes_the_last_to_commit_is_whole(tmp_path, way, nameless):
     path = tmp_path / "x"
     with writer(way, path, "first") as first, writer(way, path, "second") as second:
         begin(way, path)
@@ -143,7 +159,7 @@ def test_of_two_processes_the_last_to_commit_is_whole(tmp_path, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_a_killed_writer_left_is_removed_by_the_next_and_nothing_else(tmp_path, way):
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_nothing_else(tmp_path, way, nameless):
     path, folder = tmp_path / "x", tmp_path / "mine.0123456789abcdef.tmp"
     folder.mkdir()
     others = [tmp_path / "x.bak.tmp", tmp_path / "y.0123456789abcdef.tmp", folder / "lock"]
@@ -154,10 +170,11 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_nothing_else(tmp_p
         dead.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
         dead.wait()
         held = {name for name in names(tmp_path) if is_temporary(name, "x")}
-        assert len(held) == 2
+        seen = 0 if nameless and way == "file" else 1
+        assert len(held) == 2 * seen
         begin(way, path)
         left = {name for name in names(tmp_path) if is_temporary(name, "x")}
-        assert len(left) == 1
+        assert len(left) == seen
         finish(alive)
         assert content(way, path) == b"theirs"
     after = [name for name in names(tmp_path) if name not in ("x", "x/a")]
@@ -234,14 +251,15 @@ def test_errors_in_a_folder_name_the_place_and_not_the_temporary(tmp_path):
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_temporary_that_somebody_took_away_is_never_committed(tmp_path, replaced):
+def test_a_temporary_that_somebody_took_away_is_never_committed(tmp_path, monkeypatch, replaced):
+    monkeypatch.setattr(nameless_module, "_FLAG", 0)
     path = tmp_path / "x"
     path.write_bytes(b"old")
     with AtomicFile(path, force=True) as file:
         file.write(b"ours")
-        file.temporary.unlink()
+        file.readable.unlink()
         if replaced:
-            file.temporary.write_bytes(b"theirs")
+            file.readable.write_bytes(b"theirs")
         with pytest.raises(TautError, match="removed or replaced"):
             file.commit()
     assert path.read_bytes() == b"old"
@@ -258,12 +276,43 @@ def test_one_that_is_cleared_before_it_is_held_is_made_again(tmp_path, monkeypat
         return real(handle)
 
     monkeypatch.setattr(temporary_module, "hold", late)
+    monkeypatch.setattr(nameless_module, "_FLAG", 0)
     with AtomicFile(tmp_path / "x") as file:
-        assert file.temporary.exists()
+        assert file.readable.exists()
         file.commit()
     with scratch_folder(tmp_path / "x") as folder:
         assert folder.is_dir()
     assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.skipif(not HAS_NAMELESS, reason="files without a name are Linux's")
+@pytest.mark.parametrize("refused", ["open", "name"])
+def test_where_no_name_can_be_given_later_files_have_one_from_the_start(
+    tmp_path, monkeypatch, refused
+):
+    """As on network disks, and in sandboxes: it is noticed before any work is done."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(95, "not supported")
+
+    if refused == "name":
+        monkeypatch.setattr(nameless_module, "give_name", refuse)
+    else:
+        monkeypatch.setattr(nameless_module, "_FLAG", os.O_DIRECTORY)
+    with AtomicFile(tmp_path / "x") as file:
+        assert file.readable.parent == tmp_path
+        file.write(b"ours")
+        file.commit()
+    assert (tmp_path / "x").read_bytes() == b"ours"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_file_without_a_name_can_be_read_before_it_has_one(tmp_path, nameless):
+    with AtomicFile(tmp_path / "x") as file:
+        file.write(b"ours")
+        assert file.readable.read_bytes() == b"ours"
+        assert bool(names(tmp_path)) is not nameless
+    assert names(tmp_path) == []
 
 
 def test_where_there_are_no_locks_nothing_is_removed(tmp_path, monkeypatch):
@@ -286,12 +335,12 @@ def test_a_link_that_looks_like_a_temporary_is_not_followed(tmp_path):
     assert (mine / "a").read_bytes() == b"mine"
 
 
-def test_a_name_as_long_as_file_systems_take(tmp_path):
+def test_a_name_as_long_as_file_systems_take(tmp_path, nameless):
     path = tmp_path / ("x" * 250)
     with writer("file", path) as dead:
         dead.kill()
         dead.wait()
-        assert len(names(tmp_path)) == 1
+        assert len(names(tmp_path)) == (0 if nameless else 1)
     begin("file", path)
     assert names(tmp_path) == [path.name]
 
@@ -307,7 +356,7 @@ def umask() -> Iterator[Callable[[int], None]]:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("mode", [0o640, 0o600, 0o444, 0o755, 0o666])
-def test_what_is_replaced_hands_on_its_mode(tmp_path, umask, way, mode):
+def test_what_is_replaced_hands_on_its_mode(tmp_path, umask, way, mode, nameless):
     path = tmp_path / "x"
     begin(way, path)
     file = path / "a" if way == "made_folder" else path
@@ -320,7 +369,7 @@ def test_what_is_replaced_hands_on_its_mode(tmp_path, umask, way, mode):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_what_is_new_has_the_umasks_mode(tmp_path, umask, way, mask, mode):
+def test_what_is_new_has_the_umasks_mode(tmp_path, umask, way, mask, mode, nameless):
     umask(mask)
     path = tmp_path / "x"
     begin(way, path)
@@ -331,18 +380,18 @@ def test_what_is_new_has_the_umasks_mode(tmp_path, umask, way, mask, mode):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
-def test_a_private_file_is_private_while_it_is_written(tmp_path, umask):
+def test_a_private_file_is_private_while_it_is_written(tmp_path, umask, nameless):
     path = tmp_path / "x"
     path.write_bytes(b"secret")
     path.chmod(0o600)
     with AtomicFile(path, force=True) as file:
-        assert stat.S_IMODE(file.temporary.stat().st_mode) == 0o600
+        assert stat.S_IMODE(file.readable.stat().st_mode) == 0o600
         file.commit()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may")
-def test_what_root_replaces_stays_its_owners(tmp_path):
+def test_what_root_replaces_stays_its_owners(tmp_path, nameless):
     path = tmp_path / "x"
     path.write_bytes(b"old")
     os.chown(path, 1234, 4321)

@@ -39,7 +39,8 @@ class Disk:
 
     def _naming(self, real: Callable[..., None]) -> Callable[..., None]:
         def named(source: Any, target: Any, **words: Any) -> None:
-            inodes = [os.stat(source).st_ino]
+            about = os.stat(source)
+            inodes = [about.st_ino] if about.st_size else []  # empty: whether names can be given
             if os.path.isdir(source):  # its files get their names with it
                 inodes += [path.stat().st_ino for path in Path(source).rglob("*")]
             real(source, target, **words)

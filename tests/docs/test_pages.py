@@ -9,7 +9,14 @@ from .snippets import ROOT, Page, read_page
 
 NAMES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
 PAGES = [page for page in map(read_page, NAMES) if page.snippets]
-SLOW = {"README.md": "shows a command of every kind, and each loads its own half of PyTorch"}
+SLOW = {
+    "README.md": "shows a command of every kind, and each loads its own half of PyTorch",
+    "docs/training.md": "trains",
+    "docs/calibration.md": "calibrates, and begins again where it was stopped",
+    "docs/analyze.md": "rounds every tensor alone",
+    "docs/export.md": "exports to every format",
+    "docs/frontier.md": "sweeps a frontier",
+}
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:

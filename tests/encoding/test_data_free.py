@@ -79,7 +79,7 @@ def test_what_has_no_matrix_cannot_be_made_smaller(rng):
         lossy_schemes(source, {name: parse_scheme("lossless") for name in ("b", "n")})
 
 
-def test_matrices_that_nobody_named_get_the_dial(rng):
+def test_matrices_that_nobody_named_get_the_dial_and_vectors_halves(rng):
     arrays = {name: noise(rng, shape=(40, 50)) for name in ("free", "named", "kept")}
     arrays["b"] = noise(rng, shape=(50,))
     plan = {name: parse_scheme("lossless") for name in arrays} | {"kept": parse_scheme("keep")}
@@ -88,5 +88,5 @@ def test_matrices_that_nobody_named_get_the_dial(rng):
         "free": "rd",
         "named": "lossless",
         "kept": "keep",
-        "b": "lossless",
+        "b": "fp16",
     }

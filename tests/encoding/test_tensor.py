@@ -162,8 +162,8 @@ def test_a_plan_with_rules_does_it_from_the_command_line(tmp_path, weights):
         ("count", "50%", 'tensor "count" is I64, scheme 50% is for F64'),
         ("bad", "ternary", r'tensor "bad" has the value nan at \[1, 2\]'),
         ("bad", "50%", r'tensor "bad" has the value nan at \[1, 2\]'),
-        ("wide", "int4", 'tensor "wide": scheme int4: values above 3.4e38'),
-        ("edge", "int3", 'tensor "edge": scheme int3 rounds a value out of F16'),
+        ("wide", "int4", 'tensor "wide": scheme int4 .* 1e.300'),
+        ("edge", "int3", 'tensor "edge": scheme int3 .* F16'),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_written(tmp_path, weights, name, scheme, message):

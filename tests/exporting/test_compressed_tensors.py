@@ -104,26 +104,54 @@ def test_what_was_on_no_grid_is_rounded_and_counted(tmp_path, llama, projections
     assert done.files[0].name == "config.json"
 
 
-def test_int8_runs_with_int8_activations_where_they_are_asked(tmp_path, llama, projections):
+def quantization(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "config.json").read_text())["quantization_config"]
+
+
+def test_int8_by_rows_runs_with_int8_activations_unless_told(tmp_path, llama, projections):
     file = compressed(llama, tmp_path / "small", projections, "int8")
-    export_compressed_tensors(file, tmp_path / "out", llama, Packing(activations="dynamic"))
-    config = json.loads((tmp_path / "out" / "config.json").read_text())["quantization_config"]
+    done = export_compressed_tensors(file, tmp_path / "out", llama)
+    config = quantization(tmp_path / "out")
     assert config["format"] == "int-quantized"
     assert config["config_groups"]["group_0"]["input_activations"]["strategy"] == "token"
     assert open_source(tmp_path / "out").load(projections[0]).dtype == np.int8
+    assert any("activations are rounded to int8" in note for note in done.notes)
+    done = export_compressed_tensors(file, tmp_path / "plain", llama, Packing(activations="none"))
+    assert quantization(tmp_path / "plain")["format"] == "pack-quantized"
+    assert any("on a GPU alone" in note for note in done.notes)
     with pytest.raises(ArgumentError, match="goes with weights int8"):
         export_compressed_tensors(
             file, tmp_path / "o", llama, Packing(weights="int4", activations="dynamic")
         )
 
 
-def test_half_precision_scales_are_told_as_rounded(tmp_path, llama, projections):
+def test_a_part_with_another_scheme_stays_as_it_was_evaluated(tmp_path, llama, projections):
+    plan = dict.fromkeys(projections, "int8")
+    other = next(name for name in projections if "v_proj" in name)
+    file = TautFile(taut.compress(llama, tmp_path / "f", plan={**plan, other: "codebook16"}).path)
+    done = export_compressed_tensors(file, tmp_path / "out", llama)
+    assert (done.rounded, done.check.max_error) == (0, 0)
+    left = [name.removesuffix(".weight") for name in projections if "self_attn" in name]
+    assert set(left) < set(quantization(tmp_path / "out")["ignore"])
+    done = export_compressed_tensors(file, tmp_path / "all", llama, Packing(weights="int8"))
+    assert (done.rounded, quantization(tmp_path / "all")["ignore"]) == (1, ["lm_head"])
+    assert any(f"1 tensor ({other}) is" in note for note in done.notes)
+    feet = next(name for name in projections if "up_proj" in name)
+    plan = {**plan, other: "codebook16", feet: "lossless"}
+    file = TautFile(taut.compress(llama, tmp_path / "g", plan=plan).path)
+    with pytest.raises(ArgumentError, match=r"some linear layer is not int8 as .*--weights"):
+        export_compressed_tensors(file, tmp_path / "none", llama)
+
+
+@pytest.mark.parametrize("scheme", ["int4:g32", "int8"])
+def test_half_precision_scales_are_told_as_rounded(tmp_path, llama, projections, scheme):
     half = transformers.LlamaForCausalLM.from_pretrained(llama, dtype=torch.bfloat16)
     half.save_pretrained(tmp_path / "half")
-    file = compressed(tmp_path / "half", tmp_path / "small", projections, "int4:g32")
+    file = compressed(tmp_path / "half", tmp_path / "small", projections, scheme)
     done = export_compressed_tensors(file, tmp_path / "out", tmp_path / "half")
     assert done.rounded <= len(projections)
     assert done.check.rel_mse < 2.0**-15  # of a scale of eight bits
+    assert any("with the integers of the Taut file, and scales rounded" in n for n in done.notes)
     scale = projections[0].replace("weight", "weight_scale")
     assert {i.name: i.dtype for i in open_source(tmp_path / "out").infos}[scale] == "BF16"
 

@@ -20,6 +20,7 @@ gguf = pytest.importorskip("gguf")
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 _SMALL = dict(vocab_size=96, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
               num_attention_heads=4, max_position_embeddings=64)  # fmt: skip
 
@@ -112,7 +113,8 @@ def test_integers_with_a_scale_of_float16_are_kept(rng, kind, bits):
     q[:, :, 0] = 1  # so that no larger scale would do
     scale = rng.uniform(0.01, 0.1, (6, 2, 1)).astype(np.float16).astype(np.float32)
     values = (q * scale).astype(np.float32).reshape(6, 64)
-    data = blocks("w", values, kind, gridded=True)
+    data, kept = blocks("w", values, kind, gridded=True)
+    assert kept
     found = gguf.dequantize(data, gguf.GGMLQuantizationType[kind])
     assert np.array_equal(found, values)
     rounded = gguf.quantize(values, gguf.GGMLQuantizationType[kind])
@@ -132,46 +134,46 @@ def test_four_bits_keep_eight_for_the_embedding_and_float_for_vectors(tmp_path, 
     assert done.rounded == sum(kind != "F32" for kind in kinds.values())
 
 
-def test_the_type_follows_the_schemes_of_the_file(tmp_path, llama):
-    names = [info.name for info in open_source(llama).infos if "proj" in info.name]
-    taut.compress(llama, tmp_path / "small", plan=dict.fromkeys(names, "int8"))
-    taut.export(tmp_path / "small", tmp_path / "net.gguf")
-    assert read(tmp_path / "net.gguf")[0]["general.file_type"] == 7
-
-
-def test_byte_level_pairs_are_written_with_their_merges(tmp_path, llama):
-    tree = {
-        "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
-        "pre_tokenizer": {"type": "ByteLevel", "use_regex": True},
-        "added_tokens": [{"id": 3, "content": "<|end|>", "special": True}],
-    }
-    taut.compress(llama, tmp_path / "small")
-    (tmp_path / "small" / "tokenizer.json").write_text(json.dumps(tree))
-    done = taut.export(tmp_path / "small", tmp_path / "net.gguf")
-    fields, _ = read(tmp_path / "net.gguf")
-    assert (fields["tokenizer.ggml.model"], fields["tokenizer.ggml.pre"]) == ("gpt2", "gpt-2")
-    assert fields["tokenizer.ggml.merges"] == ["a b"]
-    assert fields["tokenizer.ggml.tokens"][:4] == ["a", "b", "ab", "<|end|>"]
-    assert not any("vocabulary" in note for note in done.notes)
-
-
 @pytest.mark.parametrize(
-    ("tree", "why"),
-    [
-        (None, "has no tokenizer.json"),
-        ({"model": {"type": "Unigram"}}, "of type Unigram, and only byte-level BPE and WordPiece"),
-        ({"model": {"type": "BPE"}, "pre_tokenizer": None}, "is no byte-level BPE"),
-        ({"model": {"type": "WordPiece", "vocab": {"x": "y"}}}, "not as tokenizers writes it"),
-        ({"model": {"type": "WordPiece", "vocab": {"x": 96}}}, "has 97 tokens, and the embedding"),
-    ],
+    ("scheme", "kind"), [("int8", "Q8_0"), ("int4:g64", "Q4_0"), ("fp16", "F16"), ("int3", "F32")]
 )
-def test_a_vocabulary_that_cannot_be_written_is_told(tmp_path, llama, tree, why):
-    taut.compress(llama, tmp_path / "small")
-    if tree is not None:
-        (tmp_path / "small" / "tokenizer.json").write_text(json.dumps(tree))
+def test_each_matrix_is_written_as_what_its_scheme_made_of_it(tmp_path, llama, scheme, kind):
+    names = [info.name for info in open_source(llama).infos if "self_attn" in info.name]
+    taut.compress(llama, tmp_path / "small", plan=dict.fromkeys(names, scheme))
     done = taut.export(tmp_path / "small", tmp_path / "net.gguf")
-    assert any("without a vocabulary" in note and why in note for note in done.notes)
-    assert read(tmp_path / "net.gguf")[0]["tokenizer.ggml.model"] == "no_vocab"
+    kinds = {name: t.tensor_type.name for name, t in read(tmp_path / "net.gguf")[1].items()}
+    assert kinds["blk.0.attn_q.weight"] == kinds["blk.1.attn_output.weight"] == kind
+    assert kinds["token_embd.weight"] == kinds["blk.0.ffn_up.weight"] == "F32"  # lossless: as it is
+    integers = kind[0] == "Q"
+    assert done.rounded == len(names) * integers  # by their scales alone, which is said
+    told = [note for note in done.notes if "with the integers of the Taut file" in note]
+    assert len(told) == integers
+    assert done.check.max_error < 2.0**-11 * 0.3
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4:g32"])
+def test_a_grid_along_the_other_axis_stays_as_it_was_evaluated(tmp_path, scheme):
+    folder = saved("GPT2", tmp_path / "net")
+    names = [info.name for info in open_source(folder).infos if info.name.endswith(CONV1D)]
+    taut.compress(folder, tmp_path / "small", plan=dict.fromkeys(names, scheme))
+    done = taut.export(tmp_path / "small", tmp_path / "net.gguf")
+    assert (done.rounded, done.check.max_error) == (0, 0)
+    assert any(
+        f"{len(names)} tensors (" in n and "no integers of GGUF hold" in n for n in done.notes
+    )
+    asked = taut.export(tmp_path / "small", tmp_path / "asked.gguf", weights="int8")
+    assert any(
+        f"{len(names)} tensors (" in note and "rounded once more" in note for note in asked.notes
+    )
+
+
+def test_rows_that_are_no_whole_blocks_stay_as_they_were_evaluated(tmp_path):
+    folder = saved("Llama", tmp_path / "net", intermediate_size=40)
+    names = [info.name for info in open_source(folder).infos if "down_proj" in info.name]
+    taut.compress(folder, tmp_path / "small", plan=dict.fromkeys(names, "int8"))
+    done = taut.export(tmp_path / "small", tmp_path / "net.gguf")
+    assert (done.rounded, done.check.max_error) == (0, 0)
+    assert read(tmp_path / "net.gguf")[1]["blk.0.ffn_down.weight"].tensor_type.name == "F32"
 
 
 @pytest.mark.parametrize(
@@ -179,6 +181,7 @@ def test_a_vocabulary_that_cannot_be_written_is_told(tmp_path, llama, tree, why)
     [
         ({"architectures": ["ViTModel"]}, r"'ViTModel', which is not .* are: BertModel, GPT2LM"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "type 'yarn' is not written"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu', for which GGUF has no word"),
         ({"num_hidden_layers": None}, "num_hidden_layers is None; GGUF needs a whole number"),
         ({"num_hidden_layers": 1}, r'tensor "model.layers.1.*has no place in a llama of GGUF'),
     ],

@@ -24,8 +24,6 @@ def weights(rows: int = 24, columns: int = 96) -> np.ndarray:
 def test_what_was_on_a_grid_is_found_again(
     scheme: str, bits: int, group: int | None, dtype: type
 ) -> None:
-    if dtype is ml_dtypes.bfloat16 and bits == 8 and scheme != "binary":
-        pytest.skip("127 levels of bfloat16 are not told apart")
     values = make_grid(weights(), parse_scheme(scheme)).values(np.dtype(dtype))
     found = to_integers(values, bits, group=group)
     assert found.exact

@@ -252,15 +252,15 @@ def test_halves_are_half_the_bytes_and_too_large_values_are_named(small, traced,
     assert half.size < 0.75 * whole.size and half.check.cosine > 0.9999
     large = copy.deepcopy(graph.model)
     for tensor in large.graph.initializer:
-        if tensor.name == "linear.bias":
-            values = np.full(10, 1e5, np.float32)
+        if tensor.name == "linear.weight":
+            values = np.full(list(tensor.dims), 1e5, np.float32)
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     traced(Traced(large, ()))
-    with pytest.raises(ArgumentError, match=r'"linear.bias" reaches 1e\+05, and float16 65504'):
+    with pytest.raises(ArgumentError, match=r'"linear.weight" reaches 1e\+05, and float16 65504'):
         export_onnx(module, batches[0], tmp_path / "c.onnx", OnnxForm(weights="float16"))
 
 
-def test_recurrent_layers_stay_float_with_a_note(tmp_path):
+def test_recurrent_layers_are_integers_in_the_file_and_a_note_says_so(tmp_path):
     class Recurrent(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -274,8 +274,10 @@ def test_recurrent_layers_stay_float_with_a_note(tmp_path):
     x = torch.randn(3, 5, 8)
     module = Recurrent()
     found = export_onnx(module, x, tmp_path / "m.onnx", OnnxForm(activations="dynamic"))
-    assert any("LSTM" in note and "stays float" in note for note in found.notes)
+    assert any("LSTM" in note and "multiplied as floats" in note for note in found.notes)
     assert found.check.cosine > 0.99 and module.training  # as the caller left it
+    large = [v for v in arrays(onnx.load(found.path).graph).values() if v.size >= 512]
+    assert large and all(values.dtype == np.int8 for values in large)
 
 
 def test_a_language_model_leaves_without_its_cache(tmp_path):
@@ -369,10 +371,29 @@ def test_answers_far_from_the_modules_are_warned_of(small, traced, tmp_path):
     near = export_onnx(module, batches[0], tmp_path / "a.onnx", OnnxForm(weights="float32"))
     assert not any("far from" in note for note in near.notes)
     other = copy.deepcopy(module)
-    other.linear.weight.data.mul_(torch.tensor([1.0, 0.0] * 100)[: other.linear.in_features])
+    rolled = module.linear.weight.data.roll(1, 1)
+    other.linear.weight.data = 0.7 * other.linear.weight.data + 0.3 * rolled
     far = export_onnx(other, batches[0], tmp_path / "b.onnx", OnnxForm(weights="float32"))
-    assert 0.5 < far.check.cosine < 0.95
-    assert any(f"(mean cosine {far.check.cosine:.3f})" in note for note in far.notes)
+    assert 0.3 < far.check.relative < 0.9
+    assert any(f"(mean cosine {far.check.cosine:.3f}," in note for note in far.notes)
+    assert any(f"up to {far.check.relative:.2f})" in note for note in far.notes)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.005, 3.0])
+def test_an_answer_of_another_size_is_refused_though_its_direction_is_right(
+    small, traced, tmp_path, factor
+):
+    module, _, batches, graph = small
+    model = copy.deepcopy(graph.model)
+    for held in model.graph.initializer:
+        if held.name.startswith("linear"):
+            values = onnx.numpy_helper.to_array(held) * np.float32(factor)
+            held.CopyFrom(onnx.numpy_helper.from_array(values, held.name))
+    traced(Traced(model, ()))
+    words = "relative error" if factor else "cosine"
+    with pytest.raises(VerifyError, match=words):
+        export_onnx(module, batches[0], tmp_path / "m.onnx", OnnxForm(weights="float32"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_check_counts_samples_and_errors(small, traced, tmp_path):

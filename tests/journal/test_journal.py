@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tests.thorough import examples
 
 from taut.errors import ArgumentError, TautError
 from taut.io.dtypes import SAFETENSORS_DTYPES
@@ -278,7 +279,7 @@ def test_what_others_put_into_the_folder_stays(begun):
 # What is damaged is not used
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.data())
 def test_a_piece_with_any_damage_is_dropped(tmp_path_factory, data):
     dst = tmp_path_factory.mktemp("damage") / "x"

@@ -54,6 +54,7 @@ def free_port():
         return one.getsockname()[1]
 
 
+@pytest.mark.slow("two processes that load PyTorch and train")
 def test_two_processes_end_alike_and_one_writes(tmp_path):
     pytest.importorskip("accelerate", reason="accelerate is not installed: taut[train]")
     script = tmp_path / "script.py"

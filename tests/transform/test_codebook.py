@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from taut.errors import ArgumentError
 from taut.transform import codebook, optimal_levels, vector_codebook
@@ -25,7 +26,7 @@ def by_brute_force(x, h, entries):
     return best
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     seed=st.integers(0, 2**32 - 1),
     count=st.integers(2, 9),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from taut.errors import ArgumentError
 from taut.transform import Grid, binary, fp8, integers, ternary
@@ -17,7 +18,7 @@ def error(weights, grid, importance=1.0):
     return float(np.sum(importance * missed * missed))
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 12), weighed=st.booleans())
 def test_no_threshold_and_scale_beat_ternary(seed, count, weighed):
     rng = np.random.default_rng(seed)

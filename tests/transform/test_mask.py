@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from taut.errors import ArgumentError
 from taut.transform import (
@@ -20,7 +21,7 @@ from taut.transform import (
 from taut.transform.mask_order import kept_score
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     rows=st.integers(1, 12),
     columns=st.integers(1, 40),

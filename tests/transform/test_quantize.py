@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from taut import _core
 from taut.coding import Job, decode, encode_matrix, estimate_indices, row_length
@@ -25,7 +26,7 @@ def decoded(values: np.ndarray, step: float, lam: float) -> np.ndarray:
     return np.sign(q.values) * (np.abs(q.values) - inside) * np.float32(q.step)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     seed=st.integers(0, 2**32 - 1),
     rows=st.integers(1, 70),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from taut import _core
 from taut.coding import estimate_matrix, exponent_scale, matrix_levels
@@ -61,7 +62,7 @@ def by_reference(values: np.ndarray, metric: FactoredForms, dial: float, lam: fl
     return np.concatenate(parts)[back]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     rows=st.integers(1, 9),
     columns=st.sampled_from([1, 2, 7, 31, 128, 130, 260]),

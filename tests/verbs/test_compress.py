@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import save_file
+from tests.thorough import examples
 
 import taut
 from taut.container import TautFile
@@ -75,7 +76,7 @@ def test_the_report_has_the_promised_keys_and_adds_up(model, tmp_path):
     assert 0.8 * tree["size"] < sum(t["bytes"] for t in tree["tensors"]) < tree["size"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(data=st.data())
 def test_any_array_comes_back_to_the_bit(tmp_path_factory, data):
     dtype = data.draw(st.sampled_from(list(SAFETENSORS_DTYPES.values())))

@@ -23,7 +23,7 @@ def network(rng: np.random.Generator) -> onnx.ModelProto:
         numpy_helper.from_array(rng.standard_normal((96, 48)).astype(np.float32), "b"),
         helper.make_tensor("c", TensorProto.FLOAT, [48], rng.standard_normal(48)),
         helper.make_tensor("shape", TensorProto.INT64, [3], [2, -1, 300]),
-        helper.make_tensor("half", TensorProto.FLOAT16, [2], [0.5, 2.0]),
+        helper.make_tensor("text", TensorProto.STRING, [1], [b"words"]),
         numpy_helper.from_array(np.zeros((0, 3), np.float32), "empty"),
     ]
     nodes = [

@@ -2,13 +2,13 @@
 
 onnxruntime gives no gradients. The inputs' side of a layer's metric, H = mean of x x^T, is summed
 from the values that the graph hands to it. Of the outputs' side one number is found for each
-weight: noise E is added to it, and what that does to the model's output, a squared distance or
+weight: noise E is added to it, and what that does to the model's outputs, a squared distance or
 of logits a divergence, is divided by tr(E H E^T), which is what H says of the noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, Final
@@ -17,10 +17,12 @@ import numpy as np
 
 from taut.analysis._terms import added
 from taut.analysis.curvature import Curvature
-from taut.analysis.onnx_layers import find_layers, weights_of
+from taut.analysis.onnx_layers import find_uses, weights_of
 from taut.analysis.onnx_moments import Moments, OnnxRunner, identity, sum_moments
 from taut.errors import ArgumentError
+from taut.networks.onnx_inner import is_reachable
 from taut.networks.output_vectors import Distance, vectors
+from taut.networks.outputs import find_target, is_float
 from taut.progress import Progress
 
 if TYPE_CHECKING:
@@ -39,31 +41,46 @@ def collect_onnx(
 ) -> dict[str, Curvature]:
     """The curvature of every matrix of a network, by its parameters' names.
 
+    A weight that no batch reached, in a branch that was not taken, has none.
+
     Raises:
         ArgumentError: there are no batches, or values are NaN or infinite.
     """
     if not batches:
         raise ArgumentError("calibration: there are no samples; give at least one batch")
-    parameters = {tensor: parameter for parameter, tensor in network.names.items()}
-    shapes = {t: tuple(network.get_parameter(p).shape) for t, p in parameters.items()}
-    used = weights_of(find_layers(network.graph.proto.graph, shapes))
+    graph = network.graph
+    parameters = {graph.fed[tensor]: parameter for parameter, tensor in network.names.items()}
+    shapes = {w: tuple(network.get_parameter(p).shape) for w, p in parameters.items()}
+    uses = find_uses(graph.proto.graph, shapes)
+    used = weights_of([one for one in uses.layers if is_reachable(graph.proto, one.inputs.scope)])
     sums = sum_moments(network, batches, used, shapes, progress)
     probe = _Probe(network, batches, seed)
     found: dict[str, Curvature] = {}
-    matrices = [tensor for tensor, shape in shapes.items() if len(shape) > 1]
+    matrices = [weight for weight, shape in shapes.items() if len(shape) > 1]
     order = {weight: stage for stage, weight in enumerate(used)}
-    for number, tensor in enumerate(matrices, 1):
-        stage = order.get(tensor, len(order))
-        curvature = _curvature(sums.get(tensor, []), shapes[tensor], probe.samples, stage)
-        gain = probe.gain(parameters[tensor], curvature)
-        found[parameters[tensor]] = _weighed(curvature, gain, parameters)
+    for number, weight in enumerate(matrices, 1):
+        stage = order.get(weight, len(order))
+        curvature = _curvature(sums.get(weight, []), shapes[weight], probe.samples, stage)
+        gain = probe.gain(parameters[weight], curvature)
+        if gain > 0 or weight not in uses.inner:
+            notes = _notes(uses.others.get(weight, {}))
+            found[parameters[weight]] = replace(_weighed(curvature, gain, parameters), notes=notes)
         if progress:
             progress("weigh", number, len(matrices))
     return found
 
 
+def _notes(others: Collection[str]) -> tuple[str, ...]:
+    """By which operators a weight is taken in a way that is not followed."""
+    if not others:
+        return ()
+    told = ", ".join(others)
+    return (f"used by {told}, of which the inputs are not summed: weighed by trials alone",)
+
+
 def _curvature(sums: list[Moments], shape: tuple[int, ...], samples: int, stage: int) -> Curvature:
     """The inputs' side as it was summed; the outputs' side is the identity."""
+    sums = [one for one in sums if one.positions]
     metrics = [one.form(shape) for one in sums]
     metric = reduce(added, metrics) if metrics else identity(shape)
     found = Curvature(
@@ -99,16 +116,19 @@ class _Probe:
     def __init__(self, network: OnnxRunner, batches: Sequence[object], seed: int) -> None:
         self._network, self._seed = network, seed
         self._batches: list[object] = []
-        self._originals: list[torch.Tensor] = []
+        self._originals: list[list[torch.Tensor]] = []
         self.samples = 0
         for batch in batches:
             if self.samples >= _PROBED:
                 break
-            original = self._output(batch)
+            original = self._outputs(batch)
             self._batches.append(batch)
             self._originals.append(original)
             self.samples += _samples(batch)
-        self._distance = Distance.beside(network.output_kind, self._originals)
+        self._distances = [
+            Distance.beside(network.output_kind if number == 0 else "features", some)
+            for number, some in enumerate(zip(*self._originals, strict=True))
+        ]
 
     def gain(self, parameter: str, curvature: Curvature) -> float:
         """How far the output goes from the original's, over what the curvature expects."""
@@ -124,18 +144,33 @@ class _Probe:
             return 0.0
         try:
             held.data = before + noise
-            change = sum(
-                float(self._distance(self._output(batch), original))
-                for batch, original in zip(self._batches, self._originals, strict=True)
-            )
+            changes = [
+                self._changes(*one) for one in zip(self._batches, self._originals, strict=True)
+            ]
         finally:
             held.data = before
-        return change / max(1, sum(map(len, self._originals))) / expected
+        return sum(map(sum, zip(*changes, strict=True))) / expected
 
-    def _output(self, batch: object) -> torch.Tensor:
+    def _changes(self, batch: object, originals: list[torch.Tensor]) -> list[float]:
+        """How far each output went, in the mean over its positions in all batches."""
+        counts = [sum(map(len, some)) for some in zip(*self._originals, strict=True)]
+        return [
+            float(distance(changed, original)) / max(1, count)
+            for distance, changed, original, count in zip(
+                self._distances, self._outputs(batch), originals, counts, strict=True
+            )
+        ]
+
+    def _outputs(self, batch: object) -> list[torch.Tensor]:
+        """The vectors of each output that holds floats; the one that is told of comes first."""
         output, _ = self._network.answers(batch)
-        found = vectors(output, batch, self._network.output_kind)
-        if not found.isfinite().all():
+        kind = self._network.output_kind
+        found = [vectors(output, batch, kind)]
+        if isinstance(output, Mapping):
+            first = find_target(output, kind, lambda _: None).tensor
+            others = (one for one in output.values() if one is not first and is_float(one))
+            found += [vectors(one, batch, "features") for one in others if one.numel()]
+        if not all(one.isfinite().all() for one in found):
             raise ArgumentError("calibration: the model's output has NaN or infinite values")
         return found
 

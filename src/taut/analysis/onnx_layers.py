@@ -3,132 +3,260 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from taut.analysis._conv import Geometry
+from taut.analysis.onnx_attributes import decimal, numbers, whole, words
+from taut.io.onnx import Place
+from taut.networks.onnx_inner import MAIN, InnerValue
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
-SHAPES_KEPT: Final = ("Identity", "Cast")
+_AS_IT_IS: Final = ("Identity", "Cast")
+_PLAIN: Final = ("", "ai.onnx", "com.microsoft")
 
 
 @dataclass(frozen=True)
 class OnnxLayer:
-    """One use of a weight: `inputs` names the value of the graph that it is given.
+    """One use of a weight: `inputs` is the value of the graph that it is given.
 
-    `swapped`: the weight's first axis takes the inputs, as in `x @ weight`. `turned`: the inputs
-    lie along the value's second-last axis. `kind` is "linear", "conv" or "embedding".
+    `axis` is the weight's axis that takes the inputs: of `x @ weight` the second-last one, of
+    others the last, or all but the first. `turned`: the inputs lie along the value's second-last
+    axis. `kind` is "linear", "conv", "conv_transpose", "recurrent" or "embedding"; `factor` goes
+    before the product, in shares of what goes before the bias; `padded` says where a convolution
+    is padded to the size of its input, at its "upper" or its "lower" end first.
     """
 
     weight: str
-    inputs: str
+    inputs: InnerValue
     kind: str
-    swapped: bool = False
+    axis: int = -1
     turned: bool = False
     bias: str | None = None
+    factor: float = 1.0
     geometry: Geometry | None = None
+    padded: str = ""
+
+    @property
+    def swapped(self) -> bool:
+        """Whether the first axis takes the inputs."""
+        return self.axis == 0
 
 
-def find_layers(graph: GraphProto, shapes: Mapping[str, tuple[int, ...]]) -> list[OnnxLayer]:
-    """The layers of a graph in its order; `shapes` are those of the weights.
+@dataclass
+class OnnxUses:
+    """How a graph uses its weights: as `layers`, in the graph's order, or in `others`.
 
-    A MatMul, Gemm, Conv or Gather with a weight, which may come through a Transpose, an Identity
-    or a Cast. What is used in another way is none.
+    `others` are the operators that take a weight in a way that is not followed; `inner` are the
+    weights that subgraphs alone use, which may not run.
     """
-    reader = _GraphReader(graph, shapes)
-    found = []
-    for node in graph.node:
-        if node.domain in ("", "ai.onnx"):
-            layer = reader.layer(node)
-            if layer is not None:
-                found.append(layer)
+
+    layers: list[OnnxLayer] = field(default_factory=list)
+    others: dict[str, dict[str, None]] = field(default_factory=dict)
+    inner: set[str] = field(default_factory=set)
+
+
+def find_uses(graph: GraphProto, shapes: Mapping[str, tuple[int, ...]]) -> OnnxUses:
+    """The uses of weights in a graph and its subgraphs; `shapes` are those of the weights.
+
+    Layers are MatMul, Gemm, Conv, ConvTranspose, LSTM, GRU, RNN and Gather, and what onnxruntime
+    makes of them, with a weight, which may come through a Transpose, an Identity or a Cast.
+    """
+    found = OnnxUses()
+    uses = Counter(name for one in _graphs(graph) for node in one.node for name in node.input)
+    uses.update(output.name for one in _graphs(graph) for output in one.output)
+    stands = {name: (name, False) for name in shapes}
+    scope = _Scope(graph, MAIN, shapes, uses, stands, {}, found)
+    scope.read()
+    found.inner -= scope.main
     return found
 
 
-class _GraphReader:
-    """A graph, with what is known of its names."""
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """A graph and all that lie in it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _graphs(inner)
 
-    def __init__(self, graph: GraphProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self.shapes = shapes
-        self.uses = Counter(name for node in graph.node for name in node.input)
-        self.uses.update(output.name for output in graph.output)
-        self.takers = {name: node for node in graph.node for name in node.input}
-        # A name to the weight that it stands for, and whether it is transposed.
-        self.stands: dict[str, tuple[str, bool]] = {name: (name, False) for name in shapes}
-        for node in graph.node:
-            self._follow(node)
 
-    def _follow(self, node: NodeProto) -> None:
+@dataclass
+class _Scope:
+    """A graph, with what is known of its names.
+
+    `stands` has what a name stands for, a weight, and whether transposed; `makers` where a name
+    comes from, those of outer graphs too.
+    """
+
+    graph: GraphProto
+    place: Place
+    shapes: Mapping[str, tuple[int, ...]]
+    uses: Counter[str]
+    stands: dict[str, tuple[str, bool]]
+    makers: dict[str, Place]
+    found: OnnxUses
+    main: set[str] = field(default_factory=set)
+
+    def read(self) -> None:
+        """Find the layers, node by node."""
+        self.takers = {name: node for node in self.graph.node for name in node.input}
+        for own in (*self.graph.input, *self.graph.initializer):
+            self._make(own.name)
+        for number, node in enumerate(self.graph.node):
+            for name in node.output:
+                self._make(name)
+            if not self._follow(node):
+                self._use(node)
+            for place, attribute in enumerate(node.attribute):
+                if attribute.HasField("g"):
+                    inner = (*self.place, "node", number, "attribute", place, "g")
+                    self._enter(attribute.g, inner)
+
+    def _make(self, name: str) -> None:
+        if self.place != MAIN:
+            self.stands.pop(name, None)
+        self.makers[name] = self.place
+
+    def _enter(self, graph: GraphProto, place: Place) -> None:
+        stands, makers = dict(self.stands), dict(self.makers)
+        _Scope(graph, place, self.shapes, self.uses, stands, makers, self.found).read()
+
+    def _follow(self, node: NodeProto) -> bool:
+        """Whether a node gives a weight as it is, or transposed."""
         known = self.stands.get(node.input[0]) if node.input else None
-        if known is None:
-            return
-        if node.op_type in SHAPES_KEPT:
+        if known is None or node.domain not in _PLAIN:
+            return False
+        if node.op_type in _AS_IT_IS:
             self.stands[node.output[0]] = known
-        elif node.op_type == "Transpose" and len(self.shapes[known[0]]) == 2:
-            order = _numbers(node, "perm", (1, 0))
+            return True
+        if node.op_type == "Transpose" and len(self.shapes[known[0]]) == 2:
+            order = numbers(node, "perm", (1, 0))
             self.stands[node.output[0]] = known[0], known[1] != (order == (1, 0))
+            return True
+        return False
 
-    def layer(self, node: NodeProto) -> OnnxLayer | None:
-        """The layer that a node is."""
-        read = {"MatMul": self._matmul, "Gemm": self._gemm, "Conv": self._conv,
-                "Gather": self._gather}.get(node.op_type)  # fmt: skip
-        return None if read is None else read(node)
+    def _use(self, node: NodeProto) -> None:
+        """Note how a node uses weights."""
+        layers = list(self._layers(node)) if node.domain in _PLAIN else []
+        self.found.layers += layers
+        followed = {layer.weight for layer in layers} | {layer.bias for layer in layers}
+        for name in node.input:
+            weight = self.stands.get(name, ("", False))[0]
+            if weight:
+                (self.main if self.place == MAIN else self.found.inner).add(weight)
+            if weight and weight not in followed and len(self.shapes[weight]) > 1:
+                self.found.others.setdefault(weight, {})[node.op_type] = None
 
-    def _matmul(self, node: NodeProto) -> OnnxLayer | None:
-        left, right = node.input
+    def _layers(self, node: NodeProto) -> Iterator[OnnxLayer]:
+        """The layers that a node is."""
+        read = {
+            "MatMul": self._matmul, "FusedMatMul": self._matmul, "Gemm": self._gemm,
+            "FusedGemm": self._gemm, "Conv": self._conv, "FusedConv": self._conv,
+            "ConvTranspose": self._conv_transpose, "Gather": self._gather,
+            "LSTM": self._recurrent, "GRU": self._recurrent, "RNN": self._recurrent,
+            "Attention": self._attention, "EmbedLayerNormalization": self._embed,
+        }.get(node.op_type)  # fmt: skip
+        if read is not None:
+            yield from read(node)
+
+    def _matmul(self, node: NodeProto) -> Iterator[OnnxLayer]:
+        left, right = node.input[:2]
+        if whole(node, "transBatchA") or whole(node, "transBatchB"):
+            return
+        turns = [bool(whole(node, name)) for name in ("transA", "transB")]
         if (known := self._matrix(right)) is not None:
             weight, turned = known
-            outputs = self.shapes[weight][0 if turned else 1]
-            bias = self._added(node.output[0], outputs)
-            return OnnxLayer(weight, left, "linear", swapped=not turned, bias=bias)
-        if (known := self._matrix(left)) is not None:
-            return OnnxLayer(known[0], right, "linear", swapped=known[1], turned=True)
-        return None
+            rank = len(self.shapes[weight])
+            swapped = turned == turns[1]
+            axis = rank - 2 if swapped else rank - 1
+            outputs = self.shapes[weight][rank - 1 if swapped else rank - 2]
+            bias = self._added(node.output[0], outputs) if rank == 2 else None
+            yield OnnxLayer(
+                weight, self._value(left), "linear", axis, turned=turns[0], bias=bias,
+                factor=decimal(node, "alpha"),
+            )  # fmt: skip
+        elif (known := self._matrix(left)) is not None:
+            weight, turned = known
+            rank = len(self.shapes[weight])
+            axis = rank - 2 if turned != turns[0] else rank - 1
+            yield OnnxLayer(weight, self._value(right), "linear", axis, turned=not turns[1])
 
-    def _gemm(self, node: NodeProto) -> OnnxLayer | None:
-        known = self._matrix(node.input[1])
-        if known is None:
-            return None
-        weight, turned = known
-        swapped = turned == bool(_number(node, "transB"))
-        plain = all(_float(node, name) == 1.0 for name in ("alpha", "beta"))
-        bias = node.input[2] if len(node.input) > 2 and plain else ""
-        outputs = self.shapes[weight][1 if swapped else 0]
-        return OnnxLayer(
-            weight,
-            node.input[0],
-            "linear",
-            swapped=swapped,
-            turned=bool(_number(node, "transA")),
-            bias=self._bias(bias, outputs),
-        )
+    def _gemm(self, node: NodeProto) -> Iterator[OnnxLayer]:
+        turns = [bool(whole(node, name)) for name in ("transA", "transB")]
+        alpha, beta = decimal(node, "alpha"), decimal(node, "beta")
+        if (known := self._matrix(node.input[1])) is not None:
+            weight, turned = known
+            axis = 0 if turned == turns[1] else 1
+            bias = node.input[2] if len(node.input) > 2 and beta else ""
+            yield OnnxLayer(
+                weight, self._value(node.input[0]), "linear", axis, turned=turns[0],
+                bias=self._bias(bias, self.shapes[weight][1 - axis]),
+                factor=alpha / beta if beta else alpha,
+            )  # fmt: skip
+        elif (known := self._matrix(node.input[0])) is not None:
+            weight, turned = known
+            axis = 0 if turned != turns[0] else 1
+            yield OnnxLayer(weight, self._value(node.input[1]), "linear", axis, turned=not turns[1])
 
-    def _conv(self, node: NodeProto) -> OnnxLayer | None:
+    def _conv(self, node: NodeProto) -> Iterator[OnnxLayer]:
         weight, turned = self.stands.get(node.input[1], ("", False))
-        geometry = _geometry(node, self.shapes[weight]) if weight and not turned else None
-        if geometry is None:
-            return None
+        if not weight or turned:
+            return
+        padded = {"SAME_UPPER": "upper", "SAME_LOWER": "lower"}.get(words(node, "auto_pad"), "")
         bias = node.input[2] if len(node.input) > 2 else ""
-        return OnnxLayer(
-            weight,
-            node.input[0],
-            "conv",
+        yield OnnxLayer(
+            weight, self._value(node.input[0]), "conv",
             bias=self._bias(bias, self.shapes[weight][0]),
-            geometry=geometry,
-        )
+            geometry=_geometry(node, self.shapes[weight], padded), padded=padded,
+        )  # fmt: skip
 
-    def _gather(self, node: NodeProto) -> OnnxLayer | None:
-        known = self._matrix(node.input[0])
-        if known is None or known[1] or _number(node, "axis"):
-            return None
-        return OnnxLayer(known[0], node.input[1], "embedding")
+    def _conv_transpose(self, node: NodeProto) -> Iterator[OnnxLayer]:
+        weight, turned = self.stands.get(node.input[1], ("", False))
+        if weight and not turned:
+            yield OnnxLayer(weight, self._value(node.input[0]), "conv_transpose", 0)
+
+    def _recurrent(self, node: NodeProto) -> Iterator[OnnxLayer]:
+        """The weights of the inputs, and those of the states, which the node gives itself."""
+        for place, value in ((1, node.input[0]), (2, node.output[0])):
+            weight, turned = self.stands.get(node.input[place], ("", False))
+            if weight and not turned and value:
+                yield OnnxLayer(weight, self._value(value), "recurrent", 2)
+
+    def _attention(self, node: NodeProto) -> Iterator[OnnxLayer]:
+        """Of onnxruntime: the weights of queries, keys and values in one, (inputs, outputs)."""
+        known = self._matrix(node.input[1]) if node.domain == "com.microsoft" else None
+        if known is not None and not known[1]:
+            bias = node.input[2] if len(node.input) > 2 else ""
+            yield OnnxLayer(
+                known[0], self._value(node.input[0]), "linear", 0,
+                bias=self._bias(bias, self.shapes[known[0]][1]),
+            )  # fmt: skip
+
+    def _embed(self, node: NodeProto) -> Iterator[OnnxLayer]:
+        """Of onnxruntime: tables of words and of segments."""
+        for ids, table in ((0, 2), (1, 4)):
+            known = self._matrix(node.input[table]) if len(node.input) > table else None
+            if known is not None and not known[1] and node.input[ids]:
+                value = self._value(node.input[ids], whole_numbers=True)
+                yield OnnxLayer(known[0], value, "embedding", 0)
+
+    def _gather(self, node: NodeProto) -> Iterator[OnnxLayer]:
+        known = self.stands.get(node.input[0])
+        if known is None or known[1] or whole(node, "axis"):
+            return
+        value = self._value(node.input[1], whole_numbers=True)
+        yield OnnxLayer(known[0], value, "embedding", 0)
+
+    def _value(self, name: str, *, whole_numbers: bool = False) -> InnerValue:
+        return InnerValue(self.makers.get(name, MAIN), name, whole_numbers)
 
     def _matrix(self, name: str) -> tuple[str, bool] | None:
         known = self.stands.get(name)
-        return known if known is not None and len(self.shapes[known[0]]) == 2 else None
+        return known if known is not None and len(self.shapes[known[0]]) >= 2 else None
 
     def _added(self, name: str, outputs: int) -> str | None:
         """The bias that is added to a product, if nothing else takes the product."""
@@ -139,8 +267,10 @@ class _GraphReader:
         return self._bias(other, outputs)
 
     def _bias(self, name: str, outputs: int) -> str | None:
-        held = self.shapes.get(name) == (outputs,) and self.uses[name] == 1
-        return name if held else None
+        """The weight that a bias is, if nothing else uses it."""
+        weight = self.stands.get(name, ("", False))[0]
+        held = self.shapes.get(weight) == (outputs,) and self.uses[name] == self.uses[weight] == 1
+        return weight if held else None
 
 
 def weights_of(layers: Collection[OnnxLayer]) -> dict[str, list[OnnxLayer]]:
@@ -151,26 +281,11 @@ def weights_of(layers: Collection[OnnxLayer]) -> dict[str, list[OnnxLayer]]:
     return found
 
 
-def _geometry(node: NodeProto, shape: tuple[int, ...]) -> Geometry | None:
-    """The geometry of a Conv; None where its padding hangs on the input's size."""
+def _geometry(node: NodeProto, shape: tuple[int, ...], padded: str) -> Geometry:
+    """The geometry of a Conv, without the padding that hangs on the input's size."""
     kernel = shape[2:]
-    ones = (1,) * len(kernel)
-    padded = next((a.s for a in node.attribute if a.name == "auto_pad"), b"NOTSET")
-    if padded not in (b"NOTSET", b"VALID", b"") or not kernel:
-        return None
-    pads = _numbers(node, "pads", (0,) * (2 * len(kernel)))
+    ones, nothing = (1,) * len(kernel), (0,) * (2 * len(kernel))
+    pads = nothing if padded else numbers(node, "pads", nothing)
     pairs = tuple(zip(pads[: len(kernel)], pads[len(kernel) :], strict=True))
-    strides, dilations = _numbers(node, "strides", ones), _numbers(node, "dilations", ones)
-    return Geometry(kernel, strides, dilations, pairs, _number(node, "group", 1))
-
-
-def _number(node: NodeProto, name: str, usual: int = 0) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), usual)
-
-
-def _float(node: NodeProto, name: str) -> float:
-    return next((float(a.f) for a in node.attribute if a.name == name), 1.0)
-
-
-def _numbers(node: NodeProto, name: str, usual: tuple[int, ...]) -> tuple[int, ...]:
-    return next((tuple(a.ints) for a in node.attribute if a.name == name), usual)
+    strides, dilations = numbers(node, "strides", ones), numbers(node, "dilations", ones)
+    return Geometry(kernel, strides, dilations, pairs, whole(node, "group", 1))

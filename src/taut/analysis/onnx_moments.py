@@ -6,17 +6,19 @@ Of a layer y = W x they are H = mean of x x^T, summed from the values that the g
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from taut.analysis._conv import patch_values, patches
+from taut.analysis._conv import Geometry, channels_last, patch_values, patches
 from taut.analysis._gram import BLOCK, Counts, Gram, Room
 from taut.analysis._terms import Forms
 from taut.analysis.curvature import MEMORY
 from taut.analysis.onnx_layers import OnnxLayer
+from taut.networks.onnx_inner import InnerValue
 from taut.networks.output_vectors import Kind
 from taut.progress import Progress
 
@@ -35,12 +37,16 @@ class OnnxRunner(Protocol):
 
     graph: OnnxGraph
     names: dict[str, str]
-    output_kind: Kind
+
+    @property
+    def output_kind(self) -> Kind:
+        """Whether the output is logits or features."""
+        ...
 
     def answers(
-        self, batch: object, more: Sequence[str] = ()
-    ) -> tuple[object, dict[str, np.ndarray]]:
-        """The output, and inner values by name."""
+        self, batch: object, more: Sequence[InnerValue] = ()
+    ) -> tuple[object, list[np.ndarray]]:
+        """The output, and inner values in the order asked for."""
         ...
 
     def get_parameter(self, target: str) -> torch.nn.Parameter:
@@ -63,20 +69,22 @@ class Moments:
         if layer.kind == "embedding":
             return cls(layer, Counts(shape[0], room), None)
         groups = layer.geometry.groups if layer.geometry else 1
-        width = shape[0] if layer.swapped else int(np.prod(shape[1:]))
-        side = Gram(width * groups, room, groups=groups, full=width <= _WIDEST)
-        return cls(layer, side, np.zeros(width * groups))
+        width = prod(shape[1:]) if layer.geometry else shape[layer.axis]
+        full = width <= _WIDEST and _is_side(layer, shape)
+        side = Gram(width * groups, room, groups=groups if full else 1, full=full)
+        has_mean = layer.kind in ("linear", "conv")
+        return cls(layer, side, np.zeros(width * groups) if has_mean else None)
 
     def add(self, value: torch.Tensor, mask: torch.Tensor | None, where: str) -> None:
         """Add the inputs of one batch; padding is left out where a mask tells it."""
         if mask is not None and value.shape[:2] == mask.shape and not self.layer.turned:
             value = value[mask]
-        if self.layer.kind == "embedding":
+        if isinstance(self.side, Counts):
             rows = value.reshape(-1).long() % len(self.side.values)
             self.side.add(rows, where)
             self.positions += len(rows)
             return
-        for block in _blocks(value, self.layer):
+        for block in _blocks(value, self.layer, self.side.width):
             self.side.add(block, where)
             self.positions += len(block)
             if self.mean is not None:
@@ -86,14 +94,25 @@ class Moments:
         """The mean moments as the side that takes the inputs; the other is the identity."""
         moments = self.side.values / max(1, self.positions)
         whole = identity(shape)
-        if self.layer.swapped or self.layer.kind == "embedding":
+        if self.layer.swapped:
             return Forms(moments, whole.columns)
-        return Forms(whole.rows, moments)
+        if _is_side(self.layer, shape) or self.layer.geometry:
+            return Forms(whole.rows, moments)
+        # The inputs' axis is one of several that make a row: each value has that of its place.
+        places = [1] * (len(shape) - 1)
+        places[self.layer.axis - 1] = -1
+        spread = np.broadcast_to(moments.reshape(places), shape[1:])
+        return Forms(whole.rows, spread.reshape(-1).copy())
 
     @property
     def mean_input(self) -> NDArray[np.float64] | None:
-        """The mean of the inputs; None of an embedding's."""
-        return None if self.mean is None else self.mean / max(1, self.positions)
+        """The mean of the inputs, in shares of what a bias is added to; None of an embedding's."""
+        return None if self.mean is None else self.layer.factor * self.mean / max(1, self.positions)
+
+
+def _is_side(layer: OnnxLayer, shape: tuple[int, ...]) -> bool:
+    """Whether the inputs' axis is all that rows, or columns, of the stored matrix have."""
+    return layer.geometry is not None or layer.swapped or (len(shape) == 2 and layer.axis == 1)
 
 
 def identity(shape: tuple[int, ...]) -> Forms:
@@ -110,49 +129,73 @@ def sum_moments(
 ) -> dict[str, list[Moments]]:
     """Each weight's moments, one sum for each kind of use.
 
-    `used` and `shapes` go by the weight's tensor, and so does what is given.
+    `used` and `shapes` go by the weight's input of the graph, and so does what is given.
     """
     import torch
 
     sums = _empty(used, shapes)
     uses = [(weight, layer) for weight, layers in used.items() for layer in layers]
-    inner = sorted({layer.inputs for _, layer in uses} - set(network.graph.inputs))
+    inner = list(dict.fromkeys(layer.inputs for _, layer in uses))
     for number, batch in enumerate(batches, 1):
-        _, values = network.answers(batch, inner)
+        _, given = network.answers(batch, inner)
+        values = dict(zip(inner, given, strict=True))
         mask = _mask(batch)
         for weight, layer in uses:
             value = torch.from_numpy(np.array(values[layer.inputs]))
             where = f"{weight}, batch {number}"
-            sums[weight][layer.kind, layer.swapped].add(value, mask, where)
+            if value.numel():  # none, of a branch that was not taken
+                sums[weight][_use(layer)].add(value, mask, where)
         if progress:
             progress("curvature", number, len(batches))
-    return {weight: list(found.values()) for weight, found in sums.items()}
+    return {weight: [*found.values()] for weight, found in sums.items()}
+
+
+def _use(layer: OnnxLayer) -> tuple[str, int]:
+    return layer.kind, layer.axis
 
 
 def _empty(
     used: Used, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, dict[tuple[str, bool], Moments]]:
+) -> dict[str, dict[tuple[str, int], Moments]]:
     """Sums of nothing yet, by weight and then by kind of use."""
     room = Room(MEMORY)
-    sums: dict[str, dict[tuple[str, bool], Moments]] = {weight: {} for weight in used}
+    sums: dict[str, dict[tuple[str, int], Moments]] = {weight: {} for weight in used}
     for weight, layers in used.items():
         for layer in layers:
-            key = layer.kind, layer.swapped
-            if key not in sums[weight]:
-                sums[weight][key] = Moments.of(layer, shapes[weight], room)
+            if _use(layer) not in sums[weight]:
+                sums[weight][_use(layer)] = Moments.of(layer, shapes[weight], room)
     return sums
 
 
-def _blocks(value: torch.Tensor, layer: OnnxLayer) -> list[torch.Tensor]:
+def _blocks(value: torch.Tensor, layer: OnnxLayer, width: int) -> list[torch.Tensor]:
     """The vectors that the weight meets, (N, width), in blocks that fit in memory."""
+    if layer.kind == "conv_transpose":
+        value = channels_last(value)
     if layer.geometry is None:
-        value = value.transpose(-1, -2) if layer.turned else value
-        return [value.reshape(-1, value.shape[-1]).float()]
-    many, found = max(1, BLOCK // patch_values(value, layer.geometry)), []
+        value = value.transpose(-1, -2) if layer.turned and value.ndim > 1 else value
+        return [value.reshape(-1, width).float()]
+    axes = len(layer.geometry.kernel)
+    value = value.reshape(-1, *value.shape[-1 - axes :])  # also where steps are stacked
+    shape = _padded(layer.geometry, layer.padded, value.shape[2:])
+    many, found = max(1, BLOCK // patch_values(value, shape)), []
     for begin in range(0, len(value), many):
-        windows = patches(value[begin : begin + many].float(), layer.geometry)
+        windows = patches(value[begin : begin + many].float(), shape)
         found.append(windows.reshape(-1, windows.shape[-1]))
     return found
+
+
+def _padded(shape: Geometry, padded: str, space: Sequence[int]) -> Geometry:
+    """The geometry with the padding that makes an output for each stride of the input."""
+    if not padded:
+        return shape
+    pairs = []
+    for size, kernel, stride, dilation in zip(
+        space, shape.kernel, shape.stride, shape.dilation, strict=True
+    ):
+        wanted = (-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1
+        less, more = max(0, wanted - size) // 2, -(-max(0, wanted - size) // 2)
+        pairs.append((less, more) if padded == "upper" else (more, less))
+    return replace(shape, padding=tuple(pairs))
 
 
 def _mask(batch: object) -> torch.Tensor | None:

@@ -6,7 +6,6 @@ from taut.calibration.options import Options
 from taut.calibration.request import Ready, Request
 from taut.calibration.rounder import Rounder
 from taut.calibration.run import calibrate
-from taut.calibration.schemes import calibrated_schemes
 from taut.calibration.search import Try
 from taut.calibration.values import written_values
 from taut.planning.max_drop import Allowed, parse_drop
@@ -21,7 +20,6 @@ __all__ = [
     "Try",
     "Work",
     "calibrate",
-    "calibrated_schemes",
     "code_identity",
     "parse_drop",
     "written_values",

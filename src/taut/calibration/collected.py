@@ -35,6 +35,8 @@ def curvature_of(
 ) -> dict[str, Curvature]:
     """The curvature of these parameters: by gradients, or by runs forward where there are none.
 
+    Of an ONNX model those are left out that no batch reached.
+
     Raises:
         ArgumentError: as `taut.analyze.collect`; or a loss was given, and there are none.
     """
@@ -46,4 +48,4 @@ def curvature_of(
         raise ArgumentError(NO_LOSS)
     network = cast("OnnxRunner", model.module)
     found = collect_onnx(network, list(batches()), seed=seed, progress=progress)
-    return {name: found[name] for name in names}
+    return {name: found[name] for name in names if name in found}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from inspect import unwrap
 from types import CodeType, TracebackType
 
 import numpy as np
@@ -223,7 +224,7 @@ def code_identity(function: Callable[..., object] | None) -> str:
     digest = Digest()
     named = function if hasattr(function, "__qualname__") else type(function)
     digest.add((named.__module__, named.__qualname__), "function")
-    code = getattr(function, "__code__", None)
+    code = getattr(unwrap(function), "__code__", None)
     if isinstance(code, CodeType):
         _add_code(digest, code)
     return digest.text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taut.networks.graph_batches import is_fixed
 from taut.networks.output_kind import output_kind
 from taut.networks.portions import hold, split
 from taut.transform.judge import Judge
@@ -27,7 +28,8 @@ class Held:
         calibration: Calibration,
         seed: int,
     ) -> None:
-        held, self.note = hold(lambda: calibration, teacher)
+        whole = is_fixed(getattr(student, "input_shapes", {}))
+        held, self.note = hold(lambda: calibration, teacher, cut=not whole)
         others, self.judges = split(held, seed)
         self.others = [held[index] for index in others]
         if self.judges:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from taut.analysis import Curvature
 from taut.calibration.collected import NO_GRADIENTS, curvature_of
@@ -14,6 +15,8 @@ from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
 from taut.scheme import Scheme
 from taut.transform.runtime import GRIDS
+
+_FOREIGN: Final = "no matrix of the network"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,7 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
             names=set(names.values()),
             progress=work.progress,
         )
-        return {tensor: found[parameter] for tensor, parameter in names.items()}
+        return {tensor: found[name] for tensor, name in names.items() if name in found}
 
     return record.curvatures(names, collected)
 
@@ -97,8 +100,10 @@ def _notes(work: Work, held: Held, curvature: Mapping[str, Curvature]) -> tuple[
     notes = [f"calibration: {held.note}"] if held.note else []
     notes += work.calibration.notes
     notes += [] if work.model.gradients else [NO_GRADIENTS]
+    reached = _parameters(work)
     notes += [
-        f"{info.name}: no matrix of the network; rounded by its scale"
+        f"{info.name}: {'not reached by any batch' if info.name in reached else _FOREIGN}; "
+        "rounded by its scale"
         for info in work.source.infos
         if work.schemes.get(info.name) == Scheme("rd") and info.name not in curvature
     ]

@@ -41,6 +41,8 @@ def command(
     target = output or restored_path(file, onnx=onnx)
     restored = taut.decompress(file, target, threads=threads, force=force)
     seconds = time.perf_counter() - begin
+    for note in restored.notes:
+        Talk(quiet).line("note", note)
     Talk(quiet).line(
         "wrote", f"{shown(restored.path)}    {size(restored.bytes)} in {seconds:.1f} s"
     )

@@ -77,6 +77,15 @@ def command(
             help="onnx, static activations: minmax, percentile, mse or entropy.",
         ),
     ] = None,
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PART",
+            help="onnx: the largest error of an output, as a part of the output's range; where it "
+            "is passed other ranges are tried, and the worst layers stay float. By default .1 of "
+            "int8 with static activations.",
+        ),
+    ] = None,
     calib: CalibOption = None,
     score: Annotated[
         str | None,
@@ -112,6 +121,7 @@ def command(
             group_size=group_size,
             activations=activations,
             ranges=ranges,
+            max_error=max_error,
             calib=calib,
             score=judge,
             force=force,

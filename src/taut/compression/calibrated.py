@@ -46,7 +46,7 @@ def decide_calibrated(
     target = target_of(source, call)
     if target and allowed is None and exact_fits(source, asked.schemes, target, call, origin):
         return bit_exact(source, asked, origin)
-    schemes = _schemes(source, asked)
+    schemes = lossy_schemes(source, asked.schemes, asked.settled)
     if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
@@ -73,20 +73,6 @@ def decide_calibrated(
         size=ready.size,
         ready=ready,
     )
-
-
-def _schemes(source: Source, asked: Asked) -> dict[str, Scheme]:
-    """What each tensor gets once there is data.
-
-    Raises:
-        ArgumentError: there is nothing to quantise.
-    """
-    from taut.calibration import calibrated_schemes
-
-    schemes = calibrated_schemes(source, asked.schemes, asked.fixed)
-    if any(scheme.kind == "rd" for scheme in schemes.values()):
-        return schemes
-    return lossy_schemes(source, schemes, asked.fixed)
 
 
 def _dialled(schemes: Mapping[str, Scheme]) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from taut.compression.calibrated import decide_calibrated
 from taut.compression.destination import Destination, destination_of
 from taut.compression.exact import decide
+from taut.compression.held_exact import hold_exact
 from taut.compression.request import Asked, Call, CompressRequest, Decision, read_call
 from taut.compression.trained import decide_trained
 from taut.container import Origin, Writer, made_folder
@@ -23,7 +24,7 @@ from taut.encoding.model import fill
 from taut.errors import ArgumentError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.names import as_text
-from taut.io.source import parameters_of
+from taut.io.source import notes_of, parameters_of
 from taut.io.stamp import Stamp, blaming_changes
 from taut.machine.peak_memory import peak_memory
 from taut.networks.sources import built, without_masks
@@ -73,25 +74,23 @@ def carry_out(request: CompressRequest) -> Result:
     asked = read_call(source, call)
     place = _place(request, source)
     with blaming_changes(stamps):
+        asked = hold_exact(source, asked)
         decision = _decided(request, source, asked, place)
+    notes += _notes(place, asked, source)
     if place is None or not _writes():
-        return _noted(_foreseen(decision, request.dst, began), notes)
+        return _told(_foreseen(decision, request.dst, began), decision, notes)
     found = _write(decision, place, request, stamps)
     if request.call.train is not None:
         _discard_kept(request.dst)
     seconds = time.perf_counter() - began
     result = Result(**vars(found), seconds=seconds, peak_memory=peak_memory())
-    return _noted(_with_scores(result, decision), notes)
+    return _told(result, decision, notes)
 
 
 def _rounds(call: Call) -> bool:
     """Whether a call asks for anything but every bit as it is."""
     asked = (call.bits, call.size, call.max_drop, call.calib, call.plan, call.train)
     return any(one is not None for one in asked)
-
-
-def _noted(result: Result, notes: tuple[str, ...]) -> Result:
-    return replace(result, notes=(*notes, *result.notes)) if notes else result
 
 
 def _place(request: CompressRequest, source: Source) -> Destination | None:
@@ -198,16 +197,22 @@ def _writes() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _with_scores(result: Result, decision: Decision) -> Result:
+def _notes(place: Destination | None, asked: Asked, source: Source) -> tuple[str, ...]:
+    """What is to be told beside what the work itself found."""
+    return (*notes_of(source), *(() if place is None else place.notes), *asked.notes)
+
+
+def _told(result: Result, decision: Decision, notes: tuple[str, ...]) -> Result:
+    """The result with what a calibrated run found, and with all notes."""
     ready = decision.ready
     if ready is None:
-        return replace(result, notes=getattr(decision.source, "notes", ()))
+        return replace(result, notes=notes)
     return replace(
         result,
         score=ready.score,
         original_score=ready.original_score,
         tries=ready.tries,
-        notes=ready.notes,
+        notes=(*notes, *ready.notes),
     )
 
 
@@ -236,7 +241,7 @@ def _foreseen(decision: Decision, dst: str | Path | None, began: float) -> Resul
     if decision.size is not None:  # the search for the dial knows better
         size = decision.size
     parameters = parameters_of(source)
-    result = Result(
+    return Result(
         path=Path(dst) if dst is not None else Path(),
         size=size,
         original_size=source.nbytes,
@@ -247,4 +252,3 @@ def _foreseen(decision: Decision, dst: str | Path | None, began: float) -> Resul
         seconds=time.perf_counter() - began,
         peak_memory=max(memory, peak_memory() if decision.ready else 0),
     )
-    return _with_scores(result, decision)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.container import check_destination
-from taut.container.model_folder import FILE_NAME, check_copies
+from taut.container.model_folder import FILE_NAME, check_copies, pairs_to
 from taut.errors import ArgumentError
 from taut.io import Source
+from taut.io.suffixes import names_checkpoint, names_other_format
 
 if TYPE_CHECKING:
     from taut.networks.sources import Model
@@ -23,6 +24,7 @@ class Destination:
     file: Path
     folder: Path | None = None
     companions: tuple[tuple[Path, Path], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def within(self, made: Path) -> Destination:
         """The same files in another folder: where they are made."""
@@ -44,12 +46,14 @@ def destination_of(src: Model, source: Source, dst: Path, *, force: bool) -> Des
     folder = Path(src) if isinstance(src, str | Path) and Path(src).is_dir() else None
     if folder is None or dst.suffix == ".safetensors":
         _check_not_input(src, source, dst)
+        _check_name(dst)
         check_destination(dst, force=force)
-        return Destination(dst)
+        return Destination(dst, notes=_alone(source))
     if dst.exists() and not dst.is_dir():
         raise ArgumentError(f"{dst}: is not a folder, and a model folder becomes one")
+    _check_name(dst)
     file = dst / FILE_NAME
-    pairs = tuple((path, dst / path.relative_to(folder)) for path in source.companions)
+    pairs = pairs_to(source.companions, folder, dst, taken=(file,))
     check_copies(pairs, force=force)
     if dst.is_dir():
         _check_not_input(src, source, file)
@@ -57,9 +61,28 @@ def destination_of(src: Model, source: Source, dst: Path, *, force: bool) -> Des
     return Destination(file, dst, pairs)
 
 
+def _check_name(dst: Path) -> None:
+    """Whether a Taut file, or a folder with one, may have this name: it is read by it later."""
+    other = names_checkpoint(dst) or names_other_format(dst) or dst.suffix.lower() == ".onnx"
+    if other and not dst.is_dir():
+        raise ArgumentError(
+            f"{dst}: {dst.suffix} is the name of another format, and a Taut file is safetensors; "
+            f"name it {dst.stem}.taut.safetensors"
+        )
+
+
 def _check_not_input(src: Model, source: Source, dst: Path) -> None:
     if not isinstance(src, str | Path) or not dst.exists():
         return
-    inputs = [Path(src), *(stamp.path for stamp in source.stamps)]
+    inputs = [Path(src), *(stamp.path for stamp in source.stamps), *source.companions]
     if any(path.exists() and os.path.samefile(path, dst) for path in inputs):
-        raise ArgumentError(f"{dst}: is the model to compress; name another file")
+        raise ArgumentError(f"{dst}: is the model to compress, or a file of it; name another file")
+
+
+def _alone(source: Source) -> tuple[str, ...]:
+    """That a file takes nothing along of the folder that the weights came from."""
+    count = len(source.companions)
+    if not count:
+        return ()
+    files = f"{count} other files" if count > 1 else "the other file"
+    return (f"a file holds the weights alone: {files} of the folder stay there; name a folder",)

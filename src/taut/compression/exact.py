@@ -59,7 +59,7 @@ def _by_schemes(source: Source, asked: Asked, origin: Origin) -> Decision:
 def _of_size(source: Source, asked: Asked, origin: Origin, target: Target) -> Decision:
     """Matrices rounded until the file has the size."""
     effort = asked.call.effort or "max"
-    schemes = lossy_schemes(source, asked.schemes, asked.fixed)
+    schemes = lossy_schemes(source, asked.schemes, asked.settled)
     quantizer = find_dial(
         SizeRequest(
             source=source,

@@ -14,9 +14,12 @@ from taut.encoding.model import resolve_plan
 from taut.encoding.tensor import Quantize
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
-from taut.io.source import parameters_of
+from taut.io.source import fixed_of, parameters_of
 from taut.planning import Target, load_plan, parse_target, quantisable, resolve
+from taut.planning.divides import divides
 from taut.planning.max_drop import Allowed, parse_drop
+from taut.planning.passed_by import passed_note, passed_notes
+from taut.planning.pattern import is_name
 from taut.progress import Progress
 from taut.scheme import Scheme
 
@@ -69,15 +72,25 @@ class CompressRequest:
 class Asked:
     """A call and its plan as one: `schemes` of every stored tensor.
 
-    `fixed` are those that the plan names; `gains` multiply the steps of single tensors; `recipe` is
-    what its steps ask for.
+    `fixed` are those that the plan decides, `named` those that it names in full; `held` are such
+    as no scheme can round, which stay bit-exact (exact_only.py). `notes` say so, and which tensors
+    its patterns passed by. `gains` multiply the steps of single tensors; `recipe` is what its steps
+    ask for.
     """
 
     call: Call
     schemes: Mapping[str, Scheme]
     fixed: Collection[str] = ()
+    named: Collection[str] = ()
+    held: Collection[str] = ()
+    notes: tuple[str, ...] = ()
     gains: Mapping[str, float] = field(default_factory=dict)
     recipe: Recipe | None = None
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """The tensors whose schemes nothing else may change."""
+        return frozenset(self.fixed) | frozenset(self.held)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +119,8 @@ def read_call(source: Source, call: Call) -> Asked:
     _check_call(call)
     if call.plan is None or isinstance(call.plan, Mapping):
         schemes = resolve_plan(source, call.plan)
-        return Asked(call=call, schemes=schemes, fixed=frozenset(call.plan or ()))
+        fixed = frozenset(call.plan or ())
+        return Asked(call=call, schemes=schemes, fixed=fixed, named=fixed)
     return _by_rules(source, call, _read_plan(source, call.plan))
 
 
@@ -121,17 +135,26 @@ def _read_plan(source: Source, plan: Plan | str | Path) -> Plan:
 def _by_rules(source: Source, call: Call, plan: Plan) -> Asked:
     """A call with a plan of rules and steps."""
     found = resolve(plan, source.infos, source.aliases)
-    named = {name: one for name, one in found.items() if one is not None}
+    passed = fixed_of(source)  # patterns are not for these
+    named = {
+        name: one
+        for name, one in found.items()
+        if one is not None and (name not in passed or plan.rules[one.rule - 1].match == name)
+    }
     schemes = {name: named[name].scheme if name in named else Scheme() for name in found}
     recipe = plan.recipe if plan.steps else None
+    notes = passed_notes(plan, source.infos, found)
     if recipe is not None and call.train is None:
-        schemes = _without_training(source, schemes, recipe)
+        schemes, more = _without_training(source, schemes, recipe)
+        notes += more
     return Asked(
         call=_completed(call, plan),
         schemes=schemes,
         fixed=frozenset(named),
+        named=frozenset(n for n, one in named.items() if is_name(plan.rules[one.rule - 1].match)),
         gains={name: one.weight for name, one in named.items() if one.weight != 1},
         recipe=recipe,
+        notes=tuple(notes),
     )
 
 
@@ -161,8 +184,10 @@ def _completed(call: Call, plan: Plan) -> Call:
 
 def _without_training(
     source: Source, schemes: Mapping[str, Scheme], recipe: Recipe
-) -> dict[str, Scheme]:
+) -> tuple[dict[str, Scheme], list[str]]:
     """The schemes with the mask that a plan's steps ask for, of every matrix that has none.
+
+    Beside them a note of the matrices that an N:M mask does not divide; they get none.
 
     Raises:
         ArgumentError: the steps want more than a mask.
@@ -174,18 +199,24 @@ def _without_training(
             )
     mask, masked = recipe.mask, dict(schemes)
     if mask is None:
-        return masked
+        return masked, []
     if mask.block is not None or mask.method not in ("magnitude", "global"):
         raise ArgumentError(f"plan: a mask by {mask.method} wants training data; give train")
-    for info in source.infos:
-        scheme = masked.get(info.name)
-        if scheme is not None and _takes_mask(info, scheme):
-            masked[info.name] = replace(scheme, sparsity=mask.sparsity, n_of_m=mask.n_of_m)
-    return masked
+    alone = Scheme(sparsity=mask.sparsity, n_of_m=mask.n_of_m)
+    free = [info for info in source.infos if _takes_mask(info, masked.get(info.name))]
+    for info in free:
+        if divides(alone, info.shape):
+            kept = masked[info.name]
+            masked[info.name] = replace(kept, sparsity=mask.sparsity, n_of_m=mask.n_of_m)
+    passed = {info.name: info for info in free if not divides(alone, info.shape)}
+    note = passed_note("the step mask", alone, list(passed), passed) if passed else ""
+    return masked, [note] if note else []
 
 
-def _takes_mask(info: TensorInfo, scheme: Scheme) -> bool:
+def _takes_mask(info: TensorInfo, scheme: Scheme | None) -> bool:
     """Whether a tensor is a matrix that may lose weights, and has no mask of its own."""
+    if scheme is None:  # tied to another
+        return False
     free = scheme.kind != "keep" and (scheme.sparsity, scheme.n_of_m) == (None, None)
     return free and quantisable(info.dtype, info.shape)
 

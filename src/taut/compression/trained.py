@@ -99,7 +99,7 @@ def _schemes(source: Source, asked: Asked, model: LoadedModel, *, sized: bool) -
     """
     from taut.training import trained_schemes
 
-    schemes = trained_schemes(source, asked.schemes, model.names, asked.fixed)
+    schemes = trained_schemes(source, asked.schemes, model.names, asked.settled)
     dialled = any(scheme.kind == "rd" for name, scheme in schemes.items() if name in asked.fixed)
     if not sized and (dialled or not asked.fixed):
         raise ArgumentError("train: give bits, size or max_drop for what it is to serve")

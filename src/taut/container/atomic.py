@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 
 from taut.container.hold import is_at
-from taut.container.temporary import new_file
+from taut.container.nameless import path_of
+from taut.container.temporary import named, new_file
 from taut.errors import ArgumentError, TautError
 
 _BLOCK = 1 << 20
@@ -37,10 +38,11 @@ def check_destination(path: Path, *, force: bool) -> Path:
 
 
 class AtomicFile:
-    """A file in the making: `<name>.<16 hex digits>.tmp` beside its destination, until `commit`.
+    """A file in the making, without a name or as `<name>.<16 hex digits>.tmp`, until `commit`.
 
     A context manager; leaving it without a commit, for whatever reason, removes the temporary
-    file. What a process that was killed left is removed by the next that writes the same
+    file. A process that is killed leaves nothing where the system has files without a name
+    (Linux, on most disks); elsewhere what it left is removed by the next that writes the same
     destination. A file that is replaced hands on its mode; a new one has the umask's. System errors
     (no room, no right) become `TautError`s that name the destination.
     """
@@ -50,7 +52,12 @@ class AtomicFile:
         self._force = force
         with explained(self.path):
             replaced = self.path.stat().st_mode & 0o777 if self.path.exists() else _USUAL
-            self.temporary, self._handle = new_file(self.path, replaced | _OWN)
+            self._temporary, self._handle = new_file(self.path, replaced | _OWN)
+
+    @property
+    def readable(self) -> Path:
+        """By which path this process can read what is written so far."""
+        return self._temporary or path_of(self._handle)
 
     def write(self, data: bytes | memoryview) -> None:
         """Write all of `data` at the current position."""
@@ -92,14 +99,16 @@ class AtomicFile:
         self.sync()
         check_destination(self.path, force=self._force)
         with explained(self.path):
-            if not is_at(self._handle, self.temporary):
+            if self._temporary is None:
+                self._temporary = named(self.path, self._handle)
+            if not is_at(self._handle, self._temporary):
                 raise TautError(
-                    f"{self.path}: somebody removed or replaced {self.temporary.name} while it was "
-                    "written; what was there before is untouched"
+                    f"{self.path}: somebody removed or replaced {self._temporary.name} while it "
+                    "was written; what was there before is untouched"
                 )
             if os.name == "nt":  # where an open file cannot be renamed
                 self._close()
-            place(self.temporary, self.path, force=self._force)
+            place(self._temporary, self.path, force=self._force)
             self._close()
             sync_folder(self.path.parent)
 
@@ -124,8 +133,9 @@ class AtomicFile:
         if os.name == "nt":  # where an open file cannot be removed
             with contextlib.suppress(OSError):
                 self._close()
-        with contextlib.suppress(OSError):
-            self.temporary.unlink()
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
         with contextlib.suppress(OSError):
             self._close()
 

@@ -1,17 +1,19 @@
-"""Model folders: how config and tokenizer files travel along."""
+"""Model folders: how all that lies beside the weights travels along."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from taut.container import check_destination, write_file
+from taut.container import AtomicFile, check_destination
 from taut.container.find import SUFFIX
 from taut.errors import ArgumentError, TautError
 
 FILE_NAME = f"model{SUFFIX}"
+
+_LARGE = 16_000_000  # bytes that are read at once: no config of a model is as large
 
 # What a Taut folder's config.json has more than the original's, right after its first brace:
 # transformers then asks `taut.hf` for the weights (docs/loading.md).
@@ -54,6 +56,25 @@ def check_copies(pairs: Iterable[tuple[Path, Path]], *, force: bool) -> None:
             check_destination(target, force=force)
 
 
+def pairs_to(
+    companions: Iterable[Path], folder: Path, target: Path, taken: Collection[Path] = ()
+) -> tuple[tuple[Path, Path], ...]:
+    """Where the companions of `folder` go in `target`, as (from, to).
+
+    Left out are what lies in `target` itself, where that is a folder of `folder`, and what would
+    go where other files do (`taken`).
+    """
+    real, whole = Path(os.path.realpath(target)), Path(os.path.realpath(folder))
+    own = real if real != whole else None
+    pairs = [(path, target / path.relative_to(folder)) for path in companions]
+    return tuple(
+        (path, to)
+        for path, to in pairs
+        if to not in taken
+        and not (own is not None and Path(os.path.realpath(path)).is_relative_to(own))
+    )
+
+
 def copy_files(
     pairs: Iterable[tuple[Path, Path]],
     folder: Path,
@@ -61,18 +82,24 @@ def copy_files(
     *,
     force: bool,
 ) -> int:
-    """Copy small files, each whole or not at all; gives the bytes written.
+    """Copy files, each whole or not at all; gives the bytes written.
 
-    `change(path, bytes)` makes what is written, of the path below `folder` that it is written to.
+    `change(path, bytes)` makes what is written of those that are not large, of the path below
+    `folder` that it is written to.
     """
     total = 0
     for source, target in pairs:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            data = source.read_bytes()
+            with source.open("rb") as file, AtomicFile(target, force=force) as out:
+                data = file.read(_LARGE)
+                if len(data) < _LARGE:
+                    data = change(target.relative_to(folder), data)
+                while data:
+                    out.write(data)
+                    total += len(data)
+                    data = file.read(_LARGE)
+                out.commit()
         except OSError as error:
             raise TautError(f"{source}: cannot be read ({error.strerror})") from error
-        data = change(target.relative_to(folder), data)
-        write_file(target, data, force=force)
-        total += len(data)
     return total

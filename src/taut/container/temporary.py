@@ -1,6 +1,7 @@
 """Temporary files and folders beside a destination, each of one writer, cleared when it is dead.
 
     model.taut.safetensors.9f86d081884c7d65.tmp         a file in the making, held by its writer
+    (none)                                              the same, where files need no name
     folder.60303ae22b998861.tmp/lock                    what the writer of a folder holds
     folder.60303ae22b998861.tmp/work/                   what it makes
 
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from taut.container.hold import hold, is_at
+from taut.container.nameless import give_name, open_nameless
 from taut.errors import TautError
 
 WORK: Final = "work"
@@ -49,15 +51,20 @@ def is_temporary(name: str, of: str) -> bool:
     return name.startswith(stem) and _END.fullmatch(name, len(stem)) is not None
 
 
-def new_file(path: Path, mode: int) -> tuple[Path, int]:
+def new_file(path: Path, mode: int) -> tuple[Path | None, int]:
     """Make a temporary file beside `path` and hold it; gives its path, and it open.
 
-    Temporaries of `path` whose writers are dead are removed first. `mode` is as `os.open` takes it.
+    It has no path where the system has files without a name; `named` gives it one. Temporaries of
+    `path` whose writers are dead are removed first. `mode` is as `os.open` takes it.
 
     Raises:
         OSError: it cannot be made.
     """
     clear(path)
+    nameless = open_nameless(_new_name(path), mode)
+    if nameless is not None:
+        hold(nameless)
+        return None, nameless
     for _ in range(_TRIES):
         temporary = _new_name(path)
         with contextlib.suppress(FileExistsError):
@@ -66,6 +73,17 @@ def new_file(path: Path, mode: int) -> tuple[Path, int]:
                 return temporary, handle
             os.close(handle)
     raise _lost(path)
+
+
+def named(path: Path, handle: int) -> Path:
+    """Give the temporary file of `path` that was made without a name one, and tell it.
+
+    Raises:
+        OSError: the system refused.
+    """
+    temporary = _new_name(path)
+    give_name(handle, temporary)
+    return temporary
 
 
 def new_folder(path: Path) -> tuple[Path, int]:

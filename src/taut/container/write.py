@@ -66,7 +66,7 @@ class Writer:
         self._file.write(len(header).to_bytes(8, "little"))  # from here on it is a safetensors file
         self._file.sync()
         written = check_written(
-            self._file.temporary, self.layout.meant, threads=self._threads, progress=progress
+            self._file.readable, self.layout.meant, threads=self._threads, progress=progress
         )
         found = replace(describe(written), path=self._file.path)
         del written  # some systems rename no file that is mapped

@@ -16,7 +16,8 @@ from taut.encoding.model import predict_size
 from taut.encoding.tensor import check_finite, check_schemes
 from taut.errors import TargetError
 from taut.io import Source, TensorInfo
-from taut.planning import Target, meet_target, quantisable
+from taut.io.source import fixed_of
+from taut.planning import Target, free_schemes, meet_target
 from taut.scheme import Scheme
 from taut.transform import Rounded, sample_rows
 from taut.transform.runtime import GRIDS
@@ -36,22 +37,18 @@ _GRID = 4  # dials an octave that are looked at; between them sizes are interpol
 def lossy_schemes(
     source: Source, plan: Mapping[str, Scheme], fixed: Collection[str] = ()
 ) -> dict[str, Scheme]:
-    """`plan` with every matrix that it leaves lossless under the global dial, but for `fixed`.
+    """`plan`, and where it says nothing: matrices under the dial, other floats as fp16.
 
     Raises:
         ArgumentError: a scheme does not fit its tensor.
         TargetError: there is no such matrix, nor one on a grid: nothing is to be quantised.
     """
     check_schemes(source, plan)
-    schemes = dict(plan)
-    for info in source.infos:
-        free = schemes.get(info.name) == Scheme() and info.name not in fixed
-        if free and quantisable(info.dtype, info.shape):
-            schemes[info.name] = Scheme("rd")
+    schemes = free_schemes(source, plan, {*fixed, *fixed_of(source)})
     if not any(scheme.kind in ("rd", *GRIDS) for scheme in schemes.values()):
         raise TargetError(
-            "bits and size: the model has no float matrix of at least 1,024 values to quantise; "
-            "leave them out for a bit-exact file"
+            "bits and size: the model has no float matrix of at least 1,024 values that can be "
+            "rounded; leave them out for a bit-exact file"
         )
     return schemes
 

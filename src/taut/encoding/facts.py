@@ -15,10 +15,11 @@ from taut.analysis.sensitivity import loss_of, summarise
 from taut.analysis.statistics import Distribution, describe, entropy_bounds
 from taut.analysis.tensor_facts import Prediction, Report, TensorFacts
 from taut.encoding.estimate import estimate_memory, estimate_tensors
+from taut.encoding.exact_only import why_exact
 from taut.encoding.tensor import relative_error
 from taut.io import SAFETENSORS_DTYPES, Source, TensorInfo
 from taut.io.equal_tensors import EqualTensors
-from taut.io.source import parameters_of
+from taut.io.source import fixed_of, parameters_of
 from taut.planning import quantisable
 from taut.planning.rules import FLOATS
 from taut.progress import Progress
@@ -127,9 +128,11 @@ class _FactsReader:
         curvature: Curvature | None,
     ) -> dict[str, Prediction]:
         """What each scheme that is for such a tensor would cost it."""
-        if not _is_finite(info, distribution):
+        if not _is_finite(info, distribution) or info.name in fixed_of(self.source):
             return {}
         matrix = quantisable(info.dtype, info.shape)
+        if matrix and why_exact(info, values, Scheme("rd")) is not None:
+            return {}
         if curvature is None:
             values = sample_rows(values, _ROWS)
         with np.errstate(over="ignore"):

@@ -197,7 +197,7 @@ def _curvatures(request: DescribeRequest, opened: Described) -> dict[str, Curvat
         names=set(names.values()),
         progress=request.progress,
     )
-    return {name: found[inner] for name, inner in names.items()}
+    return {name: found[inner] for name, inner in names.items() if inner in found}
 
 
 def _matrices(model: LoadedModel, tensors: Iterable[TensorInfo | TensorFacts]) -> dict[str, str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from pathlib import Path
 from typing import Final
 
+from taut.container.find import SUFFIX
 from taut.container.schema import get_object, load_json
 from taut.errors import ArgumentError
-from taut.io.hub import find_companions
+from taut.io.folder_files import FolderFiles, read_folder
+from taut.io.hub import find_weights
 
 _DTYPE_KEYS: Final = ("torch_dtype", "dtype")
 _FLOATS: Final = ("float64", "float32", "float16", "bfloat16")
@@ -69,7 +73,7 @@ def _renamed(config: dict[str, object], dtype: str) -> dict[str, object]:
 
 
 def copy_companions(source: Path, folder: Path, dtype: str | None = None) -> dict[str, object]:
-    """Copy config and tokenizer files into `folder`; gives the config that is now there.
+    """Copy all but the weights of `source` into `folder`; gives the config that is now there.
 
     The config names `dtype`, where one is given, and no Taut file any more.
 
@@ -80,14 +84,27 @@ def copy_companions(source: Path, folder: Path, dtype: str | None = None) -> dic
     new = without_taut(config)
     if dtype is not None:
         new = with_dtype(new, dtype)
-    for path in find_companions(source):
+    for path in _files(source).companions:
         target = folder / path.relative_to(source)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ArgumentError(f"{path}: cannot be read ({error.strerror})") from None
-        if path == source / "config.json" and new != config:
-            data = config_text(new).encode()
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
+        try:
+            shutil.copyfile(path, target)
+        except OSError as error:
+            raise ArgumentError(f"{path}: cannot be copied ({error.strerror})") from None
+    if new != config:
+        (folder / "config.json").write_bytes(config_text(new).encode())
     return new
+
+
+def companion_notes(source: Path) -> tuple[str, ...]:
+    """What `copy_companions` leaves behind, in a line, if there is anything."""
+    return _files(source).notes
+
+
+def _files(source: Path) -> FolderFiles:
+    """The files of a folder whose weights are a Taut file, or the original's."""
+    weights = next(iter(sorted(source.glob(f"*{SUFFIX}"))), None)
+    if weights is None:
+        with contextlib.suppress(ArgumentError):  # a folder with the config alone
+            weights = find_weights(source)
+    return read_folder(source, weights)

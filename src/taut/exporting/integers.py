@@ -21,8 +21,8 @@ class Integers:
     """Integers q int32 (rows, columns) of value (q - zero) * scale.
 
     `scales` float32 and `zeros` int32 have the shape (rows, groups); `zeros` is None where the
-    grid is symmetric. `exact` tells whether they give the tensor's values back as they were (to
-    float32's own rounding).
+    grid is symmetric. `exact` tells whether they give the tensor's values back as they were (to the
+    rounding of its dtype, of float32 at most).
     """
 
     values: NDArray[np.int32]
@@ -60,9 +60,11 @@ def to_integers(
     shape = blocks.shape[:2]
     flat = blocks.reshape(-1, blocks.shape[2])
     wanted = _Wanted(bits, group, asymmetric)
-    scales = _divisors(flat, bits, _tolerance(values.dtype, bits))
+    scales = _divisors(flat, bits, _rounding(values.dtype, bits))
     if (scales > 0).all():
         q = np.rint(flat / scales[:, None]).astype(np.int32)
+        if values.dtype.itemsize == 2 and not asymmetric:
+            q = _within(q, bits)
         if (found := _placed(q, scales, shape, wanted, exact=True)) is not None:
             return found
     grid = integers(np.asarray(values, np.float32), bits, group=group, asymmetric=asymmetric)
@@ -107,14 +109,28 @@ def _placed(
     )
 
 
-def _tolerance(dtype: np.dtype, bits: int) -> float:
-    """How far from an integer a value over its scale may be: float32's rounding, or the dtype's."""
-    half = dtype.itemsize == 2
-    eps = 2.0**-8 if str(dtype) == "bfloat16" else 2.0**-11 if half else 2.0**-22
-    return float(min(0.3, 2 * eps * 2**bits))
+def _within(q: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
+    """Integers whose largest were moved out of their range by a half's rounding, by one."""
+    half = 1 << (bits - 1)
+    if q.max() > half or q.min() < -half - 1:
+        return q
+    return np.clip(q, -half, half - 1)
 
 
-def _divisors(flat: NDArray[np.float32], bits: int, tolerance: float) -> NDArray[np.float32]:
+def _rounding(dtype: np.dtype, bits: int) -> tuple[float, float]:
+    """How far from an integer a value over its scale may be: at all, and of that integer.
+
+    float32 rounds values and their scale by so little that one bound does for all; a half rounds
+    each value by a part of it, beyond which the large integers of bfloat16 are not told apart.
+    """
+    if dtype.itemsize != 2:
+        return 2 * 2.0**-22 * 2**bits, 1.0
+    return 0.5, 2.0**-7 if str(dtype) == "bfloat16" else 2.0**-10
+
+
+def _divisors(
+    flat: NDArray[np.float32], bits: int, rounding: tuple[float, float]
+) -> NDArray[np.float32]:
     """The largest scale of each row whose multiples all its values are; 0 where there is none."""
     size = np.abs(flat)
     least = np.where(size > 0, size, np.inf).min(axis=1)
@@ -126,11 +142,34 @@ def _divisors(flat: NDArray[np.float32], bits: int, tolerance: float) -> NDArray
         if not open_.size:
             break
         step = (least[open_] / divisor).astype(np.float32)
+        if rounding[1] < 1:
+            step = _refined(flat[open_], step, most)
         ratio = flat[open_] / step[:, None]
         q = np.rint(ratio)
-        found = (np.abs(ratio - q) <= tolerance).all(axis=1)
-        # The best scale of all values, not of the least one alone, whose rounding it would carry.
-        power = (q * q).sum(axis=1)
-        best = (flat[open_] * q).sum(axis=1) / np.where(power > 0, power, 1.0)
-        scales[open_[found]] = best[found]
+        found = (np.abs(ratio - q) <= np.minimum(rounding[0], rounding[1] * np.abs(q))).all(axis=1)
+        scales[open_[found]] = _best(flat[open_], q, step)[found]
     return scales
+
+
+def _best(
+    flat: NDArray[np.float32], q: NDArray[np.float32], step: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The best scale of all values, not of the least one alone, whose rounding it would carry."""
+    power = (q * q).sum(axis=1)
+    found: NDArray[np.float32] = (flat * q).sum(axis=1) / np.where(power > 0, power, 1.0)
+    return np.where(power > 0, found, step).astype(np.float32)
+
+
+def _refined(
+    flat: NDArray[np.float32], step: NDArray[np.float32], most: int
+) -> NDArray[np.float32]:
+    """Steps that were told from the least value, told from more of them.
+
+    Its rounding would grow with an integer, so that the small ones come first.
+    """
+    limit = 4
+    while limit < most:
+        q = np.rint(flat / step[:, None])
+        step = _best(flat, np.where(np.abs(q) <= limit, q, 0), step)
+        limit *= 4
+    return step

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from taut.errors import ArgumentError
 from taut.io.names import nearest
+from taut.io.suffixes import names_checkpoint, names_other_format
 from taut.progress import Progress
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ _GOES_WITH: Final[Mapping[str, tuple[Format, ...]]] = {
     "group_size": ("onnx", "compressed-tensors"),
     "activations": ("onnx", "compressed-tensors"),
     "ranges": ("onnx",),
+    "max_error": ("onnx",),
     "calib": ("onnx",),
     "score": ("hf", "onnx"),
 }
-_OPTIONS: Final = {"group_size": "group-size"}  # if others
+_OPTIONS: Final = {"group_size": "group-size", "max_error": "max-error"}  # if others
 # Named by people who want them: why Taut does not write them (docs/export.md).
 _NOT_DONE: Final = {
     "coreml": "Core ML runs on Apple's systems alone, so that nothing could be checked here",
@@ -44,7 +46,6 @@ _SUFFIXES: Final[Mapping[str, str]] = {
     ".mlmodel": "coreml",
     ".tflite": "litert",
 }
-_NO_FOLDER: Final = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".npz", ".npy", ".pb", ".zip")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class ExportRequest:
     group_size: int | None = None
     activations: str | None = None
     ranges: str | None = None
+    max_error: float | None = None
     calib: CalibrationSpec | None = None
     score: Callable[[torch.nn.Module], object] | None = None
     force: bool = False
@@ -109,6 +111,9 @@ def format_of(out: Path, to: str | None = None) -> Format:
             f"{out}: {known} is a folder of files, and {suffix} is a file's suffix; name a folder"
             + ("" if to else ", or a file that ends in .safetensors, .onnx or .gguf")
         )
+    if known not in FOLDERS and _names_a_file(out) and _SUFFIXES.get(suffix) != known:
+        raise ArgumentError(f"{out}: {suffix} is the name of another format than {known}; name it "
+                            f"{out.stem}.{known}")  # fmt: skip
     if out.name.lower().endswith(".taut.safetensors"):
         raise ArgumentError(f"{out}: is the name of a Taut file; leave .taut out of it")
     return known
@@ -116,4 +121,5 @@ def format_of(out: Path, to: str | None = None) -> Format:
 
 def _names_a_file(out: Path) -> bool:
     """Whether a path, which is no folder so far, ends as files do."""
-    return out.suffix.lower() in (*_SUFFIXES, *_NO_FOLDER) and not out.is_dir()
+    other = names_checkpoint(out) or names_other_format(out)
+    return (other or out.suffix.lower() in _SUFFIXES) and not out.is_dir()

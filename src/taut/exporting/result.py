@@ -12,7 +12,9 @@ class Check:
 
     `max_error` is the largest absolute difference of an output, `rel_mse` the relative squared
     error and `cosine` the mean cosine of the outputs (a sample a row); `runtime` names what ran
-    it ("onnxruntime 1.32.0"), or how it was read back.
+    it ("onnxruntime 1.32.0"), or how it was read back. Of a model that was run, `relative` is the
+    relative error of the output that has most (root mean squares), and `of_range` the largest error
+    over the range of its output's values.
     """
 
     runtime: str
@@ -20,6 +22,8 @@ class Check:
     max_error: float
     rel_mse: float
     cosine: float
+    relative: float | None = None
+    of_range: float | None = None
 
 
 @dataclass(frozen=True)

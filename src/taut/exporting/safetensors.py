@@ -16,8 +16,9 @@ import numpy as np
 from taut.container import TautFile, made_file, made_folder
 from taut.errors import ArgumentError
 from taut.exporting.check import Comparison, expect, size_words
-from taut.exporting.companions import copy_companions
+from taut.exporting.companions import companion_notes, copy_companions
 from taut.exporting.result import Export
+from taut.exporting.rounded_again import rounding_notes
 from taut.exporting.shards import SHARD, write_shards, write_tensors
 from taut.io import SAFETENSORS_DTYPES, TensorInfo, tensor_nbytes
 from taut.io.onnx import GRAPH
@@ -52,7 +53,8 @@ def export_file(
         write_tensors(path, infos, load, metadata=metadata, told=steps("write", infos, progress))
         found = compare([path], file, steps("check", infos, progress))
         size = path.stat().st_size
-    return _done("safetensors", out, [out], size, found, _notes(file, infos, size))
+    notes = (*_notes(file, infos, size), *rounding_notes(file, found.rounded))
+    return _done("safetensors", out, [out], size, found, notes)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def export_folder(
         weighed = sum(path.stat().st_size for path in weights)
         judged = () if judge is None else judge(made)
         size, files = listed(made, out)
-    notes = (*_notes(file, infos, weighed), *judged)
+    again = rounding_notes(file, found.rounded)
+    others = (*judged, *companion_notes(folder.companions), *again)
+    notes = (*_notes(file, infos, weighed), *others)
     if tied:
         notes = (*notes, f"left out: {len(tied)} of tied tensors, which the config ties")
     return _done("hf", out, files, size, found, notes)

@@ -13,21 +13,25 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from taut.errors import FormatError
+from taut.io._onnx_wire import FIXED
 
 MAX_LITERAL: Final = 1 << 30  # bytes of a graph without its initialisers
-ENCODINGS: Final = ("raw", "varint")
 _MOST_FILES: Final = 1 << 16
 _ROOM, _RATIO = 262_144, 100  # what a packed graph may inflate to
 
 
 @dataclass(frozen=True)
 class Hole:
-    """Where a tensor's bytes go in a file: begin..end, as they are ("raw") or as varints."""
+    """Where a tensor's bytes go in a file: begin..end, as they are ("raw") or as varints.
+
+    Where each value has a byte before it, as in lists that are not packed, `key` is that byte.
+    """
 
     begin: int
     end: int
     tensor: str
     encoding: str
+    key: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def pack_recipe(files: tuple[RecipeFile, ...]) -> bytes:
         {
             "name": file.name,
             "bytes": file.nbytes,
-            "holes": [[h.begin, h.end, h.tensor, h.encoding] for h in file.holes],
+            "holes": [_listed_hole(hole) for hole in file.holes],
         }
         for file in files
     ]
@@ -67,6 +71,23 @@ def pack_recipe(files: tuple[RecipeFile, ...]) -> bytes:
         if len(whole) <= _ROOM + _RATIO * len(packed):
             break
     return packed
+
+
+def _listed_hole(hole: Hole) -> list[int | str]:
+    key = [hole.key] if hole.key else []
+    return [hole.begin, hole.end, hole.tensor, hole.encoding, *key]
+
+
+def raw_size(hole: Hole, nbytes: int) -> int:
+    """The bytes that a raw hole has for so many bytes of values; -1 if they do not come out even.
+
+    >>> raw_size(Hole(0, 5, "w", "raw", key=61), 4)
+    5
+    """
+    if not hole.key:
+        return nbytes
+    width = FIXED[hole.key & 7]
+    return -1 if nbytes % width else nbytes + nbytes // width
 
 
 def unpack_recipe(packed: bytes, where: str) -> tuple[RecipeFile, ...]:
@@ -118,6 +139,17 @@ def plain_path(name: str) -> str:
     return str(PurePosixPath(name))
 
 
+def _is_key(key: list[object], encoding: str) -> bool:
+    """Whether it is none, or a key of one byte of numbers that lie so."""
+    wires = (0,) if encoding == "varint" else FIXED
+    match key:
+        case []:
+            return True
+        case [int(byte)]:
+            return type(byte) is int and 8 <= byte < 128 and byte & 7 in wires
+    return False
+
+
 def _inflated(packed: bytes, where: str) -> bytes:
     limit = min(MAX_LITERAL + _ROOM, _ROOM + _RATIO * len(packed))
     reader = zlib.decompressobj(-15)
@@ -141,10 +173,10 @@ def _parse(item: object, where: str) -> tuple[str, int, tuple[Hole, ...]]:
     holes, at = [], 0
     for one in listed:
         match one:
-            case [int(begin), int(end), str(tensor), "raw" | "varint" as encoding] if (
-                at <= begin <= end <= nbytes
+            case [int(begin), int(end), str(tensor), "raw" | "varint" as encoding, *key] if (
+                at <= begin <= end <= nbytes and _is_key(key, encoding)
             ):
-                holes.append(Hole(begin, end, tensor, encoding))
+                holes.append(Hole(begin, end, tensor, encoding, *key))
                 at = end
             case _:
                 raise FormatError(f"{where}: a hole is not in its place: {str(one)[:80]}")

@@ -10,27 +10,31 @@ import numpy as np
 
 from taut.errors import FormatError
 from taut.io._onnx_wire import (
+    FIXED,
     LENGTH,
     VARINT,
     Data,
     Field,
     fields,
     pack_varints,
+    runs,
     signed,
     text,
     unpack_varints,
     varint,
+    without_keys,
 )
 from taut.io.dtypes import DTYPE_BITS, MAX_DIMENSIONS, storage, tensor_nbytes
 from taut.io.tensor_info import TensorInfo
 
 DTYPES: Final = {
     1: "F32", 2: "U8", 3: "I8", 4: "U16", 5: "I16", 6: "I32", 7: "I64", 9: "BOOL", 10: "F16",
-    11: "F64", 12: "U32", 13: "U64", 14: "C64", 16: "BF16", 17: "F8_E4M3", 18: "F8_E4M3FNUZ",
-    19: "F8_E5M2", 20: "F8_E5M2FNUZ", 23: "F4", 24: "F8_E8M0",
+    11: "F64", 12: "U32", 13: "U64", 14: "C64", 15: "F64", 16: "BF16", 17: "F8_E4M3",
+    18: "F8_E4M3FNUZ", 19: "F8_E5M2", 20: "F8_E5M2FNUZ", 23: "F4", 24: "F8_E8M0",
 }  # fmt: skip
-"""ONNX's numbers of dtypes as safetensors names them."""
+"""ONNX's numbers of dtypes as safetensors names them; complex128 is pairs of F64."""
 
+COMPLEX128: Final = 15
 PACKED: Final = {21: 4, 22: 4, 25: 2, 26: 2}  # uint4, int4, uint2, int2: bits of a value
 _MOST_VARINTS: Final = 1 << 26  # bytes; beyond, the numbers stay where they are
 # Fields of TensorProto.
@@ -38,9 +42,13 @@ _DIMS, _TYPE, _NAME, _RAW, _EXTERNAL, _LOCATION, _SEGMENT = 1, 2, 8, 9, 13, 14, 
 _FLOATS, _INT32S, _INT64S, _DOUBLES, _UINT64S = 4, 5, 7, 10, 11
 _ONCE: Final = (_TYPE, _NAME, _RAW, _LOCATION)
 _PAYLOADS: Final = (_FLOATS, _INT32S, 6, _INT64S, _RAW, _DOUBLES, _UINT64S)
+_NUMBERS: Final = (_FLOATS, _INT32S, _INT64S, _DOUBLES, _UINT64S)
 _AS_BYTES: Final = {_RAW: None, _FLOATS: ("F32", "C64"), _DOUBLES: ("F64",)}
-_AS_VARINTS: Final = {
-    _INT32S: ("I32", "I16", "I8", "U16", "U8", "BOOL"),
+_AS_VARINTS: Final = {  # narrow floats lie there as their bits
+    _INT32S: (
+        *("I32", "I16", "I8", "U16", "U8", "BOOL", "F16", "BF16", "F4"),
+        *("F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2", "F8_E5M2FNUZ", "F8_E8M0"),
+    ),
     _INT64S: ("I64",),
     _UINT64S: ("U64", "U32"),
 }
@@ -59,10 +67,10 @@ class Initializer:
     pieces: int = 0  # fields that hold values
     segmented: bool = False
 
-    def info(self, where: str) -> TensorInfo | None:
+    def info(self, name: str, where: str) -> TensorInfo | None:
         """The tensor that it is to a Taut file; None for a dtype that safetensors has not.
 
-        Packed integers of fewer than 8 bits are their bytes, U8.
+        Packed integers of fewer than 8 bits are their bytes, U8; complex128 are pairs of F64.
 
         Raises:
             FormatError: its dimensions are no tensor's.
@@ -74,10 +82,12 @@ class Initializer:
         if self.type in PACKED:
             tensor_nbytes("U8", shape)  # raises: too large
             dtype, shape = "U8", (-(-prod(shape) * PACKED[self.type] // 8),)
+        if self.type == COMPLEX128:
+            shape = (*shape, 2)
         if dtype is None or prod(shape) * DTYPE_BITS[dtype] % 8:
             return None
         try:
-            return TensorInfo(self.name, dtype, shape, tensor_nbytes(dtype, shape))
+            return TensorInfo(name, dtype, shape, tensor_nbytes(dtype, shape))
         except FormatError as error:
             raise FormatError(f"{where}: {error}") from None
 
@@ -89,13 +99,26 @@ def read_initializer(data: Data, begin: int, end: int, where: str) -> Initialize
         FormatError: it is damaged, or says something twice.
     """
     found, seen = Initializer(), set()
-    for one in fields(data, begin, end, where):
+    for one in runs(data, begin, end, where, _NUMBERS):
         if one.number in seen:
             raise FormatError(f"{where}: near byte {one.begin}: field {one.number} comes twice")
         if one.number in _ONCE:
             seen.add(one.number)
         _take(found, one, data, where)
     return found
+
+
+def of_list(values: Field, data: Data, *, floats: bool) -> Initializer:
+    """The floats (or whole numbers) that an attribute lists, as a vector of F32 (or I64)."""
+    if values.key:
+        count = values.value
+    elif floats:
+        count = (values.end - values.begin) // 4
+    else:
+        packed = np.frombuffer(data, np.uint8, values.end - values.begin, values.begin)
+        count = int(np.count_nonzero(packed < 128))
+    payload = values._replace(number=_FLOATS if floats else _INT64S)
+    return Initializer(type=1 if floats else 7, dims=[count], payload=payload, pieces=1)
 
 
 def _take(found: Initializer, one: Field, data: Data, where: str) -> None:
@@ -123,11 +146,13 @@ def encoding_of(found: Initializer, info: TensorInfo, data: Data, where: str) ->
         FormatError: they are more or fewer than the dimensions want.
     """
     one = found.payload
-    if one is None or one.wire != LENGTH or found.pieces != 1 or found.segmented:
+    if one is None or found.pieces != 1 or found.segmented:
+        return ""
+    if one.wire != LENGTH and not one.key:
         return ""
     if one.number in _AS_BYTES:
         return "raw" if _is_raw(one, info, where) else ""
-    if found.type in PACKED or info.dtype not in _AS_VARINTS.get(one.number, ()):
+    if info.dtype not in _AS_VARINTS.get(one.number, ()):
         return ""
     return "varint" if _is_varint(one, info, data, where) else ""
 
@@ -135,6 +160,8 @@ def encoding_of(found: Initializer, info: TensorInfo, data: Data, where: str) ->
 def _is_raw(one: Field, info: TensorInfo, where: str) -> bool:
     """Whether a payload of bytes is that of the dtype."""
     kinds, nbytes = _AS_BYTES[one.number], one.end - one.begin
+    if one.key:
+        nbytes = one.value * FIXED.get(one.wire, 0)
     if kinds is not None and info.dtype not in kinds:
         return False
     if nbytes != info.nbytes:
@@ -148,11 +175,13 @@ def _is_raw(one: Field, info: TensorInfo, where: str) -> bool:
 def _is_varint(one: Field, info: TensorInfo, data: Data, where: str) -> bool:
     """Whether a payload of packed numbers comes back as the very bytes when it is packed again."""
     nbytes = one.end - one.begin
-    if nbytes > _MOST_VARINTS:
+    if nbytes > _MOST_VARINTS or one.wire not in (LENGTH, VARINT):
         return False
     packed = np.frombuffer(data, np.uint8, nbytes, one.begin)
+    if one.key:
+        packed = without_keys(packed, one.key)
     count = int(np.count_nonzero(packed < 128))
-    if count != prod(info.shape):
+    if count != prod(storage(info.dtype, info.shape)[1]):
         raise FormatError(f"{where}: holds {count} numbers, its shape {list(info.shape)} others")
     values = decode_varints(packed, info)
     return values is not None and np.array_equal(pack_varints(values), packed)
@@ -167,7 +196,8 @@ def decode_varints(packed: np.ndarray, info: TensorInfo) -> np.ndarray | None:
     if dtype.kind == "b" and numbers.size and int(numbers.max()) > 1:
         return None
     wide = numbers.view(np.int64) if dtype.kind == "i" else numbers
-    return wide.astype(dtype).reshape(shape)
+    narrow = wide.astype(dtype if dtype.kind in "iub" else f"u{dtype.itemsize}")
+    return narrow.view(dtype).reshape(shape)
 
 
 def _add_dims(dims: list[int], data: Data, one: Field, where: str) -> None:

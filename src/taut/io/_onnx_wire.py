@@ -7,7 +7,7 @@ asked for is stepped over. https://protobuf.dev/programming-guides/encoding
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,18 +19,24 @@ Data: TypeAlias = "bytes | mmap.mmap"
 
 VARINT: Final = 0
 LENGTH: Final = 2  # bytes, text, a message, or packed numbers, behind their length
-_FIXED: Final = {1: 8, 5: 4}
+FIXED: Final = {1: 8, 5: 4}
+"""Wire types of numbers that take as many bytes each."""
 _LONGEST: Final = 10  # bytes of a varint
+_FEW, _MANY = 64, 1 << 20  # bytes that are looked at together: most runs are short
 
 
 class Field(NamedTuple):
-    """One field: its data lie at begin..end of the file; `value` is that of a varint, else 0."""
+    """One field: its data lie at begin..end of the file; `value` is that of a varint, else 0.
+
+    Of a run (`runs`), `key` is the byte before each of its values, and `value` counts them.
+    """
 
     number: int
     wire: int
     begin: int
     end: int
     value: int
+    key: int = 0
 
 
 def fields(data: Data, begin: int, end: int, where: str) -> Iterator[Field]:
@@ -51,8 +57,8 @@ def fields(data: Data, begin: int, end: int, where: str) -> Iterator[Field]:
         elif wire == LENGTH:
             length, first = varint(data, at, end, where)
             at = first + length
-        elif wire in _FIXED:
-            at += _FIXED[wire]
+        elif wire in FIXED:
+            at += FIXED[wire]
         else:
             raise FormatError(f"{where}: near byte {at}: wire type {wire} is not protobuf's")
         if at > end:
@@ -60,6 +66,81 @@ def fields(data: Data, begin: int, end: int, where: str) -> Iterator[Field]:
                 f"{where}: near byte {first}: a field of {at - first} bytes ends behind its message"
             )
         yield Field(number, wire, first, at, value)
+
+
+def runs(data: Data, begin: int, end: int, where: str, of: Collection[int]) -> Iterator[Field]:
+    """As `fields`; but numbers of a field in `of` that are not packed, and follow, are one field.
+
+    Its data lie from the first value's key to the end of the last.
+    """
+    at = begin
+    while at < end:
+        one = next(fields(data, at, end, where))
+        key, at = one.number << 3 | one.wire, one.end
+        if one.number in of and one.wire != LENGTH and data[one.begin - 1] == key:
+            count, at = _run(data, one.begin - 1, end, key)
+            one = Field(one.number, one.wire, one.begin - 1, at, count, key)
+        yield one
+
+
+def _run(data: Data, begin: int, end: int, key: int) -> tuple[int, int]:
+    """How many values lie one after the other behind their key, and where the last of them ends."""
+    total, at, step = 0, begin, _FEW
+    while at < end:
+        count, taken = _keyed(np.frombuffer(data, np.uint8, min(end - at, step), at), key)
+        if not count:
+            break
+        total, at, step = total + count, at + taken, _MANY
+    return total, at
+
+
+def _keyed(some: NDArray[np.uint8], key: int) -> tuple[int, int]:
+    """The values at the start of these bytes that have the key before them, and their bytes."""
+    width = FIXED.get(key & 7)
+    if width is not None:
+        count = _leading(some[: len(some) // (width + 1) * (width + 1) : width + 1] == key)
+        return count, count * (width + 1)
+    ends = _turns(some)
+    before = np.concatenate([[-1], ends[:-1, 1]])
+    good = (ends[:, 0] == before + 1) & (some[ends[:, 0]] == key)
+    count = _leading(good & (ends[:, 1] - ends[:, 0] <= _LONGEST))
+    return count, int(ends[count - 1, 1]) + 1 if count else 0
+
+
+def _turns(some: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Where keys of one byte lie, and where the varints behind them end: (values, 2)."""
+    ends = np.flatnonzero(some < 128)
+    return ends[: len(ends) // 2 * 2].reshape(-1, 2)
+
+
+def without_keys(some: NDArray[np.uint8], key: int) -> NDArray[np.uint8]:
+    """The values of a run that `runs` found, without the key before each.
+
+    >>> without_keys(np.array([64, 1, 64, 172, 2], np.uint8), 64).tolist()
+    [1, 172, 2]
+    """
+    width = FIXED.get(key & 7)
+    if width is not None:
+        return some.reshape(-1, width + 1)[:, 1:].reshape(-1)
+    kept = np.ones(len(some), bool)
+    kept[_turns(some)[:, 0]] = False
+    return some[kept]
+
+
+def with_keys(some: NDArray[np.uint8], key: int) -> NDArray[np.uint8]:
+    """What `without_keys` was given."""
+    width = FIXED.get(key & 7)
+    if width is not None:
+        rows = some.reshape(-1, width)
+        return np.concatenate([np.full((len(rows), 1), key, np.uint8), rows], 1).reshape(-1)
+    ends = np.flatnonzero(some < 128)
+    found: NDArray[np.uint8] = np.insert(some, np.concatenate([[0], ends[:-1] + 1]), key)
+    return found
+
+
+def _leading(true: NDArray[np.bool_]) -> int:
+    """How many are true before the first that is not."""
+    return len(true) if true.all() else int(np.argmin(true))
 
 
 def varint(data: Data, at: int, end: int, where: str) -> tuple[int, int]:
@@ -121,13 +202,17 @@ def unpack_varints(packed: NDArray[np.uint8]) -> NDArray[np.uint64] | None:
     return values
 
 
-def pack_varints(values: NDArray[np.integer]) -> NDArray[np.uint8]:
+def pack_varints(values: np.ndarray) -> NDArray[np.uint8]:
     """Whole numbers as protobuf packs them: each as short as can be, negative ones as int64.
+
+    Of narrow floats their bits are packed.
 
     >>> pack_varints(np.array([1, 300])).tolist()
     [1, 172, 2]
     """
     wide = values.reshape(-1)
+    if wide.dtype.kind not in "iu":
+        wide = wide.view(f"u{wide.itemsize}")
     left = wide.astype(np.int64).view(np.uint64) if wide.dtype.kind == "i" else wide.astype("u8")
     lengths = np.ones(left.size, np.int64)
     for place in range(1, _LONGEST):

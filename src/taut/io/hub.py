@@ -1,9 +1,4 @@
-"""A Hugging Face model folder: which files are the weights, and which travel along.
-
-Surprise: a sentence-transformers model may have a second, small network in a subfolder (as
-`2_Dense/model.safetensors`, listed in `modules.json`). It travels along as it is, since the model
-does not load without it.
-"""
+"""A Hugging Face model folder: which files are the weights; what else is in it: folder_files.py."""
 
 from __future__ import annotations
 
@@ -15,8 +10,6 @@ from typing import Final
 from taut.errors import ArgumentError
 from taut.io.header import Header
 
-MAX_COMPANION: Final = 64_000_000  # bytes; the largest tokenizer.json files have about 35 MB
-
 # First match wins, as in transformers: one file before shards, safetensors before pickle.
 _WEIGHTS: Final = (
     "model.safetensors",
@@ -26,11 +19,6 @@ _WEIGHTS: Final = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_TEXT: Final = (
-    ".bpe", ".jinja", ".json", ".jsonl", ".md", ".merges", ".model", ".py", ".spm", ".tiktoken",
-    ".txt", ".vocab", ".yaml", ".yml",
-)  # fmt: skip
-_NO_SUFFIX: Final = ("license", "notice", "readme", "use_policy")
 
 
 def find_weights(folder: Path) -> Path:
@@ -72,44 +60,6 @@ def shard_index(shards: Mapping[str, Header]) -> str:
     total = sum(tensor.nbytes for header in shards.values() for tensor in header.tensors)
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     return json.dumps(index, indent=2, sort_keys=True) + "\n"
-
-
-def find_companions(folder: Path) -> tuple[Path, ...]:
-    """Config, tokenizer and other text files of a model folder and its subfolders, sorted.
-
-    No weights but those of a sentence-transformers module in its own subfolder, no index of
-    shards (it would list files that are gone), nothing hidden.
-    """
-    found = _module_weights(folder)
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and _is_companion(path):
-            found.append(path)
-    return tuple(sorted(found))
-
-
-def _module_weights(folder: Path) -> list[Path]:
-    try:
-        modules = json.loads((folder / "modules.json").read_bytes())
-        names = {module["path"] for module in modules} - {""}
-        subfolders = [path for path in folder.iterdir() if path.name in names and path.is_dir()]
-    except (OSError, ValueError, RecursionError, TypeError, KeyError):
-        return []  # not a sentence-transformers model
-    return [path for folder in subfolders for path in _own_weights(folder)]
-
-
-def _own_weights(folder: Path) -> list[Path]:
-    """The file of one module's weights, the first of its kinds, if there is one."""
-    kinds = ("model.safetensors", "pytorch_model.bin")
-    return [folder / kind for kind in kinds if (folder / kind).is_file()][:1]
-
-
-def _is_companion(path: Path) -> bool:
-    name = path.name.lower()
-    if name.endswith((".safetensors.index.json", ".bin.index.json")) or not path.is_file():
-        return False
-    stem_only = not path.suffix and name.startswith(_NO_SUFFIX)
-    return (path.suffix.lower() in _TEXT or stem_only) and path.stat().st_size <= MAX_COMPANION
 
 
 def _without_shards(folder: Path, files: list[Path]) -> list[Path]:

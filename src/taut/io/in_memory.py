@@ -26,7 +26,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class MemorySource:
-    """Tensors that somebody holds in memory; nothing is converted before `load`."""
+    """Tensors that somebody holds in memory; nothing is converted before `load`.
+
+    `notes` tell what was left out, or found otherwise than expected.
+    """
 
     entries: dict[str, Entry]
     aliases: dict[str, str]
@@ -36,6 +39,7 @@ class MemorySource:
     metadata: dict[str, str] = field(default_factory=dict)
     files: tuple[SourceFile, ...] = ()
     stamps: tuple[Stamp, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def infos(self) -> tuple[TensorInfo, ...]:

@@ -1,228 +1,200 @@
-"""An ONNX model as a lazy source: its initialisers by name, and the graph around them.
+"""An ONNX model as a lazy source: its tensors by name, and the graph around them.
 
 Surprises first. The file is walked as protobuf, not parsed into objects: opening costs no memory
-for the weights, there is no limit of 2 GB, and the `onnx` package is not needed. The graph (all
-bytes that are no initialiser's) is one more tensor, `onnx.graph`, so that the .onnx can be
-given back byte for byte. What stays in it is told in `notes`.
+for the weights, there is no limit of 2 GB, and the `onnx` package is not needed. Tensors are found
+wherever a model can hold them: as initialisers, in Constant nodes, subgraphs and functions. The
+graph (all other bytes) is one more tensor, `onnx.graph`, so that the .onnx can be given back byte
+for byte. What stays in it is told in `notes`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from taut.errors import ArgumentError, FormatError
+from taut.io._onnx_files import OnnxFile, OnnxFiles, place_outside
 from taut.io._onnx_recipe import (
-    MAX_LITERAL,
     Hole,
     RecipeFile,
-    is_inside,
-    literal_of,
     pack_recipe,
     plain_path,
+    raw_size,
     unpack_recipe,
 )
-from taut.io._onnx_tensor import Initializer, decode_varints, encoding_of, read_initializer
-from taut.io._onnx_wire import LENGTH, Field, fields, pack_varints
-from taut.io._onnx_within import FUNCTION, NODE, tensors_within
-from taut.io.dtypes import storage
+from taut.io._onnx_roles import fixed_values
+from taut.io._onnx_tensor import Initializer, encoding_of, of_list, read_initializer
+from taut.io._onnx_wire import LENGTH, Field, fields, pack_varints, with_keys
+from taut.io._onnx_within import Place, PlacedTensor, Walk
 from taut.io.in_memory import Entry, MemorySource, memory_source
-from taut.io.names import as_text
-from taut.io.stamp import StillFile, changed
 from taut.io.tensor_info import TensorInfo
 
 __all__ = [
     "GRAPH",
     "Hole",
     "OnnxSource",
+    "Place",
     "RecipeFile",
     "open_onnx",
     "pack_varints",
+    "plain_path",
+    "raw_size",
     "unpack_recipe",
+    "with_keys",
 ]
 
 GRAPH: Final = "taut.onnx"
 """The key of the metadata that names the tensor with the graph."""
 
 _USUAL: Final = "onnx.graph"
+_LONGEST_NAME: Final = 2048  # characters; that of a tensor deep in subgraphs is cut
+# Constants of fewer numbers are cheaper in the graph: a float is a weight from two on.
+_FEWEST: Final = 16
 
-# Fields: ModelProto.ir_version and graph; GraphProto.initializer and sparse_initializer.
-_VERSION, _GRAPH, _INITIALIZER, _SPARSE = 1, 7, 5, 15
+_VERSION, _GRAPH = 1, 7  # fields of ModelProto
 
 
 @dataclass(frozen=True)
 class OnnxSource(MemorySource):
-    """The initialisers of an ONNX model; `notes` tell what was left in the graph."""
+    """The tensors of an ONNX model.
+
+    `places` are where a parsed model has them. `fixed` are those that are no weights, since a
+    shape hangs on them or they bound or scale others, and must not be rounded. `notes` tell what
+    was left in the graph.
+    """
 
     notes: tuple[str, ...] = ()
+    places: dict[str, Place] = field(default_factory=dict)
+    fixed: frozenset[str] = frozenset()
 
 
-class _File:
-    """A file of the model; `holes` are where its tensors lie."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self.name, self.where = name, str(path)
-        self.holes: dict[tuple[int, int], Hole] = {}
-        self._file = StillFile(path, self.where)
-        self.nbytes, self.stamp = self._file.nbytes, self._file.stamp
-        self.map = self._file.map
-
-    def load(self, info: TensorInfo, begin: int, end: int, encoding: str) -> np.ndarray:
-        """The tensor at begin..end, in memory of its own."""
-        dtype, shape = storage(info.dtype, info.shape)
-        data = self._file.read(begin, end)
-        if encoding == "varint":
-            values = decode_varints(data, info)
-            if values is None:  # it was decoded when the model was opened
-                raise changed(self.where, f'tensor "{info.name}" is another')
-            return values
-        return data.view(dtype).reshape(shape)
-
-    def recipe(self) -> RecipeFile:
-        """The file without its tensors."""
-        holes = tuple(sorted(self.holes.values(), key=lambda hole: hole.begin))
-        at = 0
-        for hole in holes:
-            if hole.begin < at:
-                raise FormatError(
-                    f'{self.where}: tensor "{hole.tensor}" lies over another one, at byte '
-                    f"{hole.begin}"
-                )
-            at = hole.end
-        left = self.nbytes - sum(hole.end - hole.begin for hole in holes)
-        if left > MAX_LITERAL:
-            raise ArgumentError(
-                f"{self.where}: has {left:,} bytes beside its initialisers, at most "
-                f"{MAX_LITERAL:,} are stored; make initialisers of its constants"
-            )
-        literal = literal_of(lambda a, b: bytes(self.map[a:b]), self.nbytes, holes)
-        return RecipeFile(self.name, self.nbytes, holes, literal)
-
-
-def _only_graph(top: list[Field], where: str) -> Field:
-    """The graph among the fields of a model."""
+def _check_top(top: list[Field], where: str) -> None:
+    """Raise `FormatError` unless these are the fields of a model."""
     graphs = [one for one in top if one.number == _GRAPH and one.wire == LENGTH]
     if len(graphs) != 1 or not any(one.number == _VERSION for one in top):
         raise FormatError(f"{where}: is no ONNX model: it has no version, or not one graph")
-    return graphs[0]
 
 
 @dataclass
 class _Reader:
     """Goes through a model once; `left` counts what stays in the graph, by the reason."""
 
-    path: Path
-    model: _File
+    files: OnnxFiles
     entries: dict[str, Entry] = field(default_factory=dict)
-    outside: dict[str, _File] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
+    fixed: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
     left: Counter[str] = field(default_factory=Counter)
 
     def read(self) -> None:
-        """Find the initialisers of the main graph."""
-        data, where = self.model.map, self.model.where
-        top = list(fields(data, 0, self.model.nbytes, where))
-        graph = _only_graph(top, where)
-        for one in fields(data, graph.begin, graph.end, f"{where}: graph"):
-            if one.number == _INITIALIZER and one.wire == LENGTH:
-                self.add(read_initializer(data, one.begin, one.end, f"{where}: initializer"))
-            elif one.number == _SPARSE:
-                self.left["sparse"] += 1
-            elif one.number == NODE and one.wire == LENGTH:
-                self._pass(one)
-        for one in top:
-            if one.number == FUNCTION and one.wire == LENGTH:
-                self._pass(one)
+        """Find the tensors of all graphs and functions."""
+        model = self.files.model
+        top = list(fields(model.map, 0, model.nbytes, model.where))
+        _check_top(top, model.where)
+        walk = Walk(model.map, model.where)
+        found = [(one, self._read(one)) for one in walk.model(top)]
+        fixed = fixed_values(walk.nodes)
+        self.names = {tensor.name for one, tensor in found if _is_main(one)}
+        for one, tensor in found:
+            if one.listed and tensor.dims[0] < _FEWEST:
+                continue  # the sizes and axes that operators are told
+            inner = one.value or tensor.name
+            if _is_main(one):
+                self._check_name(tensor)
+                name = tensor.name
+            else:
+                name = self._name(one, tensor)
+            if self.add(name, tensor, main=_is_main(one)):
+                self.places[name] = one.place
+                if _is_no_weight(one) or inner in fixed:
+                    self.fixed.add(name)
 
-    def _pass(self, message: Field) -> None:
-        """Leave the tensors of a node or function where they are; their data files go along."""
-        where = self.model.where
-        for one, dense in tensors_within(self.model.map, message, where):
-            self.left["in subgraphs, functions or constants"] += 1
-            if dense:
-                found = read_initializer(self.model.map, one.begin, one.end, f"{where}: a tensor")
-                if found.outside:
-                    self._file(found, f'{where}: tensor "{found.name[:80]}"')
+    def _read(self, one: PlacedTensor) -> Initializer:
+        model = self.files.model
+        if one.listed:
+            return of_list(one.message, model.map, floats=one.place[-1] == "floats")
+        where = f"{model.where}: {'initializer' if _is_main(one) else 'a tensor'}"
+        return read_initializer(model.map, one.message.begin, one.message.end, where)
 
-    def add(self, found: Initializer) -> None:
-        """Take an initialiser as a tensor, or count it."""
-        where = f'{self.model.where}: initializer "{found.name[:80]}"'
-        if not found.name or found.name in self.entries:
+    def _check_name(self, tensor: Initializer) -> None:
+        if not tensor.name or tensor.name in self.entries:
+            where = f'{self.files.model.where}: initializer "{tensor.name[:80]}"'
             raise FormatError(f"{where}: its name is empty, or comes twice")
-        info = found.info(where)
-        file = self._file(found, where) if found.outside else None
+
+    def _name(self, one: PlacedTensor, tensor: Initializer) -> str:
+        """A name of its own for a tensor that is no initialiser of the main graph."""
+        own = one.scope + (one.name or tensor.name or f"initializer {one.place[-1]}")
+        name = _unused(own[:_LONGEST_NAME], self.names)
+        self.names.add(name)
+        return name
+
+    def add(self, name: str, found: Initializer, *, main: bool) -> bool:
+        """Take it as a tensor, and say so; or count it."""
+        kind = "initializer" if main else "tensor"
+        where = f'{self.files.model.where}: {kind} "{name[:80]}"'
+        info = found.info(name, where)
+        file = self.files.holding(found, where) if found.outside else None
         if info is None:
             self.left["of a dtype that safetensors has not"] += 1
         elif not info.nbytes:
-            return
+            return False
+        elif not main and _is_small(info):
+            self.left["constants of a single number, or of less than 16 whole numbers"] += 1
         elif file is not None:
-            self._take(info, file, *_place(found, info, file, where), "raw")
+            begin, end = place_outside(found, info, file, where)
+            self._take(info, file, Hole(begin, end, name, "raw"))
+            return True
         else:
-            encoding = encoding_of(found, info, self.model.map, where)
-            if found.payload is None:
-                raise FormatError(f"{where}: has shape {list(info.shape)}, but no values")
-            if encoding:
-                begin, end = found.payload.begin, found.payload.end
-                self._take(info, self.model, begin, end, encoding)
-            else:
-                self.left["written in another way than most writers do"] += 1
+            return self._add_inside(info, found, where)
+        return False
 
-    def _take(self, info: TensorInfo, file: _File, begin: int, end: int, encoding: str) -> None:
-        file.holes.setdefault((begin, end), Hole(begin, end, info.name, encoding))
-        memory = (id(file), begin, end, info.dtype, info.shape)
-        holder = file.holes[begin, end].tensor
+    def _add_inside(self, info: TensorInfo, found: Initializer, where: str) -> bool:
+        model, one = self.files.model, found.payload
+        encoding = encoding_of(found, info, model.map, where)
+        if one is None:
+            raise FormatError(f"{where}: has shape {list(info.shape)}, but no values")
+        if not encoding:
+            self.left["written in another way than most writers do"] += 1
+            return False
+        self._take(info, model, Hole(one.begin, one.end, info.name, encoding, one.key))
+        return True
+
+    def _take(self, info: TensorInfo, file: OnnxFile, hole: Hole) -> None:
+        key = hole.begin, hole.end
+        file.holes.setdefault(key, hole)
+        memory = (id(file), *key, info.dtype, info.shape)
+        holder = file.holes[key].tensor
         if holder != info.name and self.entries[holder].memory != memory:
             raise FormatError(
                 f'{file.where}: tensor "{info.name}" lies over "{holder}", which is of another kind'
             )
-        load = _loader(file, info, begin, end, encoding)
-        self.entries[info.name] = Entry(info, memory, load)
-
-    def _file(self, found: Initializer, where: str) -> _File:
-        """The file that holds a tensor's values; none outside the model's folder is opened.
-
-        Raises:
-            FormatError: the file is not in the folder.
-            ArgumentError: it is missing.
-        """
-        name = found.external.get("location", "")
-        if not is_inside(name):
-            raise FormatError(f"{where}: its data file {name[:80]!r} is not in the model's folder")
-        name = plain_path(name)
-        if name == self.model.name:
-            raise FormatError(f"{where}: its data file is the model itself")
-        if name not in self.outside:
-            folder, path = self.path.parent.resolve(), self.path.parent / name
-            if not path.is_file():
-                raise ArgumentError(f"{where}: its data file {path} is missing; put it there")
-            if not path.resolve().is_relative_to(folder):
-                raise FormatError(f"{where}: its data file {path} links out of the model's folder")
-            self.outside[name] = _File(path, name)
-        return self.outside[name]
+        self.entries[info.name] = Entry(info, memory, _loader(file, info, hole))
 
 
 def open_onnx(path: Path) -> OnnxSource:
-    """Open an ONNX model: its initialisers in the order of the graph, then the graph.
+    """Open an ONNX model: its tensors in the order of the file, then the graph.
 
-    Values that lie in other files (external data) are found beside it. Tensors in attributes and
-    subgraphs stay in the graph.
+    An initialiser of the main graph is called as there. A Constant is called as what it gives, any
+    other as the node's first output and the attribute; the way through subgraphs and functions
+    goes before. Values that lie in other files (external data) are found beside it.
 
     Raises:
         FormatError: it is damaged or hostile, or no ONNX model; the message names the initialiser.
-        ArgumentError: it has no initialisers, or a file is missing.
+        ArgumentError: it has no tensors to speak of, or a file is missing.
     """
-    reader = _Reader(path, _File(path, as_text(path.name)))
+    reader = _Reader(OnnxFiles(path))
     reader.read()
     if not reader.entries:
         raise ArgumentError(
-            f"{path}: has no initialisers; export it with its weights as initialisers, "
-            "not as Constant nodes"
+            f"{path}: has no weights: neither initialisers nor constants of more than a few numbers"
         )
-    files = [reader.model, *reader.outside.values()]
+    files = [reader.files.model, *reader.files.outside.values()]
     name = _unused(_USUAL, reader.entries)
     packed = np.frombuffer(pack_recipe(tuple(file.recipe() for file in files)), np.uint8)
     info = TensorInfo(name, "U8", packed.shape, packed.nbytes)
@@ -243,41 +215,35 @@ def open_onnx(path: Path) -> OnnxSource:
         metadata={GRAPH: name},
         stamps=tuple(file.stamp for file in files),
         notes=notes,
+        places=reader.places,
+        fixed=frozenset(reader.fixed),
     )
 
 
-def _place(found: Initializer, info: TensorInfo, file: _File, where: str) -> tuple[int, int]:
-    """Where in its file a tensor's values lie.
-
-    Raises:
-        FormatError: not within the file.
-    """
-    numbers = {}
-    for key, usual in (("offset", 0), ("length", info.nbytes)):
-        value = found.external.get(key, str(usual))
-        if not (value.isascii() and value.isdigit() and len(value) < 19):
-            raise FormatError(f"{where}: external_data: {key} {value[:40]!r} is no number")
-        numbers[key] = int(value)
-    if numbers["length"] != info.nbytes:
-        raise FormatError(
-            f"{where}: external_data has {numbers['length']} bytes, but {info.dtype} of shape "
-            f"{list(info.shape)} takes {info.nbytes}"
-        )
-    end = numbers["offset"] + info.nbytes
-    if end > file.nbytes:
-        raise FormatError(f"{where}: ends at byte {end} of {file.where}, which ends before")
-    return numbers["offset"], end
+def _is_main(one: PlacedTensor) -> bool:
+    """Whether it is an initialiser of the main graph."""
+    return one.place[:2] == ("graph", "initializer")
 
 
-def _loader(file: _File, info: TensorInfo, begin: int, end: int, encoding: str
-            ) -> Callable[[], np.ndarray]:  # fmt: skip
-    return lambda: file.load(info, begin, end, encoding)
+def _is_small(info: TensorInfo) -> bool:
+    least = 2 if info.dtype in ("F64", "F32", "F16", "BF16") else _FEWEST
+    return prod(info.shape) < least
 
 
-def _unused(name: str, taken: dict[str, Entry]) -> str:
-    """The name, or the first of its like, that no initialiser has."""
-    number = 0
-    while name in taken:
+def _is_no_weight(one: PlacedTensor) -> bool:
+    """Whether it is what a node is told, as a tree's thresholds, and not a value of the graph."""
+    told = "attribute" in one.place and one.place[-1] in ("t", "floats", "ints")
+    return one.listed or one.place[0] == "training_info" or (told and not one.value)
+
+
+def _loader(file: OnnxFile, info: TensorInfo, hole: Hole) -> Callable[[], np.ndarray]:
+    return lambda: file.load(info, hole)
+
+
+def _unused(name: str, taken: Collection[str]) -> str:
+    """The name, or the first of its like, that no tensor has."""
+    number, found = 0, name
+    while found in taken:
         number += 1
-        name = f"{_USUAL}.{number}"
-    return name
+        found = f"{name}.{number}"
+    return found

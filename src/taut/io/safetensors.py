@@ -81,7 +81,10 @@ class MappedFile:
 
 @dataclass(frozen=True)
 class SafetensorsSource:
-    """The tensors of one or several safetensors files, in the order of files and data."""
+    """The tensors of one or several safetensors files, in the order of files and data.
+
+    `notes` tell what was left out, or found otherwise than expected.
+    """
 
     infos: tuple[TensorInfo, ...]
     files: tuple[SourceFile, ...]
@@ -91,6 +94,7 @@ class SafetensorsSource:
     companions: tuple[Path, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
     stamps: tuple[Stamp, ...] = ()
+    notes: tuple[str, ...] = ()
     _where: dict[str, tuple[MappedFile, HeaderTensor]] = field(default_factory=dict, repr=False)
 
     def load(self, name: str) -> np.ndarray:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from taut.errors import ArgumentError
-from taut.io.hub import find_companions, find_weights
-from taut.io.in_memory import Entry, memory_source, numpy_entry
+from taut.io.folder_files import read_folder
+from taut.io.hub import find_weights
+from taut.io.in_memory import Entry, MemorySource, memory_source, numpy_entry
 from taut.io.names import check_plain, nearest, pattern_hint
-from taut.io.onnx import GRAPH, open_onnx
+from taut.io.onnx import GRAPH, OnnxSource, open_onnx
 from taut.io.pytorch import (
     is_module,
     is_tensor,
@@ -21,13 +23,16 @@ from taut.io.pytorch import (
     state_entries,
     torch_entry,
 )
-from taut.io.safetensors import open_safetensors, open_sharded
+from taut.io.safetensors import SafetensorsSource, open_safetensors, open_sharded
+from taut.io.suffixes import CHECKPOINT_SUFFIXES
 from taut.io.tensor_info import Source, SourceFile, TensorInfo
-from taut.io.torch_files import CHECKPOINT_SUFFIXES, open_checkpoint, open_sharded_checkpoint
+from taut.io.torch_files import open_checkpoint, open_sharded_checkpoint
 from taut.io.wrappers import refuse_programs
 
 if TYPE_CHECKING:
     import torch
+
+Opened: TypeAlias = "MemorySource | SafetensorsSource"
 
 __all__ = ["Source", "SourceFile", "TensorInfo", "open_source"]
 
@@ -80,16 +85,19 @@ def _entry(name: object, value: object, identity: str) -> Entry:
     return state_entries({name: value}, identity)[0]  # type: ignore[dict-item]  # raises
 
 
-def _open_path(path: Path) -> Source:
+def _open_path(path: Path) -> Opened:
     if path.is_dir():
-        return _open_file(find_weights(path), find_companions(path))
+        weights = find_weights(path)
+        files = read_folder(path, weights)
+        opened = _open_file(weights, files.companions)
+        return replace(opened, notes=(*opened.notes, *files.notes))
     if not path.exists():
         raise ArgumentError(f"{path}: no such file or folder{_nearest_path(path)}")
     check_plain(path)
     return _open_file(path, ())
 
 
-def _open_file(path: Path, companions: tuple[Path, ...]) -> Source:
+def _open_file(path: Path, companions: tuple[Path, ...]) -> Opened:
     name, suffix = path.name.lower(), path.suffix.lower()
     if suffix == ".safetensors":
         return open_safetensors(path, companions)
@@ -123,7 +131,17 @@ def _nearest_path(path: Path) -> str:
     return found
 
 
+def fixed_of(source: Source) -> frozenset[str]:
+    """The tensors that are no weights, and are not rounded unless a plan names them."""
+    return source.fixed if isinstance(source, OnnxSource) else frozenset()
+
+
 def parameters_of(source: Source) -> int:
     """How many values the model has, tied ones once; the graph of an ONNX model is none."""
     beside = {*source.aliases, source.metadata.get(GRAPH)}
     return sum(prod(i.shape) for i in source.infos if i.name not in beside)
+
+
+def notes_of(source: Source) -> tuple[str, ...]:
+    """What was found otherwise than expected, or left out, when a source was opened."""
+    return tuple(getattr(source, "notes", ()))

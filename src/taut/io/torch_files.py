@@ -22,8 +22,6 @@ from taut.io.pytorch import state_entries
 from taut.io.safetensors import check_complete, check_shard, read_index
 from taut.io.stamp import Stamp, copied, stamp_of
 
-CHECKPOINT_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt")
-
 _REFUSED: Final = (
     "it is damaged, or holds more than plain tensors, which only a reader that runs code could "
     "load. If you trust the file, load it yourself and pass model.state_dict()"

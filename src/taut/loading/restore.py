@@ -19,23 +19,30 @@ from taut.container.format import as_bytes, header_entry
 from taut.container.model_folder import (
     check_copies,
     copy_files,
+    pairs_to,
     unmark_config,
 )
 from taut.container.schema import get_object, load_json
 from taut.errors import ArgumentError, FormatError
 from taut.io import TensorInfo, read_header
-from taut.io.hub import find_companions
+from taut.io.folder_files import FolderFiles, read_folder
+from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint, names_other_format
 from taut.loading.restore_onnx import is_onnx, write_onnx
+from taut.loading.restore_torch import write_torch
 from taut.machine import checked_threads
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What was written: `path` (the file, or the folder of several), its files, and their bytes."""
+    """What was written: `path` (the file, or the folder of several), its files, and their bytes.
+
+    `notes` say what of a folder was not taken along.
+    """
 
     path: Path
     bytes: int
     files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,13 @@ class _Shard:
 def decompress(
     src: str | Path, dst: str | Path, *, threads: int | None = None, force: bool = False
 ) -> Restored:
-    """Write the model that a Taut file holds as safetensors, or ONNX, again.
+    """Write the model that a Taut file holds as safetensors, as a PyTorch file, or as ONNX again.
 
     A lossless file gives the original's bytes, a lossy one the same header with other values. One
     file becomes the file `dst`; several shards become files in the folder `dst`, and so does a
-    model folder, with its config and tokenizer files. What was an .onnx becomes one again where
-    `dst` ends in .onnx. Holds one tensor at a time.
+    model folder, with its other files. What was an .onnx becomes one again where
+    `dst` ends in .onnx; a `dst` that ends in .pt, .pth, .bin or .ckpt is a state dict, written by
+    torch, which holds the whole model. Else one tensor is held at a time.
 
     Raises:
         ArgumentError: `dst` exists (and not `force`) or is of the wrong kind.
@@ -64,6 +72,11 @@ def decompress(
     """
     source, target = Path(src), Path(dst)
     file = TautFile(find_file(source), threads=checked_threads(threads))
+    if names_other_format(target) and not target.is_dir():
+        raise ArgumentError(
+            f"{target}: {target.suffix} is the name of another format; what is written is "
+            f"safetensors, PyTorch's ({', '.join(CHECKPOINT_SUFFIXES)}), or .onnx of an ONNX model"
+        )
     if target.suffix.lower() == ".onnx":
         return _write_onnx(file, target, force)
     shards = _shards(file)
@@ -71,6 +84,9 @@ def decompress(
     if source.is_dir() or len(shards) > 1 or texts:
         return _write_folder(file, shards, source, target, force)
     _check_not_input(file.path, target)
+    if names_checkpoint(target):
+        check_destination(target, force=force)
+        return Restored(target, write_torch(file, target, force=force), (target,))
     size = _write_shard(file, shards[0], target, force)
     return Restored(target, size, (target,))
 
@@ -88,29 +104,31 @@ def _write_folder(
     file: TautFile, shards: list[_Shard], source: Path, target: Path, force: bool
 ) -> Restored:
     _check_folder(target, shards[0].name)
-    companions = find_companions(source) if source.is_dir() else ()
-    pairs = [(path, target / path.relative_to(source)) for path in companions]
-    check_copies(pairs, force=force)
     paths = [target / name for name in _names(file, shards)]
+    found = FolderFiles((), {})
+    if source.is_dir():
+        found = read_folder(source, file.path)
+    pairs = pairs_to(found.companions, source, target, taken=paths)
+    check_copies(pairs, force=force)
     for path in paths:
         _check_not_input(file.path, path)
         if target.is_dir():
             check_destination(path, force=force)
     with made_folder(target, force=force) as made:
-        copies = [(path, made / path.relative_to(source)) for path in companions]
+        copies = [(path, made / to.relative_to(target)) for path, to in pairs]
         size = copy_files(copies, made, unmark_config, force=force)
         for name, text in file.index.origin.texts:
             write_file(made / name, text.encode(), force=force)
             size += len(text.encode())
         for shard in shards:
             size += _write_shard(file, shard, made / shard.name, force)
-    return Restored(target, size, (*(copy for _, copy in pairs), *paths))
+    return Restored(target, size, (*(copy for _, copy in pairs), *paths), found.notes)
 
 
 def _check_folder(target: Path, first: str) -> None:
     if target.is_dir():
         return
-    if target.suffix == ".safetensors":
+    if target.suffix == ".safetensors" or names_checkpoint(target):
         raise ArgumentError(
             f"{target}: the model becomes several files ({first}, ...); name a folder"
         )
@@ -187,7 +205,7 @@ def _write_shard(file: TautFile, shard: _Shard, path: Path, force: bool) -> int:
             out.write(data.data)
             size += data.nbytes
         file.fetcher.check_still()
-        _check_shard(out.temporary, shard, infos, file.path)
+        _check_shard(out.readable, shard, infos, file.path)
         out.commit()
     return size
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,18 @@ from taut.container import AtomicFile, TautFile, check_destination
 from taut.container.format import as_bytes
 from taut.errors import ArgumentError, FormatError, VerifyError
 from taut.io import TensorInfo
-from taut.io.onnx import GRAPH, Hole, RecipeFile, pack_varints, unpack_recipe
+from taut.io.names import as_text
+from taut.io.onnx import (
+    GRAPH,
+    Hole,
+    RecipeFile,
+    pack_varints,
+    plain_path,
+    raw_size,
+    unpack_recipe,
+    with_keys,
+)
+from taut.io.onnx_locations import HoledBytes, Piece, names_beside, renamed
 
 
 def is_onnx(file: TautFile) -> bool:
@@ -33,6 +44,9 @@ def holds_onnx(path: Path) -> bool:
 def write_onnx(file: TautFile, target: Path, *, force: bool = False) -> dict[Path, int]:
     """Write the model as `target`, and beside it the files that its weights lay in.
 
+    Under the name that it had, all files are as they were. Under another, data files are named
+    after `target`, and the graph names them so: what lies beside it may be the original's.
+
     Gives the bytes written of each, the model first: a name may be another writer's by then.
 
     Each file is whole or not there; the model itself comes last. Holds one tensor at a time.
@@ -42,9 +56,12 @@ def write_onnx(file: TautFile, target: Path, *, force: bool = False) -> dict[Pat
         FormatError, VerifyError: the file is damaged.
     """
     files = read_recipe(file)
-    if target.name.casefold() in {one.name.casefold() for one in files[1:]}:
+    model, names = as_text(target.name), {}
+    if model != files[0].name:
+        names = names_beside((one.name for one in files[1:]), files[0].name, model)
+    elif model.casefold() in {plain_path(one.name).casefold() for one in files[1:]}:
         raise ArgumentError(f"{target}: a data file of the model has this name; name another")
-    paths = [target, *(target.parent / one.name for one in files[1:])]
+    paths = [target, *(target.parent / names.get(one.name, one.name) for one in files[1:])]
     for path in paths:
         _check_free(path, file.path, force=force)
     written = dict.fromkeys(paths, 0)
@@ -52,7 +69,7 @@ def write_onnx(file: TautFile, target: Path, *, force: bool = False) -> dict[Pat
         if path is not target:
             _make_folder(path.parent, target.parent)
         with AtomicFile(path, force=force) as out:
-            for data in _contents(file, one):
+            for data in _contents(file, one, names if path is target else {}):
                 out.write(data)
                 written[path] += data.nbytes
             out.commit()
@@ -91,29 +108,39 @@ def _check_holes(holes: list[Hole], infos: dict[str, TensorInfo], where: str) ->
         info = infos.get(hole.tensor)
         if info is None or filled[hole.tensor] > 1:
             raise FormatError(f'{where}: wants "{hole.tensor[:80]}", which it may not')
-        if hole.encoding == "raw" and hole.end - hole.begin != info.nbytes:
+        if hole.encoding == "raw" and hole.end - hole.begin != raw_size(hole, info.nbytes):
             raise FormatError(f'{where}: has no room for "{hole.tensor[:80]}"')
 
 
-def _contents(file: TautFile, one: RecipeFile) -> Iterator[memoryview]:
-    """The bytes of a file, piece by piece."""
-    literal, at, taken = memoryview(one.literal), 0, 0
-    for hole in one.holes:
-        gap = hole.begin - at
-        yield literal[taken : taken + gap]
-        taken += gap
-        yield _filling(file, hole)
-        at = hole.end
-    yield literal[taken:]
+def _contents(file: TautFile, one: RecipeFile, names: Mapping[str, str]) -> Iterator[memoryview]:
+    """The bytes of a file, piece by piece, with `names` for the data files that it names."""
+    where = f'{file.path}: the ONNX graph of "{one.name[:80]}"'
+    pieces: list[Piece] = [(0, one.nbytes)]
+    if names:
+        pieces = renamed(one, {plain_path(old): new for old, new in names.items()}, where)
+    literal = HoledBytes(one, where)
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            yield memoryview(piece)
+            continue
+        at, end = piece
+        for hole in one.holes:
+            if at <= hole.begin and hole.end <= end:
+                yield literal.between(at, hole.begin)
+                yield _filling(file, hole)
+                at = hole.end
+        yield literal.between(at, end)
 
 
 def _filling(file: TautFile, hole: Hole) -> memoryview:
     values = file[hole.tensor]
     if hole.encoding == "raw":
-        return as_bytes(values).data
-    if values.dtype.kind not in "iub":
+        given = as_bytes(values)
+        return with_keys(given, hole.key).data if hole.key else given.data
+    if values.dtype.kind not in "iub" and values.itemsize > 2:
         raise FormatError(f'{file.path}: tensor "{hole.tensor}" is not of whole numbers')
     packed = pack_varints(values.astype(np.uint8) if values.dtype.kind == "b" else values)
+    packed = with_keys(packed, hole.key) if hole.key else packed
     if packed.nbytes != hole.end - hole.begin:
         raise FormatError(f'{file.path}: tensor "{hole.tensor}" does not fit the ONNX graph')
     return packed.data

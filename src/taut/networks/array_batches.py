@@ -11,6 +11,7 @@ import numpy as np
 
 from taut.errors import ArgumentError
 from taut.io.names import nearest
+from taut.networks.graph_batches import graph_batches
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,8 @@ def array_batches(
     """Batches of the arrays' samples (their first axis), in order.
 
     A single array becomes the one argument of the model, several become keyword arguments. Floats
-    take the dtype of the model's parameters, integers stay as they are.
+    take the dtype of the model's parameters, integers stay as they are. For a graph, whose inputs
+    have `input_shapes`, batches are cut as these want (`graph_batches`).
 
     Raises:
         ArgumentError: the file cannot be read, or an array is empty, of objects, or of another
@@ -33,13 +35,20 @@ def array_batches(
     arrays = _read(path)
     count = _count(path, arrays)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
-    tensors = {}
-    for name, array in arrays.items():
-        tensor = torch.from_numpy(np.ascontiguousarray(array[:limit]))
-        tensors[name] = tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        found = torch.from_numpy(np.array(array, order="C"))
+        return found.to(dtype) if dtype and found.is_floating_point() else found
+
+    shapes = getattr(module, "input_shapes", None)
+    if shapes:
+        given = {name: array[:limit] for name, array in arrays.items()}
+        cut = graph_batches(given, shapes, batch_size, str(path))
+        return [{name: tensor(part) for name, part in batch.items()} for batch in cut]
+    tensors = {name: tensor(array[:limit]) for name, array in arrays.items()}
     batches: list[object] = []
     for begin in range(0, min(count, limit or count), batch_size):
-        batch = {name: tensor[begin : begin + batch_size] for name, tensor in tensors.items()}
+        batch = {name: one[begin : begin + batch_size] for name, one in tensors.items()}
         batches.append(batch if len(batch) > 1 else next(iter(batch.values())))
     return batches
 

@@ -6,6 +6,7 @@ Surprise: a file is imported once for its path and content, so that `build.py:mo
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 import traceback
@@ -20,6 +21,7 @@ import xxhash
 
 from taut.errors import ArgumentError, TautError
 from taut.io.names import nearest
+from taut.networks.beside import at_home, importing
 from taut.networks.calls import own_line, told
 
 _SPEC: Final = re.compile(r"(?P<file>.+\.py):(?P<name>[^/\\:]*)", re.DOTALL)
@@ -61,7 +63,7 @@ def load_named(spec: str) -> object:
     if parts["name"] not in vars(module):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise ArgumentError(f'{path}: has no "{parts["name"]}"{nearest(parts["name"], public)}')
-    return getattr(module, parts["name"])
+    return at_home(getattr(module, parts["name"]), module)
 
 
 def call(function: Callable[..., object], where: str, step: str = "") -> object:
@@ -77,7 +79,7 @@ def call(function: Callable[..., object], where: str, step: str = "") -> object:
     except (TautError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
-        code = getattr(function, "__code__", None)
+        code = getattr(inspect.unwrap(function), "__code__", None)
         line = _line_of(error, getattr(code, "co_filename", "")) or own_line(error)
         raise ArgumentError(f"{where}: failed{line}{step}: {told(error)}") from error
 
@@ -90,17 +92,17 @@ def _import(path: Path) -> ModuleType:
         raise ArgumentError(f"{path}: cannot be read ({error.strerror})") from None
     name = f"_taut_{xxhash.xxh3_64_hexdigest(str(path).encode() + content)}"
     if name in sys.modules:
-        return sys.modules[name]
+        with importing(sys.modules[name]):
+            return sys.modules[name]
     loader = SourceFileLoader(name, str(path))
     spec = spec_from_loader(name, loader)
     assert spec is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up while it runs
-    folder = str(path.parent)
-    sys.path.insert(0, folder)
     try:
-        # The content that was read, and no older one from a cache of bytecode.
-        exec(loader.source_to_code(content, str(path)), vars(module))
+        with importing(module):
+            # The content that was read, and no older one from a cache of bytecode.
+            exec(loader.source_to_code(content, str(path)), vars(module))
     except BaseException as error:
         del sys.modules[name]
         if isinstance(error, (MemoryError, KeyboardInterrupt)):
@@ -108,9 +110,6 @@ def _import(path: Path) -> ModuleType:
         raise ArgumentError(
             f"{path}: import failed{_line_of(error, str(path))}: {told(error)}"
         ) from error
-    finally:
-        if folder in sys.path:
-            sys.path.remove(folder)
     return module
 
 

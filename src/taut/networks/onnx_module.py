@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from taut.networks.onnx_packages import need
-from taut.networks.onnx_session import arguments, open_session
+from taut.networks.onnx_session import open_session
+from taut.networks.onnx_values import GraphInputs, as_output
 
 if TYPE_CHECKING:
     import torch
@@ -61,13 +62,14 @@ def open_onnx(
         def __init__(self) -> None:
             super().__init__()
             self.session = session
+            self.inputs = GraphInputs.of(session)
             if like is not None and hasattr(like, "config"):
                 self.config = like.config
 
         def forward(self, *args: object, **kwargs: object) -> object:
             """Run the graph on tensors."""
-            found = session.run(None, arguments(session, args, kwargs))
-            values = [torch.from_numpy(value) for value in found]
+            found = session.run(None, self.inputs.take(args, kwargs))
+            values = [as_output(value) for value in found]
             if kind == "dict":
                 return Answers(zip(names, values, strict=True))
             return values[0] if kind == "tensor" else tuple(values)

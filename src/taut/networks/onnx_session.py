@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from taut.errors import ArgumentError
 from taut.networks.onnx_packages import need
+from taut.networks.onnx_values import GraphInputs
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession
-
-NUMPY = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(bool)": np.bool_,
-    "tensor(uint8)": np.uint8,
-    "tensor(int8)": np.int8,
-}
 
 
 def open_session(model: Path | bytes, *, threads: int = 0, fused: bool = True) -> InferenceSession:
@@ -53,50 +40,18 @@ def observed(model: ModelProto, names: Sequence[str]) -> InferenceSession:
         del model.graph.output[count:]
 
 
-def feed(session: InferenceSession, batch: object) -> dict[str, np.ndarray]:
+def feed(session: InferenceSession, batch: object) -> dict[str, Any]:
     """A batch as the graph's inputs: by name, or in order.
 
     Raises:
         ArgumentError: a name that the graph does not take, or one that it misses.
     """
+    args, kwargs = call_of(batch)
+    return GraphInputs.of(session).take(args, kwargs)
+
+
+def call_of(batch: object) -> tuple[Sequence[object], dict[str, object]]:
+    """A batch as a call's arguments: in order, or by name."""
     if isinstance(batch, Mapping):
-        return arguments(session, (), {str(name): value for name, value in batch.items()})
-    if isinstance(batch, tuple | list):
-        return arguments(session, tuple(batch), {})
-    return arguments(session, (batch,), {})
-
-
-def arguments(
-    session: InferenceSession, args: Sequence[object], kwargs: Mapping[str, object]
-) -> dict[str, np.ndarray]:
-    """Arguments of a call as the graph's inputs; None stands for what is not given."""
-    inputs = {entry.name: entry.type for entry in session.get_inputs()}
-    if len(args) > len(inputs):
-        raise ArgumentError(
-            f"the graph takes {len(inputs)} inputs ({_list(inputs)}), not {len(args)}"
-        )
-    both = {**dict(zip(inputs, args, strict=False)), **kwargs}
-    given = {name: value for name, value in both.items() if value is not None}
-    _check_names(given, inputs)
-    return {name: _array(value, inputs[name]) for name, value in given.items()}
-
-
-def _check_names(given: Mapping[str, object], inputs: Mapping[str, str]) -> None:
-    """Raise `ArgumentError` unless every input of the graph is given, and nothing else."""
-    if strange := [name for name in given if name not in inputs]:
-        raise ArgumentError(f"the graph has no input {_list(strange)}; it takes {_list(inputs)}")
-    if missing := [name for name in inputs if name not in given]:
-        raise ArgumentError(f"the graph misses its input {_list(missing)}")
-
-
-def _array(value: object, kind: str) -> np.ndarray:
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-        value = (value.float() if value.is_floating_point() else value).numpy()
-    return np.ascontiguousarray(value, NUMPY.get(kind))
-
-
-def _list(names: object) -> str:
-    return ", ".join(f'"{name}"' for name in names)  # type: ignore[attr-defined]
+        return (), {str(name): value for name, value in batch.items()}
+    return (tuple(batch) if isinstance(batch, tuple | list) else (batch,)), {}

@@ -22,14 +22,17 @@ _FEWEST: Final = 10  # batches; fewer are cut, where they can be
 _JUDGES: Final = 32  # samples to judge by, even if they are more than a tenth
 
 
-def hold(batches: Batches, network: torch.nn.Module) -> tuple[list[object], str]:
+def hold(
+    batches: Batches, network: torch.nn.Module, *, cut: bool = True
+) -> tuple[list[object], str]:
     """Return the batches as a list, and a note if some were left out.
 
     Where they are few they are cut up, if `network` gives for the parts what it does for the whole.
+    With `cut` False they stay as they are: a graph may take so many samples at once, and no fewer.
     """
     held, left = _within(batches() if callable(batches) else batches)
     note = f"the first {len(held)} batches are used: {left} more are over 1 GiB" if left else ""
-    if held and len(held) < _FEWEST:
+    if cut and held and len(held) < _FEWEST:
         pieces = -(-_FEWEST // len(held))
         held = list(_cut_up(held, pieces, network))
     return held, note

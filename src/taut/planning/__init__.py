@@ -10,6 +10,7 @@ from taut.planning.rules import quantisable
 from taut.planning.target import Target, parse_target
 
 if TYPE_CHECKING:
+    from taut.planning.default_schemes import free_schemes
     from taut.planning.plan import Goal, Plan, Rule, dump_plan, load_plan
     from taut.planning.recipe import Recipe
     from taut.planning.recipe_steps import Step
@@ -25,6 +26,7 @@ __all__ = [
     "Target",
     "dump_plan",
     "find_preset",
+    "free_schemes",
     "load_plan",
     "meet_target",
     "parse_target",
@@ -34,8 +36,10 @@ __all__ = [
     "resolve",
 ]
 
-# The plan file takes pydantic and PyYAML, a fifth of a second that most work does not need.
+# The plan file takes pydantic and PyYAML, a fifth of a second that most work does not need, and
+# weights take numpy.
 _LATE = {
+    "free_schemes": "taut.planning.default_schemes",
     **dict.fromkeys(("Goal", "Plan", "Rule", "dump_plan", "load_plan"), "taut.planning.plan"),
     "Recipe": "taut.planning.recipe",
     "Step": "taut.planning.recipe_steps",
@@ -43,7 +47,7 @@ _LATE = {
 
 
 def __getattr__(name: str) -> object:
-    """Import the plan file's reader when it is first asked for."""
+    """Import what takes other libraries when it is first asked for."""
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LATE[name]), name)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from taut.errors import ArgumentError
 from taut.io import TensorInfo
 from taut.io.names import MAX_NAMES
+from taut.planning.divides import divides
 from taut.planning.pattern import REGEX, is_name, matching
 from taut.planning.rules import FLOATS, SMALLEST, quantisable
 from taut.scheme import Scheme
@@ -64,13 +65,16 @@ def _fit(rule: Rule, stored: Mapping[str, TensorInfo]) -> list[str]:
 
 
 def _is_fit(rule: Rule, info: TensorInfo) -> bool:
-    """Whether the rule's scheme is for such a tensor; pruning is, like rd, for matrices."""
+    """Whether the rule's scheme is for such a tensor; pruning is, like rd, for matrices.
+
+    Groups, and an M of N:M, must divide its columns.
+    """
     sparse = str(rule.scheme) not in _EXACT and rule.scheme.kind == "lossless"
     if is_name(rule.match) or (rule.scheme.kind in _EXACT and not sparse):
         return True
     if rule.scheme.kind == "fp16":
         return info.dtype in FLOATS
-    return quantisable(info.dtype, info.shape)
+    return quantisable(info.dtype, info.shape) and divides(rule.scheme, info.shape)
 
 
 def _why_idle(rule: Rule, stored: Mapping[str, TensorInfo], aliases: Mapping[str, str]) -> str:
@@ -94,6 +98,8 @@ def _unmatched(rule: Rule, stored: Mapping[str, TensorInfo], aliases: Mapping[st
 
 def _unfit(rule: Rule, info: TensorInfo, count: int) -> str:
     wanted = "floats" if rule.scheme.kind == "fp16" else f"float matrices of {SMALLEST:,} values"
+    if quantisable(info.dtype, info.shape) and not divides(rule.scheme, info.shape):
+        wanted += ", whose columns its groups divide"
     others = "" if count == 1 else f", and {count - 1} more"
     return (
         f'matches no tensor that scheme {rule.scheme} is for ({wanted}): "{info.name}" is '

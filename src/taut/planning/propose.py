@@ -17,13 +17,11 @@ import numpy as np
 from taut.analysis.statistics import Distribution
 from taut.analysis.tensor_facts import Report, TensorFacts
 from taut.errors import TargetError
+from taut.planning.halves import serves_as_half
 from taut.planning.rules import quantisable
 from taut.planning.target import Target
 from taut.scheme import Scheme
 
-_HALF: Final = 65504.0  # the largest number in fp16
-_LOST: Final = 1e-6  # relative squared error that fp16 may make: its own, unless values underflow
-_NARROWED: Final = ("F32", "F64")
 _TURNS: Final = 60
 
 
@@ -97,9 +95,8 @@ def _scheme(facts: TensorFacts) -> Scheme:
 def _holds_half(facts: TensorFacts, values: Distribution) -> bool:
     """Whether fp16 loses next to nothing of a tensor with such values."""
     half = facts.predictions.get("fp16")
-    if facts.dtype not in _NARROWED or half is None or half.rel_mse > _LOST:
-        return False
-    return max(abs(values.least), abs(values.largest)) <= _HALF
+    most = max(abs(values.least), abs(values.largest))
+    return half is not None and serves_as_half(facts.dtype, most, half.rel_mse)
 
 
 def _dialled(tensors: list[TensorFacts], total: float) -> dict[str, float]:

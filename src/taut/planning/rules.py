@@ -15,9 +15,13 @@ SMALLEST = 1024
 def quantisable(dtype: str, shape: tuple[int, ...]) -> bool:
     """Whether a tensor is a float matrix (or more) of at least 1,024 values.
 
-    Vectors (biases, norms) are few and multiply everything: they stay bit-exact.
+    Vectors (biases, norms) are few and multiply everything: they stay bit-exact. So do those that
+    are written with axes of one more, as the biases of ONNX's LSTM.
 
     >>> quantisable("F32", (384, 384)), quantisable("F32", (9000,)), quantisable("I64", (99, 99))
     (True, False, False)
+    >>> quantisable("F32", (1, 9000))
+    False
     """
-    return dtype in FLOATS and len(shape) >= 2 and prod(shape) >= SMALLEST
+    wide = sum(number > 1 for number in shape)
+    return dtype in FLOATS and wide >= 2 and prod(shape) >= SMALLEST

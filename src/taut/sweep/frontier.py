@@ -15,7 +15,7 @@ from taut.networks.sources import built, without_masks
 from taut.scoring.criteria import ByOutputs, ByScore, ByWeights, Yardstick
 from taut.sweep.pareto import Frontier, frontier_of
 from taut.sweep.places import check_files, made_files, place_of_points
-from taut.sweep.points import matrices_of, notes_of
+from taut.sweep.points import matrices_of, notes_of, roundable
 from taut.sweep.request import SweepRequest, Ways
 from taut.sweep.run import Sweep
 from taut.sweep.saved import Points
@@ -36,6 +36,7 @@ def find_frontier(request: SweepRequest) -> Frontier:
     request = replace(request, model=src)
     source = open_source(request.model)
     _check(source)
+    matrices, exact = roundable(source, matrices_of(source))
     loaded, calibration = _opened(request)
     yardstick = _yardstick(request, source, loaded, calibration)
     request = replace(request, ways=_repeatable(request.ways, calibration))
@@ -45,7 +46,7 @@ def find_frontier(request: SweepRequest) -> Frontier:
         sweep = Sweep(
             request=request,
             source=source,
-            matrices=matrices_of(source),
+            matrices=matrices,
             yardstick=yardstick,
             folder=made_files(request.out, stack),
             found=stack.enter_context(Points(kept, identity, resume=request.resume)),
@@ -60,7 +61,8 @@ def find_frontier(request: SweepRequest) -> Frontier:
     notes = [
         *masks,
         *(calibration.notes if calibration else ()),
-        *notes_of(sweep.matrices, request.settings),
+        *notes_of(matrices, request.settings),
+        *exact,
         *_unmapped(loaded),
     ]
     return frontier_of(name or source.identity, yardstick.measure, original, made, missed, notes)

@@ -11,8 +11,11 @@ from math import prod
 from numbers import Real
 from typing import Final, Literal
 
+from taut.compression.held_exact import exact_note
+from taut.encoding.exact_only import why_exact
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
+from taut.io.source import fixed_of
 from taut.planning import parse_target, quantisable
 from taut.scheme import Scheme, parse_scheme
 from taut.transform.runtime import GRIDS
@@ -125,7 +128,9 @@ def matrices_of(source: Source) -> tuple[TensorInfo, ...]:
     found = tuple(
         info
         for info in source.infos
-        if info.name not in source.aliases and quantisable(info.dtype, info.shape)
+        if info.name not in source.aliases
+        and info.name not in fixed_of(source)
+        and quantisable(info.dtype, info.shape)
     )
     if not found:
         raise ArgumentError(
@@ -133,6 +138,23 @@ def matrices_of(source: Source) -> tuple[TensorInfo, ...]:
             "is no trade-off to show"
         )
     return found
+
+
+def roundable(
+    source: Source, matrices: Sequence[TensorInfo]
+) -> tuple[tuple[TensorInfo, ...], list[str]]:
+    """The matrices that can be rounded, and a note of those that cannot (`why_exact`).
+
+    Raises:
+        ArgumentError: none can be.
+    """
+    whys = {i.name: why_exact(i, source.load(i.name), Scheme("rd")) for i in matrices}
+    held = {name: why for name, why in whys.items() if why is not None}
+    kept = tuple(info for info in matrices if info.name not in held)
+    notes = [exact_note(held)] if held else []
+    if not kept:
+        raise ArgumentError(f"{source.identity}: there is no trade-off to show; {notes[0]}")
+    return kept, notes
 
 
 def uniform_plan(

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from taut.container import AtomicFile
 from taut.errors import ArgumentError
 
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
+
 
 @dataclass
 class LoopPosition:
@@ -117,4 +119,5 @@ def _put_optimizer(optimizer: torch.optim.Optimizer, values: Mapping[str, Tensor
 
 def _plain(value: Tensor) -> np.ndarray:
     value = value.detach().cpu()
-    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    narrow = value.is_floating_point() and value.dtype not in _NUMPY_FLOATS
+    return (value.float() if narrow else value).numpy()  # bfloat16 and float8: the same values

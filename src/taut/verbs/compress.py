@@ -54,8 +54,8 @@ def compress(
     """Write a model as a Taut file; bit-exact unless what is asked for says otherwise.
 
     `src` is a safetensors file, a shards' index, a model folder, a checkpoint, a dict of arrays
-    or a module; `dst` is a file, or for a model folder a folder that gets the config and
-    tokenizer files too. `bits` are per parameter, `size` is "8x", "4.2MB", "12%" or bytes, `plan`
+    or a module; `dst` is a file, or for a model folder a folder that gets all other
+    files too. `bits` are per parameter, `size` is "8x", "4.2MB", "12%" or bytes, `plan`
     maps names to schemes, or is a plan file or its path. `effort` is "fast" for bit-exact work and
     "max" for lossy, if not given. The bytes written do not depend on `threads`.
 

@@ -30,6 +30,7 @@ def export(
     group_size: int | None = None,
     activations: str | None = None,
     ranges: str | None = None,
+    max_error: float | None = None,
     calib: CalibrationSpec | None = None,
     score: Score | None = None,
     force: bool = False,
@@ -41,9 +42,9 @@ def export(
     The format is the one of `out`'s suffix (`.safetensors`, `.onnx`, `.gguf`; else it is a Hugging
     Face folder), or `to`: one of safetensors, hf, onnx, gguf and compressed-tensors. `into` is the
     original: a folder with its config, an nn.Module or `file.py:function` that gives one. `dtype`
-    is of safetensors' floats; `weights`, `group_size`, `activations`, `ranges` and `calib` are of
-    the grids of the other formats (docs/export.md). What was written is read back, or run, before
-    it gets its name.
+    is of safetensors' floats; `weights`, `group_size`, `activations`, `ranges`, `max_error` and
+    `calib` are of the grids of the other formats (docs/export.md). What was written is read back,
+    or run, before it gets its name.
 
     Raises:
         ArgumentError: options do not go with the format, something is missing, or `out` exists.
@@ -61,6 +62,7 @@ def export(
             group_size=group_size,
             activations=activations,
             ranges=ranges,
+            max_error=max_error,
             calib=calib,
             score=score,
             force=force,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from taut.errors import ArgumentError
+from taut.networks.beside import importing
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 def accepting(**words: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Let a verb take old keywords: `accepting(evaluate="score")`.
+
+    While it runs, what lies beside the user's files can be imported.
 
     Raises:
         ArgumentError: when the verb is given an argument under both words.
@@ -37,7 +40,8 @@ def accepting(**words: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
                     raise ArgumentError(f"{new}: is given twice, as {old} too; keep one")
                 warnings.warn(f"{old}= is called {new}= now", DeprecationWarning, stacklevel=2)
                 kwargs[new] = kwargs.pop(old)
-            return verb(*args, **kwargs)
+            with importing():
+                return verb(*args, **kwargs)
 
         return call
 

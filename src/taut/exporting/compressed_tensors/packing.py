@@ -25,7 +25,8 @@ class Packing:
 
     `weights` is int8 or int4, by default what most linear layers' schemes are, and `group_size`
     the columns that share a scale: by default the schemes' own, else 128 of int4 and a whole row
-    of int8. `activations` "dynamic" has int8 weights run with int8 activations. Weights are written
+    of int8. `activations` "dynamic" has int8 weights run with int8 activations, which is the
+    default of int8 with a scale a row: vLLM has no other int8 kernel on a CPU. Weights are written
     in shards of `limit` bytes.
     """
 
@@ -62,14 +63,48 @@ def choose_grid(file: TautFile, packed: Sequence[str], packing: Packing) -> Pack
     schemes = {name: all_schemes[name] for name in packed}
     weights = packing.weights or _usual(file, schemes)
     group, asymmetric = _groups(schemes, weights, packing.group_size)
-    if packing.activations not in (None, "none", "dynamic"):
-        raise ArgumentError(
-            f"activations {packing.activations}: compressed-tensors takes none or dynamic"
-        )
-    dynamic = packing.activations == "dynamic"
-    if dynamic and (weights != "int8" or group is not None):
-        raise ArgumentError("activations dynamic: goes with weights int8, a scale a row")
+    dynamic = _dynamic(packing.activations, by_row=weights == "int8" and group is None)
     return PackedGrid(_BITS[weights], group, asymmetric, dynamic)
+
+
+def _dynamic(activations: str | None, *, by_row: bool) -> bool:
+    """Whether activations are rounded too, by default where runtimes can (`by_row` of int8)."""
+    if activations not in (None, "none", "dynamic"):
+        raise ArgumentError(f"activations {activations}: compressed-tensors takes none or dynamic")
+    if activations == "dynamic" and not by_row:
+        raise ArgumentError("activations dynamic: goes with weights int8, a scale a row")
+    return by_row and activations != "none"
+
+
+def on_grid(file: TautFile, packed: Sequence[str], grid: PackedGrid) -> list[str]:
+    """Those weights whose scheme is the grid itself, where all linear layers of their part are.
+
+    Layers of one part (attention, a feed-forward network) run as one in some runtimes, which take
+    all of them packed or none.
+
+    Raises:
+        ArgumentError: there is no such part.
+    """
+    kind = next(name for name, bits in _BITS.items() if bits == grid.bits)
+    own = (kind, grid.group, grid.asymmetric)
+    schemes = {record.name: parse_scheme(record.scheme) for record in file.index.records}
+    other = {
+        _part(name)
+        for name in packed
+        if (schemes[name].kind, schemes[name].group_size, schemes[name].asymmetric) != own
+    }
+    found = [name for name in packed if _part(name) not in other]
+    if not found:
+        raise ArgumentError(
+            f"{file.path}: in every part of the network some linear layer is not {kind} as the "
+            f"others; say weights (--weights) {kind}, and all are rounded to it"
+        )
+    return found
+
+
+def _part(name: str) -> str:
+    """The module that a layer lies in, of the name of its weight."""
+    return name.removesuffix(".weight").rpartition(".")[0]
 
 
 def _usual(file: TautFile, schemes: Mapping[str, Scheme]) -> str:

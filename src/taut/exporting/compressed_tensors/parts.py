@@ -24,6 +24,7 @@ class Parts:
     grid: PackedGrid
     packed: Sequence[str]
     sums: dict[str, str] = field(default_factory=dict)  # of all that was given to be written
+    kept: set[str] = field(default_factory=set)  # those whose integers are the file's own
     _of: dict[str, tuple[str, TensorInfo]] = field(default_factory=dict)
     _last: tuple[str, Integers, np.ndarray] | None = None  # and the scales as they are stored
 
@@ -78,6 +79,8 @@ class Parts:
         if self._last is None or self._last[0] != info.name:
             grid, values = self.grid, self.file[info.name]
             found = to_integers(values, grid.bits, group=grid.group, asymmetric=grid.asymmetric)
+            if found.exact:
+                self.kept.add(info.name)
             scales, _ = stored(found, values, SAFETENSORS_DTYPES[info.dtype])
             self._last = (info.name, found, scales)
         return self._last[1:]

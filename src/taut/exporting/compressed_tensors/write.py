@@ -14,17 +14,19 @@ import numpy as np
 
 from taut.container import TautFile, made_folder
 from taut.exporting.check import Comparison, size_words
-from taut.exporting.companions import config_text, copy_companions
+from taut.exporting.companions import companion_notes, config_text, copy_companions
 from taut.exporting.compressed_tensors.packed import PackedGrid
 from taut.exporting.compressed_tensors.packed_load import load_packed
 from taut.exporting.compressed_tensors.packing import (
     Packing,
     choose_grid,
     divided,
+    on_grid,
     packable,
 )
 from taut.exporting.compressed_tensors.parts import Parts
 from taut.exporting.result import Export
+from taut.exporting.rounded_again import rounding_notes
 from taut.exporting.safetensors import Progress, listed, steps
 from taut.exporting.shards import write_shards
 from taut.exporting.transformers_network import linear_layers
@@ -55,6 +57,8 @@ def export_compressed_tensors(
     linears = linear_layers(companions)
     packed = packable(file, linears)
     grid = choose_grid(file, packed, packing)
+    if packing.weights is None:
+        packed = on_grid(file, packed, grid)
     packed = divided(file, packed, grid)
     ignored = [name for name in (*linears.body, *linears.head) if f"{name}.weight" not in packed]
     parts = Parts(file, grid, packed)
@@ -79,7 +83,11 @@ def export_compressed_tensors(
         exact=len(found.exact),
         rounded=len(found.rounded),
         check=found.check(runtime),
-        notes=_notes(file, grid, packed, ignored, weighed),
+        notes=(
+            *_notes(file, grid, packed, ignored, weighed),
+            *companion_notes(companions),
+            *rounding_notes(file, found.rounded, parts.kept),
+        ),
     )
 
 
@@ -129,9 +137,18 @@ def _notes(
     notes = [
         told,
         f"{size_words(file.index.origin.nbytes, file.size, weighed)}: packed, not entropy-coded; "
-        "faster only where the loader has kernels for it (vLLM on a GPU): others unpack it to "
-        "floats first",
+        "faster only where the loader has kernels for it (vLLM): others unpack it to floats first",
     ]
+    if grid.dynamic:
+        notes.append(
+            "activations are rounded to int8 as they come, which the Taut file's score knows "
+            "nothing of; activations none keeps them floats, for loaders that have a kernel for it"
+        )
+    elif grid.bits == 8:
+        notes.append(
+            "vLLM runs int8 weights beside float activations on a GPU alone; on a CPU it takes "
+            "activations dynamic, with a scale a row"
+        )
     if grid.asymmetric:
         notes.append("transformers 5 loads zero points with CompressedTensorsConfig("
                      "dequantize=True) alone")  # fmt: skip

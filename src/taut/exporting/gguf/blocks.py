@@ -1,7 +1,8 @@
 """A tensor's values in a type of GGUF: floats, or integers of 32 to a block with one scale each.
 
 Surprise: a block's scale is float16, so that even integers that are the file's own give its values
-back only as near as float16 holds their scale: about one part in 2,000.
+back only as near as float16 holds their scale: about one part in 2,000. Values on a grid whose
+scales run along the other axis (those of a matrix that is stored transposed) have no such integers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut.errors import ArgumentError
-from taut.exporting.integers import to_integers
+from taut.exporting.integers import Integers, to_integers
 
 BLOCK: Final = 32
 TYPES: Final = {
@@ -23,6 +24,8 @@ TYPES: Final = {
     "int4": "Q4_0",
 }
 _BITS: Final = {"Q8_0": 8, "Q4_0": 4}
+_INTEGERS: Final = {"int8": "Q8_0", "int4": "Q4_0"}
+GRIDS: Final = (*_INTEGERS, "int3", "int2", "ternary", "binary")  # schemes of integers
 
 
 def type_of(name: str, shape: tuple[int, ...], wanted: str) -> str:
@@ -34,7 +37,7 @@ def type_of(name: str, shape: tuple[int, ...], wanted: str) -> str:
     >>> type_of("token_embd.weight", (100, 64), "Q4_0"), type_of("a.weight", (64, 40), "Q4_0")
     ('Q8_0', 'F16')
     """
-    if len(shape) < 2 or name.startswith(("position_embd", "token_types")):
+    if _stays_float32(name, len(shape)):
         return "F32"
     if wanted in _BITS and shape[-1] % BLOCK:
         return "F16"
@@ -43,10 +46,41 @@ def type_of(name: str, shape: tuple[int, ...], wanted: str) -> str:
     return wanted
 
 
-def blocks(name: str, values: np.ndarray, kind: str, *, gridded: bool) -> np.ndarray:
+def _stays_float32(name: str, dimensions: int) -> bool:
+    return dimensions < 2 or name.startswith(("position_embd", "token_types"))
+
+
+def own_type(name: str, shape: tuple[int, ...], dtype: str) -> str:
+    """The type that holds a tensor of a file, `dtype` by safetensors' name, as it is.
+
+    >>> own_type("blk.0.ffn_up.weight", (8, 8), "BF16"), own_type("output.weight", (8, 8), "F64")
+    ('BF16', 'F32')
+    """
+    return "F32" if _stays_float32(name, len(shape)) or dtype == "F64" else dtype
+
+
+def held_type(name: str, values: np.ndarray, scheme: str) -> str:
+    """The type that holds values, in GGUF's order, which a scheme has rounded.
+
+    Integers of 8 or 4 bits stay integers where blocks of 32 in a row have one scale; else it is
+    float16 where that has the very values, or the dtype's own type.
+    """
+    dtype = {"float16": "F16", "bfloat16": "BF16"}.get(str(values.dtype), "F32")
+    own = own_type(name, values.shape, dtype)
+    if _stays_float32(name, values.ndim):
+        return own
+    if scheme in _INTEGERS and values.shape[-1] % BLOCK == 0:
+        kind = _INTEGERS[scheme]
+        if _found(values, kind) is not None:
+            return kind
+    return "F16" if own == "F32" and _is_half(values) else own
+
+
+def blocks(name: str, values: np.ndarray, kind: str, *, gridded: bool) -> tuple[np.ndarray, bool]:
     """The values of a tensor in a type of GGUF: float32 or float16 as they are, else bytes.
 
-    Integers behind `gridded` values are looked for, and kept where the type holds them.
+    Integers behind `gridded` values are looked for, and kept where the type holds them; the second
+    of what is given tells whether they were.
 
     Raises:
         ArgumentError: a value, or a scale, is too large for float16; names the tensor.
@@ -59,12 +93,27 @@ def blocks(name: str, values: np.ndarray, kind: str, *, gridded: bool) -> np.nda
             f'tensor "{name}": its largest value, {top:g}, is beyond float16; take bfloat16 or '
             "float32"
         )
-    if kind in _BITS and gridded:
-        found = to_integers(floats, _BITS[kind], group=BLOCK)
-        if found.exact and (found.scales >= 2.0**-14).all():
-            return _own(found.values, found.scales, kind)
+    if kind in _BITS and gridded and (found := _found(values, kind)) is not None:
+        return _own(found.values, found.scales, kind), True
     packed: np.ndarray = gguf.quants.quantize(floats, gguf.GGMLQuantizationType[kind])
-    return packed
+    return packed, False
+
+
+def _found(values: np.ndarray, kind: str) -> Integers | None:
+    """The integers of blocks, where the type holds them and float16 their scales."""
+    found = to_integers(np.ascontiguousarray(values), _BITS[kind], group=BLOCK)
+    return found if found.exact and _fit(found.scales) else None
+
+
+def _fit(scales: NDArray[np.float32]) -> bool:
+    """Whether float16 has such scales to its full width."""
+    return bool(((scales >= 2.0**-14) & (scales <= 65504)).all())
+
+
+def _is_half(values: np.ndarray) -> bool:
+    """Whether float16 has these very values."""
+    with np.errstate(over="ignore"):
+        return bool((values.astype(np.float16).astype(values.dtype) == values).all())
 
 
 def _own(q: NDArray[np.int32], scales: NDArray[np.float32], kind: str) -> np.ndarray:

@@ -33,7 +33,7 @@ class Tensor:
     kind: str
     order: Order
     heads: int
-    gridded: bool  # its scheme is of integers
+    scheme: str  # the kind of its scheme
 
     @property
     def shape(self) -> tuple[int, ...]:

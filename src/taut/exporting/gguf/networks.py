@@ -98,12 +98,31 @@ def _real(config: Config, key: str, default: float) -> float:
     return float(value) if isinstance(value, int | float) else default
 
 
+def _expect(config: Config, key: str, *known: object) -> None:
+    """Refuse what a runtime, which has the rest of the network built in, would not do."""
+    value = config.get(key, known[0])
+    if value not in known:
+        raise ArgumentError(
+            f"config.json: {key} is {value!r}, for which GGUF has no word; runtimes take it for "
+            f"{known[0]!r}"
+        )
+
+
+def _context(config: Config) -> int:
+    """The longest text: that of the window, where a runtime knows of none."""
+    length = number(config, "max_position_embeddings")
+    window = config.get("sliding_window")
+    slides = type(window) is int and config.get("use_sliding_window", True)
+    return min(length, number(config, "sliding_window")) if slides else length
+
+
 def _llama(config: Config) -> dict[str, Value]:
+    _expect(config, "hidden_act", "silu", "swish")
     heads, width = number(config, "num_attention_heads"), number(config, "hidden_size")
     head = number(config, "head_dim", width // heads)
     return {
         "vocab_size": number(config, "vocab_size"),
-        "context_length": number(config, "max_position_embeddings"),
+        "context_length": _context(config),
         "embedding_length": width,
         "block_count": number(config, "num_hidden_layers"),
         "feed_forward_length": number(config, "intermediate_size"),
@@ -131,6 +150,9 @@ def _rope(config: Config) -> float:
 
 
 def _gpt2(config: Config) -> dict[str, Value]:
+    _expect(config, "activation_function", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu")
+    _expect(config, "scale_attn_weights", True)
+    _expect(config, "scale_attn_by_inverse_layer_idx", False)
     width = number(config, "n_embd")
     return {
         "vocab_size": number(config, "vocab_size"),
@@ -144,6 +166,9 @@ def _gpt2(config: Config) -> dict[str, Value]:
 
 
 def _bert(config: Config) -> dict[str, Value]:
+    _expect(config, "hidden_act", "gelu", "gelu_new", "gelu_pytorch_tanh")
+    _expect(config, "position_embedding_type", "absolute")
+    _expect(config, "is_decoder", False)
     return {
         "vocab_size": number(config, "vocab_size"),
         "context_length": number(config, "max_position_embeddings"),

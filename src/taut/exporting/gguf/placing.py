@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Final
-
-import numpy as np
 
 from taut.container import TautFile
 from taut.errors import ArgumentError
-from taut.exporting.gguf.blocks import type_of
+from taut.exporting.gguf.blocks import held_type, own_type, type_of
 from taut.exporting.gguf.load_back import Tensor
-from taut.exporting.gguf.networks import Config, GgufNetwork, heads_of, lying, number
+from taut.exporting.gguf.networks import Config, GgufNetwork, arranged, heads_of, number
 from taut.scheme import parse_scheme
 
 _FLOATS: Final = ("F64", "F32", "F16", "BF16")
-_GRIDS: Final = ("int8", "int4", "int3", "int2", "ternary", "binary")
 
 
-def usual_weights(file: TautFile) -> str:
-    """The weights that most matrices of the file already have."""
-    kinds: Counter[str] = Counter()
-    for record in file.index.records:
-        if len(record.shape) >= 2 and record.dtype in _FLOATS:
-            scheme = parse_scheme(record.scheme)
-            own = {"F16": "float16", "BF16": "bfloat16"}.get(record.dtype, "float32")
-            on_grid = scheme.kind == "int8" or (scheme.kind, scheme.group_size) == ("int4", 32)
-            kinds[scheme.kind if on_grid else own] += int(np.prod(record.shape))
-    return kinds.most_common(1)[0][0] if kinds else "float32"
+@dataclass(frozen=True)
+class Placing:
+    """The tensors that are written, and the names of those that are not: made anew, or tied."""
+
+    tensors: tuple[Tensor, ...]
+    left: tuple[str, ...]
+
+    def usual(self) -> str:
+        """The type of most weights of matrices."""
+        kinds: Counter[str] = Counter()
+        for tensor in self.tensors:
+            if len(tensor.shape) >= 2:
+                kinds[tensor.kind] += prod(tensor.shape)
+        return kinds.most_common(1)[0][0] if kinds else "F32"
 
 
 def place_tensors(
-    file: TautFile, network: GgufNetwork, config: Config, wanted: str
-) -> tuple[list[Tensor], list[str]]:
-    """What is written, and the names of what is not: a runtime makes it, or it is tied."""
+    file: TautFile, network: GgufNetwork, config: Config, wanted: str | None
+) -> Placing:
+    """Where each tensor goes, and in which type: matrices in `wanted`, by default as they are.
+
+    Raises:
+        ArgumentError: a tensor has no place in the network.
+    """
     from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
 
     arch = next(one for one in MODEL_ARCH if MODEL_ARCH_NAMES[one] == network.arch)
@@ -53,17 +60,26 @@ def place_tensors(
                 f"{network.arch} of GGUF"
             )
         order = network.order(info.name)
-        found.append(
-            Tensor(
-                info=info,
-                name=name,
-                kind=type_of(name, lying(info.shape, order), wanted),
-                order=order,
-                heads=heads_of(info.name, config) if order == "heads" else 1,
-                gridded=schemes[info.name] in _GRIDS,
-            )
+        placed = Tensor(
+            info=info,
+            name=name,
+            kind="F32",
+            order=order,
+            heads=heads_of(info.name, config) if order == "heads" else 1,
+            scheme=schemes[info.name],
         )
-    return found, left
+        found.append(replace(placed, kind=_kind(file, placed, wanted)))
+    return Placing(tuple(found), tuple(left))
+
+
+def _kind(file: TautFile, tensor: Tensor, wanted: str | None) -> str:
+    """The type of a tensor: the one that is wanted, or that which holds it as it is."""
+    if wanted is not None or len(tensor.shape) < 2:
+        return type_of(tensor.name, tensor.shape, wanted or "F32")
+    if tensor.scheme in ("lossless", "keep"):
+        return own_type(tensor.name, tensor.shape, tensor.info.dtype)
+    values = arranged(file[tensor.info.name], tensor.order, tensor.heads)
+    return held_type(tensor.name, values, tensor.scheme)
 
 
 def _tied(file: TautFile, config: Config) -> set[str]:

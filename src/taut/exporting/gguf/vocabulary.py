@@ -1,134 +1,189 @@
-"""A tokenizer as GGUF's metadata, for the kinds that can be told from `tokenizer.json` alone."""
+"""A folder's tokenizer as GGUF's metadata, read before anything is written.
+
+`tokenizer.json` rules; a folder without one may have SentencePiece's `tokenizer.model`, or the
+older files that transformers turns into one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from taut.container.schema import get_object, load_json
+from taut.errors import ArgumentError
+from taut.exporting.gguf.piece_model import read_piece_model
+from taut.exporting.gguf.pieces import (
+    NORMAL,
+    GgufVocabulary,
+    UnwrittenTokenizerError,
+    pieces_of,
+    rows,
+)
+from taut.exporting.gguf.sentencepiece import SPACE, from_model, from_tree
+from taut.exporting.gguf.splits import KNOWN, is_byte_level, rule_words, rules_in, split_name
+from taut.exporting.transformers_network import can_load, quiet
 
 if TYPE_CHECKING:
-    from gguf import GGUFWriter
+    from gguf import GGUFWriter, SpecialVocab
 
-# How text is split before pairs are merged: the regular expression says whose rule it is.
-_SPLITS: Final = {
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+"
-    "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+": "llama-bpe",
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+"
-    "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+": "qwen2",
-}
+_OLDER: Final = ("vocab.txt", "vocab.json")
+_WRITTEN: Final = (
+    f"byte-level BPE that splits text {KNOWN}; SentencePiece's BPE with byte_fallback; WordPiece"
+)
 
 
-def add_tokens(writer: GGUFWriter, folder: Path, size: int) -> str | None:
-    """Write the vocabulary of a folder; gives why it could not be, if it could not.
+@dataclass(frozen=True)
+class GgufTokenizer:
+    """The vocabulary of a folder, and its tokens with a meaning of their own."""
 
-    `size` is that of the embedding; ids without a token are told as unused.
+    vocabulary: GgufVocabulary
+    special: SpecialVocab
+
+    def add_to(self, writer: GGUFWriter) -> None:
+        """Write all of it."""
+        self.vocabulary.add_to(writer, self.special)
+
+
+def read_tokenizer(folder: Path, size: int) -> GgufTokenizer | None:
+    """The tokenizer of a folder, None where it has none.
+
+    `size` is the number of rows of the embedding; those without a token are told as unused.
+
+    Raises:
+        ArgumentError: the tokenizer is none that GGUF can say, or is damaged; names its type.
     """
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        return "the folder has no tokenizer.json"
+    with _with_tokenizer(folder) as (path, given):
+        if path is None:
+            return None
+        try:
+            found = _read(path, size)
+            return GgufTokenizer(found, _special(path.parent, found, size))
+        except UnwrittenTokenizerError as error:
+            raise ArgumentError(
+                f"{given}: its tokenizer is {error}, which is not written as GGUF here; those that "
+                f"are: {_WRITTEN}. In a folder without its tokenizer's files the network is "
+                "written without a vocabulary"
+            ) from None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ArgumentError(
+                f"{given}: is no tokenizer as its library writes it "
+                f"({type(error).__name__}: {error})"
+            ) from None
+
+
+@contextmanager
+def _with_tokenizer(folder: Path) -> Iterator[tuple[Path | None, Path]]:
+    """The file that the tokenizer is read from, and the one of the folder that it is."""
+    for name in ("tokenizer.json", "tokenizer.model"):
+        if (folder / name).is_file():
+            yield folder / name, folder / name
+            return
+    older = next((folder / name for name in _OLDER if (folder / name).is_file()), None)
+    if older is None or not can_load():
+        yield None, folder
+        return
+    with TemporaryDirectory() as made:
+        _converted(folder, older, Path(made))
+        yield Path(made) / "tokenizer.json", older
+
+
+def _converted(folder: Path, older: Path, made: Path) -> None:
+    """Have transformers write `tokenizer.json` for the files that were there before it."""
+    import transformers
+
     try:
-        return _read(writer, folder, path, size)
-    except (AttributeError, KeyError, TypeError, ValueError, UnicodeError) as error:
-        return f"its tokenizer.json is not as tokenizers writes it ({type(error).__name__})"
+        with quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
+            tokenizer.save_pretrained(made)
+    except Exception as error:  # transformers names no set of errors
+        raise ArgumentError(f"{older}: transformers cannot read the tokenizer ({error})") from error
+    if not (made / "tokenizer.json").is_file():
+        raise ArgumentError(
+            f"{older}: its tokenizer, {type(tokenizer).__name__}, has no form as tokenizer.json, "
+            "which GGUF's vocabulary is made of"
+        )
+    shutil.copy(folder / "config.json", made)
 
 
-def _read(writer: GGUFWriter, folder: Path, path: Path, size: int) -> str | None:
+def _read(path: Path, size: int) -> GgufVocabulary:
+    if path.suffix == ".model":
+        return from_model(path, size)
     tree = get_object(load_json(path.read_bytes(), str(path)), str(path))
-    model = tree.get("model")
-    kind = model.get("type") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or kind not in ("BPE", "WordPiece"):
-        return f"its tokenizer is of type {kind}, and only byte-level BPE and WordPiece are written"
-    split = "default" if kind == "WordPiece" else _split(tree.get("pre_tokenizer"))
-    if split is None:
-        return "it splits text by a rule that GGUF has no name for, or is no byte-level BPE"
-    vocab, added = model.get("vocab"), tree.get("added_tokens") or []
-    if not isinstance(vocab, dict) or not isinstance(added, list):
-        return "its tokenizer.json has no vocabulary"
-    tokens = _tokens(vocab, added)
-    if (most := max(tokens, default=-1)) >= size:
-        return f"it has {most + 1} tokens, and the embedding {size} rows"
-    _add(writer, folder, _Vocabulary(tokens, size, split, wordpiece=kind == "WordPiece"))
-    return None
+    return _from_tree(tree, path.with_name("tokenizer.model"), size)
 
 
-def _split(rule: object) -> str | None:
-    """GGUF's name of a pre-tokenizer, None if it has none."""
-    if not isinstance(rule, Mapping):
-        return None
-    if rule.get("type") == "ByteLevel":
-        return "gpt-2" if rule.get("use_regex", True) else None
-    parts = rule.get("pretokenizers")
-    if rule.get("type") != "Sequence" or not isinstance(parts, list) or len(parts) != 2:
-        return None
-    first, second = parts
-    pattern = first.get("pattern", {}).get("Regex") if first.get("type") == "Split" else None
-    return _SPLITS.get(str(pattern)) if second.get("type") == "ByteLevel" else None
+def _from_tree(tree: Mapping[str, Any], original: Path, size: int) -> GgufVocabulary:
+    model = tree["model"]
+    kind = model.get("type")
+    if kind == "WordPiece":
+        return _wordpiece(tree, size)
+    if kind != "BPE":
+        raise UnwrittenTokenizerError(f"of type {kind}")
+    if is_byte_level(tree.get("pre_tokenizer")):
+        return _byte_level(tree, size)
+    if not model.get("byte_fallback"):
+        rule = rule_words(tree.get("pre_tokenizer"))
+        raise UnwrittenTokenizerError(f"BPE without bytes (it splits text by: {rule})")
+    return from_tree(tree, size, read_piece_model(original) if original.is_file() else None)
 
 
-@dataclass(frozen=True)
-class _Token:
-    """A text, and whether the tokenizer gives it a meaning of its own."""
-
-    text: str
-    added: bool = False
-    special: bool = False
-
-
-@dataclass(frozen=True)
-class _Vocabulary:
-    """Tokens by number, below `size`; `split` is GGUF's name of how text is split before."""
-
-    tokens: Mapping[int, _Token]
-    size: int
-    split: str
-    wordpiece: bool
-
-    def text(self, number: int) -> str:
-        """A token as GGUF has it; where a word begins is marked there, not where it goes on."""
-        token = self.tokens.get(number)
-        if token is None:
-            return f"[PAD{number}]"
-        return _word(token.text) if self.wordpiece and not token.added else token.text
-
-    def type(self, number: int) -> int:
-        """What GGUF calls such a token."""
-        from gguf import TokenType
-
-        token = self.tokens.get(number)
-        if token is None:
-            return TokenType.UNUSED
-        if token.added:
-            return TokenType.CONTROL if token.special else TokenType.USER_DEFINED
-        return TokenType.NORMAL
+def _byte_level(tree: Mapping[str, Any], size: int) -> GgufVocabulary:
+    """Pairs of letters that stand for bytes, joined in the order of their list."""
+    rule, changed = tree.get("pre_tokenizer"), rules_in(tree.get("normalizer"))
+    if any(one.get("type") != "NFC" for one in changed):
+        words = rule_words(tree.get("normalizer"))
+        raise UnwrittenTokenizerError(f"byte-level BPE that changes text before ({words})")
+    name = split_name(rule)
+    if name is None:
+        raise UnwrittenTokenizerError(
+            f"byte-level BPE that splits text by a rule of its own ({rule_words(rule)})"
+        )
+    made = rows(pieces_of(tree["model"]["vocab"], tree.get("added_tokens") or []), size)
+    return GgufVocabulary("gpt2", name, [one.text for one in made], [one.type for one in made])
 
 
-def _tokens(vocab: Mapping[str, int], added: Iterable[Mapping[str, Any]]) -> dict[int, _Token]:
-    """All tokens by number; those that were added take the place of others."""
-    found = {int(number): _Token(str(text)) for text, number in vocab.items()}
-    for token in added:
-        special = bool(token.get("special"))
-        found[int(token["id"])] = _Token(str(token["content"]), added=True, special=special)
-    return found
-
-
-def _add(writer: GGUFWriter, folder: Path, vocabulary: _Vocabulary) -> None:
-    """Write a vocabulary, and the special tokens and merges that the folder has."""
-    from gguf import SpecialVocab
-
-    size, merges = vocabulary.size, not vocabulary.wordpiece
-    special = SpecialVocab(folder, load_merges=merges, n_vocab=size)  # all is read by now
-    writer.add_tokenizer_model("bert" if vocabulary.wordpiece else "gpt2")
-    writer.add_tokenizer_pre(vocabulary.split)
-    writer.add_token_list([vocabulary.text(number) for number in range(size)])
-    writer.add_token_types([vocabulary.type(number) for number in range(size)])
-    ids = special.special_token_ids
-    if "bos" not in ids and "cls" in ids:  # what a text begins with has one name there
-        ids["bos"] = ids["cls"]
-    special.add_to_gguf(writer, quiet=True)
+def _wordpiece(tree: Mapping[str, Any], size: int) -> GgufVocabulary:
+    """Whole words and their ends; where a word begins is marked there, not where it goes on."""
+    model, flags = tree["model"], {}
+    if model.get("continuing_subword_prefix", "##") != "##":
+        raise UnwrittenTokenizerError("WordPiece whose words do not go on with ##")
+    for rule in rules_in(tree.get("normalizer")):
+        if rule.get("type") != "BertNormalizer" or not rule.get("handle_chinese_chars", True):
+            words = rule_words(tree.get("normalizer"))
+            raise UnwrittenTokenizerError(
+                f"WordPiece that changes text otherwise than BERT ({words})"
+            )
+        lowercase = bool(rule.get("lowercase", True))
+        strip = rule.get("strip_accents")
+        flags = {
+            "normalizer.lowercase": lowercase,
+            "normalizer.strip_accents": lowercase if strip is None else bool(strip),
+        }
+    made = rows(pieces_of(model["vocab"], tree.get("added_tokens") or []), size)
+    texts = [_word(one.text) if one.type == NORMAL else one.text for one in made]
+    return GgufVocabulary("bert", "default", texts, [one.type for one in made], flags=flags)
 
 
 def _word(text: str) -> str:
-    return text[2:] if text.startswith("##") else f"\u2581{text}"
+    return text[2:] if text.startswith("##") else f"{SPACE}{text}"
+
+
+def _special(folder: Path, vocabulary: GgufVocabulary, size: int) -> SpecialVocab:
+    """The tokens that the folder gives a meaning, and whether texts begin or end with them."""
+    from gguf import SpecialVocab
+
+    found = SpecialVocab(folder, load_merges=vocabulary.model == "gpt2", n_vocab=size)
+    ids = found.special_token_ids
+    if "bos" not in ids and "cls" in ids:  # what a text begins with has one name there
+        ids["bos"] = ids["cls"]
+    if vocabulary.model != "bert" and (folder / "tokenizer.json").is_file():
+        for end in ("bos", "eos"):  # what is not said, a runtime takes from its own rules
+            found.add_special_token.setdefault(end, False)
+    return found

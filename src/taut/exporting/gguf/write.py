@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ from taut.container import TautFile, made_file, xxh3
 from taut.errors import ArgumentError, VerifyError
 from taut.exporting.check import Comparison, size_words
 from taut.exporting.companions import read_config
-from taut.exporting.gguf.blocks import TYPES, blocks
+from taut.exporting.gguf.blocks import GRIDS, TYPES, blocks
 from taut.exporting.gguf.load_back import Read, Tensor, load_gguf
 from taut.exporting.gguf.networks import (
     Config,
@@ -28,9 +29,10 @@ from taut.exporting.gguf.networks import (
     number,
     pooling,
 )
-from taut.exporting.gguf.placing import place_tensors, usual_weights
-from taut.exporting.gguf.vocabulary import add_tokens
+from taut.exporting.gguf.placing import Placing, place_tensors
+from taut.exporting.gguf.vocabulary import GgufTokenizer, read_tokenizer
 from taut.exporting.result import Export
+from taut.exporting.rounded_again import named, rounding_notes
 from taut.exporting.safetensors import Progress, steps
 from taut.extras import need_extra
 
@@ -66,17 +68,23 @@ def export_gguf(
         raise ArgumentError(f"weights {weights}: GGUF takes {', '.join(TYPES)}")
     config = read_config(companions)
     network = network_named(config, f"{companions}/config.json")
-    wanted = TYPES[weights or usual_weights(file)]
-    tensors, left = place_tensors(file, network, config, wanted)
+    keys = network.keys(config)
+    with _silence():
+        tokenizer = read_tokenizer(companions, int(keys["vocab_size"]))
+    placing = place_tensors(file, network, config, None if weights is None else TYPES[weights])
     with made_file(out, force=force, suffix=".gguf") as path, _silence():
         writer = gguf.GGUFWriter(path, network.arch)
         try:
-            why = _add_metadata(writer, companions, network, config, wanted)
-            sums = _write(writer, file, tensors, progress)
+            _add_metadata(writer, companions, network, config, placing.usual())
+            if tokenizer is None:
+                writer.add_tokenizer_model("no_vocab")
+            else:
+                tokenizer.add_to(writer)
+            written = _write(writer, file, placing.tensors, progress)
         finally:
             writer.close()
-        read = Read(path, tuple(tensors), network.arch)
-        found = _compare(read, file, sums, progress)
+        read = Read(path, placing.tensors, network.arch)
+        found = _compare(read, file, written.sums, progress)
         runtime = load_gguf(read, companions)
         size = path.stat().st_size
     return Export(
@@ -87,14 +95,17 @@ def export_gguf(
         exact=len(found.exact),
         rounded=len(found.rounded),
         check=found.check(runtime),
-        notes=_notes(file, size, wanted, why, left),
+        notes=(
+            *_notes(file, size, placing, tokenizer),
+            *rounding_notes(file, found.rounded, written.kept),
+        ),
     )
 
 
 def _add_metadata(
-    writer: GGUFWriter, companions: Path, network: GgufNetwork, config: Config, wanted: str
-) -> str | None:
-    """Write all but the tensors; gives why there is no vocabulary, if there is none."""
+    writer: GGUFWriter, companions: Path, network: GgufNetwork, config: Config, usual: str
+) -> None:
+    """Write what the config says, and how the weights are stored."""
     keys = network.keys(config)
     for key, value in keys.items():
         full = f"{network.arch}.{key}"
@@ -109,12 +120,16 @@ def _add_metadata(
         if (how := pooling(companions)) is not None:
             writer.add_uint32(f"{network.arch}.pooling_type", how)
     writer.add_name(companions.resolve().name)
-    writer.add_file_type(_FILE_TYPES[wanted])
+    writer.add_file_type(_FILE_TYPES[usual])
     writer.add_quantization_version(2)
-    why = add_tokens(writer, companions, int(keys["vocab_size"]))
-    if why is not None:
-        writer.add_tokenizer_model("no_vocab")
-    return why
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Checksums of the tensors' bytes, by GGUF's names, and whose integers were kept."""
+
+    sums: dict[str, str]
+    kept: set[str]
 
 
 def _write(
@@ -122,8 +137,8 @@ def _write(
     file: TautFile,
     tensors: Sequence[Tensor],
     progress: Progress | None,
-) -> dict[str, str]:
-    """Write the tensors, and give the checksum of each one's bytes."""
+) -> _Written:
+    """Write the tensors."""
     from gguf import GGMLQuantizationType
     from gguf.quants import quant_shape_to_byte_shape
 
@@ -138,17 +153,20 @@ def _write(
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    sums, told = {}, steps("write", [tensor.info for tensor in tensors], progress)
+    written = _Written({}, set())
+    told = steps("write", [tensor.info for tensor in tensors], progress)
     for tensor in tensors:
         values = arranged(file[tensor.info.name], tensor.order, tensor.heads)
-        data = np.ascontiguousarray(
-            blocks(tensor.info.name, values, tensor.kind, gridded=tensor.gridded)
-        )
-        sums[tensor.name] = xxh3(data)
+        gridded = tensor.scheme in GRIDS
+        data, kept = blocks(tensor.info.name, values, tensor.kind, gridded=gridded)
+        data = np.ascontiguousarray(data)
+        written.sums[tensor.name] = xxh3(data)
+        if kept:
+            written.kept.add(tensor.info.name)
         writer.write_tensor_data(data)
         if told is not None:
             told()
-    return sums
+    return written
 
 
 def _compare(
@@ -181,16 +199,33 @@ def _silence() -> Iterator[None]:
 
 
 def _notes(
-    file: TautFile, size: int, wanted: str, why: str | None, left: Sequence[str]
-) -> tuple[str, ...]:
+    file: TautFile, size: int, placing: Placing, tokenizer: GgufTokenizer | None
+) -> list[str]:
     """What became of the model, in honest words."""
     notes = [
-        f"{wanted}: {size_words(file.index.origin.nbytes, file.size, size)}; how fast it runs is "
-        "its runtime's"
+        f"{placing.usual()}: {size_words(file.index.origin.nbytes, file.size, size)}; how fast it "
+        "runs is its runtime's"
     ]
-    if why is not None:
-        notes.append(f"without a vocabulary: {why}; give the runtime its own")
-    if left:
+    if tokenizer is None:
+        notes.append(
+            "without a vocabulary: the folder has no tokenizer; runtimes take numbers of tokens, "
+            "and no text"
+        )
+    else:
+        notes.extend(tokenizer.vocabulary.notes)
+    if left := placing.left:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         notes.append(f"not written, as runtimes make them anew: {', '.join(left[:3])}{more}")
-    return tuple(notes)
+    unheld = [
+        tensor.info.name
+        for tensor in placing.tensors
+        if tensor.scheme in GRIDS
+        and len(tensor.shape) > 1
+        and tensor.kind in ("F32", "F16", "BF16")
+    ]
+    if unheld:
+        notes.append(
+            f"{named(unheld)} on a grid that no integers of GGUF hold (there, 32 weights in a "
+            "stored row have one scale): written as floats"
+        )
+    return notes

@@ -1,12 +1,13 @@
 """Weights of 4 bits, a scale a block: MatMulNBits, which onnxruntime multiplies by directly.
 
-The operator is onnxruntime's own (com.microsoft). Only products with a matrix have it; tables that
-are looked up are stored as int8, and convolutions stay float.
+The operator is onnxruntime's own (com.microsoft). Only products with a matrix have it: tables that
+are looked up, convolutions and all else are stored as int8.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,73 +15,108 @@ from numpy.typing import NDArray
 
 from taut.errors import ArgumentError
 from taut.exporting.integers import Integers, to_integers
-from taut.exporting.onnx.dynamic import insert_rows
-from taut.exporting.onnx.graph import arrays, bias_of, put, set_nodes
-from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, stored
+from taut.exporting.onnx.bodies import key_of, rewrite
+from taut.exporting.onnx.dynamic import Way, looked_up_rows, put_integers, stored_weight
+from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, operators, sizes_of
+from taut.exporting.onnx.half import widen_layers
+from taut.exporting.onnx.held_integers import Grid, HeldIntegers
+from taut.exporting.onnx.known import Known
 from taut.exporting.onnx.onnx_form import OnnxForm, Placed, count_floats
-from taut.networks.onnx_packages import need
+from taut.exporting.onnx.open_graph import MICROSOFT, OpenGraph
+from taut.exporting.onnx.products import Product
+from taut.exporting.onnx.row_integers import Stored, stored
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import NodeProto
 
 
-def to_blocks(model: ModelProto, form: OnnxForm) -> Placed:
+def to_blocks(
+    graph: OpenGraph, form: OnnxForm, known: Known, without: frozenset[str] = frozenset()
+) -> Placed:
     """Put blocks of 4 bits for the matrices of a graph, `form.group_size` values each.
 
+    `known` keeps the integers. Weights named in `without` stay as they are.
+
     Raises:
-        ArgumentError: there is no matrix whose rows are whole groups.
+        ArgumentError: there is no weight, or there are matrices, and no rows of whole groups.
     """
-    graph = model.graph
-    found, left = find_weights(graph)
-    constants = arrays(graph)
-    floats = count_floats(constants)
-    matrices, odd = _cut(found, constants, form)
-    if not matrices:
+    floats = count_floats(graph.constants)
+    found, left = find_weights(graph, without)
+    if not found and not without:
         raise ArgumentError(
-            f"int4: no matrix of the graph has rows of whole groups of {form.group_size}; give a "
-            'smaller group_size, or weights="int8"'
+            "int4: the graph has no weights that integers can stand for (it has "
+            f'{operators(graph)}); give weights="float32"'
         )
-    _insert(graph, found, matrices, form.group_size)
-    tables = _tables(found, matrices)
-    integers = {one.name: stored(constants[one.name], one.axis, narrow=False) for one in tables}
-    insert_rows(graph, tables, integers)
-    _use_domain(model)
-    rounded = len({n for kept in (matrices, integers) for n, one in kept.items() if not one.exact})
-    notes = (*left, *_staying_float(found, odd, form.group_size))
-    return Placed(floats - rounded, rounded, notes)
+    found = widen_layers(graph, found)
+    fitting = [one for one in found if _fits(one, graph.constants, form.group_size)]
+    if not (fitting or without) and _only_matrices(found):
+        odd = listed([_sized(one, graph.constants) for one in found if one.kind == "matmul"])
+        raise ArgumentError(
+            f"int4: no matrix of the graph has rows of whole groups of {form.group_size} "
+            f'({odd}); give a smaller group_size, or weights="int8"'
+        )
+    matrices = _matrices(fitting, graph.constants, form, known)
+    cut = {one.key for one in fitting}
+    others = [one for one in found if one.key not in cut]
+    rows = {one.grid: _stored(graph, one, known) for one in others}
+    held = HeldIntegers(graph, [(one, one.turned) for one in others], rows, ())
+    _Blocks(graph, held, matrices, form.group_size).insert(fitting, others)
+    rounded = {grid[0] for grid, one in matrices.items() if not one.exact}
+    rounded |= {grid[0] for grid, one in rows.items() if not one.exact}
+    notes = (*left, *_eight(others, graph.constants, form.group_size))
+    return Placed(floats - len(rounded), len(rounded), notes, sizes_of(found, graph))
 
 
-def _cut(
-    found: list[GraphWeight], constants: Mapping[str, np.ndarray], form: OnnxForm
-) -> tuple[dict[str, Integers], list[str]]:
-    """Integers of the matrices whose rows are whole groups, and which others there are."""
-    size, asymmetric = form.group_size, form.asymmetric
-    matrices: dict[str, Integers] = {}
+def _only_matrices(found: list[GraphWeight]) -> bool:
+    """Whether there are matrices, and besides them at most tables that are looked up."""
+    kinds = {one.kind for one in found}
+    return "matmul" in kinds and kinds <= {"matmul", "gather"}
+
+
+def _fits(weight: GraphWeight, constants: Mapping[str, np.ndarray], size: int) -> bool:
+    """Whether a use is a product with a matrix whose rows are whole groups."""
+    columns = constants[weight.name].shape[1 - weight.axis] if weight.kind == "matmul" else 1
+    return weight.kind == "matmul" and columns % size == 0
+
+
+def _sized(weight: GraphWeight, constants: Mapping[str, np.ndarray]) -> str:
+    """The name of a matrix and the length of its rows."""
+    return f"{weight.name} of {constants[weight.name].shape[1 - weight.axis]}"
+
+
+def _eight(others: list[GraphWeight], constants: Mapping[str, np.ndarray], size: int) -> list[str]:
+    """Notes on weights that have no form of 4 bits, and have 8."""
     odd: list[str] = []
-    for weight in (weight for weight in found if weight.kind == "matmul"):
-        rows = np.moveaxis(constants[weight.name], weight.axis, 0)
-        if rows.shape[1] % size:
-            odd.append(f"{weight.name} ({rows.shape[1]})")
-        else:
-            rows = np.ascontiguousarray(rows)
-            matrices[weight.name] = to_integers(rows, 4, group=size, asymmetric=asymmetric)
-    return matrices, odd
-
-
-def _tables(found: list[GraphWeight], matrices: Mapping[str, Integers]) -> list[GraphWeight]:
-    """Tables that are looked up, but for those that a product takes as floats."""
-    floating = {one.name for one in found if one.kind == "matmul"} - matrices.keys()
-    return [one for one in found if one.kind == "gather" and one.name not in floating]
-
-
-def _staying_float(found: list[GraphWeight], odd: list[str], group_size: int) -> list[str]:
-    """Notes on weights that have no form of 4 bits."""
-    notes = []
-    if odd:
-        notes.append(f"rows are no whole groups of {group_size}, stay float: {', '.join(odd)}")
-    if convolutions := [weight.name for weight in found if weight.kind == "conv"]:
-        notes.append(f"convolutions have no form of 4 bits, stay float: {', '.join(convolutions)}")
+    kinds: dict[str, list[str]] = {}
+    for one in others:
+        if one.kind == "matmul":
+            odd.append(_sized(one, constants))
+        elif one.kind != "gather":
+            kinds.setdefault(one.role, []).append(one.name)
+    notes = [f"rows are no whole groups of {size}, 8 bits instead: {listed(odd)}"] if odd else []
+    for op, names in kinds.items():
+        notes.append(f"{op} has no form of 4 bits, 8 instead: {listed(names)}")
     return notes
+
+
+def _stored(graph: OpenGraph, weight: GraphWeight, known: Known) -> Stored:
+    values = graph.constants[weight.name]
+    return known.integers(("rows", weight.grid), lambda: stored(values, weight.over, narrow=False))
+
+
+def _matrices(
+    taken: list[GraphWeight], constants: Mapping[str, np.ndarray], form: OnnxForm, known: Known
+) -> dict[Grid, Integers]:
+    """The integers of all matrices, those of outputs a row."""
+
+    def cut(one: GraphWeight) -> Integers:
+        rows = np.ascontiguousarray(np.moveaxis(constants[one.name], one.axis, 0), np.float32)
+        return to_integers(rows, 4, group=form.group_size, asymmetric=form.asymmetric)
+
+    matrices = {one.grid: one for one in taken if one.kind == "matmul"}
+    return {
+        grid: known.integers(("blocks", grid), partial(cut, one)) for grid, one in matrices.items()
+    }
 
 
 def packed(found: Integers) -> NDArray[np.uint8]:
@@ -101,51 +137,61 @@ def packed_zeros(zeros: NDArray[np.int32]) -> NDArray[np.uint8]:
     return made.reshape(-1)
 
 
-def _insert(
-    graph: GraphProto, found: list[GraphWeight], matrices: Mapping[str, Integers], group_size: int
-) -> None:
-    """Put the products with integers for those with floats, and take out what only these need."""
-    taken = [one for one in found if one.name in matrices]
-    layers = {one.node.output[0]: one for one in taken if one.kind == "matmul"}
-    names = _names(taken)
-    turned = {one.taken for one in taken if one.taken != one.name}
-    nodes: list[NodeProto] = []
-    for node in graph.node:
-        out = node.output[0]
-        if out in layers:
-            weight = layers[out].name
-            nodes.extend(_product(graph, node, names[weight], matrices[weight], group_size))
-        elif out not in turned:
-            nodes.append(node)
-    set_nodes(graph, nodes)
+class _Blocks:
+    """Puts products with blocks for those with floats; each matrix is there once."""
 
+    def __init__(
+        self,
+        graph: OpenGraph,
+        held: HeldIntegers,
+        matrices: Mapping[Grid, Integers],
+        size: int,
+    ) -> None:
+        self._graph, self._held, self._matrices, self._size = graph, held, matrices, size
+        self._names: dict[Grid, list[str]] = {}
 
-def _names(weights: list[GraphWeight]) -> dict[str, str]:
-    """What blocks are called: as the weight, whose name the rows have of a table looked up too."""
-    tables = {one.name for one in weights if one.kind == "gather"}
-    return {one.name: f"{one.name}_blocks" if one.name in tables else one.name for one in weights}
+    def insert(self, fitting: list[GraphWeight], others: list[GraphWeight]) -> None:
+        """Put in the products, and 8 bits for all else."""
+        uses = {one.key: one for one in fitting}
+        for one in others:  # what 8 bits stand for keeps its name, and blocks get another
+            self._held.values(one, turned=one.turned)
+        eight = {one.name for one in others}
+        rest: list[tuple[GraphWeight, Way]] = [
+            (one, looked_up_rows if one.kind == "gather" else stored_weight) for one in others
+        ]
 
+        def made(node: NodeProto) -> list[NodeProto]:
+            weight = uses.get(key_of(node))
+            if weight is None:
+                return [node]
+            return self._product(weight, node, shared=weight.name in eight)
 
-def _product(
-    graph: GraphProto, node: NodeProto, name: str, one: Integers, group_size: int
-) -> list[NodeProto]:
-    """The nodes that multiply by a matrix of integers, in place of `node`."""
-    helper, out = need("onnx.helper"), node.output[0]
-    given = [
-        node.input[0],
-        put(graph, name, packed(one)),
-        put(graph, f"{name}_scale", one.scales.reshape(-1)),
-    ]
-    if one.zeros is not None:
-        given.append(put(graph, f"{name}_zero_point", packed_zeros(one.zeros)))
-    bias = bias_of(node)
-    product = f"{out}_product" if bias else out
-    rows, columns = one.values.shape
-    sizes = {"K": columns, "N": rows, "bits": 4, "block_size": group_size}
-    made = [helper.make_node("MatMulNBits", given, [product], domain="com.microsoft", **sizes)]
-    return [*made, helper.make_node("Add", [product, bias], [out])] if bias else made
+        put_integers(self._graph, self._held, rest)
+        rewrite(self._graph.graph, made)
 
+    def _product(self, weight: GraphWeight, node: NodeProto, *, shared: bool) -> list[NodeProto]:
+        """The nodes that multiply by a matrix of integers, in place of `node`."""
+        self._graph.use_domain()
+        one = self._matrices[weight.grid]
+        rows, columns = one.values.shape
+        product = Product(self._graph, node)
+        sizes = {"K": columns, "N": rows, "bits": 4, "block_size": self._size}
+        given = [product.x, *self._put(weight, one, shared=shared)]
+        wanted = f"{node.output[0]}_product"
+        made = self._graph.make("MatMulNBits", given, wanted, domain=MICROSOFT, **sizes)
+        return [*product.before, *product.after(made)]
 
-def _use_domain(model: ModelProto) -> None:
-    if not any(entry.domain == "com.microsoft" for entry in model.opset_import):
-        model.opset_import.append(need("onnx.helper").make_opsetid("com.microsoft", 1))
+    def _put(self, weight: GraphWeight, one: Integers, *, shared: bool) -> list[str]:
+        """The names of the blocks, their scales and their zero points."""
+        if weight.grid not in self._names:
+            graph, name = self._graph, weight.name
+            again = any(grid[0] == name for grid in self._names)
+            if shared or again:
+                name = graph.put(f"{name}_blocks", packed(one))
+            else:
+                graph.replace(name, packed(one))
+            names = [name, graph.put(f"{name}_scale", one.scales.reshape(-1))]
+            if one.zeros is not None:
+                names.append(graph.put(f"{name}_zero_point", packed_zeros(one.zeros)))
+            self._names[weight.grid] = names
+        return self._names[weight.grid]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from taut.exporting.onnx.bodies import key_of
 from taut.exporting.onnx.graph import consumers
 from taut.exporting.onnx.graph_weights import GraphWeight
 
@@ -36,13 +37,13 @@ class Chosen:
         return sorted({self.source.get(name, name) for name in self.chained | self.fed})
 
 
-def choose(graph: GraphProto, weights: list[GraphWeight]) -> Chosen:
-    """Which values of a graph are rounded when these weights are integers."""
-    layers = {weight.node.output[0]: weight for weight in weights if weight.kind != "gather"}
+def choose(graph: GraphProto, weights: list[GraphWeight], constants: Container[str]) -> Chosen:
+    """Which values of a graph are rounded when these weights, its layers', are integers."""
+    layers = {weight.key: weight for weight in weights}
     takers = consumers(graph)
     outputs = {output.name for output in graph.output}
     convolutions = {name for name, weight in layers.items() if weight.kind == "conv"}
-    chain, source = _chain(graph, convolutions)
+    chain, source = _chain(graph, convolutions, constants)
     chained = {name for name in chain if name not in outputs and not _is_fused(takers, name)}
     fed = {weight.node.input[0] for weight in layers.values()} - chained
     return Chosen(frozenset(chained), frozenset(fed), _ranges_of(source, chained | fed))
@@ -67,13 +68,14 @@ def _ranges_of(source: Mapping[str, str], rounded: set[str]) -> dict[str, str]:
     return found
 
 
-def _chain(graph: GraphProto, convolutions: set[str]) -> tuple[set[str], dict[str, str]]:
+def _chain(
+    graph: GraphProto, convolutions: set[str], known: Container[str]
+) -> tuple[set[str], dict[str, str]]:
     """Values that integer convolutions make, and whatever follows from such values alone."""
     chain: set[str] = set()
     source: dict[str, str] = {}
-    known = {entry.name for entry in graph.initializer}
     for node in graph.node:
-        name = node.output[0]
+        name = key_of(node)
         first = _first_value(node, known)
         joined = node.op_type in _JOINS and chain.issuperset(node.input)
         passed = _passes_on(node) and first in chain
@@ -84,7 +86,7 @@ def _chain(graph: GraphProto, convolutions: set[str]) -> tuple[set[str], dict[st
     return chain, source
 
 
-def _first_value(node: NodeProto, constants: set[str]) -> str:
+def _first_value(node: NodeProto, constants: Container[str]) -> str:
     """What a node takes first that is no constant; empty where it takes none."""
     return next((name for name in node.input if name and name not in constants), "")
 

@@ -1,90 +1,161 @@
-"""The written graph in onnxruntime, held against the module it came from."""
+"""The written graph in onnxruntime, held against what it came from, output by output.
+
+The cosine sees the direction of an answer and not its size, so that each output's relative error is
+looked at too: the root mean square of the error over that of the answer, which is 1 where nothing
+but zeros come.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from taut.errors import ArgumentError, VerifyError
-from taut.exporting.onnx.trace import widened
+from taut.exporting.onnx.answers import Answers, flat, of_graph, of_module
 from taut.exporting.result import Check
-from taut.networks.calls import applied, evaluating
 from taut.networks.onnx_packages import need
 from taut.networks.onnx_session import feed, open_session
-from taut.networks.precision import in_single
 
 if TYPE_CHECKING:
     import torch
 
 _CLIPPED: Final = 5e-3  # of the output's power; roundings that fall the other way stay below
 _FLOOR: Final = 0.5  # a cosine below which an answer is none
+_FAR: Final = 0.9  # a relative error of an output beyond which it is of another size
+_NOTHING: Final = 1e-6  # a root mean square below which an output has no size
 
 
 def check_onnx(
     path: Path, module: torch.nn.Module, batches: Iterable[object], *, floor: float = _FLOOR
 ) -> Check:
-    """Run both on the batches, in float32; a sample is an entry of an output's first axis.
+    """Run file and module on the batches, in float32; a sample is an entry of the first axis.
 
     Raises:
         VerifyError: the runtime's answer has another shape, is not finite where the module's
-            is, or its mean cosine with the module's is below `floor`.
+            is, its mean cosine with the module's is below `floor`, or an output's relative error
+            is above .9.
+        ArgumentError: there is no batch, or onnxruntime does not take the graph.
+    """
+    found = compare(path, of_module(module), batches)
+    refuse_other(path, found, floor=floor)
+    return found
+
+
+def is_another(found: Check) -> bool:
+    """Whether an answer is another in direction or in size."""
+    return found.cosine < _FLOOR or (found.relative is not None and found.relative > _FAR)
+
+
+def refuse_other(path: Path, found: Check, *, floor: float = _FLOOR) -> None:
+    """Raise `VerifyError` where an answer is another in direction or in size."""
+    help_ = (
+        "keep more bits, calibrate on data like the module's own, or give max_error "
+        "(--max-error), which leaves the worst layers float"
+    )
+    if found.cosine < floor:
+        raise VerifyError(
+            f"{path.name}: onnxruntime's answer has a cosine of {found.cosine:.3f} with the "
+            f"module's; {help_}"
+        )
+    if found.relative is not None and found.relative > _FAR:
+        raise VerifyError(
+            f"{path.name}: onnxruntime's answer has a relative error of {found.relative:.2f} in an "
+            f"output, of which {_FAR} is the most that is let pass; {help_}"
+        )
+
+
+def compare(path: Path, answers: Answers, batches: Iterable[object]) -> Check:
+    """How far a written graph's answers are from `answers`, refusing only what cannot be compared.
+
+    Raises:
+        VerifyError: an answer has another shape or type, or is not finite where it should be.
         ArgumentError: there is no batch, or onnxruntime does not take the graph.
     """
     ort = need("onnxruntime")
-    most = missed = power = 0.0
+    ours = of_graph(path)
+    outputs: dict[int, _Output] = {}
     cosines: list[np.ndarray] = []
     samples = 0
-    for wanted, found in _answers(path, module, batches):
-        samples += len(wanted[0]) if wanted and wanted[0].ndim else 1
-        for index, (ours, theirs) in enumerate(zip(wanted, found, strict=True)):
-            x, y = _rows(path, index, ours, theirs)
-            most = max(most, float(np.abs(x - y).max(initial=0)))
-            missed += float(np.square(x - y).sum())
-            power += float(np.square(x).sum())
-            cosines.append(_cosine(x, y))
-    if not cosines:
-        raise ArgumentError("the check takes at least one batch; none was given")
-    cosine = float(np.mean(np.concatenate(cosines)))
-    if cosine < floor:
-        raise VerifyError(
-            f"{path.name}: onnxruntime's answer has a cosine of {cosine:.3f} with the module's; "
-            "keep more bits, or calibrate on data like the module's own"
-        )
-    return Check(
-        runtime=f"onnxruntime {ort.__version__}",
-        samples=samples,
-        max_error=most,
-        rel_mse=missed / power if power else missed,
-        cosine=cosine,
-    )
-
-
-def _answers(
-    path: Path, module: torch.nn.Module, batches: Iterable[object]
-) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
-    """What module and runtime give of each batch, an array an output."""
-    need("torch")
-    import torch
-
-    try:
-        session = open_session(path)
-    except Exception as error:
-        line = str(error).splitlines()[0]
-        raise ArgumentError(f"{path.name}: onnxruntime does not take the graph: {line}") from error
-    given = map(widened, batches)
-    first = list(islice(given, 1))
-    module = in_single(module, lambda: first)
-    for batch in chain(first, given):
-        with evaluating(module), torch.no_grad():
-            wanted = [t.float().cpu().numpy() for t in tensors(applied(module, batch))]
-        found = session.run(None, feed(session, batch))
+    for batch in batches:
+        wanted, found = answers(batch), ours(batch)
         if len(found) != len(wanted):
             raise VerifyError(f"{path.name}: has {len(found)} outputs, not {len(wanted)}")
-        yield wanted, found
+        samples += len(wanted[0]) if wanted and wanted[0].ndim else 1
+        for index, (x, y) in enumerate(zip(wanted, found, strict=True)):
+            _alike(path, index, x, y)
+            one = outputs.setdefault(index, _Output())
+            if x.dtype.kind == "f":
+                cosines.append(one.add(*_rows(path, index, x, y)))
+            else:
+                one.count(x, y)
+    if not samples:
+        raise ArgumentError("the check takes at least one batch; none was given")
+    for index, one in outputs.items():
+        if 2 * one.others > one.whole:
+            raise VerifyError(
+                f"{path.name}: output {index} has {one.others} of {one.whole} values that are "
+                "others, and they are no floats; give more bits, or calibrate on real data"
+            )
+    return _summed(f"onnxruntime {ort.__version__}", samples, list(outputs.values()), cosines)
+
+
+@dataclass
+class _Output:
+    """The errors of one output: of floats sums and limits, of all else how many differ."""
+
+    missed: float = 0.0
+    power: float = 0.0
+    values: int = 0
+    most: float = 0.0
+    low: float = field(default=float("inf"))
+    high: float = field(default=float("-inf"))
+    others: int = 0
+    whole: int = 0
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Take a batch's values, a sample a row; the cosines of the rows."""
+        self.missed += float(np.square(x - y).sum())
+        self.power += float(np.square(x).sum())
+        self.values += x.size
+        self.most = max(self.most, float(np.abs(x - y).max(initial=0)))
+        if x.size:
+            self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
+        return _cosine(x, y)
+
+    def count(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Take a batch's values that are no floats."""
+        self.others += int((x != y).sum())
+        self.whole += x.size
+
+    @property
+    def relative(self) -> float:
+        """The error over the answer, root mean squares; 0 where the answer has no size."""
+        if self.power <= self.values * _NOTHING**2:
+            return 0.0
+        return float(np.sqrt(self.missed / self.power))
+
+    @property
+    def of_range(self) -> float:
+        """The largest error over the range of the values, or over their size if all are one."""
+        span = max(self.high - self.low, 0.0) or max(abs(self.high), _NOTHING)
+        return self.most / span if self.values else 0.0
+
+
+def _summed(runtime: str, samples: int, outputs: list[_Output], cosines: list[np.ndarray]) -> Check:
+    missed, power = sum(o.missed for o in outputs), sum(o.power for o in outputs)
+    return Check(
+        runtime=runtime,
+        samples=samples,
+        max_error=max((o.most for o in outputs), default=0.0),
+        rel_mse=missed / power if power else missed,
+        cosine=float(np.mean(np.concatenate(cosines))) if cosines else 1.0,
+        relative=max((o.relative for o in outputs), default=0.0),
+        of_range=max((o.of_range for o in outputs), default=0.0),
+    )
 
 
 def find_clipping(path: Path, batch: object) -> list[str]:
@@ -93,13 +164,13 @@ def find_clipping(path: Path, batch: object) -> list[str]:
     The same graph runs with every node by itself, in floats: the kernels may differ from it by
     roundings, and by sums that did not fit.
     """
-    answers = []
+    runs = []
     for fused in (False, True):
         session = open_session(path, fused=fused)
-        answers.append(session.run(None, feed(session, batch)))
-    pairs = [(x.astype(np.float64), y.astype(np.float64)) for x, y in zip(*answers, strict=True)]
-    power = sum(float(np.square(x).sum()) for x, _ in pairs)
-    missed = sum(float(np.square(x - y).sum()) for x, y in pairs)
+        found = flat(session.run(None, feed(session, batch)))
+        runs.append([values.astype(np.float64) for values in found if values.dtype.kind == "f"])
+    power = sum(float(np.square(x).sum()) for x in runs[0])
+    missed = sum(float(np.square(x - y).sum()) for x, y in zip(*runs, strict=True))
     if missed <= _CLIPPED * power:
         return []
     return [
@@ -108,28 +179,20 @@ def find_clipping(path: Path, batch: object) -> list[str]:
     ]
 
 
-def tensors(answer: object) -> Iterator[torch.Tensor]:
-    """The tensors of a module's answer, in the order in which it gives them."""
-    import torch
-
-    if isinstance(answer, torch.Tensor):
-        yield answer
-    elif isinstance(answer, Mapping):
-        for value in answer.values():
-            yield from tensors(value)
-    elif isinstance(answer, tuple | list):
-        for value in answer:
-            yield from tensors(value)
+def _alike(path: Path, index: int, ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Raise `VerifyError` where two answers cannot be compared."""
+    if ours.shape != theirs.shape:
+        raise VerifyError(
+            f"{path.name}: output {index} is {list(theirs.shape)}, not {list(ours.shape)}"
+        )
+    if (ours.dtype.kind == "f") != (theirs.dtype.kind == "f"):
+        raise VerifyError(f"{path.name}: output {index} is {theirs.dtype}, not {ours.dtype}")
 
 
 def _rows(
     path: Path, index: int, ours: np.ndarray, theirs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both as float64, a sample a row; infinities that both have count as equal."""
-    if ours.shape != theirs.shape:
-        raise VerifyError(
-            f"{path.name}: output {index} is {list(theirs.shape)}, not {list(ours.shape)}"
-        )
     x, y = ours.astype(np.float64), theirs.astype(np.float64)
     odd = ~np.isfinite(x)
     if not np.isfinite(y[~odd]).all():
@@ -138,8 +201,8 @@ def _rows(
             "reach less far than float32: give another kind of weights"
         )
     x[odd] = y[odd] = 0
-    shape = (len(x), -1) if x.ndim > 1 else (1, -1)
-    return x.reshape(shape), y.reshape(shape)
+    rows = len(x) if x.ndim > 1 else 1
+    return x.reshape(rows, x.size // max(rows, 1)), y.reshape(rows, x.size // max(rows, 1))
 
 
 def _cosine(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,145 +1,104 @@
-"""Integer weights whose activations stay float in the file: rounded as they come, or not at all."""
+"""Integer weights whose activations stay float in the file: rounded as they come, or not at all.
+
+Products are onnxruntime's DynamicQuantizeMatMul (com.microsoft), which rounds what it takes when it
+runs: onnxruntime multiplies integers then, and OpenVINO keeps the matrix in 8 bits. Written as
+DynamicQuantizeLinear and MatMulInteger the same product is slower than floats in OpenVINO. All
+other weights are made floats by Cast and Mul, which onnxruntime does once, when it loads.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taut.exporting.onnx.graph import arrays, bias_of, put, set_nodes
-from taut.exporting.onnx.graph_weights import GraphWeight, Stored
-from taut.networks.onnx_packages import need
+from taut.exporting.onnx.bodies import key_of, rewrite
+from taut.exporting.onnx.graph_weights import GraphWeight
+from taut.exporting.onnx.held_integers import HeldIntegers
+from taut.exporting.onnx.open_graph import MICROSOFT, OpenGraph
+from taut.exporting.onnx.products import Product
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto
+    from onnx import NodeProto
+
+Way = Callable[[OpenGraph, HeldIntegers, GraphWeight, "NodeProto"], "list[NodeProto]"]
+"""How a use of a weight becomes integers: the nodes that come in place of its node."""
 
 
-def insert_dynamic(
-    graph: GraphProto, weights: list[GraphWeight], integers: Mapping[str, Stored]
-) -> None:
-    """Multiply by integers what is rounded at run time, a range a batch (MatMul and Gemm)."""
-    layers = {weight.node.output[0]: weight for weight in weights if weight.kind == "matmul"}
-    tables = {weight.name for weight in weights if weight.kind == "gather"}
-    nodes: list[NodeProto] = []
-    done: set[str] = set()  # outputs of nodes that several products share
-    for node in graph.node:
-        weight = layers.get(node.output[0])
-        if weight is None:
-            nodes.append(node)
-            continue
-        found = integers[weight.name]
-        name, turn = _put_matrix(graph, weight, found, shared=weight.name in tables)
-        for made in (_round_input(node), *turn):
-            if made.output[0] not in done:
-                done.add(made.output[0])
-                nodes.append(made)
-        nodes.extend(_product(node, name))
-    set_nodes(graph, nodes)
+def turned_for_product(weight: GraphWeight) -> bool:
+    """Whether a product takes a constant transposed: its outputs have to come last."""
+    return weight.axis == 0
 
 
-def _round_input(node: NodeProto) -> NodeProto:
-    """The node that rounds what a product takes, when it runs."""
-    x = node.input[0]
-    given = [f"{x}_integers", f"{x}_scale", f"{x}_zero_point"]
-    made: NodeProto = need("onnx.helper").make_node("DynamicQuantizeLinear", [x], given)
+def dynamic_product(
+    graph: OpenGraph, held: HeldIntegers, weight: GraphWeight, node: NodeProto
+) -> list[NodeProto]:
+    """The nodes that multiply by integers what is rounded at run time, a range a call."""
+    graph.use_domain()
+    product = Product(graph, node)
+    name, turn = held.values(weight, turned=turned_for_product(weight))
+    terms = [product.x, name, held.scales(weight), held.zeros(weight)]
+    if vector := product.vector(len(held.found(weight).flat_scales)):
+        terms.append(vector)
+    wanted = f"{node.output[0]}_product"
+    made = graph.make("DynamicQuantizeMatMul", terms, wanted, domain=MICROSOFT)
+    return [*product.before, *turn, *product.after(made)]
+
+
+def stored_weight(
+    graph: OpenGraph, held: HeldIntegers, weight: GraphWeight, node: NodeProto
+) -> list[NodeProto]:
+    """The nodes that make floats of a weight's integers, which the node takes then."""
+    name, turn = held.values(weight, turned=weight.turned)
+    made, wide = [*turn], _widened(graph, held, weight, name)
+    made += wide
+    scales = held.found(weight).scales
+    factors = held.once("factors", weight, scales) if not weight.turned else held.once(
+        "factors_turned", weight, scales.T)  # fmt: skip
+    made.append(graph.make("Mul", [wide[-1].output[0], factors], f"{name}_floats"))
+    node.input[weight.index] = made[-1].output[0]
     return made
 
 
-def _put_matrix(
-    graph: GraphProto, weight: GraphWeight, found: Stored, *, shared: bool
-) -> tuple[str, list[NodeProto]]:
-    """Put a weight's integers, its outputs last; their name, and the node that turns them.
-
-    Those of a table that is looked up too (`shared`) are there once, and are turned at run time.
-    """
-    values, zero = found.safe
-    turn: list[NodeProto] = []
-    if weight.rows == 0 and not shared:
-        name = put(graph, f"{weight.taken}_transposed", np.ascontiguousarray(values.T))
-    elif weight.rows == 0:
-        put(graph, weight.name, values)
-        name = f"{weight.taken}_transposed"
-        make = need("onnx.helper").make_node
-        turn.append(make("Transpose", [weight.taken], [name], perm=[1, 0]))
-    else:
-        put(graph, weight.name, values)
-        name = weight.taken
-    put(graph, f"{name}_scale", found.scales)
-    put(graph, f"{name}_zero_point", np.full(found.scales.shape, zero, values.dtype))
-    return name, turn
+def looked_up_rows(
+    graph: OpenGraph, held: HeldIntegers, weight: GraphWeight, node: NodeProto
+) -> list[NodeProto]:
+    """The nodes that look up rows of integers and their scales, and multiply what was found."""
+    name, _ = held.values(weight, turned=False)
+    rows, out = node.input[1], node.output[0]
+    scales = held.once("row_scale", weight, held.found(weight).scales)
+    taken = graph.make("Gather", [name, rows], f"{out}_row_integers")
+    factors = graph.make("Gather", [scales, rows], f"{out}_row_scale")
+    wide = _widened(graph, held, weight, taken.output[0])
+    made = graph.make("Mul", [wide[-1].output[0], factors.output[0]], out)
+    made.output[0] = out
+    return [taken, factors, *wide, made]
 
 
-def _product(node: NodeProto, name: str) -> list[NodeProto]:
-    """The nodes that multiply by the integers of `name`, in place of `node`."""
-    make = need("onnx.helper").make_node
-    x, out, bias = node.input[0], node.output[0], bias_of(node)
-    product = f"{out}_product" if bias else out
-    terms = [f"{x}_integers", name, f"{x}_zero_point", f"{name}_zero_point"]
-    found = [
-        make("MatMulInteger", terms, [f"{out}_product_integers"]),
-        make("Cast", [f"{out}_product_integers"], [f"{out}_product_cast"], to=1),
-        make("Mul", [f"{x}_scale", f"{name}_scale"], [f"{out}_product_scale"]),
-        make("Mul", [f"{out}_product_cast", f"{out}_product_scale"], [product]),
-    ]
-    return [*found, make("Add", [product, bias], [out])] if bias else found
+def _widened(
+    graph: OpenGraph, held: HeldIntegers, weight: GraphWeight, name: str
+) -> list[NodeProto]:
+    """Nodes that make float32 of integers, their zero at zero."""
+    found = [graph.make("Cast", [name], f"{name}_cast", to=1)]
+    if zero := held.zero(weight):
+        centre = held.once("centre", weight, np.array(zero, np.float32))
+        found.append(graph.make("Sub", [found[0].output[0], centre], f"{name}_centred"))
+    return found
 
 
-def insert_stored(
-    graph: GraphProto, weights: list[GraphWeight], integers: Mapping[str, Stored]
-) -> None:
-    """Keep weights as integers that a runtime turns into floats before it multiplies."""
-    helper = need("onnx.helper")
-    layers = {weight.node.output[0]: weight for weight in weights if weight.kind != "gather"}
-    nodes: list[NodeProto] = []
-    done: set[str] = set()
-    for node in graph.node:
-        if (weight := layers.get(node.output[0])) is not None:
-            name, found = weight.taken, integers[weight.name]
-            if name not in done:
-                done.add(name)
-                put(graph, weight.name, found.values)
-                put(graph, f"{name}_scale", found.scales)
-                given = [name, f"{name}_scale"]
-                made = [f"{name}_floats"]
-                nodes.append(helper.make_node("DequantizeLinear", given, made, axis=weight.rows))
-            node.input[1] = f"{name}_floats"
-        nodes.append(node)
-    set_nodes(graph, nodes)
+def put_integers(graph: OpenGraph, held: HeldIntegers, uses: list[tuple[GraphWeight, Way]]) -> None:
+    """Put in place of each node that uses weights the nodes that its ways make of it."""
+    by_node: dict[str, list[tuple[GraphWeight, Way]]] = {}
+    for weight, way in uses:
+        by_node.setdefault(weight.key, []).append((weight, way))
 
+    def made(node: NodeProto) -> list[NodeProto]:
+        found: list[NodeProto] = []
+        whole = True
+        for weight, way in by_node.get(key_of(node), ()):
+            found += way(graph, held, weight, node)
+            whole &= way is stored_weight  # the node itself goes on, and takes floats
+        return [*found, node] if whole else found
 
-def insert_rows(
-    graph: GraphProto, weights: list[GraphWeight], integers: Mapping[str, Stored]
-) -> None:
-    """Look up rows of integers and their scales, and multiply what was found.
-
-    The integers of a table that a product takes too are in the graph already: int8, or uint8
-    around 128.
-    """
-    helper = need("onnx.helper")
-    constants = arrays(graph)
-    tables = {weight.node.output[0]: weight for weight in weights if weight.kind == "gather"}
-    nodes: list[NodeProto] = []
-    for node in graph.node:
-        weight = tables.get(node.output[0])
-        if weight is None:
-            nodes.append(node)
-            continue
-        name, found, out, rows = weight.name, integers[weight.name], node.output[0], node.input[1]
-        held, cast = constants[name].dtype, f"{out}_row_cast"
-        if held == np.float32:
-            put(graph, name, found.values)
-        scales = put(graph, f"{name}_row_scale", found.scales.reshape(-1, 1))
-        nodes.extend(
-            [
-                helper.make_node("Gather", [name, rows], [f"{out}_row_integers"]),
-                helper.make_node("Gather", [scales, rows], [f"{out}_row_scale"]),
-                helper.make_node("Cast", [f"{out}_row_integers"], [cast], to=1),
-            ]
-        )
-        if held == np.uint8:
-            zero = put(graph, f"{name}_row_zero_point", np.array(128, np.float32))
-            nodes.append(helper.make_node("Sub", [cast, zero], [f"{cast}_centred"]))
-            cast = f"{cast}_centred"
-        nodes.append(helper.make_node("Mul", [cast, f"{out}_row_scale"], [out]))
-    set_nodes(graph, nodes)
+    rewrite(graph.graph, made)

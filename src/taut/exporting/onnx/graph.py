@@ -1,4 +1,4 @@
-"""A graph's parts: who makes a value and who takes it, its constants, its names."""
+"""A graph's parts: who takes a value, its constants, its names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from taut.exporting.onnx.bodies import captured, take_other
 from taut.networks.onnx_packages import need
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto, TensorProto
+    from onnx import GraphProto, NodeProto
 
 
 def arrays(graph: GraphProto) -> dict[str, np.ndarray]:
@@ -20,16 +21,11 @@ def arrays(graph: GraphProto) -> dict[str, np.ndarray]:
     return {tensor.name: helper.to_array(tensor) for tensor in graph.initializer}
 
 
-def producers(graph: GraphProto) -> dict[str, NodeProto]:
-    """The node that makes each value."""
-    return {name: node for node in graph.node for name in node.output if name}
-
-
 def consumers(graph: GraphProto) -> dict[str, list[NodeProto]]:
-    """The nodes that take each value, a node once."""
+    """The nodes that take each value, by themselves or in a body that they hold; a node once."""
     found: dict[str, list[NodeProto]] = {}
     for node in graph.node:
-        for name in dict.fromkeys(node.input):
+        for name in dict.fromkeys([*node.input, *sorted(captured(node))]):
             if name:
                 found.setdefault(name, []).append(node)
     return found
@@ -38,24 +34,13 @@ def consumers(graph: GraphProto) -> dict[str, list[NodeProto]]:
 def rename(graph: GraphProto, old: str, new: str) -> None:
     """Call a value by another name, everywhere."""
     for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                if name == old:
-                    names[index] = new
+        take_other(node, {old: new})
+        for index, name in enumerate(node.output):
+            if name == old:
+                node.output[index] = new
     for part in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         if part.name == old:
             part.name = new
-
-
-def put(graph: GraphProto, name: str, values: np.ndarray) -> str:
-    """Add a constant, or replace the one of that name; the name again."""
-    tensor: TensorProto = need("onnx.numpy_helper").from_array(np.asarray(values, order="C"), name)
-    for held in graph.initializer:
-        if held.name == name:
-            held.CopyFrom(tensor)
-            return name
-    graph.initializer.append(tensor)
-    return name
 
 
 def prune(graph: GraphProto) -> None:
@@ -77,30 +62,16 @@ def set_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
     nodes = list(nodes)
     del graph.node[:]
     graph.node.extend(nodes)
-    named = {name for node in graph.node for name in (*node.input, *node.output)}
+    named = {n for node in graph.node for n in (*node.input, *node.output, *captured(node))}
     named |= {output.name for output in graph.output}
     for parts in (graph.initializer, graph.value_info):
         for index in reversed([i for i, part in enumerate(parts) if part.name not in named]):
             del parts[index]
 
 
-def describe_no_more(graph: GraphProto, names: Iterable[str]) -> None:
-    """Drop what a graph says of the type of values, which is about to change."""
-    gone = set(names)
-    for index in reversed([i for i, part in enumerate(graph.value_info) if part.name in gone]):
-        del graph.value_info[index]
-
-
 def _reroute(graph: GraphProto, old: str, new: str) -> None:
     for node in graph.node:
-        for index, name in enumerate(node.input):
-            if name == old:
-                node.input[index] = new
-
-
-def bias_of(node: NodeProto) -> str:
-    """The name of the bias that a Gemm adds; empty where there is none."""
-    return node.input[2] if node.op_type == "Gemm" and len(node.input) > 2 else ""
+        take_other(node, {old: new})
 
 
 def name_weights(graph: GraphProto, weights: Mapping[str, np.ndarray]) -> None:
@@ -110,7 +81,7 @@ def name_weights(graph: GraphProto, weights: Mapping[str, np.ndarray]) -> None:
     for name, values in arrays(graph).items():
         if name in weights or values.ndim < 2 or values.dtype.kind != "f":
             continue
-        if (known := marks.pop(_mark(values), None)) is not None:
+        if (known := marks.pop(mark_of(values), None)) is not None:
             rename(graph, name, known)
 
 
@@ -125,13 +96,13 @@ def _marks(weights: Mapping[str, np.ndarray]) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     for name, values in weights.items():
         if values.ndim == 2:
-            found.setdefault(_mark(np.ascontiguousarray(values.T)), name)
+            found.setdefault(mark_of(np.ascontiguousarray(values.T)), name)
         if values.ndim >= 2:
-            found.setdefault(_mark(values), name)
+            found.setdefault(mark_of(values), name)
     return found
 
 
-def _mark(values: np.ndarray) -> bytes:
-    """A digest of values and shape."""
+def mark_of(values: np.ndarray) -> bytes:
+    """A digest of the values of a tensor of floats, as float32, and of its shape."""
     data = np.ascontiguousarray(values, np.float32).tobytes()
     return blake2b(data, digest_size=16, person=str(values.shape).encode()[:16]).digest()

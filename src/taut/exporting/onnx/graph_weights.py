@@ -1,10 +1,8 @@
-"""The weights of a graph as integers: the file's own where a tensor is on a grid of them.
+"""The weights of a graph: which constants its nodes multiply by, or look rows up in, and how.
 
-Surprise: on x86 without VNNI the fast kernel adds two products of 8 x 8 bits in 16, and clips the
-sum silently. That cannot happen where |w| <= 64, or where the activations have 7 bits. So a matrix
-that is rounded here gets 7 bits; one whose own integers are wider becomes uint8 around 128, whose
-kernel is right and slower; and convolutions keep 8 bits, their inputs get 7 (static.py).
-Measured: ResNet-20 loses 0.0 points so, 0.2 with 7-bit weights, and 1.7 where sums clip.
+A constant reaches a node by itself or through Identity, Cast and a Transpose of a matrix, in the
+graph or in a body. It is a weight if every use of it has a form in other numbers: what is an output
+of the graph too, or is added somewhere, stays as it is, and a note says who takes it.
 """
 
 from __future__ import annotations
@@ -14,204 +12,241 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from taut.exporting.integers import to_integers
-from taut.exporting.onnx.graph import arrays, consumers
+from taut.exporting.onnx.bodies import graphs, key_of, nodes
+from taut.exporting.onnx.open_graph import OpenGraph
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto
+    from onnx import AttributeProto, NodeProto
 
-SAFE: Final = 64  # two products of it and 255 fit into 16 bits
-LEAST: Final = 64  # values of a weight below which integers save nothing
-_KINDS: Final = {"Conv": "conv", "Gather": "gather"}  # of operators; others are products
+LEAST: Final = 64  # values of a weight below which other numbers save nothing
+_FLOATS: Final = ("float32", "float16", "bfloat16")
+_WIDTHS: Final = {1: "float32", 10: "float16", 16: "bfloat16"}  # of ONNX's types, Cast's `to`
+_OUTPUT: Final = "an output of the graph"
+_BIAS: Final = "a bias"  # and an initial state: so small beside the weights that no note names it
+_RECURRENT: Final = ("LSTM", "GRU", "RNN")
 
 
 @dataclass(frozen=True)
 class GraphWeight:
-    """A constant that a node multiplies by; `axis` is the axis of its outputs, the rows.
+    """A use of a constant: input `index` of a node, which `key` tells from all others.
 
-    `taken` is what the node calls it: the constant itself, or what a Transpose makes of it. So a
-    table that a model also multiplies by, which is tied, is there once.
+    `kind` is conv, matmul or gather, for which there are operators of integers, or stored, which
+    are made floats again before they are multiplied. `axis` is the constant's axis of outputs, the
+    rows, and axes `over` share a scale. `turned` tells that the node takes the constant transposed,
+    `inner` that it stands in a body; `dtype` is what the node computes in.
     """
 
     name: str
     node: NodeProto
-    kind: str  # conv, matmul or gather
+    index: int
+    kind: str
     axis: int
-    taken: str
+    over: tuple[int, ...]
+    turned: bool
+    inner: bool
+    dtype: str
+
+    @property
+    def half(self) -> bool:
+        """Whether the node computes in 16 bits."""
+        return self.dtype != "float32"
+
+    @property
+    def key(self) -> str:
+        """The first value that the node makes."""
+        return key_of(self.node)
+
+    @property
+    def role(self) -> str:
+        """What the node does with it, in words."""
+        operator = self.node.op_type
+        if operator in ("MatMul", "Gemm") and self.kind == "stored":
+            return f"{operator} ({'the weight first' if self.index == 0 else 'three axes'})"
+        return operator
+
+    @property
+    def grid(self) -> tuple[str, tuple[int, ...]]:
+        """What tells its integers from others: a constant may have some for either axis."""
+        return self.name, self.over
 
     @property
     def rows(self) -> int:
         """The axis of the outputs in what the node takes."""
-        return self.axis if self.taken == self.name else 1 - self.axis
+        return 1 - self.axis if self.turned else self.axis
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Integers int8 of a constant's shape, scales float32 of its rows.
+class _Origin:
+    """The constant behind a value, and what lies between."""
 
-    `exact` tells whether they give the constant as it is; `wide` whether any passes `SAFE`.
+    name: str
+    turned: bool
+    dtype: str
+
+
+def find_weights(graph: OpenGraph, without: frozenset[str] = frozenset()
+                 ) -> tuple[list[GraphWeight], list[str]]:  # fmt: skip
+    """The weights that other numbers can stand for, and a note for each kind that they cannot.
+
+    Those named in `without` stay as they are, and no note says so.
     """
-
-    values: NDArray[np.int8]
-    scales: NDArray[np.float32]
-    exact: bool
-
-    @property
-    def safe(self) -> tuple[NDArray[np.generic], int]:
-        """Integers whose products no kernel clips, and their zero point: uint8 where wide."""
-        if not self.wide:
-            return self.values, 0
-        return (self.values.astype(np.int16) + 128).astype(np.uint8), 128
-
-    @property
-    def wide(self) -> bool:
-        """Whether sums of two products may overflow 16 bits."""
-        return bool(np.abs(self.values.astype(np.int16)).max(initial=0) > SAFE)
-
-
-def find_weights(graph: GraphProto) -> tuple[list[GraphWeight], list[str]]:
-    """The weights that integers can stand for, and a note for each kind that they cannot."""
     found: list[GraphWeight] = []
     left: dict[str, list[str]] = {}
-    for use in _uses(graph):
+    for use in _Uses(graph, without):
         if isinstance(use, GraphWeight):
             found.append(use)
         else:
             left.setdefault(use.operator, []).append(use.name)
-    for weight in _of_two_axes(found):
-        left.setdefault(weight.node.op_type, []).append(weight.name)
     odd = {name for names in left.values() for name in names}
-    notes = [
-        f"{_listed(names)}: stays float ({op} has no form in integers here)"
-        for op, names in left.items()
-    ]
+    left.pop(_BIAS, None)
+    notes = [f"{listed(names)}: stays float ({_reason(op)})" for op, names in left.items()]
     return [weight for weight in found if weight.name not in odd], notes
 
 
-def _of_two_axes(found: list[GraphWeight]) -> list[GraphWeight]:
-    """Uses of constants whose outputs lie on one axis here, and on another there."""
-    axes: dict[str, set[int]] = {}
-    for weight in found:
-        axes.setdefault(weight.name, set()).add(weight.axis)
-    return [weight for weight in found if len(axes[weight.name]) > 1]
+def _reason(operator: str) -> str:
+    if operator == _OUTPUT:
+        return "it is an output of the graph too"
+    return f"{operator} has no form in integers here"
 
 
-@dataclass(frozen=True)
-class _FloatUse:
-    """A constant that a node takes as no integers can stand for it."""
-
-    name: str
-    operator: str
-
-
-def _uses(graph: GraphProto) -> Iterator[GraphWeight | _FloatUse]:
-    """What the nodes of a graph do with its matrices and kernels, in the graph's order."""
-    constants = {name: values for name, values in arrays(graph).items() if _saves(values)}
-    turned = _turned(graph, constants)
-    for node in graph.node:
-        if node.output[0] in turned:
-            continue
-        for index, taken in enumerate(node.input):
-            name = turned.get(taken, taken)
-            if name not in constants:
-                continue
-            axis = _rows(node, index, constants[name].ndim)
-            if axis is None:
-                yield _FloatUse(name, node.op_type)
-            else:
-                axis = axis if taken == name else 1 - axis
-                kind = _KINDS.get(node.op_type, "matmul")
-                yield GraphWeight(name=name, node=node, kind=kind, axis=axis, taken=taken)
-
-
-def _saves(values: np.ndarray) -> bool:
-    """Whether a constant is a matrix or a kernel that is worth its scales."""
-    return values.dtype == np.float32 and values.ndim >= 2 and values.size >= LEAST
-
-
-def _turned(graph: GraphProto, constants: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Matrices that a Transpose makes of a constant, for products alone; the constants' names."""
-    takers, outputs = consumers(graph), {output.name for output in graph.output}
-    found = {}
-    for node in graph.node:
-        name = node.output[0]
-        if not _transposes(node, constants) or name in outputs:
-            continue
-        if all(_multiplies_by(one, name) for one in takers.get(name, [])):
-            found[name] = node.input[0]
-    return found
-
-
-def _transposes(node: NodeProto, constants: Mapping[str, np.ndarray]) -> bool:
-    """Whether a node gives one of the constants, a matrix, transposed."""
-    if node.op_type != "Transpose" or node.input[0] not in constants:
-        return False
-    order = [list(attribute.ints) for attribute in node.attribute]
-    return constants[node.input[0]].ndim == 2 and order in ([], [[1, 0]])
-
-
-def _multiplies_by(node: NodeProto, name: str) -> bool:
-    """Whether a node takes a value as the matrix of a product, and as nothing else."""
-    return node.op_type in ("MatMul", "Gemm") and name not in (node.input[0], *node.input[2:])
-
-
-def _listed(names: list[str]) -> str:
-    """The first of them, each once."""
+def listed(names: list[str]) -> str:
+    """The first of some names, each once, and how many more there are."""
     single = list(dict.fromkeys(names))
     more = f" and {len(single) - 3} more" if len(single) > 3 else ""
     return ", ".join(single[:3]) + more
 
 
-def _rows(node: NodeProto, index: int, axes: int) -> int | None:
-    """The axis of a constant's outputs as input `index` of a node; None where it has no part."""
+def sizes_of(found: list[GraphWeight], graph: OpenGraph) -> dict[str, int]:
+    """The constants of some uses in the graph's order, and how many values each has."""
+    return {one.name: graph.constants[one.name].size for one in found}
+
+
+def operators(graph: OpenGraph) -> str:
+    """The kinds of nodes that a graph has, in words, for errors."""
+    return listed(sorted({node.op_type for node in nodes(graph.graph)} - {"Constant"}))
+
+
+@dataclass(frozen=True)
+class _FloatUse:
+    """A constant that is taken as no integers can stand for it."""
+
+    name: str
+    operator: str
+
+
+class _Uses:
+    """What a graph does with its matrices and kernels, in its order."""
+
+    def __init__(self, graph: OpenGraph, without: frozenset[str]) -> None:
+        self._graph = graph
+        self._large = {
+            name: values for name, values in graph.constants.items()
+            if _saves(values) and name not in without
+        }  # fmt: skip
+        self._makers = {n: node for node in nodes(graph.graph) for n in node.output if n}
+        self._passing: dict[str, _Origin] = {}
+
+    def __iter__(self) -> Iterator[GraphWeight | _FloatUse]:
+        outside = {key_of(node) for node in self._graph.graph.node}
+        for node in nodes(self._graph.graph):
+            if key_of(node) in self._makers and self._origin(key_of(node)) is not None:
+                continue  # it only passes a constant on
+            for index, taken in enumerate(node.input):
+                if (origin := self._origin(taken)) is not None:
+                    yield self._use(node, index, origin, inner=key_of(node) not in outside)
+        for one in graphs(self._graph.graph):
+            for output in one.output:
+                if (origin := self._origin(output.name)) is not None:
+                    yield _FloatUse(origin.name, _OUTPUT)
+
+    def _origin(self, value: str) -> _Origin | None:
+        """The constant that a value is, if it is one that is large enough."""
+        turned, dtype, axes = False, "", set[int]()
+        while value not in self._graph.constants:
+            node = self._makers.get(value)
+            if node is None or node.op_type not in ("Identity", "Cast", "Transpose"):
+                return None
+            given = attributes(node)
+            if node.op_type == "Cast":
+                dtype = dtype or _WIDTHS.get(given["to"].i, "other")
+            elif node.op_type == "Transpose":
+                if list(given["perm"].ints if "perm" in given else [1, 0]) != [1, 0]:
+                    return None
+                turned, axes = not turned, {2}
+            value = node.input[0]
+        values = self._large.get(value)
+        if values is None or dtype == "other" or (axes and values.ndim != 2):
+            return None
+        return _Origin(value, turned, dtype or str(values.dtype))
+
+    def _use(self, node: NodeProto, index: int, origin: _Origin, *, inner: bool
+             ) -> GraphWeight | _FloatUse:  # fmt: skip
+        axes = self._large[origin.name].ndim
+        form = _form(node, index, axes)
+        if form is None:
+            small = node.op_type in _RECURRENT and index > 2
+            return _FloatUse(origin.name, _BIAS if small else node.op_type)
+        kind, axis, over = form
+        if origin.turned:
+            axis, over = 1 - axis, tuple(1 - one for one in over)
+            if kind == "gather":  # columns of the table, which are not stored as such
+                kind = "stored"
+        return GraphWeight(
+            name=origin.name,
+            node=node,
+            index=index,
+            kind=kind,
+            axis=axis,
+            over=over,
+            turned=origin.turned,
+            inner=inner,
+            dtype=origin.dtype,
+        )
+
+
+def _saves(values: np.ndarray) -> bool:
+    """Whether a constant is a matrix or a kernel that is worth its scales, and no lone vector."""
+    wide = sum(size > 1 for size in values.shape) >= 2
+    return str(values.dtype) in _FLOATS and values.ndim >= 2 and wide and values.size >= LEAST
+
+
+def attributes(node: NodeProto) -> Mapping[str, AttributeProto]:
+    """The attributes of a node by name."""
+    return {attribute.name: attribute for attribute in node.attribute}
+
+
+def _form(node: NodeProto, index: int, axes: int) -> tuple[str, int, tuple[int, ...]] | None:
+    """Kind, axis of outputs, and axes that share a scale; None where a node has no such part."""
     match node.op_type, index:
         case "Conv", 1:
-            return 0
+            return "conv", 0, tuple(range(1, axes))
+        case "ConvTranspose", 1:
+            return "stored", 1, (0, *range(2, axes))
+        case "MatMul", 0:
+            return "stored", axes - 2, (axes - 1,)
         case "MatMul", 1:
-            return 1 if axes == 2 else None
-        case "Gemm", 1:
-            return _gemm_rows(node)
+            return "matmul" if axes == 2 else "stored", axes - 1, (axes - 2,)
+        case "Gemm", 0 | 1:
+            return _gemm_form(node, index)
         case "Gather", 0:
-            return _gather_rows(node) if axes == 2 else None
+            return _gather_form(node, axes)
+        case (("LSTM" | "GRU" | "RNN"), (1 | 2)):
+            return "stored", 1, (2,)
     return None
 
 
-def _gemm_rows(node: NodeProto) -> int | None:
-    """The axis of a Gemm's outputs; None where it does more than multiply and add."""
-    given = {attribute.name: attribute for attribute in node.attribute}
-    turned = {name for name in ("transA", "transB") if name in given and given[name].i}
-    if "transA" in turned or any(given[n].f != 1.0 for n in ("alpha", "beta") if n in given):
-        return None
-    return 0 if "transB" in turned else 1
+def _gemm_form(node: NodeProto, index: int) -> tuple[str, int, tuple[int, ...]]:
+    """The same of a Gemm, whose rows are the constant's own or, turned, its columns."""
+    given = attributes(node)
+    name = ("transA", "transB")[index]
+    turned = name in given and bool(given[name].i)
+    axis = int(turned) if index == 0 else int(not turned)
+    return ("stored", "matmul")[index], axis, (1 - axis,)
 
 
-def _gather_rows(node: NodeProto) -> int | None:
-    """The axis along which a table is looked up, if it is the first one."""
-    along = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
-    return 0 if along in ([], [0]) else None
-
-
-def stored(values: np.ndarray, axis: int, *, narrow: bool = True) -> Stored:
-    """The integers of a constant, a scale a row; `narrow` rounds to 7 bits, not 8.
-
-    >>> found = stored(np.array([[0.5, -1.5], [2.0, 4.0]]), 0)
-    >>> found.values.tolist(), found.scales.tolist(), found.exact
-    ([[1, -3], [1, 2]], [0.5, 2.0], True)
-    """
-    rows = np.moveaxis(values, axis, 0)
-    matrix = np.ascontiguousarray(rows.reshape(rows.shape[0], -1))
-    found = to_integers(matrix, 8)
-    if not found.exact and narrow:
-        found = to_integers(matrix, 7)
-    scales = found.scales.reshape(-1).astype(np.float32)
-    empty = ~found.values.any(axis=1)
-    if empty.any() and not empty.all():  # any scale gives zeros; one like the others', for biases
-        scales[empty] = np.median(scales[~empty])
-    integers = found.values.astype(np.int8).reshape(rows.shape)
-    return Stored(
-        np.ascontiguousarray(np.moveaxis(integers, 0, axis)),
-        scales,
-        found.exact,
-    )
+def _gather_form(node: NodeProto, axes: int) -> tuple[str, int, tuple[int, ...]]:
+    """The same of a table: rows along the first axis have integers, others are stored."""
+    given = attributes(node)
+    along = (given["axis"].i if "axis" in given else 0) % axes
+    return "gather" if along == 0 else "stored", 0, tuple(range(1, axes))

@@ -2,56 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Final
 
 from taut.errors import ArgumentError
-from taut.exporting.onnx.dynamic import insert_dynamic, insert_rows, insert_stored
-from taut.exporting.onnx.graph import arrays, describe_no_more
-from taut.exporting.onnx.graph_weights import GraphWeight, Stored, find_weights, stored
+from taut.exporting.onnx.dynamic import (
+    Way,
+    dynamic_product,
+    looked_up_rows,
+    put_integers,
+    stored_weight,
+    turned_for_product,
+)
+from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, operators, sizes_of
+from taut.exporting.onnx.half import widen_layers
+from taut.exporting.onnx.held_integers import HeldIntegers
+from taut.exporting.onnx.known import Known
 from taut.exporting.onnx.onnx_form import OnnxForm, Placed, count_floats
-from taut.exporting.onnx.static import insert_static
+from taut.exporting.onnx.open_graph import OpenGraph
+from taut.exporting.onnx.row_integers import Stored, stored
+from taut.exporting.onnx.static import StaticPairs
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
+# How a use becomes integers. "pairs" are those of static activations, which see the whole graph.
+_WAYS: Final[dict[str, Way]] = {
+    "rows": looked_up_rows,
+    "dynamic": dynamic_product,
+    "floats": stored_weight,
+}
 
 
-def to_int8(model: ModelProto, form: OnnxForm, batches: Sequence[object]) -> Placed:
-    """Put integers for the weights of a graph; `batches` calibrate static activations.
+def to_int8(
+    graph: OpenGraph,
+    form: OnnxForm,
+    known: Known,
+    without: frozenset[str] = frozenset(),
+    loose: frozenset[str] = frozenset(),
+) -> Placed:
+    """Put integers for the weights of a graph; `known` has the ranges of static activations.
+
+    Weights named in `without` stay as they are; those in `loose` are multiplied as floats.
 
     Raises:
         ArgumentError: there is no weight to put, or the batches are not the graph's.
     """
-    graph = model.graph
-    found, left = find_weights(graph)
-    if not found:
-        raise ArgumentError("the graph has no weights that integers can stand for; give float16")
-    describe_no_more(graph, [one.taken for one in found])
-    constants = arrays(graph)
-    floats = count_floats(constants)
-    narrow = {one.name for one in found if one.kind == "matmul" and form.activations != "none"}
-    integers = {
-        one.name: stored(constants[one.name], one.axis, narrow=one.name in narrow) for one in found
-    }
-    if form.activations == "static":
-        insert_static(model, found, integers, batches, form.ranges)
-        notes = []
-    else:
-        notes = _insert(model, found, integers, dynamic=form.activations == "dynamic")
-    insert_rows(graph, found, integers)
-    rounded = sum(not one.exact for one in integers.values())
-    return Placed(floats - rounded, rounded, (*left, *notes))
+    floats = count_floats(graph.constants)
+    found, left = find_weights(graph, without)
+    if not found and not without:
+        raise ArgumentError(
+            "the graph has no weights that integers can stand for (it has "
+            f'{operators(graph)}); give weights="float32"'
+        )
+    found = widen_layers(graph, found)
+    ways = [_way(one, "none" if one.name in loose else form.activations) for one in found]
+    products = {one.grid for one, way in zip(found, ways, strict=True)
+                if one.kind == "matmul" and way != "floats"}  # fmt: skip
+    integers = {one.grid: _stored(graph, one, known, narrow=one.grid in products) for one in found}
+    turns = [(one, turned_for_product(one) if way == "dynamic" else one.turned)
+             for one, way in zip(found, ways, strict=True)]  # fmt: skip
+    held = HeldIntegers(graph, turns, integers, products)
+    paired = [one for one, way in zip(found, ways, strict=True) if way == "pairs"]
+    pairs = StaticPairs(graph, held, paired, form.ranges, known) if paired else None
+    put_integers(graph, held, [(one, _WAYS[way]) for one, way in zip(found, ways, strict=True)
+                               if way != "pairs"])  # fmt: skip
+    if pairs is not None:
+        pairs.insert()
+    rounded = {one.name for one in found if not integers[one.grid].exact}
+    notes = (*left, *_slow(found, ways, form, loose))
+    return Placed(floats - len(rounded), len(rounded), notes, sizes_of(found, graph))
 
 
-def _insert(
-    model: ModelProto, found: list[GraphWeight], integers: Mapping[str, Stored], *, dynamic: bool
+def _stored(graph: OpenGraph, weight: GraphWeight, known: Known, *, narrow: bool) -> Stored:
+    values = graph.constants[weight.name]
+    key = weight.grid, narrow
+    return known.integers(key, lambda: stored(values, weight.over, narrow=narrow))
+
+
+def _way(weight: GraphWeight, activations: str) -> str:
+    """How a use becomes integers."""
+    if weight.kind == "gather":
+        return "rows"
+    if weight.kind == "stored" or activations == "none":
+        return "floats"
+    if activations == "static" and not weight.inner:
+        return "pairs"
+    return "dynamic" if weight.kind == "matmul" else "floats"
+
+
+def _slow(
+    found: list[GraphWeight], ways: list[str], form: OnnxForm, loose: frozenset[str]
 ) -> list[str]:
-    """Put the integers of weights whose activations stay float in the file; gives notes."""
-    if not dynamic:
-        insert_stored(model.graph, found, integers)
+    """Notes on weights that are integers in the file, and floats where they are multiplied."""
+    if form.activations == "none":
         return []
-    insert_dynamic(model.graph, found, integers)
-    convolutions = [weight for weight in found if weight.kind == "conv"]
-    insert_stored(model.graph, convolutions, integers)
-    slow = "convolutions multiply floats: only static activations run them faster"
-    return [slow] if convolutions else []
+    slow: dict[str, list[str]] = {}
+    for weight, way in zip(found, ways, strict=True):
+        if way == "floats" and weight.name not in loose:
+            slow.setdefault(weight.role, []).append(weight.name)
+    return [
+        f"{op}: int8 in the file, multiplied as floats, so as fast as before: {listed(names)}"
+        for op, names in slow.items()
+    ]

@@ -76,7 +76,6 @@ def _notes(file: TautFile, request: ExportRequest, size: int) -> Iterable[str]:
 def _rounded_graph(file: TautFile, request: ExportRequest) -> Export:
     """The graph with its weights on a runtime's grid, run against the same graph in floats."""
     from taut.networks.onnx_module import open_onnx
-    from taut.networks.onnx_packages import need
 
     out = request.out
     if request.calib is None:
@@ -90,8 +89,7 @@ def _rounded_graph(file: TautFile, request: ExportRequest) -> Export:
         loaded = open_model(floats)
         batches = list(open_calibration(request.calib, loaded))
         before = None if request.score is None else scored(loaded.module, request.score)
-        graph = need("onnx").load(str(floats))
-        done = write.export_graph(graph, loaded.module, batches, out, form, force=request.force)
+        done = write.export_graph(floats, batches, out, form, force=request.force)
     words = size_words(file.index.origin.nbytes, file.size, done.size)
     notes = [*done.notes, f"{form.weights} weights: {words}"]
     if before is not None and request.score is not None:

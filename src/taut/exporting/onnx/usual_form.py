@@ -34,6 +34,7 @@ def form_for(file: TautFile, request: ExportRequest) -> OnnxForm:
         asymmetric=same and asymmetric,
         activations=cast("Activations", activations),
         ranges=cast("Ranges", request.ranges or "mse"),
+        max_error=request.max_error,
     )
 
 

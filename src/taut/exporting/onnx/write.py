@@ -15,14 +15,22 @@ from typing import TYPE_CHECKING, Final
 
 from taut.container import check_destination, made_file
 from taut.errors import ArgumentError
+from taut.exporting.onnx.answers import Answers, of_graph, of_module
 from taut.exporting.onnx.blocks import to_blocks
-from taut.exporting.onnx.check import check_onnx, find_clipping
+from taut.exporting.onnx.bodies import with_single_names
+from taut.exporting.onnx.check import compare, find_clipping, refuse_other
+from taut.exporting.onnx.cut_constants import join_cut_constants
+from taut.exporting.onnx.error_bound import Attempt, Left, within
+from taut.exporting.onnx.fresh_names import FreshNames
 from taut.exporting.onnx.graph import arrays
 from taut.exporting.onnx.half import store_half
 from taut.exporting.onnx.int8 import to_int8
+from taut.exporting.onnx.known import Known
 from taut.exporting.onnx.onnx_form import OnnxForm, Placed
+from taut.exporting.onnx.open_graph import OpenGraph
+from taut.exporting.onnx.plain_graph import fitting_batches, prepared
 from taut.exporting.onnx.trace import Traced, trace
-from taut.exporting.result import Export
+from taut.exporting.result import Check, Export
 from taut.networks.onnx_packages import need, need_all
 
 if TYPE_CHECKING:
@@ -31,8 +39,8 @@ if TYPE_CHECKING:
 
 _INLINE: Final = (1 << 31) - (1 << 24)  # bytes of constants; protobuf holds no file of 2 GiB
 _CHECKED: Final = 8  # batches that the check runs
-_OPSET, _IR = 13, 8  # of ONNX: the first with a scale a row
 _NEAR: Final = 0.95  # a cosine below which the user is warned
+_LEAN: Final = 0.3  # a relative error of an output above which they are
 _INT8: Final = OnnxForm()
 
 
@@ -40,7 +48,7 @@ _INT8: Final = OnnxForm()
 class _Reference:
     """What a graph has to answer like; `data` calibrate it, and both are run on `checked`."""
 
-    module: torch.nn.Module
+    answers: Answers
     data: list[object]
     checked: list[object]
 
@@ -74,104 +82,118 @@ def export_onnx(
     need_all()
     data = list(batches) if batches is not None else []
     traced = trace(module, example, opset=form.opset)
-    reference = _Reference(module, data, data[:_CHECKED] or [example])
-    return _written(traced, reference, Path(out), form, force=force)
+    data, notes = fitting_batches(traced.model.graph, data)
+    reference = _Reference(of_module(module), data, data[:_CHECKED] or [example])
+    ready = Traced(traced.model, (*traced.notes, *notes))
+    return _written(ready, reference, Path(out), form, force=force)
 
 
 def export_graph(
-    model: ModelProto,
-    module: torch.nn.Module,
+    path: Path,
     batches: Iterable[object],
     out: Path,
     form: OnnxForm = _INT8,
     *,
     force: bool = False,
 ) -> Export:
-    """As `export_onnx`, of a graph that is there already and that `module` runs in floats.
-
-    `model` is changed; its constants have to be in it.
+    """As `export_onnx`, of a graph in floats that is an .onnx file already.
 
     Raises:
-        ArgumentError: an argument is wrong, or the graph is older than opset 13 and cannot be
-            brought there.
-        VerifyError: onnxruntime's answer is not the module's.
+        ArgumentError: an argument is wrong, no batch fits the graph, or it is older than opset 13,
+            is to have static activations, and cannot be brought there.
+        VerifyError: onnxruntime's answer is not the file's.
     """
     check_destination(out, force=force)
     need_all()
-    data = list(batches)
-    reference = _Reference(module, data, data[:_CHECKED])
-    return _written(Traced(_modern(model), ()), reference, out, form, force=force)
-
-
-def _modern(model: ModelProto) -> ModelProto:
-    """A graph in which integers can stand: opset 13, and no constant among its inputs."""
-    version = max((one.version for one in model.opset_import if not one.domain), default=0)
-    if version < _OPSET:
-        try:
-            model = need("onnx.version_converter").convert_version(model, _OPSET)
-        except Exception as error:
-            line = str(error).strip().partition("\n")[0]
-            raise ArgumentError(
-                f"the graph has opset {version}, integers take {_OPSET}, and onnx cannot convert "
-                f"it ({line}); export the model anew with a later opset"
-            ) from error
-    held = {tensor.name for tensor in model.graph.initializer}
-    inputs = [one for one in model.graph.input if one.name not in held]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, _IR)
-    return model
+    model = need("onnx").load(str(path))
+    data, left = fitting_batches(model.graph, list(batches))
+    model, notes = prepared(model, form)
+    reference = _Reference(of_graph(path), data, data[:_CHECKED])
+    return _written(Traced(model, (*notes, *left)), reference, out, form, force=force)
 
 
 def _written(
     graph: Traced, reference: _Reference, out: Path, form: OnnxForm, *, force: bool
 ) -> Export:
     """Put a float graph's weights in fewer bits, write it, run it, and give it its name."""
-    placed = _placed(graph.model, form, reference.data)
-    notes = [*graph.notes, *placed.notes]
+    known = Known(reference.data)
+    if form.weights != "float32":
+        with_single_names(graph.model.graph, FreshNames(graph.model.graph).fresh)
+        join_cut_constants(graph.model)
     with made_file(out, force=force) as temporary:
-        files = _save(graph.model, temporary)
-        check = check_onnx(temporary, reference.module, reference.checked)
-        if check.cosine < _NEAR:
-            notes.append(
-                f"answers are far from the module's (mean cosine {check.cosine:.3f}): judge it by "
-                "a score; give more bits, or batches like those of real use"
-            )
+
+        def write(given: OnnxForm, left: Left, whole: bool) -> Attempt:
+            model = type(graph.model)()
+            model.CopyFrom(graph.model)
+            placed = _placed(model, given, known, left)
+            _save(model, temporary)
+            batches = reference.checked if whole else reference.checked[:1]
+            check = compare(temporary, reference.answers, batches)
+            return Attempt(given, left, placed, check)
+
+        done, helped = within(write(form, Left(), True), write)
+        refuse_other(temporary, done.check)
+        notes = [*graph.notes, *done.placed.notes, *helped, *_warnings(done.check)]
         if form.calibrated:
             notes.extend(find_clipping(temporary, reference.checked[0]))
+        files = _files(temporary)
         size = sum(file.stat().st_size for file in files)
     return Export(
         path=out,
         format="onnx",
         files=tuple(out.parent / file.name for file in files),
         size=size,
-        exact=placed.exact,
-        rounded=placed.rounded,
-        check=check,
+        exact=done.placed.exact,
+        rounded=done.placed.rounded,
+        check=done.check,
         notes=tuple(notes),
     )
 
 
-def _placed(model: ModelProto, form: OnnxForm, data: list[object]) -> Placed:
+def _warnings(check: Check) -> list[str]:
+    """A note where answers are far from what they should be."""
+    far = check.relative or 0.0
+    if check.cosine >= _NEAR and far <= _LEAN:
+        return []
+    return [
+        f"answers are far from the module's (mean cosine {check.cosine:.3f}, relative error of an "
+        f"output up to {far:.2f}): judge it by a score; give more bits, or batches like those of "
+        "real use"
+    ]
+
+
+def _placed(model: ModelProto, form: OnnxForm, known: Known, left: Left) -> Placed:
     """Put the numbers of a form for the constants of a float graph."""
+    if form.weights == "float32":
+        return Placed(exact=len(arrays(model.graph)), rounded=0)
+    graph = OpenGraph(model)
     match form.weights:
         case "int8":
-            return to_int8(model, form, data)
+            placed = to_int8(graph, form, known, left.floats, left.loose)
         case "int4":
-            return to_blocks(model, form)
+            placed = to_blocks(graph, form, known, left.floats)
         case "float16":
-            return store_half(model.graph)
-        case "float32":
-            return Placed(exact=len(arrays(model.graph)), rounded=0)
+            placed = store_half(graph, left.floats)
+    graph.sweep()
+    return placed
 
 
-def _save(model: ModelProto, path: Path) -> list[Path]:
-    """Write a graph, its constants beside it where protobuf cannot hold them; the files."""
+def _save(model: ModelProto, path: Path) -> None:
+    """Write a graph, its constants beside it where protobuf cannot hold them."""
     onnx = need("onnx")
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     if size < _INLINE:
         onnx.save_model(model, path)
-        return [path]
-    beside = f"{path.name}.data"
-    onnx.save_model(model, path, save_as_external_data=True, location=beside)
-    return [path, path.with_name(beside)]
+        return
+    beside = _beside(path)
+    beside.unlink(missing_ok=True)  # an attempt's before, which would be added to
+    onnx.save_model(model, path, save_as_external_data=True, location=beside.name)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.data")
+
+
+def _files(path: Path) -> list[Path]:
+    """What was written."""
+    return [path, *([_beside(path)] if _beside(path).exists() else [])]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
+import numpy as np
 import torch
 from torch.utils._pytree import tree_map
 
 from taut.errors import ArgumentError
 
-_HOW = "its module loads on demand (frozen, on the CPU): module.taut.release() first"
+WHOLE: Final = "load the file by taut.load(file, into=module) without on_demand"
+"""What to do where a module on demand cannot serve."""
+
+_HOW: Final = (
+    "its module loads on demand (frozen, on the CPU): module.taut.release() first, or " + WHOLE
+)
 
 
 class Decodable(Protocol):
@@ -68,6 +74,29 @@ class Absent(torch.Tensor):
         if requires_grad:
             _refuse(self, "cannot have gradients")
         return self
+
+    @property
+    def data(self) -> Absent:
+        """Itself: there is no graph to leave out, and nothing that may be written to."""
+        return self
+
+    @data.setter
+    def data(self, value: torch.Tensor) -> None:
+        """Only itself, which is what `module.to` sets where nothing changes."""
+        if value is not self:
+            _refuse(self, "cannot be given other data")
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The values, decoded anew."""
+        return self._weight.fresh().numpy(force=force)
+
+    def __setitem__(self, index: object, value: object) -> NoReturn:
+        """Refused: it would change a copy."""
+        _refuse(self, "cannot be written to")
+
+    def share_memory_(self) -> NoReturn:
+        """Refused: there is no memory."""
+        _refuse(self, "cannot be shared")
 
     def __deepcopy__(self, memo: object) -> NoReturn:
         """Refused: a copy would decode from the same file without anybody's knowing."""

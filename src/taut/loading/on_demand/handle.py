@@ -6,16 +6,18 @@ import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import torch
 from torch import nn
 
 from taut.container import TautFile
 from taut.errors import ArgumentError
-from taut.loading.on_demand.absent import Absent
+from taut.loading.on_demand.absent import WHOLE, Absent
 from taut.loading.on_demand.choose import Choice
 from taut.loading.on_demand.weights import Weight, Weights
+
+_SCRIPTED: Final = "__prepare_scriptable__"  # torch.jit.script asks a module for it first
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class OnDemand:
             for layer in one.layers:
                 self._of[layer] = (*self._of.get(layer, ()), weight)
             weight.put(weight.absent)
+        vars(module)[_SCRIPTED] = refuse_program
         module.requires_grad_(False)
         layers = [part for part in module.modules() if part in self._of]
         self._after.update(itertools.pairwise(layers))  # a guess, until one has run
@@ -106,7 +109,7 @@ class OnDemand:
             weight.put(nn.Parameter(tensor, requires_grad=one.requires_grad))
         for tensor, wanted in self._grads.items():
             tensor.requires_grad_(wanted)
-        del self._module.taut
+        del self._module.taut, vars(self._module)[_SCRIPTED]
         return self._module
 
     def _hook(self, layer: nn.Module) -> tuple[torch.utils.hooks.RemovableHandle, ...]:
@@ -118,6 +121,10 @@ class OnDemand:
     def _before(
         self, layer: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> None:
+        if torch.compiler.is_dynamo_compiling():
+            refuse_program()
+        if torch._C._get_tracing_state() and not torch.onnx.is_in_onnx_export():
+            refuse_program()  # torch traces twice, and holds two decodings for two programs
         if torch.is_grad_enabled():
             _check_no_gradients(layer, (*args, *kwargs.values()))
         self._weights.take(self._of[layer])
@@ -147,13 +154,27 @@ class OnDemand:
 
     def __deepcopy__(self, memo: object) -> NoReturn:
         """Refused: load the file into another module instead."""
-        raise ArgumentError("a module that loads on demand cannot be copied: load another one")
+        raise ArgumentError(f"a module that loads on demand cannot be copied: {WHOLE}")
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         """Refused: save `module.state_dict()`."""
         raise ArgumentError(
-            "a module that loads on demand cannot be pickled: save its state_dict()"
+            f"a module that loads on demand cannot be pickled: save its state_dict(), or {WHOLE}"
         )
+
+
+class NoProgramError(ArgumentError, AssertionError):
+    """A module on demand is to be compiled; torch.compile hands on what is an AssertionError."""
+
+
+def refuse_program() -> NoReturn:
+    """Say that the module cannot be compiled, traced or scripted."""
+    raise NoProgramError(
+        f"a module that loads on demand cannot be compiled, traced or scripted: {WHOLE}"
+    )
+
+
+refuse_program._dynamo_marked_constant = True  # type: ignore[attr-defined]  # it is called, not read
 
 
 def _check_no_gradients(layer: nn.Module, given: Sequence[object]) -> None:

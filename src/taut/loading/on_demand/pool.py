@@ -48,6 +48,12 @@ class Pool:
             self._free.append(buffer)
             self._trim()
 
+    def give_away(self, nbytes: int) -> None:
+        """Count a buffer no longer: somebody keeps it."""
+        with self._lock:
+            self._lent -= nbytes
+            self._trim()
+
     def _idle(self) -> int:
         return sum(buffer.nbytes for buffer in self._free)
 

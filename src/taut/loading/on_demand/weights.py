@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +39,10 @@ class Weight:
         self.decoding = threading.Lock()
         self._info = info
         self._of = of
-        self.absent = Absent(self, self.owners[0][0]._parameters[self.owners[0][1]].dtype)  # type: ignore[union-attr]
+        of.all.append(self)
+        owner, key = self.owners[0]
+        self._put: torch.Tensor | None = owner._parameters[key]  # what the owners hold
+        self.absent = Absent(self, self._put.dtype)  # type: ignore[union-attr]
 
     @property
     def nbytes(self) -> int:
@@ -54,7 +59,9 @@ class Weight:
         buffer = self._of.pool.lend(self.nbytes)
         try:
             dtype, shape = storage(self._info.dtype, self.shape)
-            values = buffer.view(dtype).reshape(shape)
+            # By a view of its own, so that whoever keeps the values is known to keep the buffer.
+            own = np.frombuffer(memoryview(buffer), np.uint8)  # type: ignore[arg-type]
+            values = own.view(dtype).reshape(shape)
             self._of.file.read_into(self.name, values)
             tensor = torch.nn.Parameter(to_torch(values, self._info.dtype), requires_grad=False)
         except BaseException:
@@ -63,9 +70,11 @@ class Weight:
         self.buffer, self.tensor = buffer, tensor
 
     def put(self, tensor: torch.Tensor) -> None:
-        """Make this what all owners hold."""
+        """Make this what all owners hold, but for those that somebody gave another weight."""
         for owner, key in self.owners:
-            owner._parameters[key] = tensor  # type: ignore[assignment]
+            if owner._parameters.get(key) is self._put:
+                owner._parameters[key] = tensor  # type: ignore[assignment]
+        self._put = tensor
 
 
 class Weights:
@@ -81,6 +90,8 @@ class Weights:
         self.outside = 0  # decoded for somebody who is not the layer that owns it
         self.ahead_hits = 0
         self.decoded = 0
+        self.all: list[Weight] = []
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._ahead: tuple[Weight, ...] = ()
         self._thread: ThreadPoolExecutor | None = None
@@ -91,6 +102,8 @@ class Weights:
         Raises:
             VerifyError, FormatError: the file is damaged; nothing is taken then.
         """
+        if os.getpid() != self._process:
+            self._after_fork()
         for number, weight in enumerate(weights):
             with self._lock:
                 weight.users += 1
@@ -121,6 +134,15 @@ class Weights:
         for weight in weights:
             if weight.tensor is None:
                 thread.submit(self._decode_ahead, weight)
+
+    def _after_fork(self) -> None:
+        """In a process that was forked off: its threads are gone, and may have held every lock."""
+        self._process, self._thread, self._ahead = os.getpid(), None, ()
+        self._lock, self.pool = threading.Lock(), Pool()
+        for weight in self.all:
+            weight.decoding = threading.Lock()
+            weight.users, weight.buffer, weight.tensor = 0, None, None
+            weight.put(weight.absent)
 
     def close(self) -> None:
         """End the thread."""
@@ -158,5 +180,11 @@ class Weights:
         """Let go of a weight that nobody uses; the lock is held."""
         buffer, weight.buffer, weight.tensor = weight.buffer, None, None
         weight.put(weight.absent)
-        if buffer is not None:
+        if buffer is None:
+            return
+        # One reference is ours and one the call's: any other is of who keeps the values, as a
+        # program that was traced does. Nothing may be written over those.
+        if sys.getrefcount(buffer) > 2:
+            self.pool.give_away(buffer.nbytes)
+        else:
             self.pool.take_back(buffer)

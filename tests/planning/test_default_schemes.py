@@ -4,15 +4,16 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from taut.calibration.schemes import calibrated_schemes, holds_halves
 from taut.io import open_source
+from taut.planning import free_schemes
+from taut.planning.halves import holds_half
 from taut.scheme import Scheme, parse_scheme
 
 
 def schemes(arrays, plan=None, fixed=()):
     source = open_source(arrays)
     every = {name: Scheme() for name in arrays} | {k: parse_scheme(v) for k, v in plan.items()}
-    return {n: str(s) for n, s in calibrated_schemes(source, every, fixed).items()}
+    return {n: str(s) for n, s in free_schemes(source, every, fixed).items()}
 
 
 def test_matrices_go_under_the_dial_and_vectors_to_half_precision():
@@ -31,7 +32,7 @@ def test_matrices_go_under_the_dial_and_vectors_to_half_precision():
         "w": "rd",
         "small": "fp16",
         "bias": "fp16",
-        "half": "fp16",
+        "half": "lossless",
         "half already": "lossless",
         "ids": "lossless",
         "tiny": "lossless",
@@ -46,15 +47,25 @@ def test_what_the_plan_names_is_as_the_plan_says():
     assert schemes(arrays, plan, fixed=plan) == plan
 
 
+def test_a_mask_that_a_plan_asks_for_stays_under_the_dial():
+    arrays = {"w": np.ones((64, 64), np.float32), "b": np.ones(64, np.float32)}
+    assert schemes(arrays, {"w": "50%"}) == {"w": "50%+rd", "b": "fp16"}
+
+
 @pytest.mark.parametrize(
     ("values", "held"),
     [
         ([0.0], True),
         ([2.0**-14, -65504.0], True),
-        ([2.0**-15], False),
+        ([1.0, 1e-12], True),
+        ([2.0**-22 * 1.1], False),
         ([65505.0], False),
+        ([1.0, np.nan], False),
+        ([1.0, -np.inf], False),
         ([], True),
     ],
 )
-def test_fp16_holds_eleven_bits_of_normal_numbers_alone(values, held):
-    assert holds_halves(np.array(values)) is held
+def test_half_precision_is_for_what_loses_next_to_nothing_in_it(values, held):
+    assert holds_half("F32", np.array(values)) is held
+    assert holds_half("F64", np.array(values)) is held
+    assert not holds_half("BF16", np.array(values))

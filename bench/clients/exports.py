@@ -1,0 +1,108 @@
+"""Which exports of which models each client is asked to run, and how near its answers must be."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import taut
+from bench.clients.models import ClientModel
+from taut.io import open_source
+
+# Bounds: of rounding floats to float16 or to 8 bits; of activations in bfloat16, or in 8 bits too.
+_LAYER = re.compile(r"\.(layers?|h)\.")
+_NEAR, _HALF, _ACTIVATIONS = 1e-3, 1e-2, 3e-2
+
+
+@dataclass(frozen=True)
+class Export:
+    """A written export of a model: `taut` is what PyTorch's weights come from."""
+
+    model: ClientModel
+    name: str
+    path: Path
+    taut: Path
+    perplexity_off: float = _NEAR
+    cosine: float = 0.999
+    dtype: str = ""
+
+    def job(self) -> dict[str, Any]:
+        """What a client is told."""
+        return {
+            "model": str(self.path),
+            "embeds": self.model.embeds,
+            "texts": self.model.texts,
+            "ids": self.model.ids,
+            "dtype": self.dtype,
+            "vocabulary": 1 + max((max(ids) for ids in self.model.ids), default=0),
+        }
+
+
+def exports_for(client: str, models: Mapping[str, ClientModel], folder: Path) -> Iterator[Export]:
+    """The exports that a client is asked to run; written when they are asked for."""
+    if client.startswith("llama"):
+        for name in ("llama", "gpt2", "bert"):
+            if name in models:
+                yield from gguf(models[name], folder)
+    elif client == "vllm":
+        yield from packed(models["small"], folder)
+    elif "bert" in models:
+        yield from onnx(models["bert"], folder, by_folder=client == "transformers-js")
+
+
+def gguf(model: ClientModel, folder: Path) -> Iterator[Export]:
+    """float16 and Q8_0 of the model, and what follows from integers in the Taut file."""
+    plain = compressed(model, folder, "lossless")
+    grid = compressed(model, folder, "int8")
+    for name, weights, source in (
+        ("float16", "float16", plain),
+        ("int8", "int8", plain),
+        ("of an int8 file", None, grid),
+    ):
+        out = folder / f"{model.folder.name}-{name.replace(' ', '-')}.gguf"
+        if not out.exists():
+            taut.export(source, out, weights=weights)
+        yield Export(model, name, out, source)
+
+
+def packed(model: ClientModel, folder: Path) -> Iterator[Export]:
+    """Each grid of compressed-tensors, as the schemes of the file say."""
+    schemes = {"int8": _ACTIVATIONS, "int4:g32": _HALF, "int4:g32,asym": _HALF}
+    for scheme, off in schemes.items():
+        source = compressed(model, folder, scheme)
+        out = folder / f"{source.name}-packed"
+        if not out.exists():
+            taut.export(source, out, to="compressed-tensors")
+        yield Export(model, scheme, out, source, perplexity_off=off, dtype="bfloat16")
+
+
+def onnx(model: ClientModel, folder: Path, *, by_folder: bool) -> Iterator[Export]:
+    """float32, float16 and int8 with activations rounded as they come."""
+    source = compressed(model, folder, "lossless")
+    home = folder / "transformers-js"
+    names = {"float32": "model", "float16": "model_fp16", "int8": "model_int8"}
+    if not home.exists():
+        shutil.copytree(model.folder, home, ignore=shutil.ignore_patterns("*.safetensors"))
+        (home / "onnx").mkdir()
+    short = {"float32": "fp32", "float16": "fp16", "int8": "int8"}
+    for weights, stem in names.items():
+        out = home / "onnx" / f"{stem}.onnx"
+        if not out.exists():
+            taut.export(source, out, weights=weights)
+        path = home if by_folder else out
+        least = 0.98 if weights == "int8" else 0.9999
+        yield Export(model, weights, path, source, cosine=least, dtype=short[weights])
+
+
+def compressed(model: ClientModel, folder: Path, scheme: str) -> Path:
+    """The Taut folder of a model whose matrices within layers have a scheme."""
+    out = folder / f"{model.folder.name}-{scheme.replace(':', '-').replace(',', '-')}"
+    if not out.exists():
+        infos = open_source(model.folder).infos
+        inner = [one.name for one in infos if len(one.shape) == 2 and _LAYER.search(one.name)]
+        taut.compress(model.folder, out, plan=dict.fromkeys(inner, scheme))
+    return out

@@ -1,0 +1,209 @@
+"""Real models as Hugging Face folders, and texts to hold clients' answers against PyTorch's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from bench.data.assets import asset
+from taut.demo.minilm import find_minilm
+
+SPACE = "\u2581"
+WINDOWS, SCORED = 48, 120  # of held-out text, and tokens in each
+TEXTS = (
+    "Once upon a time, there was a little girl named Lily. She loved to play in the park.",
+    "The old man said: \"I don't know, it's 12 o'clock!\"\n\nThen he went home.",
+    "  Two spaces, a tab\tand caf\u00e9, na\u00efve; 3.14 \u20ac, \u4f60\u597d \U0001f600.",
+)
+
+
+@dataclass(frozen=True)
+class ClientModel:
+    """A model's folder, whether it embeds texts, and what it is asked about.
+
+    `texts` are embedded, or split into tokens; the perplexity is that of `ids`.
+    """
+
+    name: str
+    folder: Path
+    embeds: bool
+    ids: list[list[int]] = field(default_factory=list)
+    texts: tuple[str, ...] = TEXTS
+
+
+def stories(folder: Path) -> ClientModel:
+    """The Llama of 260 K parameters, with SentencePiece's vocabulary of 512 as tokenizer.json."""
+    weights = asset("lm_stories260K/stories260K.safetensors")
+    with safe_open(weights, "pt") as opened:
+        own = json.loads(opened.metadata()["config"])
+    config = LlamaConfig(
+        vocab_size=own["vocab"],
+        hidden_size=own["dim"],
+        intermediate_size=own["hidden"],
+        num_hidden_layers=own["n_layers"],
+        num_attention_heads=own["n_heads"],
+        num_key_value_heads=own["n_kv_heads"],
+        max_position_embeddings=own["seq_len"],
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    names = {
+        "tok_embeddings": "model.embed_tokens",
+        "norm": "model.norm",
+        "attention_norm": "input_layernorm",
+        "attention.wq": "self_attn.q_proj",
+        "attention.wk": "self_attn.k_proj",
+        "attention.wv": "self_attn.v_proj",
+        "attention.wo": "self_attn.o_proj",
+        "ffn_norm": "post_attention_layernorm",
+        "feed_forward.w1": "mlp.gate_proj",
+        "feed_forward.w2": "mlp.down_proj",
+        "feed_forward.w3": "mlp.up_proj",
+    }
+    heads = {"attention.wq": own["n_heads"], "attention.wk": own["n_kv_heads"]}
+    state = {}
+    for name, values in load_file(weights).items():
+        stem = name.removesuffix(".weight")
+        if stem.startswith("layers."):
+            _, layer, part = stem.split(".", 2)
+            if part in heads:  # neighbours turn together there, halves of a head here
+                pairs = values.reshape(heads[part], -1, 2, values.shape[1])
+                values = pairs.transpose(1, 2).reshape(values.shape)
+            state[f"model.layers.{layer}.{names[part]}.weight"] = values.contiguous()
+        else:
+            state[f"{names[stem]}.weight"] = values
+    net = LlamaForCausalLM(config)
+    net.load_state_dict(state, strict=False)
+    net.save_pretrained(folder)
+    _sentencepiece(asset("lm_stories260K/tok512.bin")).save(str(folder / "tokenizer.json"))
+    text = asset("lm_stories260K/tinystories_head.txt").read_text(encoding="utf-8")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    stream = tokenizer.encode(text[:40_000], add_special_tokens=False).ids
+    ids = [[1, *stream[at : at + SCORED]] for at in range(0, WINDOWS * SCORED, SCORED)]
+    return ClientModel("Llama, SentencePiece", folder, embeds=False, ids=ids)
+
+
+def _sentencepiece(path: Path) -> Tokenizer:
+    """The tokenizer of llama2.c's file, as transformers converts SentencePiece's."""
+    data, at, pieces = path.read_bytes(), 4, []
+    while at < len(data):
+        score, size = struct.unpack_from("<fi", data, at)
+        text = data[at + 8 : at + 8 + size].decode().strip("\n").replace(" ", SPACE)
+        pieces.append((text, score))
+        at += 8 + size
+    pieces[:259] = [(one, 0.0) for one in ("<unk>", "<s>", "</s>")] + [
+        (f"<0x{byte:02X}>", 0.0) for byte in range(256)
+    ]
+    vocab = {text: number for number, (text, _) in enumerate(pieces)}
+    normal = {text: score for text, score in pieces[259:]}
+    merges = [
+        (text[:cut], text[cut:], score)
+        for text, score in normal.items()
+        for cut in range(1, len(text))
+        if text[:cut] in normal and text[cut:] in normal
+    ]
+    merges.sort(key=lambda merge: -merge[2])
+    pairs = [merge[:2] for merge in merges]
+    tokenizer = Tokenizer(
+        models.BPE(vocab, pairs, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace(SPACE, " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    special = [AddedToken(text, special=True, normalized=False) for text in list(vocab)[:3]]
+    tokenizer.add_special_tokens(special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    return tokenizer
+
+
+def gpt2(folder: Path) -> ClientModel:
+    """The GPT-2 of 2.0 M parameters, with byte-level pairs."""
+    weights = load_file(asset("lm_gpt2m/gpt2m.safetensors"))
+    config = GPT2Config(
+        vocab_size=1024,
+        n_positions=128,
+        n_embd=192,
+        n_layer=4,
+        n_head=6,
+        activation_function="gelu_new",
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    net = GPT2LMHeadModel(config)
+    state = {
+        f"transformer.{name}": values.T.contiguous() if name.endswith(_CONV1D) else values
+        for name, values in weights.items()
+    }
+    net.load_state_dict(state, strict=False)
+    net.save_pretrained(folder)
+    shutil.copy(asset("lm_gpt2m/tokenizer.json"), folder / "tokenizer.json")
+    held_out = np.load(asset("lm_gpt2m/val.npy"))[: WINDOWS * SCORED].reshape(WINDOWS, SCORED)
+    ids = held_out.astype(int).tolist()
+    return ClientModel("GPT-2, byte-level pairs", folder, embeds=False, ids=ids)
+
+
+_CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
+
+
+def minilm(folder: Path) -> ClientModel:
+    """The sentence encoder of 22.7 M parameters, with WordPiece."""
+    shutil.copytree(find_minilm(), folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    ids = [tokenizer.encode(text).ids for text in TEXTS]
+    return ClientModel("MiniLM, WordPiece", folder, embeds=True, ids=ids)
+
+
+def small_llama(folder: Path) -> ClientModel:
+    """A Llama of random weights, with heads as wide as every runtime has kernels for."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=512,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=64,
+        max_position_embeddings=256,
+        tie_word_embeddings=False,
+    )
+    net = LlamaForCausalLM(config)
+    for parameter in net.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.08)
+    net.save_pretrained(folder)
+    ids = [[(7 * at * at + 3 * at + start) % 512 for at in range(SCORED)] for start in (0, 99)]
+    return ClientModel("Llama, random", folder, embeds=False, ids=ids)
+
+
+MODELS: dict[str, Callable[[Path], ClientModel]] = {
+    "llama": stories,
+    "gpt2": gpt2,
+    "bert": minilm,
+    "small": small_llama,
+}

@@ -1,0 +1,84 @@
+"""Which tensors of a lossy call stay bit-exact, since no scheme can round their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from taut.compression.request import Asked
+from taut.encoding.exact_only import check_roundable, why_exact
+from taut.io import Source, TensorInfo
+from taut.planning import quantisable
+from taut.planning.rules import FLOATS
+from taut.scheme import Scheme
+
+_SHOWN = 3  # tensors that a note names
+
+
+def hold_exact(source: Source, asked: Asked) -> Asked:
+    """The call with every tensor that cannot be rounded left lossless, and a note of them.
+
+    A mask buffer of infinities, a NaN, a number at the end of its dtype: see `why_exact`. What the
+    plan names in full is another matter: there the user asked for what cannot be.
+
+    Raises:
+        ArgumentError: the plan names such a tensor in full, for a scheme that rounds; or a size is
+            asked for, and no tensor is left to be rounded.
+        VerifyError: a file was cut short.
+    """
+    held: dict[str, str] = {}
+    rounded = 0
+    for info in source.infos:
+        scheme = None if info.name in source.aliases else _meant(info, asked)
+        if scheme is None:
+            continue
+        values = source.load(info.name)
+        if info.name in asked.named:
+            check_roundable(info, values, scheme)
+        elif (why := why_exact(info, values, scheme)) is not None:
+            held[info.name] = why
+        else:
+            rounded += 1
+    if not held:
+        return asked
+    if not rounded and _dialled(asked):
+        _refuse(source, held)
+    schemes = {**asked.schemes, **dict.fromkeys(held, Scheme())}
+    return replace(
+        asked, schemes=schemes, held=frozenset(held), notes=(*asked.notes, exact_note(held))
+    )
+
+
+def _meant(info: TensorInfo, asked: Asked) -> Scheme | None:
+    """The lossy scheme that a tensor is to get; None if it is exact anyway, or has no values."""
+    scheme, call = asked.schemes[info.name], asked.call
+    if not info.nbytes or info.dtype not in FLOATS:
+        return None
+    if scheme != Scheme() or info.name in asked.fixed:
+        return None if scheme.kind == "keep" or scheme == Scheme() else scheme
+    if _dialled(asked) and (call.train is not None or quantisable(info.dtype, info.shape)):
+        return Scheme("rd")
+    return None
+
+
+def _dialled(asked: Asked) -> bool:
+    """Whether a size, a score or a training makes matrices lossy that the plan leaves alone."""
+    call = asked.call
+    return (call.bits, call.size, call.max_drop, call.train) != (None, None, None, None)
+
+
+def _refuse(source: Source, held: Mapping[str, str]) -> None:
+    """Raise `ArgumentError` for the first of the tensors that were to be rounded."""
+    info = next(info for info in source.infos if info.name in held)
+    check_roundable(info, source.load(info.name), Scheme("rd"))
+
+
+def exact_note(held: Mapping[str, str]) -> str:
+    """That tensors, given with the reason of each, stay as they are.
+
+    >>> exact_note({"mask": "1 of its values is NaN"})
+    'bit-exact, since no rounding holds their values: "mask": 1 of its values is NaN'
+    """
+    told = "; ".join(f'"{name}": {why}' for name, why in list(held.items())[:_SHOWN])
+    more = f"; and {len(held) - _SHOWN} more" if len(held) > _SHOWN else ""
+    return f"bit-exact, since no rounding holds their values: {told}{more}"

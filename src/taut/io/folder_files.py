@@ -1,0 +1,153 @@
+"""Everything in a model folder beside the weights that are encoded: what travels, what stays.
+
+A file whose use is not known here may be one that the model does not run without (filters, voices,
+a vocabulary in bytes): so all travel, in all subfolders, but for the same weights once more in
+another runtime's format, and for what version control and caches keep. These are told.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from taut.errors import TautError
+from taut.io.names import as_text
+from taut.io.safetensors import read_index
+
+_KEPT_APART: Final = (
+    ".git", ".hg", ".svn", ".bzr", ".cache", "__pycache__", ".ipynb_checkpoints", ".mypy_cache",
+    ".pytest_cache", ".ruff_cache",
+)  # fmt: skip
+# The names that loaders of other runtimes look for, in any folder, and of what optimisers keep.
+_ELSEWHERE: Final = (
+    "tf_model*.h5", "flax_model*.msgpack", "rust_model.ot", "*.onnx", "*.onnx_data*",
+    "*.onnx.data*", "*.gguf", "*.mlpackage", "openvino*_model*.bin", "openvino*_model*.xml",
+    "consolidated*.pth", "optimizer.pt", "optimizer.bin", "*.taut.safetensors",
+)  # fmt: skip
+# Beside the encoded weights: those under other names that transformers and Mistral's loaders know.
+_TOP: Final = (
+    "model.safetensors", "model-*-of-*.safetensors", "*.safetensors.index.json",
+    "pytorch_model*.bin", "*.bin.index.json", "consolidated*.safetensors",
+)  # fmt: skip
+_TEMPORARY: Final = f"*.{'[0-9a-f]' * 16}.tmp"
+
+_WEIGHTS: Final = "weights in another form"
+_APART: Final = "version control and caches"
+_OUTSIDE: Final = "links that lead out of the folder, or in a circle"
+_ODD: Final = "neither files nor folders"
+_SHOWN: Final = 4  # names of a reason
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """What of a model folder travels with its weights, sorted; `left` names the rest by reason."""
+
+    companions: tuple[Path, ...]
+    left: dict[str, tuple[str, ...]]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line that tells what is left behind, if anything is."""
+        if not self.left:
+            return ()
+        told = "; ".join(f"{_listed(names)} ({why})" for why, names in self.left.items())
+        return (f"left behind in the folder: {told}; copy by hand what the model needs",)
+
+
+def read_folder(folder: Path, weights: Path | None) -> FolderFiles:
+    """Sort the files of a model folder whose encoded weights are `weights`: a file, or an index.
+
+    Links are followed where they stay in the folder, or in the cache of a hub that it lies in.
+
+    Raises:
+        OSError: a folder in it cannot be read.
+    """
+    sorter = _Sorter(folder, _link_root(folder), _encoded(weights))
+    sorter.enter(folder, (Path(os.path.realpath(folder)),))
+    left = {why: tuple(sorted(names)) for why, names in sorter.left.items()}
+    return FolderFiles(tuple(sorted(sorter.found)), left)
+
+
+@dataclass
+class _Sorter:
+    """Goes through a folder once."""
+
+    folder: Path
+    root: Path
+    encoded: frozenset[str]
+    found: list[Path] = field(default_factory=list)
+    left: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def enter(self, folder: Path, around: tuple[Path, ...]) -> None:
+        """Sort what lies in a folder; `around` are it and those that it lies in, links resolved."""
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries)
+        for name in names:
+            path = folder / name
+            why = self._why_left(path, name, frozenset(names), around)
+            if why is not None:
+                self._leave(path, why)
+            elif path.is_dir():
+                self.enter(path, (*around, Path(os.path.realpath(path))))
+            elif folder != self.folder or name not in self.encoded:
+                self.found.append(path)
+
+    def _leave(self, path: Path, why: str) -> None:
+        if not fnmatchcase(path.name, _TEMPORARY):
+            self.left[why].append(as_text(path.relative_to(self.folder).as_posix()))
+
+    def _why_left(
+        self, path: Path, name: str, beside: frozenset[str], around: tuple[Path, ...]
+    ) -> str | None:
+        """Why a file or folder stays; None if it travels, or is the encoded weights."""
+        if name in _KEPT_APART:
+            return _APART
+        if path.is_symlink():
+            real = Path(os.path.realpath(path))
+            if not real.is_relative_to(self.root) or (path.is_dir() and real in around):
+                return _OUTSIDE
+        if not (path.is_file() or path.is_dir()) or fnmatchcase(name, _TEMPORARY):
+            return _ODD
+        top = path.parent == self.folder
+        if top and name in self.encoded:
+            return None
+        return _WEIGHTS if _is_other_form(name.lower(), beside, top=top) else None
+
+
+def _is_other_form(name: str, beside: frozenset[str], *, top: bool) -> bool:
+    """Whether a file's name says that it holds the weights beside it once more."""
+    if any(fnmatchcase(name, pattern) for pattern in _ELSEWHERE):
+        return True
+    if top:
+        return any(fnmatchcase(name, pattern) for pattern in _TOP)
+    return name == "pytorch_model.bin" and "model.safetensors" in beside
+
+
+def _encoded(weights: Path | None) -> frozenset[str]:
+    """The names of the files that hold the encoded weights, and of their index."""
+    if weights is None:
+        return frozenset()
+    if not weights.name.lower().endswith(".index.json"):
+        return frozenset({weights.name})
+    try:
+        return frozenset({weights.name, *read_index(weights).values()})
+    except TautError:  # told by whoever opens it
+        return frozenset({weights.name})
+
+
+def _link_root(folder: Path) -> Path:
+    """The folder that links may lead to: a hub's cache keeps files beside the snapshots of them."""
+    real = Path(os.path.realpath(folder))
+    repository = real.parent.parent
+    if real.parent.name == "snapshots" and (repository / "blobs").is_dir():
+        return repository
+    return real
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,219 @@
+"""An ONNX graph without its weights: they are taken out, wherever they lie, and become its inputs.
+
+A weight of a subgraph or of a Constant node leaves an Identity in its place, which gives the input
+the name that the weight had there. Functions are given their weights as arguments, and inlined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from taut.io.onnx import OnnxSource, Place
+from taut.networks.onnx_inner import at
+from taut.networks.onnx_packages import need
+
+if TYPE_CHECKING:
+    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+FLOATS: Final = ("F16", "BF16", "F32", "F64")
+RECURRENT: Final = ("LSTM", "GRU", "RNN")
+OVERRIDABLE: Final = 4
+"""The first IR version whose initialisers are no inputs, unless they may be left out of a call."""
+
+
+def detach(proto: ModelProto, source: OnnxSource) -> dict[str, str]:
+    """Make inputs of all weights that may change, and give the inputs' names by the tensors'.
+
+    The others get their values if they lie in other files. The model is changed in place.
+    """
+    _inline_values(proto, source)
+    names = {info.name: info for info in source.infos}
+    free = [name for name in source.places if _is_free(proto, source, name)]
+    taken = _names_in(proto)
+    fed: dict[str, str] = {}
+    held: dict[str, TensorProto] = {}
+    for name in free:
+        main = source.places[name][:2] == ("graph", "initializer")
+        fed[name] = name if main else _fresh(name, taken)
+        held[name] = at(proto, source.places[name])
+    before = proto.ir_version
+    proto.ir_version = max(before, OVERRIDABLE)
+    values = {
+        name: need("onnx").helper.make_tensor_value_info(
+            fed[name], held[name].data_type, names[name].shape
+        )
+        for name in free
+    }
+    _take_out(proto, source.places, fed)
+    known = {one.name for one in proto.graph.input}
+    proto.graph.input.extend(one for one in values.values() if one.name not in known)
+    if before < OVERRIDABLE:
+        _drop_constant_inputs(proto.graph)
+    _inline_functions(proto)
+    _name_states(proto, taken)
+    return fed
+
+
+def _inline_values(proto: ModelProto, source: OnnxSource) -> None:
+    """Put values that lie in files beside the model into the model, but for those to be fed."""
+    onnx = need("onnx")
+    for name, place in source.places.items():
+        if place[-1] in ("floats", "ints"):
+            continue
+        tensor = at(proto, place)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            tensor.ClearField("external_data")
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            if not _is_free(proto, source, name):
+                tensor.raw_data = source.load(name).tobytes()
+
+
+def _is_free(proto: ModelProto, source: OnnxSource, name: str) -> bool:
+    """Whether a tensor may change: an array of floats that no shape hangs on, and no list."""
+    info = source.entries[name].info
+    if info.dtype not in FLOATS or name in source.fixed or prod(info.shape) < 2:
+        return False
+    place = source.places[name]
+    if place[-2] != "initializer" and (place[-1], place[-3]) != ("t", "attribute"):
+        return False  # of a sparse tensor, or a function's default
+    if place[:2] == ("graph", "initializer") and name in {one.name for one in proto.graph.output}:
+        return False
+    return bool(at(proto, place).data_type != need("onnx").TensorProto.COMPLEX128)
+
+
+def _take_out(proto: ModelProto, places: dict[str, Place], fed: dict[str, str]) -> None:
+    """Take the weights out, and leave an Identity for those that are not the main graph's own."""
+    held: dict[Place, dict[int, str]] = {}  # by graph the numbers of its initialisers
+    given: dict[int, list[str]] = {}
+    for name, value in fed.items():
+        place = places[name]
+        if place[0] == "functions":
+            given.setdefault(int(place[1]), []).append(value)
+        if place[-2] == "initializer":
+            held.setdefault(place[:-2], {})[int(place[-1])] = value
+        else:
+            _feed_constant(at(proto, place[:-3]), value)
+    for place in sorted(held, key=len, reverse=True):  # from within: places are counted anew then
+        _feed_graph(at(proto, place), held[place], main=len(place) == 1)
+    _give(proto, given)
+
+
+def _feed_constant(node: NodeProto, value: str) -> None:
+    node.op_type = "Identity"
+    node.ClearField("attribute")
+    node.ClearField("name")  # several constants may have one
+    node.input.append(value)
+
+
+def _feed_graph(graph: GraphProto, values: Mapping[int, str], *, main: bool) -> None:
+    """Take these initialisers out of a graph, and name the values that come in their place."""
+    helper = need("onnx").helper
+    names = {number: graph.initializer[number].name for number in values}
+    _replace(graph.initializer, [t for i, t in enumerate(graph.initializer) if i not in values])
+    for number, value in {} if main else values.items():
+        graph.node.insert(0, helper.make_node("Identity", [value], [names[number]]))
+
+
+def _replace(repeated: MutableSequence[Any], messages: Sequence[Any]) -> None:
+    """Put these messages, some of which are its own, in place of all."""
+    copies = [type(one).FromString(one.SerializeToString()) for one in messages]
+    del repeated[:]
+    repeated.extend(copies)
+
+
+def _drop_constant_inputs(graph: GraphProto) -> None:
+    """Before version 4 each initialiser is an input too, but no call can give it."""
+    names = {one.name for one in graph.initializer}
+    _replace(graph.input, [one for one in graph.input if one.name not in names])
+
+
+def _give(proto: ModelProto, given: dict[int, list[str]]) -> None:
+    """Make arguments of the weights of functions: of a function, and of each that calls it."""
+    functions = list(proto.functions)
+    known = {_key(one): number for number, one in enumerate(functions)}
+    formal = [len(one.input) for one in functions]
+    wanted = {number: list(given.get(number, [])) for number in range(len(functions))}
+    calls = [
+        (number, known[call])
+        for number, function in enumerate(functions)
+        for call in dict.fromkeys(map(_call, _nodes(function.node)))
+        if call in known
+    ]
+    for _ in functions if given else ():  # once for each level of functions in functions
+        for number, called in calls:
+            wanted[number] += [name for name in wanted[called] if name not in wanted[number]]
+    for number, function in enumerate(functions):
+        function.input.extend(wanted[number])
+    for node in (*_nodes(proto.graph.node), *(n for f in functions for n in _nodes(f.node))):
+        if (place := known.get(_call(node))) is not None and wanted[place]:
+            node.input.extend([""] * (formal[place] - len(node.input)))
+            node.input.extend(wanted[place])
+
+
+def _key(function: FunctionProto) -> tuple[str, str, str]:
+    return function.domain, function.name, str(getattr(function, "overload", ""))
+
+
+def _call(node: NodeProto) -> tuple[str, str, str]:
+    return node.domain, node.op_type, str(getattr(node, "overload", ""))
+
+
+def _nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """Nodes, and those of their subgraphs."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _nodes(graph.node)
+
+
+def _inline_functions(proto: ModelProto) -> None:
+    if proto.functions:
+        proto.CopyFrom(need("onnx.inliner").inline_local_functions(proto))
+        seen: set[str] = set()
+        for node in _nodes(proto.graph.node):  # the inliner may name several alike
+            if node.name in seen:
+                node.ClearField("name")
+            seen.add(node.name)
+
+
+def _name_states(proto: ModelProto, taken: set[str]) -> None:
+    """Name all states of recurrent layers, also where the graph has no use for them."""
+    for node in _nodes(proto.graph.node):
+        recurrent = node.op_type in RECURRENT and node.domain in ("", "ai.onnx")
+        if recurrent and not node.output[0]:
+            node.output[0] = _fresh(f"{node.op_type} states", taken)
+
+
+def _names_in(proto: ModelProto) -> set[str]:
+    """All names of values, in every scope."""
+    graphs = [proto.graph, *proto.functions]
+    names = {one.name for one in (*proto.graph.input, *proto.graph.initializer)}
+    for graph in graphs:
+        for node in _nodes(graph.node):
+            names.update(node.input, node.output)
+            for attribute in node.attribute:
+                for inner in (attribute.g, *attribute.graphs):
+                    names.update(one.name for one in (*inner.input, *inner.initializer))
+    return names
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    """The name, or the first of its like, that no value has; it is taken then."""
+    number, found = 0, f"{name}.fed"
+    while found in taken:
+        number += 1
+        found = f"{name}.fed{number}"
+    taken.add(found)
+    return found
+
+
+def dtypes_of(proto: ModelProto, fed: dict[str, str]) -> dict[str, np.dtype]:
+    """The dtypes in which the graph takes its weights, by the tensors' names."""
+    onnx = need("onnx")
+    kinds = {one.name: one.type.tensor_type.elem_type for one in proto.graph.input}
+    return {name: onnx.helper.tensor_dtype_to_np_dtype(kinds[value]) for name, value in fed.items()}

@@ -1,0 +1,29 @@
+"""What a folder holds beside its weights goes along into an exported folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from taut.exporting.companions import companion_notes, copy_companions
+
+
+def test_all_but_the_weights_is_copied_and_the_config_is_new(tmp_path: Path) -> None:
+    source, out = tmp_path / "from", tmp_path / "to"
+    for name in (
+        "voices/a.pt",
+        "vocab.bin",
+        "filters.npz",
+        "model.taut.safetensors",
+        "tf_model.h5",
+    ):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(name.encode())
+    config = {"quantization_config": {"quant_method": "taut"}, "model_type": "x"}
+    (source / "config.json").write_text(json.dumps(config))
+    assert copy_companions(source, out, "float16") == {"model_type": "x", "dtype": "float16"}
+    copied = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert copied == {"voices/a.pt", "vocab.bin", "filters.npz", "config.json"}
+    assert json.loads((out / "config.json").read_text())["dtype"] == "float16"
+    (note,) = companion_notes(source)
+    assert "tf_model.h5" in note
