@@ -155,6 +155,16 @@ def test_features_that_are_not_there_are_named():
         Lesson(student, nn.Linear(8, 5), Distill(features=("fc",)))
 
 
+def test_features_of_modules_that_do_not_run_are_named():
+    student, teacher = classifier(), classifier()
+    for net in (student, teacher):
+        net.fc.add_module("aside", nn.Linear(2, 2))
+    lesson = Lesson(student, teacher, Distill(features=("fc.aside",)))
+    student(given())
+    with pytest.raises(ArgumentError, match=r'"fc\.aside" did not run on the batch'):
+        lesson.loss(None)
+
+
 def test_features_of_other_widths_are_refused_in_words():
     student, teacher = classifier(16), classifier(32)
     lesson = Lesson(student, teacher, Distill(features=("0",)))

@@ -1,6 +1,7 @@
 """Where batches come from: how many there are, how often they can be had, and what goes wrong."""
 
 import itertools
+import traceback
 
 import numpy as np
 import pytest
@@ -102,12 +103,22 @@ def fails():
     raise KeyError("boo")
 
 
+def handed_on():
+    """As by a process of a loader, which has the traceback as text alone."""
+    try:
+        fails()
+    except KeyError:
+        text = traceback.format_exc()
+    yield exec("raise RuntimeError(text)", {"text": f"Caught in process 0.\nOriginal {text}"})
+
+
 @pytest.mark.parametrize(
     ("batches", "told"),
     [
         (Failing("len"), r"len\(\) of the batches failed"),
         (Failing("iter"), "the batches cannot be gone through"),
         (Failing("next"), "batch 2 cannot be had"),
+        (handed_on, "batch 1 cannot be had"),
         (fails, "the function that gives batches failed"),
         (DataLoader([1, 2], collate_fn=lambda some: fails()), "batch 1 cannot be had"),
     ],

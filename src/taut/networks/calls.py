@@ -63,7 +63,7 @@ def told(error: BaseException) -> str:
     "KeyError: 'x'"
     """
     lines = str(error).strip().splitlines()
-    if _TRACE in lines:  # of a worker of a DataLoader, which hands on all as text
+    if _TRACE in str(error):  # of a worker of a DataLoader, which hands on all as text
         return lines[-1][:300]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 

@@ -180,7 +180,7 @@ class Lesson:
         """The relative squared error of the modules that settings name, times its weight."""
         found = []
         for name in self._settings.features:
-            own, its = self._student.seen[name], aims.seen[name]
+            own, its = self._student.of(name), aims.of(name)
             if own.shape != its.shape:
                 raise ArgumentError(
                     f'distill features: "{name}" gives {list(own.shape)}, the teacher\'s '
@@ -211,6 +211,7 @@ class _Taps:
 
     def __init__(self, network: nn.Module, names: tuple[str, ...], whose: str) -> None:
         self.seen: dict[str, Tensor] = {}
+        self._whose = whose
         known = dict(network.named_modules())
         for name in names:
             if name not in known:
@@ -218,6 +219,15 @@ class _Taps:
                     f'distill features: the {whose} has no module "{name}"{nearest(name, known)}'
                 )
         self._hooks = [known[n].register_forward_hook(self._keep(n, known[n])) for n in names]
+
+    def of(self, name: str) -> Tensor:
+        """What a module gave last; raises ArgumentError if it never ran."""
+        if name not in self.seen:
+            raise ArgumentError(
+                f'distill features: the {self._whose}\'s "{name}" did not run on the batch; name '
+                "modules that forward calls"
+            )
+        return self.seen[name]
 
     def _keep(self, name: str, watched: nn.Module) -> Callable[[nn.Module, object, object], None]:
         def keep(module: nn.Module, given: object, output: object) -> None:

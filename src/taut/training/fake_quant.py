@@ -33,9 +33,9 @@ _START: Final = 0.5  # of the weights' root mean square: the first step of `rd`
 class FakeQuant(nn.Module):
     """Passes a weight on as it will be decoded; `mask`, where there is one, zeroes before that.
 
-    Where there is a `norm_axis`, no slice along it becomes zero as a whole (-1: nor the tensor).
     `reached` holds of every part whether a gradient of the task ever came to it, other than zeros.
-    Parts are equal runs of the tensor's numbers: rows of an embedding, or the one whole.
+    Parts are equal runs of the tensor's numbers: rows of an embedding, or the one whole. Where
+    there is a `norm_axis`, no slice along it becomes zero as a whole (-1: nor the tensor).
     """
 
     mask: Tensor | None

@@ -165,16 +165,14 @@ class Objective:
         """What is to be said of outputs without a teacher, and of tensors without a gradient."""
         notes = [] if self._lesson is None else list(self._lesson.notes)
         moving = [twin for twin in self.student.twins if twin.original.requires_grad]
-        found = [twin.name for twin in moving if not twin.taught]
         said = "rounded, and neither trained nor priced"
-        if found:
-            notes.append(f"no gradient came to {some_names(found)}: {said}")
-        for twin in moving:
-            if twin.taught and not twin.quant.all_taught:
-                left, parts = int((~twin.quant.reached).sum()), len(twin.quant.reached)
-                notes.append(
-                    f'no gradient came to {left} of {parts} parts of "{twin.name}": {said}'
-                )
+        if none := [twin.name for twin in moving if not twin.taught]:
+            notes.append(f"no gradient came to {some_names(none)}: {said}")
+        some = [twin for twin in moving if twin.taught and not twin.quant.all_taught]
+        if some:
+            counts = [f"{int((~t.quant.reached).sum())} of {len(t.quant.reached)}" for t in some]
+            names = some_names([twin.name for twin in some])
+            notes.append(f"no gradient came to parts of {names} ({', '.join(counts[:8])}): {said}")
         return notes
 
     def close(self) -> None:

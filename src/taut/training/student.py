@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +27,7 @@ _AS_ONE: Final = (
     *(nn.Linear, nn.Bilinear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention),
     parametrize.ParametrizationList,
 )
+_TRAINS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COARSER: Final = 0.05  # nats: how much larger a step becomes at once
 
 
@@ -133,21 +134,25 @@ def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
 def _typical_size(parameters: list[SharedParameter]) -> float:
     """The root mean square of the matrices: the median of them; 0.1 if there are none."""
     matrices = [one.parameter for one in parameters if one.parameter.ndim > 1]
-    floats = [one for one in matrices if one.is_floating_point() and one.any()]
+    floats = [one for one in matrices if one.dtype in _TRAINS and one.any()]
     sizes = [float(one.float().square().mean().sqrt()) for one in floats]
     return statistics.median(sizes) if sizes else 0.1
 
 
 def _left_alone(student: Student) -> list[str]:
-    """Notes on parameters that do not move; complex ones are kept from it here."""
-    whole = [(n, p) for n, p in student.module.named_parameters() if p.is_complex()]
-    for _, parameter in whole:
+    """Notes on parameters that do not move; complex and 8-bit floats are kept from it here."""
+    odd = [
+        (name, one)
+        for name, one in student.module.named_parameters()
+        if one.requires_grad and one.dtype not in _TRAINS
+    ]
+    for _, parameter in odd:
         parameter.requires_grad_(False)
     still = [twin.name for twin in student.twins if not twin.original.requires_grad]
     notes = []
-    if whole:
-        names = some_names([name for name, _ in whole])
-        notes.append(f"{names}: complex, so neither trained nor rounded")
+    if odd:
+        names = some_names([name for name, _ in odd])
+        notes.append(f"{names}: of dtypes that do not train, so neither trained nor rounded")
     if still:
         notes.append(f"{some_names(still)}: requires_grad is False, so rounded and not trained")
     return notes
@@ -157,7 +162,7 @@ def _twin(held: SharedParameter, scheme: Scheme, size: float) -> Twin:
     """Fake-quantise a parameter in each module that holds it, once."""
     parameter = held.parameter
     quant = fake_quant(scheme, parameter.detach(), held.names[0], size).to(parameter.device)
-    quant.watch(max(_parts(holder.owner, parameter) for holder in held.places))
+    quant.watch(_parts([place.owner for place in held.places], parameter))
     done: set[tuple[int, str]] = set()
     for place in held.places:
         owner, attribute = place.owner, place.attribute
@@ -173,14 +178,14 @@ def _twin(held: SharedParameter, scheme: Scheme, size: float) -> Twin:
     return Twin(held.names, scheme, parameter, quant)
 
 
-def _parts(owner: nn.Module, parameter: nn.Parameter) -> int:
+def _parts(owners: Iterable[nn.Module], parameter: nn.Parameter) -> int:
     """Of how many parts it must show whether a gradient comes: each may be used by itself.
 
     That are the rows of an embedding, the experts of a stack, and whatever else code of the
     caller's own picks from a parameter. A layer's matrix is used as one: a unit of it that never
     fires is of no use, and may go.
     """
-    as_one = isinstance(owner, _AS_ONE) or parameter.ndim < 2
+    as_one = parameter.ndim < 2 or any(isinstance(owner, _AS_ONE) for owner in owners)
     return 1 if as_one else next((n for n in parameter.shape if n > 1), 1)
 
 
