@@ -211,3 +211,22 @@ def test_a_loop_may_copy_what_it_trains(tmp_path):
         model.load_state_dict(kept.state_dict())
 
     assert taut.compress(net, tmp_path / "o", bits=16, train=fit, effort="fast").path.exists()
+
+
+def test_what_a_hook_holds_still_is_not_moved(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(layer(), layer())
+    net[0].weight.register_hook(lambda gradient: gradient.index_fill(0, torch.arange(8), 0.0))
+    kept = {}
+
+    def fit(model, loss):
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for x in X:
+            optimizer.zero_grad()
+            loss(functional.mse_loss(model(x), x)).backward()
+            optimizer.step()
+        weight = model[0].parametrizations.weight.original
+        kept["moved"] = (weight.detach() != net[0].weight).any(1).tolist()
+
+    taut.compress(net, tmp_path / "o", plan={"0.weight": "int8"}, train=fit)
+    assert kept["moved"] == [False] * 8 + [True] * 8

@@ -57,7 +57,21 @@ def _copied(module: Module) -> Module:
             memo[id(part)] = copy.deepcopy(held, memo)
     found = copy.deepcopy(module, memo)
     share_alike(module, memo)
+    _keep_hooks(module, memo)
     return own_classes(found)
+
+
+def _keep_hooks(module: torch.nn.Module, memo: Mapping[int, object]) -> None:
+    """Let gradients of the copies pass the hooks that those of the parameters pass.
+
+    Such a hook may hold still what is not to be trained. Hooks that run once a gradient is there
+    are left out: they step optimisers, which are the caller's.
+    """
+    for parameter in module.parameters():
+        copied = memo.get(id(parameter))
+        if parameter.requires_grad and copied is not None:
+            for hook in (parameter._backward_hooks or {}).values():
+                copied.register_hook(hook)  # type: ignore[attr-defined]
 
 
 def _without_graphs() -> AbstractContextManager[object]:
