@@ -99,6 +99,41 @@ def test_a_bias_that_float16_could_not_hold_stays(tmp_path):
     assert torch.equal(copied[0].bias, net[0].bias.half().float())
 
 
+class Twice(torch.nn.Module):
+    """Two layers in a row, which share what `tie` has them share."""
+
+    def __init__(self, tie) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a = torch.nn.Linear(64, 64)
+        self.b = torch.nn.Linear(64, 64)
+        tie(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(self.a(x).relu())
+
+
+def _one_module(net: torch.nn.Module) -> None:
+    net.b = net.a
+
+
+def _one_bias(net: torch.nn.Module) -> None:
+    net.b.bias = net.a.bias
+
+
+def _one_memory(net: torch.nn.Module) -> None:
+    net.b.bias = torch.nn.Parameter(net.a.bias.data)
+
+
+@pytest.mark.parametrize("tie", [_one_module, _one_bias, _one_memory])
+def test_what_layers_share_is_shared_by_all_and_moved_for_none(tie, tmp_path):
+    net = Twice(tie)
+    _, copied = loaded_as_judged(net, tmp_path / "x", batches(8, 64), bits=3, finish=False)
+    assert torch.equal(copied.a.bias, copied.b.bias)
+    moved = not torch.equal(copied.a.bias, net.a.bias.half().float())
+    assert moved is (tie is _one_module)  # one layer, if under two names
+
+
 def test_a_negative_seed_is_refused(net, batches, tmp_path):
     with pytest.raises(taut.errors.ArgumentError, match="seed: -1 is below zero"):
         taut.compress(net, tmp_path / "x", calib=batches, bits=3, seed=-1)

@@ -71,3 +71,16 @@ def test_the_attribute_that_cannot_be_copied_is_named(part: str) -> None:
     name = f"{part}.config".lstrip(".")
     with pytest.raises(ArgumentError, match=f'Sequential cannot be copied .*attribute "{name}"'):
         copy_module(net)
+
+
+def test_gradients_of_a_copy_pass_the_hooks_of_the_original():
+    layer = torch.nn.Linear(2, 2)
+    still = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    layer.weight.register_hook(lambda gradient: gradient * still)
+    stepped = []
+    layer.bias.register_post_accumulate_grad_hook(lambda bias: stepped.append(bias))
+    copied = copy_module(copy_module(layer))
+    copied(torch.ones(1, 2)).sum().backward()
+    assert torch.equal(copied.weight.grad, still) and copied.bias.grad.all()
+    assert layer.weight.grad is None and stepped == []
+    copy_module(layer.requires_grad_(False))

@@ -10,7 +10,7 @@ from taut.transform import Grid
 
 torch = pytest.importorskip("torch")
 
-from taut.training.fake_quant import fake_quant  # noqa: E402
+from taut.training.fake_quant import fake_quant, grid_of  # noqa: E402
 from taut.training.student import Twin, make_student  # noqa: E402
 from taut.training.written import _grid  # noqa: E402
 
@@ -177,3 +177,42 @@ def linear(weight):
     with torch.no_grad():
         layer.weight.copy_(weight)
     return layer
+
+
+@pytest.mark.parametrize("text", ["rd", "int8", "int4", "int2", "int4:g8", "codebook8"])
+def test_what_is_zero_begins_with_levels_of_the_size_of_others(text):
+    """As the biases and last layers that people set to zero."""
+    zeros, some = torch.zeros(4, 8), torch.zeros(4, 8)
+    some[0] = 0.05
+    for values, size in ((zeros, 0.2), (some, 0.05)):
+        quant = fake_quant(parse_scheme(text), values, "w", 0.2)
+        found = quant(torch.full((4, 8), size)).detach()
+        assert torch.allclose(found, torch.tensor(size), rtol=0.5)
+
+
+@pytest.mark.parametrize("text", ["rd", "ternary"])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_no_slice_that_is_divided_by_its_norm_becomes_zero(text, axis):
+    values = 1e-3 * weight((4, 8))
+    values[0, 0] = 1.0
+    quant, twin = made(text, values)
+    assert (quant(values).count_nonzero(), twin.index().count_nonzero()) == (1, 1)
+    quant.norm_axis = axis
+    found = quant(values)
+    assert torch.equal(decoded_of(twin), found)
+    kept = {0: 4, 1: 8, -1: 1}[axis]
+    assert found.count_nonzero() == kept
+    if axis >= 0:
+        assert (found != 0).any(1 - axis).all()
+        where = values.abs().argmax(1 - axis)
+        assert torch.equal(found.abs().argmax(1 - axis), where)
+
+
+def decoded_of(twin):
+    return torch.from_numpy(decoded(_grid(twin), twin.original.shape))
+
+
+def test_multiples_of_a_step_are_few_and_not_far_apart():
+    assert grid_of(torch.tensor([0.0, 1.0, 1.0, 3.0, -2.0])) == 1.0
+    assert grid_of(torch.tensor([0.0, 0.0, 1e-6, 0.7312345])) is None
+    assert grid_of(torch.tensor([0.0, 0.0, 1e-3, 5.0004])) is None

@@ -328,3 +328,41 @@ def test_counts_are_multiples_where_they_are_asked_for():
     for before, after in pruned.channels.values():
         assert after % 8 == 0 or after == before
     assert pruned.fraction > 0.3
+
+
+class Row(nn.Module):
+    """Four layers in a row, the first two with norms; `tie` may have parts share something."""
+
+    def __init__(self, tie) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 12), nn.Linear(12, 12)
+        self.n, self.m = nn.BatchNorm1d(12), nn.BatchNorm1d(12)
+        self.c, self.d = nn.Linear(12, 12), nn.Linear(12, 3)
+        tie(self)
+
+    def forward(self, x):
+        x = F.relu(self.m(self.b(F.relu(self.n(self.a(x))))))
+        return self.d(F.relu(self.c(x)))
+
+
+@pytest.mark.parametrize(
+    "tie",
+    [
+        lambda net: setattr(net.b, "bias", net.a.bias),
+        lambda net: setattr(net.m, "weight", net.n.weight),
+        lambda net: setattr(net.m, "bias", net.n.bias),
+    ],
+)
+def test_layers_that_share_a_parameter_stay_whole(tie):
+    torch.manual_seed(0)
+    net = Row(tie).eval()
+    pruned = prune_channels(net, torch.randn(4, 8), fraction=0.2)
+    widths = {name: kept for name, (_, kept) in pruned.channels.items()}
+    assert set(widths) == {"c"} and widths["c"] < 12
+    assert all("is tied to a weight" in pruned.kept[name] for name in "ab")
+
+
+def test_layers_before_one_that_is_not_followed_stay_whole():
+    net = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.GRU(12, 12))
+    with pytest.raises(ArgumentError, match=r'"0": .* in a way that cannot be followed'):
+        prune_channels(net, torch.randn(4, 8), fraction=0.3)

@@ -14,6 +14,7 @@ from taut.io import check_unchanged, open_source
 from taut.io.names import nearest
 from taut.loading.arrays import to_torch
 from taut.loading.fitted_names import spelled
+from taut.loading.masks import Masks
 from taut.loading.reshape import reshaped
 from taut.networks import LoadedModel
 from taut.networks.copies import copy_module
@@ -69,7 +70,7 @@ def put_into(loaded: LoadedModel, held: HeldWeights) -> torch.nn.Module:
     Raises:
         ArgumentError: they do not fit; names the tensors.
     """
-    held = _plainly_named(held, loaded)
+    held = _without_masks(_plainly_named(held, loaded), loaded)
     names = {n: loaded.names.get(n, n) for n in held.shapes if n not in loaded.unmapped}
     if not loaded.gradients:  # a graph: what it does not take as a weight is no tensor of it
         names = {n: inner for n, inner in names.items() if n in loaded.names}
@@ -91,6 +92,18 @@ def _plainly_named(held: HeldWeights, loaded: LoadedModel) -> HeldWeights:
         tensors={to: held.tensors[stored] for to, stored in names.items()},
         shapes={to: held.shapes[stored] for to, stored in names.items()},
     )
+
+
+def _without_masks(held: HeldWeights, loaded: LoadedModel) -> HeldWeights:
+    """The tensors as a network without pruning masks has them; bit-exact files hold two of one."""
+    state = loaded.module.state_dict()
+    joined = Masks.between(loaded.module, state, held.shapes).joined
+    if not joined:
+        return held
+    tensors = dict(held.tensors)
+    Masks(joined=joined).fill(tensors, state)
+    shapes = {name: held.shapes.get(name, tuple(one.shape)) for name, one in tensors.items()}
+    return replace(held, tensors=tensors, shapes=shapes)
 
 
 def _fill(

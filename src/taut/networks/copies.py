@@ -16,6 +16,7 @@ from taut.errors import ArgumentError, TautError
 from taut.io.wrappers import inner
 from taut.networks.calls import told
 from taut.networks.own_classes import own_classes
+from taut.networks.sharing import share_alike
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ def copy_module(module: Module) -> Module:
     """
     try:
         with _without_graphs():
-            return own_classes(_copied(module))
+            return _copied(module)
     except (TautError, MemoryError):
         raise
     except Exception as error:  # a module may hold anything
@@ -54,7 +55,23 @@ def _copied(module: Module) -> Module:
     for part in reversed([*module.modules()]):  # those inside come first
         if (held := inner(part)) is not part:
             memo[id(part)] = copy.deepcopy(held, memo)
-    return copy.deepcopy(module, memo)
+    found = copy.deepcopy(module, memo)
+    share_alike(module, memo)
+    _keep_hooks(module, memo)
+    return own_classes(found)
+
+
+def _keep_hooks(module: torch.nn.Module, memo: Mapping[int, object]) -> None:
+    """Let gradients of the copies pass the hooks that those of the parameters pass.
+
+    Such a hook may hold still what is not to be trained. Hooks that run once a gradient is there
+    are left out: they step optimisers, which are the caller's.
+    """
+    for parameter in module.parameters():
+        copied = memo.get(id(parameter))
+        if parameter.requires_grad and copied is not None:
+            for hook in (parameter._backward_hooks or {}).values():
+                copied.register_hook(hook)  # type: ignore[attr-defined]
 
 
 def _without_graphs() -> AbstractContextManager[object]:

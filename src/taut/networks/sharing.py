@@ -5,14 +5,16 @@ Two layers of equal values are two layers; one module under two names is one.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from taut.io.pytorch import memory_of
 
 if TYPE_CHECKING:
     import torch
+
+_ALIGNED: Final = 16  # bytes: a multiple of every element's
 
 
 @dataclass(frozen=True)
@@ -59,18 +61,35 @@ def overlapping(module: torch.nn.Module) -> dict[str, str]:
     Such as a transposed view of a weight, or rows of it. What is the same memory as a whole is not
     among them.
     """
-    by_storage: dict[int, list[SharedParameter]] = {}
-    for held in held_parameters(module):
-        start = held.parameter.untyped_storage().data_ptr()
-        if start and held.parameter.numel():
-            by_storage.setdefault(start, []).append(held)
+    shared = held_parameters(module)
+    held = {id(one.parameter): one for one in shared}
     found: dict[str, str] = {}
-    for group in by_storage.values():
+    for group in _touching([one.parameter for one in shared]):
         for one in group:
             other = next((o for o in group if o is not one and _meet(one, o)), None)
             if other is not None:
-                found |= dict.fromkeys(one.names, other.names[0])
+                found |= dict.fromkeys(held[id(one)].names, held[id(other)].names[0])
     return found
+
+
+def share_alike(module: torch.nn.Module, copies: Mapping[int, object]) -> None:
+    """Let the copies of a module's tensors share memory as they do; `copies` are by their ids.
+
+    A deep copy of a parameter clones its values, so that parameters of one memory get two.
+    """
+    import torch
+
+    named = [*module.parameters(), *module.buffers()]
+    for group in _touching([one for one in named if id(one) in copies]):
+        low = min(_extent(one)[0] for one in group) // _ALIGNED * _ALIGNED
+        high = max(_extent(one)[1] for one in group)
+        memory = _bytes(group[0])[low:high].clone().untyped_storage()
+        for one in group:
+            held = copies[id(one)]
+            assert isinstance(held, torch.Tensor)
+            offset = one.storage_offset() - low // one.element_size()
+            plain = torch.empty(0, dtype=one.dtype, device=one.device)
+            held.data = plain.set_(memory, offset, one.shape, one.stride())
 
 
 def of_several_layers(module: torch.nn.Module) -> set[str]:
@@ -105,22 +124,62 @@ def _parameters(module: torch.nn.Module) -> Iterator[tuple[Holder, torch.nn.Para
             yield Holder(owner, attribute, f"{path}.{attribute}" if path else attribute), parameter
 
 
-def _meet(one: SharedParameter, other: SharedParameter) -> bool:
+def _touching(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Groups of tensors of one storage whose bytes, first to last, reach into one another's."""
+    for held in _by_storage(tensors):
+        groups: list[list[torch.Tensor]] = []
+        end = 0
+        for tensor in sorted(held, key=_extent):
+            low, high = _extent(tensor)
+            if low >= end:
+                groups.append([])
+            groups[-1].append(tensor)
+            end = max(end, high)
+        yield from (group for group in groups if len(group) > 1)
+
+
+def _by_storage(tensors: Iterable[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """The dense tensors, each once, by the storage that they lie in."""
+    import torch
+
+    found: dict[int, dict[int, torch.Tensor]] = {}
+    for tensor in tensors:
+        if torch.nn.parameter.is_lazy(tensor) or tensor.layout != torch.strided:
+            continue
+        start = tensor.untyped_storage().data_ptr()
+        if start and tensor.numel():
+            found.setdefault(start, {})[id(tensor)] = tensor
+    return [[*held.values()] for held in found.values()]
+
+
+def _extent(tensor: torch.Tensor) -> tuple[int, int]:
+    """A tensor's first byte in its storage, and that behind its last."""
+    last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+    low, width = int(tensor.storage_offset()), tensor.element_size()
+    return low * width, (low + int(last) + 1) * width
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    """The bytes of a tensor's whole storage, which they share."""
+    import torch
+
+    return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
+
+
+def _meet(first: torch.Tensor, second: torch.Tensor) -> bool:
     """Whether two tensors of one storage have bytes in common."""
     import torch
 
-    first, second = one.parameter, other.parameter
-    size = first.untyped_storage().nbytes()
-    used = torch.zeros(size, dtype=torch.bool)
-    _bytes_of(used, first).fill_(True)
-    return bool(_bytes_of(used, second).any())
+    low = min(_extent(first)[0], _extent(second)[0])
+    high = max(_extent(first)[1], _extent(second)[1])
+    used = torch.zeros(high - low, dtype=torch.bool)
+    _part(used, first, low).fill_(True)
+    return bool(_part(used, second, low).any())
 
 
-def _bytes_of(storage: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
-    """The part of a storage's bytes that a tensor reads; the last axis counts an element's."""
+def _part(memory: torch.Tensor, tensor: torch.Tensor, low: int) -> torch.Tensor:
+    """What a tensor reads of bytes that begin at `low`; the last axis counts an element's."""
     width = tensor.element_size()
-    return storage.as_strided(
-        (*tensor.shape, width),
-        (*(width * step for step in tensor.stride()), 1),
-        width * tensor.storage_offset(),
-    )
+    steps = [width * step for step in tensor.stride()]
+    begin = width * tensor.storage_offset() - low
+    return memory.as_strided((*tensor.shape, width), (*steps, 1), begin)

@@ -285,8 +285,9 @@ class Codebook(FakeQuant):
             some = flat[:: max(1, flat.numel() // 1_000_000)]
             start = torch.quantile(some, at)
             low, high = float(flat.min()), float(flat.max())
-            wide = torch.linspace(low, high, entries) if high > low else low + size * at
-        self.entries = nn.Parameter((start + wide.to(start)) / 2)
+            wide = torch.linspace(low, high, entries).to(start)
+            alike = low + 4 * size * (at - 0.5)  # around the one value that all have
+        self.entries = nn.Parameter((start + wide) / 2 if high > low else alike)
 
     def quantised(self, weight: Tensor) -> Tensor:
         """The nearest entry; under a mask zero."""

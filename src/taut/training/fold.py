@@ -8,6 +8,7 @@ a file, and on a small network the other two are a twentieth of it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,21 +33,22 @@ def folded_statistics(module: nn.Module) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     holders = _holders(module)
     for path, layer in module.named_modules(remove_duplicate=False):
-        if not isinstance(layer, _KINDS) or not _as_torch_has_it(layer):
-            continue
-        weight, bias, mean, variance = (getattr(layer, name) for name in _VECTORS)
-        if weight is None or bias is None or mean is None or variance is None:
-            continue
-        if any(holders[_storage(one)] > 1 for one in (weight, bias, mean, variance)):
-            continue
-        scale = weight.double() / (variance.double() + layer.eps).sqrt()
-        shift = bias.double() - mean.double() * scale
-        before = f"{path}." if path else ""
-        found[f"{before}weight"] = (scale * (1 + layer.eps) ** 0.5).to(weight)
-        found[f"{before}bias"] = shift.to(bias)
-        found[f"{before}running_mean"] = torch.zeros_like(mean)
-        found[f"{before}running_var"] = torch.ones_like(variance)
+        if isinstance(layer, _KINDS) and _as_torch_has_it(layer):
+            vectors = [getattr(layer, name) for name in _VECTORS]
+            if all(one is not None and holders[_storage(one)] == 1 for one in vectors):
+                before = f"{path}." if path else ""
+                values = _folded(vectors, layer.eps)
+                found |= {f"{before}{n}": v for n, v in zip(_VECTORS, values, strict=True)}
     return found
+
+
+def _folded(vectors: Sequence[Tensor], eps: float) -> tuple[Tensor, ...]:
+    """The four vectors of the same layer, whose statistics are 0 and 1."""
+    weight, bias, mean, variance = vectors
+    scale = weight.double() / (variance.double() + eps).sqrt()
+    shift = bias.double() - mean.double() * scale
+    scale = scale * (1 + eps) ** 0.5
+    return scale.to(weight), shift.to(bias), torch.zeros_like(mean), torch.ones_like(variance)
 
 
 def _as_torch_has_it(layer: nn.Module) -> bool:

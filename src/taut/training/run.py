@@ -66,7 +66,8 @@ class TrainedRun:
         self.source, self.schemes, self.model = source, schemes, model
         self.request, self.origin, self.progress = request, origin, progress
         self.notes: list[str] = []
-        self.teacher = own_teacher(request.teacher or model.module)
+        own = request.teacher
+        self.teacher = own_teacher(model.module if own is None else own)
         self.dial = request.target is not None or request.allowed is not None
 
     def ready(self) -> Ready:

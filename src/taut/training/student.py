@@ -23,7 +23,10 @@ from taut.training.bits import BitEstimate
 from taut.training.fake_quant import FakeQuant, LearntSteps, fake_quant
 from taut.training.recurrent import read_by_name
 
-_AS_ONE: Final = (nn.Linear, nn.Bilinear, _ConvNd, nn.RNNBase, nn.MultiheadAttention)
+_AS_ONE: Final = (
+    *(nn.Linear, nn.Bilinear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention),
+    parametrize.ParametrizationList,
+)
 _TRAINS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COARSER: Final = 0.05  # nats: how much larger a step becomes at once
 
@@ -113,7 +116,7 @@ def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
     """
     student = Student(own_classes(module))
     plain: list[str] = []
-    parameters = held_parameters(module)
+    parameters, overlaps = held_parameters(module), overlapping(module)
     size = _typical_size(parameters)
     for held in parameters:
         scheme = next((schemes[name] for name in held.names if name in schemes), None)
@@ -122,9 +125,18 @@ def make_student(module: nn.Module, schemes: Mapping[str, Scheme]) -> Student:
         else:
             student.twins.append(_twin(held, scheme, size))
     student.plain = tuple(plain)
-    _step_alike(student)
+    _step_alike(student.twins, overlaps)
     student.notes += _left_alone(student)
     return student
+
+
+@torch.no_grad()
+def _typical_size(parameters: list[SharedParameter]) -> float:
+    """The root mean square of the matrices: the median of them; 0.1 if there are none."""
+    matrices = [one.parameter for one in parameters if one.parameter.ndim > 1]
+    floats = [one for one in matrices if one.dtype in _TRAINS and one.any()]
+    sizes = [float(one.float().square().mean().sqrt()) for one in floats]
+    return statistics.median(sizes) if sizes else 0.1
 
 
 def _left_alone(student: Student) -> list[str]:
@@ -144,15 +156,6 @@ def _left_alone(student: Student) -> list[str]:
     if still:
         notes.append(f"{some_names(still)}: requires_grad is False, so rounded and not trained")
     return notes
-
-
-@torch.no_grad()
-def _typical_size(parameters: list[SharedParameter]) -> float:
-    """The root mean square of the matrices: the median of them; 0.1 if there are none."""
-    matrices = [one.parameter for one in parameters if one.parameter.ndim > 1]
-    floats = [one for one in matrices if one.is_floating_point() and one.any()]
-    sizes = [float(one.float().square().mean().sqrt()) for one in floats]
-    return statistics.median(sizes) if sizes else 0.1
 
 
 def _twin(held: SharedParameter, scheme: Scheme, size: float) -> Twin:
@@ -186,27 +189,25 @@ def _parts(owners: Iterable[nn.Module], parameter: nn.Parameter) -> int:
     return 1 if as_one else next((n for n in parameter.shape if n > 1), 1)
 
 
-def _step_alike(student: Student) -> None:
+def _step_alike(made: list[Twin], overlaps: Mapping[str, str]) -> None:
     """Let tensors that share a part of their memory share one step, so that they decode alike.
 
     Raises:
         ArgumentError: they have no step for the whole tensor; the message names both.
     """
-    twins = {name: twin for twin in student.twins for name in twin.names}
-    for name, other in overlapping(student.module).items():
-        if name not in twins and other not in twins:
-            continue
-        quants = [twins[one].quant if one in twins else None for one in (name, other)]
-        one, its = quants
-        if not isinstance(one, LearntSteps) or not isinstance(its, LearntSteps):
-            raise _parted(name, other)
-        if one.most is not None or its.most is not None:
-            raise _parted(name, other)
-        one.log_step = its.log_step
+    quants = {name: twin.quant for twin in made for name in twin.names}
+    for name, other in overlaps.items():
+        if name in quants or other in quants:
+            one, its = _dialled(quants.get(name)), _dialled(quants.get(other))
+            if one is None or its is None:
+                raise ArgumentError(
+                    f'tensor "{name}": shares a part of its memory with "{other}", and their '
+                    "schemes would round that part in two ways; give rd or lossless for both, or "
+                    "a clone() in place of one"
+                )
+            one.log_step = its.log_step
 
 
-def _parted(name: str, other: str) -> ArgumentError:
-    return ArgumentError(
-        f'tensor "{name}": shares a part of its memory with "{other}", and their schemes would '
-        "round that part in two ways; give rd or lossless for both, or a clone() in place of one"
-    )
+def _dialled(quant: FakeQuant | None) -> LearntSteps | None:
+    """Itself, if it has one step for the tensor, and no end."""
+    return quant if isinstance(quant, LearntSteps) and quant.most is None else None

@@ -85,7 +85,10 @@ def _passed(dep: Any, indices: set[_Index], bound: int) -> set[_Index]:
     """The channels as they are numbered where a dependency leads to."""
     passed: Any = list(indices)
     for mapping in dep.index_mapping:
-        passed = passed if mapping is None else mapping(passed)
+        try:
+            passed = passed if mapping is None else mapping(passed)
+        except IndexError:  # torch-pruning's, beyond operations that it knows nothing of (a GRU)
+            raise StaysWhole("its channels go on in a way that cannot be followed") from None
     made = {_Index(one.idx, one.root_idx) for one in passed}
     if any(one.root_idx is None or not 0 <= one.idx < bound for one in made):
         raise StaysWhole("its channels are shared in a way that cannot be followed")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taut.errors import ArgumentError
 from taut.networks.calls import applied, run
 from taut.networks.copies import copy_module
+from taut.networks.sharing import held_parameters
 from taut.transform.channel_group import ChannelGroup
 from taut.transform.channels_check import same_without
 from taut.transform.channels_graph import trace
@@ -80,10 +81,11 @@ class PruningJob:
     def _keep_unsafe(self) -> None:
         """Keep whole what the graph has wrong: operations it does not know, as padding.
 
-        Units of all groups are taken away at once; only if that goes wrong, group by group.
+        Units of all groups are taken away at once; group by group only if that goes wrong, or where
+        layers share a parameter, which two groups may make equally narrow by chance.
         """
         trial = {name: _some(group) for name, group in self.groups.items()}
-        if self._trouble(trial):
+        if _shares(self._whole) or self._trouble(trial):
             for name, units in trial.items():
                 reason = self._trouble({name: units})
                 if reason:
@@ -93,6 +95,8 @@ class PruningJob:
     def _trouble(self, chosen: Chosen) -> str | None:
         try:
             small = self.without(chosen)
+        except ArgumentError as error:
+            return str(error).removeprefix("channels: ")
         except Exception as error:  # torch-pruning, where it misread the graph
             return f"the graph breaks: {type(error).__name__}: {error}"
         return same_without(self._whole, small, self._example, self.groups, chosen)
@@ -153,6 +157,13 @@ def changed(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, dict[s
             elif type(value) is int and type(old.get(key)) is int and value != old[key]:
                 found.setdefault(name, {})[key] = value
     return found
+
+
+def _shares(module: torch.nn.Module) -> bool:
+    """Whether modules share a parameter."""
+    return any(
+        len({id(holder.owner) for holder in one.places}) > 1 for one in held_parameters(module)
+    )
 
 
 def _some(group: ChannelGroup) -> list[int]:

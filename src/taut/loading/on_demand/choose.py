@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -90,8 +91,11 @@ def _known(layer: nn.Module, key: str) -> bool:
         return False
     if getattr(layer, "max_norm", None) is not None:
         return False  # an embedding that changes its weight when it runs
-    kind = type(layer)
-    if (kind.__module__, kind.__name__) == ("transformers.pytorch_utils", "Conv1D"):
-        return True
-    forward: object = kind.forward
-    return any(forward is leaf.forward for leaf in _LEAVES)
+    leaves: tuple[type[nn.Module], ...] = (*_LEAVES, *_of_transformers())
+    return any(type(layer).forward is leaf.forward for leaf in leaves)
+
+
+def _of_transformers() -> tuple[type[nn.Module], ...]:
+    """The layer of GPT-2 and its like, where transformers is imported: no module is one before."""
+    library = sys.modules.get("transformers.pytorch_utils")
+    return () if library is None else (library.Conv1D,)
