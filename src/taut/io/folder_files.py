@@ -16,7 +16,7 @@ from typing import Final
 
 from taut.errors import TautError
 from taut.io.names import as_text
-from taut.io.safetensors import read_index
+from taut.io.shard_index import read_index
 
 _KEPT_APART: Final = (
     ".git", ".hg", ".svn", ".bzr", ".cache", "__pycache__", ".ipynb_checkpoints", ".mypy_cache",

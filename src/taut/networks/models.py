@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from taut.errors import ArgumentError
 from taut.extras import need_extra
 from taut.io import Source, open_source
+from taut.io.content import kind_of
+from taut.io.model_file import ModelFile
 from taut.io.names import nearest
 from taut.io.pytorch import is_module
 from taut.io.wrappers import refuse_programs
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-ModelSpec: TypeAlias = "str | Path | torch.nn.Module"
+ModelSpec: TypeAlias = "str | Path | ModelFile | torch.nn.Module"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def open_model(spec: ModelSpec) -> LoadedModel:
     need_extra("torch", "hf", "calibration takes")
     if is_module(spec):
         return _of_module(spec)
+    if isinstance(spec, ModelFile):
+        spec = spec.path
     refuse_programs(spec)
     if not isinstance(spec, (str, Path)):
         raise ArgumentError(
@@ -82,7 +86,7 @@ def open_model(spec: ModelSpec) -> LoadedModel:
     path = Path(spec)
     if path.is_dir():
         return _from_folder(path)
-    if path.suffix.lower() == ".onnx" and path.is_file():
+    if path.is_file() and (path.suffix.lower() == ".onnx" or kind_of(path) == "onnx"):
         return _from_onnx(path)
     if path.exists():
         raise ArgumentError(
