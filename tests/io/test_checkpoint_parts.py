@@ -63,10 +63,18 @@ def test_the_models_part_is_taken_and_told(key: str, zipped: bool, tmp_path: Pat
     for name, tensor in weights().items():
         np.testing.assert_array_equal(source.load(name), tensor.numpy())
     assert len(source.infos) == 2
+    assert source.nbytes == 15 * 4  # no optimiser is among what compression is held against
     notes = " ".join(notes_of(source))
     assert f'"{key}" (2 tensors)' in notes or key == "."
     for name in CHECKPOINTS[key]:
         assert name in notes or name in ("w", "b")
+
+
+def test_a_file_of_nothing_else_has_its_own_size(tmp_path: Path) -> None:
+    torch.save(weights(), tmp_path / "x.pt")
+    source = open_source(tmp_path / "x.pt")
+    assert source.nbytes == (tmp_path / "x.pt").stat().st_size
+    assert not notes_of(source)
 
 
 def test_a_key_takes_another_part_and_an_unknown_one_lists_them(tmp_path: Path) -> None:

@@ -237,6 +237,7 @@ def test_of_two_shards_the_one_that_the_index_names_is_read(
     source = open_source(path)
     np.testing.assert_array_equal(source.load("a"), overlay["a"])
     assert sorted(info.name for info in source.infos) == ["a", "b", "c"]
+    assert source.nbytes == sum(info.nbytes for info in source.infos)
     note = " ".join(notes_of(source))
     assert f'"a" is in both "{ONE}" and "{TWO}"' in note and '"more"' in note
     with pytest.raises(FormatError, match=f'tensor "a" is in both "{ONE}" and "{TWO}"'):

@@ -34,11 +34,15 @@ Tensors = dict[str, object]
 
 @dataclass(frozen=True)
 class CheckpointPart:
-    """Tensors and arrays of a checkpoint by name, where they were, and what is to be told."""
+    """Tensors and arrays of a checkpoint by name, where they were, and what is to be told.
+
+    `whole` says that there is nothing else in the checkpoint.
+    """
 
     path: tuple[str, ...]
     tensors: Tensors
     notes: tuple[str, ...] = ()
+    whole: bool = False
 
     @property
     def key(self) -> str:
@@ -133,21 +137,23 @@ def _noted(
 ) -> CheckpointPart:
     """The part, with notes of where it was and what is left."""
     if not isinstance(loaded, Mapping):
-        return CheckpointPart(part.path, part.tensors, ("a list of tensors, named by number",))
+        notes = ["a list of tensors, named by number"]
+        return CheckpointPart(part.path, part.tensors, tuple(notes), whole=True)
     top = part.path[:1]
     held = part.tensors if not part.path else top
     left = [str(name) for name in loaded if name not in held]
-    notes = []
+    notes: list[str] = []
     if part.path:
         count = len(part.tensors)
-        notes.append(f'taken of the checkpoint: "{part.key}" ({count} tensors)')
+        several = "s" if count != 1 else ""
+        notes.append(f'taken of the checkpoint: "{part.key}" ({count} tensor{several})')
     if left:
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
         notes.append(f"not taken of the checkpoint: {', '.join(left[:_SHOWN])}{more}")
     others = [one for one in parts if one.path != part.path]
     if others and not named:
         notes.append(f"it holds other tensors too, which key (--key) takes: {_listed(others)}")
-    return CheckpointPart(part.path, part.tensors, tuple(notes))
+    return CheckpointPart(part.path, part.tensors, tuple(notes), whole=not notes)
 
 
 def _listed(parts: list[CheckpointPart]) -> str:

@@ -137,8 +137,10 @@ def open_sharded(
     held = {shard.name: [tensor.name for tensor in shard.header.tensors] for shard in shards}
     found = take_listed(path, weight_map, held, strict=strict)
     source = _source(shards, path, companions, () if index is None else (index,), found.shards)
-    files = source.files if found.whole else ()
-    return replace(source, files=files, notes=found.notes)
+    if not found.whole:
+        nbytes = sum(info.nbytes for info in source.infos)
+        source = replace(source, files=(), nbytes=nbytes)
+    return replace(source, notes=found.notes)
 
 
 def _source(

@@ -16,7 +16,7 @@ import numpy as np
 
 from taut.errors import ArgumentError, FormatError
 from taut.extras import need_extra
-from taut.io.checkpoint_parts import choose_part
+from taut.io.checkpoint_parts import CheckpointPart, choose_part
 from taut.io.content import first_bytes, why_foreign
 from taut.io.in_memory import Entry, MemorySource, memory_source
 from taut.io.inert import stand_ins
@@ -44,11 +44,12 @@ def open_checkpoint(
         FormatError: the restricted reader refuses the file: damaged, or it wants to run code.
         ArgumentError: no torch, no such file, or something else than a state dict is in it.
     """
-    entries, stamp, notes = _entries(path, key)
+    entries, stamp, part = _entries(path, key)
+    nbytes = stamp.nbytes if part.whole else None  # else that of the tensors that are taken
     source = memory_source(
-        entries, str(path), nbytes=stamp.nbytes, companions=companions, stamps=(stamp,)
+        entries, str(path), nbytes=nbytes, companions=companions, stamps=(stamp,)
     )
-    return replace(source, notes=notes)
+    return replace(source, notes=part.notes)
 
 
 def open_sharded_checkpoint(
@@ -73,15 +74,15 @@ def open_sharded_checkpoint(
         for entry in entries
         if found.shards.get(entry.info.name) == shard
     ]
-    nbytes = sum(stamp.nbytes for stamp in stamps if stamp.path != path)
+    nbytes = sum(stamp.nbytes for stamp in stamps if stamp.path != path) if found.whole else None
     source = memory_source(
         entries, str(path), nbytes=nbytes, companions=companions, stamps=tuple(stamps)
     )
     return replace(source, notes=found.notes)
 
 
-def _entries(path: Path, key: str | None = None) -> tuple[list[Entry], Stamp, tuple[str, ...]]:
-    """The tensors of a checkpoint, what the file was when it was opened, and what is to be told.
+def _entries(path: Path, key: str | None = None) -> tuple[list[Entry], Stamp, CheckpointPart]:
+    """The tensors of a checkpoint, what the file was when it was opened, and the part they are.
 
     Where torch maps it, each is copied when it is loaded.
     """
@@ -96,7 +97,7 @@ def _entries(path: Path, key: str | None = None) -> tuple[list[Entry], Stamp, tu
     return (
         [_copying(entry, stamp) for entry in entries] if mapped else entries,
         stamp,
-        part.notes,
+        part,
     )
 
 
