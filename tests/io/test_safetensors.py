@@ -215,7 +215,7 @@ def test_a_damaged_shard_is_named(shards: Callable[..., Path]) -> None:
     [
         ({"a": ONE, "b": ONE, "c": TWO, "d": TWO}, ["a", "b", "c"], '"d" is listed, but not in'),
         ({"a": ONE, "c": TWO}, ["a", "c"], 'holds the tensor "b", which the index does not list'),
-        ({"a": ONE, "b": TWO, "c": TWO}, ["a", "b", "c"], f'lies in "{ONE}"; taken from there'),
+        ({"a": ONE, "b": TWO, "c": TWO}, ["a", "b", "c"], f'lies in "{ONE}"; taken from the first'),
     ],
 )
 def test_the_index_rules_and_the_rest_is_told(

@@ -70,17 +70,25 @@ def choose_part(loaded: object, key: str | None, identity: str) -> CheckpointPar
 
 def _parts(value: object, path: tuple[str, ...]) -> Iterator[CheckpointPart]:
     """All parts, the outer ones first."""
-    if len(path) > _DEEPEST:
-        return
-    if isinstance(value, Mapping) and not {"state", "param_groups"} <= value.keys():
-        named = {name: one for name, one in value.items() if isinstance(name, str)}
-        if tensors := {name: one for name, one in named.items() if _is_value(one)}:
-            yield CheckpointPart(path, {name: _plain(one) for name, one in tensors.items()})
-        for name, one in named.items():
-            if not name.endswith(_EXTRA):
-                yield from _parts(one, (*path, name))
-    elif isinstance(value, (list, tuple)) and value and all(map(_is_value, value)):
+    if isinstance(value, (list, tuple)) and value and all(map(_is_value, value)):
         yield CheckpointPart(path, {str(n): _plain(one) for n, one in enumerate(value)})
+    named = _named_values(value)
+    if tensors := {name: _plain(one) for name, one in named.items() if _is_value(one)}:
+        yield CheckpointPart(path, tensors)
+    if len(path) < _DEEPEST:
+        for name, one in named.items():
+            yield from _parts(one, (*path, name))
+
+
+def _named_values(value: object) -> dict[str, object]:
+    """What a mapping holds by name; nothing of what an optimiser keeps, or a module beside."""
+    if not isinstance(value, Mapping) or {"state", "param_groups"} <= value.keys():
+        return {}
+    return {
+        name: one
+        for name, one in value.items()
+        if isinstance(name, str) and (_is_value(one) or not name.endswith(_EXTRA))
+    }
 
 
 def _is_value(value: object) -> bool:
@@ -139,21 +147,25 @@ def _noted(
     if not isinstance(loaded, Mapping):
         notes = ["a list of tensors, named by number"]
         return CheckpointPart(part.path, part.tensors, tuple(notes), whole=True)
-    top = part.path[:1]
-    held = part.tensors if not part.path else top
-    left = [str(name) for name in loaded if name not in held]
-    notes: list[str] = []
-    if part.path:
-        count = len(part.tensors)
-        several = "s" if count != 1 else ""
-        notes.append(f'taken of the checkpoint: "{part.key}" ({count} tensor{several})')
-    if left:
-        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
-        notes.append(f"not taken of the checkpoint: {', '.join(left[:_SHOWN])}{more}")
+    notes = _taken(part) + _left(part, loaded)
     others = [one for one in parts if one.path != part.path]
     if others and not named:
         notes.append(f"it holds other tensors too, which key (--key) takes: {_listed(others)}")
     return CheckpointPart(part.path, part.tensors, tuple(notes), whole=not notes)
+
+
+def _taken(part: CheckpointPart) -> list[str]:
+    if not part.path:
+        return []
+    count = len(part.tensors)
+    return [f'taken of the checkpoint: "{part.key}" ({count} tensor{"s" if count != 1 else ""})']
+
+
+def _left(part: CheckpointPart, loaded: Mapping[object, object]) -> list[str]:
+    held = part.path[:1] or part.tensors
+    left = [str(name) for name in loaded if name not in held]
+    more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    return [f"not taken of the checkpoint: {', '.join(left[:_SHOWN])}{more}"] if left else []
 
 
 def _listed(parts: list[CheckpointPart]) -> str:

@@ -136,26 +136,26 @@ def _of_archive(path: Path) -> Kind:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
         return "checkpoint"
     inner = {name.partition("/")[2] or name for name in names}
-    if "data.pkl" in inner or "data.pkl" in names:
-        if "constants.pkl" in inner:
-            raise FormatError(
-                f"{path}: is a TorchScript archive, code with its weights; pass "
-                "torch.jit.load(path).state_dict() from Python, where you trust it"
-            )
+    if "data.pkl" in inner and "constants.pkl" not in inner:
         return "checkpoint"
+    raise FormatError(f"{path}: is {_archive_told(names, inner)}")
+
+
+def _archive_told(names: list[str], inner: set[str]) -> str:
+    """What an archive of other files is, and what to do."""
+    trusted = "from Python, where you trust it"
+    if "data.pkl" in inner:
+        return (
+            "a TorchScript archive, code with its weights; pass "
+            f"torch.jit.load(path).state_dict() {trusted}"
+        )
     if names and all(name.endswith(".npy") for name in names):
-        raise FormatError(
-            f"{path}: is an archive of numpy arrays; pass dict(numpy.load(path)) from Python"
-        )
+        return "an archive of numpy arrays; pass dict(numpy.load(path)) from Python"
     if any(name.startswith(("models/", "data/weights")) for name in inner):
-        raise FormatError(
-            f"{path}: is a program of torch.export; pass torch.export.load(path).state_dict from "
-            "Python, where you trust it"
-        )
+        return f"a program of torch.export; pass torch.export.load(path).state_dict {trusted}"
     if "model.weights.h5" in names:
-        raise FormatError(f"{path}: is a model of Keras; {_SAFETENSORS}")
-    listed = ", ".join(sorted(names)[:4])
-    raise FormatError(f"{path}: is a zip archive of {listed or 'nothing'}; {_UNPACK}")
+        return f"a model of Keras; {_SAFETENSORS}"
+    return f"a zip archive of {', '.join(sorted(names)[:4]) or 'nothing'}; {_UNPACK}"
 
 
 def _is_onnx(path: Path) -> bool:

@@ -87,40 +87,33 @@ def take_listed(
 ) -> ShardedTensors:
     """Take the tensors that an index lists from the shards, of which `held` are the names by file.
 
-    One that another shard alone holds is taken from there; one that none holds is left out.
+    One that another shard holds instead is taken from there; one that none holds is left out.
 
     Raises:
-        FormatError: none is there, or several other shards hold one; with `strict`, anything that
-            differs. Names the tensor.
+        FormatError: none is there; with `strict`, anything that differs. Names the tensor.
     """
-    where: dict[str, list[str]] = {}
+    where = _holders(held)
+    problems = _Problems([], [], [], [])
+    taken = {name: problems.place(name, shard, where) for name, shard in weight_map.items()}
+    found = {name: shard for name, shard in taken.items() if shard is not None}
+    problems.extra.extend(
+        f'shard "{where[name][0]}" holds the tensor "{name}", which the index does not list'
+        for name in where.keys() - weight_map.keys()
+    )
+    problems.extra.sort()
+    if problems.all and (strict or not found):
+        raise FormatError(f"{index}: {problems.all[0]}")
+    whole = found.keys() == where.keys() and all(len(one) == 1 for one in where.values())
+    return ShardedTensors(found, whole, problems.notes)
+
+
+def _holders(held: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """The shards that hold each tensor."""
+    found: dict[str, list[str]] = {}
     for shard, names in held.items():
         for name in names:
-            where.setdefault(name, []).append(shard)
-    taken, problems = {}, _Problems([], [], [], [])
-    for name, shard in weight_map.items():
-        found = where.get(name, [])
-        if not found:
-            problems.missing.append(f'tensor "{name}" is listed, but not in its shard "{shard}"')
-            continue
-        if shard not in found:
-            told = f'tensor "{name}" is listed in "{shard}", but lies in "{found[0]}"'
-            if len(found) > 1:
-                raise FormatError(f'{index}: {told}, and in "{found[1]}"')
-            problems.moved.append(told)
-        elif len(found) > 1:
-            problems.twice.append(f'tensor "{name}" is in both "{found[0]}" and "{found[1]}"')
-        taken[name] = shard if shard in found else found[0]
-    problems.extra.extend(
-        f'shard "{shards[0]}" holds the tensor "{name}", which the index does not list'
-        for name, shards in where.items()
-        if name not in weight_map
-    )
-    all_of_them = problems.all
-    if all_of_them and (strict or not taken):
-        raise FormatError(f"{index}: {all_of_them[0]}")
-    whole = not (problems.twice or problems.extra)
-    return ShardedTensors(taken, whole, problems.notes)
+            found.setdefault(name, []).append(shard)
+    return found
 
 
 @dataclass(frozen=True)
@@ -132,6 +125,21 @@ class _Problems:
     moved: list[str]
     extra: list[str]
 
+    def place(self, name: str, shard: str, where: Mapping[str, list[str]]) -> str | None:
+        """The shard that a tensor is taken from; None if none holds it."""
+        found = where.get(name, [])
+        if not found:
+            self.missing.append(f'tensor "{name}" is listed, but not in its shard "{shard}"')
+            return None
+        if shard not in found:
+            also = "".join(f' and "{one}"' for one in found[1:])
+            lies = f'"{found[0]}"{also}'
+            self.moved.append(f'tensor "{name}" is listed in "{shard}", but lies in {lies}')
+            return found[0]
+        if len(found) > 1:
+            self.twice.append(f'tensor "{name}" is in both "{found[0]}" and "{found[1]}"')
+        return shard
+
     @property
     def all(self) -> list[str]:
         return [*self.twice, *self.extra, *self.missing, *self.moved]
@@ -141,7 +149,7 @@ class _Problems:
         """A note for each kind."""
         kinds = (
             (self.missing, "left out of the model"),
-            (self.moved, "taken from there"),
+            (self.moved, "taken from the first of these"),
             (self.twice, "taken from where the index says"),
             (self.extra, "not taken"),
         )

@@ -60,23 +60,19 @@ def open_sharded_checkpoint(
     Raises:
         FormatError, ArgumentError: as `open_checkpoint` and `taut.io.safetensors.open_sharded`.
     """
-    stamps = [stamp_of(path)] if path.is_file() else []
     weight_map = read_index(path)
+    stamps = [stamp_of(path)]
     held: dict[str, list[Entry]] = {}
     for shard in shard_paths(path, weight_map):
         held[shard.name], stamp, _ = _entries(shard)
         stamps.append(stamp)
     names = {shard: [entry.info.name for entry in entries] for shard, entries in held.items()}
     found = take_listed(path, weight_map, names, strict=strict)
-    entries = [
-        entry
-        for shard, entries in held.items()
-        for entry in entries
-        if found.shards.get(entry.info.name) == shard
-    ]
-    nbytes = sum(stamp.nbytes for stamp in stamps if stamp.path != path) if found.whole else None
+    pairs = ((shard, entry) for shard, entries in held.items() for entry in entries)
+    taken = [entry for shard, entry in pairs if found.shards.get(entry.info.name) == shard]
+    nbytes = sum(stamp.nbytes for stamp in stamps[1:]) if found.whole else None
     source = memory_source(
-        entries, str(path), nbytes=nbytes, companions=companions, stamps=tuple(stamps)
+        taken, str(path), nbytes=nbytes, companions=companions, stamps=tuple(stamps)
     )
     return replace(source, notes=found.notes)
 
