@@ -128,11 +128,8 @@ class _FactsReader:
         curvature: Curvature | None,
     ) -> dict[str, Prediction]:
         """What each scheme that is for such a tensor would cost it."""
-<<<<<<< HEAD
-        if not _is_finite(info, distribution) or info.name in fixed_of(self.source):
-=======
-        if not _is_roundable(info, values, distribution):
->>>>>>> 0fc02f4 (Keep the readers of checkpoints, archives and shards simple)
+        fixed = info.name in fixed_of(self.source)
+        if fixed or not _is_roundable(info, values, distribution):
             return {}
         matrix = quantisable(info.dtype, info.shape)
         if curvature is None:
