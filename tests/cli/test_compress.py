@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from safetensors.numpy import load_file
 
 KEYS = {"size", "original_size", "ratio", "bits", "parameters", "tensors"}
 TENSOR_KEYS = {"name", "dtype", "shape", "scheme", "bytes", "bits", "rel_mse"}
@@ -115,3 +116,32 @@ def test_decompress_says_what_it_wrote(run, model, tmp_path):
     result = run("decompress", tmp_path / "net.taut.safetensors", "-f", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {"path": str(model), "size": model.stat().st_size}
+
+
+def test_a_part_of_a_checkpoint_is_told_and_chosen(run, tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "last.ckpt"
+    torch.save({"model": {"w": torch.ones(9)}, "ema": {"w": torch.zeros(9)}, "epoch": 3}, path)
+    result = run("compress", path)
+    assert result.exit_code == 0
+    assert '"model" (1 tensor)' in result.stderr and "epoch" in result.stderr
+    for command in ("analyze", "bench", "compress"):
+        extra = ("--dry-run",) if command == "compress" else ()
+        assert run(command, path, "--key", "ema", *extra).exit_code == 0
+        refused = run(command, path, "--key", "emma", *extra)
+        assert refused.exit_code == 2
+        assert '"model" (1), "ema" (1)' in refused.stderr
+
+
+def test_strict_refuses_shards_that_differ_from_their_index(run, model, tmp_path):
+    index = tmp_path / "m.safetensors.index.json"
+    name = next(iter(load_file(model)))
+    index.write_text(json.dumps({"weight_map": {name: model.name, "gone": model.name}}))
+    told = run("compress", index)
+    assert told.exit_code == 0
+    assert '"gone" is listed' in told.stderr
+    for command in ("compress", "analyze", "plan"):
+        extra = ("-f",) if command == "compress" else ("--bits", "4") if command == "plan" else ()
+        refused = run(command, index, "--strict", *extra)
+        assert refused.exit_code == 1
+        assert "m.safetensors.index.json" in refused.stderr

@@ -100,7 +100,7 @@ def test_an_unaligned_array_is_loaded_aligned() -> None:
         (np.ma.masked_array([1.0]), r"is masked; pass array.filled"),
         (1.0, 'entry "w" is a float, not a tensor'),
         ([1.0], 'entry "w" is a list, not a tensor'),
-        ({"x": np.zeros(1)}, 'entry "w" is a dict, so this is no flat state dict'),
+        ({"x": 1.0}, r'holds no tensors by name: it has "w" \(dict\)'),
     ],
 )
 def test_what_cannot_be_stored_is_refused_by_name(value: object, message: str) -> None:

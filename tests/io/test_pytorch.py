@@ -11,6 +11,7 @@ import pytest
 
 from taut.errors import ArgumentError, FormatError
 from taut.io import DTYPE_BITS, SAFETENSORS_DTYPES, open_source
+from taut.io.model_file import ModelFile
 from taut.io.pytorch import torch_entry
 
 torch = pytest.importorskip("torch")
@@ -215,7 +216,7 @@ def test_a_plain_pickle_is_refused_too(tmp_path: Path) -> None:
 
 def test_a_whole_pickled_module_is_refused(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pt")
-    with pytest.raises(FormatError, match=r"refused: .*holds more than plain tensors"):
+    with pytest.raises(FormatError, match=r"refused: it names torch.*more than plain tensors"):
         open_source(tmp_path / "model.pt")
 
 
@@ -234,15 +235,6 @@ def test_a_cut_checkpoint_is_refused(tmp_path: Path) -> None:
         open_source(path)
 
 
-def test_a_training_checkpoint_says_where_its_weights_may_be(tmp_path: Path) -> None:
-    torch.save({"model": {"w": torch.ones(1)}, "epoch": 3}, tmp_path / "last.ckpt")
-    with pytest.raises(ArgumentError, match=r'"model" is a dict.* checkpoint\["model"\]'):
-        open_source(tmp_path / "last.ckpt")
-    torch.save([torch.ones(1)], tmp_path / "list.pt")
-    with pytest.raises(ArgumentError, match="holds a list, not a state dict"):
-        open_source(tmp_path / "list.pt")
-
-
 def test_sharded_checkpoints_are_one_model(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, tmp_path / "pytorch_model-1.bin")
     torch.save({"b": torch.zeros(3)}, tmp_path / "pytorch_model-2.bin")
@@ -252,8 +244,9 @@ def test_sharded_checkpoints_are_one_model(tmp_path: Path) -> None:
     assert [info.name for info in source.infos] == ["a", "b"]
     assert source.nbytes == sum(path.stat().st_size for path in tmp_path.glob("*.bin"))
     index.write_text('{"weight_map":{"a":"pytorch_model-1.bin","b":"pytorch_model-1.bin"}}')
+    assert [info.name for info in open_source(tmp_path).infos] == ["a"]
     with pytest.raises(FormatError, match='tensor "b" is listed, but not in its shard'):
-        open_source(tmp_path)
+        open_source(ModelFile(tmp_path, strict=True))
 
 
 def test_without_torch_the_error_says_what_to_install(

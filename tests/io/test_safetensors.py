@@ -13,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save, save_file
 
+import taut
 from taut.errors import ArgumentError, FormatError
 from taut.io import DTYPE_BITS, open_source, storage
+from taut.io.model_file import ModelFile
 from taut.io.safetensors import open_safetensors
+from taut.io.source import notes_of
 
 Shards = dict[str, dict[str, np.ndarray]]
 
@@ -190,7 +193,7 @@ def test_an_index_that_its_shards_contradict_is_refused(
     shards: Callable[..., Path], weight_map: object, message: str
 ) -> None:
     with pytest.raises(FormatError, match=f"model.safetensors.index.json: .*{message}"):
-        open_source(shards(weight_map))
+        open_source(ModelFile(shards(weight_map), strict=True))
 
 
 def test_a_missing_shard_is_named_with_what_it_holds(shards: Callable[..., Path]) -> None:
@@ -207,11 +210,48 @@ def test_a_damaged_shard_is_named(shards: Callable[..., Path]) -> None:
         open_source(path)
 
 
-def test_a_tensor_in_two_shards_is_refused(shards: Callable[..., Path]) -> None:
-    path = shards()
-    save_file({"c": np.zeros(1), "a": np.zeros(4)}, path.parent / TWO)
+@pytest.mark.parametrize(
+    ("weight_map", "names", "told"),
+    [
+        ({"a": ONE, "b": ONE, "c": TWO, "d": TWO}, ["a", "b", "c"], '"d" is listed, but not in'),
+        ({"a": ONE, "c": TWO}, ["a", "c"], 'holds the tensor "b", which the index does not list'),
+        ({"a": ONE, "b": TWO, "c": TWO}, ["a", "b", "c"], f'lies in "{ONE}"; taken from the first'),
+    ],
+)
+def test_the_index_rules_and_the_rest_is_told(
+    shards: Callable[..., Path], weight_map: dict[str, str], names: list[str], told: str
+) -> None:
+    source = open_source(shards(weight_map))
+    assert [info.name for info in source.infos] == names
+    assert any(told in note for note in notes_of(source))
+    for name in names:
+        source.load(name)
+
+
+def test_of_two_shards_the_one_that_the_index_names_is_read(
+    shards: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = shards({"a": TWO, "b": ONE, "c": TWO})
+    overlay = {"c": np.zeros(1), "a": np.full(4, 7.0), "more": np.ones(2)}
+    save_file(overlay, path.parent / TWO)
+    source = open_source(path)
+    np.testing.assert_array_equal(source.load("a"), overlay["a"])
+    assert sorted(info.name for info in source.infos) == ["a", "b", "c"]
+    assert source.nbytes == sum(info.nbytes for info in source.infos)
+    note = " ".join(notes_of(source))
+    assert f'"a" is in both "{ONE}" and "{TWO}"' in note and '"more"' in note
     with pytest.raises(FormatError, match=f'tensor "a" is in both "{ONE}" and "{TWO}"'):
-        open_source(path)
+        open_source(ModelFile(path, strict=True))
+    taut.compress(path, tmp_path / "x.taut.safetensors")
+    taut.decompress(tmp_path / "x.taut.safetensors", tmp_path / "back.safetensors")
+    back = open_source(tmp_path / "back.safetensors")
+    for info in source.infos:
+        np.testing.assert_array_equal(back.load(info.name), source.load(info.name))
+
+
+def test_an_index_of_other_shards_is_no_model(shards: Callable[..., Path]) -> None:
+    with pytest.raises(FormatError, match="x"):
+        open_source(shards({"x": ONE, "y": TWO}))
 
 
 @pytest.mark.parametrize(

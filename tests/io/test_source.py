@@ -34,9 +34,9 @@ def test_a_name_on_the_hub_says_how_to_fetch_it(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("model", 'the suffix "" is of no format read here .*rename it'),
+        ("model", 'the suffix "" are of a format read here .*rename it'),
         ("arrays.npz", r"pass dict\(numpy.load\(path\)\)"),
-        ("model.safetensor", r'the suffix ".safetensor" is of no format .*\.safetensors'),
+        ("model.safetensor", r'the suffix ".safetensor" are of a format .*\.safetensors'),
     ],
 )
 def test_another_format_is_refused_with_what_to_do(name: str, message: str, tmp_path: Path) -> None:

@@ -130,6 +130,24 @@ def test_a_graph_that_is_damaged_is_refused(rng: np.random.Generator, tmp_path: 
             renamed(file, {"net.bin": "other.bin"}, "net.onnx")
 
 
+def test_lists_of_numbers_that_are_tensors_stay_whole(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    model = branching(rng)
+    weights = rng.standard_normal(4096).astype("f4").tolist()
+    node = helper.make_node(
+        "LinearRegressor", ["x"], ["z"], domain="ai.onnx.ml", coefficients=weights, targets=256
+    )
+    model.graph.node.append(node)
+    model.graph.output.append(helper.make_tensor_value_info("z", 1, ["n", 256]))
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    save_beside(model, tmp_path / "net.onnx", "net.bin")
+    taut.compress(tmp_path / "net.onnx", tmp_path / "net.taut.safetensors")
+    taut.decompress(tmp_path / "net.taut.safetensors", tmp_path / "longer.onnx")
+    assert onnx.load(tmp_path / "longer.onnx") == onnx.load(tmp_path / "net.onnx")
+    assert (tmp_path / "longer.bin").read_bytes() == (tmp_path / "net.bin").read_bytes()
+
+
 def test_a_hole_is_no_part_of_the_graph() -> None:
     file = RecipeFile("m", 6, (Hole(2, 4, "w", "raw"),), b"abef")
     data = HoledBytes(file, "m")

@@ -10,6 +10,11 @@ from torch import nn  # noqa: E402
 from taut.errors import ArgumentError  # noqa: E402
 from taut.scheme import Scheme  # noqa: E402
 from taut.training.budget import Budget  # noqa: E402
+from taut.training.checkpoint import (  # noqa: E402
+    LoopPosition,
+    read_checkpoint,
+    write_checkpoint,
+)
 from taut.training.distill import Lesson  # noqa: E402
 from taut.training.loop import Fit  # noqa: E402
 from taut.training.objective import Objective  # noqa: E402
@@ -184,3 +189,16 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
         Run(path)(data())
     assert path.read_bytes() == whole
     assert [one.name for one in tmp_path.iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize("word", ["float8_e4m3fn", "float8_e5m2", "bfloat16", "float16", "float64"])
+def test_a_buffer_of_every_float_comes_back(tmp_path, word):
+    model = nn.Linear(2, 2)
+    table = torch.tensor([0.5, -3.0, 0.0]).to(getattr(torch, word))
+    model.register_buffer("table", table.clone())
+    place = LoopPosition(0, 0, 0, None, 0, None, "x")
+    write_checkpoint(tmp_path / "a.npz", model, [], place, {})
+    model.table.zero_()
+    read_checkpoint(tmp_path / "a.npz", model, [], "x")
+    assert model.table.dtype == table.dtype
+    assert torch.equal(model.table.double(), table.double())

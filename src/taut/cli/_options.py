@@ -28,6 +28,22 @@ OutputOption = Annotated[
         "-o", "--output", metavar="PATH", help="Where to write; by default, beside the input."
     ),
 ]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="Of a training's checkpoint: the part that is the model, as model or ema.module; by "
+        "default the usual one.",
+    ),
+]
+StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse shards that hold less or more than their index lists.",
+        show_default=False,
+    ),
+]
 ForceOption = Annotated[
     bool, typer.Option("-f", "--force", help="Overwrite what exists.", show_default=False)
 ]

@@ -17,7 +17,14 @@ from taut.cli._inputs import (
     loss_named,
     score_named,
 )
-from taut.cli._options import ForceOption, JsonOption, QuietOption, ThreadsOption
+from taut.cli._options import (
+    ForceOption,
+    JsonOption,
+    KeyOption,
+    QuietOption,
+    StrictOption,
+    ThreadsOption,
+)
 from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
@@ -47,6 +54,8 @@ def command(
     top: Annotated[
         int, typer.Option(min=0, metavar="N", help="Tensors to show; 0 shows all.")
     ] = 20,
+    key: KeyOption = None,
+    strict: StrictOption = False,
     seed: SeedOption = None,
     threads: ThreadsOption = None,
     force: ForceOption = False,
@@ -74,6 +83,8 @@ def command(
             score=score_named(score),
             threads=threads,
             seed=seed or 0,
+            key=key,
+            strict=strict,
             progress=step,
         )
     if output is not None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 
 from taut.cli._guard import guarded
-from taut.cli._options import EffortOption, JsonOption, ModelArgument, QuietOption, ThreadsOption
+from taut.cli._options import (
+    EffortOption,
+    JsonOption,
+    KeyOption,
+    ModelArgument,
+    QuietOption,
+    ThreadsOption,
+)
 from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
@@ -14,6 +21,7 @@ from taut.cli._talk import Talk
 @refusing_streams()
 def command(
     model: ModelArgument,
+    key: KeyOption = None,
     effort: EffortOption = None,
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
@@ -26,11 +34,12 @@ def command(
     from taut.cli._report import model_text, print_json
     from taut.demo import measure_speed
     from taut.io import open_source
+    from taut.networks.sources import chosen
     from taut.reporting.numbers import digits, size
     from taut.reporting.plain_text import plural, table
 
     talk = Talk(quiet)
-    source = open_source(model)
+    source = open_source(chosen(model, key))
     talk.line("model", model_text(source))
     with talk.progress() as step:
         report = measure_speed(

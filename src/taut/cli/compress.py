@@ -28,8 +28,10 @@ from taut.cli._options import (
     EffortOption,
     ForceOption,
     JsonOption,
+    KeyOption,
     OutputOption,
     QuietOption,
+    StrictOption,
     ThreadsOption,
     VerboseOption,
 )
@@ -93,6 +95,8 @@ def command(
             show_default=False,
         ),
     ] = False,
+    key: KeyOption = None,
+    strict: StrictOption = False,
     seed: SeedOption = None,
     effort: EffortOption = None,
     threads: ThreadsOption = None,
@@ -112,13 +116,15 @@ def command(
     from taut.cli._report import AskedFor, model_text, plan_text, print_json, tensor_table
     from taut.encoding.estimate import estimate_memory
     from taut.io import open_source
-    from taut.networks.sources import built
+    from taut.networks.sources import built, chosen
     from taut.reporting.numbers import size as size_text
 
     talk = Talk(quiet)
     judge, lost = score_named(score), loss_named(loss)
     check_training(train, {"epochs": epochs, "lr": lr, "teacher": teacher})
-    src = built(model)  # once: a file of code may build another network each time
+    src = chosen(
+        built(model), key, strict=strict
+    )  # once: a file of code may build another network each time
     source = open_source(src)
     peak = estimate_memory(source, calibrated=bool(calib or train))
     talk.line("model", f"{model_text(source)}    peak memory about {size_text(peak)}")

@@ -10,7 +10,7 @@ import typer
 
 from taut.cli._guard import guarded
 from taut.cli._inputs import EvalOption, SeedOption, score_named
-from taut.cli._options import ForceOption, JsonOption, QuietOption, ThreadsOption
+from taut.cli._options import ForceOption, JsonOption, KeyOption, QuietOption, ThreadsOption
 from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
@@ -52,6 +52,7 @@ def command(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a report as one HTML page.")
     ] = None,
+    key: KeyOption = None,
     seed: SeedOption = None,
     threads: ThreadsOption = None,
     force: ForceOption = False,
@@ -81,6 +82,7 @@ def command(
             seed=seed or 0,
             threads=threads,
             watts=watts,
+            key=key,
             progress=step,
         )
     if html is not None:

@@ -21,7 +21,9 @@ from taut.cli._options import (
     EffortOption,
     ForceOption,
     JsonOption,
+    KeyOption,
     QuietOption,
+    StrictOption,
     ThreadsOption,
     VerboseOption,
 )
@@ -102,6 +104,8 @@ def command(
             "--resume", help="Go on from the points of an earlier sweep.", show_default=False
         ),
     ] = False,
+    key: KeyOption = None,
+    strict: StrictOption = False,
     seed: SeedOption = None,
     effort: EffortOption = None,
     threads: ThreadsOption = None,
@@ -118,14 +122,14 @@ def command(
     from taut.cli._frontier import Outputs, frontier_path, frontier_table, listed, numbers
     from taut.cli._report import model_text, print_json
     from taut.io import open_source
-    from taut.networks.sources import built
+    from taut.networks.sources import built, chosen
     from taut.sweep.pareto import check_drop
 
     talk = Talk(quiet)
     check_drop(max_drop)
     outputs = Outputs(csv, html, charts, force)
     outputs.check()
-    src = built(model)
+    src = chosen(built(model), key, strict=strict)
     talk.line("model", model_text(open_source(src)))
     journal = frontier_path(model) if output is None else None
     try:

@@ -9,7 +9,15 @@ import typer
 
 from taut.cli._guard import guarded
 from taut.cli._inputs import CalibOption, LossOption, SeedOption, loss_named
-from taut.cli._options import EffortOption, ForceOption, JsonOption, QuietOption, ThreadsOption
+from taut.cli._options import (
+    EffortOption,
+    ForceOption,
+    JsonOption,
+    KeyOption,
+    QuietOption,
+    StrictOption,
+    ThreadsOption,
+)
 from taut.cli._streams import STREAM, refusing_streams
 from taut.cli._talk import Talk
 
@@ -59,6 +67,8 @@ def command(
     calib: CalibOption = None,
     loss: LossOption = None,
     effort: EffortOption = None,
+    key: KeyOption = None,
+    strict: StrictOption = False,
     seed: SeedOption = None,
     threads: ThreadsOption = None,
     force: ForceOption = False,
@@ -104,6 +114,8 @@ def command(
             effort=effort,
             seed=seed,
             threads=threads,
+            key=key,
+            strict=strict,
             progress=step,
         )
     _say_estimate(talk, proposal)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from taut.cli._guard import guarded
-from taut.cli._options import FileArgument, ForceOption, JsonOption, QuietOption
+from taut.cli._options import FileArgument, ForceOption, JsonOption, KeyOption, QuietOption
 from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
@@ -59,6 +59,7 @@ def command(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write every chart as SVG and PNG, too."),
     ] = None,
+    key: KeyOption = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -68,7 +69,7 @@ def command(
     With --json, names of the files written are on stdout.
     """
     from taut.container import check_destination
-    from taut.networks.sources import built
+    from taut.networks.sources import built, chosen
     from taut.reporting.page import write_charts, write_page
     from taut.reporting.tell import Evidence, tell
 
@@ -81,7 +82,7 @@ def command(
         exports=exports or (),
         plan=plan,
     )
-    whole = None if original is None else built(original)
+    whole = None if original is None else chosen(built(original), key)
     story = tell(file, evidence, original=whole, title=title)
     talk = Talk(quiet)
     write_page(page, story, force=force)

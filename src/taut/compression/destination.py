@@ -11,6 +11,7 @@ from taut.container import check_destination
 from taut.container.model_folder import FILE_NAME, check_copies, pairs_to
 from taut.errors import ArgumentError
 from taut.io import Source
+from taut.io.model_file import path_of
 from taut.io.suffixes import names_checkpoint, names_other_format
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def destination_of(src: Model, source: Source, dst: Path, *, force: bool) -> Des
     Raises:
         ArgumentError: something is there already, or it is the model itself.
     """
-    folder = Path(src) if isinstance(src, str | Path) and Path(src).is_dir() else None
+    path = path_of(src)
+    folder = path if path is not None and path.is_dir() else None
     if folder is None or dst.suffix == ".safetensors":
         _check_not_input(src, source, dst)
         _check_name(dst)
@@ -72,9 +74,10 @@ def _check_name(dst: Path) -> None:
 
 
 def _check_not_input(src: Model, source: Source, dst: Path) -> None:
-    if not isinstance(src, str | Path) or not dst.exists():
+    path = path_of(src)
+    if path is None or not dst.exists():
         return
-    inputs = [Path(src), *(stamp.path for stamp in source.stamps), *source.companions]
+    inputs = [path, *(stamp.path for stamp in source.stamps), *source.companions]
     if any(path.exists() and os.path.samefile(path, dst) for path in inputs):
         raise ArgumentError(f"{dst}: is the model to compress, or a file of it; name another file")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from taut.calibration import Ready
     from taut.networks import CalibrationSpec
     from taut.networks.sources import Model
-    from taut.planning import Plan, Recipe
+    from taut.planning import Plan, Recipe, Resolved
     from taut.scoring.user_score import ScoreFunction
     from taut.training.data import TeacherSpec, TrainSpec
 
@@ -151,11 +151,17 @@ def _by_rules(source: Source, call: Call, plan: Plan) -> Asked:
         call=_completed(call, plan),
         schemes=schemes,
         fixed=frozenset(named),
-        named=frozenset(n for n, one in named.items() if is_name(plan.rules[one.rule - 1].match)),
+        named=_in_full(plan, named),
         gains={name: one.weight for name, one in named.items() if one.weight != 1},
         recipe=recipe,
         notes=tuple(notes),
     )
+
+
+def _in_full(plan: Plan, decided: Mapping[str, Resolved]) -> frozenset[str]:
+    """The tensors that the rules which decide them name in full."""
+    rules = plan.rules
+    return frozenset(name for name, one in decided.items() if is_name(rules[one.rule - 1].match))
 
 
 def _check_call(call: Call) -> None:

@@ -128,11 +128,10 @@ class _FactsReader:
         curvature: Curvature | None,
     ) -> dict[str, Prediction]:
         """What each scheme that is for such a tensor would cost it."""
-        if not _is_finite(info, distribution) or info.name in fixed_of(self.source):
+        fixed = info.name in fixed_of(self.source)
+        if fixed or not _is_roundable(info, values, distribution):
             return {}
         matrix = quantisable(info.dtype, info.shape)
-        if matrix and why_exact(info, values, Scheme("rd")) is not None:
-            return {}
         if curvature is None:
             values = sample_rows(values, _ROWS)
         with np.errstate(over="ignore"):
@@ -144,11 +143,13 @@ class _FactsReader:
         return {str(scheme): _predicted(flat, scheme, loss) for scheme in schemes}
 
 
-def _is_finite(info: TensorInfo, distribution: Distribution | None) -> bool:
-    """Whether a tensor has floats alone that are numbers: lossy schemes refuse others."""
+def _is_roundable(info: TensorInfo, values: np.ndarray, distribution: Distribution | None) -> bool:
+    """Whether a tensor has floats alone that lossy schemes take: they refuse others."""
     if info.dtype not in FLOATS or distribution is None:
         return False
-    return not (distribution.nans or distribution.infinities)
+    if distribution.nans or distribution.infinities:
+        return False
+    return not quantisable(info.dtype, info.shape) or not why_exact(info, values, Scheme("rd"))
 
 
 def _predicted(

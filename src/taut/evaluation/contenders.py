@@ -16,6 +16,7 @@ from taut.errors import ArgumentError, FormatError
 from taut.evaluation.held_weights import put_into, read_held, read_plain
 from taut.io import Source, open_source, read_header
 from taut.io.identity import model_identity
+from taut.io.model_file import ModelFile, path_of
 from taut.io.pytorch import is_module
 from taut.loading.restore import decompress
 from taut.networks import LoadedModel, ModelSpec, open_model
@@ -79,13 +80,15 @@ def _weights_first(
     if original is None and _names_its_network(path):
         loaded = _restored(path)
         return _of_weights(path, loaded), None, loaded
+    if isinstance(model, ModelFile) and is_taut(path):
+        raise ArgumentError(f"{model}: key (--key): is for a checkpoint, and this is a Taut file")
     if original is None or _holds_weights(original):
         raise ArgumentError(
             f"{model}: holds weights alone; give the network that it belongs to as original "
             "(--original): a model folder, file.py:function or an nn.Module"
         )
     second, loaded = _running(original, threads, fed=True)
-    return _of_weights(path, loaded), second, loaded
+    return _of_weights(model if isinstance(model, ModelFile) else path, loaded), second, loaded
 
 
 def is_taut(path: Path) -> bool:
@@ -101,13 +104,14 @@ def is_taut(path: Path) -> bool:
 
 
 def _is_graph(spec: ModelSpec) -> bool:
-    return isinstance(spec, str | Path) and Path(spec).suffix.lower() == ".onnx"
+    path = path_of(spec)
+    return path is not None and path.suffix.lower() == ".onnx"
 
 
 def _holds_weights(spec: ModelSpec) -> bool:
-    if is_module(spec) or not isinstance(spec, str | Path) or names_callable(str(spec)):
+    path = path_of(spec)
+    if path is None or names_callable(str(path)):
         return False
-    path = Path(spec)
     return (path.is_file() and not _is_graph(path)) or (path.is_dir() and is_taut(path))
 
 
@@ -160,10 +164,10 @@ def _of_network(spec: ModelSpec, loaded: LoadedModel) -> Contender:
     return Contender(name, loaded.module, source.nbytes, parameters, model_identity(source), path)
 
 
-def _of_weights(path: Path, loaded: LoadedModel) -> Contender:
+def _of_weights(path: Path | ModelFile, loaded: LoadedModel) -> Contender:
     """The network with a file's tensors in it; times are of the file read and of it decoded."""
     began = time.perf_counter()
-    held = read_held(path) if is_taut(path) else read_plain(path)
+    held = read_held(Path(path)) if is_taut(Path(path)) else read_plain(path)
     network = put_into(loaded, held)
     took = time.perf_counter() - began
     return Contender(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from taut.container import TautFile, find_file
 from taut.errors import ArgumentError
 from taut.io import check_unchanged, open_source
+from taut.io.model_file import ModelFile
 from taut.io.names import nearest
 from taut.loading.arrays import to_torch
 from taut.loading.fitted_names import spelled
@@ -52,13 +53,13 @@ def read_held(path: Path) -> HeldWeights:
     )
 
 
-def read_plain(path: Path) -> HeldWeights:
+def read_plain(path: Path | ModelFile) -> HeldWeights:
     """The tensors of any other model file."""
     source = open_source(path)
     tensors = {info.name: to_torch(source.load(info.name), info.dtype) for info in source.infos}
     check_unchanged(source.stamps)
     return HeldWeights(
-        path=path,
+        path=Path(path),
         tensors=tensors,
         shapes={info.name: info.shape for info in source.infos},
     )

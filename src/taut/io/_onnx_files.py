@@ -18,6 +18,7 @@ from taut.io._onnx_recipe import (
 )
 from taut.io._onnx_tensor import Initializer, decode_varints
 from taut.io._onnx_wire import without_keys
+from taut.io.content import first_bytes, why_not_fetched
 from taut.io.dtypes import storage
 from taut.io.names import as_text
 from taut.io.stamp import StillFile, changed
@@ -97,6 +98,8 @@ class OnnxFiles:
             if not path.is_file():
                 raise ArgumentError(f"{where}: its data file {path} is missing; put it there")
             self._check_folder(path, where)
+            if (why := why_not_fetched(first_bytes(path))) is not None:
+                raise FormatError(f"{where}: its data file {path} {why}")
             self.outside[name] = OnnxFile(path, name)
         return self.outside[name]
 

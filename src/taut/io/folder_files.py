@@ -16,7 +16,7 @@ from typing import Final
 
 from taut.errors import TautError
 from taut.io.names import as_text
-from taut.io.safetensors import read_index
+from taut.io.shard_index import read_index
 
 _KEPT_APART: Final = (
     ".git", ".hg", ".svn", ".bzr", ".cache", "__pycache__", ".ipynb_checkpoints", ".mypy_cache",
@@ -106,16 +106,19 @@ class _Sorter:
         """Why a file or folder stays; None if it travels, or is the encoded weights."""
         if name in _KEPT_APART:
             return _APART
-        if path.is_symlink():
-            real = Path(os.path.realpath(path))
-            if not real.is_relative_to(self.root) or (path.is_dir() and real in around):
-                return _OUTSIDE
+        if path.is_symlink() and self._leads_out(path, around):
+            return _OUTSIDE
         if not (path.is_file() or path.is_dir()) or fnmatchcase(name, _TEMPORARY):
             return _ODD
         top = path.parent == self.folder
         if top and name in self.encoded:
             return None
         return _WEIGHTS if _is_other_form(name.lower(), beside, top=top) else None
+
+    def _leads_out(self, link: Path, around: tuple[Path, ...]) -> bool:
+        """Whether a link leads out of the folder, or to a folder that it lies in."""
+        real = Path(os.path.realpath(link))
+        return not real.is_relative_to(self.root) or (link.is_dir() and real in around)
 
 
 def _is_other_form(name: str, beside: frozenset[str], *, top: bool) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from taut.errors import ArgumentError, FormatError
+from taut.io.content import FIRST, why_foreign
 from taut.io.dtypes import MAX_NUMBER, tensor_nbytes
 
 MAX_HEADER: Final = 100_000_000  # bytes of JSON; the limit of safetensors itself
@@ -87,7 +88,7 @@ def read_header(
         return _read_file(Path(source), where or str(source))
     view = memoryview(source).cast("B")
     where = where or "buffer"
-    length = _header_length(bytes(view[:8]), len(view), where)
+    length = _header_length(bytes(view[:FIRST]), len(view), where)
     return _checked(bytes(view[8 : 8 + length]), len(view), where)
 
 
@@ -95,7 +96,9 @@ def read_header_from(file: BinaryIO, where: str) -> Header:
     """Read and check the header of an open safetensors file, from its start (see `read_header`)."""
     size = os.fstat(file.fileno()).st_size
     file.seek(0)
-    length = _header_length(file.read(8), size, where)
+    first = file.read(FIRST)
+    length = _header_length(first, size, where)
+    file.seek(8)
     raw = file.read(length)
     if len(raw) != length:
         raise FormatError(f"{where}: the file ended while its header was read")
@@ -113,11 +116,11 @@ def _read_file(path: Path, where: str) -> Header:
 
 
 def _header_length(first: bytes, size: int, where: str) -> int:
-    if first == b"version ":
-        raise FormatError(f"{where}: a Git LFS pointer, not the weights; run `git lfs pull`")
+    if (why := why_foreign(first)) is not None:
+        raise FormatError(f"{where}: {why}")
     if len(first) < 8:
         raise FormatError(f"{where}: {size} bytes; a safetensors file has at least 10")
-    length = int.from_bytes(first, "little")
+    length = int.from_bytes(first[:8], "little")
     if length > MAX_HEADER:
         raise FormatError(
             f"{where}: header length {length} is over the limit of {MAX_HEADER}; "

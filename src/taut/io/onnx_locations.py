@@ -7,7 +7,7 @@ What has no such name in it stays a range of the file, and is not copied here.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, TypeAlias, cast
@@ -16,7 +16,7 @@ import numpy as np
 
 from taut.errors import FormatError
 from taut.io._onnx_recipe import RecipeFile, plain_path
-from taut.io._onnx_wire import LENGTH, fields, pack_varints, text
+from taut.io._onnx_wire import LENGTH, Field, fields, pack_varints, text
 
 Piece: TypeAlias = "bytes | tuple[int, int]"
 """New bytes, or a range of the file as it was."""
@@ -84,7 +84,8 @@ def renamed(file: RecipeFile, names: Mapping[str, str], where: str) -> list[Piec
         FormatError: it is no protobuf message.
     """
     data = cast("bytes", HoledBytes(file, where))  # read by places alone, as bytes are
-    return _Renamer(data, names, where).message((0, file.nbytes), "model", 0)[1]
+    gaps = {hole.begin: hole.end for hole in file.holes if hole.key}
+    return _Renamer(data, gaps, names, where).message((0, file.nbytes), "model", 0)[1]
 
 
 def names_beside(files: Iterable[str], model: str, new: str) -> dict[str, str]:
@@ -115,6 +116,7 @@ class _Renamer:
     """Gives messages with new names, and how many bytes they have."""
 
     data: bytes
+    gaps: Mapping[int, int]  # from begin to end of the holes that have whole fields in them
     names: Mapping[str, str]
     where: str
 
@@ -126,9 +128,8 @@ class _Renamer:
             return self._entry(place)
         pieces: list[Piece] = []
         size = 0
-        at = done = place[0]
-        for one in fields(self.data, *place, self.where):
-            begin, at = at, one.end
+        done = place[0]
+        for begin, one in self._fields(place):
             if one.wire != LENGTH or one.number not in _ONWARD[kind]:
                 continue
             within = (one.begin, one.end)
@@ -141,6 +142,17 @@ class _Renamer:
         if not pieces:
             return place[1] - place[0], [place]
         return size + place[1] - done, [*pieces, (done, place[1])]
+
+    def _fields(self, place: tuple[int, int]) -> Iterator[tuple[int, Field]]:
+        """The fields of a message with where each begins, but for those that lie in a hole."""
+        at, end = place
+        while at < end:
+            if at in self.gaps:
+                at = self.gaps[at]
+                continue
+            one = next(fields(self.data, at, end, self.where))
+            yield at, one
+            at = one.end
 
     def _entry(self, place: tuple[int, int]) -> tuple[int, list[Piece]]:
         """An entry of external_data: another one if it is a location with a new name."""

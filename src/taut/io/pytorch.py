@@ -14,7 +14,7 @@ import numpy as np
 
 from taut.errors import ArgumentError
 from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
-from taut.io.in_memory import Entry, MemorySource, memory_source
+from taut.io.in_memory import Entry, MemorySource, memory_source, numpy_entry
 from taut.io.tensor_info import TensorInfo
 from taut.io.wrappers import inner, plain_name, refuse_programs, wrapped
 
@@ -127,6 +127,19 @@ def state_entries(state: Mapping[str, object], identity: str) -> list[Entry]:
             raise ArgumentError(f"{identity}: {_not_a_tensor(name, value)}")
         entries.append(torch_entry(name, value))
     return entries
+
+
+def part_entry(name: str, value: object) -> Entry:
+    """An entry of a tensor, or of an array of numpy.
+
+    Raises:
+        ArgumentError: it is neither, or cannot be stored.
+    """
+    if isinstance(value, (np.ndarray, np.generic)):
+        return numpy_entry(name, value)
+    if is_tensor(value):
+        return torch_entry(name, value)
+    raise ArgumentError(_not_a_tensor(name, value))
 
 
 def memory_of(tensor: torch.Tensor) -> Hashable:

@@ -7,9 +7,8 @@ those who look at little of it. Whether the file stayed as it was, `stamps` tell
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,9 @@ from taut.errors import ArgumentError, FormatError
 from taut.io.dtypes import storage
 from taut.io.header import Header, HeaderTensor, read_header_from
 from taut.io.names import nearest
+from taut.io.shard_index import read_index, shard_paths, take_listed
 from taut.io.stamp import Stamp, StillFile, stamp_of
 from taut.io.tensor_info import SourceFile, TensorInfo
-
-MAX_INDEX = 64_000_000  # bytes of a sharded model's index; 90 k tensors take 9 MB
 
 
 class MappedFile:
@@ -123,88 +121,26 @@ def open_safetensors(path: Path, companions: tuple[Path, ...] = ()) -> Safetenso
     return _source([MappedFile(path)], path, companions)
 
 
-def open_sharded(path: Path, companions: tuple[Path, ...] = ()) -> SafetensorsSource:
+def open_sharded(
+    path: Path, companions: tuple[Path, ...] = (), *, strict: bool = False
+) -> SafetensorsSource:
     """Open the shards that a `*.safetensors.index.json` lists; they lie beside it.
 
     Raises:
-        FormatError: index and shards do not agree: the message names the tensor and the shard.
+        FormatError: a file is damaged; with `strict`, index and shards do not agree
+            (`take_listed`).
         ArgumentError: a file is missing or cannot be opened.
     """
     index = stamp_of(path) if path.is_file() else None
     weight_map = read_index(path)
-    shards = []
-    for name in sorted(set(weight_map.values())):
-        shard = path.parent / name
-        if not shard.is_file():
-            count = sum(found == name for found in weight_map.values())
-            raise ArgumentError(
-                f'{path}: shard "{name}" is missing, {count} tensors are in it; '
-                "download it into the same folder"
-            )
-        shards.append(MappedFile(shard))
-    found: dict[str, str] = {}
-    for mapped in shards:
-        check_shard(path, weight_map, mapped.name, (t.name for t in mapped.header.tensors), found)
-    check_complete(path, weight_map, found)
-    return _source(shards, path, companions, () if index is None else (index,))
-
-
-def read_index(path: Path) -> dict[str, str]:
-    """Which shard holds which tensor, from a Hugging Face index (`{"weight_map": {...}}`).
-
-    Raises:
-        FormatError: it is not such an index, or names a shard outside its folder.
-        ArgumentError: it cannot be opened.
-    """
-    if not path.is_file():
-        raise ArgumentError(f"{path}: no such file")
-    if path.stat().st_size > MAX_INDEX:
-        raise FormatError(f"{path}: over {MAX_INDEX} bytes; not an index of shards")
-    try:
-        index = json.loads(path.read_bytes(), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: not a valid JSON index ({error})") from None
-    except OSError as error:
-        raise ArgumentError(f"{path}: cannot be read ({error.strerror})") from error
-    return _weight_map(index, path)
-
-
-def _weight_map(index: object, path: Path) -> dict[str, str]:
-    """The tensors with their shards, each a file beside the index."""
-    weight_map = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise FormatError(f'{path}: an index of shards needs a "weight_map" of tensor to file')
-    for tensor, shard in weight_map.items():
-        if not isinstance(shard, str) or not _is_plain(shard):
-            raise FormatError(
-                f'{path}: tensor "{tensor}": {shard!r} must be the name of a file beside the index'
-            )
-    return weight_map
-
-
-def check_shard(
-    index: Path, weight_map: dict[str, str], shard: str, names: Iterable[str], found: dict[str, str]
-) -> None:
-    """Check that all tensors `names` of a shard are the index's, and note them in `found`."""
-    for name in names:
-        if name in found:
-            raise FormatError(f'{index}: tensor "{name}" is in both "{found[name]}" and "{shard}"')
-        if name not in weight_map:
-            raise FormatError(
-                f'{index}: shard "{shard}" holds the tensor "{name}", which the index does not list'
-            )
-        found[name] = shard
-
-
-def check_complete(index: Path, weight_map: dict[str, str], found: dict[str, str]) -> None:
-    """Check that each tensor of the index was found in the shard where it should be."""
-    for name, shard in weight_map.items():
-        if name not in found:
-            raise FormatError(f'{index}: tensor "{name}" is listed, but not in its shard "{shard}"')
-        if found[name] != shard:
-            raise FormatError(
-                f'{index}: tensor "{name}" is listed in "{shard}", but lies in "{found[name]}"'
-            )
+    shards = [MappedFile(shard) for shard in shard_paths(path, weight_map)]
+    held = {shard.name: [tensor.name for tensor in shard.header.tensors] for shard in shards}
+    found = take_listed(path, weight_map, held, strict=strict)
+    source = _source(shards, path, companions, () if index is None else (index,), found.shards)
+    if not found.whole:
+        nbytes = sum(info.nbytes for info in source.infos)
+        source = replace(source, files=(), nbytes=nbytes)
+    return replace(source, notes=found.notes)
 
 
 def _source(
@@ -212,8 +148,14 @@ def _source(
     path: Path,
     companions: tuple[Path, ...],
     stamps: tuple[Stamp, ...] = (),
+    shards: Mapping[str, str] | None = None,
 ) -> SafetensorsSource:
-    where = {tensor.name: (file, tensor) for file in files for tensor in file.header.tensors}
+    where = {
+        tensor.name: (file, tensor)
+        for file in files
+        for tensor in file.header.tensors
+        if shards is None or shards.get(tensor.name) == file.name
+    }
     return SafetensorsSource(
         infos=tuple(TensorInfo(t.name, t.dtype, t.shape, t.nbytes) for _, t in where.values()),
         files=tuple(SourceFile(f.name, f.header.raw_json.decode()) for f in files),
@@ -224,20 +166,6 @@ def _source(
         stamps=(*stamps, *(file.stamp for file in files)),
         _where=where,
     )
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f'the name "{name}" comes twice')
-        found[name] = value
-    return found
-
-
-def _is_plain(name: str) -> bool:
-    """Whether `name` is a file's name alone: no folder, no drive, no way up."""
-    return name not in ("", ".", "..") and not any(c in name for c in "/\\:\0")
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from taut.errors import ArgumentError
+from taut.io.checkpoint_parts import choose_part
+from taut.io.content import Kind, kind_of
 from taut.io.folder_files import read_folder
 from taut.io.hub import find_weights
 from taut.io.in_memory import Entry, MemorySource, memory_source, numpy_entry
+from taut.io.model_file import ModelFile
 from taut.io.names import check_plain, nearest, pattern_hint
 from taut.io.onnx import GRAPH, OnnxSource, open_onnx
 from taut.io.pytorch import (
@@ -24,7 +27,7 @@ from taut.io.pytorch import (
     torch_entry,
 )
 from taut.io.safetensors import SafetensorsSource, open_safetensors, open_sharded
-from taut.io.suffixes import CHECKPOINT_SUFFIXES
+from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint
 from taut.io.tensor_info import Source, SourceFile, TensorInfo
 from taut.io.torch_files import open_checkpoint, open_sharded_checkpoint
 from taut.io.wrappers import refuse_programs
@@ -45,36 +48,56 @@ _OTHER_FORMATS = {
 
 
 def open_source(
-    model: str | Path | Mapping[str, np.ndarray] | Mapping[str, torch.Tensor] | torch.nn.Module,
+    model: str
+    | Path
+    | ModelFile
+    | Mapping[str, np.ndarray]
+    | Mapping[str, torch.Tensor]
+    | torch.nn.Module,
 ) -> Source:
     """Open a model as a lazy, ordered sequence of named tensors.
 
     `model` is a `.safetensors` file, a `*.safetensors.index.json`, a Hugging Face folder, a
-    `.bin`, `.pt` or `.pth` state dict (torch), an `.onnx` model, an nn.Module, or a dict of arrays
-    or tensors.
+    checkpoint of PyTorch, an `.onnx` model, an nn.Module, or a dict of arrays or tensors. What a
+    file holds decides, not its name. A `ModelFile` says what to take of one.
 
     Raises:
         ArgumentError: there is no such model, or it cannot be stored; the message says what to do.
-        FormatError: a file is damaged or hostile.
+        FormatError: a file is damaged, hostile, or no model (a page, a pointer).
 
     >>> open_source({"w": np.zeros((2, 3), np.float16)}).infos
     (TensorInfo(name='w', dtype='F16', shape=(2, 3), nbytes=12),)
     """
     if isinstance(model, (str, Path)):
+        model = ModelFile(Path(model))
+    if isinstance(model, ModelFile):
         try:
-            return _open_path(Path(model))
+            return _open_path(model)
         except OSError as error:
             raise ArgumentError(f"{model}: cannot be read ({error.strerror})") from error
     if is_module(model):
         return open_module(model)
     if isinstance(model, Mapping):
-        identity = f"dict of {len(model)} tensors"
-        entries = [_entry(name, value, identity) for name, value in model.items()]
-        return memory_source(entries, identity)
+        return open_mapping(model)
     refuse_programs(model)
     raise ArgumentError(
         f"a {type(model).__name__} is no model; pass a path, a dict of arrays or an nn.Module"
     )
+
+
+def open_mapping(model: Mapping[str, object], key: str | None = None) -> MemorySource:
+    """The tensors of a dict, or, where it is a training's checkpoint, of the part that is a model.
+
+    Raises:
+        ArgumentError: there is no such part, or several (`taut.io.checkpoint_parts`).
+    """
+    notes: tuple[str, ...] = ()
+    if key is not None or any(isinstance(one, Mapping) for one in model.values()):
+        part = choose_part(model, key, f"dict of {len(model)} entries")
+        model, notes = part.tensors, part.notes
+    identity = f"dict of {len(model)} tensors"
+    entries = [_entry(name, value, identity) for name, value in model.items()]
+    return replace(memory_source(entries, identity), notes=notes)
 
 
 def _entry(name: object, value: object, identity: str) -> Entry:
@@ -85,35 +108,54 @@ def _entry(name: object, value: object, identity: str) -> Entry:
     return state_entries({name: value}, identity)[0]  # type: ignore[dict-item]  # raises
 
 
-def _open_path(path: Path) -> Opened:
+def _open_path(model: ModelFile) -> Opened:
+    path = model.path
     if path.is_dir():
         weights = find_weights(path)
         files = read_folder(path, weights)
-        opened = _open_file(weights, files.companions)
+        opened = _open_file(replace(model, path=weights), files.companions)
         return replace(opened, notes=(*opened.notes, *files.notes))
     if not path.exists():
         raise ArgumentError(f"{path}: no such file or folder{_nearest_path(path)}")
     check_plain(path)
-    return _open_file(path, ())
+    return _open_file(model, ())
 
 
-def _open_file(path: Path, companions: tuple[Path, ...]) -> Opened:
-    name, suffix = path.name.lower(), path.suffix.lower()
-    if suffix == ".safetensors":
-        return open_safetensors(path, companions)
-    if name.endswith(".bin.index.json"):
-        return open_sharded_checkpoint(path, companions)
+def _open_file(model: ModelFile, companions: tuple[Path, ...]) -> Opened:
+    path, strict, name = model.path, model.strict, model.path.name.lower()
     if name.endswith(".index.json"):
-        return open_sharded(path, companions)
-    if suffix in CHECKPOINT_SUFFIXES:
-        return open_checkpoint(path, companions)
+        _check_no_key(model)
+        sharded = open_sharded_checkpoint if name.endswith(".bin.index.json") else open_sharded
+        return sharded(path, companions, strict=strict)
+    kind = kind_of(path) or _kind_by_name(path)
+    if kind == "checkpoint":
+        return open_checkpoint(path, companions, key=model.key)
+    _check_no_key(model)
+    return open_safetensors(path, companions) if kind == "safetensors" else open_onnx(path)
+
+
+def _check_no_key(model: ModelFile) -> None:
+    if model.key is not None:
+        raise ArgumentError(
+            f"{model}: key (--key) {model.key!r}: names a part of a PyTorch checkpoint, and this "
+            "is none; leave it out"
+        )
+
+
+def _kind_by_name(path: Path) -> Kind:
+    """What a file that cannot be told by its bytes is to be: a damaged one, as its name says."""
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        return "safetensors"
+    if names_checkpoint(path):
+        return "checkpoint"
     if suffix == ".onnx":
-        return open_onnx(path)
+        return "onnx"
     advice = _OTHER_FORMATS.get(suffix, "rename it if it is one of these")
     raise ArgumentError(
-        f'{path}: the suffix "{path.suffix}" is of no format read here (.safetensors, '
-        f".safetensors.index.json, {', '.join(CHECKPOINT_SUFFIXES)}, .onnx, or a model folder); "
-        f"{advice}"
+        f'{path}: neither its bytes nor the suffix "{path.suffix}" are of a format read here '
+        f"(.safetensors, .safetensors.index.json, {', '.join(CHECKPOINT_SUFFIXES)}, .onnx, or a "
+        f"model folder); {advice}"
     )
 
 

@@ -33,8 +33,9 @@ class Source(Protocol):
     """A model's tensors, in the order of its file, loaded one at a time.
 
     `aliases` maps a tied name to the name that carries the data, which is never itself an alias;
-    both are among `infos`. `nbytes` is the size of the weights on disk, or, in memory, of the
-    tensors with tied ones counted once. `identity` is what to call the model in messages.
+    both are among `infos`. `nbytes` is the size of the weights on disk, or, in memory and of a part
+    of what lies on disk, of the tensors with tied ones counted once. `identity` is what to call
+    the model in messages.
     """
 
     @property

@@ -7,7 +7,7 @@ Surprises first. A checkpoint file is a pickle: it is read by torch's restricted
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,65 +16,85 @@ import numpy as np
 
 from taut.errors import ArgumentError, FormatError
 from taut.extras import need_extra
+from taut.io.checkpoint_parts import CheckpointPart, choose_part
+from taut.io.content import first_bytes, why_foreign
 from taut.io.in_memory import Entry, MemorySource, memory_source
+from taut.io.inert import stand_ins
 from taut.io.names import as_text
-from taut.io.pytorch import state_entries
-from taut.io.safetensors import check_complete, check_shard, read_index
+from taut.io.pytorch import part_entry
+from taut.io.shard_index import read_index, shard_paths, take_listed
 from taut.io.stamp import Stamp, copied, stamp_of
 
 _REFUSED: Final = (
     "it is damaged, or holds more than plain tensors, which only a reader that runs code could "
-    "load. If you trust the file, load it yourself and pass model.state_dict()"
+    "load. If you trust the file, load it yourself and pass model.state_dict(), or save that"
 )
+_BLOCKED: Final = re.compile(r"GLOBAL ([\w.]+)")
 
 
-def open_checkpoint(path: Path, companions: tuple[Path, ...] = ()) -> MemorySource:
-    """The state dict in a `.bin`, `.pt` or `.pth` file, mapped where torch can.
+def open_checkpoint(
+    path: Path, companions: tuple[Path, ...] = (), *, key: str | None = None
+) -> MemorySource:
+    """The state dict in a PyTorch file, mapped where torch can.
+
+    Of a training's checkpoint it is the part that is the model's, or that `key` names
+    (checkpoint_parts.py).
 
     Raises:
         FormatError: the restricted reader refuses the file: damaged, or it wants to run code.
         ArgumentError: no torch, no such file, or something else than a state dict is in it.
     """
-    entries, stamp = _entries(path)
-    nbytes = stamp.nbytes
-    return memory_source(entries, str(path), nbytes=nbytes, companions=companions, stamps=(stamp,))
+    entries, stamp, part = _entries(path, key)
+    nbytes = stamp.nbytes if part.whole else None  # else that of the tensors that are taken
+    source = memory_source(
+        entries, str(path), nbytes=nbytes, companions=companions, stamps=(stamp,)
+    )
+    return replace(source, notes=part.notes)
 
 
-def open_sharded_checkpoint(path: Path, companions: tuple[Path, ...] = ()) -> MemorySource:
+def open_sharded_checkpoint(
+    path: Path, companions: tuple[Path, ...] = (), *, strict: bool = False
+) -> MemorySource:
     """The shards that a `pytorch_model.bin.index.json` lists; they lie beside it.
 
     Raises:
         FormatError, ArgumentError: as `open_checkpoint` and `taut.io.safetensors.open_sharded`.
     """
-    stamps = [stamp_of(path)] if path.is_file() else []
     weight_map = read_index(path)
-    entries: list[Entry] = []
-    found: dict[str, str] = {}
-    nbytes = 0
-    for name in sorted(set(weight_map.values())):
-        shard = path.parent / name
-        held, stamp = _entries(shard)
-        check_shard(path, weight_map, name, (entry.info.name for entry in held), found)
-        entries += held
-        nbytes += stamp.nbytes
+    stamps = [stamp_of(path)]
+    held: dict[str, list[Entry]] = {}
+    for shard in shard_paths(path, weight_map):
+        held[shard.name], stamp, _ = _entries(shard)
         stamps.append(stamp)
-    check_complete(path, weight_map, found)
-    return memory_source(
-        entries, str(path), nbytes=nbytes, companions=companions, stamps=tuple(stamps)
+    names = {shard: [entry.info.name for entry in entries] for shard, entries in held.items()}
+    found = take_listed(path, weight_map, names, strict=strict)
+    pairs = ((shard, entry) for shard, entries in held.items() for entry in entries)
+    taken = [entry for shard, entry in pairs if found.shards.get(entry.info.name) == shard]
+    nbytes = sum(stamp.nbytes for stamp in stamps[1:]) if found.whole else None
+    source = memory_source(
+        taken, str(path), nbytes=nbytes, companions=companions, stamps=tuple(stamps)
     )
+    return replace(source, notes=found.notes)
 
 
-def _entries(path: Path) -> tuple[list[Entry], Stamp]:
-    """The tensors of a checkpoint, and what the file was when it was opened.
+def _entries(path: Path, key: str | None = None) -> tuple[list[Entry], Stamp, CheckpointPart]:
+    """The tensors of a checkpoint, what the file was when it was opened, and the part they are.
 
     Where torch maps it, each is copied when it is loaded.
     """
     if not path.is_file():
         raise ArgumentError(f"{path}: no such file")
     stamp = stamp_of(path)
+    if (why := why_foreign(first_bytes(path))) is not None:
+        raise FormatError(f"{path}: {why}")
     state, mapped = _load(path)
-    entries = state_entries(state, str(path))
-    return ([_copying(entry, stamp) for entry in entries] if mapped else entries), stamp
+    part = choose_part(state, key, str(path))
+    entries = [part_entry(name, value) for name, value in part.tensors.items()]
+    return (
+        [_copying(entry, stamp) for entry in entries] if mapped else entries,
+        stamp,
+        part,
+    )
 
 
 def _copying(entry: Entry, stamp: Stamp) -> Entry:
@@ -85,26 +105,26 @@ def _copying(entry: Entry, stamp: Stamp) -> Entry:
     return replace(entry, load=load)
 
 
-def _load(path: Path) -> tuple[Mapping[str, object], bool]:
+def _load(path: Path) -> tuple[object, bool]:
     """What is in a checkpoint, and whether it is mapped."""
     torch = _import_torch(path)
+    zipped = first_bytes(path).startswith(b"PK\x03\x04")  # before torch 1.6 they were not
+    # torch takes no names but Unicode's, and one that ends so for another format.
+    mapped = zipped and as_text(str(path)) == str(path) and path.suffix != ".safetensors"
     try:
-        with path.open("rb") as file:
-            zipped = file.read(4) == b"PK\x03\x04"  # files from before torch 1.6 cannot be mapped
-    except OSError as error:
-        raise ArgumentError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        mapped = zipped and as_text(str(path)) == str(path)  # torch takes no other names
-        with path.open("rb") as file:
+        with path.open("rb") as file, torch.serialization.safe_globals(stand_ins()):
             read = str(path) if mapped else file
-            state = torch.load(read, map_location="cpu", weights_only=True, mmap=mapped)
+            return torch.load(read, map_location="cpu", weights_only=True, mmap=mapped), mapped
     except Exception as error:  # torch names no set of errors for a damaged file
         if type(error).__name__ == "UnpicklingError":  # not imported: nothing here may unpickle
-            raise FormatError(f"{path}: refused: {_REFUSED} ({_first_line(error)})") from None
+            raise FormatError(f"{path}: refused: {_blocked(error)}{_REFUSED}") from None
         raise FormatError(f"{path}: not a PyTorch checkpoint ({_first_line(error)})") from None
-    if not isinstance(state, Mapping):
-        raise ArgumentError(f"{path}: holds a {type(state).__name__}, not a state dict of tensors")
-    return state, mapped
+
+
+def _blocked(error: BaseException) -> str:
+    """What the file names that is not called, if the reader says it."""
+    found = _BLOCKED.search(str(error))
+    return f"it names {found[1]}, which is not called: " if found else ""
 
 
 def _import_torch(path: Path):  # type: ignore[no-untyped-def]  # the module itself

@@ -56,11 +56,7 @@ def write_onnx(file: TautFile, target: Path, *, force: bool = False) -> dict[Pat
         FormatError, VerifyError: the file is damaged.
     """
     files = read_recipe(file)
-    model, names = as_text(target.name), {}
-    if model != files[0].name:
-        names = names_beside((one.name for one in files[1:]), files[0].name, model)
-    elif model.casefold() in {plain_path(one.name).casefold() for one in files[1:]}:
-        raise ArgumentError(f"{target}: a data file of the model has this name; name another")
+    names = _new_names(files, target)
     paths = [target, *(target.parent / names.get(one.name, one.name) for one in files[1:])]
     for path in paths:
         _check_free(path, file.path, force=force)
@@ -74,6 +70,20 @@ def write_onnx(file: TautFile, target: Path, *, force: bool = False) -> dict[Pat
                 written[path] += data.nbytes
             out.commit()
     return written
+
+
+def _new_names(files: tuple[RecipeFile, ...], target: Path) -> dict[str, str]:
+    """New names for the data files of a model that is written under another name; {} for its own.
+
+    Raises:
+        ArgumentError: one of them would be `target` itself.
+    """
+    model, beside = as_text(target.name), [one.name for one in files[1:]]
+    if model != files[0].name:
+        return names_beside(beside, files[0].name, model)
+    if model.casefold() in {plain_path(name).casefold() for name in beside}:
+        raise ArgumentError(f"{target}: a data file of the model has this name; name another")
+    return {}
 
 
 def _check_free(path: Path, source: Path, *, force: bool) -> None:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from taut.errors import ArgumentError
 from taut.extras import need_extra
 from taut.io import Source, open_source
+from taut.io.content import kind_of
+from taut.io.model_file import ModelFile, path_of
 from taut.io.names import nearest
 from taut.io.pytorch import is_module
 from taut.io.wrappers import refuse_programs
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-ModelSpec: TypeAlias = "str | Path | torch.nn.Module"
+ModelSpec: TypeAlias = "str | Path | ModelFile | torch.nn.Module"
 
 
 @dataclass(frozen=True)
@@ -72,17 +74,17 @@ def open_model(spec: ModelSpec) -> LoadedModel:
     if is_module(spec):
         return _of_module(spec)
     refuse_programs(spec)
-    if not isinstance(spec, (str, Path)):
+    path = path_of(spec)
+    if path is None:
         raise ArgumentError(
             f"a {type(spec).__name__} is no model to run; pass a folder, file.py:function "
             "or an nn.Module"
         )
     if names_callable(str(spec)):
         return _of_module(_built(str(spec)))
-    path = Path(spec)
     if path.is_dir():
         return _from_folder(path)
-    if path.suffix.lower() == ".onnx" and path.is_file():
+    if path.is_file() and _is_graph(path):
         return _from_onnx(path)
     if path.exists():
         raise ArgumentError(
@@ -91,6 +93,10 @@ def open_model(spec: ModelSpec) -> LoadedModel:
         )
     beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
     raise ArgumentError(f"{path}: no such folder{nearest(path.name, beside)}")
+
+
+def _is_graph(path: Path) -> bool:
+    return path.suffix.lower() == ".onnx" or kind_of(path) == "onnx"
 
 
 def _from_onnx(path: Path) -> LoadedModel:

@@ -10,6 +10,7 @@ from pathlib import Path
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.identity import model_identity
+from taut.io.model_file import path_of
 from taut.networks import Calibration, LoadedModel, check_loss, open_calibration, open_model
 from taut.networks.sources import built, without_masks
 from taut.scoring.criteria import ByOutputs, ByScore, ByWeights, Yardstick
@@ -31,7 +32,8 @@ def find_frontier(request: SweepRequest) -> Frontier:
     if request.ways.loss is not None and request.ways.calib is None:
         raise ArgumentError("loss: is for calibration; give calib too")
     kept = place_of_points(request)
-    name = str(request.model) if isinstance(request.model, str | Path) else None
+    path = path_of(request.model)
+    name = None if path is None else str(path)
     src, masks = without_masks(built(request.model))
     request = replace(request, model=src)
     source = open_source(request.model)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from taut.analysis.tensor_facts import Report, TensorFacts
 from taut.evaluation.describe import SCHEMES, DescribeRequest, describe
 from taut.evaluation.measured_drops import Score
+from taut.networks.sources import chosen
 from taut.verbs.old_words import accepting
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def analyze(
     score: Score | None = None,
     threads: int | None = None,
     seed: int = 0,
+    key: str | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Describe a model; with calibration data, predict which tensors it minds being rounded.
@@ -38,6 +41,7 @@ def analyze(
     their sum; without it the model's own output is what must be kept. With `measure` (True, or a
     scheme) each matrix alone is rounded by it and the model judged: by `score(model)`, higher
     being better, or else by its outputs on the calibration data. `threads` are those of torch.
+    `key` and `strict` are as in `compress`.
 
     Raises:
         ArgumentError: there is no such model or data, or the two do not fit.
@@ -49,7 +53,7 @@ def analyze(
     (4032, 4096)
     """
     request = DescribeRequest(
-        src=src,
+        src=chosen(src, key, strict=strict),
         calib=calib,
         loss=loss,
         measure=measure,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taut.compression.compress import Result, carry_out
 from taut.compression.request import Call, CompressRequest
 from taut.machine import checked_threads
+from taut.networks.sources import chosen
 from taut.verbs.old_words import accepting
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def compress(
     force: bool = False,
     dry_run: bool = False,
     resume: bool = False,
+    key: str | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Write a model as a Taut file; bit-exact unless what is asked for says otherwise.
@@ -57,7 +60,9 @@ def compress(
     or a module; `dst` is a file, or for a model folder a folder that gets all other
     files too. `bits` are per parameter, `size` is "8x", "4.2MB", "12%" or bytes, `plan`
     maps names to schemes, or is a plan file or its path. `effort` is "fast" for bit-exact work and
-    "max" for lossy, if not given. The bytes written do not depend on `threads`.
+    "max" for lossy, if not given. The bytes written do not depend on `threads`. Of a training's
+    checkpoint `key` names the part to take (as "model"), by default the usual one; with `strict`
+    shards must hold what their index lists, and nothing else.
 
     With `calib` (batches, texts, or where to find them: taut.networks) rounding minds what the
     model makes of its data; `src` is then a model folder, a module, or `file.py:function` that
@@ -102,6 +107,11 @@ def compress(
     )
     return carry_out(
         CompressRequest(
-            src=src, dst=dst, call=call, force=force, dry_run=dry_run, progress=progress
+            src=chosen(src, key, strict=strict),
+            dst=dst,
+            call=call,
+            force=force,
+            dry_run=dry_run,
+            progress=progress,
         )
     )

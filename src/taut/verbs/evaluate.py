@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from taut.evaluation.compare import CompareRequest, compare
+from taut.networks.sources import chosen
 from taut.scoring.results import Evaluation
 from taut.verbs.old_words import accepting
 
@@ -30,6 +31,7 @@ def evaluate(
     seed: int = 0,
     threads: int | None = None,
     watts: float | None = None,
+    key: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Judge a model, and hold it against the one that it came from.
@@ -39,13 +41,14 @@ def evaluate(
     number, or arrays as `read_outcome` takes them; both models are judged on copies. Speed,
     memory, energy and fidelity run the model on `calib`; fidelity is on where these and
     `original` are given. `watts` of a busy core make an estimate of energy where no meter is.
+    `key` names the part of a checkpoint that `model` is, as in `compress`.
 
     Raises:
         ArgumentError: there is nothing to judge by, a model cannot be had, or `score` fails.
         FormatError, VerifyError: a file is damaged.
     """
     request = CompareRequest(
-        model=model,
+        model=cast("ModelSpec", chosen(model, key)),
         score=score,
         original=original,
         calib=calib,

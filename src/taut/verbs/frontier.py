@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.machine import checked_threads
+from taut.networks.sources import chosen
 from taut.sweep.frontier import find_frontier
 from taut.sweep.pareto import Frontier, Missed, Point
 from taut.sweep.places import JOURNAL
@@ -47,6 +48,8 @@ def frontier(
     journal: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
+    key: str | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Frontier:
     """Compress a model to many sizes and judge each file: the trade-off, its Pareto set and knee.
@@ -60,7 +63,8 @@ def frontier(
 
     With `out`, a folder, the files stay there, and finished points in its `frontier.jsonl`;
     `journal` is another place for these alone, and is removed at the end. With `resume` a sweep
-    goes on from them, and may have other points. What cannot be met is in `missed`.
+    goes on from them, and may have other points. What cannot be met is in `missed`. `key` and
+    `strict` are as in `compress`.
 
     Raises:
         ArgumentError: nothing was made yet; the message says what to change.
@@ -73,7 +77,7 @@ def frontier(
     ('3 bits', '6 bits', 'int8')
     """
     request = SweepRequest(
-        model=model,
+        model=chosen(model, key, strict=strict),
         settings=read_settings(
             bits=bits, sizes=sizes, schemes=schemes, points=points, low=low, high=high
         ),

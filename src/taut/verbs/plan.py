@@ -64,6 +64,8 @@ def plan(
     seed: int | None = None,
     finish: bool | None = None,
     threads: int | None = None,
+    key: str | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Plan:
     """Propose a plan that meets a target: which tensor is to be stored how.
@@ -71,7 +73,8 @@ def plan(
     `report` is what `analyze` gave, or a model, which is then analysed with `calib`. `size` is a
     ratio ("12x"), "12%", "4.2MB" or bytes, `bits` are per parameter of the whole model,
     `max_drop` is what the score may lose ("0.5%", or a number). What is lost goes to float
-    matrices, by one dial; `effort`, `seed` and `finish` are passed on in the plan.
+    matrices, by one dial; `effort`, `seed` and `finish` are passed on in the plan. `key` and
+    `strict` are as in `compress`.
 
     Raises:
         ArgumentError: nothing is asked for, or what is asked for means nothing.
@@ -87,7 +90,7 @@ def plan(
     """
     return propose(
         report, calib, size=size, bits=bits, max_drop=max_drop, loss=loss, effort=effort,
-        seed=seed, finish=finish, threads=threads, progress=progress,
+        seed=seed, finish=finish, threads=threads, key=key, strict=strict, progress=progress,
     ).plan  # fmt: skip
 
 
@@ -103,6 +106,8 @@ def propose(
     seed: int | None = None,
     finish: bool | None = None,
     threads: int | None = None,
+    key: str | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Proposal:
     """The plan that `plan` gives, with what it was made from; arguments and errors are the same."""
@@ -118,10 +123,17 @@ def propose(
     )
     if not isinstance(report, Report):
         report = analyze(
-            report, calib, loss=loss, threads=threads, seed=seed or 0, progress=progress
+            report,
+            calib,
+            loss=loss,
+            threads=threads,
+            seed=seed or 0,
+            key=key,
+            strict=strict,
+            progress=progress,
         )
-    elif calib is not None or loss is not None:
-        raise ArgumentError("calib and loss: are for a model; the report was made with its own")
+    elif (calib, loss, key) != (None, None, None):
+        raise ArgumentError("calib, loss, key: are for a model; the report was made with its own")
     target = None
     if size is not None or bits is not None:
         target = parse_target(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taut.analysis.tensor_facts import Report
 from taut.container import check_destination
 from taut.exporting.result import Export
+from taut.networks.sources import chosen
 from taut.reporting.tell import Evidence, tell
 from taut.scoring.results import Evaluation
 from taut.sweep.pareto import Frontier
@@ -28,9 +29,12 @@ def report(
     exports: Sequence[Export | str | Path] = (),
     plan: str | Path | None = None,
     title: str | None = None,
+    key: str | None = None,
     force: bool = False,
 ) -> Path:
     """Write one HTML page on a Taut file, and on what else is given (see `tell`); its path.
+
+    `key` names the part of a checkpoint that `original` is, as in `compress`.
 
     Raises:
         ArgumentError: as `tell`; `out` exists and `force` is not given; the extra is missing.
@@ -41,6 +45,7 @@ def report(
     evidence = Evidence(
         evaluation=evaluation, frontier=frontier, analysis=analysis, exports=exports, plan=plan
     )
-    story = tell(file, evidence, original=original, title=title)
+    whole = None if original is None else chosen(original, key)
+    story = tell(file, evidence, original=whole, title=title)
     write_page(Path(out), story, force=force)
     return Path(out)
