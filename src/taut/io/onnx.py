@@ -69,7 +69,6 @@ class OnnxSource(MemorySource):
     was left in the graph.
     """
 
-    notes: tuple[str, ...] = ()
     places: dict[str, Place] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
 
