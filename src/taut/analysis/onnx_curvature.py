@@ -8,7 +8,7 @@ of logits a divergence, is divided by tr(E H E^T), which is what H says of the n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, Final
@@ -17,16 +17,17 @@ import numpy as np
 
 from taut.analysis._terms import added
 from taut.analysis.curvature import Curvature
-from taut.analysis.onnx_layers import find_uses, weights_of
+from taut.analysis.onnx_layers import OnnxUses, find_uses, weights_of
 from taut.analysis.onnx_moments import Moments, OnnxRunner, identity, sum_moments
 from taut.errors import ArgumentError
-from taut.networks.onnx_inner import is_reachable
+from taut.networks.onnx_inner import is_reachable, owners
 from taut.networks.output_vectors import Distance, vectors
 from taut.networks.outputs import find_target, is_float
 from taut.progress import Progress
 
 if TYPE_CHECKING:
     import torch
+    from onnx import ModelProto
 
 _NOISE: Final = 0.1  # of a weight's root mean square: about what rounding to 3 bits does
 _PROBED: Final = 32  # samples that noise is tried on
@@ -63,19 +64,24 @@ def collect_onnx(
         curvature = _curvature(sums.get(weight, []), shapes[weight], probe.samples, stage)
         gain = probe.gain(parameters[weight], curvature)
         if gain > 0 or weight not in uses.inner:
-            notes = _notes(uses.others.get(weight, {}))
+            notes = _notes(graph.proto, uses, weight) if curvature.kind == "unknown" else ()
             found[parameters[weight]] = replace(_weighed(curvature, gain, parameters), notes=notes)
         if progress:
             progress("weigh", number, len(matrices))
     return found
 
 
-def _notes(others: Collection[str]) -> tuple[str, ...]:
-    """By which operators a weight is taken in a way that is not followed."""
-    if not others:
-        return ()
-    told = ", ".join(others)
-    return (f"used by {told}, of which the inputs are not summed: weighed by trials alone",)
+def _notes(proto: ModelProto, uses: OnnxUses, weight: str) -> tuple[str, ...]:
+    """By which operators a weight is taken of which the inputs were not seen."""
+    if others := uses.others.get(weight):
+        told = ", ".join(others)
+        return (f"used by {told}, of which the inputs are not summed: weighed by trials alone",)
+    around = [o for one in uses.layers if one.weight == weight
+              for o in owners(proto, one.inputs.scope)]  # fmt: skip
+    if around:
+        told = ", ".join(dict.fromkeys(around))
+        return (f"used within {told}, where its inputs are not seen: weighed by trials alone",)
+    return ()
 
 
 def _curvature(sums: list[Moments], shape: tuple[int, ...], samples: int, stage: int) -> Curvature:

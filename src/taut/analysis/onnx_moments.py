@@ -18,7 +18,8 @@ from taut.analysis._gram import BLOCK, Counts, Gram, Room
 from taut.analysis._terms import Forms
 from taut.analysis.curvature import MEMORY
 from taut.analysis.onnx_layers import OnnxLayer
-from taut.networks.onnx_inner import InnerValue
+from taut.errors import ArgumentError
+from taut.networks.onnx_inner import InnerValue, is_stacked
 from taut.networks.output_vectors import Kind
 from taut.progress import Progress
 
@@ -137,17 +138,33 @@ def sum_moments(
     uses = [(weight, layer) for weight, layers in used.items() for layer in layers]
     inner = list(dict.fromkeys(layer.inputs for _, layer in uses))
     for number, batch in enumerate(batches, 1):
-        _, given = network.answers(batch, inner)
-        values = dict(zip(inner, given, strict=True))
-        mask = _mask(batch)
+        values = _values(network, batch, inner)
+        inner, mask = list(values), _mask(batch)
         for weight, layer in uses:
-            value = torch.from_numpy(np.array(values[layer.inputs]))
+            value = torch.from_numpy(np.array(values.get(layer.inputs, ())))
             where = f"{weight}, batch {number}"
             if value.numel():  # none, of a branch that was not taken
                 sums[weight][_use(layer)].add(value, mask, where)
         if progress:
             progress("curvature", number, len(batches))
     return {weight: [*found.values()] for weight, found in sums.items()}
+
+
+def _values(
+    network: OnnxRunner, batch: object, inner: Sequence[InnerValue]
+) -> dict[InnerValue, np.ndarray]:
+    """What these values are for a batch, but for those that a loop does not stack.
+
+    Their shapes change from step to step, and onnxruntime then refuses the whole run.
+    """
+    try:
+        _, given = network.answers(batch, inner)
+    except ArgumentError:
+        steady = [one for one in inner if not is_stacked(network.graph.proto, one.scope)]
+        if len(steady) == len(inner):
+            raise
+        return _values(network, batch, steady)
+    return dict(zip(inner, given, strict=True))
 
 
 def _use(layer: OnnxLayer) -> tuple[str, int]:
