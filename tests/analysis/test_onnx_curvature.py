@@ -187,6 +187,34 @@ def test_what_is_not_followed_is_named(path: Path, rng: np.random.Generator) -> 
     assert one.rows[0] > 0
 
 
+def test_outputs_of_changing_size_and_forbidden_classes_are_weighed(
+    path: Path, rng: np.random.Generator
+) -> None:
+    """As of objects that are found, and of classes that a mask takes out."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"]),
+        helper.make_node("Add", ["p", "mask"], ["logits"]),
+        helper.make_node("Greater", ["p", "zero"], ["more"]),
+        helper.make_node("Compress", ["p", "flat"], ["found"]),
+        helper.make_node("Reshape", ["more", "all"], ["flat"]),
+    ]
+    nodes[3:] = nodes[:2:-1]
+    weights = {
+        "w": floats(rng, 6, 4), "mask": np.array([[0, 0, -np.inf, 0]], np.float32),
+        "zero": np.zeros(1, np.float32), "all": np.array([-1]),
+    }  # fmt: skip
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            for name in ("x", "logits", "found")]  # fmt: skip
+    given = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], given)
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    module, names = open_network(path)
+    assert module.output_kind == "logits"
+    found = collect_onnx(module, [torch.from_numpy(floats(rng, 9, 6))])  # type: ignore[arg-type]
+    assert 0 < found[names["w"]].columns[0] < np.inf
+
+
 def test_a_weight_of_the_second_output_counts(path: Path, rng: np.random.Generator) -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "a"], ["y"]),

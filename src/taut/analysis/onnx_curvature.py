@@ -8,6 +8,7 @@ of logits a divergence, is divided by tr(E H E^T), which is what H says of the n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -127,10 +128,10 @@ class _Probe:
         for batch in batches:
             if self.samples >= _PROBED:
                 break
-            original = self._outputs(batch)
             self._batches.append(batch)
-            self._originals.append(original)
             self.samples += _samples(batch)
+        self._others = self._named_others(self._batches)
+        self._originals.extend(map(self._outputs, self._batches))
         self._distances = [
             Distance.beside(network.output_kind if number == 0 else "features", some)
             for number, some in enumerate(zip(*self._originals, strict=True))
@@ -146,7 +147,7 @@ class _Probe:
         scale = _NOISE * float(before.double().square().mean().sqrt())
         noise = torch.randn(before.shape, generator=generator) * scale
         expected = quadratic(noise.numpy(), curvature)
-        if not expected > 0:
+        if not 0 < expected < math.inf:  # a weight may hold -inf, as a mask does
             return 0.0
         try:
             held.data = before + noise
@@ -158,27 +159,41 @@ class _Probe:
         return sum(map(sum, zip(*changes, strict=True))) / expected
 
     def _changes(self, batch: object, originals: list[torch.Tensor]) -> list[float]:
-        """How far each output went, in the mean over its positions in all batches."""
+        """How far each output went, in the mean over its positions in all batches.
+
+        The outputs beside the first count as much as it does, all together.
+        """
         counts = [sum(map(len, some)) for some in zip(*self._originals, strict=True)]
+        shares = [1.0, *(1 / len(self._others) for _ in self._others)]
         return [
-            float(distance(changed, original)) / max(1, count)
-            for distance, changed, original, count in zip(
-                self._distances, self._outputs(batch), originals, counts, strict=True
+            share * float(distance(changed, original)) / max(1, count)
+            for share, distance, changed, original, count in zip(
+                shares, self._distances, self._outputs(batch), originals, counts, strict=True
             )
         ]
 
+    def _named_others(self, batches: Sequence[object]) -> list[str]:
+        """The outputs beside the first that hold floats, all of them numbers, in every batch."""
+        found: dict[str, bool] = {}
+        for batch in batches:
+            output, _ = self._network.answers(batch)
+            kind = self._network.output_kind
+            first = find_target(output, kind, lambda _: None).tensor
+            for name, one in output.items() if isinstance(output, Mapping) else ():
+                useful = one is not first and is_float(one) and one.numel() and one.isfinite().all()
+                found[name] = found.get(name, True) and bool(useful)
+        return [name for name, useful in found.items() if useful]
+
     def _outputs(self, batch: object) -> list[torch.Tensor]:
-        """The vectors of each output that holds floats; the one that is told of comes first."""
+        """The vectors of the output that is told of, and those of the others."""
         output, _ = self._network.answers(batch)
         kind = self._network.output_kind
-        found = [vectors(output, batch, kind)]
-        if isinstance(output, Mapping):
-            first = find_target(output, kind, lambda _: None).tensor
-            others = (one for one in output.values() if one is not first and is_float(one))
-            found += [vectors(one, batch, "features") for one in others if one.numel()]
-        if not all(one.isfinite().all() for one in found):
+        found = vectors(output, batch, kind)
+        forbidden = (found == -math.inf) & (kind == "logits")  # classes that cannot be
+        if not (found.isfinite() | forbidden).all():
             raise ArgumentError("calibration: the model's output has NaN or infinite values")
-        return found
+        others = [output[name] for name in self._others] if isinstance(output, Mapping) else []
+        return [found, *(vectors(one, batch, "features").nan_to_num() for one in others)]
 
 
 def quadratic(error: np.ndarray, curvature: Curvature) -> float:
