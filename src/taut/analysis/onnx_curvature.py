@@ -28,7 +28,8 @@ from taut.progress import Progress
 
 if TYPE_CHECKING:
     import torch
-    from onnx import ModelProto
+
+    from taut.networks.onnx_network import OnnxGraph
 
 _NOISE: Final = 0.1  # of a weight's root mean square: about what rounding to 3 bits does
 _PROBED: Final = 32  # samples that noise is tried on
@@ -65,20 +66,22 @@ def collect_onnx(
         curvature = _curvature(sums.get(weight, []), shapes[weight], probe.samples, stage)
         gain = probe.gain(parameters[weight], curvature)
         if gain > 0 or weight not in uses.inner:
-            notes = _notes(graph.proto, uses, weight) if curvature.kind == "unknown" else ()
-            found[parameters[weight]] = replace(_weighed(curvature, gain, parameters), notes=notes)
+            weighed = _weighed(curvature, gain, parameters)
+            found[parameters[weight]] = replace(weighed, notes=_notes(graph, uses, weighed, weight))
         if progress:
             progress("weigh", number, len(matrices))
     return found
 
 
-def _notes(proto: ModelProto, uses: OnnxUses, weight: str) -> tuple[str, ...]:
+def _notes(graph: OnnxGraph, uses: OnnxUses, found: Curvature, weight: str) -> tuple[str, ...]:
     """By which operators a weight is taken of which the inputs were not seen."""
+    if found.kind != "unknown":
+        return ()
     if others := uses.others.get(weight):
         told = ", ".join(others)
         return (f"used by {told}, of which the inputs are not summed: weighed by trials alone",)
     around = [o for one in uses.layers if one.weight == weight
-              for o in owners(proto, one.inputs.scope)]  # fmt: skip
+              for o in owners(graph.proto, one.inputs.scope)]  # fmt: skip
     if around:
         told = ", ".join(dict.fromkeys(around))
         return (f"used within {told}, where its inputs are not seen: weighed by trials alone",)
