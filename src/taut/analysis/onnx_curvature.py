@@ -19,7 +19,13 @@ import numpy as np
 from taut.analysis._terms import added
 from taut.analysis.curvature import Curvature
 from taut.analysis.onnx_layers import OnnxUses, find_uses, weights_of
-from taut.analysis.onnx_moments import Moments, OnnxRunner, identity, sum_moments
+from taut.analysis.onnx_moments import (
+    Moments,
+    OnnxRunner,
+    identity,
+    sum_moments,
+    takes_by_rows,
+)
 from taut.errors import ArgumentError
 from taut.networks.onnx_inner import is_reachable, owners
 from taut.networks.output_vectors import Distance, vectors
@@ -92,6 +98,8 @@ def _curvature(sums: list[Moments], shape: tuple[int, ...], samples: int, stage:
     """The inputs' side as it was summed; the outputs' side is the identity."""
     sums = [one for one in sums if one.positions]
     metrics = [one.form(shape) for one in sums]
+    if len({len(one.rows) for one in metrics}) > 1:  # as one matrix, and as several: neither
+        metrics, sums = [], []
     metric = reduce(added, metrics) if metrics else identity(shape)
     found = Curvature(
         rows=metric.rows,
@@ -106,7 +114,7 @@ def _curvature(sums: list[Moments], shape: tuple[int, ...], samples: int, stage:
     if len(sums) != 1 or sums[0].mean is None:
         return found
     (alone,) = sums
-    bias, swapped = alone.layer.bias, alone.layer.swapped
+    bias, swapped = alone.layer.bias, takes_by_rows(alone.layer, shape)
     return replace(found, mean_input=alone.mean_input, bias=bias, swapped=swapped)
 
 
@@ -206,8 +214,8 @@ def quadratic(error: np.ndarray, curvature: Curvature) -> float:
     >>> quadratic(np.array([[1.0, 2.0]]), one)
     14.0
     """
-    matrix = error.reshape(len(error), -1).astype(np.float64)
     columns, rows = curvature.columns, curvature.rows
+    matrix = error.reshape(len(rows), -1).astype(np.float64)
     if columns.ndim == 3:
         parts = matrix.reshape(len(columns), -1, matrix.shape[1])
         right = np.einsum("gmn,gnk->gmk", parts, columns).reshape(matrix.shape)

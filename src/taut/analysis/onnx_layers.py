@@ -37,11 +37,6 @@ class OnnxLayer:
     geometry: Geometry | None = None
     padded: str = ""
 
-    @property
-    def swapped(self) -> bool:
-        """Whether the first axis takes the inputs."""
-        return self.axis == 0
-
 
 @dataclass
 class OnnxUses:
