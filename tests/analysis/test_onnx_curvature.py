@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import taut
 from taut.analysis import Curvature, collect
 from taut.analysis.onnx_curvature import collect_onnx, quadratic
 from taut.calibration.biases import corrected_biases
@@ -80,6 +81,183 @@ def test_convolutions_see_patches_as_torch_does(path: Path, rng: np.random.Gener
     assert one.columns.shape == (2, 18, 18)
     assert np.allclose(one.columns, same.columns, atol=1e-5)
     assert one.rows.shape == (6,)
+
+
+def relative(side: np.ndarray) -> np.ndarray:
+    return side / np.abs(side).max()
+
+
+def second_moments(x: np.ndarray) -> np.ndarray:
+    rows = x.reshape(-1, x.shape[-1])
+    return rows.T @ rows
+
+
+PRODUCTS = {  # the weight's shape, the nodes, and which axis of x the inputs lie along
+    "on the left": ((4, 6), [("MatMul", "w x", {})], -2),
+    "Gemm, turned": ((6, 4), [("Gemm", "x w", {"transA": 1})], 0),
+    "Gemm, on the left": ((4, 6), [("Gemm", "w x", {"transB": 1})], -1),
+    "half precision": ((6, 4), [("MatMul", "x w", {})], -1),
+}
+
+
+@pytest.mark.parametrize("kind", PRODUCTS)
+def test_the_axis_that_takes_the_inputs_gets_their_moments(
+    kind: str, path: Path, rng: np.random.Generator
+) -> None:
+    shape, [(operator, inputs, more)], axis = PRODUCTS[kind]
+    half = kind == "half precision"
+    x = floats(rng, 9, 6) if axis == -1 else floats(rng, 6, 9)
+    w = floats(rng, *shape).astype(np.float16 if half else np.float32)
+    nodes = [
+        helper.make_node(operator, inputs.split(), ["h"], **more),
+        helper.make_node("Cast", ["h"], ["y"], to=TensorProto.FLOAT),
+    ]
+    kinds = {"x": TensorProto.FLOAT16 if half else TensorProto.FLOAT}
+    one = curvature(path, nodes, {"w": w}, kinds, batches=[torch.from_numpy(x)])["w"]
+    side = one.rows if shape[0] == 6 else one.columns
+    wanted = second_moments(np.moveaxis(x, axis, -1))
+    assert np.allclose(relative(side), relative(wanted), atol=1e-2 if half else 1e-5)
+    assert one.swapped == (shape[0] == 6)
+
+
+def test_several_matrices_in_one_get_the_moments_along_an_inner_axis(
+    path: Path, rng: np.random.Generator
+) -> None:
+    x = floats(rng, 3, 9, 6) * np.arange(1, 7, dtype=np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    batches = [torch.from_numpy(x)]
+    one = curvature(path, nodes, {"w": floats(rng, 3, 6, 4)}, batches=batches)["w"]
+    wanted = second_moments(x)
+    assert np.allclose(relative(one.rows), relative(np.tile(np.diag(wanted), 3)), atol=1e-5)
+    assert one.columns.shape == (4,)
+    alone = curvature(path, nodes, {"w": floats(rng, 1, 6, 4)}, batches=batches)["w"]
+    assert np.allclose(relative(alone.rows), relative(wanted), atol=1e-5)
+    assert one.swapped and alone.swapped
+
+
+def test_recurrent_weights_see_the_inputs_and_the_states(
+    path: Path, rng: np.random.Generator
+) -> None:
+    """Also where the gates' rows are turned round on the way, as PyTorch's exporters do."""
+    x = floats(rng, 5, 2, 6) * np.arange(1, 7, dtype=np.float32)
+    gates = [
+        helper.make_node("Slice", ["w", begin, end, "first"], [f"gate{begin}"])
+        for begin, end in (("8", "16"), ("0", "8"))
+    ]
+    nodes = [
+        *gates,
+        helper.make_node("Concat", ["gate8", "gate0"], ["turned"], axis=0),
+        helper.make_node("Unsqueeze", ["turned", "first"], ["gates"]),
+        helper.make_node("LSTM", ["x", "gates", "r"], ["", "y"], hidden_size=4),
+    ]
+    weights = {"w": floats(rng, 16, 6), "r": floats(rng, 1, 16, 4), "first": np.array([0])}
+    weights |= {str(number): np.array([number]) for number in (0, 8, 16)}
+    found = curvature(path, nodes, weights, batches=[torch.from_numpy(x)])
+    assert np.allclose(relative(found["w"].columns), relative(second_moments(x)), atol=1e-5)
+    assert (found["r"].rows.shape, found["r"].columns.shape) == ((16,), (4, 4))
+    assert [found[name].kind for name in "wr"] == ["recurrent", "recurrent"]
+    assert all(not one.notes for one in found.values())
+
+
+def test_weights_of_several_matrices_are_rounded_by_them(
+    path: Path, rng: np.random.Generator
+) -> None:
+    """At the same size the answer is closer than without data: inputs lie in few directions."""
+    x = (floats(rng, 200, 4) @ floats(rng, 4, 48) + 0.05 * floats(rng, 200, 48)).reshape(2, 100, 48)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"]),
+        helper.make_node("RNN", ["p", "k", "r"], ["", "h"], hidden_size=40),
+        helper.make_node("Add", ["h", "zero"], ["y"]),
+    ]
+    weights = {"w": floats(rng, 1, 48, 32), "k": floats(rng, 1, 40, 32) / 9,
+               "r": floats(rng, 1, 40, 40) / 9, "zero": np.zeros(1, np.float32)}  # fmt: skip
+    network(path, nodes, weights)
+    original = open_network(path)[0](x)
+    errors = []
+    for calib in (None, [x[:, :50], x[:, 50:]]):
+        packed, back = path.with_name("p.taut.safetensors"), path.with_name("back.onnx")
+        taut.compress(path, packed, bits=5, calib=calib, force=True)
+        taut.decompress(packed, back, force=True)
+        errors.append(float((open_network(back)[0](x) - original).square().mean()))
+    assert errors[1] < 0.6 * errors[0]
+
+
+def test_transposed_convolutions_take_their_inputs_along_the_first_axis(
+    path: Path, rng: np.random.Generator
+) -> None:
+    layer = torch.nn.ConvTranspose2d(4, 6, 3, stride=2, bias=False)
+    nodes = [helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2])]
+    batch = torch.from_numpy(floats(rng, 3, 4, 8, 8))
+    weights = {"w": layer.weight.detach().numpy()}
+    one = curvature(path, nodes, weights, batches=[batch])["w"]
+    wanted = second_moments(np.moveaxis(batch.numpy(), 1, -1))
+    assert np.allclose(relative(one.rows), relative(wanted), atol=1e-5)
+    assert one.columns.shape == (6 * 9,)
+
+
+@pytest.mark.parametrize(("padded", "pads"), [("UPPER", (0, 0, 1, 1)), ("LOWER", (1, 1, 0, 0))])
+def test_convolutions_are_padded_to_their_inputs_size(
+    padded: str, pads: tuple[int, ...], path: Path, rng: np.random.Generator
+) -> None:
+    batch, weights = torch.from_numpy(floats(rng, 2, 3, 8, 8)), {"w": floats(rng, 5, 3, 3, 3)}
+    more: list[dict[str, object]] = [{"auto_pad": f"SAME_{padded}"}, {"pads": pads}]
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], strides=[2, 2], **m) for m in more]
+    one, other = (curvature(path, [node], weights, batches=[batch])["w"] for node in nodes)
+    assert np.allclose(one.columns, other.columns, rtol=1e-5)
+
+
+def test_what_is_not_followed_is_named(path: Path, rng: np.random.Generator) -> None:
+    nodes = [helper.make_node("Einsum", ["x", "w"], ["y"], equation="ab,bc->ac")]
+    batch = torch.from_numpy(floats(rng, 9, 6))
+    one = curvature(path, nodes, {"w": floats(rng, 6, 4)}, batches=[batch])["w"]
+    assert one.kind == "unknown"
+    assert "Einsum" in one.notes[0]
+    assert one.rows[0] > 0
+
+
+def test_outputs_of_changing_size_and_forbidden_classes_are_weighed(
+    path: Path, rng: np.random.Generator
+) -> None:
+    """As of objects that are found, and of classes that a mask takes out."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"]),
+        helper.make_node("Add", ["p", "mask"], ["logits"]),
+        helper.make_node("Greater", ["p", "zero"], ["more"]),
+        helper.make_node("Compress", ["p", "flat"], ["found"]),
+        helper.make_node("Reshape", ["more", "all"], ["flat"]),
+    ]
+    nodes[3:] = nodes[:2:-1]
+    weights = {
+        "w": floats(rng, 6, 4), "mask": np.array([[0, 0, -np.inf, 0]], np.float32),
+        "zero": np.zeros(1, np.float32), "all": np.array([-1]),
+    }  # fmt: skip
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            for name in ("x", "logits", "found")]  # fmt: skip
+    given = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], given)
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    module, names = open_network(path)
+    assert module.output_kind == "logits"
+    found = collect_onnx(module, [torch.from_numpy(floats(rng, 9, 6))])  # type: ignore[arg-type]
+    assert 0 < found[names["w"]].columns[0] < np.inf
+
+
+def test_a_weight_of_the_second_output_counts(path: Path, rng: np.random.Generator) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["y"]),
+        helper.make_node("MatMul", ["x", "b"], ["z"]),
+    ]
+    weights = {"a": floats(rng, 6, 8), "b": 9 * floats(rng, 6, 8)}
+    network(path, nodes, weights)
+    model = onnx.load(path)
+    model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, None))
+    onnx.save(model, path)
+    module, names = open_network(path)
+    found = collect_onnx(module, [torch.from_numpy(floats(rng, 20, 6))])  # type: ignore[arg-type]
+    # Each output's distance counts beside its own size: b, nine times as large, a 81st.
+    share = found[names["a"]].columns[0] / found[names["b"]].columns[0]
+    assert share == pytest.approx(81, rel=0.3)
 
 
 def test_rows_of_a_table_count_and_padding_does_not(path: Path, rng: np.random.Generator) -> None:

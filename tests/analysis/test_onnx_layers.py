@@ -43,7 +43,7 @@ def test_a_transposed_weight_is_followed() -> None:
     turn = node("Transpose", "w", "t", perm=[1, 0])
     assert layers(turn, node("MatMul", "x t")) == [OnnxLayer("w", X, "linear", 1)]
     back = node("Transpose", "t", "tt")
-    assert layers(turn, back, node("MatMul", "x tt"))[0].swapped
+    assert layers(turn, back, node("MatMul", "x tt"))[0].axis == 0
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import taut
-from taut.encoding.data_free import lossy_schemes
 from taut.errors import FormatError
 from taut.io._onnx_wire import with_keys, without_keys
 from taut.io.onnx import OnnxSource, open_onnx
-from taut.planning import Plan
+from taut.planning import Plan, free_schemes
 from taut.scheme import Scheme
 
 onnx = pytest.importorskip("onnx")
@@ -248,7 +247,7 @@ def test_what_shapes_hang_on_is_never_rounded(tmp_path: Path) -> None:
     assert open_onnx(path).fixed == {"roi", "scales", "one", "two", "low"}
     result = taut.compress(path, tmp_path / "m.taut.safetensors", bits=6)
     assert {one.name for one in result.tensors if one.rel_mse} == {"weight"}
-    schemes = lossy_schemes(open_onnx(path), dict.fromkeys([*values, "onnx.graph"], Scheme()))
+    schemes = free_schemes(open_onnx(path), dict.fromkeys([*values, "onnx.graph"], Scheme()))
     assert {name for name, scheme in schemes.items() if scheme != Scheme()} == {"weight"}
     rules = Plan(rules=[{"match": name, "scheme": "fp16"} for name in ("one", "*")])
     result = taut.compress(path, tmp_path / "h.taut.safetensors", plan=rules)
@@ -294,3 +293,19 @@ def test_other_links_out_of_the_folder_are_refused(
     with pytest.raises(FormatError, match="links out of the model's folder") as caught:
         cached(tmp_path, linked=linked, target=target)
     assert '"w"' in str(caught.value)
+
+
+def test_lists_come_back_where_data_files_get_other_names(tmp_path: Path) -> None:
+    path = forest(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="m.onnx_data")
+    model.graph.initializer.append(tensor)
+    path.write_bytes(model.SerializeToString())
+    (tmp_path / "m.onnx_data").write_bytes(bytes(8))
+    taut.compress(path, tmp_path / "m.taut.safetensors")
+    taut.decompress(tmp_path / "m.taut.safetensors", tmp_path / "other.onnx")
+    back = onnx.load(tmp_path / "other.onnx", load_external_data=False)
+    assert back.graph.node == model.graph.node
+    assert back.graph.initializer[0].external_data[0].value == "other.onnx_data"

@@ -89,7 +89,7 @@ def test_several_outputs_come_by_name_and_by_place(tmp_path: Path) -> None:
         ({"z": X}, 'no input "z"; it takes "x"'),
         ({}, 'misses its input "x"'),
         ((X, X), r'takes 1 inputs \("x"\), not 2'),
-        (torch.ones(1, 5), "the model rejects it"),
+        (torch.ones(1, 5), "onnxruntime rejects the batch"),
     ],
 )
 def test_a_batch_that_does_not_fit_is_refused(batch: object, message: str, tmp_path: Path) -> None:

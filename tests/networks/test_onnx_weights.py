@@ -196,6 +196,30 @@ def test_inputs_are_seen_in_each_step_of_a_loop(tmp_path: Path) -> None:
     assert np.allclose(found[names["y/body/b"]].rows, x.T @ x / 5, atol=1e-5)
 
 
+def test_values_that_grow_from_step_to_step_are_told_of(tmp_path: Path) -> None:
+    """Two steps of h = [h; tanh(h a)]: a sees 5 rows, then 10, which no runtime stacks."""
+    body = helper.make_graph(
+        [
+            node("Identity", "h", "same"), node("MatMul", "same a", "p"), node("Tanh", "p", "t"),
+            node("Concat", "h t", "next", axis=0), node("Identity", "go", "on"),
+        ],
+        "body", [info("i", TensorProto.INT64, []), info("go", TensorProto.BOOL, []), info("h")],
+        [info("on", TensorProto.BOOL, []), info("next")],
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Constant", [], ["steps"], value_int=2),
+        node("MatMul", "x b", "start"),
+        helper.make_node("Loop", ["steps", "", "start"], ["y"], body=body),
+    ]
+    module, names = open_network(save(tmp_path / "m.onnx", nodes, "ab"))
+    x = rows(np.random.default_rng(0))
+    found = collect_onnx(module, [torch.from_numpy(x)])
+    one = found[names["a"]]
+    assert (one.kind, one.rows[0] > 0) == ("unknown", True)
+    assert "within Loop" in one.notes[0]
+    assert np.allclose(found[names["b"]].rows, x.T @ x / 5, atol=1e-5)
+
+
 def test_inputs_are_seen_in_each_step_of_a_scan(tmp_path: Path) -> None:
     module, names = open_network(scan(tmp_path / "m.onnx"))
     x = rows(np.random.default_rng(0))

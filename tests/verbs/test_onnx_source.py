@@ -232,7 +232,7 @@ def test_data_files_are_not_written_through_a_link(
 
 GRIDS = [
     ({"weights": "int8"}, 0.999, "QuantizeLinear"),
-    ({"weights": "int8", "activations": "dynamic"}, 0.999, "DynamicQuantizeLinear"),
+    ({"weights": "int8", "activations": "dynamic"}, 0.999, "DynamicQuantizeMatMul"),
     ({"weights": "int4", "group_size": 32}, 0.98, "MatMulNBits"),
     ({"weights": "float16"}, 0.99999, "Cast"),
 ]

@@ -8,7 +8,8 @@ of logits a divergence, is divided by tr(E H E^T), which is what H says of the n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, Final
@@ -17,16 +18,24 @@ import numpy as np
 
 from taut.analysis._terms import added
 from taut.analysis.curvature import Curvature
-from taut.analysis.onnx_layers import find_uses, weights_of
-from taut.analysis.onnx_moments import Moments, OnnxRunner, identity, sum_moments
+from taut.analysis.onnx_layers import OnnxUses, find_uses, weights_of
+from taut.analysis.onnx_moments import (
+    Moments,
+    OnnxRunner,
+    identity,
+    sum_moments,
+    takes_by_rows,
+)
 from taut.errors import ArgumentError
-from taut.networks.onnx_inner import is_reachable
+from taut.networks.onnx_inner import is_reachable, owners
 from taut.networks.output_vectors import Distance, vectors
 from taut.networks.outputs import find_target, is_float
 from taut.progress import Progress
 
 if TYPE_CHECKING:
     import torch
+
+    from taut.networks.onnx_network import OnnxGraph
 
 _NOISE: Final = 0.1  # of a weight's root mean square: about what rounding to 3 bits does
 _PROBED: Final = 32  # samples that noise is tried on
@@ -63,25 +72,34 @@ def collect_onnx(
         curvature = _curvature(sums.get(weight, []), shapes[weight], probe.samples, stage)
         gain = probe.gain(parameters[weight], curvature)
         if gain > 0 or weight not in uses.inner:
-            notes = _notes(uses.others.get(weight, {}))
-            found[parameters[weight]] = replace(_weighed(curvature, gain, parameters), notes=notes)
+            weighed = _weighed(curvature, gain, parameters)
+            found[parameters[weight]] = replace(weighed, notes=_notes(graph, uses, weighed, weight))
         if progress:
             progress("weigh", number, len(matrices))
     return found
 
 
-def _notes(others: Collection[str]) -> tuple[str, ...]:
-    """By which operators a weight is taken in a way that is not followed."""
-    if not others:
+def _notes(graph: OnnxGraph, uses: OnnxUses, found: Curvature, weight: str) -> tuple[str, ...]:
+    """By which operators a weight is taken of which the inputs were not seen."""
+    if found.kind != "unknown":
         return ()
-    told = ", ".join(others)
-    return (f"used by {told}, of which the inputs are not summed: weighed by trials alone",)
+    if others := uses.others.get(weight):
+        told = ", ".join(others)
+        return (f"used by {told}, of which the inputs are not summed: weighed by trials alone",)
+    around = [o for one in uses.layers if one.weight == weight
+              for o in owners(graph.proto, one.inputs.scope)]  # fmt: skip
+    if around:
+        told = ", ".join(dict.fromkeys(around))
+        return (f"used within {told}, where its inputs are not seen: weighed by trials alone",)
+    return ()
 
 
 def _curvature(sums: list[Moments], shape: tuple[int, ...], samples: int, stage: int) -> Curvature:
     """The inputs' side as it was summed; the outputs' side is the identity."""
     sums = [one for one in sums if one.positions]
     metrics = [one.form(shape) for one in sums]
+    if len({len(one.rows) for one in metrics}) > 1:  # as one matrix, and as several: neither
+        metrics, sums = [], []
     metric = reduce(added, metrics) if metrics else identity(shape)
     found = Curvature(
         rows=metric.rows,
@@ -96,7 +114,7 @@ def _curvature(sums: list[Moments], shape: tuple[int, ...], samples: int, stage:
     if len(sums) != 1 or sums[0].mean is None:
         return found
     (alone,) = sums
-    bias, swapped = alone.layer.bias, alone.layer.swapped
+    bias, swapped = alone.layer.bias, takes_by_rows(alone.layer, shape)
     return replace(found, mean_input=alone.mean_input, bias=bias, swapped=swapped)
 
 
@@ -121,10 +139,10 @@ class _Probe:
         for batch in batches:
             if self.samples >= _PROBED:
                 break
-            original = self._outputs(batch)
             self._batches.append(batch)
-            self._originals.append(original)
             self.samples += _samples(batch)
+        self._others = self._named_others(self._batches)
+        self._originals.extend(map(self._outputs, self._batches))
         self._distances = [
             Distance.beside(network.output_kind if number == 0 else "features", some)
             for number, some in enumerate(zip(*self._originals, strict=True))
@@ -140,7 +158,7 @@ class _Probe:
         scale = _NOISE * float(before.double().square().mean().sqrt())
         noise = torch.randn(before.shape, generator=generator) * scale
         expected = quadratic(noise.numpy(), curvature)
-        if not expected > 0:
+        if not 0 < expected < math.inf:  # a weight may hold -inf, as a mask does
             return 0.0
         try:
             held.data = before + noise
@@ -152,27 +170,41 @@ class _Probe:
         return sum(map(sum, zip(*changes, strict=True))) / expected
 
     def _changes(self, batch: object, originals: list[torch.Tensor]) -> list[float]:
-        """How far each output went, in the mean over its positions in all batches."""
+        """How far each output went, in the mean over its positions in all batches.
+
+        The outputs beside the first count as much as it does, all together.
+        """
         counts = [sum(map(len, some)) for some in zip(*self._originals, strict=True)]
+        shares = [1.0, *(1 / len(self._others) for _ in self._others)]
         return [
-            float(distance(changed, original)) / max(1, count)
-            for distance, changed, original, count in zip(
-                self._distances, self._outputs(batch), originals, counts, strict=True
+            share * float(distance(changed, original)) / max(1, count)
+            for share, distance, changed, original, count in zip(
+                shares, self._distances, self._outputs(batch), originals, counts, strict=True
             )
         ]
 
+    def _named_others(self, batches: Sequence[object]) -> list[str]:
+        """The outputs beside the first that hold floats, all of them numbers, in every batch."""
+        found: dict[str, bool] = {}
+        for batch in batches:
+            output, _ = self._network.answers(batch)
+            kind = self._network.output_kind
+            first = find_target(output, kind, lambda _: None).tensor
+            for name, one in output.items() if isinstance(output, Mapping) else ():
+                useful = one is not first and is_float(one) and one.numel() and one.isfinite().all()
+                found[name] = found.get(name, True) and bool(useful)
+        return [name for name, useful in found.items() if useful]
+
     def _outputs(self, batch: object) -> list[torch.Tensor]:
-        """The vectors of each output that holds floats; the one that is told of comes first."""
+        """The vectors of the output that is told of, and those of the others."""
         output, _ = self._network.answers(batch)
         kind = self._network.output_kind
-        found = [vectors(output, batch, kind)]
-        if isinstance(output, Mapping):
-            first = find_target(output, kind, lambda _: None).tensor
-            others = (one for one in output.values() if one is not first and is_float(one))
-            found += [vectors(one, batch, "features") for one in others if one.numel()]
-        if not all(one.isfinite().all() for one in found):
+        found = vectors(output, batch, kind)
+        forbidden = (found == -math.inf) & (kind == "logits")  # classes that cannot be
+        if not (found.isfinite() | forbidden).all():
             raise ArgumentError("calibration: the model's output has NaN or infinite values")
-        return found
+        others = [output[name] for name in self._others] if isinstance(output, Mapping) else []
+        return [found, *(vectors(one, batch, "features").nan_to_num() for one in others)]
 
 
 def quadratic(error: np.ndarray, curvature: Curvature) -> float:
@@ -182,8 +214,8 @@ def quadratic(error: np.ndarray, curvature: Curvature) -> float:
     >>> quadratic(np.array([[1.0, 2.0]]), one)
     14.0
     """
-    matrix = error.reshape(len(error), -1).astype(np.float64)
     columns, rows = curvature.columns, curvature.rows
+    matrix = error.reshape(len(rows), -1).astype(np.float64)
     if columns.ndim == 3:
         parts = matrix.reshape(len(columns), -1, matrix.shape[1])
         right = np.einsum("gmn,gnk->gmk", parts, columns).reshape(matrix.shape)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from taut.analysis._conv import Geometry
 from taut.analysis.onnx_attributes import decimal, numbers, whole, words
-from taut.io.onnx import Place
+from taut.analysis.onnx_names import DOMAINS, GraphNames
 from taut.networks.onnx_inner import MAIN, InnerValue
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
-
-_AS_IT_IS: Final = ("Identity", "Cast")
-_PLAIN: Final = ("", "ai.onnx", "com.microsoft")
 
 
 @dataclass(frozen=True)
@@ -39,11 +36,6 @@ class OnnxLayer:
     factor: float = 1.0
     geometry: Geometry | None = None
     padded: str = ""
-
-    @property
-    def swapped(self) -> bool:
-        """Whether the first axis takes the inputs."""
-        return self.axis == 0
 
 
 @dataclass
@@ -68,8 +60,8 @@ def find_uses(graph: GraphProto, shapes: Mapping[str, tuple[int, ...]]) -> OnnxU
     found = OnnxUses()
     uses = Counter(name for one in _graphs(graph) for node in one.node for name in node.input)
     uses.update(output.name for one in _graphs(graph) for output in one.output)
-    stands = {name: (name, False) for name in shapes}
-    scope = _Scope(graph, MAIN, shapes, uses, stands, {}, found)
+    names = GraphNames(MAIN, shapes, {name: (name, False) for name in shapes})
+    scope = _Scope(graph, names.enter(graph, MAIN), uses, found)
     scope.read()
     found.inner -= scope.main
     return found
@@ -86,68 +78,38 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
 
 @dataclass
 class _Scope:
-    """A graph, with what is known of its names.
-
-    `stands` has what a name stands for, a weight, and whether transposed; `makers` where a name
-    comes from, those of outer graphs too.
-    """
+    """A graph whose nodes are read; `uses` counts those of names in all graphs."""
 
     graph: GraphProto
-    place: Place
-    shapes: Mapping[str, tuple[int, ...]]
+    names: GraphNames
     uses: Counter[str]
-    stands: dict[str, tuple[str, bool]]
-    makers: dict[str, Place]
     found: OnnxUses
     main: set[str] = field(default_factory=set)
 
     def read(self) -> None:
         """Find the layers, node by node."""
+        self.shapes = self.names.shapes
         self.takers = {name: node for node in self.graph.node for name in node.input}
-        for own in (*self.graph.input, *self.graph.initializer):
-            self._make(own.name)
         for number, node in enumerate(self.graph.node):
             for name in node.output:
-                self._make(name)
-            if not self._follow(node):
+                self.names.make(name)
+            if not self.names.follow(node):
                 self._use(node)
             for place, attribute in enumerate(node.attribute):
                 if attribute.HasField("g"):
-                    inner = (*self.place, "node", number, "attribute", place, "g")
-                    self._enter(attribute.g, inner)
-
-    def _make(self, name: str) -> None:
-        if self.place != MAIN:
-            self.stands.pop(name, None)
-        self.makers[name] = self.place
-
-    def _enter(self, graph: GraphProto, place: Place) -> None:
-        stands, makers = dict(self.stands), dict(self.makers)
-        _Scope(graph, place, self.shapes, self.uses, stands, makers, self.found).read()
-
-    def _follow(self, node: NodeProto) -> bool:
-        """Whether a node gives a weight as it is, or transposed."""
-        known = self.stands.get(node.input[0]) if node.input else None
-        if known is None or node.domain not in _PLAIN:
-            return False
-        if node.op_type in _AS_IT_IS:
-            self.stands[node.output[0]] = known
-            return True
-        if node.op_type == "Transpose" and len(self.shapes[known[0]]) == 2:
-            order = numbers(node, "perm", (1, 0))
-            self.stands[node.output[0]] = known[0], known[1] != (order == (1, 0))
-            return True
-        return False
+                    within = (*self.names.place, "node", number, "attribute", place, "g")
+                    names = self.names.enter(attribute.g, within)
+                    _Scope(attribute.g, names, self.uses, self.found).read()
 
     def _use(self, node: NodeProto) -> None:
         """Note how a node uses weights."""
-        layers = list(self._layers(node)) if node.domain in _PLAIN else []
+        layers = list(self._layers(node)) if node.domain in DOMAINS else []
         self.found.layers += layers
         followed = {layer.weight for layer in layers} | {layer.bias for layer in layers}
         for name in node.input:
-            weight = self.stands.get(name, ("", False))[0]
+            weight = self.names.stands.get(name, ("", False))[0]
             if weight:
-                (self.main if self.place == MAIN else self.found.inner).add(weight)
+                (self.main if self.names.place == MAIN else self.found.inner).add(weight)
             if weight and weight not in followed and len(self.shapes[weight]) > 1:
                 self.found.others.setdefault(weight, {})[node.op_type] = None
 
@@ -168,7 +130,7 @@ class _Scope:
         if whole(node, "transBatchA") or whole(node, "transBatchB"):
             return
         turns = [bool(whole(node, name)) for name in ("transA", "transB")]
-        if (known := self._matrix(right)) is not None:
+        if (known := self.names.matrix(right)) is not None:
             weight, turned = known
             rank = len(self.shapes[weight])
             swapped = turned == turns[1]
@@ -176,87 +138,82 @@ class _Scope:
             outputs = self.shapes[weight][rank - 1 if swapped else rank - 2]
             bias = self._added(node.output[0], outputs) if rank == 2 else None
             yield OnnxLayer(
-                weight, self._value(left), "linear", axis, turned=turns[0], bias=bias,
+                weight, self.names.value(left), "linear", axis, turned=turns[0], bias=bias,
                 factor=decimal(node, "alpha"),
             )  # fmt: skip
-        elif (known := self._matrix(left)) is not None:
+        elif (known := self.names.matrix(left)) is not None:
             weight, turned = known
             rank = len(self.shapes[weight])
             axis = rank - 2 if turned != turns[0] else rank - 1
-            yield OnnxLayer(weight, self._value(right), "linear", axis, turned=not turns[1])
+            yield OnnxLayer(weight, self.names.value(right), "linear", axis, turned=not turns[1])
 
     def _gemm(self, node: NodeProto) -> Iterator[OnnxLayer]:
         turns = [bool(whole(node, name)) for name in ("transA", "transB")]
         alpha, beta = decimal(node, "alpha"), decimal(node, "beta")
-        if (known := self._matrix(node.input[1])) is not None:
+        if (known := self.names.matrix(node.input[1])) is not None:
             weight, turned = known
             axis = 0 if turned == turns[1] else 1
             bias = node.input[2] if len(node.input) > 2 and beta else ""
             yield OnnxLayer(
-                weight, self._value(node.input[0]), "linear", axis, turned=turns[0],
+                weight, self.names.value(node.input[0]), "linear", axis, turned=turns[0],
                 bias=self._bias(bias, self.shapes[weight][1 - axis]),
                 factor=alpha / beta if beta else alpha,
             )  # fmt: skip
-        elif (known := self._matrix(node.input[0])) is not None:
+        elif (known := self.names.matrix(node.input[0])) is not None:
             weight, turned = known
             axis = 0 if turned != turns[0] else 1
-            yield OnnxLayer(weight, self._value(node.input[1]), "linear", axis, turned=not turns[1])
+            yield OnnxLayer(
+                weight, self.names.value(node.input[1]), "linear", axis, turned=not turns[1]
+            )
 
     def _conv(self, node: NodeProto) -> Iterator[OnnxLayer]:
-        weight, turned = self.stands.get(node.input[1], ("", False))
-        if not weight or turned:
+        weight = self.names.plain(node.input[1])
+        if not weight:
             return
         padded = {"SAME_UPPER": "upper", "SAME_LOWER": "lower"}.get(words(node, "auto_pad"), "")
         bias = node.input[2] if len(node.input) > 2 else ""
         yield OnnxLayer(
-            weight, self._value(node.input[0]), "conv",
+            weight, self.names.value(node.input[0]), "conv",
             bias=self._bias(bias, self.shapes[weight][0]),
             geometry=_geometry(node, self.shapes[weight], padded), padded=padded,
         )  # fmt: skip
 
     def _conv_transpose(self, node: NodeProto) -> Iterator[OnnxLayer]:
-        weight, turned = self.stands.get(node.input[1], ("", False))
-        if weight and not turned:
-            yield OnnxLayer(weight, self._value(node.input[0]), "conv_transpose", 0)
+        weight = self.names.plain(node.input[1])
+        if weight:
+            yield OnnxLayer(weight, self.names.value(node.input[0]), "conv_transpose", 0)
 
     def _recurrent(self, node: NodeProto) -> Iterator[OnnxLayer]:
         """The weights of the inputs, and those of the states, which the node gives itself."""
         for place, value in ((1, node.input[0]), (2, node.output[0])):
-            weight, turned = self.stands.get(node.input[place], ("", False))
-            if weight and not turned and value:
-                yield OnnxLayer(weight, self._value(value), "recurrent", 2)
+            weight = self.names.rows.get(node.input[place]) or self.names.plain(node.input[place])
+            if weight and value:
+                axis = len(self.shapes[weight]) - 1
+                yield OnnxLayer(weight, self.names.value(value), "recurrent", axis)
 
     def _attention(self, node: NodeProto) -> Iterator[OnnxLayer]:
         """Of onnxruntime: the weights of queries, keys and values in one, (inputs, outputs)."""
-        known = self._matrix(node.input[1]) if node.domain == "com.microsoft" else None
+        known = self.names.matrix(node.input[1]) if node.domain == "com.microsoft" else None
         if known is not None and not known[1]:
             bias = node.input[2] if len(node.input) > 2 else ""
             yield OnnxLayer(
-                known[0], self._value(node.input[0]), "linear", 0,
+                known[0], self.names.value(node.input[0]), "linear", 0,
                 bias=self._bias(bias, self.shapes[known[0]][1]),
             )  # fmt: skip
 
     def _embed(self, node: NodeProto) -> Iterator[OnnxLayer]:
         """Of onnxruntime: tables of words and of segments."""
         for ids, table in ((0, 2), (1, 4)):
-            known = self._matrix(node.input[table]) if len(node.input) > table else None
+            known = self.names.matrix(node.input[table]) if len(node.input) > table else None
             if known is not None and not known[1] and node.input[ids]:
-                value = self._value(node.input[ids], whole_numbers=True)
+                value = self.names.value(node.input[ids], whole_numbers=True)
                 yield OnnxLayer(known[0], value, "embedding", 0)
 
     def _gather(self, node: NodeProto) -> Iterator[OnnxLayer]:
-        known = self.stands.get(node.input[0])
-        if known is None or known[1] or whole(node, "axis"):
-            return
-        value = self._value(node.input[1], whole_numbers=True)
-        yield OnnxLayer(known[0], value, "embedding", 0)
-
-    def _value(self, name: str, *, whole_numbers: bool = False) -> InnerValue:
-        return InnerValue(self.makers.get(name, MAIN), name, whole_numbers)
-
-    def _matrix(self, name: str) -> tuple[str, bool] | None:
-        known = self.stands.get(name)
-        return known if known is not None and len(self.shapes[known[0]]) >= 2 else None
+        table = self.names.plain(node.input[0])
+        if table and not whole(node, "axis"):
+            value = self.names.value(node.input[1], whole_numbers=True)
+            yield OnnxLayer(table, value, "embedding", 0)
 
     def _added(self, name: str, outputs: int) -> str | None:
         """The bias that is added to a product, if nothing else takes the product."""
@@ -268,7 +225,7 @@ class _Scope:
 
     def _bias(self, name: str, outputs: int) -> str | None:
         """The weight that a bias is, if nothing else uses it."""
-        weight = self.stands.get(name, ("", False))[0]
+        weight = self.names.stands.get(name, ("", False))[0]
         held = self.shapes.get(weight) == (outputs,) and self.uses[name] == self.uses[weight] == 1
         return weight if held else None
 

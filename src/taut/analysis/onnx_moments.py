@@ -18,7 +18,8 @@ from taut.analysis._gram import BLOCK, Counts, Gram, Room
 from taut.analysis._terms import Forms
 from taut.analysis.curvature import MEMORY
 from taut.analysis.onnx_layers import OnnxLayer
-from taut.networks.onnx_inner import InnerValue
+from taut.errors import ArgumentError
+from taut.networks.onnx_inner import InnerValue, is_stacked
 from taut.networks.output_vectors import Kind
 from taut.progress import Progress
 
@@ -70,7 +71,7 @@ class Moments:
             return cls(layer, Counts(shape[0], room), None)
         groups = layer.geometry.groups if layer.geometry else 1
         width = prod(shape[1:]) if layer.geometry else shape[layer.axis]
-        full = width <= _WIDEST and _is_side(layer, shape)
+        full = width <= _WIDEST and not _stacks(layer, shape)
         side = Gram(width * groups, room, groups=groups if full else 1, full=full)
         has_mean = layer.kind in ("linear", "conv")
         return cls(layer, side, np.zeros(width * groups) if has_mean else None)
@@ -93,16 +94,14 @@ class Moments:
     def form(self, shape: tuple[int, ...]) -> Forms:
         """The mean moments as the side that takes the inputs; the other is the identity."""
         moments = self.side.values / max(1, self.positions)
-        whole = identity(shape)
-        if self.layer.swapped:
-            return Forms(moments, whole.columns)
-        if _is_side(self.layer, shape) or self.layer.geometry:
-            return Forms(whole.rows, moments)
-        # The inputs' axis is one of several that make a row: each value has that of its place.
-        places = [1] * (len(shape) - 1)
-        places[self.layer.axis - 1] = -1
-        spread = np.broadcast_to(moments.reshape(places), shape[1:])
-        return Forms(whole.rows, spread.reshape(-1).copy())
+        by_rows, whole = takes_by_rows(self.layer, shape), identity(shape)
+        if self.layer.kind not in ("linear", "recurrent"):
+            return Forms(moments, whole.columns) if by_rows else Forms(whole.rows, moments)
+        # Of several matrices in one the rows of all are rows.
+        rows, columns = np.ones(prod(shape[:-1])), np.ones(shape[-1])
+        if not by_rows:
+            return Forms(rows, moments)
+        return Forms(np.tile(moments, prod(shape[:-2])) if moments.ndim == 1 else moments, columns)
 
     @property
     def mean_input(self) -> NDArray[np.float64] | None:
@@ -110,9 +109,17 @@ class Moments:
         return None if self.mean is None else self.layer.factor * self.mean / max(1, self.positions)
 
 
-def _is_side(layer: OnnxLayer, shape: tuple[int, ...]) -> bool:
-    """Whether the inputs' axis is all that rows, or columns, of the stored matrix have."""
-    return layer.geometry is not None or layer.swapped or (len(shape) == 2 and layer.axis == 1)
+def takes_by_rows(layer: OnnxLayer, shape: tuple[int, ...]) -> bool:
+    """Whether the rows of the stored matrix, or matrices, take the inputs; else columns do."""
+    if layer.kind in ("linear", "recurrent"):
+        return layer.axis == len(shape) - 2
+    return layer.kind != "conv"
+
+
+def _stacks(layer: OnnxLayer, shape: tuple[int, ...]) -> bool:
+    """Whether the rows that take the inputs are those of several matrices."""
+    rows = layer.kind == "linear" and layer.axis == len(shape) - 2
+    return rows and prod(shape[:-2]) > 1
 
 
 def identity(shape: tuple[int, ...]) -> Forms:
@@ -137,17 +144,33 @@ def sum_moments(
     uses = [(weight, layer) for weight, layers in used.items() for layer in layers]
     inner = list(dict.fromkeys(layer.inputs for _, layer in uses))
     for number, batch in enumerate(batches, 1):
-        _, given = network.answers(batch, inner)
-        values = dict(zip(inner, given, strict=True))
-        mask = _mask(batch)
+        values = _values(network, batch, inner)
+        inner, mask = list(values), _mask(batch)
         for weight, layer in uses:
-            value = torch.from_numpy(np.array(values[layer.inputs]))
+            value = torch.from_numpy(np.array(values.get(layer.inputs, ())))
             where = f"{weight}, batch {number}"
             if value.numel():  # none, of a branch that was not taken
                 sums[weight][_use(layer)].add(value, mask, where)
         if progress:
             progress("curvature", number, len(batches))
     return {weight: [*found.values()] for weight, found in sums.items()}
+
+
+def _values(
+    network: OnnxRunner, batch: object, inner: Sequence[InnerValue]
+) -> dict[InnerValue, np.ndarray]:
+    """What these values are for a batch, but for those that a loop does not stack.
+
+    Their shapes change from step to step, and onnxruntime then refuses the whole run.
+    """
+    try:
+        _, given = network.answers(batch, inner)
+    except ArgumentError:
+        steady = [one for one in inner if not is_stacked(network.graph.proto, one.scope)]
+        if len(steady) == len(inner):
+            raise
+        return _values(network, batch, steady)
+    return dict(zip(inner, given, strict=True))
 
 
 def _use(layer: OnnxLayer) -> tuple[str, int]:

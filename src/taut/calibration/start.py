@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from taut.analysis import Curvature
 from taut.calibration.collected import NO_GRADIENTS, curvature_of
@@ -15,8 +14,6 @@ from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
 from taut.scheme import Scheme
 from taut.transform.runtime import GRIDS
-
-_FOREIGN: Final = "no matrix of the network"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +97,18 @@ def _notes(work: Work, held: Held, curvature: Mapping[str, Curvature]) -> tuple[
     notes = [f"calibration: {held.note}"] if held.note else []
     notes += work.calibration.notes
     notes += [] if work.model.gradients else [NO_GRADIENTS]
-    reached = _parameters(work)
-    notes += [
-        f"{info.name}: {'not reached by any batch' if info.name in reached else _FOREIGN}; "
-        "rounded by its scale"
+    unknown = [
+        info.name
         for info in work.source.infos
         if work.schemes.get(info.name) == Scheme("rd") and info.name not in curvature
     ]
+    run = _parameters(work)
+    notes += [
+        f"{name}: no matrix of the network; rounded by its scale"
+        for name in unknown
+        if name not in run
+    ]
+    if missed := [name for name in unknown if name in run]:
+        more = f", and {len(missed) - 1} more" if len(missed) > 1 else ""
+        notes.append(f"{missed[0]}{more}: not reached by any batch; rounded by scale")
     return (*notes, *(f"{name}: {note}" for name, one in curvature.items() for note in one.notes))

@@ -22,7 +22,7 @@ LENGTH: Final = 2  # bytes, text, a message, or packed numbers, behind their len
 FIXED: Final = {1: 8, 5: 4}
 """Wire types of numbers that take as many bytes each."""
 _LONGEST: Final = 10  # bytes of a varint
-_FEW, _MANY = 64, 1 << 20  # bytes that are looked at together: most runs are short
+_FEW, _PIECE = 32, 1 << 20  # values that are looked at one by one, bytes that are together
 
 
 class Field(NamedTuple):
@@ -78,19 +78,24 @@ def runs(data: Data, begin: int, end: int, where: str, of: Collection[int]) -> I
         one = next(fields(data, at, end, where))
         key, at = one.number << 3 | one.wire, one.end
         if one.number in of and one.wire != LENGTH and data[one.begin - 1] == key:
-            count, at = _run(data, one.begin - 1, end, key)
+            count, at = _run(data, one.begin - 1, end, key, where)
             one = Field(one.number, one.wire, one.begin - 1, at, count, key)
         yield one
 
 
-def _run(data: Data, begin: int, end: int, key: int) -> tuple[int, int]:
+def _run(data: Data, begin: int, end: int, key: int, where: str) -> tuple[int, int]:
     """How many values lie one after the other behind their key, and where the last of them ends."""
-    total, at, step = 0, begin, _FEW
-    while at < end:
-        count, taken = _keyed(np.frombuffer(data, np.uint8, min(end - at, step), at), key)
+    width, total, at = FIXED.get(key & 7), 0, begin
+    while at < end and data[at] == key and total < _FEW:  # most runs are short
+        behind = at + 1 + width if width else varint(data, at + 1, end, where)[1]
+        if behind > end:
+            return total, at
+        total, at = total + 1, behind
+    while at < end and data[at] == key:
+        count, taken = _keyed(np.frombuffer(data, np.uint8, min(end - at, _PIECE), at), key)
         if not count:
             break
-        total, at, step = total + count, at + taken, _MANY
+        total, at = total + count, at + taken
     return total, at
 
 

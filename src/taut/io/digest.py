@@ -46,6 +46,9 @@ class Digest:
         if isinstance(value, np.ndarray) and not value.dtype.hasobject:
             self._head("array", f"{value.dtype}{value.shape}")
             self._sum.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+        elif isinstance(value, np.ndarray):  # of texts
+            self._head("objects", str(value.shape))
+            self.add(value.reshape(-1).tolist(), where, depth)
         elif isinstance(value, _PLAIN):
             self._head(type(value).__name__, repr(value))
         elif depth < _DEEPEST and isinstance(value, (tuple, list)):

@@ -69,7 +69,6 @@ class OnnxSource(MemorySource):
     was left in the graph.
     """
 
-    notes: tuple[str, ...] = ()
     places: dict[str, Place] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
 
@@ -104,15 +103,10 @@ class _Reader:
         for one, tensor in found:
             if one.listed and tensor.dims[0] < _FEWEST:
                 continue  # the sizes and axes that operators are told
-            inner = one.value or tensor.name
-            if _is_main(one):
-                self._check_name(tensor)
-                name = tensor.name
-            else:
-                name = self._name(one, tensor)
+            name = self._name(one, tensor)
             if self.add(name, tensor, main=_is_main(one)):
                 self.places[name] = one.place
-                if _is_no_weight(one) or inner in fixed:
+                if _is_no_weight(one) or (one.value or tensor.name) in fixed:
                     self.fixed.add(name)
 
     def _read(self, one: PlacedTensor) -> Initializer:
@@ -128,7 +122,10 @@ class _Reader:
             raise FormatError(f"{where}: its name is empty, or comes twice")
 
     def _name(self, one: PlacedTensor, tensor: Initializer) -> str:
-        """A name of its own for a tensor that is no initialiser of the main graph."""
+        """Its name, if it is an initialiser of the main graph; else one that no other has."""
+        if _is_main(one):
+            self._check_name(tensor)
+            return tensor.name
         own = one.scope + (one.name or tensor.name or f"initializer {one.place[-1]}")
         name = _unused(own[:_LONGEST_NAME], self.names)
         self.names.add(name)

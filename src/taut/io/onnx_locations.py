@@ -23,7 +23,8 @@ Piece: TypeAlias = "bytes | tuple[int, int]"
 
 # By the message the fields that lead on to data files' names.
 _ONWARD: Final[Mapping[str, Mapping[int, str]]] = {
-    "model": {7: "graph", 25: "function"},
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "function": {7: "node", 11: "attribute"},
     "node": {5: "attribute"},
@@ -47,6 +48,7 @@ class HoledBytes:
         self._ends = [hole.end for hole in file.holes]
         gone = 0
         self._gone = [0]  # bytes of holes before each
+        self.runs = {hole.begin: hole.end for hole in file.holes if hole.key}
         for hole in file.holes:
             gone += hole.end - hole.begin
             self._gone.append(gone)
@@ -83,9 +85,7 @@ def renamed(file: RecipeFile, names: Mapping[str, str], where: str) -> list[Piec
     Raises:
         FormatError: it is no protobuf message.
     """
-    data = cast("bytes", HoledBytes(file, where))  # read by places alone, as bytes are
-    gaps = {hole.begin: hole.end for hole in file.holes if hole.key}
-    return _Renamer(data, gaps, names, where).message((0, file.nbytes), "model", 0)[1]
+    return _Renamer(HoledBytes(file, where), names, where).message((0, file.nbytes), "model", 0)[1]
 
 
 def names_beside(files: Iterable[str], model: str, new: str) -> dict[str, str]:
@@ -115,8 +115,7 @@ def names_beside(files: Iterable[str], model: str, new: str) -> dict[str, str]:
 class _Renamer:
     """Gives messages with new names, and how many bytes they have."""
 
-    data: bytes
-    gaps: Mapping[int, int]  # from begin to end of the holes that have whole fields in them
+    data: HoledBytes
     names: Mapping[str, str]
     where: str
 
@@ -128,8 +127,9 @@ class _Renamer:
             return self._entry(place)
         pieces: list[Piece] = []
         size = 0
-        done = place[0]
-        for begin, one in self._fields(place):
+        at = done = place[0]
+        for one in self._fields(place):
+            begin, at = at, one.end
             if one.wire != LENGTH or one.number not in _ONWARD[kind]:
                 continue
             within = (one.begin, one.end)
@@ -143,21 +143,24 @@ class _Renamer:
             return place[1] - place[0], [place]
         return size + place[1] - done, [*pieces, (done, place[1])]
 
-    def _fields(self, place: tuple[int, int]) -> Iterator[tuple[int, Field]]:
-        """The fields of a message with where each begins, but for those that lie in a hole."""
+    def _fields(self, place: tuple[int, int]) -> Iterator[Field]:
+        """The fields of a message; a run of values whose keys are in a hole is stepped over."""
+        data = cast("bytes", self.data)  # read by places alone, as bytes are
         at, end = place
         while at < end:
-            if at in self.gaps:
-                at = self.gaps[at]
+            if (behind := self.data.runs.get(at)) is not None:
+                yield Field(0, LENGTH, at, behind, 0)
+                at = behind
                 continue
-            one = next(fields(self.data, at, end, self.where))
-            yield at, one
+            one = next(fields(data, at, end, self.where))
+            yield one
             at = one.end
 
     def _entry(self, place: tuple[int, int]) -> tuple[int, list[Piece]]:
         """An entry of external_data: another one if it is a location with a new name."""
-        found = fields(self.data, *place, self.where)
-        pair = {one.number: text(self.data, one, self.where) for one in found}
+        data = cast("bytes", self.data)
+        found = fields(data, *place, self.where)
+        pair = {one.number: text(data, one, self.where) for one in found}
         new = self.names.get(plain_path(pair.get(2, ""))) if pair.get(1) == "location" else None
         if new is None:
             return place[1] - place[0], [place]

@@ -33,14 +33,16 @@ def array_batches(
     import torch
 
     arrays = _read(path)
-    count = _count(path, arrays)
+    shapes = getattr(module, "input_shapes", None)
+    count = _count(path, arrays, texts=bool(shapes))
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
 
-    def tensor(array: np.ndarray) -> torch.Tensor:
+    def tensor(array: np.ndarray) -> torch.Tensor | np.ndarray:
+        if array.dtype.kind == "U":
+            return array.astype(object)
         found = torch.from_numpy(np.array(array, order="C"))
         return found.to(dtype) if dtype and found.is_floating_point() else found
 
-    shapes = getattr(module, "input_shapes", None)
     if shapes:
         given = {name: array[:limit] for name, array in arrays.items()}
         cut = graph_batches(given, shapes, batch_size, str(path))
@@ -94,11 +96,12 @@ def _has_objects(archive: zipfile.ZipFile, name: str) -> bool:
         return bool(np.lib.format.read_array_header_2_0(data)[2].hasobject)
 
 
-def _count(path: Path, arrays: dict[str, np.ndarray]) -> int:
-    """How many samples each of the arrays has."""
+def _count(path: Path, arrays: dict[str, np.ndarray], *, texts: bool) -> int:
+    """How many samples each of the arrays has; a graph may take texts."""
+    kinds = "biufU" if texts else "biuf"
     counts = {}
     for name, array in arrays.items():
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind not in kinds:
             raise ArgumentError(f'{path}: array "{name}" is {array.dtype}; save numbers')
         if array.ndim == 0:
             raise ArgumentError(f'{path}: array "{name}" is a lone number; its first axis counts '

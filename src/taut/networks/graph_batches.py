@@ -36,7 +36,18 @@ def graph_batches(
         return [{n: a[number] for n, a in arrays.items()} for number in range(count)]
     lone = {name: _lone(arrays[name], name, where) for name, s in known.items() if not s}
     cut = {name: array for name, array in arrays.items() if name not in lone}
-    wanted = {name: shape[0] for name, shape in known.items() if shape and shape[0] is not None}
+    return _cut(cut, lone, known, batch_size, where)
+
+
+def _cut(
+    cut: Mapping[str, np.ndarray],
+    lone: dict[str, np.ndarray],
+    shapes: Shapes,
+    batch_size: int,
+    where: str,
+) -> list[dict[str, np.ndarray]]:
+    """Batches of as many samples as the graph wants; what is `lone` goes into each."""
+    wanted = {name: shape[0] for name, shape in shapes.items() if shape and shape[0] is not None}
     count = len(next(iter(cut.values()), ()))
     size = _size(wanted, count, where) if wanted else batch_size
     ends = count - count % size if wanted else count

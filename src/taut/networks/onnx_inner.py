@@ -31,11 +31,21 @@ class InnerValue:
 
 def is_reachable(proto: ModelProto, scope: Place) -> bool:
     """Whether values of that graph can be handed out: the main one, an If's, Loop's or Scan's."""
+    return set(owners(proto, scope)) <= {"If", "Loop", "Scan"}
+
+
+def is_stacked(proto: ModelProto, scope: Place) -> bool:
+    """Whether values of that graph come step by step."""
+    return bool({"Loop", "Scan"} & set(owners(proto, scope)))
+
+
+def owners(proto: ModelProto, scope: Place) -> list[str]:
+    """The operators that a graph lies in, the innermost first."""
+    found = []
     while scope != MAIN:
-        if at(proto, scope[:-3]).op_type not in ("If", "Loop", "Scan") or scope[-1] != "g":
-            return False
+        found.append(str(at(proto, scope[:-3]).op_type))
         scope = scope[:-5]
-    return True
+    return found
 
 
 def with_values(proto: ModelProto, wanted: Sequence[InnerValue]) -> tuple[ModelProto, list[str]]:

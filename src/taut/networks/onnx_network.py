@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -142,9 +142,7 @@ def open_network(path: Path) -> tuple[torch.nn.Module, dict[str, str]]:
             taken = graph.inputs.take(args, kwargs)
             inner = [one for one in more if one.name not in taken]
             session, names = graph.session(inner)
-            with explained(f"{graph.path}: onnxruntime rejects the batch", batch):
-                given = session.run(None, {**self.weights(), **taken})
-            found = dict(zip([one.name for one in session.get_outputs()], given, strict=True))
+            found = self._ran(session, taken)
             known = {one: found[name] for one, name in zip(inner, names, strict=True)}
             return self._output(found), [
                 known[one] if one in known else taken[one.name] for one in more
@@ -152,9 +150,14 @@ def open_network(path: Path) -> tuple[torch.nn.Module, dict[str, str]]:
 
         def forward(self, *args: object, **kwargs: object) -> object:
             """Run the graph on tensors or arrays."""
-            given = {**self.weights(), **graph.inputs.take(args, kwargs)}
-            found = graph.session()[0].run(None, given)
-            return self._output(dict(zip(graph.outputs, found, strict=True)))
+            session, _ = graph.session()
+            return self._output(self._ran(session, graph.inputs.take(args, kwargs)))
+
+        def _ran(self, session: InferenceSession, taken: Mapping[str, Any]) -> dict[str, Any]:
+            """The session's outputs by name."""
+            with explained(f"{graph.path}: onnxruntime rejects the batch", taken):
+                given = session.run(None, {**self.weights(), **taken})
+            return dict(zip([one.name for one in session.get_outputs()], given, strict=True))
 
         def _output(self, found: Mapping[str, object]) -> object:
             values = {name: as_output(found[name]) for name in graph.outputs}

@@ -125,8 +125,14 @@ def as_output(value: object) -> object:
         return torch.from_numpy(np.array(value)) if value.dtype.kind in "biuf" else value
     if isinstance(value, Mapping):
         return {key: as_output(part) for key, part in value.items()}
-    if not isinstance(value, list):
-        return torch.tensor(value) if isinstance(value, Number) else value
+    if isinstance(value, list):
+        return _as_sequence(value)
+    return torch.tensor(value) if isinstance(value, Number) else value
+
+
+def _as_sequence(value: list[Any]) -> object:
+    import torch
+
     keys = list(value[0]) if value and isinstance(value[0], Mapping) else []
     if keys and all(_has_numbers(part, keys) for part in value):
         return torch.tensor([[float(part[key]) for key in keys] for part in value])

@@ -6,18 +6,19 @@ the name that the weight had there. Functions are given their weights as argumen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from taut.io.onnx import OnnxSource, Place
+from taut.networks.onnx_functions import hand_in, inline, nodes_in
 from taut.networks.onnx_inner import at
 from taut.networks.onnx_packages import need
 
 if TYPE_CHECKING:
-    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 FLOATS: Final = ("F16", "BF16", "F32", "F64")
 RECURRENT: Final = ("LSTM", "GRU", "RNN")
@@ -31,31 +32,29 @@ def detach(proto: ModelProto, source: OnnxSource) -> dict[str, str]:
     The others get their values if they lie in other files. The model is changed in place.
     """
     _inline_values(proto, source)
-    names = {info.name: info for info in source.infos}
-    free = [name for name in source.places if _is_free(proto, source, name)]
     taken = _names_in(proto)
     fed: dict[str, str] = {}
-    held: dict[str, TensorProto] = {}
-    for name in free:
-        main = source.places[name][:2] == ("graph", "initializer")
-        fed[name] = name if main else _fresh(name, taken)
-        held[name] = at(proto, source.places[name])
-    before = proto.ir_version
-    proto.ir_version = max(before, OVERRIDABLE)
-    values = {
-        name: need("onnx").helper.make_tensor_value_info(
-            fed[name], held[name].data_type, names[name].shape
-        )
-        for name in free
-    }
+    values = []
+    for name, place in source.places.items():
+        if _is_free(proto, source, name):
+            main = place[:2] == ("graph", "initializer")
+            fed[name] = name if main else _fresh(name, taken)
+            values.append(_input(proto, source, name, fed[name]))
     _take_out(proto, source.places, fed)
     known = {one.name for one in proto.graph.input}
-    proto.graph.input.extend(one for one in values.values() if one.name not in known)
-    if before < OVERRIDABLE:
+    proto.graph.input.extend(one for one in values if one.name not in known)
+    if proto.ir_version < OVERRIDABLE:
+        proto.ir_version = OVERRIDABLE
         _drop_constant_inputs(proto.graph)
-    _inline_functions(proto)
+    inline(proto)
     _name_states(proto, taken)
     return fed
+
+
+def _input(proto: ModelProto, source: OnnxSource, name: str, value: str) -> ValueInfoProto:
+    kind, shape = at(proto, source.places[name]).data_type, source.entries[name].info.shape
+    found: ValueInfoProto = need("onnx").helper.make_tensor_value_info(value, kind, shape)
+    return found
 
 
 def _inline_values(proto: ModelProto, source: OnnxSource) -> None:
@@ -99,7 +98,7 @@ def _take_out(proto: ModelProto, places: dict[str, Place], fed: dict[str, str]) 
             _feed_constant(at(proto, place[:-3]), value)
     for place in sorted(held, key=len, reverse=True):  # from within: places are counted anew then
         _feed_graph(at(proto, place), held[place], main=len(place) == 1)
-    _give(proto, given)
+    hand_in(proto, given)
 
 
 def _feed_constant(node: NodeProto, value: str) -> None:
@@ -131,59 +130,9 @@ def _drop_constant_inputs(graph: GraphProto) -> None:
     _replace(graph.input, [one for one in graph.input if one.name not in names])
 
 
-def _give(proto: ModelProto, given: dict[int, list[str]]) -> None:
-    """Make arguments of the weights of functions: of a function, and of each that calls it."""
-    functions = list(proto.functions)
-    known = {_key(one): number for number, one in enumerate(functions)}
-    formal = [len(one.input) for one in functions]
-    wanted = {number: list(given.get(number, [])) for number in range(len(functions))}
-    calls = [
-        (number, known[call])
-        for number, function in enumerate(functions)
-        for call in dict.fromkeys(map(_call, _nodes(function.node)))
-        if call in known
-    ]
-    for _ in functions if given else ():  # once for each level of functions in functions
-        for number, called in calls:
-            wanted[number] += [name for name in wanted[called] if name not in wanted[number]]
-    for number, function in enumerate(functions):
-        function.input.extend(wanted[number])
-    for node in (*_nodes(proto.graph.node), *(n for f in functions for n in _nodes(f.node))):
-        if (place := known.get(_call(node))) is not None and wanted[place]:
-            node.input.extend([""] * (formal[place] - len(node.input)))
-            node.input.extend(wanted[place])
-
-
-def _key(function: FunctionProto) -> tuple[str, str, str]:
-    return function.domain, function.name, str(getattr(function, "overload", ""))
-
-
-def _call(node: NodeProto) -> tuple[str, str, str]:
-    return node.domain, node.op_type, str(getattr(node, "overload", ""))
-
-
-def _nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-    """Nodes, and those of their subgraphs."""
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from _nodes(graph.node)
-
-
-def _inline_functions(proto: ModelProto) -> None:
-    if proto.functions:
-        proto.CopyFrom(need("onnx.inliner").inline_local_functions(proto))
-        seen: set[str] = set()
-        for node in _nodes(proto.graph.node):  # the inliner may name several alike
-            if node.name in seen:
-                node.ClearField("name")
-            seen.add(node.name)
-
-
 def _name_states(proto: ModelProto, taken: set[str]) -> None:
     """Name all states of recurrent layers, also where the graph has no use for them."""
-    for node in _nodes(proto.graph.node):
+    for node in nodes_in(proto.graph.node):
         recurrent = node.op_type in RECURRENT and node.domain in ("", "ai.onnx")
         if recurrent and not node.output[0]:
             node.output[0] = _fresh(f"{node.op_type} states", taken)
@@ -194,7 +143,7 @@ def _names_in(proto: ModelProto) -> set[str]:
     graphs = [proto.graph, *proto.functions]
     names = {one.name for one in (*proto.graph.input, *proto.graph.initializer)}
     for graph in graphs:
-        for node in _nodes(graph.node):
+        for node in nodes_in(graph.node):
             names.update(node.input, node.output)
             for attribute in node.attribute:
                 for inner in (attribute.g, *attribute.graphs):

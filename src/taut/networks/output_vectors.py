@@ -50,9 +50,16 @@ class Distance:
     unit: float = 1.0
 
     def __call__(self, changed: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
-        """Sum over positions; a scalar that gradients flow through."""
+        """Sum over positions; a scalar that gradients flow through.
+
+        Where there are more or fewer vectors than the original has, as of objects that were found,
+        it is that from the original to zeros.
+        """
+        import torch
         from torch.nn.functional import kl_div, log_softmax
 
+        if changed.shape != original.shape:
+            changed = torch.zeros_like(original)
         if self.kind == "features":
             return (changed - original).square().sum() / self.unit
         # Logits of -inf, which forbid a class, must not become inf - inf.

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from taut.io import Source, TensorInfo
+from taut.io.source import fixed_of
 from taut.planning.halves import holds_half
 from taut.planning.rules import quantisable
 from taut.scheme import Scheme
@@ -20,6 +21,7 @@ def free_schemes(
     float16 does not hold (planning/halves.py) stays lossless. Loads the tensors that are no
     matrices, one at a time.
     """
+    fixed = {*fixed, *fixed_of(source)}
     return {
         info.name: _scheme(source, info, plan[info.name], fixed)
         for info in source.infos
