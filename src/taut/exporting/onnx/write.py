@@ -21,6 +21,7 @@ from taut.exporting.onnx.bodies import with_single_names
 from taut.exporting.onnx.check import compare, find_clipping, refuse_other
 from taut.exporting.onnx.cut_constants import join_cut_constants
 from taut.exporting.onnx.error_bound import Attempt, Left, within
+from taut.exporting.onnx.folded_norms import fold_norms
 from taut.exporting.onnx.fresh_names import FreshNames
 from taut.exporting.onnx.graph import arrays
 from taut.exporting.onnx.half import store_half
@@ -120,6 +121,8 @@ def _written(
     if form.weights != "float32":
         with_single_names(graph.model.graph, FreshNames(graph.model.graph).fresh)
         join_cut_constants(graph.model)
+    if form.calibrated:
+        fold_norms(graph.model)
     with made_file(out, force=force) as temporary:
 
         def write(given: OnnxForm, left: Left, whole: bool) -> Attempt:
