@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _INLINE: Final = (1 << 31) - (1 << 24)  # bytes of constants; protobuf holds no file of 2 GiB
 _CHECKED: Final = 8  # batches that the check runs
 _NEAR: Final = 0.95  # a cosine below which the user is warned
-_LEAN: Final = 0.3  # a relative error of an output above which they are
+_LEAN: Final = 0.4  # a relative error of an output above which they are
 _INT8: Final = OnnxForm()
 
 
