@@ -231,6 +231,27 @@ KINDS = {
          node("Add", "k h", "s"), node("Relu", "s", "y")],
         {"w": weight(8, 8, 1, 1), "v": weight(8, 8, 1, 1, seed=1)}, x=(2, 8, 5, 5),
     ),
+    "norms after convolutions": lambda: one(
+        [
+            node("Identity", "w", "w2"), node("Conv", "x w2", "c"),
+            node("BatchNormalization", "c s b m q", "n"), node("Relu", "n", "r"),
+            node("Conv", "r v", "d"), node("Mul", "d f", "e"), node("Add", "a e", "k"),
+            node("Add", "k r", "y"),
+        ],
+        {
+            "w": weight(8, 8, 1, 1), "v": weight(8, 8, 1, 1, seed=1), "s": weight(8, seed=2),
+            "b": weight(8, seed=3), "m": weight(8, seed=4), "q": np.square(weight(8, seed=5)),
+            "f": weight(8, 1, 1, seed=6), "a": weight(1, 8, 1, 1, seed=7),
+        },
+        x=(2, 8, 5, 5),
+    ),
+    "norms of others": lambda: one(
+        [
+            node("Conv", "x w", "c"), node("Mul", "c f", "e"), node("Add", "e c", "k"),
+            node("Conv", "k w", "d"), node("Add", "d g", "y"),
+        ],
+        {"w": weight(8, 8, 1, 1), "f": weight(8, 1, 1), "g": weight(5)}, x=(2, 8, 5, 5),
+    ),
     "lstm": lambda: _recurrent("LSTM", 4),
     "gates in another order": lambda: one(
         [

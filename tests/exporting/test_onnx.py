@@ -416,3 +416,35 @@ def test_a_module_that_cannot_be_followed_is_told_with_the_exporters_words(tmp_p
         export_onnx(Branching(), torch.ones(2, 3), tmp_path / "m.onnx", OnnxForm(weights="float32"))
     with pytest.raises(ArgumentError, match="does not run on the example"):
         export_onnx(Small(), torch.ones(2, 4), tmp_path / "m.onnx", OnnxForm(weights="float32"))
+
+
+def test_an_answer_that_stands_for_all_is_given_and_the_others_keep_their_names(tmp_path):
+    class Encoding(torch.nn.Module):
+        main_output = "sentence_embedding"
+
+        def __init__(self):
+            super().__init__()
+            self.out = torch.nn.Linear(8, 16)
+
+        def forward(self, x, attention_mask):
+            states = self.out(x)
+            mean = (states * attention_mask[..., None]).mean(1)
+            return {"last_hidden_state": states, "sentence_embedding": mean}
+
+    torch.manual_seed(0)
+    module = Encoding().eval()
+    batch = {"x": torch.randn(3, 5, 8), "attention_mask": torch.ones(3, 5)}
+    export_onnx(module, batch, tmp_path / "m.onnx", OnnxForm(weights="float32"))
+    outputs = [one.name for one in onnx.load(tmp_path / "m.onnx").graph.output]
+    assert outputs == ["last_hidden_state", "sentence_embedding"]
+    answer = open_onnx(tmp_path / "m.onnx")(**batch)
+    assert torch.allclose(answer, module(**batch)["sentence_embedding"], atol=1e-5)
+    later = 9.0 * (torch.arange(5) > 2)[:, None]
+    spoiled = copy.deepcopy(module)
+    spoiled.register_forward_hook(
+        lambda _, args, found: {**found, "last_hidden_state": found["last_hidden_state"] + later}
+    )
+    hidden = {**batch, "attention_mask": torch.tensor([1.0, 1, 1, 0, 0]).expand(3, 5)}
+    assert check_onnx(tmp_path / "m.onnx", spoiled, [hidden]).max_error < 1e-5
+    with pytest.raises(VerifyError, match="relative error"):
+        check_onnx(tmp_path / "m.onnx", spoiled, [batch])

@@ -111,6 +111,24 @@ def test_halves_of_tiny_values_stay_float(tmp_path):
     assert found.check.relative < 0.002 and held(found.path)["v"].dtype == np.float16
 
 
+def test_weights_that_are_not_finite_stay_as_they_are(tmp_path):
+    graph = made.KINDS["constants"]()
+    values = made.weight(32, 16)
+    values[3, 4] = -np.inf
+    graph.graph.initializer[0].CopyFrom(made.tensor("v", values))
+    found = export(graph, tmp_path, OnnxForm(activations="none"))
+    assert "v: stays float (it has values that are not finite)" in found.notes
+
+
+def test_a_batch_that_onnxruntime_does_not_take_is_told_with_its_shapes(tmp_path):
+    graph = made.model(
+        [made.node("MatMul", "x w", "y")], [made.value("x", "n", 32)],
+        [made.value("y", None, None)], {"w": made.weight(32, 16)},
+    )  # fmt: skip
+    with pytest.raises(ArgumentError, match=r"x: float32 \[4, 31\]"):
+        export(graph, tmp_path, OnnxForm(), batches=[{"x": np.zeros((4, 31), np.float32)}])
+
+
 def test_batches_of_another_size_than_the_graph_fixes_are_left_out(tmp_path):
     graph = made.KINDS["constants"]()
     given = [*made.batches(graph), {"x": np.zeros((3, 32), np.float32)}]

@@ -12,7 +12,8 @@ from taut.networks.onnx_values import GraphInputs, as_output
 if TYPE_CHECKING:
     import torch
 
-OUTPUTS_KEY: Final = "taut.outputs"  # in the file's metadata: tensor, tuple or dict
+# In the file's metadata: tensor, tuple or dict; after a colon the one that stands for the answer.
+OUTPUTS_KEY: Final = "taut.outputs"
 
 
 class Answers(dict[str, object]):
@@ -54,7 +55,7 @@ def open_onnx(
     session = open_session(path, threads=threads)
     kind = session.get_modelmeta().custom_metadata_map.get(OUTPUTS_KEY)
     names = [output.name for output in session.get_outputs()]
-    kind = kind or ("tensor" if len(names) == 1 else "tuple")
+    kind, _, main = (kind or ("tensor" if len(names) == 1 else "tuple")).partition(":")
 
     class OnnxModule(torch.nn.Module):
         """Runs one session; it has no parameters of its own."""
@@ -70,6 +71,8 @@ def open_onnx(
             """Run the graph on tensors."""
             found = session.run(None, self.inputs.take(args, kwargs))
             values = [as_output(value) for value in found]
+            if main in names:
+                return values[names.index(main)]
             if kind == "dict":
                 return Answers(zip(names, values, strict=True))
             return values[0] if kind == "tensor" else tuple(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from taut.errors import ArgumentError
 from taut.exporting.onnx.trace import widened
-from taut.networks.calls import applied, evaluating
+from taut.networks.calls import applied, evaluating, explained
 from taut.networks.onnx_packages import need
 from taut.networks.onnx_session import feed, open_session
 from taut.networks.precision import in_single
 
 if TYPE_CHECKING:
     import torch
+    from onnxruntime import InferenceSession
 
 Answers = Callable[[object], list[np.ndarray]]
 """A batch in, an array an output out: floats as float32 and wider, all else as it is."""
@@ -56,7 +57,25 @@ def of_graph(path: Path) -> Answers:
     except Exception as error:  # onnxruntime's own kinds
         line = str(error).splitlines()[0]
         raise ArgumentError(f"{path.name}: onnxruntime does not take the graph: {line}") from error
-    return lambda batch: list(flat(session.run(None, feed(session, widened(batch)))))
+    names = [output.name for output in session.get_outputs()]
+
+    def answer(batch: object) -> list[np.ndarray]:
+        return list(flat(run_on(session, path.name, feed(session, widened(batch)), names)))
+
+    return answer
+
+
+def run_on(
+    session: InferenceSession, where: str, given: Mapping[str, np.ndarray], names: Sequence[str]
+) -> list[object]:
+    """What a session gives of a batch.
+
+    Raises:
+        ArgumentError: onnxruntime does not take the batch; the message tells its shapes.
+    """
+    with explained(f"{where}: onnxruntime does not run it", given):
+        found: list[object] = session.run(list(names), dict(given))
+    return found
 
 
 def flat(found: object) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ but zeros come.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -87,6 +87,7 @@ def compare(path: Path, answers: Answers, batches: Iterable[object]) -> Check:
         samples += len(wanted[0]) if wanted and wanted[0].ndim else 1
         for index, (x, y) in enumerate(zip(wanted, found, strict=True)):
             _alike(path, index, x, y)
+            x, y = (_without_padding(batch, values) for values in (x, y))
             one = outputs.setdefault(index, _Output())
             if x.dtype.kind == "f":
                 cosines.append(one.add(*_rows(path, index, x, y)))
@@ -187,6 +188,18 @@ def _alike(path: Path, index: int, ours: np.ndarray, theirs: np.ndarray) -> None
         )
     if (ours.dtype.kind == "f") != (theirs.dtype.kind == "f"):
         raise VerifyError(f"{path.name}: output {index} is {theirs.dtype}, not {ours.dtype}")
+
+
+def _without_padding(batch: object, values: np.ndarray) -> np.ndarray:
+    """An output, with zeros where it stands for tokens that the batch's `attention_mask` hides."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    shape = tuple(getattr(mask, "shape", ()))
+    if len(shape) != 2 or values.shape[:2] != shape:
+        return values
+    hidden = np.asarray(mask) == 0
+    found = values.copy()
+    found[hidden] = 0
+    return found
 
 
 def _rows(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from taut.container import TautFile, scratch_folder
 from taut.errors import ArgumentError
@@ -21,9 +22,12 @@ from taut.networks.copies import copy_module
 from taut.scoring.criteria import network_of
 
 if TYPE_CHECKING:
+    import torch
+
     from taut.networks import CalibrationSpec, ModelSpec
 
-_WORDS = ["A few words for an example.", "Another example, and it is somewhat longer."]
+SENTENCE: Final = "sentence_embedding"
+_WORDS: Final = ["A few words for an example.", "Another example, and it is somewhat longer."]
 
 
 def export_network(
@@ -44,7 +48,7 @@ def export_network(
     form = form_for(file, request)
     before = None if request.score is None else scored(loaded.module, request.score)
     done = export_onnx(
-        loaded.module,
+        _with_usual_outputs(loaded.module),
         batches[0],
         out,
         form,
@@ -76,6 +80,37 @@ def _filled(file: TautFile, out: Path, network: ModelSpec, companions: Path | No
     if lost or loaded.missing:
         load(file.path, into=copy_module(loaded.module))  # raises, and says what differs
     return LoadedModel(network_of(loaded, file.path), loaded.tokenize, loaded.names, loaded.source)
+
+
+def _with_usual_outputs(module: torch.nn.Module) -> torch.nn.Module:
+    """The module, or of a sentence encoder one whose outputs have the names that clients look for.
+
+    Pipelines of transformers.js take `last_hidden_state` and pool it themselves; others take
+    `sentence_embedding`, which is what the module itself gives. Other networks of transformers name
+    their outputs so already.
+    """
+    if find_spec("sentence_transformers") is None:
+        return module
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    encoder = getattr(module, "encoder", None)
+    if not isinstance(encoder, SentenceTransformer):
+        return module
+
+    class NamedEmbeddings(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+            self.main_output = SENTENCE
+
+        def forward(self, **features: object) -> dict[str, object]:
+            found = self.get_submodule("encoder")(dict(features))
+            states = found.get("token_embeddings")
+            named = {} if states is None else {"last_hidden_state": states}
+            return {**named, SENTENCE: found[SENTENCE]}
+
+    return NamedEmbeddings().eval()
 
 
 def _batches(loaded: LoadedModel, calib: CalibrationSpec | None) -> list[object]:

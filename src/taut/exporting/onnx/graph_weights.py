@@ -24,6 +24,7 @@ _FLOATS: Final = ("float32", "float16", "bfloat16")
 _WIDTHS: Final = {1: "float32", 10: "float16", 16: "bfloat16"}  # of ONNX's types, Cast's `to`
 _OUTPUT: Final = "an output of the graph"
 _BIAS: Final = "a bias"  # and an initial state: so small beside the weights that no note names it
+_BROKEN: Final = "not finite"
 _RECURRENT: Final = ("LSTM", "GRU", "RNN")
 
 
@@ -107,6 +108,8 @@ def find_weights(graph: OpenGraph, without: frozenset[str] = frozenset()
 def _reason(operator: str) -> str:
     if operator == _OUTPUT:
         return "it is an output of the graph too"
+    if operator == _BROKEN:
+        return "it has values that are not finite"
     return f"{operator} has no form in integers here"
 
 
@@ -183,6 +186,8 @@ class _Uses:
     def _use(self, node: NodeProto, index: int, origin: _Origin, *, inner: bool
              ) -> GraphWeight | _FloatUse:  # fmt: skip
         axes = self._large[origin.name].ndim
+        if not np.isfinite(self._large[origin.name]).all():
+            return _FloatUse(origin.name, _BROKEN)
         form = _form(node, index, axes)
         if form is None:
             small = node.op_type in _RECURRENT and index > 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from taut.exporting.onnx.answers import run_on
 from taut.exporting.onnx.ranges import RangeHistogram, observe
 from taut.networks.onnx_session import feed, observed
 
@@ -32,7 +33,7 @@ class Known:
             session = observed(model, missing)
             feeds = [feed(session, batch) for batch in self._batches]
             self._histograms |= observe(
-                feeds, missing, lambda given, wanted: session.run(list(wanted), dict(given))
+                feeds, missing, lambda given, wanted: run_on(session, "calibration", given, wanted)
             )
         return {name: self._histograms[name] for name in names}
 

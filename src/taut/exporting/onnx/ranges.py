@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ _BINS: Final = 2048
 _TAIL: Final = 1e-4
 _SHRINKS: Final = 100  # ranges tried, from the whole down to the least part of it
 _LEAST: Final = 0.02
-Run = Callable[[Mapping[str, np.ndarray], Sequence[str]], Sequence[np.ndarray]]
+Run = Callable[[Mapping[str, np.ndarray], Sequence[str]], Sequence[Any]]
 
 
 @dataclass

@@ -67,7 +67,8 @@ def trace(module: torch.nn.Module, example: object, *, opset: int | None = None)
     name_weights(model.graph, {n: t.detach().cpu().numpy() for n, t in _floats(single)})
     model.producer_name, model.producer_version = "taut", ""
     entry = model.metadata_props.add()
-    entry.key, entry.value = OUTPUTS_KEY, kind
+    main = getattr(module, "main_output", "")  # what stands for the whole answer, if one does
+    entry.key, entry.value = OUTPUTS_KEY, f"{kind}:{main}" if main in names else kind
     samples = model.graph.input[0].type.tensor_type.shape.dim[0]
     if isinstance(samples.dim_value, int) and not samples.dim_param:
         size = samples.dim_value

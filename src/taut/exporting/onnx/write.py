@@ -21,6 +21,7 @@ from taut.exporting.onnx.bodies import with_single_names
 from taut.exporting.onnx.check import compare, find_clipping, refuse_other
 from taut.exporting.onnx.cut_constants import join_cut_constants
 from taut.exporting.onnx.error_bound import Attempt, Left, within
+from taut.exporting.onnx.folded_norms import fold_norms
 from taut.exporting.onnx.fresh_names import FreshNames
 from taut.exporting.onnx.graph import arrays
 from taut.exporting.onnx.half import store_half
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 _INLINE: Final = (1 << 31) - (1 << 24)  # bytes of constants; protobuf holds no file of 2 GiB
 _CHECKED: Final = 8  # batches that the check runs
 _NEAR: Final = 0.95  # a cosine below which the user is warned
-_LEAN: Final = 0.3  # a relative error of an output above which they are
+_LEAN: Final = 0.4  # a relative error of an output above which they are
 _INT8: Final = OnnxForm()
 
 
@@ -120,6 +121,8 @@ def _written(
     if form.weights != "float32":
         with_single_names(graph.model.graph, FreshNames(graph.model.graph).fresh)
         join_cut_constants(graph.model)
+    if form.calibrated:
+        fold_norms(graph.model)
     with made_file(out, force=force) as temporary:
 
         def write(given: OnnxForm, left: Left, whole: bool) -> Attempt:
