@@ -94,9 +94,15 @@ def ask(client: Client, export: Export, folder: Path, repeats: int) -> Answer | 
     )
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines or not lines[-1].startswith("{"):
-        told = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        return f"ended with {done.returncode}: {told[-1][-200:] if told else 'it said nothing'}"
+        return f"ended with {done.returncode}: {_last_error(done.stderr + done.stdout)}"
     return Answer.of(json.loads(lines[-1]))
+
+
+def _last_error(said: str) -> str:
+    """The last line that names an error, else the last one."""
+    told = [line.strip() for line in said.splitlines() if line.strip()]
+    named = [line for line in told if "rror:" in line]
+    return (named or told or ["it said nothing"])[-1][-200:]
 
 
 def row(
