@@ -45,7 +45,7 @@ class Export:
 def exports_for(client: str, models: Mapping[str, ClientModel], folder: Path) -> Iterator[Export]:
     """The exports that a client is asked to run; written when they are asked for."""
     if client.startswith("llama"):
-        for name in ("llama", "gpt2", "bert"):
+        for name in ("llama", "gpt2", "bert", "smollm2"):
             if name in models:
                 yield from gguf(models[name], folder)
     elif client == "vllm":
@@ -59,6 +59,7 @@ def gguf(model: ClientModel, folder: Path) -> Iterator[Export]:
     plain = compressed(model, folder, "lossless")
     grid = compressed(model, folder, "int8")
     for name, weights, source in (
+        ("float32", "float32", plain),
         ("float16", "float16", plain),
         ("int8", "int8", plain),
         ("of an int8 file", None, grid),

