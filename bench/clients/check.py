@@ -38,17 +38,22 @@ def main() -> None:
     for client in found:
         if client.name in asked.install or "all" in asked.install:
             client.install()
-    found = [client for client in found if client.name in asked.client]
-    rows = [row(client.name, "", "", client.missing, {}) for client in found if client.missing]
-    here = [client for client in found if not client.missing]
-    with tempfile.TemporaryDirectory() as folder:
-        models = made(Path(folder)) if here else {}
-        for client in here:
-            rows += asking(client, models, Path(folder), asked.repeats)
+    rows = answers([client for client in found if client.name in asked.client], asked.repeats)
     print(shown(rows))
     if asked.save:
         report.save("clients", rows, repeats=asked.repeats)
     sys.exit(any(row["verdict"] == "differs" for row in rows))
+
+
+def answers(asked: Sequence[Client], repeats: int) -> list[report.Row]:
+    """Rows of the clients, those that are not installed first."""
+    rows = [row(client.name, "", "", client.missing, {}) for client in asked if client.missing]
+    here = [client for client in asked if not client.missing]
+    with tempfile.TemporaryDirectory() as folder:
+        models = made(Path(folder)) if here else {}
+        for client in here:
+            rows += asking(client, models, Path(folder), repeats)
+    return rows
 
 
 def made(folder: Path) -> dict[str, ClientModel]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -124,15 +124,7 @@ def _sentencepiece(path: Path) -> Tokenizer:
         (f"<0x{byte:02X}>", 0.0) for byte in range(256)
     ]
     vocab = {text: number for number, (text, _) in enumerate(pieces)}
-    normal = {text: score for text, score in pieces[259:]}
-    merges = [
-        (text[:cut], text[cut:], score)
-        for text, score in normal.items()
-        for cut in range(1, len(text))
-        if text[:cut] in normal and text[cut:] in normal
-    ]
-    merges.sort(key=lambda merge: -merge[2])
-    pairs = [merge[:2] for merge in merges]
+    pairs = _merges(dict(pieces[259:]))
     tokenizer = Tokenizer(
         models.BPE(vocab, pairs, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
     )
@@ -153,6 +145,17 @@ def _sentencepiece(path: Path) -> Tokenizer:
         single="<s> $A", special_tokens=[("<s>", 1)]
     )
     return tokenizer
+
+
+def _merges(scores: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Every pair of pieces that makes one, the best piece first."""
+    found = [
+        (text[:cut], text[cut:])
+        for text in scores
+        for cut in range(1, len(text))
+        if text[:cut] in scores and text[cut:] in scores
+    ]
+    return sorted(found, key=lambda pair: -scores[pair[0] + pair[1]])
 
 
 def gpt2(folder: Path) -> ClientModel:

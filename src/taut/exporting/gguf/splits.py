@@ -37,16 +37,18 @@ def split_name(rule: object) -> str | None:
     parts = rules_in(rule)
     if not parts or parts[-1].get("type") != "ByteLevel" or parts[-1].get("add_prefix_space"):
         return None
-    regex, before = parts[-1].get("use_regex", True), parts[:-1]
-    if not before:
-        return "gpt-2" if regex else None
-    if len(before) > 1:
-        return None
-    [first] = before
-    if first.get("type") == "Digits":
-        return "smollm" if first.get("individual_digits") and regex else None
-    pattern = first.get("pattern")
-    if first.get("type") != "Split" or not isinstance(pattern, Mapping) or regex:
+    words = bool(parts[-1].get("use_regex", True))  # GPT-2's rule, after those before
+    if len(parts) == 1:
+        return "gpt-2" if words else None
+    return _name_before(parts[0], words) if len(parts) == 2 else None
+
+
+def _name_before(first: Mapping[str, object], words: bool) -> str | None:
+    """GGUF's name of a rule before bytes, with GPT-2's rule for `words` after it or without."""
+    kind, pattern = first.get("type"), first.get("pattern")
+    if kind == "Digits" and first.get("individual_digits") and words:
+        return "smollm"
+    if kind != "Split" or not isinstance(pattern, Mapping) or words:
         return None
     return _PATTERNS.get(str(pattern.get("Regex")))
 
