@@ -14,12 +14,13 @@ _REST: Final = " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 _UPPER: Final = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 _LOWER: Final = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 _BEFORE: Final = "[^\\r\\n\\p{L}\\p{N}]?"
-_PATTERNS: Final = {
+PATTERNS: Final = {
     f"{_WORDS}|\\p{{N}}{{1,3}}|{_REST}": "llama-bpe",
     f"{_WORDS}|\\p{{N}}|{_REST}": "qwen2",
     f"{_BEFORE}{_UPPER}*{_LOWER}+|{_BEFORE}{_UPPER}+{_LOWER}*|\\p{{N}}| ?[^\\s\\p{{L}}\\p{{N}}]+"
     "[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+": "tekken",
 }
+WHOLE_WORDS: Final = ("llama-bpe", "tekken")  # looked up before pairs are merged
 KNOWN: Final = "as GPT-2, Llama 3, Qwen 2, SmolLM or Mistral Nemo do"
 
 
@@ -50,7 +51,7 @@ def _name_before(first: Mapping[str, object], words: bool) -> str | None:
         return "smollm"
     if kind != "Split" or not isinstance(pattern, Mapping) or words:
         return None
-    return _PATTERNS.get(str(pattern.get("Regex")))
+    return PATTERNS.get(str(pattern.get("Regex")))
 
 
 def rule_words(rule: object) -> str:
