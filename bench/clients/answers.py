@@ -101,7 +101,7 @@ def judged(found: Answer, wanted: Answer, export: Export) -> tuple[str, dict[str
         figures |= {"perplexity": math.exp(-mine.mean()), "wanted": math.exp(-theirs.mean())}
         figures |= {"off": off, "told": told, "count": mine.size}
         good &= abs(off) <= export.perplexity_off + 2 * told
-    if found.embeddings:
+    if found.embeddings and wanted.embeddings:
         least = min(map(_cosine, found.embeddings, wanted.embeddings))
         figures["cosine"] = least
         good &= least >= export.cosine

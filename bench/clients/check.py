@@ -38,17 +38,22 @@ def main() -> None:
     for client in found:
         if client.name in asked.install or "all" in asked.install:
             client.install()
-    found = [client for client in found if client.name in asked.client]
-    rows = [row(client.name, "", "", client.missing, {}) for client in found if client.missing]
-    here = [client for client in found if not client.missing]
-    with tempfile.TemporaryDirectory() as folder:
-        models = made(Path(folder)) if here else {}
-        for client in here:
-            rows += asking(client, models, Path(folder), asked.repeats)
+    rows = answers([client for client in found if client.name in asked.client], asked.repeats)
     print(shown(rows))
     if asked.save:
         report.save("clients", rows, repeats=asked.repeats)
     sys.exit(any(row["verdict"] == "differs" for row in rows))
+
+
+def answers(asked: Sequence[Client], repeats: int) -> list[report.Row]:
+    """Rows of the clients, those that are not installed first."""
+    rows = [row(client.name, "", "", client.missing, {}) for client in asked if client.missing]
+    here = [client for client in asked if not client.missing]
+    with tempfile.TemporaryDirectory() as folder:
+        models = made(Path(folder)) if here else {}
+        for client in here:
+            rows += asking(client, models, Path(folder), repeats)
+    return rows
 
 
 def made(folder: Path) -> dict[str, ClientModel]:
@@ -94,9 +99,15 @@ def ask(client: Client, export: Export, folder: Path, repeats: int) -> Answer | 
     )
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines or not lines[-1].startswith("{"):
-        told = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        return f"ended with {done.returncode}: {told[-1][-200:] if told else 'it said nothing'}"
+        return f"ended with {done.returncode}: {_last_error(done.stderr + done.stdout)}"
     return Answer.of(json.loads(lines[-1]))
+
+
+def _last_error(said: str) -> str:
+    """The last line that names an error, else the last one."""
+    told = [line.strip() for line in said.splitlines() if line.strip()]
+    named = [line for line in told if "rror:" in line]
+    return (named or told or ["it said nothing"])[-1][-200:]
 
 
 def row(

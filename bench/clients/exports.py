@@ -11,6 +11,7 @@ from typing import Any
 
 import taut
 from bench.clients.models import ClientModel
+from bench.clients.vocabularies import vocabularies
 from taut.io import open_source
 
 # Bounds: of rounding floats to float16 or to 8 bits; of activations in bfloat16, or in 8 bits too.
@@ -45,9 +46,12 @@ class Export:
 def exports_for(client: str, models: Mapping[str, ClientModel], folder: Path) -> Iterator[Export]:
     """The exports that a client is asked to run; written when they are asked for."""
     if client.startswith("llama"):
-        for name in ("llama", "gpt2", "bert"):
+        for name in ("llama", "gpt2", "bert", "smollm2"):
             if name in models:
                 yield from gguf(models[name], folder)
+        if client == "llama":
+            for model in vocabularies(folder / "vocabularies"):
+                yield from tokens(model, folder)
     elif client == "vllm":
         yield from packed(models["small"], folder)
     elif "bert" in models:
@@ -59,6 +63,7 @@ def gguf(model: ClientModel, folder: Path) -> Iterator[Export]:
     plain = compressed(model, folder, "lossless")
     grid = compressed(model, folder, "int8")
     for name, weights, source in (
+        ("float32", "float32", plain),
         ("float16", "float16", plain),
         ("int8", "int8", plain),
         ("of an int8 file", None, grid),
@@ -67,6 +72,14 @@ def gguf(model: ClientModel, folder: Path) -> Iterator[Export]:
         if not out.exists():
             taut.export(source, out, weights=weights)
         yield Export(model, name, out, source)
+
+
+def tokens(model: ClientModel, folder: Path) -> Iterator[Export]:
+    """A model whose weights say nothing: its vocabulary is asked."""
+    source = compressed(model, folder, "lossless")
+    out = folder / f"{source.name}.gguf"
+    taut.export(source, out)
+    yield Export(model, "vocabulary", out, source)
 
 
 def packed(model: ClientModel, folder: Path) -> Iterator[Export]:

@@ -15,12 +15,19 @@ const llama = await getLlama({
 const model = await llama.loadModel({modelPath: job.model});
 const found = {client: `node-llama-cpp ${version}`};
 found.bare = job.texts.map((text) => Array.from(model.tokenize(text)));
-const begun = process.cpuUsage();
 if (job.embeds) {
     const context = await model.createEmbeddingContext({contextSize: 256, threads: 1});
     found.embeddings = [];
     for (const text of job.texts)
         found.embeddings.push(Array.from((await context.getEmbeddingFor(text)).vector));
+    const longest = job.texts.reduce((best, text) => text.length > best.length ? text : best);
+    const times = [];
+    for (let at = 0; at < job.repeats + 2; at++) {
+        const begun = performance.now();
+        await context.getEmbeddingFor(longest);
+        times.push((performance.now() - begun) / 1000);
+    }
+    found.latency = times.slice(2).sort((a, b) => a - b)[job.repeats >> 1];
 } else {
     const context = await model.createContext({contextSize: 128, threads: 1});
     const sequence = context.getSequence();
@@ -34,6 +41,4 @@ if (job.embeds) {
             Math.log(output[at].next.probabilities.get(id))));
     }
 }
-const used = process.cpuUsage(begun);
-found.seconds = (used.user + used.system) / 1e6;
 process.stdout.write(JSON.stringify(found) + "\n", () => process.exit(0));

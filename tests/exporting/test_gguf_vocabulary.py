@@ -139,6 +139,15 @@ def test_byte_level_pairs_are_written_with_their_merges(tmp_path):
     assert list(found.vocabulary.types) == [1, 1, 1, 3, 5]
 
 
+def test_words_that_no_merge_makes_are_counted_where_a_runtime_looks_them_up_otherwise(tmp_path):
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "aa": 3}, "merges": [["a", "b"]]}
+    tree = {"model": model, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False}}
+    assert not read_tokenizer(write(tmp_path / "m", tree), 4).vocabulary.notes
+    tree = {**tree, "model": {**model, "ignore_merges": True}}
+    [note] = read_tokenizer(write(tmp_path / "m", tree), 4).vocabulary.notes
+    assert note.startswith("1 tokens are made by no merge: ignore_merges is True")
+
+
 def test_digits_one_by_one_before_bytes_are_those_of_smollm():
     digits = {"type": "Digits", "individual_digits": True}
     bytes_ = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}

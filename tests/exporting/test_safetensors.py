@@ -38,6 +38,14 @@ def file(tmp_path: Path, arrays) -> TautFile:
     return TautFile(taut.compress(arrays, tmp_path / "f.taut.safetensors").path)
 
 
+def test_values_that_were_rounded_before_are_told_when_they_are_again(tmp_path, arrays):
+    small = taut.compress(arrays, tmp_path / "g.taut.safetensors", plan={"w": "int8"}).path
+    done = taut.export(small, tmp_path / "half.safetensors", dtype="float16")
+    assert any(note.startswith("1 tensor (w) is rounded once more") for note in done.notes)
+    done = taut.export(small, tmp_path / "whole.safetensors")
+    assert not any("once more" in note for note in done.notes)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     home = tmp_path / "original"

@@ -36,7 +36,8 @@ _OPTIONS: Final = {"group_size": "group-size", "max_error": "max-error"}  # if o
 # Named by people who want them: why Taut does not write them (docs/export.md).
 _NOT_DONE: Final = {
     "coreml": "Core ML runs on Apple's systems alone, so that nothing could be checked here",
-    "litert": "LiteRT's converter takes a second framework, TensorFlow, and is not built in",
+    "litert": "LiteRT is not written yet: litert-torch makes it of the module that "
+    "taut.load(FILE, into=...) gives",
 }
 _SUFFIXES: Final[Mapping[str, str]] = {
     ".safetensors": "safetensors",

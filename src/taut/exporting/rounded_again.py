@@ -32,6 +32,22 @@ def rounding_notes(
     return notes
 
 
+def counted_note(file: TautFile, rounded: int) -> list[str]:
+    """A note where `rounded` weights of a graph, not told by name, may be the file's rounded ones.
+
+    A graph's weights may be several tensors of the file in one, and bear other names.
+    """
+    schemes = [parse_scheme(record.scheme).kind for record in file.index.records]
+    before = sum(kind not in ("lossless", "keep") for kind in schemes)
+    if not rounded or not before:
+        return []
+    return [
+        f"{rounded} weights are rounded for this format, and {before} tensors of the Taut file had "
+        "been rounded: where their grid is another, what was evaluated is not quite what runs; "
+        "--score judges what was written"
+    ]
+
+
 def named(names: Sequence[str]) -> str:
     """A count of tensors and the first of their names.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from taut.container import TautFile, check_destination, check_folder, find_file
@@ -19,6 +20,7 @@ from taut.exporting.onnx.from_file import export_network
 from taut.exporting.onnx.own_graph import export_graph
 from taut.exporting.request import FOLDERS, ExportRequest, Format
 from taut.exporting.result import Export
+from taut.exporting.rounded_again import counted_note
 from taut.exporting.safetensors import HubFolder, check_dtype, export_file, export_folder
 from taut.io.names import as_text
 from taut.loading.restore_onnx import is_onnx
@@ -43,7 +45,8 @@ def run_export(request: ExportRequest) -> Export:
         case "safetensors":
             return export_file(file, out, dtype=request.dtype, force=force, progress=progress)
         case "onnx":
-            return _to_onnx(file, request)
+            done = _to_onnx(file, request)
+            return replace(done, notes=(*done.notes, *counted_note(file, done.rounded)))
         case "gguf":
             companions = _companions(request, kind)
             return export_gguf(

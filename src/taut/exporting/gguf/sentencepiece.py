@@ -106,31 +106,31 @@ def _prefixed(tree: Mapping[str, Any]) -> bool:
     Raises:
         UnwrittenTokenizerError: text is changed or split by a rule that SentencePiece has not.
     """
+    kind = "BPE with byte_fallback that"
     prefix = False
     for rule in rules_in(tree.get("normalizer")):
-        kind = rule.get("type")
-        if kind == "Prepend" and rule.get("prepend") == SPACE:
-            prefix = True
-        elif kind != "Replace" or not _of_spaces(rule):
-            raise UnwrittenTokenizerError(
-                f"BPE with byte_fallback that changes text before ({rule_words(rule)})"
-            )
+        puts = rule.get("type") == "Prepend" and rule.get("prepend") == SPACE
+        if not puts and not _of_spaces(rule):
+            raise UnwrittenTokenizerError(f"{kind} changes text before ({rule_words(rule)})")
+        prefix |= puts
     for rule in rules_in(tree.get("pre_tokenizer")):
         if rule.get("type") != "Metaspace" or rule.get("replacement", SPACE) != SPACE:
-            raise UnwrittenTokenizerError(
-                f"BPE with byte_fallback that splits text before ({rule_words(rule)})"
-            )
-        scheme = rule.get("prepend_scheme")
-        prefix |= scheme in ("always", "first") or (
-            scheme is None and bool(rule.get("add_prefix_space", True))
-        )
+            raise UnwrittenTokenizerError(f"{kind} splits text before ({rule_words(rule)})")
+        prefix |= _puts_space(rule)
     return prefix
+
+
+def _puts_space(metaspace: Mapping[str, object]) -> bool:
+    scheme = metaspace.get("prepend_scheme")
+    if scheme is None:  # as it was said before
+        return bool(metaspace.get("add_prefix_space", True))
+    return scheme in ("always", "first")
 
 
 def _of_spaces(rule: Mapping[str, object]) -> bool:
     pattern = rule.get("pattern")
     found = pattern.get("String") if isinstance(pattern, Mapping) else None
-    return found == " " and rule.get("content") == SPACE
+    return rule.get("type") == "Replace" and found == " " and rule.get("content") == SPACE
 
 
 def _typed(pieces: Mapping[int, Piece], unknown: str | None) -> dict[int, Piece]:

@@ -14,12 +14,13 @@ _REST: Final = " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 _UPPER: Final = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 _LOWER: Final = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 _BEFORE: Final = "[^\\r\\n\\p{L}\\p{N}]?"
-_PATTERNS: Final = {
+PATTERNS: Final = {
     f"{_WORDS}|\\p{{N}}{{1,3}}|{_REST}": "llama-bpe",
     f"{_WORDS}|\\p{{N}}|{_REST}": "qwen2",
     f"{_BEFORE}{_UPPER}*{_LOWER}+|{_BEFORE}{_UPPER}+{_LOWER}*|\\p{{N}}| ?[^\\s\\p{{L}}\\p{{N}}]+"
     "[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+": "tekken",
 }
+WHOLE_WORDS: Final = ("llama-bpe", "tekken")  # looked up before pairs are merged
 KNOWN: Final = "as GPT-2, Llama 3, Qwen 2, SmolLM or Mistral Nemo do"
 
 
@@ -37,18 +38,20 @@ def split_name(rule: object) -> str | None:
     parts = rules_in(rule)
     if not parts or parts[-1].get("type") != "ByteLevel" or parts[-1].get("add_prefix_space"):
         return None
-    regex, before = parts[-1].get("use_regex", True), parts[:-1]
-    if not before:
-        return "gpt-2" if regex else None
-    if len(before) > 1:
+    words = bool(parts[-1].get("use_regex", True))  # GPT-2's rule, after those before
+    if len(parts) == 1:
+        return "gpt-2" if words else None
+    return _name_before(parts[0], words) if len(parts) == 2 else None
+
+
+def _name_before(first: Mapping[str, object], words: bool) -> str | None:
+    """GGUF's name of a rule before bytes, with GPT-2's rule for `words` after it or without."""
+    kind, pattern = first.get("type"), first.get("pattern")
+    if kind == "Digits" and first.get("individual_digits") and words:
+        return "smollm"
+    if kind != "Split" or not isinstance(pattern, Mapping) or words:
         return None
-    [first] = before
-    if first.get("type") == "Digits":
-        return "smollm" if first.get("individual_digits") and regex else None
-    pattern = first.get("pattern")
-    if first.get("type") != "Split" or not isinstance(pattern, Mapping) or regex:
-        return None
-    return _PATTERNS.get(str(pattern.get("Regex")))
+    return PATTERNS.get(str(pattern.get("Regex")))
 
 
 def rule_words(rule: object) -> str:

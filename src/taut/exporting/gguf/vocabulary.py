@@ -25,7 +25,14 @@ from taut.exporting.gguf.pieces import (
     rows,
 )
 from taut.exporting.gguf.sentencepiece import SPACE, from_model, from_tree
-from taut.exporting.gguf.splits import KNOWN, is_byte_level, rule_words, rules_in, split_name
+from taut.exporting.gguf.splits import (
+    KNOWN,
+    WHOLE_WORDS,
+    is_byte_level,
+    rule_words,
+    rules_in,
+    split_name,
+)
 from taut.exporting.transformers_network import can_load, quiet
 
 if TYPE_CHECKING:
@@ -146,7 +153,28 @@ def _byte_level(tree: Mapping[str, Any], size: int) -> GgufVocabulary:
             f"byte-level BPE that splits text by a rule of its own ({rule_words(rule)})"
         )
     made = rows(pieces_of(tree["model"]["vocab"], tree.get("added_tokens") or []), size)
-    return GgufVocabulary("gpt2", name, [one.text for one in made], [one.type for one in made])
+    return GgufVocabulary(
+        model="gpt2",
+        pre=name,
+        texts=[one.text for one in made],
+        types=[one.type for one in made],
+        notes=_whole_words(tree["model"], name),
+    )
+
+
+def _whole_words(model: Mapping[str, Any], name: str) -> list[str]:
+    """A note where a runtime looks whole words up before it merges, and the tokenizer does not."""
+    if bool(model.get("ignore_merges")) == (name in WHOLE_WORDS):
+        return []
+    merged = {"".join(one if isinstance(one, list) else one.split(" ")) for one in model["merges"]}
+    alone = sum(len(text) > 1 and text not in merged for text in model["vocab"])
+    if not alone:
+        return []
+    return [
+        f"{alone} tokens are made by no merge: ignore_merges is "
+        f"{bool(model.get('ignore_merges'))} in tokenizer.json, and the opposite in llama.cpp's "
+        f"{name}, which splits texts with them otherwise"
+    ]
 
 
 def _wordpiece(tree: Mapping[str, Any], size: int) -> GgufVocabulary:

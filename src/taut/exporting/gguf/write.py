@@ -208,8 +208,8 @@ def _notes(
     ]
     if tokenizer is None:
         notes.append(
-            "without a vocabulary: the folder has no tokenizer; runtimes take numbers of tokens, "
-            "and no text"
+            "without a vocabulary: the folder has no tokenizer; llama.cpp's own programs end at "
+            "such a file, others take numbers of tokens and no text"
         )
     else:
         notes.extend(tokenizer.vocabulary.notes)
