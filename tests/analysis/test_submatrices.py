@@ -155,6 +155,17 @@ def test_a_diagonal_is_taken_of_an_expert_that_is_too_wide_and_of_no_other_side(
     assert found["up"].parts[0].rows.shape == (INNER, INNER)
 
 
+def test_sums_that_do_not_fit_in_memory_share_a_file() -> None:
+    kept, spilled = (
+        collect(Experts("loop", False), lambda: DATA, loss=squares, memory=memory)["up"]
+        for memory in (1 << 30, 0)
+    )
+    given = [one for one in spilled.parts if one.positions]
+    assert len({id(one.rows._mmap) for one in given}) == 1
+    for one, other in zip(spilled.parts, kept.parts, strict=True):
+        close(one.rows, other.rows)
+
+
 class Bare(nn.Module):
     """A parameter with axes for heads, applied as `how` says."""
 
