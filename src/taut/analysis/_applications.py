@@ -14,7 +14,7 @@ from taut.analysis._layer_calls import LayerCall, recognise
 from taut.analysis._matrix_use import MatrixUse, matrix_use
 from taut.analysis._products import Product, product_of
 from taut.analysis._terms import vectors_of
-from taut.analysis._tracked import Sight, Tracked, TrackedWeights
+from taut.analysis._tracked import Sight, Tracked, TrackedWeights, ordinary
 
 if TYPE_CHECKING:
     import torch
@@ -56,12 +56,14 @@ def application_of(
         if (sights[0] is None) == (sights[1] is None):
             return None
         second = sights[0] is None
+        if not ordinary(product.first if second else product.second):
+            return None
         sight = sights[second]
         assert sight is not None
         use = matrix_use(product, sight, second=second, widest=widest)
         return None if use is None else _of_product(use, product, second=second)
     call = recognise(function, args, kwargs)
-    if call is None or call.kind == "linear":
+    if call is None or call.kind == "linear" or not ordinary(call.inputs):
         return None
     found = weights.find(call.weight)
     return None if found is None else _of_call(call, found)
