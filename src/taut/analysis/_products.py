@@ -159,13 +159,12 @@ def of_two(args: Sequence[object], weight: Callable[[torch.Tensor], bool]) -> tu
     import torch
 
     equation, *operands = args
-    if len(operands) < 3 or not isinstance(equation, str) or _DOTS in equation:
-        return tuple(args)
     tensors = [one for one in operands if isinstance(one, torch.Tensor)]
     mine = [number for number, one in enumerate(tensors) if weight(one)]
-    left, arrow, output = equation.replace(" ", "").partition("->")
-    if len(mine) != 1 or len(tensors) < len(operands) or not arrow:
+    spelled = isinstance(equation, str) and "->" in equation and _DOTS not in equation
+    if not spelled or len(mine) != 1 or not 2 < len(tensors) == len(operands):
         return tuple(args)
+    left, _, output = str(equation).replace(" ", "").partition("->")
     terms, used = left.split(","), tensors.pop(mine[0])
     term = terms.pop(mine[0])
     kept = "".join(sorted({*"".join(terms)} & {*term, *output}))
