@@ -60,7 +60,7 @@ def same(layer: nn.Module, *inputs: object) -> None:
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # projections take a slower way
 @pytest.mark.parametrize(("kind", "options"), LAYERS)
 def test_a_layer_gives_the_same(kind, options) -> None:
     torch.manual_seed(0)

@@ -100,6 +100,10 @@ class Experts(nn.Module):
         mask = functional.one_hot(ids, EXPERTS).T[:, :, None]
         return (torch.einsum("eti,eio->eto", mask * x, self.natural(w)) * mask).sum(0)
 
+    def gated(self, w: Tensor, x: Tensor, ids: Tensor) -> Tensor:
+        mask = functional.one_hot(ids, EXPERTS).float()
+        return torch.einsum("ti,te,eio->eto", x, mask, self.natural(w)).sum(0)
+
     def gathered(self, w: Tensor, x: Tensor, ids: Tensor) -> Tensor:
         return torch.bmm(x[:, None], self.natural(w[ids]))[:, 0]
 
@@ -119,7 +123,18 @@ class Experts(nn.Module):
 
 
 DATA = [torch.randn(20, WIDE, generator=torch.Generator().manual_seed(i)) for i in range(2)]
-WAYS = ["loop", "left", "dense", "broadcast", "einsum", "gathered", "picked", "grouped", "runs"]
+WAYS = [
+    "loop",
+    "left",
+    "dense",
+    "broadcast",
+    "einsum",
+    "gated",
+    "gathered",
+    "picked",
+    "grouped",
+    "runs",
+]
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -131,7 +146,7 @@ def test_experts_in_one_tensor_have_the_metrics_of_linear_layers(how: str, turne
         found = fused[name]
         assert (found.kind, len(found.parts), len(found.rows)) == ("linear", 5, 5 * height)
         assert unreached(found.parts) == (3,)
-        assert any(note.startswith("matrices 3 (of 5, counted from 0;") for note in found.notes)
+        assert any(note.startswith("matrices 3 (of 5, counted from 0)") for note in found.notes)
         known = [apart[f"{name}.{number}.weight"] for number in range(EXPERTS)]
         for number, (part, layer) in enumerate(zip(found.apart(), known, strict=True)):
             assert found.parts[number].numbers.tolist() == [
@@ -153,6 +168,17 @@ def test_a_diagonal_is_taken_of_an_expert_that_is_too_wide_and_of_no_other_side(
     found = collect(Experts("loop", False), lambda: DATA, loss=squares, widest=5)
     assert found["up"].parts[0].columns.shape == (WIDE,)
     assert found["up"].parts[0].rows.shape == (INNER, INNER)
+
+
+def test_sums_that_do_not_fit_in_memory_share_a_file() -> None:
+    kept, spilled = (
+        collect(Experts("loop", False), lambda: DATA, loss=squares, memory=memory)["up"]
+        for memory in (1 << 30, 0)
+    )
+    given = [one for one in spilled.parts if one.positions]
+    assert len({id(one.rows._mmap) for one in given}) == 1
+    for one, other in zip(spilled.parts, kept.parts, strict=True):
+        close(one.rows, other.rows)
 
 
 class Bare(nn.Module):
@@ -242,6 +268,29 @@ def test_attention_to_others_has_a_metric_for_queries_and_one_for_keys_and_value
     assert found.kind == "linear" and (len(queries.numbers), len(others.numbers)) == (4, 8)
     close(queries.columns, (x.reshape(-1, 4).T @ x.reshape(-1, 4)).numpy() / 30)
     close(others.columns, (y.reshape(-1, 4).T @ y.reshape(-1, 4)).numpy() / 18)
+
+
+@pytest.mark.parametrize("how", ["vmap", "jvp", "nested"])
+def test_what_is_no_ordinary_tensor_leaves_the_whole_gradient(how: str) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(2, 4, 4))
+            self.last = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            match how:
+                case "vmap":
+                    x = torch.func.vmap(lambda one: x @ one.T)(self.w).sum(0)
+                case "jvp":
+                    x = torch.func.jvp(lambda y: y @ self.w[0], (x,), (x,))[1]
+                case "nested":
+                    parts = torch.nested.nested_tensor([x[:2], x[2:]], layout=torch.jagged)
+                    x = functional.linear(parts, self.w[0]).values()
+            return self.last(x)
+
+    found = collect(Model(), lambda: [torch.randn(5, 4)])
+    assert (found["w"].kind, found["last.weight"].kind) == ("gradient", "linear")
 
 
 def test_a_use_that_is_not_followed_beside_one_that_is_counts_as_well() -> None:

@@ -129,6 +129,31 @@ def test_a_grid_is_the_tensors_and_its_rounding_the_matrices(apart, values, sche
     assert off[0] < 0.8 * off[1]
 
 
+@pytest.mark.parametrize("scheme", ["rd", "2:4+rd"])
+def test_the_rows_of_a_matrix_may_lie_among_those_of_others(apart, values, scheme) -> None:
+    """As of `w[::2]` and `w[1::2]`, or of heads within the inputs."""
+    apart_rows = np.arange(MATRICES * ROWS).reshape(ROWS, MATRICES).T
+    curvature = together(apart)
+    parts = [
+        replace(one, numbers=rows) for one, rows in zip(curvature.parts, apart_rows, strict=True)
+    ]
+    mixed = replace(curvature, parts=tuple(parts), rows=outline(parts, MATRICES * ROWS).rows)
+    found = []
+    for known, tensor in (
+        (curvature, values),
+        (mixed, np.ascontiguousarray(values.swapaxes(0, 1))),
+    ):
+        made = Rounder(open_source({"w": tensor}), {"w": parse_scheme(scheme)}, {"w": known})
+        made.turn(0.1)
+        found.append(made.found["w"].decoded)
+    one, other = found
+    lost = [
+        loss_of(curvature)(values.reshape(one.shape) - rounded)
+        for rounded in (one, other[apart_rows.reshape(-1)])
+    ]
+    assert lost[1] == pytest.approx(lost[0], rel=0.02)
+
+
 def test_equal_tensors_are_summed_matrix_by_matrix(apart) -> None:
     once, halves = together(apart), together([*apart[:2], *apart[:2]])
     both = united([once, halves])

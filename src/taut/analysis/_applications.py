@@ -14,7 +14,7 @@ from taut.analysis._layer_calls import LayerCall, recognise
 from taut.analysis._matrix_use import MatrixUse, matrix_use
 from taut.analysis._products import Product, product_of
 from taut.analysis._terms import vectors_of
-from taut.analysis._tracked import Sight, Tracked, TrackedWeights
+from taut.analysis._tracked import Sight, Tracked, TrackedWeights, ordinary
 
 if TYPE_CHECKING:
     import torch
@@ -52,19 +52,24 @@ def application_of(
     """How a call applies a tracked weight; None if it does not, or in no way that is followed."""
     product = product_of(function, args, kwargs)
     if product is not None:
-        sights = weights.find(product.first), weights.find(product.second)
-        if (sights[0] is None) == (sights[1] is None):
-            return None
-        second = sights[0] is None
-        sight = sights[second]
-        assert sight is not None
-        use = matrix_use(product, sight, second=second, widest=widest)
-        return None if use is None else _of_product(use, product, second=second)
+        return _of_operands(product, weights, widest)
     call = recognise(function, args, kwargs)
-    if call is None or call.kind == "linear":
+    if call is None or call.kind == "linear" or not ordinary(call.inputs):
         return None
     found = weights.find(call.weight)
     return None if found is None else _of_call(call, found)
+
+
+def _of_operands(product: Product, weights: TrackedWeights, widest: int) -> Application | None:
+    sights = weights.find(product.first), weights.find(product.second)
+    second = sights[0] is None
+    sight = sights[second]
+    if sight is None or sights[not second] is not None:  # none, or a product of two weights
+        return None
+    if not ordinary(product.first if second else product.second):
+        return None
+    use = matrix_use(product, sight, second=second, widest=widest)
+    return None if use is None else _of_product(use, product, second=second)
 
 
 def _of_product(use: MatrixUse, product: Product, *, second: bool) -> Application:

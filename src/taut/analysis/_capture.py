@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from taut.analysis._applications import Application, application_of
 from taut.analysis._gram import Room
 from taut.analysis._layer_calls import Function
+from taut.analysis._products import of_two
 from taut.analysis._recurrent import written_out
 from taut.analysis._terms import Layer, Whole
 from taut.analysis._tracked import Tracked, TrackedWeights, tensors_of
@@ -58,6 +59,8 @@ class Capture:
         owners = self.weights.owners(tensors_of(args, kwargs))
         if not owners or not torch.is_grad_enabled():
             return function(*args, **kwargs)
+        if function is torch.einsum:
+            args = of_two(args, lambda one: self.weights.find(one) is not None)
         found = application_of(function, args, kwargs, self.weights, self.widest)
         if found is not None:
             return self._use(found, function, args, kwargs)

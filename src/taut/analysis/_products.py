@@ -151,6 +151,27 @@ def _grouped(first: torch.Tensor, second: torch.Tensor, given: Given) -> Product
     return Product(first, second, ((0, 1), (2, 1, 3)), (0, 3), offsets=offsets)
 
 
+def of_two(args: Sequence[object], weight: Callable[[torch.Tensor], bool]) -> tuple[object, ...]:
+    """Arguments of einsum for the same result from two operands, of which one is the weight.
+
+    All others are multiplied first. As they are if there are two, or more than one weight.
+    """
+    import torch
+
+    equation, *operands = args
+    tensors = [one for one in operands if isinstance(one, torch.Tensor)]
+    mine = [number for number, one in enumerate(tensors) if weight(one)]
+    spelled = isinstance(equation, str) and "->" in equation and _DOTS not in equation
+    if not spelled or len(mine) != 1 or not 2 < len(tensors) == len(operands):
+        return tuple(args)
+    left, _, output = str(equation).replace(" ", "").partition("->")
+    terms, used = left.split(","), tensors.pop(mine[0])
+    term = terms.pop(mine[0])
+    kept = "".join(sorted({*"".join(terms)} & {*term, *output}))
+    others = torch.einsum(f"{','.join(terms)}->{kept}", *tensors)
+    return f"{kept},{term}->{output}", others, used
+
+
 def _einsum(args: Sequence[object]) -> Product | None:
     from torch import Tensor
 

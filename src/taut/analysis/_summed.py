@@ -153,6 +153,6 @@ def _missed(parts: Sequence[Submatrix]) -> list[str]:
     which = ", ".join(map(str, missed[:_NAMED]))
     more = f" and {len(missed) - _NAMED} more" if len(missed) > _NAMED else ""
     return [
-        f"matrices {which}{more} (of {len(parts)}, counted from 0; experts that nothing is routed "
-        "to) got no input: they have the mean of the others' metrics; more data may reach them"
+        f"matrices {which}{more} (of {len(parts)}, counted from 0) got no input, as experts that "
+        "nothing is routed to: they have the mean of the others' metrics; more data may reach them"
     ]

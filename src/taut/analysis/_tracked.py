@@ -135,11 +135,17 @@ def tensors_of(args: Sequence[object], kwargs: Mapping[str, object]) -> list[tor
     return found
 
 
-def _place(tensor: torch.Tensor) -> int:
-    """The address of a tensor's memory; -1 if it has none of its own."""
+def ordinary(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is values in memory: not sparse, nested or in torch.func's transforms."""
     import torch
 
-    if tensor.layout is not torch.strided or tensor.device.type == "meta":
+    held = torch._C._has_storage(tensor) and tensor.device.type != "meta"
+    return held and tensor.layout is torch.strided and not tensor.is_nested
+
+
+def _place(tensor: torch.Tensor) -> int:
+    """The address of a tensor's memory; -1 if it has none of its own."""
+    if not ordinary(tensor):
         return -1
     return tensor.untyped_storage().data_ptr() or -1
 
