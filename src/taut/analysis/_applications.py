@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taut.analysis._block import Block, Piece
+from taut.analysis._contractions import Contraction, contraction_of
 from taut.analysis._layer_calls import LayerCall, recognise
 from taut.analysis._matrix_use import MatrixUse, matrix_use
-from taut.analysis._products import Product, product_of
 from taut.analysis._terms import vectors_of
 from taut.analysis._tracked import Sight, Tracked, TrackedWeights, ordinary
 
@@ -50,7 +50,7 @@ def application_of(
     widest: int,
 ) -> Application | None:
     """How a call applies a tracked weight; None if it does not, or in no way that is followed."""
-    product = product_of(function, args, kwargs)
+    product = contraction_of(function, args, kwargs)
     if product is not None:
         return _of_operands(product, weights, widest)
     call = recognise(function, args, kwargs)
@@ -60,7 +60,7 @@ def application_of(
     return None if found is None else _of_call(call, found)
 
 
-def _of_operands(product: Product, weights: TrackedWeights, widest: int) -> Application | None:
+def _of_operands(product: Contraction, weights: TrackedWeights, widest: int) -> Application | None:
     sights = weights.find(product.first), weights.find(product.second)
     second = sights[0] is None
     sight = sights[second]
@@ -72,7 +72,7 @@ def _of_operands(product: Product, weights: TrackedWeights, widest: int) -> Appl
     return None if use is None else _of_product(use, product, second=second)
 
 
-def _of_product(use: MatrixUse, product: Product, *, second: bool) -> Application:
+def _of_product(use: MatrixUse, product: Contraction, *, second: bool) -> Application:
     return Application(
         kind="linear",
         owner=use.of.sight.owner,

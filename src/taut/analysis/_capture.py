@@ -14,9 +14,9 @@ from types import FunctionType
 from typing import TYPE_CHECKING
 
 from taut.analysis._applications import Application, application_of
+from taut.analysis._contractions import of_two
 from taut.analysis._gram import Room
 from taut.analysis._layer_calls import Function
-from taut.analysis._products import of_two
 from taut.analysis._recurrent import written_out
 from taut.analysis._terms import Layer, Whole
 from taut.analysis._tracked import Tracked, TrackedWeights, tensors_of
@@ -130,8 +130,8 @@ class Capture:
             plain = plain.clone()
 
         def given(value: object) -> object:
-            if isinstance(value, (list, tuple)):  # operands of einsum
-                return type(value)(map(given, value))
+            if isinstance(value, (list, tuple)) and any(one is found.weight for one in value):
+                return [*map(given, value)]  # operands of einsum
             return plain if value is found.weight else value
 
         out = function(*map(given, args), **{name: given(a) for name, a in kwargs.items()})

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut.analysis._block import Block, Piece
+from taut.analysis._contractions import Contraction, Labels
 from taut.analysis._operands import Axis, Operands, operands_of
-from taut.analysis._products import Labels, Product
 from taut.analysis._tracked import Sight
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ class MatrixUse:
         return [label for label in every if label in labels and label not in named]
 
 
-def matrix_use(product: Product, sight: Sight, *, second: bool, widest: int) -> MatrixUse | None:
+def matrix_use(
+    product: Contraction, sight: Sight, *, second: bool, widest: int
+) -> MatrixUse | None:
     """How a product uses a weight, its first or its second operand; None if it is not followed.
 
     Of several axes that number rows those are made matrices of their own that would make more than

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from taut.analysis._products import Labels, Product
+from taut.analysis._contractions import Contraction, Labels
 from taut.analysis._tracked import Sight
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Operands:
     offsets: torch.Tensor | None
 
 
-def operands_of(product: Product, sight: Sight, *, second: bool) -> Operands | None:
+def operands_of(product: Contraction, sight: Sight, *, second: bool) -> Operands | None:
     """A product with a weight as its first or second operand; None if it is not followed."""
     runs = product.offsets is not None
     if runs and (sight.numbers is not None or not second):

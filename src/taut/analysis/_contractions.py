@@ -20,7 +20,7 @@ Labels: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Product:
+class Contraction:
     """The product of two tensors: a label for each axis of either, and of the output.
 
     With `offsets` the first axis of `first` and of the output falls into runs that end there; each
@@ -36,15 +36,15 @@ class Product:
 
 
 Given: TypeAlias = Mapping[str, object]
-Maker: TypeAlias = "Callable[[torch.Tensor, torch.Tensor, Given], Product | None]"
+Maker: TypeAlias = "Callable[[torch.Tensor, torch.Tensor, Given], Contraction | None]"
 
 _DOTS: Final = "..."
 _FALLBACK: Final = "transformers::grouped_mm_fallback"  # an operator of theirs, by its full name
 
 
-def product_of(
+def contraction_of(
     function: Callable[..., object], args: Sequence[object], kwargs: Given
-) -> Product | None:
+) -> Contraction | None:
     """The product that a call of torch computes; None if it is none, or one of more than two."""
     import torch
 
@@ -94,17 +94,17 @@ def _table() -> dict[object, tuple[tuple[str, ...], tuple[str, str], Maker]]:
     return table
 
 
-def _linear(first: torch.Tensor, second: torch.Tensor, given: Given) -> Product | None:
+def _linear(first: torch.Tensor, second: torch.Tensor, given: Given) -> Contraction | None:
     if second.ndim != 2 or not first.ndim:
         return None
     fresh = count()
     before, i, o = tuple(next(fresh) for _ in first.shape[:-1]), next(fresh), next(fresh)
-    return Product(
+    return Contraction(
         first, second, ((*before, i), (o, i)), (*before, o), bias=_tensor(given.get("bias"))
     )
 
 
-def _matmul(first: torch.Tensor, second: torch.Tensor, given: Given) -> Product | None:
+def _matmul(first: torch.Tensor, second: torch.Tensor, given: Given) -> Contraction | None:
     if not first.ndim or not second.ndim:
         return None
     fresh = count()
@@ -113,7 +113,7 @@ def _matmul(first: torch.Tensor, second: torch.Tensor, given: Given) -> Product 
     m = (next(fresh),) if second.ndim > 1 else ()
     one, other, both = _stretched(first.shape[:-2], second.shape[:-2], fresh)
     right = (k, *m)
-    return Product(first, second, ((*one, *n, k), (*other, *right)), (*both, *n, *m))
+    return Contraction(first, second, ((*one, *n, k), (*other, *right)), (*both, *n, *m))
 
 
 def _stretched(
@@ -131,7 +131,7 @@ def _stretched(
     return tuple(left[longest - len(one) :]), tuple(right[longest - len(other) :]), tuple(both)
 
 
-def _added(first: torch.Tensor, second: torch.Tensor, given: Given) -> Product | None:
+def _added(first: torch.Tensor, second: torch.Tensor, given: Given) -> Contraction | None:
     """`bias + x @ weight`, the way of GPT-2's layers."""
     if given.get("beta", 1) != 1 or given.get("alpha", 1) != 1:
         return None
@@ -139,16 +139,16 @@ def _added(first: torch.Tensor, second: torch.Tensor, given: Given) -> Product |
     if found is None:
         return None
     bias = _tensor(given.get("input"))
-    return Product(first, second, found.labels, found.output, bias=bias)
+    return Contraction(first, second, found.labels, found.output, bias=bias)
 
 
-def _grouped(first: torch.Tensor, second: torch.Tensor, given: Given) -> Product | None:
+def _grouped(first: torch.Tensor, second: torch.Tensor, given: Given) -> Contraction | None:
     offsets = _tensor(given.get("offs"))
     if offsets is None:
         return _matmul(first, second, given)
     if (first.ndim, second.ndim) != (2, 3):
         return None
-    return Product(first, second, ((0, 1), (2, 1, 3)), (0, 3), offsets=offsets)
+    return Contraction(first, second, ((0, 1), (2, 1, 3)), (0, 3), offsets=offsets)
 
 
 def of_two(args: Sequence[object], weight: Callable[[torch.Tensor], bool]) -> tuple[object, ...]:
@@ -172,7 +172,7 @@ def of_two(args: Sequence[object], weight: Callable[[torch.Tensor], bool]) -> tu
     return f"{kept},{term}->{output}", others, used
 
 
-def _einsum(args: Sequence[object]) -> Product | None:
+def _einsum(args: Sequence[object]) -> Contraction | None:
     from torch import Tensor
 
     match args:
@@ -192,7 +192,7 @@ def _einsum(args: Sequence[object]) -> Product | None:
     found = _spelled(output, len(output.replace(_DOTS, "")) + dots)
     if any(len(set(one)) < len(one) for one in (*labels, found)):
         return None
-    return Product(first, second, labels, found)
+    return Contraction(first, second, labels, found)
 
 
 def _spelled(term: str, axes: int) -> Labels:
