@@ -10,7 +10,7 @@ import pytest
 
 import taut
 from taut.errors import FormatError
-from taut.io._onnx_wire import with_keys, without_keys
+from taut.io._onnx_wire import pack_varints, unpack_varints, with_keys, without_keys
 from taut.io.onnx import OnnxSource, open_onnx
 from taut.planning import Plan, free_schemes
 from taut.scheme import Scheme
@@ -168,6 +168,17 @@ def test_keys_go_in_where_they_came_out(key: int, rng: np.random.Generator) -> N
     if key == 64:
         packed[:-1:3] |= 128
     assert np.array_equal(without_keys(with_keys(packed, key), key), packed)
+
+
+def test_long_lists_are_read_piece_by_piece(rng: np.random.Generator) -> None:
+    """A piece may end within a number."""
+    numbers = rng.integers(0, 1 << 63, 400_000, np.uint64) >> rng.integers(
+        0, 63, 400_000, np.uint64
+    )
+    packed = pack_varints(numbers)
+    assert packed.size > 1 << 20
+    assert np.array_equal(unpack_varints(packed), numbers)
+    assert unpack_varints(np.full(11, 128, np.uint8)) is None
 
 
 def test_sparse_tensors_are_their_values_and_indices(tmp_path: Path) -> None:

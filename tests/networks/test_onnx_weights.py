@@ -175,6 +175,9 @@ def test_inputs_are_seen_within_subgraphs(tmp_path: Path) -> None:
     module, names = open_network(branches(tmp_path / "m.onnx"))
     x = rows(np.random.default_rng(0))
     found = collect_onnx(module, [torch.from_numpy(x)])
+    both = collect_onnx(module, [torch.from_numpy(x), torch.from_numpy(-x[:3])])
+    assert both[names["a"]].positions == 5  # it is given x in one branch alone
+    assert both[names["y/else_branch/w"]].positions == 3
     forms = {tensor: found[name] for tensor, name in names.items() if name in found}
     assert forms.keys() == names.keys() - {"y/else_branch/w"}
     p = x @ weight("a")

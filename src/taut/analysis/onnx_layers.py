@@ -98,7 +98,7 @@ class _Scope:
             for place, attribute in enumerate(node.attribute):
                 if attribute.HasField("g"):
                     within = (*self.names.place, "node", number, "attribute", place, "g")
-                    names = self.names.enter(attribute.g, within)
+                    names = self.names.enter(attribute.g, within, node.op_type)
                     _Scope(attribute.g, names, self.uses, self.found).read()
 
     def _use(self, node: NodeProto) -> None:

@@ -26,6 +26,7 @@ class GraphNames:
 
     `stands` has what a name stands for, a weight, and whether transposed; `rows` the matrix that a
     name has rows of; `makers` the graph that it comes from; `constants` are lists of whole numbers.
+    `branch`: the graph is one of an If's, in no loop, and runs or does not.
     """
 
     place: Place
@@ -34,9 +35,10 @@ class GraphNames:
     rows: dict[str, str] = field(default_factory=dict)
     makers: dict[str, Place] = field(default_factory=dict)
     constants: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    branch: bool = False
 
-    def enter(self, graph: GraphProto, place: Place) -> GraphNames:
-        """Those in this graph or a subgraph, to begin with."""
+    def enter(self, graph: GraphProto, place: Place, operator: str = "") -> GraphNames:
+        """Those in this graph, or in a subgraph of an operator's, to begin with."""
         inner = replace(
             self,
             place=place,
@@ -44,6 +46,7 @@ class GraphNames:
             rows=dict(self.rows),
             makers=dict(self.makers),
             constants=self.constants | constants_of(graph),
+            branch=operator == "If" and (self.branch or self.place == MAIN),
         )
         for own in (*graph.input, *graph.initializer):
             inner.make(own.name)
@@ -57,8 +60,9 @@ class GraphNames:
         self.makers[name] = self.place
 
     def value(self, name: str, *, whole_numbers: bool = False) -> InnerValue:
-        """A value of the graph, and where it comes from."""
-        return InnerValue(self.makers.get(name, MAIN), name, whole_numbers)
+        """A value of the graph, and where it comes from; in a branch, as it is when that runs."""
+        scope = self.place if self.branch else self.makers.get(name, MAIN)
+        return InnerValue(scope, name, whole_numbers)
 
     def matrix(self, name: str) -> tuple[str, bool] | None:
         """The weight that a name stands for, if it has two axes or more; whether transposed."""

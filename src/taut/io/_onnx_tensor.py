@@ -35,8 +35,9 @@ DTYPES: Final = {
 """ONNX's numbers of dtypes as safetensors names them; complex128 is pairs of F64."""
 
 COMPLEX128: Final = 15
+FLOAT4: Final = 23
 PACKED: Final = {21: 4, 22: 4, 25: 2, 26: 2}  # uint4, int4, uint2, int2: bits of a value
-_MOST_VARINTS: Final = 1 << 26  # bytes; beyond, the numbers stay where they are
+_MOST_VARINTS: Final = 1 << 30  # bytes; beyond, the numbers stay where they are
 # Fields of TensorProto.
 _DIMS, _TYPE, _NAME, _RAW, _EXTERNAL, _LOCATION, _SEGMENT = 1, 2, 8, 9, 13, 14, 3
 _FLOATS, _INT32S, _INT64S, _DOUBLES, _UINT64S = 4, 5, 7, 10, 11
@@ -84,6 +85,8 @@ class Initializer:
             dtype, shape = "U8", (-(-prod(shape) * PACKED[self.type] // 8),)
         if self.type == COMPLEX128:
             shape = (*shape, 2)
+        if self.type == FLOAT4 and prod(shape) % 2:
+            dtype, shape = "U8", (prod(shape) // 2 + 1,)
         if dtype is None or prod(shape) * DTYPE_BITS[dtype] % 8:
             return None
         try:

@@ -190,14 +190,26 @@ def unpack_varints(packed: NDArray[np.uint8]) -> NDArray[np.uint64] | None:
     >>> unpack_varints(np.array([1, 172, 2], np.uint8)).tolist()
     [1, 300]
     """
-    if not packed.size:
-        return np.zeros(0, np.uint64)
-    ends = np.flatnonzero(packed < 128)
-    if not ends.size or ends[-1] != packed.size - 1:
+    if packed.size and packed[-1] >= 128:
         return None
-    begins = np.concatenate([[0], ends[:-1] + 1])
+    values = np.empty(int(np.count_nonzero(packed < 128)), np.uint64)
+    at = filled = 0
+    while at < packed.size:
+        piece = packed[at : at + _PIECE]
+        ends = np.flatnonzero(piece < 128)
+        found = _unpacked(piece, ends)
+        if found is None:
+            return None
+        values[filled : filled + found.size] = found
+        filled, at = filled + found.size, at + int(ends[-1]) + 1
+    return values
+
+
+def _unpacked(packed: NDArray[np.uint8], ends: NDArray[np.intp]) -> NDArray[np.uint64] | None:
+    """The numbers that end at these places; None if one is too long."""
+    begins = np.concatenate([np.zeros(1, np.intp), ends[:-1] + 1])
     lengths = ends - begins + 1
-    if lengths.max() > _LONGEST:
+    if not ends.size or lengths.max() > _LONGEST:
         return None
     values = np.zeros(ends.size, np.uint64)
     for place in range(int(lengths.max())):
@@ -218,12 +230,17 @@ def pack_varints(values: np.ndarray) -> NDArray[np.uint8]:
     wide = values.reshape(-1)
     if wide.dtype.kind not in "iu":
         wide = wide.view(f"u{wide.itemsize}")
+    pieces = [_packed(wide[at : at + _PIECE]) for at in range(0, wide.size, _PIECE)]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
+
+
+def _packed(wide: np.ndarray) -> NDArray[np.uint8]:
     left = wide.astype(np.int64).view(np.uint64) if wide.dtype.kind == "i" else wide.astype("u8")
     lengths = np.ones(left.size, np.int64)
     for place in range(1, _LONGEST):
         lengths += left >> np.uint64(7 * place) != 0
     ends = np.cumsum(lengths)
-    packed = np.zeros(int(ends[-1]) if ends.size else 0, np.uint8)
+    packed = np.zeros(int(ends[-1]), np.uint8)
     begins = ends - lengths
     for place in range(int(lengths.max(initial=0))):
         has = lengths > place

@@ -16,7 +16,7 @@ import numpy as np
 from taut.errors import ArgumentError
 from taut.io.onnx import open_onnx
 from taut.networks.calls import explained
-from taut.networks.onnx_inner import InnerValue, with_values
+from taut.networks.onnx_inner import MAIN, InnerValue, with_values
 from taut.networks.onnx_module import Answers
 from taut.networks.onnx_packages import need
 from taut.networks.onnx_session import call_of, open_session
@@ -140,7 +140,7 @@ def open_network(path: Path) -> tuple[torch.nn.Module, dict[str, str]]:
             """What the model gives for a batch, and inner values in the order asked for."""
             args, kwargs = call_of(batch)
             taken = graph.inputs.take(args, kwargs)
-            inner = [one for one in more if one.name not in taken]
+            inner = [one for one in more if one.scope != MAIN or one.name not in taken]
             session, names = graph.session(inner)
             found = self._ran(session, taken)
             known = {one: found[name] for one, name in zip(inner, names, strict=True)}
