@@ -202,6 +202,8 @@ def replaced(change: dict[str, object]) -> dict[str, object]:
         ({"model": {"type": "WordPiece", "vocab": {"x": 900}}}, "of 901 tokens for an embedding"),
         ({"model": {"type": "WordPiece", "vocab": {}}, "normalizer": {"type": "NFKC"}},
          r"changes text otherwise than BERT \(NFKC\)"),
+        ({"model": {"type": "WordPiece"}, "pre_tokenizer": {"type": "Whitespace"}},
+         r"splits text otherwise than BERT \(Whitespace\)"),
         (replaced({"vocab": {"a": 0, "<0x00>": 1}}), "with 0 of the 256 byte tokens"),
         (sentencepiece(normalizer={"type": "NFKC"}), r"changes text before \(NFKC\)"),
         (sentencepiece(pre_tokenizer={"type": "Digits"}), r"splits text before \(Digits\)"),
