@@ -71,6 +71,12 @@ def test_pairs_that_are_no_merges_are_counted(tmp_path):
     assert note.startswith("1 of 3 pieces can be made of pairs that are no merges")
 
 
+def test_bytes_that_no_fallback_reaches_are_told(tmp_path):
+    tree = sentencepiece(model={"byte_fallback": False})
+    [note] = read_tokenizer(write(tmp_path / "m", tree), len(PIECES)).vocabulary.notes
+    assert note.startswith("tokenizer.json has no byte_fallback")
+
+
 @pytest.mark.parametrize(
     ("change", "prefix"),
     [

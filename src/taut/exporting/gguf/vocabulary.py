@@ -135,7 +135,7 @@ def _from_tree(tree: Mapping[str, Any], original: Path, size: int) -> GgufVocabu
         raise UnwrittenTokenizerError(f"of type {kind}")
     if is_byte_level(tree.get("pre_tokenizer")):
         return _byte_level(tree, size)
-    if not model.get("byte_fallback"):
+    if not model.get("byte_fallback") and "<0x00>" not in model.get("vocab", {}):
         rule = rule_words(tree.get("pre_tokenizer"))
         raise UnwrittenTokenizerError(f"BPE without bytes (it splits text by: {rule})")
     return from_tree(tree, size, read_piece_model(original) if original.is_file() else None)
