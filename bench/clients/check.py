@@ -40,8 +40,6 @@ def main() -> None:
             client.install()
     rows = answers([client for client in found if client.name in asked.client], asked.repeats)
     print(shown(rows))
-    if asked.save:
-        report.save("clients", rows, repeats=asked.repeats)
     sys.exit(any(row["verdict"] == "differs" for row in rows))
 
 
@@ -146,8 +144,9 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--client", nargs="+", choices=names, default=names)
     parser.add_argument("--install", nargs="+", choices=[*names, "all"], default=[])
     parser.add_argument("--home", type=Path, default=HOME, help="where environments lie")
-    parser.add_argument("--repeats", type=int, default=10, help="calls that a latency is of")
-    parser.add_argument("--save", action="store_true", help="write bench/results/clients.json")
+    parser.add_argument(
+        "--repeats", type=int, default=10, help="calls, of whose processor times the least counts"
+    )
     return parser
 
 

@@ -71,6 +71,12 @@ def test_pairs_that_are_no_merges_are_counted(tmp_path):
     assert note.startswith("1 of 3 pieces can be made of pairs that are no merges")
 
 
+def test_bytes_that_no_fallback_reaches_are_told(tmp_path):
+    tree = sentencepiece(model={"byte_fallback": False})
+    [note] = read_tokenizer(write(tmp_path / "m", tree), len(PIECES)).vocabulary.notes
+    assert note.startswith("tokenizer.json has no byte_fallback")
+
+
 @pytest.mark.parametrize(
     ("change", "prefix"),
     [
@@ -202,6 +208,8 @@ def replaced(change: dict[str, object]) -> dict[str, object]:
         ({"model": {"type": "WordPiece", "vocab": {"x": 900}}}, "of 901 tokens for an embedding"),
         ({"model": {"type": "WordPiece", "vocab": {}}, "normalizer": {"type": "NFKC"}},
          r"changes text otherwise than BERT \(NFKC\)"),
+        ({"model": {"type": "WordPiece"}, "pre_tokenizer": {"type": "Whitespace"}},
+         r"splits text otherwise than BERT \(Whitespace\)"),
         (replaced({"vocab": {"a": 0, "<0x00>": 1}}), "with 0 of the 256 byte tokens"),
         (sentencepiece(normalizer={"type": "NFKC"}), r"changes text before \(NFKC\)"),
         (sentencepiece(pre_tokenizer={"type": "Digits"}), r"splits text before \(Digits\)"),

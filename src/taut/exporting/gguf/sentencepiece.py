@@ -58,6 +58,11 @@ def from_tree(
                 "tokenizer.json: SentencePiece's rule joins them too, and such texts get other "
                 "tokens"
             ]
+    if not model.get("byte_fallback"):
+        notes.append(
+            "tokenizer.json has no byte_fallback: letters that no piece has are unknown there, and "
+            "bytes to a runtime"
+        )
     return _vocabulary(pieces, size, scores, prefix, notes)
 
 

@@ -135,7 +135,7 @@ def _from_tree(tree: Mapping[str, Any], original: Path, size: int) -> GgufVocabu
         raise UnwrittenTokenizerError(f"of type {kind}")
     if is_byte_level(tree.get("pre_tokenizer")):
         return _byte_level(tree, size)
-    if not model.get("byte_fallback"):
+    if not model.get("byte_fallback") and "<0x00>" not in model.get("vocab", {}):
         rule = rule_words(tree.get("pre_tokenizer"))
         raise UnwrittenTokenizerError(f"BPE without bytes (it splits text by: {rule})")
     return from_tree(tree, size, read_piece_model(original) if original.is_file() else None)
@@ -179,24 +179,36 @@ def _whole_words(model: Mapping[str, Any], name: str) -> list[str]:
 
 def _wordpiece(tree: Mapping[str, Any], size: int) -> GgufVocabulary:
     """Whole words and their ends; where a word begins is marked there, not where it goes on."""
-    model, flags = tree["model"], {}
+    model = tree["model"]
     if model.get("continuing_subword_prefix", "##") != "##":
         raise UnwrittenTokenizerError("WordPiece whose words do not go on with ##")
-    for rule in rules_in(tree.get("normalizer")):
+    split = rules_in(tree.get("pre_tokenizer"))
+    if any(rule.get("type") != "BertPreTokenizer" for rule in split):
+        words = rule_words(tree.get("pre_tokenizer"))
+        raise UnwrittenTokenizerError(f"WordPiece that splits text otherwise than BERT ({words})")
+    made = rows(pieces_of(model["vocab"], tree.get("added_tokens") or []), size)
+    texts = [_word(one.text) if one.type == NORMAL else one.text for one in made]
+    return GgufVocabulary(
+        model="bert",
+        pre="default",
+        texts=texts,
+        types=[one.type for one in made],
+        flags=_letters(tree.get("normalizer")),
+    )
+
+
+def _letters(normalizer: object) -> dict[str, bool]:
+    """What becomes of capitals and accents."""
+    lowercase = accents = False
+    for rule in rules_in(normalizer):
         if rule.get("type") != "BertNormalizer" or not rule.get("handle_chinese_chars", True):
-            words = rule_words(tree.get("normalizer"))
+            words = rule_words(normalizer)
             raise UnwrittenTokenizerError(
                 f"WordPiece that changes text otherwise than BERT ({words})"
             )
-        lowercase = bool(rule.get("lowercase", True))
-        strip = rule.get("strip_accents")
-        flags = {
-            "normalizer.lowercase": lowercase,
-            "normalizer.strip_accents": lowercase if strip is None else bool(strip),
-        }
-    made = rows(pieces_of(model["vocab"], tree.get("added_tokens") or []), size)
-    texts = [_word(one.text) if one.type == NORMAL else one.text for one in made]
-    return GgufVocabulary("bert", "default", texts, [one.type for one in made], flags=flags)
+        lowercase, strip = bool(rule.get("lowercase", True)), rule.get("strip_accents")
+        accents = lowercase if strip is None else bool(strip)
+    return {"normalizer.lowercase": lowercase, "normalizer.strip_accents": accents}
 
 
 def _word(text: str) -> str:
