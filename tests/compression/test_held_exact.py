@@ -85,6 +85,13 @@ def test_a_pattern_leaves_them_lossless(scheme: str, held: set[str]) -> None:
     assert set(found.held) == held
 
 
+def test_other_notes_of_the_plan_stay() -> None:
+    model = {"w": matrix(), "mask": ODD["nan"], "odd": np.ones((64, 25), np.float32)}
+    found = asked(model, plan=everything("int4:g32"))
+    assert '"mask"' in found.notes[-1]
+    assert any("int4:g32" in note for note in found.notes[:-1])
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_a_tensor_named_in_full_is_an_error(name: str) -> None:
     rules = Plan.model_validate({"rules": [{"match": name, "scheme": "rd:4"}]})

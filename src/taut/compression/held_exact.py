@@ -8,6 +8,7 @@ from dataclasses import replace
 from taut.compression.request import Asked
 from taut.encoding.exact_only import check_roundable, why_exact
 from taut.io import Source, TensorInfo
+from taut.io.source import fixed_of
 from taut.planning import quantisable
 from taut.planning.rules import FLOATS
 from taut.scheme import Scheme
@@ -28,8 +29,9 @@ def hold_exact(source: Source, asked: Asked) -> Asked:
     """
     held: dict[str, str] = {}
     rounded = 0
+    left = {*source.aliases, *fixed_of(source).difference(asked.fixed)}
     for info in source.infos:
-        scheme = None if info.name in source.aliases else _meant(info, asked)
+        scheme = None if info.name in left else _meant(info, asked)
         if scheme is None:
             continue
         values = source.load(info.name)
