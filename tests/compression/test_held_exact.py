@@ -10,7 +10,7 @@ import pytest
 import taut
 from taut.compression.held_exact import hold_exact
 from taut.compression.request import Asked, Call, read_call
-from taut.errors import ArgumentError
+from taut.errors import ArgumentError, TargetError
 from taut.io import open_source
 from taut.planning import Plan
 from taut.scheme import Scheme
@@ -130,6 +130,22 @@ def test_a_sweep_leaves_them_out_and_says_so() -> None:
     assert any('"mask"' in note for note in found.notes)
     with pytest.raises(ArgumentError, match="NaN"):
         taut.frontier({"w": ODD["nan"]}, bits=[4])
+
+
+def test_a_size_that_they_put_out_of_reach_names_them() -> None:
+    with pytest.raises(TargetError, match=r'"mask": 1 of its values is NaN') as caught:
+        taut.compress({"w": matrix(), "mask": with_value(np.nan)}, bits=2, dry_run=True)
+    assert caught.value.best is not None
+
+
+def test_a_mask_of_two_values_costs_next_to_nothing(tmp_path: Path) -> None:
+    for name in ("lowest", "half_lowest"):
+        model = {"w": matrix(), "mask": ODD[name]}
+        result = taut.compress(model, tmp_path / "x", bits=4, force=True)
+        (mask,) = (tensor for tensor in result.tensors if tensor.name == "mask")
+        assert (mask.scheme, mask.rel_mse) == ("lossless", 0.0)
+        assert mask.bytes < 200
+        assert taut.load(tmp_path / "x")["mask"].tobytes() == ODD[name].tobytes()
 
 
 def test_a_model_of_nothing_else_is_an_error_that_names_it() -> None:
