@@ -101,6 +101,13 @@ def test_a_tensor_named_in_full_is_an_error(name: str) -> None:
         assert "lossless" in str(caught.value)
 
 
+def test_values_far_apart_are_held_only_where_steps_go_by_the_scale() -> None:
+    model = {"w": matrix(), "far": ODD["far"]}
+    assert set(asked(model, bits=4).held) == {"far"}
+    assert not asked(model, bits=4, calib=[]).held
+    assert not asked(model, bits=4, train=[]).held
+
+
 def test_vectors_are_looked_at_only_where_they_are_rounded() -> None:
     model = {"w": matrix(), "bias": np.array([1, np.inf, np.nan] * 9, np.float32)}
     assert not asked(model, bits=4).held

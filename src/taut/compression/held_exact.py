@@ -28,6 +28,7 @@ def hold_exact(source: Source, asked: Asked) -> Asked:
         VerifyError: a file was cut short.
     """
     held: dict[str, str] = {}
+    by_scale = (asked.call.calib, asked.call.train) == (None, None)
     rounded = 0
     left = {*source.aliases, *fixed_of(source).difference(asked.fixed)}
     for info in source.infos:
@@ -36,8 +37,8 @@ def hold_exact(source: Source, asked: Asked) -> Asked:
             continue
         values = source.load(info.name)
         if info.name in asked.named:
-            check_roundable(info, values, scheme)
-        elif (why := why_exact(info, values, scheme)) is not None:
+            check_roundable(info, values, scheme, by_scale=by_scale)
+        elif (why := why_exact(info, values, scheme, by_scale=by_scale)) is not None:
             held[info.name] = why
         else:
             rounded += 1
