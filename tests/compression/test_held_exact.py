@@ -10,7 +10,7 @@ import pytest
 import taut
 from taut.compression.held_exact import hold_exact
 from taut.compression.request import Asked, Call, read_call
-from taut.errors import ArgumentError
+from taut.errors import ArgumentError, TargetError
 from taut.io import open_source
 from taut.planning import Plan
 from taut.scheme import Scheme
@@ -85,6 +85,13 @@ def test_a_pattern_leaves_them_lossless(scheme: str, held: set[str]) -> None:
     assert set(found.held) == held
 
 
+def test_other_notes_of_the_plan_stay() -> None:
+    model = {"w": matrix(), "mask": ODD["nan"], "odd": np.ones((64, 25), np.float32)}
+    found = asked(model, plan=everything("int4:g32"))
+    assert '"mask"' in found.notes[-1]
+    assert any("int4:g32" in note for note in found.notes[:-1])
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_a_tensor_named_in_full_is_an_error(name: str) -> None:
     rules = Plan.model_validate({"rules": [{"match": name, "scheme": "rd:4"}]})
@@ -92,6 +99,13 @@ def test_a_tensor_named_in_full_is_an_error(name: str) -> None:
         with pytest.raises(ArgumentError, match=f'"{name}"') as caught:
             asked({"w": matrix(), **ODD}, plan=plan)
         assert "lossless" in str(caught.value)
+
+
+def test_values_far_apart_are_held_only_where_steps_go_by_the_scale() -> None:
+    model = {"w": matrix(), "far": ODD["far"]}
+    assert set(asked(model, bits=4).held) == {"far"}
+    assert not asked(model, bits=4, calib=[]).held
+    assert not asked(model, bits=4, train=[]).held
 
 
 def test_vectors_are_looked_at_only_where_they_are_rounded() -> None:
@@ -123,6 +137,22 @@ def test_a_sweep_leaves_them_out_and_says_so() -> None:
     assert any('"mask"' in note for note in found.notes)
     with pytest.raises(ArgumentError, match="NaN"):
         taut.frontier({"w": ODD["nan"]}, bits=[4])
+
+
+def test_a_size_that_they_put_out_of_reach_names_them() -> None:
+    with pytest.raises(TargetError, match=r'"mask": 1 of its values is NaN') as caught:
+        taut.compress({"w": matrix(), "mask": with_value(np.nan)}, bits=2, dry_run=True)
+    assert caught.value.best is not None
+
+
+def test_a_mask_of_two_values_costs_next_to_nothing(tmp_path: Path) -> None:
+    for name in ("lowest", "half_lowest"):
+        model = {"w": matrix(), "mask": ODD[name]}
+        result = taut.compress(model, tmp_path / "x", bits=4, force=True)
+        (mask,) = (tensor for tensor in result.tensors if tensor.name == "mask")
+        assert (mask.scheme, mask.rel_mse) == ("lossless", 0.0)
+        assert mask.bytes < 200
+        assert taut.load(tmp_path / "x")["mask"].tobytes() == ODD[name].tobytes()
 
 
 def test_a_model_of_nothing_else_is_an_error_that_names_it() -> None:

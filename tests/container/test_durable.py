@@ -14,8 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import taut
-from taut.container import AtomicFile, made_folder
-from taut.container.model_folder import write_file
+from taut.container import AtomicFile, made_folder, write_file
 
 NAMING = ("replace", "rename", "link")
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from taut.coding import Job, decode, encode_adaptive, encode_indices
 from taut.encoding import choose_coder as smallest
-from taut.encoding.choose_coder import coded_smallest, kernel
+from taut.encoding.choose_coder import coded_few, coded_smallest, kernel
 from taut.transform import Grid, Indices, codebook, fp8, integers, quantize, ternary
 
 F4 = np.dtype(np.float32)
@@ -90,3 +90,30 @@ def test_a_kernel_is_what_lies_side_by_side():
     assert [kernel(s) for s in [(8,), (8, 9), (8, 3, 5), (8, 3, 7, 7), (8, 4, 300)]] == [
         1, 1, 5, 49, 1,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2", "f8"])
+def test_a_handful_of_values_is_coded_bit_for_bit(dtype):
+    lowest = np.finfo(np.dtype(dtype) if dtype != "f8" else F4).min
+    few = np.triu(np.full((64, 64), lowest, dtype), 1)
+    few[3, 0] = 0.1
+    coded = coded_few(few)
+    if dtype == "f8":  # .1 in float64 is none of float32
+        assert coded is None
+        return
+    assert coded.nbytes < 200
+    assert back(coded, few.shape, few.dtype).tobytes() == few.tobytes()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(4096.0).reshape(64, 64),
+        np.where(np.eye(64), -0.0, 0.0).astype("f4"),
+        np.where(np.eye(64), np.inf, 0.0).astype("f4"),
+        np.zeros((4, 4), "f4"),
+        np.zeros((64, 64), np.int64),
+    ],
+)
+def test_other_values_are_not_a_handful(values):
+    assert coded_few(values) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from taut.container.info import Info, bits_per_value
 from taut.container.model_folder import copy_files, mark_config
 from taut.encoding.estimate import estimate_memory, estimate_tensors
 from taut.encoding.model import fill
-from taut.errors import ArgumentError
+from taut.errors import ArgumentError, TargetError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.names import as_text
 from taut.io.source import notes_of, parameters_of
@@ -75,7 +75,8 @@ def carry_out(request: CompressRequest) -> Result:
     place = _place(request, source)
     with blaming_changes(stamps):
         asked = hold_exact(source, asked)
-        decision = _decided(request, source, asked, place)
+        with _naming_held(asked):
+            decision = _decided(request, source, asked, place)
     notes += _notes(place, asked, source)
     if place is None or not _writes():
         return _told(_foreseen(decision, request.dst, began), decision, notes)
@@ -126,6 +127,17 @@ def _decided(
         journal_beside=None if dst is None else Path(dst),
         progress=request.progress,
     )
+
+
+@contextlib.contextmanager
+def _naming_held(asked: Asked) -> Iterator[None]:
+    """Say of a size that cannot be met which tensors stay exact for what is in them."""
+    try:
+        yield
+    except TargetError as error:
+        if not asked.held:
+            raise
+        raise TargetError(f"{error}; {asked.notes[-1]}", best=error.best) from None
 
 
 def _write(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from taut.compression.request import Asked
 from taut.encoding.exact_only import check_roundable, why_exact
 from taut.io import Source, TensorInfo
+from taut.io.source import fixed_of
 from taut.planning import quantisable
 from taut.planning.rules import FLOATS
 from taut.scheme import Scheme
@@ -27,15 +28,17 @@ def hold_exact(source: Source, asked: Asked) -> Asked:
         VerifyError: a file was cut short.
     """
     held: dict[str, str] = {}
+    by_scale = (asked.call.calib, asked.call.train) == (None, None)
     rounded = 0
+    left = {*source.aliases, *fixed_of(source).difference(asked.fixed)}
     for info in source.infos:
-        scheme = None if info.name in source.aliases else _meant(info, asked)
+        scheme = None if info.name in left else _meant(info, asked)
         if scheme is None:
             continue
         values = source.load(info.name)
         if info.name in asked.named:
-            check_roundable(info, values, scheme)
-        elif (why := why_exact(info, values, scheme)) is not None:
+            check_roundable(info, values, scheme, by_scale=by_scale)
+        elif (why := why_exact(info, values, scheme, by_scale=by_scale)) is not None:
             held[info.name] = why
         else:
             rounded += 1

@@ -59,7 +59,8 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
     for place in file.contents.places.values():
         try:
             values = _checked_values(file.fetcher, place, threads)
-            _check_members(solids.get(place.name, ()), values, file.path)
+            group = f'{file.path}: solid group "{place.name}"'
+            _check_members(solids.get(place.name, ()), values, group)
             decoded += values.nbytes
             if place.pack is not None:
                 sums[place.name] = xxh3(values)
@@ -116,7 +117,7 @@ def _solids(file: TautFile) -> dict[str, list[Record]]:
     return found
 
 
-def _check_members(records: Iterable[Record], values: np.ndarray, where: Path) -> None:
+def _check_members(records: Iterable[Record], values: np.ndarray, where: str) -> None:
     """Each small tensor must lie inside its decoded group."""
     for record in records:
         member(values, record, where)

@@ -18,12 +18,15 @@ from taut.coding import (
     NO_EXPONENT,
     CodedArray,
     Effort,
+    Job,
+    decode,
     encode_adaptive,
     encode_indices,
     encode_lossless,
     encode_matrix,
     exponent_scale,
 )
+from taut.coding.coder import OUTPUTS
 from taut.transform import Grid, Indices, Rounded
 
 SPARSE = 0.7
@@ -36,6 +39,7 @@ _TINY, _SMALL, _LARGE = (
 )  # values: of any range, of few levels, of few bits
 _FEW_BITS = 2.0  # a value
 _TABLE = 256  # levels of a table that stands for a step with offsets; beyond, these are left out
+_PALETTE = 16  # values that are a handful
 _MANY = 64  # levels beyond which the decoded floats may be smaller, bit for bit
 _LARGEST_KERNEL = 256
 _FRACTION = 4
@@ -53,6 +57,30 @@ def coded_smallest(
     else:
         ways = _indices(found, dtype, effort, threads)
     return min(ways, key=lambda coded: coded.nbytes)
+
+
+def coded_few(values: np.ndarray, *, threads: int = 1) -> CodedArray | None:
+    """Code floats of a handful of values (a mask's zeros and lowest floats) bit for bit.
+
+    None where they are more, or not such as float32 holds, or nothing is gained by the slow coder.
+    """
+    if values.dtype not in OUTPUTS or not _TINY <= values.size <= _LARGE:
+        return None
+    with np.errstate(over="ignore"):
+        flat = values.reshape(-1).astype(np.float32)
+    if np.unique(flat[:_TINY]).size > _PALETTE:
+        return None
+    levels, where = np.unique(flat, return_inverse=True)
+    if levels.size > _PALETTE or not np.isfinite(levels).all():
+        return None
+    low = -int(np.searchsorted(levels, 0))  # zero is the index 0: it is the cheapest
+    q = (where.reshape(values.shape) + low).astype(np.int32)
+    coded = encode_adaptive(
+        q, levels=levels, low=low, period=kernel(q.shape), dtype=values.dtype, threads=threads
+    )
+    decoded = np.empty_like(values)
+    decode([Job(coded.header, coded.chunks, decoded)], threads=threads)
+    return coded if decoded.tobytes() == values.tobytes() else None  # not so of a negative zero
 
 
 def kernel(shape: tuple[int, ...]) -> int:

@@ -55,8 +55,12 @@ class ValueRange:
         return cls(nans, infinities, largest, power / max(1, numbers))
 
 
-def why_exact(info: TensorInfo, values: np.ndarray, scheme: Scheme) -> str | None:
+def why_exact(
+    info: TensorInfo, values: np.ndarray, scheme: Scheme, *, by_scale: bool = True
+) -> str | None:
     """What keeps a scheme from rounding these values, for the end of a message; None if nothing.
+
+    `by_scale` says that steps go by the tensor's scale, as they do without data.
 
     A NaN or an infinity; a number that the scheme's grid may round out of the dtype (a lowest
     float that masks with); numbers too far apart, or too small, for steps of float32.
@@ -74,7 +78,9 @@ def why_exact(info: TensorInfo, values: np.ndarray, scheme: Scheme) -> str | Non
             return f"{count:,} of its values {'is' if count == 1 else 'are'} {what}"
     if scheme.kind in ("keep", "lossless"):
         return None
-    return _why_out_of_range(info, found, scheme)
+    return _why_out_of_range(info, found, scheme) or (
+        _why_apart(found) if by_scale and scheme.kind == "rd" else None
+    )
 
 
 def _why_out_of_range(info: TensorInfo, found: ValueRange, scheme: Scheme) -> str | None:
@@ -89,15 +95,22 @@ def _why_out_of_range(info: TensorInfo, found: ValueRange, scheme: Scheme) -> st
         return f"{told}, and errors beyond {_LARGEST:g} have no squares in float32"
     if 0 < found.largest < _FINEST:
         return f"{told}, too small for a step in float32"
-    if scheme.kind == "rd" and found.largest > _WIDEST * math.sqrt(math.sqrt(found.power)):
-        return f"{told}, too far from the others for one step"
     return None
 
 
-def check_roundable(info: TensorInfo, values: np.ndarray, scheme: Scheme) -> None:
+def _why_apart(found: ValueRange) -> str | None:
+    """That the largest value is too many steps from zero, where these go by the scale."""
+    if found.largest <= _WIDEST * math.sqrt(math.sqrt(found.power)):
+        return None
+    return f"its largest value is {found.largest:.3g}, too far from the others for one step"
+
+
+def check_roundable(
+    info: TensorInfo, values: np.ndarray, scheme: Scheme, *, by_scale: bool = True
+) -> None:
     """Raise `ArgumentError` for values that the scheme cannot round (`why_exact`)."""
     check_finite(info, values, scheme)
-    why = why_exact(info, values, scheme)
+    why = why_exact(info, values, scheme, by_scale=by_scale)
     if why is not None:
         raise ArgumentError(
             f'tensor "{info.name}": scheme {scheme} cannot round it: {why}; give it another '

@@ -129,7 +129,7 @@ class _FactsReader:
     ) -> dict[str, Prediction]:
         """What each scheme that is for such a tensor would cost it."""
         fixed = info.name in fixed_of(self.source)
-        if fixed or not _is_roundable(info, values, distribution):
+        if fixed or not _is_roundable(info, values, distribution, curvature is None):
             return {}
         matrix = quantisable(info.dtype, info.shape)
         if curvature is None:
@@ -143,13 +143,17 @@ class _FactsReader:
         return {str(scheme): _predicted(flat, scheme, loss) for scheme in schemes}
 
 
-def _is_roundable(info: TensorInfo, values: np.ndarray, distribution: Distribution | None) -> bool:
+def _is_roundable(
+    info: TensorInfo, values: np.ndarray, distribution: Distribution | None, by_scale: bool
+) -> bool:
     """Whether a tensor has floats alone that lossy schemes take: they refuse others."""
     if info.dtype not in FLOATS or distribution is None:
         return False
     if distribution.nans or distribution.infinities:
         return False
-    return not quantisable(info.dtype, info.shape) or not why_exact(info, values, Scheme("rd"))
+    if not quantisable(info.dtype, info.shape):
+        return True
+    return why_exact(info, values, Scheme("rd"), by_scale=by_scale) is None
 
 
 def _predicted(

@@ -38,7 +38,8 @@ def find_frontier(request: SweepRequest) -> Frontier:
     request = replace(request, model=src)
     source = open_source(request.model)
     _check(source)
-    matrices, exact = roundable(source, matrices_of(source))
+    by_scale = request.ways.calib is None
+    matrices, exact = roundable(source, matrices_of(source), by_scale=by_scale)
     loaded, calibration = _opened(request)
     yardstick = _yardstick(request, source, loaded, calibration)
     request = replace(request, ways=_repeatable(request.ways, calibration))

@@ -141,14 +141,19 @@ def matrices_of(source: Source) -> tuple[TensorInfo, ...]:
 
 
 def roundable(
-    source: Source, matrices: Sequence[TensorInfo]
+    source: Source, matrices: Sequence[TensorInfo], *, by_scale: bool = True
 ) -> tuple[tuple[TensorInfo, ...], list[str]]:
     """The matrices that can be rounded, and a note of those that cannot (`why_exact`).
+
+    `by_scale` says that there is no data, so that steps go by a tensor's scale.
 
     Raises:
         ArgumentError: none can be.
     """
-    whys = {i.name: why_exact(i, source.load(i.name), Scheme("rd")) for i in matrices}
+    whys = {
+        info.name: why_exact(info, source.load(info.name), Scheme("rd"), by_scale=by_scale)
+        for info in matrices
+    }
     held = {name: why for name, why in whys.items() if why is not None}
     kept = tuple(info for info in matrices if info.name not in held)
     notes = [exact_note(held)] if held else []
