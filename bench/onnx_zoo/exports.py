@@ -110,16 +110,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(shown(kept))
         return
     found: list[report.Row] = []
+    if not asked.update:
+        kept = []
     for one in zoo(tuple(asked.only)):
         report.say(one.name)
         with tempfile.TemporaryDirectory() as folder:
             found += rows(one, Path(folder), asked.seconds)
+        kept = [row for row in kept if row["name"] != one.name]
+        if asked.update or not asked.only:  # after each file: the last ones take long
+            report.save(_NAME, [*kept, *found], batches=BATCHES, seconds=asked.seconds)
     print(f"{shown(found)}\n\n{BATCHES} batches of random inputs.\n{report.footer()}")
-    if asked.update:
-        done = {row["name"] for row in found}
-        found = [row for row in kept if row["name"] not in done] + found
-    if asked.update or not asked.only:
-        report.save(_NAME, found, batches=BATCHES, seconds=asked.seconds)
 
 
 def command_line() -> argparse.ArgumentParser:
