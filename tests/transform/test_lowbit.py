@@ -139,3 +139,10 @@ def test_grids_decode_as_the_contract_says():
 def test_parts_that_do_not_fit_are_refused(parts, message):
     with pytest.raises(ArgumentError, match=message):
         Grid(np.array([[0, 1], [2, -1]], np.int32), **parts)
+
+
+@pytest.mark.parametrize("values", [[1e-45, 0.0, -1e-45, 0.0], [0.0, 0.0, 0.0, 0.0]])
+def test_values_too_small_for_a_scale_are_zeros(values):
+    with np.errstate(all="raise", under="ignore"):
+        grid = integers(np.array([values], np.float32), 4)
+    assert not grid.indices.any() and (grid.scales > 0).all()

@@ -192,7 +192,8 @@ def _grained(scales: NDArray[np.floating], fraction: int | None, *, up: bool = F
     """Scales as float32, or as the nearest power (`up`: from above); where they are 0 it is 1."""
     live: NDArray[np.float64] = np.where(scales > 0, scales, 1.0).astype(np.float64)
     if fraction is None:
-        return live.astype(np.float32)
+        single = live.astype(np.float32)
+        return np.where(single > 0, single, np.float32(1))  # below what float32 has it is 0
     number = np.log2(live) * 2**fraction
     sixteenths = (np.ceil(number - 1e-9) if up else np.rint(number)).astype(np.int32) * (
         16 >> fraction
