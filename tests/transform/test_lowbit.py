@@ -53,7 +53,8 @@ def test_integers_fit_their_bits_and_clipping_helps(rng, bits, group, asymmetric
         assert np.ptp(runs, axis=2).max() <= 2**bits - 1
         assert runs.min(axis=2).max() <= 0 <= runs.max(axis=2).min()  # zero is on every grid
     else:
-        assert runs.min() >= -(2 ** (bits - 1)) and runs.max() < 2 ** (bits - 1)
+        assert runs.min() >= max(-(2 ** (bits - 1)), -127) and runs.max() < 2 ** (bits - 1)
+        assert bits > 4 or runs.min() == -(2 ** (bits - 1)) or runs.max() == 2 ** (bits - 1) - 1
     assert error(w, best) <= error(w, whole)
     if bits == 2 and not asymmetric:
         assert error(w, best) < 0.8 * error(w, whole)
