@@ -55,3 +55,18 @@ def test_training_is_refused_in_a_line(run, network, tmp_path, monkeypatch):
     result = run("compress", network, "--train", "data.py:batches", "--bits", 4)
     assert result.exit_code == 2
     assert "train: an ONNX model has no gradients" in result.stderr
+
+
+def test_a_bound_of_the_error_is_kept_or_refused(run, network, tmp_path, rng, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "data.npz", x=rng.standard_normal((8, 64)).astype(np.float32))
+    run("compress", network)
+    asked = ("net.taut.safetensors", "small.onnx", "--weights", "int4", "--calib", "data.npz")
+    result = run("export", *asked, "--max-error", "0.5")
+    assert result.exit_code == 0, result.stderr
+    refused = run("export", *asked, "-f", "--max-error", "1e-9")
+    assert refused.exit_code == 4 and "max_error (--max-error)" in refused.stderr
+    other = run("export", "net.taut.safetensors", "a.gguf", "--max-error", "0.5")
+    assert other.exit_code == 2 and "goes with onnx, and this is gguf" in other.stderr

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from taut.exporting.integers import to_integers
+from taut.exporting.onnx.row_integers import stored
 from taut.scheme import parse_scheme
 from taut.transform.runtime import make_grid
 
@@ -59,3 +60,13 @@ def test_rows_of_zeros_are_exact() -> None:
 def test_finer_grids_do_not_fit_in_fewer_bits() -> None:
     values = make_grid(weights(), parse_scheme("int8")).values(np.dtype("f4"))
     assert not to_integers(values, 4).exact
+
+
+def test_eight_bits_of_a_runtime_lie_within_127_and_are_the_files_own():
+    w = -np.abs(np.random.default_rng(0).standard_normal((8, 32))).astype(np.float32)
+    own = make_grid(w, parse_scheme("int8"))  # the least value of each row is the largest
+    found = stored(own.values(np.dtype(np.float32)), (1,))
+    assert found.exact and -127 <= found.values.min() < -120
+    old = np.array([[-128, 127, 3, 1]], np.float32) * np.float32(0.01)
+    clipped = stored(old, (1,))
+    assert not clipped.exact and clipped.values.tolist() == [[-127, 127, 3, 1]]

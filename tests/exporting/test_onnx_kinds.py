@@ -161,6 +161,27 @@ def test_where_static_integers_miss_too_much_the_worst_layer_stays_float(tmp_pat
     assert "percentile" in note and "1 of 2 layers take float activations: w" in note
 
 
+def test_a_large_error_of_a_form_without_bound_is_told_with_what_helps(tmp_path):
+    graph = made.model(
+        [made.node("Gather", "w rows", "h"), made.node("MatMul", "h v", "y")],
+        [made.value("rows", 8, kind=made.INT)], [made.value("y", None, None)],
+        {"w": made.weight(32, 32), "v": made.weight(32, 16)},
+    )  # fmt: skip
+    table = made.weight(32, 32)
+    table[:, 0] = -50  # beside it all others of a row are one step or none
+    graph.graph.initializer[0].CopyFrom(made.tensor("w", table))
+    values = made.weight(32, 16)
+    values[0] = 0
+    graph.graph.initializer[1].CopyFrom(made.tensor("v", values))
+    found = export(graph, tmp_path, OnnxForm(activations="none"))
+    told = [note for note in found.notes if "--max-error" in note]
+    assert len(told) == 1 and f"off by {found.check.of_range:.2g} of" in told[0]
+    (tmp_path / "b").mkdir()
+    bounded = export(graph, tmp_path / "b", OnnxForm(activations="none", max_error=0.05))
+    assert held(bounded.path)["w"].dtype == np.float32
+    assert held(bounded.path)["v"].dtype == np.int8
+
+
 def test_a_bound_holds_for_any_form_and_one_that_cannot_be_had_is_refused(tmp_path):
     graph = made.KINDS["constants"]()
     found = export(graph, tmp_path, OnnxForm(weights="int4", group_size=16, max_error=0.07))

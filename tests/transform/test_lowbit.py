@@ -53,7 +53,8 @@ def test_integers_fit_their_bits_and_clipping_helps(rng, bits, group, asymmetric
         assert np.ptp(runs, axis=2).max() <= 2**bits - 1
         assert runs.min(axis=2).max() <= 0 <= runs.max(axis=2).min()  # zero is on every grid
     else:
-        assert runs.min() >= -(2 ** (bits - 1)) and runs.max() < 2 ** (bits - 1)
+        assert runs.min() >= max(-(2 ** (bits - 1)), -127) and runs.max() < 2 ** (bits - 1)
+        assert bits > 4 or runs.min() == -(2 ** (bits - 1)) or runs.max() == 2 ** (bits - 1) - 1
     assert error(w, best) <= error(w, whole)
     if bits == 2 and not asymmetric:
         assert error(w, best) < 0.8 * error(w, whole)
@@ -139,3 +140,10 @@ def test_grids_decode_as_the_contract_says():
 def test_parts_that_do_not_fit_are_refused(parts, message):
     with pytest.raises(ArgumentError, match=message):
         Grid(np.array([[0, 1], [2, -1]], np.int32), **parts)
+
+
+@pytest.mark.parametrize("values", [[1e-45, 0.0, -1e-45, 0.0], [0.0, 0.0, 0.0, 0.0]])
+def test_values_too_small_for_a_scale_are_zeros(values):
+    with np.errstate(all="raise", under="ignore"):
+        grid = integers(np.array([values], np.float32), 4)
+    assert not grid.indices.any() and (grid.scales > 0).all()

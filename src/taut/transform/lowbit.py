@@ -99,7 +99,7 @@ def integers(
     clip: bool = True,
     fraction: int | None = None,
 ) -> Grid:
-    """Two's complement of 2 to 8 bits, scales of least squared error.
+    """Two's complement of 2 to 8 bits, scales of least squared error; of 8 bits without -128.
 
     With `clip` ranges from the whole one down to about a third are tried; without, nothing is cut
     off. Asymmetric grids run from a zero point z to z + 2^bits - 1, always across zero; their
@@ -143,6 +143,17 @@ def fp8(weights: np.ndarray, *, group: int | None = None, mask: np.ndarray | Non
     return Grid(signed.reshape(weights.shape), levels=levels, low=low, scales=scales, group=group)
 
 
+def lowest(bits: int) -> int:
+    """The lowest symmetric integer: two's complement's, but of 8 bits -127.
+
+    One step of 256 is not missed, and runtimes whose int8 is symmetric take the others as they are.
+
+    >>> lowest(4), lowest(8)
+    (-8, -127)
+    """
+    return (bits == 8) - (1 << (bits - 1))
+
+
 def _best_range(
     parts: Floats,
     bits: int,
@@ -152,10 +163,11 @@ def _best_range(
     fraction: int | None,
 ) -> tuple[Floats, NDArray[np.int32]]:
     """Scales (rows, groups) and indices; the first try covers every value."""
-    full, half = 2**bits - 1, 2 ** (bits - 1)
+    full, half = 2**bits - 1, -lowest(bits)
+    top = 2 ** (bits - 1) - 1
     least = np.minimum(parts.min(axis=2), 0).astype(np.float64)
     most = np.maximum(parts.max(axis=2), 0).astype(np.float64)
-    whole = (most - least) / full if asymmetric else np.maximum(most / (half - 1), -least / half)
+    whole = (most - least) / full if asymmetric else np.maximum(most / top, -least / half)
     whole = _grained(whole, fraction, up=True).astype(np.float64)
     best_error = np.full(whole.shape, np.inf)
     scales = np.ones(whole.shape, np.float32)
@@ -166,7 +178,8 @@ def _best_range(
         low = np.full(whole.shape, -half)
         if asymmetric:  # the zero point is an index, so that zero stays zero
             low = np.clip(np.rint(least * shrink / trial), -full, 0)
-        q = np.clip(np.rint(parts / trial[..., None]), low[..., None], low[..., None] + full)
+        high = low + full if asymmetric else np.full(whole.shape, top)
+        q = np.clip(np.rint(parts / trial[..., None]), low[..., None], high[..., None])
         missed = np.square(parts - q.astype(np.float32) * trial[..., None], dtype=np.float32)
         weighed = missed if h is None else missed * h
         error: NDArray[np.float64] = np.asarray(weighed.sum(axis=2, dtype=np.float64))
@@ -192,7 +205,8 @@ def _grained(scales: NDArray[np.floating], fraction: int | None, *, up: bool = F
     """Scales as float32, or as the nearest power (`up`: from above); where they are 0 it is 1."""
     live: NDArray[np.float64] = np.where(scales > 0, scales, 1.0).astype(np.float64)
     if fraction is None:
-        return live.astype(np.float32)
+        single = live.astype(np.float32)
+        return np.where(single > 0, single, np.float32(1))  # below what float32 has it is 0
     number = np.log2(live) * 2**fraction
     sixteenths = (np.ceil(number - 1e-9) if up else np.rint(number)).astype(np.int32) * (
         16 >> fraction

@@ -11,7 +11,7 @@ from taut.errors import ArgumentError
 from taut.scheme import Scheme
 from taut.transform.codebook import codebook
 from taut.transform.grid import Grid
-from taut.transform.lowbit import binary, fp8, integers, ternary
+from taut.transform.lowbit import binary, fp8, integers, lowest, ternary
 from taut.transform.mask import Mask, magnitude, n_of_m, unstructured
 from taut.transform.obs import Bounds, prune_matrix, round_onto
 from taut.transform.rounding import FactoredForms
@@ -115,7 +115,7 @@ def _bounds(scheme: Scheme, grid: Grid) -> Bounds | None:
     if scheme.kind not in INTEGERS:
         return np.full(shape, -1), np.full(shape, 1)
     bits = INTEGERS[scheme.kind]
-    low = np.full(shape, -(2 ** (bits - 1)))
     if scheme.asymmetric:  # any zero point that the fitted indices allow
         low = np.minimum(grid.matrix.reshape(*shape, -1).min(axis=2), 0)
-    return low, low + 2**bits - 1
+        return low, low + 2**bits - 1
+    return np.full(shape, lowest(bits)), np.full(shape, 2 ** (bits - 1) - 1)

@@ -15,7 +15,7 @@ class FreshNames:
     """Names that are free, each given once."""
 
     def __init__(self, graph: GraphProto) -> None:
-        self._taken = set(_named(graph))
+        self._taken = set(names_in(graph))
 
     def fresh(self, wanted: str) -> str:
         """The name, or the first of its like, that nothing has; it is taken then."""
@@ -27,7 +27,7 @@ class FreshNames:
         return name
 
 
-def _named(graph: GraphProto) -> Iterator[str]:
+def names_in(graph: GraphProto) -> Iterator[str]:
     """All names of values that stand in a graph or within it."""
     for one in graphs(graph):
         yield from defined(one)

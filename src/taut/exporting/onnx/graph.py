@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taut.exporting.onnx.bodies import captured, take_other
+from taut.exporting.onnx.fresh_names import names_in
 from taut.networks.onnx_packages import need
 
 if TYPE_CHECKING:
@@ -76,19 +77,13 @@ def _reroute(graph: GraphProto, old: str, new: str) -> None:
 
 def name_weights(graph: GraphProto, weights: Mapping[str, np.ndarray]) -> None:
     """Give constants that are a weight, or one transposed, the weight's name back."""
-    taken = _values(graph)
+    taken = set(names_in(graph))
     marks = _marks({name: values for name, values in weights.items() if name not in taken})
     for name, values in arrays(graph).items():
         if name in weights or values.ndim < 2 or values.dtype.kind != "f":
             continue
         if (known := marks.pop(mark_of(values), None)) is not None:
             rename(graph, name, known)
-
-
-def _values(graph: GraphProto) -> set[str]:
-    """The names of all values: constants, inputs, and what nodes make."""
-    made = {name for node in graph.node for name in node.output}
-    return made | {part.name for part in (*graph.initializer, *graph.input)}
 
 
 def _marks(weights: Mapping[str, np.ndarray]) -> dict[bytes, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from taut.exporting.onnx.fresh_names import FreshNames
 from taut.exporting.onnx.graph import rename
 
 if TYPE_CHECKING:
@@ -51,14 +52,16 @@ def name_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
     held = [output.name for output in graph.output]
     if not _can_name(graph, held, names):
         return
+    fresh = FreshNames(graph).fresh
     for name in names:  # a value inside that has the name already
         made = any(name in node.output for node in graph.node)
         if made and name not in held:
-            rename(graph, name, f"{name}_inner")
-    for index, name in enumerate(held):
-        rename(graph, name, f"{name}_taut_{index}")
-    for index, (name, new) in enumerate(zip(held, names, strict=True)):
-        rename(graph, f"{name}_taut_{index}", new)
+            rename(graph, name, fresh(f"{name}_inner"))
+    between = [fresh(name) for name in held]
+    for name, other in zip(held, between, strict=True):
+        rename(graph, name, other)
+    for other, new in zip(between, names, strict=True):
+        rename(graph, other, new)
 
 
 def _can_name(graph: GraphProto, held: Sequence[str], names: Sequence[str]) -> bool:

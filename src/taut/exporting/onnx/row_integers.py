@@ -79,8 +79,8 @@ def _fitted(
 ) -> tuple[tuple[NDArray[np.int8], NDArray[np.float32]], bool]:
     """Integers int8 and scales of the rows of a matrix, and whether they give it as it is."""
     found = to_integers(matrix, 8)
-    exact = found.exact and int(found.values.min()) >= -MOST
-    if not exact and narrow:
+    if not found.exact and narrow:
         found = to_integers(matrix, 7)
+    exact = found.exact and int(found.values.min()) >= -MOST
     values = np.clip(found.values, -MOST, MOST).astype(np.int8)
     return (values, found.scales.reshape(-1).astype(np.float32)), exact

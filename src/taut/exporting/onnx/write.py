@@ -42,6 +42,7 @@ _INLINE: Final = (1 << 31) - (1 << 24)  # bytes of constants; protobuf holds no 
 _CHECKED: Final = 8  # batches that the check runs
 _NEAR: Final = 0.95  # a cosine below which the user is warned
 _LEAN: Final = 0.4  # a relative error of an output above which they are
+_OFF: Final = 0.2  # of an output's range: an error above which a bound is recommended
 _INT8: Final = OnnxForm()
 
 
@@ -136,7 +137,7 @@ def _written(
 
         done, helped = within(write(form, Left(), True), write)
         refuse_other(temporary, done.check)
-        notes = [*graph.notes, *done.placed.notes, *helped, *_warnings(done.check)]
+        notes = [*graph.notes, *done.placed.notes, *helped, *_warnings(done.check, form)]
         if form.calibrated:
             notes.extend(find_clipping(temporary, reference.checked[0]))
         files = _files(temporary)
@@ -153,15 +154,22 @@ def _written(
     )
 
 
-def _warnings(check: Check) -> list[str]:
-    """A note where answers are far from what they should be."""
-    far = check.relative or 0.0
+def _warnings(check: Check, form: OnnxForm) -> list[str]:
+    """Notes where answers are far from what they should be."""
+    far, most = check.relative or 0.0, check.of_range or 0.0
+    notes = []
+    if form.bound is None and most > _OFF:
+        notes.append(
+            f"an output's value is off by {most:.2g} of the outputs' range: max_error "
+            "(--max-error) leaves the layers float that cost most"
+        )
     if check.cosine >= _NEAR and far <= _LEAN:
-        return []
+        return notes
     return [
+        *notes,
         f"answers are far from the module's (mean cosine {check.cosine:.3f}, relative error of an "
         f"output up to {far:.2f}): judge it by a score; give more bits, or batches like those of "
-        "real use"
+        "real use",
     ]
 
 
