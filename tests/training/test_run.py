@@ -330,8 +330,8 @@ def test_what_a_loop_says_itself_cannot_be_said_beside_it(net, batches, tmp_path
         ({"train": []}, "there are no batches"),
         ({"train": [], "teacher": 5}, "a int is nothing to call"),
         ({"train": [], "plan": {"fc.weight": "rd:3"}}, "training has one dial"),
-        ({"train": [], "plan": {"fc.weight": "int4:g7"}}, "nearest that does: g6"),
-        ({"train": [], "plan": {"fc.weight": "channels:30%"}}, "give them as a step"),
+        ({"train": [], "plan": {"fc.weight": "int4:g7"}}, "nearest that does: 6"),
+        ({"train": [], "plan": {"fc.weight": "channels:30%"}}, "steps: - channels"),
     ],
 )
 def test_bad_requests_are_refused_before_the_work(net, tmp_path, words, told):
