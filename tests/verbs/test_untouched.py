@@ -12,6 +12,7 @@ import random
 
 import numpy as np
 import pytest
+import rich.style  # noqa: F401  # draws one of Python's random numbers when it is first imported
 
 torch = pytest.importorskip("torch")
 
@@ -26,6 +27,9 @@ from torch.nn.utils import (  # noqa: E402
 
 import taut  # noqa: E402
 from taut.errors import TautError  # noqa: E402
+
+# The old norms are what people have.
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
 def fingerprint(module: nn.Module) -> dict[str, object]:

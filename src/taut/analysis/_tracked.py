@@ -222,10 +222,11 @@ def _numbers(function: Callable[..., object], args: Sequence[object]) -> torch.T
     import torch
     from torch import Tensor
 
+    selecting = function in (torch.index_select, Tensor.index_select)
     match args:
         case (_, (Tensor() as index,)) | (_, Tensor() as index) if function is Tensor.__getitem__:
             pass
-        case (_, 0, Tensor() as index) if function in (torch.index_select, Tensor.index_select):
+        case (_, int(axis), Tensor() as index) if selecting and axis == 0:
             pass
         case _:
             return None

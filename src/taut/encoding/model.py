@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from taut.coding import Effort
 from taut.container import Layout, Origin
+from taut.encoding.alike import rounded_alike
 from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
@@ -77,7 +78,7 @@ def fill(
         else:
             values, scheme = source.load(info.name), schemes[info.name]
             twin = known.first(info, values, str(scheme)) if once else None
-            if twin is not None:
+            if twin is not None and rounded_alike(quantize, info.name, twin):
                 layout.add_alias(info, twin)
             else:
                 coded = encode_tensor(
