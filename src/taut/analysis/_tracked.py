@@ -225,11 +225,18 @@ def _numbers(function: Callable[..., object], args: Sequence[object]) -> torch.T
     match args:
         case (_, (Tensor() as index,)) | (_, Tensor() as index) if function is Tensor.__getitem__:
             pass
-        case (_, 0, Tensor() as index) if function in (torch.index_select, Tensor.index_select):
-            pass
+        case (_, int(axis), Tensor() as index) if axis == 0 and function in _picking():
+            pass  # `int`, since a tensor that is compared with 0 has many answers
         case _:
             return None
     return index if index.dtype in (torch.int64, torch.int32) else None
+
+
+@cache
+def _picking() -> tuple[Callable[..., object], ...]:
+    import torch
+
+    return (torch.index_select, torch.Tensor.index_select)
 
 
 def _picked(source: Sight, numbers: torch.Tensor | None) -> Sight | None:
