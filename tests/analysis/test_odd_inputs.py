@@ -36,7 +36,7 @@ def _same(found: _Net, plain: _Net, batch: object, dense: object) -> None:
 
 
 @pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
-@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_sparse_matrix_beside_the_inputs(layout: str) -> None:
     net = _Net(lambda s, x, near: near @ s.b(s.a(x).tanh()))
     _same(net, net, (X, getattr(NEAR, layout)()), (X, NEAR))

@@ -110,7 +110,11 @@ def open_module(module: torch.nn.Module) -> MemorySource:
     refuse_programs(module)
     wrappers = wrapped(module)
     identity = f"module {type(inner(module)).__name__}"
-    state = module.state_dict()
+    try:
+        state = module.state_dict()
+    except Exception as error:  # a class of the caller's may do anything in it
+        what = f"{type(error).__name__}: {error}"
+        raise ArgumentError(f"{identity}: its state_dict() failed: {what}") from error
     named = {plain_name(name, wrappers): value for name, value in state.items()}
     return memory_source(state_entries(named, identity), identity)
 

@@ -14,6 +14,7 @@ from taut.loading.arrays import TORCH_TYPES, TorchFile
 from taut.loading.fitted_names import fitted_file
 from taut.loading.masks import Masks
 from taut.loading.reshape import reshaped
+from taut.networks.calls import explained
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,9 @@ def _fill(file: TorchFile, module: Module) -> Module:
     with torch.no_grad():
         for name, buffer in unsaved.items():
             buffer.copy_(tensors.pop(name))
-        module.load_state_dict(tensors, strict=False)  # strictness was ours, tied names are let go
+        with explained(f"into: load_state_dict() of {type(module).__name__} failed"):
+            # Strictness was ours, tied names are let go.
+            module.load_state_dict(tensors, strict=False)
         masks.finish(module)
     return module
 
@@ -71,7 +74,8 @@ def _attach(file: TorchFile, module: Module) -> Module:
 
     tie = getattr(module, "tie_weights", None)  # of transformers; making it on meta undoes its ties
     if callable(tie) and any(parameter.is_meta for parameter in module.parameters()):
-        tie()
+        with explained(f"into: tie_weights() of {type(module).__name__} failed"):
+            tie()
     _check_fits(file, module, Masks(), meta=True)
     _check_places(file, module)
     attach(module, file.file)

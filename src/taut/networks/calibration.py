@@ -84,9 +84,7 @@ def open_calibration(
         ArgumentError: there is no such data, it is empty, or the model rejects the first batch.
     """
     need_extra("torch", "hf", "calibration takes")
-    for name, value in (("batch_size", batch_size), ("max_length", max_length), ("limit", limit)):
-        if value is not None and value < 1:
-            raise ArgumentError(f"{name}: {value} is less than 1")
+    _check_positive(batch_size=batch_size, max_length=max_length, limit=limit)
     where, given = given_batches(spec, model, Reading(batch_size, max_length, limit))
     form = BatchForm()
     notes: tuple[str, ...] = ()
@@ -108,6 +106,12 @@ def open_calibration(
         raise ArgumentError(f"{where}: has no batches with samples in them")
     batches = lambda: map(form.of, _filled(given()))  # noqa: E731
     return Calibration(number, digest.text(), where, batches, count, notes, form.whole)
+
+
+def _check_positive(**counts: int | None) -> None:
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ArgumentError(f"{name}: {value} is less than 1")
 
 
 def check_loss(loss: object, calibration: Calibration) -> None:

@@ -22,7 +22,7 @@ import xxhash
 from taut.errors import ArgumentError, TautError
 from taut.io.names import nearest
 from taut.networks.beside import at_home, importing
-from taut.networks.calls import own_line, told
+from taut.networks.calls import is_ours, own_line, told
 
 _SPEC: Final = re.compile(r"(?P<file>.+\.py):(?P<name>[^/\\:]*)", re.DOTALL)
 
@@ -80,7 +80,9 @@ def call(function: Callable[..., object], where: str, step: str = "") -> object:
         raise
     except (Exception, SystemExit) as error:
         code = getattr(inspect.unwrap(function), "__code__", None)
-        line = _line_of(error, getattr(code, "co_filename", "")) or own_line(error)
+        file = getattr(code, "co_filename", "")
+        line = "" if is_ours(file) else _line_of(error, file)
+        line = line or own_line(error)
         raise ArgumentError(f"{where}: failed{line}{step}: {told(error)}") from error
 
 

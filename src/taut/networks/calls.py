@@ -39,7 +39,7 @@ def explained(said: str, batch: object = _NOTHING) -> Iterator[None]:
         yield
     except (TautError, MemoryError):
         raise
-    except Exception as error:  # the caller's code may raise anything
+    except (Exception, SystemExit) as error:  # the caller's code may raise anything
         given = "" if batch is _NOTHING else f" (the batch is {outline(batch)})"
         raise ArgumentError(f"{said}: {told(error)}{own_line(error)}{given}") from error
 
@@ -78,10 +78,15 @@ def own_line(error: BaseException) -> str:
     frames += _FRAME.findall(text) if _TRACE in text else []
     for file, line in reversed(frames):
         path = Path(file)
-        foreign = path.is_relative_to(_OURS) or path.is_relative_to(_PYTHON)
+        foreign = is_ours(file) or path.is_relative_to(_PYTHON)
         if not (foreign or file.startswith("<") or set(path.parts) & set(_LIBRARIES)):
             return f" in line {line} of {path.name}"
     return ""
+
+
+def is_ours(file: str) -> bool:
+    """Whether a file is of Taut's own code."""
+    return Path(file).is_relative_to(_OURS)
 
 
 def outline(batch: object) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from taut.errors import ArgumentError, TautError
 from taut.io.wrappers import inner
-from taut.networks.calls import told
+from taut.networks.calls import own_line, told
 from taut.networks.own_classes import own_classes
 from taut.networks.sharing import share_alike
 
@@ -45,7 +45,8 @@ def copy_module(module: Module) -> Module:
         raise
     except Exception as error:  # a module may hold anything
         raise ArgumentError(
-            f"module {type(module).__name__} cannot be copied ({told(error)}){_where(module)}; "
+            f"module {type(module).__name__} cannot be copied ({told(error)}{own_line(error)})"
+            f"{_where(module)}; "
             "keep what cannot be copied, as open files, out of it"
         ) from error
 

@@ -139,12 +139,23 @@ def _is_whole(parts: list[torch.Tensor | None], whole: torch.Tensor | None) -> b
     found = [one for one in parts if one is not None]
     if whole is None or len(found) < len(parts) or any(one.ndim != whole.ndim for one in found):
         return False
+    most = _most(whole)
+    return any(
+        _add_up(found, whole, axis) and float((torch.cat(found, axis) - whole).abs().max()) <= most
+        for axis in range(whole.ndim)
+    )
+
+
+def _most(whole: torch.Tensor) -> float:
+    """How far a sum in another order may lie from an output."""
+    import torch
+
     narrow = whole.dtype in (torch.float16, torch.bfloat16)
-    most = (_CLOSE_NARROW if narrow else _CLOSE) * float(whole.abs().max()) if whole.numel() else 0
-    for axis in range(whole.ndim):
-        others = {(*one.shape[:axis], *one.shape[axis + 1 :]) for one in (whole, *found)}
-        if len(others) > 1 or sum(one.shape[axis] for one in found) != whole.shape[axis]:
-            continue
-        if float((torch.cat(found, axis) - whole).abs().max()) <= most:
-            return True
-    return False
+    largest = float(whole.abs().max()) if whole.numel() else 0.0
+    return (_CLOSE_NARROW if narrow else _CLOSE) * largest
+
+
+def _add_up(parts: list[torch.Tensor], whole: torch.Tensor, axis: int) -> bool:
+    """Whether the shapes of the parts make up that of the whole."""
+    others = {(*one.shape[:axis], *one.shape[axis + 1 :]) for one in (whole, *parts)}
+    return len(others) == 1 and sum(one.shape[axis] for one in parts) == whole.shape[axis]

@@ -13,6 +13,7 @@ from taut.io.names import nearest
 from taut.io.pytorch import is_tensor
 from taut.networks.array_batches import array_batches
 from taut.networks.callables import call, load_callable, names_callable
+from taut.networks.calls import own_line, told
 from taut.networks.portions import samples
 from taut.networks.texts import SUFFIXES, read_texts
 
@@ -79,7 +80,7 @@ def _named(text: str, model: LoadedModel, reading: Reading) -> Callable[[], Iter
 
 def _given(spec: Iterable[object], model: LoadedModel, reading: Reading) -> list[object]:
     """The caller's batches; texts become batches where the model has a tokenizer."""
-    steps = _steps(iter(spec), "calib")
+    steps = _steps(spec, "calib")
     if reading.limit is not None:
         given = _within(steps, reading.limit)
     else:
@@ -99,13 +100,15 @@ def _checked(function: Callable[..., object], where: str) -> Callable[[], Iterab
             raise ArgumentError(
                 f"{where}: gave a {type(given).__name__}; it must give an iterable of batches"
             )
-        yield from _steps(iter(given), where)  # a generator's code runs only now
+        yield from _steps(given, where)  # a generator's code runs only now
 
     return batches
 
 
-def _steps(steps: Iterator[object], where: str) -> Iterator[object]:
-    """The batches of the user's iterator, whose failures are told in words."""
+def _steps(batches: Iterable[object], where: str) -> Iterator[object]:
+    """The batches of the user's iterable, whose failures are told in words."""
+    steps = call(lambda: iter(batches), where)
+    assert isinstance(steps, Iterator)
     number = 1
     while True:
         batch = call(lambda: next(steps, steps), where, f" at batch {number}")
@@ -121,6 +124,8 @@ def is_sized(batches: object) -> bool:
         len(batches)  # type: ignore[arg-type]
     except TypeError:
         return False
+    except Exception as error:
+        raise ArgumentError(f"calib: its length failed{own_line(error)}: {told(error)}") from error
     return True
 
 

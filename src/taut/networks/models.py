@@ -24,7 +24,7 @@ from taut.io.names import nearest
 from taut.io.pytorch import is_module
 from taut.io.wrappers import refuse_programs
 from taut.networks.callables import call, load_named, names_callable
-from taut.networks.calls import told
+from taut.networks.calls import explained, told
 from taut.networks.copies import copy_module
 from taut.networks.parameter_names import Names, map_names
 from taut.networks.precision import widen
@@ -130,7 +130,8 @@ def _built(spec: str) -> torch.nn.Module:
 
 
 def _ready(module: torch.nn.Module) -> torch.nn.Module:
-    return widen(module).eval()
+    with explained(f"module {type(module).__name__}: eval() failed"):
+        return widen(module).eval()
 
 
 def _from_folder(folder: Path) -> LoadedModel:

@@ -105,10 +105,7 @@ def _part(output: object, name: str) -> object:
 
 def _first(output: object) -> torch.Tensor | None:
     """The first tensor of floats in an output; complex numbers are pairs of them."""
-    import torch
-
-    if isinstance(output, torch.Tensor) and output.is_complex():
-        return torch.view_as_real(output.resolve_conj())
+    output = _as_real(output)
     if is_float(output):
         return output
     if is_dataclass(output) and not isinstance(output, (Mapping, type)):
@@ -119,6 +116,15 @@ def _first(output: object) -> torch.Tensor | None:
             if (found := _first(part)) is not None:
                 return found
     return None
+
+
+def _as_real(output: object) -> object:
+    """A complex tensor as pairs of reals, anything else as it is."""
+    import torch
+
+    if isinstance(output, torch.Tensor) and output.is_complex():
+        return torch.view_as_real(output.resolve_conj())
+    return output
 
 
 def is_float(value: object) -> TypeGuard[torch.Tensor]:

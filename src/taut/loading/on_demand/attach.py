@@ -9,6 +9,7 @@ from taut.container import TautFile
 from taut.loading.arrays import to_torch
 from taut.loading.on_demand.choose import choose
 from taut.loading.on_demand.handle import OnDemand
+from taut.networks.calls import explained
 
 
 def attach(module: nn.Module, file: TautFile) -> OnDemand:
@@ -38,7 +39,8 @@ def _load(module: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
         for name, buffer in module.named_buffers():
             if name in tensors and name not in module.state_dict():
                 buffer.copy_(tensors.pop(name))
-        module.load_state_dict(tensors, strict=False)
+        with explained(f"into: load_state_dict() of {type(module).__name__} failed"):
+            module.load_state_dict(tensors, strict=False)
 
 
 def _give_memory(module: nn.Module, away: set[int]) -> None:
