@@ -23,7 +23,7 @@ from taut.exporting.onnx.held_integers import Grid, HeldIntegers
 from taut.exporting.onnx.known import Known
 from taut.exporting.onnx.onnx_form import OnnxForm, Placed, count_floats
 from taut.exporting.onnx.open_graph import MICROSOFT, OpenGraph
-from taut.exporting.onnx.products import Product
+from taut.exporting.onnx.products import MatrixProduct
 from taut.exporting.onnx.row_integers import Stored, stored
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class _Blocks:
         self._graph.use_domain()
         one = self._matrices[weight.grid]
         rows, columns = one.values.shape
-        product = Product(self._graph, node)
+        product = MatrixProduct(self._graph, node)
         sizes = {"K": columns, "N": rows, "bits": 4, "block_size": self._size}
         given = [product.x, *self._put(weight, one, shared=shared)]
         wanted = f"{node.output[0]}_product"
