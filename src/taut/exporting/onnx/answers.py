@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,20 +80,22 @@ def run_on(
 
 def flat(found: object) -> Iterator[np.ndarray]:
     """The arrays of what onnxruntime gives: of a sequence each one, of maps their values by key."""
-    if found is None:  # an optional output
-        return
     if isinstance(found, Mapping):
         yield np.asarray([found[key] for key in sorted(found)])
     elif isinstance(found, list | tuple):
-        if found and all(isinstance(one, Mapping) for one in found):  # a map a sample, as ZipMap's
-            yield np.asarray([[one[key] for key in sorted(one)] for one in found])
-        else:
-            for one in found:
-                yield from flat(one)
-    else:
+        yield from _flat_list(found)
+    elif found is not None:  # as an optional output may be
         values = np.asarray(found)
         narrow = values.dtype.kind == "f" and values.dtype.itemsize < 4
         yield values.astype(np.float32) if narrow else values
+
+
+def _flat_list(found: Sequence[Any]) -> Iterator[np.ndarray]:
+    if len(found) > 0 and all(isinstance(one, Mapping) for one in found):  # as ZipMap's, a sample
+        yield np.asarray([[one[key] for key in sorted(one)] for one in found])
+    else:
+        for one in found:
+            yield from flat(one)
 
 
 def tensors(answer: object) -> Iterator[torch.Tensor]:

@@ -17,13 +17,13 @@ from taut.errors import ArgumentError
 from taut.exporting.integers import Integers, to_integers
 from taut.exporting.onnx.bodies import key_of, rewrite
 from taut.exporting.onnx.dynamic import Way, looked_up_rows, put_integers, stored_weight
-from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, operators, sizes_of
+from taut.exporting.onnx.graph_weights import GraphWeight, listed, need_weights, sizes_of
 from taut.exporting.onnx.half import widen_layers
 from taut.exporting.onnx.held_integers import Grid, HeldIntegers
 from taut.exporting.onnx.known import Known
 from taut.exporting.onnx.onnx_form import OnnxForm, Placed, count_floats
 from taut.exporting.onnx.open_graph import MICROSOFT, OpenGraph
-from taut.exporting.onnx.products import Product
+from taut.exporting.onnx.products import MatrixProduct
 from taut.exporting.onnx.row_integers import Stored, stored
 
 if TYPE_CHECKING:
@@ -41,36 +41,38 @@ def to_blocks(
         ArgumentError: there is no weight, or there are matrices, and no rows of whole groups.
     """
     floats = count_floats(graph.constants)
-    found, left = find_weights(graph, without)
-    if not found and not without:
-        raise ArgumentError(
-            "int4: the graph has no weights that integers can stand for (it has "
-            f'{operators(graph)}); give weights="float32"'
-        )
+    found, left = need_weights(graph, without)
     found = widen_layers(graph, found)
     fitting = [one for one in found if _fits(one, graph.constants, form.group_size)]
-    if not (fitting or without) and _only_matrices(found):
-        odd = listed([_sized(one, graph.constants) for one in found if one.kind == "matmul"])
-        raise ArgumentError(
-            f"int4: no matrix of the graph has rows of whole groups of {form.group_size} "
-            f'({odd}); give a smaller group_size, or weights="int8"'
-        )
+    if not (fitting or without):
+        _refuse_odd_matrices(found, graph.constants, form.group_size)
     matrices = _matrices(fitting, graph.constants, form, known)
     cut = {one.key for one in fitting}
     others = [one for one in found if one.key not in cut]
     rows = {one.grid: _stored(graph, one, known) for one in others}
     held = HeldIntegers(graph, [(one, one.turned) for one in others], rows, ())
     _Blocks(graph, held, matrices, form.group_size).insert(fitting, others)
-    rounded = {grid[0] for grid, one in matrices.items() if not one.exact}
-    rounded |= {grid[0] for grid, one in rows.items() if not one.exact}
+    rounded = _rounded(matrices) | _rounded(rows)
     notes = (*left, *_eight(others, graph.constants, form.group_size))
     return Placed(floats - len(rounded), len(rounded), notes, sizes_of(found, graph))
 
 
-def _only_matrices(found: list[GraphWeight]) -> bool:
-    """Whether there are matrices, and besides them at most tables that are looked up."""
+def _rounded(found: Mapping[Grid, Integers] | Mapping[Grid, Stored]) -> set[str]:
+    """The constants that integers do not give as they were."""
+    return {grid[0] for grid, one in found.items() if not one.exact}
+
+
+def _refuse_odd_matrices(
+    found: list[GraphWeight], constants: Mapping[str, np.ndarray], size: int
+) -> None:
+    """Raise `ArgumentError` where there are matrices, and besides them at most tables."""
     kinds = {one.kind for one in found}
-    return "matmul" in kinds and kinds <= {"matmul", "gather"}
+    if "matmul" in kinds and kinds <= {"matmul", "gather"}:
+        odd = listed([_sized(one, constants) for one in found if one.kind == "matmul"])
+        raise ArgumentError(
+            f"int4: no matrix of the graph has rows of whole groups of {size} ({odd}); give a "
+            'smaller group_size, or weights="int8"'
+        )
 
 
 def _fits(weight: GraphWeight, constants: Mapping[str, np.ndarray], size: int) -> bool:
@@ -174,7 +176,7 @@ class _Blocks:
         self._graph.use_domain()
         one = self._matrices[weight.grid]
         rows, columns = one.values.shape
-        product = Product(self._graph, node)
+        product = MatrixProduct(self._graph, node)
         sizes = {"K": columns, "N": rows, "bits": 4, "block_size": self._size}
         given = [product.x, *self._put(weight, one, shared=shared)]
         wanted = f"{node.output[0]}_product"

@@ -88,20 +88,21 @@ def compare(path: Path, answers: Answers, batches: Iterable[object]) -> Check:
         for index, (x, y) in enumerate(zip(wanted, found, strict=True)):
             _alike(path, index, x, y)
             x, y = (_without_padding(batch, values) for values in (x, y))
-            one = outputs.setdefault(index, _Output())
-            if x.dtype.kind == "f":
-                cosines.append(one.add(*_rows(path, index, x, y)))
-            else:
-                one.count(x, y)
+            cosines += _taken(path, index, outputs.setdefault(index, _Output()), x, y)
     if not samples:
         raise ArgumentError("the check takes at least one batch; none was given")
+    _refuse_other_numbers(path, outputs)
+    return _summed(f"onnxruntime {ort.__version__}", samples, list(outputs.values()), cosines)
+
+
+def _refuse_other_numbers(path: Path, outputs: Mapping[int, _Output]) -> None:
+    """Raise `VerifyError` where most values of an output that has no floats are others."""
     for index, one in outputs.items():
         if 2 * one.others > one.whole:
             raise VerifyError(
                 f"{path.name}: output {index} has {one.others} of {one.whole} values that are "
                 "others, and they are no floats; give more bits, or calibrate on real data"
             )
-    return _summed(f"onnxruntime {ort.__version__}", samples, list(outputs.values()), cosines)
 
 
 @dataclass
@@ -144,6 +145,16 @@ class _Output:
         """The largest error over the range of the values, or over their size if all are one."""
         span = max(self.high - self.low, 0.0) or max(abs(self.high), _NOTHING)
         return self.most / span if self.values else 0.0
+
+
+def _taken(
+    path: Path, index: int, output: _Output, x: np.ndarray, y: np.ndarray
+) -> list[np.ndarray]:
+    """Count a batch's values of an output; the cosines of its samples, if it has floats."""
+    if x.dtype.kind == "f":
+        return [output.add(*_rows(path, index, x, y))]
+    output.count(x, y)
+    return []
 
 
 def _summed(runtime: str, samples: int, outputs: list[_Output], cosines: list[np.ndarray]) -> Check:

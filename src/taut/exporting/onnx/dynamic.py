@@ -17,7 +17,7 @@ from taut.exporting.onnx.bodies import key_of, rewrite
 from taut.exporting.onnx.graph_weights import GraphWeight
 from taut.exporting.onnx.held_integers import HeldIntegers
 from taut.exporting.onnx.open_graph import MICROSOFT, OpenGraph
-from taut.exporting.onnx.products import Product
+from taut.exporting.onnx.products import MatrixProduct
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -36,7 +36,7 @@ def dynamic_product(
 ) -> list[NodeProto]:
     """The nodes that multiply by integers what is rounded at run time, a range a call."""
     graph.use_domain()
-    product = Product(graph, node)
+    product = MatrixProduct(graph, node)
     name, turn = held.values(weight, turned=turned_for_product(weight))
     terms = [product.x, name, held.scales(weight), held.zeros(weight)]
     if vector := product.vector(len(held.found(weight).flat_scales)):

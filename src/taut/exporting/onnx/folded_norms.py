@@ -129,12 +129,11 @@ class _Folding:
     def _norm(self, node: NodeProto) -> tuple[Vector, Vector] | None:
         if any(name for name in node.output[1:]):
             return None
-        given = [self._graph.constants.get(name) for name in node.input[1:5]]
-        scale, shift, mean, spread = (
-            None if values is None else values.astype(np.float64) for values in given
-        )
-        if scale is None or shift is None or mean is None or spread is None:
+        constants = self._graph.constants
+        if not all(name in constants for name in node.input[1:5]):
             return None
+        given = [constants[name].astype(np.float64) for name in node.input[1:5]]
+        scale, shift, mean, spread = given
         known = attributes(node)
         epsilon = known["epsilon"].f if "epsilon" in known else _EPSILON
         factor = scale / np.sqrt(spread + epsilon)

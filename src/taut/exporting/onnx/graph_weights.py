@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from taut.errors import ArgumentError
 from taut.exporting.onnx.bodies import graphs, key_of, nodes
 from taut.exporting.onnx.open_graph import OpenGraph
 
@@ -105,6 +106,22 @@ def find_weights(graph: OpenGraph, without: frozenset[str] = frozenset()
     return [weight for weight in found if weight.name not in odd], notes
 
 
+def need_weights(graph: OpenGraph, without: frozenset[str]
+                 ) -> tuple[list[GraphWeight], list[str]]:  # fmt: skip
+    """As `find_weights`, of a graph that has some.
+
+    Raises:
+        ArgumentError: it has none; the message names its operators.
+    """
+    found, notes = find_weights(graph, without)
+    if not found and not without:
+        raise ArgumentError(
+            f"the graph has no weights that integers can stand for (it has {operators(graph)}); "
+            'give weights="float32"'
+        )
+    return found, notes
+
+
 def _reason(operator: str) -> str:
     if operator == _OUTPUT:
         return "it is an output of the graph too"
@@ -165,23 +182,20 @@ class _Uses:
 
     def _origin(self, value: str) -> _Origin | None:
         """The constant that a value is, if it is one that is large enough."""
-        turned, dtype, axes = False, "", set[int]()
+        turns, dtypes = 0, list[str]()
         while value not in self._graph.constants:
             node = self._makers.get(value)
-            if node is None or node.op_type not in ("Identity", "Cast", "Transpose"):
+            if node is None or not _passes_on(node):
                 return None
-            given = attributes(node)
+            turns += node.op_type == "Transpose"
             if node.op_type == "Cast":
-                dtype = dtype or _WIDTHS.get(given["to"].i, "other")
-            elif node.op_type == "Transpose":
-                if list(given["perm"].ints if "perm" in given else [1, 0]) != [1, 0]:
-                    return None
-                turned, axes = not turned, {2}
+                dtypes.append(_WIDTHS.get(attributes(node)["to"].i, ""))
             value = node.input[0]
         values = self._large.get(value)
-        if values is None or dtype == "other" or (axes and values.ndim != 2):
+        if values is None or (turns and values.ndim != 2):
             return None
-        return _Origin(value, turned, dtype or str(values.dtype))
+        dtype = [*dtypes, str(values.dtype)][0]  # what the last one makes of it
+        return _Origin(value, bool(turns % 2), dtype) if dtype else None
 
     def _use(self, node: NodeProto, index: int, origin: _Origin, *, inner: bool
              ) -> GraphWeight | _FloatUse:  # fmt: skip
@@ -208,6 +222,14 @@ class _Uses:
             inner=inner,
             dtype=origin.dtype,
         )
+
+
+def _passes_on(node: NodeProto) -> bool:
+    """Whether a node gives a constant as it is, in another type, or a matrix turned."""
+    if node.op_type != "Transpose":
+        return node.op_type in ("Identity", "Cast")
+    given = attributes(node)
+    return "perm" not in given or list(given["perm"].ints) == [1, 0]
 
 
 def _saves(values: np.ndarray) -> bool:

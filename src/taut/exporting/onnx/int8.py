@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from taut.errors import ArgumentError
 from taut.exporting.onnx.dynamic import (
     Way,
     dynamic_product,
@@ -13,9 +12,9 @@ from taut.exporting.onnx.dynamic import (
     stored_weight,
     turned_for_product,
 )
-from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, operators, sizes_of
+from taut.exporting.onnx.graph_weights import GraphWeight, listed, need_weights, sizes_of
 from taut.exporting.onnx.half import widen_layers
-from taut.exporting.onnx.held_integers import HeldIntegers
+from taut.exporting.onnx.held_integers import Grid, HeldIntegers
 from taut.exporting.onnx.known import Known
 from taut.exporting.onnx.onnx_form import OnnxForm, Placed, count_floats
 from taut.exporting.onnx.open_graph import OpenGraph
@@ -45,29 +44,35 @@ def to_int8(
         ArgumentError: there is no weight to put, or the batches are not the graph's.
     """
     floats = count_floats(graph.constants)
-    found, left = find_weights(graph, without)
-    if not found and not without:
-        raise ArgumentError(
-            "the graph has no weights that integers can stand for (it has "
-            f'{operators(graph)}); give weights="float32"'
-        )
+    found, left = need_weights(graph, without)
     found = widen_layers(graph, found)
     ways = [_way(one, "none" if one.name in loose else form.activations) for one in found]
-    products = {one.grid for one, way in zip(found, ways, strict=True)
-                if one.kind == "matmul" and way != "floats"}  # fmt: skip
-    integers = {one.grid: _stored(graph, one, known, narrow=one.grid in products) for one in found}
-    turns = [(one, turned_for_product(one) if way == "dynamic" else one.turned)
-             for one, way in zip(found, ways, strict=True)]  # fmt: skip
-    held = HeldIntegers(graph, turns, integers, products)
-    paired = [one for one, way in zip(found, ways, strict=True) if way == "pairs"]
-    pairs = StaticPairs(graph, held, paired, form.ranges, known) if paired else None
-    put_integers(graph, held, [(one, _WAYS[way]) for one, way in zip(found, ways, strict=True)
-                               if way != "pairs"])  # fmt: skip
-    if pairs is not None:
-        pairs.insert()
+    integers = _put_all(graph, list(zip(found, ways, strict=True)), form, known)
     rounded = {one.name for one in found if not integers[one.grid].exact}
     notes = (*left, *_slow(found, ways, form, loose))
     return Placed(floats - len(rounded), len(rounded), notes, sizes_of(found, graph))
+
+
+def _put_all(
+    graph: OpenGraph, uses: list[tuple[GraphWeight, str]], form: OnnxForm, known: Known
+) -> dict[Grid, Stored]:
+    """Put the integers of all uses into the graph, each in its way; the integers."""
+    products = {one.grid for one, way in uses if one.kind == "matmul" and way != "floats"}
+    integers = {one.grid: _stored(graph, one, known, narrow=one.grid in products)
+                for one, _ in uses}  # fmt: skip
+    turns = [(one, _is_turned(one, way)) for one, way in uses]
+    held = HeldIntegers(graph, turns, integers, products)
+    paired = [one for one, way in uses if way == "pairs"]
+    pairs = StaticPairs(graph, held, paired, form.ranges, known) if paired else None
+    put_integers(graph, held, [(one, _WAYS[way]) for one, way in uses if way != "pairs"])
+    if pairs is not None:  # its ranges were found before the other nodes changed
+        pairs.insert()
+    return integers
+
+
+def _is_turned(weight: GraphWeight, way: str) -> bool:
+    """Whether a use takes the integers of its constant turned."""
+    return turned_for_product(weight) if way == "dynamic" else weight.turned
 
 
 def _stored(graph: OpenGraph, weight: GraphWeight, known: Known, *, narrow: bool) -> Stored:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping, MutableSequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -111,15 +111,18 @@ def _swept(graph: GraphProto) -> bool:
     taken |= {output.name for one in graphs(graph) for output in one.output}
     count = 0
     for one in graphs(graph):
-        inputs = {entry.name for entry in one.input}
-        for index in reversed(range(len(one.initializer))):
-            name = one.initializer[index].name
-            if name not in taken and name not in inputs:
-                del one.initializer[index]
-                count += 1
-        for index in reversed(range(len(one.node))):
-            node = one.node[index]
-            if node.op_type in _MOVES and not taken.intersection(node.output):
-                del one.node[index]
-                count += 1
+        kept = taken | {entry.name for entry in one.input}
+        count += _drop(one.initializer, [part.name not in kept for part in one.initializer])
+        count += _drop(one.node, [_is_spare(node, taken) for node in one.node])
     return count > 0
+
+
+def _is_spare(node: NodeProto, taken: set[str]) -> bool:
+    return node.op_type in _MOVES and not taken.intersection(node.output)
+
+
+def _drop(parts: MutableSequence[Any], gone: list[bool]) -> int:
+    """Take out those parts of a message that are told; how many there are."""
+    for index in reversed([index for index, one in enumerate(gone) if one]):
+        del parts[index]
+    return sum(gone)

@@ -30,16 +30,21 @@ def prepared(model: ModelProto, form: OnnxForm) -> tuple[ModelProto, list[str]]:
     version = max((one.version for one in model.opset_import if not one.domain), default=0)
     if form.calibrated and version < _OPSET:
         model = _converted(model, version)
-    held = {tensor.name for tensor in model.graph.initializer}
-    both = [one.name for one in model.graph.input if one.name in held]
-    inputs = [one for one in model.graph.input if one.name not in held]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    notes = []
+    both, notes = _drop_constant_inputs(model.graph), []
     if both and model.ir_version >= _OVERRIDABLE:
         notes.append(f"{listed(both)}: could be given as inputs, and are constants now")
     model.ir_version = max(model.ir_version, _IR)
     return model, notes
+
+
+def _drop_constant_inputs(graph: GraphProto) -> list[str]:
+    """Take constants from among a graph's inputs; their names."""
+    held = {tensor.name for tensor in graph.initializer}
+    both = [one.name for one in graph.input if one.name in held]
+    inputs = [one for one in graph.input if one.name not in held]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    return both
 
 
 def _converted(model: ModelProto, version: int) -> ModelProto:
@@ -61,15 +66,8 @@ def fitting_batches(graph: GraphProto, batches: list[object]) -> tuple[list[obje
     Raises:
         ArgumentError: none is such a one.
     """
-    held = {tensor.name for tensor in graph.initializer}
-    fixed = {
-        entry.name: max(entry.type.tensor_type.shape.dim[0].dim_value, 0)
-        for entry in graph.input
-        if entry.name not in held
-        for shape in (entry.type.tensor_type.shape,)
-        if shape.dim
-    }
-    order = [entry.name for entry in graph.input if entry.name not in held]
+    fixed = _first_axes(graph)
+    order = list(fixed)
     kept = [batch for batch in batches if _fits(batch, order, fixed)]
     if len(kept) == len(batches):
         return kept, []
@@ -81,6 +79,17 @@ def fitting_batches(graph: GraphProto, batches: list[object]) -> tuple[list[obje
         )
     left = len(batches) - len(kept)
     return kept, [f"{left} of {len(batches)} batches left out: the graph takes {sizes} samples"]
+
+
+def _first_axes(graph: GraphProto) -> dict[str, int]:
+    """The first axis of each input in order, 0 where it is open or there is none."""
+    held = {tensor.name for tensor in graph.initializer}
+    found = {}
+    for entry in graph.input:
+        dims = entry.type.tensor_type.shape.dim
+        if entry.name not in held:
+            found[entry.name] = max(dims[0].dim_value, 0) if len(dims) else 0
+    return found
 
 
 def _fits(batch: object, order: list[str], fixed: Mapping[str, int]) -> bool:

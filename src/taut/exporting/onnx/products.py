@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 
-class Product:
+class MatrixProduct:
     """A MatMul or Gemm whose matrix is its second input, taken apart.
 
     `before` are nodes that come first, and `x` is what they give: the first input, turned where the
