@@ -12,7 +12,13 @@ from taut.evaluation.provenance import provenance
 from taut.evaluation.remarks import faster, unfollowed, unseen_memory
 from taut.evaluation.runs import Wanted, measured
 from taut.machine import checked_threads
-from taut.networks import Calibration, CalibrationSpec, ModelSpec, open_calibration
+from taut.networks import (
+    Calibration,
+    CalibrationSpec,
+    LoadedModel,
+    ModelSpec,
+    open_calibration,
+)
 from taut.networks.precision import AS_IT_IS, restore
 from taut.progress import Progress
 from taut.scoring.extra import need_eval
@@ -55,10 +61,7 @@ def compare(request: CompareRequest) -> Evaluation:
     )
     sides = [side for side in (first, second) if side is not None]
     with _seeded(seed, threads):
-        data = None if request.calib is None else open_calibration(request.calib, loaded)
-        if data is not None and AS_IT_IS in data.notes:
-            for side in sides:
-                restore(side.module)
+        data = None if request.calib is None else _data(request.calib, loaded, sides)
         outcomes = _outcomes(request, sides)
         subjects = _subjects(sides, outcomes, seed)
         paired = compare_outcomes(*outcomes, seed=seed) if len(outcomes) == 2 else ()
@@ -89,6 +92,15 @@ def _check(request: CompareRequest) -> None:
         raise ArgumentError("fidelity: give original (--original), the model to stay near to")
     if request.watts is not None and not request.watts > 0:
         raise ArgumentError(f"energy: watts {request.watts} must be more than 0")
+
+
+def _data(spec: CalibrationSpec, loaded: LoadedModel, sides: list[Contender]) -> Calibration:
+    """The samples to run on; models that they fit in their own precision alone go back to it."""
+    data = open_calibration(spec, loaded)
+    if AS_IT_IS in data.notes:
+        for side in sides:
+            restore(side.module)
+    return data
 
 
 def _wanted(request: CompareRequest) -> Wanted:
