@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,17 +34,20 @@ def arguments_of(module: nn.Module) -> Arguments:
     except (TypeError, ValueError):  # nothing tells: it is called, and shows
         return Arguments(frozenset(), 1, math.inf, True)
     kinds = inspect.Parameter
-    ordered = [
-        p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
-    ]
-    named = [p for p in parameters if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)]
-    endless = any(p.kind is kinds.VAR_POSITIONAL for p in parameters)
+    ordered = _of_kinds(parameters, kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
+    named = _of_kinds(parameters, kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
+    endless = _of_kinds(parameters, kinds.VAR_POSITIONAL)
     return Arguments(
         frozenset(p.name for p in named),
         sum(p.default is p.empty for p in ordered),
         math.inf if endless else len(ordered),
-        any(p.kind is kinds.VAR_KEYWORD for p in parameters),
+        bool(_of_kinds(parameters, kinds.VAR_KEYWORD)),
     )
+
+
+def _of_kinds(parameters: Iterable[inspect.Parameter], *kinds: object) -> list[inspect.Parameter]:
+    """The parameters that are given in one of these ways."""
+    return [one for one in parameters if one.kind in kinds]
 
 
 def parts_of(batch: object, module: nn.Module) -> tuple[object, object]:
@@ -69,11 +72,16 @@ def parts_of(batch: object, module: nn.Module) -> tuple[object, object]:
     return batch, None
 
 
+def _foreign(batch: Mapping[str, object], takes: Arguments) -> list[str]:
+    """The names in a batch that `forward` does not take."""
+    return [] if takes.anything else [name for name in batch if name not in takes.names]
+
+
 def _of_dict(batch: Mapping[str, object], takes: Arguments) -> tuple[object, object]:
     target = next((name for name in _TARGETS if name in batch), None)
-    foreign = [] if takes.anything else [name for name in batch if name not in takes.names]
     if target is None:
         return batch, None
+    foreign = _foreign(batch, takes)
     if target not in foreign:  # y may be an input like any other
         return batch, None if target == "y" else batch[target]
     rest = {name: part for name, part in batch.items() if name != target}

@@ -33,13 +33,7 @@ def open_train(spec: TrainSpec, training: Training, loss: Task | None = None) ->
     need_extra("torch", "hf", "training takes")
     from taut.training.loop import Fit as BuiltIn
 
-    name = "train"
-    found: object = spec
-    if isinstance(spec, (str, Path)):
-        name = str(spec)
-        if not names_callable(name):
-            raise ArgumentError(f'train: "{name}"; name a function in a file as build.py:fit')
-        found = load_named(name)
+    found, name = _named(spec)
     if isinstance(found, BuiltIn):
         return found
     if callable(found):
@@ -54,13 +48,28 @@ def open_train(spec: TrainSpec, training: Training, loss: Task | None = None) ->
         return BuiltIn(found, training, loss)
     if isinstance(found, Iterable) and not isinstance(found, (str, bytes)):
         return BuiltIn(found, training, loss)
+    raise _no_loop(found, name)
+
+
+def _named(spec: TrainSpec) -> tuple[object, str]:
+    """What `spec` is, or what the text names; and what messages call it."""
+    if not isinstance(spec, (str, Path)):
+        return spec, "train"
+    name = str(spec)
+    if not names_callable(name):
+        raise ArgumentError(f'train: "{name}"; name a function in a file as build.py:fit')
+    return load_named(name), name
+
+
+def _no_loop(found: object, name: str) -> ArgumentError:
+    """What is said of that which is neither called nor gone through."""
     kind = type(found).__name__
     if hasattr(found, "__getitem__") and hasattr(found, "__len__"):
-        raise ArgumentError(
+        return ArgumentError(
             f"{name}: a {kind} gives samples and no batches; give "
             "torch.utils.data.DataLoader(it, batch_size=...)"
         )
-    raise ArgumentError(f"{name}: a {kind} is neither a loop fit(model, loss) nor batches")
+    return ArgumentError(f"{name}: a {kind} is neither a loop fit(model, loss) nor batches")
 
 
 def open_teacher(spec: TeacherSpec | None) -> Callable[..., object] | None:
