@@ -10,7 +10,7 @@ of the bits are taken anew, the weight of a bit is steered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -21,13 +21,14 @@ from taut.io.names import some_names
 from taut.training.budget import Budget
 from taut.training.distill import Lesson
 from taut.training.sparsify import Sparsifier
-from taut.training.student import Student
+from taut.training.student import Student, Twin
 from taut.transform.settings import Training
 
 _EVERY: Final = 10  # calls between two looks at the bits, at most
 _LOOKS: Final = 400  # at them in a training, at least (if it has so many calls)
 _MEASURES: Final = 25  # times that the file's size is worked out to the byte
 _TOTAL: Final = 1000  # calls that a loop is taken to make, which does not say
+_UNTAUGHT: Final = "rounded, and neither trained nor priced"
 
 
 class Objective:
@@ -165,15 +166,9 @@ class Objective:
         """What is to be said of outputs without a teacher, and of tensors without a gradient."""
         notes = [] if self._lesson is None else list(self._lesson.notes)
         moving = [twin for twin in self.student.twins if twin.original.requires_grad]
-        said = "rounded, and neither trained nor priced"
         if none := [twin.name for twin in moving if not twin.taught]:
-            notes.append(f"no gradient came to {some_names(none)}: {said}")
-        some = [twin for twin in moving if twin.taught and not twin.quant.all_taught]
-        if some:
-            counts = [f"{int((~t.quant.reached).sum())} of {len(t.quant.reached)}" for t in some]
-            names = some_names([twin.name for twin in some])
-            notes.append(f"no gradient came to parts of {names} ({', '.join(counts[:8])}): {said}")
-        return notes
+            notes.append(f"no gradient came to {some_names(none)}: {_UNTAUGHT}")
+        return notes + _untaught_parts([twin for twin in moving if twin.taught])
 
     def close(self) -> None:
         """Watch the network no more."""
@@ -192,6 +187,16 @@ class Objective:
                 f"fit: the loss is {float(task.detach())} at step {self.calls + 1}; "
                 "a lower lr or a clip helps"
             )
+
+
+def _untaught_parts(twins: Sequence[Twin]) -> list[str]:
+    """What is to be said of tensors that had a gradient in some parts alone, if there are any."""
+    some = [twin for twin in twins if not twin.quant.all_taught]
+    if not some:
+        return []
+    counts = [f"{int((~t.quant.reached).sum())} of {len(t.quant.reached)}" for t in some]
+    names = some_names([twin.name for twin in some])
+    return [f"no gradient came to parts of {names} ({', '.join(counts[:8])}): {_UNTAUGHT}"]
 
 
 def _several() -> bool:
