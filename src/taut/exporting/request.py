@@ -98,8 +98,7 @@ def format_of(out: Path, to: str | None = None) -> Format:
     >>> format_of(Path("net.onnx")), format_of(Path("llama-3.2")), format_of(Path("a"), "gguf")
     ('onnx', 'hf', 'gguf')
     """
-    suffix = out.suffix.lower()
-    named = to if to is not None else _SUFFIXES.get(suffix, "hf")
+    named = to if to is not None else _SUFFIXES.get(out.suffix.lower(), "hf")
     if named in _NOT_DONE:
         raise ArgumentError(f"{out}: {_NOT_DONE[named]}; what there is: {', '.join(FORMATS)}")
     known = next((one for one in FORMATS if one == named), None)
@@ -107,6 +106,13 @@ def format_of(out: Path, to: str | None = None) -> Format:
         raise ArgumentError(
             f'to: format "{to}" is unknown; one of {", ".join(FORMATS)}{nearest(named, FORMATS)}'
         )
+    _check_name(out, known, to)
+    return known
+
+
+def _check_name(out: Path, known: Format, to: str | None) -> None:
+    """Whether an output may be called so in its format; raises ArgumentError if not."""
+    suffix = out.suffix.lower()
     if known in FOLDERS and _names_a_file(out):
         raise ArgumentError(
             f"{out}: {known} is a folder of files, and {suffix} is a file's suffix; name a folder"
@@ -117,7 +123,6 @@ def format_of(out: Path, to: str | None = None) -> Format:
                             f"{out.stem}.{known}")  # fmt: skip
     if out.name.lower().endswith(".taut.safetensors"):
         raise ArgumentError(f"{out}: is the name of a Taut file; leave .taut out of it")
-    return known
 
 
 def _names_a_file(out: Path) -> bool:
