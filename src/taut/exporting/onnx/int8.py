@@ -57,7 +57,7 @@ def _put_all(
     graph: OpenGraph, uses: list[tuple[GraphWeight, str]], form: OnnxForm, known: Known
 ) -> dict[Grid, Stored]:
     """Put the integers of all uses into the graph, each in its way; the integers."""
-    products = {one.grid for one, way in uses if one.kind == "matmul" and way != "floats"}
+    products = _multiplied(uses)
     integers = {one.grid: _stored(graph, one, known, narrow=one.grid in products)
                 for one, _ in uses}  # fmt: skip
     turns = [(one, _is_turned(one, way)) for one, way in uses]
@@ -68,6 +68,11 @@ def _put_all(
     if pairs is not None:  # its ranges were found before the other nodes changed
         pairs.insert()
     return integers
+
+
+def _multiplied(uses: list[tuple[GraphWeight, str]]) -> set[Grid]:
+    """Which integers are multiplied as such in a product of matrices."""
+    return {one.grid for one, way in uses if one.kind == "matmul" and way != "floats"}
 
 
 def _is_turned(weight: GraphWeight, way: str) -> bool:
