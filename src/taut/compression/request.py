@@ -135,12 +135,7 @@ def _read_plan(source: Source, plan: Plan | str | Path) -> Plan:
 def _by_rules(source: Source, call: Call, plan: Plan) -> Asked:
     """A call with a plan of rules and steps."""
     found = resolve(plan, source.infos, source.aliases)
-    passed = fixed_of(source)  # patterns are not for these
-    named = {
-        name: one
-        for name, one in found.items()
-        if one is not None and (name not in passed or plan.rules[one.rule - 1].match == name)
-    }
+    named = _decided(source, plan, found)
     schemes = {name: named[name].scheme if name in named else Scheme() for name in found}
     recipe = plan.recipe if plan.steps else None
     notes = passed_notes(plan, source.infos, found)
@@ -156,6 +151,18 @@ def _by_rules(source: Source, call: Call, plan: Plan) -> Asked:
         recipe=recipe,
         notes=tuple(notes),
     )
+
+
+def _decided(
+    source: Source, plan: Plan, found: Mapping[str, Resolved | None]
+) -> dict[str, Resolved]:
+    """The tensors that a rule decides, and how; patterns are not for those that must stay."""
+    passed = fixed_of(source)
+    return {
+        name: one
+        for name, one in found.items()
+        if one is not None and (name not in passed or plan.rules[one.rule - 1].match == name)
+    }
 
 
 def _in_full(plan: Plan, decided: Mapping[str, Resolved]) -> frozenset[str]:
@@ -198,16 +205,10 @@ def _without_training(
     Raises:
         ArgumentError: the steps want more than a mask.
     """
-    for name, step in (("train", recipe.training), ("channels", recipe.channels)):
-        if step is not None:
-            raise ArgumentError(
-                f"plan: its step {name} wants training data; give train (--train), or leave it out"
-            )
+    _check_untrained(recipe)
     mask, masked = recipe.mask, dict(schemes)
     if mask is None:
         return masked, []
-    if mask.block is not None or mask.method not in ("magnitude", "global"):
-        raise ArgumentError(f"plan: a mask by {mask.method} wants training data; give train")
     alone = Scheme(sparsity=mask.sparsity, n_of_m=mask.n_of_m)
     free = [info for info in source.infos if _takes_mask(info, masked.get(info.name))]
     for info in free:
@@ -217,6 +218,18 @@ def _without_training(
     passed = {info.name: info for info in free if not divides(alone, info.shape)}
     note = passed_note("the step mask", alone, list(passed), passed) if passed else ""
     return masked, [note] if note else []
+
+
+def _check_untrained(recipe: Recipe) -> None:
+    """Whether steps can be taken without training data; raises ArgumentError if not."""
+    for name, step in (("train", recipe.training), ("channels", recipe.channels)):
+        if step is not None:
+            raise ArgumentError(
+                f"plan: its step {name} wants training data; give train (--train), or leave it out"
+            )
+    mask = recipe.mask
+    if mask is not None and (mask.block is not None or mask.method not in ("magnitude", "global")):
+        raise ArgumentError(f"plan: a mask by {mask.method} wants training data; give train")
 
 
 def _takes_mask(info: TensorInfo, scheme: Scheme | None) -> bool:
