@@ -73,14 +73,20 @@ def why_exact(
     if info.dtype not in FLOATS or (scheme.kind in ("keep", "lossless") and not sparse):
         return None
     found = ValueRange.of(values)
-    for count, what in ((found.nans, "NaN"), (found.infinities, "infinite")):
-        if count:
-            return f"{count:,} of its values {'is' if count == 1 else 'are'} {what}"
-    if scheme.kind in ("keep", "lossless"):
-        return None
+    odd = _why_not_finite(found)
+    if odd is not None or scheme.kind in ("keep", "lossless"):
+        return odd
     return _why_out_of_range(info, found, scheme) or (
         _why_apart(found) if by_scale and scheme.kind == "rd" else None
     )
+
+
+def _why_not_finite(found: ValueRange) -> str | None:
+    """That some values are no finite numbers."""
+    for count, what in ((found.nans, "NaN"), (found.infinities, "infinite")):
+        if count:
+            return f"{count:,} of its values {'is' if count == 1 else 'are'} {what}"
+    return None
 
 
 def _why_out_of_range(info: TensorInfo, found: ValueRange, scheme: Scheme) -> str | None:

@@ -132,15 +132,18 @@ class _FactsReader:
         if fixed or not _is_roundable(info, values, distribution, curvature is None):
             return {}
         matrix = quantisable(info.dtype, info.shape)
-        if curvature is None:
-            values = sample_rows(values, _ROWS)
-        with np.errstate(over="ignore"):
-            flat = values.astype(np.float32).reshape(len(values) if matrix else 1, -1)
+        flat = _as_rows(sample_rows(values, _ROWS) if curvature is None else values, matrix)
         if not np.isfinite(flat).all():
             return {}
         schemes = [scheme for scheme in self.schemes if matrix or scheme.kind == "fp16"]
         loss = None if curvature is None else loss_of(curvature)
         return {str(scheme): _predicted(flat, scheme, loss) for scheme in schemes}
+
+
+def _as_rows(values: np.ndarray, matrix: bool) -> np.ndarray:
+    """Values in float32: a matrix's of shape (rows, columns), others as one row."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32).reshape(len(values) if matrix else 1, -1)
 
 
 def _is_roundable(
