@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from taut.analysis._terms import added
+from taut.analysis._terms import Forms, added
 from taut.analysis.curvature import Curvature
-from taut.analysis.onnx_layers import OnnxUses, find_uses, weights_of
+from taut.analysis.onnx_layers import OnnxLayer, OnnxUses, find_uses, weights_of
 from taut.analysis.onnx_moments import (
     Moments,
     OnnxRunner,
@@ -58,10 +58,9 @@ def collect_onnx(
     if not batches:
         raise ArgumentError("calibration: there are no samples; give at least one batch")
     graph = network.graph
-    parameters = {graph.fed[tensor]: parameter for parameter, tensor in network.names.items()}
-    shapes = {w: tuple(network.get_parameter(p).shape) for w, p in parameters.items()}
+    parameters, shapes = _weights(network)
     uses = find_uses(graph.proto.graph, shapes)
-    used = weights_of([one for one in uses.layers if is_reachable(graph.proto, one.inputs.scope)])
+    used = _reachable(graph, uses)
     sums = sum_moments(network, batches, used, shapes, progress)
     probe = _Probe(network, batches, seed)
     found: dict[str, Curvature] = {}
@@ -77,6 +76,19 @@ def collect_onnx(
         if progress:
             progress("weigh", number, len(matrices))
     return found
+
+
+def _weights(network: OnnxRunner) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """The parameter of each weight of the graph, by its name there, and its shape."""
+    fed = network.graph.fed
+    parameters = {fed[tensor]: parameter for parameter, tensor in network.names.items()}
+    shapes = {w: tuple(network.get_parameter(p).shape) for w, p in parameters.items()}
+    return parameters, shapes
+
+
+def _reachable(graph: OnnxGraph, uses: OnnxUses) -> dict[str, list[OnnxLayer]]:
+    """The layers of each weight whose inputs can be seen, in the graph's order."""
+    return weights_of([one for one in uses.layers if is_reachable(graph.proto, one.inputs.scope)])
 
 
 def _notes(graph: OnnxGraph, uses: OnnxUses, found: Curvature, weight: str) -> tuple[str, ...]:
@@ -96,10 +108,7 @@ def _notes(graph: OnnxGraph, uses: OnnxUses, found: Curvature, weight: str) -> t
 
 def _curvature(sums: list[Moments], shape: tuple[int, ...], samples: int, stage: int) -> Curvature:
     """The inputs' side as it was summed; the outputs' side is the identity."""
-    sums = [one for one in sums if one.positions]
-    metrics = [one.form(shape) for one in sums]
-    if len({len(one.rows) for one in metrics}) > 1:  # as one matrix, and as several: neither
-        metrics, sums = [], []
+    sums, metrics = _agreeing([one for one in sums if one.positions], shape)
     metric = reduce(added, metrics) if metrics else identity(shape)
     found = Curvature(
         rows=metric.rows,
@@ -116,6 +125,12 @@ def _curvature(sums: list[Moments], shape: tuple[int, ...], samples: int, stage:
     (alone,) = sums
     bias, swapped = alone.layer.bias, takes_by_rows(alone.layer, shape)
     return replace(found, mean_input=alone.mean_input, bias=bias, swapped=swapped)
+
+
+def _agreeing(sums: list[Moments], shape: tuple[int, ...]) -> tuple[list[Moments], list[Forms]]:
+    """Sums with their metrics; none where some are of one matrix, and some of several."""
+    metrics = [one.form(shape) for one in sums]
+    return (sums, metrics) if len({len(one.rows) for one in metrics}) <= 1 else ([], [])
 
 
 def _weighed(curvature: Curvature, gain: float, parameters: Mapping[str, str]) -> Curvature:
