@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from taut.errors import FormatError
 from taut.io._onnx_wire import FIXED
@@ -170,6 +170,11 @@ def _parse(item: object, where: str) -> tuple[str, int, tuple[Hole, ...]]:
         raise FormatError(f"{where}: {str(name)[:80]!r} is no path within the model's folder")
     if type(nbytes) is not int or not 0 <= nbytes < 1 << 48 or not isinstance(listed, list):
         raise FormatError(f"{where}: bytes or holes are out of range")
+    return name, nbytes, _holes(listed, nbytes, where)
+
+
+def _holes(listed: list[Any], nbytes: int, where: str) -> tuple[Hole, ...]:
+    """The holes of a file of so many bytes, one behind the other; FormatError if they are not."""
     holes, at = [], 0
     for one in listed:
         match one:
@@ -180,4 +185,4 @@ def _parse(item: object, where: str) -> tuple[str, int, tuple[Hole, ...]]:
                 at = end
             case _:
                 raise FormatError(f"{where}: a hole is not in its place: {str(one)[:80]}")
-    return name, nbytes, tuple(holes)
+    return tuple(holes)

@@ -57,12 +57,9 @@ def fixed_values(nodes: Iterable[Node]) -> set[str]:
     found: set[str] = set()
     makers: dict[str, list[Node]] = {}
     for node in nodes:
-        places = _PLACES.get(node.operator, ())
-        found.update(name for place, name in enumerate(node.inputs) if place in places)
-        if node.operator in _ONWARD:
-            for name in node.outputs:
-                makers.setdefault(name, []).append(node)
-    found.discard("")
+        found.update(_told(node))
+        for name in node.outputs if node.operator in _ONWARD else ():
+            makers.setdefault(name, []).append(node)
     left = list(found)
     while left:
         for node in makers.pop(left.pop(), []):
@@ -70,3 +67,9 @@ def fixed_values(nodes: Iterable[Node]) -> set[str]:
             found.update(more)
             left += more
     return found
+
+
+def _told(node: Node) -> list[str]:
+    """What a node takes in such places."""
+    places = _PLACES.get(node.operator, ())
+    return [name for place, name in enumerate(node.inputs) if name and place in places]

@@ -79,20 +79,25 @@ class Initializer:
         for number in self.dims:
             if number < 0:
                 raise FormatError(f"{where}: dimension {number} is below zero")
-        shape, dtype = tuple(self.dims), DTYPES.get(self.type)
-        if self.type in PACKED:
-            tensor_nbytes("U8", shape)  # raises: too large
-            dtype, shape = "U8", (-(-prod(shape) * PACKED[self.type] // 8),)
-        if self.type == COMPLEX128:
-            shape = (*shape, 2)
-        if self.type == FLOAT4 and prod(shape) % 2:
-            dtype, shape = "U8", (prod(shape) // 2 + 1,)
+        dtype, shape = self._as_held()
         if dtype is None or prod(shape) * DTYPE_BITS[dtype] % 8:
             return None
         try:
             return TensorInfo(name, dtype, shape, tensor_nbytes(dtype, shape))
         except FormatError as error:
             raise FormatError(f"{where}: {error}") from None
+
+    def _as_held(self) -> tuple[str | None, tuple[int, ...]]:
+        """The dtype and shape of its numbers, or of the bytes that they are packed in."""
+        shape = tuple(self.dims)
+        if self.type in PACKED:
+            tensor_nbytes("U8", shape)  # raises: too large
+            return "U8", (-(-prod(shape) * PACKED[self.type] // 8),)
+        if self.type == COMPLEX128:
+            shape = (*shape, 2)
+        if self.type == FLOAT4 and prod(shape) % 2:
+            return "U8", (prod(shape) // 2 + 1,)
+        return DTYPES.get(self.type), shape
 
 
 def read_initializer(data: Data, begin: int, end: int, where: str) -> Initializer:

@@ -43,12 +43,8 @@ class Digest:
         """
         if is_tensor(value):
             value = _dense(value)
-        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-            self._head("array", f"{value.dtype}{value.shape}")
-            self._sum.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
-        elif isinstance(value, np.ndarray):  # of texts
-            self._head("objects", str(value.shape))
-            self.add(value.reshape(-1).tolist(), where, depth)
+        if isinstance(value, np.ndarray):
+            self._add_array(value, where, depth)
         elif isinstance(value, _PLAIN):
             self._head(type(value).__name__, repr(value))
         elif depth < _DEEPEST and isinstance(value, (tuple, list)):
@@ -62,6 +58,14 @@ class Digest:
                 f"{where}: has a {type(value).__name__} in it; make batches of tensors, arrays, "
                 "numbers and texts"
             )
+
+    def _add_array(self, value: np.ndarray, where: str, depth: int) -> None:
+        if not value.dtype.hasobject:
+            self._head("array", f"{value.dtype}{value.shape}")
+            self._sum.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+        else:  # of texts
+            self._head("objects", str(value.shape))
+            self.add(value.reshape(-1).tolist(), where, depth)
 
     def _add_fields(self, fields: Mapping[object, object], where: str, depth: int) -> None:
         self._head("mapping", str(len(fields)))

@@ -103,11 +103,15 @@ class _Reader:
         for one, tensor in found:
             if one.listed and tensor.dims[0] < _FEWEST:
                 continue  # the sizes and axes that operators are told
-            name = self._name(one, tensor)
-            if self.add(name, tensor, main=_is_main(one)):
-                self.places[name] = one.place
-                if _is_no_weight(one) or (one.value or tensor.name) in fixed:
-                    self.fixed.add(name)
+            self._place(one, tensor, fixed)
+
+    def _place(self, one: PlacedTensor, tensor: Initializer, fixed: set[str]) -> None:
+        """Take a tensor with its place in the model, if it can be taken."""
+        name = self._name(one, tensor)
+        if self.add(name, tensor, main=_is_main(one)):
+            self.places[name] = one.place
+            if _is_no_weight(one) or (one.value or tensor.name) in fixed:
+                self.fixed.add(name)
 
     def _read(self, one: PlacedTensor) -> Initializer:
         model = self.files.model
