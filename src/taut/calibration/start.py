@@ -97,13 +97,19 @@ def _notes(work: Work, held: Held, curvature: Mapping[str, Curvature]) -> tuple[
     notes = [f"calibration: {held.note}"] if held.note else []
     notes += work.calibration.notes
     notes += [] if work.model.gradients else [NO_GRADIENTS]
+    notes += _by_scale(work, curvature)
+    return (*notes, *(f"{name}: {note}" for name, one in curvature.items() for note in one.notes))
+
+
+def _by_scale(work: Work, curvature: Mapping[str, Curvature]) -> list[str]:
+    """What is rounded by its scale since it has no curvature, and why it has none."""
     unknown = [
         info.name
         for info in work.source.infos
         if work.schemes.get(info.name) == Scheme("rd") and info.name not in curvature
     ]
     run = _parameters(work)
-    notes += [
+    notes = [
         f"{name}: no matrix of the network; rounded by its scale"
         for name in unknown
         if name not in run
@@ -111,4 +117,4 @@ def _notes(work: Work, held: Held, curvature: Mapping[str, Curvature]) -> tuple[
     if missed := [name for name in unknown if name in run]:
         more = f", and {len(missed) - 1} more" if len(missed) > 1 else ""
         notes.append(f"{missed[0]}{more}: not reached by any batch; rounded by scale")
-    return (*notes, *(f"{name}: {note}" for name, one in curvature.items() for note in one.notes))
+    return notes
