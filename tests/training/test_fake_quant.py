@@ -10,8 +10,9 @@ from taut.transform import Grid
 
 torch = pytest.importorskip("torch")
 
-from taut.training.fake_quant import fake_quant, grid_of  # noqa: E402
+from taut.training.learnt_steps import grid_of  # noqa: E402
 from taut.training.student import Twin, make_student  # noqa: E402
+from taut.training.trained_forms import fake_quant  # noqa: E402
 from taut.training.written import _grid  # noqa: E402
 
 SCHEMES = (

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from taut.training.fake_quant import Rounding
+from taut.training.learnt_steps import Rounding
 
 NAME: Final = "taut_input"
 _KINDS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)

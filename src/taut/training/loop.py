@@ -24,7 +24,7 @@ from taut.training.activations import InputStep
 from taut.training.batch_parts import parts_of
 from taut.training.checkpoint import LoopPosition, read_checkpoint, write_checkpoint
 from taut.training.epochs import Batches, counted, held, passed
-from taut.training.fake_quant import LearntSteps
+from taut.training.learnt_steps import LearntSteps
 from taut.training.task import TaskLoss
 from taut.transform.settings import Training
 

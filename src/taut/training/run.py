@@ -30,8 +30,8 @@ from taut.scoring.user_score import scored
 from taut.training.activations import plain_inputs, round_inputs
 from taut.training.budget import Budget
 from taut.training.distill import Lesson, Teacher, evaluating
-from taut.training.fake_quant import LearntSteps
 from taut.training.kept import STAGES, discard_kept, stage_file
+from taut.training.learnt_steps import LearntSteps
 from taut.training.loop import Fit
 from taut.training.objective import Objective
 from taut.training.reachable import unreachable

@@ -20,8 +20,10 @@ from taut.networks.sharing import SharedParameter, held_parameters, overlapping
 from taut.scheme import Scheme
 from taut.training.alive import norm_axis
 from taut.training.bits import BitEstimate
-from taut.training.fake_quant import FakeQuant, LearntSteps, fake_quant
+from taut.training.fake_quant import FakeQuant
+from taut.training.learnt_steps import LearntSteps
 from taut.training.recurrent import read_by_name
+from taut.training.trained_forms import fake_quant
 
 _AS_ONE: Final = (
     *(nn.Linear, nn.Bilinear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention),

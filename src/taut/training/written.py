@@ -18,8 +18,8 @@ from taut.networks import LoadedModel
 from taut.networks.copies import copy_module
 from taut.scheme import Scheme
 from taut.training.alive import to_wake
-from taut.training.fake_quant import grid_of
 from taut.training.fold import folded_statistics
+from taut.training.learnt_steps import grid_of
 from taut.training.student import Student, Twin
 from taut.transform import Grid, Indices, Rounded
 from taut.transform.lowbit import fp8
