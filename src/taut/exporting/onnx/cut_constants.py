@@ -12,7 +12,8 @@ import numpy as np
 
 from taut.exporting.onnx.bodies import graphs, nodes, rewrite, take_other
 from taut.exporting.onnx.graph import mark_of
-from taut.exporting.onnx.graph_weights import LEAST, attributes
+from taut.exporting.onnx.graph_weights import LEAST
+from taut.exporting.onnx.node_forms import attributes
 from taut.networks.onnx_packages import need
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut.exporting.onnx.bodies import graphs, key_of, nodes, take_other
-from taut.exporting.onnx.graph_weights import attributes
+from taut.exporting.onnx.node_forms import attributes
 from taut.exporting.onnx.open_graph import OpenGraph
 
 if TYPE_CHECKING:

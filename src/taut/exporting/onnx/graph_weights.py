@@ -7,7 +7,7 @@ of the graph too, or is added somewhere, stays as it is, and a note says who tak
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,10 +15,11 @@ import numpy as np
 
 from taut.errors import ArgumentError
 from taut.exporting.onnx.bodies import graphs, key_of, nodes
+from taut.exporting.onnx.node_forms import attributes, form_of
 from taut.exporting.onnx.open_graph import OpenGraph
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, NodeProto
+    from onnx import NodeProto
 
 LEAST: Final = 64  # values of a weight below which other numbers save nothing
 _FLOATS: Final = ("float32", "float16", "bfloat16")
@@ -202,7 +203,7 @@ class _Uses:
         axes = self._large[origin.name].ndim
         if not np.isfinite(self._large[origin.name]).all():
             return _FloatUse(origin.name, _BROKEN)
-        form = _form(node, index, axes)
+        form = form_of(node, index, axes)
         if form is None:
             small = node.op_type in _RECURRENT and index > 2
             return _FloatUse(origin.name, _BIAS if small else node.op_type)
@@ -236,44 +237,3 @@ def _saves(values: np.ndarray) -> bool:
     """Whether a constant is a matrix or a kernel that is worth its scales, and no lone vector."""
     wide = sum(size > 1 for size in values.shape) >= 2
     return str(values.dtype) in _FLOATS and values.ndim >= 2 and wide and values.size >= LEAST
-
-
-def attributes(node: NodeProto) -> Mapping[str, AttributeProto]:
-    """The attributes of a node by name."""
-    return {attribute.name: attribute for attribute in node.attribute}
-
-
-def _form(node: NodeProto, index: int, axes: int) -> tuple[str, int, tuple[int, ...]] | None:
-    """Kind, axis of outputs, and axes that share a scale; None where a node has no such part."""
-    match node.op_type, index:
-        case "Conv", 1:
-            return "conv", 0, tuple(range(1, axes))
-        case "ConvTranspose", 1:
-            return "stored", 1, (0, *range(2, axes))
-        case "MatMul", 0:
-            return "stored", axes - 2, (axes - 1,)
-        case "MatMul", 1:
-            return "matmul" if axes == 2 else "stored", axes - 1, (axes - 2,)
-        case "Gemm", 0 | 1:
-            return _gemm_form(node, index)
-        case "Gather", 0:
-            return _gather_form(node, axes)
-        case (("LSTM" | "GRU" | "RNN"), (1 | 2)):
-            return "stored", 1, (2,)
-    return None
-
-
-def _gemm_form(node: NodeProto, index: int) -> tuple[str, int, tuple[int, ...]]:
-    """The same of a Gemm, whose rows are the constant's own or, turned, its columns."""
-    given = attributes(node)
-    name = ("transA", "transB")[index]
-    turned = name in given and bool(given[name].i)
-    axis = int(turned) if index == 0 else int(not turned)
-    return ("stored", "matmul")[index], axis, (1 - axis,)
-
-
-def _gather_form(node: NodeProto, axes: int) -> tuple[str, int, tuple[int, ...]]:
-    """The same of a table: rows along the first axis have integers, others are stored."""
-    given = attributes(node)
-    along = (given["axis"].i if "axis" in given else 0) % axes
-    return "gather" if along == 0 else "stored", 0, tuple(range(1, axes))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taut.exporting.onnx.graph_weights import attributes
+from taut.exporting.onnx.node_forms import attributes
 from taut.exporting.onnx.open_graph import OpenGraph
 
 if TYPE_CHECKING:
