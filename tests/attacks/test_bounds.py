@@ -112,6 +112,7 @@ def bombs(small: Victim, large: Victim) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.slow("a process that reads bombs, measured from outside")
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory through /proc")
 def test_bombs_cost_neither_memory_nor_work(small: Victim, large: Victim, tmp_path: Path) -> None:
     paths = []
@@ -169,6 +170,7 @@ def test_threads_that_cannot_be_had_are_done_without() -> None:
     )
 
 
+@pytest.mark.slow("a process for each file")
 def test_the_command_exits_4_on_damage_and_0_on_a_sound_file(
     small: Victim, large: Victim, lossy: Victim, tmp_path: Path
 ) -> None:

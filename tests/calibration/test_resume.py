@@ -51,6 +51,7 @@ def whole(net, batches, score, tmp_path):
     return (tmp_path / "whole").read_bytes(), calls
 
 
+@pytest.mark.slow("searches a score twice")
 def test_a_score_that_fails_costs_nothing_that_was_done(net, batches, score, whole, tmp_path):
     wanted, calls = whole
     dst = tmp_path / "x"

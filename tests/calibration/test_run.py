@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 import pytest
+from tests.thorough import sample
 
 import taut
 from taut.errors import ArgumentError, TargetError
@@ -28,7 +29,7 @@ def test_a_size_is_met_within_a_percent_from_below(net, batches, tmp_path, asked
 
 
 @pytest.mark.parametrize("drop", ["1%", 2.0])
-@pytest.mark.parametrize("finish", [True, False])
+@pytest.mark.parametrize("finish", sample([True, False], "a search for a score"))
 def test_a_score_is_met_in_at_most_twelve_evaluations(net, batches, score, tmp_path, drop, finish):
     result = taut.compress(
         net, tmp_path / "x", calib=batches, max_drop=drop, score=score, finish=finish
@@ -82,6 +83,7 @@ def test_the_callers_module_is_left_alone(net, batches, score, tmp_path):
     assert torch.equal(random, torch.get_rng_state())
 
 
+@pytest.mark.slow("the same run three times")
 def test_bytes_are_the_same_on_any_number_of_threads(net, batches, tmp_path):
     for name, threads in (("one", 1), ("again", 1), ("two", 2)):
         taut.compress(net, tmp_path / name, calib=batches, bits=3, threads=threads)

@@ -206,6 +206,7 @@ def test_a_name_that_is_no_unicode(tmp_path, suffix):
     assert (done.returncode, b"is not valid Unicode" in done.stderr) == (2, True)
 
 
+@pytest.mark.slow("waits for processes that might wait for a pipe")
 @posix
 def test_a_pipe_as_source_is_refused_and_not_waited_for(model):
     os.mkfifo(model.with_name("pipe.safetensors"))

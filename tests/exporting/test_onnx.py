@@ -260,6 +260,7 @@ def test_halves_are_half_the_bytes_and_too_large_values_are_named(small, traced,
         export_onnx(module, batches[0], tmp_path / "c.onnx", OnnxForm(weights="float16"))
 
 
+@pytest.mark.slow("the exporter follows LSTMs step by step")
 def test_recurrent_layers_are_integers_in_the_file_and_a_note_says_so(tmp_path):
     class Recurrent(torch.nn.Module):
         def __init__(self):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.thorough import sample
 
 torch = pytest.importorskip("torch")
 
@@ -128,7 +129,7 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("text", PLANS)
+@pytest.mark.parametrize("text", sample(list(PLANS), "trains for each scheme", keep=6))
 def test_rules_hold_in_the_file(net, batches, score, tmp_path, text):
     plan = {"hidden.weight": text}
     result = taut.compress(
@@ -223,6 +224,7 @@ def test_a_teacher_of_another_kind_teaches_and_stays_itself(net, batches, score,
     assert names(tmp_path) == ["x"]
 
 
+@pytest.mark.slow("trains with a teacher and without")
 def test_a_teacher_helps_where_labels_lie(net, batches, score, tmp_path):
     wrong = [(x, (y + 1) % 4) for x, y in batches]
     found = {}
@@ -286,6 +288,7 @@ def test_a_crash_leaves_a_checkpoint_from_which_the_same_file_comes(net, batches
     assert names(tmp_path) == ["a", "b"] and whole.size
 
 
+@pytest.mark.slow("trains in stages, twice")
 def test_a_drop_alone_is_met_in_stages_which_go_on_from_a_crash(net, batches, score, tmp_path):
     words = {"max_drop": 0.03, "epochs": 2, "lr": 5e-3, "score": score, "train": large(batches)}
     whole = taut.compress(net, tmp_path / "a", **words)
