@@ -9,7 +9,7 @@ import pytest
 
 import taut
 from taut.compression import Result
-from taut.errors import TargetError
+from taut.errors import ArgumentError, TargetError
 
 
 def matrix(dtype: str = "f4", side: int = 64, seed: int = 0) -> np.ndarray:
@@ -83,4 +83,31 @@ def test_vectors_alone_are_halves_where_that_is_small_enough(tmp_path: Path) -> 
     assert {tensor.scheme for tensor in result.tensors} == {"fp16"}
     with pytest.raises(TargetError, match="no float matrix"):
         taut.compress(model, tmp_path / "y", size="4x")
+    assert not (tmp_path / "y").exists()
+
+
+@pytest.mark.parametrize("preset", ["server", "edge"])
+@pytest.mark.parametrize("model", MASKED)
+def test_presets_take_masks(model: str, preset: str, tmp_path: Path) -> None:
+    result = compressed(MASKED[model], tmp_path, plan=preset)
+    assert result.ratio > 2
+
+
+@pytest.mark.parametrize("bits", [0.5, 3, 30])
+def test_bits_of_their_own_never_put_an_end_to_masks_zeros_and_handfuls(
+    bits: float, tmp_path: Path
+) -> None:
+    model = {**MASKED["finite"], "zeros": np.zeros((64, 64), "f4"), "ones": np.ones((64, 64), "f4")}
+    plan = taut.planning.Plan.model_validate({"rules": [{"match": "*", "scheme": f"rd:{bits}"}]})
+    result = compressed(model, tmp_path, plan=plan)
+    schemes = {tensor.name: tensor.scheme for tensor in result.tensors}
+    assert schemes["mask"] == schemes["zeros"] == schemes["ones"] == "lossless"
+    assert schemes["w"] == f"rd:{bits:g}"
+    assert next(tensor for tensor in result.tensors if tensor.name == "w").bits < bits + 1
+
+
+def test_bits_that_would_leave_nothing_but_zeros_are_refused(tmp_path: Path) -> None:
+    few = np.random.default_rng(0).integers(-1, 2, (64, 64)).astype("f4")
+    with pytest.raises(ArgumentError, match=r'"w": rd:0.3 leaves nothing but zeros'):
+        taut.compress({"w": few}, tmp_path / "y", plan={"w": "rd:0.3"})
     assert not (tmp_path / "y").exists()

@@ -57,6 +57,8 @@ def _by_schemes(source: Source, asked: Asked, origin: Origin) -> Decision:
     rounded = [scheme for scheme in schemes.values() if scheme.kind == "rd"]
     if any(scheme.bits is None for scheme in rounded):
         raise ArgumentError("plan: rd needs bits or size for the whole model, or rd:BITS")
+    if rounded:
+        schemes = few_spared(source, schemes, effort=effort, threads=asked.call.threads)
     quantize = Quantizer(1.0, effort) if rounded else None
     return Decision(source=source, schemes=schemes, effort=effort, origin=origin, quantize=quantize)
 
@@ -109,12 +111,13 @@ def _roundable(source: Source, asked: Asked) -> dict[str, Scheme]:
 
 def _dial_of(request: SizeRequest) -> tuple[SizeRequest, Quantizer]:
     """The dial that meets the size, masks and their like left as they are where that serves."""
-    if request.effort == "max":
-        schemes = few_spared(request.source, request.schemes, threads=request.threads)
-        if schemes != request.schemes and "rd" in {scheme.kind for scheme in schemes.values()}:
-            spared = replace(request, schemes=schemes)
-            with contextlib.suppress(TargetError):
-                return spared, find_dial(spared)
+    schemes = few_spared(
+        request.source, request.schemes, effort=request.effort, threads=request.threads
+    )
+    if schemes != request.schemes and "rd" in {scheme.kind for scheme in schemes.values()}:
+        spared = replace(request, schemes=schemes)
+        with contextlib.suppress(TargetError):
+            return spared, find_dial(spared)
     return request, find_dial(request)
 
 

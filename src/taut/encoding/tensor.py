@@ -151,7 +151,7 @@ def relative_error(values: np.ndarray, decoded: np.ndarray) -> float:
 
 def _exact(values: np.ndarray, scheme: str, effort: Effort, threads: int) -> Coded:
     checksum = xxh3(values)
-    few = coded_few(values, threads=threads) if effort == "max" else None
+    few = coded_few(values, effort=effort, threads=threads)
     if few is not None:
         return Coded(few, scheme, checksum, checksum)
     if values.nbytes < SMALL:
