@@ -37,6 +37,7 @@ ODD = {
     "far": with_value(1e12),
     "tiny": matrix(8) * np.float32(1e-41),
 }
+BEYOND = {"double": matrix(7).astype("f8") * 1e300, "faint": matrix(6).astype("f8") * 1e-60}
 EVEN = {
     "whole": np.arange(4096).reshape(64, 64),
     "yes": np.ones((64, 64), bool),
@@ -71,18 +72,26 @@ def test_only_what_cannot_be_rounded_is_held_under_the_dial(said: dict[str, obje
 @pytest.mark.parametrize(
     ("scheme", "held"),
     [
-        ("int8", {"infinite", "nan", "lowest", "half_lowest", "tiny"}),
-        ("int4:g32", {"infinite", "nan", "lowest", "half_lowest", "tiny"}),
-        ("fp8", {"infinite", "nan", "lowest", "half_lowest", "tiny"}),
-        ("fp16", {"infinite", "nan", "lowest", "far", "scalar"}),
-        ("50%", {"infinite", "nan"}),
+        ("int8", {"infinite", "nan", "lowest", "half_lowest", "tiny", "double", "faint"}),
+        ("int4:g32", {"infinite", "nan", "lowest", "half_lowest", "tiny", "double", "faint"}),
+        ("fp8", {"infinite", "nan", "lowest", "half_lowest", "tiny", "double", "faint"}),
+        ("fp16", {"infinite", "nan", "lowest", "far", "scalar", "tiny", "double", "faint"}),
+        ("50%", {"infinite", "nan", "double", "faint"}),
+        ("2:4", {"infinite", "nan", "double", "faint"}),
         ("lossless", set()),
         ("keep", set()),
     ],
 )
 def test_a_pattern_leaves_them_lossless(scheme: str, held: set[str]) -> None:
-    found = asked({"w": matrix(), **ODD, "scalar": EVEN["scalar"]}, plan=everything(scheme))
-    assert set(found.held) == held
+    model = {"w": matrix(), **ODD, **BEYOND, "scalar": EVEN["scalar"]}
+    assert set(asked(model, plan=everything(scheme)).held) == held
+
+
+@pytest.mark.parametrize("scheme", ["50%", "2:4", "fp16", "int8", "rd:4"])
+@pytest.mark.parametrize("name", BEYOND)
+def test_what_float32_does_not_hold_is_an_error_where_it_is_named(name: str, scheme: str) -> None:
+    with pytest.raises(ArgumentError, match=f'"{name}".*largest value'):
+        asked({"w": matrix(), **BEYOND}, plan={name: scheme})
 
 
 def test_other_notes_of_the_plan_stay() -> None:
@@ -157,5 +166,7 @@ def test_a_mask_of_two_values_costs_next_to_nothing(tmp_path: Path) -> None:
 
 def test_a_model_of_nothing_else_is_an_error_that_names_it() -> None:
     with pytest.raises(ArgumentError, match='"w" has the value nan'):
-        taut.compress({"w": ODD["nan"], "b": np.ones(3)}, bits=1, dry_run=True)
+        taut.compress({"w": with_value(np.nan), "b": np.ones(3)}, bits=1, dry_run=True)
+    fits = taut.compress({"w": ODD["nan"], "b": np.ones(3)}, bits=1, dry_run=True)
+    assert fits.tensors[0].scheme == "lossless"
     assert asked({"w": ODD["nan"]}, plan=everything("int8")).held == {"w"}

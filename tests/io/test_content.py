@@ -25,6 +25,8 @@ FOREIGN = {
     "gzip": (gzip.compress(bytes(100)), "gzip"),
     "gguf": (b"GGUF" + bytes(60), "GGUF"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(60), "HDF5"),
+    "empty": (b"", "is empty"),
+    "unfinished": (bytes(4096), "did not finish"),
     "npy": (b"\x93NUMPY\x01\0" + bytes(60), "numpy.load"),
 }
 NAMES = ("x.bin", "x.pt", "x.ckpt", "x.pth.tar", "x.onnx", "x.safetensors", "x")

@@ -205,13 +205,15 @@ def test_a_pickle_bomb_is_refused_and_does_not_go_off(zipped: bool, tmp_path: Pa
     assert not (tmp_path / "boom").exists()
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # torch warns of the pickle's version
 def test_a_plain_pickle_is_refused_too(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))
     with pytest.raises(FormatError, match=r"model.pt: "):
         open_source(path)
     assert not (tmp_path / "boom").exists()
+    path.write_bytes(pickle.dumps({"w": np.ones(3)}))
+    with pytest.raises(FormatError, match=r"model.pt: refused: .*torch.save did not write"):
+        open_source(path)
 
 
 def test_a_whole_pickled_module_is_refused(tmp_path: Path) -> None:
@@ -220,10 +222,10 @@ def test_a_whole_pickled_module_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path / "model.pt")
 
 
-@pytest.mark.parametrize("text", [b"", b"PK\3\4", b"PK\3\4" + bytes(99), b"\x80\2.", bytes(99)])
+@pytest.mark.parametrize("text", [b"PK\3\4", b"PK\3\4" + bytes(99), b"\x80\2.", b"\1" * 99])
 def test_a_file_that_is_no_checkpoint_is_refused(text: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(text)
-    with pytest.raises(FormatError, match=r"model.bin: (not a PyTorch checkpoint|refused)"):
+    with pytest.raises(FormatError, match=r"model.bin: (is cut short|is damaged|refused)"):
         open_source(tmp_path / "model.bin")
 
 
@@ -231,8 +233,14 @@ def test_a_cut_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     torch.save({"w": torch.ones(1000)}, path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(FormatError, match=r"model.bin: not a PyTorch checkpoint"):
+    with pytest.raises(FormatError, match=r"model.bin: is cut short.*fetch it again"):
         open_source(path)
+
+
+def test_one_tensor_without_a_name_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    torch.save(torch.ones(3), tmp_path / "voice.pt")
+    with pytest.raises(ArgumentError, match=r"voice.pt: holds a Tensor .*\{name: tensor\}"):
+        open_source(tmp_path / "voice.pt")
 
 
 def test_sharded_checkpoints_are_one_model(tmp_path: Path) -> None:

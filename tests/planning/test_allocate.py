@@ -41,3 +41,13 @@ def test_a_size_that_jumps_over_the_target_gives_the_nearest_below():
     with pytest.raises(TargetError, match="nearest file has 50,000") as caught:
         meet_target(Target(80_000, "80 kB"), stairs, stairs, weights=WEIGHTS, first=1)
     assert caught.value.best.size == 50_000
+
+
+@pytest.mark.parametrize("first", [1e-9, 1.0])
+def test_the_finest_dial_is_it_where_even_its_file_is_small(first):
+    found = meet_target(
+        Target(10_000_000, "10 MB"), gaussian_size, gaussian_size, weights=WEIGHTS, first=first,
+        finest=1e-6,
+    )  # fmt: skip
+    assert found.dial == pytest.approx(1e-6)
+    assert found.size == gaussian_size(found.dial)

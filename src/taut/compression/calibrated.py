@@ -44,8 +44,9 @@ def decide_calibrated(
 
     call, allowed = asked.call, allowed_of(asked.call)
     target = target_of(source, call)
-    if target and allowed is None and exact_fits(source, asked.schemes, target, call, origin):
-        return bit_exact(source, asked, origin)
+    fits = exact_fits(source, asked.schemes, target, call, origin) if allowed is None else None
+    if fits is not None:
+        return bit_exact(source, asked, origin, fits)
     schemes = lossy_schemes(source, asked.schemes, asked.settled)
     if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")

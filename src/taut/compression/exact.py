@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 from taut.coding import Effort
+from taut.compression.held_exact import refuse_held
 from taut.compression.request import Asked, Call, Decision, target_of
 from taut.container import Origin
 from taut.encoding.data_free import Quantizer, SizeRequest, find_dial, lossy_schemes
 from taut.encoding.estimate import estimate_tensors
+from taut.encoding.few_valued import few_spared
 from taut.encoding.model import predict_size
 from taut.encoding.tensor import check_schemes
-from taut.errors import ArgumentError
+from taut.errors import ArgumentError, TargetError
 from taut.io import Source
-from taut.planning import Target
+from taut.io.source import fixed_of
+from taut.planning import Target, free_schemes
 from taut.scheme import Scheme
 
 _NEAR = 1.25  # an estimate from samples is rarely further off than this
@@ -34,14 +39,14 @@ def decide(source: Source, asked: Asked, origin: Origin) -> Decision:
     target = target_of(source, call)
     if target is None:
         return _by_schemes(source, asked, origin)
-    if exact_fits(source, asked.schemes, target, call, origin):
-        return bit_exact(source, asked, origin)
+    fits = exact_fits(source, asked.schemes, target, call, origin)
+    if fits is not None:
+        return bit_exact(source, asked, origin, fits)
     return _of_size(source, asked, origin, target)
 
 
-def bit_exact(source: Source, asked: Asked, origin: Origin) -> Decision:
+def bit_exact(source: Source, asked: Asked, origin: Origin, effort: Effort) -> Decision:
     """The schemes that were asked for, of which none loses anything to a dial."""
-    effort = asked.call.effort or "fast"
     return Decision(source=source, schemes=asked.schemes, effort=effort, origin=origin)
 
 
@@ -52,28 +57,35 @@ def _by_schemes(source: Source, asked: Asked, origin: Origin) -> Decision:
     rounded = [scheme for scheme in schemes.values() if scheme.kind == "rd"]
     if any(scheme.bits is None for scheme in rounded):
         raise ArgumentError("plan: rd needs bits or size for the whole model, or rd:BITS")
+    if rounded:
+        schemes = few_spared(source, schemes, effort=effort, threads=asked.call.threads)
     quantize = Quantizer(1.0, effort) if rounded else None
     return Decision(source=source, schemes=schemes, effort=effort, origin=origin, quantize=quantize)
 
 
 def _of_size(source: Source, asked: Asked, origin: Origin, target: Target) -> Decision:
-    """Matrices rounded until the file has the size."""
-    effort = asked.call.effort or "max"
-    schemes = lossy_schemes(source, asked.schemes, asked.settled)
-    quantizer = find_dial(
-        SizeRequest(
-            source=source,
-            schemes=schemes,
-            target=target,
-            effort=effort,
-            origin=origin,
-            threads=asked.call.threads,
-            gains=asked.gains,
-        )
-    )
-    return Decision(
+    """Matrices rounded until the file has the size; as they are where that has room."""
+    call, effort = asked.call, asked.call.effort or "max"
+    schemes = free_schemes(source, asked.schemes, {*asked.settled, *fixed_of(source)})
+    spared = {name: _spared(scheme) for name, scheme in schemes.items()}
+    if spared != asked.schemes:
+        fits = exact_fits(source, spared, target, replace(call, effort=effort), origin)
+        if fits is not None:
+            return Decision(source=source, schemes=spared, effort=effort, origin=origin)
+    schemes = _roundable(source, asked)
+    request = SizeRequest(
         source=source,
         schemes=schemes,
+        target=target,
+        effort=effort,
+        origin=origin,
+        threads=call.threads,
+        gains=asked.gains,
+    )
+    found, quantizer = _dial_of(request)
+    return Decision(
+        source=source,
+        schemes=found.schemes,
         effort=effort,
         origin=origin,
         quantize=quantizer,
@@ -81,25 +93,56 @@ def _of_size(source: Source, asked: Asked, origin: Origin, target: Target) -> De
     )
 
 
+def _spared(scheme: Scheme) -> Scheme:
+    """A scheme without its dial; what its mask takes is taken still."""
+    dialled = scheme.kind == "rd" and scheme.bits is None
+    return replace(scheme, kind="lossless") if dialled else scheme
+
+
+def _roundable(source: Source, asked: Asked) -> dict[str, Scheme]:
+    """`lossy_schemes`; where nothing is to be rounded for its values, the error names them."""
+    try:
+        return lossy_schemes(source, asked.schemes, asked.settled)
+    except TargetError:
+        if asked.held:
+            refuse_held(source, asked.held)
+        raise
+
+
+def _dial_of(request: SizeRequest) -> tuple[SizeRequest, Quantizer]:
+    """The dial that meets the size, masks and their like left as they are where that serves."""
+    schemes = few_spared(
+        request.source, request.schemes, effort=request.effort, threads=request.threads
+    )
+    if schemes != request.schemes and "rd" in {scheme.kind for scheme in schemes.values()}:
+        spared = replace(request, schemes=schemes)
+        with contextlib.suppress(TargetError):
+            return spared, find_dial(spared)
+    return request, find_dial(request)
+
+
 def exact_fits(
     source: Source,
     schemes: Mapping[str, Scheme],
-    target: Target,
+    target: Target | None,
     call: Call,
     origin: Origin,
-) -> bool:
-    """Whether the bit-exact file is small enough already: then nothing has to be lost.
+) -> Effort | None:
+    """The least effort at which the bit-exact file is small enough already; None if none is.
 
-    All is coded only where an estimate comes near the target.
+    Nothing has to be lost then. All is coded only where an estimate comes near the target.
     """
-    if any(scheme.kind == "rd" for scheme in schemes.values()):
-        return False
-    effort = call.effort or "fast"
-    _, about = estimate_tensors(source, schemes, effort)
-    if about > _NEAR * target.nbytes:
-        return False
-    size = predict_size(source, schemes, effort=effort, threads=call.threads, origin=origin)
-    return size <= target.nbytes
+    if target is None or any(scheme.kind == "rd" for scheme in schemes.values()):
+        return None
+    efforts: tuple[Effort, ...] = ("fast", "max") if call.effort is None else (call.effort,)
+    for effort in efforts:
+        _, about = estimate_tensors(source, schemes, effort)
+        if about <= _NEAR * target.nbytes:
+            threads = call.threads
+            size = predict_size(source, schemes, effort=effort, threads=threads, origin=origin)
+            if size <= target.nbytes:
+                return effort
+    return None
 
 
 def _default_effort(schemes: Mapping[str, Scheme]) -> Effort:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from taut.compression.request import Asked
+from taut.compression.request import Asked, Call
 from taut.encoding.exact_only import check_roundable, why_exact
 from taut.io import Source, TensorInfo
 from taut.io.source import fixed_of
@@ -44,8 +44,8 @@ def hold_exact(source: Source, asked: Asked) -> Asked:
             rounded += 1
     if not held:
         return asked
-    if not rounded and _dialled(asked):
-        _refuse(source, held)
+    if not rounded and _dialled(asked) and not _may_fit(asked.call):
+        refuse_held(source, held)
     schemes = {**asked.schemes, **dict.fromkeys(held, Scheme())}
     return replace(
         asked, schemes=schemes, held=frozenset(held), notes=(*asked.notes, exact_note(held))
@@ -70,7 +70,12 @@ def _dialled(asked: Asked) -> bool:
     return (call.bits, call.size, call.max_drop, call.train) != (None, None, None, None)
 
 
-def _refuse(source: Source, held: Mapping[str, str]) -> None:
+def _may_fit(call: Call) -> bool:
+    """Whether all may have room in the size that is asked for, as it is."""
+    return (call.calib, call.train, call.max_drop) == (None, None, None)
+
+
+def refuse_held(source: Source, held: Collection[str]) -> None:
     """Raise `ArgumentError` for the first of the tensors that were to be rounded."""
     info = next(info for info in source.infos if info.name in held)
     check_roundable(info, source.load(info.name), Scheme("rd"))

@@ -40,6 +40,9 @@ _TINY, _SMALL, _LARGE = (
 _FEW_BITS = 2.0  # a value
 _TABLE = 256  # levels of a table that stands for a step with offsets; beyond, these are left out
 _PALETTE = 16  # values that are a handful
+# Times that the slow coder of a handful of values must save to be worth its time: masks do, and
+# with "max" weights of three values too.
+_PAYS: dict[Effort, int] = {"fast": 32, "max": 16}
 _MANY = 64  # levels beyond which the decoded floats may be smaller, bit for bit
 _LARGEST_KERNEL = 256
 _FRACTION = 4
@@ -59,11 +62,17 @@ def coded_smallest(
     return min(ways, key=lambda coded: coded.nbytes)
 
 
-def coded_few(values: np.ndarray, *, threads: int = 1) -> CodedArray | None:
+def coded_few(values: np.ndarray, *, effort: Effort = "max", threads: int = 1) -> CodedArray | None:
     """Code floats of a handful of values (a mask's zeros and lowest floats) bit for bit.
 
-    None where they are more, or not such as float32 holds, or nothing is gained by the slow coder.
+    None where they are more, or not such as float32 holds, or too little is gained by the slow
+    coder.
     """
+    coded = _by_palette(values, threads)
+    return coded if coded is not None and _PAYS[effort] * coded.nbytes < values.nbytes else None
+
+
+def _by_palette(values: np.ndarray, threads: int) -> CodedArray | None:
     if values.dtype not in OUTPUTS or not _TINY <= values.size <= _LARGE:
         return None
     with np.errstate(over="ignore"):

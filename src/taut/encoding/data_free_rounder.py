@@ -14,7 +14,15 @@ from taut.encoding.choose_coder import coded_smallest
 from taut.errors import ArgumentError
 from taut.io import TensorInfo
 from taut.scheme import Scheme
-from taut.transform import Indices, Rounded, quantize, quantize_matrix, sample_rows, trellis_rounded
+from taut.transform import (
+    Indices,
+    Rounded,
+    finest_step,
+    quantize,
+    quantize_matrix,
+    sample_rows,
+    trellis_rounded,
+)
 from taut.transform.runtime import masked, scheme_mask
 
 _SAMPLE = 1 << 21  # values that the first guess of a step looks at
@@ -135,27 +143,49 @@ def round_tensor(
 def step_for_bits(
     name: str, values: np.ndarray, bits: float, effort: Effort, trellis: bool
 ) -> float:
-    """The step at which this tensor alone takes `bits` per value, within a percent from below."""
+    """The step at which this tensor alone takes `bits` per value, within a percent from below.
+
+    Where no step does (values are few, or their tables are most of it), the step that takes the
+    most below. Raises ArgumentError, which names the tensor, if that leaves nothing but zeros.
+    """
     sample = sample_rows(values, _SAMPLE)
     step = first_step(float(np.mean(np.square(sample, dtype=np.float64))), bits)
+    largest = float(np.max(np.abs(values), initial=0.0))
+    if not largest:
+        return step
+    finest = finest_step(largest)
+    below = (0.0, 0.0)  # the bits and the step
     least, finer, coarser = math.inf, 0.0, math.inf  # steps that take too much, and too little
     # An octave of the step is a bit of every value that is not zero.
     live = max(0.01, np.count_nonzero(sample) / max(1, sample.size))
     for _ in range(_TURNS):
+        step = max(step, finest)
         found = round_tensor(name, values, step, trellis)
         nbytes = coded_smallest(found, np.dtype(np.float32), effort=effort).nbytes
         coded = 8 * nbytes / values.size
-        if 0.99 * bits <= coded <= bits:
+        if (0.99 * bits if step > finest else 0.0) <= coded <= bits:
             return step
         least = min(least, coded)
+        below = _larger(below, (coded, step), bits, found)
         finer, coarser = (step, coarser) if coded > bits else (finer, step)
         ahead = coded - 0.996 * bits
         step *= 2.0 ** max(-2.0, min(2.0, ahead * (1.0 if bits > live else 2.0) / live))
         if 0 < finer < coarser < math.inf and not finer < step < coarser:
             step = math.sqrt(finer * coarser)
+    if below[1]:
+        return below[1]
     raise ArgumentError(
-        f'tensor "{name}": rd:{bits:g} cannot be met; the least found is {least:.3g} bits per value'
+        f'tensor "{name}": rd:{bits:g} leaves nothing but zeros of it, at {least:.3g} bits per '
+        "value; give it more bits, or leave it lossless"
     )
+
+
+def _larger(
+    below: tuple[float, float], found: tuple[float, float], bits: float, rounded: Indices | Rounded
+) -> tuple[float, float]:
+    """What takes more of `bits` and not more than these, if anything is left of the values."""
+    indices = rounded.indices if isinstance(rounded, Rounded) else rounded.values
+    return max(below, found) if found[0] <= bits and indices.any() else below
 
 
 def first_step(power: float, bits: float) -> float:

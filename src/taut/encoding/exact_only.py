@@ -16,6 +16,8 @@ from taut.scheme import Scheme
 
 _BLOCK: Final = 1 << 20  # values that are looked at together
 _HALF: Final = 65504.0  # the largest float16
+_LEAST_HALF: Final = 2.0**-14  # below, it loses a bit of its precision an octave
+_UNDERFLOW, _OVERFLOW = 1e-45, 3.4028235e38  # of float32, which masks compare in
 _DIALLED, _GRIDDED = 0.5, 0.9  # of it, that rounding to a step, or to a grid's scales, may reach
 _LARGEST: Final = 1e18  # beyond, squares of errors overflow float32
 _FINEST: Final = 1e-28  # below, a step of a few bits a value is none that float32 divides by
@@ -74,8 +76,10 @@ def why_exact(
         return None
     found = ValueRange.of(values)
     odd = _why_not_finite(found)
-    if odd is not None or scheme.kind in ("keep", "lossless"):
+    if odd is not None:
         return odd
+    if scheme.kind in ("keep", "lossless"):
+        return _why_unmasked(found)
     return _why_out_of_range(info, found, scheme) or (
         _why_apart(found) if by_scale and scheme.kind == "rd" else None
     )
@@ -89,11 +93,28 @@ def _why_not_finite(found: ValueRange) -> str | None:
     return None
 
 
+def _why_unmasked(found: ValueRange) -> str | None:
+    """What keeps a mask alone from telling large values from small ones, as float32."""
+    if found.largest == 0 or _UNDERFLOW <= found.largest <= _OVERFLOW:
+        return None
+    return f"its largest value is {found.largest:.3g}, which float32 does not hold"
+
+
+def _why_out_of_half(found: ValueRange) -> str | None:
+    """That float16 does not hold the values, or hardly anything of them."""
+    told = f"its largest value is {found.largest:.3g}"
+    if found.largest > _HALF:
+        return f"{told}, and float16 ends at 65504"
+    if 0 < found.largest < _LEAST_HALF:
+        return f"{told}, too small for float16, which is coarse below {_LEAST_HALF:.1g}"
+    return None
+
+
 def _why_out_of_range(info: TensorInfo, found: ValueRange, scheme: Scheme) -> str | None:
     """What in the range of finite values a grid cannot hold."""
     told = f"its largest value is {found.largest:.3g}"
     if scheme.kind == "fp16":
-        return f"{told}, and float16 ends at 65504" if found.largest > _HALF else None
+        return _why_out_of_half(found)
     share = _DIALLED if scheme.kind == "rd" else _GRIDDED
     if info.dtype == "F16" and found.largest > share * _HALF:
         return f"{told}, which rounding may carry beyond 65504, where F16 ends"

@@ -19,7 +19,6 @@ from taut.transform.grid import check_divides, matrix_shape
 from taut.transform.runtime import GRIDS, make_grid, masked, scheme_mask
 
 _PART = 24  # what a part's length and checksum take in the deflated index, at most
-_FEW = 16  # times that the slow coder of a handful of values must save to be worth its time
 _BLOCK = 1 << 20  # values whose error is summed at a time
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -152,8 +151,8 @@ def relative_error(values: np.ndarray, decoded: np.ndarray) -> float:
 
 def _exact(values: np.ndarray, scheme: str, effort: Effort, threads: int) -> Coded:
     checksum = xxh3(values)
-    few = coded_few(values, threads=threads) if effort == "max" else None
-    if few is not None and _FEW * few.nbytes < values.nbytes:
+    few = coded_few(values, effort=effort, threads=threads)
+    if few is not None:
         return Coded(few, scheme, checksum, checksum)
     if values.nbytes < SMALL:
         return Coded(values, scheme, checksum, checksum, small=True)

@@ -176,6 +176,8 @@ def _listed(parts: list[CheckpointPart]) -> str:
 
 def _nothing(loaded: object) -> str:
     """What is there instead of tensors by name."""
+    if _is_value(loaded):
+        return "holds a Tensor without a name; pass {name: tensor} from Python"
     if not isinstance(loaded, Mapping):
         return f"holds a {type(loaded).__name__}, not a state dict of tensors"
     kinds = [f'"{name}" ({type(one).__name__})' for name, one in list(loaded.items())[:_SHOWN]]

@@ -21,6 +21,7 @@ Kind: TypeAlias = Literal["safetensors", "checkpoint", "onnx"]
 FIRST: Final = 1024  # bytes that are looked at
 
 _AGAIN: Final = "what was fetched is no model; fetch it again"
+_UNFINISHED: Final = "what wrote or fetched it did not finish; fetch it again"
 _UNPACK: Final = "unpack it first"
 _SAFETENSORS: Final = "convert it to safetensors"
 _MAGIC: Final = (
@@ -97,6 +98,8 @@ def why_foreign(first: bytes) -> str | None:
     """
     if (why := why_not_fetched(first)) is not None:
         return why
+    if not first or first == bytes(FIRST):
+        return f"{'is zeros at its beginning' if first else 'is empty (0 bytes)'}: {_UNFINISHED}"
     for magic, at, what in _MAGIC:
         if first[at : at + len(magic)] == magic:
             return f"is {what}"

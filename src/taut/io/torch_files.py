@@ -7,9 +7,14 @@ Surprises first. A checkpoint file is a pickle: it is read by torch's restricted
 
 from __future__ import annotations
 
+import contextlib
 import re
+import warnings
+import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import numpy as np
@@ -29,6 +34,7 @@ _REFUSED: Final = (
     "it is damaged, or holds more than plain tensors, which only a reader that runs code could "
     "load. If you trust the file, load it yourself and pass model.state_dict(), or save that"
 )
+_OLD: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # its files before 1.6 begin so
 _BLOCKED: Final = re.compile(r"GLOBAL ([\w.]+)")
 
 
@@ -111,23 +117,41 @@ def _load(path: Path) -> tuple[object, bool]:
     zipped = first_bytes(path).startswith(b"PK\x03\x04")  # before torch 1.6 they were not
     # torch takes no names but Unicode's, and one that ends so for another format.
     mapped = zipped and as_text(str(path)) == str(path) and path.suffix != ".safetensors"
+    if zipped and not zipfile.is_zipfile(path):
+        raise FormatError(
+            f"{path}: is cut short: the end of its zip archive is missing; fetch it again"
+        )
     try:
-        with path.open("rb") as file, torch.serialization.safe_globals(stand_ins()):
+        with _reading(torch), path.open("rb") as file:
             read = str(path) if mapped else file
             return torch.load(read, map_location="cpu", weights_only=True, mmap=mapped), mapped
     except Exception as error:  # torch names no set of errors for a damaged file
         if type(error).__name__ == "UnpicklingError":  # not imported: nothing here may unpickle
-            raise FormatError(f"{path}: refused: {_blocked(error)}{_REFUSED}") from None
-        raise FormatError(f"{path}: not a PyTorch checkpoint ({_first_line(error)})") from None
+            raise FormatError(f"{path}: refused: {_blocked(error, path)}{_REFUSED}") from None
+        raise FormatError(
+            f"{path}: is damaged, or no PyTorch checkpoint ({type(error).__name__} of torch); "
+            "fetch or save it again"
+        ) from None
 
 
-def _blocked(error: BaseException) -> str:
-    """What the file names that is not called, if the reader says it."""
-    found = _BLOCKED.search(str(error))
-    return f"it names {found[1]}, which is not called: " if found else ""
+@contextlib.contextmanager
+def _reading(torch: ModuleType) -> Iterator[None]:
+    """Reading with the stand-ins of inert.py; what torch thinks of old ways to save is left out."""
+    with torch.serialization.safe_globals(stand_ins()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
-def _import_torch(path: Path):  # type: ignore[no-untyped-def]  # the module itself
+def _blocked(error: BaseException, path: Path) -> str:
+    """What the file names that is not called, if the reader says it; or whose pickle it is."""
+    if found := _BLOCKED.search(str(error)):
+        return f"it names {found[1]}, which is not called: "
+    first = first_bytes(path)
+    other = not first.startswith((b"PK\x03\x04", _OLD))
+    return "it is a pickle that torch.save did not write: " if other else ""
+
+
+def _import_torch(path: Path) -> ModuleType:
     torch = need_extra("torch", "torch", f"{path}: to read this file takes")
     major, minor = (int(part) for part in torch.__version__.split(".")[:2])
     if (major, minor) < (2, 6):
@@ -136,8 +160,3 @@ def _import_torch(path: Path):  # type: ignore[no-untyped-def]  # the module its
             "(CVE-2025-32434); pip install -U 'taut[torch]' for 2.6 or later"
         )
     return torch
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -63,12 +63,14 @@ def meet_target(
     *,
     weights: int,
     first: float,
+    finest: float = 0.0,
 ) -> Found:
     """Find a dial whose file is within a percent below `target`.
 
     `exact(dial)` is the size of the file in bytes, `estimate(dial)` a quick guess of it (its bias
     is corrected as exact sizes come in); `weights` of the model are quantised, `first` is a dial
-    to begin at.
+    to begin at. Where even the file of `finest`, below which there is no dial, is smaller, it is
+    the one: the dial has nothing left to spare.
 
     Raises:
         TargetError: no dial gives such a size; `best` is the `Found` nearest below the target,
@@ -77,10 +79,12 @@ def meet_target(
     if estimate(_ZERO) > target.nbytes and exact(_ZERO) > target.nbytes:
         raise _unreachable(target, None, exact)
     bias, bracket, x = 1.0, Bracket(), math.log2(first)
+    floor = math.log2(finest) if finest else -math.inf
     for tries in range(1, _TRIES + 1):
-        x = _turn(x, target.nbytes * _AIM / bias, estimate, weights, bracket)
+        x = max(floor, _turn(x, target.nbytes * _AIM / bias, estimate, weights, bracket))
         found = Found(2.0**x, exact(2.0**x), tries)
-        if _CLOSE * target.nbytes <= found.size <= target.nbytes:
+        least = 0.0 if x == floor else _CLOSE * target.nbytes
+        if least <= found.size <= target.nbytes:
             return found
         bracket = bracket.narrowed(x, found, target)
         if tries >= _POLISH and bracket.met(target):

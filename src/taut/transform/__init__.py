@@ -18,6 +18,7 @@ from taut.transform.obs import prune_and_round, prune_matrix
 from taut.transform.quantize import (
     LAMBDA,
     Indices,
+    finest_step,
     quantize,
     quantize_matrix,
     sample_rows,
@@ -36,6 +37,7 @@ __all__ = [
     "codebook",
     "cubic",
     "factor_forms",
+    "finest_step",
     "fp8",
     "global_masks",
     "integers",

@@ -88,6 +88,15 @@ def quantize(values: np.ndarray, step: float, *, lam: float = LAMBDA) -> Indices
     return Indices(indices.reshape(values.shape), step, (one, two, more))
 
 
+def finest_step(largest: float) -> float:
+    """The least step that `quantize` takes for values up to `largest` in magnitude.
+
+    >>> quantize(np.array([3.0, -1.0], np.float32), finest_step(3.0), lam=0).values.tolist()
+    [536870858, -178956953]
+    """
+    return largest / _LARGEST_INDEX * (1 + 1e-7)
+
+
 def quantize_matrix(values: np.ndarray, step: float, *, threads: int = 1) -> Rounded | Indices:
     """Round finite floats of any shape by the trellis, at levels half a `step` apart.
 
