@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeGuard, cast
 
 from taut.errors import ArgumentError, TautError
 
@@ -126,9 +126,21 @@ def applied(
     beside = cast("dict[str, object]", copied(fitted(named or {}, module)))
     if isinstance(batch, Mapping):
         return module(**batch, **beside)
-    if isinstance(batch, (tuple, list)):
+    if are_arguments(batch):
         return module(*batch, **beside)
     return module(batch, **beside)
+
+
+def are_arguments(batch: object) -> TypeGuard[tuple[object, ...] | list[object]]:
+    """Whether a batch is arguments in order; a PackedSequence is one, though it is a tuple.
+
+    >>> are_arguments((1, 2)), are_arguments({"x": 1})
+    (True, False)
+    """
+    import torch
+
+    packed = torch.nn.utils.rnn.PackedSequence
+    return isinstance(batch, (tuple, list)) and not isinstance(batch, packed)
 
 
 def fitted(batch: object, module: torch.nn.Module) -> object:
