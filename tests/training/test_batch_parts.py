@@ -39,6 +39,7 @@ BATCHES = {
     "dict and target": (labelled, ({"pixel_values": "x"}, "y"), ({"pixel_values": "x"}, "y")),
     "two inputs": (two, ("a", "b"), (("a", "b"), None)),
     "two inputs and target": (lambda a, b: None, ("a", "b", "y"), (("a", "b"), "y")),
+    "two targets": (one, ("x", "y", "z"), ("x", ("y", "z"))),
     "three inputs": (two, ("a", "b", "c"), (("a", "b", "c"), None)),
     "many inputs": (all_of_it, ("a", "b", "c"), (("a", "b", "c"), None)),
     "labels are taken": (

@@ -16,6 +16,7 @@ from taut.loading.fitted_names import fitted_file
 from taut.loading.masks import Masks
 from taut.loading.reshape import reshaped
 from taut.networks.calls import explained
+from taut.networks.copies import unexpanded
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +62,8 @@ def _fill(file: TorchFile, module: Module) -> Module:
     tensors = file.load_all()
     masks.fill(tensors, state)
     _check_tied(module, tensors)
+    for tensor in (*state.values(), *unsaved.values()):
+        unexpanded(tensor)
     with torch.no_grad():
         for name, buffer in unsaved.items():
             buffer.copy_(tensors.pop(name))

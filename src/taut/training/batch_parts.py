@@ -52,8 +52,8 @@ def arguments_of(module: nn.Module) -> Arguments:
 def parts_of(batch: object, module: nn.Module) -> tuple[object, object]:
     """What the network takes, and the target (None where there is none).
 
-    A pair is (input, target), unless `forward` cannot do with one argument; of a longer tuple the
-    last is the target where `forward` takes one argument less. In a dict the target is called
+    A pair is (input, target), unless `forward` cannot do with one argument; of a longer tuple what
+    `forward` takes no more of is the target, or the targets. In a dict the target is called
     labels, label, targets, target or y; it is passed on where `forward` takes it. What else of a
     dict it does not take is left out, if it takes any of it.
 
@@ -67,9 +67,11 @@ def parts_of(batch: object, module: nn.Module) -> tuple[object, object]:
         return batch, None
     if len(batch) == 2:
         return (batch, None) if takes.least >= 2 else (batch[0], batch[1])
-    if len(batch) == takes.most + 1:
-        return batch[:-1], batch[-1]
-    return batch, None
+    if len(batch) <= takes.most or not takes.most:
+        return batch, None
+    most = int(takes.most)
+    given, targets = batch[:most], batch[most:]
+    return given[0] if most == 1 else given, targets[0] if len(targets) == 1 else targets
 
 
 def _of_dict(batch: Mapping[str, object], takes: Arguments) -> tuple[object, object]:
