@@ -122,13 +122,17 @@ def applied(
     `named` are keywords beside these. The module works on copies: what it does in place leaves the
     batch as it was.
     """
-    batch = copied(fitted(batch, module))
     beside = cast("dict[str, object]", copied(fitted(named or {}, module)))
+    return spread(module, copied(fitted(batch, module)), beside)
+
+
+def spread(module: torch.nn.Module, batch: object, named: Mapping[str, object]) -> object:
+    """Call the module with a batch as `applied` does, the very tensors."""
     if isinstance(batch, Mapping):
-        return module(**batch, **beside)
+        return module(**batch, **named)
     if are_arguments(batch):
-        return module(*batch, **beside)
-    return module(batch, **beside)
+        return module(*batch, **named)
+    return module(batch, **named)
 
 
 def are_arguments(batch: object) -> TypeGuard[tuple[object, ...] | list[object]]:

@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from taut.networks.calls import run
+from taut.networks.output_vectors import Kind
 from taut.networks.outputs import find_target, float_parts, told_output
 
 if TYPE_CHECKING:
     import torch
 
 
-def output_kind(module: torch.nn.Module, batch: object) -> Literal["logits", "features"]:
+def output_kind(module: torch.nn.Module, batch: object) -> Kind:
     """Tell by running one batch, as `collect` does with `output="auto"`.
+
+    "last" is of images whose logits a linear layer gives: their classes are on the last axis.
 
     >>> import torch
     >>> net = torch.nn.Sequential()
@@ -25,7 +28,10 @@ def output_kind(module: torch.nn.Module, batch: object) -> Literal["logits", "fe
     if told is not None:
         return told
     output, maker = _made_by(module, batch, "calibration batch 1")
-    return "logits" if find_target(output, "auto", maker).logits else "features"
+    found = find_target(output, "auto", maker)
+    if not found.logits:
+        return "features"
+    return "last" if found.last and found.tensor.ndim > 3 else "logits"
 
 
 def class_axes(
