@@ -258,6 +258,15 @@ def test_values_that_are_no_numbers_are_told_by_the_weight():
         Objective(made, Training()).spent()
 
 
+def test_a_network_that_names_its_half_precision_is_refused_with_the_reason(tmp_path):
+    class Named(nn.Linear):
+        def forward(self, input):
+            return super().forward(input.half())
+
+    with pytest.raises(ArgumentError, match=r"train: batch 1: .* made float32 for training"):
+        compress(Named(32, 32).half(), tmp_path / "o", bits=8, train=[torch.ones(4, 32)] * 2)
+
+
 def test_batches_without_samples_are_passed_over_and_what_is_not_taken_is_told():
     empty = (torch.ones(0, 6), torch.ones(0).long())
     assert fitted([*data(4), empty], plain(epochs=1))
