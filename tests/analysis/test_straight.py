@@ -89,6 +89,27 @@ def test_a_checkpointed_network_is_calibrated_and_finished(reentrant: bool, tmp_
     assert not [note for note in done.notes if "nothing tuned" in note]
 
 
+def test_inference_mode_is_off_in_the_network_and_around_it(tmp_path: Path) -> None:
+    """A backbone in inference mode, and a caller in it, as under no_grad."""
+
+    def still(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return layer(x)  # type: ignore[no-any-return]
+
+    net, plain = _Net(still), _Net(lambda layer, x: layer(x))
+    net.load_state_dict(plain.state_dict())
+    want = collect(plain, lambda: [X])
+    found = collect(net, lambda: [X])
+    np.testing.assert_array_equal(found["a.weight"].columns, want["a.weight"].columns)
+    with torch.inference_mode():
+        made = [torch.randn(4, 8) for _ in range(4)]
+        assert taut.analyze(net, made).tensors
+        assert torch.is_inference_mode_enabled()
+        for by in ("calib", "train"):
+            wide = nn.Sequential(nn.Linear(8, 128), nn.Linear(128, 8))
+            taut.compress(wide, tmp_path / by, bits=9, **{by: made})  # type: ignore[arg-type]
+
+
 def test_a_weight_whose_gradient_is_cut_off_is_told_from_an_idle_one() -> None:
     net = _Net(lambda layer, x: layer(x))
     net.call = lambda layer, x: layer(x).detach() if layer is net.a else layer(x)

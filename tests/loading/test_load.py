@@ -205,6 +205,37 @@ def test_tied_weights_that_safetensors_dropped_are_found_by_their_memory(tmp_pat
     assert equal(taut.load(taut.compress(net, tmp_path / "u").path, into=other), net)
 
 
+@pytest.mark.parametrize("asked", [{}, {"calib": [torch.ones(4, 32)] * 4, "bits": 9}])
+def test_expanded_tensors_get_memory_of_their_own(asked, tmp_path):
+    class Expanded(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(32, 32)
+            self.register_buffer("rows", torch.ones(1, 32).expand(32, 32))
+            self.columns = torch.nn.Parameter(torch.ones(32, 1).expand(32, 32))
+
+        def forward(self, x):
+            return self.layer(x) @ self.rows @ self.columns
+
+    net = Expanded()
+    path = taut.compress(net, tmp_path / "e", **asked).path
+    assert net.rows.stride() == (0, 1)
+    assert taut.load(path, into=net).rows.mean().item() == pytest.approx(1.0, abs=0.2)
+
+
+def test_two_values_for_one_tensor_are_refused_and_change_nothing(tmp_path):
+    plain = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    path = taut.compress(plain, tmp_path / "t").path
+    tied = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    tied[1].bias = tied[0].bias
+    before = [one.clone() for one in tied.state_dict().values()]
+    with pytest.raises(ArgumentError, match=r'"0.bias" and "1.bias" are one tensor in Sequential'):
+        taut.load(path, into=tied)
+    assert all(map(torch.equal, before, tied.state_dict().values()))
+    plain[1].bias.data = plain[0].bias.data.clone()  # two of equal values are as one
+    taut.load(taut.compress(plain, path, force=True).path, into=tied)
+
+
 def test_a_buffer_that_is_no_longer_saved_may_still_be_in_the_file(tmp_path):
     net = torch.nn.Linear(3, 3)
     net.register_buffer("positions", torch.arange(4), persistent=False)

@@ -31,6 +31,7 @@ def all_of_it(*given, **named):
     pass
 
 
+PACKED = nn.utils.rnn.pack_sequence([torch.ones(2, 3)])
 BATCHES = {
     "input": (one, "x", ("x", None)),
     "pair": (one, ("x", "y"), ("x", "y")),
@@ -38,6 +39,7 @@ BATCHES = {
     "dict and target": (labelled, ({"pixel_values": "x"}, "y"), ({"pixel_values": "x"}, "y")),
     "two inputs": (two, ("a", "b"), (("a", "b"), None)),
     "two inputs and target": (lambda a, b: None, ("a", "b", "y"), (("a", "b"), "y")),
+    "two targets": (one, ("x", "y", "z"), ("x", ("y", "z"))),
     "three inputs": (two, ("a", "b", "c"), (("a", "b", "c"), None)),
     "many inputs": (all_of_it, ("a", "b", "c"), (("a", "b", "c"), None)),
     "labels are taken": (
@@ -51,6 +53,13 @@ BATCHES = {
     "y is an input": (lambda x, y: None, {"x": "x", "y": "y"}, ({"x": "x", "y": "y"}, None)),
     "no target": (one, {"pixel_values": "x"}, ({"pixel_values": "x"}, None)),
     "what is foreign stays": (one, {"x": "x", "idx": 1}, ({"x": "x", "idx": 1}, None)),
+    "what else there is": (
+        one,
+        {"pixel_values": "x", "id": 1, "name": "n", "y": "y"},
+        ({"pixel_values": "x"}, "y"),
+    ),
+    "packed sequence": (one, PACKED, (PACKED, None)),
+    "packed sequence and target": (one, (PACKED, "y"), (PACKED, "y")),
     "anything": (all_of_it, {"x": "x", "labels": "y"}, ({"x": "x", "labels": "y"}, "y")),
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Distillation: the published formulas, teachers of many kinds, and those that cannot teach."""
 
+import copy
 import math
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
@@ -310,3 +311,23 @@ def test_a_teacher_that_fails_is_told_with_the_batch():
     told = r"teacher: failed: KeyError: 'no' in line \d+ of test_distill.*float32 \[6, 8\]"
     with pytest.raises(ArgumentError, match=told):
         lesson.loss(None)
+
+
+class Scaled(nn.Module):
+    """An input in order, which is changed in place, and one by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x, *, scale):
+        return self.fc(x.mul_(0.5)) * scale
+
+
+def test_a_teacher_is_called_with_what_the_student_was():
+    """In order and by name, before the student or a hook of it changed anything."""
+    net = Scaled()
+    net.register_forward_pre_hook(lambda _, given: (given[0] + 1,))
+    lesson = Lesson(net, copy.deepcopy(net), Distill())
+    net(given(), scale=2.0)
+    assert lesson.loss(None).item() == pytest.approx(0.0, abs=1e-6)

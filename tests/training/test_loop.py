@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
+from taut import compress  # noqa: E402
 from taut.errors import ArgumentError  # noqa: E402
 from taut.scheme import Scheme  # noqa: E402
 from taut.training.distill import Lesson  # noqa: E402
@@ -245,3 +246,36 @@ def test_a_loss_that_is_no_longer_finite_says_the_step():
     bad[3] = (torch.full((4, 6), float("nan")), bad[3][1])
     with pytest.raises(ArgumentError, match=r"loss is nan at step 4; a lower lr or a clip helps$"):
         fitted(bad, plain(epochs=2))
+
+
+def test_values_that_are_no_numbers_are_told_by_the_weight():
+    """An input that a loss hides, as its own values do not count, still spoils the gradients."""
+    net = network()
+    first = next(iter(net.parameters()))
+    made = make_student(net, {"0.weight": Scheme("rd")})
+    first.data[0, 0] = float("nan")
+    with pytest.raises(ArgumentError, match=r'"0.weight" has NaN or infinite values after 0'):
+        Objective(made, Training()).spent()
+
+
+def test_a_network_that_names_its_half_precision_is_refused_with_the_reason(tmp_path):
+    class Named(nn.Linear):
+        def forward(self, input):
+            return super().forward(input.half())
+
+    with pytest.raises(ArgumentError, match=r"train: batch 1: .* made float32 for training"):
+        compress(Named(32, 32).half(), tmp_path / "o", bits=8, train=[torch.ones(4, 32)] * 2)
+
+
+def test_batches_without_samples_are_passed_over_and_what_is_not_taken_is_told():
+    empty = (torch.ones(0, 6), torch.ones(0).long())
+    assert fitted([*data(4), empty], plain(epochs=1))
+    with pytest.raises(ArgumentError, match="have no samples in them"):
+        fitted([empty, empty], plain(epochs=1))
+
+
+def test_entries_that_the_network_does_not_take_are_left_out_and_told(tmp_path):
+    net = nn.Bilinear(32, 32, 8)
+    batches = [{"input1": torch.ones(4, 32), "input2": torch.ones(4, 32), "id": [1]}] * 2
+    done = compress(net, tmp_path / "o", bits=8, train=batches, epochs=1)
+    assert [note for note in done.notes if '"id" of each batch' in note]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taut.networks import LoadedModel
-from taut.networks.copies import copy_module
+from taut.networks.copies import copy_module, unexpanded
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ class RoundedNetwork:
         with torch.no_grad():
             for name, array in values.items():
                 if name in self._names:
-                    held = self._own[self._names[name]]
+                    held = unexpanded(self._own[self._names[name]])
                     given = torch.from_numpy(np.array(array, dtype=np.float32))
                     held.copy_(given.reshape(held.shape))
 

@@ -95,9 +95,13 @@ def vectors(z: torch.Tensor, batch: object, *, whole: bool = False) -> torch.Ten
     return z.reshape(-1, z.shape[-1]) if mask is None else z[mask[..., 0].bool()]
 
 
-def choices(z: torch.Tensor, batch: object) -> torch.Tensor:
-    """Rows of logits (n, classes): of samples, of tokens that are no padding, of pixels."""
-    return vectors(z.movedim(class_axis(z), -1), batch) if z.ndim >= 4 else vectors(z, batch)
+def choices(z: torch.Tensor, batch: object, *, last: bool = False) -> torch.Tensor:
+    """Rows of logits (n, classes): of samples, of tokens that are no padding, of pixels.
+
+    With `last` the classes are on the last axis, whatever the shape.
+    """
+    axis = -1 if last or z.ndim < 4 else class_axis(z)
+    return vectors(z.movedim(axis, -1), batch)
 
 
 def unwrapped(batch: object) -> object:

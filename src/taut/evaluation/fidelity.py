@@ -60,15 +60,16 @@ def compare_models(
     follow, outputs, divergence = Follow(original, module), Near(), Divergence()
     total = len(batches) if isinstance(batches, Sized) else 0
     kind = {None: "auto", True: "logits", False: "features"}[logits]
-    samples = 0
+    samples, last = 0, False
     with still(module, original):
         for number, batch in enumerate(batches, 1):
             old, new = _outputs(module, original, batch, follow, kind, number)
             if logits is None:
-                logits = output_kind(original, batch) == "logits"
+                told = output_kind(original, batch)
+                logits, last = told != "features", told == "last"
             whole = old.ndim >= 4
             outputs.add(vectors(old, batch, whole=whole), vectors(new, batch, whole=whole))
-            a, b = choices(old, batch), choices(new, batch)
+            a, b = (choices(z, batch, last=last) for z in (old, new))
             if logits and a.shape[1] > 1:
                 divergence.add(a, b)
             samples += samples_of(unwrapped(batch))

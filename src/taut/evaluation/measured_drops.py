@@ -89,7 +89,7 @@ class OutputJudge:
                     pairs.append((batch, vectors))
                     held += vectors.numel() * vectors.element_size()
                     samples += _first_axis(batch)
-        return cls(tuple(pairs), kind, "KL" if kind == "logits" else "1 - cosine", samples)
+        return cls(tuple(pairs), kind, "1 - cosine" if kind == "features" else "KL", samples)
 
     def drop(self, module: torch.nn.Module) -> float:
         """The mean over positions: nats, or 1 - cosine."""
@@ -159,9 +159,10 @@ def _vectors(module: torch.nn.Module, batch: object, kind: str) -> torch.Tensor:
     """The output as float32 (live positions, width)."""
     import torch
 
-    target = find_target(run_batch(module, batch), kind, lambda _: None)
+    name = "logits" if kind == "last" else kind
+    target = find_target(run_batch(module, batch), name, lambda _: None)
     found = target.tensor.float()
-    if target.logits and found.ndim >= 4:  # classes come first, as cross_entropy has them
+    if kind == "logits" and found.ndim >= 4:  # classes come first, as cross_entropy has them
         found = found.movedim(1, -1)
     if found.ndim < 2:
         found = found.reshape(-1, 1)

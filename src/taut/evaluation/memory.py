@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from taut.errors import ArgumentError
 from taut.evaluation._still import still
-from taut.networks.calls import run
+from taut.networks.calls import copied, fitted, run, spread
 from taut.scoring.results import Memory
 
 if TYPE_CHECKING:
@@ -122,15 +122,16 @@ def _peak(module: torch.nn.Module, batch: object, device: str) -> int | None:
     if kind not in ("cpu", "cuda") or torch._C._autograd._profiler_enabled():
         return None
     run(module, batch, "memory")
+    own = copied(fitted(batch, module))  # before anything is counted
     if kind == "cuda":
         torch.cuda.synchronize(device)
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        run(module, batch, "memory")
+        spread(module, own, {})
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device)) - before
     with _quiet(), torch.autograd.profiler.profile(profile_memory=True) as profile:
-        run(module, batch, "memory")
+        spread(module, own, {})
     assert profile.kineto_results is not None
     events = [e for e in profile.kineto_results.events() if e.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())

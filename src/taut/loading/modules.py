@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from taut.errors import ArgumentError
 from taut.io import SAFETENSORS_DTYPES, TensorInfo
 from taut.io.names import nearest
+from taut.io.pytorch import memory_of
 from taut.io.wrappers import refuse_programs
 from taut.loading.arrays import TORCH_TYPES, TorchFile
 from taut.loading.fitted_names import fitted_file
 from taut.loading.masks import Masks
 from taut.loading.reshape import reshaped
 from taut.networks.calls import explained
+from taut.networks.copies import unexpanded
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +61,9 @@ def _fill(file: TorchFile, module: Module) -> Module:
     unsaved = _check_fits(file, module, masks)
     tensors = file.load_all()
     masks.fill(tensors, state)
+    _check_tied(module, tensors)
+    for tensor in (*state.values(), *unsaved.values()):
+        unexpanded(tensor)
     with torch.no_grad():
         for name, buffer in unsaved.items():
             buffer.copy_(tensors.pop(name))
@@ -67,6 +72,29 @@ def _fill(file: TorchFile, module: Module) -> Module:
             module.load_state_dict(tensors, strict=False)
         masks.finish(module)
     return module
+
+
+def _check_tied(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise where a file has two values for what is one tensor in the module."""
+    held: dict[Hashable, str] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        memory = memory_of(tensor)
+        if memory is None or name not in tensors:
+            continue
+        first = held.setdefault(memory, name)
+        one, other = tensors[first], tensors[name]
+        if first != name and not _same(one, other):
+            raise ArgumentError(
+                f'into: "{first}" and "{name}" are one tensor in {type(module).__name__}, and two '
+                "that differ in the file; untie them, by a Parameter of its own for each"
+            )
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors of one shape have the same bits."""
+    import torch
+
+    return torch.equal(*(each.reshape(-1).view(torch.uint8) for each in (one, other)))
 
 
 def _attach(file: TorchFile, module: Module) -> Module:

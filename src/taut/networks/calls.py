@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard, cast
 
 from taut.errors import ArgumentError, TautError
 
@@ -100,24 +100,51 @@ def outline(batch: object) -> str:
     return f"a {type(batch).__name__}"
 
 
-def run(module: torch.nn.Module, batch: object, where: str) -> object:
+def run(
+    module: torch.nn.Module, batch: object, where: str, named: Mapping[str, object] | None = None
+) -> object:
     """The module's output for a batch: a dict, arguments in order, or the one argument.
+
+    `named` are keywords beside arguments in order.
 
     Raises:
         ArgumentError: the module raised.
     """
-    with explained(f"{where}: the model rejects it", batch):
-        return applied(module, batch)
+    with explained(f"{where}: the model rejects it", (batch, named) if named else batch):
+        return applied(module, batch, named)
 
 
-def applied(module: torch.nn.Module, batch: object) -> object:
-    """Give a dict as keywords, a tuple or list as arguments in order, else the one argument."""
-    batch = fitted(batch, module)
+def applied(
+    module: torch.nn.Module, batch: object, named: Mapping[str, object] | None = None
+) -> object:
+    """Give a dict as keywords, a tuple or list as arguments in order, else the one argument.
+
+    `named` are keywords beside these. The module works on copies: what it does in place leaves the
+    batch as it was.
+    """
+    beside = cast("dict[str, object]", copied(fitted(named or {}, module)))
+    return spread(module, copied(fitted(batch, module)), beside)
+
+
+def spread(module: torch.nn.Module, batch: object, named: Mapping[str, object]) -> object:
+    """Call the module with a batch as `applied` does, the very tensors."""
     if isinstance(batch, Mapping):
-        return module(**batch)
-    if isinstance(batch, (tuple, list)):
-        return module(*batch)
-    return module(batch)
+        return module(**batch, **named)
+    if are_arguments(batch):
+        return module(*batch, **named)
+    return module(batch, **named)
+
+
+def are_arguments(batch: object) -> TypeGuard[tuple[object, ...] | list[object]]:
+    """Whether a batch is arguments in order; a PackedSequence is one, though it is a tuple.
+
+    >>> are_arguments((1, 2)), are_arguments({"x": 1})
+    (True, False)
+    """
+    import torch
+
+    packed = torch.nn.utils.rnn.PackedSequence
+    return isinstance(batch, (tuple, list)) and not isinstance(batch, packed)
 
 
 def fitted(batch: object, module: torch.nn.Module) -> object:
@@ -128,19 +155,37 @@ def fitted(batch: object, module: torch.nn.Module) -> object:
     if one is None:
         return batch
 
-    def fit(value: object) -> object:
-        if isinstance(value, torch.Tensor):
-            narrow = value.dtype in (torch.float16, torch.bfloat16)
-            return value.to(one.device, one.dtype if narrow else value.dtype)
-        if isinstance(value, Mapping):
-            return {name: fit(part) for name, part in value.items()}
-        if type(value) is tuple:
-            return tuple(fit(part) for part in value)
-        if type(value) is list:
-            return [fit(part) for part in value]
-        return value
+    def fit(tensor: torch.Tensor) -> torch.Tensor:
+        narrow = tensor.dtype in (torch.float16, torch.bfloat16)
+        return tensor.to(one.device, one.dtype if narrow else tensor.dtype)
 
-    return fit(batch)
+    return _each(batch, fit)
+
+
+def copied(batch: object) -> object:
+    """The batch with copies of its tensors, in dicts, tuples and lists of their own.
+
+    >>> import torch
+    >>> batch = {"x": torch.ones(2)}
+    >>> copied(batch)["x"].zero_(), batch["x"]
+    (tensor([0., 0.]), tensor([1., 1.]))
+    """
+    return _each(batch, lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad))
+
+
+def _each(value: object, change: Callable[[torch.Tensor], torch.Tensor]) -> object:
+    """What a batch holds, each of its tensors changed."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {name: _each(part, change) for name, part in value.items()}
+    if type(value) is tuple:
+        return tuple(_each(part, change) for part in value)
+    if type(value) is list:
+        return [_each(part, change) for part in value]
+    return value
 
 
 def samples_of(batch: object) -> int:

@@ -51,6 +51,18 @@ def copy_module(module: Module) -> Module:
         ) from error
 
 
+def unexpanded(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself, with memory for each value: one that `expand` made has one for many.
+
+    >>> import torch
+    >>> unexpanded(torch.ones(2, 1).expand(2, 3)).stride()
+    (3, 1)
+    """
+    if any(not step and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True)):
+        tensor.data = tensor.detach().contiguous()
+    return tensor
+
+
 def _copied(module: Module) -> Module:
     memo: dict[int, object] = {}
     for part in reversed([*module.modules()]):  # those inside come first

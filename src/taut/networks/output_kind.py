@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from taut.networks.calls import run
+from taut.networks.output_vectors import Kind
 from taut.networks.outputs import find_target, float_parts, told_output
 
 if TYPE_CHECKING:
     import torch
 
 
-def output_kind(module: torch.nn.Module, batch: object) -> Literal["logits", "features"]:
+def output_kind(module: torch.nn.Module, batch: object) -> Kind:
     """Tell by running one batch, as `collect` does with `output="auto"`.
+
+    "last" is of images whose logits a linear layer gives: their classes are on the last axis.
 
     >>> import torch
     >>> net = torch.nn.Sequential()
@@ -25,14 +28,19 @@ def output_kind(module: torch.nn.Module, batch: object) -> Literal["logits", "fe
     if told is not None:
         return told
     output, maker = _made_by(module, batch, "calibration batch 1")
-    return "logits" if find_target(output, "auto", maker).logits else "features"
+    found = find_target(output, "auto", maker)
+    if not found.logits:
+        return "features"
+    return "last" if found.last and found.tensor.ndim > 3 else "logits"
 
 
-def class_axes(module: torch.nn.Module, batch: object, where: str) -> dict[str, int]:
+def class_axes(
+    module: torch.nn.Module, batch: object, where: str, named: Mapping[str, object] | None = None
+) -> dict[str, int]:
     """The axis of classes of every part of the output that holds logits, by its place.
 
-    Places are those of `float_parts`. One batch is run; `where` names it, should the model reject
-    it.
+    Places are those of `float_parts`. One batch is run, with keywords `named` beside it; `where`
+    names it, should the model reject it.
 
     >>> import torch
     >>> net = torch.nn.Sequential()
@@ -40,11 +48,11 @@ def class_axes(module: torch.nn.Module, batch: object, where: str) -> dict[str, 
     >>> class_axes(net, torch.ones(2, 4), "batch 1"), class_axes(net.fc, torch.ones(2, 4), "")
     ({'': -1}, {})
     """
-    output, maker = _made_by(module, batch, where)
+    output, maker = _made_by(module, batch, where, named)
     told, found = _says(module), {}
     for place, tensor in float_parts(output).items():
-        named = place.rpartition(".")[2] == "logits"
-        target = told_output(tensor, maker, named=named or told == "logits")
+        said = place.rpartition(".")[2] == "logits" or told == "logits"
+        target = told_output(tensor, maker, named=said)
         if target.logits and told != "features":
             found[place] = target.axis
     return found
@@ -59,7 +67,7 @@ def _says(module: torch.nn.Module) -> Literal["logits", "features"] | None:
 
 
 def _made_by(
-    module: torch.nn.Module, batch: object, where: str
+    module: torch.nn.Module, batch: object, where: str, named: Mapping[str, object] | None = None
 ) -> tuple[object, Callable[[torch.Tensor], str | None]]:
     """The output of a batch, and which linear layer made a tensor of it."""
     import torch
@@ -72,7 +80,7 @@ def _made_by(
     ]
     try:
         with torch.no_grad():
-            output = run(module, batch, where)
+            output = run(module, batch, where, named)
     finally:
         for handle in handles:
             handle.remove()

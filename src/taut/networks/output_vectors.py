@@ -17,7 +17,8 @@ __all__ = ["Distance", "Kind", "Loss", "vectors"]
 if TYPE_CHECKING:
     import torch
 
-Kind: TypeAlias = Literal["logits", "features"]
+Kind: TypeAlias = Literal["logits", "last", "features"]
+"""Logits; logits whose classes are on the last axis in images too; features."""
 
 
 def vectors(output: object, batch: object, kind: Kind) -> torch.Tensor:
@@ -26,7 +27,8 @@ def vectors(output: object, batch: object, kind: Kind) -> torch.Tensor:
     Raises:
         ArgumentError: the output holds no tensor of floats.
     """
-    found = find_target(output, kind, lambda _: None).tensor.float()
+    name = "features" if kind == "features" else "logits"
+    found = find_target(output, name, lambda _: None).tensor.float()
     if found.ndim < 2:
         found = found.reshape(-1, 1)
     mask = _mask(batch)
@@ -69,7 +71,7 @@ class Distance:
     @classmethod
     def beside(cls, kind: Kind, originals: Iterable[torch.Tensor]) -> Distance:
         """Choose the unit by vectors of the original."""
-        if kind == "logits":
+        if kind != "features":
             return cls(kind)
         count, power, unequal = 0, 0.0, 0.0
         for original in originals:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 
@@ -74,12 +74,16 @@ def told_output(tensor: torch.Tensor, maker: Maker, *, named: bool = False) -> K
 def _named_or_first(output: object, names: tuple[str, ...]) -> torch.Tensor:
     """The first of the named parts that is a tensor of floats, else the first such tensor.
 
+    One with axes goes before one without, which a forward that is given targets gives as its loss.
+
     Raises:
         ArgumentError: there is none.
     """
     parts = (_part(output, name) for name in names)
     tensor = next((part for part in parts if is_float(part)), None)
-    tensor = _first(output) if tensor is None else tensor
+    if tensor is None:
+        found = [*_floats(output)]
+        tensor = next((one for one in found if one.ndim), found[0] if found else None)
     if tensor is None:
         raise ArgumentError(
             f"the model's output, a {type(output).__name__}, holds no tensor of floats; "
@@ -103,19 +107,18 @@ def _part(output: object, name: str) -> object:
     return getattr(output, name, None)
 
 
-def _first(output: object) -> torch.Tensor | None:
-    """The first tensor of floats in an output; complex numbers are pairs of them."""
+def _floats(output: object) -> Iterator[torch.Tensor]:
+    """The tensors of floats in an output, in order; complex numbers are pairs of them."""
     output = _as_real(output)
     if is_float(output):
-        return output
+        yield output
+        return
     if is_dataclass(output) and not isinstance(output, (Mapping, type)):
         output = {one.name: getattr(output, one.name, None) for one in fields(output)}
     parts = output.values() if isinstance(output, Mapping) else output
     if isinstance(output, (Mapping, tuple, list)):
         for part in parts:  # type: ignore[attr-defined]
-            if (found := _first(part)) is not None:
-                return found
-    return None
+            yield from _floats(part)
 
 
 def _as_real(output: object) -> object:

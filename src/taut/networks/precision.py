@@ -63,9 +63,14 @@ def restore(module: torch.nn.Module) -> bool:
     return True
 
 
+def is_widened(module: torch.nn.Module) -> bool:
+    """Whether `widen` changed a module."""
+    return _MARK in vars(module)
+
+
 def as_it_was(module: torch.nn.Module) -> torch.nn.Module | None:
     """A copy of a widened network in its own precision; None of one that was not widened."""
-    if _MARK not in vars(module):
+    if not is_widened(module):
         return None
     copy = copy_module(module)
     restore(copy)

@@ -10,6 +10,8 @@ from typing import Final
 
 from torch import nn
 
+from taut.networks.calls import are_arguments
+
 _TARGETS: Final = ("labels", "label", "targets", "target", "y")  # what the target may be called
 
 
@@ -53,9 +55,10 @@ def _of_kinds(parameters: Iterable[inspect.Parameter], *kinds: object) -> list[i
 def parts_of(batch: object, module: nn.Module) -> tuple[object, object]:
     """What the network takes, and the target (None where there is none).
 
-    A pair is (input, target), unless `forward` cannot do with one argument; of a longer tuple the
-    last is the target where `forward` takes one argument less. In a dict the target is called
-    labels, label, targets, target or y; it is passed on where `forward` takes it.
+    A pair is (input, target), unless `forward` cannot do with one argument; of a longer tuple what
+    `forward` takes no more of is the target, or the targets. In a dict the target is called
+    labels, label, targets, target or y; it is passed on where `forward` takes it. What else of a
+    dict it does not take is left out, if it takes any of it.
 
     >>> parts_of({"input": 1, "y": 2}, nn.Linear(1, 1))
     ({'input': 1}, 2)
@@ -63,13 +66,15 @@ def parts_of(batch: object, module: nn.Module) -> tuple[object, object]:
     takes = arguments_of(module)
     if isinstance(batch, Mapping):
         return _of_dict(batch, takes)
-    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+    if not are_arguments(batch) or len(batch) < 2:
         return batch, None
     if len(batch) == 2:
         return (batch, None) if takes.least >= 2 else (batch[0], batch[1])
-    if len(batch) == takes.most + 1:
-        return batch[:-1], batch[-1]
-    return batch, None
+    if len(batch) <= takes.most or not takes.most:
+        return batch, None
+    most = int(takes.most)
+    given, targets = batch[:most], batch[most:]
+    return given[0] if most == 1 else given, targets[0] if len(targets) == 1 else targets
 
 
 def _foreign(batch: Mapping[str, object], takes: Arguments) -> list[str]:
@@ -79,12 +84,24 @@ def _foreign(batch: Mapping[str, object], takes: Arguments) -> list[str]:
 
 def _of_dict(batch: Mapping[str, object], takes: Arguments) -> tuple[object, object]:
     target = next((name for name in _TARGETS if name in batch), None)
-    if target is None:
-        return batch, None
     foreign = _foreign(batch, takes)
+    known = {name: part for name, part in batch.items() if name not in foreign} or batch
+    if target is None:
+        return known, None
     if target not in foreign:  # y may be an input like any other
-        return batch, None if target == "y" else batch[target]
-    rest = {name: part for name, part in batch.items() if name != target}
+        return known, None if target == "y" else batch[target]
+    rest = {name: part for name, part in known.items() if name != target}
     if len(rest) == 1 and len(foreign) == 2:  # {"x", "y"} for a network that calls its input so not
         return next(iter(rest.values())), batch[target]
     return rest, batch[target]
+
+
+def left_out(batch: object, given: object, target: object) -> list[str]:
+    """Entries of a dict that are neither given to the network nor its target.
+
+    >>> left_out({"x": 1, "id": 2, "y": 3}, {"x": 1}, 3)
+    ['id']
+    """
+    if not isinstance(batch, Mapping) or not isinstance(given, Mapping):
+        return []
+    return [name for name, part in batch.items() if name not in given and part is not target]

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 from taut.errors import ArgumentError
 from taut.io.names import nearest
-from taut.networks.calls import explained
+from taut.networks.calls import copied, explained
 from taut.networks.output_kind import class_axes
 from taut.networks.outputs import class_axis, float_parts
 from taut.transform.settings import Distill
 
 Teacher = Callable[..., object]
+_Given: TypeAlias = tuple[tuple[object, ...], dict[str, object]]  # in order, and by name
 
 _LEAST: Final = -1e4  # nats: a logit of -inf forbids a class, and must not become inf - inf
 
@@ -91,7 +92,7 @@ class Lesson:
         self._module = student
         self._axes: dict[str, int] | None = None  # of classes, by the places of outputs
         self._told: int | None = None  # that of the main output, from the targets
-        self._call: tuple[tuple[object, ...], dict[str, object]] | None = None
+        self._call: _Given | None = None
         self._output: object = None
         self.notes: list[str] = []
         self._student, self._aims = _Taps(student, settings.features, "student"), None
@@ -99,14 +100,22 @@ class Lesson:
             if not isinstance(teacher, nn.Module):
                 raise ArgumentError("distill features: want a teacher that is an nn.Module")
             self._aims = _Taps(teacher, settings.features, "teacher")
-        # A function, which copies of the student that a loop makes do not copy in turn.
-        self._hook = student.register_forward_hook(lambda *seen: self._saw(*seen), with_kwargs=True)
+        # Functions, which copies of the student that a loop makes do not copy in turn.
+        self._hooks = (
+            student.register_forward_pre_hook(
+                lambda *seen: self._goes(*seen), prepend=True, with_kwargs=True
+            ),
+            student.register_forward_hook(lambda *seen: self._saw(*seen)),
+        )
 
-    def _saw(
-        self, module: nn.Module, given: tuple[object, ...], named: dict[str, object], output: object
-    ) -> None:
+    def _goes(self, module: nn.Module, given: tuple[object, ...], named: dict[str, object]) -> None:
+        """Keep what the student is called with, before it and its hooks work on it."""
         if module is self._module and torch.is_grad_enabled():
-            self._call, self._output = (given, named), output
+            self._call = cast("_Given", copied((given, named)))
+
+    def _saw(self, module: nn.Module, given: object, output: object) -> None:
+        if module is self._module and torch.is_grad_enabled():
+            self._output = output
 
     def forget(self) -> None:
         """Let go of the last batch."""
@@ -114,7 +123,8 @@ class Lesson:
 
     def close(self) -> None:
         """Watch the student no more."""
-        self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
         for taps in (self._student, self._aims):
             if taps is not None:
                 taps.close()
@@ -132,8 +142,9 @@ class Lesson:
         if self._call is None:
             raise ArgumentError("fit: asked for the loss before the model had run on a batch")
         given, named = self._call
-        with torch.no_grad(), explained("teacher: failed", {**named} if named else given):
-            aim: object = self._teacher(*given, **named)
+        with torch.no_grad(), explained("teacher: failed", (*given, *([named] if named else []))):
+            own = cast("_Given", copied(self._call))
+            aim: object = self._teacher(*own[0], **own[1])
         learnt = self._of_outputs(self._output, aim)
         weight = 1.0 if task is None else self._settings.weight
         total = weight * learnt if task is None else (1 - weight) * task + weight * learnt
@@ -200,8 +211,7 @@ class Lesson:
         seen = dict(self._student.seen)
         where = "train: the first batch, in evaluation mode"
         with evaluating(self._module):
-            batch = {**named} if named else given if len(given) != 1 else given[0]
-            found = class_axes(self._module, batch, where)
+            found = class_axes(self._module, given, where, named)
         self._student.seen.update(seen)
         return found
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from taut.errors import ArgumentError
 from taut.io.pytorch import is_tensor
+from taut.networks.batch_form import is_empty
 from taut.networks.calibration import as_tensors
 from taut.networks.calls import explained
 from taut.networks.cuts import tensors
@@ -44,7 +45,7 @@ def held(batches: Batches) -> Batches:
 
 
 def passed(batches: Batches) -> Iterator[object]:
-    """One epoch; arrays of numpy come as tensors.
+    """One epoch; arrays of numpy come as tensors, and batches without samples are passed over.
 
     Raises:
         ArgumentError: these are no batches, or the caller's code raised.
@@ -56,7 +57,9 @@ def passed(batches: Batches) -> Iterator[object]:
             batch = next(steps, steps)
         if batch is steps:
             return
-        yield as_tensors(batch)
+        made = as_tensors(batch)
+        if not is_empty(made):
+            yield made
         number += 1
 
 

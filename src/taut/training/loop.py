@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from taut.errors import ArgumentError
+from taut.io.names import some_names
 from taut.networks.calls import explained, fitted, outline, run
 from taut.training.activations import InputStep
-from taut.training.batch_parts import parts_of
+from taut.training.batch_parts import left_out, parts_of
 from taut.training.checkpoint import LoopPosition, read_checkpoint, write_checkpoint
 from taut.training.epochs import Batches, counted, held, passed
 from taut.training.learnt_steps import LearntSteps
@@ -152,8 +153,8 @@ class _Loop:
             self.advance()
         if not seen:
             raise ArgumentError(
-                "train: the batches are used up after one epoch; give a list, or a function that "
-                "gives them anew"
+                "train: the batches are used up after one epoch, or have no samples in them; give "
+                "a list, or a function that gives them anew"
             )
         return total / seen
 
@@ -167,6 +168,10 @@ class _Loop:
         """Forward and backward; gives the loss."""
         where = f"train: batch {self.loss.calls % self.length + 1}"
         given, target = parts_of(batch, self.model)
+        if unused := left_out(batch, given, target):
+            self.note_once(
+                f"train: {some_names(unused)} of each batch: not taken by the network, left out"
+            )
         given = fitted(given, self.model)
         with self.world.precision():
             output = run(self.runner, given, where)

@@ -101,7 +101,17 @@ class Objective:
         self.calls += 1
 
     def spent(self) -> float:
-        """The bits that the tensors in training take now, by the estimate."""
+        """The bits that the tensors in training take now, by the estimate.
+
+        Raises:
+            ArgumentError: there are values in one of them that are no numbers.
+        """
+        for twin in self.student.twins:
+            if not torch.isfinite(twin.original.detach()).all():
+                raise ArgumentError(
+                    f'train: "{twin.name}" has NaN or infinite values after {self.calls:,} steps; '
+                    "look for such values in the batches, else a lower lr or a clip helps"
+                )
         return sum(twin.refresh() for twin in self.student.twins)
 
     def _level(self, spent: float, course: float) -> None:

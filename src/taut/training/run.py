@@ -30,6 +30,7 @@ from taut.scoring.user_score import scored
 from taut.training.activations import plain_inputs, round_inputs
 from taut.training.budget import Budget
 from taut.training.distill import Lesson, Teacher, evaluating
+from taut.training.first_batch import check_single
 from taut.training.kept import STAGES, discard_kept, stage_file
 from taut.training.learnt_steps import LearntSteps
 from taut.training.loop import Fit
@@ -66,6 +67,7 @@ class TrainedRun:
         self.source, self.schemes, self.model = source, schemes, model
         self.request, self.origin, self.progress = request, origin, progress
         self.notes: list[str] = []
+        check_single(model.module, request.fit)
         own = request.teacher
         self.teacher = own_teacher(model.module if own is None else own)
         self.dial = request.target is not None or request.allowed is not None

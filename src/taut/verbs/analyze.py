@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from taut.analysis.tensor_facts import Report, TensorFacts
 from taut.evaluation.describe import SCHEMES, DescribeRequest, describe
 from taut.evaluation.measured_drops import Score
+from taut.networks.recording import recording
 from taut.networks.sources import chosen
 from taut.verbs.old_words import accepting
 
@@ -20,6 +21,7 @@ __all__ = ["SCHEMES", "Report", "TensorFacts", "analyze"]
 
 
 @accepting(evaluate="score")
+@recording()
 def analyze(
     src: Model,
     calib: CalibrationSpec | None = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taut.compression.compress import Result, carry_out
 from taut.compression.request import Call, CompressRequest
 from taut.machine import checked_threads
+from taut.networks.recording import recording
 from taut.networks.sources import chosen
 from taut.verbs.old_words import accepting
 
@@ -28,6 +29,7 @@ __all__ = ["Result", "compress"]
 
 
 @accepting(evaluate="score")
+@recording()
 def compress(
     src: Model,
     dst: str | Path | None = None,

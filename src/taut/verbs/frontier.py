@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.machine import checked_threads
+from taut.networks.recording import recording
 from taut.networks.sources import chosen
 from taut.sweep.frontier import find_frontier
 from taut.sweep.pareto import Frontier, Missed, Point
@@ -28,6 +29,7 @@ __all__ = ["JOURNAL", "Frontier", "Missed", "Point", "frontier"]
 
 
 @accepting(evaluate="score")
+@recording()
 def frontier(
     model: Model,
     out: str | Path | None = None,
