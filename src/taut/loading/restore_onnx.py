@@ -126,8 +126,10 @@ def _contents(file: TautFile, one: RecipeFile, names: Mapping[str, str]) -> Iter
     """The bytes of a file, piece by piece, with `names` for the data files that it names."""
     where = f'{file.path}: the ONNX graph of "{one.name[:80]}"'
     pieces: list[Piece] = [(0, one.nbytes)]
-    if names:
-        pieces = renamed(one, {plain_path(old): new for old, new in names.items()}, where)
+    sizes = _other_sizes(file, one)
+    if names or sizes:
+        paths = {plain_path(old): new for old, new in names.items()}
+        pieces = renamed(one, paths, where, sizes)
     literal = HoledBytes(one, where)
     for piece in pieces:
         if isinstance(piece, bytes):
@@ -142,18 +144,37 @@ def _contents(file: TautFile, one: RecipeFile, names: Mapping[str, str]) -> Iter
         yield literal.between(at, end)
 
 
+def _other_sizes(file: TautFile, one: RecipeFile) -> dict[int, int]:
+    """The bytes of rounded floats that lie as varints, by their holes, where these had others."""
+    infos = {info.name: info for info in file.infos}
+    found = {}
+    for hole in one.holes:
+        if hole.encoding == "varint" and infos[hole.tensor].dtype.startswith(("F", "BF")):
+            nbytes = _packed(file, hole).nbytes
+            if nbytes != hole.end - hole.begin:
+                found[hole.begin] = nbytes
+    return found
+
+
 def _filling(file: TautFile, hole: Hole) -> memoryview:
     values = file[hole.tensor]
     if hole.encoding == "raw":
         given = as_bytes(values)
         return with_keys(given, hole.key).data if hole.key else given.data
+    packed = _packed(file, hole)
+    whole = values.dtype.kind in "iub"  # never rounded, and so as long as it was
+    if whole and packed.nbytes != hole.end - hole.begin:
+        raise FormatError(f'{file.path}: tensor "{hole.tensor}" does not fit the ONNX graph')
+    return packed.data
+
+
+def _packed(file: TautFile, hole: Hole) -> np.ndarray:
+    """A tensor's values as varints, which narrow floats are by their bits."""
+    values = file[hole.tensor]
     if values.dtype.kind not in "iub" and values.itemsize > 2:
         raise FormatError(f'{file.path}: tensor "{hole.tensor}" is not of whole numbers')
     packed = pack_varints(values.astype(np.uint8) if values.dtype.kind == "b" else values)
-    packed = with_keys(packed, hole.key) if hole.key else packed
-    if packed.nbytes != hole.end - hole.begin:
-        raise FormatError(f'{file.path}: tensor "{hole.tensor}" does not fit the ONNX graph')
-    return packed.data
+    return with_keys(packed, hole.key) if hole.key else packed
 
 
 def _make_folder(folder: Path, root: Path) -> None:
