@@ -253,7 +253,7 @@ def test_values_of_subgraphs_in_other_files_are_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["graph", "input", "constant", "branch"])
 def test_weights_in_bfloat16_are_fed(place: str, tmp_path: Path) -> None:
-    """onnxruntime takes them from no array, so that they come as float32, and are cast."""
+    """They come as float32, and are cast: no array that onnxruntime takes has them."""
     held = helper.make_tensor("w", TensorProto.BFLOAT16, (6, 6), weight("a").ravel())
     inputs, tensors = [info("x", shape=["n", 6])], [held] if place in ("graph", "input") else []
     nodes = [node("Cast", "w", "wide", to=1), node("MatMul", "x wide", "y")]

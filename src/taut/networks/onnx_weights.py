@@ -7,7 +7,7 @@ as float32, and leaves a Cast. Functions are given their weights as arguments, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Collection, Mapping, MutableSequence, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,9 +44,9 @@ def detach(proto: ModelProto, source: OnnxSource) -> dict[str, str]:
     _take_out(proto, source.places, fed)
     known = {one.name for one in proto.graph.input}
     proto.graph.input.extend(one for one in values if one.name not in known)
-    if proto.ir_version < OVERRIDABLE:
+    if proto.ir_version < OVERRIDABLE:  # there initialisers are inputs too that no call can give
         proto.ir_version = OVERRIDABLE
-        _drop_constant_inputs(proto.graph)
+        _drop_inputs(proto.graph, {one.name for one in proto.graph.initializer})
     inline(proto)
     _name_states(proto, taken)
     return fed
@@ -120,12 +120,13 @@ def _feed_constant(node: NodeProto, value: str) -> None:
 
 def _feed_graph(graph: GraphProto, values: Mapping[int, str], *, main: bool) -> None:
     """Take these initialisers out of a graph, and name the values that come in their place."""
-    held = {number: graph.initializer[number] for number in values}
-    other = {n: tensor for n, tensor in held.items() if not main or _is_narrow(tensor)}
-    nodes = [_fed_by(values[number], tensor, tensor.name) for number, tensor in other.items()]
+    nodes = [
+        _fed_by(value, graph.initializer[number], graph.initializer[number].name)
+        for number, value in values.items()
+        if not main or _is_narrow(graph.initializer[number])
+    ]
     if main:  # what could be given has another name and type now
-        names = {tensor.name for tensor in other.values()}
-        _replace(graph.input, [one for one in graph.input if one.name not in names])
+        _drop_inputs(graph, {node.output[0] for node in nodes})
     _replace(graph.initializer, [t for i, t in enumerate(graph.initializer) if i not in values])
     for node in nodes:
         graph.node.insert(0, node)
@@ -148,9 +149,7 @@ def _replace(repeated: MutableSequence[Any], messages: Sequence[Any]) -> None:
     repeated.extend(copies)
 
 
-def _drop_constant_inputs(graph: GraphProto) -> None:
-    """Before version 4 each initialiser is an input too, but no call can give it."""
-    names = {one.name for one in graph.initializer}
+def _drop_inputs(graph: GraphProto, names: Collection[str]) -> None:
     _replace(graph.input, [one for one in graph.input if one.name not in names])
 
 
