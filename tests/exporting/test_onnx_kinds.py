@@ -101,6 +101,47 @@ def test_a_graph_without_weights_is_refused_with_its_operators(tmp_path, form):
     assert not (tmp_path / "m.onnx").exists()
 
 
+DOUBLE = onnx.TensorProto.DOUBLE
+ODD = {
+    "of doubles": (
+        made.model(
+            [made.node("MatMul", "x w", "y")],
+            [made.value("x", 4, 32, kind=DOUBLE)],
+            [made.value("y", None, None, kind=DOUBLE)],
+            {"w": made.weight(32, 32, kind=np.float64)},
+        ),
+        "w: .*float64",
+    ),
+    "an output": (
+        made.model(
+            [made.node("MatMul", "x w", "y")],
+            [made.value("x", 4, 32)],
+            [made.value("y", None, None), made.value("w", 32, 32)],
+            {"w": made.weight(32, 32)},
+        ),
+        "w: .*output",
+    ),
+    "taken by another": (
+        made.one([made.node("Mul", "x w", "y")], {"w": made.weight(4, 32)}),
+        "w: .*Mul",
+    ),
+    "small": (
+        made.one([made.node("MatMul", "x w", "y")], {"w": made.weight(32, 1)}),
+        "MatMul.* 64",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("form", FORMS)
+def test_what_keeps_all_weights_of_a_graph_float_is_named(tmp_path, form, kind):
+    graph, told = ODD[kind]
+    x = np.ones((4, 32), np.float64 if kind == "of doubles" else np.float32)
+    with pytest.raises(ArgumentError, match=f"no weights.*{told}"):
+        export(graph, tmp_path, FORMS[form][0], batches=[{"x": x}])
+    assert not (tmp_path / "m.onnx").exists()
+
+
 def test_halves_of_tiny_values_stay_float(tmp_path):
     graph = made.one(
         [made.node("MatMul", "x w", "h"), made.node("MatMul", "h v", "y")],

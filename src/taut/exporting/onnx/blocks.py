@@ -17,7 +17,13 @@ from taut.errors import ArgumentError
 from taut.exporting.integers import Integers, to_integers
 from taut.exporting.onnx.bodies import key_of, rewrite
 from taut.exporting.onnx.dynamic import Way, looked_up_rows, put_integers, stored_weight
-from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, operators, sizes_of
+from taut.exporting.onnx.graph_weights import (
+    GraphWeight,
+    find_weights,
+    listed,
+    no_weights,
+    sizes_of,
+)
 from taut.exporting.onnx.half import widen_layers
 from taut.exporting.onnx.held_integers import Grid, HeldIntegers
 from taut.exporting.onnx.known import Known
@@ -43,10 +49,7 @@ def to_blocks(
     floats = count_floats(graph.constants)
     found, left = find_weights(graph, without)
     if not found and not without:
-        raise ArgumentError(
-            "int4: the graph has no weights that integers can stand for (it has "
-            f'{operators(graph)}); give weights="float32"'
-        )
+        raise no_weights(graph, "that integers can stand for", left)
     found = widen_layers(graph, found)
     fitting = [one for one in found if _fits(one, graph.constants, form.group_size)]
     if not (fitting or without) and _only_matrices(found):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from taut.errors import ArgumentError
 from taut.exporting.onnx.dynamic import (
     Way,
     dynamic_product,
@@ -13,7 +12,13 @@ from taut.exporting.onnx.dynamic import (
     stored_weight,
     turned_for_product,
 )
-from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, operators, sizes_of
+from taut.exporting.onnx.graph_weights import (
+    GraphWeight,
+    find_weights,
+    listed,
+    no_weights,
+    sizes_of,
+)
 from taut.exporting.onnx.half import widen_layers
 from taut.exporting.onnx.held_integers import HeldIntegers
 from taut.exporting.onnx.known import Known
@@ -47,10 +52,7 @@ def to_int8(
     floats = count_floats(graph.constants)
     found, left = find_weights(graph, without)
     if not found and not without:
-        raise ArgumentError(
-            "the graph has no weights that integers can stand for (it has "
-            f'{operators(graph)}); give weights="float32"'
-        )
+        raise no_weights(graph, "that integers can stand for", left)
     found = widen_layers(graph, found)
     ways = [_way(one, "none" if one.name in loose else form.activations) for one in found]
     products = {one.grid for one, way in zip(found, ways, strict=True)
