@@ -234,3 +234,20 @@ def test_a_bound_holds_for_any_form_and_one_that_cannot_be_had_is_refused(tmp_pa
     assert not (tmp_path / "again" / "m.onnx").exists()
     with pytest.raises(ArgumentError, match="max_error: 0 is no bound"):
         OnnxForm(max_error=0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_values_in_another_file_need_no_length(tmp_path, form):
+    graph = made.one(
+        [made.node("MatMul", "x w", "h"), made.node("MatMul", "h v", "y")],
+        {"w": made.weight(32, 32), "v": made.weight(32, 32, seed=1)},
+    )
+    wanted = {t.name: onnx.numpy_helper.to_array(t) for t in graph.graph.initializer}
+    (tmp_path / "w.bin").write_bytes(b"".join(one.tobytes() for one in wanted.values()))
+    for number, tensor in enumerate(graph.graph.initializer):
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, text in (("location", "w.bin"), ("offset", str(4096 * number))):
+            tensor.external_data.add(key=key, value=text)
+    asked, most = FORMS[form]
+    assert export(graph, tmp_path, asked).check.relative < most

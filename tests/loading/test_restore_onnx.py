@@ -218,3 +218,13 @@ def varint(number: int) -> bytes:
         found.append(number & 127 | 128)
         number >>= 7
     return bytes([*found, number])
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_data_file_of_the_original_is_no_place_for_the_model(packed: Path, force: bool) -> None:
+    original = onnx.load(packed.with_name("net.onnx"), load_external_data=False)
+    held = packed.parent / original.graph.initializer[0].external_data[0].value
+    before = held.read_bytes()
+    with pytest.raises(ArgumentError, match=r"data file of the model|another format"):
+        taut.decompress(packed, held, force=force)
+    assert held.read_bytes() == before

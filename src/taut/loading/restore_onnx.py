@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -76,14 +76,29 @@ def _new_names(files: tuple[RecipeFile, ...], target: Path) -> dict[str, str]:
     """New names for the data files of a model that is written under another name; {} for its own.
 
     Raises:
-        ArgumentError: one of them would be `target` itself.
+        ArgumentError: one of them is called as `target` is.
     """
+    _check_name(files, target)
     model, beside = as_text(target.name), [one.name for one in files[1:]]
-    if model != files[0].name:
-        return names_beside(beside, files[0].name, model)
-    if model.casefold() in {plain_path(name).casefold() for name in beside}:
-        raise ArgumentError(f"{target}: a data file of the model has this name; name another")
-    return {}
+    return {} if model == files[0].name else names_beside(beside, files[0].name, model)
+
+
+def check_onnx_name(file: TautFile, target: Path) -> None:
+    """Whether a model of ONNX may be written there, in whatever format.
+
+    Raises:
+        ArgumentError: a data file is called so, and what is there may be the original's weights.
+        FormatError, VerifyError: the file is damaged.
+    """
+    _check_name(read_recipe(file), target)
+
+
+def _check_name(files: tuple[RecipeFile, ...], target: Path) -> None:
+    parts = PurePosixPath(as_text(target.as_posix()).casefold()).parts
+    for one in files[1:]:
+        own = PurePosixPath(plain_path(one.name).casefold()).parts
+        if parts[-len(own) :] == own:
+            raise ArgumentError(f"{target}: a data file of the model has this name; name another")
 
 
 def _check_free(path: Path, source: Path, *, force: bool) -> None:
