@@ -44,4 +44,5 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
 def _nbytes(tensor: TensorProto) -> int:
     kind = tensor.data_type
     width = 8 * int(need("onnx.helper").tensor_dtype_to_np_dtype(kind).itemsize)
-    return -(-prod(tensor.dims) * _PACKED.get(kind, width) // 8)
+    bits: int = prod(tensor.dims) * _PACKED.get(kind, width)
+    return -(-bits // 8)
