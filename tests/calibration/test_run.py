@@ -270,3 +270,12 @@ def test_transformers_conv1d_is_stored_the_other_way_round(tmp_path):
     taut.compress(net, tmp_path / "x", calib=data, bits=4.5, finish=False)
     error = np.square(stored(tmp_path / "x")["0.weight"] - net[0].weight.detach().numpy()).mean(1)
     assert error[:8].mean() > 4 * error[-8:].mean()  # rows are inputs here: what is loud is kept
+
+
+def test_bits_that_are_too_many_name_the_tensor(tmp_path):
+    wide = torch.nn.Linear(64, 64)
+    with torch.no_grad():
+        wide.weight[0, 0] = 1e3
+    x = torch.randn(8, 64) * torch.logspace(-3, 3, 64)
+    with pytest.raises(ArgumentError, match=r'tensor "weight": .*fewer bits'):
+        taut.compress(wide, tmp_path / "x", calib=[x], bits=12)

@@ -28,6 +28,19 @@ def test_every_tensor_comes_back_to_the_bit(file, arrays):
         assert same(whole[name], array), name
 
 
+@pytest.mark.parametrize(
+    ("begins", "what"),
+    [
+        (b"\x08\x08\x12\x01x" + b"\x3a\x02\x12\x00", "an ONNX model"),
+        (b"\x80\x02}q\x00." + bytes(20), "a PyTorch checkpoint"),
+    ],
+)
+def test_a_model_of_another_format_is_named(tmp_path, begins, what):
+    (tmp_path / "net").write_bytes(begins)
+    with pytest.raises(FormatError, match=f"is {what}, not a Taut file; compress"):
+        TautFile(tmp_path / "net")
+
+
 def test_the_stores_are_the_ones_meant(file):
     stores = {record.name: record.store for record in TautFile(file).index.records}
     assert stores == {

@@ -309,6 +309,9 @@ KINDS = {
          node("Squeeze", "k", "y", axes=[0])],
         {"w": weight(8, 8, 3, 3)}, x=(2, 8, 7, 7), opset=9, version=4,
     ),
+    "an old graph whose constants are no inputs": lambda: one(
+        [node("Conv", "x w", "y")], {"w": weight(8, 8, 3, 3)}, x=(2, 8, 7, 7), opset=8, version=3,
+    ),
     "a map": lambda: model(
         [node("MatMul", "x w", "h"), node("Softmax", "h", "p"),
          node("ZipMap", "p", "y", domain="ai.onnx.ml", classlabels_int64s=list(range(16)))],

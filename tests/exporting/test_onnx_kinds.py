@@ -101,6 +101,47 @@ def test_a_graph_without_weights_is_refused_with_its_operators(tmp_path, form):
     assert not (tmp_path / "m.onnx").exists()
 
 
+DOUBLE = onnx.TensorProto.DOUBLE
+ODD = {
+    "of doubles": (
+        made.model(
+            [made.node("MatMul", "x w", "y")],
+            [made.value("x", 4, 32, kind=DOUBLE)],
+            [made.value("y", None, None, kind=DOUBLE)],
+            {"w": made.weight(32, 32, kind=np.float64)},
+        ),
+        "w: .*float64",
+    ),
+    "an output": (
+        made.model(
+            [made.node("MatMul", "x w", "y")],
+            [made.value("x", 4, 32)],
+            [made.value("y", None, None), made.value("w", 32, 32)],
+            {"w": made.weight(32, 32)},
+        ),
+        "w: .*output",
+    ),
+    "taken by another": (
+        made.one([made.node("Mul", "x w", "y")], {"w": made.weight(4, 32)}),
+        "w: .*Mul",
+    ),
+    "small": (
+        made.one([made.node("MatMul", "x w", "y")], {"w": made.weight(32, 1)}),
+        "MatMul.* 64",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("form", FORMS)
+def test_what_keeps_all_weights_of_a_graph_float_is_named(tmp_path, form, kind):
+    graph, told = ODD[kind]
+    x = np.ones((4, 32), np.float64 if kind == "of doubles" else np.float32)
+    with pytest.raises(ArgumentError, match=f"no weights.*{told}"):
+        export(graph, tmp_path, FORMS[form][0], batches=[{"x": x}])
+    assert not (tmp_path / "m.onnx").exists()
+
+
 def test_halves_of_tiny_values_stay_float(tmp_path):
     graph = made.one(
         [made.node("MatMul", "x w", "h"), made.node("MatMul", "h v", "y")],
@@ -193,3 +234,20 @@ def test_a_bound_holds_for_any_form_and_one_that_cannot_be_had_is_refused(tmp_pa
     assert not (tmp_path / "again" / "m.onnx").exists()
     with pytest.raises(ArgumentError, match="max_error: 0 is no bound"):
         OnnxForm(max_error=0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_values_in_another_file_need_no_length(tmp_path, form):
+    graph = made.one(
+        [made.node("MatMul", "x w", "h"), made.node("MatMul", "h v", "y")],
+        {"w": made.weight(32, 32), "v": made.weight(32, 32, seed=1)},
+    )
+    wanted = {t.name: onnx.numpy_helper.to_array(t) for t in graph.graph.initializer}
+    (tmp_path / "w.bin").write_bytes(b"".join(one.tobytes() for one in wanted.values()))
+    for number, tensor in enumerate(graph.graph.initializer):
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, text in (("location", "w.bin"), ("offset", str(4096 * number))):
+            tensor.external_data.add(key=key, value=text)
+    asked, most = FORMS[form]
+    assert export(graph, tmp_path, asked).check.relative < most

@@ -161,3 +161,70 @@ def test_a_hole_is_no_part_of_the_graph() -> None:
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+def unpacked(tensor: onnx.TensorProto) -> bytes:
+    """A tensor whose numbers each have a key of their own, as older writers have it."""
+    rest = onnx.TensorProto()
+    rest.CopyFrom(tensor)
+    rest.ClearField("int32_data")
+    lone = [onnx.TensorProto(int32_data=[one]).SerializeToString() for one in tensor.int32_data]
+    return rest.SerializeToString() + b"".join(b"\x28" + one[2:] for one in lone)
+
+
+@pytest.mark.parametrize("packs", [True, False])
+@pytest.mark.parametrize("kind", [onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16])
+@pytest.mark.parametrize("inner", [False, True])
+def test_narrow_floats_that_are_varints_come_back_rounded(
+    kind: int, packs: bool, inner: bool, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    """Rounded, they take more or fewer bytes than before, and so do the messages around them."""
+    w = helper.make_tensor("w", kind, (64, 64), rng.standard_normal(4096))
+    assert w.int32_data
+    kinds = [helper.make_tensor_value_info(name, kind, [64, 64]) for name in "xyz"]
+    product = [helper.make_node("MatMul", ["x", "w"], ["z"])]
+    outer, held = [helper.make_node("MatMul", ["x", "w"], ["y"])], [w]
+    if inner:
+        branch = helper.make_graph(product, "b", [], kinds[2:], held)
+        outer, held = [helper.make_node("If", ["c"], ["y"], then_branch=branch)], []
+    graph = helper.make_graph(outer, "net", kinds[:1], kinds[1:2], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    data = model.SerializeToString()
+    if not packs and not inner:
+        del model.graph.initializer[:]
+        tensor = unpacked(w)
+        wire = b"\x2a" + varint(len(tensor)) + tensor  # an initialiser
+        rest = model.graph.SerializeToString() + wire
+        model.ClearField("graph")
+        data = model.SerializeToString() + b"\x3a" + varint(len(rest)) + rest
+    source, packed = tmp_path / "net.onnx", tmp_path / "net.taut.safetensors"
+    source.write_bytes(data)
+    taut.compress(source, packed, bits=5)
+    taut.decompress(packed, tmp_path / "n.onnx")
+    found = taut.load(packed)
+    name = next(iter(found))
+    graph = onnx.load(tmp_path / "n.onnx").graph
+    if inner:
+        graph = graph.node[0].attribute[0].g
+    values = numpy_helper.to_array(graph.initializer[0]).astype("f4")
+    was = numpy_helper.to_array(w).astype("f4")
+    assert np.array_equal(values, np.asarray(found[name]).astype("f4"))
+    assert 0 < np.abs(values - was).max() < 1
+
+
+def varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_data_file_of_the_original_is_no_place_for_the_model(packed: Path, force: bool) -> None:
+    original = onnx.load(packed.with_name("net.onnx"), load_external_data=False)
+    held = packed.parent / original.graph.initializer[0].external_data[0].value
+    before = held.read_bytes()
+    with pytest.raises(ArgumentError, match=r"data file of the model|another format"):
+        taut.decompress(packed, held, force=force)
+    assert held.read_bytes() == before

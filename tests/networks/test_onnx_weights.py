@@ -249,3 +249,31 @@ def test_values_of_subgraphs_in_other_files_are_found(tmp_path: Path) -> None:
               convert_attribute=True)  # fmt: skip
     module, _ = open_network(path)
     assert np.allclose(module(torch.from_numpy(x)), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("place", ["graph", "input", "constant", "branch"])
+def test_weights_in_bfloat16_are_fed(place: str, tmp_path: Path) -> None:
+    """They come as float32, and are cast: no array that onnxruntime takes has them."""
+    held = helper.make_tensor("w", TensorProto.BFLOAT16, (6, 6), weight("a").ravel())
+    inputs, tensors = [info("x", shape=["n", 6])], [held] if place in ("graph", "input") else []
+    nodes = [node("Cast", "w", "wide", to=1), node("MatMul", "x wide", "y")]
+    if place == "input":
+        inputs.append(info("w", TensorProto.BFLOAT16, [6, 6]))
+    elif place == "constant":
+        nodes.insert(0, helper.make_node("Constant", [], ["w"], value=held))
+    elif place == "branch":
+        then = helper.make_graph(nodes, "then", [], [info("y")], [held])
+        other = helper.make_graph([node("Relu", "x", "z")], "else", [], [info("z")])
+        made = helper.make_node("If", ["truth"], ["y"], then_branch=then, else_branch=other)
+        nodes = [*positive("truth"), made]
+    graph = helper.make_graph(nodes, "g", inputs, [info("y")], tensors)
+    path, x = tmp_path / "net.onnx", np.ones((2, 6), np.float32)
+    onnx.save(helper.make_model(graph, opset_imports=OPSETS, ir_version=9), path)
+    wanted = open_session(path).run(None, {"x": x})[0]
+    network, names = open_network(path)
+    assert np.array_equal(network(torch.from_numpy(x)).numpy(), wanted)
+    (name,) = names.values()
+    with torch.no_grad():
+        getattr(network, name).mul_(2)
+    again = network(torch.from_numpy(x)).numpy()
+    assert np.allclose(again, 2 * wanted)

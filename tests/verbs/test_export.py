@@ -268,3 +268,24 @@ def test_what_was_made_of_onnx_comes_back_as_its_graph(tmp_path, monkeypatch):
     from taut.io import open_source
 
     assert [info.name for info in open_source(tmp_path / "w.safetensors").infos] == ["w"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"weights": "int4", "activations": "static"}, "activations static: go with weights int8"),
+        ({"weights": "float16", "activations": "dynamic"}, "activations dynamic: go with weights"),
+        ({"weights": "int4", "ranges": "minmax"}, "ranges minmax: go with static activations"),
+        ({"weights": "int8", "ranges": "mse"}, "ranges mse: go with .*these are dynamic"),
+    ],
+)
+def test_activations_and_ranges_that_nothing_would_use_are_refused(tmp_path, given, told):
+    pytest.importorskip("onnx")
+    from taut.container import TautFile
+    from taut.exporting.onnx.usual_form import form_for
+    from taut.exporting.request import ExportRequest
+
+    path = taut.compress({"w": np.ones((64, 64), np.float32)}, tmp_path / "w").path
+    request = ExportRequest(source=path, out=tmp_path / "net.onnx", **given)
+    with pytest.raises(ArgumentError, match=told):
+        form_for(TautFile(path), request)

@@ -224,10 +224,7 @@ class Rounder:
         matrix = self.matrices[name]
         rows = values.reshape(matrix.height, -1)
         threads = self.threads if metric.rows.diagonal and not metric.parts else 1
-        try:
-            return round_rows(matrix, rows, metric, dial, self.options, threads)
-        except ArgumentError as error:
-            raise ArgumentError(f'tensor "{name}": {error}') from None
+        return round_rows(matrix, rows, metric, dial, self.options, threads)
 
     def _at_own_bits(self, name: str) -> Rounded:
         """One matrix at the dial where it alone takes its scheme's bits per value."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -15,10 +16,13 @@ from taut.container.gather import cast, check_out, gather, member
 from taut.container.index import Index
 from taut.errors import ArgumentError, FormatError, VerifyError
 from taut.io.arena import allocate
+from taut.io.content import kind_of
 from taut.io.dtypes import storage
 from taut.io.header import HeaderTensor
 from taut.io.names import nearest
 from taut.io.tensor_info import TensorInfo
+
+_OTHERS: Final = {"onnx": "an ONNX model", "checkpoint": "a PyTorch checkpoint"}
 
 
 class NoSuchTensorError(ArgumentError, KeyError):
@@ -43,7 +47,7 @@ class TautFile(Mapping[str, np.ndarray]):
     def __init__(self, path: str | Path, *, threads: int = 1) -> None:
         self.path = Path(path)
         self.threads = threads
-        self.fetcher = Fetcher(self.path)
+        self.fetcher = _opened(self.path)
         self.size = self.fetcher.header.nbytes
         self.index, self.contents = _read_contents(self.fetcher)
         self.fetcher.know_packs(self.contents.packs)
@@ -135,6 +139,17 @@ class TautFile(Mapping[str, np.ndarray]):
             self.fetcher.decode([(checked, data)], self.threads)
             last = self._groups[dtype] = (number, data)
         return last[1]
+
+
+def _opened(path: Path) -> Fetcher:
+    """The file, open; a model of another format is named for what it is."""
+    try:
+        return Fetcher(path)
+    except FormatError:
+        kind = _OTHERS.get(kind_of(path) or "")
+        if kind is None:
+            raise
+    raise FormatError(f"{path}: is {kind}, not a Taut file; compress it first (`taut compress`)")
 
 
 def _read_contents(fetcher: Fetcher) -> tuple[Index, Contents]:

@@ -1,7 +1,8 @@
-"""The data files that an ONNX graph names, under other names: its bytes with these put in.
+"""An ONNX graph whose data files have other names, or whose values take more or fewer bytes.
 
-A name is a text in a message in a message; where it gets longer, so do all that lie around it.
-What has no such name in it stays a range of the file, and is not copied here.
+A name is a text in a message in a message; where it gets longer, so do all that lie around it, and
+so it is with values that are packed as varints. What has neither in it stays a range of the file,
+and is not copied here.
 """
 
 from __future__ import annotations
@@ -79,13 +80,19 @@ class HoledBytes:
         return at - self._gone[before]
 
 
-def renamed(file: RecipeFile, names: Mapping[str, str], where: str) -> list[Piece]:
+def renamed(
+    file: RecipeFile, names: Mapping[str, str], where: str, sizes: Mapping[int, int] | None = None
+) -> list[Piece]:
     """A model's file in which data files have other names: `names`, by their plain paths.
+
+    `sizes` are the bytes of what fills holes, by the places where these begin, where they are
+    others than the holes'.
 
     Raises:
         FormatError: it is no protobuf message.
     """
-    return _Renamer(HoledBytes(file, where), names, where).message((0, file.nbytes), "model", 0)[1]
+    data = HoledBytes(file, where)
+    return _Renamer(data, names, sizes or {}, where).message((0, file.nbytes), "model", 0)[1]
 
 
 def names_beside(files: Iterable[str], model: str, new: str) -> dict[str, str]:
@@ -113,10 +120,11 @@ def names_beside(files: Iterable[str], model: str, new: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Renamer:
-    """Gives messages with new names, and how many bytes they have."""
+    """Gives messages with new names and sizes, and how many bytes they have."""
 
     data: HoledBytes
     names: Mapping[str, str]
+    sizes: Mapping[int, int]
     where: str
 
     def message(self, place: tuple[int, int], kind: str, depth: int) -> tuple[int, list[Piece]]:
@@ -130,18 +138,31 @@ class _Renamer:
         at = done = place[0]
         for one in self._fields(place):
             begin, at = at, one.end
-            if one.wire != LENGTH or one.number not in _ONWARD[kind]:
-                continue
-            within = (one.begin, one.end)
-            length, inner = self.message(within, _ONWARD[kind][one.number], depth + 1)
-            if inner != [within]:
-                head = _varint(one.number << 3 | LENGTH) + _varint(length)
-                pieces += [(done, begin), head, *inner]
-                size += begin - done + len(head) + length
+            found = None if one.wire != LENGTH else self._field(one, begin, kind, depth)
+            if found is not None:
+                pieces += [(done, begin), *found[1]]
+                size += begin - done + found[0]
                 done = one.end
         if not pieces:
             return place[1] - place[0], [place]
         return size + place[1] - done, [*pieces, (done, place[1])]
+
+    def _field(
+        self, one: Field, begin: int, kind: str, depth: int
+    ) -> tuple[int, list[Piece]] | None:
+        """How many bytes a field has, from its key on, and what they are; None for what it was."""
+        within = (one.begin, one.end)
+        if one.begin in self.sizes:
+            length, inner = self.sizes[one.begin], list[Piece]([within])
+        elif one.number in _ONWARD[kind]:
+            length, inner = self.message(within, _ONWARD[kind][one.number], depth + 1)
+            if inner == [within]:
+                return None
+        else:
+            return None
+        keyed = begin == one.begin  # a run of values that have their keys themselves
+        head = b"" if keyed else _varint(one.number << 3 | LENGTH) + _varint(length)
+        return len(head) + length, [head, *inner]
 
     def _fields(self, place: tuple[int, int]) -> Iterator[Field]:
         """The fields of a message; a run of values whose keys are in a hole is stepped over."""

@@ -27,7 +27,7 @@ from taut.errors import ArgumentError, FormatError
 from taut.io import TensorInfo, read_header
 from taut.io.folder_files import FolderFiles, read_folder
 from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint, names_other_format
-from taut.loading.restore_onnx import is_onnx, write_onnx
+from taut.loading.restore_onnx import check_onnx_name, is_onnx, write_onnx
 from taut.loading.restore_torch import write_torch
 from taut.machine import checked_threads
 
@@ -79,6 +79,8 @@ def decompress(
         )
     if target.suffix.lower() == ".onnx":
         return _write_onnx(file, target, force)
+    if is_onnx(file):
+        check_onnx_name(file, target)
     shards = _shards(file)
     texts = file.index.origin.texts
     if source.is_dir() or len(shards) > 1 or texts:

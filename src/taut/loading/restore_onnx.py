@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -76,14 +76,29 @@ def _new_names(files: tuple[RecipeFile, ...], target: Path) -> dict[str, str]:
     """New names for the data files of a model that is written under another name; {} for its own.
 
     Raises:
-        ArgumentError: one of them would be `target` itself.
+        ArgumentError: one of them is called as `target` is.
     """
+    _check_name(files, target)
     model, beside = as_text(target.name), [one.name for one in files[1:]]
-    if model != files[0].name:
-        return names_beside(beside, files[0].name, model)
-    if model.casefold() in {plain_path(name).casefold() for name in beside}:
-        raise ArgumentError(f"{target}: a data file of the model has this name; name another")
-    return {}
+    return {} if model == files[0].name else names_beside(beside, files[0].name, model)
+
+
+def check_onnx_name(file: TautFile, target: Path) -> None:
+    """Whether a model of ONNX may be written there, in whatever format.
+
+    Raises:
+        ArgumentError: a data file is called so, and what is there may be the original's weights.
+        FormatError, VerifyError: the file is damaged.
+    """
+    _check_name(read_recipe(file), target)
+
+
+def _check_name(files: tuple[RecipeFile, ...], target: Path) -> None:
+    parts = PurePosixPath(as_text(target.as_posix()).casefold()).parts
+    for one in files[1:]:
+        own = PurePosixPath(plain_path(one.name).casefold()).parts
+        if parts[-len(own) :] == own:
+            raise ArgumentError(f"{target}: a data file of the model has this name; name another")
 
 
 def _check_free(path: Path, source: Path, *, force: bool) -> None:
@@ -126,8 +141,10 @@ def _contents(file: TautFile, one: RecipeFile, names: Mapping[str, str]) -> Iter
     """The bytes of a file, piece by piece, with `names` for the data files that it names."""
     where = f'{file.path}: the ONNX graph of "{one.name[:80]}"'
     pieces: list[Piece] = [(0, one.nbytes)]
-    if names:
-        pieces = renamed(one, {plain_path(old): new for old, new in names.items()}, where)
+    sizes = _other_sizes(file, one)
+    if names or sizes:
+        paths = {plain_path(old): new for old, new in names.items()}
+        pieces = renamed(one, paths, where, sizes)
     literal = HoledBytes(one, where)
     for piece in pieces:
         if isinstance(piece, bytes):
@@ -142,18 +159,37 @@ def _contents(file: TautFile, one: RecipeFile, names: Mapping[str, str]) -> Iter
         yield literal.between(at, end)
 
 
+def _other_sizes(file: TautFile, one: RecipeFile) -> dict[int, int]:
+    """The bytes of rounded floats that lie as varints, by their holes, where these had others."""
+    infos = {info.name: info for info in file.infos}
+    found = {}
+    for hole in one.holes:
+        if hole.encoding == "varint" and infos[hole.tensor].dtype.startswith(("F", "BF")):
+            nbytes = _packed(file, hole).nbytes
+            if nbytes != hole.end - hole.begin:
+                found[hole.begin] = nbytes
+    return found
+
+
 def _filling(file: TautFile, hole: Hole) -> memoryview:
     values = file[hole.tensor]
     if hole.encoding == "raw":
         given = as_bytes(values)
         return with_keys(given, hole.key).data if hole.key else given.data
+    packed = _packed(file, hole)
+    whole = values.dtype.kind in "iub"  # never rounded, and so as long as it was
+    if whole and packed.nbytes != hole.end - hole.begin:
+        raise FormatError(f'{file.path}: tensor "{hole.tensor}" does not fit the ONNX graph')
+    return packed.data
+
+
+def _packed(file: TautFile, hole: Hole) -> np.ndarray:
+    """A tensor's values as varints, which narrow floats are by their bits."""
+    values = file[hole.tensor]
     if values.dtype.kind not in "iub" and values.itemsize > 2:
         raise FormatError(f'{file.path}: tensor "{hole.tensor}" is not of whole numbers')
     packed = pack_varints(values.astype(np.uint8) if values.dtype.kind == "b" else values)
-    packed = with_keys(packed, hole.key) if hole.key else packed
-    if packed.nbytes != hole.end - hole.begin:
-        raise FormatError(f'{file.path}: tensor "{hole.tensor}" does not fit the ONNX graph')
-    return packed.data
+    return with_keys(packed, hole.key) if hole.key else packed
 
 
 def _make_folder(folder: Path, root: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,13 +44,18 @@ def array_batches(
         found = torch.from_numpy(np.array(array, order="C"))
         return found.to(dtype) if dtype and found.is_floating_point() else found
 
+    given = {name: array[:limit] for name, array in arrays.items()}
     if shapes:
-        given = {name: array[:limit] for name, array in arrays.items()}
         cut = graph_batches(given, shapes, batch_size, str(path))
         return [{name: tensor(part) for name, part in batch.items()} for batch in cut]
-    tensors = {name: tensor(array[:limit]) for name, array in arrays.items()}
+    tensors = {name: tensor(array) for name, array in given.items()}
+    return _in_batches(tensors, min(count, limit or count), batch_size)
+
+
+def _in_batches(tensors: Mapping[str, Any], count: int, batch_size: int) -> list[object]:
+    """Batches of arguments by name; a lone one is given as it is."""
     batches: list[object] = []
-    for begin in range(0, min(count, limit or count), batch_size):
+    for begin in range(0, count, batch_size):
         batch = {name: one[begin : begin + batch_size] for name, one in tensors.items()}
         batches.append(batch if len(batch) > 1 else next(iter(batch.values())))
     return batches

@@ -29,24 +29,25 @@ def graph_batches(
     [(2, 3), (2, 3)]
     """
     if len(arrays) == len(shapes) == 1:
-        arrays = {name: array for name, array in zip(shapes, arrays.values(), strict=True)}
+        arrays = dict(zip(shapes, arrays.values(), strict=True))
     known = {name: shape for name, shape in shapes.items() if name in arrays}
-    if known and all(arrays[name].ndim == len(shape) + 1 for name, shape in known.items()):
+    if _are_batches(arrays, known):
         count = len(next(iter(arrays.values())))
         return [{n: a[number] for n, a in arrays.items()} for number in range(count)]
-    lone = {name: _lone(arrays[name], name, where) for name, s in known.items() if not s}
-    cut = {name: array for name, array in arrays.items() if name not in lone}
-    return _cut(cut, lone, known, batch_size, where)
+    return _cut(arrays, known, batch_size, where)
+
+
+def _are_batches(arrays: Mapping[str, np.ndarray], shapes: Shapes) -> bool:
+    """Whether all arrays of a graph's inputs have one axis more than these."""
+    return bool(shapes) and all(arrays[name].ndim == len(s) + 1 for name, s in shapes.items())
 
 
 def _cut(
-    cut: Mapping[str, np.ndarray],
-    lone: dict[str, np.ndarray],
-    shapes: Shapes,
-    batch_size: int,
-    where: str,
+    arrays: Mapping[str, np.ndarray], shapes: Shapes, batch_size: int, where: str
 ) -> list[dict[str, np.ndarray]]:
-    """Batches of as many samples as the graph wants; what is `lone` goes into each."""
+    """Batches of as many samples as the graph wants; a lone number goes into each."""
+    lone = _lone_numbers(arrays, shapes, where)
+    cut = {name: array for name, array in arrays.items() if name not in lone}
     wanted = {name: shape[0] for name, shape in shapes.items() if shape and shape[0] is not None}
     count = len(next(iter(cut.values()), ()))
     size = _size(wanted, count, where) if wanted else batch_size
@@ -55,6 +56,13 @@ def _cut(
         {name: array[begin : begin + size] for name, array in cut.items()} | lone
         for begin in range(0, ends, size)
     ]
+
+
+def _lone_numbers(
+    arrays: Mapping[str, np.ndarray], shapes: Shapes, where: str
+) -> dict[str, np.ndarray]:
+    """What goes into inputs without axes."""
+    return {name: _lone(arrays[name], name, where) for name, shape in shapes.items() if not shape}
 
 
 def _lone(array: np.ndarray, name: str, where: str) -> np.ndarray:

@@ -74,12 +74,7 @@ class OnnxGraph:
         Raises:
             ArgumentError: no output holds floats.
         """
-        if not any("float" in kind or "double" in kind for kind in self.outputs.values()):
-            told = ", ".join(f"{name}: {kind}" for name, kind in self.outputs.items())
-            raise ArgumentError(
-                f"{self.path}: no output of the graph holds floats ({told}), which calibration "
-                "compares; give a graph that puts out its scores, as they are before an ArgMax"
-            )
+        self._check_outputs()
         if "logits" in self.outputs:
             return "logits"
         names = {value: name for name, value in self.fed.items()}
@@ -87,6 +82,15 @@ class OnnxGraph:
             names[name] for node in self._last_layer() for name in node.input if name in names
         )
         return "logits" if any(map(is_head, weights)) else "features"
+
+    def _check_outputs(self) -> None:
+        if any("float" in kind or "double" in kind for kind in self.outputs.values()):
+            return
+        told = ", ".join(f"{name}: {kind}" for name, kind in self.outputs.items())
+        raise ArgumentError(
+            f"{self.path}: no output of the graph holds floats ({told}), which calibration "
+            "compares; give a graph that puts out its scores, as they are before an ArgMax"
+        )
 
     def _last_layer(self) -> list[NodeProto]:
         """The nodes of the linear layer that gives the first output; none if another does."""

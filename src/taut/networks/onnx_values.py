@@ -73,13 +73,17 @@ class GraphInputs:
             )
         both = {**dict(zip(self.kinds, args, strict=False)), **kwargs}
         given = {name: value for name, value in both.items() if value is not None}
+        self._check(given)
+        return {name: as_input(value, self.kinds[name], name) for name, value in given.items()}
+
+    def _check(self, given: Collection[str]) -> None:
+        """Whether these are inputs, and all that are needed."""
         if strange := [name for name in given if name not in self.kinds]:
             raise ArgumentError(
                 f"the graph has no input {_list(strange)}; it takes {_list(self.needed)}"
             )
         if missing := [name for name in self.needed if name not in given]:
             raise ArgumentError(f"the graph misses its input {_list(missing)}")
-        return {name: as_input(value, self.kinds[name], name) for name, value in given.items()}
 
 
 def as_input(value: object, kind: str, name: str) -> object:

@@ -1,12 +1,13 @@
 """An ONNX graph without its weights: they are taken out, wherever they lie, and become its inputs.
 
 A weight of a subgraph or of a Constant node leaves an Identity in its place, which gives the input
-the name that the weight had there. Functions are given their weights as arguments, and inlined.
+the name that the weight had there. One in bfloat16, which onnxruntime takes from no array, is fed
+as float32, and leaves a Cast. Functions are given their weights as arguments, and inlined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Collection, Mapping, MutableSequence, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ from taut.networks.onnx_inner import at
 from taut.networks.onnx_packages import need
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 FLOATS: Final = ("F16", "BF16", "F32", "F64")
 RECURRENT: Final = ("LSTM", "GRU", "RNN")
@@ -38,21 +39,27 @@ def detach(proto: ModelProto, source: OnnxSource) -> dict[str, str]:
     for name, place in source.places.items():
         if _is_free(proto, source, name):
             main = place[:2] == ("graph", "initializer")
-            fed[name] = name if main else _fresh(name, taken)
+            fed[name] = name if main and not _is_narrow(at(proto, place)) else _fresh(name, taken)
             values.append(_input(proto, source, name, fed[name]))
     _take_out(proto, source.places, fed)
     known = {one.name for one in proto.graph.input}
     proto.graph.input.extend(one for one in values if one.name not in known)
-    if proto.ir_version < OVERRIDABLE:
+    if proto.ir_version < OVERRIDABLE:  # there initialisers are inputs too that no call can give
         proto.ir_version = OVERRIDABLE
-        _drop_constant_inputs(proto.graph)
+        _drop_inputs(proto.graph, {one.name for one in proto.graph.initializer})
     inline(proto)
     _name_states(proto, taken)
     return fed
 
 
+def _is_narrow(tensor: TensorProto) -> bool:
+    """Whether a tensor is of a type that onnxruntime takes from no array."""
+    return bool(tensor.data_type == need("onnx").TensorProto.BFLOAT16)
+
+
 def _input(proto: ModelProto, source: OnnxSource, name: str, value: str) -> ValueInfoProto:
-    kind, shape = at(proto, source.places[name]).data_type, source.entries[name].info.shape
+    tensor, shape = at(proto, source.places[name]), source.entries[name].info.shape
+    kind = need("onnx").TensorProto.FLOAT if _is_narrow(tensor) else tensor.data_type
     found: ValueInfoProto = need("onnx").helper.make_tensor_value_info(value, kind, shape)
     return found
 
@@ -102,19 +109,37 @@ def _take_out(proto: ModelProto, places: dict[str, Place], fed: dict[str, str]) 
 
 
 def _feed_constant(node: NodeProto, value: str) -> None:
-    node.op_type = "Identity"
+    tensor = next(one.t for one in node.attribute if one.HasField("t"))
+    made = _fed_by(value, tensor, node.output[0])
+    node.op_type = made.op_type
     node.ClearField("attribute")
+    node.attribute.extend(made.attribute)
     node.ClearField("name")  # several constants may have one
     node.input.append(value)
 
 
 def _feed_graph(graph: GraphProto, values: Mapping[int, str], *, main: bool) -> None:
     """Take these initialisers out of a graph, and name the values that come in their place."""
-    helper = need("onnx").helper
-    names = {number: graph.initializer[number].name for number in values}
+    nodes = [
+        _fed_by(value, graph.initializer[number], graph.initializer[number].name)
+        for number, value in values.items()
+        if not main or _is_narrow(graph.initializer[number])
+    ]
+    if main:  # what could be given has another name and type now
+        _drop_inputs(graph, {node.output[0] for node in nodes})
     _replace(graph.initializer, [t for i, t in enumerate(graph.initializer) if i not in values])
-    for number, value in {} if main else values.items():
-        graph.node.insert(0, helper.make_node("Identity", [value], [names[number]]))
+    for node in nodes:
+        graph.node.insert(0, node)
+
+
+def _fed_by(value: str, tensor: TensorProto, name: str) -> NodeProto:
+    """The node that gives the value that is fed for a tensor the tensor's name."""
+    helper = need("onnx").helper
+    if _is_narrow(tensor):
+        made: NodeProto = helper.make_node("Cast", [value], [name], to=tensor.data_type)
+        return made
+    made = helper.make_node("Identity", [value], [name])
+    return made
 
 
 def _replace(repeated: MutableSequence[Any], messages: Sequence[Any]) -> None:
@@ -124,9 +149,7 @@ def _replace(repeated: MutableSequence[Any], messages: Sequence[Any]) -> None:
     repeated.extend(copies)
 
 
-def _drop_constant_inputs(graph: GraphProto) -> None:
-    """Before version 4 each initialiser is an input too, but no call can give it."""
-    names = {one.name for one in graph.initializer}
+def _drop_inputs(graph: GraphProto, names: Collection[str]) -> None:
     _replace(graph.input, [one for one in graph.input if one.name not in names])
 
 

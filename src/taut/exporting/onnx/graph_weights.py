@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 LEAST: Final = 64  # values of a weight below which other numbers save nothing
-_FLOATS: Final = ("float32", "float16", "bfloat16")
+_FLOATS: Final = ("float32", "float16", "bfloat16", "float64")
 _WIDTHS: Final = {1: "float32", 10: "float16", 16: "bfloat16"}  # of ONNX's types, Cast's `to`
 _OUTPUT: Final = "an output of the graph"
 _BIAS: Final = "a bias"  # and an initial state: so small beside the weights that no note names it
 _BROKEN: Final = "not finite"
+_DOUBLE: Final = "float64"
 _RECURRENT: Final = ("LSTM", "GRU", "RNN")
 
 
@@ -116,10 +117,7 @@ def need_weights(graph: OpenGraph, without: frozenset[str]
     """
     found, notes = find_weights(graph, without)
     if not found and not without:
-        raise ArgumentError(
-            f"the graph has no weights that integers can stand for (it has {operators(graph)}); "
-            'give weights="float32"'
-        )
+        raise no_weights(graph, "that integers can stand for", notes)
     return found, notes
 
 
@@ -128,6 +126,8 @@ def _reason(operator: str) -> str:
         return "it is an output of the graph too"
     if operator == _BROKEN:
         return "it has values that are not finite"
+    if operator == _DOUBLE:
+        return "it is in float64"
     return f"{operator} has no form in integers here"
 
 
@@ -143,9 +143,14 @@ def sizes_of(found: list[GraphWeight], graph: OpenGraph) -> dict[str, int]:
     return {one.name: graph.constants[one.name].size for one in found}
 
 
-def operators(graph: OpenGraph) -> str:
-    """The kinds of nodes that a graph has, in words, for errors."""
-    return listed(sorted({node.op_type for node in nodes(graph.graph)} - {"Constant"}))
+def no_weights(graph: OpenGraph, what: str, left: list[str]) -> ArgumentError:
+    """The error of a graph none of whose constants can be put in other numbers; `left` says why."""
+    held = listed(sorted({node.op_type for node in nodes(graph.graph)} - {"Constant"}))
+    small = f"none of its constants is a matrix or kernel of floats with {LEAST} values"
+    return ArgumentError(
+        f"the graph has no weights {what} (it has {held or 'no operators'}): "
+        f'{"; ".join(left) or small}; give weights="float32"'
+    )
 
 
 @dataclass(frozen=True)
@@ -203,6 +208,8 @@ class _Uses:
         axes = self._large[origin.name].ndim
         if not np.isfinite(self._large[origin.name]).all():
             return _FloatUse(origin.name, _BROKEN)
+        if self._large[origin.name].dtype == np.float64:
+            return _FloatUse(origin.name, _DOUBLE)
         form = form_of(node, index, axes)
         if form is None:
             small = node.op_type in _RECURRENT and index > 2

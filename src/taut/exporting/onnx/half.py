@@ -8,7 +8,13 @@ import numpy as np
 
 from taut.errors import ArgumentError
 from taut.exporting.onnx.bodies import rewrite, take_other
-from taut.exporting.onnx.graph_weights import GraphWeight, find_weights, listed, operators, sizes_of
+from taut.exporting.onnx.graph_weights import (
+    GraphWeight,
+    find_weights,
+    listed,
+    no_weights,
+    sizes_of,
+)
 from taut.exporting.onnx.onnx_form import Placed, count_floats
 from taut.exporting.onnx.open_graph import OpenGraph
 from taut.networks.onnx_packages import need
@@ -36,10 +42,7 @@ def store_half(graph: OpenGraph, without: frozenset[str] = frozenset()) -> Place
     names = sizes_of(found, graph)
     wide = [name for name in names if graph.constants[name].dtype == np.float32]
     if not names and not without:
-        raise ArgumentError(
-            f"float16: the graph has no weights of layers (it has {operators(graph)}); give "
-            'weights="float32"'
-        )
+        raise no_weights(graph, "of layers", left)
     rounded, small = 0, []
     nodes: list[NodeProto] = []
     other: dict[str, str] = {}

@@ -28,13 +28,19 @@ def prepared(model: ModelProto, form: OnnxForm) -> tuple[ModelProto, list[str]]:
     if model.functions:
         model = need("onnx.inliner").inline_local_functions(model)
     version = max((one.version for one in model.opset_import if not one.domain), default=0)
+    notes = _without_constants(model)
+    model.ir_version = max(model.ir_version, _IR)
     if form.calibrated and version < _OPSET:
         model = _converted(model, version)
-    both, notes = _drop_constant_inputs(model.graph), []
-    if both and model.ir_version >= _OVERRIDABLE:
-        notes.append(f"{listed(both)}: could be given as inputs, and are constants now")
-    model.ir_version = max(model.ir_version, _IR)
     return model, notes
+
+
+def _without_constants(model: ModelProto) -> list[str]:
+    """Take constants from among the inputs; a note on those that a call could give."""
+    both = _drop_constant_inputs(model.graph)
+    if both and model.ir_version >= _OVERRIDABLE:
+        return [f"{listed(both)}: could be given as inputs, and are constants now"]
+    return []
 
 
 def _drop_constant_inputs(graph: GraphProto) -> list[str]:

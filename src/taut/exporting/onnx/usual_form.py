@@ -27,7 +27,7 @@ def form_for(file: TautFile, request: ExportRequest) -> OnnxForm:
     usual, size, asymmetric = _usual(file)
     weights = _checked(request.weights or usual, request.group_size)
     same = weights == usual
-    activations = request.activations or _usual_activations(request, weights)
+    activations = _activations(request, weights)
     return OnnxForm(
         weights=weights,
         group_size=request.group_size or (size if same else None) or _GROUP,
@@ -47,10 +47,23 @@ def _checked(weights: str, group_size: int | None) -> Weights:
     return cast("Weights", weights)
 
 
-def _usual_activations(request: ExportRequest, weights: str) -> str:
-    if weights != "int8":
-        return "none"
-    return "static" if request.calib is not None else "dynamic"
+def _activations(request: ExportRequest, weights: str) -> str:
+    """The activations that were asked for, or those that go with such weights.
+
+    Raises:
+        ArgumentError: weights of this kind are multiplied by floats alone, or ranges were given,
+            and none are measured.
+    """
+    found = request.activations
+    if weights != "int8" and found in ("static", "dynamic"):
+        raise ArgumentError(f"activations {found}: go with weights int8, and these are {weights}")
+    if found is None:
+        found = "none" if weights != "int8" else "dynamic" if request.calib is None else "static"
+    if request.ranges is not None and found != "static":
+        raise ArgumentError(
+            f"ranges {request.ranges}: go with static activations, and these are {found}"
+        )
+    return found
 
 
 def _usual(file: TautFile) -> tuple[str, int | None, bool]:

@@ -27,6 +27,7 @@ from taut.exporting.onnx.graph import arrays
 from taut.exporting.onnx.half import store_half
 from taut.exporting.onnx.int8 import to_int8
 from taut.exporting.onnx.known import Known
+from taut.exporting.onnx.load_model import load_model
 from taut.exporting.onnx.onnx_form import OnnxForm, Placed
 from taut.exporting.onnx.open_graph import OpenGraph
 from taut.exporting.onnx.plain_graph import fitting_batches, prepared
@@ -107,7 +108,7 @@ def export_graph(
     """
     check_destination(out, force=force)
     need_all()
-    model = need("onnx").load(str(path))
+    model = load_model(path)
     data, left = fitting_batches(model.graph, list(batches))
     model, notes = prepared(model, form)
     reference = _Reference(of_graph(path), data, data[:_CHECKED])
