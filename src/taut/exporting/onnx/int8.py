@@ -68,7 +68,7 @@ def to_int8(
     if pairs is not None:
         pairs.insert()
     rounded = {one.name for one in found if not integers[one.grid].exact}
-    notes = (*left, *_slow(found, ways, form, loose))
+    notes = (*left, *_slow(found, ways, form, loose), *_unknown(pairs))
     return Placed(floats - len(rounded), len(rounded), notes, sizes_of(found, graph))
 
 
@@ -87,6 +87,14 @@ def _way(weight: GraphWeight, activations: str) -> str:
     if activations == "static" and not weight.inner:
         return "pairs"
     return "dynamic" if weight.kind == "matmul" else "floats"
+
+
+def _unknown(pairs: StaticPairs | None) -> list[str]:
+    """A note on inputs of layers that have no range."""
+    if pairs is None or not pairs.unknown:
+        return []
+    told = listed(pairs.unknown)
+    return [f"{told}: always zero in the batches, so without a range, and taken as floats"]
 
 
 def _slow(
