@@ -236,6 +236,16 @@ def test_a_bound_holds_for_any_form_and_one_that_cannot_be_had_is_refused(tmp_pa
         OnnxForm(max_error=0)
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_never_finite_prove_nothing(tmp_path, form, value):
+    graph = made.one([made.node("MatMul", "x w", "y")], {"w": made.weight(32, 32)})
+    x = np.full((4, 32), value, np.float32)
+    with pytest.raises(ArgumentError, match=r"calibration: .*look at the data"):
+        export(graph, tmp_path, FORMS[form][0], batches=[{"x": x}])
+    assert not (tmp_path / "m.onnx").exists()
+
+
 @pytest.mark.parametrize("kind", ["matrix", "convolution"])
 def test_what_was_always_zero_in_calibration_is_no_range(tmp_path, kind):
     """As a first state is: later ones would be clipped to nothing."""

@@ -73,7 +73,8 @@ def compare(path: Path, answers: Answers, batches: Iterable[object]) -> Check:
 
     Raises:
         VerifyError: an answer has another shape or type, or is not finite where it should be.
-        ArgumentError: there is no batch, or onnxruntime does not take the graph.
+        ArgumentError: there is no batch, an output is never finite, or onnxruntime does not take
+            the graph.
     """
     ort = need("onnxruntime")
     ours = of_graph(path)
@@ -90,18 +91,29 @@ def compare(path: Path, answers: Answers, batches: Iterable[object]) -> Check:
             x, y = (_without_padding(batch, values) for values in (x, y))
             one = outputs.setdefault(index, _Output())
             if x.dtype.kind == "f":
+                one.finite += int(np.isfinite(x).sum())
                 cosines.append(one.add(*_rows(path, index, x, y)))
             else:
                 one.count(x, y)
     if not samples:
         raise ArgumentError("the check takes at least one batch; none was given")
     for index, one in outputs.items():
-        if 2 * one.others > one.whole:
-            raise VerifyError(
-                f"{path.name}: output {index} has {one.others} of {one.whole} values that are "
-                "others, and they are no floats; give more bits, or calibrate on real data"
-            )
+        _refuse_odd(path, index, one)
     return _summed(f"onnxruntime {ort.__version__}", samples, list(outputs.values()), cosines)
+
+
+def _refuse_odd(path: Path, index: int, one: _Output) -> None:
+    """Raise where an output of whole numbers is another, or where floats tell nothing."""
+    if 2 * one.others > one.whole:
+        raise VerifyError(
+            f"{path.name}: output {index} has {one.others} of {one.whole} values that are "
+            "others, and they are no floats; give more bits, or calibrate on real data"
+        )
+    if one.values and not one.finite:
+        raise ArgumentError(
+            f"calibration: output {index} of the model has NaN and infinities alone on these "
+            "batches, so that nothing can be held against it; look at the data"
+        )
 
 
 @dataclass
@@ -114,6 +126,7 @@ class _Output:
     most: float = 0.0
     low: float = field(default=float("inf"))
     high: float = field(default=float("-inf"))
+    finite: int = 0
     others: int = 0
     whole: int = 0
 
