@@ -312,6 +312,11 @@ KINDS = {
     "an old graph whose constants are no inputs": lambda: one(
         [node("Conv", "x w", "y")], {"w": weight(8, 8, 3, 3)}, x=(2, 8, 7, 7), opset=8, version=3,
     ),
+    "a shape that is asked for": lambda: one(
+        [node("MatMul", "x w", "h"), node("Shape", "w", "s"), node("Size", "w", "z"),
+         node("Cast", "z", "c", to=1), node("Div", "h c", "d"), node("Reshape", "d s", "y")],
+        {"w": weight(32, 32)}, x=(32, 32),
+    ),
     "a map": lambda: model(
         [node("MatMul", "x w", "h"), node("Softmax", "h", "p"),
          node("ZipMap", "p", "y", domain="ai.onnx.ml", classlabels_int64s=list(range(16)))],

@@ -237,6 +237,41 @@ def test_a_bound_holds_for_any_form_and_one_that_cannot_be_had_is_refused(tmp_pa
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_never_finite_prove_nothing(tmp_path, form, value):
+    graph = made.one([made.node("MatMul", "x w", "y")], {"w": made.weight(32, 32)})
+    x = np.full((4, 32), value, np.float32)
+    with pytest.raises(ArgumentError, match=r"calibration: .*look at the data"):
+        export(graph, tmp_path, FORMS[form][0], batches=[{"x": x}])
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("kind", ["matrix", "convolution"])
+def test_what_was_always_zero_in_calibration_is_no_range(tmp_path, kind):
+    """As a first state is: later ones would be clipped to nothing."""
+    if kind == "matrix":
+        shape, op, w = (4, 32), "MatMul", made.weight(32, 32)
+        layer = made.node(op, "state w", "h")
+    else:
+        shape, w = (2, 8, 6, 6), made.weight(8, 8, 3, 3)
+        layer = made.node("Conv", "state w b", "h", pads=[1, 1, 1, 1])
+    graph = made.model(
+        [layer, made.node("Relu", "h", "r"), made.node("Add", "x r", "y")],
+        [made.value("x", *shape), made.value("state", *shape)],
+        [made.value("y", *[None] * len(shape))],
+        {"w": w, "b": np.zeros(8, np.float32)},
+    )
+    rng = np.random.default_rng(0)
+    given = {name: rng.standard_normal(shape).astype(np.float32) for name in ("x", "state")}
+    still = {**given, "state": np.zeros(shape, np.float32)}
+    found = export(graph, tmp_path, OnnxForm(), batches=[still])
+    assert any(note.startswith("state: always zero") for note in found.notes)
+    files = ("floats.onnx", "m.onnx")
+    wanted, ours = (ort.InferenceSession(tmp_path / f).run(None, given)[0] for f in files)
+    assert np.abs(wanted - ours).max() < 0.05 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_values_in_another_file_need_no_length(tmp_path, form):
     graph = made.one(
         [made.node("MatMul", "x w", "h"), made.node("MatMul", "h v", "y")],

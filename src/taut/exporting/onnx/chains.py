@@ -31,6 +31,14 @@ class Chosen:
     fed: frozenset[str]
     source: Mapping[str, str]
 
+    def only(self, known: Container[str]) -> Chosen:
+        """Those of the values whose ranges are known."""
+
+        def kept(names: frozenset[str]) -> frozenset[str]:
+            return frozenset(name for name in names if self.source.get(name, name) in known)
+
+        return Chosen(kept(self.chained), kept(self.fed), self.source)
+
     @property
     def measured(self) -> list[str]:
         """The values whose ranges calibration has to find."""

@@ -73,7 +73,8 @@ def compare(path: Path, answers: Answers, batches: Iterable[object]) -> Check:
 
     Raises:
         VerifyError: an answer has another shape or type, or is not finite where it should be.
-        ArgumentError: there is no batch, or onnxruntime does not take the graph.
+        ArgumentError: there is no batch, an output is never finite, or onnxruntime does not take
+            the graph.
     """
     ort = need("onnxruntime")
     ours = of_graph(path)
@@ -91,18 +92,23 @@ def compare(path: Path, answers: Answers, batches: Iterable[object]) -> Check:
             cosines += _taken(path, index, outputs.setdefault(index, _Output()), x, y)
     if not samples:
         raise ArgumentError("the check takes at least one batch; none was given")
-    _refuse_other_numbers(path, outputs)
+    for index, one in outputs.items():
+        _refuse_odd(path, index, one)
     return _summed(f"onnxruntime {ort.__version__}", samples, list(outputs.values()), cosines)
 
 
-def _refuse_other_numbers(path: Path, outputs: Mapping[int, _Output]) -> None:
-    """Raise `VerifyError` where most values of an output that has no floats are others."""
-    for index, one in outputs.items():
-        if 2 * one.others > one.whole:
-            raise VerifyError(
-                f"{path.name}: output {index} has {one.others} of {one.whole} values that are "
-                "others, and they are no floats; give more bits, or calibrate on real data"
-            )
+def _refuse_odd(path: Path, index: int, one: _Output) -> None:
+    """Raise where an output of whole numbers is another, or where floats tell nothing."""
+    if 2 * one.others > one.whole:
+        raise VerifyError(
+            f"{path.name}: output {index} has {one.others} of {one.whole} values that are "
+            "others, and they are no floats; give more bits, or calibrate on real data"
+        )
+    if one.values and not one.finite:
+        raise ArgumentError(
+            f"calibration: output {index} of the model has NaN and infinities alone on these "
+            "batches, so that nothing can be held against it; look at the data"
+        )
 
 
 @dataclass
@@ -115,6 +121,7 @@ class _Output:
     most: float = 0.0
     low: float = field(default=float("inf"))
     high: float = field(default=float("-inf"))
+    finite: int = 0
     others: int = 0
     whole: int = 0
 
@@ -152,6 +159,7 @@ def _taken(
 ) -> list[np.ndarray]:
     """Count a batch's values of an output; the cosines of its samples, if it has floats."""
     if x.dtype.kind == "f":
+        output.finite += int(np.isfinite(x).sum())
         return [output.add(*_rows(path, index, x, y))]
     output.count(x, y)
     return []

@@ -2,6 +2,7 @@
 
 Exporters write the gates of an LSTM in their own order and let the graph reorder them: slices of a
 constant, joined again. A runtime does so once, when it loads; here the result becomes a constant.
+So does the shape of a weight, which integers that stand for it need not have.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ from taut.networks.onnx_packages import need
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
-_CUTS: Final = ("Slice", "Concat", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Split")
+_CUTS: Final = (
+    "Slice",
+    "Concat",
+    "Unsqueeze",
+    "Squeeze",
+    "Reshape",
+    "Flatten",
+    "Split",
+    "Shape",
+    "Size",
+)
 _PASSES: Final = ("Identity", "Cast", "Transpose")  # left in the graph where no cut comes before
 _LISTS: Final = {
     "value_ints": "ints",
@@ -102,7 +113,9 @@ def _replace(graph: GraphProto, made: dict[str, np.ndarray]) -> None:
     for name, values in made.items():
         if name not in taken:
             continue
-        same = first.setdefault((str(values.dtype), mark_of(values)), name)
+        same = name  # of whole numbers a mark, which is of floats, could take two for one
+        if values.dtype.kind == "f":
+            same = first.setdefault((str(values.dtype), mark_of(values)), name)
         if same != name:
             other[name] = same
         else:

@@ -49,7 +49,7 @@ def to_int8(
     ways = [_way(one, "none" if one.name in loose else form.activations) for one in found]
     integers = _put_all(graph, list(zip(found, ways, strict=True)), form, known)
     rounded = {one.name for one in found if not integers[one.grid].exact}
-    notes = (*left, *_slow(found, ways, form, loose))
+    notes = (*left, *_slow(found, ways, form, loose), *_unknown(pairs))
     return Placed(floats - len(rounded), len(rounded), notes, sizes_of(found, graph))
 
 
@@ -95,6 +95,14 @@ def _way(weight: GraphWeight, activations: str) -> str:
     if activations == "static" and not weight.inner:
         return "pairs"
     return "dynamic" if weight.kind == "matmul" else "floats"
+
+
+def _unknown(pairs: StaticPairs | None) -> list[str]:
+    """A note on inputs of layers that have no range."""
+    if pairs is None or not pairs.unknown:
+        return []
+    told = listed(pairs.unknown)
+    return [f"{told}: always zero in the batches, so without a range, and taken as floats"]
 
 
 def _slow(

@@ -22,6 +22,7 @@ _BINS: Final = 2048
 _TAIL: Final = 1e-4
 _SHRINKS: Final = 100  # ranges tried, from the whole down to the least part of it
 _LEAST: Final = 0.02
+_NOTHING: Final = 1e-12  # the width of a range of zeros
 Run = Callable[[Mapping[str, np.ndarray], Sequence[str]], Sequence[Any]]
 
 
@@ -32,6 +33,11 @@ class RangeHistogram:
     low: float
     high: float
     counts: NDArray[np.float64]
+
+    @property
+    def empty(self) -> bool:
+        """Whether all values are zero, so that nothing is known of where others would lie."""
+        return not self.low and self.high <= _NOTHING
 
     @property
     def centres(self) -> NDArray[np.float64]:
@@ -61,7 +67,7 @@ def observe(
             low[name] = min(low[name], float(values.min(initial=0)))
             high[name] = max(high[name], float(values.max(initial=0)))
     found = {
-        n: RangeHistogram(low[n], max(high[n], low[n] + 1e-12), np.zeros(_BINS)) for n in names
+        n: RangeHistogram(low[n], max(high[n], low[n] + _NOTHING), np.zeros(_BINS)) for n in names
     }
     for feed in kept:
         for name, values in zip(names, run(feed, names), strict=True):

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class StaticPairs:
     """Pairs of Q and DQ nodes around what integers multiply; their ranges are found at once.
 
-    `weights` are the layers, all of the graph itself: what bodies compute nobody sees.
+    `weights` are the layers, all of the graph itself: what bodies compute nobody sees. Values that
+    were always zero have no range and stay floats; `unknown` are those that layers take.
 
     Raises:
         ArgumentError: there is no batch, one does not fit the graph, or values are not finite.
@@ -45,8 +46,10 @@ class StaticPairs:
     ) -> None:
         self._graph, self._held = graph, held
         self._layers = {one.key: one for one in weights}
-        self._chosen = choose(graph.graph, weights, graph.constants)
-        self._steps = _steps(graph, held, self._chosen, weights, ranges, known)
+        chosen = choose(graph.graph, weights, graph.constants)
+        self._steps = _steps(graph, held, chosen, weights, ranges, known)
+        self._chosen = chosen.only(self._steps)
+        self.unknown = sorted(chosen.fed - self._chosen.fed - self._chosen.chained)
         self._takers = consumers(graph.graph)
         self._helper = need("onnx.helper")
         self._now: dict[str, str] = {}  # what a value is called after Q and DQ
@@ -142,7 +145,8 @@ class StaticPairs:
             self._nodes += [*turn, made]
             self._floats[place] = made.output[0]
         node.input[weight.index] = self._floats[place]
-        bias = self._graph.constants.get(node.input[2]) if len(node.input) > 2 else None
+        taken = len(node.input) > 2 and x in self._now
+        bias = self._graph.constants.get(node.input[2]) if taken else None
         if bias is not None and bias.shape == found.flat_scales.shape:
             self._add_bias(node, bias, found.flat_scales.astype(np.float64) * self._step(x)[0])
 
@@ -170,7 +174,7 @@ def _steps(
     ranges: str,
     known: Known,
 ) -> dict[str, tuple[float, int]]:
-    """Scale and zero point of every value that is measured.
+    """Scale and zero point of every value that is measured, but for those that are always zero.
 
     Inputs of convolutions whose weights are wide get 7 bits, so that sums of two products fit 16.
     """
@@ -183,6 +187,8 @@ def _steps(
     }
     found = {}
     for name, histogram in histograms.items():
+        if histogram.empty:
+            continue
         levels = 127 if name in tight else 255
         found[name] = affine(*find_range(histogram, ranges, levels), levels)
     return found
