@@ -16,7 +16,7 @@ from taut.encoding.data_free_rounder import sparse
 from taut.encoding.tensor import check_finite
 from taut.io import Source, TensorInfo
 from taut.scheme import Scheme
-from taut.transform import FactoredForms, Rounded, prune_and_round, round_matrix
+from taut.transform import FactoredForms, Rounded, finest_dial, prune_and_round, round_matrix
 from taut.transform.rounding import LAMBDA
 
 
@@ -90,8 +90,13 @@ def round_rows(
     options: Options,
     threads: int,
 ) -> Rounded:
-    """Some rows of a matrix at a dial, those that its mask takes as zeros."""
-    scheme, step = matrix.scheme, dial * matrix.gain
+    """Some rows of a matrix at a dial, those that its mask takes as zeros.
+
+    At a dial that is too fine for the values, they are rounded at the finest there is.
+    """
+    scheme = matrix.scheme
+    trellis = options.trellis and not sparse(scheme)
+    step = max(dial * matrix.gain, finest_dial(rows, metric, trellis=trellis))
     if sparse(scheme):
         return prune_and_round(
             rows,
@@ -106,7 +111,7 @@ def round_rows(
         metric,
         step,
         lam=_lam_of(matrix, metric, dial, options),
-        trellis=options.trellis,
+        trellis=trellis,
         feedback=options.feedback,
         threads=threads,
     )

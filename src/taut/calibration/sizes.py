@@ -14,6 +14,7 @@ from taut.planning import Target, meet_target
 from taut.scheme import Scheme
 
 _ZERO = 2.0**40  # a dial that leaves no index
+_FINEST = 40.0  # bits a value, at whose dial every matrix has the finest steps that it can have
 
 
 def size_at(started: Started, vectors: Vectors, dial: float) -> int:
@@ -55,6 +56,7 @@ def meet_size(
         lambda dial: fixed + rounder.estimate(min(dial, _ZERO)),
         weights=max(1, rounder.weights),
         first=first,
+        finest=rounder.first_dial(_FINEST),
     )
     return min(found.dial, _ZERO)
 
