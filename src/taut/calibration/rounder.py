@@ -24,6 +24,7 @@ from taut.scheme import Scheme
 from taut.transform import FactoredForms, Grid, Rounded
 from taut.transform.rounding import LAMBDA
 
+MOST_BITS = 40.0  # a value: at their dial every matrix has the finest steps that it can have
 _TURNS = 40
 
 Way = Callable[[float], dict[str, Rounded]]
@@ -217,7 +218,9 @@ class Rounder:
 
     def first_dial(self, bits: float) -> float:
         """A dial at which matrices take about `bits` per value."""
-        return float(2.0**-bits * math.sqrt(2 * math.pi * math.e) / self._forms.typical)
+        return float(
+            2.0 ** -min(bits, MOST_BITS) * math.sqrt(2 * math.pi * math.e) / self._forms.typical
+        )
 
     def _round(self, name: str, values: np.ndarray, metric: FactoredForms, dial: float) -> Rounded:
         """One matrix, of whatever values, at a dial."""

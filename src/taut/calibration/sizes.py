@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from taut.calibration.findings import dial_text
 from taut.calibration.overlay import OverlayPart
+from taut.calibration.rounder import MOST_BITS
 from taut.calibration.start import Started
 from taut.calibration.vectors import Vectors
 from taut.encoding.model import predict_size
@@ -14,7 +15,6 @@ from taut.planning import Target, meet_target
 from taut.scheme import Scheme
 
 _ZERO = 2.0**40  # a dial that leaves no index
-_FINEST = 40.0  # bits a value, at whose dial every matrix has the finest steps that it can have
 
 
 def size_at(started: Started, vectors: Vectors, dial: float) -> int:
@@ -56,7 +56,7 @@ def meet_size(
         lambda dial: fixed + rounder.estimate(min(dial, _ZERO)),
         weights=max(1, rounder.weights),
         first=first,
-        finest=rounder.first_dial(_FINEST),
+        finest=rounder.first_dial(MOST_BITS) if rounder.weights else 0.0,
     )
     return min(found.dial, _ZERO)
 
