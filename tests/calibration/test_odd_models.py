@@ -164,3 +164,24 @@ def test_half_precision_takes_batches_of_its_own_kind(tmp_path, dtype):
     data = [batch.to(dtype) for batch in batches(8, 64)]
     result = taut.compress(net.to(dtype), tmp_path / "x", calib=data, bits=6, finish=False)
     assert 5.9 < result.bits <= 6
+
+
+@pytest.mark.parametrize("size", ["1.25x", "1.4x"])
+def test_a_size_with_room_for_more_than_the_finest_steps_is_met(net, batches, tmp_path, size):
+    result = taut.compress(net, tmp_path / "x", calib=batches, size=size, finish=False)
+    assert result.ratio >= float(size[:-1])
+    assert all(tensor.rel_mse < 1e-4 for tensor in result.tensors)
+
+
+def test_a_size_with_nothing_under_the_dial_is_refused_with_what_there_is(net, batches, tmp_path):
+    plan = taut.planning.Plan.model_validate({"rules": [{"match": "*", "scheme": "rd:3"}]})
+    with pytest.raises(taut.errors.TargetError, match=r"20 bits.*nearest file") as caught:
+        taut.compress(net, tmp_path / "x", calib=batches, plan=plan, bits=20)
+    assert caught.value.best is not None
+    assert not (tmp_path / "x").exists()
+
+
+def test_more_bits_of_its_own_than_there_are_take_the_finest(net, batches, tmp_path):
+    plan = taut.planning.Plan.model_validate({"rules": [{"match": "*", "scheme": "rd:30"}]})
+    result = taut.compress(net, tmp_path / "x", calib=batches, plan=plan, finish=False)
+    assert all(tensor.rel_mse < 1e-4 for tensor in result.tensors)

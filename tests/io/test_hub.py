@@ -56,6 +56,14 @@ def test_a_folder_without_weights_says_what_it_has(tmp_path: Path) -> None:
         open_source(tmp_path)
 
 
+def test_a_pipeline_of_folders_names_those_that_have_weights(tmp_path: Path) -> None:
+    for part in ("unet", "vae"):
+        (tmp_path / part).mkdir()
+        touch(tmp_path / part, "diffusion_pytorch_model.safetensors")
+    with pytest.raises(ArgumentError, match=r"no weights here; name a folder.*/unet, .*/vae"):
+        open_source(tmp_path)
+
+
 def test_an_index_made_from_shards_opens_them(tmp_path: Path) -> None:
     save_file({"b": np.arange(3), "a": np.ones(2)}, tmp_path / "model-1.safetensors")
     save_file({"c": np.zeros((2, 2))}, tmp_path / "model-2.safetensors")

@@ -17,7 +17,7 @@ from taut.encoding.tensor import check_finite
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.scheme import Scheme
-from taut.transform import FactoredForms, Rounded, prune_and_round, round_matrix
+from taut.transform import FactoredForms, Rounded, finest_dial, prune_and_round, round_matrix
 from taut.transform.rounding import LAMBDA
 
 
@@ -93,6 +93,7 @@ def round_rows(
 ) -> Rounded:
     """Some rows of a matrix at a dial, those that its mask takes as zeros.
 
+<<<<<<< HEAD
     Raises:
         ArgumentError: the dial is none for such values; the message names the tensor.
     """
@@ -111,6 +112,13 @@ def _round_rows(
     threads: int,
 ) -> Rounded:
     scheme, step = matrix.scheme, dial * matrix.gain
+=======
+    At a dial that is too fine for the values, they are rounded at the finest there is.
+    """
+    scheme = matrix.scheme
+    trellis = options.trellis and not sparse(scheme)
+    step = max(dial * matrix.gain, finest_dial(rows, metric, trellis=trellis))
+>>>>>>> refs/heads/breakfile
     if sparse(scheme):
         return prune_and_round(
             rows,
@@ -125,7 +133,7 @@ def _round_rows(
         metric,
         step,
         lam=_lam_of(matrix, metric, dial, options),
-        trellis=options.trellis,
+        trellis=trellis,
         feedback=options.feedback,
         threads=threads,
     )

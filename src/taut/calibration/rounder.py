@@ -24,6 +24,7 @@ from taut.scheme import Scheme
 from taut.transform import FactoredForms, Grid, Rounded
 from taut.transform.rounding import LAMBDA
 
+MOST_BITS = 40.0  # a value: at their dial every matrix has the finest steps that it can have
 _TURNS = 40
 
 Way = Callable[[float], dict[str, Rounded]]
@@ -217,7 +218,9 @@ class Rounder:
 
     def first_dial(self, bits: float) -> float:
         """A dial at which matrices take about `bits` per value."""
-        return float(2.0**-bits * math.sqrt(2 * math.pi * math.e) / self._forms.typical)
+        return float(
+            2.0 ** -min(bits, MOST_BITS) * math.sqrt(2 * math.pi * math.e) / self._forms.typical
+        )
 
     def _round(self, name: str, values: np.ndarray, metric: FactoredForms, dial: float) -> Rounded:
         """One matrix, of whatever values, at a dial."""
@@ -234,13 +237,18 @@ class Rounder:
         matrix, values, metric = self.matrices[name], self.source.load(name), self._forms.of(name)
         wanted = matrix.scheme.bits or 0.0
         dial, least = self.first_dial(wanted), math.inf
+        most, best = 0.0, None
         for _ in range(_TURNS):
             rounded = self._round(name, values, metric, dial)
             bits = 8 * estimated(rounded, self.effort) / matrix.count
             if 0.99 * wanted <= bits <= wanted:
                 return rounded
             least = min(least, bits)
+            if most < bits <= wanted and rounded.indices.any():
+                most, best = bits, rounded
             dial *= 2.0 ** max(-2.0, min(2.0, (bits - 0.996 * wanted) * (1 if bits > 1 else 2)))
+        if best is not None:  # few values, or tables that are most of it
+            return best
         raise ArgumentError(
             f'tensor "{matrix.name}": rd:{wanted:g} cannot be met; '
             f"the least found is {least:.3g} bits per value"

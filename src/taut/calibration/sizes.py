@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from taut.calibration.findings import dial_text
 from taut.calibration.overlay import OverlayPart
+from taut.calibration.rounder import MOST_BITS
 from taut.calibration.start import Started
 from taut.calibration.vectors import Vectors
 from taut.encoding.model import predict_size
@@ -55,6 +56,7 @@ def meet_size(
         lambda dial: fixed + rounder.estimate(min(dial, _ZERO)),
         weights=max(1, rounder.weights),
         first=first,
+        finest=rounder.first_dial(MOST_BITS) if rounder.weights else 0.0,
     )
     return min(found.dial, _ZERO)
 

@@ -37,10 +37,18 @@ def find_weights(folder: Path) -> Path:
         if found:
             return found[0]
     names = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
+    if within := _folders_within(folder):
+        raise ArgumentError(f"{folder}: no weights here; name a folder that has them: {within}")
     raise ArgumentError(
         f"{folder}: no weights; a model folder has {', '.join(_WEIGHTS[:2])} or {_WEIGHTS[4]}"
         f" ({f'this one has {names}' if names else 'this one is empty'})"
     )
+
+
+def _folders_within(folder: Path) -> str:
+    """The folders in this one that have weights, as parts of a pipeline have."""
+    found = {path.parent for one in _WEIGHTS for path in folder.glob(f"*/{one}")}
+    return ", ".join(str(one) for one in sorted(found))
 
 
 def shard_index(shards: Mapping[str, Header]) -> str:

@@ -24,7 +24,13 @@ from taut.transform.quantize import (
     sample_rows,
     trellis_rounded,
 )
-from taut.transform.rounding import FactoredForms, Rounded, factor_forms, round_matrix
+from taut.transform.rounding import (
+    FactoredForms,
+    Rounded,
+    factor_forms,
+    finest_dial,
+    round_matrix,
+)
 
 __all__ = [
     "LAMBDA",
@@ -37,6 +43,7 @@ __all__ = [
     "codebook",
     "cubic",
     "factor_forms",
+    "finest_dial",
     "finest_step",
     "fp8",
     "global_masks",

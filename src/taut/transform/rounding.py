@@ -7,6 +7,7 @@ derivation stands in docs/method.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from taut import _core
 from taut.transform.forms import Factor, factor
 from taut.transform.rates import rate_curves
-from taut.transform.steps import FRACTION, Steps, typical
+from taut.transform.steps import FRACTION, Steps, finest_level, typical
 
 LAMBDA = 0.25
 """Squared levels per bit: what a bit must save to be spent (docs/method.md)."""
@@ -136,6 +137,16 @@ def joined(parts: Sequence[tuple[NDArray[np.int64], FactoredForms]]) -> Factored
     return FactoredForms(
         Factor(weights, None, 0.0), tuple(columns), None if natural else order, tuple(rows)
     )
+
+
+def finest_dial(values: NDArray[np.floating], metric: FactoredForms, *, trellis: bool) -> float:
+    """A dial that is about the finest at which `round_matrix` takes these values.
+
+    Beyond it float32 no longer tells neighbouring levels apart, so that nothing more is spared.
+    """
+    largest = float(np.max(np.abs(values), initial=0.0))
+    least = float(np.max(metric.rows.weights)) * float(np.max(typical(metric.columns)))
+    return finest_level(largest) * (2.0 if trellis else 1.0) * math.sqrt(least)
 
 
 def round_matrix(

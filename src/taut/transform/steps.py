@@ -20,6 +20,14 @@ _FINEST, _COARSEST = 1e-36, 1e36
 _WIDEST = 40  # half octaves that columns may lie off the typical one
 
 
+def finest_level(largest: float) -> float:
+    """Levels that lie so far apart are fine enough for values up to `largest`, and not too fine.
+
+    Steps of rows and columns are rounded by up to an eighth of an octave each.
+    """
+    return math.sqrt(2.0) * largest / _LARGEST
+
+
 class Steps:
     """The steps of a matrix, shape (rows, columns), at a dial; rows in the order of `rows`.
 

@@ -47,16 +47,16 @@ def to_int8(
     found, left = need_weights(graph, without)
     found = widen_layers(graph, found)
     ways = [_way(one, "none" if one.name in loose else form.activations) for one in found]
-    integers = _put_all(graph, list(zip(found, ways, strict=True)), form, known)
+    integers, unknown = _put_all(graph, list(zip(found, ways, strict=True)), form, known)
     rounded = {one.name for one in found if not integers[one.grid].exact}
-    notes = (*left, *_slow(found, ways, form, loose), *_unknown(pairs))
+    notes = (*left, *_slow(found, ways, form, loose), *unknown)
     return Placed(floats - len(rounded), len(rounded), notes, sizes_of(found, graph))
 
 
 def _put_all(
     graph: OpenGraph, uses: list[tuple[GraphWeight, str]], form: OnnxForm, known: Known
-) -> dict[Grid, Stored]:
-    """Put the integers of all uses into the graph, each in its way; the integers."""
+) -> tuple[dict[Grid, Stored], list[str]]:
+    """Put the integers of all uses into the graph, each in its way; the integers, and notes."""
     products = _multiplied(uses)
     integers = {one.grid: _stored(graph, one, known, narrow=one.grid in products)
                 for one, _ in uses}  # fmt: skip
@@ -67,7 +67,7 @@ def _put_all(
     put_integers(graph, held, [(one, _WAYS[way]) for one, way in uses if way != "pairs"])
     if pairs is not None:  # its ranges were found before the other nodes changed
         pairs.insert()
-    return integers
+    return integers, _unknown(pairs)
 
 
 def _multiplied(uses: list[tuple[GraphWeight, str]]) -> set[Grid]:
