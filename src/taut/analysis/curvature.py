@@ -20,6 +20,7 @@ from taut.errors import ArgumentError
 from taut.extras import need_extra
 from taut.networks.calls import explained, fitted, run, samples_of
 from taut.networks.outputs import OUTPUTS, Loss
+from taut.networks.portions import Portion
 from taut.networks.precision import in_single
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def collect(
         given = batches()
         total = len(given) if isinstance(given, Sized) else 0
         for number, batch in enumerate(given, 1):
-            capture.batch = f"batch {number}"
+            own = given.numbers[number - 1] if isinstance(given, Portion) else number
+            capture.batch = f"batch {own}"
             batch = fitted(batch, model)
             _differentiate(what, model, batch, capture)
             samples += samples_of(batch)
