@@ -86,8 +86,7 @@ def collect(
         given = batches()
         total = len(given) if isinstance(given, Sized) else 0
         for number, batch in enumerate(given, 1):
-            own = given.numbers[number - 1] if isinstance(given, Portion) else number
-            capture.batch = f"batch {own}"
+            capture.batch = _place(given, number)
             batch = fitted(batch, model)
             _differentiate(what, model, batch, capture)
             samples += samples_of(batch)
@@ -97,6 +96,11 @@ def collect(
         raise ArgumentError("calibration: there are no samples; give at least one batch")
     biases = {id(p): name for name, p in model.named_parameters(remove_duplicate=False)}
     return finished(tracked, samples, passes, biases)
+
+
+def _place(given: Iterable[object], number: int) -> str:
+    """A batch in messages, by the caller's own number."""
+    return f"batch {given.numbers[number - 1] if isinstance(given, Portion) else number}"
 
 
 def _differentiate(

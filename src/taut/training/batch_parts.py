@@ -76,8 +76,7 @@ def parts_of(batch: object, module: nn.Module) -> tuple[object, object]:
 
 def _of_dict(batch: Mapping[str, object], takes: Arguments) -> tuple[object, object]:
     target = next((name for name in _TARGETS if name in batch), None)
-    foreign = [] if takes.anything else [name for name in batch if name not in takes.names]
-    known = {name: part for name, part in batch.items() if name not in foreign} or batch
+    foreign, known = _divided(batch, takes)
     if target is None:
         return known, None
     if target not in foreign:  # y may be an input like any other
@@ -86,6 +85,16 @@ def _of_dict(batch: Mapping[str, object], takes: Arguments) -> tuple[object, obj
     if len(rest) == 1 and len(foreign) == 2:  # {"x", "y"} for a network that calls its input so not
         return next(iter(rest.values())), batch[target]
     return rest, batch[target]
+
+
+def _divided(
+    batch: Mapping[str, object], takes: Arguments
+) -> tuple[list[str], Mapping[str, object]]:
+    """Names that the network does not take, and the other entries; all where there are none."""
+    if takes.anything:
+        return [], batch
+    known = {name: part for name, part in batch.items() if name in takes.names}
+    return [name for name in batch if name not in known], known or batch
 
 
 def left_out(batch: object, given: object, target: object) -> list[str]:
