@@ -88,6 +88,22 @@ def test_the_call_and_the_line_are_told(name: str, tmp_path: Path) -> None:
     assert seen.value.__cause__ is not None
 
 
+def test_a_batch_is_told_by_the_number_that_it_has_for_the_caller(tmp_path: Path) -> None:
+    """Though some are set aside to judge by, and few are cut up."""
+    for count in (4, 20):
+        batches = [torch.ones(8, 32) * n for n in range(1, count + 1)]
+        batches[-1][0, 0] = float("nan")
+        seeds = [_told(batches, tmp_path / f"{count}", seed) for seed in range(3)]
+        assert all(one.startswith(f"batch {count}: ") for one in seeds)
+
+
+def _told(batches: list["torch.Tensor"], path: Path, seed: int) -> str:
+    """The message of a calibration."""
+    with pytest.raises(ArgumentError) as found:
+        taut.compress(nn.Sequential(nn.Linear(32, 32)), path, bits=9, calib=batches, seed=seed)
+    return str(found.value)
+
+
 def test_a_state_that_fails_is_told() -> None:
     with pytest.raises(ArgumentError, match=r"module _Stored: its state_dict\(\) failed: KeyError"):
         taut.analyze(_Stored(3, 3))

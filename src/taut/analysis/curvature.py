@@ -20,6 +20,7 @@ from taut.errors import ArgumentError
 from taut.extras import need_extra
 from taut.networks.calls import explained, fitted, run, samples_of
 from taut.networks.outputs import OUTPUTS, Loss
+from taut.networks.portions import Portion
 from taut.networks.precision import in_single
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def collect(
         given = batches()
         total = len(given) if isinstance(given, Sized) else 0
         for number, batch in enumerate(given, 1):
-            capture.batch = f"batch {number}"
+            capture.batch = _place(given, number)
             batch = fitted(batch, model)
             _differentiate(what, model, batch, capture)
             samples += samples_of(batch)
@@ -95,6 +96,11 @@ def collect(
         raise ArgumentError("calibration: there are no samples; give at least one batch")
     biases = {id(p): name for name, p in model.named_parameters(remove_duplicate=False)}
     return finished(tracked, samples, passes, biases)
+
+
+def _place(given: Iterable[object], number: int) -> str:
+    """A batch in messages, by the caller's own number."""
+    return f"batch {given.numbers[number - 1] if isinstance(given, Portion) else number}"
 
 
 def _differentiate(

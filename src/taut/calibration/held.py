@@ -31,7 +31,7 @@ class Held:
         whole = is_fixed(getattr(student, "input_shapes", {}))
         held, self.note = hold(lambda: calibration, teacher, cut=not whole)
         others, self.judges = split(held, seed)
-        self.others = [held[index] for index in others]
+        self.others = held.of(others)
         if self.judges:
             kind = output_kind(teacher, held[0])
             self._judge = Judge(student, teacher, held, self.judges, kind, None)

@@ -14,7 +14,6 @@ from taut.calibration.twins import alike, of_alike
 from taut.coding import Effort, estimate_matrix
 from taut.encoding.data_free_rounder import sparse
 from taut.encoding.tensor import check_finite
-from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.scheme import Scheme
 from taut.transform import FactoredForms, Rounded, finest_dial, prune_and_round, round_matrix
@@ -93,32 +92,11 @@ def round_rows(
 ) -> Rounded:
     """Some rows of a matrix at a dial, those that its mask takes as zeros.
 
-<<<<<<< HEAD
-    Raises:
-        ArgumentError: the dial is none for such values; the message names the tensor.
-    """
-    try:
-        return _round_rows(matrix, rows, metric, dial, options, threads)
-    except ArgumentError as error:
-        raise ArgumentError(f'tensor "{matrix.name}": {error}') from None
-
-
-def _round_rows(
-    matrix: MatrixWork,
-    rows: np.ndarray,
-    metric: FactoredForms,
-    dial: float,
-    options: Options,
-    threads: int,
-) -> Rounded:
-    scheme, step = matrix.scheme, dial * matrix.gain
-=======
     At a dial that is too fine for the values, they are rounded at the finest there is.
     """
     scheme = matrix.scheme
     trellis = options.trellis and not sparse(scheme)
     step = max(dial * matrix.gain, finest_dial(rows, metric, trellis=trellis))
->>>>>>> refs/heads/breakfile
     if sparse(scheme):
         return prune_and_round(
             rows,

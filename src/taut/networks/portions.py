@@ -22,10 +22,25 @@ _FEWEST: Final = 10  # batches; fewer are cut, where they can be
 _JUDGES: Final = 32  # samples to judge by, even if they are more than a tenth
 
 
-def hold(
-    batches: Batches, network: torch.nn.Module, *, cut: bool = True
-) -> tuple[list[object], str]:
-    """Return the batches as a list, and a note if some were left out.
+class Portion(list[object]):
+    """Some of the caller's batches or parts of them; `numbers` are the caller's, from 1."""
+
+    def __init__(self, batches: Iterable[object], numbers: Iterable[int]) -> None:
+        super().__init__(batches)
+        self.numbers = tuple(numbers)
+
+    def of(self, indices: Iterable[int]) -> Portion:
+        """Those at these indices.
+
+        >>> Portion("abc", [1, 1, 2]).of([0, 2]).numbers
+        (1, 2)
+        """
+        chosen = [*indices]
+        return Portion([self[i] for i in chosen], [self.numbers[i] for i in chosen])
+
+
+def hold(batches: Batches, network: torch.nn.Module, *, cut: bool = True) -> tuple[Portion, str]:
+    """Return the batches, and a note if some were left out.
 
     Where they are few they are cut up, if `network` gives for the parts what it does for the whole.
     With `cut` False they stay as they are: a graph may take so many samples at once, and no fewer.
@@ -34,18 +49,22 @@ def hold(
     note = f"the first {len(held)} batches are used: {left} more are over 1 GiB" if left else ""
     if cut and held and len(held) < _FEWEST:
         pieces = -(-_FEWEST // len(held))
-        held = list(_cut_up(held, pieces, network))
-    return held, note
+        found = [*_cut_up(held, pieces, network)]
+        return Portion([one for _, one in found], [number for number, _ in found]), note
+    return Portion(held, range(1, len(held) + 1)), note
 
 
-def _cut_up(batches: list[object], pieces: int, network: torch.nn.Module) -> Iterator[object]:
+def _cut_up(
+    batches: list[object], pieces: int, network: torch.nn.Module
+) -> Iterator[tuple[int, object]]:
     found: dict[str, Cut | None] = {}  # by shapes: what one batch allows, its likes allow
-    for batch in batches:
+    for number, batch in enumerate(batches, 1):
         shapes = outline(batch)
         if shapes not in found:
             found[shapes] = find_cut(batch, network)
         cut = found[shapes]
-        yield from [batch] if cut is None else cut.pieces(batch, pieces)
+        parts = [batch] if cut is None else cut.pieces(batch, pieces)
+        yield from ((number, part) for part in parts)
 
 
 def _within(batches: Iterable[object]) -> tuple[list[object], int]:

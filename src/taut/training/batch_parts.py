@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,20 +36,17 @@ def arguments_of(module: nn.Module) -> Arguments:
     except (TypeError, ValueError):  # nothing tells: it is called, and shows
         return Arguments(frozenset(), 1, math.inf, True)
     kinds = inspect.Parameter
-    ordered = _of_kinds(parameters, kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
-    named = _of_kinds(parameters, kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
-    endless = _of_kinds(parameters, kinds.VAR_POSITIONAL)
+    ordered = [
+        p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
+    ]
+    named = [p for p in parameters if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)]
+    endless = any(p.kind is kinds.VAR_POSITIONAL for p in parameters)
     return Arguments(
         frozenset(p.name for p in named),
         sum(p.default is p.empty for p in ordered),
         math.inf if endless else len(ordered),
-        bool(_of_kinds(parameters, kinds.VAR_KEYWORD)),
+        any(p.kind is kinds.VAR_KEYWORD for p in parameters),
     )
-
-
-def _of_kinds(parameters: Iterable[inspect.Parameter], *kinds: object) -> list[inspect.Parameter]:
-    """The parameters that are given in one of these ways."""
-    return [one for one in parameters if one.kind in kinds]
 
 
 def parts_of(batch: object, module: nn.Module) -> tuple[object, object]:
@@ -77,15 +74,9 @@ def parts_of(batch: object, module: nn.Module) -> tuple[object, object]:
     return given[0] if most == 1 else given, targets[0] if len(targets) == 1 else targets
 
 
-def _foreign(batch: Mapping[str, object], takes: Arguments) -> list[str]:
-    """The names in a batch that `forward` does not take."""
-    return [] if takes.anything else [name for name in batch if name not in takes.names]
-
-
 def _of_dict(batch: Mapping[str, object], takes: Arguments) -> tuple[object, object]:
     target = next((name for name in _TARGETS if name in batch), None)
-    foreign = _foreign(batch, takes)
-    known = {name: part for name, part in batch.items() if name not in foreign} or batch
+    foreign, known = _divided(batch, takes)
     if target is None:
         return known, None
     if target not in foreign:  # y may be an input like any other
@@ -94,6 +85,16 @@ def _of_dict(batch: Mapping[str, object], takes: Arguments) -> tuple[object, obj
     if len(rest) == 1 and len(foreign) == 2:  # {"x", "y"} for a network that calls its input so not
         return next(iter(rest.values())), batch[target]
     return rest, batch[target]
+
+
+def _divided(
+    batch: Mapping[str, object], takes: Arguments
+) -> tuple[list[str], Mapping[str, object]]:
+    """Names that the network does not take, and the other entries; all where there are none."""
+    if takes.anything:
+        return [], batch
+    known = {name: part for name, part in batch.items() if name in takes.names}
+    return [name for name in batch if name not in known], known or batch
 
 
 def left_out(batch: object, given: object, target: object) -> list[str]:

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from taut.analysis.straight import straight
+from taut.errors import ArgumentError
 from taut.networks.calls import explained, run
 from taut.networks.output_vectors import Distance, Kind, vectors
 from taut.networks.outputs import Loss
-from taut.networks.portions import samples
+from taut.networks.portions import Portion, samples
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,7 @@ class Judge:
         A loss that was given is a mean over samples, and samples are what it is summed over.
         """
         batch = self._batches[index]
-        output = run(self._student, batch, _WHERE)
+        output = run(self._student, batch, self._place(index))
         if self._loss is not None:
             count = samples(batch)
             with explained("loss: failed", batch):
@@ -63,19 +64,33 @@ class Judge:
         return sum(float(total) for total, _ in found) / max(1, sum(count for _, count in found))
 
     def _original(self, index: int) -> torch.Tensor:
-        """The original's vectors: kept while there is room, else made anew."""
+        """The original's vectors: kept while there is room, else made anew.
+
+        Raises:
+            ArgumentError: there is a NaN in them, beside which nothing can be judged.
+        """
         import torch
 
         if index in self._cache:
             return self._cache[index]
         batch = self._batches[index]
         with torch.no_grad():
-            found = vectors(run(self._teacher, batch, _WHERE), batch, self._kind).clone()
+            output = run(self._teacher, batch, self._place(index))
+            found = vectors(output, batch, self._kind).clone()
+        if bool(found.isnan().any()):
+            raise ArgumentError(
+                f"{self._place(index)}: the model's output has NaN; leave it out or mend it"
+            )
         size = found.numel() * found.element_size()
         if size <= self._left:
             self._cache[index] = found
             self._left -= size
         return found
+
+    def _place(self, index: int) -> str:
+        """A batch in messages, by the caller's own number where it is known."""
+        numbers = self._batches.numbers if isinstance(self._batches, Portion) else ()
+        return f"batch {numbers[index]}" if numbers else _WHERE
 
 
 @contextmanager
