@@ -36,10 +36,15 @@ def find_weights(folder: Path) -> Path:
             raise ArgumentError(f"{folder}: several files could be the weights: {names}; name one")
         if found:
             return found[0]
+    raise _without_weights(folder)
+
+
+def _without_weights(folder: Path) -> ArgumentError:
+    """What a folder that holds no weights has instead."""
     names = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
     if within := _folders_within(folder):
-        raise ArgumentError(f"{folder}: no weights here; name a folder that has them: {within}")
-    raise ArgumentError(
+        return ArgumentError(f"{folder}: no weights here; name a folder that has them: {within}")
+    return ArgumentError(
         f"{folder}: no weights; a model folder has {', '.join(_WEIGHTS[:2])} or {_WEIGHTS[4]}"
         f" ({f'this one has {names}' if names else 'this one is empty'})"
     )

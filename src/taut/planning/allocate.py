@@ -83,8 +83,7 @@ def meet_target(
     for tries in range(1, _TRIES + 1):
         x = max(floor, _turn(x, target.nbytes * _AIM / bias, estimate, weights, bracket))
         found = Found(2.0**x, exact(2.0**x), tries)
-        least = 0.0 if x == floor else _CLOSE * target.nbytes
-        if least <= found.size <= target.nbytes:
+        if _serves(found, target, last=x == floor):
             return found
         bracket = bracket.narrowed(x, found, target)
         if tries >= _POLISH and bracket.met(target):
@@ -95,6 +94,12 @@ def meet_target(
     if met := bracket.met(target):
         return met
     raise _unreachable(target, bracket.inside, exact)
+
+
+def _serves(found: Found, target: Target, *, last: bool) -> bool:
+    """Whether a file is near enough below the target; of the finest dial (`last`) any below is."""
+    least = 0.0 if last else _CLOSE * target.nbytes
+    return least <= found.size <= target.nbytes
 
 
 def _turn(

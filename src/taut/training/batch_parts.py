@@ -36,16 +36,16 @@ def arguments_of(module: nn.Module) -> Arguments:
     except (TypeError, ValueError):  # nothing tells: it is called, and shows
         return Arguments(frozenset(), 1, math.inf, True)
     kinds = inspect.Parameter
-    ordered = [
-        p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
-    ]
-    named = [p for p in parameters if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)]
-    endless = any(p.kind is kinds.VAR_POSITIONAL for p in parameters)
+
+    def of(*wanted: object) -> list[inspect.Parameter]:
+        return [one for one in parameters if one.kind in wanted]
+
+    ordered = of(kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
     return Arguments(
-        frozenset(p.name for p in named),
-        sum(p.default is p.empty for p in ordered),
-        math.inf if endless else len(ordered),
-        any(p.kind is kinds.VAR_KEYWORD for p in parameters),
+        frozenset(one.name for one in of(kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)),
+        sum(one.default is one.empty for one in ordered),
+        math.inf if of(kinds.VAR_POSITIONAL) else len(ordered),
+        bool(of(kinds.VAR_KEYWORD)),
     )
 
 
