@@ -49,14 +49,26 @@ def _finished(
     judged = started.work.request.score is not None
     original = original_score(started) if judged else None
     vectors = finished(started, AS_GIVEN, dial)
-    if target is not None and size_at(started, vectors, dial) > target.nbytes:
-        dial = _met_again(started, vectors, target, dial)  # the vectors take a little more now
+    if target is not None:
+        size = size_at(started, vectors, dial)
+        if size > target.nbytes:
+            dial = _met_again(started, vectors, target, dial)  # the vectors take a little more now
+        elif not target.met_by(size):
+            notes = (*notes, _left_over(target, size))
     return Settled(
         dial=dial,
         vectors=vectors,
         original_score=original,
         score=score_at(started, vectors, dial) if judged else None,
         notes=(*notes, *filter(None, [vectors.note])),
+    )
+
+
+def _left_over(target: Target, size: int) -> str:
+    """What is said of a file that is smaller than it was asked to be."""
+    return (
+        f"{size:,} of {target.nbytes:,} bytes are used: the steps are the finest that its matrices "
+        "take with calibration data; without it, or bit-exact, more would serve"
     )
 
 
