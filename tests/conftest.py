@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -17,6 +18,9 @@ from tests.thorough import HOW, THOROUGH, examples
 
 if TYPE_CHECKING:
     import numpy as np
+
+# Collecting makes a million objects that stay: looked through once, at its end.
+gc.disable()
 
 # Before numpy and torch are imported, here and in the processes that tests start: matrices are
 # small, and threads that wait for each other would cost more than all the work. Tests of several
@@ -85,6 +89,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 raise pytest.UsageError(f"{item.nodeid}: slow wants a reason, as slow('trains')")
             if not THOROUGH:
                 item.add_marker(pytest.mark.skip(f"slow: {mark.args[0]} ({HOW})"))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what the libraries are made of, a million objects, out of every garbage collection."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

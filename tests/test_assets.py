@@ -9,7 +9,10 @@ import taut
 ASSETS = Path(__file__).resolve().parents[2] / "shared" / "assets"
 MODELS = sorted(ASSETS.rglob("*.safetensors"))
 
-pytestmark = pytest.mark.skipif(not MODELS, reason="no ../shared/assets beside the checkout")
+pytestmark = [
+    pytest.mark.slow("compresses real models, three times each"),
+    pytest.mark.skipif(not MODELS, reason="no ../shared/assets beside the checkout"),
+]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.stem)

@@ -47,6 +47,7 @@ print(json.dumps([result.peak_memory, peak]))
 """
 
 
+@pytest.mark.slow("a process of which the memory is measured")
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_3_peak_memory_is_about_a_tensor_and_is_told_before(tmp_path, rng):
     from safetensors.numpy import save_file

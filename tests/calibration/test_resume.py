@@ -110,6 +110,7 @@ def undisturbed(tmp_path_factory):
     sample(
         ["quantize", "curvature", "lambda", "finish", "encode"],
         "a process that loads PyTorch for each stage",
+        keep=0,
     ),
 )
 def test_a_killed_run_goes_on_to_the_same_bytes(net, batches, undisturbed, tmp_path, stage):

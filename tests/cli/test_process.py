@@ -175,7 +175,7 @@ def test_what_is_said_is_not_data_where_stderr_is_closed(run, model):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
 @pytest.mark.parametrize(
-    "suffix", sample(["safetensors", "onnx", "pt"], "a process that loads PyTorch", keep=2)
+    "suffix", sample(["safetensors", "onnx", "pt"], "a process for each kind of file")
 )
 def test_a_name_that_is_no_unicode(tmp_path, suffix):
     source = tmp_path / os.fsdecode(b"caf\xe9." + suffix.encode())

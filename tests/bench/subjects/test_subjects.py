@@ -43,6 +43,7 @@ def minilm():
         pytest.skip(str(error))
 
 
+@pytest.mark.slow("runs a real network over its test data")
 def test_linear_layers_alone_are_what_the_module_keeps(minilm):
     state = minilm.module().state_dict()
     assert minilm.parameters == sum(v.numel() for v in state.values()) == 10_616_832
@@ -65,6 +66,7 @@ def test_the_encoder_is_calibrated_on_a_thousand_sentences_without_padding(minil
     assert all(batch["attention_mask"].all() for batch in minilm.calibration)
 
 
+@pytest.mark.slow("runs a real network over its test data")
 def test_rounding_harms_and_the_original_does_not(minilm):
     assert abs(minilm.fidelity(minilm.weights)["loss"]) < 1e-6
     coarse = {name: np.round(v * 20) / 20 for name, v in minilm.weights.items()}
@@ -72,6 +74,7 @@ def test_rounding_harms_and_the_original_does_not(minilm):
     assert all(0.05 < found[kind] < 0.9 for kind in ("loss", "sst2", "wiki"))
 
 
+@pytest.mark.slow("runs a real network over its test data")
 @pytest.mark.parametrize(
     ("name", "key", "least", "most"),
     [("resnet20", "accuracy", 85.0, 90.0), ("gpt2m", "perplexity", 22.0, 27.0)],
