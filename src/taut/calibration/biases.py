@@ -10,9 +10,8 @@ from taut.analysis import Curvature
 from taut.calibration.overlay import as_stored
 from taut.calibration.rounder import Rounder
 from taut.io import Source
+from taut.io.dtypes import LARGEST_HALF
 from taut.scheme import Scheme
-
-_LARGEST = 65504.0  # in fp16
 
 
 def corrected_biases(
@@ -62,5 +61,5 @@ def _mean_error(values: np.ndarray, decoded: np.ndarray, curvature: Curvature) -
 def _holds(scheme: Scheme, values: np.ndarray) -> bool:
     """Whether the file can hold such values of a bias: exactly, or as fp16."""
     if scheme.kind == "fp16":
-        return bool(np.abs(values).max(initial=0) < _LARGEST)
+        return bool(np.abs(values).max(initial=0) < LARGEST_HALF)
     return scheme.kind == "lossless"

@@ -11,11 +11,11 @@ import numpy as np
 from taut.encoding.tensor import check_finite
 from taut.errors import ArgumentError
 from taut.io import TensorInfo
+from taut.io.dtypes import LARGEST_HALF
 from taut.planning.rules import FLOATS
 from taut.scheme import Scheme
 
 _BLOCK: Final = 1 << 20  # values that are looked at together
-_HALF: Final = 65504.0  # the largest float16
 _LEAST_HALF: Final = 2.0**-14  # below, it loses a bit of its precision an octave
 _UNDERFLOW, _OVERFLOW = 1e-45, 3.4028235e38  # of float32, which masks compare in
 _DIALLED, _GRIDDED = 0.5, 0.9  # of it, that rounding to a step, or to a grid's scales, may reach
@@ -103,7 +103,7 @@ def _why_unmasked(found: ValueRange) -> str | None:
 def _why_out_of_half(found: ValueRange) -> str | None:
     """That float16 does not hold the values, or hardly anything of them."""
     told = f"its largest value is {found.largest:.3g}"
-    if found.largest > _HALF:
+    if found.largest > LARGEST_HALF:
         return f"{told}, and float16 ends at 65504"
     if 0 < found.largest < _LEAST_HALF:
         return f"{told}, too small for float16, which is coarse below {_LEAST_HALF:.1g}"
@@ -116,7 +116,7 @@ def _why_out_of_range(info: TensorInfo, found: ValueRange, scheme: Scheme) -> st
     if scheme.kind == "fp16":
         return _why_out_of_half(found)
     share = _DIALLED if scheme.kind == "rd" else _GRIDDED
-    if info.dtype == "F16" and found.largest > share * _HALF:
+    if info.dtype == "F16" and found.largest > share * LARGEST_HALF:
         return f"{told}, which rounding may carry beyond 65504, where F16 ends"
     if found.largest > _LARGEST:
         return f"{told}, and errors beyond {_LARGEST:g} have no squares in float32"

@@ -14,6 +14,9 @@ import numpy as np
 
 from taut.errors import ArgumentError, FormatError
 
+LARGEST_HALF: Final = 65504.0
+"""The largest number of float16."""
+
 SAFETENSORS_DTYPES: Final[dict[str, np.dtype]] = {
     "BOOL": np.dtype(np.bool_),
     "I8": np.dtype(np.int8),

@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-LARGEST_HALF: Final = 65504.0
+from taut.io.dtypes import LARGEST_HALF
+
 LOST: Final = 1e-6  # relative squared error that float16 may make: its own, unless values underflow
 _NARROWED: Final = ("F32", "F64")
 _BLOCK: Final = 1 << 20  # values that are looked at at a time

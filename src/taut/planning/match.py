@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import prod
 from typing import TYPE_CHECKING, Final
 
 from taut.errors import ArgumentError
@@ -82,7 +83,7 @@ def _why_idle(rule: Rule, stored: Mapping[str, TensorInfo], aliases: Mapping[str
     named = matching(rule.match, stored)
     if not named:
         return _unmatched(rule, stored, aliases)
-    return "" if _fit(rule, stored) else _unfit(rule, stored[named[0]], len(named))
+    return "" if _fit(rule, stored) else _unfit(rule, [stored[name] for name in named])
 
 
 def _unmatched(rule: Rule, stored: Mapping[str, TensorInfo], aliases: Mapping[str, str]) -> str:
@@ -96,10 +97,19 @@ def _unmatched(rule: Rule, stored: Mapping[str, TensorInfo], aliases: Mapping[st
     return "matches no tensor" + (f"; nearest: {', '.join(near)}" if near else "")
 
 
-def _unfit(rule: Rule, info: TensorInfo, count: int) -> str:
+def _unfit(rule: Rule, infos: Sequence[TensorInfo]) -> str:
+    """Why a scheme is for none of the tensors that a rule matches."""
+    matrices = [info for info in infos if quantisable(info.dtype, info.shape)]
+    if matrices and rule.scheme.kind != "fp16":  # so it is their columns
+        first = matrices[0]
+        others = "" if len(matrices) == 1 else f", nor those of {len(matrices) - 1} more"
+        return (
+            f"matches no tensor that scheme {rule.scheme} is for: it does not divide the "
+            f'{prod(first.shape[1:])} columns of "{first.name}"{others}; give groups that do, or '
+            "another scheme"
+        )
+    info, count = infos[0], len(infos)
     wanted = "floats" if rule.scheme.kind == "fp16" else f"float matrices of {SMALLEST:,} values"
-    if quantisable(info.dtype, info.shape) and not divides(rule.scheme, info.shape):
-        wanted += ", whose columns its groups divide"
     others = "" if count == 1 else f", and {count - 1} more"
     return (
         f'matches no tensor that scheme {rule.scheme} is for ({wanted}): "{info.name}" is '

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from taut.io.dtypes import LARGEST_HALF
 from taut.networks.calls import explained
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _WARM: Final = 0.05  # part of the steps in which the rate grows
 _LOOKS: Final = 10  # times that values are judged
-_LARGEST: Final = 65504.0  # in fp16
 
 
 class Tuning:
@@ -94,7 +94,7 @@ class Tuning:
     def _rounded(self, name: str) -> torch.Tensor:
         master, dtype = self._masters[name], self._parameters[name].dtype
         if self._half and dtype.itemsize > 2:
-            return master.clamp(-_LARGEST, _LARGEST).half().float()
+            return master.clamp(-LARGEST_HALF, LARGEST_HALF).half().float()
         return master.to(dtype).float()
 
     def _load(self, values: Mapping[str, torch.Tensor]) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from taut.errors import ArgumentError
 from taut.exporting.integers import Integers, to_integers
+from taut.io.dtypes import LARGEST_HALF
 
 BLOCK: Final = 32
 TYPES: Final = {
@@ -88,7 +89,7 @@ def blocks(name: str, values: np.ndarray, kind: str, *, gridded: bool) -> tuple[
     import gguf
 
     floats: NDArray[np.float32] = np.ascontiguousarray(values, np.float32)
-    if kind in ("F16", *_BITS) and (top := float(np.abs(floats).max(initial=0))) > 65504:
+    if kind in ("F16", *_BITS) and (top := float(np.abs(floats).max(initial=0))) > LARGEST_HALF:
         raise ArgumentError(
             f'tensor "{name}": its largest value, {top:g}, is beyond float16; take bfloat16 or '
             "float32"
@@ -107,7 +108,7 @@ def _found(values: np.ndarray, kind: str) -> Integers | None:
 
 def _fit(scales: NDArray[np.float32]) -> bool:
     """Whether float16 has such scales to its full width."""
-    return bool(((scales >= 2.0**-14) & (scales <= 65504)).all())
+    return bool(((scales >= 2.0**-14) & (scales <= LARGEST_HALF)).all())
 
 
 def _is_half(values: np.ndarray) -> bool:
