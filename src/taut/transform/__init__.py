@@ -22,7 +22,6 @@ from taut.transform.quantize import (
     quantize,
     quantize_matrix,
     sample_rows,
-    trellis_rounded,
 )
 from taut.transform.rounding import (
     FactoredForms,
@@ -60,7 +59,6 @@ __all__ = [
     "round_matrix",
     "sample_rows",
     "ternary",
-    "trellis_rounded",
     "unstructured",
     "vector_codebook",
     "wanda",

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from taut import _core
 from taut.transform.forms import Factor, factor
 from taut.transform.rates import rate_curves
-from taut.transform.steps import FRACTION, Steps, finest_level, typical
+from taut.transform.rounded import Rounded, narrow
+from taut.transform.steps import Steps, finest_level, typical
 
 LAMBDA = 0.25
 """Squared levels per bit: what a bit must save to be spent (docs/method.md)."""
@@ -26,24 +27,6 @@ DAMPING = 0.3
 """What is added to a form that nothing else is known of, relative to the mean of its diagonal."""
 
 _NONE = np.empty(0, np.float32)
-
-
-@dataclass(frozen=True)
-class Rounded:
-    """A quantised matrix as the coder takes it; `decoded` are the numbers it stands for.
-
-    `indices` int32 and `decoded` float32 have shape (rows, columns); exponents are uint8, or None
-    where all rows, or columns, have the same step.
-    """
-
-    indices: NDArray[np.int32]
-    decoded: NDArray[np.float32]
-    step: float
-    row_exponents: NDArray[np.uint8] | None
-    column_exponents: NDArray[np.uint8] | None
-    trellis: bool
-    offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    fraction: int = FRACTION
 
 
 @dataclass(frozen=True)
@@ -168,28 +151,27 @@ def round_matrix(
     Raises:
         ArgumentError: a step is too fine for the values.
     """
-    weights = np.ascontiguousarray(values, dtype=np.float32)
-    if metric.order is not None:
-        weights = np.ascontiguousarray(weights[metric.order])
+    # Always a copy: what it misses takes the values' place.
+    weights = np.array(values if metric.order is None else values[metric.order], np.float32)
     steps = Steps(weights, metric.rows, metric.columns, dial, trellis)
-    indices = np.empty(weights.shape, np.int32)
-    decoded = np.empty(weights.shape, np.float32)
+    indices, large = np.empty(weights.shape, np.int16), []
     for (part, rows, columns), weighed in zip(metric.groups(), steps.column_weights, strict=True):
         lower = rows.matrix() if feedback else None
         upper = columns.matrix() if feedback else None
-        _core.round_matrix(
+        found = _core.round_matrix(
             weights[part].reshape(-1), weights.shape[1], steps.row_steps[part], steps.column_scales,
             steps.row_weights[part], weighed,
             _NONE if upper is None else upper.reshape(-1),
-            _NONE if lower is None else np.ascontiguousarray(lower.T).reshape(-1),
+            _NONE if lower is None else lower.reshape(-1),
             [0.0, 0.0, 0.0], lam, steps.row_class[part], steps.column_class,
-            rate_curves(trellis).reshape(-1), trellis, indices[part].reshape(-1),
-            decoded[part].reshape(-1), threads, kernels,
+            rate_curves(trellis).reshape(-1), trellis, indices[part].reshape(-1), _NONE,
+            threads, kernels,
         )  # fmt: skip
+        large += [(place + part.start * weights.shape[1], index) for place, index in found]
+    del weights
     back = None if metric.order is None else _turned(metric.order)
     return Rounded(
-        _in_order(indices, back),
-        _in_order(decoded, back),
+        _in_order(narrow(indices, large), back),
         steps.step,
         _in_order(steps.row_exponents, back) if np.ptp(steps.row_exponents) else None,
         steps.column_exponents if np.ptp(steps.column_exponents) else None,
