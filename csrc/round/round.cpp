@@ -11,7 +11,7 @@
 namespace taut {
 namespace {
 
-constexpr size_t kTogether = 4;    // tiles that a thread rounds together
+constexpr size_t kTogether = 2;    // tiles that a thread rounds at once: more of them fall out of the cache
 constexpr size_t kLeastRows = 32;  // of a tile, where there are so many
 
 using RoundTiles = void (*)(Workspace&, size_t);
@@ -40,8 +40,8 @@ size_t rows_of_tile(const RoundSpec& s) {
 
 class MatrixRounder {
 public:
-    MatrixRounder(const RoundSpec& spec, int16_t* indices, float* decoded)
-        : spec_(spec), indices_(indices), decoded_(decoded), height_(rows_of_tile(spec)),
+    MatrixRounder(const RoundSpec& spec, int16_t* indices)
+        : spec_(spec), indices_(indices), height_(rows_of_tile(spec)),
           rows_((spec.rows + height_ - 1) / height_), columns_((spec.columns + kTileColumns - 1) / kTileColumns) {}
 
     std::vector<LargeIndex> run(RoundTiles round) {
@@ -84,7 +84,6 @@ private:
         tile.spec = &spec_;
         tile.row = &row;
         tile.indices = indices_;
-        tile.decoded = decoded_;
         tile.begin = place.column * kTileColumns;
         tile.width = std::min(kTileColumns, spec_.columns - tile.begin);
     }
@@ -106,7 +105,6 @@ private:
 
     const RoundSpec& spec_;
     int16_t* indices_;
-    float* decoded_;
     size_t height_;
     std::vector<TileRow> rows_;
     size_t columns_;
@@ -123,9 +121,9 @@ void store_indices(Tile& tile, size_t at) {
     }
 }
 
-std::vector<LargeIndex> round_matrix(const RoundSpec& spec, int16_t* indices, float* decoded, const Kernels& kernels) {
+std::vector<LargeIndex> round_matrix(const RoundSpec& spec, int16_t* indices, const Kernels& kernels) {
     if (spec.rows == 0 || spec.columns == 0) return {};
-    return MatrixRounder(spec, indices, decoded).run(tiles_of(kernels));
+    return MatrixRounder(spec, indices).run(tiles_of(kernels));
 }
 
 }  // namespace taut

@@ -56,9 +56,9 @@ struct LargeIndex {
     int32_t index;
 };
 
-// Indices of the coded matrix, rows x columns, and the numbers that they decode to, if `decoded` is not null. Returns
-// the indices that 16 bits do not hold, in order of their places, where `indices` has zeros.
-std::vector<LargeIndex> round_matrix(const RoundSpec& spec, int16_t* indices, float* decoded, const Kernels& kernels);
+// Indices of the coded matrix, rows x columns. Returns those that 16 bits do not hold, in order of their places, where
+// `indices` has zeros.
+std::vector<LargeIndex> round_matrix(const RoundSpec& spec, int16_t* indices, const Kernels& kernels);
 
 // What turns indices into numbers: (level - offset) * row_steps[i] * column_scales[j], each product rounded.
 struct LevelSpec {

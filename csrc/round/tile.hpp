@@ -36,7 +36,6 @@ struct Tile {
     const RoundSpec* spec = nullptr;
     TileRow* row = nullptr;
     int16_t* indices = nullptr;  // of the whole matrix
-    float* decoded = nullptr;    // of the whole matrix, or null
     size_t begin = 0, width = 0;  // columns
     std::vector<LargeIndex> large;
 

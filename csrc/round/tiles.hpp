@@ -128,7 +128,6 @@ private:
             float* missed = row.missed.data() + (i / kStrip * s.columns + t.begin) * kStrip + i % kStrip;
             for (size_t k = 0; k < t.width; k++) missed[k * kStrip] = wanted[k] - values[k];
         }
-        if (t.decoded) std::copy_n(values, t.width, t.decoded + at);
         store_indices(t, at);
     }
 

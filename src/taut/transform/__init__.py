@@ -23,13 +23,8 @@ from taut.transform.quantize import (
     quantize_matrix,
     sample_rows,
 )
-from taut.transform.rounding import (
-    FactoredForms,
-    Rounded,
-    factor_forms,
-    finest_dial,
-    round_matrix,
-)
+from taut.transform.rounded import Rounded
+from taut.transform.rounding import FactoredForms, factor_forms, finest_dial, round_matrix
 
 __all__ = [
     "LAMBDA",

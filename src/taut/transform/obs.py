@@ -99,13 +99,7 @@ def prune_and_round(
 
     pass_ = _Pass(matrix, metric, _Choice(sparsity, n_m, mask, name), to_steps, feedback)
     pass_.run()
-    return Rounded(
-        narrow(pass_.indices),
-        steps.step,
-        steps.row_exponents if np.ptp(steps.row_exponents) else None,
-        steps.column_exponents if np.ptp(steps.column_exponents) else None,
-        False,
-    )
+    return Rounded(narrow(pass_.indices), steps.step, *steps.exponents(), False)
 
 
 def round_onto(

@@ -184,7 +184,7 @@ def _search(
         values.reshape(-1), values.shape[1], steps.row_steps, steps.column_scales,
         steps.row_weights, steps.column_weights[0], _NONE, _NONE, list(levels.offsets), levels.lam,
         steps.row_class, steps.column_class, rate_curves(True).reshape(-1), True,
-        indices.reshape(-1), _NONE, threads, "",
+        indices.reshape(-1), threads, "",
     )  # fmt: skip
     return narrow(indices, large)
 

@@ -151,37 +151,57 @@ def round_matrix(
     Raises:
         ArgumentError: a step is too fine for the values.
     """
-    # Always a copy: what it misses takes the values' place.
-    weights = np.array(values if metric.order is None else values[metric.order], np.float32)
+    weights = _ordered(values, metric.order)
     steps = Steps(weights, metric.rows, metric.columns, dial, trellis)
-    indices, large = np.empty(weights.shape, np.int16), []
-    for (part, rows, columns), weighed in zip(metric.groups(), steps.column_weights, strict=True):
-        lower = rows.matrix() if feedback else None
-        upper = columns.matrix() if feedback else None
-        found = _core.round_matrix(
-            weights[part].reshape(-1), weights.shape[1], steps.row_steps[part], steps.column_scales,
-            steps.row_weights[part], weighed,
-            _NONE if upper is None else upper.reshape(-1),
-            _NONE if lower is None else lower.reshape(-1),
-            [0.0, 0.0, 0.0], lam, steps.row_class[part], steps.column_class,
-            rate_curves(trellis).reshape(-1), trellis, indices[part].reshape(-1), _NONE,
-            threads, kernels,
-        )  # fmt: skip
-        large += [(place + part.start * weights.shape[1], index) for place, index in found]
-    del weights
-    back = None if metric.order is None else _turned(metric.order)
-    return Rounded(
-        _in_order(narrow(indices, large), back),
-        steps.step,
-        _in_order(steps.row_exponents, back) if np.ptp(steps.row_exponents) else None,
-        steps.column_exponents if np.ptp(steps.column_exponents) else None,
-        trellis,
-    )
+    indices = _Way(lam, trellis, feedback, threads, kernels).indices(weights, metric, steps)
+    row_exponents, column_exponents = steps.exponents()
+    if metric.order is not None:
+        back = _turned(metric.order)
+        indices = indices[back]
+        row_exponents = None if row_exponents is None else row_exponents[back]
+    return Rounded(indices, steps.step, row_exponents, column_exponents, trellis)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a matrix is rounded: as the arguments of `round_matrix`."""
+
+    lam: float
+    trellis: bool
+    feedback: bool
+    threads: int
+    kernels: str
+
+    def indices(
+        self, weights: NDArray[np.float32], metric: FactoredForms, steps: Steps
+    ) -> NDArray[np.signedinteger]:
+        """Indices of `weights`, in whose place errors are left."""
+        indices = np.empty(weights.shape, np.int16)
+        large: list[tuple[int, int]] = []
+        groups = zip(metric.groups(), steps.column_weights, strict=True)
+        for (part, rows, columns), weighed in groups:
+            found = _core.round_matrix(
+                weights[part].reshape(-1), weights.shape[1],
+                steps.row_steps[part], steps.column_scales, steps.row_weights[part], weighed,
+                self._flat(columns), self._flat(rows), [0.0, 0.0, 0.0], self.lam,
+                steps.row_class[part], steps.column_class, rate_curves(self.trellis).reshape(-1),
+                self.trellis, indices[part].reshape(-1), self.threads, self.kernels,
+            )  # fmt: skip
+            large += [(place + part.start * weights.shape[1], index) for place, index in found]
+        return narrow(indices, large)
+
+    def _flat(self, factor: Factor) -> NDArray[np.float32]:
+        """The factor row after row; empty for none."""
+        upper = factor.matrix() if self.feedback else None
+        return _NONE if upper is None else upper.reshape(-1)
 
 
 def _turned(order: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.argsort(order, kind="stable")
 
 
-def _in_order(rows: np.ndarray, back: NDArray[np.int64] | None) -> np.ndarray:
-    return rows if back is None else np.ascontiguousarray(rows[back])
+def _ordered(values: NDArray[np.floating], order: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    """A copy of the rows in this order, as float32."""
+    if order is None:
+        return np.array(values, np.float32, order="C")
+    return np.ascontiguousarray(values[order], np.float32)
