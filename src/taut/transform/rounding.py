@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,10 +76,12 @@ def factor_forms(
     columns: NDArray[np.floating],
     *,
     damping: tuple[float, float] = (DAMPING, DAMPING),
+    folder: Path | None = None,
 ) -> FactoredForms:
     """Factor the forms of a matrix: rows (m, m) or (m,), columns (n, n), (n,) or (groups, n, n).
 
-    `damping` is what is added to both, relative to the mean of their diagonals.
+    `damping` is what is added to both, relative to the mean of their diagonals. Factors of more
+    than 2,048 rows lie in files in `folder`, if there is one (`factor`).
 
     Rows with a full form are rounded from the least to the most important: what is lost early can
     still be made good, and measurably more of it (docs/method.md). With several groups rows of two
@@ -87,13 +90,14 @@ def factor_forms(
     if columns.ndim == 3:
         runs = np.split(np.arange(len(rows)), len(columns))
         cut = [rows[run] if rows.ndim == 1 else rows[np.ix_(run, run)] for run in runs]
-        forms = [factor_forms(*two, damping=damping) for two in zip(cut, columns, strict=True)]
+        sides = zip(cut, columns, strict=True)
+        forms = [factor_forms(*two, damping=damping, folder=folder) for two in sides]
         return joined(list(zip(runs, forms, strict=True)))
     order = None
     if rows.ndim == 2:
         order = np.argsort(np.diag(rows), kind="stable")
-        rows = rows[np.ix_(order, order)]
-    return FactoredForms(factor(rows, damping[0]), (factor(columns, damping[1]),), order)
+    along = factor(columns, damping[1], folder=folder)
+    return FactoredForms(factor(rows, damping[0], order=order, folder=folder), (along,), order)
 
 
 def joined(parts: Sequence[tuple[NDArray[np.int64], FactoredForms]]) -> FactoredForms:
