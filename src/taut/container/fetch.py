@@ -34,7 +34,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Range:
+class ChunkRange:
     """Chunks of a coded array that match their checksums, and which of its bytes they give."""
 
     place: Place
@@ -161,7 +161,7 @@ class Fetcher:
             )
         self._sound.add(number)
 
-    def ranges(self, place: Place, nbytes: int) -> Iterator[Range] | None:
+    def ranges(self, place: Place, nbytes: int) -> Iterator[ChunkRange] | None:
         """What a coded array is decoded from, some chunks at a time that come to about `nbytes`.
 
         None where it is to be decoded at once: it is not larger, is in a pack, or is of such a kind
@@ -182,7 +182,9 @@ class Fetcher:
             return None  # decoding all of it says what is wrong
         return self._ranges(place, header, found, max(1, nbytes // found.chunk_nbytes))
 
-    def _ranges(self, place: Place, header: bytes, found: Chunked, count: int) -> Iterator[Range]:
+    def _ranges(
+        self, place: Place, header: bytes, found: Chunked, count: int
+    ) -> Iterator[ChunkRange]:
         begin = 0
         for number in range(0, found.chunks, count):
             last = min(found.chunks, number + count)
@@ -194,10 +196,10 @@ class Fetcher:
                 chunks.append(self._checked(place, part, data[at : at + size]))
                 at += size
             end = min(found.nbytes, begin + (last - number) * found.chunk_nbytes)
-            yield Range(place, header, number, chunks, begin, end)
+            yield ChunkRange(place, header, number, chunks, begin, end)
             begin = end
 
-    def decode_range(self, one: Range, out: np.ndarray, threads: int) -> None:
+    def decode_range(self, one: ChunkRange, out: np.ndarray, threads: int) -> None:
         """Decode a range into the uint8 array of its bytes; raises as `decode`."""
         place = one.place
         try:

@@ -49,7 +49,7 @@ def add_in_pieces(
     stream = LosslessStream(
         reader_of(source, info.name), shape, dtype, effort=options.effort, block=PIECE
     )
-    sums = _Sums()
+    sums = _BothSums()
     stream.prepare(sums.update)
     twin = None if known is None else known.first_of_pieces(info, sums.wide, str(scheme))
     if twin is not None:
@@ -68,7 +68,7 @@ def _parts(stream: LosslessStream, threads: int) -> Iterator[bytes]:
     yield from stream.chunks(threads=threads)
 
 
-class _Sums:
+class _BothSums:
     """Both checksums of what is read: the file's, and the one that finds equal tensors."""
 
     def __init__(self) -> None:
