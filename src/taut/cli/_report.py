@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from taut.reporting.numbers import count, digits, size
-from taut.reporting.plain_text import plural, table
+from taut.reporting.plain_text import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,23 +108,6 @@ def scores_text(before: float, after: float) -> str:
     """
     digits = 2 if abs(before) >= 10 else 4
     return f"{before:.{digits}f} -> {after:.{digits}f} ({after - before:+.{digits}f})"
-
-
-def tensor_table(info: Info | Result) -> str:
-    """Every tensor on a line, under a head."""
-    rows = [
-        (
-            tensor.name,
-            tensor.dtype,
-            "x".join(map(str, tensor.shape)) or "scalar",
-            tensor.scheme,
-            str(tensor.bytes),
-            digits(tensor.bits),
-            f"{tensor.rel_mse:.2e}" if tensor.rel_mse else "0",
-        )
-        for tensor in info.tensors
-    ]
-    return table(("name", "dtype", "shape", "scheme", "bytes", "bits", "rel_mse"), rows, left=4)
 
 
 def totals_text(info: Info | Result) -> str:

@@ -112,8 +112,10 @@ def command(
     the model itself learns to be small: that takes longest, and goes furthest.
     """
     import taut
+    from taut.cli._layers import each_line
+    from taut.cli._lines_table import lines_table
     from taut.cli._paths import compressed_path
-    from taut.cli._report import AskedFor, model_text, plan_text, print_json, tensor_table
+    from taut.cli._report import AskedFor, model_text, plan_text, print_json
     from taut.encoding.estimate import estimate_memory
     from taut.io import open_source
     from taut.networks.sources import built, chosen
@@ -166,7 +168,7 @@ def command(
             progress=_telling_scores(talk, step),
         )
     if verbose:
-        print(tensor_table(result), file=sys.stderr)
+        print(lines_table(each_line(result.tensors)), file=sys.stderr)
     _say_notes(talk, result, verbose)
     _say_score(talk, result)
     (_say_estimate if dry_run else _say_done)(talk, result)
