@@ -36,7 +36,7 @@ from taut.cli._options import (
     VerboseOption,
 )
 from taut.cli._streams import shown, streaming
-from taut.cli._talk import Step, Talk
+from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
     from taut.compression.compress import Result
@@ -165,7 +165,7 @@ def command(
             threads=threads,
             force=force,
             dry_run=dry_run,
-            progress=_telling_scores(talk, step),
+            progress=step,
         )
     if verbose:
         print(lines_table(each_line(result.tensors)), file=sys.stderr)
@@ -174,21 +174,6 @@ def command(
     (_say_estimate if dry_run else _say_done)(talk, result)
     if json:
         print_json(result)
-
-
-def _telling_scores(talk: Talk, step: Step | None) -> Step | None:
-    """`step`, but for the scores: they are no stage, and each of them is a line."""
-    if step is None:
-        return None
-
-    def told(stage: str, done: int, total: int) -> None:
-        label, _, score = stage.partition(" ")
-        if label == "score" and score:
-            talk.line(label, f"{score}    try {done} of at most {total}")
-        else:
-            step(stage, done, total)
-
-    return told
 
 
 def _say_notes(talk: Talk, result: Result, verbose: bool) -> None:
