@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _LABEL: Final = 10  # columns of the label
 _SILENCE: Final = 60.0  # seconds after which a stage says how far it is, where there are no bars
 _LONG: Final = 5.0  # seconds that a stage takes if it is told of again, there
+_KINDS: Final = 6  # of notes that are shown without -v
 _PIECE: Final = 1.0  # seconds between the lines of a stage where every piece is told of
 
 
@@ -35,6 +36,19 @@ class Talk:
         """Print `label` and `text` in their columns."""
         if not self.quiet:
             print(f"  {label:<{_LABEL}} {text}", file=sys.stderr, flush=True)
+
+    def notes(self, notes: Iterable[str]) -> None:
+        """Print notes, one line a kind and the worst first; each of them if `verbose`."""
+        from taut.cli._notes import gathered
+
+        found = list(notes)
+        kinds = found if self.verbose else gathered(found)
+        shown = kinds if self.verbose else kinds[:_KINDS]
+        for note in shown:
+            self.line("note", note)
+        left = len(kinds) - len(shown)
+        if left:
+            self.line("note", f"and {left} more kinds of notes, which -v shows")
 
     @contextmanager
     def progress(
@@ -135,6 +149,7 @@ class Listener:
         from taut.reporting.numbers import digits, size
 
         nbytes, of = self.course.nbytes, self.original
+        self.course.nbytes = None  # of this try: the next may have no size
         at = "" if nbytes is None else f" at {size(nbytes)}"
         at += f" ({digits(of / nbytes)}x)" if nbytes and of else ""
         self.talk.line("score", f"{score}{at}, try {done} of at most {total}")
