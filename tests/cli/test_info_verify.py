@@ -98,7 +98,7 @@ def test_lines_fit_the_width_that_there_is():
     ]
     whole = lines_table(layer_lines(reports))
     assert "encoder.layer.{0..11}.attention.self.query.weight" in whole and "384x384" in whole
-    for width in (75, 70):
+    for width in (80, 75):
         text = lines_table(layer_lines(reports), width, lambda room: layer_lines(reports, 40, room))
         assert max(map(len, text.splitlines())) <= width
         assert "encoder.layer.{0..11}.attention" in text

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from taut.io import Source
 
 _DATA: Final = (".txt", ".jsonl", ".npz")
+_TAUT: Final = ".taut.safetensors"
 _MOST_NAMES: Final = 1000
 
 
@@ -51,6 +52,8 @@ def check_data(option: str, value: str | None) -> None:
         return
     check_kind(option, value)
     path = Path(value)
+    if path.name.endswith(_TAUT) and path.is_file():
+        raise ArgumentError(f"{option}: {path} is a Taut file, and no data; give it as MODEL")
     if path.suffix.lower() in _DATA and not path.exists():
         folder = path.parent
         beside = [one.name for one in folder.iterdir()] if folder.is_dir() else []

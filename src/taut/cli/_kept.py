@@ -12,6 +12,7 @@ from taut.errors import TautError
 if TYPE_CHECKING:
     from taut.cli._talk import Talk
 
+_ORIGINAL: Final = '"kind": "original"'  # in a line of a sweep's: no point that anybody asked for
 _PIECES: Final = "*.safetensors"  # in a journal
 
 
@@ -59,6 +60,7 @@ def _kept(output: Path | None, points: Path | None) -> Iterator[str]:
         if states:
             yield f"the training's state as of its last finished epoch, in {states[-1]}"
     if points is not None and points.is_file():
-        found = len(points.read_text(errors="replace").splitlines()) - 1  # the first line is a head
-        if found > 0:
+        lines = points.read_text(errors="replace").splitlines()[1:]  # the first is a head
+        found = sum(_ORIGINAL not in line for line in lines)
+        if found:
             yield f"{plural(found, 'finished point')} in {points}"

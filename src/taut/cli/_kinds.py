@@ -12,7 +12,6 @@ from taut.errors import ArgumentError
 
 _LARGEST: Final = 64 << 20  # bytes that are looked at: tokenizers have some tens of megabytes
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
-_TAUT: Final = ".taut.safetensors"
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,6 @@ def check_kind(option: str, value: str | Path | None, wanted: str = "") -> None:
     found = kind_of(path)
     if found is not None and found.name != wanted:
         raise ArgumentError(f"{option}: {path} is {found.told}; {found.instead}")
-    if wanted != "taut" and option != "MODEL" and path.name.endswith(_TAUT) and path.is_file():
-        raise ArgumentError(f"{option}: {path} is a Taut file; give it as FILE or MODEL")
 
 
 def check_kinds(options: Iterable[tuple[str, str | Path | None, str]]) -> None:

@@ -49,7 +49,7 @@ def parse_target(
     >>> parse_target(bits=3, size=None, original=1000, parameters=250).nbytes
     93
     """
-    if (bits is None) == (size is None):
+    if bits is None and size is None:
         raise ArgumentError("give either bits or size")
     check_target(bits=bits, size=size)
     if bits is not None:
@@ -77,7 +77,7 @@ def check_target(*, bits: float | None = None, size: str | int | None = None) ->
     taut.errors.ArgumentError: size: "8" is 8 bytes, and no file is so small; 8x?
     """
     if bits is not None and size is not None:
-        raise ArgumentError("give either bits or size")
+        raise ArgumentError("bits and size say the same thing; give either bits or size")
     if bits is not None:
         if not (isinstance(bits, int | float) and math.isfinite(bits) and bits > 0):
             raise ArgumentError(f"bits: {bits!r} is not a positive number")
