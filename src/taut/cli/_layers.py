@@ -53,13 +53,14 @@ def layer_lines(
 ) -> list[Line]:
     """Tensors whose names differ by indices alone, and nothing else, on one line.
 
-    Where that takes more lines than `most`, or names of more columns than `widest`, names are cut
-    at as many dots as it takes: `encoder.layer.{0..5}.attention.*`.
+    Where that takes more lines than `most`, or names of several tensors have more columns than
+    `widest`, names are cut at as many dots as it takes: `encoder.layer.{0..5}.attention.*`.
     """
     lines = _alike(tensors)
     longest = max((tensor.name.count(".") for tensor in tensors), default=0)
     for depth in range(longest, 0, -1):
-        fits = widest is None or max(len(line.name) for line in lines) <= widest
+        longest_name = max((len(line.name) for line in lines if line.count > 1), default=0)
+        fits = widest is None or longest_name <= widest
         if len(lines) <= most and fits:
             break
         lines = _beginning_alike(tensors, depth)
@@ -112,14 +113,14 @@ def _beginning_alike(tensors: Iterable[TensorReport], depth: int) -> list[Line]:
 
 
 def _line(name: str, members: Sequence[TensorReport], depth: int | None = None) -> Line:
-    first = members[0]
-    cut = depth is not None and any(one.name.count(".") >= depth for one in members)
-    shapes = {"x".join(map(str, one.shape)) or "scalar" for one in members}
+    """A line of these; where names were cut at `depth` dots, it says so unless it is one tensor."""
+    if depth is not None and any(one.name.count(".") >= depth for one in members):
+        name = f"{name}.*" if len(members) > 1 else members[0].name
     return Line(
-        name=f"{name}.*" if cut and len(members) > 1 else (first.name if cut else name),
+        name=name,
         count=len(members),
         dtype=_common({one.dtype for one in members}),
-        shape=_common(shapes),
+        shape=_common({"x".join(map(str, one.shape)) or "scalar" for one in members}),
         scheme=_common({one.scheme for one in members}),
         bytes=sum(one.bytes for one in members),
         parameters=sum(prod(one.shape) for one in members),

@@ -10,7 +10,6 @@ from taut.reporting.numbers import digits, size
 from taut.reporting.plain_text import table
 
 _LEAST_NAME: Final = 16  # columns of a name, however narrow the terminal
-_SHORTENED: Final = 2  # columns that a name may lose of its middle before lines are put together
 _COLUMNS: Final[dict[str, Callable[[Line], str]]] = {
     "name": lambda line: line.name,
     "tensors": lambda line: str(line.count),
@@ -36,7 +35,8 @@ def lines_table(
     """Tensors, or layers that are alike, on a line each, under a head.
 
     Where `width` columns are given and are too few, exact bytes and dtypes go, then shapes; then
-    `cut` gives lines with names of at most so many columns; then names lose their middle.
+    `cut` gives lines whose names, of several tensors, have at most so many columns; then names lose
+    their middle.
     """
     for columns in (_FULL, _NARROW, _NARROWEST):
         text = _table(lines, columns)
@@ -45,7 +45,7 @@ def lines_table(
             return text
     room = max(_LEAST_NAME, max(len(line.name) for line in lines) - over)
     if cut is not None:
-        lines = cut(room + _SHORTENED)
+        lines = cut(room)
     return _table(lines, _NARROWEST, room)
 
 
