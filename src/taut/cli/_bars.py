@@ -94,6 +94,7 @@ def bars(course: Course, hide: tuple[str, ...]) -> Iterator[Bars]:
         _Times(course),
         TextColumn("{task.fields[told]}"),
         console=Console(stderr=True),
+        refresh_per_second=4,
         get_time=time.monotonic,
     )
     with progress:

@@ -114,10 +114,8 @@ def _beginning_alike(tensors: Iterable[TensorReport], depth: int) -> list[Line]:
 
 def _line(name: str, members: Sequence[TensorReport], depth: int | None = None) -> Line:
     """A line of these; where names were cut at `depth` dots, it says so unless it is one tensor."""
-    if depth is not None and any(one.name.count(".") >= depth for one in members):
-        name = f"{name}.*" if len(members) > 1 else members[0].name
     return Line(
-        name=name,
+        name=name if depth is None else _cut(name, members, depth),
         count=len(members),
         dtype=_common({one.dtype for one in members}),
         shape=_common({"x".join(map(str, one.shape)) or "scalar" for one in members}),
@@ -126,6 +124,13 @@ def _line(name: str, members: Sequence[TensorReport], depth: int | None = None) 
         parameters=sum(prod(one.shape) for one in members),
         rel_mse=max(one.rel_mse or 0.0 for one in members),
     )
+
+
+def _cut(name: str, members: Sequence[TensorReport], depth: int) -> str:
+    """The name of a line whose tensors' names were cut at `depth` dots."""
+    if len(members) == 1:
+        return members[0].name
+    return f"{name}.*" if any(one.name.count(".") >= depth for one in members) else name
 
 
 def _common(values: set[str]) -> str:

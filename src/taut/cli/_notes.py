@@ -40,26 +40,34 @@ def _rank(told: str) -> int:
 
 
 def _line(members: Sequence[tuple[str, str]]) -> str:
-    """Notes of one kind in a line: those with the highest numbers are named."""
+    """Notes of one kind in a line."""
     name, told = members[0]
     if len(members) == 1:
         return f"{name}: {told}" if name else told
     numbers = [_NUMBER.findall(one) for _, one in members]
     columns = [sorted(set(column), key=_value) for column in zip(*numbers, strict=True)]
-    varied = next((at for at, column in enumerate(columns) if len(column) > 1), None)
-    ranges = iter([" to ".join(dict.fromkeys((one[0], one[-1]))) for one in columns])
-    text = _NUMBER.sub(lambda _: next(ranges), told)
+    text = _with_ranges(told, columns)
     if not name:
         return f"{text} ({plural(len(members), 'time')})"
-    order = list(range(len(members)))
-    if varied is not None:
-        order.sort(key=lambda at: -_value(numbers[at][varied]))
-    shown = [
-        members[at][0] + (f" ({numbers[at][varied]})" if varied is not None else "")
-        for at in order[:_NAMED]
-    ]
-    more = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
-    return f"{plural(len(members), 'tensor')}: {text}: {', '.join(shown)}{more}"
+    varied = next((at for at, column in enumerate(columns) if len(column) > 1), None)
+    shown = _named(members, None if varied is None else [one[varied] for one in numbers])
+    return f"{plural(len(members), 'tensor')}: {text}: {shown}"
+
+
+def _with_ranges(told: str, columns: Sequence[Sequence[str]]) -> str:
+    """A note with the least and the largest of its numbers in the place of each."""
+    ranges = iter([" to ".join(dict.fromkeys((one[0], one[-1]))) for one in columns])
+    return _NUMBER.sub(lambda _: next(ranges), told)
+
+
+def _named(members: Sequence[tuple[str, str]], numbers: Sequence[str] | None) -> str:
+    """Some of the tensors by name, those with the highest numbers first."""
+    names = [name for name, _ in members]
+    if numbers is not None:
+        pairs = sorted(zip(names, numbers, strict=True), key=lambda pair: -_value(pair[1]))
+        names = [f"{name} ({number})" for name, number in pairs]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _value(text: str) -> float:
