@@ -101,6 +101,11 @@ def check_header(raw: bytes, where: str) -> tuple[int, str]:
     return version, match[3].decode()
 
 
+def header_checksum(raw: bytes) -> str:
+    """The checksum that a header, which was checked, has of itself."""
+    return raw[len(_START) : len(_START) + 16].decode()
+
+
 def _wrong_version(version: int, where: str) -> FormatError:
     return FormatError(
         f"{where}: header: format version {version}, this Taut reads 1 to {VERSION}; update it"

@@ -22,6 +22,7 @@ from taut.container.format import (
     as_bytes,
     build_header,
     free_prefix,
+    header_checksum,
     header_entry,
     padding,
     xxh3,
@@ -197,6 +198,7 @@ class Layout:
         if (self.room - len(header)) * _GAP <= self._end:
             header = build_header(self._entries, checksum, self.room)
         self.size = 8 + len(header) + self._end
+        self.checksum = header_checksum(header)  # what an index of shards knows the file by
         return 8 + len(header), header
 
     @property

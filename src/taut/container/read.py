@@ -11,7 +11,7 @@ import numpy as np
 from taut.container.bind import Contents, bind
 from taut.container.contents import unpack_index
 from taut.container.fetch import Fetcher
-from taut.container.format import as_bytes, check_header, xxh3
+from taut.container.format import as_bytes, check_header, header_checksum, xxh3
 from taut.container.gather import cast, check_out, gather, member
 from taut.container.index import Index
 from taut.errors import ArgumentError, FormatError, VerifyError
@@ -130,6 +130,20 @@ class TautFile(Mapping[str, np.ndarray]):
         """
         check_out(out or {}, self.infos, self.path)
         return gather(self.fetcher, self.contents, threads or self.threads, out or {})
+
+    def check_still(self) -> None:
+        """Raise `VerifyError` if the file was written to since it was opened."""
+        self.fetcher.check_still()
+
+    @property
+    def parts(self) -> tuple[TautFile, ...]:
+        """The files that hold it: itself, or its shards."""
+        return (self,)
+
+    @property
+    def checksum(self) -> str:
+        """That of the header, which covers the index, which covers all else."""
+        return header_checksum(self.fetcher.header.raw_json)
 
     def _group(self, number: int, dtype: str) -> np.ndarray:
         last = self._groups.get(dtype)

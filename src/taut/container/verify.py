@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from taut.container.fetch import Fetcher
-from taut.container.find import find_file
 from taut.container.format import xxh3
 from taut.container.gather import member
 from taut.container.index import Record
 from taut.container.pack import sum_of
 from taut.container.place import PackPlace, Place
 from taut.container.read import TautFile
+from taut.container.sharded import open_taut
 from taut.errors import FormatError, VerifyError
 from taut.io.arena import allocate
 from taut.machine.cores import checked_threads
@@ -42,7 +42,7 @@ class VerifyReport:
 
 
 def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
-    """Check and decode all of a Taut file, or of the one in a folder, a tensor at a time.
+    """Check and decode all of a Taut file or its shards, or of those in a folder, by tensors.
 
     Raises:
         VerifyError: bytes or values do not match their checksum; names the first damaged tensor and
@@ -51,7 +51,30 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
         ArgumentError: there is no such file.
     """
     threads = checked_threads(threads)
-    file = TautFile(find_file(path), threads=threads)
+    file = open_taut(path, threads=threads)
+    damage: list[VerifyError | FormatError] = []
+    chunks = decoded = 0
+    for part in file.parts:
+        found = _verify_one(part, threads)
+        damage += found.damage
+        chunks, decoded = chunks + found.chunks, decoded + found.decoded
+    file.check_still()
+    if damage:
+        raise _summary(damage)
+    return VerifyReport(file.path, file.size, len(file), chunks, decoded)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What was found in one file."""
+
+    damage: tuple[VerifyError | FormatError, ...]
+    chunks: int
+    decoded: int
+
+
+def _verify_one(file: TautFile, threads: int) -> _Checked:
+    """Check and decode all of one file."""
     solids = _solids(file)
     damage: list[VerifyError | FormatError] = []
     sums: dict[str, str] = {}  # what members of packs decode to
@@ -69,11 +92,8 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
     for pack in file.contents.packs:
         if all(place.name in sums for place in pack.members):
             damage += _pack_damage(pack, sums, file.fetcher.where)
-    file.fetcher.check_still()
-    if damage:
-        raise _summary(damage)
     chunks = sum(max(len(place.parts) - 1, 0) for place in file.contents.places.values())
-    return VerifyReport(file.path, file.size, len(file), chunks, decoded)
+    return _Checked(tuple(damage), chunks, decoded)
 
 
 def _checked_values(fetcher: Fetcher, place: Place, threads: int) -> np.ndarray:

@@ -6,16 +6,18 @@ import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from taut.coding import Effort, encode_matrix, estimate_indices, estimate_matrix
 from taut.container import Origin
 from taut.encoding.data_free_rounder import Quantizer, first_step, rd_values, round_tensor, sparse
-from taut.encoding.model import predict_size
+from taut.encoding.model import FilesToBe, predict_size
 from taut.encoding.tensor import check_finite, check_schemes
 from taut.errors import TargetError
 from taut.io import Source, TensorInfo
+from taut.io.identity import plan_identity
 from taut.io.source import fixed_of
 from taut.planning import Target, free_schemes, meet_target
 from taut.scheme import Scheme
@@ -57,7 +59,8 @@ def lossy_schemes(
 class SizeRequest:
     """A model, its schemes, and the size that its file is to have.
 
-    `gains` multiply the steps of single tensors; `origin` is what the file is to remember.
+    `gains` multiply the steps of single tensors; `origin` is what the file is to remember. With
+    `files` the model becomes several, whose sizes count together.
     """
 
     source: Source
@@ -67,6 +70,18 @@ class SizeRequest:
     origin: Origin
     threads: int = 1
     gains: Mapping[str, float] = field(default_factory=dict)
+    files: FilesToBe | None = None
+    known: KnownSizes | None = None
+
+
+class KnownSizes(Protocol):
+    """Sizes that a search found before, by dial: a run that broke off does not look again."""
+
+    def size_at(self, dial: str) -> int | None:
+        """The exact size at a dial; None if it was not found yet."""
+
+    def keep_size(self, dial: str, size: int) -> None:
+        """Remember it."""
 
 
 def find_dial(request: SizeRequest) -> Quantizer:
@@ -102,15 +117,7 @@ def _searched(request: SizeRequest, quantizer: Quantizer, samples: list[_Sample]
     tables = {sample.name: _tables(sample, trellis, effort) for sample in samples}
 
     def exact(dial: float) -> int:
-        quantizer.dial = dial
-        return predict_size(
-            request.source,
-            request.schemes,
-            effort=effort,
-            threads=quantizer.threads,
-            quantize=quantizer,
-            origin=request.origin,
-        )
+        return _exact(request, quantizer, dial)
 
     # What does not hang on the dial: all other tensors, header and index.
     fixed = exact(_ZERO)
@@ -128,6 +135,27 @@ def _searched(request: SizeRequest, quantizer: Quantizer, samples: list[_Sample]
     found = meet_target(target, exact, estimate, weights=weights, first=first, finest=finest)
     quantizer.dial, quantizer.size = found.dial, found.size
     return quantizer
+
+
+def _exact(request: SizeRequest, quantizer: Quantizer, dial: float) -> int:
+    """The size at a dial, to the byte."""
+    quantizer.dial = dial
+    schemes = plan_identity(request.schemes)  # masks may be left alone, or not
+    key = f"{dial!r} {quantizer.trellis} {schemes}"
+    size = None if request.known is None else request.known.size_at(key)
+    if size is None:
+        size = predict_size(
+            request.source,
+            request.schemes,
+            effort=quantizer.effort,
+            threads=quantizer.threads,
+            quantize=quantizer,
+            origin=request.origin,
+            files=request.files,
+        )
+        if request.known is not None:
+            request.known.keep_size(key, size)
+    return size
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from taut.coding import Effort
@@ -92,6 +93,17 @@ def fill(
         layout.add_alias(info, source.aliases[info.name], tied=True)
 
 
+@dataclass(frozen=True)
+class FilesToBe:
+    """The files that a model becomes where it is not one: what goes into each, and their index.
+
+    `index_bytes` gives those of the index, of the finished layouts in order.
+    """
+
+    parts: tuple[tuple[Source, Origin], ...]
+    index_bytes: Callable[[Sequence[Layout]], int]
+
+
 def predict_size(
     source: Source,
     schemes: Mapping[str, Scheme],
@@ -101,12 +113,18 @@ def predict_size(
     quantize: Quantize | None = None,
     origin: Origin,
     once: bool = True,
+    files: FilesToBe | None = None,
 ) -> int:
     """The bytes that the file would have, to the byte: everything is coded, nothing is written.
 
     Not `once` counts equal tensors as often as they are there: as if they were about to differ.
+    With `files` it is the bytes of all of them, and of their index.
     """
-    layout = Layout(origin, source.infos, effort=effort, threads=threads)
-    fill(layout, source, schemes, effort=effort, threads=threads, quantize=quantize, once=once)
-    layout.close()
-    return layout.size
+    layouts = []
+    for part, its in ((source, origin),) if files is None else files.parts:
+        layout = Layout(its, part.infos, effort=effort, threads=threads)
+        fill(layout, part, schemes, effort=effort, threads=threads, quantize=quantize, once=once)
+        layout.close()
+        layouts.append(layout)
+    total = sum(layout.size for layout in layouts)
+    return total if files is None else total + files.index_bytes(layouts)

@@ -95,6 +95,11 @@ class SafetensorsSource:
     notes: tuple[str, ...] = ()
     _where: dict[str, tuple[MappedFile, HeaderTensor]] = field(default_factory=dict, repr=False)
 
+    @property
+    def shards(self) -> dict[str, str]:
+        """Which file each tensor is in, by name, in the order of files and data."""
+        return {name: file.name for name, (file, _) in self._where.items()}
+
     def load(self, name: str) -> np.ndarray:
         """One tensor, read-only, in its own memory (see `taut.io.tensor_info.Source.load`)."""
         file, tensor = self._found(name)

@@ -11,8 +11,8 @@ from taut.container import (
     AtomicFile,
     TautFile,
     check_destination,
-    find_file,
     made_folder,
+    open_taut,
     write_file,
 )
 from taut.container.format import as_bytes, header_entry
@@ -71,7 +71,7 @@ def decompress(
         TautError: the disk is full, or cannot be written for another reason.
     """
     source, target = Path(src), Path(dst)
-    file = TautFile(find_file(source), threads=checked_threads(threads))
+    file = open_taut(source, threads=checked_threads(threads))
     if names_other_format(target) and not target.is_dir():
         raise ArgumentError(
             f"{target}: {target.suffix} is the name of another format; what is written is "
@@ -206,7 +206,7 @@ def _write_shard(file: TautFile, shard: _Shard, path: Path, force: bool) -> int:
             data = as_bytes(file[name])
             out.write(data.data)
             size += data.nbytes
-        file.fetcher.check_still()
+        file.check_still()
         _check_shard(out.readable, shard, infos, file.path)
         out.commit()
     return size

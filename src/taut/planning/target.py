@@ -61,6 +61,22 @@ def parse_target(
     return Target(nbytes, f"a size of {size}")
 
 
+def parse_bytes(size: str | int, what: str) -> int:
+    """A size in bytes: "5GB", "512MiB", or a number; `what` it is of, for an error.
+
+    Raises:
+        ArgumentError: it is none, or less than a byte.
+
+    >>> parse_bytes("5GB", "shard_size")
+    5000000000
+    """
+    match = _SIZE.fullmatch(str(size).strip())
+    unit = _UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None or not 1 <= float(match[1]) * unit <= _MOST:
+        raise ArgumentError(f'{what}: "{str(size)[:40]}" is no size in bytes; give 5GB or 512MiB')
+    return int(float(match[1]) * unit)
+
+
 def _size_bytes(text: str, original: int) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
