@@ -13,6 +13,8 @@ import numpy as np
 from taut.errors import ArgumentError
 from taut.io.names import nearest
 from taut.io.pytorch import is_tensor
+from taut.io.staged import staged, told_paths
+from taut.io.stores import url_of
 from taut.networks.array_batches import ARRAY_SUFFIXES, file_batches
 from taut.networks.callables import call, load_callable, names_callable
 from taut.networks.calls import own_line, told
@@ -79,6 +81,10 @@ def _of_data(data: TextData, model: LoadedModel, reading: Reading) -> Given:
         if is_tensor(data.source) or hasattr(data.source, "__array__"):
             return _one_array(data.source, model, data)
         return _kept("calib", text_batches(data, model, reading, "calib"))
+    if (url := url_of(data.source)) is not None:
+        with staged(url, whole=True) as local:
+            found = _of_data(replace(data, source=str(local)), model, reading)
+            return replace(found, where=url, notes=tuple(map(told_paths, found.notes)))
     data = replace(data, source=str(data.source))
     where = str(data.source)
     path = Path(where)

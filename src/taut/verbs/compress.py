@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from taut.compression.compress import Result, carry_out
 from taut.compression.request import Call, CompressRequest
+from taut.container.through_stores import through_stores
 from taut.machine import checked_threads
 from taut.networks.recording import recording
 from taut.networks.sources import chosen
@@ -29,6 +30,7 @@ __all__ = ["Result", "compress"]
 
 
 @accepting(evaluate="score")
+@through_stores("src", "dst")
 @recording()
 def compress(
     src: Model,
