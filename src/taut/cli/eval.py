@@ -38,7 +38,7 @@ def command(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="What the models are run on: .txt, .jsonl, .npz, or file.py:function.",
+            help="What the models are run on: texts, tokens, arrays, or file.py:function.",
         ),
     ] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Latency and throughput.")] = False,
