@@ -181,9 +181,11 @@ def _kinds(module: torch.nn.Module | None, model: LoadedModel | None) -> dict[st
     if module is None or (model is not None and not model.gradients):  # ONNX has no modules
         return {}
     kinds = {
-        f"{path}.{name}" if path else name: type(layer).__name__
+        f"{path}.{name}" if path else name: str(
+            getattr(layer, "original_name", type(layer).__name__)
+        )
         for path, layer in module.named_modules(remove_duplicate=False)
-        for name in (*layer._parameters, *layer._buffers)
+        for name in (*layer._parameters.keys(), *layer._buffers.keys())  # scripted: no other way
     }
     if model is None:
         return kinds
