@@ -85,7 +85,7 @@ def _terms(one: Tracked, layers: list[Layer], samples: int, passes: int) -> list
 
 def _of_nothing(one: Tracked, samples: int) -> Curvature:
     """The curvature of a weight that the loss does not depend on."""
-    m, n = one.height, one.weight.numel() // one.height
+    m, n = one.height, one.count // one.height
     return Curvature(
         rows=np.zeros(m),
         columns=np.zeros(n),

@@ -91,7 +91,7 @@ class TautFile(Mapping[str, np.ndarray]):
             group = self._group(record.solid, record.stored_dtype)
             return cast(member(group, record, self.path), record).copy()
         place = self.contents.places[record.name]
-        dtype, shape = storage(record.stored_dtype, record.shape)
+        dtype, shape = storage(record.stored_dtype, record.stored_shape)
         if place.parts:
             checked = self.fetcher.check(place)
             (data,) = allocate([checked.nbytes])

@@ -19,6 +19,7 @@ from taut.encoding.facts import read_report
 from taut.errors import ArgumentError
 from taut.evaluation.measured_drops import DropJudge, OutputJudge, Score, ScoreJudge, measure_drops
 from taut.io import Source, TensorInfo, check_unchanged, open_source
+from taut.io.pairs import paired
 from taut.io.pytorch import is_module
 from taut.io.stamp import blaming_changes
 from taut.machine import checked_threads
@@ -153,11 +154,11 @@ def _open(src: Model, runs: bool) -> tuple[LoadedModel | None, Source]:
         if isinstance(src, Mapping):
             raise ArgumentError("a dict of tensors cannot be run; give the module, or no calib")
         model = open_model(src)
-        return model, open_source(model.source)
+        return model, paired(open_source(model.source))
     source = open_source(without_masks(src)[0])
     if {"taut", "checksum", "index"} <= source.metadata.keys():
         raise ArgumentError(f"{source.identity}: is a Taut file; decompress it first, or use info")
-    return None, source
+    return None, paired(source)
 
 
 @contextmanager

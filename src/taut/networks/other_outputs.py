@@ -45,9 +45,8 @@ def kept_outputs(output: object, kind: str, maker: Maker) -> list[KeptOutput]:
     found = [replace(main, place=own)]
     inner = _computed_from(main.tensor) if _of_transformers(output) else set()
     for place, tensor in parts.items():
-        if place == own or not tensor.requires_grad or not tensor.numel():
-            continue
-        if tensor.grad_fn in inner:
+        computed = tensor.requires_grad and tensor.numel() and tensor.grad_fn not in inner
+        if place == own or not computed:
             continue
         real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
         named = place.rpartition(".")[2] == "logits"
