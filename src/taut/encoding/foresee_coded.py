@@ -33,4 +33,5 @@ def estimate_smallest(found: Indices | Rounded, *, effort: Effort = "max") -> fl
         size = found.values.size
     else:
         size = count
-    return coded_smallest(found, np.dtype(np.float32), effort=effort).nbytes * count / size
+    coded = coded_smallest(found, np.dtype(np.float32), effort=effort).nbytes
+    return min(taken, coded * count / size)  # tables leave out some bytes of every array
