@@ -12,7 +12,7 @@ import psutil
 from taut.coding import CodedArray, Effort
 from taut.container import Layout, Origin
 from taut.container.info import TensorReport, bits_per_value, share
-from taut.encoding.sampled import Sampled
+from taut.encoding.sampled import SampledSource
 from taut.encoding.tensor import Coded, Quantize, add_tensor, encode_tensor
 from taut.io import Source, TensorInfo
 from taut.planning import quantisable
@@ -62,12 +62,12 @@ def estimate_tensors(
 ) -> tuple[tuple[TensorReport, ...], int]:
     """Estimate each tensor's bytes and the file's, coding at most 256 KiB of each tensor.
 
-    Of a whole model 32 MiB are coded at most (`Sampled`), or 16 KiB of each tensor. The samples are
+    Of a whole model 32 MiB are coded at most (`SampledSource`), or 16 KiB of each tensor. The samples are
     laid out as the file would be, each as long as its tensor is to be: packs, groups, header and
     index are then counted and not guessed. Equal tensors count every time.
     """
-    if not isinstance(source, Sampled):
-        source = Sampled.of(source)
+    if not isinstance(source, SampledSource):
+        source = SampledSource.of(source)
     files = tuple((file.name, file.header) for file in source.files)
     origin = Origin(source.nbytes, source.metadata, files)
     layout = Layout(origin, source.infos, effort=effort)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.compression.compress import carry_out
+from taut.compression.foreseen import Result
 from taut.compression.request import Call, CompressRequest
-from taut.compression.result import Result
 from taut.machine import checked_threads
 from taut.networks.recording import recording
 from taut.networks.sources import chosen
