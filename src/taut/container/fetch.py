@@ -56,9 +56,7 @@ class Fetcher:
         self._packs: tuple[PackPlace, ...] = ()
         self._sound: set[int] = set()  # the packs whose checksum was seen to match
         # One view of all, cut by entry: cheaper than a view of its own for each of many tensors.
-        self._bytes = file.view(
-            HeaderTensor("", "U8", (self.header.nbytes,), 0, self.header.nbytes)
-        )
+        self._bytes = file.mapped()
 
     def know_packs(self, packs: tuple[PackPlace, ...]) -> None:
         """Take note of where packs lie, before any of their members is checked."""
@@ -70,6 +68,7 @@ class Fetcher:
         Raises:
             VerifyError: the file was cut short since it was opened.
         """
+        self._file.fetch(entry.start, entry.stop)
         self._file.check_size()
         return self._bytes[entry.start : entry.stop]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from taut.container.read import TautFile
 from taut.container.sharded import open_taut
+from taut.container.through_stores import through_stores
 from taut.io.onnx import GRAPH
 
 
@@ -52,6 +53,7 @@ class Info:
         return tree
 
 
+@through_stores("file")
 def info(file: str | Path) -> Info:
     """Describe a Taut file, or the one in a folder; decodes nothing.
 

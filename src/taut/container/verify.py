@@ -17,6 +17,7 @@ from taut.container.pack import sum_of
 from taut.container.place import PackPlace, Place
 from taut.container.read import TautFile
 from taut.container.sharded import open_taut
+from taut.container.through_stores import through_stores
 from taut.errors import FormatError, VerifyError
 from taut.io.arena import allocate
 from taut.io.tensor_pieces import LARGE, PIECE
@@ -43,6 +44,7 @@ class VerifyReport:
         )
 
 
+@through_stores("path")
 def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
     """Check and decode all of a Taut file or its shards, or of those in a folder, by tensors.
 

@@ -15,6 +15,7 @@ from taut.container.info import TensorReport, bits_per_value, share
 from taut.encoding.sampled import SampledSource
 from taut.encoding.tensor import Coded, Quantize, add_tensor, encode_tensor
 from taut.io import Source, TensorInfo
+from taut.io.pairs import own
 from taut.planning import quantisable
 from taut.scheme import Scheme
 
@@ -62,7 +63,7 @@ def estimate_tensors(
 ) -> tuple[tuple[TensorReport, ...], int]:
     """Estimate each tensor's bytes and the file's, coding at most 256 KiB of each tensor.
 
-    Of a whole model 32 MiB are coded at most (`SampledSource`), or 16 KiB of each tensor. The samples are
+    Of a whole model 32 MiB are coded at most (`SampledSource`), or 16 KiB of each. The samples are
     laid out as the file would be, each as long as its tensor is to be: packs, groups, header and
     index are then counted and not guessed. Equal tensors count every time.
     """
@@ -75,10 +76,7 @@ def estimate_tensors(
     for info in source.infos:
         if info.name in source.aliases:
             continue
-        sample = source.load(info.name)
-        part = TensorInfo(info.name, info.dtype, info.shape, info.nbytes)
-        if sample.nbytes < info.nbytes:
-            part = TensorInfo(info.name, info.dtype, sample.shape, sample.nbytes)
+        sample, part = _sample(source, info)
         coded = encode_tensor(part, sample, schemes[info.name], effort=effort, quantize=quantize)
         if part.nbytes < info.nbytes:
             coded = _grown(coded, info.nbytes / part.nbytes)
@@ -87,7 +85,7 @@ def estimate_tensors(
         add_tensor(layout, info, coded)
     for info in source.infos:
         if info.name in source.aliases:
-            layout.add_alias(info, source.aliases[info.name], tied=True)
+            layout.add_alias(own(info), source.aliases[info.name], tied=True)
     layout.close()
     groups = sum(layout.stored_bytes[group.name] for group in layout.index.groups)
     taken = layout.stored_bytes | share(groups, small)
@@ -114,3 +112,11 @@ def _grown(coded: Coded, times: float) -> Coded:
         rest = bytes(max(0, nbytes - len(header)))  # zeros that the system has not yet to provide
         return replace(coded, data=CodedArray(header, (rest,)))
     return replace(coded, data=np.zeros(nbytes, np.uint8))
+
+
+def _sample(source: SampledSource, info: TensorInfo) -> tuple[np.ndarray, TensorInfo]:
+    """What is looked at of a tensor, and its own facts."""
+    values = source.load(info.name)
+    if values.nbytes == info.nbytes:
+        return values, info
+    return values, TensorInfo(info.name, info.dtype, values.shape, values.nbytes)

@@ -54,6 +54,15 @@ class MappedFile:
         """Fill a uint8 array with the bytes from `start` on; raises as `read`."""
         self._file.read_into(out, start)
 
+    def fetch(self, begin: int, end: int) -> None:
+        """Have these bytes on this machine before a view of them is looked at."""
+        self._file.fetch(begin, end)
+
+    def mapped(self) -> np.ndarray:
+        """All bytes of the file, mapped; `fetch` what is looked at."""
+        found = np.frombuffer(self._file.map, np.uint8) if self.header.nbytes else np.empty(0, "u1")
+        return _read_only(found)
+
     def check_still(self) -> None:
         """Raise `VerifyError` if the open file has another size, or was written to."""
         self._file.check_still()
@@ -71,6 +80,7 @@ class MappedFile:
         dtype, shape = storage(tensor.dtype, tensor.shape)
         if tensor.nbytes == 0:
             return _read_only(np.empty(shape, dtype))
+        self._file.fetch(tensor.start, tensor.stop)
         data = np.frombuffer(self._file.map, np.uint8, tensor.nbytes, tensor.start)
         if data.ctypes.data % dtype.alignment:
             data = data.copy()  # native code may use aligned loads

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 from taut.container import TautFile, open_taut
+from taut.container.through_stores import through_stores
 from taut.errors import ArgumentError
 from taut.loading.arrays import TorchFile
 from taut.loading.modules import load_into
@@ -50,6 +51,7 @@ def load(
 ) -> Module: ...
 
 
+@through_stores("file", keep=True)
 def load(
     file: str | Path,
     *,

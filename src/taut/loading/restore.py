@@ -23,6 +23,7 @@ from taut.container.model_folder import (
     unmark_config,
 )
 from taut.container.schema import get_object, load_json
+from taut.container.through_stores import through_stores
 from taut.errors import ArgumentError, FormatError
 from taut.io import TensorInfo, read_header
 from taut.io.folder_files import FolderFiles, read_folder
@@ -54,6 +55,7 @@ class _Shard:
     names: tuple[str, ...]
 
 
+@through_stores("src", "dst")
 def decompress(
     src: str | Path, dst: str | Path, *, threads: int | None = None, force: bool = False
 ) -> Restored:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taut.compression.compress import carry_out
 from taut.compression.foreseen import Result
 from taut.compression.request import Call, CompressRequest
+from taut.container.through_stores import through_stores
 from taut.machine import checked_threads
 from taut.networks.recording import recording
 from taut.networks.sources import chosen
@@ -30,6 +31,7 @@ __all__ = ["Result", "compress"]
 
 
 @accepting(evaluate="score")
+@through_stores("src", "dst")
 @recording()
 def compress(
     src: Model,
