@@ -132,13 +132,13 @@ def command(
     )
     _check(asked, model, score)
     talk = Talk(quiet, verbose)
-    judge, lost = score_named(score), loss_named(loss)
-    check_training(train, {"epochs": epochs, "lr": lr, "teacher": teacher})
     target = output or compressed_path(model)
     if not dry_run and not is_standard_output(output):
         check_new(target, force=force, told=asked.in_short)
     kept = None if dry_run or is_standard_output(output) else target
     with saying_what_is_kept(talk, kept), talk.progress(("verify",), asked.costs) as step:
+        judge, lost = score_named(score), loss_named(loss)
+        check_training(train, {"epochs": epochs, "lr": lr, "teacher": teacher})
         # Once: a file of code may build another network each time.
         src = chosen(built(model), key, strict=strict)
         _introduce(talk, asked, src, target, named=output is not None or dry_run, step=step)

@@ -140,7 +140,6 @@ def command(
         check_target(bits=bit)
     outputs = Outputs(csv, html, charts, force)
     outputs.check()
-    judge, lost = score_named(score), loss_named(loss)
     journal = frontier_path(model) if output is None else None
     kept = saying_what_is_kept(talk, points=journal or Path(str(output), JOURNAL))
     with kept, talk.progress() as step:
@@ -156,8 +155,8 @@ def command(
             high=high,
             schemes=listed(schemes),
             calib=calib,
-            score=judge,
-            loss=lost,
+            score=score_named(score),
+            loss=loss_named(loss),
             finish=False if no_finish else None,
             seed=seed,
             effort=effort,
