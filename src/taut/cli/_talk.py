@@ -34,8 +34,10 @@ class Talk:
 
     def line(self, label: str, text: str) -> None:
         """Print `label` and `text` in their columns."""
+        from taut.io.staged import told_paths
+
         if not self.quiet:
-            print(f"  {label:<{_LABEL}} {text}", file=sys.stderr, flush=True)
+            print(f"  {label:<{_LABEL}} {told_paths(text)}", file=sys.stderr, flush=True)
 
     def notes(self, notes: Iterable[str]) -> None:
         """Print notes, one line a kind and the worst first; each of them if `verbose`."""

@@ -89,11 +89,18 @@ def command(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with a calibrated run or a training that broke off, from what it kept "
-            "beside the output.",
+            help="Go on with a run that broke off, from what it kept beside the output.",
             show_default=False,
         ),
     ] = False,
+    shard_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Write a folder of shards, each of at most so much of the model, as 5GB; by "
+            "default as the source has them.",
+        ),
+    ] = None,
     key: KeyOption = None,
     strict: StrictOption = False,
     seed: SeedOption = None,
@@ -158,6 +165,7 @@ def command(
             plan=plan,
             finish=False if no_finish else None,
             resume=resume,
+            shard_size=shard_size,
             seed=seed,
             effort=effort,
             threads=threads,

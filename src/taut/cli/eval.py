@@ -38,7 +38,7 @@ def command(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="What the models are run on: .txt, .jsonl, .npz, or file.py:function.",
+            help="What the models are run on: texts, tokens, arrays, or file.py:function.",
         ),
     ] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Latency and throughput.")] = False,
@@ -112,7 +112,7 @@ def command(
 
 def _original(file: Path, original: str | None) -> Path | torch.nn.Module | None:
     """What the page takes values of before from; None if its tensors have other names."""
-    from taut.container import TautFile, find_file
+    from taut.container import open_taut
     from taut.io import open_source
     from taut.networks import open_model
     from taut.networks.callables import names_callable
@@ -120,7 +120,7 @@ def _original(file: Path, original: str | None) -> Path | torch.nn.Module | None
     if original is None:
         return None
     found = open_model(original).source if names_callable(original) else Path(original)
-    held = TautFile(find_file(file))
+    held = open_taut(file)
     return found if any(info.name in held for info in open_source(found).infos) else None
 
 

@@ -66,6 +66,22 @@ def parse_target(
     return Target(nbytes, f"a size of {size}")
 
 
+def parse_bytes(size: str | int, what: str) -> int:
+    """A size in bytes: "5GB", "512MiB", or a number; `what` it is of, for an error.
+
+    Raises:
+        ArgumentError: it is none, or less than a byte.
+
+    >>> parse_bytes("5GB", "shard_size")
+    5000000000
+    """
+    match = _SIZE.fullmatch(str(size).strip())
+    unit = _UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None or not 1 <= float(match[1]) * unit <= _MOST:
+        raise ArgumentError(f'{what}: "{str(size)[:40]}" is no size in bytes; give 5GB or 512MiB')
+    return int(float(match[1]) * unit)
+
+
 def check_target(*, bits: float | None = None, size: str | int | None = None) -> None:
     """Whether a target can be that of any model: a look at its text, before there is a model.
 
