@@ -136,6 +136,7 @@ def command(
         epochs=epochs,
         lr=lr,
         teacher=teacher,
+        finish=not no_finish,
     )
     _check(asked, model, score)
     talk = Talk(quiet, verbose)
@@ -180,8 +181,7 @@ def command(
 
 def _check(asked: AskedFor, model: str, score: str | None) -> None:
     """Whether the options make sense by themselves; raises ArgumentError if not."""
-    from taut.cli._checks import check_asked, check_data, check_plan
-    from taut.cli._kinds import INDEX, check_kind
+    from taut.cli._checks import check_asked, check_data, check_model, check_plan
     from taut.errors import ArgumentError
 
     check_asked(asked.bits, asked.size, asked.max_drop)
@@ -189,7 +189,7 @@ def _check(asked: AskedFor, model: str, score: str | None) -> None:
         raise ArgumentError("--max-drop: give the score that may fall so far (--score)")
     check_data("--calib", asked.calib)
     check_plan(asked.plan)
-    check_kind("MODEL", model, INDEX)
+    check_model(model, original=True, runs=bool(asked.calib or asked.train))
 
 
 def _introduce(

@@ -119,10 +119,9 @@ def command(
     Files are judged by --score, else by the outputs on --calib, else by their weights.
     """
     import taut
-    from taut.cli._checks import check_data
+    from taut.cli._checks import check_data, check_model
     from taut.cli._frontier import Outputs, frontier_path, frontier_table, listed, numbers
     from taut.cli._kept import saying_what_is_kept
-    from taut.cli._kinds import INDEX, check_kind
     from taut.cli._report import model_text, print_json
     from taut.io import open_source
     from taut.networks.sources import built, chosen
@@ -133,7 +132,7 @@ def command(
     talk = Talk(quiet, verbose)
     check_drop(max_drop)
     check_data("--calib", calib)
-    check_kind("MODEL", model, INDEX)
+    check_model(model, original=True, runs=calib is not None)
     for asked in listed(sizes) or ():
         check_target(size=asked)
     for bit in numbers("--bits", bits) or ():
