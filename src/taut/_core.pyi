@@ -14,6 +14,33 @@ def decode(
     threads: int = 1,
     kernels: str = "",
 ) -> None: ...
+def decode_chunks(
+    header: Buffer,
+    total: int,
+    first: int,
+    chunks: Sequence[Buffer],
+    out: NDArray[np.uint8],
+    threads: int = 1,
+) -> None: ...
+
+class Stream:
+    def __init__(
+        self,
+        count: int,
+        width: int,
+        mode: int,
+        mantissa: int,
+        row_length: int,
+        max_effort: bool,
+    ) -> None: ...
+    def sample_places(self) -> list[int]: ...
+    def chunk_values(self) -> int: ...
+    def choose(self, sample: NDArray[np.uint8]) -> None: ...
+    def scan(self, values: NDArray[np.uint8]) -> None: ...
+    def tally(self, values: NDArray[np.uint8]) -> None: ...
+    def header(self) -> bytes: ...
+    def code(self, values: NDArray[np.uint8], threads: int = 1) -> tuple[bytes, ...]: ...
+
 def encode(
     values: NDArray[np.uint8],
     width: int,

@@ -39,7 +39,7 @@ from taut.cli._streams import shown, streaming
 from taut.cli._talk import Step, Talk
 
 if TYPE_CHECKING:
-    from taut.compression.compress import Result
+    from taut.compression.result import Result
 
 _NOTES = 3  # that are shown without -v
 

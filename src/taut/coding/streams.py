@@ -99,9 +99,9 @@ def chunked(header: Buffer) -> Chunked:
     except _core.CoreFormatError as error:
         raise FormatError(str(error)) from None
     return Chunked(
-        found["chunks"],
-        found["chunk_values"] * found["width"],
-        found["nbytes"],
+        int(found["chunks"]),
+        int(found["chunk_values"]) * int(found["width"]),
+        int(found["nbytes"]),
         found["kind"] == "constant",
     )
 

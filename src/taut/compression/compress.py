@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from taut.compression.calibrated import decide_calibrated
 from taut.compression.destination import Destination, destination_of, one_file
@@ -16,42 +15,22 @@ from taut.compression.exact import decide
 from taut.compression.held_exact import hold_exact
 from taut.compression.keeping import Kept, keeping, nothing_kept
 from taut.compression.request import Asked, Call, CompressRequest, Decision, read_call
+from taut.compression.result import Result, foreseen
 from taut.compression.shard_job import Partition, check_shardable, files_to_be, partition_of
 from taut.compression.trained import decide_trained
 from taut.compression.writing import write
 from taut.container import Origin
 from taut.container.find import INDEX_SUFFIX
-from taut.container.info import Info, bits_per_value
-from taut.encoding.estimate import estimate_memory, estimate_tensors
 from taut.encoding.model import FilesToBe
+from taut.encoding.sampled import Sampled
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
 from taut.io.names import as_text
-from taut.io.source import notes_of, parameters_of
+from taut.io.source import notes_of
 from taut.io.stamp import blaming_changes
 from taut.machine.peak_memory import peak_memory
 from taut.networks.sources import built, without_masks
 from taut.planning.target import parse_bytes
-
-if TYPE_CHECKING:
-    from taut.calibration import Try
-
-
-@dataclass(frozen=True)
-class Result(Info):
-    """What a compression gave: `seconds` it took, `peak_memory` in bytes of the whole process.
-
-    After a dry run sizes and memory are estimates, and `path` is where the file would be. Of a
-    calibrated run `score` is what `score` gave of the model as it was written, `tries` are all
-    scores on the way there, and `notes` say what went otherwise than asked, or was left out.
-    """
-
-    seconds: float
-    peak_memory: int
-    score: float | None = None
-    original_score: float | None = None
-    tries: tuple[Try, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def carry_out(request: CompressRequest) -> Result:
@@ -81,6 +60,7 @@ def carry_out(request: CompressRequest) -> Result:
     with contextlib.ExitStack() as stack:
         kept = _kept(stack, request, source, asked, place)
         with blaming_changes(stamps):
+            source = _looked_at(request, source)
             asked = hold_exact(source, asked)
             with _naming_held(asked):
                 files = None
@@ -89,7 +69,7 @@ def carry_out(request: CompressRequest) -> Result:
                 decision = _decided(request, source, asked, Means(place, files, kept))
         notes += _notes(place, asked, source)
         if place is None or not _writes():
-            return _told(_foreseen(decision, request.dst, began), decision, notes)
+            return _told(foreseen(decision, request.dst, began), decision, notes)
         found = write(decision, place, request, stamps, kept)
         if kept is not None and partition is not None:
             notes += kept.notes(partition)
@@ -104,6 +84,14 @@ def _rounds(call: Call) -> bool:
     """Whether a call asks for anything but every bit as it is."""
     asked = (call.bits, call.size, call.max_drop, call.calib, call.plan, call.train)
     return any(one is not None for one in asked)
+
+
+def _looked_at(request: CompressRequest, source: Source) -> Source:
+    """What of the model a run looks at: of a dry one without data some rows of each tensor."""
+    call = request.call
+    if request.dry_run and (call.calib, call.train) == (None, None):
+        return Sampled.of(source)
+    return source
 
 
 def _partition(request: CompressRequest, source: Source) -> Partition | None:
@@ -174,7 +162,9 @@ def _decided(request: CompressRequest, source: Source, asked: Asked, means: Mean
             progress=request.progress,
         )
     if asked.call.calib is None:
-        return decide(source, asked, origin, files=means.files, known=means.kept)
+        foresee = isinstance(source, Sampled)
+        files = None if foresee else means.files
+        return decide(source, asked, origin, files=files, known=means.kept, foresee=foresee)
     return decide_calibrated(
         source,
         asked,
@@ -249,24 +239,3 @@ def origin_of(source: Source) -> Origin:
         texts = ((as_text(path.name), path.read_bytes().decode()),)
     files = tuple((as_text(file.name), file.header) for file in source.files)
     return Origin(source.nbytes, source.metadata, files, texts)
-
-
-def _foreseen(decision: Decision, dst: str | Path | None, began: float) -> Result:
-    """The result of a run that writes nothing: sizes from samples, or from the search."""
-    source = decision.source
-    memory = estimate_memory(source)  # before samples are coded, which the work itself never holds
-    tensors, size = estimate_tensors(source, decision.schemes, decision.effort, decision.quantize)
-    if decision.size is not None:  # the search for the dial knows better
-        size = decision.size
-    parameters = parameters_of(source)
-    return Result(
-        path=Path(dst) if dst is not None else Path(),
-        size=size,
-        original_size=source.nbytes,
-        ratio=source.nbytes / size,
-        bits=bits_per_value(size, parameters),
-        parameters=parameters,
-        tensors=tensors,
-        seconds=time.perf_counter() - began,
-        peak_memory=max(memory, peak_memory() if decision.ready else 0),
-    )

@@ -56,8 +56,6 @@ def destination_of(
     Raises:
         ArgumentError: something is there already, or it is the model itself.
     """
-    path = path_of(src)
-    folder = path if path is not None and path.is_dir() else None
     if partition is None and one_file(src, dst):
         _check_not_input(src, source, dst)
         _check_name(dst)
@@ -68,13 +66,23 @@ def destination_of(
     _check_name(dst)
     names = (FILE_NAME,) if partition is None else (*partition.files, INDEX_NAME)
     files = [dst / name for name in names]
-    pairs = () if folder is None else pairs_to(source.companions, folder, dst, taken=files)
+    pairs = _companions(src, source, dst, files)
     check_copies(pairs, force=force)
     for file in files if dst.is_dir() else ():
         _check_not_input(src, source, file)
         check_destination(file, force=force)
     _check_others(dst, names, shards=partition is not None)
     return Destination(files[-1], dst, pairs, partition=partition)
+
+
+def _companions(
+    src: Model, source: Source, dst: Path, files: list[Path]
+) -> tuple[tuple[Path, Path], ...]:
+    """What goes along from a model folder, as (from, to)."""
+    path = path_of(src)
+    if path is None or not path.is_dir():
+        return ()
+    return pairs_to(source.companions, path, dst, taken=files)
 
 
 def one_file(src: Model, dst: Path) -> bool:

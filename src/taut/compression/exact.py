@@ -37,8 +37,11 @@ def decide(
     *,
     files: FilesToBe | None = None,
     known: KnownSizes | None = None,
+    foresee: bool = False,
 ) -> Decision:
     """What a call without calibration data writes; `files` where the model becomes several.
+
+    With `foresee` `source` is sampled (`taut.encoding.sampled`), and sizes are guesses.
 
     Raises:
         ArgumentError: what was asked for does not fit together.
@@ -52,9 +55,6 @@ def decide(
     target = target_of(source, call)
     if target is None:
         return _by_schemes(source, asked, origin)
-    fits = exact_fits(source, asked.schemes, target, call, origin, files)
-    if fits is not None:
-        return bit_exact(source, asked, origin, fits)
     request = SizeRequest(
         source=source,
         schemes=asked.schemes,
@@ -65,7 +65,11 @@ def decide(
         gains=asked.gains,
         files=files,
         known=known,
+        foresee=foresee,
     )
+    fits = _fits(request, asked.schemes, call)
+    if fits is not None:
+        return bit_exact(source, asked, origin, fits)
     return _of_size(request, asked)
 
 
@@ -93,8 +97,7 @@ def _of_size(request: SizeRequest, asked: Asked) -> Decision:
     schemes = free_schemes(source, asked.schemes, {*asked.settled, *fixed_of(source)})
     spared = {name: _spared(scheme) for name, scheme in schemes.items()}
     if spared != asked.schemes:
-        call = replace(asked.call, effort=effort)
-        fits = exact_fits(source, spared, request.target, call, origin, request.files)
+        fits = _fits(request, spared, replace(asked.call, effort=effort))
         if fits is not None:
             return Decision(source=source, schemes=spared, effort=effort, origin=origin)
     found, quantizer = _dial_of(replace(request, schemes=_roundable(source, asked)))
@@ -136,6 +139,24 @@ def _dial_of(request: SizeRequest) -> tuple[SizeRequest, Quantizer]:
     return request, find_dial(request)
 
 
+def _fits(request: SizeRequest, schemes: Mapping[str, Scheme], call: Call) -> Effort | None:
+    """`exact_fits` of a request for a size; of one that is to be foreseen, by the estimate."""
+    source, target = request.source, request.target
+    if not request.foresee:
+        return exact_fits(source, schemes, target, call, request.origin, request.files)
+    if any(scheme.kind == "rd" for scheme in schemes.values()):
+        return None
+    for effort in efforts_of(call):
+        if estimate_tensors(source, schemes, effort)[1] <= target.nbytes:
+            return effort
+    return None
+
+
+def efforts_of(call: Call) -> tuple[Effort, ...]:
+    """The efforts that a call leaves to be tried, the least first."""
+    return ("fast", "max") if call.effort is None else (call.effort,)
+
+
 def exact_fits(
     source: Source,
     schemes: Mapping[str, Scheme],
@@ -150,8 +171,7 @@ def exact_fits(
     """
     if target is None or any(scheme.kind == "rd" for scheme in schemes.values()):
         return None
-    efforts: tuple[Effort, ...] = ("fast", "max") if call.effort is None else (call.effort,)
-    for effort in efforts:
+    for effort in efforts_of(call):
         _, about = estimate_tensors(source, schemes, effort)
         if about <= _NEAR * target.nbytes:
             size = predict_size(

@@ -19,6 +19,7 @@ GROUP: Final = 1 << 22  # decoded bytes of a solid group, at most
 PACKED: Final = 1 << 14  # coded arrays of fewer bytes go into packs
 PACK: Final = 1 << 18  # bytes of a pack, at most: all of it is checked to decode one of its members
 INSIDE: Final = 1 << 13  # bytes of a last pack that need no entry, but share the index's checksum
+PART: Final = 24  # what a part's length and checksum take in the deflated index, at most
 MAGIC: Final = b"LCA1"  # how every array header begins (docs/coding.md); packs leave it out
 LARGEST: Final = 1 << 48  # decoded bytes of a tensor, at most
 

@@ -17,6 +17,7 @@ from taut.errors import ArgumentError, FormatError
 from taut.io.names import nearest
 from taut.io.stamp import stamp_of
 from taut.io.tensor_info import TensorInfo
+from taut.io.tensor_pieces import PIECE
 
 
 def open_taut(path: str | Path, *, threads: int = 1) -> TautFile:
@@ -89,6 +90,10 @@ class ShardedFile(TautFile):
     def __getitem__(self, name: str) -> np.ndarray:
         """Decode one tensor."""
         return self._owner(name)[name]
+
+    def pieces(self, name: str, nbytes: int = PIECE) -> Iterator[np.ndarray]:
+        """Decode one tensor about so many bytes at a time (see `TautFile.pieces`)."""
+        return self._owner(name).pieces(name, nbytes)
 
     def read_into(self, name: str, out: np.ndarray) -> None:
         """Decode one tensor into an array of its dtype and shape, C-contiguous and writable."""

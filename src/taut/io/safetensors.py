@@ -7,7 +7,7 @@ those who look at little of it. Whether the file stayed as it was, `stamps` tell
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -114,6 +114,20 @@ class SafetensorsSource:
         """One tensor, read-only, in its own memory (see `taut.io.tensor_info.Source.load`)."""
         file, tensor = self._found(name)
         return file.read(tensor)
+
+    def reader(self, name: str) -> Callable[[int, int], np.ndarray]:
+        """What reads the values of one tensor from one number to another, flat, into memory."""
+        file, tensor = self._found(name)
+        dtype, _ = storage(tensor.dtype, tensor.shape)
+        width = dtype.itemsize
+
+        def read(begin: int, end: int) -> np.ndarray:
+            count = end - begin
+            start = tensor.start + begin * width
+            part = HeaderTensor("", "U8", (count * width,), start, start + count * width)
+            return file.read(part).view(dtype)
+
+        return read
 
     def view(self, name: str) -> np.ndarray:
         """One tensor, a read-only view of the mapped file."""

@@ -205,9 +205,10 @@ def _write_shard(file: TautFile, shard: _Shard, path: Path, force: bool) -> int:
         out.write(shard.header)
         size = 8 + len(shard.header)
         for name in shard.names:
-            data = as_bytes(file[name])
-            out.write(data.data)
-            size += data.nbytes
+            for piece in file.pieces(name):
+                data = as_bytes(piece)
+                out.write(data.data)
+                size += data.nbytes
         file.check_still()
         _check_shard(out.readable, shard, infos, file.path)
         out.commit()

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.compression.compress import Result, carry_out
+from taut.compression.compress import carry_out
 from taut.compression.request import Call, CompressRequest
+from taut.compression.result import Result
 from taut.container.through_stores import through_stores
 from taut.machine import checked_threads
 from taut.networks.recording import recording
