@@ -285,13 +285,13 @@ std::array<float, 3> quantize_rows(Floats values, uint64_t row_length, float ste
 }
 
 using FloatBuffer = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using ShortBuffer = nb::ndarray<int16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-// Empty factors: no feedback; `curves` are 8 floats each; `decoded` may be empty.
-void round_with_feedback(Floats values, size_t columns, Floats row_steps, Floats column_scales, Floats row_weights,
+// Empty factors: no feedback; `curves` are 8 floats each. With a rows' factor the values' errors are left in their place.
+std::vector<std::pair<size_t, int32_t>> round_with_feedback(FloatBuffer values, size_t columns, Floats row_steps, Floats column_scales, Floats row_weights,
                          Floats column_weights, Floats columns_factor, Floats rows_factor,
                          std::array<float, 3> offsets, float lambda, Input row_class, Input column_class, Floats curves,
-                         bool trellis, IndexBuffer out, FloatBuffer decoded, int threads,
-                         const std::string& kernels_name) {
+                         bool trellis, ShortBuffer out, int threads, const std::string& kernels_name) {
     const Kernels& kernels = kernels_named(kernels_name);
     if (columns < 1 || values.size() % columns) throw nb::value_error("values must make whole rows");
     const size_t rows = values.size() / columns;
@@ -300,13 +300,14 @@ void round_with_feedback(Floats values, size_t columns, Floats row_steps, Floats
         !has(column_weights, columns) || !has(column_class, columns) || !has(out, values.size()))
         throw nb::value_error("a step, a weight and a class for each row and each column, an index for each value");
     if ((columns_factor.size() && !has(columns_factor, columns * columns)) ||
-        (rows_factor.size() && !has(rows_factor, rows * rows)) || (decoded.size() && !has(decoded, values.size())))
-        throw nb::value_error("factors must be square, decoded values as many as values");
+        (rows_factor.size() && !has(rows_factor, rows * rows)))
+        throw nb::value_error("factors must be square");
     if (!curves.size() || curves.size() % 8) throw nb::value_error("a rate curve is 8 numbers");
     RoundSpec spec;
     spec.rows = rows;
     spec.columns = columns;
     spec.values = values.data();
+    spec.errors = values.data();
     spec.row_steps = row_steps.data();
     spec.column_scales = column_scales.data();
     spec.row_weights = row_weights.data();
@@ -323,8 +324,23 @@ void round_with_feedback(Floats values, size_t columns, Floats row_steps, Floats
     }
     spec.trellis = trellis;
     spec.threads = threads;
+    std::vector<std::pair<size_t, int32_t>> large;
+    {
+        nb::gil_scoped_release release;
+        for (const LargeIndex& l : round_matrix(spec, out.data(), kernels))
+            large.emplace_back(l.at, l.index);
+    }
+    return large;
+}
+
+template <class Index>
+void decode_levels(nb::ndarray<const Index, nb::ndim<1>, nb::c_contig, nb::device::cpu> indices, Floats row_steps,
+                   Floats column_scales, std::array<float, 3> offsets, bool trellis, FloatBuffer out) {
+    if (indices.size() != row_steps.size() * column_scales.size() || out.size() != indices.size())
+        throw nb::value_error("a step for each row, a scale for each column, a number for each index");
+    const LevelSpec spec{row_steps.data(), column_scales.data(), offsets, trellis};
     nb::gil_scoped_release release;
-    round_matrix(spec, out.data(), decoded.size() ? decoded.data() : nullptr, kernels);
+    decode_indices(indices.data(), row_steps.size(), column_scales.size(), spec, out.data());
 }
 
 nb::dict inspect(Input header) {
@@ -392,8 +408,16 @@ NB_MODULE(_core, m) {
     m.def("round_matrix", &round_with_feedback, nb::arg("values"), nb::arg("columns"), nb::arg("row_steps"),
           nb::arg("column_scales"), nb::arg("row_weights"), nb::arg("column_weights"), nb::arg("columns_factor"),
           nb::arg("rows_factor"), nb::arg("offsets"), nb::arg("lambda_"), nb::arg("row_class"), nb::arg("column_class"),
-          nb::arg("curves"), nb::arg("trellis"), nb::arg("out"), nb::arg("decoded"), nb::arg("threads") = 1,
-          nb::arg("kernels") = "", "Rounds a matrix with error feedback, by a trellis or level by level.");
+          nb::arg("curves"), nb::arg("trellis"), nb::arg("out"), nb::arg("threads") = 1, nb::arg("kernels") = "",
+          "Rounds a matrix with error feedback, by a trellis or level by level. Returns (place, index) of those that 16 "
+          "bits do not hold.");
+    const auto levels = [&](auto decode, const char* doc) {
+        m.def("decode_levels", decode, nb::arg("indices"), nb::arg("row_steps"), nb::arg("column_scales"),
+              nb::arg("offsets"), nb::arg("trellis"), nb::arg("out"), doc);
+    };
+    levels(&decode_levels<int8_t>, "What int8, int16 or int32 indices of a rounded matrix stand for, into `out`.");
+    levels(&decode_levels<int16_t>, "");
+    levels(&decode_levels<int32_t>, "");
     m.def("inspect", &inspect, nb::arg("header"), "What an array header says.");
     m.def("core_rate", [](const std::string& kernels, bool dense, double deviation, int repeats,
                           bool trellis) {

@@ -118,10 +118,17 @@ def round_matrix(
     column_class: NDArray[np.uint8],
     curves: NDArray[np.float32],
     trellis: bool,
-    out: NDArray[np.int32],
-    decoded: NDArray[np.float32],
+    out: NDArray[np.int16],
     threads: int = 1,
     kernels: str = "",
+) -> list[tuple[int, int]]: ...
+def decode_levels(
+    indices: NDArray[np.signedinteger],
+    row_steps: NDArray[np.float32],
+    column_scales: NDArray[np.float32],
+    offsets: Sequence[float],
+    trellis: bool,
+    out: NDArray[np.float32],
 ) -> None: ...
 def inspect(header: NDArray[np.uint8]) -> dict[str, int | float | str]: ...
 def core_rate(

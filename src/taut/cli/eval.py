@@ -65,15 +65,22 @@ def command(
     compared sample by sample.
     """
     import taut
+    from taut.cli._checks import check_data
+    from taut.cli._kept import saying_what_is_kept
+    from taut.cli._kinds import INDEX, check_kind
     from taut.cli._report import print_json
     from taut.cli._scores import evaluation_text
 
     if html is not None:
         _check_page(html, force)
-    with Talk(quiet).progress() as step:
+    check_data("--calib", calib)
+    for option, value in (("FILE", model), ("--original", original)):
+        check_kind(option, value, INDEX)
+    judge, talk = score_named(score), Talk(quiet)
+    with saying_what_is_kept(talk), talk.progress() as step:
         found = taut.evaluate(
             model,
-            score_named(score),
+            judge,
             original=original,
             calib=calib,
             speed=speed or everything,
@@ -96,7 +103,7 @@ def command(
             evidence = Evidence(evaluation=found)
             story = tell(model, evidence, original=_original(Path(model), original))
         write_page(html, story, force=force)
-        Talk(quiet).line("wrote", str(html))
+        talk.line("wrote", str(html))
     if json:
         print_json(found)
     else:

@@ -26,6 +26,7 @@ from taut.encoding.sampled import Sampled
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
 from taut.io.names import as_text
+from taut.io.pairs import paired
 from taut.io.source import notes_of
 from taut.io.stamp import blaming_changes
 from taut.machine.peak_memory import peak_memory
@@ -50,6 +51,8 @@ def carry_out(request: CompressRequest) -> Result:
         src, notes = without_masks(request.src)
         request = replace(request, src=src)
     source = open_source(request.src)
+    if _rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
+        source = paired(source)
     _check_not_taut(source)
     stamps = source.stamps
     call = replace(request.call, finish=False) if request.dry_run else request.call

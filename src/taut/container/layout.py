@@ -170,15 +170,12 @@ class Layout:
         data = as_bytes(values)
         stored_sum = xxh3(data)
         self._put(data.data)
-        dtype = stored or info.dtype
-        self._enter(info.name, dtype, info.shape, begin)
-        self._record(
-            Record(
-                info.name, info.dtype, info.shape, scheme, "kept",
-                sum=stored_sum, stored=stored, rel_mse=rel_mse,
-            ),
-            meant or stored_sum,
+        record = Record(
+            info.name, info.dtype, info.shape, scheme, "kept",
+            sum=stored_sum, stored=stored, rel_mse=rel_mse,
         )  # fmt: skip
+        self._enter(info.name, record.stored_dtype, record.stored_shape, begin)
+        self._record(record, meant or stored_sum)
 
     def add_small(
         self,

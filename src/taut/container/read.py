@@ -94,7 +94,7 @@ class TautFile(Mapping[str, np.ndarray]):
             group = self._group(record.solid, record.stored_dtype)
             return cast(member(group, record, self.path), record).copy()
         place = self.contents.places[record.name]
-        dtype, shape = storage(record.stored_dtype, record.shape)
+        dtype, shape = storage(record.stored_dtype, record.stored_shape)
         data = self._decoded(place)
         return cast(data.view(dtype).reshape(shape), record)
 
@@ -111,7 +111,7 @@ class TautFile(Mapping[str, np.ndarray]):
             yield self[name].reshape(-1)  # or raises for no such name
             return
         place = self.contents.places[record.name]
-        dtype, _ = storage(record.stored_dtype, record.shape)
+        dtype, _ = storage(record.stored_dtype, record.stored_shape)
         for piece in self.stored_pieces(place, nbytes):
             yield cast(piece.view(dtype), record)
 

@@ -15,6 +15,7 @@ from taut.container.info import TensorReport, bits_per_value, share
 from taut.encoding.sampled import Sampled
 from taut.encoding.tensor import Coded, Quantize, add_tensor, encode_tensor
 from taut.io import Source, TensorInfo
+from taut.io.pairs import own
 from taut.planning import quantisable
 from taut.scheme import Scheme
 
@@ -87,7 +88,7 @@ def estimate_tensors(
         add_tensor(layout, info, coded)
     for info in source.infos:
         if info.name in source.aliases:
-            layout.add_alias(info, source.aliases[info.name], tied=True)
+            layout.add_alias(own(info), source.aliases[info.name], tied=True)
     layout.close()
     groups = sum(layout.stored_bytes[group.name] for group in layout.index.groups)
     taken = layout.stored_bytes | share(groups, small)

@@ -14,6 +14,7 @@ from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.io.equal_tensors import EqualTensors
+from taut.io.pairs import own
 from taut.progress import Progress
 from taut.scheme import Scheme, parse_scheme
 
@@ -83,9 +84,9 @@ def fill(
             add_in_pieces(layout, source, info, scheme, known if once else None, options)
         else:
             values, scheme = source.load(info.name), schemes[info.name]
-            twin = known.first(info, values, str(scheme)) if once else None
+            twin = known.first(own(info), values, str(scheme)) if once else None
             if twin is not None and rounded_alike(quantize, info.name, twin):
-                layout.add_alias(info, twin)
+                layout.add_alias(own(info), twin)
             else:
                 coded = encode_tensor(
                     info, values, scheme, effort=effort, threads=threads, quantize=quantize
@@ -95,7 +96,7 @@ def fill(
         if progress:
             progress("encode", number + 1, len(source.infos))
     for info in tied:  # what they are tied to may have come later
-        layout.add_alias(info, source.aliases[info.name], tied=True)
+        layout.add_alias(own(info), source.aliases[info.name], tied=True)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from taut.container.format import PART
 from taut.encoding.choose_coder import coded_few, coded_smallest
 from taut.errors import ArgumentError
 from taut.io import SAFETENSORS_DTYPES, Source, TensorInfo
+from taut.io.pairs import PairsInfo
 from taut.scheme import Scheme
 from taut.transform import Grid, Indices, Rounded
 from taut.transform.grid import check_divides, matrix_shape
@@ -113,6 +114,8 @@ def check_schemes(source: Source, schemes: Mapping[str, Scheme]) -> None:
 def add_tensor(layout: Layout, info: TensorInfo, coded: Coded) -> None:
     """Add a coded tensor to the file."""
     scheme, stored, meant, rel_mse = coded.scheme, coded.stored, coded.meant, coded.rel_mse
+    if isinstance(info, PairsInfo):
+        info, stored = info.whole, stored or info.dtype
     if isinstance(coded.data, CodedArray):
         layout.add_coded(
             info, scheme, coded.data, coded.sum, meant=meant, stored=stored, rel_mse=rel_mse
