@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from taut.coding import Effort
 from taut.container import Layout, Origin
 from taut.encoding.alike import rounded_alike
+from taut.encoding.in_pieces import PieceOptions, add_in_pieces, in_pieces
 from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
@@ -72,10 +74,14 @@ def fill(
     tensor and its coded form (and its decoding, if it is lossy).
     """
     known = EqualTensors(source)
+    options = PieceOptions(effort, threads)
     tied: list[TensorInfo] = []
     for number, info in enumerate(source.infos):
         if info.name in source.aliases:
             tied.append(info)
+        elif in_pieces(info, schemes[info.name]):
+            scheme = schemes[info.name]
+            add_in_pieces(layout, source, info, scheme, known if once else None, options)
         else:
             values, scheme = source.load(info.name), schemes[info.name]
             twin = known.first(own(info), values, str(scheme)) if once else None
@@ -93,6 +99,17 @@ def fill(
         layout.add_alias(own(info), source.aliases[info.name], tied=True)
 
 
+@dataclass(frozen=True)
+class FilesToBe:
+    """The files that a model becomes where it is not one: what goes into each, and their index.
+
+    `index_bytes` gives those of the index, of the finished layouts in order.
+    """
+
+    parts: tuple[tuple[Source, Origin], ...]
+    index_bytes: Callable[[Sequence[Layout]], int]
+
+
 def predict_size(
     source: Source,
     schemes: Mapping[str, Scheme],
@@ -102,12 +119,18 @@ def predict_size(
     quantize: Quantize | None = None,
     origin: Origin,
     once: bool = True,
+    files: FilesToBe | None = None,
 ) -> int:
     """The bytes that the file would have, to the byte: everything is coded, nothing is written.
 
     Not `once` counts equal tensors as often as they are there: as if they were about to differ.
+    With `files` it is the bytes of all of them, and of their index.
     """
-    layout = Layout(origin, source.infos, effort=effort, threads=threads)
-    fill(layout, source, schemes, effort=effort, threads=threads, quantize=quantize, once=once)
-    layout.close()
-    return layout.size
+    layouts = []
+    for part, its in ((source, origin),) if files is None else files.parts:
+        layout = Layout(its, part.infos, effort=effort, threads=threads)
+        fill(layout, part, schemes, effort=effort, threads=threads, quantize=quantize, once=once)
+        layout.close()
+        layouts.append(layout)
+    total = sum(layout.size for layout in layouts)
+    return total if files is None else total + files.index_bytes(layouts)
