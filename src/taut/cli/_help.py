@@ -26,7 +26,17 @@ _OPTIONS: Final = {
     "Training and tuning": ("train", "epochs", "lr", "teacher", "no_finish"),
     "What is measured": ("speed", "memory", "energy", "watts", "everything"),
     "What is shown": ("top", "sort", "tensor", "each"),
-    "Output": ("output", "html", "csv", "charts", "title", "force", "dry_run", "resume"),
+    "Output": (
+        "output",
+        "html",
+        "csv",
+        "charts",
+        "title",
+        "force",
+        "dry_run",
+        "resume",
+        "shard_size",
+    ),
     "Run": ("effort", "threads", "seed"),
     "Messages": ("quiet", "verbose", "json", "help"),
 }
