@@ -78,6 +78,12 @@ def test_a_taut_file_as_the_original_is_told_as_one(run, model, command):
     assert "is a Taut file already" in result.stderr
 
 
+def test_the_model_itself_is_no_output_to_be_replaced(run, model):
+    result = run("compress", model, "-o", model)
+    assert result.exit_code == 2
+    assert "is the model to compress" in result.stderr and "-f" not in result.stderr
+
+
 def test_what_comes_back_beside_the_original_is_told_a_free_name(run, model):
     run("compress", model, "-q")
     result = run("decompress", model.with_name("net.taut.safetensors"))
