@@ -198,3 +198,8 @@ def test_a_cluster_with_another_version_is_refused(
     with pytest.raises(ArgumentError, match=r"has Taut .*, and here is 0\.0\.1"):
         open_workers(cluster.address, 1).__enter__()
     assert not ray.is_initialized()
+
+
+def test_no_cluster_answers() -> None:
+    with pytest.raises(ArgumentError, match=r"127\.0\.0\.1:1: no cluster answers"):
+        open_workers("127.0.0.1:1", 1).__enter__()

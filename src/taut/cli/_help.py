@@ -37,7 +37,7 @@ _OPTIONS: Final = {
         "resume",
         "shard_size",
     ),
-    "Run": ("effort", "threads", "seed"),
+    "Run": ("effort", "threads", "ray", "seed"),
     "Messages": ("quiet", "verbose", "json", "help"),
 }
 _GROUP_OF: Final = {name: group for group, names in _OPTIONS.items() for name in names}

@@ -27,6 +27,9 @@ PURPOSES: Final = {
     "energy": "joules of a GPU",
     "onnx": "ONNX models: reading, running, writing",
     "gguf": "writing GGUF",
+    "datasets": "calibration data in Parquet and Arrow files",
+    "remote": "models and data in stores: s3://, gs://, hf://",
+    "ray": "work shared by several machines",
     "ct": "checking compressed-tensors",
     "demo": "taut demo",
 }
