@@ -12,6 +12,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 ort = pytest.importorskip("onnxruntime")
 
+import taut  # noqa: E402
 from taut.errors import ArgumentError, VerifyError  # noqa: E402
 from taut.exporting.onnx.blocks import packed, packed_zeros  # noqa: E402
 from taut.exporting.onnx.check import check_onnx  # noqa: E402
@@ -449,3 +450,22 @@ def test_an_answer_that_stands_for_all_is_given_and_the_others_keep_their_names(
     assert check_onnx(tmp_path / "m.onnx", spoiled, [hidden]).max_error < 1e-5
     with pytest.raises(VerifyError, match="relative error"):
         check_onnx(tmp_path / "m.onnx", spoiled, [batch])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_batches_of_another_size_that_static_ranges_lose_are_told(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(64, 64, bias=False), torch.nn.ReLU(), torch.nn.Linear(64, 32, bias=False)
+    ).eval()
+    taut.compress(net, tmp_path / "o")
+    batches = [scale * torch.randn(16, 64) for scale in (1, 1, 1, 1e-3)]
+    lost = {}
+    for activations in ("static", "dynamic"):
+        done = taut.export(
+            tmp_path / "o", tmp_path / f"{activations}.onnx", into=net,
+            weights="int8", activations=activations, calib=batches,
+        )  # fmt: skip
+        lost[activations] = [one for one in done.notes if "answers to a batch of the check" in one]
+        assert done.check.lost == len(lost[activations])
+    assert "activations dynamic" in lost["static"][0] and not lost["dynamic"]
