@@ -234,14 +234,35 @@ def test_nibbles_lie_low_first_and_symmetric_ones_around_eight():
     assert packed_zeros(np.array([[1, 2, 3]], np.int32)).tolist() == [0x21, 0x03]
 
 
-def test_groups_that_divide_no_row_are_an_error_and_some_rows_a_note(encoder, traced, tmp_path):
+def test_rows_shorter_than_half_a_group_are_an_error(encoder, traced, tmp_path):
     module, _, batches, graph = encoder
     traced(graph)
-    with pytest.raises(ArgumentError, match=r"no matrix .* whole groups of 128"):
+    with pytest.raises(ArgumentError, match=r"no matrix .* half a group of 256"):
         export_onnx(
-            module, batches[0], tmp_path / "m.onnx", OnnxForm(weights="int4", group_size=128)
+            module, batches[0], tmp_path / "m.onnx", OnnxForm(weights="int4", group_size=256)
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("columns", [172, 25])
+def test_the_last_group_of_a_row_may_be_short(columns, tmp_path):
+    """Its scale is that of its own values: what pads it is no part of any product."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(columns, 48, bias=False).eval()
+    short = columns % 32
+    with torch.no_grad():
+        layer.weight[:, -short:] = torch.randint(-7, 8, (48, short)) / 8.0
+        layer.weight[:, -1] = 0.875  # 7 steps of an eighth
+        layer.weight[:, :-short] = 0.0
+    net = torch.nn.Sequential(layer)
+    taut.compress(net, tmp_path / "o")
+    batch = torch.randn(8, columns)
+    done = taut.export(
+        tmp_path / "o", tmp_path / "m.onnx", into=net, weights="int4", group_size=32, calib=[batch]
+    )
+    assert done.check.relative < 1e-6
+    assert kinds(tmp_path / "m.onnx", tmp_path).count("MatMulNBits") == 1
 
 
 def test_halves_are_half_the_bytes_and_too_large_values_are_named(small, traced, tmp_path):
