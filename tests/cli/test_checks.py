@@ -59,7 +59,7 @@ def test_a_second_run_to_one_name_is_told_a_free_one(run, model):
     again = run("compress", model, "--bits", "8")
     assert again.exit_code == 2
     suggested = model.with_name("net.8bits.taut.safetensors")
-    assert f"-o {suggested} leaves it there" in again.stderr
+    assert f"-o {suggested} to keep both" in again.stderr
     assert run("compress", model, "--bits", "8", "-o", suggested).exit_code == 0
     assert free_name(model.with_name("net.taut.safetensors"), "8bits").name == (
         "net.8bits.2.taut.safetensors"

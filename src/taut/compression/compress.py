@@ -12,17 +12,17 @@ from pathlib import Path
 from taut.compression.calibrated import decide_calibrated
 from taut.compression.destination import Destination, destination_of, one_file
 from taut.compression.exact import decide
+from taut.compression.foreseen import Result, foreseen
 from taut.compression.held_exact import hold_exact
 from taut.compression.keeping import Kept, keeping, nothing_kept
 from taut.compression.request import Asked, Call, CompressRequest, Decision, read_call
-from taut.compression.result import Result, foreseen
 from taut.compression.shard_job import Partition, check_shardable, files_to_be, partition_of
 from taut.compression.trained import decide_trained
 from taut.compression.writing import write
 from taut.container import Origin
 from taut.container.find import INDEX_SUFFIX
 from taut.encoding.model import FilesToBe
-from taut.encoding.sampled import Sampled
+from taut.encoding.sampled import SampledSource
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
 from taut.io.names import as_text
@@ -93,7 +93,7 @@ def _looked_at(request: CompressRequest, source: Source) -> Source:
     """What of the model a run looks at: of a dry one without data some rows of each tensor."""
     call = request.call
     if request.dry_run and (call.calib, call.train) == (None, None):
-        return Sampled.of(source)
+        return SampledSource.of(source)
     return source
 
 
@@ -165,7 +165,7 @@ def _decided(request: CompressRequest, source: Source, asked: Asked, means: Mean
             progress=request.progress,
         )
     if asked.call.calib is None:
-        foresee = isinstance(source, Sampled)
+        foresee = isinstance(source, SampledSource)
         files = None if foresee else means.files
         return decide(source, asked, origin, files=files, known=means.kept, foresee=foresee)
     return decide_calibrated(

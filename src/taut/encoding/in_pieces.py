@@ -12,6 +12,7 @@ from taut.coding import CodedArray, Effort, LosslessStream, chunked, streams
 from taut.container import Layout
 from taut.io import Source, TensorInfo, storage
 from taut.io.equal_tensors import EqualTensors
+from taut.io.pairs import PairsInfo
 from taut.io.tensor_pieces import LARGE, PIECE, pieces_of, reader_of
 from taut.scheme import Scheme
 
@@ -26,8 +27,10 @@ class PieceOptions:
 
 def in_pieces(info: TensorInfo, scheme: Scheme) -> bool:
     """Whether a tensor is so large, and its scheme such, that it is coded piece by piece."""
+    if info.nbytes <= LARGE or isinstance(info, PairsInfo):
+        return False
     exact = scheme in (Scheme(), Scheme("keep"))
-    return info.nbytes > LARGE and exact and streams(storage(info.dtype, info.shape)[0])
+    return exact and streams(storage(info.dtype, info.shape)[0])
 
 
 def add_in_pieces(

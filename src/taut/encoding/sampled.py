@@ -18,7 +18,7 @@ _EACH: Final = (1 << 14, 1 << 18)  # of each tensor, at least and at most
 
 
 @dataclass(frozen=True)
-class Sampled(PartOf):
+class SampledSource(PartOf):
     """A source whose tensors are some of their rows, evenly spread; their infos are the whole's.
 
     About 32 MiB of a model are read, of each tensor 16 to 256 KiB. What a sample does not show (one
@@ -26,7 +26,7 @@ class Sampled(PartOf):
 
     >>> from taut.io import open_source
     >>> model = open_source({"w": np.arange(1 << 20, dtype=np.float32).reshape(1024, 1024)})
-    >>> Sampled.of(model).load("w").shape
+    >>> SampledSource.of(model).load("w").shape
     (64, 1024)
     """
 
@@ -34,7 +34,7 @@ class Sampled(PartOf):
     _known: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, source: Source, total: int = _MOST) -> Sampled:
+    def of(cls, source: Source, total: int = _MOST) -> SampledSource:
         """The sample of a model, of about so many bytes."""
         low, high = _EACH
         most = min(high, max(low, total // max(1, len(source.infos))))
