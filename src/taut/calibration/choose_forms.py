@@ -25,7 +25,7 @@ _NUDGES: Final = (-0.06, 0.0, 0.06)  # octaves of the dial: one rounding alone i
 
 
 def choose_forms(started: Started) -> Started:
-    """What goes on as it was, or without curvature and with a note that says so.
+    """What goes on as it was, or with steps by scale and a note that says so.
 
     Only for a size, where few data say much, or there are no gradients, and some are set aside.
     """
@@ -60,11 +60,11 @@ def _by_scale(rounder: Rounder) -> Rounder:
     return Rounder(
         rounder.source,
         rounder.schemes,
-        {},
+        rounder.curvature,
         gains=rounder.gains,
         effort=rounder.effort,
         threads=rounder.threads,
-        options=rounder.options,
+        options=replace(rounder.options, by_scale=True),
     )
 
 
