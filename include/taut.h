@@ -131,6 +131,40 @@ TAUT_API taut_status taut_decode(taut_file *file, size_t number, taut_type type,
 TAUT_API taut_status taut_decode_rows(taut_file *file, size_t number, uint64_t first, uint64_t rows, taut_type type,
                                       void *out, size_t size, taut_error *error);
 
+/* The grid of a tensor that was rounded: whole numbers, and what makes values of them. `L` is an integer as it is given,
+ * `k` = min(|L|, 3), of a trellis min((|L| + 1) / 2, 3); offset = k ? offsets[k - 1] : 0, with the sign of L. In float32,
+ * each operation rounded, from left to right, and then rounded to the tensor's dtype, a value is
+ *
+ *     TAUT_GRID_PRODUCT   (L - offset) * scales[row, group] * column_scales[column]
+ *                         with `levels`, levels[L - first_level] in place of L; else L - zeros[row, group]
+ *     TAUT_GRID_SUM       L * scales[row, 0] - offset * scales[row, 0]
+ *
+ * Rows and columns are the grid's own: `values` numbers in rows of `columns`, in the order of the tensor's values. */
+typedef enum taut_grid_kind { TAUT_GRID_PRODUCT = 1, TAUT_GRID_SUM = 2 } taut_grid_kind;
+typedef struct taut_grid {
+    taut_grid_kind kind;
+    uint64_t rows, columns, values; /* the last row may have fewer values than columns (TAUT_GRID_SUM) */
+    uint64_t group, groups;         /* columns that share a scale; scales of a row */
+    float offsets[3];
+    int trellis;
+    int32_t first_level;
+    uint64_t levels;                /* 0: an integer is its own level */
+} taut_grid;
+/* Where the parts go; what is null is not wanted. */
+typedef struct taut_grid_out {
+    int32_t *integers;    /* rows * columns, less what the last row has not */
+    float *scales;        /* rows * groups */
+    int32_t *zeros;       /* rows * groups */
+    float *column_scales; /* columns */
+    float *levels;        /* levels */
+} taut_grid_out;
+
+/* TAUT_ERROR_UNSUPPORTED where a tensor lies on no grid: it is lossless, or kept, or shares an array with others. */
+TAUT_API taut_status taut_grid_describe(taut_file *file, size_t number, taut_grid *grid, taut_error *error);
+/* Rows first .. first + rows - 1 of the grid. */
+TAUT_API taut_status taut_grid_decode(taut_file *file, size_t number, uint64_t first, uint64_t rows,
+                                      const taut_grid_out *out, taut_error *error);
+
 /* Checks every byte of the file and decodes everything, against every checksum. */
 TAUT_API taut_status taut_verify(taut_file *file, taut_error *error);
 

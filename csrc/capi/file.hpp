@@ -21,10 +21,10 @@ struct Original {
 
 // The handle that a program holds.
 struct taut_file {
-    taut_file(const taut_allocator& allocator, uint64_t limit, int thread_count)
+    taut_file(const taut::Allocator& allocator, uint64_t limit, int thread_count)
         : memory(allocator, limit), arena(memory), threads(thread_count), group(memory), graph(memory), originals_arena(memory) {}
 
-    taut::capi::Memory memory;
+    taut::Memory memory;
     taut::capi::Source source;
     taut::capi::Arena arena;
     taut::capi::Contents contents;
@@ -46,7 +46,7 @@ bool open_contents(taut_file& file, Fail& fail);
 // Takes values as they come, in order.
 class Sink {
 public:
-    virtual bool take(const uint8_t* data, size_t n, Fail& fail) = 0;
+    virtual bool take(const uint8_t*, size_t, Fail&) { return true; }
     uint8_t* direct = nullptr;  // where they may be put instead: room for all of them
 
 protected:
@@ -55,7 +55,6 @@ protected:
 class Into final : public Sink {  // memory
 public:
     explicit Into(uint8_t* out) { direct = out; }
-    bool take(const uint8_t*, size_t, Fail&) override { return true; }
 };
 class Hashing final : public Sink {
 public:
@@ -72,6 +71,10 @@ bool read_values(taut_file& file, const Record& record, uint64_t first, uint64_t
                  Fail& fail);
 
 bool verify(taut_file& file, Fail& fail);
+
+// The grid of a tensor that is no alias (grid.cpp).
+bool describe_grid(taut_file& file, const Record& record, taut_grid& grid, Fail& fail);
+bool read_grid(taut_file& file, const Record& record, uint64_t first, uint64_t rows, const taut_grid_out& out, Fail& fail);
 
 // The files that were compressed, by name; afterwards they are in `file.originals`.
 bool find_originals(taut_file& file, Fail& fail);

@@ -2,13 +2,9 @@
 
 #include <cstdarg>
 #include <cstdio>
-#include <cstdlib>
 
 namespace taut::capi {
 namespace {
-
-void* usual_allocate(void*, size_t size) { return std::malloc(size); }
-void usual_release(void*, void* block, size_t) { std::free(block); }
 
 // An error may not end within a character: what follows the last whole one goes.
 void end_whole(char* text, size_t size) {
@@ -61,26 +57,6 @@ bool Fail::within(const char* what) {
     char said[sizeof text];
     std::memcpy(said, text, sizeof said);
     return set(status, "%s: %s", what, said);
-}
-
-Memory::Memory(const taut_allocator& allocator, uint64_t limit) : allocator_(allocator), limit_(limit) {
-    if (!allocator_.allocate) allocator_ = {usual_allocate, usual_release, nullptr};
-}
-
-void* Memory::take(size_t size) {
-    const uint64_t now = held_.fetch_add(size) + size;
-    void* block = limit_ && now > limit_ ? nullptr : allocator_.allocate(allocator_.context, size);
-    if (!block) {
-        held_ -= size;
-        return nullptr;
-    }
-    for (uint64_t peak = peak_; now > peak && !peak_.compare_exchange_weak(peak, now);) {}
-    return block;
-}
-
-void Memory::give(void* block, size_t size) {
-    held_ -= size;
-    allocator_.release(allocator_.context, block, size);
 }
 
 bool Block::resize(size_t size) {

@@ -1,11 +1,11 @@
 // What libtaut stands on: errors that are returned, and memory that is counted. No function here or above it throws.
 #pragma once
-#include <atomic>
 #include <cstdarg>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "base/memory.hpp"
 #include "taut.h"
 
 #if defined(__GNUC__)
@@ -45,23 +45,6 @@ private:
 
 // How much of a name fits an error.
 inline int shown(Text t) { return int(t.size < 120 ? t.size : 120); }
-
-// Counts what is held of an allocator, against a limit. May be used by several threads at once.
-class Memory {
-public:
-    Memory(const taut_allocator& allocator, uint64_t limit);
-    void* take(size_t size);  // null: there is none
-    void give(void* block, size_t size);
-    void count(size_t size) { peak_ = held_ += size; }  // of a block that holds this
-    const taut_allocator& allocator() const { return allocator_; }
-    uint64_t held() const { return held_; }
-    uint64_t peak() const { return peak_; }
-
-private:
-    taut_allocator allocator_;
-    uint64_t limit_;
-    std::atomic<uint64_t> held_{0}, peak_{0};
-};
 
 // One piece of memory; its bytes are not cleared.
 class Block {

@@ -24,7 +24,7 @@ taut_status argument(const char* what, taut_error* error) {
     return tell(fail, fail.set(TAUT_ERROR_ARGUMENT, "%s", what), error);
 }
 
-void destroy(taut_file* file, taut_allocator allocator) {
+void destroy(taut_file* file, taut::Allocator allocator) {
     file->~taut_file();
     allocator.release(allocator.context, file, sizeof(taut_file));
 }
@@ -40,7 +40,7 @@ taut_status open(const taut_options* options, taut_file** out, taut_error* error
         given = *options;
     }
     if (!given.allocator.allocate != !given.allocator.release) return argument("an allocator is two functions, or none", error);
-    const taut_allocator allocator = Memory(given.allocator, 0).allocator();
+    const taut::Allocator allocator = taut::Memory({given.allocator.allocate, given.allocator.release, given.allocator.context}, 0).allocator();
     void* place = given.memory_limit && given.memory_limit < sizeof(taut_file) ? nullptr : allocator.allocate(allocator.context, sizeof(taut_file));
     Fail fail;
     if (!place) return tell(fail, fail.memory(), error);
@@ -172,6 +172,20 @@ taut_status taut_decode(taut_file* file, size_t number, taut_type type, void* ou
     return taut_decode_rows(file, number, 0, r.dimensions ? r.shape[0] : 1, type, out, size, error);
 }
 
+taut_status taut_grid_describe(taut_file* file, size_t number, taut_grid* grid, taut_error* error) {
+    if (!file || !grid || number >= file->contents.records.size) return argument("no such tensor, or no place for its grid", error);
+    Fail fail;
+    const Record& r = file->contents.records[file->contents.records[number].target];
+    return tell(fail, describe_grid(*file, r, *grid, fail), error);
+}
+
+taut_status taut_grid_decode(taut_file* file, size_t number, uint64_t first, uint64_t rows, const taut_grid_out* out, taut_error* error) {
+    if (!file || !out || number >= file->contents.records.size) return argument("no such tensor, or no place for its grid", error);
+    Fail fail;
+    const Record& r = file->contents.records[file->contents.records[number].target];
+    return tell(fail, read_grid(*file, r, first, rows, *out, fail), error);
+}
+
 taut_status taut_verify(taut_file* file, taut_error* error) {
     if (!file) return argument("no file", error);
     Fail fail;
@@ -232,6 +246,6 @@ const char* taut_status_name(taut_status status) {
     return "unknown";
 }
 
-const char* taut_decoder_name(void) { return taut::best_kernels().name; }
+const char* taut_decoder_name(void) { return trusted_kernels().name; }
 
 }  // extern "C"

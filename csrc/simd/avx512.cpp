@@ -178,17 +178,15 @@ const uint8_t* patch(uint8_t* symbols, size_t n, uint8_t mark, const uint8_t* ta
 
 const Kernels* avx512_kernels() {
     if (!cpu_has_avx512()) return nullptr;  // before anything that this file's instructions may be used for
-    static const Kernels kernels = [] {
+    static constexpr Kernels kernels = [] {
         Kernels k{"avx512", fast_steps, dense_steps, count, patch, avx512_merge, avx512_uniform};
         k.matrix_fast = avx512_matrix_fast;
         k.matrix_dense = avx512_matrix_dense;
         k.matrix_row = avx512_matrix_row;
 #if TAUT_AVX2
         // Its sums are defined in eight lanes, and every processor with AVX-512 has AVX2.
-        if (const Kernels* narrower = avx2_kernels()) {
-            k.round_block = narrower->round_block;
-            k.transpose = narrower->transpose;
-        }
+        k.round_block = TAUT_ROUND_BLOCK;
+        k.transpose = avx2_transpose;
 #endif
         return k;
     }();

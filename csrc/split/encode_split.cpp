@@ -35,7 +35,7 @@ public:
         header_.tables = std::move(contexts.tables);
         header_.rows = std::move(contexts.table_of);
         if (header_.drop) {
-            header_.rows.resize(layout_.rows, 0);
+            header_.rows.resize(layout_.rows);
             for (uint64_t r = 0; r < layout_.rows; r++)
                 if (drops[r] >= header_.drop) header_.rows[r] |= kDropRow;
         }
