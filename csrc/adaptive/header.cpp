@@ -65,7 +65,7 @@ Status read_adaptive_fields(ByteReader& in, ArrayHeader& h, bool any_size) {
                 "array header: too many levels");
         TAUT_TRY(take_floats(in, count, 1, half, a.levels));
     }
-    TAUT_REQUIRE(!in.ended(), "array header: ends early");
+    TAUT_TRY(in.status());
     TAUT_REQUIRE(!(form & kHasZeros) || ((form & kHasScales) && !(form & kHasLevels)), "array header: zeros without scales");
     const uint64_t rows = h.row_count(), groups = groups_of(h);
     if (any_size && rows * groups > kMaxLooseRows / 16) return {};

@@ -6,7 +6,7 @@ namespace taut {
 
 Status take_numbers(ByteReader& in, uint64_t rows, uint64_t columns, int bits, Vec<int32_t>& numbers) {
     const uint8_t how = in.byte();
-    TAUT_REQUIRE(!in.ended(), "array header: ends early");
+    TAUT_TRY(in.status());
     TAUT_REQUIRE(how < 32 || how == kAsTheyAre, "array header: unknown kind of numbers");
     if (how == kAsTheyAre) {
         TAUT_REQUIRE(rows * columns <= in.left() / uint64_t(bits / 8), "array header: ends early");
@@ -19,7 +19,7 @@ Status take_numbers(ByteReader& in, uint64_t rows, uint64_t columns, int bits, V
     a.prior = in.byte();
     const uint64_t middle = in.varint(), size = in.varint();
     const uint8_t* bytes = in.take(size);
-    TAUT_REQUIRE(!in.ended(), "array header: ends early");
+    TAUT_TRY(in.status());
     TAUT_REQUIRE(middle <= 0xffffffffu, "array header: a number of more than 32 bits");
     RangeDecoder coder({bytes, size_t(size)});
     AdaptiveModel<RangeDecoder> model(coder, a, columns, numbers.memory());

@@ -39,7 +39,7 @@ Status read_geometry(ByteReader& in, ArrayHeader& h) {
     h.count = in.varint();
     h.row_length = in.varint();
     h.chunk_rows = in.varint();
-    TAUT_REQUIRE(!in.ended(), "array header: ends early");
+    TAUT_TRY(in.status());
     return check_geometry(h);
 }
 

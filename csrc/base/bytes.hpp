@@ -25,15 +25,15 @@ void put_raw(std::vector<uint8_t>& out, const T& v) {
     out.insert(out.end(), p, p + sizeof v);
 }
 
-// Reading past the end gives zeros, or no bytes, and is remembered: callers ask ended() before they go by what they read.
+// Reading past the end gives zeros, or no bytes, and is remembered: callers ask status() before they go by what they read.
 class ByteReader {
 public:
     ByteReader(const uint8_t* data, size_t size) : p_(data), end_(data + size) {}
     size_t left() const { return size_t(end_ - p_); }
-    bool ended() const { return ended_; }
+    Status status() const { return Status(wrong_); }
     const uint8_t* take(uint64_t n) {  // null: there are fewer
         if (n > left()) {
-            ended_ = true;
+            if (!wrong_) wrong_ = "ends early";
             p_ = end_;
             return nullptr;
         }
@@ -41,7 +41,10 @@ public:
         p_ += n;
         return at;
     }
-    uint8_t byte() { return p_ == end_ ? ended_ = true, uint8_t(0) : *p_++; }
+    uint8_t byte() {
+        const uint8_t* at = take(1);
+        return at ? *at : uint8_t(0);
+    }
     template <class T>
     T raw() {
         T v{};
@@ -56,13 +59,13 @@ public:
             v |= uint64_t(b & 0x7f) << shift;
             if (b < 0x80) return v;
         }
-        ended_ = true;  // as good as: it has more bytes than any integer
+        if (!wrong_) wrong_ = "integer too long";
         return 0;
     }
 
 private:
     const uint8_t *p_, *end_;
-    bool ended_ = false;
+    const char* wrong_ = nullptr;
 };
 
 }  // namespace taut

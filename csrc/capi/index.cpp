@@ -70,6 +70,7 @@ bool parse_packs(const Json& tree, Arena& arena, Contents& found, Fail& fail) {
                      !get_checksum(*item->find("checksum"), "checksum", "index: pack", pack.checksum, fail)))
             return false;
         pack.named = pack.name.size > 0;
+        if (!arena.copy(pack.name, pack.name)) return fail.memory();
         if (!get_checksum(*item->find("sum"), "sum", "index: pack", pack.sum, fail)) return false;
         if (!found.packs.push(arena, pack)) return fail.memory();
     }
@@ -104,6 +105,7 @@ bool parse_groups(const Json& tree, int version, Arena& arena, Contents& found, 
             return false;
         }
         group.place.pack = uint32_t(number);
+        if (!arena.copy(group.place.name, group.place.name)) return fail.memory();
         if (!found.groups.push(arena, group)) return fail.memory();
     }
     return true;

@@ -7,7 +7,7 @@
 namespace taut::capi {
 namespace {
 
-constexpr uint64_t kLargest = uint64_t(1) << 48;  // no file's sizes and counts are above
+constexpr uint64_t kMostInteger = uint64_t(1) << 48;  // no file's sizes and counts are above
 
 // A decimal number; near enough to the nearest double, which is all that an error's size is asked for.
 double decimal(Text t) {
@@ -81,7 +81,7 @@ bool as_signed(const Json& value, int64_t& found) {
 
 bool get_integer(const Json& value, const char* key, const char* where, uint64_t& found, Fail& fail) {
     int64_t n;
-    if (!as_signed(value, n) || n < 0 || uint64_t(n) > kLargest)
+    if (!as_signed(value, n) || n < 0 || uint64_t(n) > kMostInteger)
         return fail.format("%s: \"%s\" is not an integer from 0 to 2^48", where, key);
     found = uint64_t(n);
     return true;

@@ -21,12 +21,12 @@ Status open_chunk(ConstBytes bytes, uint64_t values, size_t state_size, const Ke
     TAUT_REQUIRE(escapes <= values, "more escapes than values");
     c.units = {in.take(unit_size), size_t(unit_size)};
     const uint8_t* tail = in.take(tail_size);
-    TAUT_REQUIRE(!in.ended(), "ends early");
+    TAUT_TRY(in.status());
     if (tail_size) TAUT_TRY(read_bytes(tail, tail_size, escapes, c.tail, kernels.dense_steps));
     TAUT_REQUIRE(!tail_size || escapes, "a tail without escapes");
     c.exceptions = {in.take(exception_size), size_t(exception_size)};
     c.states = {in.take(state_size), state_size};
-    TAUT_REQUIRE(!in.ended(), "ends early");
+    TAUT_TRY(in.status());
     TAUT_REQUIRE(!in.left(), "bytes are left over");
     return {};
 }

@@ -15,7 +15,7 @@ constexpr uint32_t kSixteenths[16] = {0x3f800000, 0x3f85aac3, 0x3f8b95c2, 0x3f91
 Status take_stream(ByteReader& in, uint64_t count, Vec<uint8_t>& out) {
     const uint64_t size = in.varint();
     const uint8_t* data = in.take(size);
-    TAUT_REQUIRE(!in.ended(), "array header: ends early");
+    TAUT_TRY(in.status());
     return read_short(data, size, count, out);
 }
 
@@ -82,7 +82,7 @@ Status read_matrix_fields(ByteReader& in, ArrayHeader& h) {
     h.step = in.raw<float>();
     TAUT_REQUIRE(std::isfinite(h.step) && h.step >= 0, "array header: step is negative");
     TAUT_TRY(read_offsets(in, h, flags));
-    TAUT_REQUIRE(!in.ended(), "array header: ends early");
+    TAUT_TRY(in.status());
     if (flags & kRows) TAUT_TRY(take_stream(in, h.row_count(), m.row_exponents));
     if (flags & kColumns) TAUT_TRY(take_stream(in, h.row_length, m.column_exponents));
     for (uint8_t e : m.row_exponents)

@@ -8,7 +8,7 @@ namespace taut {
 Status read_bytes(const uint8_t* data, size_t size, uint64_t count, Vec<uint8_t>& out, DecodeDenseSteps* wide) {
     ByteReader in(data, size);
     const uint8_t type = in.byte();
-    TAUT_REQUIRE(!in.ended(), "byte stream: ends early");
+    TAUT_TRY(in.status());
     TAUT_REQUIRE(type <= 3, "byte stream: unknown type");
     if (Stream(type) == Stream::raw) {
         TAUT_REQUIRE(in.left() == count, "byte stream: wrong length");
@@ -18,14 +18,14 @@ Status read_bytes(const uint8_t* data, size_t size, uint64_t count, Vec<uint8_t>
     }
     if (Stream(type) == Stream::run) {
         const uint8_t value = in.byte();
-        TAUT_REQUIRE(!in.ended(), "byte stream: ends early");
+        TAUT_TRY(in.status());
         TAUT_REQUIRE(in.left() == 0, "byte stream: bytes left over");
         TAUT_HAVE(out.try_assign(count, value));
         return {};
     }
     const uint64_t table_size = in.varint();
     const uint8_t* table_bytes = in.take(table_size);
-    TAUT_REQUIRE(!in.ended(), "byte stream: ends early");
+    TAUT_TRY(in.status());
     BitReader bits(table_bytes, table_size);
     Table table;
     TAUT_REQUIRE(read_table(bits, table, kDense) && bits.at_end(), "byte stream: broken table");

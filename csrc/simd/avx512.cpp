@@ -106,7 +106,7 @@ struct DenseTables {
 };
 
 template <int Bits>
-TAUT_INLINE void decode64(const DenseTables<Bits>& t, DenseLanes& x, const uint8_t*& p, uint8_t* out) {
+TAUT_INLINE void decode64(const DenseTables<Bits>& t, Dense512& x, const uint8_t*& p, uint8_t* out) {
     const __m512i zero = _mm512_setzero_si512();
     const __m512i at = select(bytes(0xff << (Bits - 4)), _mm512_slli_epi16(x.plane1, Bits - 4),
                               _mm512_srli_epi16(x.plane0, 12 - Bits));
@@ -127,7 +127,7 @@ template <int Bits>
 void dense_steps_of(const Table& table, uint32_t* state, size_t steps, const uint8_t*& units, uint8_t* out) {
     const DenseTables<Bits> t(table);
     const uint8_t* p = units;
-    DenseLanes x;
+    Dense512 x;
     x.load_from(state);
     for (size_t i = 0; i < steps; i++, out += 64) decode64(t, x, p, out);
     x.save_to(state);

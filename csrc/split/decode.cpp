@@ -22,7 +22,7 @@ Status open_chunk(const ArrayHeader& h, ConstBytes bytes, Parts& p) {
     p.exception_size = in.varint();
     p.state_size = state_bytes(h.coder);
     const size_t left = in.left();
-    TAUT_REQUIRE(!in.ended(), "ends early");
+    TAUT_TRY(in.status());
     if (p.unit_size > left || p.tail_size > left - p.unit_size ||
         p.exception_size > left - p.unit_size - p.tail_size ||
         p.state_size > left - p.unit_size - p.tail_size - p.exception_size)

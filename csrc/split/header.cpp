@@ -44,7 +44,7 @@ Status read_rule(ByteReader& in, ArrayHeader& h) {
             TAUT_REQUIRE(std::fabs(offset) <= 1, "array header: an offset of more than a step");  // NaN neither
         }
     }
-    TAUT_REQUIRE(!in.ended(), "array header: ends early");
+    TAUT_TRY(in.status());
     return {};
 }
 
@@ -53,7 +53,7 @@ Status read_tables(ByteReader& in, ArrayHeader& h) {
     const int tables = in.byte();
     const uint64_t rows = in.varint();
     const uint8_t* row_bytes = in.take(rows);
-    TAUT_REQUIRE(!in.ended(), "array header: ends early");
+    TAUT_TRY(in.status());
     TAUT_REQUIRE(tables >= 1 && tables <= kMaxTables, "array header: no table, or too many");
     if (rows) TAUT_TRY(read_bytes(row_bytes, rows, h.row_count(), h.rows));
     for (uint8_t row : h.rows) {
