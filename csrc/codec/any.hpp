@@ -9,7 +9,7 @@ namespace taut {
 // takes a byte here: only the caller's buffer bounds them. Where its size is not known yet (kAnySize) the header of an
 // array of more than kMaxLooseRows rows is read up to its geometry alone.
 constexpr uint64_t kAnySize = ~uint64_t(0);
-constexpr char kOtherSize[] = "array decodes to another number of bytes than was expected";
+inline constexpr char kOtherSize[] = "array decodes to another number of bytes than was expected";
 Status parse_header(ConstBytes bytes, uint64_t nbytes, ArrayHeader& h);
 
 // One array, whatever its kind; may be used by several threads at once, each with a scratch of its own.
