@@ -19,6 +19,7 @@ from taut.calibration.twins import twins_of
 from taut.coding import Effort
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
+from taut.machine.workers import LocalWorkers, Workers
 from taut.progress import Progress
 from taut.scheme import Scheme
 from taut.transform import FactoredForms, Grid, Rounded
@@ -35,7 +36,8 @@ class Rounder:
     """Rounds the matrices of a model; holds the results of the last dial.
 
     As a callable it is what `fill` quantises with. `gains` multiply the steps of single tensors;
-    what is rounded goes into `record`, or comes from there.
+    what is rounded goes into `record`, or comes from there. `workers` round, several matrices at a
+    time, to the same values; None are the threads of this process.
     """
 
     source: Source
@@ -47,10 +49,12 @@ class Rounder:
     threads: int = 1
     options: Options = field(default_factory=Options)
     record: Findings = field(default_factory=Findings)
+    workers: Workers | None = None
 
     def __post_init__(self) -> None:
         source, schemes = self.source, self.schemes
         self._way: Way | None = None
+        self._workers = self.workers or LocalWorkers(max(1, self.threads))
         self.dial: float | None = None  # of the last turn
         self.found: dict[str, Rounded] = {}
         self.grids = gridded(source, schemes, self.curvature, self.options)
@@ -93,7 +97,6 @@ class Rounder:
         return replace(
             found,
             indices=found.indices[part],
-            decoded=found.decoded[part],
             row_exponents=exponents,
         )
 
@@ -161,7 +164,7 @@ class Rounder:
         names = sorted(names, key=lambda name: -self.matrices[name].count)
         done, total = 0, sum(self.matrices[name].count for name in names)
         found: dict[str, Rounded] = {}
-        with ThreadPoolExecutor(max(1, self.threads)) as pool:
+        with ThreadPoolExecutor(self._workers.width) as pool:
             for name, rounded in zip(names, pool.map(one, names), strict=True):
                 found[name] = rounded
                 done += self.matrices[name].count
@@ -226,8 +229,9 @@ class Rounder:
         """One matrix, of whatever values, at a dial."""
         matrix = self.matrices[name]
         rows = values.reshape(matrix.height, -1)
-        threads = self.threads if metric.rows.diagonal and not metric.parts else 1
-        return round_rows(matrix, rows, metric, dial, self.options, threads)
+        alone = metric.rows.diagonal and not metric.parts and not self._workers.elsewhere
+        threads = self.threads if alone else 1
+        return self._workers.run(round_rows, matrix, rows, metric, dial, self.options, threads)
 
     def _at_own_bits(self, name: str) -> Rounded:
         """One matrix at the dial where it alone takes its scheme's bits per value."""

@@ -31,6 +31,7 @@ def command(
 
     Lossless, with each effort, and with zstd where the package zstandard is installed.
     """
+    from taut.cli._checks import check_model
     from taut.cli._report import model_text, print_json
     from taut.demo import measure_speed
     from taut.io import open_source
@@ -39,6 +40,7 @@ def command(
     from taut.reporting.plain_text import plural, table
 
     talk = Talk(quiet)
+    check_model(model, original=True)
     source = open_source(chosen(model, key))
     talk.line("model", model_text(source))
     with talk.progress() as step:

@@ -15,7 +15,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +23,10 @@ import numpy as np
 
 from taut.errors import ArgumentError, TautError, VerifyError
 from taut.io.arena import allocate
+from taut.io.staged import holes_of, not_filling
 
 _BLOCK: Final = 1 << 30  # bytes of one call; systems take less than 2 GiB
+ANYWHERE: Final = -1  # a device, of a stamp that serves on every machine
 _PIECE: Final = 1 << 20  # bytes that are copied at once
 _READS: Final = hasattr(os, "preadv")  # not on Windows, where nobody can cut a mapped file short
 
@@ -39,15 +41,21 @@ class Stamp:
     device: int
     inode: int
 
+    @property
+    def elsewhere(self) -> Stamp:
+        """The stamp for another machine, where a shared file has other numbers."""
+        return replace(self, device=ANYWHERE, inode=0)
+
     def check(self) -> None:
         """Raise `VerifyError` unless the file is still the same, and as it was."""
         try:
-            now = _stamp(self.path, os.stat(self.path))
+            with not_filling(self.path):
+                now = _stamp(self.path, os.stat(self.path))
         except OSError as error:
             raise changed(self.path, f"it cannot be found any more: {error.strerror}") from None
         if now.nbytes != self.nbytes:
             raise changed(self.path, f"it had {self.nbytes} bytes, and now has {now.nbytes}")
-        if (now.device, now.inode) != (self.device, self.inode):
+        if self.device != ANYWHERE and (now.device, now.inode) != (self.device, self.inode):
             raise changed(self.path, "another file took its place")
         if now.mtime != self.mtime:
             raise changed(self.path, "it was written to")
@@ -106,6 +114,12 @@ class StillFile:
         self.stamp = _stamp(path, os.fstat(self._handle))
         self.nbytes = self.stamp.nbytes
         self._map: mmap.mmap | bytes | None = None
+        self._holes = holes_of(path)
+
+    def fetch(self, begin: int, end: int) -> None:
+        """Have the bytes between on this machine, where the file lies in a store (staged.py)."""
+        if self._holes is not None:
+            self._holes.fill(begin, end)
 
     def read(self, begin: int, end: int) -> np.ndarray:
         """A copy of the bytes from `begin` to `end`, in memory of its own.
@@ -123,6 +137,7 @@ class StillFile:
         Raises:
             VerifyError: the file was cut short.
         """
+        self.fetch(begin, begin + out.size)
         if not _READS:
             out[:] = np.frombuffer(self.map, np.uint8, out.size, begin)
             return
@@ -140,6 +155,8 @@ class StillFile:
     @property
     def map(self) -> mmap.mmap | bytes:
         """The file, mapped; only what `check_size` was called for a moment ago is safe to touch.
+
+        Of a file in a store it has what was fetched (`fetch`), and zeros.
 
         Raises:
             VerifyError: the file was cut short.
@@ -160,7 +177,8 @@ class StillFile:
 
     def check_still(self) -> None:
         """Raise `VerifyError` if the open file has another size, or was written to."""
-        about = os.fstat(self._handle)
+        with not_filling(self.stamp.path):
+            about = os.fstat(self._handle)
         if (about.st_size, about.st_mtime_ns) != (self.nbytes, self.stamp.mtime):
             raise changed(self._where, "it was written to")
 

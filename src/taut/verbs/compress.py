@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.compression.compress import Result, carry_out
+from taut.compression.compress import carry_out
+from taut.compression.foreseen import Result
 from taut.compression.request import Call, CompressRequest
+from taut.container.through_stores import through_stores
 from taut.machine import checked_threads
+from taut.machine.workers import open_workers
 from taut.networks.recording import recording
 from taut.networks.sources import chosen
 from taut.verbs.old_words import accepting
@@ -29,6 +32,7 @@ __all__ = ["Result", "compress"]
 
 
 @accepting(evaluate="score")
+@through_stores("src", "dst")
 @recording()
 def compress(
     src: Model,
@@ -52,8 +56,10 @@ def compress(
     force: bool = False,
     dry_run: bool = False,
     resume: bool = False,
+    shard_size: str | int | None = None,
     key: str | None = None,
     strict: bool = False,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Write a model as a Taut file; bit-exact unless what is asked for says otherwise.
@@ -70,13 +76,20 @@ def compress(
     model makes of its data; `src` is then a model folder, a module, or `file.py:function` that
     gives one. `max_drop` is how far `score(model)`, a score as `taut.evaluate` takes it, may
     fall: "0.5%" of it, or a number of its own units. `loss(output, batch)` takes the place of
-    fidelity to the original. `finish=False` leaves biases and norms untuned. With `resume` a run
-    that broke off goes on from its journal beside `dst`.
+    fidelity to the original. `finish=False` leaves biases and norms untuned.
+
+    A folder of shards becomes a folder of shards, with an index; `shard_size` ("5GB", or bytes) has
+    others made, each of at most so much of the source. With `resume` a run that broke off goes on
+    from its journal beside `dst`: what was finished is not done again.
 
     With `train` the model learns to be small: batches of (input, target) for the built-in loop, a
     function that gives those of an epoch, a `taut.transform.train.Fit`, or the caller's own
     `fit(model, loss)`, which calls `loss(task_loss).backward()` for each batch. `teacher` is what
     it learns from beside, the original if not given; `epochs` and `lr` go before the plan's.
+
+    With `ray` ("auto", "local", "HOST:PORT") shards, and matrices of a calibrated run, are done by
+    the workers of a Ray cluster, to the same bytes; all see the model and `dst` at the same paths.
+    `src`, `dst` and `calib` may be URLs of stores ("s3://...": `pip install 'taut[remote]'`).
 
     Raises:
         ArgumentError: nothing was read or written yet; the message says what to change.
@@ -89,31 +102,35 @@ def compress(
     >>> compress({"w": np.zeros((512, 512), np.float32)}, path).ratio > 1000
     True
     """
-    call = Call(
-        bits=bits,
-        size=size,
-        max_drop=max_drop,
-        calib=calib,
-        score=score,
-        loss=loss,
-        plan=plan,
-        effort=effort,
-        threads=checked_threads(threads),
-        finish=finish,
-        seed=seed,
-        resume=resume,
-        train=train,
-        teacher=teacher,
-        epochs=epochs,
-        lr=lr,
-    )
-    return carry_out(
-        CompressRequest(
-            src=chosen(src, key, strict=strict),
-            dst=dst,
-            call=call,
-            force=force,
-            dry_run=dry_run,
-            progress=progress,
+    threads = checked_threads(threads)
+    with open_workers(ray, threads) as workers:
+        call = Call(
+            bits=bits,
+            size=size,
+            max_drop=max_drop,
+            calib=calib,
+            score=score,
+            loss=loss,
+            plan=plan,
+            effort=effort,
+            threads=threads,
+            finish=finish,
+            seed=seed,
+            resume=resume,
+            shard_size=shard_size,
+            train=train,
+            teacher=teacher,
+            epochs=epochs,
+            lr=lr,
+            workers=workers,
         )
-    )
+        return carry_out(
+            CompressRequest(
+                src=chosen(src, key, strict=strict),
+                dst=dst,
+                call=call,
+                force=force,
+                dry_run=dry_run,
+                progress=progress,
+            )
+        )
