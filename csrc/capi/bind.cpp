@@ -125,7 +125,8 @@ private:
         if (r.store != Store::kept) return true;
         const Entry* entry = take(r.name());
         if (!entry) return false;
-        if (entry->dtype != r.stored || entry->dimensions != r.dimensions || !std::equal(r.shape, r.shape + r.dimensions, entry->shape))
+        if (entry->dtype != r.stored || entry->dimensions != r.stored_dimensions ||
+            !std::equal(r.stored_shape, r.stored_shape + r.stored_dimensions, entry->shape))
             return fail_.format("has another dtype or shape in the index than in the header");
         r.place.begin = entry->begin;
         return true;

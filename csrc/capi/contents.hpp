@@ -52,8 +52,8 @@ struct Record {
     Store store;
     bool tied;
     const Dtype *dtype, *stored;  // `stored`: of the values as they lie in the file
-    const uint64_t* shape;
-    uint32_t dimensions;
+    const uint64_t *shape, *stored_shape;  // pairs of a complex tensor: their last axis is twice as long
+    uint32_t dimensions, stored_dimensions;
     uint32_t solid;               // number of the group
     uint64_t at;                  // first byte in the decoded group
     uint64_t values, bytes, stored_bytes;
@@ -61,6 +61,7 @@ struct Record {
     uint32_t target;              // its number
     double error;
     Text name() const { return place.name; }
+    bool is_pairs() const { return stored_shape != shape; }
 };
 
 struct OriginalFile {

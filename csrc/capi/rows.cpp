@@ -189,14 +189,29 @@ private:
         if (!shape) return fail_.memory();
         for (const Json* n = list.first; n; n = n->next)
             if (!get_integer(*n, "dimension", where, shape[r.dimensions++], fail_)) return false;
-        r.shape = shape;
+        r.shape = r.stored_shape = shape;
+        r.stored_dimensions = r.dimensions;
+        if (r.dtype->number == Number::c64 && r.stored != r.dtype && !take_pairs(r)) return false;
         uint64_t values;
-        if (!tensor_size(*r.stored, shape, r.dimensions, r.stored_bytes, values, fail_) ||
+        if (!tensor_size(*r.stored, r.stored_shape, r.stored_dimensions, r.stored_bytes, values, fail_) ||
             !tensor_size(*r.dtype, shape, r.dimensions, r.bytes, r.values, fail_))
             return fail_.within("index: tensor", r.name());
         if (r.bytes > kLargest || r.stored_bytes > kLargest) return fail_.format("%s: more than 2^48 bytes", where);
         if (r.stored != r.dtype && (r.stored->packed() || r.dtype->packed()))
             return fail_.format("%s: %s cannot be cast to %s", where, r.stored->name, r.dtype->name);
+        return true;
+    }
+
+    // Complex numbers that lie as real and imaginary parts in turn.
+    bool take_pairs(Record& r) {
+        const uint32_t n = r.dimensions ? r.dimensions : 1;
+        uint64_t* pairs = arena_.make<uint64_t>(n);
+        if (!pairs) return fail_.memory();
+        pairs[0] = 1;
+        for (uint32_t i = 0; i < r.dimensions; i++) pairs[i] = r.shape[i];
+        pairs[n - 1] *= 2;
+        r.stored_shape = pairs;
+        r.stored_dimensions = n;
         return true;
     }
 

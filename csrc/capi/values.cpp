@@ -109,10 +109,14 @@ bool read_values(taut_file& file, const Record& record, uint64_t first, uint64_t
     if (r.stored->packed()) {  // bytes, each of several values
         return read_stored(file, r, first, first + count, sink, fail) || fail.within("tensor", r.name());
     }
-    const size_t width = r.stored->width();
-    const uint64_t begin = first * width, end = begin + count * width;
+    const uint64_t width = r.stored->width() * (r.is_pairs() ? 2 : 1), begin = first * width, end = begin + count * width;
     if (r.stored == r.dtype && r.dtype == &as)
         return read_stored(file, r, begin, end, sink, fail) || fail.within("tensor", r.name());
+    if (r.is_pairs() && &as == r.dtype && can_convert(*r.stored, dtype_of(Number::f32))) {
+        const Dtype& f32 = dtype_of(Number::f32);
+        Converting converting(*r.stored, f32, f32, sink);
+        return read_stored(file, r, begin, end, converting, fail) || fail.within("tensor", r.name());
+    }
     if ((r.stored != r.dtype && !can_convert(*r.stored, *r.dtype)) || (r.dtype != &as && !can_convert(*r.dtype, as)))
         return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\": %s cannot be given as %s", shown(r.name()), r.name().data,
                         r.dtype->name, as.name);

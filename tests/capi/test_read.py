@@ -60,6 +60,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     kinds |= {"empty": np.empty((0, 3), np.float32), "scalar": np.array(2.5, np.float32)}
     found["dtypes"] = folder / "dtypes.taut.safetensors"
     taut.compress(kinds, found["dtypes"])
+    pairs = (layer[:40, :60] + 1j * layer[40:80, :60]).astype(np.complex64)
+    for scheme in ("lossless", "rd:3", "fp16"):
+        found[f"complex {scheme}"] = folder / f"complex-{scheme[:2]}.taut.safetensors"
+        taut.compress({"c": pairs, "d": pairs[0]}, found[f"complex {scheme}"], plan={"c": scheme})
     found["effort"] = folder / "effort.taut.safetensors"
     taut.compress({"w": layer, "b": bias}, found["effort"], bits=3.0, effort="max")
     return found
