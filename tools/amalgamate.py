@@ -4,7 +4,7 @@
     c++ -std=c++20 -O2 -fno-exceptions -fno-rtti -c taut.cpp
 
 Each source keeps what is its own in a namespace of its own; headers come once, before what needs
-them. Decoders for AVX2 and AVX-512 are compiled for those by pragmas, unless TAUT_NO_SIMD is defined.
+them. Pragmas compile the decoders for AVX2 and AVX-512 for these, unless TAUT_NO_SIMD is defined.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _CLOSE = re.compile(r"^\}  // namespace$", re.MULTILINE)
 _ONCE = re.compile(r"^#pragma once\n", re.MULTILINE)
 
 _TOP = """\
-// libtaut in one file, made by tools/amalgamate.py: include/taut.h says what is in it, docs/c.md how to use it.
+// libtaut in one file, made by tools/amalgamate.py: taut.h says what is in it, docs/c.md how to
+// use it.
 #if !defined(_WIN32) && !defined(_FILE_OFFSET_BITS)
 #define _FILE_OFFSET_BITS 64
 #endif
@@ -120,13 +121,16 @@ def _push(target: str) -> str:
     )
 
 
+def _stays(include: re.Match[str]) -> str:
+    return include[0] if include[2] in {"pthread.h", "intrin.h"} else ""
+
+
 def _own(text: str, name: str) -> str:
     """A file's text with its unnamed namespaces in a named one, so that two files' do not meet."""
     unit = "unit_" + re.sub(r"\W", "_", name)
     text = _ONCE.sub("", text)
-    text = _INCLUDE.sub(lambda found: found[0] if found[2] in {"pthread.h", "intrin.h"} else "", text)
-    opened = text
-    text = _OPEN.sub(f"namespace {unit} {{\nnamespace {{", opened)
+    text = _INCLUDE.sub(_stays, text)
+    text = _OPEN.sub(f"namespace {unit} {{\nnamespace {{", text)
     return _CLOSE.sub(f"}}\n}}  // namespace {unit}\nusing namespace {unit};", text)
 
 

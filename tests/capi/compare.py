@@ -1,4 +1,4 @@
-"""One file to both readers: what Python reads libtaut reads to the bit, and both refuse the same."""
+"""One file to both readers: libtaut reads what Python reads, to the bit, and refuses the same."""
 
 from __future__ import annotations
 

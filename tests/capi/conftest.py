@@ -44,7 +44,17 @@ def library(tools: None) -> Library:
     if given := os.environ.get("TAUT_LIBRARY"):
         return Library(Path(given))
     build = ROOT / "build" / "capi"
-    run("cmake", "-S", ROOT, "-B", build, "-G", "Ninja", "-DTAUT_C_LIBRARY=ON", "-DBUILD_SHARED_LIBS=ON")
+    run(
+        "cmake",
+        "-S",
+        ROOT,
+        "-B",
+        build,
+        "-G",
+        "Ninja",
+        "-DTAUT_C_LIBRARY=ON",
+        "-DBUILD_SHARED_LIBS=ON",
+    )
     run("cmake", "--build", build, "--target", "taut")
     (found,) = [path for path in build.glob("libtaut.*") if path.suffix in (".so", ".dylib")]
     return Library(found)

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import POINTER, byref, c_char, c_char_p, c_double, c_int, c_size_t, c_uint32, c_uint64
-from ctypes import c_int64, c_void_p
+from ctypes import (
+    POINTER,
+    byref,
+    c_char,
+    c_char_p,
+    c_double,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from pathlib import Path
 
 AS_IS, FLOAT32, FLOAT16, BFLOAT16 = range(4)
@@ -86,17 +97,23 @@ class Library:
         handle = c_void_p()
         error = Error()
         self.check(
-            self.c.taut_open_memory(data, c_size_t(len(data)), byref(made), byref(handle), byref(error)),
+            self.c.taut_open_memory(
+                data, c_size_t(len(data)), byref(made), byref(handle), byref(error)
+            ),
             error,
         )
         return File(self, handle, (data, made))
 
     def open_path(self, path: Path) -> File:
         handle, error = c_void_p(), Error()
-        self.check(self.c.taut_open_path(str(path).encode(), None, byref(handle), byref(error)), error)
+        self.check(
+            self.c.taut_open_path(str(path).encode(), None, byref(handle), byref(error)), error
+        )
         return File(self, handle, ())
 
-    def open_source(self, read: Callable[[int, int], bytes | None], size: int, **options: object) -> File:
+    def open_source(
+        self, read: Callable[[int, int], bytes | None], size: int, **options: object
+    ) -> File:
         made = Options(ctypes.sizeof(Options), Allocator(), 0, 1)
         for key, value in options.items():
             setattr(made, key, value)

@@ -1,6 +1,7 @@
-"""A pytest plugin that shows libtaut every Taut file that any test opens, and compares the two readers.
+"""A pytest plugin that shows libtaut every Taut file that any test opens, and compares the readers.
 
-    TAUT_LIBRARY=build/capi/libtaut.so python -m pytest -p tests.capi.shadow tests/container tests/attacks
+    export TAUT_LIBRARY=build/capi/libtaut.so
+    python -m pytest -p tests.capi.shadow tests/container tests/attacks
 
 A file that Python reads is read by libtaut to the same bits, tensor by tensor; what Python refuses,
 libtaut refuses. A test that opens a file on which the two differ fails.

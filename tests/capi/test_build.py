@@ -47,7 +47,9 @@ def test_an_installed_library_is_found(library: Library, tmp_path: Path) -> None
     (source / "CMakeLists.txt").write_text(CONSUMER)
     for name in ("mean.c", "list.cpp"):
         (source / name).write_bytes((ROOT / "examples" / "c" / name).read_bytes())
-    run("cmake", "-S", source, "-B", source / "build", "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={where}")
+    run(
+        "cmake", "-S", source, "-B", source / "build", "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={where}"
+    )
     run("cmake", "--build", source / "build")
     path = GOLDEN / "exact2.taut.safetensors"
     values = TautFile(path)["conv1.weight"]
@@ -55,8 +57,12 @@ def test_an_installed_library_is_found(library: Library, tmp_path: Path) -> None
     assert said.startswith(f"{values.size} values, mean ")
     assert abs(float(said.split()[-1]) - values.astype(float).mean()) < 1e-6
     run(source / "build" / "list", path, tmp_path)
-    assert (tmp_path / "model2.safetensors").read_bytes() == (GOLDEN / "model2.safetensors").read_bytes()
-    wrong = subprocess.run([source / "build" / "mean", path, "none"], capture_output=True, check=False)
+    assert (tmp_path / "model2.safetensors").read_bytes() == (
+        GOLDEN / "model2.safetensors"
+    ).read_bytes()
+    wrong = subprocess.run(
+        [source / "build" / "mean", path, "none"], capture_output=True, check=False
+    )
     assert wrong.returncode == 1 and b"no such tensor" in wrong.stderr
 
 
@@ -65,7 +71,8 @@ def test_one_file_compiles_and_decodes(tools: None, tmp_path: Path) -> None:
     library = tmp_path / "libtaut.so"
     run(
         "c++", "-std=c++20", "-O1", "-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra", "-Werror",
-        "-fPIC", "-shared", "-DTAUT_BUILDING", "-fvisibility=hidden", tmp_path / "taut.cpp", "-o", library,
+        "-fPIC", "-shared", "-DTAUT_BUILDING", "-fvisibility=hidden", tmp_path / "taut.cpp",
+        "-o", library,
     )  # fmt: skip
     found = Library(library)
     for path in sorted(GOLDEN.glob("*.taut.safetensors")):

@@ -78,7 +78,9 @@ def grid_values(library: Library, file: File, name: str) -> tuple[Grid, np.ndarr
 
 def test_integers_and_scales_make_the_values(library: Library, tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
-    layer = (rng.standard_normal((150, 256)) * np.exp(rng.uniform(-4, 0, (150, 1)))).astype(np.float32)
+    layer = (rng.standard_normal((150, 256)) * np.exp(rng.uniform(-4, 0, (150, 1)))).astype(
+        np.float32
+    )
     layer[3, 5] = 300
     seen = set()
     for scheme in ("rd:2", "rd:4", "int8", "int4", "int4:g64", "ternary", "codebook16"):

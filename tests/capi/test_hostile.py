@@ -65,7 +65,8 @@ def test_the_attacks_are_met_alike(library: Library) -> None:
     os.environ["TAUT_LIBRARY"] = library.c._name
     try:
         said = run(
-            sys.executable, "-m", "pytest", "-q", "-p", "tests.capi.shadow", "-p", "no:cacheprovider",
+            sys.executable, "-m", "pytest", "-q", "-p", "tests.capi.shadow",
+            "-p", "no:cacheprovider",
             "tests/attacks/test_indexes.py", "tests/attacks/test_headers.py",
             "tests/attacks/test_bounds.py", "tests/attacks/test_streams.py",
         )  # fmt: skip

@@ -44,8 +44,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     sparse = (layer * (rng.random(layer.shape) < 0.1)).astype(np.float32)
     found = {}
     for scheme in (
-        "lossless", "keep", "fp16", "fp8", "int8", "int8,tensor", "int4", "int4:g64", "int4:g64,asym",
-        "int3", "int2", "rd:2", "rd:3", "ternary", "binary", "codebook16", "2:4", "50%", "90%", "2:4+int4",
+        "lossless", "keep", "fp16", "fp8", "int8", "int8,tensor", "int4", "int4:g64",
+        "int4:g64,asym", "int3", "int2", "rd:2", "rd:3", "ternary", "binary", "codebook16", "2:4",
+        "50%", "90%", "2:4+int4",
     ):  # fmt: skip
         path = folder / f"{len(found)}.taut.safetensors"
         model = {"layer.weight": layer, "layer.bias": bias, "sparse": sparse, "tied": layer}
@@ -108,7 +109,10 @@ def test_rows_are_those_of_the_whole(library: Library, files: dict[str, Path]) -
                     continue
                 part = values[first:last]
                 rows = (first, part.shape[0])
-                assert found.decode(name, AS_IS, rows) == as_bytes(np.ascontiguousarray(part)).tobytes()
+                assert (
+                    found.decode(name, AS_IS, rows)
+                    == as_bytes(np.ascontiguousarray(part)).tobytes()
+                )
 
 
 def test_an_exact_file_gives_the_original_back(library: Library, files: dict[str, Path]) -> None:
@@ -116,7 +120,9 @@ def test_an_exact_file_gives_the_original_back(library: Library, files: dict[str
         if not path.name.startswith("exact"):
             continue
         model = path.with_name(path.name.replace("exact", "model").replace(".taut.", "."))
-        assert list(library.open_bytes(path.read_bytes()).originals().values()) == [model.read_bytes()]
+        assert list(library.open_bytes(path.read_bytes()).originals().values()) == [
+            model.read_bytes()
+        ]
 
 
 def test_a_lossy_file_gives_what_decompress_writes(
@@ -189,7 +195,9 @@ def test_memory_is_the_callers_and_all_given_back(library: Library, files: dict[
         assert not held
 
 
-def test_a_limit_of_memory_is_kept_at_every_allocation(library: Library, files: dict[str, Path]) -> None:
+def test_a_limit_of_memory_is_kept_at_every_allocation(
+    library: Library, files: dict[str, Path]
+) -> None:
     data = files["rd:3"].read_bytes()
     expected = TautFile(files["rd:3"])["layer.weight"].tobytes()
     whole = library.open_bytes(data)

@@ -12,7 +12,19 @@ from pathlib import Path
 
 CSRC = Path(__file__).parents[2] / "csrc"
 # A folder includes only what stands before it; "." is csrc/ itself, the way in for other languages.
-FLOORS = ("base", "rans", "array", "simd", "split", "matrix", "adaptive", "round", "codec", "capi", ".")
+FLOORS = (
+    "base",
+    "rans",
+    "array",
+    "simd",
+    "split",
+    "matrix",
+    "adaptive",
+    "round",
+    "codec",
+    "capi",
+    ".",
+)
 # What other folders may include. More than one door where not everybody wants the inline code.
 DOORS = {
     # ideas that have nothing to say together
