@@ -8,7 +8,8 @@ bool ArrayReader::open(ConstBytes header, uint64_t bytes, Fail& fail) {
     return !status || fail.format("%s", status.what());
 }
 
-bool ArrayReader::decode(uint64_t chunk, ConstBytes data, uint8_t* out, Vec<uint8_t>& scratch, Put put, Fail& fail) const {
+bool ArrayReader::decode(uint64_t chunk, ConstBytes data, uint8_t* out, Vec<uint8_t>& scratch, Put put,
+                         Fail& fail) const {
     const Status status = decoder_.decode_chunk(chunk, data, out, scratch, put);
     if (status.is_memory()) return fail.memory();
     return !status || fail.format("chunk %llu: %s", (unsigned long long)(chunk + 1), status.what());

@@ -19,7 +19,9 @@ public:
     const ArrayHeader& header() const { return decoder_.header(); }
     uint64_t bytes() const { return header().output_bytes(); }
     uint64_t chunks() const { return header().chunk_count(); }
-    uint64_t chunk_values() const { return decoder_.chunk_values(); }  // of all chunks but the last, which may have fewer
+    uint64_t chunk_values() const {
+        return decoder_.chunk_values();
+    }  // of all chunks but the last, which may have fewer
     // `out` takes the chunk's values alone. May be called by several threads at once, each with its own scratch.
     bool decode(uint64_t chunk, ConstBytes data, uint8_t* out, Vec<uint8_t>& scratch, Put put, Fail& fail) const;
     bool is_constant() const { return header().kind == Kind::constant; }

@@ -17,11 +17,13 @@ bool damaged(const Place& place, size_t part, uint64_t begin, Fail& fail) {
 }
 
 // One part, checked: where it lies, or in `block`.
-const uint8_t* checked_part(const taut_file& file, const Place& place, size_t number, uint64_t begin, Block& block, Fail& fail) {
+const uint8_t* checked_part(const taut_file& file, const Place& place, size_t number, uint64_t begin, Block& block,
+                            Fail& fail) {
     const Part& part = place.parts.data[number];
     if (part.bytes > SIZE_MAX / 2) return fail.memory(), nullptr;
     const uint8_t* data = file.source.bytes(begin, size_t(part.bytes), block, fail);
-    if (data && place.pack == kNone && checksum(data, size_t(part.bytes)) != part.sum) return damaged(place, number, begin, fail), nullptr;
+    if (data && place.pack == kNone && checksum(data, size_t(part.bytes)) != part.sum)
+        return damaged(place, number, begin, fail), nullptr;
     return data;
 }
 
@@ -29,7 +31,8 @@ bool are_zeros(const taut_file& file, uint64_t begin, uint64_t n, Fail& fail) {
     uint8_t zeros[8] = {};
     if (!file.source.read(begin, zeros, size_t(n), fail)) return false;
     for (uint8_t z : zeros)
-        if (z) return fail.set(TAUT_ERROR_CHECKSUM, "the padding at offset %llu is not zero", (unsigned long long)begin);
+        if (z)
+            return fail.set(TAUT_ERROR_CHECKSUM, "the padding at offset %llu is not zero", (unsigned long long)begin);
     return true;
 }
 
@@ -44,8 +47,9 @@ bool check_pack(taut_file& file, Pack& pack, Fail& fail) {
         sum.add(data, n);
     }
     if (sum.value() != pack.checksum)
-        return fail.set(TAUT_ERROR_CHECKSUM, "is in pack \"%.*s\" (%llu bytes at offset %llu), which does not match its checksum",
-                        shown(pack.name), pack.name.data, (unsigned long long)pack.bytes, (unsigned long long)pack.begin);
+        return fail.set(
+            TAUT_ERROR_CHECKSUM, "is in pack \"%.*s\" (%llu bytes at offset %llu), which does not match its checksum",
+            shown(pack.name), pack.name.data, (unsigned long long)pack.bytes, (unsigned long long)pack.begin);
     return (pack.sound = are_zeros(file, pack.begin + pack.bytes, pack.padding, fail));
 }
 
@@ -64,9 +68,17 @@ bool fill_constant(const OpenArray& array, uint64_t begin, uint64_t end, Sink& s
 // Chunks of one array, of which bytes begin .. end are wanted.
 class Chunks {
 public:
-    Chunks(taut_file& file, const Place& place, const OpenArray& array, uint64_t begin, uint64_t end, Sink& sink, Put put = Put::values)
-        : file_(file), place_(place), array_(array), begin_(begin), end_(end), sink_(sink), put_(put),
-          width_(put == Put::values ? array.reader.header().width : sizeof(int32_t)), unit_(array.reader.chunk_values() * width_) {}
+    Chunks(taut_file& file, const Place& place, const OpenArray& array, uint64_t begin, uint64_t end, Sink& sink,
+           Put put = Put::values)
+        : file_(file),
+          place_(place),
+          array_(array),
+          begin_(begin),
+          end_(end),
+          sink_(sink),
+          put_(put),
+          width_(put == Put::values ? array.reader.header().width : sizeof(int32_t)),
+          unit_(array.reader.chunk_values() * width_) {}
 
     bool run(Fail& fail) {
         const uint64_t first = begin_ / unit_, last = (end_ - 1) / unit_;
@@ -128,8 +140,10 @@ private:
                     data = file_.source.bytes(begin, size_t(part.bytes), bytes, mine);
                 }
                 const Part& part = place_.parts.data[chunk + 1];
-                const bool good = data && (place_.pack != kNone || checksum(data, size_t(part.bytes)) == part.sum ||
-                                           damaged(place_, size_t(chunk + 1), begin, mine)) && put(chunk, data, values, scratch, mine);
+                const bool good = data &&
+                                  (place_.pack != kNone || checksum(data, size_t(part.bytes)) == part.sum ||
+                                   damaged(place_, size_t(chunk + 1), begin, mine)) &&
+                                  put(chunk, data, values, scratch, mine);
                 if (good) continue;
                 Held held(reading);
                 if (!failed) fail = mine;
@@ -160,12 +174,14 @@ bool open_array(taut_file& file, const Place& place, uint64_t bytes, OpenArray& 
     const ConstBytes found = packed ? ConstBytes{whole.data(), whole.size()} : ConstBytes{header, size_t(size)};
     if (!array.reader.open(found, bytes, fail)) return false;
     if (array.reader.chunks() != place.parts.size - 1)
-        return fail.format("has %zu chunks, its array header says %llu", place.parts.size - 1, (unsigned long long)array.reader.chunks());
+        return fail.format("has %zu chunks, its array header says %llu", place.parts.size - 1,
+                           (unsigned long long)array.reader.chunks());
     array.chunks_begin = place.begin + size;
     return true;
 }
 
-bool read_array(taut_file& file, const Place& place, const OpenArray& array, uint64_t begin, uint64_t end, Sink& sink, Fail& fail, Put put) {
+bool read_array(taut_file& file, const Place& place, const OpenArray& array, uint64_t begin, uint64_t end, Sink& sink,
+                Fail& fail, Put put) {
     if (begin == end) return true;
     if (array.reader.is_constant()) return fill_constant(array, begin, end, sink, fail);
     return Chunks(file, place, array, begin, end, sink, put).run(fail);

@@ -8,20 +8,29 @@ namespace {
 
 class Binder {
 public:
-    Binder(Contents& contents, Entries& entries, uint64_t body, uint64_t rest, uint64_t rest_bytes, Arena& arena, Fail& fail)
-        : c_(contents), entries_(entries), body_(body), rest_(rest), rest_bytes_(rest_bytes), arena_(arena), fail_(fail) {}
+    Binder(Contents& contents, Entries& entries, uint64_t body, uint64_t rest, uint64_t rest_bytes, Arena& arena,
+           Fail& fail)
+        : c_(contents),
+          entries_(entries),
+          body_(body),
+          rest_(rest),
+          rest_bytes_(rest_bytes),
+          arena_(arena),
+          fail_(fail) {}
 
     bool run() {
         if (!sort_names() || !bind_packs()) return false;
         for (Group& group : c_.groups)
-            if (group.place.pack == kNone && !take_blob(group.place)) return fail_.within("solid group", group.place.name);
+            if (group.place.pack == kNone && !take_blob(group.place))
+                return fail_.within("solid group", group.place.name);
         if (!group_names()) return false;
         for (Record& r : c_.records)
             if (!bind_record(r)) return fail_.within("tensor", r.name());
         for (Record& r : c_.records)
             if (r.store == Store::alias && !bind_alias(r)) return fail_.within("tensor", r.name());
         for (const Entry& e : entries_.all)
-            if (!e.taken) return fail_.format("entry \"%.*s\" is in the header, not in the index", shown(e.name), e.name.data);
+            if (!e.taken)
+                return fail_.format("entry \"%.*s\" is in the header, not in the index", shown(e.name), e.name.data);
         return true;
     }
 
@@ -37,10 +46,12 @@ private:
         c_.by_name = arena_.make<uint32_t>(n);
         if (!c_.by_name) return fail_.memory();
         for (size_t i = 0; i < n; i++) c_.by_name[i] = uint32_t(i);
-        std::sort(c_.by_name, c_.by_name + n, [&](uint32_t a, uint32_t b) { return compare(c_.records[a].name(), c_.records[b].name()) < 0; });
+        std::sort(c_.by_name, c_.by_name + n,
+                  [&](uint32_t a, uint32_t b) { return compare(c_.records[a].name(), c_.records[b].name()) < 0; });
         for (size_t i = 1; i < n; i++) {
             const Text name = c_.records[c_.by_name[i]].name();
-            if (c_.records[c_.by_name[i - 1]].name() == name) return fail_.format("tensor \"%.*s\": is in the index twice", shown(name), name.data);
+            if (c_.records[c_.by_name[i - 1]].name() == name)
+                return fail_.format("tensor \"%.*s\": is in the index twice", shown(name), name.data);
         }
         return true;
     }
@@ -72,12 +83,13 @@ private:
     bool take_blob(Text name, uint64_t bytes, uint64_t& begin, uint64_t& padding) {
         const Entry* entry = take(name);
         if (!entry) return false;
-        if (entry->dtype->number != Number::u8 || entry->dimensions != 1) return fail_.format("is coded, but not bytes in the header");
+        if (entry->dtype->number != Number::u8 || entry->dimensions != 1)
+            return fail_.format("is coded, but not bytes in the header");
         begin = entry->begin;
         padding = (8 - (begin - body_ + bytes) % 8) % 8;
         return bytes + padding == entry->bytes() ||
-               fail_.format("its parts of %llu bytes do not fill its %llu bytes at offset %llu", (unsigned long long)bytes,
-                            (unsigned long long)entry->bytes(), (unsigned long long)begin);
+               fail_.format("its parts of %llu bytes do not fill its %llu bytes at offset %llu",
+                            (unsigned long long)bytes, (unsigned long long)entry->bytes(), (unsigned long long)begin);
     }
     bool take_blob(Place& place) { return take_blob(place.name, place.parts.bytes, place.begin, place.padding); }
 
@@ -109,7 +121,8 @@ private:
                                     (unsigned long long)pack.bytes, (unsigned long long)rest_bytes_);
         }
         if (inside > 1 || (rest_bytes_ && !inside))
-            return fail_.format("index: %llu bytes after the end of the stream, for %u packs", (unsigned long long)rest_bytes_, inside);
+            return fail_.format("index: %llu bytes after the end of the stream, for %u packs",
+                                (unsigned long long)rest_bytes_, inside);
         uint64_t* at = arena_.make<uint64_t>(c_.packs.size);
         if (!at) return fail_.memory();
         each([&](Place& place, Pack& pack) {
@@ -137,7 +150,8 @@ private:
         if (r.target == kNone || c_.records[r.target].store == Store::alias)
             return fail_.format("\"%.*s\" carries no data for it", shown(r.of), r.of.data);
         const Record& target = c_.records[r.target];
-        if (target.dtype != r.dtype || target.dimensions != r.dimensions || !std::equal(r.shape, r.shape + r.dimensions, target.shape))
+        if (target.dtype != r.dtype || target.dimensions != r.dimensions ||
+            !std::equal(r.shape, r.shape + r.dimensions, target.shape))
             return fail_.format("differs in dtype or shape from \"%.*s\", which it repeats", shown(r.of), r.of.data);
         return true;
     }

@@ -15,7 +15,7 @@ private:
     static constexpr size_t kBlock = 1024, kHold = 2 * kBlock;
     uint64_t lanes_[8];
     uint64_t total_ = 0;
-    uint8_t held_[kHold];     // what is not in the lanes yet, and before it the last 64 bytes of what is
+    uint8_t held_[kHold];  // what is not in the lanes yet, and before it the last 64 bytes of what is
     size_t begin_ = kBlock, end_ = kBlock;
     void block(const uint8_t* data);
 };

@@ -51,14 +51,14 @@ struct Record {
     Place place;  // with the name; of coded, packed and kept tensors
     Store store;
     bool tied;
-    const Dtype *dtype, *stored;  // `stored`: of the values as they lie in the file
+    const Dtype *dtype, *stored;           // `stored`: of the values as they lie in the file
     const uint64_t *shape, *stored_shape;  // pairs of a complex tensor: their last axis is twice as long
     uint32_t dimensions, stored_dimensions;
-    uint32_t solid;               // number of the group
-    uint64_t at;                  // first byte in the decoded group
+    uint32_t solid;  // number of the group
+    uint64_t at;     // first byte in the decoded group
     uint64_t values, bytes, stored_bytes;
-    Text scheme, of;              // `of`: whose data an alias repeats
-    uint32_t target;              // its number
+    Text scheme, of;  // `of`: whose data an alias repeats
+    uint32_t target;  // its number
     double error;
     Text name() const { return place.name; }
     bool is_pairs() const { return stored_shape != shape; }
@@ -80,7 +80,7 @@ struct Contents {
     List<Record> records;
     List<Group> groups;
     List<Pack> packs;
-    uint32_t packed = 0;       // members of all packs
+    uint32_t packed = 0;  // members of all packs
     uint32_t* by_name = nullptr;
     List<OriginalFile> files, texts;
     List<Metadata> metadata;

@@ -8,14 +8,17 @@ namespace taut::capi {
 namespace {
 
 constexpr Dtype kDtypes[] = {
-    {"BOOL", Number::boolean, 8},     {"I8", Number::i8, 8},           {"I16", Number::i16, 16},
-    {"I32", Number::i32, 32},         {"I64", Number::i64, 64},        {"U8", Number::u8, 8},
-    {"U16", Number::u16, 16},         {"U32", Number::u32, 32},        {"U64", Number::u64, 64},
-    {"F16", Number::f16, 16},         {"F32", Number::f32, 32},        {"F64", Number::f64, 64},
-    {"C64", Number::c64, 64},         {"BF16", Number::bf16, 16},      {"F8_E4M3", Number::e4m3, 8},
-    {"F8_E4M3FNUZ", Number::e4m3fnuz, 8}, {"F8_E5M2", Number::e5m2, 8}, {"F8_E5M2FNUZ", Number::e5m2fnuz, 8},
-    {"F8_E8M0", Number::e8m0, 8},     {"F4", Number::f4, 4},           {"F6_E2M3", Number::f6_e2m3, 6},
-    {"F6_E3M2", Number::f6_e3m2, 6},
+    {"BOOL", Number::boolean, 8},    {"I8", Number::i8, 8},
+    {"I16", Number::i16, 16},        {"I32", Number::i32, 32},
+    {"I64", Number::i64, 64},        {"U8", Number::u8, 8},
+    {"U16", Number::u16, 16},        {"U32", Number::u32, 32},
+    {"U64", Number::u64, 64},        {"F16", Number::f16, 16},
+    {"F32", Number::f32, 32},        {"F64", Number::f64, 64},
+    {"C64", Number::c64, 64},        {"BF16", Number::bf16, 16},
+    {"F8_E4M3", Number::e4m3, 8},    {"F8_E4M3FNUZ", Number::e4m3fnuz, 8},
+    {"F8_E5M2", Number::e5m2, 8},    {"F8_E5M2FNUZ", Number::e5m2fnuz, 8},
+    {"F8_E8M0", Number::e8m0, 8},    {"F4", Number::f4, 4},
+    {"F6_E2M3", Number::f6_e2m3, 6}, {"F6_E3M2", Number::f6_e3m2, 6},
 };
 
 template <class T>
@@ -108,16 +111,20 @@ const Dtype& dtype_of(Number number) { return kDtypes[size_t(number)]; }
 
 bool tensor_size(const Dtype& dtype, const uint64_t* shape, size_t dimensions, uint64_t& bytes, uint64_t& values,
                  Fail& fail) {
-    if (dimensions > kMaxDimensions) return fail.format("%zu dimensions; at most %u are allowed", dimensions, kMaxDimensions);
+    if (dimensions > kMaxDimensions)
+        return fail.format("%zu dimensions; at most %u are allowed", dimensions, kMaxDimensions);
     // The product without its zeros: (0, 2^62, 2^62) holds nothing, yet overflows.
     const uint64_t most = kMaxNumber / (dtype.bits > 8 ? dtype.bits / 8u : 1u);
     uint64_t product = 1;
     bool none = false;
     for (size_t i = 0; i < dimensions; i++) {
         const uint64_t n = shape[i];
-        if (n > kMaxNumber || (n && product > most / n)) return fail.format("a shape of %s overflows 2^63-1 bytes", dtype.name);
-        if (n) product *= n;
-        else none = true;
+        if (n > kMaxNumber || (n && product > most / n))
+            return fail.format("a shape of %s overflows 2^63-1 bytes", dtype.name);
+        if (n)
+            product *= n;
+        else
+            none = true;
     }
     values = none ? 0 : product;
     if (values % 8 * dtype.bits % 8) return fail.format("a shape of %s ends inside a byte", dtype.name);
@@ -127,7 +134,8 @@ bool tensor_size(const Dtype& dtype, const uint64_t* shape, size_t dimensions, u
 
 bool can_convert(const Dtype& from, const Dtype& to) {
     if (from.packed() || from.number == Number::c64) return false;
-    return to.number == Number::f16 || to.number == Number::bf16 || to.number == Number::f32 || to.number == Number::f64;
+    return to.number == Number::f16 || to.number == Number::bf16 || to.number == Number::f32 ||
+           to.number == Number::f64;
 }
 
 void convert(const Dtype& from, const uint8_t* in, const Dtype& to, uint8_t* out, size_t n) {

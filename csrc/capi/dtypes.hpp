@@ -4,13 +4,35 @@
 
 namespace taut::capi {
 
-enum class Number : uint8_t { boolean, i8, i16, i32, i64, u8, u16, u32, u64, f16, f32, f64, c64, bf16, e4m3, e4m3fnuz,
-                              e5m2, e5m2fnuz, e8m0, f4, f6_e2m3, f6_e3m2 };
+enum class Number : uint8_t {
+    boolean,
+    i8,
+    i16,
+    i32,
+    i64,
+    u8,
+    u16,
+    u32,
+    u64,
+    f16,
+    f32,
+    f64,
+    c64,
+    bf16,
+    e4m3,
+    e4m3fnuz,
+    e5m2,
+    e5m2fnuz,
+    e8m0,
+    f4,
+    f6_e2m3,
+    f6_e3m2
+};
 struct Dtype {
     const char* name;
     Number number;
     uint8_t bits;
-    bool packed() const { return bits % 8 != 0; }         // several values in a byte
+    bool packed() const { return bits % 8 != 0; }             // several values in a byte
     size_t width() const { return packed() ? 1 : bits / 8; }  // of what is addressed
 };
 const Dtype* find_dtype(Text name);  // null: there is none

@@ -19,7 +19,8 @@ public:
         bool metadata = false;
         if (at_ == end_ || *at_ != '{') return bad("must begin with {");
         at_++;
-        if (peek() == '}') at_++;
+        if (peek() == '}')
+            at_++;
         else
             for (char next = ','; next == ',';) {
                 Text name;
@@ -91,7 +92,8 @@ private:
     bool word(Text& found) {  // a string as it is, of letters, digits and _
         if (peek() != '"') return bad("expected a string");
         const char* from = ++at_;
-        while (at_ < end_ && ((*at_ >= '0' && *at_ <= '9') || (*at_ >= 'A' && *at_ <= 'Z') || (*at_ >= 'a' && *at_ <= 'z') || *at_ == '_'))
+        while (at_ < end_ && ((*at_ >= '0' && *at_ <= '9') || (*at_ >= 'A' && *at_ <= 'Z') ||
+                              (*at_ >= 'a' && *at_ <= 'z') || *at_ == '_'))
             at_++;
         found = {from, size_t(at_ - from)};
         if (at_ == end_ || *at_ != '"' || found.size == 0 || found.size > 40) return bad("expected a plain word");
@@ -109,13 +111,15 @@ private:
             if (c < '0' || c > '9') return bad(name, "a list of something else than whole numbers");
             uint64_t value = 0;
             const char* first = at_;
-            while (at_ < end_ && *at_ >= '0' && *at_ <= '9' && at_ - first < 20) value = value * 10 + uint64_t(*at_++ - '0');
+            while (at_ < end_ && *at_ >= '0' && *at_ <= '9' && at_ - first < 20)
+                value = value * 10 + uint64_t(*at_++ - '0');
             if (at_ - first > 19 || (*first == '0' && at_ - first > 1) || value > kMaxNumber)
                 return bad(name, "a number that is not a whole one in 0..2^63-1");
             if (count == most) return bad(name, "a list of too many numbers");
             found[count++] = value;
             const char next = peek();
-            if (size_t(at_ - from) > kLongestList || (next != ',' && next != ']')) return bad(name, "a list that goes on strangely");
+            if (size_t(at_ - from) > kLongestList || (next != ',' && next != ']'))
+                return bad(name, "a list that goes on strangely");
             at_++;
             if (next == ']') return true;
         }
@@ -132,7 +136,9 @@ private:
             const uint32_t which = key == "dtype" ? 1 : key == "shape" ? 2 : key == "data_offsets" ? 4 : 0;
             if (!which || seen & which) return bad(name, "wants exactly dtype, shape and data_offsets");
             seen |= which;
-            if (which == 1 ? !word(dtype) : which == 2 ? !numbers(shape, kMaxDimensions, dimensions, name) : !numbers(offsets, 2, ends, name))
+            if (which == 1   ? !word(dtype)
+                : which == 2 ? !numbers(shape, kMaxDimensions, dimensions, name)
+                             : !numbers(offsets, 2, ends, name))
                 return false;
             if (!take(i < 2 ? ',' : '}')) return bad(name, "wants exactly dtype, shape and data_offsets");
         }
@@ -155,10 +161,12 @@ bool sort_by_name(Arena& arena, Entries& found, Fail& fail) {
     found.by_name = arena.make<uint32_t>(all.size);
     if (!found.by_name) return fail.memory();
     for (size_t i = 0; i < all.size; i++) found.by_name[i] = uint32_t(i);
-    std::sort(found.by_name, found.by_name + all.size, [&](uint32_t a, uint32_t b) { return compare(all[a].name, all[b].name) < 0; });
+    std::sort(found.by_name, found.by_name + all.size,
+              [&](uint32_t a, uint32_t b) { return compare(all[a].name, all[b].name) < 0; });
     for (size_t i = 1; i < all.size; i++) {
         const Text name = all[found.by_name[i]].name;
-        if (all[found.by_name[i - 1]].name == name) return fail.format("header: the name \"%.*s\" comes twice", shown(name), name.data);
+        if (all[found.by_name[i - 1]].name == name)
+            return fail.format("header: the name \"%.*s\" comes twice", shown(name), name.data);
     }
     return true;
 }
@@ -167,7 +175,8 @@ bool sort_by_name(Arena& arena, Entries& found, Fail& fail) {
 
 Entry* Entries::find(Text name) {
     const uint32_t* end = by_name + all.size;
-    const uint32_t* at = std::lower_bound(static_cast<const uint32_t*>(by_name), end, name, [&](uint32_t i, Text n) { return compare(all[i].name, n) < 0; });
+    const uint32_t* at = std::lower_bound(static_cast<const uint32_t*>(by_name), end, name,
+                                          [&](uint32_t i, Text n) { return compare(all[i].name, n) < 0; });
     return at != end && all[*at].name == name ? &all[*at] : nullptr;
 }
 
@@ -182,7 +191,9 @@ bool read_entries(char* json, size_t length, uint64_t body, uint64_t size, Arena
     });
     uint64_t end = body;
     for (const Entry& e : found.all) {
-        if (e.begin != end) return fail.format("header: tensor \"%.*s\" overlaps or leaves a hole before it", shown(e.name), e.name.data);
+        if (e.begin != end)
+            return fail.format("header: tensor \"%.*s\" overlaps or leaves a hole before it", shown(e.name),
+                               e.name.data);
         end = e.end;
     }
     if (end != size && size != kAnyBody)

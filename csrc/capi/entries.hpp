@@ -15,9 +15,9 @@ struct Entry {
 };
 
 struct Entries {
-    List<Entry> all;         // in the order of the body, which they cover without a gap
+    List<Entry> all;              // in the order of the body, which they cover without a gap
     uint32_t* by_name = nullptr;  // numbers of `all`, sorted
-    Entry* find(Text name);  // null: there is none
+    Entry* find(Text name);       // null: there is none
 };
 
 // Reads the JSON of a header, which is unescaped where it lies; the body reaches from `body` to the end of the file, which

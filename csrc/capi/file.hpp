@@ -10,9 +10,9 @@ namespace taut::capi {
 // One of the files that were compressed: a safetensors file, a text beside it, or one of an ONNX model.
 struct Original {
     Text name;
-    Text text;        // safetensors: its header; a text file: all of it; ONNX: its bytes without the holes
+    Text text;  // safetensors: its header; a text file: all of it; ONNX: its bytes without the holes
     enum Kind : uint8_t { safetensors, plain, onnx } kind;
-    uint64_t bytes;   // ONNX: with the holes
+    uint64_t bytes;  // ONNX: with the holes
     const struct Hole* holes;
     size_t hole_count;
 };
@@ -22,7 +22,12 @@ struct Original {
 // The handle that a program holds.
 struct taut_file {
     taut_file(const taut::Allocator& allocator, uint64_t limit, int thread_count)
-        : memory(allocator, limit), arena(memory), threads(thread_count), group(memory), graph(memory), originals_arena(memory) {}
+        : memory(allocator, limit),
+          arena(memory),
+          threads(thread_count),
+          group(memory),
+          graph(memory),
+          originals_arena(memory) {}
 
     taut::Memory memory;
     taut::capi::Source source;
@@ -74,7 +79,8 @@ bool verify(taut_file& file, Fail& fail);
 
 // The grid of a tensor that is no alias (grid.cpp).
 bool describe_grid(taut_file& file, const Record& record, taut_grid& grid, Fail& fail);
-bool read_grid(taut_file& file, const Record& record, uint64_t first, uint64_t rows, const taut_grid_out& out, Fail& fail);
+bool read_grid(taut_file& file, const Record& record, uint64_t first, uint64_t rows, const taut_grid_out& out,
+               Fail& fail);
 
 // The files that were compressed, by name; afterwards they are in `file.originals`.
 bool find_originals(taut_file& file, Fail& fail);

@@ -5,15 +5,19 @@
 namespace taut::capi {
 namespace {
 
-bool has_grid(const ArrayHeader& h) { return h.kind == Kind::uniform || h.kind == Kind::matrix || h.kind == Kind::adaptive; }
+bool has_grid(const ArrayHeader& h) {
+    return h.kind == Kind::uniform || h.kind == Kind::matrix || h.kind == Kind::adaptive;
+}
 
 // The tensor's array, open.
 bool open_grid(taut_file& file, const Record& r, OpenArray& array, Fail& fail) {
     if (r.place.parts.size == 0)
-        return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\" lies on no grid of its own", shown(r.name()), r.name().data);
+        return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\" lies on no grid of its own", shown(r.name()),
+                        r.name().data);
     if (!open_array(file, r.place, r.stored_bytes, array, fail)) return fail.within("tensor", r.name());
     if (has_grid(array.reader.header())) return true;
-    return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\" lies on no grid: it is stored without loss", shown(r.name()), r.name().data);
+    return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\" lies on no grid: it is stored without loss",
+                    shown(r.name()), r.name().data);
 }
 
 uint64_t groups_in(const ArrayHeader& h) {
@@ -59,11 +63,14 @@ bool read_grid(taut_file& file, const Record& r, uint64_t first, uint64_t rows, 
     taut_grid grid;
     describe(h, grid);
     if (first > grid.rows || rows > grid.rows - first)
-        return fail.set(TAUT_ERROR_ARGUMENT, "rows %llu .. of a grid of %llu", (unsigned long long)first, (unsigned long long)grid.rows);
-    const uint64_t begin = first * grid.columns, end = rows == grid.rows - first ? grid.values : begin + rows * grid.columns;
+        return fail.set(TAUT_ERROR_ARGUMENT, "rows %llu .. of a grid of %llu", (unsigned long long)first,
+                        (unsigned long long)grid.rows);
+    const uint64_t begin = first * grid.columns,
+                   end = rows == grid.rows - first ? grid.values : begin + rows * grid.columns;
     if (out.integers) {
         Into into(reinterpret_cast<uint8_t*>(out.integers));
-        if (!read_array(file, r.place, array, begin * sizeof(int32_t), end * sizeof(int32_t), into, fail, Put::integers))
+        if (!read_array(file, r.place, array, begin * sizeof(int32_t), end * sizeof(int32_t), into, fail,
+                        Put::integers))
             return fail.within("tensor", r.name());
     }
     for (uint64_t i = 0; i < rows; i++)

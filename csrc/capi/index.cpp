@@ -42,14 +42,17 @@ bool parse_texts(const Json& source, const char* key, const char* value, bool op
     const char* value_only[] = {value, nullptr};
     for (const Json* item = list->first; item; item = item->next) {
         if (!item->is(JsonKind::object)) return fail.format("index: %s: one is not a JSON object", key);
-        if (!check_keys(*item, optional ? name_only : both, optional ? value_only : kNo, "index: source", fail)) return false;
+        if (!check_keys(*item, optional ? name_only : both, optional ? value_only : kNo, "index: source", fail))
+            return false;
         OriginalFile file{};
         if (!get_text(*item->find("name"), "name", "index: source", file.name, fail)) return false;
-        if (!is_file_name(file.name)) return fail.format("index: %s: \"%.*s\" is not a file name", key, shown(file.name), file.name.data);
+        if (!is_file_name(file.name))
+            return fail.format("index: %s: \"%.*s\" is not a file name", key, shown(file.name), file.name.data);
         const Json* text = item->find(value);
         file.whole = text != nullptr;
         if (text && !get_text(*text, value, "index: source", file.text, fail)) return false;
-        if (!arena.copy(file.name, file.name) || !arena.copy(file.text, file.text) || !found.push(arena, file)) return fail.memory();
+        if (!arena.copy(file.name, file.name) || !arena.copy(file.text, file.text) || !found.push(arena, file))
+            return fail.memory();
     }
     return true;
 }
@@ -122,7 +125,8 @@ bool parse_source(const Json& tree, int version, Arena& arena, Contents& found, 
     if (!parse_texts(*source, "files", "header", version == 2, arena, found.files, fail)) return false;
     bool whole = true;
     for (const OriginalFile& file : found.files) whole &= file.whole;
-    if (!whole && found.files.size != 1) return fail.format("index: source: only the header of a single file can be left out");
+    if (!whole && found.files.size != 1)
+        return fail.format("index: source: only the header of a single file can be left out");
     if (!parse_texts(*source, "texts", "text", false, arena, found.texts, fail)) return false;
     const Json* bytes = source->find("bytes");
     uint64_t size;
@@ -132,7 +136,8 @@ bool parse_source(const Json& tree, int version, Arena& arena, Contents& found, 
         Metadata entry{key->text(), {}};
         if (key->flag || !get_text(*key->next, "metadata", "index: source", entry.value, fail))
             return fail.format("index: source: metadata is not text");
-        if (!arena.copy(entry.key, entry.key) || !arena.copy(entry.value, entry.value) || !found.metadata.push(arena, entry))
+        if (!arena.copy(entry.key, entry.key) || !arena.copy(entry.value, entry.value) ||
+            !found.metadata.push(arena, entry))
             return fail.memory();
     }
     return true;
@@ -142,18 +147,23 @@ bool parse_modules(const Json& tree, Arena& arena, Contents& found, Fail& fail) 
     const Json* modules = tree.find("modules");
     if (!modules) return true;
     if (!modules->is(JsonKind::object)) return fail.format("index: modules is not a JSON object");
-    if (modules->count > kModules) return fail.format("index: modules: %u of them; at most %u", modules->count, kModules);
+    if (modules->count > kModules)
+        return fail.format("index: modules: %u of them; at most %u", modules->count, kModules);
     for (const Json* name = modules->first; name; name = name->next->next) {
         const Json& attributes = *name->next;
         if (!attributes.is(JsonKind::object) || name->flag || attributes.count > kAttributes)
-            return fail.format("index: modules: \"%.*s\" has no attributes, or too many", shown(name->text()), name->data);
+            return fail.format("index: modules: \"%.*s\" has no attributes, or too many", shown(name->text()),
+                               name->data);
         for (const Json* key = attributes.first; key; key = key->next->next) {
             Attribute made{name->text(), key->text(), 0};
             if (key->flag || !is_identifier(made.name))
-                return fail.format("index: modules: \"%.*s\" is not the name of an attribute", shown(made.name), made.name.data);
+                return fail.format("index: modules: \"%.*s\" is not the name of an attribute", shown(made.name),
+                                   made.name.data);
             if (!as_signed(*key->next, made.value) || made.value < -kFar || made.value > kFar)
-                return fail.format("index: modules: \"%.*s\" is not an integer within -2^40 .. 2^40", shown(made.name), made.name.data);
-            if (!arena.copy(made.module, made.module) || !arena.copy(made.name, made.name) || !found.attributes.push(arena, made))
+                return fail.format("index: modules: \"%.*s\" is not an integer within -2^40 .. 2^40", shown(made.name),
+                                   made.name.data);
+            if (!arena.copy(made.module, made.module) || !arena.copy(made.name, made.name) ||
+                !found.attributes.push(arena, made))
                 return fail.memory();
         }
     }

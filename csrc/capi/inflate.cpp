@@ -69,16 +69,25 @@ struct Code {
 class Inflater {
 public:
     Inflater(Text stream, Text dictionary, uint64_t limit, Block& out, Fail& fail)
-        : in_{reinterpret_cast<const uint8_t*>(stream.data), stream.size}, dictionary_(dictionary), limit_(limit),
-          out_(out), fail_(fail) {}
+        : in_{reinterpret_cast<const uint8_t*>(stream.data), stream.size},
+          dictionary_(dictionary),
+          limit_(limit),
+          out_(out),
+          fail_(fail) {}
 
     bool run(Inflated& found) {
         for (bool last = false; !last;) {
             last = in_.take(1);
             switch (in_.take(2)) {
-                case 0: if (!stored()) return false; break;
-                case 1: if (!fixed()) return false; break;
-                case 2: if (!dynamic()) return false; break;
+                case 0:
+                    if (!stored()) return false;
+                    break;
+                case 1:
+                    if (!fixed()) return false;
+                    break;
+                case 2:
+                    if (!dynamic()) return false;
+                    break;
                 default: return bad();
             }
             if (in_.ended) return bad();
@@ -99,7 +108,8 @@ private:
     bool bad() { return fail_.format(in_.ended ? "a deflate stream is cut off" : "not a deflate stream"); }
 
     bool room(size_t n) {
-        if (n > limit_ - at_) return fail_.format("a stream inflates to more than %llu bytes", (unsigned long long)limit_);
+        if (n > limit_ - at_)
+            return fail_.format("a stream inflates to more than %llu bytes", (unsigned long long)limit_);
         if (at_ + n <= out_.size()) return true;
         uint64_t wanted = uint64_t(out_.size()) * 2;
         if (wanted < at_ + n) wanted = at_ + n;
@@ -136,7 +146,8 @@ private:
 
     bool dynamic() {
         constexpr uint8_t order[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
-        const int of_lengths = int(in_.take(5)) + 257, of_distances = int(in_.take(5)) + 1, of_codes = int(in_.take(4)) + 4;
+        const int of_lengths = int(in_.take(5)) + 257, of_distances = int(in_.take(5)) + 1,
+                  of_codes = int(in_.take(4)) + 4;
         if (of_lengths > kLengths || of_distances > kDistances) return bad();
         uint8_t lengths[kLengths + kDistances + 19] = {};
         for (int i = 0; i < of_codes; i++) lengths[order[i]] = uint8_t(in_.take(3));
@@ -151,7 +162,9 @@ private:
             }
             if (symbol == 16 && i == 0) return bad();
             const uint8_t again = symbol == 16 ? lengths[i - 1] : 0;
-            int times = symbol == 16 ? 3 + int(in_.take(2)) : symbol == 17 ? 3 + int(in_.take(3)) : 11 + int(in_.take(7));
+            int times = symbol == 16   ? 3 + int(in_.take(2))
+                        : symbol == 17 ? 3 + int(in_.take(3))
+                                       : 11 + int(in_.take(7));
             if (i + times > of_lengths + of_distances) return bad();
             while (times--) lengths[i++] = again;
         }
@@ -165,11 +178,12 @@ private:
     }
 
     bool codes() {
-        constexpr uint16_t length[29] = {3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83,
-                                         99, 115, 131, 163, 195, 227, 258};
-        constexpr uint8_t length_bits[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4,
-                                             5, 5, 5, 5, 0};
-        constexpr uint16_t distance[30] = {1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769,
+        constexpr uint16_t length[29] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
+                                         31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
+        constexpr uint8_t length_bits[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
+                                             2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
+        constexpr uint16_t distance[30] = {1,    2,    3,    4,    5,    7,    9,    13,    17,    25,
+                                           33,   49,   65,   97,   129,  193,  257,  385,   513,   769,
                                            1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
         for (;;) {
             int symbol = lengths_.decode(in_);
@@ -188,8 +202,8 @@ private:
             if (in_.ended || back > at_ + dictionary_.size) return bad();
             if (!room(n)) return false;
             for (size_t i = 0; i < n; i++, at_++)
-                out_.data()[at_] = back <= at_ ? out_.data()[at_ - back]
-                                               : uint8_t(dictionary_.data[dictionary_.size - (back - at_)]);
+                out_.data()[at_] =
+                    back <= at_ ? out_.data()[at_ - back] : uint8_t(dictionary_.data[dictionary_.size - (back - at_)]);
         }
     }
 };

@@ -49,7 +49,9 @@ void put_utf8(char*& to, uint32_t c) {
 bool unescape(char*& at, char* end, char*& to, bool& lone) {
     if (at == end) return false;
     switch (const char c = *at++) {
-        case '"': case '\\': case '/': *to++ = c; return true;
+        case '"':
+        case '\\':
+        case '/': *to++ = c; return true;
         case 'b': *to++ = '\b'; return true;
         case 'f': *to++ = '\f'; return true;
         case 'n': *to++ = '\n'; return true;
@@ -77,7 +79,8 @@ bool unescape(char*& at, char* end, char*& to, bool& lone) {
 
 class Reader {
 public:
-    Reader(char* text, size_t size, Arena& arena, Fail& fail) : at_(text), begin_(text), end_(text + size), arena_(arena), fail_(fail) {}
+    Reader(char* text, size_t size, Arena& arena, Fail& fail)
+        : at_(text), begin_(text), end_(text + size), arena_(arena), fail_(fail) {}
 
     const Json* whole() {
         Json* found = value(0);
@@ -100,8 +103,10 @@ private:
     }
     Json* make(JsonKind kind) {
         Json* made = arena_.make<Json>(1);
-        if (made) made->kind = kind;
-        else fail_.memory();
+        if (made)
+            made->kind = kind;
+        else
+            fail_.memory();
         return made;
     }
 
@@ -132,8 +137,10 @@ private:
         const char* from = at_;
         if (at_ < end_ && *at_ == '-') at_++;
         if (at_ == end_ || !is_digit(*at_)) return bad("no value");
-        if (*at_ == '0') at_++;
-        else digits();
+        if (*at_ == '0')
+            at_++;
+        else
+            digits();
         if (at_ < end_ && *at_ == '.') {
             at_++;
             if (!digits()) return bad("a number without a fraction");
@@ -236,8 +243,10 @@ bool read_string(char*& at, char* end, Text& found, bool& lone) {
             return true;
         }
         if (uint8_t(c) < 0x20) return false;
-        if (c != '\\') *to++ = c;
-        else if (!unescape(at, end, to, lone)) return false;
+        if (c != '\\')
+            *to++ = c;
+        else if (!unescape(at, end, to, lone))
+            return false;
     }
     return false;
 }

@@ -44,7 +44,10 @@ double decimal(Text t) {
 const Json* need(const Json& object, const char* key, JsonKind kind, const char* where, Fail& fail) {
     const Json* found = object.find(key);
     if (found && found->is(kind)) return found;
-    fail.format("%s: \"%s\" is not a%s", where, key, kind == JsonKind::list ? " list" : kind == JsonKind::object ? "n object" : " value");
+    fail.format("%s: \"%s\" is not a%s", where, key,
+                kind == JsonKind::list     ? " list"
+                : kind == JsonKind::object ? "n object"
+                                           : " value");
     return nullptr;
 }
 

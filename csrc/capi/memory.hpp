@@ -53,9 +53,9 @@ public:
     Block(const Block&) = delete;
     Block& operator=(const Block&) = delete;
     ~Block() { clear(); }
-    [[nodiscard]] bool resize(size_t size);   // what was in it is lost
+    [[nodiscard]] bool resize(size_t size);  // what was in it is lost
     [[nodiscard]] bool at_least(size_t size) { return size <= size_ || resize(size); }
-    [[nodiscard]] bool grow(size_t size);     // what was in it stays
+    [[nodiscard]] bool grow(size_t size);  // what was in it stays
     void clear();
     uint8_t* data() { return data_; }
     const uint8_t* data() const { return data_; }

@@ -10,7 +10,7 @@ struct Hole {
     uint64_t begin, end;
     uint32_t tensor;  // number of the record
     bool varint;
-    uint8_t key;      // the byte before each number; 0: none
+    uint8_t key;  // the byte before each number; 0: none
 };
 
 namespace {
@@ -54,10 +54,12 @@ bool is_inside(Text name) {
 
 class Recipes {
 public:
-    Recipes(taut_file& file, const Record& graph, Fail& fail) : file_(file), graph_(graph), arena_(file.originals_arena), fail_(fail) {}
+    Recipes(taut_file& file, const Record& graph, Fail& fail)
+        : file_(file), graph_(graph), arena_(file.originals_arena), fail_(fail) {}
 
     bool run() {
-        if (graph_.dtype->number != Number::u8 || graph_.dimensions != 1) return fail_.format("the ONNX graph is no tensor of bytes");
+        if (graph_.dtype->number != Number::u8 || graph_.dimensions != 1)
+            return fail_.format("the ONNX graph is no tensor of bytes");
         if (graph_.bytes > SIZE_MAX / 2) return fail_.memory();
         Inflated found;
         if (!inflate_graph(found)) return false;
@@ -68,7 +70,8 @@ public:
         const Json* tree = read_json(text, size_t(line - text), trees, fail_);
         if (!tree) return fail_.within("the ONNX graph");
         const Json* files = tree->is(JsonKind::object) ? tree->find("files") : nullptr;
-        if (!files || !files->is(JsonKind::list) || files->count == 0 || files->count > kMostFiles) return bad("has no list of files");
+        if (!files || !files->is(JsonKind::list) || files->count == 0 || files->count > kMostFiles)
+            return bad("has no list of files");
         filled_ = trees.make<bool>(file_.contents.records.size);
         if (!filled_) return fail_.memory();
         at_ = line + 1;
@@ -96,7 +99,8 @@ private:
         if (!read_values(file_, graph_, 0, graph_.values, *graph_.dtype, into, fail_)) return false;
         const uint64_t may = kRoom + 100 * graph_.bytes;
         const Text stream{reinterpret_cast<const char*>(packed.data()), packed.size()};
-        if (!inflate(stream, {}, may < kLiteral ? may : kLiteral, file_.graph, found, fail_)) return fail_.within("the ONNX graph");
+        if (!inflate(stream, {}, may < kLiteral ? may : kLiteral, file_.graph, found, fail_))
+            return fail_.within("the ONNX graph");
         return found.used == packed.size() || bad("has bytes behind its stream");
     }
 
@@ -107,8 +111,11 @@ private:
         Original made{};
         made.kind = Original::onnx;
         Text name;
-        if (!item.is(JsonKind::object) || !check_keys(item, keys, none, where, fail_)) return bad("has a file without its keys");
-        if (!get_text(*item.find("name"), "name", where, name, fail_) || !get_integer(*item.find("bytes"), "bytes", where, made.bytes, fail_)) return false;
+        if (!item.is(JsonKind::object) || !check_keys(item, keys, none, where, fail_))
+            return bad("has a file without its keys");
+        if (!get_text(*item.find("name"), "name", where, name, fail_) ||
+            !get_integer(*item.find("bytes"), "bytes", where, made.bytes, fail_))
+            return false;
         if (!is_inside(name)) return bad("names a path that leads out of the model's folder");
         if (!plain_path(name, arena_, made.name)) return fail_.memory();
         const Json* list = item.find("holes");
@@ -132,12 +139,15 @@ private:
     }
 
     bool take_hole(const Json& item, Hole& hole) {
-        if (!item.is(JsonKind::list) || (item.count != 4 && item.count != 5)) return bad("has a hole that is not in its place");
-        const Json *begin = item.first, *end = begin->next, *tensor = end->next, *encoding = tensor->next, *key = encoding->next;
+        if (!item.is(JsonKind::list) || (item.count != 4 && item.count != 5))
+            return bad("has a hole that is not in its place");
+        const Json *begin = item.first, *end = begin->next, *tensor = end->next, *encoding = tensor->next,
+                   *key = encoding->next;
         constexpr const char* where = "the ONNX graph: a hole";
         Text name, how;
-        if (!get_integer(*begin, "begin", where, hole.begin, fail_) || !get_integer(*end, "end", where, hole.end, fail_) ||
-            !get_text(*tensor, "tensor", where, name, fail_) || !get_text(*encoding, "encoding", where, how, fail_))
+        if (!get_integer(*begin, "begin", where, hole.begin, fail_) ||
+            !get_integer(*end, "end", where, hole.end, fail_) || !get_text(*tensor, "tensor", where, name, fail_) ||
+            !get_text(*encoding, "encoding", where, how, fail_))
             return false;
         hole.varint = how == "varint";
         if (!hole.varint && !(how == "raw")) return bad("has a hole of an unknown encoding");
@@ -145,7 +155,8 @@ private:
             uint64_t byte;
             if (!get_integer(*key, "key", where, byte, fail_)) return false;
             const uint64_t wire = byte & 7;
-            if (byte < 8 || byte > 127 || (hole.varint ? wire != 0 : wire != 1 && wire != 5)) return bad("has a hole whose key is none");
+            if (byte < 8 || byte > 127 || (hole.varint ? wire != 0 : wire != 1 && wire != 5))
+                return bad("has a hole whose key is none");
             hole.key = uint8_t(byte);
         }
         hole.tensor = file_.contents.find(name);
@@ -164,7 +175,8 @@ private:
 // Puts a tensor's values into a file as protobuf has them.
 class Filling final : public Sink {
 public:
-    Filling(const Hole& hole, const Dtype& dtype, Sink& out) : hole_(hole), dtype_(dtype), out_(out), left_(hole.end - hole.begin) {}
+    Filling(const Hole& hole, const Dtype& dtype, Sink& out)
+        : hole_(hole), dtype_(dtype), out_(out), left_(hole.end - hole.begin) {}
     uint64_t left() const { return left_; }
 
     bool take(const uint8_t* data, size_t n, Fail& fail) override {
@@ -174,7 +186,8 @@ public:
         size_t size = 0;
         for (size_t i = 0; i + width <= n; i += width) {
             if (hole_.key) made[size++] = hole_.key;
-            if (!hole_.varint) std::memcpy(made + size, data + i, width), size += width;
+            if (!hole_.varint)
+                std::memcpy(made + size, data + i, width), size += width;
             else
                 for (uint64_t v = number(data + i);; v >>= 7) {
                     made[size++] = uint8_t(v & 127) | (v >= 128 ? 128 : 0);
@@ -202,8 +215,9 @@ private:
 
 public:
     static bool refuse(Fail& fail) {
-        return fail.set(TAUT_ERROR_UNSUPPORTED, "rounded values lie as varints of another length than the original's: "
-                                                "the ONNX graph would have to be written anew, which `taut decompress` does");
+        return fail.set(TAUT_ERROR_UNSUPPORTED,
+                        "rounded values lie as varints of another length than the original's: "
+                        "the ONNX graph would have to be written anew, which `taut decompress` does");
     }
 
 private:
@@ -238,7 +252,8 @@ bool write_onnx(taut_file& file, const Original& original, Sink& out, Fail& fail
         const Hole& hole = original.holes[i];
         if (!copy(hole.begin)) return false;
         const Record& r = file.contents.records[hole.tensor];
-        if (hole.varint && r.dtype->bits > 16 && (r.dtype->number == Number::f32 || r.dtype->number == Number::f64 || r.dtype->number == Number::c64))
+        if (hole.varint && r.dtype->bits > 16 &&
+            (r.dtype->number == Number::f32 || r.dtype->number == Number::f64 || r.dtype->number == Number::c64))
             return fail.format("tensor \"%.*s\" is not of whole numbers", shown(r.name()), r.name().data);
         Filling filling(hole, *r.dtype, out);
         if (!read_values(file, r, 0, r.dtype->packed() ? r.bytes : r.values, *r.dtype, filling, fail)) return false;

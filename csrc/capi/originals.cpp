@@ -16,7 +16,8 @@ public:
     bool good() const { return good_; }
     Text text() const { return {reinterpret_cast<const char*>(block_.data()), size_}; }
     void put(Text t) {
-        if (t.size > block_.size() - size_) good_ = good_ && block_.grow(std::max(size_ + t.size, block_.size() * 2 + 512));
+        if (t.size > block_.size() - size_)
+            good_ = good_ && block_.grow(std::max(size_ + t.size, block_.size() * 2 + 512));
         if (!good_ || t.size == 0) return;
         std::memcpy(block_.data() + size_, t.data, t.size);
         size_ += t.size;
@@ -34,10 +35,14 @@ public:
             const char c = t.data[i];
             char code[8] = {'\\', c, 0};
             constexpr char plain[] = "\b\f\n\r\t", letters[] = "bfnrt";
-            if (c == '"' || c == '\\') put(code);
-            else if (uint8_t(c) >= 0x20) put({&c, 1});
-            else if (const char* at = c ? std::strchr(plain, c) : nullptr) code[1] = letters[at - plain], put(code);
-            else std::snprintf(code, sizeof code, "\\u%04x", unsigned(uint8_t(c))), put(code);
+            if (c == '"' || c == '\\')
+                put(code);
+            else if (uint8_t(c) >= 0x20)
+                put({&c, 1});
+            else if (const char* at = c ? std::strchr(plain, c) : nullptr)
+                code[1] = letters[at - plain], put(code);
+            else
+                std::snprintf(code, sizeof code, "\\u%04x", unsigned(uint8_t(c))), put(code);
         }
         put("\"");
     }
@@ -87,7 +92,9 @@ bool make_header(taut_file& file, bool loose, Text& header, Fail& fail) {
 }
 
 bool add(taut_file& file, Original original, Fail& fail) {
-    return (file.originals_arena.copy(original.name, original.name) && file.originals.push(file.originals_arena, original)) || fail.memory();
+    return (file.originals_arena.copy(original.name, original.name) &&
+            file.originals.push(file.originals_arena, original)) ||
+           fail.memory();
 }
 
 bool parse_header(Text header, Arena& arena, Block& text, Entries& entries, Fail& fail) {
@@ -108,11 +115,13 @@ bool check_owners(taut_file& file, Fail& fail) {
         Arena own(file.memory);
         Block text(file.memory);
         Entries entries;
-        if (!parse_header(original.text, own, text, entries, fail)) return fail.within("index: header of", original.name);
+        if (!parse_header(original.text, own, text, entries, fail))
+            return fail.within("index: header of", original.name);
         for (const Entry& e : entries.all) {
             const uint32_t number = c.find(e.name);
             if (number == kNone || owned[number])
-                return fail.format("index: tensor \"%.*s\" of an original header is not in the index, or in two files", shown(e.name), e.name.data);
+                return fail.format("index: tensor \"%.*s\" of an original header is not in the index, or in two files",
+                                   shown(e.name), e.name.data);
             owned[number] = true;
             count++;
         }
@@ -134,7 +143,8 @@ bool check_names(taut_file& file, Fail& fail) {
     if (all.size > 4096) return fail.set(TAUT_ERROR_UNSUPPORTED, "the model is of more than 4096 files");
     for (size_t i = 0; i < all.size; i++)
         for (size_t j = 0; j < i; j++)
-            if (alike(all[i].name, all[j].name)) return fail.format("a file's name comes twice: \"%.*s\"", shown(all[i].name), all[i].name.data);
+            if (alike(all[i].name, all[j].name))
+                return fail.format("a file's name comes twice: \"%.*s\"", shown(all[i].name), all[i].name.data);
     return true;
 }
 
@@ -164,7 +174,9 @@ bool find_safetensors(taut_file& file, Fail& fail) {
     return check_owners(file, fail);
 }
 
-bool write_text(Text t, Sink& out, Fail& fail) { return out.take(reinterpret_cast<const uint8_t*>(t.data), t.size, fail); }
+bool write_text(Text t, Sink& out, Fail& fail) {
+    return out.take(reinterpret_cast<const uint8_t*>(t.data), t.size, fail);
+}
 
 bool write_safetensors(taut_file& file, const Original& original, Sink& out, Fail& fail) {
     Arena arena(file.memory);
@@ -180,10 +192,10 @@ bool write_safetensors(taut_file& file, const Original& original, Sink& out, Fai
         const Entry* e = entries.find(r.name());
         if (!e) continue;
         // The stored header must describe exactly the tensors that are put behind it.
-        if (e->dtype != r.dtype || e->dimensions != r.dimensions || !std::equal(r.shape, r.shape + r.dimensions, e->shape) ||
-            (r.bytes && e->begin != end))
-            return fail.format("tensor \"%.*s\" is not the one that the stored header of \"%.*s\" describes", shown(r.name()), r.name().data,
-                               shown(original.name), original.name.data);
+        if (e->dtype != r.dtype || e->dimensions != r.dimensions ||
+            !std::equal(r.shape, r.shape + r.dimensions, e->shape) || (r.bytes && e->begin != end))
+            return fail.format("tensor \"%.*s\" is not the one that the stored header of \"%.*s\" describes",
+                               shown(r.name()), r.name().data, shown(original.name), original.name.data);
         end += r.bytes;
         if (!read_values(file, r, 0, r.dtype->packed() ? r.bytes : r.values, *r.dtype, out, fail)) return false;
     }
@@ -197,7 +209,8 @@ bool find_originals(taut_file& file, Fail& fail) {
     file.originals = {};
     file.originals_arena.clear();
     const Record* graph = onnx_graph(file);
-    if (!(graph ? find_onnx(file, *graph, fail) : find_safetensors(file, fail)) || !check_names(file, fail)) return false;
+    if (!(graph ? find_onnx(file, *graph, fail) : find_safetensors(file, fail)) || !check_names(file, fail))
+        return false;
     return file.originals_known = true;
 }
 

@@ -46,7 +46,8 @@ bool find_store(const Json& object, const char* where, Store& store, Fail& fail)
 
 class Rows {
 public:
-    Rows(int version, Arena& arena, Contents& found, Fail& fail) : version_(version), arena_(arena), found_(found), fail_(fail) {}
+    Rows(int version, Arena& arena, Contents& found, Fail& fail)
+        : version_(version), arena_(arena), found_(found), fail_(fail) {}
 
     bool run(const Json& tree) {
         const Json* rows = need(tree, "tensors", JsonKind::list, "index", fail_);
@@ -95,9 +96,10 @@ private:
         if (!object.is(JsonKind::object)) return fail_.format("%s: is not a JSON object", where);
         if (!find_store(object, where, f.store, fail_)) return false;
         if (f.store == Store::packed) return fail_.format("%s: unknown store \"packed\"", where);
-        const Keys needed = f.store == Store::coded  ? kCodedKeys
-                            : f.store == Store::kept ? kKeptKeys
-                            : f.store == Store::solid ? kSolidKeys : kAliasKeys;
+        const Keys needed = f.store == Store::coded   ? kCodedKeys
+                            : f.store == Store::kept  ? kKeptKeys
+                            : f.store == Store::solid ? kSolidKeys
+                                                      : kAliasKeys;
         if (!check_keys(object, needed, f.store == Store::alias ? kMayBeTied : kMayBe, where, fail_)) return false;
         f.name = object.find("name");
         f.dtype = object.find("dtype");
@@ -184,7 +186,8 @@ private:
 
     bool take_shape(const Json& list, const char* where, Record& r) {
         if (!list.is(JsonKind::list)) return fail_.format("%s: \"shape\" is not a list", where);
-        if (list.count > kMaxDimensions) return fail_.format("%s: %u dimensions, at most %u", where, list.count, kMaxDimensions);
+        if (list.count > kMaxDimensions)
+            return fail_.format("%s: %u dimensions, at most %u", where, list.count, kMaxDimensions);
         uint64_t* shape = arena_.make<uint64_t>(list.count);
         if (!shape) return fail_.memory();
         for (const Json* n = list.first; n; n = n->next)
@@ -240,7 +243,8 @@ private:
         if (r.stored_bytes > kGroup || r.at > kGroup - r.stored_bytes || r.at % r.stored->width())
             return fail_.format("%s: byte %llu of a solid group is no place for it", where, (unsigned long long)r.at);
         Group& group = found_.groups[solid];
-        if (group.dtype != r.stored) return fail_.format("%s: is %s, its solid group %s", where, r.stored->name, group.dtype->name);
+        if (group.dtype != r.stored)
+            return fail_.format("%s: is %s, its solid group %s", where, r.stored->name, group.dtype->name);
         if (group.members_end < r.at + r.stored_bytes) group.members_end = r.at + r.stored_bytes;
         return true;
     }
@@ -253,7 +257,8 @@ bool parse_parts(const Json& list, const char* where, Arena& arena, Parts& parts
     Part* made = arena.make<Part>(list.count);
     if (!made) return fail.memory();
     for (const Json* pair = list.first; pair; pair = pair->next) {
-        if (!pair->is(JsonKind::list) || pair->count != 2) return fail.format("%s: a part is not [length, checksum]", where);
+        if (!pair->is(JsonKind::list) || pair->count != 2)
+            return fail.format("%s: a part is not [length, checksum]", where);
         Part& part = made[parts.size++];
         if (!get_integer(*pair->first, "length", where, part.bytes, fail) ||
             !get_checksum(*pair->first->next, "checksum", where, part.sum, fail))

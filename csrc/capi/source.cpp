@@ -60,15 +60,17 @@ void Source::close() {
 }
 
 bool Source::read(uint64_t begin, uint8_t* to, size_t n, Fail& fail) const {
-    if (begin > size_ || n > size_ - begin) return fail.set(TAUT_ERROR_READ, "bytes beyond the end of the file were asked for");
+    if (begin > size_ || n > size_ - begin)
+        return fail.set(TAUT_ERROR_READ, "bytes beyond the end of the file were asked for");
     if (n == 0) return true;
     if (memory_) {
         std::memcpy(to, memory_ + begin, n);
         return true;
     }
     if (source_.read(source_.context, begin, to, n) == 0) return true;
-    return fail.set(TAUT_ERROR_READ, "%zu bytes at offset %llu cannot be read: the file is shorter than it was, or its source failed",
-                    n, (unsigned long long)begin);
+    return fail.set(TAUT_ERROR_READ,
+                    "%zu bytes at offset %llu cannot be read: the file is shorter than it was, or its source failed", n,
+                    (unsigned long long)begin);
 }
 
 const uint8_t* Source::bytes(uint64_t begin, size_t n, Block& block, Fail& fail) const {

@@ -36,20 +36,27 @@ taut_status open(const taut_options* options, taut_file** out, taut_error* error
     *out = nullptr;
     taut_options given = TAUT_OPTIONS;
     if (options) {
-        if (options->struct_size != sizeof given) return argument("options of another version: begin with TAUT_OPTIONS", error);
+        if (options->struct_size != sizeof given)
+            return argument("options of another version: begin with TAUT_OPTIONS", error);
         given = *options;
     }
-    if (!given.allocator.allocate != !given.allocator.release) return argument("an allocator is two functions, or none", error);
-    const taut::Allocator allocator = taut::Memory({given.allocator.allocate, given.allocator.release, given.allocator.context}, 0).allocator();
-    void* place = given.memory_limit && given.memory_limit < sizeof(taut_file) ? nullptr : allocator.allocate(allocator.context, sizeof(taut_file));
+    if (!given.allocator.allocate != !given.allocator.release)
+        return argument("an allocator is two functions, or none", error);
+    const taut::Allocator allocator =
+        taut::Memory({given.allocator.allocate, given.allocator.release, given.allocator.context}, 0).allocator();
+    void* place = given.memory_limit && given.memory_limit < sizeof(taut_file)
+                      ? nullptr
+                      : allocator.allocate(allocator.context, sizeof(taut_file));
     Fail fail;
     if (!place) return tell(fail, fail.memory(), error);
     const int threads = given.threads < 1 ? 1 : given.threads > kMaxThreads ? kMaxThreads : given.threads;
     auto* file = new (place) taut_file(allocator, given.memory_limit, threads);
     file->memory.count(sizeof(taut_file));
     const bool good = start(*file, fail) && open_contents(*file, fail);
-    if (good) *out = file;
-    else destroy(file, allocator);
+    if (good)
+        *out = file;
+    else
+        destroy(file, allocator);
     return tell(fail, good, error);
 }
 
@@ -73,16 +80,19 @@ bool span_of(const Record& r, uint64_t first, uint64_t rows, taut_type type, Spa
     const Dtype& as = wanted(r, type);
     const uint64_t all = r.dimensions ? r.shape[0] : 1;
     if (first > all || rows > all - first)
-        return fail.set(TAUT_ERROR_ARGUMENT, "rows %llu .. of a tensor of %llu", (unsigned long long)first, (unsigned long long)all);
+        return fail.set(TAUT_ERROR_ARGUMENT, "rows %llu .. of a tensor of %llu", (unsigned long long)first,
+                        (unsigned long long)all);
     if (&as != r.dtype && !can_convert(*r.dtype, as))
-        return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\": %s cannot be given as %s", shown(r.name()), r.name().data, r.dtype->name, as.name);
+        return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\": %s cannot be given as %s", shown(r.name()),
+                        r.name().data, r.dtype->name, as.name);
     const uint64_t row = all ? r.values / all : 0;
     if (!r.dtype->packed()) {
         span = {first * row, rows * row, rows * row * as.width()};
         return true;
     }
     if (rows != all && row * r.dtype->bits % 8)
-        return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\": a row of %s ends inside a byte", shown(r.name()), r.name().data, r.dtype->name);
+        return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\": a row of %s ends inside a byte", shown(r.name()),
+                        r.name().data, r.dtype->name);
     const uint64_t bytes = all ? r.bytes / all : 0;
     span = rows == all ? Span{0, r.bytes, r.bytes} : Span{first * bytes, rows * bytes, rows * bytes};
     return true;
@@ -107,15 +117,19 @@ extern "C" {
 
 taut_status taut_open_path(const char* path, const taut_options* options, taut_file** out, taut_error* error) {
     if (!path) return argument("no path", error);
-    return open(options, out, error, [&](taut_file& file, Fail& fail) { return file.source.open_path(path, file.memory, fail); });
+    return open(options, out, error,
+                [&](taut_file& file, Fail& fail) { return file.source.open_path(path, file.memory, fail); });
 }
 
-taut_status taut_open_memory(const void* bytes, size_t size, const taut_options* options, taut_file** out, taut_error* error) {
+taut_status taut_open_memory(const void* bytes, size_t size, const taut_options* options, taut_file** out,
+                             taut_error* error) {
     if (!bytes && size) return argument("no bytes", error);
-    return open(options, out, error, [&](taut_file& file, Fail&) { return file.source.open_memory(bytes, size), true; });
+    return open(options, out, error,
+                [&](taut_file& file, Fail&) { return file.source.open_memory(bytes, size), true; });
 }
 
-taut_status taut_open_source(const taut_source* source, const taut_options* options, taut_file** out, taut_error* error) {
+taut_status taut_open_source(const taut_source* source, const taut_options* options, taut_file** out,
+                             taut_error* error) {
     if (!source || !source->read) return argument("a source without a read function", error);
     return open(options, out, error, [&](taut_file& file, Fail&) { return file.source.open(*source), true; });
 }
@@ -129,8 +143,10 @@ size_t taut_count(const taut_file* file) { return file ? file->contents.records.
 taut_status taut_describe(const taut_file* file, size_t number, taut_tensor* tensor) {
     if (!file || !tensor || number >= file->contents.records.size) return TAUT_ERROR_ARGUMENT;
     const Record& r = file->contents.records[number];
-    *tensor = {r.name().data, r.name().size, r.dtype->name, r.scheme.data, r.shape, r.dimensions, r.values, r.bytes,
-               r.store == Store::kept ? r.stored_bytes : r.place.parts.bytes, r.error, r.target, r.tied};
+    *tensor = {r.name().data, r.name().size, r.dtype->name,
+               r.scheme.data, r.shape,       r.dimensions,
+               r.values,      r.bytes,       r.store == Store::kept ? r.stored_bytes : r.place.parts.bytes,
+               r.error,       r.target,      r.tied};
     return TAUT_OK;
 }
 
@@ -147,20 +163,24 @@ taut_status taut_size(const taut_file* file, size_t number, uint64_t rows, taut_
     const Record& r = file->contents.records[number];
     Fail fail;
     Span span;
-    if (!span_of(r, 0, rows == UINT64_MAX ? (r.dimensions ? r.shape[0] : 1) : rows, type, span, fail)) return fail.status;
+    if (!span_of(r, 0, rows == UINT64_MAX ? (r.dimensions ? r.shape[0] : 1) : rows, type, span, fail))
+        return fail.status;
     *bytes = span.bytes;
     return TAUT_OK;
 }
 
-taut_status taut_decode_rows(taut_file* file, size_t number, uint64_t first, uint64_t rows, taut_type type, void* out, size_t size,
-                             taut_error* error) {
+taut_status taut_decode_rows(taut_file* file, size_t number, uint64_t first, uint64_t rows, taut_type type, void* out,
+                             size_t size, taut_error* error) {
     if (!file || number >= file->contents.records.size) return argument("no such tensor", error);
     const Record& r = file->contents.records[number];
     Fail fail;
     Span span;
     if (!span_of(r, first, rows, type, span, fail)) return tell(fail, false, error);
     if (size < span.bytes || (!out && span.bytes))
-        return tell(fail, fail.set(TAUT_ERROR_ARGUMENT, "room for %zu bytes, %llu are needed", size, (unsigned long long)span.bytes), error);
+        return tell(
+            fail,
+            fail.set(TAUT_ERROR_ARGUMENT, "room for %zu bytes, %llu are needed", size, (unsigned long long)span.bytes),
+            error);
     uint8_t nothing;
     Into into(out ? static_cast<uint8_t*>(out) : &nothing);
     return tell(fail, read_values(*file, r, span.first, span.count, wanted(r, type), into, fail), error);
@@ -173,14 +193,17 @@ taut_status taut_decode(taut_file* file, size_t number, taut_type type, void* ou
 }
 
 taut_status taut_grid_describe(taut_file* file, size_t number, taut_grid* grid, taut_error* error) {
-    if (!file || !grid || number >= file->contents.records.size) return argument("no such tensor, or no place for its grid", error);
+    if (!file || !grid || number >= file->contents.records.size)
+        return argument("no such tensor, or no place for its grid", error);
     Fail fail;
     const Record& r = file->contents.records[file->contents.records[number].target];
     return tell(fail, describe_grid(*file, r, *grid, fail), error);
 }
 
-taut_status taut_grid_decode(taut_file* file, size_t number, uint64_t first, uint64_t rows, const taut_grid_out* out, taut_error* error) {
-    if (!file || !out || number >= file->contents.records.size) return argument("no such tensor, or no place for its grid", error);
+taut_status taut_grid_decode(taut_file* file, size_t number, uint64_t first, uint64_t rows, const taut_grid_out* out,
+                             taut_error* error) {
+    if (!file || !out || number >= file->contents.records.size)
+        return argument("no such tensor, or no place for its grid", error);
     Fail fail;
     const Record& r = file->contents.records[file->contents.records[number].target];
     return tell(fail, read_grid(*file, r, first, rows, *out, fail), error);

@@ -52,7 +52,8 @@ void on_threads(int threads, Work work) {
         (*static_cast<Work*>(context))();
         return nullptr;
     };
-    while (started < threads - 1 && started < kMaxThreads && pthread_create(&crew[started], nullptr, run, &work) == 0) started++;
+    while (started < threads - 1 && started < kMaxThreads && pthread_create(&crew[started], nullptr, run, &work) == 0)
+        started++;
     work();
     for (int i = 0; i < started; i++) pthread_join(crew[i], nullptr);
 #else

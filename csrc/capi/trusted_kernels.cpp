@@ -46,11 +46,12 @@ constexpr size_t kSteps = 40, kSymbols = kSteps * size_t(kStep);
 
 class Trial {
 public:
-    Trial(const Kernels& k, Memory& memory) : k_(k), memory_(memory), units_(memory), a_(memory), b_(memory), slots_(memory) {}
+    Trial(const Kernels& k, Memory& memory)
+        : k_(k), memory_(memory), units_(memory), a_(memory), b_(memory), slots_(memory) {}
 
     bool run() {
-        if (!units_.try_resize(4 * kSymbols + 256) || !a_.try_resize(8 * kSymbols + 64) || !b_.try_resize(8 * kSymbols + 64) ||
-            !slots_.try_resize(4096))
+        if (!units_.try_resize(4 * kSymbols + 256) || !a_.try_resize(8 * kSymbols + 64) ||
+            !b_.try_resize(8 * kSymbols + 64) || !slots_.try_resize(4096))
             return false;
         random_.fill(units_.data(), units_.size());
         for (int bits = kFast.min_bucket_bits; bits <= kFast.max_bucket_bits; bits++)
@@ -73,7 +74,8 @@ private:
     bool steps(const Table& t, Wide* wide) {
         using State = typename Coder::State;
         alignas(64) State x[lanes], y[lanes];
-        for (size_t i = 0; i < lanes; i++) x[i] = y[i] = State(Coder::low + (uint32_t(random_.next()) << 8 | random_.next()) % (255 * Coder::low / 2));
+        for (size_t i = 0; i < lanes; i++)
+            x[i] = y[i] = State(Coder::low + (uint32_t(random_.next()) << 8 | random_.next()) % (255 * Coder::low / 2));
         for (size_t i = 0; i < lanes; i++) x[i] = y[i] = State(std::max<uint32_t>(x[i], Coder::low));
         make_slots<Coder>(t, slots_.data());
         size_t one = 0, other = 0;
@@ -90,7 +92,9 @@ private:
             a_[i] = b_[i] = units_[i] & 15;
             found += a_[i] == wanted;
         }
-        if (k_.count && k_.count(a_.data(), kSymbols - 3, wanted) != found - size_t(std::count(a_.data() + kSymbols - 3, a_.data() + kSymbols, wanted))) return false;
+        if (k_.count && k_.count(a_.data(), kSymbols - 3, wanted) !=
+                            found - size_t(std::count(a_.data() + kSymbols - 3, a_.data() + kSymbols, wanted)))
+            return false;
         if (!k_.patch) return true;
         const uint8_t* tail = units_.data() + kSymbols;
         const uint8_t* end = k_.patch(a_.data(), kSymbols, wanted, tail);
@@ -107,14 +111,16 @@ private:
         Exceptions exceptions(nullptr, 0);
         merge_plain<T>(rule, units_.data() + 5000, units_.data(), 0, done, exceptions, b_.data());
         for (size_t i = 0; i < done; i++)  // those are mended later
-            if (units_[5000 + i] == kException) std::memcpy(a_.data() + i * sizeof(T), b_.data() + i * sizeof(T), sizeof(T));
+            if (units_[5000 + i] == kException)
+                std::memcpy(a_.data() + i * sizeof(T), b_.data() + i * sizeof(T), sizeof(T));
         return done <= n && same(done * sizeof(T));
     }
     bool merges() {
         if (!k_.merge) return true;
         for (int drop : {0, 2})
-            if (!merge<uint16_t>(Mode::float_, 8, drop) || !merge<uint32_t>(Mode::float_, 24, drop) || !merge<uint16_t>(Mode::float_, 11, drop) ||
-                !merge<uint8_t>(Mode::float_, 4, drop) || !merge<uint32_t>(Mode::signed_, 20, drop) || !merge<uint64_t>(Mode::float_, 53, drop))
+            if (!merge<uint16_t>(Mode::float_, 8, drop) || !merge<uint32_t>(Mode::float_, 24, drop) ||
+                !merge<uint16_t>(Mode::float_, 11, drop) || !merge<uint8_t>(Mode::float_, 4, drop) ||
+                !merge<uint32_t>(Mode::signed_, 20, drop) || !merge<uint64_t>(Mode::float_, 53, drop))
                 return false;
         return true;
     }

@@ -8,7 +8,8 @@ namespace {
 
 constexpr size_t kPiece = size_t(1) << 20;  // bytes of a kept tensor that are read at a time
 // All of a kept tensor is checked, whatever is wanted of it.
-bool read_kept(taut_file& file, const Place& place, uint64_t bytes, uint64_t begin, uint64_t end, Sink& sink, Fail& fail) {
+bool read_kept(taut_file& file, const Place& place, uint64_t bytes, uint64_t begin, uint64_t end, Sink& sink,
+               Fail& fail) {
     Block block(file.memory);
     Checksum sum;
     for (uint64_t at = 0; at < bytes; at += kPiece) {
@@ -27,8 +28,8 @@ bool read_kept(taut_file& file, const Place& place, uint64_t bytes, uint64_t beg
         sum.add(data, size_t(to - at));
     }
     if (sum.value() == place.sum) return true;
-    return fail.set(TAUT_ERROR_CHECKSUM, "%llu bytes at offset %llu do not match their checksum", (unsigned long long)bytes,
-                    (unsigned long long)place.begin);
+    return fail.set(TAUT_ERROR_CHECKSUM, "%llu bytes at offset %llu do not match their checksum",
+                    (unsigned long long)bytes, (unsigned long long)place.begin);
 }
 
 bool open_group(taut_file& file, uint32_t number, Fail& fail) {
@@ -50,7 +51,8 @@ bool open_group(taut_file& file, uint32_t number, Fail& fail) {
 bool read_solid(taut_file& file, const Record& r, uint64_t begin, uint64_t end, Sink& sink, Fail& fail) {
     if (!open_group(file, r.solid, fail)) return false;
     if (r.at + r.stored_bytes > file.group_bytes)
-        return fail.format("ends at byte %llu of a solid group of %zu", (unsigned long long)(r.at + r.stored_bytes), file.group_bytes);
+        return fail.format("ends at byte %llu of a solid group of %zu", (unsigned long long)(r.at + r.stored_bytes),
+                           file.group_bytes);
     if (begin == end) return true;
     const uint8_t* data = file.group.data() + r.at + begin;
     if (!sink.direct) return sink.take(data, size_t(end - begin), fail);
@@ -61,7 +63,8 @@ bool read_solid(taut_file& file, const Record& r, uint64_t begin, uint64_t end, 
 // Values in another dtype, by way of the tensor's own.
 class Converting final : public Sink {
 public:
-    Converting(const Dtype& stored, const Dtype& own, const Dtype& as, Sink& to) : stored_(stored), own_(own), as_(as), to_(to) {}
+    Converting(const Dtype& stored, const Dtype& own, const Dtype& as, Sink& to)
+        : stored_(stored), own_(own), as_(as), to_(to) {}
     bool take(const uint8_t* data, size_t n, Fail& fail) override {
         constexpr size_t batch = 512;
         uint8_t between[batch * 8], out[batch * 8];
@@ -70,10 +73,14 @@ public:
             const uint8_t* own = data;
             if (&stored_ != &own_) convert(stored_, data, own_, between, k), own = between;
             uint8_t* made = to_.direct ? to_.direct : out;
-            if (&own_ != &as_) convert(own_, own, as_, made, k);
-            else std::memcpy(made, own, k * as_.width());
-            if (to_.direct) to_.direct += k * as_.width();
-            else if (!to_.take(out, k * as_.width(), fail)) return false;
+            if (&own_ != &as_)
+                convert(own_, own, as_, made, k);
+            else
+                std::memcpy(made, own, k * as_.width());
+            if (to_.direct)
+                to_.direct += k * as_.width();
+            else if (!to_.take(out, k * as_.width(), fail))
+                return false;
             data += k * stored_.width();
             left -= k;
         }
@@ -91,7 +98,8 @@ bool read_stored(taut_file& file, const Record& r, uint64_t begin, uint64_t end,
     if (r.store == Store::solid) return read_solid(file, r, begin, end, sink, fail);
     if (r.store == Store::kept) return read_kept(file, r.place, r.stored_bytes, begin, end, sink, fail);
     OpenArray array(file.memory);
-    return open_array(file, r.place, r.stored_bytes, array, fail) && read_array(file, r.place, array, begin, end, sink, fail);
+    return open_array(file, r.place, r.stored_bytes, array, fail) &&
+           read_array(file, r.place, array, begin, end, sink, fail);
 }
 
 bool read_place(taut_file& file, const Place& place, uint64_t bytes, Sink& sink, uint64_t& decoded, Fail& fail) {
@@ -104,12 +112,14 @@ bool read_place(taut_file& file, const Place& place, uint64_t bytes, Sink& sink,
     return read_array(file, place, array, 0, decoded, sink, fail);
 }
 
-bool read_values(taut_file& file, const Record& record, uint64_t first, uint64_t count, const Dtype& as, Sink& sink, Fail& fail) {
+bool read_values(taut_file& file, const Record& record, uint64_t first, uint64_t count, const Dtype& as, Sink& sink,
+                 Fail& fail) {
     const Record& r = file.contents.records[record.target];
     if (r.stored->packed()) {  // bytes, each of several values
         return read_stored(file, r, first, first + count, sink, fail) || fail.within("tensor", r.name());
     }
-    const uint64_t width = r.stored->width() * (r.is_pairs() ? 2 : 1), begin = first * width, end = begin + count * width;
+    const uint64_t width = r.stored->width() * (r.is_pairs() ? 2 : 1), begin = first * width,
+                   end = begin + count * width;
     if (r.stored == r.dtype && r.dtype == &as)
         return read_stored(file, r, begin, end, sink, fail) || fail.within("tensor", r.name());
     if (r.is_pairs() && &as == r.dtype && can_convert(*r.stored, dtype_of(Number::f32))) {
@@ -118,8 +128,8 @@ bool read_values(taut_file& file, const Record& record, uint64_t first, uint64_t
         return read_stored(file, r, begin, end, converting, fail) || fail.within("tensor", r.name());
     }
     if ((r.stored != r.dtype && !can_convert(*r.stored, *r.dtype)) || (r.dtype != &as && !can_convert(*r.dtype, as)))
-        return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\": %s cannot be given as %s", shown(r.name()), r.name().data,
-                        r.dtype->name, as.name);
+        return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\": %s cannot be given as %s", shown(r.name()),
+                        r.name().data, r.dtype->name, as.name);
     Converting converting(*r.stored, *r.dtype, as, sink);
     return read_stored(file, r, begin, end, converting, fail) || fail.within("tensor", r.name());
 }

@@ -14,7 +14,8 @@ public:
             uint64_t decoded;
             if (!check(group.place, kAnySize, decoded)) return fail_.within("solid group", group.place.name);
             if (decoded < group.members_end)
-                return fail_.format("solid group \"%.*s\": has fewer bytes than its tensors", shown(group.place.name), group.place.name.data);
+                return fail_.format("solid group \"%.*s\": has fewer bytes than its tensors", shown(group.place.name),
+                                    group.place.name.data);
         }
         for (const Record& r : c_.records) {
             uint64_t decoded;
@@ -40,9 +41,11 @@ private:
         Hashing hashing;
         if (!read_place(file_, place, bytes, hashing, decoded, fail_)) return false;
         const uint64_t sum = hashing.sum.value();
-        if (place.pack != kNone) sum_of(c_.packs[place.pack], place.member) = sum;
+        if (place.pack != kNone)
+            sum_of(c_.packs[place.pack], place.member) = sum;
         else if (sum != place.sum)
-            return fail_.set(TAUT_ERROR_CHECKSUM, "decodes to values that do not match their checksum, although its parts match theirs");
+            return fail_.set(TAUT_ERROR_CHECKSUM,
+                             "decodes to values that do not match their checksum, although its parts match theirs");
         return true;
     }
 
@@ -54,7 +57,8 @@ private:
             sum.add(reinterpret_cast<const uint8_t*>(digits), sizeof digits);
         }
         if (sum.value() == pack.sum) return true;
-        return fail_.set(TAUT_ERROR_CHECKSUM, "one of the tensors of pack \"%.*s\" decodes to values that do not match their checksum",
+        return fail_.set(TAUT_ERROR_CHECKSUM,
+                         "one of the tensors of pack \"%.*s\" decodes to values that do not match their checksum",
                          shown(pack.name), pack.name.data);
     }
 };

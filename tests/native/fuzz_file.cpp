@@ -62,14 +62,17 @@ bool run(const uint8_t* data, size_t size) {
             if (t.dimensions == 0 || t.shape[0] < 3 || taut_size(file, i, 1, type, &bytes) != TAUT_OK) continue;
             Bytes row(static_cast<size_t>(bytes));
             const uint64_t which = t.shape[0] / 2;
-            if (taut_decode_rows(file, i, which, 1, type, row.data(), row.size(), &error) == TAUT_OK && whole == TAUT_OK &&
-                bytes && std::memcmp(row.data(), out.data() + which * bytes, row.size()) != 0)
+            if (taut_decode_rows(file, i, which, 1, type, row.data(), row.size(), &error) == TAUT_OK &&
+                whole == TAUT_OK && bytes && std::memcmp(row.data(), out.data() + which * bytes, row.size()) != 0)
                 fail("a row differs from that of the whole tensor");
         }
         taut_grid grid;
-        if (taut_grid_describe(file, i, &grid, &error) == TAUT_OK && grid.values < kMostValues / 4 && grid.rows * grid.groups < kMostValues) {
-            std::vector<int32_t> integers(static_cast<size_t>(grid.values)), zeros(static_cast<size_t>(grid.rows * grid.groups));
-            std::vector<float> scales(zeros.size()), columns(static_cast<size_t>(grid.columns)), levels(static_cast<size_t>(grid.levels));
+        if (taut_grid_describe(file, i, &grid, &error) == TAUT_OK && grid.values < kMostValues / 4 &&
+            grid.rows * grid.groups < kMostValues) {
+            std::vector<int32_t> integers(static_cast<size_t>(grid.values)),
+                zeros(static_cast<size_t>(grid.rows * grid.groups));
+            std::vector<float> scales(zeros.size()), columns(static_cast<size_t>(grid.columns)),
+                levels(static_cast<size_t>(grid.levels));
             const taut_grid_out out{integers.data(), scales.data(), zeros.data(), columns.data(), levels.data()};
             (void)taut_grid_decode(file, i, 0, grid.rows, &out, &error);
         }
@@ -127,7 +130,9 @@ void save() {
     running = nullptr;
 }
 
-void put_sum(Bytes& file, size_t at, uint64_t sum) { taut::capi::put_digits(sum, reinterpret_cast<char*>(file.data()) + at); }
+void put_sum(Bytes& file, size_t at, uint64_t sum) {
+    taut::capi::put_digits(sum, reinterpret_cast<char*>(file.data()) + at);
+}
 
 // Checksums of index and header as they must be; those of parts stand inside the index and stay.
 void sign(Bytes& file) {
@@ -157,12 +162,16 @@ void damage(Random& random, Bytes& file) {
         const auto here = file.begin() + std::ptrdiff_t(at);
         const size_t some = std::min<size_t>(n - at, 1 + random() % 8);
         switch (random() % 8) {
-            case 0: case 1: case 2: file[at] ^= uint8_t(1u << random() % 8); break;
+            case 0:
+            case 1:
+            case 2: file[at] ^= uint8_t(1u << random() % 8); break;
             case 3: file[at] = telling[random() % sizeof telling]; break;
             case 4: file[at] = uint8_t(file[at] + 1); break;
             case 5: file.erase(here, here + std::ptrdiff_t(some)); break;
             case 6: file.insert(here, some, uint8_t(random())); break;
-            default: if (random() % 4 == 0) file.resize(at); break;
+            default:
+                if (random() % 4 == 0) file.resize(at);
+                break;
         }
     }
 }
@@ -182,7 +191,9 @@ int fuzz_for(double seconds, uint64_t seed) {
     Random random(seed);
     uint64_t runs = 0, still = 0;
     const auto start = std::chrono::steady_clock::now();
-    const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+    const auto elapsed = [&] {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
     for (; elapsed() < seconds; runs++) {
         Bytes file = sound[random() % sound.size()];
         damage(random, file);
@@ -195,8 +206,8 @@ int fuzz_for(double seconds, uint64_t seed) {
         running = nullptr;
     }
     std::printf("fuzz_file: seed %llu, %.0f s, %s decoders; %llu damaged files, of which %llu are still sound\n",
-                static_cast<unsigned long long>(seed), elapsed(), taut_decoder_name(), static_cast<unsigned long long>(runs),
-                static_cast<unsigned long long>(still));
+                static_cast<unsigned long long>(seed), elapsed(), taut_decoder_name(),
+                static_cast<unsigned long long>(runs), static_cast<unsigned long long>(still));
     return 0;
 }
 
@@ -211,7 +222,8 @@ int main(int argc, char** argv) {
     std::signal(SIGALRM, [](int) { fail("an input takes too long"); });
 #endif
     const std::string first = argc > 1 ? argv[1] : "3";
-    if (first.find_first_not_of("0123456789.") == std::string::npos) return fuzz_for(std::stod(first), argc > 2 ? std::stoull(argv[2]) : 1);
+    if (first.find_first_not_of("0123456789.") == std::string::npos)
+        return fuzz_for(std::stod(first), argc > 2 ? std::stoull(argv[2]) : 1);
     for (int i = 1; i < argc; i++) {
         const Bytes bytes = read(argv[i]);
         std::printf("%s: %s\n", argv[i], run(bytes.data(), bytes.size()) ? "sound" : "damaged");
