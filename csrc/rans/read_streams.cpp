@@ -10,13 +10,13 @@ Status read_bytes(const uint8_t* data, size_t size, uint64_t count, Vec<uint8_t>
     const uint8_t type = in.byte();
     TAUT_TRY(in.status());
     TAUT_REQUIRE(type <= 3, "byte stream: unknown type");
-    if (Stream(type) == Stream::raw) {
+    if (ByteStream(type) == ByteStream::raw) {
         TAUT_REQUIRE(in.left() == count, "byte stream: wrong length");
         TAUT_HAVE(out.try_resize_raw(count));
         if (count) std::memcpy(out.data(), in.take(count), count);
         return {};
     }
-    if (Stream(type) == Stream::run) {
+    if (ByteStream(type) == ByteStream::run) {
         const uint8_t value = in.byte();
         TAUT_TRY(in.status());
         TAUT_REQUIRE(in.left() == 0, "byte stream: bytes left over");
@@ -30,7 +30,7 @@ Status read_bytes(const uint8_t* data, size_t size, uint64_t count, Vec<uint8_t>
     Table table;
     TAUT_REQUIRE(read_table(bits, table, kDense) && bits.at_end(), "byte stream: broken table");
     TAUT_REQUIRE(table.frequency[0] == 0, "byte stream: a table with an escape");
-    const int lanes = Stream(type) == Stream::dense ? 64 : 4;
+    const int lanes = ByteStream(type) == ByteStream::dense ? 64 : 4;
     TAUT_REQUIRE(in.left() >= size_t(lanes) * 4, "byte stream: no states");
     const size_t unit_bytes = in.left() - size_t(lanes) * 4;
     const uint8_t* p = in.take(unit_bytes);

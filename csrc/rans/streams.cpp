@@ -9,11 +9,11 @@
 
 namespace taut {
 std::vector<uint8_t> write_bytes(const std::vector<uint8_t>& bytes) {
-    std::vector<uint8_t> raw{uint8_t(Stream::raw)};
+    std::vector<uint8_t> raw{uint8_t(ByteStream::raw)};
     raw.insert(raw.end(), bytes.begin(), bytes.end());
     if (bytes.empty()) return raw;
     if (std::all_of(bytes.begin(), bytes.end(), [&](uint8_t b) { return b == bytes[0]; }))
-        return {uint8_t(Stream::run), bytes[0]};
+        return {uint8_t(ByteStream::run), bytes[0]};
     Histogram counts{};
     for (uint8_t b : bytes) counts[b]++;
     // The tail of a tail is not worth a format: every byte gets a slot here, rare ones at its price.
@@ -25,7 +25,7 @@ std::vector<uint8_t> write_bytes(const std::vector<uint8_t>& bytes) {
     for (int b = 0; b < 256; b++)
         if (counts[size_t(b)] && lookup.frequency[size_t(b)] == 0) return raw;
     const bool big = bytes.size() >= 2048;
-    std::vector<uint8_t> out{uint8_t(big ? Stream::dense : Stream::small)};
+    std::vector<uint8_t> out{uint8_t(big ? ByteStream::dense : ByteStream::small)};
     BitWriter bits;
     write_table(bits, table);
     const auto table_bytes = bits.finish();

@@ -8,7 +8,7 @@
 
 namespace taut {
 
-enum class Stream : uint8_t { raw = 0, run = 1, small = 2, dense = 3 };
+enum class ByteStream : uint8_t { raw = 0, run = 1, small = 2, dense = 3 };
 
 std::vector<uint8_t> write_bytes(const std::vector<uint8_t>& bytes);
 // `wide`: steps of the dense coder, or null for the portable ones.
