@@ -44,6 +44,8 @@ _TINY, _SMALL, _LARGE = (
 )  # values: of any range, of few levels, of few bits
 _FEW_BITS = 2.0  # a value
 _FLOATS = 0.6  # of the bytes that floats take as they are; below, coded ones hardly take less
+MOST_FEW = _LARGE
+"""Values of a tensor that `coded_few` looks at, at most."""
 _TABLE = 256  # levels of a table that stands for a step with offsets; beyond, these are left out
 _PALETTE = 16  # values that are a handful
 # Times that the slow coder of a handful of values must save to be worth its time: masks do, and
