@@ -18,7 +18,7 @@ ArrayHeader matrix_header(CoderId coder, uint64_t count, const MatrixSpec& spec)
     h.matrix = spec.fields;
     h.count = count;
     h.row_length = spec.columns;
-    const auto plain = [](const std::vector<uint8_t>& e) {
+    const auto plain = [](const Vec<uint8_t>& e) {
         return std::all_of(e.begin(), e.end(), [](uint8_t v) { return v == kNoExponent; });
     };
     if (plain(h.matrix.row_exponents)) h.matrix.row_exponents.clear();
@@ -38,9 +38,9 @@ CoderId choose_coder(uint64_t count, uint64_t columns, const EncodeOptions& opti
 
 void set_contexts(ArrayHeader& h, MatrixContexts contexts) {
     MatrixFields& m = h.matrix;
-    m.row_classes = std::move(contexts.row_classes);
-    m.column_classes = std::move(contexts.column_classes);
-    m.map = std::move(contexts.map);
+    m.row_classes = contexts.row_classes;
+    m.column_classes = contexts.column_classes;
+    m.map = contexts.map;
     m.column_class_count = contexts.column_class_count;
     m.coded_tables = write_contexts(contexts.contexts);
     for (const ContextTables& c : contexts.contexts)
@@ -64,7 +64,8 @@ Coded order_symbols(const ArrayHeader& h, const int32_t* indices, uint64_t first
     std::vector<const int32_t*> from(lanes);
     size_t at = 0;
     int row_class = -1;
-    const RowOrder in_order = order_matrix_rows(h, first_row, rows);
+    RowOrder in_order;
+    if (order_matrix_rows(h, first_row, rows, in_order)) throw std::bad_alloc();
     for (const RowGroup& g : in_order.groups) {
         if (g.row_class != row_class) contexts_of(h, uint8_t(row_class = g.row_class), contexts.data());
         const size_t n = g.count;

@@ -12,6 +12,7 @@ from taut.calibration.search import Try
 from taut.coding import Effort
 from taut.encoding.tensor import Quantize
 from taut.io import Source
+from taut.machine.workers import Workers
 from taut.planning import Target
 from taut.planning.max_drop import Allowed
 from taut.scheme import Scheme
@@ -39,6 +40,7 @@ class Request:
     seed: int = 0
     gains: Mapping[str, float] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
+    workers: Workers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

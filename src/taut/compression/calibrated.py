@@ -107,6 +107,7 @@ def _request(
         threads=call.threads,
         seed=call.seed or 0,
         gains=asked.gains,
+        workers=call.workers,
     )
 
 

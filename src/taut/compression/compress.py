@@ -64,7 +64,7 @@ def carry_out(request: CompressRequest) -> Result:
     asked = read_call(source, call)
     partition = _partition(request, source)
     place = _place(request, source, partition)
-    notes += _resumable(request)
+    notes += (*_resumable(request), *_unshared(request, partition))
     with contextlib.ExitStack() as stack:
         kept = _kept(stack, request, source, asked, place)
         with blaming_changes(stamps):
@@ -88,6 +88,16 @@ def _rounds(call: Call) -> bool:
     """Whether a call asks for anything but every bit as it is."""
     asked = (call.bits, call.size, call.max_drop, call.calib, call.plan, call.train)
     return any(one is not None for one in asked)
+
+
+def _unshared(request: CompressRequest, partition: Partition | None) -> tuple[str, ...]:
+    """A note where workers elsewhere were asked for, and there is nothing to share."""
+    call = request.call
+    if not call.workers.elsewhere or (partition, call.calib) != (None, None):
+        return ()
+    what = "a training is done" if call.train is not None else "the model becomes one file, made"
+    more = "" if call.train is not None else "; --shard-size makes several, which workers share"
+    return (f"ray (--ray): {what} by this process alone{more}",)
 
 
 def _looked_at(request: CompressRequest, source: Source) -> Source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -49,6 +49,11 @@ class Kept:
             return None
         self.taken.append(file)
         return facts
+
+    def shards(self, files: Sequence[str]) -> dict[str, ShardFacts]:
+        """What is known of those that are finished."""
+        known = {file: self.shard(file) for file in files}
+        return {file: facts for file, facts in known.items() if facts is not None}
 
     def notes(self, partition: Partition | None) -> tuple[str, ...]:
         """What of an earlier run was taken over, if one was resumed."""

@@ -11,10 +11,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from taut.coding import Effort, encode_matrix, estimate_indices, estimate_matrix
+from taut.coding import Effort, encode_matrix, estimate_indices
 from taut.container import Origin
 from taut.encoding.data_free_rounder import Quantizer, first_step, rd_values, round_tensor, sparse
 from taut.encoding.estimate import estimate_tensors
+from taut.encoding.foresee_coded import estimate_smallest
 from taut.encoding.model import FilesToBe, predict_size
 from taut.encoding.rounded_pieces import LargeMatrix
 from taut.encoding.sampled import SampledSource
@@ -255,12 +256,9 @@ def _estimate(
     for sample in samples:
         by_trellis = trellis and not sample.sparse
         found = round_tensor(sample.name, sample.values, dial * sample.weight, by_trellis)
-        if isinstance(found, Rounded):
-            taken = estimate_matrix(found.indices, trellis=found.trellis, effort=effort)
-        elif found.values.any():
-            taken = estimate_indices(found.values, effort=effort)
-        else:
+        if not isinstance(found, Rounded) and not found.values.any():
             continue
+        taken = estimate_smallest(found, effort=effort)
         once = min(taken, tables[sample.name])
         total += once + (taken - once) * sample.count / sample.values.size
     return total / _SHORT[effort]
