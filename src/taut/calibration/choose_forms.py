@@ -53,7 +53,7 @@ def choose_forms(started: Started) -> Started:
 
 def _is_little(found: Curvature) -> bool:
     """Whether a matrix was given few positions, but any at all."""
-    return 0 < found.positions < _FEW * int(found.columns.shape[-1])
+    return bool(0 < found.positions < _FEW * found.columns.shape[-1])
 
 
 def _by_scale(rounder: Rounder) -> Rounder:
