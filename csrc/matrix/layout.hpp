@@ -1,5 +1,7 @@
 // What encoder and decoder of matrices share: the order of rows, contexts, byte streams, tables.
 #pragma once
+#include <memory>
+
 #include "base/bits.hpp"
 #include "matrix/matrix.hpp"
 
@@ -80,6 +82,19 @@ struct MatrixContexts {
     size_t column_class_count = 1;
     std::vector<ContextTables> contexts;
     double bits = 0;  // of everything: symbols, tables, classes
+};
+// Contexts from two passes over the rows, which come in order, some at a time, and begin at `indices`.
+class MatrixScan {
+public:
+    explicit MatrixScan(const ArrayHeader& h);
+    ~MatrixScan();
+    void sum(const int32_t* indices, size_t first, size_t rows);
+    void count(const int32_t* indices, size_t first, size_t rows);
+    MatrixContexts choose(const ArrayHeader& h) const;
+
+private:
+    struct Parts;
+    std::unique_ptr<Parts> parts_;
 };
 MatrixContexts choose_matrix_contexts(const ArrayHeader& h, const int32_t* indices);
 

@@ -1,5 +1,7 @@
 // The door of matrix/: quantised matrices (docs/coding.md, "Matrix").
 #pragma once
+#include <memory>
+
 #include "array/array.hpp"
 #include "simd/simd.hpp"
 
@@ -28,6 +30,22 @@ struct MatrixSpec {
 Encoded encode_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
 Encoded encode_matrix_with(CoderId coder, const int32_t* indices, uint64_t count, const MatrixSpec& spec,
                            const EncodeOptions& options);
+// encode_matrix of rows that are not all at hand: three passes over them, in order, some whole rows at a time, in the
+// third whole chunks; the header is known before the third.
+class MatrixStream {
+public:
+    MatrixStream(uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
+    ~MatrixStream();
+    uint64_t chunk_rows() const;
+    void sum(const int32_t* indices, uint64_t first, uint64_t rows);
+    void count(const int32_t* indices, uint64_t first, uint64_t rows);
+    std::vector<uint8_t> header();
+    std::vector<std::vector<uint8_t>> code(const int32_t* indices, uint64_t first, uint64_t rows, int threads) const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
 double estimate_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
 
 std::vector<uint8_t> write_matrix_header(const ArrayHeader& h);

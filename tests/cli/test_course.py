@@ -88,13 +88,23 @@ def test_verbose_has_a_line_for_every_block(capsys, monkeypatch, tty):
         assert f"  blocks     {line}" in err
 
 
+def test_verbose_tells_of_thousands_of_steps_now_and_then(capsys, monkeypatch):
+    with Talk(verbose=True).progress() as step:
+        for done in range(31):
+            monkeypatch.setattr("time.monotonic", lambda done=done: 1.0 * done)
+            step("finish", done, 1000)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == ["10/1000", "20/1000", "30/1000"]
+
+
 def test_the_first_bar_is_there_before_any_stage(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "100")
     with Talk().progress() as step:
         assert "work" in capsys.readouterr().err
-        step("encode", 1, 2)
-    assert "encode" in capsys.readouterr().err
+        step("encode of [/a] and [b]", 1, 2)
+    err = capsys.readouterr().err
+    assert "encode" in err and "of [/a] and [b]" in err
 
 
 def test_a_score_is_a_line_with_the_size_that_it_is_of(capsys):

@@ -184,6 +184,12 @@ def test_a_model_in_a_store_is_read_by_the_workers(
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
 
+def test_one_file_is_not_shared_and_says_so(cluster: Any, folder: Path, tmp_path: Path) -> None:
+    source = folder / f"model-00001-of-{SHARDS:05}.safetensors"
+    made = taut.compress(source, tmp_path / "one.taut.safetensors", ray=cluster.address)
+    assert [note for note in made.notes if "--shard-size makes several" in note]
+
+
 def test_what_is_in_memory_is_refused(cluster: Any, tmp_path: Path) -> None:
     weights = {f"w{i}": np.ones((256, 256), np.float32) for i in range(3)}
     with pytest.raises(ArgumentError, match="the model is in memory, which other machines do not"):
@@ -198,3 +204,8 @@ def test_a_cluster_with_another_version_is_refused(
     with pytest.raises(ArgumentError, match=r"has Taut .*, and here is 0\.0\.1"):
         open_workers(cluster.address, 1).__enter__()
     assert not ray.is_initialized()
+
+
+def test_no_cluster_answers() -> None:
+    with pytest.raises(ArgumentError, match=r"127\.0\.0\.1:1: no cluster answers"):
+        open_workers("127.0.0.1:1", 1).__enter__()

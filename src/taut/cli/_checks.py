@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _DATA: Final = (".txt", ".jsonl", ".npz")
 _WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".index.json")
 _TAUT: Final = ".taut.safetensors"
+_OF_FOLDERS: Final = ("config.json", "model.safetensors")  # that a model folder is told by
 _MOST_NAMES: Final = 1000
 
 
@@ -112,8 +113,8 @@ def check_new(path: Path, *, force: bool, told: str = "") -> None:
     """
     from taut.container.model_folder import FILE_NAME
 
-    taken = path / FILE_NAME if path.is_dir() else path
-    if not force and taken.is_file():
+    taken = [path / name for name in (FILE_NAME, *_OF_FOLDERS)] if path.is_dir() else [path]
+    if not force and any(one.is_file() for one in taken):
         raise ArgumentError(
             f"{path}: exists; give -f to replace it, or -o {free_name(path, told)} to keep both"
         )
@@ -124,6 +125,8 @@ def free_name(path: Path, told: str = "") -> Path:
 
     >>> free_name(Path("none/net.taut.safetensors"), "8x").as_posix()
     'none/net.8x.taut.safetensors'
+    >>> free_name(Path("none/bert-taut"), "8x").as_posix()  # a folder
+    'none/bert-taut-8x'
     """
     stem, suffix = path.name, ""
     for one in (".taut.safetensors", path.suffix):
@@ -132,7 +135,7 @@ def free_name(path: Path, told: str = "") -> Path:
             break
     words = [told] if told else []
     for number in range(2, _MOST_NAMES):
-        found = path.with_name(".".join([stem, *words]) + suffix)
+        found = path.with_name(("." if suffix else "-").join([stem, *words]) + suffix)
         if words and not found.exists():
             return found
         words = [*([told] if told else []), str(number)]

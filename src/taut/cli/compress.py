@@ -143,7 +143,8 @@ def command(
     _check(asked, model, score)
     talk = Talk(quiet, verbose)
     target = output or compressed_path(model)
-    if not dry_run and not is_standard_output(output):
+    itself = target.resolve() == Path(model).resolve()  # refused for what it is, -f or not
+    if not dry_run and not is_standard_output(output) and not itself:
         check_new(target, force=force, told=asked.in_short)
     kept = None if dry_run or is_standard_output(output) else target
     with saying_what_is_kept(talk, kept), talk.progress(("verify",), asked.costs) as step:

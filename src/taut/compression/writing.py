@@ -100,19 +100,16 @@ def _several(
     """A file for each shard, then the index; what an earlier run finished is taken over."""
     assert place.folder is not None and place.partition is not None
     folder, partition = place.folder, place.partition
-    work = kept.work if kept else folder
-    found = {f: facts for f in partition.files if kept and (facts := kept.shard(f)) is not None}
-    jobs = [
-        _job(decision, request, stamps, partition, file, work)
-        for file in partition.files
-        if file not in found
-    ]
+    work = folder if kept is None else kept.work
+    found = {} if kept is None else kept.shards(partition.files)
+    left = [file for file in partition.files if file not in found]
+    jobs = [_job(decision, request, stamps, partition, file, work) for file in left]
     for facts in _written(jobs, decision, request, before=_tensors(partition, found, decision)):
+        found[facts.name] = facts
         if kept is not None:
             kept.finished(facts)
-        found[facts.name] = facts
-    for file in partition.files if kept is not None else ():
-        _link(work / file, folder / file)
+    if kept is not None:
+        _take(kept, partition, folder)
     check_unchanged(stamps)
     write_index(place.file, decision.origin, partition, [found[f] for f in partition.files])
     _copy(place, request)
@@ -175,6 +172,12 @@ def write_index(
     data = index_data(origin, partition, made)
     with path.open("xb") as out:  # in a folder that is made: no reader sees it yet
         out.write(data)
+
+
+def _take(kept: Kept, partition: Partition, folder: Path) -> None:
+    """Have the finished shards in the folder too; they stay where they are kept."""
+    for file in partition.files:
+        _link(kept.work / file, folder / file)
 
 
 def _link(made: Path, target: Path) -> None:

@@ -43,6 +43,9 @@ _TINY, _SMALL, _LARGE = (
     1 << 20,
 )  # values: of any range, of few levels, of few bits
 _FEW_BITS = 2.0  # a value
+_FLOATS = 0.6  # of the bytes that floats take as they are; below, coded ones hardly take less
+MOST_FEW = _LARGE
+"""Values of a tensor that `coded_few` looks at, at most."""
 _TABLE = 256  # levels of a table that stands for a step with offsets; beyond, these are left out
 _PALETTE = 16  # values that are a handful
 # Times that the slow coder of a handful of values must save to be worth its time: masks do, and
@@ -64,7 +67,7 @@ def coded_smallest(
     else:
         ways, shape = _indices(found, dtype, effort, threads), found.values.shape
     best = min(ways, key=lambda coded: coded.nbytes)
-    if 8 * best.nbytes <= FINE_BITS * math.prod(shape):
+    if best.nbytes <= _FLOATS * math.prod(shape) * dtype.itemsize:
         return best
     decoded = np.empty(shape, dtype)
     decode([Job(best.header, best.chunks, decoded)], threads=threads)

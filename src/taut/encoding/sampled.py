@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import Final
 
@@ -48,9 +49,12 @@ class SampledSource(PartOf):
     def load(self, name: str) -> np.ndarray:
         """Rows of one tensor, or all of it where it is not large."""
         if name not in self._known:
-            info = next(info for info in self.infos if info.name == name)
-            self._known[name] = self._rows(info)
+            self._known[name] = self._rows(self._by_name[name])
         return self._known[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, TensorInfo]:
+        return {info.name: info for info in self.infos}
 
     def view(self, name: str) -> np.ndarray:
         """As `load`."""

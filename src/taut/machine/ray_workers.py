@@ -7,6 +7,7 @@ raises comes back as it was raised.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, TypeVarTuple
@@ -19,6 +20,7 @@ A = TypeVarTuple("A")
 R = TypeVar("R")
 
 _AGAIN: Final = 5  # times that a piece is begun again after its worker died
+_PATIENCE: Final = 10.0  # seconds until a machine answers
 LOCAL: Final = "local"
 
 
@@ -47,6 +49,7 @@ class RayWorkers:
     def __enter__(self) -> RayWorkers:
         """Connect."""
         if not self._ray.is_initialized():
+            _check_answers(self._address)
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning
             where = {} if self._address == LOCAL else {"address": self._address}
             try:
@@ -110,6 +113,20 @@ class RayWorkers:
                 f"ray (--ray) {self._address}: has Taut {there}, and here is {__version__}; "
                 "install the same version everywhere"
             )
+
+
+def _check_answers(address: str) -> None:
+    """Refuse `HOST:PORT` where nobody listens, for which Ray waits for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise ArgumentError(
+            f"ray (--ray) {address}: no cluster answers ({error}); start one with `ray start "
+            "--head`, or give `local`"
+        ) from None
 
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
