@@ -29,7 +29,7 @@ def corrected_biases(
         one = matrix.curvature
         if one is None or one.bias is None or (bias := tensors.get(one.bias)) is None:
             continue
-        shift = _mean_error(source.load(name), rounder.found[name].decoded, one)
+        shift = _mean_error(source.load(name), rounder.decoded(name), one)
         if bias in shared or shift is None or infos[bias].shape != shift.shape:
             continue
         values = source.load(bias).astype(np.float64) + shift

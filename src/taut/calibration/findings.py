@@ -20,7 +20,7 @@ from taut.calibration.curvature_arrays import (
     text_array,
     texts_of,
 )
-from taut.coding import exponent_scale, matrix_levels
+from taut.calibration.kept import Arrays, Kept, rounded_arrays
 from taut.io.digest import Digest
 from taut.journal.journal import Journal
 from taut.transform import Rounded
@@ -56,27 +56,27 @@ class Findings:
             for other in sorted(kept - set(turns)):
                 self._journal.forget(f"matrix/{other}")
 
-    def matrix(self, name: str, turn: str, make: Callable[[], Rounded]) -> Rounded:
+    def matrix(self, name: str, turn: str, make: Callable[[], Rounded]) -> Arrays:
         """A matrix as rounded at a turn of the dial; from any thread."""
         if self._journal is None:
-            return make()
+            return rounded_arrays(make())
         key = f"matrix/{turn}/{name}"
         piece = self._journal.get(key)
         if piece is not None:
-            return rounded_from(piece)
-        rounded = make()
-        self._journal.put(key, **rounded_arrays(rounded))
+            return piece
+        rounded = rounded_arrays(make())
+        self._journal.put(key, **rounded)
         return rounded
 
-    def matrices(self, turn: str, make: Callable[[], dict[str, Rounded]]) -> dict[str, Rounded]:
+    def matrices(self, turn: str, make: Callable[[], Kept]) -> Kept:
         """Matrices that are rounded together: all from the journal, or all made."""
         if self._journal is None:
             return make()
         if (kept := _rounded_together(self._journal, turn)) is not None:
             return kept
         found = make()
-        for name, rounded in found.items():
-            self._journal.put(f"matrix/{turn}/{name}", **rounded_arrays(rounded))
+        for name in found:
+            self._journal.put(f"matrix/{turn}/{name}", **found.arrays(name))
         self._journal.put(f"matrix/{turn}", names=text_array([*found]))
         return found
 
@@ -132,54 +132,18 @@ class Findings:
         self.close()
 
 
-def _rounded_together(journal: Journal, turn: str) -> dict[str, Rounded] | None:
+def _rounded_together(journal: Journal, turn: str) -> Kept | None:
     """The matrices of a turn that were rounded together; None unless all of them are kept."""
     listed = journal.get(f"matrix/{turn}")
     if listed is None:
         return None
-    names = [name or "" for name in texts_of(listed["names"])]
-    kept = {name: journal.get(f"matrix/{turn}/{name}") for name in names}
-    found = {name: rounded_from(piece) for name, piece in kept.items() if piece is not None}
-    return found if len(found) == len(names) else None
-
-
-def rounded_arrays(rounded: Rounded) -> dict[str, np.ndarray]:
-    """A rounded matrix as few bytes: what it decodes to is not among them."""
-    indices = rounded.indices
-    low, high = int(indices.min(initial=0)), int(indices.max(initial=0))
-    kinds = (np.int8, np.int16, np.int32)
-    kind = next(k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max)
-    arrays = {
-        "indices": indices.astype(kind),
-        "scalars": np.array(
-            [rounded.step, *rounded.offsets, rounded.fraction, rounded.trellis], np.float64
-        ),
-        "rows": rounded.row_exponents,
-        "columns": rounded.column_exponents,
-    }
-    return {name: array for name, array in arrays.items() if array is not None}
-
-
-def rounded_from(arrays: Mapping[str, np.ndarray]) -> Rounded:
-    """The matrix of `rounded_arrays`; decodes to the very values that rounding gave."""
-    step, one, two, more, fraction, trellis = arrays["scalars"].tolist()
-    rows, columns = arrays.get("rows"), arrays.get("columns")
-    indices = arrays["indices"].astype(np.int32)
-    # As `settle` in csrc/round/columns.hpp, each product rounded to float32.
-    decoded = matrix_levels(indices, trellis=bool(trellis)).astype(np.float32)
-    if one or two or more:
-        offsets = np.array([0.0, one, two, more], np.float32)
-        decoded -= np.sign(indices) * offsets[np.minimum(np.abs(indices), 3)]
-    row_scale = _scale(rows, len(indices), int(fraction)) * np.float32(step)
-    decoded *= row_scale[:, None]
-    decoded *= _scale(columns, indices.shape[1], int(fraction))
-    return Rounded(
-        indices, decoded, step, rows, columns, bool(trellis), (one, two, more), int(fraction)
-    )
-
-
-def _scale(exponents: np.ndarray | None, count: int, fraction: int) -> np.ndarray:
-    return np.ones(count, np.float32) if exponents is None else exponent_scale(exponents, fraction)
+    found = Kept()
+    for name in texts_of(listed["names"]):
+        piece = journal.get(f"matrix/{turn}/{name}")
+        if piece is None:
+            return None
+        found.put(name or "", piece)
+    return found
 
 
 def code_identity(function: Callable[..., object] | None) -> str:

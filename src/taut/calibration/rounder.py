@@ -12,6 +12,7 @@ import numpy as np
 from taut.analysis import Curvature
 from taut.calibration.findings import Findings, dial_text
 from taut.calibration.gridded import gridded
+from taut.calibration.kept import Arrays, Kept, rounded_arrays
 from taut.calibration.matrix_forms import MatrixForms, Sample, samples_of
 from taut.calibration.matrix_work import estimated, read_matrices, round_rows
 from taut.calibration.options import Options
@@ -27,7 +28,7 @@ from taut.transform.rounding import LAMBDA
 MOST_BITS = 40.0  # a value: at their dial every matrix has the finest steps that it can have
 _TURNS = 40
 
-Way = Callable[[float], dict[str, Rounded]]
+Way = Callable[[float], Kept]
 
 
 @dataclass(eq=False)
@@ -52,7 +53,7 @@ class Rounder:
         source, schemes = self.source, self.schemes
         self._way: Way | None = None
         self.dial: float | None = None  # of the last turn
-        self.found: dict[str, Rounded] = {}
+        self.found = Kept()
         self.grids = gridded(source, schemes, self.curvature, self.options)
         rounded = [
             info
@@ -83,24 +84,16 @@ class Rounder:
             grid = self.grids.get(info.name)
             return grid if grid is not None and grid.indices.shape == info.shape else None
         name = self.twins.get(info.name, info.name)
-        found, matrix = self.found[name], self.matrices[name]
+        matrix = self.matrices[name]
         whole = matrix.info.shape[0]
         if info.shape[0] == whole:
-            return found
+            return self.found.coded_form(name)
         begin, each = (whole - info.shape[0]) // 2, matrix.height // whole
-        part = slice(begin * each, (begin + info.shape[0]) * each)
-        exponents = None if found.row_exponents is None else found.row_exponents[part]
-        return replace(
-            found,
-            indices=found.indices[part],
-            decoded=found.decoded[part],
-            row_exponents=exponents,
-        )
+        return self.found.rows(name, slice(begin * each, (begin + info.shape[0]) * each))
 
-    def decoded(self, found: Mapping[str, Rounded]) -> dict[str, np.ndarray]:
-        """What rounded matrices decode to, shape (rows, columns), with those that equal them."""
-        values = {name: rounded.decoded for name, rounded in found.items()}
-        return values | {twin: values[one] for twin, one in self.twins.items() if one in values}
+    def decoded(self, name: str) -> np.ndarray:
+        """What a rounded matrix, or one that equals it, decodes to: shape (rows, columns)."""
+        return self.found[self.twins.get(name, name)].decoded
 
     def turn(self, dial: float, progress: Progress | None = None) -> None:
         """Round every matrix at `dial`; those with bits of their own keep them."""
@@ -111,9 +104,9 @@ class Rounder:
         self.round_own(progress)
         dialled = [n for n, m in self.matrices.items() if m.scheme.bits is None]
         if (anew := self._way) is not None:
-            self.found |= self.record.matrices(again, lambda: anew(dial))
+            self.found.take(self.record.matrices(again, lambda: anew(dial)))
         else:
-            self.found |= self.rounded(dialled, dial, progress=progress)
+            self.found.take(self.rounded(dialled, dial, progress=progress))
         self.dial = dial
 
     def follow(self, way: Way | None) -> None:
@@ -130,7 +123,7 @@ class Rounder:
         """Round the matrices that have bits of their own, unless they are."""
         own = [n for n, m in self.matrices.items() if m.scheme.bits is not None]
         missing = [name for name in own if name not in self.found]
-        self.found |= self._all(missing, self._at_own_bits, progress)
+        self.found.take(self._all(missing, self._at_own_bits, progress))
 
     def rounded(
         self,
@@ -139,13 +132,13 @@ class Rounder:
         curvature: Mapping[str, Curvature] | None = None,
         *,
         progress: Progress | None = None,
-    ) -> dict[str, Rounded]:
+    ) -> Kept:
         """Round these at a dial, the largest first; some by another curvature than their own."""
 
-        def one(name: str) -> Rounded:
+        def one(name: str) -> Arrays:
             other = self._forms.under((curvature or {}).get(name))
             if other is not None:
-                return self._round(name, self.source.load(name), other, dial)
+                return rounded_arrays(self._round(name, self.source.load(name), other, dial))
             return self.record.matrix(
                 name,
                 self._turn(dial),
@@ -155,15 +148,15 @@ class Rounder:
         return self._all(names, one, progress)
 
     def _all(
-        self, names: Sequence[str], one: Callable[[str], Rounded], progress: Progress | None
-    ) -> dict[str, Rounded]:
+        self, names: Sequence[str], one: Callable[[str], Arrays], progress: Progress | None
+    ) -> Kept:
         """What `one` makes of each of these, the largest first, several at a time."""
         names = sorted(names, key=lambda name: -self.matrices[name].count)
         done, total = 0, sum(self.matrices[name].count for name in names)
-        found: dict[str, Rounded] = {}
+        found = Kept()
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
             for name, rounded in zip(names, pool.map(one, names), strict=True):
-                found[name] = rounded
+                found.put(name, rounded)
                 done += self.matrices[name].count
                 if progress:
                     progress("quantize", done, total)
@@ -194,12 +187,12 @@ class Rounder:
         if lam != self.lam:
             self.options = replace(self.options, lam=lam)
             self.dial = None
-            self.found = {}
+            self.found = Kept()
 
     @property
     def nbytes(self) -> float:
         """Bytes of all matrices as rounded, from their tables."""
-        return sum(estimated(rounded, self.effort) for rounded in self.found.values())
+        return sum(estimated(self.found.coded_form(name), self.effort) for name in self.found)
 
     @property
     def weights(self) -> int:
@@ -229,7 +222,7 @@ class Rounder:
         threads = self.threads if metric.rows.diagonal and not metric.parts else 1
         return round_rows(matrix, rows, metric, dial, self.options, threads)
 
-    def _at_own_bits(self, name: str) -> Rounded:
+    def _at_own_bits(self, name: str) -> Arrays:
         """One matrix at the dial where it alone takes its scheme's bits per value."""
         return self.record.matrix(name, self._turn(None), lambda: self._search_bits(name))
 

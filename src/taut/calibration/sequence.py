@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from taut.analysis import Curvature
 from taut.analysis.layer_inputs import Inputs, collect_inputs
+from taut.calibration.kept import Kept
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
+from taut.calibration.twins import alike
 from taut.networks import LoadedModel
-from taut.transform import Rounded
 
 _POSITIONS = 24  # for each input: more tell little about a second moment
 
@@ -32,33 +33,38 @@ class InSequence:
         self._unknown = [name for name in dialled if name not in known]
         self.blocks = blocks_of(known)
 
-    def __call__(self, dial: float) -> dict[str, Rounded]:
+    def __call__(self, dial: float) -> Kept:
         """The matrices as rounded at `dial`."""
         rounder, student = self._rounder, RoundedNetwork(self._model)
-        own = {
-            n: r for n, r in rounder.found.items() if rounder.matrices[n].scheme.bits is not None
-        }
-        student.load(rounder.decoded(own))
+        own = [n for n in rounder.found if rounder.matrices[n].scheme.bits is not None]
+        self._show(student, rounder.found, own)
         found = rounder.rounded(self._unknown, dial)
         for number, block in enumerate(self.blocks, 1):
             # What comes first sees no compressed block.
             anew = rounder.rounded(block, dial, self._seen(block, student) if number > 1 else {})
-            student.load(rounder.decoded(anew))
-            found |= anew
+            self._show(student, anew, block)
+            found.take(anew)
             if self._progress:
                 self._progress("sequence", number, len(self.blocks))
         return found
 
+    def _show(self, student: RoundedNetwork, found: Kept, names: Iterable[str]) -> None:
+        """Give the network these matrices, and those that equal them."""
+        twins = self._rounder.twins
+        for name in names:
+            decoded = found[name].decoded
+            student.load({one: decoded for one in alike(name, twins)})
+
     def _seen(self, block: Sequence[str], student: RoundedNetwork) -> dict[str, Curvature]:
         names = self._model.names
         old = {name: self._rounder.matrices[name].curvature for name in block}
-        batches = self._batches[:: _stride(old.values())]
+        batches = self._batches[:: stride(old.values())]
         met = collect_inputs(student.module, [names[name] for name in block], batches)
         new = {name: seen(old[name], met.get(names[name])) for name in block}
         return {name: one for name, one in new.items() if one is not None}
 
 
-def _stride(curvature: Iterable[Curvature | None]) -> int:
+def stride(curvature: Iterable[Curvature | None]) -> int:
     """Which of the batches are enough for the moments of these inputs: every how many."""
     enough = [
         one.positions // (_POSITIONS * max(len(one.rows), one.columns.shape[-1]))

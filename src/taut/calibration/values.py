@@ -27,12 +27,11 @@ def written_values(
     Of tensors that are stored exactly only those in `changed` are given.
     """
     found: dict[str, np.ndarray] = {}
-    decoded = rounder.decoded(rounder.found)
     for info in source.infos:
         if (scheme := schemes.get(info.name)) is None:
             continue
         if scheme.kind == "rd":
-            found[info.name] = as_stored(info, decoded[info.name])
+            found[info.name] = as_stored(info, rounder.decoded(info.name))
         elif info.name in rounder.grids:
             found[info.name] = rounder.grids[info.name].values(of_dtype(info))
         elif scheme.kind == "fp16" or sparse(scheme):
