@@ -168,14 +168,29 @@ class Rounder:
 
     def estimate(self, dial: float) -> float:
         """Bytes of all matrices under the dial, guessed from some rows without feedback."""
+        return sum(self.estimates(dial).values())
+
+    def estimates(self, dial: float) -> dict[str, float]:
+        """The same for each matrix, by name."""
         if self._samples is None:
             self._samples = samples_of(self.source, self.matrices, self._forms)
-        total = 0.0
+        found: dict[str, float] = {}
         options = replace(self.options, feedback=False)
         for one in self._samples:
             rounded = round_rows(one.matrix, one.rows, one.metric, dial, options, self.threads)
-            total += estimated(rounded, self.effort) * one.matrix.count / one.rows.size
-        return total
+            share = one.matrix.count / one.rows.size
+            found[one.matrix.name] = estimated(rounded, self.effort) * share
+        return found
+
+    def adopt(self, found: Kept, dial: float) -> None:
+        """Take matrices that were rounded elsewhere for those of a turn of the dial."""
+        self.round_own()
+        self.found.take(found)
+        self.dial = dial
+
+    def size_of(self, found: Kept) -> float:
+        """Bytes of some matrices as rounded, from their tables."""
+        return sum(estimated(found.coded_form(name), self.effort) for name in found)
 
     @property
     def lam(self) -> float:
@@ -192,7 +207,7 @@ class Rounder:
     @property
     def nbytes(self) -> float:
         """Bytes of all matrices as rounded, from their tables."""
-        return sum(estimated(self.found.coded_form(name), self.effort) for name in self.found)
+        return self.size_of(self.found)
 
     @property
     def weights(self) -> int:
