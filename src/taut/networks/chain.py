@@ -1,0 +1,263 @@
+"""A network as a front, blocks that hand a hidden state on, and a head: each is run by itself.
+
+A network of many blocks never has to be in memory, or differentiated, as a whole: the front gives
+the first hidden state, each block the next one, and the head makes the network's own output of the
+last. The parts are told by what a run does, not by names: `taut.networks.find_chain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from taut.errors import ArgumentError
+from taut.networks.calls import evaluating, run
+
+if TYPE_CHECKING:
+    import torch
+
+Place: TypeAlias = "int | str"  # of an argument: its number, or its keyword
+Act: TypeAlias = Callable[..., object]
+_KEEPING: Final = ("use_cache", "output_router_logits", "output_hidden_states", "output_attentions")
+OTHER_WAY: Final = "takes another way through the network's blocks than the first batch did"
+
+
+class _LastReached(BaseException):  # no error, so that nobody handles it as one
+    """The last block has been reached."""
+
+
+@dataclass(frozen=True)
+class Others:
+    """What a block is called with beside its hidden state, which has None in its place."""
+
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
+
+    def at(self, place: Place) -> object:
+        """The argument in a place."""
+        return self.args[place] if isinstance(place, int) else self.kwargs[place]
+
+
+@dataclass(frozen=True)
+class OutputForm:
+    """How a block puts its hidden state out: alone (`kind` None), or as the first of `items`.
+
+    Each item, by its name in a mapping, is an argument that the block hands on, by its place, or
+    None: what else a block puts out is not kept.
+    """
+
+    kind: Callable[..., object] | None = None
+    items: Mapping[object, Place | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, output: object, given: Mapping[Place, object]) -> OutputForm:
+        """The form of an output of a block that was called with arguments `given`."""
+        if not isinstance(output, (Mapping, tuple, list)):
+            return cls()
+        held = output if isinstance(output, Mapping) else dict(enumerate(output))
+        places = {id(one): at for at, one in given.items() if one is not None}
+        return cls(type(output), {key: places.get(id(one)) for key, one in held.items()})
+
+    def packed(self, hidden: torch.Tensor, others: Others) -> object:
+        """A hidden state, and what is handed on, in this form."""
+        if self.kind is None:
+            return hidden
+        held = {key: None if at is None else others.at(at) for key, at in self.items.items()}
+        held[next(iter(held))] = hidden
+        make, values = self.kind, [*held.values()]
+        if not isinstance(next(iter(held)), int):
+            return make(**{str(key): one for key, one in held.items()})
+        return make(*values) if hasattr(make, "_fields") else make(values)
+
+
+@dataclass(frozen=True)
+class Entered:
+    """What the front makes of a batch.
+
+    `hidden` enters the first block, `others[i]` goes to block i beside it: masks, positions, or
+    what an encoder gave. Tensors that several blocks are given are the same objects.
+    """
+
+    hidden: torch.Tensor
+    others: tuple[Others, ...]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Blocks of a network that run one after the other, once each; `names` are dotted.
+
+    Each takes the hidden state at `places[i]` and gives the next one, as a tensor or as the first
+    item of a tuple, list or mapping, like `outputs[i]`. What runs before them is the front, what
+    runs after them the head; blocks of the same list may be part of either. The network is as it
+    was after each call, also after one that failed.
+    """
+
+    network: torch.nn.Module
+    container: torch.nn.Module
+    keys: tuple[str, ...]
+    names: tuple[str, ...]
+    blocks: tuple[torch.nn.Module, ...]
+    places: tuple[Place, ...]
+    outputs: tuple[OutputForm, ...]
+
+    def __len__(self) -> int:
+        """How many blocks there are."""
+        return len(self.blocks)
+
+    def enter(self, batch: object, where: str = "calibration batch") -> Entered:
+        """Run the front on a batch, and nothing else.
+
+        Raises:
+            ArgumentError: the network rejects the batch, or takes another way than was found.
+        """
+        met: list[tuple[torch.Tensor, Others]] = []
+
+        def reached(index: int, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+            if index != len(met):
+                raise ArgumentError(f"{where}: {OTHER_WAY}")
+            hidden, others = parted(self.places[index], args, kwargs)
+            met.append((hidden, others))
+            if len(met) == len(self):
+                raise _LastReached
+            return self.outputs[index].packed(hidden, others)
+
+        try:
+            self._run(batch, where, reached)
+        except _LastReached:
+            hidden = met[0][0]
+            return Entered(hidden, tuple(others for _, others in met))
+        raise ArgumentError(f"{where}: {OTHER_WAY}")
+
+    def run(
+        self,
+        index: int,
+        entered: Entered,
+        hidden: torch.Tensor,
+        module: torch.nn.Module | None = None,
+    ) -> torch.Tensor:
+        """The hidden state after a block, of that before it.
+
+        `module` runs in the block's place: one of the same form, such as the block compressed.
+        """
+        block, others = module or self.blocks[index], entered.others[index]
+        args, kwargs = [*others.args], {**others.kwargs}
+        place = self.places[index]
+        if isinstance(place, int):
+            args[place] = hidden
+        else:
+            kwargs[place] = hidden
+        with uncached(self.network), evaluating(block):
+            found = hidden_of(block(*args, **kwargs))
+        assert found is not None
+        return found
+
+    def leave(
+        self, batch: object, hidden: torch.Tensor, where: str = "calibration batch"
+    ) -> object:
+        """The network's own output for a batch whose last block gave `hidden`.
+
+        The front runs once more, for what the head takes from it; the blocks do not. Gradients
+        flow to `hidden` and to the head's weights.
+
+        Raises:
+            ArgumentError: as `enter`.
+        """
+        met = 0
+
+        def passed(index: int, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+            nonlocal met
+            if index != met:
+                raise ArgumentError(f"{where}: {OTHER_WAY}")
+            met += 1
+            given, others = parted(self.places[index], args, kwargs)
+            return self.outputs[index].packed(given if met < len(self) else hidden, others)
+
+        return self._run(batch, where, passed)
+
+    def _run(self, batch: object, where: str, act: Act) -> object:
+        """Run the network with `act(index, args, kwargs)` in the place of each block."""
+        acts = {
+            key: lambda *args, _i=i, **kwargs: act(_i, args, kwargs)
+            for i, key in enumerate(self.keys)
+        }
+        with uncached(self.network), evaluating(self.network), replaced(self.container, acts):
+            return run(self.network, batch, where)
+
+
+@contextmanager
+def replaced(container: torch.nn.Module, acts: Mapping[str, Act]) -> Iterator[None]:
+    """Within it some of a container's modules do as told, and are else what they are.
+
+    Hooks on them do not run: they do when the module itself is called.
+    """
+    held = container._modules
+    before = {key: container.get_submodule(key) for key in acts}
+    try:
+        for key, act in acts.items():
+            held[key] = _standing_in(before[key], act)
+        yield
+    finally:
+        held.update(before)
+
+
+def _standing_in(block: torch.nn.Module, act: Act) -> torch.nn.Module:
+    """A module of the block's class and attributes, whose forward is another."""
+    found: torch.nn.Module = object.__new__(type(block))
+    hooks = {name: type(held)() for name, held in vars(block).items() if name.endswith("_hooks")}
+    vars(found).update({**vars(block), **hooks, "forward": act})
+    return found
+
+
+@contextmanager
+def uncached(network: torch.nn.Module) -> Iterator[None]:
+    """Within it transformers' networks keep no keys and values: a block may run twice.
+
+    Nor do they collect what lies within their blocks beside the output.
+    """
+    configs = {id(one): one for part in network.modules() for one in _configs(part)}
+    changed = []
+    try:
+        for config in configs.values():
+            for name in _KEEPING:
+                if getattr(config, name, None) is True:
+                    setattr(config, name, False)
+                    changed.append((config, name))
+        yield
+    finally:
+        for config, name in changed:
+            setattr(config, name, True)
+
+
+def _configs(part: torch.nn.Module) -> Iterator[object]:
+    config: object = vars(part).get("config")
+    if hasattr(config, "to_diff_dict"):  # one of transformers'
+        yield config
+
+
+def parted(
+    place: Place, args: Sequence[object], kwargs: Mapping[str, object]
+) -> tuple[torch.Tensor, Others]:
+    """The hidden state among the arguments of a block, and the others."""
+    import torch
+
+    if isinstance(place, int):
+        hidden = args[place] if place < len(args) else None
+        others = Others((*args[:place], None, *args[place + 1 :]), dict(kwargs))
+    else:
+        hidden, others = kwargs.get(place), Others(tuple(args), {**kwargs, place: None})
+    if not isinstance(hidden, torch.Tensor):
+        raise ArgumentError(f"a batch {OTHER_WAY}")
+    return hidden, others
+
+
+def hidden_of(output: object) -> torch.Tensor | None:
+    """The tensor that a block's output is, or begins with; None if there is none."""
+    import torch
+
+    if isinstance(output, Mapping):
+        output = next(iter(output.values()), None)
+    elif isinstance(output, (tuple, list)):
+        output = output[0] if output else None
+    return output if isinstance(output, torch.Tensor) else None
