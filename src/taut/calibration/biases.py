@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -15,18 +15,23 @@ from taut.scheme import Scheme
 
 
 def corrected_biases(
-    rounder: Rounder, source: Source, schemes: Mapping[str, Scheme], tensors: Mapping[str, str]
+    rounder: Rounder,
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    tensors: Mapping[str, str],
+    names: Collection[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Each bias plus (W - V) E[x], by tensor, where the file holds it as fp16 or exactly.
 
-    `tensors` maps the network's parameters to tensors that hold values of their own. A bias of
-    several matrices is left alone: what helps one would add to the error of the others.
+    Of the matrices in `names`, or of all; `tensors` maps the network's parameters to tensors that
+    hold values of their own. A bias of several matrices is left alone: what helps one would add to
+    the error of the others.
     """
     infos = {info.name: info for info in source.infos}
     shared = _shared(rounder, tensors)
     found: dict[str, np.ndarray] = {}
     for name, matrix in rounder.matrices.items():
-        one = matrix.curvature
+        one = matrix.curvature if names is None or name in names else None
         if one is None or one.bias is None or (bias := tensors.get(one.bias)) is None:
             continue
         shift = _mean_error(source.load(name), rounder.decoded(name), one)

@@ -20,7 +20,7 @@ from taut.calibration.curvature_arrays import (
     text_array,
     texts_of,
 )
-from taut.calibration.kept import Arrays, Kept, rounded_arrays
+from taut.calibration.packed import Arrays, Kept, rounded_arrays
 from taut.io.digest import Digest
 from taut.journal.journal import Journal
 from taut.transform import Rounded
@@ -78,6 +78,20 @@ class Findings:
         for name in found:
             self._journal.put(f"matrix/{turn}/{name}", **found.arrays(name))
         self._journal.put(f"matrix/{turn}", names=text_array([*found]))
+        return found
+
+    def block(self, key: str, make: Callable[[], Kept]) -> Kept:
+        """The matrices of a block, which are rounded together: one piece."""
+        if self._journal is None:
+            return make()
+        piece = self._journal.get(f"block/{key}")
+        if piece is not None:
+            return _unpacked(piece)
+        found = make()
+        arrays = {
+            f"{i}/{what}": a for i, n in enumerate(found) for what, a in found.arrays(n).items()
+        }
+        self._journal.put(f"block/{key}", names=text_array([*found]), **arrays)
         return found
 
     def number(self, key: str, make: Callable[[], float]) -> float:
@@ -143,6 +157,16 @@ def _rounded_together(journal: Journal, turn: str) -> Kept | None:
         if piece is None:
             return None
         found.put(name or "", piece)
+    return found
+
+
+def _unpacked(piece: Mapping[str, np.ndarray]) -> Kept:
+    """The matrices of a block's piece."""
+    found = Kept()
+    for number, name in enumerate(texts_of(piece["names"])):
+        prefix = f"{number}/"
+        arrays = {k.removeprefix(prefix): a for k, a in piece.items() if k.startswith(prefix)}
+        found.put(name or "", arrays)
     return found
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from taut.calibration.findings import code_identity, dial_text
 from taut.calibration.finishing import corrected
+from taut.calibration.shown import held_loss, shown
 from taut.calibration.start import Started
-from taut.calibration.values import show
 from taut.calibration.vectors import Vectors
 from taut.errors import ArgumentError
 from taut.scoring.user_score import scored
@@ -24,9 +24,12 @@ def loss_at(started: Started, vectors: Vectors, dial: float) -> float:
     """The loss at a dial on batches set aside, as bits a weight beside those it takes."""
     rounder = started.rounder
     rounder.turn(dial, started.work.progress)
-    show(started, vectors)
-    bits = 8 * rounder.nbytes / max(1, rounder.weights)
-    return math.log2(max(started.held.mean(), 1e-30)) / _LOSS_PER_BIT + bits
+    return as_bits(held_loss(started, vectors), rounder.nbytes, rounder.weights)
+
+
+def as_bits(loss: float, nbytes: float, weights: int) -> float:
+    """A loss and the bytes that some weights take for it, in bits a weight."""
+    return math.log2(max(loss, 1e-30)) / _LOSS_PER_BIT + 8 * nbytes / max(1, weights)
 
 
 def original_score(started: Started) -> float:
@@ -53,8 +56,8 @@ def score_with(
     def judged() -> float:
         found = vectors()
         started.rounder.turn(dial, started.work.progress)
-        show(started, found)
-        return _scored(started, started.student.module)
+        with shown(started, found) as module:
+            return _scored(started, module)
 
     key = f"score/{_judge(started)}/{dial_text(dial)}/{dial_text(finished_for)}"
     return started.record.number(key, judged)

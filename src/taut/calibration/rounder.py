@@ -12,10 +12,10 @@ import numpy as np
 from taut.analysis import Curvature
 from taut.calibration.findings import Findings, dial_text
 from taut.calibration.gridded import gridded
-from taut.calibration.kept import Arrays, Kept, rounded_arrays
 from taut.calibration.matrix_forms import MatrixForms, Sample, samples_of
 from taut.calibration.matrix_work import estimated, read_matrices, round_rows
 from taut.calibration.options import Options
+from taut.calibration.packed import Arrays, Kept, rounded_arrays
 from taut.calibration.twins import twins_of
 from taut.coding import Effort
 from taut.errors import ArgumentError
@@ -133,11 +133,14 @@ class Rounder:
         *,
         progress: Progress | None = None,
     ) -> Kept:
-        """Round these at a dial, the largest first; some by another curvature than their own."""
+        """Round these at a dial, the largest first; some by another curvature than their own.
+
+        Where other curvature is given, none of them is a piece of the record.
+        """
 
         def one(name: str) -> Arrays:
-            other = self._forms.under((curvature or {}).get(name))
-            if other is not None:
+            if curvature is not None:
+                other = self._forms.under(curvature.get(name)) or self._forms.of(name)
                 return rounded_arrays(self._round(name, self.source.load(name), other, dial))
             return self.record.matrix(
                 name,
@@ -201,8 +204,11 @@ class Rounder:
     def lam(self, lam: float) -> None:
         if lam != self.lam:
             self.options = replace(self.options, lam=lam)
-            self.dial = None
-            self.found = Kept()
+            self.forget()
+
+    def forget(self) -> None:
+        """Forget what was rounded."""
+        self.dial, self.found = None, Kept()
 
     @property
     def nbytes(self) -> float:

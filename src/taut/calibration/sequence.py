@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from taut.analysis import Curvature
 from taut.analysis.layer_inputs import Inputs, collect_inputs
-from taut.calibration.kept import Kept
+from taut.calibration.packed import Kept
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
 from taut.calibration.twins import alike

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 from taut.analysis import Curvature
 from taut.calibration.collected import NO_GRADIENTS, curvature_of
+from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.findings import Findings
 from taut.calibration.held import Held
 from taut.calibration.inputs import Work
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
+from taut.networks.find_chain import find_chain
 from taut.scheme import Scheme
 from taut.transform.runtime import GRIDS
+
+LARGE = 1 << 25  # weights under the dial, from which a chain of blocks is rounded in one pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,8 @@ class Started:
 
     `student` is a copy of the network that takes on what a file would hold, `held` are batches set
     aside to judge it by, `record` has what was found so far. All three serve every step, and none
-    of them decides anything.
+    of them decides anything. `compressed` runs a large network of blocks without a copy of it, in
+    the place of `student`.
     """
 
     work: Work
@@ -31,6 +36,7 @@ class Started:
     student: RoundedNetwork
     held: Held
     notes: tuple[str, ...]
+    compressed: CompressedChain | None = None
 
 
 def start(work: Work, record: Findings) -> Started:
@@ -40,7 +46,7 @@ def start(work: Work, record: Findings) -> Started:
         ArgumentError: the data does not fit the model, or a scheme its tensor.
     """
     student, request = RoundedNetwork(work.model), work.request
-    held = Held(student.module, work.model.module, work.calibration, request.seed)
+    held = Held(student, work.model.module, work.calibration, request.seed)
     curvature = _curvature(work, held, record)
     rounder = Rounder(
         work.source,
@@ -59,7 +65,16 @@ def start(work: Work, record: Findings) -> Started:
         student=student,
         held=held,
         notes=_notes(work, held, curvature),
+        compressed=_compressed(work, held, rounder),
     )
+
+
+def _compressed(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None:
+    """What runs a network of blocks that is too large to be rounded, and copied, time and again."""
+    if not work.model.gradients or rounder.weights < LARGE or not held.judges:
+        return None
+    chain = find_chain(work.model.module, held.batches[0])
+    return None if chain is None else CompressedChain(work, rounder, chain)
 
 
 def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from taut.calibration.choose_lambda import choose_lambda
 from taut.calibration.choose_order import choose_order
-from taut.calibration.finishing import finished
+from taut.calibration.compressed_chain import CompressedChain
+from taut.calibration.finishing import corrected, finished
 from taut.calibration.judged import original_score, score_at
+from taut.calibration.one_pass import AIM, in_one_pass
 from taut.calibration.settled import Settled
 from taut.calibration.sizes import fixed_size, meet_size, size_at
 from taut.calibration.start import Started
 from taut.calibration.vectors import AS_GIVEN, Vectors
 from taut.errors import ArgumentError
 from taut.planning import Target
+
+BLOCKWISE = "block after block, each on what the compressed ones before it give"
 
 
 def to_size(started: Started, target: Target) -> Settled:
@@ -24,11 +30,33 @@ def to_size(started: Started, target: Target) -> Settled:
     fixed = fixed_size(started, AS_GIVEN)
     room = 8 * max(0.0, target.nbytes - fixed)
     first = rounder.first_dial(room / max(1, rounder.weights))
-    notes = choose_lambda(started, rounder.dial_for(target.nbytes - fixed, first))
+    begun = rounder.dial_for(target.nbytes - fixed, first)
+    notes = choose_lambda(started, begun)
+    if started.compressed is not None:
+        at = _in_one_pass(started, started.compressed, target, begun, fixed)
+        if at is not None:
+            return _finished(started, at, target, (*notes, BLOCKWISE))
     dial = meet_size(started, AS_GIVEN, target, fixed=fixed, first=first)
     if order := choose_order(started, dial, lambda: AS_GIVEN):
         dial = _met_again(started, AS_GIVEN, target, dial)
     return _finished(started, dial, target, notes + order)
+
+
+def _in_one_pass(
+    started: Started, compressed: CompressedChain, target: Target, first: float, fixed: float
+) -> float | None:
+    """The last dial of a pass, block after block, that meets the size; None if none does."""
+    rounder, room = started.rounder, AIM * target.nbytes - fixed
+    key = f"{target.nbytes},{rounder.lam:g}"
+    return in_one_pass(
+        started,
+        compressed,
+        target,
+        lambda dial: size_at(started, corrected(started), dial, of=key),
+        room=room,
+        first=rounder.dial_for(room, first),
+        key=key,
+    )
 
 
 def as_planned(started: Started) -> Settled:
@@ -51,7 +79,9 @@ def _finished(
     vectors = finished(started, AS_GIVEN, dial)
     if target is not None:
         size = size_at(started, vectors, dial)
-        if size > target.nbytes:
+        if size > target.nbytes and started.compressed is not None:
+            vectors = replace(corrected(started), dial=dial)  # those tuned take a little more
+        elif size > target.nbytes:
             dial = _met_again(started, vectors, target, dial)  # the vectors take a little more now
         elif not target.met_by(size):
             notes = (*notes, _left_over(target, size))

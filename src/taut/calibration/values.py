@@ -1,4 +1,4 @@
-"""What a file will decode to, and the network that has these values."""
+"""What a file will decode to."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import numpy as np
 
 from taut.calibration.overlay import as_stored, as_written, of_dtype
 from taut.calibration.rounder import Rounder
-from taut.calibration.start import Started
-from taut.calibration.vectors import Vectors
 from taut.encoding.data_free_rounder import sparse
 from taut.io import Source, TensorInfo
 from taut.scheme import Scheme
@@ -57,11 +55,3 @@ def written(
     if scheme.kind == "fp16" or sparse(scheme):
         return as_written(info, source.load(info.name), scheme)
     return source.load(info.name) if changed else None
-
-
-def show(started: Started, vectors: Vectors) -> None:
-    """Give the student what the file would hold: the matrices as rounded, and these vectors."""
-    student, work = started.student, started.work
-    changed = {*vectors.values, *student.loaded}
-    source = vectors.over(work.source)
-    student.load(written_values(source, work.schemes, started.rounder, changed=changed))

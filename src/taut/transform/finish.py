@@ -9,9 +9,9 @@ calibration batches, without labels; batches set aside say when to believe it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from taut.errors import ArgumentError
 from taut.io.names import nearest
 from taut.networks.output_vectors import Kind
 from taut.networks.outputs import Loss
-from taut.networks.portions import Batches, hold, split
+from taut.networks.portions import Batches, Portion, hold, split
 from taut.transform._tuning import Clock, Tuning, height
 from taut.transform.judge import Judge, prepared, work
 
@@ -28,6 +28,24 @@ if TYPE_CHECKING:
     import torch
 
 Progress: TypeAlias = Callable[[str, int, int], None]
+
+
+class Judging(Protocol):
+    """What tells the loss over batches by their number, as `Judge` does."""
+
+    @property
+    def before(self) -> float:
+        """The mean loss as the models come."""
+
+    def total(self, index: int) -> tuple[torch.Tensor, int]:
+        """The loss of one batch as a sum, through which gradients flow, and its positions."""
+
+    def mean(self) -> float:
+        """The mean loss over the batches that were set aside."""
+
+
+JudgeOf: TypeAlias = "Callable[[Portion, Sequence[int], Mapping[str, torch.nn.Parameter]], Judging]"
+"""Makes what judges, from all batches, the numbers of those set aside, and what is tuned."""
 
 RATE: Final = 0.01  # of a parameter's scale, in one step at the peak
 _WORK: Final = 1e12  # floating-point operations forward; under a minute on two cores
@@ -66,6 +84,7 @@ def finish(
     seed: int = 0,
     round_to: Literal["fp16", "fp32"] = "fp16",
     progress: Progress | None = None,
+    judge_of: JudgeOf | None = None,
 ) -> Finished:
     """Tune parameters of `student`, a copy with quantised matrices, toward `teacher`'s outputs.
 
@@ -75,6 +94,9 @@ def finish(
     never by the clock; `seconds` ends it sooner. `rate` is relative to each parameter's scale; it
     falls by itself where it proves too high. The student is left with the values returned, which
     `round_to` can hold wherever tuning changed them.
+
+    A network too large to be copied is `student` and `teacher` in one, and `judge_of` makes what
+    runs it as the one and as the other.
 
     The same on one machine for one seed and number of threads, if `seconds` is not given.
 
@@ -92,7 +114,10 @@ def finish(
     tuned, judges = split(held, seed)
     with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
         torch.manual_seed(seed)  # for a model that draws even in eval mode
-        judge = Judge(student, teacher, held, judges or tuned, kind, loss)
+        if judge_of is None:
+            judge: Judging = Judge(student, teacher, held, judges or tuned, kind, loss)
+        else:
+            judge = judge_of(held, judges or tuned, parameters)
         hindrances = _hindrances(judges, judge.before)
         if hindrances or not parameters:
             steps = 0
@@ -123,7 +148,7 @@ def _hindrances(judges: Sequence[int], before: float) -> list[str]:
 
 
 def _tune(
-    tuning: Tuning, judge: Judge, clock: Clock, order: Iterator[int], progress: Progress | None
+    tuning: Tuning, judge: Judging, clock: Clock, order: Iterator[int], progress: Progress | None
 ) -> tuple[int, str]:
     """Go on by a step at a time; gives the steps taken and what ended them early, or ""."""
     taken, trouble = 0, ""

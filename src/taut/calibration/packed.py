@@ -105,7 +105,7 @@ def rounded_from(arrays: Arrays) -> Rounded:
     """The matrix of `rounded_arrays`; decodes to the very values that rounding gave."""
     found = undecoded(arrays)
     decoded = np.empty(found.indices.shape, np.float32)
-    each = max(1, _ROWS // max(1, decoded.shape[1]))
+    each = max(1, _ROWS * len(decoded) // max(1, decoded.size))
     for begin in range(0, len(decoded), each):
         part = slice(begin, begin + each)
         decoded[part] = _decoded(found, part)

@@ -1,0 +1,201 @@
+"""A model rounded in one pass: block after block, the dial set right on the way.
+
+What enters a block of the compressed model is carried along from the block before. One run of the
+block as it is gives the forms of these inputs, its matrices are rounded by them, and one run of the
+block as it is rounded gives what enters the next. So the whole model runs forward twice, however
+many blocks it has. Every block is a piece of the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from taut.analysis import Curvature
+from taut.analysis.layer_inputs import inputs_of
+from taut.calibration.biases import corrected_biases
+from taut.calibration.carried import Carried
+from taut.calibration.compressed_chain import CompressedChain
+from taut.calibration.control import DialControl, RateCurves
+from taut.calibration.findings import dial_text
+from taut.calibration.finishing import bias_tensors
+from taut.calibration.packed import Kept
+from taut.calibration.sequence import seen, stride
+from taut.calibration.start import Started
+from taut.networks.chain import Entered
+from taut.planning import Target
+
+if TYPE_CHECKING:
+    import torch
+
+AIM: Final = 0.9985  # of the target: tables are estimated to a few thousandths
+_CLOSE: Final = 0.9965  # of the target: nearer is not tried for
+_MOST: Final = 0.9995  # of the target: vectors that are tuned later may take a little more
+_LANDINGS: Final = 6  # times that the last block is rounded for the size
+
+Exact = Callable[[float], int]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Matrices that are rounded together: those of a block, or (None) those outside of all."""
+
+    block: int | None
+    names: tuple[str, ...]
+
+
+def in_one_pass(
+    started: Started,
+    compressed: CompressedChain,
+    target: Target,
+    exact: Exact,
+    *,
+    room: float,
+    first: float,
+    key: str,
+) -> float | None:
+    """Round all matrices under the dial once, for a size; the rounder then has them.
+
+    `room` is what they may take of the target, and `first` a dial to begin at. `exact(dial)` is
+    the size of the file once all is rounded, the last of it at this dial: that is rounded anew
+    until the size is met. Gives that dial; None where it cannot be met so. `key` names the pass
+    among others of the run.
+    """
+    rounder, steps = started.rounder, _steps(started, compressed)
+    counts = {name: rounder.matrices[name].count for one in steps for name in one.names}
+    curves = RateCurves(rounder.estimates)
+    control = DialControl(curves, counts, room=room, first=first)
+    progress = started.work.progress or (lambda *_: None)
+    *most, last = steps
+    with BlockWalk(started, compressed, key) as walk:
+        for number, step in enumerate(most, 1):
+            found = walk.rounded(step, control.dial)
+            control.took(step.names, rounder.size_of(found), last=number == len(most))
+            progress("sequence", number, len(steps))
+        dial = _landed(walk, last, control, target, exact)
+    progress("sequence", len(steps), len(steps))
+    return dial
+
+
+def _landed(
+    walk: BlockWalk, step: Share, control: DialControl, target: Target, exact: Exact
+) -> float | None:
+    """Round the last block until the file has its size; keeps the best of the roundings."""
+    rounder, best = walk.rounder, None
+    best_size, dial = 0, control.dial
+    for _ in range(_LANDINGS):
+        found = walk.rounded(step, dial)
+        rounder.adopt(found, dial)
+        size = exact(dial)
+        if best_size < size <= _MOST * target.nbytes:
+            best, best_size = (dial, found), size
+        if _CLOSE * target.nbytes <= size <= _MOST * target.nbytes:
+            break
+        taken = rounder.size_of(found)
+        dial = control.again(step.names, taken, taken + AIM * target.nbytes - size)
+    if best is None or not target.met_by(best_size):
+        return None
+    dial, found = best
+    rounder.adopt(found, dial)
+    return dial
+
+
+def _steps(started: Started, compressed: CompressedChain) -> list[Share]:
+    """All matrices under the dial: what lies outside of blocks, and then block after block."""
+    dialled = [n for n, m in started.rounder.matrices.items() if m.scheme.bits is None]
+    places: dict[int | None, list[str]] = {}
+    for name in dialled:
+        places.setdefault(compressed.place(name), []).append(name)
+    outside = places.pop(None, [])
+    inside = [Share(at, tuple(names)) for at, names in sorted(places.items())]
+    return ([Share(None, tuple(outside))] if outside else []) + inside
+
+
+class BlockWalk:
+    """Goes from block to block, and rounds each on what the compressed ones before it give."""
+
+    def __init__(self, started: Started, compressed: CompressedChain, key: str) -> None:
+        self.rounder = started.rounder
+        self._started, self._compressed, self._key = started, compressed, key
+        every = stride(one.curvature for one in self.rounder.matrices.values())
+        self._batches: Sequence[object] = started.held.others[::every]
+        self._carried: Carried | None = None
+        self._entered: list[Entered] = []
+        self._at = 0  # the block whose inputs are carried
+        self._forms: tuple[Share | None, Mapping[str, Curvature]] = (None, {})
+        self._open = ExitStack()
+        self._tensors = bias_tensors(started)
+        compressed.biases.clear()
+
+    def rounded(self, step: Share, dial: float) -> Kept:
+        """The matrices of the next block, or of the last one anew, at a dial."""
+        key = f"{self._key}/{step.block}/{dial_text(dial)}"
+        found = self._started.record.block(
+            key, lambda: self.rounder.rounded(step.names, dial, self._seen(step))
+        )
+        self.rounder.found.take(found)
+        work = self._started.work
+        self._compressed.biases |= corrected_biases(
+            self.rounder, work.source, work.schemes, self._tensors, step.names
+        )
+        return found
+
+    def __enter__(self) -> BlockWalk:
+        """Give the walk itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the network its own values again."""
+        self._open.close()
+
+    def _seen(self, step: Share) -> Mapping[str, Curvature]:
+        """The curvature of a block's matrices with the inputs that the compressed model has."""
+        if step.block is None:
+            return {}
+        if self._forms[0] != step:
+            self._reach(step.block)
+            self._forms = step, self._made(step, step.block)
+        return self._forms[1]
+
+    def _made(self, step: Share, block: int) -> dict[str, Curvature]:
+        names = self._started.work.model.names
+        parameters = self._compressed.tensors
+        wanted = {name: parameters[names[name]] for name in step.names}
+        met = inputs_of(wanted, self._runs(block))
+        matrices = self.rounder.matrices
+        new = {name: seen(matrices[name].curvature, met.get(name)) for name in step.names}
+        return {name: one for name, one in new.items() if one is not None}
+
+    def _runs(self, block: int) -> Iterator[tuple[object, Callable[[], object]]]:
+        chain = self._compressed.chain
+        assert self._carried is not None
+        for number, batch in enumerate(self._batches):
+            hidden = self._carried[number]
+            yield batch, partial(chain.run, block, self._entered[number], hidden)
+
+    def _reach(self, block: int) -> None:
+        """Carry the hidden states to where they enter a block."""
+        if self._carried is None:
+            self._open.enter_context(self._compressed.open(again=False))
+            self._carried = self._front()
+        while self._at < block:
+            self._carried.advance(self._through)
+            self._at += 1
+
+    def _through(self, number: int, hidden: torch.Tensor) -> torch.Tensor:
+        """What a batch's hidden state is after the block that it enters."""
+        return self._compressed.run(self._at, self._entered[number], hidden)
+
+    def _front(self) -> Carried:
+        import torch
+
+        carried = Carried()
+        for number, batch in enumerate(self._batches):
+            with torch.no_grad():
+                entered = self._compressed.chain.enter(batch, f"calibration batch {number + 1}")
+            carried[number] = entered.hidden
+            self._entered.append(replace(entered, hidden=torch.empty(0)))
+        return carried
