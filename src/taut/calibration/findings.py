@@ -35,6 +35,11 @@ class Findings:
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
 
+    @property
+    def resumed(self) -> bool:
+        """Whether pieces of an earlier run were taken over."""
+        return self._journal is not None and self._journal.resumed
+
     def curvatures(
         self, names: Collection[str], make: Callable[[], Mapping[str, Curvature]]
     ) -> dict[str, Curvature]:

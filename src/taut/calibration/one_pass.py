@@ -23,6 +23,7 @@ from taut.calibration.control import DialControl, RateCurves
 from taut.calibration.findings import dial_text
 from taut.calibration.finishing import bias_tensors
 from taut.calibration.packed import Kept
+from taut.calibration.rounder import Way
 from taut.calibration.sequence import seen, stride
 from taut.calibration.start import Started
 from taut.networks.chain import Entered
@@ -64,30 +65,49 @@ def in_one_pass(
     until the size is met. Gives that dial; None where it cannot be met so. `key` names the pass
     among others of the run.
     """
-    rounder, steps = started.rounder, _steps(started, compressed)
-    counts = {name: rounder.matrices[name].count for one in steps for name in one.names}
+    rounder, shares = started.rounder, shares_of(started, compressed)
+    counts = {name: rounder.matrices[name].count for one in shares for name in one.names}
     curves = RateCurves(rounder.estimates)
     control = DialControl(curves, counts, room=room, first=first)
     progress = started.work.progress or (lambda *_: None)
-    *most, last = steps
+    *most, last = shares
     with BlockWalk(started, compressed, key) as walk:
-        for number, step in enumerate(most, 1):
-            found = walk.rounded(step, control.dial)
-            control.took(step.names, rounder.size_of(found), last=number == len(most))
-            progress("sequence", number, len(steps))
+        for number, share in enumerate(most, 1):
+            found = walk.rounded(share, control.dial)
+            control.took(share.names, rounder.size_of(found), last=number == len(most))
+            progress("sequence", number, len(shares))
         dial = _landed(walk, last, control, target, exact)
-    progress("sequence", len(steps), len(steps))
+    progress("sequence", len(shares), len(shares))
     return dial
 
 
+def in_chain(started: Started, compressed: CompressedChain, *, key: str = "") -> Way:
+    """What rounds all matrices under the dial, block after block, at one dial.
+
+    With a `key`, which names it among others of the run, every block is a piece of the record.
+    """
+    shares = shares_of(started, compressed)
+
+    def way(dial: float) -> Kept:
+        found = Kept()
+        with BlockWalk(started, compressed, key) as walk:
+            for number, share in enumerate(shares, 1):
+                found.take(walk.rounded(share, dial))
+                if started.work.progress:
+                    started.work.progress("sequence", number, len(shares))
+        return found
+
+    return way
+
+
 def _landed(
-    walk: BlockWalk, step: Share, control: DialControl, target: Target, exact: Exact
+    walk: BlockWalk, share: Share, control: DialControl, target: Target, exact: Exact
 ) -> float | None:
     """Round the last block until the file has its size; keeps the best of the roundings."""
     rounder, best = walk.rounder, None
     best_size, dial = 0, control.dial
     for _ in range(_LANDINGS):
-        found = walk.rounded(step, dial)
+        found = walk.rounded(share, dial)
         rounder.adopt(found, dial)
         size = exact(dial)
         if best_size < size <= _MOST * target.nbytes:
@@ -95,7 +115,7 @@ def _landed(
         if _CLOSE * target.nbytes <= size <= _MOST * target.nbytes:
             break
         taken = rounder.size_of(found)
-        dial = control.again(step.names, taken, taken + AIM * target.nbytes - size)
+        dial = control.again(share.names, taken, taken + AIM * target.nbytes - size)
     if best is None or not target.met_by(best_size):
         return None
     dial, found = best
@@ -103,7 +123,7 @@ def _landed(
     return dial
 
 
-def _steps(started: Started, compressed: CompressedChain) -> list[Share]:
+def shares_of(started: Started, compressed: CompressedChain) -> list[Share]:
     """All matrices under the dial: what lies outside of blocks, and then block after block."""
     dialled = [n for n, m in started.rounder.matrices.items() if m.scheme.bits is None]
     places: dict[int | None, list[str]] = {}
@@ -130,16 +150,18 @@ class BlockWalk:
         self._tensors = bias_tensors(started)
         compressed.biases.clear()
 
-    def rounded(self, step: Share, dial: float) -> Kept:
+    def rounded(self, share: Share, dial: float) -> Kept:
         """The matrices of the next block, or of the last one anew, at a dial."""
-        key = f"{self._key}/{step.block}/{dial_text(dial)}"
-        found = self._started.record.block(
-            key, lambda: self.rounder.rounded(step.names, dial, self._seen(step))
-        )
+
+        def made() -> Kept:
+            return self.rounder.rounded(share.names, dial, self._seen(share))
+
+        key = f"{self._key}/{share.block}/{dial_text(dial)}"
+        found = self._started.record.block(key, made) if self._key else made()
         self.rounder.found.take(found)
         work = self._started.work
         self._compressed.biases |= corrected_biases(
-            self.rounder, work.source, work.schemes, self._tensors, step.names
+            self.rounder, work.source, work.schemes, self._tensors, share.names
         )
         return found
 
@@ -151,22 +173,22 @@ class BlockWalk:
         """Give the network its own values again."""
         self._open.close()
 
-    def _seen(self, step: Share) -> Mapping[str, Curvature]:
+    def _seen(self, share: Share) -> Mapping[str, Curvature]:
         """The curvature of a block's matrices with the inputs that the compressed model has."""
-        if step.block is None:
+        if share.block is None:
             return {}
-        if self._forms[0] != step:
-            self._reach(step.block)
-            self._forms = step, self._made(step, step.block)
+        if self._forms[0] != share:
+            self._reach(share.block)
+            self._forms = share, self._made(share, share.block)
         return self._forms[1]
 
-    def _made(self, step: Share, block: int) -> dict[str, Curvature]:
+    def _made(self, share: Share, block: int) -> dict[str, Curvature]:
         names = self._started.work.model.names
         parameters = self._compressed.tensors
-        wanted = {name: parameters[names[name]] for name in step.names}
+        wanted = {name: parameters[names[name]] for name in share.names}
         met = inputs_of(wanted, self._runs(block))
         matrices = self.rounder.matrices
-        new = {name: seen(matrices[name].curvature, met.get(name)) for name in step.names}
+        new = {name: seen(matrices[name].curvature, met.get(name)) for name in share.names}
         return {name: one for name, one in new.items() if one is not None}
 
     def _runs(self, block: int) -> Iterator[tuple[object, Callable[[], object]]]:

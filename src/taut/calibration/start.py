@@ -71,7 +71,14 @@ def start(work: Work, record: Findings) -> Started:
 
 def _compressed(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None:
     """What runs a network of blocks that is too large to be rounded, and copied, time and again."""
-    if not work.model.gradients or rounder.weights < LARGE or not held.judges:
+    if rounder.weights < LARGE or not held.judges:
+        return None
+    return chain_of(work, held, rounder)
+
+
+def chain_of(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None:
+    """What runs a network of blocks, block after block; None if it has none, or no gradients."""
+    if not work.model.gradients:
         return None
     chain = find_chain(work.model.module, held.batches[0])
     return None if chain is None else CompressedChain(work, rounder, chain)
@@ -80,6 +87,9 @@ def _compressed(work: Work, held: Held, rounder: Rounder) -> CompressedChain | N
 def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]:
     """By the tensors' names, of those that are rounded."""
     names = _parameters(work)
+    if work.forms.keys() >= names.keys():
+        known = {name: work.forms[name] for name in names}
+        return {name: one for name, one in known.items() if one is not None}
 
     def collected() -> dict[str, Curvature]:
         found = curvature_of(
@@ -92,7 +102,9 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
         )
         return {tensor: found[name] for tensor, name in names.items() if name in found}
 
-    return record.curvatures(names, collected)
+    found = record.curvatures(names, collected)
+    work.forms.update({name: found.get(name) for name in names})
+    return found
 
 
 def _parameters(work: Work) -> dict[str, str]:

@@ -126,6 +126,7 @@ def _decided(
         request.src,
         journal_beside=None if dst is None else Path(dst),
         progress=request.progress,
+        forms=request.forms,
     )
 
 
