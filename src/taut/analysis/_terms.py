@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from taut.analysis._layer_calls import LayerCall
 if TYPE_CHECKING:
     import torch
 
+_NOISE: Final = 1e-6
 Pair: TypeAlias = "tuple[torch.Tensor | None, torch.Tensor]"  # inputs if wanted, gradients
 
 
@@ -31,14 +32,19 @@ class Forms:
 
 @dataclass
 class Layer:
-    """Sums over what one matrix of a weight was given: its inputs' moments, and its gradients'."""
+    """Sums over what one matrix of a weight was given: its inputs' moments, and its gradients'.
+
+    `own` are inputs of this matrix alone; `shared` are those that others were given, too.
+    """
 
     kind: str
     swapped: bool
     block: Block
-    inputs: Side
     gradients: Gram
+    own: Side | None
+    empty: Callable[[], Side]
     mean: NDArray[np.float64] | None
+    shared: dict[int, SharedInputs] = field(default_factory=dict)
     biases: set[int] = field(default_factory=set)
     positions: int = 0
 
@@ -49,13 +55,19 @@ class Layer:
     ) -> Layer:  # fmt: skip
         """An empty sum for a matrix of this shape and use; with groups for a convolution's."""
         first, rest = shape
-        columns = Gram(rest * groups, room, groups=groups, full=rest <= widest)
+
+        def columns() -> Gram:
+            return Gram(rest * groups, room, groups=groups, full=rest <= widest)
+
+        def rows() -> Gram:
+            return Gram(first, room, full=first <= widest)
+
         if kind == "embedding":
-            return cls(kind, False, block, Counts(first, room), columns, None)
-        rows = Gram(first, room, full=first <= widest)
-        inputs, gradients = (rows, columns) if swapped else (columns, rows)
-        mean = None if kind == "conv_transpose" else np.zeros(inputs.width)
-        return cls(kind, swapped, block, inputs, gradients, mean)
+            return cls(kind, False, block, columns(), None, lambda: Counts(first, room), None)
+        inputs: Callable[[], Gram] = rows if swapped else columns
+        gradients = columns() if swapped else rows()
+        mean = None if kind == "conv_transpose" else np.zeros(first if swapped else rest * groups)
+        return cls(kind, swapped, block, gradients, None, inputs, mean)
 
     def add(
         self, vectors: torch.Tensor | None, slopes: torch.Tensor, *,
@@ -63,41 +75,129 @@ class Layer:
     ) -> None:  # fmt: skip
         """Add inputs (N, n), the first time only, and the gradients (N, m) of their outputs.
 
-        A position is live where the gradient is not all zero: padding is left out by itself. Of a
-        matrix among others that are `routed` to, the inputs must not be all zero either: so some
-        networks leave out what went to another expert.
+        Of a matrix among others that are `routed` to, a position is live only where the inputs are
+        not all zero either: so some networks leave out what went to another expert.
         """
-        import torch
-
-        live = (slopes != 0).any(1)
+        live = live_positions(slopes)
         if routed and vectors is not None:
             live &= (vectors != 0).any(1)
             slopes = slopes[live]
             vectors, live = vectors[live], live[live]
         self.gradients.add(slopes, f"{where}: the gradient")
-        if not first or vectors is None:
-            return
+        if first and vectors is not None:
+            self.add_inputs(vectors, live, where)
+
+    def add_inputs(self, vectors: torch.Tensor, live: torch.Tensor, where: str) -> None:
+        """Add inputs (N, n) at the positions (N,) that are live."""
+        import torch
+
         count = int(live.sum())
+        if not count:
+            return
         vectors = vectors if count == len(live) else vectors[live]
-        self.inputs.add(vectors, f"{where}: the input")
+        self.own = self.own or self.empty()
+        self.own.add(vectors, f"{where}: the input")
         self.positions += count
         if self.mean is not None:
             self.mean += vectors.sum(0, dtype=torch.float64).cpu().numpy()
 
+    def share(self, inputs: SharedInputs) -> None:
+        """Take part in inputs that others were given, too."""
+        self.shared[id(inputs)] = inputs
+
+    @property
+    def width(self) -> int:
+        """Values of an input."""
+        return len(self.mean) if self.mean is not None else 0
+
+    @property
+    def reached(self) -> bool:
+        """Whether any position was live."""
+        return bool(self.positions) or any(one.positions for one in self.shared.values())
+
     def finish(self, samples: int, passes: int) -> Forms:
-        """Divide: the inputs' moments by positions, the gradients' by samples.
+        """Divide, once: the inputs' moments by positions, the gradients' by samples.
 
         An embedding is read by count: its counts are by sample, its gradients by position.
         """
+        for inputs in self.shared.values():
+            self.positions += inputs.positions
+            if self.mean is not None:
+                self.mean += inputs.mean
         over_inputs, over_gradients = max(1, self.positions), samples * passes
         if self.kind == "embedding":
             over_inputs, over_gradients = samples, max(1, self.positions) * passes
-        self.inputs.values /= over_inputs
-        self.gradients.values /= over_gradients
+        moments, other = self._moments(over_inputs), self.gradients.values
+        other /= over_gradients
         if self.mean is not None:
             self.mean /= max(1, self.positions)
-        one, other = self.inputs.values, self.gradients.values
-        return Forms(one, other) if self.swapped or self.kind == "embedding" else Forms(other, one)
+        swapped = self.swapped or self.kind == "embedding"
+        return Forms(moments, other) if swapped else Forms(other, moments)
+
+    def _moments(self, over: int) -> NDArray[np.floating]:
+        """The inputs' moments; one array for all matrices that were given the same."""
+        if self.own is None and self.shared:
+            first, *others = self.shared.values()
+            return first.mean_moment(others)
+        total = (self.own or self.empty()).values
+        for inputs in self.shared.values():
+            total += inputs.total
+        total /= over
+        return total
+
+
+class SharedInputs:
+    """Inputs that several matrices were given, summed once."""
+
+    def __init__(self, side: Gram) -> None:
+        self._side = side
+        self.mean = np.zeros(side.width)
+        self.positions = 0
+        self._divided = False
+        self._means: dict[tuple[int, ...], NDArray[np.floating]] = {}
+
+    def add(self, vectors: torch.Tensor, where: str) -> None:
+        """Add inputs (N, n) that all of the matrices were given."""
+        import torch
+
+        self._side.add(vectors, f"{where}: the input")
+        self.positions += len(vectors)
+        self.mean += vectors.sum(0, dtype=torch.float64).cpu().numpy()
+
+    @property
+    def total(self) -> NDArray[np.floating]:
+        """The sum of x x^T."""
+        values = self._side.values
+        return values * max(1, self.positions) if self._divided else values
+
+    def mean_moment(self, others: Sequence[SharedInputs]) -> NDArray[np.floating]:
+        """The mean of x x^T over these inputs and others, the same array each time."""
+        if not others:
+            values = self._side.values
+            if not self._divided:
+                values /= max(1, self.positions)
+                self._divided = True
+            return values
+        key = tuple(sorted(map(id, others)))
+        if key not in self._means:
+            count = self.positions + sum(one.positions for one in others)
+            self._means[key] = sum((one.total for one in others), self.total) / max(1, count)
+        return self._means[key]
+
+
+def live_positions(slopes: torch.Tensor) -> torch.Tensor:
+    """Where a gradient (N, m) is not zero, bool (N,): padding is left out by itself.
+
+    What is a rounding error beside the largest is zero: a query that sees one key alone has a
+    gradient that is zero or noise, as the order of the sums has it.
+    """
+    import torch
+
+    if not slopes.numel():
+        return torch.zeros(len(slopes), dtype=torch.bool, device=slopes.device)
+    norms = torch.linalg.vector_norm(slopes, torch.inf, dim=1)
+    live: torch.Tensor = norms > _NOISE * norms.max()
+    return live
 
 
 @dataclass
@@ -124,10 +224,10 @@ class Whole:
 
         So Shampoo splits its preconditioner (Gupta, Koren and Singer 2018).
         """
-        for side in (self.rows, self.columns):
-            side.values /= samples * passes
-            trace = trace_of(side.values)
-            side.values /= sqrt(trace) if trace > 0 else 1.0
+        for values in (self.rows.values, self.columns.values):
+            values /= samples * passes
+            trace = trace_of(values)
+            values /= sqrt(trace) if trace > 0 else 1.0
         return Forms(self.rows.values, self.columns.values)
 
 

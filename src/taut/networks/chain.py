@@ -9,19 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from taut.errors import ArgumentError
 from taut.networks.calls import evaluating, run
+from taut.networks.cuts import mapped
 
 if TYPE_CHECKING:
     import torch
 
 Place: TypeAlias = "int | str"  # of an argument: its number, or its keyword
 Act: TypeAlias = Callable[..., object]
-_KEEPING: Final = ("use_cache", "output_router_logits", "output_hidden_states", "output_attentions")
+_KEEPING: Final = ("use_cache", "output_router_logits")
 OTHER_WAY: Final = "takes another way through the network's blocks than the first batch did"
+
+
+class AnotherWayError(ArgumentError):
+    """A batch takes another way through the network's blocks than the first did."""
 
 
 class _LastReached(BaseException):  # no error, so that nobody handles it as one
@@ -83,6 +88,24 @@ class Entered:
     hidden: torch.Tensor
     others: tuple[Others, ...]
 
+    def tensors(self) -> list[torch.Tensor]:
+        """The tensors of floats that go beside the hidden state, each once, in their order."""
+        found: dict[int, torch.Tensor] = {}
+        self.with_others(lambda one: found.setdefault(id(one), one))
+        return [one for one in found.values() if one.is_floating_point()]
+
+    def with_others(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Entered:
+        """The same with other tensors beside the hidden state; what was shared is shared."""
+        made: dict[int, torch.Tensor] = {}
+
+        def changed(one: torch.Tensor) -> torch.Tensor:
+            if id(one) not in made:
+                made[id(one)] = change(one)
+            return made[id(one)]
+
+        parts = mapped(tuple((one.args, dict(one.kwargs)) for one in self.others), changed)
+        return replace(self, others=tuple(Others(*part) for part in parts))  # type: ignore[attr-defined]
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -116,7 +139,7 @@ class Chain:
 
         def reached(index: int, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
             if index != len(met):
-                raise ArgumentError(f"{where}: {OTHER_WAY}")
+                raise AnotherWayError(f"{where}: {OTHER_WAY}")
             hidden, others = parted(self.places[index], args, kwargs)
             met.append((hidden, others))
             if len(met) == len(self):
@@ -128,7 +151,7 @@ class Chain:
         except _LastReached:
             hidden = met[0][0]
             return Entered(hidden, tuple(others for _, others in met))
-        raise ArgumentError(f"{where}: {OTHER_WAY}")
+        raise AnotherWayError(f"{where}: {OTHER_WAY}")
 
     def run(
         self,
@@ -154,12 +177,17 @@ class Chain:
         return found
 
     def leave(
-        self, batch: object, hidden: torch.Tensor, where: str = "calibration batch"
+        self,
+        batch: object,
+        hidden: torch.Tensor,
+        where: str = "calibration batch",
+        *,
+        reached: Callable[[], None] | None = None,
     ) -> object:
         """The network's own output for a batch whose last block gave `hidden`.
 
         The front runs once more, for what the head takes from it; the blocks do not. Gradients
-        flow to `hidden` and to the head's weights.
+        flow to `hidden` and to the head's weights. `reached` is called where the head begins.
 
         Raises:
             ArgumentError: as `enter`.
@@ -169,10 +197,14 @@ class Chain:
         def passed(index: int, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
             nonlocal met
             if index != met:
-                raise ArgumentError(f"{where}: {OTHER_WAY}")
+                raise AnotherWayError(f"{where}: {OTHER_WAY}")
             met += 1
             given, others = parted(self.places[index], args, kwargs)
-            return self.outputs[index].packed(given if met < len(self) else hidden, others)
+            if met == len(self):
+                given = hidden
+                if reached is not None:
+                    reached()
+            return self.outputs[index].packed(given, others)
 
         return self._run(batch, where, passed)
 
@@ -214,7 +246,7 @@ def _standing_in(block: torch.nn.Module, act: Act) -> torch.nn.Module:
 def uncached(network: torch.nn.Module) -> Iterator[None]:
     """Within it transformers' networks keep no keys and values: a block may run twice.
 
-    Nor do they collect what lies within their blocks beside the output.
+    Nor do they collect what routers within their blocks put out.
     """
     configs = {id(one): one for part in network.modules() for one in _configs(part)}
     changed = []
@@ -248,7 +280,7 @@ def parted(
     else:
         hidden, others = kwargs.get(place), Others(tuple(args), {**kwargs, place: None})
     if not isinstance(hidden, torch.Tensor):
-        raise ArgumentError(f"a batch {OTHER_WAY}")
+        raise AnotherWayError(f"a batch {OTHER_WAY}")
     return hidden, others
 
 

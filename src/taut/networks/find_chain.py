@@ -61,6 +61,10 @@ def find_chain(network: torch.nn.Module, batch: object) -> Chain | None:
     """
     import torch
 
+    if any(getattr(part, "max_norm", None) is not None for part in network.modules()):
+        return None  # such an embedding changes its weight whenever it runs
+    if not [*_containers(network)]:
+        return None
     with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(network):
         for one in (_first_sample(batch), batch):
             try:
@@ -232,5 +236,12 @@ def _known(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _first_sample(batch: object) -> object:
+    import torch
+
     count = samples_of(batch)
-    return mapped(batch, lambda one: one[:1] if one.ndim and len(one) == count else one)
+
+    def first(one: torch.Tensor) -> torch.Tensor:
+        dense = one.layout == torch.strided and not one.is_nested
+        return one[:1] if dense and one.ndim and len(one) == count else one
+
+    return mapped(batch, first)
