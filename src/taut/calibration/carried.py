@@ -17,15 +17,14 @@ _HELD: Final = 256 << 20  # bytes of hidden states in memory; what is more goes 
 class Carried:
     """Hidden states by the number of their batch: in memory, or as bfloat16 in a temporary file.
 
-    Those in the file have lost 16 of 24 bits of their mantissa's last: as a network that runs in
-    bfloat16 does.
+    The file has eight bits of a mantissa, as a network that runs in bfloat16.
     """
 
     def __init__(self, held: int = _HELD) -> None:
         self._left = held
         self._held: dict[int, torch.Tensor] = {}
         self._file: IO[bytes] | None = None
-        self._places: dict[int, tuple[int, torch.Size]] = {}
+        self._places: dict[int, tuple[int, torch.Size, torch.dtype]] = {}
         self._end = 0
 
     def __len__(self) -> int:
@@ -33,16 +32,16 @@ class Carried:
         return len(self._held) + len(self._places)
 
     def __getitem__(self, number: int) -> torch.Tensor:
-        """The hidden state of a batch, float32."""
+        """The hidden state of a batch, in its own dtype."""
         import torch
 
         if number in self._held:
             return self._held[number]
         assert self._file is not None
-        begin, shape = self._places[number]
+        begin, shape, dtype = self._places[number]
         self._file.seek(begin)
         bits = np.frombuffer(bytearray(self._file.read(2 * shape.numel())), np.int16)
-        return torch.from_numpy(bits).view(torch.bfloat16).reshape(shape).float()
+        return torch.from_numpy(bits).view(torch.bfloat16).reshape(shape).to(dtype)
 
     def __setitem__(self, number: int, hidden: torch.Tensor) -> None:
         """Carry another one for a batch; it has the shape of the one before, if there is one."""
@@ -64,7 +63,7 @@ class Carried:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="taut-")  # noqa: SIM115  # goes with it
         if number not in self._places:
-            self._places[number] = self._end, hidden.shape
+            self._places[number] = self._end, hidden.shape, hidden.dtype
             self._end += 2 * hidden.numel()
         self._file.seek(self._places[number][0])
         self._file.write(hidden.contiguous().to(torch.bfloat16).view(torch.int16).numpy().tobytes())

@@ -13,6 +13,7 @@ from taut.calibration.held import Held
 from taut.calibration.inputs import Work
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
+from taut.networks.calls import fitted
 from taut.networks.find_chain import find_chain
 from taut.scheme import Scheme
 from taut.transform.runtime import GRIDS
@@ -80,7 +81,7 @@ def chain_of(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None
     """What runs a network of blocks, block after block; None if it has none, or no gradients."""
     if not work.model.gradients:
         return None
-    chain = find_chain(work.model.module, held.batches[0])
+    chain = find_chain(work.model.module, fitted(held.batches[0], work.model.module))
     return None if chain is None else CompressedChain(work, rounder, chain)
 
 

@@ -10,11 +10,13 @@ from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.finishing import corrected, finished
 from taut.calibration.judged import original_score, score_at
 from taut.calibration.one_pass import AIM, in_one_pass
+from taut.calibration.rounder import MOST_BITS
 from taut.calibration.settled import Settled
 from taut.calibration.sizes import fixed_size, meet_size, size_at
 from taut.calibration.start import Started
 from taut.calibration.vectors import AS_GIVEN, Vectors
 from taut.errors import ArgumentError
+from taut.networks.chain import AnotherWayError
 from taut.planning import Target
 
 BLOCKWISE = "block after block, each on what the compressed ones before it give"
@@ -45,18 +47,27 @@ def to_size(started: Started, target: Target) -> Settled:
 def _in_one_pass(
     started: Started, compressed: CompressedChain, target: Target, first: float, fixed: float
 ) -> float | None:
-    """The last dial of a pass, block after block, that meets the size; None if none does."""
+    """The last dial of a pass, block after block, that meets the size; None if none does.
+
+    Where the room is none, or more than the finest dial fills, turns of the whole say what is
+    wrong.
+    """
     rounder, room = started.rounder, AIM * target.nbytes - fixed
+    if room <= 0 or rounder.estimate(rounder.first_dial(MOST_BITS)) < room:
+        return None
     key = f"{target.nbytes},{rounder.lam:g}"
-    return in_one_pass(
-        started,
-        compressed,
-        target,
-        lambda dial: size_at(started, corrected(started), dial, of=key),
-        room=room,
-        first=rounder.dial_for(room, first),
-        key=key,
-    )
+    try:
+        return in_one_pass(
+            started,
+            compressed,
+            target,
+            lambda dial: size_at(started, corrected(started), dial, of=key),
+            room=room,
+            first=rounder.dial_for(room, first),
+            key=key,
+        )
+    except AnotherWayError:  # the blocks are no chain for this batch
+        return None
 
 
 def as_planned(started: Started) -> Settled:
