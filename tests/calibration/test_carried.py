@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from taut.calibration.carried import Carried
-from taut.calibration.packed import Kept
+from taut.calibration.kept_matrices import Kept
 from taut.calibration.worn import wearing, without
 from taut.transform import factor_forms, round_matrix
 

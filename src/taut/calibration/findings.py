@@ -20,7 +20,7 @@ from taut.calibration.curvature_arrays import (
     text_array,
     texts_of,
 )
-from taut.calibration.packed import Arrays, Kept, rounded_arrays
+from taut.calibration.kept_matrices import Arrays, Kept, rounded_arrays
 from taut.io.digest import Digest
 from taut.journal.journal import Journal
 from taut.transform import Rounded

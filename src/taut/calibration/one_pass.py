@@ -22,9 +22,9 @@ from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.control import DialControl, RateCurves
 from taut.calibration.findings import dial_text
 from taut.calibration.finishing import bias_tensors
-from taut.calibration.packed import Kept
+from taut.calibration.kept_matrices import Kept
 from taut.calibration.rounder import Way
-from taut.calibration.sequence import seen, stride
+from taut.calibration.sequence import enough, seen
 from taut.calibration.start import Started
 from taut.networks.chain import Entered
 from taut.planning import Target
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 AIM: Final = 0.9985  # of the target: tables are estimated to a few thousandths
 _CLOSE: Final = 0.9965  # of the target: nearer is not tried for
 _MOST: Final = 0.9995  # of the target: vectors that are tuned later may take a little more
+_POSITIONS: Final = 12  # for each input of a block of a large network
 _LANDINGS: Final = 6  # times that the last block is rounded for the size
 
 Exact = Callable[[float], int]
@@ -140,8 +141,16 @@ class BlockWalk:
     def __init__(self, started: Started, compressed: CompressedChain, key: str) -> None:
         self.rounder = started.rounder
         self._started, self._compressed, self._key = started, compressed, key
-        every = stride(one.curvature for one in self.rounder.matrices.values())
-        self._batches: Sequence[object] = started.held.others[::every]
+        known = [
+            matrix.curvature
+            for name, matrix in self.rounder.matrices.items()
+            if compressed.place(name) is not None
+        ]
+        self._batches: Sequence[object] = (
+            enough(started.held.others, known)
+            if started.compressed is None
+            else enough(started.held.others, known, _POSITIONS)
+        )
         self._carried: Carried | None = None
         self._entered: list[Entered] = []
         self._at = 0  # the block whose inputs are carried

@@ -12,10 +12,10 @@ import numpy as np
 from taut.analysis import Curvature
 from taut.calibration.findings import Findings, dial_text
 from taut.calibration.gridded import gridded
+from taut.calibration.kept_matrices import Arrays, Kept, rounded_arrays
 from taut.calibration.matrix_forms import MatrixForms, Sample, samples_of
 from taut.calibration.matrix_work import estimated, read_matrices, round_rows
 from taut.calibration.options import Options
-from taut.calibration.packed import Arrays, Kept, rounded_arrays
 from taut.calibration.twins import twins_of
 from taut.coding import Effort
 from taut.errors import ArgumentError

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from taut.analysis import Curvature
 from taut.analysis.layer_inputs import Inputs, collect_inputs
-from taut.calibration.packed import Kept
+from taut.calibration.kept_matrices import Kept
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
 from taut.calibration.twins import alike
@@ -58,20 +59,23 @@ class InSequence:
     def _seen(self, block: Sequence[str], student: RoundedNetwork) -> dict[str, Curvature]:
         names = self._model.names
         old = {name: self._rounder.matrices[name].curvature for name in block}
-        batches = self._batches[:: stride(old.values())]
+        batches = enough(self._batches, old.values())
         met = collect_inputs(student.module, [names[name] for name in block], batches)
         new = {name: seen(old[name], met.get(names[name])) for name in block}
         return {name: one for name, one in new.items() if one is not None}
 
 
-def stride(curvature: Iterable[Curvature | None]) -> int:
-    """Which of the batches are enough for the moments of these inputs: every how many."""
-    enough = [
-        one.positions // (_POSITIONS * max(len(one.rows), one.columns.shape[-1]))
+def enough(
+    batches: Sequence[object], curvature: Iterable[Curvature | None], positions: int = _POSITIONS
+) -> list[object]:
+    """Of the batches as many as give so many positions for each input, evenly chosen."""
+    shares = [
+        positions * max(len(one.rows), one.columns.shape[-1]) / max(1, one.positions)
         for one in curvature
         if one is not None and not one.parts
     ]
-    return max(1, min(enough, default=1))
+    count = min(len(batches), math.ceil(len(batches) * max(shares, default=1.0)))
+    return [batches[number * len(batches) // count] for number in range(count)]
 
 
 def blocks_of(stages: Mapping[str, int]) -> list[list[str]]:

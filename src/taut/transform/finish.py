@@ -122,7 +122,8 @@ def finish(
         if hindrances or not parameters:
             steps = 0
         elif steps is None:
-            steps = _affordable(work(student, held[tuned[len(tuned) // 2]]))
+            twice = 1 if judge_of is None else 2  # blocks run again for their gradients
+            steps = _affordable(twice * work(student, held[tuned[len(tuned) // 2]]))
         tuning = Tuning(
             parameters,
             rate=RATE if rate is None else rate,
