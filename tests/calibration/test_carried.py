@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from taut.calibration.carried import Carried
-from taut.calibration.kept_matrices import Kept
 from taut.calibration.worn import wearing, without
-from taut.transform import factor_forms, round_matrix
 
 torch = pytest.importorskip("torch")
 
@@ -58,16 +56,3 @@ def test_what_is_written_to_worn_values_is_not_written_to_the_network():
     with worn, torch.no_grad():
         layer.weight.copy_(torch.ones(1, 2))
     assert torch.equal(layer.weight, own)
-
-
-def test_a_kept_matrix_is_whole_or_without_its_values(rng):
-    rounded = round_matrix(
-        rng.standard_normal((8, 6)).astype(np.float32), factor_forms(np.ones(8), np.ones(6)), 0.4
-    )
-    kept = Kept({"a": rounded})
-    np.testing.assert_array_equal(kept["a"].decoded, rounded.decoded)
-    np.testing.assert_array_equal(kept.rows("a", slice(2, 5)).decoded, rounded.decoded[2:5])
-    bare = kept.coded_form("a")
-    assert bare.decoded.size == 0
-    np.testing.assert_array_equal(bare.indices, rounded.indices)
-    assert kept.arrays("a")["indices"].dtype == np.int8

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -232,12 +233,13 @@ def test_gradients_are_those_of_the_whole_network():
             return torch.enable_grad() if torch.is_grad_enabled() else torch.no_grad()
 
     tuned = {f"blocks.{i}.norm.weight": net.blocks[i].norm.weight for i in range(3)}
-    judge = chain_judge.ChainJudge(Worn(), [batch], [0], "features", tuned)
-    judge._original = lambda _: target.flatten(0, 1)
+    held = SimpleNamespace(kind="features", beside={})
+    judge = chain_judge.ChainJudge(held, Worn(), [batch], [0], tuned)
+    judge._cache[0] = [target.flatten(0, 1)]
     loss, _ = judge.total(0)
     found = torch.autograd.grad(loss, [*tuned.values()])
     wanted = torch.autograd.grad(
-        (net(batch) - target).square().sum() / judge._distance.unit, [*tuned.values()]
+        (net(batch) - target).square().sum() / judge._distances[0].unit, [*tuned.values()]
     )
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other)

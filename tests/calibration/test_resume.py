@@ -19,8 +19,7 @@ from tests.thorough import sample
 import taut
 from taut.analysis import collect
 from taut.calibration import code_identity
-from taut.calibration.findings import Findings
-from taut.calibration.kept_matrices import rounded_arrays, rounded_from
+from taut.calibration.findings import Findings, rounded_arrays, rounded_from
 from taut.errors import ArgumentError
 from taut.journal.journal import Journal, journal_folder
 from taut.transform import factor_forms, round_matrix

@@ -128,7 +128,7 @@ class Capture:
         for one in self.weights.tracked:
             if one.weight.grad is not None:
                 if one.whole is None:
-                    one.whole = Whole.of(one.height, one.weight, self.room, self.widest)
+                    one.whole = Whole.of(one.height, one.count, self.room, self.widest)
                 gradient = one.weight.grad
                 gradient = gradient.to_dense() if gradient.is_sparse else gradient
                 one.whole.add(gradient, f"{one.names[0]}, {self.batch}")

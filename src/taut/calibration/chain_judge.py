@@ -8,117 +8,94 @@ its outputs are larger by far.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from taut.calibration.compressed_chain import CompressedChain
+from taut.calibration.held import Held
 from taut.calibration.start import Started
-from taut.errors import ArgumentError
 from taut.networks.chain import Entered
-from taut.networks.output_vectors import Distance, Kind, vectors
+from taut.networks.cuts import tensors
+from taut.transform.judge import Judge
 
 if TYPE_CHECKING:
     import torch
 
-_POSITIONS: Final = 2048  # that are judged: words, or whatever the output has a vector for
+_NUMBERS: Final = 2048  # in the first tensors of the batches that are judged
 
 
-class ChainJudge:
-    """The loss of a compressed network over any of `batches`, as `taut.transform.judge.Judge`.
+class ChainJudge(Judge):
+    """A judge of an open compressed network, of a few of `judges`: all see the same changes.
 
-    The network must be open. Gradients reach
-    `tuned`, parameters of the network by name.
+    Gradients reach `tuned`, parameters of the network by name.
     """
 
     def __init__(
         self,
+        held: Held,
         compressed: CompressedChain,
         batches: Sequence[object],
         judges: Sequence[int],
-        kind: Kind,
         tuned: Mapping[str, torch.nn.Parameter],
     ) -> None:
-        self._compressed, self._batches, self._kind = compressed, batches, kind
+        self._compressed = compressed
         self._last: dict[int, torch.Tensor] = {}
         self._tuned = [
             [one for name, one in tuned.items() if name.startswith(f"{block}.")]
             for block in compressed.chain.names
         ]
-        self._judges = self._enough(judges)
-        self._distance = Distance.beside(kind, (self._original(i) for i in self._judges))
+        few = _few(batches, judges)
+        network = compressed.chain.network
+        super().__init__(network, network, batches, few, held.kind, None, held.beside)
 
-    @cached_property
-    def before(self) -> float:
-        """The loss over the judges as the network is first."""
-        return self.mean()
-
-    def total(self, index: int) -> tuple[torch.Tensor, int]:
-        """Return the loss of one batch as a sum that gradients flow through, and its positions."""
+    def changed(self, index: int) -> object:
+        """What the compressed network gives for a batch."""
         batch, chain = self._batches[index], self._compressed.chain
-        original = self._original(index)
         entered = chain.enter(batch)
         hidden = entered.hidden
         for block, tuned in enumerate(self._tuned):
             hidden = _block().apply(self._compressed, block, entered, tuned, hidden, *tuned)
-        found = vectors(chain.leave(batch, hidden), batch, self._kind)
-        return self._distance(found, original), len(original)
+        return chain.leave(batch, hidden)
 
-    def mean(self) -> float:
-        """Return the mean loss over the judges, which no gradient flows through."""
-        import torch
-
-        with torch.no_grad():
-            found = [self.total(index) for index in self._judges]
-        return sum(float(total) for total, _ in found) / max(1, sum(count for _, count in found))
-
-    def _enough(self, judges: Sequence[int]) -> list[int]:
-        """The first of the judges that have positions enough: all see the same changes."""
-        found, positions = list[int](), 0
-        for index in judges:
-            if positions < _POSITIONS:
-                found.append(index)
-                positions += len(self._original(index))
-        return found
-
-    def _original(self, index: int) -> torch.Tensor:
-        """The original's vectors.
-
-        Raises:
-            ArgumentError: there is a NaN in them, beside which nothing can be judged.
-        """
-        import torch
-
+    def given(self, index: int) -> object:
+        """What the original gives for a batch."""
         batch, chain = self._batches[index], self._compressed.chain
-        with torch.no_grad(), self._compressed.original():
+        with self._compressed.original():
             if index not in self._last:
                 entered = chain.enter(batch)
                 hidden = entered.hidden
                 for block in range(len(chain)):
                     hidden = chain.run(block, entered, hidden)
                 self._last[index] = hidden
-            found = vectors(chain.leave(batch, self._last[index]), batch, self._kind).clone()
-        if bool(found.isnan().any()):
-            raise ArgumentError("calibration: the model's output has NaN; leave the batch out")
-        return found
+            return chain.leave(batch, self._last[index])
+
+
+def _few(batches: Sequence[object], judges: Sequence[int]) -> list[int]:
+    """The first of the judges that have numbers enough: of texts, words."""
+    found, numbers = list[int](), 0
+    for index in judges:
+        if numbers < _NUMBERS:
+            found.append(index)
+            numbers += next((one.numel() for one in tensors(batches[index])), _NUMBERS)
+    return found
 
 
 def chain_judge(
+    held: Held,
     compressed: CompressedChain,
-    kind: Kind,
     batches: Sequence[object],
     judges: Sequence[int],
     tuned: Mapping[str, torch.nn.Parameter],
-) -> ChainJudge:
+) -> Judge:
     """A judge of an open network, as `taut.transform.finish` asks for it."""
-    return ChainJudge(compressed, batches, judges, kind, tuned)
+    return ChainJudge(held, compressed, batches, judges, tuned)
 
 
 def judge_chain(started: Started, compressed: CompressedChain) -> None:
     """Let the batches set aside be judged block by block."""
     held = started.held
     with compressed.open():
-        judge = ChainJudge(compressed, held.batches, held.judges, held.kind, {})
-    held.judged_by(judge)
+        held.judged_by(ChainJudge(held, compressed, held.batches, held.judges, {}))
 
 
 @cache

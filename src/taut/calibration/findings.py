@@ -20,7 +20,6 @@ from taut.calibration.curvature_arrays import (
     text_array,
     texts_of,
 )
-from taut.calibration.kept_matrices import Arrays, Kept, rounded_arrays
 from taut.io.digest import Digest
 from taut.journal.journal import Journal
 from taut.transform import Rounded
@@ -61,40 +60,42 @@ class Findings:
             for other in sorted(kept - set(turns)):
                 self._journal.forget(f"matrix/{other}")
 
-    def matrix(self, name: str, turn: str, make: Callable[[], Rounded]) -> Arrays:
+    def matrix(self, name: str, turn: str, make: Callable[[], Rounded]) -> Rounded:
         """A matrix as rounded at a turn of the dial; from any thread."""
         if self._journal is None:
-            return rounded_arrays(make())
+            return make()
         key = f"matrix/{turn}/{name}"
         piece = self._journal.get(key)
         if piece is not None:
-            return piece
-        rounded = rounded_arrays(make())
-        self._journal.put(key, **rounded)
+            return rounded_from(piece)
+        rounded = make()
+        self._journal.put(key, **rounded_arrays(rounded))
         return rounded
 
-    def matrices(self, turn: str, make: Callable[[], Kept]) -> Kept:
+    def matrices(self, turn: str, make: Callable[[], dict[str, Rounded]]) -> dict[str, Rounded]:
         """Matrices that are rounded together: all from the journal, or all made."""
         if self._journal is None:
             return make()
         if (kept := _rounded_together(self._journal, turn)) is not None:
             return kept
         found = make()
-        for name in found:
-            self._journal.put(f"matrix/{turn}/{name}", **found.arrays(name))
+        for name, rounded in found.items():
+            self._journal.put(f"matrix/{turn}/{name}", **rounded_arrays(rounded))
         self._journal.put(f"matrix/{turn}", names=text_array([*found]))
         return found
 
-    def block(self, key: str, make: Callable[[], Kept]) -> Kept:
+    def block(self, key: str, make: Callable[[], dict[str, Rounded]]) -> dict[str, Rounded]:
         """The matrices of a block, which are rounded together: one piece."""
         if self._journal is None:
             return make()
         piece = self._journal.get(f"block/{key}")
         if piece is not None:
-            return _unpacked(piece)
+            return _of_block(piece)
         found = make()
         arrays = {
-            f"{i}/{what}": a for i, n in enumerate(found) for what, a in found.arrays(n).items()
+            f"{number}/{what}": array
+            for number, rounded in enumerate(found.values())
+            for what, array in rounded_arrays(rounded).items()
         }
         self._journal.put(f"block/{key}", names=text_array([*found]), **arrays)
         return found
@@ -151,28 +152,47 @@ class Findings:
         self.close()
 
 
-def _rounded_together(journal: Journal, turn: str) -> Kept | None:
+def _rounded_together(journal: Journal, turn: str) -> dict[str, Rounded] | None:
     """The matrices of a turn that were rounded together; None unless all of them are kept."""
     listed = journal.get(f"matrix/{turn}")
     if listed is None:
         return None
-    found = Kept()
-    for name in texts_of(listed["names"]):
-        piece = journal.get(f"matrix/{turn}/{name}")
-        if piece is None:
-            return None
-        found.put(name or "", piece)
-    return found
+    names = [name or "" for name in texts_of(listed["names"])]
+    kept = {name: journal.get(f"matrix/{turn}/{name}") for name in names}
+    found = {name: rounded_from(piece) for name, piece in kept.items() if piece is not None}
+    return found if len(found) == len(names) else None
 
 
-def _unpacked(piece: Mapping[str, np.ndarray]) -> Kept:
+def _of_block(piece: Mapping[str, np.ndarray]) -> dict[str, Rounded]:
     """The matrices of a block's piece."""
-    found = Kept()
+    found = {}
     for number, name in enumerate(texts_of(piece["names"])):
         prefix = f"{number}/"
         arrays = {k.removeprefix(prefix): a for k, a in piece.items() if k.startswith(prefix)}
-        found.put(name or "", arrays)
+        found[name or ""] = rounded_from(arrays)
     return found
+
+
+def rounded_arrays(rounded: Rounded) -> dict[str, np.ndarray]:
+    """A rounded matrix as few bytes: what it decodes to is not among them."""
+    arrays = {
+        "indices": rounded.indices,
+        "scalars": np.array(
+            [rounded.step, *rounded.offsets, rounded.fraction, rounded.trellis], np.float64
+        ),
+        "rows": rounded.row_exponents,
+        "columns": rounded.column_exponents,
+    }
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def rounded_from(arrays: Mapping[str, np.ndarray]) -> Rounded:
+    """The matrix of `rounded_arrays`; decodes to the very values that rounding gave."""
+    step, one, two, more, fraction, trellis = arrays["scalars"].tolist()
+    rows, columns = arrays.get("rows"), arrays.get("columns")
+    return Rounded(
+        arrays["indices"], step, rows, columns, bool(trellis), (one, two, more), int(fraction)
+    )
 
 
 def code_identity(function: Callable[..., object] | None) -> str:

@@ -74,13 +74,14 @@ def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], s
         judge_of = None
         if compressed is not None:
             stack.enter_context(compressed.open(vectors, tuned=True))
-            judge_of = partial(chain_judge, compressed, started.held.kind)
+            judge_of = partial(chain_judge, started.held, compressed)
         found = finish(
             student.module if compressed is None else teacher,
             teacher,
             lambda: work.calibration,
             list(names),
             kind=started.held.kind,
+            others=started.held.beside,
             seed=work.request.seed,
             progress=work.progress,
             judge_of=judge_of,
@@ -96,7 +97,8 @@ def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], s
 def _tunable(started: Started) -> dict[str, str]:
     """What is no matrix: parameters of the network to the tensors that the file holds as fp16."""
     work = started.work
-    known = dict(work.model.module.named_parameters(remove_duplicate=False))
+    every = work.model.module.named_parameters(remove_duplicate=False)
+    known = {name for name, one in every if one.is_floating_point()}
     names = work.model.names
     return {
         names[name]: name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.networks.graph_batches import is_fixed
-from taut.networks.output_kind import output_kind
+from taut.networks.output_kind import other_kinds, output_kind
 from taut.networks.output_vectors import Kind
 from taut.networks.portions import hold, split
 from taut.transform.finish import Judging
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from taut.networks import Calibration
+
+_NAMED: Final = 8  # outputs in a note
 
 
 class Held:
@@ -37,11 +41,18 @@ class Held:
         self.others = self.batches.of(others)
         self._student, self._teacher = student, teacher
         self._judge: Judging | None = None
+        if self.judges and self.beside:
+            self.note = "; ".join(filter(None, (self.note, _counted(self.beside))))
 
-    @property
+    @cached_property
     def kind(self) -> Kind:
-        """What the original's outputs are."""
+        """What the original's main output is."""
         return output_kind(self._teacher, self.batches[0])
+
+    @cached_property
+    def beside(self) -> Mapping[str, Kind]:
+        """What the original's other outputs are, by their places."""
+        return other_kinds(self._teacher, self.batches[0])
 
     def judged_by(self, judge: Judging) -> None:
         """From now on another judge tells: of a network that is never whole."""
@@ -50,6 +61,23 @@ class Held:
     def mean(self) -> float:
         """The mean distance of the student's outputs from the teacher's."""
         if self._judge is None:
-            student, teacher = self._student.module, self._teacher
-            self._judge = Judge(student, teacher, self.batches, self.judges, self.kind, None)
+            self._judge = Judge(
+                self._student.module,
+                self._teacher,
+                self.batches,
+                self.judges,
+                self.kind,
+                None,
+                self.beside,
+            )
         return self._judge.mean()
+
+
+def _counted(beside: Mapping[str, Kind]) -> str:
+    """`2 outputs beside the main one count as much as it: box (features), cls (logits)`."""
+    told = [f"{place} ({'features' if one == 'features' else 'logits'})"
+            for place, one in [*beside.items()][:_NAMED]]  # fmt: skip
+    more = f" and {len(beside) - _NAMED} more" if len(beside) > _NAMED else ""
+    many = "1 output" if len(beside) == 1 else f"{len(beside)} outputs"
+    each = "counts" if len(beside) == 1 else "count each"
+    return f"{many} beside the main one {each} as much as it: {', '.join(told)}{more}"

@@ -22,12 +22,12 @@ from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.control import DialControl, RateCurves
 from taut.calibration.findings import dial_text
 from taut.calibration.finishing import bias_tensors
-from taut.calibration.kept_matrices import Kept
 from taut.calibration.rounder import Way
 from taut.calibration.sequence import enough, seen
 from taut.calibration.start import Started
 from taut.networks.chain import Entered
 from taut.planning import Target
+from taut.transform import Rounded
 
 if TYPE_CHECKING:
     import torch
@@ -89,11 +89,11 @@ def in_chain(started: Started, compressed: CompressedChain, *, key: str = "") ->
     """
     shares = shares_of(started, compressed)
 
-    def way(dial: float) -> Kept:
-        found = Kept()
+    def way(dial: float) -> dict[str, Rounded]:
+        found: dict[str, Rounded] = {}
         with BlockWalk(started, compressed, key) as walk:
             for number, share in enumerate(shares, 1):
-                found.take(walk.rounded(share, dial))
+                found |= walk.rounded(share, dial)
                 if started.work.progress:
                     started.work.progress("sequence", number, len(shares))
         return found
@@ -159,15 +159,15 @@ class BlockWalk:
         self._tensors = bias_tensors(started)
         compressed.biases.clear()
 
-    def rounded(self, share: Share, dial: float) -> Kept:
+    def rounded(self, share: Share, dial: float) -> dict[str, Rounded]:
         """The matrices of the next block, or of the last one anew, at a dial."""
 
-        def made() -> Kept:
+        def made() -> dict[str, Rounded]:
             return self.rounder.rounded(share.names, dial, self._seen(share))
 
         key = f"{self._key}/{share.block}/{dial_text(dial)}"
         found = self._started.record.block(key, made) if self._key else made()
-        self.rounder.found.take(found)
+        self.rounder.found |= found
         work = self._started.work
         self._compressed.biases |= corrected_biases(
             self.rounder, work.source, work.schemes, self._tensors, share.names
@@ -210,7 +210,7 @@ class BlockWalk:
     def _reach(self, block: int) -> None:
         """Carry the hidden states to where they enter a block."""
         if self._carried is None:
-            self._open.enter_context(self._compressed.open(again=False))
+            self._open.enter_context(self._compressed.open())
             self._carried = self._front()
         while self._at < block:
             self._carried.advance(self._through)

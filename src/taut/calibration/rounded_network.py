@@ -46,5 +46,6 @@ class RoundedNetwork:
             for name, array in values.items():
                 if name in self._names:
                     held = unexpanded(self._own[self._names[name]])
+                    held = torch.view_as_real(held) if held.is_complex() else held
                     given = torch.from_numpy(np.array(array, dtype=np.float32))
                     held.copy_(given.reshape(held.shape))

@@ -12,7 +12,6 @@ import numpy as np
 from taut.analysis import Curvature
 from taut.calibration.findings import Findings, dial_text
 from taut.calibration.gridded import gridded
-from taut.calibration.kept_matrices import Arrays, Kept, rounded_arrays
 from taut.calibration.matrix_forms import MatrixForms, Sample, samples_of
 from taut.calibration.matrix_work import estimated, read_matrices, round_rows
 from taut.calibration.options import Options
@@ -28,7 +27,7 @@ from taut.transform.rounding import LAMBDA
 MOST_BITS = 40.0  # a value: at their dial every matrix has the finest steps that it can have
 _TURNS = 40
 
-Way = Callable[[float], Kept]
+Way = Callable[[float], dict[str, Rounded]]
 
 
 @dataclass(eq=False)
@@ -53,7 +52,7 @@ class Rounder:
         source, schemes = self.source, self.schemes
         self._way: Way | None = None
         self.dial: float | None = None  # of the last turn
-        self.found = Kept()
+        self.found: dict[str, Rounded] = {}
         self.grids = gridded(source, schemes, self.curvature, self.options)
         rounded = [
             info
@@ -87,9 +86,12 @@ class Rounder:
         matrix = self.matrices[name]
         whole = matrix.info.shape[0]
         if info.shape[0] == whole:
-            return self.found.coded_form(name)
+            return self.found[name]
         begin, each = (whole - info.shape[0]) // 2, matrix.height // whole
-        return self.found.rows(name, slice(begin * each, (begin + info.shape[0]) * each))
+        part = slice(begin * each, (begin + info.shape[0]) * each)
+        found = self.found[name]
+        exponents = None if found.row_exponents is None else found.row_exponents[part]
+        return replace(found, indices=found.indices[part], row_exponents=exponents)
 
     def decoded(self, name: str) -> np.ndarray:
         """What a rounded matrix, or one that equals it, decodes to: shape (rows, columns)."""
@@ -104,9 +106,9 @@ class Rounder:
         self.round_own(progress)
         dialled = [n for n, m in self.matrices.items() if m.scheme.bits is None]
         if (anew := self._way) is not None:
-            self.found.take(self.record.matrices(again, lambda: anew(dial)))
+            self.found |= self.record.matrices(again, lambda: anew(dial))
         else:
-            self.found.take(self.rounded(dialled, dial, progress=progress))
+            self.found |= self.rounded(dialled, dial, progress=progress)
         self.dial = dial
 
     def follow(self, way: Way | None) -> None:
@@ -123,7 +125,7 @@ class Rounder:
         """Round the matrices that have bits of their own, unless they are."""
         own = [n for n, m in self.matrices.items() if m.scheme.bits is not None]
         missing = [name for name in own if name not in self.found]
-        self.found.take(self._all(missing, self._at_own_bits, progress))
+        self.found |= self._all(missing, self._at_own_bits, progress)
 
     def rounded(
         self,
@@ -132,16 +134,16 @@ class Rounder:
         curvature: Mapping[str, Curvature] | None = None,
         *,
         progress: Progress | None = None,
-    ) -> Kept:
+    ) -> dict[str, Rounded]:
         """Round these at a dial, the largest first; some by another curvature than their own.
 
         Where other curvature is given, none of them is a piece of the record.
         """
 
-        def one(name: str) -> Arrays:
+        def one(name: str) -> Rounded:
             if curvature is not None:
                 other = self._forms.under(curvature.get(name)) or self._forms.of(name)
-                return rounded_arrays(self._round(name, self.source.load(name), other, dial))
+                return self._round(name, self.source.load(name), other, dial)
             return self.record.matrix(
                 name,
                 self._turn(dial),
@@ -151,15 +153,15 @@ class Rounder:
         return self._all(names, one, progress)
 
     def _all(
-        self, names: Sequence[str], one: Callable[[str], Arrays], progress: Progress | None
-    ) -> Kept:
+        self, names: Sequence[str], one: Callable[[str], Rounded], progress: Progress | None
+    ) -> dict[str, Rounded]:
         """What `one` makes of each of these, the largest first, several at a time."""
         names = sorted(names, key=lambda name: -self.matrices[name].count)
         done, total = 0, sum(self.matrices[name].count for name in names)
-        found = Kept()
+        found: dict[str, Rounded] = {}
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
             for name, rounded in zip(names, pool.map(one, names), strict=True):
-                found.put(name, rounded)
+                found[name] = rounded
                 done += self.matrices[name].count
                 if progress:
                     progress("quantize", done, total)
@@ -185,15 +187,15 @@ class Rounder:
             found[one.matrix.name] = estimated(rounded, self.effort) * share
         return found
 
-    def adopt(self, found: Kept, dial: float) -> None:
+    def adopt(self, found: dict[str, Rounded], dial: float) -> None:
         """Take matrices that were rounded elsewhere for those of a turn of the dial."""
         self.round_own()
-        self.found.take(found)
+        self.found |= found
         self.dial = dial
 
-    def size_of(self, found: Kept) -> float:
+    def size_of(self, found: dict[str, Rounded]) -> float:
         """Bytes of some matrices as rounded, from their tables."""
-        return sum(estimated(found.coded_form(name), self.effort) for name in found)
+        return sum(estimated(one, self.effort) for one in found.values())
 
     @property
     def lam(self) -> float:
@@ -208,7 +210,7 @@ class Rounder:
 
     def forget(self) -> None:
         """Forget what was rounded."""
-        self.dial, self.found = None, Kept()
+        self.dial, self.found = None, {}
 
     @property
     def nbytes(self) -> float:
@@ -243,7 +245,7 @@ class Rounder:
         threads = self.threads if metric.rows.diagonal and not metric.parts else 1
         return round_rows(matrix, rows, metric, dial, self.options, threads)
 
-    def _at_own_bits(self, name: str) -> Arrays:
+    def _at_own_bits(self, name: str) -> Rounded:
         """One matrix at the dial where it alone takes its scheme's bits per value."""
         return self.record.matrix(name, self._turn(None), lambda: self._search_bits(name))
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from taut.analysis import Curvature
 from taut.analysis.layer_inputs import Inputs, collect_inputs
-from taut.calibration.kept_matrices import Kept
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
 from taut.calibration.twins import alike
 from taut.networks import LoadedModel
+from taut.transform import Rounded
 
 _POSITIONS = 24  # for each input: more tell little about a second moment
 
@@ -34,7 +34,7 @@ class InSequence:
         self._unknown = [name for name in dialled if name not in known]
         self.blocks = blocks_of(known)
 
-    def __call__(self, dial: float) -> Kept:
+    def __call__(self, dial: float) -> dict[str, Rounded]:
         """The matrices as rounded at `dial`."""
         rounder, student = self._rounder, RoundedNetwork(self._model)
         own = [n for n in rounder.found if rounder.matrices[n].scheme.bits is not None]
@@ -44,12 +44,14 @@ class InSequence:
             # What comes first sees no compressed block.
             anew = rounder.rounded(block, dial, self._seen(block, student) if number > 1 else {})
             self._show(student, anew, block)
-            found.take(anew)
+            found |= anew
             if self._progress:
                 self._progress("sequence", number, len(self.blocks))
         return found
 
-    def _show(self, student: RoundedNetwork, found: Kept, names: Iterable[str]) -> None:
+    def _show(
+        self, student: RoundedNetwork, found: dict[str, Rounded], names: Iterable[str]
+    ) -> None:
         """Give the network these matrices, and those that equal them."""
         twins = self._rounder.twins
         for name in names:

@@ -77,6 +77,7 @@ def finish(
     names: Sequence[str],
     *,
     kind: Kind,
+    others: Mapping[str, Kind] | None = None,
     loss: Loss | None = None,
     steps: int | None = None,
     seconds: float | None = None,
@@ -89,7 +90,9 @@ def finish(
     """Tune parameters of `student`, a copy with quantised matrices, toward `teacher`'s outputs.
 
     `names` are parameters of the student; those of batch norms are tuned with their running
-    statistics held. `kind` says what outputs are. A `loss(output, batch)`, a mean over the batch,
+    statistics held. `kind` says what the main output is, and `others` what the others are by their
+    places (`other_kinds`); those that are not named are let go. A `loss(output, batch)`, a mean
+    over the batch,
     takes the place of the distance to the original. `steps` goes by the work that a batch takes,
     never by the clock; `seconds` ends it sooner. `rate` is relative to each parameter's scale; it
     falls by itself where it proves too high. The student is left with the values returned, which
@@ -115,7 +118,7 @@ def finish(
     with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
         torch.manual_seed(seed)  # for a model that draws even in eval mode
         if judge_of is None:
-            judge: Judging = Judge(student, teacher, held, judges or tuned, kind, loss)
+            judge: Judging = Judge(student, teacher, held, judges or tuned, kind, loss, others)
         else:
             judge = judge_of(held, judges or tuned, parameters)
         hindrances = _hindrances(judges, judge.before)
