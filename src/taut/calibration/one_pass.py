@@ -27,6 +27,7 @@ from taut.calibration.sequence import enough, seen
 from taut.calibration.start import Started
 from taut.networks.chain import Entered
 from taut.planning import Target
+from taut.progress import report_bytes
 from taut.transform import Rounded
 
 if TYPE_CHECKING:
@@ -71,11 +72,13 @@ def in_one_pass(
     curves = RateCurves(rounder.estimates)
     control = DialControl(curves, counts, room=room, first=first)
     progress = started.work.progress or (lambda *_: None)
+    fixed = AIM * target.nbytes - room
     *most, last = shares
     with BlockWalk(started, compressed, key) as walk:
         for number, share in enumerate(most, 1):
             found = walk.rounded(share, control.dial)
             control.took(share.names, rounder.size_of(found), last=number == len(most))
+            report_bytes(progress, round(control.spent + fixed), target.nbytes)
             progress("sequence", number, len(shares))
         dial = _landed(walk, last, control, target, exact)
     progress("sequence", len(shares), len(shares))

@@ -15,9 +15,9 @@ from taut.calibration.gridded import gridded
 from taut.calibration.matrix_forms import MatrixForms, Sample, samples_of
 from taut.calibration.matrix_work import estimated, read_matrices, round_rows
 from taut.calibration.options import Options
+from taut.calibration.own_bits import rounded_to_bits
 from taut.calibration.twins import twins_of
 from taut.coding import Effort
-from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.progress import Progress
 from taut.scheme import Scheme
@@ -25,7 +25,6 @@ from taut.transform import FactoredForms, Grid, Rounded
 from taut.transform.rounding import LAMBDA
 
 MOST_BITS = 40.0  # a value: at their dial every matrix has the finest steps that it can have
-_TURNS = 40
 
 Way = Callable[[float], dict[str, Rounded]]
 
@@ -247,25 +246,11 @@ class Rounder:
 
     def _at_own_bits(self, name: str) -> Rounded:
         """One matrix at the dial where it alone takes its scheme's bits per value."""
-        return self.record.matrix(name, self._turn(None), lambda: self._search_bits(name))
+        return self.record.matrix(name, self._turn(None), lambda: self._at_bits(name))
 
-    def _search_bits(self, name: str) -> Rounded:
+    def _at_bits(self, name: str) -> Rounded:
         matrix, values, metric = self.matrices[name], self.source.load(name), self._forms.of(name)
-        wanted = matrix.scheme.bits or 0.0
-        dial, least = self.first_dial(wanted), math.inf
-        most, best = 0.0, None
-        for _ in range(_TURNS):
-            rounded = self._round(name, values, metric, dial)
-            bits = 8 * estimated(rounded, self.effort) / matrix.count
-            if 0.99 * wanted <= bits <= wanted:
-                return rounded
-            least = min(least, bits)
-            if most < bits <= wanted and rounded.indices.any():
-                most, best = bits, rounded
-            dial *= 2.0 ** max(-2.0, min(2.0, (bits - 0.996 * wanted) * (1 if bits > 1 else 2)))
-        if best is not None:  # few values, or tables that are most of it
-            return best
-        raise ArgumentError(
-            f'tensor "{matrix.name}": rd:{wanted:g} cannot be met; '
-            f"the least found is {least:.3g} bits per value"
+        first = self.first_dial(matrix.scheme.bits or 0.0)
+        return rounded_to_bits(
+            matrix, lambda dial: self._round(name, values, metric, dial), first, self.effort
         )

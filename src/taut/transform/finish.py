@@ -117,16 +117,13 @@ def finish(
     tuned, judges = split(held, seed)
     with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
         torch.manual_seed(seed)  # for a model that draws even in eval mode
-        if judge_of is None:
-            judge: Judging = Judge(student, teacher, held, judges or tuned, kind, loss, others)
-        else:
-            judge = judge_of(held, judges or tuned, parameters)
+        make = judge_of or _whole(student, teacher, kind, loss, others)
+        judge = make(held, judges or tuned, parameters)
         hindrances = _hindrances(judges, judge.before)
         if hindrances or not parameters:
             steps = 0
         elif steps is None:
-            twice = 1 if judge_of is None else 2  # blocks run again for their gradients
-            steps = _affordable(twice * work(student, held[tuned[len(tuned) // 2]]))
+            steps = _steps(student, held[tuned[len(tuned) // 2]], blockwise=judge_of is not None)
         tuning = Tuning(
             parameters,
             rate=RATE if rate is None else rate,
@@ -139,6 +136,17 @@ def finish(
     values = {name: tuned_to[first[id(one)]] for name, one in named.items()}
     said = "; ".join(filter(None, [note, *notes, *hindrances, trouble]))
     return Finished(values, judge.before, tuning.after, taken, said)
+
+
+def _whole(
+    student: torch.nn.Module,
+    teacher: torch.nn.Module,
+    kind: Kind,
+    loss: Loss | None,
+    others: Mapping[str, Kind] | None,
+) -> JudgeOf:
+    """What makes a judge of two networks that are both whole."""
+    return lambda batches, judges, _: Judge(student, teacher, batches, judges, kind, loss, others)
 
 
 def _hindrances(judges: Sequence[int], before: float) -> list[str]:
@@ -192,6 +200,11 @@ def _chosen(
             raise ArgumentError(f"finish: {name} is no parameter{nearest(name, known)}")
     left = len(set(names)) - len(found)
     return found, [f"{left} buffers stay as they are"] if left else []
+
+
+def _steps(student: torch.nn.Module, batch: object, *, blockwise: bool) -> int:
+    """Steps for such batches; block by block a forward is run again for its gradients."""
+    return _affordable((2 if blockwise else 1) * work(student, batch))
 
 
 def _affordable(operations: float) -> int:
