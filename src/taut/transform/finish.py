@@ -117,12 +117,13 @@ def finish(
     tuned, judges = split(held, seed)
     with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
         torch.manual_seed(seed)  # for a model that draws even in eval mode
-        make = judge_of or _whole(student, teacher, kind, loss, others)
-        judge = make(held, judges or tuned, parameters)
+        judge = _judge(judge_of, student, teacher, kind, loss, others)(
+            held, judges or tuned, parameters
+        )
         hindrances = _hindrances(judges, judge.before)
         if hindrances or not parameters:
             steps = 0
-        elif steps is None:
+        if steps is None:
             steps = _steps(student, held[tuned[len(tuned) // 2]], blockwise=judge_of is not None)
         tuning = Tuning(
             parameters,
@@ -138,14 +139,17 @@ def finish(
     return Finished(values, judge.before, tuning.after, taken, said)
 
 
-def _whole(
+def _judge(
+    judge_of: JudgeOf | None,
     student: torch.nn.Module,
     teacher: torch.nn.Module,
     kind: Kind,
     loss: Loss | None,
     others: Mapping[str, Kind] | None,
 ) -> JudgeOf:
-    """What makes a judge of two networks that are both whole."""
+    """What makes a judge: as asked for, or of two networks that are both whole."""
+    if judge_of is not None:
+        return judge_of
     return lambda batches, judges, _: Judge(student, teacher, batches, judges, kind, loss, others)
 
 
