@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from taut.analysis._capture import Capture, watching
+from taut.analysis._capture import Capture
+from taut.analysis._watching import watching
 from taut.analysis.losses import Differentiable, Differentiated
 from taut.networks.calls import explained, run
 from taut.networks.chain import Entered
