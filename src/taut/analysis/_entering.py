@@ -18,7 +18,7 @@ from taut.networks.outputs import find_target
 if TYPE_CHECKING:
     import torch
 
-_VALUES: Final = 1 << 21  # of a hidden state that a block runs on at once
+_VALUES: Final = 1 << 20  # of a hidden state that a block runs on at once
 _POSITIONS: Final = 1024  # and as many positions as make a product of matrices fast
 _OUTPUTS: Final = 1 << 25  # values of an output that the head makes at once
 
@@ -115,11 +115,18 @@ def _kept(
     """A batch with what the front made of it, and the hidden state by itself."""
     hidden, held = found.hidden.detach(), found.tensors()
     others = found.with_others(lambda one: alike.known(one.detach()))
-    heads = 1 if cutting is None else -(-int(hidden.numel() * cutting.grows) // _OUTPUTS)
+    heads = 1 if cutting is None else _heads(hidden, cutting.grows)
     cut = cutting.of(batch.given) if cutting is not None and heads > 1 else None
     beside = tuple(number for number, one in enumerate(held) if one.requires_grad)
     entered = replace(others, hidden=hidden[:0])
     return Batch(batch.given, batch.where, entered, beside, cut, heads), hidden
+
+
+def _heads(hidden: torch.Tensor, grows: float) -> int:
+    """In how many parts the head's output is small enough, each of whole samples."""
+    count = len(hidden)
+    each = max(1, int(_OUTPUTS // max(1.0, hidden.numel() * grows / max(1, count))))
+    return -(-count // each)
 
 
 def _entered(chain: Chain, batch: Batch, capture: Capture) -> Entered:

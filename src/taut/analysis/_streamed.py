@@ -19,6 +19,7 @@ from taut.analysis._shelf import Shelf
 from taut.analysis._summed import Results
 from taut.analysis._tracked import Tracked
 from taut.analysis.losses import Differentiable, Differentiated
+from taut.machine import trim_heap
 from taut.networks.calls import explained
 from taut.networks.chain import Chain, Entered
 from taut.networks.cuts import first_sample
@@ -71,6 +72,7 @@ class Streamed:
         return placed(tensors, self._means.device, wide=self._means.wide)
 
     def _begin(self, part: int, widest: int) -> None:
+        trim_heap()
         room = Room(self._means.memory, self._means.scratch)
         self._capture.begin(part, room, min(widest, self._means.widest))
 

@@ -41,7 +41,7 @@ __all__ = ["MEMORY", "WIDEST", "Curvature", "collect"]
 
 Progress: TypeAlias = Callable[[str, int, int], object]  # stage, steps done, steps in all
 
-MEMORY: Final = 1 << 28
+MEMORY: Final = 1 << 27
 WIDEST: Final = 32_768
 NO_SAMPLES: Final = "calibration: there are no samples; give at least one batch"
 
