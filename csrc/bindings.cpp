@@ -77,16 +77,32 @@ void decode(nb::list jobs, int threads, const std::string& kernels_name) {
     decode_arrays(work, threads, kernels);
 }
 
+void decode_chunks(nb::handle header, uint64_t total, uint64_t first, nb::sequence chunks, nb::handle out, int threads) {
+    std::deque<View> views;
+    const Py_buffer& buffer = views.emplace_back(view_of(out, PyBUF_WRITABLE)).buffer;
+    DecodeJob job{bytes_of(views.emplace_back(view_of(header, PyBUF_SIMPLE))), {}, static_cast<uint8_t*>(buffer.buf),
+                  size_t(buffer.len)};
+    for (nb::handle chunk : chunks) job.chunks.push_back(bytes_of(views.emplace_back(view_of(chunk, PyBUF_SIMPLE))));
+    const Kernels& kernels = best_kernels();
+    nb::gil_scoped_release release;
+    decode_range(job, total, first, threads, kernels);
+}
+
 EncodeOptions options_of(bool max_effort, uint64_t row_length, int threads) {
     if (row_length < 1 || row_length > kMaxChunkValues) throw nb::value_error("row_length must lie in 1 .. 2^22");
     return {max_effort, row_length, threads};
 }
 
-nb::tuple encode(Input values, int width, int mode, int mantissa, uint64_t row_length, bool max_effort, int threads) {
+void check_words(int width, int mode, int mantissa) {
     if (width != 1 && width != 2 && width != 4 && width != 8) throw nb::value_error("width must be 1, 2, 4 or 8");
-    if (mode < 0 || mode > 2 || values.size() % size_t(width)) throw nb::value_error("mode or length is off");
+    if (mode < 0 || mode > 2) throw nb::value_error("mode is off");
     if (Mode(mode) == Mode::float_ && (mantissa < 0 || mantissa >= std::min(8 * width - 1, kMaxLow)))
         throw nb::value_error("mantissa does not fit the width");
+}
+
+nb::tuple encode(Input values, int width, int mode, int mantissa, uint64_t row_length, bool max_effort, int threads) {
+    check_words(width, mode, mantissa);
+    if (values.size() % size_t(width)) throw nb::value_error("length is off");
     const EncodeOptions options = options_of(max_effort, row_length, threads);
     Encoded e;
     {
@@ -95,6 +111,73 @@ nb::tuple encode(Input values, int width, int mode, int mantissa, uint64_t row_l
     }
     return to_tuple(e);
 }
+
+// Holds the passes of a stream to their order and to the values that it was made for.
+class Stream {
+public:
+    Stream(uint64_t count, int width, int mode, int mantissa, uint64_t row_length, bool max_effort)
+        : count_(count), width_(uint64_t(width)) {
+        check_words(width, mode, mantissa);
+        if (count < 1 || count > uint64_t(1) << 48) throw nb::value_error("count must lie in 1 .. 2^48");
+        stream_ = stream_split(count, width, Mode(mode), mantissa, options_of(max_effort, row_length, 1));
+    }
+    std::vector<uint64_t> sample_places() const { return stream_->sample_places(); }
+    uint64_t chunk_values() const { return stream_->chunk_values(); }
+    void choose(Input sample) {
+        const uint64_t each = std::min(SplitStream::kSampleBlock, count_);
+        if (pass_ || sample.size() != stream_->sample_places().size() * each * width_)
+            throw nb::value_error("the sample comes first, and once");
+        stream_->choose(sample.data(), sample.size() / width_);
+        begin(1);
+    }
+    void scan(Input values) {
+        const uint64_t n = take(1, values);
+        nb::gil_scoped_release release;
+        stream_->scan(at_, values.data(), n);
+        pass_ += (at_ += n) == count_;
+    }
+    void tally(Input values) {
+        if (pass_ == 2 && at_ == count_) at_ = 0;
+        const uint64_t n = take(2, values);
+        nb::gil_scoped_release release;
+        stream_->tally(at_, values.data(), n);
+        pass_ += (at_ += n) == count_;
+    }
+    nb::bytes header() {
+        if (pass_ != 3 || at_ != count_) throw nb::value_error("the header is known after two passes");
+        begin(4);
+        return to_bytes(stream_->header());
+    }
+    nb::tuple code(Input values, int threads) {
+        const uint64_t n = take(4, values);
+        std::vector<std::vector<uint8_t>> chunks;
+        {
+            nb::gil_scoped_release release;
+            chunks = stream_->code(at_, values.data(), n, threads);
+            at_ += n;
+        }
+        nb::list out;
+        for (const auto& c : chunks) out.append(to_bytes(c));
+        return nb::tuple(out);
+    }
+
+private:
+    std::unique_ptr<SplitStream> stream_;
+    uint64_t count_, width_, at_ = 0;
+    int pass_ = 0;
+
+    void begin(int pass) {
+        pass_ = pass;
+        at_ = 0;
+    }
+    uint64_t take(int pass, const Input& values) const {
+        const uint64_t n = values.size() / width_;
+        const bool whole = n % stream_->chunk_values() == 0 || at_ + n == count_;
+        if (pass != pass_ || !n || values.size() % width_ || n > count_ - at_ || !whole)
+            throw nb::value_error("values come in order, in whole chunks, pass after pass");
+        return n;
+    }
+};
 
 nb::tuple encode_indices(Indices indices, float step, std::array<float, 3> offsets, int output, uint64_t row_length,
                          bool max_effort, int threads) {
@@ -202,13 +285,13 @@ std::array<float, 3> quantize_rows(Floats values, uint64_t row_length, float ste
 }
 
 using FloatBuffer = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using ShortBuffer = nb::ndarray<int16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-// Empty factors: no feedback; `curves` are 8 floats each; `decoded` may be empty.
-void round_with_feedback(Floats values, size_t columns, Floats row_steps, Floats column_scales, Floats row_weights,
+// Empty factors: no feedback; `curves` are 8 floats each. With a rows' factor the values' errors are left in their place.
+std::vector<std::pair<size_t, int32_t>> round_with_feedback(FloatBuffer values, size_t columns, Floats row_steps, Floats column_scales, Floats row_weights,
                          Floats column_weights, Floats columns_factor, Floats rows_factor,
                          std::array<float, 3> offsets, float lambda, Input row_class, Input column_class, Floats curves,
-                         bool trellis, IndexBuffer out, FloatBuffer decoded, int threads,
-                         const std::string& kernels_name) {
+                         bool trellis, ShortBuffer out, int threads, const std::string& kernels_name) {
     const Kernels& kernels = kernels_named(kernels_name);
     if (columns < 1 || values.size() % columns) throw nb::value_error("values must make whole rows");
     const size_t rows = values.size() / columns;
@@ -217,13 +300,14 @@ void round_with_feedback(Floats values, size_t columns, Floats row_steps, Floats
         !has(column_weights, columns) || !has(column_class, columns) || !has(out, values.size()))
         throw nb::value_error("a step, a weight and a class for each row and each column, an index for each value");
     if ((columns_factor.size() && !has(columns_factor, columns * columns)) ||
-        (rows_factor.size() && !has(rows_factor, rows * rows)) || (decoded.size() && !has(decoded, values.size())))
-        throw nb::value_error("factors must be square, decoded values as many as values");
+        (rows_factor.size() && !has(rows_factor, rows * rows)))
+        throw nb::value_error("factors must be square");
     if (!curves.size() || curves.size() % 8) throw nb::value_error("a rate curve is 8 numbers");
     RoundSpec spec;
     spec.rows = rows;
     spec.columns = columns;
     spec.values = values.data();
+    spec.errors = values.data();
     spec.row_steps = row_steps.data();
     spec.column_scales = column_scales.data();
     spec.row_weights = row_weights.data();
@@ -240,8 +324,23 @@ void round_with_feedback(Floats values, size_t columns, Floats row_steps, Floats
     }
     spec.trellis = trellis;
     spec.threads = threads;
+    std::vector<std::pair<size_t, int32_t>> large;
+    {
+        nb::gil_scoped_release release;
+        for (const LargeIndex& l : round_matrix(spec, out.data(), kernels))
+            large.emplace_back(l.at, l.index);
+    }
+    return large;
+}
+
+template <class Index>
+void decode_levels(nb::ndarray<const Index, nb::ndim<1>, nb::c_contig, nb::device::cpu> indices, Floats row_steps,
+                   Floats column_scales, std::array<float, 3> offsets, bool trellis, FloatBuffer out) {
+    if (indices.size() != row_steps.size() * column_scales.size() || out.size() != indices.size())
+        throw nb::value_error("a step for each row, a scale for each column, a number for each index");
+    const LevelSpec spec{row_steps.data(), column_scales.data(), offsets, trellis};
     nb::gil_scoped_release release;
-    round_matrix(spec, out.data(), decoded.size() ? decoded.data() : nullptr, kernels);
+    decode_indices(indices.data(), row_steps.size(), column_scales.size(), spec, out.data());
 }
 
 nb::dict inspect(Input header) {
@@ -254,6 +353,8 @@ nb::dict inspect(Input header) {
     d["count"] = h.count;
     d["nbytes"] = h.output_bytes();
     d["chunks"] = h.chunk_count();
+    d["chunk_values"] = h.chunk_rows * h.row_length;
+    d["width"] = h.width;
     d["row_length"] = h.row_length;
     d["low_bits"] = h.low;
     d["drop_bits"] = h.drop;
@@ -269,9 +370,22 @@ NB_MODULE(_core, m) {
     nb::exception<FormatError>(m, "CoreFormatError");
     m.def("decode", &decode, nb::arg("jobs"), nb::arg("threads") = 1, nb::arg("kernels") = "",
           "Decodes (header, chunks, out) jobs into their writable buffers.");
+    m.def("decode_chunks", &decode_chunks, nb::arg("header"), nb::arg("total"), nb::arg("first"), nb::arg("chunks"),
+          nb::arg("out"), nb::arg("threads") = 1,
+          "Decodes some chunks of one array, from the first on, to the buffer of their values.");
     m.def("encode", &encode, nb::arg("values"), nb::arg("width"), nb::arg("mode"), nb::arg("mantissa"),
           nb::arg("row_length"), nb::arg("max_effort"), nb::arg("threads") = 1,
           "Codes unsigned words of `width` bytes without loss; returns (header, chunks).");
+    nb::class_<Stream>(m, "Stream", "encode of values that come in pieces: a sample, then three passes over all of them.")
+        .def(nb::init<uint64_t, int, int, int, uint64_t, bool>(), nb::arg("count"), nb::arg("width"), nb::arg("mode"),
+             nb::arg("mantissa"), nb::arg("row_length"), nb::arg("max_effort"))
+        .def("sample_places", &Stream::sample_places)
+        .def("chunk_values", &Stream::chunk_values)
+        .def("choose", &Stream::choose, nb::arg("sample"))
+        .def("scan", &Stream::scan, nb::arg("values"))
+        .def("tally", &Stream::tally, nb::arg("values"))
+        .def("header", &Stream::header)
+        .def("code", &Stream::code, nb::arg("values"), nb::arg("threads") = 1);
     m.def("encode_indices", &encode_indices, nb::arg("indices"), nb::arg("step"), nb::arg("offsets"),
           nb::arg("output"), nb::arg("row_length"), nb::arg("max_effort"), nb::arg("threads") = 1,
           "Codes int32 indices of a uniform quantiser; returns (header, chunks).");
@@ -294,8 +408,16 @@ NB_MODULE(_core, m) {
     m.def("round_matrix", &round_with_feedback, nb::arg("values"), nb::arg("columns"), nb::arg("row_steps"),
           nb::arg("column_scales"), nb::arg("row_weights"), nb::arg("column_weights"), nb::arg("columns_factor"),
           nb::arg("rows_factor"), nb::arg("offsets"), nb::arg("lambda_"), nb::arg("row_class"), nb::arg("column_class"),
-          nb::arg("curves"), nb::arg("trellis"), nb::arg("out"), nb::arg("decoded"), nb::arg("threads") = 1,
-          nb::arg("kernels") = "", "Rounds a matrix with error feedback, by a trellis or level by level.");
+          nb::arg("curves"), nb::arg("trellis"), nb::arg("out"), nb::arg("threads") = 1, nb::arg("kernels") = "",
+          "Rounds a matrix with error feedback, by a trellis or level by level. Returns (place, index) of those that 16 "
+          "bits do not hold.");
+    const auto levels = [&](auto decode, const char* doc) {
+        m.def("decode_levels", decode, nb::arg("indices"), nb::arg("row_steps"), nb::arg("column_scales"),
+              nb::arg("offsets"), nb::arg("trellis"), nb::arg("out"), doc);
+    };
+    levels(&decode_levels<int8_t>, "What int8, int16 or int32 indices of a rounded matrix stand for, into `out`.");
+    levels(&decode_levels<int16_t>, "");
+    levels(&decode_levels<int32_t>, "");
     m.def("inspect", &inspect, nb::arg("header"), "What an array header says.");
     m.def("core_rate", [](const std::string& kernels, bool dense, double deviation, int repeats,
                           bool trellis) {

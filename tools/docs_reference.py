@@ -76,6 +76,7 @@ def _command(command: TyperCommand, path: str) -> Iterator[str]:
     records = [one.get_help_record(context) for one in command.get_params(context)]
     rows = [_row(word, does) for word, does in filter(None, records)]
     yield "\n".join(["| | |", "|---|---|", *rows])
+    yield "\n".join(f"    {line}" for line in (command.epilog or "").splitlines())
 
 
 def _row(*cells: str) -> str:

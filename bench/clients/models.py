@@ -238,9 +238,9 @@ def smollm2(folder: Path) -> ClientModel:
         [pre_tokenizers.Digits(individual_digits=True), tokenizer.pre_tokenizer]
     )
     tokenizer.save(str(folder / "tokenizer.json"))
-    text = asset("text/wikitext2/test.txt").read_text(encoding="utf-8")[:20_000]
+    text = asset("text/wikitext2/test.txt").read_text(encoding="utf-8")[:40_000]
     stream = tokenizer.encode(text, add_special_tokens=False).ids
-    ids = [stream[at : at + SCORED] for at in range(0, 4 * SCORED, SCORED)]
+    ids = [stream[at : at + SCORED] for at in range(0, WINDOWS * SCORED, SCORED)]
     return ClientModel("SmolLM2-135M, byte-level pairs", folder, embeds=False, ids=ids)
 
 

@@ -44,6 +44,10 @@ struct DecodeJob {
 // Decodes all jobs; their headers and chunks form one queue for the threads. A FormatError names job and chunk.
 void decode_arrays(const std::vector<DecodeJob>& jobs, int threads, const Kernels& kernels);
 
+// Decodes chunks of one array from `first` on, as many as the job has, to a buffer of their values alone; the whole array
+// decodes to `total` bytes.
+void decode_range(const DecodeJob& job, uint64_t total, uint64_t first, int threads, const Kernels& kernels);
+
 // The widest that this processor runs and that decode as the portable ones do.
 const Kernels& best_kernels();
 // Whether both decode some small arrays of every coder, width and kind to the same bytes; takes about a millisecond.

@@ -1,5 +1,6 @@
 // Many arrays decoded at once.
 #include <algorithm>
+#include <cstdint>
 #include <deque>
 #include <mutex>
 #include <optional>
@@ -52,6 +53,26 @@ void decode_arrays(const std::vector<DecodeJob>& jobs, int threads, const Kernel
             if (!job.chunks.empty()) decoder.decode_chunk(chunk, job.chunks[chunk], job.out);
         } catch (const FormatError& e) {
             throw FormatError("job " + std::to_string(j) + " chunk " + std::to_string(chunk) + ": " + e.what());
+        }
+    });
+}
+
+void decode_range(const DecodeJob& job, uint64_t total, uint64_t first, int threads, const Kernels& kernels) {
+    const ArrayDecoder decoder(read_header(job.header.data, job.header.size, total), kernels);
+    const ArrayHeader& h = decoder.header();
+    const uint64_t count = job.chunks.size();
+    if (h.kind == Kind::constant || first > h.chunk_count() || count > h.chunk_count() - first)
+        throw FormatError("array has " + std::to_string(h.chunk_count()) + " chunks, not these");
+    const uint64_t each = h.chunk_rows * h.row_length, begin = first * each;
+    const uint64_t end = std::min(h.count, (first + count) * each);
+    if (!count || (end - begin) * h.width != job.out_size) throw FormatError("the buffer is not of these chunks' size");
+    // Chunks are decoded to their place in the whole array, of which only this part is there.
+    uint8_t* const whole = reinterpret_cast<uint8_t*>(reinterpret_cast<uintptr_t>(job.out) - begin * h.width);
+    parallel_for(count, threads, [&](size_t c) {
+        try {
+            decoder.decode_chunk(first + c, job.chunks[c], whole);
+        } catch (const FormatError& e) {
+            throw FormatError("job 0 chunk " + std::to_string(first + c) + ": " + e.what());
         }
     });
 }

@@ -4,115 +4,126 @@
 #include <string_view>
 
 #include "base/parallel.hpp"
-#include "round/columns.hpp"
+#include "round/portable.hpp"
+#include "round/tiles.hpp"
+#include "round/wavefront.hpp"
 
 namespace taut {
 namespace {
 
-// Eight lanes for any processor.
-struct Portable {
-    struct Lanes {
-        int32_t at[kStates];
-    };
-    using Mask = Lanes;
-    float at[kStates];
+constexpr size_t kTogether = 2;    // tiles that a thread rounds at once: more of them fall out of the cache
+constexpr size_t kLeastRows = 32;  // of a tile, where there are so many
 
-    Portable() = default;
-    explicit Portable(float x) {
-        for (float& lane : at) lane = x;
-    }
-    template <class Act>
-    static Portable each(Act act) {
-        Portable v;
-        for (int c = 0; c < kStates; c++) v.at[c] = act(c);
-        return v;
-    }
-    static Portable load(const float* p) {
-        return each([&](int c) { return p[c]; });
-    }
-    void store(float* p) const { std::copy(at, at + kStates, p); }
-    static Lanes lanes(const int32_t* p) {
-        Lanes l;
-        std::copy(p, p + kStates, l.at);
-        return l;
-    }
-    static Mask mask(const int32_t* p) { return lanes(p); }
-    static void store_lanes(const Lanes& l, int32_t* p) { std::copy(l.at, l.at + kStates, p); }
-    static Portable select(const Mask& m, const Portable& a, const Portable& b) {
-        return each([&](int c) { return m.at[c] ? a.at[c] : b.at[c]; });
-    }
-    static Lanes select_lanes(const Mask& m, const Lanes& a, const Lanes& b) {
-        Lanes l;
-        for (int c = 0; c < kStates; c++) l.at[c] = m.at[c] ? a.at[c] : b.at[c];
-        return l;
-    }
-    static Portable most(const Portable& a, const Portable& b) {
-        return each([&](int c) { return a.at[c] > b.at[c] ? a.at[c] : b.at[c]; });
-    }
-    static Portable least(const Portable& a, const Portable& b) {
-        return each([&](int c) { return a.at[c] < b.at[c] ? a.at[c] : b.at[c]; });
-    }
-    static Portable abs(const Portable& a) {
-        return each([&](int c) { return std::fabs(a.at[c]); });
-    }
-    static Portable round(const Portable& a) {
-        return each([&](int c) { return std::nearbyint(a.at[c]); });
-    }
-    static Portable copy_sign(const Portable& a, const Portable& sign) {
-        return each([&](int c) { return std::copysign(a.at[c], sign.at[c]); });
-    }
-    Portable permute(const Lanes& from) const {
-        return each([&](int c) { return at[from.at[c]]; });
-    }
-    friend Portable operator+(const Portable& a, const Portable& b) {
-        return each([&](int c) { return a.at[c] + b.at[c]; });
-    }
-    friend Portable operator-(const Portable& a, const Portable& b) {
-        return each([&](int c) { return a.at[c] - b.at[c]; });
-    }
-    friend Portable operator*(const Portable& a, const Portable& b) {
-        return each([&](int c) { return a.at[c] * b.at[c]; });
-    }
-    friend Mask operator<(const Portable& a, const Portable& b) {
-        Mask m;
-        for (int c = 0; c < kStates; c++) m.at[c] = a.at[c] < b.at[c] ? -1 : 0;
-        return m;
-    }
-};
+using RoundTiles = void (*)(Workspace&, size_t);
 
-constexpr size_t kRowsAtOnce = 32;  // of independent rows: a task for a thread
-
-void round_rows(const RoundSpec& spec, size_t first, size_t last, int32_t* indices, float* decoded, bool avx2) {
-    const size_t rows = last - first;
-    std::vector<float> feedback(rows * spec.columns), errors(spec.rows_factor ? rows * spec.columns : 0);
-    std::vector<float> missed(rows * kRoundColumns), survivors(kRoundColumns * kStates), choices(survivors.size());
-    std::vector<uint8_t> states(rows);
-    std::vector<int32_t> parents(survivors.size());
-    const RoundTask task{first,         last,           feedback.data(), spec.rows_factor ? errors.data() : nullptr,
-                         missed.data(), states.data(),  survivors.data(), choices.data(),
-                         parents.data(), indices,       decoded};
-    for (size_t begin = 0; begin < spec.columns; begin += kRoundColumns) {
-        const size_t end = std::min(spec.columns, begin + kRoundColumns);
-#if TAUT_AVX2
-        if (avx2) {
-            avx2_round_columns(spec, task, begin, end);
-            continue;
-        }
-#endif
-        round_columns<Portable>(spec, task, begin, end);
-    }
-    (void)avx2;
+void portable_round_tiles(Workspace& space, size_t count) {
+    TileRounder<Portable, Portable, 4, 1>(space, count).run();
 }
+
+RoundTiles tiles_of(const Kernels& kernels) {
+    const std::string_view name = kernels.name;
+#if TAUT_AVX512
+    if (name == "avx512") return avx512_round_tiles;
+#endif
+#if TAUT_AVX2
+    if (name != "portable") return avx2_round_tiles;
+#endif
+    (void)name;
+    return portable_round_tiles;
+}
+
+// Low tiles are many, so that all threads have some; high ones make larger products of matrices.
+size_t rows_of_tile(const RoundSpec& s) {
+    const size_t wanted = s.rows / (s.rows_factor ? 8 : 2 * kTogether * size_t(std::max(1, s.threads)));
+    return std::clamp<size_t>(wanted / kStrip * kStrip, kLeastRows, kTileRows);
+}
+
+class MatrixRounder {
+public:
+    MatrixRounder(const RoundSpec& spec, int16_t* indices)
+        : spec_(spec), indices_(indices), height_(rows_of_tile(spec)),
+          rows_((spec.rows + height_ - 1) / height_), columns_((spec.columns + kTileColumns - 1) / kTileColumns) {}
+
+    std::vector<LargeIndex> run(RoundTiles round) {
+        const size_t threads = std::min(size_t(std::max(1, spec_.threads)), rows_.size());
+        Wavefront front(rows_.size(), columns_, spec_.rows_factor != nullptr, threads);
+        std::vector<std::vector<LargeIndex>> large(threads);
+        parallel_for(threads, int(threads), [&](size_t t) {
+            try {
+                work(front, round, large[t]);
+            } catch (...) {
+                front.fail();
+                throw;
+            }
+        });
+        std::vector<LargeIndex> all;
+        for (const auto& some : large) all.insert(all.end(), some.begin(), some.end());
+        std::sort(all.begin(), all.end(), [](const LargeIndex& a, const LargeIndex& b) { return a.at < b.at; });
+        return all;
+    }
+
+private:
+    void work(Wavefront& front, RoundTiles round, std::vector<LargeIndex>& large) {
+        Workspace space;
+        for (size_t n = 0; n < kTogether; n++) space.tiles.push_back(std::make_unique<Tile>());
+        for (;;) {
+            const std::vector<TilePlace> places = front.take(kTogether);
+            if (places.empty()) break;
+            for (size_t n = 0; n < places.size(); n++) set(*space.tiles[n], places[n]);
+            round(space, places.size());
+            for (const TilePlace& place : places)
+                if (place.column + 1 == columns_) rows_[place.row] = TileRow{};
+            front.finish(places);
+        }
+        for (const auto& tile : space.tiles) large.insert(large.end(), tile->large.begin(), tile->large.end());
+    }
+
+    void set(Tile& tile, const TilePlace& place) {
+        TileRow& row = rows_[place.row];
+        if (place.column == 0) open(row, place.row * height_);
+        tile.spec = &spec_;
+        tile.row = &row;
+        tile.indices = indices_;
+        tile.begin = place.column * kTileColumns;
+        tile.width = std::min(kTileColumns, spec_.columns - tile.begin);
+    }
+
+    void open(TileRow& row, size_t first) const {
+        row.first = first;
+        row.count = std::min(height_, spec_.rows - first);
+        row.strips = (row.count + kStrip - 1) / kStrip;
+        row.states.assign(row.count, 0);
+        if (spec_.columns_factor) row.missed.assign(row.strips * spec_.columns * kStrip, 0.f);
+        if (spec_.rows_factor == nullptr) return;
+        const size_t depth = first + row.count;
+        row.shares.assign(row.strips * depth * kStrip, 0.f);
+        for (size_t r = 0; r < depth; r++)
+            for (size_t i = 0; i < row.count; i++)
+                row.shares[(i / kStrip * depth + r) * kStrip + i % kStrip] =
+                    spec_.rows_factor[r * spec_.rows + first + i];
+    }
+
+    const RoundSpec& spec_;
+    int16_t* indices_;
+    size_t height_;
+    std::vector<TileRow> rows_;
+    size_t columns_;
+};
 
 }  // namespace
 
-void round_matrix(const RoundSpec& spec, int32_t* indices, float* decoded, const Kernels& kernels) {
-    const bool avx2 = std::string_view(kernels.name) != "portable";
-    if (spec.rows_factor) return round_rows(spec, 0, spec.rows, indices, decoded, avx2);
-    const size_t tasks = (spec.rows + kRowsAtOnce - 1) / kRowsAtOnce;
-    parallel_for(tasks, spec.threads, [&](size_t t) {
-        round_rows(spec, t * kRowsAtOnce, std::min(spec.rows, (t + 1) * kRowsAtOnce), indices, decoded, avx2);
-    });
+void store_indices(Tile& tile, size_t at) {
+    for (size_t k = 0; k < tile.width; k++) {
+        const int32_t index = tile.row_indices[k];
+        const bool fits = index == int16_t(index);
+        tile.indices[at + k] = fits ? int16_t(index) : int16_t(0);
+        if (!fits) tile.large.push_back({at + k, index});
+    }
+}
+
+std::vector<LargeIndex> round_matrix(const RoundSpec& spec, int16_t* indices, const Kernels& kernels) {
+    if (spec.rows == 0 || spec.columns == 0) return {};
+    return MatrixRounder(spec, indices).run(tiles_of(kernels));
 }
 
 }  // namespace taut

@@ -54,23 +54,33 @@ std::vector<uint32_t> sort_rows(const std::vector<uint16_t>& key) {
     return order;
 }
 
-// Classes of equal size, of rows in this order.
-std::vector<Class> divide(const RowScan& scan, const std::vector<uint32_t>& order, CoderTraits coder, int most) {
+// How many classes of equal size there are at first, and which of them the i-th row of the order is in.
+size_t first_count(size_t rows, int most) { return std::min<size_t>(size_t(most), rows); }
+size_t first_class(size_t i, size_t rows, int most) { return i * first_count(rows, most) / rows; }
+
+// Symbols of the rows of each class.
+std::vector<Histogram> count_classes(const RowScan& scan, const std::vector<uint32_t>& order, int most) {
     const size_t rows = order.size();
     std::vector<size_t> offset(rows + 1, 0);
     for (size_t r = 0; r < rows; r++) offset[r + 1] = offset[r] + scan.probed[r];
-
-    const size_t wanted = std::min<size_t>(size_t(most), rows);
-    std::vector<Class> classes(wanted);
+    std::vector<Histogram> counts(first_count(rows, most));
     Counter counter;
     for (size_t i = 0; i < rows; i++) {
-        Class& c = classes[i * wanted / rows];
-        c.rows++;
-        const size_t r = order[i];
+        const size_t r = order[i], c = first_class(i, rows, most);
         counter.add(scan.symbols.data() + offset[r], offset[r + 1] - offset[r]);
-        if (i + 1 == rows || (i + 1) * wanted / rows != i * wanted / rows) c.counts = counter.take();
+        if (i + 1 == rows || first_class(i + 1, rows, most) != c) counts[c] = counter.take();
     }
-    for (Class& c : classes) c.bits = class_bits(c.counts, scan, coder);
+    return counts;
+}
+
+std::vector<Class> divide(const RowScan& scan, const std::vector<Histogram>& counts, CoderTraits coder, int most) {
+    const size_t rows = scan.key.size();
+    std::vector<Class> classes(counts.size());
+    for (size_t i = 0; i < rows; i++) classes[first_class(i, rows, most)].rows++;
+    for (size_t c = 0; c < classes.size(); c++) {
+        classes[c].counts = counts[c];
+        classes[c].bits = class_bits(counts[c], scan, coder);
+    }
     return classes;
 }
 
@@ -114,10 +124,21 @@ std::vector<Class> or_one(std::vector<Class> classes, const RowScan& scan, Coder
 
 }  // namespace
 
+std::vector<uint8_t> first_classes(const std::vector<uint16_t>& key, int most) {
+    const std::vector<uint32_t> order = sort_rows(key);
+    std::vector<uint8_t> classes(key.size());
+    for (size_t i = 0; i < order.size(); i++) classes[order[i]] = uint8_t(first_class(i, order.size(), most));
+    return classes;
+}
+
 Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most) {
+    return choose_contexts(scan, count_classes(scan, sort_rows(scan.key), most), coder, most);
+}
+
+Contexts choose_contexts(const RowScan& scan, const std::vector<Histogram>& counts, CoderTraits coder, int most) {
     const size_t rows = scan.key.size();
     const std::vector<uint32_t> order = sort_rows(scan.key);
-    const std::vector<Class> classes = or_one(join_neighbours(divide(scan, order, coder, most), scan, coder), scan, coder);
+    const std::vector<Class> classes = or_one(join_neighbours(divide(scan, counts, coder, most), scan, coder), scan, coder);
     Contexts result;
     result.bits = naming_bits(classes, rows);
     if (classes.size() > 1) {

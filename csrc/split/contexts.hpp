@@ -20,6 +20,11 @@ struct Contexts {
     double bits = 0;                             // estimate of everything: symbols, tables, the rows' classes
 };
 
+// The class of each row where rows, by scale, make up to `most` classes of equal size.
+std::vector<uint8_t> first_classes(const std::vector<uint16_t>& key, int most);
+// choose_contexts of the counts of these classes, for a scan that keeps no symbols.
+Contexts choose_contexts(const RowScan& scan, const std::vector<Histogram>& counts, CoderTraits coder, int most);
+
 // Sorts rows by scale into up to `most` classes of equal size, then joins neighbours while that saves bits.
 Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most);
 

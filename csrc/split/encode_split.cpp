@@ -12,7 +12,7 @@ namespace {
 constexpr double kWidePrice = 0.0005;  // of the bits, per doubling of the buckets
 
 template <class T>
-class SplitEncoder {
+class SplitEncoder : public SplitStream {
 public:
     SplitEncoder(Words<T> values, uint64_t count, Mode mode, int mantissa, const EncodeOptions& options,
                  const EncodeKernels& kernels)
@@ -28,21 +28,120 @@ public:
 
     Encoded run() {
         if (is_constant()) return constant();
-        choose_split();
-        const std::vector<uint8_t> drops = find_drops();
-        const RowScan scan = scan_rows(split(), layout_, centre(), options_.max_effort || header_.low == 0, kernels_);
-        Contexts contexts = choose_contexts(scan, header_.traits(), most_classes(header_));
-        header_.tables = std::move(contexts.tables);
-        header_.rows = std::move(contexts.table_of);
-        if (header_.drop) {
-            header_.rows.resize(layout_.rows, 0);
-            for (uint64_t r = 0; r < layout_.rows; r++)
-                if (drops[r] >= header_.drop) header_.rows[r] |= kDropRow;
-        }
+        choose_split(sample());
+        find_zeros(0, layout_.rows);
+        choose_drop();
+        const RowScan scan = scan_rows(split(), layout_, centre(), everything(), kernels_);
+        set_contexts(choose_contexts(scan, header_.traits(), most_classes(header_)));
         return code();
     }
 
+    // The same in pieces of whole rows, for values that are not all at hand.
+    std::vector<uint64_t> sample_places() const override {
+        const Places p = places();
+        std::vector<uint64_t> at;
+        for (uint64_t b = 0; b < p.blocks; b++) at.push_back(b * p.apart);
+        return at;
+    }
+
+    uint64_t chunk_values() const override { return header_.chunk_rows * header_.row_length; }
+
+    void choose(const uint8_t* sampled, uint64_t n) override {
+        std::vector<T> s(n);
+        std::memcpy(s.data(), sampled, n * sizeof(T));
+        choose_split(s);
+        scan_.sampled = choose_probe(layout_, everything()).sampled;
+        scan_.key.resize(layout_.rows);
+    }
+
+    void scan(uint64_t first, const uint8_t* bytes, uint64_t n) override {
+        at(first, bytes);
+        const auto [begin, end] = rows_of(first, n);
+        const T one = values_[0];
+        if (first == 0) constant_value_ = one;
+        for (uint64_t i = 0; i < n && constant_; i++) constant_ = values_[i] == constant_value_;
+        find_zeros(begin, end);
+        const Probe probe = choose_probe(layout_, everything());
+        std::vector<uint8_t> symbols(std::min(probe.most, size_t(layout_.row_length)) + 64);
+        for (uint64_t r = begin; r < end; r++) {
+            const size_t probed = probe_row(probe, r, symbols.data());
+            scan_.key[r] = row_key(kernels_, symbols.data(), probed, centre());
+            probed_ += probed;
+        }
+        if (end < layout_.rows) return;
+        class_of_ = first_classes(scan_.key, most_classes(header_));
+        counters_.resize(size_t(std::min<uint64_t>(uint64_t(most_classes(header_)), layout_.rows)));
+        scan_.expansion = double(layout_.count) / double(std::max<uint64_t>(1, probed_));
+        choose_drop();
+    }
+
+    void tally(uint64_t first, const uint8_t* bytes, uint64_t n) override {
+        at(first, bytes);
+        const auto [begin, end] = rows_of(first, n);
+        const Probe probe = choose_probe(layout_, everything());
+        std::vector<uint8_t> symbols(std::min(probe.most, size_t(layout_.row_length)) + 64);
+        for (uint64_t r = begin; r < end; r++) {
+            const size_t probed = probe_row(probe, r, symbols.data());
+            counters_[class_of_[r]].add(symbols.data(), probed);
+        }
+    }
+
+    std::vector<uint8_t> header() override {
+        if (constant_) {
+            std::memcpy(&header_.value, &constant_value_, sizeof(T));
+            header_.kind = Kind::constant;
+            return write_split_header(header_);
+        }
+        std::vector<Histogram> counts;
+        for (Counter& c : counters_) counts.push_back(c.take());
+        set_contexts(choose_contexts(scan_, counts, header_.traits(), most_classes(header_)));
+        tables_ = make_tables(header_);
+        return write_split_header(header_);
+    }
+
+    std::vector<std::vector<uint8_t>> code(uint64_t first, const uint8_t* bytes, uint64_t n, int threads) override {
+        at(first, bytes);
+        const uint64_t each = chunk_values(), begin = first / each;
+        std::vector<std::vector<uint8_t>> chunks(constant_ ? 0 : (n + each - 1) / each);
+        parallel_for(chunks.size(), threads,
+                     [&](size_t c) { chunks[c] = code_chunk(header_, tables_, split(), begin + c, kernels_); });
+        return chunks;
+    }
+
 private:
+    // Of a stream: what the passes over it have found so far.
+    uint64_t origin_ = 0, probed_ = 0;
+    bool constant_ = true;
+    T constant_value_{};
+    RowScan scan_;
+    std::vector<uint8_t> class_of_, zeros_;
+    std::vector<Counter> counters_;
+    std::array<uint64_t, 65> rows_with_{};
+    RowTables tables_{{}, nullptr};
+
+    void at(uint64_t first, const uint8_t* bytes) {
+        origin_ = first;
+        values_ = {bytes};
+    }
+    std::pair<uint64_t, uint64_t> rows_of(uint64_t first, uint64_t n) const {
+        return {first / layout_.row_length, (first + n + layout_.row_length - 1) / layout_.row_length};
+    }
+    size_t probe_row(const Probe& probe, uint64_t r, uint8_t* out) const {
+        const size_t length = layout_.length(r), n = probe.size(length);
+        split().symbols(r * layout_.row_length + probe.begin(length), n, out);
+        return n;
+    }
+    bool everything() const { return options_.max_effort || header_.low == 0; }
+
+    void set_contexts(Contexts contexts) {
+        header_.tables = std::move(contexts.tables);
+        header_.rows = std::move(contexts.table_of);
+        if (!header_.drop) return;
+        header_.rows.resize(layout_.rows, 0);
+        for (uint64_t r = 0; r < layout_.rows; r++)
+            if (zeros_[r] >= header_.drop) header_.rows[r] |= kDropRow;
+    }
+
     Words<T> values_;
     EncodeOptions options_;
     int mantissa_;
@@ -52,7 +151,7 @@ private:
 
     bool skip_zero() const { return (header_.flags & kSkipZero) != 0; }
     SplitRule rule() const { return {header_.mode, header_.low, 0, skip_zero(), header_.base}; }
-    SplitRows<T> split() const { return {values_, rule(), kernels_}; }
+    SplitRows<T> split() const { return {values_, rule(), kernels_, origin_}; }
     // Symbol of the words next to zero: what rows spread around. Magnitudes spread from symbol 0.
     uint8_t centre() const {
         if (header_.mode != Mode::signed_) return 0;
@@ -73,23 +172,27 @@ private:
     }
 
     // Blocks of 64 values from all over the array.
-    std::vector<T> sample() const {
-        constexpr uint64_t block = 64;
+    struct Places {
+        uint64_t size, blocks, apart;
+    };
+    Places places() const {
         const uint64_t most = options_.max_effort ? 256 : 96;
-        const uint64_t size = std::min(block, header_.count);
-        const uint64_t blocks = std::min(most, (header_.count + block - 1) / block);
-        const uint64_t apart = (header_.count - size) / std::max<uint64_t>(1, blocks - 1);
+        const uint64_t size = std::min(kSampleBlock, header_.count);
+        const uint64_t blocks = std::min(most, (header_.count + kSampleBlock - 1) / kSampleBlock);
+        return {size, blocks, (header_.count - size) / std::max<uint64_t>(1, blocks - 1)};
+    }
+    std::vector<T> sample() const {
+        const Places p = places();
         std::vector<T> s;
-        s.reserve(blocks * size);
-        for (uint64_t b = 0; b < blocks; b++)
-            for (uint64_t i = 0; i < size; i++) s.push_back(values_[b * apart + i]);
+        s.reserve(p.blocks * p.size);
+        for (uint64_t b = 0; b < p.blocks; b++)
+            for (uint64_t i = 0; i < p.size; i++) s.push_back(values_[b * p.apart + i]);
         return s;
     }
 
     // The split that codes a sample in the fewest bits; tables of more than 64 buckets decode more slowly, so they
     // must save something.
-    void choose_split() {
-        const std::vector<T> s = sample();
+    void choose_split(const std::vector<T>& s) {
         uint64_t zeros = 0, least = ~uint64_t(0), largest = 0;
         for (T u : s) {
             const uint64_t k = SplitRows<T>::key(u, header_.mode);
@@ -160,14 +263,15 @@ private:
         return least > slack ? least - slack : 1;  // never 0: that part has symbol 0
     }
 
-    // Trailing zero bits of each row's values, 0 where they would not pay; sets header_.drop.
-    std::vector<uint8_t> find_drops() {
-        const int stored = header_.mode == Mode::float_ ? header_.low - 1 : header_.low;
-        std::vector<uint8_t> zeros(layout_.rows, 0);
-        if (stored < 4) return zeros;
-        std::array<uint64_t, 65> rows{};
-        for (uint64_t r = 0; r < layout_.rows; r++) {
-            const Words<T> v = values_ + r * layout_.row_length;
+    int droppable() const { return header_.mode == Mode::float_ ? header_.low - 1 : header_.low; }
+
+    // Trailing zero bits of the values of some rows.
+    void find_zeros(uint64_t begin, uint64_t end) {
+        const int stored = droppable();
+        zeros_.resize(layout_.rows, 0);
+        if (stored < 4) return;
+        for (uint64_t r = begin; r < end; r++) {
+            const Words<T> v = values_ + (r * layout_.row_length - origin_);
             const size_t n = layout_.length(r);
             T any = 0;
             for (size_t i = 0; i < n && (any & 15) == 0;) {
@@ -175,19 +279,22 @@ private:
                 for (; i < stop; i++) any |= v[i];
             }
             const int t = any ? std::countr_zero(any) : stored;
-            zeros[r] = uint8_t(std::min(t, stored));
-            rows[zeros[r]]++;
+            zeros_[r] = uint8_t(std::min(t, stored));
+            rows_with_[zeros_[r]]++;
         }
+    }
+
+    // How many of them are worth leaving out, where rows have as many.
+    void choose_drop() {
         uint64_t at_least = 0, best = 0;
-        for (int d = stored; d >= 4; d--) {
-            at_least += rows[size_t(d)];
+        for (int d = droppable(); d >= 4; d--) {
+            at_least += rows_with_[size_t(d)];
             const uint64_t saved = at_least * uint64_t(d);
             if (saved * layout_.row_length > layout_.rows * 8 && saved > best) {
                 best = saved;
                 header_.drop = uint8_t(d);
             }
         }
-        return zeros;
     }
 
     Encoded code() {
@@ -232,6 +339,17 @@ Encoded encode_split_with(const EncodeKernels& kernels, const uint8_t* values, u
         case 2: return encode_as<uint16_t>(values, count, mode, mantissa, options, kernels);
         case 4: return encode_as<uint32_t>(values, count, mode, mantissa, options, kernels);
         default: return encode_as<uint64_t>(values, count, mode, mantissa, options, kernels);
+    }
+}
+
+std::unique_ptr<SplitStream> stream_split(uint64_t count, int width, Mode mode, int mantissa,
+                                          const EncodeOptions& options) {
+    const EncodeKernels& kernels = best_encode_kernels();
+    switch (width) {
+        case 1: return std::make_unique<SplitEncoder<uint8_t>>(Words<uint8_t>{nullptr}, count, mode, mantissa, options, kernels);
+        case 2: return std::make_unique<SplitEncoder<uint16_t>>(Words<uint16_t>{nullptr}, count, mode, mantissa, options, kernels);
+        case 4: return std::make_unique<SplitEncoder<uint32_t>>(Words<uint32_t>{nullptr}, count, mode, mantissa, options, kernels);
+        default: return std::make_unique<SplitEncoder<uint64_t>>(Words<uint64_t>{nullptr}, count, mode, mantissa, options, kernels);
     }
 }
 

@@ -41,6 +41,7 @@ struct SplitRows {
     Words<T> values;
     SplitRule rule;  // without drop
     const EncodeKernels& kernels;
+    uint64_t origin = 0;  // number of the first value that is at hand, where that is not the array's first
 
     static constexpr T top = T(T(1) << (sizeof(T) * 8 - 1));
     static T key(T u, Mode mode) {
@@ -49,7 +50,7 @@ struct SplitRows {
     int shift() const { return rule.mode == Mode::float_ ? rule.low - 1 : rule.low; }
 
     void symbols(uint64_t from, size_t n, uint8_t* out) const {
-        const Words<T> v = values + from;
+        const Words<T> v = values + (from - origin);
         size_t done = 0;
         if (kernels.symbols) done = kernels.symbols(rule, sizeof(T), v.bytes, n, out);
         const T first = T(rule.base);
@@ -70,13 +71,14 @@ struct SplitRows {
     // Raw bits of a row: at most n * low / 8 + 1 bytes, and 64 more are writable.
     uint8_t* pack(uint64_t from, size_t n, int drop, uint8_t* out) const {
         if (rule.low == drop) return out;
-        if (!rule.skip_zero) return pack_fields(values + from, n, drop, out);
+        const Words<T> v = values + (from - origin);
+        if (!rule.skip_zero) return pack_fields(v, n, drop, out);
         static thread_local std::vector<T> kept;
         kept.resize(std::max(kept.size(), n));
         size_t m = 0;
         for (size_t i = 0; i < n; i++) {
-            kept[m] = values[from + i];
-            m += key(values[from + i], Mode::float_) != 0;
+            kept[m] = v[i];
+            m += key(v[i], Mode::float_) != 0;
         }
         return pack_fields(words_of(kept), m, drop, out);
     }
@@ -110,7 +112,7 @@ struct SplitRows {
     }
 
     void exception(uint64_t at, std::vector<uint8_t>& list) const {
-        const T high = T(key(values[at], rule.mode) >> shift());
+        const T high = T(key(values[at - origin], rule.mode) >> shift());
         const auto* p = reinterpret_cast<const uint8_t*>(&high);
         list.insert(list.end(), p, p + sizeof high);
     }

@@ -14,6 +14,33 @@ def decode(
     threads: int = 1,
     kernels: str = "",
 ) -> None: ...
+def decode_chunks(
+    header: Buffer,
+    total: int,
+    first: int,
+    chunks: Sequence[Buffer],
+    out: NDArray[np.uint8],
+    threads: int = 1,
+) -> None: ...
+
+class Stream:
+    def __init__(
+        self,
+        count: int,
+        width: int,
+        mode: int,
+        mantissa: int,
+        row_length: int,
+        max_effort: bool,
+    ) -> None: ...
+    def sample_places(self) -> list[int]: ...
+    def chunk_values(self) -> int: ...
+    def choose(self, sample: NDArray[np.uint8]) -> None: ...
+    def scan(self, values: NDArray[np.uint8]) -> None: ...
+    def tally(self, values: NDArray[np.uint8]) -> None: ...
+    def header(self) -> bytes: ...
+    def code(self, values: NDArray[np.uint8], threads: int = 1) -> tuple[bytes, ...]: ...
+
 def encode(
     values: NDArray[np.uint8],
     width: int,
@@ -91,10 +118,17 @@ def round_matrix(
     column_class: NDArray[np.uint8],
     curves: NDArray[np.float32],
     trellis: bool,
-    out: NDArray[np.int32],
-    decoded: NDArray[np.float32],
+    out: NDArray[np.int16],
     threads: int = 1,
     kernels: str = "",
+) -> list[tuple[int, int]]: ...
+def decode_levels(
+    indices: NDArray[np.signedinteger],
+    row_steps: NDArray[np.float32],
+    column_scales: NDArray[np.float32],
+    offsets: Sequence[float],
+    trellis: bool,
+    out: NDArray[np.float32],
 ) -> None: ...
 def inspect(header: NDArray[np.uint8]) -> dict[str, int | float | str]: ...
 def core_rate(

@@ -1,6 +1,7 @@
 """`taut compress` with calibration data: targets, talk, JSON, exit codes, resuming."""
 
 import json
+import re
 import textwrap
 
 import pytest
@@ -68,8 +69,10 @@ def test_a_score_is_kept_and_told(compress, tmp_path):
     assert "max drop 1%, calibrated on" in lines[1][1]
     report = json.loads(result.stdout)
     scores = [one["score"] for one in report["tries"]]
-    told = [float(rest.split()[0]) for label, rest in lines if label == "score"]
+    told = [float(rest.split()[0].rstrip(",")) for label, rest in lines if label == "score"]
     assert told == pytest.approx(scores, rel=1e-5)
+    first = next(rest for label, rest in lines if label == "score")
+    assert re.search(r" at [\d.]+ kB \([\d.]+x\), try 1 of at most 12$", first.strip())
     assert report["original_score"] == 100
     assert 99 <= report["score"] < 100 and report["score"] in scores
     accuracy = next(rest for label, rest in lines if label == "accuracy")

@@ -116,7 +116,8 @@ def test_what_was_interrupted_goes_on(run, build):
     options += ("--score", f"{build}:stopped")
     result = run(*options)
     assert result.exit_code == 130
-    assert "--resume goes on" in result.stderr
+    assert "  kept       1 finished point in " in result.stderr
+    assert "the same command and --resume" in result.stderr
     journal = build.parent / "build.frontier.jsonl"
     assert len(journal.read_text().splitlines()) == 3  # the head, the original, a point
     again = run(*options)

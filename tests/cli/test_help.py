@@ -1,9 +1,15 @@
-"""Help is complete, and imports nothing heavy: that is what makes it quick."""
+"""Help is complete, fits the terminal, and imports nothing heavy: that is what makes it quick."""
 
+import shlex
 import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
+
+from taut.cli._examples import EXAMPLES
+from taut.cli._help import WIDTH
+from taut.cli.app import app
 
 COMMANDS = (
     "analyze",
@@ -16,17 +22,59 @@ COMMANDS = (
     "frontier",
     "report",
     "export",
+    "doctor",
     "bench",
     "demo",
 )
 START = "from taut.cli import main; main()"
 
 
-def test_help_names_every_command_and_the_exit_codes(run):
-    help_text = run("--help").stdout
-    for command in COMMANDS:
-        assert f"\n  {command}  " in help_text
-    assert "3 target not reached" in help_text
+def test_help_has_every_command_on_one_line_and_the_exit_codes(run):
+    lines = run("--help").stdout.splitlines()
+    for name, command in get_command(app).commands.items():
+        assert [line for line in lines if line.split()[:1] == [name]] == [
+            f"  {name:<10}  {command.short_help}"
+        ]
+    assert {"Make a model small:", "See what it cost:", "Use it:"} <= set(lines)
+    assert "3 target not reached" in " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 80
+
+
+def test_without_arguments_there_is_help(run):
+    result = run()
+    assert "Make a model small:" in result.output and "compress" in result.output
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version(run, option):
+    assert run(option).stdout.startswith("taut ")
+
+
+def test_python_m_is_the_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "taut", "-V"], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("taut ")
+
+
+def test_every_option_is_in_a_group(run):
+    for name in get_command(app).commands:
+        assert "\nOptions:" not in run(name, "--help").stdout
+
+
+@pytest.mark.parametrize("command", sorted(get_command(app).commands))
+def test_examples_are_commands_that_are_understood(command):
+    """Three at least, each parsed by the options that there are, and none too wide to copy."""
+    shown = EXAMPLES[command].splitlines()
+    assert max(map(len, shown)) <= WIDTH - 2
+    commands = [line for line in shown if not line.startswith("#")]
+    assert len(commands) >= 3
+    for line in commands:
+        text = line.partition('"$(')[2].partition(')"')[0] or line
+        words = shlex.split(text.partition(" > ")[0].partition(" < ")[0], comments=True)
+        words = words[[word.startswith("TMPDIR=") for word in words].count(True) :]
+        assert words[:2] == ["taut", command]
+        get_command(app).commands[command].make_context(command, words[2:])
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -2,7 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
+
+from taut.cli._layers import each_line, layer_lines
+from taut.cli._lines_table import lines_table
+from taut.container.info import TensorReport
 
 
 @pytest.fixture
@@ -31,6 +37,83 @@ def test_info_is_a_table_with_totals(run, small):
 
 def test_info_quiet_is_the_totals_alone(run, small):
     assert len(run("info", small, "-q").stdout.splitlines()) == 1
+
+
+@pytest.fixture
+def layered(run, tmp_path):
+    """Three layers that are alike, but for one bias, and experts in them."""
+    tensors = {"head.weight": np.ones((4, 8), np.float32)}
+    for layer in range(3):
+        for expert in range(2):
+            name = f"model.layers.{layer}.experts.{expert}.weight"
+            tensors[name] = np.full((8, 8), layer + 0.1 * expert, np.float32)
+        tensors[f"model.layers.{layer}.bias"] = np.zeros(9 if layer == 1 else 8, np.float32)
+    save_file(tensors, tmp_path / "layered.safetensors")
+    assert run("compress", tmp_path / "layered.safetensors", "-q").exit_code == 0
+    return tmp_path / "layered.taut.safetensors"
+
+
+def first_words(text, column=0):
+    return [line.split()[column] for line in text.split("\n\n")[0].splitlines()[1:]]
+
+
+def test_layers_that_are_alike_are_on_one_line_with_their_bytes_together(run, layered):
+    shown = run("info", layered).stdout
+    assert sorted(zip(first_words(shown), first_words(shown, 1), strict=True)) == [
+        ("head.weight", "1"),
+        ("model.layers.1.bias", "1"),
+        ("model.layers.{0,2}.bias", "2"),
+        ("model.layers.{0..2}.experts.{0,1}.weight", "6"),
+    ]
+    held = json.loads(run("info", layered, "--json").stdout)["tensors"]
+    assert len(held) == 10
+    experts = sum(one["bytes"] for one in held if "experts" in one["name"])
+    line = next(one for one in shown.splitlines() if "experts" in one)
+    assert line.split()[5] == str(experts)
+
+
+def test_tensors_are_chosen_by_pattern_and_sorted_and_counted(run, layered):
+    shown = run("info", layered, "--tensor", "*.layers.*.bias", "--sort", "name").stdout
+    assert first_words(shown) == [f"model.layers.{number}.bias" for number in range(3)]
+    assert len(first_words(run("info", layered, "--each").stdout)) == 10
+    shown = run("info", layered, "--sort", "bytes", "--top", "1").stdout
+    assert shown.splitlines()[1].startswith("model.layers.{0..2}.experts")
+    assert shown.splitlines()[2] == "and 3 more"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"), [("head.wieght", "nearest: head.weight"), ("re:[", "is no pattern")]
+)
+def test_a_pattern_that_matches_nothing_is_an_error(run, layered, pattern, told):
+    result = run("info", layered, "--tensor", pattern)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert told in result.stderr
+
+
+def test_lines_fit_the_width_that_there_is():
+    reports = [
+        TensorReport(f"encoder.layer.{n}.attention.{kind}.weight", "F32", (384, 384), "rd", 9, 1, 0)
+        for n in range(12)
+        for kind in ("self.query", "self.key", "output.dense")
+    ]
+    whole = lines_table(layer_lines(reports))
+    assert "encoder.layer.{0..11}.attention.self.query.weight" in whole and "384x384" in whole
+    for width in (80, 75):
+        text = lines_table(layer_lines(reports), width, lambda room: layer_lines(reports, 40, room))
+        assert max(map(len, text.splitlines())) <= width
+        assert "encoder.layer.{0..11}." in text
+    text = lines_table(each_line(reports), 60)
+    assert max(map(len, text.splitlines())) <= 60 and len(text.splitlines()) == 37
+
+
+def test_a_hundred_kinds_of_layers_are_told_by_the_beginnings_of_their_names():
+    reports = [
+        TensorReport(f"layer{n // 9}.{n % 9}.conv.weight", "F32", (n + 1, 3), "rd", 9, 1, 0)
+        for n in range(90)
+    ]
+    assert [line.name for line in layer_lines(reports)] == [
+        f"layer{n}.{{0..8}}.conv.*" for n in range(10)
+    ]
 
 
 def test_info_json_has_the_promised_keys(run, small, model):

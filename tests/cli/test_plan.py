@@ -72,7 +72,7 @@ def test_an_unreachable_target_exits_3_with_the_nearest(run, layers, as_json):
         ([], "give size, bits or max_drop"),
         (["--size", "8y"], "none of a ratio"),
         (["--size", "8x", "--bits", "2"], "same thing"),
-        (["--max-drop", "little"], "give 0.5% of the score"),
+        (["--max-drop", "little"], "percentage of the score"),
         (["--bits", "nan"], "bits"),
     ],
 )

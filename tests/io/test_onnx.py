@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import taut
 from taut.errors import ArgumentError, FormatError
 from taut.io import open_source
 from taut.io._onnx_wire import pack_varints, unpack_varints
@@ -268,3 +269,20 @@ def test_empty_tensors_hold_no_place(tmp_path: Path) -> None:
     ]
     source = open_onnx(save(tmp_path / "m.onnx", tensors))
     assert [info.name for info in source.infos] == ["c", "onnx.graph"]
+
+
+def test_a_tree_of_few_nodes_comes_back_byte_for_byte(tmp_path: Path) -> None:
+    ends = {"nodes_truenodeids": [1, 0, 0], "nodes_falsenodeids": [2, 0, 0]}
+    node = helper.make_node(
+        "TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1,
+        nodes_treeids=[0] * 3, nodes_nodeids=[0, 1, 2], nodes_featureids=[0] * 3,
+        nodes_values=[0.5, 0.0, 0.0], nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], **ends,
+        target_treeids=[0, 0], target_nodeids=[1, 2], target_ids=[0, 0], target_weights=[1.0, 2.0],
+    )  # fmt: skip
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, 1]) for n in "xy")
+    (tmp_path / "m.onnx").write_bytes(
+        helper.make_model(helper.make_graph([node], "g", [x], [y])).SerializeToString()
+    )
+    taut.compress(tmp_path / "m.onnx", tmp_path / "o")
+    taut.decompress(tmp_path / "o", tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()

@@ -273,3 +273,25 @@ def test_a_torch_whose_restricted_reader_ran_code_is_not_used(
     monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
     with pytest.raises(ArgumentError, match="CVE-2025-32434"):
         open_source(tmp_path / "model.bin")
+
+
+@pytest.mark.parametrize("computed", [True, False])
+def test_a_flipped_bit_in_a_checkpoint_is_found(computed: bool, tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    option = torch.serialization.get_crc32_options()
+    try:
+        torch.serialization.set_crc32_options(computed)
+        torch.save({"w": torch.arange(4096.0), "v": torch.ones(8)}, path)
+    finally:
+        torch.serialization.set_crc32_options(option)
+    data = bytearray(path.read_bytes())
+    at = data.index(torch.arange(4096.0).numpy().tobytes())
+    data[at + 5000] ^= 4
+    path.write_bytes(data)
+    source = open_source(path)
+    if not computed:  # torch.save wrote no checksum to compare with
+        assert source.load("w").shape == (4096,)
+        return
+    for name in ("w", "v"):
+        with pytest.raises(FormatError, match=r"m.pt: is damaged: data/0 is not what its checksum"):
+            source.load(name)

@@ -132,27 +132,33 @@ void test_rounding() {
     Random random(2);
     const size_t rows = 300, columns = 200;
     const std::vector<float> values = bells(random, rows * columns, 3), ones(rows, 1.0f);
-    std::vector<float> factor(columns * columns);
-    for (size_t i = 0; i < columns; i++)
-        for (size_t j = i + 1; j < columns; j++) factor[i * columns + j] = random.bell() * 0.01f;
+    const auto upper = [&](size_t n) {
+        std::vector<float> factor(n * n);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = i + 1; j < n; j++) factor[i * n + j] = random.bell() * 0.01f;
+        return factor;
+    };
+    const std::vector<float> along = upper(columns), across = upper(rows);
     const std::vector<uint8_t> classes(rows);
     for (bool trellis : {false, true})
         for (const Kernels* k : all_kernels()) {
-            std::vector<int32_t> expected;
+            std::vector<int16_t> expected;
             for (int threads : {1, 2, 8}) {
+                std::vector<float> errors(rows * columns);
                 RoundSpec s;
                 s.rows = rows;
                 s.columns = columns;
                 s.values = values.data();
+                s.errors = errors.data();
                 s.row_steps = s.column_scales = s.row_weights = s.column_weights = ones.data();
-                s.columns_factor = factor.data();
+                s.columns_factor = along.data();
+                s.rows_factor = across.data();
                 s.row_class = s.column_class = classes.data();
                 s.curves.resize(1);
                 s.trellis = trellis;
                 s.threads = threads;
-                std::vector<int32_t> indices(rows * columns);
-                std::vector<float> decoded(rows * columns);
-                round_matrix(s, indices.data(), decoded.data(), *k);
+                std::vector<int16_t> indices(rows * columns);
+                round_matrix(s, indices.data(), *k);
                 if (threads == 1) expected = indices;
                 check(indices == expected, std::string("rounded by threads, ") + k->name);
             }

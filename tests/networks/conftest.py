@@ -26,7 +26,7 @@ def code(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def save_tokenizer(folder: Path) -> None:
+def save_tokenizer(folder: Path, **special: str) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     transformers = pytest.importorskip("transformers")
     vocabulary = {word: number for number, word in enumerate(WORDS)}
@@ -34,7 +34,7 @@ def save_tokenizer(folder: Path) -> None:
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]"
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", **special
     ).save_pretrained(folder)
 
 
@@ -61,6 +61,21 @@ def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = transformers.GPT2Config(vocab_size=32, n_positions=16, n_embd=16, n_layer=1, n_head=2)
     folder = tmp_path_factory.mktemp("gpt2")
     transformers.GPT2LMHeadModel(config).to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of 96 positions with its tokenizer, which ends texts with "[END]"; no template."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(WORDS) + 2, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=96,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("lm")
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    save_tokenizer(folder, eos_token="[END]")
     return folder
 
 

@@ -40,7 +40,7 @@ def test_the_field_text_or_else_the_first_that_is_one(tmp_path: Path) -> None:
         ("a.txt", b"one\ntw\xe9\n", "line 2, byte 3: is not UTF-8"),
         ("a.txt", "one".encode("utf-16"), "is not UTF-8"),
         ("a.jsonl", '{"text": "a"}\n\n{"text": \n', "line 3: is not JSON"),
-        ("a.jsonl", '"a"\n', 'line 1: is no object as {"text": "..."}'),
+        ("a.jsonl", "3\n", 'line 1: is no object as {"text": "..."}'),
         ("a.jsonl", '{"text": 3, "x": []}', 'line 1: has no text as "text" nor in another field'),
         ("a.jsonl", '{"id": 3}', '(it has "id")'),
         ("a.jsonl", "{}", "(it has none)"),

@@ -212,7 +212,7 @@ RULES = st.builds(
     st.floats(1e-9, 1e6),
 )
 GOALS = st.builds(
-    lambda bits, drop: Goal(bits=bits, max_drop=drop), st.floats(1e-9, 1e9), st.floats(0, 1e9)
+    lambda bits, drop: Goal(bits=bits, max_drop=drop), st.floats(1e-9, 64), st.floats(0, 1e9)
 )
 
 

@@ -44,9 +44,27 @@ def test_bits_must_be_positive(bits):
         parse_target(bits=bits, size=None, **MODEL)
 
 
-def test_bits_beyond_any_file_are_refused():
-    with pytest.raises(ArgumentError, match="more than any file"):
-        parse_target(bits=1e308, size=None, **MODEL)
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"bits": 1e308}, "widest weights"),
+        ({"bits": 40}, "more than the 32 bits per weight"),
+        ({"size": "8"}, r"8 bytes.*; 8x\?"),
+        ({"size": 8}, r"; 8x\?"),
+        ({"size": "0.5x"}, "more than the original"),
+        ({"size": "120%"}, "more than the original"),
+    ],
+)
+def test_what_no_smaller_file_can_have_is_refused(asked, told):
+    with pytest.raises(ArgumentError, match=told):
+        parse_target(
+            bits=asked.get("bits"), size=asked.get("size"), original=40_000, parameters=10_000
+        )
+
+
+def test_as_large_as_the_original_is_a_target():
+    for asked in ({"bits": 32, "size": None}, {"bits": None, "size": "1x"}):
+        assert parse_target(**asked, original=40_000, parameters=10_000).nbytes == 40_000
 
 
 def test_one_target_only():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taut.transform import factor_forms
+from taut.transform import factor_forms, forms
 from taut.transform.forms import factor
 
 
@@ -24,6 +24,31 @@ def test_the_factors_give_the_damped_form_back(size, samples, seed):
     np.testing.assert_allclose(restored(found, size), damped, atol=1e-5 * np.trace(form))
     assert found.damping == 0.1
     assert (found.weights > 0).all()
+
+
+@pytest.mark.parametrize("size", [1, 8, 21])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_form_in_panels_has_the_same_factors(rng, monkeypatch, tmp_path, size, mapped):
+    x = rng.standard_normal((10, size)).astype(np.float32) * rng.uniform(0.2, 5, size)
+    form, order = (x.T @ x).astype(np.float32), rng.permutation(size)
+    whole = factor(form, 0.05, order=order)
+    np.testing.assert_array_equal(whole.upper, factor(form[np.ix_(order, order)], 0.05).upper)
+    monkeypatch.setattr(forms, "_AT_ONCE", 0)
+    monkeypatch.setattr(forms, "_PANEL", 8)
+    found = factor(form, 0.05, order=order, folder=tmp_path if mapped else None)
+    np.testing.assert_allclose(found.weights, whole.weights, rtol=1e-5)
+    np.testing.assert_allclose(found.upper, whole.upper, atol=1e-5)
+    assert (np.diag(found.upper) == 1).all() and not np.tril(found.upper, -1).any()
+    assert isinstance(found.upper, np.memmap) == mapped
+    assert not list(tmp_path.iterdir())  # nothing is left behind
+
+
+def test_a_form_in_panels_is_damped_until_it_has_a_root(monkeypatch):
+    monkeypatch.setattr(forms, "_AT_ONCE", 0)
+    monkeypatch.setattr(forms, "_PANEL", 16)
+    found = factor(np.ones((40, 40)), 0.0)  # of rank 1
+    assert found.damping > 0
+    assert found.weights.min() > 0 and np.isfinite(found.upper).all()
 
 
 def test_a_singular_form_is_damped_until_it_has_a_root():

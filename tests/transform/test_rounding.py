@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from taut.transform._reference_rounding import Problem, round_reference
 from taut.transform.rates import rate_curves
 from taut.transform.steps import Steps
 
-KERNELS = [name for name in ("portable", "avx2") if name in _core.kernels()]
+KERNELS = _core.kernels()
 
 
 def form(rng: np.random.Generator, size: int, spread: float = 1.0) -> np.ndarray:
@@ -96,8 +98,18 @@ def test_groups_of_rows_have_forms_of_their_own(rng, trellis):
     np.testing.assert_array_equal(found.indices, expected)
 
 
-def test_many_rows_are_the_same_on_any_thread_and_kernel(rng):
-    values, metric = weights(rng, 200, 70), factor_forms(np.ones(200), form(rng, 70))
+def test_tiles_are_rounded_as_if_there_were_none(rng):
+    values = weights(rng, 41, 131)  # two tiles by two, and in each a part of eight rows
+    metric = factor_forms(form(rng, 41), form(rng, 131))
+    expected = by_reference(values, metric, 0.6, 0.25, True)
+    found = round_matrix(values, metric, 0.6, threads=2)
+    np.testing.assert_array_equal(found.indices, expected)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_many_rows_are_the_same_on_any_thread_and_kernel(rng, full):
+    rows = form(rng, 270) if full else np.ones(270)
+    values, metric = weights(rng, 270, 400), factor_forms(rows, form(rng, 400))
     every = [
         round_matrix(values, metric, 0.3, threads=threads, kernels=kernels)
         for threads in (1, 2, 3)
@@ -158,6 +170,23 @@ def test_lambda_trades_error_for_bits(rng):
     errors = [float(np.square(values - f.decoded).sum()) for f in found]
     assert sizes[0] > sizes[1] > sizes[2]
     assert errors[0] < errors[2]
+
+
+def test_an_index_takes_as_many_bytes_as_it_needs(rng):
+    values, metric = weights(rng, 8, 300), factor_forms(form(rng, 8), form(rng, 300))
+    values[5, 290] = 2e5
+    for dial, kind in ((3e4, "i1"), (3e2, "i2"), (3.0, "i4")):
+        found = round_matrix(values, metric, dial, lam=0.0)
+        assert found.indices.dtype == kind
+        assert abs(found.decoded[5, 290] - values[5, 290]) < 10 * dial
+        np.testing.assert_array_equal(found.indices, by_reference(values, metric, dial, 0.0, True))
+
+
+def test_values_are_left_alone(rng):
+    values, metric = weights(rng, 9, 20), factor_forms(form(rng, 9), form(rng, 20))
+    metric, before = replace(metric, order=None), values.copy()
+    round_matrix(values, metric, 0.3)
+    np.testing.assert_array_equal(values, before)
 
 
 def test_zeros_stay_zeros(rng):

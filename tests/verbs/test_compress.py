@@ -273,14 +273,19 @@ def test_a_quantiser_slots_in(rng):
         encode_tensor(info, values, parse_scheme("rd:2"), quantize=quantize)
 
 
+def shards_of(folder):
+    return sorted(path.name for path in folder.glob("*.safetensors"))
+
+
 def test_a_model_folder_stays_one(folder, tmp_path):
     out = tmp_path / "small"
     result = taut.compress(folder, out)
-    assert result.path == out / "model.taut.safetensors"
+    assert result.path == out / "model.taut.safetensors.index.json"
     assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()) == [
         "1_Pooling/config.json",
         "config.json",
-        "model.taut.safetensors",
+        *(shard.replace(".safetensors", ".taut.safetensors") for shard in shards_of(folder)),
+        "model.taut.safetensors.index.json",
     ]
     assert taut.load(out)["n"] == 3
     assert taut.verify(out).tensors == 3
@@ -299,7 +304,7 @@ def test_a_model_folder_can_become_one_file(folder, tmp_path):
 
 def test_a_failed_compression_leaves_no_folder(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        sys.modules["taut.compression.compress"], "copy_files", lambda *_, **__: 1 / 0
+        sys.modules["taut.compression.writing"], "copy_files", lambda *_, **__: 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
         taut.compress(folder, tmp_path / "small")

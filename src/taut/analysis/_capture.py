@@ -37,7 +37,7 @@ class _Use:
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class GivenInputs:
     """Inputs (N, n) of a layer, and the positions (N,) that are live."""
 
     layer: Layer
@@ -56,7 +56,7 @@ class Capture:
         self._uses: list[_Use] = []
         self._outputs: dict[int, tuple[torch.Tensor, Tracked]] = {}
         self._keep: set[int] = set()  # numbers of the uses whose inputs must be copied
-        self._given: dict[tuple[object, ...], list[Given]] = {}
+        self._given: dict[tuple[object, ...], list[GivenInputs]] = {}
         self._shared: dict[tuple[int, ...], tuple[list[Layer], SharedInputs]] = {}
         self._part = self._met = 0
         self._before: int | None = None  # uses before the part that gradients are taken of
@@ -124,7 +124,7 @@ class Capture:
         for one in self.weights.tracked:
             if one.weight.grad is not None:
                 if one.whole is None:
-                    one.whole = Whole.of(one.height, one.weight, self.room, self.widest)
+                    one.whole = Whole.of(one.height, one.count, self.room, self.widest)
                 gradient = one.weight.grad
                 gradient = gradient.to_dense() if gradient.is_sparse else gradient
                 one.whole.add(gradient, f"{one.names[0]}, {self.batch}")
@@ -189,7 +189,7 @@ class Capture:
             if use.first and vectors is not None and _plain(of, block):
                 layer.gradients.add(slopes, f"{where}: the gradient")
                 key = (vectors.data_ptr(), tuple(vectors.shape), vectors.stride())
-                given = Given(layer, vectors, live_positions(slopes), where)
+                given = GivenInputs(layer, vectors, live_positions(slopes), where)
                 self._given.setdefault(key, []).append(given)
             else:
                 layer.add(vectors, slopes, first=use.first, routed=of.routed, where=where)
@@ -205,7 +205,7 @@ class Capture:
             )
         return layer
 
-    def _add_inputs(self, given: list[Given]) -> None:
+    def _add_inputs(self, given: list[GivenInputs]) -> None:
         """Add the same inputs to several layers, once for those of the same live positions."""
         import torch
 

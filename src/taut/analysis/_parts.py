@@ -26,7 +26,7 @@ class CrossedError(Exception):
 
 
 @dataclass(frozen=True)
-class Means:
+class Allowance:
     """What work may take.
 
     `memory` in bytes, for sums, and once more for what enters blocks; what is beyond goes to files

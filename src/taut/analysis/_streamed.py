@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from taut.analysis._capture import Capture
 from taut.analysis._entering import Cutting, enter, head_pieces, with_leaves
 from taut.analysis._gram import Room
-from taut.analysis._parts import Batch, CrossedError, Done, Means, differentiate
+from taut.analysis._parts import Allowance, Batch, CrossedError, Done, differentiate
 from taut.analysis._shelf import Shelf
 from taut.analysis._summed import Results
 from taut.analysis._tracked import Tracked
@@ -36,7 +36,7 @@ class Streamed:
     """One pass forward and back over all batches; the network's memory is that of one block."""
 
     def __init__(
-        self, chain: Chain, what: Differentiated, capture: Capture, means: Means, done: Done
+        self, chain: Chain, what: Differentiated, capture: Capture, means: Allowance, done: Done
     ) -> None:
         self._chain, self._what, self._capture = chain, what, capture
         self._means, self._done = means, done

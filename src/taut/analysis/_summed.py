@@ -18,10 +18,7 @@ from taut.analysis.submatrices import Submatrix, Term, combined, outline, unreac
 
 _NAMED: Final = 16  # matrices in a note
 _IDLE: Final = "the loss does not depend on it"
-_CUT_OFF: Final = (
-    "it is used, but no gradient comes back (detach, argmax, an output beside the one that is "
-    "kept): nothing is known of it"
-)
+_CUT_OFF: Final = "it is used, but no gradient comes back (detach, argmax): nothing is known of it"
 
 
 @dataclass
@@ -124,7 +121,7 @@ def _terms(one: Tracked, layers: list[Layer], samples: int, passes: int) -> list
 
 def _of_nothing(one: Tracked, samples: int) -> Curvature:
     """The curvature of a weight that the loss does not depend on."""
-    m, n = one.height, one.weight.numel() // one.height
+    m, n = one.height, one.count // one.height
     return Curvature(
         rows=np.zeros(m),
         columns=np.zeros(n),

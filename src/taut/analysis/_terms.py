@@ -205,13 +205,17 @@ class Whole:
     columns: Gram
 
     @classmethod
-    def of(cls, height: int, weight: torch.Tensor, room: Room, widest: int) -> Whole:
-        """An empty sum for the weight, taken as so many rows."""
-        m, n = height, weight.numel() // max(1, height)
+    def of(cls, height: int, count: int, room: Room, widest: int) -> Whole:
+        """An empty sum for a weight of so many rows and, in all, real values."""
+        m, n = height, count // max(1, height)
         return cls(Gram(m, room, full=m <= widest), Gram(n, room, full=n <= widest))
 
     def add(self, gradient: torch.Tensor, where: str) -> None:
         """Add the gradient of one batch."""
+        import torch
+
+        if gradient.is_complex():  # the gradients by real and imaginary parts, in turn
+            gradient = torch.view_as_real(gradient.resolve_conj())
         matrix = gradient.reshape(self.rows.width, -1)
         self.columns.add(matrix, f"{where}: the gradient")
         self.rows.add(matrix.T, f"{where}: the gradient")

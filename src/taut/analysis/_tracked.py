@@ -41,6 +41,11 @@ class Tracked:
         """How many rows the weight has: those of its first use, or its first axis."""
         return self.weight.numel() // self.width if self.width else self.weight.shape[0]
 
+    @property
+    def count(self) -> int:
+        """How many real values the weight has: two for each complex one."""
+        return self.weight.numel() * (2 if self.weight.is_complex() else 1)
+
     def used(self) -> list[Layer]:
         """What was seen of it that has any live position."""
         return [layer for layer in self.layers.values() if layer.reached]
@@ -81,6 +86,8 @@ class TrackedWeights:
         self.tracked = list(tracked)
         self._lying: dict[int, list[Tracked]] = {}
         for one in self.tracked:
+            if one.weight.is_complex():  # its whole gradient is taken, as pairs of reals
+                continue
             self._lying.setdefault(_place(one.weight), []).append(one)
         self._copies: dict[int, tuple[torch.Tensor, Sight]] = {}
 

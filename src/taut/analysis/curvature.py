@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from taut.analysis._capture import Capture
 from taut.analysis._entering import find_cutting
 from taut.analysis._gram import Room
-from taut.analysis._parts import Batch, CrossedError, Means, sum_whole
+from taut.analysis._parts import Allowance, Batch, CrossedError, sum_whole
 from taut.analysis._streamed import OUTSIDE, Streamed, runs_wide
 from taut.analysis._summed import Results
 from taut.analysis._tracked import Tracked
@@ -93,7 +93,7 @@ def collect(
     """
     torch = need_extra("torch", "torch", "curvature takes")
     _check(output, projections, widest)
-    means = Means(memory, scratch, torch.device(device) if device else None, True, widest)
+    means = Allowance(memory, scratch, torch.device(device) if device else None, True, widest)
     work = _Work(module, names, means, projections if loss is None else 1, progress)
     with prepared(module, matrices(module, names), seed):
         given = batches()
@@ -130,7 +130,7 @@ class _Work:
 
     module: torch.nn.Module
     names: Collection[str] | None
-    means: Means
+    means: Allowance
     passes: int
     progress: Progress | None
     samples: int = 0

@@ -7,13 +7,14 @@ Hessian of the loss by z; J^T v has it as second moment for any v with E[v v^T] 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from taut.analysis._capture import Capture
 from taut.errors import ArgumentError
 from taut.networks.calls import explained
-from taut.networks.outputs import KeptOutput, Loss, find_target, is_float, token_mask
+from taut.networks.other_outputs import cost_of_loss, kept_outputs
+from taut.networks.outputs import KeptOutput, Loss, is_float, token_mask
 
 if TYPE_CHECKING:
     import torch
@@ -26,20 +27,43 @@ _SLICE: Final = 1 << 21  # values of logits that are worked on at once
 
 @dataclass(frozen=True)
 class Differentiated:
-    """What is differentiated: the caller's loss, or the kept output in some random directions."""
+    """What is differentiated: the caller's loss, or all outputs in some random directions.
+
+    `costs` are sums so far of what it costs to lose each output, by its place.
+    """
 
     loss: Loss | None
     output: str
     passes: int
     generator: torch.Generator
+    costs: dict[str, float] = field(default_factory=dict)
 
     def outputs(self, given: object, batch: object, capture: Capture) -> Iterable[Differentiable]:
         """One for each backward pass, of what the model gave."""
         if self.loss is not None:
             return [(user_loss(self.loss, given, batch, self.generator, capture.batch), None)]
-        target = find_target(given, self.output, capture.maker)
-        check(target, capture.batch, capture.broken)
-        return probes(target, batch, self.generator, self.passes)
+        main, *others = kept_outputs(given, self.output, capture.maker)
+        check(main, capture.batch, capture.broken)
+        found = [probes(main, batch, self.generator, self.passes)]
+        for one, weight in self._weighed(main, others, batch):
+            found.append(probes(one, batch, self.generator, self.passes, weight))
+        return found[0] if len(found) == 1 else map(_together, zip(*found, strict=True))
+
+    def _weighed(
+        self, main: KeptOutput, others: list[KeptOutput], batch: object
+    ) -> Iterator[tuple[KeptOutput, float]]:
+        """The other outputs with factors of their curvature, by which to lose any costs as much.
+
+        The costs are those of all batches so far: a batch in which an output is almost zero would
+        else outweigh all others.
+        """
+        for one in (main, *others) if others else ():
+            cost = cost_of_loss(one, token_mask(batch, one.tensor))
+            self.costs[one.place] = self.costs.get(one.place, 0.0) + cost
+        for one in others:
+            own, its = self.costs[one.place], self.costs[main.place]
+            if own > 0:
+                yield one, its / own if its > 0 else 1.0
 
 
 def check(target: KeptOutput, where: str, broken: Callable[[], str]) -> None:
@@ -56,9 +80,13 @@ def check(target: KeptOutput, where: str, broken: Callable[[], str]) -> None:
 
 
 def probes(
-    target: KeptOutput, batch: object, generator: torch.Generator, passes: int
+    target: KeptOutput,
+    batch: object,
+    generator: torch.Generator,
+    passes: int,
+    weight: float = 1.0,
 ) -> Iterator[Differentiable]:
-    """A random direction v of the output for each backward pass.
+    """A random direction v of the output for each pass; `weight` is a factor of its second moment.
 
     Features: L = I, so v is standard normal. Logits: L = diag(p) - p p^T at each position, p their
     softmax: the Fisher of labels drawn from the model's own predictions. With s = sqrt(p) and r
@@ -68,11 +96,22 @@ def probes(
 
     z = target.tensor
     mask = token_mask(batch, z)
+    finite = z.detach().isfinite()
+    if not finite.all():  # as in scores that a mask forbids
+        z = z.masked_fill(~finite, -1e4 if target.logits else 0.0)
     for _ in range(passes):
         v = torch.randn(z.shape, generator=generator, dtype=torch.float32).to(z.device, z.dtype)
         if target.logits:
             _as_labels(v, z.detach(), target.axis)
-        yield z, (v if mask is None else v.mul_(mask))
+        v = v if mask is None else v.mul_(mask)
+        yield z, (v if weight == 1 else v.mul_(weight**0.5))
+
+
+def _together(found: Iterable[tuple[torch.Tensor, torch.Tensor | None]]) -> Differentiable:
+    """One scalar whose gradients are those of several outputs in their directions."""
+    import torch
+
+    return torch.stack([(z * v).sum() for z, v in found if v is not None]).sum(), None
 
 
 def _as_labels(v: torch.Tensor, z: torch.Tensor, axis: int) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def matrices(module: torch.nn.Module, names: Collection[str] | None) -> list[Tracked]:
-    """The float parameters of two axes or more, tied ones once; all, or those named.
+    """The float and complex parameters of two axes or more, tied ones once; all, or those named.
 
     Raises:
         ArgumentError: a name is none of a parameter's, or a parameter has no data yet.
@@ -26,7 +26,7 @@ def matrices(module: torch.nn.Module, names: Collection[str] | None) -> list[Tra
     _check(known, names or ())
     found: dict[int, tuple[torch.Tensor, list[str]]] = {}
     for name, parameter in known.items():
-        if parameter.ndim >= 2 and parameter.is_floating_point() and parameter.numel():
+        if parameter.ndim >= 2 and _is_real_or_complex(parameter) and parameter.numel():
             found.setdefault(id(parameter), (parameter, []))[1].append(name)
     wanted = None if names is None else set(names)
     return [
@@ -34,6 +34,10 @@ def matrices(module: torch.nn.Module, names: Collection[str] | None) -> list[Tra
         for parameter, called in found.values()
         if wanted is None or wanted & set(called)
     ]
+
+
+def _is_real_or_complex(parameter: torch.Tensor) -> bool:
+    return parameter.is_floating_point() or parameter.is_complex()
 
 
 def _check(known: Mapping[str, torch.nn.Parameter], names: Collection[str]) -> None:
@@ -76,7 +80,7 @@ def _gradients_for(wanted: set[int], parameters: list[torch.nn.Parameter]) -> It
     try:
         for parameter in parameters:
             parameter.grad = None
-            if parameter.is_floating_point():
+            if _is_real_or_complex(parameter):
                 parameter.requires_grad_(id(parameter) in wanted)
         yield
     finally:

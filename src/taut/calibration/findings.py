@@ -20,7 +20,6 @@ from taut.calibration.curvature_arrays import (
     text_array,
     texts_of,
 )
-from taut.coding import exponent_scale, matrix_levels
 from taut.io.digest import Digest
 from taut.journal.journal import Journal
 from taut.transform import Rounded
@@ -145,12 +144,8 @@ def _rounded_together(journal: Journal, turn: str) -> dict[str, Rounded] | None:
 
 def rounded_arrays(rounded: Rounded) -> dict[str, np.ndarray]:
     """A rounded matrix as few bytes: what it decodes to is not among them."""
-    indices = rounded.indices
-    low, high = int(indices.min(initial=0)), int(indices.max(initial=0))
-    kinds = (np.int8, np.int16, np.int32)
-    kind = next(k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max)
     arrays = {
-        "indices": indices.astype(kind),
+        "indices": rounded.indices,
         "scalars": np.array(
             [rounded.step, *rounded.offsets, rounded.fraction, rounded.trellis], np.float64
         ),
@@ -164,22 +159,9 @@ def rounded_from(arrays: Mapping[str, np.ndarray]) -> Rounded:
     """The matrix of `rounded_arrays`; decodes to the very values that rounding gave."""
     step, one, two, more, fraction, trellis = arrays["scalars"].tolist()
     rows, columns = arrays.get("rows"), arrays.get("columns")
-    indices = arrays["indices"].astype(np.int32)
-    # As `settle` in csrc/round/columns.hpp, each product rounded to float32.
-    decoded = matrix_levels(indices, trellis=bool(trellis)).astype(np.float32)
-    if one or two or more:
-        offsets = np.array([0.0, one, two, more], np.float32)
-        decoded -= np.sign(indices) * offsets[np.minimum(np.abs(indices), 3)]
-    row_scale = _scale(rows, len(indices), int(fraction)) * np.float32(step)
-    decoded *= row_scale[:, None]
-    decoded *= _scale(columns, indices.shape[1], int(fraction))
     return Rounded(
-        indices, decoded, step, rows, columns, bool(trellis), (one, two, more), int(fraction)
+        arrays["indices"], step, rows, columns, bool(trellis), (one, two, more), int(fraction)
     )
-
-
-def _scale(exponents: np.ndarray | None, count: int, fraction: int) -> np.ndarray:
-    return np.ones(count, np.float32) if exponents is None else exponent_scale(exponents, fraction)
 
 
 def code_identity(function: Callable[..., object] | None) -> str:

@@ -11,7 +11,7 @@ from taut.calibration.overlay import as_stored
 from taut.calibration.start import Started
 from taut.calibration.values import show
 from taut.calibration.vectors import Vectors
-from taut.networks.output_kind import output_kind
+from taut.networks.output_kind import other_kinds, output_kind
 from taut.networks.sharing import of_several_layers
 from taut.scheme import Scheme
 
@@ -67,12 +67,14 @@ def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], s
     if not names:
         return {}, ""
     teacher = work.model.module
+    first = next(iter(work.calibration))
     found = finish(
         student.module,
         teacher,
         lambda: work.calibration,
         list(names),
-        kind=output_kind(teacher, next(iter(work.calibration))),
+        kind=output_kind(teacher, first),
+        others=other_kinds(teacher, first),
         seed=work.request.seed,
         progress=work.progress,
     )

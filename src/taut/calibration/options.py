@@ -78,7 +78,7 @@ def _late(
 
     def again() -> NDArray[np.float32] | None:
         rows, order = _rows(curvature, options), forms.order
-        return factor(rows if order is None else rows[np.ix_(order, order)], of_rows).upper
+        return factor(rows, of_rows, order=order).upper
 
     (columns,) = forms.columns
     return replace(

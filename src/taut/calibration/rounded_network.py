@@ -38,10 +38,12 @@ class RoundedNetwork:
             for name, array in values.items():
                 if name in self._names:
                     held = unexpanded(self._own[self._names[name]])
+                    held = torch.view_as_real(held) if held.is_complex() else held
                     given = torch.from_numpy(np.array(array, dtype=np.float32))
                     held.copy_(given.reshape(held.shape))
 
     def parameters_of(self, tensors: list[str]) -> dict[str, str]:
-        """Of these tensors those that are parameters of the network: parameter name to tensor."""
+        """Of these tensors the network's float parameters: parameter name to tensor."""
         known = dict(self.module.named_parameters(remove_duplicate=False))
-        return {self._names[t]: t for t in tensors if self._names.get(t) in known}
+        floats = {name for name, one in known.items() if one.is_floating_point()}
+        return {self._names[t]: t for t in tensors if self._names.get(t) in floats}

@@ -93,7 +93,6 @@ class Rounder:
         return replace(
             found,
             indices=found.indices[part],
-            decoded=found.decoded[part],
             row_exponents=exponents,
         )
 

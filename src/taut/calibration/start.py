@@ -83,7 +83,11 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
 def _parameters(work: Work) -> dict[str, str]:
     """Tensors that are rounded, to the float matrices of the network that hold them."""
     known = work.model.module.named_parameters(remove_duplicate=False)
-    matrices = {name for name, one in known if one.ndim >= 2 and one.is_floating_point()}
+    matrices = {
+        name
+        for name, one in known
+        if one.ndim >= 2 and (one.is_floating_point() or one.is_complex())
+    }
     rounded = {name for name, one in work.schemes.items() if one.kind in ("rd", *GRIDS)}
     return {
         tensor: parameter

@@ -13,10 +13,11 @@ from taut.calibration.finishing import corrected, finished
 from taut.calibration.judged import original_score, score_at, score_with
 from taut.calibration.search import MOST_EVALUATIONS, Try, search_dial
 from taut.calibration.settled import Settled
+from taut.calibration.sizes import fixed_size
 from taut.calibration.start import Started
 from taut.calibration.vectors import AS_GIVEN, Vectors
 from taut.planning.max_drop import Allowed
-from taut.progress import Progress
+from taut.progress import report_bytes
 
 _FIRST_BITS = 2.5  # where a search by score begins
 _SEARCHES = 8  # evaluations before the finishing touches; the others judge these
@@ -40,7 +41,7 @@ def to_score(started: Started, allowed: Allowed) -> Settled:
     Raises:
         TargetError: no steps that were tried are fine enough.
     """
-    finishes, report = started.work.request.finish, _reporter(started.work.progress)
+    finishes, report = started.work.request.finish, _reporter(started)
     original = original_score(started)
     first = started.rounder.first_dial(_FIRST_BITS)
     notes = choose_lambda(started, first)
@@ -69,12 +70,15 @@ def to_score(started: Started, allowed: Allowed) -> Settled:
     )
 
 
-def _reporter(progress: Progress | None) -> Report:
-    """What counts the scores that are taken, and tells of them."""
-    numbers = count(1)
+def _reporter(started: Started) -> Report:
+    """What counts the scores that are taken, and tells of them, and of the file's size at each."""
+    progress, rounder, numbers = started.work.progress, started.rounder, count(1)
+    rest = cache(lambda: fixed_size(started, AS_GIVEN))
 
     def report(one: Try) -> None:
         if progress:
+            if rounder.dial == one.dial:  # a score that an earlier run took has nothing rounded
+                report_bytes(progress, round(rounder.nbytes + rest()))
             progress(f"score {one.score:.6g}", next(numbers), MOST_EVALUATIONS)
 
     return report

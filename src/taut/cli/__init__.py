@@ -19,7 +19,9 @@ def main() -> None:
             _hold_streams()
             from taut.cli._old_words import in_new_words
             from taut.cli.app import app  # inside, so that Ctrl-C is quiet this early too
+            from taut.cli.completion import answer_shells
 
+            answer_shells()
             app(in_new_words(sys.argv[1:]), prog_name="taut")
         finally:
             sys.stdout.flush()  # what takes nothing shows here, not at interpreter exit

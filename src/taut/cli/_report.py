@@ -6,10 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from taut.reporting.numbers import count, digits, size
-from taut.reporting.plain_text import plural, table
+from taut.reporting.plain_text import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +54,13 @@ def model_text(source: Source) -> str:
     )
 
 
+# Seconds of stages, one core (MiniLM, 960 sentences, --bits 3); only how they compare matters.
+_COSTS: Final[dict[str, dict[str, float]]] = {
+    "calib": {},
+    "train": {},
+}
+
+
 @dataclass(frozen=True)
 class AskedFor:
     """What a compression was asked for, as it was written on the command line."""
@@ -73,6 +80,21 @@ class AskedFor:
     def dialled(self) -> bool:
         """Whether the rate-distortion dial finds the schemes."""
         return (self.bits, self.size, self.max_drop) != (None, None, None) and self.train is None
+
+    @property
+    def in_short(self) -> str:
+        """What the name of a second file can say: "8x", "3bits"; "" if nothing short was asked."""
+        if self.bits is not None:
+            return f"{self.bits:g}bits"
+        if self.size is not None and self.size.replace(".", "").isalnum():
+            return self.size
+        return "lossless" if self == AskedFor(effort=self.effort) else ""
+
+    @property
+    def costs(self) -> Mapping[str, float]:
+        """What the stages cost against each other, until the work itself tells better."""
+        way = "train" if self.train else "calib" if self.calib else "dial" if self.dialled else ""
+        return _COSTS.get(way, {})
 
 
 def plan_text(wanted: AskedFor) -> str:
@@ -108,23 +130,6 @@ def scores_text(before: float, after: float) -> str:
     """
     digits = 2 if abs(before) >= 10 else 4
     return f"{before:.{digits}f} -> {after:.{digits}f} ({after - before:+.{digits}f})"
-
-
-def tensor_table(info: Info | Result) -> str:
-    """Every tensor on a line, under a head."""
-    rows = [
-        (
-            tensor.name,
-            tensor.dtype,
-            "x".join(map(str, tensor.shape)) or "scalar",
-            tensor.scheme,
-            str(tensor.bytes),
-            digits(tensor.bits),
-            f"{tensor.rel_mse:.2e}" if tensor.rel_mse else "0",
-        )
-        for tensor in info.tensors
-    ]
-    return table(("name", "dtype", "shape", "scheme", "bytes", "bits", "rel_mse"), rows, left=4)
 
 
 def totals_text(info: Info | Result) -> str:

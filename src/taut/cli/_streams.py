@@ -37,12 +37,18 @@ def streaming(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        from taut.container.through_stores import telling_urls
+        from taut.io.stores import url_of
+
         _check(kwargs)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(telling_urls())
             for name in _SOURCES:
                 if _streams(kwargs.get(name)):
                     source = stack.enter_context(_standard_input())
                     kwargs[name] = _replaced(kwargs[name], source)
+                elif (url := url_of(kwargs.get(name))) is not None and "output" in kwargs:
+                    kwargs[name] = _from_store(stack, url, kwargs[name], kwargs["output"])
             to_output = _streams(kwargs.get("output"))
             if to_output:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taut-"))
@@ -52,6 +58,16 @@ def streaming(command: Callable[P, None]) -> Callable[P, None]:
                 _to_standard_output(Path(folder))
 
     return run
+
+
+def _from_store(stack: contextlib.ExitStack, url: str, given: object, output: object) -> str | Path:
+    """A local path for what lies in a store; it is not to be written beside it."""
+    from taut.io.staged import staged
+
+    if output is None:
+        raise ArgumentError(f"{url}: is in a store; name where to write (-o), there or here")
+    local = stack.enter_context(staged(url))
+    return local if isinstance(given, Path) else str(local)
 
 
 def refusing_streams(
@@ -75,9 +91,11 @@ def refusing_streams(
 
 def shown(path: Path) -> str:
     """A path as messages name it: the streams by what they are."""
+    from taut.io.staged import told_paths
+
     if is_standard_output(path):
         return "standard output"
-    return "standard input" if path.name == _INPUT else str(path)
+    return "standard input" if path.name == _INPUT else told_paths(str(path))
 
 
 def is_standard_output(path: Path | None) -> bool:

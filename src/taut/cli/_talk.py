@@ -4,135 +4,154 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from taut.reporting.numbers import count
+from taut.cli._course import Course, Stage
+from taut.cli._words import bytes_text, clock, pieces
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from taut.cli._bars import Bars
 
-# (stage, done, total), as the library's verbs report it; what follows a stage's first word is told
-# of it wherever the stage is: "train loss 0.31".
-Step = Callable[[str, int, int], None]
-
-_MANY = 100_000
-_LABEL = 10  # columns of the label
-_SILENCE = 60.0  # seconds after which a stage says how far it is, where there are no bars
-_LONG = 5.0  # seconds that a stage takes if it is told of again, there
-_WINDOW = 3600.0  # seconds of steps that a bar's speed is taken from: one may last minutes
+_LABEL: Final = 10  # columns of the label
+_SILENCE: Final = 60.0  # seconds after which a stage says how far it is, where there are no bars
+_LONG: Final = 5.0  # seconds that a stage takes if it is told of again, there
+_KINDS: Final = 6  # of notes that are shown without -v
+_PIECE: Final = 1.0  # seconds between the lines of a stage where every piece is told of
 
 
 @dataclass(frozen=True)
 class Talk:
-    """The voice of one command: silent when `quiet`, and never on stdout."""
+    """The voice of one command: silent when `quiet`, and never on stdout.
+
+    `verbose` has a line for every piece of a stage that takes a second or more: a block, a point.
+    """
 
     quiet: bool = False
+    verbose: bool = False
 
     def line(self, label: str, text: str) -> None:
         """Print `label` and `text` in their columns."""
+        from taut.io.staged import told_paths
+
         if not self.quiet:
-            print(f"  {label:<{_LABEL}} {text}", file=sys.stderr, flush=True)
+            print(f"  {label:<{_LABEL}} {told_paths(text)}", file=sys.stderr, flush=True)
+
+    def notes(self, notes: Iterable[str]) -> None:
+        """Print notes, one line a kind and the worst first; each of them if `verbose`."""
+        from taut.cli._notes import gathered
+
+        found = list(notes)
+        kinds = found if self.verbose else gathered(found)
+        shown = kinds if self.verbose else kinds[:_KINDS]
+        for note in shown:
+            self.line("note", note)
+        left = len(kinds) - len(shown)
+        if left:
+            self.line("note", f"and {left} more kinds of notes, which -v shows")
 
     @contextmanager
-    def progress(self, hide: tuple[str, ...] = ()) -> Iterator[Step | None]:
+    def progress(
+        self, hide: tuple[str, ...] = (), costs: Mapping[str, float] | None = None
+    ) -> Iterator[Listener | None]:
         """A callable that shows progress by stage: bars on a tty, else a line a finished stage.
 
-        Both say how long a stage has to go; without bars a long one does so once a minute.
+        Both say how long a stage and all that come after it have to go, by `costs` (see
+        taut.progress) where nobody tells better; without bars a long one does so once a minute.
         Stages named in `hide` leave no trace once they are done: the command itself sums them up.
         """
+        course = Course(dict(costs or {}))
         if self.quiet:
             yield None
         elif sys.stderr.isatty():
-            with _bars(hide) as step:
-                yield step
+            from taut.cli._bars import bars
+
+            with bars(course, hide) as shown:
+                yield Listener(self, course, hide, shown)
         else:
-            yield _plain(self, hide)
+            yield Listener(self, course, hide)
 
 
-def _plain(talk: Talk, hide: tuple[str, ...]) -> Step:
-    began: dict[str, tuple[float, int]] = {}  # when, and with how much done: resumed work has some
-    spoke: dict[str, float] = {}
-    last: dict[str, int] = {}
-    told: set[str] = set()
-    ended = set(hide)
+@dataclass
+class Listener:
+    """A listener of long work (taut.progress): (stage, done, total), and what is to come.
 
-    def step(stage: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        stage, told_of = _parts(stage)
-        if done < last.get(stage, 0) and stage not in hide:  # it begins anew
-            began.pop(stage)
-            spoke.pop(stage, None)
-            ended.discard(stage)
-        last[stage] = done
-        start, before = began.setdefault(stage, (now, done))
-        if stage in ended:
+    What follows a stage's first word is told of it wherever the stage is: "train loss 0.31". A
+    score ("score 0.83") is no stage: each is a line, with the bytes told before it.
+    """
+
+    talk: Talk
+    course: Course
+    hide: tuple[str, ...] = ()
+    bars: Bars | None = None
+    original: int | None = None  # bytes of the original, for ratios
+    _spoke: dict[str, float] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+    _ended: set[str] = field(default_factory=set)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show how far a stage is."""
+        name, _, told = stage.partition(" ")
+        if name == "score" and told:
+            self._score(told, done, total)
             return
-        if done >= total:
-            ended.add(stage)
-            if stage not in told or now - start >= _LONG:
-                told.add(stage)
-                talk.line(stage, f"{_progress(done, total)}  {_clock(now - start)}{told_of}")
-        elif done > before and now - spoke.setdefault(stage, start) >= _SILENCE:
-            spoke[stage] = now
-            left = _clock((now - start) / (done - before) * (total - done))
-            spent = _clock(now - start)
-            talk.line(stage, f"{_progress(done, total)}  {spent}, about {left} left{told_of}")
+        now = time.monotonic()
+        before = self.course.stages.get(name)
+        anew = before is not None and done < before.done
+        found = self.course.step(name, done, total, now)
+        if self.bars is not None:
+            self.bars.show(name, told)
+        if anew:
+            self._spoke.pop(name, None)
+            self._ended.discard(name)
+        if name not in self.hide and name not in self._ended:
+            self._say(name, found, f"    {told}" if told else "", now)
 
-    return step
+    def expect(self, costs: Mapping[str, float]) -> None:
+        """Take these for the stages to come."""
+        self.course.expect(costs)
 
+    def weigh(self, nbytes: int, target: int | None) -> None:
+        """Take note of the bytes so far, and of those asked for."""
+        self.course.nbytes, self.course.target = nbytes, target
 
-@contextmanager
-def _bars(hide: tuple[str, ...]) -> Iterator[Step]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    def _say(self, name: str, stage: Stage, told: str, now: float) -> None:
+        """Lines: of every piece if asked for, else of an end, and once a minute."""
+        spoke = self._spoke.setdefault(name, stage.began)
+        if stage.finished:
+            self._ended.add(name)
+            if self.bars is None and (name not in self._told or stage.elapsed >= _LONG):
+                self._told.add(name)
+                self._line(name, stage, clock(stage.elapsed) + told)
+        elif stage.done > stage.before and now - spoke >= self._pause:
+            self._spoke[name] = now
+            self._line(name, stage, f"{clock(stage.elapsed)}, {self._left(stage, now)}{told}")
 
-    progress = Progress(
-        TextColumn(f"  {{task.description:<{_LABEL}}}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[told]}"),
-        console=Console(stderr=True),
-        get_time=time.monotonic,
-        speed_estimate_period=_WINDOW,
-    )
-    with progress:
-        yield _bar_step(progress, hide)
+    @property
+    def _pause(self) -> float:
+        """Seconds between two lines of a stage."""
+        if self.talk.verbose:
+            return _PIECE
+        return _SILENCE if self.bars is None else float("inf")
 
+    def _left(self, stage: Stage, now: float) -> str:
+        """What a stage has to go, and the work; and bytes so far."""
+        left = f"about {clock(stage.left or 0.0)} left"
+        whole = self.course.left(now)
+        if whole is not None and clock(whole) != clock(stage.left or 0.0):
+            left += f", {clock(whole)} in all"
+        return "; ".join(filter(None, (left, bytes_text(self.course))))
 
-def _bar_step(progress: Progress, hide: tuple[str, ...]) -> Step:
-    tasks = {}
+    def _line(self, name: str, stage: Stage, text: str) -> None:
+        self.talk.line(name, f"{pieces(stage.done, stage.total)}  {text}")
 
-    def step(stage: str, done: int, total: int) -> None:
-        stage, told = _parts(stage)
-        if stage not in tasks:
-            tasks[stage] = progress.add_task(stage, total=total, told="")
-        seen = done < total or stage not in hide
-        progress.update(tasks[stage], completed=done, total=total, visible=seen, told=told.strip())
+    def _score(self, score: str, done: int, total: int) -> None:
+        from taut.reporting.numbers import digits, size
 
-    return step
-
-
-def _parts(stage: str) -> tuple[str, str]:
-    """A stage's name, and what is told of it, set off."""
-    name, _, told = stage.partition(" ")
-    return name, f"    {told}" if told else ""
-
-
-def _progress(done: int, total: int) -> str:
-    """How far it is; weights, of which there are millions, are rounded."""
-    return f"{done}/{total}" if total < _MANY else f"{count(done)}/{count(total)}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+        nbytes, of = self.course.nbytes, self.original
+        self.course.nbytes = None  # of this try: the next may have no size
+        at = "" if nbytes is None else f" at {size(nbytes)}"
+        at += f" ({digits(of / nbytes)}x)" if nbytes and of else ""
+        self.talk.line("score", f"{score}{at}, try {done} of at most {total}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,13 +34,13 @@ from taut.cli._options import (
     ThreadsOption,
     VerboseOption,
 )
-from taut.cli._streams import shown, streaming
-from taut.cli._talk import Step, Talk
+from taut.cli._streams import is_standard_output, streaming
+from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
-    from taut.compression.compress import Result
-
-_NOTES = 3  # that are shown without -v
+    from taut.cli._report import AskedFor
+    from taut.cli._talk import Listener
+    from taut.networks.sources import Model
 
 
 @guarded
@@ -90,11 +89,18 @@ def command(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with a calibrated run or a training that broke off, from what it kept "
-            "beside the output.",
+            help="Go on with a run that broke off, from what it kept beside the output.",
             show_default=False,
         ),
     ] = False,
+    shard_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Write a folder of shards, each of at most so much of the model, as 5GB; by "
+            "default as the source has them.",
+        ),
+    ] = None,
     key: KeyOption = None,
     strict: StrictOption = False,
     seed: SeedOption = None,
@@ -112,23 +118,14 @@ def command(
     the model itself learns to be small: that takes longest, and goes furthest.
     """
     import taut
+    from taut.cli._checks import check_new
+    from taut.cli._kept import saying_what_is_kept
     from taut.cli._paths import compressed_path
-    from taut.cli._report import AskedFor, model_text, plan_text, print_json, tensor_table
-    from taut.encoding.estimate import estimate_memory
-    from taut.io import open_source
+    from taut.cli._report import AskedFor, print_json
+    from taut.cli._said import say_result
     from taut.networks.sources import built, chosen
-    from taut.reporting.numbers import size as size_text
 
-    talk = Talk(quiet)
-    judge, lost = score_named(score), loss_named(loss)
-    check_training(train, {"epochs": epochs, "lr": lr, "teacher": teacher})
-    src = chosen(
-        built(model), key, strict=strict
-    )  # once: a file of code may build another network each time
-    source = open_source(src)
-    peak = estimate_memory(source, calibrated=bool(calib or train))
-    talk.line("model", f"{model_text(source)}    peak memory about {size_text(peak)}")
-    wanted = AskedFor(
+    asked = AskedFor(
         bits=bits,
         size=size,
         effort=effort,
@@ -140,11 +137,21 @@ def command(
         lr=lr,
         teacher=teacher,
     )
-    talk.line("plan", plan_text(wanted))
-    with talk.progress(hide=("verify",)) as step:
+    _check(asked, model, score)
+    talk = Talk(quiet, verbose)
+    judge, lost = score_named(score), loss_named(loss)
+    check_training(train, {"epochs": epochs, "lr": lr, "teacher": teacher})
+    target = output or compressed_path(model)
+    if not dry_run and not is_standard_output(output):
+        check_new(target, force=force, told=asked.in_short)
+    kept = None if dry_run or is_standard_output(output) else target
+    with saying_what_is_kept(talk, kept), talk.progress(("verify",), asked.costs) as step:
+        # Once: a file of code may build another network each time.
+        src = chosen(built(model), key, strict=strict)
+        _introduce(talk, asked, src, target, named=output is not None or dry_run, step=step)
         result = taut.compress(
             src,
-            output or compressed_path(model),
+            target,
             bits=bits,
             size=size,
             max_drop=max_drop,
@@ -158,76 +165,49 @@ def command(
             plan=plan,
             finish=False if no_finish else None,
             resume=resume,
+            shard_size=shard_size,
             seed=seed,
             effort=effort,
             threads=threads,
             force=force,
             dry_run=dry_run,
-            progress=_telling_scores(talk, step),
+            progress=step,
         )
-    if verbose:
-        print(tensor_table(result), file=sys.stderr)
-    _say_notes(talk, result, verbose)
-    _say_score(talk, result)
-    (_say_estimate if dry_run else _say_done)(talk, result)
+    say_result(talk, result, dry_run=dry_run)
     if json:
         print_json(result)
 
 
-def _telling_scores(talk: Talk, step: Step | None) -> Step | None:
-    """`step`, but for the scores: they are no stage, and each of them is a line."""
-    if step is None:
-        return None
+def _check(asked: AskedFor, model: str, score: str | None) -> None:
+    """Whether the options make sense by themselves; raises ArgumentError if not."""
+    from taut.cli._checks import check_asked, check_data, check_plan
+    from taut.cli._kinds import INDEX, check_kind
+    from taut.errors import ArgumentError
 
-    def told(stage: str, done: int, total: int) -> None:
-        label, _, score = stage.partition(" ")
-        if label == "score" and score:
-            talk.line(label, f"{score}    try {done} of at most {total}")
-        else:
-            step(stage, done, total)
-
-    return told
-
-
-def _say_notes(talk: Talk, result: Result, verbose: bool) -> None:
-    shown = result.notes if verbose else result.notes[:_NOTES]
-    for note in shown:
-        talk.line("note", note)
-    if left := len(result.notes) - len(shown):
-        talk.line("note", f"and {left} more, which -v shows")
+    check_asked(asked.bits, asked.size, asked.max_drop)
+    if asked.max_drop is not None and score is None:
+        raise ArgumentError("--max-drop: give the score that may fall so far (--score)")
+    check_data("--calib", asked.calib)
+    check_plan(asked.plan)
+    check_kind("MODEL", model, INDEX)
 
 
-def _say_score(talk: Talk, result: Result) -> None:
-    from taut.cli._report import scores_text
+def _introduce(
+    talk: Talk, asked: AskedFor, src: Model, target: Path, *, named: bool, step: Listener | None
+) -> None:
+    """Say what the model is, what becomes of it, and where; refuse what it cannot become."""
+    from taut.cli._checks import check_fits
+    from taut.cli._report import model_text, plan_text
+    from taut.encoding.estimate import estimate_memory
+    from taut.io import open_source
+    from taut.reporting.numbers import size
 
-    if result.score is not None and result.original_score is not None:
-        talk.line("accuracy", scores_text(result.original_score, result.score))
-
-
-def _say_estimate(talk: Talk, result: Result) -> None:
-    from taut.reporting.numbers import digits, size
-
-    talk.line(
-        "estimate",
-        f"{size(result.original_size)} -> {size(result.size)} ({digits(result.ratio)}x, "
-        f"{digits(result.bits)} bits per weight)",
-    )
-    talk.line("memory", f"peak about {size(result.peak_memory)}")
-    talk.line("dry run", "nothing written")
-
-
-def _say_done(talk: Talk, result: Result) -> None:
-    from taut.reporting.numbers import digits, size
-
-    tensors = len(result.tensors)
-    exact = sum(not tensor.rel_mse for tensor in result.tensors)
-    same = "identical to the original" if exact == tensors else f"as encoded, {exact} bit-exact"
-    if result.score is not None:
-        same = "identical to what was evaluated"
-    talk.line("verify", f"decoded, {tensors}/{tensors} tensors {same}")
-    talk.line(
-        "size",
-        f"{size(result.original_size)} -> {size(result.size)} ({digits(result.ratio)}x)    "
-        f"wrote {shown(result.path)}    {result.seconds:.1f} s, "
-        f"peak memory {size(result.peak_memory)}",
-    )
+    source = open_source(src)
+    check_fits(source, asked.bits, asked.size)
+    if step is not None:
+        step.original = source.nbytes
+    peak = estimate_memory(source, calibrated=bool(asked.calib or asked.train))
+    talk.line("model", f"{model_text(source)}    peak memory about {size(peak)}")
+    talk.line("plan", plan_text(asked))
+    if not named:
+        talk.line("output", f"{target}    (-o names another)")

@@ -38,7 +38,7 @@ def command(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="What the models are run on: .txt, .jsonl, .npz, or file.py:function.",
+            help="What the models are run on: texts, tokens, arrays, or file.py:function.",
         ),
     ] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Latency and throughput.")] = False,
@@ -65,15 +65,22 @@ def command(
     compared sample by sample.
     """
     import taut
+    from taut.cli._checks import check_data
+    from taut.cli._kept import saying_what_is_kept
+    from taut.cli._kinds import INDEX, check_kind
     from taut.cli._report import print_json
     from taut.cli._scores import evaluation_text
 
     if html is not None:
         _check_page(html, force)
-    with Talk(quiet).progress() as step:
+    check_data("--calib", calib)
+    for option, value in (("FILE", model), ("--original", original)):
+        check_kind(option, value, INDEX)
+    judge, talk = score_named(score), Talk(quiet)
+    with saying_what_is_kept(talk), talk.progress() as step:
         found = taut.evaluate(
             model,
-            score_named(score),
+            judge,
             original=original,
             calib=calib,
             speed=speed or everything,
@@ -96,7 +103,7 @@ def command(
             evidence = Evidence(evaluation=found)
             story = tell(model, evidence, original=_original(Path(model), original))
         write_page(html, story, force=force)
-        Talk(quiet).line("wrote", str(html))
+        talk.line("wrote", str(html))
     if json:
         print_json(found)
     else:
@@ -105,7 +112,7 @@ def command(
 
 def _original(file: Path, original: str | None) -> Path | torch.nn.Module | None:
     """What the page takes values of before from; None if its tensors have other names."""
-    from taut.container import TautFile, find_file
+    from taut.container import open_taut
     from taut.io import open_source
     from taut.networks import open_model
     from taut.networks.callables import names_callable
@@ -113,7 +120,7 @@ def _original(file: Path, original: str | None) -> Path | torch.nn.Module | None
     if original is None:
         return None
     found = open_model(original).source if names_callable(original) else Path(original)
-    held = TautFile(find_file(file))
+    held = open_taut(file)
     return found if any(info.name in held for info in open_source(found).infos) else None
 
 

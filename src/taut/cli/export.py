@@ -106,9 +106,13 @@ def command(
     What is written is read back, or run, and held against the Taut file.
     """
     import taut
+    from taut.cli._checks import check_data
+    from taut.cli._kinds import check_kind
     from taut.scoring.results import plain
 
     talk = Talk(quiet)
+    check_data("--calib", calib)
+    check_kind("FILE", file)
     judge = score_named(score)
     with talk.progress() as step:
         found = taut.export(
@@ -148,6 +152,5 @@ def _say(talk: Talk, found: Export) -> None:
             f"{check.runtime}: largest error {check.max_error:.2g}, relative squared error "
             f"{check.rel_mse:.2g}, cosine {check.cosine:.6f}",
         )
-    for note in found.notes:
-        talk.line("note", note)
+    talk.notes(found.notes)
     talk.line("wrote", f"{found.path}    {plural(len(found.files), 'file')}, {size(found.size)}")

@@ -119,45 +119,54 @@ def command(
     Files are judged by --score, else by the outputs on --calib, else by their weights.
     """
     import taut
+    from taut.cli._checks import check_data
     from taut.cli._frontier import Outputs, frontier_path, frontier_table, listed, numbers
+    from taut.cli._kept import saying_what_is_kept
+    from taut.cli._kinds import INDEX, check_kind
     from taut.cli._report import model_text, print_json
     from taut.io import open_source
     from taut.networks.sources import built, chosen
+    from taut.planning.target import check_target
     from taut.sweep.pareto import check_drop
+    from taut.sweep.places import JOURNAL
 
-    talk = Talk(quiet)
+    talk = Talk(quiet, verbose)
     check_drop(max_drop)
+    check_data("--calib", calib)
+    check_kind("MODEL", model, INDEX)
+    for asked in listed(sizes) or ():
+        check_target(size=asked)
+    for bit in numbers("--bits", bits) or ():
+        check_target(bits=bit)
     outputs = Outputs(csv, html, charts, force)
     outputs.check()
-    src = chosen(built(model), key, strict=strict)
-    talk.line("model", model_text(open_source(src)))
+    judge, lost = score_named(score), loss_named(loss)
     journal = frontier_path(model) if output is None else None
-    try:
-        with talk.progress() as step:
-            found = taut.frontier(
-                src,
-                output,
-                bits=numbers("--bits", bits),
-                sizes=listed(sizes),
-                points=points,
-                low=low,
-                high=high,
-                schemes=listed(schemes),
-                calib=calib,
-                score=score_named(score),
-                loss=loss_named(loss),
-                finish=False if no_finish else None,
-                seed=seed,
-                effort=effort,
-                threads=threads,
-                journal=journal,
-                resume=resume,
-                force=force,
-                progress=step,
-            )
-    except KeyboardInterrupt:
-        talk.line("points", "those that are finished are kept; --resume goes on from them")
-        raise
+    kept = saying_what_is_kept(talk, points=journal or Path(str(output), JOURNAL))
+    with kept, talk.progress() as step:
+        src = chosen(built(model), key, strict=strict)
+        talk.line("model", model_text(open_source(src)))
+        found = taut.frontier(
+            src,
+            output,
+            bits=numbers("--bits", bits),
+            sizes=listed(sizes),
+            points=points,
+            low=low,
+            high=high,
+            schemes=listed(schemes),
+            calib=calib,
+            score=judge,
+            loss=lost,
+            finish=False if no_finish else None,
+            seed=seed,
+            effort=effort,
+            threads=threads,
+            journal=journal,
+            resume=resume,
+            force=force,
+            progress=step,
+        )
     _say(talk, found, verbose)
     if json:
         print_json(found)
@@ -176,8 +185,7 @@ def _say(talk: Talk, found: Frontier, verbose: bool) -> None:
     for one in found.missed:
         talk.line("missed", f"{one.name}: {one.reason}")
     notes = [*found.notes, *(n for point in found.points for n in point.notes if verbose)]
-    for note in dict.fromkeys(notes):
-        talk.line("note", note)
+    talk.notes(dict.fromkeys(notes))
     seconds = sum(point.seconds for point in found.points)
     talk.line("cost", f"{plural(len(found.points), 'point')} in {seconds:.0f} s")
 

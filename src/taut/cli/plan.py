@@ -80,6 +80,8 @@ def command(
     The plan is YAML, to be read, changed by hand, and carried out by compress --plan. A plan can
     also begin from a preset: plan --preset edge -o plan.yaml.
     """
+    from taut.cli._checks import check_asked, check_data
+    from taut.cli._kinds import INDEX, check_kind
     from taut.cli._presets import check_alone, show_presets
     from taut.container import check_destination
     from taut.errors import ArgumentError
@@ -100,6 +102,9 @@ def command(
         return
     if model is None:
         raise ArgumentError("plan: name a model, or --preset NAME, or --presets to see them")
+    check_asked(bits, size, max_drop)
+    check_data("--calib", calib)
+    check_kind("MODEL", model, INDEX)
     from taut.reporting.plain_text import plural
     from taut.verbs.plan import propose
 

@@ -68,11 +68,22 @@ def command(
 
     With --json, names of the files written are on stdout.
     """
+    from taut.cli._kinds import PLAN, check_kinds
     from taut.container import check_destination
     from taut.networks.sources import built, chosen
     from taut.reporting.page import write_charts, write_page
     from taut.reporting.tell import Evidence, tell
 
+    check_kinds(
+        [
+            ("FILE", file, ""),
+            ("--score", evaluation, "evaluation"),
+            ("--frontier", frontier, "frontier"),
+            ("--analysis", analysis, "analysis"),
+            ("--plan", plan, PLAN),
+            *(("--export", one, "export") for one in exports or ()),
+        ]
+    )
     page = output or _page_path(file)
     check_destination(page, force=force)
     evidence = Evidence(

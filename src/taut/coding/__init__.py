@@ -21,15 +21,20 @@ from taut.coding.matrix import (
     exponent_scale,
     matrix_levels,
 )
+from taut.coding.streams import Chunked, LosslessStream, chunked, decode_chunks, streams
 
 __all__ = [
     "LARGEST_INDEX",
     "NEXT_STATE",
     "NO_EXPONENT",
+    "Chunked",
     "CodedArray",
     "Effort",
     "Job",
+    "LosslessStream",
+    "chunked",
     "decode",
+    "decode_chunks",
     "decoded_nbytes",
     "encode_adaptive",
     "encode_indices",
@@ -40,4 +45,5 @@ __all__ = [
     "exponent_scale",
     "matrix_levels",
     "row_length",
+    "streams",
 ]

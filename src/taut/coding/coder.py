@@ -64,25 +64,23 @@ def row_length(shape: tuple[int, ...]) -> int:
     return max(1, min(row, count))
 
 
-def _words(values: np.ndarray) -> tuple[NDArray[np.uint8], int, int, int]:
-    """Bytes of an array and how its words are built: (bytes, width, mode, mantissa bits)."""
-    dtype = values.dtype
+def word_kind(dtype: np.dtype) -> tuple[int, int, int]:
+    """How the words of a dtype are built: (width in bytes, mode, mantissa bits)."""
     if dtype.hasobject or dtype.kind in "OUSMm" or (dtype.kind == "V" and dtype.names):
         raise ArgumentError(f"cannot code an array of dtype {dtype}; give numbers")
-    flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     if dtype.kind == "c":
         half = np.dtype(f"f{dtype.itemsize // 2}")
-        return flat, half.itemsize, _FLOAT, int(np.finfo(half).nmant)
+        return half.itemsize, _FLOAT, int(np.finfo(half).nmant)
     if dtype.itemsize not in (1, 2, 4, 8):
-        return flat, 1, _UNSIGNED, 0
+        return 1, _UNSIGNED, 0
     if dtype.kind == "i":
-        return flat, dtype.itemsize, _SIGNED, 0
+        return dtype.itemsize, _SIGNED, 0
     if dtype.kind in "ub":
-        return flat, dtype.itemsize, _UNSIGNED, 0
+        return dtype.itemsize, _UNSIGNED, 0
     try:  # ml_dtypes knows numpy's floats too, and that float8_e5m2 is none of them
-        return flat, dtype.itemsize, _FLOAT, int(ml_dtypes.finfo(dtype).nmant)  # type: ignore[no-untyped-call]
+        return dtype.itemsize, _FLOAT, int(ml_dtypes.finfo(dtype).nmant)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):
-        return flat, dtype.itemsize, _UNSIGNED, 0
+        return dtype.itemsize, _UNSIGNED, 0
 
 
 def encode_lossless(values: np.ndarray, *, effort: Effort = "fast", threads: int = 1) -> CodedArray:
@@ -95,7 +93,8 @@ def encode_lossless(values: np.ndarray, *, effort: Effort = "fast", threads: int
     >>> coded.nbytes < 32
     True
     """
-    flat, width, mode, mantissa = _words(values)
+    width, mode, mantissa = word_kind(values.dtype)
+    flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     length = row_length(values.shape)
     header, chunks = _core.encode(flat, width, mode, mantissa, length, effort == "max", threads)
     return CodedArray(header, chunks)

@@ -5,50 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from taut.compression.calibrated import decide_calibrated
-from taut.compression.destination import Destination, destination_of
+from taut.compression.destination import Destination, destination_of, one_file
 from taut.compression.exact import decide
 from taut.compression.held_exact import hold_exact
+from taut.compression.keeping import Kept, keeping, nothing_kept
 from taut.compression.request import Asked, Call, CompressRequest, Decision, read_call
+from taut.compression.result import Result, foreseen
+from taut.compression.shard_job import Partition, check_shardable, files_to_be, partition_of
 from taut.compression.trained import decide_trained
-from taut.container import Origin, Writer, made_folder
-from taut.container.info import Info, bits_per_value
-from taut.container.model_folder import copy_files, mark_config
-from taut.encoding.estimate import estimate_memory, estimate_tensors
-from taut.encoding.model import fill
+from taut.compression.writing import write
+from taut.container import Origin
+from taut.container.find import INDEX_SUFFIX
+from taut.encoding.model import FilesToBe
+from taut.encoding.sampled import Sampled
 from taut.errors import ArgumentError, TargetError
-from taut.io import Source, check_unchanged, open_source
+from taut.io import Source, open_source
 from taut.io.names import as_text
-from taut.io.source import notes_of, parameters_of
-from taut.io.stamp import Stamp, blaming_changes
+from taut.io.pairs import paired
+from taut.io.source import notes_of
+from taut.io.stamp import blaming_changes
 from taut.machine.peak_memory import peak_memory
 from taut.networks.sources import built, without_masks
-
-if TYPE_CHECKING:
-    from taut.calibration import Try
-    from taut.calibration.findings import Findings
-
-
-@dataclass(frozen=True)
-class Result(Info):
-    """What a compression gave: `seconds` it took, `peak_memory` in bytes of the whole process.
-
-    After a dry run sizes and memory are estimates, and `path` is where the file would be. Of a
-    calibrated run `score` is what `score` gave of the model as it was written, `tries` are all
-    scores on the way there, and `notes` say what went otherwise than asked, or was left out.
-    """
-
-    seconds: float
-    peak_memory: int
-    score: float | None = None
-    original_score: float | None = None
-    tries: tuple[Try, ...] = ()
-    notes: tuple[str, ...] = ()
+from taut.planning.target import parse_bytes
 
 
 def carry_out(request: CompressRequest) -> Result:
@@ -68,19 +51,31 @@ def carry_out(request: CompressRequest) -> Result:
         src, notes = without_masks(request.src)
         request = replace(request, src=src)
     source = open_source(request.src)
+    if _rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
+        source = paired(source)
     _check_not_taut(source)
     stamps = source.stamps
     call = replace(request.call, finish=False) if request.dry_run else request.call
     asked = read_call(source, call)
-    place = _place(request, source)
-    with blaming_changes(stamps):
-        asked = hold_exact(source, asked)
-        with _naming_held(asked):
-            decision = _decided(request, source, asked, place)
-    notes += _notes(place, asked, source)
-    if place is None or not _writes():
-        return _told(_foreseen(decision, request.dst, began), decision, notes)
-    found = _write(decision, place, request, stamps)
+    partition = _partition(request, source)
+    place = _place(request, source, partition)
+    notes += _resumable(request)
+    with contextlib.ExitStack() as stack:
+        kept = _kept(stack, request, source, asked, place)
+        with blaming_changes(stamps):
+            source = _looked_at(request, source)
+            asked = hold_exact(source, asked)
+            with _naming_held(asked):
+                files = None
+                if partition is not None:
+                    files = files_to_be(source, origin_of(source), partition)
+                decision = _decided(request, source, asked, Means(place, files, kept))
+        notes += _notes(place, asked, source)
+        if place is None or not _writes():
+            return _told(foreseen(decision, request.dst, began), decision, notes)
+        found = write(decision, place, request, stamps, kept)
+        if kept is not None and partition is not None:
+            notes += kept.notes(partition)
     if request.call.train is not None:
         _discard_kept(request.dst)
     seconds = time.perf_counter() - began
@@ -94,20 +89,72 @@ def _rounds(call: Call) -> bool:
     return any(one is not None for one in asked)
 
 
-def _place(request: CompressRequest, source: Source) -> Destination | None:
+def _looked_at(request: CompressRequest, source: Source) -> Source:
+    """What of the model a run looks at: of a dry one without data some rows of each tensor."""
+    call = request.call
+    if request.dry_run and (call.calib, call.train) == (None, None):
+        return Sampled.of(source)
+    return source
+
+
+def _partition(request: CompressRequest, source: Source) -> Partition | None:
+    """The shards to write; None where the model becomes one file."""
+    asked, dst = request.call.shard_size, Path(request.dst or "")
+    if asked is None:
+        return None if one_file(request.src, dst) else partition_of(source, None)
+    check_shardable(source)
+    if dst.suffix == ".safetensors":
+        raise ArgumentError(f"{dst}: shards (--shard-size) become several files; name a folder")
+    return partition_of(source, parse_bytes(asked, "shard_size (--shard-size)"))
+
+
+def _place(
+    request: CompressRequest, source: Source, partition: Partition | None
+) -> Destination | None:
     """Where to write; None for a dry run."""
     if request.dry_run:
         return None
     if request.dst is None:
         raise ArgumentError("dst: name the file to write (only a dry run needs none)")
-    return destination_of(request.src, source, Path(request.dst), force=request.force)
+    dst = Path(request.dst)
+    return destination_of(request.src, source, dst, force=request.force, partition=partition)
 
 
-def _decided(
-    request: CompressRequest, source: Source, asked: Asked, place: Destination | None
-) -> Decision:
+def _resumable(request: CompressRequest) -> tuple[str, ...]:
+    """A note where something is to be resumed, and nothing is there."""
+    if not request.call.resume or request.dry_run or request.dst is None:
+        return ()
+    note = nothing_kept(Path(request.dst), _checkpoint(request.dst))
+    return () if note is None else (note,)
+
+
+def _kept(
+    stack: contextlib.ExitStack,
+    request: CompressRequest,
+    source: Source,
+    asked: Asked,
+    place: Destination | None,
+) -> Kept | None:
+    """What a run without data keeps, where it is large; one with data keeps its own."""
+    call = asked.call
+    if place is None or (call.calib, call.train) != (None, None) or place.partition is None:
+        return None
+    dst = Path(request.dst or place.file)
+    return stack.enter_context(keeping(dst, source, asked, place.partition))
+
+
+@dataclass(frozen=True)
+class Means:
+    """Where a run writes, the files that the model becomes, and what it keeps on its way."""
+
+    place: Destination | None
+    files: FilesToBe | None
+    kept: Kept | None
+
+
+def _decided(request: CompressRequest, source: Source, asked: Asked, means: Means) -> Decision:
     """What to write, by the way that serves what was asked for."""
-    origin, dst = origin_of(source), None if place is None else request.dst
+    origin, dst = origin_of(source), None if means.place is None else request.dst
     if asked.call.train is not None:
         return decide_trained(
             source,
@@ -118,7 +165,9 @@ def _decided(
             progress=request.progress,
         )
     if asked.call.calib is None:
-        return decide(source, asked, origin)
+        foresee = isinstance(source, Sampled)
+        files = None if foresee else means.files
+        return decide(source, asked, origin, files=files, known=means.kept, foresee=foresee)
     return decide_calibrated(
         source,
         asked,
@@ -138,58 +187,6 @@ def _naming_held(asked: Asked) -> Iterator[None]:
         if not asked.held:
             raise
         raise TargetError(f"{error}; {asked.notes[-1]}", best=error.best) from None
-
-
-def _write(
-    decision: Decision, place: Destination, request: CompressRequest, stamps: tuple[Stamp, ...]
-) -> Info:
-    """Code all tensors, check the file, and put it in its place with its companions.
-
-    `stamps` are of the source's files as they were opened. Describes the file.
-    """
-    source, threads, name = decision.source, request.call.threads, place.file
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(blaming_changes(stamps))
-        if decision.ready is not None:
-            stack.enter_context(decision.ready.record)
-            stack.push(_discarding(decision.ready.record))
-        if place.folder is not None:
-            made = stack.enter_context(made_folder(place.folder, force=request.force))
-            place = place.within(made)
-        writer = stack.enter_context(
-            Writer(
-                place.file,
-                decision.origin,
-                source.infos,
-                effort=decision.effort,
-                threads=threads,
-                force=request.force,
-            )
-        )
-        fill(
-            writer.layout,
-            source,
-            decision.schemes,
-            effort=decision.effort,
-            threads=threads,
-            quantize=decision.quantize,
-            progress=request.progress,
-        )
-        check_unchanged(stamps)
-        if place.folder is not None:
-            copy_files(place.companions, place.folder, mark_config, force=request.force)
-        found = writer.finish(request.progress)
-    return replace(found, path=name)
-
-
-def _discarding(record: Findings) -> Callable[..., None]:
-    """Discard a journal at a good end: once what it was kept for is in its place."""
-
-    def discard(kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            record.discard()
-
-    return discard
 
 
 def _checkpoint(dst: str | Path | None) -> Path | None:
@@ -229,7 +226,9 @@ def _told(result: Result, decision: Decision, notes: tuple[str, ...]) -> Result:
 
 
 def _check_not_taut(source: Source) -> None:
-    if {"taut", "checksum", "index"} <= source.metadata.keys():
+    if {"taut", "checksum", "index"} <= source.metadata.keys() or source.identity.endswith(
+        INDEX_SUFFIX
+    ):
         raise ArgumentError(
             f"{source.identity}: is a Taut file already; decompress it first to code it anew"
         )
@@ -243,24 +242,3 @@ def origin_of(source: Source) -> Origin:
         texts = ((as_text(path.name), path.read_bytes().decode()),)
     files = tuple((as_text(file.name), file.header) for file in source.files)
     return Origin(source.nbytes, source.metadata, files, texts)
-
-
-def _foreseen(decision: Decision, dst: str | Path | None, began: float) -> Result:
-    """The result of a run that writes nothing: sizes from samples, or from the search."""
-    source = decision.source
-    memory = estimate_memory(source)  # before samples are coded, which the work itself never holds
-    tensors, size = estimate_tensors(source, decision.schemes, decision.effort, decision.quantize)
-    if decision.size is not None:  # the search for the dial knows better
-        size = decision.size
-    parameters = parameters_of(source)
-    return Result(
-        path=Path(dst) if dst is not None else Path(),
-        size=size,
-        original_size=source.nbytes,
-        ratio=source.nbytes / size,
-        bits=bits_per_value(size, parameters),
-        parameters=parameters,
-        tensors=tensors,
-        seconds=time.perf_counter() - began,
-        peak_memory=max(memory, peak_memory() if decision.ready else 0),
-    )

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taut.compression.shard_job import Partition
 from taut.container import check_destination
+from taut.container.find import INDEX_SUFFIX, SUFFIX
 from taut.container.model_folder import FILE_NAME, check_copies, pairs_to
+from taut.container.shard_table import INDEX_NAME
 from taut.errors import ArgumentError
 from taut.io import Source
 from taut.io.model_file import path_of
@@ -20,12 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where to write: the file, or the folder with the file and the companions as (from, to)."""
+    """Where to write: the file, or the folder with the file and the companions as (from, to).
+
+    With `partition` the model is several files in the folder, and `file` is their index.
+    """
 
     file: Path
     folder: Path | None = None
     companions: tuple[tuple[Path, Path], ...] = ()
     notes: tuple[str, ...] = ()
+    partition: Partition | None = None
 
     def within(self, made: Path) -> Destination:
         """The same files in another folder: where they are made."""
@@ -35,18 +42,21 @@ class Destination:
             file=made / self.file.name,
             folder=made,
             companions=tuple((source, made / name) for source, name in pairs),
+            partition=self.partition,
         )
 
 
-def destination_of(src: Model, source: Source, dst: Path, *, force: bool) -> Destination:
+def destination_of(
+    src: Model, source: Source, dst: Path, *, force: bool, partition: Partition | None = None
+) -> Destination:
     """Decide what is written where, and that it may be.
+
+    A `partition` that the source suggests is for a folder; `dst` says whether it is one.
 
     Raises:
         ArgumentError: something is there already, or it is the model itself.
     """
-    path = path_of(src)
-    folder = path if path is not None and path.is_dir() else None
-    if folder is None or dst.suffix == ".safetensors":
+    if partition is None and one_file(src, dst):
         _check_not_input(src, source, dst)
         _check_name(dst)
         check_destination(dst, force=force)
@@ -54,13 +64,43 @@ def destination_of(src: Model, source: Source, dst: Path, *, force: bool) -> Des
     if dst.exists() and not dst.is_dir():
         raise ArgumentError(f"{dst}: is not a folder, and a model folder becomes one")
     _check_name(dst)
-    file = dst / FILE_NAME
-    pairs = pairs_to(source.companions, folder, dst, taken=(file,))
+    names = (FILE_NAME,) if partition is None else (*partition.files, INDEX_NAME)
+    files = [dst / name for name in names]
+    pairs = _companions(src, source, dst, files)
     check_copies(pairs, force=force)
-    if dst.is_dir():
+    for file in files if dst.is_dir() else ():
         _check_not_input(src, source, file)
         check_destination(file, force=force)
-    return Destination(file, dst, pairs)
+    _check_others(dst, names, shards=partition is not None)
+    return Destination(files[-1], dst, pairs, partition=partition)
+
+
+def _companions(
+    src: Model, source: Source, dst: Path, files: list[Path]
+) -> tuple[tuple[Path, Path], ...]:
+    """What goes along from a model folder, as (from, to)."""
+    path = path_of(src)
+    if path is None or not path.is_dir():
+        return ()
+    return pairs_to(source.companions, path, dst, taken=files)
+
+
+def one_file(src: Model, dst: Path) -> bool:
+    """Whether what a call names is a file, where the source would do as shards."""
+    path = path_of(src)
+    return path is None or not path.is_dir() or dst.suffix == ".safetensors"
+
+
+def _check_others(folder: Path, names: tuple[str, ...], *, shards: bool) -> None:
+    """A folder holds one Taut model: files of another one beside it would be taken for it."""
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if entry.name in names or not entry.name.endswith((SUFFIX, INDEX_SUFFIX)):
+            continue
+        if shards or entry.name.endswith(INDEX_SUFFIX):
+            raise ArgumentError(
+                f"{entry}: is of another compression, and would be taken for a part of this one; "
+                "move it away, or name another folder"
+            )
 
 
 def _check_name(dst: Path) -> None:

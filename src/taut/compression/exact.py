@@ -10,10 +10,16 @@ from taut.coding import Effort
 from taut.compression.held_exact import refuse_held
 from taut.compression.request import Asked, Call, Decision, target_of
 from taut.container import Origin
-from taut.encoding.data_free import Quantizer, SizeRequest, find_dial, lossy_schemes
+from taut.encoding.data_free import (
+    KnownSizes,
+    Quantizer,
+    SizeRequest,
+    find_dial,
+    lossy_schemes,
+)
 from taut.encoding.estimate import estimate_tensors
 from taut.encoding.few_valued import few_spared
-from taut.encoding.model import predict_size
+from taut.encoding.model import FilesToBe, predict_size
 from taut.encoding.tensor import check_schemes
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source
@@ -24,8 +30,18 @@ from taut.scheme import Scheme
 _NEAR = 1.25  # an estimate from samples is rarely further off than this
 
 
-def decide(source: Source, asked: Asked, origin: Origin) -> Decision:
-    """What a call without calibration data writes.
+def decide(
+    source: Source,
+    asked: Asked,
+    origin: Origin,
+    *,
+    files: FilesToBe | None = None,
+    known: KnownSizes | None = None,
+    foresee: bool = False,
+) -> Decision:
+    """What a call without calibration data writes; `files` where the model becomes several.
+
+    With `foresee` `source` is sampled (`taut.encoding.sampled`), and sizes are guesses.
 
     Raises:
         ArgumentError: what was asked for does not fit together.
@@ -39,10 +55,22 @@ def decide(source: Source, asked: Asked, origin: Origin) -> Decision:
     target = target_of(source, call)
     if target is None:
         return _by_schemes(source, asked, origin)
-    fits = exact_fits(source, asked.schemes, target, call, origin)
+    request = SizeRequest(
+        source=source,
+        schemes=asked.schemes,
+        target=target,
+        effort=call.effort or "max",
+        origin=origin,
+        threads=call.threads,
+        gains=asked.gains,
+        files=files,
+        known=known,
+        foresee=foresee,
+    )
+    fits = _fits(request, asked.schemes, call)
     if fits is not None:
         return bit_exact(source, asked, origin, fits)
-    return _of_size(source, asked, origin, target)
+    return _of_size(request, asked)
 
 
 def bit_exact(source: Source, asked: Asked, origin: Origin, effort: Effort) -> Decision:
@@ -63,26 +91,16 @@ def _by_schemes(source: Source, asked: Asked, origin: Origin) -> Decision:
     return Decision(source=source, schemes=schemes, effort=effort, origin=origin, quantize=quantize)
 
 
-def _of_size(source: Source, asked: Asked, origin: Origin, target: Target) -> Decision:
+def _of_size(request: SizeRequest, asked: Asked) -> Decision:
     """Matrices rounded until the file has the size; as they are where that has room."""
-    call, effort = asked.call, asked.call.effort or "max"
+    source, origin, effort = request.source, request.origin, request.effort
     schemes = free_schemes(source, asked.schemes, {*asked.settled, *fixed_of(source)})
     spared = {name: _spared(scheme) for name, scheme in schemes.items()}
     if spared != asked.schemes:
-        fits = exact_fits(source, spared, target, replace(call, effort=effort), origin)
+        fits = _fits(request, spared, replace(asked.call, effort=effort))
         if fits is not None:
             return Decision(source=source, schemes=spared, effort=effort, origin=origin)
-    schemes = _roundable(source, asked)
-    request = SizeRequest(
-        source=source,
-        schemes=schemes,
-        target=target,
-        effort=effort,
-        origin=origin,
-        threads=call.threads,
-        gains=asked.gains,
-    )
-    found, quantizer = _dial_of(request)
+    found, quantizer = _dial_of(replace(request, schemes=_roundable(source, asked)))
     return Decision(
         source=source,
         schemes=found.schemes,
@@ -121,12 +139,31 @@ def _dial_of(request: SizeRequest) -> tuple[SizeRequest, Quantizer]:
     return request, find_dial(request)
 
 
+def _fits(request: SizeRequest, schemes: Mapping[str, Scheme], call: Call) -> Effort | None:
+    """`exact_fits` of a request for a size; of one that is to be foreseen, by the estimate."""
+    source, target = request.source, request.target
+    if not request.foresee:
+        return exact_fits(source, schemes, target, call, request.origin, request.files)
+    if any(scheme.kind == "rd" for scheme in schemes.values()):
+        return None
+    for effort in efforts_of(call):
+        if estimate_tensors(source, schemes, effort)[1] <= target.nbytes:
+            return effort
+    return None
+
+
+def efforts_of(call: Call) -> tuple[Effort, ...]:
+    """The efforts that a call leaves to be tried, the least first."""
+    return ("fast", "max") if call.effort is None else (call.effort,)
+
+
 def exact_fits(
     source: Source,
     schemes: Mapping[str, Scheme],
     target: Target | None,
     call: Call,
     origin: Origin,
+    files: FilesToBe | None = None,
 ) -> Effort | None:
     """The least effort at which the bit-exact file is small enough already; None if none is.
 
@@ -134,12 +171,17 @@ def exact_fits(
     """
     if target is None or any(scheme.kind == "rd" for scheme in schemes.values()):
         return None
-    efforts: tuple[Effort, ...] = ("fast", "max") if call.effort is None else (call.effort,)
-    for effort in efforts:
+    for effort in efforts_of(call):
         _, about = estimate_tensors(source, schemes, effort)
         if about <= _NEAR * target.nbytes:
-            threads = call.threads
-            size = predict_size(source, schemes, effort=effort, threads=threads, origin=origin)
+            size = predict_size(
+                source,
+                schemes,
+                effort=effort,
+                threads=call.threads,
+                origin=origin,
+                files=files,
+            )
             if size <= target.nbytes:
                 return effort
     return None

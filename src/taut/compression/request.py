@@ -50,6 +50,7 @@ class Call:
     finish: bool | None = None
     seed: int | None = None
     resume: bool = False
+    shard_size: str | int | None = None
     train: TrainSpec | None = None
     teacher: TeacherSpec | None = None
     epochs: int | None = None

@@ -7,6 +7,7 @@ from taut.container.format import SMALL, xxh3
 from taut.container.index import Index, Origin, Pack, Record
 from taut.container.layout import Layout
 from taut.container.read import TautFile
+from taut.container.sharded import ShardedFile, open_taut
 from taut.container.temporary import is_temporary
 from taut.container.verify import VerifyReport, verify
 from taut.container.write import Writer
@@ -19,6 +20,7 @@ __all__ = [
     "Origin",
     "Pack",
     "Record",
+    "ShardedFile",
     "TautFile",
     "VerifyReport",
     "Writer",
@@ -28,6 +30,7 @@ __all__ = [
     "is_temporary",
     "made_file",
     "made_folder",
+    "open_taut",
     "scratch_folder",
     "verify",
     "write_file",

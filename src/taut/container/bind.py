@@ -79,7 +79,7 @@ def _info(record: Record, spot: str) -> TensorInfo:
     try:
         nbytes = tensor_nbytes(record.dtype, record.shape)
         if record.stored:
-            tensor_nbytes(record.stored, record.shape)
+            tensor_nbytes(record.stored, record.stored_shape)
     except FormatError as error:
         raise FormatError(f"{spot}: {error}") from None
     if nbytes > LARGEST:
@@ -114,16 +114,16 @@ def _bind_tensor(
 ) -> Place:
     if record.store == "packed":
         return packed[record.name]
-    nbytes = tensor_nbytes(record.stored_dtype, record.shape)
+    nbytes = tensor_nbytes(record.stored_dtype, record.stored_shape)
     if record.store == "coded":
         entry = take_blob(record.name, record.parts, free, body, spot)
         return Place(record.name, entry, record.parts, nbytes, record.sum)
     kept = free.pop(record.name, None)
     if kept is None:
         raise FormatError(f"{spot}: is kept, but not in the header (or there for another)")
-    if kept.dtype != record.stored_dtype or kept.shape != record.shape:
+    if kept.dtype != record.stored_dtype or kept.shape != record.stored_shape:
         raise FormatError(
-            f"{spot}: is {record.stored_dtype} {list(record.shape)} in the index, "
+            f"{spot}: is {record.stored_dtype} {list(record.stored_shape)} in the index, "
             f"{kept.dtype} {list(kept.shape)} in the header"
         )
     return Place(record.name, kept, (), nbytes, record.sum)
@@ -136,7 +136,7 @@ def _check_member(record: Record, groups: tuple[SolidGroup, ...], spot: str) -> 
     if group.dtype != record.stored_dtype:
         raise FormatError(f"{spot}: is {record.stored_dtype}, its solid group {group.dtype}")
     dtype = SAFETENSORS_DTYPES.get(record.stored_dtype)
-    nbytes = tensor_nbytes(record.stored_dtype, record.shape)
+    nbytes = tensor_nbytes(record.stored_dtype, record.stored_shape)
     if record.at + nbytes > GROUP or record.at % (dtype.itemsize if dtype else 1):
         raise FormatError(f"{spot}: byte {record.at} of a solid group is no place for it")
 

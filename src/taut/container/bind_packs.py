@@ -88,7 +88,7 @@ def _cut(
         begin += size
         try:
             if isinstance(item, Record):
-                nbytes: int | None = tensor_nbytes(item.stored_dtype, item.shape)
+                nbytes: int | None = tensor_nbytes(item.stored_dtype, item.stored_shape)
             else:  # only its array header knows its size, but its dtype must be one
                 nbytes = tensor_nbytes(item.dtype, (0,)) or None
         except FormatError as error:

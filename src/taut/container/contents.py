@@ -41,7 +41,7 @@ def pack_index(index: Index) -> bytes:
     """Serialise the table of contents; the same index gives the same bytes."""
     kinds = Kinds()
     rows = [kinds.row(record) for record in index.records]
-    tree: dict[str, object] = {"source": _source_tree(index)}
+    tree: dict[str, object] = {"source": source_tree(index)}
     if index.packs:
         tree["packs"] = [_pack_tree(pack) for pack in index.packs]
     if index.groups:
@@ -73,7 +73,7 @@ def _parse_first(tree: dict[str, object]) -> Index:
         raise FormatError(f"index: version {tree['version']}, but the header says 1")
     source = get_object(tree.get("source"), "index: source")
     get_object(source.get("metadata"), "index: source: metadata")
-    origin, _ = _parse_origin(source, needed=("name", "header"))
+    origin, _ = parse_origin(source, needed=("name", "header"))
     return Index(
         origin,
         tuple(
@@ -88,7 +88,7 @@ def _parse_first(tree: dict[str, object]) -> Index:
 
 
 def _parse_second(tree: dict[str, object]) -> Index:
-    origin, rebuild = _parse_origin(get_object(tree.get("source"), "index: source"))
+    origin, rebuild = parse_origin(get_object(tree.get("source"), "index: source"))
     packs = tuple(
         _parse_pack(get_object(item, where), where)
         for where, item in numbered(_optional(tree, "packs"), "index: pack")
@@ -111,7 +111,8 @@ def _parse_second(tree: dict[str, object]) -> Index:
     return Index(origin, groups, records, packs)
 
 
-def _source_tree(index: Index) -> dict[str, object]:
+def source_tree(index: Index) -> dict[str, object]:
+    """What an index says of what was compressed, as JSON values."""
     origin = index.origin
     tree: dict[str, object] = {"bytes": origin.nbytes}
     if origin.metadata:
@@ -145,7 +146,7 @@ def _optional(tree: dict[str, object], key: str) -> list[object]:
     return get_list(tree, key, "index") if key in tree else []
 
 
-def _parse_origin(
+def parse_origin(
     tree: dict[str, object], needed: tuple[str, ...] = ("name",)
 ) -> tuple[Origin, bool]:
     """The source, and whether the header of its only file is to be rebuilt."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import xxhash
 
 from taut import coding
-from taut.coding import Job
+from taut.coding import Chunked, Job, chunked, decode_chunks
 from taut.container.format import GROUP, MAGIC, xxh3
 from taut.container.place import PackPlace, Place
 from taut.errors import FormatError, VerifyError
 from taut.io.header import HeaderTensor
 from taut.io.safetensors import MappedFile
 
+_WIDEST = 16  # bytes of a value: complex numbers of float64
+_MOST_TIMES = 1024  # what an array may decode to, in its coded bytes, for it to be streamed
 _WORTH_THREADS = 1 << 22  # bytes to check; starting threads takes as long as checking 2 MB
 
 
@@ -30,6 +33,18 @@ class Checked:
     nbytes: int
 
 
+@dataclass(frozen=True)
+class ChunkRange:
+    """Chunks of a coded array that match their checksums, and which of its bytes they give."""
+
+    place: Place
+    header: bytes
+    first: int
+    chunks: list[memoryview]
+    begin: int
+    end: int
+
+
 class Fetcher:
     """Gives the data of one mapped file; `where` names it in errors."""
 
@@ -41,9 +56,7 @@ class Fetcher:
         self._packs: tuple[PackPlace, ...] = ()
         self._sound: set[int] = set()  # the packs whose checksum was seen to match
         # One view of all, cut by entry: cheaper than a view of its own for each of many tensors.
-        self._bytes = file.view(
-            HeaderTensor("", "U8", (self.header.nbytes,), 0, self.header.nbytes)
-        )
+        self._bytes = file.mapped()
 
     def know_packs(self, packs: tuple[PackPlace, ...]) -> None:
         """Take note of where packs lie, before any of their members is checked."""
@@ -55,6 +68,7 @@ class Fetcher:
         Raises:
             VerifyError: the file was cut short since it was opened.
         """
+        self._file.fetch(entry.start, entry.stop)
         self._file.check_size()
         return self._bytes[entry.start : entry.stop]
 
@@ -69,11 +83,25 @@ class Fetcher:
         """
         self._file.read_into(out, place.entry.start)
         if xxh3(out) != place.sum:
-            raise VerifyError(
-                f'{self.where}: tensor "{place.name}" ({place.entry.nbytes} bytes at offset '
-                f"{place.entry.start}) does not match its checksum",
-                tensor=place.name,
-            )
+            raise self._other_sum(place)
+
+    def kept_pieces(self, place: Place, nbytes: int) -> Iterator[np.ndarray]:
+        """The bytes of a kept tensor, piece by piece, which are checked when all were read."""
+        digest, step = xxhash.xxh3_64(), -(-nbytes // _WIDEST) * _WIDEST
+        for start in range(place.entry.start, place.entry.stop, step):
+            stop = min(place.entry.stop, start + step)
+            piece = self.read(HeaderTensor("", "U8", (stop - start,), start, stop))
+            digest.update(piece.data)
+            yield piece
+        if digest.hexdigest() != place.sum:
+            raise self._other_sum(place)
+
+    def _other_sum(self, place: Place) -> VerifyError:
+        return VerifyError(
+            f'{self.where}: tensor "{place.name}" ({place.entry.nbytes} bytes at offset '
+            f"{place.entry.start}) does not match its checksum",
+            tensor=place.name,
+        )
 
     def check(self, place: Place, *, mapped: bool = False) -> Checked:
         """Check every part of a coded array, and its padding; `mapped`: not in memory of its own.
@@ -89,13 +117,8 @@ class Fetcher:
         pieces = []
         for number, part in enumerate(place.parts):
             piece = data[begin : begin + part.nbytes]
-            if place.pack is None and xxh3(piece) != part.checksum:
-                raise VerifyError(
-                    f'{self.where}: tensor "{place.name}", chunk {number} ({part.nbytes} bytes at '
-                    f"offset {place.entry.start + begin}) does not match its checksum",
-                    tensor=place.name,
-                    chunk=number,
-                )
+            if place.pack is None:
+                self._checked(place, number, piece)
             pieces.append(piece)
             begin += part.nbytes
         if any(data[begin:]):
@@ -137,6 +160,67 @@ class Fetcher:
             )
         self._sound.add(number)
 
+    def ranges(self, place: Place, nbytes: int) -> Iterator[ChunkRange] | None:
+        """What a coded array is decoded from, some chunks at a time that come to about `nbytes`.
+
+        None where it is to be decoded at once: it is not larger, is in a pack, or is of such a kind
+        that the file's own size does not bound the work.
+
+        Raises:
+            VerifyError, FormatError: as `check`, of a range when its turn comes.
+        """
+        if place.nbytes is None or place.nbytes <= nbytes or place.pack is not None:
+            return None
+        if place.nbytes > _MOST_TIMES * place.entry.nbytes or len(place.parts) < 2:
+            return None
+        first = HeaderTensor("", "U8", (place.parts[0].nbytes,), *_span(place, 0, 1))
+        header = bytes(self._checked(place, 0, self.read(first).data))
+        self._decoded_nbytes(place, header)
+        found = chunked(header)
+        if found.constant or found.chunks != len(place.parts) - 1:
+            return None  # decoding all of it says what is wrong
+        return self._ranges(place, header, found, max(1, nbytes // found.chunk_nbytes))
+
+    def _ranges(
+        self, place: Place, header: bytes, found: Chunked, count: int
+    ) -> Iterator[ChunkRange]:
+        begin = 0
+        for number in range(0, found.chunks, count):
+            last = min(found.chunks, number + count)
+            start, stop = _span(place, number + 1, last + 1)
+            data = self.read(HeaderTensor("", "U8", (stop - start,), start, stop)).data
+            chunks, at = [], 0
+            for part in range(number + 1, last + 1):
+                size = place.parts[part].nbytes
+                chunks.append(self._checked(place, part, data[at : at + size]))
+                at += size
+            end = min(found.nbytes, begin + (last - number) * found.chunk_nbytes)
+            yield ChunkRange(place, header, number, chunks, begin, end)
+            begin = end
+
+    def decode_range(self, one: ChunkRange, out: np.ndarray, threads: int) -> None:
+        """Decode a range into the uint8 array of its bytes; raises as `decode`."""
+        place = one.place
+        try:
+            decode_chunks(
+                one.header, place.nbytes or 0, one.first, one.chunks, out, threads=threads
+            )
+        except FormatError as error:
+            raise self._named(place, error) from None
+
+    def _checked(self, place: Place, number: int, piece: memoryview) -> memoryview:
+        """One part, which matches its checksum."""
+        part = place.parts[number]
+        if xxh3(piece) == part.checksum:
+            return piece
+        offset = place.entry.start + sum(p.nbytes for p in place.parts[:number])
+        raise VerifyError(
+            f'{self.where}: tensor "{place.name}", chunk {number} ({part.nbytes} bytes at '
+            f"offset {offset}) does not match its checksum",
+            tensor=place.name,
+            chunk=number,
+        )
+
     def check_all(self, places: Sequence[Place], threads: int) -> list[Checked]:
         """Check many coded arrays, on several threads where that pays."""
         total = sum(place.entry.nbytes for place in places)
@@ -168,3 +252,9 @@ class Fetcher:
         return FormatError(
             f'{self.where}: tensor "{place.name}" (at offset {place.entry.start}): {error}'
         )
+
+
+def _span(place: Place, first: int, last: int) -> tuple[int, int]:
+    """Where some parts of an array lie in the file."""
+    start = place.entry.start + sum(part.nbytes for part in place.parts[:first])
+    return start, start + sum(part.nbytes for part in place.parts[first:last])

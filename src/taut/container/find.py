@@ -1,4 +1,4 @@
-"""Which file is meant: a Taut file, or the one in a model folder."""
+"""Which file is meant: a Taut file, an index of several, or the one of these in a folder."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ from taut.errors import ArgumentError
 from taut.io.names import check_plain, pattern_hint
 
 SUFFIX: Final = ".taut.safetensors"
+INDEX_SUFFIX: Final = f"{SUFFIX}.index.json"
 
 
 def find_file(path: str | Path) -> Path:
-    """Give the Taut file that `path` is, or the one in the folder that it is.
+    """Give the Taut file, or the index of several, that `path` is, or the one in that folder.
 
     Raises:
         ArgumentError: nothing is there, or a folder has none or several.
     """
     path = Path(path)
-    if not path.is_dir():
-        if not path.exists():
-            raise ArgumentError(f"{path}: no such file or folder{pattern_hint(path)}")
-        check_plain(path)
-        return path
-    found = sorted(entry for entry in path.iterdir() if entry.name.endswith(SUFFIX))
+    if path.is_dir():
+        return _within(path)
+    if not path.exists():
+        raise ArgumentError(f"{path}: no such file or folder{pattern_hint(path)}")
+    check_plain(path)
+    return path
+
+
+def _within(path: Path) -> Path:
+    """The one file or index of a folder."""
+    entries = sorted(path.iterdir())
+    indexes = [entry for entry in entries if entry.name.endswith(INDEX_SUFFIX)]
+    found = indexes or [entry for entry in entries if entry.name.endswith(SUFFIX)]
     if len(found) != 1:
         names = ", ".join(entry.name for entry in found) or "none"
         raise ArgumentError(f"{path}: one file of the folder must end in {SUFFIX}; here: {names}")

@@ -19,6 +19,7 @@ GROUP: Final = 1 << 22  # decoded bytes of a solid group, at most
 PACKED: Final = 1 << 14  # coded arrays of fewer bytes go into packs
 PACK: Final = 1 << 18  # bytes of a pack, at most: all of it is checked to decode one of its members
 INSIDE: Final = 1 << 13  # bytes of a last pack that need no entry, but share the index's checksum
+PART: Final = 24  # what a part's length and checksum take in the deflated index, at most
 MAGIC: Final = b"LCA1"  # how every array header begins (docs/coding.md); packs leave it out
 LARGEST: Final = 1 << 48  # decoded bytes of a tensor, at most
 
@@ -99,6 +100,11 @@ def check_header(raw: bytes, where: str) -> tuple[int, str]:
     if xxh3(raw[:at] + _ZEROS + raw[at + 16 :]) != match[2].decode():
         raise VerifyError(f"{where}: header (bytes 8..{8 + len(raw)}) does not match its checksum")
     return version, match[3].decode()
+
+
+def header_checksum(raw: bytes) -> str:
+    """The checksum that a header, which was checked, has of itself."""
+    return raw[len(_START) : len(_START) + 16].decode()
 
 
 def _wrong_version(version: int, where: str) -> FormatError:

@@ -39,8 +39,15 @@ def gather(
 
 
 def cast(values: np.ndarray, record: Record) -> np.ndarray:
-    """The values in the tensor's dtype; not a copy where they were stored in it."""
-    return values.astype(SAFETENSORS_DTYPES[record.dtype]) if record.stored else values
+    """The values in the tensor's dtype; not a copy where they were stored in it.
+
+    Complex ones that are stored as another dtype are pairs: real and imaginary parts in turn.
+    """
+    if not record.stored:
+        return values
+    if record.dtype == "C64":
+        return values.astype(np.float32).reshape(-1).view(np.complex64).reshape(record.shape)
+    return values.astype(SAFETENSORS_DTYPES[record.dtype])
 
 
 def member(group: np.ndarray, record: Record, where: str | Path) -> np.ndarray:
@@ -49,8 +56,8 @@ def member(group: np.ndarray, record: Record, where: str | Path) -> np.ndarray:
     Raises:
         FormatError: it does not lie inside the group.
     """
-    dtype, shape = storage(record.stored_dtype, record.shape)
-    end = record.at + tensor_nbytes(record.stored_dtype, record.shape)
+    dtype, shape = storage(record.stored_dtype, record.stored_shape)
+    end = record.at + tensor_nbytes(record.stored_dtype, record.stored_shape)
     if end > group.nbytes:
         raise FormatError(
             f'{where}: tensor "{record.name}": ends at byte {end} of a solid group of '
@@ -108,7 +115,7 @@ def _shaped(
             group = buffers[contents.groups[record.solid].name]
             arrays[record.name] = cast(member(group, record, where), record)
         elif record.store != "alias":
-            dtype, shape = storage(record.stored_dtype, record.shape)
+            dtype, shape = storage(record.stored_dtype, record.stored_shape)
             arrays[record.name] = cast(buffers[record.name].view(dtype).reshape(shape), record)
     found = {}
     for record in contents.records.values():

@@ -41,6 +41,17 @@ class SolidGroup:
     pack: int | None = None
 
 
+def stored_shape(dtype: str, stored: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in which a tensor's values lie: complex ones of another dtype lie as pairs.
+
+    >>> stored_shape("C64", "F16", (3, 4)), stored_shape("C64", "C64", (3, 4))
+    ((3, 8), (3, 4))
+    """
+    if dtype != "C64" or stored == "C64":
+        return shape
+    return (*shape[:-1], 2 * shape[-1]) if shape else (2,)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One tensor of the model and where its data lies."""
@@ -64,6 +75,11 @@ class Record:
     def stored_dtype(self) -> str:
         """The safetensors dtype in which the values lie in the file."""
         return self.stored or self.dtype
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape of the stored values: of complex ones that lie as pairs, the pairs in a row."""
+        return stored_shape(self.dtype, self.stored_dtype, self.shape)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 
-from taut.container.find import find_file
 from taut.container.read import TautFile
+from taut.container.sharded import open_taut
+from taut.container.through_stores import through_stores
 from taut.io.onnx import GRAPH
 
 
@@ -52,6 +53,7 @@ class Info:
         return tree
 
 
+@through_stores("file")
 def info(file: str | Path) -> Info:
     """Describe a Taut file, or the one in a folder; decodes nothing.
 
@@ -59,7 +61,7 @@ def info(file: str | Path) -> Info:
         FormatError, VerifyError: header or index are damaged.
         ArgumentError: no such file.
     """
-    return describe(TautFile(find_file(file)))
+    return describe(open_taut(file))
 
 
 def describe(file: TautFile) -> Info:
@@ -112,7 +114,13 @@ def share(nbytes: int, weights: Mapping[str, int]) -> dict[str, int]:
 
 
 def _bytes(file: TautFile) -> list[int]:
-    """What each record takes in the body, in order; an alias takes nothing there."""
+    """What each record takes in the bodies, in order; an alias takes nothing there."""
+    found = {name: nbytes for part in file.parts for name, nbytes in _bytes_of(part).items()}
+    return [found.get(name, 0) for name in file]
+
+
+def _bytes_of(file: TautFile) -> dict[str, int]:
+    """What each tensor takes in the body of one file."""
     contents = file.contents
     members: list[dict[str, int]] = [{} for _ in contents.groups]
     for tensor, record in zip(contents.infos, contents.records.values(), strict=True):
@@ -122,4 +130,4 @@ def _bytes(file: TautFile) -> list[int]:
     for group, weights in zip(contents.groups, members, strict=True):
         del found[group.name]
         found |= share(group.entry.nbytes, weights)
-    return [found.get(name, 0) for name in contents.records]
+    return found

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import xxhash
 
 from taut.coding import CodedArray, Effort, encode_lossless
 from taut.container.contents import pack_index
@@ -18,10 +19,12 @@ from taut.container.format import (
     MAGIC,
     PACK,
     PACKED,
+    PART,
     SMALL,
     as_bytes,
     build_header,
     free_prefix,
+    header_checksum,
     header_entry,
     padding,
     xxh3,
@@ -54,7 +57,8 @@ class Layout:
 
     `infos` are all tensors that will be added, in the model's order; data lies in the order in
     which it is added, small coded arrays when a pack of them is full. `emit` takes the body's bytes
-    in order (none: they are only counted), `effort` and `threads` are those for the solid groups.
+    in order (none: they are only counted), and `rewind` has it go on at an earlier one. `effort`
+    and `threads` are those for the solid groups.
     Holds in memory the table of contents, at most 4 MiB of small tensors per dtype, and a pack.
     """
 
@@ -64,6 +68,7 @@ class Layout:
         infos: Iterable[TensorInfo],
         *,
         emit: Emit | None = None,
+        rewind: Callable[[int], None] | None = None,
         effort: Effort = "fast",
         threads: int = 1,
     ) -> None:
@@ -77,6 +82,7 @@ class Layout:
         self._order = {name: number for number, name in enumerate(self._names)}
         self._prefix = free_prefix(self._names)
         self._emit = emit
+        self._rewind = rewind
         self._effort: Effort = effort
         self._threads = threads
         self._entries: list[str] = []
@@ -114,6 +120,41 @@ class Layout:
             record = replace(record, sum=checksum, parts=self._place(info.name, coded))
         self._record(record, meant or checksum)
 
+    def add_pieces(
+        self, info: TensorInfo, scheme: str, pieces: Iterable[bytes], checksum: str, *, most: int
+    ) -> bool:
+        """Add a coded tensor whose header and chunks come one after the other.
+
+        Where they come to more than `most` bytes, each counted with `PART` of the index, nothing is
+        added: it is to be kept, and written over what was emitted.
+        """
+        begin, parts = self._end, []
+        for piece in pieces:
+            parts.append(Part(len(piece), xxh3(piece)))
+            self._put(piece)
+        if sum(part.nbytes + PART for part in parts) >= most:
+            self._end = begin
+            if self._rewind is not None:
+                self._rewind(begin)
+            return False
+        self._put(bytes(padding(self._end)))
+        self._enter(info.name, "U8", (self._end - begin,), begin)
+        record = Record(info.name, info.dtype, info.shape, scheme, "coded")
+        self._record(replace(record, sum=checksum, parts=tuple(parts)), checksum)
+        return True
+
+    def add_kept_pieces(self, info: TensorInfo, scheme: str, pieces: Iterable[np.ndarray]) -> None:
+        """Add a tensor as its bytes, which come piece by piece."""
+        begin, digest = self._end, xxhash.xxh3_64()
+        for piece in pieces:
+            data = as_bytes(piece).data
+            digest.update(data)
+            self._put(data)
+        self._enter(info.name, info.dtype, info.shape, begin)
+        checksum = digest.hexdigest()
+        record = Record(info.name, info.dtype, info.shape, scheme, "kept", sum=checksum)
+        self._record(record, checksum)
+
     def add_kept(
         self,
         info: TensorInfo,
@@ -129,15 +170,12 @@ class Layout:
         data = as_bytes(values)
         stored_sum = xxh3(data)
         self._put(data.data)
-        dtype = stored or info.dtype
-        self._enter(info.name, dtype, info.shape, begin)
-        self._record(
-            Record(
-                info.name, info.dtype, info.shape, scheme, "kept",
-                sum=stored_sum, stored=stored, rel_mse=rel_mse,
-            ),
-            meant or stored_sum,
+        record = Record(
+            info.name, info.dtype, info.shape, scheme, "kept",
+            sum=stored_sum, stored=stored, rel_mse=rel_mse,
         )  # fmt: skip
+        self._enter(info.name, record.stored_dtype, record.stored_shape, begin)
+        self._record(record, meant or stored_sum)
 
     def add_small(
         self,
@@ -197,6 +235,7 @@ class Layout:
         if (self.room - len(header)) * _GAP <= self._end:
             header = build_header(self._entries, checksum, self.room)
         self.size = 8 + len(header) + self._end
+        self.checksum = header_checksum(header)  # what an index of shards knows the file by
         return 8 + len(header), header
 
     @property

@@ -18,13 +18,14 @@ _LARGE = 16_000_000  # bytes that are read at once: no config of a model is as l
 # What a Taut folder's config.json has more than the original's, right after its first brace:
 # transformers then asks `taut.hf` for the weights (docs/loading.md).
 _MARK = b'\n  "quantization_config": {"quant_method": "taut"},'
+_SHARDS = b'\n  "quantization_config": {"quant_method": "taut", "shards": true},'
 
 
-def mark_config(path: Path, data: bytes) -> bytes:
+def mark_config(path: Path, data: bytes, *, shards: bool = False) -> bytes:
     """The bytes of a companion as they are in a Taut folder: a model's config says so.
 
     Only the config of a transformers model that is not quantized otherwise; `unmark_config` gives
-    its bytes back.
+    its bytes back. With `shards` it says that the weights are several files and an index.
 
     >>> mark_config(Path("config.json"), b'{"model_type": "bert"}')
     b'{\\n  "quantization_config": {"quant_method": "taut"},"model_type": "bert"}'
@@ -37,13 +38,14 @@ def mark_config(path: Path, data: bytes) -> bytes:
         return data
     if "model_type" not in tree or "quantization_config" in tree:
         return data
-    return data[:1] + _MARK + data[1:]
+    return data[:1] + (_SHARDS if shards else _MARK) + data[1:]
 
 
 def unmark_config(path: Path, data: bytes) -> bytes:
     """The bytes of a companion as the original has them."""
-    if path.as_posix() == "config.json" and data.startswith(b"{" + _MARK):
-        return data[:1] + data[1 + len(_MARK) :]
+    for mark in (_MARK, _SHARDS) if path.as_posix() == "config.json" else ():
+        if data.startswith(b"{" + mark):
+            return data[:1] + data[1 + len(mark) :]
     return data
 
 

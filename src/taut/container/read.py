@@ -11,9 +11,10 @@ import numpy as np
 from taut.container.bind import Contents, bind
 from taut.container.contents import unpack_index
 from taut.container.fetch import Fetcher
-from taut.container.format import as_bytes, check_header, xxh3
+from taut.container.format import as_bytes, check_header, header_checksum, xxh3
 from taut.container.gather import cast, check_out, gather, member
-from taut.container.index import Index
+from taut.container.index import Index, Record
+from taut.container.place import Place
 from taut.errors import ArgumentError, FormatError, VerifyError
 from taut.io.arena import allocate
 from taut.io.content import kind_of
@@ -21,6 +22,7 @@ from taut.io.dtypes import storage
 from taut.io.header import HeaderTensor
 from taut.io.names import nearest
 from taut.io.tensor_info import TensorInfo
+from taut.io.tensor_pieces import LARGE, PIECE
 
 _OTHERS: Final = {"onnx": "an ONNX model", "checkpoint": "a PyTorch checkpoint"}
 
@@ -51,6 +53,7 @@ class TautFile(Mapping[str, np.ndarray]):
         self.size = self.fetcher.header.nbytes
         self.index, self.contents = _read_contents(self.fetcher)
         self.fetcher.know_packs(self.contents.packs)
+        self._by_name = {info.name: info for info in self.contents.infos}
         self._groups: dict[str, tuple[int, np.ndarray]] = {}  # by dtype: the last one decoded
 
     @property
@@ -91,15 +94,46 @@ class TautFile(Mapping[str, np.ndarray]):
             group = self._group(record.solid, record.stored_dtype)
             return cast(member(group, record, self.path), record).copy()
         place = self.contents.places[record.name]
-        dtype, shape = storage(record.stored_dtype, record.shape)
-        if place.parts:
+        dtype, shape = storage(record.stored_dtype, record.stored_shape)
+        data = self._decoded(place)
+        return cast(data.view(dtype).reshape(shape), record)
+
+    def pieces(self, name: str, nbytes: int = PIECE) -> Iterator[np.ndarray]:
+        """Decode one tensor about so many bytes at a time; flat, in the tensor's dtype, in order.
+
+        What is coded is checked before it is decoded, as ever. A tensor that is kept as it is can
+        be checked only when all of it was read: the last piece is then followed by the error.
+        """
+        record = self.contents.records.get(name)
+        if record is not None and record.store == "alias":
+            record = self.contents.records[record.of]
+        if record is None or record.store == "solid" or self._info(record).nbytes <= nbytes:
+            yield self[name].reshape(-1)  # or raises for no such name
+            return
+        place = self.contents.places[record.name]
+        dtype, _ = storage(record.stored_dtype, record.stored_shape)
+        for piece in self.stored_pieces(place, nbytes):
+            yield cast(piece.view(dtype), record)
+
+    def stored_pieces(self, place: Place, nbytes: int) -> Iterator[np.ndarray]:
+        """The stored bytes of one tensor, in order."""
+        if not place.parts:
+            yield from self.fetcher.kept_pieces(place, nbytes)
+            return
+        ranges = self.fetcher.ranges(place, nbytes)
+        if ranges is None:
             checked = self.fetcher.check(place)
             (data,) = allocate([checked.nbytes])
             self.fetcher.decode([(checked, data)], self.threads)
-        else:
-            (data,) = allocate([place.entry.nbytes])
-            self.fetcher.copy(place, data)
-        return cast(data.view(dtype).reshape(shape), record)
+            yield data
+            return
+        for one in ranges:
+            (data,) = allocate([one.end - one.begin])
+            self.fetcher.decode_range(one, data, self.threads)
+            yield data
+
+    def _info(self, record: Record) -> TensorInfo:
+        return self._by_name[record.name]
 
     def read_into(self, name: str, out: np.ndarray) -> None:
         """Decode one tensor into an array of its dtype and shape, C-contiguous and writable.
@@ -113,11 +147,31 @@ class TautFile(Mapping[str, np.ndarray]):
         if record is None or record.store == "solid" or record.stored:
             out[...] = self[name]  # or raises for no such name
             return
-        place = self.contents.places[record.name]
-        if place.parts:
-            self.fetcher.decode([(self.fetcher.check(place), as_bytes(out))], self.threads)
-        else:
-            self.fetcher.copy(place, as_bytes(out))
+        self._decode_into(self.contents.places[record.name], as_bytes(out))
+
+    def _decoded(self, place: Place) -> np.ndarray:
+        """The stored bytes of one tensor."""
+        ranges = self.fetcher.ranges(place, LARGE) if place.parts else None
+        if not place.parts or ranges is not None:
+            (data,) = allocate([place.entry.nbytes if place.nbytes is None else place.nbytes])
+            self._decode_into(place, data)
+            return data
+        checked = self.fetcher.check(place)
+        (data,) = allocate([checked.nbytes])
+        self.fetcher.decode([(checked, data)], self.threads)
+        return data
+
+    def _decode_into(self, place: Place, out: np.ndarray) -> None:
+        """Decode one tensor into its bytes; of a large one not all coded bytes are held."""
+        if not place.parts:
+            self.fetcher.copy(place, out)
+            return
+        ranges = self.fetcher.ranges(place, PIECE) if out.nbytes > LARGE else None
+        if ranges is None:
+            self.fetcher.decode([(self.fetcher.check(place), out)], self.threads)
+            return
+        for one in ranges:
+            self.fetcher.decode_range(one, out[one.begin : one.end], self.threads)
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None
@@ -130,6 +184,20 @@ class TautFile(Mapping[str, np.ndarray]):
         """
         check_out(out or {}, self.infos, self.path)
         return gather(self.fetcher, self.contents, threads or self.threads, out or {})
+
+    def check_still(self) -> None:
+        """Raise `VerifyError` if the file was written to since it was opened."""
+        self.fetcher.check_still()
+
+    @property
+    def parts(self) -> tuple[TautFile, ...]:
+        """The files that hold it: itself, or its shards."""
+        return (self,)
+
+    @property
+    def checksum(self) -> str:
+        """That of the header, which covers the index, which covers all else."""
+        return header_checksum(self.fetcher.header.raw_json)
 
     def _group(self, number: int, dtype: str) -> np.ndarray:
         last = self._groups.get(dtype)

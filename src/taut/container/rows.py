@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeVar, cast
 
-from taut.container.index import Part, Record, Store
+from taut.container.index import Part, Record, Store, stored_shape
 from taut.container.schema import (
     check_keys,
     get_checksum,
@@ -161,10 +161,12 @@ def _take(tree: dict[str, object], ends: dict[int, int], where: str) -> int:
     name = get_text(tree, "name", where)
     where = f'index: tensor "{name:.200}"'
     group = get_integer(tree, "solid", where)
-    dtype = get_text(tree, "as" if "as" in tree else "dtype", where)
+    dtype = get_text(tree, "dtype", where)
+    stored = get_text(tree, "as", where) if "as" in tree else dtype
     at = ends.get(group, 0)
     try:
-        ends[group] = at + tensor_nbytes(dtype, _shape(tree, where))
+        shape = stored_shape(dtype, stored, _shape(tree, where))
+        ends[group] = at + tensor_nbytes(stored, shape)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from None
     return at

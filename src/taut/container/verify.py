@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import xxhash
 
 from taut.container.fetch import Fetcher
-from taut.container.find import find_file
 from taut.container.format import xxh3
 from taut.container.gather import member
 from taut.container.index import Record
 from taut.container.pack import sum_of
 from taut.container.place import PackPlace, Place
 from taut.container.read import TautFile
+from taut.container.sharded import open_taut
+from taut.container.through_stores import through_stores
 from taut.errors import FormatError, VerifyError
 from taut.io.arena import allocate
+from taut.io.tensor_pieces import LARGE, PIECE
 from taut.machine.cores import checked_threads
 
 _LISTED = 16  # members of a pack that an error names
@@ -41,8 +44,9 @@ class VerifyReport:
         )
 
 
+@through_stores("path")
 def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
-    """Check and decode all of a Taut file, or of the one in a folder, a tensor at a time.
+    """Check and decode all of a Taut file or its shards, or of those in a folder, by tensors.
 
     Raises:
         VerifyError: bytes or values do not match their checksum; names the first damaged tensor and
@@ -51,13 +55,39 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
         ArgumentError: there is no such file.
     """
     threads = checked_threads(threads)
-    file = TautFile(find_file(path), threads=threads)
+    file = open_taut(path, threads=threads)
+    damage: list[VerifyError | FormatError] = []
+    chunks = decoded = 0
+    for part in file.parts:
+        found = _verify_one(part, threads)
+        damage += found.damage
+        chunks, decoded = chunks + found.chunks, decoded + found.decoded
+    file.check_still()
+    if damage:
+        raise _summary(damage)
+    return VerifyReport(file.path, file.size, len(file), chunks, decoded)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What was found in one file."""
+
+    damage: tuple[VerifyError | FormatError, ...]
+    chunks: int
+    decoded: int
+
+
+def _verify_one(file: TautFile, threads: int) -> _Checked:
+    """Check and decode all of one file."""
     solids = _solids(file)
     damage: list[VerifyError | FormatError] = []
     sums: dict[str, str] = {}  # what members of packs decode to
     decoded = 0
     for place in file.contents.places.values():
         try:
+            if (whole := _checked_in_pieces(file, place)) is not None:
+                decoded += whole
+                continue
             values = _checked_values(file.fetcher, place, threads)
             group = f'{file.path}: solid group "{place.name}"'
             _check_members(solids.get(place.name, ()), values, group)
@@ -69,11 +99,29 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
     for pack in file.contents.packs:
         if all(place.name in sums for place in pack.members):
             damage += _pack_damage(pack, sums, file.fetcher.where)
-    file.fetcher.check_still()
-    if damage:
-        raise _summary(damage)
     chunks = sum(max(len(place.parts) - 1, 0) for place in file.contents.places.values())
-    return VerifyReport(file.path, file.size, len(file), chunks, decoded)
+    return _Checked(tuple(damage), chunks, decoded)
+
+
+def _checked_in_pieces(file: TautFile, place: Place) -> int | None:
+    """Check and decode a large tensor, of which a piece is held; its bytes, None if it is none."""
+    if place.nbytes is None or place.nbytes <= LARGE or place.pack is not None:
+        return None
+    digest, decoded = xxhash.xxh3_64(), 0
+    for piece in file.stored_pieces(place, PIECE):
+        digest.update(piece.data)
+        decoded += piece.nbytes
+    if digest.hexdigest() != place.sum:
+        raise _other_values(file.fetcher, place)
+    return decoded
+
+
+def _other_values(fetcher: Fetcher, place: Place) -> VerifyError:
+    return VerifyError(
+        f'{fetcher.where}: tensor "{place.name}" decodes to values that do not match their '
+        f"checksum, although its {len(place.parts)} parts match theirs",
+        tensor=place.name,
+    )
 
 
 def _checked_values(fetcher: Fetcher, place: Place, threads: int) -> np.ndarray:
@@ -85,11 +133,7 @@ def _checked_values(fetcher: Fetcher, place: Place, threads: int) -> np.ndarray:
     (values,) = allocate([checked.nbytes])
     fetcher.decode([(checked, values)], threads)
     if place.pack is None and xxh3(values) != place.sum:
-        raise VerifyError(
-            f'{fetcher.where}: tensor "{place.name}" decodes to values that do not match their '
-            f"checksum, although its {len(place.parts)} parts match theirs",
-            tensor=place.name,
-        )
+        raise _other_values(fetcher, place)
     return values
 
 

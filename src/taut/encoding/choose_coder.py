@@ -46,7 +46,6 @@ _PAYS: dict[Effort, int] = {"fast": 32, "max": 16}
 _MANY = 64  # levels beyond which the decoded floats may be smaller, bit for bit
 _LARGEST_KERNEL = 256
 _FRACTION = 4
-_NONE = np.empty(0, np.float32)  # what indices decode to, which the coder does not need
 
 
 def coded_smallest(
@@ -187,8 +186,8 @@ def _as_rows(grid: Grid) -> Rounded | None:
     step, each = found
     indices = grid.matrix.reshape(rows * (columns // width), width)
     if np.ptp(each) == 0:
-        return Rounded(indices, _NONE, float(grid.scales.flat[0]), None, None, False)
-    return Rounded(indices, _NONE, step, each, None, False, fraction=_FRACTION)
+        return Rounded(indices, float(grid.scales.flat[0]), None, None, False)
+    return Rounded(indices, step, each, None, False, fraction=_FRACTION)
 
 
 def _as_exponents(scales: np.ndarray) -> tuple[float, np.ndarray] | None:

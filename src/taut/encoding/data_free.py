@@ -6,16 +6,19 @@ import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from taut.coding import Effort, encode_matrix, estimate_indices, estimate_matrix
 from taut.container import Origin
 from taut.encoding.data_free_rounder import Quantizer, first_step, rd_values, round_tensor, sparse
-from taut.encoding.model import predict_size
+from taut.encoding.estimate import estimate_tensors
+from taut.encoding.model import FilesToBe, predict_size
 from taut.encoding.tensor import check_finite, check_schemes
 from taut.errors import TargetError
 from taut.io import Source, TensorInfo
+from taut.io.identity import plan_identity
 from taut.io.source import fixed_of
 from taut.planning import Target, free_schemes, meet_target
 from taut.scheme import Scheme
@@ -27,6 +30,7 @@ __all__ = ["Quantizer", "SizeRequest", "find_dial", "lossy_schemes"]
 # Values that an estimate of the file's size looks at: enough for a few tenths of a percent.
 _SAMPLE: dict[Effort, int] = {"fast": 1 << 21, "max": 1 << 20}
 _LEAST = 1 << 14  # of each tensor
+_FORESEEN = 8  # times fewer where the size is only to be foreseen
 _ZERO = 1e30  # a dial that rounds every weight to zero
 # What estimates come to, measured: they leave out the states of lanes, and rounded counts.
 _SHORT: dict[Effort, float] = {"fast": 0.9965, "max": 0.998}
@@ -57,7 +61,9 @@ def lossy_schemes(
 class SizeRequest:
     """A model, its schemes, and the size that its file is to have.
 
-    `gains` multiply the steps of single tensors; `origin` is what the file is to remember.
+    `gains` multiply the steps of single tensors; `origin` is what the file is to remember. With
+    `files` the model becomes several, whose sizes count together. `foresee` asks for a guess, from
+    a source that is sampled; nothing is then coded as a whole.
     """
 
     source: Source
@@ -67,6 +73,19 @@ class SizeRequest:
     origin: Origin
     threads: int = 1
     gains: Mapping[str, float] = field(default_factory=dict)
+    files: FilesToBe | None = None
+    known: KnownSizes | None = None
+    foresee: bool = False
+
+
+class KnownSizes(Protocol):
+    """Sizes that a search found before, by dial: a run that broke off does not look again."""
+
+    def size_at(self, dial: str) -> int | None:
+        """The exact size at a dial; None if it was not found yet."""
+
+    def keep_size(self, dial: str, size: int) -> None:
+        """Remember it."""
 
 
 def find_dial(request: SizeRequest) -> Quantizer:
@@ -84,7 +103,8 @@ def find_dial(request: SizeRequest) -> Quantizer:
         and schemes[info.name].kind == "rd"
         and schemes[info.name].bits is None
     ]
-    samples = _samples(source, dialled, schemes, request.gains, effort)
+    share = _FORESEEN if request.foresee else 1
+    samples = _samples(source, dialled, schemes, request.gains, _SAMPLE[effort] // share)
     weights = {sample.name: sample.weight for sample in samples}
     low = 8 * request.target.nbytes < _LEAST_BITS * sum(sample.count for sample in samples)
     if effort == "max" and not low:
@@ -102,18 +122,10 @@ def _searched(request: SizeRequest, quantizer: Quantizer, samples: list[_Sample]
     tables = {sample.name: _tables(sample, trellis, effort) for sample in samples}
 
     def exact(dial: float) -> int:
-        quantizer.dial = dial
-        return predict_size(
-            request.source,
-            request.schemes,
-            effort=effort,
-            threads=quantizer.threads,
-            quantize=quantizer,
-            origin=request.origin,
-        )
+        return int(estimate(dial)) if request.foresee else _exact(request, quantizer, dial)
 
     # What does not hang on the dial: all other tensors, header and index.
-    fixed = exact(_ZERO)
+    fixed = (_foreseen if request.foresee else _exact)(request, quantizer, _ZERO)
     finest = max((finest_step(s.largest) / s.weight for s in samples), default=0.0)
     guess = _interpolated(
         lambda dial: _estimate(samples, tables, max(dial, finest), trellis, effort)
@@ -128,6 +140,34 @@ def _searched(request: SizeRequest, quantizer: Quantizer, samples: list[_Sample]
     found = meet_target(target, exact, estimate, weights=weights, first=first, finest=finest)
     quantizer.dial, quantizer.size = found.dial, found.size
     return quantizer
+
+
+def _foreseen(request: SizeRequest, quantizer: Quantizer, dial: float) -> int:
+    """The size at a dial, from samples of the tensors."""
+    quantizer.dial = dial
+    found = estimate_tensors(request.source, request.schemes, request.effort, quantizer)
+    return found[1]
+
+
+def _exact(request: SizeRequest, quantizer: Quantizer, dial: float) -> int:
+    """The size at a dial, to the byte."""
+    quantizer.dial = dial
+    schemes = plan_identity(request.schemes)  # masks may be left alone, or not
+    key = f"{dial!r} {quantizer.trellis} {schemes}"
+    size = None if request.known is None else request.known.size_at(key)
+    if size is None:
+        size = predict_size(
+            request.source,
+            request.schemes,
+            effort=quantizer.effort,
+            threads=quantizer.threads,
+            quantize=quantizer,
+            origin=request.origin,
+            files=request.files,
+        )
+        if request.known is not None:
+            request.known.keep_size(key, size)
+    return size
 
 
 @dataclass(frozen=True)
@@ -159,20 +199,22 @@ def _samples(
     infos: list[TensorInfo],
     schemes: Mapping[str, Scheme],
     gains: Mapping[str, float],
-    effort: Effort,
+    whole: int,
 ) -> list[_Sample]:
+    """Samples of tensors, of about `whole` values together."""
     total = sum(math.prod(info.shape) for info in infos)
     samples = []
     for info in infos:
         values, scheme = source.load(info.name), schemes[info.name]
         check_finite(info, values, scheme)
         values = rd_values(info.name, values, scheme)
-        most = max(_LEAST, values.size * _SAMPLE[effort] // max(1, total))
+        count = math.prod(info.shape)
+        most = max(_LEAST, count * whole // max(1, total))
         kept = np.array(sample_rows(values, most), dtype=np.float32)
         rms = math.sqrt(float(np.mean(np.square(kept, dtype=np.float64))))
         gain = gains.get(info.name, 1.0)
         largest = float(np.max(np.abs(values)))
-        samples.append(_Sample(info.name, kept, values.size, rms, largest, gain, sparse(scheme)))
+        samples.append(_Sample(info.name, kept, count, rms, largest, gain, sparse(scheme)))
     return samples
 
 

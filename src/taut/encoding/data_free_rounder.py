@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from taut.coding import Effort
 from taut.encoding.choose_coder import coded_smallest
@@ -21,7 +20,6 @@ from taut.transform import (
     quantize,
     quantize_matrix,
     sample_rows,
-    trellis_rounded,
 )
 from taut.transform.runtime import masked, scheme_mask
 
@@ -47,7 +45,7 @@ class Quantizer:
     threads: int = 1
     plain: bool = False
     size: int | None = None
-    _last: dict[tuple[str, tuple[int, ...]], _Kept] = field(default_factory=dict)
+    _last: dict[tuple[str, tuple[int, ...]], tuple[float, Rounded]] = field(default_factory=dict)
 
     @property
     def trellis(self) -> bool:
@@ -80,37 +78,15 @@ class Quantizer:
         """Rounded anew, or as it was for the file's last exact size."""
         place = (info.name, values.shape)
         known = self._last.get(place)
-        if known is not None and known.step == step:
-            return known.rounded()
+        if known is not None and known[0] == step:
+            return known[1]
         self._last.pop(place, None)
         found = round_tensor(info.name, values, step, self.trellis, self.threads)
         if isinstance(found, Rounded):
-            kept = _Kept.of(found, step)
-            taken = sum(other.indices.nbytes for other in self._last.values())
-            if kept is not None and taken + kept.indices.nbytes <= _MEMORY:
-                self._last[place] = kept
+            taken = sum(kept.indices.nbytes for _, kept in self._last.values())
+            if taken + found.indices.nbytes <= _MEMORY:
+                self._last[place] = (step, found)
         return found
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What the trellis found at `step`, a byte for an index."""
-
-    indices: NDArray[np.int8]
-    step: float
-    offsets: tuple[float, float, float]
-
-    @classmethod
-    def of(cls, found: Rounded, step: float) -> _Kept | None:
-        """None where an index takes more than a byte."""
-        least, most = int(found.indices.min(initial=0)), int(found.indices.max(initial=0))
-        if least < -128 or most > 127:
-            return None
-        return cls(found.indices.astype(np.int8), step, found.offsets)
-
-    def rounded(self) -> Rounded:
-        """As `quantize_matrix` gave it."""
-        return trellis_rounded(self.indices.astype(np.int32), self.step, self.offsets)
 
 
 def sparse(scheme: Scheme) -> bool:

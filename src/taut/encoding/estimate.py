@@ -12,12 +12,13 @@ import psutil
 from taut.coding import CodedArray, Effort
 from taut.container import Layout, Origin
 from taut.container.info import TensorReport, bits_per_value, share
+from taut.encoding.sampled import Sampled
 from taut.encoding.tensor import Coded, Quantize, add_tensor, encode_tensor
 from taut.io import Source, TensorInfo
+from taut.io.pairs import own
 from taut.planning import quantisable
 from taut.scheme import Scheme
 
-_SAMPLE = 1 << 18  # bytes of a tensor that are coded: tables are then a small part of them
 _TORCH = 800 << 20  # bytes: PyTorch, transformers, and what backward passes keep of a batch
 _WEIGHT = 32  # bytes: two networks, indices, decoded values, optimiser's and coder's copies
 _METRIC = 12  # bytes of an entry of a metric: its sum in float64, its factor in float32
@@ -62,9 +63,12 @@ def estimate_tensors(
 ) -> tuple[tuple[TensorReport, ...], int]:
     """Estimate each tensor's bytes and the file's, coding at most 256 KiB of each tensor.
 
-    The samples are laid out as the file would be, each as long as its tensor is to be: packs,
-    groups, header and index are then counted and not guessed. Equal tensors count every time.
+    Of a whole model 32 MiB are coded at most (`Sampled`), or 16 KiB of each tensor. The samples are
+    laid out as the file would be, each as long as its tensor is to be: packs, groups, header and
+    index are then counted and not guessed. Equal tensors count every time.
     """
+    if not isinstance(source, Sampled):
+        source = Sampled.of(source)
     files = tuple((file.name, file.header) for file in source.files)
     origin = Origin(source.nbytes, source.metadata, files)
     layout = Layout(origin, source.infos, effort=effort)
@@ -72,7 +76,10 @@ def estimate_tensors(
     for info in source.infos:
         if info.name in source.aliases:
             continue
-        sample, part = _sample(info, source.view(info.name))
+        sample = source.load(info.name)
+        part = TensorInfo(info.name, info.dtype, info.shape, info.nbytes)
+        if sample.nbytes < info.nbytes:
+            part = TensorInfo(info.name, info.dtype, sample.shape, sample.nbytes)
         coded = encode_tensor(part, sample, schemes[info.name], effort=effort, quantize=quantize)
         if part.nbytes < info.nbytes:
             coded = _grown(coded, info.nbytes / part.nbytes)
@@ -81,7 +88,7 @@ def estimate_tensors(
         add_tensor(layout, info, coded)
     for info in source.infos:
         if info.name in source.aliases:
-            layout.add_alias(info, source.aliases[info.name], tied=True)
+            layout.add_alias(own(info), source.aliases[info.name], tied=True)
     layout.close()
     groups = sum(layout.stored_bytes[group.name] for group in layout.index.groups)
     taken = layout.stored_bytes | share(groups, small)
@@ -108,13 +115,3 @@ def _grown(coded: Coded, times: float) -> Coded:
         rest = bytes(max(0, nbytes - len(header)))  # zeros that the system has not yet to provide
         return replace(coded, data=CodedArray(header, (rest,)))
     return replace(coded, data=np.zeros(nbytes, np.uint8))
-
-
-def _sample(info: TensorInfo, values: np.ndarray) -> tuple[np.ndarray, TensorInfo]:
-    """Whole rows from the middle, or the whole of a tensor that is not large."""
-    if info.nbytes <= _SAMPLE or len(values.shape) == 0:
-        return values, info
-    count = max(1, _SAMPLE * values.shape[0] // info.nbytes)
-    begin = (values.shape[0] - count) // 2
-    rows = values[begin : begin + count]
-    return rows, TensorInfo(info.name, info.dtype, rows.shape, rows.nbytes)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from taut.coding import Effort
 from taut.container import Layout, Origin
 from taut.encoding.alike import rounded_alike
+from taut.encoding.in_pieces import PieceOptions, add_in_pieces, in_pieces
 from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.io.equal_tensors import EqualTensors
+from taut.io.pairs import own
 from taut.progress import Progress
 from taut.scheme import Scheme, parse_scheme
 
@@ -71,15 +74,19 @@ def fill(
     tensor and its coded form (and its decoding, if it is lossy).
     """
     known = EqualTensors(source)
+    options = PieceOptions(effort, threads)
     tied: list[TensorInfo] = []
     for number, info in enumerate(source.infos):
         if info.name in source.aliases:
             tied.append(info)
+        elif in_pieces(info, schemes[info.name]):
+            scheme = schemes[info.name]
+            add_in_pieces(layout, source, info, scheme, known if once else None, options)
         else:
             values, scheme = source.load(info.name), schemes[info.name]
-            twin = known.first(info, values, str(scheme)) if once else None
+            twin = known.first(own(info), values, str(scheme)) if once else None
             if twin is not None and rounded_alike(quantize, info.name, twin):
-                layout.add_alias(info, twin)
+                layout.add_alias(own(info), twin)
             else:
                 coded = encode_tensor(
                     info, values, scheme, effort=effort, threads=threads, quantize=quantize
@@ -89,7 +96,18 @@ def fill(
         if progress:
             progress("encode", number + 1, len(source.infos))
     for info in tied:  # what they are tied to may have come later
-        layout.add_alias(info, source.aliases[info.name], tied=True)
+        layout.add_alias(own(info), source.aliases[info.name], tied=True)
+
+
+@dataclass(frozen=True)
+class FilesToBe:
+    """The files that a model becomes where it is not one: what goes into each, and their index.
+
+    `index_bytes` gives those of the index, of the finished layouts in order.
+    """
+
+    parts: tuple[tuple[Source, Origin], ...]
+    index_bytes: Callable[[Sequence[Layout]], int]
 
 
 def predict_size(
@@ -101,12 +119,18 @@ def predict_size(
     quantize: Quantize | None = None,
     origin: Origin,
     once: bool = True,
+    files: FilesToBe | None = None,
 ) -> int:
     """The bytes that the file would have, to the byte: everything is coded, nothing is written.
 
     Not `once` counts equal tensors as often as they are there: as if they were about to differ.
+    With `files` it is the bytes of all of them, and of their index.
     """
-    layout = Layout(origin, source.infos, effort=effort, threads=threads)
-    fill(layout, source, schemes, effort=effort, threads=threads, quantize=quantize, once=once)
-    layout.close()
-    return layout.size
+    layouts = []
+    for part, its in ((source, origin),) if files is None else files.parts:
+        layout = Layout(its, part.infos, effort=effort, threads=threads)
+        fill(layout, part, schemes, effort=effort, threads=threads, quantize=quantize, once=once)
+        layout.close()
+        layouts.append(layout)
+    total = sum(layout.size for layout in layouts)
+    return total if files is None else total + files.index_bytes(layouts)

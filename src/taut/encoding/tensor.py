@@ -10,15 +10,16 @@ import numpy as np
 
 from taut.coding import CodedArray, Effort, Job, decode, encode_lossless
 from taut.container import SMALL, Layout, xxh3
+from taut.container.format import PART
 from taut.encoding.choose_coder import coded_few, coded_smallest
 from taut.errors import ArgumentError
 from taut.io import SAFETENSORS_DTYPES, Source, TensorInfo
+from taut.io.pairs import PairsInfo
 from taut.scheme import Scheme
 from taut.transform import Grid, Indices, Rounded
 from taut.transform.grid import check_divides, matrix_shape
 from taut.transform.runtime import GRIDS, make_grid, masked, scheme_mask
 
-_PART = 24  # what a part's length and checksum take in the deflated index, at most
 _BLOCK = 1 << 20  # values whose error is summed at a time
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -113,6 +114,8 @@ def check_schemes(source: Source, schemes: Mapping[str, Scheme]) -> None:
 def add_tensor(layout: Layout, info: TensorInfo, coded: Coded) -> None:
     """Add a coded tensor to the file."""
     scheme, stored, meant, rel_mse = coded.scheme, coded.stored, coded.meant, coded.rel_mse
+    if isinstance(info, PairsInfo):
+        info, stored = info.whole, stored or info.dtype
     if isinstance(coded.data, CodedArray):
         layout.add_coded(
             info, scheme, coded.data, coded.sum, meant=meant, stored=stored, rel_mse=rel_mse
@@ -157,7 +160,7 @@ def _exact(values: np.ndarray, scheme: str, effort: Effort, threads: int) -> Cod
     if values.nbytes < SMALL:
         return Coded(values, scheme, checksum, checksum, small=True)
     coded = encode_lossless(values, effort=effort, threads=threads)
-    pays = coded.nbytes + _PART * (1 + len(coded.chunks)) < values.nbytes
+    pays = coded.nbytes + PART * (1 + len(coded.chunks)) < values.nbytes
     return Coded(coded if pays else values, scheme, checksum, checksum)
 
 

@@ -19,6 +19,7 @@ from taut.encoding.facts import read_report
 from taut.errors import ArgumentError
 from taut.evaluation.measured_drops import DropJudge, OutputJudge, Score, ScoreJudge, measure_drops
 from taut.io import Source, TensorInfo, check_unchanged, open_source
+from taut.io.pairs import paired
 from taut.io.pytorch import is_module
 from taut.io.stamp import blaming_changes
 from taut.machine import checked_threads
@@ -153,11 +154,11 @@ def _open(src: Model, runs: bool) -> tuple[LoadedModel | None, Source]:
         if isinstance(src, Mapping):
             raise ArgumentError("a dict of tensors cannot be run; give the module, or no calib")
         model = open_model(src)
-        return model, open_source(model.source)
+        return model, paired(open_source(model.source))
     source = open_source(without_masks(src)[0])
     if {"taut", "checksum", "index"} <= source.metadata.keys():
         raise ArgumentError(f"{source.identity}: is a Taut file; decompress it first, or use info")
-    return None, source
+    return None, paired(source)
 
 
 @contextmanager
@@ -181,9 +182,11 @@ def _kinds(module: torch.nn.Module | None, model: LoadedModel | None) -> dict[st
     if module is None or (model is not None and not model.gradients):  # ONNX has no modules
         return {}
     kinds = {
-        f"{path}.{name}" if path else name: type(layer).__name__
+        f"{path}.{name}" if path else name: str(
+            getattr(layer, "original_name", type(layer).__name__)
+        )
         for path, layer in module.named_modules(remove_duplicate=False)
-        for name in (*layer._parameters, *layer._buffers)
+        for name in (*layer._parameters.keys(), *layer._buffers.keys())  # scripted: no other way
     }
     if model is None:
         return kinds

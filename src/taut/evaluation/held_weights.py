@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.container import TautFile, find_file
+from taut.container import open_taut
 from taut.errors import ArgumentError
 from taut.io import check_unchanged, open_source
 from taut.io.model_file import ModelFile
@@ -40,7 +40,7 @@ class HeldWeights:
 
 def read_held(path: Path) -> HeldWeights:
     """The tensors of a Taut file, or of the one in a folder."""
-    file = TautFile(find_file(path))
+    file = open_taut(path)
     began = time.perf_counter()
     arrays = file.load_all()
     decoded = time.perf_counter() - began

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from taut.container import TautFile, find_file
+from taut.container import find_file, open_taut
 from taut.errors import ArgumentError
 from taut.scoring.results import Speed
 
@@ -121,7 +121,7 @@ def time_load(
     if path is None:
         return loaded, None
     file = find_file(path)
-    return loaded, _median(lambda: TautFile(file).load_all(), repeats, clock)
+    return loaded, _median(lambda: open_taut(file).load_all(), repeats, clock)
 
 
 def settle() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from taut.container import TautFile, check_destination, check_folder, find_file
+from taut.container import TautFile, check_destination, check_folder, open_taut
 from taut.errors import ArgumentError
 from taut.exporting.compressed_tensors.packing import Packing
 from taut.exporting.compressed_tensors.write import export_compressed_tensors
@@ -39,7 +39,7 @@ def run_export(request: ExportRequest) -> Export:
     kind = request.format()
     check_dtype(request.dtype)
     _check_places(request, kind)
-    file = TautFile(find_file(request.source), threads=checked_threads(request.threads))
+    file = open_taut(request.source, threads=checked_threads(request.threads))
     out, force, progress = request.out, request.force, request.progress
     match kind:
         case "safetensors":

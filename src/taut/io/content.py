@@ -150,7 +150,7 @@ def _archive_told(names: list[str], inner: set[str]) -> str:
     if "data.pkl" in inner:
         return (
             "a TorchScript archive, code with its weights; pass "
-            f"torch.jit.load(path).state_dict() {trusted}"
+            f"torch.jit.load(path), or its state_dict(), {trusted}"
         )
     if names and all(name.endswith(".npy") for name in names):
         return "an archive of numpy arrays; pass dict(numpy.load(path)) from Python"

@@ -9,6 +9,7 @@ import xxhash
 
 from taut.io.source import Source
 from taut.io.tensor_info import TensorInfo
+from taut.io.tensor_pieces import pieces_of
 
 _BLOCK = 1 << 20
 
@@ -28,9 +29,21 @@ class EqualTensors:
         if not info.nbytes:
             return None
         data = values.reshape(-1).view(np.uint8)
-        digest = xxhash.xxh3_128_digest(data.data)
+        name = self._known(info, beside, xxhash.xxh3_128_digest(data.data))
+        return name if name is not None and self._same(data, name) else None
+
+    def first_of_pieces(self, info: TensorInfo, digest: bytes, beside: str = "") -> str | None:
+        """The same of a tensor that is read in pieces, by the xxh3 of 128 bits over them."""
+        name = self._known(info, beside, digest)
+        if name is None:
+            return None
+        pairs = zip(pieces_of(self._source, info.name), pieces_of(self._source, name), strict=True)
+        same = all(np.array_equal(a.view(np.uint8), b.view(np.uint8)) for a, b in pairs)
+        return name if same else None
+
+    def _known(self, info: TensorInfo, beside: str, digest: bytes) -> str | None:
         name = self._first.setdefault((info.dtype, info.shape, beside, digest), info.name)
-        return name if name != info.name and self._same(data, name) else None
+        return name if name != info.name else None
 
     def _same(self, data: np.ndarray, name: str) -> bool:
         """A digest can be made to collide, so the bytes decide; in blocks, to hold no copies."""

@@ -82,7 +82,10 @@ def _check_top(top: list[Field], where: str) -> None:
 
 @dataclass
 class _Reader:
-    """Goes through a model once; `left` counts what stays in the graph, by the reason."""
+    """Goes through a model once; `left` counts what stays in the graph, by the reason.
+
+    `few` says that there are lists of numbers that are too short to be tensors: they stay there.
+    """
 
     files: OnnxFiles
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -90,6 +93,7 @@ class _Reader:
     fixed: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     left: Counter[str] = field(default_factory=Counter)
+    few: bool = False
 
     def read(self) -> None:
         """Find the tensors of all graphs and functions."""
@@ -102,7 +106,8 @@ class _Reader:
         self.names = {tensor.name for one, tensor in found if _is_main(one)}
         for one, tensor in found:
             if one.listed and tensor.dims[0] < _FEWEST:
-                continue  # the sizes and axes that operators are told
+                self.few = True  # the sizes and axes that operators are told, and small trees
+                continue
             self._place(one, tensor, fixed)
 
     def _place(self, one: PlacedTensor, tensor: Initializer, fixed: set[str]) -> None:
@@ -191,9 +196,9 @@ def open_onnx(path: Path) -> OnnxSource:
     """
     reader = _Reader(OnnxFiles(path))
     reader.read()
-    if not reader.entries:
+    if not reader.entries and not reader.few:
         raise ArgumentError(
-            f"{path}: has no weights: neither initialisers nor constants of more than a few numbers"
+            f"{path}: has no weights: neither initialisers nor constants nor lists of numbers"
         )
     files = [reader.files.model, *reader.files.outside.values()]
     name = _unused(_USUAL, reader.entries)

@@ -7,7 +7,7 @@ those who look at little of it. Whether the file stayed as it was, `stamps` tell
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -54,6 +54,15 @@ class MappedFile:
         """Fill a uint8 array with the bytes from `start` on; raises as `read`."""
         self._file.read_into(out, start)
 
+    def fetch(self, begin: int, end: int) -> None:
+        """Have these bytes on this machine before a view of them is looked at."""
+        self._file.fetch(begin, end)
+
+    def mapped(self) -> np.ndarray:
+        """All bytes of the file, mapped; `fetch` what is looked at."""
+        found = np.frombuffer(self._file.map, np.uint8) if self.header.nbytes else np.empty(0, "u1")
+        return _read_only(found)
+
     def check_still(self) -> None:
         """Raise `VerifyError` if the open file has another size, or was written to."""
         self._file.check_still()
@@ -71,6 +80,7 @@ class MappedFile:
         dtype, shape = storage(tensor.dtype, tensor.shape)
         if tensor.nbytes == 0:
             return _read_only(np.empty(shape, dtype))
+        self._file.fetch(tensor.start, tensor.stop)
         data = np.frombuffer(self._file.map, np.uint8, tensor.nbytes, tensor.start)
         if data.ctypes.data % dtype.alignment:
             data = data.copy()  # native code may use aligned loads
@@ -95,10 +105,29 @@ class SafetensorsSource:
     notes: tuple[str, ...] = ()
     _where: dict[str, tuple[MappedFile, HeaderTensor]] = field(default_factory=dict, repr=False)
 
+    @property
+    def shards(self) -> dict[str, str]:
+        """Which file each tensor is in, by name, in the order of files and data."""
+        return {name: file.name for name, (file, _) in self._where.items()}
+
     def load(self, name: str) -> np.ndarray:
         """One tensor, read-only, in its own memory (see `taut.io.tensor_info.Source.load`)."""
         file, tensor = self._found(name)
         return file.read(tensor)
+
+    def reader(self, name: str) -> Callable[[int, int], np.ndarray]:
+        """What reads the values of one tensor from one number to another, flat, into memory."""
+        file, tensor = self._found(name)
+        dtype, _ = storage(tensor.dtype, tensor.shape)
+        width = dtype.itemsize
+
+        def read(begin: int, end: int) -> np.ndarray:
+            count = end - begin
+            start = tensor.start + begin * width
+            part = HeaderTensor("", "U8", (count * width,), start, start + count * width)
+            return file.read(part).view(dtype)
+
+        return read
 
     def view(self, name: str) -> np.ndarray:
         """One tensor, a read-only view of the mapped file."""

@@ -23,6 +23,7 @@ import numpy as np
 
 from taut.errors import ArgumentError, TautError, VerifyError
 from taut.io.arena import allocate
+from taut.io.staged import holes_of, not_filling
 
 _BLOCK: Final = 1 << 30  # bytes of one call; systems take less than 2 GiB
 _PIECE: Final = 1 << 20  # bytes that are copied at once
@@ -42,7 +43,8 @@ class Stamp:
     def check(self) -> None:
         """Raise `VerifyError` unless the file is still the same, and as it was."""
         try:
-            now = _stamp(self.path, os.stat(self.path))
+            with not_filling(self.path):
+                now = _stamp(self.path, os.stat(self.path))
         except OSError as error:
             raise changed(self.path, f"it cannot be found any more: {error.strerror}") from None
         if now.nbytes != self.nbytes:
@@ -106,6 +108,12 @@ class StillFile:
         self.stamp = _stamp(path, os.fstat(self._handle))
         self.nbytes = self.stamp.nbytes
         self._map: mmap.mmap | bytes | None = None
+        self._holes = holes_of(path)
+
+    def fetch(self, begin: int, end: int) -> None:
+        """Have the bytes between on this machine, where the file lies in a store (staged.py)."""
+        if self._holes is not None:
+            self._holes.fill(begin, end)
 
     def read(self, begin: int, end: int) -> np.ndarray:
         """A copy of the bytes from `begin` to `end`, in memory of its own.
@@ -123,6 +131,7 @@ class StillFile:
         Raises:
             VerifyError: the file was cut short.
         """
+        self.fetch(begin, begin + out.size)
         if not _READS:
             out[:] = np.frombuffer(self.map, np.uint8, out.size, begin)
             return
@@ -140,6 +149,8 @@ class StillFile:
     @property
     def map(self) -> mmap.mmap | bytes:
         """The file, mapped; only what `check_size` was called for a moment ago is safe to touch.
+
+        Of a file in a store it has what was fetched (`fetch`), and zeros.
 
         Raises:
             VerifyError: the file was cut short.
@@ -160,7 +171,8 @@ class StillFile:
 
     def check_still(self) -> None:
         """Raise `VerifyError` if the open file has another size, or was written to."""
-        about = os.fstat(self._handle)
+        with not_filling(self.stamp.path):
+            about = os.fstat(self._handle)
         if (about.st_size, about.st_mtime_ns) != (self.nbytes, self.stamp.mtime):
             raise changed(self._where, "it was written to")
 

@@ -11,7 +11,7 @@ import contextlib
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +22,7 @@ import numpy as np
 from taut.errors import ArgumentError, FormatError
 from taut.extras import need_extra
 from taut.io.checkpoint_parts import CheckpointPart, choose_part
+from taut.io.checksums import checked_once
 from taut.io.content import first_bytes, why_foreign
 from taut.io.in_memory import Entry, MemorySource, memory_source
 from taut.io.inert import stand_ins
@@ -96,17 +97,18 @@ def _entries(path: Path, key: str | None = None) -> tuple[list[Entry], Stamp, Ch
     state, mapped = _load(path)
     part = choose_part(state, key, str(path))
     entries = [part_entry(name, value) for name, value in part.tensors.items()]
-    return (
-        [_copying(entry, stamp) for entry in entries] if mapped else entries,
-        stamp,
-        part,
-    )
+    check = checked_once(path)
+    return [_copying(entry, stamp, check, mapped=mapped) for entry in entries], stamp, part
 
 
-def _copying(entry: Entry, stamp: Stamp) -> Entry:
+def _copying(entry: Entry, stamp: Stamp, check: Callable[[], None], *, mapped: bool) -> Entry:
+    """The entry, whose file is compared with its checksums before the first tensor is loaded."""
+
     def load() -> np.ndarray:
-        stamp.check()
-        return copied(entry.load(), str(stamp.path))
+        if mapped:
+            stamp.check()
+        check()
+        return copied(entry.load(), str(stamp.path)) if mapped else entry.load()
 
     return replace(entry, load=load)
 

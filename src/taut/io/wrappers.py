@@ -60,8 +60,8 @@ def without_words(name: str) -> Iterable[str]:
     return [one for one in dict.fromkeys(found) if one and one != name]
 
 
-def refuse_programs(model: object) -> None:
-    """Refuse what was scripted, traced or exported, whole or in part: its weights are compiled in.
+def refuse_programs(model: object, *, scripted: str = "") -> None:
+    """Refuse what was exported, and, with a reason in `scripted`, what was scripted or traced.
 
     Raises:
         ArgumentError: names the kind, and the part of the module that it is.
@@ -75,13 +75,55 @@ def refuse_programs(model: object) -> None:
             f"a torch.export.{type(model).__name__} is a finished program: pass the nn.Module that "
             "it was exported from, or its state_dict"
         )
-    for name, part in model.named_modules() if isinstance(model, torch.nn.Module) else ():
-        if isinstance(part, torch.jit.ScriptModule):
+    if not isinstance(model, torch.nn.Module):
+        return
+    for name, part in model.named_modules():
+        if isinstance(part, torch.jit.ScriptModule) and (why := scripted or _cannot_hold(part)):
             where = f' ("{name}" of {type(model).__name__})' if name else ""
             raise ArgumentError(
-                f"a torch.jit.{type(part).__name__}{where} is a finished program: pass the "
+                f"a torch.jit.{type(part).__name__}{where} {why}: pass the "
                 "nn.Module that it was scripted or traced from, or its state_dict()"
             )
+
+
+def scripted_parts(module: torch.nn.Module) -> list[torch.jit.ScriptModule]:
+    """The scripted or traced parts of a module, or it itself; not the parts of such parts."""
+    import torch
+
+    kind = torch.jit.ScriptModule
+    parts = [(name, part) for name, part in module.named_modules() if isinstance(part, kind)]
+    found: dict[str, torch.jit.ScriptModule] = {}
+    for name, part in parts:
+        if not any(not one or name.startswith(f"{one}.") for one in found):
+            found[name] = part
+    return [*found.values()]
+
+
+def _cannot_hold(part: torch.jit.ScriptModule) -> str:
+    """Why a program cannot be stored as tensors: its weights are constants of its graph."""
+    held = sum(map(_weights_within, _forwards(part)))
+    if held <= sum(one.numel() for one in part.parameters()):
+        return ""
+    return f"is frozen, with {held:,} weights as constants of its program"
+
+
+def _forwards(part: torch.jit.ScriptModule) -> Iterable[torch._C.Graph]:
+    if part._c._has_method("forward"):
+        yield part._c._get_method("forward").graph
+
+
+def _weights_within(block: torch._C.Block | torch._C.Graph) -> int:
+    """Values of the matrices of floats that a graph has as constants, not those of its calls."""
+    import torch
+
+    total = 0
+    for node in block.nodes():
+        total += sum(map(_weights_within, node.blocks()))
+        if node.hasAttribute("value") and node.kindOf("value") == "t":
+            value = node.t("value")
+            matrix = isinstance(value, torch.Tensor) and value.ndim > 1
+            total += value.numel() if matrix and value.is_floating_point() else 0
+    return total
 
 
 def _key(module: torch.nn.Module) -> str | None:

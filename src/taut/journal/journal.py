@@ -3,6 +3,7 @@
     model.taut.safetensors.journal/
         taut-journal.json    what the work is made from: the marker that the folder is ours
         taut.lock            the process at work, while it is
+        work/                files that are finished, or in the making
         <hash of key>.safetensors, ...
 
 A journal goes on only with the very work that it was begun for: anything else fails closed.
@@ -14,6 +15,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +32,7 @@ from taut.journal.piece import open_plain, piece_name, read_piece, write_piece
 
 MARKER: Final = "taut-journal.json"
 LOCK: Final = "taut.lock"
+WORK: Final = "work"
 _VERSION: Final = 1
 _LARGEST: Final = 1 << 20  # bytes of a marker
 _PIECE: Final = re.compile(r"[0-9a-f]{32}\.safetensors")
@@ -107,6 +110,13 @@ class Journal:
         """The keys of all pieces that are there, whole."""
         return frozenset(self._pieces)
 
+    @property
+    def work(self) -> Path:
+        """A folder for files of the work, which goes when the journal does."""
+        folder = self.folder / WORK
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def get(self, key: str) -> dict[str, np.ndarray] | None:
         """A piece's arrays by name, in the order of `put`; None if it is not there."""
         if key not in self._pieces:
@@ -182,6 +192,8 @@ class Journal:
 
     def _clear(self) -> None:
         self._pieces.clear()
+        with contextlib.suppress(OSError):  # not there; or a link, which is not followed
+            shutil.rmtree(self.folder / WORK)
         for name in os.listdir(self.folder):
             if _PIECE.fullmatch(name) or _torn_piece(name) or is_temporary(name, MARKER):
                 _unlink(self.folder / name)

@@ -10,6 +10,7 @@ import numpy as np
 
 from taut.container import TautFile
 from taut.io import TensorInfo
+from taut.io.tensor_pieces import PIECE
 from taut.io.wrappers import plain_name, without_words, wrapped
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class FittedFile(TautFile):
     def __getitem__(self, name: str) -> np.ndarray:
         """Decode one tensor."""
         return self._file[self._names.get(name, name)]
+
+    def pieces(self, name: str, nbytes: int = PIECE) -> Iterator[np.ndarray]:
+        """Decode one tensor piece by piece."""
+        return self._file.pieces(self._names.get(name, name), nbytes)
 
     def read_into(self, name: str, out: np.ndarray) -> None:
         """Decode one tensor into an array."""

@@ -17,8 +17,9 @@ from transformers.quantizers.auto import register_quantization_config, register_
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from taut.container import TautFile
+from taut.container import open_taut
 from taut.container.model_folder import FILE_NAME
+from taut.container.shard_table import INDEX_NAME
 from taut.errors import ArgumentError
 from taut.loading.restore import decompress
 
@@ -37,13 +38,15 @@ if not hasattr(HfQuantizer, "update_attn_implementation"):
 class TautConfig(QuantizationConfigMixin):
     """What stands under `quantization_config` in the config of a Taut folder."""
 
-    def __init__(self, quant_method: str = "taut") -> None:
+    def __init__(self, quant_method: str = "taut", shards: bool = False) -> None:
         self.quant_method = quant_method  # type: ignore[assignment]
+        self.shards = shards  # the weights are several files and an index
         self.dequantize = True  # the model is an ordinary one afterwards
 
     def to_dict(self) -> dict[str, object]:
         """As it stands in the config."""
-        return {"quant_method": self.quant_method}
+        shards = {"shards": True} if self.shards else {}
+        return {"quant_method": self.quant_method, **shards}
 
 
 @register_quantizer("taut")
@@ -53,14 +56,16 @@ class TautQuantizer(HfQuantizer):
     def __init__(self, quantization_config: TautConfig, **kwargs: object) -> None:
         super().__init__(quantization_config, **kwargs)
         self._decoded: tempfile.TemporaryDirectory[str] | None = None
+        self._shards = quantization_config.shards
 
     def update_attn_implementation(self, config: PreTrainedConfig) -> PreTrainedConfig:
         """Called before the weights are looked for: names their file, and their dtype.
 
         Transformers would otherwise take the dtype of coded bytes where the config names none.
         """
-        config.transformers_weights = FILE_NAME
-        path = Path(config._name_or_path, FILE_NAME)
+        name = INDEX_NAME if self._shards else FILE_NAME
+        config.transformers_weights = name
+        path = Path(config._name_or_path, name)
         if getattr(config, "dtype", None) is None and path.is_file():
             config.dtype = _dtype(path)
         return config
@@ -78,6 +83,8 @@ class TautQuantizer(HfQuantizer):
         if not checkpoint_files:
             return
         file = Path(checkpoint_files[0])
+        if self._shards:
+            file = file.with_name(INDEX_NAME)
         self._decoded = tempfile.TemporaryDirectory(prefix="taut-", ignore_cleanup_errors=True)
         try:
             checkpoint_files[:] = [str(path) for path in _decode(file, Path(self._decoded.name))]
@@ -109,13 +116,13 @@ class TautQuantizer(HfQuantizer):
 
 def _dtype(path: Path) -> torch.dtype:
     """That of the first floats, as transformers has it of other files."""
-    found = (_FLOATS[info.dtype] for info in TautFile(path).infos if info.dtype in _FLOATS)
+    found = (_FLOATS[info.dtype] for info in open_taut(path).infos if info.dtype in _FLOATS)
     return next(found, torch.get_default_dtype())
 
 
 def _decode(path: Path, folder: Path) -> list[Path]:
     """Write the safetensors of a Taut file into a folder; gives their paths."""
-    file = TautFile(path)
+    file = open_taut(path)
     if file.modules:
         raise ArgumentError(
             f"{path}: channels were removed, which transformers cannot know: build the model from "

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
-from taut.container import TautFile, find_file
+from taut.container import TautFile, open_taut
+from taut.container.through_stores import through_stores
 from taut.errors import ArgumentError
 from taut.loading.arrays import TorchFile
 from taut.loading.modules import load_into
@@ -50,6 +51,7 @@ def load(
 ) -> Module: ...
 
 
+@through_stores("file", keep=True)
 def load(
     file: str | Path,
     *,
@@ -81,7 +83,7 @@ def load(
         raise ArgumentError(
             "on_demand needs a module: taut.load(file, into=module, on_demand=True)"
         )
-    opened = TautFile(find_file(file), threads=checked_threads(threads))
+    opened = open_taut(file, threads=checked_threads(threads))
     if into is not None:
         return load_into(TorchFile(opened), into, on_demand=on_demand)
     return TorchFile(opened) if framework == "torch" else opened

@@ -35,7 +35,7 @@ def load_into(file: TorchFile, module: Module, *, on_demand: bool) -> Module:
     """
     import torch
 
-    refuse_programs(module)
+    refuse_programs(module, scripted="cannot load on demand" if on_demand else "")
     if not isinstance(module, torch.nn.Module):
         raise ArgumentError(f"into: a {type(module).__name__} is no torch.nn.Module")
     if hasattr(module, "taut"):
@@ -48,6 +48,7 @@ def load_into(file: TorchFile, module: Module, *, on_demand: bool) -> Module:
     widths = file.file.modules
     if not widths:
         return fill(file, module)
+    refuse_programs(module, scripted="cannot take the widths of pruned channels")
     shapes = {info.name: info.shape for info in file.file.infos}
     with reshaped(module, shapes, widths):
         return fill(file, module)

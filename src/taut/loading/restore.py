@@ -11,8 +11,8 @@ from taut.container import (
     AtomicFile,
     TautFile,
     check_destination,
-    find_file,
     made_folder,
+    open_taut,
     write_file,
 )
 from taut.container.format import as_bytes, header_entry
@@ -23,6 +23,7 @@ from taut.container.model_folder import (
     unmark_config,
 )
 from taut.container.schema import get_object, load_json
+from taut.container.through_stores import through_stores
 from taut.errors import ArgumentError, FormatError
 from taut.io import TensorInfo, read_header
 from taut.io.folder_files import FolderFiles, read_folder
@@ -54,6 +55,7 @@ class _Shard:
     names: tuple[str, ...]
 
 
+@through_stores("src", "dst")
 def decompress(
     src: str | Path, dst: str | Path, *, threads: int | None = None, force: bool = False
 ) -> Restored:
@@ -71,7 +73,7 @@ def decompress(
         TautError: the disk is full, or cannot be written for another reason.
     """
     source, target = Path(src), Path(dst)
-    file = TautFile(find_file(source), threads=checked_threads(threads))
+    file = open_taut(source, threads=checked_threads(threads))
     if names_other_format(target) and not target.is_dir():
         raise ArgumentError(
             f"{target}: {target.suffix} is the name of another format; what is written is "
@@ -203,10 +205,11 @@ def _write_shard(file: TautFile, shard: _Shard, path: Path, force: bool) -> int:
         out.write(shard.header)
         size = 8 + len(shard.header)
         for name in shard.names:
-            data = as_bytes(file[name])
-            out.write(data.data)
-            size += data.nbytes
-        file.fetcher.check_still()
+            for piece in file.pieces(name):
+                data = as_bytes(piece)
+                out.write(data.data)
+                size += data.nbytes
+        file.check_still()
         _check_shard(out.readable, shard, infos, file.path)
         out.commit()
     return size

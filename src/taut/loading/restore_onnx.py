@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from taut.container import AtomicFile, TautFile, check_destination
+from taut.container import AtomicFile, TautFile, check_destination, open_taut
 from taut.container.format import as_bytes
 from taut.errors import ArgumentError, FormatError, VerifyError
 from taut.io import TensorInfo
@@ -36,7 +36,7 @@ def is_onnx(file: TautFile) -> bool:
 def holds_onnx(path: Path) -> bool:
     """Whether a file, not a folder, was made of an ONNX model; False where it cannot be read."""
     try:
-        return path.is_file() and is_onnx(TautFile(path))
+        return path.is_file() and is_onnx(open_taut(path))
     except (FormatError, VerifyError):
         return False
 

@@ -9,6 +9,7 @@ from taut.networks.calibration import (
 )
 from taut.networks.callables import load_callable
 from taut.networks.models import LoadedModel, ModelSpec, open_model
+from taut.networks.text_data import TextData
 from taut.networks.texts import read_texts
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "CalibrationSpec",
     "LoadedModel",
     "ModelSpec",
+    "TextData",
     "check_loss",
     "load_callable",
     "open_calibration",

@@ -1,25 +1,52 @@
-"""Calibration arrays of a `.npz` file, cut into batches of samples."""
+"""Calibration arrays of a `.npz`, `.npy` or `.pt` file: tokens, or samples cut into batches."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from taut.errors import ArgumentError
-from taut.io.names import nearest
+from taut.networks.array_files import read_arrays
 from taut.networks.graph_batches import graph_batches
+from taut.networks.text_batches import Batches, Reading
+from taut.networks.token_arrays import are_tokens, token_batches
 
 if TYPE_CHECKING:
     import torch
 
+    from taut.networks.models import LoadedModel
+    from taut.networks.text_data import TextData
+
+ARRAY_SUFFIXES: Final = (".npz", ".npy", ".pt", ".pth")
+
+
+def file_batches(path: Path, model: LoadedModel, data: TextData, reading: Reading) -> Batches:
+    """The batches of a file of arrays: windows of tokens, or its samples.
+
+    Raises:
+        ArgumentError: the file cannot be read, or its arrays do not fit together or the network.
+    """
+    arrays = read_arrays(path)
+    lone = next(iter(arrays.values())) if len(arrays) == 1 else None
+    if lone is not None and are_tokens(lone, model, data):
+        batches, notes = token_batches(lone, model, data, str(path))
+        return batches[: reading.limit], notes
+    if asked := [n for n in ("length", "windows", "column", "blend") if getattr(data, n)]:
+        raise ArgumentError(
+            f"{path}: {asked[0]}: is of texts and tokens, and this holds arrays of samples"
+        )
+    return array_batches(path, arrays, model.module, reading.batch_size, reading.limit), ()
+
 
 def array_batches(
-    path: Path, module: torch.nn.Module, batch_size: int, limit: int | None
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    module: torch.nn.Module,
+    batch_size: int,
+    limit: int | None,
 ) -> list[object]:
     """Batches of the arrays' samples (their first axis), in order.
 
@@ -33,7 +60,6 @@ def array_batches(
     """
     import torch
 
-    arrays = _read(path)
     shapes = getattr(module, "input_shapes", None)
     count = _count(path, arrays, texts=bool(shapes))
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
@@ -59,47 +85,6 @@ def _in_batches(tensors: Mapping[str, Any], count: int, batch_size: int) -> list
         batch = {name: one[begin : begin + batch_size] for name, one in tensors.items()}
         batches.append(batch if len(batch) > 1 else next(iter(batch.values())))
     return batches
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise ArgumentError(f"{path}: no such file{nearest(path.name, beside)}")
-    name = ""
-    try:
-        _check_archive(path)
-        arrays = {}
-        with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as file:
-            for name in file.files:
-                if _has_objects(archive, name):
-                    raise ArgumentError(
-                        f'{path}: array "{name}" holds Python objects; save plain numbers'
-                    )
-                arrays[name] = file[name]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        what = f'array "{name}" ' if name else ""
-        raise ArgumentError(f"{path}: {what}cannot be read ({error})") from None
-    return arrays
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse by its first bytes what numpy would take for an array, or for a pickle."""
-    with path.open("rb") as file:
-        begin = file.read(len(np.lib.format.MAGIC_PREFIX))
-    if begin == np.lib.format.MAGIC_PREFIX:
-        raise ArgumentError(f"{path}: holds one bare array; save it with numpy.savez")
-    if not begin.startswith(b"PK"):
-        raise ArgumentError(f"{path}: is no archive of arrays; save it with numpy.savez")
-
-
-def _has_objects(archive: zipfile.ZipFile, name: str) -> bool:
-    """Whether an array's header says that it is of Python objects, which only pickle can hold."""
-    member = name if name in archive.namelist() else f"{name}.npy"
-    with archive.open(member) as data:
-        version = np.lib.format.read_magic(data)
-        if version == (1, 0):
-            return bool(np.lib.format.read_array_header_1_0(data)[2].hasobject)
-        return bool(np.lib.format.read_array_header_2_0(data)[2].hasobject)
 
 
 def _count(path: Path, arrays: dict[str, np.ndarray], *, texts: bool) -> int:

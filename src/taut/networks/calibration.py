@@ -19,15 +19,19 @@ from taut.extras import need_extra
 from taut.io.digest import Digest
 from taut.networks.batch_form import BatchForm, fitting, is_empty
 from taut.networks.calls import applied, explained
-from taut.networks.given_batches import MOST, Reading, given_batches, is_sized
+from taut.networks.given_batches import MOST, given_batches, is_sized
 from taut.networks.portions import samples
+from taut.networks.text_batches import Reading
+from taut.networks.text_data import TextData
 
 if TYPE_CHECKING:
     import torch
 
     from taut.networks.models import LoadedModel
 
-CalibrationSpec: TypeAlias = str | Path | Iterable[object] | Callable[[], Iterable[object]]
+CalibrationSpec: TypeAlias = (
+    str | Path | TextData | Iterable[object] | Callable[[], Iterable[object]]
+)
 
 
 @dataclass(frozen=True)
@@ -74,18 +78,20 @@ def open_calibration(
 ) -> Calibration:
     """Open calibration data for a model, and run its first batch to see that the two fit.
 
-    `spec` is a `.txt` or `.jsonl` of texts (`max_length` in tokens), a `.npz` of arrays whose
-    first axis counts samples, `file.py:function` that gives an iterable of batches, such a
-    function itself, or the batches, or texts in a list. Only texts and arrays are cut into batches
-    of `batch_size`; `limit` is in samples. All but what a function gives is held in memory. Targets
-    that the model does not take are left out of the batches, and empty batches are passed over.
+    `spec` is a file or folder of texts, chats or tokens (`TextData` says how they are read), a file
+    of arrays whose first axis counts samples, `file.py:function` that gives an iterable of
+    batches, such a function itself, or the batches, or texts, chats or tokens in a list. Arrays,
+    and texts that are not packed, are cut into batches of `batch_size` (texts after `max_length`
+    tokens); `limit` is in samples. All but what a function gives is held in memory. Targets that
+    the model does not take are left out of the batches, and empty batches are passed over.
 
     Raises:
         ArgumentError: there is no such data, it is empty, or the model rejects the first batch.
     """
     need_extra("torch", "hf", "calibration takes")
     _check_positive(batch_size=batch_size, max_length=max_length, limit=limit)
-    where, given = given_batches(spec, model, Reading(batch_size, max_length, limit))
+    found = given_batches(spec, model, Reading(batch_size, max_length, limit))
+    where, given = found.where, found.batches
     form = BatchForm()
     notes: tuple[str, ...] = ()
     count = number = 0
@@ -105,6 +111,7 @@ def open_calibration(
     if not count:
         raise ArgumentError(f"{where}: has no batches with samples in them")
     batches = lambda: map(form.of, _filled(given()))  # noqa: E731
+    notes = (*found.notes, *notes)
     return Calibration(number, digest.text(), where, batches, count, notes, form.whole)
 
 

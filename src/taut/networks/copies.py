@@ -13,9 +13,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from taut.errors import ArgumentError, TautError
-from taut.io.wrappers import inner
+from taut.io.wrappers import inner, scripted_parts
 from taut.networks.calls import own_line, told
 from taut.networks.own_classes import own_classes
+from taut.networks.scripted import plain_twin
 from taut.networks.sharing import share_alike
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 def copy_module(module: Module) -> Module:
     """A copy of the module that shares no memory with it; the module is left as it is.
 
-    What wraps it, or a part of it (torch.compile, DataParallel), is left out of the copy.
+    What wraps it, or a part of it (torch.compile, DataParallel), is left out of the copy. What is
+    scripted or traced becomes a network of plain modules that runs the same graph.
 
     Raises:
         ArgumentError: something in it cannot be copied; the message names the attribute.
@@ -65,6 +67,8 @@ def unexpanded(tensor: torch.Tensor) -> torch.Tensor:
 
 def _copied(module: Module) -> Module:
     memo: dict[int, object] = {}
+    for program in scripted_parts(module):
+        plain_twin(program, memo)
     for part in reversed([*module.modules()]):  # those inside come first
         if (held := inner(part)) is not part:
             memo[id(part)] = copy.deepcopy(held, memo)

@@ -3,55 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from taut.errors import ArgumentError
 from taut.io.names import nearest
 from taut.io.pytorch import is_tensor
-from taut.networks.array_batches import array_batches
+from taut.io.staged import staged, told_paths
+from taut.io.stores import url_of
+from taut.networks.array_batches import ARRAY_SUFFIXES, file_batches
 from taut.networks.callables import call, load_callable, names_callable
 from taut.networks.calls import own_line, told
+from taut.networks.data_files import DATA_SUFFIXES, DEFAULT
 from taut.networks.portions import samples
-from taut.networks.texts import SUFFIXES, read_texts
+from taut.networks.text_batches import Batches, Reading, are_documents, text_batches
+from taut.networks.text_data import TextData, text_data
+from taut.networks.token_arrays import are_tokens, token_batches
 
 if TYPE_CHECKING:
     from taut.networks.models import LoadedModel
-    from taut.networks.tokens import Tokenize
 
 MOST: Final = 10_000
 """Batches that are taken of an iterable that does not say how many it has."""
 
-_ACCEPTED: Final = ".txt, .jsonl (texts), .npz (arrays), or file.py:function"
-_AT_ONCE: Final = 1_000  # texts tokenised together to learn their lengths
+_ACCEPTED: Final = (
+    "texts (.txt, .jsonl, .json, .parquet, .arrow, a folder of them, or `default`), arrays and "
+    "tokens (.npz, .npy, .pt), or file.py:function"
+)
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How texts and arrays are cut into batches; `limit` is in samples."""
+class Given:
+    """What gives the batches of a pass, its name for messages, and notes."""
 
-    batch_size: int
-    max_length: int
-    limit: int | None
+    where: str
+    batches: Callable[[], Iterable[object]]
+    notes: tuple[str, ...] = ()
 
 
-def given_batches(
-    spec: object, model: LoadedModel, reading: Reading
-) -> tuple[str, Callable[[], Iterable[object]]]:
-    """A name for messages, and what gives the batches of a pass."""
+def given_batches(spec: object, model: LoadedModel, reading: Reading) -> Given:
+    """What gives the batches that a caller names or hands over.
+
+    Raises:
+        ArgumentError: there are no such data, or they cannot be read.
+    """
     if isinstance(spec, (str, Path)):
-        return str(spec), _named(str(spec), model, reading)
+        return _named(str(spec), model, reading)
+    if isinstance(spec, TextData):
+        return _of_data(spec, model, reading)
     if is_tensor(spec) or isinstance(spec, Mapping) or hasattr(spec, "__array__"):
-        raise ArgumentError(
-            f"calib: a {type(spec).__name__} is one batch; give a list of batches: [batch]"
-        )
+        return _one_array(spec, model)
     if isinstance(spec, Iterable):
-        given = _given(spec, model, reading)
-        return "calib", lambda: given
+        return _given(spec, model, reading)
     if callable(spec):
-        return "calib", _checked(spec, "calib")
+        return Given("calib", _checked(spec, "calib"))
     if hasattr(spec, "__getitem__"):
         raise ArgumentError(
             f"calib: a {type(spec).__name__} is a set of samples; give batches, as a "
@@ -60,35 +69,61 @@ def given_batches(
     raise ArgumentError(f"calib: a {type(spec).__name__} is none of {_ACCEPTED}, or batches")
 
 
-def _named(text: str, model: LoadedModel, reading: Reading) -> Callable[[], Iterable[object]]:
+def _named(text: str, model: LoadedModel, reading: Reading) -> Given:
     """What gives the batches of a file of texts or arrays, or of the user's function."""
-    path = Path(text)
     if names_callable(text):
-        return _checked(load_callable(text), text)
-    if path.suffix.lower() in SUFFIXES:
-        if model.tokenize is None:
-            raise ArgumentError(f"{text}: texts want a tokenizer, and the model has none")
-        batches = _tokenised(read_texts(path, reading.limit), model.tokenize, reading)
-        return lambda: batches
-    if path.suffix.lower() == ".npz":
-        arrays = array_batches(path, model.module, reading.batch_size, reading.limit)
-        return lambda: arrays
+        return Given(text, _checked(load_callable(text), text))
+    return _of_data(text_data(text), model, reading)
+
+
+def _of_data(data: TextData, model: LoadedModel, reading: Reading) -> Given:
+    if not isinstance(data.source, (str, Path)):
+        if is_tensor(data.source) or hasattr(data.source, "__array__"):
+            return _one_array(data.source, model, data)
+        return _kept("calib", text_batches(data, model, reading, "calib"))
+    if (url := url_of(data.source)) is not None:
+        with staged(url, whole=True) as local:
+            found = _of_data(replace(data, source=str(local)), model, reading)
+            return replace(found, where=url, notes=tuple(map(told_paths, found.notes)))
+    data = replace(data, source=str(data.source))
+    where = str(data.source)
+    path = Path(where)
+    if where == DEFAULT or path.suffix.lower() in DATA_SUFFIXES or path.is_dir():
+        return _kept(where, text_batches(data, model, reading, where))
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return _kept(where, file_batches(path, model, data, reading))
     beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
     near = "" if path.exists() else nearest(path.name, beside)
-    raise ArgumentError(f"{text}: calibration data are {_ACCEPTED}{near}")
+    raise ArgumentError(f"{where}: calibration data are {_ACCEPTED}{near}")
 
 
-def _given(spec: Iterable[object], model: LoadedModel, reading: Reading) -> list[object]:
+def _one_array(spec: object, model: LoadedModel, data: TextData | None = None) -> Given:
+    """A lone array or tensor: tokens, or one batch, which wants a list around it."""
+    if not isinstance(spec, Mapping):
+        array = np.asarray(spec.detach().cpu() if is_tensor(spec) else spec)
+        data = data or TextData("calib")
+        if are_tokens(array, model, data):
+            return _kept("calib", token_batches(array, model, data, "calib"))
+    raise ArgumentError(
+        f"calib: a {type(spec).__name__} is one batch; give a list of batches: [batch]"
+    )
+
+
+def _kept(where: str, found: Batches) -> Given:
+    batches, notes = found
+    return Given(where, lambda: batches, notes)
+
+
+def _given(spec: Iterable[object], model: LoadedModel, reading: Reading) -> Given:
     """The caller's batches; texts become batches where the model has a tokenizer."""
     steps = _steps(spec, "calib")
     if reading.limit is not None:
         given = _within(steps, reading.limit)
     else:
         given = list(steps if is_sized(spec) else islice(steps, MOST + 1))
-    texts = [text for text in given if isinstance(text, str)]
-    if texts and len(texts) == len(given) and model.tokenize is not None:
-        return _tokenised(texts, model.tokenize, reading)
-    return given
+    if model.tokenize is not None and are_documents(given):
+        return _kept("calib", text_batches(TextData(given), model, reading, "calib"))
+    return Given("calib", lambda: given)
 
 
 def _checked(function: Callable[..., object], where: str) -> Callable[[], Iterable[object]]:
@@ -139,20 +174,3 @@ def _within(batches: Iterable[object], limit: int) -> list[object]:
         if count >= limit:
             break
     return kept
-
-
-def _tokenised(texts: list[str], tokenize: Tokenize, reading: Reading) -> list[object]:
-    """Batches of texts of about one length, so that little of a batch is padding."""
-    lengths: list[int] = []
-    for begin in range(0, len(texts), _AT_ONCE):
-        some = tokenize(texts[begin : begin + _AT_ONCE], reading.max_length)
-        mask = some.get("attention_mask")
-        if mask is None:
-            lengths += [len(text) for text in texts[begin : begin + _AT_ONCE]]
-        else:
-            lengths += [int(length) for length in mask.sum(1)]
-    order = sorted(range(len(texts)), key=lambda i: lengths[i])  # stable: the same every time
-    return [
-        tokenize([texts[i] for i in order[begin : begin + reading.batch_size]], reading.max_length)
-        for begin in range(0, len(texts), reading.batch_size)
-    ]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from taut.networks.calls import run
+from taut.networks.other_outputs import kept_outputs
 from taut.networks.output_vectors import Kind
-from taut.networks.outputs import find_target, float_parts, told_output
+from taut.networks.outputs import KeptOutput, find_target, float_parts, told_output
 
 if TYPE_CHECKING:
     import torch
@@ -28,10 +29,7 @@ def output_kind(module: torch.nn.Module, batch: object) -> Kind:
     if told is not None:
         return told
     output, maker = _made_by(module, batch, "calibration batch 1")
-    found = find_target(output, "auto", maker)
-    if not found.logits:
-        return "features"
-    return "last" if found.last and found.tensor.ndim > 3 else "logits"
+    return _kind(find_target(output, "auto", maker))
 
 
 def class_axes(
@@ -58,6 +56,35 @@ def class_axes(
     return found
 
 
+def other_kinds(module: torch.nn.Module, batch: object) -> dict[str, Kind]:
+    """What the outputs beside the main one hold, by their places: those that curvature counts.
+
+    >>> import torch
+    >>> class Two(torch.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.fc, self.box = torch.nn.Linear(4, 3), torch.nn.Linear(4, 2)
+    ...     def forward(self, x):
+    ...         return self.fc(x), self.box(x)
+    >>> other_kinds(Two(), torch.ones(2, 4))
+    {'1': 'features'}
+    """
+    import torch
+
+    if _says(module) is not None:
+        return {}
+    with torch.enable_grad():
+        output, maker = _made_by(module, batch, "calibration batch 1", gradients=True)
+        others = kept_outputs(output, "auto", maker)[1:]
+    return {one.place: _kind(one) for one in others}
+
+
+def _kind(found: KeptOutput) -> Kind:
+    if not found.logits:
+        return "features"
+    return "last" if found.last and found.tensor.ndim > 3 else "logits"
+
+
 def _says(module: torch.nn.Module) -> Literal["logits", "features"] | None:
     """What a network says itself that has no layers to look at."""
     told = getattr(module, "output_kind", None)
@@ -67,7 +94,12 @@ def _says(module: torch.nn.Module) -> Literal["logits", "features"] | None:
 
 
 def _made_by(
-    module: torch.nn.Module, batch: object, where: str, named: Mapping[str, object] | None = None
+    module: torch.nn.Module,
+    batch: object,
+    where: str,
+    named: Mapping[str, object] | None = None,
+    *,
+    gradients: bool = False,
 ) -> tuple[object, Callable[[torch.Tensor], str | None]]:
     """The output of a batch, and which linear layer made a tensor of it."""
     import torch
@@ -79,7 +111,7 @@ def _made_by(
         for name, layer in linear
     ]
     try:
-        with torch.no_grad():
+        with torch.set_grad_enabled(gradients):
             output = run(module, batch, where, named)
     finally:
         for handle in handles:

@@ -28,7 +28,14 @@ def vectors(output: object, batch: object, kind: Kind) -> torch.Tensor:
         ArgumentError: the output holds no tensor of floats.
     """
     name = "features" if kind == "features" else "logits"
-    found = find_target(output, name, lambda _: None).tensor.float()
+    return vectors_of(find_target(output, name, lambda _: None).tensor, batch, kind)
+
+
+def vectors_of(tensor: torch.Tensor, batch: object, kind: Kind) -> torch.Tensor:
+    """Return the vectors of one tensor of an output, as `vectors`; complex ones as pairs."""
+    import torch
+
+    found = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).float()
     if found.ndim < 2:
         found = found.reshape(-1, 1)
     mask = _mask(batch)

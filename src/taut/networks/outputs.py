@@ -28,12 +28,14 @@ _FEATURES: Final = (
 class KeptOutput:
     """The tensor whose change is the loss, and whether it holds logits.
 
-    `last` is for those whose classes are known to be on the last axis, whatever the shape.
+    `last` is for those whose classes are known to be on the last axis, whatever the shape. `place`
+    is where the output has it, as `float_parts` names places.
     """
 
     tensor: torch.Tensor
     logits: bool
     last: bool = False
+    place: str = ""
 
     @property
     def axis(self) -> int:

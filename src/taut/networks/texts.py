@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from taut.errors import ArgumentError
 from taut.io.names import nearest
+from taut.networks.documents import Document, document_of, is_empty_document
 
-SUFFIXES: Final = (".txt", ".jsonl")
-_FIELD: Final = "text"
+SUFFIXES: Final = (".txt", ".jsonl", ".json")
+Apart: TypeAlias = Literal["line", "paragraph", "file"]
+"""What a text of a `.txt` file ends with."""
 
 
-def read_texts(path: str | Path, limit: int | None = None) -> list[str]:
-    """The texts of a `.txt` file, one a line, or of a `.jsonl` file, one object a line.
+def read_texts(
+    path: str | Path,
+    limit: int | None = None,
+    *,
+    column: str | None = None,
+    apart: Apart = "line",
+) -> list[Document]:
+    """The documents of a `.txt` file, of a `.jsonl` file (an object a line), or of a `.json` list.
 
-    Of an object the field "text" is taken, or else its first field that is a text. Blank lines
-    and texts are passed over; only the first `limit` texts are read.
+    The texts of a `.txt` end with a line, with a blank line (`apart="paragraph"`), or with the
+    file. Of an object the field `column` is taken (`document_of`); a line may also be a text in
+    quotes. Blank lines and texts are passed over; only the first `limit` are read.
 
     Raises:
         ArgumentError: the file cannot be read, a line is not UTF-8 or no such object (the message
@@ -26,16 +35,17 @@ def read_texts(path: str | Path, limit: int | None = None) -> list[str]:
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise ArgumentError(f"{path}: texts come as {' or '.join(SUFFIXES)}, one a line")
+        raise ArgumentError(f"{path}: texts come as {' or '.join(SUFFIXES)}")
     if not path.is_file():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise ArgumentError(f"{path}: no such file{nearest(path.name, beside)}")
-    texts = []
-    is_json = path.suffix.lower() == ".jsonl"
-    for number, line in _lines(path):
-        text = _text_of(line, f"{path}, line {number}") if is_json else line
-        if text.strip():
-            texts.append(text.strip())
+    if path.suffix.lower() == ".txt" and column is not None:
+        raise ArgumentError(f'{path}: has no columns; leave "column={column}" out')
+    read = {".txt": _plain, ".jsonl": _objects, ".json": _list}[path.suffix.lower()]
+    texts: list[Document] = []
+    for document in read(path, column, apart):
+        if not is_empty_document(document):
+            texts.append(document.strip("\r\n") if isinstance(document, str) else document)
         if len(texts) == limit:
             break
     if not texts:
@@ -43,14 +53,46 @@ def read_texts(path: str | Path, limit: int | None = None) -> list[str]:
     return texts
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, with their numbers; only a line feed ends a line."""
+def _plain(path: Path, column: str | None, apart: Apart) -> Iterator[Document]:
+    if apart == "line":
+        yield from (line.strip() for _, line in _lines(path))
+        return
+    lines: list[str] = []
+    for _, line in _lines(path, blank=True):
+        if apart == "paragraph" and not line.strip():
+            yield "".join(lines)
+            lines = []
+        else:
+            lines.append(line)
+    yield "".join(lines)
+
+
+def _objects(path: Path, column: str | None, apart: Apart) -> Iterator[Document]:
+    for number, line in _lines(path):
+        where = f"{path}, line {number}"
+        yield document_of(_parsed(line, where), where, column)
+
+
+def _list(path: Path, column: str | None, apart: Apart) -> Iterator[Document]:
+    """The entries of a list, or of the one list that an object holds."""
+    found = _parsed("".join(line for _, line in _lines(path, blank=True)), str(path))
+    if isinstance(found, dict):
+        lists = [value for value in found.values() if isinstance(value, list)]
+        found = lists[0] if len(lists) == 1 and "messages" not in found else [found]
+    if not isinstance(found, list):
+        raise ArgumentError(f"{path}: is no list of texts or objects")
+    for number, entry in enumerate(found, 1):
+        yield document_of(entry, f"{path}, entry {number}", column)
+
+
+def _lines(path: Path, *, blank: bool = False) -> Iterator[tuple[int, str]]:
+    """The lines, those that are not `blank`, with numbers; only a line feed ends a line."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if number == 1:
                     line = line.removeprefix(b"\xef\xbb\xbf")  # how some editors mark UTF-8
-                if line.strip():
+                if blank or line.strip():
                     yield number, line.decode()
     except UnicodeDecodeError as error:
         where = f"{path}, line {number}, byte {error.start + 1}"
@@ -59,15 +101,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise ArgumentError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _text_of(line: str, where: str) -> str:
+def _parsed(text: str, where: str) -> object:
     try:
-        entry = json.loads(line)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ArgumentError(f"{where}: is not JSON ({error})") from None
-    if not isinstance(entry, dict):
-        raise ArgumentError(f'{where}: is no object as {{"{_FIELD}": "..."}}')
-    for value in (entry.get(_FIELD), *entry.values()):
-        if isinstance(value, str):
-            return value
-    names = ", ".join(f'"{name}"' for name in list(entry)[:8]) or "none"
-    raise ArgumentError(f'{where}: has no text as "{_FIELD}" nor in another field (it has {names})')

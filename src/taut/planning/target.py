@@ -16,6 +16,8 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-zA-Z%]*)")
 
 # A file is to be between this share of the target and the target.
 TOLERANCE = 0.99
+_MOST_BITS = 64  # of a value of the widest dtype
+_LEAST_BYTES = 100  # a bare number below was to be a ratio: a header alone takes more
 _MOST = 2.0**63  # no file is as large; a float far above becomes infinite
 
 
@@ -47,13 +49,16 @@ def parse_target(
     >>> parse_target(bits=3, size=None, original=1000, parameters=250).nbytes
     93
     """
-    if (bits is None) == (size is None):
+    if bits is None and size is None:
         raise ArgumentError("give either bits or size")
+    check_target(bits=bits, size=size)
     if bits is not None:
-        if not (isinstance(bits, int | float) and math.isfinite(bits) and bits > 0):
-            raise ArgumentError(f"bits: {bits!r} is not a positive number")
-        if bits * parameters > _MOST:
-            raise ArgumentError(f"bits: {bits:g} is more than any file can hold")
+        if int(bits * parameters / 8) > original:
+            most = 8 * original / max(1, parameters)
+            raise ArgumentError(
+                f"bits: {bits:g} is more than the {most:.3g} bits per weight that the model has; "
+                "leave it out for a bit-exact file"
+            )
         return Target(int(bits * parameters / 8), f"{bits:g} bits per parameter")
     nbytes = _size_bytes(str(size), original)
     if nbytes < 1:
@@ -61,22 +66,77 @@ def parse_target(
     return Target(nbytes, f"a size of {size}")
 
 
+def parse_bytes(size: str | int, what: str) -> int:
+    """A size in bytes: "5GB", "512MiB", or a number; `what` it is of, for an error.
+
+    Raises:
+        ArgumentError: it is none, or less than a byte.
+
+    >>> parse_bytes("5GB", "shard_size")
+    5000000000
+    """
+    match = _SIZE.fullmatch(str(size).strip())
+    unit = _UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None or not 1 <= float(match[1]) * unit <= _MOST:
+        raise ArgumentError(f'{what}: "{str(size)[:40]}" is no size in bytes; give 5GB or 512MiB')
+    return int(float(match[1]) * unit)
+
+
+def check_target(*, bits: float | None = None, size: str | int | None = None) -> None:
+    """Whether a target can be that of any model: a look at its text, before there is a model.
+
+    Raises:
+        ArgumentError: both are given, one is no positive number, or no smaller file can have it.
+
+    >>> check_target(size="8")
+    Traceback (most recent call last):
+    taut.errors.ArgumentError: size: "8" is 8 bytes, and no file is so small; 8x?
+    """
+    if bits is not None and size is not None:
+        raise ArgumentError("bits and size say the same thing; give either bits or size")
+    if bits is not None:
+        if not (isinstance(bits, int | float) and math.isfinite(bits) and bits > 0):
+            raise ArgumentError(f"bits: {bits!r} is not a positive number")
+        if bits > _MOST_BITS:
+            raise ArgumentError(
+                f"bits: {bits:g} is more than the {_MOST_BITS} bits of the widest weights; "
+                "leave it out for a bit-exact file"
+            )
+    if size is not None:
+        _check_size(str(size))
+
+
+def _check_size(text: str) -> None:
+    number, unit = _read_size(text)
+    if unit == "" and number < _LEAST_BYTES:
+        raise ArgumentError(
+            f'size: "{text}" is {number:g} bytes, and no file is so small; {number:g}x?'
+        )
+    if (unit == "x" and number < 1) or (unit == "%" and number > 100):
+        raise ArgumentError(
+            f'size: "{text}" is more than the original; a ratio says how many times smaller the '
+            "file is to be (8x), a percentage how much of it is left (12%)"
+        )
+
+
 def _size_bytes(text: str, original: int) -> int:
+    number, unit = _read_size(text)
+    if unit == "x":
+        return int(original / number)
+    if unit == "%":
+        return int(original * number / 100)
+    return int(number * _UNITS[unit])
+
+
+def _read_size(text: str) -> tuple[float, str]:
+    """A size's number and its unit, "x", "%" or one of bytes; raises ArgumentError if none."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ArgumentError(_advice(text))
     number, unit = float(match[1]), match[2].lower()
-    if number > _MOST:
+    if number > _MOST or unit not in ("x", "%", *_UNITS) or (unit == "x" and number == 0):
         raise ArgumentError(_advice(text))
-    if unit == "x":
-        if number == 0:
-            raise ArgumentError(_advice(text))
-        return int(original / number)
-    if unit == "%":
-        return int(original * number / 100)
-    if unit not in _UNITS:
-        raise ArgumentError(_advice(text))
-    return int(number * _UNITS[unit])
+    return number, unit
 
 
 def _advice(text: str) -> str:

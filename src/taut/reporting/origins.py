@@ -14,13 +14,14 @@ from taut.io import Source
 from taut.io.identity import model_identity
 
 _BLOCK: Final = 1 << 20
-_MODEL: Final = "model.taut.safetensors"  # of every folder, which then has the better name
+# Of every folder, which then has the better name.
+_MODELS: Final = ("model.taut.safetensors", "model.taut.safetensors.index.json")
 _SHORT: Final = 200  # characters of metadata that are shown
 
 
 def name_of(path: Path) -> str:
     """What to call the model."""
-    name = path.resolve().parent.name if path.name == _MODEL else path.name
+    name = path.resolve().parent.name if path.name in _MODELS else path.name
     return name.removesuffix(".safetensors").removesuffix(".taut")
 
 
@@ -28,9 +29,10 @@ def provenance_of(file: TautFile, source: Source | None) -> dict[str, str]:
     """Names, hashes and versions; no paths, which are nobody's business but the machine's."""
     from taut.version import __version__
 
+    what = "file" if len(file.parts) == 1 else "index of shards"
     found = {
         "file": file.path.name,
-        "SHA-256 of the file": _sha256(file.path),
+        f"SHA-256 of the {what}": _sha256(file.path),
         **{
             f"metadata: {key}": text
             for key, text in file.index.origin.metadata.items()

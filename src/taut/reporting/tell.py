@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import numpy as np
 
 from taut.analysis.tensor_facts import Report
-from taut.container import TautFile, find_file
+from taut.container import TautFile, open_taut
 from taut.container.info import Info, describe
 from taut.errors import ArgumentError
 from taut.exporting.result import Export
@@ -69,7 +69,7 @@ def tell(
             model.
         FormatError, VerifyError: a file is damaged.
     """
-    opened = TautFile(find_file(file))
+    opened = open_taut(file)
     judged = _given(evidence.evaluation, Evaluation)
     curve = _given(evidence.frontier, Frontier)
     sensitivity, by = _sensitivity(_given(evidence.analysis, Report))

@@ -24,7 +24,7 @@ from taut.io import Source
 from taut.networks import LoadedModel
 from taut.networks.calls import explained
 from taut.networks.copies import copy_module
-from taut.progress import Progress
+from taut.progress import Progress, report_bytes
 from taut.scheme import Scheme
 from taut.scoring.user_score import scored
 from taut.training.activations import plain_inputs, round_inputs
@@ -261,6 +261,7 @@ class TrainedRun:
             assert score is not None
             tries.append(Try(ratio, score))
             if self.progress:
+                report_bytes(self.progress, state.size)
                 self.progress(f"score {score:.6g}", len(tries), STAGES)
             if score >= least:
                 best, ratio = (state, score), ratio * _STAGE

@@ -22,15 +22,9 @@ from taut.transform.quantize import (
     quantize,
     quantize_matrix,
     sample_rows,
-    trellis_rounded,
 )
-from taut.transform.rounding import (
-    FactoredForms,
-    Rounded,
-    factor_forms,
-    finest_dial,
-    round_matrix,
-)
+from taut.transform.rounded import Rounded
+from taut.transform.rounding import FactoredForms, factor_forms, finest_dial, round_matrix
 
 __all__ = [
     "LAMBDA",
@@ -60,7 +54,6 @@ __all__ = [
     "round_matrix",
     "sample_rows",
     "ternary",
-    "trellis_rounded",
     "unstructured",
     "vector_codebook",
     "wanda",

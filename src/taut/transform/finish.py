@@ -9,7 +9,7 @@ calibration batches, without labels; batches set aside say when to believe it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -59,6 +59,7 @@ def finish(
     names: Sequence[str],
     *,
     kind: Kind,
+    others: Mapping[str, Kind] | None = None,
     loss: Loss | None = None,
     steps: int | None = None,
     seconds: float | None = None,
@@ -70,7 +71,9 @@ def finish(
     """Tune parameters of `student`, a copy with quantised matrices, toward `teacher`'s outputs.
 
     `names` are parameters of the student; those of batch norms are tuned with their running
-    statistics held. `kind` says what outputs are. A `loss(output, batch)`, a mean over the batch,
+    statistics held. `kind` says what the main output is, and `others` what the others are by their
+    places (`other_kinds`); those that are not named are let go. A `loss(output, batch)`, a mean
+    over the batch,
     takes the place of the distance to the original. `steps` goes by the work that a batch takes,
     never by the clock; `seconds` ends it sooner. `rate` is relative to each parameter's scale; it
     falls by itself where it proves too high. The student is left with the values returned, which
@@ -92,7 +95,7 @@ def finish(
     tuned, judges = split(held, seed)
     with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
         torch.manual_seed(seed)  # for a model that draws even in eval mode
-        judge = Judge(student, teacher, held, judges or tuned, kind, loss)
+        judge = Judge(student, teacher, held, judges or tuned, kind, loss, others)
         hindrances = _hindrances(judges, judge.before)
         if hindrances or not parameters:
             steps = 0

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from taut.analysis.straight import straight
 from taut.errors import ArgumentError
 from taut.networks.calls import explained, run
-from taut.networks.output_vectors import Distance, Kind, vectors
-from taut.networks.outputs import Loss
+from taut.networks.output_vectors import Distance, Kind, vectors, vectors_of
+from taut.networks.outputs import Loss, float_parts
 from taut.networks.portions import Portion, samples
 
 if TYPE_CHECKING:
@@ -21,7 +21,11 @@ _CACHE: Final = 256 << 20  # bytes of the original's vectors
 
 
 class Judge:
-    """The loss over any of `batches`; `before` is that over `judges` as the models come."""
+    """The loss over any of `batches`; `before` is that over `judges` as the models come.
+
+    `kind` is that of the main output, `others` are those of the others by their places. Each counts
+    by its mean over its positions.
+    """
 
     def __init__(
         self,
@@ -31,14 +35,19 @@ class Judge:
         judges: Sequence[int],
         kind: Kind,
         loss: Loss | None,
+        others: Mapping[str, Kind] | None = None,
     ) -> None:
         self._student, self._teacher = student, teacher
         self._batches, self._judges = batches, judges
         self._kind, self._loss = kind, loss
-        self._cache: dict[int, torch.Tensor] = {}
+        self._others = dict(others or {}) if loss is None else {}
+        self._cache: dict[int, list[torch.Tensor]] = {}
         self._left = _CACHE
         if loss is None:
-            self._distance = Distance.beside(kind, (self._original(i) for i in judges))
+            self._distances = [
+                Distance.beside(one, (self._original(i)[number] for i in judges))
+                for number, one in enumerate((kind, *self._others.values()))
+            ]
         self.before = self.mean()
 
     def total(self, index: int) -> tuple[torch.Tensor, int]:
@@ -52,8 +61,17 @@ class Judge:
             count = samples(batch)
             with explained("loss: failed", batch):
                 return self._loss(output, batch) * count, count
-        original = self._original(index)
-        return self._distance(vectors(output, batch, self._kind), original), len(original)
+        originals = self._original(index)
+        count = len(originals[0])
+        main, *others = (
+            distance(changed, original)
+            for distance, changed, original in zip(
+                self._distances, self._vectors(output, batch), originals, strict=True
+            )
+        )
+        for one, original in zip(others, originals[1:], strict=True):
+            main = main + one * (count / max(1, len(original)))
+        return main, count
 
     def mean(self) -> float:
         """Return the mean loss over the judges, which no gradient flows through."""
@@ -63,7 +81,19 @@ class Judge:
             found = [self.total(index) for index in self._judges]
         return sum(float(total) for total, _ in found) / max(1, sum(count for _, count in found))
 
-    def _original(self, index: int) -> torch.Tensor:
+    def _vectors(self, output: object, batch: object) -> list[torch.Tensor]:
+        """Those of the main output, and of each of the others; no number is 0 in the others."""
+        found = [vectors(output, batch, self._kind)]
+        parts = float_parts(output) if self._others else {}
+        for place, kind in self._others.items():
+            one = parts.get(place)
+            if one is None:  # an output of its own number of parts
+                one = found[0].new_zeros(0, 1)
+            plain = vectors_of(one, batch, kind)
+            found.append(plain if kind != "features" else plain.nan_to_num(0.0, 0.0, 0.0))
+        return found
+
+    def _original(self, index: int) -> list[torch.Tensor]:
         """The original's vectors: kept while there is room, else made anew.
 
         Raises:
@@ -76,12 +106,12 @@ class Judge:
         batch = self._batches[index]
         with torch.no_grad():
             output = run(self._teacher, batch, self._place(index))
-            found = vectors(output, batch, self._kind).clone()
-        if bool(found.isnan().any()):
+            found = [one.clone() for one in self._vectors(output, batch)]
+        if any(bool(one.isnan().any()) for one in found):
             raise ArgumentError(
                 f"{self._place(index)}: the model's output has NaN; leave it out or mend it"
             )
-        size = found.numel() * found.element_size()
+        size = sum(one.numel() * one.element_size() for one in found)
         if size <= self._left:
             self._cache[index] = found
             self._left -= size

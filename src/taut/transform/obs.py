@@ -20,7 +20,8 @@ from taut.errors import ArgumentError
 from taut.transform.forms import Factor
 from taut.transform.grid import Grid, check_divides, matrix_shape
 from taut.transform.mask import Mask, n_of_m, unstructured
-from taut.transform.rounding import FactoredForms, Rounded
+from taut.transform.rounded import Rounded, narrow
+from taut.transform.rounding import FactoredForms
 from taut.transform.steps import Steps
 
 # Columns whose mask is chosen at once: a sixteenth of all, within these, loses least of what was
@@ -98,14 +99,7 @@ def prune_and_round(
 
     pass_ = _Pass(matrix, metric, _Choice(sparsity, n_m, mask, name), to_steps, feedback)
     pass_.run()
-    return Rounded(
-        pass_.indices,
-        pass_.decoded,
-        steps.step,
-        steps.row_exponents if np.ptp(steps.row_exponents) else None,
-        steps.column_exponents if np.ptp(steps.column_exponents) else None,
-        False,
-    )
+    return Rounded(narrow(pass_.indices), steps.step, *steps.exponents(), False)
 
 
 def round_onto(

@@ -18,7 +18,7 @@ from taut.coding import row_length
 from taut.errors import ArgumentError
 from taut.transform.forms import Factor
 from taut.transform.rates import rate_curves
-from taut.transform.rounding import Rounded
+from taut.transform.rounded import Rounded, narrow
 from taut.transform.steps import Steps
 
 # In squared steps per bit. The textbook's optimum for a fixed slope is 2 ln 2 / 12 = 0.1155;
@@ -116,26 +116,20 @@ def quantize_matrix(values: np.ndarray, step: float, *, threads: int = 1) -> Rou
         return quantize(values, step)
     lam = TRELLIS_LAMBDA * min(1.0, max(0.0, 2 - 2 * scale / _UNPRICED))
     matrix = values.reshape(len(values), -1)
-    sample = np.ascontiguousarray(sample_rows(matrix, _FIT), dtype=np.float32)
+    sample = np.array(sample_rows(matrix, _FIT), dtype=np.float32)
     if np.count_nonzero(sample) < _NONZERO * sample.size:
         return quantize(values, step)
     offsets = _fitted(sample, step, lam)
     levels = _Levels(step, offsets, lam)
     columns = matrix.shape[1]
-    indices = np.empty(matrix.shape, np.int32)
     block = max(1, _BLOCK // columns)
+    parts = []
     for begin in range(0, len(matrix), block):
-        part = np.ascontiguousarray(matrix[begin : begin + block], dtype=np.float32)
-        _search(part, levels, indices[begin : begin + block], _NONE, threads=threads)
-    return trellis_rounded(indices, step, offsets)
-
-
-def trellis_rounded(
-    indices: NDArray[np.int32], step: float, offsets: tuple[float, float, float]
-) -> Rounded:
-    """Indices of the trellis at levels half a `step` apart; `decoded` is NaN, in no memory."""
-    decoded = np.broadcast_to(np.float32(np.nan), indices.shape)
-    return Rounded(indices, decoded, float(np.float32(step / 2)), None, None, True, offsets)
+        part = np.array(matrix[begin : begin + block], dtype=np.float32)
+        parts.append(_search(part, levels, threads=threads))
+    return Rounded(
+        narrow(np.concatenate(parts)), float(np.float32(step / 2)), None, None, True, offsets
+    )
 
 
 def _scale_in_steps(values: np.ndarray, step: float) -> float | None:
@@ -160,9 +154,9 @@ def _scale_in_steps(values: np.ndarray, step: float) -> float | None:
 
 def _fitted(values: NDArray[np.float32], step: float, lam: float) -> tuple[float, float, float]:
     """How far the levels of magnitudes 1, 2, and beyond lie outside of their members' mean."""
-    indices, decoded = np.empty(values.shape, np.int32), np.empty(values.shape, np.float32)
-    _search(values, _Levels(step, (0.0, 0.0, 0.0), lam), indices, decoded, threads=1)
-    group = np.minimum(np.abs(indices), 3).reshape(-1)
+    indices = _search(values, _Levels(step, (0.0, 0.0, 0.0), lam), threads=1)
+    decoded = Rounded(indices, float(np.float32(step / 2)), None, None, True).decoded
+    group = np.minimum(np.abs(indices.astype(np.int32)), 3).reshape(-1)
     missed = (decoded - values) * np.sign(indices) / np.float32(step / 2)
     sums = np.bincount(group, missed.reshape(-1), minlength=4)
     means = np.clip(sums / np.maximum(np.bincount(group, minlength=4), 1), -0.5, 0.5)
@@ -180,22 +174,19 @@ class _Levels:
 
 
 def _search(
-    values: NDArray[np.float32],
-    levels: _Levels,
-    indices: NDArray[np.int32],
-    decoded: NDArray[np.float32],
-    *,
-    threads: int,
-) -> None:
-    """The trellis search over some rows, into two arrays; every error costs the same."""
+    values: NDArray[np.float32], levels: _Levels, *, threads: int
+) -> NDArray[np.signedinteger]:
+    """The trellis search over some rows: indices; every error costs the same."""
     rows, columns = (Factor(np.ones(count), None, 0.0) for count in values.shape)
     steps = Steps(values, rows, (columns,), levels.step, True)
-    _core.round_matrix(
+    indices = np.empty(values.shape, np.int16)
+    large = _core.round_matrix(
         values.reshape(-1), values.shape[1], steps.row_steps, steps.column_scales,
         steps.row_weights, steps.column_weights[0], _NONE, _NONE, list(levels.offsets), levels.lam,
         steps.row_class, steps.column_class, rate_curves(True).reshape(-1), True,
-        indices.reshape(-1), decoded.reshape(-1), threads, "",
+        indices.reshape(-1), threads, "",
     )  # fmt: skip
+    return narrow(indices, large)
 
 
 def sample_rows(values: np.ndarray, most: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from taut import _core
 from taut.transform.forms import Factor, factor
 from taut.transform.rates import rate_curves
-from taut.transform.steps import FRACTION, Steps, finest_level, typical
+from taut.transform.rounded import Rounded, narrow
+from taut.transform.steps import Steps, finest_level, typical
 
 LAMBDA = 0.25
 """Squared levels per bit: what a bit must save to be spent (docs/method.md)."""
@@ -26,24 +28,6 @@ DAMPING = 0.3
 """What is added to a form that nothing else is known of, relative to the mean of its diagonal."""
 
 _NONE = np.empty(0, np.float32)
-
-
-@dataclass(frozen=True)
-class Rounded:
-    """A quantised matrix as the coder takes it; `decoded` are the numbers it stands for.
-
-    `indices` int32 and `decoded` float32 have shape (rows, columns); exponents are uint8, or None
-    where all rows, or columns, have the same step.
-    """
-
-    indices: NDArray[np.int32]
-    decoded: NDArray[np.float32]
-    step: float
-    row_exponents: NDArray[np.uint8] | None
-    column_exponents: NDArray[np.uint8] | None
-    trellis: bool
-    offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    fraction: int = FRACTION
 
 
 @dataclass(frozen=True)
@@ -92,10 +76,12 @@ def factor_forms(
     columns: NDArray[np.floating],
     *,
     damping: tuple[float, float] = (DAMPING, DAMPING),
+    folder: Path | None = None,
 ) -> FactoredForms:
     """Factor the forms of a matrix: rows (m, m) or (m,), columns (n, n), (n,) or (groups, n, n).
 
-    `damping` is what is added to both, relative to the mean of their diagonals.
+    `damping` is what is added to both, relative to the mean of their diagonals. Factors of more
+    than 2,048 rows lie in files in `folder`, if there is one (`factor`).
 
     Rows with a full form are rounded from the least to the most important: what is lost early can
     still be made good, and measurably more of it (docs/method.md). With several groups rows of two
@@ -104,13 +90,14 @@ def factor_forms(
     if columns.ndim == 3:
         runs = np.split(np.arange(len(rows)), len(columns))
         cut = [rows[run] if rows.ndim == 1 else rows[np.ix_(run, run)] for run in runs]
-        forms = [factor_forms(*two, damping=damping) for two in zip(cut, columns, strict=True)]
+        sides = zip(cut, columns, strict=True)
+        forms = [factor_forms(*two, damping=damping, folder=folder) for two in sides]
         return joined(list(zip(runs, forms, strict=True)))
     order = None
     if rows.ndim == 2:
         order = np.argsort(np.diag(rows), kind="stable")
-        rows = rows[np.ix_(order, order)]
-    return FactoredForms(factor(rows, damping[0]), (factor(columns, damping[1]),), order)
+    along = factor(columns, damping[1], folder=folder)
+    return FactoredForms(factor(rows, damping[0], order=order, folder=folder), (along,), order)
 
 
 def joined(parts: Sequence[tuple[NDArray[np.int64], FactoredForms]]) -> FactoredForms:
@@ -168,38 +155,57 @@ def round_matrix(
     Raises:
         ArgumentError: a step is too fine for the values.
     """
-    weights = np.ascontiguousarray(values, dtype=np.float32)
-    if metric.order is not None:
-        weights = np.ascontiguousarray(weights[metric.order])
+    weights = _ordered(values, metric.order)
     steps = Steps(weights, metric.rows, metric.columns, dial, trellis)
-    indices = np.empty(weights.shape, np.int32)
-    decoded = np.empty(weights.shape, np.float32)
-    for (part, rows, columns), weighed in zip(metric.groups(), steps.column_weights, strict=True):
-        lower = rows.matrix() if feedback else None
-        upper = columns.matrix() if feedback else None
-        _core.round_matrix(
-            weights[part].reshape(-1), weights.shape[1], steps.row_steps[part], steps.column_scales,
-            steps.row_weights[part], weighed,
-            _NONE if upper is None else upper.reshape(-1),
-            _NONE if lower is None else np.ascontiguousarray(lower.T).reshape(-1),
-            [0.0, 0.0, 0.0], lam, steps.row_class[part], steps.column_class,
-            rate_curves(trellis).reshape(-1), trellis, indices[part].reshape(-1),
-            decoded[part].reshape(-1), threads, kernels,
-        )  # fmt: skip
-    back = None if metric.order is None else _turned(metric.order)
-    return Rounded(
-        _in_order(indices, back),
-        _in_order(decoded, back),
-        steps.step,
-        _in_order(steps.row_exponents, back) if np.ptp(steps.row_exponents) else None,
-        steps.column_exponents if np.ptp(steps.column_exponents) else None,
-        trellis,
-    )
+    indices = _Way(lam, trellis, feedback, threads, kernels).indices(weights, metric, steps)
+    row_exponents, column_exponents = steps.exponents()
+    if metric.order is not None:
+        back = _turned(metric.order)
+        indices = indices[back]
+        row_exponents = None if row_exponents is None else row_exponents[back]
+    return Rounded(indices, steps.step, row_exponents, column_exponents, trellis)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a matrix is rounded: as the arguments of `round_matrix`."""
+
+    lam: float
+    trellis: bool
+    feedback: bool
+    threads: int
+    kernels: str
+
+    def indices(
+        self, weights: NDArray[np.float32], metric: FactoredForms, steps: Steps
+    ) -> NDArray[np.signedinteger]:
+        """Indices of `weights`, in whose place errors are left."""
+        indices = np.empty(weights.shape, np.int16)
+        large: list[tuple[int, int]] = []
+        groups = zip(metric.groups(), steps.column_weights, strict=True)
+        for (part, rows, columns), weighed in groups:
+            found = _core.round_matrix(
+                weights[part].reshape(-1), weights.shape[1],
+                steps.row_steps[part], steps.column_scales, steps.row_weights[part], weighed,
+                self._flat(columns), self._flat(rows), [0.0, 0.0, 0.0], self.lam,
+                steps.row_class[part], steps.column_class, rate_curves(self.trellis).reshape(-1),
+                self.trellis, indices[part].reshape(-1), self.threads, self.kernels,
+            )  # fmt: skip
+            large += [(place + part.start * weights.shape[1], index) for place, index in found]
+        return narrow(indices, large)
+
+    def _flat(self, factor: Factor) -> NDArray[np.float32]:
+        """The factor row after row; empty for none."""
+        upper = factor.matrix() if self.feedback else None
+        return _NONE if upper is None else upper.reshape(-1)
 
 
 def _turned(order: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.argsort(order, kind="stable")
 
 
-def _in_order(rows: np.ndarray, back: NDArray[np.int64] | None) -> np.ndarray:
-    return rows if back is None else np.ascontiguousarray(rows[back])
+def _ordered(values: NDArray[np.floating], order: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    """A copy of the rows in this order, as float32."""
+    if order is None:
+        return np.array(values, np.float32, order="C")
+    return np.ascontiguousarray(values[order], np.float32)

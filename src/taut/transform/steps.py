@@ -17,6 +17,7 @@ FRACTION = 2
 
 _LARGEST = 2.0**20  # levels: beyond, float32 no longer tells neighbours apart
 _FINEST, _COARSEST = 1e-36, 1e36
+_BLOCK = 1 << 20  # values that are looked at at once
 _WIDEST = 40  # half octaves that columns may lie off the typical one
 
 
@@ -66,9 +67,14 @@ class Steps:
         self._check(values)
         self.row_class, self.column_class = self._classes(values)
 
+    def exponents(self) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]:
+        """Those of rows and of columns; None where all are the same."""
+        rows, columns = self.row_exponents, self.column_exponents
+        return rows if np.ptp(rows) else None, columns if np.ptp(columns) else None
+
     def _check(self, values: NDArray[np.float32]) -> None:
         finest = float(self.row_steps.min()) * float(self.column_scales.min())
-        largest = float(np.max(np.abs(values), initial=0.0))
+        largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
         if not math.isfinite(largest) or largest > _LARGEST * finest:
             raise ArgumentError(
                 f"a step of {finest:.3g} is too fine for values up to {largest:.3g}; "
@@ -77,11 +83,16 @@ class Steps:
 
     def _classes(self, values: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Half octaves of rows' and columns' scales in levels; they add up to a curve's number."""
-        levels = values / self.row_steps[:, None] / self.column_scales
-        np.square(levels, out=levels)
-        row = np.sqrt(np.mean(levels, axis=1, dtype=np.float64))
-        levels /= np.where(row > 0, row, 1.0)[:, None] ** 2
-        column = np.sqrt(np.mean(levels, axis=0, dtype=np.float64))
+        row, column = np.empty(len(values)), np.zeros(values.shape[1])
+        many = max(1, _BLOCK // max(1, values.shape[1]))
+        for begin in range(0, len(values), many):
+            part = slice(begin, begin + many)
+            levels = values[part] / self.row_steps[part, None] / self.column_scales
+            np.square(levels, out=levels)
+            row[part] = np.sqrt(np.mean(levels, axis=1, dtype=np.float64))
+            levels /= np.where(row[part] > 0, row[part], 1.0)[:, None] ** 2
+            column += np.sum(levels, axis=0, dtype=np.float64)
+        column = np.sqrt(column / max(1, len(values)))
         column_half = np.clip(_half_octaves(column), -_WIDEST, _WIDEST)
         least = column_half.min()
         row_class = np.clip(_half_octaves(row) + least - HALF_OCTAVES[0], 0, 127)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.compression.compress import Result, carry_out
+from taut.compression.compress import carry_out
 from taut.compression.request import Call, CompressRequest
+from taut.compression.result import Result
+from taut.container.through_stores import through_stores
 from taut.machine import checked_threads
 from taut.networks.recording import recording
 from taut.networks.sources import chosen
@@ -29,6 +31,7 @@ __all__ = ["Result", "compress"]
 
 
 @accepting(evaluate="score")
+@through_stores("src", "dst")
 @recording()
 def compress(
     src: Model,
@@ -52,6 +55,7 @@ def compress(
     force: bool = False,
     dry_run: bool = False,
     resume: bool = False,
+    shard_size: str | int | None = None,
     key: str | None = None,
     strict: bool = False,
     progress: Progress | None = None,
@@ -70,8 +74,11 @@ def compress(
     model makes of its data; `src` is then a model folder, a module, or `file.py:function` that
     gives one. `max_drop` is how far `score(model)`, a score as `taut.evaluate` takes it, may
     fall: "0.5%" of it, or a number of its own units. `loss(output, batch)` takes the place of
-    fidelity to the original. `finish=False` leaves biases and norms untuned. With `resume` a run
-    that broke off goes on from its journal beside `dst`.
+    fidelity to the original. `finish=False` leaves biases and norms untuned.
+
+    A folder of shards becomes a folder of shards, with an index; `shard_size` ("5GB", or bytes) has
+    others made, each of at most so much of the source. With `resume` a run that broke off goes on
+    from its journal beside `dst`: what was finished is not done again.
 
     With `train` the model learns to be small: batches of (input, target) for the built-in loop, a
     function that gives those of an epoch, a `taut.transform.train.Fit`, or the caller's own
@@ -102,6 +109,7 @@ def compress(
         finish=finish,
         seed=seed,
         resume=resume,
+        shard_size=shard_size,
         train=train,
         teacher=teacher,
         epochs=epochs,

@@ -1,0 +1,99 @@
+"""What texts of other kinds are worth among the calibration data of a language model.
+
+    python -m bench.frontier.blend MODEL_FOLDER --own NAME=FILE --other NAME=FILE ...
+                                   [--bits 3] [--shares 0 0.05 0.1 0.2] [--windows 64]
+
+The model is calibrated on the first half of `--own` with each share of Taut's own texts, and on
+these alone; each file is judged on the second half of every text: the mean divergence of its next
+tokens from the original's (KL, nats), and its perplexity. Nothing of the second halves is seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import taut
+from taut.networks import TextData, open_model
+
+_LENGTH = 128
+_JUDGED = 64  # windows of each text
+
+
+def halves(path: Path) -> tuple[str, str]:
+    """A text, cut in the middle at the end of a line."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    middle = text.index("\n", len(text) // 2)
+    return text[:middle], text[middle:]
+
+
+def windows(model: Any, text: str) -> Any:
+    """Tokens of a text as (windows, length), spread over it."""
+    import torch
+
+    ids = np.array(model.tokenize.tokenizer(text, verbose=False)["input_ids"], np.int64)
+    cut = ids[: len(ids) // _LENGTH * _LENGTH].reshape(-1, _LENGTH)
+    return torch.from_numpy(cut[np.arange(min(_JUDGED, len(cut))) * len(cut) // _JUDGED])
+
+
+def log_probabilities(module: Any, tokens: Any) -> Any:
+    """Of each next token, float32 (windows, length - 1, vocabulary)."""
+    import torch
+
+    with torch.no_grad():
+        parts = [module(input_ids=one).logits[:, :-1] for one in tokens.split(8)]
+    return torch.cat(parts).float().log_softmax(-1)
+
+
+def judged(original: Any, module: Any, tokens: Any) -> tuple[float, float]:
+    """Divergence in nats a token, and perplexity."""
+    ours = log_probabilities(module, tokens)
+    kl = (original.exp() * (original - ours)).sum(-1).mean()
+    loss = -ours.gather(-1, tokens[:, 1:, None]).mean()
+    return float(kl), float(loss.exp())
+
+
+def named(option: str) -> tuple[str, Path]:
+    """`NAME=FILE`."""
+    name, _, path = option.partition("=")
+    return name, Path(path)
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--own", type=named, required=True)
+    parser.add_argument("--other", type=named, nargs="*", default=[])
+    parser.add_argument("--bits", type=float, default=3)
+    parser.add_argument("--shares", type=float, nargs="*", default=[0, 0.05, 0.1, 0.2])
+    parser.add_argument("--windows", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    loaded = open_model(given.model)
+    own, _ = halves(given.own[1])
+    texts = {name: windows(loaded, halves(path)[1]) for name, path in [given.own, *given.other]}
+    originals = {name: log_probabilities(loaded.module, one) for name, one in texts.items()}
+    print("| calibrated on |", " | ".join(f"{n}: KL, perplexity" for n in texts), "| CPU s |")
+    print("|---|" + "---|" * (len(texts) + 1))
+    asked = [(f"{given.own[0]}, {one:.0%} of Taut's", [own], one) for one in given.shares]
+    for told, source, share in [*asked, ("Taut's texts alone", "default", 0)]:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+        data = TextData(source, length=_LENGTH, windows=given.windows, blend=share)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "m"
+            taut.compress(given.model, path, calib=data, bits=given.bits, seed=given.seed)
+            module = open_model(given.model).module
+            taut.load(next(path.glob("*.taut.safetensors")), into=module)
+        cells = [judged(originals[name], module, one) for name, one in texts.items()]
+        seconds = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
+        print(f"| {told} | {' | '.join(f'{k:.4f}, {p:.2f}' for k, p in cells)} | {seconds:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

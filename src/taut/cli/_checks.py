@@ -1,0 +1,104 @@
+"""Options that are wrong by themselves: told before anything is read, run or printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from taut.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from taut.io import Source
+
+_DATA: Final = (".txt", ".jsonl", ".npz")
+_TAUT: Final = ".taut.safetensors"
+_MOST_NAMES: Final = 1000
+
+
+def check_asked(bits: float | None, size: str | None, max_drop: str | None) -> None:
+    """Whether a target can be one of any model.
+
+    Raises:
+        ArgumentError: it cannot be read, or no file can have it.
+    """
+    from taut.planning.max_drop import parse_drop
+    from taut.planning.target import check_target
+
+    check_target(bits=bits, size=size)
+    if max_drop is not None:
+        parse_drop(max_drop)
+
+
+def check_fits(source: Source, bits: float | None, size: str | None) -> None:
+    """Whether a target is one of this model; raises ArgumentError if not."""
+    from taut.io.source import parameters_of
+    from taut.planning import parse_target
+
+    if bits is not None or size is not None:
+        parameters = parameters_of(source)
+        parse_target(bits=bits, size=size, original=source.nbytes, parameters=parameters)
+
+
+def check_data(option: str, value: str | None) -> None:
+    """Whether data that an option names is there, and is data.
+
+    Raises:
+        ArgumentError: there is no such file, or it is something else.
+    """
+    from taut.cli._kinds import check_kind
+    from taut.io.names import nearest
+
+    if value is None or "://" in value:
+        return
+    check_kind(option, value)
+    path = Path(value)
+    if path.name.endswith(_TAUT) and path.is_file():
+        raise ArgumentError(f"{option}: {path} is a Taut file, and no data; give it as MODEL")
+    if path.suffix.lower() in _DATA and not path.exists():
+        folder = path.parent
+        beside = [one.name for one in folder.iterdir()] if folder.is_dir() else []
+        raise ArgumentError(f"{option}: {path}: no such file{nearest(path.name, beside)}")
+
+
+def check_plan(plan: Path | None) -> None:
+    """Whether a plan is one: a preset's name, or a file that can be read; ArgumentError if not."""
+    from taut.cli._kinds import PLAN, check_kind
+    from taut.planning import load_plan
+
+    if plan is not None:
+        check_kind("--plan", plan, PLAN)
+        load_plan(plan)
+
+
+def check_new(path: Path, *, force: bool, told: str = "") -> None:
+    """Whether an output is new, or may be replaced; the error suggests a name that is free.
+
+    `told` is what was asked for, as "8x", which the name is to say.
+    """
+    from taut.container.model_folder import FILE_NAME
+
+    taken = path / FILE_NAME if path.is_dir() else path
+    if not force and taken.is_file():
+        raise ArgumentError(
+            f"{path}: exists; -f replaces it, -o {free_name(path, told)} leaves it there"
+        )
+
+
+def free_name(path: Path, told: str = "") -> Path:
+    """A name beside `path` that says what is in it, and that nothing has yet.
+
+    >>> free_name(Path("none/net.taut.safetensors"), "8x").as_posix()
+    'none/net.8x.taut.safetensors'
+    """
+    stem, suffix = path.name, ""
+    for one in (".taut.safetensors", ".safetensors"):
+        if path.name.endswith(one):
+            stem, suffix = path.name.removesuffix(one), one
+            break
+    words = [told] if told else []
+    for number in range(2, _MOST_NAMES):
+        found = path.with_name(".".join([stem, *words]) + suffix)
+        if words and not found.exists():
+            return found
+        words = [*([told] if told else []), str(number)]
+    return path.with_name(f"{stem}.new{suffix}")

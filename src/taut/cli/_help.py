@@ -1,0 +1,84 @@
+"""How help looks: commands and options in groups, a line each where it fits, and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from typer import Context
+
+WIDTH: Final = 100  # columns that help fills, where the terminal has them
+_REST: Final = "Options"
+# Groups of options, by the names of their parameters: the same in every command.
+_OPTIONS: Final = {
+    "What is asked": (
+        *("bits", "size", "max_drop", "plan", "sizes", "points", "low", "high", "schemes"),
+        *("preset", "presets", "measure", "scheme", "to", "dtype", "weights", "group_size"),
+        *("activations", "ranges", "max_error"),
+    ),
+    "Model and data": (
+        *("calib", "score", "loss", "original", "into", "key", "strict"),
+        *("evaluation", "frontier", "analysis", "exports"),
+    ),
+    "Training and tuning": ("train", "epochs", "lr", "teacher", "no_finish"),
+    "What is measured": ("speed", "memory", "energy", "watts", "everything"),
+    "What is shown": ("top", "sort", "tensor", "each"),
+    "Output": ("output", "html", "csv", "charts", "title", "force", "dry_run", "resume"),
+    "Run": ("effort", "threads", "seed"),
+    "Messages": ("quiet", "verbose", "json", "help"),
+}
+_GROUP_OF: Final = {name: group for group, names in _OPTIONS.items() for name in names}
+
+
+class CommandHelp(TyperCommand):
+    """A command whose help has its options in groups, and ends with examples."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then the groups of options that the command has."""
+        _write_parameters(self.get_params(ctx), ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples as they are: a command that is wrapped cannot be copied."""
+        if self.epilog:
+            with formatter.section("Examples"):
+                for line in self.epilog.splitlines():
+                    formatter.write(f"  {line}\n")
+
+
+class GroupHelp(TyperGroup):
+    """The program itself: its commands in groups, a line each, never cut."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the groups of commands, then the options."""
+        wide = max(map(len, self.commands))
+        for group, commands in _grouped(self.commands.values()):
+            with formatter.section(group):
+                formatter.write_dl([(f"{one.name:<{wide}}", one.short_help) for one in commands])
+        with formatter.section(_REST):
+            records = [one.get_help_record(ctx) for one in self.get_params(ctx)]
+            formatter.write_dl([one for one in records if one is not None])
+
+
+def _grouped(commands: Iterable[Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Commands by the group that they were registered with, in that order."""
+    groups: dict[str, list[Any]] = {}
+    for one in commands:
+        groups.setdefault(one.rich_help_panel, []).append(one)
+    yield from groups.items()
+
+
+def _write_parameters(parameters: Iterable[Any], ctx: Context, formatter: Any) -> None:
+    groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{name: [] for name in _OPTIONS}}
+    for one in parameters:
+        record = one.get_help_record(ctx)
+        if record is not None:
+            argument = one.param_type_name == "argument"
+            group = "Arguments" if argument else _GROUP_OF.get(one.name, _REST)
+            groups.setdefault(group, []).append(record)
+    for group, records in groups.items():
+        if records:
+            with formatter.section(group):
+                formatter.write_dl(records)

@@ -1,0 +1,90 @@
+"""Tensors that are too large to be held: coded as they are read, to the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xxhash
+
+from taut.coding import CodedArray, Effort, LosslessStream, chunked, streams
+from taut.container import Layout
+from taut.io import Source, TensorInfo, storage
+from taut.io.equal_tensors import EqualTensors
+from taut.io.tensor_pieces import LARGE, PIECE, pieces_of, reader_of
+from taut.scheme import Scheme
+
+
+@dataclass(frozen=True)
+class PieceOptions:
+    """How hard to look for bytes, and on how many threads."""
+
+    effort: Effort
+    threads: int
+
+
+def in_pieces(info: TensorInfo, scheme: Scheme) -> bool:
+    """Whether a tensor is so large, and its scheme such, that it is coded piece by piece."""
+    exact = scheme in (Scheme(), Scheme("keep"))
+    return info.nbytes > LARGE and exact and streams(storage(info.dtype, info.shape)[0])
+
+
+def add_in_pieces(
+    layout: Layout,
+    source: Source,
+    info: TensorInfo,
+    scheme: Scheme,
+    known: EqualTensors | None,
+    options: PieceOptions,
+) -> None:
+    """Add a tensor, bit for bit, of which 64 MiB are held at a time; it is read four times.
+
+    With `known` it becomes an alias where one before it is equal.
+    """
+    if scheme.kind == "keep":
+        layout.add_kept_pieces(info, str(scheme), pieces_of(source, info.name))
+        return
+    dtype, shape = storage(info.dtype, info.shape)
+    stream = LosslessStream(
+        reader_of(source, info.name), shape, dtype, effort=options.effort, block=PIECE
+    )
+    sums = _BothSums()
+    stream.prepare(sums.update)
+    twin = None if known is None else known.first_of_pieces(info, sums.wide, str(scheme))
+    if twin is not None:
+        layout.add_alias(info, twin)
+        return
+    if chunked(stream.header).constant:
+        layout.add_coded(info, str(scheme), CodedArray(stream.header, ()), sums.text)
+        return
+    coded = _parts(stream, options.threads)
+    if not layout.add_pieces(info, str(scheme), coded, sums.text, most=info.nbytes):
+        layout.add_kept_pieces(info, str(scheme), pieces_of(source, info.name))
+
+
+def _parts(stream: LosslessStream, threads: int) -> Iterator[bytes]:
+    yield stream.header
+    yield from stream.chunks(threads=threads)
+
+
+class _BothSums:
+    """Both checksums of what is read: the file's, and the one that finds equal tensors."""
+
+    def __init__(self) -> None:
+        self._sum, self._wide = xxhash.xxh3_64(), xxhash.xxh3_128()
+
+    def update(self, piece: np.ndarray) -> None:
+        """Take in a piece."""
+        self._sum.update(piece.data)
+        self._wide.update(piece.data)
+
+    @property
+    def text(self) -> str:
+        """As the file has it."""
+        return str(self._sum.hexdigest())
+
+    @property
+    def wide(self) -> bytes:
+        """128 bits."""
+        return bytes(self._wide.digest())

@@ -1,0 +1,100 @@
+"""What a network gives beside its main output, and how much of each counts.
+
+A loss of the main output alone says nothing of a second head: its weights would be rounded to
+nothing. So every output of floats counts, each by its own kind, and alike: in units of what it
+costs to lose it altogether, zeros in its place.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from taut.networks.outputs import KeptOutput, Maker, find_target, float_parts, told_output
+
+if TYPE_CHECKING:
+    import torch
+
+_LEAST: Final = 0.01  # of the most that logits can tell, log C: what they count that tell nothing
+
+
+def kept_outputs(output: object, kind: str, maker: Maker) -> list[KeptOutput]:
+    """The output of `find_target`, and then all others that hold floats and are computed.
+
+    Complex numbers are pairs of reals. In an output of transformers what the main one is computed
+    from (the encoder's states beside the decoder's logits) does not count by itself.
+
+    Raises:
+        ArgumentError: the output holds no tensor of floats.
+
+    >>> import torch
+    >>> z = torch.ones(2, 3, requires_grad=True)
+    >>> found = kept_outputs({"logits": 2 * z, "box": 3 * z, "told": torch.ones(2)}, "auto", print)
+    >>> [(one.place, one.logits) for one in found]
+    None
+    None
+    [('logits', True), ('box', False)]
+    """
+    import torch
+
+    main = find_target(output, kind, maker)
+    parts = float_parts(output)
+    own = next((place for place, one in parts.items() if _is_same(one, main.tensor)), "")
+    found = [replace(main, place=own)]
+    inner = _computed_from(main.tensor) if _of_transformers(output) else set()
+    for place, tensor in parts.items():
+        computed = tensor.requires_grad and tensor.numel() and tensor.grad_fn not in inner
+        if place == own or not computed:
+            continue
+        real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+        named = place.rpartition(".")[2] == "logits"
+        told = told_output(real, maker, named=named)
+        found.append(replace(told, logits=told.logits and kind != "features", place=place))
+    return found
+
+
+def cost_of_loss(kept: KeptOutput, mask: torch.Tensor | None) -> float:
+    """What zeros in an output's place cost, summed over its positions, as curvature measures it.
+
+    Of features half the sum of squares; of logits the divergence from no opinion, log C - H nats.
+    """
+    import torch
+
+    z = kept.tensor.detach().float()
+    z = z.masked_fill(~z.isfinite(), -1e4 if kept.logits else 0.0)
+    if not kept.logits:
+        each = z.square() / 2
+        return float((each if mask is None else each * mask).sum())
+    logs = torch.log_softmax(z, kept.axis)
+    classes = z.shape[kept.axis]
+    told = math.log(classes) + (logs.exp() * logs).sum(kept.axis, keepdim=True)
+    told = told.clamp(min=_LEAST * math.log(classes))
+    return float((told if mask is None else told * mask).sum())
+
+
+def _is_same(part: torch.Tensor, main: torch.Tensor) -> bool:
+    """Whether a part is the main output, or the complex numbers that it is the pairs of."""
+    if part is main:
+        return True
+    return part.is_complex() and part.data_ptr() == main.data_ptr() and part.numel() > 0
+
+
+def _of_transformers(output: object) -> bool:
+    generic = sys.modules.get("transformers.utils.generic")
+    kind = getattr(generic, "ModelOutput", None)
+    return kind is not None and isinstance(output, kind)
+
+
+def _computed_from(tensor: torch.Tensor) -> set[object]:
+    """The steps of the graph that a tensor was computed by, but for its own."""
+    found: set[object] = set()
+    left = [tensor.grad_fn]
+    while left:
+        step = left.pop()
+        for before, _ in step.next_functions if step is not None else ():
+            if before is not None and before not in found:
+                found.add(before)
+                left.append(before)
+    return found - {tensor.grad_fn}

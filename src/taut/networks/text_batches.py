@@ -1,0 +1,173 @@
+"""Texts, chats and tokens as the batches of a network: in full windows, or each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from taut.errors import ArgumentError
+from taut.networks.data_files import default_documents, read_documents
+from taut.networks.documents import Document, document_of, is_empty_document
+from taut.networks.text_data import TextData
+from taut.networks.token_networks import looks_back, vocabulary_of
+from taut.networks.tokens import FolderTokenizer, Tokenize
+from taut.networks.windows import blended, packed, spread, window_batches
+
+if TYPE_CHECKING:
+    from taut.networks.models import LoadedModel
+
+_AT_ONCE: Final = 1_000  # texts tokenised together to learn their lengths
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How texts and arrays are cut into batches; `limit` is in samples."""
+
+    batch_size: int
+    max_length: int
+    limit: int | None
+
+
+Batches = tuple[list[object], tuple[str, ...]]
+"""Batches, and notes on how they came about."""
+
+
+def text_batches(data: TextData, model: LoadedModel, reading: Reading, where: str) -> Batches:
+    """The batches of texts, chats or tokens.
+
+    Raises:
+        ArgumentError: they cannot be read, or the model has no tokenizer or no chat template.
+    """
+    tokenizer = model.tokenize
+    if tokenizer is None:
+        raise ArgumentError(f"{where}: texts want a tokenizer, and the model has none")
+    packs = _packs(data, model, where)
+    limit = None if packs else reading.limit
+    if isinstance(data.source, str):
+        documents, notes = read_documents(data, limit)
+    else:
+        documents, notes = given_documents(data, where)[:limit], []
+    if packs:
+        assert isinstance(tokenizer, FolderTokenizer)
+        cut, more = _windows(documents, tokenizer, data, where)
+        return window_batches(cut[: reading.limit], tokenizer.accepted), (*notes, *more)
+    plain = [_plain(one, tokenizer, where) for one in documents]
+    if data.source == "default":
+        plain = _paragraphs(plain)
+    if data.blend:
+        plain, note = _blended_texts(plain, data.blend, where)
+        notes.append(note)
+    if data.windows is not None:
+        plain = [plain[int(i)] for i in spread(np.arange(len(plain)), data.windows)]
+    length = replace(reading, max_length=data.length or reading.max_length)
+    return _padded(plain, tokenizer, length), tuple(notes)
+
+
+def given_documents(data: TextData, where: str) -> list[Document]:
+    """The documents of a list in memory."""
+    assert isinstance(data.source, Iterable)
+    documents = [
+        np.asarray(one, np.int64)
+        if isinstance(one, (list, tuple))
+        else document_of(one, f"{where}: entry {number}", data.column)
+        for number, one in enumerate(data.source, 1)
+    ]
+    found = [one for one in documents if not is_empty_document(one)]
+    if not found:
+        raise ArgumentError(f"{where}: has no texts")
+    return found
+
+
+def are_documents(entries: list[object]) -> bool:
+    """Whether these are texts, chats, or rows with a text, and no batches of arguments."""
+    return bool(entries) and all(
+        isinstance(one, str) or _is_row(one) or _is_tokens(one) for one in entries
+    )
+
+
+def _is_row(entry: object) -> bool:
+    """A dict with a chat, or in which all that is there is no tensor, and one entry is a text."""
+    if not isinstance(entry, Mapping):
+        return False
+    chat = entry.get("messages", entry.get("conversations"))
+    if isinstance(chat, list) and chat and isinstance(chat[0], Mapping):
+        return True
+    return isinstance(entry.get("text"), str) or _is_tokens(entry.get("input_ids"))
+
+
+def _is_tokens(entry: object) -> bool:
+    return (
+        isinstance(entry, (list, tuple))
+        and len(entry) > 0
+        and all(isinstance(one, int) and not isinstance(one, bool) for one in entry)
+    )
+
+
+def _packs(data: TextData, model: LoadedModel, where: str) -> bool:
+    able = isinstance(model.tokenize, FolderTokenizer)
+    if data.pack is not None:
+        if data.pack and not able:
+            raise ArgumentError(f"{where}: pack: wants the tokenizer of a model folder")
+        return data.pack
+    return able and looks_back(model.module, vocabulary_of(model.module))
+
+
+def _windows(
+    documents: list[Document], tokenizer: FolderTokenizer, data: TextData, where: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    found = packed(documents, tokenizer, data, where)
+    if not data.blend:
+        return found.tokens, found.notes
+    tokens, note = with_default(found.tokens, tokenizer, data.blend, where)
+    return tokens, (*found.notes, note)
+
+
+def with_default(
+    tokens: np.ndarray, tokenizer: FolderTokenizer, share: float, where: str
+) -> tuple[np.ndarray, str]:
+    """Windows with windows of the shipped texts among them, and a note that says so."""
+    length = TextData("default", length=tokens.shape[1])
+    mix = packed(default_documents(), tokenizer, length, "default").tokens
+    both = blended(tokens, mix, share)
+    count = len(both) - len(tokens)
+    return both, f"{where}: {count:,} windows of the texts that come with Taut are among them"
+
+
+def _plain(document: Document, tokenizer: Tokenize, where: str) -> str:
+    if isinstance(document, str):
+        return document
+    if not isinstance(tokenizer, FolderTokenizer):
+        raise ArgumentError(f"{where}: the model's tokenizer takes texts; give texts")
+    return tokenizer.plain(document, where)
+
+
+def _paragraphs(texts: list[str]) -> list[str]:
+    return [part.strip() for text in texts for part in text.split("\n\n") if part.strip()]
+
+
+def _blended_texts(own: list[str], share: float, where: str) -> tuple[list[str], str]:
+    other = _paragraphs([one for one in default_documents() if isinstance(one, str)])
+    wanted = min(len(other), max(1, round(len(own) * share / (1 - share))))
+    chosen = [other[int(i)] for i in spread(np.arange(len(other)), wanted)]
+    note = f"{where}: {wanted:,} of the texts that come with Taut are among them"
+    return own + chosen, note
+
+
+def _padded(texts: list[str], tokenize: Tokenize, reading: Reading) -> list[object]:
+    """Batches of texts of about one length, so that little of a batch is padding."""
+    lengths: list[int] = []
+    for begin in range(0, len(texts), _AT_ONCE):
+        some = tokenize(texts[begin : begin + _AT_ONCE], reading.max_length)
+        mask = some.get("attention_mask")
+        if mask is None:
+            lengths += [len(text) for text in texts[begin : begin + _AT_ONCE]]
+        else:
+            lengths += [int(length) for length in mask.sum(1)]
+    order = sorted(range(len(texts)), key=lambda i: lengths[i])  # stable: the same every time
+    return [
+        tokenize([texts[i] for i in order[begin : begin + reading.batch_size]], reading.max_length)
+        for begin in range(0, len(texts), reading.batch_size)
+    ]

@@ -1,0 +1,94 @@
+"""Options that are wrong by themselves are told before anything is read, run or printed."""
+
+import json
+
+import pytest
+
+from taut.cli._checks import free_name
+from taut.cli._kinds import KINDS, kind_of
+
+WRONG = [
+    (("compress", "MODEL", "--size", "8"), "8x?"),
+    (("compress", "MODEL", "--size", "0.5x"), "more than the original"),
+    (("compress", "MODEL", "--bits", "400"), "widest weights"),
+    (("compress", "MODEL", "--bits", "40"), "more than the 33.1 bits per weight"),
+    (("compress", "MODEL", "--bits", "3", "--size", "8x"), "either bits or size"),
+    (("compress", "MODEL", "--max-drop", "1%"), "--score"),
+    (("compress", "MODEL", "--calib", "textx.txt"), "textx.txt: no such file; nearest: texts.txt"),
+    (("compress", "MODEL", "--plan", "edg"), "nearest: edge"),
+    (("compress", "MODEL", "--calib", "plan.yaml"), "is a plan; give it to --plan"),
+    (("compress", "MODEL", "--plan", "eval.json"), "what taut eval --json printed"),
+    (("compress", "MODEL", "--plan", "tokenizer.json"), "is a tokenizer"),
+    (("compress", "MODEL", "--calib", "m.index.json"), "the index of a sharded model"),
+    (("compress", "config.json"), "is a model's config; name the folder"),
+    (("plan", "MODEL", "--size", "8"), "8x?"),
+    (("frontier", "MODEL", "--sizes", "8x,4"), "4x?"),
+    (("frontier", "MODEL", "--calib", "config.json"), "a model's config"),
+    (("eval", "eval.json", "--calib", "texts.txt"), "what taut eval --json printed"),
+    (("analyze", "plan.yaml"), "is a plan"),
+    (("report", "MODEL", "--frontier", "eval.json"), "give it to taut report --score"),
+]
+FILES = {
+    "texts.txt": "a\nb\n",
+    "plan.yaml": "taut: 1\nrules:\n- {match: '*', scheme: rd}\n",
+    "eval.json": json.dumps({"model": {}, "original": None, "paired": [], "fidelity": None}),
+    "tokenizer.json": json.dumps({"version": "1.0", "added_tokens": [], "model": {}}),
+    "m.index.json": json.dumps({"metadata": {}, "weight_map": {}}),
+    "config.json": json.dumps({"model_type": "bert"}),
+}
+
+
+@pytest.mark.parametrize(("words", "told"), WRONG, ids=lambda one: " ".join(one)[:40])
+def test_a_wrong_option_is_a_line_and_exit_code_2(run, model, monkeypatch, words, told):
+    monkeypatch.chdir(model.parent)
+    for name, text in FILES.items():
+        (model.parent / name).write_text(text)
+    before = sorted(model.parent.iterdir())
+    result = run(*(model.name if word == "MODEL" else word for word in words))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert told in result.stderr
+    assert sorted(model.parent.iterdir()) == before
+
+
+def test_a_second_run_to_one_name_is_told_a_free_one(run, model):
+    first = run("compress", model)
+    assert f"output     {model.with_name('net.taut.safetensors')}    (-o names another)" in (
+        first.stderr
+    )
+    again = run("compress", model, "--bits", "8")
+    assert again.exit_code == 2
+    suggested = model.with_name("net.8bits.taut.safetensors")
+    assert f"-o {suggested} leaves it there" in again.stderr
+    assert run("compress", model, "--bits", "8", "-o", suggested).exit_code == 0
+    assert free_name(model.with_name("net.taut.safetensors"), "8bits").name == (
+        "net.8bits.2.taut.safetensors"
+    )
+
+
+def test_bench_says_of_a_taut_file_that_it_is_one(run, model):
+    run("compress", model, "-q")
+    result = run("bench", model.with_name("net.taut.safetensors"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is a Taut file already" in result.stderr
+
+
+def test_what_commands_print_is_known_by_what_it_is(run, model, tmp_path):
+    run("compress", model, "-q")
+    made = model.with_name("net.taut.safetensors")
+    for name, words in {
+        "info": ("info", made, "--json"),
+        "analysis": ("analyze", model, "--json"),
+        "frontier": ("frontier", model, "--bits", "4", "--schemes", "none", "--json"),
+        "export": ("export", made, tmp_path / "plain.safetensors", "--json"),
+    }.items():
+        path = tmp_path / f"{name}.json"
+        path.write_text(run(*words).stdout)
+        found = kind_of(path)
+        assert found is not None and found.name == name
+    assert len({kind.name for kind in KINDS}) == len(KINDS)
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "tabs.yaml").write_text("a:\n\t- b")
+    for name in ("broken.json", "list.json", "tabs.yaml"):
+        assert kind_of(tmp_path / name) is None

@@ -1,0 +1,119 @@
+"""Which outputs count beside the main one, and what it costs to lose each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import taut
+from taut.analysis.curvature import collect
+from taut.networks.other_outputs import cost_of_loss, kept_outputs
+from taut.networks.output_kind import other_kinds
+from taut.networks.outputs import KeptOutput
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+X = [*torch.randn(6, 16, 64, generator=torch.Generator().manual_seed(0))]
+
+
+@dataclass
+class Found:
+    boxes: Any
+    classes: Any
+    count: int = 1
+
+
+class Heads(nn.Module):  # type: ignore[misc, name-defined]
+    """A trunk with two heads, in whatever `into` makes of them; the second's sizes are `scale`."""
+
+    def __init__(self, into: Any, scale: float = 1.0) -> None:
+        super().__init__()
+        self.trunk, self.box, self.fc = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 48)
+        self.into, self.scale = into, scale
+
+    def forward(self, x: torch.Tensor) -> Any:
+        h = self.trunk(x).relu()
+        return self.into(self.box(h), self.scale * self.fc(h))
+
+
+WAYS = [lambda a, b: (a, b), lambda a, b: {"a": a, "more": [b]}, lambda a, b: Found(a, b)]
+
+
+@pytest.mark.parametrize("into", WAYS)
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_no_head_is_priced_to_nothing_whatever_its_size(into: Any, scale: float) -> None:
+    torch.manual_seed(0)
+    found = collect(Heads(into, scale), lambda: X)
+    plain = collect(Heads(lambda a, b: (a, b)), lambda: X)
+    price = {name: float(np.trace(one.rows)) * float(np.trace(one.columns))
+             for name, one in found.items()}  # fmt: skip
+    assert all(one.kind == "linear" for one in (*found.values(), *plain.values()))
+    # Losing either head's output costs the same, so that a share of its weights costs as much.
+    heads = {"box.weight": 1.0, "fc.weight": scale}
+    net = Heads(into)
+    shares = [price[n] * float(net.get_parameter(n).square().mean()) for n in heads]
+    assert 0.5 < shares[0] / shares[1] < 2
+
+
+def test_both_heads_are_kept_and_a_note_says_so(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = Heads(WAYS[0], 1e-3)
+    done = taut.compress(net, tmp_path / "o", bits=4, calib=X)
+    told = "1 output beside the main one counts as much as it: 1 (features)"
+    assert any(told in note for note in done.notes)
+    found = taut.load(tmp_path / "o", into=Heads(WAYS[0], 1e-3))
+    for have, want in zip(found(X[0]), net(X[0]), strict=True):
+        assert float(((have - want).norm() / want.norm()).detach()) < 0.25
+
+
+def test_each_output_is_told_by_its_own_layer() -> None:
+    kinds = other_kinds(Heads(WAYS[0]), X[0])
+    assert kinds == {"1": "features"}  # scaled: no linear layer's very output
+    straight = nn.ModuleDict({"fc": nn.Linear(64, 5), "box": nn.Linear(64, 4)})
+    straight.forward = lambda x: (straight["box"](x), straight["fc"](x))
+    assert other_kinds(straight, X[0]) == {"1": "logits"}
+    assert other_kinds(nn.Sequential(nn.Linear(64, 4)), X[0]) == {}
+
+
+def test_what_no_gradient_reaches_and_what_has_no_axes_does_not_count() -> None:
+    z = torch.ones(2, 3, requires_grad=True)
+    output = (2 * z, z.detach(), torch.ones(2), (z * 1j), z.sum(), torch.zeros(0, 3) * z[:0])
+    found = kept_outputs(output, "auto", lambda _: None)
+    assert [(one.place, tuple(one.tensor.shape)) for one in found] == [("0", (2, 3)),
+                                                                      ("3", (2, 3, 2))]  # fmt: skip
+
+
+def test_what_transformers_computes_its_output_from_does_not_count() -> None:
+    modeling = pytest.importorskip("transformers.modeling_outputs")
+    z = torch.ones(2, 4, 3, requires_grad=True)
+    states = 2 * z
+    output = modeling.Seq2SeqLMOutput(
+        logits=states @ torch.ones(3, 5), encoder_last_hidden_state=states
+    )
+    assert [one.place for one in kept_outputs(output, "auto", lambda _: None)] == ["logits"]
+    ends = modeling.QuestionAnsweringModelOutput(start_logits=z * 2, end_logits=z * 3)
+    assert len(kept_outputs(ends, "auto", lambda _: None)) == 2
+    plain = {"logits": states @ torch.ones(3, 5), "states": states}
+    assert len(kept_outputs(plain, "auto", lambda _: None)) == 2
+
+
+def test_what_it_costs_to_lose_an_output() -> None:
+    z = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
+    assert cost_of_loss(KeptOutput(z, False), None) == 13.0
+    mask = torch.tensor([[0.0], [1.0]])
+    assert cost_of_loss(KeptOutput(z, False), mask) == 0.5
+    sure = torch.tensor([[100.0, 0.0, -torch.inf, 0.0]])
+    assert cost_of_loss(KeptOutput(sure, True), None) == pytest.approx(np.log(4))
+    assert 0 < cost_of_loss(KeptOutput(torch.zeros(1, 4), True), None) < 0.02
+
+
+def test_scores_that_a_mask_forbids_have_no_part() -> None:
+    net = nn.ModuleDict({"a": nn.Linear(64, 8), "b": nn.Linear(64, 8)})
+    forbid = torch.tensor([0.0] * 7 + [-torch.inf])
+    net.forward = lambda x: (net["a"](x), net["b"](x) + forbid)
+    found = collect(net, lambda: X)
+    assert np.isfinite(found["b.weight"].rows).all()
+    assert not found["b.weight"].rows[7].any()
+    assert found["b.weight"].rows[:7, :7].any()
