@@ -7,10 +7,8 @@ recognised (multiplied by another, say), and is summed as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
 from taut.analysis._applications import Application, application_of
@@ -18,7 +16,6 @@ from taut.analysis._block import Block
 from taut.analysis._contractions import of_two
 from taut.analysis._gram import Gram, Room
 from taut.analysis._layer_calls import Function
-from taut.analysis._recurrent import written_out
 from taut.analysis._terms import Layer, SharedInputs, Whole, live_positions
 from taut.analysis._tracked import Tracked, TrackedWeights, tensors_of
 
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     import torch
 
 _STAGES: Final = 1 << 32  # more than the weights of a part
-Watch = Callable[[Function, tuple[object, ...], dict[str, object]], object]
 
 
 @dataclass(eq=False)
@@ -41,7 +37,7 @@ class _Use:
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class GivenInputs:
     """Inputs (N, n) of a layer, and the positions (N,) that are live."""
 
     layer: Layer
@@ -60,7 +56,7 @@ class Capture:
         self._uses: list[_Use] = []
         self._outputs: dict[int, tuple[torch.Tensor, Tracked]] = {}
         self._keep: set[int] = set()  # numbers of the uses whose inputs must be copied
-        self._given: dict[tuple[object, ...], list[Given]] = {}
+        self._given: dict[tuple[object, ...], list[GivenInputs]] = {}
         self._shared: dict[tuple[int, ...], tuple[list[Layer], SharedInputs]] = {}
         self._part = self._met = 0
         self._before: int | None = None  # uses before the part that gradients are taken of
@@ -193,7 +189,7 @@ class Capture:
             if use.first and vectors is not None and _plain(of, block):
                 layer.gradients.add(slopes, f"{where}: the gradient")
                 key = (vectors.data_ptr(), tuple(vectors.shape), vectors.stride())
-                given = Given(layer, vectors, live_positions(slopes), where)
+                given = GivenInputs(layer, vectors, live_positions(slopes), where)
                 self._given.setdefault(key, []).append(given)
             else:
                 layer.add(vectors, slopes, first=use.first, routed=of.routed, where=where)
@@ -209,7 +205,7 @@ class Capture:
             )
         return layer
 
-    def _add_inputs(self, given: list[Given]) -> None:
+    def _add_inputs(self, given: list[GivenInputs]) -> None:
         """Add the same inputs to several layers, once for those of the same live positions."""
         import torch
 
@@ -246,40 +242,3 @@ def _plain(of: Application, block: Block) -> bool:
     """Whether a use is one linear map, by the whole of a weight."""
     whole = block.rows is None and block.columns is None
     return of.kind == "linear" and whole and not of.routed
-
-
-def watching(watch: Watch) -> AbstractContextManager[object]:
-    """Within it, every call of torch's Python interface goes through `watch`; gradients stay on."""
-    import torch
-    from torch.nn import functional
-    from torch.overrides import TorchFunctionMode
-
-    attend = functional.multi_head_attention_forward
-    attention = _opened(attend)
-
-    class Mode(TorchFunctionMode):
-        def __torch_function__(  # type: ignore[no-untyped-def]
-            self, func: Function, types, args: tuple[object, ...] = (), kwargs=None
-        ) -> object:
-            inside = attention if func is attend else written_out(func)
-            if inside is not None:
-                with self:  # so that its projections are watched
-                    return inside(*args, **(kwargs or {}))
-            if func is torch._C._set_grad_enabled and args == (False,):
-                return None  # what a model computes under no_grad counts as all else does
-            return watch(func, args, kwargs or {})
-
-    return Mode()
-
-
-def _opened(function: Function) -> Function:
-    """Torch's function, with the question answered whether to hand over to who watches: no.
-
-    It is asked before anything is computed, and would hand itself over for ever. A new function of
-    the same code; torch's own is left as it is.
-    """
-    assert isinstance(function, FunctionType)
-    names = {**function.__globals__, "has_torch_function": lambda _: False}
-    opened = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
-    opened.__kwdefaults__ = function.__kwdefaults__
-    return opened

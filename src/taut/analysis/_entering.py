@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from taut.analysis._capture import Capture, watching
+from taut.analysis._capture import Capture
 from taut.analysis._parts import Batch
+from taut.analysis._watching import watching
 from taut.io.digest import Digest
 from taut.networks.calls import evaluating, samples_of
 from taut.networks.chain import Chain, Entered
@@ -17,7 +18,7 @@ from taut.networks.outputs import find_target
 if TYPE_CHECKING:
     import torch
 
-_VALUES: Final = 1 << 21  # of a hidden state that a block runs on at once
+_VALUES: Final = 1 << 20  # of a hidden state that a block runs on at once
 _POSITIONS: Final = 1024  # and as many positions as make a product of matrices fast
 _OUTPUTS: Final = 1 << 25  # values of an output that the head makes at once
 
@@ -97,23 +98,35 @@ def enter(
         AnotherWayError: a batch takes another way than the first did.
     """
     alike = _Alike()
-    for batch in batches:
-        found = _entered(chain, batch, capture)
-        cut = cutting.of(batch.given) if cutting is not None else None
-        pieces = _pieces(found.hidden) if cut is not None else 1
-        for given in cut.pieces(batch.given, pieces) if cut and pieces > 1 else [batch.given]:
-            piece = Batch(given, batch.where)
-            if given is not batch.given:
-                found = _entered(chain, piece, capture)
-            hidden, held = found.hidden.detach(), found.tensors()
-            piece.beside = tuple(n for n, one in enumerate(held) if one.requires_grad)
-            piece.entered = replace(
-                found.with_others(lambda one: alike.known(one.detach())), hidden=hidden[:0]
-            )
-            if cutting is not None:
-                piece.heads = -(-int(hidden.numel() * cutting.grows) // _OUTPUTS)
-                piece.head = cutting.of(given) if piece.heads > 1 else None
-            yield piece, hidden
+    for whole in batches:
+        found = _entered(chain, whole, capture)
+        cut = cutting.of(whole.given) if cutting is not None else None
+        if cut is None or _pieces(found.hidden) == 1:
+            yield _kept(whole, found, alike, cutting)
+            continue
+        for given in cut.pieces(whole.given, _pieces(found.hidden)):
+            piece = Batch(given, whole.where)
+            yield _kept(piece, _entered(chain, piece, capture), alike, cutting)
+
+
+def _kept(
+    batch: Batch, found: Entered, alike: _Alike, cutting: Cutting | None
+) -> tuple[Batch, torch.Tensor]:
+    """A batch with what the front made of it, and the hidden state by itself."""
+    hidden, held = found.hidden.detach(), found.tensors()
+    others = found.with_others(lambda one: alike.known(one.detach()))
+    heads = 1 if cutting is None else _heads(hidden, cutting.grows)
+    cut = cutting.of(batch.given) if cutting is not None and heads > 1 else None
+    beside = tuple(number for number, one in enumerate(held) if one.requires_grad)
+    entered = replace(others, hidden=hidden[:0])
+    return Batch(batch.given, batch.where, entered, beside, cut, heads), hidden
+
+
+def _heads(hidden: torch.Tensor, grows: float) -> int:
+    """In how many parts the head's output is small enough, each of whole samples."""
+    count = len(hidden)
+    each = max(1, int(_OUTPUTS // max(1.0, hidden.numel() * grows / max(1, count))))
+    return -(-count // each)
 
 
 def _entered(chain: Chain, batch: Batch, capture: Capture) -> Entered:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from taut.analysis._capture import Capture, watching
+from taut.analysis._capture import Capture
+from taut.analysis._watching import watching
 from taut.analysis.losses import Differentiable, Differentiated
 from taut.networks.calls import explained, run
 from taut.networks.chain import Entered
@@ -25,7 +26,7 @@ class CrossedError(Exception):
 
 
 @dataclass(frozen=True)
-class Means:
+class Allowance:
     """What work may take.
 
     `memory` in bytes, for sums, and once more for what enters blocks; what is beyond goes to files

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Final
 from taut.analysis._capture import Capture
 from taut.analysis._entering import Cutting, enter, head_pieces, with_leaves
 from taut.analysis._gram import Room
-from taut.analysis._parts import Batch, CrossedError, Done, Means, differentiate
+from taut.analysis._parts import Allowance, Batch, CrossedError, Done, differentiate
 from taut.analysis._shelf import Shelf
 from taut.analysis._summed import Results
 from taut.analysis._tracked import Tracked
 from taut.analysis.losses import Differentiable, Differentiated
+from taut.machine import trim_heap
 from taut.networks.calls import explained
 from taut.networks.chain import Chain, Entered
+from taut.networks.cuts import first_sample
 from taut.networks.precision import held_tensors, placed
 
 if TYPE_CHECKING:
@@ -34,12 +36,11 @@ class Streamed:
     """One pass forward and back over all batches; the network's memory is that of one block."""
 
     def __init__(
-        self, chain: Chain, what: Differentiated, capture: Capture, means: Means, done: Done
+        self, chain: Chain, what: Differentiated, capture: Capture, means: Allowance, done: Done
     ) -> None:
         self._chain, self._what, self._capture = chain, what, capture
         self._means, self._done = means, done
-        inside = {id(one) for block in chain.blocks for one in held_tensors(block)}
-        self._outside = [one for one in held_tensors(chain.network) if id(one) not in inside]
+        self._outside = outside(chain)
         self._batches: list[Batch] = []
         self._entering: list[Shelf] = []  # what enters each block
         self._gradients: list[Shelf] = []  # for each pass, of what entered the last part
@@ -71,6 +72,7 @@ class Streamed:
         return placed(tensors, self._means.device, wide=self._means.wide)
 
     def _begin(self, part: int, widest: int) -> None:
+        trim_heap()
         room = Room(self._means.memory, self._means.scratch)
         self._capture.begin(part, room, min(widest, self._means.widest))
 
@@ -217,6 +219,32 @@ class Streamed:
     def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
         device = self._means.device
         return tensor if device is None else tensor.to(device)
+
+
+def outside(chain: Chain) -> list[torch.Tensor]:
+    """The tensors of a network that none of its blocks has."""
+    inside = {id(one) for block in chain.blocks for one in held_tensors(block)}
+    return [one for one in held_tensors(chain.network) if id(one) not in inside]
+
+
+def runs_wide(chain: Chain, batch: object, device: torch.device | None) -> bool:
+    """Whether each part runs in float32: one that names the narrow type itself does not."""
+    import torch
+
+    front, sample = outside(chain), first_sample(batch)
+    try:
+        with torch.no_grad():
+            with placed(front, device):
+                entered = chain.enter(sample)
+            hidden = entered.hidden
+            for index, block in enumerate(chain.blocks):
+                with placed(held_tensors(block), device):
+                    hidden = chain.run(index, entered, hidden.float())
+            with placed(front, device):
+                chain.leave(sample, hidden)
+    except Exception:  # whatever the network makes of values of another type
+        return False
+    return True
 
 
 def _taken(leaf: torch.Tensor) -> torch.Tensor:

@@ -167,20 +167,35 @@ def _doubts(one: Tracked, kinds: list[str]) -> list[str]:
 def _notes(
     metric: Forms, parts: Sequence[Submatrix], kinds: list[str], positions: int, widest: int
 ) -> list[str]:
-    notes = []
-    sides = (("outputs", metric.rows), ("inputs", metric.columns))
-    for what, side in sides if "embedding" not in kinds else ():
-        diagonal = side if side.ndim == 1 else np.diagonal(side, axis1=-2, axis2=-1)
-        if dead := int((diagonal == 0).sum()):
-            notes.append(f"{dead} of {diagonal.size} {what} are always zero")
-        if side.ndim == 1 and not parts and len(side) > widest:
-            notes.append(f"{len(side)} {what} are too many for a full form (at most {widest})")
+    notes = [] if "embedding" in kinds else _dead(metric)
     if kinds == ["embedding"] and (unread := int((metric.rows == 0).sum())):
         notes.append(f"{unread} of {len(metric.rows)} rows were never read")
     wide = metric.columns.shape[-1]
     if kinds[0] in ("linear", "conv") and metric.columns.ndim > 1 and positions < wide:
         notes.append(f"fewer positions than inputs: {positions} for {wide}")
+    if not parts and "embedding" not in kinds:
+        notes += _diagonal(metric, widest)
     return [*notes, *_missed(parts)]
+
+
+def _dead(metric: Forms) -> list[str]:
+    """How many outputs take no gradient, and how many inputs are never given."""
+    notes = []
+    for what, side in (("outputs", metric.rows), ("inputs", metric.columns)):
+        diagonal = side if side.ndim == 1 else np.diagonal(side, axis1=-2, axis2=-1)
+        if dead := int((diagonal == 0).sum()):
+            notes.append(f"{dead} of {diagonal.size} {what} are always zero")
+    return notes
+
+
+def _diagonal(metric: Forms, widest: int) -> list[str]:
+    """Which sides have no full form."""
+    sides = {"outputs": metric.rows, "inputs": metric.columns}
+    return [
+        f"{len(side)} {what} are too many for a full form (at most {widest})"
+        for what, side in sides.items()
+        if side.ndim == 1 and len(side) > widest
+    ]
 
 
 def _missed(parts: Sequence[Submatrix]) -> list[str]:

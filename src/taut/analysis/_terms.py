@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taut.analysis._block import Block
-from taut.analysis._conv import Geometry, channels_last, patch_values, patches
-from taut.analysis._gram import BLOCK, Counts, Gram, Room, Side
-from taut.analysis._layer_calls import LayerCall
+from taut.analysis._gram import Counts, Gram, Room, Side
 
 if TYPE_CHECKING:
     import torch
 
 _NOISE: Final = 1e-6
-Pair: TypeAlias = "tuple[torch.Tensor | None, torch.Tensor]"  # inputs if wanted, gradients
 
 
 @dataclass(frozen=True)
@@ -195,7 +192,7 @@ def live_positions(slopes: torch.Tensor) -> torch.Tensor:
 
     if not slopes.numel():
         return torch.zeros(len(slopes), dtype=torch.bool, device=slopes.device)
-    norms = torch.linalg.vector_norm(slopes, torch.inf, dim=1)
+    norms = torch.maximum(slopes.amax(1), -slopes.amin(1))  # no copy of the values, and quick
     live: torch.Tensor = norms > _NOISE * norms.max()
     return live
 
@@ -267,56 +264,3 @@ def trace_of(metric: NDArray[np.floating]) -> float:
         return float(metric.sum(dtype=np.float64))
     diagonal = np.diagonal(metric, axis1=-2, axis2=-1)
     return float(diagonal.sum(dtype=np.float64)) / (len(metric) if metric.ndim == 3 else 1)
-
-
-def vectors_of(
-    call: LayerCall, x: torch.Tensor, g: torch.Tensor, *, inputs: bool
-) -> Iterator[Pair]:
-    """Blocks of input vectors (N, inputs) with the gradients (N, outputs) at their positions."""
-    if call.geometry is None:
-        return _by_position(call, x, g, inputs=inputs)
-    if x.ndim == len(call.geometry.kernel) + 1:
-        x, g = x[None], g[None]
-    if call.kind == "conv_transpose":
-        return _by_spread(call.geometry, x, g, inputs=inputs)
-    return _by_patch(call.geometry, x, g, inputs=inputs)
-
-
-def _by_position(
-    call: LayerCall, x: torch.Tensor, g: torch.Tensor, *, inputs: bool
-) -> Iterator[Pair]:
-    slopes = g.reshape(-1, g.shape[-1])
-    flat = x.reshape(-1, x.shape[-1]) if call.kind != "embedding" else _numbers(call, x)
-    many = max(1, BLOCK // max(1, slopes.shape[1], 1 if flat.ndim == 1 else flat.shape[1]))
-    for begin in range(0, len(slopes), many):
-        part = slice(begin, begin + many)
-        yield (flat[part] if inputs else None), slopes[part]
-
-
-def _by_patch(shape: Geometry, x: torch.Tensor, g: torch.Tensor, *, inputs: bool) -> Iterator[Pair]:
-    many = max(1, BLOCK // patch_values(x, shape))
-    for begin in range(0, len(x), many):
-        some, slope = x[begin : begin + many], g[begin : begin + many]
-        yield (_flat(patches(some, shape)) if inputs else None), _flat(channels_last(slope))
-
-
-def _by_spread(
-    shape: Geometry, x: torch.Tensor, g: torch.Tensor, *, inputs: bool
-) -> Iterator[Pair]:
-    """Of a transposed convolution: the patch of output gradients that an input spreads over."""
-    many = max(1, BLOCK // patch_values(g, shape))
-    # output_padding may leave room for windows that belong to no input.
-    space = tuple(slice(0, size) for size in x.shape[2:])
-    for begin in range(0, len(x), many):
-        some, slope = x[begin : begin + many], g[begin : begin + many]
-        windows = patches(slope, shape)[(slice(None), *space)]
-        yield (_flat(channels_last(some)) if inputs else None), _flat(windows)
-
-
-def _numbers(call: LayerCall, x: torch.Tensor) -> torch.Tensor:
-    """Numbers of rows; those below zero count from the end."""
-    return x.reshape(-1) % len(call.weight)
-
-
-def _flat(vectors: torch.Tensor) -> torch.Tensor:
-    return vectors.reshape(-1, vectors.shape[-1])

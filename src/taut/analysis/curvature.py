@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from taut.analysis._capture import Capture
 from taut.analysis._entering import find_cutting
 from taut.analysis._gram import Room
-from taut.analysis._parts import Batch, CrossedError, Means, sum_whole
-from taut.analysis._streamed import OUTSIDE, Streamed
+from taut.analysis._parts import Allowance, Batch, CrossedError, sum_whole
+from taut.analysis._streamed import OUTSIDE, Streamed, runs_wide
 from taut.analysis._summed import Results
 from taut.analysis._tracked import Tracked
 from taut.analysis.losses import Differentiated
@@ -26,8 +26,9 @@ from taut.analysis.metric import Curvature
 from taut.analysis.prepared import matrices, prepared
 from taut.errors import ArgumentError
 from taut.extras import need_extra
+from taut.networks.block_calls import AnotherWayError
 from taut.networks.calls import fitted, run, samples_of
-from taut.networks.chain import AnotherWayError, Chain
+from taut.networks.chain import Chain
 from taut.networks.find_chain import find_chain
 from taut.networks.outputs import OUTPUTS, Loss
 from taut.networks.portions import Portion
@@ -40,7 +41,7 @@ __all__ = ["MEMORY", "WIDEST", "Curvature", "collect"]
 
 Progress: TypeAlias = Callable[[str, int, int], object]  # stage, steps done, steps in all
 
-MEMORY: Final = 1 << 28
+MEMORY: Final = 1 << 27
 WIDEST: Final = 32_768
 NO_SAMPLES: Final = "calibration: there are no samples; give at least one batch"
 
@@ -91,11 +92,8 @@ def collect(
     ([[5.0, 0.0], [0.0, 0.0]], [2.0, 0.0], 'bias', ('1 of 2 inputs are always zero',))
     """
     torch = need_extra("torch", "torch", "curvature takes")
-    if output not in OUTPUTS:
-        raise ArgumentError(f'output: "{output}" is none of {", ".join(OUTPUTS)}')
-    if projections < 1 or widest < 1:
-        raise ArgumentError("projections and widest must be at least 1")
-    means = Means(memory, scratch, torch.device(device) if device else None, True, widest)
+    _check(output, projections, widest)
+    means = Allowance(memory, scratch, torch.device(device) if device else None, True, widest)
     work = _Work(module, names, means, projections if loss is None else 1, progress)
     with prepared(module, matrices(module, names), seed):
         given = batches()
@@ -109,14 +107,21 @@ def collect(
             return Differentiated(loss, output, work.passes, torch.Generator().manual_seed(seed))
 
         chain = find_chain(module, fitted(first[0].given, module))
-        if chain is None:
-            total = len(given) if isinstance(given, Sized) else 0
-            return work.whole(itertools.chain(first, others), what(), total)
-        listed = [*first, *others]
-        try:
-            return work.streamed(chain, listed, what())
-        except (AnotherWayError, CrossedError):
-            return work.whole(listed, what(), len(listed))
+        if chain is not None:
+            listed = [*first, *others]
+            try:
+                return work.streamed(chain, listed, what())
+            except (AnotherWayError, CrossedError):
+                return work.whole(listed, what(), len(listed))
+        total = len(given) if isinstance(given, Sized) else 0
+        return work.whole(itertools.chain(first, others), what(), total)
+
+
+def _check(output: str, projections: int, widest: int) -> None:
+    if output not in OUTPUTS:
+        raise ArgumentError(f'output: "{output}" is none of {", ".join(OUTPUTS)}')
+    if projections < 1 or widest < 1:
+        raise ArgumentError("projections and widest must be at least 1")
 
 
 @dataclass
@@ -125,7 +130,7 @@ class _Work:
 
     module: torch.nn.Module
     names: Collection[str] | None
-    means: Means
+    means: Allowance
     passes: int
     progress: Progress | None
     samples: int = 0
@@ -174,8 +179,10 @@ class _Work:
     ) -> dict[str, Curvature]:
         """The curvature of a chain, block after block."""
         self.samples = sum(samples_of(batch.given) for batch in batches)
-        means = replace(self.means, wide=has_narrow(self.module))
-        cutting = find_cutting(chain, batches[0].given) if what.loss is None else None
+        first = batches[0].given
+        wide = has_narrow(self.module) and runs_wide(chain, first, self.means.device)
+        means = replace(self.means, wide=wide)
+        cutting = find_cutting(chain, first) if what.loss is None else None
         tracked = matrices(self.module, self.names)
         capture = Capture(tracked, Room(means.memory), means.widest)
         number = 0

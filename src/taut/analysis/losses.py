@@ -47,9 +47,7 @@ class Differentiated:
         found = [probes(main, batch, self.generator, self.passes)]
         for one, weight in self._weighed(main, others, batch):
             found.append(probes(one, batch, self.generator, self.passes, weight))
-        return (
-            found[0] if len(found) == 1 else (_summed(parts) for parts in zip(*found, strict=True))
-        )
+        return found[0] if len(found) == 1 else map(_together, zip(*found, strict=True))
 
     def _weighed(
         self, main: KeptOutput, others: list[KeptOutput], batch: object
@@ -88,9 +86,7 @@ def probes(
     passes: int,
     weight: float = 1.0,
 ) -> Iterator[Differentiable]:
-    """A random direction v of the output for each backward pass.
-
-    `weight` is a factor of its second moment.
+    """A random direction v of the output for each pass; `weight` is a factor of its second moment.
 
     Features: L = I, so v is standard normal. Logits: L = diag(p) - p p^T at each position, p their
     softmax: the Fisher of labels drawn from the model's own predictions. With s = sqrt(p) and r
@@ -111,9 +107,11 @@ def probes(
         yield z, (v if weight == 1 else v.mul_(weight**0.5))
 
 
-def _summed(parts: Iterable[Differentiable]) -> Differentiable:
-    """Several outputs in their directions, as one scalar."""
-    return sum(((z if v is None else (z * v).sum()) for z, v in parts), start=0.0), None  # type: ignore[return-value]
+def _together(found: Iterable[tuple[torch.Tensor, torch.Tensor | None]]) -> Differentiable:
+    """One scalar whose gradients are those of several outputs in their directions."""
+    import torch
+
+    return torch.stack([(z * v).sum() for z, v in found if v is not None]).sum(), None
 
 
 def _as_labels(v: torch.Tensor, z: torch.Tensor, axis: int) -> None:

@@ -62,21 +62,28 @@ def find_cut(batch: object, network: torch.nn.Module) -> Cut | None:
     return None
 
 
+def first_sample(batch: object, count: int = 1) -> object:
+    """The first of a batch's samples, which its tensors have along their first axes."""
+    import torch
+
+    most = samples_of(batch)
+
+    def first(one: torch.Tensor) -> torch.Tensor:
+        dense = one.layout == torch.strided and not one.is_nested
+        return one[:count] if dense and one.ndim and len(one) == most else one
+
+    return mapped(batch, first)
+
+
 def cut_of_samples(batch: object, network: torch.nn.Module) -> Cut | None:
     """The cut of a batch along its samples, by a try on the first two of them; or None."""
     import torch
 
-    count = samples_of(batch)
-    if count < 2:
+    count, held = samples_of(batch), tensors(batch)
+    if count < 2 or any(one.layout != torch.strided or one.is_nested for one in held):
         return None
-
-    def first(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor[:2] if tensor.ndim and len(tensor) == count else tensor
-
-    if any(one.layout != torch.strided or one.is_nested for one in tensors(batch)):
-        return None
-    found = find_cut(mapped(batch, first), network)
-    axes = tuple(0 if one.ndim and len(one) == count else None for one in tensors(batch))
+    axes = tuple(0 if one.ndim and len(one) == count else None for one in held)
+    found = find_cut(first_sample(batch, 2), network)
     return Cut(count, axes) if found is not None and found.axes == axes else None
 
 

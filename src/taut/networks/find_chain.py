@@ -16,17 +16,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from taut.errors import ArgumentError
-from taut.networks.calls import evaluating, run, samples_of
+from taut.networks.block_calls import OutputForm, Place, hidden_of
+from taut.networks.calls import evaluating, run
 from taut.networks.chain import (
     Act,
     Chain,
-    OutputForm,
-    Place,
-    hidden_of,
     replaced,
     uncached,
 )
-from taut.networks.cuts import mapped, tensors
+from taut.networks.cuts import first_sample, tensors
 from taut.networks.outputs import float_parts
 
 if TYPE_CHECKING:
@@ -66,7 +64,7 @@ def find_chain(network: torch.nn.Module, batch: object) -> Chain | None:
     if not [*_containers(network)]:
         return None
     with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(network):
-        for one in (_first_sample(batch), batch):
+        for one in (first_sample(batch), batch):
             try:
                 return _found(network, one)
             except ArgumentError:  # it takes no sample alone
@@ -233,15 +231,3 @@ def _gives(chain: Chain, batch: object, whole: object) -> bool:
 def _known(tensor: torch.Tensor) -> torch.Tensor:
     """Values that can be compared: NaN is equal to none."""
     return tensor.nan_to_num() if tensor.is_floating_point() else tensor
-
-
-def _first_sample(batch: object) -> object:
-    import torch
-
-    count = samples_of(batch)
-
-    def first(one: torch.Tensor) -> torch.Tensor:
-        dense = one.layout == torch.strided and not one.is_nested
-        return one[:1] if dense and one.ndim and len(one) == count else one
-
-    return mapped(batch, first)
