@@ -16,7 +16,7 @@ from taut.calibration.sizes import fixed_size, meet_size, size_at
 from taut.calibration.start import Started
 from taut.calibration.vectors import AS_GIVEN, Vectors
 from taut.errors import ArgumentError
-from taut.networks.chain import AnotherWayError
+from taut.networks.block_calls import AnotherWayError
 from taut.planning import Target
 
 BLOCKWISE = "block after block, each on what the compressed ones before it give"
