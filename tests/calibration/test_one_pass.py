@@ -65,9 +65,11 @@ def words(count: int = 10) -> list[torch.Tensor]:
     return [torch.randint(0, 60, (4, 12), generator=generator) for _ in range(count)]
 
 
-def far(path: Path, net: Stack, batches: list[torch.Tensor]) -> float:
-    """Nats from the original's predictions to those of what is in a file."""
-    other = taut.load(path, into=stack(len(net.blocks)))
+def far(
+    path: Path, net: Stack, batches: list[torch.Tensor], dtype: torch.dtype = torch.float32
+) -> float:
+    """Nats from the original's predictions to those of what is in a file, both in float32."""
+    other = taut.load(path, into=stack(len(net.blocks)).to(dtype)).float()
     with torch.no_grad():
         p, q = (
             torch.cat([one(b).flatten(0, 1).log_softmax(-1) for b in batches])
@@ -95,6 +97,18 @@ def test_it_loses_no_more_than_turns_of_the_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(start, "LARGE", 1 << 40)
     taut.compress(net, tmp_path / "turns", calib=batches, bits=4, finish=False)
     assert far(tmp_path / "one", net, batches) < 1.15 * far(tmp_path / "turns", net, batches)
+
+
+def test_half_precision_runs_block_by_block_in_float32(tmp_path):
+    """Weights of bfloat16 and the same ones in float32 are rounded as well, to as many bytes."""
+    net, batches = stack(3).bfloat16(), words()
+    wide = stack(3)
+    wide.load_state_dict(net.state_dict())
+    for name, one in (("narrow", net), ("wide", wide)):
+        taut.compress(one, tmp_path / name, calib=batches, bits=4, finish=False)
+    assert {one.dtype for one in net.parameters()} == {torch.bfloat16}
+    lost = far(tmp_path / "narrow", wide, batches, torch.bfloat16)
+    assert lost < 1.3 * far(tmp_path / "wide", wide, batches)
 
 
 @pytest.mark.parametrize("depth", [3, 7])

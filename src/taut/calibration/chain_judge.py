@@ -44,8 +44,7 @@ class ChainJudge(Judge):
             [one for name, one in tuned.items() if name.startswith(f"{block}.")]
             for block in compressed.chain.names
         ]
-        few = _few(batches, judges)
-        network = compressed.chain.network
+        network, few = compressed.chain.network, _few(batches, judges)
         super().__init__(network, network, batches, few, held.kind, None, held.beside)
 
     def changed(self, index: int) -> object:
@@ -65,7 +64,8 @@ class ChainJudge(Judge):
                 entered = chain.enter(batch)
                 hidden = entered.hidden
                 for block in range(len(chain)):
-                    hidden = chain.run(block, entered, hidden)
+                    with self._compressed.given(block):
+                        hidden = chain.run(block, entered, hidden)
                 self._last[index] = hidden
             return chain.leave(batch, self._last[index])
 

@@ -1,7 +1,8 @@
 """A network as the file will have it, a block at a time: no copy of the network is made.
 
 The front, the head, and what is no matrix are small beside the blocks: they are exchanged as long
-as the compressed network is at work. A block's matrices are decoded when it runs, and let go.
+as the compressed network is at work. A block's matrices are decoded when it runs, and let go. All
+that runs runs in float32: of a network in half precision a block is widened for as long.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from taut.calibration.vectors import AS_GIVEN, Vectors
 from taut.calibration.worn import wearing, without
 from taut.io import Source, TensorInfo
 from taut.networks.chain import Chain, Entered
+from taut.networks.precision import held_tensors, placed
 
 if TYPE_CHECKING:
     import torch
@@ -43,13 +45,25 @@ class CompressedChain:
         self._outside: list[TensorInfo] = []
         for info in work.source.infos:
             if info.name in work.schemes and info.name in work.model.names:
-                place = self.place(info.name)
-                if place is not None and self._is_matrix(info):
-                    self._inside.setdefault(place, []).append(info)
-                else:
-                    self._outside.append(info)
+                self._among(info).append(info)
+        self._lasting = self._exchanged_while_open()
         self._worn: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.biases: dict[str, np.ndarray] = {}  # of blocks, as corrected so far
+
+    def _among(self, info: TensorInfo) -> list[TensorInfo]:
+        """Where a tensor belongs: matrices of blocks apart."""
+        place = self.place(info.name)
+        if place is not None and self._is_matrix(info):
+            return self._inside.setdefault(place, [])
+        return self._outside
+
+    def _exchanged_while_open(self) -> list[torch.Tensor]:
+        """What lies outside of blocks, and their vectors."""
+        inside = {id(one) for block in self.chain.blocks for one in held_tensors(block)}
+        network = self._work.model.module
+        others = [one for one in held_tensors(network) if id(one) not in inside]
+        names = self._work.model.names
+        return [*others, *(self.tensors[names[info.name]] for info in self._outside)]
 
     def place(self, tensor: str) -> int | None:
         """The block that holds a tensor; None for the front and the head."""
@@ -64,7 +78,8 @@ class CompressedChain:
         `tuned`: vectors have memory of their own, that may be written to.
         """
         source = vectors.over(self._work.source)
-        with wearing(self.tensors, self._values(source, self._outside, vectors, tuned)) as worn:
+        values = self._values(source, self._outside, vectors, tuned)
+        with placed(self._lasting), wearing(self.tensors, values) as worn:
             self._worn = worn
             try:
                 yield
@@ -81,12 +96,18 @@ class CompressedChain:
             yield
 
     def original(self) -> AbstractContextManager[None]:
-        """Within it the network is the original again, as a whole."""
+        """Within it the network is the original again, whose blocks are still to be `given`."""
         return without(self._worn)
 
-    def block(self, index: int) -> AbstractContextManager[object]:
+    def given(self, index: int) -> AbstractContextManager[None]:
+        """Within it a block runs as the network has it."""
+        return placed(held_tensors(self.chain.blocks[index]))
+
+    @contextmanager
+    def block(self, index: int) -> Iterator[None]:
         """Within it a block has its matrices as they are rounded, those that are."""
-        return wearing(self.tensors, self._matrices(index))
+        with self.given(index), wearing(self.tensors, self._matrices(index)):
+            yield
 
     def run(self, index: int, entered: Entered, hidden: torch.Tensor) -> torch.Tensor:
         """The hidden state after a compressed block; no gradient flows."""

@@ -61,7 +61,7 @@ def finished(started: Started, vectors: Vectors, dial: float) -> Vectors:
 
 def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], str]:
     """What is no matrix, by tensor, tuned until the outputs are the original's; and a note."""
-    from taut.transform.finish import finish
+    from taut.transform.finish import affordable_steps, finish
 
     work, student = started.work, started.student
     if started.compressed is None:
@@ -70,9 +70,13 @@ def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], s
     if not names:
         return {}, ""
     teacher, compressed = work.model.module, started.compressed
+    kind, others = started.held.kind, started.held.beside  # from the network as it is
+    steps = None
     with ExitStack() as stack:
         judge_of = None
         if compressed is not None:
+            middle = started.held.others[len(started.held.others) // 2]
+            steps = affordable_steps(teacher, middle, forwards=2)
             stack.enter_context(compressed.open(vectors, tuned=True))
             judge_of = partial(chain_judge, started.held, compressed)
         found = finish(
@@ -80,8 +84,9 @@ def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], s
             teacher,
             lambda: work.calibration,
             list(names),
-            kind=started.held.kind,
-            others=started.held.beside,
+            kind=kind,
+            others=others,
+            steps=steps,
             seed=work.request.seed,
             progress=work.progress,
             judge_of=judge_of,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from taut.calibration.rounded_network import RoundedNetwork
@@ -25,7 +24,8 @@ _NAMED: Final = 8  # outputs in a note
 class Held:
     """Batches to judge `student` by, beside `teacher`: a tenth, the same for the same seed.
 
-    `others` are the rest. No form is estimated from those that judge: they would flatter it.
+    `others` are the rest, `kind` and `beside` say what the original's main output is, and what the
+    others are by their places. No form is estimated from those that judge: they would flatter it.
     """
 
     def __init__(
@@ -39,20 +39,12 @@ class Held:
         self.batches, self.note = hold(lambda: calibration, teacher, cut=not whole)
         others, self.judges = split(self.batches, seed)
         self.others = self.batches.of(others)
+        self.kind = output_kind(teacher, self.batches[0])
+        self.beside = other_kinds(teacher, self.batches[0])
         self._student, self._teacher = student, teacher
         self._judge: Judging | None = None
         if self.judges and self.beside:
             self.note = "; ".join(filter(None, (self.note, _counted(self.beside))))
-
-    @cached_property
-    def kind(self) -> Kind:
-        """What the original's main output is."""
-        return output_kind(self._teacher, self.batches[0])
-
-    @cached_property
-    def beside(self) -> Mapping[str, Kind]:
-        """What the original's other outputs are, by their places."""
-        return other_kinds(self._teacher, self.batches[0])
 
     def judged_by(self, judge: Judging) -> None:
         """From now on another judge tells: of a network that is never whole."""

@@ -12,6 +12,7 @@ from taut.calibration.shown import held_loss, shown
 from taut.calibration.start import Started
 from taut.calibration.vectors import Vectors
 from taut.errors import ArgumentError
+from taut.networks.precision import held_tensors, placed
 from taut.scoring.user_score import scored
 
 if TYPE_CHECKING:
@@ -35,7 +36,13 @@ def as_bits(loss: float, nbytes: float, weights: int) -> float:
 def original_score(started: Started) -> float:
     """The score of the model as it is."""
     key = f"score/{_judge(started)}/original"
-    return started.record.number(key, lambda: _scored(started, started.work.model.module))
+
+    def judged() -> float:
+        module = started.work.model.module
+        with placed(held_tensors(module)):
+            return _scored(started, module)
+
+    return started.record.number(key, judged)
 
 
 def score_at(started: Started, vectors: Vectors, dial: float) -> float:

@@ -184,6 +184,7 @@ class BlockWalk:
     def __exit__(self, *_: object) -> None:
         """Give the network its own values again."""
         self._open.close()
+        self._compressed.biases.clear()
 
     def _seen(self, share: Share) -> Mapping[str, Curvature]:
         """The curvature of a block's matrices with the inputs that the compressed model has."""
@@ -198,7 +199,8 @@ class BlockWalk:
         names = self._started.work.model.names
         parameters = self._compressed.tensors
         wanted = {name: parameters[names[name]] for name in share.names}
-        met = inputs_of(wanted, self._runs(block))
+        with self._compressed.given(block):
+            met = inputs_of(wanted, self._runs(block))
         matrices = self.rounder.matrices
         new = {name: seen(matrices[name].curvature, met.get(name)) for name in share.names}
         return {name: one for name, one in new.items() if one is not None}
@@ -212,16 +214,19 @@ class BlockWalk:
 
     def _reach(self, block: int) -> None:
         """Carry the hidden states to where they enter a block."""
+        import torch
+
         if self._carried is None:
             self._open.enter_context(self._compressed.open())
             self._carried = self._front()
         while self._at < block:
-            self._carried.advance(self._through)
+            with torch.no_grad(), self._compressed.block(self._at):
+                self._carried.advance(self._through)
             self._at += 1
 
     def _through(self, number: int, hidden: torch.Tensor) -> torch.Tensor:
         """What a batch's hidden state is after the block that it enters."""
-        return self._compressed.run(self._at, self._entered[number], hidden)
+        return self._compressed.chain.run(self._at, self._entered[number], hidden)
 
     def _front(self) -> Carried:
         import torch

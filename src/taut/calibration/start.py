@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from taut.analysis import Curvature
 from taut.calibration.collected import NO_GRADIENTS, curvature_of
@@ -13,8 +14,10 @@ from taut.calibration.held import Held
 from taut.calibration.inputs import Work
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
+from taut.io import Source
 from taut.networks.calls import fitted
 from taut.networks.find_chain import find_chain
+from taut.networks.precision import widen
 from taut.scheme import Scheme
 from taut.transform.runtime import GRIDS
 
@@ -59,6 +62,9 @@ def start(work: Work, record: Findings) -> Started:
         options=request.options,
         record=record,
     )
+    compressed = _compressed(work, held, rounder)
+    if compressed is None and work.model.gradients:
+        widen(work.model.module)  # it was left as it is for the blocks that it has not
     return Started(
         work=work,
         record=record,
@@ -66,13 +72,23 @@ def start(work: Work, record: Findings) -> Started:
         student=student,
         held=held,
         notes=_notes(work, held, curvature),
-        compressed=_compressed(work, held, rounder),
+        compressed=compressed,
     )
+
+
+def is_large(source: Source, schemes: Mapping[str, Scheme]) -> bool:
+    """Whether a network of blocks with so many weights under the dial is rounded in one pass."""
+    dialled = (
+        prod(info.shape)
+        for info in source.infos
+        if (one := schemes.get(info.name)) is not None and one.kind == "rd" and one.bits is None
+    )
+    return sum(dialled) >= LARGE
 
 
 def _compressed(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None:
     """What runs a network of blocks that is too large to be rounded, and copied, time and again."""
-    if rounder.weights < LARGE or not held.judges:
+    if not is_large(work.source, work.schemes) or not held.judges:
         return None
     return chain_of(work, held, rounder)
 

@@ -41,7 +41,9 @@ def wearing(
             one = tensors[name]
             given = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
             before.append((one, one.data))
-            one.data = given.reshape(one.shape).to(one.dtype)
+            pairs = one.is_complex()
+            given = given.reshape((*one.shape, 2) if pairs else one.shape)
+            one.data = (torch.view_as_complex(given) if pairs else given).to(one.dtype)
         yield before
     finally:
         _restore(before)

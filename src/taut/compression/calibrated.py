@@ -47,7 +47,7 @@ def decide_calibrated(
         ArgumentError: the model cannot be run, or the data does not fit it.
         TargetError: the size or the score cannot be met.
     """
-    from taut.calibration import Work, calibrate
+    from taut.calibration import Work, calibrate, is_large
     from taut.networks import check_loss, open_calibration, open_model
 
     call, allowed = asked.call, allowed_of(asked.call)
@@ -58,7 +58,8 @@ def decide_calibrated(
     schemes = lossy_schemes(source, asked.schemes, asked.settled)
     if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
-    model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
+    narrow = is_large(source, schemes)  # no copy of the network in float32, if it has blocks
+    model = open_model(spec, widened=not narrow)  # type: ignore[arg-type]  # refused in words there
     request = _request(asked, target, allowed, model)
     calibration = open_calibration(call.calib, model)  # type: ignore[arg-type]
     check_loss(call.loss, calibration)

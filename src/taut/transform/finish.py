@@ -123,8 +123,8 @@ def finish(
         hindrances = _hindrances(judges, judge.before)
         if hindrances or not parameters:
             steps = 0
-        if steps is None:
-            steps = _steps(student, held[tuned[len(tuned) // 2]], blockwise=judge_of is not None)
+        elif steps is None:
+            steps = affordable_steps(student, held[tuned[len(tuned) // 2]])
         tuning = Tuning(
             parameters,
             rate=RATE if rate is None else rate,
@@ -206,9 +206,12 @@ def _chosen(
     return found, [f"{left} buffers stay as they are"] if left else []
 
 
-def _steps(student: torch.nn.Module, batch: object, *, blockwise: bool) -> int:
-    """Steps for such batches; block by block a forward is run again for its gradients."""
-    return _affordable((2 if blockwise else 1) * work(student, batch))
+def affordable_steps(student: torch.nn.Module, batch: object, *, forwards: int = 1) -> int:
+    """Steps for batches like this one, where each takes so many `forwards`.
+
+    Block by block a forward is run again for its gradients, so that there are two.
+    """
+    return _affordable(forwards * work(student, batch))
 
 
 def _affordable(operations: float) -> int:
