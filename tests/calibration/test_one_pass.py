@@ -17,6 +17,7 @@ from taut.calibration import chain_judge, start
 from taut.calibration.control import DialControl, RateCurves
 from taut.calibration.rounder import Rounder
 from taut.journal.journal import journal_folder
+from taut.transform import finish
 
 torch = pytest.importorskip("torch")
 
@@ -168,6 +169,17 @@ def test_a_run_that_broke_off_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     assert (tmp_path / "x").read_bytes() == (tmp_path / "whole").read_bytes()
     assert {name.split(".")[1] for name in rounded} == {"2", "3"}  # the blocks that were left
     assert not any("nothing was kept" in note for note in result.notes)
+
+
+def test_finishing_block_by_block_serves_and_is_what_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(finish, "_STEPS", (5, 25))
+    net, batches = stack(2), words(20)
+    for tuned in (True, False):
+        taut.compress(net, tmp_path / str(tuned), calib=batches, bits=2.5, finish=tuned)
+    assert far(tmp_path / "True", net, batches) < far(tmp_path / "False", net, batches)
+    arrays = [dict(taut.load(tmp_path / str(tuned))) for tuned in (True, False)]
+    assert not np.array_equal(*(one["blocks.0.norm.weight"] for one in arrays))
+    assert (tmp_path / "True").stat().st_size <= 2.5 * sum(p.numel() for p in net.parameters()) / 8
 
 
 def test_resume_where_nothing_was_kept_says_so(tmp_path):

@@ -27,6 +27,7 @@ from taut.calibration.sequence import enough, seen
 from taut.calibration.start import Started
 from taut.networks.chain import Entered
 from taut.planning import Target
+from taut.planning.target import TOLERANCE
 from taut.progress import report_bytes
 from taut.transform import Rounded
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     import torch
 
 AIM: Final = 0.9985  # of the target: tables are estimated to a few thousandths
-_CLOSE: Final = 0.9965  # of the target: nearer is not tried for
+_CLOSE: Final = 0.997  # of what the file may have: nearer is not tried for
 _MOST: Final = 0.9995  # of the target: vectors that are tuned later may take a little more
 _POSITIONS: Final = 12  # for each input of a block of a large network
 _LANDINGS: Final = 6  # times that the last block is rounded for the size
@@ -59,13 +60,14 @@ def in_one_pass(
     room: float,
     first: float,
     key: str,
+    reserve: int = 0,
 ) -> float | None:
     """Round all matrices under the dial once, for a size; the rounder then has them.
 
     `room` is what they may take of the target, and `first` a dial to begin at. `exact(dial)` is
     the size of the file once all is rounded, the last of it at this dial: that is rounded anew
-    until the size is met. Gives that dial; None where it cannot be met so. `key` names the pass
-    among others of the run.
+    until the size is met, `reserve` bytes aside. Gives that dial; None where it cannot be met so.
+    `key` names the pass among others of the run.
     """
     rounder, shares = started.rounder, shares_of(started, compressed)
     counts = {name: rounder.matrices[name].count for one in shares for name in one.names}
@@ -80,7 +82,8 @@ def in_one_pass(
             control.took(share.names, rounder.size_of(found), last=number == len(most))
             report_bytes(progress, round(control.spent + fixed), target.nbytes)
             progress("sequence", number, len(shares))
-        dial = _landed(walk, last, control, target, exact)
+        ceiling = target.nbytes - reserve if reserve else int(_MOST * target.nbytes)
+        dial = _landed(walk, last, control, ceiling, exact)
     progress("sequence", len(shares), len(shares))
     return dial
 
@@ -105,22 +108,22 @@ def in_chain(started: Started, compressed: CompressedChain, *, key: str = "") ->
 
 
 def _landed(
-    walk: BlockWalk, share: Share, control: DialControl, target: Target, exact: Exact
+    walk: BlockWalk, share: Share, control: DialControl, most: int, exact: Exact
 ) -> float | None:
-    """Round the last block until the file has its size; keeps the best of the roundings."""
+    """Round the last block until the file has hardly less than `most` bytes; keeps the best."""
     rounder, best = walk.rounder, None
     best_size, dial = 0, control.dial
     for _ in range(_LANDINGS):
         found = walk.rounded(share, dial)
         rounder.adopt(found, dial)
         size = exact(dial)
-        if best_size < size <= _MOST * target.nbytes:
+        if best_size < size <= most:
             best, best_size = (dial, found), size
-        if _CLOSE * target.nbytes <= size <= _MOST * target.nbytes:
+        if _CLOSE * most <= size <= most:
             break
         taken = rounder.size_of(found)
-        dial = control.again(share.names, taken, taken + AIM * target.nbytes - size)
-    if best is None or not target.met_by(best_size):
+        dial = control.again(share.names, taken, taken + AIM * most - size)
+    if best is None or best_size < TOLERANCE * most:
         return None
     dial, found = best
     rounder.adopt(found, dial)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from taut.calibration.choose_lambda import choose_lambda
 from taut.calibration.choose_order import choose_order
@@ -35,9 +37,10 @@ def to_size(started: Started, target: Target) -> Settled:
     begun = rounder.dial_for(target.nbytes - fixed, first)
     notes = choose_lambda(started, begun)
     if started.compressed is not None:
-        at = _in_one_pass(started, started.compressed, target, begun, fixed)
+        again = partial(_in_one_pass, started, started.compressed, target, begun, fixed)
+        at = again(0)
         if at is not None:
-            return _finished(started, at, target, (*notes, BLOCKWISE))
+            return _finished(started, at, target, (*notes, BLOCKWISE), again)
     dial = meet_size(started, AS_GIVEN, target, fixed=fixed, first=first)
     if order := choose_order(started, dial, lambda: AS_GIVEN):
         dial = _met_again(started, AS_GIVEN, target, dial)
@@ -45,9 +48,14 @@ def to_size(started: Started, target: Target) -> Settled:
 
 
 def _in_one_pass(
-    started: Started, compressed: CompressedChain, target: Target, first: float, fixed: float
+    started: Started,
+    compressed: CompressedChain,
+    target: Target,
+    first: float,
+    fixed: float,
+    reserve: int,
 ) -> float | None:
-    """The last dial of a pass, block after block, that meets the size; None if none does.
+    """The last dial of a pass that meets the size, `reserve` bytes aside; None if none does.
 
     Where the room is none, or more than the finest dial fills, turns of the whole say what is
     wrong.
@@ -62,6 +70,7 @@ def _in_one_pass(
             compressed,
             target,
             lambda dial: size_at(started, corrected(started), dial, of=key),
+            reserve=reserve,
             room=room,
             first=rounder.dial_for(room, first),
             key=key,
@@ -81,17 +90,43 @@ def as_planned(started: Started) -> Settled:
     return _finished(started, 1.0, None, ())
 
 
+def _made_room(
+    started: Started,
+    target: Target,
+    size: int,
+    vectors: Vectors,
+    again: Callable[[int], float | None],
+    dial: float,
+) -> tuple[float, Vectors]:
+    """A dial of the last block that leaves tuned vectors the room that they take; or untuned ones.
+
+    The blocks before it are as they were, from the journal.
+    """
+    found = again(size - target.nbytes)
+    if found is not None and size_at(started, vectors, found, of="room") <= target.nbytes:
+        return found, vectors
+    dial = again(0) or dial
+    return dial, replace(corrected(started), dial=dial)
+
+
 def _finished(
-    started: Started, dial: float, target: Target | None, notes: tuple[str, ...]
+    started: Started,
+    dial: float,
+    target: Target | None,
+    notes: tuple[str, ...],
+    again: Callable[[int], float | None] | None = None,
 ) -> Settled:
-    """The dial with its vectors, and the scores, if there is a judge."""
+    """The dial with its vectors, and the scores, if there is a judge.
+
+    `again(reserve)` rounds the last block of a pass anew, so many bytes of the target aside.
+    """
     judged = started.work.request.score is not None
     original = original_score(started) if judged else None
     vectors = finished(started, AS_GIVEN, dial)
     if target is not None:
         size = size_at(started, vectors, dial)
-        if size > target.nbytes and started.compressed is not None:
-            vectors = replace(corrected(started), dial=dial)  # those tuned take a little more
+        if size > target.nbytes and again is not None:
+            dial, vectors = _made_room(started, target, size, vectors, again, dial)
         elif size > target.nbytes:
             dial = _met_again(started, vectors, target, dial)  # the vectors take a little more now
         elif not target.met_by(size):
