@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 AIM: Final = 0.9985  # of the target: tables are estimated to a few thousandths
 _CLOSE: Final = 0.997  # of what the file may have: nearer is not tried for
-_MOST: Final = 0.9995  # of the target: vectors that are tuned later may take a little more
+UNTUNED: Final = 0.9995  # of the target: vectors that are tuned later may take a little more
 _POSITIONS: Final = 12  # for each input of a block of a large network
 _LANDINGS: Final = 6  # times that the last block is rounded for the size
 
@@ -60,14 +60,14 @@ def in_one_pass(
     room: float,
     first: float,
     key: str,
-    reserve: int = 0,
+    most: int,
 ) -> float | None:
     """Round all matrices under the dial once, for a size; the rounder then has them.
 
     `room` is what they may take of the target, and `first` a dial to begin at. `exact(dial)` is
     the size of the file once all is rounded, the last of it at this dial: that is rounded anew
-    until the size is met, `reserve` bytes aside. Gives that dial; None where it cannot be met so.
-    `key` names the pass among others of the run.
+    until the size is at `most` so many bytes, and hardly less. Gives that dial; None where that
+    cannot be. `key` names the pass among others of the run.
     """
     rounder, shares = started.rounder, shares_of(started, compressed)
     counts = {name: rounder.matrices[name].count for one in shares for name in one.names}
@@ -75,15 +75,14 @@ def in_one_pass(
     control = DialControl(curves, counts, room=room, first=first)
     progress = started.work.progress or (lambda *_: None)
     fixed = AIM * target.nbytes - room
-    *most, last = shares
+    *before, last = shares
     with BlockWalk(started, compressed, key) as walk:
-        for number, share in enumerate(most, 1):
+        for number, share in enumerate(before, 1):
             found = walk.rounded(share, control.dial)
-            control.took(share.names, rounder.size_of(found), last=number == len(most))
+            control.took(share.names, rounder.size_of(found), last=number == len(before))
             report_bytes(progress, round(control.spent + fixed), target.nbytes)
             progress("sequence", number, len(shares))
-        ceiling = target.nbytes - reserve if reserve else int(_MOST * target.nbytes)
-        dial = _landed(walk, last, control, ceiling, exact)
+        dial = _landed(walk, last, control, most, exact)
     progress("sequence", len(shares), len(shares))
     return dial
 

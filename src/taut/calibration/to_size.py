@@ -11,7 +11,7 @@ from taut.calibration.choose_order import choose_order
 from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.finishing import corrected, finished
 from taut.calibration.judged import original_score, score_at
-from taut.calibration.one_pass import AIM, in_one_pass
+from taut.calibration.one_pass import AIM, UNTUNED, in_one_pass
 from taut.calibration.rounder import MOST_BITS
 from taut.calibration.settled import Settled
 from taut.calibration.sizes import fixed_size, meet_size, size_at
@@ -20,6 +20,8 @@ from taut.calibration.vectors import AS_GIVEN, Vectors
 from taut.errors import ArgumentError
 from taut.networks.block_calls import AnotherWayError
 from taut.planning import Target
+
+Again = Callable[[Vectors | None], float | None]
 
 BLOCKWISE = "block after block, each on what the compressed ones before it give"
 
@@ -38,7 +40,7 @@ def to_size(started: Started, target: Target) -> Settled:
     notes = choose_lambda(started, begun)
     if started.compressed is not None:
         again = partial(_in_one_pass, started, started.compressed, target, begun, fixed)
-        at = again(0)
+        at = again(None)
         if at is not None:
             return _finished(started, at, target, (*notes, BLOCKWISE), again)
     dial = meet_size(started, AS_GIVEN, target, fixed=fixed, first=first)
@@ -53,9 +55,11 @@ def _in_one_pass(
     target: Target,
     first: float,
     fixed: float,
-    reserve: int,
+    vectors: Vectors | None,
 ) -> float | None:
-    """The last dial of a pass that meets the size, `reserve` bytes aside; None if none does.
+    """The last dial of a pass that meets the size with these vectors; None if none does.
+
+    None of them: with biases corrected, and a little room for what is tuned later.
 
     Where the room is none, or more than the finest dial fills, turns of the whole say what is
     wrong.
@@ -69,8 +73,8 @@ def _in_one_pass(
             started,
             compressed,
             target,
-            lambda dial: size_at(started, corrected(started), dial, of=key),
-            reserve=reserve,
+            lambda dial: size_at(started, vectors or corrected(started), dial, of=key),
+            most=target.nbytes if vectors else int(UNTUNED * target.nbytes),
             room=room,
             first=rounder.dial_for(room, first),
             key=key,
@@ -91,21 +95,16 @@ def as_planned(started: Started) -> Settled:
 
 
 def _made_room(
-    started: Started,
-    target: Target,
-    size: int,
-    vectors: Vectors,
-    again: Callable[[int], float | None],
-    dial: float,
+    started: Started, vectors: Vectors, again: Again, dial: float
 ) -> tuple[float, Vectors]:
     """A dial of the last block that leaves tuned vectors the room that they take; or untuned ones.
 
     The blocks before it are as they were, from the journal.
     """
-    found = again(size - target.nbytes)
-    if found is not None and size_at(started, vectors, found, of="room") <= target.nbytes:
+    found = again(vectors)
+    if found is not None:
         return found, vectors
-    dial = again(0) or dial
+    dial = again(None) or dial
     return dial, replace(corrected(started), dial=dial)
 
 
@@ -114,11 +113,11 @@ def _finished(
     dial: float,
     target: Target | None,
     notes: tuple[str, ...],
-    again: Callable[[int], float | None] | None = None,
+    again: Again | None = None,
 ) -> Settled:
     """The dial with its vectors, and the scores, if there is a judge.
 
-    `again(reserve)` rounds the last block of a pass anew, so many bytes of the target aside.
+    `again(vectors)` rounds the last block of a pass anew for the size with these.
     """
     judged = started.work.request.score is not None
     original = original_score(started) if judged else None
@@ -126,7 +125,7 @@ def _finished(
     if target is not None:
         size = size_at(started, vectors, dial)
         if size > target.nbytes and again is not None:
-            dial, vectors = _made_room(started, target, size, vectors, again, dial)
+            dial, vectors = _made_room(started, vectors, again, dial)
         elif size > target.nbytes:
             dial = _met_again(started, vectors, target, dial)  # the vectors take a little more now
         elif not target.met_by(size):
