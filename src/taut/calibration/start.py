@@ -72,6 +72,8 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
             lambda: held.others,
             loss=work.request.loss,
             seed=work.request.seed,
+            scratch=work.request.scratch,
+            device=work.request.device,
             names=set(names.values()),
             progress=work.progress,
         )

@@ -50,6 +50,9 @@ class Call:
     finish: bool | None = None
     seed: int | None = None
     resume: bool = False
+    memory: str | int | None = None
+    scratch: str | Path | None = None
+    device: str | None = None
     shard_size: str | int | None = None
     train: TrainSpec | None = None
     teacher: TeacherSpec | None = None
