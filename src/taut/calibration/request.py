@@ -13,6 +13,7 @@ from taut.calibration.search import Try
 from taut.coding import Effort
 from taut.encoding.tensor import Quantize
 from taut.io import Source
+from taut.machine.workers import Workers
 from taut.planning import Target
 from taut.planning.max_drop import Allowed
 from taut.scheme import Scheme
@@ -42,6 +43,7 @@ class Request:
     device: str | None = None
     gains: Mapping[str, float] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
+    workers: Workers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,7 @@ def start(work: Work, record: Findings) -> Started:
         threads=request.threads,
         options=request.options,
         record=record,
+        workers=request.workers,
     )
     return Started(
         work=work,

@@ -115,6 +115,7 @@ def _request(
         scratch=None if call.scratch is None else Path(call.scratch),
         device=call.device,
         gains=asked.gains,
+        workers=call.workers,
     )
 
 

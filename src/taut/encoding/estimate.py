@@ -14,7 +14,7 @@ import psutil
 from taut.coding import CodedArray, Effort
 from taut.container import Layout, Origin
 from taut.container.info import TensorReport, bits_per_value, share
-from taut.encoding.sampled import Sampled
+from taut.encoding.sampled import SampledSource
 from taut.encoding.tensor import Coded, Quantize, add_tensor, encode_tensor
 from taut.io import Source, TensorInfo
 from taut.io.pairs import own
@@ -89,12 +89,12 @@ def estimate_tensors(
 ) -> tuple[tuple[TensorReport, ...], int]:
     """Estimate each tensor's bytes and the file's, coding at most 256 KiB of each tensor.
 
-    Of a whole model 32 MiB are coded at most (`Sampled`), or 16 KiB of each tensor. The samples are
+    Of a whole model 32 MiB are coded at most (`SampledSource`), or 16 KiB of each. The samples are
     laid out as the file would be, each as long as its tensor is to be: packs, groups, header and
     index are then counted and not guessed. Equal tensors count every time.
     """
-    if not isinstance(source, Sampled):
-        source = Sampled.of(source)
+    if not isinstance(source, SampledSource):
+        source = SampledSource.of(source)
     files = tuple((file.name, file.header) for file in source.files)
     origin = Origin(source.nbytes, source.metadata, files)
     layout = Layout(origin, source.infos, effort=effort)
@@ -102,10 +102,7 @@ def estimate_tensors(
     for info in source.infos:
         if info.name in source.aliases:
             continue
-        sample = source.load(info.name)
-        part = TensorInfo(info.name, info.dtype, info.shape, info.nbytes)
-        if sample.nbytes < info.nbytes:
-            part = TensorInfo(info.name, info.dtype, sample.shape, sample.nbytes)
+        sample, part = _sample(source, info)
         coded = encode_tensor(part, sample, schemes[info.name], effort=effort, quantize=quantize)
         if part.nbytes < info.nbytes:
             coded = _grown(coded, info.nbytes / part.nbytes)
@@ -141,3 +138,11 @@ def _grown(coded: Coded, times: float) -> Coded:
         rest = bytes(max(0, nbytes - len(header)))  # zeros that the system has not yet to provide
         return replace(coded, data=CodedArray(header, (rest,)))
     return replace(coded, data=np.zeros(nbytes, np.uint8))
+
+
+def _sample(source: SampledSource, info: TensorInfo) -> tuple[np.ndarray, TensorInfo]:
+    """What is looked at of a tensor, and its own facts."""
+    values = source.load(info.name)
+    if values.nbytes == info.nbytes:
+        return values, info
+    return values, TensorInfo(info.name, info.dtype, values.shape, values.nbytes)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.compression.compress import carry_out
+from taut.compression.foreseen import Result
 from taut.compression.request import Call, CompressRequest
-from taut.compression.result import Result
 from taut.container.through_stores import through_stores
 from taut.machine import checked_threads
+from taut.machine.workers import open_workers
 from taut.networks.recording import recording
 from taut.networks.sources import chosen
 from taut.verbs.old_words import accepting
@@ -61,6 +62,7 @@ def compress(
     shard_size: str | int | None = None,
     key: str | None = None,
     strict: bool = False,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Write a model as a Taut file; bit-exact unless what is asked for says otherwise.
@@ -93,6 +95,10 @@ def compress(
     `fit(model, loss)`, which calls `loss(task_loss).backward()` for each batch. `teacher` is what
     it learns from beside, the original if not given; `epochs` and `lr` go before the plan's.
 
+    With `ray` ("auto", "local", "HOST:PORT") shards, and matrices of a calibrated run, are done by
+    the workers of a Ray cluster, to the same bytes; all see the model and `dst` at the same paths.
+    `src`, `dst` and `calib` may be URLs of stores ("s3://...": `pip install 'taut[remote]'`).
+
     Raises:
         ArgumentError: nothing was read or written yet; the message says what to change.
         FormatError: the source is damaged.
@@ -104,35 +110,38 @@ def compress(
     >>> compress({"w": np.zeros((512, 512), np.float32)}, path).ratio > 1000
     True
     """
-    call = Call(
-        bits=bits,
-        size=size,
-        max_drop=max_drop,
-        calib=calib,
-        score=score,
-        loss=loss,
-        plan=plan,
-        effort=effort,
-        threads=checked_threads(threads),
-        finish=finish,
-        seed=seed,
-        resume=resume,
-        memory=memory,
-        scratch=scratch,
-        device=device,
-        shard_size=shard_size,
-        train=train,
-        teacher=teacher,
-        epochs=epochs,
-        lr=lr,
-    )
-    return carry_out(
-        CompressRequest(
-            src=chosen(src, key, strict=strict),
-            dst=dst,
-            call=call,
-            force=force,
-            dry_run=dry_run,
-            progress=progress,
+    threads = checked_threads(threads)
+    with open_workers(ray, threads) as workers:
+        call = Call(
+            bits=bits,
+            size=size,
+            max_drop=max_drop,
+            calib=calib,
+            score=score,
+            loss=loss,
+            plan=plan,
+            effort=effort,
+            threads=threads,
+            finish=finish,
+            seed=seed,
+            resume=resume,
+            memory=memory,
+            scratch=scratch,
+            device=device,
+            shard_size=shard_size,
+            train=train,
+            teacher=teacher,
+            epochs=epochs,
+            lr=lr,
+            workers=workers,
         )
-    )
+        return carry_out(
+            CompressRequest(
+                src=chosen(src, key, strict=strict),
+                dst=dst,
+                call=call,
+                force=force,
+                dry_run=dry_run,
+                progress=progress,
+            )
+        )
