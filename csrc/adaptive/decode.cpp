@@ -17,14 +17,14 @@ void put_group(Output output, const int32_t* q, size_t n, float scale, bool scal
     }
 }
 
-void put_row(const ArrayHeader& h, const int32_t* q, uint64_t row, uint8_t* out) {
+Status put_row(const ArrayHeader& h, const int32_t* q, uint64_t row, uint8_t* out) {
     const AdaptiveFields& a = h.adaptive;
     const size_t columns = size_t(h.row_length), groups = size_t(groups_of(h));
     const size_t group = a.group ? size_t(a.group) : columns;
     const bool scaled = !a.scales.empty();
     if (!a.levels.empty())
         for (size_t i = 0; i < columns; i++)
-            if (uint64_t(int64_t(q[i]) - a.low) >= a.levels.size()) throw FormatError("an index without a level");
+            TAUT_REQUIRE(uint64_t(int64_t(q[i]) - a.low) < a.levels.size(), "an index without a level");
     for (size_t g = 0; g < groups; g++) {
         const size_t first = g * group, n = std::min(group, columns - first), at = size_t(row) * groups + g;
         const float scale = scaled ? a.scales[at] : 1.0f;
@@ -39,28 +39,35 @@ void put_row(const ArrayHeader& h, const int32_t* q, uint64_t row, uint8_t* out)
             put_group(h.output, q + first, n, h.step, true, [&](int32_t i) { return float(i); }, to);
         }
     }
+    return {};
 }
 
 }  // namespace
 
-void decode_adaptive_chunk(const ArrayHeader& h, uint64_t chunk, ConstBytes bytes, uint8_t* out) {
+Status decode_adaptive_chunk(const ArrayHeader& h, uint64_t chunk, ConstBytes bytes, uint8_t* out, Memory& memory, Put put) {
     const AdaptiveFields& a = h.adaptive;
     const size_t columns = size_t(h.row_length);
     const uint64_t first = chunk * h.chunk_rows, rows = std::min(h.chunk_rows, h.row_count() - first);
     RangeDecoder in(bytes);
-    AdaptiveModel<RangeDecoder> model(in, a, columns);
+    AdaptiveModel<RangeDecoder> model(in, a, columns, memory);
+    TAUT_HAVE(model.good());
     if (a.column_flags()) {
-        std::vector<uint8_t> dead(columns);
+        Vec<uint8_t> dead(memory);
+        TAUT_HAVE(dead.try_resize(columns));
         model.columns(dead);
     }
-    std::vector<int32_t> q(columns);
+    Vec<int32_t> q(memory);
+    TAUT_HAVE(q.try_resize(columns));
+    const size_t row_bytes = columns * (put == Put::values ? h.width : sizeof(int32_t));
     for (uint64_t r = first; r < first + rows; r++) {
         std::fill(q.begin(), q.end(), 0);
         if (!a.row_flags() || !model.row_is_dead(false)) model.row(q.data());
-        if (in.exhausted()) throw FormatError("symbols end early");
-        put_row(h, q.data(), r, out + r * columns * h.width);
+        TAUT_REQUIRE(!in.exhausted(), "symbols end early");
+        uint8_t* to = out + (r - first) * row_bytes;
+        if (put == Put::values) TAUT_TRY(put_row(h, q.data(), r, to));
+        else std::memcpy(to, q.data(), row_bytes);
     }
-    in.finish();
+    return in.finish();
 }
 
 }  // namespace taut

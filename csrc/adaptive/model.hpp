@@ -50,7 +50,9 @@ constexpr size_t kMostKernel = 64;  // longer kernels' positions are not told ap
 template <class Coder>
 class AdaptiveModel {
 public:
-    AdaptiveModel(Coder& coder, const AdaptiveFields& fields, size_t columns) : coder_(coder), f_(fields) {
+    // Where memory is lacking good() says so, and nothing else may be asked.
+    AdaptiveModel(Coder& coder, const AdaptiveFields& fields, size_t columns, Memory& memory = usual_memory)
+        : coder_(coder), f_(fields), column_(memory), step_column_(memory), sign_column_(memory), block_(memory), above_(memory), place_(memory) {
         const int nonzero = (f_.prior & 15) - 10, larger = (f_.prior >> 4) - 11;
         bias_ = {nonzero * (3 << 22), kBiasVariance};
         steps_.fill({larger * (3 << 22), kBiasVariance});
@@ -61,20 +63,22 @@ public:
         tree_.fill({0, kTreeVariance});
         sign_near_.fill({0, kSignVariance});
         flags_.fill({0, kFlagVariance});
-        column_.assign(columns, {0, kLineVariance[f_.column()]});
-        step_column_ = column_;
-        sign_column_.assign(columns, {0, kSignVariance});
+        const Weight line{0, kLineVariance[f_.column()]};
         const size_t span = f_.period > 1 ? f_.period : kBlock;
-        block_.assign((columns + span - 1) / span, {0, kNearVariance[f_.near()]});
-        above_.assign(columns + 2, 0);
-        for (uint32_t c = 0; c < columns; c++) {
+        good_ = column_.try_assign(columns, line) && step_column_.try_assign(columns, line) &&
+                sign_column_.try_assign(columns, {0, kSignVariance}) &&
+                block_.try_assign((columns + span - 1) / span, {0, kNearVariance[f_.near()]}) &&
+                above_.try_assign(columns + 2, 0) && place_.try_reserve(columns);
+        for (uint32_t c = 0; good_ && c < columns; c++) {
             const uint32_t position = f_.period > 1 && f_.period <= kMostKernel ? c % f_.period : 0;
-            place_.push_back({c, uint32_t(c / span), position});
+            good_ = place_.try_push({c, uint32_t(c / span), position});
         }
     }
+    bool good() const { return good_; }
 
     // Which columns and rows hold nothing but zeros; `dead` says it (encoder) or is told it (decoder).
-    void columns(std::vector<uint8_t>& dead) {
+    template <class Flags>
+    void columns(Flags& dead) {
         size_t before = 0;
         for (size_t c = 0; c < dead.size(); c++) {
             dead[c] = flag(before, dead[c]);
@@ -83,7 +87,7 @@ public:
         size_t live = 0;
         for (size_t c = 0; c < dead.size(); c++)
             if (!dead[c]) place_[live++] = place_[c];
-        place_.resize(live);
+        place_.shrink(live);
     }
     bool row_is_dead(bool dead) {
         dead = flag(4 + rows_before_, dead);
@@ -145,10 +149,11 @@ private:
     std::array<Weight, 32 * 8> tree_;
     std::array<Weight, 9> sign_near_;
     std::array<Weight, 8> flags_;
-    std::vector<Weight> column_, step_column_, sign_column_, block_;
-    std::vector<int8_t> above_;   // by live column, one of padding on both sides
-    std::vector<Place> place_;    // of the live columns
+    Vec<Weight> column_, step_column_, sign_column_, block_;
+    Vec<int8_t> above_;           // by live column, one of padding on both sides
+    Vec<Place> place_;            // of the live columns
     size_t rows_before_ = 0;
+    bool good_ = false;
 
     static int most(int q, int limit) { return std::min(q < 0 ? -q : q, limit); }
 

@@ -1,5 +1,7 @@
 // What encoder and decoder of adaptive arrays share: numbers of a header, and how a model begins.
 #pragma once
+#include <cmath>
+
 #include "adaptive/adaptive.hpp"
 
 namespace taut {
@@ -10,8 +12,20 @@ inline uint64_t groups_of(const ArrayHeader& h) {
 }
 
 // Numbers of a header: rows of integers of 16 or 32 bits, as they are or less their middle and modelled.
-void put_numbers(std::vector<uint8_t>& out, const std::vector<int32_t>& numbers, size_t columns, int bits);
-std::vector<int32_t> take_numbers(ByteReader& in, uint64_t rows, uint64_t columns, int bits);
+enum Form : uint8_t { kHasLevels = 4, kHasScales = 8, kHasZeros = 16, kHasKernels = 32, kHasGroups = 64,
+                      kHasHalves = 128 };
+
+inline float from_f16(uint16_t u) {
+    const int exponent = u >> 10 & 31, mantissa = u & 1023;
+    const float v = exponent ? std::ldexp(float(mantissa + 1024), exponent - 25) : std::ldexp(float(mantissa), -24);
+    return u >> 15 ? -v : v;
+}
+
+constexpr bool finite_half(uint32_t u) { return (u >> 10 & 31) != 31; }
+
+constexpr uint8_t kAsTheyAre = 128;
+void put_numbers(std::vector<uint8_t>& out, const Vec<int32_t>& numbers, size_t columns, int bits);
+Status take_numbers(ByteReader& in, uint64_t rows, uint64_t columns, int bits, Vec<int32_t>& numbers);
 
 // How often what a model begins with occurs.
 struct IndexCounts {

@@ -68,12 +68,13 @@ public:
     }
     bool exhausted() const { return missing_ > kMissingBytes; }
     // Refuses all but the bytes that RangeEncoder::finish leaves.
-    void finish() const {
-        if (exhausted()) throw FormatError("symbols end early");
-        if (at_ != end_) throw FormatError("bytes are left over");
-        if (missing_ < kMissingBytes && (recent_ >> (8 * missing_) & 255) == 0) throw FormatError("a zero too many");
+    Status finish() const {
+        TAUT_REQUIRE(!exhausted(), "symbols end early");
+        TAUT_REQUIRE(at_ == end_, "bytes are left over");
+        TAUT_REQUIRE(missing_ >= kMissingBytes || (recent_ >> (8 * missing_) & 255) != 0, "a zero too many");
         const uint64_t unit = uint64_t(1) << (recent_ ? std::countr_zero(recent_) : 32);
-        if (code_ >= unit || code_ + unit < range_) throw FormatError("the final number is not the shortest");
+        TAUT_REQUIRE(code_ < unit && code_ + unit >= range_, "the final number is not the shortest");
+        return {};
     }
 
 private:

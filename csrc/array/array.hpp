@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/memory.hpp"
 #include "rans/rans.hpp"
 
 namespace taut {
@@ -27,24 +28,30 @@ constexpr int kMaxLow = 57;            // raw bits per value: a 64-bit load at a
 
 // What a matrix has beside the fields of other kinds; empty vectors stand for the usual case.
 struct MatrixFields {
+    explicit MatrixFields(Memory& memory = usual_memory)
+        : row_exponents(memory), column_exponents(memory), row_classes(memory), column_classes(memory), map(memory), coded_tables(memory) {}
     bool trellis = false;
     uint8_t row_fraction = 0, column_fraction = 0;   // exponents count in 2^-fraction octaves
-    std::vector<uint8_t> row_exponents, column_exponents;  // one each; empty: all kNoExponent
-    std::vector<uint8_t> row_classes, column_classes;      // one each; empty: all zero
-    std::vector<uint8_t> map;                              // [row class][column class] -> context; empty: all zero
+    Vec<uint8_t> row_exponents, column_exponents;  // one each; empty: all kNoExponent
+    Vec<uint8_t> row_classes, column_classes;      // one each; empty: all zero
+    Vec<uint8_t> map;                              // [row class][column class] -> context; empty: all zero
     size_t column_class_count = 1;
-    std::vector<uint8_t> coded_tables;                     // what a writer puts for the tables
+    Vec<uint8_t> coded_tables;                     // what a writer puts for the tables
 };
 constexpr uint8_t kNoExponent = 128;
 
+// What a decoder puts: values, or the grid's integers that they are made of, as int32.
+enum class Put : uint8_t { values, integers };
+
 // What an adaptive array has; the values' grid, and how its model begins.
 struct AdaptiveFields {
+    explicit AdaptiveFields(Memory& memory = usual_memory) : levels(memory), scales(memory), zeros(memory) {}
     uint32_t period = 1;          // columns of one kernel
     uint64_t group = 0;           // columns that share a scale; 0: a whole row
     int32_t low = 0;              // index of the first level
-    std::vector<float> levels;    // none: an index is its own level
-    std::vector<float> scales;    // by row and group; none: `step` for all
-    std::vector<int32_t> zeros;   // as many as scales, or none
+    Vec<float> levels;    // none: an index is its own level
+    Vec<float> scales;    // by row and group; none: `step` for all
+    Vec<int32_t> zeros;   // as many as scales, or none
     uint8_t options = 0;          // kRowFlags and its like
     uint8_t prior = 0;            // log-odds of nonzero and of |q| > 1 to begin with
     uint8_t largest = 31;         // floor(log2 |q|) at most
@@ -58,6 +65,7 @@ struct AdaptiveFields {
 };
 
 struct ArrayHeader {
+    explicit ArrayHeader(Memory& memory = usual_memory) : rows(memory), tables(memory), matrix(memory), adaptive(memory) {}
     Kind kind = Kind::stored;
     CoderId coder = CoderId::fast;
     uint8_t width = 1;   // bytes per value
@@ -72,8 +80,8 @@ struct ArrayHeader {
     uint64_t base = 0;                     // split: upper part of symbol 1
     float step = 0;                        // uniform
     std::array<float, 3> offsets{};        // uniform: how far levels 1, 2 and 3+ sit inside, in steps
-    std::vector<uint8_t> rows;             // one byte per row: table | kDropRow; empty: all zero
-    std::vector<Table> tables;             // matrix with trellis: two a context, one per quantiser
+    Vec<uint8_t> rows;             // one byte per row: table | kDropRow; empty: all zero
+    Vec<Table> tables;             // matrix with trellis: two a context, one per quantiser
     uint64_t value = 0;                    // constant
     MatrixFields matrix;
     AdaptiveFields adaptive;
@@ -93,7 +101,7 @@ constexpr uint64_t kMaxLooseRows = uint64_t(1) << 24;
 
 // What all headers begin with: magic, kind, width, count, rows and chunks. The rest belongs to the kind.
 std::vector<uint8_t> begin_header(const ArrayHeader& header);
-ArrayHeader read_geometry(ByteReader& in);
+Status read_geometry(ByteReader& in, ArrayHeader& h);
 
 struct Encoded {
     std::vector<uint8_t> header;

@@ -7,13 +7,14 @@ namespace {
 constexpr char kMagic[4] = {'L', 'C', 'A', '1'};
 
 // A row's length must not overflow anything that is computed from it later.
-void check_geometry(const ArrayHeader& h) {
-    require(h.width == 1 || h.width == 2 || h.width == 4 || h.width == 8, "width is not 1, 2, 4 or 8");
-    require(h.count <= (uint64_t(1) << 56), "more than 2^56 values");
-    require(h.row_length >= 1 && h.chunk_rows >= 1, "empty rows or chunks");
-    require(h.row_length <= kMaxChunkValues && h.chunk_rows <= kMaxChunkValues &&
-                h.row_length * h.chunk_rows <= kMaxChunkValues,
-            "a chunk of more than 2^22 values");
+Status check_geometry(const ArrayHeader& h) {
+    TAUT_REQUIRE(h.width == 1 || h.width == 2 || h.width == 4 || h.width == 8, "width is not 1, 2, 4 or 8");
+    TAUT_REQUIRE(h.count <= (uint64_t(1) << 56), "more than 2^56 values");
+    TAUT_REQUIRE(h.row_length >= 1 && h.chunk_rows >= 1, "empty rows or chunks");
+    TAUT_REQUIRE(h.row_length <= kMaxChunkValues && h.chunk_rows <= kMaxChunkValues &&
+                     h.row_length * h.chunk_rows <= kMaxChunkValues,
+                 "a chunk of more than 2^22 values");
+    return {};
 }
 
 }  // namespace
@@ -28,18 +29,18 @@ std::vector<uint8_t> begin_header(const ArrayHeader& h) {
     return out;
 }
 
-ArrayHeader read_geometry(ByteReader& in) {
-    require(in.left() >= 4 && std::memcmp(in.take(4), kMagic, 4) == 0, "array header: not a coded array of version 1");
-    ArrayHeader h;
+Status read_geometry(ByteReader& in, ArrayHeader& h) {
+    const uint8_t* magic = in.take(4);
+    TAUT_REQUIRE(magic && std::memcmp(magic, kMagic, 4) == 0, "array header: not a coded array of version 1");
     const uint8_t kind = in.byte();
-    require(kind <= 5, "array header: unknown kind");
+    TAUT_REQUIRE(kind <= 5, "array header: unknown kind");
     h.kind = Kind(kind);
     h.width = in.byte();
     h.count = in.varint();
     h.row_length = in.varint();
     h.chunk_rows = in.varint();
-    check_geometry(h);
-    return h;
+    TAUT_TRY(in.status());
+    return check_geometry(h);
 }
 
 }  // namespace taut

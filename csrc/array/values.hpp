@@ -33,22 +33,24 @@ T join(const SplitRule& rule, uint64_t high, uint64_t raw) {
     return T(rule.mode == Mode::signed_ ? value ^ uint64_t(1) << (bits - 1) : value);
 }
 
-// The next entry of a chunk's exception list.
+// The next entry of a chunk's exception list; behind the last are zeros, and ended() remembers them.
 class Exceptions {
 public:
     Exceptions(const uint8_t* data, size_t size) : next_(data), end_(data + size) {}
     template <class T>
     T take() {
-        if (size_t(end_ - next_) < sizeof(T)) throw FormatError("exception list ends early");
-        T value;
+        T value{};
+        if (size_t(end_ - next_) < sizeof(T)) return ended_ = true, value;
         std::memcpy(&value, next_, sizeof value);
         next_ += sizeof value;
         return value;
     }
     bool used_up() const { return next_ == end_; }
+    bool ended() const { return ended_; }
 
 private:
     const uint8_t *next_, *end_;
+    bool ended_ = false;
 };
 
 inline uint64_t field_at(const SplitRule& rule, const uint8_t* raw, size_t i) {

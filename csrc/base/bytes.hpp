@@ -1,22 +1,13 @@
-// Bytes: what is refused of them, base-128 integers, and a reader that refuses to pass the end.
+// Bytes: base-128 integers, and a reader that does not pass the end.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
+#include "base/status.hpp"
+
 namespace taut {
-
-// The bytes given are not what an encoder writes. Never leaves the core: the bindings translate it.
-struct FormatError : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
-inline void require(bool good, const char* what) {
-    if (!good) throw FormatError(what);
-}
 
 struct ConstBytes {
     const uint8_t* data;
@@ -34,21 +25,30 @@ void put_raw(std::vector<uint8_t>& out, const T& v) {
     out.insert(out.end(), p, p + sizeof v);
 }
 
+// Reading past the end gives zeros, or no bytes, and is remembered: callers ask status() before they go by what they read.
 class ByteReader {
 public:
     ByteReader(const uint8_t* data, size_t size) : p_(data), end_(data + size) {}
     size_t left() const { return size_t(end_ - p_); }
-    const uint8_t* take(uint64_t n) {
-        if (n > left()) throw FormatError("ends early");
+    Status status() const { return Status(wrong_); }
+    const uint8_t* take(uint64_t n) {  // null: there are fewer
+        if (n > left()) {
+            if (!wrong_) wrong_ = "ends early";
+            p_ = end_;
+            return nullptr;
+        }
         const uint8_t* at = p_;
         p_ += n;
         return at;
     }
-    uint8_t byte() { return *take(1); }
+    uint8_t byte() {
+        const uint8_t* at = take(1);
+        return at ? *at : uint8_t(0);
+    }
     template <class T>
     T raw() {
-        T v;
-        std::memcpy(&v, take(sizeof v), sizeof v);
+        T v{};
+        if (const uint8_t* at = take(sizeof v)) std::memcpy(&v, at, sizeof v);
         return v;
     }
     uint64_t varint() {
@@ -59,11 +59,13 @@ public:
             v |= uint64_t(b & 0x7f) << shift;
             if (b < 0x80) return v;
         }
-        throw FormatError("integer too long");
+        if (!wrong_) wrong_ = "integer too long";
+        return 0;
     }
 
 private:
     const uint8_t *p_, *end_;
+    const char* wrong_ = nullptr;
 };
 
 }  // namespace taut

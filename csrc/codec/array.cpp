@@ -1,41 +1,35 @@
-// One array of any kind: its header, and its chunks handed to what decodes its kind.
+// The decoders below, for those who live with exceptions.
 #include <cstring>
 
-#include "adaptive/adaptive.hpp"
 #include "codec/codec.hpp"
-#include "matrix/matrix.hpp"
-#include "split/split.hpp"
 
 namespace taut {
 
+void must(Status status) {
+    if (status.is_memory()) throw std::bad_alloc();
+    if (status) throw FormatError(status.what());
+}
+
 ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes) {
-    ByteReader in(data, size);
-    ArrayHeader h = read_geometry(in);
-    if (nbytes != kAnySize && nbytes != h.output_bytes())
-        throw FormatError("array decodes to " + std::to_string(h.output_bytes()) + " bytes, " +
-                          std::to_string(nbytes) + " were expected");
-    if (nbytes == kAnySize && h.row_count() > kMaxLooseRows) return h;
-    switch (h.kind) {
-        case Kind::matrix: read_matrix_fields(in, h); break;
-        case Kind::adaptive: read_adaptive_fields(in, h, nbytes == kAnySize); break;
-        default: read_split_fields(in, h);
-    }
+    ArrayHeader h;
+    const Status status = parse_header({data, size}, nbytes, h);
+    if (status.what() == kOtherSize)
+        throw FormatError("array decodes to " + std::to_string(h.output_bytes()) + " bytes, " + std::to_string(nbytes) +
+                          " were expected");
+    must(status);
     return h;
 }
 
-ArrayDecoder::ArrayDecoder(ArrayHeader header, const Kernels& kernels) : header_(std::move(header)), kernels_(kernels) {
-    if (header_.kind == Kind::matrix) matrix_ = std::make_shared<const MatrixDecoder>(header_, kernels);
-    else if (header_.kind != Kind::adaptive) split_ = std::make_shared<const SplitDecoder>(header_, kernels);
-}
+ArrayDecoder::ArrayDecoder(ArrayHeader header, const Kernels& kernels) { must(decoder_.open(std::move(header), kernels)); }
 
 void ArrayDecoder::fill_constant(uint8_t* out) const {
-    for (uint64_t i = 0; i < header_.count; i++) std::memcpy(out + i * header_.width, &header_.value, header_.width);
+    const ArrayHeader& h = header();
+    for (uint64_t i = 0; i < h.count; i++) std::memcpy(out + i * h.width, &h.value, h.width);
 }
 
 void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) const {
-    if (matrix_) return matrix_->decode_chunk(header_, kernels_, chunk, bytes, out);
-    if (split_) return split_->decode_chunk(header_, kernels_, chunk, bytes, out);
-    decode_adaptive_chunk(header_, chunk, bytes, out);
+    static thread_local Vec<uint8_t> scratch;
+    must(decoder_.decode_chunk(chunk, bytes, out + chunk * decoder_.chunk_values() * header().width, scratch));
 }
 
 }  // namespace taut

@@ -1,36 +1,34 @@
 // The door of codec/: arrays of any kind decoded, one chunk or many arrays at once, and the kernels to trust with it.
+//
+//   any.hpp    the decoders themselves, which return what is wrong; what stands here throws it
 #pragma once
-#include <memory>
+#include <stdexcept>
+#include <string>
 
-#include "array/array.hpp"
-#include "simd/simd.hpp"
+#include "codec/any.hpp"
 
 namespace taut {
 
-class MatrixDecoder;
-class SplitDecoder;
+// The bytes given are not what an encoder writes. Never leaves the core: the bindings translate it.
+struct FormatError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+// Throws what is wrong: a FormatError, or std::bad_alloc.
+void must(Status status);
 
-// Reads a header of an array that decodes to `nbytes` bytes. A few bytes may claim any number of rows, each of which
-// takes a byte here: only the caller's buffer bounds them. Where its size is not known yet (kAnySize) the header of an
-// array of more than kMaxLooseRows rows is read up to its geometry alone.
-constexpr uint64_t kAnySize = ~uint64_t(0);
 ArrayHeader read_header(const uint8_t* data, size_t size, uint64_t nbytes = kAnySize);
 
 // Decodes the chunks of one array; may be used by several threads at once.
 class ArrayDecoder {
 public:
     ArrayDecoder(ArrayHeader header, const Kernels& kernels);
-    const ArrayHeader& header() const { return header_; }
+    const ArrayHeader& header() const { return decoder_.header(); }
     // `out` is the start of the whole array's output, header().output_bytes() long.
     void decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) const;
     void fill_constant(uint8_t* out) const;
 
 private:
-    ArrayHeader header_;
-    const Kernels& kernels_;
-    // One of them; adaptive and constant arrays need none.
-    std::shared_ptr<const SplitDecoder> split_;
-    std::shared_ptr<const MatrixDecoder> matrix_;
+    AnyDecoder decoder_;
 };
 
 // One array: its header, its chunks where they lie, and the buffer for its values.

@@ -29,7 +29,8 @@ CoreRate measure(const Kernels& k, const std::vector<uint8_t>& symbols, CoderTra
     for (uint8_t b : symbols) counts[b]++;
     const Table table = make_table(counts, traits, false);
     const EncodeTable lookup = make_encode_table<Coder>(table);
-    const Slots slots = make_slots<Coder>(table);
+    std::vector<uint32_t> slots(size_t(1) << Coder::prob_bits);
+    make_slots<Coder>(table, slots.data());
     const Units units = encode_runs<Coder, int(lanes)>({{&lookup, symbols.data(), symbols.size()}});
     std::vector<uint8_t> padded = units.units;
     padded.resize(padded.size() + 1024);
@@ -65,7 +66,8 @@ CoreRate measure_matrix(const Kernels& k, const std::vector<uint8_t>& symbols, C
     spec.fields.trellis = true;
     const Encoded coded = encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1});
     const ArrayHeader h = read_header(coded.header.data(), coded.header.size());
-    const MatrixDecoder decoder(h, k);
+    MatrixDecoder decoder;
+    must(decoder.open(h, k));
     std::array<Histogram, 2> counts{};
     for (size_t r = 0; r < h.row_count(); r++)
         for (size_t c = 0, state = 0; c < spec.columns; c++) {
@@ -78,7 +80,7 @@ CoreRate measure_matrix(const Kernels& k, const std::vector<uint8_t>& symbols, C
     CoreRate rate{1e300, (entropy_bits(counts[0]) + entropy_bits(counts[1])) / n, 8.0 * double(chunk.size()) / n};
     for (int r = 0; r < repeats; r++) {
         const auto start = std::chrono::steady_clock::now();
-        decoder.decode_chunk(h, k, 0, {chunk.data(), chunk.size()}, nullptr);
+        must(decoder.decode_chunk(h, k, 0, {chunk.data(), chunk.size()}, nullptr));
         const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
         rate.seconds = std::min(rate.seconds, took.count() / n);
     }

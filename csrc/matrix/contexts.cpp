@@ -68,10 +68,12 @@ std::vector<uint8_t> keys_of(const std::vector<uint64_t>& sums, uint64_t count) 
 struct Cells {
     size_t quantisers;
     std::vector<Histogram> counts;  // [row key][column key][quantiser]
-    Cells(const ArrayHeader& h, const int32_t* indices, const std::vector<uint8_t>& row_key,
-          const std::vector<uint8_t>& column_key)
-        : quantisers(h.matrix.trellis ? 2 : 1), counts(size_t(kKeys) * kKeys * quantisers) {
-        const size_t columns = size_t(h.row_length), rows = row_key.size();
+    explicit Cells(const ArrayHeader& h)
+        : quantisers(h.matrix.trellis ? 2 : 1), counts(size_t(kKeys) * kKeys * quantisers) {}
+    // Rows from `first` on, which begin at `indices`.
+    void add(const int32_t* indices, size_t first, size_t rows, const std::vector<uint8_t>& row_key,
+             const std::vector<uint8_t>& column_key) {
+        const size_t columns = column_key.size();
         constexpr size_t together = 8;  // rows whose states are independent chains
         for (size_t r = 0; r < rows; r += together) {
             const size_t n = std::min(together, rows - r);
@@ -79,7 +81,7 @@ struct Cells {
             for (size_t c = 0; c < columns; c++)
                 for (size_t i = 0; i < n; i++) {
                     const uint8_t s = symbol_of(indices[(r + i) * columns + c]);
-                    at(row_key[r + i], column_key[c])[state[i] & (quantisers - 1)][s]++;
+                    at(row_key[first + r + i], column_key[c])[state[i] & (quantisers - 1)][s]++;
                     state[i] = kNextState[state[i]][s & 1];
                 }
         }
@@ -235,9 +237,21 @@ Numbering number_classes(const Plan& plan, const std::vector<uint8_t>& keys, con
 
 }  // namespace
 
-MatrixContexts choose_matrix_contexts(const ArrayHeader& h, const int32_t* indices) {
-    const size_t rows = size_t(h.row_count()), columns = size_t(h.row_length);
-    std::vector<uint64_t> row_sum(rows), column_sum(columns);
+struct MatrixScan::Parts {
+    std::vector<uint64_t> row_sum, column_sum;
+    std::vector<uint8_t> row_key, column_key;
+    Cells cells;
+};
+
+MatrixScan::MatrixScan(const ArrayHeader& h) : parts_(new Parts{{}, {}, {}, {}, Cells(h)}) {
+    parts_->row_sum.resize(size_t(h.row_count()));
+    parts_->column_sum.resize(size_t(h.row_length));
+}
+MatrixScan::~MatrixScan() = default;
+
+void MatrixScan::sum(const int32_t* indices, size_t first, size_t rows) {
+    std::vector<uint64_t>&row_sum = parts_->row_sum, &column_sum = parts_->column_sum;
+    const size_t columns = column_sum.size();
     std::vector<uint32_t> partly(columns);  // of the columns, before they outgrow 32 bits
     for (size_t r = 0; r < rows; r++) {
         const int32_t* row = indices + r * columns;
@@ -248,13 +262,32 @@ MatrixContexts choose_matrix_contexts(const ArrayHeader& h, const int32_t* indic
             sum += most;
             partly[c] += most;
         }
-        row_sum[r] = sum;
+        row_sum[first + r] = sum;
         if (r + 1 < rows && (r + 1) % (1 << 24)) continue;
         for (size_t c = 0; c < columns; c++) column_sum[c] += partly[c];
         std::fill(partly.begin(), partly.end(), 0u);
     }
-    const std::vector<uint8_t> row_key = keys_of(row_sum, columns), column_key = keys_of(column_sum, rows);
-    Cells cells(h, indices, row_key, column_key);
+    if (first + rows < row_sum.size()) return;
+    parts_->row_key = keys_of(row_sum, columns);
+    parts_->column_key = keys_of(column_sum, row_sum.size());
+}
+
+void MatrixScan::count(const int32_t* indices, size_t first, size_t rows) {
+    parts_->cells.add(indices, first, rows, parts_->row_key, parts_->column_key);
+}
+
+MatrixContexts choose_matrix_contexts(const ArrayHeader& h, const int32_t* indices) {
+    const size_t rows = size_t(h.row_count());
+    MatrixScan scan(h);
+    scan.sum(indices, 0, rows);
+    scan.count(indices, 0, rows);
+    return scan.choose(h);
+}
+
+MatrixContexts MatrixScan::choose(const ArrayHeader& h) const {
+    const size_t rows = size_t(h.row_count());
+    const std::vector<uint8_t>&row_key = parts_->row_key, &column_key = parts_->column_key;
+    Cells& cells = parts_->cells;
     // Many lanes want many rows of a class in each chunk.
     const double chunks = double(rows) / double(std::min<uint64_t>(rows, h.chunk_rows));
     const double least = h.coder == CoderId::fast ? 128 * chunks : 0;

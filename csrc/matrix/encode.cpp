@@ -18,7 +18,7 @@ ArrayHeader matrix_header(CoderId coder, uint64_t count, const MatrixSpec& spec)
     h.matrix = spec.fields;
     h.count = count;
     h.row_length = spec.columns;
-    const auto plain = [](const std::vector<uint8_t>& e) {
+    const auto plain = [](const Vec<uint8_t>& e) {
         return std::all_of(e.begin(), e.end(), [](uint8_t v) { return v == kNoExponent; });
     };
     if (plain(h.matrix.row_exponents)) h.matrix.row_exponents.clear();
@@ -38,9 +38,9 @@ CoderId choose_coder(uint64_t count, uint64_t columns, const EncodeOptions& opti
 
 void set_contexts(ArrayHeader& h, MatrixContexts contexts) {
     MatrixFields& m = h.matrix;
-    m.row_classes = std::move(contexts.row_classes);
-    m.column_classes = std::move(contexts.column_classes);
-    m.map = std::move(contexts.map);
+    m.row_classes = contexts.row_classes;
+    m.column_classes = contexts.column_classes;
+    m.map = contexts.map;
     m.column_class_count = contexts.column_class_count;
     m.coded_tables = write_contexts(contexts.contexts);
     for (const ContextTables& c : contexts.contexts)
@@ -48,7 +48,7 @@ void set_contexts(ArrayHeader& h, MatrixContexts contexts) {
     finish_tables(h.tables, h.traits());
 }
 
-// Symbols of a chunk in coded order, each with its table.
+// Symbols of a chunk in coded order, each with its table; its rows begin at `indices`.
 struct Coded {
     std::vector<uint8_t> symbols, tables, exceptions;
     std::vector<uint32_t> group_rows;  // rows of each group
@@ -64,12 +64,13 @@ Coded order_symbols(const ArrayHeader& h, const int32_t* indices, uint64_t first
     std::vector<const int32_t*> from(lanes);
     size_t at = 0;
     int row_class = -1;
-    const RowOrder in_order = order_matrix_rows(h, first_row, rows);
+    RowOrder in_order;
+    if (order_matrix_rows(h, first_row, rows, in_order)) throw std::bad_alloc();
     for (const RowGroup& g : in_order.groups) {
         if (g.row_class != row_class) contexts_of(h, uint8_t(row_class = g.row_class), contexts.data());
         const size_t n = g.count;
         c.group_rows.push_back(uint32_t(n));
-        for (size_t r = 0; r < n; r++) from[r] = indices + (first_row + in_order.order[g.begin + r]) * columns;
+        for (size_t r = 0; r < n; r++) from[r] = indices + size_t(in_order.order[g.begin + r]) * columns;
         std::array<uint8_t, 128> state{};
         for (size_t j = 0; j < columns; j++)
             for (size_t r = 0; r < n; r++, at++) {
@@ -124,24 +125,65 @@ std::vector<uint8_t> code_matrix(const ArrayHeader& h, const std::vector<EncodeT
     return out;
 }
 
+std::vector<EncodeTable> encode_tables(const ArrayHeader& h) {
+    std::vector<EncodeTable> tables;
+    const bool fast = h.coder == CoderId::fast;
+    for (const Table& t : h.tables) tables.push_back(fast ? make_encode_table<Fast>(t) : make_encode_table<Dense>(t));
+    return tables;
+}
+
+// The chunks of some rows from `first` on, which begin at `indices`.
+std::vector<std::vector<uint8_t>> code_rows(const ArrayHeader& h, const std::vector<EncodeTable>& tables,
+                                            const int32_t* indices, uint64_t first, uint64_t count, int threads) {
+    std::vector<std::vector<uint8_t>> chunks((count + h.chunk_rows - 1) / h.chunk_rows);
+    parallel_for(chunks.size(), threads, [&](size_t i) {
+        const uint64_t at = i * h.chunk_rows, rows = std::min(h.chunk_rows, count - at);
+        const Coded coded = order_symbols(h, indices + at * h.row_length, first + at, rows);
+        const bool fast = h.coder == CoderId::fast;
+        chunks[i] = fast ? code_matrix<Fast>(h, tables, coded) : code_matrix<Dense>(h, tables, coded);
+    });
+    return chunks;
+}
+
 }  // namespace
 
 Encoded encode_matrix_with(CoderId coder, const int32_t* indices, uint64_t count, const MatrixSpec& spec,
                            const EncodeOptions& options) {
     ArrayHeader h = matrix_header(coder, count, spec);
     set_contexts(h, choose_matrix_contexts(h, indices));
-    Encoded result;
-    result.header = write_matrix_header(h);
-    result.chunks.resize(h.chunk_count());
+    return {write_matrix_header(h), code_rows(h, encode_tables(h), indices, 0, h.row_count(), options.threads)};
+}
+
+struct MatrixStream::State {
+    ArrayHeader header;
+    MatrixScan scan;
     std::vector<EncodeTable> tables;
-    const bool fast = h.coder == CoderId::fast;
-    for (const Table& t : h.tables) tables.push_back(fast ? make_encode_table<Fast>(t) : make_encode_table<Dense>(t));
-    parallel_for(result.chunks.size(), options.threads, [&](size_t i) {
-        const uint64_t first = i * h.chunk_rows, rows = std::min(h.chunk_rows, h.row_count() - first);
-        const Coded coded = order_symbols(h, indices, first, rows);
-        result.chunks[i] = fast ? code_matrix<Fast>(h, tables, coded) : code_matrix<Dense>(h, tables, coded);
-    });
-    return result;
+    explicit State(ArrayHeader h) : header(std::move(h)), scan(header) {}
+};
+
+MatrixStream::MatrixStream(uint64_t count, const MatrixSpec& spec, const EncodeOptions& options)
+    : state_(new State(matrix_header(choose_coder(count, spec.columns, options), count, spec))) {}
+MatrixStream::~MatrixStream() = default;
+
+uint64_t MatrixStream::chunk_rows() const { return state_->header.chunk_rows; }
+
+void MatrixStream::sum(const int32_t* indices, uint64_t first, uint64_t rows) {
+    state_->scan.sum(indices, size_t(first), size_t(rows));
+}
+
+void MatrixStream::count(const int32_t* indices, uint64_t first, uint64_t rows) {
+    state_->scan.count(indices, size_t(first), size_t(rows));
+}
+
+std::vector<uint8_t> MatrixStream::header() {
+    set_contexts(state_->header, state_->scan.choose(state_->header));
+    state_->tables = encode_tables(state_->header);
+    return write_matrix_header(state_->header);
+}
+
+std::vector<std::vector<uint8_t>> MatrixStream::code(const int32_t* indices, uint64_t first, uint64_t rows,
+                                                     int threads) const {
+    return code_rows(state_->header, state_->tables, indices, first, rows, threads);
 }
 
 Encoded encode_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options) {

@@ -1,5 +1,7 @@
 // The door of matrix/: quantised matrices (docs/coding.md, "Matrix").
 #pragma once
+#include <memory>
+
 #include "array/array.hpp"
 #include "simd/simd.hpp"
 
@@ -28,28 +30,51 @@ struct MatrixSpec {
 Encoded encode_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
 Encoded encode_matrix_with(CoderId coder, const int32_t* indices, uint64_t count, const MatrixSpec& spec,
                            const EncodeOptions& options);
+// encode_matrix of rows that are not all at hand: three passes over them, in order, some whole rows at a time, in the
+// third whole chunks; the header is known before the third.
+class MatrixStream {
+public:
+    MatrixStream(uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
+    ~MatrixStream();
+    uint64_t chunk_rows() const;
+    void sum(const int32_t* indices, uint64_t first, uint64_t rows);
+    void count(const int32_t* indices, uint64_t first, uint64_t rows);
+    std::vector<uint8_t> header();
+    std::vector<std::vector<uint8_t>> code(const int32_t* indices, uint64_t first, uint64_t rows, int threads) const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
 double estimate_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
 
 std::vector<uint8_t> write_matrix_header(const ArrayHeader& h);
-void read_matrix_fields(ByteReader& in, ArrayHeader& h);
+Status read_matrix_fields(ByteReader& in, ArrayHeader& h);
+
+// What the values of a row are multiplied by: the step and the row's exponent.
+float matrix_row_scale(const ArrayHeader& h, uint64_t row);
 
 // Decodes chunks of one array: units to symbols with a trellis state per lane, symbols to levels, levels to numbers. May
 // be used by several threads at once.
 class MatrixDecoder {
 public:
-    MatrixDecoder(const ArrayHeader& h, const Kernels& kernels);
-    // `out` is the start of the whole array's output; without it symbols and levels are decoded, but no values made.
-    void decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
-                      uint8_t* out) const;
+    explicit MatrixDecoder(Memory& memory = usual_memory) : memory_(memory), column_scale_(memory), lookup_(memory), slots_(memory) {}
+    Status open(const ArrayHeader& h, const Kernels& kernels);
+    // `out` takes the chunk's values, or its levels as int32; without it symbols and levels are decoded, but nothing is
+    // put.
+    Status decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes, uint8_t* out,
+                        Put put = Put::values) const;
+    float column_scale(uint64_t column) const { return column_scale_[column]; }
 
 private:
-    std::vector<float> column_scale_;
+    Memory& memory_;
+    Vec<float> column_scale_;
     MatrixLookup lookup_;
-    std::vector<Slots> slots_;  // by context, for kernels that lack a wide decoder
+    Vec<uint32_t> slots_;  // by context, those of quantiser 1 behind those of quantiser 0; none where a wide decoder is
 
     template <class Coder, size_t lanes>
-    void decode_groups(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
-                       uint8_t* out) const;
+    Status decode_groups(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes, uint8_t* out,
+                         Put put) const;
 };
 
 }  // namespace taut

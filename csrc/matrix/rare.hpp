@@ -10,9 +10,10 @@ public:
     struct Found {
         uint32_t lane, column;
         float amount;  // the level and its offset
+        int64_t level;
     };
-    RareSymbols(const ArrayHeader& h, std::vector<uint8_t> tail, ConstBytes exceptions)
-        : trellis_(h.matrix.trellis), tail_(std::move(tail)), exception_(exceptions.data),
+    RareSymbols(const ArrayHeader& h, Vec<uint8_t> tail, ConstBytes exceptions, Memory& memory)
+        : found(memory), trellis_(h.matrix.trellis), tail_(std::move(tail)), exception_(exceptions.data),
           exceptions_end_(exceptions.data + exceptions.size) {
         for (size_t k = 0; k < 3; k++) offset_[k + 1] = h.offsets[k];
     }
@@ -31,7 +32,7 @@ public:
         }
         const int64_t level = level_of(q, trellis_, quantiser);
         if (symbol == kException || level < -128 || level > 127)
-            found.push_back({uint32_t(lane), uint32_t(column), amount(q, level)});
+            lost_ |= !found.try_push({uint32_t(lane), uint32_t(column), amount(q, level), level});
         return symbol;
     }
 
@@ -39,15 +40,18 @@ public:
         const float by = offset_[size_t(q < -3 || q > 3 ? 3 : q < 0 ? -q : q)];
         return float(level) - (q < 0 ? -by : by);
     }
-    bool broken() const { return broken_; }
+    Status status() const {
+        if (lost_) return Status::no_memory();
+        return broken_ ? Status("escapes or exceptions end early") : Status();
+    }
     bool used_up() const { return next_ == tail_.size() && exception_ == exceptions_end_; }
 
-    std::vector<Found> found;  // since it was cleared
+    Vec<Found> found;  // since it was cleared
 
 private:
-    bool trellis_, broken_ = false;
+    bool trellis_, broken_ = false, lost_ = false;
     std::array<float, 4> offset_{};
-    std::vector<uint8_t> tail_;
+    Vec<uint8_t> tail_;
     size_t next_ = 0;
     const uint8_t *exception_, *exceptions_end_;
 };

@@ -1,4 +1,4 @@
-// Tables of a matrix's contexts. A small matrix cannot pay for frequencies one by one: where they fall away from zero
+// Tables of a matrix's contexts, read. A small matrix cannot pay for frequencies one by one: where they fall away from zero
 // alike on both sides, their slopes are written instead, once, in parts of an octave.
 #include <algorithm>
 #include <bit>
@@ -12,7 +12,6 @@ constexpr int kSteepest = 1024, kSteepestUp = 128;  // sixteenths of an octave
 constexpr uint32_t kMantissa[16] = {0x800000, 0x85aac3, 0x8b95c2, 0x91c3d3, 0x9837f0, 0x9ef532, 0xa5fed7, 0xad583f,
                                     0xb504f3, 0xbd08a4, 0xc5672a, 0xce248c, 0xd744fd, 0xe0ccdf, 0xeac0c7, 0xf5257d};
 
-uint32_t zigzag(int v) { return uint32_t(v) << 1 ^ uint32_t(v >> 31); }
 int unzigzag(uint32_t z) { return int(z >> 1 ^ (~(z & 1) + 1)); }
 
 // 2^(23 - fall / 16), rounded down.
@@ -20,13 +19,6 @@ uint64_t weight(int fall) {
     const int octave = -fall >> 4;
     const uint64_t m = kMantissa[-fall & 15];
     return octave >= 0 ? m << octave : octave > -64 ? m >> -octave : 0;
-}
-
-void put_rice(BitWriter& out, const std::vector<uint32_t>& z, int k) {
-    for (uint32_t v : z) {
-        out.put((uint64_t(1) << (v >> k)) - 1, int(v >> k) + 1);
-        out.put(v & ((1u << k) - 1), k);
-    }
 }
 
 bool get_rice(BitReader& in, int k, uint32_t& z) {
@@ -117,89 +109,15 @@ bool set_frequencies(const Slopes& s, Table& t, CoderTraits coder) {
     return left > 0 && left < whole;
 }
 
-Rice best_rice(const std::vector<uint32_t>& z, int most_k) {
-    Rice best;
-    for (int k = 0; k <= most_k; k++) {
-        int bits = 0;
-        bool fits = true;
-        for (uint32_t v : z) {
-            fits &= v >> k <= kMostTableOnes;
-            bits += int(v >> k) + 1 + k;
-        }
-        if (fits && bits < best.bits) best = {k, bits};
-    }
-    return best;
-}
-
-std::vector<uint32_t> changes(const Slopes& s) {
-    std::vector<uint32_t> z;
-    int before = 0, slope = 0;
-    for (int fall : s.fall) {
-        z.push_back(zigzag(fall - before - slope));
-        slope = fall - before;
-        before = fall;
-    }
-    return z;
-}
-
-std::vector<uint32_t> differences(const Table& t, int count) {
-    std::vector<uint32_t> z;
-    int before = 0;
-    for (int i = 0; i <= count; i++) {
-        z.push_back(zigzag(int(t.frequency[size_t(i)]) - before));
-        if (i > 0) before = t.frequency[size_t(i)];  // the escape's frequency predicts nothing
-    }
-    return z;
-}
-
-int last_of(const std::vector<Table>& tables) {
-    int last = 1;
-    for (const Table& t : tables)
-        for (int i = last + 1; i < 256; i++)
-            if (t.frequency[size_t(i)]) last = i;
-    return last;
-}
-
-std::vector<uint8_t> write_contexts(const std::vector<ContextTables>& contexts) {
-    BitWriter out;
-    for (const ContextTables& c : contexts) {
-        const Table& t = c.tables[0];
-        out.put(!c.slopes.empty(), 1);
-        if (!c.slopes.empty()) {
-            out.put(c.slopes[0].fall.size(), 6);
-            out.put(uint64_t(c.slopes[0].unit), 2);
-            for (const Slopes& s : c.slopes) {
-                out.put(s.escape >= 0, 1);
-                if (s.escape >= 0) out.put(uint64_t(s.escape), 6);
-                const std::vector<uint32_t> z = changes(s);
-                const int k = best_rice(z, 3).k;
-                out.put(uint64_t(k), 2);
-                put_rice(out, z, k);
-            }
-            continue;
-        }
-        const int count = last_of(c.tables);
-        out.put(t.first, 8);
-        out.put(uint64_t(count), 8);
-        for (const Table& of : c.tables) {
-            const std::vector<uint32_t> z = differences(of, count);
-            const int k = best_rice(z, 12).k;
-            out.put(uint64_t(k), 4);
-            put_rice(out, z, k);
-        }
-    }
-    return out.finish();
-}
-
-bool read_contexts(BitReader& in, std::vector<Table>& tables, size_t contexts, size_t quantisers, CoderTraits coder) {
-    tables.assign(contexts * quantisers, Table{});
+Status read_contexts(BitReader& in, Vec<Table>& tables, size_t contexts, size_t quantisers, CoderTraits coder) {
+    TAUT_HAVE(tables.try_assign(contexts * quantisers, Table{}));
     for (size_t c = 0; c < contexts; c++)
-        if (!read_context(in, tables.data() + c * quantisers, quantisers, coder)) return false;
+        TAUT_REQUIRE(read_context(in, tables.data() + c * quantisers, quantisers, coder), "array header: broken table");
     finish_tables(tables, coder);
-    return true;
+    return {};
 }
 
-void finish_tables(std::vector<Table>& tables, CoderTraits coder) {
+void finish_tables(Vec<Table>& tables, CoderTraits coder) {
     int bits = coder.min_bucket_bits;
     for (const Table& t : tables) bits = std::max(bits, t.bucket_bits);
     for (Table& t : tables) {

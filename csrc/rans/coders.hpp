@@ -15,7 +15,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <vector>
 
 namespace taut {
 
@@ -51,9 +50,6 @@ struct Table {
     std::array<uint8_t, 256> alias{};
     std::array<uint16_t, 256> adjust{};  // rank of a slot within its symbol: offset, or offset + adjust for the alias
 };
-
-// Packed slot for scalar decoding: byte | frequency << 8 | rank << 20.
-using Slots = std::vector<uint32_t>;
 
 inline void build_alias(Table& t, int prob_bits) {
     const int buckets = 1 << t.bucket_bits;
@@ -98,11 +94,11 @@ using DecodeFastSteps = void(const Table&, uint16_t* state, size_t& bank, size_t
 using DecodeDenseSteps = void(const Table&, uint32_t* state, size_t& bank, size_t steps, const uint8_t*& p,
                               uint8_t* out);
 
+// Packed slots for scalar decoding, 2^prob_bits of them: byte | frequency << 8 | rank << 20.
 template <class Coder>
-Slots make_slots(const Table& t) {
+void make_slots(const Table& t, uint32_t* slots) {
     const int shift = Coder::prob_bits - t.bucket_bits, size = 1 << shift;
-    Slots slots(size_t(1) << Coder::prob_bits);
-    for (int slot = 0; slot < int(slots.size()); slot++) {
+    for (int slot = 0; slot < 1 << Coder::prob_bits; slot++) {
         const int bucket = slot >> shift, offset = slot & (size - 1);
         const bool own = offset < t.own[bucket];
         const int symbol = own ? bucket : t.alias[bucket];
@@ -110,7 +106,6 @@ Slots make_slots(const Table& t) {
         const uint8_t byte = uint8_t(t.first + symbol - 1);
         slots[slot] = byte | uint32_t(t.frequency[symbol]) << 8 | uint32_t(rank) << 20;
     }
-    return slots;
 }
 
 // Decodes one step of `count` <= 64 symbols straight from the table, every bound checked. False: the units ran out.

@@ -6,8 +6,6 @@
 namespace taut {
 namespace {
 
-constexpr int kMaxQuotient = 48;  // of a Rice code; a writer picks the parameter so that it stays below
-
 constexpr int kLogBits = 12;  // numbers up to 2^12 have their own logarithm
 
 // log2(n) in units of 2^-32 by repeated squaring, n <= 2^12. Not std::log2: libraries differ in its last bit, and
@@ -76,12 +74,6 @@ int last_local(const Table& t) {
     return last;
 }
 
-int buckets_for(int last, CoderTraits coder) {
-    int bits = coder.min_bucket_bits;
-    while ((1 << bits) - 1 < last) bits++;
-    return bits;
-}
-
 uint32_t zigzag(int v) { return uint32_t(v) << 1 ^ uint32_t(v >> 31); }
 
 // The cheapest Rice parameter for the frequencies' successive differences, and the bits they take with it.
@@ -99,7 +91,7 @@ Rice best_rice(const Table& t, int count) {
     }
     Rice best{0, 1 << 30};
     for (int k = 0; k <= 12; k++) {
-        if (largest >> k >= uint32_t(kMaxQuotient)) continue;
+        if (largest >> k >= kMaxQuotient) continue;
         uint32_t quotients = 0;
         for (int i = 0; i <= count; i++) quotients += uint32_t(z[size_t(i)] >> k);
         const int bits = int(quotients) + (count + 1) * (1 + k);
@@ -200,7 +192,7 @@ Table make_table(const Histogram& counts, CoderTraits coder, bool sampled) {
     // A sole symbol of probability one would need the frequency 2^prob_bits: the escape takes one slot from it.
     if (escaped > 0 || sampled || alive == 1) share[0] = std::max(escaped, 0.25 * n / sum);
     apportion(share, kept + share[0], sum, t.frequency.data());
-    t.bucket_bits = buckets_for(last_local(t), coder);
+    t.bucket_bits = bucket_bits_for(last_local(t), coder);
     build_alias(t, coder.prob_bits);
     return t;
 }
@@ -246,30 +238,6 @@ void write_table(BitWriter& out, const Table& t) {
         out.put(0, 1);
         out.put(z & ((1u << k) - 1), k);
     }
-}
-
-bool read_table(BitReader& in, Table& t, CoderTraits coder) {
-    t = Table{};
-    t.first = uint8_t(in.get(8));
-    const int count = int(in.get(8)), k = int(in.get(4));
-    if (k > 12 || count < 1 || count >= 1 << coder.max_bucket_bits) return false;
-    if (t.first + count > 256) return false;
-    t.bucket_bits = buckets_for(count, coder);
-    int previous = 0, sum = 0;
-    const int whole = 1 << coder.prob_bits;
-    for (int i = 0; i <= count; i++) {
-        const uint32_t quotient = in.ones(kMaxQuotient);
-        if (quotient > kMaxQuotient) return false;
-        const uint32_t z = quotient << k | uint32_t(in.get(k));
-        const int value = previous + int(z >> 1 ^ (~(z & 1) + 1));
-        if (value < 0 || value >= whole) return false;
-        if (i > 0) previous = value;
-        t.frequency[size_t(i)] = uint16_t(value);
-        sum += value;
-    }
-    if (!in.ok() || sum != whole || (count > 1 && previous == 0)) return false;
-    build_alias(t, coder.prob_bits);
-    return true;
 }
 
 }  // namespace taut

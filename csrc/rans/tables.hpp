@@ -31,6 +31,11 @@ Table make_table(const Histogram& counts, CoderTraits coder, bool sampled);
 double cost_bits(const Histogram& counts, CoderTraits coder, bool sampled);
 double cost_bits(const Histogram& counts, const Table& table, CoderTraits coder);
 
+constexpr uint32_t kMaxQuotient = 48;  // of a Rice code; a writer picks the parameter so that it stays below
+
+// log2 of the buckets of a table whose last local symbol is this.
+int bucket_bits_for(int last, CoderTraits coder);
+
 void write_table(BitWriter& out, const Table& table);
 // Returns false on anything a writer would not have written; the table is complete (aliases built) otherwise.
 bool read_table(BitReader& in, Table& table, CoderTraits coder);

@@ -2,6 +2,8 @@
 #include "simd/avx2.hpp"
 
 namespace taut {
+
+constinit const Expansion expansion;
 namespace {
 
 template <int Bits>
@@ -162,8 +164,8 @@ void dense_steps(const Table& t, uint32_t* state, size_t&, size_t steps, const u
 }  // namespace
 
 const Kernels* avx2_kernels() {
-    static const Kernels kernels{"avx2",     fast_steps, dense_steps,  avx2_count,
-                                 avx2_patch, avx2_merge, avx2_uniform, avx2_round_block,
+    static constexpr Kernels kernels{"avx2",     fast_steps, dense_steps,  avx2_count,
+                                 avx2_patch, avx2_merge, avx2_uniform, TAUT_ROUND_BLOCK,
                                  avx2_matrix_fast, avx2_matrix_dense, avx2_transpose, avx2_matrix_row};
     return cpu_has_avx2() ? &kernels : nullptr;
 }

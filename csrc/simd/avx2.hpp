@@ -5,6 +5,25 @@
 #include "simd/simd.hpp"
 
 namespace taut {
+
+// expand[m]: where each of eight lanes finds its unit among those that the lanes in mask m take in order.
+struct Expansion {
+    alignas(16) uint8_t bytes[256][16]{};  // one-byte units to 16-bit lanes
+    alignas(16) uint8_t words[256][16]{};  // two-byte units to 16-bit lanes
+    constexpr Expansion() {
+        for (int m = 0; m < 256; m++)
+            for (int k = 0, n = 0; k < 8; k++) {
+                const bool take = m >> k & 1;
+                bytes[m][2 * k] = take ? uint8_t(n) : 0x80;
+                bytes[m][2 * k + 1] = 0x80;
+                words[m][2 * k] = take ? uint8_t(2 * n) : 0x80;
+                words[m][2 * k + 1] = take ? uint8_t(2 * n + 1) : 0x80;
+                n += take;
+            }
+    }
+};
+extern const Expansion expansion;  // constant: nothing of these files may run before the processor is asked
+
 namespace {
 
 TAUT_INLINE __m256i pair(__m128i low, __m128i high) {
@@ -42,24 +61,6 @@ TAUT_INLINE __m256i find_from(const uint8_t* table, const Index<Bits>& i) {
                                   find_from<Level - 1, Bits>(table + (16 << (Level - 1)), i), i.steer[Level - 1]);
     }
 }
-
-// expand[m]: where each of eight lanes finds its unit among those that the lanes in mask m take in order.
-struct Expansion {
-    alignas(16) uint8_t bytes[256][16]{};  // one-byte units to 16-bit lanes
-    alignas(16) uint8_t words[256][16]{};  // two-byte units to 16-bit lanes
-    constexpr Expansion() {
-        for (int m = 0; m < 256; m++)
-            for (int k = 0, n = 0; k < 8; k++) {
-                const bool take = m >> k & 1;
-                bytes[m][2 * k] = take ? uint8_t(n) : 0x80;
-                bytes[m][2 * k + 1] = 0x80;
-                words[m][2 * k] = take ? uint8_t(2 * n) : 0x80;
-                words[m][2 * k + 1] = take ? uint8_t(2 * n + 1) : 0x80;
-                n += take;
-            }
-    }
-};
-constexpr Expansion expansion;  // constant: nothing of this file may run before the processor is asked
 
 TAUT_INLINE __m128i pattern(const uint8_t (*table)[16], uint32_t mask) {
     return _mm_load_si128(reinterpret_cast<const __m128i*>(table[mask & 255]));

@@ -106,7 +106,7 @@ struct DenseTables {
 };
 
 template <int Bits>
-TAUT_INLINE void decode64(const DenseTables<Bits>& t, DenseLanes& x, const uint8_t*& p, uint8_t* out) {
+TAUT_INLINE void decode64(const DenseTables<Bits>& t, Dense512& x, const uint8_t*& p, uint8_t* out) {
     const __m512i zero = _mm512_setzero_si512();
     const __m512i at = select(bytes(0xff << (Bits - 4)), _mm512_slli_epi16(x.plane1, Bits - 4),
                               _mm512_srli_epi16(x.plane0, 12 - Bits));
@@ -127,7 +127,7 @@ template <int Bits>
 void dense_steps_of(const Table& table, uint32_t* state, size_t steps, const uint8_t*& units, uint8_t* out) {
     const DenseTables<Bits> t(table);
     const uint8_t* p = units;
-    DenseLanes x;
+    Dense512 x;
     x.load_from(state);
     for (size_t i = 0; i < steps; i++, out += 64) decode64(t, x, p, out);
     x.save_to(state);
@@ -178,17 +178,15 @@ const uint8_t* patch(uint8_t* symbols, size_t n, uint8_t mark, const uint8_t* ta
 
 const Kernels* avx512_kernels() {
     if (!cpu_has_avx512()) return nullptr;  // before anything that this file's instructions may be used for
-    static const Kernels kernels = [] {
+    static constexpr Kernels kernels = [] {
         Kernels k{"avx512", fast_steps, dense_steps, count, patch, avx512_merge, avx512_uniform};
         k.matrix_fast = avx512_matrix_fast;
         k.matrix_dense = avx512_matrix_dense;
         k.matrix_row = avx512_matrix_row;
 #if TAUT_AVX2
         // Its sums are defined in eight lanes, and every processor with AVX-512 has AVX2.
-        if (const Kernels* narrower = avx2_kernels()) {
-            k.round_block = narrower->round_block;
-            k.transpose = narrower->transpose;
-        }
+        k.round_block = TAUT_ROUND_BLOCK;
+        k.transpose = avx2_transpose;
 #endif
         return k;
     }();

@@ -121,7 +121,7 @@ struct Halves {
 };
 
 // The lower two bytes as planes, the upper two as words in the order of the unpack instructions.
-struct DenseLanes {
+struct Dense512 {
     __m512i plane0, plane1, upper[2];
     TAUT_INLINE void load_from(const uint32_t* lane) {
         __m512i v[4], low[2];

@@ -99,7 +99,7 @@ struct FastColumn {
 
 template <int Bits, bool Trellis>
 struct DenseColumn {
-    DenseLanes x;
+    Dense512 x;
     TAUT_INLINE void step(const ColumnStep& s, Quantisers& trellis, MatrixColumns& m, int8_t* levels) {
         constexpr size_t part = 2 << Bits;
         const __m512i zero = _mm512_setzero_si512();
@@ -164,7 +164,7 @@ void columns_of(const MatrixLookup& t, State* state, MatrixColumns& out) {
 }
 
 template <bool Trellis>
-void fast_columns(const MatrixLookup& t, uint16_t* state, MatrixColumns& m) {
+void fast_columns512(const MatrixLookup& t, uint16_t* state, MatrixColumns& m) {
     switch (t.bucket_bits) {
         case 4: return columns_of<FastColumn<4, Trellis>, 2>(t, state, m);
         case 5: return columns_of<FastColumn<5, Trellis>, 2>(t, state, m);
@@ -173,7 +173,7 @@ void fast_columns(const MatrixLookup& t, uint16_t* state, MatrixColumns& m) {
 }
 
 template <bool Trellis>
-void dense_columns(const MatrixLookup& t, uint32_t* state, MatrixColumns& m) {
+void dense_columns512(const MatrixLookup& t, uint32_t* state, MatrixColumns& m) {
     switch (t.bucket_bits) {
         case 5: return columns_of<DenseColumn<5, Trellis>, 1>(t, state, m);
         case 6: return columns_of<DenseColumn<6, Trellis>, 1>(t, state, m);
@@ -205,7 +205,7 @@ struct Amounts {
 };
 
 template <Output output>
-size_t row_of(const MatrixRule& rule, const int8_t* levels, size_t n, uint8_t* out) {
+size_t row_of512(const MatrixRule& rule, const int8_t* levels, size_t n, uint8_t* out) {
     constexpr size_t size = output == Output::f32 ? 4 : output == Output::f64 ? 8 : 2;
     const Amounts amounts(rule);
     size_t i = 0;
@@ -216,19 +216,19 @@ size_t row_of(const MatrixRule& rule, const int8_t* levels, size_t n, uint8_t* o
 }  // namespace
 
 void avx512_matrix_fast(const MatrixLookup& t, uint16_t* state, MatrixColumns& m) {
-    t.trellis ? fast_columns<true>(t, state, m) : fast_columns<false>(t, state, m);
+    t.trellis ? fast_columns512<true>(t, state, m) : fast_columns512<false>(t, state, m);
 }
 
 void avx512_matrix_dense(const MatrixLookup& t, uint32_t* state, MatrixColumns& m) {
-    t.trellis ? dense_columns<true>(t, state, m) : dense_columns<false>(t, state, m);
+    t.trellis ? dense_columns512<true>(t, state, m) : dense_columns512<false>(t, state, m);
 }
 
 size_t avx512_matrix_row(const MatrixRule& rule, Output output, const int8_t* levels, size_t n, uint8_t* out) {
     switch (output) {
-        case Output::f32: return row_of<Output::f32>(rule, levels, n, out);
-        case Output::f16: return row_of<Output::f16>(rule, levels, n, out);
-        case Output::bf16: return row_of<Output::bf16>(rule, levels, n, out);
-        default: return row_of<Output::f64>(rule, levels, n, out);
+        case Output::f32: return row_of512<Output::f32>(rule, levels, n, out);
+        case Output::f16: return row_of512<Output::f16>(rule, levels, n, out);
+        case Output::bf16: return row_of512<Output::bf16>(rule, levels, n, out);
+        default: return row_of512<Output::f64>(rule, levels, n, out);
     }
 }
 

@@ -41,7 +41,7 @@ bool cpu_has_avx512() { return false; }
 #endif
 
 const Kernels& portable_kernels() {
-    static const Kernels kernels = [] {
+    static constexpr Kernels kernels = [] {
         Kernels k;
         k.name = "portable";
         return k;
@@ -49,15 +49,16 @@ const Kernels& portable_kernels() {
     return kernels;
 }
 
-std::vector<const Kernels*> all_kernels() {
-    std::vector<const Kernels*> all{&portable_kernels()};
+size_t list_kernels(const Kernels* (&found)[kMostKernels]) {
+    size_t n = 0;
+    found[n++] = &portable_kernels();
 #if TAUT_AVX2
-    if (const Kernels* k = avx2_kernels()) all.push_back(k);
+    if (const Kernels* k = avx2_kernels()) found[n++] = k;
 #endif
 #if TAUT_AVX512
-    if (const Kernels* k = avx512_kernels()) all.push_back(k);
+    if (const Kernels* k = avx512_kernels()) found[n++] = k;
 #endif
-    return all;
+    return n;
 }
 
 }  // namespace taut

@@ -47,8 +47,9 @@ struct MatrixLookup {
     int bucket_bits = 4;
     bool trellis = false;
     size_t stride = 0;               // bytes of a context
-    std::vector<uint8_t> bytes;      // 64 more behind the last
-    std::vector<Constants> constants;
+    Vec<uint8_t> bytes;              // 64 more behind the last
+    Vec<Constants> constants;
+    explicit MatrixLookup(Memory& memory = usual_memory) : bytes(memory), constants(memory) {}
     const uint8_t* part(size_t context, size_t k) const {
         return bytes.data() + context * stride + (k << (bucket_bits + 1));
     }
@@ -86,6 +87,15 @@ struct Kernels {
     // Put the first values of a row together; return how many, perhaps none.
     size_t (*matrix_row)(const MatrixRule&, Output, const int8_t* levels, size_t n, uint8_t* out) = nullptr;
 };
+
+void avx2_round_block(const float* values, size_t n, float inverse_step, const Thresholds&, uint32_t* counts, Inside& inside,
+                      int32_t* indices);
+void avx2_transpose(const int8_t* levels, size_t lanes, size_t rows, int8_t* out);
+#if TAUT_DECODE_ONLY
+#define TAUT_ROUND_BLOCK nullptr
+#else
+#define TAUT_ROUND_BLOCK avx2_round_block
+#endif
 
 inline size_t count_bytes(const Kernels& kernels, const uint8_t* bytes, size_t n, uint8_t wanted) {
     if (kernels.count) return kernels.count(bytes, n, wanted);

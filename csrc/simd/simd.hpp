@@ -4,6 +4,8 @@
 //   kernels.hpp           members that a processor-specific decoder may have
 //   encode_kernels.hpp    those of an encoder
 #pragma once
+#include <vector>
+
 #include "simd/encode_kernels.hpp"
 #include "simd/kernels.hpp"
 
@@ -19,7 +21,13 @@ bool cpu_has_avx2();
 bool cpu_has_avx512();  // F, BW, VL, DQ, VBMI and VBMI2
 
 const Kernels& portable_kernels();
-std::vector<const Kernels*> all_kernels();  // what this processor can run, portable first
+// What this processor can run, portable first; gives how many.
+constexpr size_t kMostKernels = 3;
+size_t list_kernels(const Kernels* (&found)[kMostKernels]);
+inline std::vector<const Kernels*> all_kernels() {
+    const Kernels* found[kMostKernels];
+    return {found, found + list_kernels(found)};
+}
 
 // Null where the processor lacks what they need.
 const Kernels* avx2_kernels();

@@ -24,7 +24,7 @@ inline int most_classes(const ArrayHeader& h) {
 
 struct RowTables {
     std::vector<EncodeTable> tables;
-    const std::vector<uint8_t>* rows;
+    const Vec<uint8_t>* rows;
     size_t of(uint64_t row) const { return rows->empty() ? 0 : size_t((*rows)[row] & ~kDropRow); }
     bool drops(uint64_t row) const { return !rows->empty() && ((*rows)[row] & kDropRow); }
 };

@@ -15,25 +15,25 @@ struct Parts {
 
 size_t state_bytes(CoderId coder) { return coder == CoderId::small ? 16 : 256; }
 
-Parts open_chunk(const ArrayHeader& h, ConstBytes bytes) {
+Status open_chunk(const ArrayHeader& h, ConstBytes bytes, Parts& p) {
     ByteReader in(bytes.data, bytes.size);
-    Parts p{};
     p.unit_size = in.varint();
     p.tail_size = in.varint();
     p.exception_size = in.varint();
     p.state_size = state_bytes(h.coder);
     const size_t left = in.left();
+    TAUT_TRY(in.status());
     if (p.unit_size > left || p.tail_size > left - p.unit_size ||
         p.exception_size > left - p.unit_size - p.tail_size ||
         p.state_size > left - p.unit_size - p.tail_size - p.exception_size)
-        throw FormatError("parts are longer than the chunk");
+        return "parts are longer than the chunk";
     p.raw_size = left - p.unit_size - p.tail_size - p.exception_size - p.state_size;
     p.raw = in.take(p.raw_size);
     p.units = in.take(p.unit_size);
     p.tail = in.take(p.tail_size);
     p.exceptions = in.take(p.exception_size);
     p.states = in.take(p.state_size);
-    return p;
+    return {};
 }
 
 // The rows of one chunk.
@@ -46,13 +46,13 @@ struct Span {
 
 // Where each row's symbols stand when rows are grouped by table, tables in order, rows in order within.
 struct Grouping {
-    std::vector<size_t> start;          // per row of the chunk
+    explicit Grouping(Memory& memory) : start(memory) {}
+    Vec<size_t> start;                  // per row of the chunk
     std::array<size_t, kMaxTables> count{};  // symbols per table
 };
 
-Grouping group_rows(const ArrayHeader& h, const Span& span) {
-    Grouping g;
-    g.start.resize(span.rows);
+Status group_rows(const ArrayHeader& h, const Span& span, Grouping& g) {
+    TAUT_HAVE(g.start.try_resize_raw(span.rows));
     const auto table_of = [&](uint64_t r) {
         return h.rows.empty() ? 0 : size_t(h.rows[span.first_row + r] & ~kDropRow);
     };
@@ -63,30 +63,29 @@ Grouping group_rows(const ArrayHeader& h, const Span& span) {
         g.start[r] = at[table_of(r)];
         at[table_of(r)] += span.length(h, r);
     }
-    return g;
+    return {};
 }
 
 template <class Coder>
-void run_steps(const Kernels& k, const Table& t, const Slots* slots, typename Coder::State* state, size_t& bank,
+void run_steps(const Kernels& k, const Table& t, const uint32_t* slots, typename Coder::State* state, size_t& bank,
                size_t steps, const uint8_t*& p, uint8_t* out) {
     if constexpr (sizeof(typename Coder::State) == 2) {
         if (k.fast_steps) return k.fast_steps(t, state, bank, steps, p, out);
     } else {
         if (k.dense_steps) return k.dense_steps(t, state, bank, steps, p, out);
     }
-    decode_steps_portable<Coder>(slots->data(), state, bank, steps, p, out);
+    decode_steps_portable<Coder>(slots, state, bank, steps, p, out);
 }
 
 // Decodes all segments of a chunk into `out`; every bound is checked once per group of steps.
 template <class Coder, size_t lanes>
-void decode_symbols(const Kernels& kernels, const std::vector<Table>& tables, const std::vector<Slots>& slots,
-                    const Grouping& g, const Parts& parts, uint8_t* out) {
+Status decode_symbols(const Kernels& kernels, const Vec<Table>& tables, const Vec<uint32_t>& slots, const Grouping& g,
+                      const Parts& parts, uint8_t* out) {
     using State = typename Coder::State;
     constexpr size_t step = lanes < size_t(kStep) ? lanes : size_t(kStep);
     alignas(64) State state[lanes];
     std::memcpy(state, parts.states, sizeof state);
-    for (State x : state)
-        if (x < Coder::low) throw FormatError("state out of range");
+    for (State x : state) TAUT_REQUIRE(x >= Coder::low, "state out of range");
     const uint8_t* p = parts.units;
     const uint8_t* end = p + parts.unit_size;
     size_t bank = 0;
@@ -97,29 +96,28 @@ void decode_symbols(const Kernels& kernels, const std::vector<Table>& tables, co
             const size_t safe = size_t(end - p) / (step * sizeof(typename Coder::Unit));
             const size_t steps = std::min(left / step, safe);
             if (steps > 0 && lanes >= size_t(kStep)) {
-                run_steps<Coder>(kernels, tables[t], slots.empty() ? nullptr : &slots[t], state, bank, steps, p, out);
+                run_steps<Coder>(kernels, tables[t], slots.empty() ? nullptr : slots.data() + (t << Coder::prob_bits), state, bank, steps, p, out);
                 out += steps * step;
                 left -= steps * step;
                 continue;
             }
             const size_t n = std::min(left, step);
-            if (!decode_step<Coder>(tables[t], state + bank, n, p, end, out))
-                throw FormatError("symbols end early");
+            TAUT_REQUIRE(decode_step<Coder>(tables[t], state + bank, n, p, end, out), "symbols end early");
             bank = (bank + step) % lanes;
             out += n;
             left -= n;
         }
     }
-    for (State x : state)
-        if (x != Coder::low) throw FormatError("final state is wrong");
-    if (p != end) throw FormatError("symbols left over");
+    for (State x : state) TAUT_REQUIRE(x == Coder::low, "final state is wrong");
+    TAUT_REQUIRE(p == end, "symbols left over");
+    return {};
 }
 
-// Puts the tail's bytes where the escape was decoded. Returns whether a symbol may be an exception now.
-bool patch_escapes(const Kernels& kernels, const std::vector<Table>& tables, const Grouping& g, const Parts& parts,
-                   uint8_t* symbols) {
+// Puts the tail's bytes where the escape was decoded. Tells whether a symbol may be an exception now.
+Status patch_escapes(const Kernels& kernels, const Vec<Table>& tables, const Grouping& g, const Parts& parts, Memory& memory,
+                     uint8_t* symbols, bool& exceptional) {
     uint64_t escapes = 0;
-    bool exceptional = false;
+    exceptional = false;
     const auto each_segment = [&](auto&& act) {
         uint8_t* at = symbols;
         for (size_t t = 0; t < tables.size(); t++) {
@@ -130,10 +128,11 @@ bool patch_escapes(const Kernels& kernels, const std::vector<Table>& tables, con
     each_segment([&](uint8_t* s, size_t n, uint8_t mark) { escapes += count_bytes(kernels, s, n, mark); });
     for (const Table& t : tables) exceptional |= t.first + (1 << t.bucket_bits) > kException;
     if (escapes == 0) {
-        if (parts.tail_size) throw FormatError("a tail without escapes");
-        return exceptional;
+        TAUT_REQUIRE(!parts.tail_size, "a tail without escapes");
+        return {};
     }
-    const std::vector<uint8_t> tail = read_bytes(parts.tail, parts.tail_size, escapes, kernels.dense_steps);
+    Vec<uint8_t> tail(memory);
+    TAUT_TRY(read_bytes(parts.tail, parts.tail_size, escapes, tail, kernels.dense_steps));
     const uint8_t* next = tail.data();
     each_segment([&](uint8_t* s, size_t n, uint8_t mark) {
         if (kernels.patch) {
@@ -143,7 +142,8 @@ bool patch_escapes(const Kernels& kernels, const std::vector<Table>& tables, con
         for (size_t i = 0; i < n; i++)
             if (s[i] == mark) s[i] = *next++;
     });
-    return exceptional || std::memchr(tail.data(), kException, tail.size());
+    exceptional = exceptional || std::memchr(tail.data(), kException, tail.size());
+    return {};
 }
 
 template <class T>
@@ -176,9 +176,9 @@ const Kernels* wide_kernels(const ArrayHeader& h, const Kernels& kernels) {
 }
 
 // The values of a uniform array's chunk.
-void put_levels(const ArrayHeader& h, const Kernels& kernels, const Span& span, const Grouping& g, const Parts& parts,
-                const uint8_t* symbols, uint8_t* out) {
-    if (parts.raw_size) throw FormatError("raw bits in a uniform array");
+Status put_levels(const ArrayHeader& h, const Kernels& kernels, const Span& span, const Grouping& g, const Parts& parts,
+                  const uint8_t* symbols, uint8_t* out) {
+    TAUT_REQUIRE(!parts.raw_size, "raw bits in a uniform array");
     Exceptions exceptions(parts.exceptions, parts.exception_size);
     const Kernels* wide = wide_kernels(h, kernels);
     const UniformRule rule = uniform_rule(h);
@@ -191,11 +191,28 @@ void put_levels(const ArrayHeader& h, const Kernels& kernels, const Span& span, 
         if (!exceptions.used_up()) mend_uniform(rule, h.output, row, n, exceptions, out);
         out += n * h.width;
     }
+    TAUT_REQUIRE(!exceptions.ended(), "exception list ends early");
+    return {};
+}
+
+// The indices of a uniform array's chunk.
+Status put_indices(const ArrayHeader& h, const Kernels&, const Span& span, const Grouping& g, const Parts& parts,
+                   const uint8_t* symbols, uint8_t* out) {
+    TAUT_REQUIRE(!parts.raw_size, "raw bits in a uniform array");
+    Exceptions exceptions(parts.exceptions, parts.exception_size);
+    for (uint64_t r = 0; r < span.rows; r++) {
+        const size_t n = span.length(h, r);
+        const uint8_t* row = symbols + g.start[r];
+        for (size_t i = 0; i < n; i++) put(out, i, row[i] == kException ? exceptions.take<int32_t>() : int32_t(row[i]) - 128);
+        out += n * sizeof(int32_t);
+    }
+    TAUT_REQUIRE(!exceptions.ended(), "exception list ends early");
+    return {};
 }
 
 // The values of a split array's chunk.
-void merge_rows(const ArrayHeader& h, const Kernels& kernels, const Span& span, const Grouping& g, const Parts& parts,
-                const uint8_t* symbols, uint8_t* out) {
+Status merge_rows(const ArrayHeader& h, const Kernels& kernels, const Span& span, const Grouping& g, const Parts& parts,
+                  const uint8_t* symbols, uint8_t* out) {
     Exceptions exceptions(parts.exceptions, parts.exception_size);
     const Kernels* wide = wide_kernels(h, kernels);
     const MergeRow merge = merge_for(h.width);
@@ -209,52 +226,63 @@ void merge_rows(const ArrayHeader& h, const Kernels& kernels, const Span& span, 
         size_t fields = n;
         if (rule.skip_zero) fields -= count_bytes(kernels, row, n, 0) + count_bytes(kernels, row, n, kMinusZero);
         const size_t size = (fields * size_t(rule.packed()) + 7) / 8;
-        if (size > raw_left) throw FormatError("raw bits end early");
+        TAUT_REQUIRE(size <= raw_left, "raw bits end early");
         merge(wide, rule, row, raw, n, exceptions, out);
         raw += size;
         raw_left -= size;
         out += n * h.width;
     }
-    if (raw_left) throw FormatError("raw bits left over");
+    TAUT_REQUIRE(!raw_left, "raw bits left over");
+    TAUT_REQUIRE(!exceptions.ended(), "exception list ends early");
+    return {};
 }
 
 }  // namespace
 
-SplitDecoder::SplitDecoder(const ArrayHeader& h, const Kernels& kernels) {
-    const bool wide = h.coder == CoderId::fast ? kernels.fast_steps != nullptr : kernels.dense_steps != nullptr;
-    if (wide || h.coder == CoderId::small) return;
-    for (const Table& t : h.tables)
-        slots_.push_back(h.coder == CoderId::fast ? make_slots<Fast>(t) : make_slots<Dense>(t));
+Status SplitDecoder::open(const ArrayHeader& h, const Kernels& kernels) {
+    const bool fast = h.coder == CoderId::fast;
+    const bool wide = fast ? kernels.fast_steps != nullptr : kernels.dense_steps != nullptr;
+    if (wide || h.coder == CoderId::small) return {};
+    const int bits = h.traits().prob_bits;
+    TAUT_HAVE(slots_.try_resize_raw(h.tables.size() << bits));
+    for (size_t t = 0; t < h.tables.size(); t++) {
+        uint32_t* to = slots_.data() + (t << bits);
+        fast ? make_slots<Fast>(h.tables[t], to) : make_slots<Dense>(h.tables[t], to);
+    }
+    return {};
 }
 
-void SplitDecoder::decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
-                                uint8_t* out) const {
+Status SplitDecoder::decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
+                                  uint8_t* out, Vec<uint8_t>& scratch, Put put) const {
     const uint64_t first_row = chunk * h.chunk_rows;
     const uint64_t rows = std::min(h.chunk_rows, h.row_count() - first_row);
-    const uint64_t first = first_row * h.row_length;
-    const uint64_t values = std::min(rows * h.row_length, h.count - first);
+    const uint64_t values = std::min(rows * h.row_length, h.count - first_row * h.row_length);
     const Span span{first_row, rows, values};
-    out += first * h.width;
     if (h.kind == Kind::stored) {
-        if (bytes.size != values * h.width) throw FormatError("stored chunk has the wrong length");
+        TAUT_REQUIRE(bytes.size == values * h.width, "stored chunk has the wrong length");
         std::memcpy(out, bytes.data, bytes.size);
-        return;
+        return {};
     }
-    const Parts parts = open_chunk(h, bytes);
-    const Grouping g = group_rows(h, span);
-    static thread_local std::vector<uint8_t> scratch;
-    scratch.resize(values + 64);
+    Parts parts{};
+    TAUT_TRY(open_chunk(h, bytes, parts));
+    Grouping g(memory_);
+    TAUT_TRY(group_rows(h, span, g));
+    if (scratch.size() < values + 64) {
+        scratch.clear();  // nothing of it is worth a copy
+        TAUT_HAVE(scratch.try_resize_raw(values + 64));
+    }
     switch (h.coder) {
-        case CoderId::fast: decode_symbols<Fast, 128>(kernels, h.tables, slots_, g, parts, scratch.data()); break;
-        case CoderId::dense: decode_symbols<Dense, 64>(kernels, h.tables, slots_, g, parts, scratch.data()); break;
-        case CoderId::small: decode_symbols<Dense, 4>(kernels, h.tables, slots_, g, parts, scratch.data()); break;
+        case CoderId::fast: TAUT_TRY((decode_symbols<Fast, 128>(kernels, h.tables, slots_, g, parts, scratch.data()))); break;
+        case CoderId::dense: TAUT_TRY((decode_symbols<Dense, 64>(kernels, h.tables, slots_, g, parts, scratch.data()))); break;
+        case CoderId::small: TAUT_TRY((decode_symbols<Dense, 4>(kernels, h.tables, slots_, g, parts, scratch.data()))); break;
     }
-    const bool maybe = patch_escapes(kernels, h.tables, g, parts, scratch.data());
+    bool maybe;
+    TAUT_TRY(patch_escapes(kernels, h.tables, g, parts, memory_, scratch.data(), maybe));
     const size_t entry = h.kind == Kind::uniform ? sizeof(int32_t) : h.width;
     const uint64_t exceptional = maybe ? count_bytes(kernels, scratch.data(), values, kException) : 0;
-    if (parts.exception_size != exceptional * entry) throw FormatError("exception list has the wrong length");
-    const auto put_values = h.kind == Kind::uniform ? put_levels : merge_rows;
-    put_values(h, kernels, span, g, parts, scratch.data(), out);
+    TAUT_REQUIRE(parts.exception_size == exceptional * entry, "exception list has the wrong length");
+    const auto put_values = h.kind != Kind::uniform ? merge_rows : put == Put::values ? put_levels : put_indices;
+    return put_values(h, kernels, span, g, parts, scratch.data(), out);
 }
 
 }  // namespace taut

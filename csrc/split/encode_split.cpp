@@ -137,7 +137,7 @@ private:
         header_.tables = std::move(contexts.tables);
         header_.rows = std::move(contexts.table_of);
         if (!header_.drop) return;
-        header_.rows.resize(layout_.rows, 0);
+        header_.rows.resize(layout_.rows);
         for (uint64_t r = 0; r < layout_.rows; r++)
             if (zeros_[r] >= header_.drop) header_.rows[r] |= kDropRow;
     }

@@ -36,18 +36,20 @@ Encoded encode_uniform(const int32_t* indices, uint64_t count, float step, std::
 double estimate_uniform(const int32_t* indices, uint64_t count, const EncodeOptions& options);
 
 std::vector<uint8_t> write_split_header(const ArrayHeader& header);
-void read_split_fields(ByteReader& in, ArrayHeader& h);
+Status read_split_fields(ByteReader& in, ArrayHeader& h);
 
 // Decodes chunks of one array, split, uniform or stored; may be used by several threads at once.
 class SplitDecoder {
 public:
-    SplitDecoder(const ArrayHeader& h, const Kernels& kernels);
-    // `out` is the start of the whole array's output.
-    void decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
-                      uint8_t* out) const;
+    explicit SplitDecoder(Memory& memory = usual_memory) : memory_(memory), slots_(memory) {}
+    Status open(const ArrayHeader& h, const Kernels& kernels);
+    // `out` takes the chunk's values, or of a uniform array its indices as int32. `scratch` is kept from chunk to chunk.
+    Status decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes, uint8_t* out,
+                        Vec<uint8_t>& scratch, Put put = Put::values) const;
 
 private:
-    std::vector<Slots> slots_;  // for kernels that lack a wide decoder
+    Memory& memory_;
+    Vec<uint32_t> slots_;  // of each table, for kernels that lack a wide decoder
 };
 
 }  // namespace taut

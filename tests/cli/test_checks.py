@@ -26,6 +26,9 @@ WRONG = [
     (("frontier", "MODEL", "--calib", "config.json"), "a model's config"),
     (("eval", "eval.json", "--calib", "texts.txt"), "what taut eval --json printed"),
     (("analyze", "plan.yaml"), "is a plan"),
+    (("compress", "MODEL", "--bits", "3", "--calib", "texts.txt"), "holds weights alone"),
+    (("info", "plan.yaml"), "is a plan; give it to --plan"),
+    (("decompress", "config.json"), "is a model's config"),
     (("report", "MODEL", "--frontier", "eval.json"), "give it to taut report --score"),
 ]
 FILES = {
@@ -59,18 +62,33 @@ def test_a_second_run_to_one_name_is_told_a_free_one(run, model):
     again = run("compress", model, "--bits", "8")
     assert again.exit_code == 2
     suggested = model.with_name("net.8bits.taut.safetensors")
-    assert f"-o {suggested} leaves it there" in again.stderr
+    assert f"-o {suggested} to keep both" in again.stderr
     assert run("compress", model, "--bits", "8", "-o", suggested).exit_code == 0
     assert free_name(model.with_name("net.taut.safetensors"), "8bits").name == (
         "net.8bits.2.taut.safetensors"
     )
 
 
-def test_bench_says_of_a_taut_file_that_it_is_one(run, model):
+@pytest.mark.parametrize("command", ["bench", "compress", "frontier"])
+def test_a_taut_file_as_the_original_is_told_as_one(run, model, command):
     run("compress", model, "-q")
-    result = run("bench", model.with_name("net.taut.safetensors"))
+    result = run(command, model.with_name("net.taut.safetensors"))
     assert (result.exit_code, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
     assert "is a Taut file already" in result.stderr
+
+
+def test_the_model_itself_is_no_output_to_be_replaced(run, model):
+    result = run("compress", model, "-o", model)
+    assert result.exit_code == 2
+    assert "is the model to compress" in result.stderr and "-f" not in result.stderr
+
+
+def test_what_comes_back_beside_the_original_is_told_a_free_name(run, model):
+    run("compress", model, "-q")
+    result = run("decompress", model.with_name("net.taut.safetensors"))
+    assert result.exit_code == 2
+    assert f"-o {model.with_name('net.2.safetensors')} to keep both" in result.stderr
 
 
 def test_what_commands_print_is_known_by_what_it_is(run, model, tmp_path):

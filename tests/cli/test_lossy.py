@@ -41,7 +41,7 @@ def test_a_lossy_dry_run_estimates_and_writes_nothing(run, model, tmp_path):
     assert "rate-distortion, 3 bits per weight" in result.stderr
     assert sorted(tmp_path.iterdir()) == before
     written = json.loads(run("compress", model, "--bits", 3, "--json", "-q").stdout)["size"]
-    assert estimate == written
+    assert estimate == pytest.approx(written, rel=1e-3)  # from samples
 
 
 def test_a_target_out_of_reach_exits_3_with_the_best(run, model, tmp_path):

@@ -68,6 +68,22 @@ def test_a_signal_leaves_nothing_half_written(minilm, tmp_path, delay, signalled
         assert list(tmp_path.iterdir()) == []
 
 
+def test_the_first_bar_waits_for_no_heavy_import(tmp_path):
+    """PyTorch takes seconds to import: until then there would be nothing to see."""
+    (tmp_path / "build.py").write_text("import torch\n\n\ndef score(net):\n    return 1\n")
+    watch = (
+        "import sys\nsys.stderr.isatty = lambda: True\n"
+        "from rich.progress import Progress\n"
+        "def start(self):\n    print('torch' in sys.modules)\n    sys.exit()\n"
+        "Progress.start = start\nfrom taut.cli import main\nmain()"
+    )
+    words = ["compress", "build.py:model", "--max-drop", "1%", "--score", "build.py:score"]
+    done = subprocess.run(
+        [sys.executable, "-c", watch, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="pipes as shells make them")
 def test_a_closed_pipe_is_quiet(run, model):
     run("compress", model, "-q")

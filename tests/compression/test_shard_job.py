@@ -73,7 +73,7 @@ def test_shards_are_read_as_one_model(folder: Path, tmp_path: Path) -> None:
     into = np.empty((96, 128), np.float32)
     file.read_into("layers.2.weight", into)
     assert into.tobytes() == source.load("layers.2.weight").tobytes()
-    with pytest.raises(KeyError, match="no tensor"):
+    with pytest.raises(ArgumentError, match="no tensor"):
         file["layers.9.weight"]
 
 
@@ -235,3 +235,30 @@ def test_what_cannot_be_shards_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="shard_size"):
         taut.compress(folder, tmp_path / "x", shard_size="many")
     assert shards_module.partition_of(open_source({"w": np.zeros(3)}), None) is None
+
+
+def test_sizes_that_were_found_are_not_looked_for_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from taut.encoding import data_free
+
+    monkeypatch.setattr(sys.modules["taut.compression.compress"], "LARGE", 1)
+    source, out = next(folder.glob("*.safetensors")), tmp_path / "one.taut.safetensors"
+    taut.compress(source, tmp_path / "whole", bits=4, effort="fast")
+    looked: list[int] = []
+    plain = data_free.predict_size
+
+    def counting(*args: object, **rest: object) -> int:
+        looked.append(1)
+        return plain(*args, **rest)
+
+    monkeypatch.setattr(data_free, "predict_size", counting)
+    with pytest.raises(ZeroDivisionError):
+        taut.compress(source, out, bits=4, effort="fast", progress=lambda *_: 1 / 0)
+    assert looked
+    looked.clear()
+    result = taut.compress(source, out, bits=4, effort="fast", resume=True)
+    assert looked == []
+    assert any("sizes were known" in note for note in result.notes)
+    assert out.read_bytes() == (tmp_path / "whole").read_bytes()
+    assert not out.with_name(f"{out.name}.journal").exists()

@@ -18,7 +18,7 @@ import taut.container.nameless as nameless_module
 import taut.container.temporary as temporary_module
 from taut.container import AtomicFile, check_folder, made_file, made_folder, scratch_folder
 from taut.container.temporary import clear, is_temporary
-from taut.errors import ArgumentError, TautError
+from taut.errors import ArgumentError, TautError, VerifyError
 
 # Begins to write `path` by one of the ways there are, says so, and commits when it is told to.
 WRITER = """
@@ -410,3 +410,18 @@ def test_a_folder_of_another_is_refused_before_the_work(tmp_path):
     ):
         (made / "model.safetensors").write_bytes(b"new")
     assert names(tmp_path) == ["x", "x/model.bin"]
+
+
+@pytest.mark.parametrize("shown", [None, "net.taut"])
+def test_no_error_names_a_folder_that_is_gone(shown: str | None, tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+
+    def fail() -> None:
+        with scratch_folder(out, shown) as folder:
+            raise VerifyError(f'{folder / "float.onnx"}: no "x"; see {folder}', tensor="w")
+
+    with pytest.raises(VerifyError) as found:
+        fail()
+    first, last = (shown, shown) if shown else (tmp_path / "float.onnx", tmp_path)
+    assert str(found.value) == f'{first}: no "x"; see {last}'
+    assert found.value.tensor == "w"

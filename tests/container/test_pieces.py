@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 import taut
 from taut.container import TautFile, read
-from taut.encoding import in_pieces
+from taut.encoding import data_free, in_pieces, rounded_pieces
 from taut.errors import VerifyError
 from taut.io import tensor_pieces as pieces
 
@@ -36,7 +36,15 @@ def file(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (in_pieces, read, sys.modules["taut.container.verify"], pieces):
+    monkeypatch.setattr(rounded_pieces, "_INDICES", LARGE)
+    for module in (
+        in_pieces,
+        rounded_pieces,
+        data_free,
+        read,
+        sys.modules["taut.container.verify"],
+        pieces,
+    ):
         for name, value in (("LARGE", LARGE), ("PIECE", PIECE)):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, value)
@@ -59,6 +67,44 @@ def test_the_file_is_the_same(
     assert (tmp_path / "pieces").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
+@pytest.mark.parametrize("bits", [2.5, 9])
+def test_a_rounded_file_is_the_same(
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    bits: float,
+) -> None:
+    # Several blocks of rows; no tensor is so small that it goes into a pack.
+    monkeypatch.setattr(sys.modules["taut.transform.quantize"], "_BLOCK", 1 << 14)
+    weight = (rng.standard_normal((500, 256)) / 50).astype(ml_dtypes.bfloat16)
+    model = {
+        "large": weight,
+        "same": weight.copy(),
+        "cube": (rng.standard_normal((120, 20, 30)) / 9).astype(np.float32),
+        "zeros": np.zeros((150, 150), np.float32),
+        "bias": rng.standard_normal(512).astype(np.float32),
+    }
+    path = tmp_path / "net.safetensors"
+    save_file(model, path)
+    taut.compress(path, tmp_path / "whole", bits=bits)
+    request.getfixturevalue("small_pieces")
+    taut.compress(path, tmp_path / "pieces", bits=bits)
+    assert (tmp_path / "pieces").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_value_that_is_not_finite_is_held_exact_in_pieces(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    model = {name: rng.standard_normal((300, 200)).astype(np.float32) for name in "ab"}
+    model["b"][299, 199] = np.nan
+    save_file(model, tmp_path / "net.safetensors")
+    result = taut.compress(tmp_path / "net.safetensors", tmp_path / "small", size="1.5x")
+    assert any('"b": 1 of its values is NaN' in note for note in result.notes)
+    assert taut.load(tmp_path / "small")["b"].tobytes() == model["b"].tobytes()
+
+
 @pytest.mark.usefixtures("small_pieces")
 def test_all_ways_of_reading_give_the_values(file: Path, tmp_path: Path) -> None:
     taut.compress(file, tmp_path / "small")
@@ -69,7 +115,7 @@ def test_all_ways_of_reading_give_the_values(file: Path, tmp_path: Path) -> None
         into = np.empty_like(values)
         opened.read_into(info.name, into)
         assert opened[info.name].tobytes() == into.tobytes() == values.tobytes()
-        cut = np.concatenate(list(pieces.pieces_of(source, info.name)))
+        cut = np.concatenate(list(pieces.pieces_of(source, info)))
         assert cut.tobytes() == values.tobytes()
     assert taut.verify(tmp_path / "small").decoded == taut.verify(tmp_path / "small").decoded > 0
     taut.decompress(tmp_path / "small", tmp_path / "back.safetensors")

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 from taut.coding import Job, decode, encode_adaptive, encode_indices
 from taut.encoding import choose_coder as smallest
 from taut.encoding.choose_coder import coded_few, coded_smallest, kernel
-from taut.transform import Grid, Indices, codebook, fp8, integers, quantize, ternary
+from taut.encoding.foresee_coded import estimate_smallest
+from taut.transform import (
+    Grid,
+    Indices,
+    codebook,
+    factor_forms,
+    fp8,
+    integers,
+    quantize,
+    round_matrix,
+    ternary,
+)
 
 F4 = np.dtype(np.float32)
 
@@ -73,6 +84,28 @@ def test_sparse_indices_take_the_adaptive_coder(rng):
         found.values, step=0.5, offsets=found.offsets, dtype=F4, effort="fast"
     )
     assert np.array_equal(back(coded, q.shape), q * np.float32(0.5))
+
+
+def test_fine_steps_do_not_cost_exceptions(rng):
+    """A Gaussian of scale s at a step takes log2(s sqrt(2 pi e) / step) bits a value."""
+    values = rng.standard_normal((120, 200)).astype(np.float32)
+    for octaves in (7, 10, 14):
+        found = quantize(values, 2.0**-octaves)
+        coded = coded_smallest(found, F4)
+        ideal = octaves + 0.5 * np.log2(2 * np.pi * np.e)
+        assert ideal - 0.05 < 8 * coded.nbytes / values.size < ideal + 0.2
+        assert np.abs(back(coded, values.shape) - values).max() < 2.0**-octaves
+        assert estimate_smallest(found) == pytest.approx(coded.nbytes, rel=0.02)
+
+
+def test_fine_matrices_of_few_bits_go_as_floats(rng):
+    values = rng.standard_normal((64, 100)).astype(np.float32)
+    metric = factor_forms(np.ones(64), rng.uniform(0.5, 2, 100))
+    found = round_matrix(values, metric, 2.0**-9)
+    half = np.dtype(np.float16)
+    coded = coded_smallest(found, half)
+    assert 8 * coded.nbytes < 16 * values.size  # as indices they take 26 bits
+    assert np.array_equal(back(coded, values.shape, half), found.decoded.astype(half))
 
 
 def test_offsets_go_into_a_table_to_the_last_bit(rng):

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import taut
-from taut.compression.result import Result
+from taut.compression.foreseen import Result
 from taut.encoding.estimate import estimate_tensors
 from taut.encoding.model import resolve_plan
 from taut.io import open_source

@@ -12,6 +12,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 ort = pytest.importorskip("onnxruntime")
 
+import taut  # noqa: E402
 from taut.errors import ArgumentError, VerifyError  # noqa: E402
 from taut.exporting.onnx.blocks import packed, packed_zeros  # noqa: E402
 from taut.exporting.onnx.check import check_onnx  # noqa: E402
@@ -233,14 +234,35 @@ def test_nibbles_lie_low_first_and_symmetric_ones_around_eight():
     assert packed_zeros(np.array([[1, 2, 3]], np.int32)).tolist() == [0x21, 0x03]
 
 
-def test_groups_that_divide_no_row_are_an_error_and_some_rows_a_note(encoder, traced, tmp_path):
+def test_rows_shorter_than_half_a_group_are_an_error(encoder, traced, tmp_path):
     module, _, batches, graph = encoder
     traced(graph)
-    with pytest.raises(ArgumentError, match=r"no matrix .* whole groups of 128"):
+    with pytest.raises(ArgumentError, match=r"no matrix .* half a group of 256"):
         export_onnx(
-            module, batches[0], tmp_path / "m.onnx", OnnxForm(weights="int4", group_size=128)
+            module, batches[0], tmp_path / "m.onnx", OnnxForm(weights="int4", group_size=256)
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("columns", [172, 25])
+def test_the_last_group_of_a_row_may_be_short(columns, tmp_path):
+    """Its scale is that of its own values: what pads it is no part of any product."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(columns, 48, bias=False).eval()
+    short = columns % 32
+    with torch.no_grad():
+        layer.weight[:, -short:] = torch.randint(-7, 8, (48, short)) / 8.0
+        layer.weight[:, -1] = 0.875  # 7 steps of an eighth
+        layer.weight[:, :-short] = 0.0
+    net = torch.nn.Sequential(layer)
+    taut.compress(net, tmp_path / "o")
+    batch = torch.randn(8, columns)
+    done = taut.export(
+        tmp_path / "o", tmp_path / "m.onnx", into=net, weights="int4", group_size=32, calib=[batch]
+    )
+    assert done.check.relative < 1e-6
+    assert kinds(tmp_path / "m.onnx", tmp_path).count("MatMulNBits") == 1
 
 
 def test_halves_are_half_the_bytes_and_too_large_values_are_named(small, traced, tmp_path):
@@ -449,3 +471,22 @@ def test_an_answer_that_stands_for_all_is_given_and_the_others_keep_their_names(
     assert check_onnx(tmp_path / "m.onnx", spoiled, [hidden]).max_error < 1e-5
     with pytest.raises(VerifyError, match="relative error"):
         check_onnx(tmp_path / "m.onnx", spoiled, [batch])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_batches_of_another_size_that_static_ranges_lose_are_told(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(64, 64, bias=False), torch.nn.ReLU(), torch.nn.Linear(64, 32, bias=False)
+    ).eval()
+    taut.compress(net, tmp_path / "o")
+    batches = [scale * torch.randn(16, 64) for scale in (1, 1, 1, 1e-3)]
+    lost = {}
+    for activations in ("static", "dynamic"):
+        done = taut.export(
+            tmp_path / "o", tmp_path / f"{activations}.onnx", into=net,
+            weights="int8", activations=activations, calib=batches,
+        )  # fmt: skip
+        lost[activations] = [one for one in done.notes if "answers to a batch of the check" in one]
+        assert done.check.lost == len(lost[activations])
+    assert "activations dynamic" in lost["static"][0] and not lost["dynamic"]

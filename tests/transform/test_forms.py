@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taut.transform import factor_forms, forms
+from taut.transform import factor_forms, forms, round_matrix
 from taut.transform.forms import factor
 
 
@@ -41,6 +41,18 @@ def test_a_form_in_panels_has_the_same_factors(rng, monkeypatch, tmp_path, size,
     assert (np.diag(found.upper) == 1).all() and not np.tril(found.upper, -1).any()
     assert isinstance(found.upper, np.memmap) == mapped
     assert not list(tmp_path.iterdir())  # nothing is left behind
+
+
+def test_the_factor_of_a_very_large_form_is_in_a_file(rng, monkeypatch, tmp_path):
+    x = rng.standard_normal((30, 20))
+    monkeypatch.setattr(forms, "_AT_ONCE", 0)
+    monkeypatch.setattr(forms, "_IN_MEMORY", 4 * 20 * 20 - 1)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    metric = factor_forms(x @ x.T, x.T @ x)
+    assert isinstance(metric.rows.upper, np.memmap)
+    assert isinstance(metric.columns[0].upper, np.memmap)
+    found = round_matrix(x, metric, 0.3)
+    assert np.abs(found.decoded - x).max() < 2
 
 
 def test_a_form_in_panels_is_damped_until_it_has_a_root(monkeypatch):

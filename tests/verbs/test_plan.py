@@ -126,3 +126,12 @@ def test_what_is_foreseen_is_what_comes(tmp_path: Path) -> None:
     for one in matrices:  # entropies are foreseen, not what an array says of itself before them
         foreseen = proposal.forecast.bits[one.name] * math.prod(one.shape) / 8
         assert foreseen == pytest.approx(one.bytes, abs=100)
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_a_size_of_vectors_alone_is_foretold_as_it_is_met(count: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    state = {f"v{i}": rng.normal(size=9000 // count).astype(np.float32) for i in range(count)}
+    plan = taut.plan(state, size="2x")
+    done = taut.compress(state, tmp_path / "o", plan=plan)
+    assert done.original_size / done.size > 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,13 +16,13 @@ _HELD: Final = 256 << 20  # bytes of hidden states in memory; what is more goes 
 
 
 class Carried:
-    """Hidden states by the number of their batch: in memory, or as bfloat16 in a temporary file.
+    """Hidden states by the number of their batch: in memory, or as bfloat16 in a temporary file of `folder`.
 
     The file has eight bits of a mantissa, as a network that runs in bfloat16.
     """
 
-    def __init__(self, held: int = _HELD) -> None:
-        self._left = held
+    def __init__(self, held: int = _HELD, folder: Path | None = None) -> None:
+        self._left, self._folder = held, folder
         self._held: dict[int, torch.Tensor] = {}
         self._file: IO[bytes] | None = None
         self._places: dict[int, tuple[int, torch.Size, torch.dtype]] = {}
@@ -61,7 +62,9 @@ class Carried:
         import torch
 
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="taut-")  # noqa: SIM115  # goes with it
+            self._file = tempfile.TemporaryFile(  # noqa: SIM115  # it goes with this
+                prefix="taut-", dir=self._folder
+            )
         if number not in self._places:
             self._places[number] = self._end, hidden.shape, hidden.dtype
             self._end += 2 * hidden.numel()

@@ -72,6 +72,8 @@ class MatrixForms:
         )
 
     def _typical_step(self) -> float:
+        if self._options.by_scale:
+            return 1.0
         ratios, counts = [], []
         for matrix in self._matrices.values():
             if matrix.curvature is None or not matrix.scale:

@@ -11,8 +11,9 @@ import numpy as np
 from taut.analysis import Curvature
 from taut.calibration.options import Options, typical_step
 from taut.calibration.twins import alike, of_alike
-from taut.coding import Effort, estimate_matrix
+from taut.coding import Effort
 from taut.encoding.data_free_rounder import sparse
+from taut.encoding.foresee_coded import estimate_smallest
 from taut.encoding.tensor import check_finite
 from taut.io import Source, TensorInfo
 from taut.scheme import Scheme
@@ -125,11 +126,5 @@ def _lam_of(matrix: MatrixWork, metric: FactoredForms, dial: float, options: Opt
 
 
 def estimated(rounded: Rounded, effort: Effort) -> float:
-    """Bytes that a rounded matrix takes, from its tables."""
-    return estimate_matrix(
-        rounded.indices,
-        trellis=rounded.trellis,
-        row_exponents=rounded.row_exponents,
-        column_exponents=rounded.column_exponents,
-        effort=effort,
-    )
+    """Bytes that a rounded matrix takes, from its tables where these tell."""
+    return estimate_smallest(rounded, effort=effort)

@@ -233,7 +233,7 @@ class BlockWalk:
     def _front(self) -> Carried:
         import torch
 
-        carried = Carried()
+        carried = Carried(folder=self._started.work.request.scratch)
         for number, batch in enumerate(self._batches):
             with torch.no_grad():
                 entered = self._compressed.chain.enter(batch, f"calibration batch {number + 1}")

@@ -26,13 +26,14 @@ class Options:
     feedback: bool = True
     full_rows: bool = True  # feedback from row to row; False: the rows' diagonal alone
     steps_by_column: bool = True
+    by_scale: bool = False  # steps by the matrices' own scales, whatever the curvature
 
 
 def make_forms(
     curvature: Curvature | None, options: Options, damping: float
 ) -> FactoredForms | None:
     """A matrix's metric under these options; None if nothing is known of it."""
-    if curvature is None:
+    if curvature is None or options.by_scale:
         return None
     if not curvature.parts:
         return _one_form(curvature, options, damping)

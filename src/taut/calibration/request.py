@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.calibration.findings import Findings
@@ -12,6 +13,7 @@ from taut.calibration.search import Try
 from taut.coding import Effort
 from taut.encoding.tensor import Quantize
 from taut.io import Source
+from taut.machine.workers import Workers
 from taut.planning import Target
 from taut.planning.max_drop import Allowed
 from taut.scheme import Scheme
@@ -37,8 +39,11 @@ class Request:
     effort: Effort = "max"
     threads: int = 1
     seed: int = 0
+    scratch: Path | None = None
+    device: str | None = None
     gains: Mapping[str, float] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
+    workers: Workers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

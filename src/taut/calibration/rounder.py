@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field, replace
 
@@ -19,12 +19,14 @@ from taut.calibration.own_bits import rounded_to_bits
 from taut.calibration.twins import twins_of
 from taut.coding import Effort
 from taut.io import Source, TensorInfo
+from taut.machine.workers import LocalWorkers, Workers
 from taut.progress import Progress
 from taut.scheme import Scheme
 from taut.transform import FactoredForms, Grid, Rounded
 from taut.transform.rounding import LAMBDA
 
 MOST_BITS = 40.0  # a value: at their dial every matrix has the finest steps that it can have
+_ALONE = 1 << 23  # weights of a matrix that has all threads, and the memory, for itself
 
 Way = Callable[[float], dict[str, Rounded]]
 
@@ -34,7 +36,8 @@ class Rounder:
     """Rounds the matrices of a model; holds the results of the last dial.
 
     As a callable it is what `fill` quantises with. `gains` multiply the steps of single tensors;
-    what is rounded goes into `record`, or comes from there.
+    what is rounded goes into `record`, or comes from there. `workers` round, several matrices at a
+    time, to the same values; None are the threads of this process.
     """
 
     source: Source
@@ -46,10 +49,12 @@ class Rounder:
     threads: int = 1
     options: Options = field(default_factory=Options)
     record: Findings = field(default_factory=Findings)
+    workers: Workers | None = None
 
     def __post_init__(self) -> None:
         source, schemes = self.source, self.schemes
         self._way: Way | None = None
+        self._workers = self.workers or LocalWorkers(max(1, self.threads))
         self.dial: float | None = None  # of the last turn
         self.found: dict[str, Rounded] = {}
         self.grids = gridded(source, schemes, self.curvature, self.options)
@@ -154,17 +159,29 @@ class Rounder:
     def _all(
         self, names: Sequence[str], one: Callable[[str], Rounded], progress: Progress | None
     ) -> dict[str, Rounded]:
-        """What `one` makes of each of these, the largest first, several at a time."""
-        names = sorted(names, key=lambda name: -self.matrices[name].count)
+        """What `one` makes of each of these, the largest first."""
         done, total = 0, sum(self.matrices[name].count for name in names)
         found: dict[str, Rounded] = {}
-        with ThreadPoolExecutor(max(1, self.threads)) as pool:
-            for name, rounded in zip(names, pool.map(one, names), strict=True):
-                found[name] = rounded
-                done += self.matrices[name].count
-                if progress:
-                    progress("quantize", done, total)
+        for name, rounded in self._each(names, one):
+            found[name] = rounded
+            done += self.matrices[name].count
+            if progress:
+                progress("quantize", done, total)
         return found
+
+    def _each(
+        self, names: Sequence[str], one: Callable[[str], Rounded]
+    ) -> Iterator[tuple[str, Rounded]]:
+        """Large matrices by themselves, each on all threads; then the others, several at a time."""
+        names = sorted(names, key=lambda name: -self.matrices[name].count)
+        large = [name for name in names if self._alone(name)]
+        yield from ((name, one(name)) for name in large)
+        rest = names[len(large) :]
+        with ThreadPoolExecutor(self._workers.width) as pool:
+            yield from zip(rest, pool.map(one, rest), strict=True)
+
+    def _alone(self, name: str) -> bool:
+        return self.matrices[name].count >= _ALONE and not self._workers.elsewhere
 
     def _turn(self, dial: float | None) -> str:
         """What a rounded matrix hangs on, beside what it is; None: it has bits of its own."""
@@ -241,8 +258,9 @@ class Rounder:
         """One matrix, of whatever values, at a dial."""
         matrix = self.matrices[name]
         rows = values.reshape(matrix.height, -1)
-        threads = self.threads if metric.rows.diagonal and not metric.parts else 1
-        return round_rows(matrix, rows, metric, dial, self.options, threads)
+        apart = metric.rows.diagonal and not metric.parts and not self._workers.elsewhere
+        threads = self.threads if apart or self._alone(name) else 1
+        return self._workers.run(round_rows, matrix, rows, metric, dial, self.options, threads)
 
     def _at_own_bits(self, name: str) -> Rounded:
         """One matrix at the dial where it alone takes its scheme's bits per value."""

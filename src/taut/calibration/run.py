@@ -7,6 +7,7 @@ find is kept in the record, so that a run that broke off goes on.
 
 from __future__ import annotations
 
+from taut.calibration.choose_forms import choose_forms
 from taut.calibration.findings import Findings
 from taut.calibration.inputs import Work
 from taut.calibration.request import Ready, Request
@@ -26,7 +27,7 @@ def calibrate(work: Work, record: Findings) -> Ready:
         ArgumentError: the data does not fit the model, or a scheme its tensor.
         TargetError: the size or the score cannot be met.
     """
-    started = start(work, record)
+    started = choose_forms(start(work, record))
     settled = _settled(started)
     started.rounder.turn(settled.dial, work.progress)
     size = size_at(started, settled.vectors, settled.dial)

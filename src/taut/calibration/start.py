@@ -61,6 +61,7 @@ def start(work: Work, record: Findings) -> Started:
         threads=request.threads,
         options=request.options,
         record=record,
+        workers=request.workers,
     )
     compressed = _compressed(work, held, rounder)
     if compressed is None and work.model.gradients:
@@ -114,6 +115,8 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
             lambda: held.others,
             loss=work.request.loss,
             seed=work.request.seed,
+            scratch=work.request.scratch,
+            device=work.request.device,
             names=set(names.values()),
             progress=work.progress,
         )

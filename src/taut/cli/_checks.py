@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from taut.io import Source
 
 _DATA: Final = (".txt", ".jsonl", ".npz")
+_WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".index.json")
 _TAUT: Final = ".taut.safetensors"
+_OF_FOLDERS: Final = ("config.json", "model.safetensors")  # that a model folder is told by
 _MOST_NAMES: Final = 1000
 
 
@@ -60,6 +62,40 @@ def check_data(option: str, value: str | None) -> None:
         raise ArgumentError(f"{option}: {path}: no such file{nearest(path.name, beside)}")
 
 
+def check_model(model: str | Path, *, original: bool = False, runs: bool = False) -> None:
+    """Whether a MODEL is none of what is no model; ArgumentError if it is, or does not serve.
+
+    `original` refuses a Taut file, whose bytes are coded already; `runs` refuses weights alone.
+    """
+    from taut.cli._kinds import INDEX, check_kind
+
+    if "://" in str(model) or ".py:" in str(model):
+        return
+    check_kind("MODEL", model, INDEX)
+    path = Path(model)
+    if original and path.is_file() and _is_taut(path):
+        raise ArgumentError(
+            f"{path}: is a Taut file already; give the model that it was made from, or decompress "
+            f"it first (taut info {path} says what it came to)"
+        )
+    if runs and path.is_file() and path.name.lower().endswith(_WEIGHTS):
+        raise ArgumentError(
+            f"{path}: holds weights alone, and calibration and training run the model; give its "
+            "folder with config.json, or file.py:function that builds it"
+        )
+
+
+def _is_taut(path: Path) -> bool:
+    """Whether a file is a Taut file, whatever its name; what cannot be read is told later."""
+    from taut.errors import TautError
+    from taut.evaluation.contenders import is_taut
+
+    try:
+        return is_taut(path)
+    except (TautError, OSError):
+        return False
+
+
 def check_plan(plan: Path | None) -> None:
     """Whether a plan is one: a preset's name, or a file that can be read; ArgumentError if not."""
     from taut.cli._kinds import PLAN, check_kind
@@ -77,10 +113,10 @@ def check_new(path: Path, *, force: bool, told: str = "") -> None:
     """
     from taut.container.model_folder import FILE_NAME
 
-    taken = path / FILE_NAME if path.is_dir() else path
-    if not force and taken.is_file():
+    taken = [path / name for name in (FILE_NAME, *_OF_FOLDERS)] if path.is_dir() else [path]
+    if not force and any(one.is_file() for one in taken):
         raise ArgumentError(
-            f"{path}: exists; -f replaces it, -o {free_name(path, told)} leaves it there"
+            f"{path}: exists; give -f to replace it, or -o {free_name(path, told)} to keep both"
         )
 
 
@@ -89,15 +125,17 @@ def free_name(path: Path, told: str = "") -> Path:
 
     >>> free_name(Path("none/net.taut.safetensors"), "8x").as_posix()
     'none/net.8x.taut.safetensors'
+    >>> free_name(Path("none/bert-taut"), "8x").as_posix()  # a folder
+    'none/bert-taut-8x'
     """
     stem, suffix = path.name, ""
-    for one in (".taut.safetensors", ".safetensors"):
-        if path.name.endswith(one):
+    for one in (".taut.safetensors", path.suffix):
+        if one and path.name.endswith(one):
             stem, suffix = path.name.removesuffix(one), one
             break
     words = [told] if told else []
     for number in range(2, _MOST_NAMES):
-        found = path.with_name(".".join([stem, *words]) + suffix)
+        found = path.with_name(("." if suffix else "-").join([stem, *words]) + suffix)
         if words and not found.exists():
             return found
         words = [*([told] if told else []), str(number)]

@@ -84,7 +84,8 @@ class Course:
             own = None if unit is None else self.costs.get(self.present, 0.0) * unit
         if own is None:
             return None
-        return max(0.0, own + later * (unit or 0.0) - (now - stage.latest))
+        left = own + later * (unit or 0.0) - (now - stage.latest)
+        return left if left > 0 else None  # what was to be done is done, and something goes on
 
     def _later(self) -> list[str]:
         """The expected stages after the present one that are not done."""

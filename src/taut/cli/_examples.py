@@ -52,7 +52,7 @@ taut decompress model_folder-taut -o again       # a folder, with its config and
 taut export small.taut.safetensors plain.safetensors --dtype float16
 taut export model_folder-taut model.gguf --weights int8
 # ONNX in int8, run and compared with the file:
-taut export build.taut.safetensors int8.onnx --into build.py:model --weights int8 --calib data.npz""",
+taut export small.taut.safetensors int8.onnx --into build.py:model --weights int8 --calib x.npz""",
     "doctor": """\
 taut doctor                                      # what is installed, and what is missing
 taut doctor --json > machine.json                # to send along with a bug report

@@ -26,8 +26,18 @@ _OPTIONS: Final = {
     "Training and tuning": ("train", "epochs", "lr", "teacher", "no_finish"),
     "What is measured": ("speed", "memory", "energy", "watts", "everything"),
     "What is shown": ("top", "sort", "tensor", "each"),
-    "Output": ("output", "html", "csv", "charts", "title", "force", "dry_run", "resume"),
-    "Run": ("effort", "threads", "seed"),
+    "Output": (
+        "output",
+        "html",
+        "csv",
+        "charts",
+        "title",
+        "force",
+        "dry_run",
+        "resume",
+        "shard_size",
+    ),
+    "Run": ("effort", "threads", "ray", "seed"),
     "Messages": ("quiet", "verbose", "json", "help"),
 }
 _GROUP_OF: Final = {name: group for group, names in _OPTIONS.items() for name in names}

@@ -53,9 +53,10 @@ def _kept(output: Path | None, points: Path | None) -> Iterator[str]:
 
     if output is not None:
         folder = journal_folder(output)
-        pieces = [path.stat().st_size for path in folder.glob(_PIECES)] if folder.is_dir() else []
+        pieces = len(list(folder.glob(_PIECES)))
         if pieces:
-            yield f"{plural(len(pieces), 'finished piece')}, {size(sum(pieces))}, in {folder}"
+            whole = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            yield f"{plural(pieces, 'finished piece')}, {size(whole)}, in {folder}"
         states = sorted(output.parent.glob(f"{output.name}.train*.npz"))
         if states:
             yield f"the training's state as of its last finished epoch, in {states[-1]}"

@@ -28,6 +28,9 @@ PURPOSES: Final = {
     "onnx": "ONNX models: reading, running, writing",
     "gguf": "writing GGUF",
     "ct": "checking compressed-tensors",
+    "datasets": "Parquet and Arrow files as calibration data",
+    "remote": "models in stores: s3://, gs://, hf://",
+    "ray": "sharing the work among machines (--ray)",
     "demo": "taut demo",
 }
 _NEEDED: Final = re.compile(r"([A-Za-z0-9_.-]+).*extra\s*==\s*[\"']([a-z]+)[\"']")

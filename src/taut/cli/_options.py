@@ -44,6 +44,14 @@ StrictOption = Annotated[
         show_default=False,
     ),
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Share the work among a Ray cluster: auto (the one of this machine), HOST:PORT, or "
+        "local (one made for this run). The bytes are the same.",
+    ),
+]
 ForceOption = Annotated[
     bool, typer.Option("-f", "--force", help="Overwrite what exists.", show_default=False)
 ]

@@ -9,7 +9,7 @@ from taut.cli._streams import shown
 from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
-    from taut.compression.result import Result
+    from taut.compression.foreseen import Result
 
 
 def say_result(talk: Talk, result: Result, *, dry_run: bool) -> None:

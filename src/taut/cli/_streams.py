@@ -92,10 +92,11 @@ def refusing_streams(
 def shown(path: Path) -> str:
     """A path as messages name it: the streams by what they are."""
     from taut.io.staged import told_paths
+    from taut.io.stores import url_of
 
     if is_standard_output(path):
         return "standard output"
-    return "standard input" if path.name == _INPUT else told_paths(str(path))
+    return "standard input" if path.name == _INPUT else url_of(path) or told_paths(str(path))
 
 
 def is_standard_output(path: Path | None) -> bool:

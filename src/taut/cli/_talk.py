@@ -20,13 +20,16 @@ _SILENCE: Final = 60.0  # seconds after which a stage says how far it is, where 
 _LONG: Final = 5.0  # seconds that a stage takes if it is told of again, there
 _KINDS: Final = 6  # of notes that are shown without -v
 _PIECE: Final = 1.0  # seconds between the lines of a stage where every piece is told of
+_BLOCKS: Final = 500  # pieces of a stage that are each told of, if they take that long
+_STEPS: Final = 10.0  # seconds between lines, where there are more
 
 
 @dataclass(frozen=True)
 class Talk:
     """The voice of one command: silent when `quiet`, and never on stdout.
 
-    `verbose` has a line for every piece of a stage that takes a second or more: a block, a point.
+    `verbose` has a line for every piece that takes a second or more: a block, a point; of stages
+    with hundreds of steps one every ten seconds.
     """
 
     quiet: bool = False
@@ -125,15 +128,14 @@ class Listener:
             if self.bars is None and (name not in self._told or stage.elapsed >= _LONG):
                 self._told.add(name)
                 self._line(name, stage, clock(stage.elapsed) + told)
-        elif stage.done > stage.before and now - spoke >= self._pause:
+        elif stage.done > stage.before and now - spoke >= self._pause(stage):
             self._spoke[name] = now
             self._line(name, stage, f"{clock(stage.elapsed)}, {self._left(stage, now)}{told}")
 
-    @property
-    def _pause(self) -> float:
-        """Seconds between two lines of a stage."""
+    def _pause(self, stage: Stage) -> float:
+        """Seconds between two lines of a stage; steps of which there are many are no blocks."""
         if self.talk.verbose:
-            return _PIECE
+            return _PIECE if stage.total <= _BLOCKS else _STEPS
         return _SILENCE if self.bars is None else float("inf")
 
     def _left(self, stage: Stage, now: float) -> str:

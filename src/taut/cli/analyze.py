@@ -67,8 +67,7 @@ def command(
     With --calib, curvature predicts the loss of each matrix under each scheme.
     """
     import taut
-    from taut.cli._checks import check_data
-    from taut.cli._kinds import INDEX, check_kind
+    from taut.cli._checks import check_data, check_model
     from taut.cli._report import print_json
     from taut.cli._tables import facts_table, scheme_table, summary_text
     from taut.container import check_destination
@@ -76,7 +75,7 @@ def command(
     if output is not None:
         check_destination(output, force=force)
     check_data("--calib", calib)
-    check_kind("MODEL", model, INDEX)
+    check_model(model, runs=calib is not None)
     talk = Talk(quiet)
     with talk.progress() as step:
         report = taut.analyze(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from taut.cli._guard import guarded
 from taut.cli._options import (
@@ -32,7 +31,7 @@ def command(
 
     Lossless, with each effort, and with zstd where the package zstandard is installed.
     """
-    from taut.cli._kinds import INDEX, check_kind
+    from taut.cli._checks import check_model
     from taut.cli._report import model_text, print_json
     from taut.demo import measure_speed
     from taut.io import open_source
@@ -41,8 +40,7 @@ def command(
     from taut.reporting.plain_text import plural, table
 
     talk = Talk(quiet)
-    check_kind("MODEL", model, INDEX)
-    _check_no_taut(model)
+    check_model(model, original=True)
     source = open_source(chosen(model, key))
     talk.line("model", model_text(source))
     with talk.progress() as step:
@@ -69,15 +67,3 @@ def command(
     talk.line(
         "machine", f"{plural(report.threads, 'thread')}, warm memory, GB/s of the original's bytes"
     )
-
-
-def _check_no_taut(model: Path) -> None:
-    """Refuse a Taut file: its bytes are coded already, and coding them again says nothing."""
-    from taut.errors import ArgumentError
-    from taut.evaluation.contenders import is_taut
-
-    if is_taut(model):
-        raise ArgumentError(
-            f"{model}: is a Taut file already; give the model that it was made from, or "
-            f"decompress it first (taut info {model} says what coding it came to)"
-        )

@@ -30,6 +30,7 @@ from taut.cli._options import (
     KeyOption,
     OutputOption,
     QuietOption,
+    RayOption,
     StrictOption,
     ThreadsOption,
     VerboseOption,
@@ -93,6 +94,28 @@ def command(
             show_default=False,
         ),
     ] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="With --calib: memory that may be taken, as 8GB; a run that takes more is refused "
+            "before it starts. By default what the machine has free.",
+        ),
+    ] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --calib: where large temporary files go; they vanish with the run.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="With --calib: collect the curvature on this device, as cuda, a block at a time.",
+        ),
+    ] = None,
     shard_size: Annotated[
         str | None,
         typer.Option(
@@ -101,6 +124,7 @@ def command(
             "default as the source has them.",
         ),
     ] = None,
+    ray: RayOption = None,
     key: KeyOption = None,
     strict: StrictOption = False,
     seed: SeedOption = None,
@@ -136,16 +160,18 @@ def command(
         epochs=epochs,
         lr=lr,
         teacher=teacher,
+        finish=not no_finish,
     )
     _check(asked, model, score)
     talk = Talk(quiet, verbose)
-    judge, lost = score_named(score), loss_named(loss)
-    check_training(train, {"epochs": epochs, "lr": lr, "teacher": teacher})
     target = output or compressed_path(model)
-    if not dry_run and not is_standard_output(output):
+    itself = target.resolve() == Path(model).resolve()  # refused for what it is, -f or not
+    if not dry_run and not is_standard_output(output) and not itself:
         check_new(target, force=force, told=asked.in_short)
     kept = None if dry_run or is_standard_output(output) else target
     with saying_what_is_kept(talk, kept), talk.progress(("verify",), asked.costs) as step:
+        judge, lost = score_named(score), loss_named(loss)
+        check_training(train, {"epochs": epochs, "lr": lr, "teacher": teacher})
         # Once: a file of code may build another network each time.
         src = chosen(built(model), key, strict=strict)
         _introduce(talk, asked, src, target, named=output is not None or dry_run, step=step)
@@ -165,7 +191,11 @@ def command(
             plan=plan,
             finish=False if no_finish else None,
             resume=resume,
+            memory=memory,
+            scratch=scratch,
+            device=device,
             shard_size=shard_size,
+            ray=ray,
             seed=seed,
             effort=effort,
             threads=threads,
@@ -180,8 +210,7 @@ def command(
 
 def _check(asked: AskedFor, model: str, score: str | None) -> None:
     """Whether the options make sense by themselves; raises ArgumentError if not."""
-    from taut.cli._checks import check_asked, check_data, check_plan
-    from taut.cli._kinds import INDEX, check_kind
+    from taut.cli._checks import check_asked, check_data, check_model, check_plan
     from taut.errors import ArgumentError
 
     check_asked(asked.bits, asked.size, asked.max_drop)
@@ -189,7 +218,7 @@ def _check(asked: AskedFor, model: str, score: str | None) -> None:
         raise ArgumentError("--max-drop: give the score that may fall so far (--score)")
     check_data("--calib", asked.calib)
     check_plan(asked.plan)
-    check_kind("MODEL", model, INDEX)
+    check_model(model, original=True, runs=bool(asked.calib or asked.train))
 
 
 def _introduce(

@@ -30,15 +30,20 @@ def command(
     import time
 
     import taut
+    from taut.cli._checks import check_new
+    from taut.cli._kinds import INDEX, check_kind
     from taut.cli._paths import restored_path
     from taut.loading.restore_onnx import holds_onnx
     from taut.reporting.numbers import size
 
     begin = time.perf_counter()
+    check_kind("FILE", file, INDEX)
     onnx = holds_onnx(file)
     if output is not None and is_standard_output(output):
         output = output.with_suffix(".onnx" if onnx else ".safetensors")
     target = output or restored_path(file, onnx=onnx)
+    if not is_standard_output(target):
+        check_new(target, force=force)
     restored = taut.decompress(file, target, threads=threads, force=force)
     seconds = time.perf_counter() - begin
     for note in restored.notes:

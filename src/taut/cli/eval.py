@@ -76,11 +76,11 @@ def command(
     check_data("--calib", calib)
     for option, value in (("FILE", model), ("--original", original)):
         check_kind(option, value, INDEX)
-    judge, talk = score_named(score), Talk(quiet)
+    talk = Talk(quiet)
     with saying_what_is_kept(talk), talk.progress() as step:
         found = taut.evaluate(
             model,
-            judge,
+            score_named(score),
             original=original,
             calib=calib,
             speed=speed or everything,

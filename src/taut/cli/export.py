@@ -113,7 +113,6 @@ def command(
     talk = Talk(quiet)
     check_data("--calib", calib)
     check_kind("FILE", file)
-    judge = score_named(score)
     with talk.progress() as step:
         found = taut.export(
             file,
@@ -127,7 +126,7 @@ def command(
             ranges=ranges,
             max_error=max_error,
             calib=calib,
-            score=judge,
+            score=score_named(score),
             force=force,
             threads=threads,
             progress=step,

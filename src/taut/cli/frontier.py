@@ -119,10 +119,9 @@ def command(
     Files are judged by --score, else by the outputs on --calib, else by their weights.
     """
     import taut
-    from taut.cli._checks import check_data
+    from taut.cli._checks import check_data, check_model
     from taut.cli._frontier import Outputs, frontier_path, frontier_table, listed, numbers
     from taut.cli._kept import saying_what_is_kept
-    from taut.cli._kinds import INDEX, check_kind
     from taut.cli._report import model_text, print_json
     from taut.io import open_source
     from taut.networks.sources import built, chosen
@@ -133,14 +132,13 @@ def command(
     talk = Talk(quiet, verbose)
     check_drop(max_drop)
     check_data("--calib", calib)
-    check_kind("MODEL", model, INDEX)
+    check_model(model, original=True, runs=calib is not None)
     for asked in listed(sizes) or ():
         check_target(size=asked)
     for bit in numbers("--bits", bits) or ():
         check_target(bits=bit)
     outputs = Outputs(csv, html, charts, force)
     outputs.check()
-    judge, lost = score_named(score), loss_named(loss)
     journal = frontier_path(model) if output is None else None
     kept = saying_what_is_kept(talk, points=journal or Path(str(output), JOURNAL))
     with kept, talk.progress() as step:
@@ -156,8 +154,8 @@ def command(
             high=high,
             schemes=listed(schemes),
             calib=calib,
-            score=judge,
-            loss=lost,
+            score=score_named(score),
+            loss=loss_named(loss),
             finish=False if no_finish else None,
             seed=seed,
             effort=effort,

@@ -49,8 +49,10 @@ def command(
     the error of the worst.
     """
     import taut
+    from taut.cli._kinds import INDEX, check_kind
     from taut.cli._report import print_json, totals_text
 
+    check_kind("FILE", file, INDEX)
     found = taut.info(file)
     if json:
         print_json(found)

@@ -80,8 +80,7 @@ def command(
     The plan is YAML, to be read, changed by hand, and carried out by compress --plan. A plan can
     also begin from a preset: plan --preset edge -o plan.yaml.
     """
-    from taut.cli._checks import check_asked, check_data
-    from taut.cli._kinds import INDEX, check_kind
+    from taut.cli._checks import check_asked, check_data, check_model
     from taut.cli._presets import check_alone, show_presets
     from taut.container import check_destination
     from taut.errors import ArgumentError
@@ -104,7 +103,7 @@ def command(
         raise ArgumentError("plan: name a model, or --preset NAME, or --presets to see them")
     check_asked(bits, size, max_drop)
     check_data("--calib", calib)
-    check_kind("MODEL", model, INDEX)
+    check_model(model, runs=calib is not None)
     from taut.reporting.plain_text import plural
     from taut.verbs.plan import propose
 

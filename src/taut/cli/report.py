@@ -68,6 +68,7 @@ def command(
 
     With --json, names of the files written are on stdout.
     """
+    from taut.cli._checks import check_new
     from taut.cli._kinds import PLAN, check_kinds
     from taut.container import check_destination
     from taut.networks.sources import built, chosen
@@ -85,6 +86,7 @@ def command(
         ]
     )
     page = output or _page_path(file)
+    check_new(page, force=force)
     check_destination(page, force=force)
     evidence = Evidence(
         evaluation=evaluation,

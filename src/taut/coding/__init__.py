@@ -21,7 +21,14 @@ from taut.coding.matrix import (
     exponent_scale,
     matrix_levels,
 )
-from taut.coding.streams import Chunked, LosslessStream, chunked, decode_chunks, streams
+from taut.coding.streams import (
+    Chunked,
+    LosslessStream,
+    MatrixStream,
+    chunked,
+    decode_chunks,
+    streams,
+)
 
 __all__ = [
     "LARGEST_INDEX",
@@ -32,6 +39,7 @@ __all__ = [
     "Effort",
     "Job",
     "LosslessStream",
+    "MatrixStream",
     "chunked",
     "decode",
     "decode_chunks",

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from taut.compression.exact import bit_exact, exact_fits
 from taut.compression.request import Asked, Decision, allowed_of, target_of
+from taut.compression.room import check_room
 from taut.container import Origin
 from taut.encoding.data_free import lossy_schemes
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source
 from taut.io.identity import model_identity, plan_identity
+from taut.planning.target import parse_bytes
 from taut.progress import Progress
 from taut.scheme import Scheme
 
@@ -63,6 +65,10 @@ def decide_calibrated(
     request = _request(asked, target, allowed, model)
     calibration = open_calibration(call.calib, model)  # type: ignore[arg-type]
     check_loss(call.loss, calibration)
+    if model.gradients:
+        memory = None if call.memory is None else parse_bytes(call.memory, "memory (--memory)")
+        tokens = calibration.positions
+        check_room(source, tokens, memory=memory, scratch=request.scratch)
     work = Work(
         source=source,
         schemes=schemes,
@@ -118,7 +124,10 @@ def _request(
         effort=call.effort or "max",
         threads=call.threads,
         seed=call.seed or 0,
+        scratch=None if call.scratch is None else Path(call.scratch),
+        device=call.device,
         gains=asked.gains,
+        workers=call.workers,
     )
 
 

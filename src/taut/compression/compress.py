@@ -12,17 +12,22 @@ from pathlib import Path
 from taut.compression.calibrated import decide_calibrated
 from taut.compression.destination import Destination, destination_of, one_file
 from taut.compression.exact import decide
+from taut.compression.foreseen import Result, foreseen
 from taut.compression.held_exact import hold_exact
-from taut.compression.keeping import Kept, keeping, nothing_kept
-from taut.compression.request import Asked, Call, CompressRequest, Decision, read_call
-from taut.compression.result import Result, foreseen
-from taut.compression.shard_job import Partition, check_shardable, files_to_be, partition_of
+from taut.compression.keeping import LARGE, Kept, keeping, nothing_kept
+from taut.compression.request import Asked, Call, CompressRequest, Decision, read_call, target_of
+from taut.compression.shard_job import (
+    Partition,
+    check_shardable,
+    extra_bytes,
+    files_to_be,
+    partition_of,
+)
 from taut.compression.trained import decide_trained
 from taut.compression.writing import write
 from taut.container import Origin
 from taut.container.find import INDEX_SUFFIX
-from taut.encoding.model import FilesToBe
-from taut.encoding.sampled import Sampled
+from taut.encoding.sampled import SampledSource
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
 from taut.io.names import as_text
@@ -59,23 +64,19 @@ def carry_out(request: CompressRequest) -> Result:
     asked = read_call(source, call)
     partition = _partition(request, source)
     place = _place(request, source, partition)
-    notes += _resumable(request)
+    notes += (*_resumable(request), *_unshared(request, partition))
     with contextlib.ExitStack() as stack:
         kept = _kept(stack, request, source, asked, place)
         with blaming_changes(stamps):
             source = _looked_at(request, source)
             asked = hold_exact(source, asked)
             with _naming_held(asked):
-                files = None
-                if partition is not None:
-                    files = files_to_be(source, origin_of(source), partition)
-                decision = _decided(request, source, asked, Means(place, files, kept))
+                decision = _decided(request, source, asked, Means(place, partition, kept))
         notes += _notes(place, asked, source)
         if place is None or not _writes():
             return _told(foreseen(decision, request.dst, began), decision, notes)
         found = write(decision, place, request, stamps, kept)
-        if kept is not None and partition is not None:
-            notes += kept.notes(partition)
+        notes += () if kept is None else kept.notes(partition)
     if request.call.train is not None:
         _discard_kept(request.dst)
     seconds = time.perf_counter() - began
@@ -89,11 +90,21 @@ def _rounds(call: Call) -> bool:
     return any(one is not None for one in asked)
 
 
+def _unshared(request: CompressRequest, partition: Partition | None) -> tuple[str, ...]:
+    """A note where workers elsewhere were asked for, and there is nothing to share."""
+    call = request.call
+    if not call.workers.elsewhere or (partition, call.calib) != (None, None):
+        return ()
+    what = "a training is done" if call.train is not None else "the model becomes one file, made"
+    more = "" if call.train is not None else "; --shard-size makes several, which workers share"
+    return (f"ray (--ray): {what} by this process alone{more}",)
+
+
 def _looked_at(request: CompressRequest, source: Source) -> Source:
     """What of the model a run looks at: of a dry one without data some rows of each tensor."""
     call = request.call
     if request.dry_run and (call.calib, call.train) == (None, None):
-        return Sampled.of(source)
+        return SampledSource.of(source)
     return source
 
 
@@ -137,7 +148,10 @@ def _kept(
 ) -> Kept | None:
     """What a run without data keeps, where it is large; one with data keeps its own."""
     call = asked.call
-    if place is None or (call.calib, call.train) != (None, None) or place.partition is None:
+    if place is None or (call.calib, call.train) != (None, None):
+        return None
+    searched = (call.bits, call.size) != (None, None) and source.nbytes >= LARGE
+    if place.partition is None and not searched:
         return None
     dst = Path(request.dst or place.file)
     return stack.enter_context(keeping(dst, source, asked, place.partition))
@@ -145,16 +159,19 @@ def _kept(
 
 @dataclass(frozen=True)
 class Means:
-    """Where a run writes, the files that the model becomes, and what it keeps on its way."""
+    """Where a run writes, the shards that the model becomes, and what it keeps on its way."""
 
     place: Destination | None
-    files: FilesToBe | None
+    partition: Partition | None
     kept: Kept | None
 
 
 def _decided(request: CompressRequest, source: Source, asked: Asked, means: Means) -> Decision:
     """What to write, by the way that serves what was asked for."""
     origin, dst = origin_of(source), None if means.place is None else request.dst
+    if (asked.call.calib, asked.call.train) == (None, None):
+        return _without_data(source, asked, origin, means)
+    asked = _less_shards(source, asked, origin, means.partition)
     if asked.call.train is not None:
         return decide_trained(
             source,
@@ -164,10 +181,6 @@ def _decided(request: CompressRequest, source: Source, asked: Asked, means: Mean
             checkpoint=_checkpoint(dst),
             progress=request.progress,
         )
-    if asked.call.calib is None:
-        foresee = isinstance(source, Sampled)
-        files = None if foresee else means.files
-        return decide(source, asked, origin, files=files, known=means.kept, foresee=foresee)
     return decide_calibrated(
         source,
         asked,
@@ -177,6 +190,27 @@ def _decided(request: CompressRequest, source: Source, asked: Asked, means: Mean
         progress=request.progress,
         forms=request.forms,
     )
+
+
+def _without_data(source: Source, asked: Asked, origin: Origin, means: Means) -> Decision:
+    """What to write without data; of a dry run from a sample of the model."""
+    if isinstance(source, SampledSource):
+        return decide(source, asked, origin, foresee=True)
+    files = None
+    if means.partition is not None:
+        files = files_to_be(source, origin, means.partition)
+    return decide(source, asked, origin, files=files, known=means.kept)
+
+
+def _less_shards(
+    source: Source, asked: Asked, origin: Origin, partition: Partition | None
+) -> Asked:
+    """The call with what shards take more than one file taken off its size."""
+    target = target_of(source, asked.call)
+    if partition is None or target is None:
+        return asked
+    left = max(1, target.nbytes - extra_bytes(source, origin, partition))
+    return replace(asked, call=replace(asked.call, bits=None, size=left))
 
 
 @contextlib.contextmanager

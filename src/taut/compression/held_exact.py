@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from taut.compression.request import Asked, Call
-from taut.encoding.exact_only import check_roundable, why_exact
+from taut.encoding.exact_only import ValueRange, check_roundable, why_exact
 from taut.io import Source, TensorInfo
 from taut.io.source import fixed_of
+from taut.io.tensor_pieces import pieces_of
 from taut.planning import quantisable
 from taut.planning.rules import FLOATS
 from taut.scheme import Scheme
@@ -35,10 +36,11 @@ def hold_exact(source: Source, asked: Asked) -> Asked:
         scheme = None if info.name in left else _meant(info, asked)
         if scheme is None:
             continue
-        values = source.load(info.name)
         if info.name in asked.named:
-            check_roundable(info, values, scheme, by_scale=by_scale)
-        elif (why := why_exact(info, values, scheme, by_scale=by_scale)) is not None:
+            check_roundable(info, source.load(info.name), scheme, by_scale=by_scale)
+            continue
+        values = ValueRange.of_pieces(pieces_of(source, info))
+        if (why := why_exact(info, values, scheme, by_scale=by_scale)) is not None:
             held[info.name] = why
         else:
             rounded += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class Kept:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.taken: list[str] = []
+        self._sizes = sum(key.startswith("size/") for key in journal.done)
 
     @property
     def work(self) -> Path:
@@ -49,12 +50,22 @@ class Kept:
         self.taken.append(file)
         return facts
 
-    def notes(self, partition: Partition) -> tuple[str, ...]:
+    def shards(self, files: Sequence[str]) -> dict[str, ShardFacts]:
+        """What is known of those that are finished."""
+        known = {file: self.shard(file) for file in files}
+        return {file: facts for file, facts in known.items() if facts is not None}
+
+    def notes(self, partition: Partition | None) -> tuple[str, ...]:
         """What of an earlier run was taken over, if one was resumed."""
         if not self.journal.resumed:
             return ()
-        count, total = len(self.taken), len(partition.files)
-        return (f"resumed: {count} of {total} shards were finished before, and not done again",)
+        notes = []
+        if partition is not None:
+            shards = f"{len(self.taken)} of {len(partition.files)} shards"
+            notes.append(f"resumed: {shards} were finished before, and not done again")
+        if self._sizes:
+            notes.append(f"resumed: {self._sizes} sizes were known, and not looked for again")
+        return tuple(notes)
 
     def finished(self, facts: ShardFacts) -> None:
         """Remember a shard that lies in `work`, whole and verified."""
@@ -103,7 +114,8 @@ def nothing_kept(dst: Path | None, checkpoint: Path | None) -> str | None:
         return None
     return (
         f"resume (--resume): no unfinished run lies beside {dst}, so all was done from the start; "
-        f"runs without data keep what is done of shards, and of models from {LARGE >> 30} GiB on"
+        f"runs without data keep finished shards, and of files from {LARGE >> 30} GiB on the sizes "
+        "that were found"
     )
 
 

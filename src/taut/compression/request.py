@@ -15,6 +15,7 @@ from taut.encoding.tensor import Quantize
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.io.source import fixed_of, parameters_of
+from taut.machine.workers import LocalWorkers, Workers
 from taut.planning import Target, load_plan, parse_target, quantisable, resolve
 from taut.planning.divides import divides
 from taut.planning.max_drop import Allowed, parse_drop
@@ -51,11 +52,15 @@ class Call:
     finish: bool | None = None
     seed: int | None = None
     resume: bool = False
+    memory: str | int | None = None
+    scratch: str | Path | None = None
+    device: str | None = None
     shard_size: str | int | None = None
     train: TrainSpec | None = None
     teacher: TeacherSpec | None = None
     epochs: int | None = None
     lr: float | None = None
+    workers: Workers = field(default_factory=LocalWorkers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from taut.scheme import Scheme
 if TYPE_CHECKING:
     from taut.networks.sources import Model
 
+_EACH = 2000  # bytes: header, index, and tables of solid groups of another file
 _DIGITS = 5  # as Hugging Face numbers shards
 
 
@@ -189,6 +190,17 @@ def files_to_be(source: Source, whole: Origin, partition: Partition) -> FilesToB
         return len(index_data(whole, partition, made))
 
     return FilesToBe(parts, index_bytes)
+
+
+def extra_bytes(source: Source, whole: Origin, partition: Partition) -> int:
+    """About how much more the shards and their index take than one file; rather too much."""
+    infos = {info.name: info for info in source.infos}
+    made = []
+    for file in partition.files:
+        named = (infos[name] for name in partition.names(file, source))
+        records = tuple(Record(i.name, i.dtype, i.shape, "lossless", "kept") for i in named)
+        made.append(Made(ShardFacts(file, 10**12, "0" * 16), records))
+    return len(index_data(whole, partition, made)) + _EACH * (len(made) - 1)
 
 
 @dataclass(frozen=True)

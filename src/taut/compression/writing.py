@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from taut.compression.shard_job import (
     index_data,
     shard_origin,
 )
+from taut.compression.shard_task import write_elsewhere
 from taut.container import Origin, TautFile, Writer, made_folder, open_taut
 from taut.container.info import Info, describe
 from taut.container.model_folder import copy_files, mark_config
@@ -99,23 +100,45 @@ def _several(
     """A file for each shard, then the index; what an earlier run finished is taken over."""
     assert place.folder is not None and place.partition is not None
     folder, partition = place.folder, place.partition
-    counter = _Counter(request.progress, len(decision.source.infos))
-    found = []
-    for file in partition.files:
-        job = _job(decision, request, stamps, partition, file, kept.work if kept else folder)
-        facts = None if kept is None else kept.shard(file)
-        if facts is None:
-            facts = compress_shard(job, source=decision.source, progress=counter.step)
-            if kept is not None:
-                kept.finished(facts)
-        counter.before += len(job.names)
+    work = folder if kept is None else kept.work
+    found = {} if kept is None else kept.shards(partition.files)
+    left = [file for file in partition.files if file not in found]
+    jobs = [_job(decision, request, stamps, partition, file, work) for file in left]
+    for facts in _written(jobs, decision, request, before=_tensors(partition, found, decision)):
+        found[facts.name] = facts
         if kept is not None:
-            _link(job.path, folder / file)
-        found.append(facts)
+            kept.finished(facts)
+    if kept is not None:
+        _take(kept, partition, folder)
     check_unchanged(stamps)
-    write_index(place.file, decision.origin, partition, found)
+    write_index(place.file, decision.origin, partition, [found[f] for f in partition.files])
     _copy(place, request)
     return describe(open_taut(place.file, threads=request.call.threads))
+
+
+def _written(
+    jobs: Sequence[ShardJob], decision: Decision, request: CompressRequest, *, before: int
+) -> Iterator[ShardFacts]:
+    """Write shards, one after the other here, or several at a time elsewhere, as they end."""
+    counter = _Counter(request.progress, len(decision.source.infos))
+    counter.before = before
+    sizes = {job.path.name: len(job.names) for job in jobs}
+    if request.call.workers.elsewhere:
+        written = write_elsewhere(request.call.workers, jobs)
+    else:
+        written = (
+            compress_shard(job, source=decision.source, progress=counter.step) for job in jobs
+        )
+    for facts in written:
+        counter.before += sizes[facts.name]
+        if request.call.workers.elsewhere and counter.step is not None:
+            counter.step("encode", 0, 0)
+        yield facts
+
+
+def _tensors(partition: Partition, files: Collection[str], decision: Decision) -> int:
+    """How many tensors are in these shards."""
+    return sum(len(partition.names(file, decision.source)) for file in files)
 
 
 def _job(
@@ -149,6 +172,12 @@ def write_index(
     data = index_data(origin, partition, made)
     with path.open("xb") as out:  # in a folder that is made: no reader sees it yet
         out.write(data)
+
+
+def _take(kept: Kept, partition: Partition, folder: Path) -> None:
+    """Have the finished shards in the folder too; they stay where they are kept."""
+    for file in partition.files:
+        _link(kept.work / file, folder / file)
 
 
 def _link(made: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,8 +23,11 @@ _WEIGHTS: Final = (".safetensors", ".safetensors.index.json", ".bin", ".bin.inde
 
 
 @contextlib.contextmanager
-def scratch_folder(beside: Path) -> Iterator[Path]:
+def scratch_folder(beside: Path, shown: str | Path | None = None) -> Iterator[Path]:
     """Give an empty folder on the disk of `beside`, in the same folder; it is gone afterwards.
+
+    An error of ours that names a path in it names what was meant: `shown`, or what the path is to
+    become, beside `beside`.
 
     Raises:
         TautError: the system would not let it be written.
@@ -32,9 +36,27 @@ def scratch_folder(beside: Path) -> Iterator[Path]:
     with explained(beside):
         folder, handle = new_folder(real)
         try:
-            yield folder / WORK
+            with _naming(folder / WORK, beside, shown):
+                yield folder / WORK
         finally:
             remove_folder(folder, handle)
+
+
+@contextlib.contextmanager
+def _naming(folder: Path, beside: Path, shown: str | Path | None) -> Iterator[None]:
+    """Put other words for the paths in a folder into the messages of errors that pass."""
+    try:
+        yield
+    except TautError as error:
+        said = str(error)
+        if str(folder) in said:
+            paths = re.compile(re.escape(str(folder)) + r"(/[^\s:;,\"']*)?")
+            error.args = (paths.sub(lambda one: _meant(one[1] or "", beside, shown), said),)
+        raise
+
+
+def _meant(inner: str, beside: Path, shown: str | Path | None) -> str:
+    return str(beside.parent / inner[1:] if shown is None else shown)
 
 
 @contextlib.contextmanager

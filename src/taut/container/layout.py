@@ -121,25 +121,33 @@ class Layout:
         self._record(record, meant or checksum)
 
     def add_pieces(
-        self, info: TensorInfo, scheme: str, pieces: Iterable[bytes], checksum: str, *, most: int
+        self,
+        info: TensorInfo,
+        scheme: str,
+        pieces: Iterable[bytes],
+        facts: Callable[[], tuple[str, float]],
+        *,
+        most: int | None = None,
     ) -> bool:
         """Add a coded tensor whose header and chunks come one after the other.
 
-        Where they come to more than `most` bytes, each counted with `PART` of the index, nothing is
-        added: it is to be kept, and written over what was emitted.
+        `facts` then gives the xxh3 of what they decode to, and the error. Where they come to more
+        than `most` bytes, each counted with `PART` of the index, nothing is added: it is to be
+        kept, and written over what was emitted.
         """
         begin, parts = self._end, []
         for piece in pieces:
             parts.append(Part(len(piece), xxh3(piece)))
             self._put(piece)
-        if sum(part.nbytes + PART for part in parts) >= most:
+        if most is not None and sum(part.nbytes + PART for part in parts) >= most:
             self._end = begin
             if self._rewind is not None:
                 self._rewind(begin)
             return False
         self._put(bytes(padding(self._end)))
         self._enter(info.name, "U8", (self._end - begin,), begin)
-        record = Record(info.name, info.dtype, info.shape, scheme, "coded")
+        checksum, rel_mse = facts()
+        record = Record(info.name, info.dtype, info.shape, scheme, "coded", rel_mse=rel_mse)
         self._record(replace(record, sum=checksum, parts=tuple(parts)), checksum)
         return True
 

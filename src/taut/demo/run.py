@@ -18,7 +18,7 @@ from taut.demo.similarity import mean_cosine, similarity_spearman
 from taut.errors import VerifyError
 
 if TYPE_CHECKING:
-    from taut.compression.result import Result
+    from taut.compression.foreseen import Result
 
 DEMO_BITS = (4.0, 3.0, 2.5)
 _SUFFIX = ".taut.safetensors"

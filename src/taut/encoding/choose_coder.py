@@ -3,7 +3,9 @@
 Surprises first. The adaptive coder takes any grid and is smallest where values are few, sparse or
 coarse, but decodes a hundred times slower than the others; so large dense tensors go to these
 wherever their scales are powers of 2^(1/16), which the matrix coder knows. A grid with a scale for
-each group is a matrix with a row for each group.
+each group is a matrix with a row for each group. At very fine steps many indices are exceptions of
+these coders, four bytes each: what they decode to may take less as floats, and tensors that are no
+matrices with scales of rows and columns go to the adaptive coder however large they are.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ from taut.coding import (
 from taut.coding.coder import OUTPUTS
 from taut.transform import Grid, Indices, Rounded
 
+FINE_BITS = 10.0
+"""Bits of a value from which on most indices are exceptions, and other ways are tried."""
+
 SPARSE = 0.7
 """Zeros of a tensor that the adaptive coder is for, however large; it skips most of them."""
 
@@ -38,6 +43,9 @@ _TINY, _SMALL, _LARGE = (
     1 << 20,
 )  # values: of any range, of few levels, of few bits
 _FEW_BITS = 2.0  # a value
+_FLOATS = 0.6  # of the bytes that floats take as they are; below, coded ones hardly take less
+MOST_FEW = _LARGE
+"""Values of a tensor that `coded_few` looks at, at most."""
 _TABLE = 256  # levels of a table that stands for a step with offsets; beyond, these are left out
 _PALETTE = 16  # values that are a handful
 # Times that the slow coder of a handful of values must save to be worth its time: masks do, and
@@ -52,13 +60,19 @@ def coded_smallest(
     found: Indices | Rounded | Grid, dtype: np.dtype, *, effort: Effort = "max", threads: int = 1
 ) -> CodedArray:
     """Code what a tensor was rounded to; the bytes do not depend on `threads`."""
-    if isinstance(found, Rounded):
-        return _matrix(found, dtype, effort, threads)
     if isinstance(found, Grid):
-        ways = _grid(found, dtype, effort, threads)
+        return min(_grid(found, dtype, effort, threads), key=lambda coded: coded.nbytes)
+    if isinstance(found, Rounded):
+        ways, shape = iter([_matrix(found, dtype, effort, threads)]), found.indices.shape
     else:
-        ways = _indices(found, dtype, effort, threads)
-    return min(ways, key=lambda coded: coded.nbytes)
+        ways, shape = _indices(found, dtype, effort, threads), found.values.shape
+    best = min(ways, key=lambda coded: coded.nbytes)
+    if best.nbytes <= _FLOATS * math.prod(shape) * dtype.itemsize:
+        return best
+    decoded = np.empty(shape, dtype)
+    decode([Job(best.header, best.chunks, decoded)], threads=threads)
+    floats = encode_lossless(decoded, effort=effort, threads=threads)
+    return min(best, floats, key=lambda coded: coded.nbytes)
 
 
 def coded_few(values: np.ndarray, *, effort: Effort = "max", threads: int = 1) -> CodedArray | None:
@@ -105,6 +119,8 @@ def _serves(values: NDArray[np.int32], effort: Effort, other: CodedArray) -> boo
     """Whether the adaptive coder is worth its time, where another one does."""
     if effort != "max":
         return False
+    if 8 * other.nbytes > FINE_BITS * values.size:
+        return True
     if int(np.count_nonzero(values)) <= (1 - SPARSE) * values.size or values.size < _TINY:
         return True
     if int(values.max()) - int(values.min()) >= _TABLE:

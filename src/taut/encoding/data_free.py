@@ -9,20 +9,26 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from taut.coding import Effort, encode_matrix, estimate_indices, estimate_matrix
+from taut.coding import Effort, encode_matrix, estimate_indices
 from taut.container import Origin
 from taut.encoding.data_free_rounder import Quantizer, first_step, rd_values, round_tensor, sparse
 from taut.encoding.estimate import estimate_tensors
+from taut.encoding.foresee_coded import estimate_smallest
 from taut.encoding.model import FilesToBe, predict_size
+from taut.encoding.rounded_pieces import LargeMatrix
+from taut.encoding.sampled import SampledSource
 from taut.encoding.tensor import check_finite, check_schemes
 from taut.errors import TargetError
 from taut.io import Source, TensorInfo
 from taut.io.identity import plan_identity
 from taut.io.source import fixed_of
+from taut.io.tensor_pieces import LARGE
 from taut.planning import Target, free_schemes, meet_target
 from taut.scheme import Scheme
 from taut.transform import Rounded, finest_step, sample_rows
+from taut.transform.quantize import picked_rows
 from taut.transform.runtime import GRIDS
 
 __all__ = ["Quantizer", "SizeRequest", "find_dial", "lossy_schemes"]
@@ -205,17 +211,27 @@ def _samples(
     total = sum(math.prod(info.shape) for info in infos)
     samples = []
     for info in infos:
-        values, scheme = source.load(info.name), schemes[info.name]
-        check_finite(info, values, scheme)
-        values = rd_values(info.name, values, scheme)
-        count = math.prod(info.shape)
+        scheme, count = schemes[info.name], math.prod(info.shape)
         most = max(_LEAST, count * whole // max(1, total))
-        kept = np.array(sample_rows(values, most), dtype=np.float32)
+        kept, largest = _rows_of(source, info, scheme, most)
         rms = math.sqrt(float(np.mean(np.square(kept, dtype=np.float64))))
         gain = gains.get(info.name, 1.0)
-        largest = float(np.max(np.abs(values)))
         samples.append(_Sample(info.name, kept, count, rms, largest, gain, sparse(scheme)))
     return samples
+
+
+def _rows_of(
+    source: Source, info: TensorInfo, scheme: Scheme, most: int
+) -> tuple[NDArray[np.float32], float]:
+    """Some rows of a tensor, and the largest magnitude of all; all are finite."""
+    if info.nbytes > LARGE and not sparse(scheme) and not isinstance(source, SampledSource):
+        matrix = LargeMatrix.of(source, info)
+        rows = matrix.pick(picked_rows(matrix.shape, most))
+        return rows.astype(np.float32).reshape(-1, *info.shape[1:]), matrix.largest
+    values = source.load(info.name)
+    check_finite(info, values, scheme)
+    values = rd_values(info.name, values, scheme)
+    return np.array(sample_rows(values, most), dtype=np.float32), float(np.max(np.abs(values)))
 
 
 def _tables(sample: _Sample, trellis: bool, effort: Effort) -> float:
@@ -240,12 +256,9 @@ def _estimate(
     for sample in samples:
         by_trellis = trellis and not sample.sparse
         found = round_tensor(sample.name, sample.values, dial * sample.weight, by_trellis)
-        if isinstance(found, Rounded):
-            taken = estimate_matrix(found.indices, trellis=found.trellis, effort=effort)
-        elif found.values.any():
-            taken = estimate_indices(found.values, effort=effort)
-        else:
+        if not isinstance(found, Rounded) and not found.values.any():
             continue
+        taken = estimate_smallest(found, effort=effort)
         once = min(taken, tables[sample.name])
         total += once + (taken - once) * sample.count / sample.values.size
     return total / _SHORT[effort]

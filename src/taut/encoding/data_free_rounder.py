@@ -33,8 +33,8 @@ class Quantizer:
     """Carries out `rd` at `dial` times the tensor's weight, and `rd:BITS` at a step of its own.
 
     `weights` are those of the tensors under the dial; `steps` remembers the steps that were found
-    for the others; `size` is that of the file in bytes, where a search has found it. With
-    `plain` nothing goes through the trellis. What the
+    for the others, `large` what is known of matrices that are not held; `size` is that of the file
+    in bytes, where a search has found it. With `plain` nothing goes through the trellis. What the
     last exact size was made of is kept, up to 64 MiB, as the file is then made of it.
     """
 
@@ -45,7 +45,12 @@ class Quantizer:
     threads: int = 1
     plain: bool = False
     size: int | None = None
+    large: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
     _last: dict[tuple[str, tuple[int, ...]], tuple[float, Rounded]] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without what another process finds by itself."""
+        return {**vars(self), "large": {}, "_last": {}}
 
     @property
     def trellis(self) -> bool:
@@ -63,7 +68,7 @@ class Quantizer:
             return None
         values, trellis = rd_values(info.name, values, scheme), self.trellis and not sparse(scheme)
         if scheme.bits is None:
-            step = self.dial * self.weights.get(info.name, 1.0)
+            step = self.step_of(info.name)
         else:
             if info.name not in self.steps:
                 self.steps[info.name] = step_for_bits(
@@ -73,6 +78,10 @@ class Quantizer:
         if not trellis:
             return round_tensor(info.name, values, step, False, self.threads)
         return self._kept(info, values, step)
+
+    def step_of(self, name: str) -> float:
+        """The step of a tensor under the dial."""
+        return self.dial * self.weights.get(name, 1.0)
 
     def _kept(self, info: TensorInfo, values: np.ndarray, step: float) -> Indices | Rounded:
         """Rounded anew, or as it was for the file's last exact size."""

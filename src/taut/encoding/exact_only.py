@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,11 +43,15 @@ class ValueRange:
     @classmethod
     def of(cls, values: np.ndarray) -> ValueRange:
         """Look at floats of any shape, a block at a time."""
-        flat = values.reshape(-1)
+        return cls.of_pieces([values.reshape(-1)])
+
+    @classmethod
+    def of_pieces(cls, pieces: Iterable[np.ndarray]) -> ValueRange:
+        """The same of flat pieces of a tensor, in order."""
         nans = infinities = numbers = 0
         largest = power = 0.0
-        for begin in range(0, flat.size, _BLOCK):
-            block = flat[begin : begin + _BLOCK].astype(np.float64)
+        for part in (p[at : at + _BLOCK] for p in pieces for at in range(0, p.size, _BLOCK)):
+            block = part.astype(np.float64)
             finite = block[np.isfinite(block)]
             found = int(np.isnan(block).sum())
             nans, infinities = nans + found, infinities + block.size - finite.size - found
@@ -58,11 +63,16 @@ class ValueRange:
 
 
 def why_exact(
-    info: TensorInfo, values: np.ndarray, scheme: Scheme, *, by_scale: bool = True
+    info: TensorInfo,
+    values: np.ndarray | ValueRange,
+    scheme: Scheme,
+    *,
+    by_scale: bool = True,
 ) -> str | None:
     """What keeps a scheme from rounding these values, for the end of a message; None if nothing.
 
-    `by_scale` says that steps go by the tensor's scale, as they do without data.
+    Their range does for the values. `by_scale` says that steps go by the tensor's scale, as they
+    do without data.
 
     A NaN or an infinity; a number that the scheme's grid may round out of the dtype (a lowest
     float that masks with); numbers too far apart, or too small, for steps of float32.
@@ -74,7 +84,7 @@ def why_exact(
     sparse = (scheme.sparsity, scheme.n_of_m) != (None, None)
     if info.dtype not in FLOATS or (scheme.kind in ("keep", "lossless") and not sparse):
         return None
-    found = ValueRange.of(values)
+    found = values if isinstance(values, ValueRange) else ValueRange.of(values)
     odd = _why_not_finite(found)
     if odd is not None:
         return odd

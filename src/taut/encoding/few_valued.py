@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from taut.coding import Effort
-from taut.encoding.choose_coder import coded_few
+from taut.encoding.choose_coder import MOST_FEW, coded_few
 from taut.io import Source
 from taut.scheme import Scheme
 
@@ -20,8 +20,9 @@ def few_spared(
     would have ever larger tables of levels that nothing lies at, and its size would jump. Loads
     these matrices, one at a time.
     """
+    small = {info.name for info in source.infos if math.prod(info.shape) <= MOST_FEW}
     return {
-        name: Scheme() if _fits(source, name, scheme, effort, threads) else scheme
+        name: Scheme() if name in small and _fits(source, name, scheme, effort, threads) else scheme
         for name, scheme in schemes.items()
     }
 

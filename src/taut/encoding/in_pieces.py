@@ -10,24 +10,30 @@ import xxhash
 
 from taut.coding import CodedArray, Effort, LosslessStream, chunked, streams
 from taut.container import Layout
+from taut.encoding.tensor import Quantize
 from taut.io import Source, TensorInfo, storage
 from taut.io.equal_tensors import EqualTensors
+from taut.io.pairs import PairsInfo
 from taut.io.tensor_pieces import LARGE, PIECE, pieces_of, reader_of
 from taut.scheme import Scheme
 
 
 @dataclass(frozen=True)
 class PieceOptions:
-    """How hard to look for bytes, and on how many threads."""
+    """How hard to look for bytes, on how many threads; what rounds, and finds equal tensors."""
 
     effort: Effort
     threads: int
+    quantize: Quantize | None = None
+    known: EqualTensors | None = None
 
 
 def in_pieces(info: TensorInfo, scheme: Scheme) -> bool:
     """Whether a tensor is so large, and its scheme such, that it is coded piece by piece."""
+    if info.nbytes <= LARGE or isinstance(info, PairsInfo):
+        return False
     exact = scheme in (Scheme(), Scheme("keep"))
-    return info.nbytes > LARGE and exact and streams(storage(info.dtype, info.shape)[0])
+    return exact and streams(storage(info.dtype, info.shape)[0])
 
 
 def add_in_pieces(
@@ -35,15 +41,15 @@ def add_in_pieces(
     source: Source,
     info: TensorInfo,
     scheme: Scheme,
-    known: EqualTensors | None,
     options: PieceOptions,
 ) -> None:
     """Add a tensor, bit for bit, of which 64 MiB are held at a time; it is read four times.
 
-    With `known` it becomes an alias where one before it is equal.
+    It becomes an alias where one before it is equal.
     """
+    known = options.known
     if scheme.kind == "keep":
-        layout.add_kept_pieces(info, str(scheme), pieces_of(source, info.name))
+        layout.add_kept_pieces(info, str(scheme), pieces_of(source, info))
         return
     dtype, shape = storage(info.dtype, info.shape)
     stream = LosslessStream(
@@ -59,8 +65,9 @@ def add_in_pieces(
         layout.add_coded(info, str(scheme), CodedArray(stream.header, ()), sums.text)
         return
     coded = _parts(stream, options.threads)
-    if not layout.add_pieces(info, str(scheme), coded, sums.text, most=info.nbytes):
-        layout.add_kept_pieces(info, str(scheme), pieces_of(source, info.name))
+    facts = (sums.text, 0.0)
+    if not layout.add_pieces(info, str(scheme), coded, lambda: facts, most=info.nbytes):
+        layout.add_kept_pieces(info, str(scheme), pieces_of(source, info))
 
 
 def _parts(stream: LosslessStream, threads: int) -> Iterator[bytes]:

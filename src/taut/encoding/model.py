@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from taut.coding import Effort
 from taut.container import Layout, Origin
 from taut.encoding.alike import rounded_alike
-from taut.encoding.in_pieces import PieceOptions, add_in_pieces, in_pieces
+from taut.encoding.in_pieces import PieceOptions
+from taut.encoding.rounded_pieces import added_in_pieces
 from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
@@ -74,15 +75,12 @@ def fill(
     tensor and its coded form (and its decoding, if it is lossy).
     """
     known = EqualTensors(source)
-    options = PieceOptions(effort, threads)
+    options = PieceOptions(effort, threads, quantize, known if once else None)
     tied: list[TensorInfo] = []
     for number, info in enumerate(source.infos):
         if info.name in source.aliases:
             tied.append(info)
-        elif in_pieces(info, schemes[info.name]):
-            scheme = schemes[info.name]
-            add_in_pieces(layout, source, info, scheme, known if once else None, options)
-        else:
+        elif not added_in_pieces(layout, source, info, schemes[info.name], options):
             values, scheme = source.load(info.name), schemes[info.name]
             twin = known.first(own(info), values, str(scheme)) if once else None
             if twin is not None and rounded_alike(quantize, info.name, twin):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import Final
 
@@ -18,7 +19,7 @@ _EACH: Final = (1 << 14, 1 << 18)  # of each tensor, at least and at most
 
 
 @dataclass(frozen=True)
-class Sampled(PartOf):
+class SampledSource(PartOf):
     """A source whose tensors are some of their rows, evenly spread; their infos are the whole's.
 
     About 32 MiB of a model are read, of each tensor 16 to 256 KiB. What a sample does not show (one
@@ -26,7 +27,7 @@ class Sampled(PartOf):
 
     >>> from taut.io import open_source
     >>> model = open_source({"w": np.arange(1 << 20, dtype=np.float32).reshape(1024, 1024)})
-    >>> Sampled.of(model).load("w").shape
+    >>> SampledSource.of(model).load("w").shape
     (64, 1024)
     """
 
@@ -34,7 +35,7 @@ class Sampled(PartOf):
     _known: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, source: Source, total: int = _MOST) -> Sampled:
+    def of(cls, source: Source, total: int = _MOST) -> SampledSource:
         """The sample of a model, of about so many bytes."""
         low, high = _EACH
         most = min(high, max(low, total // max(1, len(source.infos))))
@@ -48,9 +49,12 @@ class Sampled(PartOf):
     def load(self, name: str) -> np.ndarray:
         """Rows of one tensor, or all of it where it is not large."""
         if name not in self._known:
-            info = next(info for info in self.infos if info.name == name)
-            self._known[name] = self._rows(info)
+            self._known[name] = self._rows(self._by_name[name])
         return self._known[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, TensorInfo]:
+        return {info.name: info for info in self.infos}
 
     def view(self, name: str) -> np.ndarray:
         """As `load`."""

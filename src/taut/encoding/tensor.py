@@ -142,14 +142,41 @@ def check_finite(info: TensorInfo, values: np.ndarray, scheme: Scheme) -> None:
 
 def relative_error(values: np.ndarray, decoded: np.ndarray) -> float:
     """sum((values - decoded)^2) / sum(values^2) in float64; 0 where both sums are 0."""
-    error = power = 0.0
-    first, second = values.reshape(-1), decoded.reshape(-1)
-    for begin in range(0, first.size, _BLOCK):
-        block = first[begin : begin + _BLOCK].astype(np.float64)
-        power += float(np.sum(block * block))  # not a dot product: BLAS would wake its threads
-        block -= second[begin : begin + _BLOCK].astype(np.float64)
-        error += float(np.sum(block * block))
-    return error / power if power else error
+    found = RelativeError()
+    found.add(values, decoded)
+    return found.close()
+
+
+class RelativeError:
+    """`relative_error` of values that come in pieces: the same number, however they are cut."""
+
+    def __init__(self) -> None:
+        self._error = self._power = 0.0
+        self._left: tuple[np.ndarray, np.ndarray] | None = None
+
+    def add(self, values: np.ndarray, decoded: np.ndarray) -> None:
+        """Take in some values, and what they are decoded to."""
+        first, second = values.reshape(-1), decoded.reshape(-1)
+        if self._left is not None:
+            first = np.concatenate([self._left[0], first])
+            second = np.concatenate([self._left[1], second])
+        whole = first.size // _BLOCK * _BLOCK
+        for begin in range(0, whole, _BLOCK):
+            self._sum(first[begin : begin + _BLOCK], second[begin : begin + _BLOCK])
+        self._left = (first[whole:], second[whole:])
+
+    def close(self) -> float:
+        """The error of all of them."""
+        if self._left is not None and self._left[0].size:
+            self._sum(*self._left)
+        self._left = None
+        return self._error / self._power if self._power else self._error
+
+    def _sum(self, first: np.ndarray, second: np.ndarray) -> None:
+        block = first.astype(np.float64)
+        self._power += float(np.sum(block * block))  # no dot product: BLAS would wake its threads
+        block -= second.astype(np.float64)
+        self._error += float(np.sum(block * block))
 
 
 def _exact(values: np.ndarray, scheme: str, effort: Effort, threads: int) -> Coded:

@@ -14,7 +14,8 @@ class Check:
     error and `cosine` the mean cosine of the outputs (a sample a row); `runtime` names what ran
     it ("onnxruntime 1.32.0"), or how it was read back. Of a model that was run, `relative` is the
     relative error of the output that has most (root mean squares), and `of_range` the largest error
-    over the range of its output's values.
+    over the range of its output's values. `lost` are batches of which an output is another, though
+    that of all of them together is not.
     """
 
     runtime: str
@@ -24,6 +25,7 @@ class Check:
     cosine: float
     relative: float | None = None
     of_range: float | None = None
+    lost: int = 0
 
 
 @dataclass(frozen=True)

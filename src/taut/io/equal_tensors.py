@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 
 import numpy as np
 import xxhash
@@ -37,7 +38,11 @@ class EqualTensors:
         name = self._known(info, beside, digest)
         if name is None:
             return None
-        pairs = zip(pieces_of(self._source, info.name), pieces_of(self._source, name), strict=True)
+        pairs = zip(
+            pieces_of(self._source, info),
+            pieces_of(self._source, replace(info, name=name)),
+            strict=True,
+        )
         same = all(np.array_equal(a.view(np.uint8), b.view(np.uint8)) for a, b in pairs)
         return name if same else None
 

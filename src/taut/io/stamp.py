@@ -15,7 +15,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from taut.io.arena import allocate
 from taut.io.staged import holes_of, not_filling
 
 _BLOCK: Final = 1 << 30  # bytes of one call; systems take less than 2 GiB
+ANYWHERE: Final = -1  # a device, of a stamp that serves on every machine
 _PIECE: Final = 1 << 20  # bytes that are copied at once
 _READS: Final = hasattr(os, "preadv")  # not on Windows, where nobody can cut a mapped file short
 
@@ -40,6 +41,11 @@ class Stamp:
     device: int
     inode: int
 
+    @property
+    def elsewhere(self) -> Stamp:
+        """The stamp for another machine, where a shared file has other numbers."""
+        return replace(self, device=ANYWHERE, inode=0)
+
     def check(self) -> None:
         """Raise `VerifyError` unless the file is still the same, and as it was."""
         try:
@@ -49,7 +55,7 @@ class Stamp:
             raise changed(self.path, f"it cannot be found any more: {error.strerror}") from None
         if now.nbytes != self.nbytes:
             raise changed(self.path, f"it had {self.nbytes} bytes, and now has {now.nbytes}")
-        if (now.device, now.inode) != (self.device, self.inode):
+        if self.device != ANYWHERE and (now.device, now.inode) != (self.device, self.inode):
             raise changed(self.path, "another file took its place")
         if now.mtime != self.mtime:
             raise changed(self.path, "it was written to")

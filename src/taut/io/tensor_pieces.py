@@ -7,9 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from taut.io.dtypes import storage
 from taut.io.part_of import PartOf
 from taut.io.safetensors import SafetensorsSource
-from taut.io.tensor_info import Source
+from taut.io.tensor_info import Source, TensorInfo
 
 LARGE: Final = 1 << 28  # bytes of a tensor from which on it is not held whole
 PIECE: Final = 1 << 26  # bytes that are held of it instead
@@ -26,22 +27,28 @@ def reader_of(source: Source, name: str) -> Read:
     >>> reader_of(open_source({"w": np.arange(6).reshape(2, 3)}), "w")(2, 4)
     array([2, 3])
     """
-    while isinstance(source, PartOf):
-        source = source.whole
-    if isinstance(source, SafetensorsSource):
-        return source.reader(name)
+    file = _file_of(source)
+    if file is not None:
+        return file.reader(name)
     flat = source.load(name).reshape(-1)
     return lambda begin, end: flat[begin:end]
 
 
-def pieces_of(source: Source, name: str, nbytes: int = PIECE) -> Iterator[np.ndarray]:
-    """All values of a tensor in order, about so many bytes at a time, flat; one alone if empty."""
-    info = next(info for info in source.infos if info.name == name)
-    if info.nbytes <= nbytes:
-        yield source.load(name).reshape(-1)
+def pieces_of(source: Source, info: TensorInfo, nbytes: int = PIECE) -> Iterator[np.ndarray]:
+    """All values of a tensor in order, about so many bytes at a time, flat; one alone if small."""
+    if info.nbytes <= nbytes or _file_of(source) is None:
+        flat = source.load(info.name).reshape(-1)
+        step = max(1, nbytes // max(1, flat.itemsize))
+        yield from (flat[at : at + step] for at in range(0, max(1, flat.size), step))
         return
-    read = reader_of(source, name)
-    width = read(0, 1).itemsize
-    count, each = info.nbytes // width, max(1, nbytes // width)
+    read, (dtype, _) = reader_of(source, info.name), storage(info.dtype, info.shape)
+    count, each = info.nbytes // dtype.itemsize, max(1, nbytes // dtype.itemsize)
     for begin in range(0, count, each):
         yield read(begin, min(count, begin + each))
+
+
+def _file_of(source: Source) -> SafetensorsSource | None:
+    """The source itself, or that of which it is a part, where it is read from safetensors."""
+    while type(source) is PartOf:
+        source = source.whole
+    return source if isinstance(source, SafetensorsSource) else None

@@ -31,14 +31,7 @@ def saved_files(folder: Path) -> tuple[list[Path], str]:
     """
     note = ""
     if (folder / _SPLITS).is_file():
-        splits = _read_json(folder / _SPLITS).get("splits")
-        if not isinstance(splits, list) or not splits:
-            raise ArgumentError(f"{folder / _SPLITS}: names no splits")
-        split = _FIRST if _FIRST in splits else str(splits[0])
-        if len(splits) > 1:
-            others = ", ".join(str(one) for one in splits if one != split)
-            note = f'{folder}: the split "{split}" is used ({others}: name its folder for another)'
-        folder = folder / split
+        folder, note = _split_of(folder)
     if not (folder / _STATE).is_file():
         return [], note
     listed = _read_json(folder / _STATE).get("_data_files")
@@ -47,6 +40,18 @@ def saved_files(folder: Path) -> tuple[list[Path], str]:
     if missing := [path for path in files if not path.is_file()]:
         raise ArgumentError(f"{missing[0]}: is not there, but {folder / _STATE} names it")
     return files, note
+
+
+def _split_of(folder: Path) -> tuple[Path, str]:
+    splits = _read_json(folder / _SPLITS).get("splits")
+    if not isinstance(splits, list) or not splits:
+        raise ArgumentError(f"{folder / _SPLITS}: names no splits")
+    split = _FIRST if _FIRST in splits else str(splits[0])
+    if len(splits) == 1:
+        return folder / split, ""
+    others = ", ".join(str(one) for one in splits if one != split)
+    note = f'{folder}: the split "{split}" is used ({others}: name its folder for another)'
+    return folder / split, note
 
 
 def arrow_rows(path: Path, column: str | None) -> Iterator[Mapping[str, object]]:

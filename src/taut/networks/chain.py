@@ -7,9 +7,10 @@ last. The parts are told by what a run does, not by names: `taut.networks.find_c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from taut.networks.block_calls import (
@@ -83,6 +84,10 @@ class Chain:
     places: tuple[Place, ...]
     outputs: tuple[OutputForm, ...]
 
+    @cached_property
+    def _configs(self) -> list[object]:
+        return configs_of(self.network)
+
     def __len__(self) -> int:
         """How many blocks there are."""
         return len(self.blocks)
@@ -129,7 +134,7 @@ class Chain:
             args[place] = hidden
         else:
             kwargs[place] = hidden
-        with uncached(self.network), evaluating(block):
+        with uncached(self._configs), evaluating(block):
             found = hidden_of(block(*args, **kwargs))
         assert found is not None
         return found
@@ -172,7 +177,7 @@ class Chain:
             key: lambda *args, _i=i, **kwargs: act(_i, args, kwargs)
             for i, key in enumerate(self.keys)
         }
-        with uncached(self.network), evaluating(self.network), replaced(self.container, acts):
+        with uncached(self._configs), evaluating(self.network), replaced(self.container, acts):
             return run(self.network, batch, where)
 
 
@@ -201,15 +206,14 @@ def _standing_in(block: torch.nn.Module, act: Act) -> torch.nn.Module:
 
 
 @contextmanager
-def uncached(network: torch.nn.Module) -> Iterator[None]:
+def uncached(configs: Iterable[object]) -> Iterator[None]:
     """Within it transformers' networks keep no keys and values: a block may run twice.
 
-    Nor do they collect what routers within their blocks put out.
+    Nor do they collect what routers within blocks put out. `configs` as `configs_of` gives them.
     """
-    configs = {id(one): one for part in network.modules() for one in _configs(part)}
     changed = []
     try:
-        for config in configs.values():
+        for config in configs:
             for name in _KEEPING:
                 if getattr(config, name, None) is True:
                     setattr(config, name, False)
@@ -220,7 +224,7 @@ def uncached(network: torch.nn.Module) -> Iterator[None]:
             setattr(config, name, True)
 
 
-def _configs(part: torch.nn.Module) -> Iterator[object]:
-    config: object = vars(part).get("config")
-    if hasattr(config, "to_diff_dict"):  # one of transformers'
-        yield config
+def configs_of(network: torch.nn.Module) -> list[object]:
+    """The configurations that transformers' modules of a network go by, each once."""
+    held = (vars(part).get("config") for part in network.modules())
+    return [*{id(one): one for one in held if hasattr(one, "to_diff_dict")}.values()]

@@ -68,9 +68,7 @@ def _files_of(folder: Path) -> list[Path]:
     """A folder's files of the one kind that can be read, by name."""
     kinds: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        is_data = path.suffix.lower() in DATA_SUFFIXES and path.name not in _ABOUT
-        if is_data and path.is_file() and not hidden:
+        if _is_data(path, folder):
             kinds[path.suffix.lower()].append(path)
     if not kinds:
         names = ", ".join(sorted(one.name for one in folder.iterdir())[:8]) or "nothing"
@@ -82,3 +80,10 @@ def _files_of(folder: Path) -> list[Path]:
         told = ", ".join(f"{len(files)} {kind}" for kind, files in sorted(kinds.items()))
         raise ArgumentError(f"{folder}: has files of several kinds ({told}); name one of them")
     return next(iter(kinds.values()))
+
+
+def _is_data(path: Path, folder: Path) -> bool:
+    """Whether a file holds documents: of a kind that does, not hidden, and not about others."""
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    is_kind = path.suffix.lower() in DATA_SUFFIXES and path.name not in _ABOUT
+    return is_kind and not hidden and path.is_file()

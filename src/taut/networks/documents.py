@@ -46,23 +46,15 @@ def document_of(entry: object, where: str, column: str | None = None) -> Documen
         return entry
     if not isinstance(entry, Mapping):
         raise ArgumentError(f'{where}: is no object as {{"{_TEXT}": "..."}}')
-    names = [str(name) for name in entry]
-    if column is not None:
-        if column not in entry:
-            has = ", ".join(names[:8]) or "none"
-            raise ArgumentError(
-                f'{where}: has no column "{column}" (it has {has}){nearest(column, names)}'
-            )
-        return _document(entry[column], f'{where}, "{column}"')
-    for name in (_TEXT, *_CHATS, _TOKENS):
-        value = entry.get(name)
-        if isinstance(value, str) or (name != _TEXT and value is not None):
-            return _document(value, f'{where}, "{name}"')
-    for value in entry.values():
-        if isinstance(value, str):
-            return value
-    told = ", ".join(f'"{name}"' for name in names[:8]) or "none"
-    raise ArgumentError(f'{where}: has no text as "{_TEXT}" nor in another field (it has {told})')
+    if column is None:
+        return _usual(entry, where)
+    if column not in entry:
+        names = [str(name) for name in entry]
+        has = ", ".join(names[:8]) or "none"
+        raise ArgumentError(
+            f'{where}: has no column "{column}" (it has {has}){nearest(column, names)}'
+        )
+    return _document(entry[column], f'{where}, "{column}"')
 
 
 def is_empty_document(document: Document) -> bool:
@@ -70,6 +62,19 @@ def is_empty_document(document: Document) -> bool:
     if isinstance(document, Chat):
         return not document.messages
     return not document.strip() if isinstance(document, str) else not document.size
+
+
+def _usual(entry: Mapping[object, object], where: str) -> Document:
+    """What the first field holds that usually has it, or else the first text."""
+    for name in (_TEXT, *_CHATS, _TOKENS):
+        value = entry.get(name)
+        if isinstance(value, str) or (name != _TEXT and value is not None):
+            return _document(value, f'{where}, "{name}"')
+    text = next((value for value in entry.values() if isinstance(value, str)), None)
+    if text is not None:
+        return text
+    told = ", ".join(f'"{name}"' for name in [*entry][:8]) or "none"
+    raise ArgumentError(f'{where}: has no text as "{_TEXT}" nor in another field (it has {told})')
 
 
 def _document(value: object, where: str) -> Document:

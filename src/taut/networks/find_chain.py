@@ -21,6 +21,7 @@ from taut.networks.calls import evaluating, run
 from taut.networks.chain import (
     Act,
     Chain,
+    configs_of,
     replaced,
     uncached,
 )
@@ -94,7 +95,7 @@ def _containers(network: torch.nn.Module) -> Iterator[_Container]:
 def _followed(network: torch.nn.Module, batch: object, containers: list[_Container]) -> object:
     """The network's output, the calls of the containers' modules noted on the way."""
     with ExitStack() as stack:
-        stack.enter_context(uncached(network))
+        stack.enter_context(uncached(configs_of(network)))
         for one in containers:
             acts = {key: _noting(one, key) for key in one.module._modules}
             stack.enter_context(replaced(one.module, acts))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from taut.container.through_stores import telling_urls
 from taut.errors import ArgumentError
 from taut.io.names import nearest
 from taut.io.pytorch import is_tensor
@@ -81,10 +82,14 @@ def _of_data(data: TextData, model: LoadedModel, reading: Reading) -> Given:
         if is_tensor(data.source) or hasattr(data.source, "__array__"):
             return _one_array(data.source, model, data)
         return _kept("calib", text_batches(data, model, reading, "calib"))
-    if (url := url_of(data.source)) is not None:
-        with staged(url, whole=True) as local:
-            found = _of_data(replace(data, source=str(local)), model, reading)
-            return replace(found, where=url, notes=tuple(map(told_paths, found.notes)))
+    if (url := url_of(data.source)) is None:
+        return _of_path(data, model, reading)
+    with staged(url, whole=True) as local, telling_urls():
+        found = _of_path(replace(data, source=str(local)), model, reading)
+        return replace(found, where=url, notes=tuple(map(told_paths, found.notes)))
+
+
+def _of_path(data: TextData, model: LoadedModel, reading: Reading) -> Given:
     data = replace(data, source=str(data.source))
     where = str(data.source)
     path = Path(where)

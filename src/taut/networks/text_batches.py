@@ -54,7 +54,17 @@ def text_batches(data: TextData, model: LoadedModel, reading: Reading, where: st
         assert isinstance(tokenizer, FolderTokenizer)
         cut, more = _windows(documents, tokenizer, data, where)
         return window_batches(cut[: reading.limit], tokenizer.accepted), (*notes, *more)
+    plain, more = _texts(documents, tokenizer, data, where)
+    length = replace(reading, max_length=data.length or reading.max_length)
+    return _padded(plain, tokenizer, length), (*notes, *more)
+
+
+def _texts(
+    documents: list[Document], tokenizer: Tokenize, data: TextData, where: str
+) -> tuple[list[str], tuple[str, ...]]:
+    """Texts that are samples by themselves, and notes."""
     plain = [_plain(one, tokenizer, where) for one in documents]
+    notes: list[str] = []
     if data.source == "default":
         plain = _paragraphs(plain)
     if data.blend:
@@ -62,8 +72,7 @@ def text_batches(data: TextData, model: LoadedModel, reading: Reading, where: st
         notes.append(note)
     if data.windows is not None:
         plain = [plain[int(i)] for i in spread(np.arange(len(plain)), data.windows)]
-    length = replace(reading, max_length=data.length or reading.max_length)
-    return _padded(plain, tokenizer, length), tuple(notes)
+    return plain, tuple(notes)
 
 
 def given_documents(data: TextData, where: str) -> list[Document]:

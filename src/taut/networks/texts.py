@@ -34,13 +34,7 @@ def read_texts(
             has its number), or there is no text at all.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise ArgumentError(f"{path}: texts come as {' or '.join(SUFFIXES)}")
-    if not path.is_file():
-        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise ArgumentError(f"{path}: no such file{nearest(path.name, beside)}")
-    if path.suffix.lower() == ".txt" and column is not None:
-        raise ArgumentError(f'{path}: has no columns; leave "column={column}" out')
+    _check(path, column)
     read = {".txt": _plain, ".jsonl": _objects, ".json": _list}[path.suffix.lower()]
     texts: list[Document] = []
     for document in read(path, column, apart):
@@ -51,6 +45,16 @@ def read_texts(
     if not texts:
         raise ArgumentError(f"{path}: has no texts")
     return texts
+
+
+def _check(path: Path, column: str | None) -> None:
+    if path.suffix.lower() not in SUFFIXES:
+        raise ArgumentError(f"{path}: texts come as {' or '.join(SUFFIXES)}")
+    if not path.is_file():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise ArgumentError(f"{path}: no such file{nearest(path.name, beside)}")
+    if path.suffix.lower() == ".txt" and column is not None:
+        raise ArgumentError(f'{path}: has no columns; leave "column={column}" out')
 
 
 def _plain(path: Path, column: str | None, apart: Apart) -> Iterator[Document]:

@@ -45,6 +45,10 @@ def choose_schemes(report: Report, target: Target | None) -> dict[str, Scheme]:
     return {facts.name: _scheme(facts) for facts in stored}
 
 
+_MANTISSA: Final = {"F32": 13, "F64": 42}  # bits that fp16 has fewer
+_NOISE: Final = 11
+
+
 def forecast(report: Report, schemes: Mapping[str, Scheme], target: Target) -> Forecast:
     """The sizes at the dial that meets `target`.
 
@@ -79,7 +83,17 @@ def _nbytes(facts: TensorFacts, scheme: Scheme) -> float:
     if scheme.kind == "rd":
         return 0.0
     exact = float(facts.lossless)
-    return min(exact, 2.0 * facts.parameters) if scheme.kind == "fp16" else exact
+    return _half_nbytes(facts, exact) if scheme.kind == "fp16" else exact
+
+
+def _half_nbytes(facts: TensorFacts, exact: float) -> float:
+    """About what a tensor takes as fp16: its exponents are coded as they are bit-exactly.
+
+    Signs and mantissas, 11 bits of a value, are as good as noise.
+    """
+    count = facts.parameters
+    shorter = exact - _MANTISSA.get(facts.dtype, 0) / 8 * count
+    return min(exact, 2.0 * count, max(shorter, _NOISE / 8 * count))
 
 
 def _scheme(facts: TensorFacts) -> Scheme:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from taut.errors import ArgumentError
 from taut.io.names import some_names
 from taut.networks.calls import explained, fitted, outline, run
+from taut.progress import Progress, report_bytes
 from taut.training.activations import InputStep
 from taut.training.batch_parts import left_out, parts_of
 from taut.training.checkpoint import LoopPosition, read_checkpoint, write_checkpoint
@@ -32,7 +33,6 @@ from taut.transform.settings import Training
 if TYPE_CHECKING:
     from taut.training.objective import Objective
 
-Progress = Callable[[str, int, int], None]
 Task = Callable[[object, object], Tensor]
 
 _LR: Final = {"adamw": 1e-3, "sgd": 1e-2}
@@ -148,6 +148,7 @@ class _Loop:
                 self.advance()
             if self.fit.progress is not None:
                 done = self.epoch * self.length + number + 1
+                self._tell_bytes()
                 self.fit.progress(self._said(total / seen), done, self.loss.total)
         if seen % self.training.accumulate and seen < self.length:  # an epoch shorter than others
             self.advance()
@@ -163,6 +164,13 @@ class _Loop:
         budget = self.loss.budget
         size = "" if budget is None else f", {(budget.spent + budget.other) / 8e3:.3g} kB"
         return f"train loss {mean:.4g}{size}"
+
+    def _tell_bytes(self) -> None:
+        """Tell the bytes that the file would have now, and those that it may have."""
+        budget = self.loss.budget
+        if budget is not None:
+            now, most = (budget.spent + budget.other) / 8, budget.target / 8
+            report_bytes(self.fit.progress, round(now), round(most))
 
     def batch(self, batch: object) -> float:
         """Forward and backward; gives the loss."""

@@ -9,6 +9,7 @@ proportion to (r_i c_j)^(-1/2) share the error out best (reverse water-filling o
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ _LEAST = 1e-12  # of the mean: a weight of zero would ask for an infinite step
 _LEAST_ROOT = 1e-9  # of the mean's root
 _AT_ONCE = 2048  # rows of a form up to which all of it is in float64
 _PANEL = 512
+_IN_MEMORY = 1 << 30  # bytes of U that need no file
 
 _Found = tuple[NDArray[np.float32], NDArray[np.float64]] | None
 
@@ -72,7 +74,11 @@ def factor(
 
     Up to n = 2,048 all is float64, which takes 28 n^2 bytes beside the form. Of larger ones `upper`
     is made in panels, sums in float64 and what is kept in float32, which takes 4 n^2 bytes and
-    16,384 n; with a `folder` the 4 n^2 lie in a file there that vanishes with the array.
+    16,384 n. With a `folder`, and in any case beyond 1 GiB, the 4 n^2 lie in a file there, or else
+    where temporary files do; it vanishes with the array.
+
+    Raises:
+        OSError: the disk has no room for that file.
 
     >>> f = factor(np.array([[2.0, 1.0], [1.0, 1.0]]), 0.0)
     >>> f.weights.tolist(), f.upper.tolist()
@@ -163,9 +169,13 @@ def _root(form: NDArray[np.float64]) -> NDArray[np.float64] | None:
 
 
 def _room(n: int, folder: Path | None) -> NDArray[np.float32]:
-    """Zeros, shape (n, n): in memory, or in a file without a name, which is written where it is."""
-    if folder is None:
+    """Zeros, shape (n, n): in memory, or in a file without a name."""
+    nbytes = 4 * n * n
+    if folder is None and nbytes <= _IN_MEMORY:
         return np.zeros((n, n), np.float32)
     with tempfile.TemporaryFile(dir=folder) as file:
-        file.truncate(4 * n * n)
+        if hasattr(os, "posix_fallocate"):  # a full disk is told now, and does not end the process
+            os.posix_fallocate(file.fileno(), 0, nbytes)
+        else:
+            file.truncate(nbytes)
         return np.memmap(file, np.float32, "r+", shape=(n, n))

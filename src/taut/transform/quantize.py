@@ -9,6 +9,7 @@ through the trellis instead: about 0.15 bit per value better, decoded at half th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,50 +112,110 @@ def quantize_matrix(values: np.ndarray, step: float, *, threads: int = 1) -> Rou
     >>> quantize_matrix(w, 0.5).step, type(quantize_matrix(w[0], 0.5)).__name__
     (0.25, 'Indices')
     """
-    scale = _scale_in_steps(values, step)
-    if scale is None or scale > _FINEST:
+    if values.ndim < 2 or not values.size:
         return quantize(values, step)
-    lam = TRELLIS_LAMBDA * min(1.0, max(0.0, 2 - 2 * scale / _UNPRICED))
     matrix = values.reshape(len(values), -1)
-    sample = np.array(sample_rows(matrix, _FIT), dtype=np.float32)
-    if np.count_nonzero(sample) < _NONZERO * sample.size:
+    levels = trellis_levels(RowsAtHand(matrix), step)
+    if levels is None:
         return quantize(values, step)
-    offsets = _fitted(sample, step, lam)
-    levels = _Levels(step, offsets, lam)
-    columns = matrix.shape[1]
-    block = max(1, _BLOCK // columns)
-    parts = []
-    for begin in range(0, len(matrix), block):
-        part = np.array(matrix[begin : begin + block], dtype=np.float32)
-        parts.append(_search(part, levels, threads=threads))
-    return Rounded(
-        narrow(np.concatenate(parts)), float(np.float32(step / 2)), None, None, True, offsets
-    )
+    block = block_rows(matrix.shape[1])
+    parts = [
+        search_rows(matrix[begin : begin + block], levels, threads=threads)
+        for begin in range(0, len(matrix), block)
+    ]
+    return Rounded(narrow(np.concatenate(parts)), levels.distance, None, None, True, levels.offsets)
 
 
-def _scale_in_steps(values: np.ndarray, step: float) -> float | None:
+class MatrixRows(Protocol):
+    """A matrix of which rows are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, neither zero."""
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude."""
+
+    @property
+    def power(self) -> float:
+        """The sum of squares, in float64, of `block_rows` at a time."""
+
+    def pick(self, rows: NDArray[np.int64]) -> np.ndarray:
+        """Some rows, by number."""
+
+
+@dataclass(frozen=True)
+class RowsAtHand:
+    """All rows of a matrix."""
+
+    values: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.values.shape[0], self.values.shape[1]
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude."""
+        return max(float(self.values.max()), -float(self.values.min()))
+
+    @property
+    def power(self) -> float:
+        """The sum of squares."""
+        rows, columns = self.shape
+        block = block_rows(columns)
+        return sum(power_of(self.values[at : at + block]) for at in range(0, rows, block))
+
+    def pick(self, rows: NDArray[np.int64]) -> np.ndarray:
+        """Some rows, by number."""
+        picked: np.ndarray = self.values[rows]
+        return picked
+
+
+def block_rows(columns: int) -> int:
+    """How many rows are rounded at a time."""
+    return max(1, _BLOCK // columns)
+
+
+def power_of(rows: np.ndarray) -> float:
+    """The sum of squares of some rows, in float64."""
+    return float(np.sum(np.square(rows, dtype=np.float64)))
+
+
+def trellis_levels(matrix: MatrixRows, step: float) -> Levels | None:
+    """Where the trellis' levels lie for a matrix; None for what it cannot or should not round."""
+    scale = _scale_in_steps(matrix, step)
+    if scale is None or scale > _FINEST:
+        return None
+    lam = TRELLIS_LAMBDA * min(1.0, max(0.0, 2 - 2 * scale / _UNPRICED))
+    sample = np.array(matrix.pick(picked_rows(matrix.shape, _FIT)), dtype=np.float32)
+    if np.count_nonzero(sample) < _NONZERO * sample.size:
+        return None
+    return Levels(step, _fitted(sample, step, lam), lam)
+
+
+def _scale_in_steps(matrix: MatrixRows, step: float) -> float | None:
     """Root mean square in steps; None for what the trellis cannot or should not round."""
-    if values.ndim < 2 or not _SMALLEST < step < _LARGEST:
+    rows, columns = matrix.shape
+    if not _SMALLEST < step < _LARGEST or not _LEAST_COLUMNS <= columns <= _MOST_COLUMNS:
         return None
-    rows, columns = len(values), values.size // max(1, len(values))
-    if not _LEAST_COLUMNS <= columns <= _MOST_COLUMNS:
+    if rows < _LEAST_ROWS and rows * columns > _SMALL:
         return None
-    if rows < _LEAST_ROWS and values.size > _SMALL:
+    if not step / 8 <= matrix.largest < min(step * _LARGEST_LEVEL, _LARGEST):
         return None
-    largest = max(float(values.max()), -float(values.min()))
-    if not step / 8 <= largest < min(step * _LARGEST_LEVEL, _LARGEST):
-        return None
-    block = max(1, _BLOCK // columns)
-    power = sum(
-        float(np.sum(np.square(values[begin : begin + block], dtype=np.float64)))
-        for begin in range(0, rows, block)
-    )
-    return float(np.sqrt(power / values.size)) / step
+    return float(np.sqrt(matrix.power / (rows * columns))) / step
+
+
+def rounds_to_zero(largest: float, step: float) -> bool:
+    """Whether `quantize` leaves nothing of values up to `largest` in magnitude."""
+    return largest < min(max(step, _SMALLEST), _LARGEST) / 4
 
 
 def _fitted(values: NDArray[np.float32], step: float, lam: float) -> tuple[float, float, float]:
     """How far the levels of magnitudes 1, 2, and beyond lie outside of their members' mean."""
-    indices = _search(values, _Levels(step, (0.0, 0.0, 0.0), lam), threads=1)
+    indices = search_rows(values, Levels(step, (0.0, 0.0, 0.0), lam), threads=1)
     decoded = Rounded(indices, float(np.float32(step / 2)), None, None, True).decoded
     group = np.minimum(np.abs(indices.astype(np.int32)), 3).reshape(-1)
     missed = (decoded - values) * np.sign(indices) / np.float32(step / 2)
@@ -165,18 +226,22 @@ def _fitted(values: NDArray[np.float32], step: float, lam: float) -> tuple[float
 
 
 @dataclass(frozen=True)
-class _Levels:
+class Levels:
     """Where the trellis' levels lie, half a `step` apart, and the price of a bit."""
 
     step: float
     offsets: tuple[float, float, float]
     lam: float
 
+    @property
+    def distance(self) -> float:
+        """Between two levels."""
+        return float(np.float32(self.step / 2))
 
-def _search(
-    values: NDArray[np.float32], levels: _Levels, *, threads: int
-) -> NDArray[np.signedinteger]:
+
+def search_rows(given: np.ndarray, levels: Levels, *, threads: int) -> NDArray[np.signedinteger]:
     """The trellis search over some rows: indices; every error costs the same."""
+    values = np.array(given, dtype=np.float32)
     rows, columns = (Factor(np.ones(count), None, 0.0) for count in values.shape)
     steps = Steps(values, rows, (columns,), levels.step, True)
     indices = np.empty(values.shape, np.int16)
@@ -197,7 +262,15 @@ def sample_rows(values: np.ndarray, most: int) -> np.ndarray:
     """
     if values.size <= most or values.ndim < 2:
         return values
-    rows = max(1, most * values.shape[0] // values.size)
-    picks = np.arange(rows) * values.shape[0] // rows
-    spread: np.ndarray = values[picks]
+    rows, columns = values.shape[0], values.size // values.shape[0]
+    spread: np.ndarray = values[picked_rows((rows, columns), most)]
     return spread
+
+
+def picked_rows(shape: tuple[int, int], most: int) -> NDArray[np.int64]:
+    """The numbers of evenly spread rows that have about `most` values; of a small matrix all."""
+    rows, columns = shape
+    if rows * columns <= most:
+        return np.arange(rows)
+    count = max(1, most * rows // (rows * columns))
+    return np.arange(count) * rows // count

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.compression.compress import carry_out
+from taut.compression.foreseen import Result
 from taut.compression.request import Call, CompressRequest
-from taut.compression.result import Result
 from taut.container.through_stores import through_stores
 from taut.machine import checked_threads
+from taut.machine.workers import open_workers
 from taut.networks.recording import recording
 from taut.networks.sources import chosen
 from taut.verbs.old_words import accepting
@@ -55,9 +56,13 @@ def compress(
     force: bool = False,
     dry_run: bool = False,
     resume: bool = False,
+    memory: str | int | None = None,
+    scratch: str | Path | None = None,
+    device: str | None = None,
     shard_size: str | int | None = None,
     key: str | None = None,
     strict: bool = False,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Write a model as a Taut file; bit-exact unless what is asked for says otherwise.
@@ -80,10 +85,19 @@ def compress(
     others made, each of at most so much of the source. With `resume` a run that broke off goes on
     from its journal beside `dst`: what was finished is not done again.
 
+    A calibrated run is refused before it starts if it would take more memory than `memory` ("8GB",
+    or bytes; by default what the machine has free), or more disk than the folder `scratch` has for
+    its temporary files (by default where the system has them). `device` ("cuda") collects the
+    curvature, a block at a time.
+
     With `train` the model learns to be small: batches of (input, target) for the built-in loop, a
     function that gives those of an epoch, a `taut.transform.train.Fit`, or the caller's own
     `fit(model, loss)`, which calls `loss(task_loss).backward()` for each batch. `teacher` is what
     it learns from beside, the original if not given; `epochs` and `lr` go before the plan's.
+
+    With `ray` ("auto", "local", "HOST:PORT") shards, and matrices of a calibrated run, are done by
+    the workers of a Ray cluster, to the same bytes; all see the model and `dst` at the same paths.
+    `src`, `dst` and `calib` may be URLs of stores ("s3://...": `pip install 'taut[remote]'`).
 
     Raises:
         ArgumentError: nothing was read or written yet; the message says what to change.
@@ -96,32 +110,38 @@ def compress(
     >>> compress({"w": np.zeros((512, 512), np.float32)}, path).ratio > 1000
     True
     """
-    call = Call(
-        bits=bits,
-        size=size,
-        max_drop=max_drop,
-        calib=calib,
-        score=score,
-        loss=loss,
-        plan=plan,
-        effort=effort,
-        threads=checked_threads(threads),
-        finish=finish,
-        seed=seed,
-        resume=resume,
-        shard_size=shard_size,
-        train=train,
-        teacher=teacher,
-        epochs=epochs,
-        lr=lr,
-    )
-    return carry_out(
-        CompressRequest(
-            src=chosen(src, key, strict=strict),
-            dst=dst,
-            call=call,
-            force=force,
-            dry_run=dry_run,
-            progress=progress,
+    threads = checked_threads(threads)
+    with open_workers(ray, threads) as workers:
+        call = Call(
+            bits=bits,
+            size=size,
+            max_drop=max_drop,
+            calib=calib,
+            score=score,
+            loss=loss,
+            plan=plan,
+            effort=effort,
+            threads=threads,
+            finish=finish,
+            seed=seed,
+            resume=resume,
+            memory=memory,
+            scratch=scratch,
+            device=device,
+            shard_size=shard_size,
+            train=train,
+            teacher=teacher,
+            epochs=epochs,
+            lr=lr,
+            workers=workers,
         )
-    )
+        return carry_out(
+            CompressRequest(
+                src=chosen(src, key, strict=strict),
+                dst=dst,
+                call=call,
+                force=force,
+                dry_run=dry_run,
+                progress=progress,
+            )
+        )

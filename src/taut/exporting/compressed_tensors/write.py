@@ -6,7 +6,7 @@ put it on the same grid keeps its very values, any other is rounded once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,7 @@ from taut.io import HeaderTensor, TensorInfo
 from taut.io.safetensors import MappedFile
 
 _OWN: Final = Packing()
+_CPU: Final = 32  # of vLLM 0.32 on a CPU: its CPUWNA16LinearKernel takes no other sizes
 
 
 def export_compressed_tensors(
@@ -149,6 +150,7 @@ def _notes(
             "vLLM runs int8 weights beside float activations on a GPU alone; on a CPU it takes "
             "activations dynamic, with a scale a row"
         )
+    notes += without_kernel(file.infos, grid.bits, packed)
     if grid.asymmetric:
         notes.append("transformers 5 loads zero points with CompressedTensorsConfig("
                      "dequantize=True) alone")  # fmt: skip
@@ -156,3 +158,21 @@ def _notes(
         more = f" and {len(ignored) - 3} more" if len(ignored) > 3 else ""
         notes.append(f"left as they are: {', '.join(ignored[:3])}{more}")
     return tuple(notes)
+
+
+def without_kernel(infos: Iterable[TensorInfo], bits: int, packed: Sequence[str]) -> list[str]:
+    """A note on packed weights that vLLM has no kernel for on a CPU, where there are any.
+
+    >>> infos = [TensorInfo("up.weight", "F32", (64, 48), 12288)]
+    >>> without_kernel(infos, 4, ["up.weight"])
+    ['up.weight [64, 48]: vLLM on a CPU runs int4 of sizes that 32 divides, and no other']
+    >>> without_kernel(infos, 8, ["up.weight"])
+    []
+    """
+    shapes = {info.name: info.shape for info in infos}
+    odd = [name for name in packed if any(size % _CPU for size in shapes[name])]
+    if bits != 4 or not odd:
+        return []
+    more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
+    first = f"{odd[0]} {list(shapes[odd[0]])}{more}"
+    return [f"{first}: vLLM on a CPU runs int4 of sizes that {_CPU} divides, and no other"]

@@ -35,10 +35,11 @@ def to_blocks(
 ) -> Placed:
     """Put blocks of 4 bits for the matrices of a graph, `form.group_size` values each.
 
+    The last block of a row may have fewer.
     `known` keeps the integers. Weights named in `without` stay as they are.
 
     Raises:
-        ArgumentError: there is no weight, or there are matrices, and no rows of whole groups.
+        ArgumentError: there is no weight, or there are matrices, all of rows too short for a group.
     """
     floats = count_floats(graph.constants)
     found, left = need_weights(graph, without)
@@ -70,15 +71,18 @@ def _refuse_odd_matrices(
     if "matmul" in kinds and kinds <= {"matmul", "gather"}:
         odd = listed([_sized(one, constants) for one in found if one.kind == "matmul"])
         raise ArgumentError(
-            f"int4: no matrix of the graph has rows of whole groups of {size} ({odd}); give a "
+            f"int4: no matrix of the graph has rows of half a group of {size} ({odd}); give a "
             'smaller group_size, or weights="int8"'
         )
 
 
 def _fits(weight: GraphWeight, constants: Mapping[str, np.ndarray], size: int) -> bool:
-    """Whether a use is a product with a matrix whose rows are whole groups."""
-    columns = constants[weight.name].shape[1 - weight.axis] if weight.kind == "matmul" else 1
-    return weight.kind == "matmul" and columns % size == 0
+    """Whether a use is a product with a matrix whose rows are at least half a group.
+
+    The last group may be short: the operator pads it.
+    """
+    columns = constants[weight.name].shape[1 - weight.axis] if weight.kind == "matmul" else 0
+    return weight.kind == "matmul" and 2 * columns >= size
 
 
 def _sized(weight: GraphWeight, constants: Mapping[str, np.ndarray]) -> str:
@@ -95,7 +99,11 @@ def _eight(others: list[GraphWeight], constants: Mapping[str, np.ndarray], size:
             odd.append(_sized(one, constants))
         elif one.kind != "gather":
             kinds.setdefault(one.role, []).append(one.name)
-    notes = [f"rows are no whole groups of {size}, 8 bits instead: {listed(odd)}"] if odd else []
+    notes = (
+        [f"rows are shorter than half a group of {size}, 8 bits instead: {listed(odd)}"]
+        if odd
+        else []
+    )
     for op, names in kinds.items():
         notes.append(f"{op} has no form of 4 bits, 8 instead: {listed(names)}")
     return notes
@@ -113,6 +121,7 @@ def _matrices(
 
     def cut(one: GraphWeight) -> Integers:
         rows = np.ascontiguousarray(np.moveaxis(constants[one.name], one.axis, 0), np.float32)
+        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % form.group_size)), mode="edge")
         return to_integers(rows, 4, group=form.group_size, asymmetric=form.asymmetric)
 
     matrices = {one.grid: one for one in taken if one.kind == "matmul"}
@@ -151,10 +160,13 @@ class _Blocks:
     ) -> None:
         self._graph, self._held, self._matrices, self._size = graph, held, matrices, size
         self._names: dict[Grid, list[str]] = {}
+        self._columns: dict[Grid, int] = {}
 
     def insert(self, fitting: list[GraphWeight], others: list[GraphWeight]) -> None:
         """Put in the products, and 8 bits for all else."""
         uses = {one.key: one for one in fitting}
+        shapes = {one.grid: self._graph.constants[one.name].shape for one in fitting}
+        self._columns = {one.grid: shapes[one.grid][1 - one.axis] for one in fitting}
         for one in others:  # what 8 bits stand for keeps its name, and blocks get another
             self._held.values(one, turned=one.turned)
         eight = {one.name for one in others}
@@ -175,7 +187,8 @@ class _Blocks:
         """The nodes that multiply by a matrix of integers, in place of `node`."""
         self._graph.use_domain()
         one = self._matrices[weight.grid]
-        rows, columns = one.values.shape
+        rows = one.values.shape[0]
+        columns = self._columns[weight.grid]
         product = MatrixProduct(self._graph, node)
         sizes = {"K": columns, "N": rows, "bits": 4, "block_size": self._size}
         given = [product.x, *self._put(weight, one, shared=shared)]

@@ -113,7 +113,10 @@ def _refuse_odd(path: Path, index: int, one: _Output) -> None:
 
 @dataclass
 class _Output:
-    """The errors of one output: of floats sums and limits, of all else how many differ."""
+    """The errors of one output: of floats sums and limits, of all else how many differ.
+
+    `lost` are batches whose own relative error is beyond what is let pass.
+    """
 
     missed: float = 0.0
     power: float = 0.0
@@ -124,11 +127,14 @@ class _Output:
     finite: int = 0
     others: int = 0
     whole: int = 0
+    lost: int = 0
 
     def add(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Take a batch's values, a sample a row; the cosines of the rows."""
-        self.missed += float(np.square(x - y).sum())
-        self.power += float(np.square(x).sum())
+        missed, power = float(np.square(x - y).sum()), float(np.square(x).sum())
+        self.lost += missed > _FAR**2 * power and power > x.size * _NOTHING**2
+        self.missed += missed
+        self.power += power
         self.values += x.size
         self.most = max(self.most, float(np.abs(x - y).max(initial=0)))
         if x.size:
@@ -175,6 +181,7 @@ def _summed(runtime: str, samples: int, outputs: list[_Output], cosines: list[np
         cosine=float(np.mean(np.concatenate(cosines))) if cosines else 1.0,
         relative=max((o.relative for o in outputs), default=0.0),
         of_range=max((o.of_range for o in outputs), default=0.0),
+        lost=max((o.lost for o in outputs), default=0),
     )
 
 

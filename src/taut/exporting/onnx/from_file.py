@@ -68,7 +68,7 @@ def export_network(
 def _filled(file: TautFile, out: Path, network: ModelSpec, companions: Path | None) -> LoadedModel:
     """The network, its parameters those of the file."""
     if companions is not None:
-        with scratch_folder(out) as folder:
+        with scratch_folder(out, companions) as folder:
             named = folder / companions.resolve().name
             export_folder(file, named, HubFolder(companions))
             return open_model(named)

@@ -84,7 +84,7 @@ def _rounded_graph(file: TautFile, request: ExportRequest) -> Export:
             "run it on, as an .npz of its inputs, or file.py:function that gives batches"
         )
     form = form_for(file, request)
-    with scratch_folder(out) as folder:
+    with scratch_folder(out, file.path) as folder:
         floats = next(iter(write_onnx(file, folder / "float.onnx")))
         loaded = open_model(floats)
         batches = list(open_calibration(request.calib, loaded))

@@ -164,6 +164,15 @@ def _warnings(check: Check, form: OnnxForm) -> list[str]:
             f"an output's value is off by {most:.2g} of the outputs' range: max_error "
             "(--max-error) leaves the layers float that cost most"
         )
+    if check.lost:
+        many = "a batch" if check.lost == 1 else f"{check.lost} batches"
+        notes.append(
+            f"the answers to {many} of the check are lost, though not those of all together: they "
+            "are much smaller than the others'; " + (
+                "activations dynamic (--activations) takes each batch's own range"
+                if form.calibrated else "give more bits"
+            )
+        )  # fmt: skip
     if check.cosine >= _NEAR and far <= _LEAN:
         return notes
     return [

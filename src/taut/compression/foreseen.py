@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from taut.compression.request import Decision
 from taut.container.info import Info, bits_per_value
 from taut.encoding.estimate import estimate_memory, estimate_tensors
-from taut.encoding.sampled import Sampled
+from taut.encoding.sampled import SampledSource
 from taut.io.source import parameters_of
 from taut.machine.peak_memory import peak_memory
 
@@ -41,8 +41,8 @@ def foreseen(decision: Decision, dst: str | Path | None, began: float) -> Result
     """The result of a run that writes nothing: sizes from samples, or from the search."""
     source = decision.source
     memory = estimate_memory(source)  # before samples are coded, which the work itself never holds
-    if isinstance(source, Sampled) and decision.quantize is not None:
-        source = Sampled.of(source.whole, _LOSSY)
+    if isinstance(source, SampledSource) and decision.quantize is not None:
+        source = SampledSource.of(source.whole, _LOSSY)
     tensors, size = estimate_tensors(source, decision.schemes, decision.effort, decision.quantize)
     if decision.size is not None:  # the search for the dial knows better
         size = decision.size

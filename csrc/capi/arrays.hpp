@@ -1,0 +1,19 @@
+// Coded arrays where they lie in the file.
+#pragma once
+#include "capi/file.hpp"
+
+namespace taut::capi {
+
+struct OpenArray {
+    explicit OpenArray(Memory& memory) : reader(memory) {}
+    ArrayReader reader;
+    uint64_t chunks_begin = 0;  // byte of the file
+};
+
+// Reads the header of a coded array that decodes to `bytes` bytes, or to any number (kAnySize).
+bool open_array(taut_file& file, const Place& place, uint64_t bytes, OpenArray& array, Fail& fail);
+// Bytes begin .. end of what is put: values, or integers of four bytes. Only the chunks that hold them are read.
+bool read_array(taut_file& file, const Place& place, const OpenArray& array, uint64_t begin, uint64_t end, Sink& sink,
+                Fail& fail, Put put = Put::values);
+
+}  // namespace taut::capi

@@ -1,0 +1,274 @@
+// The functions of include/taut.h: arguments are looked at here, and nothing but codes and texts goes out.
+#include "taut.h"
+
+#include <new>
+
+#include "capi/file.hpp"
+#include "capi/threads.hpp"
+
+using namespace taut::capi;
+
+namespace {
+
+taut_status tell(const Fail& fail, bool good, taut_error* error) {
+    const taut_status status = good ? TAUT_OK : fail.status == TAUT_OK ? TAUT_ERROR_FORMAT : fail.status;
+    if (error) {
+        error->status = status;
+        std::memcpy(error->text, good ? "" : fail.text, good ? 1 : sizeof error->text);
+    }
+    return status;
+}
+
+taut_status argument(const char* what, taut_error* error) {
+    Fail fail;
+    return tell(fail, fail.set(TAUT_ERROR_ARGUMENT, "%s", what), error);
+}
+
+void destroy(taut_file* file, taut::Allocator allocator) {
+    file->~taut_file();
+    allocator.release(allocator.context, file, sizeof(taut_file));
+}
+
+// `start` opens the source; the rest is alike.
+template <class Start>
+taut_status open(const taut_options* options, taut_file** out, taut_error* error, Start&& start) {
+    if (!out) return argument("no place for the file", error);
+    *out = nullptr;
+    taut_options given = TAUT_OPTIONS;
+    if (options) {
+        if (options->struct_size != sizeof given)
+            return argument("options of another version: begin with TAUT_OPTIONS", error);
+        given = *options;
+    }
+    if (!given.allocator.allocate != !given.allocator.release)
+        return argument("an allocator is two functions, or none", error);
+    const taut::Allocator allocator =
+        taut::Memory({given.allocator.allocate, given.allocator.release, given.allocator.context}, 0).allocator();
+    void* place = given.memory_limit && given.memory_limit < sizeof(taut_file)
+                      ? nullptr
+                      : allocator.allocate(allocator.context, sizeof(taut_file));
+    Fail fail;
+    if (!place) return tell(fail, fail.memory(), error);
+    const int threads = given.threads < 1 ? 1 : given.threads > kMaxThreads ? kMaxThreads : given.threads;
+    auto* file = new (place) taut_file(allocator, given.memory_limit, threads);
+    file->memory.count(sizeof(taut_file));
+    const bool good = start(*file, fail) && open_contents(*file, fail);
+    if (good)
+        *out = file;
+    else
+        destroy(file, allocator);
+    return tell(fail, good, error);
+}
+
+const Dtype& wanted(const Record& r, taut_type type) {
+    switch (type) {
+        case TAUT_AS_FLOAT32: return dtype_of(Number::f32);
+        case TAUT_AS_FLOAT16: return dtype_of(Number::f16);
+        case TAUT_AS_BFLOAT16: return dtype_of(Number::bf16);
+        default: return *r.dtype;
+    }
+}
+
+struct Span {
+    uint64_t first, count, bytes;  // values, or bytes of a packed dtype
+};
+
+// Rows of a tensor as values.
+bool span_of(const Record& r, uint64_t first, uint64_t rows, taut_type type, Span& span, Fail& fail) {
+    if (type != TAUT_AS_IS && type != TAUT_AS_FLOAT32 && type != TAUT_AS_FLOAT16 && type != TAUT_AS_BFLOAT16)
+        return fail.set(TAUT_ERROR_ARGUMENT, "unknown type %d", int(type));
+    const Dtype& as = wanted(r, type);
+    const uint64_t all = r.dimensions ? r.shape[0] : 1;
+    if (first > all || rows > all - first)
+        return fail.set(TAUT_ERROR_ARGUMENT, "rows %llu .. of a tensor of %llu", (unsigned long long)first,
+                        (unsigned long long)all);
+    if (&as != r.dtype && !can_convert(*r.dtype, as))
+        return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\": %s cannot be given as %s", shown(r.name()),
+                        r.name().data, r.dtype->name, as.name);
+    const uint64_t row = all ? r.values / all : 0;
+    if (!r.dtype->packed()) {
+        span = {first * row, rows * row, rows * row * as.width()};
+        return true;
+    }
+    if (rows != all && row * r.dtype->bits % 8)
+        return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\": a row of %s ends inside a byte", shown(r.name()),
+                        r.name().data, r.dtype->name);
+    const uint64_t bytes = all ? r.bytes / all : 0;
+    span = rows == all ? Span{0, r.bytes, r.bytes} : Span{first * bytes, rows * bytes, rows * bytes};
+    return true;
+}
+
+class Handing final : public Sink {
+public:
+    Handing(taut_write* write, void* context) : write_(write), context_(context) {}
+    bool take(const uint8_t* data, size_t n, Fail& fail) override {
+        if (n == 0 || write_(context_, data, n) == 0) return true;
+        return fail.set(TAUT_ERROR_WRITE, "the write function refused %zu bytes", n);
+    }
+
+private:
+    taut_write* write_;
+    void* context_;
+};
+
+}  // namespace
+
+extern "C" {
+
+taut_status taut_open_path(const char* path, const taut_options* options, taut_file** out, taut_error* error) {
+    if (!path) return argument("no path", error);
+    return open(options, out, error,
+                [&](taut_file& file, Fail& fail) { return file.source.open_path(path, file.memory, fail); });
+}
+
+taut_status taut_open_memory(const void* bytes, size_t size, const taut_options* options, taut_file** out,
+                             taut_error* error) {
+    if (!bytes && size) return argument("no bytes", error);
+    return open(options, out, error,
+                [&](taut_file& file, Fail&) { return file.source.open_memory(bytes, size), true; });
+}
+
+taut_status taut_open_source(const taut_source* source, const taut_options* options, taut_file** out,
+                             taut_error* error) {
+    if (!source || !source->read) return argument("a source without a read function", error);
+    return open(options, out, error, [&](taut_file& file, Fail&) { return file.source.open(*source), true; });
+}
+
+void taut_close(taut_file* file) {
+    if (file) destroy(file, file->memory.allocator());
+}
+
+size_t taut_count(const taut_file* file) { return file ? file->contents.records.size : 0; }
+
+taut_status taut_describe(const taut_file* file, size_t number, taut_tensor* tensor) {
+    if (!file || !tensor || number >= file->contents.records.size) return TAUT_ERROR_ARGUMENT;
+    const Record& r = file->contents.records[number];
+    *tensor = {r.name().data, r.name().size, r.dtype->name,
+               r.scheme.data, r.shape,       r.dimensions,
+               r.values,      r.bytes,       r.store == Store::kept ? r.stored_bytes : r.place.parts.bytes,
+               r.error,       r.target,      r.tied};
+    return TAUT_OK;
+}
+
+taut_status taut_find(const taut_file* file, const char* name, size_t* number) {
+    if (!file || !name || !number) return TAUT_ERROR_ARGUMENT;
+    const uint32_t found = file->contents.find(text_of(name));
+    if (found == kNone) return TAUT_ERROR_ARGUMENT;
+    *number = found;
+    return TAUT_OK;
+}
+
+taut_status taut_size(const taut_file* file, size_t number, uint64_t rows, taut_type type, uint64_t* bytes) {
+    if (!file || !bytes || number >= file->contents.records.size) return TAUT_ERROR_ARGUMENT;
+    const Record& r = file->contents.records[number];
+    Fail fail;
+    Span span;
+    if (!span_of(r, 0, rows == UINT64_MAX ? (r.dimensions ? r.shape[0] : 1) : rows, type, span, fail))
+        return fail.status;
+    *bytes = span.bytes;
+    return TAUT_OK;
+}
+
+taut_status taut_decode_rows(taut_file* file, size_t number, uint64_t first, uint64_t rows, taut_type type, void* out,
+                             size_t size, taut_error* error) {
+    if (!file || number >= file->contents.records.size) return argument("no such tensor", error);
+    const Record& r = file->contents.records[number];
+    Fail fail;
+    Span span;
+    if (!span_of(r, first, rows, type, span, fail)) return tell(fail, false, error);
+    if (size < span.bytes || (!out && span.bytes))
+        return tell(
+            fail,
+            fail.set(TAUT_ERROR_ARGUMENT, "room for %zu bytes, %llu are needed", size, (unsigned long long)span.bytes),
+            error);
+    uint8_t nothing;
+    Into into(out ? static_cast<uint8_t*>(out) : &nothing);
+    return tell(fail, read_values(*file, r, span.first, span.count, wanted(r, type), into, fail), error);
+}
+
+taut_status taut_decode(taut_file* file, size_t number, taut_type type, void* out, size_t size, taut_error* error) {
+    if (!file || number >= file->contents.records.size) return argument("no such tensor", error);
+    const Record& r = file->contents.records[number];
+    return taut_decode_rows(file, number, 0, r.dimensions ? r.shape[0] : 1, type, out, size, error);
+}
+
+taut_status taut_grid_describe(taut_file* file, size_t number, taut_grid* grid, taut_error* error) {
+    if (!file || !grid || number >= file->contents.records.size)
+        return argument("no such tensor, or no place for its grid", error);
+    Fail fail;
+    const Record& r = file->contents.records[file->contents.records[number].target];
+    return tell(fail, describe_grid(*file, r, *grid, fail), error);
+}
+
+taut_status taut_grid_decode(taut_file* file, size_t number, uint64_t first, uint64_t rows, const taut_grid_out* out,
+                             taut_error* error) {
+    if (!file || !out || number >= file->contents.records.size)
+        return argument("no such tensor, or no place for its grid", error);
+    Fail fail;
+    const Record& r = file->contents.records[file->contents.records[number].target];
+    return tell(fail, read_grid(*file, r, first, rows, *out, fail), error);
+}
+
+taut_status taut_verify(taut_file* file, taut_error* error) {
+    if (!file) return argument("no file", error);
+    Fail fail;
+    return tell(fail, verify(*file, fail), error);
+}
+
+size_t taut_attribute_count(const taut_file* file) { return file ? file->contents.attributes.size : 0; }
+
+taut_status taut_attribute_at(const taut_file* file, size_t number, taut_attribute* attribute) {
+    if (!file || !attribute || number >= file->contents.attributes.size) return TAUT_ERROR_ARGUMENT;
+    const Attribute& a = file->contents.attributes[number];
+    *attribute = {a.module.data, a.name.data, a.value};
+    return TAUT_OK;
+}
+
+taut_status taut_original_count(taut_file* file, size_t* count, taut_error* error) {
+    if (!file || !count) return argument("no file, or no place for the count", error);
+    Fail fail;
+    const bool good = find_originals(*file, fail);
+    *count = good ? file->originals.size : 0;
+    return tell(fail, good, error);
+}
+
+taut_status taut_original_name(taut_file* file, size_t number, const char** name, taut_error* error) {
+    if (!file || !name) return argument("no file, or no place for the name", error);
+    Fail fail;
+    if (!find_originals(*file, fail)) return tell(fail, false, error);
+    if (number >= file->originals.size) return argument("no such file", error);
+    *name = file->originals[number].name.data;
+    return tell(fail, true, error);
+}
+
+taut_status taut_original_write(taut_file* file, size_t number, taut_write* write, void* context, taut_error* error) {
+    if (!file || !write) return argument("no file, or no write function", error);
+    Fail fail;
+    if (!find_originals(*file, fail)) return tell(fail, false, error);
+    if (number >= file->originals.size) return argument("no such file", error);
+    Handing out(write, context);
+    return tell(fail, write_original(*file, file->originals[number], out, fail), error);
+}
+
+void taut_memory(const taut_file* file, uint64_t* held, uint64_t* peak) {
+    if (held) *held = file ? file->memory.held() : 0;
+    if (peak) *peak = file ? file->memory.peak() : 0;
+}
+
+const char* taut_status_name(taut_status status) {
+    switch (status) {
+        case TAUT_OK: return "ok";
+        case TAUT_ERROR_ARGUMENT: return "argument";
+        case TAUT_ERROR_READ: return "read";
+        case TAUT_ERROR_FORMAT: return "format";
+        case TAUT_ERROR_CHECKSUM: return "checksum";
+        case TAUT_ERROR_MEMORY: return "memory";
+        case TAUT_ERROR_UNSUPPORTED: return "unsupported";
+        case TAUT_ERROR_WRITE: return "write";
+    }
+    return "unknown";
+}
+
+const char* taut_decoder_name(void) { return trusted_kernels().name; }
+
+}  // extern "C"

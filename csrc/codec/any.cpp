@@ -1,0 +1,44 @@
+// One array of any kind: its header, and its chunks handed to what decodes its kind.
+#include "codec/any.hpp"
+
+#include "adaptive/adaptive.hpp"
+
+namespace taut {
+
+Status parse_header(ConstBytes bytes, uint64_t nbytes, ArrayHeader& h) {
+    ByteReader in(bytes.data, bytes.size);
+    TAUT_TRY(read_geometry(in, h));
+    TAUT_REQUIRE(nbytes == kAnySize || nbytes == h.output_bytes(), kOtherSize);
+    if (nbytes == kAnySize && h.row_count() > kMaxLooseRows) return {};
+    switch (h.kind) {
+        case Kind::matrix: return read_matrix_fields(in, h);
+        case Kind::adaptive: return read_adaptive_fields(in, h, nbytes == kAnySize);
+        default: return read_split_fields(in, h);
+    }
+}
+
+Status AnyDecoder::open(ConstBytes header, uint64_t nbytes, const Kernels& kernels) {
+    TAUT_TRY(parse_header(header, nbytes, header_));
+    return open(kernels);
+}
+
+Status AnyDecoder::open(ArrayHeader&& header, const Kernels& kernels) {
+    header_ = std::move(header);
+    return open(kernels);
+}
+
+Status AnyDecoder::open(const Kernels& kernels) {
+    kernels_ = &kernels;
+    if (header_.kind == Kind::adaptive || header_.kind == Kind::constant) return {};
+    return header_.kind == Kind::matrix ? matrix_.open(header_, kernels) : split_.open(header_, kernels);
+}
+
+Status AnyDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out, Vec<uint8_t>& scratch, Put put) const {
+    switch (header_.kind) {
+        case Kind::matrix: return matrix_.decode_chunk(header_, *kernels_, chunk, bytes, out, put);
+        case Kind::adaptive: return decode_adaptive_chunk(header_, chunk, bytes, out, memory_, put);
+        default: return split_.decode_chunk(header_, *kernels_, chunk, bytes, out, scratch, put);
+    }
+}
+
+}  // namespace taut
