@@ -94,9 +94,10 @@ def command(
             show_default=False,
         ),
     ] = False,
-    memory: Annotated[
+    most_memory: Annotated[
         str | None,
         typer.Option(
+            "--memory",
             metavar="SIZE",
             help="With --calib: memory that may be taken, as 8GB; a run that takes more is refused "
             "before it starts. By default what the machine has free.",
@@ -191,7 +192,7 @@ def command(
             plan=plan,
             finish=False if no_finish else None,
             resume=resume,
-            memory=memory,
+            memory=most_memory,
             scratch=scratch,
             device=device,
             shard_size=shard_size,
