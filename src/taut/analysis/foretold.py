@@ -44,7 +44,9 @@ class Needs:
     disk: int
 
 
-def blocks_by_name(matrices: Mapping[str, tuple[int, int]]) -> tuple[list[BlockShapes], BlockShapes]:
+def blocks_by_name(
+    matrices: Mapping[str, tuple[int, int]],
+) -> tuple[list[BlockShapes], BlockShapes]:
     """Matrices by their names' first number, and those without one.
 
     >>> inside, outside = blocks_by_name({"emb": (9, 4), "h.0.a": (4, 4), "h.1.a": (4, 4)})

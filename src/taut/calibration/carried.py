@@ -16,9 +16,10 @@ _HELD: Final = 256 << 20  # bytes of hidden states in memory; what is more goes 
 
 
 class Carried:
-    """Hidden states by the number of their batch: in memory, or in a temporary file of `folder`.
+    """Hidden states by the number of their batch: in memory, or as bfloat16 in a file.
 
-    The file holds bfloat16, which has eight bits of a mantissa, as a network that runs in bfloat16.
+    The file is a temporary one of `folder`, without a name. It has eight bits of a mantissa, as a
+    network that runs in bfloat16.
     """
 
     def __init__(self, held: int = _HELD, folder: Path | None = None) -> None:
