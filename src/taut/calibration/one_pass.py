@@ -40,6 +40,8 @@ UNTUNED: Final = 0.9995  # of the target: vectors that are tuned later may take 
 _POSITIONS: Final = 12  # for each input of a block of a large network
 _LANDINGS: Final = 6  # times that the last block is rounded for the size
 
+BLOCKWISE: Final = "block after block, each on what the compressed ones before it give"
+
 Exact = Callable[[float], int]
 
 

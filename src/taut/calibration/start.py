@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -15,7 +15,9 @@ from taut.calibration.inputs import Work
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
 from taut.io import Source
+from taut.networks.block_calls import AnotherWayError
 from taut.networks.calls import fitted
+from taut.networks.chain import Chain
 from taut.networks.find_chain import find_chain
 from taut.networks.precision import widen
 from taut.scheme import Scheme
@@ -95,11 +97,29 @@ def _compressed(work: Work, held: Held, rounder: Rounder) -> CompressedChain | N
 
 
 def chain_of(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None:
-    """What runs a network of blocks, block after block; None if it has none, or no gradients."""
+    """What runs a network of blocks, block after block; None if it has none, or no gradients.
+
+    None as well where some batch takes another way through the blocks than the first.
+    """
     if not work.model.gradients:
         return None
     chain = find_chain(work.model.module, fitted(held.batches[0], work.model.module))
-    return None if chain is None else CompressedChain(work, rounder, chain)
+    if chain is None or not _in_one_way(chain, held.batches):
+        return None
+    return CompressedChain(work, rounder, chain)
+
+
+def _in_one_way(chain: Chain, batches: Iterable[object]) -> bool:
+    """Whether all batches go through the blocks of a chain; no block runs."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                chain.enter(batch)
+    except AnotherWayError:
+        return False
+    return True
 
 
 def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]:
