@@ -23,7 +23,7 @@ from taut.calibration.control import DialControl, RateCurves
 from taut.calibration.findings import dial_text
 from taut.calibration.finishing import bias_tensors
 from taut.calibration.rounder import Way
-from taut.calibration.sequence import enough, seen
+from taut.calibration.sequence import enough, seen, share_of
 from taut.calibration.start import Started
 from taut.networks.chain import Entered
 from taut.planning import Target
@@ -158,6 +158,7 @@ class BlockWalk:
             if started.compressed is None
             else enough(started.held.others, known, _POSITIONS)
         )
+        self._share = share_of(self._batches, started.held.others)
         self._carried: Carried | None = None
         self._entered: list[Entered] = []
         self._at = 0  # the block whose inputs are carried
@@ -206,7 +207,9 @@ class BlockWalk:
         with self._compressed.given(block):
             met = inputs_of(wanted, self._runs(block))
         matrices = self.rounder.matrices
-        new = {name: seen(matrices[name].curvature, met.get(name)) for name in share.names}
+        new = {
+            name: seen(matrices[name].curvature, met.get(name), self._share) for name in share.names
+        }
         return {name: one for name, one in new.items() if one is not None}
 
     def _runs(self, block: int) -> Iterator[tuple[object, Callable[[], object]]]:
