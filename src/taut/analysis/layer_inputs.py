@@ -90,7 +90,7 @@ def _given(
             call = recognise(func, args, kwargs or {})
             name = names.get(id(call.weight)) if call is not None else None
             if call is not None and name is not None:
-                inputs = _features(call)
+                inputs = None if call.weight.is_complex() else _features(call)
                 if inputs is None or name in found:
                     again.add(name)
                 else:

@@ -27,9 +27,10 @@ from taut.transform.rounding import LAMBDA
 
 MOST_BITS = 40.0  # a value: at their dial every matrix has the finest steps that it can have
 _TURNS = 40
-_ALONE = 1 << 23  # weights of a matrix that has all threads, and the memory, for itself
 
 Way = Callable[[float], dict[str, Rounded]]
+
+_ALONE = 1 << 23  # weights of a matrix that has all threads, and the memory, for itself
 
 
 @dataclass(eq=False)

@@ -16,6 +16,7 @@ from taut.encoding.sampled import SampledSource
 from taut.encoding.tensor import Coded, Quantize, add_tensor, encode_tensor
 from taut.io import Source, TensorInfo
 from taut.io.pairs import own
+from taut.io.tensor_pieces import held_nbytes
 from taut.planning import quantisable
 from taut.scheme import Scheme
 
@@ -30,13 +31,14 @@ _FIXED = 16 << 20  # bytes: solid groups, tables of contents, the coder's own bu
 def estimate_memory(source: Source, *, calibrated: bool = False) -> int:
     """Peak memory in bytes: what the process holds now, and the largest tensor three times.
 
-    Once as it is, once coded, and once decoded to be compared. A `calibrated` run also holds
+    Once as it is, once coded, and once decoded to be compared; of one that is read in pieces
+    (`held_nbytes`) less. A `calibrated` run also holds
     PyTorch, the network twice, its rounded matrices and their metrics, and what the network makes
     of a batch.
     """
     if calibrated:
         return estimate_memory(source) + _calibrated_memory(source)
-    largest = max((info.nbytes for info in source.infos), default=0)
+    largest = max((held_nbytes(source, info) for info in source.infos), default=0)
     return int(psutil.Process().memory_info().rss) + 3 * largest + _FIXED
 
 
