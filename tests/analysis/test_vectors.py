@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 from torch.nn import functional  # noqa: E402
 
-from taut.analysis import _terms  # noqa: E402
+from taut.analysis import _vectors  # noqa: E402
 from taut.analysis._layer_calls import recognise  # noqa: E402
 
 CONVOLUTIONS = [
@@ -34,7 +34,7 @@ def test_patches_are_laid_out_as_the_weight_is(
     name: str, images: tuple[int, ...], weight: tuple[int, ...], options: dict[str, object],
     block: int, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(_terms, "BLOCK", block)
+    monkeypatch.setattr(_vectors, "BLOCK", block)
     torch.manual_seed(0)
     function = getattr(functional, name)
     x = torch.randn(images, dtype=torch.float64)
@@ -45,7 +45,7 @@ def test_patches_are_laid_out_as_the_weight_is(
     call = recognise(function, (x, W), options)
     assert call is not None
     total = 0
-    for inputs, slopes in _terms.vectors_of(call, x, g, inputs=True):
+    for inputs, slopes in _vectors.vectors_of(call, x, g, inputs=True):
         first, second = (inputs, slopes) if call.swapped else (slopes, inputs)
         groups = options.get("groups", 1)
         a, b = (v.reshape(len(v), groups, -1) for v in (first, second))

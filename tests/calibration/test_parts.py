@@ -85,8 +85,8 @@ def test_a_tensor_of_matrices_loses_no_more_than_the_matrices(apart, values) -> 
     )
     lost, nbytes = [], []
     for made in (one, other):
-        made.turn(0.05)
-        decoded = np.stack([*made.decoded(made.found).values()]).reshape(SHAPE)
+        made.turn(0.2)  # coarse: how exceptions are coded hangs on a matrix's size
+        decoded = np.stack([made.decoded(name) for name in made.found]).reshape(SHAPE)
         lost.append(loss_of(together(apart))(values - decoded))
         nbytes.append(made.nbytes)
     assert nbytes[0] + 0.5 * np.log2(lost[0] / lost[1]) * values.size / 8 < 1.02 * nbytes[1]

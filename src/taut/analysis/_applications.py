@@ -13,8 +13,8 @@ from taut.analysis._block import Block, Piece
 from taut.analysis._contractions import Contraction, contraction_of
 from taut.analysis._layer_calls import LayerCall, recognise
 from taut.analysis._matrix_use import MatrixUse, matrix_use
-from taut.analysis._terms import vectors_of
 from taut.analysis._tracked import Sight, Tracked, TrackedWeights, ordinary
+from taut.analysis._vectors import vectors_of
 
 if TYPE_CHECKING:
     import torch

@@ -7,27 +7,25 @@ recognised (multiplied by another, say), and is summed as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from types import FunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from taut.analysis._applications import Application, application_of
+from taut.analysis._block import Block
 from taut.analysis._contractions import of_two
-from taut.analysis._gram import Room
+from taut.analysis._gram import Gram, Room
 from taut.analysis._layer_calls import Function
-from taut.analysis._recurrent import written_out
-from taut.analysis._terms import Layer, Whole
+from taut.analysis._terms import Layer, SharedInputs, Whole, live_positions
 from taut.analysis._tracked import Tracked, TrackedWeights, tensors_of
 
 if TYPE_CHECKING:
     import torch
 
-Watch = Callable[[Function, tuple[object, ...], dict[str, object]], object]
+_STAGES: Final = 1 << 32  # more than the weights of a part
 
 
-@dataclass
+@dataclass(eq=False)
 class _Use:
     """One use in a forward pass; `inputs` shares memory with the model's unless `kept`."""
 
@@ -36,6 +34,16 @@ class _Use:
     version: int
     kept: bool
     first: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class GivenInputs:
+    """Inputs (N, n) of a layer, and the positions (N,) that are live."""
+
+    layer: Layer
+    vectors: torch.Tensor
+    live: torch.Tensor
+    where: str
 
 
 class Capture:
@@ -48,7 +56,23 @@ class Capture:
         self._uses: list[_Use] = []
         self._outputs: dict[int, tuple[torch.Tensor, Tracked]] = {}
         self._keep: set[int] = set()  # numbers of the uses whose inputs must be copied
-        self._stages = 0
+        self._given: dict[tuple[object, ...], list[GivenInputs]] = {}
+        self._shared: dict[tuple[int, ...], tuple[list[Layer], SharedInputs]] = {}
+        self._part = self._met = 0
+        self._before: int | None = None  # uses before the part that gradients are taken of
+        self.crossed = False  # a gradient came to one of them all the same
+
+    def begin(self, part: int, room: Room, widest: int) -> None:
+        """Turn to another part of the network, the `part`th in the order of its run."""
+        self.forget()
+        self.weights = TrackedWeights(self.weights.tracked)  # they may lie elsewhere now
+        self.room, self.widest, self._part = room, widest, part
+        self._keep.clear()
+        self._shared.clear()
+
+    def reached(self) -> None:
+        """Say that what was used up to here belongs to another part of the network."""
+        self._before = len(self._uses)
 
     def watch(
         self, function: Function, args: tuple[object, ...], kwargs: dict[str, object]
@@ -106,11 +130,16 @@ class Capture:
                 one.whole.add(gradient, f"{one.names[0]}, {self.batch}")
                 one.weight.grad = None
                 self._order(one)
+        for given in self._given.values():
+            self._add_inputs(given)
+        self._given.clear()
 
     def forget(self) -> None:
         """Drop the run, before the next."""
         self._uses.clear()
         self._outputs.clear()
+        self._given.clear()
+        self._before = None
         self.weights.forget()
 
     def _use(
@@ -152,57 +181,64 @@ class Capture:
     def _arrived(self, use: _Use, gradient: torch.Tensor) -> None:
         of = use.of
         where = f"{of.owner.names[0]}, {self.batch}"
+        if self._before is not None and use in self._uses[: self._before]:
+            self.crossed = True
         for block, vectors, slopes in of.pieces(use.inputs, gradient.detach(), use.first):
-            key = (of.kind, of.swapped, of.groups, *block.key)
-            layer = of.owner.layers.get(key)
-            if layer is None:
-                shape = block.shape(of.owner.height, of.width)
-                layer = of.owner.layers[key] = Layer.of(
-                    of.kind, of.swapped, block, shape, self.room, self.widest, of.groups
-                )
+            layer = self._layer(of, block)
             layer.biases.add(id(of.bias) if of.bias is not None else 0)
-            layer.add(vectors, slopes, first=use.first, routed=of.routed, where=where)
+            if use.first and vectors is not None and _plain(of, block):
+                layer.gradients.add(slopes, f"{where}: the gradient")
+                key = (vectors.data_ptr(), tuple(vectors.shape), vectors.stride())
+                given = GivenInputs(layer, vectors, live_positions(slopes), where)
+                self._given.setdefault(key, []).append(given)
+            else:
+                layer.add(vectors, slopes, first=use.first, routed=of.routed, where=where)
         use.first = False
+
+    def _layer(self, of: Application, block: Block) -> Layer:
+        key = (of.kind, of.swapped, of.groups, *block.key)
+        layer = of.owner.layers.get(key)
+        if layer is None:
+            shape = block.shape(of.owner.height, of.width)
+            layer = of.owner.layers[key] = Layer.of(
+                of.kind, of.swapped, block, shape, self.room, self.widest, of.groups
+            )
+        return layer
+
+    def _add_inputs(self, given: list[GivenInputs]) -> None:
+        """Add the same inputs to several layers, once for those of the same live positions."""
+        import torch
+
+        while given:
+            first, *rest = given
+            alike = [one for one in rest if torch.equal(one.live, first.live)]
+            layers = [first.layer, *(one.layer for one in alike)]
+            if len({id(one) for one in layers}) == len(layers) > 1:
+                self._shared_inputs(layers).add(first.vectors[first.live], first.where)
+            else:
+                for one in (first, *alike):
+                    one.layer.add_inputs(one.vectors, one.live, one.where)
+            given = [one for one in rest if one not in alike]
+
+    def _shared_inputs(self, layers: list[Layer]) -> SharedInputs:
+        key = tuple(sorted(map(id, layers)))
+        if key not in self._shared:
+            width = layers[0].width
+            inputs = SharedInputs(Gram(width, self.room, full=width <= self.widest))
+            self._shared[key] = layers, inputs
+            for layer in layers:
+                layer.share(inputs)
+        return self._shared[key][1]
 
     def _order(self, *owners: Tracked) -> None:
         for owner in owners:
-            if owner.stage is None:
-                owner.stage = self._stages
-                self._stages += 1
+            stage = self._part * _STAGES + self._met
+            if owner.stage is None or stage // _STAGES < owner.stage // _STAGES:
+                owner.stage = stage
+                self._met += 1
 
 
-def watching(watch: Watch) -> AbstractContextManager[object]:
-    """Within it, every call of torch's Python interface goes through `watch`; gradients stay on."""
-    import torch
-    from torch.nn import functional
-    from torch.overrides import TorchFunctionMode
-
-    attend = functional.multi_head_attention_forward
-    attention = _opened(attend)
-
-    class Mode(TorchFunctionMode):
-        def __torch_function__(  # type: ignore[no-untyped-def]
-            self, func: Function, types, args: tuple[object, ...] = (), kwargs=None
-        ) -> object:
-            inside = attention if func is attend else written_out(func)
-            if inside is not None:
-                with self:  # so that its projections are watched
-                    return inside(*args, **(kwargs or {}))
-            if func is torch._C._set_grad_enabled and args == (False,):
-                return None  # what a model computes under no_grad counts as all else does
-            return watch(func, args, kwargs or {})
-
-    return Mode()
-
-
-def _opened(function: Function) -> Function:
-    """Torch's function, with the question answered whether to hand over to who watches: no.
-
-    It is asked before anything is computed, and would hand itself over for ever. A new function of
-    the same code; torch's own is left as it is.
-    """
-    assert isinstance(function, FunctionType)
-    names = {**function.__globals__, "has_torch_function": lambda _: False}
-    opened = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
-    opened.__kwdefaults__ = function.__kwdefaults__
-    return opened
+def _plain(of: Application, block: Block) -> bool:
+    """Whether a use is one linear map, by the whole of a weight."""
+    whole = block.rows is None and block.columns is None
+    return of.kind == "linear" and whole and not of.routed

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from taut.analysis._gram import Room
 from taut.analysis._terms import Forms, Layer, added
 from taut.analysis._tracked import Tracked
 from taut.analysis.metric import Curvature
@@ -20,28 +21,63 @@ _IDLE: Final = "the loss does not depend on it"
 _CUT_OFF: Final = "it is used, but no gradient comes back (detach, argmax): nothing is known of it"
 
 
-def finished(
-    tracked: list[Tracked], samples: int, passes: int, biases: dict[int, str]
-) -> dict[str, Curvature]:
-    """The curvature of each weight by its names; `biases` names parameters by their id."""
-    last = sum(one.stage is not None for one in tracked)
-    found: dict[str, Curvature] = {}
-    for one in tracked:
-        if one.stage is None:
-            one.stage, one.idle, last = last, True, last + 1
-        curvature = _curvature(one, samples, passes, biases)
-        found |= dict.fromkeys(one.names, curvature)
-    return found
+@dataclass
+class Results:
+    """The curvature of weights, found one after the other; `biases` names parameters by their id.
+
+    Sums that a weight was given are let go of once its curvature is found.
+    """
+
+    tracked: list[Tracked]
+    samples: int
+    passes: int
+    biases: dict[int, str]
+    widest: int
+    room: Room
+    found: dict[int, Curvature] = field(default_factory=dict)
+
+    def settle(self, owners: Iterable[Tracked]) -> None:
+        """Find the curvature of these weights, of which all uses have been seen."""
+        for one in owners:
+            if id(one) not in self.found:
+                self.found[id(one)] = self._kept(_curvature(one, self))
+                one.layers.clear()
+                one.whole = None
+        self.room.settle()
+
+    def _kept(self, curvature: Curvature) -> Curvature:
+        """The same, its forms where there is room for them."""
+        moved = self.room.moved
+        parts = tuple(
+            replace(part, rows=moved(part.rows), columns=moved(part.columns))
+            for part in curvature.parts
+        )
+        rows, columns = moved(curvature.rows), moved(curvature.columns)
+        return replace(curvature, rows=rows, columns=columns, parts=parts)
+
+    def all(self) -> dict[str, Curvature]:
+        """The curvature of each weight by its names, their stages counted from 0."""
+        for one in self.tracked:
+            one.idle = one.stage is None
+        self.settle(self.tracked)
+        used = sorted((one for one in self.tracked if not one.idle), key=lambda one: one.stage or 0)
+        order = [*used, *(one for one in self.tracked if one.idle)]
+        stages = {id(one): number for number, one in enumerate(order)}
+        found: dict[str, Curvature] = {}
+        for one in self.tracked:
+            curvature = replace(self.found[id(one)], stage=stages[id(one)])
+            found |= dict.fromkeys(one.names, curvature)
+        return found
 
 
-def _curvature(one: Tracked, samples: int, passes: int, biases: dict[int, str]) -> Curvature:
-    layers = one.used()
-    terms = _terms(one, layers, samples, passes)
+def _curvature(one: Tracked, of: Results) -> Curvature:
+    layers, samples = one.used(), of.samples
+    terms = _terms(one, layers, samples, of.passes)
     if not terms:
         return _of_nothing(one, samples)
     kinds = list(dict.fromkeys(kind for kind, _ in terms))
     parts, metric = _metric([term for _, term in terms], one)
-    correction = _Correction.of(layers, biases) if not parts else _Correction()
+    correction = _Correction.of(layers, of.biases) if not parts else _Correction()
     positions = sum(layer.positions for layer in layers)
     swapped = all(layer.swapped for layer in layers) if parts else correction.swapped
     return Curvature(
@@ -53,7 +89,7 @@ def _curvature(one: Tracked, samples: int, passes: int, biases: dict[int, str]) 
         samples=samples,
         kind="+".join(kinds),
         stage=one.stage or 0,
-        notes=(*_doubts(one, kinds), *_notes(metric, parts, kinds, positions)),
+        notes=(*_doubts(one, kinds), *_notes(metric, parts, kinds, positions, of.widest)),
         swapped=swapped,
         parts=parts,
     )
@@ -129,20 +165,37 @@ def _doubts(one: Tracked, kinds: list[str]) -> list[str]:
 
 
 def _notes(
-    metric: Forms, parts: Sequence[Submatrix], kinds: list[str], positions: int
+    metric: Forms, parts: Sequence[Submatrix], kinds: list[str], positions: int, widest: int
 ) -> list[str]:
-    notes = []
-    sides = (("outputs", metric.rows), ("inputs", metric.columns))
-    for what, side in sides if "embedding" not in kinds else ():
-        diagonal = side if side.ndim == 1 else np.diagonal(side, axis1=-2, axis2=-1)
-        if dead := int((diagonal == 0).sum()):
-            notes.append(f"{dead} of {diagonal.size} {what} are always zero")
+    notes = [] if "embedding" in kinds else _dead(metric)
     if kinds == ["embedding"] and (unread := int((metric.rows == 0).sum())):
         notes.append(f"{unread} of {len(metric.rows)} rows were never read")
     wide = metric.columns.shape[-1]
     if kinds[0] in ("linear", "conv") and metric.columns.ndim > 1 and positions < wide:
         notes.append(f"fewer positions than inputs: {positions} for {wide}")
+    if not parts and "embedding" not in kinds:
+        notes += _diagonal(metric, widest)
     return [*notes, *_missed(parts)]
+
+
+def _dead(metric: Forms) -> list[str]:
+    """How many outputs take no gradient, and how many inputs are never given."""
+    notes = []
+    for what, side in (("outputs", metric.rows), ("inputs", metric.columns)):
+        diagonal = side if side.ndim == 1 else np.diagonal(side, axis1=-2, axis2=-1)
+        if dead := int((diagonal == 0).sum()):
+            notes.append(f"{dead} of {diagonal.size} {what} are always zero")
+    return notes
+
+
+def _diagonal(metric: Forms, widest: int) -> list[str]:
+    """Which sides have no full form."""
+    sides = {"outputs": metric.rows, "inputs": metric.columns}
+    return [
+        f"{len(side)} {what} are too many for a full form (at most {widest})"
+        for what, side in sides.items()
+        if side.ndim == 1 and len(side) > widest
+    ]
 
 
 def _missed(parts: Sequence[Submatrix]) -> list[str]:

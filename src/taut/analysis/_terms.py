@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taut.analysis._block import Block
-from taut.analysis._conv import Geometry, channels_last, patch_values, patches
-from taut.analysis._gram import BLOCK, Counts, Gram, Room, Side
-from taut.analysis._layer_calls import LayerCall
+from taut.analysis._gram import Counts, Gram, Room, Side
 
 if TYPE_CHECKING:
     import torch
 
-Pair: TypeAlias = "tuple[torch.Tensor | None, torch.Tensor]"  # inputs if wanted, gradients
+_NOISE: Final = 1e-6
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,19 @@ class Forms:
 
 @dataclass
 class Layer:
-    """Sums over what one matrix of a weight was given: its inputs' moments, and its gradients'."""
+    """Sums over what one matrix of a weight was given: its inputs' moments, and its gradients'.
+
+    `own` are inputs of this matrix alone; `shared` are those that others were given, too.
+    """
 
     kind: str
     swapped: bool
     block: Block
-    inputs: Side
     gradients: Gram
+    own: Side | None
+    empty: Callable[[], Side]
     mean: NDArray[np.float64] | None
+    shared: dict[int, SharedInputs] = field(default_factory=dict)
     biases: set[int] = field(default_factory=set)
     positions: int = 0
 
@@ -49,13 +52,19 @@ class Layer:
     ) -> Layer:  # fmt: skip
         """An empty sum for a matrix of this shape and use; with groups for a convolution's."""
         first, rest = shape
-        columns = Gram(rest * groups, room, groups=groups, full=rest <= widest)
+
+        def columns() -> Gram:
+            return Gram(rest * groups, room, groups=groups, full=rest <= widest)
+
+        def rows() -> Gram:
+            return Gram(first, room, full=first <= widest)
+
         if kind == "embedding":
-            return cls(kind, False, block, Counts(first, room), columns, None)
-        rows = Gram(first, room, full=first <= widest)
-        inputs, gradients = (rows, columns) if swapped else (columns, rows)
-        mean = None if kind == "conv_transpose" else np.zeros(inputs.width)
-        return cls(kind, swapped, block, inputs, gradients, mean)
+            return cls(kind, False, block, columns(), None, lambda: Counts(first, room), None)
+        inputs: Callable[[], Gram] = rows if swapped else columns
+        gradients = columns() if swapped else rows()
+        mean = None if kind == "conv_transpose" else np.zeros(first if swapped else rest * groups)
+        return cls(kind, swapped, block, gradients, None, inputs, mean)
 
     def add(
         self, vectors: torch.Tensor | None, slopes: torch.Tensor, *,
@@ -63,41 +72,129 @@ class Layer:
     ) -> None:  # fmt: skip
         """Add inputs (N, n), the first time only, and the gradients (N, m) of their outputs.
 
-        A position is live where the gradient is not all zero: padding is left out by itself. Of a
-        matrix among others that are `routed` to, the inputs must not be all zero either: so some
-        networks leave out what went to another expert.
+        Of a matrix among others that are `routed` to, a position is live only where the inputs are
+        not all zero either: so some networks leave out what went to another expert.
         """
-        import torch
-
-        live = (slopes != 0).any(1)
+        live = live_positions(slopes)
         if routed and vectors is not None:
             live &= (vectors != 0).any(1)
             slopes = slopes[live]
             vectors, live = vectors[live], live[live]
         self.gradients.add(slopes, f"{where}: the gradient")
-        if not first or vectors is None:
-            return
+        if first and vectors is not None:
+            self.add_inputs(vectors, live, where)
+
+    def add_inputs(self, vectors: torch.Tensor, live: torch.Tensor, where: str) -> None:
+        """Add inputs (N, n) at the positions (N,) that are live."""
+        import torch
+
         count = int(live.sum())
+        if not count:
+            return
         vectors = vectors if count == len(live) else vectors[live]
-        self.inputs.add(vectors, f"{where}: the input")
+        self.own = self.own or self.empty()
+        self.own.add(vectors, f"{where}: the input")
         self.positions += count
         if self.mean is not None:
             self.mean += vectors.sum(0, dtype=torch.float64).cpu().numpy()
 
+    def share(self, inputs: SharedInputs) -> None:
+        """Take part in inputs that others were given, too."""
+        self.shared[id(inputs)] = inputs
+
+    @property
+    def width(self) -> int:
+        """Values of an input."""
+        return len(self.mean) if self.mean is not None else 0
+
+    @property
+    def reached(self) -> bool:
+        """Whether any position was live."""
+        return bool(self.positions) or any(one.positions for one in self.shared.values())
+
     def finish(self, samples: int, passes: int) -> Forms:
-        """Divide: the inputs' moments by positions, the gradients' by samples.
+        """Divide, once: the inputs' moments by positions, the gradients' by samples.
 
         An embedding is read by count: its counts are by sample, its gradients by position.
         """
+        for inputs in self.shared.values():
+            self.positions += inputs.positions
+            if self.mean is not None:
+                self.mean += inputs.mean
         over_inputs, over_gradients = max(1, self.positions), samples * passes
         if self.kind == "embedding":
             over_inputs, over_gradients = samples, max(1, self.positions) * passes
-        self.inputs.values /= over_inputs
-        self.gradients.values /= over_gradients
+        moments, other = self._moments(over_inputs), self.gradients.values
+        other /= over_gradients
         if self.mean is not None:
             self.mean /= max(1, self.positions)
-        one, other = self.inputs.values, self.gradients.values
-        return Forms(one, other) if self.swapped or self.kind == "embedding" else Forms(other, one)
+        swapped = self.swapped or self.kind == "embedding"
+        return Forms(moments, other) if swapped else Forms(other, moments)
+
+    def _moments(self, over: int) -> NDArray[np.floating]:
+        """The inputs' moments; one array for all matrices that were given the same."""
+        if self.own is None and self.shared:
+            first, *others = self.shared.values()
+            return first.mean_moment(others)
+        total = (self.own or self.empty()).values
+        for inputs in self.shared.values():
+            total += inputs.total
+        total /= over
+        return total
+
+
+class SharedInputs:
+    """Inputs that several matrices were given, summed once."""
+
+    def __init__(self, side: Gram) -> None:
+        self._side = side
+        self.mean = np.zeros(side.width)
+        self.positions = 0
+        self._divided = False
+        self._means: dict[tuple[int, ...], NDArray[np.floating]] = {}
+
+    def add(self, vectors: torch.Tensor, where: str) -> None:
+        """Add inputs (N, n) that all of the matrices were given."""
+        import torch
+
+        self._side.add(vectors, f"{where}: the input")
+        self.positions += len(vectors)
+        self.mean += vectors.sum(0, dtype=torch.float64).cpu().numpy()
+
+    @property
+    def total(self) -> NDArray[np.floating]:
+        """The sum of x x^T."""
+        values = self._side.values
+        return values * max(1, self.positions) if self._divided else values
+
+    def mean_moment(self, others: Sequence[SharedInputs]) -> NDArray[np.floating]:
+        """The mean of x x^T over these inputs and others, the same array each time."""
+        if not others:
+            values = self._side.values
+            if not self._divided:
+                values /= max(1, self.positions)
+                self._divided = True
+            return values
+        key = tuple(sorted(map(id, others)))
+        if key not in self._means:
+            count = self.positions + sum(one.positions for one in others)
+            self._means[key] = sum((one.total for one in others), self.total) / max(1, count)
+        return self._means[key]
+
+
+def live_positions(slopes: torch.Tensor) -> torch.Tensor:
+    """Where a gradient (N, m) is not zero, bool (N,): padding is left out by itself.
+
+    What is a rounding error beside the largest is zero: a query that sees one key alone has a
+    gradient that is zero or noise, as the order of the sums has it.
+    """
+    import torch
+
+    if not slopes.numel():
+        return torch.zeros(len(slopes), dtype=torch.bool, device=slopes.device)
+    norms = torch.maximum(slopes.amax(1), -slopes.amin(1))  # no copy of the values, and quick
+    live: torch.Tensor = norms > _NOISE * norms.max()
+    return live
 
 
 @dataclass
@@ -128,10 +225,10 @@ class Whole:
 
         So Shampoo splits its preconditioner (Gupta, Koren and Singer 2018).
         """
-        for side in (self.rows, self.columns):
-            side.values /= samples * passes
-            trace = trace_of(side.values)
-            side.values /= sqrt(trace) if trace > 0 else 1.0
+        for values in (self.rows.values, self.columns.values):
+            values /= samples * passes
+            trace = trace_of(values)
+            values /= sqrt(trace) if trace > 0 else 1.0
         return Forms(self.rows.values, self.columns.values)
 
 
@@ -167,56 +264,3 @@ def trace_of(metric: NDArray[np.floating]) -> float:
         return float(metric.sum(dtype=np.float64))
     diagonal = np.diagonal(metric, axis1=-2, axis2=-1)
     return float(diagonal.sum(dtype=np.float64)) / (len(metric) if metric.ndim == 3 else 1)
-
-
-def vectors_of(
-    call: LayerCall, x: torch.Tensor, g: torch.Tensor, *, inputs: bool
-) -> Iterator[Pair]:
-    """Blocks of input vectors (N, inputs) with the gradients (N, outputs) at their positions."""
-    if call.geometry is None:
-        return _by_position(call, x, g, inputs=inputs)
-    if x.ndim == len(call.geometry.kernel) + 1:
-        x, g = x[None], g[None]
-    if call.kind == "conv_transpose":
-        return _by_spread(call.geometry, x, g, inputs=inputs)
-    return _by_patch(call.geometry, x, g, inputs=inputs)
-
-
-def _by_position(
-    call: LayerCall, x: torch.Tensor, g: torch.Tensor, *, inputs: bool
-) -> Iterator[Pair]:
-    slopes = g.reshape(-1, g.shape[-1])
-    flat = x.reshape(-1, x.shape[-1]) if call.kind != "embedding" else _numbers(call, x)
-    many = max(1, BLOCK // max(1, slopes.shape[1], 1 if flat.ndim == 1 else flat.shape[1]))
-    for begin in range(0, len(slopes), many):
-        part = slice(begin, begin + many)
-        yield (flat[part] if inputs else None), slopes[part]
-
-
-def _by_patch(shape: Geometry, x: torch.Tensor, g: torch.Tensor, *, inputs: bool) -> Iterator[Pair]:
-    many = max(1, BLOCK // patch_values(x, shape))
-    for begin in range(0, len(x), many):
-        some, slope = x[begin : begin + many], g[begin : begin + many]
-        yield (_flat(patches(some, shape)) if inputs else None), _flat(channels_last(slope))
-
-
-def _by_spread(
-    shape: Geometry, x: torch.Tensor, g: torch.Tensor, *, inputs: bool
-) -> Iterator[Pair]:
-    """Of a transposed convolution: the patch of output gradients that an input spreads over."""
-    many = max(1, BLOCK // patch_values(g, shape))
-    # output_padding may leave room for windows that belong to no input.
-    space = tuple(slice(0, size) for size in x.shape[2:])
-    for begin in range(0, len(x), many):
-        some, slope = x[begin : begin + many], g[begin : begin + many]
-        windows = patches(slope, shape)[(slice(None), *space)]
-        yield (_flat(channels_last(some)) if inputs else None), _flat(windows)
-
-
-def _numbers(call: LayerCall, x: torch.Tensor) -> torch.Tensor:
-    """Numbers of rows; those below zero count from the end."""
-    return x.reshape(-1) % len(call.weight)
-
-
-def _flat(vectors: torch.Tensor) -> torch.Tensor:
-    return vectors.reshape(-1, vectors.shape[-1])

@@ -48,7 +48,7 @@ class Tracked:
 
     def used(self) -> list[Layer]:
         """What was seen of it that has any live position."""
-        return [layer for layer in self.layers.values() if layer.positions]
+        return [layer for layer in self.layers.values() if layer.reached]
 
 
 @dataclass(frozen=True)

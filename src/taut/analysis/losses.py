@@ -1,4 +1,4 @@
-"""Scalars whose gradients have the loss's curvature as their second moment.
+"""Directions of the output whose gradients have the loss's curvature as their second moment.
 
 With J the Jacobian of the output z by a layer's output, the Gauss-Newton matrix is J^T L J, L the
 Hessian of the loss by z; J^T v has it as second moment for any v with E[v v^T] = L (Martens 2014).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from taut.analysis._capture import Capture
 from taut.errors import ArgumentError
@@ -18,6 +18,11 @@ from taut.networks.outputs import KeptOutput, Loss, is_float, token_mask
 
 if TYPE_CHECKING:
     import torch
+
+# An output, and the direction v; None of a scalar.
+Differentiable: TypeAlias = "tuple[torch.Tensor, torch.Tensor | None]"
+
+_SLICE: Final = 1 << 21  # values of logits that are worked on at once
 
 
 @dataclass(frozen=True)
@@ -33,16 +38,16 @@ class Differentiated:
     generator: torch.Generator
     costs: dict[str, float] = field(default_factory=dict)
 
-    def scalars(self, given: object, batch: object, capture: Capture) -> Iterable[torch.Tensor]:
+    def outputs(self, given: object, batch: object, capture: Capture) -> Iterable[Differentiable]:
         """One for each backward pass, of what the model gave."""
         if self.loss is not None:
-            return [user_loss(self.loss, given, batch, self.generator, capture.batch)]
+            return [(user_loss(self.loss, given, batch, self.generator, capture.batch), None)]
         main, *others = kept_outputs(given, self.output, capture.maker)
         check(main, capture.batch, capture.broken)
         found = [probes(main, batch, self.generator, self.passes)]
         for one, weight in self._weighed(main, others, batch):
             found.append(probes(one, batch, self.generator, self.passes, weight))
-        return (sum(parts[1:], parts[0]) for parts in zip(*found, strict=True))
+        return found[0] if len(found) == 1 else map(_together, zip(*found, strict=True))
 
     def _weighed(
         self, main: KeptOutput, others: list[KeptOutput], batch: object
@@ -80,8 +85,8 @@ def probes(
     generator: torch.Generator,
     passes: int,
     weight: float = 1.0,
-) -> Iterator[torch.Tensor]:
-    """A random scalar for each backward pass; `weight` is a factor of the second moment.
+) -> Iterator[Differentiable]:
+    """A random direction v of the output for each pass; `weight` is a factor of its second moment.
 
     Features: L = I, so v is standard normal. Logits: L = diag(p) - p p^T at each position, p their
     softmax: the Fisher of labels drawn from the model's own predictions. With s = sqrt(p) and r
@@ -97,12 +102,31 @@ def probes(
     for _ in range(passes):
         v = torch.randn(z.shape, generator=generator, dtype=torch.float32).to(z.device, z.dtype)
         if target.logits:
-            axis = target.axis
-            p = z.detach().softmax(axis)
-            s = p.sqrt()
-            v = s * v - p * (s * v).sum(axis, keepdim=True)
-        v = v if mask is None else v * mask
-        yield (z * (v if weight == 1 else v * weight**0.5)).sum()
+            _as_labels(v, z.detach(), target.axis)
+        v = v if mask is None else v.mul_(mask)
+        yield z, (v if weight == 1 else v.mul_(weight**0.5))
+
+
+def _together(found: Iterable[tuple[torch.Tensor, torch.Tensor | None]]) -> Differentiable:
+    """One scalar whose gradients are those of several outputs in their directions."""
+    import torch
+
+    return torch.stack([(z * v).sum() for z, v in found if v is not None]).sum(), None
+
+
+def _as_labels(v: torch.Tensor, z: torch.Tensor, axis: int) -> None:
+    """Make normal values those of labels drawn from softmax(z); in place, and in slices.
+
+    With many classes each copy of a batch's logits is large.
+    """
+    whole = z.numel() <= _SLICE or axis != -1 or z.ndim < 2
+    flat, values = (z, v) if whole else (z.flatten(0, -2), v.flatten(0, -2))
+    many = max(1, _SLICE // z.shape[axis]) if not whole else len(flat)
+    for begin in range(0, len(flat), many):
+        part = values[begin : begin + many]
+        p = flat[begin : begin + many].softmax(axis)
+        part.mul_(p.sqrt())
+        part.sub_(p.mul_(part.sum(axis, keepdim=True)))
 
 
 def user_loss(

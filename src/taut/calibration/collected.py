@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from taut.analysis import Curvature, collect
@@ -31,6 +32,8 @@ def curvature_of(
     names: Collection[str],
     loss: Loss | None = None,
     seed: int = 0,
+    scratch: Path | None = None,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Curvature]:
     """The curvature of these parameters: by gradients, or by runs forward where there are none.
@@ -42,7 +45,14 @@ def curvature_of(
     """
     if model.gradients:
         return collect(
-            model.module, batches, loss=loss, seed=seed, names=set(names), progress=progress
+            model.module,
+            batches,
+            loss=loss,
+            seed=seed,
+            names=set(names),
+            scratch=scratch,
+            device=device,
+            progress=progress,
         )
     if loss is not None:
         raise ArgumentError(NO_LOSS)

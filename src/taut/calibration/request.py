@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.calibration.findings import Findings
@@ -38,6 +39,8 @@ class Request:
     effort: Effort = "max"
     threads: int = 1
     seed: int = 0
+    scratch: Path | None = None
+    device: str | None = None
     gains: Mapping[str, float] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
     workers: Workers | None = None

@@ -37,7 +37,7 @@ _OPTIONS: Final = {
         "resume",
         "shard_size",
     ),
-    "Run": ("effort", "threads", "ray", "seed"),
+    "Run": ("effort", "threads", "ray", "seed", "most_memory", "scratch", "device"),
     "Messages": ("quiet", "verbose", "json", "help"),
 }
 _GROUP_OF: Final = {name: group for group, names in _OPTIONS.items() for name in names}

@@ -94,6 +94,29 @@ def command(
             show_default=False,
         ),
     ] = False,
+    most_memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory",
+            metavar="SIZE",
+            help="With --calib: memory that may be taken, as 8GB; a run that takes more is refused "
+            "before it starts. By default what the machine has free.",
+        ),
+    ] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --calib: where large temporary files go; they vanish with the run.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="With --calib: collect the curvature on this device, as cuda, a block at a time.",
+        ),
+    ] = None,
     shard_size: Annotated[
         str | None,
         typer.Option(
@@ -169,6 +192,9 @@ def command(
             plan=plan,
             finish=False if no_finish else None,
             resume=resume,
+            memory=most_memory,
+            scratch=scratch,
+            device=device,
             shard_size=shard_size,
             ray=ray,
             seed=seed,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
@@ -20,41 +22,65 @@ from taut.io.tensor_pieces import held_nbytes
 from taut.planning import quantisable
 from taut.scheme import Scheme
 
-_TORCH = 800 << 20  # bytes: PyTorch, transformers, and what backward passes keep of a batch
+if TYPE_CHECKING:
+    from taut.analysis.foretold import Needs
+
+_TORCH = 400 << 20  # bytes: PyTorch and transformers
+_BATCH = 400 << 20  # bytes: what backward passes keep of a batch, of a network that is one block
 _WEIGHT = 32  # bytes: two networks, indices, decoded values, optimiser's and coder's copies
-_METRIC = 12  # bytes of an entry of a metric: its sum in float64, its factor in float32
-_FACTORED = 32  # bytes of an entry of the largest metric while it is factored
+_LARGE = 1 << 25  # weights, from which a network of blocks is rounded in one pass, without copies
+_ROUNDED = 4  # bytes of such a weight: an index, and what is coded of it
+_FACTORED = 20  # bytes of an entry of the largest metric while it is factored
 _WIDEST = 8192
 _FIXED = 16 << 20  # bytes: solid groups, tables of contents, the coder's own buffers
 
 
-def estimate_memory(source: Source, *, calibrated: bool = False) -> int:
+def estimate_memory(source: Source, *, calibrated: bool = False, tokens: int = 0) -> int:
     """Peak memory in bytes: what the process holds now, and the largest tensor three times.
 
     Once as it is, once coded, and once decoded to be compared; of one that is read in pieces
-    (`held_nbytes`) less. A `calibrated` run also holds
-    PyTorch, the network twice, its rounded matrices and their metrics, and what the network makes
-    of a batch.
+    (`held_nbytes`) less. A `calibrated` run on so many `tokens` (0: not known yet) also holds
+    PyTorch, the metrics and rounded matrices, of a small network two copies, and what a block
+    makes of a batch. Files that are mapped do not count.
     """
     if calibrated:
-        return estimate_memory(source) + _calibrated_memory(source)
+        return estimate_memory(source) + _calibrated_memory(source, tokens)
     largest = max((held_nbytes(source, info) for info in source.infos), default=0)
     return int(psutil.Process().memory_info().rss) + 3 * largest + _FIXED
 
 
-def _calibrated_memory(source: Source) -> int:
-    from taut.analysis.curvature import MEMORY
+def estimate_scratch(source: Source, tokens: int) -> int:
+    """Bytes of temporary files that a calibrated run on so many tokens writes."""
+    return _needs(source, tokens).disk
 
-    matrices = [
-        (info.shape[0], prod(info.shape[1:]))
+
+def _calibrated_memory(source: Source, tokens: int) -> int:
+    torch = 0 if "torch" in sys.modules else _TORCH
+    shapes = [*_matrices(source).values()]
+    weights = sum(rows * columns for rows, columns in shapes)
+    squares = max((n * n for shape in shapes for n in shape if n <= _WIDEST), default=0)
+    collecting, factoring = _needs(source, tokens).memory, _FACTORED * squares
+    if weights >= _LARGE:
+        return torch + max(collecting, factoring + weights * _ROUNDED)
+    return torch + _BATCH + weights * _WEIGHT + collecting + factoring
+
+
+def _needs(source: Source, tokens: int) -> Needs:
+    from taut.analysis.foretold import foretell
+
+    narrow = any(info.dtype in ("F16", "BF16") for info in source.infos)
+    return foretell(_matrices(source), narrow=narrow, tokens=tokens)
+
+
+def _matrices(source: Source) -> dict[str, tuple[int, int]]:
+    """The shapes of what is rounded; of a stack of matrices, as experts are, rows of all."""
+    return {
+        info.name: (prod(info.shape[:-1]), info.shape[-1])
+        if len(info.shape) == 3
+        else (info.shape[0], prod(info.shape[1:]))
         for info in source.infos
         if info.name not in source.aliases and quantisable(info.dtype, info.shape)
-    ]
-    weights = sum(rows * columns for rows, columns in matrices)
-    # Embeddings and other wide sides have a diagonal metric.
-    squares = [sum(n * n for n in shape if n <= _WIDEST) for shape in matrices]
-    sums = min(MEMORY, _METRIC * sum(squares))
-    return _TORCH + weights * _WEIGHT + sums + _FACTORED * max(squares, default=0)
+    }
 
 
 def estimate_tensors(

@@ -19,6 +19,7 @@ from taut.extras import need_extra
 from taut.io.digest import Digest
 from taut.networks.batch_form import BatchForm, fitting, is_empty
 from taut.networks.calls import applied, explained
+from taut.networks.cuts import tensors
 from taut.networks.given_batches import MOST, given_batches, is_sized
 from taut.networks.portions import samples
 from taut.networks.text_batches import Reading
@@ -40,7 +41,8 @@ class Calibration:
 
     `samples` are those of all batches together (the first axis), `digest` is an xxh3 of all that
     is in them: equal data have equal digests. `notes` say what is left out of the batches, and
-    `is_whole` whether nothing is: a loss that wants targets has none otherwise.
+    `is_whole` whether nothing is: a loss that wants targets has none otherwise. `positions` are
+    tokens where batches are of tokens, and samples of all others.
     """
 
     samples: int
@@ -50,6 +52,7 @@ class Calibration:
     _count: int = field(repr=False)
     notes: tuple[str, ...] = ()
     is_whole: bool = True
+    positions: int = 0
 
     def __len__(self) -> int:
         """Batches in one pass."""
@@ -94,7 +97,7 @@ def open_calibration(
     where, given = found.where, found.batches
     form = BatchForm()
     notes: tuple[str, ...] = ()
-    count = number = 0
+    count = number = positions = 0
     digest = Digest()
     for raw in _filled(given()):
         if not count:
@@ -103,6 +106,7 @@ def open_calibration(
         digest.add(batch, f"{where}: batch {count + 1}")
         count += 1
         number += samples(batch)
+        positions += _positions(batch)
         if limit is not None and number >= limit:
             break
         if count == MOST and not is_sized(spec):
@@ -112,7 +116,15 @@ def open_calibration(
         raise ArgumentError(f"{where}: has no batches with samples in them")
     batches = lambda: map(form.of, _filled(given()))  # noqa: E731
     notes = (*found.notes, *notes)
-    return Calibration(number, digest.text(), where, batches, count, notes, form.whole)
+    return Calibration(number, digest.text(), where, batches, count, notes, form.whole, positions)
+
+
+def _positions(batch: object) -> int:
+    """Tokens of a batch, or its samples if its first tensor is none of whole numbers by sample."""
+    first = next((one for one in tensors(batch) if one.ndim), None)
+    if first is None or first.is_floating_point() or first.ndim != 2:
+        return samples(batch)
+    return int(first.numel())
 
 
 def _check_positive(**counts: int | None) -> None:

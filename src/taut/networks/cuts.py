@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from taut.errors import ArgumentError
-from taut.networks.calls import evaluating, run
+from taut.networks.calls import evaluating, run, samples_of
 from taut.networks.outputs import find_target
 
 if TYPE_CHECKING:
@@ -60,6 +60,31 @@ def find_cut(batch: object, network: torch.nn.Module) -> Cut | None:
             if _is_whole(parts, whole):
                 return cut
     return None
+
+
+def first_sample(batch: object, count: int = 1) -> object:
+    """The first of a batch's samples, which its tensors have along their first axes."""
+    import torch
+
+    most = samples_of(batch)
+
+    def first(one: torch.Tensor) -> torch.Tensor:
+        dense = one.layout == torch.strided and not one.is_nested
+        return one[:count] if dense and one.ndim and len(one) == most else one
+
+    return mapped(batch, first)
+
+
+def cut_of_samples(batch: object, network: torch.nn.Module) -> Cut | None:
+    """The cut of a batch along its samples, by a try on the first two of them; or None."""
+    import torch
+
+    count, held = samples_of(batch), tensors(batch)
+    if count < 2 or any(one.layout != torch.strided or one.is_nested for one in held):
+        return None
+    axes = tuple(0 if one.ndim and len(one) == count else None for one in held)
+    found = find_cut(first_sample(batch, 2), network)
+    return Cut(count, axes) if found is not None and found.axes == axes else None
 
 
 def tensors(batch: object) -> list[torch.Tensor]:
@@ -134,16 +159,30 @@ def _output(network: torch.nn.Module, batch: object) -> torch.Tensor | None:
 
 def _is_whole(parts: list[torch.Tensor | None], whole: torch.Tensor | None) -> bool:
     """Whether the parts are the whole, laid side by side along one of its axes."""
-    import torch
-
     found = [one for one in parts if one is not None]
     if whole is None or len(found) < len(parts) or any(one.ndim != whole.ndim for one in found):
         return False
     most = _most(whole)
     return any(
-        _add_up(found, whole, axis) and float((torch.cat(found, axis) - whole).abs().max()) <= most
+        _add_up(found, whole, axis) and _farthest(found, whole, axis) <= most
         for axis in range(whole.ndim)
     )
+
+
+def _farthest(parts: list[torch.Tensor], whole: torch.Tensor, axis: int) -> float:
+    """How far the parts, side by side, lie from the whole: one after the other, as they are large.
+
+    NaN where any value is NaN, which is no distance at all.
+    """
+    import torch
+
+    begins = [0, *accumulate(one.shape[axis] for one in parts)]
+    found = [
+        (one - whole.narrow(axis, begin, one.shape[axis])).abs_().max()
+        for one, begin in zip(parts, begins, strict=False)
+        if one.numel()
+    ]
+    return float(torch.stack(found).max()) if found else 0.0
 
 
 def _most(whole: torch.Tensor) -> float:

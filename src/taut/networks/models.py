@@ -59,12 +59,13 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
 
 
-def open_model(spec: ModelSpec) -> LoadedModel:
+def open_model(spec: ModelSpec, *, widened: bool = True) -> LoadedModel:
     """Open a model that can be run, on the CPU.
 
     `spec` is a Hugging Face folder, an `.onnx` file, `file.py:function` that gives an nn.Module, or
     an nn.Module, of which a copy is made, out of what wraps it (torch.compile, DataParallel).
-    Half-precision weights are widened to float32, which changes no value. Weights of
+    Half-precision weights are `widened` to float32, which changes no value, or read as they are.
+    Those of a safetensors folder that keep their type stay on disk, mapped. Weights of
     torch.nn.utils.prune are those that the mask leaves.
 
     Raises:
@@ -72,7 +73,7 @@ def open_model(spec: ModelSpec) -> LoadedModel:
     """
     need_extra("torch", "hf", "calibration takes")
     if is_module(spec):
-        return _of_module(spec)
+        return _of_module(spec, widened)
     refuse_programs(spec)
     path = path_of(spec)
     if path is None:
@@ -81,9 +82,9 @@ def open_model(spec: ModelSpec) -> LoadedModel:
             "or an nn.Module"
         )
     if names_callable(str(spec)):
-        return _of_module(_built(str(spec)))
+        return _of_module(_built(str(spec)), widened)
     if path.is_dir():
-        return _from_folder(path)
+        return _from_folder(path, widened)
     if path.is_file() and _is_graph(path):
         return _from_onnx(path)
     if path.exists():
@@ -106,11 +107,11 @@ def _from_onnx(path: Path) -> LoadedModel:
     return LoadedModel(module, None, names, path, gradients=False)
 
 
-def _of_module(source: torch.nn.Module) -> LoadedModel:
+def _of_module(source: torch.nn.Module, widened: bool) -> LoadedModel:
     """A copy to run, and perhaps to change, beside the module whose tensors are to be stored."""
     refuse_programs(source)
     source, notes = effective(source)
-    module = _ready(copy_module(source))
+    module = _ready(copy_module(source), widened)
     names = map_names(open_source(source), module)
     return LoadedModel(
         module, None, names.found, source, names.unmapped, names.missing, notes=notes
@@ -129,15 +130,15 @@ def _built(spec: str) -> torch.nn.Module:
     return found
 
 
-def _ready(module: torch.nn.Module) -> torch.nn.Module:
+def _ready(module: torch.nn.Module, widened: bool) -> torch.nn.Module:
     with explained(f"module {type(module).__name__}: eval() failed"):
-        return widen(module).eval()
+        return (widen(module) if widened else module).eval()
 
 
-def _from_folder(folder: Path) -> LoadedModel:
+def _from_folder(folder: Path, widened: bool) -> LoadedModel:
     source = open_source(folder)
     if (folder / "modules.json").is_file() and find_spec("sentence_transformers"):
-        return _sentence_encoder(folder, source)
+        return _sentence_encoder(folder, source, widened)
     if not (folder / "config.json").is_file():
         raise ArgumentError(
             f"{folder}: no config.json, so the network is not known; give file.py:function that "
@@ -145,10 +146,10 @@ def _from_folder(folder: Path) -> LoadedModel:
         )
     transformers = need_extra("transformers", "hf", f"{folder}: to run it takes")
     kind = _architecture(folder, transformers.PreTrainedModel)
-    module, names = _pretrained(kind or transformers.AutoModel, folder, source)
+    module, names = _pretrained(kind or transformers.AutoModel, folder, source, widened)
     if kind is not None and names.missing:
         # The named class has a head that the file does not: its outputs would be noise.
-        bare, bare_names = _pretrained(transformers.AutoModel, folder, source)
+        bare, bare_names = _pretrained(transformers.AutoModel, folder, source, widened)
         if len(bare_names.missing) < len(names.missing):
             module, names = bare, bare_names
     tokenize = open_tokenizer(folder, module)
@@ -170,7 +171,9 @@ def _architecture(folder: Path, parent: type) -> type | None:
     return None
 
 
-def _pretrained(kind: type, folder: Path, source: Source) -> tuple[torch.nn.Module, Names]:
+def _pretrained(
+    kind: type, folder: Path, source: Source, widened: bool
+) -> tuple[torch.nn.Module, Names]:
     try:
         with _silence():
             module = kind.from_pretrained(  # type: ignore[attr-defined]  # transformers has no types
@@ -178,10 +181,10 @@ def _pretrained(kind: type, folder: Path, source: Source) -> tuple[torch.nn.Modu
             )
     except Exception as error:  # transformers names no set of errors
         raise ArgumentError(f"{folder}: transformers cannot load it ({told(error)})") from error
-    return _ready(module), map_names(source, module)
+    return _ready(module, widened), map_names(source, module)
 
 
-def _sentence_encoder(folder: Path, source: Source) -> LoadedModel:
+def _sentence_encoder(folder: Path, source: Source, widened: bool) -> LoadedModel:
     try:
         from sentence_transformers import SentenceTransformer
 
@@ -193,7 +196,7 @@ def _sentence_encoder(folder: Path, source: Source) -> LoadedModel:
         raise ArgumentError(
             f"{folder}: sentence-transformers cannot load it ({told(error)})"
         ) from error
-    module = _ready(_embedding_of(encoder))
+    module = _ready(_embedding_of(encoder), widened)
     names = map_names(source, module)
     # Encoders of images, or of words without context, have none of this kind.
     tokenizer, tokenize = getattr(encoder, "tokenizer", None), None

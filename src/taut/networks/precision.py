@@ -6,7 +6,8 @@ the narrow type itself (`x.half()`) runs only as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -91,6 +92,50 @@ def in_single(module: torch.nn.Module, batches: Callable[[], Iterable[object]]) 
     except ArgumentError:  # it holds what cannot be copied, or names the narrow type itself
         return module
     return wide
+
+
+@contextmanager
+def placed(
+    tensors: Iterable[torch.Tensor], device: torch.device | None = None, *, wide: bool = True
+) -> Iterator[None]:
+    """Within it these tensors lie on a device, those of half precision in float32 if `wide`.
+
+    Afterwards each is what it was, the very memory: nothing that was done to its values stays.
+
+    >>> import torch
+    >>> layer = torch.nn.Linear(1, 1).half()
+    >>> with placed(layer.parameters()):
+    ...     print(layer.weight.dtype)
+    torch.float32
+    >>> layer.weight.dtype
+    torch.float16
+    """
+    import torch
+
+    before: list[tuple[torch.Tensor, torch.Tensor]] = []
+    try:
+        for one in {id(tensor): tensor for tensor in tensors}.values():
+            held = one.data
+            given = held.to(
+                device or held.device, torch.float32 if wide and _is_narrow(held) else held.dtype
+            )
+            if given is not held:
+                before.append((one, held))
+                one.data = given
+        yield
+    finally:
+        for one, held in before:
+            one.data = held
+
+
+def held_tensors(module: torch.nn.Module) -> list[torch.Tensor]:
+    """The parameters and buffers of a module."""
+    return [*module.parameters(), *module.buffers()]
+
+
+def has_narrow(module: torch.nn.Module) -> bool:
+    """Whether some of its tensors are of half precision."""
+    return any(map(_is_narrow, held_tensors(module)))
 
 
 def _tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -56,6 +56,9 @@ def compress(
     force: bool = False,
     dry_run: bool = False,
     resume: bool = False,
+    memory: str | int | None = None,
+    scratch: str | Path | None = None,
+    device: str | None = None,
     shard_size: str | int | None = None,
     key: str | None = None,
     strict: bool = False,
@@ -81,6 +84,11 @@ def compress(
     A folder of shards becomes a folder of shards, with an index; `shard_size` ("5GB", or bytes) has
     others made, each of at most so much of the source. With `resume` a run that broke off goes on
     from its journal beside `dst`: what was finished is not done again.
+
+    A calibrated run is refused before it starts if it would take more memory than `memory` ("8GB",
+    or bytes; by default what the machine has free), or more disk than the folder `scratch` has for
+    its temporary files (by default where the system has them). `device` ("cuda") collects the
+    curvature, a block at a time.
 
     With `train` the model learns to be small: batches of (input, target) for the built-in loop, a
     function that gives those of an epoch, a `taut.transform.train.Fit`, or the caller's own
@@ -117,6 +125,9 @@ def compress(
             finish=finish,
             seed=seed,
             resume=resume,
+            memory=memory,
+            scratch=scratch,
+            device=device,
             shard_size=shard_size,
             train=train,
             teacher=teacher,

@@ -1,0 +1,1 @@
+"""What models larger than memory take: memory, CPU time, and what was foretold."""

@@ -1,0 +1,57 @@
+"""Whether the machine has the memory and the disk that a calibrated run takes, before it starts."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from taut.encoding.estimate import estimate_memory, estimate_scratch
+from taut.errors import ArgumentError
+from taut.io import Source
+
+
+def check_room(
+    source: Source, tokens: int, *, memory: int | None = None, scratch: Path | None = None
+) -> None:
+    """Refuse a calibrated run on so many tokens that does not fit.
+
+    `memory` is what it may take in bytes (None: what the machine has free), `scratch` the folder
+    of its temporary files (None: where the system has them).
+
+    Raises:
+        ArgumentError: memory or disk is too small; the message says what would make it fit.
+    """
+    needed = estimate_memory(source, calibrated=True, tokens=tokens)
+    free = int(psutil.virtual_memory().available) + int(psutil.Process().memory_info().rss)
+    if needed > (free if memory is None else memory):
+        raise ArgumentError(_too_little(needed, free, memory))
+    folder = Path(tempfile.gettempdir()) if scratch is None else scratch
+    if not folder.is_dir():
+        raise ArgumentError(f"scratch (--scratch): {folder} is no folder")
+    disk, left = estimate_scratch(source, tokens), shutil.disk_usage(folder).free
+    if disk > left:
+        raise ArgumentError(
+            f"calibrating writes about {_size(disk)} of temporary files, and {folder} has room for "
+            f"{_size(left)}; name a larger folder as scratch (--scratch), or give fewer batches "
+            f"to calib ({tokens:,} tokens now)"
+        )
+
+
+def _too_little(needed: int, free: int, memory: int | None) -> str:
+    told = f"calibrating takes about {_size(needed)} of memory, and "
+    if memory is not None and needed <= free:
+        return told + (
+            f"memory (--memory) allows {_size(memory)}; allow {_size(needed)}: so much is free"
+        )
+    has = f"{_size(free)} are free" if memory is None else f"memory allows {_size(memory)}"
+    return told + (
+        f"{has}; run it on a machine with more, or leave out calib (--calib): without data a model "
+        "is rounded tensor by tensor. memory (--memory) given as more runs it all the same"
+    )
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 1e9:.1f} GB"

@@ -1,0 +1,87 @@
+"""A calibrated run that the machine has no room for is refused before it starts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import taut
+from taut.analysis.foretold import foretell
+from taut.compression import room
+from taut.compression.room import check_room
+from taut.encoding.estimate import estimate_memory, estimate_scratch
+from taut.errors import ArgumentError
+from taut.io import open_source
+
+
+def language_model(layers: int, d: int, mlp: int, words: int) -> dict[str, tuple[int, int]]:
+    shapes = {"q": (d, d), "k": (d, d), "v": (d, d), "o": (d, d)}
+    shapes |= {"gate": (mlp, d), "up": (mlp, d), "down": (d, mlp)}
+    blocks = {f"h.{i}.{name}": shape for i in range(layers) for name, shape in shapes.items()}
+    return {"embed": (words, d), "head": (words, d), **blocks}
+
+
+def test_what_a_7_b_model_takes_is_that_of_a_block_and_disk_for_its_forms() -> None:
+    seven = language_model(32, 4096, 11_008, 32_000)
+    half, few = (foretell(seven, narrow=True, tokens=count) for count in (65_536, 4096))
+    assert half.memory < 6e9
+    forms = 32 * 4 * (4 * 2 * 4096**2 + 3 * (4096**2 + 11_008**2)) + 2 * 4 * 4096**2
+    hidden = 65_536 * 4096
+    assert half.disk == pytest.approx(forms + 32 * 2 * hidden + 6 * 4 * hidden, rel=1e-3)
+    assert few.disk < half.disk
+    assert foretell(seven, narrow=False, tokens=65_536).memory < half.memory
+    shallow = foretell(language_model(2, 4096, 11_008, 32_000), narrow=True, tokens=65_536)
+    assert shallow.memory == half.memory  # the depth costs disk alone
+
+
+def test_more_tokens_and_more_weights_take_more(tmp_path: Path) -> None:
+    small, large = (
+        open_source({f"h.{i}.w": np.zeros((side, side), np.float32) for i in range(2)})
+        for side in (64, 512)
+    )
+    assert estimate_scratch(small, 100) == 0 < estimate_scratch(large, 10**7)
+    told = [estimate_memory(one, calibrated=True, tokens=1000) for one in (small, large)]
+    assert told[0] < told[1]
+
+
+def test_too_little_memory_or_disk_is_told_with_what_would_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = open_source({f"h.{i}.w": np.zeros((512, 512), np.float32) for i in range(2)})
+    check_room(source, 1000, memory=1 << 40)
+    with pytest.raises(ArgumentError, match=r"memory \(--memory\) allows 0\.0 GB; allow \d"):
+        check_room(source, 1000, memory=1000)
+    monkeypatch.setattr(
+        room.psutil, "virtual_memory", lambda: SimpleNamespace(available=-(1 << 40))
+    )
+    with pytest.raises(ArgumentError, match="are free; run it on a machine with more, or leave"):
+        check_room(source, 1000)
+    with pytest.raises(ArgumentError, match="is no folder"):
+        check_room(source, 1000, memory=1 << 40, scratch=tmp_path / "none")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(ArgumentError, match=r"temporary files, and .* name a larger folder"):
+        check_room(source, 10**7, memory=1 << 40, scratch=tmp_path)
+
+
+def test_nothing_is_done_or_written_by_a_run_that_is_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Counting(torch.nn.Linear):
+        backwards = 0
+
+    seen: list[Any] = []
+    net = torch.nn.Sequential(Counting(64, 64), torch.nn.Linear(64, 4))
+    batches = [torch.randn(8, 64) for _ in range(4)]
+    with pytest.raises(ArgumentError, match="memory"):
+        taut.compress(
+            net, tmp_path / "x", bits=3, calib=batches, memory="1MB",
+            progress=lambda *step: seen.append(step),
+        )  # fmt: skip
+    assert [*tmp_path.iterdir()] == [] and not seen
+    with pytest.raises(ArgumentError, match=r'memory \(--memory\): "much" is no size'):
+        taut.compress(net, tmp_path / "x", bits=3, calib=batches, memory="much")
