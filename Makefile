@@ -26,9 +26,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --quiet $(UPGRADE)
 EDITABLE := $(PIP) --no-build-isolation $(BUILD_DIR) --editable
 TABLES := lossless.measure lossy.measure coding.sparse coding.speed frontier.fidelity frontier.ablation
-CORE := CMakeLists.txt $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.hpp)
+CORE := CMakeLists.txt $(filter-out csrc/capi/%,$(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.hpp))
 
-.PHONY: demo example test bench clients docs lint format typecheck asan fuzz mutants lock clean anew
+.PHONY: demo example test bench clients docs lint format typecheck asan fuzz capi mutants lock clean anew
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
@@ -86,12 +86,20 @@ mutants: $(VENV)/.dev $(VENV)/.core
 asan: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run
 
-# Damaged arrays to the decoder, under the same sanitisers. SEED picks others; a failure leaves
-# build/asan/fuzz-crash.bin, which fuzz_decode beside it runs again when given as its argument.
+# Damaged arrays to the decoder, and damaged files to libtaut, under the same sanitisers. SEED picks
+# others; a failure leaves build/asan/fuzz-crash.bin (fuzz-file-crash.bin), which fuzz_decode
+# (fuzz_file) beside it runs again when given as its argument.
 SECONDS ?= 60
 SEED ?= 1
 fuzz: $(VENV)/.build
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/native/run fuzz $(SECONDS) $(SEED)
+
+# The decoder in C (docs/c.md): a shared library in build/capi, and one file in build/capi/single.
+capi: $(VENV)/.build
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/capi -G Ninja \
+	  -DTAUT_C_LIBRARY=ON -DBUILD_SHARED_LIBS=ON
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/capi --target taut
+	$(BIN)/python tools/amalgamate.py build/capi/single
 
 # constraints.txt anew: the newest versions that every extra agrees on, for every Python and system.
 # KEEP=1 keeps what is in it and only adds or changes what pyproject.toml or constraints.in ask for.

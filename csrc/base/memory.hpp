@@ -24,7 +24,8 @@ public:
     // Without functions malloc and free; without a limit (0) as much as there is.
     constexpr Memory(const Allocator& allocator, uint64_t limit) : allocator_(allocator), limit_(limit) {
         if (!allocator_.allocate)
-            allocator_ = {[](void*, size_t size) { return std::malloc(size); }, [](void*, void* block, size_t) { std::free(block); }, nullptr};
+            allocator_ = {[](void*, size_t size) { return std::malloc(size); },
+                          [](void*, void* block, size_t) { std::free(block); }, nullptr};
     }
     void* take(size_t size) {  // null: there is none
         const uint64_t now = held_.fetch_add(size) + size;
@@ -66,33 +67,34 @@ public:
     Vec& operator=(Vec&& other) noexcept { return swap(other), *this; }
     ~Vec() { release(); }
 
-    [[nodiscard]] bool try_reserve(size_t room) {
+    // Sizes have 64 bits wherever memory has fewer: what a file claims is compared before it is cut.
+    [[nodiscard]] bool try_reserve(uint64_t room) {
         if (room <= room_) return true;
         if (room > SIZE_MAX / 2 / sizeof(T)) return false;
-        auto* bigger = static_cast<T*>(memory_->take(room * sizeof(T)));
+        auto* bigger = static_cast<T*>(memory_->take(size_t(room) * sizeof(T)));
         if (!bigger) return false;
         if (size_) std::memcpy(static_cast<void*>(bigger), data_, size_ * sizeof(T));
         const size_t size = size_;
         release();
         data_ = bigger;
         size_ = size;
-        room_ = room;
+        room_ = size_t(room);
         return true;
     }
     // New values are as T{} has them.
-    [[nodiscard]] bool try_resize(size_t size) {
+    [[nodiscard]] bool try_resize(uint64_t size) {
         const size_t before = size_;
         if (!try_resize_raw(size)) return false;
         for (size_t i = before; i < size; i++) new (data_ + i) T{};
         return true;
     }
     // New values are whatever lies there.
-    [[nodiscard]] bool try_resize_raw(size_t size) {
+    [[nodiscard]] bool try_resize_raw(uint64_t size) {
         if (!try_reserve(size)) return false;
-        size_ = size;
+        size_ = size_t(size);
         return true;
     }
-    [[nodiscard]] bool try_assign(size_t size, const T& value) {
+    [[nodiscard]] bool try_assign(uint64_t size, const T& value) {
         size_ = 0;
         if (!try_resize_raw(size)) return false;
         for (size_t i = 0; i < size; i++) data_[i] = value;
@@ -100,7 +102,7 @@ public:
     }
     [[nodiscard]] bool try_push(const T& value) {
         const T copy = value;
-        if (size_ == room_ && !try_reserve(room_ < 8 ? 8 : room_ * 2)) return false;
+        if (size_ == room_ && !try_reserve(room_ < 8 ? 8 : uint64_t(room_) * 2)) return false;
         data_[size_++] = copy;
         return true;
     }

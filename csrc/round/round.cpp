@@ -46,7 +46,7 @@ public:
 
     std::vector<LargeIndex> run(RoundTiles round) {
         const size_t threads = std::min(size_t(std::max(1, spec_.threads)), rows_.size());
-        Wavefront front(rows_.size(), columns_, spec_.rows_factor != nullptr, threads);
+        Wavefront front(rows_.size(), columns_, spec_.rows_factor != nullptr);
         std::vector<std::vector<LargeIndex>> large(threads);
         parallel_for(threads, int(threads), [&](size_t t) {
             try {

@@ -15,22 +15,24 @@ struct TilePlace {
 
 class Wavefront {
 public:
-    Wavefront(size_t rows, size_t columns, bool from_above, size_t threads)
-        : done_(rows), running_(rows), columns_(columns), from_above_(from_above), threads_(threads) {}
+    Wavefront(size_t rows, size_t columns, bool from_above)
+        : done_(rows), running_(rows), columns_(columns), from_above_(from_above) {}
 
     // Up to `most` tiles that do not wait for each other; none: all is done, or another thread failed.
     std::vector<TilePlace> take(size_t most) {
         std::unique_lock lock(guard_);
         for (;;) {
-            std::vector<TilePlace> places = ready(threads_ * most);
+            std::vector<TilePlace> places = ready((1 + waiting_) * most);
             if (!places.empty()) {
-                // What is ready is shared out: a tile that waits for this thread is one that another could have.
-                places.resize(std::min(most, (places.size() + threads_ - 1) / threads_));
+                // Shared out among this thread and those that wait, for whom a single tile is better than none.
+                places.resize(std::min(most, (places.size() + waiting_) / (1 + waiting_)));
                 for (const TilePlace& p : places) running_[p.row] = true;
                 return places;
             }
             if (failed_ || first_ == done_.size()) return {};
+            waiting_++;
             changed_.wait(lock);
+            waiting_--;
         }
     }
 
@@ -67,9 +69,9 @@ private:
     std::vector<size_t> done_;  // tiles of each row
     std::vector<bool> running_;
     size_t first_ = 0;  // row that is not done
+    size_t waiting_ = 0;  // threads
     size_t columns_;
     bool from_above_;
-    size_t threads_;
     bool failed_ = false;
 };
 

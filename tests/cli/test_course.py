@@ -102,8 +102,9 @@ def test_the_first_bar_is_there_before_any_stage(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     with Talk().progress() as step:
         assert "work" in capsys.readouterr().err
-        step("encode", 1, 2)
-    assert "encode" in capsys.readouterr().err
+        step("encode of [/a] and [b]", 1, 2)
+    err = capsys.readouterr().err
+    assert "encode" in err and "of [/a] and [b]" in err
 
 
 def test_a_score_is_a_line_with_the_size_that_it_is_of(capsys):

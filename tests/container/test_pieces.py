@@ -147,3 +147,18 @@ def test_damage_is_named_as_ever(file: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(VerifyError):
         taut.decompress(path, tmp_path / "back.safetensors")
     assert not (tmp_path / "back.safetensors").exists()
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_header_that_claims_too_many_rows_is_decoded_at_once(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taut.compress(file, tmp_path / "small")
+    opened = TautFile(tmp_path / "small")
+    place = opened.contents.places["a"]
+    assert opened.fetcher.ranges(place, PIECE) is not None
+    for name in ("_ROWS", "_MOST_TIMES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules["taut.container.fetch"], name, 0)
+            assert opened.fetcher.ranges(place, PIECE) is None
+            assert opened["a"].tobytes() == taut.io.open_source(file).load("a").tobytes()

@@ -13,6 +13,7 @@ from taut.compression.foreseen import Result
 from taut.encoding.estimate import estimate_tensors
 from taut.encoding.model import resolve_plan
 from taut.io import open_source
+from taut.io.safetensors import SafetensorsSource
 
 Arrays = dict[str, np.ndarray]
 
@@ -64,3 +65,19 @@ def test_tied_tensors_count_once(tmp_path: Path, rng: np.random.Generator) -> No
     w = noise(rng, 64, 64)
     size, result = foreseen_and_come({"head": w, "embed": w}, tmp_path / "a")
     assert size == result.size < 1.1 * w.nbytes
+
+
+@pytest.mark.parametrize("options", [{}, {"bits": 4, "effort": "fast"}], ids=["exact", "lossy"])
+def test_a_dry_run_loads_no_large_tensor(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, object],
+) -> None:
+    model = {name: rng.standard_normal((2048, 512)).astype(np.float32) for name in "ab"}
+    save_file(model, tmp_path / "net.safetensors")
+    real = taut.compress(tmp_path / "net.safetensors", tmp_path / "small", **options)
+    for way in ("load", "view"):
+        monkeypatch.setattr(SafetensorsSource, way, lambda self, name: 1 / 0)
+    told = taut.compress(tmp_path / "net.safetensors", dry_run=True, **options)
+    assert abs(told.size / real.size - 1) < 0.02

@@ -45,6 +45,20 @@ def hf(monkeypatch, tmp_path):
     assert list((tmp_path / "temporary").glob("taut-*")) == []
 
 
+def test_a_taut_folder_of_shards_loads_as_one_model(hf, bert, tmp_path):
+    model = transformers.BertForMaskedLM.from_pretrained(bert)
+    model.save_pretrained(tmp_path / "sharded", max_shard_size="200KB")
+    taut.compress(tmp_path / "sharded", tmp_path / "small")
+    assert len(list((tmp_path / "small").glob("*.taut.safetensors"))) > 1
+    loaded = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "small")
+    assert same(states(loaded), states(model))
+    loaded.save_pretrained(tmp_path / "plain")
+    assert "taut" not in (tmp_path / "plain" / "config.json").read_text()
+    taut.decompress(tmp_path / "small", tmp_path / "back")
+    for path in (tmp_path / "sharded").iterdir():
+        assert (tmp_path / "back" / path.name).read_bytes() == path.read_bytes()
+
+
 def states(model):
     """All but the pooler, which is in no file of a masked language model."""
     return {name: tensor for name, tensor in model.state_dict().items() if "pooler" not in name}

@@ -173,14 +173,32 @@ def test_default_is_the_texts_that_come_with_the_package(lm: LoadedModel) -> Non
     assert open_calibration("default", lm).samples > 50
 
 
-def test_blending_adds_its_share_and_says_so(lm: LoadedModel, tmp_path: Path) -> None:
+def test_blending_adds_its_share_and_says_so(
+    lm: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path, "a.txt", "the cat sat on the mat and ran home\n" * 400)
-    plain, mixed = (open_calibration(f"{path}{one}", lm) for one in ("", ",blend=0.1"))
-    assert (plain.samples, mixed.samples) == (41, 46)
-    assert any("5 windows of the texts that come with Taut" in one for one in mixed.notes)
-    assert mixed.digest != plain.digest
+    plain = open_calibration(f"{path},blend=0", lm)
+    unknown = open_calibration(path, lm)  # of Taut's texts this tokenizer knows no word
+    assert (plain.samples, unknown.digest) == (41, plain.digest)
+    monkeypatch.setattr(FolderTokenizer, "knows", lambda *_: True)
+    mixed = open_calibration(path, lm)
+    assert mixed.samples == 46
+    assert any("5 windows more are of the texts that come with Taut" in one for one in mixed.notes)
+    assert open_calibration(f"{path},blend=0.2", lm).samples == 51
+    row = np.array(tokens_of(plain).ravel())  # tokens are taken as they are
+    assert open_calibration(row, lm).digest == plain.digest
+
+
+def test_what_is_blended_is_spread_over_all() -> None:
     own, other = np.zeros((20, 2), int), np.ones((50, 2), int)
     assert np.flatnonzero(blended(own, other, 0.2)[:, 0]).tolist() == [2, 7, 12, 17, 22]
+    assert len(blended(own[:4], other, 0.1)) == 4
+
+
+def test_a_tokenizer_knows_what_it_has_tokens_for(lm: LoadedModel) -> None:
+    assert isinstance(lm.tokenize, FolderTokenizer)
+    assert lm.tokenize.knows("the cat sat on the mat")
+    assert not lm.tokenize.knows("the cat sat on the table")
 
 
 def test_default_texts_say_where_they_are_from() -> None:

@@ -282,3 +282,20 @@ def test_files_of_others_are_not_overwritten(arrays, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ArgumentError, match="is no folder"):
         taut.frontier(arrays, tmp_path / "file", bits=[3])
+
+
+def test_curvature_is_collected_once_for_all_points(net, batches, monkeypatch):
+    from taut.calibration import start
+
+    collect, seen = start.curvature_of, list[int]()
+
+    def counting(*given, **words):
+        seen.append(1)
+        return collect(*given, **words)
+
+    monkeypatch.setattr(start, "curvature_of", counting)
+    options = {"schemes": [], "calib": batches, "finish": False}
+    both = taut.frontier(net, bits=[3, 5], **options)
+    assert len(seen) == 1
+    alone = taut.frontier(net, bits=[5], **options)
+    assert both["5 bits"].size == alone["5 bits"].size

@@ -21,7 +21,7 @@ _VOCABULARY: Final = 8192
 
 
 @dataclass(frozen=True)
-class ShapedBlock:
+class BlockShapes:
     """Matrices (rows, columns) of a block that repeats, or of what lies outside of blocks."""
 
     matrices: tuple[tuple[int, int], ...]
@@ -46,7 +46,7 @@ class Needs:
 
 def blocks_by_name(
     matrices: Mapping[str, tuple[int, int]],
-) -> tuple[list[ShapedBlock], ShapedBlock]:
+) -> tuple[list[BlockShapes], BlockShapes]:
     """Matrices by their names' first number, and those without one.
 
     >>> inside, outside = blocks_by_name({"emb": (9, 4), "h.0.a": (4, 4), "h.1.a": (4, 4)})
@@ -62,7 +62,7 @@ def blocks_by_name(
             outside.append(shape)
         else:
             inside.setdefault(".".join(parts[: first + 1]), []).append(shape)
-    return [ShapedBlock(tuple(one)) for one in inside.values()], ShapedBlock(tuple(outside))
+    return [BlockShapes(tuple(one)) for one in inside.values()], BlockShapes(tuple(outside))
 
 
 def foretell(
@@ -86,7 +86,7 @@ def foretell(
     return Needs(kept + wide + at_work, disk)
 
 
-def _at_work(blocks: Sequence[ShapedBlock], hidden: int, tokens: int, memory: int) -> int:
+def _at_work(blocks: Sequence[BlockShapes], hidden: int, tokens: int, memory: int) -> int:
     """What a block takes: values on their way through it, its sums, and one product of them."""
     positions = max(_POSITIONS, _VALUES // max(1, hidden))
     positions = min(positions, tokens) if tokens else positions
@@ -97,14 +97,14 @@ def _at_work(blocks: Sequence[ShapedBlock], hidden: int, tokens: int, memory: in
     return through + sums + product
 
 
-def _at_head(outside: ShapedBlock, tokens: int) -> int:
+def _at_head(outside: BlockShapes, tokens: int) -> int:
     """What the head makes of a part of a batch."""
     widest = max((max(shape) for shape in outside.matrices), default=0)
     sample = widest * min(tokens or _FEW, _FEW // 2)
     return int(_LOGITS * _SINGLE * max(_OUTPUTS, sample)) if widest else 0
 
 
-def _hidden(blocks: Iterable[ShapedBlock]) -> int:
+def _hidden(blocks: Iterable[BlockShapes]) -> int:
     """The width of a hidden state: the narrowest side that most matrices of a block have."""
     sides = [min(shape) for one in blocks for shape in one.matrices]
     wide = [max(shape) for one in blocks for shape in one.matrices]
@@ -112,6 +112,6 @@ def _hidden(blocks: Iterable[ShapedBlock]) -> int:
     return min(common, default=max(sides, default=1))
 
 
-def _through(block: ShapedBlock) -> int:
+def _through(block: BlockShapes) -> int:
     """Values that a position has on its way through a block."""
     return sum(rows + columns for rows, columns in block.matrices)

@@ -6,8 +6,9 @@ its weights' inputs there; what the loss makes of their outputs is known from th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,22 +52,43 @@ def collect_inputs(
     >>> collect_inputs(layer, ["weight"], [batch])["weight"].moment.tolist()
     [[5.0, 0.0], [0.0, 0.0]]
     """
+    known = dict(network.named_parameters(remove_duplicate=False))
+    wanted = {name: known[name] for name in names if name in known}
+
+    def runs() -> Iterator[tuple[object, Callable[[], object]]]:
+        for number, batch in enumerate(batches, 1):
+            yield batch, partial(run, network, batch, f"calibration batch {number}")
+
+    return inputs_of(wanted, runs())
+
+
+def inputs_of(
+    parameters: Mapping[str, torch.Tensor], runs: Iterable[tuple[object, Callable[[], object]]]
+) -> dict[str, Inputs]:
+    """Moments of what some parameters are applied to, by name: of batches, and what runs each.
+
+    A run may be of a part of a network. As `collect_inputs`, which parameters are left out.
+    """
     import torch
 
-    known = dict(network.named_parameters(remove_duplicate=False))
-    wanted = {id(known[name]): name for name in names if name in known}
+    wanted = {id(one): name for name, one in parameters.items()}
     sums: dict[str, tuple[torch.Tensor, int, bool]] = {}
     lost: set[str] = set()
     with torch.no_grad():
-        for number, batch in enumerate(batches, 1):
+        for number, (batch, act) in enumerate(runs, 1):
             # The first batch runs to the end: only so a second use of a weight is met.
-            found = _given(network, wanted, batch, number)
+            found = _given(wanted, act, number)
             lost |= set(wanted.values()) - found.keys()
+            made: dict[int, tuple[torch.Tensor, int]] = {}  # several weights share an input
             for name, (inputs, swapped) in found.items():
-                rows = _rows(inputs, batch)
-                moment = (rows.T @ rows).double()
-                before, count, _ = sums.get(name, (torch.zeros_like(moment), 0, swapped))
-                sums[name] = before + moment, count + len(rows), swapped
+                if id(inputs) not in made:
+                    rows = _rows(inputs.float(), batch)
+                    made[id(inputs)] = (rows.T @ rows).double(), len(rows)
+                moment, count = made[id(inputs)]
+                before = sums.get(name)
+                if before is not None:
+                    moment, count = before[0] + moment, before[1] + count
+                sums[name] = moment, count, swapped
     return {
         name: Inputs((moment / count).numpy(), swapped)
         for name, (moment, count, swapped) in sums.items()
@@ -75,7 +97,7 @@ def collect_inputs(
 
 
 def _given(
-    network: torch.nn.Module, names: Mapping[int, str], batch: object, number: int
+    names: Mapping[int, str], act: Callable[[], object], number: int
 ) -> dict[str, tuple[torch.Tensor, bool]]:
     """What each weight is applied to: inputs or patches, features last; those applied once."""
     from torch.overrides import TorchFunctionMode
@@ -90,18 +112,18 @@ def _given(
             call = recognise(func, args, kwargs or {})
             name = names.get(id(call.weight)) if call is not None else None
             if call is not None and name is not None:
-                inputs = _features(call)
+                inputs = None if call.weight.is_complex() else _features(call)
                 if inputs is None or name in found:
                     again.add(name)
                 else:
-                    found[name] = inputs.detach().float(), call.swapped
+                    found[name] = inputs, call.swapped
             if number > 1 and len(found) == len(names) and not again:
                 raise _Enough
             return func(*args, **(kwargs or {}))
 
     try:
         with straight(), Watch():
-            run(network, batch, f"calibration batch {number}")
+            act()
     except _Enough:
         pass
     return {name: one for name, one in found.items() if name not in again}

@@ -7,6 +7,7 @@ from taut.calibration.request import Ready, Request
 from taut.calibration.rounder import Rounder
 from taut.calibration.run import calibrate
 from taut.calibration.search import Try
+from taut.calibration.start import is_large
 from taut.calibration.values import written_values
 from taut.planning.max_drop import Allowed, parse_drop
 
@@ -21,6 +22,7 @@ __all__ = [
     "Work",
     "calibrate",
     "code_identity",
+    "is_large",
     "parse_drop",
     "written_values",
 ]

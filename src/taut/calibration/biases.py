@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from taut.analysis import Curvature
 from taut.calibration.overlay import as_stored
 from taut.calibration.rounder import Rounder
-from taut.io import Source
+from taut.io import Source, TensorInfo
 from taut.io.dtypes import LARGEST_HALF
 from taut.scheme import Scheme
 
 
 def corrected_biases(
-    rounder: Rounder, source: Source, schemes: Mapping[str, Scheme], tensors: Mapping[str, str]
+    rounder: Rounder,
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    tensors: Mapping[str, str],
+    names: Collection[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Each bias plus (W - V) E[x], by tensor, where the file holds it as fp16 or exactly.
 
-    `tensors` maps the network's parameters to tensors that hold values of their own. A bias of
-    several matrices is left alone: what helps one would add to the error of the others.
+    Of the matrices in `names`, or of all; `tensors` maps the network's parameters to tensors that
+    hold values of their own. A bias of several matrices is left alone: what helps one would add to
+    the error of the others.
     """
     infos = {info.name: info for info in source.infos}
-    shared = _shared(rounder, tensors)
     found: dict[str, np.ndarray] = {}
-    for name, matrix in rounder.matrices.items():
-        one = matrix.curvature
-        if one is None or one.bias is None or (bias := tensors.get(one.bias)) is None:
-            continue
-        shift = _mean_error(source.load(name), rounder.found[name].decoded, one)
-        if bias in shared or shift is None or infos[bias].shape != shift.shape:
-            continue
-        values = source.load(bias).astype(np.float64) + shift
-        if _holds(schemes[bias], values):
-            found[bias] = as_stored(infos[bias], values)
+    for name, bias in _own_biases(rounder, tensors).items():
+        if names is None or name in names:
+            values = _corrected(rounder, source, name, infos[bias])
+            if values is not None and _holds(schemes[bias], values):
+                found[bias] = as_stored(infos[bias], values)
     return found
+
+
+def _own_biases(rounder: Rounder, tensors: Mapping[str, str]) -> dict[str, str]:
+    """Matrices that are rounded, to the tensors that are their biases, and no other's."""
+    shared = _shared(rounder, tensors)
+    known = {
+        name: tensors[one.bias]
+        for name, matrix in rounder.matrices.items()
+        if (one := matrix.curvature) is not None and one.bias is not None and one.bias in tensors
+    }
+    return {name: bias for name, bias in known.items() if bias not in shared}
+
+
+def _corrected(rounder: Rounder, source: Source, name: str, bias: TensorInfo) -> np.ndarray | None:
+    """A bias with what it takes up of a matrix's error; None where it does not fit its outputs."""
+    curvature = rounder.matrices[name].curvature
+    assert curvature is not None
+    shift = _mean_error(source.load(name), rounder.decoded(name), curvature)
+    if shift is None or shift.shape != bias.shape:
+        return None
+    values: np.ndarray = source.load(bias.name).astype(np.float64) + shift
+    return values
 
 
 def _shared(rounder: Rounder, tensors: Mapping[str, str]) -> set[str]:

@@ -31,7 +31,9 @@ def choose_forms(started: Started) -> Started:
     """
     work, rounder = started.work, started.rounder
     target, judged = work.request.target, bool(started.held.judges)
-    if target is None or not judged or not 0 < rounder.weights < _MANY:
+    if started.compressed is not None or target is None or not judged:
+        return started
+    if not 0 < rounder.weights < _MANY:
         return started
     if work.model.gradients and not any(map(_is_little, rounder.curvature.values())):
         return started

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from taut.calibration.findings import dial_text
 from taut.calibration.judged import loss_at
+from taut.calibration.one_pass import in_chain, shares_of
 from taut.calibration.rounder import Way
 from taut.calibration.sequence import InSequence
-from taut.calibration.start import Started
+from taut.calibration.start import Started, chain_of
 from taut.calibration.vectors import Vectors
 
 _WORTH = 0.01  # bits a weight that going block after block must save: it takes time
@@ -20,8 +21,10 @@ def choose_order(started: Started, dial: float, vectors: Callable[[], Vectors]) 
     Gives a note if they are, else nothing. `vectors` are made only where the record has no loss.
     """
     work, rounder, held = started.work, started.rounder, started.held
-    way = InSequence(rounder, work.model, held.others, work.progress)
-    if not work.request.sequential or len(way.blocks) < 2 or not held.judges:
+    if not work.request.sequential or not held.judges:
+        return ()
+    way = _way(started)
+    if way is None:
         return ()
 
     def loss(one: Way | None) -> float:
@@ -39,3 +42,13 @@ def choose_order(started: Started, dial: float, vectors: Callable[[], Vectors]) 
     better = after < alone - _WORTH
     rounder.follow(way if better else None)
     return ("block after block: better on batches set aside",) if better else ()
+
+
+def _way(started: Started) -> Way | None:
+    """What rounds block after block: by a chain of blocks where there is one."""
+    work, rounder = started.work, started.rounder
+    chain = chain_of(work, started.held, rounder)
+    if chain is not None and len(shares_of(started, chain)) > 1:
+        return in_chain(started, chain)
+    way = InSequence(rounder, work.model, started.held.others, work.progress)
+    return way if len(way.blocks) > 1 else None

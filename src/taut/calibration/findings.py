@@ -34,6 +34,11 @@ class Findings:
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
 
+    @property
+    def resumed(self) -> bool:
+        """Whether pieces of an earlier run were taken over."""
+        return self._journal is not None and self._journal.resumed
+
     def curvatures(
         self, names: Collection[str], make: Callable[[], Mapping[str, Curvature]]
     ) -> dict[str, Curvature]:
@@ -77,6 +82,22 @@ class Findings:
         for name, rounded in found.items():
             self._journal.put(f"matrix/{turn}/{name}", **rounded_arrays(rounded))
         self._journal.put(f"matrix/{turn}", names=text_array([*found]))
+        return found
+
+    def block(self, key: str, make: Callable[[], dict[str, Rounded]]) -> dict[str, Rounded]:
+        """The matrices of a block, which are rounded together: one piece."""
+        if self._journal is None:
+            return make()
+        piece = self._journal.get(f"block/{key}")
+        if piece is not None:
+            return _of_block(piece)
+        found = make()
+        arrays = {
+            f"{number}/{what}": array
+            for number, rounded in enumerate(found.values())
+            for what, array in rounded_arrays(rounded).items()
+        }
+        self._journal.put(f"block/{key}", names=text_array([*found]), **arrays)
         return found
 
     def number(self, key: str, make: Callable[[], float]) -> float:
@@ -140,6 +161,16 @@ def _rounded_together(journal: Journal, turn: str) -> dict[str, Rounded] | None:
     kept = {name: journal.get(f"matrix/{turn}/{name}") for name in names}
     found = {name: rounded_from(piece) for name, piece in kept.items() if piece is not None}
     return found if len(found) == len(names) else None
+
+
+def _of_block(piece: Mapping[str, np.ndarray]) -> dict[str, Rounded]:
+    """The matrices of a block's piece."""
+    found = {}
+    for number, name in enumerate(texts_of(piece["names"])):
+        prefix = f"{number}/"
+        arrays = {k.removeprefix(prefix): a for k, a in piece.items() if k.startswith(prefix)}
+        found[name or ""] = rounded_from(arrays)
+    return found
 
 
 def rounded_arrays(rounded: Rounded) -> dict[str, np.ndarray]:

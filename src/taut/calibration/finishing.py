@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 
 from taut.calibration.biases import corrected_biases
+from taut.calibration.chain_judge import chain_judge
 from taut.calibration.overlay import as_stored
+from taut.calibration.shown import show
 from taut.calibration.start import Started
-from taut.calibration.values import show
 from taut.calibration.vectors import Vectors
-from taut.networks.output_kind import other_kinds, output_kind
 from taut.networks.sharing import of_several_layers
 from taut.scheme import Scheme
 
@@ -22,13 +24,19 @@ def corrected(started: Started) -> Vectors:
     A bias that layers share is left alone: what helps one would add to the error of the others.
     """
     work = started.work
+    tensors = bias_tensors(started)
+    return Vectors(corrected_biases(started.rounder, work.source, work.schemes, tensors))
+
+
+def bias_tensors(started: Started) -> dict[str, str]:
+    """Parameters that may be biases to tensors that hold values of their own."""
+    work = started.work
     shared = of_several_layers(work.model.module)
-    tensors = {
+    return {
         parameter: work.source.aliases.get(tensor, tensor)
         for tensor, parameter in work.model.names.items()
         if parameter not in shared
     }
-    return Vectors(corrected_biases(started.rounder, work.source, work.schemes, tensors))
 
 
 def finished(started: Started, vectors: Vectors, dial: float) -> Vectors:
@@ -53,34 +61,52 @@ def finished(started: Started, vectors: Vectors, dial: float) -> Vectors:
 
 def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], str]:
     """What is no matrix, by tensor, tuned until the outputs are the original's; and a note."""
-    from taut.transform.finish import finish
+    from taut.transform.finish import affordable_steps, finish
 
     work, student = started.work, started.student
-    show(started, vectors)
-    names = student.parameters_of(
-        [
-            name
-            for name, scheme in work.schemes.items()
-            if scheme == Scheme("fp16") and name not in work.source.aliases
-        ]
-    )
+    if started.compressed is None:
+        show(started, vectors)
+    names = _tunable(started)
     if not names:
         return {}, ""
-    teacher = work.model.module
-    first = next(iter(work.calibration))
-    found = finish(
-        student.module,
-        teacher,
-        lambda: work.calibration,
-        list(names),
-        kind=output_kind(teacher, first),
-        others=other_kinds(teacher, first),
-        seed=work.request.seed,
-        progress=work.progress,
-    )
+    teacher, compressed = work.model.module, started.compressed
+    kind, others = started.held.kind, started.held.beside  # from the network as it is
+    steps = None
+    with ExitStack() as stack:
+        judge_of = None
+        if compressed is not None:
+            middle = started.held.others[len(started.held.others) // 2]
+            steps = affordable_steps(teacher, middle, forwards=2)
+            stack.enter_context(compressed.open(vectors, tuned=True))
+            judge_of = partial(chain_judge, started.held, compressed)
+        found = finish(
+            student.module if compressed is None else teacher,
+            teacher,
+            lambda: work.calibration,
+            list(names),
+            kind=kind,
+            others=others,
+            steps=steps,
+            seed=work.request.seed,
+            progress=work.progress,
+            judge_of=judge_of,
+        )
     infos = {info.name: info for info in work.source.infos}
     tuned = {
         names[parameter]: as_stored(infos[names[parameter]], values)
         for parameter, values in found.values.items()
     }
     return tuned, f"finishing: {found.note}" if found.note else ""
+
+
+def _tunable(started: Started) -> dict[str, str]:
+    """What is no matrix: parameters of the network to the tensors that the file holds as fp16."""
+    work = started.work
+    every = work.model.module.named_parameters(remove_duplicate=False)
+    known = {name for name, one in every if one.is_floating_point()}
+    names = work.model.names
+    return {
+        names[name]: name
+        for name, scheme in work.schemes.items()
+        if scheme == Scheme("fp16") and name not in work.source.aliases and names.get(name) in known
+    }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from taut.analysis import Curvature
 from taut.calibration.request import Request
 from taut.container import Origin
 from taut.io import Source
@@ -17,7 +18,9 @@ from taut.scheme import Scheme
 class Work:
     """The tensors of `source` with their `schemes`, the network that runs them, and its data.
 
-    `origin` is what the file is to remember.
+    `origin` is what the file is to remember. `forms` is the curvature by tensors that earlier runs
+    of the same network and data have found, None of a tensor that has none; what this run finds is
+    added.
     """
 
     source: Source
@@ -27,3 +30,4 @@ class Work:
     request: Request
     origin: Origin
     progress: Progress | None = None
+    forms: dict[str, Curvature | None] = field(default_factory=dict)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from taut.calibration.findings import code_identity, dial_text
 from taut.calibration.finishing import corrected
+from taut.calibration.shown import held_loss, shown
 from taut.calibration.start import Started
-from taut.calibration.values import show
 from taut.calibration.vectors import Vectors
 from taut.errors import ArgumentError
+from taut.networks.precision import held_tensors, placed
 from taut.scoring.user_score import scored
 
 if TYPE_CHECKING:
@@ -24,15 +25,24 @@ def loss_at(started: Started, vectors: Vectors, dial: float) -> float:
     """The loss at a dial on batches set aside, as bits a weight beside those it takes."""
     rounder = started.rounder
     rounder.turn(dial, started.work.progress)
-    show(started, vectors)
-    bits = 8 * rounder.nbytes / max(1, rounder.weights)
-    return math.log2(max(started.held.mean(), 1e-30)) / _LOSS_PER_BIT + bits
+    return as_bits(held_loss(started, vectors), rounder.nbytes, rounder.weights)
+
+
+def as_bits(loss: float, nbytes: float, weights: int) -> float:
+    """A loss and the bytes that some weights take for it, in bits a weight."""
+    return math.log2(max(loss, 1e-30)) / _LOSS_PER_BIT + 8 * nbytes / max(1, weights)
 
 
 def original_score(started: Started) -> float:
     """The score of the model as it is."""
     key = f"score/{_judge(started)}/original"
-    return started.record.number(key, lambda: _scored(started, started.work.model.module))
+
+    def judged() -> float:
+        module = started.work.model.module
+        with placed(held_tensors(module)):
+            return _scored(started, module)
+
+    return started.record.number(key, judged)
 
 
 def score_at(started: Started, vectors: Vectors, dial: float) -> float:
@@ -53,8 +63,8 @@ def score_with(
     def judged() -> float:
         found = vectors()
         started.rounder.turn(dial, started.work.progress)
-        show(started, found)
-        return _scored(started, started.student.module)
+        with shown(started, found) as module:
+            return _scored(started, module)
 
     key = f"score/{_judge(started)}/{dial_text(dial)}/{dial_text(finished_for)}"
     return started.record.number(key, judged)

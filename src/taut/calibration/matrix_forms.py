@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,10 +30,17 @@ class MatrixForms:
     def __init__(self, matrices: Mapping[str, MatrixWork], options: Options) -> None:
         self._matrices, self._options = matrices, options
         self._factored: dict[str, FactoredForms] = {}
-        self._kept = 0
+        self._weights: dict[str, FactoredForms] = {}
+        self._bytes = sum(map(_factor_bytes, matrices.values()))
         known = [one.curvature for one in matrices.values() if one.curvature is not None]
         self.damping = noise_of(known) if options.damping is None else options.damping
         self.typical = self._typical_step()
+
+    def weights(self, name: str) -> FactoredForms:
+        """The forms of a matrix by their weights alone, which are kept: enough for steps."""
+        if name not in self._weights:
+            self.of(name)
+        return self._weights[name]
 
     def of(self, name: str) -> FactoredForms:
         """The forms of a matrix."""
@@ -41,11 +48,16 @@ class MatrixForms:
             return self._factored[name]
         matrix = self._matrices[name]
         metric = self.under(matrix.curvature) or self._by_scale(matrix)
-        sides = (metric.rows, *metric.columns, *metric.parts)
-        size = sum(0 if side.upper is None else side.upper.nbytes for side in sides)
-        if self._kept + size <= _KEPT:
-            self._factored[name], self._kept = metric, self._kept + size
+        if name not in self._weights:
+            self._weights[name] = _without_factors(metric)
+        if self._all_fit:
+            self._factored[name] = metric
         return metric
+
+    @property
+    def _all_fit(self) -> bool:
+        """Whether there is room for all factors; if not, none is kept: they are wanted in turn."""
+        return self._bytes <= _KEPT
 
     def under(self, curvature: Curvature | None) -> FactoredForms | None:
         """The forms that such a curvature gives; None if nothing is known."""
@@ -66,7 +78,7 @@ class MatrixForms:
         for matrix in self._matrices.values():
             if matrix.curvature is None or not matrix.scale:
                 continue
-            step = typical_step(self.of(matrix.name))
+            step = typical_step(self.weights(matrix.name))
             ratios.append(step * matrix.gain / matrix.scale)
             counts.append(matrix.count)
         if not ratios:
@@ -74,6 +86,25 @@ class MatrixForms:
         order = np.argsort(ratios)
         half = np.searchsorted(np.cumsum(np.array(counts)[order]), sum(counts) / 2)
         return float(ratios[order[half]])
+
+
+def _factor_bytes(matrix: MatrixWork) -> int:
+    """What the factors of a matrix take."""
+    apart = () if matrix.curvature is None else matrix.curvature.apart()
+    sides = (side for one in apart for side in (one.rows, one.columns))
+    return sum(4 * side.size for side in sides if side.ndim > 1)
+
+
+def _without_factors(metric: FactoredForms) -> FactoredForms:
+    def bare(one: Factor) -> Factor:
+        return replace(one, upper=None, again=None)
+
+    return replace(
+        metric,
+        rows=bare(metric.rows),
+        columns=tuple(map(bare, metric.columns)),
+        parts=tuple(map(bare, metric.parts)),
+    )
 
 
 @dataclass(frozen=True)
@@ -98,6 +129,6 @@ def samples_of(
         most = max(_LEAST, matrix.count * _SAMPLE // max(1, total))
         count = max(1, min(len(rows), most // max(1, rows.shape[1])))
         picks = np.arange(count) * len(rows) // count
-        sampled = forms.of(matrix.name).sample(picks)
+        sampled = forms.weights(matrix.name).sample(picks)
         found.append(Sample(matrix, np.array(rows[picks], dtype=np.float32), sampled))
     return tuple(found)

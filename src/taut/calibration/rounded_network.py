@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,16 +16,23 @@ if TYPE_CHECKING:
 
 
 class RoundedNetwork:
-    """A copy of a model's network; `load` gives it other values, by the tensors' names.
+    """A copy of a model's network, made when it is first wanted; `load` gives it other values.
 
-    `loaded` are the names of all tensors that were given so far.
+    By the tensors' names: `loaded` are the names of all tensors that were given so far.
     """
 
     def __init__(self, model: LoadedModel) -> None:
-        self.module: torch.nn.Module = copy_module(model.module)
         self.loaded: frozenset[str] = frozenset()
-        self._names = model.names
-        self._own = {
+        self._names, self._original = model.names, model.module
+
+    @cached_property
+    def module(self) -> torch.nn.Module:
+        """The copy."""
+        return copy_module(self._original)
+
+    @cached_property
+    def _own(self) -> dict[str, torch.Tensor]:
+        return {
             **dict(self.module.named_parameters(remove_duplicate=False)),
             **dict(self.module.named_buffers(remove_duplicate=False)),
         }
@@ -41,9 +49,3 @@ class RoundedNetwork:
                     held = torch.view_as_real(held) if held.is_complex() else held
                     given = torch.from_numpy(np.array(array, dtype=np.float32))
                     held.copy_(given.reshape(held.shape))
-
-    def parameters_of(self, tensors: list[str]) -> dict[str, str]:
-        """Of these tensors the network's float parameters: parameter name to tensor."""
-        known = dict(self.module.named_parameters(remove_duplicate=False))
-        floats = {name for name, one in known.items() if one.is_floating_point()}
-        return {self._names[t]: t for t in tensors if self._names.get(t) in floats}

@@ -15,9 +15,9 @@ from taut.calibration.gridded import gridded
 from taut.calibration.matrix_forms import MatrixForms, Sample, samples_of
 from taut.calibration.matrix_work import estimated, read_matrices, round_rows
 from taut.calibration.options import Options
+from taut.calibration.own_bits import rounded_to_bits
 from taut.calibration.twins import twins_of
 from taut.coding import Effort
-from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.machine.workers import LocalWorkers, Workers
 from taut.progress import Progress
@@ -26,10 +26,11 @@ from taut.transform import FactoredForms, Grid, Rounded
 from taut.transform.rounding import LAMBDA
 
 MOST_BITS = 40.0  # a value: at their dial every matrix has the finest steps that it can have
-_TURNS = 40
 _ALONE = 1 << 23  # weights of a matrix that has all threads, and the memory, for itself
 
 Way = Callable[[float], dict[str, Rounded]]
+
+_ALONE = 1 << 23  # weights of a matrix that has all threads, and the memory, for itself
 
 
 @dataclass(eq=False)
@@ -88,23 +89,19 @@ class Rounder:
             grid = self.grids.get(info.name)
             return grid if grid is not None and grid.indices.shape == info.shape else None
         name = self.twins.get(info.name, info.name)
-        found, matrix = self.found[name], self.matrices[name]
+        matrix = self.matrices[name]
         whole = matrix.info.shape[0]
         if info.shape[0] == whole:
-            return found
+            return self.found[name]
         begin, each = (whole - info.shape[0]) // 2, matrix.height // whole
         part = slice(begin * each, (begin + info.shape[0]) * each)
+        found = self.found[name]
         exponents = None if found.row_exponents is None else found.row_exponents[part]
-        return replace(
-            found,
-            indices=found.indices[part],
-            row_exponents=exponents,
-        )
+        return replace(found, indices=found.indices[part], row_exponents=exponents)
 
-    def decoded(self, found: Mapping[str, Rounded]) -> dict[str, np.ndarray]:
-        """What rounded matrices decode to, shape (rows, columns), with those that equal them."""
-        values = {name: rounded.decoded for name, rounded in found.items()}
-        return values | {twin: values[one] for twin, one in self.twins.items() if one in values}
+    def decoded(self, name: str) -> np.ndarray:
+        """What a rounded matrix, or one that equals it, decodes to: shape (rows, columns)."""
+        return self.found[self.twins.get(name, name)].decoded
 
     def turn(self, dial: float, progress: Progress | None = None) -> None:
         """Round every matrix at `dial`; those with bits of their own keep them."""
@@ -144,11 +141,14 @@ class Rounder:
         *,
         progress: Progress | None = None,
     ) -> dict[str, Rounded]:
-        """Round these at a dial, the largest first; some by another curvature than their own."""
+        """Round these at a dial, the largest first; some by another curvature than their own.
+
+        Where other curvature is given, none of them is a piece of the record.
+        """
 
         def one(name: str) -> Rounded:
-            other = self._forms.under((curvature or {}).get(name))
-            if other is not None:
+            if curvature is not None:
+                other = self._forms.under(curvature.get(name)) or self._forms.of(name)
                 return self._round(name, self.source.load(name), other, dial)
             return self.record.matrix(
                 name,
@@ -191,14 +191,29 @@ class Rounder:
 
     def estimate(self, dial: float) -> float:
         """Bytes of all matrices under the dial, guessed from some rows without feedback."""
+        return sum(self.estimates(dial).values())
+
+    def estimates(self, dial: float) -> dict[str, float]:
+        """The same for each matrix, by name."""
         if self._samples is None:
             self._samples = samples_of(self.source, self.matrices, self._forms)
-        total = 0.0
+        found: dict[str, float] = {}
         options = replace(self.options, feedback=False)
         for one in self._samples:
             rounded = round_rows(one.matrix, one.rows, one.metric, dial, options, self.threads)
-            total += estimated(rounded, self.effort) * one.matrix.count / one.rows.size
-        return total
+            share = one.matrix.count / one.rows.size
+            found[one.matrix.name] = estimated(rounded, self.effort) * share
+        return found
+
+    def adopt(self, found: dict[str, Rounded], dial: float) -> None:
+        """Take matrices that were rounded elsewhere for those of a turn of the dial."""
+        self.round_own()
+        self.found |= found
+        self.dial = dial
+
+    def size_of(self, found: dict[str, Rounded]) -> float:
+        """Bytes of some matrices as rounded, from their tables."""
+        return sum(estimated(one, self.effort) for one in found.values())
 
     @property
     def lam(self) -> float:
@@ -209,13 +224,16 @@ class Rounder:
     def lam(self, lam: float) -> None:
         if lam != self.lam:
             self.options = replace(self.options, lam=lam)
-            self.dial = None
-            self.found = {}
+            self.forget()
+
+    def forget(self) -> None:
+        """Forget what was rounded."""
+        self.dial, self.found = None, {}
 
     @property
     def nbytes(self) -> float:
         """Bytes of all matrices as rounded, from their tables."""
-        return sum(estimated(rounded, self.effort) for rounded in self.found.values())
+        return self.size_of(self.found)
 
     @property
     def weights(self) -> int:
@@ -248,25 +266,11 @@ class Rounder:
 
     def _at_own_bits(self, name: str) -> Rounded:
         """One matrix at the dial where it alone takes its scheme's bits per value."""
-        return self.record.matrix(name, self._turn(None), lambda: self._search_bits(name))
+        return self.record.matrix(name, self._turn(None), lambda: self._at_bits(name))
 
-    def _search_bits(self, name: str) -> Rounded:
+    def _at_bits(self, name: str) -> Rounded:
         matrix, values, metric = self.matrices[name], self.source.load(name), self._forms.of(name)
-        wanted = matrix.scheme.bits or 0.0
-        dial, least = self.first_dial(wanted), math.inf
-        most, best = 0.0, None
-        for _ in range(_TURNS):
-            rounded = self._round(name, values, metric, dial)
-            bits = 8 * estimated(rounded, self.effort) / matrix.count
-            if 0.99 * wanted <= bits <= wanted:
-                return rounded
-            least = min(least, bits)
-            if most < bits <= wanted and rounded.indices.any():
-                most, best = bits, rounded
-            dial *= 2.0 ** max(-2.0, min(2.0, (bits - 0.996 * wanted) * (1 if bits > 1 else 2)))
-        if best is not None:  # few values, or tables that are most of it
-            return best
-        raise ArgumentError(
-            f'tensor "{matrix.name}": rd:{wanted:g} cannot be met; '
-            f"the least found is {least:.3g} bits per value"
+        first = self.first_dial(matrix.scheme.bits or 0.0)
+        return rounded_to_bits(
+            matrix, lambda dial: self._round(name, values, metric, dial), first, self.effort
         )

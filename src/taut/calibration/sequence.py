@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from taut.analysis import Curvature
 from taut.analysis.layer_inputs import Inputs, collect_inputs
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
+from taut.calibration.twins import alike
 from taut.networks import LoadedModel
 from taut.transform import Rounded
 
@@ -35,37 +37,47 @@ class InSequence:
     def __call__(self, dial: float) -> dict[str, Rounded]:
         """The matrices as rounded at `dial`."""
         rounder, student = self._rounder, RoundedNetwork(self._model)
-        own = {
-            n: r for n, r in rounder.found.items() if rounder.matrices[n].scheme.bits is not None
-        }
-        student.load(rounder.decoded(own))
+        own = [n for n in rounder.found if rounder.matrices[n].scheme.bits is not None]
+        self._show(student, rounder.found, own)
         found = rounder.rounded(self._unknown, dial)
         for number, block in enumerate(self.blocks, 1):
             # What comes first sees no compressed block.
             anew = rounder.rounded(block, dial, self._seen(block, student) if number > 1 else {})
-            student.load(rounder.decoded(anew))
+            self._show(student, anew, block)
             found |= anew
             if self._progress:
                 self._progress("sequence", number, len(self.blocks))
         return found
 
+    def _show(
+        self, student: RoundedNetwork, found: dict[str, Rounded], names: Iterable[str]
+    ) -> None:
+        """Give the network these matrices, and those that equal them."""
+        twins = self._rounder.twins
+        for name in names:
+            decoded = found[name].decoded
+            student.load({one: decoded for one in alike(name, twins)})
+
     def _seen(self, block: Sequence[str], student: RoundedNetwork) -> dict[str, Curvature]:
         names = self._model.names
         old = {name: self._rounder.matrices[name].curvature for name in block}
-        batches = self._batches[:: _stride(old.values())]
+        batches = enough(self._batches, old.values())
         met = collect_inputs(student.module, [names[name] for name in block], batches)
         new = {name: seen(old[name], met.get(names[name])) for name in block}
         return {name: one for name, one in new.items() if one is not None}
 
 
-def _stride(curvature: Iterable[Curvature | None]) -> int:
-    """Which of the batches are enough for the moments of these inputs: every how many."""
-    enough = [
-        one.positions // (_POSITIONS * max(len(one.rows), one.columns.shape[-1]))
+def enough(
+    batches: Sequence[object], curvature: Iterable[Curvature | None], positions: int = _POSITIONS
+) -> list[object]:
+    """Of the batches as many as give so many positions for each input, evenly chosen."""
+    shares = [
+        positions * max(len(one.rows), one.columns.shape[-1]) / max(1, one.positions)
         for one in curvature
         if one is not None and not one.parts
     ]
-    return max(1, min(enough, default=1))
+    count = min(len(batches), math.ceil(len(batches) * max(shares, default=1.0)))
+    return [batches[number * len(batches) // count] for number in range(count)]
 
 
 def blocks_of(stages: Mapping[str, int]) -> list[list[str]]:

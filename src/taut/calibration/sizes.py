@@ -17,15 +17,15 @@ from taut.scheme import Scheme
 _ZERO = 2.0**40  # a dial that leaves no index
 
 
-def size_at(started: Started, vectors: Vectors, dial: float) -> int:
-    """Bytes of the file at a dial, with these vectors."""
+def size_at(started: Started, vectors: Vectors, dial: float, *, of: str = "") -> int:
+    """Bytes of the file at a dial, with these vectors; `of` names the pass that the dial ends."""
     work, rounder = started.work, started.rounder
 
     def coded() -> int:
         rounder.turn(dial, work.progress)
         return _predicted(started, vectors.over(work.source), work.schemes)
 
-    key = f"size/{dial_text(dial)}/{dial_text(vectors.dial)}/{rounder.follows:d}"
+    key = f"size/{dial_text(dial)}/{dial_text(vectors.dial)}/{rounder.follows:d}{of}"
     return int(started.record.number(key, coded))
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from taut.analysis import Curvature
 from taut.calibration.collected import NO_GRADIENTS, curvature_of
+from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.findings import Findings
 from taut.calibration.held import Held
 from taut.calibration.inputs import Work
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
+from taut.io import Source
+from taut.networks.calls import fitted
+from taut.networks.find_chain import find_chain
+from taut.networks.precision import widen
 from taut.scheme import Scheme
 from taut.transform.runtime import GRIDS
+
+LARGE = 1 << 25  # weights under the dial, from which a chain of blocks is rounded in one pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +30,8 @@ class Started:
 
     `student` is a copy of the network that takes on what a file would hold, `held` are batches set
     aside to judge it by, `record` has what was found so far. All three serve every step, and none
-    of them decides anything.
+    of them decides anything. `compressed` runs a large network of blocks without a copy of it, in
+    the place of `student`.
     """
 
     work: Work
@@ -31,6 +40,7 @@ class Started:
     student: RoundedNetwork
     held: Held
     notes: tuple[str, ...]
+    compressed: CompressedChain | None = None
 
 
 def start(work: Work, record: Findings) -> Started:
@@ -40,7 +50,7 @@ def start(work: Work, record: Findings) -> Started:
         ArgumentError: the data does not fit the model, or a scheme its tensor.
     """
     student, request = RoundedNetwork(work.model), work.request
-    held = Held(student.module, work.model.module, work.calibration, request.seed)
+    held = Held(student, work.model.module, work.calibration, request.seed)
     curvature = _curvature(work, held, record)
     rounder = Rounder(
         work.source,
@@ -53,6 +63,9 @@ def start(work: Work, record: Findings) -> Started:
         record=record,
         workers=request.workers,
     )
+    compressed = _compressed(work, held, rounder)
+    if compressed is None and work.model.gradients:
+        widen(work.model.module)  # it was left as it is for the blocks that it has not
     return Started(
         work=work,
         record=record,
@@ -60,12 +73,41 @@ def start(work: Work, record: Findings) -> Started:
         student=student,
         held=held,
         notes=_notes(work, held, curvature),
+        compressed=compressed,
     )
+
+
+def is_large(source: Source, schemes: Mapping[str, Scheme]) -> bool:
+    """Whether a network of blocks with so many weights under the dial is rounded in one pass."""
+    dialled = (
+        prod(info.shape)
+        for info in source.infos
+        if (one := schemes.get(info.name)) is not None and one.kind == "rd" and one.bits is None
+    )
+    return sum(dialled) >= LARGE
+
+
+def _compressed(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None:
+    """What runs a network of blocks that is too large to be rounded, and copied, time and again."""
+    if not is_large(work.source, work.schemes) or not held.judges:
+        return None
+    return chain_of(work, held, rounder)
+
+
+def chain_of(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None:
+    """What runs a network of blocks, block after block; None if it has none, or no gradients."""
+    if not work.model.gradients:
+        return None
+    chain = find_chain(work.model.module, fitted(held.batches[0], work.model.module))
+    return None if chain is None else CompressedChain(work, rounder, chain)
 
 
 def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]:
     """By the tensors' names, of those that are rounded."""
     names = _parameters(work)
+    if work.forms.keys() >= names.keys():
+        known = {name: work.forms[name] for name in names}
+        return {name: one for name, one in known.items() if one is not None}
 
     def collected() -> dict[str, Curvature]:
         found = curvature_of(
@@ -80,7 +122,9 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
         )
         return {tensor: found[name] for tensor, name in names.items() if name in found}
 
-    return record.curvatures(names, collected)
+    found = record.curvatures(names, collected)
+    work.forms.update({name: found.get(name) for name in names})
+    return found
 
 
 def _parameters(work: Work) -> dict[str, str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
 
 from taut.calibration.choose_lambda import choose_lambda
 from taut.calibration.choose_order import choose_order
+from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.finishing import corrected, finished
 from taut.calibration.judged import original_score, score_at, score_with
+from taut.calibration.one_pass import in_chain
 from taut.calibration.search import MOST_EVALUATIONS, Try, search_dial
 from taut.calibration.settled import Settled
 from taut.calibration.sizes import fixed_size
@@ -21,6 +23,7 @@ from taut.progress import report_bytes
 
 _FIRST_BITS = 2.5  # where a search by score begins
 _SEARCHES = 8  # evaluations before the finishing touches; the others judge these
+_PASSES = 3  # evaluations of a network that is rounded block after block
 _STRETCHES = (0.25, 0.12)  # octaves that the finishing touches may win back
 
 Report = Callable[[Try], None]
@@ -41,6 +44,8 @@ def to_score(started: Started, allowed: Allowed) -> Settled:
     Raises:
         TargetError: no steps that were tried are fine enough.
     """
+    if started.compressed is not None:
+        return _in_few_passes(started, started.compressed, allowed)
     finishes, report = started.work.request.finish, _reporter(started)
     original = original_score(started)
     first = started.rounder.first_dial(_FIRST_BITS)
@@ -67,6 +72,36 @@ def to_score(started: Started, allowed: Allowed) -> Settled:
         score=chosen.score,
         tries=(*tries, *further.tries),
         notes=notes + further.notes,
+    )
+
+
+def _in_few_passes(started: Started, compressed: CompressedChain, allowed: Allowed) -> Settled:
+    """The coarsest of a few passes, block after block, whose score is allowed; then finished."""
+    rounder, original = started.rounder, original_score(started)
+    first = rounder.first_dial(_FIRST_BITS)
+    notes = choose_lambda(started, first)
+    rounder.follow(in_chain(started, compressed, key=f"score,{rounder.lam:g}"))
+    dial, tries = search_dial(
+        lambda dial: score_at(started, AS_GIVEN, dial),
+        original,
+        allowed,
+        first,
+        evaluations=_PASSES,
+        report=_reporter(started),
+    )
+    vectors = finished(started, AS_GIVEN, dial)
+    tries.append(Try(dial, score_at(started, vectors, dial)))
+    if tries[-1].score < allowed.least(original):  # it was finished for outputs, not for the score
+        started.rounder.turn(dial, started.work.progress)
+        vectors = replace(corrected(started), dial=None)
+        tries.append(next(one for one in tries if one.dial == dial))
+    return Settled(
+        dial=dial,
+        vectors=vectors,
+        original_score=original,
+        score=tries[-1].score,
+        tries=tuple(tries),
+        notes=(*notes, *filter(None, [vectors.note])),
     )
 
 

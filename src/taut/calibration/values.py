@@ -1,4 +1,4 @@
-"""What a file will decode to, and the network that has these values."""
+"""What a file will decode to."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import numpy as np
 
 from taut.calibration.overlay import as_stored, as_written, of_dtype
 from taut.calibration.rounder import Rounder
-from taut.calibration.start import Started
-from taut.calibration.vectors import Vectors
 from taut.encoding.data_free_rounder import sparse
-from taut.io import Source
+from taut.io import Source, TensorInfo
 from taut.scheme import Scheme
 
 
@@ -27,24 +25,33 @@ def written_values(
     Of tensors that are stored exactly only those in `changed` are given.
     """
     found: dict[str, np.ndarray] = {}
-    decoded = rounder.decoded(rounder.found)
     for info in source.infos:
-        if (scheme := schemes.get(info.name)) is None:
-            continue
-        if scheme.kind == "rd":
-            found[info.name] = as_stored(info, decoded[info.name])
-        elif info.name in rounder.grids:
-            found[info.name] = rounder.grids[info.name].values(of_dtype(info))
-        elif scheme.kind == "fp16" or sparse(scheme):
-            found[info.name] = as_written(info, source.load(info.name), scheme)
-        elif info.name in changed:
-            found[info.name] = source.load(info.name)
+        values = written(source, schemes, rounder, info, changed=info.name in changed)
+        if values is not None:
+            found[info.name] = values
     return found
 
 
-def show(started: Started, vectors: Vectors) -> None:
-    """Give the student what the file would hold: the matrices as rounded, and these vectors."""
-    student, work = started.student, started.work
-    changed = {*vectors.values, *student.loaded}
-    source = vectors.over(work.source)
-    student.load(written_values(source, work.schemes, started.rounder, changed=changed))
+def written(
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    rounder: Rounder,
+    info: TensorInfo,
+    *,
+    changed: bool = False,
+) -> np.ndarray | None:
+    """What the file decodes to for one tensor, in its dtype; None where it is the source's.
+
+    A tensor that is stored exactly is given if it is `changed`; a matrix that was not rounded yet
+    is the source's.
+    """
+    if (scheme := schemes.get(info.name)) is None:
+        return None
+    if scheme.kind == "rd":
+        known = rounder.twins.get(info.name, info.name) in rounder.found
+        return as_stored(info, rounder.decoded(info.name)) if known else None
+    if info.name in rounder.grids:
+        return rounder.grids[info.name].values(of_dtype(info))
+    if scheme.kind == "fp16" or sparse(scheme):
+        return as_written(info, source.load(info.name), scheme)
+    return source.load(info.name) if changed else None

@@ -88,11 +88,11 @@ def bars(course: Course, hide: tuple[str, ...]) -> Iterator[Bars]:
     """Bars for as long as the work takes; the first is there at once."""
     progress = Progress(
         SpinnerColumn(finished_text=" "),
-        TextColumn(f"{{task.description:<{_LABEL}}}"),
+        TextColumn(f"{{task.description:<{_LABEL}}}", markup=False),
         BarColumn(bar_width=24),
         _Count(),
         _Times(course),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[told]}", markup=False),
         console=Console(stderr=True),
         refresh_per_second=4,
         get_time=time.monotonic,

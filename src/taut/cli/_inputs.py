@@ -28,7 +28,7 @@ CalibOption = Annotated[
         metavar="DATA",
         help="What the model is run on: texts or chats (.txt, .jsonl, .parquet, a folder of them, "
         "or default: those that come with Taut), tokens or arrays (.npy, .npz, .pt), or "
-        "file.py:function that gives batches. Options follow: chats.jsonl,length=512,blend=0.1.",
+        "file.py:function that gives batches. Options follow: chats.jsonl,length=512,blend=0.",
     ),
 ]
 EvalOption = Annotated[

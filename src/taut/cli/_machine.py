@@ -29,7 +29,8 @@ PURPOSES: Final = {
     "gguf": "writing GGUF",
     "ct": "checking compressed-tensors",
     "datasets": "Parquet and Arrow files as calibration data",
-    "remote": "models in stores: s3://, gs://, hf://",
+    "remote": "models in stores: s3://, hf://",
+    "gs": "models in stores: gs://",
     "ray": "sharing the work among machines (--ray)",
     "demo": "taut demo",
 }

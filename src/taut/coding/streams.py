@@ -141,8 +141,12 @@ def streams(dtype: np.dtype) -> bool:
 
 @dataclass(frozen=True)
 class Chunked:
-    """How the values of a coded array lie in its chunks; `nbytes` is what all of it decodes to."""
+    """How the values of a coded array lie in its chunks; `nbytes` is what all of it decodes to.
 
+    A decoder holds a byte or so for each of its `rows`.
+    """
+
+    rows: int
     chunks: int
     chunk_nbytes: int
     nbytes: int
@@ -156,6 +160,7 @@ def chunked(header: Buffer) -> Chunked:
     except _core.CoreFormatError as error:
         raise FormatError(str(error)) from None
     return Chunked(
+        -(-int(found["count"]) // max(1, int(found["row_length"]))),
         int(found["chunks"]),
         int(found["chunk_values"]) * int(found["width"]),
         int(found["nbytes"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,14 @@ from taut.progress import Progress
 from taut.scheme import Scheme
 
 if TYPE_CHECKING:
+    from taut.analysis import Curvature
     from taut.calibration import Findings, Request, Work
     from taut.networks import LoadedModel
     from taut.planning import Target
     from taut.planning.max_drop import Allowed
+
+
+NOTHING_KEPT = "resume: nothing was kept of an earlier run; all was done from the start"
 
 
 def decide_calibrated(
@@ -34,14 +39,17 @@ def decide_calibrated(
     *,
     journal_beside: Path | None = None,
     progress: Progress | None = None,
+    forms: dict[str, Curvature | None] | None = None,
 ) -> Decision:
     """What a call with calibration data writes: opens the model that runs, and its data.
+
+    `forms` hands the curvature on from one call to the next with the same network and data.
 
     Raises:
         ArgumentError: the model cannot be run, or the data does not fit it.
         TargetError: the size or the score cannot be met.
     """
-    from taut.calibration import Work, calibrate
+    from taut.calibration import Work, calibrate, is_large
     from taut.networks import check_loss, open_calibration, open_model
 
     call, allowed = asked.call, allowed_of(asked.call)
@@ -52,7 +60,8 @@ def decide_calibrated(
     schemes = lossy_schemes(source, asked.schemes, asked.settled)
     if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
-    model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
+    narrow = is_large(source, schemes)  # no copy of the network in float32, if it has blocks
+    model = open_model(spec, widened=not narrow)  # type: ignore[arg-type]  # refused in words there
     request = _request(asked, target, allowed, model)
     calibration = open_calibration(call.calib, model)  # type: ignore[arg-type]
     check_loss(call.loss, calibration)
@@ -68,10 +77,13 @@ def decide_calibrated(
         request=request,
         origin=origin,
         progress=progress,
+        forms={} if forms is None else forms,
     )
     record = _record(work, journal_beside, resume=call.resume)
     with _kept_on_failure(record):
         ready = calibrate(work, record)
+    if call.resume and not record.resumed:
+        ready = replace(ready, notes=(*ready.notes, NOTHING_KEPT))
     return Decision(
         source=ready.source,
         schemes=schemes,

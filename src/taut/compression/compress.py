@@ -188,6 +188,7 @@ def _decided(request: CompressRequest, source: Source, asked: Asked, means: Mean
         request.src,
         journal_beside=None if dst is None else Path(dst),
         progress=request.progress,
+        forms=request.forms,
     )
 
 

@@ -40,7 +40,8 @@ class Result(Info):
 def foreseen(decision: Decision, dst: str | Path | None, began: float) -> Result:
     """The result of a run that writes nothing: sizes from samples, or from the search."""
     source = decision.source
-    memory = estimate_memory(source)  # before samples are coded, which the work itself never holds
+    whole = source.whole if isinstance(source, SampledSource) else source
+    memory = estimate_memory(whole)  # before samples are coded, which the work itself never holds
     if isinstance(source, SampledSource) and decision.quantize is not None:
         source = SampledSource.of(source.whole, _LOSSY)
     tensors, size = estimate_tensors(source, decision.schemes, decision.effort, decision.quantize)

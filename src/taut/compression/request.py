@@ -27,6 +27,7 @@ from taut.scheme import Scheme
 if TYPE_CHECKING:
     import torch
 
+    from taut.analysis import Curvature
     from taut.calibration import Ready
     from taut.networks import CalibrationSpec
     from taut.networks.sources import Model
@@ -64,7 +65,10 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class CompressRequest:
-    """A call, with what it reads and where it writes; nothing is written in a dry run."""
+    """A call, with what it reads and where it writes; nothing is written in a dry run.
+
+    `forms` hands the curvature of matrices on between calls with the same network and data.
+    """
 
     src: Model
     dst: str | Path | None = None
@@ -72,6 +76,7 @@ class CompressRequest:
     force: bool = False
     dry_run: bool = False
     progress: Progress | None = None
+    forms: dict[str, Curvature | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

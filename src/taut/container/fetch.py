@@ -19,6 +19,7 @@ from taut.io.header import HeaderTensor
 from taut.io.safetensors import MappedFile
 
 _WIDEST = 16  # bytes of a value: complex numbers of float64
+_ROWS = 1 << 26  # of an array that is streamed: a header of a few bytes may claim any number
 _MOST_TIMES = 1024  # what an array may decode to, in its coded bytes, for it to be streamed
 _WORTH_THREADS = 1 << 22  # bytes to check; starting threads takes as long as checking 2 MB
 
@@ -177,7 +178,7 @@ class Fetcher:
         header = bytes(self._checked(place, 0, self.read(first).data))
         self._decoded_nbytes(place, header)
         found = chunked(header)
-        if found.constant or found.chunks != len(place.parts) - 1:
+        if found.constant or found.rows > _ROWS or found.chunks != len(place.parts) - 1:
             return None  # decoding all of it says what is wrong
         return self._ranges(place, header, found, max(1, nbytes // found.chunk_nbytes))
 

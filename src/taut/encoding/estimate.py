@@ -18,6 +18,7 @@ from taut.encoding.sampled import SampledSource
 from taut.encoding.tensor import Coded, Quantize, add_tensor, encode_tensor
 from taut.io import Source, TensorInfo
 from taut.io.pairs import own
+from taut.io.tensor_pieces import held_nbytes
 from taut.planning import quantisable
 from taut.scheme import Scheme
 
@@ -37,13 +38,14 @@ _FIXED = 16 << 20  # bytes: solid groups, tables of contents, the coder's own bu
 def estimate_memory(source: Source, *, calibrated: bool = False, tokens: int = 0) -> int:
     """Peak memory in bytes: what the process holds now, and the largest tensor three times.
 
-    Once as it is, once coded, and once decoded to be compared. A `calibrated` run on so many
-    `tokens` (0: not known yet) also holds PyTorch, the metrics and rounded matrices, of a small
-    network two copies, and what a block makes of a batch. Files that are mapped do not count.
+    Once as it is, once coded, and once decoded to be compared; of one that is read in pieces
+    (`held_nbytes`) less. A `calibrated` run on so many `tokens` (0: not known yet) also holds
+    PyTorch, the metrics and rounded matrices, of a small network two copies, and what a block
+    makes of a batch. Files that are mapped do not count.
     """
     if calibrated:
         return estimate_memory(source) + _calibrated_memory(source, tokens)
-    largest = max((info.nbytes for info in source.infos), default=0)
+    largest = max((held_nbytes(source, info) for info in source.infos), default=0)
     return int(psutil.Process().memory_info().rss) + 3 * largest + _FIXED
 
 

@@ -18,6 +18,7 @@ from taut.extras import need_extra
 
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]+):/(/?)(?=[^/]|/[^/])")
 _LOCAL: Final = "file"
+_GOOGLE: Final = ("gs", "gcs")
 _MARKS: Final = (
     *("size", "ETag", "etag", "LastModified", "last_modified", "mtime", "created", "generation"),
     *("md5Hash", "blob_id"),
@@ -112,7 +113,8 @@ def open_store(url: str) -> Store:
         try:
             system, path = fsspec.core.url_to_fs(url)
         except ImportError as error:
-            raise ArgumentError(f"{url}: {error}; pip install 'taut[remote]'") from None
+            extra = "gs" if protocol in _GOOGLE else "remote"
+            raise ArgumentError(f"{url}: {error}; pip install 'taut[{extra}]'") from None
         except ValueError as error:
             raise ArgumentError(f"{url}: no such kind of storage is known ({error})") from None
     return Store(url, protocol, system, path)

@@ -47,6 +47,19 @@ def pieces_of(source: Source, info: TensorInfo, nbytes: int = PIECE) -> Iterator
         yield read(begin, min(count, begin + each))
 
 
+def held_nbytes(source: Source, info: TensorInfo) -> int:
+    """How much of a tensor is in memory at a time: all of it, or two pieces of a large one.
+
+    >>> from taut.io import open_source
+    >>> source = open_source({"w": np.zeros(3)})
+    >>> held_nbytes(source, source.infos[0])
+    24
+    """
+    if info.nbytes <= LARGE or _file_of(source) is None:
+        return info.nbytes
+    return 2 * PIECE
+
+
 def _file_of(source: Source) -> SafetensorsSource | None:
     """The source itself, or that of which it is a part, where it is read from safetensors."""
     while type(source) is PartOf:

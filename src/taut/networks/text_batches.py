@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from taut.errors import ArgumentError
-from taut.networks.data_files import default_documents, read_documents
+from taut.networks.data_files import DEFAULT, default_documents, read_documents
 from taut.networks.documents import Document, document_of, is_empty_document
-from taut.networks.text_data import TextData
+from taut.networks.text_data import BLEND, TextData
 from taut.networks.token_networks import looks_back, vocabulary_of
 from taut.networks.tokens import FolderTokenizer, Tokenize
 from taut.networks.windows import blended, packed, spread, window_batches
@@ -65,7 +65,7 @@ def _texts(
     """Texts that are samples by themselves, and notes."""
     plain = [_plain(one, tokenizer, where) for one in documents]
     notes: list[str] = []
-    if data.source == "default":
+    if data.source == DEFAULT:
         plain = _paragraphs(plain)
     if data.blend:
         plain, note = _blended_texts(plain, data.blend, where)
@@ -128,21 +128,28 @@ def _windows(
     documents: list[Document], tokenizer: FolderTokenizer, data: TextData, where: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     found = packed(documents, tokenizer, data, where)
-    if not data.blend:
+    share = BLEND if data.blend is None else data.blend
+    if not share or data.source == DEFAULT:
         return found.tokens, found.notes
-    tokens, note = with_default(found.tokens, tokenizer, data.blend, where)
-    return tokens, (*found.notes, note)
+    tokens, notes = with_default(found.tokens, tokenizer, share, where)
+    return tokens, (*found.notes, *notes)
 
 
 def with_default(
     tokens: np.ndarray, tokenizer: FolderTokenizer, share: float, where: str
-) -> tuple[np.ndarray, str]:
-    """Windows with windows of the shipped texts among them, and a note that says so."""
-    length = TextData("default", length=tokens.shape[1])
-    mix = packed(default_documents(), tokenizer, length, "default").tokens
-    both = blended(tokens, mix, share)
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Windows with windows of the shipped texts among them, and a note that says so.
+
+    Texts that the tokenizer does not know, as those of other languages, are left out.
+    """
+    known = [one for one in default_documents() if isinstance(one, str) and tokenizer.knows(one)]
+    if not known:
+        return tokens, ()
+    length = TextData(DEFAULT, length=tokens.shape[1])
+    both = blended(tokens, packed(known, tokenizer, length, DEFAULT).tokens, share)
     count = len(both) - len(tokens)
-    return both, f"{where}: {count:,} windows of the texts that come with Taut are among them"
+    told = f"{where}: {count:,} windows more are of the texts that come with Taut (blend=0: none)"
+    return both, (told,) if count else ()
 
 
 def _plain(document: Document, tokenizer: Tokenize, where: str) -> str:

@@ -12,6 +12,9 @@ from taut.io.names import nearest
 from taut.networks.texts import Apart
 
 _OPTIONS: Final = re.compile(r"(.+?)((?:,[a-z]+=[^,=]*)+)", re.DOTALL)
+BLEND: Final = 0.1
+"""Of all windows: with it other texts lose less, and the caller's own no more (calibration.md)."""
+
 _SWITCH: Final = {"yes": True, "no": False}
 
 
@@ -25,7 +28,7 @@ class TextData:
     `.txt` ends with: a "line", a "paragraph", a "file". With `pack` texts follow one another in
     full windows, without it each is a sample of its own; by default they are packed for networks
     that see only what stands before a token. `blend` is the share of windows that are taken from
-    the texts that come with the package.
+    the texts that come with the package: `BLEND` of packed texts, and none of others, if not given.
     """
 
     source: object
@@ -34,14 +37,14 @@ class TextData:
     column: str | None = None
     apart: Apart = "line"
     pack: bool | None = None
-    blend: float = 0.0
+    blend: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("length", "windows"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ArgumentError(f"{name}: {value} is less than 1")
-        if not 0 <= self.blend < 1:
+        if self.blend is not None and not 0 <= self.blend < 1:
             raise ArgumentError(f"blend: {self.blend:g} is no share; give 0 or more, and below 1")
         if self.apart not in get_args(Apart):
             raise ArgumentError(f"apart: {self.apart} is none of {', '.join(get_args(Apart))}")

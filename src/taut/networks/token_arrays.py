@@ -43,8 +43,8 @@ def token_batches(array: np.ndarray, model: LoadedModel, data: TextData, where: 
     if data.blend:
         if not isinstance(model.tokenize, FolderTokenizer):
             raise ArgumentError(f"{where}: blend: wants the tokenizer of a model folder")
-        tokens, note = with_default(tokens, model.tokenize, data.blend, where)
-        notes = (*notes, note)
+        tokens, more = with_default(tokens, model.tokenize, data.blend, where)
+        notes = (*notes, *more)
     if size is None:  # a network of the caller's own takes them as its one argument
         batches = window_batches(tokens, frozenset(["input_ids"]))
         return [cast("dict[str, object]", batch)["input_ids"] for batch in batches], notes

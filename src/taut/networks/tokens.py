@@ -26,6 +26,7 @@ _FILES: Final = (
 )
 _ENDLESS: Final = 1_000_000  # tokenizers that know no limit have 1e30
 _AT_ONCE: Final = 1_000  # texts tokenised together
+_UNKNOWN: Final = 0.05  # of a text's tokens, above which it is of another language or script
 _CLOSING: Final = 3  # tokens at a chat's end among which its template may have ended the text
 
 
@@ -67,6 +68,14 @@ class FolderTokenizer:
         """The token that texts begin with; none of many tokenizers."""
         first = self.tokenizer("a")["input_ids"][:1]
         return tuple(first) if first == [self.tokenizer.bos_token_id] else ()
+
+    def knows(self, text: str) -> bool:
+        """Whether the tokenizer has a token of its own for nearly all of a text."""
+        unknown = self.tokenizer.unk_token_id
+        if unknown is None:
+            return True
+        ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return bool(ids.count(unknown) <= _UNKNOWN * len(ids))
 
     def plain(self, document: Document, where: str) -> str:
         """A document as text: a chat by the template of the tokenizer.

@@ -86,9 +86,12 @@ def spread(tokens: np.ndarray, most: int | None) -> np.ndarray:
 def blended(own: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
     """The windows, with so many of the other ones among them that these are `share` of all.
 
-    They are spread over all of them, and taken evenly from all of the others.
+    They are spread over all of them, and taken evenly from all of the others; none are where the
+    share of so few windows is less than half a one.
     """
-    wanted = min(len(other), max(1, round(len(own) * share / (1 - share))))
+    wanted = min(len(other), round(len(own) * share / (1 - share)))
+    if not wanted:
+        return own
     chosen = spread(other, wanted)
     places = (np.arange(wanted) + 0.5) * len(own) / wanted
     return np.insert(own, places.astype(int), chosen, axis=0)

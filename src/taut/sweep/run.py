@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from taut.analysis import Curvature
 from taut.compression import Call, CompressRequest, Result, carry_out
 from taut.container.info import bits_per_value
 from taut.errors import ArgumentError, TargetError
@@ -25,7 +26,10 @@ _NEAR: Final = 1e-4  # scores of one model on two days, relative or absolute
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Makes and judges one file after another, in `folder`; finished points are in `found`."""
+    """Makes and judges one file after another, in `folder`; finished points are in `found`.
+
+    `forms` is the curvature of matrices, which the first calibrated file collects for all others.
+    """
 
     request: SweepRequest
     source: Source
@@ -33,6 +37,7 @@ class Sweep:
     yardstick: Yardstick
     folder: Path
     found: Points
+    forms: dict[str, Curvature | None] = field(default_factory=dict)
 
     def original(self) -> Point:
         """The model as it is; judged anew each time, for a score may remember its first call.
@@ -125,7 +130,12 @@ class Sweep:
         progress = self.request.progress if calibrated else None
         return carry_out(
             CompressRequest(
-                src=self.request.model, dst=path, call=call, force=True, progress=progress
+                src=self.request.model,
+                dst=path,
+                call=call,
+                force=True,
+                progress=progress,
+                forms=self.forms,
             )
         )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _WARM: Final = 0.05  # part of the steps in which the rate grows
 _LOOKS: Final = 10  # times that values are judged
+_BETWEEN: Final = 5  # steps from one look to the next, at least: a look takes as long as some
 
 
 class Tuning:
@@ -121,7 +122,8 @@ class Clock:
 
     def due(self, taken: int) -> bool:
         """Say whether to look at the loss: at so many even shares, and at the end."""
-        reached = int(min(1.0, self.share(taken)) * _LOOKS)
+        looks = max(1, min(_LOOKS, self.steps // _BETWEEN)) if self.steps else _LOOKS
+        reached = int(min(1.0, self.share(taken)) * looks)
         due = reached > self._looked
         self._looked = reached
         return due

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from taut.errors import ArgumentError
 from taut.io.names import nearest
 from taut.networks.output_vectors import Kind
 from taut.networks.outputs import Loss
-from taut.networks.portions import Batches, hold, split
+from taut.networks.portions import Batches, Portion, hold, split
 from taut.transform._tuning import Clock, Tuning, height
 from taut.transform.judge import Judge, prepared, work
 
@@ -28,6 +28,24 @@ if TYPE_CHECKING:
     import torch
 
 Progress: TypeAlias = Callable[[str, int, int], None]
+
+
+class Judging(Protocol):
+    """What tells the loss over batches by their number, as `Judge` does."""
+
+    @property
+    def before(self) -> float:
+        """The mean loss as the models come."""
+
+    def total(self, index: int) -> tuple[torch.Tensor, int]:
+        """The loss of one batch as a sum, through which gradients flow, and its positions."""
+
+    def mean(self) -> float:
+        """The mean loss over the batches that were set aside."""
+
+
+JudgeOf: TypeAlias = "Callable[[Portion, Sequence[int], Mapping[str, torch.nn.Parameter]], Judging]"
+"""Makes what judges, from all batches, the numbers of those set aside, and what is tuned."""
 
 RATE: Final = 0.01  # of a parameter's scale, in one step at the peak
 _WORK: Final = 1e12  # floating-point operations forward; under a minute on two cores
@@ -67,6 +85,7 @@ def finish(
     seed: int = 0,
     round_to: Literal["fp16", "fp32"] = "fp16",
     progress: Progress | None = None,
+    judge_of: JudgeOf | None = None,
 ) -> Finished:
     """Tune parameters of `student`, a copy with quantised matrices, toward `teacher`'s outputs.
 
@@ -78,6 +97,9 @@ def finish(
     never by the clock; `seconds` ends it sooner. `rate` is relative to each parameter's scale; it
     falls by itself where it proves too high. The student is left with the values returned, which
     `round_to` can hold wherever tuning changed them.
+
+    A network too large to be copied is `student` and `teacher` in one, and `judge_of` makes what
+    runs it as the one and as the other.
 
     The same on one machine for one seed and number of threads, if `seconds` is not given.
 
@@ -95,12 +117,14 @@ def finish(
     tuned, judges = split(held, seed)
     with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
         torch.manual_seed(seed)  # for a model that draws even in eval mode
-        judge = Judge(student, teacher, held, judges or tuned, kind, loss, others)
+        judge = _judge(judge_of, student, teacher, kind, loss, others)(
+            held, judges or tuned, parameters
+        )
         hindrances = _hindrances(judges, judge.before)
         if hindrances or not parameters:
             steps = 0
         elif steps is None:
-            steps = _affordable(work(student, held[tuned[len(tuned) // 2]]))
+            steps = affordable_steps(student, held[tuned[len(tuned) // 2]])
         tuning = Tuning(
             parameters,
             rate=RATE if rate is None else rate,
@@ -115,6 +139,20 @@ def finish(
     return Finished(values, judge.before, tuning.after, taken, said)
 
 
+def _judge(
+    judge_of: JudgeOf | None,
+    student: torch.nn.Module,
+    teacher: torch.nn.Module,
+    kind: Kind,
+    loss: Loss | None,
+    others: Mapping[str, Kind] | None,
+) -> JudgeOf:
+    """What makes a judge: as asked for, or of two networks that are both whole."""
+    if judge_of is not None:
+        return judge_of
+    return lambda batches, judges, _: Judge(student, teacher, batches, judges, kind, loss, others)
+
+
 def _hindrances(judges: Sequence[int], before: float) -> list[str]:
     """Why nothing can be tuned."""
     found = []
@@ -126,7 +164,7 @@ def _hindrances(judges: Sequence[int], before: float) -> list[str]:
 
 
 def _tune(
-    tuning: Tuning, judge: Judge, clock: Clock, order: Iterator[int], progress: Progress | None
+    tuning: Tuning, judge: Judging, clock: Clock, order: Iterator[int], progress: Progress | None
 ) -> tuple[int, str]:
     """Go on by a step at a time; gives the steps taken and what ended them early, or ""."""
     taken, trouble = 0, ""
@@ -166,6 +204,14 @@ def _chosen(
             raise ArgumentError(f"finish: {name} is no parameter{nearest(name, known)}")
     left = len(set(names)) - len(found)
     return found, [f"{left} buffers stay as they are"] if left else []
+
+
+def affordable_steps(student: torch.nn.Module, batch: object, *, forwards: int = 1) -> int:
+    """Steps for batches like this one, where each takes so many `forwards`.
+
+    Block by block a forward is run again for its gradients, so that there are two.
+    """
+    return _affordable(forwards * work(student, batch))
 
 
 def _affordable(operations: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from taut.analysis.straight import straight
@@ -48,7 +49,11 @@ class Judge:
                 Distance.beside(one, (self._original(i)[number] for i in judges))
                 for number, one in enumerate((kind, *self._others.values()))
             ]
-        self.before = self.mean()
+
+    @cached_property
+    def before(self) -> float:
+        """The loss over the judges as the models are when it is first asked for."""
+        return self.mean()
 
     def total(self, index: int) -> tuple[torch.Tensor, int]:
         """Return the loss of one batch as a sum, through which gradients flow, and its positions.
@@ -56,7 +61,7 @@ class Judge:
         A loss that was given is a mean over samples, and samples are what it is summed over.
         """
         batch = self._batches[index]
-        output = run(self._student, batch, self._place(index))
+        output = self.changed(index)
         if self._loss is not None:
             count = samples(batch)
             with explained("loss: failed", batch):
@@ -72,6 +77,14 @@ class Judge:
         for one, original in zip(others, originals[1:], strict=True):
             main = main + one * (count / max(1, len(original)))
         return main, count
+
+    def changed(self, index: int) -> object:
+        """What the student gives for a batch."""
+        return run(self._student, self._batches[index], self._place(index))
+
+    def given(self, index: int) -> object:
+        """What the teacher gives for a batch."""
+        return run(self._teacher, self._batches[index], self._place(index))
 
     def mean(self) -> float:
         """Return the mean loss over the judges, which no gradient flows through."""
@@ -105,7 +118,7 @@ class Judge:
             return self._cache[index]
         batch = self._batches[index]
         with torch.no_grad():
-            output = run(self._teacher, batch, self._place(index))
+            output = self.given(index)
             found = [one.clone() for one in self._vectors(output, batch)]
         if any(bool(one.isnan().any()) for one in found):
             raise ArgumentError(

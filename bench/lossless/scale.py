@@ -1,0 +1,153 @@
+"""Models that are larger than memory, without data: shards, one large tensor, and a dry run.
+
+    python -m bench.lossless.scale                         # a small run of all rows: 0.5 GB each
+    python -m bench.lossless.scale --shards 8 --tensor 3   # as in docs/scale.md: gigabytes
+
+Makes the models of random bfloat16 weights in a temporary folder (TMPDIR), runs each command in a
+process of its own, and prints CPU seconds and the largest anonymous and resident memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+_COLUMNS = 4096
+_ROWS = 4096  # that are made at a time
+_MB = 1e6
+
+Tensors = list[tuple[str, tuple[int, int]]]
+
+
+def main() -> None:
+    """Print a row for each command."""
+    if sys.argv[1:2] == ["--row"]:
+        print(json.dumps(_measure(*sys.argv[2:])))
+        return
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--shards", type=float, default=0.5, help="GB of the sharded folder")
+    options.add_argument("--tensor", type=float, default=0.5, help="GB of the one tensor")
+    options.add_argument("--dry", type=float, default=0.5, help="GB of the model that is foreseen")
+    asked = options.parse_args()
+    print("| work | CPU s | anonymous MB | resident MB | size |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for what, row in _rows(folder, asked):
+            print(f"| {what} | {row['cpu']:.1f} | {row['anonymous']:.0f} | {row['resident']:.0f} | "
+                  f"{row['size']:,} |", flush=True)  # fmt: skip
+
+
+def _rows(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
+    shards = _sharded(folder / "shards", asked.shards, 8)
+    for verb, *rest in (("compress", "{}"), ("verify",), ("decompress",)):
+        source = shards if verb == "compress" else folder / "small"
+        target = folder / ("small" if verb == "compress" else "back")
+        yield f"{asked.shards:g} GB in 8 shards, {verb}", _run(verb, source, target, *rest)
+    tensor = folder / "one.safetensors"
+    _write(tensor, [("weight", (int(asked.tensor * 1e9 / 2 / _COLUMNS), _COLUMNS))])
+    for told, asking in (("lossless", {}), ("--bits 4", {"bits": 4})):
+        small = folder / f"{told}.taut.safetensors"
+        found = _run("compress", tensor, small, json.dumps(asking))
+        yield f"one tensor of {asked.tensor:g} GB, {told}", found
+        yield f"the same, verify ({told})", _run("verify", small, small)
+    dry = _sharded(folder / "dry", asked.dry, 1)
+    yield (
+        f"--bits 4 --dry-run of {asked.dry:g} GB",
+        _run("dry", dry, folder / "none", json.dumps({"bits": 4})),
+    )
+
+
+def _run(verb: str, source: Path, target: Path, options: str = "{}") -> dict[str, float]:
+    command = [sys.executable, "-m", __spec__.name, "--row", verb, str(source), str(target)]
+    done = subprocess.run([*command, options], check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _measure(verb: str, source: str, target: str, options: str) -> dict[str, float]:
+    """One command in this process, which is watched meanwhile."""
+    import taut
+
+    peaks, began = {"RssAnon": 0, "VmHWM": 0}, time.process_time()
+    threading.Thread(target=_watch, args=(peaks,), daemon=True).start()
+    match verb:
+        case "compress":
+            size = taut.compress(source, target, threads=1, **json.loads(options)).size
+        case "dry":
+            size = taut.compress(source, threads=1, dry_run=True, **json.loads(options)).size
+        case "verify":
+            size = taut.verify(source, threads=1).size
+        case _:
+            size = taut.decompress(source, target, threads=1).bytes
+    return {
+        "cpu": time.process_time() - began,
+        "anonymous": peaks["RssAnon"] * 1024 / _MB,
+        "resident": peaks["VmHWM"] * 1024 / _MB,
+        "size": size,
+    }
+
+
+def _watch(peaks: dict[str, int]) -> None:
+    """Note the largest memory that the system tells of, fifty times a second (Linux)."""
+    status = Path("/proc/self/status")
+    while status.exists():
+        for line in status.read_text().splitlines():
+            name, _, rest = line.partition(":")
+            if name in peaks:
+                peaks[name] = max(peaks[name], int(rest.split()[0]))
+        time.sleep(0.02)
+
+
+def _sharded(folder: Path, size: float, count: int) -> Path:
+    """A folder of `count` shards (one: a single file) of the layers of a 1 B Llama."""
+    folder.mkdir()
+    layer = (("q", 2048, 2048), ("o", 2048, 2048), ("up", 5632, 2048), ("down", 2048, 5632))
+    nbytes = 2 * sum(rows * columns for _, rows, columns in layer)
+    layers = max(1, round(size * 1e9 / count / nbytes))
+    owners: dict[str, str] = {}
+    for shard in range(count):
+        name = f"model-{shard + 1:05}-of-{count:05}.safetensors"
+        name = name if count > 1 else "model.safetensors"
+        tensors = [
+            (f"layers.{shard * layers + at}.{part}.weight", (rows, columns))
+            for at in range(layers)
+            for part, rows, columns in layer
+        ]
+        _write(folder / name, tensors)
+        owners |= dict.fromkeys((tensor for tensor, _ in tensors), name)
+    if count > 1:
+        index = {"metadata": {}, "weight_map": owners}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def _write(path: Path, tensors: Tensors) -> None:
+    """A safetensors file of random weights, of which some rows are held."""
+    rng, end, entries = np.random.default_rng(0), 0, {}
+    for name, shape in tensors:
+        begin, end = end, end + 2 * shape[0] * shape[1]
+        entries[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        for _, (rows, columns) in tensors:
+            for at in range(0, rows, _ROWS):
+                shape = (min(_ROWS, rows - at), columns)
+                values = rng.standard_normal(shape, dtype=np.float32) * np.float32(0.02)
+                file.write(values.astype(ml_dtypes.bfloat16).tobytes())
+
+
+if __name__ == "__main__":
+    main()

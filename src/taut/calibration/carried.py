@@ -1,0 +1,73 @@
+"""Hidden states on their way through a network: one for each batch, carried from block to block."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+_HELD: Final = 256 << 20  # bytes of hidden states in memory; what is more goes to a file
+
+
+class Carried:
+    """Hidden states by the number of their batch: in memory, or as bfloat16 in a file.
+
+    The file is a temporary one of `folder`, without a name. It has eight bits of a mantissa, as a
+    network that runs in bfloat16.
+    """
+
+    def __init__(self, held: int = _HELD, folder: Path | None = None) -> None:
+        self._left, self._folder = held, folder
+        self._held: dict[int, torch.Tensor] = {}
+        self._file: IO[bytes] | None = None
+        self._places: dict[int, tuple[int, torch.Size, torch.dtype]] = {}
+        self._end = 0
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._held) + len(self._places)
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        """The hidden state of a batch, in its own dtype."""
+        import torch
+
+        if number in self._held:
+            return self._held[number]
+        assert self._file is not None
+        begin, shape, dtype = self._places[number]
+        self._file.seek(begin)
+        bits = np.frombuffer(bytearray(self._file.read(2 * shape.numel())), np.int16)
+        return torch.from_numpy(bits).view(torch.bfloat16).reshape(shape).to(dtype)
+
+    def __setitem__(self, number: int, hidden: torch.Tensor) -> None:
+        """Carry another one for a batch; it has the shape of the one before, if there is one."""
+        if number in self._held:
+            self._held[number] = hidden
+        elif number not in self._places and hidden.nbytes <= self._left:
+            self._held[number], self._left = hidden, self._left - hidden.nbytes
+        else:
+            self._write(number, hidden)
+
+    def advance(self, step: Callable[[int, torch.Tensor], torch.Tensor]) -> None:
+        """Take every one through `step(number, hidden)`."""
+        for number in range(len(self)):
+            self[number] = step(number, self[number])
+
+    def _write(self, number: int, hidden: torch.Tensor) -> None:
+        import torch
+
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(  # noqa: SIM115  # it goes with this
+                prefix="taut-", dir=self._folder
+            )
+        if number not in self._places:
+            self._places[number] = self._end, hidden.shape, hidden.dtype
+            self._end += 2 * hidden.numel()
+        self._file.seek(self._places[number][0])
+        self._file.write(hidden.contiguous().to(torch.bfloat16).view(torch.int16).numpy().tobytes())

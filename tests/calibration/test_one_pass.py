@@ -1,0 +1,306 @@
+"""A network of blocks that is rounded once, block after block, and comes out at its size."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import taut
+from taut.calibration import chain_judge, start
+from taut.calibration.control import DialControl, RateCurves
+from taut.calibration.rounder import Rounder
+from taut.journal.journal import journal_folder
+from taut.transform import finish
+
+torch = pytest.importorskip("torch")
+
+WIDTH = 48
+
+
+class Block(torch.nn.Module):
+    """A layer of two matrices beside a shortcut; counts its runs over all networks."""
+
+    runs = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.LayerNorm(WIDTH)
+        self.up = torch.nn.Linear(WIDTH, 2 * WIDTH)
+        self.down = torch.nn.Linear(2 * WIDTH, WIDTH, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        Block.runs += 1
+        return x + self.down(torch.relu(self.up(self.norm(x))))
+
+
+class Stack(torch.nn.Module):
+    """Words in, logits out, and blocks in between."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.words = torch.nn.Embedding(60, WIDTH)
+        self.blocks = torch.nn.ModuleList(Block() for _ in range(depth))
+        self.head = torch.nn.Linear(WIDTH, 60, bias=False)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.words(ids)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+def stack(depth: int = 4) -> Stack:
+    torch.manual_seed(0)
+    return Stack(depth).eval()
+
+
+def words(count: int = 10) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(0, 60, (4, 12), generator=generator) for _ in range(count)]
+
+
+def far(
+    path: Path, net: Stack, batches: list[torch.Tensor], dtype: torch.dtype = torch.float32
+) -> float:
+    """Nats from the original's predictions to those of what is in a file, both in float32."""
+    other = taut.load(path, into=stack(len(net.blocks)).to(dtype)).float()
+    with torch.no_grad():
+        p, q = (
+            torch.cat([one(b).flatten(0, 1).log_softmax(-1) for b in batches])
+            for one in (net, other)
+        )
+    return float((p.exp() * (p - q)).sum(-1).mean())
+
+
+@pytest.fixture(autouse=True)
+def _large(monkeypatch):
+    """Every network is large."""
+    monkeypatch.setattr(start, "LARGE", 0)
+
+
+@pytest.mark.parametrize("bits", [3, 5])
+def test_the_size_is_met_from_below(tmp_path, bits):
+    result = taut.compress(stack(), tmp_path / "x", calib=words(), bits=bits, finish=False)
+    assert 0.99 * bits <= result.bits <= bits
+    assert any("block after block" in note for note in result.notes)
+
+
+def test_it_loses_no_more_than_turns_of_the_whole(tmp_path, monkeypatch):
+    net, batches = stack(), words()
+    taut.compress(net, tmp_path / "one", calib=batches, bits=4, finish=False)
+    monkeypatch.setattr(start, "LARGE", 1 << 40)
+    taut.compress(net, tmp_path / "turns", calib=batches, bits=4, finish=False)
+    assert far(tmp_path / "one", net, batches) < 1.15 * far(tmp_path / "turns", net, batches)
+
+
+def test_half_precision_runs_block_by_block_in_float32(tmp_path):
+    """Weights of bfloat16 and the same ones in float32 are rounded as well, to as many bytes."""
+    net, batches = stack(3).bfloat16(), words()
+    wide = stack(3)
+    wide.load_state_dict(net.state_dict())
+    for name, one in (("narrow", net), ("wide", wide)):
+        taut.compress(one, tmp_path / name, calib=batches, bits=4, finish=False)
+    assert {one.dtype for one in net.parameters()} == {torch.bfloat16}
+    lost = far(tmp_path / "narrow", wide, batches, torch.bfloat16)
+    assert lost < 1.3 * far(tmp_path / "wide", wide, batches)
+
+
+@pytest.mark.parametrize("depth", [3, 7])
+def test_every_block_runs_twice_for_a_batch(tmp_path, depth):
+    begun, ended = 0, 0
+
+    def step(stage: str, done: int, total: int) -> None:
+        nonlocal begun, ended
+        if stage == "lambda" and done == total:
+            begun = Block.runs
+        if stage == "sequence" and done == total:
+            ended = Block.runs
+
+    batches = words()
+    taut.compress(stack(depth), tmp_path / "x", calib=batches, bits=4, finish=False, progress=step)
+    assert 0 < ended - begun <= 2 * depth * len(batches)
+
+
+def test_threads_change_no_byte(tmp_path):
+    for threads in (1, 3):
+        taut.compress(
+            stack(3), tmp_path / str(threads), calib=words(), bits=4, threads=threads, finish=False
+        )
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "3").read_bytes()
+
+
+def test_the_callers_network_is_left_as_it_is(tmp_path):
+    net = stack()
+    before = {name: one.clone() for name, one in net.state_dict().items()}
+    taut.compress(net, tmp_path / "x", calib=words(), bits=3, finish=False)
+    assert all(torch.equal(before[name], one) for name, one in net.state_dict().items())
+
+
+class PowerCut(BaseException):
+    """Nothing that anybody handles."""
+
+
+def test_a_run_that_broke_off_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    net, batches, rounded = stack(), words(), list[str]()
+    taut.compress(net, tmp_path / "whole", calib=batches, bits=4, finish=False)
+
+    def cut(stage: str, done: int, total: int) -> None:
+        if stage == "sequence" and done == 3:
+            raise PowerCut
+
+    with pytest.raises(PowerCut):
+        taut.compress(net, tmp_path / "x", calib=batches, bits=4, finish=False, progress=cut)
+    assert journal_folder(tmp_path / "x").is_dir()
+    whole = Rounder._round
+
+    def counting(self, name, *rest):
+        rounded.append(name)
+        return whole(self, name, *rest)
+
+    monkeypatch.setattr(Rounder, "_round", counting)
+    result = taut.compress(net, tmp_path / "x", calib=batches, bits=4, finish=False, resume=True)
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert {name.split(".")[1] for name in rounded} == {"2", "3"}  # the blocks that were left
+    assert not any("nothing was kept" in note for note in result.notes)
+
+
+def test_finishing_block_by_block_serves_and_is_what_is_written(tmp_path, monkeypatch):
+    tune, found = finish.finish, list[finish.Finished]()
+
+    def noting(*given, **words):
+        found.append(tune(*given, **words | {"steps": 25}))
+        return found[-1]
+
+    monkeypatch.setattr(finish, "finish", noting)
+    net = stack(2)
+    result = taut.compress(net, tmp_path / "x", calib=words(20), bits=2.5)
+    assert found[0].after < 0.97 * found[0].before
+    arrays = dict(taut.load(tmp_path / "x"))
+    for name, tuned in found[0].values.items():
+        np.testing.assert_array_equal(arrays[name], tuned)
+    assert 0.99 * 2.5 <= result.bits <= 2.5  # the last block has made room for them
+
+
+def test_resume_where_nothing_was_kept_says_so(tmp_path):
+    result = taut.compress(
+        stack(2), tmp_path / "x", calib=words(), bits=4, finish=False, resume=True
+    )
+    assert any("nothing was kept" in note for note in result.notes)
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = sys.argv[3].split(os.pathsep)
+from tests.calibration.test_one_pass import stack, words
+import taut
+from taut.calibration import start
+
+start.LARGE = 0
+
+def step(stage, done, total):
+    if (stage, done) == ("sequence", 3):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+taut.compress(stack(), sys.argv[1], calib=words(), bits=4, finish=False, progress=step)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no killing here")
+@pytest.mark.slow("a process that loads PyTorch")
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
+    path = os.pathsep.join(sys.path)
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "x"), "", path]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    taut.compress(stack(), tmp_path / "x", calib=words(), bits=4, finish=False, resume=True)
+    taut.compress(stack(), tmp_path / "whole", calib=words(), bits=4, finish=False)
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_a_score_takes_three_passes_at_most(tmp_path):
+    net, batches, seen = stack(3), words(), list[int]()
+
+    def near(module: torch.nn.Module) -> float:
+        with torch.no_grad():
+            return -sum(float((module(b) - net(b)).square().mean()) for b in batches)
+
+    def step(stage: str, done: int, total: int) -> None:
+        if stage == "sequence" and done == total:
+            seen.append(done)
+
+    allowed = 0.02 * sum(float(net(b).detach().square().mean()) for b in batches)
+    result = taut.compress(
+        net,
+        tmp_path / "x",
+        calib=batches,
+        max_drop=allowed,
+        score=near,
+        finish=False,
+        progress=step,
+    )
+    assert result.score >= -allowed
+    assert 1 <= len(seen) <= 4  # the last is read from the journal, where it is not the best
+
+
+def test_gradients_are_those_of_the_whole_network():
+    """A network that wears what it has already has the gradients of any."""
+    from taut.calibration.compressed_chain import CompressedChain
+    from taut.networks.find_chain import find_chain
+
+    net, batch = stack(3), words(1)[0]
+    target = stack(2)(batch).detach()
+    chain = find_chain(net, batch)
+
+    class Worn(CompressedChain):
+        def __init__(self) -> None:
+            self.chain, self.biases, self._worn = chain, {}, []
+
+        def block(self, index):
+            return torch.enable_grad() if torch.is_grad_enabled() else torch.no_grad()
+
+    tuned = {f"blocks.{i}.norm.weight": net.blocks[i].norm.weight for i in range(3)}
+    held = SimpleNamespace(kind="features", beside={})
+    judge = chain_judge.ChainJudge(held, Worn(), [batch], [0], tuned)
+    judge._cache[0] = [target.flatten(0, 1)]
+    loss, _ = judge.total(0)
+    found = torch.autograd.grad(loss, [*tuned.values()])
+    wanted = torch.autograd.grad(
+        (net(batch) - target).square().sum() / judge._distances[0].unit, [*tuned.values()]
+    )
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def flat(dial: float) -> dict[str, float]:
+    return {"a": 1000 * (2 - np.log2(dial)), "b": 1000 * (2 - np.log2(dial))}
+
+
+def control(room: float) -> DialControl:
+    return DialControl(RateCurves(flat), {"a": 8000, "b": 8000}, room=room, first=1.0)
+
+
+def test_the_dial_fills_the_room():
+    assert control(4000).dial == pytest.approx(1, abs=1e-3)
+    assert control(6000).dial == pytest.approx(0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("took", [1900.0, 2100.0])
+def test_what_was_taken_turns_the_dial_for_what_is_left(took):
+    one = control(4000)
+    one.took(["a"], took, last=True)
+    assert (one.dial < 1) == (took < 2000)
+    left = flat(one.dial)["b"] * took / 2000  # what is left is off as what came before
+    assert took + left == pytest.approx(4000, rel=0.03)
+
+
+def test_the_last_block_is_turned_by_what_it_took():
+    one = control(4000)
+    one.took(["a"], 2000.0, last=True)
+    assert one.again(["b"], 2050.0, 2000.0) > one.dial * 0.999
+    assert one.dial > 1
