@@ -143,6 +143,35 @@ def test_the_callers_network_is_left_as_it_is(tmp_path):
     assert all(torch.equal(before[name], one) for name, one in net.state_dict().items())
 
 
+class Listener:
+    """Notes what it is told of stages and sizes."""
+
+    def __init__(self) -> None:
+        self.stages, self.sizes, self.costs = list[str](), list[tuple[int, int | None]](), {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        self.stages.append(stage)
+
+    def expect(self, costs: dict[str, float]) -> None:
+        assert not self.stages
+        self.costs = costs
+
+    def weigh(self, nbytes: int, target: int | None) -> None:
+        self.sizes.append((nbytes, target))
+
+
+def test_who_listens_is_told_the_stages_beforehand_and_the_bytes_after_every_block(tmp_path):
+    told = Listener()
+    taut.compress(stack(3), tmp_path / "x", calib=words(), bits=4, finish=False, progress=told)
+    met = [stage for stage in dict.fromkeys(told.stages) if stage in told.costs]
+    assert met == [*told.costs] == ["curvature", "lambda", "sequence", "encode", "verify"]
+    sizes, targets = zip(*told.sizes, strict=True)
+    assert len(sizes) >= 4
+    assert sorted(sizes[:4]) == [*sizes[:4]]
+    assert {targets[0]} == {*targets}
+    assert (tmp_path / "x").stat().st_size in sizes
+
+
 class Skipping(Stack):
     """Leaves a block out where texts are long."""
 

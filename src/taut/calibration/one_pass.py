@@ -78,13 +78,19 @@ def in_one_pass(
     progress = started.work.progress or (lambda *_: None)
     fixed = AIM * target.nbytes - room
     *before, last = shares
+
+    def told(dial: float) -> int:
+        size = exact(dial)
+        report_bytes(progress, size, target.nbytes)
+        return size
+
     with BlockWalk(started, compressed, key) as walk:
         for number, share in enumerate(before, 1):
             found = walk.rounded(share, control.dial)
             control.took(share.names, rounder.size_of(found), last=number == len(before))
             report_bytes(progress, round(control.spent + fixed), target.nbytes)
             progress("sequence", number, len(shares))
-        dial = _landed(walk, last, control, most, exact)
+        dial = _landed(walk, last, control, most, told)
     progress("sequence", len(shares), len(shares))
     return dial
 

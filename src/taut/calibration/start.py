@@ -14,12 +14,14 @@ from taut.calibration.held import Held
 from taut.calibration.inputs import Work
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
+from taut.calibration.stage_costs import stage_costs
 from taut.io import Source
 from taut.networks.block_calls import AnotherWayError
 from taut.networks.calls import fitted
 from taut.networks.chain import Chain
 from taut.networks.find_chain import find_chain
 from taut.networks.precision import widen
+from taut.progress import expect_stages
 from taut.scheme import Scheme
 from taut.transform.runtime import GRIDS
 
@@ -52,6 +54,8 @@ def start(work: Work, record: Findings) -> Started:
         ArgumentError: the data does not fit the model, or a scheme its tensor.
     """
     student, request = RoundedNetwork(work.model), work.request
+    if is_large(work.source, work.schemes):
+        expect_stages(work.progress, stage_costs(work))
     held = Held(student, work.model.module, work.calibration, request.seed)
     curvature = _curvature(work, held, record)
     rounder = Rounder(
