@@ -16,8 +16,9 @@ from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
 from taut.io import Source
 from taut.networks.calls import fitted
+from taut.networks.chain_precision import runs_wide
 from taut.networks.find_chain import find_chain
-from taut.networks.precision import widen
+from taut.networks.precision import AS_IT_IS, has_narrow, widen_if_it_runs
 from taut.scheme import Scheme
 from taut.transform.runtime import GRIDS
 
@@ -63,16 +64,17 @@ def start(work: Work, record: Findings) -> Started:
         record=record,
         workers=request.workers,
     )
-    compressed = _compressed(work, held, rounder)
-    if compressed is None and work.model.gradients:
-        widen(work.model.module)  # it was left as it is for the blocks that it has not
+    compressed, notes = _compressed(work, held, rounder), _notes(work, held, curvature)
+    if compressed is None and work.model.gradients:  # it was left as it is for blocks it has not
+        wide = widen_if_it_runs(work.model.module, held.batches[0])
+        notes = notes if wide or AS_IT_IS in notes else (*notes, AS_IT_IS)
     return Started(
         work=work,
         record=record,
         rounder=rounder,
         student=student,
         held=held,
-        notes=_notes(work, held, curvature),
+        notes=notes,
         compressed=compressed,
     )
 
@@ -95,11 +97,18 @@ def _compressed(work: Work, held: Held, rounder: Rounder) -> CompressedChain | N
 
 
 def chain_of(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None:
-    """What runs a network of blocks, block after block; None if it has none, or no gradients."""
+    """What runs a network of blocks, block after block; None if it has none, or cannot run so.
+
+    That takes gradients, and blocks that run in float32.
+    """
     if not work.model.gradients:
         return None
-    chain = find_chain(work.model.module, fitted(held.batches[0], work.model.module))
-    return None if chain is None else CompressedChain(work, rounder, chain)
+    network = work.model.module
+    batch = fitted(held.batches[0], network)
+    chain = find_chain(network, batch)
+    if chain is None or (has_narrow(network) and not runs_wide(chain, batch)):
+        return None
+    return CompressedChain(work, rounder, chain)
 
 
 def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]:
