@@ -9,6 +9,7 @@ import pytest
 
 import taut
 import taut.errors
+from taut.networks.precision import AS_IT_IS
 
 torch = pytest.importorskip("torch")
 
@@ -185,3 +186,31 @@ def test_more_bits_of_its_own_than_there_are_take_the_finest(net, batches, tmp_p
     plan = taut.planning.Plan.model_validate({"rules": [{"match": "*", "scheme": "rd:30"}]})
     result = taut.compress(net, tmp_path / "x", calib=batches, plan=plan, finish=False)
     assert all(tensor.rel_mse < 1e-4 for tensor in result.tensors)
+
+
+class Halving(torch.nn.Module):
+    """A block that names its own type: it does not run in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = torch.nn.Linear(32, 32).half()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.a(x.half()).relu()
+
+
+@pytest.mark.parametrize("large", [1, 1 << 25])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_what_names_its_half_precision_is_calibrated_as_it_is(blocks, large, tmp_path, monkeypatch):
+    monkeypatch.setattr("taut.calibration.start.LARGE", large)
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(*(Halving() for _ in range(blocks)))
+    data = batches(8, 32)
+    result = taut.compress(net, tmp_path / "x", calib=data, bits=4, finish=False)
+    assert AS_IT_IS in result.notes
+
+    def score(module: torch.nn.Module) -> float:
+        return 1 - float((module(data[0]) - net(data[0])).norm() / net(data[0]).norm())
+
+    kept = taut.compress(net, tmp_path / "y", calib=data, max_drop=0.1, score=score, finish=False)
+    assert score(taut.load(kept.path, into=net)) >= 0.9

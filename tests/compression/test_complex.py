@@ -9,6 +9,7 @@ import pytest
 import taut
 from taut.analysis.curvature import collect
 from taut.container import TautFile
+from taut.exporting.check import Comparison
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -108,3 +109,19 @@ def test_a_plan_counts_each_part(tmp_path: Path) -> None:
     plan = taut.plan(net, bits=6)
     done = taut.compress(net, tmp_path / "o", plan=plan)
     assert done.size < 1.15 * 6 / 8 * (33 * 96 + 64 * 64 + 64 + 8 * 64 + 8 + 96)
+
+
+def test_a_sweep_rounds_complex_matrices_too() -> None:
+    w = np.random.default_rng(0).standard_normal((64, 64, 2)).astype("f4").view("c8")[..., 0]
+    found = taut.frontier({"w": w}, bits=[3, 6], schemes=["int8"])
+    assert [point.name for point in found.points] == ["3 bits", "6 bits", "int8"]
+    values = [point.metrics[0].value for point in found.points]
+    assert 0.9 < values[0] < values[1] < values[2] < 1
+
+
+def test_errors_of_imaginary_parts_count() -> None:
+    compared = Comparison()
+    compared.add("w", np.array([1 + 2j, 3], np.complex64), np.array([1 + 1j, 3], np.complex64))
+    check = compared.check("nothing")
+    assert (compared.rounded, check.max_error) == (["w"], 1.0)
+    assert check.rel_mse == pytest.approx(1 / 14)

@@ -117,3 +117,32 @@ def test_scores_that_a_mask_forbids_have_no_part() -> None:
     assert np.isfinite(found["b.weight"].rows).all()
     assert not found["b.weight"].rows[7].any()
     assert found["b.weight"].rows[:7, :7].any()
+
+
+class Plain:
+    def __init__(self, **parts: Any) -> None:
+        vars(self).update(parts)
+
+
+@pytest.mark.parametrize(
+    ("into", "places"),
+    [
+        (lambda a, b: {"none": None, "a": a, "n": 3, "b": b}, ["a", "b"]),
+        (lambda a, b: (3, a, "x", b, a), ["1", "3"]),
+        (lambda a, b: Plain(a=a, b=b, n=3), ["a", "b"]),
+        (lambda a, b: (a, b[:0], b.detach(), torch.ones(3)), ["0"]),
+        (lambda a, b: {"loss": a.mean(), "b": b}, ["b"]),
+        (lambda a, b: a.mean(), [""]),
+    ],
+)
+def test_what_is_computed_counts_once_wherever_it_lies(into: Any, places: list[str]) -> None:
+    kept = kept_outputs(Heads(into)(X[0]), "auto", lambda _: None)
+    assert [one.place for one in kept] == places
+    assert len(collect(Heads(into), lambda: X[:1])) >= 2
+
+
+def test_a_constant_that_comes_first_hides_no_head() -> None:
+    found = collect(Heads(lambda a, b: (torch.ones(len(a), 3), a, b)), lambda: X)
+    assert all(np.trace(found[f"{name}.weight"].rows) > 0 for name in ("trunk", "box", "fc"))
+    with pytest.raises(taut.errors.ArgumentError, match="batch 1: the model's output has no grad"):
+        collect(Heads(lambda a, b: {"logits": a.detach(), "b": b}), lambda: X)

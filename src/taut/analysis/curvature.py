@@ -18,7 +18,7 @@ from taut.analysis._capture import Capture
 from taut.analysis._entering import find_cutting
 from taut.analysis._gram import Room
 from taut.analysis._parts import Allowance, Batch, CrossedError, sum_whole
-from taut.analysis._streamed import OUTSIDE, Streamed, runs_wide
+from taut.analysis._streamed import OUTSIDE, Streamed
 from taut.analysis._summed import Results
 from taut.analysis._tracked import Tracked
 from taut.analysis.losses import Differentiated
@@ -29,6 +29,7 @@ from taut.extras import need_extra
 from taut.networks.block_calls import AnotherWayError
 from taut.networks.calls import fitted, run, samples_of
 from taut.networks.chain import Chain
+from taut.networks.chain_precision import runs_wide
 from taut.networks.find_chain import find_chain
 from taut.networks.outputs import OUTPUTS, Loss
 from taut.networks.portions import Portion

@@ -42,7 +42,7 @@ class Differentiated:
         """One for each backward pass, of what the model gave."""
         if self.loss is not None:
             return [(user_loss(self.loss, given, batch, self.generator, capture.batch), None)]
-        main, *others = kept_outputs(given, self.output, capture.maker)
+        main, *others = _computed(kept_outputs(given, self.output, capture.maker))
         check(main, capture.batch, capture.broken)
         found = [probes(main, batch, self.generator, self.passes)]
         for one, weight in self._weighed(main, others, batch):
@@ -64,6 +64,13 @@ class Differentiated:
             own, its = self.costs[one.place], self.costs[main.place]
             if own > 0:
                 yield one, its / own if its > 0 else 1.0
+
+
+def _computed(kept: list[KeptOutput]) -> list[KeptOutput]:
+    """Without a main output that merely comes first and is constant, as anchors before boxes."""
+    main, *others = kept
+    first = main.place.rpartition(".")[2].isdigit()
+    return others if others and first and not main.tensor.requires_grad else kept
 
 
 def check(target: KeptOutput, where: str, broken: Callable[[], str]) -> None:

@@ -39,7 +39,7 @@ def original_score(started: Started) -> float:
 
     def judged() -> float:
         module = started.work.model.module
-        with placed(held_tensors(module)):
+        with placed(held_tensors(module), wide=started.compressed is not None):
             return _scored(started, module)
 
     return started.record.number(key, judged)

@@ -19,8 +19,9 @@ from taut.io import Source
 from taut.networks.block_calls import AnotherWayError
 from taut.networks.calls import fitted
 from taut.networks.chain import Chain
+from taut.networks.chain_precision import runs_wide
 from taut.networks.find_chain import find_chain
-from taut.networks.precision import widen
+from taut.networks.precision import AS_IT_IS, has_narrow, widen_if_it_runs
 from taut.progress import expect_stages
 from taut.scheme import Scheme
 from taut.transform.runtime import GRIDS
@@ -69,16 +70,17 @@ def start(work: Work, record: Findings) -> Started:
         record=record,
         workers=request.workers,
     )
-    compressed = _compressed(work, held, rounder)
-    if compressed is None and work.model.gradients:
-        widen(work.model.module)  # it was left as it is for the blocks that it has not
+    compressed, notes = _compressed(work, held, rounder), _notes(work, held, curvature)
+    if compressed is None and work.model.gradients:  # it was left as it is for blocks it has not
+        wide = widen_if_it_runs(work.model.module, held.batches[0])
+        notes = notes if wide or AS_IT_IS in notes else (*notes, AS_IT_IS)
     return Started(
         work=work,
         record=record,
         rounder=rounder,
         student=student,
         held=held,
-        notes=_notes(work, held, curvature),
+        notes=notes,
         compressed=compressed,
     )
 
@@ -101,14 +103,19 @@ def _compressed(work: Work, held: Held, rounder: Rounder) -> CompressedChain | N
 
 
 def chain_of(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None:
-    """What runs a network of blocks, block after block; None if it has none, or no gradients.
+    """What runs a network of blocks, block after block; None if it has none, or cannot run so.
 
-    None as well where some batch takes another way through the blocks than the first.
+    That takes gradients, blocks that run in float32, and batches that all go through the blocks in
+    the way of the first.
     """
     if not work.model.gradients:
         return None
-    chain = find_chain(work.model.module, fitted(held.batches[0], work.model.module))
-    if chain is None or not _in_one_way(chain, held.batches):
+    network = work.model.module
+    batch = fitted(held.batches[0], network)
+    chain = find_chain(network, batch)
+    if chain is None or (has_narrow(network) and not runs_wide(chain, batch)):
+        return None
+    if not _in_one_way(chain, held.batches):
         return None
     return CompressedChain(work, rounder, chain)
 

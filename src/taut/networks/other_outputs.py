@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -23,36 +24,48 @@ _LEAST: Final = 0.01  # of the most that logits can tell, log C: what they count
 def kept_outputs(output: object, kind: str, maker: Maker) -> list[KeptOutput]:
     """The output of `find_target`, and then all others that hold floats and are computed.
 
-    Complex numbers are pairs of reals. In an output of transformers what the main one is computed
-    from (the encoder's states beside the decoder's logits) does not count by itself.
+    Complex numbers are pairs of reals. What an output has twice counts once. In an output of
+    transformers what the main one is computed from (the encoder's states beside the decoder's
+    logits) does not count by itself.
 
     Raises:
         ArgumentError: the output holds no tensor of floats.
 
     >>> import torch
     >>> z = torch.ones(2, 3, requires_grad=True)
-    >>> found = kept_outputs({"logits": 2 * z, "box": 3 * z, "told": torch.ones(2)}, "auto", print)
-    >>> [(one.place, one.logits) for one in found]
-    None
-    None
+    >>> output = {"logits": 2 * z, "box": 3 * z, "told": torch.ones(2)}
+    >>> [(one.place, one.logits) for one in kept_outputs(output, "auto", lambda tensor: None)]
     [('logits', True), ('box', False)]
     """
-    import torch
-
     main = find_target(output, kind, maker)
     parts = float_parts(output)
     own = next((place for place, one in parts.items() if _is_same(one, main.tensor)), "")
-    found = [replace(main, place=own)]
     inner = _computed_from(main.tensor) if _of_transformers(output) else set()
+    others = [
+        _beside(place, tensor, kind, maker)
+        for place, tensor in _each_once(parts, {id(main.tensor), id(parts.get(own))})
+        if tensor.requires_grad and tensor.numel() and tensor.grad_fn not in inner
+    ]
+    return [replace(main, place=own), *others]
+
+
+def _each_once(
+    parts: dict[str, torch.Tensor], seen: set[int]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The parts by place, each tensor at its first; without those that were seen."""
     for place, tensor in parts.items():
-        computed = tensor.requires_grad and tensor.numel() and tensor.grad_fn not in inner
-        if place == own or not computed:
-            continue
-        real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
-        named = place.rpartition(".")[2] == "logits"
-        told = told_output(real, maker, named=named)
-        found.append(replace(told, logits=told.logits and kind != "features", place=place))
-    return found
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            yield place, tensor
+
+
+def _beside(place: str, tensor: torch.Tensor, kind: str, maker: Maker) -> KeptOutput:
+    """An output that is not the main one."""
+    import torch
+
+    real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    told = told_output(real, maker, named=place.rpartition(".")[2] == "logits")
+    return replace(told, logits=told.logits and kind != "features", place=place)
 
 
 def cost_of_loss(kept: KeptOutput, mask: torch.Tensor | None) -> float:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
+from taut.errors import ArgumentError
 from taut.networks.calls import run
+from taut.networks.cuts import first_sample
 from taut.networks.other_outputs import kept_outputs
 from taut.networks.output_vectors import Kind
 from taut.networks.outputs import KeptOutput, find_target, float_parts, told_output
 
 if TYPE_CHECKING:
     import torch
+
+    Maker: TypeAlias = Callable[[torch.Tensor], str | None]
+
+Seen = TypeVar("Seen")
 
 
 def output_kind(module: torch.nn.Module, batch: object) -> Kind:
@@ -28,8 +35,7 @@ def output_kind(module: torch.nn.Module, batch: object) -> Kind:
     told = _says(module)
     if told is not None:
         return told
-    output, maker = _made_by(module, batch, "calibration batch 1")
-    return _kind(find_target(output, "auto", maker))
+    return _of_some(module, batch, lambda output, maker: _kind(find_target(output, "auto", maker)))
 
 
 def class_axes(
@@ -73,10 +79,28 @@ def other_kinds(module: torch.nn.Module, batch: object) -> dict[str, Kind]:
 
     if _says(module) is not None:
         return {}
+    def kinds(output: object, maker: Maker) -> dict[str, Kind]:
+        return {one.place: _kind(one) for one in kept_outputs(output, "auto", maker)[1:]}
+
     with torch.enable_grad():
-        output, maker = _made_by(module, batch, "calibration batch 1", gradients=True)
-        others = kept_outputs(output, "auto", maker)[1:]
-    return {one.place: _kind(one) for one in others}
+        return _of_some(module, batch, kinds, gradients=True)
+
+
+def _of_some(
+    module: torch.nn.Module,
+    batch: object,
+    look: Callable[[object, Maker], Seen],
+    *,
+    gradients: bool = False,
+) -> Seen:
+    """What `look` sees in the output of the first sample, or of the batch where that is not taken.
+
+    The logits of all of a language model's batch, with all that led to them, take gigabytes.
+    """
+    with suppress(ArgumentError):
+        some = first_sample(batch)
+        return look(*_made_by(module, some, "calibration batch 1", gradients=gradients))
+    return look(*_made_by(module, batch, "calibration batch 1", gradients=gradients))
 
 
 def _kind(found: KeptOutput) -> Kind:
@@ -100,7 +124,7 @@ def _made_by(
     named: Mapping[str, object] | None = None,
     *,
     gradients: bool = False,
-) -> tuple[object, Callable[[torch.Tensor], str | None]]:
+) -> tuple[object, Maker]:
     """The output of a batch, and which linear layer made a tensor of it."""
     import torch
 

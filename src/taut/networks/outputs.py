@@ -115,12 +115,8 @@ def _floats(output: object) -> Iterator[torch.Tensor]:
     if is_float(output):
         yield output
         return
-    if is_dataclass(output) and not isinstance(output, (Mapping, type)):
-        output = {one.name: getattr(output, one.name, None) for one in fields(output)}
-    parts = output.values() if isinstance(output, Mapping) else output
-    if isinstance(output, (Mapping, tuple, list)):
-        for part in parts:  # type: ignore[attr-defined]
-            yield from _floats(part)
+    for part in _held(output).values():
+        yield from _floats(part)
 
 
 def _as_real(output: object) -> object:

@@ -64,6 +64,23 @@ def restore(module: torch.nn.Module) -> bool:
     return True
 
 
+def widen_if_it_runs(module: torch.nn.Module, batch: object) -> bool:
+    """Widen a network, in place, unless it takes the batch only in its own half precision.
+
+    Whether it runs in float32 now, or had nothing to widen.
+    """
+    import torch
+
+    if is_widened(module) or not has_narrow(module):
+        return True
+    try:
+        with torch.no_grad(), evaluating(widen(module)):
+            run(module, batch, "in float32")
+    except ArgumentError:  # its forward names the narrow type itself
+        return not restore(module)
+    return True
+
+
 def is_widened(module: torch.nn.Module) -> bool:
     """Whether `widen` changed a module."""
     return _MARK in vars(module)

@@ -107,7 +107,8 @@ def _twin(
     """The twin of one part, and of all in it; `asked` are the attributes that the graph takes."""
     found = memo[id(module)] = _kind()(module.original_name, program)
     for name, value in module._parameters.items():
-        found.register_parameter(name, copy.deepcopy(value, memo))
+        memo[id(value)] = _parameter(copy.deepcopy(value, memo))
+        found.register_parameter(name, memo[id(value)])
     for name, value in module._buffers.items():
         found.register_buffer(name, copy.deepcopy(value, memo))
     for name, part in module._modules.items():
@@ -116,6 +117,15 @@ def _twin(
     _give_attributes(found, module, asked, memo)
     found.training = bool(getattr(module, "training", False))
     return found
+
+
+def _parameter(value: torch.Tensor | None) -> torch.nn.Parameter | None:
+    """The same memory as a parameter: a program that was read from a file has plain tensors."""
+    import torch
+
+    if value is None or isinstance(value, torch.nn.Parameter):
+        return value
+    return torch.nn.Parameter(value.detach(), requires_grad=value.requires_grad)
 
 
 def _give_attributes(twin: Any, module: Any, asked: Collection[str], memo: dict[int, Any]) -> None:

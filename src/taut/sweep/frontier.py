@@ -11,6 +11,7 @@ from taut.errors import ArgumentError, TargetError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.identity import model_identity
 from taut.io.model_file import path_of
+from taut.io.pairs import paired
 from taut.networks import Calibration, LoadedModel, check_loss, open_calibration, open_model
 from taut.networks.sources import built, without_masks
 from taut.scoring.criteria import ByOutputs, ByScore, ByWeights, Yardstick
@@ -38,8 +39,8 @@ def find_frontier(request: SweepRequest) -> Frontier:
     request = replace(request, model=src)
     source = open_source(request.model)
     _check(source)
-    by_scale = request.ways.calib is None
-    matrices, exact = roundable(source, matrices_of(source), by_scale=by_scale)
+    by_scale, pairs = request.ways.calib is None, paired(source)
+    matrices, exact = roundable(pairs, matrices_of(pairs), by_scale=by_scale)
     loaded, calibration = _opened(request)
     yardstick = _yardstick(request, source, loaded, calibration)
     request = replace(request, ways=_repeatable(request.ways, calibration))
@@ -76,7 +77,7 @@ def _check(source: Source) -> None:
         raise ArgumentError(
             f"{source.identity}: is a Taut file; give the original, which all points come from"
         )
-    matrices_of(source)
+    matrices_of(paired(source))
 
 
 def _opened(request: SweepRequest) -> tuple[LoadedModel | None, Calibration | None]:
