@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
+import taut
 from taut.exporting.companions import companion_notes, copy_companions
 
 
@@ -27,3 +30,9 @@ def test_all_but_the_weights_is_copied_and_the_config_is_new(tmp_path: Path) -> 
     assert json.loads((out / "config.json").read_text())["dtype"] == "float16"
     (note,) = companion_notes(source)
     assert "tf_model.h5" in note
+
+
+def test_shards_that_are_exported_are_not_told_as_left_behind(tmp_path: Path) -> None:
+    model = {name: np.ones((64, 64), np.float32) * n for n, name in enumerate("abc")}
+    taut.compress(model, tmp_path / "cut", shard_size=1)
+    assert companion_notes(tmp_path / "cut") == ()
