@@ -208,7 +208,7 @@ def test_what_changed_since_is_noticed(
         taut.compress(folder, out)
     with pytest.raises(ArgumentError, match="begun with another plan"):
         taut.compress(folder, out, resume=True, effort="max")
-    with pytest.raises(ArgumentError, match="begun with another shards"):
+    with pytest.raises(ArgumentError, match="begun with another division into shards"):
         taut.compress(folder, out, resume=True, shard_size=1)
     shard = next(folder.glob("*.safetensors"))
     os.utime(shard, ns=(1, 1))
