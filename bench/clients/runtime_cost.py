@@ -16,7 +16,7 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,13 +34,18 @@ from bench.measuring import report
 BLOCK = 32  # values that share a scale in Q8_0
 
 
-def main() -> None:
-    """Print a table; end with 1 if llama.cpp's floats are not PyTorch's."""
+def command_line() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--home", type=Path, default=Path("build/clients"))
     parser.add_argument("--models", nargs="+", default=["llama", "smollm2"], choices=[*MODELS])
     parser.add_argument("--windows", type=int, default=20, help=f"of {SCORED} tokens")
-    asked = parser.parse_args()
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a table."""
+    asked = command_line().parse_args(argv)
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:

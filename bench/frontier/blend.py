@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import resource
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,8 @@ def named(option: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def main() -> None:
-    """Print one table."""
+def command_line() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--own", type=named, required=True)
@@ -74,7 +75,12 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="*", default=[0, 0.05, 0.1, 0.2])
     parser.add_argument("--windows", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print one table."""
+    given = command_line().parse_args(argv)
     loaded = open_model(given.model)
     own, _ = halves(given.own[1])
     texts = {name: windows(loaded, halves(path)[1]) for name, path in [given.own, *given.other]}

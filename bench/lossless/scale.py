@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import ml_dtypes
@@ -30,16 +30,21 @@ _MB = 1e6
 Tensors = list[tuple[str, tuple[int, int]]]
 
 
-def main() -> None:
-    """Print a row for each command."""
-    if sys.argv[1:2] == ["--row"]:
-        print(json.dumps(_measure(*sys.argv[2:])))
-        return
+def command_line() -> argparse.ArgumentParser:
+    """The options."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--shards", type=float, default=0.5, help="GB of the sharded folder")
     options.add_argument("--tensor", type=float, default=0.5, help="GB of the one tensor")
     options.add_argument("--dry", type=float, default=0.5, help="GB of the model that is foreseen")
-    asked = options.parse_args()
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a row for each command."""
+    if sys.argv[1:2] == ["--row"]:
+        print(json.dumps(_measure(*sys.argv[2:])))
+        return
+    asked = command_line().parse_args(argv)
     print("| work | CPU s | anonymous MB | resident MB | size |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -35,15 +35,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         random = asked.model.startswith("random:")
         folder = _made(asked.model, Path(made)) if random else Path(asked.model)
         module = open_model(folder, widened=False).module
-        batches = _batches(folder, Path(asked.text), asked.windows)
+        batches = windows_of(folder, Path(asked.text), asked.windows)
         shapes = {
             name: tuple(one.shape) for name, one in module.named_parameters() if one.ndim == 2
         }
         narrow = next(module.parameters()).dtype == torch.bfloat16
         told = foretell(shapes, narrow=narrow, tokens=asked.windows * _LENGTH)
-        began, before = _cpu(), _anonymous()
+        began, before = cpu_seconds(), _anonymous()
         found = collect(module, lambda: batches, names=set(shapes))
-        said = {"cpu": _cpu() - began, "before": before, "told": before + told.memory}
+        said = {"cpu": cpu_seconds() - began, "before": before, "told": before + told.memory}
         weights = sum(one.numel() for one in module.parameters())
         print(json.dumps({**said, "disk": told.disk, "matrices": len(found), "weights": weights}))
 
@@ -70,7 +70,8 @@ def _made(shapes: str, folder: Path) -> Path:
     return folder
 
 
-def _batches(folder: Path, text: Path, windows: int) -> list[dict[str, Tensor]]:
+def windows_of(folder: Path, text: Path, windows: int) -> list[dict[str, Tensor]]:
+    """So many windows of 512 tokens of the text, six a batch; random ones without a tokenizer."""
     count = windows * _LENGTH
     if (folder / "tokenizer.json").exists():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -81,7 +82,8 @@ def _batches(folder: Path, text: Path, windows: int) -> list[dict[str, Tensor]]:
     return [{"input_ids": one, "attention_mask": torch.ones_like(one)} for one in parts]
 
 
-def _cpu() -> float:
+def cpu_seconds() -> float:
+    """What this process has used so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 

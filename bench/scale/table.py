@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=1 python -m bench.scale.table curvature --model FOLDER --text FILE
 
-Each row is a function of its own name, registered in ROWS. `curvature` is that of a language model,
-a block at a time; `random` that of some blocks of a random Llama of 1.1 billion weights, of which a
-block costs as much whatever the number of blocks.
+Each row is a function of its own name, registered in ROWS. `calibrated` is a whole run from the
+model to the file; `curvature` its first stage, a block at a time; `random` that stage for some
+blocks of a random Llama of 1.1 billion weights, of which a block costs as much whatever the number
+of blocks.
 """
 
 from __future__ import annotations
@@ -43,6 +44,14 @@ def curvature(arguments: argparse.Namespace) -> list[report.Row]:
     return [_row(f"curvature, {seen.said['weights'] / 1e6:.0f} M weights", windows, seen)]
 
 
+def calibrated(arguments: argparse.Namespace) -> list[report.Row]:
+    """The model that is named, compressed to --bits; the file is left in --result."""
+    windows, bits = arguments.windows, str(arguments.bits)
+    asked = (arguments.model, arguments.text, str(windows), bits, arguments.result)
+    seen = observe("bench.scale.compressing", *asked)
+    return [_row(f"calibrated, {seen.said['bits']:.3f} bits", windows, seen)]
+
+
 def random(arguments: argparse.Namespace) -> list[report.Row]:
     """Two and three blocks of a random Llama: the difference is what a block costs."""
     rows = []
@@ -68,6 +77,7 @@ def _row(work: str, windows: int, seen: Observed) -> report.Row:
 
 
 ROWS: dict[str, Callable[[argparse.Namespace], list[report.Row]]] = {
+    "calibrated": calibrated,
     "curvature": curvature,
     "random": random,
 }
@@ -80,6 +90,8 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="", help="a folder that transformers opens")
     parser.add_argument("--text", required=True, help="a text to take windows of")
     parser.add_argument("--name", default="scale", help="of the JSON in bench/results")
+    parser.add_argument("--bits", type=float, default=3.0, help="bits a weight of `calibrated`")
+    parser.add_argument("--result", default="calibrated", help="the folder that it writes")
     parser.add_argument("--windows", type=int, default=64, help="windows of 512 tokens")
     return parser
 

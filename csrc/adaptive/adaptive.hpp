@@ -10,8 +10,8 @@ constexpr uint64_t kMaxAdaptiveColumns = uint64_t(1) << 20;  // each takes some 
 std::vector<uint8_t> write_adaptive_header(const ArrayHeader& h);
 Status read_adaptive_fields(ByteReader& in, ArrayHeader& h, bool any_size);
 // `out` takes the chunk's values, or its indices as int32.
-Status decode_adaptive_chunk(const ArrayHeader& h, uint64_t chunk, ConstBytes bytes, uint8_t* out, Memory& memory = usual_memory,
-                             Put put = Put::values);
+Status decode_adaptive_chunk(const ArrayHeader& h, uint64_t chunk, ConstBytes bytes, uint8_t* out,
+                             Memory& memory = usual_memory, Put put = Put::values);
 
 // How the indices decode; `fields` without options and prior, which are chosen here.
 struct AdaptiveSpec {

@@ -44,7 +44,8 @@ Status put_row(const ArrayHeader& h, const int32_t* q, uint64_t row, uint8_t* ou
 
 }  // namespace
 
-Status decode_adaptive_chunk(const ArrayHeader& h, uint64_t chunk, ConstBytes bytes, uint8_t* out, Memory& memory, Put put) {
+Status decode_adaptive_chunk(const ArrayHeader& h, uint64_t chunk, ConstBytes bytes, uint8_t* out, Memory& memory,
+                             Put put) {
     const AdaptiveFields& a = h.adaptive;
     const size_t columns = size_t(h.row_length);
     const uint64_t first = chunk * h.chunk_rows, rows = std::min(h.chunk_rows, h.row_count() - first);

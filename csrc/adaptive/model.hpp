@@ -52,7 +52,8 @@ class AdaptiveModel {
 public:
     // Where memory is lacking good() says so, and nothing else may be asked.
     AdaptiveModel(Coder& coder, const AdaptiveFields& fields, size_t columns, Memory& memory = usual_memory)
-        : coder_(coder), f_(fields), column_(memory), step_column_(memory), sign_column_(memory), block_(memory), above_(memory), place_(memory) {
+        : coder_(coder), f_(fields), column_(memory), step_column_(memory), sign_column_(memory), block_(memory),
+          above_(memory), place_(memory) {
         const int nonzero = (f_.prior & 15) - 10, larger = (f_.prior >> 4) - 11;
         bias_ = {nonzero * (3 << 22), kBiasVariance};
         steps_.fill({larger * (3 << 22), kBiasVariance});

@@ -29,7 +29,8 @@ constexpr int kMaxLow = 57;            // raw bits per value: a 64-bit load at a
 // What a matrix has beside the fields of other kinds; empty vectors stand for the usual case.
 struct MatrixFields {
     explicit MatrixFields(Memory& memory = usual_memory)
-        : row_exponents(memory), column_exponents(memory), row_classes(memory), column_classes(memory), map(memory), coded_tables(memory) {}
+        : row_exponents(memory), column_exponents(memory), row_classes(memory), column_classes(memory), map(memory),
+          coded_tables(memory) {}
     bool trellis = false;
     uint8_t row_fraction = 0, column_fraction = 0;   // exponents count in 2^-fraction octaves
     Vec<uint8_t> row_exponents, column_exponents;  // one each; empty: all kNoExponent

@@ -15,14 +15,16 @@ Status parse_header(ConstBytes bytes, uint64_t nbytes, ArrayHeader& h);
 // One array, whatever its kind; may be used by several threads at once, each with a scratch of its own.
 class AnyDecoder {
 public:
-    explicit AnyDecoder(Memory& memory = usual_memory) : memory_(memory), header_(memory), split_(memory), matrix_(memory) {}
+    explicit AnyDecoder(Memory& memory = usual_memory)
+        : memory_(memory), header_(memory), split_(memory), matrix_(memory) {}
     Status open(ConstBytes header, uint64_t nbytes, const Kernels& kernels);
     Status open(ArrayHeader&& header, const Kernels& kernels);
     const ArrayHeader& header() const { return header_; }
     const MatrixDecoder& matrix() const { return matrix_; }
     uint64_t chunk_values() const { return header_.chunk_rows * header_.row_length; }  // of all but the last
     // `out` takes the chunk's values, or the grid's integers where the array has a grid.
-    Status decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out, Vec<uint8_t>& scratch, Put put = Put::values) const;
+    Status decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out, Vec<uint8_t>& scratch,
+                        Put put = Put::values) const;
 
 private:
     Memory& memory_;

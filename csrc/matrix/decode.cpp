@@ -218,11 +218,13 @@ Status MatrixDecoder::decode_groups(const ArrayHeader& h, const Kernels& kernels
     std::memcpy(state, parts.states.data, sizeof state);
     for (State x : state) TAUT_REQUIRE(x >= Coder::low, "state out of range");
     RareSymbols rare(h, std::move(parts.tail), parts.exceptions, memory_);
-    const size_t columns = size_t(h.row_length), value_bytes = put == Put::integers ? 4 : h.width, row_bytes = columns * value_bytes;
+    const size_t columns = size_t(h.row_length), value_bytes = put == Put::integers ? 4 : h.width;
+    const size_t row_bytes = columns * value_bytes;
     Levels made(h, rare);
     Vec<uint8_t> contexts(memory_);
     Vec<int8_t> levels(memory_), turned(memory_);
-    TAUT_HAVE(contexts.try_resize(columns) && levels.try_resize(kMatrixBlock * lanes) && turned.try_resize(kMatrixBlock * lanes));
+    TAUT_HAVE(contexts.try_resize(columns) && levels.try_resize(kMatrixBlock * lanes) &&
+              turned.try_resize(kMatrixBlock * lanes));
     std::array<float, lanes> row_scale;
     const uint8_t *p = parts.units.data, *end = p + parts.units.size;
     int row_class = -1;

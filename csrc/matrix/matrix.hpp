@@ -58,7 +58,8 @@ float matrix_row_scale(const ArrayHeader& h, uint64_t row);
 // be used by several threads at once.
 class MatrixDecoder {
 public:
-    explicit MatrixDecoder(Memory& memory = usual_memory) : memory_(memory), column_scale_(memory), lookup_(memory), slots_(memory) {}
+    explicit MatrixDecoder(Memory& memory = usual_memory)
+        : memory_(memory), column_scale_(memory), lookup_(memory), slots_(memory) {}
     Status open(const ArrayHeader& h, const Kernels& kernels);
     // `out` takes the chunk's values, or its levels as int32; without it symbols and levels are decoded, but nothing is
     // put.

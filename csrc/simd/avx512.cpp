@@ -46,7 +46,7 @@ TAUT_INLINE void decode64(const FastTables& t, FastLanes& x, const uint8_t*& p, 
     x.advance(f, rank, ~uint64_t(0), p);
 }
 
-void fast_steps(const Table& table, uint16_t* state, size_t& bank, size_t steps, const uint8_t*& units, uint8_t* out) {
+void fast_steps512(const Table& table, uint16_t* state, size_t& bank, size_t steps, const uint8_t*& units, uint8_t* out) {
     const FastTables t(table);
     const uint8_t* p = units;
     uint16_t *now = state + bank, *then = state + (bank + 64) % 128;
@@ -134,7 +134,7 @@ void dense_steps_of(const Table& table, uint32_t* state, size_t steps, const uin
     units = p;
 }
 
-void dense_steps(const Table& t, uint32_t* state, size_t&, size_t steps, const uint8_t*& p, uint8_t* out) {
+void dense_steps512(const Table& t, uint32_t* state, size_t&, size_t steps, const uint8_t*& p, uint8_t* out) {
     switch (t.bucket_bits) {  // one bank of 64 lanes: it never turns
         case 5: return dense_steps_of<5>(t, state, steps, p, out);
         case 6: return dense_steps_of<6>(t, state, steps, p, out);
@@ -179,7 +179,7 @@ const uint8_t* patch(uint8_t* symbols, size_t n, uint8_t mark, const uint8_t* ta
 const Kernels* avx512_kernels() {
     if (!cpu_has_avx512()) return nullptr;  // before anything that this file's instructions may be used for
     static constexpr Kernels kernels = [] {
-        Kernels k{"avx512", fast_steps, dense_steps, count, patch, avx512_merge, avx512_uniform};
+        Kernels k{"avx512", fast_steps512, dense_steps512, count, patch, avx512_merge, avx512_uniform};
         k.matrix_fast = avx512_matrix_fast;
         k.matrix_dense = avx512_matrix_dense;
         k.matrix_row = avx512_matrix_row;

@@ -88,8 +88,8 @@ struct Kernels {
     size_t (*matrix_row)(const MatrixRule&, Output, const int8_t* levels, size_t n, uint8_t* out) = nullptr;
 };
 
-void avx2_round_block(const float* values, size_t n, float inverse_step, const Thresholds&, uint32_t* counts, Inside& inside,
-                      int32_t* indices);
+void avx2_round_block(const float* values, size_t n, float inverse_step, const Thresholds&, uint32_t* counts,
+                      Inside& inside, int32_t* indices);
 void avx2_transpose(const int8_t* levels, size_t lanes, size_t rows, int8_t* out);
 #if TAUT_DECODE_ONLY
 #define TAUT_ROUND_BLOCK nullptr

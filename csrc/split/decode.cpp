@@ -96,7 +96,8 @@ Status decode_symbols(const Kernels& kernels, const Vec<Table>& tables, const Ve
             const size_t safe = size_t(end - p) / (step * sizeof(typename Coder::Unit));
             const size_t steps = std::min(left / step, safe);
             if (steps > 0 && lanes >= size_t(kStep)) {
-                run_steps<Coder>(kernels, tables[t], slots.empty() ? nullptr : slots.data() + (t << Coder::prob_bits), state, bank, steps, p, out);
+                const uint32_t* of = slots.empty() ? nullptr : slots.data() + (t << Coder::prob_bits);
+                run_steps<Coder>(kernels, tables[t], of, state, bank, steps, p, out);
                 out += steps * step;
                 left -= steps * step;
                 continue;
@@ -203,7 +204,8 @@ Status put_indices(const ArrayHeader& h, const Kernels&, const Span& span, const
     for (uint64_t r = 0; r < span.rows; r++) {
         const size_t n = span.length(h, r);
         const uint8_t* row = symbols + g.start[r];
-        for (size_t i = 0; i < n; i++) put(out, i, row[i] == kException ? exceptions.take<int32_t>() : int32_t(row[i]) - 128);
+        for (size_t i = 0; i < n; i++)
+            put(out, i, row[i] == kException ? exceptions.take<int32_t>() : int32_t(row[i]) - 128);
         out += n * sizeof(int32_t);
     }
     TAUT_REQUIRE(!exceptions.ended(), "exception list ends early");
@@ -271,11 +273,10 @@ Status SplitDecoder::decode_chunk(const ArrayHeader& h, const Kernels& kernels, 
         scratch.clear();  // nothing of it is worth a copy
         TAUT_HAVE(scratch.try_resize_raw(values + 64));
     }
-    switch (h.coder) {
-        case CoderId::fast: TAUT_TRY((decode_symbols<Fast, 128>(kernels, h.tables, slots_, g, parts, scratch.data()))); break;
-        case CoderId::dense: TAUT_TRY((decode_symbols<Dense, 64>(kernels, h.tables, slots_, g, parts, scratch.data()))); break;
-        case CoderId::small: TAUT_TRY((decode_symbols<Dense, 4>(kernels, h.tables, slots_, g, parts, scratch.data()))); break;
-    }
+    const auto decode = h.coder == CoderId::fast    ? decode_symbols<Fast, 128>
+                        : h.coder == CoderId::dense ? decode_symbols<Dense, 64>
+                                                    : decode_symbols<Dense, 4>;
+    TAUT_TRY(decode(kernels, h.tables, slots_, g, parts, scratch.data()));
     bool maybe;
     TAUT_TRY(patch_escapes(kernels, h.tables, g, parts, memory_, scratch.data(), maybe));
     const size_t entry = h.kind == Kind::uniform ? sizeof(int32_t) : h.width;

@@ -26,10 +26,16 @@ _seen: set[bytes] = set()
 _busy = False
 
 
+def _is_whole(file: Path) -> bool:
+    """Whether all of a file is there: what is read from a store is fetched as it is asked for."""
+    stat = file.stat()
+    return 0 < stat.st_size <= MOST and getattr(stat, "st_blocks", 1 << 40) * 512 >= stat.st_size
+
+
 def _shadowed(self: TautFile, path: str | Path, **options: Any) -> None:
     global _busy
     file = Path(path)
-    if not _busy and file.is_file() and 0 < file.stat().st_size <= MOST:
+    if not _busy and file.is_file() and _is_whole(file):
         digest = hashlib.blake2b(file.read_bytes(), digest_size=16).digest()
         if digest not in _seen:
             _seen.add(digest)

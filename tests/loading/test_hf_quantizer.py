@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import taut
+from taut.container import TautFile
 from taut.container.model_folder import mark_config, unmark_config
 from taut.errors import ArgumentError, VerifyError
 
@@ -145,7 +146,7 @@ def test_damage_is_an_error_and_leaves_nothing(hf, bert, tmp_path):
 
 def test_a_pruned_file_says_how_it_can_be_loaded(hf, bert, tmp_path, monkeypatch):
     taut.compress(bert, tmp_path / "small")
-    monkeypatch.setattr(hf.TautFile, "modules", {"bert": {"width": 3}})
+    monkeypatch.setattr(TautFile, "modules", {"bert": {"width": 3}})
     with pytest.raises(ArgumentError, match="into=model"):
         transformers.AutoModel.from_pretrained(tmp_path / "small")
 

@@ -205,7 +205,7 @@ def test_tied_weights_that_safetensors_dropped_are_found_by_their_memory(tmp_pat
     assert equal(taut.load(taut.compress(net, tmp_path / "u").path, into=other), net)
 
 
-@pytest.mark.parametrize("asked", [{}, {"calib": [torch.ones(4, 32)] * 4, "bits": 9}])
+@pytest.mark.parametrize("asked", [{}, {"calib": [torch.ones(4, 32)] * 4, "bits": 6}])
 def test_expanded_tensors_get_memory_of_their_own(asked, tmp_path):
     class Expanded(torch.nn.Module):
         def __init__(self) -> None:

@@ -107,7 +107,8 @@ inline bool run_stream(const Input& in) {
         Exact bytes(in.chunks[0]);
         Outcome outcome;
         taut::Vec<uint8_t> read;
-        if (!taut::read_bytes(bytes.data(), bytes.size(), count, read, kernel->dense_steps)) outcome.emplace(read.begin(), read.end());
+        if (!taut::read_bytes(bytes.data(), bytes.size(), count, read, kernel->dense_steps))
+            outcome.emplace(read.begin(), read.end());
         if (outcome && outcome->size() != count) fail("a byte stream of another length");
         if (first && *first != outcome) fail("two kernels read a byte stream differently");
         first = outcome;

@@ -199,8 +199,8 @@ def test_what_a_plan_calls_lossless_stays_so_whatever_the_target(tmp_path, rng):
 
 def test_a_target_beside_a_plan_with_steps_of_its_own(tmp_path, rng):
     tensors = {name: weights(rng, 100, 200) for name in ("a", "b")}
-    result = taut.compress(tensors, tmp_path / "x", bits=17, plan={"b": "rd:6"})
-    assert 0.99 * 17 <= result.bits <= 17
+    result = taut.compress(tensors, tmp_path / "x", bits=10, plan={"b": "rd:6"})
+    assert 0.99 * 10 <= result.bits <= 10
 
 
 @pytest.mark.parametrize("target", ["8x", "4x", "3x"])

@@ -30,8 +30,6 @@ _ALONE = 1 << 23  # weights of a matrix that has all threads, and the memory, fo
 
 Way = Callable[[float], dict[str, Rounded]]
 
-_ALONE = 1 << 23  # weights of a matrix that has all threads, and the memory, for itself
-
 
 @dataclass(eq=False)
 class Rounder:

@@ -76,7 +76,7 @@ def find_chain(network: torch.nn.Module, batch: object) -> Chain | None:
 def _found(network: torch.nn.Module, batch: object) -> Chain | None:
     containers = [*_containers(network)]
     whole = _followed(network, batch, containers)
-    chains = [chain for one in containers for chain in _chains(network, one)]
+    chains = [chain for one in containers for chain in _chains(network, one, whole)]
     for chain in sorted(chains, key=lambda one: (-_weights(one), -len(one))):
         if _gives(chain, batch, whole):
             return chain
@@ -126,11 +126,21 @@ def _call(key: str, places: Mapping[Place, object], output: object) -> _Call:
     return _Call(key, given, inner, hidden, beside, OutputForm.of(output, places))
 
 
-def _chains(network: torch.nn.Module, container: _Container) -> Iterator[Chain]:
+def _chains(network: torch.nn.Module, container: _Container, whole: object) -> Iterator[Chain]:
     for place, calls in _runs(container):
         calls = calls[_entangled(calls) :]
+        if calls and _is_head(container, calls[-1], whole):
+            calls = calls[:-1]
         if len(calls) > 1:
             yield _of_calls(network, container, calls, place)
+
+
+def _is_head(container: _Container, call: _Call, whole: object) -> bool:
+    """Whether a block is a layer that gives the network's output: perhaps its predictions."""
+    hidden = call.hidden
+    if hidden is None or not any(_same(one, hidden) for one in float_parts(whole).values()):
+        return False
+    return not any(True for _ in container.module.get_submodule(call.key).children())
 
 
 def _runs(container: _Container) -> Iterator[tuple[Place, list[_Call]]]:

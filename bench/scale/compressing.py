@@ -1,0 +1,66 @@
+"""A calibrated compression of a language model in this process: what `bench.scale.table` observes.
+
+    python -m bench.scale.compressing FOLDER TEXT WINDOWS BITS RESULT
+
+FOLDER is a model that transformers opens. Of TEXT so many windows of 512 tokens calibrate it, six a
+batch; RESULT is the folder that is written. CPU seconds of each stage go to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+import taut
+from bench.scale.collecting import cpu_seconds, windows_of
+from taut.encoding.estimate import estimate_memory, estimate_scratch
+from taut.io import open_source
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Compress, and print what it took."""
+    torch.set_num_threads(1)
+    asked = command_line().parse_args(argv)
+    batches = windows_of(Path(asked.model), Path(asked.text), asked.windows)
+    tokens = sum(one["input_ids"].numel() for one in batches)
+    source = open_source(asked.model)
+    told = estimate_memory(source, calibrated=True, tokens=tokens)
+    disk = estimate_scratch(source, tokens)
+    began = last = cpu_seconds()
+    stages: Counter[str] = Counter()
+
+    def watch(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        now = cpu_seconds()
+        stages[stage] += now - last  # type: ignore[assignment]  # seconds
+        last = now
+
+    result = taut.compress(
+        asked.model, asked.result, calib=batches, bits=asked.bits, threads=1, force=True,
+        progress=watch,
+    )  # fmt: skip
+    print({name: round(seconds) for name, seconds in stages.items()}, file=sys.stderr)
+    print(*result.notes, sep="\n", file=sys.stderr)
+    said = {"cpu": cpu_seconds() - began, "bits": result.bits, "weights": result.parameters}
+    print(json.dumps({**said, "told": told, "disk": disk}))
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="a folder that transformers opens")
+    parser.add_argument("text", help="a text to take windows of")
+    parser.add_argument("windows", type=int, help="windows of 512 tokens")
+    parser.add_argument("bits", type=float, help="bits a weight, everything counted")
+    parser.add_argument("result", help="the folder to write")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
