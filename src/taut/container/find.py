@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from taut.errors import ArgumentError
 from taut.io.names import check_plain, pattern_hint
+from taut.io.stores import store_hint
 
 if TYPE_CHECKING:
     from taut.io import Source
@@ -25,7 +26,7 @@ def find_file(path: str | Path) -> Path:
     if path.is_dir():
         return _within(path)
     if not path.exists():
-        raise ArgumentError(f"{path}: no such file or folder{pattern_hint(path)}")
+        raise ArgumentError(f"{path}: no such file or folder{pattern_hint(path)}{store_hint(path)}")
     check_plain(path)
     return path
 
