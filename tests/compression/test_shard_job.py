@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from taut.compression.shard_job import ShardJob, compress_shard, partition_of, s
 from taut.container import TautFile, open_taut
 from taut.errors import ArgumentError
 from taut.io import open_source
+from taut.io.shard_index import bytes_with_shards
 
 INDEX = "model.taut.safetensors.index.json"
 COUNT = 3
@@ -206,7 +208,7 @@ def test_what_changed_since_is_noticed(
         taut.compress(folder, out)
     with pytest.raises(ArgumentError, match="begun with another plan"):
         taut.compress(folder, out, resume=True, effort="max")
-    with pytest.raises(ArgumentError, match="begun with another shards"):
+    with pytest.raises(ArgumentError, match="begun with another division into shards"):
         taut.compress(folder, out, resume=True, shard_size=1)
     shard = next(folder.glob("*.safetensors"))
     os.utime(shard, ns=(1, 1))
@@ -262,3 +264,22 @@ def test_sizes_that_were_found_are_not_looked_for_again(
     assert any("sizes were known" in note for note in result.notes)
     assert out.read_bytes() == (tmp_path / "whole").read_bytes()
     assert not out.with_name(f"{out.name}.journal").exists()
+
+
+def test_the_size_of_shards_is_that_of_all_files(folder: Path, tmp_path: Path) -> None:
+    result = taut.compress(folder, tmp_path / "small")
+    assert bytes_with_shards(result.path) == result.size
+    index = folder / "model.safetensors.index.json"
+    files = (index, *folder.glob("*.safetensors"))
+    assert bytes_with_shards(index) == sum(path.stat().st_size for path in files)
+    assert bytes_with_shards(files[1]) == files[1].stat().st_size
+
+
+@pytest.mark.parametrize("verb", [taut.analyze, taut.frontier, taut.plan])
+def test_shards_of_taut_are_no_original(
+    folder: Path, tmp_path: Path, verb: Callable[..., object]
+) -> None:
+    taut.compress(folder, tmp_path / "small")
+    asked = {"bits": 4} if verb is taut.plan else {}
+    with pytest.raises(ArgumentError, match="is a Taut file"):
+        verb(tmp_path / "small", **asked)

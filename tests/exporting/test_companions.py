@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+import taut
+from taut.errors import ArgumentError
 from taut.exporting.companions import companion_notes, copy_companions
 
 
@@ -27,3 +32,17 @@ def test_all_but_the_weights_is_copied_and_the_config_is_new(tmp_path: Path) -> 
     assert json.loads((out / "config.json").read_text())["dtype"] == "float16"
     (note,) = companion_notes(source)
     assert "tf_model.h5" in note
+
+
+def test_shards_that_are_exported_are_not_told_as_left_behind(tmp_path: Path) -> None:
+    model = {name: np.ones((64, 64), np.float32) * n for n, name in enumerate("abc")}
+    taut.compress(model, tmp_path / "cut", shard_size=1)
+    assert companion_notes(tmp_path / "cut") == ()
+
+
+def test_a_store_is_refused_where_files_are_asked_for(tmp_path: Path) -> None:
+    taut.compress({"a": np.ones((8, 8), np.float32)}, tmp_path / "a.taut.safetensors")
+    with pytest.raises(ArgumentError, match="in a store"):
+        taut.export(tmp_path / "a.taut.safetensors", "memory://m/a.safetensors")
+    with pytest.raises(ArgumentError, match="in a store"):
+        taut.export("memory://m/a.taut.safetensors", tmp_path / "a.safetensors")

@@ -105,17 +105,17 @@ def _compressed(work: Work, held: Held, rounder: Rounder) -> CompressedChain | N
 def chain_of(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None:
     """What runs a network of blocks, block after block; None if it has none, or cannot run so.
 
-    That takes gradients, blocks that run in float32, and batches that all go through the blocks in
-    the way of the first.
+    That takes gradients, blocks that run in float32, and batches that all go the same way through
+    them.
     """
     if not work.model.gradients:
         return None
     network = work.model.module
     batch = fitted(held.batches[0], network)
     chain = find_chain(network, batch)
-    if chain is None or (has_narrow(network) and not runs_wide(chain, batch)):
+    if chain is None or not _in_one_way(chain, held.batches):
         return None
-    if not _in_one_way(chain, held.batches):
+    if has_narrow(network) and not runs_wide(chain, batch):
         return None
     return CompressedChain(work, rounder, chain)
 

@@ -26,7 +26,7 @@ from taut.compression.shard_job import (
 from taut.compression.trained import decide_trained
 from taut.compression.writing import write
 from taut.container import Origin
-from taut.container.find import INDEX_SUFFIX
+from taut.container.find import is_taut_source
 from taut.encoding.sampled import SampledSource
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
@@ -261,9 +261,7 @@ def _told(result: Result, decision: Decision, notes: tuple[str, ...]) -> Result:
 
 
 def _check_not_taut(source: Source) -> None:
-    if {"taut", "checksum", "index"} <= source.metadata.keys() or source.identity.endswith(
-        INDEX_SUFFIX
-    ):
+    if is_taut_source(source):
         raise ArgumentError(
             f"{source.identity}: is a Taut file already; decompress it first to code it anew"
         )

@@ -135,7 +135,7 @@ def _identity(source: Source, asked: Asked, partition: Partition | None) -> dict
         "model": _source_identity(source),
         "plan": plan,
         "target": f"{call.bits or call.size or 'none'}",
-        "shards": shards,
+        "division into shards": shards,
         "version": __version__,
     }
 

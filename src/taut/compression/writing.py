@@ -100,20 +100,44 @@ def _several(
     """A file for each shard, then the index; what an earlier run finished is taken over."""
     assert place.folder is not None and place.partition is not None
     folder, partition = place.folder, place.partition
-    work = folder if kept is None else kept.work
-    found = {} if kept is None else kept.shards(partition.files)
-    left = [file for file in partition.files if file not in found]
-    jobs = [_job(decision, request, stamps, partition, file, work) for file in left]
-    for facts in _written(jobs, decision, request, before=_tensors(partition, found, decision)):
-        found[facts.name] = facts
-        if kept is not None:
-            kept.finished(facts)
-    if kept is not None:
+    if kept is None:
+        found = _made(decision, request, stamps, partition, folder)
+    else:
+        found = _made_and_kept(decision, request, stamps, partition, kept)
         _take(kept, partition, folder)
     check_unchanged(stamps)
     write_index(place.file, decision.origin, partition, [found[f] for f in partition.files])
     _copy(place, request)
     return describe(open_taut(place.file, threads=request.call.threads))
+
+
+def _made(
+    decision: Decision,
+    request: CompressRequest,
+    stamps: tuple[Stamp, ...],
+    partition: Partition,
+    folder: Path,
+) -> dict[str, ShardFacts]:
+    """Write all shards into a folder; nothing of them outlives a run that breaks off."""
+    jobs = [_job(decision, request, stamps, partition, file, folder) for file in partition.files]
+    return {facts.name: facts for facts in _written(jobs, decision, request, before=0)}
+
+
+def _made_and_kept(
+    decision: Decision,
+    request: CompressRequest,
+    stamps: tuple[Stamp, ...],
+    partition: Partition,
+    kept: Kept,
+) -> dict[str, ShardFacts]:
+    """Write the shards that are not finished, and remember each as it ends."""
+    found = kept.shards(partition.files)
+    left = [file for file in partition.files if file not in found]
+    jobs = [_job(decision, request, stamps, partition, file, kept.work) for file in left]
+    for facts in _written(jobs, decision, request, before=_tensors(partition, found, decision)):
+        found[facts.name] = facts
+        kept.finished(facts)
+    return found
 
 
 def _written(

@@ -13,6 +13,7 @@ from taut.container.hold import is_at
 from taut.container.nameless import path_of
 from taut.container.temporary import named, new_file
 from taut.errors import ArgumentError, TautError
+from taut.io.stores import store_hint
 
 _BLOCK = 1 << 20
 _USUAL = 0o666  # of a new file; the umask takes its part of it
@@ -31,7 +32,8 @@ def check_destination(path: Path, *, force: bool) -> Path:
     if (path.exists() and not path.is_file()) or (real.exists() and not real.is_file()):
         raise ArgumentError(f"{path}: is not a plain file, so it cannot be replaced in one step")
     if not real.parent.is_dir():
-        raise ArgumentError(f"{path}: the folder {real.parent} does not exist; make it first")
+        hint = store_hint(path) or "; make it first"
+        raise ArgumentError(f"{path}: the folder {real.parent} does not exist{hint}")
     if real.exists() and not force:
         raise _exists(path)
     return real

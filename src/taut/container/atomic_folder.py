@@ -16,6 +16,7 @@ from typing import Final
 from taut.container.atomic import check_destination, explained, place, sync_folder
 from taut.container.temporary import WORK, new_folder, remove_folder
 from taut.errors import ArgumentError, TautError
+from taut.io.stores import store_hint
 
 # Within a folder that is there: on its disk, whatever is mounted where, and nobody's companion.
 _INSIDE: Final = ".taut"
@@ -127,7 +128,8 @@ def check_folder(out: Path, *, force: bool) -> Path:
     if real.exists() and not real.is_dir():
         raise ArgumentError(f"{out}: is not a folder; the model becomes several files in one")
     if not real.parent.is_dir():
-        raise ArgumentError(f"{out}: the folder {real.parent} does not exist; make it first")
+        hint = store_hint(out) or "; make it first"
+        raise ArgumentError(f"{out}: the folder {real.parent} does not exist{hint}")
     if real.exists() and not force and any(real.iterdir()):
         raise ArgumentError(f"{out}: exists; give -f (force=True) to replace its files")
     return real

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from taut.errors import ArgumentError
 from taut.io.names import check_plain, pattern_hint
+from taut.io.stores import store_hint
+
+if TYPE_CHECKING:
+    from taut.io import Source
 
 SUFFIX: Final = ".taut.safetensors"
 INDEX_SUFFIX: Final = f"{SUFFIX}.index.json"
@@ -22,9 +26,16 @@ def find_file(path: str | Path) -> Path:
     if path.is_dir():
         return _within(path)
     if not path.exists():
-        raise ArgumentError(f"{path}: no such file or folder{pattern_hint(path)}")
+        raise ArgumentError(f"{path}: no such file or folder{pattern_hint(path)}{store_hint(path)}")
     check_plain(path)
     return path
+
+
+def is_taut_source(source: Source) -> bool:
+    """Whether what was opened as a plain model is a Taut file, or the shards of one."""
+    return {"taut", "checksum", "index"} <= source.metadata.keys() or source.identity.endswith(
+        INDEX_SUFFIX
+    )
 
 
 def _within(path: Path) -> Path:

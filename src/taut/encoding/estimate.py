@@ -104,20 +104,22 @@ def estimate_tensors(
     for info in source.infos:
         if info.name in source.aliases:
             continue
-        sample, part = _sample(source, info)
-        coded = encode_tensor(part, sample, schemes[info.name], effort=effort, quantize=quantize)
-        if part.nbytes < info.nbytes:
-            coded = _grown(coded, info.nbytes / part.nbytes)
-        elif coded.small:
+        coded = _coded_sample(source, info, schemes[info.name], effort, quantize)
+        if coded.small:
             small[info.name] = info.nbytes
         add_tensor(layout, info, coded)
     for info in source.infos:
         if info.name in source.aliases:
             layout.add_alias(own(info), source.aliases[info.name], tied=True)
     layout.close()
+    return _reports(layout, small), layout.size
+
+
+def _reports(layout: Layout, small: Mapping[str, int]) -> tuple[TensorReport, ...]:
+    """What each tensor takes of a layout; `small` are bytes of those that share solid groups."""
     groups = sum(layout.stored_bytes[group.name] for group in layout.index.groups)
     taken = layout.stored_bytes | share(groups, small)
-    reports = tuple(
+    return tuple(
         TensorReport(
             record.name,
             record.dtype,
@@ -129,7 +131,21 @@ def estimate_tensors(
         )
         for record in layout.index.records
     )
-    return reports, layout.size
+
+
+def _coded_sample(
+    source: SampledSource,
+    info: TensorInfo,
+    scheme: Scheme,
+    effort: Effort,
+    quantize: Quantize | None,
+) -> Coded:
+    """The coded form of a tensor's sample, as long as that of the whole tensor is to be."""
+    sample, part = _sample(source, info)
+    coded = encode_tensor(part, sample, scheme, effort=effort, quantize=quantize)
+    if part.nbytes < info.nbytes:
+        return _grown(coded, info.nbytes / part.nbytes)
+    return coded
 
 
 def _grown(coded: Coded, times: float) -> Coded:

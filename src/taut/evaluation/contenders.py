@@ -18,6 +18,7 @@ from taut.io import Source, open_source, read_header
 from taut.io.identity import model_identity
 from taut.io.model_file import ModelFile, path_of
 from taut.io.pytorch import is_module
+from taut.io.shard_index import bytes_with_shards
 from taut.loading.restore import decompress
 from taut.networks import LoadedModel, ModelSpec, open_model
 from taut.networks.callables import names_callable
@@ -175,7 +176,7 @@ def _of_weights(path: Path | ModelFile, loaded: LoadedModel) -> Contender:
     return Contender(
         name=held.path.name,
         module=network.eval(),
-        size=held.path.stat().st_size,
+        size=bytes_with_shards(held.path),
         parameters=sum(p.numel() for p in network.parameters()),
         digest=_digest(held.path),
         path=held.path,

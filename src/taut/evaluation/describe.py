@@ -15,6 +15,7 @@ from taut.analysis.grids import check_scheme
 from taut.analysis.sensitivity import rank_correlation
 from taut.analysis.tensor_facts import Calibrated, Measured, Report, TensorFacts
 from taut.calibration.collected import curvature_of
+from taut.container.find import is_taut_source
 from taut.encoding.facts import read_report
 from taut.errors import ArgumentError
 from taut.evaluation.measured_drops import DropJudge, OutputJudge, Score, ScoreJudge, measure_drops
@@ -156,7 +157,7 @@ def _open(src: Model, runs: bool) -> tuple[LoadedModel | None, Source]:
         model = open_model(src)
         return model, paired(open_source(model.source))
     source = open_source(without_masks(src)[0])
-    if {"taut", "checksum", "index"} <= source.metadata.keys():
+    if is_taut_source(source):
         raise ArgumentError(f"{source.identity}: is a Taut file; decompress it first, or use info")
     return None, paired(source)
 

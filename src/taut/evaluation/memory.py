@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from taut.errors import ArgumentError
 from taut.evaluation._still import still
+from taut.io.shard_index import bytes_with_shards
 from taut.networks.calls import copied, fitted, run, spread
 from taut.scoring.results import Memory
 
@@ -55,12 +56,12 @@ def measure_memory(
 
 
 def _file_size(file: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Bytes of a file, of an index and its shards, or of all files in a folder."""
     if not file.exists():
         raise ArgumentError(f"{file}: no such file or folder")
     if file.is_dir():
         return sum(part.stat().st_size for part in file.rglob("*") if part.is_file())
-    return file.stat().st_size
+    return bytes_with_shards(file)
 
 
 def _held(module: torch.nn.Module) -> tuple[dict[str, int], int, str]:

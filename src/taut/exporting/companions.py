@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from taut.container.find import SUFFIX
+from taut.container.find import INDEX_SUFFIX, SUFFIX
 from taut.container.schema import get_object, load_json
 from taut.errors import ArgumentError
 from taut.io.folder_files import FolderFiles, read_folder
@@ -103,7 +103,8 @@ def companion_notes(source: Path) -> tuple[str, ...]:
 
 def _files(source: Path) -> FolderFiles:
     """The files of a folder whose weights are a Taut file, or the original's."""
-    weights = next(iter(sorted(source.glob(f"*{SUFFIX}"))), None)
+    held = sorted(entry for end in (INDEX_SUFFIX, SUFFIX) for entry in source.glob(f"*{end}"))
+    weights = max(held, key=lambda path: path.name.endswith(INDEX_SUFFIX), default=None)
     if weights is None:
         with contextlib.suppress(ArgumentError):  # a folder with the config alone
             weights = find_weights(source)

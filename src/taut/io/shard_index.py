@@ -70,6 +70,16 @@ def shard_paths(index: Path, weight_map: Mapping[str, str]) -> list[Path]:
     return [index.parent / name for name in names]
 
 
+def bytes_with_shards(path: Path) -> int:
+    """Bytes of a file; of an index, those of its shards too.
+
+    Raises:
+        ArgumentError, FormatError: it is an index that cannot be read, or a shard is missing.
+    """
+    shards = shard_paths(path, read_index(path)) if path.name.endswith(".index.json") else []
+    return sum(file.stat().st_size for file in (path, *shards))
+
+
 @dataclass(frozen=True)
 class ShardedTensors:
     """Which shard each tensor is taken from, in the index's order.

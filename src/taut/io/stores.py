@@ -101,6 +101,13 @@ def url_of(name: object) -> str | None:
     return f"{found[1]}://{text[found.end() :]}"
 
 
+def store_hint(path: Path) -> str:
+    """What to do about a URL where only this machine's files serve, for a message's end, or ""."""
+    if url_of(path) is None:
+        return ""
+    return "; it is in a store, which this does not reach: use files of this machine, and copy them"
+
+
 def open_store(url: str) -> Store:
     """The store of a URL.
 

@@ -73,8 +73,18 @@ def _usual(entry: Mapping[object, object], where: str) -> Document:
     text = next((value for value in entry.values() if isinstance(value, str)), None)
     if text is not None:
         return text
-    told = ", ".join(f'"{name}"' for name in [*entry][:8]) or "none"
+    kinds = [f'"{name}", {_kind(value)}' for name, value in [*entry.items()][:8]]
+    told = "; ".join(kinds) or "none"
     raise ArgumentError(f'{where}: has no text as "{_TEXT}" nor in another field (it has {told})')
+
+
+def _kind(value: object) -> str:
+    """What a value of a row is, for people who know JSON."""
+    if value is None:
+        return "which is empty"
+    if isinstance(value, bool | int | float):
+        return "which is no text"
+    return "a list" if isinstance(value, list | tuple) else "an object"
 
 
 def _document(value: object, where: str) -> Document:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 MOST: Final = 10_000
 """Batches that are taken of an iterable that does not say how many it has."""
 
+_TABLES: Final = (".csv", ".tsv", ".xls", ".xlsx", ".ods")
+_PACKED: Final = (".gz", ".xz", ".bz2", ".zst", ".zip")
+_PROSE: Final = (".md", ".rst", ".text")
 _ACCEPTED: Final = (
     "texts (.txt, .jsonl, .json, .parquet, .arrow, a folder of them, or `default`), arrays and "
     "tokens (.npz, .npy, .pt), or file.py:function"
@@ -98,8 +101,20 @@ def _of_path(data: TextData, model: LoadedModel, reading: Reading) -> Given:
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return _kept(where, file_batches(path, model, data, reading))
     beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = "" if path.exists() else nearest(path.name, beside)
+    near = _way_to_read(path) if path.exists() else nearest(path.name, beside)
     raise ArgumentError(f"{where}: calibration data are {_ACCEPTED}{near}")
+
+
+def _way_to_read(path: Path) -> str:
+    """How a file of another kind becomes one that is read."""
+    ending = path.suffix.lower()
+    if ending in _TABLES:
+        return '; write the column of texts as .jsonl, a line {"text": "..."} for each row'
+    if ending in _PACKED:
+        return f"; unpack it first, into {path.stem}"
+    if ending in _PROSE:
+        return f"; name it {path.stem}.txt"
+    return ""
 
 
 def _one_array(spec: object, model: LoadedModel, data: TextData | None = None) -> Given:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from taut.container.find import is_taut_source
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.identity import model_identity
@@ -73,7 +74,7 @@ def find_frontier(request: SweepRequest) -> Frontier:
 
 
 def _check(source: Source) -> None:
-    if {"taut", "checksum", "index"} <= source.metadata.keys():
+    if is_taut_source(source):
         raise ArgumentError(
             f"{source.identity}: is a Taut file; give the original, which all points come from"
         )

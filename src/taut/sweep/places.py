@@ -9,6 +9,7 @@ from typing import Final
 
 from taut.container import check_destination
 from taut.errors import ArgumentError
+from taut.io.stores import store_hint
 from taut.sweep.request import SweepRequest
 from taut.sweep.saved import check_journal
 
@@ -38,7 +39,8 @@ def _within(folder: Path, *, resume: bool, force: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ArgumentError(f"{folder}: is no folder; name one for the files")
     if not folder.parent.is_dir():
-        raise ArgumentError(f"{folder}: the folder {folder.parent} does not exist; make it")
+        hint = store_hint(folder) or "; make it"
+        raise ArgumentError(f"{folder}: the folder {folder.parent} does not exist{hint}")
     if folder.is_dir():
         check_journal(folder / JOURNAL, resume=resume, force=force)
     return folder / JOURNAL
