@@ -79,6 +79,7 @@ def other_kinds(module: torch.nn.Module, batch: object) -> dict[str, Kind]:
 
     if _says(module) is not None:
         return {}
+
     def kinds(output: object, maker: Maker) -> dict[str, Kind]:
         return {one.place: _kind(one) for one in kept_outputs(output, "auto", maker)[1:]}
 
