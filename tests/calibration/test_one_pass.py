@@ -143,6 +143,59 @@ def test_the_callers_network_is_left_as_it_is(tmp_path):
     assert all(torch.equal(before[name], one) for name, one in net.state_dict().items())
 
 
+class Listener:
+    """Notes what it is told of stages and sizes."""
+
+    def __init__(self) -> None:
+        self.stages, self.sizes, self.costs = list[str](), list[tuple[int, int | None]](), {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        self.stages.append(stage)
+
+    def expect(self, costs: dict[str, float]) -> None:
+        assert not self.stages
+        self.costs = costs
+
+    def weigh(self, nbytes: int, target: int | None) -> None:
+        self.sizes.append((nbytes, target))
+
+
+def test_who_listens_is_told_the_stages_beforehand_and_the_bytes_after_every_block(tmp_path):
+    told = Listener()
+    taut.compress(stack(3), tmp_path / "x", calib=words(), bits=4, finish=False, progress=told)
+    met = [stage for stage in dict.fromkeys(told.stages) if stage in told.costs]
+    assert met == [*told.costs] == ["curvature", "lambda", "sequence", "encode", "verify"]
+    sizes, targets = zip(*told.sizes, strict=True)
+    assert len(sizes) >= 4
+    assert sorted(sizes[:4]) == [*sizes[:4]]
+    assert {targets[0]} == {*targets}
+    assert (tmp_path / "x").stat().st_size in sizes
+
+
+class Skipping(Stack):
+    """Leaves a block out where texts are long."""
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.words(ids)
+        for number, block in enumerate(self.blocks):
+            x = x if number == 1 and ids.shape[1] > 12 else block(x)
+        return self.head(x)
+
+
+@pytest.mark.parametrize("asked", [{"bits": 3}, {"max_drop": 1e9}])
+def test_batches_that_take_several_ways_are_no_chain(tmp_path, asked):
+    """Some are found to only when batches set aside are judged."""
+    torch.manual_seed(0)
+    net = Skipping(3).eval()
+    longer = [torch.cat([one, one], 1) for one in words(4)]
+    score = {"score": lambda _: 0.0} if "max_drop" in asked else {}
+    result = taut.compress(
+        net, tmp_path / "x", calib=[*words(6), *longer], finish=False, **asked, **score
+    )
+    assert result.bits <= 3.01
+    assert not any("each on what the compressed" in note for note in result.notes)
+
+
 class PowerCut(BaseException):
     """Nothing that anybody handles."""
 
@@ -245,6 +298,7 @@ def test_a_score_takes_three_passes_at_most(tmp_path):
         progress=step,
     )
     assert result.score >= -allowed
+    assert any("block after block" in note for note in result.notes)
     assert 1 <= len(seen) <= 4  # the last is read from the journal, where it is not the best
 
 

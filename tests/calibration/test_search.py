@@ -88,3 +88,10 @@ def test_a_drop_is_a_share_of_the_score_or_points_of_it(drop, score, least):
 def test_what_is_no_drop_is_told(drop):
     with pytest.raises(ArgumentError, match="max_drop"):
         parse_drop(drop)
+
+
+@pytest.mark.parametrize("drop", [1e-5, 1e-3, 0.2])
+def test_three_evaluations_serve_also_where_much_finer_steps_are_needed(drop):
+    """As a network has them that takes a night for each."""
+    found, _ = search_dial(lambda x: 1 - x**2, 1.0, parse_drop(drop), 2.0, evaluations=3)
+    assert 0.9 * drop**0.5 <= found <= drop**0.5 * (1 + 1e-9)

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The mean of x x^T of a weight's inputs x, (n, n) float64.
+    """The mean of x x^T of a weight's inputs x at so many positions, (n, n) float64.
 
     `swapped`: the weight's first axis takes the inputs, as in `x @ weight`.
     """
 
     moment: NDArray[np.float64]
     swapped: bool
+    positions: int
 
 
 class _Enough(BaseException):  # no error, so that nobody handles it as one
@@ -90,7 +91,7 @@ def inputs_of(
                     moment, count = before[0] + moment, before[1] + count
                 sums[name] = moment, count, swapped
     return {
-        name: Inputs((moment / count).numpy(), swapped)
+        name: Inputs((moment / count).numpy(), swapped, count)
         for name, (moment, count, swapped) in sums.items()
         if name not in lost and count
     }

@@ -23,7 +23,7 @@ from taut.calibration.control import DialControl, RateCurves
 from taut.calibration.findings import dial_text
 from taut.calibration.finishing import bias_tensors
 from taut.calibration.rounder import Way
-from taut.calibration.sequence import enough, seen
+from taut.calibration.sequence import enough, seen, share_of
 from taut.calibration.start import Started
 from taut.networks.chain import Entered
 from taut.planning import Target
@@ -39,6 +39,8 @@ _CLOSE: Final = 0.997  # of what the file may have: nearer is not tried for
 UNTUNED: Final = 0.9995  # of the target: vectors that are tuned later may take a little more
 _POSITIONS: Final = 12  # for each input of a block of a large network
 _LANDINGS: Final = 6  # times that the last block is rounded for the size
+
+BLOCKWISE: Final = "block after block, each on what the compressed ones before it give"
 
 Exact = Callable[[float], int]
 
@@ -76,13 +78,19 @@ def in_one_pass(
     progress = started.work.progress or (lambda *_: None)
     fixed = AIM * target.nbytes - room
     *before, last = shares
+
+    def told(dial: float) -> int:
+        size = exact(dial)
+        report_bytes(progress, size, target.nbytes)
+        return size
+
     with BlockWalk(started, compressed, key) as walk:
         for number, share in enumerate(before, 1):
             found = walk.rounded(share, control.dial)
             control.took(share.names, rounder.size_of(found), last=number == len(before))
             report_bytes(progress, round(control.spent + fixed), target.nbytes)
             progress("sequence", number, len(shares))
-        dial = _landed(walk, last, control, most, exact)
+        dial = _landed(walk, last, control, most, told)
     progress("sequence", len(shares), len(shares))
     return dial
 
@@ -156,6 +164,7 @@ class BlockWalk:
             if started.compressed is None
             else enough(started.held.others, known, _POSITIONS)
         )
+        self._share = share_of(self._batches, started.held.others)
         self._carried: Carried | None = None
         self._entered: list[Entered] = []
         self._at = 0  # the block whose inputs are carried
@@ -204,7 +213,9 @@ class BlockWalk:
         with self._compressed.given(block):
             met = inputs_of(wanted, self._runs(block))
         matrices = self.rounder.matrices
-        new = {name: seen(matrices[name].curvature, met.get(name)) for name in share.names}
+        new = {
+            name: seen(matrices[name].curvature, met.get(name), self._share) for name in share.names
+        }
         return {name: one for name, one in new.items() if one is not None}
 
     def _runs(self, block: int) -> Iterator[tuple[object, Callable[[], object]]]:

@@ -11,6 +11,7 @@ from taut.planning.max_drop import Allowed
 
 MOST_EVALUATIONS = 12
 _FIRST_BITS = 3.0
+_REACH = 10.5  # octaves finer than the first dial that all evaluations together come to
 _CLOSE = 0.06  # octaves of the dial, about as many bits a weight: near enough
 
 
@@ -43,6 +44,7 @@ def search_dial(
     least = allowed.least(original)
     tries: list[Try] = []
     good, bad = -math.inf, math.inf  # log2 of dials
+    stride = max(1.5, _REACH / max(1, evaluations - 1))  # of few evaluations each goes further
     x = math.log2(first)
     while len(tries) < evaluations:
         one = Try(2.0**x, judge(2.0**x))
@@ -55,7 +57,7 @@ def search_dial(
             bad = min(bad, x)
         if bad - good < _CLOSE:
             break
-        x = _next(x, original - one.score, original - least, good, bad)
+        x = _next(x, original - one.score, original - least, (good, bad), stride)
     if math.isinf(good):
         best = max(tries, key=lambda t: t.score)
         raise TargetError(
@@ -67,8 +69,14 @@ def search_dial(
     return 2.0**good, tries
 
 
-def _next(x: float, lost: float, allowed: float, good: float, bad: float) -> float:
-    """Where the square law puts the allowed loss; inside of the bracket, not too near its ends."""
+def _next(
+    x: float, lost: float, allowed: float, bracket: tuple[float, float], stride: float
+) -> float:
+    """Where the square law puts the allowed loss; inside of the bracket, not too near its ends.
+
+    While nothing is good it goes finer, by at most `stride` octaves, and hardly more than needed.
+    """
+    good, bad = bracket
     if math.isfinite(good) and math.isfinite(bad):
         guess = x + _octaves(lost, allowed)
         margin = (bad - good) / 5
@@ -76,7 +84,7 @@ def _next(x: float, lost: float, allowed: float, good: float, bad: float) -> flo
     move = _octaves(lost, allowed)
     if math.isinf(bad):  # all is well so far
         return x + max(0.25, min(1.0, move))
-    return x - max(0.25, min(1.5, -move))
+    return x - max(0.25, min(stride, _CLOSE - move if allowed > 0 else stride / 1.5))
 
 
 def _octaves(lost: float, allowed: float) -> float:

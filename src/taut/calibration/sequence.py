@@ -12,9 +12,11 @@ from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
 from taut.calibration.twins import alike
 from taut.networks import LoadedModel
+from taut.networks.cuts import tensors
 from taut.transform import Rounded
 
 _POSITIONS = 24  # for each input: more tell little about a second moment
+_DEAD = 1.2  # times the positions that count: where more are met, many of them do not
 
 
 class InSequence:
@@ -63,7 +65,8 @@ class InSequence:
         old = {name: self._rounder.matrices[name].curvature for name in block}
         batches = enough(self._batches, old.values())
         met = collect_inputs(student.module, [names[name] for name in block], batches)
-        new = {name: seen(old[name], met.get(names[name])) for name in block}
+        share = share_of(batches, self._batches)
+        new = {name: seen(old[name], met.get(names[name]), share) for name in block}
         return {name: one for name, one in new.items() if one is not None}
 
 
@@ -78,6 +81,15 @@ def enough(
     ]
     count = min(len(batches), math.ceil(len(batches) * max(shares, default=1.0)))
     return [batches[number * len(batches) // count] for number in range(count)]
+
+
+def share_of(some: Iterable[object], batches: Iterable[object]) -> float:
+    """How much of the batches some of them are, by the numbers in their first tensors."""
+    one, other = (
+        sum(next((part.numel() for part in tensors(batch)), 1) for batch in held)
+        for held in (some, batches)
+    )
+    return one / max(1, other)
 
 
 def blocks_of(stages: Mapping[str, int]) -> list[list[str]]:
@@ -98,12 +110,19 @@ def _block(name: str) -> str:
     return ".".join(parts[: numbers[-1] + 1]) if numbers else name
 
 
-def seen(curvature: Curvature | None, inputs: Inputs | None) -> Curvature | None:
+def seen(
+    curvature: Curvature | None, inputs: Inputs | None, share: float = 1.0
+) -> Curvature | None:
     """The curvature with its inputs' side as the compressed network has it; None if it has none.
 
-    Weights that are used in several ways keep the curvature that sums them.
+    Weights that are used in several ways keep the curvature that sums them, and so do those whose
+    outputs do not count at many positions: padding that no mask names, all but one token of a
+    network that classifies by it. Inputs tell nothing of that, gradients do. `share` of the
+    batches of the curvature were met.
     """
     if curvature is None or inputs is None or "+" in curvature.kind:
+        return None
+    if inputs.positions > _DEAD * share * curvature.positions:
         return None
     side = curvature.rows if inputs.swapped else curvature.columns
     if side.shape != inputs.moment.shape:

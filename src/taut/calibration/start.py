@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -14,11 +14,15 @@ from taut.calibration.held import Held
 from taut.calibration.inputs import Work
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
+from taut.calibration.stage_costs import stage_costs
 from taut.io import Source
+from taut.networks.block_calls import AnotherWayError
 from taut.networks.calls import fitted
+from taut.networks.chain import Chain
 from taut.networks.chain_precision import runs_wide
 from taut.networks.find_chain import find_chain
 from taut.networks.precision import AS_IT_IS, has_narrow, widen_if_it_runs
+from taut.progress import expect_stages
 from taut.scheme import Scheme
 from taut.transform.runtime import GRIDS
 
@@ -51,6 +55,8 @@ def start(work: Work, record: Findings) -> Started:
         ArgumentError: the data does not fit the model, or a scheme its tensor.
     """
     student, request = RoundedNetwork(work.model), work.request
+    if is_large(work.source, work.schemes):
+        expect_stages(work.progress, stage_costs(work))
     held = Held(student, work.model.module, work.calibration, request.seed)
     curvature = _curvature(work, held, record)
     rounder = Rounder(
@@ -99,16 +105,32 @@ def _compressed(work: Work, held: Held, rounder: Rounder) -> CompressedChain | N
 def chain_of(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None:
     """What runs a network of blocks, block after block; None if it has none, or cannot run so.
 
-    That takes gradients, and blocks that run in float32.
+    That takes gradients, blocks that run in float32, and batches that all go the same way through
+    them.
     """
     if not work.model.gradients:
         return None
     network = work.model.module
     batch = fitted(held.batches[0], network)
     chain = find_chain(network, batch)
-    if chain is None or (has_narrow(network) and not runs_wide(chain, batch)):
+    if chain is None or not _in_one_way(chain, held.batches):
+        return None
+    if has_narrow(network) and not runs_wide(chain, batch):
         return None
     return CompressedChain(work, rounder, chain)
+
+
+def _in_one_way(chain: Chain, batches: Iterable[object]) -> bool:
+    """Whether all batches go through the blocks of a chain; no block runs."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                chain.enter(batch)
+    except AnotherWayError:
+        return False
+    return True
 
 
 def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]:

@@ -12,7 +12,7 @@ from taut.calibration.choose_order import choose_order
 from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.finishing import corrected, finished
 from taut.calibration.judged import original_score, score_at, score_with
-from taut.calibration.one_pass import in_chain
+from taut.calibration.one_pass import BLOCKWISE, in_chain
 from taut.calibration.search import MOST_EVALUATIONS, Try, search_dial
 from taut.calibration.settled import Settled
 from taut.calibration.sizes import fixed_size
@@ -101,7 +101,7 @@ def _in_few_passes(started: Started, compressed: CompressedChain, allowed: Allow
         original_score=original,
         score=tries[-1].score,
         tries=tuple(tries),
-        notes=(*notes, *filter(None, [vectors.note])),
+        notes=(*notes, BLOCKWISE, *filter(None, [vectors.note])),
     )
 
 

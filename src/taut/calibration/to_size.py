@@ -11,7 +11,7 @@ from taut.calibration.choose_order import choose_order
 from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.finishing import corrected, finished
 from taut.calibration.judged import original_score, score_at
-from taut.calibration.one_pass import AIM, UNTUNED, in_one_pass
+from taut.calibration.one_pass import AIM, BLOCKWISE, UNTUNED, in_one_pass
 from taut.calibration.rounder import MOST_BITS
 from taut.calibration.settled import Settled
 from taut.calibration.sizes import fixed_size, meet_size, size_at
@@ -22,8 +22,6 @@ from taut.networks.block_calls import AnotherWayError
 from taut.planning import Target
 
 Again = Callable[[Vectors | None], float | None]
-
-BLOCKWISE = "block after block, each on what the compressed ones before it give"
 
 
 def to_size(started: Started, target: Target) -> Settled:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.compression.exact import bit_exact, exact_fits
-from taut.compression.request import Asked, Decision, allowed_of, target_of
+from taut.compression.request import Asked, Call, Decision, allowed_of, target_of
 from taut.compression.room import check_room
 from taut.container import Origin
 from taut.encoding.data_free import lossy_schemes
@@ -22,8 +22,8 @@ from taut.scheme import Scheme
 
 if TYPE_CHECKING:
     from taut.analysis import Curvature
-    from taut.calibration import Findings, Request, Work
-    from taut.networks import LoadedModel
+    from taut.calibration import Findings, Ready, Request, Work
+    from taut.networks import Calibration, LoadedModel
     from taut.planning import Target
     from taut.planning.max_drop import Allowed
 
@@ -49,8 +49,7 @@ def decide_calibrated(
         ArgumentError: the model cannot be run, or the data does not fit it.
         TargetError: the size or the score cannot be met.
     """
-    from taut.calibration import Work, calibrate, is_large
-    from taut.networks import check_loss, open_calibration, open_model
+    from taut.calibration import Work
 
     call, allowed = asked.call, allowed_of(asked.call)
     target = target_of(source, call)
@@ -60,35 +59,77 @@ def decide_calibrated(
     schemes = lossy_schemes(source, asked.schemes, asked.settled)
     if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
-    narrow = is_large(source, schemes)  # no copy of the network in float32, if it has blocks
-    model = open_model(spec, widened=not narrow)  # type: ignore[arg-type]  # refused in words there
+    model = _opened(source, schemes, spec)
     request = _request(asked, target, allowed, model)
-    calibration = open_calibration(call.calib, model)  # type: ignore[arg-type]
-    check_loss(call.loss, calibration)
-    if model.gradients:
-        memory = None if call.memory is None else parse_bytes(call.memory, "memory (--memory)")
-        tokens = calibration.positions
-        check_room(source, tokens, memory=memory, scratch=request.scratch)
     work = Work(
         source=source,
         schemes=schemes,
         model=model,
-        calibration=calibration,
+        calibration=_data(call, model),
         request=request,
         origin=origin,
         progress=progress,
         forms={} if forms is None else forms,
     )
+    if model.gradients:
+        _check_room(work, call.memory)
     record = _record(work, journal_beside, resume=call.resume)
+    return _decision(work, _settled(work, record, resume=call.resume))
+
+
+def _opened(source: Source, schemes: Mapping[str, Scheme], spec: object) -> LoadedModel:
+    """The model that runs.
+
+    Raises:
+        ArgumentError: it cannot be run.
+    """
+    from taut.calibration import is_large
+    from taut.networks import open_model
+
+    narrow = is_large(source, schemes)  # no copy of the network in float32, if it has blocks
+    return open_model(spec, widened=not narrow)  # type: ignore[arg-type]  # refused in words there
+
+
+def _data(call: Call, model: LoadedModel) -> Calibration:
+    """What the model runs on.
+
+    Raises:
+        ArgumentError: it does not fit the model, or lacks what the loss takes.
+    """
+    from taut.networks import check_loss, open_calibration
+
+    calibration = open_calibration(call.calib, model)  # type: ignore[arg-type]
+    check_loss(call.loss, calibration)
+    return calibration
+
+
+def _check_room(work: Work, memory: str | int | None) -> None:
+    """Refuse a run for which the machine, or what it may take of it, has too little."""
+    check_room(
+        work.source,
+        work.calibration.positions,
+        memory=None if memory is None else parse_bytes(memory, "memory (--memory)"),
+        scratch=work.request.scratch,
+    )
+
+
+def _settled(work: Work, record: Findings, *, resume: bool) -> Ready:
+    """What the run comes to; with a note where it was to go on from another, and there is none."""
+    from taut.calibration import calibrate
+
     with _kept_on_failure(record):
         ready = calibrate(work, record)
-    if call.resume and not record.resumed:
-        ready = replace(ready, notes=(*ready.notes, NOTHING_KEPT))
+    if resume and not record.resumed:
+        return replace(ready, notes=(*ready.notes, NOTHING_KEPT))
+    return ready
+
+
+def _decision(work: Work, ready: Ready) -> Decision:
     return Decision(
         source=ready.source,
-        schemes=schemes,
-        effort=request.effort,
-        origin=origin,
+        schemes=work.schemes,
+        effort=work.request.effort,
+        origin=work.origin,
         quantize=ready.quantize,
         size=ready.size,
         ready=ready,
