@@ -6,6 +6,8 @@ import pytest
 
 from taut.errors import ArgumentError
 from taut.networks import read_texts
+from taut.networks.data_files import read_documents
+from taut.networks.text_data import TextData
 
 
 def write(folder: Path, data: str | bytes, name: str) -> Path:
@@ -59,3 +61,13 @@ def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     write(tmp_path, "x", "texts.txt")
     with pytest.raises(ArgumentError, match=r"no such file; nearest: texts\.txt"):
         read_texts(tmp_path / "text.txt")
+
+
+def test_what_a_folder_holds_beside_its_texts_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one text")
+    assert read_documents(TextData(str(tmp_path))) == (["one text"], [])
+    for name in ("t.csv", ".hidden", "dataset_info.json"):
+        (tmp_path / name).write_text("x")
+    documents, notes = read_documents(TextData(str(tmp_path)))
+    assert documents == ["one text"]
+    assert notes == [f"{tmp_path}: not read are t.csv"]

@@ -28,6 +28,7 @@ from taut.io.pytorch import (
     torch_entry,
 )
 from taut.io.safetensors import SafetensorsSource, open_safetensors, open_sharded
+from taut.io.stores import store_hint
 from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint
 from taut.io.tensor_info import Source, SourceFile, TensorInfo
 from taut.io.torch_files import open_checkpoint, open_sharded_checkpoint
@@ -162,7 +163,7 @@ def _kind_by_name(path: Path) -> Kind:
 
 def _nearest_path(path: Path) -> str:
     """The names beside a missing path that it may have meant, or how to fetch a model of a hub."""
-    if hint := pattern_hint(path):
+    if hint := pattern_hint(path) or store_hint(path):
         return hint
     try:
         beside = [entry.name for entry in path.parent.iterdir()]

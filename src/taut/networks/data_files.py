@@ -34,9 +34,12 @@ def read_documents(data: TextData, limit: int | None = None) -> tuple[list[Docum
         return _of_file(path, data, limit), []
     files, note = saved_files(path)
     notes = [note] if note else []
+    if not files:
+        files = _files_of(path)
+        notes += _left_unread(path, files)
     documents: list[Document] = []
     inner = data.with_apart("file")
-    for file in files or _files_of(path):
+    for file in files:
         left = None if limit is None else limit - len(documents)
         if left == 0:
             break
@@ -80,6 +83,21 @@ def _files_of(folder: Path) -> list[Path]:
         told = ", ".join(f"{len(files)} {kind}" for kind, files in sorted(kinds.items()))
         raise ArgumentError(f"{folder}: has files of several kinds ({told}); name one of them")
     return next(iter(kinds.values()))
+
+
+def _left_unread(folder: Path, taken: list[Path]) -> list[str]:
+    """A note that names the files of other kinds, if there are any; hidden ones are not told."""
+    known = set(taken)
+    left = [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path not in known and path.name not in _ABOUT
+    ]
+    names = [name for name in left if not any(part.startswith(".") for part in name.split("/"))]
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [f"{folder}: not read are {', '.join(names[:3])}{more}"]
 
 
 def _is_data(path: Path, folder: Path) -> bool:

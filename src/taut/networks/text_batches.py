@@ -53,7 +53,8 @@ def text_batches(data: TextData, model: LoadedModel, reading: Reading, where: st
     if packs:
         assert isinstance(tokenizer, FolderTokenizer)
         cut, more = _windows(documents, tokenizer, data, where)
-        return window_batches(cut[: reading.limit], tokenizer.accepted), (*notes, *more)
+        rows = cut[: reading.limit]
+        return window_batches(rows, tokenizer.accepted, tokenizer.vocabulary), (*notes, *more)
     plain, more = _texts(documents, tokenizer, data, where)
     length = replace(reading, max_length=data.length or reading.max_length)
     return _padded(plain, tokenizer, length), (*notes, *more)

@@ -46,9 +46,9 @@ def token_batches(array: np.ndarray, model: LoadedModel, data: TextData, where: 
         tokens, more = with_default(tokens, model.tokenize, data.blend, where)
         notes = (*notes, *more)
     if size is None:  # a network of the caller's own takes them as its one argument
-        batches = window_batches(tokens, frozenset(["input_ids"]))
+        batches = window_batches(tokens, frozenset(["input_ids"]), size)
         return [cast("dict[str, object]", batch)["input_ids"] for batch in batches], notes
-    return window_batches(tokens, accepted_by(model.module)), notes
+    return window_batches(tokens, accepted_by(model.module), size), notes
 
 
 def _windows(

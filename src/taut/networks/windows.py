@@ -25,6 +25,7 @@ USUAL: Final = 512
 _FEW: Final = 32  # windows, below which a length that nobody asked for is halved
 _SHORTEST: Final = 64
 _TOKENS_A_BATCH: Final = 4096
+_LOGITS_A_BATCH: Final = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,18 @@ def blended(own: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
     return np.insert(own, places.astype(int), chosen, axis=0)
 
 
-def window_batches(tokens: np.ndarray, accepted: frozenset[str] | None) -> list[object]:
-    """Batches of some 4,096 tokens, as a network's arguments."""
+def window_batches(
+    tokens: np.ndarray, accepted: frozenset[str] | None, vocabulary: int | None
+) -> list[object]:
+    """Batches of some 4,096 tokens, as a network's arguments; of fewer for a large vocabulary.
+
+    A batch's logits, a number for each token and word, then take a quarter of a gigabyte.
+    """
     import torch
 
     ids = torch.from_numpy(np.ascontiguousarray(tokens, np.int64))
-    each = max(1, _TOKENS_A_BATCH // ids.shape[1])
+    most = min(_TOKENS_A_BATCH, _LOGITS_A_BATCH // (vocabulary or 1))
+    each = max(1, most // ids.shape[1])
     batches: list[object] = []
     for begin in range(0, len(ids), each):
         part = ids[begin : begin + each]
