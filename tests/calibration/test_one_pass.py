@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import taut
-from taut.calibration import chain_judge, start
+from taut.calibration import chain_judge, start, to_size
 from taut.calibration.control import DialControl, RateCurves
 from taut.calibration.rounder import Rounder
 from taut.journal.journal import journal_folder
@@ -224,7 +224,8 @@ def test_a_run_that_broke_off_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     assert not any("nothing was kept" in note for note in result.notes)
 
 
-def test_finishing_block_by_block_serves_and_is_what_is_written(tmp_path, monkeypatch):
+@pytest.mark.parametrize("losses", [(1.0, 1.0), (1.0, 1.1)])
+def test_what_finishing_tuned_is_written_where_it_serves(tmp_path, monkeypatch, losses):
     tune, found = finish.finish, list[finish.Finished]()
 
     def noting(*given, **words):
@@ -232,12 +233,15 @@ def test_finishing_block_by_block_serves_and_is_what_is_written(tmp_path, monkey
         return found[-1]
 
     monkeypatch.setattr(finish, "finish", noting)
+    told = iter(losses)  # untuned, and tuned with room made for it
+    monkeypatch.setattr(to_size, "held_loss", lambda *_: next(told))
     net = stack(2)
     result = taut.compress(net, tmp_path / "x", calib=words(20), bits=2.5)
     assert found[0].after < 0.97 * found[0].before
-    arrays = dict(taut.load(tmp_path / "x"))
-    for name, tuned in found[0].values.items():
-        np.testing.assert_array_equal(arrays[name], tuned)
+    arrays, served = dict(taut.load(tmp_path / "x")), losses[1] <= losses[0]
+    same = [np.array_equal(arrays[name], tuned) for name, tuned in found[0].values.items()]
+    assert all(same) if served else not any(same)
+    assert (to_size.LEFT_OUT in result.notes) is not served
     assert 0.99 * 2.5 <= result.bits <= 2.5  # the last block has made room for them
 
 

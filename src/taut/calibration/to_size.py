@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from taut.calibration.choose_lambda import choose_lambda
 from taut.calibration.choose_order import choose_order
@@ -14,12 +16,15 @@ from taut.calibration.judged import original_score, score_at
 from taut.calibration.one_pass import AIM, BLOCKWISE, UNTUNED, in_one_pass
 from taut.calibration.rounder import MOST_BITS
 from taut.calibration.settled import Settled
+from taut.calibration.shown import held_loss
 from taut.calibration.sizes import fixed_size, meet_size, size_at
 from taut.calibration.start import Started
 from taut.calibration.vectors import AS_GIVEN, Vectors
 from taut.errors import ArgumentError
 from taut.networks.block_calls import AnotherWayError
 from taut.planning import Target
+
+LEFT_OUT: Final = "finishing: left out, for it took more from the last block than it gave"
 
 Again = Callable[[Vectors | None], float | None]
 
@@ -97,13 +102,17 @@ def _made_room(
 ) -> tuple[float, Vectors]:
     """A dial of the last block that leaves tuned vectors the room that they take; or untuned ones.
 
-    The blocks before it are as they were, from the journal.
+    These where they serve batches set aside better: what is tuned may take more from that block
+    than it gives. The blocks before it are as they were, from the journal.
     """
+    untuned, judged = corrected(started), bool(started.held.judges)
+    most = held_loss(started, untuned) if judged else math.inf
     found = again(vectors)
-    if found is not None:
+    if found is not None and (not judged or held_loss(started, vectors) <= most):
         return found, vectors
     dial = again(None) or dial
-    return dial, replace(corrected(started), dial=dial)
+    note = LEFT_OUT if found is not None else ""
+    return dial, replace(corrected(started), dial=dial, note=note)
 
 
 def _finished(
