@@ -4,7 +4,7 @@
 
 FOLDER is a model that transformers opens, or `random:WIDTH,MLP,LAYERS,VOCABULARY` for a Llama in
 bfloat16 of these shapes, which is written to a temporary folder and mapped. Of TEXT so many windows
-of 512 tokens are taken, two a batch.
+of 512 tokens are taken, one a batch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from taut.analysis import collect
 from taut.analysis.foretold import foretell
 from taut.networks import open_model
 
-_LENGTH, _BATCH = 512, 2
+_LENGTH, _BATCH = 512, 1
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,7 +71,7 @@ def _made(shapes: str, folder: Path) -> Path:
 
 
 def windows_of(folder: Path, text: Path, windows: int) -> list[dict[str, Tensor]]:
-    """So many windows of 512 tokens of the text, two a batch; random ones without a tokenizer."""
+    """So many windows of 512 tokens of the text, one a batch; random ones without a tokenizer."""
     count = windows * _LENGTH
     if (folder / "tokenizer.json").exists():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)

@@ -2,7 +2,7 @@
 
     python -m bench.scale.compressing FOLDER TEXT WINDOWS BITS RESULT
 
-FOLDER is a model that transformers opens. Of TEXT so many windows of 512 tokens calibrate it, two a
+FOLDER is a model that transformers opens. Of TEXT so many windows of 512 tokens calibrate it, one a
 batch; RESULT is the folder that is written. CPU seconds of each stage go to stderr.
 """
 

@@ -25,7 +25,7 @@ USUAL: Final = 512
 _FEW: Final = 32  # windows, below which a length that nobody asked for is halved
 _SHORTEST: Final = 64
 _TOKENS_A_BATCH: Final = 4096
-_LOGITS_A_BATCH: Final = 1 << 26
+_LOGITS_A_BATCH: Final = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def window_batches(
 ) -> list[object]:
     """Batches of some 4,096 tokens, as a network's arguments; of fewer for a large vocabulary.
 
-    A batch's logits, a number for each token and word, then take a quarter of a gigabyte.
+    A batch's logits, a number for each token and word, then take some 128 MB.
     """
     import torch
 
