@@ -27,8 +27,11 @@ _NUMBERS: Final = 2048  # in the first tensors of the batches that are judged
 class ChainJudge(Judge):
     """A judge of an open compressed network, of a few of `judges`: all see the same changes.
 
-    Gradients reach `tuned`, parameters of the network by name.
+    Gradients reach `tuned`, parameters of the network by name. What the original gives is made anew
+    from what leaves its last block.
     """
+
+    cached = 0
 
     def __init__(
         self,

@@ -28,6 +28,8 @@ class Judge:
     by its mean over its positions.
     """
 
+    cached = _CACHE
+
     def __init__(
         self,
         student: torch.nn.Module,
@@ -43,7 +45,7 @@ class Judge:
         self._kind, self._loss = kind, loss
         self._others = dict(others or {}) if loss is None else {}
         self._cache: dict[int, list[torch.Tensor]] = {}
-        self._left = _CACHE
+        self._left = self.cached
         if loss is None:
             self._distances = [
                 Distance.beside(one, (self._original(i)[number] for i in judges))
