@@ -52,7 +52,7 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     system = fsspec.filesystem("s3", skip_instance_cache=True)
     if system.exists("models"):
         system.rm("models", recursive=True)
-    system.mkdir("models")
+    system.makedirs("models", exist_ok=True)
     return "s3://models"
 
 

@@ -176,11 +176,11 @@ def test_a_model_in_a_store_is_read_by_the_workers(
         pytest.skip("moto is not installed")
     fsspec = pytest.importorskip("fsspec")
     system = fsspec.filesystem("s3", skip_instance_cache=True)
-    system.mkdir("models")
+    system.makedirs("models", exist_ok=True)  # servers of one process share their stores
     for path in folder.iterdir():
-        system.pipe_file(f"models/m/{path.name}", path.read_bytes())
+        system.pipe_file(f"models/by_workers/{path.name}", path.read_bytes())
     taut.compress(folder, tmp_path / "here")
-    taut.compress(f"{store}/m", tmp_path / "there", ray=cluster.address)
+    taut.compress(f"{store}/by_workers", tmp_path / "there", ray=cluster.address)
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
 

@@ -25,6 +25,7 @@ from taut.calibration.finishing import bias_tensors
 from taut.calibration.rounder import Way
 from taut.calibration.sequence import enough, seen, share_of
 from taut.calibration.start import Started
+from taut.machine import trim_heap
 from taut.networks.chain import Entered
 from taut.planning import Target
 from taut.planning.target import TOLERANCE
@@ -87,6 +88,7 @@ def in_one_pass(
     with BlockWalk(started, compressed, key) as walk:
         for number, share in enumerate(before, 1):
             found = walk.rounded(share, control.dial)
+            trim_heap()
             control.took(share.names, rounder.size_of(found), last=number == len(before))
             report_bytes(progress, round(control.spent + fixed), target.nbytes)
             progress("sequence", number, len(shares))

@@ -19,6 +19,7 @@ from taut.calibration.own_bits import rounded_to_bits
 from taut.calibration.twins import twins_of
 from taut.coding import Effort
 from taut.io import Source, TensorInfo
+from taut.machine import trim_heap
 from taut.machine.workers import LocalWorkers, Workers
 from taut.progress import Progress
 from taut.scheme import Scheme
@@ -69,6 +70,7 @@ class Rounder:
             source, schemes, rounded, self.twins, self.curvature, self.gains
         )
         self._forms = MatrixForms(self.matrices, self.options)
+        trim_heap()  # every matrix was factored once
         self._samples: tuple[Sample, ...] | None = None
 
     @property
