@@ -53,7 +53,8 @@ def command() -> str:
     """Return the command line that made this run, without the machine's own paths."""
     spec = sys.modules["__main__"].__spec__
     script = spec.name if spec else Path(sys.argv[0]).name
-    return shlex.join(["python", "-m", script, *sys.argv[1:]])
+    told = [Path(one).name if Path(one).is_absolute() else one for one in sys.argv[1:]]
+    return shlex.join(["python", "-m", script, *told])
 
 
 def save(name: str, rows: Sequence[Row], **about: object) -> Path:
