@@ -3,70 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from taut.encoding.data_free_rounder import rd_values
-from taut.io import Source, SourceFile, TensorInfo
+from taut.io import Source, TensorInfo
+from taut.io.based_on import BasedOn
 from taut.io.dtypes import SAFETENSORS_DTYPES
-from taut.io.stamp import Stamp
 from taut.scheme import Scheme
 
 
-class Overlay:
+class Overlay(BasedOn):
     """A `Source` like another one, but for the tensors in `values`."""
 
     def __init__(self, source: Source, values: Mapping[str, np.ndarray]) -> None:
-        self._source, self._values = source, values
+        self.whole, self._values = source, values
 
     def load(self, name: str) -> np.ndarray:
         """The tensor's values: the new ones, or those of the source."""
-        return self._values[name] if name in self._values else self._source.load(name)
+        return self._values[name] if name in self._values else self.whole.load(name)
 
     def view(self, name: str) -> np.ndarray:
         """The same, perhaps as a view of the mapped file."""
-        return self._values[name] if name in self._values else self._source.view(name)
-
-    @property
-    def stamps(self) -> tuple[Stamp, ...]:
-        """As the source's."""
-        return self._source.stamps
-
-    @property
-    def infos(self) -> tuple[TensorInfo, ...]:
-        """As the source's."""
-        return self._source.infos
-
-    @property
-    def aliases(self) -> dict[str, str]:
-        """As the source's."""
-        return self._source.aliases
-
-    @property
-    def files(self) -> tuple[SourceFile, ...]:
-        """As the source's."""
-        return self._source.files
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """As the source's."""
-        return self._source.metadata
-
-    @property
-    def nbytes(self) -> int:
-        """As the source's."""
-        return self._source.nbytes
-
-    @property
-    def companions(self) -> tuple[Path, ...]:
-        """As the source's."""
-        return self._source.companions
-
-    @property
-    def identity(self) -> str:
-        """As the source's."""
-        return self._source.identity
+        return self._values[name] if name in self._values else self.whole.view(name)
 
 
 class OverlayPart(Overlay):

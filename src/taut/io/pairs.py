@@ -7,14 +7,12 @@ A file keeps it as complex, and says that its values lie in it as pairs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from taut.io.source import fixed_of, notes_of
-from taut.io.stamp import Stamp
-from taut.io.tensor_info import Source, SourceFile, TensorInfo
+from taut.io.based_on import BasedOn
+from taut.io.tensor_info import Source, TensorInfo
 
 _COMPLEX: Final = "C64"
 _NAMED: Final = 8  # tensors in a note
@@ -44,21 +42,21 @@ def paired(source: Source) -> Source:
     return PairedSource(source) if found else source
 
 
-class PairedSource:
+class PairedSource(BasedOn):
     """A `Source` like another one, whose complex tensors are pairs of float32."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self.whole = source
         self._infos = tuple(map(_as_pairs, source.infos))
         self._pairs = {info.name: info for info in self._infos if isinstance(info, PairsInfo)}
 
     def load(self, name: str) -> np.ndarray:
         """The tensor's values, of a complex one its pairs."""
-        return self._seen(name, self._source.load(name))
+        return self._seen(name, self.whole.load(name))
 
     def view(self, name: str) -> np.ndarray:
         """The same, perhaps as a view of the mapped file."""
-        return self._seen(name, self._source.view(name))
+        return self._seen(name, self.whole.view(name))
 
     def _seen(self, name: str, values: np.ndarray) -> np.ndarray:
         info = self._pairs.get(name)
@@ -70,52 +68,12 @@ class PairedSource:
         return self._infos
 
     @property
-    def aliases(self) -> dict[str, str]:
-        """As the source's."""
-        return self._source.aliases
-
-    @property
-    def files(self) -> tuple[SourceFile, ...]:
-        """As the source's."""
-        return self._source.files
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """As the source's."""
-        return self._source.metadata
-
-    @property
-    def nbytes(self) -> int:
-        """As the source's."""
-        return self._source.nbytes
-
-    @property
-    def companions(self) -> tuple[Path, ...]:
-        """As the source's."""
-        return self._source.companions
-
-    @property
-    def identity(self) -> str:
-        """As the source's."""
-        return self._source.identity
-
-    @property
-    def stamps(self) -> tuple[Stamp, ...]:
-        """As the source's."""
-        return self._source.stamps
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """The source's, and which tensors are pairs."""
         names = [*self._pairs]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         told = f"{', '.join(names[:_NAMED])}{more}: complex numbers, taken as pairs of reals"
-        return (*notes_of(self._source), told)
-
-    @property
-    def fixed(self) -> frozenset[str]:
-        """As the source's."""
-        return frozenset(fixed_of(self._source))
+        return (*super().notes, told)
 
 
 def _as_pairs(info: TensorInfo) -> TensorInfo:

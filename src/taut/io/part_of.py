@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-
-from taut.io.stamp import Stamp
-from taut.io.tensor_info import Source, SourceFile, TensorInfo
+from taut.io.based_on import BasedOn
+from taut.io.tensor_info import Source, TensorInfo
 
 
 @dataclass(frozen=True)
-class PartOf:
+class PartOf(BasedOn):
     """The tensors `names` of `whole`, in its order; a tie whose carrier is not among them ends.
 
+    >>> import numpy as np
     >>> from taut.io import open_source
     >>> model = open_source({"a": np.zeros(2), "b": np.ones(3)})
     >>> [info.name for info in PartOf(model, ["b"]).infos]
@@ -24,51 +23,23 @@ class PartOf:
 
     whole: Source
     names: Collection[str]
-    infos: tuple[TensorInfo, ...] = field(init=False)
-    aliases: dict[str, str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        names = frozenset(self.names)
-        infos = tuple(info for info in self.whole.infos if info.name in names)
+    @cached_property
+    def infos(self) -> tuple[TensorInfo, ...]:
+        """Those of these tensors."""
+        return tuple(info for info in self.whole.infos if info.name in self._kept)
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """Ties among them."""
         ties = self.whole.aliases.items()
-        aliases = {name: of for name, of in ties if name in names and of in names}
-        object.__setattr__(self, "infos", infos)
-        object.__setattr__(self, "aliases", aliases)
+        return {name: of for name, of in ties if name in self._kept and of in self._kept}
 
-    @property
-    def files(self) -> tuple[SourceFile, ...]:
-        """The files of the whole."""
-        return self.whole.files
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """As of the whole."""
-        return self.whole.metadata
+    @cached_property
+    def _kept(self) -> frozenset[str]:
+        return frozenset(self.names)
 
     @property
     def nbytes(self) -> int:
         """Bytes of these tensors, tied ones once."""
         return sum(info.nbytes for info in self.infos if info.name not in self.aliases)
-
-    @property
-    def companions(self) -> tuple[Path, ...]:
-        """As of the whole."""
-        return self.whole.companions
-
-    @property
-    def identity(self) -> str:
-        """As of the whole."""
-        return self.whole.identity
-
-    @property
-    def stamps(self) -> tuple[Stamp, ...]:
-        """Of all files of the whole."""
-        return self.whole.stamps
-
-    def load(self, name: str) -> np.ndarray:
-        """As the whole gives it."""
-        return self.whole.load(name)
-
-    def view(self, name: str) -> np.ndarray:
-        """As the whole gives it."""
-        return self.whole.view(name)

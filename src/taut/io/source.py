@@ -19,7 +19,6 @@ from taut.io.in_memory import Entry, MemorySource, memory_source, numpy_entry
 from taut.io.model_file import ModelFile
 from taut.io.names import check_plain, nearest, pattern_hint
 from taut.io.onnx import GRAPH, open_onnx
-from taut.io.part_of import PartOf
 from taut.io.pytorch import (
     is_module,
     is_tensor,
@@ -177,8 +176,6 @@ def _nearest_path(path: Path) -> str:
 
 def fixed_of(source: Source) -> frozenset[str]:
     """The tensors that are no weights, and are not rounded unless a plan names them."""
-    while isinstance(source, PartOf):
-        source = source.whole
     return frozenset(getattr(source, "fixed", ()))
 
 
