@@ -69,6 +69,8 @@ def test_shards_are_read_as_one_model(folder: Path, tmp_path: Path) -> None:
     taut.compress(folder, tmp_path / "small")
     source, file = open_source(folder), taut.load(tmp_path / "small")
     assert list(file) == [info.name for info in source.infos]
+    index = (tmp_path / "small" / "model.taut.safetensors.index.json").read_text()
+    assert f'"checksum":"{file.checksum}"' in index[:80]
     arrays = file.load_all(out={"layers.1.bias": np.empty(96, np.float32)})
     for name in file:
         assert file[name].tobytes() == arrays[name].tobytes() == source.load(name).tobytes()

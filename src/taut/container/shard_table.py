@@ -48,13 +48,15 @@ class ShardTable:
     """What an index says: `owners` has the shard's name of every tensor, in the model's order.
 
     `origin` is what was compressed; its `files` are () where each shard has its own, and the header
-    of a single one is left out where it is to be rebuilt (`rebuild`).
+    of a single one is left out where it is to be rebuilt (`rebuild`). `checksum` is that of
+    an index that was read; it covers those of the shards.
     """
 
     origin: Origin
     shards: tuple[Shard, ...]
     owners: Mapping[str, str]
     rebuild: bool = False
+    checksum: str = ""
 
 
 def table_bytes(table: ShardTable, index: Index) -> bytes:
@@ -90,7 +92,7 @@ def read_table(path: Path) -> ShardTable:
         raise ArgumentError(f"{where}: cannot be read ({error.strerror})") from error
     if len(data) > MAX_INDEX:
         raise FormatError(f"{where}: over {MAX_INDEX} bytes; not an index of shards")
-    _check_sum(data, where)
+    checksum = _checked_sum(data, where)
     tree = get_object(load_json(data, where), where)
     check_keys(tree, _KEYS, (), where)
     try:
@@ -99,10 +101,10 @@ def read_table(path: Path) -> ShardTable:
         raise FormatError(f"{where}: {error}") from None
     shards = tuple(_shard(one, at) for at, one in numbered(get_list(tree, "shards", where), where))
     owners = _owners(get_object(tree["weight_map"], where), shards, where)
-    return ShardTable(origin, shards, owners, rebuild)
+    return ShardTable(origin, shards, owners, rebuild, checksum)
 
 
-def _check_sum(data: bytes, where: str) -> None:
+def _checked_sum(data: bytes, where: str) -> str:
     match = _SHAPE.match(data)
     if match is None:
         raise FormatError(f"{where}: not an index of Taut files (no taut version at its start)")
@@ -113,6 +115,7 @@ def _check_sum(data: bytes, where: str) -> None:
     at = len(_START)
     if xxh3(data[:at] + _ZEROS + data[at + 16 :]) != match[2].decode():
         raise VerifyError(f"{where}: the index does not match its checksum; fetch it again")
+    return match[2].decode()
 
 
 def _shard(item: object, where: str) -> Shard:
