@@ -20,6 +20,7 @@ FLOORS = (
     "split",
     "matrix",
     "adaptive",
+    "delta",  # whose symbols split codes
     "round",
     "codec",
     "capi",
@@ -35,6 +36,7 @@ DOORS = {
     "split": {"split.hpp"},
     "matrix": {"matrix.hpp"},
     "adaptive": {"adaptive.hpp"},
+    "delta": {"delta.hpp"},
     "round": {"round.hpp", "quantize.hpp"},
     "codec": {"codec.hpp", "any.hpp"},  # with exceptions, and without
     "capi": set(),
