@@ -42,9 +42,7 @@ def epochs(task: Task, count: int, rate: float, seed: int = 0) -> Iterator[nn.Mo
     """Train on from the task's weights with SGD; the network after each epoch."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    network = task.network()
-    network.load_state_dict(task.weights)
-    network.train()
+    network = task.trained().train()
     optimiser = torch.optim.SGD(network.parameters(), rate, momentum=0.9, weight_decay=1e-4)
     images, labels = task.train.images, task.train.labels
     for _ in range(count):
@@ -61,7 +59,6 @@ def fine_tuned_resnet20(folder: Path) -> tuple[Path, Path]:
     base, tuned = folder / "resnet20.safetensors", folder / "resnet20_tuned.safetensors"
     task = resnet20()
     known = set(task.network().state_dict())
-    known -= {name for name in known if name.endswith("num_batches_tracked")}
     weights = load_file(asset("cifar10/resnet20.safetensors"))
     own = {n: torch.from_numpy(np.array(t)) for n, t in weights.items() if n in known}
     task.weights.clear()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from taut.compression.based import own_source, rounds, stamps_of_base, standing
 from taut.compression.calibrated import decide_calibrated
 from taut.compression.destination import Destination, destination_of, one_file
 from taut.compression.exact import decide
@@ -27,6 +28,7 @@ from taut.compression.trained import decide_trained
 from taut.compression.writing import write
 from taut.container import Origin
 from taut.container.find import is_taut_source
+from taut.encoding.on_base import base_under
 from taut.encoding.sampled import SampledSource
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
@@ -52,14 +54,14 @@ def carry_out(request: CompressRequest) -> Result:
     began = time.perf_counter()
     request = replace(request, src=built(request.src))
     notes: tuple[str, ...] = ()
-    if _rounds(request.call):
+    if rounds(request.call):
         src, notes = without_masks(request.src)
         request = replace(request, src=src)
-    source = open_source(request.src)
-    if _rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
+    source = standing(open_source(request.src), request)
+    if rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
         source = paired(source)
     _check_not_taut(source)
-    stamps = source.stamps
+    stamps = (*source.stamps, *stamps_of_base(source))
     call = replace(request.call, finish=False) if request.dry_run else request.call
     asked = read_call(source, call)
     partition = _partition(request, source)
@@ -84,12 +86,6 @@ def carry_out(request: CompressRequest) -> Result:
     return _told(result, decision, notes)
 
 
-def _rounds(call: Call) -> bool:
-    """Whether a call asks for anything but every bit as it is."""
-    asked = (call.bits, call.size, call.max_drop, call.calib, call.plan, call.train)
-    return any(one is not None for one in asked)
-
-
 def _unshared(request: CompressRequest, partition: Partition | None) -> tuple[str, ...]:
     """A note where workers elsewhere were asked for, and there is nothing to share."""
     call = request.call
@@ -103,7 +99,8 @@ def _unshared(request: CompressRequest, partition: Partition | None) -> tuple[st
 def _looked_at(request: CompressRequest, source: Source) -> Source:
     """What of the model a run looks at: of a dry one without data some rows of each tensor."""
     call = request.call
-    if request.dry_run and (call.calib, call.train) == (None, None):
+    stands = request.base is not None  # whose tensors a sample would have to match
+    if request.dry_run and (call.calib, call.train) == (None, None) and not stands:
         return SampledSource.of(source)
     return source
 
@@ -112,7 +109,7 @@ def _partition(request: CompressRequest, source: Source) -> Partition | None:
     """The shards to write; None where the model becomes one file."""
     asked, dst = request.call.shard_size, Path(request.dst or "")
     if asked is None:
-        return None if one_file(request.src, dst) else partition_of(source, None)
+        return None if one_file(request.src, dst) else partition_of(own_source(source), None)
     check_shardable(source)
     if dst.suffix == ".safetensors":
         raise ArgumentError(f"{dst}: shards (--shard-size) become several files; name a folder")
@@ -274,4 +271,5 @@ def origin_of(source: Source) -> Origin:
     if source.files and path.name.endswith(".index.json"):  # shards: their index is needed again
         texts = ((as_text(path.name), path.read_bytes().decode()),)
     files = tuple((as_text(file.name), file.header) for file in source.files)
-    return Origin(source.nbytes, source.metadata, files, texts)
+    base = as_text(based.base.name) if (based := base_under(source)) else ""
+    return Origin(source.nbytes, source.metadata, files, texts, base=base)

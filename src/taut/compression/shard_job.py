@@ -12,6 +12,7 @@ from taut.container import Index, Layout, Origin, Record, Writer
 from taut.container.find import SUFFIX
 from taut.container.shard_table import Shard, ShardTable, table_bytes
 from taut.container.source_header import rebuild_header
+from taut.encoding.on_base import base_of
 from taut.encoding.model import FilesToBe, fill
 from taut.encoding.tensor import Quantize
 from taut.errors import ArgumentError
@@ -144,6 +145,7 @@ def compress_shard(
             effort=job.effort,
             threads=job.threads,
             force=True,
+            base=base_of(part),
         ) as writer,
     ):
         fill(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
-from taut.container import TautFile, open_taut
+from taut.container import BaseSpec, TautFile, open_taut
 from taut.container.through_stores import through_stores
 from taut.errors import ArgumentError
 from taut.loading.arrays import TorchFile
@@ -26,6 +26,7 @@ def load(
     framework: Literal["numpy"] = "numpy",
     on_demand: Literal[False] = False,
     threads: int | None = None,
+    base: BaseSpec | None = None,
 ) -> TautFile: ...
 
 
@@ -37,6 +38,7 @@ def load(
     framework: Literal["torch"],
     on_demand: Literal[False] = False,
     threads: int | None = None,
+    base: BaseSpec | None = None,
 ) -> TorchFile: ...
 
 
@@ -48,6 +50,7 @@ def load(
     framework: Literal["numpy", "torch"] = "torch",
     on_demand: bool = False,
     threads: int | None = None,
+    base: BaseSpec | None = None,
 ) -> Module: ...
 
 
@@ -59,6 +62,7 @@ def load(
     framework: Literal["numpy", "torch"] = "numpy",
     on_demand: bool = False,
     threads: int | None = None,
+    base: BaseSpec | None = None,
 ) -> TautFile | TorchFile | torch.nn.Module:
     """Open a Taut file, or the one in a model folder, as a lazy mapping of name to tensor.
 
@@ -72,8 +76,12 @@ def load(
     device. It is frozen and stays on the CPU; `module.taut` is its `OnDemand`, which tells what
     it holds and ends it (docs/loading.md).
 
+    A delta is decoded with its `base`: a path, a mapping of arrays, what `load` gave, or several of
+    these in a list where a base is a delta itself. If none is given, it is looked for beside the
+    file, under the name that it had.
+
     Raises:
-        FormatError, VerifyError: the file is damaged; a module is then as it was. On demand, damage
+        FormatError, VerifyError: the file is damaged, or the base is another one; a module is then as it was. On demand, damage
             to a large weight is found when its layer runs.
         ArgumentError: no such file, or it does not fit the module; the message lists what differs.
     """
@@ -83,7 +91,7 @@ def load(
         raise ArgumentError(
             "on_demand needs a module: taut.load(file, into=module, on_demand=True)"
         )
-    opened = open_taut(file, threads=checked_threads(threads))
+    opened = open_taut(file, threads=checked_threads(threads), base=base)
     if into is not None:
         return load_into(TorchFile(opened), into, on_demand=on_demand)
     return TorchFile(opened) if framework == "torch" else opened
