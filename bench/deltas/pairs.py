@@ -22,7 +22,7 @@ _RANK, _CONTEXT = 8, 128
 
 
 def one_ulp(base: Tensors, share: float = 0.02, seed: int = 0) -> Tensors:
-    """Move this share of each bfloat16 tensor's values by one unit in the last place, up or down."""
+    """Move this share of each bfloat16 tensor's values by one ulp, up or down."""
     rng = np.random.default_rng(seed)
     moved = {}
     for name, values in base.items():
@@ -35,7 +35,9 @@ def one_ulp(base: Tensors, share: float = 0.02, seed: int = 0) -> Tensors:
 
 def as_bfloat16(tensors: Tensors) -> Tensors:
     """Round all float32 tensors to bfloat16."""
-    return {name: t.astype(ml_dtypes.bfloat16) for name, t in tensors.items() if t.dtype.kind == "f"}
+    return {
+        name: t.astype(ml_dtypes.bfloat16) for name, t in tensors.items() if t.dtype.kind == "f"
+    }
 
 
 def epochs(task: Task, count: int, rate: float, seed: int = 0) -> Iterator[nn.Module]:
@@ -105,7 +107,9 @@ def merged_lora(folder: Path, steps: int = 150) -> tuple[Path, Path]:
     first, second = folder / "gpt2m_bf16.safetensors", folder / "gpt2m_lora.safetensors"
     save_file(_gpt2m(), first)
     with torch.no_grad():
-        merged = {n: t.numpy().astype(ml_dtypes.bfloat16) for n, t in _merged(base, adapters).items()}
+        merged = {
+            n: t.numpy().astype(ml_dtypes.bfloat16) for n, t in _merged(base, adapters).items()
+        }
     save_file(_gpt2m() | merged, second)
     return first, second
 
@@ -128,7 +132,9 @@ def _gpt(weights: dict[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
         return functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
     def norm(x: torch.Tensor, name: str) -> torch.Tensor:
-        return functional.layer_norm(x, (width,), weights[f"{name}.weight"], weights[f"{name}.bias"])
+        return functional.layer_norm(
+            x, (width,), weights[f"{name}.weight"], weights[f"{name}.bias"]
+        )
 
     count, length = ids.shape
     x = weights["wte.weight"][ids] + weights["wpe.weight"][:length]

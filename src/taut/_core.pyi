@@ -10,7 +10,7 @@ Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
 class CoreFormatError(Exception): ...
 
 def decode(
-    jobs: list[tuple[bytes, Sequence[Buffer], NDArray[np.uint8], NDArray[np.uint8] | None]],
+    jobs: Sequence[tuple[bytes, Sequence[Buffer], NDArray[np.uint8], NDArray[np.uint8] | None]],
     threads: int = 1,
     kernels: str = "",
 ) -> None: ...

@@ -22,7 +22,7 @@ REASONS = {
     "no magic": "not a coded array of version 1",
     "empty": "not a coded array of version 1",
     "only magic": "ends early",
-    "kind 6": "unknown kind",
+    "kind 7": "unknown kind",
     "matrix without fields": "ends early",
     "matrix of part of a row": "a matrix without whole rows",
     "matrix of no row": "a matrix without whole rows",

@@ -133,7 +133,7 @@ HEADERS = {
     "no magic": b"LCA2" + bytes(20),
     "empty": b"",
     "only magic": b"LCA1",
-    "kind 6": header(6, 4, 90_000, 300, 300),
+    "kind 7": header(7, 4, 90_000, 300, 300),
     "matrix without fields": header(4, 4, 90_000, 300, 300),
     "matrix of part of a row": header(4, 4, 90_000, 301, 300, matrix()),
     "matrix of no row": header(4, 4, 0, 300, 300, matrix()),

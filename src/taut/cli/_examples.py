@@ -9,6 +9,7 @@ EXAMPLES: Final = {
 taut compress model.safetensors                  # bit-exact, into model.taut.safetensors
 taut compress model_folder --size 8x -o small    # a Hugging Face folder, in an eighth of its size
 taut compress model_folder --calib texts.txt --bits 3    # 3 bits a weight, where they count
+taut compress tuned.safetensors --base model.safetensors    # a delta: what tuning changed
 # as small as half a percent of the score allows:
 taut compress build.py:model --calib build.py:batches --score build.py:score --max-drop 0.5%""",
     "analyze": """\

@@ -16,7 +16,7 @@ from taut.compression.exact import decide
 from taut.compression.foreseen import Result, foreseen
 from taut.compression.held_exact import hold_exact
 from taut.compression.keeping import LARGE, Kept, keeping, nothing_kept
-from taut.compression.request import Asked, Call, CompressRequest, Decision, read_call, target_of
+from taut.compression.request import Asked, CompressRequest, Decision, read_call, target_of
 from taut.compression.shard_job import (
     Partition,
     check_shardable,

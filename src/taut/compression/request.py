@@ -67,7 +67,8 @@ class Call:
 class CompressRequest:
     """A call, with what it reads and where it writes; nothing is written in a dry run.
 
-    `base` is what a delta is to stand on. `forms` hands the curvature of matrices on between calls with the same network and data.
+    `base` is what a delta is to stand on. `forms` hands the curvature of matrices on between calls
+    with the same network and data.
     """
 
     src: Model

@@ -1,4 +1,4 @@
-"""What a delta stands on: the tensors of another model, each of which is compared before its use."""
+"""What a delta stands on: the tensors of another model, each compared before its use."""
 
 from __future__ import annotations
 
@@ -118,14 +118,15 @@ class Bases:
 
 
 def add(base: np.ndarray, difference: np.ndarray) -> np.ndarray:
-    """The base's values and differences summed: in float32, or float64, rounded to the base's dtype.
+    """The base's values and differences summed: in float32 or float64, rounded to its dtype.
 
     >>> add(np.array([1, 2], np.float16), np.array([0.5, 1e-9], np.float32))
     array([1.5, 2. ], dtype=float16)
     """
     wide = np.float64 if base.dtype == np.float64 else np.float32
     with np.errstate(over="ignore", invalid="ignore"):
-        return (base.astype(wide) + difference.astype(wide)).astype(base.dtype)
+        found: np.ndarray = (base.astype(wide) + difference.astype(wide)).astype(base.dtype)
+    return found
 
 
 def summable(dtype: np.dtype) -> bool:

@@ -14,7 +14,6 @@ from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
 from taut.io.header import HeaderTensor
 from taut.io.tensor_info import TensorInfo
 
-
 _SUMMED = ("F64", "F32", "F16", "BF16")
 
 

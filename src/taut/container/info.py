@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
 
-from taut.container.read import TautFile
 from taut.container.opening import open_taut
+from taut.container.read import TautFile
 from taut.container.through_stores import through_stores
 from taut.io.onnx import GRAPH
 
@@ -34,8 +34,8 @@ class Info:
     """A file: sizes in bytes on disk, everything counted.
 
     `ratio` is original_size / size, `parameters` counts the values of all tensors (tied ones
-    once), `bits` is 8 * size / parameters. `base` is what the file that a delta stands on was called
-    ("?" where it had no name), "" of what is no delta.
+    once), `bits` is 8 * size / parameters. `base` is what the file that a delta stands on was
+    called ("?" where it had no name), "" of what is no delta.
     """
 
     path: Path

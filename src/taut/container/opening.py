@@ -112,7 +112,9 @@ def _open(path: Path, threads: int, bases: list[_One], left: int) -> TautFile:
 
 def _base(model: _One, threads: int, rest: list[_One], left: int) -> ModelBase:
     if left < 1:
-        raise ArgumentError(f"base: more than {DEEPEST} deltas stand on one another; decompress one")
+        raise ArgumentError(
+            f"base: more than {DEEPEST} deltas stand on one another; decompress one of them"
+        )
     if isinstance(model, (str, Path)) and _is_taut(Path(model)):
         model = _open(Path(model), threads, rest, left - 1)
         rest = []
@@ -120,7 +122,9 @@ def _base(model: _One, threads: int, rest: list[_One], left: int) -> ModelBase:
         raise ArgumentError(f"base (--base): {rest[0]} is given, but what is before it needs none")
     if not isinstance(model, TautFile):
         return ModelBase(open_source(model), 0)
-    depth = max((one.bases.base.depth for one in model.parts if one.bases.base is not None), default=0)
+    depth = max(
+        (one.bases.base.depth for one in model.parts if one.bases.base is not None), default=0
+    )
     depth += model.is_delta
     if depth >= DEEPEST:
         raise ArgumentError(f"{model.path}: is {depth} deltas deep already; decompress it first")

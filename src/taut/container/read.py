@@ -39,7 +39,8 @@ class TautFile(Mapping[str, np.ndarray]):
 
     Arrays are writable and the caller's own; asking twice decodes twice. `index` is the table of
     contents, `infos` names, dtypes and shapes, `size` the file's bytes, `threads` those of the
-    decoder. A delta's `base` is what its tensors are decoded with. Packed sub-byte dtypes come as their bytes (`taut.io.storage`).
+    decoder. A delta's tensors are decoded with those of its `base`. Packed sub-byte dtypes come as
+    their bytes (`taut.io.storage`).
 
     Raises:
         FormatError: the file breaks a rule of docs/format.md; says what and where.

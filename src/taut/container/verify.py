@@ -13,10 +13,10 @@ from taut.container.fetch import Fetcher
 from taut.container.format import xxh3
 from taut.container.gather import member
 from taut.container.index import Record
+from taut.container.opening import BaseSpec, open_taut
 from taut.container.pack import sum_of
 from taut.container.place import PackPlace, Place
 from taut.container.read import TautFile
-from taut.container.opening import BaseSpec, open_taut
 from taut.container.through_stores import through_stores
 from taut.errors import FormatError, VerifyError
 from taut.io.arena import allocate

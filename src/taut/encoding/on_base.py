@@ -46,8 +46,9 @@ class OnBase(BasedOn):
             return values
         wide = np.float64 if info.dtype == "F64" else np.float32
         with np.errstate(over="ignore", invalid="ignore"):
-            found = values.astype(wide) - self.base.load(name).astype(wide)
-            return found.astype(SAFETENSORS_DTYPES[info.dtype])
+            difference = values.astype(wide) - self.base.load(name).astype(wide)
+            found: np.ndarray = difference.astype(SAFETENSORS_DTYPES[info.dtype])
+        return found
 
     def view(self, name: str) -> np.ndarray:
         """As `load`."""

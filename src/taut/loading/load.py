@@ -81,8 +81,8 @@ def load(
     file, under the name that it had.
 
     Raises:
-        FormatError, VerifyError: the file is damaged, or the base is another one; a module is then as it was. On demand, damage
-            to a large weight is found when its layer runs.
+        FormatError, VerifyError: the file is damaged, or the base is another one; a module is then
+            as it was. On demand, damage to a large weight is found when its layer runs.
         ArgumentError: no such file, or it does not fit the module; the message lists what differs.
     """
     if framework not in ("numpy", "torch"):
