@@ -30,6 +30,10 @@ taut frontier build.py:model --score build.py:score --max-drop 1% --html curve.h
 taut info model.taut.safetensors                         # layers that are alike on one line
 taut info model.taut.safetensors --sort bytes --top 10   # what takes most of it
 taut info model.taut.safetensors --tensor '*.attention.*'    # these tensors, one by one""",
+    "diff": """\
+taut diff model.safetensors tuned.safetensors            # what changed, a line a tensor
+taut diff model.safetensors model.taut.safetensors       # what a lossy file lost
+taut diff model.safetensors tuned.safetensors --html diff.html --json > diff.json""",
     "verify": """\
 taut verify model.taut.safetensors               # exit code 4 if it is damaged
 taut verify *.taut.safetensors -q                # many; says nothing unless one is damaged
