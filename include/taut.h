@@ -92,6 +92,20 @@ TAUT_API taut_status taut_open_source(const taut_source *source, const taut_opti
                                       taut_error *error);
 TAUT_API void taut_close(taut_file *file); /* NULL is nothing to close */
 
+/* A delta holds what its tensors differ by from those of a base (docs/deltas.md), which is given before they are decoded. `read`
+ * fills `to` with the `size` bytes of the base's tensor of this name, dtype and shape, and gives 0; anything else where there is
+ * none. Every tensor is compared with its checksum. */
+typedef struct taut_base {
+    int (*read)(void *context, const char *name, size_t name_size, const char *dtype, const uint64_t *shape,
+                uint32_t dimensions, void *to, size_t size);
+    void *context;
+} taut_base;
+TAUT_API taut_status taut_stand_on(taut_file *file, const taut_base *base, taut_error *error);
+/* The base is another open file, which stays open as long, may stand on one itself, and is used by the same thread; NULL: none. */
+TAUT_API taut_status taut_stand_on_file(taut_file *file, taut_file *base, taut_error *error);
+/* What the base's file was called, "" where that is not known; NULL: the file is no delta. */
+TAUT_API const char *taut_base_name(const taut_file *file);
+
 /* One tensor. Strings are UTF-8 and end in a zero byte; they and `shape` live as long as the file. */
 typedef struct taut_tensor {
     const char *name;      /* may hold zero bytes of its own: name_size counts */

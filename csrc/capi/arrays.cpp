@@ -69,7 +69,7 @@ bool fill_constant(const OpenArray& array, uint64_t begin, uint64_t end, Sink& s
 class Chunks {
 public:
     Chunks(taut_file& file, const Place& place, const OpenArray& array, uint64_t begin, uint64_t end, Sink& sink,
-           Put put = Put::values)
+           Put put, const uint8_t* base)
         : file_(file),
           place_(place),
           array_(array),
@@ -77,6 +77,7 @@ public:
           end_(end),
           sink_(sink),
           put_(put),
+          base_(base),
           width_(put == Put::values ? array.reader.header().width : sizeof(int32_t)),
           unit_(array.reader.chunk_values() * width_) {}
 
@@ -103,15 +104,18 @@ private:
     uint64_t begin_, end_;
     Sink& sink_;
     Put put_;
+    const uint8_t* base_;
     uint64_t width_, unit_;
 
     bool put(uint64_t chunk, const uint8_t* data, Block& values, Vec<uint8_t>& scratch, Fail& fail) {
         const ConstBytes bytes{data, size_t(place_.parts.data[chunk + 1].bytes)};
         const uint64_t from = chunk * unit_, to = std::min(from + unit_, array_.reader.header().count * width_);
+        const uint8_t* const base = base_ ? base_ + from : nullptr;
         if (sink_.direct && from >= begin_ && to <= end_)
-            return array_.reader.decode(chunk, bytes, sink_.direct + (from - begin_), scratch, put_, fail);
+            return array_.reader.decode(chunk, bytes, sink_.direct + (from - begin_), scratch, put_, fail,
+                                        base);
         if (!values.at_least(size_t(unit_))) return fail.memory();
-        if (!array_.reader.decode(chunk, bytes, values.data(), scratch, put_, fail)) return false;
+        if (!array_.reader.decode(chunk, bytes, values.data(), scratch, put_, fail, base)) return false;
         const uint64_t a = std::max(from, begin_), b = std::min(to, end_);
         if (!sink_.direct) return sink_.take(values.data() + (a - from), size_t(b - a), fail);
         std::memcpy(sink_.direct + (a - begin_), values.data() + (a - from), size_t(b - a));
@@ -181,10 +185,10 @@ bool open_array(taut_file& file, const Place& place, uint64_t bytes, OpenArray& 
 }
 
 bool read_array(taut_file& file, const Place& place, const OpenArray& array, uint64_t begin, uint64_t end, Sink& sink,
-                Fail& fail, Put put) {
+                Fail& fail, Put put, const uint8_t* base) {
     if (begin == end) return true;
     if (array.reader.is_constant()) return fill_constant(array, begin, end, sink, fail);
-    return Chunks(file, place, array, begin, end, sink, put).run(fail);
+    return Chunks(file, place, array, begin, end, sink, put, base).run(fail);
 }
 
 }  // namespace taut::capi

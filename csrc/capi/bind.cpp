@@ -63,7 +63,8 @@ private:
         for (size_t i = 0; i < c_.groups.size; i++) {
             names[i] = c_.groups[i].place.name;
             const uint32_t record = c_.find(names[i]);
-            if (record != kNone && c_.records[record].store != Store::solid && c_.records[record].store != Store::alias)
+            const Store store = record == kNone ? Store::alias : c_.records[record].store;
+            if (store != Store::solid && store != Store::alias && store != Store::base)
                 return fail_.format("tensor \"%.*s\": has the name of a solid group", shown(names[i]), names[i].data);
         }
         std::sort(names, names + c_.groups.size, [](Text a, Text b) { return compare(a, b) < 0; });

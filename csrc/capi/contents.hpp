@@ -33,6 +33,7 @@ struct Place {
 struct Group {
     Place place;
     const Dtype* dtype;
+    bool base;  // its members stand on the base's tensors
     uint64_t members_end = 0;  // where the last of its tensors ends
 };
 
@@ -45,7 +46,10 @@ struct Pack {
     uint32_t members = 0, first_member = 0;  // of all packs' members
 };
 
-enum class Store : uint8_t { coded, packed, kept, solid, alias };
+enum class Store : uint8_t { coded, packed, kept, solid, alias, base };
+// How the base's tensor is needed, beside the stored values.
+enum class OnBase : uint8_t { none, delta, sum };
+constexpr uint32_t kDeepestBase = 16;  // deltas that stand on one another
 
 struct Record {
     Place place;  // with the name; of coded, packed and kept tensors
@@ -60,6 +64,9 @@ struct Record {
     Text scheme, of;  // `of`: whose data an alias repeats
     uint32_t target;  // its number
     double error;
+    OnBase on_base;
+    uint64_t base_sum;
+    Text base_name;  // none: the tensor's own
     Text name() const { return place.name; }
     bool is_pairs() const { return stored_shape != shape; }
 };
@@ -85,6 +92,7 @@ struct Contents {
     List<OriginalFile> files, texts;
     List<Metadata> metadata;
     List<Attribute> attributes;
+    Text base;  // what a delta's base was called
     uint32_t find(Text name) const;  // number of the record; kNone: there is none
 };
 

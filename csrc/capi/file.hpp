@@ -4,6 +4,7 @@
 #include "capi/checksum.hpp"
 #include "capi/contents.hpp"
 #include "capi/source.hpp"
+#include "taut.h"
 
 namespace taut::capi {
 
@@ -41,6 +42,8 @@ struct taut_file {
     taut::capi::Arena originals_arena;
     taut::capi::List<taut::capi::Original> originals;
     bool originals_known = false;
+    taut_base base{};  // of a delta: one of both
+    taut_file* base_file = nullptr;
 };
 
 namespace taut::capi {
@@ -70,7 +73,8 @@ public:
 // The stored values of a tensor that is no alias, bytes begin .. end of them.
 bool read_stored(taut_file& file, const Record& record, uint64_t begin, uint64_t end, Sink& sink, Fail& fail);
 // Everything of a place, which is a group's or a tensor's; gives the bytes that it decoded to.
-bool read_place(taut_file& file, const Place& place, uint64_t bytes, Sink& sink, uint64_t& decoded, Fail& fail);
+bool read_place(taut_file& file, const Place& place, uint64_t bytes, Sink& sink, uint64_t& decoded, Fail& fail,
+                const uint8_t* base = nullptr, uint64_t base_bytes = 0);
 // Values as the tensor's dtype says, or as `as`, from stored bytes begin .. end, to `sink` piece by piece.
 bool read_values(taut_file& file, const Record& record, uint64_t first, uint64_t count, const Dtype& as, Sink& sink,
                  Fail& fail);

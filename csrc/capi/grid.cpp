@@ -11,7 +11,7 @@ bool has_grid(const ArrayHeader& h) {
 
 // The tensor's array, open.
 bool open_grid(taut_file& file, const Record& r, OpenArray& array, Fail& fail) {
-    if (r.place.parts.size == 0)
+    if (r.place.parts.size == 0 || r.on_base != OnBase::none)
         return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\" lies on no grid of its own", shown(r.name()),
                         r.name().data);
     if (!open_array(file, r.place, r.stored_bytes, array, fail)) return fail.within("tensor", r.name());

@@ -5,6 +5,7 @@ namespace taut::capi {
 namespace {
 
 constexpr const char* const kNo[] = {nullptr};
+constexpr const char* const kBase[] = {"base", nullptr};
 constexpr int64_t kFar = int64_t(1) << 40;
 constexpr uint32_t kModules = 1 << 16, kAttributes = 64;
 
@@ -91,7 +92,10 @@ bool parse_groups(const Json& tree, int version, Arena& arena, Contents& found, 
         if (!item->is(JsonKind::object)) return fail.format("%s: is not a JSON object", where);
         Group group{};
         const Json* pack = item->find("pack");
-        if (!check_keys(*item, pack ? packed : own, kNo, where, fail)) return false;
+        const Json* base = item->find("base");
+        if (!check_keys(*item, pack ? packed : own, version == 2 ? kBase : kNo, where, fail)) return false;
+        if (base && !base->is(JsonKind::boolean)) return fail.format("%s: base is not true or false", where);
+        group.base = base && base->flag;
         Text dtype;
         if (!get_text(*item->find("name"), "name", where, group.place.name, fail) ||
             !get_text(*item->find("dtype"), "dtype", where, dtype, fail))
@@ -143,6 +147,16 @@ bool parse_source(const Json& tree, int version, Arena& arena, Contents& found, 
     return true;
 }
 
+// What a delta's base was called.
+bool parse_base(const Json& tree, Arena& arena, Contents& found, Fail& fail) {
+    const Json* base = tree.find("base");
+    if (!base) return true;
+    if (!base->is(JsonKind::object)) return fail.format("index: base is not a JSON object");
+    const Json* name = base->find("name");
+    if (!name) return fail.format("index: base: no \"name\"");
+    return get_text(*name, "name", "index: base", found.base, fail) && (arena.copy(found.base, found.base) || fail.memory());
+}
+
 bool parse_modules(const Json& tree, Arena& arena, Contents& found, Fail& fail) {
     const Json* modules = tree.find("modules");
     if (!modules) return true;
@@ -182,7 +196,7 @@ bool parse_index(const Json& tree, int version, Arena& arena, Contents& found, F
     if (version == 2 && !parse_packs(tree, arena, found, fail)) return false;
     if (!parse_groups(tree, version, arena, found, fail)) return false;
     if (!parse_rows(tree, version, arena, found, fail)) return false;
-    return version == 1 || parse_modules(tree, arena, found, fail);
+    return version == 1 || (parse_base(tree, arena, found, fail) && parse_modules(tree, arena, found, fail));
 }
 
 }  // namespace taut::capi

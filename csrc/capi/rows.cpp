@@ -8,7 +8,7 @@ namespace taut::capi {
 namespace {
 
 constexpr int64_t kLevels = 30000;
-constexpr const char* kStores[] = {"coded", "packed", "kept", "solid", "alias"};
+constexpr const char* kStores[] = {"coded", "packed", "kept", "solid", "alias", "base"};
 using Keys = const char* const*;
 
 // Of version 1: what an object must have, and may.
@@ -23,11 +23,13 @@ constexpr const char* kKind[] = {"dtype", "scheme", "store", nullptr};
 constexpr const char* kPackedKind[] = {"dtype", "scheme", "store", "pack", nullptr};
 constexpr const char* kSolidKind[] = {"dtype", "scheme", "store", "solid", nullptr};
 constexpr const char* kAs[] = {"as", nullptr};
+constexpr const char* kAsOnBase[] = {"as", "base", nullptr};
 constexpr const char* kTied[] = {"tied", nullptr};
+constexpr const char* kNothing[] = {nullptr};
 
 // What a record is made of, wherever it stands.
 struct Fields {
-    const Json *name, *dtype, *shape, *scheme, *as, *tied, *pack, *solid, *at, *sum, *parts, *of, *error;
+    const Json *name, *dtype, *shape, *scheme, *as, *tied, *pack, *solid, *at, *sum, *parts, *of, *error, *base, *based;
     Store store;
 };
 
@@ -36,7 +38,7 @@ bool find_store(const Json& object, const char* where, Store& store, Fail& fail)
     Text name;
     if (!value) return fail.format("%s: no \"store\"", where);
     if (!get_text(*value, "store", where, name, fail)) return false;
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         if (name == kStores[i]) {
             store = Store(i);
             return true;
@@ -84,18 +86,28 @@ private:
             Store store;
             if (!find_store(*kind, where, store, fail_)) return false;
             const Keys needed = store == Store::packed ? kPackedKind : store == Store::solid ? kSolidKind : kKind;
-            if (!check_keys(*kind, needed, store == Store::alias ? kTied : kAs, where, fail_)) return false;
+            if (!check_keys(*kind, needed, optional_of(store), where, fail_)) return false;
             stores_[kind_count_] = store;
             kinds_[kind_count_++] = kind;
         }
         return true;
     }
 
+    static Keys optional_of(Store store) {
+        switch (store) {
+            case Store::alias: return kTied;
+            case Store::kept: return kAs;
+            case Store::base: return kNothing;
+            default: return kAsOnBase;
+        }
+    }
+
     bool from_object(const Json& object, Fields& f) {
         constexpr const char* where = "index: tensor";
         if (!object.is(JsonKind::object)) return fail_.format("%s: is not a JSON object", where);
         if (!find_store(object, where, f.store, fail_)) return false;
-        if (f.store == Store::packed) return fail_.format("%s: unknown store \"packed\"", where);
+        if (f.store == Store::packed || f.store == Store::base)
+            return fail_.format("%s: unknown store \"%s\"", where, kStores[int(f.store)]);
         const Keys needed = f.store == Store::coded   ? kCodedKeys
                             : f.store == Store::kept  ? kKeptKeys
                             : f.store == Store::solid ? kSolidKeys
@@ -124,11 +136,15 @@ private:
         if (number >= kind_count_) return fail_.format("%s: is of a kind that is not there", where);
         const Json& kind = *kinds_[number];
         f.store = stores_[number];
-        const uint32_t own = f.store == Store::coded ? 2 : f.store == Store::solid ? 0 : 1;
+        f.base = kind.find("base");
+        const bool based = f.base || f.store == Store::base;
+        const bool none = f.store == Store::solid || f.store == Store::base;
+        const uint32_t own = (f.store == Store::coded ? 2 : none ? 0 : 1) + uint32_t(based);
         if (row.count != 3 + own && row.count != 4 + own) return fail_.format("%s: has %u values", where, row.count);
         f.name = row.first->next;
         f.shape = f.name->next;
         const Json* next = f.shape->next;
+        if (based) f.based = next, next = next->next;
         if (f.store == Store::coded || f.store == Store::kept) f.sum = next, next = next->next;
         if (f.store == Store::coded || f.store == Store::packed) f.parts = next, next = next->next;
         if (f.store == Store::alias) f.of = next, next = next->next;
@@ -180,8 +196,32 @@ private:
         if (f.parts && !take_parts(*f.parts, where, r)) return false;
         if (f.of && !get_text(*f.of, "of", where, r.of, fail_)) return false;
         if (f.error && !get_error(*f.error, where, r.error)) return false;
+        if (f.based && !take_base(f, where, r)) return false;
         if (!take_numbers(f, where, r)) return false;
         return found_.records.push(arena_, r) || fail_.memory();
+    }
+
+    // Which tensor of the base is needed, and how.
+    bool take_base(const Fields& f, const char* where, Record& r) {
+        Text how{"", 0};
+        if (f.base && !get_text(*f.base, "base", where, how, fail_)) return false;
+        const Json* sum = f.based;
+        if (sum->is(JsonKind::list)) {
+            Text name;
+            if (sum->count != 2) return fail_.format("%s: its base is not a checksum, or [checksum, name]", where);
+            sum = sum->first;
+            if (!get_text(*sum->next, "name", where, name, fail_)) return false;
+            if (!arena_.copy(name, r.base_name)) return fail_.memory();
+        }
+        if (!get_checksum(*sum, "base_sum", where, r.base_sum, fail_)) return false;
+        if (!f.base) return true;
+        if (!(how == "delta") && !(how == "sum")) return fail_.format("%s: unknown base", where);
+        r.on_base = how == "delta" ? OnBase::delta : OnBase::sum;
+        if (r.on_base == OnBase::delta && r.stored != r.dtype)
+            return fail_.format("%s: is a delta that is stored as %s", where, r.stored->name);
+        const Number n = r.dtype->number;
+        const bool floats = n == Number::f64 || n == Number::f32 || n == Number::f16 || n == Number::bf16;
+        return r.on_base == OnBase::delta || floats || fail_.format("%s: %s is not added to a base", where, r.dtype->name);
     }
 
     bool take_shape(const Json& list, const char* where, Record& r) {
@@ -243,6 +283,8 @@ private:
         if (r.stored_bytes > kGroup || r.at > kGroup - r.stored_bytes || r.at % r.stored->width())
             return fail_.format("%s: byte %llu of a solid group is no place for it", where, (unsigned long long)r.at);
         Group& group = found_.groups[solid];
+        if (group.base != (r.on_base == OnBase::delta))
+            return fail_.format("%s: is a delta, or its solid group is, but not both", where);
         if (group.dtype != r.stored)
             return fail_.format("%s: is %s, its solid group %s", where, r.stored->name, group.dtype->name);
         if (group.members_end < r.at + r.stored_bytes) group.members_end = r.at + r.stored_bytes;

@@ -3,7 +3,7 @@
 
 #include <new>
 
-#include "capi/file.hpp"
+#include "capi/bases.hpp"
 #include "capi/threads.hpp"
 
 using namespace taut::capi;
@@ -207,6 +207,27 @@ taut_status taut_grid_decode(taut_file* file, size_t number, uint64_t first, uin
     Fail fail;
     const Record& r = file->contents.records[file->contents.records[number].target];
     return tell(fail, read_grid(*file, r, first, rows, *out, fail), error);
+}
+
+const char* taut_base_name(const taut_file* file) {
+    if (!file) return nullptr;
+    for (const Record& r : file->contents.records)
+        if (r.store == Store::base || r.on_base != OnBase::none) return file->contents.base.data ? file->contents.base.data : "";
+    return nullptr;
+}
+
+taut_status taut_stand_on_file(taut_file* file, taut_file* base, taut_error* error) {
+    if (!file) return argument("no file", error);
+    Fail fail;
+    return tell(fail, stand_on(*file, base, fail), error);
+}
+
+taut_status taut_stand_on(taut_file* file, const taut_base* base, taut_error* error) {
+    if (!file || !base || !base->read) return argument("no file, or a base without a read function", error);
+    Fail fail;
+    const bool good = stand_on(*file, nullptr, fail);
+    file->base = *base;
+    return tell(fail, good, error);
 }
 
 taut_status taut_verify(taut_file* file, taut_error* error) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "capi/arrays.hpp"
+#include "capi/bases.hpp"
 
 namespace taut::capi {
 namespace {
@@ -42,9 +43,21 @@ bool open_group(taut_file& file, uint32_t number, Fail& fail) {
     file.group_number = kNone;
     if (!file.group.resize(size_t(bytes))) return fail.memory();
     Into into(file.group.data());
-    if (!read_array(file, group.place, array, 0, bytes, into, fail)) return false;
+    Block base(file.memory);
+    if (group.base && !read_group_base(file, number, base, fail)) return false;
+    if (group.base && group.members_end != bytes) return fail.format("decodes to another number of bytes than its base has");
+    const uint8_t* const with = group.base ? base.data() : nullptr;
+    if (!read_array(file, group.place, array, 0, bytes, into, fail, Put::values, with)) return false;
     file.group_number = number;
     file.group_bytes = size_t(bytes);
+    return true;
+}
+
+// Bytes begin .. end of what is in memory.
+bool give(const uint8_t* data, uint64_t begin, uint64_t end, Sink& sink, Fail& fail) {
+    if (begin == end) return true;
+    if (!sink.direct) return sink.take(data + begin, size_t(end - begin), fail);
+    std::memcpy(sink.direct, data + begin, size_t(end - begin));
     return true;
 }
 
@@ -53,11 +66,7 @@ bool read_solid(taut_file& file, const Record& r, uint64_t begin, uint64_t end, 
     if (r.at + r.stored_bytes > file.group_bytes)
         return fail.format("ends at byte %llu of a solid group of %zu", (unsigned long long)(r.at + r.stored_bytes),
                            file.group_bytes);
-    if (begin == end) return true;
-    const uint8_t* data = file.group.data() + r.at + begin;
-    if (!sink.direct) return sink.take(data, size_t(end - begin), fail);
-    std::memcpy(sink.direct, data, size_t(end - begin));
-    return true;
+    return give(file.group.data() + r.at, begin, end, sink, fail);
 }
 
 // Values in another dtype, by way of the tensor's own.
@@ -97,19 +106,25 @@ private:
 bool read_stored(taut_file& file, const Record& r, uint64_t begin, uint64_t end, Sink& sink, Fail& fail) {
     if (r.store == Store::solid) return read_solid(file, r, begin, end, sink, fail);
     if (r.store == Store::kept) return read_kept(file, r.place, r.stored_bytes, begin, end, sink, fail);
+    Block base(file.memory);
+    if ((r.store == Store::base || r.on_base == OnBase::delta) && !read_base(file, r, base, fail)) return false;
+    if (r.store == Store::base) return give(base.data(), begin, end, sink, fail);
     OpenArray array(file.memory);
+    const uint8_t* const with = r.on_base == OnBase::delta ? base.data() : nullptr;
     return open_array(file, r.place, r.stored_bytes, array, fail) &&
-           read_array(file, r.place, array, begin, end, sink, fail);
+           read_array(file, r.place, array, begin, end, sink, fail, Put::values, with);
 }
 
-bool read_place(taut_file& file, const Place& place, uint64_t bytes, Sink& sink, uint64_t& decoded, Fail& fail) {
+bool read_place(taut_file& file, const Place& place, uint64_t bytes, Sink& sink, uint64_t& decoded, Fail& fail,
+                const uint8_t* base, uint64_t base_bytes) {
     decoded = bytes;
     if (place.parts.size == 0) return read_kept(file, place, bytes, 0, bytes, sink, fail);
     OpenArray array(file.memory);
     if (!open_array(file, place, bytes, array, fail)) return false;
     decoded = array.reader.bytes();
     if (bytes == kAnySize && decoded > kGroup) return fail.format("a solid group of more than 2^22 bytes");
-    return read_array(file, place, array, 0, decoded, sink, fail);
+    if (base && base_bytes != decoded) return fail.format("decodes to another number of bytes than its base has");
+    return read_array(file, place, array, 0, decoded, sink, fail, Put::values, base);
 }
 
 bool read_values(taut_file& file, const Record& record, uint64_t first, uint64_t count, const Dtype& as, Sink& sink,
@@ -118,6 +133,8 @@ bool read_values(taut_file& file, const Record& record, uint64_t first, uint64_t
     if (r.stored->packed()) {  // bytes, each of several values
         return read_stored(file, r, first, first + count, sink, fail) || fail.within("tensor", r.name());
     }
+    if (r.on_base == OnBase::sum)
+        return read_sums(file, r, first, count, as, sink, fail) || fail.within("tensor", r.name());
     const uint64_t width = r.stored->width() * (r.is_pairs() ? 2 : 1), begin = first * width,
                    end = begin + count * width;
     if (r.stored == r.dtype && r.dtype == &as)

@@ -41,9 +41,9 @@ private:
 };
 
 // The rows of one chunk.
-struct Span {
+struct DeltaRows {
     uint64_t first_row, rows, values;
-    Span(const ArrayHeader& h, uint64_t chunk)
+    DeltaRows(const ArrayHeader& h, uint64_t chunk)
         : first_row(chunk * h.chunk_rows),
           rows(std::min(h.chunk_rows, h.row_count() - first_row)),
           values(std::min(rows * h.row_length, h.count - first_row * h.row_length)) {}
@@ -54,7 +54,7 @@ struct Span {
 
 // The class of each value of a row; kDeltaClasses of one that is the base's.
 template <class T>
-void classify(const ArrayHeader& h, const Classes<T>& classes, const uint8_t* base, int row, size_t n, uint8_t* out) {
+void classify_row(const ArrayHeader& h, const Classes<T>& classes, const uint8_t* base, int row, size_t n, uint8_t* out) {
     for (size_t j = 0; j < n; j++) {
         T u;
         std::memcpy(&u, base + j * sizeof(T), sizeof u);
@@ -63,7 +63,7 @@ void classify(const ArrayHeader& h, const Classes<T>& classes, const uint8_t* ba
     }
 }
 
-Status decode_symbols(const Kernels& kernels, ByteReader& in, uint64_t count, Vec<uint8_t>& symbols, Memory& memory) {
+Status delta_symbols(const Kernels& kernels, ByteReader& in, uint64_t count, Vec<uint8_t>& symbols, Memory& memory) {
     const uint64_t size = in.varint();
     const uint8_t* data = in.take(size);
     TAUT_TRY(in.status());
@@ -139,7 +139,7 @@ private:
 
 // Where values differ: how many are the base's before each that does not, then what that one differs by.
 template <class T>
-Status decode_sparse(const ArrayHeader& h, const Kernels& kernels, const Span& span, ConstBytes bytes, const uint8_t* base,
+Status decode_delta_places(const ArrayHeader& h, const Kernels& kernels, const DeltaRows& span, ConstBytes bytes, const uint8_t* base,
                      uint8_t* out, Memory& memory) {
     std::memmove(out, base, size_t(span.values) * sizeof(T));
     ByteReader in(bytes.data, bytes.size);
@@ -147,8 +147,8 @@ Status decode_sparse(const ArrayHeader& h, const Kernels& kernels, const Span& s
     TAUT_TRY(in.status());
     TAUT_REQUIRE(count && count <= span.values, "delta: differs in no value, or in too many");
     Vec<uint8_t> gaps(memory), symbols(memory);
-    TAUT_TRY(decode_symbols(kernels, in, count, gaps, memory));
-    TAUT_TRY(decode_symbols(kernels, in, count, symbols, memory));
+    TAUT_TRY(delta_symbols(kernels, in, count, gaps, memory));
+    TAUT_TRY(delta_symbols(kernels, in, count, symbols, memory));
     const size_t left = in.left();
     RawBits raw(in.take(left), left);
     Apply<T> apply(h, raw);
@@ -168,10 +168,10 @@ Status decode_sparse(const ArrayHeader& h, const Kernels& kernels, const Span& s
 }
 
 template <class T>
-Status decode_words(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes, const uint8_t* base,
+Status decode_delta_words(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes, const uint8_t* base,
                     uint8_t* out, Memory& memory) {
-    const Span span(h, chunk);
-    if (h.delta.sparse && bytes.size) return decode_sparse<T>(h, kernels, span, bytes, base, out, memory);
+    const DeltaRows span(h, chunk);
+    if (h.delta.sparse && bytes.size) return decode_delta_places<T>(h, kernels, span, bytes, base, out, memory);
     if (!bytes.size) return std::memmove(out, base, size_t(span.values) * sizeof(T)), Status();
     const Classes<T> classes(h);
     const size_t stride = size_t(h.row_length) * sizeof(T);
@@ -187,13 +187,13 @@ Status decode_words(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk
             count[kDeltaClasses] += n;
             continue;
         }
-        classify<T>(h, classes, base + r * stride, row, n, at);
+        classify_row<T>(h, classes, base + r * stride, row, n, at);
         for (size_t j = 0; j < n; j++) count[at[j]]++;
     }
     const uint64_t touched = span.values - count[kDeltaClasses];
     TAUT_REQUIRE(touched, "delta: bytes in a chunk that differs nowhere");
     ByteReader in(bytes.data, bytes.size);
-    TAUT_TRY(decode_symbols(kernels, in, touched, symbols, memory));
+    TAUT_TRY(delta_symbols(kernels, in, touched, symbols, memory));
     const size_t left = in.left();
     RawBits raw(in.take(left), left);
     Apply<T> apply(h, raw);
@@ -221,10 +221,10 @@ Status decode_delta_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t
                           const uint8_t* base, uint8_t* out, Memory& memory) {
     TAUT_REQUIRE(base, "is a delta: its base is needed");
     switch (h.width) {
-        case 1: return decode_words<uint8_t>(h, kernels, chunk, bytes, base, out, memory);
-        case 2: return decode_words<uint16_t>(h, kernels, chunk, bytes, base, out, memory);
-        case 4: return decode_words<uint32_t>(h, kernels, chunk, bytes, base, out, memory);
-        default: return decode_words<uint64_t>(h, kernels, chunk, bytes, base, out, memory);
+        case 1: return decode_delta_words<uint8_t>(h, kernels, chunk, bytes, base, out, memory);
+        case 2: return decode_delta_words<uint16_t>(h, kernels, chunk, bytes, base, out, memory);
+        case 4: return decode_delta_words<uint32_t>(h, kernels, chunk, bytes, base, out, memory);
+        default: return decode_delta_words<uint64_t>(h, kernels, chunk, bytes, base, out, memory);
     }
 }
 

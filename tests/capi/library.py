@@ -73,6 +73,23 @@ class Attribute(ctypes.Structure):
     _fields_ = [("module", c_char_p), ("name", c_char_p), ("value", c_int64)]
 
 
+BASE_READ = ctypes.CFUNCTYPE(
+    c_int,
+    c_void_p,
+    POINTER(c_char),
+    c_size_t,
+    c_char_p,
+    POINTER(c_uint64),
+    c_uint32,
+    c_void_p,
+    c_size_t,
+)
+
+
+class Base(ctypes.Structure):
+    _fields_ = [("read", BASE_READ), ("context", c_void_p)]
+
+
 class TautCError(Exception):
     """What the library refused: `code` is the name of its status."""
 
@@ -89,6 +106,7 @@ class Library:
         for name in ("taut_count", "taut_attribute_count"):
             getattr(self.c, name).restype = c_size_t
         self.c.taut_decoder_name.restype = c_char_p
+        self.c.taut_base_name.restype = c_char_p
 
     def open_bytes(self, data: bytes, **options: object) -> File:
         made = Options(ctypes.sizeof(Options), Allocator(), 0, 1)
@@ -186,6 +204,33 @@ class File:
         assert out.raw[size:] == b"\xa5" * 8
         self._library.check(status, error)
         return out.raw[:size]
+
+    @property
+    def base_name(self) -> str | None:
+        found = self._c.taut_base_name(self._handle)
+        return None if found is None else found.decode()
+
+    def stand_on(self, base: File | None) -> None:
+        error = Error()
+        handle = None if base is None else base._handle
+        status = self._c.taut_stand_on_file(self._handle, handle, byref(error))
+        self._keep = (*self._keep, base)
+        self._library.check(status, error)
+
+    def stand_on_arrays(self, arrays: dict[str, bytes]) -> None:
+        @BASE_READ
+        def give(_context, name, name_size, _dtype, _shape, _dimensions, to, size):
+            data = arrays.get(ctypes.string_at(name, name_size).decode())
+            if data is None or len(data) != size:
+                return 1
+            ctypes.memmove(to, data, size)
+            return 0
+
+        error = Error()
+        base = Base(give, None)
+        self._keep = (*self._keep, give)
+        status = self._c.taut_stand_on(self._handle, byref(base), byref(error))
+        self._library.check(status, error)
 
     def verify(self) -> None:
         error = Error()
