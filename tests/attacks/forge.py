@@ -22,13 +22,14 @@ from taut.io.dtypes import tensor_nbytes
 
 START = b'{"__metadata__":{"taut":"%d","checksum":"'
 MAGIC = b"LCA1"  # how array headers begin, but in packs
-SHARED = ("dtype", "scheme", "store", "as", "tied", "pack", "solid")  # what makes a kind
+SHARED = ("dtype", "scheme", "store", "as", "tied", "pack", "solid", "base")  # what makes a kind
 OWN = {
     "coded": ["sum", "parts"],
     "packed": ["lengths"],
     "kept": ["sum"],
     "solid": [],
     "alias": ["of"],
+    "base": [],
 }
 
 
@@ -69,12 +70,17 @@ def raw_deflate(index: bytes) -> bytes:
     return index[2:-4] if index[:1] == b"\x78" else index
 
 
+def on_base(record: dict[str, Any]) -> list[str]:
+    """What a row says of a base, if it does."""
+    return ["base_sum"] if "base" in record or record["store"] == "base" else []
+
+
 def expand(tree: dict[str, Any]) -> None:
     """Make each row of a table of contents an object that says all about its tensor."""
     found = []
     for number, name, shape, *rest in tree["tensors"]:
         record = {**tree["kinds"][number], "name": name, "shape": shape}
-        keys = [*OWN[record["store"]], "rel_mse"]
+        keys = [*on_base(record), *OWN[record["store"]], "rel_mse"]
         found.append({**record, **dict(zip(keys, rest, strict=False))})
     tree["tensors"] = found
     del tree["kinds"]
@@ -88,7 +94,7 @@ def collapse(tree: dict[str, Any]) -> dict[str, Any]:
         kind = {key: record[key] for key in SHARED if key in record}
         if kind not in kinds:
             kinds.append(kind)
-        keys = ["name", "shape", *OWN[record["store"]], "rel_mse"]
+        keys = ["name", "shape", *on_base(record), *OWN[record["store"]], "rel_mse"]
         row = [record[key] for key in keys if key in record]
         rows.append([kinds.index(kind), *row])
     return {**tree, "kinds": kinds, "tensors": rows}

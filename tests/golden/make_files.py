@@ -16,6 +16,7 @@ from taut.container import Origin, TautFile, Writer
 from taut.io import TensorInfo
 
 FILES = Path(__file__).parent / "files"
+DELTAS = Path(__file__).parent / "deltas"
 
 
 def model() -> dict[str, np.ndarray]:
@@ -51,6 +52,8 @@ def packs(path: Path) -> list[bool]:
 
 def main() -> None:
     """Write what is not there yet."""
+    if not (DELTAS / "base.safetensors").exists():
+        write_deltas(DELTAS)
     original, exact, lossy = (
         FILES / f"{name}.safetensors" for name in ("model2", "exact2.taut", "lossy2.taut")
     )
@@ -64,6 +67,40 @@ def main() -> None:
     if (packs(exact), packs(lossy)) != ([True], [False]):
         raise SystemExit("the files are to have a pack with an entry and one without")
     write_modules(FILES / "modules2.taut.safetensors")
+
+
+def write_deltas(folder: Path) -> None:
+    """A base, deltas to it of every store and form, and what the lossy one decodes to."""
+    rng = np.random.default_rng(3)
+    base = {
+        "few": (rng.standard_normal((64, 96)) * 0.1).astype(ml_dtypes.bfloat16),
+        "all": (rng.standard_normal((72, 64)) * 0.1).astype(np.float32),
+        "wide": rng.standard_normal(40 * 64).reshape(40, 64),
+        "bits": rng.integers(0, 200, 20_000).astype(np.uint8),
+        "ints": rng.integers(-(2**40), 2**40, 3000),
+        "bias": rng.standard_normal(64).astype(np.float32),
+        "norm": rng.standard_normal(48).astype(np.float16),
+        "same": rng.standard_normal(300).astype(np.float32),
+        "gone": np.arange(4),
+    }
+    fine = {name: values.copy() for name, values in base.items() if name != "gone"}
+    fine["few"].view(np.uint16)[::3, ::17] += 1
+    fine["all"][:50] += (1e-4 * rng.standard_normal((50, 64))).astype(np.float32)
+    fine["wide"][:, 5:] *= 1 + 1e-9
+    fine["bits"][::3] ^= 1
+    fine["ints"][::2] += 1000
+    fine["bias"] *= np.float32(1.01)
+    fine["norm"][7] = 0
+    fine["moved"] = fine.pop("same")
+    fine["new"] = np.arange(9, dtype=np.int16)
+    save_file(base, folder / "base.safetensors")
+    save_file(fine, folder / "exact.safetensors")
+    for name, bits in (("exact", None), ("lossy", 1)):
+        dst = folder / f"{name}.taut.safetensors"
+        taut.compress(
+            folder / "exact.safetensors", dst, base=folder / "base.safetensors", bits=bits
+        )
+    taut.decompress(folder / "lossy.taut.safetensors", folder / "lossy.safetensors")
 
 
 def write_modules(path: Path) -> None:

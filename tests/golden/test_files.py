@@ -9,6 +9,7 @@ import taut
 
 FILES = Path(__file__).parent / "files"
 PAIRS = [("exact", "model"), ("lossy", "lossy"), ("exact2", "model2"), ("lossy2", "lossy2")]
+DELTAS = Path(__file__).parent / "deltas"
 
 
 @pytest.mark.parametrize(("coded", "meant"), PAIRS)
@@ -26,6 +27,16 @@ def test_a_golden_file_loads_every_tensor(coded, meant):
     for name, values in expected.items():
         assert loaded[name].dtype == values.dtype
         assert loaded[name].tobytes() == values.tobytes(), name
+
+
+@pytest.mark.parametrize("name", ["exact", "lossy"])
+def test_a_golden_delta_gives_its_model_back(name, tmp_path):
+    path, out = DELTAS / f"{name}.taut.safetensors", tmp_path / "out.safetensors"
+    taut.decompress(path, out, base=DELTAS / "base.safetensors")
+    assert out.read_bytes() == (DELTAS / f"{name}.safetensors").read_bytes()
+    taut.verify(path)  # finds the base beside it
+    stores = {record.store for record in taut.load(path).index.records}
+    assert stores == {"base", "packed", "solid"}
 
 
 @pytest.mark.parametrize(("coded", "version"), [("exact", 1), ("lossy", 1), ("exact2", 2)])

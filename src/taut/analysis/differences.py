@@ -177,7 +177,6 @@ def _places(words: np.ndarray, dtype: np.dtype) -> np.ndarray:
     top = words.dtype.type(1 << (8 * words.itemsize - 1))
     if dtype.kind in "ub":
         return words
-    if dtype.kind == "i":
-        return words ^ top
-    found: np.ndarray = np.where(words & top, ~words, words | top)
+    negative = np.where(dtype.kind == "i", words ^ top, ~words)
+    found: np.ndarray = np.where(words & top, negative, words | top)
     return found

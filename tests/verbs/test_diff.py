@@ -1,0 +1,70 @@
+"""What differs between two models, and how it is told."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import taut
+from taut.cli._guard import exit_code
+from taut.errors import ArgumentError
+
+
+def by_name(first, second):
+    return {tensor.name: tensor for tensor in taut.diff(first, second).tensors}
+
+
+def test_states_are_told_apart():
+    a = {"same": np.zeros(3), "cut": np.zeros(4), "old": np.arange(5), "lost": np.ones(2)}
+    b = {"same": np.zeros(3), "cut": np.zeros(3), "now": np.arange(5), "new": np.ones(7)}
+    found = taut.diff(a, b)
+    states = {tensor.name: tensor.state for tensor in found.tensors}
+    assert states == {
+        "same": "same",
+        "cut": "reshaped",
+        "now": "renamed",
+        "new": "new",
+        "lost": "missing",
+    }
+    assert by_name(a, b)["now"].old_name == "old" and not found.alike
+    assert taut.diff(a, a).alike
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ml_dtypes.bfloat16])
+def test_ulps_are_counted_over_zero_and_between_exponents(dtype):
+    info = ml_dtypes.finfo(dtype)
+    least = np.array(info.smallest_subnormal, dtype)
+    a = np.array([1.0, -least, 0.0, 2.0], dtype)
+    b = np.array([1.0, least, -0.0, 2.0], dtype)
+    b[0] += dtype(info.eps)
+    found = by_name({"w": a}, {"w": b})["w"]
+    assert found.changed == 3
+    assert found.ulps == 3  # -least, -0, +0, least
+    assert found.mean_ulps == pytest.approx((1 + 3 + 1) / 3)
+    assert found.zeros == (1, 1)
+
+
+def test_the_error_is_relative_to_the_first_and_of_finite_values():
+    a, b = np.array([3.0, 4.0, np.nan]), np.array([3.0, 3.0, 1.0])
+    found = by_name({"w": a}, {"w": b})["w"]
+    assert found.relative == 1 / 25 and found.changed == 2
+
+
+def test_integers_and_complex_numbers_are_compared_too():
+    a = {"i": np.array([-1, 5]), "c": np.array([1 + 1j, 0], np.complex64)}
+    b = {"i": np.array([1, 5]), "c": np.array([1 + 2j, 0], np.complex64)}
+    found = by_name(a, b)
+    assert (found["i"].changed, found["i"].ulps) == (1, 2)
+    assert found["c"].changed == 1 and found["c"].relative == pytest.approx(1 / 2)
+
+
+def test_a_taut_file_is_compared_as_it_decodes(tmp_path):
+    w = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    result = taut.compress({"w": w}, tmp_path / "w.taut.safetensors", bits=3)
+    found = by_name({"w": w}, result.path)["w"]
+    assert found.relative == pytest.approx(result.tensors[0].rel_mse, rel=0.02)
+
+
+def test_a_missing_model_is_an_error():
+    with pytest.raises(ArgumentError, match="no such file") as raised:
+        taut.diff("nowhere.safetensors", {"w": np.zeros(2)})
+    assert exit_code(raised.value) == 2
