@@ -6,13 +6,14 @@
 Pairs are made once, in the folder given, from the assets: MiniLM in bfloat16 with 2 % of its values
 moved one ulp; ResNet-20 two epochs on, and with a part of what that moved (`--scale`), as a gentler
 training would have left it; a LoRA merged into gpt2m in bfloat16; LeNet-300-100 after each of ten
-epochs. `alone` is the file without a base, at the effort that makes it smallest. Lossy is a delta at
+epochs. `alone` is the file without a base, at the better effort. Lossy is a delta at
 1 bit, and the bits that the file alone takes for the same error. Times are CPU seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 from collections.abc import Iterator
@@ -127,7 +128,7 @@ def epoch_rows(folder: Path, others: dict[str, Peer]) -> Iterator[report.Row]:
         lenet_epochs(making)
         making.rename(kept)
     files = [kept / f"lenet_{number}.safetensors" for number in range(10)]
-    rows = [row_of("", base, tuned, others) for base, tuned in zip(files, files[1:], strict=False)]
+    rows = [row_of("", base, tuned, others) for base, tuned in itertools.pairwise(files)]
     total: dict[str, int] = {}
     for row in rows:
         sizes = {"alone": row["alone"], "taut": row["taut"], **dict(row["peers"])}  # type: ignore[call-overload]

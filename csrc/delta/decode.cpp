@@ -1,4 +1,6 @@
 // One chunk: the classes of the base's values, the symbols of each class one after the other, and values out of both.
+#include <type_traits>
+
 #include "delta/delta.hpp"
 #include "delta/rules.hpp"
 
@@ -22,7 +24,19 @@ public:
         }
         return window & ((uint64_t(1) << bits) - 1);
     }
-    bool ended() const { return at_ > bits_; }
+    // Whether so many are left, and eight bytes beyond them.
+    bool holds(uint64_t bits) const { return at_ + bits + 64 <= bits_; }
+    const uint8_t* data() const { return data_; }
+    uint64_t place() const { return at_; }
+    void go_to(uint64_t at) { at_ = at; }
+    // At most 56, which one load holds.
+    uint64_t few(int bits) {
+        const uint64_t byte = at_ >> 3;
+        if ((byte + 8) * 8 > bits_) return get(bits);
+        const uint64_t window = load64(data_ + byte) >> (at_ & 7);
+        at_ += uint64_t(bits);
+        return window & ((uint64_t(1) << bits) - 1);
+    }
     bool all_read() const { return at_ <= bits_ && bits_ - at_ < 8; }
 
 private:
@@ -52,14 +66,31 @@ struct DeltaRows {
     }
 };
 
-// The class of each value of a row; kDeltaClasses of one that is the base's.
+// The class of each value of a row; kDeltaClasses of one that is the base's. `plain`: all columns have the byte 1.
 template <class T>
-void classify_row(const ArrayHeader& h, const Classes<T>& classes, const uint8_t* base, int row, size_t n, uint8_t* out) {
+void classify_row(const ArrayHeader& h, const Classes<T>& classes, const uint8_t* base, int row, size_t n, bool plain,
+                  uint8_t* out) {
+    if (!plain) {
+        for (size_t j = 0; j < n; j++) {
+            T u;
+            std::memcpy(&u, base + j * sizeof(T), sizeof u);
+            const uint8_t column = h.delta.columns[j];
+            out[j] = column == kUntouched ? uint8_t(kDeltaClasses) : classes.of(u, row + column);
+        }
+        return;
+    }
+    // Wide enough for all keys but a float64's, and narrow enough to go many at a time.
+    using Wide = std::conditional_t<sizeof(T) < 8, int32_t, int64_t>;
+    const Wide offset = Wide(classes.origin + row + 1 - 2);
+    constexpr Wide top = kDeltaClasses - 1;
+    const bool floats = h.mode == Mode::float_;
+    const int shift = floats ? classes.shift : 0;
+    const T mask = floats ? T(~Ordered<T>::kTop) : T(0);
     for (size_t j = 0; j < n; j++) {
         T u;
         std::memcpy(&u, base + j * sizeof(T), sizeof u);
-        const uint8_t column = h.delta.columns[j];
-        out[j] = column == kUntouched ? uint8_t(kDeltaClasses) : classes.of(u, row + column);
+        const Wide c = Wide(offset - Wide(T(u & mask) >> shift));
+        out[j] = uint8_t(c < 0 ? 0 : c > top ? top : c);
     }
 }
 
@@ -92,7 +123,8 @@ Status delta_symbols(const Kernels& kernels, ByteReader& in, uint64_t count, Vec
 template <class T>
 class Apply {
 public:
-    Apply(const ArrayHeader& h, RawBits& raw) : words_{h.mode}, exclusive_(h.delta.exclusive), raw_(raw) {
+    Apply(const ArrayHeader& h, RawBits& raw)
+        : mode_(h.mode), exclusive_(h.delta.exclusive), simple_(h.delta.exclusive ? 4 : 5), raw_(raw) {
         using M = Magnitudes<T>;
         for (int s = 0; s < 256; s++) {
             const int m = exclusive_ ? s : s >> 1;
@@ -100,42 +132,119 @@ public:
             bits_[s] = valid ? uint8_t(M::raw_bits(m)) : uint8_t(0);
             upper_[s] = valid ? T(M::upper(m)) : T(0);
         }
+        // The word flipped as its order has it: all bits where it is negative, or its first.
+        signs_ = mode_ == Mode::float_ ? T(~T(0)) : T(0);
+        flip_ = mode_ == Mode::unsigned_ ? T(0) : kTop;
+        negative_ = mode_ == Mode::unsigned_ ? T(0) : T(1);
     }
-    T operator()(T u, uint8_t s) {
-        if (!s) return u;
-        T m = upper_[s];
-        if (const int bits = bits_[s]) m = T(m + T(raw_.get(bits)));
-        if (exclusive_) return T(u ^ m);
-        const bool down = bool(s & 1) != words_.negative(u);
-        const T o = words_.order(u);
-        return words_.word(T(down ? o - m : o + m));
-    }
-    // Values that follow one another; most of them may be as they were.
+    // Values that follow one another.
     void run(const uint8_t* base, const uint8_t* symbols, size_t n, uint8_t* out) {
+        constexpr size_t step = 32;
         size_t j = 0;
-        for (; j + 8 <= n; j += 8) {
-            if (load64(symbols + j) == 0) {
-                std::memmove(out + j * sizeof(T), base + j * sizeof(T), 8 * sizeof(T));
-                continue;
+        for (; j + step <= n; j += step) {
+            const uint8_t* const s = symbols + j;
+            const uint64_t any = load64(s) | load64(s + 8) | load64(s + 16) | load64(s + 24);
+            if (!any) {
+                std::memmove(out + j * sizeof(T), base + j * sizeof(T), step * sizeof(T));
+            } else if (sizeof(T) < 8 && !(any & 0x0101010101010101 * uint64_t(0xff << simple_ & 0xff))) {
+                small_ones(base + j * sizeof(T), s, step, out + j * sizeof(T));
+            } else if (sizeof(T) < 8 && raw_.holds(step * 32)) {
+                exclusive_ ? large_ones<true>(base + j * sizeof(T), s, step, out + j * sizeof(T))
+                           : large_ones<false>(base + j * sizeof(T), s, step, out + j * sizeof(T));
+            } else {
+                for (size_t k = j; k < j + step; k++) one(base, k, symbols[k], out);
             }
-            for (size_t k = j; k < j + 8; k++) one(base, k, symbols[k], out);
         }
         for (; j < n; j++) one(base, j, symbols[j], out);
     }
     void one(const uint8_t* base, size_t j, uint8_t s, uint8_t* out) {
         T u;
         std::memcpy(&u, base + j * sizeof(T), sizeof u);
-        u = (*this)(u, s);
+        u = changed(u, T(upper_[s] + T(sizeof(T) < 8 ? raw_.few(bits_[s]) : raw_.get(bits_[s]))), s);
         std::memcpy(out + j * sizeof(T), &u, sizeof u);
     }
 
 private:
-    Ordered<T> words_;
+    static constexpr T kTop = Ordered<T>::kTop;
+    Mode mode_;
     bool exclusive_;
+    int simple_;  // symbols below 2^this have no raw bits, and are the number or its double
+    T signs_, flip_, negative_;
     RawBits& raw_;
     uint8_t bits_[256];
     T upper_[256];
+
+    // Without a branch: signs are a coin toss.
+    T changed(T u, T m, uint8_t s) const {
+        return exclusive_ ? T(u ^ m) : moved(u, m, s, signs_, flip_, negative_);
+    }
+    static T moved(T u, T m, uint8_t s, T signs, T flip, T negative) {
+        const T first = T(u >> (8 * sizeof(T) - 1));
+        const T down = T(T(0) - T((s & 1) ^ (first & negative)));
+        const T o = T(u ^ T(T(T(T(0) - first) & signs) | flip));
+        const T there = T(o + T(T(m ^ down) - down));
+        const T below = T(T(there >> (8 * sizeof(T) - 1)) - T(1));  // all ones where the first bit is clear
+        return T(there ^ T(T(below & signs) | flip));
+    }
+    // With copies of what is known: the compiler cannot tell that no value is written over it.
+    template <bool exclusive>
+    void large_ones(const uint8_t* base, const uint8_t* symbols, size_t n, uint8_t* out) {
+        const T signs = signs_, flip = flip_, negative = negative_;
+        const uint8_t* const data = raw_.data();
+        uint64_t at = raw_.place();
+        for (size_t k = 0; k < n; k++) {
+            T u;
+            std::memcpy(&u, base + k * sizeof(T), sizeof u);
+            const uint8_t s = symbols[k];
+            const uint64_t window = load64(data + (at >> 3)) >> (at & 7);
+            const int bits = bits_[s];
+            const T m = T(upper_[s] + T(window & ((uint64_t(1) << bits) - 1)));
+            at += uint64_t(bits);
+            if constexpr (exclusive)
+                u = T(u ^ m);
+            else
+                u = moved(u, m, s, signs, flip, negative);
+            std::memcpy(out + k * sizeof(T), &u, sizeof u);
+        }
+        raw_.go_to(at);
+    }
+    void small_ones(const uint8_t* base, const uint8_t* symbols, size_t n, uint8_t* out) const {
+        const T signs = signs_, flip = flip_, negative = negative_;
+        T words[32];
+        std::memcpy(words, base, n * sizeof(T));
+        if (exclusive_)
+            for (size_t k = 0; k < n; k++) words[k] = T(words[k] ^ T(symbols[k]));
+        else
+            for (size_t k = 0; k < n; k++)
+                words[k] = moved(words[k], T(symbols[k] >> 1), symbols[k], signs, flip, negative);
+        std::memcpy(out, words, n * sizeof(T));
+    }
 };
+
+// Puts the symbols, which lie by class, in the order of the values. Four parts go on side by side, since each symbol
+// waits for the one before it of its class.
+constexpr size_t kParts = 4;
+
+void count_classes(const Vec<uint8_t>& of, size_t begin, size_t end, size_t (&count)[kDeltaClasses + 1]) {
+    uint32_t parts[4][kDeltaClasses + 1] = {};  // of equal neighbours in one, each would wait for the one before
+    for (size_t i = begin; i < end; i++) parts[i & 3][of[i]]++;
+    for (auto& one : parts)
+        for (int c = 0; c <= kDeltaClasses; c++) count[c] += one[c];
+}
+
+void in_order(const Vec<uint8_t>& of, size_t (&at)[kParts][kDeltaClasses + 1], size_t part, const uint8_t* symbols,
+              uint8_t* out) {
+    const size_t n = of.size();
+    const auto next = [&](size_t p, size_t i) {
+        const uint8_t c = of[i];
+        out[i] = c == kDeltaClasses ? uint8_t(0) : symbols[at[p][c]++];
+    };
+    const size_t last = n > part * (kParts - 1) ? n - part * (kParts - 1) : 0;
+    for (size_t i = 0; i < last; i++)
+        for (size_t p = 0; p < kParts; p++) next(p, p * part + i);
+    for (size_t p = 0; p < kParts; p++)
+        for (size_t i = p * part + last; i < std::min(n, (p + 1) * part); i++) next(p, i);
+}
 
 // Where values differ: how many are the base's before each that does not, then what that one differs by.
 template <class T>
@@ -157,7 +266,7 @@ Status decode_delta_places(const ArrayHeader& h, const Kernels& kernels, const D
         const int s = gaps[i];
         TAUT_REQUIRE(s < Gaps::kSymbols, "delta: a gap that is too long");
         uint64_t gap = Gaps::upper(s);
-        if (const int bits = Gaps::raw_bits(s)) gap += raw.get(bits);
+        if (const int bits = Gaps::raw_bits(s)) gap += raw.few(bits);
         TAUT_REQUIRE(gap < span.values - next, "delta: differs beyond the chunk");
         next += gap;
         apply.one(out, size_t(next), symbols[i], out);
@@ -177,40 +286,43 @@ Status decode_delta_words(const ArrayHeader& h, const Kernels& kernels, uint64_t
     const size_t stride = size_t(h.row_length) * sizeof(T);
     Vec<uint8_t> of(memory), symbols(memory);
     TAUT_HAVE(of.try_resize_raw(span.values));
-    size_t count[kDeltaClasses + 1] = {};
+    bool plain = true;
+    for (uint8_t column : h.delta.columns) plain = plain && column == 1;
     for (uint64_t r = 0; r < span.rows; r++) {
         const size_t n = span.length(h, r);
         const uint8_t row = h.delta.rows[size_t(span.first_row + r)];
         uint8_t* const at = of.data() + r * h.row_length;
-        if (row == kUntouched) {
+        if (row == kUntouched)
             std::memset(at, kDeltaClasses, n);
-            count[kDeltaClasses] += n;
-            continue;
-        }
-        classify_row<T>(h, classes, base + r * stride, row, n, at);
-        for (size_t j = 0; j < n; j++) count[at[j]]++;
+        else
+            classify_row<T>(h, classes, base + r * stride, row, n, plain, at);
     }
-    const uint64_t touched = span.values - count[kDeltaClasses];
+    const size_t part = (of.size() + kParts - 1) / kParts;
+    size_t at[kParts][kDeltaClasses + 1] = {};
+    for (size_t p = 0; p < kParts; p++) count_classes(of, p * part, std::min(of.size(), (p + 1) * part), at[p]);
+    size_t touched = 0;
+    bool alone = false;  // one class, which is in order as it is
+    for (int c = 0; c < kDeltaClasses; c++) {
+        const size_t before = touched;
+        for (size_t p = 0; p < kParts; p++) {
+            const size_t n = at[p][c];
+            at[p][c] = touched;
+            touched += n;
+        }
+        alone |= touched - before == span.values;
+    }
     TAUT_REQUIRE(touched, "delta: bytes in a chunk that differs nowhere");
     ByteReader in(bytes.data, bytes.size);
     TAUT_TRY(delta_symbols(kernels, in, touched, symbols, memory));
     const size_t left = in.left();
     RawBits raw(in.take(left), left);
     Apply<T> apply(h, raw);
-    size_t at[kDeltaClasses + 1] = {};
-    bool alone = false;
-    for (int c = 0, next = 0; c < kDeltaClasses; next += int(count[c]), c++) {
-        at[c] = size_t(next);
-        alone |= count[c] == span.values;
+    Vec<uint8_t> ordered(memory);
+    if (!alone) {
+        TAUT_HAVE(ordered.try_resize_raw(span.values));
+        in_order(of, at, part, symbols.data(), ordered.data());
     }
-    if (alone) {
-        apply.run(base, symbols.data(), size_t(span.values), out);
-    } else {
-        for (size_t i = 0; i < span.values; i++) {
-            const uint8_t c = of[i];
-            apply.one(base, i, c == kDeltaClasses ? uint8_t(0) : symbols[at[c]++], out);
-        }
-    }
+    apply.run(base, alone ? symbols.data() : ordered.data(), size_t(span.values), out);
     TAUT_REQUIRE(raw.all_read(), "delta: raw bits end early, or are left over");
     return {};
 }
