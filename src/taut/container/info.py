@@ -53,7 +53,7 @@ class Info:
         return tree
 
 
-@through_stores("file")
+@through_stores("file", glance=lambda given: True)
 def info(file: str | Path) -> Info:
     """Describe a Taut file, or the one in a folder; decodes nothing.
 

@@ -66,7 +66,7 @@ def read_folder(folder: Path, weights: Path | None) -> FolderFiles:
     Raises:
         OSError: a folder in it cannot be read.
     """
-    sorter = _Sorter(folder, _link_root(folder), _encoded(weights))
+    sorter = _Sorter(folder, _link_roots(folder), _encoded(weights))
     sorter.enter(folder, (Path(os.path.realpath(folder)),))
     left = {why: tuple(sorted(names)) for why, names in sorter.left.items()}
     return FolderFiles(tuple(sorted(sorter.found)), left)
@@ -77,7 +77,7 @@ class _Sorter:
     """Goes through a folder once."""
 
     folder: Path
-    root: Path
+    roots: tuple[Path, ...]
     encoded: frozenset[str]
     found: list[Path] = field(default_factory=list)
     left: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -118,12 +118,22 @@ class _Sorter:
     def _leads_out(self, link: Path, around: tuple[Path, ...]) -> bool:
         """Whether a link leads out of the folder, or to a folder that it lies in."""
         real = Path(os.path.realpath(link))
-        return not real.is_relative_to(self.root) or (link.is_dir() and real in around)
+        inside = any(real.is_relative_to(root) for root in self.roots)
+        return not inside or (link.is_dir() and real in around)
+
+
+def of_other_runtimes(name: str) -> bool:
+    """Whether a file's name, in small letters, is one that loaders of other runtimes look for.
+
+    >>> of_other_runtimes("tf_model.h5"), of_other_runtimes("config.json")
+    (True, False)
+    """
+    return any(fnmatchcase(name, pattern) for pattern in _ELSEWHERE)
 
 
 def _is_other_form(name: str, beside: frozenset[str], *, top: bool) -> bool:
     """Whether a file's name says that it holds the weights beside it once more."""
-    if any(fnmatchcase(name, pattern) for pattern in _ELSEWHERE):
+    if of_other_runtimes(name):
         return True
     if top:
         return any(fnmatchcase(name, pattern) for pattern in _TOP)
@@ -142,13 +152,16 @@ def _encoded(weights: Path | None) -> frozenset[str]:
         return frozenset({weights.name})
 
 
-def _link_root(folder: Path) -> Path:
-    """The folder that links may lead to: a hub's cache keeps files beside the snapshots of them."""
+def _link_roots(folder: Path) -> tuple[Path, ...]:
+    """The folders that links may lead to.
+
+    A hub's cache keeps files beside the snapshots of them, or beside all repositories.
+    """
     real = Path(os.path.realpath(folder))
-    repository = real.parent.parent
-    if real.parent.name == "snapshots" and (repository / "blobs").is_dir():
-        return repository
-    return real
+    for one in real.parents:
+        if one.name == "snapshots" and (one.parent / "blobs").is_dir():
+            return one.parent, one.parent.parent / "blobs"
+    return (real,)
 
 
 def _listed(names: tuple[str, ...]) -> str:
