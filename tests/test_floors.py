@@ -56,7 +56,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # File names that stand in several rooms since they are the same idea there.
 SAME_IDEA = {
     *("analyze", "compress", "decompress", "export", "frontier", "info", "load", "plan"),  # verbs
-    *("report", "verify", "__init__"),
+    *("push", "report", "verify", "__init__"),
     "request",  # what was asked for, read and frozen
     "run",  # the steps of long work
     "safetensors",  # the format, read and written

@@ -86,9 +86,14 @@ def wait(number: int, error: Exception) -> None:
     time.sleep(min(asked, _MOST))
 
 
+_KEPT: Final = "what was fetched is kept, and the same command goes on from it"
+
+
 @contextlib.contextmanager
-def speaking(url: HubUrl, told: str | None = None) -> Iterator[None]:
+def speaking(url: HubUrl, told: str | None = None, *, after: str = _KEPT) -> Iterator[None]:
     """Say of whatever the hub's library raises what is wrong with `url`, and what to do.
+
+    `after` says of a connection that broke how things stand.
 
     Raises:
         ArgumentError: the body raised anything but a TautError.
@@ -99,10 +104,10 @@ def speaking(url: HubUrl, told: str | None = None) -> Iterator[None]:
     except (TautError, MemoryError):
         raise
     except Exception as error:  # the library has a class for each of many causes
-        raise ArgumentError(f"{name}: {_why(error, url)}") from error
+        raise ArgumentError(f"{name}: {_why(error, url, after)}") from error
 
 
-def _why(error: Exception, url: HubUrl) -> str:
+def _why(error: Exception, url: HubUrl, after: str) -> str:
     kind, status = type(error).__name__, status_of(error)
     for name in (one.__name__ for one in type(error).__mro__):
         if name in _NAMED:
@@ -112,10 +117,7 @@ def _why(error: Exception, url: HubUrl) -> str:
     if status is not None:
         return _STATUS.get(status, _of_status)(status, url)
     lines = str(error).strip().splitlines() or [kind]
-    return (
-        f"the hub at {endpoint()} cannot be reached ({kind}: {lines[0][:200]}); "
-        "what was fetched is kept, and the same command goes on from it"
-    )
+    return f"the hub at {endpoint()} cannot be reached ({kind}: {lines[0][:200]}); {after}"
 
 
 def _missing(url: HubUrl) -> str:

@@ -22,6 +22,7 @@ from taut.container.model_folder import (
     pairs_to,
     unmark_config,
 )
+from taut.container.original_card import original_card
 from taut.container.schema import get_object, load_json
 from taut.container.through_stores import through_stores
 from taut.errors import ArgumentError, FormatError
@@ -120,13 +121,18 @@ def _write_folder(
             check_destination(path, force=force)
     with made_folder(target, force=force) as made:
         copies = [(path, made / to.relative_to(target)) for path, to in pairs]
-        size = copy_files(copies, made, unmark_config, force=force)
+        size = copy_files(copies, made, _as_original, force=force)
         for name, text in file.index.origin.texts:
             write_file(made / name, text.encode(), force=force)
             size += len(text.encode())
         for shard in shards:
             size += _write_shard(file, shard, made / shard.name, force)
     return Restored(target, size, (*(copy for _, copy in pairs), *paths), found.notes)
+
+
+def _as_original(path: Path, data: bytes) -> bytes:
+    """The bytes of a companion as the original has them."""
+    return original_card(path, unmark_config(path, data))
 
 
 def _check_folder(target: Path, first: str) -> None:
