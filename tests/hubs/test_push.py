@@ -260,3 +260,29 @@ def test_the_command(writer: Hub, folder: Path, tmp_path: Path) -> None:
     assert again.exit_code == 2
     listed = CliRunner().invoke(app, ["info", "hf://org/small", "--json"])
     assert json.loads(listed.stdout)["path"] == "hf://org/small/model.taut.safetensors"
+
+
+def test_a_pipeline_is_pushed_and_comes_back(writer: Hub, tmp_path: Path) -> None:
+    source = tmp_path / "pipe"
+    values = np.random.default_rng(0).normal(size=(64, 128)).astype(np.float32)
+    files = {
+        "model_index.json": b"{}",
+        "unet/diffusion_pytorch_model.safetensors": safetensors.save({"w": values}),
+        "vae/diffusion_pytorch_model.safetensors": safetensors.save({"w": -values}),
+        "extra/model.gguf": b"GGUF",
+        "README.md": CARD,
+    }
+    for name, data in files.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(data)
+    writer.add("org/pipe", files)
+    taut.compress("hf://org/pipe", tmp_path / "from-hub")
+    taut.compress(source, tmp_path / "small")
+    repo = writer.add("org/small", {})
+    taut.push(tmp_path / "small", "hf://org/small")
+    assert np.array_equal(taut.load("hf://org/small")["unet/w"], values)
+    assert np.array_equal(taut.load("hf://org/small/vae")["w"], -values)
+    taut.decompress("hf://org/small", tmp_path / "back")
+    for name, data in files.items():
+        assert (tmp_path / "back" / name).read_bytes() == data
+    assert "model.taut.tree.json" in repo.files

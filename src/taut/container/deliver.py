@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from taut.container.find import INDEX_SUFFIX, SUFFIX
+from taut.container.find import INDEX_SUFFIX, SUFFIX, TAUT_SUFFIXES, TREE_SUFFIX
 from taut.errors import ArgumentError
 from taut.io.hub_choice import below
 from taut.io.hub_commit import commit_files, open_for_writing
@@ -73,7 +73,7 @@ def _to_hub(url: HubUrl, force: bool) -> Iterator[Path]:
 
 def _own(names: Iterable[str]) -> list[str]:
     """The Taut files among names."""
-    return [name for name in names if name.endswith((SUFFIX, INDEX_SUFFIX))]
+    return [name for name in names if name.endswith(TAUT_SUFFIXES)]
 
 
 def _files_of(made: Path, path: str) -> dict[str, Path | bytes]:
@@ -97,7 +97,9 @@ def _put_all(store: Store, made: Path) -> None:
 
 def _last_the_weights(path: Path) -> tuple[int, str]:
     name = path.name
-    return (name.endswith((SUFFIX, ".safetensors")) + 2 * name.endswith(INDEX_SUFFIX), str(path))
+    weights = name.endswith((SUFFIX, ".safetensors"))
+    order = weights + 2 * name.endswith(INDEX_SUFFIX) + 3 * name.endswith(TREE_SUFFIX)
+    return (order, str(path))
 
 
 def _put(store: Store, local: Path, path: str) -> None:

@@ -115,7 +115,11 @@ def share(nbytes: int, weights: Mapping[str, int]) -> dict[str, int]:
 
 def _bytes(file: TautFile) -> list[int]:
     """What each record takes in the bodies, in order; an alias takes nothing there."""
-    found = {name: nbytes for part in file.parts for name, nbytes in _bytes_of(part).items()}
+    found = {
+        prefix + name: nbytes
+        for prefix, part in file.named_parts
+        for name, nbytes in _bytes_of(part).items()
+    }
     return [found.get(name, 0) for name in file]
 
 

@@ -195,6 +195,16 @@ class TautFile(Mapping[str, np.ndarray]):
         return (self,)
 
     @property
+    def own_files(self) -> frozenset[Path]:
+        """All files that hold it, with indexes and tables."""
+        return frozenset({self.path, *(part.path for part in self.parts)})
+
+    @property
+    def named_parts(self) -> tuple[tuple[str, TautFile], ...]:
+        """The files that hold it, each with what stands before its tensors' names."""
+        return tuple(("", part) for part in self.parts)
+
+    @property
     def checksum(self) -> str:
         """That of the header, which covers the index, which covers all else."""
         return header_checksum(self.fetcher.header.raw_json)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from taut.container.find import find_file
+from taut.container.find import INDEX_SUFFIX, TREE_SUFFIX, find_file
 from taut.container.gather import check_out
 from taut.container.index import Index, Origin, Record
 from taut.container.read import NoSuchTensorError, TautFile
 from taut.container.shard_table import Shard, ShardTable, read_table
 from taut.container.source_header import rebuild_header
+from taut.container.tree_file import TreeFile, check_part, place_of_part
+from taut.container.tree_table import read_tree_table
 from taut.errors import ArgumentError, FormatError
 from taut.io.names import nearest
 from taut.io.stamp import stamp_of
@@ -28,9 +30,23 @@ def open_taut(path: str | Path, *, threads: int = 1) -> TautFile:
         FormatError, VerifyError: a file is damaged, or the shards are not those of the index.
     """
     found = find_file(path)
+    if found.name.endswith(TREE_SUFFIX):
+        return _open_tree(found, threads)
     if found.name.endswith(".index.json"):
         return ShardedFile(found, threads=threads)
     return TautFile(found, threads=threads)
+
+
+def _open_tree(table: Path, threads: int) -> TreeFile:
+    """All parts of a tree, each the very one of the table."""
+    units = {}
+    for part in read_tree_table(table).parts:
+        path = place_of_part(table, part)
+        shards = part.file.endswith(INDEX_SUFFIX)
+        file = (ShardedFile if shards else TautFile)(path, threads=threads)
+        check_part(table, part, file)
+        units[part.prefix] = file
+    return TreeFile(table, units, threads=threads)
 
 
 class ShardedFile(TautFile):

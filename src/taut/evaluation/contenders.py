@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import xxhash
 
-from taut.container.find import INDEX_SUFFIX, SUFFIX
+from taut.container.find import INDEX_SUFFIX, SUFFIX, TREE_SUFFIX
 from taut.errors import ArgumentError, FormatError
 from taut.evaluation.held_weights import put_into, read_held, read_plain
 from taut.io import Source, open_source, read_header
@@ -95,8 +95,9 @@ def _weights_first(
 def is_taut(path: Path) -> bool:
     """Whether a path is a Taut file, whatever its name, or a folder of one."""
     if path.is_dir():
-        return any(entry.name.endswith((SUFFIX, INDEX_SUFFIX)) for entry in path.iterdir())
-    if path.name.endswith(INDEX_SUFFIX):
+        known = (SUFFIX, INDEX_SUFFIX, TREE_SUFFIX)
+        return any(entry.name.endswith(known) for entry in path.iterdir())
+    if path.name.endswith((INDEX_SUFFIX, TREE_SUFFIX)):
         return path.is_file()
     if not path.is_file() or _is_graph(path):
         return False

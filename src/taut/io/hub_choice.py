@@ -10,6 +10,7 @@ from typing import Final
 from taut.errors import ArgumentError
 from taut.io.folder_files import of_other_runtimes
 
+_TAUT: Final = (".taut.safetensors", ".taut.tree.json")
 _KINDS: Final = (".gguf", ".onnx")  # where a repository has nothing else: one of them is meant
 _SHOWN: Final = 6  # names of a message
 
@@ -39,11 +40,12 @@ def of_use(names: Collection[str], where: str) -> tuple[list[str], list[str]]:
     (['config.json', 'model.safetensors'], ['onnx/model.onnx', 'tf_model.h5'])
     """
     ours = [name for name in names if name.endswith((".safetensors", ".bin", ".pt", ".pth"))]
+    if any(name.endswith(_TAUT) for name in names):  # what lies beside them belongs to them
+        return sorted(names), []
     if not ours:
         _check_one(names, where)
         return sorted(names), []
     left = {name for name in names if of_other_runtimes(PurePosixPath(name).name.lower())}
-    left = {name for name in left if not name.endswith(".taut.safetensors")}
     left |= {name for name in names if _is_twin(name, names)}
     return sorted(set(names) - left), sorted(left)
 

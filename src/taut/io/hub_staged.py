@@ -17,7 +17,7 @@ from taut.io.hub_words import again, hub_tools, speaking
 from taut.io.shard_index import read_index
 from taut.io.stores import Store, StoreFile
 
-_TAUT: Final = ".taut.safetensors"
+_TAUT: Final = (".taut.safetensors", ".taut.safetensors.index.json", ".taut.tree.json")
 _INDEX: Final = ".index.json"
 
 
@@ -106,7 +106,7 @@ def hub_store(url: HubUrl) -> HubStore | None:
 def ranged(repository: Repository) -> list[str]:
     """The Taut files among what is named, with their indexes; everything where there are none."""
     names = repository.names
-    return [name for name in names if _TAUT in name] or names
+    return [name for name in names if name.endswith(_TAUT)] or names
 
 
 def hub_path(url: HubUrl) -> HubPath:

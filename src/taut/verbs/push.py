@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from taut.container import open_taut
-from taut.container.find import INDEX_SUFFIX, SUFFIX, find_file
+from taut.container.find import SUFFIX, TAUT_SUFFIXES, find_file
 from taut.container.info import describe
 from taut.container.original_card import CARD, original_card
 from taut.container.verify import verify
 from taut.errors import ArgumentError
-from taut.io.folder_files import read_folder
+from taut.io.folder_files import read_tree
 from taut.io.hub_commit import commit_files, open_for_writing
 from taut.io.hub_repository import Repository
 from taut.io.hub_url import HubUrl, hub_of
@@ -172,19 +172,16 @@ def _read(path: Path) -> bytes:
 
 def _files(path: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """What goes, by its name there, and notes."""
+    found = find_file(path)
+    own = open_taut(found).own_files
     if not path.is_dir():
-        found = find_file(path)
-        if not found.name.endswith((SUFFIX, INDEX_SUFFIX)):
+        if not found.name.endswith(TAUT_SUFFIXES):
             return {f"{found.stem}{SUFFIX}": found}, ()
-        parts = open_taut(found).parts
-        return {one.name: one for one in {found, *(part.path for part in parts)}}, ()
-    index = find_file(path)
-    own = {index, *(part.path for part in open_taut(index).parts)}
-    beside = read_folder(path, None)
+        return {one.relative_to(found.parent).as_posix(): one for one in own}, ()
+    names = frozenset(one.relative_to(path).as_posix() for one in own)
+    beside = read_tree(path, names)
     files = {one.relative_to(path).as_posix(): one for one in (*own, *beside.companions)}
-    left = {why: [n for n in names if path / n not in own] for why, names in beside.left.items()}
-    told = [f"{', '.join(names)} ({why})" for why, names in left.items() if names]
-    return files, ((f"left behind in the folder: {'; '.join(told)}",) if told else ())
+    return files, beside.notes
 
 
 def _size(files: Mapping[str, Path | bytes]) -> int:
@@ -194,7 +191,7 @@ def _size(files: Mapping[str, Path | bytes]) -> int:
 def _stale(there: Repository | None, files: Mapping[str, Path], *, force: bool) -> tuple[str, ...]:
     """The Taut files that are there, and are not replaced: they would be taken for this model's."""
     names = () if there is None else tuple(there.files)
-    own = [name for name in names if name.endswith((SUFFIX, INDEX_SUFFIX))]
+    own = [name for name in names if name.endswith(TAUT_SUFFIXES)]
     if own and not force and there is not None:
         raise ArgumentError(
             f"{there.told}: has a Taut model already ({own[0]}); give -f (force=True) to replace it"

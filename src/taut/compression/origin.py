@@ -1,0 +1,19 @@
+"""What a file remembers of the model that it was made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from taut.container import Origin
+from taut.io import Source
+from taut.io.names import as_text
+
+
+def origin_of(source: Source) -> Origin:
+    """What the file is to remember of its source."""
+    texts: tuple[tuple[str, str], ...] = ()
+    path = Path(source.identity)
+    if source.files and path.name.endswith(".index.json"):  # shards: their index is needed again
+        texts = ((as_text(path.name), path.read_bytes().decode()),)
+    files = tuple((as_text(file.name), file.header) for file in source.files)
+    return Origin(source.nbytes, source.metadata, files, texts)
