@@ -62,12 +62,7 @@ def carry_out(request: CompressRequest) -> Result:
     if _rounds(request.call):
         src, notes = without_masks(request.src)
         request = replace(request, src=src)
-    source = open_source(request.src)
-    tree = source if isinstance(source, TreeSource) else None
-    _check_tree(request, tree)
-    if _rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
-        source = paired(source)
-    _check_not_taut(source)
+    source, tree = _opened(request)
     stamps = source.stamps
     call = replace(request.call, finish=False) if request.dry_run else request.call
     asked = read_call(source, call)
@@ -115,6 +110,17 @@ def _looked_at(request: CompressRequest, source: Source) -> Source:
     if request.dry_run and (call.calib, call.train) == (None, None):
         return SampledSource.of(source)
     return source
+
+
+def _opened(request: CompressRequest) -> tuple[Source, TreeSource | None]:
+    """The model; and what it is a folder of, if it is several."""
+    source: Source = open_source(request.src)
+    tree = source if isinstance(source, TreeSource) else None
+    _check_tree(request, tree)
+    if _rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
+        source = paired(source)
+    _check_not_taut(source)
+    return source, tree
 
 
 def _check_tree(request: CompressRequest, tree: TreeSource | None) -> None:

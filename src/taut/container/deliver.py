@@ -18,6 +18,7 @@ from taut.container.find import INDEX_SUFFIX, SUFFIX, TAUT_SUFFIXES, TREE_SUFFIX
 from taut.errors import ArgumentError
 from taut.io.hub_choice import below
 from taut.io.hub_commit import commit_files, open_for_writing
+from taut.io.hub_repository import Repository
 from taut.io.hub_url import HubUrl, hub_of
 from taut.io.staged import naming
 from taut.io.stores import Store, local_of, open_store, reaching
@@ -56,19 +57,25 @@ def _to_hub(url: HubUrl, force: bool) -> Iterator[Path]:
     """Give a local path, whose files become one commit of a repository that is there."""
     repository = open_for_writing(url, create=False, private=False)
     assert repository is not None
-    there = below(repository.files, url.path) if url.path else _own(repository.files)
-    if there and not force:
-        raise ArgumentError(f"{url}: exists ({there[0]}); give -f (force=True) to replace it")
+    there = _there(repository, force)
     with tempfile.TemporaryDirectory(prefix="taut-") as folder:
         name = (url.path or url.repo).rsplit("/", 1)[-1]
         made = Path(os.path.realpath(folder)) / name
         with naming(made, str(url)):
             yield made
             files = _files_of(made, url.path)
-            stale = [name for name in _own(repository.files) if name in there]
-            without = [name for name in stale if name not in files]
+            without = [name for name in _own(there) if name not in files]
             if files:
                 commit_files(url, files, message="Add what Taut wrote", without=without)
+
+
+def _there(repository: Repository, force: bool) -> list[str]:
+    """The files that are to be replaced; raises ArgumentError if they are not to be."""
+    url, files = repository.url, repository.files
+    there = below(files, url.path) if url.path else _own(files)
+    if there and not force:
+        raise ArgumentError(f"{url}: exists ({there[0]}); give -f (force=True) to replace it")
+    return there
 
 
 def _own(names: Iterable[str]) -> list[str]:

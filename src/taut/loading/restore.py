@@ -28,10 +28,11 @@ from taut.container.through_stores import through_stores
 from taut.container.tree_file import TreeFile
 from taut.errors import ArgumentError, FormatError
 from taut.io import TensorInfo, read_header
-from taut.io.folder_files import FolderFiles, read_folder, read_tree
+from taut.io.folder_files import FolderFiles, read_folder
 from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint, names_other_format
 from taut.loading.restore_onnx import check_onnx_name, is_onnx, write_onnx
 from taut.loading.restore_torch import write_torch
+from taut.loading.restore_tree import UnitWriter, restore_tree
 from taut.machine import checked_threads
 
 
@@ -86,7 +87,10 @@ def decompress(
     if is_onnx(file):
         check_onnx_name(file, target)
     if isinstance(file, TreeFile):
-        return _write_tree(file, source, target, force)
+        size, files, notes = restore_tree(
+            file, target, UnitWriter(_file_names, _write_unit), force=force
+        )
+        return Restored(target, size, files, notes)
     shards = _shards(file)
     texts = file.index.origin.texts
     if source.is_dir() or len(shards) > 1 or texts:
@@ -125,49 +129,24 @@ def _write_folder(
     with made_folder(target, force=force) as made:
         copies = [(path, made / to.relative_to(target)) for path, to in pairs]
         size = copy_files(copies, made, _as_original, force=force)
-        size += _write_files(file, shards, made, force)
+        size += _write_unit(file, made, force)
     return Restored(target, size, (*(copy for _, copy in pairs), *paths), found.notes)
 
 
-def _write_tree(file: TreeFile, source: Path, target: Path, force: bool) -> Restored:
-    """The models of a tree, each in its place, and all that lies beside them."""
-    if target.suffix == ".safetensors" or names_checkpoint(target):
-        raise ArgumentError(f"{target}: the models become several files; name a folder")
-    if target.exists() and not target.is_dir():
-        raise ArgumentError(f"{target}: is not a folder; the models become several files in one")
-    root = file.path.parent
-    units = [(file.units[prefix], path.parent) for prefix, path in file.files.items()]
-    written = [(one, folder, _shards(one)) for one, folder in units]
-    paths = [target / folder / name for one, folder, of in written for name in _names(one, of)]
-    own = frozenset(path.relative_to(root).as_posix() for path in file.own_files)
-    found = read_tree(root, own)
-    pairs = pairs_to(found.companions, root, target, taken=paths)
-    check_copies(pairs, force=force)
-    for path in paths if target.is_dir() else ():
-        check_destination(path, force=force)
-    with made_folder(target, force=force) as made:
-        copies = [(path, made / to.relative_to(target)) for path, to in pairs]
-        size = copy_files(copies, made, _as_part, force=force)
-        for one, folder, shards in written:
-            (made / folder).mkdir(parents=True, exist_ok=True)
-            size += _write_files(one, shards, made / folder, force)
-    return Restored(target, size, (*(copy for _, copy in pairs), *paths), found.notes)
+def _file_names(file: TautFile) -> list[str]:
+    """The names of a model's files."""
+    return _names(file, _shards(file))
 
 
-def _write_files(file: TautFile, shards: list[_Shard], folder: Path, force: bool) -> int:
-    """The files of a model in a folder: texts, then shards; gives their bytes."""
+def _write_unit(file: TautFile, folder: Path, force: bool) -> int:
+    """Write a model's files into a folder: texts, then shards; gives their bytes."""
     size = 0
     for name, text in file.index.origin.texts:
         write_file(folder / name, text.encode(), force=force)
         size += len(text.encode())
-    for shard in shards:
+    for shard in _shards(file):
         size += _write_shard(file, shard, folder / shard.name, force)
     return size
-
-
-def _as_part(path: Path, data: bytes) -> bytes:
-    """The bytes of a companion of a tree, as the original has them, in any of its folders."""
-    return original_card(path, unmark_config(Path(path.name), data))
 
 
 def _as_original(path: Path, data: bytes) -> bytes:

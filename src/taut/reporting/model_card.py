@@ -63,18 +63,27 @@ def card_metadata(facts: CardFacts) -> dict[str, Any]:
     found = _front(facts.original)
     kept = {key: value for key, value in found.items() if key not in _ITS_OWN}
     if facts.base_model is not None:
-        if not _REPO.fullmatch(facts.base_model):
-            raise ArgumentError(f"base_model (--base-model): {facts.base_model!r} is no ORG/NAME")
-        kept["base_model"] = facts.base_model
+        kept["base_model"] = _repository(facts.base_model)
     if kept.get("base_model"):
         kept["base_model_relation"] = "quantized"
     if facts.license is not None:
         kept = {key: one for key, one in kept.items() if not key.startswith("license")}
         kept["license"] = facts.license
-    tags = kept.pop("tags", None) or []
-    tags = [tags] if isinstance(tags, str) else list(tags)
-    own = ["taut", "compressed", *(["lossless"] if _is_exact(facts.info) else [])]
-    return {**kept, "library_name": "taut", "tags": [*dict.fromkeys([*map(str, tags), *own])]}
+    tags = _tags(kept.pop("tags", None), exact=_is_exact(facts.info))
+    return {**kept, "library_name": "taut", "tags": tags}
+
+
+def _repository(name: str) -> str:
+    if not _REPO.fullmatch(name):
+        raise ArgumentError(f"base_model (--base-model): {name!r} is no ORG/NAME")
+    return name
+
+
+def _tags(found: object, *, exact: bool) -> list[str]:
+    """The original's tags, then ours."""
+    listed = found if isinstance(found, list) else [found] if isinstance(found, str) else []
+    own = ["taut", "compressed", *(["lossless"] if exact else [])]
+    return [*dict.fromkeys([*map(str, listed), *own])]
 
 
 def _front(card: bytes) -> dict[str, Any]:
