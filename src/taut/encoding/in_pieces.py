@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import xxhash
 
-from taut.coding import CodedArray, Effort, LosslessStream, chunked, streams
+from taut.coding import CodedArray, Effort, LosslessStream, RecordStream, chunked, streams
 from taut.container import Layout
 from taut.encoding.tensor import Quantize
 from taut.io import Source, TensorInfo, storage
 from taut.io.equal_tensors import EqualTensors
 from taut.io.pairs import PairsInfo
+from taut.io.records_info import RecordsInfo
 from taut.io.tensor_pieces import LARGE, PIECE, pieces_of, reader_of
 from taut.scheme import Scheme
 
@@ -52,9 +53,12 @@ def add_in_pieces(
         layout.add_kept_pieces(info, str(scheme), pieces_of(source, info))
         return
     dtype, shape = storage(info.dtype, info.shape)
-    stream = LosslessStream(
-        reader_of(source, info.name), shape, dtype, effort=options.effort, block=PIECE
-    )
+    read = reader_of(source, info.name)
+    stream: LosslessStream | RecordStream
+    if isinstance(info, RecordsInfo):
+        stream = RecordStream(read, info.nbytes, info.layout, info.row_bytes, block=PIECE)
+    else:
+        stream = LosslessStream(read, shape, dtype, effort=options.effort, block=PIECE)
     sums = _BothSums()
     stream.prepare(sums.update)
     twin = None if known is None else known.first_of_pieces(info, sums.wide, str(scheme))
@@ -70,7 +74,7 @@ def add_in_pieces(
         layout.add_kept_pieces(info, str(scheme), pieces_of(source, info))
 
 
-def _parts(stream: LosslessStream, threads: int) -> Iterator[bytes]:
+def _parts(stream: LosslessStream | RecordStream, threads: int) -> Iterator[bytes]:
     yield stream.header
     yield from stream.chunks(threads=threads)
 

@@ -9,7 +9,9 @@ from taut.container import TautFile, open_taut
 from taut.container.through_stores import through_stores
 from taut.errors import ArgumentError
 from taut.loading.arrays import TorchFile
+from taut.loading.gguf_tensors import GgufTensors
 from taut.loading.modules import load_into
+from taut.loading.restore_gguf import is_gguf
 from taut.machine import checked_threads
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def load(
     framework: Literal["numpy"] = "numpy",
     on_demand: Literal[False] = False,
     threads: int | None = None,
-) -> TautFile: ...
+) -> TautFile | GgufTensors: ...
 
 
 @overload
@@ -59,8 +61,11 @@ def load(
     framework: Literal["numpy", "torch"] = "numpy",
     on_demand: bool = False,
     threads: int | None = None,
-) -> TautFile | TorchFile | torch.nn.Module:
+) -> TautFile | GgufTensors | TorchFile | torch.nn.Module:
     """Open a Taut file, or the one in a model folder, as a lazy mapping of name to tensor.
+
+    A file of a GGUF model gives the numbers of its quantised tensors as float32, and their blocks
+    with `blocks(name)` (`GgufTensors`).
 
     With `into`, load all tensors into that module (it is changed in place, by `load_state_dict`)
     and give it back; names, shapes and dtypes must be the module's. A file of a pruned model holds
@@ -86,4 +91,7 @@ def load(
     opened = open_taut(file, threads=checked_threads(threads))
     if into is not None:
         return load_into(TorchFile(opened), into, on_demand=on_demand)
-    return TorchFile(opened) if framework == "torch" else opened
+    numbers = GgufTensors(opened) if is_gguf(opened) else None
+    if framework == "torch":
+        return TorchFile(opened, numbers)
+    return opened if numbers is None else numbers
