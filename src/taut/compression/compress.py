@@ -15,7 +15,15 @@ from taut.compression.exact import decide
 from taut.compression.foreseen import Result, foreseen
 from taut.compression.held_exact import hold_exact
 from taut.compression.keeping import LARGE, Kept, keeping, nothing_kept
-from taut.compression.request import Asked, Call, CompressRequest, Decision, read_call, target_of
+from taut.compression.request import (
+    Asked,
+    Call,
+    CompressRequest,
+    Decision,
+    loses,
+    read_call,
+    target_of,
+)
 from taut.compression.shard_job import (
     Partition,
     check_shardable,
@@ -32,6 +40,7 @@ from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
 from taut.io.names import as_text
 from taut.io.pairs import paired
+from taut.io.quantized import as_floats, remembered
 from taut.io.source import notes_of
 from taut.io.stamp import blaming_changes
 from taut.machine.peak_memory import peak_memory
@@ -56,6 +65,8 @@ def carry_out(request: CompressRequest) -> Result:
         src, notes = without_masks(request.src)
         request = replace(request, src=src)
     source = open_source(request.src)
+    if loses(request.call):
+        source = as_floats(source)
     if _rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
         source = paired(source)
     _check_not_taut(source)
@@ -243,7 +254,14 @@ def _writes() -> bool:
 
 def _notes(place: Destination | None, asked: Asked, source: Source) -> tuple[str, ...]:
     """What is to be told beside what the work itself found."""
-    return (*notes_of(source), *(() if place is None else place.notes), *asked.notes)
+    odd = remembered(source).why_not
+    unread = (f"its low-bit weights are kept bit-exact, and cannot be read as floats: {odd}",)
+    return (
+        *notes_of(source),
+        *(unread if odd else ()),
+        *(() if place is None else place.notes),
+        *asked.notes,
+    )
 
 
 def _told(result: Result, decision: Decision, notes: tuple[str, ...]) -> Result:
@@ -274,4 +292,6 @@ def origin_of(source: Source) -> Origin:
     if source.files and path.name.endswith(".index.json"):  # shards: their index is needed again
         texts = ((as_text(path.name), path.read_bytes().decode()),)
     files = tuple((as_text(file.name), file.header) for file in source.files)
-    return Origin(source.nbytes, source.metadata, files, texts)
+    return Origin(
+        source.nbytes, source.metadata, files, texts, quantization=remembered(source).text
+    )
