@@ -21,6 +21,15 @@ from taut.coding.matrix import (
     exponent_scale,
     matrix_levels,
 )
+from taut.coding.records import (
+    GROUP,
+    Field,
+    Layout,
+    Piece,
+    RecordStream,
+    Term,
+    encode_records,
+)
 from taut.coding.streams import (
     Chunked,
     LosslessStream,
@@ -31,15 +40,21 @@ from taut.coding.streams import (
 )
 
 __all__ = [
+    "GROUP",
     "LARGEST_INDEX",
     "NEXT_STATE",
     "NO_EXPONENT",
     "Chunked",
     "CodedArray",
     "Effort",
+    "Field",
     "Job",
+    "Layout",
     "LosslessStream",
     "MatrixStream",
+    "Piece",
+    "RecordStream",
+    "Term",
     "chunked",
     "decode",
     "decode_chunks",
@@ -48,6 +63,7 @@ __all__ = [
     "encode_indices",
     "encode_lossless",
     "encode_matrix",
+    "encode_records",
     "estimate_indices",
     "estimate_matrix",
     "exponent_scale",

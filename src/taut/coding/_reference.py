@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from taut.coding._reference_adaptive import Adaptive, decode_adaptive_chunk, read_adaptive
 from taut.coding._reference_matrix import Matrix, decode_matrix_chunk, read_matrix
+from taut.coding._reference_records import Records, decode_records_chunk, read_records
 from taut.coding._reference_symbols import (
     CODERS,
     ESCAPE,
@@ -31,7 +32,7 @@ from taut.coding._reference_symbols import (
     unpack,
 )
 
-_STORED, _SPLIT, _UNIFORM, _CONSTANT, _MATRIX, _ADAPTIVE = range(6)
+_STORED, _SPLIT, _UNIFORM, _CONSTANT, _MATRIX, _ADAPTIVE, _RECORDS = range(7)
 _FLOAT, _SIGNED = 1, 2
 _MINUS_ZERO = 254  # where zeros are bare
 _EXCEPTION = 255
@@ -58,6 +59,7 @@ class _Header:
     tables: tuple[SymbolTable, ...] = ()
     matrix: Matrix | None = None
     adaptive: Adaptive | None = None
+    records: Records | None = None
 
 
 def decode_reference(header: bytes, chunks: Sequence[bytes]) -> bytes:
@@ -79,7 +81,7 @@ def _read_header(data: bytes, chunk_count: int) -> _Header:
     b = Bytes(data)
     demand(b.take(4) == b"LCA1", "it does not begin with LCA1")
     h = _Header(b.u8(), b.u8(), b.varint(), b.varint(), b.varint())
-    demand(h.kind <= _ADAPTIVE and h.width in (1, 2, 4, 8), "unknown kind or width")
+    demand(h.kind <= _RECORDS and h.width in (1, 2, 4, 8), "unknown kind or width")
     demand(h.count <= 1 << 56, "more than 2^56 values")
     demand(h.row_length >= 1 and h.chunk_rows >= 1, "empty rows or chunks")
     demand(h.row_length * h.chunk_rows <= 1 << 22, "a chunk of more than 2^22 values")
@@ -94,6 +96,8 @@ def _read_header(data: bytes, chunk_count: int) -> _Header:
             h.matrix = read_matrix(b, rows, h.row_length, h.width)
         else:
             h.adaptive = read_adaptive(b, rows, h.row_length, h.width)
+    elif h.kind == _RECORDS:
+        h.records = read_records(b, h.count, h.row_length, h.width)
     elif h.kind != _STORED:
         _read_coding(h, b, rows)
     demand(not b.data, "something follows the header")
@@ -145,6 +149,8 @@ def _decode_chunk(h: _Header, index: int, chunk: bytes) -> bytes:
         return decode_matrix_chunk(h.matrix, first, count // h.row_length, chunk)
     if h.adaptive is not None:
         return decode_adaptive_chunk(h.adaptive, first, count // h.row_length, chunk)
+    if h.records is not None:
+        return decode_records_chunk(h.records, count, chunk)
     rows = np.frombuffer(h.rows[first : first + h.chunk_rows], np.uint8)
     lengths = np.full(len(rows), h.row_length)
     lengths[-1] = count - h.row_length * (len(rows) - 1)
