@@ -53,6 +53,7 @@ Status read_records_fields(ByteReader& in, ArrayHeader& h) {
     RecordsFields& records = h.records;
     TAUT_REQUIRE(h.width == 1, "array header: records are bytes");
     const uint8_t coder = in.byte();
+    TAUT_TRY(in.status());
     TAUT_REQUIRE(coder == uint8_t(CoderId::dense) || coder == uint8_t(CoderId::small), "array header: unknown coder");
     h.coder = CoderId(coder);
     const uint64_t size = in.varint();

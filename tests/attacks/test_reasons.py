@@ -53,7 +53,7 @@ REASONS = {
     "adaptive of numbers of a strange kind": "unknown kind of numbers",
     "adaptive of numbers without bytes": "numbers end early",
     "adaptive of a row too long": r"rows of more than 2\^20 values",
-    "records without fields": "unknown coder",
+    "records without fields": "ends early",
     "records of words": "records are bytes",
     "records of the fast coder": "unknown coder",
     "records of a layout cut short": "too many buckets",

@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from tests.thorough import examples
 
 from taut.coding import (
+    BitPiece as Piece,
+)
+from taut.coding import (
     CodedArray,
-    Field,
     Job,
-    Layout,
-    Piece,
-    Term,
     decode,
     decoded_nbytes,
     encode_adaptive,
@@ -27,6 +26,15 @@ from taut.coding import (
     encode_lossless,
     encode_matrix,
     encode_records,
+)
+from taut.coding import (
+    ContextTerm as Term,
+)
+from taut.coding import (
+    RecordField as Field,
+)
+from taut.coding import (
+    RecordLayout as Layout,
 )
 from taut.errors import ArgumentError, FormatError
 

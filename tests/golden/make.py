@@ -16,15 +16,23 @@ from safetensors.numpy import save
 from taut.coding import (
     GROUP,
     CodedArray,
-    Field,
-    Layout,
-    Piece,
-    Term,
     encode_adaptive,
     encode_indices,
     encode_lossless,
     encode_matrix,
     encode_records,
+)
+from taut.coding import (
+    BitPiece as Piece,
+)
+from taut.coding import (
+    ContextTerm as Term,
+)
+from taut.coding import (
+    RecordField as Field,
+)
+from taut.coding import (
+    RecordLayout as Layout,
 )
 from taut.coding._reference import decode_reference
 
@@ -142,8 +150,15 @@ def records() -> Iterator[tuple[str, CodedArray]]:
     rng = np.random.default_rng(5)
     bell = np.clip(np.rint(rng.normal(8, 2.5, (900, 40))), 0, 15).astype(np.uint8)
     scale = rng.normal(0.01, 0.004, (900, 1)).astype(np.float16).view(np.uint8)
-    half = Field((Piece(8, 8),)), Field((Piece(0, 8),), terms=(Term(0),), buckets=32)
-    by_scale = {"terms": (Term(0, 256, "magnitude"), Term(1)), "shift": 8, "buckets": 16}
+    half = (
+        Field((Piece(8, 8),)),
+        Field((Piece(0, 8),), terms=(Term(0),), buckets=32),
+    )
+    by_scale = {
+        "terms": (Term(0, 256, "magnitude"), Term(1)),
+        "shift": 8,
+        "buckets": 16,
+    }
     pairs = Layout(22, (*half, Field((Piece(16, 8, (8,)),), (20,), elements=2, **by_scale)))
     packed = bell[:, :20] | bell[:, 20:] << 4
     data = np.concatenate([scale, packed], 1)
@@ -155,7 +170,12 @@ def records() -> Iterator[tuple[str, CodedArray]]:
     small = (bell[:, :8] // 4).astype(np.uint8)
     scales = rng.integers(20, 44, (900, 2)).astype(np.uint8)
     four = small[:, :4] | small[:, 4:] << 2 | (small[:, :4] & 1) << 4
-    strides = Piece(16, 2, (2,)), Piece(24, 2, (2,)), Piece(32, 2, (2,)), Piece(40, 2, (2,))
+    strides = (
+        Piece(16, 2, (2,)),
+        Piece(24, 2, (2,)),
+        Piece(32, 2, (2,)),
+        Piece(40, 2, (2,)),
+    )
     terms = (
         Term(0, 3, "log from middle"), Term(0, -2, "log of signed"), Term(0, 1, "log"),
         Term(0, -700), Term(GROUP, 300, "magnitude"),

@@ -42,7 +42,12 @@ DOORS = {
     "capi": set(),
 }
 PUBLIC = {"taut.h"}  # of include/: libtaut's own
-SIDE_BY_SIDE = ("split", "matrix", "adaptive", "records")  # kinds of arrays that do not know each other
+SIDE_BY_SIDE = (
+    "split",
+    "matrix",
+    "adaptive",
+    "records",
+)  # kinds of arrays that do not know each other
 INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*([<\"])([^>\"]+)[>\"]", re.MULTILINE)
 
 

@@ -28,17 +28,16 @@ def compressed_path(model: str | Path) -> Path:
     return model.with_name(stem + _FILE)
 
 
-def restored_path(file: Path, *, onnx: bool = False) -> Path:
+def restored_path(file: Path, *, suffix: str = ".safetensors") -> Path:
     """The output of `decompress`: the input's name without what `compress` added to it.
 
     >>> restored_path(Path("m/net.taut.safetensors")).as_posix()
     'm/net.safetensors'
     >>> restored_path(Path("m/renamed.safetensors")).as_posix()
     'm/renamed.restored.safetensors'
-    >>> restored_path(Path("m/net.taut.safetensors"), onnx=True).as_posix()
+    >>> restored_path(Path("m/net.taut.safetensors"), suffix=".onnx").as_posix()
     'm/net.onnx'
     """
-    suffix = ".onnx" if onnx else ".safetensors"
     if file.is_dir():
         folder = file.resolve()
         stem = folder.name.removesuffix(_FOLDER)

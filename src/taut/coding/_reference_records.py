@@ -27,7 +27,7 @@ _GROUP = 255
 
 
 @dataclass
-class RecordField:
+class ReadField:
     """Like symbols, how they are coded; `places` has shape (groups, symbols each, pieces)."""
 
     bits: int
@@ -48,7 +48,7 @@ class Records:
 
     coder: Coder
     record: int
-    fields: list[RecordField]
+    fields: list[ReadField]
 
 
 # --- header -----------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def read_records(b: Bytes, count: int, row_length: int, width: int) -> Records:
     return records
 
 
-def _read_field(b: Bytes, before: list[RecordField]) -> RecordField:
+def _read_field(b: Bytes, before: list[ReadField]) -> ReadField:
     bits, elements, loops, outer = b.take(4)
     demand(bits >= 1 and 1 <= elements <= 4 and bits * elements <= 8, "a symbol's bits are off")
     demand(outer <= loops <= 6, "too many loops")
@@ -110,7 +110,7 @@ def _read_field(b: Bytes, before: list[RecordField]) -> RecordField:
     demand(len(terms) <= 8 and shift <= 30 and 1 <= buckets <= 64, "terms or buckets are off")
     demand(bool(terms) or buckets == 1, "buckets without terms")
     places = places.reshape(groups, -1, pieces)
-    return RecordField(bits, elements, widths, places, terms, shift, buckets)
+    return ReadField(bits, elements, widths, places, terms, shift, buckets)
 
 
 def _check_cover(records: Records) -> None:
@@ -124,7 +124,7 @@ def _check_cover(records: Records) -> None:
     demand(bool((covered == 1).all()), "bits of no field, or of two")
 
 
-def _read_contexts(b: Bytes, field: RecordField) -> int:
+def _read_contexts(b: Bytes, field: ReadField) -> int:
     coded = b.u8()
     demand(coded <= 1, "a field coded in an unknown way")
     if not coded:
@@ -139,7 +139,7 @@ def _read_contexts(b: Bytes, field: RecordField) -> int:
     return contexts
 
 
-def _read_table(bits: Bits, field: RecordField) -> SymbolTable:
+def _read_table(bits: Bits, field: ReadField) -> SymbolTable:
     first, last, k = bits.take(8), bits.take(8), bits.take(4)
     demand(first <= last < 1 << field.bits and k <= 12, "a table's first fields are off")
     elements, value = [0] * 256, 0
@@ -208,7 +208,7 @@ def decode_records_chunk(h: Records, nbytes: int, chunk: bytes) -> bytes:
     return out.tobytes()
 
 
-def _raw(raw: Bytes, field: RecordField, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def _raw(raw: Bytes, field: ReadField, shape: tuple[int, ...]) -> NDArray[np.int64]:
     width, count = sum(field.widths), int(np.prod(shape))
     bits = unpack(raw.take((count * width + 7) // 8))[: count * width].reshape(count, width)
     symbols: NDArray[np.int64] = (bits.astype(np.int64) << np.arange(width)).sum(1)
@@ -217,7 +217,7 @@ def _raw(raw: Bytes, field: RecordField, shape: tuple[int, ...]) -> NDArray[np.i
 
 def _coded(
     h: Records,
-    field: RecordField,
+    field: ReadField,
     shape: tuple[int, ...],
     kept: list[NDArray[np.int64]],
     units: _Units,

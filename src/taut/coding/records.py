@@ -26,7 +26,7 @@ GROUP = 255
 
 
 @dataclass(frozen=True)
-class Piece:
+class BitPiece:
     """Bits of a field's symbols: `width` of them from bit `offset`, plus the loops' strides."""
 
     offset: int
@@ -35,7 +35,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Term:
+class ContextTerm:
     """A number that contexts follow from: `coefficient` times a function of an earlier field."""
 
     source: int
@@ -44,7 +44,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Field:
+class RecordField:
     """Like symbols of a record, coded as one stream.
 
     `loops` says how often they repeat, outermost first; the first `groups` of the loops run over
@@ -53,11 +53,11 @@ class Field:
     dropped, and the sum falls into one of `buckets`.
     """
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[BitPiece, ...]
     loops: tuple[int, ...] = ()
     groups: int = 0
     elements: int = 1
-    terms: tuple[Term, ...] = ()
+    terms: tuple[ContextTerm, ...] = ()
     shift: int = 0
     buckets: int = 1
 
@@ -68,16 +68,16 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Layout:
+class RecordLayout:
     """What records of `record` bytes are made of; the fields cover each bit once.
 
-    >>> nibbles = Layout(1, (Field((Piece(0, 8),), elements=2),))
+    >>> nibbles = RecordLayout(1, (RecordField((BitPiece(0, 8),), elements=2),))
     >>> nibbles.to_bytes().hex()
     '010104020000010008000001'
     """
 
     record: int
-    fields: tuple[Field, ...]
+    fields: tuple[RecordField, ...]
 
     def to_bytes(self) -> bytes:
         """The layout as a header holds it."""
@@ -99,7 +99,7 @@ class Layout:
 
 
 def encode_records(
-    data: NDArray[np.uint8], layout: Layout, row_bytes: int, *, threads: int = 1
+    data: NDArray[np.uint8], layout: RecordLayout, row_bytes: int, *, threads: int = 1
 ) -> CodedArray:
     """Code bytes that are rows of whole records of `layout`, bit-exactly.
 
@@ -107,7 +107,7 @@ def encode_records(
     header. Chunks hold whole rows. Raises ArgumentError for a layout that leaves bits out, or rows
     of no whole records.
 
-    >>> nibbles = Layout(1, (Field((Piece(0, 8),), elements=2),))
+    >>> nibbles = RecordLayout(1, (RecordField((BitPiece(0, 8),), elements=2),))
     >>> data = np.tile(np.arange(4, dtype=np.uint8) * 17, 3000)
     >>> encode_records(data, nibbles, 300).nbytes < 6200
     True
@@ -126,7 +126,7 @@ class RecordStream:
     then gives the coded chunks. It may come to more bytes than the array itself.
 
     >>> data = np.arange(60_000, dtype=np.uint8) % 7
-    >>> layout = Layout(1, (Field((Piece(0, 8),)),))
+    >>> layout = RecordLayout(1, (RecordField((BitPiece(0, 8),)),))
     >>> stream = RecordStream(lambda a, b: data[a:b], len(data), layout, 100, block=1000)
     >>> stream.prepare(lambda block: None)
     >>> tuple(stream.chunks()) == encode_records(data, layout, 100).chunks
@@ -137,7 +137,7 @@ class RecordStream:
         self,
         read: Callable[[int, int], np.ndarray],
         count: int,
-        layout: Layout,
+        layout: RecordLayout,
         row_bytes: int,
         *,
         block: int = 1 << 26,
@@ -169,7 +169,7 @@ class RecordStream:
             yield np.ascontiguousarray(piece).reshape(-1).view(np.uint8)
 
 
-def _packed(layout: Layout) -> NDArray[np.uint8]:
+def _packed(layout: RecordLayout) -> NDArray[np.uint8]:
     return np.frombuffer(layout.to_bytes(), np.uint8)
 
 

@@ -110,7 +110,9 @@ def _check_others(folder: Path, names: tuple[str, ...], *, shards: bool) -> None
 
 def _check_name(dst: Path) -> None:
     """Whether a Taut file, or a folder with one, may have this name: it is read by it later."""
-    other = names_checkpoint(dst) or names_other_format(dst) or dst.suffix.lower() == ".onnx"
+    other = (
+        names_checkpoint(dst) or names_other_format(dst) or dst.suffix.lower() in (".onnx", ".gguf")
+    )
     if other and not dst.is_dir():
         raise ArgumentError(
             f"{dst}: {dst.suffix} is the name of another format, and a Taut file is safetensors; "

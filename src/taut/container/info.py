@@ -10,6 +10,9 @@ from pathlib import Path
 from taut.container.read import TautFile
 from taut.container.sharded import open_taut
 from taut.container.through_stores import through_stores
+from taut.errors import FormatError
+from taut.io.gguf import FRAME
+from taut.io.gguf_frame import frame_tensors, read_frame
 from taut.io.onnx import GRAPH
 
 
@@ -66,6 +69,7 @@ def info(file: str | Path) -> Info:
 
 def describe(file: TautFile) -> Info:
     """Describe an open file."""
+    values = _values(file)
     reports = tuple(
         TensorReport(
             record.name,
@@ -73,13 +77,14 @@ def describe(file: TautFile) -> Info:
             record.shape,
             record.scheme,
             nbytes,
-            bits_per_value(nbytes, prod(record.shape)),
+            bits_per_value(nbytes, values.get(record.name) or prod(record.shape)),
             record.rel_mse,
         )
         for record, nbytes in zip(file.index.records, _bytes(file), strict=True)
     )
-    graph = file.index.origin.metadata.get(GRAPH)
-    parameters = sum(prod(r.shape) for r in file.index.records if not r.tied and r.name != graph)
+    beside = {file.index.origin.metadata.get(key) for key in (GRAPH, FRAME)}
+    own = [r for r in file.index.records if not r.tied and r.name not in beside]
+    parameters = sum(values.get(r.name) or prod(r.shape) for r in own)
     original = file.index.origin.nbytes
     return Info(
         file.path,
@@ -90,6 +95,18 @@ def describe(file: TautFile) -> Info:
         parameters,
         reports,
     )
+
+
+def _values(file: TautFile) -> dict[str, int]:
+    """How many weights the blocks of each tensor stand for, where a GGUF model says it."""
+    frame = file.index.origin.metadata.get(FRAME)
+    if frame is None or frame not in file or file.index.origin.files:
+        return {}
+    try:
+        files = read_frame(file[frame], f'{file.path}: the GGUF frame "{frame[:80]}"')
+    except FormatError:  # whoever wants the GGUF back is told
+        return {}
+    return {name: prod(one.shape) for name, one in frame_tensors(files).items()}
 
 
 def bits_per_value(nbytes: int, values: int) -> float:

@@ -24,7 +24,11 @@ from taut.io.names import nearest
 from taut.io.tensor_info import TensorInfo
 from taut.io.tensor_pieces import LARGE, PIECE
 
-_OTHERS: Final = {"onnx": "an ONNX model", "checkpoint": "a PyTorch checkpoint"}
+_OTHERS: Final = {
+    "onnx": "an ONNX model",
+    "gguf": "a GGUF model",
+    "checkpoint": "a PyTorch checkpoint",
+}
 
 
 class NoSuchTensorError(ArgumentError, KeyError):

@@ -16,6 +16,7 @@ from taut.encoding.tensor import Quantize
 from taut.io import Source, TensorInfo, storage
 from taut.io.equal_tensors import EqualTensors
 from taut.io.pairs import PairsInfo
+from taut.io.records_info import RecordsInfo
 from taut.io.tensor_pieces import LARGE, PIECE, pieces_of, reader_of
 from taut.scheme import Scheme
 
@@ -53,8 +54,7 @@ def add_in_pieces(
     if scheme.kind == "keep":
         layout.add_kept_pieces(info, str(scheme), pieces_of(source, info))
         return
-    dtype, shape = storage(info.dtype, info.shape)
-    stream = _stream(reader_of(source, info.name), shape, dtype, options.effort)
+    stream = _stream(reader_of(source, info.name), info, options.effort)
     sums = _BothSums()
     stream.prepare(sums.update)
     twin = None if known is None else known.first_of_pieces(info, sums.wide, str(scheme))
@@ -70,10 +70,11 @@ def add_in_pieces(
         layout.add_kept_pieces(info, str(scheme), pieces_of(source, info))
 
 
-def _stream(
-    read: Read, shape: tuple[int, ...], dtype: np.dtype, effort: Effort
-) -> LosslessStream | RecordStream:
-    """What codes an array as `encode_bits` does, piece by piece."""
+def _stream(read: Read, info: TensorInfo, effort: Effort) -> LosslessStream | RecordStream:
+    """What codes a tensor as `encode_tensor` does, piece by piece."""
+    if isinstance(info, RecordsInfo):
+        return RecordStream(read, info.nbytes, info.layout, info.row_bytes, block=PIECE)
+    dtype, shape = storage(info.dtype, info.shape)
     layout = record_layout(read, shape, dtype, effort)
     if layout is None:
         effort = word_effort(dtype, effort)

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from taut.coding import Effort, Field, Layout, Piece, encode_lossless
+from taut.coding import BitPiece, Effort, RecordField, RecordLayout, encode_lossless
 from taut.coding.coder import row_length
 
 Read = Callable[[int, int], np.ndarray]
@@ -28,7 +28,7 @@ _TABLES: Final = 64  # bytes of a header
 
 def record_layout(
     read: Read, shape: tuple[int, ...], dtype: np.dtype, effort: Effort
-) -> Layout | None:
+) -> RecordLayout | None:
     """How to code an array as records of bytes; None where its words take about as little.
 
     The answer depends on a sample of it, at most a mebibyte of rows, and so on nothing else.
@@ -52,7 +52,9 @@ def record_layout(
     if (halves if elements == 2 else whole) + _TABLES > _GAIN * words:
         return None
     record = int(np.gcd(_RECORD, count * dtype.itemsize))
-    return Layout(record, (Field((Piece(0, 8, (8,)),), (record,), elements=elements),))
+    return RecordLayout(
+        record, (RecordField((BitPiece(0, 8, (8,)),), (record,), elements=elements),)
+    )
 
 
 def word_effort(dtype: np.dtype, effort: Effort) -> Effort:
@@ -64,7 +66,7 @@ def word_effort(dtype: np.dtype, effort: Effort) -> Effort:
     return "max" if dtype.itemsize == 1 else effort
 
 
-def row_bytes(layout: Layout, shape: tuple[int, ...], itemsize: int) -> int:
+def row_bytes(layout: RecordLayout, shape: tuple[int, ...], itemsize: int) -> int:
     """Bytes of a row of records: about those of a row of the array, in whole records."""
     wanted = max(1, row_length(shape)) * itemsize
     return layout.record * max(1, wanted // layout.record)

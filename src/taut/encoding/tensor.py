@@ -16,6 +16,7 @@ from taut.encoding.packed_codes import record_layout, row_bytes, word_effort
 from taut.errors import ArgumentError
 from taut.io import SAFETENSORS_DTYPES, Source, TensorInfo
 from taut.io.pairs import PairsInfo
+from taut.io.records_info import RecordsInfo
 from taut.scheme import Scheme
 from taut.transform import Grid, Indices, Rounded
 from taut.transform.grid import check_divides, matrix_shape
@@ -70,7 +71,7 @@ def encode_tensor(
         return Coded(values, str(scheme), checksum, checksum)
     sparse = (scheme.sparsity, scheme.n_of_m) != (None, None)
     if scheme.kind == "lossless" and not sparse:
-        return _exact(values, str(scheme), effort, threads)
+        return _exact(values, str(scheme), effort, threads, info)
     check_finite(info, values, scheme)
     if scheme.kind in ("lossless", "fp16"):
         return _masked(info, values, scheme, effort, threads)
@@ -180,8 +181,12 @@ class RelativeError:
         self._error += float(np.sum(block * block))
 
 
-def _exact(values: np.ndarray, scheme: str, effort: Effort, threads: int) -> Coded:
+def _exact(
+    values: np.ndarray, scheme: str, effort: Effort, threads: int, info: TensorInfo | None = None
+) -> Coded:
     checksum = xxh3(values)
+    if isinstance(info, RecordsInfo):
+        return _records(values, scheme, info, threads)
     few = coded_few(values, effort=effort, threads=threads)
     if few is not None:
         return Coded(few, scheme, checksum, checksum)
@@ -201,6 +206,15 @@ def encode_bits(values: np.ndarray, effort: Effort, threads: int) -> CodedArray:
         return encode_lossless(values, effort=effort, threads=threads)
     each = row_bytes(layout, values.shape, values.dtype.itemsize)
     return encode_records(flat.view(np.uint8), layout, each, threads=threads)
+
+
+def _records(values: np.ndarray, scheme: str, info: RecordsInfo, threads: int) -> Coded:
+    """Records field by field, where that pays."""
+    checksum = xxh3(values)
+    coded = encode_records(values.view(np.uint8), info.layout, info.row_bytes, threads=threads)
+    pays = coded.nbytes + PART * (1 + len(coded.chunks)) < values.nbytes
+    small = not pays and values.nbytes < SMALL
+    return Coded(coded if pays else values, scheme, checksum, checksum, small=small)
 
 
 def _masked(

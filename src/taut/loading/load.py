@@ -10,7 +10,9 @@ from taut.container.through_stores import through_stores
 from taut.errors import ArgumentError
 from taut.loading.arrays import TorchFile
 from taut.loading.float_file import FloatFile, need_floats, with_floats
+from taut.loading.gguf_tensors import GgufTensors
 from taut.loading.modules import load_into
+from taut.loading.restore_gguf import is_gguf
 from taut.machine import checked_threads
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def load(
     on_demand: Literal[False] = False,
     dequantize: bool | None = None,
     threads: int | None = None,
-) -> TautFile: ...
+) -> TautFile | GgufTensors: ...
 
 
 @overload
@@ -64,8 +66,11 @@ def load(
     on_demand: bool = False,
     dequantize: bool | None = None,
     threads: int | None = None,
-) -> TautFile | TorchFile | torch.nn.Module:
+) -> TautFile | GgufTensors | TorchFile | torch.nn.Module:
     """Open a Taut file, or the one in a model folder, as a lazy mapping of name to tensor.
+
+    A file of a GGUF model gives the numbers of its quantised tensors as float32, and their blocks
+    with `blocks(name)` (`GgufTensors`).
 
     With `into`, load all tensors into that module (it is changed in place, by `load_state_dict`)
     and give it back; names, shapes and dtypes must be the module's. A file of a pruned model holds
@@ -86,18 +91,26 @@ def load(
             to a large weight is found when its layer runs.
         ArgumentError: no such file, or it does not fit the module; the message lists what differs.
     """
+    _check_call(framework, into, on_demand)
+    opened = open_taut(file, threads=checked_threads(threads))
+    if dequantize or (dequantize is None and into is not None and _lacks(into, opened)):
+        opened = _floats(opened, on_demand)
+    if into is not None:
+        return load_into(TorchFile(opened), into, on_demand=on_demand)
+    numbers = GgufTensors(opened) if is_gguf(opened) else None
+    if framework == "torch":
+        return TorchFile(opened, numbers)
+    return opened if numbers is None else numbers
+
+
+def _check_call(framework: str, into: torch.nn.Module | None, on_demand: bool) -> None:
+    """Raise `ArgumentError` for a framework that is unknown, or on_demand without a module."""
     if framework not in ("numpy", "torch"):
         raise ArgumentError(f'framework {framework!r} is unknown; "numpy" or "torch"')
     if on_demand and into is None:
         raise ArgumentError(
             "on_demand needs a module: taut.load(file, into=module, on_demand=True)"
         )
-    opened = open_taut(file, threads=checked_threads(threads))
-    if dequantize or (dequantize is None and into is not None and _lacks(into, opened)):
-        opened = _floats(opened, on_demand)
-    if into is not None:
-        return load_into(TorchFile(opened), into, on_demand=on_demand)
-    return TorchFile(opened) if framework == "torch" else opened
 
 
 def _floats(file: TautFile, on_demand: bool) -> TautFile:

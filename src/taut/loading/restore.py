@@ -28,6 +28,7 @@ from taut.errors import ArgumentError, FormatError
 from taut.io import TensorInfo, read_header
 from taut.io.folder_files import FolderFiles, read_folder
 from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint, names_other_format
+from taut.loading.restore_gguf import is_gguf, write_gguf
 from taut.loading.restore_onnx import check_onnx_name, is_onnx, write_onnx
 from taut.loading.restore_torch import write_torch
 from taut.machine import checked_threads
@@ -59,12 +60,13 @@ class _Shard:
 def decompress(
     src: str | Path, dst: str | Path, *, threads: int | None = None, force: bool = False
 ) -> Restored:
-    """Write the model that a Taut file holds as safetensors, as a PyTorch file, or as ONNX again.
+    """Write the model that a Taut file holds as safetensors, as a PyTorch file, or as it was.
 
     A lossless file gives the original's bytes, a lossy one the same header with other values. One
     file becomes the file `dst`; several shards become files in the folder `dst`, and so does a
     model folder, with its other files. What was an .onnx becomes one again where
-    `dst` ends in .onnx; a `dst` that ends in .pt, .pth, .bin or .ckpt is a state dict, written by
+    `dst` ends in .onnx, what was GGUF is GGUF again (files that were split in the folder `dst`); a
+    `dst` that ends in .pt, .pth, .bin or .ckpt is a state dict, written by
     torch, which holds the whole model. Else one tensor is held at a time.
 
     Raises:
@@ -77,10 +79,18 @@ def decompress(
     if names_other_format(target) and not target.is_dir():
         raise ArgumentError(
             f"{target}: {target.suffix} is the name of another format; what is written is "
-            f"safetensors, PyTorch's ({', '.join(CHECKPOINT_SUFFIXES)}), or .onnx of an ONNX model"
+            f"safetensors, PyTorch's ({', '.join(CHECKPOINT_SUFFIXES)}), .onnx of an ONNX model, "
+            "or .gguf of a GGUF model"
         )
     if target.suffix.lower() == ".onnx":
         return _write_onnx(file, target, force)
+    if is_gguf(file):
+        return _write_gguf(file, target, force)
+    if target.suffix.lower() == ".gguf" and not target.is_dir():
+        raise ArgumentError(
+            f"{target}: the model was not compressed from GGUF; name a .safetensors, or write GGUF "
+            "with `taut export`"
+        )
     if is_onnx(file):
         check_onnx_name(file, target)
     shards = _shards(file)
@@ -101,6 +111,15 @@ def _write_onnx(file: TautFile, target: Path, force: bool) -> Restored:
             f"{target}: the model was not compressed from ONNX; name a .safetensors"
         )
     written = write_onnx(file, target, force=force)
+    return Restored(target, sum(written.values()), tuple(written))
+
+
+def _write_gguf(file: TautFile, target: Path, force: bool) -> Restored:
+    if target.suffix.lower() != ".gguf" and not target.is_dir() and target.suffix:
+        raise ArgumentError(
+            f"{target}: the model was compressed from GGUF, and becomes GGUF again; name a .gguf"
+        )
+    written = write_gguf(file, target, force=force)
     return Restored(target, sum(written.values()), tuple(written))
 
 

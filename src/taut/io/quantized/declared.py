@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from taut.errors import FormatError
+from taut.io.gguf import FRAME
+from taut.io.onnx import GRAPH
 from taut.io.tensor_info import Source
 
 KEY: Final = "quantization_config"
@@ -119,8 +121,8 @@ def declared_of(source: Source) -> Declared | None:
 
 
 def folder_of(source: Source) -> Path | None:
-    """The folder that a source's files lie in; None of a model in memory."""
-    if not source.stamps:
+    """The folder that a source's files lie in; None of a model in memory, or of ONNX or GGUF."""
+    if not source.stamps or {GRAPH, FRAME} & source.metadata.keys():
         return None
     path = Path(source.identity)
     return path if path.is_dir() else path.parent

@@ -105,7 +105,7 @@ def four_bit_weight(
     """
     scale, shape = f"{name}_scale", (*info.shape[:-1], 2 * info.shape[-1])
     group = MX_GROUP if whole is None else NV_GROUP
-    held = tensors.need(scale, info.name, ("U8", "F8_E8M0") if whole is None else ("F8_E4M3",))
+    tensors.need(scale, info.name, ("U8", "F8_E8M0") if whole is None else ("F8_E4M3",))
     if shape[-1] % group:
         raise tensors.wrong(info.name, f"has {shape[-1]} columns, which groups of {group} do not "
                             "divide")  # fmt: skip
@@ -114,17 +114,31 @@ def four_bit_weight(
         _check_whole(tensors, whole, info)
 
     def read(load: Load) -> Floats:
-        scales = as_float32(load(scale))
-        if whole is not None:
-            one = load(whole).astype(np.float32).reshape(-1)
-            each = one.reshape(*(-1 if one.size > 1 else 1,), *(1,) * (scales.ndim - 1))
-            scales = scales / each if divided else scales * each
-        codes = split_nibbles(load(info.name)).reshape(*held.shape, group)
-        return (E2M1[codes] * scales[..., None]).reshape(shape)
+        one = None if whole is None else load(whole)
+        return from_four_bits(load(info.name), load(scale), one, divided=divided)
 
     parts = (info.name, scale, *(() if whole is None else (whole,)))
     told = "MXFP4" if whole is None else "NVFP4"
     return tensors.weight(name, parts, shape, declared.dtype or "BF16", told, read)
+
+
+def from_four_bits(
+    packed: np.ndarray, scales: np.ndarray, whole: np.ndarray | None, *, divided: bool = True
+) -> Floats:
+    """Floats of codes (.., rows, columns / 2) and scales of groups; of NVFP4 `whole` is of all.
+
+    >>> scales, codes = np.array([[128]], np.uint8), np.full((1, 16), 0x21, np.uint8)
+    >>> from_four_bits(codes, scales, None)[0, :2].tolist()
+    [1.0, 2.0]
+    """
+    each = as_float32(scales)
+    if whole is not None:
+        one = whole.astype(np.float32).reshape(-1)
+        one = one.reshape(-1 if one.size > 1 else 1, *(1,) * (each.ndim - 1))
+        each = each / one if divided else each * one
+    codes = split_nibbles(packed)
+    found: Floats = E2M1[codes.reshape(*each.shape, -1)] * each[..., None]
+    return found.reshape(codes.shape)
 
 
 def _check_whole(tensors: Tensors, whole: str, info: TensorInfo) -> None:
