@@ -21,7 +21,15 @@ from taut.compression.foreseen import Result, foreseen
 from taut.compression.held_exact import hold_exact
 from taut.compression.keeping import LARGE, Kept, keeping, nothing_kept
 from taut.compression.origin import origin_of
-from taut.compression.request import Asked, Call, CompressRequest, Decision, read_call, target_of
+from taut.compression.request import (
+    Asked,
+    Call,
+    CompressRequest,
+    Decision,
+    loses,
+    read_call,
+    target_of,
+)
 from taut.compression.shard_job import (
     Partition,
     check_shardable,
@@ -38,6 +46,7 @@ from taut.encoding.sampled import SampledSource
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
 from taut.io.pairs import paired
+from taut.io.quantized import as_floats
 from taut.io.source import notes_of
 from taut.io.stamp import blaming_changes
 from taut.io.tree import TreeSource
@@ -117,6 +126,8 @@ def _opened(request: CompressRequest) -> tuple[Source, TreeSource | None]:
     source: Source = open_source(request.src)
     tree = source if isinstance(source, TreeSource) else None
     _check_tree(request, tree)
+    if loses(request.call):
+        source = as_floats(source)
     if _rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
         source = paired(source)
     _check_not_taut(source)
@@ -281,7 +292,14 @@ def _writes() -> bool:
 
 def _notes(place: Destination | None, asked: Asked, source: Source) -> tuple[str, ...]:
     """What is to be told beside what the work itself found."""
-    return (*notes_of(source), *(() if place is None else place.notes), *asked.notes)
+    odd = remembered(source).why_not
+    unread = (f"its low-bit weights are kept bit-exact, and cannot be read as floats: {odd}",)
+    return (
+        *notes_of(source),
+        *(unread if odd else ()),
+        *(() if place is None else place.notes),
+        *asked.notes,
+    )
 
 
 def _told(result: Result, decision: Decision, notes: tuple[str, ...]) -> Result:

@@ -16,6 +16,7 @@ from taut.container.shard_table import INDEX_NAME
 from taut.errors import ArgumentError
 from taut.io import Source
 from taut.io.model_file import path_of
+from taut.io.quantized import are_floats
 from taut.io.suffixes import names_checkpoint, names_other_format
 from taut.io.tree import TREE_NAME, TreeSource
 
@@ -28,7 +29,8 @@ class Destination:
     """Where to write: the file, or the folder with the file and the companions as (from, to).
 
     With `partition` the model is several files in the folder, and `file` is their index. With
-    `units` the folder holds several models, and `file` is their table.
+    `units` the folder holds several models, and `file` is their table. With `floats` the source's
+    low-bit weights are floats here, which the config must not call low-bit.
     """
 
     file: Path
@@ -37,6 +39,7 @@ class Destination:
     notes: tuple[str, ...] = ()
     partition: Partition | None = None
     units: tuple[UnitPlace, ...] = ()
+    floats: bool = False
 
     def within(self, made: Path) -> Destination:
         """The same files in another folder: where they are made."""
@@ -48,6 +51,7 @@ class Destination:
             companions=tuple((source, made / name) for source, name in pairs),
             partition=self.partition,
             units=self.units,
+            floats=self.floats,
         )
 
 
@@ -77,7 +81,8 @@ def destination_of(
         _check_not_input(src, source, file)
         check_destination(file, force=force)
     _check_others(dst, names, shards=partition is not None)
-    return Destination(files[-1], dst, pairs, partition=partition)
+    floats = are_floats(source)
+    return Destination(files[-1], dst, pairs, partition=partition, floats=floats)
 
 
 def tree_destination(

@@ -7,6 +7,7 @@ from pathlib import Path
 from taut.container import Origin
 from taut.io import Source
 from taut.io.names import as_text
+from taut.io.quantized import remembered
 
 
 def origin_of(source: Source) -> Origin:
@@ -16,4 +17,6 @@ def origin_of(source: Source) -> Origin:
     if source.files and path.name.endswith(".index.json"):  # shards: their index is needed again
         texts = ((as_text(path.name), path.read_bytes().decode()),)
     files = tuple((as_text(file.name), file.header) for file in source.files)
-    return Origin(source.nbytes, source.metadata, files, texts)
+    return Origin(
+        source.nbytes, source.metadata, files, texts, quantization=remembered(source).text
+    )

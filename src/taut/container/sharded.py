@@ -153,7 +153,7 @@ def _origin(table: ShardTable, parts: tuple[TautFile, ...], records: tuple[Recor
     elif table.rebuild:
         files = ((files[0][0], rebuild_header(records, origin.metadata)),)
     modules = {name: found for one in parts for name, found in one.modules.items()}
-    return Origin(origin.nbytes, origin.metadata, files, origin.texts, modules)
+    return Origin(origin.nbytes, origin.metadata, files, origin.texts, modules, origin.quantization)
 
 
 def _opened(index: Path, shard: Shard, table: ShardTable, threads: int) -> TautFile:

@@ -18,6 +18,7 @@ from taut.io import Source, open_source, read_header
 from taut.io.identity import model_identity
 from taut.io.model_file import ModelFile, path_of
 from taut.io.pytorch import is_module
+from taut.io.quantized import as_floats
 from taut.io.shard_index import bytes_with_shards
 from taut.loading.restore import decompress
 from taut.networks import LoadedModel, ModelSpec, open_model
@@ -161,7 +162,7 @@ def _on_demand(module: torch.nn.Module) -> tuple[Contender, LoadedModel]:
 
 
 def _of_network(spec: ModelSpec, loaded: LoadedModel) -> Contender:
-    source = open_source(loaded.source)
+    source = as_floats(open_source(loaded.source))
     name = type(spec).__name__ if is_module(spec) else Path(str(spec)).resolve().name
     parameters = sum(p.numel() for p in loaded.module.parameters())
     path = loaded.source if isinstance(loaded.source, Path) else None
