@@ -14,6 +14,7 @@ from taut.cli import (
     compress,
     decompress,
     demo,
+    diff,
     doctor,
     eval,
     export,
@@ -37,6 +38,7 @@ _COMMANDS: Final[dict[str, dict[ModuleType, str]]] = {
     },
     "See what it cost": {
         info: "what is in a file: scheme, bytes and error of its tensors",
+        diff: "which tensors of two models differ, and how far",
         verify: "check files to the last byte",
         eval: "judge a file by a score, by data, and against the original",
         report: "one HTML page on a file",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from taut.compression.based import own_source, rounds, stamps_of_base, standing
 from taut.compression.calibrated import decide_calibrated
 from taut.compression.destination import (
     Destination,
@@ -21,15 +22,7 @@ from taut.compression.foreseen import Result, foreseen
 from taut.compression.held_exact import hold_exact
 from taut.compression.keeping import LARGE, Kept, keeping, nothing_kept
 from taut.compression.origin import origin_of
-from taut.compression.request import (
-    Asked,
-    Call,
-    CompressRequest,
-    Decision,
-    loses,
-    read_call,
-    target_of,
-)
+from taut.compression.request import Asked, CompressRequest, Decision, loses, read_call, target_of
 from taut.compression.shard_job import (
     Partition,
     check_shardable,
@@ -46,7 +39,7 @@ from taut.encoding.sampled import SampledSource
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
 from taut.io.pairs import paired
-from taut.io.quantized import as_floats
+from taut.io.quantized import as_floats, remembered
 from taut.io.source import notes_of
 from taut.io.stamp import blaming_changes
 from taut.io.tree import TreeSource
@@ -68,11 +61,11 @@ def carry_out(request: CompressRequest) -> Result:
     began = time.perf_counter()
     request = replace(request, src=built(request.src))
     notes: tuple[str, ...] = ()
-    if _rounds(request.call):
+    if rounds(request.call):
         src, notes = without_masks(request.src)
         request = replace(request, src=src)
     source, tree = _opened(request)
-    stamps = source.stamps
+    stamps = (*source.stamps, *stamps_of_base(source))
     call = replace(request.call, finish=False) if request.dry_run else request.call
     asked = read_call(source, call)
     partition = None if tree is not None else _partition(request, source)
@@ -97,12 +90,6 @@ def carry_out(request: CompressRequest) -> Result:
     return _told(result, decision, notes)
 
 
-def _rounds(call: Call) -> bool:
-    """Whether a call asks for anything but every bit as it is."""
-    asked = (call.bits, call.size, call.max_drop, call.calib, call.plan, call.train)
-    return any(one is not None for one in asked)
-
-
 def _unshared(request: CompressRequest, partition: Partition | None) -> tuple[str, ...]:
     """A note where workers elsewhere were asked for, and there is nothing to share."""
     call = request.call
@@ -116,7 +103,8 @@ def _unshared(request: CompressRequest, partition: Partition | None) -> tuple[st
 def _looked_at(request: CompressRequest, source: Source) -> Source:
     """What of the model a run looks at: of a dry one without data some rows of each tensor."""
     call = request.call
-    if request.dry_run and (call.calib, call.train) == (None, None):
+    stands = request.base is not None  # whose tensors a sample would have to match
+    if request.dry_run and (call.calib, call.train) == (None, None) and not stands:
         return SampledSource.of(source)
     return source
 
@@ -128,7 +116,8 @@ def _opened(request: CompressRequest) -> tuple[Source, TreeSource | None]:
     _check_tree(request, tree)
     if loses(request.call):
         source = as_floats(source)
-    if _rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
+    source = standing(source, request)
+    if rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
         source = paired(source)
     _check_not_taut(source)
     return source, tree
@@ -151,7 +140,7 @@ def _partition(request: CompressRequest, source: Source) -> Partition | None:
     """The shards to write; None where the model becomes one file."""
     asked, dst = request.call.shard_size, Path(request.dst or "")
     if asked is None:
-        return None if one_file(request.src, dst) else partition_of(source, None)
+        return None if one_file(request.src, dst) else partition_of(own_source(source), None)
     check_shardable(source)
     if dst.suffix == ".safetensors":
         raise ArgumentError(f"{dst}: shards (--shard-size) become several files; name a folder")

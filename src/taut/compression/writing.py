@@ -29,6 +29,7 @@ from taut.container import Origin, TautFile, Writer, made_folder, open_taut
 from taut.container.info import Info, describe
 from taut.container.model_folder import copy_files, mark_config, plain_config
 from taut.encoding.model import fill
+from taut.encoding.on_base import base_of
 from taut.io import check_unchanged
 from taut.io.quantized import are_floats
 from taut.io.stamp import Stamp, blaming_changes
@@ -87,6 +88,7 @@ def _one(
         effort=decision.effort,
         threads=threads,
         force=request.force,
+        base=base_of(source),
     ) as writer:
         fill(
             writer.layout,

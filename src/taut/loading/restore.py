@@ -9,6 +9,7 @@ from pathlib import Path
 
 from taut.container import (
     AtomicFile,
+    BaseSpec,
     TautFile,
     check_destination,
     made_folder,
@@ -61,7 +62,12 @@ class _Shard:
 
 @through_stores("src", "dst")
 def decompress(
-    src: str | Path, dst: str | Path, *, threads: int | None = None, force: bool = False
+    src: str | Path,
+    dst: str | Path,
+    *,
+    threads: int | None = None,
+    force: bool = False,
+    base: BaseSpec | None = None,
 ) -> Restored:
     """Write the model that a Taut file holds as safetensors, as a PyTorch file, or as it was.
 
@@ -69,8 +75,9 @@ def decompress(
     file becomes the file `dst`; several shards become files in the folder `dst`, and so does a
     model folder, with its other files. What was an .onnx becomes one again where
     `dst` ends in .onnx, what was GGUF is GGUF again (files that were split in the folder `dst`); a
-    `dst` that ends in .pt, .pth, .bin or .ckpt is a state dict, written by
-    torch, which holds the whole model. Else one tensor is held at a time.
+    `dst` that ends in .pt, .pth, .bin or .ckpt is a state dict, written by torch, which holds the
+    whole model. Else one tensor is held at a time. A delta is decoded with its `base` (see
+    `taut.load`).
 
     Raises:
         ArgumentError: `dst` exists (and not `force`) or is of the wrong kind.
@@ -78,7 +85,7 @@ def decompress(
         TautError: the disk is full, or cannot be written for another reason.
     """
     source, target = Path(src), Path(dst)
-    file = open_taut(source, threads=checked_threads(threads))
+    file = open_taut(source, threads=checked_threads(threads), base=base)
     if names_other_format(target) and not target.is_dir():
         raise ArgumentError(
             f"{target}: {target.suffix} is the name of another format; what is written is "

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from taut.verbs.analyze import analyze as analyze
     from taut.verbs.compress import compress as compress
     from taut.verbs.decompress import decompress as decompress
+    from taut.verbs.diff import diff as diff
     from taut.verbs.evaluate import evaluate as evaluate
     from taut.verbs.export import export as export
     from taut.verbs.frontier import frontier as frontier
