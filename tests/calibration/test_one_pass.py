@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import taut
-from taut.calibration import chain_judge, start, to_size
+from taut.calibration import chain_judge, index_shelf, start, to_size
 from taut.calibration.control import DialControl, RateCurves
 from taut.calibration.rounder import Rounder
 from taut.journal.journal import journal_folder
@@ -135,6 +135,14 @@ def test_threads_change_no_byte(tmp_path):
             stack(3), tmp_path / str(threads), calib=words(), bits=4, threads=threads, finish=False
         )
     assert (tmp_path / "1").read_bytes() == (tmp_path / "3").read_bytes()
+
+
+def test_what_lies_in_files_changes_no_byte(tmp_path, monkeypatch):
+    for name, held in (("memory", 1 << 20), ("files", 0)):
+        monkeypatch.setattr(index_shelf, "HELD", held)
+        taut.compress(stack(3), tmp_path / name, calib=words(), bits=4, scratch=tmp_path)
+    assert (tmp_path / "memory").read_bytes() == (tmp_path / "files").read_bytes()
+    assert {one.name for one in tmp_path.iterdir()} == {"memory", "files"}
 
 
 def test_the_callers_network_is_left_as_it_is(tmp_path):

@@ -183,7 +183,7 @@ class BlockWalk:
 
         key = f"{self._key}/{share.block}/{dial_text(dial)}"
         found = self._started.record.block(key, made) if self._key else made()
-        self.rounder.found |= found
+        found = self.rounder.keep(found)
         work = self._started.work
         self._compressed.biases |= corrected_biases(
             self.rounder, work.source, work.schemes, self._tensors, share.names

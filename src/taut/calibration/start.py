@@ -70,6 +70,7 @@ def start(work: Work, record: Findings) -> Started:
         options=request.options,
         record=record,
         workers=request.workers,
+        scratch=request.scratch,
     )
     compressed, notes = _compressed(work, held, rounder), _notes(work, held, curvature)
     if compressed is None and work.model.gradients:  # it was left as it is for blocks it has not
