@@ -476,6 +476,18 @@ std::vector<std::pair<size_t, int32_t>> round_with_feedback(FloatBuffer values, 
     return large;
 }
 
+using CountBuffer = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+void count_rounded(nb::ndarray<const int16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> indices, Input row_class,
+                   Input column_class, bool trellis, CountBuffer out) {
+    if (indices.size() != row_class.size() * column_class.size())
+        throw nb::value_error("a class for each row and each column");
+    if (!out.size() || out.size() % (2 * kCounted)) throw nb::value_error("48 counts for each rate curve");
+    const CurveClasses classes{row_class.data(), column_class.data(), out.size() / (2 * kCounted)};
+    nb::gil_scoped_release release;
+    count_magnitudes(indices.data(), row_class.size(), column_class.size(), classes, trellis, out.data());
+}
+
 template <class Index>
 void decode_levels(nb::ndarray<const Index, nb::ndim<1>, nb::c_contig, nb::device::cpu> indices, Floats row_steps,
                    Floats column_scales, std::array<float, 3> offsets, bool trellis, FloatBuffer out) {
@@ -574,6 +586,9 @@ NB_MODULE(_core, m) {
           nb::arg("curves"), nb::arg("trellis"), nb::arg("out"), nb::arg("threads") = 1, nb::arg("kernels") = "",
           "Rounds a matrix with error feedback, by a trellis or level by level. Returns (place, index) of those that 16 "
           "bits do not hold.");
+    m.def("count_magnitudes", &count_rounded, nb::arg("indices"), nb::arg("row_class"), nb::arg("column_class"),
+          nb::arg("trellis"), nb::arg("out"),
+          "Adds up how often each magnitude occurs, by rate curve and quantiser: out[curve][2][24].");
     const auto levels = [&](auto decode, const char* doc) {
         m.def("decode_levels", decode, nb::arg("indices"), nb::arg("row_steps"), nb::arg("column_scales"),
               nb::arg("offsets"), nb::arg("trellis"), nb::arg("out"), doc);

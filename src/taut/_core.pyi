@@ -160,6 +160,13 @@ def round_matrix(
     threads: int = 1,
     kernels: str = "",
 ) -> list[tuple[int, int]]: ...
+def count_magnitudes(
+    indices: NDArray[np.int16],
+    row_class: NDArray[np.uint8],
+    column_class: NDArray[np.uint8],
+    trellis: bool,
+    out: NDArray[np.int64],
+) -> None: ...
 def decode_levels(
     indices: NDArray[np.signedinteger],
     row_steps: NDArray[np.float32],
