@@ -193,7 +193,7 @@ export class TautFile {
     /** The ONNX model that was compressed: one file's bytes, which onnxruntime-web takes. */
     async toOnnx(options) {
         const [model, ...data] = await this.originals(options);
-        if (!model?.name.endsWith(".onnx") && !this.#isOnnx(model))
+        if (!this.isOnnx(model))
             throw new TautError("argument", `${this.name}: was not made of an ONNX model; compress the .onnx to have it here`);
         if (data.length > 0)
             throw new TautError("argument", `${this.name}: the model's weights lay in ${data.length} files beside it; take ` +
@@ -204,7 +204,7 @@ export class TautFile {
     /** The safetensors file that was compressed, or one with the same tensors. */
     async toSafetensors(options) {
         const [model, ...others] = await this.originals(options);
-        if (others.length > 0 || this.#isOnnx(model))
+        if (others.length > 0 || this.isOnnx(model))
             throw new TautError("argument", `${this.name}: was made of ${others.length ? "several files" : "an ONNX model"}; ` +
                 "take originals()");
         return model.bytes;
@@ -216,9 +216,9 @@ export class TautFile {
         await this.#held.close();
     }
 
-    /** A safetensors file begins with the length of its header and a brace; protobuf cannot. */
-    #isOnnx(model) {
-        return model !== undefined && model.bytes[8] !== 0x7b;
+    /** Whether one of the originals is an ONNX model: a safetensors file has a brace behind the length of its header. */
+    isOnnx(original) {
+        return original !== undefined && (/\.onnx$/i.test(original.name) || original.bytes[8] !== 0x7b);
     }
 
     #number(name) {

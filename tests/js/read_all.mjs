@@ -21,9 +21,10 @@ async function read(path) {
     for (const {name, dtype, shape} of m.tensors)
         tensors[name] = {dtype, shape, sum: await m.get(name, {as: "bits"}).then(sum).catch((error) => told(error))};
     const originals = await m.originals().then((all) => all.map((one) => [one.name, sum(one.bytes)])).catch(told);
+    const onnx = await m.toOnnx().then(sum).catch(told);
     const modules = Object.fromEntries([...m.modules].map(([name, one]) => [name, Object.fromEntries(one)]));
     await m.close();
-    return {tensors, originals, modules, order: m.tensors.map((one) => one.name)};
+    return {tensors, originals, onnx, modules, order: m.tensors.map((one) => one.name)};
 }
 
 const found = {};

@@ -108,6 +108,31 @@ def test_the_original_comes_back(package: Path, tmp_path: Path) -> None:
         assert one == sha((tmp_path / "out.safetensors").read_bytes()), path.name
 
 
+def test_an_onnx_model_comes_back(package: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    values = weights(np.random.default_rng(8), 300, 200).astype(np.float32)
+    shapes = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width])
+        for name, width in (("x", 300), ("y", 200))
+    ]
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = helper.make_graph(
+        [node], "g", shapes[:1], shapes[1:], [numpy_helper.from_array(values, "w")]
+    )
+    onnx.save(helper.make_model(graph), tmp_path / "net.onnx")
+    taut.compress(tmp_path / "net.onnx", tmp_path / "exact.taut.safetensors")
+    taut.compress(tmp_path / "net.onnx", tmp_path / "lossy.taut.safetensors", bits=3.0)
+    found = read_all(tmp_path, package)
+    for name in ("exact", "lossy"):
+        out = tmp_path / f"{name}.onnx"
+        taut.decompress(tmp_path / f"{name}.taut.safetensors", out)
+        assert found[f"{name}.taut.safetensors"]["onnx"] == sha(out.read_bytes())
+    assert (tmp_path / "exact.onnx").read_bytes() == (tmp_path / "net.onnx").read_bytes()
+    assert (tmp_path / "lossy.taut.safetensors").stat().st_size < values.nbytes / 8
+
+
 def test_a_model_in_shards_is_read_as_one(package: Path, tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
@@ -163,8 +188,8 @@ def test_the_attacks_are_met_alike(package: Path, tmp_path: Path) -> None:
     ]
     some = {name: value for name, value in os.environ.items() if name not in ("CI", "TAUT_SLOW")}
     done = subprocess.run(
-        [*command, *attacks, "-p", "no:cacheprovider"], cwd=ROOT, env={**some, "TAUT_COLLECTED": str(tmp_path)},
-        capture_output=True, text=True, check=False,
+        [*command, *attacks, "-p", "no:cacheprovider"], cwd=ROOT,
+        env={**some, "TAUT_COLLECTED": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     outcomes = check(tmp_path, package)
