@@ -23,6 +23,7 @@ from typing import Any
 from bench.measuring import report
 from bench.web.browser import CHROMIUM, opened
 from bench.web.server import Line, serve
+from taut.demo.minilm import find_minilm
 
 TOLD = """<script>
 window.addEventListener("answered", async ({detail}) => {
@@ -44,13 +45,13 @@ def main() -> None:
     from bench.web.ways import Judge, copy_pages, squeeze, texts, write_ways
 
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = asked.folder or Path(name)
         copy_pages(folder, asked.runtime)
-        report.say("writing the ways")
+        report.say("writing the ways, and their brotli encodings")
         encoders = dict(one.split("=", 1) for one in asked.encoder)
         ways = write_ways(folder, {name: Path(path) for name, path in encoders.items()})
         vocabulary = folder / "vocab.txt"
-        shutil.copyfile(asked.vocabulary or _vocabulary(), vocabulary)
+        shutil.copyfile(find_minilm() / "vocab.txt", vocabulary)
         told = {"search": {"use": "float32", "vocabulary": "vocab.txt", "ways": ways}}
         (folder / "models.json").write_text(json.dumps(told))
         for path in [*folder.rglob("*.wasm"), *folder.rglob("*.*js"), vocabulary]:
@@ -82,12 +83,6 @@ def _finish(rows: list[dict[str, Any]], asked: argparse.Namespace) -> None:
         shown = (f"{v:.4g}" if isinstance(v, float) else f"{v}" for v in row.values())
         print("| " + " | ".join(shown) + " |")
     report.say(f"{path}")
-
-
-def _vocabulary() -> Path:
-    from taut.demo.minilm import find_minilm
-
-    return find_minilm() / "vocab.txt"
 
 
 def _sent(folder: Path, way: dict[str, str]) -> int:
@@ -153,7 +148,9 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--megabits", type=float, default=10, help="of the line, a second (10)")
     parser.add_argument("--delay", type=float, default=0.04, help="seconds before an answer (.04)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is opened (3)")
-    parser.add_argument("--vocabulary", type=Path, help="of the encoder; by default the demo's")
+    parser.add_argument(
+        "--folder", type=Path, help="where the pages are put; what is encoded there stays so"
+    )
     client = "build/clients/onnxruntime-web/node_modules/onnxruntime-web"
     parser.add_argument("--runtime", type=Path, default=Path(client), help="of onnxruntime-web")
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import torch
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from tokenizers import Tokenizer
@@ -23,10 +23,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path[:0] = [str(EXAMPLES), str(EXAMPLES / "web")]
 
 from graph import export, write_graph  # type: ignore[import-not-found] # noqa: E402
-from prepare import Encoder, copy_pages  # type: ignore[import-not-found] # noqa: E402
+from prepare import Encoder, copy_pages, example  # type: ignore[import-not-found] # noqa: E402
 
 __all__ = ["Judge", "copy_pages", "squeeze", "texts", "write_ways"]
-NAMES = ("input_ids", "attention_mask", "token_type_ids")
 SMALL = 1024  # values of a tensor that stays float32
 Way = dict[str, str]
 
@@ -40,7 +39,7 @@ fs.writeFileSync(path + ".br", brotliCompressSync(fs.readFileSync(path), {params
 
 def write_ways(folder: Path, encoders: dict[str, Path]) -> dict[str, Way]:
     """Write every way into a folder; gives what the page is told of each."""
-    network, inputs = Encoder().eval(), dict.fromkeys(NAMES, torch.ones(2, 7, dtype=torch.int64))
+    network, inputs = Encoder().eval(), example()
     found: dict[str, Way] = {}
     model = export(network, inputs, free=("batch", "tokens"))
     onnx.save(model, folder / "float32.onnx")
@@ -78,7 +77,12 @@ def halve(model: onnx.ModelProto) -> None:
 
 def squeeze(path: Path) -> None:
     """Put the brotli encoding of a file beside it, as small as brotli makes it (by Node)."""
+    mark = path.with_name(f".{path.name}.sum")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if mark.is_file() and mark.read_text() == digest:
+        return
     subprocess.run(["node", "-e", _BROTLI, str(path)], check=True)
+    mark.write_text(digest)
 
 
 def texts() -> dict[str, list[str]]:

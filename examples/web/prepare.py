@@ -58,6 +58,15 @@ class Encoder(nn.Module):
         return states
 
 
+def example() -> dict[str, Tensor]:
+    """Inputs of the encoder by name. They differ: an exporter takes equal tensors for one input."""
+    ids = torch.arange(1000, 1014).view(2, 7)
+    return {
+        "input_ids": ids, "attention_mask": torch.ones_like(ids),
+        "token_type_ids": torch.zeros_like(ids),
+    }  # fmt: skip
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fill the folder."""
     asked = command_line().parse_args(arguments)
@@ -110,10 +119,8 @@ def search(out: Path, encoder: Path | None, texts: Path | None, bits: float) -> 
     else:
         shutil.copyfile(encoder, weights)
     shutil.copyfile(find_minilm() / "vocab.txt", out / "vocab.txt")
-    ids = torch.ones(2, 7, dtype=torch.int64)
-    names = ("input_ids", "attention_mask", "token_type_ids")
     write_graph(
-        Encoder().eval(), dict.fromkeys(names, ids), weights, out / "minilm.onnx",
+        Encoder().eval(), example(), weights, out / "minilm.onnx",
         free=("batch", "tokens"), prefix="inner.",
     )  # fmt: skip
     way = {"graph": "minilm.onnx", "weights": weights.name}
