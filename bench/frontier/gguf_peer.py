@@ -4,8 +4,8 @@ The old types are quantised by the `gguf` package itself. The K and I types are 
 code, which the package `xllamacpp` holds, with an importance matrix: the sums of squares of what
 enters each column, over the calibration data. Rows that a type's block does not divide take the
 type that llama.cpp falls back to. TQ1_0 and TQ2_0 are left out: they are for weights trained to be
-ternary. Rows that 32 does not divide stay float16, vectors float32, as llama.cpp keeps them; kernels
-are folded into matrices first.
+ternary. Rows that 32 does not divide stay float16, vectors float32, as llama.cpp keeps them;
+kernels are folded into matrices first.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _type_of(kind: str, values: Array) -> str:
 
 
 def _importance(subject: Subject) -> Mapping[str, Array]:
-    """Mean squares of the inputs of each column, by the weight's name, from the original network."""
+    """Shares of the squares that enter each column, by the weight's name, in the original."""
     from bench.frontier.walk import Walk
 
     walk, found = Walk(subject.module(), subject.calibration), {}
