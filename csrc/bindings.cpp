@@ -13,6 +13,7 @@
 #include "codec/codec.hpp"
 #include "delta/delta.hpp"
 #include "matrix/matrix.hpp"
+#include "records/records.hpp"
 #include "round/quantize.hpp"
 #include "round/round.hpp"
 #include "split/split.hpp"
@@ -353,6 +354,67 @@ nb::tuple encode_adaptive_indices(Indices indices, uint64_t columns, float step,
     return to_tuple(e);
 }
 
+ConstBytes layout_of(const Input& layout) { return {layout.data(), layout.size()}; }
+
+void check_rows(uint64_t row_bytes) {
+    if (row_bytes < 1 || row_bytes > kMaxChunkValues) throw nb::value_error("row_bytes must lie in 1 .. 2^22");
+}
+
+nb::tuple encode_record_bytes(Input bytes, uint64_t row_bytes, Input layout, int threads) {
+    check_rows(row_bytes);
+    Encoded e;
+    {
+        nb::gil_scoped_release release;
+        e = encode_records(bytes.data(), bytes.size(), row_bytes, layout_of(layout), threads);
+    }
+    return to_tuple(e);
+}
+
+// Holds the passes over records to their order.
+class RecordsPasses {
+public:
+    RecordsPasses(uint64_t bytes, uint64_t row_bytes, Input layout) : bytes_(bytes) {
+        check_rows(row_bytes);
+        if (bytes < 1 || bytes > uint64_t(1) << 48) throw nb::value_error("bytes must lie in 1 .. 2^48");
+        stream_ = stream_records(bytes, row_bytes, layout_of(layout));
+    }
+    uint64_t chunk_bytes() const { return stream_->chunk_bytes(); }
+    void count(Input bytes) {
+        take(0, bytes);
+        nb::gil_scoped_release release;
+        stream_->count(bytes.data(), bytes.size());
+    }
+    nb::bytes header() {
+        if (pass_ != 0 || done_ != bytes_) throw nb::value_error("the header is known after one pass");
+        pass_ = 1;
+        done_ = 0;
+        return to_bytes(stream_->header());
+    }
+    nb::tuple code(Input bytes, int threads) {
+        take(1, bytes);
+        std::vector<std::vector<uint8_t>> chunks;
+        {
+            nb::gil_scoped_release release;
+            chunks = stream_->code(bytes.data(), bytes.size(), threads);
+        }
+        nb::list out;
+        for (const auto& c : chunks) out.append(to_bytes(c));
+        return nb::tuple(out);
+    }
+
+private:
+    std::unique_ptr<RecordsStream> stream_;
+    uint64_t bytes_, done_ = 0;
+    int pass_ = 0;
+
+    void take(int pass, const Input& bytes) {
+        const uint64_t n = bytes.size();
+        if (pass != pass_ || !n || n > bytes_ - done_ || (n % stream_->chunk_bytes() && done_ + n != bytes_))
+            throw nb::value_error("bytes come in order, in whole chunks, pass after pass");
+        done_ += n;
+    }
+};
+
 using IndexBuffer = nb::ndarray<int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 std::array<float, 3> quantize_rows(Floats values, uint64_t row_length, float step, float lambda, IndexBuffer out,
@@ -414,6 +476,18 @@ std::vector<std::pair<size_t, int32_t>> round_with_feedback(FloatBuffer values, 
     return large;
 }
 
+using CountBuffer = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+void count_rounded(nb::ndarray<const int16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> indices, Input row_class,
+                   Input column_class, bool trellis, CountBuffer out) {
+    if (indices.size() != row_class.size() * column_class.size())
+        throw nb::value_error("a class for each row and each column");
+    if (!out.size() || out.size() % (2 * kCounted)) throw nb::value_error("48 counts for each rate curve");
+    const CurveClasses classes{row_class.data(), column_class.data(), out.size() / (2 * kCounted)};
+    nb::gil_scoped_release release;
+    count_magnitudes(indices.data(), row_class.size(), column_class.size(), classes, trellis, out.data());
+}
+
 template <class Index>
 void decode_levels(nb::ndarray<const Index, nb::ndim<1>, nb::c_contig, nb::device::cpu> indices, Floats row_steps,
                    Floats column_scales, std::array<float, 3> offsets, bool trellis, FloatBuffer out) {
@@ -426,7 +500,7 @@ void decode_levels(nb::ndarray<const Index, nb::ndim<1>, nb::c_contig, nb::devic
 
 nb::dict inspect(Input header) {
     const ArrayHeader h = read_header(header.data(), header.size());
-    constexpr const char* kinds[] = {"stored", "split", "uniform", "constant", "matrix", "adaptive", "delta"};
+    constexpr const char* kinds[] = {"stored", "split", "uniform", "constant", "matrix", "adaptive", "records", "delta"};
     constexpr const char* coders[] = {"fast", "dense", "small"};
     nb::dict d;
     d["kind"] = kinds[int(h.kind)];
@@ -495,6 +569,14 @@ NB_MODULE(_core, m) {
           nb::arg("levels"), nb::arg("low"), nb::arg("scales"), nb::arg("zeros"), nb::arg("group"), nb::arg("period"),
           nb::arg("output"), nb::arg("threads") = 1,
           "Codes indices with a model that learns as it goes; empty arrays: none. Returns (header, chunks).");
+    m.def("encode_records", &encode_record_bytes, nb::arg("values"), nb::arg("row_bytes"), nb::arg("layout"),
+          nb::arg("threads") = 1, "Codes bytes that are records of a layout; returns (header, chunks).");
+    nb::class_<RecordsPasses>(m, "RecordsPasses", "encode_records of bytes that come in pieces: two passes over all of them.")
+        .def(nb::init<uint64_t, uint64_t, Input>(), nb::arg("count"), nb::arg("row_bytes"), nb::arg("layout"))
+        .def("chunk_bytes", &RecordsPasses::chunk_bytes)
+        .def("count", &RecordsPasses::count, nb::arg("values"))
+        .def("header", &RecordsPasses::header)
+        .def("code", &RecordsPasses::code, nb::arg("values"), nb::arg("threads") = 1);
     m.def("quantize", &quantize_rows, nb::arg("values"), nb::arg("row_length"), nb::arg("step"), nb::arg("lambda_"),
           nb::arg("out"), nb::arg("kernels") = "",
           "Rounds to a uniform grid at the least distortion plus rate; returns the offsets.");
@@ -504,6 +586,9 @@ NB_MODULE(_core, m) {
           nb::arg("curves"), nb::arg("trellis"), nb::arg("out"), nb::arg("threads") = 1, nb::arg("kernels") = "",
           "Rounds a matrix with error feedback, by a trellis or level by level. Returns (place, index) of those that 16 "
           "bits do not hold.");
+    m.def("count_magnitudes", &count_rounded, nb::arg("indices"), nb::arg("row_class"), nb::arg("column_class"),
+          nb::arg("trellis"), nb::arg("out"),
+          "Adds up how often each magnitude occurs, by rate curve and quantiser: out[curve][2][24].");
     const auto levels = [&](auto decode, const char* doc) {
         m.def("decode_levels", decode, nb::arg("indices"), nb::arg("row_steps"), nb::arg("column_scales"),
               nb::arg("offsets"), nb::arg("trellis"), nb::arg("out"), doc);

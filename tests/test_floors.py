@@ -56,7 +56,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # File names that stand in several rooms since they are the same idea there.
 SAME_IDEA = {
     *("analyze", "compress", "decompress", "diff", "export", "frontier", "info", "load"),  # verbs
-    *("plan", "report", "verify", "__init__"),
+    *("plan", "push", "report", "verify", "__init__"),
     "request",  # what was asked for, read and frozen
     "run",  # the steps of long work
     "safetensors",  # the format, read and written

@@ -1,6 +1,7 @@
 // Arrays of any kind, decoded chunk by chunk without exceptions: what codec.hpp and libtaut stand on.
 #pragma once
 #include "matrix/matrix.hpp"
+#include "records/records.hpp"
 #include "split/split.hpp"
 
 namespace taut {
@@ -16,7 +17,7 @@ Status parse_header(ConstBytes bytes, uint64_t nbytes, ArrayHeader& h);
 class AnyDecoder {
 public:
     explicit AnyDecoder(Memory& memory = usual_memory)
-        : memory_(memory), header_(memory), split_(memory), matrix_(memory) {}
+        : memory_(memory), header_(memory), split_(memory), matrix_(memory), records_(memory) {}
     Status open(ConstBytes header, uint64_t nbytes, const Kernels& kernels);
     Status open(ArrayHeader&& header, const Kernels& kernels);
     const ArrayHeader& header() const { return header_; }
@@ -33,6 +34,7 @@ private:
     const Kernels* kernels_ = nullptr;
     SplitDecoder split_;  // one of them
     MatrixDecoder matrix_;
+    RecordsDecoder records_;
 
     Status open(const Kernels& kernels);
 };

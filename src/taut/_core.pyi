@@ -122,6 +122,17 @@ def encode_adaptive(
     output: int,
     threads: int = 1,
 ) -> tuple[bytes, tuple[bytes, ...]]: ...
+def encode_records(
+    values: NDArray[np.uint8], row_bytes: int, layout: NDArray[np.uint8], threads: int = 1
+) -> tuple[bytes, tuple[bytes, ...]]: ...
+
+class RecordsPasses:
+    def __init__(self, count: int, row_bytes: int, layout: NDArray[np.uint8]) -> None: ...
+    def chunk_bytes(self) -> int: ...
+    def count(self, values: NDArray[np.uint8]) -> None: ...
+    def header(self) -> bytes: ...
+    def code(self, values: NDArray[np.uint8], threads: int = 1) -> tuple[bytes, ...]: ...
+
 def quantize(
     values: NDArray[np.float32],
     row_length: int,
@@ -149,6 +160,13 @@ def round_matrix(
     threads: int = 1,
     kernels: str = "",
 ) -> list[tuple[int, int]]: ...
+def count_magnitudes(
+    indices: NDArray[np.int16],
+    row_class: NDArray[np.uint8],
+    column_class: NDArray[np.uint8],
+    trellis: bool,
+    out: NDArray[np.int64],
+) -> None: ...
 def decode_levels(
     indices: NDArray[np.signedinteger],
     row_steps: NDArray[np.float32],

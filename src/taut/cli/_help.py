@@ -22,6 +22,7 @@ _OPTIONS: Final = {
     "Model and data": (
         *("base", "calib", "score", "loss", "original", "into", "key", "strict"),
         *("evaluation", "frontier", "analysis", "exports"),
+        *("base_model", "license", "made_by"),
     ),
     "Training and tuning": ("train", "epochs", "lr", "teacher", "no_finish"),
     "What is measured": ("speed", "memory", "energy", "watts", "everything"),
@@ -36,6 +37,9 @@ _OPTIONS: Final = {
         "dry_run",
         "resume",
         "shard_size",
+        "message",
+        "create",
+        "private",
     ),
     "Run": ("effort", "threads", "ray", "seed", "most_memory", "scratch", "device"),
     "Messages": ("quiet", "verbose", "json", "help"),

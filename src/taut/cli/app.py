@@ -21,6 +21,7 @@ from taut.cli import (
     frontier,
     info,
     plan,
+    push,
     report,
     verify,
 )
@@ -45,6 +46,7 @@ _COMMANDS: Final[dict[str, dict[ModuleType, str]]] = {
     "Use it": {
         decompress: "the model back, byte for byte if the file is bit-exact",
         export: "ONNX, GGUF, compressed-tensors, a Hugging Face folder",
+        push: "onto the Hugging Face hub, with a card, in one commit",
     },
     "This machine": {
         doctor: "versions, processor, memory, disk, GPU, and missing extras",

@@ -35,15 +35,17 @@ def command(
     from taut.cli._checks import check_new
     from taut.cli._kinds import INDEX, check_kind
     from taut.cli._paths import restored_path
+    from taut.loading.restore_gguf import holds_gguf
     from taut.loading.restore_onnx import holds_onnx
     from taut.reporting.numbers import size
 
     begin = time.perf_counter()
     check_kind("FILE", file, INDEX)
-    onnx = holds_onnx(file)
+    split = holds_gguf(file)
+    suffix = ".onnx" if holds_onnx(file) else ".gguf" if split else ".safetensors"
     if output is not None and is_standard_output(output):
-        output = output.with_suffix(".onnx" if onnx else ".safetensors")
-    target = output or restored_path(file, onnx=onnx)
+        output = output.with_suffix(suffix)
+    target = output or restored_path(file, suffix="" if split > 1 else suffix)
     if not is_standard_output(target):
         check_new(target, force=force)
     restored = taut.decompress(file, target, threads=threads, force=force, base=base or None)

@@ -22,6 +22,15 @@ from taut.coding.matrix import (
     exponent_scale,
     matrix_levels,
 )
+from taut.coding.records import (
+    GROUP,
+    BitPiece,
+    ContextTerm,
+    RecordField,
+    RecordLayout,
+    RecordStream,
+    encode_records,
+)
 from taut.coding.streams import (
     Chunked,
     LosslessStream,
@@ -32,15 +41,21 @@ from taut.coding.streams import (
 )
 
 __all__ = [
+    "GROUP",
     "LARGEST_INDEX",
     "NEXT_STATE",
     "NO_EXPONENT",
+    "BitPiece",
     "Chunked",
     "CodedArray",
+    "ContextTerm",
     "Effort",
     "Job",
     "LosslessStream",
     "MatrixStream",
+    "RecordField",
+    "RecordLayout",
+    "RecordStream",
     "chunked",
     "decode",
     "decode_chunks",
@@ -50,6 +65,7 @@ __all__ = [
     "encode_indices",
     "encode_lossless",
     "encode_matrix",
+    "encode_records",
     "estimate_indices",
     "estimate_matrix",
     "exponent_scale",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from taut.coding._reference_adaptive import Adaptive, decode_adaptive_chunk, read_adaptive
 from taut.coding._reference_delta import Delta, decode_delta_chunk, read_delta
 from taut.coding._reference_matrix import Matrix, decode_matrix_chunk, read_matrix
+from taut.coding._reference_records import Records, decode_records_chunk, read_records
 from taut.coding._reference_symbols import (
     CODERS,
     ESCAPE,
@@ -32,7 +33,7 @@ from taut.coding._reference_symbols import (
     unpack,
 )
 
-_STORED, _SPLIT, _UNIFORM, _CONSTANT, _MATRIX, _ADAPTIVE, _DELTA = range(7)
+_STORED, _SPLIT, _UNIFORM, _CONSTANT, _MATRIX, _ADAPTIVE, _RECORDS, _DELTA = range(8)
 _FLOAT, _SIGNED = 1, 2
 _MINUS_ZERO = 254  # where zeros are bare
 _EXCEPTION = 255
@@ -59,6 +60,7 @@ class _Header:
     tables: tuple[SymbolTable, ...] = ()
     matrix: Matrix | None = None
     adaptive: Adaptive | None = None
+    records: Records | None = None
     delta: Delta | None = None
 
 
@@ -116,6 +118,8 @@ def _read_header(data: bytes, chunk_count: int) -> _Header:
             h.matrix = read_matrix(b, rows, h.row_length, h.width)
         else:
             h.adaptive = read_adaptive(b, rows, h.row_length, h.width)
+    elif h.kind == _RECORDS:
+        h.records = read_records(b, h.count, h.row_length, h.width)
     elif h.kind != _STORED:
         _read_coding(h, b, rows)
     demand(not b.data, "something follows the header")
@@ -167,6 +171,8 @@ def _decode_chunk(h: _Header, index: int, chunk: bytes) -> bytes:
         return decode_matrix_chunk(h.matrix, first, count // h.row_length, chunk)
     if h.adaptive is not None:
         return decode_adaptive_chunk(h.adaptive, first, count // h.row_length, chunk)
+    if h.records is not None:
+        return decode_records_chunk(h.records, count, chunk)
     rows = np.frombuffer(h.rows[first : first + h.chunk_rows], np.uint8)
     lengths = np.full(len(rows), h.row_length)
     lengths[-1] = count - h.row_length * (len(rows) - 1)

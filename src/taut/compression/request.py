@@ -123,6 +123,30 @@ class Decision:
     ready: Ready | None = None
 
 
+def loses(call: Call) -> bool:
+    """Whether a call, or its plan, asks for anything but every bit as it is.
+
+    Raises:
+        ArgumentError: its plan cannot be read.
+    """
+    asked = (call.bits, call.size, call.max_drop, call.calib, call.train)
+    return any(one is not None for one in asked) or _plan_loses(call.plan)
+
+
+def _plan_loses(plan: Plan | Schemes | str | Path | None) -> bool:
+    found = load_plan(plan) if isinstance(plan, str | Path) else plan
+    if found is None or isinstance(found, Mapping):
+        return any(_scheme_loses(one) for one in (found or {}).values())
+    if not hasattr(found, "rules"):
+        return True  # no plan: refused where it is read
+    schemes = (rule.scheme for rule in found.rules)
+    return bool(found.steps) or found.target is not None or any(map(_scheme_loses, schemes))
+
+
+def _scheme_loses(scheme: Scheme | str) -> bool:
+    return str(scheme) not in ("lossless", "keep")
+
+
 def read_call(source: Source, call: Call) -> Asked:
     """Join a call with its plan; what the call says itself comes first.
 

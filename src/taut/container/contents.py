@@ -129,6 +129,8 @@ def source_tree(index: Index) -> dict[str, object]:
         with contextlib.suppress(FormatError):  # a tensor without a size: the reader will refuse
             if text == rebuild_header(index.records, origin.metadata):
                 tree["files"] = [{"name": name}]
+    if origin.quantization:
+        tree["quantization"] = json.loads(origin.quantization)
     if origin.texts:
         tree["texts"] = [{"name": name, "text": text} for name, text in origin.texts]
     return tree
@@ -171,8 +173,17 @@ def parse_origin(
         {key: get_text(metadata, key, f"{where}: metadata") for key in metadata},
         _whole(files),
         _whole(texts),
+        quantization=_parse_quantization(tree),
     )
     return origin, rebuild
+
+
+def _parse_quantization(tree: dict[str, object]) -> str:
+    """How low-bit weights become floats, as its text; "" where the source says nothing of it."""
+    if "quantization" not in tree:
+        return ""
+    found = get_object(tree["quantization"], "index: source: quantization")
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
 
 def _whole(pairs: Pairs) -> tuple[tuple[str, str], ...]:

@@ -93,8 +93,9 @@ class Origin:
 
     `files` and `texts` are (name, text) pairs: verbatim safetensors headers, and the small text
     files that describe the shards. `modules` are the attributes that the network's modules have
-    to have for the tensors to fit, by the module's name: `{"conv1": {"out_channels": 12}}`. `base`
-    is what the file of the model that a delta stands on was called.
+    to have for the tensors to fit, by the module's name: `{"conv1": {"out_channels": 12}}`.
+    `quantization` is JSON that says how low-bit weights among the tensors become floats. `base` is
+    what the file of the model that a delta stands on was called.
     """
 
     nbytes: int
@@ -102,6 +103,7 @@ class Origin:
     files: tuple[tuple[str, str], ...] = ()
     texts: tuple[tuple[str, str], ...] = ()
     modules: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    quantization: str = ""
     base: str = ""
 
 

@@ -10,9 +10,11 @@ from typing import TypeAlias
 import numpy as np
 
 from taut.container.bases import DEEPEST, beside
-from taut.container.find import INDEX_SUFFIX, SUFFIX, find_file
+from taut.container.find import INDEX_SUFFIX, SUFFIX, TREE_SUFFIX, find_file
 from taut.container.read import TautFile
 from taut.container.sharded import ShardedFile
+from taut.container.tree_file import TreeFile, check_part, place_of_part
+from taut.container.tree_table import read_tree_table
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo, open_source
 from taut.io.stamp import Stamp
@@ -96,6 +98,8 @@ def _several(base: BaseSpec | None) -> list[_One]:
 
 def _open(path: Path, threads: int, bases: list[_One], left: int) -> TautFile:
     found = find_file(path)
+    if found.name.endswith(TREE_SUFFIX):
+        return _open_tree(found, threads, bases)
     sharded = found.name.endswith(".index.json")
     file = (ShardedFile if sharded else TautFile)(found, threads=threads)
     if not file.is_delta:
@@ -108,6 +112,20 @@ def _open(path: Path, threads: int, bases: list[_One], left: int) -> TautFile:
     if bases:
         file.stand_on(_base(bases[0], threads, bases[1:], left))
     return file
+
+
+def _open_tree(table: Path, threads: int, bases: list[_One]) -> TreeFile:
+    """All parts of a tree, each the very one of the table."""
+    if bases:
+        raise ArgumentError(f"{table}: is of several models, and no delta; leave the base out")
+    units = {}
+    for part in read_tree_table(table).parts:
+        path = place_of_part(table, part)
+        shards = part.file.endswith(INDEX_SUFFIX)
+        file = (ShardedFile if shards else TautFile)(path, threads=threads)
+        check_part(table, part, file)
+        units[part.prefix] = file
+    return TreeFile(table, units, threads=threads)
 
 
 def _base(model: _One, threads: int, rest: list[_One], left: int) -> ModelBase:
@@ -134,8 +152,10 @@ def _base(model: _One, threads: int, rest: list[_One], left: int) -> ModelBase:
 def _is_taut(path: Path) -> bool:
     """Whether a path is a Taut file, the index of several, or a folder of one; by its content."""
     if path.is_dir():
-        return any(entry.name.endswith((SUFFIX, INDEX_SUFFIX)) for entry in path.iterdir())
-    if path.name.endswith(INDEX_SUFFIX):
+        return any(
+            entry.name.endswith((SUFFIX, INDEX_SUFFIX, TREE_SUFFIX)) for entry in path.iterdir()
+        )
+    if path.name.endswith((INDEX_SUFFIX, TREE_SUFFIX)):
         return True
     if not path.is_file():
         return False

@@ -25,7 +25,11 @@ from taut.io.names import nearest
 from taut.io.tensor_info import TensorInfo
 from taut.io.tensor_pieces import LARGE, PIECE
 
-_OTHERS: Final = {"onnx": "an ONNX model", "checkpoint": "a PyTorch checkpoint"}
+_OTHERS: Final = {
+    "onnx": "an ONNX model",
+    "gguf": "a GGUF model",
+    "checkpoint": "a PyTorch checkpoint",
+}
 
 
 class NoSuchTensorError(ArgumentError, KeyError):
@@ -218,6 +222,16 @@ class TautFile(Mapping[str, np.ndarray]):
     def parts(self) -> tuple[TautFile, ...]:
         """The files that hold it: itself, or its shards."""
         return (self,)
+
+    @property
+    def own_files(self) -> frozenset[Path]:
+        """All files that hold it, with indexes and tables."""
+        return frozenset({self.path, *(part.path for part in self.parts)})
+
+    @property
+    def named_parts(self) -> tuple[tuple[str, TautFile], ...]:
+        """The files that hold it, each with what stands before its tensors' names."""
+        return tuple(("", part) for part in self.parts)
 
     @property
     def checksum(self) -> str:

@@ -125,7 +125,9 @@ def _origin(table: ShardTable, parts: tuple[TautFile, ...], records: tuple[Recor
         files = ((files[0][0], rebuild_header(records, origin.metadata)),)
     modules = {name: found for one in parts for name, found in one.modules.items()}
     base = next((one.index.origin.base for one in parts if one.index.origin.base), "")
-    return Origin(origin.nbytes, origin.metadata, files, origin.texts, modules, base)
+    return Origin(
+        origin.nbytes, origin.metadata, files, origin.texts, modules, origin.quantization, base
+    )
 
 
 def _opened(

@@ -13,5 +13,6 @@ if TYPE_CHECKING:
     from taut.verbs.info import info as info
     from taut.verbs.load import load as load
     from taut.verbs.plan import plan as plan
+    from taut.verbs.push import push as push
     from taut.verbs.report import report as report
     from taut.verbs.verify import verify as verify
