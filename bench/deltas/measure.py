@@ -104,7 +104,7 @@ def row_of(name: str, base: Path, tuned: Path, others: dict[str, Peer]) -> repor
             "decode": f"{seconds_of(fast.path, None) / seconds_of(delta.path, base):.2f}x",
             "lossy_bits": lossy.bits,
             "lossy_error": error,
-            "alone_bits": bits_at(tuned, error, folder),
+            "alone_bits": bits_at(tuned, error, folder) if error else min(alone.bits, fast.bits),
         }
 
 

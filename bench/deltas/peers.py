@@ -52,7 +52,7 @@ def _lmzip(bin_folder: Path, base: Path, tuned: Path, folder: Path) -> int | Non
 
 
 def _zstd(base: Path, tuned: Path, folder: Path) -> int | None:
-    out, asked = folder / "zst", ("-19", "--long=27", "-q", "-f")
+    out, asked = folder / "zst", ("-9", "--long=27", "-q", "-f")
     return _ran(["zstd", *asked, f"--patch-from={base}", tuned, "-o", out], out)
 
 
@@ -72,7 +72,7 @@ def peers(bin_folder: Path) -> dict[str, Peer]:
         if (bin_folder / program).exists():
             found[name] = partial(act, bin_folder.absolute())
     if shutil.which("zstd"):
-        found["zstd -19 --patch-from"] = _zstd
+        found["zstd -9 --patch-from"] = _zstd
     if shutil.which("xdelta3"):
         found["xdelta3 -9"] = _xdelta3
     return found
