@@ -16,7 +16,7 @@ import argparse
 import itertools
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -129,14 +129,20 @@ def epoch_rows(folder: Path, others: dict[str, Peer]) -> Iterator[report.Row]:
         making.rename(kept)
     files = [kept / f"lenet_{number}.safetensors" for number in range(10)]
     rows = [row_of("", base, tuned, others) for base, tuned in itertools.pairwise(files)]
+    total = _summed(rows)
+    told = ", ".join(f"{key} {size}" for key, size in total.items() if key not in ("alone", "taut"))
+    original = sum(path.stat().st_size for path in files[1:])
+    yield {**rows[-1], **total, "pair": _EPOCHS, "original": original, "others": told or "-"}
+
+
+def _summed(rows: Sequence[report.Row]) -> dict[str, int]:
+    """Bytes of all checkpoints together, ours and the peers'."""
     total: dict[str, int] = {}
     for row in rows:
         sizes = {"alone": row["alone"], "taut": row["taut"], **dict(row["peers"])}  # type: ignore[call-overload]
         for key, size in sizes.items():
             total[key] = total.get(key, 0) + (size or 0)
-    told = ", ".join(f"{key} {size}" for key, size in total.items() if key not in ("alone", "taut"))
-    original = sum(path.stat().st_size for path in files[1:])
-    yield {**rows[-1], **total, "pair": _EPOCHS, "original": original, "others": told or "-"}
+    return total
 
 
 def rows_of(asked: argparse.Namespace, folder: Path) -> Iterator[report.Row]:

@@ -107,6 +107,13 @@ def _read_header(data: bytes, chunk_count: int) -> _Header:
     rows = -(-h.count // h.row_length)
     chunks = 0 if h.kind == _CONSTANT else -(-rows // h.chunk_rows)
     demand(chunks == chunk_count, f"{chunk_count} chunks were given, the header says {chunks}")
+    _read_fields(h, b, rows)
+    demand(not b.data, "something follows the header")
+    return h
+
+
+def _read_fields(h: _Header, b: Bytes, rows: int) -> None:
+    """What belongs to the kind."""
     if h.kind == _CONSTANT:
         h.value = b.take(h.width)
     elif h.kind == _DELTA:
@@ -122,8 +129,6 @@ def _read_header(data: bytes, chunk_count: int) -> _Header:
         h.records = read_records(b, h.count, h.row_length, h.width)
     elif h.kind != _STORED:
         _read_coding(h, b, rows)
-    demand(not b.data, "something follows the header")
-    return h
 
 
 def _read_coding(h: _Header, b: Bytes, rows: int) -> None:

@@ -96,7 +96,7 @@ def describe(file: TautFile) -> Info:
         bits_per_value(file.size, parameters),
         parameters,
         reports,
-        base=(file.index.origin.base or "?") if file.is_delta else "",
+        base=base_name(file),
     )
 
 
@@ -110,6 +110,11 @@ def _values(file: TautFile) -> dict[str, int]:
     except FormatError:  # whoever wants the GGUF back is told
         return {}
     return {name: prod(one.shape) for name, one in frame_tensors(files).items()}
+
+
+def base_name(file: TautFile) -> str:
+    """What the base of a delta was called; "?" where it had no name, "" of what is no delta."""
+    return (file.index.origin.base or "?") if file.is_delta else ""
 
 
 def bits_per_value(nbytes: int, values: int) -> float:

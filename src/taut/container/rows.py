@@ -90,9 +90,7 @@ class Kinds:
     def row(self, record: Record) -> list[object]:
         """One tensor as a list: the number of its kind, its name, its shape, and where it lies."""
         row: list[object] = [self._number(record), record.name, list(record.shape)]
-        if record.base_sum:
-            name = record.base_name
-            row.append([record.base_sum, name] if name else record.base_sum)
+        row += _base_of(record)
         if record.store == "coded":
             row += [record.sum, [[part.nbytes, part.checksum] for part in record.parts]]
         elif record.store == "packed":
@@ -128,6 +126,13 @@ class Kinds:
         return number
 
 
+def _base_of(record: Record) -> list[object]:
+    """What a row says of a base."""
+    if not record.base_sum:
+        return []
+    return [[record.base_sum, record.base_name] if record.base_name else record.base_sum]
+
+
 def expand_rows(kinds: list[object], rows: list[object]) -> Iterator[tuple[str, dict[str, object]]]:
     """Each row with its kind as one object, as version 1 has them, and what to call it in errors.
 
@@ -145,8 +150,7 @@ def expand_rows(kinds: list[object], rows: list[object]) -> Iterator[tuple[str, 
         if number >= len(shared):
             raise FormatError(f"{where}: is of kind {number}, of {len(shared)}")
         kind = shared[number]
-        based = ("base_sum",) if "base" in kind or kind["store"] == "base" else ()
-        keys = ("name", "shape", *based, *_ROW[str(kind["store"])], "rel_mse")
+        keys = ("name", "shape", *_on_base(kind), *_ROW[str(kind["store"])], "rel_mse")
         if len(row) not in (len(keys), len(keys) + 1):
             raise FormatError(f"{where}: has {len(row)} values, not {', '.join(keys)}")
         tree = {**kind, **dict(zip(keys, row[1:], strict=False))}
@@ -155,6 +159,11 @@ def expand_rows(kinds: list[object], rows: list[object]) -> Iterator[tuple[str, 
         if kind["store"] == "solid":
             tree["at"] = _take(tree, ends, where)
         yield where, tree
+
+
+def _on_base(kind: dict[str, object]) -> tuple[str, ...]:
+    """What a row says of a base."""
+    return ("base_sum",) if "base" in kind or kind["store"] == "base" else ()
 
 
 def _level(value: object, where: str) -> int:

@@ -86,15 +86,7 @@ def _verify_one(file: TautFile, threads: int) -> _Checked:
     solids = _solids(file)
     damage: list[VerifyError | FormatError] = []
     sums: dict[str, str] = {}  # what members of packs decode to
-    decoded = 0
-    for record in file.contents.records.values():
-        if record.store != "base" and record.base != "sum":
-            continue
-        try:
-            based = file.bases.tensor(record)
-            decoded += based.nbytes if record.store == "base" else 0
-        except (VerifyError, FormatError) as error:
-            damage.append(error)
+    decoded = _checked_bases(file, damage)
     for place in file.contents.places.values():
         try:
             if (whole := _checked_in_pieces(file, place)) is not None:
@@ -113,6 +105,20 @@ def _verify_one(file: TautFile, threads: int) -> _Checked:
             damage += _pack_damage(pack, sums, file.fetcher.where)
     chunks = sum(max(len(place.parts) - 1, 0) for place in file.contents.places.values())
     return _Checked(tuple(damage), chunks, decoded)
+
+
+def _checked_bases(file: TautFile, damage: list[VerifyError | FormatError]) -> int:
+    """Check the base's tensors that no array is decoded with; the bytes that are the model's."""
+    decoded = 0
+    for record in file.contents.records.values():
+        if record.store != "base" and record.base != "sum":
+            continue
+        try:
+            based = file.bases.tensor(record)
+            decoded += based.nbytes if record.store == "base" else 0
+        except (VerifyError, FormatError) as error:
+            damage.append(error)
+    return decoded
 
 
 def _checked_in_pieces(file: TautFile, place: Place) -> int | None:

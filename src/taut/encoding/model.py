@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+import numpy as np
+
 from taut.coding import Effort
 from taut.container import Layout, Origin
 from taut.encoding.alike import rounded_alike
@@ -75,16 +77,14 @@ def fill(
     Over a layout that emits to nowhere this predicts the file's size to the byte. Holds one
     tensor and its coded form (and its decoding, if it is lossy).
     """
-    known, based = EqualTensors(source), base_under(source)
+    known = EqualTensors(source)
     options = PieceOptions(effort, threads, quantize, known if once else None)
     tied: list[TensorInfo] = []
     for number, info in enumerate(source.infos):
         if info.name in source.aliases:
             tied.append(info)
         elif not _added(layout, source, info, schemes[info.name], options):
-            whole = based is not None and based.differs(info)
-            values = based.original(info.name) if based and whole else source.load(info.name)
-            scheme = schemes[info.name]
+            values, scheme = _whole(source, info), schemes[info.name]
             twin = known.first(own(info), values, str(scheme)) if once else None
             if twin is not None and rounded_alike(quantize, info.name, twin):
                 layout.add_alias(own(info), twin)
@@ -98,6 +98,14 @@ def fill(
             progress("encode", number + 1, len(source.infos))
     for info in tied:  # what they are tied to may have come later
         layout.add_alias(own(info), source.aliases[info.name], tied=True)
+
+
+def _whole(source: Source, info: TensorInfo) -> np.ndarray:
+    """A tensor as it is, also where the source gives what it differs by."""
+    based = base_under(source)
+    if based is not None and based.differs(info):
+        return based.original(info.name)
+    return source.load(info.name)
 
 
 def _added(
