@@ -127,6 +127,14 @@ def test_the_difference_is_what_is_rounded(files):
     taut.verify(result.path, base=base)
 
 
+def test_what_is_far_from_the_base_is_rounded_alone(tmp_path):
+    base = {"w": model()["w"]}
+    far = {"w": -base["w"]}
+    path = taut.compress(far, tmp_path / "far.taut.safetensors", base=base, bits=2).path
+    (record,) = taut.load(path).index.records
+    assert record.base == "" and record.rel_mse < 0.2
+
+
 def test_a_lossy_file_is_a_base_as_it_decodes(files):
     lossy = taut.compress(files / "base.safetensors", files / "low.taut.safetensors", bits=4)
     path = compress(files, base="low.taut.safetensors").path

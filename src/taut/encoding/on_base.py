@@ -37,6 +37,7 @@ class OnBase(BasedOn):
     base: ModelBase
     rounds: bool = False
     _sums: dict[str, str] = field(default_factory=dict, repr=False)
+    _near: dict[str, bool] = field(default_factory=dict, repr=False)
 
     def load(self, name: str) -> np.ndarray:
         """The tensor, or what it differs by where that is to be rounded."""
@@ -64,8 +65,16 @@ class OnBase(BasedOn):
         return found is not None and (found.dtype, found.shape) == (info.dtype, info.shape)
 
     def differs(self, info: TensorInfo) -> bool:
-        """Whether `load` gives what the tensor differs by."""
-        return self.rounds and quantisable(info.dtype, info.shape) and self.has(info)
+        """Whether `load` gives what the tensor differs by: less than the tensor itself is."""
+        if not (self.rounds and quantisable(info.dtype, info.shape) and self.has(info)):
+            return False
+        if info.name not in self._near:
+            values = self.whole.load(info.name).astype(np.float64)
+            with np.errstate(over="ignore", invalid="ignore"):
+                difference = values - self.base.load(info.name).astype(np.float64)
+                nearer = np.sum(difference * difference) < np.sum(values * values)
+            self._near[info.name] = bool(nearer)
+        return self._near[info.name]
 
     def find(self, info: TensorInfo, values: np.ndarray) -> BaseTensor | None:
         """The base's tensor that a tensor stands on: of its name, or one that equals it."""
