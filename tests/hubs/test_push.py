@@ -113,6 +113,10 @@ def test_a_file_alone_and_a_lossless_one(writer: Hub, tmp_path: Path) -> None:
         "tags": ["taut", "compressed", "lossless"],
     }
     assert np.array_equal(taut.load("hf://org/zeros")["w"], np.zeros((64, 64)))
+    command = "taut decompress hf://org/zeros/zeros.taut.safetensors -o zeros.safetensors"
+    assert command in found.card
+    url, out = command.split()[2], tmp_path / "back.safetensors"
+    assert taut.decompress(url, out).files == (out,)
 
 
 def test_scores_of_an_evaluation_stand_in_the_card(
