@@ -19,6 +19,7 @@ from taut.io.identity import model_identity
 from taut.io.model_file import ModelFile, path_of
 from taut.io.pytorch import is_module
 from taut.io.shard_index import bytes_with_shards
+from taut.io.staged import told_name
 from taut.loading.restore import decompress
 from taut.networks import LoadedModel, ModelSpec, open_model
 from taut.networks.callables import names_callable
@@ -162,7 +163,7 @@ def _on_demand(module: torch.nn.Module) -> tuple[Contender, LoadedModel]:
 
 def _of_network(spec: ModelSpec, loaded: LoadedModel) -> Contender:
     source = open_source(loaded.source)
-    name = type(spec).__name__ if is_module(spec) else Path(str(spec)).resolve().name
+    name = type(spec).__name__ if is_module(spec) else told_name(Path(str(spec)))
     parameters = sum(p.numel() for p in loaded.module.parameters())
     path = loaded.source if isinstance(loaded.source, Path) else None
     return Contender(name, loaded.module, source.nbytes, parameters, model_identity(source), path)
