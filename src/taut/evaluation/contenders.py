@@ -163,9 +163,11 @@ def _on_demand(module: torch.nn.Module) -> tuple[Contender, LoadedModel]:
 
 def _of_network(spec: ModelSpec, loaded: LoadedModel) -> Contender:
     source = open_source(loaded.source)
-    name = type(spec).__name__ if is_module(spec) else told_name(Path(str(spec)))
+    name = type(spec).__name__ if is_module(spec) else Path(str(spec)).resolve().name
     parameters = sum(p.numel() for p in loaded.module.parameters())
     path = loaded.source if isinstance(loaded.source, Path) else None
+    if path is not None:
+        name = told_name(path)
     return Contender(name, loaded.module, source.nbytes, parameters, model_identity(source), path)
 
 
