@@ -25,7 +25,7 @@ STREAM = "-"
 _INPUT = "standard-input.safetensors"
 _OUTPUT = "standard-output"  # and a suffix
 _SOURCES = ("model", "file", "files")
-_MODELS = (*_SOURCES, "original", "into")
+_MODELS = (*_SOURCES, "original", "into", "base", "first", "second")
 _TEXTS = ("title",)  # options whose value may be any text
 _WRITTEN = ("output", "html", "csv", "charts", "scratch")  # on this machine
 

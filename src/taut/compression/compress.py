@@ -127,6 +127,10 @@ def _check_tree(request: CompressRequest, tree: TreeSource | None) -> None:
     """Raise `ArgumentError` where several models in a folder cannot become what is asked for."""
     if tree is None:
         return
+    if getattr(request, "base", None) is not None:
+        raise ArgumentError(
+            f"{tree.identity}: holds {len(tree.units)} models; with a base give the folder of one"
+        )
     if (request.call.calib, request.call.train) != (None, None):
         raise ArgumentError(
             f"{tree.identity}: holds {len(tree.units)} models, of which one at a time can be run; "

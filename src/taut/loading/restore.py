@@ -58,7 +58,7 @@ class _Shard:
     names: tuple[str, ...]
 
 
-@through_stores("src", "dst")
+@through_stores(("src", "base"), "dst")
 def decompress(
     src: str | Path, dst: str | Path, *, threads: int | None = None, force: bool = False
 ) -> Restored:

@@ -32,7 +32,7 @@ __all__ = ["Result", "compress"]
 
 
 @accepting(evaluate="score")
-@through_stores("src", "dst")
+@through_stores(("src", "base"), "dst")
 @recording()
 def compress(
     src: Model,
