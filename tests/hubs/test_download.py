@@ -165,6 +165,27 @@ def test_what_the_hub_refuses(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None
         assert taut.analyze(f"hf://org/{name}").parameters == 8 * 256
 
 
+def test_a_hostile_hub_writes_nothing_elsewhere(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    hub.add("org/net", {"model.safetensors": weights(8), "../../../../mine": b"x"})
+    assert "is no hub, or a hostile one" in refused("hf://org/net")
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert "is no revision" in refused("hf://org/net@../x")
+    assert "is no revision" in refused("hf://org/net@..%2f..%2fx")
+
+
+def test_the_token_stays_with_the_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = weights(8)
+    hub.add("org/net", {"model.safetensors": data}, token="hf_reader")
+    hub.elsewhere = hub.url.replace("127.0.0.1", "localhost")
+    monkeypatch.setenv("HF_TOKEN", "hf_reader")
+    hub.cuts += [5000]
+    with staged("hf://org/net") as folder:
+        assert (folder / "model.safetensors").read_bytes() == data
+    assert hub.tokens["localhost"] == {None}
+    assert hub.tokens["127.0.0.1"] == {"hf_reader"}
+
+
 @pytest.mark.parametrize(
     ("status", "told"),
     [(401, "token"), (403, r"refuses it \(403\)"), (429, "too many requests"), (500, "trouble")],

@@ -60,11 +60,23 @@ def hub_of(url: str) -> HubUrl | None:
         kind, rest = _KINDS[first], after
     repo, revision, path = _parts(rest)
     names = repo.split("/")
-    if not all(_PART.fullmatch(name) for name in names) or revision == "":
+    if not all(_PART.fullmatch(name) for name in names):
         raise ArgumentError(f"{url}: names no repository of the hub; give {_GRAMMAR}")
-    if any(part in ("", ".", "..") for part in path.split("/")) and path:
+    if revision is not None and not is_within(revision):
+        raise ArgumentError(f"{url}: {revision!r} is no revision; give {_GRAMMAR}")
+    if path and not is_within(path):
         raise ArgumentError(f"{url}: {path!r} is no path in a repository; give {_GRAMMAR}")
     return HubUrl(kind, repo, revision, path)
+
+
+def is_within(path: str) -> bool:
+    """Whether a path with / leads to a place below where it starts, on any system.
+
+    >>> is_within("unet/model.safetensors"), is_within("../x"), is_within("C:/x")
+    (True, False, False)
+    """
+    strange = any(sign in path for sign in "\\:\0")
+    return not strange and not any(part in ("", ".", "..") for part in path.split("/"))
 
 
 def _parts(rest: str) -> tuple[str, str | None, str]:
