@@ -19,6 +19,7 @@ from taut.io.stores import local_of, url_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_BASE = "base"  # what a model is told apart from
 _WRITTEN = ("out", "journal", "scratch")  # arguments that are written to, if they are no target
 _KIND: Any = type(Path())
 
@@ -46,13 +47,13 @@ def through_stores(
     keep: bool = False,
     glance: Callable[[dict[str, Any]], bool] | None = None,
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let a function's arguments `source` (one, or several) and `target` be URLs.
+    """Let a function's arguments `source` (one, or several), `base` and `target` be URLs.
 
     The function gets local paths; its errors, and the paths of its result, name the URLs. With
     `keep` what is read stays for as long as the result does. `glance` says of the arguments that
     Taut files are only looked at, or read in part (see `staged`).
     """
-    sources = (source,) if isinstance(source, str) else source
+    sources = (*((source,) if isinstance(source, str) else source), _BASE)
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         form = signature(function)

@@ -44,7 +44,7 @@ class VerifyReport:
         )
 
 
-@through_stores(("path", "base"))
+@through_stores("path")
 def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
     """Check and decode all of a Taut file or its shards, or of those in a folder, by tensors.
 

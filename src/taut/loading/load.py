@@ -51,7 +51,7 @@ def load(
 ) -> Module: ...
 
 
-@through_stores(("file", "base"), keep=True, glance=lambda given: given.get("into") is None)
+@through_stores("file", keep=True, glance=lambda given: given.get("into") is None)
 def load(
     file: str | Path,
     *,

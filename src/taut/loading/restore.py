@@ -58,7 +58,7 @@ class _Shard:
     names: tuple[str, ...]
 
 
-@through_stores(("src", "base"), "dst")
+@through_stores("src", "dst")
 def decompress(
     src: str | Path, dst: str | Path, *, threads: int | None = None, force: bool = False
 ) -> Restored:

@@ -32,7 +32,7 @@ __all__ = ["Result", "compress"]
 
 
 @accepting(evaluate="score")
-@through_stores(("src", "base"), "dst")
+@through_stores("src", "dst")
 @recording()
 def compress(
     src: Model,
