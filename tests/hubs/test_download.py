@@ -7,6 +7,7 @@ import pytest
 
 import taut
 from taut.errors import ArgumentError, VerifyError
+from taut.io.hub_choice import below, of_use
 from taut.io.staged import staged
 
 from .server import Hub
@@ -139,6 +140,20 @@ def test_an_index_brings_its_shards(hub: Hub, tmp_path: Path) -> None:
     hub.add("org/net", {name: index, "a.safetensors": weights(8), "c.safetensors": weights(8)})
     assert taut.analyze(f"hf://org/net/{name}").parameters == 8 * 256
     assert not hub.ranges("c.safetensors")
+
+
+def test_which_files_are_chosen() -> None:
+    split = [f"q4-0000{n}-of-00002.gguf" for n in (1, 2)]
+    assert below([*split, "q8.gguf"], split[0]) == split
+    assert of_use([*split, "config.json"], "hf://o/n") == (sorted([*split, "config.json"]), [])
+    with pytest.raises(ArgumentError, match=r"3 files of weights.*name one: hf://o/n/q4-00001"):
+        of_use([*split, "q8.gguf"], "hf://o/n")
+    bins = ["pytorch_model.bin", "flax_model.msgpack", "a: b.txt"]
+    assert of_use(bins, "hf://o/n") == (["a: b.txt", "pytorch_model.bin"], ["flax_model.msgpack"])
+    twins = ["vae/model.safetensors", "vae/pytorch_model.bin", "unet/pytorch_model.bin"]
+    assert of_use(twins, "hf://o/n")[1] == ["vae/pytorch_model.bin"]
+    ours = ["model.taut.safetensors", "extra.gguf", "tf_model.h5"]
+    assert of_use(ours, "hf://o/n") == (sorted(ours), [])
 
 
 def refused(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -15,6 +16,7 @@ _SCHEME: Final = "hf://"
 _KINDS: Final[dict[str, Kind]] = {"models": "model", "datasets": "dataset", "spaces": "space"}
 _ELSEWHERE: Final = ("buckets", "kernels")  # of the hub, and no repositories of models or data
 _PART: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,95})")
+_STRANGE: Final = "\\:\0" if os.name == "nt" else "\0"  # of drives, and of other separators
 _REFS: Final = re.compile(r"(refs/(?:pr|convert)/[^/]+)(?:/(.*))?", re.DOTALL)
 _GRAMMAR: Final = "hf://ORG/NAME[@REVISION][/FILE], or hf://datasets/ORG/NAME..."
 
@@ -70,12 +72,12 @@ def hub_of(url: str) -> HubUrl | None:
 
 
 def is_within(path: str) -> bool:
-    """Whether a path with / leads to a place below where it starts, on any system.
+    """Whether a path with / leads to a place below where it starts, on this system.
 
-    >>> is_within("unet/model.safetensors"), is_within("../x"), is_within("C:/x")
+    >>> is_within("unet/model.safetensors"), is_within("../x"), is_within("/x")
     (True, False, False)
     """
-    strange = any(sign in path for sign in "\\:\0")
+    strange = any(sign in path for sign in _STRANGE)
     return not strange and not any(part in ("", ".", "..") for part in path.split("/"))
 
 
