@@ -68,7 +68,7 @@ def carry_out(request: CompressRequest) -> Result:
     asked = read_call(source, call)
     partition = None if tree is not None else _partition(request, source)
     place = _place(request, tree or source, partition)
-    notes += (*_resumable(request), *_unshared(request, partition))
+    notes += (*_resumable(request), *(() if tree else _unshared(request, partition)))
     with contextlib.ExitStack() as stack:
         kept = _kept(stack, request, source, asked, place)
         with blaming_changes(stamps):

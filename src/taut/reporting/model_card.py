@@ -53,7 +53,7 @@ def model_card(facts: CardFacts) -> bytes:
     """
     tree = card_metadata(facts)
     front = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1000)
-    text = f"---\n{front}---\n\n" + "\n".join(_body(facts, _base(tree)))
+    text = f"---\n{front}---\n\n" + "\n".join(_body(facts, _base(tree))).rstrip() + "\n"
     if facts.original:
         text += "\n## The original's card\n\n"
     return with_original(text.encode(), facts.original)
