@@ -54,6 +54,7 @@ class Hub:
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     fails: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     cuts: list[int] = field(default_factory=list)  # bytes after which a download breaks off
+    ignored: set[str] = field(default_factory=set)  # by a repository's .gitignore
     damaged: set[str] = field(default_factory=set)  # files of which a byte comes otherwise
     url: str = ""
     elsewhere: str = ""  # where large files lie, if not at the hub's own address
@@ -239,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         files = json.loads(self.body)["files"]
         told = [
-            {"path": f["path"], "shouldIgnore": False}
+            {"path": f["path"], "shouldIgnore": f["path"] in self.hub.ignored}
             | {"uploadMode": "lfs" if f["size"] >= LARGE else "regular"}
             for f in files
         ]

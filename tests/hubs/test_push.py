@@ -196,6 +196,13 @@ def test_what_fails_leaves_nothing(
     assert len(repo.commits) == 1
 
 
+def test_files_that_the_hub_leaves_out_are_told(writer: Hub, folder: Path) -> None:
+    writer.add("org/small", {".gitignore": b"*.safetensors"})
+    writer.ignored.add("model.taut.safetensors")
+    with pytest.raises(ArgumentError, match=r"left out model\.taut\.safetensors: a \.gitignore"):
+        taut.push(folder, "hf://org/small")
+
+
 def test_who_may_not(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repo = hub.add("org/small", {})
     with pytest.raises(ArgumentError, match="takes a token: HF_TOKEN"):
