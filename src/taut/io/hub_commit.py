@@ -97,7 +97,8 @@ def _check_all_there(api: Any, url: HubUrl, commit: str, files: Collection[str])
     if now.sha == commit and left:
         raise ArgumentError(
             f"{url}: the hub took the commit {commit[:12]} and left out "
-            f"{', '.join(sorted(left)[:3])}: a .gitignore of the repository names such files; take that out, and push again with -f"
+            f"{', '.join(sorted(left)[:3])}: a .gitignore of the repository names such files; "
+            "take that out, and push again with -f"
         )
 
 
