@@ -68,6 +68,21 @@ def test_its_text_is_chinese_and_as_long(name):
     assert {link for link in links[1] if link.endswith(".svg")} <= links[0]
 
 
+def figures(text: str) -> list[list[str]]:
+    """The numbers of each row of tables that holds a dozen digits or more, each row sorted."""
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    found = [sorted(re.findall(r"\d*\.?\d+", line)) for line in rows if "`taut" not in line]
+    return [row for row in found if len("".join(row)) >= 12]
+
+
+def test_the_figures_of_the_readme_are_the_same():
+    there, here = (
+        figures((ROOT / name).read_text(encoding="utf-8")) for name in ("README.md", "README.zh.md")
+    )
+    assert len(here) > 15
+    assert [row for row in here if row not in there] == []  # change README.zh.md with README.md
+
+
 def test_a_difference_is_found():
     one, other = (
         "def f():\n    '''a'''\n    return 1  # b\n",

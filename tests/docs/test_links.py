@@ -9,7 +9,8 @@ import yaml
 from .snippets import ROOT
 
 PAGES = [
-    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")
+    ROOT / name
+    for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")
 ]
 PAGES += sorted(ROOT.glob("docs/**/*.md"))
 BLOCK = re.compile(r"^ *```.*?^ *```|^(?:    [^\n]*\n)+", re.MULTILINE | re.DOTALL)
