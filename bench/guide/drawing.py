@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Final
 
@@ -51,32 +52,54 @@ def number(value: float) -> str:
 
 
 def chart(title: str, series: Mapping[str, Points], across: str, up: str) -> str:
-    """Lines through points (x, y); a series of one point is a mark."""
-    xs = sorted({x for points in series.values() for x, _ in points})
+    """Lines through points (x, y), named at their ends; a series of one point is a dot."""
+    xs = [x for points in series.values() for x, _ in points]
     ys = [y for points in series.values() for _, y in points]
-    low, high = min([0, *ys]), max(ys) * 1.04
-    left, right, top, bottom = 56.0, WIDTH - 150.0, 36.0, 300.0
-    begin, end = xs[0], xs[-1]
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        share = (x - begin) / ((end - begin) or 1)
-        return left + share * (right - left), bottom - (y - low) / (high - low) * (bottom - top)
-
-    parts = [text(16, 22, up), text(right, bottom + 38, across, "end")]
-    for tick in _ticks(low, high):
-        y = at(xs[0], tick)[1]
-        parts.append(f'<path class="grid" d="M{left:g} {y:.1f}H{right:g}"/>')
-        parts.append(text(left - 8, y + 4, number(tick), "end"))
-    for x in _ticks(begin, end):
-        parts.append(text(at(x, 0)[0], bottom + 18, number(x), "middle"))
-    ends = _apart([at(*points[-1])[1] for points in series.values()], 17)
+    frame = Frame(min(xs), max(xs), min([0, *ys]), max(ys) * 1.04)
+    parts = [text(16, 22, up), text(frame.right, frame.bottom + 38, across, "end"), *frame.grid()]
+    ends = _apart([frame.at(*points[-1])[1] for points in series.values()], 17)
     for n, ((name, points), y) in enumerate(zip(series.items(), ends, strict=True)):
-        dots = [at(*point) for point in points]
+        dots = [frame.at(*point) for point in points]
         line = "L".join(f"{x:.1f} {y:.1f}" for x, y in dots)
         parts.append(f'<path class="line s{n % 4}" d="M{line}"/>')
         parts += [f'<circle class="f{n % 4}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y in dots]
-        parts.append(text(max(dots[-1][0], right) + 10, y + 4, name, kind=f"f{n % 4}"))
-    return page(bottom + 52, title, parts)
+        parts.append(text(dots[-1][0] + 10, y + 4, name, kind=f"f{n % 4}"))
+    return page(frame.bottom + 52, title, parts)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The field of a chart: what the axes hold, and where it lies on the page."""
+
+    begin: float
+    end: float
+    low: float
+    high: float
+    left: float = 56.0
+    right: float = WIDTH - 150.0
+    top: float = 36.0
+    bottom: float = 300.0
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point lies."""
+        along = (x - self.begin) / ((self.end - self.begin) or 1)
+        above = (y - self.low) / (self.high - self.low)
+        return (
+            self.left + along * (self.right - self.left),
+            self.bottom - above * (self.bottom - self.top),
+        )
+
+    def grid(self) -> list[str]:
+        """Lines across with their numbers, and the numbers below."""
+        parts = []
+        for tick in _ticks(self.low, self.high):
+            y = self.at(self.begin, tick)[1]
+            parts.append(f'<path class="grid" d="M{self.left:g} {y:.1f}H{self.right:g}"/>')
+            parts.append(text(self.left - 8, y + 4, number(tick), "end"))
+        for tick in _ticks(self.begin, self.end):
+            x = self.at(tick, self.low)[0]
+            parts.append(text(x, self.bottom + 18, number(tick), "middle"))
+        return parts
 
 
 def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str) -> str:
