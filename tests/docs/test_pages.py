@@ -18,6 +18,10 @@ SLOW = {
     "docs/analyze.md": "rounds every tensor alone",
     "docs/export.md": "exports to every format",
     "docs/frontier.md": "sweeps a frontier",
+    "docs/guide/with_data.md": "trains",
+    "docs/guide/sparsity.md": "trains",
+    "docs/guide/distillation.md": "trains",
+    "docs/guide/judging.md": "resamples a thousand times",
     "docs/guide/practice.md": "compresses in every way",
     "docs/guide/phone.md": "exports to ONNX",
 }
