@@ -60,6 +60,15 @@ def test_what_is_not_run_says_why():
     assert len(left_out) == 13  # a snippet more that nobody runs is a decision
 
 
+def test_the_guide_can_be_followed_in_one_folder():
+    """Its readers do not begin anew for each page: no file is written by two."""
+    shown = [one.text for page in PAGES if "docs/guide/" in page.name for one in page.snippets]
+    made = re.findall(r"(?:-o |export \S+ |^# )([\w.]+)", "\n".join(shown), re.MULTILINE)
+    made = [name for name in made if "." in name]
+    assert len(made) > 8
+    assert sorted(set(made)) == sorted(made)
+
+
 def test_the_page_on_evaluation_names_every_option():
     from typer.main import get_command
 
