@@ -75,12 +75,16 @@ def figures(text: str) -> list[list[str]]:
     return [row for row in found if len("".join(row)) >= 12]
 
 
-def test_the_figures_of_the_readme_are_the_same():
+@pytest.mark.parametrize(
+    ("english", "chinese", "least"),
+    [("README.md", "README.zh.md", 4), ("docs/results.md", "docs/zh/results.md", 15)],
+)
+def test_the_figures_are_the_same(english: str, chinese: str, least: int):
     there, here = (
-        figures((ROOT / name).read_text(encoding="utf-8")) for name in ("README.md", "README.zh.md")
+        figures((ROOT / name).read_text(encoding="utf-8")) for name in (english, chinese)
     )
-    assert len(here) > 15
-    assert [row for row in here if row not in there] == []  # change README.zh.md with README.md
+    assert len(here) > least
+    assert [row for row in here if row not in there] == []  # change both pages together
 
 
 def test_a_difference_is_found():
