@@ -77,7 +77,7 @@ def figures(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     ("english", "chinese", "least"),
-    [("README.md", "README.zh.md", 4), ("docs/results.md", "docs/zh/results.md", 15)],
+    [("README.md", "README.zh.md", 4), ("docs/results.md", "docs/results.zh.md", 15)],
 )
 def test_the_figures_are_the_same(english: str, chinese: str, least: int):
     there, here = (
