@@ -53,6 +53,10 @@ taut export small.taut.safetensors plain.safetensors --dtype float16
 taut export model_folder-taut model.gguf --weights int8
 # ONNX in int8, run and compared with the file:
 taut export small.taut.safetensors int8.onnx --into build.py:model --weights int8 --calib x.npz""",
+    "view": """\
+taut view small.taut.safetensors                 # opens the browser
+taut view model.safetensors -o view.html         # keeps the page
+taut view model.gguf                             # of a GGUF file, what its header says""",
     "doctor": """\
 taut doctor                                      # what is installed, and what is missing
 taut doctor --json > machine.json                # to send along with a bug report
