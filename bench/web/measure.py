@@ -72,10 +72,13 @@ def main() -> None:
 
 
 def _finish(rows: list[dict[str, Any]], asked: argparse.Namespace) -> None:
-    peer = next(row for row in rows if row["way"] == "int8, brotli")
-    for row in rows:
-        for mode in ("cold", "kept"):
-            row[f"{mode}_sooner"] = peer[f"{mode}_seconds"] / row[f"{mode}_seconds"]
+    from bench.web.ways import INT8
+
+    for peer in (row for row in rows if row["way"] in INT8):
+        for row in rows:
+            for mode in ("cold", "kept"):
+                sooner = peer[f"{mode}_seconds"] / row[f"{mode}_seconds"]
+                row[f"{mode}, sooner than {peer['way']}"] = round(sooner, 2)
     path = report.save("web", rows, megabits=asked.megabits, delay=asked.delay, rounds=asked.rounds)
     keys = list(rows[0])
     print("| " + " | ".join(keys) + " |\n|" + "---|" * len(keys))
