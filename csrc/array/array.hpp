@@ -1,5 +1,5 @@
 // The door of array/: a coded array, which is a header that describes it and chunks that decode independently
-// (docs/coding.md). What the kinds of array share, and no more: how each is coded stands in split/, matrix/, adaptive/.
+// (docs/coding.md). What the kinds of array share, and no more: how each is coded stands in split/, matrix/, adaptive/, records/.
 //
 // values.hpp is a second door: inline code that puts values together, wanted by decoders alone.
 #pragma once
@@ -13,7 +13,9 @@
 
 namespace taut {
 
-enum class Kind : uint8_t { stored = 0, split = 1, uniform = 2, constant = 3, matrix = 4, adaptive = 5 };
+enum class Kind : uint8_t {
+    stored = 0, split = 1, uniform = 2, constant = 3, matrix = 4, adaptive = 5, records = 6, delta = 7
+};
 enum class CoderId : uint8_t { fast = 0, dense = 1, small = 2 };  // small: dense with four lanes
 enum class Mode : uint8_t { unsigned_ = 0, float_ = 1, signed_ = 2 };
 enum class Output : uint8_t { f32 = 0, f16 = 1, bf16 = 2, f64 = 3 };
@@ -65,8 +67,67 @@ struct AdaptiveFields {
     int near() const { return options >> 6; }
 };
 
+// Where the bits of a symbol lie in a record: `width` bits of each symbol, in one byte of it. All places count in bits.
+struct RecordPiece {
+    uint16_t offset = 0;
+    uint8_t width = 0;
+    std::array<uint16_t, 6> stride{};  // of each loop
+};
+
+// A number of the record that a field's contexts follow from.
+struct RecordTerm {
+    uint8_t source = 0;    // the number of an earlier field, or kGroupNumber
+    uint8_t function = 0;  // of its value (records/records.hpp)
+    int32_t coefficient = 0;
+};
+constexpr uint8_t kGroupNumber = 255;
+
+// Like symbols of a record: how they lie in it, what their contexts follow from, and how they are coded.
+struct RecordField {
+    uint8_t bits = 0, elements = 1;  // of an element; elements of a symbol
+    uint8_t loops = 0, outer = 0;    // the first `outer` loops run over groups of symbols that share a context
+    std::array<uint16_t, 6> counts{};
+    uint8_t pieces = 0, terms = 0;
+    std::array<RecordPiece, 8> piece{};
+    std::array<RecordTerm, 8> term{};
+    uint8_t shift = 0, buckets = 1;
+    bool coded = false;
+    int32_t base = 0;                // of the first bucket
+    std::array<uint8_t, 64> map{};   // bucket -> context
+    uint16_t first_table = 0, contexts = 0;
+
+    size_t groups() const { return product(0, outer); }   // of a record
+    size_t inner() const { return product(outer, loops); }  // symbols of a group
+    size_t symbols() const { return product(0, loops); }
+    int width() const { return bits * elements; }
+
+private:
+    size_t product(size_t from, size_t to) const {
+        size_t n = 1;
+        for (size_t i = from; i < to; i++) n *= counts[i];
+        return n;
+    }
+};
+
+// What an array of records has; its tables stand with those of other kinds.
+struct RecordsFields {
+    explicit RecordsFields(Memory& memory = usual_memory) : layout(memory), fields(memory) {}
+    uint32_t record = 1;     // bytes of one
+    Vec<uint8_t> layout;     // as it lies in the header; kept for writing alone
+    Vec<RecordField> fields;
+// How values differ from a base's (delta/).
+struct DeltaFields {
+    explicit DeltaFields(Memory& memory = usual_memory) : rows(memory), columns(memory) {}
+    bool exclusive = false;       // the bits that differ; else the difference of the numbers that the words are
+    bool sparse = false;          // the places that differ are coded, not every value; all below is unused
+    uint8_t shift = 0;            // where a float's exponent begins
+    int64_t origin = 0;           // of the classes
+    Vec<uint8_t> rows, columns;   // scales, or untouched
+};
+
 struct ArrayHeader {
-    explicit ArrayHeader(Memory& memory = usual_memory) : rows(memory), tables(memory), matrix(memory), adaptive(memory) {}
+    explicit ArrayHeader(Memory& memory = usual_memory)
+        : rows(memory), tables(memory), matrix(memory), adaptive(memory), records(memory), delta(memory) {}
     Kind kind = Kind::stored;
     CoderId coder = CoderId::fast;
     uint8_t width = 1;   // bytes per value
@@ -86,6 +147,8 @@ struct ArrayHeader {
     uint64_t value = 0;                    // constant
     MatrixFields matrix;
     AdaptiveFields adaptive;
+    RecordsFields records;
+    DeltaFields delta;
 
     uint64_t row_count() const { return count / row_length + (count % row_length != 0); }
     uint64_t chunk_count() const {
@@ -113,6 +176,7 @@ struct EncodeOptions {
     bool max_effort = false;
     uint64_t row_length = 1;
     int threads = 1;
+    bool few_lanes = false;  // as small as can be rather than fast to decode
 };
 
 }  // namespace taut

@@ -1,6 +1,7 @@
 // Arrays of any kind, decoded chunk by chunk without exceptions: what codec.hpp and libtaut stand on.
 #pragma once
 #include "matrix/matrix.hpp"
+#include "records/records.hpp"
 #include "split/split.hpp"
 
 namespace taut {
@@ -16,15 +17,16 @@ Status parse_header(ConstBytes bytes, uint64_t nbytes, ArrayHeader& h);
 class AnyDecoder {
 public:
     explicit AnyDecoder(Memory& memory = usual_memory)
-        : memory_(memory), header_(memory), split_(memory), matrix_(memory) {}
+        : memory_(memory), header_(memory), split_(memory), matrix_(memory), records_(memory) {}
     Status open(ConstBytes header, uint64_t nbytes, const Kernels& kernels);
     Status open(ArrayHeader&& header, const Kernels& kernels);
     const ArrayHeader& header() const { return header_; }
     const MatrixDecoder& matrix() const { return matrix_; }
     uint64_t chunk_values() const { return header_.chunk_rows * header_.row_length; }  // of all but the last
     // `out` takes the chunk's values, or the grid's integers where the array has a grid.
-    Status decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out, Vec<uint8_t>& scratch,
-                        Put put = Put::values) const;
+    // `base`: of a delta the base's values of the chunk.
+    Status decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out, Vec<uint8_t>& scratch, Put put = Put::values,
+                        const uint8_t* base = nullptr) const;
 
 private:
     Memory& memory_;
@@ -32,6 +34,7 @@ private:
     const Kernels* kernels_ = nullptr;
     SplitDecoder split_;  // one of them
     MatrixDecoder matrix_;
+    RecordsDecoder records_;
 
     Status open(const Kernels& kernels);
 };

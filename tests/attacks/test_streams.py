@@ -129,11 +129,22 @@ def adaptive(form: int, rest: bytes = b"", largest: int = 0, row: int = 300) -> 
     return header(5, 4, 90_000, row, 300, bytes([form, 0, 0, largest]) + rest)
 
 
+def records(layout: bytes, rest: bytes = b"", width: int = 1, coder: int = 1) -> bytes:
+    """An array header of records of a layout."""
+    rest = bytes([coder]) + varint(len(layout)) + layout + rest
+    return header(6, width, 90_000, 300, 300, rest)
+
+
+# A record of a byte: two elements of 4 bits each, no loops, one piece, no terms.
+NIBBLES = bytes([1, 1, 4, 2, 0, 0, 1, 0, 8, 0, 0, 1])
+# A byte, and a byte whose contexts follow from it.
+TWO = bytes([2, 2, 8, 1, 0, 0, 1, 0, 8, 0, 0, 1, 8, 1, 0, 0, 1, 8, 8, 1, 0, 0, 2, 0, 4])
+
 HEADERS = {
     "no magic": b"LCA2" + bytes(20),
     "empty": b"",
     "only magic": b"LCA1",
-    "kind 6": header(6, 4, 90_000, 300, 300),
+    "kind 60": header(60, 4, 90_000, 300, 300),
     "matrix without fields": header(4, 4, 90_000, 300, 300),
     "matrix of part of a row": header(4, 4, 90_000, 301, 300, matrix()),
     "matrix of no row": header(4, 4, 0, 300, 300, matrix()),
@@ -170,6 +181,31 @@ HEADERS = {
         5, 4, 1 << 21, 1 << 21, 1, bytes(4) + struct.pack("<f", 1)
     ),
     "adaptive of 2^42 scales": header(5, 4, 1 << 42, 1 << 20, 1, b"\110\0\0\0\1\5\0\0\0"),
+    "records without fields": header(6, 1, 90_000, 300, 300),
+    "records of words": records(NIBBLES, b"\0", width=4),
+    "records of the fast coder": records(NIBBLES, b"\0", coder=0),
+    "records of a layout cut short": records(NIBBLES[:-1], b"\0"),
+    "records of a layout too long": records(NIBBLES + b"\0", b"\0"),
+    "records that do not fill a row": records(b"\7" + NIBBLES[1:], b"\0"),
+    "records of no byte": records(b"\0" + NIBBLES[1:], b"\0"),
+    "records of 8,000 bytes": records(b"\xc0\x3e" + NIBBLES[1:], b"\0"),
+    "records of no field": records(b"\1\0", b"\0"),
+    "records of 12 bits": records(b"\1\1\4\3" + NIBBLES[4:], b"\0"),
+    "records of a field named twice": records(b"\1\2" + NIBBLES[2:] * 2, b"\0\0"),
+    "records of seven loops": records(b"\1\1\4\2\7\0" + bytes(20), b"\0"),
+    "records of 2^32 symbols": records(b"\1\1\4\2\2\0" + b"\x80\x80\4" * 2 + NIBBLES[6:], b"\0"),
+    "records of a piece outside": records(NIBBLES[:7] + b"\x08" + NIBBLES[8:], b"\0"),
+    "records of a context from later": records(TWO[:-5] + b"\1\0\2\0\4", b"\0\0"),
+    "records of an unknown function": records(TWO[:-4] + b"\5\2\0\4", b"\0\0"),
+    "records of a huge coefficient": records(TWO[:-3] + b"\xff\xff\xff\x7f\0\4", b"\0\0"),
+    "records of 65 buckets": records(TWO[:-1] + b"\x41", b"\0\0"),
+    "records of 33 contexts": records(TWO, b"\0\1\x21\0" + bytes(4)),
+    "records of contexts without buckets": records(NIBBLES, b"\1\2\0" + bytes(40)),
+    "records of a context without a table": records(TWO, b"\0\1\2\0\0\1\2\1" + bytes(40)),
+    "records of a field coded strangely": records(NIBBLES, b"\2"),
+    "records of a broken table": records(NIBBLES, b"\1\1" + b"\xff" * 20),
+    "records of a table of one symbol": records(NIBBLES, b"\1\1\0\0\x0c\4\0"),
+    "records with something behind": records(NIBBLES, b"\0\0"),
     "width 3": header(0, 3, 120_000, 300, 300),
     "2^57 values": header(0, 4, 1 << 57, 1, 1),
     "2^64 - 1 values": header(0, 4, (1 << 64) - 1, 1, 1),

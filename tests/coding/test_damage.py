@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from tests.thorough import examples
 
 from taut.coding import (
+    BitPiece as Piece,
+)
+from taut.coding import (
     CodedArray,
     Job,
     decode,
@@ -22,6 +25,16 @@ from taut.coding import (
     encode_indices,
     encode_lossless,
     encode_matrix,
+    encode_records,
+)
+from taut.coding import (
+    ContextTerm as Term,
+)
+from taut.coding import (
+    RecordField as Field,
+)
+from taut.coding import (
+    RecordLayout as Layout,
 )
 from taut.errors import ArgumentError, FormatError
 
@@ -42,6 +55,16 @@ def specimens() -> dict[str, CodedArray]:
     }
     many = np.rint(np.tile(wide, (2, 1)) * 3 + rng.standard_normal((400, 260))).astype(np.int32)
     many[7, 7:9] = 2**20, -70
+    first = rng.integers(0, 4, (600, 1)).astype(np.uint8)
+    nibbles = np.minimum(rng.integers(0, 16, (600, 8)), 5 * first + 1).astype(np.uint8)
+    by_first = Layout(
+        9,
+        (
+            Field((Piece(0, 8),)),
+            Field((Piece(8, 4, (8,)),), (8,), terms=(Term(0, 2),), shift=1, buckets=8),
+            Field((Piece(12, 4, (16,)), Piece(20, 4, (16,))), (4,), elements=2),
+        ),
+    )
     return {
         "constant": encode_lossless(np.ones(50, np.int64)),
         "stored": encode_lossless(np.frombuffer(rng.bytes(300), np.uint16)),
@@ -73,6 +96,10 @@ def specimens() -> dict[str, CodedArray]:
             period=5,
             dtype=bf16,
         ),
+        "records": encode_records(np.concatenate([first, nibbles], 1), by_first, 90),
+        "dense records": encode_records(
+            np.tile(np.concatenate([first, nibbles], 1), (4, 1)), by_first, 90
+        ),
     }
 
 
@@ -80,7 +107,7 @@ SPECIMENS = specimens()
 
 
 def test_specimens_use_what_there_is(decode_everywhere: Any) -> None:
-    assert {coded.header[4] for coded in SPECIMENS.values()} == {0, 1, 2, 3, 4, 5}
+    assert {coded.header[4] for coded in SPECIMENS.values()} == set(range(7))
     for coded in SPECIMENS.values():
         assert decode_everywhere(coded.header, coded.chunks) is not None
 

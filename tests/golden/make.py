@@ -13,7 +13,27 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save
 
-from taut.coding import CodedArray, encode_adaptive, encode_indices, encode_lossless, encode_matrix
+from taut.coding import (
+    GROUP,
+    CodedArray,
+    encode_adaptive,
+    encode_indices,
+    encode_lossless,
+    encode_matrix,
+    encode_records,
+)
+from taut.coding import (
+    BitPiece as Piece,
+)
+from taut.coding import (
+    ContextTerm as Term,
+)
+from taut.coding import (
+    RecordField as Field,
+)
+from taut.coding import (
+    RecordLayout as Layout,
+)
 from taut.coding._reference import decode_reference
 
 ARRAYS = Path(__file__).parent / "arrays"
@@ -125,6 +145,55 @@ def adaptives() -> Iterator[tuple[str, CodedArray]]:
     yield "adaptive-signs", encode_adaptive(skewed.astype(np.int32), step=0.5, dtype=f2)
 
 
+def records() -> Iterator[tuple[str, CodedArray]]:
+    """Records with symbols of one, two and four elements, of several pieces, of all functions."""
+    rng = np.random.default_rng(5)
+    bell = np.clip(np.rint(rng.normal(8, 2.5, (900, 40))), 0, 15).astype(np.uint8)
+    scale = rng.normal(0.01, 0.004, (900, 1)).astype(np.float16).view(np.uint8)
+    half = (
+        Field((Piece(8, 8),)),
+        Field((Piece(0, 8),), terms=(Term(0),), buckets=32),
+    )
+    by_scale = {
+        "terms": (Term(0, 256, "magnitude"), Term(1)),
+        "shift": 8,
+        "buckets": 16,
+    }
+    pairs = Layout(22, (*half, Field((Piece(16, 8, (8,)),), (20,), elements=2, **by_scale)))
+    packed = bell[:, :20] | bell[:, 20:] << 4
+    data = np.concatenate([scale, packed], 1)
+    yield "records-pairs", encode_records(data, pairs, 22 * 30)
+    yield "records-small", encode_records(data[:300], pairs, 22 * 7)
+    high = Piece(16, 1, (16, 1)), Piece(48, 4, (4, 8))
+    bits = Layout(22, (*half, Field(high, (2, 16), 1, terms=(Term(GROUP, 5),), buckets=8)))
+    yield "records-bits", encode_records(data, bits, 22)
+    small = (bell[:, :8] // 4).astype(np.uint8)
+    scales = rng.integers(20, 44, (900, 2)).astype(np.uint8)
+    four = small[:, :4] | small[:, 4:] << 2 | (small[:, :4] & 1) << 4
+    strides = (
+        Piece(16, 2, (2,)),
+        Piece(24, 2, (2,)),
+        Piece(32, 2, (2,)),
+        Piece(40, 2, (2,)),
+    )
+    terms = (
+        Term(0, 3, "log from middle"), Term(0, -2, "log of signed"), Term(0, 1, "log"),
+        Term(0, -700), Term(GROUP, 300, "magnitude"),
+    )  # fmt: skip
+    quads = Layout(
+        6,
+        (
+            Field((Piece(0, 6, (8,)),), (2,)),
+            Field((Piece(6, 2, (8,)),), (2,)),
+            Field(strides, (2,), 1, 4, terms, 9, 64),
+            Field(tuple(Piece(20 + 8 * k, 2) for k in range(4))),
+            Field(tuple(Piece(22 + 8 * k, 1) for k in range(4))),
+            Field(tuple(Piece(23 + 8 * k, 1) for k in range(4)), elements=4),
+        ),
+    )
+    yield "records-quads", encode_records(np.concatenate([scales, four], 1), quads, 60)
+
+
 def write(name: str, coded: CodedArray) -> int:
     """One golden file; its size. FileExistsError if there is one already."""
     expected = decode_reference(coded.header, coded.chunks)
@@ -138,7 +207,7 @@ def write(name: str, coded: CodedArray) -> int:
 if __name__ == "__main__":
     ARRAYS.mkdir(exist_ok=True)
     total = 0
-    for name, coded in [*lossless(), *indices(), *matrices(), *adaptives()]:
+    for name, coded in [*lossless(), *indices(), *matrices(), *adaptives(), *records()]:
         if (ARRAYS / f"{name}.safetensors").exists():
             print(f"{name}: is there, kept")
             continue

@@ -23,7 +23,6 @@ FOREIGN = {
     "json": (b'{"error": "You must log in"}', "You must log in"),
     "text": (b"Entry not found", "Entry not found"),
     "gzip": (gzip.compress(bytes(100)), "gzip"),
-    "gguf": (b"GGUF" + bytes(60), "GGUF"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(60), "HDF5"),
     "empty": (b"", "is empty"),
     "unfinished": (bytes(4096), "did not finish"),

@@ -20,6 +20,8 @@ FLOORS = (
     "split",
     "matrix",
     "adaptive",
+    "records",
+    "delta",  # whose symbols split codes
     "round",
     "codec",
     "capi",
@@ -35,12 +37,19 @@ DOORS = {
     "split": {"split.hpp"},
     "matrix": {"matrix.hpp"},
     "adaptive": {"adaptive.hpp"},
+    "records": {"records.hpp"},
+    "delta": {"delta.hpp"},
     "round": {"round.hpp", "quantize.hpp"},
     "codec": {"codec.hpp", "any.hpp"},  # with exceptions, and without
     "capi": set(),
 }
 PUBLIC = {"taut.h"}  # of include/: libtaut's own
-SIDE_BY_SIDE = ("split", "matrix", "adaptive")  # kinds of arrays that do not know each other
+SIDE_BY_SIDE = (
+    "split",
+    "matrix",
+    "adaptive",
+    "records",
+)  # kinds of arrays that do not know each other
 INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*([<\"])([^>\"]+)[>\"]", re.MULTILINE)
 
 

@@ -9,6 +9,18 @@ _FILE = ".taut.safetensors"
 _FOLDER = "-taut"
 
 
+def beside(path: Path) -> Path:
+    """The path that outputs are named after: of what lies in a store a name in this folder.
+
+    >>> beside(Path("m/net.safetensors")).as_posix()
+    'm/net.safetensors'
+    """
+    from taut.io.staged import told_paths
+
+    told = told_paths(str(path))
+    return path if told == str(path) else Path(told.rstrip("/").rsplit("/", 1)[-1])
+
+
 def compressed_path(model: str | Path) -> Path:
     """The output of `compress`: a file for a file or `file.py:function`, a folder for a folder.
 
@@ -28,17 +40,16 @@ def compressed_path(model: str | Path) -> Path:
     return model.with_name(stem + _FILE)
 
 
-def restored_path(file: Path, *, onnx: bool = False) -> Path:
+def restored_path(file: Path, *, suffix: str = ".safetensors") -> Path:
     """The output of `decompress`: the input's name without what `compress` added to it.
 
     >>> restored_path(Path("m/net.taut.safetensors")).as_posix()
     'm/net.safetensors'
     >>> restored_path(Path("m/renamed.safetensors")).as_posix()
     'm/renamed.restored.safetensors'
-    >>> restored_path(Path("m/net.taut.safetensors"), onnx=True).as_posix()
+    >>> restored_path(Path("m/net.taut.safetensors"), suffix=".onnx").as_posix()
     'm/net.onnx'
     """
-    suffix = ".onnx" if onnx else ".safetensors"
     if file.is_dir():
         folder = file.resolve()
         stem = folder.name.removesuffix(_FOLDER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from taut.cli._guard import guarded
 from taut.cli._options import (
+    BaseOption,
     FileArgument,
     ForceOption,
     JsonOption,
@@ -20,6 +21,7 @@ from taut.cli._talk import Talk
 def command(
     file: FileArgument,
     output: OutputOption = None,
+    base: BaseOption = None,
     threads: ThreadsOption = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -33,18 +35,20 @@ def command(
     from taut.cli._checks import check_new
     from taut.cli._kinds import INDEX, check_kind
     from taut.cli._paths import restored_path
+    from taut.loading.restore_gguf import holds_gguf
     from taut.loading.restore_onnx import holds_onnx
     from taut.reporting.numbers import size
 
     begin = time.perf_counter()
     check_kind("FILE", file, INDEX)
-    onnx = holds_onnx(file)
+    split = holds_gguf(file)
+    suffix = ".onnx" if holds_onnx(file) else ".gguf" if split else ".safetensors"
     if output is not None and is_standard_output(output):
-        output = output.with_suffix(".onnx" if onnx else ".safetensors")
-    target = output or restored_path(file, onnx=onnx)
+        output = output.with_suffix(suffix)
+    target = output or restored_path(file, suffix="" if split > 1 else suffix)
     if not is_standard_output(target):
         check_new(target, force=force)
-    restored = taut.decompress(file, target, threads=threads, force=force)
+    restored = taut.decompress(file, target, threads=threads, force=force, base=base or None)
     seconds = time.perf_counter() - begin
     for note in restored.notes:
         Talk(quiet).line("note", note)

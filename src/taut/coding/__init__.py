@@ -12,6 +12,7 @@ from taut.coding.coder import (
     estimate_indices,
     row_length,
 )
+from taut.coding.delta import encode_delta
 from taut.coding.matrix import (
     LARGEST_INDEX,
     NEXT_STATE,
@@ -20,6 +21,15 @@ from taut.coding.matrix import (
     estimate_matrix,
     exponent_scale,
     matrix_levels,
+)
+from taut.coding.records import (
+    GROUP,
+    BitPiece,
+    ContextTerm,
+    RecordField,
+    RecordLayout,
+    RecordStream,
+    encode_records,
 )
 from taut.coding.streams import (
     Chunked,
@@ -31,23 +41,31 @@ from taut.coding.streams import (
 )
 
 __all__ = [
+    "GROUP",
     "LARGEST_INDEX",
     "NEXT_STATE",
     "NO_EXPONENT",
+    "BitPiece",
     "Chunked",
     "CodedArray",
+    "ContextTerm",
     "Effort",
     "Job",
     "LosslessStream",
     "MatrixStream",
+    "RecordField",
+    "RecordLayout",
+    "RecordStream",
     "chunked",
     "decode",
     "decode_chunks",
     "decoded_nbytes",
     "encode_adaptive",
+    "encode_delta",
     "encode_indices",
     "encode_lossless",
     "encode_matrix",
+    "encode_records",
     "estimate_indices",
     "estimate_matrix",
     "exponent_scale",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
 
+from taut.container.opening import open_taut
 from taut.container.read import TautFile
-from taut.container.sharded import open_taut
 from taut.container.through_stores import through_stores
+from taut.errors import FormatError
+from taut.io.gguf import FRAME
+from taut.io.gguf_frame import frame_tensors, read_frame
 from taut.io.onnx import GRAPH
 
 
@@ -34,7 +37,8 @@ class Info:
     """A file: sizes in bytes on disk, everything counted.
 
     `ratio` is original_size / size, `parameters` counts the values of all tensors (tied ones
-    once), `bits` is 8 * size / parameters.
+    once), `bits` is 8 * size / parameters. `base` is what the file that a delta stands on was
+    called ("?" where it had no name), "" of what is no delta.
     """
 
     path: Path
@@ -44,6 +48,7 @@ class Info:
     bits: float
     parameters: int
     tensors: tuple[TensorReport, ...]
+    base: str = field(default="", kw_only=True)
 
     def to_json(self) -> dict[str, object]:
         """The report as plain JSON values; the keys are part of the interface."""
@@ -53,7 +58,7 @@ class Info:
         return tree
 
 
-@through_stores("file")
+@through_stores("file", glance=lambda given: True)
 def info(file: str | Path) -> Info:
     """Describe a Taut file, or the one in a folder; decodes nothing.
 
@@ -66,6 +71,7 @@ def info(file: str | Path) -> Info:
 
 def describe(file: TautFile) -> Info:
     """Describe an open file."""
+    values = _values(file)
     reports = tuple(
         TensorReport(
             record.name,
@@ -73,13 +79,14 @@ def describe(file: TautFile) -> Info:
             record.shape,
             record.scheme,
             nbytes,
-            bits_per_value(nbytes, prod(record.shape)),
+            bits_per_value(nbytes, values.get(record.name) or prod(record.shape)),
             record.rel_mse,
         )
         for record, nbytes in zip(file.index.records, _bytes(file), strict=True)
     )
-    graph = file.index.origin.metadata.get(GRAPH)
-    parameters = sum(prod(r.shape) for r in file.index.records if not r.tied and r.name != graph)
+    beside = {file.index.origin.metadata.get(key) for key in (GRAPH, FRAME)}
+    own = [r for r in file.index.records if not r.tied and r.name not in beside]
+    parameters = sum(values.get(r.name) or prod(r.shape) for r in own)
     original = file.index.origin.nbytes
     return Info(
         file.path,
@@ -89,7 +96,20 @@ def describe(file: TautFile) -> Info:
         bits_per_value(file.size, parameters),
         parameters,
         reports,
+        base=(file.index.origin.base or "?") if file.is_delta else "",
     )
+
+
+def _values(file: TautFile) -> dict[str, int]:
+    """How many weights the blocks of each tensor stand for, where a GGUF model says it."""
+    frame = file.index.origin.metadata.get(FRAME)
+    if frame is None or frame not in file or file.index.origin.files:
+        return {}
+    try:
+        files = read_frame(file[frame], f'{file.path}: the GGUF frame "{frame[:80]}"')
+    except FormatError:  # whoever wants the GGUF back is told
+        return {}
+    return {name: prod(one.shape) for name, one in frame_tensors(files).items()}
 
 
 def bits_per_value(nbytes: int, values: int) -> float:
@@ -115,7 +135,11 @@ def share(nbytes: int, weights: Mapping[str, int]) -> dict[str, int]:
 
 def _bytes(file: TautFile) -> list[int]:
     """What each record takes in the bodies, in order; an alias takes nothing there."""
-    found = {name: nbytes for part in file.parts for name, nbytes in _bytes_of(part).items()}
+    found = {
+        prefix + name: nbytes
+        for prefix, part in file.named_parts
+        for name, nbytes in _bytes_of(part).items()
+    }
     return [found.get(name, 0) for name in file]
 
 

@@ -14,11 +14,12 @@ from typing import Any, ParamSpec, TypeVar
 from taut.container.deliver import delivered
 from taut.errors import ArgumentError, TautError
 from taut.io.model_file import ModelFile
-from taut.io.staged import staged, told_paths
-from taut.io.stores import url_of
+from taut.io.staged import notes_of_staged, staged, told_paths
+from taut.io.stores import local_of, url_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_WRITTEN = ("out", "journal", "scratch")  # arguments that are written to, if they are no target
 _KIND: Any = type(Path())
 
 
@@ -39,13 +40,19 @@ class UrlPath(_KIND):  # type: ignore[misc]  # the kind of this system
 
 
 def through_stores(
-    source: str, target: str | None = None, *, keep: bool = False
+    source: str | tuple[str, ...],
+    target: str | None = None,
+    *,
+    keep: bool = False,
+    glance: Callable[[dict[str, Any]], bool] | None = None,
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let a function's arguments `source` and `target` be URLs.
+    """Let a function's arguments `source` (one, or several) and `target` be URLs.
 
     The function gets local paths; its errors, and the paths of its result, name the URLs. With
-    `keep` what is read stays for as long as the result does.
+    `keep` what is read stays for as long as the result does. `glance` says of the arguments that
+    Taut files are only looked at, or read in part (see `staged`).
     """
+    sources = (source,) if isinstance(source, str) else source
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         form = signature(function)
@@ -53,19 +60,23 @@ def through_stores(
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
             given = form.bind(*args, **kwargs)
-            urls = _urls(given.arguments, source, target)
+            _check_local(given.arguments, target)
+            urls = _urls(given.arguments, sources, target)
             if not urls:
                 return function(*args, **kwargs)
             _check_resume(given.arguments, urls.get(str(target)))
             with contextlib.ExitStack() as stack, telling_urls():
-                if source in urls:
-                    local = stack.enter_context(staged(urls[source], watched=not keep))
-                    given.arguments[source] = _as_given(given.arguments[source], local)
+                notes: tuple[str, ...] = ()
+                part = glance is not None and glance(given.arguments)
+                for name in (one for one in sources if one in urls):
+                    local = stack.enter_context(staged(urls[name], watched=not keep, glance=part))
+                    given.arguments[name] = _as_given(given.arguments[name], local)
+                    notes += notes_of_staged(local)
                 if target is not None and target in urls:
                     force = bool(given.arguments.get("force", False))
                     way = delivered(urls[target], force=force)
                     given.arguments[target] = stack.enter_context(way)
-                found = _renamed(function(*given.args, **given.kwargs))
+                found = _renamed(function(*given.args, **given.kwargs), notes)
                 if keep:
                     weakref.finalize(found, stack.pop_all().close)
                 return found
@@ -85,8 +96,10 @@ def telling_urls() -> Iterator[None]:
         raise
 
 
-def _urls(arguments: dict[str, Any], source: str, target: str | None) -> dict[str, str]:
-    names = [source] if target is None or arguments.get("dry_run") else [source, target]
+def _urls(
+    arguments: dict[str, Any], sources: tuple[str, ...], target: str | None
+) -> dict[str, str]:
+    names = [*sources] if target is None or arguments.get("dry_run") else [*sources, target]
     found = {}
     for name in names:
         value = arguments.get(name)
@@ -94,6 +107,13 @@ def _urls(arguments: dict[str, Any], source: str, target: str | None) -> dict[st
         if url is not None:
             found[name] = url
     return found
+
+
+def _check_local(arguments: dict[str, Any], target: str | None) -> None:
+    for name in _WRITTEN:
+        url = None if name == target else url_of(arguments.get(name))
+        if url is not None and local_of(url) is None:
+            raise ArgumentError(f"{url}: is in a store; {name} is written on this machine")
 
 
 def _check_resume(arguments: dict[str, Any], target: str | None) -> None:
@@ -108,10 +128,17 @@ def _as_given(value: object, local: Path) -> object:
     return replace(value, path=local) if isinstance(value, ModelFile) else local
 
 
-def _renamed(result: T) -> T:
-    """The result with URLs for its paths."""
+def _renamed(result: T, notes: tuple[str, ...]) -> T:
+    """The result with URLs for its paths, and with what is to be told of what was fetched."""
     if not is_dataclass(result) or isinstance(result, type):
         return result
+    changed = _paths_changed(result)
+    if notes and isinstance(told := getattr(result, "notes", None), tuple):
+        changed["notes"] = (*notes, *told)
+    return replace(result, **changed) if changed else result
+
+
+def _paths_changed(result: object) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for name in ("path", "files"):
         value = getattr(result, name, None)
@@ -119,7 +146,7 @@ def _renamed(result: T) -> T:
             changed[name] = _url_path(value)
         elif isinstance(value, tuple) and value and isinstance(value[0], Path):
             changed[name] = tuple(map(_url_path, value))
-    return replace(result, **changed) if changed else result
+    return changed
 
 
 def _url_path(path: Path) -> Path:

@@ -163,4 +163,4 @@ def _sample(source: SampledSource, info: TensorInfo) -> tuple[np.ndarray, Tensor
     values = source.load(info.name)
     if values.nbytes == info.nbytes:
         return values, info
-    return values, TensorInfo(info.name, info.dtype, values.shape, values.nbytes)
+    return values, replace(info, shape=values.shape, nbytes=values.nbytes)

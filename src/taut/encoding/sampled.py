@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from taut.io import Source, TensorInfo, storage
+from taut.io.gguf import GgufSource
 from taut.io.part_of import PartOf
 from taut.io.safetensors import SafetensorsSource
 
@@ -74,7 +75,7 @@ class SampledSource(PartOf):
         return np.concatenate(rows).reshape(count, *shape[1:])
 
     def _reader(self, name: str) -> Callable[[int, int], np.ndarray]:
-        if isinstance(self.whole, SafetensorsSource):
+        if isinstance(self.whole, SafetensorsSource | GgufSource):
             return self.whole.reader(name)
         flat = self.whole.view(name).reshape(-1)
         return lambda begin, end: flat[begin:end]

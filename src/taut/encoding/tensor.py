@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from taut.coding import CodedArray, Effort, Job, decode, encode_lossless
+from taut.coding import CodedArray, Effort, Job, decode, encode_lossless, encode_records
 from taut.container import SMALL, Layout, xxh3
 from taut.container.format import PART
 from taut.encoding.choose_coder import coded_few, coded_smallest
+from taut.encoding.packed_codes import record_layout, row_bytes, word_effort
 from taut.errors import ArgumentError
 from taut.io import SAFETENSORS_DTYPES, Source, TensorInfo
 from taut.io.pairs import PairsInfo
+from taut.io.records_info import RecordsInfo
 from taut.scheme import Scheme
 from taut.transform import Grid, Indices, Rounded
 from taut.transform.grid import check_divides, matrix_shape
@@ -69,7 +71,7 @@ def encode_tensor(
         return Coded(values, str(scheme), checksum, checksum)
     sparse = (scheme.sparsity, scheme.n_of_m) != (None, None)
     if scheme.kind == "lossless" and not sparse:
-        return _exact(values, str(scheme), effort, threads)
+        return _exact(values, str(scheme), effort, threads, info)
     check_finite(info, values, scheme)
     if scheme.kind in ("lossless", "fp16"):
         return _masked(info, values, scheme, effort, threads)
@@ -98,8 +100,8 @@ def check_scheme(info: TensorInfo, scheme: Scheme) -> None:
     try:
         if columns and scheme.n_of_m is not None:
             check_divides("an M", scheme.n_of_m[1], columns)
-        if columns and scheme.group_size is not None:
-            check_divides("a group", scheme.group_size, columns)
+        if columns and scheme.group is not None:
+            check_divides("a group", scheme.group, columns)
     except ArgumentError as error:
         raise ArgumentError(f"{where}: {error}") from None
 
@@ -179,16 +181,40 @@ class RelativeError:
         self._error += float(np.sum(block * block))
 
 
-def _exact(values: np.ndarray, scheme: str, effort: Effort, threads: int) -> Coded:
+def _exact(
+    values: np.ndarray, scheme: str, effort: Effort, threads: int, info: TensorInfo | None = None
+) -> Coded:
     checksum = xxh3(values)
+    if isinstance(info, RecordsInfo):
+        return _records(values, scheme, info, threads)
     few = coded_few(values, effort=effort, threads=threads)
     if few is not None:
         return Coded(few, scheme, checksum, checksum)
     if values.nbytes < SMALL:
         return Coded(values, scheme, checksum, checksum, small=True)
-    coded = encode_lossless(values, effort=effort, threads=threads)
+    coded = encode_bits(values, effort, threads)
     pays = coded.nbytes + PART * (1 + len(coded.chunks)) < values.nbytes
     return Coded(coded if pays else values, scheme, checksum, checksum)
+
+
+def encode_bits(values: np.ndarray, effort: Effort, threads: int) -> CodedArray:
+    """Code an array bit for bit: its words, or what is packed in its bytes."""
+    flat = values.reshape(-1)
+    layout = record_layout(lambda a, b: flat[a:b], values.shape, values.dtype, effort)
+    if layout is None:
+        effort = word_effort(values.dtype, effort)
+        return encode_lossless(values, effort=effort, threads=threads)
+    each = row_bytes(layout, values.shape, values.dtype.itemsize)
+    return encode_records(flat.view(np.uint8), layout, each, threads=threads)
+
+
+def _records(values: np.ndarray, scheme: str, info: RecordsInfo, threads: int) -> Coded:
+    """Records field by field, where that pays."""
+    checksum = xxh3(values)
+    coded = encode_records(values.view(np.uint8), info.layout, info.row_bytes, threads=threads)
+    pays = coded.nbytes + PART * (1 + len(coded.chunks)) < values.nbytes
+    small = not pays and values.nbytes < SMALL
+    return Coded(coded if pays else values, scheme, checksum, checksum, small=small)
 
 
 def _masked(

@@ -16,7 +16,7 @@ from taut.errors import ArgumentError, FormatError
 from taut.io._onnx_wire import LENGTH, VARINT, fields
 from taut.io.stamp import StillFile
 
-Kind: TypeAlias = Literal["safetensors", "checkpoint", "onnx"]
+Kind: TypeAlias = Literal["safetensors", "checkpoint", "onnx", "gguf"]
 
 FIRST: Final = 1024  # bytes that are looked at
 
@@ -25,7 +25,6 @@ _UNFINISHED: Final = "what wrote or fetched it did not finish; fetch it again"
 _UNPACK: Final = "unpack it first"
 _SAFETENSORS: Final = "convert it to safetensors"
 _MAGIC: Final = (
-    (b"GGUF", 0, f"a GGUF file; {_SAFETENSORS}"),
     (b"\x89HDF", 0, f"an HDF5 file (Keras); {_SAFETENSORS}"),
     (b"\x93NUMPY", 0, "an array of numpy; pass {name: numpy.load(path)} from Python"),
     (b"\x1f\x8b", 0, f"compressed by gzip; {_UNPACK}"),
@@ -66,6 +65,8 @@ def kind_of(path: Path) -> Kind | None:
     first = first_bytes(path)
     if (why := why_foreign(first)) is not None:
         raise FormatError(f"{path}: {why}")
+    if first.startswith(b"GGUF"):
+        return "gguf"
     if first.startswith(b"PK\x03\x04"):
         return _of_archive(path)
     if len(first) > 1 and first[0] == 0x80 and 2 <= first[1] <= 5:  # a pickle begins so
@@ -93,8 +94,8 @@ def why_not_fetched(first: bytes) -> str | None:
 def why_foreign(first: bytes) -> str | None:
     """What a file that begins so is, and what to do, where it is no model; else None.
 
-    >>> why_foreign(b"GGUF\\x03\\0\\0\\0")
-    'is a GGUF file; convert it to safetensors'
+    >>> why_foreign(b"\\x89HDF\\r\\n\\x1a\\n")
+    'is an HDF5 file (Keras); convert it to safetensors'
     """
     if (why := why_not_fetched(first)) is not None:
         return why

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,6 +13,7 @@ from taut.errors import ArgumentError
 from taut.io.checkpoint_parts import choose_part
 from taut.io.content import Kind, kind_of
 from taut.io.folder_files import read_folder
+from taut.io.gguf import FRAME, open_gguf
 from taut.io.hub import find_weights
 from taut.io.in_memory import Entry, MemorySource, memory_source, numpy_entry
 from taut.io.model_file import ModelFile
@@ -26,11 +26,13 @@ from taut.io.pytorch import (
     state_entries,
     torch_entry,
 )
+from taut.io.records_info import values_of
 from taut.io.safetensors import SafetensorsSource, open_safetensors, open_sharded
 from taut.io.stores import store_hint
 from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint
 from taut.io.tensor_info import Source, SourceFile, TensorInfo
 from taut.io.torch_files import open_checkpoint, open_sharded_checkpoint
+from taut.io.tree import TREE_NAME, is_tree, open_tree
 from taut.io.wrappers import refuse_programs
 
 if TYPE_CHECKING:
@@ -41,7 +43,6 @@ Opened: TypeAlias = "MemorySource | SafetensorsSource"
 __all__ = ["Source", "SourceFile", "TensorInfo", "open_source"]
 
 _OTHER_FORMATS = {
-    ".gguf": "convert it to safetensors",
     ".h5": "convert it to safetensors",
     ".npz": "pass dict(numpy.load(path)) from Python",
     ".npy": "pass {name: numpy.load(path)} from Python",
@@ -59,8 +60,9 @@ def open_source(
     """Open a model as a lazy, ordered sequence of named tensors.
 
     `model` is a `.safetensors` file, a `*.safetensors.index.json`, a Hugging Face folder, a
-    checkpoint of PyTorch, an `.onnx` model, an nn.Module, or a dict of arrays or tensors. What a
-    file holds decides, not its name. A `ModelFile` says what to take of one.
+    checkpoint of PyTorch, an `.onnx` model, a `.gguf` file (any one of a split model), an
+    nn.Module, or a dict of arrays or tensors. What a file holds decides, not its name. A
+    `ModelFile` says what to take of one.
 
     Raises:
         ArgumentError: there is no such model, or it cannot be stored; the message says what to do.
@@ -111,6 +113,13 @@ def _entry(name: object, value: object, identity: str) -> Entry:
 
 def _open_path(model: ModelFile) -> Opened:
     path = model.path
+    if (path / TREE_NAME).is_file():
+        raise ArgumentError(
+            f"{path}: is a Taut folder already; decompress it first to code it anew"
+        )
+    if path.is_dir() and is_tree(path):
+        _check_no_key(model)
+        return open_tree(path, strict=model.strict)
     if path.is_dir():
         weights = find_weights(path)
         files = read_folder(path, weights)
@@ -132,6 +141,8 @@ def _open_file(model: ModelFile, companions: tuple[Path, ...]) -> Opened:
     if kind == "checkpoint":
         return open_checkpoint(path, companions, key=model.key)
     _check_no_key(model)
+    if kind == "gguf":
+        return open_gguf(path)
     return open_safetensors(path, companions) if kind == "safetensors" else open_onnx(path)
 
 
@@ -152,11 +163,13 @@ def _kind_by_name(path: Path) -> Kind:
         return "checkpoint"
     if suffix == ".onnx":
         return "onnx"
+    if suffix == ".gguf":
+        return "gguf"
     advice = _OTHER_FORMATS.get(suffix, "rename it if it is one of these")
     raise ArgumentError(
         f'{path}: neither its bytes nor the suffix "{path.suffix}" are of a format read here '
-        f"(.safetensors, .safetensors.index.json, {', '.join(CHECKPOINT_SUFFIXES)}, .onnx, or a "
-        f"model folder); {advice}"
+        f"(.safetensors, .safetensors.index.json, {', '.join(CHECKPOINT_SUFFIXES)}, .onnx, "
+        f".gguf, or a model folder); {advice}"
     )
 
 
@@ -180,9 +193,9 @@ def fixed_of(source: Source) -> frozenset[str]:
 
 
 def parameters_of(source: Source) -> int:
-    """How many values the model has, tied ones once; the graph of an ONNX model is none."""
-    beside = {*source.aliases, source.metadata.get(GRAPH)}
-    return sum(prod(i.shape) for i in source.infos if i.name not in beside)
+    """How many values the model has, tied ones once; what is beside the tensors is none."""
+    beside = {*source.aliases, source.metadata.get(GRAPH), source.metadata.get(FRAME)}
+    return sum(values_of(i) for i in source.infos if i.name not in beside)
 
 
 def notes_of(source: Source) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ CHECKPOINT_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt")
 
 # Of other formats, none of which a file written here under such a name would be.
 _OTHERS: Final = (
-    ".7z", ".bz2", ".gguf", ".gz", ".h5", ".hdf5", ".json", ".jsonl", ".keras", ".mlmodel",
+    ".7z", ".bz2", ".gz", ".h5", ".hdf5", ".json", ".jsonl", ".keras", ".mlmodel",
     ".mlpackage", ".msgpack", ".npy", ".npz", ".onnx_data", ".ot", ".pb", ".pickle", ".pkl", ".pt2",
     ".py", ".tar", ".tflite", ".tgz", ".txt", ".xml", ".xz", ".yaml", ".yml", ".zip",
 )  # fmt: skip
@@ -27,7 +27,7 @@ def names_checkpoint(path: Path) -> bool:
 
 
 def names_other_format(path: Path) -> bool:
-    """Whether a name promises a format that is neither safetensors nor PyTorch's nor ONNX.
+    """Whether a name promises a format that is neither safetensors nor PyTorch's nor ONNX nor GGUF.
 
     >>> names_other_format(Path("a.npz")), names_other_format(Path("a.out"))
     (True, False)

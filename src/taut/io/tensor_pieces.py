@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from taut.io.dtypes import storage
+from taut.io.gguf import GgufSource
 from taut.io.part_of import PartOf
 from taut.io.safetensors import SafetensorsSource
 from taut.io.tensor_info import Source, TensorInfo
@@ -21,7 +22,7 @@ Read = Callable[[int, int], np.ndarray]
 def reader_of(source: Source, name: str) -> Read:
     """What gives the values of a tensor from one number to another, flat, in its stored dtype.
 
-    Only what lies in safetensors is read so; other sources hold, or map, the tensor anyhow.
+    Only what lies in safetensors or GGUF is read so; other sources hold, or map, the tensor anyhow.
 
     >>> from taut.io import open_source
     >>> reader_of(open_source({"w": np.arange(6).reshape(2, 3)}), "w")(2, 4)
@@ -60,8 +61,8 @@ def held_nbytes(source: Source, info: TensorInfo) -> int:
     return 2 * PIECE
 
 
-def _file_of(source: Source) -> SafetensorsSource | None:
-    """The source itself, or that of which it is a part, where it is read from safetensors."""
+def _file_of(source: Source) -> SafetensorsSource | GgufSource | None:
+    """The source itself, or that of which it is a part, where it is read piece by piece."""
     while type(source) is PartOf:
         source = source.whole
-    return source if isinstance(source, SafetensorsSource) else None
+    return source if isinstance(source, SafetensorsSource | GgufSource) else None

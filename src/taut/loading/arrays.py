@@ -15,6 +15,8 @@ from taut.io import SAFETENSORS_DTYPES
 if TYPE_CHECKING:
     import torch
 
+    from taut.loading.gguf_tensors import GgufTensors
+
 # torch has its own types where numpy has none of its own: they pass as integers of their width.
 TORCH_TYPES = {
     "BF16": "bfloat16",
@@ -27,28 +29,32 @@ TORCH_TYPES = {
 
 
 class TorchFile(Mapping[str, "torch.Tensor"]):
-    """The tensors of a Taut file by name as torch tensors on the CPU, decoded when asked for."""
+    """The tensors of a Taut file by name as torch tensors on the CPU, decoded when asked for.
 
-    def __init__(self, file: TautFile) -> None:
+    Of a GGUF model `tensors` are its numbers, which are then given.
+    """
+
+    def __init__(self, file: TautFile, tensors: GgufTensors | None = None) -> None:
         need_extra("torch", "torch", "this takes")
         self.file = file
-        self._dtypes = {info.name: info.dtype for info in file.infos}
+        self._tensors = file if tensors is None else tensors
+        self._dtypes = {info.name: info.dtype for info in self._tensors.infos}
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """Decode one tensor."""
-        return to_torch(self.file[name], self._dtypes[name])
+        return to_torch(self._tensors[name], self._dtypes[name])
 
     def __iter__(self) -> Iterator[str]:
         """The names, in the model's order."""
-        return iter(self.file)
+        return iter(self._tensors)
 
     def __len__(self) -> int:
         """How many tensors there are."""
-        return len(self.file)
+        return len(self._tensors)
 
     def __contains__(self, name: object) -> bool:
         """Whether there is a tensor of this name; decodes nothing."""
-        return name in self.file
+        return name in self._tensors
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors in order, one decoded at a time."""
@@ -57,7 +63,7 @@ class TorchFile(Mapping[str, "torch.Tensor"]):
 
     def load_all(self, *, threads: int | None = None) -> dict[str, torch.Tensor]:
         """Decode all tensors at once; they share one block of memory."""
-        arrays = self.file.load_all(threads=threads)
+        arrays = self._tensors.load_all(threads=threads)
         return {name: to_torch(array, self._dtypes[name]) for name, array in arrays.items()}
 
 
