@@ -115,6 +115,8 @@ struct RecordsFields {
     uint32_t record = 1;     // bytes of one
     Vec<uint8_t> layout;     // as it lies in the header; kept for writing alone
     Vec<RecordField> fields;
+};
+
 // How values differ from a base's (delta/).
 struct DeltaFields {
     explicit DeltaFields(Memory& memory = usual_memory) : rows(memory), columns(memory) {}

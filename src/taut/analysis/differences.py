@@ -121,7 +121,7 @@ def _renamed(
 def compared(info: TensorInfo, a: np.ndarray, b: np.ndarray) -> TensorDifference:
     """Two tensors of one dtype and shape."""
     a, b = a.reshape(-1), b.reshape(-1)
-    total = _Sums()
+    total = _Changes()
     for begin in range(0, a.size, _BLOCK):
         total.add(a[begin : begin + _BLOCK], b[begin : begin + _BLOCK])
     return TensorDifference(
@@ -138,7 +138,7 @@ def compared(info: TensorInfo, a: np.ndarray, b: np.ndarray) -> TensorDifference
     )
 
 
-class _Sums:
+class _Changes:
     """What adds up over blocks of values."""
 
     def __init__(self) -> None:
