@@ -18,7 +18,8 @@ CSRC = ROOT / "csrc"
 PORTABLE = (
     "array/header", "rans/read_table", "rans/read_streams", "split/header", "split/decode",
     "matrix/header", "matrix/tables", "matrix/decode", "adaptive/header", "adaptive/numbers",
-    "adaptive/decode", "records/layout", "records/header", "records/decode", "codec/any",
+    "adaptive/decode", "records/layout", "records/header", "records/decode", "delta/header",
+    "delta/decode", "codec/any",
     "simd/kernels",
 )  # fmt: skip
 # Sources for wider instructions, by the part of their names: what they are compiled for.

@@ -56,8 +56,11 @@ def main() -> None:
         (folder / "models.json").write_text(json.dumps(told))
         for path in [*folder.rglob("*.wasm"), *folder.rglob("*.*js"), vocabulary]:
             squeeze(path)
+        if asked.ways:
+            ways = {way: ways[way] for way in asked.ways}
         judge, rows = Judge(folder), []
-        exact = {kind: judge.embed(ways["float32"], lines) for kind, lines in texts().items()}
+        plain = {"onnx": "float32.onnx"}
+        exact = {kind: judge.embed(plain, lines) for kind, lines in texts().items()}
         for way in ways:
             cosines = {
                 kind: float((judge.embed(ways[way], lines) * exact[kind]).sum(1).mean())
@@ -150,6 +153,7 @@ def command_line() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--megabits", type=float, default=10, help="of the line, a second (10)")
     parser.add_argument("--delay", type=float, default=0.04, help="seconds before an answer (.04)")
+    parser.add_argument("--ways", nargs="+", help="some ways alone, by name")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is opened (3)")
     parser.add_argument(
         "--folder", type=Path, help="where the pages are put; what is encoded there stays so"

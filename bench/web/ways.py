@@ -42,10 +42,11 @@ def write_ways(folder: Path, encoders: dict[str, Path]) -> dict[str, Way]:
     """Write every way into a folder; gives what the page is told of each."""
     network, inputs = Encoder().eval(), example()
     found: dict[str, Way] = {}
-    model = export(network, inputs, free=("batch", "tokens"), output="last_hidden_state")
-    onnx.save(model, folder / "float32.onnx")
-    halve(model)
-    onnx.save(model, folder / "float16.onnx")
+    if not (folder / "float16.onnx").is_file():
+        model = export(network, inputs, free=("batch", "tokens"), output="last_hidden_state")
+        onnx.save(model, folder / "float32.onnx")
+        halve(model)
+        onnx.save(model, folder / "float16.onnx")
     for name in ("float32", "float16"):
         found[name] = {"onnx": f"{name}.onnx"}
     for name, every in (("int8", False), ("int8c", True)):  # one scale, or one for each column
