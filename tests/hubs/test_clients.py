@@ -70,3 +70,16 @@ def test_calibrated_from_the_hub(hub: Hub, model: Path, tmp_path: Path) -> None:
     assert made.size == here.size
     name = "model.taut.safetensors"
     assert (tmp_path / "hub" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+
+
+def test_models_are_called_by_their_repositories(hub: Hub, model: Path, tmp_path: Path) -> None:
+    hub.add("org/bert", {path.name: path.read_bytes() for path in model.iterdir()})
+    taut.compress("hf://org/bert", tmp_path / "small")
+    hub.add("org/small", {p.name: p.read_bytes() for p in (tmp_path / "small").iterdir()})
+    tokens = [{"input_ids": torch.ones((2, 8), dtype=torch.long)}]
+    found = taut.evaluate("hf://org/small", original="hf://org/bert", calib=tokens)
+    assert found.model.name == "model.taut.safetensors"
+    assert found.original is not None
+    assert found.original.name == "bert"
+    assert found.fidelity is not None
+    assert found.fidelity.cosine > 0.999999

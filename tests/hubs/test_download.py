@@ -7,6 +7,7 @@ import pytest
 
 import taut
 from taut.errors import ArgumentError, VerifyError
+from taut.io.hub_choice import below, of_use
 from taut.io.staged import staged
 
 from .server import Hub
@@ -141,6 +142,20 @@ def test_an_index_brings_its_shards(hub: Hub, tmp_path: Path) -> None:
     assert not hub.ranges("c.safetensors")
 
 
+def test_which_files_are_chosen() -> None:
+    split = [f"q4-0000{n}-of-00002.gguf" for n in (1, 2)]
+    assert below([*split, "q8.gguf"], split[0]) == split
+    assert of_use([*split, "config.json"], "hf://o/n") == (sorted([*split, "config.json"]), [])
+    with pytest.raises(ArgumentError, match=r"3 files of weights.*name one: hf://o/n/q4-00001"):
+        of_use([*split, "q8.gguf"], "hf://o/n")
+    bins = ["pytorch_model.bin", "flax_model.msgpack", "a: b.txt"]
+    assert of_use(bins, "hf://o/n") == (["a: b.txt", "pytorch_model.bin"], ["flax_model.msgpack"])
+    twins = ["vae/model.safetensors", "vae/pytorch_model.bin", "unet/pytorch_model.bin"]
+    assert of_use(twins, "hf://o/n")[1] == ["vae/pytorch_model.bin"]
+    ours = ["model.taut.safetensors", "extra.gguf", "tf_model.h5"]
+    assert of_use(ours, "hf://o/n") == (sorted(ours), [])
+
+
 def refused(url: str) -> str:
     with pytest.raises(ArgumentError) as caught:
         taut.analyze(url)
@@ -163,6 +178,27 @@ def test_what_the_hub_refuses(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("HF_TOKEN", "hf_reader")
     for name in ("secret", "gated"):
         assert taut.analyze(f"hf://org/{name}").parameters == 8 * 256
+
+
+def test_a_hostile_hub_writes_nothing_elsewhere(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    hub.add("org/net", {"model.safetensors": weights(8), "../../../../mine": b"x"})
+    assert "is no hub, or a hostile one" in refused("hf://org/net")
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert "is no revision" in refused("hf://org/net@../x")
+    assert "is no revision" in refused("hf://org/net@..%2f..%2fx")
+
+
+def test_the_token_stays_with_the_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = weights(8)
+    hub.add("org/net", {"model.safetensors": data}, token="hf_reader")
+    hub.elsewhere = hub.url.replace("127.0.0.1", "localhost")
+    monkeypatch.setenv("HF_TOKEN", "hf_reader")
+    hub.cuts += [5000]
+    with staged("hf://org/net") as folder:
+        assert (folder / "model.safetensors").read_bytes() == data
+    assert hub.tokens["localhost"] == {None}
+    assert hub.tokens["127.0.0.1"] == {"hf_reader"}
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,10 @@ def test_a_file_alone_and_a_lossless_one(writer: Hub, tmp_path: Path) -> None:
         "tags": ["taut", "compressed", "lossless"],
     }
     assert np.array_equal(taut.load("hf://org/zeros")["w"], np.zeros((64, 64)))
+    command = "taut decompress hf://org/zeros/zeros.taut.safetensors -o zeros.safetensors"
+    assert command in found.card
+    url, out = command.split()[2], tmp_path / "back.safetensors"
+    assert taut.decompress(url, out).files == (out,)
 
 
 def test_scores_of_an_evaluation_stand_in_the_card(
@@ -190,6 +194,13 @@ def test_what_fails_leaves_nothing(
         taut.push(folder, "hf://org/small")
     assert repo.files == {"x": b"x"}
     assert len(repo.commits) == 1
+
+
+def test_files_that_the_hub_leaves_out_are_told(writer: Hub, folder: Path) -> None:
+    writer.add("org/small", {".gitignore": b"*.safetensors"})
+    writer.ignored.add("model.taut.safetensors")
+    with pytest.raises(ArgumentError, match=r"left out model\.taut\.safetensors: a \.gitignore"):
+        taut.push(folder, "hf://org/small")
 
 
 def test_who_may_not(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

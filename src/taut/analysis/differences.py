@@ -177,7 +177,8 @@ def _places(words: np.ndarray, dtype: np.dtype) -> np.ndarray:
     top = words.dtype.type(1 << (8 * words.itemsize - 1))
     if dtype.kind in "ub":
         return words
+    signed: np.ndarray = words ^ top
     if dtype.kind == "i":
-        return words ^ top
+        return signed
     found: np.ndarray = np.where(words & top, ~words, words | top)
     return found

@@ -25,7 +25,7 @@ STREAM = "-"
 _INPUT = "standard-input.safetensors"
 _OUTPUT = "standard-output"  # and a suffix
 _SOURCES = ("model", "file", "files")
-_MODELS = (*_SOURCES, "original", "into")
+_MODELS = (*_SOURCES, "original", "into", "base", "first", "second")
 _TEXTS = ("title",)  # options whose value may be any text
 _WRITTEN = ("output", "html", "csv", "charts", "scratch")  # on this machine
 
@@ -50,7 +50,11 @@ def streaming(command: Callable[P, None]) -> Callable[P, None]:
                     source = stack.enter_context(_standard_input())
                     kwargs[name] = _replaced(kwargs[name], source)
                 elif (url := url_of(kwargs.get(name))) is not None and "output" in kwargs:
-                    kwargs[name] = _from_store(stack, url, kwargs[name], kwargs["output"])
+                    if kwargs["output"] is None:
+                        raise ArgumentError(
+                            f"{url}: is in a store; name where to write (-o), there or here"
+                        )
+                    kwargs[name] = _fetched(stack, url, kwargs[name], kwargs)
             to_output = _streams(kwargs.get("output"))
             if to_output:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taut-"))
@@ -62,13 +66,15 @@ def streaming(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def _from_store(stack: contextlib.ExitStack, url: str, given: object, output: object) -> str | Path:
-    """A local path for what lies in a store; it is not to be written beside it."""
-    from taut.io.staged import staged
+def _fetched(
+    stack: contextlib.ExitStack, url: str, given: object, options: dict[str, object]
+) -> str | Path:
+    """A local path for what lies in a store, and what is to be told of it."""
+    from taut.cli._talk import Talk
+    from taut.io.staged import notes_of_staged, staged
 
-    if output is None:
-        raise ArgumentError(f"{url}: is in a store; name where to write (-o), there or here")
     local = stack.enter_context(staged(url))
+    Talk(bool(options.get("quiet"))).notes(notes_of_staged(local))
     return local if isinstance(given, Path) else str(local)
 
 
@@ -103,7 +109,6 @@ def _on_this_machine(kwargs: dict[str, object]) -> Iterator[None]:
         ArgumentError: an output is a URL, where it is to be a file of this machine.
     """
     from taut.container.through_stores import telling_urls
-    from taut.io.staged import staged
     from taut.io.stores import local_of, url_of
 
     for name in _WRITTEN:
@@ -114,8 +119,7 @@ def _on_this_machine(kwargs: dict[str, object]) -> Iterator[None]:
         for name in _MODELS:
             given = kwargs.get(name)
             if (url := url_of(given)) is not None:
-                local = stack.enter_context(staged(url))
-                kwargs[name] = local if isinstance(given, Path) else str(local)
+                kwargs[name] = _fetched(stack, url, given, kwargs)
         yield
 
 

@@ -70,7 +70,7 @@ def carry_out(request: CompressRequest) -> Result:
     asked = read_call(source, call)
     partition = None if tree is not None else _partition(request, source)
     place = _place(request, tree or source, partition)
-    notes += (*_resumable(request), *_unshared(request, partition))
+    notes += (*_resumable(request), *(() if tree else _unshared(request, partition)))
     with contextlib.ExitStack() as stack:
         kept = _kept(stack, request, source, asked, place)
         with blaming_changes(stamps):
@@ -127,6 +127,10 @@ def _check_tree(request: CompressRequest, tree: TreeSource | None) -> None:
     """Raise `ArgumentError` where several models in a folder cannot become what is asked for."""
     if tree is None:
         return
+    if getattr(request, "base", None) is not None:
+        raise ArgumentError(
+            f"{tree.identity}: holds {len(tree.units)} models; with a base give the folder of one"
+        )
     if (request.call.calib, request.call.train) != (None, None):
         raise ArgumentError(
             f"{tree.identity}: holds {len(tree.units)} models, of which one at a time can be run; "

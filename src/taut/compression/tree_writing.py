@@ -16,6 +16,7 @@ from taut.container.model_folder import FILE_NAME, copy_files, mark_config
 from taut.container.shard_table import INDEX_NAME
 from taut.container.tree_table import TreePart, tree_bytes
 from taut.encoding.data_free import Quantizer
+from taut.errors import ArgumentError
 from taut.io import check_unchanged
 from taut.io.model_file import ModelFile, path_of
 from taut.io.pairs import PairedSource, paired
@@ -67,7 +68,13 @@ def _decision_of(decision: Decision, one: UnitPlace) -> Decision:
     quantize = decision.quantize
     if isinstance(quantize, Quantizer):
         quantize = quantize.below(prefix)
-    names = [info.name for info in source.infos if prefix + info.name in decision.schemes]
+    names = [info.name for info in source.infos if info.name not in source.aliases]
+    odd = [name for name in names if prefix + name not in decision.schemes]
+    if odd:
+        raise ArgumentError(
+            f"{one.unit.path}: {odd[0]} is stored in a low-bit form, which in a folder of several "
+            "models is kept bit for bit alone; compress this model by itself"
+        )
     return replace(
         decision,
         source=paired(source) if isinstance(decision.source, PairedSource) else source,

@@ -19,6 +19,7 @@ from taut.io.stores import local_of, url_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_BASE = "base"  # what a model is told apart from
 _WRITTEN = ("out", "journal", "scratch")  # arguments that are written to, if they are no target
 _KIND: Any = type(Path())
 
@@ -46,13 +47,13 @@ def through_stores(
     keep: bool = False,
     glance: Callable[[dict[str, Any]], bool] | None = None,
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let a function's arguments `source` (one, or several) and `target` be URLs.
+    """Let a function's arguments `source` (one, or several), `base` and `target` be URLs.
 
     The function gets local paths; its errors, and the paths of its result, name the URLs. With
     `keep` what is read stays for as long as the result does. `glance` says of the arguments that
     Taut files are only looked at, or read in part (see `staged`).
     """
-    sources = (source,) if isinstance(source, str) else source
+    sources = (*((source,) if isinstance(source, str) else source), _BASE)
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         form = signature(function)
@@ -61,22 +62,19 @@ def through_stores(
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
             given = form.bind(*args, **kwargs)
             _check_local(given.arguments, target)
-            urls = _urls(given.arguments, sources, target)
-            if not urls:
+            to = _target_url(given.arguments, target)
+            if to is None and not any(_has_url(given.arguments.get(name)) for name in sources):
                 return function(*args, **kwargs)
-            _check_resume(given.arguments, urls.get(str(target)))
+            _check_resume(given.arguments, to)
             with contextlib.ExitStack() as stack, telling_urls():
-                notes: tuple[str, ...] = ()
                 part = glance is not None and glance(given.arguments)
-                for name in (one for one in sources if one in urls):
-                    local = stack.enter_context(staged(urls[name], watched=not keep, glance=part))
-                    given.arguments[name] = _as_given(given.arguments[name], local)
-                    notes += notes_of_staged(local)
-                if target is not None and target in urls:
+                here = _Here(stack, watched=not keep, glance=part)
+                for name in (one for one in sources if one in given.arguments):
+                    given.arguments[name] = here.local(given.arguments[name])
+                if target is not None and to is not None:
                     force = bool(given.arguments.get("force", False))
-                    way = delivered(urls[target], force=force)
-                    given.arguments[target] = stack.enter_context(way)
-                found = _renamed(function(*given.args, **given.kwargs), notes)
+                    given.arguments[target] = stack.enter_context(delivered(to, force=force))
+                found = _renamed(function(*given.args, **given.kwargs), here.notes)
                 if keep:
                     weakref.finalize(found, stack.pop_all().close)
                 return found
@@ -96,17 +94,41 @@ def telling_urls() -> Iterator[None]:
         raise
 
 
-def _urls(
-    arguments: dict[str, Any], sources: tuple[str, ...], target: str | None
-) -> dict[str, str]:
-    names = [*sources] if target is None or arguments.get("dry_run") else [*sources, target]
-    found = {}
-    for name in names:
-        value = arguments.get(name)
-        url = url_of(value.path if isinstance(value, ModelFile) else value)
-        if url is not None:
-            found[name] = url
-    return found
+class _Here:
+    """Brings what URLs name to this machine, for as long as a stack is open; `notes` tell of it."""
+
+    def __init__(self, stack: contextlib.ExitStack, *, watched: bool, glance: bool) -> None:
+        self.notes: tuple[str, ...] = ()
+        self._stack, self._watched, self._glance = stack, watched, glance
+
+    def local(self, value: object) -> object:
+        """A value with local paths for the URLs in it."""
+        if isinstance(value, (list, tuple)) and _has_url(value):
+            return type(value)(map(self.local, value))
+        url = _url(value)
+        if url is None:
+            return value
+        path = self._stack.enter_context(staged(url, watched=self._watched, glance=self._glance))
+        self.notes += notes_of_staged(path)
+        return replace(value, path=path) if isinstance(value, ModelFile) else path
+
+
+def _url(value: object) -> str | None:
+    return url_of(value.path if isinstance(value, ModelFile) else value)
+
+
+def _has_url(value: object) -> bool:
+    """Whether a value is a URL, or has one among paths."""
+    if isinstance(value, (list, tuple)):
+        return any(isinstance(one, (str, Path)) and url_of(one) for one in value)
+    return _url(value) is not None
+
+
+def _target_url(arguments: dict[str, Any], target: str | None) -> str | None:
+    """Where to write, if that is a URL, and anything is to be written."""
+    if target is None or arguments.get("dry_run"):
+        return None
+    return url_of(arguments.get(target))
 
 
 def _check_local(arguments: dict[str, Any], target: str | None) -> None:
@@ -122,10 +144,6 @@ def _check_resume(arguments: dict[str, Any], target: str | None) -> None:
             f"{target}: resume (--resume): what a run keeps lies beside its output, which is in a "
             "store; write to this machine, and copy what comes of it"
         )
-
-
-def _as_given(value: object, local: Path) -> object:
-    return replace(value, path=local) if isinstance(value, ModelFile) else local
 
 
 def _renamed(result: T, notes: tuple[str, ...]) -> T:

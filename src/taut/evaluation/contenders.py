@@ -20,6 +20,7 @@ from taut.io.model_file import ModelFile, path_of
 from taut.io.pytorch import is_module
 from taut.io.quantized import as_floats
 from taut.io.shard_index import bytes_with_shards
+from taut.io.staged import told_name
 from taut.loading.restore import decompress
 from taut.networks import LoadedModel, ModelSpec, open_model
 from taut.networks.callables import names_callable
@@ -166,6 +167,8 @@ def _of_network(spec: ModelSpec, loaded: LoadedModel) -> Contender:
     name = type(spec).__name__ if is_module(spec) else Path(str(spec)).resolve().name
     parameters = sum(p.numel() for p in loaded.module.parameters())
     path = loaded.source if isinstance(loaded.source, Path) else None
+    if path is not None:
+        name = told_name(path)
     return Contender(name, loaded.module, source.nbytes, parameters, model_identity(source), path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -12,6 +13,7 @@ from taut.io.folder_files import of_other_runtimes
 
 _TAUT: Final = (".taut.safetensors", ".taut.tree.json")
 _KINDS: Final = (".gguf", ".onnx")  # where a repository has nothing else: one of them is meant
+_SPLIT: Final = re.compile(r"-\d{5}-of-\d{5}\.gguf\Z")
 _SHOWN: Final = 6  # names of a message
 
 
@@ -26,8 +28,20 @@ def below(names: Iterable[str], path: str) -> list[str]:
         return found
     if path in found:
         beside = path.endswith(".onnx")
-        return [name for name in found if name == path or (beside and name.startswith(path))]
+        split = _whole(path)
+        return [
+            name for name in found if _whole(name) == split or (beside and name.startswith(path))
+        ]
     return [name for name in found if name.startswith(f"{path}/")]
+
+
+def _whole(name: str) -> str:
+    """A file's name; of a GGUF file that was split that of all of its parts.
+
+    >>> _whole("a-00001-of-00002.gguf"), _whole("a-00001-of-00002.safetensors")
+    ('a.gguf', 'a-00001-of-00002.safetensors')
+    """
+    return _SPLIT.sub(".gguf", name)
 
 
 def of_use(names: Collection[str], where: str) -> tuple[list[str], list[str]]:
@@ -69,7 +83,7 @@ _TWINS: Final = (
 def _check_one(names: Collection[str], where: str) -> None:
     for kind in _KINDS:
         found = sorted(name for name in names if name.endswith(kind))
-        if len(found) > 1:
+        if len({_whole(name) for name in found}) > 1:
             more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             raise ArgumentError(
                 f"{where}: has {len(found)} files of weights ({', '.join(found[:_SHOWN])}{more}); "

@@ -82,7 +82,24 @@ def commit_files(
                 revision=url.revision,
             )
         )
+    _check_all_there(api, url, str(found.oid), files)
     return str(found.commit_url)
+
+
+def _check_all_there(api: Any, url: HubUrl, commit: str, files: Collection[str]) -> None:
+    """Raise `ArgumentError` where a hub took a commit and left files out of it."""
+    try:
+        now = api.repo_info(url.repo, repo_type=url.kind, revision=commit)
+    except Exception:  # it was taken; what cannot be asked now is no reason to say otherwise
+        return
+    there = {one.rfilename for one in now.siblings or ()}
+    left = [name for name in files if name not in there]
+    if now.sha == commit and left:
+        raise ArgumentError(
+            f"{url}: the hub took the commit {commit[:12]} and left out "
+            f"{', '.join(sorted(left)[:3])}: a .gitignore of the repository names such files; "
+            "take that out, and push again with -f"
+        )
 
 
 def _given(one: Path | bytes) -> str | bytes:

@@ -2,19 +2,20 @@
 
 Surprise first: the hub's library begins a file anew when a run was stopped. So a file's bytes are
 gathered beside its place in the cache, under a name of Taut's, and the library is left to link it.
-Files of Xet storage it fetches itself, in pieces that it keeps.
+What the hub serves in no other way than by Xet (files of more than 50 GB), the library fetches.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from taut.errors import VerifyError
+from taut.errors import ArgumentError, VerifyError
 from taut.io.hub_repository import HubFile, Repository
 from taut.io.hub_words import (
     TRIES,
@@ -25,10 +26,13 @@ from taut.io.hub_words import (
     need_hub,
     passes,
     speaking,
+    status_of,
     wait,
 )
 
 _PART: Final = ".taut-part"
+_TAG: Final = re.compile(r"[\w-][\w.-]{0,127}")  # what becomes a file's name
+_LARGEST: Final = 50_000_000_000  # bytes of a file that the hub serves by plain HTTP
 _SHA256, _SHA1 = 64, 40  # digits
 
 
@@ -50,6 +54,11 @@ def fetched(repository: Repository, name: str) -> Path:
         _forget(place)
     with speaking(replace(repository.url, path=name), repository.told):
         _fetch(repository, file)
+    if not place.is_file():
+        raise ArgumentError(
+            f"{repository.told}: {name} came of another commit than was listed; try again when "
+            "nobody writes to the repository"
+        )
     wrong = file.wrong(place)
     if wrong is not None:
         _forget(place)
@@ -60,9 +69,10 @@ def fetched(repository: Repository, name: str) -> Path:
 def _fetch(repository: Repository, file: HubFile) -> None:
     """Have a file in the cache, by whichever way goes on where it was."""
     about = again(lambda: _about(repository, file.name))
-    if about.etag and about.commit_hash and getattr(about, "xet_file_data", None) is None:
-        _gather(repository, file, about)
     hub = need_hub(repository.told)
+    plain = about.size is None or about.size <= _LARGEST
+    if about.etag and about.commit_hash and plain and _TAG.fullmatch(about.etag):
+        _gather(repository, file, about)
     again(
         lambda: hub.hf_hub_download(
             repository.url.repo,
@@ -140,9 +150,16 @@ def _download(repository: Repository, name: str, about: Any, part: Path) -> None
         except Exception as error:
             grown = part.exists() and part.stat().st_size > have
             number = 0 if grown else number + 1
-            if number == TRIES or not passes(error):
+            if number == TRIES or not (passes(error) or _is_late(error, about)):
                 raise
             wait(number, error)
+            about = again(lambda: _about(repository, name))
+
+
+def _is_late(error: Exception, about: Any) -> bool:
+    """Whether an address elsewhere, which is good for an hour or so, was asked too late."""
+    elsewhere = urlsplit(about.location).netloc != urlsplit(endpoint()).netloc
+    return elsewhere and status_of(error) in (401, 403)
 
 
 def _add(repository: Repository, name: str, about: Any, part: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from taut.errors import ArgumentError
 from taut.io.hub_choice import below
-from taut.io.hub_url import HubUrl
+from taut.io.hub_url import HubUrl, is_within
 from taut.io.hub_words import (
     again,
     cache_folder,
@@ -26,6 +26,7 @@ from taut.io.hub_words import (
 from taut.io.names import nearest
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_NAME: Final = re.compile(r"[\w-][\w.-]{0,127}")
 _PIECE: Final = 1 << 20
 
 
@@ -129,7 +130,11 @@ def _asked(url: HubUrl) -> Repository:
         )
     )
     files = {one.rfilename: _file(one) for one in found.siblings or ()}
-    commit = found.sha or url.revision or "main"
+    commit = str(found.sha)
+    odd = [name for name in files if not is_within(name)]
+    if odd or not _NAME.fullmatch(commit):
+        what = f"a file {odd[0]!r:.80}" if odd else f"{commit!r:.80} for a commit"
+        raise ArgumentError(f"{url}: {endpoint()} lists {what}: it is no hub, or a hostile one")
     revision = url.revision or "main"
     if commit != revision:
         ref = _storage(url) / "refs" / revision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -15,6 +16,7 @@ _SCHEME: Final = "hf://"
 _KINDS: Final[dict[str, Kind]] = {"models": "model", "datasets": "dataset", "spaces": "space"}
 _ELSEWHERE: Final = ("buckets", "kernels")  # of the hub, and no repositories of models or data
 _PART: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,95})")
+_STRANGE: Final = "\\:\0" if os.name == "nt" else "\0"  # of drives, and of other separators
 _REFS: Final = re.compile(r"(refs/(?:pr|convert)/[^/]+)(?:/(.*))?", re.DOTALL)
 _GRAMMAR: Final = "hf://ORG/NAME[@REVISION][/FILE], or hf://datasets/ORG/NAME..."
 
@@ -60,11 +62,23 @@ def hub_of(url: str) -> HubUrl | None:
         kind, rest = _KINDS[first], after
     repo, revision, path = _parts(rest)
     names = repo.split("/")
-    if not all(_PART.fullmatch(name) for name in names) or revision == "":
+    if not all(_PART.fullmatch(name) for name in names):
         raise ArgumentError(f"{url}: names no repository of the hub; give {_GRAMMAR}")
-    if any(part in ("", ".", "..") for part in path.split("/")) and path:
+    if revision is not None and not is_within(revision):
+        raise ArgumentError(f"{url}: {revision!r} is no revision; give {_GRAMMAR}")
+    if path and not is_within(path):
         raise ArgumentError(f"{url}: {path!r} is no path in a repository; give {_GRAMMAR}")
     return HubUrl(kind, repo, revision, path)
+
+
+def is_within(path: str) -> bool:
+    """Whether a path with / leads to a place below where it starts, on this system.
+
+    >>> is_within("unet/model.safetensors"), is_within("../x"), is_within("/x")
+    (True, False, False)
+    """
+    strange = any(sign in path for sign in _STRANGE)
+    return not strange and not any(part in ("", ".", "..") for part in path.split("/"))
 
 
 def _parts(rest: str) -> tuple[str, str | None, str]:

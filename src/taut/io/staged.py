@@ -114,6 +114,12 @@ def told_paths(text: str) -> str:
     return text
 
 
+def told_name(path: Path) -> str:
+    """The last part of a path as people know it: of what lies in a store that of its URL."""
+    told = told_paths(str(path))
+    return path.resolve().name if told == str(path) else told.rstrip("/").rsplit("/", 1)[-1]
+
+
 def _fetch_header(holes: Holes, path: Path, nbytes: int) -> None:
     """The length of a safetensors header, and the header."""
     holes.fill(0, min(8, nbytes))

@@ -56,10 +56,14 @@ class TreeSource(SafetensorsSource):
 
 
 def is_tree(folder: Path) -> bool:
-    """Whether a folder holds weights in subfolders, and none of its own, or is a pipeline."""
+    """Whether a folder is a pipeline, or has weights right in its subfolders and none of its own.
+
+    Weights that lie deeper make no model of a folder: any project may have some somewhere.
+    """
     if not (folder / _PIPELINE).is_file() and holds_weights(folder):
         return False
-    return any(len(path.parts) > 1 for path in _files(folder))
+    found = (path for suffix in (_SUFFIX, _INDEX) for path in folder.glob(f"*/*{suffix}"))
+    return any(_OWN not in path.name and path.parent.name not in _APART for path in found)
 
 
 def open_tree(folder: Path, *, strict: bool = False) -> TreeSource:

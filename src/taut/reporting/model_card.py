@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import yaml
 
+from taut.container.find import SUFFIX
 from taut.container.info import Info, TensorReport
 from taut.container.original_card import front_of, with_original
 from taut.errors import ArgumentError
@@ -28,8 +29,8 @@ class CardFacts:
     """What a card tells: the file, the repository that it goes to, and what is known beside.
 
     `original` is the original's own card, b"" if there is none; `base_model` and `license` go
-    before what it says. `transformers` says whether the folder is one of that library, and
-    `command` how it was made.
+    before what it says. `file` is the name of a single one, "" of a folder; `transformers` says
+    whether the folder is one of that library, and `command` how it was made.
     """
 
     info: Info
@@ -40,7 +41,7 @@ class CardFacts:
     license: str | None = None
     evaluation: Evaluation | None = None
     command: str | None = None
-    folder: bool = False
+    file: str = ""
     transformers: bool = False
 
 
@@ -52,7 +53,7 @@ def model_card(facts: CardFacts) -> bytes:
     """
     tree = card_metadata(facts)
     front = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1000)
-    text = f"---\n{front}---\n\n" + "\n".join(_body(facts, _base(tree)))
+    text = f"---\n{front}---\n\n" + "\n".join(_body(facts, _base(tree))).rstrip() + "\n"
     if facts.original:
         text += "\n## The original's card\n\n"
     return with_original(text.encode(), facts.original)
@@ -162,8 +163,9 @@ def _loading(facts: CardFacts) -> Iterator[str]:
         yield from ("", "With transformers:", "", "```python", "import taut.hf")
         yield from ("from transformers import AutoModel", "")
         yield from (f'model = AutoModel.from_pretrained("{facts.repo}"{more})', "```")
-    out = facts.repo.rpartition("/")[2]
-    out += "-original" if facts.folder else ".safetensors"
+    out = facts.repo.rpartition("/")[2] + "-original"
+    if facts.file:
+        url, out = f"{url}/{facts.file}", f"{facts.file.removesuffix(SUFFIX)}.safetensors"
     exact = "the original, byte for byte" if _is_exact(facts.info) else "ordinary files"
     yield from ("", f"Back to {exact}:", "", "```", "pip install 'taut[hub]'")
     yield from (f"taut decompress {url} -o {out}", "```")
@@ -171,7 +173,7 @@ def _loading(facts: CardFacts) -> Iterator[str]:
 
 def _command(facts: CardFacts, base: str | None) -> str:
     source = f"hf://{base}" if base else "MODEL"
-    out = facts.repo.rpartition("/")[2] + ("" if facts.folder else ".taut.safetensors")
+    out = facts.file or facts.repo.rpartition("/")[2]
     asked = "" if _is_exact(facts.info) else f" --bits {facts.info.bits:.2f}"
     return f"taut compress {source} -o {out}{asked}"
 

@@ -9,7 +9,7 @@ from taut.container.through_stores import through_stores
 __all__ = ["Differences", "diff"]
 
 
-@through_stores("first", "second")
+@through_stores(("first", "second"))
 def diff(first: BaseSpec, second: BaseSpec) -> Differences:
     """Say which tensors differ between two models, and how far.
 

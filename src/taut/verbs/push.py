@@ -144,7 +144,7 @@ def _facts(
         license=license,
         evaluation=evaluation,
         command=command,
-        folder=folder is not None,
+        file="" if folder is not None else _name(find_file(path)),
         transformers="quantization_config" in config,
     )
 
@@ -175,13 +175,18 @@ def _files(path: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     found = find_file(path)
     own = open_taut(found).own_files
     if not path.is_dir():
-        if not found.name.endswith(TAUT_SUFFIXES):
-            return {f"{found.stem}{SUFFIX}": found}, ()
+        if len(own) == 1:
+            return {_name(found): found}, ()
         return {one.relative_to(found.parent).as_posix(): one for one in own}, ()
     names = frozenset(one.relative_to(path).as_posix() for one in own)
     beside = read_tree(path, names)
     files = {one.relative_to(path).as_posix(): one for one in (*own, *beside.companions)}
     return files, beside.notes
+
+
+def _name(file: Path) -> str:
+    """What a file is called there: as a Taut file, by which folders are read."""
+    return file.name if file.name.endswith(TAUT_SUFFIXES) else f"{file.stem}{SUFFIX}"
 
 
 def _size(files: Mapping[str, Path | bytes]) -> int:
