@@ -44,7 +44,7 @@ def test_the_native_count_is_the_numpy_one(rows, columns, most, trellis, seed):
 def test_counts_of_another_shape_are_told(size):
     one, out = np.zeros(1, np.uint8), np.zeros(size, np.int64)
     if size % 48 or not size:
-        with pytest.raises(ValueError, match="48"):
+        with pytest.raises(ValueError):
             _core.count_magnitudes(np.zeros(1, np.int16), one, one, True, out)
     else:
         _core.count_magnitudes(np.zeros(1, np.int16), one, one, True, out)

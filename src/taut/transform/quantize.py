@@ -193,7 +193,7 @@ def trellis_levels(matrix: MatrixRows, step: float) -> Levels | None:
     sample = np.array(matrix.pick(picked_rows(matrix.shape, _FIT)), dtype=np.float32)
     if np.count_nonzero(sample) < _NONZERO * sample.size:
         return None
-    return _fitted(sample, step, lam)
+    return fitted_levels(sample, step, lam)
 
 
 def _scale_in_steps(matrix: MatrixRows, step: float) -> float | None:
@@ -213,7 +213,7 @@ def rounds_to_zero(largest: float, step: float) -> bool:
     return largest < min(max(step, _SMALLEST), _LARGEST) / 4
 
 
-def _fitted(values: NDArray[np.float32], step: float, lam: float) -> Levels:
+def fitted_levels(values: NDArray[np.float32], step: float, lam: float) -> Levels:
     """Prices and offsets: how far levels of magnitude 1, 2, and beyond lie outside of their
     members' mean.
     """
