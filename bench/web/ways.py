@@ -25,7 +25,8 @@ sys.path[:0] = [str(EXAMPLES), str(EXAMPLES / "web")]
 from graph import export, write_graph  # type: ignore[import-not-found] # noqa: E402
 from prepare import Encoder, copy_pages, example  # type: ignore[import-not-found] # noqa: E402
 
-__all__ = ["Judge", "copy_pages", "squeeze", "texts", "write_ways"]
+__all__ = ["INT8", "Judge", "copy_pages", "squeeze", "texts", "write_ways"]
+INT8 = ("int8, brotli", "int8 by channel, brotli")
 SMALL = 1024  # values of a tensor that stays float32
 Way = dict[str, str]
 
@@ -41,21 +42,25 @@ def write_ways(folder: Path, encoders: dict[str, Path]) -> dict[str, Way]:
     """Write every way into a folder; gives what the page is told of each."""
     network, inputs = Encoder().eval(), example()
     found: dict[str, Way] = {}
-    model = export(network, inputs, free=("batch", "tokens"))
-    onnx.save(model, folder / "float32.onnx")
-    halve(model)
-    onnx.save(model, folder / "float16.onnx")
-    quantize_dynamic(folder / "float32.onnx", folder / "int8.onnx", weight_type=QuantType.QInt8)
-    for name in ("float32", "float16", "int8"):
+    if not (folder / "float16.onnx").is_file():
+        model = export(network, inputs, free=("batch", "tokens"), output="last_hidden_state")
+        onnx.save(model, folder / "float32.onnx")
+        halve(model)
+        onnx.save(model, folder / "float16.onnx")
+    for name in ("float32", "float16"):
         found[name] = {"onnx": f"{name}.onnx"}
-    found["int8, brotli"] = {"onnx": "int8b.onnx"}
-    (folder / "int8b.onnx").write_bytes((folder / "int8.onnx").read_bytes())
-    squeeze(folder / "int8b.onnx")
+    for name, every in (("int8", False), ("int8c", True)):  # one scale, or one for each column
+        path = folder / f"{name}.onnx"
+        if not path.is_file():
+            whole = folder / "float32.onnx"
+            quantize_dynamic(whole, path, weight_type=QuantType.QInt8, per_channel=every)
+        squeeze(path)
+        found[INT8[every]] = {"onnx": path.name}
     for name, path in encoders.items():
         (folder / f"{name}.taut.safetensors").write_bytes(path.read_bytes())
         write_graph(
             network, inputs, path, folder / f"{name}.onnx", free=("batch", "tokens"),
-            prefix="inner.",
+            prefix="inner.", output="last_hidden_state",
         )  # fmt: skip
         squeeze(folder / f"{name}.onnx")
         found[name] = {"graph": f"{name}.onnx", "weights": f"{name}.taut.safetensors"}

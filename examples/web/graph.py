@@ -26,17 +26,20 @@ def write_graph(
     *,
     free: Sequence[str],
     prefix: str = "",
+    output: str | None = None,
 ) -> None:
     """Export `network` without its weights: those of the Taut file `weights` are named by place.
 
-    `free` names the axes, from the first on, that may have any size. A parameter is the tensor of
-    its name without `prefix`; what the file has not, such as constants, stays in the graph.
+    `free` names the axes, from the first on, that may have any size, `output` the one output. A
+    parameter is the tensor of its name without `prefix`; what the file has not, such as constants,
+    stays in the graph.
 
     Raises:
         ValueError: a parameter of the network is not in the file as it is.
     """
     places = _places(weights)
-    model = export(network, inputs, free=free, optimize=False)  # weights lie as they are
+    # Not optimised: weights stay as they lie in the file.
+    model = export(network, inputs, free=free, output=output, optimize=False)
     for tensor in model.graph.initializer:
         name = tensor.name.removeprefix(prefix)
         if name not in places or tensor.data_type != onnx.TensorProto.FLOAT:
@@ -55,12 +58,18 @@ def write_graph(
 
 
 def export(
-    network: nn.Module, inputs: Mapping[str, Tensor], *, free: Sequence[str], optimize: bool = True
+    network: nn.Module,
+    inputs: Mapping[str, Tensor],
+    *,
+    free: Sequence[str],
+    output: str | None = None,
+    optimize: bool = True,
 ) -> onnx.ModelProto:
     """The network as an ONNX model, whole, without what no runtime reads."""
     axes = {axis: torch.export.Dim(name) for axis, name in enumerate(free)}
     program = torch.onnx.export(
         network, tuple(inputs.values()), dynamo=True, optimize=optimize, input_names=list(inputs),
+        output_names=[output] if output else None,
         dynamic_shapes=(axes,) * len(inputs), opset_version=18, verbose=False,
     )  # fmt: skip
     _strip(program.model_proto)

@@ -121,7 +121,7 @@ def search(out: Path, encoder: Path | None, texts: Path | None, bits: float) -> 
     shutil.copyfile(find_minilm() / "vocab.txt", out / "vocab.txt")
     write_graph(
         Encoder().eval(), example(), weights, out / "minilm.onnx",
-        free=("batch", "tokens"), prefix="inner.",
+        free=("batch", "tokens"), prefix="inner.", output="last_hidden_state",
     )  # fmt: skip
     way = {"graph": "minilm.onnx", "weights": weights.name}
     return {"use": "taut", "vocabulary": "vocab.txt", "ways": {"taut": way}}

@@ -147,6 +147,8 @@ async function read(bytes, where) {
     } catch (error) {
         throw wrong(error.message);
     }
+    if (strings(text) !== strings(JSON.stringify(tree)))  // the first of the two was dropped
+        throw wrong("a key comes twice");
     const {shards, weight_map: owners, source} = tree;
     const sound = Array.isArray(shards) && shards.length > 0 && shards.every((one) => SHARD.test(one?.name) &&
         Number.isSafeInteger(one.bytes) && one.bytes >= 0 && /^[0-9a-f]{16}$/.test(one.checksum));
@@ -163,6 +165,8 @@ async function read(bytes, where) {
         throw wrong("its texts are no files");
     return {shards, owners: order, texts};
 }
+
+const strings = (text) => text.match(/"(?:[^"\\]|\\.)*"/gs)?.length ?? 0;
 
 function decoded(bytes, where) {
     try {

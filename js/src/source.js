@@ -155,7 +155,7 @@ class Remote {
             answer = await this.get(this.name, {headers: {...this.headers, ...headers}, signal});
         } catch (error) {
             signal?.throwIfAborted();
-            throw new TautError("read", `${this.name}: ${error?.cause?.message ?? error.message}`, {cause: error});
+            throw missing(true, new TautError("read", `${this.name}: ${error?.cause?.message ?? error.message}`, {cause: error}));
         }
         if (!answer.ok) {
             await answer.body?.cancel();

@@ -4,6 +4,8 @@ import {TautError} from "./errors.js";
 import {openFile} from "./file.js";
 
 const MODEL = /\.onnx$/, DATA = /\.onnx_data(_\d+)?$/;
+const REMOTE = /^https?:/;
+const tail = (url) => url.replace(/^https?:\/\/[^/]*/, "").replace(/\/resolve\/[^/]+\//, "/");
 const plain = (name) => name.replace(/[?#].*$/s, "");
 const last = (name) => plain(name).replace(/^.*[/\\]/s, "");
 
@@ -16,7 +18,10 @@ export function modelCache({files, where, next, ...options} = {}) {
     const made = new Map();
     const named = Object.entries(files ?? {});
     const guessed = files === undefined && where === undefined;
-    const find = where ?? ((name) => guessed ? beside(name) :
+    // In Node what was found under a path is asked for once more, under the URL that it would have on the hub.
+    const again = (name) => onNode && REMOTE.test(name) ?
+        [...made.keys()].find((file) => typeof file === "string" && !REMOTE.test(file) && file.endsWith(beside(tail(name)))) : undefined;
+    const find = where ?? ((name) => guessed ? beside(name) && (again(name) ?? beside(name)) :
         named.find(([end]) => plain(name) === end || plain(name).endsWith(`/${end}`))?.[1]);
 
     async function bytesOf(file, name) {

@@ -14,6 +14,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+import xxhash
 from tests.attacks.forge import Forgery
 from tests.js.conftest import BUILT, ROOT, node, read_all
 from tests.thorough import examples
@@ -153,6 +154,41 @@ def test_a_model_in_shards_is_read_as_one(package: Path, tmp_path: Path) -> None
     index.write_text(index.read_text().replace('"10"', '"11"'))
     found = read_all(out, package)[index.name]
     assert found["refused"] == "checksum"
+
+
+def test_hostile_indexes_of_shards_are_refused(package: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    model = {f"w{k}": np.arange(2000, dtype=np.float32) + k for k in range(3)}
+    save_file(model, tmp_path / "model.safetensors")
+    out = tmp_path / "out"
+    taut.compress(tmp_path / "model.safetensors", out, shard_size="8kB")
+    (index,) = out.glob("*.index.json")
+    sound = index.read_text()
+    tree = json.loads(sound)
+    first, second = (one["name"] for one in tree["shards"][:2])
+    changes = {
+        "up": sound.replace(first, f"../{first}"),
+        "once": sound.replace(f'"name": "{second}"', f'"name": "{first}"'),
+        "foreign": sound.replace(f'"w0": "{first}"', '"w0": "x.taut.safetensors"'),
+        "moved": sound.replace(f'"w0": "{first}"', f'"w0": "{second}"'),
+        "more": sound.replace('"w0":', f'"w9": "{first}", "w0":'),
+        "twice": sound.replace('"w0":', f'"w0": "{second}", "w0":'),
+        "cut": sound[: len(sound) // 2],
+        "shards": sound.replace('"shards":', '"shads":'),
+    }
+    begin = len('{"metadata":{"taut":"2","checksum":"')
+    for name, text in changes.items():
+        assert text != sound, name
+        data = f"{text[:begin]}{'0' * 16}{text[begin + 16 :]}".encode()
+        digits = xxhash.xxh3_64_hexdigest(data).encode()
+        path = out / f"{name}.taut.safetensors.index.json"
+        path.write_bytes(data[:begin] + digits + data[begin + 16 :])
+    found = read_all(out, package)
+    assert "tensors" in found[index.name]
+    for name in changes:
+        one = found[f"{name}.taut.safetensors.index.json"]
+        assert one["refused"] in ("format", "read"), (name, one)
 
 
 def test_damage_behind_valid_checksums_is_met_alike(package: Path, tmp_path: Path) -> None:

@@ -58,6 +58,10 @@ taut export small.taut.safetensors plain.safetensors --dtype float16
 taut export model_folder-taut model.gguf --weights int8
 # ONNX in int8, run and compared with the file:
 taut export small.taut.safetensors int8.onnx --into build.py:model --weights int8 --calib x.npz""",
+    "view": """\
+taut view small.taut.safetensors                 # opens the browser
+taut view model.safetensors -o view.html         # keeps the page
+taut view model.gguf                             # of a GGUF file, what its header says""",
     "push": """\
 taut push model_folder-taut hf://org/small --create    # a new repository, with a card
 taut push small.taut.safetensors hf://org/small --base-model org/large --score eval.json

@@ -24,6 +24,7 @@ from taut.cli import (
     push,
     report,
     verify,
+    view,
 )
 from taut.cli._examples import EXAMPLES
 from taut.cli._help import WIDTH, CommandHelp, GroupHelp
@@ -42,6 +43,7 @@ _COMMANDS: Final[dict[str, dict[ModuleType, str]]] = {
         verify: "check files to the last byte",
         eval: "judge a file by a score, by data, and against the original",
         report: "one HTML page on a file",
+        view: "bytes, bits and values of a file, in the browser",
     },
     "Use it": {
         decompress: "the model back, byte for byte if the file is bit-exact",
