@@ -18,6 +18,7 @@ from taut.analysis._conv import Geometry, patch_values, patches
 from taut.analysis._gram import BLOCK
 from taut.analysis._layer_calls import LayerCall, recognise
 from taut.analysis.straight import straight
+from taut.machine import trim_heap
 from taut.networks.calls import run
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ class _InputSums:
             part = patches(inputs[begin : begin + many], geometry)
             moment, more = self._sum(part, self._some(begin, many))
             total, count = total + moment, count + more
+            trim_heap()  # aligned memory that was freed is not used again by every C library
         return total, count
 
     def _some(self, begin: int, many: int) -> object:
