@@ -30,6 +30,7 @@ _FACTORED: Final = 20  # an entry of the largest form while it is factored
 _AT_WORK: Final = 3  # times a tensor while it is rounded or coded: it, a copy, what comes of it
 _KEPT: Final = 3  # times what a block's matrices take and give, as analysis/foretold.py
 _HEAD: Final = 10 * (4 << 22)  # bytes of a part of the output, of its distance and gradients
+_BETWEEN: Final = 1.25  # what the heap takes for what is held: freed memory lies in between
 _WIDEST: Final = 8192
 
 
@@ -105,11 +106,12 @@ def _in_one_pass(shapes: _Shapes, data: DataShapes, weights: int) -> int:
     front = _SINGLE * shapes.outside.weights
     tensor = int(_AT_WORK * shapes.largest)
     held = shapes.forms + shapes.kept_factors + int(min(_INDICES, _ROUNDED * weights))
-    return held + max(
+    most = held + max(
         shapes.factoring + shapes.largest,
         front + states + max(tensor, own),  # block after block; the size is looked at on the way
         front + states + max(_HEAD + entering, own + entering),
     )
+    return int(_BETWEEN * most)
 
 
 def _waiting(shapes: _Shapes, data: DataShapes, weights: int) -> int:
