@@ -19,8 +19,10 @@ import torch
 
 import taut
 from bench.scale.collecting import cpu_seconds, windows_of
-from taut.encoding.estimate import estimate_memory, estimate_scratch
+from taut.encoding.estimate import LIBRARIES, estimate_memory, estimate_scratch
+from taut.encoding.run_needs import DataShapes
 from taut.io import open_source
+from taut.machine.peak_memory import held_memory
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     batches = windows_of(Path(asked.model), Path(asked.text), asked.windows)
     tokens = sum(one["input_ids"].numel() for one in batches)
     source = open_source(asked.model)
-    told = estimate_memory(source, calibrated=True, tokens=tokens)
+    sample = batches[0]["input_ids"].shape[1]
+    largest = max(one["input_ids"].numel() for one in batches)
+    data = DataShapes(tokens, batch=largest, sample=sample)
+    told = max(LIBRARIES, held_memory()) - held_memory()
+    told += estimate_memory(source, calibrated=True, data=data)
     disk = estimate_scratch(source, tokens)
     began = last = cpu_seconds()
     stages: Counter[str] = Counter()

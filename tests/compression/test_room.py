@@ -15,6 +15,7 @@ from taut.analysis.foretold import foretell
 from taut.compression import room
 from taut.compression.room import check_room
 from taut.encoding.estimate import estimate_memory, estimate_scratch
+from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError
 from taut.io import open_source
 
@@ -53,19 +54,19 @@ def test_too_little_memory_or_disk_is_told_with_what_would_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     source = open_source({f"h.{i}.w": np.zeros((512, 512), np.float32) for i in range(2)})
-    check_room(source, 1000, memory=1 << 40)
+    check_room(source, DataShapes(1000), memory=1 << 40)
     with pytest.raises(ArgumentError, match=r"memory \(--memory\) allows 0\.0 GB; allow \d"):
-        check_room(source, 1000, memory=1000)
+        check_room(source, DataShapes(1000), memory=1000)
     monkeypatch.setattr(
         room.psutil, "virtual_memory", lambda: SimpleNamespace(available=-(1 << 40))
     )
     with pytest.raises(ArgumentError, match="are free; run it on a machine with more, or leave"):
-        check_room(source, 1000)
+        check_room(source, DataShapes(1000))
     with pytest.raises(ArgumentError, match="is no folder"):
-        check_room(source, 1000, memory=1 << 40, scratch=tmp_path / "none")
+        check_room(source, DataShapes(1000), memory=1 << 40, scratch=tmp_path / "none")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(ArgumentError, match=r"temporary files, and .* name a larger folder"):
-        check_room(source, 10**7, memory=1 << 40, scratch=tmp_path)
+        check_room(source, DataShapes(10**7), memory=1 << 40, scratch=tmp_path)
 
 
 def test_nothing_is_done_or_written_by_a_run_that_is_refused(tmp_path: Path) -> None:

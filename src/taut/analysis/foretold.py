@@ -72,7 +72,7 @@ def foretell(
     """
     inside, outside = blocks_by_name(matrices)
     blocks = inside or [outside]
-    hidden = _hidden(blocks)
+    hidden = hidden_width(blocks)
     forms = _SINGLE * (sum(one.sums(WIDEST) for one in inside) + outside.sums(_VOCABULARY))
     entering = _SINGLE * tokens * hidden * len(blocks)
     kept = min(memory, forms) + min(2 * memory, entering)
@@ -88,7 +88,7 @@ def _at_work(blocks: Sequence[BlockShapes], hidden: int, tokens: int, memory: in
     """What a block takes: values on their way through it, its sums, and one product of them."""
     positions = max(POSITIONS, VALUES // max(1, hidden))
     positions = min(positions, tokens) if tokens else positions
-    through = max(map(_through, blocks)) * positions * _KEPT * _SINGLE
+    through = max(map(values_through, blocks)) * positions * _KEPT * _SINGLE
     sums = min(memory, 2 * _SINGLE * max(one.sums(WIDEST) for one in blocks))
     widest = max((side for one in blocks for shape in one.matrices for side in shape), default=0)
     product: int = _SINGLE * min(_PANEL, widest) ** 2
@@ -102,7 +102,7 @@ def _at_head(outside: BlockShapes, tokens: int) -> int:
     return int(_LOGITS * _SINGLE * max(OUTPUTS, sample)) if widest else 0
 
 
-def _hidden(blocks: Iterable[BlockShapes]) -> int:
+def hidden_width(blocks: Iterable[BlockShapes]) -> int:
     """The width of a hidden state: the narrowest side that most matrices of a block have."""
     sides = [min(shape) for one in blocks for shape in one.matrices]
     wide = [max(shape) for one in blocks for shape in one.matrices]
@@ -110,6 +110,6 @@ def _hidden(blocks: Iterable[BlockShapes]) -> int:
     return min(common, default=max(sides, default=1))
 
 
-def _through(block: BlockShapes) -> int:
+def values_through(block: BlockShapes) -> int:
     """Values that a position has on its way through a block."""
     return sum(rows + columns for rows, columns in block.matrices)

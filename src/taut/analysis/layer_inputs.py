@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from taut.analysis._conv import patches
+from taut.analysis._conv import Geometry, patch_values, patches
+from taut.analysis._gram import BLOCK
 from taut.analysis._layer_calls import LayerCall, recognise
 from taut.analysis.straight import straight
+from taut.machine import trim_heap
 from taut.networks.calls import run
 
 if TYPE_CHECKING:
@@ -78,14 +80,9 @@ def inputs_of(
     with torch.no_grad():
         for number, (batch, act) in enumerate(runs, 1):
             # The first batch runs to the end: only so a second use of a weight is met.
-            found = _given(wanted, act, number)
+            found = _given(wanted, _InputSums(batch), act, number)
             lost |= set(wanted.values()) - found.keys()
-            made: dict[int, tuple[torch.Tensor, int]] = {}  # several weights share an input
-            for name, (inputs, swapped) in found.items():
-                if id(inputs) not in made:
-                    rows = _rows(inputs.float(), batch)
-                    made[id(inputs)] = (rows.T @ rows).double(), len(rows)
-                moment, count = made[id(inputs)]
+            for name, (moment, count, swapped) in found.items():
                 before = sums.get(name)
                 if before is not None:
                     moment, count = before[0] + moment, before[1] + count
@@ -98,12 +95,12 @@ def inputs_of(
 
 
 def _given(
-    names: Mapping[int, str], act: Callable[[], object], number: int
-) -> dict[str, tuple[torch.Tensor, bool]]:
-    """What each weight is applied to: inputs or patches, features last; those applied once."""
+    names: Mapping[int, str], sums: _InputSums, act: Callable[[], object], number: int
+) -> dict[str, tuple[torch.Tensor, int, bool]]:
+    """The moments of what each weight is applied to, inputs or patches; of those applied once."""
     from torch.overrides import TorchFunctionMode
 
-    found: dict[str, tuple[torch.Tensor, bool]] = {}
+    found: dict[str, tuple[torch.Tensor, int, bool]] = {}
     again: set[str] = set()
 
     class Watch(TorchFunctionMode):
@@ -113,11 +110,11 @@ def _given(
             call = recognise(func, args, kwargs or {})
             name = names.get(id(call.weight)) if call is not None else None
             if call is not None and name is not None:
-                inputs = None if call.weight.is_complex() else _features(call)
-                if inputs is None or name in found:
+                moment = None if call.weight.is_complex() or name in found else sums.of(call)
+                if moment is None:
                     again.add(name)
                 else:
-                    found[name] = inputs, call.swapped
+                    found[name] = *moment, call.swapped
             if number > 1 and len(found) == len(names) and not again:
                 raise _Enough
             return func(*args, **(kwargs or {}))
@@ -130,12 +127,45 @@ def _given(
     return {name: one for name, one in found.items() if name not in again}
 
 
-def _features(call: LayerCall) -> torch.Tensor | None:
-    if call.kind == "linear":
-        return call.inputs
-    if call.kind == "conv" and call.geometry is not None and call.geometry.groups == 1:
-        return patches(call.inputs, call.geometry)
-    return None
+class _InputSums:
+    """Sums of x x^T of what layers are given in a batch, and how many: patches are not kept."""
+
+    def __init__(self, batch: object) -> None:
+        self._batch = batch
+        self._made: dict[int, tuple[torch.Tensor, torch.Tensor, int]] = {}  # inputs are shared
+
+    def of(self, call: LayerCall) -> tuple[torch.Tensor, int] | None:
+        """Float64 (n, n), and the positions that count; None of a layer that is not followed."""
+        if call.kind == "linear":
+            known = self._made.get(id(call.inputs))
+            if known is None:
+                known = call.inputs, *self._sum(call.inputs, self._batch)
+                self._made[id(call.inputs)] = known
+            return known[1], known[2]
+        if call.kind == "conv" and call.geometry is not None and call.geometry.groups == 1:
+            return self._of_patches(call.inputs, call.geometry)
+        return None
+
+    def _of_patches(self, inputs: torch.Tensor, geometry: Geometry) -> tuple[torch.Tensor, int]:
+        """Some samples at a time: patches are several times as large as the inputs."""
+        single = inputs.ndim == len(geometry.kernel) + 1
+        many = len(inputs) if single else max(1, BLOCK // patch_values(inputs, geometry))
+        total, count = self._sum(patches(inputs[:many], geometry), self._some(0, many))
+        for begin in range(many, len(inputs), many):
+            part = patches(inputs[begin : begin + many], geometry)
+            moment, more = self._sum(part, self._some(begin, many))
+            total, count = total + moment, count + more
+            trim_heap()  # aligned memory that was freed is not used again by every C library
+        return total, count
+
+    def _some(self, begin: int, many: int) -> object:
+        """The batch's mask of some samples, if it has one."""
+        mask = self._batch.get("attention_mask") if isinstance(self._batch, Mapping) else None
+        return {} if mask is None else {"attention_mask": mask[begin : begin + many]}
+
+    def _sum(self, inputs: torch.Tensor, batch: object) -> tuple[torch.Tensor, int]:
+        rows = _rows(inputs.float(), batch)
+        return (rows.T @ rows).double(), len(rows)
 
 
 def _rows(inputs: torch.Tensor, batch: object) -> torch.Tensor:

@@ -19,6 +19,7 @@ from taut.calibration.values import written
 from taut.calibration.vectors import AS_GIVEN, Vectors
 from taut.calibration.worn import wearing, without
 from taut.io import Source, TensorInfo
+from taut.machine import trim_heap
 from taut.networks.chain import Chain, Entered
 from taut.networks.chain_cutting import Cutting, pieces_of
 from taut.networks.precision import held_tensors, placed
@@ -81,6 +82,7 @@ class CompressedChain:
 
         `tuned`: vectors have memory of their own, that may be written to.
         """
+        trim_heap()
         source = vectors.over(self._work.source)
         values = self._values(source, self._outside, vectors, tuned)
         with placed(self._lasting), wearing(self.tensors, values) as worn:
@@ -154,4 +156,5 @@ class CompressedChain:
             )
             values = written(source, work.schemes, self._rounder, info, changed=changed)
             if values is not None:
-                yield work.model.names[info.name], np.array(values) if tuned else values
+                own = tuned and not self._is_matrix(info)  # matrices are made anew, and not tuned
+                yield work.model.names[info.name], np.array(values) if own else values

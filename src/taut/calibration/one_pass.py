@@ -214,6 +214,7 @@ class BlockWalk:
         wanted = {name: parameters[names[name]] for name in share.names}
         with self._compressed.given(block):
             met = inputs_of(wanted, self._runs(block))
+        trim_heap()
         matrices = self.rounder.matrices
         new = {
             name: seen(matrices[name].curvature, met.get(name), self._share) for name in share.names

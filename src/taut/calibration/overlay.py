@@ -52,8 +52,8 @@ class OverlayPart(Overlay):
 
 
 def as_stored(info: TensorInfo, values: np.ndarray) -> np.ndarray:
-    """Values in the tensor's dtype and shape."""
-    return np.ascontiguousarray(values.reshape(info.shape).astype(of_dtype(info)))
+    """Values in the tensor's dtype and shape: themselves where they are so."""
+    return np.ascontiguousarray(values.reshape(info.shape).astype(of_dtype(info), copy=False))
 
 
 def as_written(info: TensorInfo, values: np.ndarray, scheme: Scheme) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taut.calibration.start import Started
 from taut.calibration.values import written_values
 from taut.calibration.vectors import Vectors
+from taut.machine import trim_heap
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,7 @@ def held_loss(started: Started, vectors: Vectors) -> float:
     """The mean distance from the original's outputs on batches set aside, by such a network."""
     if started.compressed is None:
         show(started, vectors)
+        trim_heap()
         return started.held.mean()
     with started.compressed.open(vectors):
         return started.held.mean()

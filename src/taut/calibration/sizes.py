@@ -11,6 +11,7 @@ from taut.calibration.start import Started
 from taut.calibration.vectors import Vectors
 from taut.encoding.model import predict_size
 from taut.io import Source
+from taut.machine import trim_heap
 from taut.planning import Target, meet_target
 from taut.scheme import Scheme
 
@@ -63,6 +64,7 @@ def meet_size(
 
 def _predicted(started: Started, source: Source, schemes: Mapping[str, Scheme]) -> int:
     work = started.work
+    trim_heap()
     return predict_size(
         source,
         schemes,

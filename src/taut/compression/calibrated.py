@@ -13,6 +13,7 @@ from taut.compression.request import Asked, Call, Decision, allowed_of, target_o
 from taut.compression.room import check_room
 from taut.container import Origin
 from taut.encoding.data_free import lossy_schemes
+from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source
 from taut.io.identity import model_identity, plan_identity
@@ -107,10 +108,23 @@ def _check_room(work: Work, memory: str | int | None) -> None:
     """Refuse a run for which the machine, or what it may take of it, has too little."""
     check_room(
         work.source,
-        work.calibration.positions,
+        _shapes(work),
         memory=None if memory is None else parse_bytes(memory, "memory (--memory)"),
         scratch=work.request.scratch,
     )
+
+
+def _shapes(work: Work) -> DataShapes:
+    """What the network is run on; of a small one, that is differentiated whole, what it keeps."""
+    from taut.calibration import is_large
+    from taut.networks.calibration import positions_of
+    from taut.networks.kept_values import kept_bytes
+
+    data, kept = work.calibration, 0
+    if not is_large(work.source, work.schemes):
+        first = next(iter(data))
+        kept = kept_bytes(work.model.module, first) * data.largest // max(1, positions_of(first))
+    return DataShapes(data.positions, data.largest, data.longest, kept)
 
 
 def _settled(work: Work, record: Findings, *, resume: bool) -> Ready:

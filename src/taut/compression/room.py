@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from taut.encoding.estimate import estimate_memory, estimate_scratch
+from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError
 from taut.io import Source
+from taut.machine.peak_memory import held_memory
 
 
 def check_room(
-    source: Source, tokens: int, *, memory: int | None = None, scratch: Path | None = None
+    source: Source, data: DataShapes, *, memory: int | None = None, scratch: Path | None = None
 ) -> None:
-    """Refuse a calibrated run on so many tokens that does not fit.
+    """Refuse a calibrated run on such data that does not fit.
 
     `memory` is what it may take in bytes (None: what the machine has free), `scratch` the folder
     of its temporary files (None: where the system has them).
@@ -24,10 +27,13 @@ def check_room(
     Raises:
         ArgumentError: memory or disk is too small; the message says what would make it fit.
     """
-    needed = estimate_memory(source, calibrated=True, tokens=tokens)
-    free = int(psutil.virtual_memory().available) + int(psutil.Process().memory_info().rss)
+    needed, tokens = estimate_memory(source, calibrated=True, data=data), data.positions
+    free = int(psutil.virtual_memory().available) + held_memory()
     if needed > (free if memory is None else memory):
-        raise ArgumentError(_too_little(needed, free, memory))
+        kept = data.kept * data.sample // max(1, data.batch)
+        single = replace(data, batch=data.sample, kept=kept)
+        least = estimate_memory(source, calibrated=True, data=single) if data.sample else needed
+        raise ArgumentError(_too_little(needed, free, memory, least))
     folder = Path(tempfile.gettempdir()) if scratch is None else scratch
     if not folder.is_dir():
         raise ArgumentError(f"scratch (--scratch): {folder} is no folder")
@@ -40,13 +46,16 @@ def check_room(
         )
 
 
-def _too_little(needed: int, free: int, memory: int | None) -> str:
+def _too_little(needed: int, free: int, memory: int | None, least: int) -> str:
+    """What is told; `least` bytes would do with a sample a batch."""
     told = f"calibrating takes about {_size(needed)} of memory, and "
     if memory is not None and needed <= free:
         return told + (
             f"memory (--memory) allows {_size(memory)}; allow {_size(needed)}: so much is free"
         )
     has = f"{_size(free)} are free" if memory is None else f"memory allows {_size(memory)}"
+    if least <= (free if memory is None else memory):
+        return told + f"{has}; give calib in batches of one sample: {_size(least)} are enough then"
     return told + (
         f"{has}; run it on a machine with more, or leave out calib (--calib): without data a model "
         "is rounded tensor by tensor. memory (--memory) given as more runs it all the same"

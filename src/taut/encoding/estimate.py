@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 
 from taut.coding import CodedArray, Effort
 from taut.container import Layout, Origin
@@ -19,57 +17,57 @@ from taut.encoding.tensor import Coded, Quantize, add_tensor, encode_tensor
 from taut.io import Source, TensorInfo
 from taut.io.pairs import own
 from taut.io.tensor_pieces import held_nbytes
+from taut.machine.peak_memory import held_memory
 from taut.planning import quantisable
 from taut.scheme import Scheme
 
 if TYPE_CHECKING:
     from taut.analysis.foretold import Needs
+    from taut.encoding.run_needs import DataShapes
 
-_TORCH = 400 << 20  # bytes: PyTorch and transformers
-_BATCH = 400 << 20  # bytes: what backward passes keep of a batch, of a network that is one block
-_WEIGHT = 32  # bytes: two networks, indices, decoded values, optimiser's and coder's copies
-_LARGE = 1 << 25  # weights, from which a network of blocks is rounded in one pass, without copies
-_ROUNDED = 4  # bytes of such a weight: an index, and what is coded of it
-_FACTORED = 20  # bytes of an entry of the largest metric while it is factored
-_WIDEST = 8192
+LIBRARIES = 340 << 20
+"""Bytes that PyTorch, transformers and a tokenizer take before any work."""
+
 _FIXED = 16 << 20  # bytes: solid groups, tables of contents, the coder's own buffers
 
 
-def estimate_memory(source: Source, *, calibrated: bool = False, tokens: int = 0) -> int:
+def estimate_memory(
+    source: Source, *, calibrated: bool = False, tokens: int = 0, data: DataShapes | None = None
+) -> int:
     """Peak memory in bytes: what the process holds now, and the largest tensor three times.
 
     Once as it is, once coded, and once decoded to be compared; of one that is read in pieces
     (`held_nbytes`) less. A `calibrated` run on so many `tokens` (0: not known yet) also holds
-    PyTorch, the metrics and rounded matrices, of a small network two copies, and what a block
-    makes of a batch. Files that are mapped do not count.
+    PyTorch, the forms and rounded matrices, of a small network a copy, and what a block makes of a
+    batch; `data` says more of it, once model and data are open. Files that are mapped do not count.
     """
-    if calibrated:
-        return estimate_memory(source) + _calibrated_memory(source, tokens)
-    largest = max((held_nbytes(source, info) for info in source.infos), default=0)
-    return int(psutil.Process().memory_info().rss) + 3 * largest + _FIXED
+    held, largest = (
+        held_memory(),
+        max((held_nbytes(source, one) for one in source.infos), default=0),
+    )
+    exact = 3 * largest + _FIXED
+    if not calibrated:
+        return held + exact
+    held = held if data is not None else max(held, LIBRARIES)
+    return held + max(exact, _needs(source, data or _some(tokens)).memory)
 
 
 def estimate_scratch(source: Source, tokens: int) -> int:
     """Bytes of temporary files that a calibrated run on so many tokens writes."""
-    return _needs(source, tokens).disk
+    return _needs(source, _some(tokens)).disk
 
 
-def _calibrated_memory(source: Source, tokens: int) -> int:
-    torch = 0 if "torch" in sys.modules else _TORCH
-    shapes = [*_matrices(source).values()]
-    weights = sum(rows * columns for rows, columns in shapes)
-    squares = max((n * n for shape in shapes for n in shape if n <= _WIDEST), default=0)
-    collecting, factoring = _needs(source, tokens).memory, _FACTORED * squares
-    if weights >= _LARGE:
-        return torch + max(collecting, factoring + weights * _ROUNDED)
-    return torch + _BATCH + weights * _WEIGHT + collecting + factoring
+def _some(tokens: int) -> DataShapes:
+    from taut.encoding.run_needs import DataShapes
+
+    return DataShapes(tokens)
 
 
-def _needs(source: Source, tokens: int) -> Needs:
-    from taut.analysis.foretold import foretell
+def _needs(source: Source, data: DataShapes) -> Needs:
+    from taut.encoding.run_needs import run_needs
 
     narrow = any(info.dtype in ("F16", "BF16") for info in source.infos)
-    return foretell(_matrices(source), narrow=narrow, tokens=tokens)
+    return run_needs(_matrices(source), data, narrow=narrow)
 
 
 def _matrices(source: Source) -> dict[str, tuple[int, int]]:

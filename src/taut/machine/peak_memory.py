@@ -1,4 +1,4 @@
-"""Peak memory, measured."""
+"""Memory, measured: what this process holds now, and the most that it held."""
 
 from __future__ import annotations
 
@@ -21,3 +21,15 @@ def peak_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def held_memory() -> int:
+    """What this process holds now that no file stands behind, in bytes; all of it elsewhere.
+
+    Pages of files, as of libraries and of mapped weights, the system can drop at any time.
+    """
+    if sys.platform == "linux":
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    return int(psutil.Process().memory_info().rss)

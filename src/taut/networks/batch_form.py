@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from taut.errors import ArgumentError
-from taut.networks.calls import run, told
-from taut.networks.cuts import tensors
+from taut.networks.calls import run, samples_of, told
+from taut.networks.chain_cutting import OUTPUTS
+from taut.networks.cuts import first_sample, tensors
+from taut.networks.outputs import float_parts
+from taut.networks.portions import MANY
 from taut.networks.precision import AS_IT_IS, restore
 
 if TYPE_CHECKING:
@@ -71,7 +75,7 @@ def _running(module: torch.nn.Module, batch: object, where: str) -> BatchForm:
     for form in _forms(module, batch):
         try:
             with torch.no_grad():
-                run(module, form.of(batch), where)
+                _run(module, form.of(batch), where)
         except ArgumentError as error:
             first = first or error
         else:
@@ -79,6 +83,22 @@ def _running(module: torch.nn.Module, batch: object, where: str) -> BatchForm:
             return replace(form, note=f"{form.note} ({told(why)})") if why else form
     assert first is not None
     raise first
+
+
+def _run(module: torch.nn.Module, batch: object, where: str) -> None:
+    """Run a batch; of a large one whose output is huge some samples at a time, where it may be."""
+    count, numbers = samples_of(batch), next((one.numel() for one in tensors(batch)), 0)
+    each = count
+    if count > 1 and numbers >= MANY:
+        with suppress(ArgumentError):
+            output = run(module, first_sample(batch), where)
+            values = sum(one.numel() for one in float_parts(output).values())
+            each = max(1, OUTPUTS // max(1, values))
+            del output
+    if each >= count:
+        run(module, batch, where)
+    for begin in range(0, count if each < count else 0, each):
+        run(module, first_sample(batch, each, begin=begin), where)
 
 
 def _forms(module: torch.nn.Module, batch: object) -> Iterator[BatchForm]:

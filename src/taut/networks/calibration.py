@@ -42,7 +42,8 @@ class Calibration:
     `samples` are those of all batches together (the first axis), `digest` is an xxh3 of all that
     is in them: equal data have equal digests. `notes` say what is left out of the batches, and
     `is_whole` whether nothing is: a loss that wants targets has none otherwise. `positions` are
-    tokens where batches are of tokens, and samples of all others.
+    tokens where batches are of tokens, and samples of all others; `largest` those of the batch
+    that has most, and `longest` those of a sample of it.
     """
 
     samples: int
@@ -53,6 +54,8 @@ class Calibration:
     notes: tuple[str, ...] = ()
     is_whole: bool = True
     positions: int = 0
+    largest: int = 0
+    longest: int = 0
 
     def __len__(self) -> int:
         """Batches in one pass."""
@@ -97,7 +100,7 @@ def open_calibration(
     where, given = found.where, found.batches
     form = BatchForm()
     notes: tuple[str, ...] = ()
-    count = number = positions = 0
+    count = number = positions = largest = longest = 0
     digest = Digest()
     for raw in _filled(given()):
         if not count:
@@ -106,7 +109,10 @@ def open_calibration(
         digest.add(batch, f"{where}: batch {count + 1}")
         count += 1
         number += samples(batch)
-        positions += _positions(batch)
+        here = positions_of(batch)
+        positions += here
+        if here > largest:
+            largest, longest = here, here // max(1, samples(batch))
         if limit is not None and number >= limit:
             break
         if count == MOST and not is_sized(spec):
@@ -116,10 +122,12 @@ def open_calibration(
         raise ArgumentError(f"{where}: has no batches with samples in them")
     batches = lambda: map(form.of, _filled(given()))  # noqa: E731
     notes = (*found.notes, *notes)
-    return Calibration(number, digest.text(), where, batches, count, notes, form.whole, positions)
+    return Calibration(
+        number, digest.text(), where, batches, count, notes, form.whole, positions, largest, longest
+    )
 
 
-def _positions(batch: object) -> int:
+def positions_of(batch: object) -> int:
     """Tokens of a batch, or its samples if its first tensor is none of whole numbers by sample."""
     first = next((one for one in tensors(batch) if one.ndim), None)
     if first is None or first.is_floating_point() or first.ndim != 2:

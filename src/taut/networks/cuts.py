@@ -62,17 +62,20 @@ def find_cut(batch: object, network: torch.nn.Module) -> Cut | None:
     return None
 
 
-def first_sample(batch: object, count: int = 1) -> object:
-    """The first of a batch's samples, which its tensors have along their first axes."""
+def first_sample(batch: object, count: int = 1, *, begin: int = 0) -> object:
+    """The first of a batch's samples, which its tensors have along their first axes.
+
+    Or `count` of them from another one on.
+    """
     import torch
 
     most = samples_of(batch)
 
-    def first(one: torch.Tensor) -> torch.Tensor:
+    def some(one: torch.Tensor) -> torch.Tensor:
         dense = one.layout == torch.strided and not one.is_nested
-        return one[:count] if dense and one.ndim and len(one) == most else one
+        return one[begin : begin + count] if dense and one.ndim and len(one) == most else one
 
-    return mapped(batch, first)
+    return mapped(batch, some)
 
 
 def cut_of_samples(batch: object, network: torch.nn.Module) -> Cut | None:

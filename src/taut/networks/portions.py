@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from taut.networks.calls import outline
-from taut.networks.cuts import Cut, find_cut, tensors
+from taut.networks.cuts import Cut, cut_of_samples, find_cut, tensors
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +19,9 @@ Batches: TypeAlias = Iterable[object] | Callable[[], Iterable[object]]
 
 _HELD: Final = 1 << 30  # bytes of batches held in memory at most
 _FEWEST: Final = 10  # batches; fewer are cut, where they can be
+MANY: Final = 2048
+"""Numbers in a batch's first tensor: of words, the output may be larger by far."""
+
 _JUDGES: Final = 32  # samples to judge by, even if they are more than a tenth
 
 
@@ -61,10 +64,17 @@ def _cut_up(
     for number, batch in enumerate(batches, 1):
         shapes = outline(batch)
         if shapes not in found:
-            found[shapes] = find_cut(batch, network)
+            found[shapes] = _cut_of(batch, network)
         cut = found[shapes]
         parts = [batch] if cut is None else cut.pieces(batch, pieces)
         yield from ((number, part) for part in parts)
+
+
+def _cut_of(batch: object, network: torch.nn.Module) -> Cut | None:
+    """How a batch may be cut: of a large one by its first samples, for its output may be huge."""
+    numbers = next((one.numel() for one in tensors(batch)), 0)
+    cut = cut_of_samples(batch, network) if numbers >= MANY and samples(batch) > 2 else None
+    return cut or find_cut(batch, network)
 
 
 def _within(batches: Iterable[object]) -> tuple[list[object], int]:

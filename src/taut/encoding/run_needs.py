@@ -1,0 +1,134 @@
+"""What a calibrated run takes, stage after stage, from the shapes of its model and data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from taut.analysis.foretold import (
+    BlockShapes,
+    Needs,
+    blocks_by_name,
+    foretell,
+    hidden_width,
+    values_through,
+)
+from taut.networks.chain_cutting import POSITIONS, VALUES
+
+LARGE: Final = 1 << 25
+"""Weights, from which a network of blocks is rounded in one pass, without copies."""
+
+_SINGLE: Final = 4  # bytes of a float32
+_WEIGHT: Final = 14  # of a small network: a copy, what is rounded, what that decodes to
+_ROUNDED: Final = 1.25  # an index of a large one
+_INDICES: Final = 256 << 20  # bytes of indices in memory, as calibration/index_shelf.py has them
+_CARRIED: Final = 256 << 20  # of hidden states on their way, as calibration/carried.py
+_FACTORS: Final = 1 << 29  # of factors that are kept, as calibration/matrix_forms.py
+_FORMS: Final = 1 << 27  # of forms, as analysis/curvature.py
+_FACTORED: Final = 20  # an entry of the largest form while it is factored
+_AT_WORK: Final = 3  # times a tensor while it is rounded or coded: it, a copy, what comes of it
+_KEPT: Final = 3  # times what a block's matrices take and give, as analysis/foretold.py
+_HEAD: Final = 10 * (4 << 22)  # bytes of a part of the output, of its distance and gradients
+_BETWEEN: Final = 1.25  # what the heap takes for what is held: freed memory lies in between
+_WIDEST: Final = 8192
+
+
+@dataclass(frozen=True)
+class DataShapes:
+    """What a network is run on: `positions` in all, in the largest `batch`, and in a `sample`.
+
+    `kept` are bytes that a backward pass keeps of the largest batch, where that is known.
+    """
+
+    positions: int
+    batch: int = 0
+    sample: int = 0
+    kept: int = 0
+
+
+def run_needs(matrices: Mapping[str, tuple[int, int]], data: DataShapes, *, narrow: bool) -> Needs:
+    """What a calibrated run takes beside what the process holds when it starts.
+
+    `matrices` are those that are rounded, by name; `narrow`: they are of half precision.
+    """
+    collecting = foretell(matrices, narrow=narrow, tokens=data.positions)
+    weights = sum(rows * columns for rows, columns in matrices.values())
+    if not weights:
+        return collecting
+    shapes = _Shapes.of(matrices)
+    if weights >= LARGE:
+        return Needs(
+            max(collecting.memory, _in_one_pass(shapes, data, weights)),
+            collecting.disk + _waiting(shapes, data, weights),
+        )
+    at_once = data.kept or _of_batch(shapes, data)
+    held = _WEIGHT * weights + shapes.kept_factors + shapes.forms
+    return Needs(int(held + max(collecting.memory, shapes.factoring, at_once)), collecting.disk)
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """Bytes that the matrices of a network take on their way."""
+
+    blocks: list[BlockShapes]
+    outside: BlockShapes
+    largest: int  # the largest matrix in float32
+    forms: int  # in memory
+    kept_factors: int
+    factoring: int
+
+    @classmethod
+    def of(cls, matrices: Mapping[str, tuple[int, int]]) -> _Shapes:
+        inside, outside = blocks_by_name(matrices)
+        sides = [n for shape in matrices.values() for n in shape if n <= _WIDEST]
+        forms = _SINGLE * sum(n * n for n in sides)
+        squares = max((n * n for n in sides), default=0)
+        most = max(rows * columns for rows, columns in matrices.values())
+        return cls(
+            inside or [outside],
+            outside if inside else BlockShapes(()),
+            _SINGLE * most,
+            min(_FORMS, forms),
+            forms if forms <= _FACTORS else _SINGLE * squares,
+            _FACTORED * squares,
+        )
+
+
+def _in_one_pass(shapes: _Shapes, data: DataShapes, weights: int) -> int:
+    """The most that a stage after the curvature takes, of a network that is rounded in one pass."""
+    hidden = hidden_width(shapes.blocks)
+    at_once = _at_once(data, hidden)
+    block = max(shapes.blocks, key=lambda one: one.weights)
+    own = _SINGLE * (block.weights + _KEPT * at_once * max(map(values_through, shapes.blocks)))
+    entering = _SINGLE * at_once * hidden * (len(shapes.blocks) + 1)
+    states = min(_CARRIED, _SINGLE * data.positions * hidden)
+    front = _SINGLE * shapes.outside.weights
+    tensor = int(_AT_WORK * shapes.largest)
+    held = shapes.forms + shapes.kept_factors + int(min(_INDICES, _ROUNDED * weights))
+    most = held + max(
+        shapes.factoring + shapes.largest,
+        front + states + max(tensor, own),  # block after block; the size is looked at on the way
+        front + states + max(_HEAD + entering, own + entering),
+    )
+    return int(_BETWEEN * most)
+
+
+def _waiting(shapes: _Shapes, data: DataShapes, weights: int) -> int:
+    """Bytes of indices and hidden states that lie in files."""
+    states = 2 * _SINGLE * data.positions * hidden_width(shapes.blocks)
+    indices = int(_ROUNDED * weights)
+    return (indices if indices > _INDICES else 0) + (states if states > 2 * _CARRIED else 0)
+
+
+def _at_once(data: DataShapes, hidden: int) -> int:
+    """Positions that a block runs on at once: as many as there is room for, of whole samples."""
+    room = max(POSITIONS, VALUES // max(1, hidden))
+    positions = min(room, data.batch or room, data.positions or room)
+    return max(positions, min(data.sample, data.positions))
+
+
+def _of_batch(shapes: _Shapes, data: DataShapes) -> int:
+    """What a backward pass keeps of a batch, of a network that is run as one."""
+    positions = data.batch or _at_once(data, hidden_width(shapes.blocks))
+    return _SINGLE * _KEPT * positions * sum(map(values_through, [*shapes.blocks, shapes.outside]))
