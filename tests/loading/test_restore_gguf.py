@@ -108,3 +108,33 @@ def test_what_is_there_is_not_written_over(made: tuple[Path, Path]) -> None:
     assert source.read_bytes() == before
     with pytest.raises(ArgumentError, match=r"name it n\.taut\.safetensors"):
         taut.compress(source, source.with_name("n.gguf"))
+
+
+def test_a_lossy_file_gives_gguf_of_floats_with_all_metadata(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    gguf = pytest.importorskip("gguf")
+    path, back = tmp_path / "l.taut.safetensors", tmp_path / "l.gguf"
+    result = taut.compress(made[0], path, bits=3)
+    assert any("1 of Q8_0" in note for note in result.notes)
+    taut.decompress(path, back)
+    first, second = gguf.GGUFReader(made[0]), gguf.GGUFReader(back)
+    raw = "x.scores", "x.yes", "x.double", "x.nested", "general.architecture"
+    for key in raw:
+        parts = [[part.tobytes() for part in one.fields[key].parts] for one in (first, second)]
+        assert parts[0] == parts[1]
+    assert second.fields["general.file_type"].parts[-1][0] == 0
+    assert {one.tensor_type.name for one in second.tensors} == {"F32", "F16"}
+    original, exact = taut.load(made[1]), taut.load(path)
+    for one in second.tensors:
+        assert (exact[one.name] == one.data).all()
+        error = np.square(exact[one.name] - original[one.name], dtype=np.float64).sum()
+        assert error < 0.1 * np.square(original[one.name], dtype=np.float64).sum()
+
+
+def test_version_1_is_not_rounded(tmp_path: Path) -> None:
+    path = tmp_path / "old.gguf"
+    path.write_bytes(Forged([blob("w", "Q4_0", 64, 64)], (), 1).data())
+    with pytest.raises(ArgumentError, match="version 1"):
+        taut.compress(path, tmp_path / "l.taut.safetensors", bits=3)
+    assert [one.name for one in tmp_path.iterdir()] == ["old.gguf"]

@@ -30,6 +30,7 @@ from taut.container.find import is_taut_source
 from taut.encoding.sampled import SampledSource
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
+from taut.io.gguf_floats import as_floats
 from taut.io.names import as_text
 from taut.io.pairs import paired
 from taut.io.source import notes_of
@@ -56,6 +57,8 @@ def carry_out(request: CompressRequest) -> Result:
         src, notes = without_masks(request.src)
         request = replace(request, src=src)
     source = open_source(request.src)
+    if _rounds(request.call):
+        source = as_floats(source)
     if _rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
         source = paired(source)
     _check_not_taut(source)
