@@ -1,6 +1,7 @@
 """GGUF files and every type of ggml, coded without loss: Taut beside zstd, xz and ZipNN.
 
-    python -m bench.lossless.gguf_types [FILE.gguf ...]
+    python -m bench.lossless.gguf_types              # every type
+    python -m bench.lossless.gguf_types FILE.gguf    # a file
 
 Rows of types are MiniLM's matrices of 1,536 columns, quantised by llama.cpp's own
 `ggml_quantize_chunk` (in the package xllamacpp), as one array a type. Rows of files are the files
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import importlib.util
+import json
 import lzma
 import tempfile
 import time
@@ -65,15 +67,31 @@ def command_line() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, print the tables, write `bench/results/NAME.json`."""
+    """Measure, print the tables, write `bench/results/NAME.json`, where other rows stay."""
     asked = command_line().parse_args(argv)
-    types = [_of_type(kind, data) for kind, data in _quantized()]
-    files = [_of_file(path) for path in asked.files]
-    report.save(asked.name, [*types, *files])
-    print(report.table(TYPE_COLUMNS, types))
-    if files:
-        print("\n" + report.table(FILE_COLUMNS, files))
+    for path in asked.files:
+        _keep(asked.name, _of_file(path))
+    if not asked.files:
+        for kind, data in _quantized():
+            _keep(asked.name, _of_type(kind, data))
+    rows = _known(asked.name)
+    print(report.table(TYPE_COLUMNS, [row for row in rows if "type" in row]))
+    print("\n" + report.table(FILE_COLUMNS, [row for row in rows if "file" in row]))
     print("\n" + report.footer())
+
+
+def _known(name: str) -> list[report.Row]:
+    """The rows that were measured before."""
+    path = report.RESULTS / f"{name}.json"
+    rows: list[report.Row] = json.loads(path.read_text())["rows"] if path.exists() else []
+    return rows
+
+
+def _keep(name: str, row: report.Row) -> None:
+    """Save a row in the place of the one of its type or file that was measured before."""
+    what = (row.get("type"), row.get("file"))
+    others = [one for one in _known(name) if (one.get("type"), one.get("file")) != what]
+    report.save(name, [*others, row])
 
 
 # --- data -----------------------------------------------------------------------------------------

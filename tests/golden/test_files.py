@@ -45,3 +45,10 @@ def test_the_lossy_one_lost_something_but_little():
     lossy = {tensor.name: tensor.rel_mse for tensor in report.tensors if tensor.rel_mse > 0}
     assert set(lossy) == {"layer.weight", "layer.copy", "layer.half"}
     assert max(lossy.values()) < 0.02
+
+
+def test_a_golden_gguf_comes_back(tmp_path):
+    out = tmp_path / "out.gguf"
+    taut.decompress(FILES / "gguf2.taut.safetensors", out)
+    assert out.read_bytes() == (FILES / "gguf2.gguf").read_bytes()
+    taut.verify(FILES / "gguf2.taut.safetensors")
