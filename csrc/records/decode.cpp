@@ -90,6 +90,8 @@ public:
         const Placing placing = placing_of(f_);
         if (f_.symbols() == 1 && f_.pieces == 1 && f_.width() == 8) return put_bytes(out, kept);
         switch (kept ? 0 : inner_) {
+            case 4: return put_groups<4>(placing, out, kept);
+            case 8: return put_groups<8>(placing, out, kept);
             case 16: return put_groups<16>(placing, out, kept);
             case 32: return put_groups<32>(placing, out, kept);
             default: return put_groups<0>(placing, out, kept);

@@ -58,6 +58,7 @@ def batches() -> list[dict[str, torch.Tensor]]:
     return [{"input_ids": torch.randint(0, 96, (2, 16))} for _ in range(3)]
 
 
+@pytest.mark.slow("a calibrated run, a network of transformers twice")
 def test_weights_are_calibrated_under_the_names_of_transformers(
     llama: Path, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def fields(path: Path) -> dict[str, object]:
     return {name: value for name, value in found.items() if not name.startswith("GGUF.")}
 
 
+@pytest.mark.slow("a calibrated run, and a network of transformers twice")
 def test_an_export_of_what_was_calibrated_has_the_metadata(llama: Path, tmp_path: Path) -> None:
     out, back = tmp_path / "small", tmp_path / "back.gguf"
     taut.compress(llama, out, bits=6, calib=batches(), finish=False)
