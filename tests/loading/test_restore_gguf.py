@@ -11,6 +11,8 @@ from tests.io.test_gguf import split_model
 
 import taut
 from taut.errors import ArgumentError
+from taut.io.gguf import GgufFile
+from taut.io.gguf_header import GgufTensor
 
 
 @pytest.fixture
@@ -138,3 +140,34 @@ def test_version_1_is_not_rounded(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="version 1"):
         taut.compress(path, tmp_path / "l.taut.safetensors", bits=3)
     assert [one.name for one in tmp_path.iterdir()] == ["old.gguf"]
+
+
+def test_large_tensors_are_coded_in_pieces_to_the_same_bytes(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    read = GgufFile.read
+
+    def counting(self: GgufFile, tensor: GgufTensor, begin: int, end: int) -> np.ndarray:
+        held.append(end - begin)
+        return read(self, tensor, begin, end)
+
+    monkeypatch.setattr("taut.encoding.in_pieces.LARGE", 1000)
+    monkeypatch.setattr("taut.encoding.in_pieces.PIECE", 1000)
+    monkeypatch.setattr(GgufFile, "read", counting)
+    source = tmp_path / "large.gguf"
+    source.write_bytes(Forged([blob("w", "Q8_0", 5000, 128)]).data())
+    taut.compress(source, tmp_path / "pieces.taut.safetensors")
+    assert max(held) < 600_000
+    monkeypatch.undo()
+    taut.compress(source, tmp_path / "whole.taut.safetensors")
+    pieces, whole = (tmp_path / f"{name}.taut.safetensors" for name in ("pieces", "whole"))
+    assert pieces.read_bytes() == whole.read_bytes()
+
+
+def test_a_folder_of_gguf_says_to_name_the_file(made: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    made[0].rename(folder / "m.gguf")
+    with pytest.raises(ArgumentError, match=r"name the file: m\.gguf"):
+        taut.compress(folder, tmp_path / "out")
