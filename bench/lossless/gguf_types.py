@@ -35,6 +35,7 @@ from taut.io.ggml_types import GGML_TYPES, GgmlType
 _COLUMNS = 1536
 _IN_NO_FILE = ("Q8_1", "Q8_K")  # of products while a model runs
 _XZ_PRESET = 6
+_PEERS = ("zstd-19", "xz", "ZipNN")
 
 TYPE_COLUMNS = {
     "type": "type",
@@ -62,6 +63,7 @@ def command_line() -> argparse.ArgumentParser:
     """Return the parser of what is typed behind the script's name."""
     parser = argparse.ArgumentParser(description="GGUF without loss, by type and by file.")
     parser.add_argument("files", nargs="*", type=Path, help="GGUF files")
+    parser.add_argument("--peers", nargs="*", choices=_PEERS, default=_PEERS, help="of them only")
     parser.add_argument("--name", default="gguf", help="of the file in bench/results")
     return parser
 
@@ -70,10 +72,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print the tables, write `bench/results/NAME.json`, where other rows stay."""
     asked = command_line().parse_args(argv)
     for path in asked.files:
-        _keep(asked.name, _of_file(path))
+        _keep(asked.name, _of_file(path, asked.peers))
     if not asked.files:
         for kind, data in _quantized():
-            _keep(asked.name, _of_type(kind, data))
+            _keep(asked.name, _of_type(kind, data, asked.peers))
     rows = _known(asked.name)
     print(report.table(TYPE_COLUMNS, [row for row in rows if "type" in row]))
     print("\n" + report.table(FILE_COLUMNS, [row for row in rows if "file" in row]))
@@ -156,12 +158,14 @@ def _peers() -> Iterator[_Peer]:
         report.say("zipnn is not installed")
 
 
-def _beside(data: bytes) -> dict[str, float]:
+def _beside(data: bytes, asked: Sequence[str]) -> dict[str, float]:
     """What the peers make of the bytes, as parts of them."""
-    return {peer.name: len(peer.compress(data)) / len(data) for peer in _peers()}
+    return {
+        peer.name: len(peer.compress(data)) / len(data) for peer in _peers() if peer.name in asked
+    }
 
 
-def _of_type(kind: GgmlType, data: NDArray[np.uint8]) -> report.Row:
+def _of_type(kind: GgmlType, data: NDArray[np.uint8], peers: Sequence[str]) -> report.Row:
     layout = layout_of(kind.name)
     assert layout is not None
     begin = time.process_time()
@@ -177,10 +181,10 @@ def _of_type(kind: GgmlType, data: NDArray[np.uint8]) -> report.Row:
         raise SystemExit(f"{kind.name} did not come back bit-exact")
     speeds = {"encode": data.nbytes / 1e6 / encoded, "decode": data.nbytes / 1e6 / min(times)}
     about = {"type": kind.name, "bits": 8 * kind.nbytes / kind.block}
-    return about | {"taut": coded.nbytes / data.nbytes} | _beside(data.tobytes()) | speeds
+    return about | {"taut": coded.nbytes / data.nbytes} | _beside(data.tobytes(), peers) | speeds
 
 
-def _of_file(path: Path) -> report.Row:
+def _of_file(path: Path, peers: Sequence[str]) -> report.Row:
     report.say(path.name)
     size = path.stat().st_size
     with tempfile.TemporaryDirectory() as folder:
@@ -195,7 +199,7 @@ def _of_file(path: Path) -> report.Row:
         taken = target.stat().st_size
     speeds = {"encode": size / 1e6 / (between - begin), "decode": size / 1e6 / (end - between)}
     about: dict[str, object] = {"file": path.name, "original": size, "taut": taken / size}
-    return about | _beside(path.read_bytes()) | speeds
+    return about | _beside(path.read_bytes(), peers) | speeds
 
 
 if __name__ == "__main__":
