@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,9 +21,16 @@ from bench.data.tensors import Array
 from bench.measuring import report
 from taut.coding import encode_matrix
 from taut.transform import Rounded, factor_forms, round_matrix
+from taut.transform.quantize import fitted_levels, search_rows
 
 _BITS = (1.0, 1.5, 2.0, 3.0, 4.0)
 _LAMBDAS = (0.0, 0.1, 0.25)
+_FITTED = (0.25, 0.4)  # with prices that are fitted to the weights, as data-free rounding has them
+_WAYS = (
+    *(("scalar", lam) for lam in _LAMBDAS),
+    *(("trellis", lam) for lam in _LAMBDAS),
+    *(("trellis, fitted prices", lam) for lam in _FITTED),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,32 +55,30 @@ def _rows(count: int) -> Iterator[dict[str, object]]:
     for name, values in weights.items():
         # Half log2 of the entropy power of unit variance.
         bound = 0.0 if name == "Gaussian" else 0.5 * math.log2(math.e / math.pi)
-        for trellis in (False, True):
-            for lam in _LAMBDAS:
-                for asked in _BITS:
-                    bits, errors = _point(values.astype(np.float32), asked, trellis, lam)
-                    for end, error in zip(("", ", centroids"), errors, strict=True):
-                        yield {
-                            "weights": name,
-                            "rounding": ("trellis" if trellis else "scalar") + end,
-                            "lambda": lam,
-                            "asked": asked,
-                            "bits": bits,
-                            "error": error,
-                            "gap": bits + 0.5 * math.log2(error) - bound,
-                        }
+        for rounding, lam in _WAYS:
+            for asked in _BITS:
+                bits, errors = _point(values.astype(np.float32), asked, rounding, lam)
+                for end, error in zip(("", ", centroids"), errors, strict=True):
+                    yield {
+                        "weights": name,
+                        "rounding": rounding + end,
+                        "lambda": lam,
+                        "asked": asked,
+                        "bits": bits,
+                        "error": error,
+                        "gap": bits + 0.5 * math.log2(error) - bound,
+                    }
 
 
 def _point(
-    values: Array, asked: float, trellis: bool, lam: float
+    values: Array, asked: float, rounding: str, lam: float
 ) -> tuple[float, tuple[float, float]]:
     """Bits a weight and mean squared errors, as rounded and at centroids, at about `asked` bits."""
-    metric = factor_forms(np.ones(len(values)), np.ones(values.shape[1]), damping=(0.0, 0.0))
     dial, bits, errors = 4.0 * 2.0**-asked, 0.0, (0.0, 0.0)
-    for _ in range(6):
-        rounded = round_matrix(values, metric, dial, lam=lam, trellis=trellis)
+    for _ in range(8):
+        rounded = _rounded(values, dial, rounding, lam)
         coded = encode_matrix(
-            rounded.indices, step=rounded.step, trellis=trellis, dtype=np.dtype(np.float32)
+            rounded.indices, step=rounded.step, trellis=rounded.trellis, dtype=np.dtype(np.float32)
         )
         bits = 8 * coded.nbytes / values.size
         errors = _errors(values, rounded)
@@ -80,6 +86,15 @@ def _point(
             break
         dial *= 2.0 ** (1.2 * (bits - asked))
     return bits, errors
+
+
+def _rounded(values: Array, dial: float, rounding: str, lam: float) -> Rounded:
+    if "fitted" in rounding:
+        levels = fitted_levels(values, dial, lam)
+        indices = search_rows(values, replace(levels, offsets=(0.0, 0.0, 0.0)), threads=1)
+        return Rounded(indices, levels.distance, None, None, True)
+    metric = factor_forms(np.ones(len(values)), np.ones(values.shape[1]), damping=(0.0, 0.0))
+    return round_matrix(values, metric, dial, lam=lam, trellis=rounding == "trellis")
 
 
 def _errors(values: Array, rounded: Rounded) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
     scheme    part ("+" part)*           each kind of part at most once, in any order
     values    keep | lossless | rd[:BITS] | fp16 | fp8 | int8[,tensor] | int4[:gSIZE][,asym]
-              | int3 | int2 | ternary | binary | codebookENTRIES
+              | nvfp4 | mxfp4 | int3 | int2 | ternary | binary | codebookENTRIES
     mask      PERCENT% | N:M             fraction of zeros | N nonzero in each M
     channels  channels:PERCENT%          fraction of whole channels removed
 
@@ -22,12 +22,13 @@ __all__ = ["KINDS", "Scheme", "parse_scheme"]
 
 _PLAIN: Final = (
     *("keep", "lossless", "rd", "fp16", "fp8", "int8", "int4", "int3", "int2"),
-    *("ternary", "binary"),
+    *("nvfp4", "mxfp4", "ternary", "binary"),
 )
 KINDS: Final = (*_PLAIN, "codebook")
 _WORDS: Final = (*_PLAIN, "codebook16", "channels:30%", "50%", "2:4")
 _NUMBER: Final = r"([0-9]{1,9}(?:\.[0-9]{1,30})?)"
 _COUNT: Final = r"([0-9]{1,9})"
+_GROUPS: Final = {"nvfp4": 16, "mxfp4": 32}
 _TAKES: Final = {
     "rd": "its bits, as in rd:2.5",
     "int8": "tensor, as in int8,tensor: one scale for all of it",
@@ -64,6 +65,11 @@ class Scheme:
         """Hold every rule of the grammar that is not spelling."""
         _check_values(self)
         _check_sparsity(self)
+
+    @property
+    def group(self) -> int | None:
+        """Weights that share a scale, said or as the kind has them; None: a row, or a tensor."""
+        return self.group_size if self.group_size is not None else _GROUPS.get(self.kind)
 
     def __str__(self) -> str:
         """Text from which `parse_scheme` makes an equal scheme; equal schemes have equal texts."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.coding import Effort
-from taut.container import Origin
+from taut.container import BaseSpec, Origin
 from taut.encoding.model import Plan as Schemes
 from taut.encoding.model import resolve_plan
 from taut.encoding.tensor import Quantize
@@ -67,12 +67,14 @@ class Call:
 class CompressRequest:
     """A call, with what it reads and where it writes; nothing is written in a dry run.
 
-    `forms` hands the curvature of matrices on between calls with the same network and data.
+    `base` is what a delta is to stand on. `forms` hands the curvature of matrices on between calls
+    with the same network and data.
     """
 
     src: Model
     dst: str | Path | None = None
     call: Call = Call()
+    base: BaseSpec | None = None
     force: bool = False
     dry_run: bool = False
     progress: Progress | None = None
@@ -119,6 +121,30 @@ class Decision:
     quantize: Quantize | None = None
     size: int | None = None
     ready: Ready | None = None
+
+
+def loses(call: Call) -> bool:
+    """Whether a call, or its plan, asks for anything but every bit as it is.
+
+    Raises:
+        ArgumentError: its plan cannot be read.
+    """
+    asked = (call.bits, call.size, call.max_drop, call.calib, call.train)
+    return any(one is not None for one in asked) or _plan_loses(call.plan)
+
+
+def _plan_loses(plan: Plan | Schemes | str | Path | None) -> bool:
+    found = load_plan(plan) if isinstance(plan, str | Path) else plan
+    if found is None or isinstance(found, Mapping):
+        return any(_scheme_loses(one) for one in (found or {}).values())
+    if not hasattr(found, "rules"):
+        return True  # no plan: refused where it is read
+    schemes = (rule.scheme for rule in found.rules)
+    return bool(found.steps) or found.target is not None or any(map(_scheme_loses, schemes))
+
+
+def _scheme_loses(scheme: Scheme | str) -> bool:
+    return str(scheme) not in ("lossless", "keep")
 
 
 def read_call(source: Source, call: Call) -> Asked:

@@ -13,12 +13,14 @@ from taut.container.find import SUFFIX
 from taut.container.shard_table import Shard, ShardTable, table_bytes
 from taut.container.source_header import rebuild_header
 from taut.encoding.model import FilesToBe, fill
+from taut.encoding.on_base import base_of
 from taut.encoding.tensor import Quantize
 from taut.errors import ArgumentError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.gguf import FRAME
 from taut.io.onnx import GRAPH
 from taut.io.part_of import PartOf
+from taut.io.quantized import FloatSource, as_floats
 from taut.io.safetensors import SafetensorsSource
 from taut.io.stamp import Stamp, blaming_changes
 from taut.progress import Progress
@@ -56,7 +58,7 @@ def partition_of(source: Source, shard_size: int | None) -> Partition | None:
     """
     if shard_size is not None:
         return _by_size(source, shard_size)
-    if not isinstance(source, SafetensorsSource):
+    if not isinstance(source, (SafetensorsSource, FloatSource)):
         return None
     shards = source.shards
     files = tuple(dict.fromkeys(shards.values()))
@@ -98,7 +100,7 @@ class ShardJob:
 
     `names` are the tensors of the model `src` that go to the file `path`, by `schemes`; `quantize`
     rounds them where a scheme asks for it. `stamps` are of the model's files as the run began:
-    whoever works later finds them so, or fails.
+    whoever works later finds them so, or fails. `floats`: low-bit weights of it are read as floats.
     """
 
     src: Model
@@ -110,6 +112,7 @@ class ShardJob:
     threads: int = 1
     quantize: Quantize | None = None
     stamps: tuple[Stamp, ...] = ()
+    floats: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def compress_shard(
         TautError: the disk is full.
     """
     check_unchanged(job.stamps)
-    part = PartOf(open_source(job.src) if source is None else source, frozenset(job.names))
+    part = PartOf(_opened(job) if source is None else source, frozenset(job.names))
     with (
         blaming_changes(job.stamps),
         Writer(
@@ -145,6 +148,7 @@ def compress_shard(
             effort=job.effort,
             threads=job.threads,
             force=True,
+            base=base_of(part),
         ) as writer,
     ):
         fill(
@@ -159,6 +163,11 @@ def compress_shard(
         check_unchanged(job.stamps)
         found = writer.finish()
     return ShardFacts(job.path.name, found.size, writer.layout.checksum)
+
+
+def _opened(job: ShardJob) -> Source:
+    source = open_source(job.src)
+    return as_floats(source) if job.floats else source
 
 
 def shard_origin(whole: Origin, source: Source, part: Partition, file: str) -> Origin:

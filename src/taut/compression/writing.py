@@ -24,11 +24,14 @@ from taut.compression.shard_job import (
     shard_origin,
 )
 from taut.compression.shard_task import write_elsewhere
+from taut.compression.tree_writing import write_tree
 from taut.container import Origin, TautFile, Writer, made_folder, open_taut
 from taut.container.info import Info, describe
-from taut.container.model_folder import copy_files, mark_config
+from taut.container.model_folder import copy_files, mark_config, plain_config
 from taut.encoding.model import fill
+from taut.encoding.on_base import base_of
 from taut.io import check_unchanged
+from taut.io.quantized import are_floats
 from taut.io.stamp import Stamp, blaming_changes
 from taut.progress import Progress
 
@@ -56,11 +59,21 @@ def write(
         if place.folder is not None:
             made = stack.enter_context(made_folder(place.folder, force=request.force))
             place = place.within(made)
-        if place.partition is None:
+        if place.units:
+            found = write_tree(decision, place, request, stamps, _unit)
+        elif place.partition is None:
             found = _one(decision, place, request, stamps)
         else:
             found = _several(decision, place, request, stamps, kept)
     return replace(found, path=name)
+
+
+def _unit(decision: Decision, place: Destination, request: CompressRequest) -> Info:
+    """One of several models."""
+    stamps = decision.source.stamps
+    if place.partition is None:
+        return _one(decision, place, request, stamps)
+    return _several(decision, place, request, stamps, None)
 
 
 def _one(
@@ -75,6 +88,7 @@ def _one(
         effort=decision.effort,
         threads=threads,
         force=request.force,
+        base=base_of(source),
     ) as writer:
         fill(
             writer.layout,
@@ -185,6 +199,7 @@ def _job(
         threads=request.call.threads,
         quantize=decision.quantize,
         stamps=stamps,
+        floats=are_floats(decision.source),
     )
 
 
@@ -214,8 +229,13 @@ def _link(made: Path, target: Path) -> None:
 
 def _copy(place: Destination, request: CompressRequest) -> None:
     if place.folder is not None:
-        change = partial(mark_config, shards=place.partition is not None)
-        copy_files(place.companions, place.folder, change, force=request.force)
+        copy_files(place.companions, place.folder, partial(_changed, place), force=request.force)
+
+
+def _changed(place: Destination, path: Path, data: bytes) -> bytes:
+    """The bytes of a companion as they are beside the Taut file."""
+    plain = plain_config(path, data) if place.floats else data
+    return mark_config(path, plain, shards=place.partition is not None)
 
 
 class _Counter:

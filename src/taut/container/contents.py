@@ -47,6 +47,8 @@ def pack_index(index: Index) -> bytes:
     if index.groups:
         tree["solids"] = [_group_tree(group) for group in index.groups]
     tree |= {"kinds": kinds.trees, "tensors": rows}
+    if index.origin.base:
+        tree["base"] = {"name": index.origin.base}
     if index.origin.modules:
         tree["modules"] = {name: dict(found) for name, found in index.origin.modules.items()}
     text = json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -106,6 +108,9 @@ def _parse_second(tree: dict[str, object]) -> Index:
     if rebuild:
         ((name, _),) = origin.files
         origin = replace(origin, files=((name, rebuild_header(records, origin.metadata)),))
+    if "base" in tree:
+        named = get_object(tree["base"], "index: base")
+        origin = replace(origin, base=get_text(named, "name", "index: base"))
     if "modules" in tree:
         origin = replace(origin, modules=_parse_modules(tree["modules"]))
     return Index(origin, groups, records, packs)
@@ -124,6 +129,8 @@ def source_tree(index: Index) -> dict[str, object]:
         with contextlib.suppress(FormatError):  # a tensor without a size: the reader will refuse
             if text == rebuild_header(index.records, origin.metadata):
                 tree["files"] = [{"name": name}]
+    if origin.quantization:
+        tree["quantization"] = json.loads(origin.quantization)
     if origin.texts:
         tree["texts"] = [{"name": name, "text": text} for name, text in origin.texts]
     return tree
@@ -137,6 +144,8 @@ def _pack_tree(pack: Pack) -> dict[str, object]:
 
 def _group_tree(group: SolidGroup) -> dict[str, object]:
     tree: dict[str, object] = {"name": group.name, "dtype": group.dtype}
+    if group.base:
+        tree["base"] = True
     if group.pack is not None:
         return {**tree, "pack": group.pack, "lengths": [part.nbytes for part in group.parts]}
     return {**tree, "sum": group.sum, "parts": [[p.nbytes, p.checksum] for p in group.parts]}
@@ -164,8 +173,17 @@ def parse_origin(
         {key: get_text(metadata, key, f"{where}: metadata") for key in metadata},
         _whole(files),
         _whole(texts),
+        quantization=_parse_quantization(tree),
     )
     return origin, rebuild
+
+
+def _parse_quantization(tree: dict[str, object]) -> str:
+    """How low-bit weights become floats, as its text; "" where the source says nothing of it."""
+    if "quantization" not in tree:
+        return ""
+    found = get_object(tree["quantization"], "index: source: quantization")
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
 
 def _whole(pairs: Pairs) -> tuple[tuple[str, str], ...]:
@@ -203,14 +221,20 @@ def _parse_pack(tree: dict[str, object], where: str) -> Pack:
 def _parse_group(tree: dict[str, object], where: str) -> SolidGroup:
     packed = "pack" in tree
     check_keys(
-        tree, ("name", "dtype", *(("pack", "lengths") if packed else ("sum", "parts"))), (), where
+        tree,
+        ("name", "dtype", *(("pack", "lengths") if packed else ("sum", "parts"))),
+        ("base",),
+        where,
     )
+    if not isinstance(base := tree.get("base", False), bool):
+        raise FormatError(f"{where}: base is not true or false")
     return SolidGroup(
         get_text(tree, "name", where),
         get_text(tree, "dtype", where),
         "" if packed else get_checksum(tree, "sum", where),
         parse_lengths(tree, where) if packed else parse_parts(tree, where),
         get_integer(tree, "pack", where) if packed else None,
+        base,
     )
 
 

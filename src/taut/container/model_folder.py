@@ -13,6 +13,8 @@ from taut.errors import ArgumentError, TautError
 
 FILE_NAME = f"model{SUFFIX}"
 
+_METHODS = ("quantization_config", "compression_config")  # of low-bit weights, in a config
+
 _LARGE = 16_000_000  # bytes that are read at once: no config of a model is as large
 
 # What a Taut folder's config.json has more than the original's, right after its first brace:
@@ -39,6 +41,31 @@ def mark_config(path: Path, data: bytes, *, shards: bool = False) -> bytes:
     if "model_type" not in tree or "quantization_config" in tree:
         return data
     return data[:1] + (_SHARDS if shards else _MARK) + data[1:]
+
+
+def plain_config(path: Path, data: bytes) -> bytes:
+    """The bytes of a companion beside weights that are floats now: a config names no method.
+
+    >>> plain_config(Path("config.json"), b'{"a": 1, "quantization_config": {"bits": 4}}')
+    b'{\n  "a": 1\n}\n'
+    """
+    if path.as_posix() != "config.json":
+        return data
+    try:
+        tree = json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+    plain = _without_method(tree)
+    if plain == tree:
+        return data
+    return (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _without_method(tree: object) -> object:
+    """A config, and those of the models in it, without what says that weights are low-bit."""
+    if not isinstance(tree, dict):
+        return tree
+    return {key: _without_method(value) for key, value in tree.items() if key not in _METHODS}
 
 
 def unmark_config(path: Path, data: bytes) -> bytes:

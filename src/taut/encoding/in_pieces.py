@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import xxhash
 
 from taut.coding import CodedArray, Effort, LosslessStream, RecordStream, chunked, streams
 from taut.container import Layout
+from taut.encoding.packed_codes import Read, record_layout, row_bytes, word_effort
 from taut.encoding.tensor import Quantize
 from taut.io import Source, TensorInfo, storage
 from taut.io.equal_tensors import EqualTensors
@@ -52,13 +54,7 @@ def add_in_pieces(
     if scheme.kind == "keep":
         layout.add_kept_pieces(info, str(scheme), pieces_of(source, info))
         return
-    dtype, shape = storage(info.dtype, info.shape)
-    read = reader_of(source, info.name)
-    stream: LosslessStream | RecordStream
-    if isinstance(info, RecordsInfo):
-        stream = RecordStream(read, info.nbytes, info.layout, info.row_bytes, block=PIECE)
-    else:
-        stream = LosslessStream(read, shape, dtype, effort=options.effort, block=PIECE)
+    stream = _stream(reader_of(source, info.name), info, options.effort)
     sums = _BothSums()
     stream.prepare(sums.update)
     twin = None if known is None else known.first_of_pieces(info, sums.wide, str(scheme))
@@ -72,6 +68,26 @@ def add_in_pieces(
     facts = (sums.text, 0.0)
     if not layout.add_pieces(info, str(scheme), coded, lambda: facts, most=info.nbytes):
         layout.add_kept_pieces(info, str(scheme), pieces_of(source, info))
+
+
+def _stream(read: Read, info: TensorInfo, effort: Effort) -> LosslessStream | RecordStream:
+    """What codes a tensor as `encode_tensor` does, piece by piece."""
+    if isinstance(info, RecordsInfo):
+        return RecordStream(read, info.nbytes, info.layout, info.row_bytes, block=PIECE)
+    dtype, shape = storage(info.dtype, info.shape)
+    layout = record_layout(read, shape, dtype, effort)
+    if layout is None:
+        effort = word_effort(dtype, effort)
+        return LosslessStream(read, shape, dtype, effort=effort, block=PIECE)
+    width = dtype.itemsize
+
+    def read_bytes(begin: int, end: int) -> np.ndarray:
+        first = begin // width
+        values = read(first, -(-end // width)).view(np.uint8)
+        return values[begin - first * width : end - first * width]
+
+    each = row_bytes(layout, shape, width)
+    return RecordStream(read_bytes, prod(shape) * width, layout, each, block=PIECE)
 
 
 def _parts(stream: LosslessStream | RecordStream, threads: int) -> Iterator[bytes]:

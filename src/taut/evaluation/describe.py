@@ -20,9 +20,10 @@ from taut.encoding.facts import read_report
 from taut.errors import ArgumentError
 from taut.evaluation.measured_drops import DropJudge, OutputJudge, Score, ScoreJudge, measure_drops
 from taut.io import Source, TensorInfo, check_unchanged, open_source
-from taut.io.gguf_floats import as_floats
+from taut.io.gguf_floats import as_floats as gguf_floats
 from taut.io.pairs import paired
 from taut.io.pytorch import is_module
+from taut.io.quantized import as_floats, floats_in
 from taut.io.stamp import blaming_changes
 from taut.machine import checked_threads
 from taut.networks import (
@@ -125,6 +126,8 @@ def _read(request: DescribeRequest, opened: Described, scheme: Scheme | None) ->
     data, curvatures = opened.calibration, _curvatures(request, opened)
     kinds = _kinds(opened.module, opened.model)
     report = read_report(opened.source, kinds, curvatures, schemes, request.progress)
+    if (floats := floats_in(opened.source)) is not None:
+        report = replace(report, notes=(floats.told, *report.notes))
     if opened.model is not None:
         report = replace(report, notes=(*opened.model.notes, *report.notes))
     if data is None:
@@ -156,11 +159,11 @@ def _open(src: Model, runs: bool) -> tuple[LoadedModel | None, Source]:
         if isinstance(src, Mapping):
             raise ArgumentError("a dict of tensors cannot be run; give the module, or no calib")
         model = open_model(src)
-        return model, paired(open_source(model.source))
-    source = as_floats(open_source(without_masks(src)[0]))
+        return model, paired(as_floats(open_source(model.source)))
+    source = open_source(without_masks(src)[0])
     if is_taut_source(source):
         raise ArgumentError(f"{source.identity}: is a Taut file; decompress it first, or use info")
-    return None, paired(source)
+    return None, paired(as_floats(gguf_floats(source)))
 
 
 @contextmanager

@@ -13,8 +13,10 @@ from taut.errors import ArgumentError
 from taut.io import check_unchanged, open_source
 from taut.io.model_file import ModelFile
 from taut.io.names import nearest
+from taut.io.quantized import as_floats
 from taut.loading.arrays import to_torch
 from taut.loading.fitted_names import spelled
+from taut.loading.float_file import with_floats
 from taut.loading.masks import Masks
 from taut.loading.reshape import reshaped
 from taut.networks import LoadedModel
@@ -40,7 +42,7 @@ class HeldWeights:
 
 def read_held(path: Path) -> HeldWeights:
     """The tensors of a Taut file, or of the one in a folder."""
-    file = open_taut(path)
+    file = with_floats(open_taut(path))
     began = time.perf_counter()
     arrays = file.load_all()
     decoded = time.perf_counter() - began
@@ -55,7 +57,7 @@ def read_held(path: Path) -> HeldWeights:
 
 def read_plain(path: Path | ModelFile) -> HeldWeights:
     """The tensors of any other model file."""
-    source = open_source(path)
+    source = as_floats(open_source(path))
     tensors = {info.name: to_torch(source.load(info.name), info.dtype) for info in source.infos}
     check_unchanged(source.stamps)
     return HeldWeights(

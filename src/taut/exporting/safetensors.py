@@ -14,12 +14,13 @@ from typing import Final
 import numpy as np
 
 from taut.container import TautFile, made_file, made_folder
+from taut.container.plain_file import write_tensors
 from taut.errors import ArgumentError
 from taut.exporting.check import Comparison, expect, size_words
 from taut.exporting.companions import companion_notes, copy_companions
 from taut.exporting.result import Export
 from taut.exporting.rounded_again import rounding_notes
-from taut.exporting.shards import SHARD, write_shards, write_tensors
+from taut.exporting.shards import SHARD, write_shards
 from taut.io import SAFETENSORS_DTYPES, TensorInfo, tensor_nbytes
 from taut.io.onnx import GRAPH
 from taut.io.safetensors import MappedFile

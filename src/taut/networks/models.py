@@ -20,13 +20,16 @@ from taut.errors import ArgumentError
 from taut.extras import need_extra
 from taut.io import Source, open_source
 from taut.io.content import kind_of
+from taut.io.holes import fill_holes
 from taut.io.model_file import ModelFile, path_of
 from taut.io.names import nearest
 from taut.io.pytorch import is_module
+from taut.io.quantized import as_floats
 from taut.io.wrappers import refuse_programs
 from taut.networks.callables import call, load_named, names_callable
 from taut.networks.calls import explained, told
 from taut.networks.copies import copy_module
+from taut.networks.float_folder import float_folder
 from taut.networks.parameter_names import Names, map_names
 from taut.networks.precision import widen
 from taut.networks.pruned_weights import effective
@@ -86,6 +89,7 @@ def open_model(spec: ModelSpec, *, widened: bool = True) -> LoadedModel:
         )
     if names_callable(str(spec)):
         return _of_module(_built(str(spec)), widened)
+    fill_holes(path)
     if path.is_dir():
         return _from_folder(path, widened)
     if path.is_file() and _is_graph(path):
@@ -152,9 +156,15 @@ def _ready(module: torch.nn.Module, widened: bool) -> torch.nn.Module:
 
 
 def _from_folder(folder: Path, widened: bool) -> LoadedModel:
-    source = open_source(folder)
+    source = as_floats(open_source(folder))
+    with float_folder(folder, source) as whole:
+        return _from_floats(folder, whole, source, widened)
+
+
+def _from_floats(folder: Path, whole: Path, source: Source, widened: bool) -> LoadedModel:
+    """The network of `folder`, loaded from `whole`: itself, or what stands for it in floats."""
     if (folder / "modules.json").is_file() and find_spec("sentence_transformers"):
-        return _sentence_encoder(folder, source, widened)
+        return replace(_sentence_encoder(whole, source, widened), source=folder)
     if not (folder / "config.json").is_file():
         raise ArgumentError(
             f"{folder}: no config.json, so the network is not known; give file.py:function that "
@@ -162,10 +172,10 @@ def _from_folder(folder: Path, widened: bool) -> LoadedModel:
         )
     transformers = need_extra("transformers", "hf", f"{folder}: to run it takes")
     kind = _architecture(folder, transformers.PreTrainedModel)
-    module, names = _pretrained(kind or transformers.AutoModel, folder, source, widened)
+    module, names = _pretrained(kind or transformers.AutoModel, whole, source, widened)
     if kind is not None and names.missing:
         # The named class has a head that the file does not: its outputs would be noise.
-        bare, bare_names = _pretrained(transformers.AutoModel, folder, source, widened)
+        bare, bare_names = _pretrained(transformers.AutoModel, whole, source, widened)
         if len(bare_names.missing) < len(names.missing):
             module, names = bare, bare_names
     tokenize = open_tokenizer(folder, module)

@@ -19,5 +19,5 @@ def divides(scheme: Scheme, shape: tuple[int, ...]) -> bool:
 
 def pieces_of(scheme: Scheme) -> list[int]:
     """How many columns belong together in a scheme: in a group, and in an M of N:M."""
-    sizes = (scheme.group_size, scheme.n_of_m[1] if scheme.n_of_m else None)
+    sizes = (scheme.group, scheme.n_of_m[1] if scheme.n_of_m else None)
     return [size for size in sizes if size is not None]

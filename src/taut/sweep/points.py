@@ -175,7 +175,7 @@ def uniform_plan(
     if not other:
         return plan, None
     what = "have no mask" if scheme.n_of_m else "have a scale a row"
-    by = {str(n) for n in (scheme.group_size, scheme.n_of_m and scheme.n_of_m[1]) if n}
+    by = {str(n) for n in (scheme.group, scheme.n_of_m and scheme.n_of_m[1]) if n}
     return plan, (
         f"{scheme}: {other} of {len(plan)} matrices {what}, for their columns do not divide by "
         f"{' and '.join(sorted(by))}"

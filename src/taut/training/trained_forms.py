@@ -162,7 +162,7 @@ def fake_quant(scheme: Scheme, weight: Tensor, name: str, size: float = USUAL_SI
     Raises:
         ArgumentError: the scheme has no form that trains, or its group does not divide the columns.
     """
-    _check_group(scheme.group_size, weight, name)
+    _check_group(scheme.group, weight, name)
     if scheme.asymmetric:
         raise ArgumentError(f'tensor "{name}": {scheme} is not trained; leave ",asym" out')
     if scheme.kind in _INTEGERS:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from taut.errors import ArgumentError
 from taut.scheme import Scheme
 from taut.transform.codebook import codebook
+from taut.transform.float4 import GROUPS, float4
 from taut.transform.grid import Grid
 from taut.transform.lowbit import binary, fp8, integers, lowest, ternary
 from taut.transform.mask import Mask, magnitude, n_of_m, unstructured
@@ -17,7 +18,7 @@ from taut.transform.obs import Bounds, prune_matrix, round_onto
 from taut.transform.rounding import FactoredForms
 
 INTEGERS: Final = {"int8": 8, "int4": 4, "int3": 3, "int2": 2}
-GRIDS: Final = (*INTEGERS, "fp8", "ternary", "binary", "codebook")
+GRIDS: Final = (*INTEGERS, "fp8", *GROUPS, "ternary", "binary", "codebook")
 
 _FRACTION = 4  # scales are powers of 2^(1/16): a byte each
 
@@ -79,6 +80,8 @@ def make_grid(values: np.ndarray, scheme: Scheme, mask: Mask | None = None) -> G
         return codebook(weights, scheme.entries or 2, mask=mask)
     if kind == "fp8":
         return fp8(weights, mask=mask)
+    if kind in GROUPS:
+        return float4(weights, kind, mask=mask)
     raise ArgumentError(f"scheme {scheme}: {kind} names no grid; one of {', '.join(GRIDS)}")
 
 
@@ -109,7 +112,7 @@ def calibrated_grid(values: np.ndarray, scheme: Scheme, metric: FactoredForms) -
 
 def _bounds(scheme: Scheme, grid: Grid) -> Bounds | None:
     """The least and largest index of each group; None where there are signs alone."""
-    if scheme.kind in ("binary", "fp8", "codebook"):  # signs alone, or levels
+    if scheme.kind in ("binary", "fp8", "codebook", *GROUPS):  # signs alone, or levels
         return None
     shape = (len(grid.matrix), 1) if grid.scales is None else grid.scales.shape
     if scheme.kind not in INTEGERS:

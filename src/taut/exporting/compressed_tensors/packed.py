@@ -29,6 +29,12 @@ class PackedGrid:
         """What compressed-tensors calls the layout."""
         return "int-quantized" if self.dynamic else "pack-quantized"
 
+    @property
+    def told(self) -> str:
+        """What weights are, in words."""
+        per = f"a scale a group of {self.group}" if self.group else "a scale a row"
+        return f"int{self.bits}, {per}" + (", with zero points" if self.asymmetric else "")
+
     def config(self, ignored: Sequence[str]) -> dict[str, object]:
         """The `quantization_config` of a folder's config."""
         weights = {

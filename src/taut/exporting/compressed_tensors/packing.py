@@ -9,12 +9,15 @@ from typing import Final
 
 from taut.container import TautFile
 from taut.errors import ArgumentError
+from taut.exporting.compressed_tensors.float_packed import FloatGrid
 from taut.exporting.compressed_tensors.packed import PackedGrid
 from taut.exporting.shards import SHARD
 from taut.exporting.transformers_network import Linears
 from taut.scheme import Scheme, parse_scheme
+from taut.transform.float4 import GROUPS
 
 _BITS: Final = {"int8": 8, "int4": 4}
+_KINDS: Final = (*_BITS, *GROUPS)
 _FLOATS: Final = ("F32", "F16", "BF16")
 _GROUP: Final = 128  # columns of int4 that share a scale, where nothing says how many
 
@@ -23,11 +26,11 @@ _GROUP: Final = 128  # columns of int4 that share a scale, where nothing says ho
 class Packing:
     """What was asked for; None stands for what follows from the file's schemes.
 
-    `weights` is int8 or int4, by default what most linear layers' schemes are, and `group_size`
-    the columns that share a scale: by default the schemes' own, else 128 of int4 and a whole row
-    of int8. `activations` "dynamic" has int8 weights run with int8 activations, which is the
-    default of int8 with a scale a row: vLLM has no other int8 kernel on a CPU. Weights are written
-    in shards of `limit` bytes.
+    `weights` is int8, int4, nvfp4 or mxfp4, by default what most linear layers' schemes are, and
+    `group_size` the columns that share a scale: by default the schemes' own, else 128 of int4 and a
+    whole row of int8. `activations` "dynamic" has int8 weights run with int8 activations, which is
+    the default of int8 with a scale a row: vLLM has no other int8 kernel on a CPU. Weights are
+    written in shards of `limit` bytes.
     """
 
     weights: str | None = None
@@ -49,22 +52,40 @@ def packable(file: TautFile, linears: Linears) -> list[str]:
     return found
 
 
-def choose_grid(file: TautFile, packed: Sequence[str], packing: Packing) -> PackedGrid:
+def choose_grid(file: TautFile, packed: Sequence[str], packing: Packing) -> PackedGrid | FloatGrid:
     """What was asked for, filled up from the schemes of the weights that are packed.
 
     Raises:
         ArgumentError: compressed-tensors does not take what was asked for, or the schemes.
     """
-    if packing.weights is not None and packing.weights not in _BITS:
+    if packing.weights is not None and packing.weights not in _KINDS:
         raise ArgumentError(
-            f"weights {packing.weights}: compressed-tensors takes {', '.join(_BITS)}"
+            f"weights {packing.weights}: compressed-tensors takes {', '.join(_KINDS)}"
         )
     all_schemes = {record.name: parse_scheme(record.scheme) for record in file.index.records}
     schemes = {name: all_schemes[name] for name in packed}
     weights = packing.weights or _usual(file, schemes)
+    if weights in GROUPS:
+        return _float_grid(weights, packing)
     group, asymmetric = _groups(schemes, weights, packing.group_size)
     dynamic = _dynamic(packing.activations, by_row=weights == "int8" and group is None)
     return PackedGrid(_BITS[weights], group, asymmetric, dynamic)
+
+
+def _float_grid(weights: str, packing: Packing) -> FloatGrid:
+    """A grid of four-bit floats, which has groups of its own.
+
+    Raises:
+        ArgumentError: another group was asked for, or activations on a grid.
+    """
+    if packing.group_size not in (None, GROUPS[weights]):
+        raise ArgumentError(
+            f"group size {packing.group_size}: {weights} has groups of {GROUPS[weights]}; leave it "
+            "out"
+        )
+    if packing.activations not in (None, "none"):
+        raise ArgumentError(f"activations {packing.activations}: goes with weights int8")
+    return FloatGrid(weights)
 
 
 def _dynamic(activations: str | None, *, by_row: bool) -> bool:
@@ -76,7 +97,7 @@ def _dynamic(activations: str | None, *, by_row: bool) -> bool:
     return by_row and activations != "none"
 
 
-def on_grid(file: TautFile, packed: Sequence[str], grid: PackedGrid) -> list[str]:
+def on_grid(file: TautFile, packed: Sequence[str], grid: PackedGrid | FloatGrid) -> list[str]:
     """Those weights whose scheme is the grid itself, where all linear layers of their part are.
 
     Layers of one part (attention, a feed-forward network) run as one in some runtimes, which take
@@ -85,13 +106,13 @@ def on_grid(file: TautFile, packed: Sequence[str], grid: PackedGrid) -> list[str
     Raises:
         ArgumentError: there is no such part.
     """
-    kind = next(name for name, bits in _BITS.items() if bits == grid.bits)
+    kind = _kind(grid)
     own = (kind, grid.group, grid.asymmetric)
     schemes = {record.name: parse_scheme(record.scheme) for record in file.index.records}
     other = {
         _part(name)
         for name in packed
-        if (schemes[name].kind, schemes[name].group_size, schemes[name].asymmetric) != own
+        if (schemes[name].kind, schemes[name].group, schemes[name].asymmetric) != own
     }
     found = [name for name in packed if _part(name) not in other]
     if not found:
@@ -102,6 +123,13 @@ def on_grid(file: TautFile, packed: Sequence[str], grid: PackedGrid) -> list[str
     return found
 
 
+def _kind(grid: PackedGrid | FloatGrid) -> str:
+    """What a scheme calls the grid."""
+    if isinstance(grid, FloatGrid):
+        return grid.kind
+    return next(name for name, bits in _BITS.items() if bits == grid.bits)
+
+
 def _part(name: str) -> str:
     """The module that a layer lies in, of the name of its weight."""
     return name.removesuffix(".weight").rpartition(".")[0]
@@ -110,10 +138,10 @@ def _part(name: str) -> str:
 def _usual(file: TautFile, schemes: Mapping[str, Scheme]) -> str:
     """The weights that most of the layers already have."""
     most = Counter(scheme.kind for scheme in schemes.values()).most_common(1)[0][0]
-    if most not in _BITS:
+    if most not in _KINDS:
         raise ArgumentError(
-            f"{file.path}: its linear layers are {most}, which is no grid of "
-            "compressed-tensors; say weights (--weights) int8 or int4, and they are rounded"
+            f"{file.path}: its linear layers are {most}, which is no grid of compressed-tensors; "
+            f"say weights (--weights) {', '.join(_KINDS)}, and they are rounded"
         )
     return most
 
@@ -133,7 +161,7 @@ def _groups(
     return group, asymmetric
 
 
-def divided(file: TautFile, packed: Sequence[str], grid: PackedGrid) -> list[str]:
+def divided(file: TautFile, packed: Sequence[str], grid: PackedGrid | FloatGrid) -> list[str]:
     """Those weights whose columns the group divides."""
     if grid.group is None:
         return list(packed)

@@ -15,6 +15,8 @@ import numpy as np
 from taut.container import TautFile, made_folder
 from taut.exporting.check import Comparison, size_words
 from taut.exporting.companions import companion_notes, config_text, copy_companions
+from taut.exporting.compressed_tensors.float_packed import FloatGrid
+from taut.exporting.compressed_tensors.float_parts import FloatParts
 from taut.exporting.compressed_tensors.packed import PackedGrid
 from taut.exporting.compressed_tensors.packed_load import load_packed
 from taut.exporting.compressed_tensors.packing import (
@@ -62,7 +64,9 @@ def export_compressed_tensors(
         packed = on_grid(file, packed, grid)
     packed = divided(file, packed, grid)
     ignored = [name for name in (*linears.body, *linears.head) if f"{name}.weight" not in packed]
-    parts = Parts(file, grid, packed)
+    parts = (
+        FloatParts(file, grid, packed) if isinstance(grid, FloatGrid) else Parts(file, grid, packed)
+    )
     kept = _untied(file)
     infos = [one for info in kept for one in parts.infos(info)]
     with made_folder(out, force=force, sole=True) as folder:
@@ -128,15 +132,15 @@ def _compare(
 
 
 def _notes(
-    file: TautFile, grid: PackedGrid, packed: Sequence[str], ignored: Sequence[str], weighed: int
+    file: TautFile,
+    grid: PackedGrid | FloatGrid,
+    packed: Sequence[str],
+    ignored: Sequence[str],
+    weighed: int,
 ) -> tuple[str, ...]:
     """What became of the model, in honest words."""
-    per = f"a scale a group of {grid.group}" if grid.group else "a scale a row"
-    told = f"{len(packed)} linear layers are int{grid.bits}, {per}"
-    if grid.asymmetric:
-        told += ", with zero points"
     notes = [
-        told,
+        f"{len(packed)} linear layers are {grid.told}",
         f"{size_words(file.index.origin.nbytes, file.size, weighed)}: packed, not entropy-coded; "
         "faster only where the loader has kernels for it (vLLM): others unpack it to floats first",
     ]
@@ -150,7 +154,8 @@ def _notes(
             "vLLM runs int8 weights beside float activations on a GPU alone; on a CPU it takes "
             "activations dynamic, with a scale a row"
         )
-    notes += without_kernel(file.infos, grid.bits, packed)
+    if isinstance(grid, PackedGrid):
+        notes += without_kernel(file.infos, grid.bits, packed)
     if grid.asymmetric:
         notes.append("transformers 5 loads zero points with CompressedTensorsConfig("
                      "dequantize=True) alone")  # fmt: skip
