@@ -191,7 +191,7 @@ typedef struct taut_attribute {
 TAUT_API size_t taut_attribute_count(const taut_file *file);
 TAUT_API taut_status taut_attribute_at(const taut_file *file, size_t number, taut_attribute *attribute);
 
-/* The files that were compressed: safetensors, its shards and their index, or ONNX with its data. A lossless Taut file
+/* The files that were compressed: safetensors, its shards and their index, ONNX with its data, or GGUF. A lossless Taut file
  * gives them back byte for byte; a lossy one gives the same files with its own values. A name may lead into folders below
  * the one it is written to ("weights/a.bin"), never out of it. */
 typedef int taut_write(void *context, const void *bytes, size_t size); /* 0: taken */

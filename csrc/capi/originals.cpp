@@ -7,7 +7,8 @@
 namespace taut::capi {
 namespace {
 
-constexpr char kGraph[] = "taut.onnx";  // key of the metadata that names an ONNX graph
+// Keys of the metadata that name what is beside the tensors: an ONNX graph, or the frame of GGUF files.
+constexpr const char* kFrames[] = {"taut.onnx", "taut.gguf"};
 
 // Text that grows.
 class Writing {
@@ -151,7 +152,7 @@ bool check_names(taut_file& file, Fail& fail) {
 const Record* onnx_graph(const taut_file& file) {
     if (file.contents.files.size) return nullptr;
     for (const Metadata& m : file.contents.metadata) {
-        if (!(m.key == kGraph)) continue;
+        if (!(m.key == kFrames[0]) && !(m.key == kFrames[1])) continue;
         const uint32_t number = file.contents.find(m.value);
         return number == kNone ? nullptr : &file.contents.records[number];
     }

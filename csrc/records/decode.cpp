@@ -88,20 +88,59 @@ public:
     // Puts the symbols to their places; `kept` takes them in the order of the records, where a later field needs them.
     void put(uint8_t* out, uint8_t* kept) {
         const Placing placing = placing_of(f_);
-        const uint8_t* context = context_.empty() ? nullptr : context_.data();
-        for (size_t r = 0; r < records_; r++, out += h_.records.record)
-            for (size_t g = 0; g < groups_; g++) {
-                const uint8_t*& s = at_[context ? *context++ : 0];
-                put_group(f_, placing, places_, g, inner_, s, out);
-                if (kept) {
-                    std::memcpy(kept, s, inner_);
-                    kept += inner_;
-                }
-                s += inner_;
-            }
+        if (f_.symbols() == 1 && f_.pieces == 1 && f_.width() == 8) return put_bytes(out, kept);
+        switch (kept ? 0 : inner_) {
+            case 4: return put_groups<4>(placing, out, kept);
+            case 8: return put_groups<8>(placing, out, kept);
+            case 16: return put_groups<16>(placing, out, kept);
+            case 32: return put_groups<32>(placing, out, kept);
+            default: return put_groups<0>(placing, out, kept);
+        }
     }
 
 private:
+    // act(group in its record, its symbols, the record) for each group in order.
+    template <class Act>
+    void each_group(uint8_t* out, const Act& act) {
+        const size_t record = h_.records.record, inner = inner_, groups = groups_;
+        if (context_.empty()) {
+            const uint8_t* s = at_[0];
+            for (size_t r = 0; r < records_; r++, out += record)
+                for (size_t g = 0; g < groups; g++, s += inner) act(g, s, out);
+            return;
+        }
+        std::array<const uint8_t*, kMaxRecordContexts> at = at_;
+        const uint8_t* context = context_.data();
+        for (size_t r = 0; r < records_; r++, out += record)
+            for (size_t g = 0; g < groups; g++) {
+                const uint8_t*& s = at[*context++];
+                act(g, s, out);
+                s += inner;
+            }
+    }
+
+    // A byte of each record.
+    void put_bytes(uint8_t* out, uint8_t* kept) {
+        const size_t place = places_.group[0] / 8u;
+        if (kept)
+            each_group(out, [&](size_t, const uint8_t* s, uint8_t* record) { record[place] = *kept++ = *s; });
+        else
+            each_group(out, [&](size_t, const uint8_t* s, uint8_t* record) { record[place] = *s; });
+    }
+
+    template <size_t n>
+    void put_groups(Placing placing, uint8_t* out, uint8_t* kept) {
+        const RecordField f = f_;  // of which nothing is written meanwhile
+        const FieldPlaces places = places_;
+        const size_t inner = inner_;
+        each_group(out, [&](size_t g, const uint8_t* s, uint8_t* record) {
+            put_group<n>(f, placing, places, g, inner, s, record);
+            if (n || !kept) return;
+            std::memcpy(kept, s, inner);
+            kept += inner;
+        });
+    }
+
     const ArrayHeader& h_;
     const RecordField& f_;
     FieldPlaces places_;

@@ -11,36 +11,47 @@
 namespace taut {
 namespace {
 
+// Bytes of a chunk: its records, their symbols and contexts should stay in the second-level cache while it is decoded.
+constexpr uint64_t kChunkBytes = uint64_t(1) << 19;
+
 // Symbols of one field in some records, record after record.
 class Gather {
 public:
     explicit Gather(const RecordField& f) : f_(f) {
         each_place(f, 0, f.loops, [&](const std::array<uint32_t, 8>& bits) {
-            for (size_t p = 0; p < f.pieces; p++) at_.push_back(f.piece[p].offset + bits[p]);
+            unsigned up = 0;
+            for (size_t p = 0; p < f.pieces; p++) {
+                const unsigned at = f.piece[p].offset + bits[p], width = f.piece[p].width;
+                at_.push_back({uint16_t(at / 8), uint8_t(at % 8), uint8_t((1u << width) - 1), uint8_t(up)});
+                up += width;
+            }
         });
         bytes_ = f.pieces == 1 && f.piece[0].width == 8;
     }
     void take(const uint8_t* bytes, size_t record, size_t records, uint8_t* out) const {
-        const size_t n = f_.symbols();
-        for (size_t r = 0; r < records; r++, bytes += record)
-            for (size_t i = 0; i < n; i++) {
-                if (bytes_) {
-                    *out++ = bytes[at_[i] / 8];
-                    continue;
-                }
-                unsigned symbol = 0, up = 0;
-                for (size_t p = 0; p < f_.pieces; p++) {
-                    const uint32_t at = at_[i * f_.pieces + p];
-                    symbol |= (unsigned(bytes[at / 8]) >> at % 8 & ((1u << f_.piece[p].width) - 1)) << up;
-                    up += f_.piece[p].width;
-                }
-                *out++ = uint8_t(symbol);
+        const size_t n = f_.symbols(), pieces = f_.pieces;
+        for (size_t r = 0; r < records; r++, bytes += record, out += n) {
+            if (bytes_) {
+                for (size_t i = 0; i < n; i++) out[i] = bytes[at_[i].byte];
+                continue;
             }
+            const Place* at = at_.data();
+            for (size_t i = 0; i < n; i++) {
+                unsigned symbol = 0;
+                for (size_t p = 0; p < pieces; p++, at++)
+                    symbol |= (unsigned(bytes[at->byte]) >> at->down & at->mask) << at->up;
+                out[i] = uint8_t(symbol);
+            }
+        }
     }
 
 private:
+    struct Place {
+        uint16_t byte;
+        uint8_t down, mask, up;
+    };
     const RecordField& f_;
-    std::vector<uint32_t> at_;
+    std::vector<Place> at_;
     bool bytes_;
 };
 
@@ -57,7 +68,7 @@ public:
         h_.count = bytes;
         h_.row_length = row_bytes;
         h_.coder = bytes < 16384 ? CoderId::small : CoderId::dense;
-        h_.chunk_rows = std::clamp<uint64_t>((uint64_t(1) << 19) / row_bytes, 1, std::max<uint64_t>(1, h_.row_count()));
+        h_.chunk_rows = std::clamp<uint64_t>(kChunkBytes / row_bytes, 1, std::max<uint64_t>(1, h_.row_count()));
         const Status wrong = read_layout(layout, h_.records, usual_memory);
         if (wrong) throw std::invalid_argument(wrong.what());
         h_.records.layout.assign(layout.data, layout.data + layout.size);
@@ -125,7 +136,8 @@ private:
         for (RecordField& f : h_.records.fields) {
             if (f.buckets == 1 || records == 0) continue;
             std::vector<int64_t> sums;
-            RecordContexts(h_.records, f, kept.data()).each_sum(records, [&](int64_t s) { sums.push_back(s); });
+            RecordContexts(h_.records, f, kept.data()).each_sum(
+                records, [&](size_t, int64_t s) { sums.push_back(s >> f.shift); });
             std::nth_element(sums.begin(), sums.begin() + ptrdiff_t(sums.size() / 2), sums.end());
             f.base = int32_t(sums[sums.size() / 2] - f.buckets / 2);
         }

@@ -180,7 +180,7 @@ RecordContexts::RecordContexts(const RecordsFields& records, const RecordField& 
         for (size_t t = 0; t < field.terms; t++) {
             const RecordTerm& term = field.term[t];
             const bool number = term.source == kGroupNumber;
-            const bool once = !number && records.fields[term.source].symbols() == 1 ;
+            const bool once = !number && records.fields[term.source].symbols() == 1;
             if (once == (pass == 1)) continue;
             const int bits = number ? 8 : records.fields[term.source].bits;
             for (uint32_t v = 0; v < 256; v++)

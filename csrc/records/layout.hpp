@@ -1,5 +1,7 @@
 // How records are laid out: read and checked, and what both directions need of it.
 #pragma once
+#include <algorithm>
+
 #include "records/records.hpp"
 
 namespace taut {
@@ -36,39 +38,61 @@ public:
     // act(group's number in all, bucket) for each group of `count` records.
     template <class Act>
     void each(size_t count, const Act& act) const {
-        size_t at = 0;
-        for (size_t r = 0; r < count; r++) {
-            int64_t of_record = 0;
-            for (size_t t = 0; t < once_; t++) of_record += look_[t][from_[t][r]];
-            for (size_t g = 0; g < groups_; g++) {
-                int64_t sum = of_record;
-                for (size_t t = once_; t < terms_; t++)
-                    sum += look_[t][from_[t] ? from_[t][r * groups_ + g] : uint8_t(g)];
-                const int64_t bucket = (sum >> shift_) - base_;
-                act(at++, uint8_t(bucket < 0 ? 0 : bucket > last_ ? last_ : bucket));
-            }
-        }
+        each_sum(count, [&](size_t group, int64_t sum) {
+            const int64_t bucket = (sum >> shift_) - base_;
+            act(group, uint8_t(bucket < 0 ? 0 : bucket > last_ ? last_ : bucket));
+        });
     }
-    int64_t base() const { return base_; }
-    void set_base(int64_t base) { base_ = base; }
-    // act(sum >> shift) of each group: what buckets are made of.
+    // act(group's number in all, sum of its terms).
     template <class Act>
     void each_sum(size_t count, const Act& act) const {
-        for (size_t r = 0; r < count; r++)
-            for (size_t g = 0; g < groups_; g++) {
-                int64_t sum = 0;
-                for (size_t t = 0; t < terms_; t++)
-                    sum += look_[t][!from_[t] ? uint8_t(g) : t < once_ ? from_[t][r] : from_[t][r * groups_ + g]];
-                act(sum >> shift_);
+        std::array<int64_t, kBlock> of_record, of_group;
+        for (size_t first = 0; first < count; first += kBlock) {
+            const size_t n = std::min(kBlock, count - first);
+            of_record.fill(0);
+            for (size_t t = 0; t < once_; t++) {
+                const uint8_t* v = from_[t] + first;
+                for (size_t i = 0; i < n; i++) of_record[i] += look_[t][v[i]];
             }
+            if (once_ == terms_ && groups_ == 1) {
+                for (size_t i = 0; i < n; i++) act(first + i, of_record[i]);
+                continue;
+            }
+            for (size_t g0 = 0; g0 < n * groups_; g0 += kBlock)
+                groups_of(first, g0, std::min(kBlock, n * groups_ - g0), of_record, of_group, act);
+        }
     }
 
 private:
+    static constexpr size_t kBlock = 256;
     std::array<std::array<int32_t, 256>, 8> look_;  // the terms of a record first, then those of its groups
     std::array<const uint8_t*, 8> from_{};
     size_t once_ = 0, terms_ = 0, groups_;
     int shift_;
     int64_t base_, last_;
+
+    // Groups g0 .. g0 + n of those of a block of records.
+    template <class Act>
+    void groups_of(size_t first, size_t g0, size_t n, const std::array<int64_t, kBlock>& of_record,
+                   std::array<int64_t, kBlock>& sum, const Act& act) const {
+        for (size_t i = 0, r = g0 / groups_, g = g0 % groups_; i < n; i++) {
+            sum[i] = of_record[r];
+            if (++g == groups_) g = 0, r++;
+        }
+        for (size_t t = once_; t < terms_; t++) {
+            const uint8_t* v = from_[t];
+            if (!v) {
+                for (size_t i = 0, g = g0 % groups_; i < n; i++) {
+                    sum[i] += look_[t][g];
+                    if (++g == groups_) g = 0;
+                }
+                continue;
+            }
+            v += first * groups_ + g0;
+            for (size_t i = 0; i < n; i++) sum[i] += look_[t][v[i]];
+        }
+        for (size_t i = 0; i < n; i++) act(first * groups_ + g0 + i, sum[i]);
+    }
 };
 
 // Which fields later ones need.

@@ -27,9 +27,11 @@ inline Placing placing_of(const RecordField& f) {
     return f.pieces == 2 ? Placing::pairs : Placing::quads;
 }
 
-// The symbols of one group into a record whose bits are zero so far.
-inline void put_group(const RecordField& f, Placing placing, const FieldPlaces& places, size_t group, size_t inner,
+// The symbols of one group into a record whose bits are zero so far; `n` of them, where that is known here.
+template <size_t n>
+inline void put_group(const RecordField& f, Placing placing, const FieldPlaces& places, size_t group, size_t symbols,
                       const uint8_t* __restrict s, uint8_t* __restrict record) {
+    const size_t inner = n ? n : symbols;
     const uint16_t* const at = places.group + group * f.pieces;
     if (placing == Placing::bytes) {
         std::memcpy(record + at[0] / 8, s, inner);

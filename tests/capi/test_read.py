@@ -19,6 +19,7 @@ from tests.capi.library import (
     Library,
     TautCError,
 )
+from tests.forge_gguf import small_model
 
 import taut
 from taut.container import TautFile
@@ -129,7 +130,8 @@ def test_a_lossy_file_gives_what_decompress_writes(
     library: Library, files: dict[str, Path], tmp_path: Path
 ) -> None:
     for path in (*files.values(), *GOLDEN):
-        out = tmp_path / f"{path.name}.out.safetensors"
+        suffix = "gguf" if path.name.startswith("gguf") else "safetensors"
+        out = tmp_path / f"{path.name}.out.{suffix}"
         taut.decompress(path, out, force=True)
         (text,) = library.open_path(path).originals().values()
         assert text == out.read_bytes(), path
@@ -224,3 +226,11 @@ def test_wrong_calls_are_told(library: Library, files: dict[str, Path], tmp_path
         found.decode("scalar", AS_IS, (3, 0))
     with pytest.raises(TautCError, match="options of another version"):
         library.open_bytes(b"", struct_size=8)
+
+
+def test_gguf_reads_as_its_blocks_and_comes_back(library: Library, tmp_path: Path) -> None:
+    source, path = tmp_path / "m.gguf", tmp_path / "m.taut.safetensors"
+    source.write_bytes(small_model().data())
+    taut.compress(source, path)
+    check(library, path)
+    assert library.open_path(path).originals() == {"m.gguf": source.read_bytes()}

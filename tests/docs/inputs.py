@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from tests.forge_gguf import small_model
 
 from .snippets import ROOT, read_page
 
@@ -26,6 +27,7 @@ def make(name: str, folder: Path) -> None:
         "build.py": _build,
         "model.safetensors": _weights,
         "model.onnx": _graph,
+        "model.gguf": _blocks,
         "net.onnx": _graph,
         "data.npz": _arrays,
         "texts.txt": _texts,
@@ -69,6 +71,10 @@ def _weights(path: Path) -> None:
 
     shapes = {"first.weight": (128, 64), "first.bias": (128,), "last.weight": (96, 128)}
     save_file({name: _random(*shape) for name, shape in shapes.items()}, path)
+
+
+def _blocks(path: Path) -> None:
+    path.write_bytes(small_model().data())
 
 
 def _graph(path: Path) -> None:

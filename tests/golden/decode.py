@@ -50,6 +50,13 @@ def array_faults(path: Path) -> Iterator[str]:
 def file_faults(path: Path) -> Iterator[str]:
     """What is wrong with one file: restored as a file, and loaded tensor by tensor."""
     name = path.name.removesuffix(".taut.safetensors")
+    if name == "gguf2":
+        with TemporaryDirectory() as folder:
+            out = Path(folder) / "out.gguf"
+            taut.decompress(path, out)
+            if out.read_bytes() != path.with_name("gguf2.gguf").read_bytes():
+                yield "another file"
+        return
     loaded = taut.load(path)
     if name == "modules2":
         if loaded.modules != MODULES or loaded["conv1.bias"].tolist() != [0, 1, 2, 3, 4, 5]:

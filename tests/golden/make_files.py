@@ -113,5 +113,15 @@ def write_modules(path: Path) -> None:
         writer.finish()
 
 
+def write_gguf(path: Path) -> None:
+    """A GGUF file of blocks of three types, and what is made of it; run once, by hand."""
+    from tests.forge_gguf import small_model
+
+    if path.exists():
+        raise SystemExit(f"{path} exists: golden files are never written again")
+    path.write_bytes(small_model().data())
+    taut.compress(path, path.with_name("gguf2.taut.safetensors"))
+
+
 if __name__ == "__main__":
     main()

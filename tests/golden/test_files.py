@@ -58,6 +58,13 @@ def test_the_lossy_one_lost_something_but_little():
     assert max(lossy.values()) < 0.02
 
 
+def test_a_golden_gguf_comes_back(tmp_path):
+    out = tmp_path / "out.gguf"
+    taut.decompress(FILES / "gguf2.taut.safetensors", out)
+    assert out.read_bytes() == (FILES / "gguf2.gguf").read_bytes()
+    taut.verify(FILES / "gguf2.taut.safetensors")
+
+
 def test_a_golden_folder_of_several_models(tmp_path):
     from .make_tree import models
 

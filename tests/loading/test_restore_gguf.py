@@ -11,6 +11,8 @@ from tests.io.test_gguf import split_model
 
 import taut
 from taut.errors import ArgumentError
+from taut.io.gguf import GgufFile
+from taut.io.gguf_header import GgufTensor
 
 
 @pytest.fixture
@@ -108,3 +110,64 @@ def test_what_is_there_is_not_written_over(made: tuple[Path, Path]) -> None:
     assert source.read_bytes() == before
     with pytest.raises(ArgumentError, match=r"name it n\.taut\.safetensors"):
         taut.compress(source, source.with_name("n.gguf"))
+
+
+def test_a_lossy_file_gives_gguf_of_floats_with_all_metadata(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    gguf = pytest.importorskip("gguf")
+    path, back = tmp_path / "l.taut.safetensors", tmp_path / "l.gguf"
+    result = taut.compress(made[0], path, bits=3)
+    assert any("1 of Q8_0" in note for note in result.notes)
+    taut.decompress(path, back)
+    first, second = gguf.GGUFReader(made[0]), gguf.GGUFReader(back)
+    raw = "x.scores", "x.yes", "x.double", "x.nested", "general.architecture"
+    for key in raw:
+        parts = [[part.tobytes() for part in one.fields[key].parts] for one in (first, second)]
+        assert parts[0] == parts[1]
+    assert second.fields["general.file_type"].parts[-1][0] == 0
+    assert {one.tensor_type.name for one in second.tensors} == {"F32", "F16"}
+    original, exact = taut.load(made[1]), taut.load(path)
+    for one in second.tensors:
+        assert (exact[one.name] == one.data).all()
+        error = np.square(exact[one.name] - original[one.name], dtype=np.float64).sum()
+        assert error < 0.1 * np.square(original[one.name], dtype=np.float64).sum()
+
+
+def test_version_1_is_not_rounded(tmp_path: Path) -> None:
+    path = tmp_path / "old.gguf"
+    path.write_bytes(Forged([blob("w", "Q4_0", 64, 64)], (), 1).data())
+    with pytest.raises(ArgumentError, match="version 1"):
+        taut.compress(path, tmp_path / "l.taut.safetensors", bits=3)
+    assert [one.name for one in tmp_path.iterdir()] == ["old.gguf"]
+
+
+def test_large_tensors_are_coded_in_pieces_to_the_same_bytes(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    read = GgufFile.read
+
+    def counting(self: GgufFile, tensor: GgufTensor, begin: int, end: int) -> np.ndarray:
+        held.append(end - begin)
+        return read(self, tensor, begin, end)
+
+    monkeypatch.setattr("taut.encoding.in_pieces.LARGE", 1000)
+    monkeypatch.setattr("taut.encoding.in_pieces.PIECE", 1000)
+    monkeypatch.setattr(GgufFile, "read", counting)
+    source = tmp_path / "large.gguf"
+    source.write_bytes(Forged([blob("w", "Q8_0", 5000, 128)]).data())
+    taut.compress(source, tmp_path / "pieces.taut.safetensors")
+    assert max(held) < 600_000
+    monkeypatch.undo()
+    taut.compress(source, tmp_path / "whole.taut.safetensors")
+    pieces, whole = (tmp_path / f"{name}.taut.safetensors" for name in ("pieces", "whole"))
+    assert pieces.read_bytes() == whole.read_bytes()
+
+
+def test_a_folder_of_gguf_says_to_name_the_file(made: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    made[0].rename(folder / "m.gguf")
+    with pytest.raises(ArgumentError, match=r"name the file: m\.gguf"):
+        taut.compress(folder, tmp_path / "out")

@@ -7,6 +7,7 @@
 #include "adaptive/adaptive.hpp"
 #include "fuzz_craft.hpp"
 #include "matrix/matrix.hpp"
+#include "records/records.hpp"
 
 namespace fuzz {
 
@@ -136,8 +137,28 @@ inline Input adaptive(Random& random) {
     return as_input(taut::encode_adaptive(indices.data(), indices.size(), spec, 1));
 }
 
+// Records of a byte, from which contexts follow, and of `n` bytes of two elements each, as blocks with a scale are; or of
+// one element in two pieces, in groups.
+inline Input records(Random& random) {
+    const auto n = uint8_t(2 * (1 + below(random, 12)));
+    Bytes layout{uint8_t(n + 1), 2, 8, 1, 0, 0, 1, 0, 8, 0, 0, 1};
+    if (chance(random, 2)) {
+        const Bytes pairs{4, 2, 1, 0, n, 1, 8, 8, 8, 1, 0, 0, 2, 0, 16};
+        layout.insert(layout.end(), pairs.begin(), pairs.end());
+    } else {
+        const Bytes pieces{8, 1, 2, 1, 2, uint8_t(n / 2), 2, 8, 3, uint8_t(n / 2 * 8), 8, 11, 5, uint8_t(n / 2 * 8), 8,
+                           2, 0, 2, 4, 255, 0, 6, 1, 16};
+        layout.insert(layout.end(), pieces.begin(), pieces.end());
+    }
+    const uint64_t rows = 1 + below(random, chance(random, 4) ? 4000 : 200), each = 1 + below(random, 4);
+    Bytes bytes(size_t(rows * each) * (n + 1u));
+    for (uint8_t& b : bytes) b = uint8_t(below(random, 256) & below(random, 256) & below(random, 256));
+    return as_input(taut::encode_records(bytes.data(), bytes.size(), each * (n + 1u), {layout.data(), layout.size()}, 1));
+}
+
 inline Input seed(Random& random) {
-    const uint64_t which = below(random, 10);
+    const uint64_t which = below(random, 12);
+    if (which >= 10) return records(random);
     if (which >= 8) return adaptive(random);
     if (which >= 6) return matrix(random);
     return which == 0 ? encoded(random) : which == 1 ? stream(random) : crafted(random);

@@ -17,8 +17,8 @@ RunnableArgument = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="A .safetensors file, a sharded index, a Hugging Face folder, a .pt/.bin file, an "
-        ".onnx model, or file.py:function that gives a module. To be run (--calib, --train), a "
-        "folder, file.py:function, or, with --calib, an .onnx.",
+        ".onnx model, a .gguf file, or file.py:function that gives a module. To be run (--calib, "
+        "--train), a folder, a .gguf file, file.py:function, or, with --calib, an .onnx.",
         show_default=False,
     ),
 ]

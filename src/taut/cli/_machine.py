@@ -26,7 +26,7 @@ PURPOSES: Final = {
     "report": "reports, charts, pages (--html)",
     "energy": "joules of a GPU",
     "onnx": "ONNX models: reading, running, writing",
-    "gguf": "writing GGUF",
+    "gguf": "writing GGUF, and its blocks as numbers",
     "ct": "checking compressed-tensors",
     "datasets": "Parquet and Arrow files as calibration data",
     "hub": "the Hugging Face hub: hf://, taut push",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from taut.compression.based import own_source, rounds, stamps_of_base, standing
 from taut.compression.calibrated import decide_calibrated
@@ -38,6 +39,10 @@ from taut.container.find import is_taut_source
 from taut.encoding.sampled import SampledSource
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
+from taut.io.content import kind_of
+from taut.io.gguf_floats import as_floats as gguf_floats
+from taut.io.gguf_metadata import WithGgufMetadata
+from taut.io.model_file import path_of
 from taut.io.pairs import paired
 from taut.io.quantized import as_floats, remembered
 from taut.io.source import notes_of
@@ -47,8 +52,24 @@ from taut.machine.peak_memory import peak_memory
 from taut.networks.sources import built, without_masks
 from taut.planning.target import parse_bytes
 
+if TYPE_CHECKING:
+    from taut.networks.gguf_folder import GgufFolder
+
 
 def carry_out(request: CompressRequest) -> Result:
+    """As `_carried_out`; a GGUF model that is to run is made a model folder first."""
+    path, call = path_of(request.src), request.call
+    runs = (call.calib, call.train) != (None, None)
+    if not runs or path is None or not path.is_file() or kind_of(path) != "gguf":
+        return _carried_out(request)
+    from taut.networks.gguf_folder import gguf_folder
+
+    scratch = None if call.scratch is None else Path(call.scratch)
+    with gguf_folder(path, scratch) as made:
+        return _carried_out(replace(request, src=made.path), made)
+
+
+def _carried_out(request: CompressRequest, gguf: GgufFolder | None = None) -> Result:
     """Write what a call asks for: a verified file, or a model folder; of a dry run estimate it.
 
     Raises:
@@ -64,7 +85,7 @@ def carry_out(request: CompressRequest) -> Result:
     if rounds(request.call):
         src, notes = without_masks(request.src)
         request = replace(request, src=src)
-    source, tree = _opened(request)
+    source, tree = _opened(request, gguf)
     stamps = (*source.stamps, *stamps_of_base(source))
     call = replace(request.call, finish=False) if request.dry_run else request.call
     asked = read_call(source, call)
@@ -109,13 +130,15 @@ def _looked_at(request: CompressRequest, source: Source) -> Source:
     return source
 
 
-def _opened(request: CompressRequest) -> tuple[Source, TreeSource | None]:
+def _opened(request: CompressRequest, gguf: GgufFolder | None) -> tuple[Source, TreeSource | None]:
     """The model; and what it is a folder of, if it is several."""
     source: Source = open_source(request.src)
     tree = source if isinstance(source, TreeSource) else None
     _check_tree(request, tree)
+    if gguf is not None:
+        source = WithGgufMetadata(source, gguf.source, gguf.notes)
     if loses(request.call):
-        source = as_floats(source)
+        source = as_floats(gguf_floats(source))
     source = standing(source, request)
     if rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
         source = paired(source)

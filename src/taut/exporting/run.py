@@ -15,6 +15,7 @@ from taut.container.tree_file import TreeFile
 from taut.errors import ArgumentError
 from taut.exporting.compressed_tensors.packing import Packing
 from taut.exporting.compressed_tensors.write import export_compressed_tensors
+from taut.exporting.gguf.with_metadata import export_frame
 from taut.exporting.gguf.write import export_gguf
 from taut.exporting.load_folder import load_folder
 from taut.exporting.onnx.from_file import export_network
@@ -24,6 +25,7 @@ from taut.exporting.result import Export
 from taut.exporting.rounded_again import counted_note
 from taut.exporting.safetensors import HubFolder, check_dtype, export_file, export_folder
 from taut.io.names import as_text
+from taut.loading.restore_gguf import is_gguf
 from taut.loading.restore_onnx import is_onnx
 from taut.machine import checked_threads
 from taut.networks.callables import names_callable
@@ -55,6 +57,11 @@ def run_export(request: ExportRequest) -> Export:
             done = _to_onnx(file, request)
             return replace(done, notes=(*done.notes, *counted_note(file, done.rounded)))
         case "gguf":
+            if is_gguf(file):
+                _check_alone(request)
+                return export_frame(
+                    file, out, weights=request.weights, force=force, progress=progress
+                )
             companions = _companions(request, kind)
             return export_gguf(
                 file, out, companions, weights=request.weights, force=force, progress=progress
@@ -90,6 +97,15 @@ def _to_onnx(file: TautFile, request: ExportRequest) -> Export:
             "the original's folder, or file.py:function that gives the module"
         )
     return export_network(file, request, request.into, None)
+
+
+def _check_alone(request: ExportRequest) -> None:
+    """A file of GGUF needs no original beside it; raises ArgumentError where one is given."""
+    if request.into is not None:
+        raise ArgumentError(
+            f"into (--into): {request.source} was made of GGUF and has all that GGUF needs; leave "
+            "it out"
+        )
 
 
 def _check_places(request: ExportRequest, kind: Format) -> None:

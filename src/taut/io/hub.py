@@ -47,6 +47,8 @@ def holds_weights(folder: Path) -> bool:
 def _without_weights(folder: Path) -> ArgumentError:
     """What a folder that holds no weights has instead."""
     names = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
+    if found := sorted(path.name for path in folder.glob("*.gguf")):
+        return ArgumentError(f"{folder}: holds GGUF; name the file: {', '.join(found[:8])}")
     if within := _folders_within(folder):
         return ArgumentError(f"{folder}: no weights here; name a folder that has them: {within}")
     return ArgumentError(

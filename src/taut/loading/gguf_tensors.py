@@ -70,6 +70,10 @@ class GgufTensors(Mapping[str, np.ndarray]):
         kind = self._tensors[name].type
         return values if kind.dtype else dequantized(values, kind, name)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one tensor's weights."""
+        return self._tensors[name].shape
+
     def blocks(self, name: str) -> np.ndarray:
         """One tensor as the file has it: of what is quantised the bytes, (..., bytes of a row)."""
         return self.file[name]

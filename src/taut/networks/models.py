@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +33,7 @@ from taut.networks.float_folder import float_folder
 from taut.networks.parameter_names import Names, map_names
 from taut.networks.precision import widen
 from taut.networks.pruned_weights import effective
+from taut.networks.silence import silence
 from taut.networks.tokens import Tokenize, open_tokenizer, wrap_tokenizer
 
 if TYPE_CHECKING:
@@ -65,8 +67,9 @@ class LoadedModel:
 def open_model(spec: ModelSpec, *, widened: bool = True) -> LoadedModel:
     """Open a model that can be run, on the CPU.
 
-    `spec` is a Hugging Face folder, an `.onnx` file, `file.py:function` that gives an nn.Module, or
-    an nn.Module, of which a copy is made, out of what wraps it (torch.compile, DataParallel).
+    `spec` is a Hugging Face folder, an `.onnx` file, a `.gguf` file (read by transformers),
+    `file.py:function` that gives an nn.Module, or an nn.Module, of which a copy is made, out of
+    what wraps it (torch.compile, DataParallel).
     Half-precision weights are `widened` to float32, which changes no value, or read as they are.
     Those of a safetensors folder that keep their type stay on disk, mapped. Weights of
     torch.nn.utils.prune are those that the mask leaves.
@@ -91,6 +94,8 @@ def open_model(spec: ModelSpec, *, widened: bool = True) -> LoadedModel:
         return _from_folder(path, widened)
     if path.is_file() and _is_graph(path):
         return _from_onnx(path)
+    if path.is_file() and kind_of(path) == "gguf":
+        return _from_gguf(path, widened)
     if path.exists():
         raise ArgumentError(
             f"{path}: holds weights alone, and calibration runs the model; give its folder with "
@@ -109,6 +114,17 @@ def _from_onnx(path: Path) -> LoadedModel:
 
     module, names = open_network(path)
     return LoadedModel(module, None, names, path, gradients=False)
+
+
+def _from_gguf(path: Path, widened: bool) -> LoadedModel:
+    """The network of a GGUF file, of a folder that lasts as long as the module does."""
+    from taut.networks.gguf_folder import gguf_folder
+
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(gguf_folder(path))
+        loaded = _from_folder(made.path, widened)
+        weakref.finalize(loaded.module, stack.pop_all().close)
+        return replace(loaded, notes=(*loaded.notes, *made.notes))
 
 
 def _of_module(source: torch.nn.Module, widened: bool) -> LoadedModel:
@@ -185,7 +201,7 @@ def _pretrained(
     kind: type, folder: Path, source: Source, widened: bool
 ) -> tuple[torch.nn.Module, Names]:
     try:
-        with _silence():
+        with silence():
             module = kind.from_pretrained(  # type: ignore[attr-defined]  # transformers has no types
                 str(folder), local_files_only=True, trust_remote_code=False
             )
@@ -198,7 +214,7 @@ def _sentence_encoder(folder: Path, source: Source, widened: bool) -> LoadedMode
     try:
         from sentence_transformers import SentenceTransformer
 
-        with _silence():
+        with silence():
             encoder = SentenceTransformer(
                 str(folder), device="cpu", local_files_only=True, trust_remote_code=False
             )
@@ -236,18 +252,3 @@ def _embedding_of(encoder: SentenceTransformer) -> torch.nn.Module:
             return encode(*inputs, **options)
 
     return EncoderNetwork()
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """No bars and warnings of transformers: what is missing is told by `LoadedModel`."""
-    logging = need_extra("transformers.utils.logging", "hf", "calibration takes")
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

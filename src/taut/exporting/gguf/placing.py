@@ -12,6 +12,7 @@ from taut.errors import ArgumentError
 from taut.exporting.gguf.blocks import held_type, own_type, type_of
 from taut.exporting.gguf.load_back import Tensor
 from taut.exporting.gguf.networks import Config, GgufNetwork, arranged, heads_of, number
+from taut.io.gguf_metadata import METADATA
 from taut.scheme import parse_scheme
 
 _FLOATS: Final = ("F64", "F32", "F16", "BF16")
@@ -49,7 +50,10 @@ def place_tensors(
     schemes = {record.name: parse_scheme(record.scheme).kind for record in file.index.records}
     found: list[Tensor] = []
     left: list[str] = []
+    beside = file.index.origin.metadata.get(METADATA)
     for info in file.infos:
+        if info.name == beside:
+            continue
         if info.name in tied or info.name.endswith(network.unused):
             left.append(info.name)
             continue

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +31,12 @@ from taut.exporting.gguf.networks import (
 )
 from taut.exporting.gguf.placing import Placing, place_tensors
 from taut.exporting.gguf.vocabulary import GgufTokenizer, read_tokenizer
+from taut.exporting.gguf.with_metadata import (
+    FILE_TYPES,
+    OwnMetadata,
+    metadata_of,
+    write_with_metadata,
+)
 from taut.exporting.result import Export
 from taut.exporting.rounded_again import named, rounding_notes
 from taut.exporting.safetensors import Progress, steps
@@ -38,8 +44,6 @@ from taut.extras import need_extra
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
-
-_FILE_TYPES: Final = {"F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2}  # of llama.cpp
 
 
 def export_gguf(
@@ -69,20 +73,26 @@ def export_gguf(
     config = read_config(companions)
     network = network_named(config, f"{companions}/config.json")
     keys = network.keys(config)
-    with _silence():
-        tokenizer = read_tokenizer(companions, int(keys["vocab_size"]))
+    own = metadata_of(file)
+    tokenizer = None
+    if own is None:
+        with _silence():
+            tokenizer = read_tokenizer(companions, int(keys["vocab_size"]))
     placing = place_tensors(file, network, config, None if weights is None else TYPES[weights])
     with made_file(out, force=force, suffix=".gguf") as path, _silence():
-        writer = gguf.GGUFWriter(path, network.arch)
-        try:
-            _add_metadata(writer, companions, network, config, placing.usual())
-            if tokenizer is None:
-                writer.add_tokenizer_model("no_vocab")
-            else:
-                tokenizer.add_to(writer)
-            written = _write(writer, file, placing.tensors, progress)
-        finally:
-            writer.close()
+        if own is not None:
+            written = _write_own(path, own, file, placing, progress)
+        else:
+            writer = gguf.GGUFWriter(path, network.arch)
+            try:
+                _add_metadata(writer, companions, network, config, placing.usual())
+                if tokenizer is None:
+                    writer.add_tokenizer_model("no_vocab")
+                else:
+                    tokenizer.add_to(writer)
+                written = _write(writer, file, placing.tensors, progress)
+            finally:
+                writer.close()
         read = Read(path, placing.tensors, network.arch)
         found = _compare(read, file, written.sums, progress)
         runtime = load_gguf(read, companions)
@@ -96,7 +106,7 @@ def export_gguf(
         rounded=len(found.rounded),
         check=found.check(runtime),
         notes=(
-            *_notes(file, size, placing, tokenizer),
+            *_notes(file, size, placing, tokenizer, own),
             *rounding_notes(file, found.rounded, written.kept),
         ),
     )
@@ -120,7 +130,7 @@ def _add_metadata(
         if (how := pooling(companions)) is not None:
             writer.add_uint32(f"{network.arch}.pooling_type", how)
     writer.add_name(companions.resolve().name)
-    writer.add_file_type(_FILE_TYPES[usual])
+    writer.add_file_type(FILE_TYPES[usual])
     writer.add_quantization_version(2)
 
 
@@ -156,17 +166,45 @@ def _write(
     written = _Written({}, set())
     told = steps("write", [tensor.info for tensor in tensors], progress)
     for tensor in tensors:
-        values = arranged(file[tensor.info.name], tensor.order, tensor.heads)
-        gridded = tensor.scheme in GRIDS
-        data, kept = blocks(tensor.info.name, values, tensor.kind, gridded=gridded)
-        data = np.ascontiguousarray(data)
-        written.sums[tensor.name] = xxh3(data)
-        if kept:
-            written.kept.add(tensor.info.name)
-        writer.write_tensor_data(data)
+        writer.write_tensor_data(_stored(file, tensor, written))
         if told is not None:
             told()
     return written
+
+
+def _write_own(
+    path: Path,
+    own: OwnMetadata,
+    file: TautFile,
+    placing: Placing,
+    progress: Progress | None,
+) -> _Written:
+    """Write the tensors behind the metadata that the model came with."""
+    written = _Written({}, set())
+    told = steps("write", [tensor.info for tensor in placing.tensors], progress)
+
+    def contents() -> Iterator[np.ndarray]:
+        for tensor in placing.tensors:
+            data = _stored(file, tensor, written)
+            yield data
+            if told is not None:
+                told()
+
+    tensors = [(tensor.name, tensor.kind, tensor.shape) for tensor in placing.tensors]
+    write_with_metadata(path, own, tensors, contents(), FILE_TYPES[placing.usual()])
+    return written
+
+
+def _stored(file: TautFile, tensor: Tensor, written: _Written) -> np.ndarray:
+    """A tensor as it is stored; `written` notes its checksum, and whether its integers are kept."""
+    values = arranged(file[tensor.info.name], tensor.order, tensor.heads)
+    gridded = tensor.scheme in GRIDS
+    data, kept = blocks(tensor.info.name, values, tensor.kind, gridded=gridded)
+    data = np.ascontiguousarray(data)
+    written.sums[tensor.name] = xxh3(data)
+    if kept:
+        written.kept.add(tensor.info.name)
+    return data
 
 
 def _compare(
@@ -199,14 +237,20 @@ def _silence() -> Iterator[None]:
 
 
 def _notes(
-    file: TautFile, size: int, placing: Placing, tokenizer: GgufTokenizer | None
+    file: TautFile,
+    size: int,
+    placing: Placing,
+    tokenizer: GgufTokenizer | None,
+    own: OwnMetadata | None,
 ) -> list[str]:
     """What became of the model, in honest words."""
     notes = [
         f"{placing.usual()}: {size_words(file.index.origin.nbytes, file.size, size)}; how fast it "
         "runs is its runtime's"
     ]
-    if tokenizer is None:
+    if own is not None:
+        notes.append("metadata is that of the original GGUF file")
+    elif tokenizer is None:
         notes.append(
             "without a vocabulary: the folder has no tokenizer; llama.cpp's own programs end at "
             "such a file, others take numbers of tokens and no text"

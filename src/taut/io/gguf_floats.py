@@ -1,0 +1,148 @@
+"""GGUF files as the numbers that their blocks stand for: what is rounded anew, or looked at.
+
+The frame is that of files that hold float32 instead: the metadata as it was, each tensor's type and
+place anew. So a lossy Taut file gives back GGUF with all metadata, and its own values.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Final
+
+import numpy as np
+
+from taut.errors import ArgumentError
+from taut.io._onnx_recipe import Hole, RecipeFile, pack_recipe
+from taut.io.ggml_types import GGML_TYPES, GgmlType
+from taut.io.ggml_values import dequantized
+from taut.io.gguf import FRAME, GgufFile, GgufSource
+from taut.io.gguf_header import MAGIC, GgufHeader, GgufTensor
+from taut.io.in_memory import Entry, MemorySource
+from taut.io.names import as_text
+from taut.io.tensor_info import Source, TensorInfo
+
+FILE_TYPE: Final = "general.file_type"
+"""The entry of the metadata that says what most tensors are; 0 stands for float32."""
+
+_F32: Final = 0
+_NUMBERS: Final = {one.name: number for number, one in GGML_TYPES.items()}
+
+
+@dataclass(frozen=True)
+class GgufFloats(MemorySource):
+    """The tensors of GGUF files, quantised ones as float32; `fixed` is the frame."""
+
+    fixed: frozenset[str] = frozenset()
+
+
+def as_floats(source: Source) -> Source:
+    """Of GGUF the numbers that its blocks stand for; any other source as it is.
+
+    Raises:
+        ArgumentError: a type cannot be read as numbers, or the files are of version 1.
+    """
+    if not isinstance(source, GgufSource):
+        return source
+    frame = source.metadata[FRAME]
+    kinds = {one.name: one for file in source.opened for one in file.header.tensors}
+    entries = {
+        name: _as_float(entry, kinds[name])
+        for name, entry in source.entries.items()
+        if name != frame
+    }
+    recipes = tuple(_recipe(file) for file in source.opened)
+    packed = np.frombuffer(pack_recipe(recipes), np.uint8)
+    info = TensorInfo(frame, "U8", packed.shape, packed.nbytes)
+    entries[frame] = Entry(info, None, lambda: packed)
+    read = Counter(one.type.name for one in kinds.values() if not one.type.dtype)
+    notes = source.notes
+    if read:
+        told = ", ".join(f"{count} of {name}" for name, count in read.most_common())
+        notes = (*notes, f"quantised tensors are read as float32: {told}")
+    return GgufFloats(
+        entries,
+        source.aliases,
+        source.nbytes,
+        source.identity,
+        metadata=source.metadata,
+        stamps=source.stamps,
+        notes=notes,
+        fixed=source.fixed,
+    )
+
+
+def _as_float(entry: Entry, tensor: GgufTensor) -> Entry:
+    kind = tensor.type
+    if kind.dtype:
+        return entry
+    info = TensorInfo(tensor.name, "F32", tensor.shape, 4 * prod(tensor.shape))
+    return Entry(info, None, _loader(entry, kind, tensor))
+
+
+def _loader(entry: Entry, kind: GgmlType, tensor: GgufTensor) -> Callable[[], np.ndarray]:
+    return lambda: dequantized(entry.load(), kind, tensor.name).reshape(tensor.shape)
+
+
+def _recipe(file: GgufFile) -> RecipeFile:
+    """The frame of the file with float32 in the place of blocks."""
+    if file.header.version == 1:
+        raise ArgumentError(
+            f"{file.where}: is GGUF of version 1, which is kept bit for bit, but not written anew; "
+            "convert it to version 3 to round it"
+        )
+    tensors = [
+        one if one.type.dtype else replace(one, type=GGML_TYPES[_F32], nbytes=4 * prod(one.shape))
+        for one in sorted(file.header.tensors, key=lambda one: one.start)
+    ]
+    head, placed = gguf_head(file.header, file.bytes, tensors, file_type=_F32)
+    holes = tuple(
+        Hole(one.start, one.start + one.nbytes, one.name, "raw") for one in placed if one.nbytes
+    )
+    literal, at = bytearray(head), len(head)
+    for hole in holes:
+        literal += bytes(hole.begin - at)
+        at = hole.end
+    end = -(-at // file.header.alignment) * file.header.alignment
+    literal += bytes(end - at)
+    return RecipeFile(as_text(file.path.name), end, holes, bytes(literal))
+
+
+def gguf_head(
+    header: GgufHeader,
+    read: Callable[[int, int], bytes],
+    tensors: list[GgufTensor],
+    *,
+    file_type: int,
+) -> tuple[bytes, list[GgufTensor]]:
+    """The head of a file with the metadata of another one, and its tensors where they then lie.
+
+    `read` gives the bytes of the other file, whose `header` is given; of what it says of itself
+    `general.file_type` alone is set anew. The head ends where the first tensor begins.
+    """
+    keys = bytearray(read(header.keys_begin, header.keys_end))
+    told = header.keys.get(FILE_TYPE)
+    if told is not None and told.end - told.begin == 4 and type(told.value) is int:
+        at = told.begin - header.keys_begin
+        keys[at : at + 4] = struct.pack("<I", file_type)
+    parts: list[bytes | bytearray] = [
+        MAGIC,
+        struct.pack("<IQQ", header.version, len(tensors), len(header.keys)),
+        keys,
+    ]
+    offset, offsets = 0, []
+    for one in tensors:
+        offset = -(-offset // header.alignment) * header.alignment
+        offsets.append(offset)
+        name = one.name.encode()
+        parts += [struct.pack("<Q", len(name)), name, struct.pack("<I", len(one.shape))]
+        parts += [struct.pack("<Q", size) for size in one.shape[::-1]]
+        parts.append(struct.pack("<IQ", _NUMBERS[one.type.name], offset))
+        offset += one.nbytes
+    head = b"".join(parts)
+    head += bytes(-len(head) % header.alignment)
+    placed = [replace(one, start=len(head) + at) for one, at in zip(tensors, offsets, strict=True)]
+    return head, placed
