@@ -156,6 +156,23 @@ def test_a_bit_exact_file_loads_into_the_network_as_floats(folder, tmp_path):
     assert all(torch.equal(one, wanted[name]) for name, one in module.state_dict().items())
 
 
+def test_transformers_loads_a_bit_exact_folder_as_floats(folder, tmp_path):
+    import taut.hf
+
+    taut.compress(folder, tmp_path / "small")
+    found = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "small")
+    wanted = open_model(folder, widened=False).module.state_dict()
+    assert all(torch.equal(one, wanted[name]) for name, one in found.state_dict().items())
+    found.save_pretrained(tmp_path / "plain")
+    assert "low_bit" not in (tmp_path / "plain" / "config.json").read_text()
+    taut.decompress(tmp_path / "small", tmp_path / "back")
+    for path in folder.iterdir():
+        assert (tmp_path / "back" / path.name).read_bytes() == path.read_bytes()
+    taut.export(tmp_path / "small", tmp_path / "out", to="hf")
+    settings = json.loads((tmp_path / "out" / "config.json").read_text())["quantization_config"]
+    assert settings["quant_method"] == "fp8"  # the weights there are FP8, as the original's
+
+
 def test_calibrated_work_takes_the_floats(folder, tmp_path):
     ids = np.random.default_rng(0).integers(0, 64, (16, 24))
     infos = as_floats(open_source(folder)).infos
