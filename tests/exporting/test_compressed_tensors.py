@@ -133,6 +133,26 @@ def test_any_file_is_rounded_to_four_bit_floats(tmp_path, llama, projections):
         export_compressed_tensors(file, tmp_path / "no", llama, packing)
 
 
+def test_data_round_four_bit_floats_with_feedback(tmp_path, llama, projections):
+    file = compressed(llama, tmp_path / "small", projections, "lossless")
+    ids = torch.randint(0, 96, (24, 32), generator=torch.Generator().manual_seed(0))
+    near, fed = Packing(weights="mxfp4"), Packing(weights="mxfp4", calib=[ids])
+    export_compressed_tensors(file, tmp_path / "near", llama, near)
+    done = export_compressed_tensors(file, tmp_path / "fed", llama, fed)
+    assert any("feedback" in note for note in done.notes)
+    original = transformers.LlamaForCausalLM.from_pretrained(llama).eval()
+    with torch.no_grad():
+        wanted = original(ids).logits
+        lost = [
+            float((loaded(tmp_path / name)(ids).logits - wanted).square().mean())
+            for name in ("near", "fed")
+        ]
+    assert lost[1] < 0.9 * lost[0]
+    with pytest.raises(ArgumentError, match="goes with weights nvfp4 and mxfp4"):
+        packing = Packing(weights="int8", calib=[ids])
+        export_compressed_tensors(file, tmp_path / "no", llama, packing)
+
+
 def quantization(folder: Path) -> dict[str, object]:
     return json.loads((folder / "config.json").read_text())["quantization_config"]
 
