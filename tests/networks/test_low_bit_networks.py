@@ -173,6 +173,18 @@ def test_transformers_loads_a_bit_exact_folder_as_floats(folder, tmp_path):
     assert settings["quant_method"] == "fp8"  # the weights there are FP8, as the original's
 
 
+def test_evaluation_holds_files_against_the_low_bit_original(folder, tmp_path):
+    ids = torch.randint(0, 64, (4, 12), generator=torch.Generator().manual_seed(0))
+    taut.compress(folder, tmp_path / "exact")
+    taut.compress(folder, tmp_path / "lossy", bits=4, effort="fast")
+    exact = taut.evaluate(tmp_path / "exact", original=folder, calib=[ids])
+    lossy = taut.evaluate(tmp_path / "lossy", original=folder, calib=[ids])
+    assert exact.fidelity.cosine == pytest.approx(1, abs=1e-6)
+    assert 0.5 < lossy.fidelity.cosine < 1
+    page = taut.report(tmp_path / "lossy", tmp_path / "page.html", original=folder)
+    assert page.is_file()
+
+
 def test_calibrated_work_takes_the_floats(folder, tmp_path):
     ids = np.random.default_rng(0).integers(0, 64, (16, 24))
     infos = as_floats(open_source(folder)).infos
