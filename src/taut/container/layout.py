@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import xxhash
 
-from taut.coding import CodedArray, Effort, encode_lossless
+from taut.coding import CodedArray, Effort
+from taut.coding.packed_codes import encode_bits
 from taut.container.contents import pack_index
 from taut.container.format import (
     GROUP,
@@ -268,7 +269,7 @@ class Layout:
         name = f"{self._prefix}solid.{dtype}" + (f".{number}" if number else "")
         data = np.concatenate(group.values)
         values = data.view(storage(dtype, (0,))[0])
-        coded = encode_lossless(values, effort=self._effort, threads=self._threads)
+        coded = encode_bits(values, effort=self._effort, threads=self._threads)
         if _joins(coded):
             parts = self._join(name, (0, group.number), coded, xxh3(data))
             self._groups[group.number] = SolidGroup(name, dtype, "", parts, len(self._packs))
