@@ -23,6 +23,9 @@ from taut.transform.grid import check_divides, matrix_shape
 from taut.transform.runtime import GRIDS, make_grid, masked, scheme_mask
 
 _BLOCK = 1 << 20  # values whose error is summed at a time
+# Smaller tensors share solid groups; up to SMALL so do those that gain little by themselves. Others
+# would lose it there: scales whose last bits are zero, beside one tensor whose are not.
+_SHARED = SMALL // 4
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 Quantize = Callable[[TensorInfo, np.ndarray, Scheme], Indices | Rounded | Grid | None]
@@ -190,9 +193,11 @@ def _exact(
     few = coded_few(values, effort=effort, threads=threads)
     if few is not None:
         return Coded(few, scheme, checksum, checksum)
-    if values.nbytes < SMALL:
+    if values.nbytes < _SHARED:
         return Coded(values, scheme, checksum, checksum, small=True)
     coded = encode_bits(values, effort=effort, threads=threads)
+    if values.nbytes < SMALL and 2 * coded.nbytes > values.nbytes:
+        return Coded(values, scheme, checksum, checksum, small=True)
     pays = coded.nbytes + PART * (1 + len(coded.chunks)) < values.nbytes
     return Coded(coded if pays else values, scheme, checksum, checksum)
 
