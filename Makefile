@@ -28,7 +28,7 @@ EDITABLE := $(PIP) --no-build-isolation $(BUILD_DIR) --editable
 TABLES := lossless.measure lossy.measure coding.sparse coding.speed frontier.fidelity frontier.ablation
 CORE := CMakeLists.txt $(filter-out csrc/capi/%,$(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.hpp))
 
-.PHONY: demo example test bench clients docs lint format typecheck asan fuzz capi mutants lock clean anew
+.PHONY: demo example test bench clients docs lint format typecheck asan fuzz capi wasm js mutants lock clean anew
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
@@ -100,6 +100,15 @@ capi: $(VENV)/.build
 	  -DTAUT_C_LIBRARY=ON -DBUILD_SHARED_LIBS=ON
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/capi --target taut
 	$(BIN)/python tools/amalgamate.py build/capi/single
+
+# The npm package (docs/web.md) in build/js: libtaut as WebAssembly, compiled only when its sources
+# changed. `js` tests it, too, where Node 20 is installed; `make test` does so where it is built.
+wasm: $(VENV)/.build
+	$(PIP) ziglang
+	$(BIN)/python tools/wasm.py build/js
+
+js: $(VENV)/.dev $(VENV)/.core wasm
+	$(BIN)/python -m pytest tests/js
 
 # constraints.txt anew: the newest versions that every extra agrees on, for every Python and system.
 # KEEP=1 keeps what is in it and only adds or changes what pyproject.toml or constraints.in ask for.

@@ -11,6 +11,7 @@
 
 #include "adaptive/adaptive.hpp"
 #include "codec/codec.hpp"
+#include "delta/delta.hpp"
 #include "matrix/matrix.hpp"
 #include "records/records.hpp"
 #include "round/quantize.hpp"
@@ -59,31 +60,42 @@ View view_of(nb::handle object, int flags) {
 
 ConstBytes bytes_of(const View& v) { return {static_cast<const uint8_t*>(v.buffer.buf), size_t(v.buffer.len)}; }
 
-// jobs: (header, chunks, out) per array. The views keep all buffers where they are until the work is done.
+// The bytes of a base, or null where there is none.
+const uint8_t* base_of(nb::handle base, size_t size, std::deque<View>& views) {
+    if (base.is_none()) return nullptr;
+    const ConstBytes bytes = bytes_of(views.emplace_back(view_of(base, PyBUF_SIMPLE)));
+    if (bytes.size != size) throw nb::value_error("a base has as many bytes as what is decoded");
+    return bytes.data;
+}
+
+// jobs: (header, chunks, out, base) per array; base: of a delta as many bytes as out, or None. The views keep all buffers where they are until the work is done.
 void decode(nb::list jobs, int threads, const std::string& kernels_name) {
     const Kernels& kernels = kernels_named(kernels_name);
     std::deque<View> views;
     std::vector<DecodeJob> work;
     for (nb::handle item : jobs) {
         const nb::tuple job = nb::cast<nb::tuple>(item);
-        if (job.size() != 3) throw nb::value_error("a job is (header, chunks, out)");
+        if (job.size() != 4) throw nb::value_error("a job is (header, chunks, out, base)");
         const Py_buffer& out = views.emplace_back(view_of(job[2], PyBUF_WRITABLE)).buffer;
         DecodeJob& next = work.emplace_back(
             DecodeJob{bytes_of(views.emplace_back(view_of(job[0], PyBUF_SIMPLE))), {},
                       static_cast<uint8_t*>(out.buf), size_t(out.len)});
         for (nb::handle chunk : nb::cast<nb::sequence>(job[1]))
             next.chunks.push_back(bytes_of(views.emplace_back(view_of(chunk, PyBUF_SIMPLE))));
+        next.base = base_of(job[3], next.out_size, views);
     }
     nb::gil_scoped_release release;
     decode_arrays(work, threads, kernels);
 }
 
-void decode_chunks(nb::handle header, uint64_t total, uint64_t first, nb::sequence chunks, nb::handle out, int threads) {
+void decode_chunks(nb::handle header, uint64_t total, uint64_t first, nb::sequence chunks, nb::handle out, int threads,
+                   nb::handle base) {
     std::deque<View> views;
     const Py_buffer& buffer = views.emplace_back(view_of(out, PyBUF_WRITABLE)).buffer;
     DecodeJob job{bytes_of(views.emplace_back(view_of(header, PyBUF_SIMPLE))), {}, static_cast<uint8_t*>(buffer.buf),
                   size_t(buffer.len)};
     for (nb::handle chunk : chunks) job.chunks.push_back(bytes_of(views.emplace_back(view_of(chunk, PyBUF_SIMPLE))));
+    job.base = base_of(base, job.out_size, views);
     const Kernels& kernels = best_kernels();
     nb::gil_scoped_release release;
     decode_range(job, total, first, threads, kernels);
@@ -109,6 +121,20 @@ nb::tuple encode(Input values, int width, int mode, int mantissa, uint64_t row_l
     {
         nb::gil_scoped_release release;
         e = encode_split(values.data(), values.size() / size_t(width), width, Mode(mode), mantissa, options);
+    }
+    return to_tuple(e);
+}
+
+nb::tuple encode_difference(Input values, Input base, int width, int mode, int shift, uint64_t row_length, int threads) {
+    check_words(width, mode, 0);
+    if (!values.size() || values.size() % size_t(width) || base.size() != values.size())
+        throw nb::value_error("values and base must have the same length, of whole values");
+    if (shift < 0 || shift >= 8 * width) throw nb::value_error("shift is off");
+    const EncodeOptions options = options_of(true, row_length, threads);
+    Encoded e;
+    {
+        nb::gil_scoped_release release;
+        e = encode_delta(values.data(), base.data(), values.size() / size_t(width), width, Mode(mode), shift, options);
     }
     return to_tuple(e);
 }
@@ -450,6 +476,18 @@ std::vector<std::pair<size_t, int32_t>> round_with_feedback(FloatBuffer values, 
     return large;
 }
 
+using CountBuffer = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+void count_rounded(nb::ndarray<const int16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> indices, Input row_class,
+                   Input column_class, bool trellis, CountBuffer out) {
+    if (indices.size() != row_class.size() * column_class.size())
+        throw nb::value_error("a class for each row and each column");
+    if (!out.size() || out.size() % (2 * kCounted)) throw nb::value_error("48 counts for each rate curve");
+    const CurveClasses classes{row_class.data(), column_class.data(), out.size() / (2 * kCounted)};
+    nb::gil_scoped_release release;
+    count_magnitudes(indices.data(), row_class.size(), column_class.size(), classes, trellis, out.data());
+}
+
 template <class Index>
 void decode_levels(nb::ndarray<const Index, nb::ndim<1>, nb::c_contig, nb::device::cpu> indices, Floats row_steps,
                    Floats column_scales, std::array<float, 3> offsets, bool trellis, FloatBuffer out) {
@@ -462,7 +500,7 @@ void decode_levels(nb::ndarray<const Index, nb::ndim<1>, nb::c_contig, nb::devic
 
 nb::dict inspect(Input header) {
     const ArrayHeader h = read_header(header.data(), header.size());
-    constexpr const char* kinds[] = {"stored", "split", "uniform", "constant", "matrix", "adaptive", "records"};
+    constexpr const char* kinds[] = {"stored", "split", "uniform", "constant", "matrix", "adaptive", "records", "delta"};
     constexpr const char* coders[] = {"fast", "dense", "small"};
     nb::dict d;
     d["kind"] = kinds[int(h.kind)];
@@ -486,13 +524,16 @@ NB_MODULE(_core, m) {
     m.doc() = "Taut's native core: bytes and integers in, bytes and integers out.";
     nb::exception<FormatError>(m, "CoreFormatError");
     m.def("decode", &decode, nb::arg("jobs"), nb::arg("threads") = 1, nb::arg("kernels") = "",
-          "Decodes (header, chunks, out) jobs into their writable buffers.");
+          "Decodes (header, chunks, out, base) jobs into their writable buffers.");
     m.def("decode_chunks", &decode_chunks, nb::arg("header"), nb::arg("total"), nb::arg("first"), nb::arg("chunks"),
-          nb::arg("out"), nb::arg("threads") = 1,
+          nb::arg("out"), nb::arg("threads") = 1, nb::arg("base").none() = nb::none(),
           "Decodes some chunks of one array, from the first on, to the buffer of their values.");
     m.def("encode", &encode, nb::arg("values"), nb::arg("width"), nb::arg("mode"), nb::arg("mantissa"),
           nb::arg("row_length"), nb::arg("max_effort"), nb::arg("threads") = 1,
           "Codes unsigned words of `width` bytes without loss; returns (header, chunks).");
+    m.def("encode_delta", &encode_difference, nb::arg("values"), nb::arg("base"), nb::arg("width"), nb::arg("mode"),
+          nb::arg("shift"), nb::arg("row_length"), nb::arg("threads") = 1,
+          "Codes words of `width` bytes as what they differ by from a base's; returns (header, chunks).");
     nb::class_<Stream>(m, "Stream", "encode of values that come in pieces: a sample, then three passes over all of them.")
         .def(nb::init<uint64_t, int, int, int, uint64_t, bool>(), nb::arg("count"), nb::arg("width"), nb::arg("mode"),
              nb::arg("mantissa"), nb::arg("row_length"), nb::arg("max_effort"))
@@ -545,6 +586,9 @@ NB_MODULE(_core, m) {
           nb::arg("curves"), nb::arg("trellis"), nb::arg("out"), nb::arg("threads") = 1, nb::arg("kernels") = "",
           "Rounds a matrix with error feedback, by a trellis or level by level. Returns (place, index) of those that 16 "
           "bits do not hold.");
+    m.def("count_magnitudes", &count_rounded, nb::arg("indices"), nb::arg("row_class"), nb::arg("column_class"),
+          nb::arg("trellis"), nb::arg("out"),
+          "Adds up how often each magnitude occurs, by rate curve and quantiser: out[curve][2][24].");
     const auto levels = [&](auto decode, const char* doc) {
         m.def("decode_levels", decode, nb::arg("indices"), nb::arg("row_steps"), nb::arg("column_scales"),
               nb::arg("offsets"), nb::arg("trellis"), nb::arg("out"), doc);

@@ -55,8 +55,8 @@ PICKLES = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "job
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # File names that stand in several rooms since they are the same idea there.
 SAME_IDEA = {
-    *("analyze", "compress", "decompress", "export", "frontier", "info", "load", "plan"),  # verbs
-    *("report", "verify", "__init__"),
+    *("analyze", "compress", "decompress", "diff", "export", "frontier", "info", "load"),  # verbs
+    *("plan", "push", "report", "verify", "__init__"),
     "request",  # what was asked for, read and frozen
     "run",  # the steps of long work
     "safetensors",  # the format, read and written

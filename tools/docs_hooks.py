@@ -22,6 +22,7 @@ from mkdocs.structure.pages import Page
 ROOT: Final = Path(__file__).resolve().parents[1]
 OUTSIDE: Final = {
     "README.md": "project/readme.md",
+    "README.zh.md": "project/readme_zh.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "bench/README.md": "project/bench.md",
 }

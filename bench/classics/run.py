@@ -13,6 +13,7 @@ import taut
 from bench.classics.data import Batches, Task
 from bench.classics.rows import ROWS, Row, Settings
 from bench.classics.speed import times_as_fast
+from bench.data.draws import places
 from taut.errors import TautError
 
 Compress = Callable[..., object]
@@ -132,7 +133,7 @@ def _fit(batches: Batches, training: Settings) -> object:
 
 
 def _calibration(given: Task, size: int) -> list[torch.Tensor]:
-    x = given.pixels(given.train.images[:_CALIBRATION])
+    x = given.pixels(given.train.images[places(len(given.train), _CALIBRATION)])
     return [x[start : start + size] for start in range(0, len(x), size)]
 
 

@@ -56,6 +56,9 @@ def exports_for(client: str, models: Mapping[str, ClientModel], folder: Path) ->
                 yield from tokens(model, folder)
     elif client == "vllm":
         yield from packed(models["small"], folder)
+        for name in ("small", "smollm2"):
+            if name in models:
+                yield from itself(models[name], folder)
     elif "bert" in models:
         yield from onnx(models["bert"], folder, by_folder=client == "transformers-js")
 
@@ -93,6 +96,19 @@ def packed(model: ClientModel, folder: Path) -> Iterator[Export]:
         if not out.exists():
             taut.export(source, out, to="compressed-tensors")
         yield Export(model, scheme, out, source, perplexity_off=off, dtype="bfloat16")
+
+
+def itself(model: ClientModel, folder: Path) -> Iterator[Export]:
+    """The Taut folder as it is, which vLLM finds a loader for: bit-exact, and at 4 bits."""
+    yield Export(model, "Taut folder", _taut(model, folder), _taut(model, folder), dtype="float32")
+    small = folder / f"{model.folder.name}-4-bits"
+    if not small.exists():
+        taut.compress(model.folder, small, bits=4, effort="fast")
+    yield Export(model, "Taut folder, 4 bits", small, small, dtype="float32")
+
+
+def _taut(model: ClientModel, folder: Path) -> Path:
+    return compressed(model, folder, "lossless")
 
 
 def onnx(model: ClientModel, folder: Path, *, by_folder: bool) -> Iterator[Export]:

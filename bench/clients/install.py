@@ -11,17 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 
 @dataclass(frozen=True)
 class Client:
-    """A program that runs exports: what is installed for it, in `folder`, and what asks it."""
+    """A program that runs exports: what is installed for it, in `folder`, and what asks it.
+
+    With `own` this package is too, as it is now: the program finds it by its entry points.
+    """
 
     name: str
     folder: Path
     pip: tuple[str, ...]
     npm: tuple[str, ...]
     without: tuple[str, ...]
+    own: bool
     runs: Path
 
     @property
@@ -55,6 +60,8 @@ class Client:
             subprocess.run([sys.executable, "-m", "venv", str(self.folder)], check=True)
             pip = [str(self._python), "-m", "pip"]
             subprocess.run([*pip, "install", "--quiet", *self.pip], check=True, env=_unpinned())
+            if self.own:
+                subprocess.run([*pip, "install", "--quiet", str(ROOT)], check=True, env=_unpinned())
             if self.without:
                 subprocess.run([*pip, "uninstall", "--quiet", "--yes", *self.without], check=True)
         (self.folder / "ready").write_text(self._wanted, encoding="utf-8")
@@ -65,7 +72,7 @@ class Client:
 
     @property
     def _wanted(self) -> str:
-        return " ".join((*self.pip, *self.npm))
+        return " ".join((*self.pip, *self.npm, *(["taut"] if self.own else [])))
 
 
 def _unpinned() -> dict[str, str]:
@@ -84,6 +91,7 @@ def clients(home: Path) -> list[Client]:
             pip=tuple(pin.get("pip", ())),
             npm=tuple(pin.get("npm", ())),
             without=tuple(pin.get("without", ())),
+            own=bool(pin.get("own", False)),
             runs=HERE / pin["runs"],
         )
         for name, pin in pins.items()

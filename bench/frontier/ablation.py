@@ -34,7 +34,7 @@ from taut.calibration import (
     calibrate,
     written_values,
 )
-from taut.compression.compress import origin_of
+from taut.compression.origin import origin_of
 from taut.encoding.data_free import lossy_schemes
 from taut.errors import TautError
 from taut.io import Source, open_source

@@ -8,22 +8,20 @@ walked through by block of the model, each calibrated on what the rounded blocks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy.linalg import cholesky, lapack  # type: ignore[import-untyped,unused-ignore]
-from torch.nn import functional
 
 from bench.data.tensors import Array
 from bench.frontier.fixed import Grid, round_matrix
 from bench.frontier.shelf import Coded, Peer, as_matrix, is_matrix, shelve, to_half
+from bench.frontier.walk import Walk
 
 if TYPE_CHECKING:
-    from bench.subjects.subject import Batch, Subject
+    from bench.subjects.subject import Subject
 
 _BLOCK = 128
 _DAMPING = 0.01
@@ -53,8 +51,9 @@ def code(grid: Grid, subject: Subject) -> Coded:
     for name, values in subject.weights.items():
         if name not in layers and is_matrix(values):
             keep(name, *round_matrix(as_matrix(values), grid))
+    walk = Walk(network, subject.calibration)
     for block in subject.blocks():
-        second = second_moments(network, block, subject.calibration)
+        second = walk.second_moments(block)
         for layer in block:
             name = f"{layer}.weight"
             keep(name, *quantize(as_matrix(subject.weights[name]), second[layer], grid))
@@ -73,7 +72,7 @@ def quantize(weights: Array, second: Array, grid: Grid) -> tuple[Array, dict[str
     W, H = weights.astype(np.float64), second.astype(np.float64)
     dead = np.diag(H) == 0
     W[:, dead], H[dead, dead] = 0, 1
-    U = _upper(H)
+    U = upper_factor(H)
     columns = W.shape[1]
     starts = grid.starts(columns)
     levels = np.empty(W.shape, np.uint8)
@@ -96,52 +95,7 @@ def quantize(weights: Array, second: Array, grid: Grid) -> tuple[Array, dict[str
     return grid.values(levels, S[:, group], Z[:, group]), grid.store(levels, S, Z)
 
 
-def second_moments(
-    network: torch.nn.Module, layers: Sequence[str], batches: Sequence[Batch]
-) -> dict[str, Array]:
-    """Return H = sum x x^T of the inputs of each layer, float64 (columns, columns)."""
-    sums: dict[str, Array] = {}
-    seen: set[str] = set()
-
-    def gather(name: str, layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        x = _rows(layer, inputs[0])
-        product = (x.T @ x).double().numpy()
-        sums[name] = sums[name] + product if name in sums else product
-        seen.add(name)
-        if len(seen) == len(layers):  # nothing behind this block matters
-            raise _EnoughError
-
-    with ExitStack() as hooks, torch.no_grad():
-        for name in layers:
-            hook: Callable[..., None] = partial(gather, name)
-            hooks.enter_context(network.get_submodule(name).register_forward_pre_hook(hook))
-        for batch in batches:
-            seen.clear()
-            with suppress(_EnoughError):
-                network(**batch) if isinstance(batch, dict) else network(batch)
-    return sums
-
-
-class _EnoughError(Exception):
-    """Ends a forward pass whose rest is of no use."""
-
-
-def _rows(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Return the inputs of a layer's matrix, one a row; of a convolution, its patches."""
-    if isinstance(layer, torch.nn.Conv2d):
-        size, step = _pair(layer.kernel_size), _pair(layer.stride)
-        patches = functional.unfold(x, size, _pair(layer.dilation), _pair(layer.padding), step)
-        return patches.transpose(1, 2).flatten(0, 1)
-    return x.flatten(0, -2)
-
-
-def _pair(sizes: object) -> tuple[int, int]:
-    if not isinstance(sizes, tuple):
-        raise TypeError(f"padding {sizes!r} is not given by numbers")
-    return int(sizes[0]), int(sizes[1])
-
-
-def _upper(H: Array) -> Array:
+def upper_factor(H: Array) -> Array:
     """Return the upper Cholesky factor of the dampened H's inverse."""
     H = H + _DAMPING * np.diag(H).mean() * np.eye(len(H))
     inverse, failed = lapack.dpotri(cholesky(H, lower=True), lower=1)

@@ -3,7 +3,7 @@
     python -m bench.runtime.onnx_source [--model resnet20 minilm] [--bits 3 2]
 
 Each network is exported to an .onnx, compressed with and without data, given back as an .onnx and
-judged by onnxruntime: ResNet-20 by its accuracy on the first 2,000 test images of CIFAR-10, MiniLM
+judged by onnxruntime: ResNet-20 by its accuracy on 2,000 test images of CIFAR-10, MiniLM
 by the cosine of its embeddings with the original's on 600 sentences of STS-B.
 """
 
@@ -21,6 +21,7 @@ import torch
 
 import taut
 from bench.data.assets import asset
+from bench.data.draws import drawn, places
 from taut.demo.minilm import find_minilm
 from taut.networks.onnx_session import open_session
 
@@ -48,9 +49,10 @@ def resnet20(folder: Path) -> Case:
     def scaled(images: torch.Tensor) -> torch.Tensor:
         return (images.float() / 255 - mean) / deviation
 
-    picks = np.random.default_rng(0).permutation(len(task.train.images))[:512]
+    picks = places(len(task.train), 512)
     calib = list(scaled(task.train.images[picks]).split(16))
-    tests, labels = scaled(task.test.images[:2000]), np.asarray(task.test.labels[:2000])
+    judged = task.test[torch.tensor(places(len(task.test), 2000))]
+    tests, labels = scaled(judged.images), np.asarray(judged.labels)
     path = folder / "resnet20.onnx"
     _export(network, {"x": tests[:2]}, path, ({0: torch.export.Dim("n")},))
 
@@ -85,10 +87,9 @@ def minilm(folder: Path) -> Case:
     """MiniLM with 256 sentences of SST-2."""
     lines = asset("text/sentconv/stsa.binary.train").read_text().splitlines()
     texts = [line.split(None, 1)[1] for line in lines if len(line) > 10]
-    picks = np.random.default_rng(0).permutation(len(texts))[:256]
-    calib = _batches(sorted((texts[i] for i in picks), key=len))
+    calib = _batches(sorted(drawn(texts, 256), key=len))
     with asset("text/stsb/sts-dev.csv").open(encoding="utf-8") as file:
-        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[:300]
+        rows = drawn(list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)), 300)
     tests = _batches([row[5] for row in rows] + [row[6] for row in rows])
     path = folder / "minilm.onnx"
     axes = {0: torch.export.Dim("n"), 1: torch.export.Dim("t")}

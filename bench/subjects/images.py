@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.data.assets import asset
+from bench.data.draws import places
 from bench.data.tensors import Array
 from bench.subjects.subject import Asked, Subject, fill
 
@@ -138,11 +139,12 @@ def _layout(images: Array) -> Tensor:
 
 @cache
 def decoded_images(split: str, count: int | None) -> tuple[Array, Tensor]:
-    """Decode the first `count` images of a split, evenly mixed as the set comes, and labels."""
+    """Decode `count` images of a split, drawn at random, or all in their order; and labels."""
     with np.load(asset("cifar10/cifar10_jpeg.npz")) as held:
         ends, data = held[f"{split}_offsets"], held[f"{split}_jpeg"].tobytes()
         labels = torch.from_numpy(held[f"{split}_labels"].astype(np.int64))
-    total = len(ends) - 1 if count is None else count
-    jpegs = (data[ends[i] : ends[i + 1]] for i in range(total))
+    total = len(ends) - 1
+    chosen = list(range(total)) if count is None else places(total, count)
+    jpegs = (data[ends[i] : ends[i + 1]] for i in chosen)
     decoded = [np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")) for jpeg in jpegs]
-    return np.stack(decoded), labels[:total]
+    return np.stack(decoded), labels[chosen]

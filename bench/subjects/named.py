@@ -6,13 +6,15 @@ minilm_linear      the weights of its encoder's linear layers alone, all else as
 minilm_linear_out  these, calibrated like minilm_out
 resnet20           ResNet-20 on CIFAR-10
 gpt2m              a GPT-2-style language model of 2.0 M parameters, head tied to the embedding
+smollm2            SmolLM2-135M, its 4-bit GGUF decoded to float32
 """
 
 from __future__ import annotations
 
 from bench.subjects.subject import Subject
 
-NAMES = ("minilm_in", "minilm_out", "minilm_linear", "minilm_linear_out", "resnet20", "gpt2m")
+_MINILM = ("minilm_in", "minilm_out", "minilm_linear", "minilm_linear_out")
+NAMES = (*_MINILM, "resnet20", "gpt2m", "smollm2")
 
 
 def subject(name: str, thin: int = 1) -> Subject:
@@ -25,6 +27,10 @@ def subject(name: str, thin: int = 1) -> Subject:
             from bench.subjects.sentences import MiniLM
 
             return MiniLM(name, thin)
+        if name == "smollm2":
+            from bench.subjects.language_models import LanguageModel
+
+            return LanguageModel(name, thin)
         if name == "resnet20":
             from bench.subjects.images import ResNet20
 

@@ -1,4 +1,8 @@
-"""MiniLM as a subject: its embeddings of held-out sentences beside the original's."""
+"""MiniLM as a subject: its embeddings of held-out sentences beside the original's.
+
+Sentences are drawn at random from all genres of a set, with fixed seeds. None of the test is in
+either calibration set.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
 from bench.data.assets import asset
+from bench.data.draws import drawn
 from bench.data.tensors import Array
 from bench.subjects.subject import Asked, Subject, fill
 from taut.demo.minilm import find_minilm
@@ -60,8 +65,10 @@ class MiniLM(Subject):
         self._tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_TOKENS)
-        texts = short_texts(256) if name.endswith("_out") else _unique(_pairs("dev"))[:1024]
-        origin = "SST-2 train, under 60 characters" if name.endswith("_out") else "STS-B dev"
+        texts = short_texts() if name.endswith("_out") else scored_texts()
+        origin = (
+            "SST-2 train, under 60 characters" if name.endswith("_out") else "STS-B dev, all genres"
+        )
         what = "linear layers of the encoder" if self._linear else "all parameters"
         self.about = f"MiniLM-L6, {what}; calibrated on {len(texts)} sentences of {origin}"
         self.calibration = [batch for _, batch in self._batches(texts)]
@@ -118,13 +125,14 @@ class _Tests:
     """All held-out texts in one list, and where each kind stands in it."""
 
     def __init__(self, thin: int) -> None:
+        seen = {*scored_texts(), *short_texts()}
         pairs = _pairs("test")
-        scored = pairs[:: 3 * thin]
-        stsb = _unique(pairs)[:400:thin]
-        sst2 = [text for _, text in _labelled("test")][:200:thin]
+        scored = drawn(pairs, 460)[::thin]
+        stsb = drawn(_unique(pairs), 400, without=seen)[::thin]
+        sst2 = drawn([text for _, text in _labelled("test")], 200, without=seen)[::thin]
         lines = asset("text/wikitext2/test.txt").read_text(encoding="utf-8").splitlines()
         wiki = [line.strip() for line in lines if len(line) > 40 and not line.startswith(" =")]
-        wiki = wiki[:: len(wiki) // 200][:200:thin]
+        wiki = drawn(wiki, 200)[::thin]
         self.texts = list(dict.fromkeys([*stsb, *sst2, *wiki, *_unique(scored)]))
         at = {text: i for i, text in enumerate(self.texts)}
         self.stsb, self.sst2, self.wiki = ([at[t] for t in kind] for kind in (stsb, sst2, wiki))
@@ -139,9 +147,14 @@ class _Tests:
         return float(spearmanr(similar, self._scores).statistic)
 
 
-def short_texts(count: int, limit: int = 60) -> list[str]:
-    """Return the first `count` sentences of SST-2's training set shorter than `limit`."""
-    return [text for _, text in _labelled("train") if len(text) < limit][:count]
+def scored_texts(count: int = 1024) -> list[str]:
+    """Draw `count` sentences from all genres of STS-B's dev set."""
+    return drawn(_unique(_pairs("dev")), count)
+
+
+def short_texts(count: int = 256, limit: int = 60) -> list[str]:
+    """Draw `count` sentences of SST-2's training set shorter than `limit` characters."""
+    return drawn([text for _, text in _labelled("train") if len(text) < limit], count)
 
 
 def _freeze(network: torch.nn.Module) -> None:

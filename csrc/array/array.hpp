@@ -13,7 +13,9 @@
 
 namespace taut {
 
-enum class Kind : uint8_t { stored = 0, split = 1, uniform = 2, constant = 3, matrix = 4, adaptive = 5, records = 6 };
+enum class Kind : uint8_t {
+    stored = 0, split = 1, uniform = 2, constant = 3, matrix = 4, adaptive = 5, records = 6, delta = 7
+};
 enum class CoderId : uint8_t { fast = 0, dense = 1, small = 2 };  // small: dense with four lanes
 enum class Mode : uint8_t { unsigned_ = 0, float_ = 1, signed_ = 2 };
 enum class Output : uint8_t { f32 = 0, f16 = 1, bf16 = 2, f64 = 3 };
@@ -115,9 +117,19 @@ struct RecordsFields {
     Vec<RecordField> fields;
 };
 
+// How values differ from a base's (delta/).
+struct DeltaFields {
+    explicit DeltaFields(Memory& memory = usual_memory) : rows(memory), columns(memory) {}
+    bool exclusive = false;       // the bits that differ; else the difference of the numbers that the words are
+    bool sparse = false;          // the places that differ are coded, not every value; all below is unused
+    uint8_t shift = 0;            // where a float's exponent begins
+    int64_t origin = 0;           // of the classes
+    Vec<uint8_t> rows, columns;   // scales, or untouched
+};
+
 struct ArrayHeader {
     explicit ArrayHeader(Memory& memory = usual_memory)
-        : rows(memory), tables(memory), matrix(memory), adaptive(memory), records(memory) {}
+        : rows(memory), tables(memory), matrix(memory), adaptive(memory), records(memory), delta(memory) {}
     Kind kind = Kind::stored;
     CoderId coder = CoderId::fast;
     uint8_t width = 1;   // bytes per value
@@ -138,6 +150,7 @@ struct ArrayHeader {
     MatrixFields matrix;
     AdaptiveFields adaptive;
     RecordsFields records;
+    DeltaFields delta;
 
     uint64_t row_count() const { return count / row_length + (count % row_length != 0); }
     uint64_t chunk_count() const {
@@ -165,6 +178,7 @@ struct EncodeOptions {
     bool max_effort = false;
     uint64_t row_length = 1;
     int threads = 1;
+    bool few_lanes = false;  // as small as can be rather than fast to decode
 };
 
 }  // namespace taut

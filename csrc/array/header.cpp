@@ -33,7 +33,7 @@ Status read_geometry(ByteReader& in, ArrayHeader& h) {
     const uint8_t* magic = in.take(4);
     TAUT_REQUIRE(magic && std::memcmp(magic, kMagic, 4) == 0, "array header: not a coded array of version 1");
     const uint8_t kind = in.byte();
-    TAUT_REQUIRE(kind <= 6, "array header: unknown kind");
+    TAUT_REQUIRE(kind <= uint8_t(Kind::delta), "array header: unknown kind");
     h.kind = Kind(kind);
     h.width = in.byte();
     h.count = in.varint();

@@ -24,8 +24,9 @@ public:
     const MatrixDecoder& matrix() const { return matrix_; }
     uint64_t chunk_values() const { return header_.chunk_rows * header_.row_length; }  // of all but the last
     // `out` takes the chunk's values, or the grid's integers where the array has a grid.
-    Status decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out, Vec<uint8_t>& scratch,
-                        Put put = Put::values) const;
+    // `base`: of a delta the base's values of the chunk.
+    Status decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out, Vec<uint8_t>& scratch, Put put = Put::values,
+                        const uint8_t* base = nullptr) const;
 
 private:
     Memory& memory_;

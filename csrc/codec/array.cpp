@@ -27,9 +27,10 @@ void ArrayDecoder::fill_constant(uint8_t* out) const {
     for (uint64_t i = 0; i < h.count; i++) std::memcpy(out + i * h.width, &h.value, h.width);
 }
 
-void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) const {
+void ArrayDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out, const uint8_t* base) const {
     static thread_local Vec<uint8_t> scratch;
-    must(decoder_.decode_chunk(chunk, bytes, out + chunk * decoder_.chunk_values() * header().width, scratch));
+    const uint64_t begin = chunk * decoder_.chunk_values() * header().width;
+    must(decoder_.decode_chunk(chunk, bytes, out + begin, scratch, Put::values, base ? base + begin : nullptr));
 }
 
 }  // namespace taut

@@ -24,7 +24,8 @@ public:
     ArrayDecoder(ArrayHeader header, const Kernels& kernels);
     const ArrayHeader& header() const { return decoder_.header(); }
     // `out` is the start of the whole array's output, header().output_bytes() long.
-    void decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out) const;
+    // So is `base`, of a delta, that of the base's values.
+    void decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out, const uint8_t* base = nullptr) const;
     void fill_constant(uint8_t* out) const;
 
 private:
@@ -37,6 +38,7 @@ struct DecodeJob {
     std::vector<ConstBytes> chunks;
     uint8_t* out;
     size_t out_size;
+    const uint8_t* base = nullptr;  // of a delta: as many bytes as `out`
 };
 
 // Decodes all jobs; their headers and chunks form one queue for the threads. A FormatError names job and chunk.

@@ -50,7 +50,7 @@ void decode_arrays(const std::vector<DecodeJob>& jobs, int threads, const Kernel
         const ArrayDecoder& decoder = opened[j].get(j, job, kernels);
         try {
             if (decoder.header().kind == Kind::constant) return decoder.fill_constant(job.out);
-            if (!job.chunks.empty()) decoder.decode_chunk(chunk, job.chunks[chunk], job.out);
+            if (!job.chunks.empty()) decoder.decode_chunk(chunk, job.chunks[chunk], job.out, job.base);
         } catch (const FormatError& e) {
             throw FormatError("job " + std::to_string(j) + " chunk " + std::to_string(chunk) + ": " + e.what());
         }
@@ -68,9 +68,11 @@ void decode_range(const DecodeJob& job, uint64_t total, uint64_t first, int thre
     if (!count || (end - begin) * h.width != job.out_size) throw FormatError("the buffer is not of these chunks' size");
     // Chunks are decoded to their place in the whole array, of which only this part is there.
     uint8_t* const whole = reinterpret_cast<uint8_t*>(reinterpret_cast<uintptr_t>(job.out) - begin * h.width);
+    const auto base = reinterpret_cast<uintptr_t>(job.base);
+    const uint8_t* const whole_base = job.base ? reinterpret_cast<const uint8_t*>(base - begin * h.width) : nullptr;
     parallel_for(count, threads, [&](size_t c) {
         try {
-            decoder.decode_chunk(first + c, job.chunks[c], whole);
+            decoder.decode_chunk(first + c, job.chunks[c], whole, whole_base);
         } catch (const FormatError& e) {
             throw FormatError("job 0 chunk " + std::to_string(first + c) + ": " + e.what());
         }

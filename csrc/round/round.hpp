@@ -60,6 +60,19 @@ struct LargeIndex {
 // `indices` has zeros.
 std::vector<LargeIndex> round_matrix(const RoundSpec& spec, int16_t* indices, const Kernels& kernels);
 
+// Which rate curve a weight has: min(row_class[i] + column_class[j], curves - 1).
+struct CurveClasses {
+    const uint8_t* row_class = nullptr;
+    const uint8_t* column_class = nullptr;
+    size_t curves = 1;
+};
+
+// How often each magnitude occurs, added to counts[curve][quantiser][min(magnitude, kCounted - 1)]: what prices are
+// made of. Without a trellis all is the first quantiser's.
+constexpr size_t kCounted = 24;
+void count_magnitudes(const int16_t* indices, size_t rows, size_t columns, const CurveClasses& classes, bool trellis,
+                      int64_t* counts);
+
 // What turns indices into numbers: (level - offset) * row_steps[i] * column_scales[j], each product rounded.
 struct LevelSpec {
     const float* row_steps = nullptr;

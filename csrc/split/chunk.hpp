@@ -6,8 +6,8 @@ namespace taut {
 
 // Coder and chunks of an array whose count and row_length are set. Small arrays cannot pay for many lanes' final
 // states, nor for the coarse table of the fast coder.
-inline void choose_geometry(ArrayHeader& h, bool max_effort) {
-    h.coder = h.count < 8192                 ? CoderId::small
+inline void choose_geometry(ArrayHeader& h, bool max_effort, bool few_lanes = false) {
+    h.coder = h.count < 8192 || few_lanes     ? CoderId::small
               : max_effort || h.count < 49152 ? CoderId::dense
                                               : CoderId::fast;
     // A chunk's symbols should stay in the second-level cache while it is decoded, and its states (256 bytes) be a small

@@ -22,7 +22,7 @@ public:
         header_.mode = mode;
         header_.count = count;
         header_.row_length = options.row_length;
-        choose_geometry(header_, options.max_effort);
+        choose_geometry(header_, options.max_effort, options.few_lanes);
         layout_ = {count, header_.row_length, header_.row_count()};
     }
 

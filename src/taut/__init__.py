@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from taut.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from taut.verbs import (analyze, compress, decompress, evaluate, export, frontier, info,
-                            load, plan, report, verify)  # fmt: skip
+    from taut.verbs import (analyze, compress, decompress, diff, evaluate, export, frontier, info,
+                            load, plan, push, report, verify)  # fmt: skip
 
-__all__ = ["analyze", "compress", "decompress", "evaluate", "export", "frontier", "info",
-           "load", "plan", "report", "verify"]  # fmt: skip
+__all__ = ["analyze", "compress", "decompress", "diff", "evaluate", "export", "frontier", "info",
+           "load", "plan", "push", "report", "verify"]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -10,7 +10,7 @@ Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
 class CoreFormatError(Exception): ...
 
 def decode(
-    jobs: list[tuple[bytes, Sequence[Buffer], NDArray[np.uint8]]],
+    jobs: Sequence[tuple[bytes, Sequence[Buffer], NDArray[np.uint8], NDArray[np.uint8] | None]],
     threads: int = 1,
     kernels: str = "",
 ) -> None: ...
@@ -21,6 +21,7 @@ def decode_chunks(
     chunks: Sequence[Buffer],
     out: NDArray[np.uint8],
     threads: int = 1,
+    base: NDArray[np.uint8] | None = None,
 ) -> None: ...
 
 class Stream:
@@ -58,6 +59,15 @@ class MatrixPasses:
     def header(self) -> bytes: ...
     def code(self, rows: NDArray[np.int32], threads: int = 1) -> tuple[bytes, ...]: ...
 
+def encode_delta(
+    values: NDArray[np.uint8],
+    base: NDArray[np.uint8],
+    width: int,
+    mode: int,
+    shift: int,
+    row_length: int,
+    threads: int = 1,
+) -> tuple[bytes, tuple[bytes, ...]]: ...
 def encode(
     values: NDArray[np.uint8],
     width: int,
@@ -150,6 +160,13 @@ def round_matrix(
     threads: int = 1,
     kernels: str = "",
 ) -> list[tuple[int, int]]: ...
+def count_magnitudes(
+    indices: NDArray[np.int16],
+    row_class: NDArray[np.uint8],
+    column_class: NDArray[np.uint8],
+    trellis: bool,
+    out: NDArray[np.int64],
+) -> None: ...
 def decode_levels(
     indices: NDArray[np.signedinteger],
     row_steps: NDArray[np.float32],

@@ -13,7 +13,7 @@ from taut.analysis import Curvature, collect
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", "5")
 
-from taut.analysis import _entering  # noqa: E402
+from taut.networks import chain_cutting  # noqa: E402
 from taut.networks.find_chain import find_chain  # noqa: E402
 
 SHAPE = {
@@ -125,8 +125,8 @@ def test_a_batch_that_is_cut_has_the_curvature_of_its_samples(
     """Of an encoder, whose samples do not meet; by many directions, as other ones are drawn."""
     network, batches = network_of("bert"), batches_for("bert")
     known = collect(network, lambda: batches, projections=8)
-    for name in ("_VALUES", "_POSITIONS", "_OUTPUTS"):
-        monkeypatch.setattr(_entering, name, 1)
+    for name in ("VALUES", "POSITIONS", "OUTPUTS"):
+        monkeypatch.setattr(chain_cutting, name, 1)
     met = []
     found = collect(
         network, lambda: batches, projections=8, progress=lambda *step: met.append(step)

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import taut
-from taut.calibration import chain_judge, start, to_size
+from taut.calibration import chain_judge, index_shelf, start, to_size
 from taut.calibration.control import DialControl, RateCurves
 from taut.calibration.rounder import Rounder
 from taut.journal.journal import journal_folder
+from taut.networks import chain_cutting, head_parts
 from taut.transform import finish
 
 torch = pytest.importorskip("torch")
@@ -134,6 +135,14 @@ def test_threads_change_no_byte(tmp_path):
             stack(3), tmp_path / str(threads), calib=words(), bits=4, threads=threads, finish=False
         )
     assert (tmp_path / "1").read_bytes() == (tmp_path / "3").read_bytes()
+
+
+def test_what_lies_in_files_changes_no_byte(tmp_path, monkeypatch):
+    for name, held in (("memory", 1 << 20), ("files", 0)):
+        monkeypatch.setattr(index_shelf, "HELD", held)
+        taut.compress(stack(3), tmp_path / name, calib=words(), bits=4, scratch=tmp_path)
+    assert (tmp_path / "memory").read_bytes() == (tmp_path / "files").read_bytes()
+    assert {one.name for one in tmp_path.iterdir()} == {"memory", "files"}
 
 
 def test_the_callers_network_is_left_as_it_is(tmp_path):
@@ -306,33 +315,88 @@ def test_a_score_takes_three_passes_at_most(tmp_path):
     assert 1 <= len(seen) <= 4  # the last is read from the journal, where it is not the best
 
 
-def test_gradients_are_those_of_the_whole_network():
-    """A network that wears what it has already has the gradients of any."""
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_gradients_are_those_of_the_whole_network(monkeypatch, in_parts):
+    """A network that wears what it has already has the gradients of any, also in many parts."""
+    if in_parts:
+        for name in ("VALUES", "POSITIONS"):
+            monkeypatch.setattr(chain_cutting, name, 1)
+        monkeypatch.setattr(head_parts, "AT_ONCE", 5 * 60)
+    net, batch = stack(3), words(1)[0]
+    judge, tuned, last = judge_of(net, batch, "logits")
+    found = judge.slope(0, [*tuned.values()])
+    p, q = (net.head(one).log_softmax(-1) for one in (last, hidden_of(net, batch)))
+    loss = (p.exp() * (p - q)).sum()
+    wanted = torch.autograd.grad(loss, [*tuned.values()])
+    for one, other in zip(found.gradients, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+    total, count = judge.total(0)
+    assert count == batch.numel() and not total.requires_grad
+    assert [found.total, float(total)] == pytest.approx([float(loss.detach())] * 2, rel=1e-4)
+    parts = [part for piece in judge._pieces[0] for part, _ in judge._headed(0, piece)]
+    assert len(parts) == (4 * 3 if in_parts else 1)  # of four samples of 12 positions
+
+
+def test_outputs_beside_the_main_one_count_as_much_in_parts(monkeypatch):
+    batch = words(1)[0]
+
+    def loss(**patched):
+        for name, value in patched.items():
+            monkeypatch.setattr(chain_cutting if name != "AT_ONCE" else head_parts, name, value)
+        judge, tuned, _ = judge_of(Two(), batch, "logits", {"1": "features"})
+        return judge.total(0)[0], judge.slope(0, [*tuned.values()])
+
+    whole, slope = loss()
+    parts, other = loss(VALUES=1, POSITIONS=1, AT_ONCE=300)
+    torch.testing.assert_close(parts, whole)
+    for one, two in zip(other.gradients, slope.gradients, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+class Two(Stack):
+    """Beside logits a mean of each sample: of it there are fewer vectors."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__(3)
+
+    def forward(self, ids):
+        logits = super().forward(ids)
+        return logits, logits[:, :, :5].mean(1)
+
+
+def hidden_of(net, batch):
+    x = net.words(batch)
+    for block in net.blocks:
+        x = block(x)
+    return x
+
+
+def judge_of(net, batch, kind, beside=None):
+    """A judge of a network that wears its own values, beside an original that gives others."""
     from taut.calibration.compressed_chain import CompressedChain
+    from taut.networks.chain_cutting import find_cutting
     from taut.networks.find_chain import find_chain
 
-    net, batch = stack(3), words(1)[0]
-    target = stack(2)(batch).detach()
     chain = find_chain(net, batch)
+    cutting = find_cutting(chain, batch)
 
     class Worn(CompressedChain):
         def __init__(self) -> None:
-            self.chain, self.biases, self._worn = chain, {}, []
+            self.chain, self.cutting, self.biases, self._worn = chain, cutting, {}, []
 
         def block(self, index):
             return torch.enable_grad() if torch.is_grad_enabled() else torch.no_grad()
 
     tuned = {f"blocks.{i}.norm.weight": net.blocks[i].norm.weight for i in range(3)}
-    held = SimpleNamespace(kind="features", beside={})
+    held = SimpleNamespace(kind=kind, beside=beside or {})
     judge = chain_judge.ChainJudge(held, Worn(), [batch], [0], tuned)
-    judge._cache[0] = [target.flatten(0, 1)]
-    loss, _ = judge.total(0)
-    found = torch.autograd.grad(loss, [*tuned.values()])
-    wanted = torch.autograd.grad(
-        (net(batch) - target).square().sum() / judge._distances[0].unit, [*tuned.values()]
-    )
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other)
+    last = torch.randn(*batch.shape, WIDTH, generator=torch.Generator().manual_seed(2))
+    begin = 0
+    for piece in judge._pieces_of(0):
+        judge._last[piece.last] = last[begin : begin + len(piece.given)]
+        begin += len(piece.given)
+    return judge, tuned, last
 
 
 def flat(dial: float) -> dict[str, float]:

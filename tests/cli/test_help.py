@@ -22,6 +22,7 @@ COMMANDS = (
     "frontier",
     "report",
     "export",
+    "push",
     "doctor",
     "bench",
     "demo",

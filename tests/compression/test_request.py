@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from taut.compression.compress import origin_of
 from taut.compression.exact import decide
+from taut.compression.origin import origin_of
 from taut.compression.request import Call, read_call, target_of
 from taut.errors import ArgumentError, TargetError
 from taut.io import open_source

@@ -10,7 +10,7 @@ import pytest
 
 import taut
 from taut.coding import encode_lossless
-from taut.compression.compress import origin_of
+from taut.compression.origin import origin_of
 from taut.container import Layout, Origin, TautFile, Writer, xxh3
 from taut.encoding.model import fill, predict_size, resolve_plan
 from taut.errors import FormatError

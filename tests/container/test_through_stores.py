@@ -9,6 +9,8 @@ import pytest
 
 import taut
 from taut.errors import ArgumentError, VerifyError
+from taut.io.holes import fill_holes
+from taut.io.staged import staged
 from taut.io.stores import open_store, reaching, url_of
 
 fsspec = pytest.importorskip("fsspec")
@@ -85,6 +87,34 @@ def test_every_verb_in_a_store(root: str, weights: dict[str, np.ndarray]) -> Non
     assert sorted(open_store(root).files()) == [
         "back.safetensors", "net.safetensors", "out/net.taut.safetensors",
     ]  # fmt: skip
+
+
+def test_verbs_that_look_and_those_that_export(root: str, weights: dict[str, np.ndarray]) -> None:
+    put(f"{root}/net.safetensors", weights)
+    url = f"{root}/net.safetensors"
+    assert taut.analyze(url).parameters == 3 * 256 * 256
+    assert taut.plan(url, bits=4) == taut.plan(weights, bits=4)
+    small = {"bits": [3], "schemes": [], "effort": "fast"}
+    point = taut.frontier(url, **small).points[0]
+    assert point.size == pytest.approx(taut.frontier(weights, **small).points[0].size, rel=0.01)
+    taut.compress(url, f"{root}/net.taut.safetensors")
+    out = taut.export(f"{root}/net.taut.safetensors", f"{root}/plain.safetensors")
+    assert str(out.path) == f"{root}/plain.safetensors"
+    store = open_store(str(out.path))
+    found = safetensors.load(store.system.cat_file(store.path))
+    assert all(np.array_equal(found[name], weights[name]) for name in weights)
+    with pytest.raises(ArgumentError, match=f"{root}/points: is in a store; out is written"):
+        taut.frontier(url, f"{root}/points", **small)
+
+
+def test_who_reads_by_himself_gets_all_of_it(memory: Any, weights: dict[str, np.ndarray]) -> None:
+    weights = {name: np.tile(one, (8, 1)) for name, one in weights.items()}
+    put("memory://m/model.safetensors", weights)
+    with staged("memory://m") as folder:
+        assert not safetensors.load_file(folder / "model.safetensors")["w2"].any()
+        fill_holes(folder)
+        found = safetensors.load_file(folder / "model.safetensors")
+    assert all(np.array_equal(found[name], weights[name]) for name in weights)
 
 
 def test_folders(root: str, weights: dict[str, np.ndarray], tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -52,10 +54,33 @@ def _write(name: str, text: str) -> None:
 
 def _execute(snippet: Snippet, names: dict[str, object]) -> None:
     code = compile("\n" * (snippet.line - 1) + snippet.text, snippet.page, "exec")
+    printed = io.StringIO()
     try:
-        exec(code, names)
+        with contextlib.redirect_stdout(printed):
+            exec(code, names)
     except Exception as error:
         raise AssertionError(f"{snippet.where}: {type(error).__name__}: {error}") from error
+    if snippet.prints is not None and not alike(printed.getvalue(), snippet.prints):
+        raise AssertionError(f"{snippet.where}: prints another thing:\n{printed.getvalue()}")
+
+
+def alike(printed: str, told: str) -> bool:
+    """Whether two outputs have the same words, and numbers that differ by a half at most.
+
+    A network that is trained on another processor is another one; what a page says of it holds.
+    """
+    (words, numbers), (told_words, told_numbers) = _apart(printed), _apart(told)
+    return words == told_words and all(
+        abs(one - other) <= max(0.5 * abs(other), 0.02)
+        for one, other in zip(numbers, told_numbers, strict=True)
+    )
+
+
+def _apart(text: str) -> tuple[list[str], list[float]]:
+    """What is no number, and the numbers."""
+    number = r"-?\d+(?:,\d{3})*(?:\.\d+)?"
+    found = [float(one.replace(",", "")) for one in re.findall(number, text)]
+    return re.sub(number, " # ", text).split(), found
 
 
 def _command(where: str, command: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from .snippets import ROOT
+from .snippets import ROOT, read_page
 
 WORDS: Final = ["the", "a", "cat", "dog", "sat", "ran", "on", "mat", "and", "far", "away", "home"]
 
@@ -27,12 +30,38 @@ def make(name: str, folder: Path) -> None:
         "data.npz": _arrays,
         "texts.txt": _texts,
         "model_folder": _bert,
+        "digits.py": lambda path: _shown("docs/guide/why.md", path),
+        "task.py": lambda path: _shown("docs/guide/practice.md", path),
+        "digits.safetensors": _trained_digits,
     }
     made[name](folder / name)
 
 
 def _build(path: Path) -> None:
     shutil.copyfile(ROOT / "examples" / "build.py", path)
+
+
+def _shown(page: str, path: Path) -> None:
+    """A file that a page shows whole, as the guide's digits.py."""
+    (shown,) = [one for one in read_page(page).snippets if one.file == path.name]
+    path.write_text(shown.text, encoding="utf-8")
+
+
+def _trained_digits(path: Path) -> None:
+    path.write_bytes(_digits_weights())
+
+
+@cache
+def _digits_weights() -> bytes:
+    """What digits.py keeps of its training, which takes seconds: once for all pages."""
+    with tempfile.TemporaryDirectory() as folder:
+        names: dict[str, Any] = {"__name__": "digits"}
+        file = Path(folder) / "digits.py"
+        _shown("docs/guide/why.md", file)
+        exec(compile(file.read_text(encoding="utf-8"), file, "exec"), names)
+        with contextlib.chdir(folder):
+            names["model"]()
+        return (Path(folder) / "digits.safetensors").read_bytes()
 
 
 def _weights(path: Path) -> None:

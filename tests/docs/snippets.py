@@ -7,7 +7,7 @@ comments in a page speak to this module:
     <!-- not run: why -->                            the next block is left out, for this reason
 
 A Python or YAML block whose first line is `# NAME` is the file NAME. A command that holds `...`
-shows only a part and is no snippet.
+shows only a part and is no snippet. A block of `text` behind a Python block is what that prints.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +32,7 @@ _FILE: Final = re.compile(r"# ([\w./-]+\.\w+)\n")
 class Snippet:
     """A block of the page from `line` on; `kind` is shell, python or yaml.
 
-    `left_out` is the reason for which it is not run.
+    `left_out` is the reason for which it is not run; `prints` is what the page says it prints.
     """
 
     page: str
@@ -40,6 +40,7 @@ class Snippet:
     kind: str
     text: str
     left_out: str | None = None
+    prints: str | None = None
 
     @property
     def where(self) -> str:
@@ -80,6 +81,9 @@ def read_page(name: str) -> Page:
             given = tuple(file.strip() for file in text.split(","))
         elif kind == "not run":
             reason = text
+        elif kind == "prints":
+            if snippets and snippets[-1].kind == "python" and not snippets[-1].file:
+                snippets[-1] = replace(snippets[-1], prints=text)
         else:
             snippets.append(Snippet(name, line, kind, text, reason))
             reason = None
@@ -101,6 +105,8 @@ def _kind(language: str, body: str) -> str | None:
     first = body.split(maxsplit=1)[0] if body.strip() else ""
     if language in ("python", "yaml"):
         return language
+    if language == "text":
+        return "prints"
     if language in SHELL or (not language and first in COMMANDS):
         return "shell"
     return "python" if not language and first in ("import", "from") else None

@@ -9,9 +9,10 @@ import yaml
 from .snippets import ROOT
 
 PAGES = [
-    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")
+    ROOT / name
+    for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")
 ]
-PAGES += sorted(ROOT.glob("docs/*.md"))
+PAGES += sorted(ROOT.glob("docs/**/*.md"))
 BLOCK = re.compile(r"^ *```.*?^ *```|^(?:    [^\n]*\n)+", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -68,11 +69,14 @@ def _named(nav: object) -> Iterator[str]:
 
 
 def test_every_page_is_in_the_menu_and_in_the_index():
-    pages = {path.name for path in ROOT.glob("docs/*.md")}
+    docs = ROOT / "docs"
+    pages = {path.relative_to(docs).as_posix() for path in docs.glob("**/*.md")}
     menu = set(_named(yaml.safe_load(_read(ROOT / "mkdocs.yml"))["nav"]))
-    assert {page for page in menu if "/" not in page} == pages
-    index = {link.partition("#")[0] for link in LINK.findall(_read(ROOT / "docs" / "README.md"))}
-    assert pages - index == {"README.md"}
+    assert {page for page in menu if not page.startswith(("reference/", "project/"))} == pages
+    for index in docs.glob("**/README.md"):
+        beside = {path.name for path in index.parent.glob("*.md")}
+        linked = {link.partition("#")[0] for link in LINK.findall(_read(index))}
+        assert beside - linked == {"README.md"}, index
 
 
 def test_lists_and_tables_begin_after_an_empty_line():

@@ -1,5 +1,6 @@
 """Every page runs top to bottom in one folder, so that none shows a command that fails."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from .promises import PROMISES
 from .snippets import ROOT, Page, read_page
 
-NAMES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+NAMES = ["README.md", "CONTRIBUTING.md", "README.zh.md"]
+NAMES += sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md"))
 PAGES = [page for page in map(read_page, NAMES) if page.snippets]
 SLOW = {
     "README.md": "shows a command of every kind, and each loads its own half of PyTorch",
@@ -16,11 +18,19 @@ SLOW = {
     "docs/analyze.md": "rounds every tensor alone",
     "docs/export.md": "exports to every format",
     "docs/frontier.md": "sweeps a frontier",
+    "docs/guide/with_data.md": "trains",
+    "docs/guide/sparsity.md": "trains",
+    "docs/guide/distillation.md": "trains",
+    "docs/guide/judging.md": "resamples a thousand times",
+    "docs/guide/practice.md": "compresses in every way",
+    "docs/guide/phone.md": "exports to ONNX",
 }
+_CHINESE = "shows the code of the English page, as test_chinese.py asserts, and that one ran"
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.slow(SLOW[name])] if name in SLOW else []
+    reason = SLOW.get(name) or (_CHINESE if "zh" in re.split(r"[./]", name) else None)
+    return [pytest.mark.slow(reason)] if reason else []
 
 
 CASES = [pytest.param(page, marks=_marks(page.name), id=page.name) for page in PAGES]
@@ -47,7 +57,16 @@ def test_a_page_does_what_it_shows(page: Page, tmp_path: Path, one_thread):
 def test_what_is_not_run_says_why():
     left_out = [one for page in PAGES for one in page.snippets if one.left_out is not None]
     assert [one.where for one in left_out if len(one.left_out.split()) < 3] == []
-    assert len(left_out) == 13  # a snippet more that nobody runs is a decision
+    assert len(left_out) == 14  # a snippet more that nobody runs is a decision
+
+
+def test_the_guide_can_be_followed_in_one_folder():
+    """Its readers do not begin anew for each page: no file is written by two."""
+    shown = [one.text for page in PAGES if "docs/guide/" in page.name for one in page.snippets]
+    made = re.findall(r"(?:-o |export \S+ |^# )([\w.]+)", "\n".join(shown), re.MULTILINE)
+    made = [name for name in made if "." in name]
+    assert len(made) > 8
+    assert sorted(set(made)) == sorted(made)
 
 
 def test_the_page_on_evaluation_names_every_option():

@@ -78,6 +78,7 @@ def test_blocks_are_told_apart(page):
             "page.md:1: `taut info none.safetensors` exits with 2",
         ),
         ("a\n\n```python\nx = 1\nx.y\n```\n", "page.md:4: AttributeError"),
+        ("```python\nprint(9, 'a')\n```\n\n```text\n5 a\n```\n", "page.md:2: prints another"),
         ("    make demo\n", "page.md:1: `make demo` is no command that this test runs"),
     ],
 )
@@ -92,3 +93,13 @@ def test_what_fails_is_named_with_its_line(page, tmp_path, text, told):
 def test_a_reason_without_a_snippet_is_an_error(page):
     with pytest.raises(AssertionError, match="no snippet follows"):
         page("<!-- not run: it takes a GPU -->\n\ntext\n")
+
+
+@pytest.mark.parametrize(
+    ("printed", "same"),
+    [("a 80.1 %\n", True), ("a  101", False), ("b 99 %", False), ("a 40 %", False)],
+)
+def test_what_is_printed_may_differ_by_a_half(printed, same):
+    from .follow import alike
+
+    assert alike(printed, "a 99.0 %") is same

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from taut.compression.compress import origin_of
+from taut.compression.origin import origin_of
 from taut.encoding.choose_coder import coded_smallest
 from taut.encoding.data_free import SizeRequest, find_dial, lossy_schemes
 from taut.encoding.data_free_rounder import round_tensor, step_for_bits

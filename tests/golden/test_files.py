@@ -55,3 +55,24 @@ def test_the_lossy_one_lost_something_but_little():
     lossy = {tensor.name: tensor.rel_mse for tensor in report.tensors if tensor.rel_mse > 0}
     assert set(lossy) == {"layer.weight", "layer.copy", "layer.half"}
     assert max(lossy.values()) < 0.02
+
+
+def test_a_golden_folder_of_several_models(tmp_path):
+    from .make_tree import models
+
+    file = taut.load(FILES / "tree")
+    wanted = {
+        f"{prefix}{name}": values
+        for (_, tensors), prefix in zip(
+            models().items(), ("text/", "vae/a/", "vae/b/"), strict=True
+        )
+        for name, values in tensors.items()
+    }
+    assert set(file) == set(wanted)
+    for name, values in wanted.items():
+        assert file[name].dtype == values.dtype
+        assert file[name].tobytes() == values.tobytes(), name
+    assert taut.verify(FILES / "tree").tensors == 4
+    taut.decompress(FILES / "tree", tmp_path / "back")
+    restored = {p.relative_to(tmp_path / "back").as_posix() for p in (tmp_path / "back").rglob("*")}
+    assert set(models()) <= restored

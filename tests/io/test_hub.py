@@ -56,10 +56,10 @@ def test_a_folder_without_weights_says_what_it_has(tmp_path: Path) -> None:
         open_source(tmp_path)
 
 
-def test_a_pipeline_of_folders_names_those_that_have_weights(tmp_path: Path) -> None:
+def test_a_pipeline_of_pickles_names_the_folders_that_have_weights(tmp_path: Path) -> None:
     for part in ("unet", "vae"):
         (tmp_path / part).mkdir()
-        touch(tmp_path / part, "diffusion_pytorch_model.safetensors")
+        touch(tmp_path / part, "pytorch_model.bin")
     with pytest.raises(ArgumentError, match=r"no weights here; name a folder.*/unet, .*/vae"):
         open_source(tmp_path)
 

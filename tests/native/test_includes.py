@@ -21,6 +21,7 @@ FLOORS = (
     "matrix",
     "adaptive",
     "records",
+    "delta",  # whose symbols split codes
     "round",
     "codec",
     "capi",
@@ -37,6 +38,7 @@ DOORS = {
     "matrix": {"matrix.hpp"},
     "adaptive": {"adaptive.hpp"},
     "records": {"records.hpp"},
+    "delta": {"delta.hpp"},
     "round": {"round.hpp", "quantize.hpp"},
     "codec": {"codec.hpp", "any.hpp"},  # with exceptions, and without
     "capi": set(),

@@ -244,3 +244,24 @@ def test_few_batches_are_cut_and_some_of_each_length_set_aside():
     tuned, judges = split([torch.zeros(64, length) for length in range(1, 41)], seed=1)
     assert sorted([*tuned, *judges]) == list(range(40)) and len(judges) == 4
     assert [index // 10 for index in judges] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["logits", "features"])
+def test_a_distance_in_slices_is_that_of_all_at_once(kind, monkeypatch):
+    from taut.networks import output_vectors
+
+    generator = torch.Generator().manual_seed(0)
+    original, z = (torch.randn(9, 5, generator=generator) for _ in range(2))
+    original[2, 3] = -torch.inf if kind == "logits" else 0
+    distance = Distance(kind, 2.0)
+    whole = z.clone().requires_grad_()
+    loss = distance(whole, original)
+    loss.backward()
+    monkeypatch.setattr(output_vectors, "_SLICE", 10)
+    parts = z.clone().requires_grad_()
+    found = distance(parts, original)
+    (3 * found).backward()
+    torch.testing.assert_close(found, loss)
+    torch.testing.assert_close(parts.grad, 3 * whole.grad)
+    with torch.no_grad():
+        torch.testing.assert_close(distance(z, original), loss)

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
 from taut.analysis._capture import Capture
-from taut.analysis._entering import Cutting, enter, head_pieces, with_leaves
+from taut.analysis._entering import enter, with_leaves
 from taut.analysis._gram import Room
 from taut.analysis._parts import Allowance, Batch, CrossedError, Done, differentiate
 from taut.analysis._shelf import Shelf
@@ -22,6 +22,7 @@ from taut.analysis.losses import Differentiable, Differentiated
 from taut.machine import trim_heap
 from taut.networks.calls import explained
 from taut.networks.chain import Chain, Entered
+from taut.networks.chain_cutting import Cutting, head_pieces
 from taut.networks.chain_precision import outside
 from taut.networks.precision import held_tensors, placed
 
@@ -133,7 +134,7 @@ class Streamed:
             for number, batch in enumerate(self._batches):
                 hidden = self._moved(last.get(number))
                 found: list[list[torch.Tensor]] = [[] for _ in range(passes)]
-                for given, part in head_pieces(batch, hidden):
+                for given, part in head_pieces(batch.given, hidden, batch.head, batch.heads):
                     leaf = part.detach().requires_grad_()
                     for n in self._through_head(batch, given, leaf):
                         found[n].append(_taken(leaf))

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from taut.analysis._capture import Capture
-from taut.analysis._entering import find_cutting
 from taut.analysis._gram import Room
 from taut.analysis._parts import Allowance, Batch, CrossedError, sum_whole
 from taut.analysis._streamed import OUTSIDE, Streamed
@@ -29,6 +28,7 @@ from taut.extras import need_extra
 from taut.networks.block_calls import AnotherWayError
 from taut.networks.calls import fitted, run, samples_of
 from taut.networks.chain import Chain
+from taut.networks.chain_cutting import find_cutting
 from taut.networks.chain_precision import runs_wide
 from taut.networks.find_chain import find_chain
 from taut.networks.outputs import OUTPUTS, Loss

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from taut.analysis.curvature import MEMORY, WIDEST
+from taut.networks.chain_cutting import OUTPUTS, POSITIONS, VALUES
 
 _SINGLE: Final = 4  # bytes of a float32
 _NARROW: Final = 2  # of a bfloat16
-_VALUES: Final = 1 << 20  # of a hidden state that a block runs on at once, as _entering.py has them
-_POSITIONS: Final = 1024
-_OUTPUTS: Final = 1 << 25
 _KEPT: Final = 3  # times what a block's matrices take and give: kept, its gradient, and between
 _LOGITS: Final = 2.5  # of an output: the values, a direction, what is made of a part of them
 _PANEL: Final = 4096
@@ -88,7 +86,7 @@ def foretell(
 
 def _at_work(blocks: Sequence[BlockShapes], hidden: int, tokens: int, memory: int) -> int:
     """What a block takes: values on their way through it, its sums, and one product of them."""
-    positions = max(_POSITIONS, _VALUES // max(1, hidden))
+    positions = max(POSITIONS, VALUES // max(1, hidden))
     positions = min(positions, tokens) if tokens else positions
     through = max(map(_through, blocks)) * positions * _KEPT * _SINGLE
     sums = min(memory, 2 * _SINGLE * max(one.sums(WIDEST) for one in blocks))
@@ -101,7 +99,7 @@ def _at_head(outside: BlockShapes, tokens: int) -> int:
     """What the head makes of a part of a batch."""
     widest = max((max(shape) for shape in outside.matrices), default=0)
     sample = widest * min(tokens or _FEW, _FEW // 2)
-    return int(_LOGITS * _SINGLE * max(_OUTPUTS, sample)) if widest else 0
+    return int(_LOGITS * _SINGLE * max(OUTPUTS, sample)) if widest else 0
 
 
 def _hidden(blocks: Iterable[BlockShapes]) -> int:

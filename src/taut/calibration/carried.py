@@ -19,11 +19,13 @@ class Carried:
     """Hidden states by the number of their batch: in memory, or as bfloat16 in a file.
 
     The file is a temporary one of `folder`, without a name. It has eight bits of a mantissa, as a
-    network that runs in bfloat16.
+    network that runs in bfloat16; all of them if it is to be `exact`.
     """
 
-    def __init__(self, held: int = _HELD, folder: Path | None = None) -> None:
-        self._left, self._folder = held, folder
+    def __init__(
+        self, held: int = _HELD, folder: Path | None = None, *, exact: bool = False
+    ) -> None:
+        self._left, self._folder, self._exact = held, folder, exact
         self._held: dict[int, torch.Tensor] = {}
         self._file: IO[bytes] | None = None
         self._places: dict[int, tuple[int, torch.Size, torch.dtype]] = {}
@@ -42,8 +44,9 @@ class Carried:
         assert self._file is not None
         begin, shape, dtype = self._places[number]
         self._file.seek(begin)
-        bits = np.frombuffer(bytearray(self._file.read(2 * shape.numel())), np.int16)
-        return torch.from_numpy(bits).view(torch.bfloat16).reshape(shape).to(dtype)
+        kept = self._kept(dtype)
+        bits = np.frombuffer(bytearray(self._file.read(kept.itemsize * shape.numel())), np.uint8)
+        return torch.from_numpy(bits).view(kept).reshape(shape).to(dtype)
 
     def __setitem__(self, number: int, hidden: torch.Tensor) -> None:
         """Carry another one for a batch; it has the shape of the one before, if there is one."""
@@ -59,15 +62,23 @@ class Carried:
         for number in range(len(self)):
             self[number] = step(number, self[number])
 
+    def _kept(self, dtype: torch.dtype) -> torch.dtype:
+        """The type in which values lie in the file."""
+        import torch
+
+        return dtype if self._exact else torch.bfloat16
+
     def _write(self, number: int, hidden: torch.Tensor) -> None:
         import torch
 
+        kept = self._kept(hidden.dtype)
         if self._file is None:
             self._file = tempfile.TemporaryFile(  # noqa: SIM115  # it goes with this
                 prefix="taut-", dir=self._folder
             )
         if number not in self._places:
             self._places[number] = self._end, hidden.shape, hidden.dtype
-            self._end += 2 * hidden.numel()
+            self._end += kept.itemsize * hidden.numel()
         self._file.seek(self._places[number][0])
-        self._file.write(hidden.contiguous().to(torch.bfloat16).view(torch.int16).numpy().tobytes())
+        values = hidden.detach().to(kept).contiguous().view(-1).view(torch.uint8)
+        self._file.write(values.numpy().data)

@@ -67,6 +67,7 @@ def _by_scale(rounder: Rounder) -> Rounder:
         effort=rounder.effort,
         threads=rounder.threads,
         options=replace(rounder.options, by_scale=True),
+        scratch=rounder.scratch,
     )
 
 

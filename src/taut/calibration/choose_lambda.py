@@ -66,7 +66,7 @@ def _loss_of_some(started: Started, compressed: CompressedChain, dial: float) ->
     names = _some(rounder, compressed)
     rounder.forget()
     found = rounder.rounded(names, dial, {}, progress=started.work.progress)
-    rounder.found |= found
+    rounder.keep(found)
     loss = held_loss(started, AS_GIVEN)
     rounder.forget()
     weights = sum(rounder.matrices[name].count for name in names)

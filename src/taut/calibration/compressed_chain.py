@@ -20,6 +20,7 @@ from taut.calibration.vectors import AS_GIVEN, Vectors
 from taut.calibration.worn import wearing, without
 from taut.io import Source, TensorInfo
 from taut.networks.chain import Chain, Entered
+from taut.networks.chain_cutting import Cutting, pieces_of
 from taut.networks.precision import held_tensors, placed
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
 class CompressedChain:
     """Runs the compressed network; `open` it first.
 
+    `cutting` tells how batches are cut that are too large for a block to run on at once.
     `place(tensor)` is the number of the block that holds a matrix of the network, None for what
     lies before and after the blocks.
     """
 
-    def __init__(self, work: Work, rounder: Rounder, chain: Chain) -> None:
-        self.chain, self._work, self._rounder = chain, work, rounder
+    def __init__(
+        self, work: Work, rounder: Rounder, chain: Chain, cutting: Cutting | None = None
+    ) -> None:
+        self.chain, self.cutting, self._work, self._rounder = chain, cutting, work, rounder
         module = work.model.module
         self.tensors: Mapping[str, torch.Tensor] = {
             **dict(module.named_parameters(remove_duplicate=False)),
@@ -108,6 +112,17 @@ class CompressedChain:
         """Within it a block has its matrices as they are rounded, those that are."""
         with self.given(index), wearing(self.tensors, self._matrices(index)):
             yield
+
+    def pieces(self, batch: object, where: str = "calibration batch") -> list[object]:
+        """A batch, or the parts of it that are small enough for a block."""
+        import torch
+
+        cut = None if self.cutting is None else self.cutting.of(batch)
+        if cut is None:
+            return [batch]
+        with torch.no_grad():
+            count = pieces_of(self.chain.enter(batch, where).hidden)
+        return cut.pieces(batch, count) if count > 1 else [batch]
 
     def run(self, index: int, entered: Entered, hidden: torch.Tensor) -> torch.Tensor:
         """The hidden state after a compressed block; no gradient flows."""

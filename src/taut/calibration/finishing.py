@@ -78,7 +78,7 @@ def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], s
             middle = started.held.others[len(started.held.others) // 2]
             steps = affordable_steps(teacher, middle, forwards=2)
             stack.enter_context(compressed.open(vectors, tuned=True))
-            judge_of = partial(chain_judge, started.held, compressed)
+            judge_of = partial(chain_judge, started, compressed)
         found = finish(
             student.module if compressed is None else teacher,
             teacher,

@@ -168,7 +168,7 @@ class BlockWalk:
         )
         self._share = share_of(self._batches, started.held.others)
         self._carried: Carried | None = None
-        self._entered: list[Entered] = []
+        self._entered: list[tuple[object, Entered]] = []  # each piece of a batch, what goes beside
         self._at = 0  # the block whose inputs are carried
         self._forms: tuple[Share | None, Mapping[str, Curvature]] = (None, {})
         self._open = ExitStack()
@@ -183,7 +183,7 @@ class BlockWalk:
 
         key = f"{self._key}/{share.block}/{dial_text(dial)}"
         found = self._started.record.block(key, made) if self._key else made()
-        self.rounder.found |= found
+        found = self.rounder.keep(found)
         work = self._started.work
         self._compressed.biases |= corrected_biases(
             self.rounder, work.source, work.schemes, self._tensors, share.names
@@ -223,9 +223,8 @@ class BlockWalk:
     def _runs(self, block: int) -> Iterator[tuple[object, Callable[[], object]]]:
         chain = self._compressed.chain
         assert self._carried is not None
-        for number, batch in enumerate(self._batches):
-            hidden = self._carried[number]
-            yield batch, partial(chain.run, block, self._entered[number], hidden)
+        for number, (piece, entered) in enumerate(self._entered):
+            yield piece, partial(chain.run, block, entered, self._carried[number])
 
     def _reach(self, block: int) -> None:
         """Carry the hidden states to where they enter a block."""
@@ -241,15 +240,17 @@ class BlockWalk:
 
     def _through(self, number: int, hidden: torch.Tensor) -> torch.Tensor:
         """What a batch's hidden state is after the block that it enters."""
-        return self._compressed.chain.run(self._at, self._entered[number], hidden)
+        return self._compressed.chain.run(self._at, self._entered[number][1], hidden)
 
     def _front(self) -> Carried:
         import torch
 
         carried = Carried(folder=self._started.work.request.scratch)
-        for number, batch in enumerate(self._batches):
-            with torch.no_grad():
-                entered = self._compressed.chain.enter(batch, f"calibration batch {number + 1}")
-            carried[number] = entered.hidden
-            self._entered.append(replace(entered, hidden=torch.empty(0)))
+        for number, batch in enumerate(self._batches, 1):
+            where = f"calibration batch {number}"
+            for piece in self._compressed.pieces(batch, where):
+                with torch.no_grad():
+                    entered = self._compressed.chain.enter(piece, where)
+                carried[len(carried)] = entered.hidden
+                self._entered.append((piece, replace(entered, hidden=torch.empty(0))))
         return carried

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from taut.analysis import Curvature
 from taut.calibration.findings import Findings, dial_text
 from taut.calibration.gridded import gridded
+from taut.calibration.index_shelf import IndexShelf
 from taut.calibration.matrix_forms import MatrixForms, Sample, samples_of
 from taut.calibration.matrix_work import estimated, read_matrices, round_rows
 from taut.calibration.options import Options
@@ -38,7 +40,8 @@ class Rounder:
 
     As a callable it is what `fill` quantises with. `gains` multiply the steps of single tensors;
     what is rounded goes into `record`, or comes from there. `workers` round, several matrices at a
-    time, to the same values; None are the threads of this process.
+    time, to the same values; None are the threads of this process. Indices for which there is no
+    room in memory lie in temporary files of `scratch`.
     """
 
     source: Source
@@ -51,6 +54,7 @@ class Rounder:
     options: Options = field(default_factory=Options)
     record: Findings = field(default_factory=Findings)
     workers: Workers | None = None
+    scratch: Path | None = None
 
     def __post_init__(self) -> None:
         source, schemes = self.source, self.schemes
@@ -58,6 +62,7 @@ class Rounder:
         self._workers = self.workers or LocalWorkers(max(1, self.threads))
         self.dial: float | None = None  # of the last turn
         self.found: dict[str, Rounded] = {}
+        self._shelf = IndexShelf(self.scratch)
         self.grids = gridded(source, schemes, self.curvature, self.options)
         rounded = [
             info
@@ -112,7 +117,7 @@ class Rounder:
         self.round_own(progress)
         dialled = [n for n, m in self.matrices.items() if m.scheme.bits is None]
         if (anew := self._way) is not None:
-            self.found |= self.record.matrices(again, lambda: anew(dial))
+            self.keep(self.record.matrices(again, lambda: anew(dial)))
         else:
             self.found |= self.rounded(dialled, dial, progress=progress)
         self.dial = dial
@@ -163,9 +168,10 @@ class Rounder:
     ) -> dict[str, Rounded]:
         """What `one` makes of each of these, the largest first."""
         done, total = 0, sum(self.matrices[name].count for name in names)
+        others = [one for name, one in self.found.items() if name not in names]
         found: dict[str, Rounded] = {}
         for name, rounded in self._each(names, one):
-            found[name] = rounded
+            found |= self._shelf.kept({name: rounded}, [*others, *found.values()])
             done += self.matrices[name].count
             if progress:
                 progress("quantize", done, total)
@@ -208,8 +214,15 @@ class Rounder:
     def adopt(self, found: dict[str, Rounded], dial: float) -> None:
         """Take matrices that were rounded elsewhere for those of a turn of the dial."""
         self.round_own()
-        self.found |= found
+        self.keep(found)
         self.dial = dial
+
+    def keep(self, found: Mapping[str, Rounded]) -> dict[str, Rounded]:
+        """Hold these from now on; gives them as they are held: in memory, or in a file."""
+        others = [one for name, one in self.found.items() if name not in found]
+        kept = self._shelf.kept(found, others)
+        self.found |= kept
+        return kept
 
     def size_of(self, found: dict[str, Rounded]) -> float:
         """Bytes of some matrices as rounded, from their tables."""

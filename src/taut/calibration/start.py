@@ -19,6 +19,7 @@ from taut.io import Source
 from taut.networks.block_calls import AnotherWayError
 from taut.networks.calls import fitted
 from taut.networks.chain import Chain
+from taut.networks.chain_cutting import find_cutting
 from taut.networks.chain_precision import runs_wide
 from taut.networks.find_chain import find_chain
 from taut.networks.precision import AS_IT_IS, has_narrow, widen_if_it_runs
@@ -69,6 +70,7 @@ def start(work: Work, record: Findings) -> Started:
         options=request.options,
         record=record,
         workers=request.workers,
+        scratch=request.scratch,
     )
     compressed, notes = _compressed(work, held, rounder), _notes(work, held, curvature)
     if compressed is None and work.model.gradients:  # it was left as it is for blocks it has not
@@ -117,7 +119,7 @@ def chain_of(work: Work, held: Held, rounder: Rounder) -> CompressedChain | None
         return None
     if has_narrow(network) and not runs_wide(chain, batch):
         return None
-    return CompressedChain(work, rounder, chain)
+    return CompressedChain(work, rounder, chain, find_cutting(chain, batch))
 
 
 def _in_one_way(chain: Chain, batches: Iterable[object]) -> bool:

@@ -9,6 +9,7 @@ EXAMPLES: Final = {
 taut compress model.safetensors                  # bit-exact, into model.taut.safetensors
 taut compress model_folder --size 8x -o small    # a Hugging Face folder, in an eighth of its size
 taut compress model_folder --calib texts.txt --bits 3    # 3 bits a weight, where they count
+taut compress tuned.safetensors --base model.safetensors    # a delta: what tuning changed
 # as small as half a percent of the score allows:
 taut compress build.py:model --calib build.py:batches --score build.py:score --max-drop 0.5%""",
     "analyze": """\
@@ -29,6 +30,10 @@ taut frontier build.py:model --score build.py:score --max-drop 1% --html curve.h
 taut info model.taut.safetensors                         # layers that are alike on one line
 taut info model.taut.safetensors --sort bytes --top 10   # what takes most of it
 taut info model.taut.safetensors --tensor '*.attention.*'    # these tensors, one by one""",
+    "diff": """\
+taut diff model.safetensors tuned.safetensors            # what changed, a line a tensor
+taut diff model.safetensors model.taut.safetensors       # what a lossy file lost
+taut diff model.safetensors tuned.safetensors --html diff.html --json > diff.json""",
     "verify": """\
 taut verify model.taut.safetensors               # exit code 4 if it is damaged
 taut verify *.taut.safetensors -q                # many; says nothing unless one is damaged
@@ -53,6 +58,10 @@ taut export small.taut.safetensors plain.safetensors --dtype float16
 taut export model_folder-taut model.gguf --weights int8
 # ONNX in int8, run and compared with the file:
 taut export small.taut.safetensors int8.onnx --into build.py:model --weights int8 --calib x.npz""",
+    "push": """\
+taut push model_folder-taut hf://org/small --create    # a new repository, with a card
+taut push small.taut.safetensors hf://org/small --base-model org/large --score eval.json
+taut push model_folder-taut hf://org/small --dry-run    # shows the card, and sends nothing""",
     "doctor": """\
 taut doctor                                      # what is installed, and what is missing
 taut doctor --json > machine.json                # to send along with a bug report

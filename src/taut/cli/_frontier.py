@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.cli._paths import compressed_path
+from taut.cli._paths import beside, compressed_path
 from taut.errors import ArgumentError
 from taut.reporting.numbers import digits, size
 from taut.reporting.plain_text import table
@@ -32,7 +32,8 @@ def frontier_path(model: str | Path) -> Path:
     >>> frontier_path("m/build.py:model").as_posix()
     'm/build.frontier.jsonl'
     """
-    output = compressed_path(model)
+    place = Path(model) if ".py:" in str(model) else beside(Path(model))
+    output = compressed_path(place)
     stem = output.name.removesuffix(".safetensors").removesuffix(".taut")
     return output.with_name(stem.removesuffix("-taut") + ".frontier.jsonl")
 

@@ -29,6 +29,7 @@ PURPOSES: Final = {
     "gguf": "writing GGUF",
     "ct": "checking compressed-tensors",
     "datasets": "Parquet and Arrow files as calibration data",
+    "hub": "the Hugging Face hub: hf://, taut push",
     "remote": "models in stores: s3://, hf://",
     "gs": "models in stores: gs://",
     "ray": "sharing the work among machines (--ray)",

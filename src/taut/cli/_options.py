@@ -52,6 +52,15 @@ RayOption = Annotated[
         "local (one made for this run). The bytes are the same.",
     ),
 ]
+BaseOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--base",
+        metavar="MODEL",
+        help="What a delta stands on; by default, what lies beside it under the name it had. Once "
+        "more for the base of a base that is a delta itself.",
+    ),
+]
 ForceOption = Annotated[
     bool, typer.Option("-f", "--force", help="Overwrite what exists.", show_default=False)
 ]

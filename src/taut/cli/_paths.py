@@ -9,6 +9,18 @@ _FILE = ".taut.safetensors"
 _FOLDER = "-taut"
 
 
+def beside(path: Path) -> Path:
+    """The path that outputs are named after: of what lies in a store a name in this folder.
+
+    >>> beside(Path("m/net.safetensors")).as_posix()
+    'm/net.safetensors'
+    """
+    from taut.io.staged import told_paths
+
+    told = told_paths(str(path))
+    return path if told == str(path) else Path(told.rstrip("/").rsplit("/", 1)[-1])
+
+
 def compressed_path(model: str | Path) -> Path:
     """The output of `compress`: a file for a file or `file.py:function`, a folder for a folder.
 

@@ -141,4 +141,5 @@ def totals_text(info: Info | Result) -> str:
         f"{plural(len(info.tensors), 'tensor')}, {count(info.parameters)} parameters, "
         f"{size(info.original_size)} -> {size(info.size)} "
         f"({digits(info.ratio)}x, {digits(info.bits)} bits per weight)"
+        + (f", a delta to {info.base}" if info.base else "")
     )

@@ -1,4 +1,4 @@
-"""`-` as a name: standard input and output, as files for as long as a command runs.
+"""`-` and URLs as names: streams and what lies in stores, as files while a command runs.
 
 A model is read more than once, and a Taut file's header is written last: neither goes through a
 pipe. So what comes in, or goes out, lies in a temporary folder meanwhile.
@@ -25,7 +25,9 @@ STREAM = "-"
 _INPUT = "standard-input.safetensors"
 _OUTPUT = "standard-output"  # and a suffix
 _SOURCES = ("model", "file", "files")
+_MODELS = (*_SOURCES, "original", "into", "base", "first", "second")
 _TEXTS = ("title",)  # options whose value may be any text
+_WRITTEN = ("output", "html", "csv", "charts", "scratch")  # on this machine
 
 
 def streaming(command: Callable[P, None]) -> Callable[P, None]:
@@ -48,7 +50,11 @@ def streaming(command: Callable[P, None]) -> Callable[P, None]:
                     source = stack.enter_context(_standard_input())
                     kwargs[name] = _replaced(kwargs[name], source)
                 elif (url := url_of(kwargs.get(name))) is not None and "output" in kwargs:
-                    kwargs[name] = _from_store(stack, url, kwargs[name], kwargs["output"])
+                    if kwargs["output"] is None:
+                        raise ArgumentError(
+                            f"{url}: is in a store; name where to write (-o), there or here"
+                        )
+                    kwargs[name] = _fetched(stack, url, kwargs[name], kwargs)
             to_output = _streams(kwargs.get("output"))
             if to_output:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taut-"))
@@ -60,20 +66,25 @@ def streaming(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def _from_store(stack: contextlib.ExitStack, url: str, given: object, output: object) -> str | Path:
-    """A local path for what lies in a store; it is not to be written beside it."""
-    from taut.io.staged import staged
+def _fetched(
+    stack: contextlib.ExitStack, url: str, given: object, options: dict[str, object]
+) -> str | Path:
+    """A local path for what lies in a store, and what is to be told of it."""
+    from taut.cli._talk import Talk
+    from taut.io.staged import notes_of_staged, staged
 
-    if output is None:
-        raise ArgumentError(f"{url}: is in a store; name where to write (-o), there or here")
     local = stack.enter_context(staged(url))
+    Talk(bool(options.get("quiet"))).notes(notes_of_staged(local))
     return local if isinstance(given, Path) else str(local)
 
 
 def refusing_streams(
     *, but: tuple[str, ...] = ()
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """A command that takes no `-`, but for the options named; it says so before it begins."""
+    """A command that takes no `-`, but for the options named; it says so before it begins.
+
+    Models that URLs name are local files to it.
+    """
 
     def decorate(command: Callable[P, None]) -> Callable[P, None]:
         @functools.wraps(command)
@@ -82,11 +93,34 @@ def refusing_streams(
                 if name not in (*but, *_TEXTS) and _streams(value):
                     told = name.upper() if name in (*_SOURCES, "out") else f"--{name}"
                     raise ArgumentError(f"{told}: - is a stream; name a file")
-            command(*args, **kwargs)
+            with _on_this_machine(kwargs):
+                command(*args, **kwargs)
 
         return run
 
     return decorate
+
+
+@contextlib.contextmanager
+def _on_this_machine(kwargs: dict[str, object]) -> Iterator[None]:
+    """Local paths in place of the URLs of models; of an error, the URLs again.
+
+    Raises:
+        ArgumentError: an output is a URL, where it is to be a file of this machine.
+    """
+    from taut.container.through_stores import telling_urls
+    from taut.io.stores import local_of, url_of
+
+    for name in _WRITTEN:
+        url = url_of(kwargs.get(name))
+        if url is not None and local_of(url) is None:
+            raise ArgumentError(f"{url}: is in a store; --{name} writes to this machine")
+    with contextlib.ExitStack() as stack, telling_urls():
+        for name in _MODELS:
+            given = kwargs.get(name)
+            if (url := url_of(given)) is not None:
+                kwargs[name] = _fetched(stack, url, given, kwargs)
+        yield
 
 
 def shown(path: Path) -> str:

@@ -14,12 +14,14 @@ from taut.cli import (
     compress,
     decompress,
     demo,
+    diff,
     doctor,
     eval,
     export,
     frontier,
     info,
     plan,
+    push,
     report,
     verify,
 )
@@ -36,6 +38,7 @@ _COMMANDS: Final[dict[str, dict[ModuleType, str]]] = {
     },
     "See what it cost": {
         info: "what is in a file: scheme, bytes and error of its tensors",
+        diff: "which tensors of two models differ, and how far",
         verify: "check files to the last byte",
         eval: "judge a file by a score, by data, and against the original",
         report: "one HTML page on a file",
@@ -43,6 +46,7 @@ _COMMANDS: Final[dict[str, dict[ModuleType, str]]] = {
     "Use it": {
         decompress: "the model back, byte for byte if the file is bit-exact",
         export: "ONNX, GGUF, compressed-tensors, a Hugging Face folder",
+        push: "onto the Hugging Face hub, with a card, in one commit",
     },
     "This machine": {
         doctor: "versions, processor, memory, disk, GPU, and missing extras",

@@ -49,6 +49,15 @@ if TYPE_CHECKING:
 def command(
     model: RunnableArgument,
     output: OutputOption = None,
+    base: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--base",
+            metavar="MODEL",
+            help="Write a delta: what the model differs by from this one, which is then needed to "
+            "read it. Once more for the base of a base that is a delta itself.",
+        ),
+    ] = None,
     bits: Annotated[
         float | None,
         typer.Option(metavar="B", help="Lossy: bits per weight, everything in the file counted."),
@@ -197,6 +206,7 @@ def command(
             device=device,
             shard_size=shard_size,
             ray=ray,
+            base=base or None,
             seed=seed,
             effort=effort,
             threads=threads,

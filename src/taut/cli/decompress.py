@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from taut.cli._guard import guarded
 from taut.cli._options import (
+    BaseOption,
     FileArgument,
     ForceOption,
     JsonOption,
@@ -20,6 +21,7 @@ from taut.cli._talk import Talk
 def command(
     file: FileArgument,
     output: OutputOption = None,
+    base: BaseOption = None,
     threads: ThreadsOption = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -46,7 +48,7 @@ def command(
     target = output or restored_path(file, suffix="" if split > 1 else suffix)
     if not is_standard_output(target):
         check_new(target, force=force)
-    restored = taut.decompress(file, target, threads=threads, force=force)
+    restored = taut.decompress(file, target, threads=threads, force=force, base=base or None)
     seconds = time.perf_counter() - begin
     for note in restored.notes:
         Talk(quiet).line("note", note)

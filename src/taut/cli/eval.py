@@ -94,11 +94,12 @@ def command(
         )
     if html is not None:
         from taut.evaluation.contenders import is_taut
+        from taut.io.staged import told_name
         from taut.reporting.page import write_page
         from taut.reporting.story import Story
         from taut.reporting.tell import Evidence, tell
 
-        story = Story(title=Path(model).name, evaluation=found)
+        story = Story(title=told_name(Path(model)), evaluation=found)
         if is_taut(Path(model)):
             evidence = Evidence(evaluation=found)
             story = tell(model, evidence, original=_original(Path(model), original))

@@ -9,6 +9,7 @@ import typer
 
 from taut.cli._guard import guarded
 from taut.cli._options import FileArgument, ForceOption, JsonOption, KeyOption, QuietOption
+from taut.cli._paths import beside
 from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
@@ -123,5 +124,6 @@ def _page_path(file: Path) -> Path:
     'm/net.html'
     """
     file = file.resolve() if file.is_dir() else file  # a name even for "." and ".."
+    file = beside(file)
     name = file.name.removesuffix(".safetensors").removesuffix(".taut")
     return file.with_name(f"{name}.html")

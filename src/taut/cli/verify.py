@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from taut.cli._guard import DAMAGED, guarded
-from taut.cli._options import JsonOption, QuietOption, ThreadsOption
+from taut.cli._options import BaseOption, JsonOption, QuietOption, ThreadsOption
 from taut.cli._streams import shown, streaming
 from taut.cli._talk import Talk
 
@@ -20,6 +20,7 @@ def command(
         list[Path],
         typer.Argument(metavar="FILE...", help="Taut files or folders.", show_default=False),
     ],
+    base: BaseOption = None,
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -30,14 +31,18 @@ def command(
     """
     from taut.cli._report import print_json_list
 
-    outcomes, codes = zip(*(_check(file, threads, quiet) for file in files), strict=True)
+    outcomes, codes = zip(
+        *(_check(file, threads, quiet, base or None) for file in files), strict=True
+    )
     if json:
         print_json_list(outcomes)
     if any(codes):
         raise typer.Exit(max(codes))
 
 
-def _check(file: Path, threads: int | None, quiet: bool) -> tuple[dict[str, object], int]:
+def _check(
+    file: Path, threads: int | None, quiet: bool, base: list[Path] | None
+) -> tuple[dict[str, object], int]:
     """Verify one file and say how it went: JSON values, and the exit code if it were alone."""
     import taut
     from taut.cli._guard import exit_code, say
@@ -47,7 +52,7 @@ def _check(file: Path, threads: int | None, quiet: bool) -> tuple[dict[str, obje
 
     outcome: dict[str, object] = {"file": shown(file), "ok": True}
     try:
-        report = taut.verify(file, threads=threads)
+        report = taut.verify(file, threads=threads, base=base)
     except TautError as error:
         message = str(error).replace(str(file), shown(file))
         say(message)

@@ -12,6 +12,7 @@ from taut.coding.coder import (
     estimate_indices,
     row_length,
 )
+from taut.coding.delta import encode_delta
 from taut.coding.matrix import (
     LARGEST_INDEX,
     NEXT_STATE,
@@ -60,6 +61,7 @@ __all__ = [
     "decode_chunks",
     "decoded_nbytes",
     "encode_adaptive",
+    "encode_delta",
     "encode_indices",
     "encode_lossless",
     "encode_matrix",

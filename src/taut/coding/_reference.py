@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut.coding._reference_adaptive import Adaptive, decode_adaptive_chunk, read_adaptive
+from taut.coding._reference_delta import Delta, decode_delta_chunk, read_delta
 from taut.coding._reference_matrix import Matrix, decode_matrix_chunk, read_matrix
 from taut.coding._reference_records import Records, decode_records_chunk, read_records
 from taut.coding._reference_symbols import (
@@ -32,7 +33,7 @@ from taut.coding._reference_symbols import (
     unpack,
 )
 
-_STORED, _SPLIT, _UNIFORM, _CONSTANT, _MATRIX, _ADAPTIVE, _RECORDS = range(7)
+_STORED, _SPLIT, _UNIFORM, _CONSTANT, _MATRIX, _ADAPTIVE, _RECORDS, _DELTA = range(8)
 _FLOAT, _SIGNED = 1, 2
 _MINUS_ZERO = 254  # where zeros are bare
 _EXCEPTION = 255
@@ -60,10 +61,13 @@ class _Header:
     matrix: Matrix | None = None
     adaptive: Adaptive | None = None
     records: Records | None = None
+    delta: Delta | None = None
 
 
-def decode_reference(header: bytes, chunks: Sequence[bytes]) -> bytes:
+def decode_reference(header: bytes, chunks: Sequence[bytes], base: bytes | None = None) -> bytes:
     """Bytes of the array that `header` and `chunks` code; FormatError if the text forbids them.
+
+    `base` are those that a delta differs from, as many as it has.
 
     >>> decode_reference(b"LCA1" + bytes([3, 2, 3, 1, 1]) + b"ab", [])
     b'ababab'
@@ -71,7 +75,22 @@ def decode_reference(header: bytes, chunks: Sequence[bytes]) -> bytes:
     h = _read_header(bytes(header), len(chunks))
     if h.kind == _CONSTANT:
         return h.value * h.count
+    if h.delta is not None:
+        return _decode_delta(h, h.delta, chunks, base)
     return b"".join(_decode_chunk(h, i, bytes(chunk)) for i, chunk in enumerate(chunks))
+
+
+def _decode_delta(h: _Header, d: Delta, chunks: Sequence[bytes], base: bytes | None) -> bytes:
+    demand(base is not None and len(base) == h.count * h.width, "a delta without its base")
+    words = np.frombuffer(base or b"", f"<u{h.width}")
+    each, parts = h.chunk_rows * h.row_length, []
+    for i, chunk in enumerate(chunks):
+        part = words[i * each : (i + 1) * each]
+        first = i * h.chunk_rows
+        parts.append(
+            decode_delta_chunk(d, part, first, h.row_length, bytes(chunk), decode_reference)
+        )
+    return b"".join(parts)
 
 
 # --- header -----------------------------------------------------------------------------------
@@ -81,7 +100,7 @@ def _read_header(data: bytes, chunk_count: int) -> _Header:
     b = Bytes(data)
     demand(b.take(4) == b"LCA1", "it does not begin with LCA1")
     h = _Header(b.u8(), b.u8(), b.varint(), b.varint(), b.varint())
-    demand(h.kind <= _RECORDS and h.width in (1, 2, 4, 8), "unknown kind or width")
+    demand(h.kind <= _DELTA and h.width in (1, 2, 4, 8), "unknown kind or width")
     demand(h.count <= 1 << 56, "more than 2^56 values")
     demand(h.row_length >= 1 and h.chunk_rows >= 1, "empty rows or chunks")
     demand(h.row_length * h.chunk_rows <= 1 << 22, "a chunk of more than 2^22 values")
@@ -90,6 +109,9 @@ def _read_header(data: bytes, chunk_count: int) -> _Header:
     demand(chunks == chunk_count, f"{chunk_count} chunks were given, the header says {chunks}")
     if h.kind == _CONSTANT:
         h.value = b.take(h.width)
+    elif h.kind == _DELTA:
+        demand(h.count > 0, "a delta of no values")
+        h.delta = read_delta(b, rows, h.row_length, h.width)
     elif h.kind in (_MATRIX, _ADAPTIVE):
         demand(h.count >= h.row_length and h.count % h.row_length == 0, "no whole rows")
         if h.kind == _MATRIX:

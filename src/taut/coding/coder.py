@@ -42,11 +42,15 @@ class CodedArray:
 
 @dataclass(frozen=True)
 class Job:
-    """One array to decode; `out` is C-contiguous, writable and `decoded_nbytes(header)` long."""
+    """One array to decode; `out` is C-contiguous, writable and `decoded_nbytes(header)` long.
+
+    `base` is what a delta differs from, C-contiguous and as long as `out`.
+    """
 
     header: bytes
     chunks: Sequence[Buffer]
     out: np.ndarray
+    base: np.ndarray | None = None
 
 
 def row_length(shape: tuple[int, ...]) -> int:
@@ -153,7 +157,8 @@ def decode(jobs: Sequence[Job], *, threads: int = 1, kernels: str = "") -> None:
     `taut._core.kernels()`; by default the widest that this processor runs.
     """
     try:
-        _core.decode([(j.header, j.chunks, _bytes_of(j.out)) for j in jobs], threads, kernels)
+        work = [(j.header, j.chunks, _bytes_of(j.out), _base_of(j)) for j in jobs]
+        _core.decode(work, threads, kernels)
     except _core.CoreFormatError as error:
         raise FormatError(str(error)) from None
 
@@ -162,6 +167,11 @@ def _bytes_of(out: np.ndarray) -> NDArray[np.uint8]:
     if not (out.flags.c_contiguous and out.flags.writeable):
         raise ArgumentError("decode into a C-contiguous, writable array")
     return out.reshape(-1).view(np.uint8)
+
+
+def _base_of(job: Job) -> NDArray[np.uint8] | None:
+    """The bytes of a job's base; a delta without one is refused where it is decoded."""
+    return None if job.base is None else job.base.reshape(-1).view(np.uint8)
 
 
 def _names() -> str:

@@ -176,12 +176,15 @@ def decode_chunks(
     out: np.ndarray,
     *,
     threads: int = 1,
+    base: np.ndarray | None = None,
 ) -> None:
     """Decode some chunks of an array of `nbytes` bytes, from `first` on, into their own bytes.
+
+    `base` is, of a delta, the base's bytes in the place of those.
 
     Raises FormatError for what an encoder would not have written.
     """
     try:
-        _core.decode_chunks(header, nbytes, first, chunks, out, threads)
+        _core.decode_chunks(header, nbytes, first, chunks, out, threads, base)
     except _core.CoreFormatError as error:
         raise FormatError(str(error)) from None

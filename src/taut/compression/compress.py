@@ -9,21 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from taut.compression.based import own_source, rounds, stamps_of_base, standing
 from taut.compression.calibrated import decide_calibrated
-from taut.compression.destination import Destination, destination_of, one_file
+from taut.compression.destination import (
+    Destination,
+    destination_of,
+    one_file,
+    tree_destination,
+)
 from taut.compression.exact import decide
 from taut.compression.foreseen import Result, foreseen
 from taut.compression.held_exact import hold_exact
 from taut.compression.keeping import LARGE, Kept, keeping, nothing_kept
-from taut.compression.request import (
-    Asked,
-    Call,
-    CompressRequest,
-    Decision,
-    loses,
-    read_call,
-    target_of,
-)
+from taut.compression.origin import origin_of
+from taut.compression.request import Asked, CompressRequest, Decision, loses, read_call, target_of
 from taut.compression.shard_job import (
     Partition,
     check_shardable,
@@ -32,17 +31,18 @@ from taut.compression.shard_job import (
     partition_of,
 )
 from taut.compression.trained import decide_trained
+from taut.compression.tree_place import tree_files
 from taut.compression.writing import write
 from taut.container import Origin
 from taut.container.find import is_taut_source
 from taut.encoding.sampled import SampledSource
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
-from taut.io.names import as_text
 from taut.io.pairs import paired
 from taut.io.quantized import as_floats, remembered
 from taut.io.source import notes_of
 from taut.io.stamp import blaming_changes
+from taut.io.tree import TreeSource
 from taut.machine.peak_memory import peak_memory
 from taut.networks.sources import built, without_masks
 from taut.planning.target import parse_bytes
@@ -61,21 +61,16 @@ def carry_out(request: CompressRequest) -> Result:
     began = time.perf_counter()
     request = replace(request, src=built(request.src))
     notes: tuple[str, ...] = ()
-    if _rounds(request.call):
+    if rounds(request.call):
         src, notes = without_masks(request.src)
         request = replace(request, src=src)
-    source = open_source(request.src)
-    if loses(request.call):
-        source = as_floats(source)
-    if _rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
-        source = paired(source)
-    _check_not_taut(source)
-    stamps = source.stamps
+    source, tree = _opened(request)
+    stamps = (*source.stamps, *stamps_of_base(source))
     call = replace(request.call, finish=False) if request.dry_run else request.call
     asked = read_call(source, call)
-    partition = _partition(request, source)
-    place = _place(request, source, partition)
-    notes += (*_resumable(request), *_unshared(request, partition))
+    partition = None if tree is not None else _partition(request, source)
+    place = _place(request, tree or source, partition)
+    notes += (*_resumable(request), *(() if tree else _unshared(request, partition)))
     with contextlib.ExitStack() as stack:
         kept = _kept(stack, request, source, asked, place)
         with blaming_changes(stamps):
@@ -95,12 +90,6 @@ def carry_out(request: CompressRequest) -> Result:
     return _told(result, decision, notes)
 
 
-def _rounds(call: Call) -> bool:
-    """Whether a call asks for anything but every bit as it is."""
-    asked = (call.bits, call.size, call.max_drop, call.calib, call.plan, call.train)
-    return any(one is not None for one in asked)
-
-
 def _unshared(request: CompressRequest, partition: Partition | None) -> tuple[str, ...]:
     """A note where workers elsewhere were asked for, and there is nothing to share."""
     call = request.call
@@ -114,20 +103,58 @@ def _unshared(request: CompressRequest, partition: Partition | None) -> tuple[st
 def _looked_at(request: CompressRequest, source: Source) -> Source:
     """What of the model a run looks at: of a dry one without data some rows of each tensor."""
     call = request.call
-    if request.dry_run and (call.calib, call.train) == (None, None):
+    stands = request.base is not None  # whose tensors a sample would have to match
+    if request.dry_run and (call.calib, call.train) == (None, None) and not stands:
         return SampledSource.of(source)
     return source
+
+
+def _opened(request: CompressRequest) -> tuple[Source, TreeSource | None]:
+    """The model; and what it is a folder of, if it is several."""
+    source: Source = open_source(request.src)
+    tree = source if isinstance(source, TreeSource) else None
+    _check_tree(request, tree)
+    if loses(request.call):
+        source = as_floats(source)
+    source = standing(source, request)
+    if rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
+        source = paired(source)
+    _check_not_taut(source)
+    return source, tree
+
+
+def _check_tree(request: CompressRequest, tree: TreeSource | None) -> None:
+    """Raise `ArgumentError` where several models in a folder cannot become what is asked for."""
+    if tree is None:
+        return
+    if getattr(request, "base", None) is not None:
+        raise ArgumentError(
+            f"{tree.identity}: holds {len(tree.units)} models; with a base give the folder of one"
+        )
+    if (request.call.calib, request.call.train) != (None, None):
+        raise ArgumentError(
+            f"{tree.identity}: holds {len(tree.units)} models, of which one at a time can be run; "
+            f"give the folder of one ({tree.units[0].folder}), or leave calib and train out"
+        )
+    if request.dst is not None and Path(request.dst).suffix == ".safetensors":
+        raise ArgumentError(f"{request.dst}: several models in a folder become a folder; name one")
 
 
 def _partition(request: CompressRequest, source: Source) -> Partition | None:
     """The shards to write; None where the model becomes one file."""
     asked, dst = request.call.shard_size, Path(request.dst or "")
     if asked is None:
-        return None if one_file(request.src, dst) else partition_of(source, None)
+        return None if one_file(request.src, dst) else partition_of(own_source(source), None)
     check_shardable(source)
     if dst.suffix == ".safetensors":
         raise ArgumentError(f"{dst}: shards (--shard-size) become several files; name a folder")
-    return partition_of(source, parse_bytes(asked, "shard_size (--shard-size)"))
+    return partition_of(source, _most(request))
+
+
+def _most(request: CompressRequest) -> int | None:
+    """Bytes of the source that a shard may hold, if that was said."""
+    asked = request.call.shard_size
+    return None if asked is None else parse_bytes(asked, "shard_size (--shard-size)")
 
 
 def _place(
@@ -139,6 +166,8 @@ def _place(
     if request.dst is None:
         raise ArgumentError("dst: name the file to write (only a dry run needs none)")
     dst = Path(request.dst)
+    if isinstance(source, TreeSource):
+        return tree_destination(request.src, source, dst, force=request.force, most=_most(request))
     return destination_of(request.src, source, dst, force=request.force, partition=partition)
 
 
@@ -208,7 +237,9 @@ def _without_data(source: Source, asked: Asked, origin: Origin, means: Means) ->
     if isinstance(source, SampledSource):
         return decide(source, asked, origin, foresee=True)
     files = None
-    if means.partition is not None:
+    if means.place is not None and means.place.units:
+        files = tree_files(source, means.place.units)
+    elif means.partition is not None:
         files = files_to_be(source, origin, means.partition)
     return decide(source, asked, origin, files=files, known=means.kept)
 
@@ -283,15 +314,3 @@ def _check_not_taut(source: Source) -> None:
         raise ArgumentError(
             f"{source.identity}: is a Taut file already; decompress it first to code it anew"
         )
-
-
-def origin_of(source: Source) -> Origin:
-    """What the file is to remember of its source."""
-    texts: tuple[tuple[str, str], ...] = ()
-    path = Path(source.identity)
-    if source.files and path.name.endswith(".index.json"):  # shards: their index is needed again
-        texts = ((as_text(path.name), path.read_bytes().decode()),)
-    files = tuple((as_text(file.name), file.header) for file in source.files)
-    return Origin(
-        source.nbytes, source.metadata, files, texts, quantization=remembered(source).text
-    )

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.compression.shard_job import Partition
+from taut.compression.tree_place import UnitPlace, unit_places
 from taut.container import check_destination
-from taut.container.find import INDEX_SUFFIX, SUFFIX
+from taut.container.find import INDEX_SUFFIX, SUFFIX, TREE_SUFFIX
 from taut.container.model_folder import FILE_NAME, check_copies, pairs_to
 from taut.container.shard_table import INDEX_NAME
 from taut.errors import ArgumentError
@@ -17,6 +18,7 @@ from taut.io import Source
 from taut.io.model_file import path_of
 from taut.io.quantized import are_floats
 from taut.io.suffixes import names_checkpoint, names_other_format
+from taut.io.tree import TREE_NAME, TreeSource
 
 if TYPE_CHECKING:
     from taut.networks.sources import Model
@@ -27,7 +29,8 @@ class Destination:
     """Where to write: the file, or the folder with the file and the companions as (from, to).
 
     With `partition` the model is several files in the folder, and `file` is their index. With
-    `floats` the source's low-bit weights are floats here, which the config must not call low-bit.
+    `units` the folder holds several models, and `file` is their table. With `floats` the source's
+    low-bit weights are floats here, which the config must not call low-bit.
     """
 
     file: Path
@@ -35,6 +38,7 @@ class Destination:
     companions: tuple[tuple[Path, Path], ...] = ()
     notes: tuple[str, ...] = ()
     partition: Partition | None = None
+    units: tuple[UnitPlace, ...] = ()
     floats: bool = False
 
     def within(self, made: Path) -> Destination:
@@ -46,6 +50,7 @@ class Destination:
             folder=made,
             companions=tuple((source, made / name) for source, name in pairs),
             partition=self.partition,
+            units=self.units,
             floats=self.floats,
         )
 
@@ -80,6 +85,38 @@ def destination_of(
     return Destination(files[-1], dst, pairs, partition=partition, floats=floats)
 
 
+def tree_destination(
+    src: Model, tree: TreeSource, dst: Path, *, force: bool, most: int | None
+) -> Destination:
+    """Decide where the models of a tree go: in a folder, each where it was; `most` is of shards.
+
+    Raises:
+        ArgumentError: something is there already, or it is the tree itself.
+    """
+    if dst.exists() and not dst.is_dir():
+        raise ArgumentError(f"{dst}: is not a folder, and a folder of models becomes one")
+    _check_name(dst)
+    units = unit_places(tree, most)
+    files = [dst / TREE_NAME, *(dst / file for one in units for file in one.files)]
+    pairs = _companions(src, tree, dst, files)
+    check_copies(pairs, force=force)
+    for file in (one for one in files if one.exists()):
+        _check_not_input(src, tree, file)
+        check_destination(file, force=force)
+    if dst.is_dir():
+        _check_no_other(dst, files)
+    return Destination(files[0], dst, pairs, units=units)
+
+
+def _check_no_other(folder: Path, files: list[Path]) -> None:
+    """No Taut file of another compression may lie in the folder of a tree."""
+    for entry in sorted(folder.rglob("*")):
+        if entry.name.endswith((SUFFIX, INDEX_SUFFIX)) and entry not in files:
+            raise ArgumentError(
+                f"{entry}: is of another compression; move it away, or name another folder"
+            )
+
+
 def _companions(
     src: Model, source: Source, dst: Path, files: list[Path]
 ) -> tuple[tuple[Path, Path], ...]:
@@ -99,9 +136,9 @@ def one_file(src: Model, dst: Path) -> bool:
 def _check_others(folder: Path, names: tuple[str, ...], *, shards: bool) -> None:
     """A folder holds one Taut model: files of another one beside it would be taken for it."""
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if entry.name in names or not entry.name.endswith((SUFFIX, INDEX_SUFFIX)):
+        if entry.name in names or not entry.name.endswith((SUFFIX, INDEX_SUFFIX, TREE_SUFFIX)):
             continue
-        if shards or entry.name.endswith(INDEX_SUFFIX):
+        if shards or entry.name.endswith((INDEX_SUFFIX, TREE_SUFFIX)):
             raise ArgumentError(
                 f"{entry}: is of another compression, and would be taken for a part of this one; "
                 "move it away, or name another folder"

@@ -12,6 +12,7 @@ import numpy as np
 from taut.compression.request import Asked
 from taut.compression.shard_job import Partition, ShardFacts
 from taut.container import TautFile
+from taut.encoding.on_base import base_of
 from taut.errors import TargetError, TautError
 from taut.io import Source
 from taut.io.digest import Digest
@@ -131,8 +132,10 @@ def _identity(source: Source, asked: Asked, partition: Partition | None) -> dict
         settled=",".join(sorted(asked.settled)),
     )
     shards = plan_identity(None if partition is None else dict(partition.owners))
+    base = base_of(source)
     return {
         "model": _source_identity(source),
+        "base": "none" if base is None else base.identity,
         "plan": plan,
         "target": f"{call.bits or call.size or 'none'}",
         "division into shards": shards,

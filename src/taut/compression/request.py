@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.coding import Effort
-from taut.container import Origin
+from taut.container import BaseSpec, Origin
 from taut.encoding.model import Plan as Schemes
 from taut.encoding.model import resolve_plan
 from taut.encoding.tensor import Quantize
@@ -67,12 +67,14 @@ class Call:
 class CompressRequest:
     """A call, with what it reads and where it writes; nothing is written in a dry run.
 
-    `forms` hands the curvature of matrices on between calls with the same network and data.
+    `base` is what a delta is to stand on. `forms` hands the curvature of matrices on between calls
+    with the same network and data.
     """
 
     src: Model
     dst: str | Path | None = None
     call: Call = Call()
+    base: BaseSpec | None = None
     force: bool = False
     dry_run: bool = False
     progress: Progress | None = None

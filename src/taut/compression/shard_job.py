@@ -13,6 +13,7 @@ from taut.container.find import SUFFIX
 from taut.container.shard_table import Shard, ShardTable, table_bytes
 from taut.container.source_header import rebuild_header
 from taut.encoding.model import FilesToBe, fill
+from taut.encoding.on_base import base_of
 from taut.encoding.tensor import Quantize
 from taut.errors import ArgumentError
 from taut.io import Source, check_unchanged, open_source
@@ -147,6 +148,7 @@ def compress_shard(
             effort=job.effort,
             threads=job.threads,
             force=True,
+            base=base_of(part),
         ) as writer,
     ):
         fill(

@@ -24,10 +24,12 @@ from taut.compression.shard_job import (
     shard_origin,
 )
 from taut.compression.shard_task import write_elsewhere
+from taut.compression.tree_writing import write_tree
 from taut.container import Origin, TautFile, Writer, made_folder, open_taut
 from taut.container.info import Info, describe
 from taut.container.model_folder import copy_files, mark_config, plain_config
 from taut.encoding.model import fill
+from taut.encoding.on_base import base_of
 from taut.io import check_unchanged
 from taut.io.quantized import are_floats
 from taut.io.stamp import Stamp, blaming_changes
@@ -57,11 +59,21 @@ def write(
         if place.folder is not None:
             made = stack.enter_context(made_folder(place.folder, force=request.force))
             place = place.within(made)
-        if place.partition is None:
+        if place.units:
+            found = write_tree(decision, place, request, stamps, _unit)
+        elif place.partition is None:
             found = _one(decision, place, request, stamps)
         else:
             found = _several(decision, place, request, stamps, kept)
     return replace(found, path=name)
+
+
+def _unit(decision: Decision, place: Destination, request: CompressRequest) -> Info:
+    """One of several models."""
+    stamps = decision.source.stamps
+    if place.partition is None:
+        return _one(decision, place, request, stamps)
+    return _several(decision, place, request, stamps, None)
 
 
 def _one(
@@ -76,6 +88,7 @@ def _one(
         effort=decision.effort,
         threads=threads,
         force=request.force,
+        base=base_of(source),
     ) as writer:
         fill(
             writer.layout,

@@ -6,8 +6,9 @@ from taut.container.find import find_file
 from taut.container.format import SMALL, xxh3
 from taut.container.index import Index, Origin, Pack, Record
 from taut.container.layout import Layout
+from taut.container.opening import BaseSpec, ModelBase, open_base, open_taut
 from taut.container.read import TautFile
-from taut.container.sharded import ShardedFile, open_taut
+from taut.container.sharded import ShardedFile
 from taut.container.temporary import is_temporary
 from taut.container.verify import VerifyReport, verify
 from taut.container.write import Writer
@@ -15,8 +16,10 @@ from taut.container.write import Writer
 __all__ = [
     "SMALL",
     "AtomicFile",
+    "BaseSpec",
     "Index",
     "Layout",
+    "ModelBase",
     "Origin",
     "Pack",
     "Record",
@@ -30,6 +33,7 @@ __all__ = [
     "is_temporary",
     "made_file",
     "made_folder",
+    "open_base",
     "open_taut",
     "scratch_folder",
     "verify",

@@ -14,6 +14,8 @@ from taut.io.dtypes import DTYPE_BITS, SAFETENSORS_DTYPES, tensor_nbytes
 from taut.io.header import HeaderTensor
 from taut.io.tensor_info import TensorInfo
 
+_SUMMED = ("F64", "F32", "F16", "BF16")
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -54,7 +56,7 @@ def bind(
         infos.append(_info(record, spot))
         if record.store == "solid":
             _check_member(record, index.groups, spot)
-        elif record.store != "alias":
+        elif record.store not in ("alias", "base"):
             if record.name in places:
                 raise FormatError(f"{spot}: has the name of a solid group")
             places[record.name] = _bind_tensor(record, packed, free, body, spot)
@@ -84,6 +86,10 @@ def _info(record: Record, spot: str) -> TensorInfo:
         raise FormatError(f"{spot}: {error}") from None
     if nbytes > LARGEST:
         raise FormatError(f"{spot}: {nbytes} bytes; at most 2^48")
+    if record.base == "sum" and record.dtype not in _SUMMED:
+        raise FormatError(f"{spot}: {record.dtype} is not added to a base")
+    if record.base == "delta" and record.stored:
+        raise FormatError(f"{spot}: is a delta that is stored as {record.stored}")
     if record.stored and not {record.stored, record.dtype} <= SAFETENSORS_DTYPES.keys():
         raise FormatError(f"{spot}: {record.stored} cannot be cast to {record.dtype}")
     return TensorInfo(record.name, record.dtype, record.shape, nbytes)
@@ -133,6 +139,8 @@ def _check_member(record: Record, groups: tuple[SolidGroup, ...], spot: str) -> 
     if record.solid >= len(groups):
         raise FormatError(f"{spot}: is in solid group {record.solid} of {len(groups)}")
     group = groups[record.solid]
+    if group.base != (record.base == "delta"):
+        raise FormatError(f"{spot}: is a delta, or its solid group is, but not both")
     if group.dtype != record.stored_dtype:
         raise FormatError(f"{spot}: is {record.stored_dtype}, its solid group {group.dtype}")
     dtype = SAFETENSORS_DTYPES.get(record.stored_dtype)

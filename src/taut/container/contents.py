@@ -47,6 +47,8 @@ def pack_index(index: Index) -> bytes:
     if index.groups:
         tree["solids"] = [_group_tree(group) for group in index.groups]
     tree |= {"kinds": kinds.trees, "tensors": rows}
+    if index.origin.base:
+        tree["base"] = {"name": index.origin.base}
     if index.origin.modules:
         tree["modules"] = {name: dict(found) for name, found in index.origin.modules.items()}
     text = json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -106,6 +108,9 @@ def _parse_second(tree: dict[str, object]) -> Index:
     if rebuild:
         ((name, _),) = origin.files
         origin = replace(origin, files=((name, rebuild_header(records, origin.metadata)),))
+    if "base" in tree:
+        named = get_object(tree["base"], "index: base")
+        origin = replace(origin, base=get_text(named, "name", "index: base"))
     if "modules" in tree:
         origin = replace(origin, modules=_parse_modules(tree["modules"]))
     return Index(origin, groups, records, packs)
@@ -139,6 +144,8 @@ def _pack_tree(pack: Pack) -> dict[str, object]:
 
 def _group_tree(group: SolidGroup) -> dict[str, object]:
     tree: dict[str, object] = {"name": group.name, "dtype": group.dtype}
+    if group.base:
+        tree["base"] = True
     if group.pack is not None:
         return {**tree, "pack": group.pack, "lengths": [part.nbytes for part in group.parts]}
     return {**tree, "sum": group.sum, "parts": [[p.nbytes, p.checksum] for p in group.parts]}
@@ -214,14 +221,20 @@ def _parse_pack(tree: dict[str, object], where: str) -> Pack:
 def _parse_group(tree: dict[str, object], where: str) -> SolidGroup:
     packed = "pack" in tree
     check_keys(
-        tree, ("name", "dtype", *(("pack", "lengths") if packed else ("sum", "parts"))), (), where
+        tree,
+        ("name", "dtype", *(("pack", "lengths") if packed else ("sum", "parts"))),
+        ("base",),
+        where,
     )
+    if not isinstance(base := tree.get("base", False), bool):
+        raise FormatError(f"{where}: base is not true or false")
     return SolidGroup(
         get_text(tree, "name", where),
         get_text(tree, "dtype", where),
         "" if packed else get_checksum(tree, "sum", where),
         parse_lengths(tree, where) if packed else parse_parts(tree, where),
         get_integer(tree, "pack", where) if packed else None,
+        base,
     )
 
 

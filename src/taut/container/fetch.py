@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +58,15 @@ class Fetcher:
         self._sound: set[int] = set()  # the packs whose checksum was seen to match
         # One view of all, cut by entry: cheaper than a view of its own for each of many tensors.
         self._bytes = file.mapped()
+        self._base_of: Callable[[Place], np.ndarray | None] = lambda place: None
 
     def know_packs(self, packs: tuple[PackPlace, ...]) -> None:
         """Take note of where packs lie, before any of their members is checked."""
         self._packs = packs
+
+    def know_bases(self, base_of: Callable[[Place], np.ndarray | None]) -> None:
+        """Take note of what gives the base's bytes that an array of a place is decoded with."""
+        self._base_of = base_of
 
     def raw(self, entry: HeaderTensor) -> np.ndarray:
         """The bytes of an entry, unchecked, as a read-only view of the mapped file.
@@ -201,10 +206,18 @@ class Fetcher:
 
     def decode_range(self, one: ChunkRange, out: np.ndarray, threads: int) -> None:
         """Decode a range into the uint8 array of its bytes; raises as `decode`."""
-        place = one.place
+        place, base = one.place, self._base_of(one.place)
+        if base is not None:
+            base = base[one.begin : one.end]
         try:
             decode_chunks(
-                one.header, place.nbytes or 0, one.first, one.chunks, out, threads=threads
+                one.header,
+                place.nbytes or 0,
+                one.first,
+                one.chunks,
+                out,
+                threads=threads,
+                base=base,
             )
         except FormatError as error:
             raise self._named(place, error) from None
@@ -236,7 +249,10 @@ class Fetcher:
         Raises:
             FormatError: a stream is not valid in spite of its checksum; names the tensor.
         """
-        jobs = [Job(checked.header, checked.chunks, out) for checked, out in arrays]
+        jobs = [
+            Job(checked.header, checked.chunks, out, self._based(checked, out))
+            for checked, out in arrays
+        ]
         try:
             coding.decode(jobs, threads=threads)
         except FormatError as error:
@@ -244,6 +260,15 @@ class Fetcher:
                 for pair in arrays:
                     self.decode([pair], threads)
             raise self._named(arrays[0][0].place, error) from None
+
+    def _based(self, checked: Checked, out: np.ndarray) -> np.ndarray | None:
+        """The base's bytes for an array, as many as it decodes to."""
+        base = self._base_of(checked.place)
+        if base is not None and base.nbytes != out.nbytes:
+            raise self._named(
+                checked.place, f"decodes to {out.nbytes} bytes, its base has {base.nbytes}"
+            )
+        return base
 
     def check_still(self) -> None:
         """Raise `VerifyError` if the file was written to since it was opened."""

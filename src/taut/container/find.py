@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Final
 from taut.errors import ArgumentError
 from taut.io.names import check_plain, pattern_hint
 from taut.io.stores import store_hint
+from taut.io.tree import TREE_NAME
 
 if TYPE_CHECKING:
     from taut.io import Source
 
 SUFFIX: Final = ".taut.safetensors"
 INDEX_SUFFIX: Final = f"{SUFFIX}.index.json"
+TREE_SUFFIX: Final = ".taut.tree.json"
+TAUT_SUFFIXES: Final = (SUFFIX, INDEX_SUFFIX, TREE_SUFFIX)
 
 
 def find_file(path: str | Path) -> Path:
-    """Give the Taut file, or the index of several, that `path` is, or the one in that folder.
+    """Give the Taut file, or the index or table of several, that `path` is, or the folder's.
 
     Raises:
         ArgumentError: nothing is there, or a folder has none or several.
@@ -40,6 +43,8 @@ def is_taut_source(source: Source) -> bool:
 
 def _within(path: Path) -> Path:
     """The one file or index of a folder."""
+    if (path / TREE_NAME).is_file():
+        return path / TREE_NAME
     entries = sorted(path.iterdir())
     indexes = [entry for entry in entries if entry.name.endswith(INDEX_SUFFIX)]
     found = indexes or [entry for entry in entries if entry.name.endswith(SUFFIX)]

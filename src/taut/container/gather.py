@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from taut.container.bases import Bases
 from taut.container.bind import Contents
 from taut.container.fetch import Fetcher
 from taut.container.format import as_bytes
@@ -19,7 +20,11 @@ from taut.io.tensor_info import TensorInfo
 
 
 def gather(
-    fetcher: Fetcher, contents: Contents, threads: int, out: Mapping[str, np.ndarray]
+    fetcher: Fetcher,
+    contents: Contents,
+    threads: int,
+    out: Mapping[str, np.ndarray],
+    bases: Bases,
 ) -> dict[str, np.ndarray]:
     """Decode all tensors, those that `out` names into it (see `TautFile.load_all`)."""
     places = contents.places
@@ -33,7 +38,7 @@ def gather(
         if not place.parts:
             fetcher.copy(place, buffers[place.name])
     fetcher.check_still()
-    found = _shaped(contents, buffers, fetcher.where)
+    found = _shaped(contents, buffers, fetcher.where, bases)
     _copy_over(found, out, direct)
     return found
 
@@ -102,21 +107,30 @@ def _direct(contents: Contents, out: Mapping[str, np.ndarray]) -> list[str]:
     """The names of the arrays that the coder can write into itself."""
     records = contents.records
     own = ("coded", "packed", "kept")
-    return [n for n in out if records[n].store in own and not records[n].stored]
+    return [n for n in out if records[n].store in own and not _made(records[n])]
+
+
+def _made(record: Record) -> bool:
+    """Whether a tensor's values are made of the stored ones."""
+    return bool(record.stored) or record.base == "sum"
 
 
 def _shaped(
-    contents: Contents, buffers: Mapping[str, np.ndarray], where: str
+    contents: Contents, buffers: Mapping[str, np.ndarray], where: str, bases: Bases
 ) -> dict[str, np.ndarray]:
     """Each tensor as an array of its dtype and shape on the decoded bytes, in order."""
     arrays: dict[str, np.ndarray] = {}
     for record in contents.records.values():
         if record.store == "solid":
             group = buffers[contents.groups[record.solid].name]
-            arrays[record.name] = cast(member(group, record, where), record)
+            values = cast(member(group, record, where), record)
+            arrays[record.name] = bases.finished(values, record)
+        elif record.store == "base":
+            arrays[record.name] = bases.tensor(record).copy()
         elif record.store != "alias":
             dtype, shape = storage(record.stored_dtype, record.stored_shape)
-            arrays[record.name] = cast(buffers[record.name].view(dtype).reshape(shape), record)
+            values = cast(buffers[record.name].view(dtype).reshape(shape), record)
+            arrays[record.name] = bases.finished(values, record)
     found = {}
     for record in contents.records.values():
         source = arrays[record.of or record.name]

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Store = Literal["coded", "packed", "kept", "solid", "alias"]
+Store = Literal["coded", "packed", "kept", "solid", "alias", "base"]
+OnBase = Literal["", "delta", "sum"]  # what a base is to the stored values, if anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class SolidGroup:
     sum: str
     parts: tuple[Part, ...]
     pack: int | None = None
+    base: bool = False  # its base is that of its members, one after the other
 
 
 def stored_shape(dtype: str, stored: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -70,6 +72,9 @@ class Record:
     of: str = ""  # alias
     tied: bool = False  # alias
     rel_mse: float = 0.0
+    base: OnBase = ""  # how the base's tensor is needed; of the store "base" it is all that is
+    base_sum: str = ""  # what the base's tensor must be
+    base_name: str = ""  # what it is called there, where that is another name
 
     @property
     def stored_dtype(self) -> str:
@@ -89,7 +94,8 @@ class Origin:
     `files` and `texts` are (name, text) pairs: verbatim safetensors headers, and the small text
     files that describe the shards. `modules` are the attributes that the network's modules have
     to have for the tensors to fit, by the module's name: `{"conv1": {"out_channels": 12}}`.
-    `quantization` is JSON that says how low-bit weights among the tensors become floats.
+    `quantization` is JSON that says how low-bit weights among the tensors become floats. `base` is
+    what the file of the model that a delta stands on was called.
     """
 
     nbytes: int
@@ -98,6 +104,7 @@ class Origin:
     texts: tuple[tuple[str, str], ...] = ()
     modules: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     quantization: str = ""
+    base: str = ""
 
 
 @dataclass(frozen=True)

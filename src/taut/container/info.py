@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
 
+from taut.container.opening import open_taut
 from taut.container.read import TautFile
-from taut.container.sharded import open_taut
 from taut.container.through_stores import through_stores
 from taut.errors import FormatError
 from taut.io.gguf import FRAME
@@ -37,7 +37,8 @@ class Info:
     """A file: sizes in bytes on disk, everything counted.
 
     `ratio` is original_size / size, `parameters` counts the values of all tensors (tied ones
-    once), `bits` is 8 * size / parameters.
+    once), `bits` is 8 * size / parameters. `base` is what the file that a delta stands on was
+    called ("?" where it had no name), "" of what is no delta.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Info:
     bits: float
     parameters: int
     tensors: tuple[TensorReport, ...]
+    base: str = field(default="", kw_only=True)
 
     def to_json(self) -> dict[str, object]:
         """The report as plain JSON values; the keys are part of the interface."""
@@ -56,7 +58,7 @@ class Info:
         return tree
 
 
-@through_stores("file")
+@through_stores("file", glance=lambda given: True)
 def info(file: str | Path) -> Info:
     """Describe a Taut file, or the one in a folder; decodes nothing.
 
@@ -94,6 +96,7 @@ def describe(file: TautFile) -> Info:
         bits_per_value(file.size, parameters),
         parameters,
         reports,
+        base=(file.index.origin.base or "?") if file.is_delta else "",
     )
 
 
@@ -132,7 +135,11 @@ def share(nbytes: int, weights: Mapping[str, int]) -> dict[str, int]:
 
 def _bytes(file: TautFile) -> list[int]:
     """What each record takes in the bodies, in order; an alias takes nothing there."""
-    found = {name: nbytes for part in file.parts for name, nbytes in _bytes_of(part).items()}
+    found = {
+        prefix + name: nbytes
+        for prefix, part in file.named_parts
+        for name, nbytes in _bytes_of(part).items()
+    }
     return [found.get(name, 0) for name in file]
 
 

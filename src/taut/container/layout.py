@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import xxhash
 
-from taut.coding import CodedArray, Effort
+from taut.coding import CodedArray, Effort, encode_delta
 from taut.coding.packed_codes import encode_bits
 from taut.container.contents import pack_index
 from taut.container.format import (
@@ -30,7 +30,7 @@ from taut.container.format import (
     padding,
     xxh3,
 )
-from taut.container.index import Index, Origin, Pack, Part, Record, SolidGroup
+from taut.container.index import Index, OnBase, Origin, Pack, Part, Record, SolidGroup
 from taut.container.pack import OpenPack
 from taut.container.rows import error_level, level_error
 from taut.container.source_header import rebuild_header
@@ -44,12 +44,23 @@ Emit = Callable[[bytes | memoryview], None]
 _GAP = 1 << 16
 
 
+@dataclass(frozen=True)
+class BaseTensor:
+    """A tensor of a base, as a record asks for it: its checksum, its name where it is another."""
+
+    values: np.ndarray
+    sum: str
+    name: str = ""
+
+
 @dataclass
 class _Open:
-    """A solid group that still grows."""
+    """A solid group that still grows; `bases` are the values that its members differ from."""
 
     number: int
+    dtype: str
     values: list[np.ndarray] = field(default_factory=list)
+    bases: list[np.ndarray] = field(default_factory=list)
     nbytes: int = 0
 
 
@@ -103,15 +114,18 @@ class Layout:
         meant: str = "",
         stored: str = "",
         rel_mse: float = 0.0,
+        base: BaseTensor | None = None,
+        on_base: OnBase = "",
     ) -> None:
         """Add a coded tensor; `checksum` is the xxh3 of the bytes it decodes to.
 
         `stored` is the dtype of the coded values where they are cast to the tensor's, and `meant`
-        the xxh3 of what the cast gives.
+        the xxh3 of what the cast gives, or, of values that are added to those of `base`, the sum.
         """
         record = Record(
             info.name, info.dtype, info.shape, scheme, "coded", stored=stored, rel_mse=rel_mse
         )
+        record = _on(record, base, on_base)
         if _joins(coded):
             parts = self._join(info.name, (1, self._order[info.name]), coded, checksum)
             record = replace(
@@ -195,27 +209,39 @@ class Layout:
         meant: str = "",
         stored: str = "",
         rel_mse: float = 0.0,
+        base: BaseTensor | None = None,
     ) -> None:
-        """Add a tensor of fewer than `SMALL` bytes to the solid group of its (stored) dtype."""
+        """Add a tensor of fewer than `SMALL` bytes to the solid group of its (stored) dtype.
+
+        Those that have a `base` make groups of their own, and are stored as what they differ by.
+        """
         dtype = stored or info.dtype
+        key = dtype if base is None else f"{dtype} on base"
         data = as_bytes(values).copy()  # `values` may be a view of a mapped file
         if data.nbytes >= SMALL:
             raise ValueError(f"{info.name}: {data.nbytes} bytes are not small")
-        if dtype in self._open and self._open[dtype].nbytes + data.nbytes > GROUP:
-            self._close_group(dtype)
-        if dtype not in self._open:
-            self._open[dtype] = _Open(len(self._groups))
+        if key in self._open and self._open[key].nbytes + data.nbytes > GROUP:
+            self._close_group(key)
+        if key not in self._open:
+            self._open[key] = _Open(len(self._groups), dtype)
             self._groups.append(None)
-        group = self._open[dtype]
-        self._record(
-            Record(
-                info.name, info.dtype, info.shape, scheme, "solid",
-                solid=group.number, at=group.nbytes, stored=stored, rel_mse=_short(rel_mse),
-            ),
-            meant or xxh3(data),
+        group = self._open[key]
+        record = Record(
+            info.name, info.dtype, info.shape, scheme, "solid",
+            solid=group.number, at=group.nbytes, stored=stored, rel_mse=_short(rel_mse),
         )  # fmt: skip
+        self._record(_on(record, base, "delta"), meant or xxh3(data))
+        if base is not None:
+            group.bases.append(as_bytes(base.values).copy())
         group.values.append(data)
         group.nbytes += data.nbytes
+
+    def add_base(
+        self, info: TensorInfo, scheme: str, base: BaseTensor, *, rel_mse: float = 0.0
+    ) -> None:
+        """Add a tensor whose values are the base's."""
+        record = Record(info.name, info.dtype, info.shape, scheme, "base", rel_mse=rel_mse)
+        self._record(_on(record, base, ""), base.sum)
 
     def add_alias(self, info: TensorInfo, of: str, *, tied: bool = False) -> None:
         """Add a tensor that equals one that was added before, and shares its memory if `tied`."""
@@ -232,8 +258,8 @@ class Layout:
 
     def close(self) -> tuple[int, bytes]:
         """Emit what is pending and the index; gives where the body begins, and the header."""
-        for dtype in list(self._open):
-            self._close_group(dtype)
+        for key in list(self._open):
+            self._close_group(key)
         data = self._close_pack()
         blob = pack_index(self.index) + data
         begin = self._end
@@ -263,20 +289,24 @@ class Layout:
         self._records[record.name] = record
         self.meant[record.name] = meant
 
-    def _close_group(self, dtype: str) -> None:
-        group = self._open.pop(dtype)
+    def _close_group(self, key: str) -> None:
+        group = self._open.pop(key)
+        dtype = group.dtype
         number = sum(1 for g in self._groups if g is not None and g.dtype == dtype)
         name = f"{self._prefix}solid.{dtype}" + (f".{number}" if number else "")
         data = np.concatenate(group.values)
         values = data.view(storage(dtype, (0,))[0])
         coded = encode_bits(values, effort=self._effort, threads=self._threads)
+        if based := bool(group.bases):
+            base = np.concatenate(group.bases).view(values.dtype)
+            delta = encode_delta(values, base, threads=self._threads)
+            coded = min(delta, coded, key=lambda one: one.nbytes)
         if _joins(coded):
             parts = self._join(name, (0, group.number), coded, xxh3(data))
-            self._groups[group.number] = SolidGroup(name, dtype, "", parts, len(self._packs))
+            found = SolidGroup(name, dtype, "", parts, len(self._packs), base=based)
         else:
-            self._groups[group.number] = SolidGroup(
-                name, dtype, xxh3(data), self._place(name, coded)
-            )
+            found = SolidGroup(name, dtype, xxh3(data), self._place(name, coded), base=based)
+        self._groups[group.number] = found
 
     def _join(
         self, name: str, order: tuple[int, int], coded: CodedArray, checksum: str
@@ -329,6 +359,13 @@ class Layout:
 
 def _joins(coded: CodedArray) -> bool:
     return coded.nbytes < PACKED and coded.header.startswith(MAGIC)
+
+
+def _on(record: Record, base: BaseTensor | None, how: OnBase) -> Record:
+    """A record that asks for a tensor of a base, if it does."""
+    if base is None:
+        return record
+    return replace(record, base=how, base_sum=base.sum, base_name=base.name)
 
 
 def _short(error: float) -> float:

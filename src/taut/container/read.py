@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from taut.container.bases import Base, Bases, grouped
 from taut.container.bind import Contents, bind
 from taut.container.contents import unpack_index
 from taut.container.fetch import Fetcher
@@ -42,7 +43,8 @@ class TautFile(Mapping[str, np.ndarray]):
 
     Arrays are writable and the caller's own; asking twice decodes twice. `index` is the table of
     contents, `infos` names, dtypes and shapes, `size` the file's bytes, `threads` those of the
-    decoder. Packed sub-byte dtypes come as their bytes (`taut.io.storage`).
+    decoder. A delta's tensors are decoded with those of its `base`. Packed sub-byte dtypes come as
+    their bytes (`taut.io.storage`).
 
     Raises:
         FormatError: the file breaks a rule of docs/format.md; says what and where.
@@ -50,13 +52,18 @@ class TautFile(Mapping[str, np.ndarray]):
         ArgumentError: no such file, or no such tensor.
     """
 
-    def __init__(self, path: str | Path, *, threads: int = 1) -> None:
+    def __init__(self, path: str | Path, *, threads: int = 1, base: Base | None = None) -> None:
         self.path = Path(path)
         self.threads = threads
         self.fetcher = _opened(self.path)
         self.size = self.fetcher.header.nbytes
         self.index, self.contents = _read_contents(self.fetcher)
         self.fetcher.know_packs(self.contents.packs)
+        groups = {n: one.name for n, one in enumerate(self.index.groups) if one.base}
+        where = self.fetcher.where
+        self.bases = Bases(base, self.contents.records, self.index.origin.base, where)
+        self.bases.know_groups(grouped(self.index.records, groups))
+        self.fetcher.know_bases(self.bases.bytes_of)
         self._by_name = {info.name: info for info in self.contents.infos}
         self._groups: dict[str, tuple[int, np.ndarray]] = {}  # by dtype: the last one decoded
 
@@ -96,11 +103,14 @@ class TautFile(Mapping[str, np.ndarray]):
             record = self.contents.records[record.of]
         if record.store == "solid":
             group = self._group(record.solid, record.stored_dtype)
-            return cast(member(group, record, self.path), record).copy()
+            values = cast(member(group, record, self.path), record)
+            return self.bases.finished(values, record).copy()
+        if record.store == "base":
+            return self.bases.tensor(record).copy()
         place = self.contents.places[record.name]
         dtype, shape = storage(record.stored_dtype, record.stored_shape)
         data = self._decoded(place)
-        return cast(data.view(dtype).reshape(shape), record)
+        return self.bases.finished(cast(data.view(dtype).reshape(shape), record), record)
 
     def pieces(self, name: str, nbytes: int = PIECE) -> Iterator[np.ndarray]:
         """Decode one tensor about so many bytes at a time; flat, in the tensor's dtype, in order.
@@ -111,13 +121,17 @@ class TautFile(Mapping[str, np.ndarray]):
         record = self.contents.records.get(name)
         if record is not None and record.store == "alias":
             record = self.contents.records[record.of]
-        if record is None or record.store == "solid" or self._info(record).nbytes <= nbytes:
+        held = record is None or record.store in ("solid", "base")
+        if record is None or held or self._info(record).nbytes <= nbytes:
             yield self[name].reshape(-1)  # or raises for no such name
             return
         place = self.contents.places[record.name]
         dtype, _ = storage(record.stored_dtype, record.stored_shape)
+        begin = 0
         for piece in self.stored_pieces(place, nbytes):
-            yield cast(piece.view(dtype), record)
+            values = cast(piece.view(dtype), record)
+            yield self.bases.finished(values, record, begin)
+            begin += values.size
 
     def stored_pieces(self, place: Place, nbytes: int) -> Iterator[np.ndarray]:
         """The stored bytes of one tensor, in order."""
@@ -148,7 +162,7 @@ class TautFile(Mapping[str, np.ndarray]):
         if record is not None:
             check_out({name: out}, self.infos, self.path)
             record = self.contents.records[record.of] if record.store == "alias" else record
-        if record is None or record.store == "solid" or record.stored:
+        if record is None or record.store in ("solid", "base") or record.stored or record.base:
             out[...] = self[name]  # or raises for no such name
             return
         self._decode_into(self.contents.places[record.name], as_bytes(out))
@@ -187,7 +201,18 @@ class TautFile(Mapping[str, np.ndarray]):
         decoded before all checksums of coded tensors were checked.
         """
         check_out(out or {}, self.infos, self.path)
-        return gather(self.fetcher, self.contents, threads or self.threads, out or {})
+        threads = threads or self.threads
+        return gather(self.fetcher, self.contents, threads, out or {}, self.bases)
+
+    def stand_on(self, base: Base | None) -> None:
+        """Decode deltas with this base from now on."""
+        for one in self.parts:
+            one.bases.base = base
+
+    @property
+    def is_delta(self) -> bool:
+        """Whether some tensors need a base."""
+        return any(record.base_sum for record in self.index.records)
 
     def check_still(self) -> None:
         """Raise `VerifyError` if the file was written to since it was opened."""
@@ -197,6 +222,16 @@ class TautFile(Mapping[str, np.ndarray]):
     def parts(self) -> tuple[TautFile, ...]:
         """The files that hold it: itself, or its shards."""
         return (self,)
+
+    @property
+    def own_files(self) -> frozenset[Path]:
+        """All files that hold it, with indexes and tables."""
+        return frozenset({self.path, *(part.path for part in self.parts)})
+
+    @property
+    def named_parts(self) -> tuple[tuple[str, TautFile], ...]:
+        """The files that hold it, each with what stands before its tensors' names."""
+        return tuple(("", part) for part in self.parts)
 
     @property
     def checksum(self) -> str:

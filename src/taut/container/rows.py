@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeVar, cast
 
-from taut.container.index import Part, Record, Store, stored_shape
+from taut.container.index import OnBase, Part, Record, Store, stored_shape
 from taut.container.schema import (
     check_keys,
     get_checksum,
@@ -35,17 +35,26 @@ FIRST: Final[Keys] = {
 }
 """The stores of version 1: the keys that a tensor's object must have, and may have."""
 
-SECOND: Final[Keys] = {**FIRST, "packed": ((*_ALWAYS, "pack", "lengths"), ("as", "rel_mse"))}
+_BASE = ("base", "base_sum")
+SECOND: Final[Keys] = {
+    "coded": (FIRST["coded"][0], ("as", "rel_mse", *_BASE)),
+    "packed": ((*_ALWAYS, "pack", "lengths"), ("as", "rel_mse", *_BASE)),
+    "kept": FIRST["kept"],
+    "solid": (FIRST["solid"][0], ("as", "rel_mse", *_BASE)),
+    "alias": FIRST["alias"],
+    "base": ((*_ALWAYS, "base_sum"), ("rel_mse",)),
+}
 """Those of version 2, of a kind and a row together."""
 
 # The keys of a kind, beside dtype, scheme and store: needed and optional. A row starts with the
 # number of its kind, name and shape; here is what follows, before an error that is not 0.
 _KIND: Final[Keys] = {
-    "coded": ((), ("as",)),
-    "packed": (("pack",), ("as",)),
+    "coded": ((), ("as", "base")),
+    "packed": (("pack",), ("as", "base")),
     "kept": ((), ("as",)),
-    "solid": (("solid",), ("as",)),
+    "solid": (("solid",), ("as", "base")),
     "alias": ((), ("tied",)),
+    "base": ((), ()),
 }
 _ROW: Final[Mapping[str, tuple[str, ...]]] = {
     "coded": ("sum", "parts"),
@@ -53,6 +62,7 @@ _ROW: Final[Mapping[str, tuple[str, ...]]] = {
     "kept": ("sum",),
     "solid": (),
     "alias": ("of",),
+    "base": (),
 }
 
 
@@ -80,6 +90,9 @@ class Kinds:
     def row(self, record: Record) -> list[object]:
         """One tensor as a list: the number of its kind, its name, its shape, and where it lies."""
         row: list[object] = [self._number(record), record.name, list(record.shape)]
+        if record.base_sum:
+            name = record.base_name
+            row.append([record.base_sum, name] if name else record.base_sum)
         if record.store == "coded":
             row += [record.sum, [[part.nbytes, part.checksum] for part in record.parts]]
         elif record.store == "packed":
@@ -107,6 +120,8 @@ class Kinds:
             tree[key] = getattr(record, key)
         if record.tied:
             tree["tied"] = True
+        if record.base:
+            tree["base"] = record.base
         number = self._numbers.setdefault(tuple(tree.items()), len(self.trees))
         if number == len(self.trees):
             self.trees.append(tree)
@@ -130,7 +145,8 @@ def expand_rows(kinds: list[object], rows: list[object]) -> Iterator[tuple[str, 
         if number >= len(shared):
             raise FormatError(f"{where}: is of kind {number}, of {len(shared)}")
         kind = shared[number]
-        keys = ("name", "shape", *_ROW[str(kind["store"])], "rel_mse")
+        based = ("base_sum",) if "base" in kind or kind["store"] == "base" else ()
+        keys = ("name", "shape", *based, *_ROW[str(kind["store"])], "rel_mse")
         if len(row) not in (len(keys), len(keys) + 1):
             raise FormatError(f"{where}: has {len(row)} values, not {', '.join(keys)}")
         tree = {**kind, **dict(zip(keys, row[1:], strict=False))}
@@ -186,6 +202,7 @@ def parse_record(tree: dict[str, object], stores: Keys, where: str) -> Record:
     parts: tuple[Part, ...] = ()
     if store in ("coded", "packed"):
         parts = (parse_parts if store == "coded" else parse_lengths)(tree, where)
+    base, base_sum, base_name = _parse_base(tree, where)
     return Record(
         name,
         get_text(tree, "dtype", where),
@@ -201,7 +218,27 @@ def parse_record(tree: dict[str, object], stores: Keys, where: str) -> Record:
         of=_given(get_text, tree, "of", where, ""),
         tied=tied,
         rel_mse=_given(get_number, tree, "rel_mse", where, 0.0),
+        base=base,
+        base_sum=base_sum,
+        base_name=base_name,
     )
+
+
+def _parse_base(tree: dict[str, object], where: str) -> tuple[OnBase, str, str]:
+    """How a tensor needs one of the base, the checksum of that one, and its name if another."""
+    base = _given(get_text, tree, "base", where, "")
+    if base not in ("", "delta", "sum"):
+        raise FormatError(f"{where}: unknown base {base!r:.80}")
+    if "base_sum" not in tree:
+        return "", "", ""
+    found = tree["base_sum"]
+    if not isinstance(found, list):
+        return cast(OnBase, base), get_checksum(tree, "base_sum", where), ""
+    if len(found) != 2:
+        raise FormatError(f"{where}: its base is not a checksum, or [checksum, name]")
+    item = dict(zip(("base_sum", "name"), found, strict=True))
+    name = get_text(item, "name", where)
+    return cast(OnBase, base), get_checksum(item, "base_sum", where), name
 
 
 def _given(

@@ -72,7 +72,12 @@ def table_bytes(table: ShardTable, index: Index) -> bytes:
         ("weight_map", _object(table.owners)),
     )
     rest = json.dumps(metadata)[1:] + "".join(f',\n"{name}":{text}' for name, text in parts)
-    text = _START + _ZEROS + f'",{rest}}}\n'.encode()
+    return with_sum(f"{rest}}}\n")
+
+
+def with_sum(rest: str) -> bytes:
+    """The bytes of an index, or another table, whose text after the checksum is `rest`."""
+    text = _START + _ZEROS + f'",{rest}'.encode()
     return _START + xxh3(text).encode() + text[len(_START) + 16 :]
 
 
@@ -92,7 +97,7 @@ def read_table(path: Path) -> ShardTable:
         raise ArgumentError(f"{where}: cannot be read ({error.strerror})") from error
     if len(data) > MAX_INDEX:
         raise FormatError(f"{where}: over {MAX_INDEX} bytes; not an index of shards")
-    checksum = _checked_sum(data, where)
+    checksum = checked_sum(data, where)
     tree = get_object(load_json(data, where), where)
     check_keys(tree, _KEYS, (), where)
     try:
@@ -104,7 +109,13 @@ def read_table(path: Path) -> ShardTable:
     return ShardTable(origin, shards, owners, rebuild, checksum)
 
 
-def _checked_sum(data: bytes, where: str) -> str:
+def checked_sum(data: bytes, where: str) -> str:
+    """The checksum of an index, or another table, which matches it.
+
+    Raises:
+        FormatError: it begins otherwise, or is of a version that is not read.
+        VerifyError: it does not match.
+    """
     match = _SHAPE.match(data)
     if match is None:
         raise FormatError(f"{where}: not an index of Taut files (no taut version at its start)")

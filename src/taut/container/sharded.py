@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from taut.container.find import find_file
+from taut.container.bases import Base
 from taut.container.gather import check_out
 from taut.container.index import Index, Origin, Record
 from taut.container.read import NoSuchTensorError, TautFile
@@ -18,19 +18,6 @@ from taut.io.names import nearest
 from taut.io.stamp import stamp_of
 from taut.io.tensor_info import TensorInfo
 from taut.io.tensor_pieces import PIECE
-
-
-def open_taut(path: str | Path, *, threads: int = 1) -> TautFile:
-    """Open a Taut file, the index of several, or whichever of the two is in a folder.
-
-    Raises:
-        ArgumentError: nothing is there, a folder has none or several, or a shard is missing.
-        FormatError, VerifyError: a file is damaged, or the shards are not those of the index.
-    """
-    found = find_file(path)
-    if found.name.endswith(".index.json"):
-        return ShardedFile(found, threads=threads)
-    return TautFile(found, threads=threads)
 
 
 class ShardedFile(TautFile):
@@ -45,13 +32,13 @@ class ShardedFile(TautFile):
         VerifyError: a file is damaged.
     """
 
-    def __init__(self, path: str | Path, *, threads: int = 1) -> None:
+    def __init__(self, path: str | Path, *, threads: int = 1, base: Base | None = None) -> None:
         self.path = Path(path)
         self.threads = threads
         self._stamp = stamp_of(self.path)
         self._table = read_table(self.path)
         self._shards = {
-            shard.name: _opened(self.path, shard, self._table, threads)
+            shard.name: _opened(self.path, shard, self._table, threads, base)
             for shard in self._table.shards
         }
         _check_listed(self.path, self._table, self._shards)
@@ -137,10 +124,15 @@ def _origin(table: ShardTable, parts: tuple[TautFile, ...], records: tuple[Recor
     elif table.rebuild:
         files = ((files[0][0], rebuild_header(records, origin.metadata)),)
     modules = {name: found for one in parts for name, found in one.modules.items()}
-    return Origin(origin.nbytes, origin.metadata, files, origin.texts, modules, origin.quantization)
+    base = next((one.index.origin.base for one in parts if one.index.origin.base), "")
+    return Origin(
+        origin.nbytes, origin.metadata, files, origin.texts, modules, origin.quantization, base
+    )
 
 
-def _opened(index: Path, shard: Shard, table: ShardTable, threads: int) -> TautFile:
+def _opened(
+    index: Path, shard: Shard, table: ShardTable, threads: int, base: Base | None
+) -> TautFile:
     """One shard, which must be the very file that the index was written with."""
     path = index.parent / shard.name
     if not path.is_file():
@@ -149,7 +141,7 @@ def _opened(index: Path, shard: Shard, table: ShardTable, threads: int) -> TautF
             f'{index}: shard "{shard.name}" is missing, {count} tensors are in it; fetch it into '
             "the same folder"
         )
-    file = TautFile(path, threads=threads)
+    file = TautFile(path, threads=threads, base=base)
     if (file.size, file.checksum) != (shard.nbytes, shard.checksum):
         raise FormatError(
             f'{index}: shard "{shard.name}" is a sound file, but not the one that the index was '

@@ -14,11 +14,13 @@ from typing import Any, ParamSpec, TypeVar
 from taut.container.deliver import delivered
 from taut.errors import ArgumentError, TautError
 from taut.io.model_file import ModelFile
-from taut.io.staged import staged, told_paths
-from taut.io.stores import url_of
+from taut.io.staged import notes_of_staged, staged, told_paths
+from taut.io.stores import local_of, url_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_BASE = "base"  # what a model is told apart from
+_WRITTEN = ("out", "journal", "scratch")  # arguments that are written to, if they are no target
 _KIND: Any = type(Path())
 
 
@@ -39,13 +41,19 @@ class UrlPath(_KIND):  # type: ignore[misc]  # the kind of this system
 
 
 def through_stores(
-    source: str, target: str | None = None, *, keep: bool = False
+    source: str | tuple[str, ...],
+    target: str | None = None,
+    *,
+    keep: bool = False,
+    glance: Callable[[dict[str, Any]], bool] | None = None,
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let a function's arguments `source` and `target` be URLs.
+    """Let a function's arguments `source` (one, or several), `base` and `target` be URLs.
 
     The function gets local paths; its errors, and the paths of its result, name the URLs. With
-    `keep` what is read stays for as long as the result does.
+    `keep` what is read stays for as long as the result does. `glance` says of the arguments that
+    Taut files are only looked at, or read in part (see `staged`).
     """
+    sources = (*((source,) if isinstance(source, str) else source), _BASE)
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         form = signature(function)
@@ -53,19 +61,20 @@ def through_stores(
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
             given = form.bind(*args, **kwargs)
-            urls = _urls(given.arguments, source, target)
-            if not urls:
+            _check_local(given.arguments, target)
+            to = _target_url(given.arguments, target)
+            if to is None and not any(_has_url(given.arguments.get(name)) for name in sources):
                 return function(*args, **kwargs)
-            _check_resume(given.arguments, urls.get(str(target)))
+            _check_resume(given.arguments, to)
             with contextlib.ExitStack() as stack, telling_urls():
-                if source in urls:
-                    local = stack.enter_context(staged(urls[source], watched=not keep))
-                    given.arguments[source] = _as_given(given.arguments[source], local)
-                if target is not None and target in urls:
+                part = glance is not None and glance(given.arguments)
+                here = _Here(stack, watched=not keep, glance=part)
+                for name in (one for one in sources if one in given.arguments):
+                    given.arguments[name] = here.local(given.arguments[name])
+                if target is not None and to is not None:
                     force = bool(given.arguments.get("force", False))
-                    way = delivered(urls[target], force=force)
-                    given.arguments[target] = stack.enter_context(way)
-                found = _renamed(function(*given.args, **given.kwargs))
+                    given.arguments[target] = stack.enter_context(delivered(to, force=force))
+                found = _renamed(function(*given.args, **given.kwargs), here.notes)
                 if keep:
                     weakref.finalize(found, stack.pop_all().close)
                 return found
@@ -85,15 +94,48 @@ def telling_urls() -> Iterator[None]:
         raise
 
 
-def _urls(arguments: dict[str, Any], source: str, target: str | None) -> dict[str, str]:
-    names = [source] if target is None or arguments.get("dry_run") else [source, target]
-    found = {}
-    for name in names:
-        value = arguments.get(name)
-        url = url_of(value.path if isinstance(value, ModelFile) else value)
-        if url is not None:
-            found[name] = url
-    return found
+class _Here:
+    """Brings what URLs name to this machine, for as long as a stack is open; `notes` tell of it."""
+
+    def __init__(self, stack: contextlib.ExitStack, *, watched: bool, glance: bool) -> None:
+        self.notes: tuple[str, ...] = ()
+        self._stack, self._watched, self._glance = stack, watched, glance
+
+    def local(self, value: object) -> object:
+        """A value with local paths for the URLs in it."""
+        if isinstance(value, (list, tuple)) and _has_url(value):
+            return type(value)(map(self.local, value))
+        url = _url(value)
+        if url is None:
+            return value
+        path = self._stack.enter_context(staged(url, watched=self._watched, glance=self._glance))
+        self.notes += notes_of_staged(path)
+        return replace(value, path=path) if isinstance(value, ModelFile) else path
+
+
+def _url(value: object) -> str | None:
+    return url_of(value.path if isinstance(value, ModelFile) else value)
+
+
+def _has_url(value: object) -> bool:
+    """Whether a value is a URL, or has one among paths."""
+    if isinstance(value, (list, tuple)):
+        return any(isinstance(one, (str, Path)) and url_of(one) for one in value)
+    return _url(value) is not None
+
+
+def _target_url(arguments: dict[str, Any], target: str | None) -> str | None:
+    """Where to write, if that is a URL, and anything is to be written."""
+    if target is None or arguments.get("dry_run"):
+        return None
+    return url_of(arguments.get(target))
+
+
+def _check_local(arguments: dict[str, Any], target: str | None) -> None:
+    for name in _WRITTEN:
+        url = None if name == target else url_of(arguments.get(name))
+        if url is not None and local_of(url) is None:
+            raise ArgumentError(f"{url}: is in a store; {name} is written on this machine")
 
 
 def _check_resume(arguments: dict[str, Any], target: str | None) -> None:
@@ -104,14 +146,17 @@ def _check_resume(arguments: dict[str, Any], target: str | None) -> None:
         )
 
 
-def _as_given(value: object, local: Path) -> object:
-    return replace(value, path=local) if isinstance(value, ModelFile) else local
-
-
-def _renamed(result: T) -> T:
-    """The result with URLs for its paths."""
+def _renamed(result: T, notes: tuple[str, ...]) -> T:
+    """The result with URLs for its paths, and with what is to be told of what was fetched."""
     if not is_dataclass(result) or isinstance(result, type):
         return result
+    changed = _paths_changed(result)
+    if notes and isinstance(told := getattr(result, "notes", None), tuple):
+        changed["notes"] = (*notes, *told)
+    return replace(result, **changed) if changed else result
+
+
+def _paths_changed(result: object) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for name in ("path", "files"):
         value = getattr(result, name, None)
@@ -119,7 +164,7 @@ def _renamed(result: T) -> T:
             changed[name] = _url_path(value)
         elif isinstance(value, tuple) and value and isinstance(value[0], Path):
             changed[name] = tuple(map(_url_path, value))
-    return replace(result, **changed) if changed else result
+    return changed
 
 
 def _url_path(path: Path) -> Path:

@@ -13,10 +13,10 @@ from taut.container.fetch import Fetcher
 from taut.container.format import xxh3
 from taut.container.gather import member
 from taut.container.index import Record
+from taut.container.opening import BaseSpec, open_taut
 from taut.container.pack import sum_of
 from taut.container.place import PackPlace, Place
 from taut.container.read import TautFile
-from taut.container.sharded import open_taut
 from taut.container.through_stores import through_stores
 from taut.errors import FormatError, VerifyError
 from taut.io.arena import allocate
@@ -45,8 +45,12 @@ class VerifyReport:
 
 
 @through_stores("path")
-def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
+def verify(
+    path: str | Path, *, threads: int | None = None, base: BaseSpec | None = None
+) -> VerifyReport:
     """Check and decode all of a Taut file or its shards, or of those in a folder, by tensors.
+
+    A delta is decoded with its `base`, which is looked for beside it if none is given.
 
     Raises:
         VerifyError: bytes or values do not match their checksum; names the first damaged tensor and
@@ -55,7 +59,7 @@ def verify(path: str | Path, *, threads: int | None = None) -> VerifyReport:
         ArgumentError: there is no such file.
     """
     threads = checked_threads(threads)
-    file = open_taut(path, threads=threads)
+    file = open_taut(path, threads=threads, base=base)
     damage: list[VerifyError | FormatError] = []
     chunks = decoded = 0
     for part in file.parts:
@@ -83,6 +87,14 @@ def _verify_one(file: TautFile, threads: int) -> _Checked:
     damage: list[VerifyError | FormatError] = []
     sums: dict[str, str] = {}  # what members of packs decode to
     decoded = 0
+    for record in file.contents.records.values():
+        if record.store != "base" and record.base != "sum":
+            continue
+        try:
+            based = file.bases.tensor(record)
+            decoded += based.nbytes if record.store == "base" else 0
+        except (VerifyError, FormatError) as error:
+            damage.append(error)
     for place in file.contents.places.values():
         try:
             if (whole := _checked_in_pieces(file, place)) is not None:

@@ -11,6 +11,7 @@ import xxhash
 
 from taut.coding import Effort
 from taut.container.atomic import AtomicFile
+from taut.container.bases import Base
 from taut.container.format import as_bytes
 from taut.container.index import Origin
 from taut.container.info import Info, describe
@@ -26,7 +27,7 @@ class Writer:
     """A context manager: add all tensors to `layout`, then `finish`.
 
     Without a `finish` that came to its end, the destination is as it was. `infos` are all tensors
-    that will be added; they are written as they come.
+    that will be added; they are written as they come. A delta is read back with its `base`.
 
     Raises:
         ArgumentError: the destination may not be written.
@@ -42,7 +43,9 @@ class Writer:
         effort: Effort = "fast",
         threads: int = 1,
         force: bool = False,
+        base: Base | None = None,
     ) -> None:
+        self._base = base
         self._file = AtomicFile(path, force=force)
         self._threads = threads
         self.layout = Layout(
@@ -75,7 +78,11 @@ class Writer:
         self._file.write(len(header).to_bytes(8, "little"))  # from here on it is a safetensors file
         self._file.sync()
         written = check_written(
-            self._file.readable, self.layout.meant, threads=self._threads, progress=progress
+            self._file.readable,
+            self.layout.meant,
+            threads=self._threads,
+            progress=progress,
+            base=self._base,
         )
         found = replace(describe(written), path=self._file.path)
         del written  # some systems rename no file that is mapped
@@ -105,14 +112,19 @@ def _sum_of(file: TautFile, name: str) -> str:
 
 
 def check_written(
-    path: Path, meant: Mapping[str, str], *, threads: int, progress: Progress | None = None
+    path: Path,
+    meant: Mapping[str, str],
+    *,
+    threads: int,
+    progress: Progress | None = None,
+    base: Base | None = None,
 ) -> TautFile:
     """Decode every tensor of a file and compare its xxh3 with `meant`; gives the open file.
 
     Raises:
         VerifyError: they differ; names the tensor.
     """
-    file = TautFile(path, threads=threads)
+    file = TautFile(path, threads=threads, base=base)
     for number, (name, checksum) in enumerate(meant.items()):
         if _sum_of(file, name) != checksum:
             raise VerifyError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -51,6 +51,13 @@ class Quantizer:
     def __getstate__(self) -> dict[str, object]:
         """Without what another process finds by itself."""
         return {**vars(self), "large": {}, "_last": {}}
+
+    def below(self, prefix: str) -> Quantizer:
+        """The same for the tensors whose names begin with `prefix`, by what follows in them."""
+        count = len(prefix)
+        found = (self.weights.items(), self.steps.items())
+        weights, steps = ({n[count:]: x for n, x in of if n.startswith(prefix)} for of in found)
+        return replace(self, weights=weights, steps=steps, large={}, _last={})
 
     @property
     def trellis(self) -> bool:

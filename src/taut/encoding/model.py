@@ -10,6 +10,7 @@ from taut.coding import Effort
 from taut.container import Layout, Origin
 from taut.encoding.alike import rounded_alike
 from taut.encoding.in_pieces import PieceOptions
+from taut.encoding.on_base import added_on_base, base_under
 from taut.encoding.rounded_pieces import added_in_pieces
 from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
@@ -74,14 +75,16 @@ def fill(
     Over a layout that emits to nowhere this predicts the file's size to the byte. Holds one
     tensor and its coded form (and its decoding, if it is lossy).
     """
-    known = EqualTensors(source)
+    known, based = EqualTensors(source), base_under(source)
     options = PieceOptions(effort, threads, quantize, known if once else None)
     tied: list[TensorInfo] = []
     for number, info in enumerate(source.infos):
         if info.name in source.aliases:
             tied.append(info)
-        elif not added_in_pieces(layout, source, info, schemes[info.name], options):
-            values, scheme = source.load(info.name), schemes[info.name]
+        elif not _added(layout, source, info, schemes[info.name], options):
+            whole = based is not None and based.differs(info)
+            values = based.original(info.name) if based and whole else source.load(info.name)
+            scheme = schemes[info.name]
             twin = known.first(own(info), values, str(scheme)) if once else None
             if twin is not None and rounded_alike(quantize, info.name, twin):
                 layout.add_alias(own(info), twin)
@@ -95,6 +98,18 @@ def fill(
             progress("encode", number + 1, len(source.infos))
     for info in tied:  # what they are tied to may have come later
         layout.add_alias(own(info), source.aliases[info.name], tied=True)
+
+
+def _added(
+    layout: Layout, source: Source, info: TensorInfo, scheme: Scheme, options: PieceOptions
+) -> bool:
+    """Add a tensor as what it differs by from a base's, or piece by piece, where that is done."""
+    based = base_under(source)
+    if based is not None and added_on_base(layout, based, info, scheme, options):
+        return True
+    if based is not None and based.differs(info):
+        return False
+    return added_in_pieces(layout, source, info, scheme, options)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import xxhash
 
-from taut.container.find import INDEX_SUFFIX, SUFFIX
+from taut.container.find import INDEX_SUFFIX, SUFFIX, TREE_SUFFIX
 from taut.errors import ArgumentError, FormatError
 from taut.evaluation.held_weights import put_into, read_held, read_plain
 from taut.io import Source, open_source, read_header
@@ -20,6 +20,7 @@ from taut.io.model_file import ModelFile, path_of
 from taut.io.pytorch import is_module
 from taut.io.quantized import as_floats
 from taut.io.shard_index import bytes_with_shards
+from taut.io.staged import told_name
 from taut.loading.restore import decompress
 from taut.networks import LoadedModel, ModelSpec, open_model
 from taut.networks.callables import names_callable
@@ -96,8 +97,9 @@ def _weights_first(
 def is_taut(path: Path) -> bool:
     """Whether a path is a Taut file, whatever its name, or a folder of one."""
     if path.is_dir():
-        return any(entry.name.endswith((SUFFIX, INDEX_SUFFIX)) for entry in path.iterdir())
-    if path.name.endswith(INDEX_SUFFIX):
+        known = (SUFFIX, INDEX_SUFFIX, TREE_SUFFIX)
+        return any(entry.name.endswith(known) for entry in path.iterdir())
+    if path.name.endswith((INDEX_SUFFIX, TREE_SUFFIX)):
         return path.is_file()
     if not path.is_file() or _is_graph(path):
         return False
@@ -165,6 +167,8 @@ def _of_network(spec: ModelSpec, loaded: LoadedModel) -> Contender:
     name = type(spec).__name__ if is_module(spec) else Path(str(spec)).resolve().name
     parameters = sum(p.numel() for p in loaded.module.parameters())
     path = loaded.source if isinstance(loaded.source, Path) else None
+    if path is not None:
+        name = told_name(path)
     return Contender(name, loaded.module, source.nbytes, parameters, model_identity(source), path)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from taut.container import TautFile, check_destination, check_folder, open_taut
+from taut.container.tree_file import TreeFile
 from taut.errors import ArgumentError
 from taut.exporting.compressed_tensors.packing import Packing
 from taut.exporting.compressed_tensors.write import export_compressed_tensors
@@ -40,6 +41,12 @@ def run_export(request: ExportRequest) -> Export:
     check_dtype(request.dtype)
     _check_places(request, kind)
     file = open_taut(request.source, threads=checked_threads(request.threads))
+    if isinstance(file, TreeFile):
+        first = next(iter(file.files.values()))
+        raise ArgumentError(
+            f"{request.source}: holds {len(file.units)} models, of which one at a time is "
+            f"exported; name one, as {request.source / first}"
+        )
     out, force, progress = request.out, request.force, request.progress
     match kind:
         case "safetensors":

@@ -33,6 +33,22 @@ _TOP: Final = (
     "model.safetensors", "model-*-of-*.safetensors", "*.safetensors.index.json",
     "pytorch_model*.bin", "*.bin.index.json", "consolidated*.safetensors",
 )  # fmt: skip
+# In a tree: the same weights for other frameworks, by what hubs call them, and those beside them.
+_TWINS: Final = tuple(
+    (name, safe)
+    for safe, names in {
+        "model*.safetensors": (
+            "tf_model*.h5", "flax_model*.msgpack", "rust_model.ot", "pytorch_model*.bin",
+            "pytorch_model*.bin.index.json", "model.onnx", "model.onnx_data",
+            "openvino_model.bin", "openvino_model.xml",
+        ),
+        "diffusion_pytorch_model*.safetensors": (
+            "diffusion_pytorch_model*.bin", "diffusion_pytorch_model*.bin.index.json",
+            "diffusion_flax_model*.msgpack",
+        ),
+    }.items()
+    for name in names
+)  # fmt: skip
 _TEMPORARY: Final = f"*.{'[0-9a-f]' * 16}.tmp"
 
 _WEIGHTS: Final = "weights in another form"
@@ -66,8 +82,23 @@ def read_folder(folder: Path, weights: Path | None) -> FolderFiles:
     Raises:
         OSError: a folder in it cannot be read.
     """
-    sorter = _Sorter(folder, _link_root(folder), _encoded(weights))
-    sorter.enter(folder, (Path(os.path.realpath(folder)),))
+    return _sorted(_Sorter(folder, _link_roots(folder), _encoded(weights)))
+
+
+def read_tree(folder: Path, encoded: frozenset[str]) -> FolderFiles:
+    """Sort the files of a tree, whose encoded weights are `encoded`, by their paths in it.
+
+    What other runtimes read (GGUF, ONNX, pickles) may be the only form of a model there, so it
+    travels as it is; left are what hubs call the same weights, where safetensors lie beside them.
+
+    Raises:
+        OSError: a folder in it cannot be read.
+    """
+    return _sorted(_TreeSorter(folder, _link_roots(folder), encoded))
+
+
+def _sorted(sorter: _Sorter) -> FolderFiles:
+    sorter.enter(sorter.folder, (Path(os.path.realpath(sorter.folder)),))
     left = {why: tuple(sorted(names)) for why, names in sorter.left.items()}
     return FolderFiles(tuple(sorted(sorter.found)), left)
 
@@ -77,7 +108,7 @@ class _Sorter:
     """Goes through a folder once."""
 
     folder: Path
-    root: Path
+    roots: tuple[Path, ...]
     encoded: frozenset[str]
     found: list[Path] = field(default_factory=list)
     left: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -93,8 +124,12 @@ class _Sorter:
                 self._leave(path, why)
             elif path.is_dir():
                 self.enter(path, (*around, Path(os.path.realpath(path))))
-            elif folder != self.folder or name not in self.encoded:
+            elif not self._is_encoded(path):
                 self.found.append(path)
+
+    def _is_encoded(self, path: Path) -> bool:
+        """Whether a file holds the encoded weights."""
+        return path.relative_to(self.folder).as_posix() in self.encoded
 
     def _leave(self, path: Path, why: str) -> None:
         if not fnmatchcase(path.name, _TEMPORARY):
@@ -106,24 +141,50 @@ class _Sorter:
         """Why a file or folder stays; None if it travels, or is the encoded weights."""
         if name in _KEPT_APART:
             return _APART
+        if self._is_encoded(path) and path.is_file():
+            return None
         if path.is_symlink() and self._leads_out(path, around):
             return _OUTSIDE
         if not (path.is_file() or path.is_dir()) or fnmatchcase(name, _TEMPORARY):
             return _ODD
-        top = path.parent == self.folder
-        if top and name in self.encoded:
-            return None
-        return _WEIGHTS if _is_other_form(name.lower(), beside, top=top) else None
+        return _WEIGHTS if self._is_other_form(path, beside) else None
+
+    def _is_other_form(self, path: Path, beside: frozenset[str]) -> bool:
+        """Whether a file's name says that it holds the weights once more."""
+        return _is_other_form(path.name.lower(), beside, top=path.parent == self.folder)
 
     def _leads_out(self, link: Path, around: tuple[Path, ...]) -> bool:
         """Whether a link leads out of the folder, or to a folder that it lies in."""
         real = Path(os.path.realpath(link))
-        return not real.is_relative_to(self.root) or (link.is_dir() and real in around)
+        inside = any(real.is_relative_to(root) for root in self.roots)
+        return not inside or (link.is_dir() and real in around)
+
+
+class _TreeSorter(_Sorter):
+    """Goes through a tree, where weights lie in many folders."""
+
+    def _is_other_form(self, path: Path, beside: frozenset[str]) -> bool:
+        name = path.name.lower()
+        if name.endswith(".taut.safetensors"):
+            return True
+        return any(
+            fnmatchcase(name, twin) and any(fnmatchcase(one, safe) for one in beside)
+            for twin, safe in _TWINS
+        )
+
+
+def of_other_runtimes(name: str) -> bool:
+    """Whether a file's name, in small letters, is one that loaders of other runtimes look for.
+
+    >>> of_other_runtimes("tf_model.h5"), of_other_runtimes("config.json")
+    (True, False)
+    """
+    return any(fnmatchcase(name, pattern) for pattern in _ELSEWHERE)
 
 
 def _is_other_form(name: str, beside: frozenset[str], *, top: bool) -> bool:
     """Whether a file's name says that it holds the weights beside it once more."""
-    if any(fnmatchcase(name, pattern) for pattern in _ELSEWHERE):
+    if of_other_runtimes(name):
         return True
     if top:
         return any(fnmatchcase(name, pattern) for pattern in _TOP)
@@ -142,13 +203,16 @@ def _encoded(weights: Path | None) -> frozenset[str]:
         return frozenset({weights.name})
 
 
-def _link_root(folder: Path) -> Path:
-    """The folder that links may lead to: a hub's cache keeps files beside the snapshots of them."""
+def _link_roots(folder: Path) -> tuple[Path, ...]:
+    """The folders that links may lead to.
+
+    A hub's cache keeps files beside the snapshots of them, or beside all repositories.
+    """
     real = Path(os.path.realpath(folder))
-    repository = real.parent.parent
-    if real.parent.name == "snapshots" and (repository / "blobs").is_dir():
-        return repository
-    return real
+    for one in real.parents:
+        if one.name == "snapshots" and (one.parent / "blobs").is_dir():
+            return one.parent, one.parent.parent / "blobs"
+    return (real,)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -39,6 +39,11 @@ def find_weights(folder: Path) -> Path:
     raise _without_weights(folder)
 
 
+def holds_weights(folder: Path) -> bool:
+    """Whether a folder has weights of its own, in files that are looked for."""
+    return any(path.is_file() for pattern in _WEIGHTS for path in folder.glob(pattern))
+
+
 def _without_weights(folder: Path) -> ArgumentError:
     """What a folder that holds no weights has instead."""
     names = ", ".join(sorted(path.name for path in folder.iterdir())[:8])

@@ -134,6 +134,10 @@ class SafetensorsSource:
         file, tensor = self._found(name)
         return file.view(tensor)
 
+    def place_of(self, name: str) -> tuple[MappedFile, HeaderTensor]:
+        """The file that a tensor is in, and where it lies there."""
+        return self._found(name)
+
     def _found(self, name: str) -> tuple[MappedFile, HeaderTensor]:
         if name not in self._where:
             raise ArgumentError(f'{self.identity}: no tensor "{name}"{nearest(name, self._where)}')

@@ -32,6 +32,7 @@ from taut.io.stores import store_hint
 from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint
 from taut.io.tensor_info import Source, SourceFile, TensorInfo
 from taut.io.torch_files import open_checkpoint, open_sharded_checkpoint
+from taut.io.tree import TREE_NAME, is_tree, open_tree
 from taut.io.wrappers import refuse_programs
 
 if TYPE_CHECKING:
@@ -112,6 +113,13 @@ def _entry(name: object, value: object, identity: str) -> Entry:
 
 def _open_path(model: ModelFile) -> Opened:
     path = model.path
+    if (path / TREE_NAME).is_file():
+        raise ArgumentError(
+            f"{path}: is a Taut folder already; decompress it first to code it anew"
+        )
+    if path.is_dir() and is_tree(path):
+        _check_no_key(model)
+        return open_tree(path, strict=model.strict)
     if path.is_dir():
         weights = find_weights(path)
         files = read_folder(path, weights)

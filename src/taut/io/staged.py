@@ -7,100 +7,55 @@ file costs its header, and a compression reads each tensor once. All other files
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from taut.errors import VerifyError
+from taut.io.holes import Holes, close_holes, open_holes
+from taut.io.hub_staged import hub_path, hub_store
+from taut.io.hub_url import hub_of
 from taut.io.stores import Store, StoreFile, local_of, open_store, reaching
 
-_BLOCK: Final = 1 << 20
-_MOST: Final = 1 << 26  # bytes of one request
 _HOLES: Final = ".safetensors"
-_open: dict[Path, Holes] = {}
+_notes: dict[str, tuple[str, ...]] = {}
 _urls: dict[str, str] = {}  # local folders of what is staged, or to be delivered
 
 
-class Holes:
-    """A local file whose blocks are fetched when they are wanted; any number of threads may ask."""
-
-    def __init__(self, store: Store, file: StoreFile, local: Path) -> None:
-        self._store, self._file, self._local = store, file, local
-        self._blocks = bytearray(-(-file.nbytes // _BLOCK))
-        self.lock = threading.Lock()  # while it is held, the local file does not change
-        with local.open("wb") as made:
-            made.truncate(file.nbytes)
-        self._times = (local.stat().st_atime_ns, local.stat().st_mtime_ns)
-
-    def fill(self, begin: int, end: int) -> None:
-        """Fetch what lies between two bytes, unless it is there.
-
-        Raises:
-            ArgumentError: the store cannot be reached.
-            VerifyError: the file there is shorter than it was.
-        """
-        with self.lock:
-            last = -(-min(end, self._file.nbytes) // _BLOCK)
-            first = begin // _BLOCK
-            while first < last:
-                if self._blocks[first]:
-                    first += 1
-                    continue
-                stop = first
-                while stop < last and not self._blocks[stop] and (stop - first) * _BLOCK < _MOST:
-                    stop += 1
-                self._fetch(first, stop)
-                first = stop
-
-    def _fetch(self, first: int, stop: int) -> None:
-        begin, end = first * _BLOCK, min(stop * _BLOCK, self._file.nbytes)
-        with reaching(self._store.url):
-            data = self._store.system.cat_file(self._file.path, start=begin, end=end)
-        if len(data) != end - begin:
-            raise VerifyError(
-                f"{self._store.url}: changed while it was read (it gave {len(data)} bytes of "
-                f"{end - begin} at {begin}); try again when nobody writes to it"
-            )
-        with self._local.open("r+b") as file:
-            file.seek(begin)
-            file.write(data)
-        os.utime(self._local, ns=self._times)  # to whoever watches the file it has not changed
-        self._blocks[first:stop] = bytes([1]) * (stop - first)
-
-
-def holes_of(path: Path) -> Holes | None:
-    """What fetches the blocks of a local file; None of an ordinary file."""
-    return _open.get(path) if _open else None
-
-
 @contextmanager
-def not_filling(path: Path) -> Iterator[None]:
-    """Let nothing be fetched into a local file for a moment: its times are what they were."""
-    holes = holes_of(path)
-    with contextlib.nullcontext() if holes is None else holes.lock:
-        yield
-
-
-@contextmanager
-def staged(url: str, *, whole: bool = False, watched: bool = True) -> Iterator[Path]:
+def staged(
+    url: str, *, whole: bool = False, watched: bool = True, glance: bool = False
+) -> Iterator[Path]:
     """Give a local path for what a URL names; a safetensors file is fetched as it is read.
 
     With `whole` nothing is left for later. All of it goes away with the context, at whose end
-    it is asked, if it is to be `watched`, whether what is there is still the same.
+    it is asked, if it is to be `watched`, whether what is there is still the same. What lies on the
+    Hugging Face hub is fetched into the hub's own cache instead, where it stays; but for a
+    `glance` at Taut files, which takes ranges of those that are not there yet.
 
     Raises:
         ArgumentError: nothing is there, it cannot be reached, or an extra is missing.
-        VerifyError: what is there was changed meanwhile.
+        VerifyError: what is there was changed meanwhile, or came with another checksum.
     """
     if (local := local_of(url)) is not None:
         yield local
         return
-    store = open_store(url)
+    hub = hub_of(url)
+    store = hub_store(hub) if hub is not None and glance else None
+    if hub is not None and store is None:
+        found = hub_path(hub)
+        with naming(found.path, url, found.notes):
+            yield found.path
+        return
+    with _from_store(store or open_store(url), whole, watched) as given:
+        yield given
+
+
+@contextmanager
+def _from_store(store: Store, whole: bool, watched: bool) -> Iterator[Path]:
     files = store.files()
     with tempfile.TemporaryDirectory(prefix="taut-") as folder:
         root = Path(os.path.realpath(folder))
@@ -112,30 +67,44 @@ def staged(url: str, *, whole: bool = False, watched: bool = True) -> Iterator[P
                 path = base / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if whole or not name.endswith(_HOLES):
-                    with reaching(url):
+                    with reaching(store.url):
                         store.system.get_file(file.path, str(path))
                     continue
-                _open[path] = Holes(store, file, path)
+                holes = open_holes(store, file, path)
                 made.append(path)
-                _fetch_header(_open[path], path, file.nbytes)
+                _fetch_header(holes, path, file.nbytes)
             given = base / next(iter(files)) if single else base
-            with naming(given, url):
+            with naming(given, store.url):
                 yield given
             if watched:
                 _check_same(store, files)
         finally:
             for path in made:
-                _open.pop(path, None)
+                close_holes(path)
 
 
 @contextmanager
-def naming(local: Path, url: str) -> Iterator[None]:
-    """In texts, name a local path by the URL that it stands for (`told_paths`), for a while."""
+def naming(local: Path, url: str, notes: tuple[str, ...] = ()) -> Iterator[None]:
+    """In texts, name a local path by the URL that it stands for (`told_paths`), for a while.
+
+    `notes` are what is to be told of what was fetched there (`notes_of_staged`).
+    """
+    before = _urls.get(str(local))
     _urls[str(local)] = url.rstrip("/")
+    _notes[str(local)] = notes
     try:
         yield
     finally:
-        _urls.pop(str(local), None)
+        if before is None:
+            _urls.pop(str(local), None)
+            _notes.pop(str(local), None)
+        else:
+            _urls[str(local)] = before
+
+
+def notes_of_staged(local: Path) -> tuple[str, ...]:
+    """What is to be told of what was fetched to a local path."""
+    return _notes.get(str(local), ())
 
 
 def told_paths(text: str) -> str:
@@ -143,6 +112,12 @@ def told_paths(text: str) -> str:
     for local, url in _urls.items():
         text = text.replace(local, url)
     return text
+
+
+def told_name(path: Path) -> str:
+    """The last part of a path as people know it: of what lies in a store that of its URL."""
+    told = told_paths(str(path))
+    return path.resolve().name if told == str(path) else told.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _fetch_header(holes: Holes, path: Path, nbytes: int) -> None:

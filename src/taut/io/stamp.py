@@ -23,7 +23,7 @@ import numpy as np
 
 from taut.errors import ArgumentError, TautError, VerifyError
 from taut.io.arena import allocate
-from taut.io.staged import holes_of, not_filling
+from taut.io.holes import holes_of, not_filling
 
 _BLOCK: Final = 1 << 30  # bytes of one call; systems take less than 2 GiB
 ANYWHERE: Final = -1  # a device, of a stamp that serves on every machine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
-from taut.container import TautFile, open_taut
+from taut.container import BaseSpec, TautFile, open_taut
 from taut.container.through_stores import through_stores
 from taut.errors import ArgumentError
 from taut.loading.arrays import TorchFile
@@ -30,6 +30,7 @@ def load(
     on_demand: Literal[False] = False,
     dequantize: bool | None = None,
     threads: int | None = None,
+    base: BaseSpec | None = None,
 ) -> TautFile | GgufTensors: ...
 
 
@@ -42,6 +43,7 @@ def load(
     on_demand: Literal[False] = False,
     dequantize: bool | None = None,
     threads: int | None = None,
+    base: BaseSpec | None = None,
 ) -> TorchFile: ...
 
 
@@ -54,10 +56,11 @@ def load(
     on_demand: bool = False,
     dequantize: bool | None = None,
     threads: int | None = None,
+    base: BaseSpec | None = None,
 ) -> Module: ...
 
 
-@through_stores("file", keep=True)
+@through_stores("file", keep=True, glance=lambda given: given.get("into") is None)
 def load(
     file: str | Path,
     *,
@@ -66,6 +69,7 @@ def load(
     on_demand: bool = False,
     dequantize: bool | None = None,
     threads: int | None = None,
+    base: BaseSpec | None = None,
 ) -> TautFile | GgufTensors | TorchFile | torch.nn.Module:
     """Open a Taut file, or the one in a model folder, as a lazy mapping of name to tensor.
 
@@ -86,13 +90,17 @@ def load(
     are given as the floats that they stand for, under the names that a network has for them; else
     the tensors are given as they are. A module that has the one or the other decides for itself.
 
+    A delta is decoded with its `base`: a path, a mapping of arrays, what `load` gave, or several of
+    these in a list where a base is a delta itself. If none is given, it is looked for beside the
+    file, under the name that it had.
+
     Raises:
-        FormatError, VerifyError: the file is damaged; a module is then as it was. On demand, damage
-            to a large weight is found when its layer runs.
+        FormatError, VerifyError: the file is damaged, or the base is another one; a module is then
+            as it was. On demand, damage to a large weight is found when its layer runs.
         ArgumentError: no such file, or it does not fit the module; the message lists what differs.
     """
     _check_call(framework, into, on_demand)
-    opened = open_taut(file, threads=checked_threads(threads))
+    opened = open_taut(file, threads=checked_threads(threads), base=base)
     if dequantize or (dequantize is None and into is not None and _lacks(into, opened)):
         opened = _floats(opened, on_demand)
     if into is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from taut.container import (
     AtomicFile,
+    BaseSpec,
     TautFile,
     check_destination,
     made_folder,
@@ -22,8 +23,10 @@ from taut.container.model_folder import (
     pairs_to,
     unmark_config,
 )
+from taut.container.original_card import original_card
 from taut.container.schema import get_object, load_json
 from taut.container.through_stores import through_stores
+from taut.container.tree_file import TreeFile
 from taut.errors import ArgumentError, FormatError
 from taut.io import TensorInfo, read_header
 from taut.io.folder_files import FolderFiles, read_folder
@@ -31,6 +34,7 @@ from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint, names_other_
 from taut.loading.restore_gguf import is_gguf, write_gguf
 from taut.loading.restore_onnx import check_onnx_name, is_onnx, write_onnx
 from taut.loading.restore_torch import write_torch
+from taut.loading.restore_tree import UnitWriter, restore_tree
 from taut.machine import checked_threads
 
 
@@ -58,7 +62,12 @@ class _Shard:
 
 @through_stores("src", "dst")
 def decompress(
-    src: str | Path, dst: str | Path, *, threads: int | None = None, force: bool = False
+    src: str | Path,
+    dst: str | Path,
+    *,
+    threads: int | None = None,
+    force: bool = False,
+    base: BaseSpec | None = None,
 ) -> Restored:
     """Write the model that a Taut file holds as safetensors, as a PyTorch file, or as it was.
 
@@ -66,8 +75,9 @@ def decompress(
     file becomes the file `dst`; several shards become files in the folder `dst`, and so does a
     model folder, with its other files. What was an .onnx becomes one again where
     `dst` ends in .onnx, what was GGUF is GGUF again (files that were split in the folder `dst`); a
-    `dst` that ends in .pt, .pth, .bin or .ckpt is a state dict, written by
-    torch, which holds the whole model. Else one tensor is held at a time.
+    `dst` that ends in .pt, .pth, .bin or .ckpt is a state dict, written by torch, which holds the
+    whole model. Else one tensor is held at a time. A delta is decoded with its `base` (see
+    `taut.load`).
 
     Raises:
         ArgumentError: `dst` exists (and not `force`) or is of the wrong kind.
@@ -75,7 +85,7 @@ def decompress(
         TautError: the disk is full, or cannot be written for another reason.
     """
     source, target = Path(src), Path(dst)
-    file = open_taut(source, threads=checked_threads(threads))
+    file = open_taut(source, threads=checked_threads(threads), base=base)
     if names_other_format(target) and not target.is_dir():
         raise ArgumentError(
             f"{target}: {target.suffix} is the name of another format; what is written is "
@@ -93,6 +103,11 @@ def decompress(
         )
     if is_onnx(file):
         check_onnx_name(file, target)
+    if isinstance(file, TreeFile):
+        size, files, notes = restore_tree(
+            file, target, UnitWriter(_file_names, _write_unit), force=force
+        )
+        return Restored(target, size, files, notes)
     shards = _shards(file)
     texts = file.index.origin.texts
     if source.is_dir() or len(shards) > 1 or texts:
@@ -139,13 +154,30 @@ def _write_folder(
             check_destination(path, force=force)
     with made_folder(target, force=force) as made:
         copies = [(path, made / to.relative_to(target)) for path, to in pairs]
-        size = copy_files(copies, made, unmark_config, force=force)
-        for name, text in file.index.origin.texts:
-            write_file(made / name, text.encode(), force=force)
-            size += len(text.encode())
-        for shard in shards:
-            size += _write_shard(file, shard, made / shard.name, force)
+        size = copy_files(copies, made, _as_original, force=force)
+        size += _write_unit(file, made, force)
     return Restored(target, size, (*(copy for _, copy in pairs), *paths), found.notes)
+
+
+def _file_names(file: TautFile) -> list[str]:
+    """The names of a model's files."""
+    return _names(file, _shards(file))
+
+
+def _write_unit(file: TautFile, folder: Path, force: bool) -> int:
+    """Write a model's files into a folder: texts, then shards; gives their bytes."""
+    size = 0
+    for name, text in file.index.origin.texts:
+        write_file(folder / name, text.encode(), force=force)
+        size += len(text.encode())
+    for shard in _shards(file):
+        size += _write_shard(file, shard, folder / shard.name, force)
+    return size
+
+
+def _as_original(path: Path, data: bytes) -> bytes:
+    """The bytes of a companion as the original has them."""
+    return original_card(path, unmark_config(path, data))
 
 
 def _check_folder(target: Path, first: str) -> None:

@@ -19,6 +19,7 @@ from taut.errors import ArgumentError
 from taut.extras import need_extra
 from taut.io import Source, open_source
 from taut.io.content import kind_of
+from taut.io.holes import fill_holes
 from taut.io.model_file import ModelFile, path_of
 from taut.io.names import nearest
 from taut.io.pytorch import is_module
@@ -85,6 +86,7 @@ def open_model(spec: ModelSpec, *, widened: bool = True) -> LoadedModel:
         )
     if names_callable(str(spec)):
         return _of_module(_built(str(spec)), widened)
+    fill_holes(path)
     if path.is_dir():
         return _from_folder(path, widened)
     if path.is_file() and _is_graph(path):

@@ -76,6 +76,7 @@ def other_kinds(module: torch.nn.Module, batch: object) -> dict[str, Kind]:
     {'1': 'features'}
     """
     import torch
+    from torch.autograd.graph import saved_tensors_hooks
 
     if _says(module) is not None:
         return {}
@@ -83,8 +84,14 @@ def other_kinds(module: torch.nn.Module, batch: object) -> dict[str, Kind]:
     def kinds(output: object, maker: Maker) -> dict[str, Kind]:
         return {one.place: _kind(one) for one in kept_outputs(output, "auto", maker)[1:]}
 
-    with torch.enable_grad():
+    # How outputs are computed is looked at, and nothing differentiated: no value is kept for it.
+    with torch.enable_grad(), saved_tensors_hooks(_nothing_of, torch.Tensor):
         return _of_some(module, batch, kinds, gradients=True)
+
+
+def _nothing_of(tensor: torch.Tensor) -> torch.Tensor:
+    """What is kept in the place of a tensor that gradients would want."""
+    return tensor.new_empty(0)
 
 
 def _of_some(

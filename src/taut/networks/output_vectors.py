@@ -6,13 +6,14 @@ of padding are left out, where a mask tells which these are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from taut.networks.outputs import Loss, find_target
 
-__all__ = ["Distance", "Kind", "Loss", "vectors"]
+__all__ = ["Distance", "Kind", "Loss", "Span", "vectors"]
 
 if TYPE_CHECKING:
     import torch
@@ -21,17 +22,37 @@ Kind: TypeAlias = Literal["logits", "last", "features"]
 """Logits; logits whose classes are on the last axis in images too; features."""
 
 
-def vectors(output: object, batch: object, kind: Kind) -> torch.Tensor:
+_SLICE: Final = 1 << 22  # values of vectors whose distance is told, and differentiated, at once
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some of the `count` positions of a batch: from `begin` up to `end`."""
+
+    begin: int
+    end: int
+    count: int
+
+    def of(self, mask: torch.Tensor) -> torch.Tensor:
+        """The mask (samples, positions) of these; one of other positions as it is."""
+        return mask[:, self.begin : self.end] if mask.shape[1] == self.count else mask
+
+
+def vectors(output: object, batch: object, kind: Kind, span: Span | None = None) -> torch.Tensor:
     """Return the output's vectors, float32 (live positions, width).
+
+    `span`: the output is that of some positions of the batch.
 
     Raises:
         ArgumentError: the output holds no tensor of floats.
     """
     name = "features" if kind == "features" else "logits"
-    return vectors_of(find_target(output, name, lambda _: None).tensor, batch, kind)
+    return vectors_of(find_target(output, name, lambda _: None).tensor, batch, kind, span)
 
 
-def vectors_of(tensor: torch.Tensor, batch: object, kind: Kind) -> torch.Tensor:
+def vectors_of(
+    tensor: torch.Tensor, batch: object, kind: Kind, span: Span | None = None
+) -> torch.Tensor:
     """Return the vectors of one tensor of an output, as `vectors`; complex ones as pairs."""
     import torch
 
@@ -39,6 +60,8 @@ def vectors_of(tensor: torch.Tensor, batch: object, kind: Kind) -> torch.Tensor:
     if found.ndim < 2:
         found = found.reshape(-1, 1)
     mask = _mask(batch)
+    if mask is not None and span is not None:
+        mask = span.of(mask)
     if kind == "logits" and found.ndim > 3:  # classes are the second axis, as in cross_entropy
         found = found.movedim(1, -1)
     if mask is not None and found.ndim == 3 and mask.shape == found.shape[:2]:
@@ -65,10 +88,17 @@ class Distance:
         it is that from the original to zeros.
         """
         import torch
-        from torch.nn.functional import kl_div, log_softmax
 
         if changed.shape != original.shape:
             changed = torch.zeros_like(original)
+        if len(changed) < 2 or changed.numel() <= _SLICE:
+            return self._of(changed, original)
+        many = max(1, _SLICE // max(1, changed.shape[-1]))
+        return _in_slices()(self._of, changed, original, many)
+
+    def _of(self, changed: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
+        from torch.nn.functional import kl_div, log_softmax
+
         if self.kind == "features":
             return (changed - original).square().sum() / self.unit
         # Logits of -inf, which forbid a class, must not become inf - inf.
@@ -88,6 +118,44 @@ class Distance:
         if unequal < 1e-3:  # all of length 1, up to rounding
             return cls(kind, 2.0)
         return cls(kind, max(power / max(1, count), 1e-30))
+
+
+@cache
+def _in_slices() -> Callable[..., torch.Tensor]:
+    """A distance summed over slices of vectors; of each its gradient is all that is kept.
+
+    A divergence of logits and its gradient take some seven times what the logits do.
+    """
+    import torch
+
+    class SlicedDistance(torch.autograd.Function):
+        @staticmethod
+        def forward(
+            ctx: Any,
+            distance: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+            changed: torch.Tensor,
+            original: torch.Tensor,
+            many: int,
+        ) -> torch.Tensor:
+            wanted = ctx.needs_input_grad[1]
+            slope = torch.empty_like(changed) if wanted else changed.new_empty(0)
+            total = changed.new_zeros(())
+            for begin in range(0, len(changed), many):
+                part = changed[begin : begin + many].detach().requires_grad_(wanted)
+                with torch.set_grad_enabled(wanted):
+                    one = distance(part, original[begin : begin + many])
+                if wanted:
+                    (slope[begin : begin + many],) = torch.autograd.grad(one, part)
+                total += one.detach()
+            ctx.save_for_backward(slope)
+            return total
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+            (slope,) = ctx.saved_tensors
+            return None, slope * gradient, None, None
+
+    return SlicedDistance.apply
 
 
 def _two(logits: torch.Tensor) -> torch.Tensor:

@@ -12,16 +12,18 @@ import numpy as np
 from taut.container import TautFile
 from taut.io import Source
 from taut.io.identity import model_identity
+from taut.io.staged import told_name
+from taut.io.tree import TREE_NAME
 
 _BLOCK: Final = 1 << 20
 # Of every folder, which then has the better name.
-_MODELS: Final = ("model.taut.safetensors", "model.taut.safetensors.index.json")
+_MODELS: Final = ("model.taut.safetensors", "model.taut.safetensors.index.json", TREE_NAME)
 _SHORT: Final = 200  # characters of metadata that are shown
 
 
 def name_of(path: Path) -> str:
     """What to call the model."""
-    name = path.resolve().parent.name if path.name in _MODELS else path.name
+    name = told_name(path.parent) if path.name in _MODELS else path.name
     return name.removesuffix(".safetensors").removesuffix(".taut")
 
 
@@ -29,7 +31,7 @@ def provenance_of(file: TautFile, source: Source | None) -> dict[str, str]:
     """Names, hashes and versions; no paths, which are nobody's business but the machine's."""
     from taut.version import __version__
 
-    what = "file" if len(file.parts) == 1 else "index of shards"
+    what = "file" if file.parts[0] is file else "index of its files"
     found = {
         "file": file.path.name,
         f"SHA-256 of the {what}": _sha256(file.path),

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taut.coding.matrix import LARGEST_INDEX  # beyond it all count as odd, so that none is even
+from taut.coding.matrix import (  # beyond it all count as odd, so that none is even
+    LARGEST_INDEX,
+    NEXT_STATE,
+)
 
 _BLOCK = 128  # columns; the search along a row is settled where a block ends
 # Every state of the trellis is entered from two: from FIRST by an odd index where ODD_FIRST, and
@@ -148,3 +151,24 @@ def _candidate(
     take = both[1][2] < both[0][2]
     q, level, cost = (np.where(take, y, x) for x, y in zip(*both, strict=True))
     return q, level, cost
+
+
+def count_reference(
+    indices: NDArray[np.int16],
+    row_class: NDArray[np.uint8],
+    column_class: NDArray[np.uint8],
+    *,
+    curves: int,
+    counted: int,
+    trellis: bool,
+) -> NDArray[np.int64]:
+    """How often each magnitude occurs, shape (curves, 2 quantisers, counted)."""
+    counts = np.zeros((curves, 2, counted), np.int64)
+    state = np.zeros(len(indices), np.uint8)
+    for column in range(indices.shape[1]):
+        q = indices[:, column].astype(int)
+        curve = np.minimum(row_class.astype(int) + column_class[column], curves - 1)
+        quantiser = state & 1 if trellis else np.zeros_like(state)
+        np.add.at(counts, (curve, quantiser, np.minimum(np.abs(q), counted - 1)), 1)
+        state = NEXT_STATE[state, np.where((q >= -128) & (q <= LARGEST_INDEX), q & 1, 1)]
+    return counts

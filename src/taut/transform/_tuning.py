@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut.io.dtypes import LARGEST_HALF
-from taut.networks.calls import explained
 
 if TYPE_CHECKING:
     import torch
@@ -53,13 +52,8 @@ class Tuning:
         # eps lies far below any gradient: Adam's steps do not depend on the loss's unit.
         self._adam = torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.99), eps=1e-20)
 
-    def step(self, loss: torch.Tensor, height: float) -> None:
-        """Go one step against the gradient of `loss`, at `height` times the peak rate."""
-        import torch
-
-        tuned = list(self._parameters.values())
-        with explained("finishing: the model's backward pass failed"):
-            gradients = torch.autograd.grad(loss, tuned, allow_unused=True)
+    def step(self, gradients: Sequence[torch.Tensor | None], height: float) -> None:
+        """Go one step against a loss's gradients, at `height` times the peak rate."""
         for master, gradient in zip(self._masters.values(), gradients, strict=True):
             master.grad = None if gradient is None else gradient.float()
         for group in self._adam.param_groups:

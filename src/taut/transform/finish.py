@@ -22,7 +22,7 @@ from taut.networks.output_vectors import Kind
 from taut.networks.outputs import Loss
 from taut.networks.portions import Batches, Portion, hold, split
 from taut.transform._tuning import Clock, Tuning, height
-from taut.transform.judge import Judge, prepared, work
+from taut.transform.judge import Judge, Slope, prepared, work
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +37,8 @@ class Judging(Protocol):
     def before(self) -> float:
         """The mean loss as the models come."""
 
-    def total(self, index: int) -> tuple[torch.Tensor, int]:
-        """The loss of one batch as a sum, through which gradients flow, and its positions."""
+    def slope(self, index: int, tuned: Sequence[torch.nn.Parameter]) -> Slope:
+        """The loss of one batch as a sum, with its gradients by what is tuned."""
 
     def mean(self) -> float:
         """The mean loss over the batches that were set aside."""
@@ -132,7 +132,8 @@ def finish(
             before=judge.before,
         )
         clock = Clock(steps, seconds)
-        taken, trouble = _tune(tuning, judge, clock, _endlessly(tuned, seed), progress)
+        steps_to = _Steps(judge, [*parameters.values()], _endlessly(tuned, seed))
+        taken, trouble = _tune(tuning, steps_to, clock, progress)
         tuned_to = tuning.settle()
     values = {name: tuned_to[first[id(one)]] for name, one in named.items()}
     said = "; ".join(filter(None, [note, *notes, *hindrances, trouble]))
@@ -163,29 +164,41 @@ def _hindrances(judges: Sequence[int], before: float) -> list[str]:
     return found
 
 
+@dataclass(frozen=True)
+class _Steps:
+    """What gives the slope of the next batch in `order` by what is tuned."""
+
+    judge: Judging
+    tuned: list[torch.nn.Parameter]
+    order: Iterator[int]
+
+    def next(self) -> Slope:
+        return self.judge.slope(next(self.order), self.tuned)
+
+
 def _tune(
-    tuning: Tuning, judge: Judging, clock: Clock, order: Iterator[int], progress: Progress | None
+    tuning: Tuning, steps: _Steps, clock: Clock, progress: Progress | None
 ) -> tuple[int, str]:
     """Go on by a step at a time; gives the steps taken and what ended them early, or ""."""
     taken, trouble = 0, ""
     while not trouble and (share := clock.share(taken)) < 1:
-        total, _ = judge.total(next(order))
-        trouble = _trouble(total, taken + 1)
+        slope = steps.next()
+        trouble = _trouble(slope, taken + 1)
         if not trouble:
-            tuning.step(total, height(share))
+            tuning.step(slope.gradients, height(share))
             taken += 1
             if clock.due(taken):
-                tuning.consider(judge.mean)
+                tuning.consider(steps.judge.mean)
         if progress:
             progress("finish", taken, clock.steps)
     return taken, trouble
 
 
-def _trouble(total: torch.Tensor, step: int) -> str:
+def _trouble(slope: Slope, step: int) -> str:
     """Why a loss cannot be followed downhill, or ""."""
-    if not math.isfinite(reached := float(total.detach())):
-        return f"stopped at step {step}, where the loss is {reached}"
-    if not total.requires_grad:
+    if not math.isfinite(slope.total):
+        return f"stopped at step {step}, where the loss is {slope.total}"
+    if all(one is None for one in slope.gradients):
         return "nothing tuned: the outputs depend on none of the parameters"
     return ""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from taut.analysis.straight import straight
 from taut.errors import ArgumentError
 from taut.networks.calls import explained, run
-from taut.networks.output_vectors import Distance, Kind, vectors, vectors_of
+from taut.networks.output_vectors import Distance, Kind, Span, vectors, vectors_of
 from taut.networks.outputs import Loss, float_parts
 from taut.networks.portions import Portion, samples
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 _WHERE: Final = "calibration batch"
 _CACHE: Final = 256 << 20  # bytes of the original's vectors
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A loss of a batch, and its gradients: None by what it does not depend on."""
+
+    total: float
+    gradients: Sequence[torch.Tensor | None]
 
 
 class Judge:
@@ -48,7 +57,7 @@ class Judge:
         self._left = self.cached
         if loss is None:
             self._distances = [
-                Distance.beside(one, (self._original(i)[number] for i in judges))
+                Distance.beside(one, (some[number] for i in judges for some in self._originals(i)))
                 for number, one in enumerate((kind, *self._others.values()))
             ]
 
@@ -70,15 +79,19 @@ class Judge:
                 return self._loss(output, batch) * count, count
         originals = self._original(index)
         count = len(originals[0])
-        main, *others = (
-            distance(changed, original)
-            for distance, changed, original in zip(
-                self._distances, self._vectors(output, batch), originals, strict=True
-            )
-        )
-        for one, original in zip(others, originals[1:], strict=True):
-            main = main + one * (count / max(1, len(original)))
-        return main, count
+        shares = [count / max(1, len(original)) for original in originals[1:]]
+        return self._apart(self._vectors(output, batch), originals, shares), count
+
+    def slope(self, index: int, tuned: Sequence[torch.nn.Parameter]) -> Slope:
+        """Return the loss of one batch as a sum, with its gradients by what is tuned."""
+        import torch
+
+        total, _ = self.total(index)
+        reached = float(total.detach())
+        if not total.requires_grad:
+            return Slope(reached, [None] * len(tuned))
+        with explained("finishing: the model's backward pass failed"):
+            return Slope(reached, [*torch.autograd.grad(total, [*tuned], allow_unused=True)])
 
     def changed(self, index: int) -> object:
         """What the student gives for a batch."""
@@ -96,17 +109,39 @@ class Judge:
             found = [self.total(index) for index in self._judges]
         return sum(float(total) for total, _ in found) / max(1, sum(count for _, count in found))
 
-    def _vectors(self, output: object, batch: object) -> list[torch.Tensor]:
-        """Those of the main output, and of each of the others; no number is 0 in the others."""
-        found = [vectors(output, batch, self._kind)]
+    def _apart(
+        self,
+        changed: Sequence[torch.Tensor],
+        originals: Sequence[torch.Tensor],
+        shares: Sequence[float],
+    ) -> torch.Tensor:
+        """How far vectors lie apart; those of the others count `shares` of the main ones."""
+        found = [
+            distance(one, original)
+            for distance, one, original in zip(self._distances, changed, originals, strict=True)
+        ]
+        return sum((one * share for one, share in zip(found[1:], shares, strict=True)), found[0])
+
+    def _vectors(
+        self, output: object, batch: object, span: Span | None = None
+    ) -> list[torch.Tensor]:
+        """Those of the main output, and of each of the others; no number is 0 in the others.
+
+        `span`: the output is that of some positions of the batch.
+        """
+        found = [vectors(output, batch, self._kind, span)]
         parts = float_parts(output) if self._others else {}
         for place, kind in self._others.items():
             one = parts.get(place)
             if one is None:  # an output of its own number of parts
                 one = found[0].new_zeros(0, 1)
-            plain = vectors_of(one, batch, kind)
+            plain = vectors_of(one, batch, kind, span)
             found.append(plain if kind != "features" else plain.nan_to_num(0.0, 0.0, 0.0))
         return found
+
+    def _originals(self, index: int) -> Iterator[list[torch.Tensor]]:
+        """The original's vectors, in the parts in which they are made."""
+        yield self._original(index)
 
     def _original(self, index: int) -> list[torch.Tensor]:
         """The original's vectors: kept while there is room, else made anew.
@@ -121,15 +156,18 @@ class Judge:
         batch = self._batches[index]
         with torch.no_grad():
             output = self.given(index)
-            found = [one.clone() for one in self._vectors(output, batch)]
-        if any(bool(one.isnan().any()) for one in found):
-            raise ArgumentError(
-                f"{self._place(index)}: the model's output has NaN; leave it out or mend it"
-            )
+            found = self._checked([one.clone() for one in self._vectors(output, batch)], index)
         size = sum(one.numel() * one.element_size() for one in found)
         if size <= self._left:
             self._cache[index] = found
             self._left -= size
+        return found
+
+    def _checked(self, found: list[torch.Tensor], index: int) -> list[torch.Tensor]:
+        if any(bool(one.isnan().any()) for one in found):
+            raise ArgumentError(
+                f"{self._place(index)}: the model's output has NaN; leave it out or mend it"
+            )
         return found
 
     def _place(self, index: int) -> str:

@@ -8,7 +8,7 @@ through the trellis instead: about 0.15 bit per value better, decoded at half th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from taut import _core
 from taut.coding import row_length
 from taut.errors import ArgumentError
 from taut.transform.forms import Factor
-from taut.transform.rates import rate_curves
+from taut.transform.prices import Curves, fitted
 from taut.transform.rounded import Rounded, narrow
 from taut.transform.steps import Steps
 
@@ -31,8 +31,8 @@ _SMALLEST, _LARGEST = 1e-30, 1e30
 _LARGEST_INDEX = 1 << 29
 
 # The trellis, in squared levels per bit; levels lie half a step apart. Fine steps are priced at
-# nothing: the curves of rates.py are made for magnitudes of a few levels (docs/method.md).
-TRELLIS_LAMBDA = 0.3
+# nothing: the curves of prices.py are made for magnitudes of a few levels (docs/method.md).
+TRELLIS_LAMBDA = 0.4
 _UNPRICED = 8.0  # steps to a tensor's scale; from half of it on lambda falls
 
 # Where the trellis serves, measured: outside scalar rounding is as good, or decodes much faster.
@@ -193,7 +193,7 @@ def trellis_levels(matrix: MatrixRows, step: float) -> Levels | None:
     sample = np.array(matrix.pick(picked_rows(matrix.shape, _FIT)), dtype=np.float32)
     if np.count_nonzero(sample) < _NONZERO * sample.size:
         return None
-    return Levels(step, _fitted(sample, step, lam), lam)
+    return _fitted(sample, step, lam)
 
 
 def _scale_in_steps(matrix: MatrixRows, step: float) -> float | None:
@@ -213,25 +213,30 @@ def rounds_to_zero(largest: float, step: float) -> bool:
     return largest < min(max(step, _SMALLEST), _LARGEST) / 4
 
 
-def _fitted(values: NDArray[np.float32], step: float, lam: float) -> tuple[float, float, float]:
-    """How far the levels of magnitudes 1, 2, and beyond lie outside of their members' mean."""
-    indices = search_rows(values, Levels(step, (0.0, 0.0, 0.0), lam), threads=1)
-    decoded = Rounded(indices, float(np.float32(step / 2)), None, None, True).decoded
+def _fitted(values: NDArray[np.float32], step: float, lam: float) -> Levels:
+    """Prices and offsets: how far levels of magnitude 1, 2, and beyond lie outside of their
+    members' mean.
+    """
+    prices = fitted(values, _steps(values, step), lam, trellis=True)
+    levels = Levels(step, (0.0, 0.0, 0.0), lam, prices)
+    indices = search_rows(values, levels, threads=1)
+    decoded = Rounded(indices, levels.distance, None, None, True).decoded
     group = np.minimum(np.abs(indices.astype(np.int32)), 3).reshape(-1)
     missed = (decoded - values) * np.sign(indices) / np.float32(step / 2)
     sums = np.bincount(group, missed.reshape(-1), minlength=4)
     means = np.clip(sums / np.maximum(np.bincount(group, minlength=4), 1), -0.5, 0.5)
     one, two, more = (round(float(mean) * _GRAIN) / _GRAIN for mean in means[1:])
-    return one, two, more
+    return replace(levels, offsets=(one, two, more))
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Where the trellis' levels lie, half a `step` apart, and the price of a bit."""
+    """Where the trellis' levels lie, half a `step` apart, a bit's price, and an index's bits."""
 
     step: float
     offsets: tuple[float, float, float]
     lam: float
+    prices: Curves
 
     @property
     def distance(self) -> float:
@@ -242,16 +247,21 @@ class Levels:
 def search_rows(given: np.ndarray, levels: Levels, *, threads: int) -> NDArray[np.signedinteger]:
     """The trellis search over some rows: indices; every error costs the same."""
     values = np.array(given, dtype=np.float32)
-    rows, columns = (Factor(np.ones(count), None, 0.0) for count in values.shape)
-    steps = Steps(values, rows, (columns,), levels.step, True)
+    steps = _steps(values, levels.step)
     indices = np.empty(values.shape, np.int16)
     large = _core.round_matrix(
         values.reshape(-1), values.shape[1], steps.row_steps, steps.column_scales,
         steps.row_weights, steps.column_weights[0], _NONE, _NONE, list(levels.offsets), levels.lam,
-        steps.row_class, steps.column_class, rate_curves(True).reshape(-1), True,
+        steps.row_class, steps.column_class, levels.prices.reshape(-1), True,
         indices.reshape(-1), threads, "",
     )  # fmt: skip
     return narrow(indices, large)
+
+
+def _steps(values: NDArray[np.float32], step: float) -> Steps:
+    """The same step, and price of an error, everywhere."""
+    rows, columns = (Factor(np.ones(count), None, 0.0) for count in values.shape)
+    return Steps(values, rows, (columns,), step, True)
 
 
 def sample_rows(values: np.ndarray, most: int) -> np.ndarray:

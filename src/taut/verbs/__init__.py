@@ -6,11 +6,13 @@ if TYPE_CHECKING:
     from taut.verbs.analyze import analyze as analyze
     from taut.verbs.compress import compress as compress
     from taut.verbs.decompress import decompress as decompress
+    from taut.verbs.diff import diff as diff
     from taut.verbs.evaluate import evaluate as evaluate
     from taut.verbs.export import export as export
     from taut.verbs.frontier import frontier as frontier
     from taut.verbs.info import info as info
     from taut.verbs.load import load as load
     from taut.verbs.plan import plan as plan
+    from taut.verbs.push import push as push
     from taut.verbs.report import report as report
     from taut.verbs.verify import verify as verify

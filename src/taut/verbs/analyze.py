@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taut.analysis.tensor_facts import Report, TensorFacts
+from taut.container.through_stores import through_stores
 from taut.evaluation.describe import SCHEMES, DescribeRequest, describe
 from taut.evaluation.measured_drops import Score
 from taut.networks.recording import recording
@@ -21,6 +22,7 @@ __all__ = ["SCHEMES", "Report", "TensorFacts", "analyze"]
 
 
 @accepting(evaluate="score")
+@through_stores("src")
 @recording()
 def analyze(
     src: Model,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from taut.coding import Effort
+    from taut.container import BaseSpec
     from taut.encoding.model import Plan
     from taut.networks import CalibrationSpec
     from taut.networks.sources import Model
@@ -63,6 +64,7 @@ def compress(
     key: str | None = None,
     strict: bool = False,
     ray: str | None = None,
+    base: BaseSpec | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Write a model as a Taut file; bit-exact unless what is asked for says otherwise.
@@ -94,6 +96,10 @@ def compress(
     function that gives those of an epoch, a `taut.transform.train.Fit`, or the caller's own
     `fit(model, loss)`, which calls `loss(task_loss).backward()` for each batch. `teacher` is what
     it learns from beside, the original if not given; `epochs` and `lr` go before the plan's.
+
+    With `base` (a model that `src` was made from, a Taut file included) the file is a delta: it
+    holds what `src` differs by, bit-exactly, or rounded to `bits` or `size`, and is read with that
+    base (docs/deltas.md). New, missing and reshaped tensors are no matter.
 
     With `ray` ("auto", "local", "HOST:PORT") shards, and matrices of a calibrated run, are done by
     the workers of a Ray cluster, to the same bytes; all see the model and `dst` at the same paths.
@@ -140,6 +146,7 @@ def compress(
                 src=chosen(src, key, strict=strict),
                 dst=dst,
                 call=call,
+                base=base,
                 force=force,
                 dry_run=dry_run,
                 progress=progress,

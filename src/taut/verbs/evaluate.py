@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from taut.container.through_stores import through_stores
 from taut.evaluation.compare import CompareRequest, compare
 from taut.networks.sources import chosen
 from taut.scoring.results import Evaluation
@@ -18,6 +19,7 @@ __all__ = ["Evaluation", "evaluate"]
 
 
 @accepting(against="original", batches="calib")
+@through_stores(("model", "original"))
 def evaluate(
     model: ModelSpec,
     score: ScoreFunction | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taut.container.through_stores import through_stores
 from taut.exporting.request import ExportRequest
 from taut.exporting.result import Export
 from taut.exporting.run import run_export
@@ -19,6 +20,7 @@ __all__ = ["Export", "export"]
 
 
 @accepting(evaluate="score")
+@through_stores(("file", "into"), "out")
 def export(
     file: str | Path,
     out: str | Path,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taut.container.through_stores import through_stores
 from taut.machine import checked_threads
 from taut.networks.recording import recording
 from taut.networks.sources import chosen
@@ -29,6 +30,7 @@ __all__ = ["JOURNAL", "Frontier", "Missed", "Point", "frontier"]
 
 
 @accepting(evaluate="score")
+@through_stores("model")
 @recording()
 def frontier(
     model: Model,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from taut.analysis.tensor_facts import Report
 from taut.container import check_destination
+from taut.container.through_stores import through_stores
 from taut.exporting.result import Export
 from taut.networks.sources import chosen
 from taut.reporting.tell import Evidence, tell
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from taut.networks.sources import Model
 
 
+@through_stores(("file", "original"))
 def report(
     file: str | Path,
     out: str | Path,

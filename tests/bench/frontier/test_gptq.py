@@ -7,7 +7,8 @@ pytest.importorskip("scipy")
 torch = pytest.importorskip("torch")
 
 from bench.frontier.fixed import Grid, round_matrix  # noqa: E402
-from bench.frontier.gptq import quantize, second_moments  # noqa: E402
+from bench.frontier.gptq import quantize  # noqa: E402
+from bench.frontier.walk import Walk  # noqa: E402
 
 RNG = np.random.default_rng(2)
 
@@ -65,10 +66,24 @@ def test_an_input_that_is_always_zero_gets_a_zero_column():
 def test_moments_of_a_convolution_are_those_of_its_patches(stride):
     network = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Conv2d(3, 4, 3, stride, 1))
     images = torch.rand(5, 3, 8, 8)
-    found = second_moments(network, ["1"], [images[:2], images[2:]])["1"]
+    found = Walk(network, [images[:2], images[2:]]).second_moments(["1"])["1"]
     # The patch at each output: x x^T summed over them, by padding and slicing.
     padded = np.pad(images.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
     at = range(0, 8, stride)
     patches = [padded[:, :, i : i + 3, j : j + 3].reshape(5, -1) for i in at for j in at]
     rows = np.concatenate(patches).astype(np.float64)
     np.testing.assert_allclose(found, rows.T @ rows, rtol=1e-5)
+
+
+def test_a_chain_of_blocks_gives_the_moments_of_whole_runs():
+    block = lambda: torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.Tanh())  # noqa: E731
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(*(block() for _ in range(3)))
+    x = torch.rand(8, 6)
+    walk = Walk(network, [x[:5], x[5:]])
+    for index in range(3):
+        found = walk.second_moments([f"{index}.0"])[f"{index}.0"]
+        rows = network[:index](x).detach().double().numpy()
+        np.testing.assert_allclose(found, rows.T @ rows, rtol=1e-5)
+        with torch.no_grad():
+            network[index][0].weight.mul_(0.5)  # later blocks see what this one became

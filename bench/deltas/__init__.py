@@ -1,0 +1,1 @@
+"""Models that differ from a base: deltas of ours and of others, in one run."""

@@ -1,0 +1,160 @@
+"""Bytes and seconds until a page answers, over a line of so many megabits a second.
+
+    python -m bench.web.measure --encoder taut2=FILE [--encoder taut1.6=FILE ...]
+
+The page is examples/web/search.html: a sentence encoder answers a question about sixteen lines, in
+Chromium without a window. Each way is opened in a new browser with nothing kept (`cold`), and where
+the page's runtime and scripts are kept from an earlier visit (`kept`); the ways take turns, and the
+fastest of all rounds counts, since another program can only slow one down. Cosines are those of
+the embeddings with float32's, in onnxruntime. Wants `make wasm` and the client onnxruntime-web.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.measuring import report
+from bench.web.browser import CHROMIUM, opened
+from bench.web.server import Line, serve
+from taut.demo.minilm import find_minilm
+
+TOLD = """<script>
+window.addEventListener("answered", async ({detail}) => {
+    const told = JSON.stringify({page: location.pathname, ...detail});
+    await fetch("/told", {method: "POST", body: told});
+    const next = new URLSearchParams(location.search).get("next");
+    if (next) location.href = next;
+});
+</script>"""
+FAST = 1e12  # bits a second: what is kept from an earlier visit
+WAIT = 300  # seconds for an answer
+
+
+def main() -> None:
+    """Print the table, and write it."""
+    asked = command_line().parse_args()
+    if CHROMIUM is None:
+        sys.exit("chromium is not installed: apt-get install chromium")
+    from bench.web.ways import Judge, copy_pages, squeeze, texts, write_ways
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = asked.folder or Path(name)
+        copy_pages(folder, asked.runtime)
+        report.say("writing the ways, and their brotli encodings")
+        encoders = dict(one.split("=", 1) for one in asked.encoder)
+        ways = write_ways(folder, {name: Path(path) for name, path in encoders.items()})
+        vocabulary = folder / "vocab.txt"
+        shutil.copyfile(find_minilm() / "vocab.txt", vocabulary)
+        told = {"search": {"use": "float32", "vocabulary": "vocab.txt", "ways": ways}}
+        (folder / "models.json").write_text(json.dumps(told))
+        for path in [*folder.rglob("*.wasm"), *folder.rglob("*.*js"), vocabulary]:
+            squeeze(path)
+        judge, rows = Judge(folder), []
+        exact = {kind: judge.embed(ways["float32"], lines) for kind, lines in texts().items()}
+        for way in ways:
+            cosines = {
+                kind: float((judge.embed(ways[way], lines) * exact[kind]).sum(1).mean())
+                for kind, lines in texts().items()
+            }
+            rows.append({"way": way, "model_bytes": _sent(folder, ways[way]), **cosines})
+            report.say(f"{rows[-1]}")
+        times = _timed(folder, list(ways), asked)
+        for row in rows:
+            row.update(times[str(row["way"])])
+    _finish(rows, asked)
+
+
+def _finish(rows: list[dict[str, Any]], asked: argparse.Namespace) -> None:
+    peer = next(row for row in rows if row["way"] == "int8, brotli")
+    for row in rows:
+        for mode in ("cold", "kept"):
+            row[f"{mode}_sooner"] = peer[f"{mode}_seconds"] / row[f"{mode}_seconds"]
+    path = report.save("web", rows, megabits=asked.megabits, delay=asked.delay, rounds=asked.rounds)
+    keys = list(rows[0])
+    print("| " + " | ".join(keys) + " |\n|" + "---|" * len(keys))
+    for row in rows:
+        shown = (f"{v:.4g}" if isinstance(v, float) else f"{v}" for v in row.values())
+        print("| " + " | ".join(shown) + " |")
+    report.say(f"{path}")
+
+
+def _sent(folder: Path, way: dict[str, str]) -> int:
+    """Bytes of a way's files as they go over the line."""
+    paths = [folder / name for name in way.values()]
+    coded = [path.with_name(path.name + ".br") for path in paths]
+    return sum(
+        (one if one.is_file() else path).stat().st_size
+        for path, one in zip(paths, coded, strict=True)
+    )
+
+
+def _timed(folder: Path, ways: list[str], asked: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Seconds and bytes of each way, of the fastest of all rounds."""
+    found: dict[str, dict[str, Any]] = {way: {} for way in ways}
+    for _ in range(asked.rounds):
+        for way in ways:
+            for mode in ("cold", "kept"):
+                seconds, sent, near = answer(folder, way, mode == "kept", asked)
+                best = found[way]
+                if seconds < best.get(f"{mode}_seconds", WAIT):
+                    best |= {f"{mode}_seconds": seconds, f"{mode}_bytes": sent}
+                best["nearest"] = near
+                report.say(f"{way}, {mode}: {seconds:.2f} s, {sent} bytes: {near}")
+    return found
+
+
+def answer(folder: Path, way: str, kept: bool, asked: argparse.Namespace) -> tuple[float, int, str]:
+    """Seconds until the page answered, bytes that came, and the line that it found."""
+    answers: queue.Queue[dict[str, Any]] = queue.Queue()
+    line = Line(FAST if kept else asked.megabits * 1e6, asked.delay)
+
+    def told(one: dict[str, Any]) -> None:
+        if kept and answers.empty() and line.rate == FAST / 8:  # the first visit is over
+            line.rate = asked.megabits * 1e6 / 8
+            line.sent.clear()
+        else:
+            answers.put(one)
+
+    server, address = serve(folder, line, TOLD, told)
+    page = f"/search.html?model={way.replace(' ', '%20')}"
+    first = f"{page}&next={page.replace('%', '%25').replace('&', '%26')}" if kept else page
+    try:
+        with opened(address + first) as console:
+            try:
+                one = answers.get(timeout=WAIT)
+            except queue.Empty:
+                sys.exit(f"{way}: no answer in {WAIT} s: {console}")
+    finally:
+        server.shutdown()
+    if "error" in one:
+        sys.exit(f"{way}: {one['error']}")
+    return one["seconds"], sum(line.sent.values()), one["near"][0][1]
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of what is typed behind the script's name."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--encoder", action="append", default=[], metavar="NAME=FILE",
+        help="a Taut file of the encoder, and what it is called; several",
+    )  # fmt: skip
+    parser.add_argument("--megabits", type=float, default=10, help="of the line, a second (10)")
+    parser.add_argument("--delay", type=float, default=0.04, help="seconds before an answer (.04)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is opened (3)")
+    parser.add_argument(
+        "--folder", type=Path, help="where the pages are put; what is encoded there stays so"
+    )
+    client = "build/clients/onnxruntime-web/node_modules/onnxruntime-web"
+    parser.add_argument("--runtime", type=Path, default=Path(client), help="of onnxruntime-web")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+// A network for onnxruntime-web: its graph is a small .onnx whose weights lie in a Taut file (or a plain .onnx, to compare).
+import * as ort from "./runtime/ort.wasm.min.mjs";
+import * as taut from "./taut/index.js";
+import {fetched} from "./bar.js";
+
+ort.env.wasm.numThreads = 1;  // more want a server that isolates the page (COOP, COEP)
+ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
+
+export {ort};
+
+/** `{graph, weights}` or `{onnx}`, URLs; `hear(name, progress)` is told what comes. */
+export async function loadNetwork({graph, weights, onnx}, hear) {
+    const options = {executionProviders: ["wasm"]};
+    const warm = start(options);  // the runtime comes beside the model
+    if (onnx) {
+        const model = await fetched(onnx, (progress) => hear(onnx, progress));
+        await warm;
+        return ort.InferenceSession.create(model, options);
+    }
+    const [small, file] = await Promise.all([
+        fetched(graph, (progress) => hear(graph, progress)),
+        taut.open(weights, {whole: true, onProgress: (progress) => hear(weights, progress)})
+    ]);
+    const data = await file.toSafetensors();
+    await file.close();
+    await warm;
+    return ort.InferenceSession.create(small, {...options, externalData: [{path: "model.safetensors", data}]});
+}
+
+/** Have the runtime compiled: a model of one node that hands its input on. */
+async function start(options) {
+    const nothing = Uint8Array.from(atob("CAg6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEBI="), (c) => c.charCodeAt(0));
+    await ort.InferenceSession.create(nothing, options).catch(() => {});
+}

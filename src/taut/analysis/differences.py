@@ -1,0 +1,184 @@
+"""What differs between two models, tensor by tensor: how far, and in how many values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from taut.container import ModelBase, xxh3
+from taut.io import TensorInfo
+
+State = Literal["same", "changed", "new", "missing", "reshaped", "renamed"]
+_BLOCK = 1 << 22  # values that are compared at a time
+
+
+@dataclass(frozen=True)
+class TensorDifference:
+    """One tensor of two models; numbers are of a changed one.
+
+    `changed` values of `values` differ in some bit. `relative` is sum((a - b)^2) / sum(a^2) over
+    what is finite in both; `ulps` is how many numbers of the dtype lie between, at most and in the
+    mean of the changed values. `zeros` are those of each model, `old_name` is what a renamed tensor
+    was called.
+    """
+
+    name: str
+    state: State
+    dtype: str
+    shape: tuple[int, ...]
+    values: int = 0
+    changed: int = 0
+    relative: float = 0.0
+    ulps: int = 0
+    mean_ulps: float = 0.0
+    zeros: tuple[int, int] = (0, 0)
+    old_name: str = ""
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Two models side by side: what each is called, and their tensors, the second's in order."""
+
+    first: str
+    second: str
+    tensors: tuple[TensorDifference, ...]
+
+    @property
+    def alike(self) -> bool:
+        """Whether all tensors are the same to the bit, under the same names."""
+        return all(tensor.state == "same" for tensor in self.tensors)
+
+    def count(self, state: State) -> int:
+        """How many tensors are in that state."""
+        return sum(tensor.state == state for tensor in self.tensors)
+
+    def to_json(self) -> dict[str, object]:
+        """The differences as plain JSON values; the keys are part of the interface."""
+        tensors = [{**asdict(t), "shape": list(t.shape)} for t in self.tensors]
+        return {
+            "first": self.first,
+            "second": self.second,
+            "alike": self.alike,
+            "tensors": [{**tree, "zeros": list(tree["zeros"])} for tree in tensors],
+        }
+
+
+def differences(first: ModelBase, second: ModelBase) -> Differences:
+    """Compare two models; holds a tensor of each at a time.
+
+    >>> from taut.container import open_base
+    >>> a, b = {"w": np.ones(4, np.float32)}, {"w": np.float32([1, 1, 1, 1.0000001])}
+    >>> found, = differences(open_base(a), open_base(b)).tensors
+    >>> found.state, found.changed, found.ulps
+    ('changed', 1, 1)
+    """
+    return Differences(first.identity, second.identity, tuple(_all(first, second)))
+
+
+def _all(first: ModelBase, second: ModelBase) -> Iterator[TensorDifference]:
+    lost = {name: info for name, info in first.infos.items() if name not in second.infos}
+    sums: dict[str, str] = {}
+    for name, info in second.infos.items():
+        before = first.infos.get(name)
+        if before is None:
+            old = _renamed(first, second, info, lost, sums)
+            if old is None:
+                yield TensorDifference(name, "new", info.dtype, info.shape)
+            else:
+                del lost[old]
+                yield TensorDifference(name, "renamed", info.dtype, info.shape, old_name=old)
+        elif (before.dtype, before.shape) != (info.dtype, info.shape):
+            yield TensorDifference(name, "reshaped", info.dtype, info.shape)
+        else:
+            yield compared(info, first.load(name), second.load(name))
+    for name, info in lost.items():
+        yield TensorDifference(name, "missing", info.dtype, info.shape)
+
+
+def _renamed(
+    first: ModelBase,
+    second: ModelBase,
+    info: TensorInfo,
+    lost: dict[str, TensorInfo],
+    sums: dict[str, str],
+) -> str | None:
+    """The tensor that is no more and equals this new one."""
+    alike = [n for n, one in lost.items() if (one.dtype, one.shape) == (info.dtype, info.shape)]
+    if not alike or not info.nbytes:
+        return None
+    wanted = xxh3(np.ascontiguousarray(second.load(info.name)))
+    for name in alike:
+        if name not in sums:
+            sums[name] = xxh3(np.ascontiguousarray(first.load(name)))
+        if sums[name] == wanted:
+            return name
+    return None
+
+
+def compared(info: TensorInfo, a: np.ndarray, b: np.ndarray) -> TensorDifference:
+    """Two tensors of one dtype and shape."""
+    a, b = a.reshape(-1), b.reshape(-1)
+    total = _Changes()
+    for begin in range(0, a.size, _BLOCK):
+        total.add(a[begin : begin + _BLOCK], b[begin : begin + _BLOCK])
+    return TensorDifference(
+        info.name,
+        "changed" if total.changed else "same",
+        info.dtype,
+        info.shape,
+        a.size,
+        total.changed,
+        total.error / total.power if total.power else total.error,
+        total.ulps,
+        total.moved / total.changed if total.changed else 0.0,
+        (total.zeros[0], total.zeros[1]),
+    )
+
+
+class _Changes:
+    """What adds up over blocks of values."""
+
+    def __init__(self) -> None:
+        self.changed = self.ulps = 0
+        self.error = self.power = self.moved = 0.0
+        self.zeros = [0, 0]
+
+    def add(self, a: np.ndarray, b: np.ndarray) -> None:
+        words = [_words(one) for one in (a, b)]
+        self.zeros[0] += int(np.count_nonzero(a == 0))
+        self.zeros[1] += int(np.count_nonzero(b == 0))
+        wide = np.complex128 if a.dtype.kind == "c" else np.float64
+        x, y = a.astype(wide), b.astype(wide)
+        finite = np.isfinite(x) & np.isfinite(y)
+        x, y = x[finite], y[finite]
+        self.power += float(np.sum(np.abs(x) ** 2))
+        other = words[0] != words[1]
+        self.changed += int(np.count_nonzero(other.reshape(a.size, -1).any(axis=1)))
+        if not other.any():
+            return
+        self.error += float(np.sum(np.abs(x - y) ** 2))
+        first, second = (_places(one[other], a.dtype) for one in words)
+        steps = np.where(first > second, first - second, second - first)
+        self.ulps = max(self.ulps, int(steps.max()))
+        self.moved += float(np.sum(steps.astype(np.float64)))
+
+
+def _words(values: np.ndarray) -> np.ndarray:
+    """The values as unsigned words; complex ones as two each."""
+    width = values.itemsize // 2 if values.dtype.kind == "c" else values.itemsize
+    return np.ascontiguousarray(values).view(f"u{width}")
+
+
+def _places(words: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Where words stand among the numbers of their dtype, from the least on."""
+    top = words.dtype.type(1 << (8 * words.itemsize - 1))
+    if dtype.kind in "ub":
+        return words
+    signed: np.ndarray = words ^ top
+    if dtype.kind == "i":
+        return signed
+    found: np.ndarray = np.where(words & top, ~words, words | top)
+    return found

@@ -1,0 +1,56 @@
+"""A call with a base: what it is asked of, and what it cannot be asked together with."""
+
+from __future__ import annotations
+
+from taut.compression.request import Call, CompressRequest
+from taut.container import open_base
+from taut.encoding.on_base import OnBase, base_under
+from taut.errors import ArgumentError
+from taut.io import Source
+from taut.io.stamp import Stamp
+
+
+def rounds(call: Call) -> bool:
+    """Whether a call asks for anything but every bit as it is."""
+    asked = (call.bits, call.size, call.max_drop, call.calib, call.plan, call.train)
+    return any(one is not None for one in asked)
+
+
+def standing(source: Source, request: CompressRequest) -> Source:
+    """The source on the base that was asked for; the source itself where none was.
+
+    Raises:
+        ArgumentError: there is no such base, or what else is asked for does not go with one.
+        FormatError, VerifyError: the base is damaged.
+    """
+    if request.base is None:
+        return source
+    call = request.call
+    for name, option, value in (
+        ("train", "--train", call.train),
+        ("max_drop", "--max-drop", call.max_drop),
+        ("calib", "--calib", call.calib),
+    ):
+        if value is not None:
+            raise ArgumentError(f"base (--base): does not go with {name} ({option}); leave one out")
+    if call.workers.elsewhere:
+        raise ArgumentError("base (--base): a delta is made by this process; leave ray (--ray) out")
+    base = open_base(request.base, threads=call.threads)
+    stands = OnBase(source, base, rounds(call))
+    if not any(stands.has(info) for info in source.infos):
+        raise ArgumentError(
+            f"base (--base): {base.identity} has none of the tensors of {source.identity} in their "
+            "dtype and shape; give the model that it was made from, or leave the base out"
+        )
+    return stands
+
+
+def own_source(source: Source) -> Source:
+    """The source as it was opened, without its base."""
+    return source.whole if isinstance(source, OnBase) else source
+
+
+def stamps_of_base(source: Source) -> tuple[Stamp, ...]:
+    """What the files of a base were when they were opened."""
+    found = base_under(source)
+    return () if found is None else found.base.stamps

@@ -1,0 +1,27 @@
+"""The verb `diff`."""
+
+from __future__ import annotations
+
+from taut.analysis.differences import Differences, differences
+from taut.container import BaseSpec, open_base
+from taut.container.through_stores import through_stores
+
+__all__ = ["Differences", "diff"]
+
+
+@through_stores(("first", "second"))
+def diff(first: BaseSpec, second: BaseSpec) -> Differences:
+    """Say which tensors differ between two models, and how far.
+
+    Each is a Taut file, or anything that `taut.compress` reads: a file, a folder, shards, a dict of
+    arrays. A tensor that is new under its name and equals one that is no more counts as renamed.
+
+    Raises:
+        ArgumentError: there is no such model.
+        FormatError, VerifyError: a file is damaged.
+
+    >>> import numpy as np
+    >>> diff({"w": np.zeros(3)}, {"w": np.zeros(3)}).alike
+    True
+    """
+    return differences(open_base(first), open_base(second))

@@ -1,0 +1,213 @@
+"""Files that stand on a base: what they give back, and which bases they refuse."""
+
+import json
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import taut
+from taut.container.bases import DEEPEST, add
+from taut.errors import ArgumentError, VerifyError
+
+
+def model(seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "w": (rng.standard_normal((64, 96)) * 0.1).astype(np.float32),
+        "half": (rng.standard_normal((128, 80)) * 0.1).astype(ml_dtypes.bfloat16),
+        "bias": rng.standard_normal(96).astype(np.float32),
+        "ids": rng.integers(0, 9, 40),
+        "same": rng.standard_normal((50, 90)).astype(np.float32),
+    }
+
+
+def tuned(base):
+    rng = np.random.default_rng(9)
+    changed = dict(base)
+    changed["w"] = base["w"] + np.float32(1e-4) * rng.standard_normal((64, 96), np.float32)
+    changed["bias"] = base["bias"] * np.float32(1.001)
+    bits = base["half"].view(np.uint16).copy()
+    bits[3::40] += 1
+    changed["half"] = bits.view(ml_dtypes.bfloat16)
+    return changed
+
+
+@pytest.fixture
+def files(tmp_path):
+    base, fine = model(), tuned(model())
+    save_file(base, tmp_path / "base.safetensors")
+    save_file(fine, tmp_path / "fine.safetensors", metadata={"format": "pt"})
+    return tmp_path
+
+
+def equal(found, expected):
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        assert found[name].dtype == values.dtype and found[name].shape == values.shape
+        assert found[name].tobytes() == values.tobytes(), name
+
+
+def compress(folder, fine="fine", base="base", **asked):
+    dst = folder / f"{fine}.taut.safetensors"
+    return taut.compress(folder / f"{fine}.safetensors", dst, base=folder / base, **asked)
+
+
+def test_a_delta_gives_the_file_back_byte_for_byte_and_tensors_one_by_one(files):
+    result = compress(files, base="base.safetensors")
+    base = files / "base.safetensors"
+    alone = taut.compress(files / "fine.safetensors", files / "alone.taut.safetensors")
+    assert result.size < alone.size / 2 and result.base == "base.safetensors"
+    opened = taut.load(result.path, base=base)
+    expected = load_file(files / "fine.safetensors")
+    equal({name: opened[name] for name in opened}, expected)
+    equal(opened.load_all(), expected)
+    equal(taut.load(result.path, base=model()), expected)  # what is in memory will do
+    taut.decompress(result.path, files / "again.safetensors", base=base)
+    assert (files / "again.safetensors").read_bytes() == (files / "fine.safetensors").read_bytes()
+    report = taut.verify(result.path, base=base)
+    assert report.decoded == sum(t.nbytes for t in expected.values())
+    by_name = {t.name: t.bytes for t in taut.info(result.path).tensors}
+    assert by_name["same"] == by_name["ids"] == 0
+
+
+def test_a_base_is_found_beside_the_file_under_the_name_that_it_had(files):
+    path = compress(files, base="base.safetensors").path
+    equal(taut.load(path), tuned(model()))
+    (files / "base.safetensors").rename(files / "other.safetensors")
+    with pytest.raises(ArgumentError, match=r'its base "base\.safetensors" is not'):
+        taut.load(path)["w"]
+
+
+def test_another_base_is_refused_by_the_tensor_that_differs(files):
+    path = compress(files, base="base.safetensors").path
+    other = model() | {"half": model(1)["half"]}
+    opened = taut.load(path, base=other)
+    equal({"w": opened["w"]}, {"w": tuned(model())["w"]})
+    with pytest.raises(VerifyError, match='has another "half"') as refused:
+        opened["half"]
+    assert refused.value.tensor == "half"
+    with pytest.raises(VerifyError, match="half"):
+        taut.verify(path, base=other)
+    with pytest.raises(VerifyError, match="half"):
+        taut.decompress(path, files / "out.safetensors", base=other)
+    assert not (files / "out.safetensors").exists()
+    with pytest.raises(ArgumentError, match='stands on "w"'):
+        taut.load(path, base={"v": np.zeros(3)})["w"]
+    with pytest.raises(VerifyError, match=r"F64 \[64, 96\], not F32"):
+        taut.load(path, base=model() | {"w": np.zeros((64, 96))})["w"]
+
+
+def test_new_renamed_reshaped_and_missing_tensors(tmp_path):
+    base = model()
+    changed = tuned(base)
+    changed["renamed"] = changed.pop("same")
+    changed["new"] = np.arange(7000, dtype=np.float32)
+    changed["ids"] = np.arange(12).reshape(3, 4)
+    del changed["bias"]
+    path = tmp_path / "d.taut.safetensors"
+    taut.compress(changed, path, base=base)
+    equal(taut.load(path, base=base), changed)
+    stores = {record.name: record for record in taut.load(path, base=base).index.records}
+    assert stores["renamed"].store == "base" and stores["renamed"].base_name == "same"
+    assert not stores["new"].base_sum and not stores["ids"].base_sum
+
+
+def test_the_difference_is_what_is_rounded(files):
+    base = files / "base.safetensors"
+    result = compress(files, base="base.safetensors", bits=2)
+    alone = taut.compress(files / "fine.safetensors", files / "alone.taut.safetensors", bits=2)
+    lost = {tensor.name: tensor.rel_mse for tensor in result.tensors}
+    assert 0 < lost["w"] < 1e-3 * {t.name: t.rel_mse for t in alone.tensors}["w"]
+    found, fine = taut.load(result.path, base=base), tuned(model())
+    error = np.square(found["w"] - fine["w"]).sum() / np.square(fine["w"]).sum()
+    assert error == pytest.approx(lost["w"], rel=0.02)
+    assert found["half"].dtype == fine["half"].dtype
+    taut.verify(result.path, base=base)
+
+
+def test_a_lossy_file_is_a_base_as_it_decodes(files):
+    lossy = taut.compress(files / "base.safetensors", files / "low.taut.safetensors", bits=4)
+    path = compress(files, base="low.taut.safetensors").path
+    equal(taut.load(path), tuned(model()))
+    assert lossy.path.name == taut.info(path).base
+    with pytest.raises(VerifyError, match="another"):
+        taut.load(path, base=files / "base.safetensors")["w"]
+
+
+def test_deltas_stand_on_one_another_to_a_depth(tmp_path):
+    values = np.arange(5000, dtype=np.float32)
+    save_file({"a": values}, tmp_path / "0.safetensors")
+    base = "0.safetensors"
+    for number in range(1, DEEPEST + 1):
+        save_file({"a": values + number}, tmp_path / f"{number}.safetensors")
+        base = compress(tmp_path, str(number), base).path.name
+    equal(taut.load(tmp_path / base), {"a": values + DEEPEST})
+    with pytest.raises(ArgumentError, match="decompress"):
+        compress(tmp_path, "1", base, force=True)
+
+
+def test_several_bases_are_given_in_a_list(files):
+    low = compress(files, base="base.safetensors").path
+    folder = files / "elsewhere"
+    folder.mkdir()
+    moved = low.rename(folder / low.name)
+    save_file(model(), folder / "third.safetensors")
+    third = taut.compress(
+        folder / "third.safetensors",
+        folder / "third.taut.safetensors",
+        base=[moved, files / "base.safetensors"],
+    )
+    equal(taut.load(third.path, base=[moved, files / "base.safetensors"]), model())
+    with pytest.raises(ArgumentError, match="needs none"):
+        taut.load(third.path, base=[moved, files / "base.safetensors", moved])
+
+
+def test_shards_are_a_base_and_stand_on_one(files, tmp_path):
+    index = {"metadata": {}, "weight_map": {}}
+    for number, names in enumerate((["w", "half"], ["bias", "ids", "same"])):
+        name = f"model-{number}.safetensors"
+        save_file({one: model()[one] for one in names}, files / name)
+        index["weight_map"] |= dict.fromkeys(names, name)
+    (files / "model.safetensors.index.json").write_text(json.dumps(index))
+    base = files / "model.safetensors.index.json"
+    path = taut.compress(files / "fine.safetensors", files / "d.taut.safetensors", base=base).path
+    equal(taut.load(path, base=base), tuned(model()))
+    cut = taut.compress(files / "fine.safetensors", files / "cut", base=base, shard_size=20_000)
+    equal(taut.load(cut.path, base=base), tuned(model()))
+    assert taut.info(cut.path).base == base.name
+
+
+def test_what_does_not_go_with_a_base_is_refused_before_the_work(files):
+    fine, dst = files / "fine.safetensors", files / "d.taut.safetensors"
+    with pytest.raises(ArgumentError, match="none of the tensors"):
+        taut.compress(fine, dst, base={"other": np.zeros(3)})
+    with pytest.raises(ArgumentError, match="no such file"):
+        taut.compress(fine, dst, base=files / "nowhere.safetensors")
+    with pytest.raises(ArgumentError, match="--train"):
+        taut.compress(fine, dst, base=model(), train=[])
+    assert not dst.exists()
+    plain = taut.compress(fine, dst)
+    with pytest.raises(ArgumentError, match="needs no base"):
+        taut.load(plain.path, base=model())
+
+
+def test_a_base_that_is_cut_short_is_named(files):
+    path = compress(files, base="base.safetensors").path
+    data = (files / "base.safetensors").read_bytes()
+    (files / "base.safetensors").write_bytes(data[:-100])
+    with pytest.raises(taut_errors(), match=r"base\.safetensors"):
+        taut.load(path)
+
+
+def taut_errors():
+    from taut.errors import TautError
+
+    return TautError
+
+
+def test_sums_are_rounded_once_to_nearest_even():
+    base = np.array([1.0, 1.0], ml_dtypes.bfloat16)
+    found = add(base, np.array([2**-8, 2**-8 + 2**-20], np.float32))
+    assert found.astype(np.float32).tolist() == [1.0, 1.0078125]
