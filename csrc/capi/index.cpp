@@ -132,6 +132,9 @@ bool parse_source(const Json& tree, int version, Arena& arena, Contents& found, 
     if (!whole && found.files.size != 1)
         return fail.format("index: source: only the header of a single file can be left out");
     if (!parse_texts(*source, "texts", "text", false, arena, found.texts, fail)) return false;
+    // How low-bit weights become floats: of no use here, but of one kind.
+    if (source->find("quantization") && !need(*source, "quantization", JsonKind::object, "index: source", fail))
+        return false;
     const Json* bytes = source->find("bytes");
     uint64_t size;
     if (!bytes) return fail.format("index: source: no \"bytes\"");

@@ -19,7 +19,8 @@ LARGE, PIECE = 1 << 16, 1 << 15
 
 @pytest.fixture
 def file(tmp_path: Path, rng: np.random.Generator) -> Path:
-    """Coded in several chunks, kept, constant, equal, and small tensors."""
+    """Coded in several chunks, kept, constant, equal, packed, and small tensors."""
+    codes = np.clip(np.rint(rng.normal(8, 2, (700, 1024))), 0, 15).astype(np.uint8)
     weight = (rng.standard_normal((1200, 512)) / 50).astype(np.float32)
     model = {
         "a": weight,
@@ -28,6 +29,8 @@ def file(tmp_path: Path, rng: np.random.Generator) -> Path:
         "z_same": weight.copy(),
         "zeros": np.zeros((300, 300), np.float32),
         "bias": weight[0],
+        "words": (codes[:, ::2] | codes[:, 1::2] << 4).view(np.int32),
+        "bytes": np.rint(rng.normal(0, 20, (299, 601))).astype(np.int8),
     }
     path = tmp_path / "net.safetensors"
     save_file(model, path)

@@ -18,6 +18,7 @@ from taut.exporting.compressed_tensors.write import export_compressed_tensors
 from taut.exporting.integers import to_integers
 from taut.exporting.scales import stored
 from taut.io import open_source
+from taut.io.quantized import as_floats
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -105,6 +106,51 @@ def test_what_was_on_no_grid_is_rounded_and_counted(tmp_path, llama, projections
     assert (done.exact, done.rounded) == (len(file) - len(projections), len(projections))
     assert 0.99 < done.check.cosine < 0.999  # four bits of normal values, and exact norms
     assert done.files[0].name == "config.json"
+
+
+@pytest.mark.parametrize("kind", ["nvfp4", "mxfp4"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_four_bit_floats_keep_their_codes(tmp_path, llama, projections, kind, dtype):
+    own = transformers.LlamaForCausalLM.from_pretrained(llama, dtype=getattr(torch, dtype))
+    own.save_pretrained(tmp_path / "own")
+    file = compressed(tmp_path / "own", tmp_path / "small", projections, kind)
+    done = export_compressed_tensors(file, tmp_path / "out", tmp_path / "own")
+    assert (done.rounded, done.check.max_error) == (0, 0)
+    assert done.check.runtime.startswith("compressed-tensors 0.")  # which unpacked all of them
+    assert quantization(tmp_path / "out")["format"] == f"{kind}-pack-quantized"
+    floats = as_floats(open_source(tmp_path / "out"))
+    for name in projections:
+        assert np.array_equal(floats.load(name), file[name])
+
+
+def test_any_file_is_rounded_to_four_bit_floats(tmp_path, llama, projections):
+    file = compressed(llama, tmp_path / "small", projections, "lossless")
+    done = export_compressed_tensors(file, tmp_path / "out", llama, Packing(weights="nvfp4"))
+    assert done.rounded == len(projections)
+    assert 0.99 < done.check.cosine < 0.9999
+    with pytest.raises(ArgumentError, match="groups of 16"):
+        packing = Packing(weights="nvfp4", group_size=32)
+        export_compressed_tensors(file, tmp_path / "no", llama, packing)
+
+
+def test_data_round_four_bit_floats_with_feedback(tmp_path, llama, projections):
+    file = compressed(llama, tmp_path / "small", projections, "lossless")
+    ids = torch.randint(0, 96, (24, 32), generator=torch.Generator().manual_seed(0))
+    near, fed = Packing(weights="mxfp4"), Packing(weights="mxfp4", calib=[ids])
+    export_compressed_tensors(file, tmp_path / "near", llama, near)
+    done = export_compressed_tensors(file, tmp_path / "fed", llama, fed)
+    assert any("feedback" in note for note in done.notes)
+    original = transformers.LlamaForCausalLM.from_pretrained(llama).eval()
+    with torch.no_grad():
+        wanted = original(ids).logits
+        lost = [
+            float((loaded(tmp_path / name)(ids).logits - wanted).square().mean())
+            for name in ("near", "fed")
+        ]
+    assert lost[1] < 0.9 * lost[0]
+    with pytest.raises(ArgumentError, match="goes with weights nvfp4 and mxfp4"):
+        packing = Packing(weights="int8", calib=[ids])
+        export_compressed_tensors(file, tmp_path / "no", llama, packing)
 
 
 def quantization(folder: Path) -> dict[str, object]:

@@ -123,5 +123,47 @@ def write_gguf(path: Path) -> None:
     taut.compress(path, path.with_name("gguf2.taut.safetensors"))
 
 
+def low_bit_model() -> dict[str, np.ndarray]:
+    """Packed integers and FP8 of compressed-tensors, with their scales."""
+    rng = np.random.default_rng(3)
+    q = np.clip(np.rint(rng.normal(8, 2, (160, 512))), 0, 15).astype(np.uint8)
+    return {
+        "up.weight_packed": (q[:, ::2] | q[:, 1::2] << 4).view("<i4"),
+        "up.weight_scale": rng.uniform(0.01, 0.02, (160, 16)).astype(ml_dtypes.bfloat16),
+        "up.weight_shape": np.array([160, 512]),
+        "down.weight": rng.normal(0, 60, (96, 128)).astype(ml_dtypes.float8_e4m3fn),
+        "down.weight_scale": rng.uniform(0.001, 0.002, (96, 1)).astype(ml_dtypes.bfloat16),
+        "norm.weight": np.ones(128, ml_dtypes.bfloat16),
+    }
+
+
+def write_low_bit() -> None:
+    """A checkpoint of low-bit weights, its bit-exact Taut file, and the floats of its weights."""
+    import json
+    import tempfile
+
+    original = FILES / "low_bit2.safetensors"
+    if original.exists():
+        raise SystemExit(f"{original} exists: golden files are never written again")
+    int4 = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32}
+    fp8 = {"num_bits": 8, "type": "float", "strategy": "channel"}
+    settings = {
+        "quant_method": "compressed-tensors",
+        "format": "mixed-precision",
+        "config_groups": {
+            "group_0": {"targets": ["re:.*up"], "weights": int4},
+            "group_1": {"targets": ["re:.*down"], "weights": fp8},
+        },
+    }
+    save_file(low_bit_model(), original)
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "config.json")
+        config.write_text(json.dumps({"dtype": "bfloat16", "quantization_config": settings}))
+        Path(folder, original.name).write_bytes(original.read_bytes())
+        taut.compress(Path(folder, original.name), FILES / "low_bit2.taut.safetensors")
+    floats = taut.load(FILES / "low_bit2.taut.safetensors", dequantize=True)
+    save_file(dict(floats.items()), FILES / "low_bit2.floats.safetensors")
+
+
 if __name__ == "__main__":
     main()

@@ -240,9 +240,13 @@ def _introduce(
     from taut.cli._report import model_text, plan_text
     from taut.encoding.estimate import estimate_memory
     from taut.io import open_source
+    from taut.io.quantized import as_floats
     from taut.reporting.numbers import size
 
     source = open_source(src)
+    lossy = (asked.bits, asked.size, asked.max_drop, asked.calib, asked.train)
+    if any(one is not None for one in lossy):
+        source = as_floats(source)
     check_fits(source, asked.bits, asked.size)
     if step is not None:
         step.original = source.nbytes

@@ -56,7 +56,8 @@ def command(
         str | None,
         typer.Option(
             metavar="KIND",
-            help="onnx, gguf, compressed-tensors: float32, float16, bfloat16, int8 or int4.",
+            help="onnx, gguf, compressed-tensors: float32, float16, bfloat16, int8 or int4; "
+            "compressed-tensors: nvfp4 or mxfp4.",
         ),
     ] = None,
     group_size: Annotated[

@@ -100,7 +100,7 @@ def _one(
             progress=request.progress,
         )
         check_unchanged(stamps)
-        _copy(place, request)
+        _copy(place, request, decision.origin)
         return writer.finish(request.progress)
 
 
@@ -121,7 +121,7 @@ def _several(
         _take(kept, partition, folder)
     check_unchanged(stamps)
     write_index(place.file, decision.origin, partition, [found[f] for f in partition.files])
-    _copy(place, request)
+    _copy(place, request, decision.origin)
     return describe(open_taut(place.file, threads=request.call.threads))
 
 
@@ -227,15 +227,16 @@ def _link(made: Path, target: Path) -> None:
         shutil.copyfile(made, target)
 
 
-def _copy(place: Destination, request: CompressRequest) -> None:
+def _copy(place: Destination, request: CompressRequest, origin: Origin) -> None:
     if place.folder is not None:
-        copy_files(place.companions, place.folder, partial(_changed, place), force=request.force)
+        change = partial(_changed, place, bool(origin.quantization))
+        copy_files(place.companions, place.folder, change, force=request.force)
 
 
-def _changed(place: Destination, path: Path, data: bytes) -> bytes:
+def _changed(place: Destination, low_bit: bool, path: Path, data: bytes) -> bytes:
     """The bytes of a companion as they are beside the Taut file."""
     plain = plain_config(path, data) if place.floats else data
-    return mark_config(path, plain, shards=place.partition is not None)
+    return mark_config(path, plain, shards=place.partition is not None, low_bit=low_bit)
 
 
 class _Counter:

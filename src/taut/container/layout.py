@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import xxhash
 
-from taut.coding import CodedArray, Effort, encode_delta, encode_lossless
+from taut.coding import CodedArray, Effort, encode_delta
+from taut.coding.packed_codes import encode_bits
 from taut.container.contents import pack_index
 from taut.container.format import (
     GROUP,
@@ -295,7 +296,7 @@ class Layout:
         name = f"{self._prefix}solid.{dtype}" + (f".{number}" if number else "")
         data = np.concatenate(group.values)
         values = data.view(storage(dtype, (0,))[0])
-        coded = encode_lossless(values, effort=self._effort, threads=self._threads)
+        coded = encode_bits(values, effort=self._effort, threads=self._threads)
         if based := bool(group.bases):
             base = np.concatenate(group.bases).view(values.dtype)
             delta = encode_delta(values, base, threads=self._threads)

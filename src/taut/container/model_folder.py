@@ -13,6 +13,9 @@ from taut.errors import ArgumentError, TautError
 
 FILE_NAME = f"model{SUFFIX}"
 
+_KEY = b'"quantization_config"'
+LOW_BIT_KEY = "taut_low_bit_config"  # where the config of a Taut folder has the original's method
+_LOW_BIT = f'"{LOW_BIT_KEY}"'.encode()
 _METHODS = ("quantization_config", "compression_config")  # of low-bit weights, in a config
 
 _LARGE = 16_000_000  # bytes that are read at once: no config of a model is as large
@@ -23,11 +26,13 @@ _MARK = b'\n  "quantization_config": {"quant_method": "taut"},'
 _SHARDS = b'\n  "quantization_config": {"quant_method": "taut", "shards": true},'
 
 
-def mark_config(path: Path, data: bytes, *, shards: bool = False) -> bytes:
+def mark_config(path: Path, data: bytes, *, shards: bool = False, low_bit: bool = False) -> bytes:
     """The bytes of a companion as they are in a Taut folder: a model's config says so.
 
     Only the config of a transformers model that is not quantized otherwise; `unmark_config` gives
-    its bytes back. With `shards` it says that the weights are several files and an index.
+    its bytes back. With `shards` it says that the weights are several files and an index. With
+    `low_bit` the weights become floats when they are loaded, and what the config says of them
+    stands under another key.
 
     >>> mark_config(Path("config.json"), b'{"model_type": "bert"}')
     b'{\\n  "quantization_config": {"quant_method": "taut"},"model_type": "bert"}'
@@ -38,8 +43,12 @@ def mark_config(path: Path, data: bytes, *, shards: bool = False) -> bytes:
         tree = json.loads(data)
     except (ValueError, RecursionError):
         return data
-    if "model_type" not in tree or "quantization_config" in tree:
+    if "model_type" not in tree:
         return data
+    if "quantization_config" in tree:
+        if not low_bit or data.count(_KEY) != 1 or _LOW_BIT in data:
+            return data
+        data = data.replace(_KEY, _LOW_BIT)
     return data[:1] + (_SHARDS if shards else _MARK) + data[1:]
 
 
@@ -72,7 +81,7 @@ def unmark_config(path: Path, data: bytes) -> bytes:
     """The bytes of a companion as the original has them."""
     for mark in (_MARK, _SHARDS) if path.as_posix() == "config.json" else ():
         if data.startswith(b"{" + mark):
-            return data[:1] + data[1 + len(mark) :]
+            return (data[:1] + data[1 + len(mark) :]).replace(_LOW_BIT, _KEY)
     return data
 
 

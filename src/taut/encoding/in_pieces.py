@@ -10,8 +10,8 @@ import numpy as np
 import xxhash
 
 from taut.coding import CodedArray, Effort, LosslessStream, RecordStream, chunked, streams
+from taut.coding.packed_codes import Read, record_layout, row_bytes, word_effort
 from taut.container import Layout
-from taut.encoding.packed_codes import Read, record_layout, row_bytes, word_effort
 from taut.encoding.tensor import Quantize
 from taut.io import Source, TensorInfo, storage
 from taut.io.equal_tensors import EqualTensors

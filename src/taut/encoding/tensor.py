@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from taut.coding import CodedArray, Effort, Job, decode, encode_lossless, encode_records
+from taut.coding import CodedArray, Effort, Job, decode, encode_records
+from taut.coding.packed_codes import encode_bits
 from taut.container import SMALL, Layout, xxh3
 from taut.container.format import PART
 from taut.encoding.choose_coder import coded_few, coded_smallest
-from taut.encoding.packed_codes import record_layout, row_bytes, word_effort
 from taut.errors import ArgumentError
 from taut.io import SAFETENSORS_DTYPES, Source, TensorInfo
 from taut.io.pairs import PairsInfo
@@ -23,6 +23,9 @@ from taut.transform.grid import check_divides, matrix_shape
 from taut.transform.runtime import GRIDS, make_grid, masked, scheme_mask
 
 _BLOCK = 1 << 20  # values whose error is summed at a time
+# Smaller tensors share solid groups; up to SMALL so do those that gain little by themselves. Others
+# would lose it there: scales whose last bits are zero, beside one tensor whose are not.
+_SHARED = SMALL // 4
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 Quantize = Callable[[TensorInfo, np.ndarray, Scheme], Indices | Rounded | Grid | None]
@@ -190,22 +193,13 @@ def _exact(
     few = coded_few(values, effort=effort, threads=threads)
     if few is not None:
         return Coded(few, scheme, checksum, checksum)
-    if values.nbytes < SMALL:
+    if values.nbytes < _SHARED:
         return Coded(values, scheme, checksum, checksum, small=True)
-    coded = encode_bits(values, effort, threads)
+    coded = encode_bits(values, effort=effort, threads=threads)
+    if values.nbytes < SMALL and 2 * coded.nbytes > values.nbytes:
+        return Coded(values, scheme, checksum, checksum, small=True)
     pays = coded.nbytes + PART * (1 + len(coded.chunks)) < values.nbytes
     return Coded(coded if pays else values, scheme, checksum, checksum)
-
-
-def encode_bits(values: np.ndarray, effort: Effort, threads: int) -> CodedArray:
-    """Code an array bit for bit: its words, or what is packed in its bytes."""
-    flat = values.reshape(-1)
-    layout = record_layout(lambda a, b: flat[a:b], values.shape, values.dtype, effort)
-    if layout is None:
-        effort = word_effort(values.dtype, effort)
-        return encode_lossless(values, effort=effort, threads=threads)
-    each = row_bytes(layout, values.shape, values.dtype.itemsize)
-    return encode_records(flat.view(np.uint8), layout, each, threads=threads)
 
 
 def _records(values: np.ndarray, scheme: str, info: RecordsInfo, threads: int) -> Coded:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from taut.container.find import INDEX_SUFFIX, SUFFIX
+from taut.container.model_folder import LOW_BIT_KEY
 from taut.container.schema import get_object, load_json
 from taut.errors import ArgumentError
 from taut.io.folder_files import FolderFiles, read_folder
@@ -43,9 +44,12 @@ def config_text(config: dict[str, object]) -> str:
 def without_taut(config: dict[str, object]) -> dict[str, object]:
     """A config that no longer says that the weights are in a Taut file."""
     method = config.get("quantization_config")
-    if isinstance(method, dict) and method.get("quant_method") == "taut":
-        return {key: value for key, value in config.items() if key != "quantization_config"}
-    return config
+    if not isinstance(method, dict) or method.get("quant_method") != "taut":
+        return config
+    plain = {key: value for key, value in config.items() if key != "quantization_config"}
+    if LOW_BIT_KEY in plain:  # the weights are as low-bit as the original's
+        plain["quantization_config"] = plain.pop(LOW_BIT_KEY)
+    return plain
 
 
 def with_dtype(config: dict[str, object], dtype: str) -> dict[str, object]:

@@ -29,7 +29,7 @@ _GOES_WITH: Final[Mapping[str, tuple[Format, ...]]] = {
     "activations": ("onnx", "compressed-tensors"),
     "ranges": ("onnx",),
     "max_error": ("onnx",),
-    "calib": ("onnx",),
+    "calib": ("onnx", "compressed-tensors"),
     "score": ("hf", "onnx"),
 }
 _OPTIONS: Final = {"group_size": "group-size", "max_error": "max-error"}  # if others

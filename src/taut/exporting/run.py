@@ -68,7 +68,9 @@ def run_export(request: ExportRequest) -> Export:
             )
         case "compressed-tensors":
             companions = _companions(request, kind)
-            packing = Packing(request.weights, request.group_size, request.activations)
+            packing = Packing(
+                request.weights, request.group_size, request.activations, request.calib
+            )
             return export_compressed_tensors(
                 file, out, companions, packing, force=force, progress=progress
             )

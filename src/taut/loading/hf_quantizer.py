@@ -18,9 +18,11 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from taut.container import open_taut
-from taut.container.model_folder import FILE_NAME
+from taut.container.model_folder import FILE_NAME, LOW_BIT_KEY
+from taut.container.plain_file import write_tensors
 from taut.container.shard_table import INDEX_NAME
 from taut.errors import ArgumentError
+from taut.loading.float_file import with_floats
 from taut.loading.restore import decompress
 
 _FLOATS = {
@@ -100,8 +102,9 @@ class TautQuantizer(HfQuantizer):
             self._decoded.cleanup()
         for part in model.modules():
             config = getattr(part, "config", None)
-            if isinstance(config, PreTrainedConfig) and hasattr(config, "transformers_weights"):
-                del config.transformers_weights
+            for name in ("transformers_weights", LOW_BIT_KEY):
+                if isinstance(config, PreTrainedConfig) and hasattr(config, name):
+                    delattr(config, name)
         return model
 
     def is_serializable(self) -> bool:
@@ -129,6 +132,10 @@ def _decode(path: Path, folder: Path) -> list[Path]:
             "its config and taut.load(file, into=model)"
         )
     origin = file.index.origin
+    if origin.quantization:  # transformers gets floats, which any class of the network takes
+        floats, whole = with_floats(file), folder / "model.safetensors"
+        write_tensors(whole, floats.infos, floats.__getitem__)
+        return [whole]
     several = len(origin.files) > 1 or origin.texts
     restored = decompress(path, folder / ("model" if several else "model.safetensors"))
     return [one for one in restored.files if one.suffix == ".safetensors"]

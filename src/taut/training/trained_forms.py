@@ -163,6 +163,10 @@ def fake_quant(scheme: Scheme, weight: Tensor, name: str, size: float = USUAL_SI
         ArgumentError: the scheme has no form that trains, or its group does not divide the columns.
     """
     _check_group(scheme.group, weight, name)
+    if scheme.kind in ("nvfp4", "mxfp4"):
+        raise ArgumentError(
+            f'tensor "{name}": {scheme} is not trained; round it with calibration data'
+        )
     if scheme.asymmetric:
         raise ArgumentError(f'tensor "{name}": {scheme} is not trained; leave ",asym" out')
     if scheme.kind in _INTEGERS:

@@ -91,16 +91,17 @@ class FloatGrid:
             for part, (dtype, shape) in shapes.items()
         }
 
-    def codes(self, values: np.ndarray) -> tuple[Codes, bool]:
-        """The codes of a matrix, and whether they give its very values.
+    def own_codes(self, values: np.ndarray) -> Codes | None:
+        """The codes that give a matrix's very values; None if none do."""
+        return codes_of(as_matrix(values), self.kind)
+
+    def rounded(self, values: np.ndarray) -> Codes:
+        """The codes nearest to a matrix.
 
         Raises:
             ArgumentError: values are outside of what the scales hold.
         """
-        found = codes_of(as_matrix(values), self.kind)
-        if found is not None:
-            return found, True
-        return codes_in(float4(values, self.kind), self.kind), False
+        return codes_in(float4(values, self.kind), self.kind)
 
     def parts(self, codes: Codes) -> dict[str, np.ndarray]:
         """What is written of a matrix."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from taut.exporting.compressed_tensors.float_packed import FloatGrid
+from taut.exporting.compressed_tensors.fed_back import Feedback
+from taut.exporting.compressed_tensors.float_packed import FloatGrid, codes_in
 from taut.exporting.compressed_tensors.parts import Parts
 from taut.io import SAFETENSORS_DTYPES, TensorInfo
+from taut.transform.float4 import Codes
 
 
 @dataclass
@@ -17,6 +19,7 @@ class FloatParts(Parts):
     """As `Parts`, of a grid of four-bit floats."""
 
     grid: FloatGrid  # type: ignore[assignment]  # the same idea of another kind
+    feedback: Feedback | None = None  # with it all parts are held: they cost more than memory
     _made: dict[str, np.ndarray] = field(default_factory=dict)  # the parts of the last weight
 
     def infos(self, info: TensorInfo) -> list[TensorInfo]:
@@ -30,12 +33,20 @@ class FloatParts(Parts):
     def _part(self, part: str, info: TensorInfo) -> np.ndarray:
         stem = info.name.removesuffix("weight")
         if stem + part not in self._made:
-            codes, exact = self.grid.codes(self.file[info.name])
-            if exact:
-                self.kept.add(info.name)
-            made = self.grid.parts(codes)
-            self._made = {stem + one: values for one, values in made.items()}
+            made = self.grid.parts(self._codes(info.name))
+            before = {} if self.feedback is None else self._made
+            self._made = before | {stem + one: values for one, values in made.items()}
         return self._made[stem + part]
+
+    def _codes(self, name: str) -> Codes:
+        values = self.file[name]
+        own = self.grid.own_codes(values)
+        if own is not None:
+            self.kept.add(name)
+            return own
+        if self.feedback is None:
+            return self.grid.rounded(values)
+        return codes_in(self.feedback.grid(name, values, self.grid.kind), self.grid.kind)
 
     def floats(self, name: str, held: Callable[[str], np.ndarray]) -> np.ndarray:
         """The weight that parts stand for, in its own dtype, from what was read back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from taut.container import TautFile
 from taut.errors import ArgumentError
@@ -15,6 +15,9 @@ from taut.exporting.shards import SHARD
 from taut.exporting.transformers_network import Linears
 from taut.scheme import Scheme, parse_scheme
 from taut.transform.float4 import GROUPS
+
+if TYPE_CHECKING:
+    from taut.networks import CalibrationSpec
 
 _BITS: Final = {"int8": 8, "int4": 4}
 _KINDS: Final = (*_BITS, *GROUPS)
@@ -30,12 +33,14 @@ class Packing:
     `group_size` the columns that share a scale: by default the schemes' own, else 128 of int4 and a
     whole row of int8. `activations` "dynamic" has int8 weights run with int8 activations, which is
     the default of int8 with a scale a row: vLLM has no other int8 kernel on a CPU. Weights are
-    written in shards of `limit` bytes.
+    written in shards of `limit` bytes. `calib` are data by which four-bit floats are rounded with
+    feedback of errors.
     """
 
     weights: str | None = None
     group_size: int | None = None
     activations: str | None = None
+    calib: CalibrationSpec | None = None
     limit: int = SHARD
 
 

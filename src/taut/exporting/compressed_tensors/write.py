@@ -13,8 +13,10 @@ from typing import Final
 import numpy as np
 
 from taut.container import TautFile, made_folder
+from taut.errors import ArgumentError
 from taut.exporting.check import Comparison, size_words
 from taut.exporting.companions import companion_notes, config_text, copy_companions
+from taut.exporting.compressed_tensors.fed_back import feedback_of
 from taut.exporting.compressed_tensors.float_packed import FloatGrid
 from taut.exporting.compressed_tensors.float_parts import FloatParts
 from taut.exporting.compressed_tensors.packed import PackedGrid
@@ -64,9 +66,7 @@ def export_compressed_tensors(
         packed = on_grid(file, packed, grid)
     packed = divided(file, packed, grid)
     ignored = [name for name in (*linears.body, *linears.head) if f"{name}.weight" not in packed]
-    parts = (
-        FloatParts(file, grid, packed) if isinstance(grid, FloatGrid) else Parts(file, grid, packed)
-    )
+    parts = _parts(file, grid, packed, companions, packing)
     kept = _untied(file)
     infos = [one for info in kept for one in parts.infos(info)]
     with made_folder(out, force=force, sole=True) as folder:
@@ -90,10 +90,36 @@ def export_compressed_tensors(
         check=found.check(runtime),
         notes=(
             *_notes(file, grid, packed, ignored, weighed),
+            *_told_of_data(parts),
             *companion_notes(companions),
             *rounding_notes(file, found.rounded, parts.kept),
         ),
     )
+
+
+def _parts(
+    file: TautFile,
+    grid: PackedGrid | FloatGrid,
+    packed: Sequence[str],
+    companions: Path,
+    packing: Packing,
+) -> Parts:
+    """What the tensors become; rounded by data where some were given.
+
+    Raises:
+        ArgumentError: they do not fit the network, or the grid is of integers.
+    """
+    if isinstance(grid, PackedGrid):
+        if packing.calib is not None:
+            raise ArgumentError(
+                "calib (--calib): goes with weights nvfp4 and mxfp4; integers are rounded with it "
+                "by `taut compress` and a plan of int4 or int8"
+            )
+        return Parts(file, grid, packed)
+    feedback = None
+    if packing.calib is not None:
+        feedback = feedback_of(file, companions, packed, packing.calib)
+    return FloatParts(file, grid, packed, feedback=feedback)
 
 
 def _untied(file: TautFile) -> list[TensorInfo]:
@@ -129,6 +155,13 @@ def _compare(
         if told is not None:
             told()
     return found
+
+
+def _told_of_data(parts: Parts) -> tuple[str, ...]:
+    """What the rounding with feedback has to tell of its data."""
+    if not isinstance(parts, FloatParts) or parts.feedback is None:
+        return ()
+    return ("rounded with feedback of errors, by what the data say", *parts.feedback.notes)
 
 
 def _notes(

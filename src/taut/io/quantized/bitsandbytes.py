@@ -23,6 +23,8 @@ from taut.io.tensor_info import TensorInfo
 STATE: Final = ".quant_state.bitsandbytes__"
 """What the names of states hold, after the weight's and before the kind of codes."""
 _MOST_STATE: Final = 1 << 16  # bytes
+_MOST_SIZE: Final = 1 << 48
+_FAR: Final = 1e30  # of an offset that is added in float32
 _INT8: Final = np.float32(1 / 127)
 
 
@@ -88,7 +90,7 @@ def _four_bits(tensors: Tensors, state: TensorInfo) -> QuantizedWeight:
         codes = split_nibbles(load(name).reshape(-1).view(np.uint8), high_first=True)[:count]
         values: Floats = load(f"{name}.quant_map")[codes]
         maxima = _maxima(load, name, numbers)
-        values *= np.repeat(maxima, numbers.block)[:count]
+        values *= np.repeat(maxima, min(numbers.block, count))[:count]
         return values.reshape(numbers.shape)
 
     told = f"{kind.upper()} of bitsandbytes, blocks of {numbers.block}"
@@ -110,7 +112,8 @@ def _maxima(load: Load, name: str, numbers: _State) -> Floats:
     if numbers.nested_block is None:
         return found.astype(np.float32)
     each: Floats = load(f"{name}.nested_quant_map")[found]
-    each *= np.repeat(load(f"{name}.nested_absmax"), numbers.nested_block)[: each.size]
+    block = min(numbers.nested_block, each.size)
+    each *= np.repeat(load(f"{name}.nested_absmax"), block)[: each.size]
     return each + np.float32(numbers.nested_offset)
 
 
@@ -151,20 +154,24 @@ def _state(tensors: Tensors, info: TensorInfo) -> _State:
 
 def _numbers(tree: Mapping[str, object]) -> _State:
     """A state from its JSON; raises ValueError, KeyError or TypeError if it is none."""
-    block, dtype, shape = tree["blocksize"], tree["dtype"], tree["shape"]
+    dtype, shape, offset = tree["dtype"], tree["shape"], tree.get("nested_offset", 0.0)
     if not isinstance(shape, list) or not 1 <= len(shape) <= MAX_DIMENSIONS:
         raise ValueError("shape is no list of sizes")
-    nested = tree.get("nested_blocksize")
-    offset = tree.get("nested_offset", 0.0)
-    for number in (block, *shape, *(() if nested is None else (nested,))):
-        if type(number) is not int or not 1 <= number < 1 << 48:
-            raise ValueError(f"{number!r:.40} is no size")
-    if dtype not in DTYPES or not isinstance(offset, (int, float)):
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r:.40}")
+    if not isinstance(offset, (int, float)) or not abs(offset) < _FAR:
+        raise ValueError(f"nested_offset is {offset!r:.40}")
+    nested = tree.get("nested_blocksize")
     return _State(
-        block=int(str(block)),
-        dtype=DTYPES[str(dtype)],
-        shape=tuple(shape),
-        nested_block=None if nested is None else int(str(nested)),
+        block=_size(tree["blocksize"]),
+        dtype=DTYPES[dtype],
+        shape=tuple(map(_size, shape)),
+        nested_block=None if nested is None else _size(nested),
         nested_offset=float(offset),
     )
+
+
+def _size(number: object) -> int:
+    if type(number) is not int or not 1 <= number < _MOST_SIZE:
+        raise ValueError(f"{number!r:.40} is no size")
+    return number

@@ -26,6 +26,7 @@ BESIDE: Final[Mapping[str, str]] = {
 """Files beside the config that say of the weights what the config does not, with their method."""
 
 DTYPES: Final = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+_DEEPEST: Final = 50  # lists and objects in one another; a file's index may have a few more
 _OWN: Final = "taut"  # the mark of a Taut folder: its weights are coded, not low-bit
 
 
@@ -86,7 +87,7 @@ def read_declared(text: str, where: str) -> Declared | None:
     Raises:
         FormatError: it is something else.
     """
-    tree = _tree(text.encode(), where)
+    tree = _tree(text, where)
     settings, dtype = tree.get("config"), tree.get("dtype")
     if not isinstance(settings, dict) or dtype not in (None, *DTYPES.values()):
         raise FormatError(f"{where}: is not what says how weights are quantized")
@@ -96,8 +97,10 @@ def read_declared(text: str, where: str) -> Declared | None:
 def declared_of(source: Source) -> Declared | None:
     """What the config beside a source's files says of its weights; None where nothing does.
 
+    A config that cannot be read says nothing: whoever runs the network tells.
+
     Raises:
-        FormatError: the config is no JSON object, or names no method.
+        FormatError: the settings name no method, or are such as no file can keep.
     """
     folder = folder_of(source)
     if folder is None:
@@ -105,18 +108,17 @@ def declared_of(source: Source) -> Declared | None:
     dtype = None
     path = folder / "config.json"
     if path.is_file():
-        tree = _tree(_bytes(path), str(path))
+        tree = _readable(path)
         dtype = _dtype(tree)
         if (settings := _settings(tree)) is not None:
             return _declared(settings, dtype, str(path))
     for name, method in BESIDE.items():
         path = folder / name
         if path.is_file():
-            settings = _tree(_bytes(path), str(path))
-            inner = settings.get("quantization")
-            if isinstance(inner, dict):
-                settings = inner
-            return _declared({"quant_method": method, **settings}, dtype, str(path))
+            found = _readable(path)
+            inner = found.get("quantization")
+            given = inner if isinstance(inner, dict) else found
+            return _declared({"quant_method": method, **given}, dtype, str(path)) if given else None
     return None
 
 
@@ -144,6 +146,7 @@ def _declared(settings: dict[str, object], dtype: str | None, where: str) -> Dec
         method = "bitsandbytes"
     if not isinstance(method, str):
         raise FormatError(f"{where}: {KEY} names no quant_method")
+    _check(settings, where)
     return None if method == _OWN else Declared(method, settings, dtype, where)
 
 
@@ -157,14 +160,16 @@ def _dtype(tree: Mapping[str, object]) -> str | None:
     return None
 
 
-def _bytes(path: Path) -> bytes:
+def _readable(path: Path) -> dict[str, object]:
+    """The object in a JSON file; an empty one if there is none."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
+        tree = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
 
 
-def _tree(text: bytes, where: str) -> dict[str, object]:
+def _tree(text: str, where: str) -> dict[str, object]:
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -172,3 +177,26 @@ def _tree(text: bytes, where: str) -> dict[str, object]:
     if not isinstance(tree, dict):
         raise FormatError(f"{where}: is not a JSON object")
     return tree
+
+
+def _check(settings: Mapping[str, object], where: str) -> None:
+    """Raise `FormatError` for settings that cannot be written as JSON again, or nest too deeply."""
+    try:
+        json.dumps(settings, ensure_ascii=False, allow_nan=False).encode()
+        deep = _depth(settings) > _DEEPEST
+    except (ValueError, RecursionError) as error:  # of Unicode too
+        raise FormatError(f"{where}: {KEY} cannot be kept ({error})") from None
+    if deep:
+        raise FormatError(f"{where}: {KEY} is nested too deeply")
+
+
+def _depth(tree: object) -> int:
+    """How many objects and lists are in one another.
+
+    >>> _depth({"a": [1, {}]})
+    3
+    """
+    if isinstance(tree, (dict, list)):
+        inner = tree.values() if isinstance(tree, dict) else tree
+        return 1 + max(map(_depth, inner), default=0)
+    return 0

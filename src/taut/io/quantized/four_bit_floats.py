@@ -135,9 +135,11 @@ def from_four_bits(
     if whole is not None:
         one = whole.astype(np.float32).reshape(-1)
         one = one.reshape(-1 if one.size > 1 else 1, *(1,) * (each.ndim - 1))
-        each = each / one if divided else each * one
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            each = each / one if divided else each * one
     codes = split_nibbles(packed)
-    found: Floats = E2M1[codes.reshape(*each.shape, -1)] * each[..., None]
+    with np.errstate(invalid="ignore", over="ignore"):
+        found: Floats = E2M1[codes.reshape(*each.shape, -1)] * each[..., None]
     return found.reshape(codes.shape)
 
 

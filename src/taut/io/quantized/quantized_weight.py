@@ -145,9 +145,9 @@ def spread(scales: Floats, shape: tuple[int, ...], block: tuple[int, int]) -> Fl
     [[1.0, 1.0, 2.0]]
     """
     rows, columns = shape[-2:]
-    tall = np.repeat(scales, block[0], axis=-2)[..., :rows, :] if block[0] > 1 else scales
-    wide = np.repeat(tall, block[1], axis=-1)[..., :columns] if block[1] > 1 else tall
-    return wide
+    tall, wide = min(block[0], rows), min(block[1], columns)  # as a config has them they are any
+    found = np.repeat(scales, tall, axis=-2)[..., :rows, :] if tall > 1 else scales
+    return np.repeat(found, wide, axis=-1)[..., :columns] if wide > 1 else found
 
 
 def grid_of(

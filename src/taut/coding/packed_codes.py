@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from taut.coding import BitPiece, Effort, RecordField, RecordLayout, encode_lossless
-from taut.coding.coder import row_length
+from taut.coding.coder import CodedArray, Effort, encode_lossless, row_length
+from taut.coding.records import BitPiece, RecordField, RecordLayout, encode_records
 
 Read = Callable[[int, int], np.ndarray]
 """Gives values of an array from one number to another, flat, in its dtype."""
@@ -24,6 +24,21 @@ _SAMPLE: Final = 1 << 20  # bytes of whole rows that are looked at
 _RECORD: Final = 64  # bytes, where the array's fill such
 _GAIN: Final = 0.998  # of what words take; less is not worth another kind
 _TABLES: Final = 64  # bytes of a header
+
+
+def encode_bits(values: np.ndarray, *, effort: Effort = "fast", threads: int = 1) -> CodedArray:
+    """Code an array bit for bit: its words, or what is packed in its bytes.
+
+    >>> codes = np.tile(np.arange(4, dtype=np.uint8) * 17, 3000)
+    >>> encode_bits(codes).nbytes < 6200
+    True
+    """
+    flat = values.reshape(-1)
+    layout = record_layout(lambda a, b: flat[a:b], values.shape, values.dtype, effort)
+    if layout is None:
+        return encode_lossless(values, effort=word_effort(values.dtype, effort), threads=threads)
+    each = row_bytes(layout, values.shape, values.dtype.itemsize)
+    return encode_records(flat.view(np.uint8), layout, each, threads=threads)
 
 
 def record_layout(

@@ -1,0 +1,1 @@
+"""Low-bit checkpoints of a real model, bit-exact."""
