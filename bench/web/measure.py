@@ -54,9 +54,10 @@ def main() -> None:
 
 def _rows(folder: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
     """Fill the folder, and measure every way."""
-    from bench.web.ways import copy_pages, squeeze, write_ways
+    from bench.web import ways as made
+    from bench.web.ways import squeeze, write_ways
 
-    copy_pages(folder, asked.runtime)
+    made.copy_pages(folder, asked.runtime)
     report.say("writing the ways, and their brotli encodings")
     encoders = dict(one.split("=", 1) for one in asked.encoder)
     ways = write_ways(folder, {name: Path(path) for name, path in encoders.items()})

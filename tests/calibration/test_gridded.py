@@ -87,9 +87,9 @@ def test_the_score_is_that_of_the_file(tmp_path, net, batches):
 )
 def test_feedback_serves_every_grid(rng, text):
     scheme = taut.scheme.parse_scheme(text)
-    inputs = rng.standard_normal((300, 48)) @ (0.3 * rng.standard_normal((48, 48)) + np.eye(48))
+    inputs = rng.standard_normal((300, 64)) @ (0.3 * rng.standard_normal((64, 64)) + np.eye(64))
     form = inputs.T @ inputs / len(inputs)
-    weights = rng.standard_normal((24, 48)).astype(np.float32)
+    weights = rng.standard_normal((24, 64)).astype(np.float32)
     metric = factor_forms(np.ones(24), form, damping=(0.0, 0.01))
 
     def loss(grid):
@@ -101,7 +101,7 @@ def test_feedback_serves_every_grid(rng, text):
     assert loss(ours) < 0.85 * loss(free)
     if scheme.kind.startswith("int"):
         bits = int(scheme.kind[3:])
-        runs = ours.indices.reshape(24, -1, scheme.group_size or 48)
+        runs = ours.indices.reshape(24, -1, scheme.group_size or 64)
         assert np.ptp(runs, axis=2).max() < 2**bits
     if scheme.kind == "binary":
         assert np.all(np.abs(ours.indices) == 1)

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 import taut
 from taut.container.bases import DEEPEST, add
-from taut.errors import ArgumentError, VerifyError
+from taut.errors import ArgumentError, TautError, VerifyError
 
 
 def model(seed=0):
@@ -205,14 +205,8 @@ def test_a_base_that_is_cut_short_is_named(files):
     path = compress(files, base="base.safetensors").path
     data = (files / "base.safetensors").read_bytes()
     (files / "base.safetensors").write_bytes(data[:-100])
-    with pytest.raises(taut_errors(), match=r"base\.safetensors"):
+    with pytest.raises(TautError, match=r"base\.safetensors"):
         taut.load(path)
-
-
-def taut_errors():
-    from taut.errors import TautError
-
-    return TautError
 
 
 def test_sums_are_rounded_once_to_nearest_even():

@@ -40,7 +40,8 @@ def _judged(folder: Path, names: Names) -> None:
     """Intervals hold their metric, pairs count what the metric lost, and layers are named."""
     judged = names["judged"]
     (pair, *_), metric = judged.paired, judged.model.scores.metrics[0]
-    assert metric.low <= metric.value == 1 + pair.difference <= metric.high
+    assert metric.low <= metric.value <= metric.high
+    assert metric.value == pytest.approx(1 + pair.difference)
     assert (pair.gained, pair.lost) == (0, round(500 * (1 - metric.value)))
     assert [layer.name for layer in judged.fidelity.layers] == ["0", "2"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import fsspec
 import numpy as np
-import pytest
+from safetensors.numpy import load_file
 
 import taut
-from taut.errors import ArgumentError
 from taut.exporting.companions import companion_notes, copy_companions
 
 
@@ -40,9 +40,12 @@ def test_shards_that_are_exported_are_not_told_as_left_behind(tmp_path: Path) ->
     assert companion_notes(tmp_path / "cut") == ()
 
 
-def test_a_store_is_refused_where_files_are_asked_for(tmp_path: Path) -> None:
-    taut.compress({"a": np.ones((8, 8), np.float32)}, tmp_path / "a.taut.safetensors")
-    with pytest.raises(ArgumentError, match="in a store"):
-        taut.export(tmp_path / "a.taut.safetensors", "memory://m/a.safetensors")
-    with pytest.raises(ArgumentError, match="in a store"):
-        taut.export("memory://m/a.taut.safetensors", tmp_path / "a.safetensors")
+def test_an_export_goes_to_a_store_and_comes_from_one(tmp_path: Path) -> None:
+    values = np.arange(64, dtype=np.float32).reshape(8, 8)
+    taut.compress({"a": values}, "memory://exports/a.taut.safetensors")
+    taut.export("memory://exports/a.taut.safetensors", "memory://exports/a.safetensors")
+    taut.export("memory://exports/a.taut.safetensors", tmp_path / "a.safetensors")
+    (here,) = load_file(tmp_path / "a.safetensors").values()
+    assert np.array_equal(here, values)
+    files = fsspec.filesystem("memory")
+    assert files.cat("/exports/a.safetensors") == (tmp_path / "a.safetensors").read_bytes()

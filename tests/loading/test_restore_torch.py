@@ -74,7 +74,7 @@ def test_several_files_are_no_checkpoint(tmp_path: Path) -> None:
         taut.decompress(tmp_path / "packed", tmp_path / "y.pt")
 
 
-@pytest.mark.parametrize("name", ["y.npz", "y.gguf", "y.h5", "y.zip", "y.json", "y.py"])
+@pytest.mark.parametrize("name", ["y.npz", "y.h5", "y.zip", "y.json", "y.py"])
 def test_no_file_is_written_under_the_name_of_another_format(name: str, tmp_path: Path) -> None:
     packed = tmp_path / "x.taut.safetensors"
     taut.compress({"w": np.ones(3)}, packed)

@@ -164,7 +164,7 @@ class _InputSums:
         return {} if mask is None else {"attention_mask": mask[begin : begin + many]}
 
     def _sum(self, inputs: torch.Tensor, batch: object) -> tuple[torch.Tensor, int]:
-        rows = _rows(inputs.float(), batch)
+        rows = _rows(inputs.detach().float(), batch)  # a network may turn gradients on itself
         return (rows.T @ rows).double(), len(rows)
 
 

@@ -25,6 +25,7 @@ from taut.networks.block_calls import AnotherWayError
 from taut.planning import Target
 
 LEFT_OUT: Final = "finishing: left out, for it took more from the last block than it gave"
+NO_ROOM: Final = "finishing: left out, for the last block could make no room for it"
 
 Again = Callable[[Vectors | None], float | None]
 
@@ -111,7 +112,7 @@ def _made_room(
     if found is not None and (not judged or held_loss(started, vectors) <= most):
         return found, vectors
     dial = again(None) or dial
-    note = LEFT_OUT if found is not None else ""
+    note = LEFT_OUT if found is not None else NO_ROOM
     return dial, replace(corrected(started), dial=dial, note=note)
 
 

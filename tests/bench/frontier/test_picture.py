@@ -29,5 +29,6 @@ def test_each_curve_is_named_and_falls_towards_larger_files():
 
 
 def test_one_curve_alone_is_no_comparison():
-    with pytest.raises(ValueError, match="1 curves"):
+    with pytest.raises(ValueError) as found:
         drawn("minilm_in", OWN)
+    assert "1 curves" in str(found.value)
