@@ -1,6 +1,5 @@
 // The fields of a delta's header, written; libtaut only reads them (header.cpp).
 #include "delta/delta.hpp"
-#include "rans/streams.hpp"
 
 namespace taut {
 
