@@ -22,7 +22,7 @@ STAMP = "wasm.stamp"
 MOST = 120_000  # bytes, in gzip
 VARIANTS = {"taut.wasm": (), "taut-simd.wasm": ("-msimd128",)}
 FLAGS = (
-    "-target", "wasm32-wasi", "-mexec-model=reactor", "-std=c++20", "-O2", "-flto",
+    "-target", "wasm32-wasi", "-mexec-model=reactor", "-std=c++20", "-Os", "-flto",
     "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fvisibility=hidden",
     "-ffp-contract=off", "-DNDEBUG", "-DTAUT_THREADS=0", "-s",
     "-Wl,-z,stack-size=1048576",  # it lies first: an overflow meets the end of memory and traps

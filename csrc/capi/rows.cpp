@@ -25,7 +25,7 @@ constexpr const char* kSolidKind[] = {"dtype", "scheme", "store", "solid", nullp
 constexpr const char* kAs[] = {"as", nullptr};
 constexpr const char* kAsOnBase[] = {"as", "base", nullptr};
 constexpr const char* kTied[] = {"tied", nullptr};
-constexpr const char* kNothing[] = {nullptr};
+constexpr const char* kNoParts[] = {nullptr};
 
 // What a record is made of, wherever it stands.
 struct Fields {
@@ -97,7 +97,7 @@ private:
         switch (store) {
             case Store::alias: return kTied;
             case Store::kept: return kAs;
-            case Store::base: return kNothing;
+            case Store::base: return kNoParts;
             default: return kAsOnBase;
         }
     }
