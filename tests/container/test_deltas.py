@@ -213,3 +213,11 @@ def test_sums_are_rounded_once_to_nearest_even():
     base = np.array([1.0, 1.0], ml_dtypes.bfloat16)
     found = add(base, np.array([2**-8, 2**-8 + 2**-20], np.float32))
     assert found.astype(np.float32).tolist() == [1.0, 1.0078125]
+
+
+def test_a_model_of_which_every_tensor_was_renamed_stands_on_its_base(tmp_path):
+    base = model()
+    renamed = {f"model.{name}": values for name, values in base.items()}
+    out = taut.compress(renamed, tmp_path / "a.taut.safetensors", base=base).path
+    equal(taut.load(out, base=base), renamed)
+    assert out.stat().st_size < 1500

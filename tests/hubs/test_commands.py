@@ -1,6 +1,8 @@
 """Commands on models of the hub: every one takes its URL, and none tells where it lies here."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,3 +66,9 @@ def test_what_is_written_lies_here(hub: Hub) -> None:
         found = CliRunner().invoke(app, words)
         assert found.exit_code == 2
         assert "is in a store; --output writes to this machine" in found.stderr
+
+
+def test_a_fresh_process_knows_the_hubs_settings(hub: Hub) -> None:
+    code = "from taut.io.hub_words import endpoint, is_offline; print(endpoint(), is_offline())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == [hub.url, "False"]

@@ -1,5 +1,7 @@
 """What differs between two models, and how it is told."""
 
+import json
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -68,3 +70,16 @@ def test_a_missing_model_is_an_error():
     with pytest.raises(ArgumentError, match="no such file") as raised:
         taut.diff("nowhere.safetensors", {"w": np.zeros(2)})
     assert exit_code(raised.value) == 2
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])
+def test_signalling_nan_and_extreme_numbers_give_plain_json(size):
+    a = {"w": np.array([3, 4]) * size, "h": np.uint16([0x7C01, 0x3C00]).view(np.float16)}
+    b = {"w": np.array([3, 3]) * size, "h": np.uint16([0x3C00, 0x3C00]).view(np.float16)}
+    found = taut.diff(a, b)
+    json.dumps(found.to_json(), allow_nan=False)
+    assert found.tensors[0].relative == pytest.approx(1 / 25)
+    assert found.tensors[1].changed == 1
+    zeros = {"w": np.zeros(2), "h": a["h"]}
+    json.dumps(taut.diff(zeros, b).to_json(), allow_nan=False)

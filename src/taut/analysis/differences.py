@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -121,7 +123,7 @@ def _renamed(
 def compared(info: TensorInfo, a: np.ndarray, b: np.ndarray) -> TensorDifference:
     """Two tensors of one dtype and shape."""
     a, b = a.reshape(-1), b.reshape(-1)
-    total = _Changes()
+    total = _Changes(_unit(a, b))
     for begin in range(0, a.size, _BLOCK):
         total.add(a[begin : begin + _BLOCK], b[begin : begin + _BLOCK])
     return TensorDifference(
@@ -131,7 +133,7 @@ def compared(info: TensorInfo, a: np.ndarray, b: np.ndarray) -> TensorDifference
         info.shape,
         a.size,
         total.changed,
-        total.error / total.power if total.power else total.error,
+        total.relative,
         total.ulps,
         total.moved / total.changed if total.changed else 0.0,
         (total.zeros[0], total.zeros[1]),
@@ -139,21 +141,28 @@ def compared(info: TensorInfo, a: np.ndarray, b: np.ndarray) -> TensorDifference
 
 
 class _Changes:
-    """What adds up over blocks of values."""
+    """What adds up over blocks of values; `unit` is what they are measured in."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: float) -> None:
+        self._unit = unit
         self.changed = self.ulps = 0
         self.error = self.power = self.moved = 0.0
         self.zeros = [0, 0]
 
+    @property
+    def relative(self) -> float:
+        """Squared error over squares, or as it is where all is zero; a finite number."""
+        found = self.error / self.power if self.power else self.error * self._unit * self._unit
+        return min(found, sys.float_info.max)
+
     def add(self, a: np.ndarray, b: np.ndarray) -> None:
         words = [_words(one) for one in (a, b)]
-        self.zeros[0] += int(np.count_nonzero(a == 0))
-        self.zeros[1] += int(np.count_nonzero(b == 0))
-        wide = np.complex128 if a.dtype.kind == "c" else np.float64
-        x, y = a.astype(wide), b.astype(wide)
+        with np.errstate(invalid="ignore"):  # NaN that signals
+            self.zeros[0] += int(np.count_nonzero(a == 0))
+            self.zeros[1] += int(np.count_nonzero(b == 0))
+            x, y = _wide(a), _wide(b)
         finite = np.isfinite(x) & np.isfinite(y)
-        x, y = x[finite], y[finite]
+        x, y = x[finite] / self._unit, y[finite] / self._unit
         self.power += float(np.sum(np.abs(x) ** 2))
         other = words[0] != words[1]
         self.changed += int(np.count_nonzero(other.reshape(a.size, -1).any(axis=1)))
@@ -164,6 +173,33 @@ class _Changes:
         steps = np.where(first > second, first - second, second - first)
         self.ulps = max(self.ulps, int(steps.max()))
         self.moved += float(np.sum(steps.astype(np.float64)))
+
+
+def _wide(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
+
+
+def _unit(*arrays: np.ndarray) -> float:
+    """A power of two beside which no square of the arrays' finite values is too large or small.
+
+    1 of types whose squares are numbers of float64.
+    """
+    if arrays[0].dtype not in (np.float64, np.complex128):
+        return 1.0
+    parts = np.concatenate([_ends(np.ascontiguousarray(one).view(np.float64)) for one in arrays])
+    largest = float(np.abs(parts).max(initial=0.0))
+    return math.ldexp(1.0, min(max(math.frexp(largest)[1], -1000), 1000)) if largest else 1.0
+
+
+def _ends(values: np.ndarray) -> np.ndarray:
+    """The least and the largest finite value."""
+    found = [
+        end(block, initial=0.0, where=np.isfinite(block))
+        for begin in range(0, values.size, _BLOCK)
+        for block in (values[begin : begin + _BLOCK],)
+        for end in (np.min, np.max)
+    ]
+    return np.array(found, np.float64)
 
 
 def _words(values: np.ndarray) -> np.ndarray:

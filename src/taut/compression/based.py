@@ -37,7 +37,7 @@ def standing(source: Source, request: CompressRequest) -> Source:
         raise ArgumentError("base (--base): a delta is made by this process; leave ray (--ray) out")
     base = open_base(request.base, threads=call.threads)
     stands = OnBase(source, base, rounds(call))
-    if not any(stands.has(info) for info in source.infos):
+    if not stands.shares_any():
         raise ArgumentError(
             f"base (--base): {base.identity} has none of the tensors of {source.identity} in their "
             "dtype and shape; give the model that it was made from, or leave the base out"

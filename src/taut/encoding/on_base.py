@@ -64,6 +64,15 @@ class OnBase(BasedOn):
         found = self.base.infos.get(info.name)
         return found is not None and (found.dtype, found.shape) == (info.dtype, info.shape)
 
+    def shares_any(self) -> bool:
+        """Whether the base has any of the tensors: by name, or else one that equals it."""
+        infos = self.whole.infos
+        return any(map(self.has, infos)) or any(
+            self.find(info, self.whole.load(info.name)) is not None
+            for info in infos
+            if any((o.dtype, o.shape) == (info.dtype, info.shape) for o in self.base.infos.values())
+        )
+
     def differs(self, info: TensorInfo) -> bool:
         """Whether `load` gives what the tensor differs by: less than the tensor itself is."""
         if not (self.rounds and quantisable(info.dtype, info.shape) and self.has(info)):

@@ -22,6 +22,7 @@ from taut.io.hub_words import (
     again,
     cache_folder,
     endpoint,
+    hub_constants,
     hub_tools,
     need_hub,
     passes,
@@ -174,7 +175,7 @@ def _add(repository: Repository, name: str, about: Any, part: Path) -> None:
     have = 0 if have is None or (size is not None and have > size) else have
     tools = hub_tools(repository.told)
     headers, address = _headers(repository, name, about, have), about.location
-    timeout = need_hub(repository.told).constants.HF_HUB_DOWNLOAD_TIMEOUT
+    timeout = hub_constants(repository.told).HF_HUB_DOWNLOAD_TIMEOUT
     with tools.get_session().stream("GET", address, headers=headers, timeout=timeout) as response:
         if response.status_code >= 400:
             response.read()

@@ -33,22 +33,27 @@ def hub_tools(url: object) -> ModuleType:
     return need_extra("huggingface_hub.utils", "hub", f"{url}: to open it takes")
 
 
+def hub_constants(url: object) -> ModuleType:
+    """What that package is set to; a module that importing the package does not bring."""
+    return need_extra("huggingface_hub.constants", "hub", f"{url}: to open it takes")
+
+
 def endpoint() -> str:
     """The hub's address: `HF_ENDPOINT`, or the public one."""
-    found: str = need_hub("hf://").constants.ENDPOINT
+    found: str = hub_constants("hf://").ENDPOINT
     return (os.environ.get("HF_ENDPOINT") or found).rstrip("/")
 
 
 def cache_folder() -> str:
     """Where the hub's files are kept on this machine: `HF_HUB_CACHE`, or the usual place."""
-    found: str = need_hub("hf://").constants.HF_HUB_CACHE
+    found: str = hub_constants("hf://").HF_HUB_CACHE
     return os.environ.get("HF_HUB_CACHE") or found
 
 
 def is_offline() -> bool:
     """Whether `HF_HUB_OFFLINE` forbids to ask the hub."""
     told = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    return told or bool(need_hub("hf://").constants.HF_HUB_OFFLINE)
+    return told or bool(hub_constants("hf://").HF_HUB_OFFLINE)
 
 
 def status_of(error: BaseException) -> int | None:
