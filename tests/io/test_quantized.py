@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,3 +211,11 @@ def test_a_value_that_the_dtype_does_not_hold_is_an_error(rng, tmp_path):
     source = as_floats(open_source(folder))
     with pytest.raises(FormatError, match=r"e\.proj"):
         source.load("e.proj")
+
+
+def test_a_missing_second_scale_is_named(tmp_path: Path) -> None:
+    arrays, _ = made.nvfp4_layer(np.random.default_rng(0), divided=False)
+    del arrays["l.weight_scale_2"]
+    folder = made.write_folder(tmp_path / "model", arrays, made.CONFIGS["modelopt"])
+    with pytest.raises(FormatError, match=r'"l\.weight_scale_2" is missing'):
+        as_floats(open_source(folder))

@@ -59,8 +59,7 @@ if TYPE_CHECKING:
 def carry_out(request: CompressRequest) -> Result:
     """As `_carried_out`; a GGUF model that is to run is made a model folder first."""
     path, call = path_of(request.src), request.call
-    runs = (call.calib, call.train) != (None, None)
-    if not runs or path is None or not path.is_file() or kind_of(path) != "gguf":
+    if not call.runs or path is None or not path.is_file() or kind_of(path) != "gguf":
         return _carried_out(request)
     from taut.networks.gguf_folder import gguf_folder
 
@@ -114,7 +113,7 @@ def _carried_out(request: CompressRequest, gguf: GgufFolder | None = None) -> Re
 def _unshared(request: CompressRequest, partition: Partition | None) -> tuple[str, ...]:
     """A note where workers elsewhere were asked for, and there is nothing to share."""
     call = request.call
-    if not call.workers.elsewhere or (partition, call.calib) != (None, None):
+    if not call.workers.elsewhere or partition is not None or call.calib is not None:
         return ()
     what = "a training is done" if call.train is not None else "the model becomes one file, made"
     more = "" if call.train is not None else "; --shard-size makes several, which workers share"
@@ -125,7 +124,7 @@ def _looked_at(request: CompressRequest, source: Source) -> Source:
     """What of the model a run looks at: of a dry one without data some rows of each tensor."""
     call = request.call
     stands = request.base is not None  # whose tensors a sample would have to match
-    if request.dry_run and (call.calib, call.train) == (None, None) and not stands:
+    if request.dry_run and not call.runs and not stands:
         return SampledSource.of(source)
     return source
 
@@ -154,7 +153,7 @@ def _check_tree(request: CompressRequest, tree: TreeSource | None) -> None:
         raise ArgumentError(
             f"{tree.identity}: holds {len(tree.units)} models; with a base give the folder of one"
         )
-    if (request.call.calib, request.call.train) != (None, None):
+    if request.call.runs:
         raise ArgumentError(
             f"{tree.identity}: holds {len(tree.units)} models, of which one at a time can be run; "
             f"give the folder of one ({tree.units[0].folder}), or leave calib and train out"
@@ -211,7 +210,7 @@ def _kept(
 ) -> Kept | None:
     """What a run without data keeps, where it is large; one with data keeps its own."""
     call = asked.call
-    if place is None or (call.calib, call.train) != (None, None):
+    if place is None or call.runs:
         return None
     searched = (call.bits, call.size) != (None, None) and source.nbytes >= LARGE
     if place.partition is None and not searched:
@@ -232,7 +231,7 @@ class Means:
 def _decided(request: CompressRequest, source: Source, asked: Asked, means: Means) -> Decision:
     """What to write, by the way that serves what was asked for."""
     origin, dst = origin_of(source), None if means.place is None else request.dst
-    if (asked.call.calib, asked.call.train) == (None, None):
+    if not asked.call.runs:
         return _without_data(source, asked, origin, means)
     asked = _less_shards(source, asked, origin, means.partition)
     if asked.call.train is not None:

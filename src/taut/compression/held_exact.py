@@ -29,7 +29,7 @@ def hold_exact(source: Source, asked: Asked) -> Asked:
         VerifyError: a file was cut short.
     """
     held: dict[str, str] = {}
-    by_scale = (asked.call.calib, asked.call.train) == (None, None)
+    by_scale = not asked.call.runs
     rounded = 0
     left = {*source.aliases, *fixed_of(source).difference(asked.fixed)}
     for info in source.infos:
@@ -69,12 +69,13 @@ def _meant(info: TensorInfo, asked: Asked) -> Scheme | None:
 def _dialled(asked: Asked) -> bool:
     """Whether a size, a score or a training makes matrices lossy that the plan leaves alone."""
     call = asked.call
-    return (call.bits, call.size, call.max_drop, call.train) != (None, None, None, None)
+    wanted = (call.bits, call.size, call.max_drop, call.train)
+    return any(one is not None for one in wanted)
 
 
 def _may_fit(call: Call) -> bool:
     """Whether all may have room in the size that is asked for, as it is."""
-    return (call.calib, call.train, call.max_drop) == (None, None, None)
+    return not call.runs and call.max_drop is None
 
 
 def refuse_held(source: Source, held: Collection[str]) -> None:

@@ -62,6 +62,11 @@ class Call:
     lr: float | None = None
     workers: Workers = field(default_factory=LocalWorkers)
 
+    @property
+    def runs(self) -> bool:
+        """Whether the network runs on data, which may be an array that compares by its values."""
+        return self.calib is not None or self.train is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompressRequest:

@@ -132,7 +132,7 @@ def propose(
             strict=strict,
             progress=progress,
         )
-    elif (calib, loss, key) != (None, None, None):
+    elif any(one is not None for one in (calib, loss, key)):
         raise ArgumentError("calib, loss, key: are for a model; the report was made with its own")
     target = None
     if size is not None or bits is not None:

@@ -81,12 +81,19 @@ def modelopt_weights(tensors: Tensors, declared: Declared) -> Iterator[Quantized
 
 def _without_scales(tensors: Tensors) -> Tensors:
     """The tensors without the scales of NVFP4, which are matrices of FP8 themselves."""
+    whole = tensors.infos
     infos = {
         name: info
-        for name, info in tensors.infos.items()
-        if not (name.endswith("_scale") and f"{name}_2" in tensors.infos)
+        for name, info in whole.items()
+        if not name.endswith("_scale") or not (f"{name}_2" in whole or _packs(tensors, name[:-6]))
     }
     return Tensors(infos, tensors.load, tensors.where)
+
+
+def _packs(tensors: Tensors, name: str) -> bool:
+    """Whether a tensor holds codes as bytes: its scales are of NVFP4, whatever else is missing."""
+    info = tensors.get(name)
+    return info is not None and info.dtype == "U8"
 
 
 def four_bit_weight(
