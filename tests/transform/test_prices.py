@@ -16,7 +16,7 @@ from taut.transform import quantize_matrix
 from taut.transform._reference_rounding import count_reference
 from taut.transform.forms import Factor
 from taut.transform.prices import chances, fitted, refit, settled
-from taut.transform.rates import COUNTED, HALF_OCTAVES, bits_of, model_bits, rate_curves
+from taut.transform.rates import COUNTED, HALF_OCTAVES, bits_of, model_bits, starting_curves
 from taut.transform.steps import Steps
 
 ONE = list(HALF_OCTAVES).index(0)  # the class of scale 1
@@ -79,7 +79,7 @@ def test_settled_prices_are_kept_by_lambda(trellis):
 def test_without_a_price_on_bits_nothing_is_fitted(rng):
     values = rng.standard_normal((8, 16)).astype(np.float32)
     steps = _steps(values, 0.5)
-    np.testing.assert_array_equal(fitted(values, steps, 0.0, trellis=True), rate_curves(True))
+    np.testing.assert_array_equal(fitted(values, steps, 0.0, trellis=True), starting_curves(True))
 
 
 def test_prices_follow_the_matrix_at_hand(rng):

@@ -23,8 +23,8 @@ from taut.transform.rates import (
     bits_of,
     fit_curves,
     model_bits,
-    rate_curves,
     share_below,
+    starting_curves,
 )
 from taut.transform.steps import Steps
 
@@ -63,7 +63,7 @@ def chances(bits: NDArray[np.float64]) -> NDArray[np.float64]:
 def fitted(values: NDArray[np.float32], steps: Steps, lam: float, *, trellis: bool) -> Curves:
     """Prices for a matrix whose rows, in the order of rounding, have these steps."""
     if lam <= 0:
-        return rate_curves(trellis)
+        return starting_curves(trellis)
     begin = settled(trellis, lam)
     rows, columns = values.shape
     count = min(rows, max(1, _FIT // columns))
@@ -105,7 +105,7 @@ def _settled(trellis: bool, step: int) -> Curves:
     def search(prices: Curves) -> Counts:
         return counted(flat, rows, columns, prices, lam, trellis)
 
-    return by_turns(search, rate_curves(trellis), _DRAWN_TURNS, chances(model_bits(trellis)))
+    return by_turns(search, starting_curves(trellis), _DRAWN_TURNS, chances(model_bits(trellis)))
 
 
 def counted(

@@ -18,14 +18,33 @@ HALF_OCTAVES = range(-8, 15)
 COUNTED = 24
 """Magnitudes that are told apart: the last stands for all beyond, too (kCounted in csrc)."""
 
+_NEAR = 8
 _GAUSSIAN = 0.6  # its share in the mixture; the Laplacian has the rest
 _GRAIN = 1 << 20  # prices are multiples of 2^-20 bit: the same on any processor
 
 
 @cache
 def rate_curves(trellis: bool) -> NDArray[np.float32]:
-    """Curves by scale, shape (scales, 2 quantisers, 4), as `RateCurve` in csrc/round/round.hpp."""
+    """Curves by scale, shape (scales, 2 quantisers, 4), as `RateCurve` in csrc/round/round.hpp.
+
+    For calibrated rounding, where lambda is small: nearest to the magnitudes below 8.
+    """
+    bits = model_bits(trellis)[..., :_NEAR]
+    return np.array([[_near(one) for one in pair] for pair in bits], dtype=np.float32)
+
+
+@cache
+def starting_curves(trellis: bool) -> NDArray[np.float32]:
+    """The same, nearest to what is likely among all magnitudes: where fitted prices begin."""
     return fit_curves(np.minimum(model_bits(trellis), 30.0))
+
+
+def _near(bits: NDArray[np.float64]) -> NDArray[np.float64]:
+    beyond = np.arange(len(bits) - 1, dtype=np.float64)
+    weights = np.sqrt(2.0 ** -np.minimum(bits[1:], 30.0))[:, None]
+    design = np.stack([np.ones_like(beyond), beyond, beyond * beyond], axis=1)
+    found = np.linalg.lstsq(design * weights, bits[1:] * weights[:, 0], rcond=None)[0]
+    return np.concatenate([bits[:1], found])
 
 
 def fit_curves(bits: NDArray[np.float64]) -> NDArray[np.float32]:
