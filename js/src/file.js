@@ -204,9 +204,9 @@ export class TautFile {
     /** The safetensors file that was compressed, or one with the same tensors. */
     async toSafetensors(options) {
         const [model, ...others] = await this.originals(options);
-        if (others.length > 0 || this.isOnnx(model))
-            throw new TautError("argument", `${this.name}: was made of ${others.length ? "several files" : "an ONNX model"}; ` +
-                "take originals()");
+        const what = others.length ? "several files" : isGguf(model) ? "a GGUF model" : this.isOnnx(model) && "an ONNX model";
+        if (what)
+            throw new TautError("argument", `${this.name}: was made of ${what}; take originals()`);
         return model.bytes;
     }
 
@@ -218,7 +218,9 @@ export class TautFile {
 
     /** Whether one of the originals is an ONNX model: a safetensors file has a brace behind the length of its header. */
     isOnnx(original) {
-        return original !== undefined && (/\.onnx$/i.test(original.name) || original.bytes[8] !== 0x7b);
+        if (original === undefined || isGguf(original))
+            return false;
+        return /\.onnx$/i.test(original.name) || original.bytes[8] !== 0x7b;
     }
 
     #number(name) {
@@ -329,4 +331,9 @@ function rowRange(info, rows) {
     if (!(Number.isSafeInteger(first) && Number.isSafeInteger(last) && first >= 0 && first <= last && last <= all))
         throw new TautError("argument", `tensor "${info.name}": rows ${first} to ${last} of ${all}`);
     return [first, last];
+}
+
+/** Whether one of the originals is a GGUF model, which begins with its name. */
+function isGguf(original) {
+    return original !== undefined && String.fromCharCode(...original.bytes.subarray(0, 4)) === "GGUF";
 }
