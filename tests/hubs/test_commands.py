@@ -61,6 +61,20 @@ def test_every_command_takes_the_url(run: Callable[..., Result]) -> None:
     ]  # fmt: skip
 
 
+def test_neither_a_comparison_nor_an_error_tells_where_files_lie_here(
+    run: Callable[..., Result], hub: Hub, tmp_path: Path
+) -> None:
+    told = run("diff", URL, "hf://org/small", "--json").stdout
+    found = json.loads(told)
+    assert found["first"] == f"{URL}/model.safetensors"
+    assert found["second"] == "hf://org/small/s.taut.safetensors"
+    hub.add("org/none", {"README.md": b"x"})
+    failed = CliRunner().invoke(app, ["compress", "hf://org/none", "-o", "n"])
+    assert failed.exit_code == 2
+    assert "hf://org/none: no weights" in failed.stderr
+    assert str(tmp_path) not in told + failed.stderr
+
+
 def test_what_is_written_lies_here(hub: Hub) -> None:
     for words in (["analyze", "x", "-o", "hf://org/x"], ["plan", "x", "-o", "s3://bucket/p.yaml"]):
         found = CliRunner().invoke(app, words)

@@ -25,7 +25,7 @@ STREAM = "-"
 _INPUT = "standard-input.safetensors"
 _OUTPUT = "standard-output"  # and a suffix
 _SOURCES = ("model", "file", "files")
-_MODELS = (*_SOURCES, "original", "into", "base", "first", "second")
+_MODELS = (*_SOURCES, "original", "into", "base")
 _TEXTS = ("title",)  # options whose value may be any text
 _WRITTEN = ("output", "html", "csv", "charts", "scratch")  # on this machine
 
@@ -43,8 +43,7 @@ def streaming(command: Callable[P, None]) -> Callable[P, None]:
         from taut.io.stores import url_of
 
         _check(kwargs)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(telling_urls())
+        with contextlib.ExitStack() as stack, telling_urls():  # while the stack knows the URLs
             for name in _SOURCES:
                 if _streams(kwargs.get(name)):
                     source = stack.enter_context(_standard_input())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from taut.analysis.differences import Differences, differences
 from taut.container import BaseSpec, open_base
 from taut.container.through_stores import through_stores
+from taut.io.staged import told_paths
 
 __all__ = ["Differences", "diff"]
 
@@ -24,4 +27,5 @@ def diff(first: BaseSpec, second: BaseSpec) -> Differences:
     >>> diff({"w": np.zeros(3)}, {"w": np.zeros(3)}).alike
     True
     """
-    return differences(open_base(first), open_base(second))
+    found = differences(open_base(first), open_base(second))
+    return replace(found, first=told_paths(found.first), second=told_paths(found.second))
