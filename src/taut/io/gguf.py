@@ -104,11 +104,7 @@ def open_gguf(path: Path) -> GgufSource:
         for tensor in sorted(file.header.tensors, key=lambda one: one.start)
     ]
     names = [entry.info.name for entry in entries]
-    if not any(entry.info.nbytes for entry in entries):
-        raise ArgumentError(f"{path}: has no tensors, only metadata (a vocabulary, perhaps)")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise FormatError(f'{path}: tensor "{twice[:80]}" is in two of its files')
+    _check_entries(entries, names, path)
     frame = unused(_USUAL, names)
     packed = np.frombuffer(pack_recipe(tuple(file.recipe() for file in files)), np.uint8)
     info = TensorInfo(frame, "U8", packed.shape, packed.nbytes)
@@ -127,6 +123,14 @@ def open_gguf(path: Path) -> GgufSource:
         opened=files,
         fixed=frozenset([frame]),
     )
+
+
+def _check_entries(entries: list[Entry], names: list[str], path: Path) -> None:
+    if not any(entry.info.nbytes for entry in entries):
+        raise ArgumentError(f"{path}: has no tensors, only metadata (a vocabulary, perhaps)")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise FormatError(f'{path}: tensor "{twice[:80]}" is in two of its files')
 
 
 def split_paths(path: Path) -> list[Path]:

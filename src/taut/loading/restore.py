@@ -86,21 +86,11 @@ def decompress(
     """
     source, target = Path(src), Path(dst)
     file = open_taut(source, threads=checked_threads(threads), base=base)
-    if names_other_format(target) and not target.is_dir():
-        raise ArgumentError(
-            f"{target}: {target.suffix} is the name of another format; what is written is "
-            f"safetensors, PyTorch's ({', '.join(CHECKPOINT_SUFFIXES)}), .onnx of an ONNX model, "
-            "or .gguf of a GGUF model"
-        )
+    _check_name(file, target)
     if target.suffix.lower() == ".onnx":
         return _write_onnx(file, target, force)
     if is_gguf(file):
         return _write_gguf(file, target, force)
-    if target.suffix.lower() == ".gguf" and not target.is_dir():
-        raise ArgumentError(
-            f"{target}: the model was not compressed from GGUF; name a .safetensors, or write GGUF "
-            "with `taut export`"
-        )
     if is_onnx(file):
         check_onnx_name(file, target)
     if isinstance(file, TreeFile):
@@ -118,6 +108,23 @@ def decompress(
         return Restored(target, write_torch(file, target, force=force), (target,))
     size = _write_shard(file, shards[0], target, force)
     return Restored(target, size, (target,))
+
+
+def _check_name(file: TautFile, target: Path) -> None:
+    """Raise `ArgumentError` where the name is of a format that the file cannot become."""
+    if target.is_dir():
+        return
+    if names_other_format(target):
+        raise ArgumentError(
+            f"{target}: {target.suffix} is the name of another format; what is written is "
+            f"safetensors, PyTorch's ({', '.join(CHECKPOINT_SUFFIXES)}), .onnx of an ONNX model, "
+            "or .gguf of a GGUF model"
+        )
+    if target.suffix.lower() == ".gguf" and not is_gguf(file):
+        raise ArgumentError(
+            f"{target}: the model was not compressed from GGUF; name a .safetensors, or write GGUF "
+            "with `taut export`"
+        )
 
 
 def _write_onnx(file: TautFile, target: Path, force: bool) -> Restored:

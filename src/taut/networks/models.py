@@ -92,17 +92,21 @@ def open_model(spec: ModelSpec, *, widened: bool = True) -> LoadedModel:
     fill_holes(path)
     if path.is_dir():
         return _from_folder(path, widened)
+    if path.exists():
+        return _from_file(path, widened)
+    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise ArgumentError(f"{path}: no such folder{nearest(path.name, beside)}")
+
+
+def _from_file(path: Path, widened: bool) -> LoadedModel:
     if path.is_file() and _is_graph(path):
         return _from_onnx(path)
     if path.is_file() and kind_of(path) == "gguf":
         return _from_gguf(path, widened)
-    if path.exists():
-        raise ArgumentError(
-            f"{path}: holds weights alone, and calibration runs the model; give its folder with "
-            "config.json, or file.py:function that builds it"
-        )
-    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise ArgumentError(f"{path}: no such folder{nearest(path.name, beside)}")
+    raise ArgumentError(
+        f"{path}: holds weights alone, and calibration runs the model; give its folder with "
+        "config.json, or file.py:function that builds it"
+    )
 
 
 def _is_graph(path: Path) -> bool:
