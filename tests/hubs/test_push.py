@@ -297,3 +297,22 @@ def test_a_pipeline_is_pushed_and_comes_back(writer: Hub, tmp_path: Path) -> Non
     for name, data in files.items():
         assert (tmp_path / "back" / name).read_bytes() == data
     assert "model.taut.tree.json" in repo.files
+
+
+def test_a_delta_is_checked_with_its_base_and_the_card_asks_for_it(
+    writer: Hub, tmp_path: Path
+) -> None:
+    base = np.random.default_rng(1).normal(size=(64, 64)).astype(np.float32)
+    tuned = base.copy()
+    tuned[3] += 1e-3
+    taut.compress({"w": tuned}, tmp_path / "d.taut.safetensors", base={"w": base})
+    with pytest.raises(ArgumentError, match="give it as base"):
+        taut.push(tmp_path / "d.taut.safetensors", "hf://me/delta", create=True)
+    assert "me/delta" not in {name for _, name in writer.repos}
+    found = taut.push(
+        tmp_path / "d.taut.safetensors", "hf://me/delta", create=True, base={"w": base}
+    )
+    assert 'taut.load("hf://me/delta", base="BASE")' in found.card
+    assert "--base BASE" in found.card
+    back = taut.load("hf://me/delta", base={"w": base})
+    assert np.array_equal(back["w"], tuned)

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from taut.cli._guard import guarded
-from taut.cli._options import FileArgument, ForceOption, JsonOption, QuietOption, ThreadsOption
+from taut.cli._options import (
+    BaseOption,
+    FileArgument,
+    ForceOption,
+    JsonOption,
+    QuietOption,
+    ThreadsOption,
+)
 from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
 
@@ -56,6 +63,7 @@ def command(
     private: Annotated[
         bool, typer.Option("--private", help="With --create: one that only you see.")
     ] = False,
+    base: BaseOption = None,
     threads: ThreadsOption = None,
     force: ForceOption = False,
     dry_run: Annotated[
@@ -93,6 +101,7 @@ def command(
         force=force,
         dry_run=dry_run,
         threads=threads,
+        base=[str(one) for one in base] if base else None,
     )
     talk.notes(found.notes)
     for name in found.removed:

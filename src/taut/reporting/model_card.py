@@ -157,7 +157,11 @@ def _schemes(info: Info) -> Table:
 
 def _loading(facts: CardFacts) -> Iterator[str]:
     url = f"hf://{facts.repo}" + (f"@{facts.revision}" if facts.revision else "")
-    yield from ("```python", "import taut", "", f'tensors = taut.load("{url}")', "```")
+    base = ', base="BASE"' if facts.info.base else ""
+    if base:
+        name = "" if facts.info.base == "?" else f", `{facts.info.base}`"
+        yield from (f"It is a delta: BASE is the model that it stands on{name}.", "")
+    yield from ("```python", "import taut", "", f'tensors = taut.load("{url}"{base})', "```")
     if facts.transformers:
         more = f', revision="{facts.revision}"' if facts.revision else ""
         yield from ("", "With transformers:", "", "```python", "import taut.hf")
@@ -168,14 +172,15 @@ def _loading(facts: CardFacts) -> Iterator[str]:
         url, out = f"{url}/{facts.file}", f"{facts.file.removesuffix(SUFFIX)}.safetensors"
     exact = "the original, byte for byte" if _is_exact(facts.info) else "ordinary files"
     yield from ("", f"Back to {exact}:", "", "```", "pip install 'taut[hub]'")
-    yield from (f"taut decompress {url} -o {out}", "```")
+    yield from (f"taut decompress {url} -o {out}" + (" --base BASE" if base else ""), "```")
 
 
 def _command(facts: CardFacts, base: str | None) -> str:
     source = f"hf://{base}" if base else "MODEL"
     out = facts.file or facts.repo.rpartition("/")[2]
     asked = "" if _is_exact(facts.info) else f" --bits {facts.info.bits:.2f}"
-    return f"taut compress {source} -o {out}{asked}"
+    stands = " --base BASE" if facts.info.base else ""
+    return f"taut compress {source} -o {out}{stands}{asked}"
 
 
 def _is_exact(info: Info) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from taut.container import open_taut
+from taut.container import BaseSpec, open_taut
 from taut.container.find import SUFFIX, TAUT_SUFFIXES, find_file
 from taut.container.info import describe
 from taut.container.original_card import CARD, original_card
@@ -63,15 +63,17 @@ def push(
     force: bool = False,
     dry_run: bool = False,
     threads: int | None = None,
+    base: BaseSpec | None = None,
 ) -> Pushed:
     """Put a Taut file, or a model folder, into `hf://org/name[@branch]`, in one commit.
 
-    It is checked to the last byte first. A card is written beside it: what was done, sizes and
-    losses, how to load it, and the command. `base_model` ("org/name"), `license`, and all that
-    hubs read of a card are those of the original's card, which a folder has, unless they are
-    given; `evaluation` is what `evaluate` gave, or a file of `taut eval --json`. With `create` a
-    repository that is not there is made, `private` if so wished. What is there is replaced with
-    `force` alone, and Taut files of another model then go. A dry run writes the card alone.
+    It is checked to the last byte first, a delta with its `base` (see `taut.load`). A card is
+    written beside it: what was done, sizes and losses, how to load it, and the command.
+    `base_model` ("org/name"), `license`, and all that hubs read of a card are those of the
+    original's card, which a folder has, unless they are given; `evaluation` is what `evaluate`
+    gave, or a file of `taut eval --json`. With `create` a repository that is not there is made,
+    `private` if so wished. What is there is replaced with `force` alone, and Taut files of
+    another model then go. A dry run writes the card alone.
 
     Raises:
         ArgumentError: no such file, repository or branch, no token or one that may not write, or
@@ -87,7 +89,7 @@ def push(
         size = _size({**files, CARD: card})
         return Pushed(url, "", tuple(sorted({*files, CARD})), size, card.decode(), notes=notes)
     there = open_for_writing(place, create=create, private=private)
-    verify(path, threads=threads)
+    verify(path, threads=threads, base=base)
     stale = _stale(there, files, force=force)
     given: dict[str, Path | bytes] = {**files, CARD: card}
     if there is not None and CARD in there.files and not force and CARD not in files:
