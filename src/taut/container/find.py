@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,13 +20,30 @@ TREE_SUFFIX: Final = ".taut.tree.json"
 TAUT_SUFFIXES: Final = (SUFFIX, INDEX_SUFFIX, TREE_SUFFIX)
 
 
+def as_path(given: object, what: str = "a Taut file") -> Path:
+    """The path that a caller names `what` by.
+
+    Raises:
+        ArgumentError: it is something else, as a network or a dict.
+
+    >>> as_path({})
+    Traceback (most recent call last):
+    taut.errors.ArgumentError: a dict is not the path of a Taut file; give a str or a Path
+    """
+    if not isinstance(given, (str, os.PathLike)):
+        raise ArgumentError(
+            f"a {type(given).__name__} is not the path of {what}; give a str or a Path"
+        )
+    return Path(given)
+
+
 def find_file(path: str | Path) -> Path:
     """Give the Taut file, or the index or table of several, that `path` is, or the folder's.
 
     Raises:
         ArgumentError: nothing is there, or a folder has none or several.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir():
         return _within(path)
     if not path.exists():

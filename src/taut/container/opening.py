@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from taut.container.bases import DEEPEST, beside
-from taut.container.find import INDEX_SUFFIX, SUFFIX, TREE_SUFFIX, find_file
+from taut.container.find import INDEX_SUFFIX, SUFFIX, TREE_SUFFIX, as_path, find_file
 from taut.container.read import TautFile
 from taut.container.sharded import ShardedFile
 from taut.container.tree_file import TreeFile, check_part, place_of_part
@@ -33,7 +33,7 @@ def open_taut(path: str | Path, *, threads: int = 1, base: BaseSpec | None = Non
             base is given, and the file needs none.
         FormatError, VerifyError: a file is damaged, or the shards are not those of the index.
     """
-    return _open(Path(path), threads, _several(base), DEEPEST)
+    return _open(as_path(path), threads, _several(base), DEEPEST)
 
 
 def open_base(base: BaseSpec, *, threads: int = 1) -> ModelBase:

@@ -16,6 +16,7 @@ from taut.container import (
     open_taut,
     write_file,
 )
+from taut.container.find import as_path
 from taut.container.format import as_bytes, header_entry
 from taut.container.model_folder import (
     check_copies,
@@ -84,7 +85,7 @@ def decompress(
         FormatError, VerifyError: the file is damaged; nothing is written.
         TautError: the disk is full, or cannot be written for another reason.
     """
-    source, target = Path(src), Path(dst)
+    source, target = as_path(src), as_path(dst, "what to write")
     file = open_taut(source, threads=checked_threads(threads), base=base)
     _check_name(file, target)
     if target.suffix.lower() == ".onnx":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taut.container.find import as_path
 from taut.container.through_stores import through_stores
 from taut.exporting.request import ExportRequest
 from taut.exporting.result import Export
@@ -55,8 +56,8 @@ def export(
     """
     return run_export(
         ExportRequest(
-            source=Path(file),
-            out=Path(out),
+            source=as_path(file),
+            out=as_path(out, "what to write"),
             to=to,
             into=into,
             dtype=dtype,

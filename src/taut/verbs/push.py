@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from taut.container import BaseSpec, open_taut
-from taut.container.find import SUFFIX, TAUT_SUFFIXES, find_file
+from taut.container.find import SUFFIX, TAUT_SUFFIXES, as_path, find_file
 from taut.container.info import describe
 from taut.container.original_card import CARD, original_card
 from taut.container.verify import verify
@@ -81,7 +81,7 @@ def push(
         FormatError, VerifyError: the file is damaged.
     """
     place = _place(url, create=create, private=private)
-    path = Path(file)
+    path = as_path(file)
     facts = _facts(path, place, base_model, license, evaluation, command)
     files, notes = _files(path)
     card = model_card(facts)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from taut.analysis.tensor_facts import Report
 from taut.container import check_destination
+from taut.container.find import as_path
 from taut.container.through_stores import through_stores
 from taut.exporting.result import Export
 from taut.networks.sources import chosen
@@ -43,7 +44,7 @@ def report(
     """
     from taut.reporting.page import write_page
 
-    check_destination(Path(out), force=force)
+    check_destination(as_path(out, "a page"), force=force)
     evidence = Evidence(
         evaluation=evaluation, frontier=frontier, analysis=analysis, exports=exports, plan=plan
     )
