@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 
 from taut.coding import CodedArray, Effort
 from taut.container import Layout, Origin
@@ -41,14 +42,10 @@ def estimate_memory(
     PyTorch, the forms and rounded matrices, of a small network a copy, and what a block makes of a
     batch; `data` says more of it, once model and data are open. Files that are mapped do not count.
     """
-    held, largest = (
-        held_memory(),
-        max((held_nbytes(source, one) for one in source.infos), default=0),
-    )
-    exact = 3 * largest + _FIXED
-    if not calibrated:
-        return held + exact
-    held = held if data is not None else max(held, LIBRARIES)
+    exact = 3 * max((held_nbytes(source, one) for one in source.infos), default=0) + _FIXED
+    if not calibrated:  # as the result's `peak_memory`, which counts the libraries' own pages
+        return int(psutil.Process().memory_info().rss) + exact
+    held = held_memory() if data is not None else max(held_memory(), LIBRARIES)
     return held + max(exact, _needs(source, data or _some(tokens)).memory)
 
 

@@ -7,6 +7,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Final, TypeVar
 
@@ -35,7 +36,8 @@ def hub_tools(url: object) -> ModuleType:
 
 def hub_constants(url: object) -> ModuleType:
     """What that package is set to; a module that importing the package does not bring."""
-    return need_extra("huggingface_hub.constants", "hub", f"{url}: to open it takes")
+    need_extra("huggingface_hub", "hub", f"{url}: to open it takes")
+    return import_module("huggingface_hub.constants")
 
 
 def endpoint() -> str:
