@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -60,6 +61,26 @@ def check_data(option: str, value: str | None) -> None:
         folder = path.parent
         beside = [one.name for one in folder.iterdir()] if folder.is_dir() else []
         raise ArgumentError(f"{option}: {path}: no such file{nearest(path.name, beside)}")
+
+
+def check_base(bases: Sequence[str | Path] | None, beside: Mapping[str, object]) -> None:
+    """Whether what a delta is to stand on is there, and goes with what is asked `beside` it.
+
+    Raises:
+        ArgumentError: there is no such model, or the two do not go together.
+    """
+    from taut.compression.based import check_beside_base
+    from taut.io.names import nearest
+    from taut.io.stores import url_of
+
+    if bases:
+        check_beside_base(beside)
+    for base in bases or ():
+        path = Path(base)
+        if url_of(base) is not None or path.exists():
+            continue
+        near = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise ArgumentError(f"--base: {path}: no such file or folder{nearest(path.name, near)}")
 
 
 def check_model(model: str | Path, *, original: bool = False, runs: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -157,6 +158,7 @@ def command(
     from taut.cli._paths import compressed_path
     from taut.cli._report import AskedFor, print_json
     from taut.cli._said import say_result
+    from taut.compression.request import check_with_data
     from taut.networks.sources import built, chosen
 
     asked = AskedFor(
@@ -172,7 +174,8 @@ def command(
         teacher=teacher,
         finish=not no_finish,
     )
-    _check(asked, model, score)
+    _check(asked, model, score, base)
+    check_with_data({"calib": calib, "memory": most_memory, "scratch": scratch, "device": device})
     talk = Talk(quiet, verbose)
     target = output or compressed_path(model)
     itself = target.resolve() == Path(model).resolve()  # refused for what it is, -f or not
@@ -219,12 +222,15 @@ def command(
         print_json(result)
 
 
-def _check(asked: AskedFor, model: str, score: str | None) -> None:
+def _check(
+    asked: AskedFor, model: str, score: str | None, base: Sequence[str | Path] | None
+) -> None:
     """Whether the options make sense by themselves; raises ArgumentError if not."""
-    from taut.cli._checks import check_asked, check_data, check_model, check_plan
+    from taut.cli._checks import check_asked, check_base, check_data, check_model, check_plan
     from taut.errors import ArgumentError
 
     check_asked(asked.bits, asked.size, asked.max_drop)
+    check_base(base, vars(asked))
     if asked.max_drop is not None and score is None:
         raise ArgumentError("--max-drop: give the score that may fall so far (--score)")
     check_data("--calib", asked.calib)

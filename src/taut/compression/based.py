@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from taut.compression.request import Call, CompressRequest
 from taut.container import open_base
 from taut.encoding.on_base import OnBase, base_under
 from taut.errors import ArgumentError
 from taut.io import Source
 from taut.io.stamp import Stamp
+
+_NOT_WITH_A_BASE: Final = ("train", "max_drop", "calib")
+
+
+def check_beside_base(given: Mapping[str, object]) -> None:
+    """Raise `ArgumentError` for what is asked for, by its name, and does not go with a base."""
+    for name in _NOT_WITH_A_BASE:
+        if given.get(name) is not None:
+            told = f"does not go with {name} (--{name.replace('_', '-')})"
+            raise ArgumentError(f"base (--base): {told}; leave one out")
 
 
 def rounds(call: Call) -> bool:
@@ -26,13 +39,7 @@ def standing(source: Source, request: CompressRequest) -> Source:
     if request.base is None:
         return source
     call = request.call
-    for name, option, value in (
-        ("train", "--train", call.train),
-        ("max_drop", "--max-drop", call.max_drop),
-        ("calib", "--calib", call.calib),
-    ):
-        if value is not None:
-            raise ArgumentError(f"base (--base): does not go with {name} ({option}); leave one out")
+    check_beside_base(vars(call))
     if call.workers.elsewhere:
         raise ArgumentError("base (--base): a delta is made by this process; leave ray (--ray) out")
     base = open_base(request.base, threads=call.threads)

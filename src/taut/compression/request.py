@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from taut.coding import Effort
 from taut.container import BaseSpec, Origin
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from taut.planning import Plan, Recipe, Resolved
     from taut.scoring.user_score import ScoreFunction
     from taut.training.data import TeacherSpec, TrainSpec
+
+
+_WITH_DATA: Final = ("memory", "scratch", "device")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,8 +216,19 @@ def _in_full(plan: Plan, decided: Mapping[str, Resolved]) -> frozenset[str]:
     return frozenset(name for name, one in decided.items() if is_name(rules[one.rule - 1].match))
 
 
+def check_with_data(given: Mapping[str, object]) -> None:
+    """Raise `ArgumentError` for what would change nothing without calibration data."""
+    for name in _WITH_DATA:
+        if given.get("calib") is None and given.get(name) is not None:
+            raise ArgumentError(
+                f"{name} (--{name}): goes with calibration data; give calib (--calib), or leave it "
+                "out"
+            )
+
+
 def _check_call(call: Call) -> None:
     """Whether a call makes sense by itself; raises ArgumentError if not."""
+    check_with_data(vars(call))
     if call.seed is not None and call.seed < 0:
         raise ArgumentError(f"seed: {call.seed} is below zero")
     for name in ("teacher", "epochs", "lr"):
