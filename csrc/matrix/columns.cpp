@@ -31,7 +31,7 @@ struct Lane {
 
 // The level of each symbol, by quantiser.
 template <bool trellis>
-constexpr std::array<std::array<int8_t, 256>, 2> kLevels = [] {
+constexpr std::array<std::array<int8_t, 256>, 2> kLevelOf = [] {
     std::array<std::array<int8_t, 256>, 2> of{};
     for (int s = 0; s < 512; s++)
         of[size_t(s >> 8)][size_t(s & 255)] = int8_t(level_of((s & 255) - 128, trellis, s >> 8));
@@ -50,7 +50,7 @@ void whole_columns(const uint32_t* slots, const MatrixLookup& lookup, typename C
     uint8_t states[lanes];
     int8_t levels[lanes];
     std::memcpy(states, m.trellis, lanes);
-    constexpr const auto& level = kLevels<trellis>;
+    constexpr const auto& level = kLevelOf<trellis>;
     for (; m.from < m.columns && size_t(m.end - p) >= most; m.from++) {
         const size_t context = m.context[m.from];
         const MatrixLookup::Constants c = lookup.constants[context];
