@@ -4,8 +4,8 @@ include(CMakePackageConfigHelpers)
 
 # The core's decoders, which throw nothing, and what stands on them: no C++ library is needed to run it.
 enable_language(C)
-set(TAUT_C_SOURCES array/header rans/read_table rans/read_streams split/header split/decode matrix/header matrix/tables
-    matrix/decode adaptive/header adaptive/numbers adaptive/decode records/header records/layout records/decode delta/header delta/decode
+set(TAUT_C_SOURCES array/header rans/slots rans/read_table rans/read_streams split/header split/decode matrix/header matrix/tables
+    matrix/columns matrix/lookup matrix/decode adaptive/header adaptive/numbers adaptive/decode records/header records/layout records/decode delta/header delta/decode
     codec/any simd/kernels)
 list(TRANSFORM TAUT_C_SOURCES PREPEND ${CMAKE_SOURCE_DIR}/csrc/)
 list(TRANSFORM TAUT_C_SOURCES APPEND .cpp)
@@ -29,7 +29,7 @@ if(NOT MSVC)
     # What is not in a loop over values is small rather than fast.
     target_compile_options(taut PRIVATE -O2 -fno-align-functions -fno-align-loops -fno-align-jumps -fno-asynchronous-unwind-tables -fno-unwind-tables)
     set(TAUT_C_SMALL ${TAUT_C_SOURCES})
-    list(FILTER TAUT_C_SMALL EXCLUDE REGEX "/(split|matrix)/decode[.]cpp")
+    list(FILTER TAUT_C_SMALL EXCLUDE REGEX "/(split/decode|matrix/(columns|decode))[.]cpp")
     set_property(SOURCE ${TAUT_C_OWN} ${TAUT_C_SMALL} DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY COMPILE_OPTIONS -Os)
     set_target_properties(taut PROPERTIES LINKER_LANGUAGE C)
   endif()

@@ -77,7 +77,7 @@ private:
         for (size_t i = 0; i < lanes; i++)
             x[i] = y[i] = State(Coder::low + (uint32_t(random_.next()) << 8 | random_.next()) % (255 * Coder::low / 2));
         for (size_t i = 0; i < lanes; i++) x[i] = y[i] = State(std::max<uint32_t>(x[i], Coder::low));
-        make_slots<Coder>(t, slots_.data());
+        make_slots(t, Coder::prob_bits, slots_.data());
         size_t one = 0, other = 0;
         const uint8_t *p = units_.data(), *q = p;
         wide(t, x, one, kSteps, p, a_.data());

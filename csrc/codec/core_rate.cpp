@@ -30,7 +30,7 @@ CoreRate measure(const Kernels& k, const std::vector<uint8_t>& symbols, CoderTra
     const Table table = make_table(counts, traits, false);
     const EncodeTable lookup = make_encode_table<Coder>(table);
     std::vector<uint32_t> slots(size_t(1) << Coder::prob_bits);
-    make_slots<Coder>(table, slots.data());
+    make_slots(table, Coder::prob_bits, slots.data());
     const Units units = encode_runs<Coder, int(lanes)>({{&lookup, symbols.data(), symbols.size()}});
     std::vector<uint8_t> padded = units.units;
     padded.resize(padded.size() + 1024);

@@ -72,10 +72,6 @@ private:
     Vec<float> column_scale_;
     MatrixLookup lookup_;
     Vec<uint32_t> slots_;  // by context, those of quantiser 1 behind those of quantiser 0; none where a wide decoder is
-
-    template <class Coder, size_t lanes>
-    Status decode_groups(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes, uint8_t* out,
-                         Put put) const;
 };
 
 }  // namespace taut

@@ -182,7 +182,7 @@ Status RecordsDecoder::open(const ArrayHeader& h, const Kernels& kernels) {
         }
     if (kernels.dense_steps || h.coder == CoderId::small) return {};
     TAUT_HAVE(slots_.try_resize_raw(h.tables.size() << Dense::prob_bits));
-    for (size_t t = 0; t < h.tables.size(); t++) make_slots<Dense>(h.tables[t], slots_.data() + (t << Dense::prob_bits));
+    for (size_t t = 0; t < h.tables.size(); t++) make_slots(h.tables[t], Dense::prob_bits, slots_.data() + (t << Dense::prob_bits));
     return {};
 }
 

@@ -249,7 +249,7 @@ Status SplitDecoder::open(const ArrayHeader& h, const Kernels& kernels) {
     TAUT_HAVE(slots_.try_resize_raw(h.tables.size() << bits));
     for (size_t t = 0; t < h.tables.size(); t++) {
         uint32_t* to = slots_.data() + (t << bits);
-        fast ? make_slots<Fast>(h.tables[t], to) : make_slots<Dense>(h.tables[t], to);
+        make_slots(h.tables[t], bits, to);
     }
     return {};
 }

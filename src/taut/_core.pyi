@@ -1,4 +1,4 @@
-"""Taut's native core (csrc/bindings.cpp); arrays are one-dimensional and C-contiguous."""
+"""Taut's native core (csrc/bindings/); arrays are one-dimensional and C-contiguous."""
 
 from collections.abc import Sequence
 

@@ -122,8 +122,7 @@ inline Bytes crafted_chunk(Random& random, const taut::ArrayHeader& h, uint64_t 
         const taut::Table& table = h.tables[t];
         segments.push_back({&table, {}});
         std::vector<uint32_t> slots(size_t(1) << prob_bits);
-        prob_bits == 8 ? taut::make_slots<taut::Fast>(table, slots.data())
-                       : taut::make_slots<taut::Dense>(table, slots.data());
+        taut::make_slots(table, prob_bits, slots.data());
         for (uint64_t r = 0; r < rows; r++) {
             if ((row_byte(r) & ~taut::kDropRow) != t) continue;
             for (size_t i = 0; i < length(r); i++) {

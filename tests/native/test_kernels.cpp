@@ -89,7 +89,7 @@ void test_steps(const Kernels& k, const char* name, const Table& t, size_t steps
     const uint8_t *p = units.data(), *q = p;
     steps_of<Coder>(k)(t, state.data(), bank, steps, p, out.data());
     std::vector<uint32_t> slots(size_t(1) << Coder::prob_bits);
-    make_slots<Coder>(t, slots.data());
+    make_slots(t, Coder::prob_bits, slots.data());
     decode_steps_portable<Coder>(slots.data(), expected.data(), expected_bank, steps, q, expected_out.data());
     check(out == expected_out, name, "symbols");
     check(state == expected, name, "states");

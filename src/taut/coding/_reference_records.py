@@ -84,33 +84,42 @@ def _read_field(b: Bytes, before: list[ReadField]) -> ReadField:
     counts = [b.varint() for _ in range(loops)]
     demand(min(counts, default=1) >= 1, "a loop of no round")
     demand(math.prod(counts) <= 4096 * 8, "too many symbols")
+    widths, places = _read_pieces(b, counts)
+    demand(sum(widths) == bits * elements, "pieces do not make a symbol")
+    groups = math.prod(counts[:outer])
+    terms = [_read_term(b, before, groups) for _ in range(b.u8())]
+    shift, buckets = b.take(2)
+    demand(len(terms) <= 8 and shift <= 30 and 1 <= buckets <= 64, "terms or buckets are off")
+    demand(bool(terms) or buckets == 1, "buckets without terms")
+    places = places.reshape(groups, -1, len(widths))
+    return ReadField(bits, elements, widths, places, terms, shift, buckets)
+
+
+def _read_pieces(b: Bytes, counts: list[int]) -> tuple[list[int], NDArray[np.int64]]:
+    """Width of each piece, and its bit in each round of the loops, of shape (*counts, pieces)."""
     pieces = b.u8()
     demand(1 <= pieces <= 8, "no or too many pieces")
     widths, places = [], np.zeros((*counts, pieces), np.int64)
     for p in range(pieces):
         places[..., p] += b.varint()
         widths.append(b.u8())
-        for loop in range(loops):
-            shape = [-1 if k == loop else 1 for k in range(loops)]
-            places[..., p] += (np.arange(counts[loop]) * b.varint()).reshape(shape)
-    demand(sum(widths) == bits * elements, "pieces do not make a symbol")
-    groups = int(np.prod(counts[:outer], dtype=np.int64))
-    terms = []
-    for _ in range(b.u8()):
-        source, function, coefficient = b.u8(), b.u8(), _signed(b.varint())
-        demand(function <= 4 and abs(coefficient) <= 1 << 16, "a term is off")
-        terms.append((source, function, coefficient))
-        if source == _GROUP:
-            demand(groups <= 256, "more groups than a term can tell")
-            continue
+        for loop, count in enumerate(counts):
+            shape = [-1 if k == loop else 1 for k in range(len(counts))]
+            places[..., p] += (np.arange(count) * b.varint()).reshape(shape)
+    return widths, places
+
+
+def _read_term(b: Bytes, before: list[ReadField], groups: int) -> tuple[int, int, int]:
+    """Source, function and coefficient of one term of a field of so many groups."""
+    source, function, coefficient = b.u8(), b.u8(), _signed(b.varint())
+    demand(function <= 4 and abs(coefficient) <= 1 << 16, "a term is off")
+    if source == _GROUP:
+        demand(groups <= 256, "more groups than a term can tell")
+    else:
         demand(source < len(before), "a term of a field that is not before it")
         fits = before[source].places[..., 0].size in (1, groups)
         demand(fits and before[source].elements == 1, "a term that does not fit the groups")
-    shift, buckets = b.take(2)
-    demand(len(terms) <= 8 and shift <= 30 and 1 <= buckets <= 64, "terms or buckets are off")
-    demand(bool(terms) or buckets == 1, "buckets without terms")
-    places = places.reshape(groups, -1, pieces)
-    return ReadField(bits, elements, widths, places, terms, shift, buckets)
+    return source, function, coefficient
 
 
 def _check_cover(records: Records) -> None:
@@ -161,24 +170,29 @@ def symbol_frequencies(elements: list[int], bits: int, count: int) -> list[int]:
     [4093, 1, 1, 1]
     """
     more, mask = (count - 1) * DENSE.P, (1 << bits) - 1
-    weights = []
-    for s in range(1 << (bits * count)):
-        weights.append(1)
-        for k in range(count):
-            weights[s] *= elements[s >> (k * bits) & mask]
+    weights = [
+        math.prod(elements[s >> (k * bits) & mask] for k in range(count))
+        for s in range(1 << (bits * count))
+    ]
     half = 1 << (more - 1) if more else 0
     rounded = [max(1, (w + half) >> more) if w else 0 for w in weights]
     over = sum(rounded) - (1 << DENSE.P)
     largest = weights.index(max(weights))
     rounded[largest] -= min(0, over)
     for floor in (16, 1):
-        while over > 0 and max(rounded) > floor:
-            for s in range(len(rounded)):
-                if over > 0 and rounded[s] > floor:
-                    rounded[s] -= 1
-                    over -= 1
+        over = _take_back(rounded, over, floor)
     demand(rounded[largest] < 1 << DENSE.P, "a table of a single symbol")
     return rounded
+
+
+def _take_back(rounded: list[int], over: int, floor: int) -> int:
+    """Take 1 off each frequency above `floor`, round after round; gives what of `over` is left."""
+    while over > 0 and max(rounded) > floor:
+        for s in range(len(rounded)):
+            if over > 0 and rounded[s] > floor:
+                rounded[s] -= 1
+                over -= 1
+    return over
 
 
 # --- chunks -----------------------------------------------------------------------------------
