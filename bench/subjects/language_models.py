@@ -35,7 +35,8 @@ class LanguageModel(Subject):
         self.name = self.network = name
         self.asked = (Asked(peer="GPTQ int4 g128", share=0.48),)
         self._made, tokenizer = _opened(PACKAGES[name])
-        self.weights = {key: value.numpy().copy() for key, value in self._made.named_parameters()}
+        named = self._made.named_parameters()
+        self.weights = {key: value.detach().numpy().copy() for key, value in named}
         self.about = (
             f"{name}, {self.parameters / 1e6:.0f} M parameters dequantised from a 4-bit GGUF; "
             f"calibrated on {_CALIBRATION} windows of {_LENGTH} tokens of WikiText-2 validation"

@@ -23,7 +23,10 @@ def client(name: str) -> Path:
     """The modules of a client of bench/clients."""
     modules = MODULES / name / "node_modules"
     if not modules.is_dir():
-        pytest.skip(f"{name} is not installed: python -m bench.clients.check --install {name}")
+        pytest.skip(
+            f"{name} is not installed, since the tests fetch nothing from npm: "
+            f"python -m bench.clients.check --install {name}"
+        )
     return modules
 
 

@@ -1,6 +1,7 @@
 """Data sets in Arrow's formats: files, and folders as the datasets library saves them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,14 +39,42 @@ def test_parquet_and_arrow_files(tmp_path: Path) -> None:
         documents(tmp_path / "d.parquet")
 
 
-def test_folders_that_datasets_saved(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+def save_rows(rows: list[dict[str, object]], folder: Path, files: int = 1) -> None:
+    """A folder as `datasets` saves one: streams of Arrow, and their order."""
+    arrow, ipc = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.ipc")
+    folder.mkdir(parents=True)
+    table = arrow.Table.from_pylist(rows)
+    names = [f"data-{i:05}-of-{files:05}.arrow" for i in range(files)]
+    for i, name in enumerate(names):
+        start, stop = len(rows) * i // files, len(rows) * (i + 1) // files
+        with ipc.new_stream(folder / name, table.schema) as writer:
+            writer.write_table(table.slice(start, stop - start))
+    state = {"_data_files": [{"filename": name} for name in names], "_split": None}
+    (folder / "state.json").write_text(json.dumps(state))
+    (folder / "dataset_info.json").write_text("{}")
+
+
+def saved_by_hand(one: Path, two: Path, chats: list[dict[str, object]]) -> None:
+    save_rows(ROWS, one, 2)
+    save_rows(ROWS, two / "test")
+    save_rows(chats, two / "train")
+    (two / "dataset_dict.json").write_text(json.dumps({"splits": ["test", "train"]}))
+
+
+def saved_by_datasets(one: Path, two: Path, chats: list[dict[str, object]]) -> None:
+    why = "datasets is not installed, since nothing else needs it; its layout is tested without it"
+    datasets = pytest.importorskip("datasets", reason=why)
     rows = datasets.Dataset.from_list(ROWS)
-    rows.save_to_disk(tmp_path / "one", num_shards=2)
-    assert documents(tmp_path / "one") == ["the cat", "a dog"]
-    chats = [{"messages": [{"role": "user", "content": "hi"}]}]
+    rows.save_to_disk(one, num_shards=2)
     both = datasets.DatasetDict(test=rows, train=datasets.Dataset.from_list(chats))
-    both.save_to_disk(tmp_path / "two")
+    both.save_to_disk(two)
+
+
+@pytest.mark.parametrize("save", [saved_by_hand, saved_by_datasets])
+def test_folders_that_datasets_saved(save: Callable[..., None], tmp_path: Path) -> None:
+    save(tmp_path / "one", tmp_path / "two", [{"messages": [{"role": "user", "content": "hi"}]}])
+    assert len(saved_files(tmp_path / "one")[0]) == 2
+    assert documents(tmp_path / "one") == ["the cat", "a dog"]
     found, notes = read_documents(TextData(str(tmp_path / "two")))
     assert [type(one).__name__ for one in found] == ["Chat"]
     assert notes == [
