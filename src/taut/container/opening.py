@@ -52,34 +52,34 @@ class ModelBase:
 
     def __init__(self, model: TautFile | Source, depth: int) -> None:
         self.depth = depth
-        self._model = model
+        self.model = model
 
     @cached_property
     def infos(self) -> dict[str, TensorInfo]:
         """Its tensors by name."""
-        return {info.name: info for info in self._model.infos}
+        return {info.name: info for info in self.model.infos}
 
     @property
     def identity(self) -> str:
         """The file's path, or what the model is called."""
-        model = self._model
+        model = self.model
         return str(model.path) if isinstance(model, TautFile) else model.identity
 
     @property
     def name(self) -> str:
         """The file's own name; "" of what is in memory."""
-        if not isinstance(self._model, TautFile) and not self._model.stamps:
+        if not isinstance(self.model, TautFile) and not self.model.stamps:
             return ""
         return Path(self.identity).name
 
     @property
     def stamps(self) -> tuple[Stamp, ...]:
         """What its files were when they were opened; () of a Taut file, which checks itself."""
-        return () if isinstance(self._model, TautFile) else self._model.stamps
+        return () if isinstance(self.model, TautFile) else self.model.stamps
 
     def load(self, name: str) -> np.ndarray:
         """One tensor, as its values are."""
-        model = self._model
+        model = self.model
         return model[name] if isinstance(model, TautFile) else model.load(name)
 
 
