@@ -125,11 +125,18 @@ def _check_names_something(text: str, *, is_path: bool) -> None:
         return
     scheme, slashes = found[1], len(found[2])
     rest = text[found.end() :]
-    lacks = not rest and (slashes > 1 or (is_path and scheme in _FORMS))
-    if lacks or (rest and slashes > 2 and scheme in _FORMS and scheme not in _ROOTED):
+    if _is_cut_short(scheme, slashes, rest, is_path):
         what, form = _FORMS.get(scheme, ("path", "PATH"))
         told = text if rest else f"{scheme}://"
         raise ArgumentError(f"{told}: names no {what}; give {scheme}://{form}")
+
+
+def _is_cut_short(scheme: str, slashes: int, rest: str, is_path: bool) -> bool:
+    """Whether a URL of so many slashes and a `rest` lacks its first part."""
+    known = scheme in _FORMS
+    if not rest:
+        return slashes > 1 or (is_path and known)
+    return slashes > 2 and known and scheme not in _ROOTED
 
 
 def store_hint(path: Path) -> str:
