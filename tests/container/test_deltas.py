@@ -80,6 +80,31 @@ def test_a_base_is_found_beside_the_file_under_the_name_that_it_had(files):
         taut.load(path)["w"]
 
 
+@pytest.mark.parametrize("shard_size", [None, 20_000])
+@pytest.mark.parametrize("coded", [False, True])
+def test_a_folder_is_found_beside_the_folder_of_its_delta(coded, shard_size, tmp_path, monkeypatch):
+    for name, tensors in (("base", model()), ("fine", tuned(model()))):
+        (tmp_path / name).mkdir()
+        save_file(tensors, tmp_path / name / "model.safetensors")
+    base = tmp_path / "base"
+    if coded:
+        taut.compress(base, tmp_path / "coded", shard_size=shard_size)
+        base = tmp_path / "coded"
+    out = tmp_path / "out"
+    taut.compress(tmp_path / "fine", out, base=f"{base}/", shard_size=shard_size)
+    assert taut.info(out).base == base.name
+    equal(taut.load(out), tuned(model()))
+    monkeypatch.chdir(out)
+    taut.verify(".")
+    one = taut.compress(tmp_path / "fine", tmp_path / "fine.taut.safetensors", base=base).path
+    equal(taut.load(one), tuned(model()))
+    out.rename(tmp_path / "kept")
+    base.rename(out)
+    (tmp_path / "kept").rename(base)  # a delta is not its own base
+    with pytest.raises(ArgumentError, match=rf'its base "{base.name}" is not there'):
+        taut.load(base)["w"]
+
+
 def test_another_base_is_refused_by_the_tensor_that_differs(files):
     path = compress(files, base="base.safetensors").path
     other = model() | {"half": model(1)["half"]}

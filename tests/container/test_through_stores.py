@@ -249,3 +249,25 @@ def test_names_that_are_urls_and_such_that_are_not() -> None:
     assert url_of(Path("gs://bucket/a/b")) == "gs://bucket/a/b"
     for name in ("a/b", "build.py:model", "C:\\a", "C:/a", "s3:/a", "-", Path("/a/b"), 3, None):
         assert url_of(name) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ("hf://", "repository"),
+        (Path("hf://"), "repository"),
+        ("s3:///weights", "bucket"),
+        (Path("gs://"), "bucket"),
+        ("https://", "host"),
+        ("file://", "path"),
+        ("other://", "path"),
+    ],
+)
+def test_a_url_that_stops_too_early_says_what_is_missing(
+    given: str | Path, what: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError, match=rf"://.*: names no {what}; give "):
+        taut.compress(given, tmp_path / "m.taut.safetensors")
+    with pytest.raises(ArgumentError, match=rf"://.*: names no {what}; give "):
+        taut.compress({"w": np.ones(3)}, given)
+    assert list(tmp_path.iterdir()) == []

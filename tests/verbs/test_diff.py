@@ -5,6 +5,8 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
+from tests.forge_gguf import Forged, blob
+from tests.io import low_bit_folders as made
 
 import taut
 from taut.cli._guard import exit_code
@@ -83,3 +85,56 @@ def test_signalling_nan_and_extreme_numbers_give_plain_json(size):
     assert found.tensors[1].changed == 1
     zeros = {"w": np.zeros(2), "h": a["h"]}
     json.dumps(taut.diff(zeros, b).to_json(), allow_nan=False)
+
+
+@pytest.fixture
+def gptq(rng, tmp_path):
+    arrays, _ = made.gptq_layer(rng, 4, 256, 64)
+    arrays["norm.weight"] = np.ones(64, np.float16)
+    return made.write_folder(tmp_path / "gptq", arrays, made.CONFIGS["gptq"])
+
+
+@pytest.fixture
+def gguf(tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(Forged([blob("w", "Q8_0", 96, 128), blob("h", "F16", 40, 32)]).data())
+    return path
+
+
+@pytest.mark.parametrize(("model", "low_bit"), [("gptq", "l.weight"), ("gguf", "w")])
+def test_low_bit_weights_are_floats_where_the_other_model_has_floats(
+    model, low_bit, request, tmp_path
+):
+    if model == "gguf":
+        pytest.importorskip("gguf")
+    source = request.getfixturevalue(model)
+    kept = taut.compress(source, tmp_path / "kept.taut.safetensors").path
+    lossy = taut.compress(source, tmp_path / "lossy.taut.safetensors", bits=3)
+    meant = {one.name: one.rel_mse for one in lossy.tensors}
+    for first in (source, kept):
+        found = by_name(first, lossy.path)
+        assert {one.state for one in found.values()} <= {"same", "changed"}
+        assert found[low_bit].state == "changed"
+        assert found[low_bit].relative == pytest.approx(meant[low_bit], rel=0.02)
+    assert {one.state for one in by_name(lossy.path, source).values()} <= {"same", "changed"}
+
+
+@pytest.mark.parametrize(("model", "held"), [("gptq", "l.qweight"), ("gguf", "w")])
+def test_low_bit_weights_of_one_form_are_compared_as_they_are(model, held, request, tmp_path):
+    source = request.getfixturevalue(model)
+    kept = taut.compress(source, tmp_path / "kept.taut.safetensors").path
+    found = taut.diff(source, kept)
+    assert found.alike
+    (dtype,) = (one.dtype for one in found.tensors if one.name == held)
+    assert dtype == {"gptq": "I32", "gguf": "U8"}[model]
+
+
+def test_blocks_are_compared_with_halves_in_single_precision(gguf, tmp_path):
+    pytest.importorskip("gguf")
+    taut.compress(gguf, tmp_path / "m.taut.safetensors")
+    numbers = taut.load(tmp_path / "m.taut.safetensors")
+    halves = {"w": numbers["w"].astype(np.float16), "h": numbers["h"]}
+    found = by_name(gguf, halves)
+    assert found["w"].dtype == "F32" and found["w"].state == "changed"
+    assert found["w"].relative < 1e-6
+    assert found["h"].dtype == "F16" and found["h"].state == "same"

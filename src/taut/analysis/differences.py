@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
-from taut.container import ModelBase, xxh3
+from taut.container import xxh3
 from taut.io import TensorInfo
 
 State = Literal["same", "changed", "new", "missing", "reshaped", "renamed"]
 _BLOCK = 1 << 22  # values that are compared at a time
+
+
+class Compared(Protocol):
+    """A model: what to call it, and its tensors by name."""
+
+    @property
+    def identity(self) -> str:
+        """What to call it."""
+
+    @property
+    def infos(self) -> Mapping[str, TensorInfo]:
+        """Its tensors by name."""
+
+    def load(self, name: str) -> np.ndarray:
+        """One tensor, as its values are."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,7 @@ class Differences:
         }
 
 
-def differences(first: ModelBase, second: ModelBase) -> Differences:
+def differences(first: Compared, second: Compared) -> Differences:
     """Compare two models; holds a tensor of each at a time.
 
     >>> from taut.container import open_base
@@ -80,7 +95,7 @@ def differences(first: ModelBase, second: ModelBase) -> Differences:
     return Differences(first.identity, second.identity, tuple(_all(first, second)))
 
 
-def _all(first: ModelBase, second: ModelBase) -> Iterator[TensorDifference]:
+def _all(first: Compared, second: Compared) -> Iterator[TensorDifference]:
     lost = {name: info for name, info in first.infos.items() if name not in second.infos}
     sums: dict[str, str] = {}
     for name, info in second.infos.items():
@@ -101,8 +116,8 @@ def _all(first: ModelBase, second: ModelBase) -> Iterator[TensorDifference]:
 
 
 def _renamed(
-    first: ModelBase,
-    second: ModelBase,
+    first: Compared,
+    second: Compared,
     info: TensorInfo,
     lost: dict[str, TensorInfo],
     sums: dict[str, str],

@@ -178,10 +178,9 @@ def command(
     check_with_data({"calib": calib, "memory": most_memory, "scratch": scratch, "device": device})
     talk = Talk(quiet, verbose)
     target = output or compressed_path(model)
-    itself = target.resolve() == Path(model).resolve()  # refused for what it is, -f or not
-    if not dry_run and not is_standard_output(output) and not itself:
-        check_new(target, force=force, told=asked.in_short)
     kept = None if dry_run or is_standard_output(output) else target
+    if kept is not None and kept.resolve() != Path(model).resolve():  # else refused for what it is
+        check_new(kept, force=force, told=asked.in_short)
     with saying_what_is_kept(talk, kept), talk.progress(("verify",), asked.costs) as step:
         judge, lost = score_named(score), loss_named(loss)
         check_training(train, {"epochs": epochs, "lr": lr, "teacher": teacher})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from taut.cli._guard import guarded
 from taut.cli._options import (
     BaseOption,
@@ -35,17 +37,14 @@ def command(
     from taut.cli._checks import check_new
     from taut.cli._kinds import INDEX, check_kind
     from taut.cli._paths import restored_path
-    from taut.loading.restore_gguf import holds_gguf
-    from taut.loading.restore_onnx import holds_onnx
     from taut.reporting.numbers import size
 
     begin = time.perf_counter()
     check_kind("FILE", file, INDEX)
-    split = holds_gguf(file)
-    suffix = ".onnx" if holds_onnx(file) else ".gguf" if split else ".safetensors"
+    suffix, several = _form(file)
     if output is not None and is_standard_output(output):
         output = output.with_suffix(suffix)
-    target = output or restored_path(file, suffix="" if split > 1 else suffix)
+    target = output or restored_path(file, suffix="" if several else suffix)
     if not is_standard_output(target):
         check_new(target, force=force)
     restored = taut.decompress(file, target, threads=threads, force=force, base=base or None)
@@ -57,3 +56,14 @@ def command(
     )
     if json:
         print(encoder.dumps({"path": str(restored.path), "size": restored.bytes}))
+
+
+def _form(file: Path) -> tuple[str, bool]:
+    """The suffix of what a Taut file becomes, and whether that is several GGUF files."""
+    from taut.loading.restore_gguf import holds_gguf
+    from taut.loading.restore_onnx import holds_onnx
+
+    if holds_onnx(file):
+        return ".onnx", False
+    count = holds_gguf(file)
+    return (".gguf" if count else ".safetensors"), count > 1

@@ -40,7 +40,6 @@ from taut.encoding.sampled import SampledSource
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, open_source
 from taut.io.content import kind_of
-from taut.io.gguf_floats import as_floats as gguf_floats
 from taut.io.gguf_metadata import WithGgufMetadata
 from taut.io.model_file import path_of
 from taut.io.pairs import paired
@@ -137,7 +136,7 @@ def _opened(request: CompressRequest, gguf: GgufFolder | None) -> tuple[Source, 
     if gguf is not None:
         source = WithGgufMetadata(source, gguf.source, gguf.notes)
     if loses(request.call):
-        source = as_floats(gguf_floats(source))
+        source = as_floats(source)
     source = standing(source, request)
     if rounds(request.call) and request.call.train is None:  # nothing trains complex numbers
         source = paired(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -11,7 +12,9 @@ import numpy as np
 
 from taut.container.format import as_bytes, xxh3
 from taut.container.index import Record
+from taut.container.model_folder import FILE_NAME
 from taut.container.place import Place
+from taut.container.shard_table import INDEX_NAME
 from taut.errors import ArgumentError, VerifyError
 from taut.io.dtypes import storage
 from taut.io.names import nearest
@@ -144,8 +147,11 @@ def grouped(records: Iterable[Record], names: Mapping[int, str]) -> dict[str, li
 
 
 def beside(path: Path, name: str) -> Path | None:
-    """The file of this name beside a delta, if one is there."""
+    """The file or folder of this name beside a delta, or beside the model folder that it is."""
     if not name or name in (".", "..") or any(c in name for c in "/\\:\0"):
         return None
-    found = path.parent / name
-    return found if found.exists() and found.resolve() != path.resolve() else None
+    folder = Path(os.path.abspath(path)).parent
+    places = (folder, folder.parent) if path.name in (FILE_NAME, INDEX_NAME) else (folder,)
+    own = (path.resolve(), folder.resolve())
+    near = (place / name for place in places)
+    return next((one for one in near if one.exists() and one.resolve() not in own), None)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from taut.container import AtomicFile, check_destination
+from taut.container.atomic import AtomicFile, check_destination
 from taut.container.find import SUFFIX
 from taut.errors import ArgumentError, TautError
 

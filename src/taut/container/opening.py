@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from taut.container.tree_file import TreeFile, check_part, place_of_part
 from taut.container.tree_table import read_tree_table
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo, open_source
+from taut.io.staged import told_paths
 from taut.io.stamp import Stamp
 
 BaseSpec: TypeAlias = "str | Path | TautFile | Mapping[str, np.ndarray] | Sequence[str | Path]"
@@ -26,7 +28,8 @@ BaseSpec: TypeAlias = "str | Path | TautFile | Mapping[str, np.ndarray] | Sequen
 def open_taut(path: str | Path, *, threads: int = 1, base: BaseSpec | None = None) -> TautFile:
     """Open a Taut file, the index of several, or whichever of the two is in a folder.
 
-    A delta's `base` is looked for beside it, under the name that it had, where none is given.
+    Where no `base` is given, a delta's is looked for beside it, or beside the model folder that it
+    is, under the name that it had.
 
     Raises:
         ArgumentError: nothing is there, a folder has none or several, or a shard is missing; or a
@@ -50,36 +53,39 @@ def open_base(base: BaseSpec, *, threads: int = 1) -> ModelBase:
 class ModelBase:
     """A model that deltas stand on: a Taut file, or anything else that holds tensors."""
 
-    def __init__(self, model: TautFile | Source, depth: int) -> None:
+    def __init__(self, model: TautFile | Source, depth: int, folder: str = "") -> None:
         self.depth = depth
-        self._model = model
+        self.model = model
+        self._folder = folder
 
     @cached_property
     def infos(self) -> dict[str, TensorInfo]:
         """Its tensors by name."""
-        return {info.name: info for info in self._model.infos}
+        return {info.name: info for info in self.model.infos}
 
     @property
     def identity(self) -> str:
         """The file's path, or what the model is called."""
-        model = self._model
+        model = self.model
         return str(model.path) if isinstance(model, TautFile) else model.identity
 
     @property
     def name(self) -> str:
-        """The file's own name; "" of what is in memory."""
-        if not isinstance(self._model, TautFile) and not self._model.stamps:
+        """The folder's or the file's own name; "" of what is in memory."""
+        if self._folder:
+            return self._folder
+        if not isinstance(self.model, TautFile) and not self.model.stamps:
             return ""
         return Path(self.identity).name
 
     @property
     def stamps(self) -> tuple[Stamp, ...]:
         """What its files were when they were opened; () of a Taut file, which checks itself."""
-        return () if isinstance(self._model, TautFile) else self._model.stamps
+        return () if isinstance(self.model, TautFile) else self.model.stamps
 
     def load(self, name: str) -> np.ndarray:
         """One tensor, as its values are."""
-        model = self._model
+        model = self.model
         return model[name] if isinstance(model, TautFile) else model.load(name)
 
 
@@ -133,20 +139,29 @@ def _base(model: _One, threads: int, rest: list[_One], left: int) -> ModelBase:
         raise ArgumentError(
             f"base: more than {DEEPEST} deltas stand on one another; decompress one of them"
         )
+    folder = _folder_name(model)
     if isinstance(model, (str, Path)) and _is_taut(Path(model)):
         model = _open(Path(model), threads, rest, left - 1)
         rest = []
     if rest:
         raise ArgumentError(f"base (--base): {rest[0]} is given, but what is before it needs none")
     if not isinstance(model, TautFile):
-        return ModelBase(open_source(model), 0)
+        return ModelBase(open_source(model), 0, folder)
     depth = max(
         (one.bases.base.depth for one in model.parts if one.bases.base is not None), default=0
     )
     depth += model.is_delta
     if depth >= DEEPEST:
         raise ArgumentError(f"{model.path}: is {depth} deltas deep already; decompress it first")
-    return ModelBase(model, depth)
+    return ModelBase(model, depth, folder)
+
+
+def _folder_name(model: _One) -> str:
+    """What a model folder is called; "" of anything else."""
+    if not isinstance(model, (str, Path)) or not Path(model).is_dir():
+        return ""
+    told = told_paths(str(model))
+    return Path(os.path.abspath(model)).name if told == str(model) else told.rpartition("/")[2]
 
 
 def _is_taut(path: Path) -> bool:

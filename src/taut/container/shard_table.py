@@ -90,15 +90,7 @@ def read_table(path: Path) -> ShardTable:
         VerifyError: it does not match its checksum.
     """
     where = str(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_INDEX + 1)
-    except OSError as error:
-        raise ArgumentError(f"{where}: cannot be read ({error.strerror})") from error
-    if len(data) > MAX_INDEX:
-        raise FormatError(f"{where}: over {MAX_INDEX} bytes; not an index of shards")
-    checksum = checked_sum(data, where)
-    tree = get_object(load_json(data, where), where)
+    tree, checksum = read_summed(path, "an index of shards")
     check_keys(tree, _KEYS, (), where)
     try:
         origin, rebuild = parse_origin(get_object(tree["source"], "source"))
@@ -109,13 +101,28 @@ def read_table(path: Path) -> ShardTable:
     return ShardTable(origin, shards, owners, rebuild, checksum)
 
 
-def checked_sum(data: bytes, where: str) -> str:
-    """The checksum of an index, or another table, which matches it.
+def read_summed(path: Path, what: str) -> tuple[dict[str, object], str]:
+    """The JSON of an index, or another table, and the checksum in it, which matches.
 
     Raises:
-        FormatError: it begins otherwise, or is of a version that is not read.
-        VerifyError: it does not match.
+        ArgumentError: it cannot be read.
+        FormatError: it is too large for `what`, or begins otherwise, or has an unknown version.
+        VerifyError: the checksum does not match.
     """
+    where = str(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_INDEX + 1)
+    except OSError as error:
+        raise ArgumentError(f"{where}: cannot be read ({error.strerror})") from error
+    if len(data) > MAX_INDEX:
+        raise FormatError(f"{where}: over {MAX_INDEX} bytes; not {what}")
+    checksum = _checked_sum(data, where)
+    return get_object(load_json(data, where), where), checksum
+
+
+def _checked_sum(data: bytes, where: str) -> str:
+    """The checksum of the text of an index, or another table, which matches it."""
     match = _SHAPE.match(data)
     if match is None:
         raise FormatError(f"{where}: not an index of Taut files (no taut version at its start)")

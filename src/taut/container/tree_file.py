@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from taut.container.gather import check_out
 from taut.container.index import Index, Origin, Record
-from taut.container.read import NoSuchTensorError, TautFile
+from taut.container.joined import JoinedFile
+from taut.container.read import TautFile
 from taut.container.tree_table import TreePart, read_tree_table
 from taut.errors import ArgumentError, FormatError
-from taut.io.names import nearest
 from taut.io.stamp import stamp_of
-from taut.io.tensor_info import TensorInfo
-from taut.io.tensor_pieces import PIECE
 
 
-class TreeFile(TautFile):
+class TreeFile(JoinedFile):
     """The tensors of several Taut models by name: each part's, behind the part's prefix.
 
     It is used as a `TautFile`; `units` gives the parts, each of which can be used alone.
 
     Raises:
-        ArgumentError: a file is missing.
-        FormatError: table and files do not agree; says in which.
-        VerifyError: a file is damaged.
+        FormatError: two tensors have one name, or the table is damaged.
+        VerifyError: the table does not match its checksum.
     """
 
     def __init__(self, path: str | Path, units: Mapping[str, TautFile], *, threads: int) -> None:
-        self.path = Path(path)
-        self.threads = threads
-        self._stamp = stamp_of(self.path)
-        self._table = read_tree_table(self.path)
-        self.units = dict(units)
-        self._where = {
-            prefix + name: (file, name) for prefix, file in self.units.items() for name in file
-        }
-        if len(self._where) < sum(map(len, self.units.values())):
-            raise FormatError(f"{self.path}: two tensors have one name")
-        self.size = self._stamp.nbytes + sum(file.size for file in self.units.values())
-        self._infos = tuple(
+        path, self.units = Path(path), dict(units)
+        stamp, self._table = stamp_of(path), read_tree_table(path)
+        infos = tuple(
             replace(info, name=prefix + info.name)
             for prefix, file in self.units.items()
             for info in file.infos
         )
+        if len({info.name for info in infos}) < len(infos):
+            raise FormatError(f"{path}: two tensors have one name")
+        super().__init__(stamp, self._table, [*self.units.items()], infos, threads=threads)
         origin = Origin(self._table.nbytes, {}, (), (), self._modules())
         records = (
             _renamed(record, prefix)
@@ -61,11 +49,6 @@ class TreeFile(TautFile):
             for prefix, file in self.units.items()
             for name, found in file.modules.items()
         }
-
-    @property
-    def parts(self) -> tuple[TautFile, ...]:
-        """The files, in the table's order."""
-        return tuple(part for file in self.units.values() for part in file.parts)
 
     @property
     def own_files(self) -> frozenset[Path]:
@@ -83,68 +66,6 @@ class TreeFile(TautFile):
     def files(self) -> dict[str, Path]:
         """The path of each part below the table, by its prefix."""
         return {part.prefix: Path(part.file) for part in self._table.parts}
-
-    @property
-    def infos(self) -> tuple[TensorInfo, ...]:
-        """Name, dtype, shape and decoded bytes of each tensor, part after part."""
-        return self._infos
-
-    @property
-    def checksum(self) -> str:
-        """That of the table, which covers those of all parts."""
-        return self._table.checksum
-
-    def __iter__(self) -> Iterator[str]:
-        """The names, part after part."""
-        return iter(self._where)
-
-    def __len__(self) -> int:
-        """How many tensors there are, aliases included."""
-        return len(self._where)
-
-    def __contains__(self, name: object) -> bool:
-        """Whether there is such a tensor; decodes nothing."""
-        return name in self._where
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """Decode one tensor."""
-        file, own = self._of(name)
-        return file[own]
-
-    def pieces(self, name: str, nbytes: int = PIECE) -> Iterator[np.ndarray]:
-        """Decode one tensor about so many bytes at a time (see `TautFile.pieces`)."""
-        file, own = self._of(name)
-        return file.pieces(own, nbytes)
-
-    def read_into(self, name: str, out: np.ndarray) -> None:
-        """Decode one tensor into an array of its dtype and shape, C-contiguous and writable."""
-        file, own = self._of(name)
-        file.read_into(own, out)
-
-    def load_all(
-        self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Decode all tensors, a part after the other."""
-        given = out or {}
-        check_out(given, self.infos, self.path)
-        found: dict[str, np.ndarray] = {}
-        for prefix, file in self.units.items():
-            into = {name: given[prefix + name] for name in file if prefix + name in given}
-            for name, array in file.load_all(threads=threads, out=into).items():
-                found[prefix + name] = array
-        return found
-
-    def check_still(self) -> None:
-        """Raise `VerifyError` if a file was written to since it was opened."""
-        self._stamp.check()
-        for file in self.units.values():
-            file.check_still()
-
-    def _of(self, name: str) -> tuple[TautFile, str]:
-        found = self._where.get(name)
-        if found is None:
-            raise NoSuchTensorError(f'{self.path}: no tensor "{name}"{nearest(name, self)}')
-        return found
 
 
 def _renamed(record: Record, prefix: str) -> Record:

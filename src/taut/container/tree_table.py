@@ -16,12 +16,11 @@ from taut.container.schema import (
     get_list,
     get_object,
     get_text,
-    load_json,
     numbered,
 )
-from taut.container.shard_table import checked_sum, with_sum
-from taut.errors import ArgumentError, FormatError
-from taut.io.shard_index import MAX_INDEX
+from taut.container.shard_table import read_summed, with_sum
+from taut.errors import FormatError
+from taut.io.hub_url import is_within
 
 _KEYS: Final = ("metadata", "source", "parts")
 _LONGEST: Final = 1024  # characters of a path or a prefix
@@ -78,15 +77,7 @@ def read_tree_table(path: Path) -> TreeTable:
         VerifyError: it does not match its checksum.
     """
     where = str(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_INDEX + 1)
-    except OSError as error:
-        raise ArgumentError(f"{where}: cannot be read ({error.strerror})") from error
-    if len(data) > MAX_INDEX:
-        raise FormatError(f"{where}: over {MAX_INDEX} bytes; not a table of Taut files")
-    checksum = checked_sum(data, where)
-    tree = get_object(load_json(data, where), where)
+    tree, checksum = read_summed(path, "a table of Taut files")
     check_keys(tree, _KEYS, (), where)
     source = get_object(tree["source"], f"{where}: source")
     check_keys(source, ("bytes",), (), where)
@@ -99,7 +90,7 @@ def _part(item: object, where: str) -> TreePart:
     tree = get_object(item, where)
     check_keys(tree, ("file", "prefix", "bytes", "checksum"), (), where)
     file, prefix = get_text(tree, "file", where), get_text(tree, "prefix", where)
-    if not file.endswith((SUFFIX, INDEX_SUFFIX)) or not _is_within(file):
+    if not file.endswith((SUFFIX, INDEX_SUFFIX)) or not _is_below(file):
         raise FormatError(
             f"{where}: {file!r:.80} must be the path of a file below the table that ends in "
             f"{SUFFIX} or {INDEX_SUFFIX}"
@@ -110,11 +101,10 @@ def _part(item: object, where: str) -> TreePart:
     return TreePart(file, prefix, nbytes, checksum)
 
 
-def _is_within(path: str) -> bool:
+def _is_below(path: str) -> bool:
     """Whether a path leads to a place below the folder that it starts from, on any system."""
-    parts = path.split("/")
-    strange = any(sign in path for sign in "\\:\0") or len(path) > _LONGEST
-    return not strange and not any(part in ("", ".", "..") for part in parts)
+    strange = any(sign in path for sign in "\\:") or len(path) > _LONGEST
+    return not strange and is_within(path)
 
 
 def _check_distinct(parts: Sequence[TreePart], where: str) -> None:

@@ -81,17 +81,16 @@ class _Shapes:
     @classmethod
     def of(cls, matrices: Mapping[str, tuple[int, int]]) -> _Shapes:
         inside, outside = blocks_by_name(matrices)
-        sides = [n for shape in matrices.values() for n in shape if n <= _WIDEST]
-        forms = _SINGLE * sum(n * n for n in sides)
-        squares = max((n * n for n in sides), default=0)
+        squares = [n * n for shape in matrices.values() for n in shape if n <= _WIDEST]
+        forms, widest = _SINGLE * sum(squares), max(squares, default=0)
         most = max(rows * columns for rows, columns in matrices.values())
         return cls(
             inside or [outside],
             outside if inside else BlockShapes(()),
             _SINGLE * most,
             min(_FORMS, forms),
-            forms if forms <= _FACTORS else _SINGLE * squares,
-            _FACTORED * squares,
+            forms if forms <= _FACTORS else _SINGLE * widest,
+            _FACTORED * widest,
         )
 
 

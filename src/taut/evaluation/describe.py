@@ -20,7 +20,6 @@ from taut.encoding.facts import read_report
 from taut.errors import ArgumentError
 from taut.evaluation.measured_drops import DropJudge, OutputJudge, Score, ScoreJudge, measure_drops
 from taut.io import Source, TensorInfo, check_unchanged, open_source
-from taut.io.gguf_floats import as_floats as gguf_floats
 from taut.io.pairs import paired
 from taut.io.pytorch import is_module
 from taut.io.quantized import as_floats, floats_in
@@ -163,7 +162,7 @@ def _open(src: Model, runs: bool) -> tuple[LoadedModel | None, Source]:
     source = open_source(without_masks(src)[0])
     if is_taut_source(source):
         raise ArgumentError(f"{source.identity}: is a Taut file; decompress it first, or use info")
-    return None, paired(as_floats(gguf_floats(source)))
+    return None, paired(as_floats(source))
 
 
 @contextmanager

@@ -53,11 +53,16 @@ class GgufFile:
         """Bytes of a tensor, in memory of their own."""
         return self._file.read(tensor.start + begin, tensor.start + end)
 
+    @property
+    def placed(self) -> list[GgufTensor]:
+        """Its tensors in the order of their data."""
+        return sorted(self.header.tensors, key=lambda one: one.start)
+
     def recipe(self) -> RecipeFile:
         """The file without its tensors."""
         holes = tuple(
             Hole(one.start, one.start + one.nbytes, one.name, "raw")
-            for one in sorted(self.header.tensors, key=lambda one: one.start)
+            for one in self.placed
             if one.nbytes
         )
         left = self.nbytes - sum(hole.end - hole.begin for hole in holes)
@@ -79,6 +84,11 @@ class GgufSource(MemorySource):
     opened: tuple[GgufFile, ...] = ()
     fixed: frozenset[str] = frozenset()
 
+    @property
+    def tensors(self) -> tuple[GgufTensor, ...]:
+        """The tensors as the files' headers have them, in the order of their data."""
+        return tuple(one for file in self.opened for one in file.placed)
+
     def reader(self, name: str) -> Callable[[int, int], np.ndarray]:
         """What reads the values of one tensor from one number to another, flat, into memory."""
         for file in self.opened:
@@ -98,11 +108,7 @@ def open_gguf(path: Path) -> GgufSource:
     """
     files = tuple(GgufFile(one) for one in split_paths(path))
     _check_split(files, path)
-    entries = [
-        _entry(file, tensor)
-        for file in files
-        for tensor in sorted(file.header.tensors, key=lambda one: one.start)
-    ]
+    entries = [_entry(file, tensor) for file in files for tensor in file.placed]
     names = [entry.info.name for entry in entries]
     _check_entries(entries, names, path)
     frame = unused(_USUAL, names)

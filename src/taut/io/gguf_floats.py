@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
@@ -23,7 +23,7 @@ from taut.io.gguf import FRAME, GgufFile, GgufSource
 from taut.io.gguf_header import MAGIC, GgufHeader, GgufTensor
 from taut.io.in_memory import Entry, MemorySource
 from taut.io.names import as_text
-from taut.io.tensor_info import Source, TensorInfo
+from taut.io.tensor_info import TensorInfo
 
 FILE_TYPE: Final = "general.file_type"
 """The entry of the metadata that says what most tensors are; 0 stands for float32."""
@@ -39,40 +39,44 @@ class GgufFloats(MemorySource):
     fixed: frozenset[str] = frozenset()
 
 
-def as_floats(source: Source) -> Source:
-    """Of GGUF the numbers that its blocks stand for; any other source as it is.
+def gguf_as_floats(source: GgufSource) -> GgufFloats:
+    """The numbers that the blocks of GGUF stand for, and the frame of files that hold them.
 
     Raises:
         ArgumentError: a type cannot be read as numbers, or the files are of version 1.
     """
-    if not isinstance(source, GgufSource):
-        return source
     frame = source.metadata[FRAME]
-    kinds = {one.name: one for file in source.opened for one in file.header.tensors}
-    entries = {
-        name: _as_float(entry, kinds[name])
-        for name, entry in source.entries.items()
-        if name != frame
-    }
-    recipes = tuple(_recipe(file) for file in source.opened)
-    packed = np.frombuffer(pack_recipe(recipes), np.uint8)
+    packed = np.frombuffer(pack_recipe(tuple(map(_recipe, source.opened))), np.uint8)
     info = TensorInfo(frame, "U8", packed.shape, packed.nbytes)
-    entries[frame] = Entry(info, None, lambda: packed)
-    read = Counter(one.type.name for one in kinds.values() if not one.type.dtype)
-    notes = source.notes
-    if read:
-        told = ", ".join(f"{count} of {name}" for name, count in read.most_common())
-        notes = (*notes, f"quantised tensors are read as float32: {told}")
     return GgufFloats(
-        entries,
+        {**float_entries(source), frame: Entry(info, None, lambda: packed)},
         source.aliases,
         source.nbytes,
         source.identity,
         metadata=source.metadata,
         stamps=source.stamps,
-        notes=notes,
+        notes=(*source.notes, *_told(source)),
         fixed=source.fixed,
     )
+
+
+def float_entries(source: GgufSource) -> dict[str, Entry]:
+    """The tensors of GGUF files, quantised ones as float32; without the frame."""
+    return {one.name: _as_float(source.entries[one.name], one) for one in source.tensors}
+
+
+def quantised_types(tensors: Iterable[GgufTensor]) -> dict[str, str]:
+    """The types of quantised tensors, as ggml names them, by the tensors' names."""
+    return {one.name: one.type.name for one in tensors if not one.type.dtype}
+
+
+def _told(source: GgufSource) -> tuple[str, ...]:
+    """A note of what is read as float32."""
+    read = Counter(quantised_types(source.tensors).values())
+    if not read:
+        return ()
+    told = ", ".join(f"{count} of {name}" for name, count in read.most_common())
+    return (f"quantised tensors are read as float32: {told}",)
 
 
 def _as_float(entry: Entry, tensor: GgufTensor) -> Entry:
@@ -96,7 +100,7 @@ def _recipe(file: GgufFile) -> RecipeFile:
         )
     tensors = [
         one if one.type.dtype else replace(one, type=GGML_TYPES[_F32], nbytes=4 * prod(one.shape))
-        for one in sorted(file.header.tensors, key=lambda one: one.start)
+        for one in file.placed
     ]
     head, placed = gguf_head(file.header, file.bytes, tensors, file_type=_F32)
     holes = tuple(

@@ -17,6 +17,7 @@ from taut.errors import ArgumentError, TautError
 from taut.extras import need_extra
 
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]+):/(/?)(?=[^/]|/[^/])")
+_BARE: Final = re.compile(r"([a-z][a-z0-9+.-]+):(/*)")
 _LOCAL: Final = "file"
 _GOOGLE: Final = ("gs", "gcs")
 _MARKS: Final = (
@@ -28,6 +29,15 @@ _HINTS: Final = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login",
     "hf": "HF_TOKEN, or hf auth login",
 }
+_FORMS: Final = {  # what comes first in a URL, and how the whole of it is written
+    **dict.fromkeys(("s3", "s3a", *_GOOGLE), ("bucket", "BUCKET/PATH")),
+    **dict.fromkeys(("az", "abfs"), ("container", "CONTAINER/PATH")),
+    **dict.fromkeys(("http", "https"), ("host", "HOST/PATH")),
+    "hf": ("repository", "ORG/NAME"),
+    "file": ("path", "/PATH"),
+    "memory": ("path", "PATH"),
+}
+_ROOTED: Final = ("file", "memory")  # of which a path may begin with a slash
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,9 @@ class Store:
 def url_of(name: object) -> str | None:
     """The URL that a name is, also where a `Path` made one slash of two; None of other names.
 
+    Raises:
+        ArgumentError: it is a URL that lacks what comes first after its scheme, as `hf://` does.
+
     >>> url_of("s3://bucket/model"), url_of(Path("s3://bucket/model"))
     ('s3://bucket/model', 's3://bucket/model')
     >>> url_of("build.py:model"), url_of("C:/model")
@@ -93,12 +106,37 @@ def url_of(name: object) -> str | None:
     if not isinstance(name, (str, Path)):
         return None
     text = name.as_posix() if isinstance(name, Path) else name
-    found = _URL.match(text)
-    if found is None or Path(text).exists():
+    if _BARE.match(text) is None or Path(text).exists():
         return None
-    if not found[2] and not isinstance(name, Path):
+    found = _URL.match(text)
+    _check_names_something(text, is_path=isinstance(name, Path))
+    if found is None or (not found[2] and not isinstance(name, Path)):
         return None
     return f"{found[1]}://{text[found.end() :]}"
+
+
+def _check_names_something(text: str, *, is_path: bool) -> None:
+    """Raise `ArgumentError` for a URL that lacks what comes first after its scheme.
+
+    A `Path` has lost slashes, so that only the scheme of a known store tells it from a file's name.
+    """
+    found = _BARE.match(text)
+    if found is None:
+        return
+    scheme, slashes = found[1], len(found[2])
+    rest = text[found.end() :]
+    if _is_cut_short(scheme, slashes, rest, is_path):
+        what, form = _FORMS.get(scheme, ("path", "PATH"))
+        told = text if rest else f"{scheme}://"
+        raise ArgumentError(f"{told}: names no {what}; give {scheme}://{form}")
+
+
+def _is_cut_short(scheme: str, slashes: int, rest: str, is_path: bool) -> bool:
+    """Whether a URL of so many slashes and a `rest` lacks its first part."""
+    known = scheme in _FORMS
+    if not rest:
+        return slashes > 1 or (is_path and known)
+    return slashes > 2 and known and scheme not in _ROOTED
 
 
 def store_hint(path: Path) -> str:

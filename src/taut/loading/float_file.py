@@ -11,7 +11,13 @@ from taut.container import TautFile
 from taut.errors import ArgumentError
 from taut.io import TensorInfo
 from taut.io.names import nearest
-from taut.io.quantized import QuantizedWeight, Tensors, read_declared, recognise
+from taut.io.quantized import (
+    QuantizedWeight,
+    Tensors,
+    infos_as_floats,
+    read_declared,
+    recognise,
+)
 from taut.io.tensor_pieces import PIECE
 
 
@@ -54,10 +60,7 @@ class FloatFile(TautFile):
 
     @cached_property
     def _tensors(self) -> dict[str, TensorInfo]:
-        first = {weight.parts[0]: weight.info for weight in self.weights.values()}
-        parts = {part for weight in self.weights.values() for part in weight.parts}
-        kept = (info for info in self._file.infos if info.name in first or info.name not in parts)
-        found = (first.get(info.name, info) for info in kept)
+        found = infos_as_floats(self._file.infos, self.weights.values())
         return {info.name: info for info in found}
 
     @property

@@ -14,6 +14,7 @@ from taut.errors import ArgumentError
 from taut.io import TensorInfo
 from taut.io.ggml_values import dequantized
 from taut.io.gguf import FRAME
+from taut.io.gguf_floats import quantised_types
 from taut.io.gguf_frame import frame_tensors
 from taut.io.names import nearest
 from taut.loading.restore_gguf import open_frame
@@ -41,6 +42,11 @@ class GgufTensors(Mapping[str, np.ndarray]):
             else TensorInfo(name, "F32", one.shape, 4 * prod(one.shape))
             for name, one in self._tensors.items()
         )
+
+    @property
+    def forms(self) -> dict[str, str]:
+        """The types of what is quantised, as ggml names them, by name."""
+        return quantised_types(self._tensors.values())
 
     @property
     def path(self) -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from taut.container import AtomicFile, TautFile, check_destination, made_folder, open_taut
 from taut.container.format import as_bytes
 from taut.errors import ArgumentError, FormatError, VerifyError
+from taut.io import TensorInfo
 from taut.io.gguf import FRAME, tensor_info
 from taut.io.gguf_frame import FrameFile, frame_tensors, read_frame
 
@@ -40,6 +41,14 @@ def open_frame(file: TautFile) -> tuple[FrameFile, ...]:
     if name not in infos or infos[name].dtype != "U8" or len(infos[name].shape) != 1:
         raise FormatError(f"{where}: is no tensor of bytes in this file")
     files = read_frame(file[name], where)
+    _check_tensors(files, infos, where)
+    return files
+
+
+def _check_tensors(
+    files: tuple[FrameFile, ...], infos: Mapping[str, TensorInfo], where: str
+) -> None:
+    """Raise `FormatError` unless a frame's tensors are those of the file, and all but itself."""
     tensors = frame_tensors(files)
     if len(tensors) != sum(len(one.header.tensors) for one in files):
         raise FormatError(f"{where}: has a tensor twice")
@@ -49,7 +58,6 @@ def open_frame(file: TautFile) -> tuple[FrameFile, ...]:
             raise FormatError(f'{where}: wants "{tensor.name[:80]}", which is another in this file')
     if len(infos) != len(tensors) + 1:
         raise FormatError(f"{where}: does not name all tensors of this file")
-    return files
 
 
 def write_gguf(file: TautFile, target: Path, *, force: bool = False) -> dict[Path, int]:
@@ -65,22 +73,26 @@ def write_gguf(file: TautFile, target: Path, *, force: bool = False) -> dict[Pat
     if len(files) == 1 and not target.is_dir():
         _check_free(target, file.path, force=force)
         return {target: _write(file, files[0], target, force=force)}
-    if target.exists() and not target.is_dir():
-        raise ArgumentError(f"{target}: is a file; the model becomes {len(files)} in a folder")
-    if target.suffix.lower() == ".gguf" and not target.is_dir():
-        raise ArgumentError(
-            f"{target}: the model becomes {len(files)} files ({files[0].recipe.name}, ...); name a "
-            "folder"
-        )
     paths = [target / one.recipe.name for one in files]
-    for path in paths:
-        if target.is_dir():
-            _check_free(path, file.path, force=force)
+    _check_folder(target, paths, file.path, force=force)
     with made_folder(target, force=force) as made:
         return {
             path: _write(file, one, made / one.recipe.name, force=force)
             for one, path in zip(files, paths, strict=True)
         }
+
+
+def _check_folder(target: Path, paths: Sequence[Path], source: Path, *, force: bool) -> None:
+    """Raise `ArgumentError` where several files cannot be written into `target`."""
+    if target.is_dir():
+        for path in paths:
+            _check_free(path, source, force=force)
+    elif target.exists():
+        raise ArgumentError(f"{target}: is a file; the model becomes {len(paths)} in a folder")
+    elif target.suffix.lower() == ".gguf":
+        raise ArgumentError(
+            f"{target}: the model becomes {len(paths)} files ({paths[0].name}, ...); name a folder"
+        )
 
 
 def _check_free(path: Path, source: Path, *, force: bool) -> None:

@@ -17,6 +17,7 @@ from taut.exporting.result import Export
 from taut.io import SAFETENSORS_DTYPES, Source, open_source
 from taut.io.dtypes import tensor_nbytes
 from taut.io.quantized import as_floats
+from taut.loading.float_view import float_view
 from taut.reporting.charts_values import histogram
 from taut.reporting.origins import name_of, provenance_of
 from taut.reporting.reading import read_json
@@ -135,7 +136,7 @@ def _text(path: Path) -> str:
 
 def _matching(source: Source, file: TautFile) -> Source:
     """The original, as floats where the file has them, if it has a tensor in common with it."""
-    if not file.index.origin.quantization:
+    if not float_view(file, str(file.path)).forms:
         source = as_floats(source)
     if not any(info.name in file for info in source.infos):
         raise ArgumentError(

@@ -10,7 +10,6 @@ from pathlib import Path
 from taut.container.find import is_taut_source
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, check_unchanged, open_source
-from taut.io.gguf_floats import as_floats as gguf_floats
 from taut.io.identity import model_identity
 from taut.io.model_file import path_of
 from taut.io.pairs import paired
@@ -40,7 +39,7 @@ def find_frontier(request: SweepRequest) -> Frontier:
     name = None if path is None else str(path)
     src, masks = without_masks(built(request.model))
     request = replace(request, model=src)
-    source = as_floats(gguf_floats(open_source(request.model)))
+    source = as_floats(open_source(request.model))
     _check(source)
     by_scale, pairs = request.ways.calib is None, paired(source)
     matrices, exact = roundable(pairs, matrices_of(pairs), by_scale=by_scale)

@@ -8,6 +8,7 @@ from taut.analysis.differences import Differences, differences
 from taut.container import BaseSpec, open_base
 from taut.container.through_stores import through_stores
 from taut.io.staged import told_paths
+from taut.loading.float_view import side_by_side
 
 __all__ = ["Differences", "diff"]
 
@@ -18,6 +19,8 @@ def diff(first: BaseSpec, second: BaseSpec) -> Differences:
 
     Each is a Taut file, or anything that `taut.compress` reads: a file, a folder, shards, a dict of
     arrays. A tensor that is new under its name and equals one that is no more counts as renamed.
+    Low-bit weights, and the blocks of GGUF, are compared as the floats that they stand for, unless
+    both models hold them in the same form.
 
     Raises:
         ArgumentError: there is no such model.
@@ -27,5 +30,5 @@ def diff(first: BaseSpec, second: BaseSpec) -> Differences:
     >>> diff({"w": np.zeros(3)}, {"w": np.zeros(3)}).alike
     True
     """
-    found = differences(open_base(first), open_base(second))
+    found = differences(*side_by_side(open_base(first), open_base(second)))
     return replace(found, first=told_paths(found.first), second=told_paths(found.second))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut.errors import ArgumentError
+from taut.exporting.compressed_tensors.packed import quantization_config
 from taut.io import TensorInfo, tensor_nbytes
 from taut.io.quantized import from_four_bits
 from taut.transform.float4 import GROUPS, LOW, Codes, codes_of, float4, shared_exponent
@@ -60,21 +61,7 @@ class FloatGrid:
             "scale_dtype": _TYPES[self.kind],
             "zp_dtype": _TYPES[self.kind],
         }
-        group = {
-            "targets": ["Linear"],
-            "weights": weights,
-            "input_activations": None,
-            "output_activations": None,
-            "format": self.format,
-        }
-        return {
-            "quant_method": "compressed-tensors",
-            "format": self.format,
-            "quantization_status": "compressed",
-            "config_groups": {"group_0": group},
-            "ignore": list(ignored),
-            "kv_cache_scheme": None,
-        }
+        return quantization_config(self.format, weights, None, ignored)
 
     def infos(self, info: TensorInfo) -> dict[str, TensorInfo]:
         """The tensors that a weight becomes, by what comes after the layer's name."""

@@ -6,7 +6,7 @@ bits that fill up the last word are zero; zero points of a packed weight are pac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,21 +52,34 @@ class PackedGrid:
             "strategy": "token",
             "dynamic": True,
         }
-        group = {
-            "targets": ["Linear"],
-            "weights": weights,
-            "input_activations": inputs if self.dynamic else None,
-            "output_activations": None,
-            "format": self.format,
-        }
-        return {
-            "quant_method": "compressed-tensors",
-            "format": self.format,
-            "quantization_status": "compressed",
-            "config_groups": {"group_0": group},
-            "ignore": list(ignored),
-            "kv_cache_scheme": None,
-        }
+        return quantization_config(self.format, weights, inputs if self.dynamic else None, ignored)
+
+
+def quantization_config(
+    layout: str,
+    weights: Mapping[str, object],
+    inputs: Mapping[str, object] | None,
+    ignored: Sequence[str],
+) -> dict[str, object]:
+    """The `quantization_config` of linear layers of one form, but for those that are `ignored`.
+
+    `weights` and `inputs` describe weights and what is done to activations; None: nothing.
+    """
+    group = {
+        "targets": ["Linear"],
+        "weights": weights,
+        "input_activations": inputs,
+        "output_activations": None,
+        "format": layout,
+    }
+    return {
+        "quant_method": "compressed-tensors",
+        "format": layout,
+        "quantization_status": "compressed",
+        "config_groups": {"group_0": group},
+        "ignore": list(ignored),
+        "kv_cache_scheme": None,
+    }
 
 
 def pack(values: NDArray[np.int32], bits: int) -> NDArray[np.int32]:

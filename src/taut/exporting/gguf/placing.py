@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
@@ -12,6 +13,7 @@ from taut.errors import ArgumentError
 from taut.exporting.gguf.blocks import held_type, own_type, type_of
 from taut.exporting.gguf.load_back import Tensor
 from taut.exporting.gguf.networks import Config, GgufNetwork, arranged, heads_of, number
+from taut.io import TensorInfo
 from taut.io.gguf_metadata import METADATA
 from taut.scheme import parse_scheme
 
@@ -48,32 +50,45 @@ def place_tensors(
     names = get_tensor_name_map(arch, number(config, network.layers))
     tied = _tied(file, config)
     schemes = {record.name: parse_scheme(record.scheme).kind for record in file.index.records}
-    found: list[Tensor] = []
-    left: list[str] = []
     beside = file.index.origin.metadata.get(METADATA)
-    for info in file.infos:
-        if info.name == beside:
-            continue
-        if info.name in tied or info.name.endswith(network.unused):
-            left.append(info.name)
+    infos = [info for info in file.infos if info.name != beside]
+    left = tuple(one.name for one in infos if _is_left(one.name, tied, network))
+    found = []
+    for info in infos:
+        if _is_left(info.name, tied, network):
             continue
         name = names.get_name(info.name.removeprefix("bert."), try_suffixes=(".weight", ".bias"))
-        if name is None or info.dtype not in _FLOATS:
-            raise ArgumentError(
-                f'{file.path}: tensor "{info.name}" ({info.dtype}) has no place in a '
-                f"{network.arch} of GGUF"
-            )
-        order = network.order(info.name)
-        placed = Tensor(
-            info=info,
-            name=name,
-            kind="F32",
-            order=order,
-            heads=heads_of(info.name, config) if order == "heads" else 1,
-            scheme=schemes[info.name],
-        )
+        placed = _placed(file, info, name, network, config, schemes[info.name])
         found.append(replace(placed, kind=_kind(file, placed, wanted)))
-    return Placing(tuple(found), tuple(left))
+    return Placing(tuple(found), left)
+
+
+def _is_left(name: str, tied: Collection[str], network: GgufNetwork) -> bool:
+    """Whether a tensor is not written: it is another one, or llama.cpp makes it anew."""
+    return name in tied or name.endswith(network.unused)
+
+
+def _placed(
+    file: TautFile,
+    info: TensorInfo,
+    name: str | None,
+    network: GgufNetwork,
+    config: Config,
+    scheme: str,
+) -> Tensor:
+    """A tensor under its name in GGUF, in the order that it has there.
+
+    Raises:
+        ArgumentError: it has no place in the network.
+    """
+    if name is None or info.dtype not in _FLOATS:
+        raise ArgumentError(
+            f'{file.path}: tensor "{info.name}" ({info.dtype}) has no place in a '
+            f"{network.arch} of GGUF"
+        )
+    order = network.order(info.name)
+    heads = heads_of(info.name, config) if order == "heads" else 1
+    return Tensor(info=info, name=name, kind="F32", order=order, heads=heads, scheme=scheme)
 
 
 def _kind(file: TautFile, tensor: Tensor, wanted: str | None) -> str:

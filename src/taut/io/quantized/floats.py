@@ -11,8 +11,10 @@ import numpy as np
 
 from taut.errors import FormatError
 from taut.io.based_on import BasedOn
+from taut.io.gguf import GgufSource
+from taut.io.gguf_floats import gguf_as_floats
 from taut.io.quantized.declared import BESIDE, declared_of
-from taut.io.quantized.quantized_weight import QuantizedWeight, Tensors
+from taut.io.quantized.quantized_weight import QuantizedWeight, Tensors, infos_as_floats
 from taut.io.quantized.recognise import STATES, recognise
 from taut.io.tensor_info import Source, SourceFile, TensorInfo
 
@@ -31,13 +33,7 @@ class FloatSource(BasedOn):
 
     @cached_property
     def _infos(self) -> tuple[TensorInfo, ...]:
-        first = {weight.parts[0]: weight for weight in self.weights}
-        parts = {part for weight in self.weights for part in weight.parts}
-        return tuple(
-            first[info.name].info if info.name in first else info
-            for info in self.whole.infos
-            if info.name in first or info.name not in parts
-        )
+        return infos_as_floats(self.whole.infos, self.weights)
 
     @property
     def infos(self) -> tuple[TensorInfo, ...]:
@@ -97,14 +93,17 @@ class FloatSource(BasedOn):
 
 
 def as_floats(source: Source) -> Source:
-    """The source with its low-bit weights as floats; the source itself where it has none.
+    """The source with its low-bit weights, and blocks of GGUF, as floats; itself where it has none.
 
     Raises:
+        ArgumentError: a type of GGUF cannot be read as numbers, or the file is of version 1.
         FormatError: the config and the tensors do not agree, a part is missing, or the method is
             not known.
     """
     if isinstance(source, FloatSource):
         return source
+    if isinstance(source, GgufSource):
+        return gguf_as_floats(source)
     weights = recognise(tensors_of(source), declared_of(source))
     return FloatSource(source, weights) if weights else source
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Final
@@ -55,6 +55,16 @@ class QuantizedWeight:
                     f"{self.info.dtype} does not hold; set a wider dtype in config.json"
                 )
         return np.ascontiguousarray(values).reshape(self.info.shape)
+
+
+def infos_as_floats(
+    infos: Iterable[TensorInfo], weights: Collection[QuantizedWeight]
+) -> tuple[TensorInfo, ...]:
+    """Tensors with each low-bit weight, as floats, in the place of the first of its parts."""
+    first = {weight.parts[0]: weight.info for weight in weights}
+    parts = {part for weight in weights for part in weight.parts}
+    kept = (info for info in infos if info.name in first or info.name not in parts)
+    return tuple(first.get(info.name, info) for info in kept)
 
 
 @dataclass(frozen=True)
