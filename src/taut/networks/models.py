@@ -12,6 +12,7 @@ import json
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -226,7 +227,7 @@ def _sentence_encoder(folder: Path, source: Source, widened: bool) -> LoadedMode
         raise ArgumentError(
             f"{folder}: sentence-transformers cannot load it ({told(error)})"
         ) from error
-    module = _ready(_embedding_of(encoder), widened)
+    module = _ready(_encoder_network()(encoder), widened)
     names = map_names(source, module)
     # Encoders of images, or of words without context, have none of this kind.
     tokenizer, tokenize = getattr(encoder, "tokenizer", None), None
@@ -235,15 +236,16 @@ def _sentence_encoder(folder: Path, source: Source, widened: bool) -> LoadedMode
     return LoadedModel(module, tokenize, names.found, folder, names.unmapped, names.missing)
 
 
-def _embedding_of(encoder: SentenceTransformer) -> torch.nn.Module:
-    """The encoder as a network from token ids to embeddings, float32 (texts, size).
+@cache
+def _encoder_network() -> Callable[[SentenceTransformer], torch.nn.Module]:
+    """Makes a network from token ids to embeddings, float32 (texts, size), of an encoder.
 
     Called with a dict, it would write its results into the caller's batch.
     """
     import torch
 
     class EncoderNetwork(torch.nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, encoder: SentenceTransformer) -> None:
             super().__init__()
             self.encoder = encoder
 
@@ -255,4 +257,4 @@ def _embedding_of(encoder: SentenceTransformer) -> torch.nn.Module:
             encode = cast("Callable[..., object]", self.get_submodule("encoder").encode)
             return encode(*inputs, **options)
 
-    return EncoderNetwork()
+    return EncoderNetwork

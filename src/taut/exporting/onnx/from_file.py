@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,6 +25,7 @@ from taut.scoring.criteria import network_of
 
 if TYPE_CHECKING:
     import torch
+    from sentence_transformers import SentenceTransformer
 
     from taut.networks import CalibrationSpec, ModelSpec
 
@@ -91,15 +94,21 @@ def _with_usual_outputs(module: torch.nn.Module) -> torch.nn.Module:
     """
     if find_spec("sentence_transformers") is None:
         return module
-    import torch
     from sentence_transformers import SentenceTransformer
 
     encoder = getattr(module, "encoder", None)
     if not isinstance(encoder, SentenceTransformer):
         return module
+    return _named_embeddings()(encoder).eval()
+
+
+@cache
+def _named_embeddings() -> Callable[[SentenceTransformer], torch.nn.Module]:
+    """Makes a network of an encoder, with the outputs' usual names."""
+    import torch
 
     class NamedEmbeddings(torch.nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, encoder: SentenceTransformer) -> None:
             super().__init__()
             self.encoder = encoder
             self.main_output = SENTENCE
@@ -110,7 +119,7 @@ def _with_usual_outputs(module: torch.nn.Module) -> torch.nn.Module:
             named = {} if states is None else {"last_hidden_state": states}
             return {**named, SENTENCE: found[SENTENCE]}
 
-    return NamedEmbeddings().eval()
+    return NamedEmbeddings
 
 
 def _batches(loaded: LoadedModel, calib: CalibrationSpec | None) -> list[object]:
