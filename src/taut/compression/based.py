@@ -12,7 +12,7 @@ from taut.errors import ArgumentError
 from taut.io import Source
 from taut.io.stamp import Stamp
 
-_NOT_WITH_A_BASE: Final = ("train", "max_drop", "calib")
+_NOT_WITH_A_BASE: Final = ("train",)
 
 
 def check_beside_base(given: Mapping[str, object]) -> None:

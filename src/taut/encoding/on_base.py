@@ -85,6 +85,17 @@ class OnBase(BasedOn):
             self._near[info.name] = bool(nearer)
         return self._near[info.name]
 
+    def holds(self, info: TensorInfo, values: np.ndarray) -> bool:
+        """Whether these values of a tensor are the base's of its name, bit for bit."""
+        if isinstance(info, PairsInfo) or not self.has(info):
+            return False
+        return xxh3(np.ascontiguousarray(values)) == self._sum(info.name)
+
+    def untouched(self) -> frozenset[str]:
+        """The tensors that are the base's of their names."""
+        infos = self.whole.infos
+        return frozenset(i.name for i in infos if self.holds(i, self.whole.load(i.name)))
+
     def find(self, info: TensorInfo, values: np.ndarray) -> BaseTensor | None:
         """The base's tensor that a tensor stands on: of its name, or one that equals it."""
         if isinstance(info, PairsInfo) or not info.nbytes:
@@ -120,18 +131,53 @@ def base_of(source: Source) -> ModelBase | None:
     return None if found is None else found.base
 
 
+def differs(source: Source, info: TensorInfo) -> bool:
+    """Whether what a source, or a part of it, gives for a tensor is what it differs by."""
+    based = base_under(source)
+    return based is not None and based.differs(info)
+
+
+def is_the_base(source: Source, info: TensorInfo) -> bool:
+    """Whether a tensor is that of the base on which its source stands, bit for bit."""
+    based = base_under(source)
+    return based is not None and based.holds(info, source.load(info.name))
+
+
+def standing(source: Source, info: TensorInfo, values: np.ndarray) -> np.ndarray:
+    """What a file decodes to that has `values` for a tensor: with the base's, if they differ by it.
+
+    In the dtype and shape of the tensor then. Of one that is the base's as it is, that.
+    """
+    based = base_under(source)
+    if based is None:
+        return values
+    if based.differs(info):
+        difference = values.reshape(info.shape).astype(SAFETENSORS_DTYPES[info.dtype], copy=False)
+        return add(based.base.load(info.name), difference)
+    whole = source.load(info.name)
+    return whole if based.holds(info, whole) else values
+
+
+def whole_of(source: Source, info: TensorInfo) -> np.ndarray:
+    """A tensor as it is, also where the source gives what it differs by."""
+    based = base_under(source)
+    if based is not None and based.differs(info):
+        return based.original(info.name)
+    return source.load(info.name)
+
+
 def added_on_base(
-    layout: Layout, based: OnBase, info: TensorInfo, scheme: Scheme, options: PieceOptions
+    layout: Layout, source: Source, info: TensorInfo, scheme: Scheme, options: PieceOptions
 ) -> bool:
     """Add a tensor as what it differs by; False where it is to be coded alone.
 
     Raises:
         ArgumentError: the scheme cannot be carried out on this tensor.
     """
-    effort, threads = options.effort, options.threads
-    if scheme.kind == "keep" or isinstance(info, PairsInfo):
+    effort, threads, based = options.effort, options.threads, base_under(source)
+    if based is None or scheme.kind == "keep" or isinstance(info, PairsInfo):
         return False
-    original = based.original(info.name)
+    original = whole_of(source, info)
     base = based.find(info, original)
     if base is None:
         return False

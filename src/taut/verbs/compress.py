@@ -98,8 +98,8 @@ def compress(
     it learns from beside, the original if not given; `epochs` and `lr` go before the plan's.
 
     With `base` (a model that `src` was made from, a Taut file included) the file is a delta: it
-    holds what `src` differs by, bit-exactly, or rounded to `bits` or `size`, and is read with that
-    base (docs/deltas.md). New, missing and reshaped tensors are no matter.
+    holds what `src` differs by, bit-exactly, or rounded with calibration data or without, and is
+    read with that base (docs/deltas.md). New, missing and reshaped tensors are no matter.
 
     With `ray` ("auto", "local", "HOST:PORT") shards, and matrices of a calibrated run, are done by
     the workers of a Ray cluster, to the same bytes; all see the model and `dst` at the same paths.
