@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
@@ -17,7 +17,7 @@ from taut.encoding.data_free import lossy_schemes
 from taut.encoding.on_base import base_of, base_under
 from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError, TargetError
-from taut.io import Source
+from taut.io import Source, TensorInfo
 from taut.io.identity import model_identity, plan_identity
 from taut.planning import quantisable
 from taut.planning.target import parse_bytes
@@ -104,14 +104,19 @@ def _own_of_base(source: Source, asked: Asked, target: Target | None) -> frozens
     stored = [info for info in source.infos if info.name in asked.schemes]
     matrices = {info.name for info in stored if quantisable(info.dtype, info.shape)}
     own = based.untouched() & asked.schemes.keys()
-    if own and own >= matrices:
+    if matrices <= own:
         raise TargetError(
-            "bits, size and max_drop: all matrices are the base's own, and none is to be rounded; "
+            "bits, size and max_drop: no matrix differs from the base's, and none is to be rounded; "
             "leave them out for a bit-exact file"
         )
-    tuned = sum(2 * prod(info.shape) for info in stored if info.name in own - matrices)
-    cheap = target is not None and tuned <= _NEXT_TO_NOTHING * target.nbytes
-    return own & matrices if cheap else own
+    beside = [info for info in stored if info.name in own - matrices]
+    return own & matrices if _cheap(beside, target) else own
+
+
+def _cheap(infos: Sequence[TensorInfo], target: Target | None) -> bool:
+    """Whether these, as fp16, are next to nothing of the file's size."""
+    nbytes = 2 * sum(prod(info.shape) for info in infos)
+    return target is not None and nbytes <= _NEXT_TO_NOTHING * target.nbytes
 
 
 def _opened(source: Source, schemes: Mapping[str, Scheme], spec: object) -> LoadedModel:

@@ -8,9 +8,10 @@ from difflib import get_close_matches
 
 from taut.coding import Effort
 from taut.container import Layout, Origin
+from taut.encoding.add_on_base import added_on_base
 from taut.encoding.alike import rounded_alike
 from taut.encoding.in_pieces import PieceOptions
-from taut.encoding.on_base import added_on_base, differs, whole_of
+from taut.encoding.on_base import differs, whole_of
 from taut.encoding.rounded_pieces import added_in_pieces
 from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
