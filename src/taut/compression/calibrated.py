@@ -106,8 +106,8 @@ def _own_of_base(source: Source, asked: Asked, target: Target | None) -> frozens
     own = based.untouched() & asked.schemes.keys()
     if matrices <= own:
         raise TargetError(
-            "bits, size and max_drop: no matrix differs from the base's, and none is to be rounded; "
-            "leave them out for a bit-exact file"
+            "bits, size and max_drop: no matrix differs from the base's, and nothing is to be "
+            "rounded; leave them out for a bit-exact file"
         )
     beside = [info for info in stored if info.name in own - matrices]
     return own & matrices if _cheap(beside, target) else own

@@ -74,8 +74,9 @@ def compress(
     files too. `bits` are per parameter, `size` is "8x", "4.2MB", "12%" or bytes, `plan`
     maps names to schemes, or is a plan file or its path. `effort` is "fast" for bit-exact work and
     "max" for lossy, if not given. The bytes written do not depend on `threads`. Of a training's
-    checkpoint `key` names the part to take (as "model"), by default the usual one; with `strict`
-    shards must hold what their index lists, and nothing else.
+    checkpoint `key` names the part to take (as "model"), by default the usual one, or "*" all of it
+    (`taut.load(..., nested=True)`); with `strict` shards must hold what their index lists, and
+    nothing else.
 
     With `calib` (batches, texts, or where to find them: taut.networks) rounding minds what the
     model makes of its data; `src` is then a model folder, a module, or `file.py:function` that
