@@ -12,6 +12,7 @@ from taut.loading.arrays import TorchFile
 from taut.loading.float_file import FloatFile, need_floats, with_floats
 from taut.loading.gguf_tensors import GgufTensors
 from taut.loading.modules import load_into
+from taut.loading.nests import load_nest
 from taut.loading.restore_gguf import is_gguf
 from taut.machine import checked_threads
 
@@ -32,6 +33,16 @@ def load(
     threads: int | None = None,
     base: BaseSpec | None = None,
 ) -> TautFile | GgufTensors: ...
+
+
+@overload
+def load(
+    file: str | Path,
+    *,
+    nested: Literal[True],
+    threads: int | None = None,
+    base: BaseSpec | None = None,
+) -> object: ...
 
 
 @overload
@@ -68,9 +79,10 @@ def load(
     framework: Literal["numpy", "torch"] = "numpy",
     on_demand: bool = False,
     dequantize: bool | None = None,
+    nested: bool = False,
     threads: int | None = None,
     base: BaseSpec | None = None,
-) -> TautFile | GgufTensors | TorchFile | torch.nn.Module:
+) -> object:
     """Open a Taut file, or the one in a model folder, as a lazy mapping of name to tensor.
 
     A file of a GGUF model gives the numbers of its quantised tensors as float32, and their blocks
@@ -90,6 +102,9 @@ def load(
     are given as the floats that they stand for, under the names that a network has for them; else
     the tensors are given as they are. A module that has the one or the other decides for itself.
 
+    With `nested` a checkpoint of PyTorch that was compressed as a whole is given as `torch.load`
+    would: its mappings and lists, with tensors on the CPU.
+
     A delta is decoded with its `base`: a path, a mapping of arrays, what `load` gave, or several of
     these in a list where a base is a delta itself. If none is given, it is looked for beside the
     file, under the name that it had.
@@ -100,6 +115,9 @@ def load(
         ArgumentError: no such file, or it does not fit the module; the message lists what differs.
     """
     _check_call(framework, into, on_demand)
+    if nested:
+        _check_nested(framework, into, dequantize)
+        return load_nest(open_taut(file, threads=checked_threads(threads), base=base))
     opened = open_taut(file, threads=checked_threads(threads), base=base)
     if dequantize or (dequantize is None and into is not None and _lacks(into, opened)):
         opened = _floats(opened, on_demand)
@@ -119,6 +137,13 @@ def _check_call(framework: str, into: torch.nn.Module | None, on_demand: bool) -
         raise ArgumentError(
             "on_demand needs a module: taut.load(file, into=module, on_demand=True)"
         )
+
+
+def _check_nested(framework: str, into: torch.nn.Module | None, dequantize: bool | None) -> None:
+    """Raise `ArgumentError` for what does not go with a checkpoint as it was."""
+    asked = {"framework": framework == "torch", "into": into is not None, "dequantize": dequantize}
+    for name in (name for name, given in asked.items() if given):
+        raise ArgumentError(f"nested: gives a checkpoint as it was; leave {name} out")
 
 
 def _floats(file: TautFile, on_demand: bool) -> TautFile:

@@ -74,8 +74,9 @@ def compress(
     files too. `bits` are per parameter, `size` is "8x", "4.2MB", "12%" or bytes, `plan`
     maps names to schemes, or is a plan file or its path. `effort` is "fast" for bit-exact work and
     "max" for lossy, if not given. The bytes written do not depend on `threads`. Of a training's
-    checkpoint `key` names the part to take (as "model"), by default the usual one; with `strict`
-    shards must hold what their index lists, and nothing else.
+    checkpoint `key` names the part to take (as "model"), by default the usual one, or "*" all of it
+    (`taut.load(..., nested=True)`); with `strict` shards must hold what their index lists, and
+    nothing else.
 
     With `calib` (batches, texts, or where to find them: taut.networks) rounding minds what the
     model makes of its data; `src` is then a model folder, a module, or `file.py:function` that
@@ -98,8 +99,8 @@ def compress(
     it learns from beside, the original if not given; `epochs` and `lr` go before the plan's.
 
     With `base` (a model that `src` was made from, a Taut file included) the file is a delta: it
-    holds what `src` differs by, bit-exactly, or rounded to `bits` or `size`, and is read with that
-    base (docs/deltas.md). New, missing and reshaped tensors are no matter.
+    holds what `src` differs by, bit-exactly, or rounded with calibration data or without, and is
+    read with that base (docs/deltas.md). New, missing and reshaped tensors are no matter.
 
     With `ray` ("auto", "local", "HOST:PORT") shards, and matrices of a calibrated run, are done by
     the workers of a Ray cluster, to the same bytes; all see the model and `dst` at the same paths.
