@@ -7,6 +7,11 @@
 
 #include "avx512_emulation.hpp"
 
+namespace taut {
+bool can_emulate();
+const Kernels* emulated_kernels();
+}  // namespace taut
+
 #define TAUT_EMULATE_AVX512
 #define avx512_kernels emulated_kernels
 #define avx512_merge emulated_merge
