@@ -111,12 +111,13 @@ class Amalgamation:
     def text(self) -> str:
         """All of it."""
         system = "".join(f"#include <{header}>\n" for header in sorted(self.system))
-        intrinsics = (
-            "#if TAUT_AVX2\n#include <immintrin.h>\n#elif TAUT_NEON\n#include <arm_neon.h>\n#endif\n"
+        intrinsics = "".join(
+            f"#if TAUT_{word}\n#include <{header}>\n#endif\n" for word, header in _INTRINSICS
         )
         return f'{_TOP}\n#include "taut.h"\n\n{system}{intrinsics}{"".join(self.parts)}'
 
 
+_INTRINSICS = (("AVX2", "immintrin.h"), ("NEON", "arm_neon.h"))
 # These are included where they stand, in what a system has; all others go to the top.
 _CONDITIONAL = {"pthread.h", "immintrin.h", "intrin.h", "arm_neon.h", "cpuid.h"}
 _POP = """\

@@ -3,7 +3,7 @@
 #pragma once
 #include "simd/simd.hpp"
 
-#if __has_include(<simde/x86/avx512.h>)
+#if !defined(TAUT_NO_EMULATION) && __has_include(<simde/x86/avx512.h>)
 
 #include "avx512_emulation.hpp"
 
