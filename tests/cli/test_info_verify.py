@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from taut.cli._layers import each_line, layer_lines
+from taut.reporting.alike_layers import each_line, layer_lines
 from taut.cli._lines_table import lines_table
 from taut.container.info import TensorReport
 
