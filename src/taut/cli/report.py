@@ -71,6 +71,7 @@ def command(
     """
     from taut.cli._checks import check_new
     from taut.cli._kinds import PLAN, check_kinds
+    from taut.cli._signed import signed
     from taut.container import check_destination
     from taut.networks.sources import built, chosen
     from taut.reporting.page import write_charts, write_page
@@ -97,7 +98,7 @@ def command(
         plan=plan,
     )
     whole = None if original is None else chosen(built(original), key)
-    story = tell(file, evidence, original=whole, title=title)
+    story = signed(tell(file, evidence, original=whole, title=title))
     talk = Talk(quiet)
     write_page(page, story, force=force)
     talk.line("wrote", str(page))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from operator import attrgetter
 from typing import Final, Protocol
 
 MOST_LINES: Final = 40  # beyond which layers are shown by the beginnings of their names
@@ -152,7 +153,7 @@ def _line(name: str, members: Sequence[CostedTensor], depth: int | None = None) 
         bytes=sum(one.bytes for one in members),
         parameters=sum(prod(one.shape) for one in members),
         rel_mse=max(one.rel_mse or 0.0 for one in members),
-        members=tuple(one.name for one in members),
+        members=tuple(map(attrgetter("name"), members)),
     )
 
 
