@@ -36,13 +36,17 @@ _BELOW: Final = 0.24
 
 @dataclass(frozen=True)
 class Column:
-    """One column of bars or dots beside the names of rows; None where a row has no value."""
+    """One column of bars or dots beside the names of rows; None where a row has no value.
+
+    Bars end at `most`, or at the largest value if that is larger.
+    """
 
     title: str
     values: Sequence[float | None]
     texts: Sequence[str]
     colour: str
     mark: Literal["bar", "dot"] = "bar"
+    most: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def _name(axes: Axes, labels: Sequence[str], *, stacked: bool) -> None:
 def _bars(marks: _Marks, column: Column) -> None:
     axes = marks.axes
     found = [value if value is not None and isfinite(value) else 0.0 for value in column.values]
-    most = max(found, default=0) or 1.0
+    most = max([*found, column.most]) or 1.0
     axes.set_xlim(0, most / max(0.3, 1 - marks.room))
     places = [row + marks.below for row in range(len(found))]
     axes.barh(places, found, height=marks.thick, color=column.colour, linewidth=0)

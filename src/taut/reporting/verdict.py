@@ -71,7 +71,7 @@ def _cost(story: Story) -> Verdict:
     if story.lossless and not _differs(found if scored else None):
         return _exact(found if scored else None)
     if found is not None and scored:
-        return _scored(found)
+        return scored_verdict(found)
     chosen = choice_of(story)
     if chosen is not None:
         return Verdict(chosen.cost, chosen.tone, chosen.because)
@@ -100,7 +100,8 @@ def _exact(found: Evaluation | None) -> Verdict:
     return Verdict("bit for bit the original", "good", (because, told))
 
 
-def _scored(found: Evaluation) -> Verdict:
+def scored_verdict(found: Evaluation) -> Verdict:
+    """What the first metric of an evaluation says of a change."""
     metric, before, pair = _first(found), _before(found), _pair(found)
     if before is None and pair is None:
         return _alone(metric, found.model.scores)
