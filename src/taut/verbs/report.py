@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from taut.container.find import as_path
 from taut.container.through_stores import through_stores
 from taut.exporting.result import Export
 from taut.networks.sources import chosen
+from taut.reporting.made import written_now
 from taut.reporting.tell import Evidence, tell
 from taut.scoring.results import Evaluation
 from taut.sweep.pareto import Frontier
@@ -50,5 +52,5 @@ def report(
     )
     whole = None if original is None else chosen(original, key)
     story = tell(file, evidence, original=whole, title=title)
-    write_page(Path(out), story, force=force)
+    write_page(Path(out), replace(story, date=written_now()), force=force)
     return Path(out)
