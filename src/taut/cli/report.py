@@ -9,9 +9,9 @@ import typer
 
 from taut.cli._guard import guarded
 from taut.cli._options import FileArgument, ForceOption, JsonOption, KeyOption, QuietOption
-from taut.cli._paths import beside
 from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
+from taut.container.default_names import page_path
 
 
 @guarded
@@ -86,7 +86,7 @@ def command(
             *(("--export", one, "export") for one in exports or ()),
         ]
     )
-    page = output or _page_path(file)
+    page = output or page_path(file)
     check_new(page, force=force)
     check_destination(page, force=force)
     evidence = Evidence(
@@ -115,15 +115,3 @@ def _print(page: Path, charts: list[Path]) -> None:
 
     tree = {"page": str(page), "size": page.stat().st_size, "charts": [str(p) for p in charts]}
     print(json.dumps(tree, indent=2))
-
-
-def _page_path(file: Path) -> Path:
-    """Beside the file, or the folder, under its name.
-
-    >>> _page_path(Path("m/net.taut.safetensors")).as_posix()
-    'm/net.html'
-    """
-    file = file.resolve() if file.is_dir() else file  # a name even for "." and ".."
-    file = beside(file)
-    name = file.name.removesuffix(".safetensors").removesuffix(".taut")
-    return file.with_name(f"{name}.html")

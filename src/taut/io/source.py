@@ -15,7 +15,7 @@ from taut.io.content import Kind, kind_of
 from taut.io.folder_files import read_folder
 from taut.io.gguf import FRAME, open_gguf
 from taut.io.hub import find_weights
-from taut.io.in_memory import Entry, MemorySource, memory_source, numpy_entry
+from taut.io.in_memory import Entry, MemorySource, Tagged, memory_source, numpy_entry
 from taut.io.model_file import ModelFile
 from taut.io.names import check_plain, nearest, pattern_hint
 from taut.io.onnx import GRAPH, open_onnx
@@ -95,12 +95,13 @@ def open_mapping(model: Mapping[str, object], key: str | None = None) -> MemoryS
         ArgumentError: there is no such part, or several (`taut.io.checkpoint_parts`).
     """
     notes: tuple[str, ...] = ()
+    metadata = model.metadata if isinstance(model, Tagged) else {}
     if key is not None or any(isinstance(one, Mapping) for one in model.values()):
         part = choose_part(model, key, f"dict of {len(model)} entries")
         model, notes = part.tensors, part.notes
     identity = f"dict of {len(model)} tensors"
     entries = [_entry(name, value, identity) for name, value in model.items()]
-    return replace(memory_source(entries, identity), notes=notes)
+    return replace(memory_source(entries, identity), notes=notes, metadata=metadata)
 
 
 def _entry(name: object, value: object, identity: str) -> Entry:
