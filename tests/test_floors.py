@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "taut"
 # From the ground up, one room a floor; what needs nothing else shares the ground.
 HOUSE = (
-    ("_core", "errors", "extras", "progress", "scheme", "version"),
+    ("_core", "errors", "extras", "pictured", "progress", "scheme", "version"),
     ("machine",),
     ("coding",),
     ("io",),

@@ -3,6 +3,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from taut.errors import (ArgumentError as ArgumentError, FormatError as FormatError,
+                         TargetError as TargetError, TautError as TautError,
+                         VerifyError as VerifyError)  # fmt: skip
 from taut.version import __version__ as __version__
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import numpy as np
 
 from taut.container import xxh3
 from taut.io import TensorInfo
+from taut.pictured import Pictured
 from taut.progress import Progress
 
 State = Literal["same", "changed", "new", "missing", "reshaped", "renamed"]
@@ -56,8 +57,8 @@ class TensorDifference:
     old_name: str = ""
 
 
-@dataclass(frozen=True)
-class Differences:
+@dataclass(frozen=True, repr=False)
+class Differences(Pictured):
     """Two models side by side: what each is called, and their tensors, the second's in order."""
 
     first: str

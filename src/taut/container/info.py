@@ -16,6 +16,7 @@ from taut.io.file_objects import BinaryFile
 from taut.io.gguf import FRAME
 from taut.io.gguf_frame import frame_tensors, read_frame
 from taut.io.onnx import GRAPH
+from taut.pictured import Pictured
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class TensorReport:
     rel_mse: float
 
 
-@dataclass(frozen=True)
-class Info:
+@dataclass(frozen=True, repr=False)
+class Info(Pictured):
     """A file: sizes in bytes on disk, everything counted.
 
     `ratio` is original_size / size, `parameters` counts the values of all tensors (tied ones

@@ -25,13 +25,14 @@ from taut.io.arena import allocate
 from taut.io.file_objects import BinaryFile
 from taut.io.tensor_pieces import LARGE, PIECE
 from taut.machine.cores import checked_threads
+from taut.pictured import Pictured
 from taut.progress import Progress
 
 _LISTED = 16  # members of a pack that an error names
 
 
-@dataclass(frozen=True)
-class VerifyReport:
+@dataclass(frozen=True, repr=False)
+class VerifyReport(Pictured):
     """What was checked: tensors (aliases included), chunks, bytes of the file, bytes decoded."""
 
     path: Path

@@ -41,11 +41,12 @@ from taut.loading.restore_onnx import check_onnx_name, holds_onnx, is_onnx, writ
 from taut.loading.restore_torch import write_torch
 from taut.loading.restore_tree import UnitWriter, restore_tree
 from taut.machine import checked_threads
+from taut.pictured import Pictured
 from taut.progress import Progress
 
 
-@dataclass(frozen=True)
-class Restored:
+@dataclass(frozen=True, repr=False)
+class Restored(Pictured):
     """What was written: `path` (the file, or the folder of several), its files, and their bytes.
 
     `notes` say what of a folder was not taken along.

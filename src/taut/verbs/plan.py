@@ -36,6 +36,12 @@ class Proposal:
     report: Report
     forecast: Forecast | None
 
+    def __repr__(self) -> str:
+        """In three lines at most."""
+        foreseen = "" if self.forecast is None else f", {self.forecast.nbytes:,} bytes foreseen"
+        rules = f"{len(self.plan.rules)} rule{'' if len(self.plan.rules) == 1 else 's'}"
+        return f"{self.report.model}: {rules}{foreseen}"
+
     def text(self) -> str:
         """The plan as YAML with a comment for each rule: what it decides, and the bits foreseen."""
         bare = dump_plan(self.plan)

@@ -22,6 +22,8 @@ from taut.io.hub_repository import Repository
 from taut.io.hub_url import HubUrl, hub_of
 from taut.progress import Shown
 from taut.reporting.model_card import CardFacts, model_card
+from taut.reporting.numbers import size
+from taut.reporting.plain_text import plural
 from taut.reporting.reading import read_json
 from taut.scoring.results import Evaluation
 
@@ -44,6 +46,13 @@ class Pushed:
     card: str
     removed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """In three lines at most."""
+        first = (
+            f"{self.url or 'not pushed'}: {size(self.size)} in {plural(len(self.files), 'file')}"
+        )
+        return "\n".join(filter(None, (first, *self.notes[:2])))
 
     def to_json(self) -> dict[str, object]:
         """As plain JSON values."""
@@ -89,8 +98,8 @@ def push(
     files, notes = _files(path)
     card = model_card(facts)
     if dry_run:
-        size = _size({**files, CARD: card})
-        return Pushed(url, "", tuple(sorted({*files, CARD})), size, card.decode(), notes=notes)
+        whole = _size({**files, CARD: card})
+        return Pushed(url, "", tuple(sorted({*files, CARD})), whole, card.decode(), notes=notes)
     there = open_for_writing(place, create=create, private=private)
     with displayed(progress) as step:
         verify(path, threads=threads, base=base, progress=step)
