@@ -41,7 +41,7 @@ from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
     from taut.cli._report import AskedFor
-    from taut.cli._talk import Listener
+    from taut.display import Listener
     from taut.networks.sources import Model
 
 
@@ -155,10 +155,10 @@ def command(
     import taut
     from taut.cli._checks import check_new
     from taut.cli._kept import saying_what_is_kept
-    from taut.cli._paths import compressed_path
     from taut.cli._report import AskedFor, print_json
     from taut.cli._said import say_result
     from taut.compression.request import check_with_data
+    from taut.container.default_names import compressed_path
     from taut.networks.sources import built, chosen
 
     asked = AskedFor(
