@@ -25,8 +25,8 @@ def command(
         Path,
         typer.Argument(
             metavar="OUT",
-            help="What to write: a file that ends in .safetensors, .onnx, .gguf, .tflite or .pte, or a "
-            "folder.",
+            help="What to write: a file that ends in .safetensors, .onnx, .gguf, .tflite or .pte, "
+            "or a folder.",
             show_default=False,
         ),
     ],
@@ -34,8 +34,8 @@ def command(
         str | None,
         typer.Option(
             metavar="FORMAT",
-            help="safetensors, hf, onnx, gguf, compressed-tensors, litert or executorch; by default, "
-            "what OUT's name says, and hf for a folder.",
+            help="safetensors, hf, onnx, gguf, compressed-tensors, litert or executorch; by "
+            "default, what OUT's name says, and hf for a folder.",
         ),
     ] = None,
     into: Annotated[
@@ -95,8 +95,8 @@ def command(
         typer.Option(
             "--score",
             metavar="FILE:NAME",
-            help="onnx, hf, litert, executorch: file.py:function that takes the model and gives its score; what was "
-            "written is scored too.",
+            help="onnx, hf, litert, executorch: file.py:function that takes the model and gives "
+            "its score; what was written is scored too.",
         ),
     ] = None,
     threads: ThreadsOption = None,
