@@ -103,7 +103,7 @@ def _tunable(started: Started) -> dict[str, str]:
     """What is no matrix: parameters of the network to the tensors that the file holds as fp16."""
     work = started.work
     every = work.model.module.named_parameters(remove_duplicate=False)
-    known = {name for name, one in every if one.is_floating_point()}
+    known = {name for name, one in every if one.is_floating_point()} - work.model.folded.idle
     names = work.model.names
     return {
         names[name]: name

@@ -52,6 +52,7 @@ def compress(
     plan: PlanFile | Plan | str | Path | None = None,
     effort: Effort | None = None,
     finish: bool | None = None,
+    fold: bool | None = None,
     seed: int | None = None,
     threads: int | None = None,
     force: bool = False,
@@ -82,6 +83,10 @@ def compress(
     gives one. `max_drop` is how far `score(model)`, a score as `taut.evaluate` takes it, may
     fall: "0.5%" of it, or a number of its own units. `loss(output, batch)` takes the place of
     fidelity to the original. `finish=False` leaves biases and norms untuned.
+
+    Batch norms of a network that is rounded, with data or without, are folded into the weights
+    before them; the file has identities in their place, and loads into the same class. Such a file
+    is for evaluation; `fold=False` leaves norms as they are.
 
     A folder of shards becomes a folder of shards, with an index; `shard_size` ("5GB", or bytes) has
     others made, each of at most so much of the source. With `resume` a run that broke off goes on
@@ -129,6 +134,7 @@ def compress(
             effort=effort,
             threads=threads,
             finish=finish,
+            fold=fold,
             seed=seed,
             resume=resume,
             memory=memory,
