@@ -31,6 +31,7 @@ from taut.networks.callables import call, load_named, names_callable
 from taut.networks.calls import explained, told
 from taut.networks.copies import copy_module
 from taut.networks.float_folder import float_folder
+from taut.networks.fold_norms import NOTHING_FOLDED, FoldedNorms
 from taut.networks.parameter_names import Names, map_names
 from taut.networks.precision import widen
 from taut.networks.pruned_weights import effective
@@ -52,7 +53,8 @@ class LoadedModel:
     `module`'s parameters and buffers. `unmapped` are tensors of the source that the network has
     not, `missing` are parameters of the network that the source has not. `tokenize` makes batches
     of texts, None where the model came without a tokenizer. `gradients` is False of a network that
-    has none, which is run by onnxruntime. `notes` are for the user.
+    has none, which is run by onnxruntime. `notes` are for the user. `folded` says what became
+    of its batch norms.
     """
 
     module: torch.nn.Module
@@ -63,6 +65,7 @@ class LoadedModel:
     missing: tuple[str, ...] = ()
     gradients: bool = True
     notes: tuple[str, ...] = ()
+    folded: FoldedNorms = NOTHING_FOLDED
 
 
 def open_model(spec: ModelSpec, *, widened: bool = True) -> LoadedModel:
