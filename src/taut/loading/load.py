@@ -14,6 +14,7 @@ from taut.loading.gguf_tensors import GgufTensors
 from taut.loading.modules import load_into
 from taut.loading.restore_gguf import is_gguf
 from taut.machine import checked_threads
+from taut.planning.target import parse_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,7 @@ def load(
     into: None = None,
     framework: Literal["numpy"] = "numpy",
     on_demand: Literal[False] = False,
+    cache: None = None,
     dequantize: bool | None = None,
     threads: int | None = None,
     base: BaseSpec | None = None,
@@ -41,6 +43,7 @@ def load(
     into: None = None,
     framework: Literal["torch"],
     on_demand: Literal[False] = False,
+    cache: None = None,
     dequantize: bool | None = None,
     threads: int | None = None,
     base: BaseSpec | None = None,
@@ -54,6 +57,7 @@ def load(
     into: Module,
     framework: Literal["numpy", "torch"] = "torch",
     on_demand: bool = False,
+    cache: str | int | None = None,
     dequantize: bool | None = None,
     threads: int | None = None,
     base: BaseSpec | None = None,
@@ -67,6 +71,7 @@ def load(
     into: torch.nn.Module | None = None,
     framework: Literal["numpy", "torch"] = "numpy",
     on_demand: bool = False,
+    cache: str | int | None = None,
     dequantize: bool | None = None,
     threads: int | None = None,
     base: BaseSpec | None = None,
@@ -84,7 +89,8 @@ def load(
     With `on_demand` the large weights of that module stay compressed: each is decoded for the layer
     that runs (the next one's meanwhile) and let go after it. Its parameters may be on the meta
     device. It is frozen and stays on the CPU; `module.taut` is its `OnDemand`, which tells what
-    it holds and ends it (docs/loading.md).
+    it holds and ends it (docs/loading.md). `cache` ("256MB", or bytes) is how much of the decoded
+    weights is kept from one pass to the next, beside those that are in use.
 
     With `dequantize` the low-bit weights of a checkpoint (FP8, NVFP4, MXFP4, packed integers, NF4)
     are given as the floats that they stand for, under the names that a network has for them; else
@@ -98,27 +104,35 @@ def load(
         FormatError, VerifyError: the file is damaged, or the base is another one; a module is then
             as it was. On demand, damage to a large weight is found when its layer runs.
         ArgumentError: no such file, or it does not fit the module; the message lists what differs.
+            Or `cache` is no size in bytes.
     """
-    _check_call(framework, into, on_demand)
+    kept = _check_call(framework, into, on_demand, cache)
     opened = open_taut(file, threads=checked_threads(threads), base=base)
     if dequantize or (dequantize is None and into is not None and _lacks(into, opened)):
         opened = _floats(opened, on_demand)
     if into is not None:
-        return load_into(TorchFile(opened), into, on_demand=on_demand)
+        return load_into(TorchFile(opened), into, on_demand=on_demand, cache=kept)
     numbers = GgufTensors(opened) if is_gguf(opened) else None
     if framework == "torch":
         return TorchFile(opened, numbers)
     return opened if numbers is None else numbers
 
 
-def _check_call(framework: str, into: torch.nn.Module | None, on_demand: bool) -> None:
-    """Raise `ArgumentError` for a framework that is unknown, or on_demand without a module."""
+def _check_call(
+    framework: str, into: torch.nn.Module | None, on_demand: bool, cache: str | int | None
+) -> int:
+    """Raise `ArgumentError` for arguments that are wrong or do not go together; gives the cache."""
     if framework not in ("numpy", "torch"):
         raise ArgumentError(f'framework {framework!r} is unknown; "numpy" or "torch"')
     if on_demand and into is None:
         raise ArgumentError(
             "on_demand needs a module: taut.load(file, into=module, on_demand=True)"
         )
+    if cache is None:
+        return 0
+    if not on_demand:
+        raise ArgumentError("cache is for on_demand=True: loaded weights are all kept anyway")
+    return parse_bytes(cache, "cache")
 
 
 def _floats(file: TautFile, on_demand: bool) -> TautFile:
