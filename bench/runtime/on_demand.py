@@ -45,6 +45,7 @@ MEMORY = {
 TIMES = {
     "file": "file",
     "sentences": "sentences",
+    "again": "the same again",
     "kind": "model",
     "ms": "ms",
     "slowdown": "times as long",
@@ -66,9 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             name = path.name.removesuffix(".taut.safetensors")
             report.say(name)
             rows += [{"file": name, **apart(kind, path)} for kind in KINDS]
-            for count in (1, 8, 32):
+            for count, again in ((1, False), (1, True), (8, False), (32, False)):
                 repeats = 5 if arguments.quick else 15
-                found = times(path, count, repeats, arguments.threads)
+                found = times(path, count, again, repeats, arguments.threads)
                 rows += [{"file": name, **row} for row in found]
     report.save("on_demand", rows, threads=arguments.threads)
     print(report.table(MEMORY, [row for row in rows if "file_mb" in row]), "\n")
@@ -143,10 +144,15 @@ def built(kind: str, path: str | Path, encoder: SentenceEncoder, threads: int) -
     return taut.load(path, into=net, threads=threads)
 
 
-def times(path: Path, count: int, repeats: int, threads: int) -> list[dict[str, object]]:
-    """Median times of a pass of each, in turns; their outputs have to be equal to the bit."""
+def times(
+    path: Path, count: int, again: bool, repeats: int, threads: int
+) -> list[dict[str, object]]:
+    """Median times of a pass of each, in turns; their outputs have to be equal to the bit.
+
+    Each pass has the next sentences, or the same ones `again`.
+    """
     texts = read_sentences()
-    starts = [number * count % len(texts) for number in range(repeats + 1)]
+    starts = [0 if again else number * count % len(texts) for number in range(repeats + 1)]
     batches = [
         SentenceEncoder(find_minilm(), (texts * (2 + count // len(texts)))[start : start + count])
         for start in starts
@@ -165,7 +171,12 @@ def times(path: Path, count: int, repeats: int, threads: int) -> list[dict[str, 
             wall[kind].append(time.perf_counter() - began)
     rows: list[dict[str, object]] = []
     for kind, net in nets.items():
-        row: dict[str, object] = {"sentences": count, "kind": kind, "ms": 1e3 * median(wall[kind])}
+        row: dict[str, object] = {
+            "sentences": count,
+            "again": again,
+            "kind": kind,
+            "ms": 1e3 * median(wall[kind]),
+        }
         row["slowdown"] = median(wall[kind]) / median(wall[KINDS[0]])
         row["cpu"] = median(cpu[kind]) / median(cpu[KINDS[0]])
         if kind != KINDS[0]:

@@ -15,8 +15,8 @@ from torch import nn
 from taut.container import TautFile
 from taut.errors import ArgumentError
 from taut.loading.on_demand.absent import WHOLE, Absent
-from taut.loading.on_demand.budget import Budget
 from taut.loading.on_demand.choose import Choice
+from taut.loading.on_demand.kept_bytes import KeptBytes
 from taut.loading.on_demand.row_table import RowTable
 from taut.loading.on_demand.weights import Weight, Weights
 
@@ -57,7 +57,7 @@ class OnDemand:
         self, module: nn.Module, file: TautFile, chosen: Sequence[Choice], cache: int = 0
     ) -> None:
         self._module = module
-        self._weights = Weights(file, Budget(cache))
+        self._weights = Weights(file, KeptBytes(cache))
         self._grads = {one: one.requires_grad for one in module.parameters()}
         self._entries = [(Weight(one.info, one.owners, self._weights), one) for one in chosen]
         self._run = threading.local()

@@ -11,17 +11,17 @@ from torch.utils import _python_dispatch
 from taut.container import RowReader
 from taut.io.tensor_info import TensorInfo
 from taut.loading.arrays import to_torch
-from taut.loading.on_demand.budget import Budget
+from taut.loading.on_demand.kept_bytes import KeptBytes
 from taut.loading.on_demand.pool import Pool
 
 _FEW = 4  # a look-up of more than one row in so many decodes the whole table
-_SHARE = 32  # of the budget, to rows that are kept
+_SHARE = 16  # of the budget, to rows that are kept
 
 
 class RowTable:
     """Looks rows up; as many of the last as a part of the budget holds are kept."""
 
-    def __init__(self, info: TensorInfo, reader: RowReader, budget: Budget, pool: Pool) -> None:
+    def __init__(self, info: TensorInfo, reader: RowReader, budget: KeptBytes, pool: Pool) -> None:
         self._info, self._reader = info, reader
         share = min(info.nbytes, budget.nbytes // _SHARE)
         self._most = share // reader.row_nbytes if budget.take(share) else 0

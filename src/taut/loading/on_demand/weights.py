@@ -17,7 +17,7 @@ from taut.io.dtypes import storage
 from taut.io.tensor_info import TensorInfo
 from taut.loading.arrays import to_torch
 from taut.loading.on_demand.absent import Absent
-from taut.loading.on_demand.budget import Budget
+from taut.loading.on_demand.kept_bytes import KeptBytes
 from taut.loading.on_demand.pool import Pool
 from taut.loading.on_demand.row_table import RowTable
 
@@ -89,7 +89,7 @@ class Weights:
     them uses it.
     """
 
-    def __init__(self, file: TautFile, budget: Budget) -> None:
+    def __init__(self, file: TautFile, budget: KeptBytes) -> None:
         self.file = file
         self.budget = budget
         self.pool = Pool()

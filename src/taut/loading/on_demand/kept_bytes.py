@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 
-class Budget:
+class KeptBytes:
     """`nbytes` in all, of which `held` are taken; any thread may ask."""
 
     def __init__(self, nbytes: int) -> None:
