@@ -412,3 +412,28 @@ def test_a_cache_is_for_loading_on_demand(tmp_path):
     _, path = saved(chain, tmp_path)
     with pytest.raises(ArgumentError, match="cache is for on_demand"):
         taut.load(path, into=chain(), cache="1GB")
+
+
+def test_an_embedding_that_was_given_another_weight_or_a_mask_uses_that(tmp_path):
+    loaded, path = saved(Wordy, tmp_path)
+    module = taut.load(path, into=Wordy().eval(), on_demand=True)
+    prune = pytest.importorskip("torch.nn.utils.prune")
+    mask = (torch.arange(9000 * 64) % 3 == 0).reshape(9000, 64)
+    for net in (loaded, module):
+        prune.custom_from_mask(net.words, "weight", mask)
+    with torch.no_grad():
+        assert torch.equal(module(TEXT), loaded(TEXT))
+    module = taut.load(path, into=Wordy().eval(), on_demand=True)
+    module.words.weight = nn.Parameter(torch.ones(9000, 64), requires_grad=False)
+    with torch.no_grad():
+        assert torch.equal(module.words(TEXT), torch.ones(2, 4, 64))
+
+
+def test_numbers_that_another_hook_changes_are_looked_up_as_changed(tmp_path):
+    loaded, path = saved(Wordy, tmp_path)
+    module = taut.load(path, into=Wordy().eval(), on_demand=True)
+    for net in (loaded, module):
+        net.words.register_forward_pre_hook(lambda layer, args: (torch.arange(8000)[None],))
+    with torch.no_grad():
+        assert torch.equal(module(TEXT), loaded(TEXT))
+    assert module.taut.stats.outside == 0

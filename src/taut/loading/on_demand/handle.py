@@ -141,7 +141,8 @@ class OnDemand:
         if torch.is_grad_enabled():
             _check_no_gradients(layer, (*args, *kwargs.values()))
         run = self._run.__dict__
-        if not self._by_rows(layer, args, kwargs):
+        run["by rows"] = layer if self._by_rows(layer, args, kwargs) else None
+        if run["by rows"] is None:
             self._weights.take(self._of[layer])
             run.setdefault("layers", []).append(layer)
         last = run.get("last")
@@ -172,14 +173,22 @@ class OnDemand:
         self, layer: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> bool:
         table = self._tables.get(layer)
-        return table is not None and table.serves(args, kwargs)
+        if table is None or not self._of[layer][0].is_held_by(layer):
+            return False  # somebody gave it another weight
+        return table.serves(args, kwargs)
 
     def _look_up(self, layer: nn.Module, *args: object, **kwargs: object) -> object:
         """The forward of an embedding, whose weight is not in place where a few rows will do."""
-        if not self._by_rows(layer, args, kwargs):
+        if self._run.__dict__.pop("by rows", None) is not layer:
             return type(layer).forward(layer, *args, **kwargs)
-        self._weights.check_process()
-        return self._tables[layer].look_up(args[0])  # type: ignore[arg-type]
+        if self._tables[layer].serves(args, kwargs):
+            self._weights.check_process()
+            return self._tables[layer].look_up(args[0])  # type: ignore[arg-type]
+        self._weights.take(self._of[layer])  # another hook has changed what is looked up
+        try:
+            return type(layer).forward(layer, *args, **kwargs)
+        finally:
+            self._weights.drop(self._of[layer])
 
     def _behind(self, layer: nn.Module, args: object, output: object) -> None:
         """Also called after an error, and then even where `_before` did not take anything."""

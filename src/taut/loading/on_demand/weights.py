@@ -72,6 +72,10 @@ class Weight:
             raise
         self.buffer, self.tensor = buffer, tensor
 
+    def is_held_by(self, layer: torch.nn.Module) -> bool:
+        """Whether a layer's weight is this one, as far as somebody has not given it another."""
+        return layer._parameters.get("weight") is self._put
+
     def put(self, tensor: torch.Tensor) -> None:
         """Make this what all owners hold, but for those that somebody gave another weight."""
         for owner, key in self.owners:
