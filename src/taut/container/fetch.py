@@ -17,6 +17,7 @@ from taut.container.place import PackPlace, Place
 from taut.errors import FormatError, VerifyError
 from taut.io.header import HeaderTensor
 from taut.io.safetensors import MappedFile
+from taut.io.staged import told_paths
 
 _WIDEST = 16  # bytes of a value: complex numbers of float64
 _ROWS = 1 << 26  # of an array that is streamed: a header of a few bytes may claim any number
@@ -59,8 +60,8 @@ class Fetcher:
     """Gives the data of one mapped file; `where` names it in errors."""
 
     def __init__(self, path: Path) -> None:
-        self.where = str(path)
-        file = MappedFile(path)
+        self.where = told_paths(str(path))  # as long as what it stands for is known
+        file = MappedFile(path, self.where)
         self.header = file.header
         self._file = file
         self._packs: tuple[PackPlace, ...] = ()
@@ -68,6 +69,7 @@ class Fetcher:
         # One view of all, cut by entry: cheaper than a view of its own for each of many tensors.
         self._bytes = file.mapped()
         self._base_of: Callable[[Place], np.ndarray | None] = lambda place: None
+        self.tell: Callable[[int], None] = lambda nbytes: None  # called with bytes, once decoded
 
     def know_packs(self, packs: tuple[PackPlace, ...]) -> None:
         """Take note of where packs lie, before any of their members is checked."""
@@ -91,6 +93,11 @@ class Fetcher:
         """The same as a copy, which stays whatever becomes of the file."""
         return self._file.read(HeaderTensor("", "U8", (entry.nbytes,), entry.start, entry.stop))
 
+    def close(self) -> None:
+        """Let go of the file; reading it is an error then."""
+        self._bytes = self._bytes[:0].copy()
+        self._file.close()
+
     def copy(self, place: Place, out: np.ndarray) -> None:
         """Copy a kept tensor's bytes to the uint8 array `out` and check them there.
 
@@ -99,6 +106,7 @@ class Fetcher:
         self._file.read_into(out, place.entry.start)
         if xxh3(out) != place.sum:
             raise self._other_sum(place)
+        self.tell(out.nbytes)
 
     def kept_pieces(self, place: Place, nbytes: int) -> Iterator[np.ndarray]:
         """The bytes of a kept tensor, piece by piece, which are checked when all were read."""
@@ -107,6 +115,7 @@ class Fetcher:
             stop = min(place.entry.stop, start + step)
             piece = self.read(HeaderTensor("", "U8", (stop - start,), start, stop))
             digest.update(piece.data)
+            self.tell(piece.nbytes)
             yield piece
         if digest.hexdigest() != place.sum:
             raise self._other_sum(place)
@@ -175,8 +184,12 @@ class Fetcher:
             )
         self._sound.add(number)
 
-    def ranges(self, place: Place, nbytes: int) -> Iterator[ChunkRange] | None:
+    def ranges(
+        self, place: Place, nbytes: int, within: tuple[int, int] | None = None
+    ) -> Iterator[ChunkRange] | None:
         """What a coded array is decoded from, some chunks at a time that come to about `nbytes`.
+
+        `within` two of its bytes only the chunks that have what lies between.
 
         None where it is to be decoded at once: it is not larger, or `chunked_array` has none.
 
@@ -186,7 +199,12 @@ class Fetcher:
         if place.nbytes is None or place.nbytes <= nbytes:
             return None
         array = self.chunked_array(place)
-        return None if array is None else self._ranges(array, nbytes)
+        if array is None:
+            return None
+        each = array.found.chunk_nbytes
+        begin, end = within or (0, array.found.nbytes)
+        last = min(-(-end // each), array.found.chunks)
+        return self._ranges(array, range(begin // each, last, max(1, nbytes // each)))
 
     def chunked_array(self, place: Place) -> ChunkedArray | None:
         """A coded array whose chunks can be decoded one by one.
@@ -209,10 +227,10 @@ class Fetcher:
             return None  # decoding all of it says what is wrong
         return ChunkedArray(place, header, found)
 
-    def _ranges(self, array: ChunkedArray, nbytes: int) -> Iterator[ChunkRange]:
-        count = max(1, nbytes // array.found.chunk_nbytes)
-        for number in range(0, array.found.chunks, count):
-            yield self.chunk_range(array, number, min(array.found.chunks, number + count))
+    def _ranges(self, array: ChunkedArray, numbers: range) -> Iterator[ChunkRange]:
+        for number in numbers:
+            last = min(array.found.chunks, number + numbers.step)
+            yield self.chunk_range(array, number, last)
 
     def chunk_range(self, array: ChunkedArray, first: int, last: int) -> ChunkRange:
         """Chunks `first` to `last` of an array, checked."""
@@ -244,6 +262,7 @@ class Fetcher:
             )
         except FormatError as error:
             raise self._named(place, error) from None
+        self.tell(out.nbytes)
 
     def _checked(self, place: Place, number: int, piece: memoryview) -> memoryview:
         """One part, which matches its checksum."""
@@ -283,6 +302,7 @@ class Fetcher:
                 for pair in arrays:
                     self.decode([pair], threads)
             raise self._named(arrays[0][0].place, error) from None
+        self.tell(sum(out.nbytes for _, out in arrays))
 
     def _based(self, checked: Checked, out: np.ndarray) -> np.ndarray | None:
         """The base's bytes for an array, as many as it decodes to."""
