@@ -19,12 +19,8 @@ const Kernels* emulated_kernels();
 #define avx512_matrix_fast emulated_matrix_fast
 #define avx512_matrix_dense emulated_matrix_dense
 #define avx512_matrix_row emulated_matrix_row
-#define avx512_delta_count emulated_delta_count
-#define avx512_delta_order emulated_delta_order
-#define avx512_delta_move emulated_delta_move
 #define cpu_has_avx512 can_emulate
 #include "../../csrc/simd/avx512.cpp"
-#include "../../csrc/simd/avx512_delta.cpp"
 #include "../../csrc/simd/avx512_matrix.cpp"
 #include "../../csrc/simd/avx512_merge.cpp"
 #undef avx512_kernels
@@ -33,9 +29,6 @@ const Kernels* emulated_kernels();
 #undef avx512_matrix_fast
 #undef avx512_matrix_dense
 #undef avx512_matrix_row
-#undef avx512_delta_count
-#undef avx512_delta_order
-#undef avx512_delta_move
 #undef cpu_has_avx512
 
 namespace taut {

@@ -36,6 +36,15 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class ChunkedArray:
+    """A coded array whose header matches its checksum, and what that says of its chunks."""
+
+    place: Place
+    header: bytes
+    found: Chunked
+
+
+@dataclass(frozen=True)
 class ChunkRange:
     """Chunks of a coded array that match their checksums, and which of its bytes they give."""
 
@@ -182,13 +191,31 @@ class Fetcher:
 
         `within` two of its bytes only the chunks that have what lies between.
 
-        None where it is to be decoded at once: it is not larger, is in a pack, or is of such a kind
-        that the file's own size does not bound the work.
+        None where it is to be decoded at once: it is not larger, or `chunked_array` has none.
 
         Raises:
             VerifyError, FormatError: as `check`, of a range when its turn comes.
         """
-        if place.nbytes is None or place.nbytes <= nbytes or place.pack is not None:
+        if place.nbytes is None or place.nbytes <= nbytes:
+            return None
+        array = self.chunked_array(place)
+        if array is None:
+            return None
+        each = array.found.chunk_nbytes
+        begin, end = within or (0, array.found.nbytes)
+        last = min(-(-end // each), array.found.chunks)
+        return self._ranges(array, range(begin // each, last, max(1, nbytes // each)))
+
+    def chunked_array(self, place: Place) -> ChunkedArray | None:
+        """A coded array whose chunks can be decoded one by one.
+
+        None where it is in a pack, or is of such a kind that the file's own size does not bound the
+        work.
+
+        Raises:
+            VerifyError, FormatError: as `check`, of the array header.
+        """
+        if place.nbytes is None or place.pack is not None:
             return None
         if place.nbytes > _MOST_TIMES * place.entry.nbytes or len(place.parts) < 2:
             return None
@@ -198,28 +225,25 @@ class Fetcher:
         found = chunked(header)
         if found.constant or found.rows > _ROWS or found.chunks != len(place.parts) - 1:
             return None  # decoding all of it says what is wrong
-        count = max(1, nbytes // found.chunk_nbytes)
-        if within is None:
-            return self._ranges(place, header, found, range(0, found.chunks, count))
-        begin, end = within[0] // found.chunk_nbytes, -(-within[1] // found.chunk_nbytes)
-        return self._ranges(place, header, found, range(begin, min(end, found.chunks), count))
+        return ChunkedArray(place, header, found)
 
-    def _ranges(
-        self, place: Place, header: bytes, found: Chunked, numbers: range
-    ) -> Iterator[ChunkRange]:
-        begin = numbers.start * found.chunk_nbytes
+    def _ranges(self, array: ChunkedArray, numbers: range) -> Iterator[ChunkRange]:
         for number in numbers:
-            last = min(found.chunks, number + numbers.step)
-            start, stop = _span(place, number + 1, last + 1)
-            data = self.read(HeaderTensor("", "U8", (stop - start,), start, stop)).data
-            chunks, at = [], 0
-            for part in range(number + 1, last + 1):
-                size = place.parts[part].nbytes
-                chunks.append(self._checked(place, part, data[at : at + size]))
-                at += size
-            end = min(found.nbytes, begin + (last - number) * found.chunk_nbytes)
-            yield ChunkRange(place, header, number, chunks, begin, end)
-            begin = end
+            last = min(array.found.chunks, number + numbers.step)
+            yield self.chunk_range(array, number, last)
+
+    def chunk_range(self, array: ChunkedArray, first: int, last: int) -> ChunkRange:
+        """Chunks `first` to `last` of an array, checked."""
+        place, found = array.place, array.found
+        start, stop = _span(place, first + 1, last + 1)
+        data = self.read(HeaderTensor("", "U8", (stop - start,), start, stop)).data
+        chunks, at = [], 0
+        for part in range(first + 1, last + 1):
+            size = place.parts[part].nbytes
+            chunks.append(self._checked(place, part, data[at : at + size]))
+            at += size
+        begin, end = (min(found.nbytes, one * found.chunk_nbytes) for one in (first, last))
+        return ChunkRange(place, array.header, first, chunks, begin, end)
 
     def decode_range(self, one: ChunkRange, out: np.ndarray, threads: int) -> None:
         """Decode a range into the uint8 array of its bytes; raises as `decode`."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from taut.container.gather import check_out
 from taut.container.read import TautFile, no_tensor
+from taut.container.row_reader import RowReader
 from taut.container.shard_table import ShardTable
 from taut.container.tree_table import TreeTable
 from taut.io.stamp import Stamp
@@ -86,6 +87,11 @@ class JoinedFile(TautFile):
         """Decode one tensor into an array of its dtype and shape, C-contiguous and writable."""
         file, own = self._of(name)
         file.read_into(own, out)
+
+    def row_reader(self, name: str) -> RowReader | None:
+        """What gives some rows of a tensor without decoding all of it."""
+        file, own = self._of(name)
+        return file.row_reader(own)
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None

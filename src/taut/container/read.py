@@ -18,6 +18,7 @@ from taut.container.gather import cast, check_out, gather, member
 from taut.container.index import Index, Record
 from taut.container.place import Place
 from taut.container.reader import Reader
+from taut.container.row_reader import RowReader, row_reader
 from taut.errors import ArgumentError, FormatError, VerifyError
 from taut.io.arena import allocate
 from taut.io.content import kind_of
@@ -211,6 +212,20 @@ class TautFile(Reader[np.ndarray]):
             out[...] = self[name]  # or raises for no such name
             return
         self._decode_into(self.contents.places[record.name], as_bytes(out))
+
+    def row_reader(self, name: str) -> RowReader | None:
+        """What gives some rows of a tensor without decoding all of it.
+
+        None where that would save nothing: it is kept, shares an array, or has a single chunk.
+        """
+        record = self.contents.records.get(name)
+        if record is not None and record.store == "alias":
+            record = self.contents.records[record.of]
+        if record is None or record.store in ("solid", "base") or record.stored or record.base:
+            return None
+        place = self.contents.places[record.name]
+        array = self.fetcher.chunked_array(place) if place.parts else None
+        return row_reader(self.fetcher, array, self._info(record), self.threads)
 
     def _decoded(self, place: Place) -> np.ndarray:
         """The stored bytes of one tensor."""

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from taut.container import TautFile
+from taut.container import RowReader, TautFile
 from taut.errors import ArgumentError
 from taut.io import TensorInfo
 from taut.io.names import nearest
@@ -130,6 +130,10 @@ class FloatFile(TautFile):
             out[...] = self[name]
         else:
             self._file.read_into(name, out)
+
+    def row_reader(self, name: str) -> RowReader | None:
+        """What gives some rows of a tensor without decoding all of it; not of a low-bit weight."""
+        return None if name in self.weights else self._file.row_reader(name)
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None

@@ -20,6 +20,7 @@ from taut.loading.modules import load_into
 from taut.loading.nests import load_nest
 from taut.loading.restore_gguf import is_gguf
 from taut.machine import checked_threads
+from taut.planning.target import parse_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,7 @@ def load(
     device: None = None,
     dtype: str | np.dtype | type | None = None,
     on_demand: Literal[False] = False,
+    cache: None = None,
     dequantize: bool | None = None,
     threads: int | None = None,
     base: BaseSpec | None = None,
@@ -71,6 +73,7 @@ def load(
     device: DeviceSpec | None = None,
     dtype: str | torch.dtype | None = None,
     on_demand: Literal[False] = False,
+    cache: None = None,
     dequantize: bool | None = None,
     threads: int | None = None,
     base: BaseSpec | None = None,
@@ -86,6 +89,7 @@ def load(
     device: DeviceSpec,
     dtype: str | torch.dtype | None = None,
     on_demand: Literal[False] = False,
+    cache: None = None,
     dequantize: bool | None = None,
     threads: int | None = None,
     base: BaseSpec | None = None,
@@ -101,6 +105,7 @@ def load(
     device: None = None,
     dtype: None = None,
     on_demand: bool = False,
+    cache: str | int | None = None,
     dequantize: bool | None = None,
     threads: int | None = None,
     base: BaseSpec | None = None,
@@ -116,6 +121,7 @@ def load(
     device: DeviceSpec | None = None,
     dtype: object = None,
     on_demand: bool = False,
+    cache: str | int | None = None,
     dequantize: bool | None = None,
     nested: bool = False,
     threads: int | None = None,
@@ -131,7 +137,8 @@ def load(
     With `into` all tensors go into that module, in place, which is given back; names, shapes and
     dtypes must be its own (layers of a pruned model are made as small as the file's first). With
     `on_demand` its large weights stay compressed, and each is decoded for the layer that runs, on
-    the CPU; `module.taut` tells what it holds, and ends it (docs/loading.md).
+    the CPU; `module.taut` tells what it holds, and ends it (docs/loading.md). `cache` ("256MB", or
+    bytes) is how much of the decoded weights is kept from one pass to the next.
 
     With `dequantize` low-bit weights (FP8, NVFP4, MXFP4, packed integers, NF4) are given as the
     floats that they stand for; a module that has the one or the other decides for itself. With
@@ -143,8 +150,10 @@ def load(
         FormatError, VerifyError: the file is damaged, or the base is another one; a module is then
             as it was. On demand, damage to a large weight is found when its layer runs.
         ArgumentError: no such file, or it does not fit the module; the message lists what differs.
+            Or `cache` is no size in bytes.
     """
     kind = _check_call(framework, into, on_demand, device, dtype)
+    kept = _checked_cache(cache, on_demand)
     opened = open_taut(as_path(file), threads=checked_threads(threads), base=base)
     if nested:
         _check_nested(kind, into, dequantize)
@@ -152,7 +161,7 @@ def load(
     if dequantize or (dequantize is None and into is not None and _lacks(into, opened)):
         opened = _floats(opened, on_demand)
     if into is not None:
-        return load_into(TorchFile(opened), into, on_demand=on_demand)
+        return load_into(TorchFile(opened), into, on_demand=on_demand, cache=kept)
     numbers = GgufTensors(opened) if is_gguf(opened) else None
     if kind == "torch":
         return TorchFile(opened, numbers, device=device, dtype=dtype)
@@ -175,6 +184,14 @@ def _check_call(
             f"{said[0]}: a module has its own; move it before or after: module.to({said[0]}=...)"
         )
     return framework_of(framework, device, dtype)
+
+
+def _checked_cache(cache: str | int | None, on_demand: bool) -> int:
+    if cache is None:
+        return 0
+    if not on_demand:
+        raise ArgumentError("cache is for on_demand=True: loaded weights are all kept anyway")
+    return parse_bytes(cache, "cache")
 
 
 def framework_of(framework: object, device: object, dtype: object) -> Literal["numpy", "torch"]:
