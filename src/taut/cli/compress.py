@@ -96,6 +96,15 @@ def command(
             show_default=False,
         ),
     ] = False,
+    no_fold: Annotated[
+        bool,
+        typer.Option(
+            "--no-fold",
+            help="Lossy: leave batch norms as they are. By default those of a network are folded "
+            "into the weights before them, and the file has identities in their place.",
+            show_default=False,
+        ),
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -202,6 +211,7 @@ def command(
             lr=lr,
             plan=plan,
             finish=False if no_finish else None,
+            fold=False if no_fold else None,
             resume=resume,
             memory=most_memory,
             scratch=scratch,

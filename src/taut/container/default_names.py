@@ -63,12 +63,16 @@ def restored_path(file: Path, *, suffix: str = ".safetensors") -> Path:
     return file.with_name(file.stem + ".restored" + suffix)
 
 
-def page_path(file: Path) -> Path:
-    """The output of `report`: beside the file, or the folder, under its name.
+def page_path(file: Path, other: Path | None = None) -> Path:
+    """The output of `report`: beside the file, or the folder, under its name, or that of both.
 
     >>> page_path(Path("m/net.taut.safetensors")).as_posix()
     'm/net.html'
+    >>> page_path(Path("m/a.taut.safetensors"), Path("b.taut.safetensors")).as_posix()
+    'm/a-b.html'
     """
+    if other is not None:
+        return page_path(file).with_name(f"{page_path(file).stem}-{page_path(other).stem}.html")
     file = file.resolve() if file.is_dir() else file  # a name even for "." and ".."
     file = beside(file)
     name = file.name.removesuffix(".safetensors").removesuffix(".taut")

@@ -15,6 +15,7 @@ from taut.errors import FormatError
 from taut.io.file_objects import BinaryFile
 from taut.io.gguf import FRAME
 from taut.io.gguf_frame import frame_tensors, read_frame
+from taut.io.nest import NEST
 from taut.io.onnx import GRAPH
 from taut.pictured import Pictured
 
@@ -87,7 +88,7 @@ def describe(file: TautFile) -> Info:
         )
         for record, nbytes in zip(file.index.records, _bytes(file), strict=True)
     )
-    beside = {file.index.origin.metadata.get(key) for key in (GRAPH, FRAME)}
+    beside = {file.index.origin.metadata.get(key) for key in (GRAPH, FRAME, NEST)}
     own = [r for r in file.index.records if not r.tied and r.name not in beside]
     parameters = sum(values.get(r.name) or prod(r.shape) for r in own)
     original = file.index.origin.nbytes

@@ -29,7 +29,7 @@ class Entry:
 class MemorySource:
     """Tensors that somebody holds in memory; nothing is converted before `load`.
 
-    `notes` tell what was left out, or found otherwise than expected.
+    `notes` tell what was left out, or found otherwise than expected; `fixed` are no weights.
     """
 
     entries: dict[str, Entry]
@@ -41,6 +41,7 @@ class MemorySource:
     files: tuple[SourceFile, ...] = ()
     stamps: tuple[Stamp, ...] = ()
     notes: tuple[str, ...] = ()
+    fixed: frozenset[str] = frozenset()
 
     @property
     def infos(self) -> tuple[TensorInfo, ...]:

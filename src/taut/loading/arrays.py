@@ -202,3 +202,22 @@ def to_torch(array: np.ndarray, dtype: str) -> torch.Tensor:
     if not hasattr(torch, name):
         raise ArgumentError(f"torch {torch.__version__} has no {name}; install a newer one")
     return torch.from_numpy(array.view(integer)).view(getattr(torch, name))
+
+
+def tensors_of(file: TautFile) -> dict[str, torch.Tensor]:
+    """The tensors by name, tied ones as one."""
+    infos = {info.name: info for info in file.infos}
+    found = {name: _tensor(values, infos[name]) for name, values in file.load_all().items()}
+    for record in file.index.records:
+        if record.tied and record.of:
+            found[record.name] = found[record.of]
+    return found
+
+
+def _tensor(values: np.ndarray, info: TensorInfo) -> torch.Tensor:
+    import torch
+
+    if info.dtype != "F4":
+        return to_torch(values, info.dtype)
+    pairs = torch.from_numpy(values).view(torch.float4_e2m1fn_x2)
+    return pairs.reshape(*info.shape[:-1], info.shape[-1] // 2)

@@ -17,6 +17,7 @@ from taut.loading.arrays import ArrayFile, TorchFile
 from taut.loading.float_file import FloatFile, need_floats, with_floats
 from taut.loading.gguf_tensors import GgufTensors
 from taut.loading.modules import load_into
+from taut.loading.nests import load_nest
 from taut.loading.restore_gguf import is_gguf
 from taut.machine import checked_threads
 
@@ -49,6 +50,16 @@ def load(
     threads: int | None = None,
     base: BaseSpec | None = None,
 ) -> TautFile | GgufTensors | ArrayFile: ...
+
+
+@overload
+def load(
+    file: FileSpec,
+    *,
+    nested: Literal[True],
+    threads: int | None = None,
+    base: BaseSpec | None = None,
+) -> object: ...
 
 
 @overload
@@ -106,9 +117,10 @@ def load(
     dtype: object = None,
     on_demand: bool = False,
     dequantize: bool | None = None,
+    nested: bool = False,
     threads: int | None = None,
     base: BaseSpec | None = None,
-) -> TautFile | GgufTensors | ArrayFile | TorchFile | torch.nn.Module:
+) -> object:
     """Open a Taut file, or the one in a model folder, as a lazy mapping of name to tensor.
 
     `with load(path) as file:` closes it; `get_slice(name)[:10]` decodes a part, and the other words
@@ -122,9 +134,10 @@ def load(
     the CPU; `module.taut` tells what it holds, and ends it (docs/loading.md).
 
     With `dequantize` low-bit weights (FP8, NVFP4, MXFP4, packed integers, NF4) are given as the
-    floats that they stand for; a module that has the one or the other decides for itself. A delta
-    is decoded with its `base`: a path, a mapping, or several in a list; if none is given, it is
-    looked for beside the file.
+    floats that they stand for; a module that has the one or the other decides for itself. With
+    `nested` a checkpoint of PyTorch that was compressed as a whole is given as `torch.load` would.
+    A delta is decoded with its `base`: a path, a mapping, or several in a list; if none is given,
+    it is looked for beside the file.
 
     Raises:
         FormatError, VerifyError: the file is damaged, or the base is another one; a module is then
@@ -133,6 +146,9 @@ def load(
     """
     kind = _check_call(framework, into, on_demand, device, dtype)
     opened = open_taut(as_path(file), threads=checked_threads(threads), base=base)
+    if nested:
+        _check_nested(kind, into, dequantize)
+        return load_nest(opened)
     if dequantize or (dequantize is None and into is not None and _lacks(into, opened)):
         opened = _floats(opened, on_demand)
     if into is not None:
@@ -180,6 +196,13 @@ def framework_of(framework: object, device: object, dtype: object) -> Literal["n
     if device is not None:
         raise ArgumentError('device: is for torch\'s tensors; give framework="pt"')
     return "numpy"
+
+
+def _check_nested(kind: str, into: torch.nn.Module | None, dequantize: bool | None) -> None:
+    """Raise `ArgumentError` for what does not go with a checkpoint as it was."""
+    asked = {"framework": kind == "torch", "into": into is not None, "dequantize": dequantize}
+    for name in (name for name, given in asked.items() if given):
+        raise ArgumentError(f"nested: gives a checkpoint as it was; leave {name} out")
 
 
 def _floats(file: TautFile, on_demand: bool) -> TautFile:

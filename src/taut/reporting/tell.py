@@ -157,6 +157,7 @@ def costs_of(found: Info) -> tuple[TensorCost, ...]:
             bytes=tensor.bytes,
             bits=tensor.bits,
             rel_mse=tensor.rel_mse,
+            dtype=tensor.dtype,
         )
         for tensor in found.tensors
     )

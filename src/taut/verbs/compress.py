@@ -59,6 +59,7 @@ def compress(
     plan: PlanSpec | None = None,
     effort: Effort | None = None,
     finish: bool | None = None,
+    fold: bool | None = None,
     seed: int | None = None,
     threads: int | None = None,
     force: bool = False,
@@ -90,8 +91,10 @@ def compress(
 
     How: `effort` ("fast", "max"), `threads` (the bytes do not depend on them), `device`, `memory`
     and `scratch` of a calibrated run, `shard_size` ("5GB"), `finish` (biases and norms), `seed`,
-    `key` of a checkpoint's part, `strict` shards, `ray`, `resume`, `force` (replace), `dry_run`.
-    `progress`: bars on a terminal and in a notebook; False for none, or a function of your own.
+    `fold` (batch norms into the weights before them, where weights are rounded; False leaves norms
+    as they are), `key` of a checkpoint's part ("*": all of it), `strict` shards, `ray`, `resume`,
+    `force` (replace), `dry_run`. `progress`: bars on a terminal and in a notebook; False for none,
+    or a function of your own.
 
     docs/README.md has a page on each of these. `src`, `dst` and `calib` may be URLs of stores.
 
@@ -121,6 +124,7 @@ def compress(
             effort=effort,
             threads=threads,
             finish=finish,
+            fold=fold,
             seed=seed,
             resume=resume,
             memory=memory,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +14,7 @@ from taut.container.find import as_path
 from taut.container.through_stores import through_stores
 from taut.exporting.result import Export
 from taut.networks.sources import chosen
+from taut.reporting.made import written_now
 from taut.reporting.tell import Evidence, tell
 from taut.scoring.results import Evaluation
 from taut.sweep.pareto import Frontier
@@ -59,5 +61,5 @@ def report(
     )
     whole = None if original is None else chosen(cast("Model", original), key)
     story = tell(source, evidence, original=whole, title=title)
-    write_page(page, story, force=force)
+    write_page(page, replace(story, date=written_now()), force=force)
     return page
