@@ -67,8 +67,9 @@ def test_small_and_odd_tensors_slice_too(path, weights):
         assert np.array_equal(file.get_slice("small")[1:3], weights["small"][1:3])
         assert file.get_slice("scalar")[...] == 3.0
         assert file.get_slice("i")[-2:].tolist() == [5, 6]
-        with pytest.raises(IndexError, match=r"row 7 of a tensor of shape \[7\]"):
+        with pytest.raises(IndexError) as caught:
             file.get_slice("i")[7]
+        assert str(caught.value) == "row 7 of a tensor of shape [7]"
 
 
 def test_the_words_of_safe_open(path, weights):
@@ -79,8 +80,9 @@ def test_the_words_of_safe_open(path, weights):
         assert np.array_equal(file.get_tensor("i"), weights["i"])
         assert list(file.get_tensors(["i", "small"])) == ["i", "small"]
         assert file.get("nothing") is None
-        with pytest.raises(KeyError, match='no tensor "smal"; nearest: small'):
+        with pytest.raises(ArgumentError, match='no tensor "smal"; nearest: small') as caught:
             file.get_slice("smal")
+        assert isinstance(caught.value, KeyError)
         assert repr(file) == f"<TautFile {path}: 4 tensors>"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from taut.container.bases import Base, Bases, grouped
 from taut.container.bind import Contents, bind
 from taut.container.contents import unpack_index
-from taut.container.fetch import Fetcher
+from taut.container.fetch import ChunkRange, Fetcher
 from taut.container.format import as_bytes, check_header, header_checksum, xxh3
 from taut.container.gather import cast, check_out, gather, member
 from taut.container.index import Index, Record
@@ -157,22 +157,27 @@ class TautFile(Reader[np.ndarray]):
         record = self.contents.records.get(name)
         if record is not None and record.store == "alias":
             record = self.contents.records[record.of]
-        ranges = None
-        if record is not None and record.store == "coded" and not record.stored:
-            dtype, shape = storage(record.dtype, record.shape)
-            place, size = self.contents.places[record.name], dtype.itemsize
-            if prod(shape) and begin < end:
-                ranges = self.fetcher.ranges(place, 1, (begin * size, end * size))
+        ranges = self._ranges_within(record, begin, end)
         if record is None or ranges is None:
             return self[name].reshape(-1)[begin:end].copy()
-        found = []
+        dtype, found = storage(record.dtype, record.shape)[0], []
         for one in ranges:
             (data,) = allocate([one.end - one.begin])
             self.fetcher.decode_range(one, data, self.threads)
-            values = self.bases.finished(data.view(dtype), record, one.begin // size)
-            first = one.begin // size
+            first = one.begin // dtype.itemsize
+            values = self.bases.finished(data.view(dtype), record, first)
             found.append(values[max(0, begin - first) : end - first])
         return np.concatenate(found)
+
+    def _ranges_within(
+        self, record: Record | None, begin: int, end: int
+    ) -> Iterator[ChunkRange] | None:
+        """The chunks that have the values between; None where the tensor is read whole."""
+        if record is None or record.store != "coded" or record.stored or begin >= end:
+            return None
+        dtype, shape = storage(record.dtype, record.shape)
+        place, size = self.contents.places[record.name], dtype.itemsize
+        return self.fetcher.ranges(place, 1, (begin * size, end * size)) if prod(shape) else None
 
     def close(self) -> None:
         """Let go of the file; what was decoded stays, and decoding more is an error."""

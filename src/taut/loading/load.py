@@ -162,6 +162,13 @@ def load(
         opened = _floats(opened, on_demand)
     if into is not None:
         return load_into(TorchFile(opened), into, on_demand=on_demand, cache=kept)
+    return _in_form(opened, kind, device, dtype)
+
+
+def _in_form(
+    opened: TautFile, kind: Literal["numpy", "torch"], device: object, dtype: object
+) -> TautFile | GgufTensors | ArrayFile | TorchFile:
+    """The tensors of a file as they are asked for."""
     numbers = GgufTensors(opened) if is_gguf(opened) else None
     if kind == "torch":
         return TorchFile(opened, numbers, device=device, dtype=dtype)
@@ -207,9 +214,7 @@ def framework_of(framework: object, device: object, dtype: object) -> Literal["n
     if name in _TORCH:
         return "torch"
     if name not in _NUMPY:
-        near = nearest(name, [*_NUMPY, *_TORCH]) if name and name not in _OTHERS else ""
-        more = "; arrays of numpy go into any other" if name in _OTHERS else near
-        raise ArgumentError(f'framework {framework!r} is unknown; "numpy" or "pt"{more}')
+        raise ArgumentError(f'framework {framework!r} is unknown; "numpy" or "pt"{_hint(name)}')
     if device is not None:
         raise ArgumentError('device: is for torch\'s tensors; give framework="pt"')
     return "numpy"
@@ -220,6 +225,13 @@ def _check_nested(kind: str, into: torch.nn.Module | None, dequantize: bool | No
     asked = {"framework": kind == "torch", "into": into is not None, "dequantize": dequantize}
     for name in (name for name, given in asked.items() if given):
         raise ArgumentError(f"nested: gives a checkpoint as it was; leave {name} out")
+
+
+def _hint(framework: str) -> str:
+    """What may serve somebody who names another framework."""
+    if framework in _OTHERS:
+        return "; arrays of numpy go into any other"
+    return nearest(framework, [*_NUMPY, *_TORCH]) if framework else ""
 
 
 def _floats(file: TautFile, on_demand: bool) -> TautFile:

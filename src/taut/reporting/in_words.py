@@ -19,7 +19,7 @@ from taut.loading.restore import Restored
 from taut.reporting import numbers as say
 from taut.reporting.plain_text import plural
 from taut.scoring.results import Evaluation
-from taut.sweep.pareto import Frontier
+from taut.sweep.pareto import Frontier, Point
 
 _NAMED: Final = 3  # tensors, points or kinds that are named
 _WIDE: Final = 160  # characters of a line
@@ -146,6 +146,15 @@ def _scores(found: Evaluation) -> str:
         of = "" if was is None else f" (before {say.score(was)})"
         told.append(f"{metric.name} {say.score(metric.value)}{of}")
     return f"{found.model.name}: {', '.join(told) or 'no score'}"
+
+
+@_lines.register
+def _of_point(found: Point) -> Iterator[str]:
+    yield (
+        f"{found.name}: {say.size(found.size)}, {say.digits(found.ratio)}x smaller, "
+        f"{found.score.name} {say.score(found.score.value)}, lost {say.digits(found.drop)}"
+    )
+    yield _notes(found.notes)
 
 
 @_lines.register

@@ -22,8 +22,8 @@ from taut.scoring.results import JsonValue, Metric, plain
 _FLAT: Final = 1e-9  # a distance to the chord that is none
 
 
-@dataclass(frozen=True)
-class Point:
+@dataclass(frozen=True, repr=False)
+class Point(Pictured):
     """One file of the model: `size` in bytes on disk, and its metrics, of which the first decides.
 
     `kind` says how it came to be: the "dial" (`asked` bits a weight), a runtime's "grid", or the
