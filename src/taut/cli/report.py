@@ -16,6 +16,7 @@ from taut.cli._talk import Talk
 from taut.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from taut.networks.sources import Model
     from taut.reporting.story import Story
 
 
@@ -91,7 +92,6 @@ def command(
     from taut.cli._kinds import PLAN, check_kinds
     from taut.cli._signed import signed
     from taut.container import check_destination
-    from taut.networks.sources import built, chosen
     from taut.reporting.page import write_page
     from taut.reporting.tell import Evidence, tell
 
@@ -130,16 +130,26 @@ def command(
             exports=exports or (),
             plan=plan,
         )
-        whole = None if original is None else chosen(built(original), key)
-        story = signed(tell(file, evidence, original=whole, title=title))
+        story = signed(tell(file, evidence, original=_whole(original, key), title=title))
         write_page(page, story, force=force)
         written += _charts(charts, story, force=force)
     talk = Talk(quiet)
-    talk.line("wrote", str(page))
-    if written:
-        talk.line("wrote", f"{len(written)} files in {charts}")
+    _say(talk, page, written)
     if json:
         _print(page, written)
+
+
+def _whole(original: str | None, key: str | None) -> Model | None:
+    """What was compressed."""
+    from taut.networks.sources import built, chosen
+
+    return None if original is None else chosen(built(original), key)
+
+
+def _say(talk: Talk, page: Path, written: Sequence[Path]) -> None:
+    talk.line("wrote", str(page))
+    if written:
+        talk.line("wrote", f"{len(written)} files in {written[0].parent}")
 
 
 def _only(judged: Sequence[Path]) -> Path | None:
