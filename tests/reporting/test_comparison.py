@@ -9,8 +9,9 @@ from safetensors.numpy import save_file
 import taut
 from taut.errors import ArgumentError
 from taut.reporting.comparison import compare_files
-from taut.reporting.comparison_page import PageFacts, comparison_page, write_comparison
+from taut.reporting.comparison_page import comparison_page, write_comparison
 from taut.reporting.comparison_verdict import comparison_verdict
+from taut.reporting.made import PageFacts
 from taut.scoring.results import Evaluation, Metric, Paired, Scores, Subject
 
 

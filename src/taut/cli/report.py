@@ -178,16 +178,14 @@ def _check_alone(*options: tuple[str, object]) -> None:
 
 def _compare(file: Path, other: Path, judged: Sequence[Path], page: Path, *, force: bool) -> None:
     """Write the page on two files."""
-    import sys
-
+    from taut.cli._signed import facts_now
     from taut.reporting.comparison import compare_files
-    from taut.reporting.comparison_page import PageFacts, write_comparison
-    from taut.reporting.made import told_command, written_now
+    from taut.reporting.comparison_page import write_comparison
 
     if len(judged) > 2:
         raise ArgumentError("--score: give it once or twice, for two files")
-    facts = PageFacts(told_command(["taut", *sys.argv[1:]]), written_now())
-    write_comparison(page, compare_files(file, other, tuple(judged)), facts, force=force)
+    found = compare_files(file, other, tuple(judged))
+    write_comparison(page, found, facts_now(), force=force)
 
 
 def _print(page: Path, charts: list[Path]) -> None:

@@ -18,20 +18,13 @@ from taut.reporting.comparison import ComparedFile, FileComparison
 from taut.reporting.comparison_verdict import comparison_verdict
 from taut.reporting.frame import document, facts_html, table_html
 from taut.reporting.layer_rows import LayerRow, blocks_of
+from taut.reporting.made import PageFacts
 from taut.reporting.origins import versions
 from taut.reporting.scale import named, scale_of
 from taut.reporting.tables import interval
 from taut.scoring.results import Metric
 
 _SLIGHT: Final = 0.005  # of all bytes, below which a block is in the table alone
-
-
-@dataclass(frozen=True)
-class PageFacts:
-    """How a page came to be: the command, and when."""
-
-    command: str | None = None
-    date: str | None = None
 
 
 _NO_FACTS: Final = PageFacts()
@@ -104,9 +97,7 @@ def blocks_beside(a: ComparedFile, b: ComparedFile) -> tuple[BlockBeside, ...]:
 
 def _made(found: FileComparison, facts: PageFacts) -> list[tuple[str, str]]:
     told = [("First", found.first.file), ("Second", found.second.file)]
-    told += [("Command", facts.command)] if facts.command else []
-    told += [("Made", facts.date)] if facts.date else []
-    return [*told, ("Versions", versions()["report written by"])]
+    return [*told, *facts.named, ("Versions", versions()["report written by"])]
 
 
 def _files(found: FileComparison) -> Table:
