@@ -95,9 +95,11 @@ def _because(found: Differences) -> str:
 
 
 def _table(found: Differences) -> Table:
-    ordered = sorted(found.tensors, key=lambda tensor: (tensor.state == "same", -tensor.relative))
+    """The tensors that differ, or all where none does."""
+    differ = [tensor for tensor in found.tensors if tensor.state != "same"]
+    ordered = sorted(differ or found.tensors, key=lambda tensor: -tensor.relative)
     head = ("tensor", "state", "dtype", "shape", "changed", "error", "steps", "mean", "zeros")
-    caption = "Every tensor of the two"
+    caption = "Tensors that differ" if differ else "Every tensor of the two"
     return Table(head, tuple(map(_row, ordered)), left=4, caption=caption)
 
 
@@ -108,7 +110,7 @@ def _row(tensor: TensorDifference) -> tuple[str, ...]:
     if tensor.state != "changed":
         return (*begin, *("-",) * 5)
     before, after = map(exact, tensor.zeros)
-    zeros = before if before == after else f"{before} → {after}"
+    zeros = before if before == after else f"{before}\n→ {after}"
     share = percent(tensor.changed / max(1, tensor.values))
     steps = count(tensor.ulps), count(round(tensor.mean_ulps))
     return (*begin, share, digits(tensor.relative), *steps, zeros)
