@@ -3,9 +3,14 @@
 #pragma once
 #include "simd/simd.hpp"
 
-#if __has_include(<simde/x86/avx512.h>)
+#if !defined(TAUT_NO_EMULATION) && __has_include(<simde/x86/avx512.h>)
 
 #include "avx512_emulation.hpp"
+
+namespace taut {
+bool can_emulate();
+const Kernels* emulated_kernels();
+}  // namespace taut
 
 #define TAUT_EMULATE_AVX512
 #define avx512_kernels emulated_kernels
@@ -14,8 +19,12 @@
 #define avx512_matrix_fast emulated_matrix_fast
 #define avx512_matrix_dense emulated_matrix_dense
 #define avx512_matrix_row emulated_matrix_row
+#define avx512_delta_count emulated_delta_count
+#define avx512_delta_order emulated_delta_order
+#define avx512_delta_move emulated_delta_move
 #define cpu_has_avx512 can_emulate
 #include "../../csrc/simd/avx512.cpp"
+#include "../../csrc/simd/avx512_delta.cpp"
 #include "../../csrc/simd/avx512_matrix.cpp"
 #include "../../csrc/simd/avx512_merge.cpp"
 #undef avx512_kernels
@@ -24,6 +33,9 @@
 #undef avx512_matrix_fast
 #undef avx512_matrix_dense
 #undef avx512_matrix_row
+#undef avx512_delta_count
+#undef avx512_delta_order
+#undef avx512_delta_move
 #undef cpu_has_avx512
 
 namespace taut {

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.cli._paths import beside, compressed_path
+from taut.container.default_names import beside, compressed_path
 from taut.errors import ArgumentError
 from taut.reporting.numbers import digits, size
 from taut.reporting.plain_text import table

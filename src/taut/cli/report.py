@@ -10,9 +10,9 @@ import typer
 
 from taut.cli._guard import guarded
 from taut.cli._options import FileArgument, ForceOption, JsonOption, KeyOption, QuietOption
-from taut.cli._paths import beside
 from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
+from taut.container.default_names import page_path
 from taut.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def command(
             *(("--export", one, "export") for one in exports or ()),
         ]
     )
-    page = output or _page_path(file, other)
+    page = output or page_path(file, other)
     check_new(page, force=force)
     check_destination(page, force=force)
     judged = evaluation or []
@@ -193,19 +193,3 @@ def _print(page: Path, charts: list[Path]) -> None:
 
     tree = {"page": str(page), "size": page.stat().st_size, "charts": [str(p) for p in charts]}
     print(json.dumps(tree, indent=2))
-
-
-def _page_path(file: Path, other: Path | None = None) -> Path:
-    """Beside the file, or the folder, under its name, or that of both.
-
-    >>> _page_path(Path("m/net.taut.safetensors")).as_posix()
-    'm/net.html'
-    >>> _page_path(Path("m/a.taut.safetensors"), Path("b.taut.safetensors")).as_posix()
-    'm/a-b.html'
-    """
-    if other is not None:
-        return _page_path(file).with_name(f"{_page_path(file).stem}-{_page_path(other).stem}.html")
-    file = file.resolve() if file.is_dir() else file  # a name even for "." and ".."
-    file = beside(file)
-    name = file.name.removesuffix(".safetensors").removesuffix(".taut")
-    return file.with_name(f"{name}.html")
