@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,7 +32,7 @@ from taut.networks.onnx_module import open_onnx
 from taut.planning import dump_plan
 from taut.reporting.page import write_charts, write_page
 from taut.reporting.tell import Evidence, tell
-from taut.scoring.results import Speed
+from taut.scoring.results import Evaluation, Speed
 
 BATCHES = (1, 64)  # images that are timed at once
 
@@ -74,10 +75,12 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
 
     _say("judge the Taut file")
     one, many = (task.test.images[:count] for count in BATCHES)
-    smaller = taut.evaluate(
-        small, judge, original=net, calib=[one], speed=True, memory=True, energy=True,
+    costs = taut.evaluate(
+        small, original=net, calib=[one], fidelity=False, speed=True, memory=True, energy=True,
         threads=threads, watts=watts,
     )  # fmt: skip
+    near = taut.evaluate(small, judge, original=net, calib=calibration, threads=threads)
+    smaller = together(near, costs)
 
     _say("export to ONNX, and judge it in onnxruntime")
     done = taut.export(
@@ -105,6 +108,17 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
     write_page(folder / "edge.html", story, force=True)
     write_charts(folder / "charts", story, force=True)
     return Outcome(smaller, faster, floats.stat().st_size, *speeds)
+
+
+def together(near: Evaluation, costs: Evaluation) -> Evaluation:
+    """Scores and outputs of many images, and what one image takes in time, memory and energy."""
+    assert near.original is not None and costs.original is not None
+    model, original = (
+        replace(one, speed=other.speed, memory=other.memory, energy=other.energy)
+        for one, other in ((near.model, costs.model), (near.original, costs.original))
+    )
+    notes = tuple(dict.fromkeys((*near.notes, *costs.notes)))
+    return replace(near, model=model, original=original, notes=notes)
 
 
 def score_on(pictures: Pictures) -> Score:

@@ -16,6 +16,7 @@ from taut.container.default_names import page_path
 from taut.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from taut.networks.sources import Model
     from taut.reporting.story import Story
 
 
@@ -91,7 +92,6 @@ def command(
     from taut.cli._kinds import PLAN, check_kinds
     from taut.cli._signed import signed
     from taut.container import check_destination
-    from taut.networks.sources import built, chosen
     from taut.reporting.page import write_page
     from taut.reporting.tell import Evidence, tell
 
@@ -130,16 +130,26 @@ def command(
             exports=exports or (),
             plan=plan,
         )
-        whole = None if original is None else chosen(built(original), key)
-        story = signed(tell(file, evidence, original=whole, title=title))
+        story = signed(tell(file, evidence, original=_whole(original, key), title=title))
         write_page(page, story, force=force)
         written += _charts(charts, story, force=force)
     talk = Talk(quiet)
-    talk.line("wrote", str(page))
-    if written:
-        talk.line("wrote", f"{len(written)} files in {charts}")
+    _say(talk, page, written)
     if json:
         _print(page, written)
+
+
+def _whole(original: str | None, key: str | None) -> Model | None:
+    """What was compressed."""
+    from taut.networks.sources import built, chosen
+
+    return None if original is None else chosen(built(original), key)
+
+
+def _say(talk: Talk, page: Path, written: Sequence[Path]) -> None:
+    talk.line("wrote", str(page))
+    if written:
+        talk.line("wrote", f"{len(written)} files in {written[0].parent}")
 
 
 def _only(judged: Sequence[Path]) -> Path | None:
@@ -168,16 +178,14 @@ def _check_alone(*options: tuple[str, object]) -> None:
 
 def _compare(file: Path, other: Path, judged: Sequence[Path], page: Path, *, force: bool) -> None:
     """Write the page on two files."""
-    import sys
-
+    from taut.cli._signed import facts_now
     from taut.reporting.comparison import compare_files
-    from taut.reporting.comparison_page import PageFacts, write_comparison
-    from taut.reporting.made import told_command, written_now
+    from taut.reporting.comparison_page import write_comparison
 
     if len(judged) > 2:
         raise ArgumentError("--score: give it once or twice, for two files")
-    facts = PageFacts(told_command(["taut", *sys.argv[1:]]), written_now())
-    write_comparison(page, compare_files(file, other, tuple(judged)), facts, force=force)
+    found = compare_files(file, other, tuple(judged))
+    write_comparison(page, found, facts_now(), force=force)
 
 
 def _print(page: Path, charts: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""The treemap: every block an area as large as its bytes in the file, darker with more bits."""
+"""The treemap: every block an area as large as its bytes in the file, bluer with more bits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def map_chart(blocks: Sequence[LayerRow]) -> Chart | None:
         key="map",
         section="Size",
         title="Where the bytes are",
-        about="An area is a block's bytes in the file, darker with more bits a weight; lines "
+        about="An area is a block's bytes in the file, bluer with more bits a weight; lines "
         f"divide its tensors. {largest.name} takes the most, {percent(largest.after / after)} of "
         "what is left.",
         draw=partial(_draw, blocks),

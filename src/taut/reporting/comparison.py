@@ -75,20 +75,30 @@ def compare_files(
             what differs.
         FormatError, VerifyError: a file is damaged.
     """
-    opened = [open_taut(path) for path in (first, second)]
-    if opened[0].path.resolve() == opened[1].path.resolve():
-        raise ArgumentError(f"{second}: is {first} itself; give two files to compare")
-    a, b = (describe(one) for one in opened)
+    opened = _opened(first, second)
+    a, b = map(describe, opened)
     notes = _check_comparable(a, b)
     judged = [_given(one) for one in (*evaluations, None, None)]
     direct = next((one for one in judged if one is not None and _is_direct(one, a, b)), None)
     if direct is not None:
         judged = [None, None]
-    both = [_side(*one) for one in zip(opened, (a, b), judged, strict=False)]
-    if both[0].name == both[1].name:
-        words = ("the first", "the second")
-        both = [replace(one, name=word) for one, word in zip(both, words, strict=True)]
+    both = _named([_side(*one) for one in zip(opened, (a, b), judged, strict=False)])
     return FileComparison(both[0], both[1], direct, (*notes, *_doubts(both)))
+
+
+def _opened(first: str | Path, second: str | Path) -> tuple[TautFile, TautFile]:
+    one, other = open_taut(first), open_taut(second)
+    if one.path.resolve() == other.path.resolve():
+        raise ArgumentError(f"{second}: is {first} itself; give two files to compare")
+    return one, other
+
+
+def _named(both: list[ComparedFile]) -> list[ComparedFile]:
+    """The two under names that differ."""
+    if both[0].name != both[1].name:
+        return both
+    words = ("the first", "the second")
+    return [replace(one, name=word) for one, word in zip(both, words, strict=True)]
 
 
 def _given(found: Evaluation | str | Path | None) -> Evaluation | None:
@@ -125,10 +135,17 @@ def _check_comparable(first: Info, second: Info) -> tuple[str, ...]:
     other = [name for name in common if a[name].shape != b[name].shape]
     if other and first.original_size != second.original_size:
         raise _reshaped(first, second, other)
-    notes = [f"{len(other)} tensors have other shapes: {_some(other)}."] if other else []
-    for info, lone in ((first, a.keys() - b.keys()), (second, b.keys() - a.keys())):
-        notes += [f"Only {info.path.name} has {_some(sorted(lone))}."] if lone else []
-    return tuple(notes)
+    return (*_other(other), *_lone(first, a.keys() - b.keys()), *_lone(second, b.keys() - a.keys()))
+
+
+def _other(names: list[str]) -> tuple[str, ...]:
+    """What has other shapes in the two."""
+    return (f"{len(names)} tensors have other shapes: {_some(names)}.",) if names else ()
+
+
+def _lone(info: Info, names: set[str]) -> tuple[str, ...]:
+    """What one of the two has alone."""
+    return (f"Only {info.path.name} has {_some(sorted(names))}.",) if names else ()
 
 
 def _reshaped(first: Info, second: Info, names: list[str]) -> ArgumentError:

@@ -18,20 +18,13 @@ from taut.reporting.comparison import ComparedFile, FileComparison
 from taut.reporting.comparison_verdict import comparison_verdict
 from taut.reporting.frame import document, facts_html, table_html
 from taut.reporting.layer_rows import LayerRow, blocks_of
+from taut.reporting.made import PageFacts
 from taut.reporting.origins import versions
 from taut.reporting.scale import named, scale_of
 from taut.reporting.tables import interval
 from taut.scoring.results import Metric
 
 _SLIGHT: Final = 0.005  # of all bytes, below which a block is in the table alone
-
-
-@dataclass(frozen=True)
-class PageFacts:
-    """How a page came to be: the command, and when."""
-
-    command: str | None = None
-    date: str | None = None
 
 
 _NO_FACTS: Final = PageFacts()
@@ -86,6 +79,11 @@ class BlockBeside:
     first: LayerRow
     second: LayerRow
 
+    @property
+    def rows(self) -> tuple[LayerRow, LayerRow]:
+        """Both."""
+        return self.first, self.second
+
 
 def blocks_beside(a: ComparedFile, b: ComparedFile) -> tuple[BlockBeside, ...]:
     """Blocks of what both files have, what differs most in bytes first."""
@@ -99,9 +97,7 @@ def blocks_beside(a: ComparedFile, b: ComparedFile) -> tuple[BlockBeside, ...]:
 
 def _made(found: FileComparison, facts: PageFacts) -> list[tuple[str, str]]:
     told = [("First", found.first.file), ("Second", found.second.file)]
-    told += [("Command", facts.command)] if facts.command else []
-    told += [("Made", facts.date)] if facts.date else []
-    return [*told, ("Versions", versions()["report written by"])]
+    return [*told, *facts.named, ("Versions", versions()["report written by"])]
 
 
 def _files(found: FileComparison) -> Table:
@@ -177,21 +173,27 @@ def _chart(
 
 
 def _block_table(blocks: Sequence[BlockBeside]) -> Table:
-    head = ("block", "first", "second", "difference", "bits", "bits 2", "error", "error 2")
+    """The blocks that differ, or all where none does."""
+    differ = [one for one in blocks if _costs(one.first) != _costs(one.second)]
+    shown = differ or blocks
+    left = f"; {len(blocks) - len(shown)} that are alike are left out" if differ else ""
     return Table(
-        head,
+        ("block", "first", "second", "difference", "error", "error of the second"),
         tuple(
             (
                 one.name,
-                *(say.size(one.first.after), say.size(one.second.after)),
+                *(f"{say.size(row.after)}\n{say.digits(row.bits)} bits" for row in one.rows),
                 _change(one.first.after, one.second.after),
-                *(say.digits(one.first.bits), say.digits(one.second.bits)),
-                *(say.digits(one.first.error), say.digits(one.second.error)),
+                *(say.digits(row.error) for row in one.rows),
             )
-            for one in blocks
+            for one in shown
         ),
-        caption="Layers by block, what differs most first",
+        caption=f"Layers by block, what differs most first{left}",
     )
+
+
+def _costs(row: LayerRow) -> tuple[int, float]:
+    return row.after, row.error
 
 
 def _tensors(a: ComparedFile, b: ComparedFile) -> str:

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -15,6 +16,21 @@ from taut.io.staged import told_paths
 if TYPE_CHECKING:
     from taut.reporting.story import Story
 
+
+@dataclass(frozen=True)
+class PageFacts:
+    """How a page came to be: the command, and when."""
+
+    command: str | None = None
+    date: str | None = None
+
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """What is known, each with its name."""
+        known = (("Command", self.command), ("Made", self.date))
+        return tuple((name, text) for name, text in known if text)
+
+
 _FIRST: Final = ("File", "Original", "Model", "Data", "Score")
 
 
@@ -22,10 +38,7 @@ def made_of(story: Story) -> tuple[tuple[str, str], ...]:
     """Names and texts: the files and data, the command, the date, and the versions."""
     known = _known(story)
     found = [(name, known[name]) for name in _FIRST if known.get(name)]
-    if story.command:
-        found.append(("Command", story.command))
-    if story.date:
-        found.append(("Made", story.date))
+    found += PageFacts(story.command, story.date).named
     if known.get("Versions"):
         found.append(("Versions", known["Versions"]))
     return tuple(found)

@@ -18,7 +18,7 @@ def digits(number: float, places: int = 3) -> str:
     """That many significant digits, in powers of ten only where zeros would hide them.
 
     >>> digits(1.0903), digits(90.87), digits(2724), digits(0.0145), digits(2.5e-6), digits(0)
-    ('1.09', '90.9', '2724', '0.0145', '2.5e-06', '0')
+    ('1.09', '90.9', '2724', '0.0145', '2.50e-6', '0')
     """
     if not math.isfinite(number):
         return "not a number" if math.isnan(number) else "infinite"
@@ -27,7 +27,8 @@ def digits(number: float, places: int = 3) -> str:
     rounded = float(f"{number:.{places - 1}e}")
     power = math.floor(math.log10(abs(rounded)))
     if not -5 < power < 15:
-        return f"{rounded:.{places - 1}g}"
+        mantissa, _, exponent = f"{rounded:.{places - 1}e}".partition("e")
+        return f"{mantissa}e{int(exponent)}"
     return f"{number:.{max(0, places - 1 - power)}f}"
 
 
