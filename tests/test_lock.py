@@ -10,6 +10,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11.0", "3.12.0", "3.13.0")
 SYSTEMS = ("linux", "darwin", "win32")
+# Their packages want older ones than all else does: environments of their own have them, at the
+# versions of bench/clients/pins.toml.
+APART = {"litert", "executorch"}
 
 
 def requirements(path: Path) -> list[Requirement]:
@@ -24,7 +27,8 @@ def asked_for() -> list[Requirement]:
     file = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = file["project"]
     texts = [*project["dependencies"], *file["build-system"]["requires"]]
-    texts += [text for extra in project["optional-dependencies"].values() for text in extra]
+    extras = project["optional-dependencies"]
+    texts += [text for name in extras.keys() - APART for text in extras[name]]
     found = [Requirement(text) for text in texts] + requirements(ROOT / "constraints.in")
     return [requirement for requirement in found if requirement.name != project["name"]]
 

@@ -33,7 +33,7 @@ struct FastTables {
     }
 };
 
-TAUT_INLINE void decode64(const FastTables& t, FastLanes& x, const uint8_t*& p, uint8_t* out) {
+TAUT_INLINE void decode64(const FastTables& t, Fast512& x, const uint8_t*& p, uint8_t* out) {
     const __m512i at = _mm512_srli_epi16(x.low, 2);
     const __mmask64 alias = _mm512_cmpge_epu8_mask(x.low, _mm512_permutexvar_epi8(at, t.limit));
     const auto either = [&](__m512i own, __m512i other) {
@@ -50,7 +50,7 @@ void fast_steps512(const Table& table, uint16_t* state, size_t& bank, size_t ste
     const FastTables t(table);
     const uint8_t* p = units;
     uint16_t *now = state + bank, *then = state + (bank + 64) % 128;
-    FastLanes x, y;
+    Fast512 x, y;
     x.load_from(now);
     y.load_from(then);
     for (size_t left = steps / 2; left > 0; left--, out += 128) {

@@ -18,7 +18,7 @@ def test_the_page_stands_beside_the_file(run, model, small):
     page = small.with_name("net.html")
     assert f"wrote      {page}" in done.stderr
     text = page.read_text(encoding="utf-8")
-    assert "<title>net</title>" in text and "Distributions" in text
+    assert "<title>net: " in text and "Distributions" in text
 
 
 def test_the_original_may_be_a_module_that_a_function_gives(run, tmp_path):
@@ -39,7 +39,7 @@ def test_the_page_of_a_folder_stands_beside_the_folder(run, small, tmp_path, mon
     monkeypatch.chdir(folder)
     assert run("report", ".", "-q").exit_code == 0
     text = (tmp_path / "net-taut.html").read_text(encoding="utf-8")
-    assert "<title>net-taut</title>" in text
+    assert "<title>net-taut: " in text
 
 
 def test_charts_come_as_files_too_and_json_names_them(run, small, tmp_path):
@@ -53,7 +53,7 @@ def test_charts_come_as_files_too_and_json_names_them(run, small, tmp_path):
     assert found["size"] == (tmp_path / "r.html").stat().st_size
     names = {path.rpartition("/")[2] for path in found["charts"]}
     assert {"bytes.svg", "bytes.png", "values-1.svg", "values-1.png"} <= names
-    assert "<title>A &lt;title&gt;</title>" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<title>A &lt;title&gt;: " in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 def test_what_exists_is_kept_and_told_before_any_work(run, small, tmp_path):

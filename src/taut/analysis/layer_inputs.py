@@ -20,6 +20,7 @@ from taut.analysis._layer_calls import LayerCall, recognise
 from taut.analysis.straight import straight
 from taut.machine import trim_heap
 from taut.networks.calls import run
+from taut.networks.torch_calls import Function, handing_over
 
 if TYPE_CHECKING:
     import torch
@@ -82,11 +83,7 @@ def inputs_of(
             # The first batch runs to the end: only so a second use of a weight is met.
             found = _given(wanted, _InputSums(batch), act, number)
             lost |= set(wanted.values()) - found.keys()
-            for name, (moment, count, swapped) in found.items():
-                before = sums.get(name)
-                if before is not None:
-                    moment, count = before[0] + moment, before[1] + count
-                sums[name] = moment, count, swapped
+            _add(sums, found)
     return {
         name: Inputs((moment / count).numpy(), swapped, count)
         for name, (moment, count, swapped) in sums.items()
@@ -94,33 +91,44 @@ def inputs_of(
     }
 
 
+def _add(
+    sums: dict[str, tuple[torch.Tensor, int, bool]],
+    found: Mapping[str, tuple[torch.Tensor, int, bool]],
+) -> None:
+    """Add a batch's sums in place."""
+    owned = {id(moment) for moment, _, _ in sums.values()}
+    for name, (moment, count, swapped) in found.items():
+        if name in sums:
+            total, before, _ = sums[name]
+            sums[name] = total.add_(moment), before + count, swapped
+            continue
+        # Weights of the same inputs share a batch's sum, and need not do so in the next batch.
+        sums[name] = moment.clone() if id(moment) in owned else moment, count, swapped
+        owned.add(id(moment))
+
+
 def _given(
     names: Mapping[int, str], sums: _InputSums, act: Callable[[], object], number: int
 ) -> dict[str, tuple[torch.Tensor, int, bool]]:
     """The moments of what each weight is applied to, inputs or patches; of those applied once."""
-    from torch.overrides import TorchFunctionMode
-
     found: dict[str, tuple[torch.Tensor, int, bool]] = {}
     again: set[str] = set()
 
-    class Watch(TorchFunctionMode):
-        def __torch_function__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> object:
-            call = recognise(func, args, kwargs or {})
-            name = names.get(id(call.weight)) if call is not None else None
-            if call is not None and name is not None:
-                moment = None if call.weight.is_complex() or name in found else sums.of(call)
-                if moment is None:
-                    again.add(name)
-                else:
-                    found[name] = *moment, call.swapped
-            if number > 1 and len(found) == len(names) and not again:
-                raise _Enough
-            return func(*args, **(kwargs or {}))
+    def handle(_: object, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+        call = recognise(func, args, kwargs)
+        name = names.get(id(call.weight)) if call is not None else None
+        if call is not None and name is not None:
+            moment = None if call.weight.is_complex() or name in found else sums.of(call)
+            if moment is None:
+                again.add(name)
+            else:
+                found[name] = *moment, call.swapped
+        if number > 1 and len(found) == len(names) and not again:
+            raise _Enough
+        return func(*args, **kwargs)
 
     try:
-        with straight(), Watch():
+        with straight(), handing_over(handle):
             act()
     except _Enough:
         pass

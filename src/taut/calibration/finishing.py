@@ -114,7 +114,7 @@ def _tunable(started: Started) -> dict[str, str]:
     """What is no matrix: parameters of the network to the tensors that the file holds as fp16."""
     work = started.work
     every = work.model.module.named_parameters(remove_duplicate=False)
-    known = {name for name, one in every if one.is_floating_point()}
+    known = {name for name, one in every if one.is_floating_point()} - work.model.folded.idle
     names, infos = work.model.names, {info.name: info for info in work.source.infos}
     return {
         names[name]: name

@@ -27,6 +27,8 @@ PURPOSES: Final = {
     "energy": "joules of a GPU",
     "onnx": "ONNX models: reading, running, writing",
     "gguf": "writing GGUF, and its blocks as numbers",
+    "litert": "writing and checking .tflite files for phones and boards",
+    "executorch": "writing and checking .pte files, which PyTorch runs on phones",
     "ct": "checking compressed-tensors",
     "datasets": "Parquet and Arrow files as calibration data",
     "hub": "the Hugging Face hub: hf://, taut push",

@@ -25,7 +25,8 @@ def command(
         Path,
         typer.Argument(
             metavar="OUT",
-            help="What to write: a file that ends in .safetensors, .onnx or .gguf, or a folder.",
+            help="What to write: a file that ends in .safetensors, .onnx, .gguf, .tflite or .pte, "
+            "or a folder.",
             show_default=False,
         ),
     ],
@@ -33,8 +34,8 @@ def command(
         str | None,
         typer.Option(
             metavar="FORMAT",
-            help="safetensors, hf, onnx, gguf or compressed-tensors; by default, what OUT's name "
-            "says, and hf for a folder.",
+            help="safetensors, hf, onnx, gguf, compressed-tensors, litert or executorch; by "
+            "default, what OUT's name says, and hf for a folder.",
         ),
     ] = None,
     into: Annotated[
@@ -57,7 +58,7 @@ def command(
         typer.Option(
             metavar="KIND",
             help="onnx, gguf, compressed-tensors: float32, float16, bfloat16, int8 or int4; "
-            "compressed-tensors: nvfp4 or mxfp4.",
+            "compressed-tensors: nvfp4 or mxfp4; litert, executorch: float32, float16 or int8.",
         ),
     ] = None,
     group_size: Annotated[
@@ -68,7 +69,8 @@ def command(
         str | None,
         typer.Option(
             metavar="KIND",
-            help="int8: none, dynamic or static (onnx); none or dynamic (compressed-tensors).",
+            help="int8: none, dynamic or static (onnx, litert, executorch); none or dynamic "
+            "(compressed-tensors).",
         ),
     ] = None,
     ranges: Annotated[
@@ -84,7 +86,7 @@ def command(
             metavar="PART",
             help="onnx: the largest error of an output, as a part of the output's range; where it "
             "is passed other ranges are tried, and the worst layers stay float. By default .1 of "
-            "int8 with static activations.",
+            "int8 with static activations. litert, executorch: what is beyond it is refused.",
         ),
     ] = None,
     calib: CalibOption = None,
@@ -93,8 +95,8 @@ def command(
         typer.Option(
             "--score",
             metavar="FILE:NAME",
-            help="onnx, hf: file.py:function that takes the model and gives its score; what was "
-            "written is scored too.",
+            help="onnx, hf, litert, executorch: file.py:function that takes the model and gives "
+            "its score; what was written is scored too.",
         ),
     ] = None,
     threads: ThreadsOption = None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from taut.compression.exact import bit_exact, exact_fits
+from taut.compression.folded import folded_with_data
 from taut.compression.request import Asked, Call, Decision, allowed_of, target_of
 from taut.compression.room import check_room
 from taut.container import Origin
@@ -65,12 +66,14 @@ def decide_calibrated(
     if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
     model = _opened(source, schemes, spec)
-    request = _request(asked, target, allowed, model)
+    request, data = _request(asked, target, allowed, model), _data(call, model)
+    if call.fold is not False:
+        source, model = folded_with_data(source, schemes, model, next(iter(data), None))
     work = Work(
         source=source,
         schemes=schemes,
         model=model,
-        calibration=_data(call, model),
+        calibration=data,
         request=request,
         origin=origin,
         progress=progress,
@@ -275,6 +278,7 @@ def _identity(work: Work) -> dict[str, str]:
             ([f"{target.nbytes} bytes"] if target else []) + ([allowed.text] if allowed else [])
         ),
         "finish": str(request.finish),
+        "norms": "folded" if work.model.folded.note else "as they are",
         "calibration": work.calibration.digest,
         "loss": code_identity(request.loss),
         "seed": str(request.seed),

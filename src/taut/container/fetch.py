@@ -17,6 +17,7 @@ from taut.container.place import PackPlace, Place
 from taut.errors import FormatError, VerifyError
 from taut.io.header import HeaderTensor
 from taut.io.safetensors import MappedFile
+from taut.io.staged import told_paths
 
 _WIDEST = 16  # bytes of a value: complex numbers of float64
 _ROWS = 1 << 26  # of an array that is streamed: a header of a few bytes may claim any number
@@ -50,8 +51,8 @@ class Fetcher:
     """Gives the data of one mapped file; `where` names it in errors."""
 
     def __init__(self, path: Path) -> None:
-        self.where = str(path)
-        file = MappedFile(path)
+        self.where = told_paths(str(path))  # as long as what it stands for is known
+        file = MappedFile(path, self.where)
         self.header = file.header
         self._file = file
         self._packs: tuple[PackPlace, ...] = ()
@@ -59,6 +60,7 @@ class Fetcher:
         # One view of all, cut by entry: cheaper than a view of its own for each of many tensors.
         self._bytes = file.mapped()
         self._base_of: Callable[[Place], np.ndarray | None] = lambda place: None
+        self.tell: Callable[[int], None] = lambda nbytes: None  # called with bytes, once decoded
 
     def know_packs(self, packs: tuple[PackPlace, ...]) -> None:
         """Take note of where packs lie, before any of their members is checked."""
@@ -82,6 +84,11 @@ class Fetcher:
         """The same as a copy, which stays whatever becomes of the file."""
         return self._file.read(HeaderTensor("", "U8", (entry.nbytes,), entry.start, entry.stop))
 
+    def close(self) -> None:
+        """Let go of the file; reading it is an error then."""
+        self._bytes = self._bytes[:0].copy()
+        self._file.close()
+
     def copy(self, place: Place, out: np.ndarray) -> None:
         """Copy a kept tensor's bytes to the uint8 array `out` and check them there.
 
@@ -90,6 +97,7 @@ class Fetcher:
         self._file.read_into(out, place.entry.start)
         if xxh3(out) != place.sum:
             raise self._other_sum(place)
+        self.tell(out.nbytes)
 
     def kept_pieces(self, place: Place, nbytes: int) -> Iterator[np.ndarray]:
         """The bytes of a kept tensor, piece by piece, which are checked when all were read."""
@@ -98,6 +106,7 @@ class Fetcher:
             stop = min(place.entry.stop, start + step)
             piece = self.read(HeaderTensor("", "U8", (stop - start,), start, stop))
             digest.update(piece.data)
+            self.tell(piece.nbytes)
             yield piece
         if digest.hexdigest() != place.sum:
             raise self._other_sum(place)
@@ -166,8 +175,12 @@ class Fetcher:
             )
         self._sound.add(number)
 
-    def ranges(self, place: Place, nbytes: int) -> Iterator[ChunkRange] | None:
+    def ranges(
+        self, place: Place, nbytes: int, within: tuple[int, int] | None = None
+    ) -> Iterator[ChunkRange] | None:
         """What a coded array is decoded from, some chunks at a time that come to about `nbytes`.
+
+        `within` two of its bytes only the chunks that have what lies between.
 
         None where it is to be decoded at once: it is not larger, is in a pack, or is of such a kind
         that the file's own size does not bound the work.
@@ -185,14 +198,18 @@ class Fetcher:
         found = chunked(header)
         if found.constant or found.rows > _ROWS or found.chunks != len(place.parts) - 1:
             return None  # decoding all of it says what is wrong
-        return self._ranges(place, header, found, max(1, nbytes // found.chunk_nbytes))
+        count = max(1, nbytes // found.chunk_nbytes)
+        if within is None:
+            return self._ranges(place, header, found, range(0, found.chunks, count))
+        begin, end = within[0] // found.chunk_nbytes, -(-within[1] // found.chunk_nbytes)
+        return self._ranges(place, header, found, range(begin, min(end, found.chunks), count))
 
     def _ranges(
-        self, place: Place, header: bytes, found: Chunked, count: int
+        self, place: Place, header: bytes, found: Chunked, numbers: range
     ) -> Iterator[ChunkRange]:
-        begin = 0
-        for number in range(0, found.chunks, count):
-            last = min(found.chunks, number + count)
+        begin = numbers.start * found.chunk_nbytes
+        for number in numbers:
+            last = min(found.chunks, number + numbers.step)
             start, stop = _span(place, number + 1, last + 1)
             data = self.read(HeaderTensor("", "U8", (stop - start,), start, stop)).data
             chunks, at = [], 0
@@ -221,6 +238,7 @@ class Fetcher:
             )
         except FormatError as error:
             raise self._named(place, error) from None
+        self.tell(out.nbytes)
 
     def _checked(self, place: Place, number: int, piece: memoryview) -> memoryview:
         """One part, which matches its checksum."""
@@ -260,6 +278,7 @@ class Fetcher:
                 for pair in arrays:
                     self.decode([pair], threads)
             raise self._named(arrays[0][0].place, error) from None
+        self.tell(sum(out.nbytes for _, out in arrays))
 
     def _based(self, checked: Checked, out: np.ndarray) -> np.ndarray | None:
         """The base's bytes for an array, as many as it decodes to."""

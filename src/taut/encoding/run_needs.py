@@ -15,6 +15,7 @@ from taut.analysis.foretold import (
     values_through,
 )
 from taut.networks.chain_cutting import POSITIONS, VALUES
+from taut.networks.head_parts import AT_ONCE
 
 LARGE: Final = 1 << 25
 """Weights, from which a network of blocks is rounded in one pass, without copies."""
@@ -29,7 +30,7 @@ _FORMS: Final = 1 << 27  # of forms, as analysis/curvature.py
 _FACTORED: Final = 20  # an entry of the largest form while it is factored
 _AT_WORK: Final = 3  # times a tensor while it is rounded or coded: it, a copy, what comes of it
 _KEPT: Final = 3  # times what a block's matrices take and give, as analysis/foretold.py
-_HEAD: Final = 10 * (4 << 22)  # bytes of a part of the output, of its distance and gradients
+_HEAD: Final = 10 * (4 * AT_ONCE)  # bytes of a part of the output, of its distance and gradients
 _BETWEEN: Final = 1.25  # what the heap takes for what is held: freed memory lies in between
 _WIDEST: Final = 8192
 

@@ -17,35 +17,39 @@ if TYPE_CHECKING:
 
     from taut.networks import CalibrationSpec, ModelSpec
 
-Format: TypeAlias = Literal["safetensors", "hf", "onnx", "gguf", "compressed-tensors"]
-FORMATS: Final[tuple[Format, ...]] = ("safetensors", "hf", "onnx", "gguf", "compressed-tensors")
+Format: TypeAlias = Literal[
+    "safetensors", "hf", "onnx", "gguf", "compressed-tensors", "litert", "executorch"
+]
+DEVICES: Final[tuple[Format, ...]] = ("litert", "executorch")  # phones and boards
+FORMATS: Final[tuple[Format, ...]] = (
+    *("safetensors", "hf", "onnx", "gguf", "compressed-tensors"),
+    *DEVICES,
+)
 FOLDERS: Final[tuple[Format, ...]] = ("hf", "compressed-tensors")
 
 _GOES_WITH: Final[Mapping[str, tuple[Format, ...]]] = {
     "dtype": ("safetensors", "hf"),
-    "into": ("hf", "onnx", "gguf", "compressed-tensors"),
-    "weights": ("onnx", "gguf", "compressed-tensors"),
+    "into": ("hf", "onnx", "gguf", "compressed-tensors", *DEVICES),
+    "weights": ("onnx", "gguf", "compressed-tensors", *DEVICES),
     "group_size": ("onnx", "compressed-tensors"),
-    "activations": ("onnx", "compressed-tensors"),
+    "activations": ("onnx", "compressed-tensors", *DEVICES),
     "ranges": ("onnx",),
-    "max_error": ("onnx",),
-    "calib": ("onnx", "compressed-tensors"),
-    "score": ("hf", "onnx"),
+    "max_error": ("onnx", *DEVICES),
+    "calib": ("onnx", "compressed-tensors", *DEVICES),
+    "score": ("hf", "onnx", *DEVICES),
 }
 _OPTIONS: Final = {"group_size": "group-size", "max_error": "max-error"}  # if others
 # Named by people who want them: why Taut does not write them (docs/export.md).
 _NOT_DONE: Final = {
-    "coreml": "Core ML runs on Apple's systems alone, so that nothing could be checked here",
-    "litert": "LiteRT is not written yet: litert-torch makes it of the module that "
-    "taut.load(FILE, into=...) gives",
+    "coreml": "Core ML runs on Apple's systems alone, so that nothing could be checked here"
 }
 _SUFFIXES: Final[Mapping[str, str]] = {
     ".safetensors": "safetensors",
     ".onnx": "onnx",
     ".gguf": "gguf",
-    ".mlpackage": "coreml",
-    ".mlmodel": "coreml",
     ".tflite": "litert",
+    ".pte": "executorch",
+    ".mlpackage": "coreml",
 }
 
 
@@ -116,13 +120,18 @@ def _check_name(out: Path, known: Format, to: str | None) -> None:
     if known in FOLDERS and _names_a_file(out):
         raise ArgumentError(
             f"{out}: {known} is a folder of files, and {suffix} is a file's suffix; name a folder"
-            + ("" if to else ", or a file that ends in .safetensors, .onnx or .gguf")
+            + ("" if to else ", or a file that ends in .safetensors, .onnx, .gguf or .tflite")
         )
     if known not in FOLDERS and _names_a_file(out) and _SUFFIXES.get(suffix) != known:
         raise ArgumentError(f"{out}: {suffix} is the name of another format than {known}; name it "
-                            f"{out.stem}.{known}")  # fmt: skip
+                            f"{out.stem}{_suffix_of(known)}")  # fmt: skip
     if out.name.lower().endswith(".taut.safetensors"):
         raise ArgumentError(f"{out}: is the name of a Taut file; leave .taut out of it")
+
+
+def _suffix_of(known: Format) -> str:
+    """How names of a format end."""
+    return next((suffix for suffix, kind in _SUFFIXES.items() if kind == known), "")
 
 
 def _names_a_file(out: Path) -> bool:

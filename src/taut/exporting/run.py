@@ -15,6 +15,9 @@ from taut.container.tree_file import TreeFile
 from taut.errors import ArgumentError
 from taut.exporting.compressed_tensors.packing import Packing
 from taut.exporting.compressed_tensors.write import export_compressed_tensors
+from taut.exporting.device.device_export import NetworkOfFile, export_to_device
+from taut.exporting.device.device_form import device_form
+from taut.exporting.device.device_formats import device_format
 from taut.exporting.gguf.with_metadata import export_frame
 from taut.exporting.gguf.write import export_gguf
 from taut.exporting.load_folder import load_folder
@@ -66,6 +69,9 @@ def run_export(request: ExportRequest) -> Export:
             return export_gguf(
                 file, out, companions, weights=request.weights, force=force, progress=progress
             )
+        case "litert" | "executorch":
+            done = _to_device(file, request, kind)
+            return replace(done, notes=(*done.notes, *counted_note(file, done.rounded)))
         case "compressed-tensors":
             companions = _companions(request, kind)
             packing = Packing(
@@ -90,15 +96,39 @@ def _to_onnx(file: TautFile, request: ExportRequest) -> Export:
     """ONNX of the graph that the file was made of, or of the network that it belongs to."""
     if is_onnx(file):
         return export_graph(file, request)
+    network = _network(request, "onnx", "ONNX")
+    return export_network(file, request, network.described, network.companions)
+
+
+def _to_device(file: TautFile, request: ExportRequest, kind: Format) -> Export:
+    """A model for phones and boards of the network that the file belongs to."""
+    found = device_format(kind)
+    form = device_form(request, found.choice)
+    found.need()
+    if is_onnx(file) and request.into is None:
+        raise ArgumentError(
+            f"into (--into): {request.source} was made of an .onnx file, and {found.choice.shown} "
+            "is made of a PyTorch module; give file.py:function that gives it, or name an output "
+            "that ends in .onnx"
+        )
+    return export_to_device(file, request, _network(request, kind, found.choice.shown), form, found)
+
+
+def _network(request: ExportRequest, kind: Format, shown: str) -> NetworkOfFile:
+    """The network that a file's tensors belong to, which formats of networks take.
+
+    Raises:
+        ArgumentError: the file holds tensors alone, and no original is given.
+    """
     described = request.source if request.into is None else request.into
     if isinstance(described, (str, Path)) and Path(described).is_dir():
-        return export_network(file, request, described, _companions(request, "onnx"))
+        return NetworkOfFile(described, _companions(request, kind))
     if request.into is None:
         raise ArgumentError(
-            f"into (--into): {request.source} holds tensors alone, and ONNX is a network's; give "
-            "the original's folder, or file.py:function that gives the module"
+            f"into (--into): {request.source} holds tensors alone, and {shown} is a network's; "
+            "give the original's folder, or file.py:function that gives the module"
         )
-    return export_network(file, request, request.into, None)
+    return NetworkOfFile(request.into, None)
 
 
 def _check_alone(request: ExportRequest) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,14 @@ class MemorySource:
     def view(self, name: str) -> np.ndarray:
         """As `load`: nothing is mapped here."""
         return self.load(name)
+
+
+class Tagged(dict[str, Any]):
+    """Tensors by name, with what a file of them is to say beside them."""
+
+    def __init__(self, tensors: Mapping[str, Any], metadata: dict[str, str]) -> None:
+        super().__init__(tensors)
+        self.metadata = metadata
 
 
 def memory_source(

@@ -15,7 +15,7 @@ from taut.io.content import Kind, kind_of
 from taut.io.folder_files import read_folder
 from taut.io.gguf import FRAME, open_gguf
 from taut.io.hub import find_weights
-from taut.io.in_memory import Entry, MemorySource, memory_source, numpy_entry
+from taut.io.in_memory import Entry, MemorySource, Tagged, memory_source, numpy_entry
 from taut.io.model_file import ModelFile
 from taut.io.names import check_plain, nearest, pattern_hint
 from taut.io.nest import NEST, nest_entries, nested
@@ -110,6 +110,7 @@ def open_mapping(model: Mapping[str, object], key: str | None = None) -> MemoryS
         ArgumentError: there is no such part, or several (`taut.io.checkpoint_parts`).
     """
     notes, nest = tuple[str, ...](), None
+    metadata = model.metadata if isinstance(model, Tagged) else {}
     if isinstance(model, WholeCheckpoint):
         model, key = model.held, ALL
     if key is not None or any(isinstance(one, (Mapping, list)) for one in model.values()):
@@ -118,6 +119,7 @@ def open_mapping(model: Mapping[str, object], key: str | None = None) -> MemoryS
     identity = f"dict of {len(model)} tensors"
     entries = [_entry(name, value, identity) for name, value in model.items()]
     source = memory_source([*entries, *nest_entries(nest)], identity)
+    source = replace(source, metadata={**source.metadata, **metadata})
     return replace(nested(source, nest), notes=notes)
 
 

@@ -12,7 +12,7 @@ CHECKPOINT_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt")
 _OTHERS: Final = (
     ".7z", ".bz2", ".gz", ".h5", ".hdf5", ".json", ".jsonl", ".keras", ".mlmodel",
     ".mlpackage", ".msgpack", ".npy", ".npz", ".onnx_data", ".ot", ".pb", ".pickle", ".pkl", ".pt2",
-    ".py", ".tar", ".tflite", ".tgz", ".txt", ".xml", ".xz", ".yaml", ".yml", ".zip",
+    ".pte", ".py", ".tar", ".tflite", ".tgz", ".txt", ".xml", ".xz", ".yaml", ".yml", ".zip",
 )  # fmt: skip
 
 

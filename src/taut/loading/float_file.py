@@ -114,6 +114,16 @@ class FloatFile(TautFile):
         else:
             yield from self._file.pieces(name, nbytes)
 
+    def span(self, name: str, begin: int, end: int) -> np.ndarray:
+        """The values of one tensor from `begin` to `end`; a low-bit weight is decoded whole."""
+        if name in self.weights:
+            return self[name].reshape(-1)[begin:end].copy()
+        return self._file.span(name, begin, end)
+
+    def close(self) -> None:
+        """As the file's."""
+        self._file.close()
+
     def read_into(self, name: str, out: np.ndarray) -> None:
         """Decode one tensor into an array."""
         if name in self.weights:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from taut.errors import ArgumentError
+from taut.exporting.held_against import Answers
 from taut.exporting.onnx.trace import widened
 from taut.networks.calls import applied, evaluating, explained
 from taut.networks.onnx_packages import need
@@ -18,9 +19,6 @@ from taut.networks.precision import in_single
 if TYPE_CHECKING:
     import torch
     from onnxruntime import InferenceSession
-
-Answers = Callable[[object], list[np.ndarray]]
-"""A batch in, an array an output out: floats as float32 and wider, all else as it is."""
 
 
 def of_module(module: torch.nn.Module) -> Answers:

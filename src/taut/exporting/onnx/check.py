@@ -1,21 +1,16 @@
-"""The written graph in onnxruntime, held against what it came from, output by output.
-
-The cosine sees the direction of an answer and not its size, so that each output's relative error is
-looked at too: the root mean square of the error over that of the answer, which is 1 where nothing
-but zeros come.
-"""
+"""The written graph in onnxruntime, held against what it came from, output by output."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from taut.errors import ArgumentError, VerifyError
-from taut.exporting.onnx.answers import Answers, flat, of_graph, of_module
+from taut.errors import VerifyError
+from taut.exporting.held_against import FAR, FLOOR, Answers, WrittenModel, held_against
+from taut.exporting.onnx.answers import flat, of_graph, of_module
 from taut.exporting.result import Check
 from taut.networks.onnx_packages import need
 from taut.networks.onnx_session import feed, open_session
@@ -24,13 +19,10 @@ if TYPE_CHECKING:
     import torch
 
 _CLIPPED: Final = 5e-3  # of the output's power; roundings that fall the other way stay below
-_FLOOR: Final = 0.5  # a cosine below which an answer is none
-_FAR: Final = 0.9  # a relative error of an output beyond which it is of another size
-_NOTHING: Final = 1e-6  # a root mean square below which an output has no size
 
 
 def check_onnx(
-    path: Path, module: torch.nn.Module, batches: Iterable[object], *, floor: float = _FLOOR
+    path: Path, module: torch.nn.Module, batches: Iterable[object], *, floor: float = FLOOR
 ) -> Check:
     """Run file and module on the batches, in float32; a sample is an entry of the first axis.
 
@@ -45,12 +37,7 @@ def check_onnx(
     return found
 
 
-def is_another(found: Check) -> bool:
-    """Whether an answer is another in direction or in size."""
-    return found.cosine < _FLOOR or (found.relative is not None and found.relative > _FAR)
-
-
-def refuse_other(path: Path, found: Check, *, floor: float = _FLOOR) -> None:
+def refuse_other(path: Path, found: Check, *, floor: float = FLOOR) -> None:
     """Raise `VerifyError` where an answer is another in direction or in size."""
     help_ = (
         "keep more bits, calibrate on data like the module's own, or give max_error "
@@ -61,10 +48,10 @@ def refuse_other(path: Path, found: Check, *, floor: float = _FLOOR) -> None:
             f"{path.name}: onnxruntime's answer has a cosine of {found.cosine:.3f} with the "
             f"module's; {help_}"
         )
-    if found.relative is not None and found.relative > _FAR:
+    if found.relative is not None and found.relative > FAR:
         raise VerifyError(
             f"{path.name}: onnxruntime's answer has a relative error of {found.relative:.2f} in an "
-            f"output, of which {_FAR} is the most that is let pass; {help_}"
+            f"output, of which {FAR} is the most that is let pass; {help_}"
         )
 
 
@@ -72,117 +59,11 @@ def compare(path: Path, answers: Answers, batches: Iterable[object]) -> Check:
     """How far a written graph's answers are from `answers`, refusing only what cannot be compared.
 
     Raises:
-        VerifyError: an answer has another shape or type, or is not finite where it should be.
-        ArgumentError: there is no batch, an output is never finite, or onnxruntime does not take
-            the graph.
+        as `held_against`.
     """
     ort = need("onnxruntime")
-    ours = of_graph(path)
-    outputs: dict[int, _Output] = {}
-    cosines: list[np.ndarray] = []
-    samples = 0
-    for batch in batches:
-        wanted, found = answers(batch), ours(batch)
-        if len(found) != len(wanted):
-            raise VerifyError(f"{path.name}: has {len(found)} outputs, not {len(wanted)}")
-        samples += len(wanted[0]) if wanted and wanted[0].ndim else 1
-        for index, (x, y) in enumerate(zip(wanted, found, strict=True)):
-            _alike(path, index, x, y)
-            x, y = (_without_padding(batch, values) for values in (x, y))
-            cosines += _taken(path, index, outputs.setdefault(index, _Output()), x, y)
-    if not samples:
-        raise ArgumentError("the check takes at least one batch; none was given")
-    for index, one in outputs.items():
-        _refuse_odd(path, index, one)
-    return _summed(f"onnxruntime {ort.__version__}", samples, list(outputs.values()), cosines)
-
-
-def _refuse_odd(path: Path, index: int, one: _Output) -> None:
-    """Raise where an output of whole numbers is another, or where floats tell nothing."""
-    if 2 * one.others > one.whole:
-        raise VerifyError(
-            f"{path.name}: output {index} has {one.others} of {one.whole} values that are "
-            "others, and they are no floats; give more bits, or calibrate on real data"
-        )
-    if one.values and not one.finite:
-        raise ArgumentError(
-            f"calibration: output {index} of the model has NaN and infinities alone on these "
-            "batches, so that nothing can be held against it; look at the data"
-        )
-
-
-@dataclass
-class _Output:
-    """The errors of one output: of floats sums and limits, of all else how many differ.
-
-    `lost` are batches whose own relative error is beyond what is let pass.
-    """
-
-    missed: float = 0.0
-    power: float = 0.0
-    values: int = 0
-    most: float = 0.0
-    low: float = field(default=float("inf"))
-    high: float = field(default=float("-inf"))
-    finite: int = 0
-    others: int = 0
-    whole: int = 0
-    lost: int = 0
-
-    def add(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Take a batch's values, a sample a row; the cosines of the rows."""
-        missed, power = float(np.square(x - y).sum()), float(np.square(x).sum())
-        self.lost += missed > _FAR**2 * power and power > x.size * _NOTHING**2
-        self.missed += missed
-        self.power += power
-        self.values += x.size
-        self.most = max(self.most, float(np.abs(x - y).max(initial=0)))
-        if x.size:
-            self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
-        return _cosine(x, y)
-
-    def count(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Take a batch's values that are no floats."""
-        self.others += int((x != y).sum())
-        self.whole += x.size
-
-    @property
-    def relative(self) -> float:
-        """The error over the answer, root mean squares; 0 where the answer has no size."""
-        if self.power <= self.values * _NOTHING**2:
-            return 0.0
-        return float(np.sqrt(self.missed / self.power))
-
-    @property
-    def of_range(self) -> float:
-        """The largest error over the range of the values, or over their size if all are one."""
-        span = max(self.high - self.low, 0.0) or max(abs(self.high), _NOTHING)
-        return self.most / span if self.values else 0.0
-
-
-def _taken(
-    path: Path, index: int, output: _Output, x: np.ndarray, y: np.ndarray
-) -> list[np.ndarray]:
-    """Count a batch's values of an output; the cosines of its samples, if it has floats."""
-    if x.dtype.kind == "f":
-        output.finite += int(np.isfinite(x).sum())
-        return [output.add(*_rows(path, index, x, y))]
-    output.count(x, y)
-    return []
-
-
-def _summed(runtime: str, samples: int, outputs: list[_Output], cosines: list[np.ndarray]) -> Check:
-    missed, power = sum(o.missed for o in outputs), sum(o.power for o in outputs)
-    return Check(
-        runtime=runtime,
-        samples=samples,
-        max_error=max((o.most for o in outputs), default=0.0),
-        rel_mse=missed / power if power else missed,
-        cosine=float(np.mean(np.concatenate(cosines))) if cosines else 1.0,
-        relative=max((o.relative for o in outputs), default=0.0),
-        of_range=max((o.of_range for o in outputs), default=0.0),
-        lost=max((o.lost for o in outputs), default=0),
-    )
+    written = WrittenModel(path.name, f"onnxruntime {ort.__version__}", of_graph(path))
+    return held_against(written, answers, batches)
 
 
 def find_clipping(path: Path, batch: object) -> list[str]:
@@ -204,48 +85,3 @@ def find_clipping(path: Path, batch: object) -> list[str]:
         f"this machine's integer kernels are off by {missed / max(power, 1e-300):.2g} of the "
         "output's power; sums of products clip: calibrate on more data, or give activations dynamic"
     ]
-
-
-def _alike(path: Path, index: int, ours: np.ndarray, theirs: np.ndarray) -> None:
-    """Raise `VerifyError` where two answers cannot be compared."""
-    if ours.shape != theirs.shape:
-        raise VerifyError(
-            f"{path.name}: output {index} is {list(theirs.shape)}, not {list(ours.shape)}"
-        )
-    if (ours.dtype.kind == "f") != (theirs.dtype.kind == "f"):
-        raise VerifyError(f"{path.name}: output {index} is {theirs.dtype}, not {ours.dtype}")
-
-
-def _without_padding(batch: object, values: np.ndarray) -> np.ndarray:
-    """An output, with zeros where it stands for tokens that the batch's `attention_mask` hides."""
-    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
-    shape = tuple(getattr(mask, "shape", ()))
-    if len(shape) != 2 or values.shape[:2] != shape:
-        return values
-    hidden = np.asarray(mask) == 0
-    found = values.copy()
-    found[hidden] = 0
-    return found
-
-
-def _rows(
-    path: Path, index: int, ours: np.ndarray, theirs: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64, a sample a row; infinities that both have count as equal."""
-    x, y = ours.astype(np.float64), theirs.astype(np.float64)
-    odd = ~np.isfinite(x)
-    if not np.isfinite(y[~odd]).all():
-        raise VerifyError(
-            f"{path.name}: output {index} is not finite in onnxruntime; float16 and integers "
-            "reach less far than float32: give another kind of weights"
-        )
-    x[odd] = y[odd] = 0
-    rows = len(x) if x.ndim > 1 else 1
-    return x.reshape(rows, x.size // max(rows, 1)), y.reshape(rows, x.size // max(rows, 1))
-
-
-def _cosine(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    size = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    same = np.where((x == y).all(axis=1), 1.0, 0.0)
-    found: np.ndarray = np.where(size > 0, (x * y).sum(axis=1) / np.maximum(size, 1e-300), same)
-    return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from taut.errors import VerifyError
-from taut.exporting.onnx.check import is_another
+from taut.exporting.held_against import is_another
 from taut.exporting.onnx.graph_weights import listed
 from taut.exporting.onnx.onnx_form import USUAL_ERROR, OnnxForm, Placed
 from taut.exporting.result import Check

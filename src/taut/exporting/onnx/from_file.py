@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from taut.container import TautFile, scratch_folder
-from taut.errors import ArgumentError
+from taut.container import TautFile
 from taut.exporting.check import size_words
+from taut.exporting.filled_network import example_batches, filled_network
 from taut.exporting.onnx.usual_form import form_for
 from taut.exporting.onnx.write import export_onnx
 from taut.exporting.request import ExportRequest
 from taut.exporting.result import Export
-from taut.exporting.safetensors import HubFolder, export_folder
 from taut.exporting.scored import scored
-from taut.loading.load import load
-from taut.networks import LoadedModel, open_calibration, open_model
-from taut.networks.copies import copy_module
-from taut.scoring.criteria import network_of
 
 if TYPE_CHECKING:
     import torch
+    from sentence_transformers import SentenceTransformer
 
-    from taut.networks import CalibrationSpec, ModelSpec
+    from taut.networks import ModelSpec
 
 SENTENCE: Final = "sentence_embedding"
-_WORDS: Final = ["A few words for an example.", "Another example, and it is somewhat longer."]
 
 
 def export_network(
@@ -43,8 +40,8 @@ def export_network(
         VerifyError: the runtime's answer is another.
     """
     out = request.out
-    loaded = _filled(file, out, network, companions)
-    batches = _batches(loaded, request.calib)
+    loaded = filled_network(file, out, network, companions)
+    batches = example_batches(loaded, request.calib, "ONNX")
     form = form_for(file, request)
     before = None if request.score is None else scored(loaded.module, request.score)
     done = export_onnx(
@@ -65,23 +62,6 @@ def export_network(
     return replace(done, notes=tuple(notes))
 
 
-def _filled(file: TautFile, out: Path, network: ModelSpec, companions: Path | None) -> LoadedModel:
-    """The network, its parameters those of the file."""
-    if companions is not None:
-        with scratch_folder(out, companions) as folder:
-            named = folder / companions.resolve().name
-            export_folder(file, named, HubFolder(companions))
-            return open_model(named)
-    loaded = open_model(network)
-    if file.modules:  # pruned: the layers are made as small as the file's
-        module = load(file.path, into=copy_module(loaded.module))
-        return LoadedModel(module, loaded.tokenize, loaded.names, loaded.source)
-    lost = [name for name in file if name not in loaded.names]
-    if lost or loaded.missing:
-        load(file.path, into=copy_module(loaded.module))  # raises, and says what differs
-    return LoadedModel(network_of(loaded, file.path), loaded.tokenize, loaded.names, loaded.source)
-
-
 def _with_usual_outputs(module: torch.nn.Module) -> torch.nn.Module:
     """The module, or of a sentence encoder one whose outputs have the names that clients look for.
 
@@ -91,15 +71,21 @@ def _with_usual_outputs(module: torch.nn.Module) -> torch.nn.Module:
     """
     if find_spec("sentence_transformers") is None:
         return module
-    import torch
     from sentence_transformers import SentenceTransformer
 
     encoder = getattr(module, "encoder", None)
     if not isinstance(encoder, SentenceTransformer):
         return module
+    return _named_embeddings()(encoder).eval()
+
+
+@cache
+def _named_embeddings() -> Callable[[SentenceTransformer], torch.nn.Module]:
+    """Makes a network of an encoder, with the outputs' usual names."""
+    import torch
 
     class NamedEmbeddings(torch.nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, encoder: SentenceTransformer) -> None:
             super().__init__()
             self.encoder = encoder
             self.main_output = SENTENCE
@@ -110,15 +96,4 @@ def _with_usual_outputs(module: torch.nn.Module) -> torch.nn.Module:
             named = {} if states is None else {"last_hidden_state": states}
             return {**named, SENTENCE: found[SENTENCE]}
 
-    return NamedEmbeddings().eval()
-
-
-def _batches(loaded: LoadedModel, calib: CalibrationSpec | None) -> list[object]:
-    if calib is not None:
-        return list(open_calibration(calib, loaded))
-    if loaded.tokenize is None:
-        raise ArgumentError(
-            "calib (--calib): ONNX takes a batch to trace the network with; name data, or "
-            "file.py:function that gives batches"
-        )
-    return [loaded.tokenize(_WORDS)]
+    return NamedEmbeddings

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from taut.container import check_destination, made_file
 from taut.errors import ArgumentError
-from taut.exporting.onnx.answers import Answers, of_graph, of_module
+from taut.exporting.held_against import Answers
+from taut.exporting.onnx.answers import of_graph, of_module
 from taut.exporting.onnx.blocks import to_blocks
 from taut.exporting.onnx.bodies import with_single_names
 from taut.exporting.onnx.check import compare, find_clipping, refuse_other

@@ -1,0 +1,24 @@
+"""Pages of the command line say what command made them, when, and of which data."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from taut.reporting.made import told_command, written_now
+
+if TYPE_CHECKING:
+    from taut.reporting.story import Story
+
+
+def signed(story: Story, *, score: str | None = None, data: str | None = None) -> Story:
+    """A story with the command that is running, the time, and the names of score and data."""
+    named = {"score": score, "data": data}
+    told = {name: told_command([text]) for name, text in named.items() if text}
+    return replace(
+        story,
+        command=told_command(["taut", *sys.argv[1:]]),
+        date=written_now(),
+        provenance={**told, **story.provenance},
+    )

@@ -1,0 +1,1 @@
+"""What exports to phones and boards share: a folded program, single samples, grids of weights."""

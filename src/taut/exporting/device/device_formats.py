@@ -1,0 +1,41 @@
+"""The formats of phones and boards by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from taut.exporting.device.device_export import DeviceFormat
+from taut.exporting.device.device_form import FormChoice
+from taut.exporting.device.single_samples import Samples
+from taut.exporting.held_against import WrittenModel
+
+
+def device_format(kind: str) -> DeviceFormat:
+    """The format that `--to` names."""
+    return {"litert": _litert, "executorch": _executorch}[kind]()
+
+
+def _litert() -> DeviceFormat:
+    from taut.exporting.litert.interpreter import LiteRunner
+    from taut.exporting.litert.litert_packages import need_all_litert
+    from taut.exporting.litert.write import write_litert
+
+    def opened(path: Path, samples: Samples) -> WrittenModel:
+        return LiteRunner(path).written(path.name)
+
+    choice = FormChoice("LiteRT", ("float32", "float16", "int8"), ("dynamic", "static", "none"))
+    return DeviceFormat("litert", choice, need_all_litert, write_litert, opened)
+
+
+def _executorch() -> DeviceFormat:
+    from taut.exporting.executorch.executorch_packages import need_all_executorch
+    from taut.exporting.executorch.program_runner import ProgramRunner
+    from taut.exporting.executorch.write import write_executorch
+
+    def opened(path: Path, samples: Samples) -> WrittenModel:
+        named = samples.example if isinstance(samples.example, Mapping) else {}
+        return ProgramRunner(path, tuple(map(str, named))).written(path.name)
+
+    choice = FormChoice("ExecuTorch", ("float32", "int8"), ("dynamic", "static"))
+    return DeviceFormat("executorch", choice, need_all_executorch, write_executorch, opened)

@@ -1,0 +1,1 @@
+"""ExecuTorch: the .pte files that PyTorch runs on phones, with XNNPACK's kernels."""
