@@ -18,7 +18,7 @@ from taut.io.hub import find_weights
 from taut.io.in_memory import Entry, MemorySource, Tagged, memory_source, numpy_entry
 from taut.io.model_file import ModelFile
 from taut.io.names import check_plain, nearest, pattern_hint
-from taut.io.nest import NEST, nest_entries, nested
+from taut.io.nest import NEST, holds_tensors, nest_entries, nested
 from taut.io.onnx import GRAPH, open_onnx
 from taut.io.pytorch import (
     is_module,
@@ -96,8 +96,7 @@ def open_whole(model: str | Path | Mapping[str, object]) -> Source:
         ArgumentError, FormatError: as `open_source`.
     """
     if isinstance(model, Mapping):
-        nest = any(isinstance(one, (Mapping, list)) for one in model.values())
-        return open_mapping(model, ALL if nest else None)
+        return open_mapping(model, ALL if any(map(_holds_more, model.values())) else None)
     path = Path(model)
     checkpoint = path.is_file() and kind_of(path) == "checkpoint"
     return open_source(ModelFile(path, ALL if checkpoint else None))
@@ -113,7 +112,7 @@ def open_mapping(model: Mapping[str, object], key: str | None = None) -> MemoryS
     metadata = model.metadata if isinstance(model, Tagged) else {}
     if isinstance(model, WholeCheckpoint):
         model, key = model.held, ALL
-    if key is not None or any(isinstance(one, (Mapping, list)) for one in model.values()):
+    if key is not None or any(map(_holds_more, model.values())):
         part = choose_part(model, key, f"dict of {len(model)} entries")
         model, notes, nest = part.tensors, part.notes, part.nest
     identity = f"dict of {len(model)} tensors"
@@ -121,6 +120,11 @@ def open_mapping(model: Mapping[str, object], key: str | None = None) -> MemoryS
     source = memory_source([*entries, *nest_entries(nest)], identity)
     source = replace(source, metadata={**source.metadata, **metadata})
     return replace(nested(source, nest), notes=notes)
+
+
+def _holds_more(value: object) -> bool:
+    """Whether what a dict holds is no tensor, but holds some, or is a part of a checkpoint."""
+    return isinstance(value, Mapping) or (isinstance(value, list) and holds_tensors(value))
 
 
 def _entry(name: object, value: object, identity: str) -> Entry:
