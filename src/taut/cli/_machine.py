@@ -29,6 +29,7 @@ PURPOSES: Final = {
     "gguf": "writing GGUF, and its blocks as numbers",
     "litert": "writing and checking .tflite files for phones and boards",
     "executorch": "writing and checking .pte files, which PyTorch runs on phones",
+    "coreml": "writing .mlpackage for Apple's systems, which alone run it",
     "ct": "checking compressed-tensors",
     "datasets": "Parquet and Arrow files as calibration data",
     "hub": "the Hugging Face hub: hf://, taut push",

@@ -75,6 +75,7 @@ def folded_program(module: torch.nn.Module, example: object) -> Folded:
                 "parts that do"
             ) from error
         graph = program.module(check_guards=False)
+        _lay_out(graph)
         norms = _fold(graph)
     return Folded(graph, args, kwargs, norms)
 
@@ -91,6 +92,16 @@ def _arguments(example: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(example, Mapping):
         return (), {str(name): value for name, value in example.items()}
     return (tuple(example) if are_arguments(example) else (example,)), {}
+
+
+def _lay_out(graph: torch.fx.GraphModule) -> None:
+    """Have weights lie in plain order: converters keep another one (channels_last) as it is."""
+    for node in graph.graph.nodes:
+        held = _constant(graph, node)
+        if held is not None and not held.is_contiguous():
+            name = f"{node.name}_laid_out"
+            graph.register_parameter(name, _fixed(held.detach().contiguous()))
+            node.target = name
 
 
 def _fold(graph: torch.fx.GraphModule) -> int:
@@ -180,11 +191,17 @@ def _put(
     names = []
     for end, values in (("weight", new), ("bias", moved)):
         name = f"{layer.name}_folded_{end}"
-        graph.register_buffer(name, values.to(weight.dtype))
+        graph.register_parameter(name, _fixed(values.to(weight.dtype).contiguous()))
         with graph.graph.inserting_before(layer):
             names.append(graph.graph.get_attr(name))
     layer.args = (layer.args[0], *names, *layer.args[3:])
     layer.kwargs = {name: one for name, one in layer.kwargs.items() if name != "bias"}
+
+
+def _fixed(values: torch.Tensor) -> torch.nn.Parameter:
+    import torch
+
+    return torch.nn.Parameter(values, requires_grad=False)
 
 
 @contextlib.contextmanager
