@@ -30,13 +30,6 @@ from taut.exporting.held_against import Answers
 
 # Of each runtime the package that it takes, and how its files end.
 RUNTIMES: Final = {"litert": ("litert_torch", ".tflite"), "executorch": ("executorch", ".pte")}
-PLAN: Final = """taut: 1
-rules:
-  - {match: "*conv*.weight", scheme: int8}
-  - {match: "*fc*.weight", scheme: int8}
-  - {match: "linear.weight", scheme: int8}
-  - {match: "*", scheme: keep}
-"""
 WAYS: Final[Mapping[str, Mapping[str, str]]] = {
     "float32": {"weights": "float32"},
     "int8 dynamic": {"activations": "dynamic"},
@@ -68,7 +61,10 @@ def measured(
 ) -> list[dict[str, object]]:
     """Rows of a network in a runtime."""
     net, test = found.trained(), found.test[:images]
-    (folder / "plan.yaml").write_text(PLAN)
+    matrices = [name for name, one in net.named_parameters() if one.ndim > 1]
+    rules = [f'  - {{match: "{name}", scheme: int8}}' for name in matrices]
+    plan = ["taut: 1", "rules:", *rules, '  - {match: "*", scheme: keep}']
+    (folder / "plan.yaml").write_text("\n".join(plan) + "\n")
     file = folder / "net.taut.safetensors"
     taut.compress(net, file, plan=folder / "plan.yaml")
     calibration = list(found.pixels(found.train.images[:_CALIBRATION]).split(64))

@@ -85,7 +85,7 @@ def refusals(tmp_path: Path, name: str) -> None:
     (tmp_path / name).unlink()
     branches = Branches().eval()
     branches.load_state_dict(net.state_dict())
-    with pytest.raises(ArgumentError, match=r"cannot follow Branches: .* no branches on values"):
+    with pytest.raises(ArgumentError, match=r"cannot follow Branches: .*no branches on values"):
         taut.export(file, tmp_path / name, into=branches, calib=batches())
     with pytest.raises(ArgumentError, match="takes a batch to trace the network with"):
         taut.export(file, tmp_path / name, into=net)

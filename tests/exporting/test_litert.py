@@ -67,13 +67,12 @@ def test_floats_of_other_widths_and_a_score(tmp_path):
             file, tmp_path / f"{weights}.tflite", into=net, calib=batches(), weights=weights,
             score=lambda module: float((module(x).argmax(1) == same).float().mean()),
         )
-        for weights in ("float32", "float16", "int8")
+        for weights in ("float32", "float16")
     }  # fmt: skip
     assert done["float32"].check.relative < 1e-5 and done["float32"].rounded == 0
     assert (
         0 < done["float16"].check.relative < 2e-3 and done["float16"].rounded == 4
     )  # not the biases
-    assert done["int8"].size < done["float16"].size < done["float32"].size
     assert any("score 1.0000 in PyTorch, 1.0000 in ai" in note for note in done["float32"].notes)
 
 

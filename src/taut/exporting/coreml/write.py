@@ -36,13 +36,17 @@ def write_coreml(folded: Folded, samples: Samples, form: DeviceForm, path: Path)
         return Placed(len(constants) - lost, lost, (_NOT_RUN,))
     integers = {name: one for name, one in found.items() if one.integers is not None}
     kept = [name for name in integers if name in grids and grids[name].own]
-    exact = [name for name in kept if np.array_equal(integers[name].scales, grids[name].scales)]
+    exact = [name for name in kept if _same(integers[name].scales, grids[name].scales)]
     sizes = [one.numel() for one in constants if one.ndim > 1]
     notes = [_NOT_RUN, *float_notes(sizes, len(integers))]
     if len(kept) > len(exact):
         notes.append(f"{len(kept) - len(exact)} weights have their own integers, and scales in "
                      "float16, as Apple's Neural Engine takes them")  # fmt: skip
     return Placed(len(exact), len(constants) - len(exact), tuple(notes))
+
+
+def _same(found: np.ndarray | None, wanted: np.ndarray) -> bool:
+    return found is not None and np.array_equal(found, wanted)
 
 
 def opened_coreml(path: Path, folded: Folded) -> WrittenModel:

@@ -7,13 +7,14 @@ integers, and its integers stay as they are.
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from taut.errors import ArgumentError
+from taut.exporting.device.quiet_native import quiet_native
+from taut.exporting.onnx.answers import tensors
 from taut.networks.calls import are_arguments, evaluating, told
 from taut.networks.precision import in_single
 
@@ -65,9 +66,10 @@ def folded_program(module: torch.nn.Module, example: object) -> Folded:
 
     single = in_single(module, lambda: [example])
     args, kwargs = _arguments(example)
-    with evaluating(single), torch.no_grad(), _without_warnings():
+    flat = _flat(single)
+    with evaluating(flat), torch.no_grad(), quiet_native():
         try:
-            program = torch.export.export(single, args, kwargs, strict=False)
+            program = torch.export.export(flat, args, kwargs, strict=False)
         except Exception as error:  # of many kinds
             raise ArgumentError(
                 f"PyTorch's exporter cannot follow {type(module).__name__}: {told(error)}; its "
@@ -80,11 +82,29 @@ def folded_program(module: torch.nn.Module, example: object) -> Folded:
     return Folded(graph, args, kwargs, norms)
 
 
+def _flat(module: torch.nn.Module) -> torch.nn.Module:
+    """The module with its tensors as a tuple, in its order: some converters sort dicts by name."""
+    import torch
+
+    class FlatOutputs(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+    def forward(*args: object, **kwargs: object) -> tuple[torch.Tensor, ...]:
+        return tuple(tensors(module(*args, **kwargs)))
+
+    forward.__signature__ = inspect.signature(module.forward)  # type: ignore[attr-defined]
+    made = FlatOutputs()
+    made.forward = forward
+    return made
+
+
 def exported_again(folded: Folded) -> torch.export.ExportedProgram:
     """The folded graph as the program that converters take."""
     import torch
 
-    with torch.no_grad(), _without_warnings():
+    with torch.no_grad(), quiet_native():
         return torch.export.export(folded.module, folded.args, folded.kwargs, strict=False)
 
 
@@ -202,10 +222,3 @@ def _fixed(values: torch.Tensor) -> torch.nn.Parameter:
     import torch
 
     return torch.nn.Parameter(values, requires_grad=False)
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
