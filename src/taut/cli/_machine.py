@@ -94,7 +94,7 @@ def machine_text(found: dict[str, Any]) -> str:
 
 def _extra_text(name: str, extra: dict[str, Any]) -> str:
     state = "yes" if not extra["missing"] else "no"
-    line = f"  {name:<8} {state:<4} {extra['for']}"
+    line = f"  {name:<10} {state:<4} {extra['for']}"
     if not extra["missing"]:
         return line
     return f"{line}: pip install 'taut[{name}]' (missing: {', '.join(extra['missing'])})"
