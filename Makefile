@@ -54,10 +54,15 @@ bench: $(VENV)/.bench $(VENV)/.core
 
 # Exports in the programs that they are made for: those that are installed, the others are told.
 # INSTALL="llama openvino" installs first (all: some 5 GB), each in an environment of its own under
-# build/clients, at the versions of bench/clients/pins.toml; CLIENTS asks some alone.
+# build/clients, at the versions of bench/clients/pins.toml; CLIENTS asks some alone. Those of phones
+# and boards, which the lock leaves out, have tests of their own, run where they are installed.
 clients: $(VENV)/.dev $(VENV)/.core
 	$(BIN)/python -m bench.clients.check \
 	  $(if $(INSTALL),--install $(INSTALL)) $(if $(CLIENTS),--client $(CLIENTS))
+	for one in litert executorch coreml; do \
+	  test ! -f build/clients/$$one/ready || \
+	  build/clients/$$one/bin/python -m pytest -q tests/exporting/test_$$one.py || exit 1; \
+	done
 
 # Pages and reference, into build/docs; a warning or a broken link is an error.
 docs: $(VENV)/.docs $(VENV)/.core

@@ -3,9 +3,9 @@
     python examples/edge_image_classifier.py                  # digits: needs no download
     python examples/edge_image_classifier.py --data FOLDER    # CIFAR-10 (docs/edge.md)
 
-Analyses a trained network, plans and writes a Taut file, exports int8 ONNX, judges both on
-images that nothing before has seen, and leaves the files and a report in ./edge. Exit code 3: a
-target was missed.
+Analyses a trained network, plans and writes a Taut file, exports int8 ONNX, and int8 LiteRT where
+`pip install 'taut[litert]'` was run, judges them on images that nothing before has seen, and leaves
+the files and a report in ./edge. Exit code 3: a target was missed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from edge_table import SMALLER, Outcome, table, targets
+from edge_table import SMALLER, Lite, Outcome, table, targets
 from image_sets import CIFAR10, Pictures, Task, cifar10, digits
 from torch import Tensor, nn
 
@@ -91,6 +92,8 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
     export_onnx(net, calibration[0], floats, plain, force=True)
     faster = taut.evaluate(integers, judge, original=net, calib=[one], energy=True, watts=watts)
 
+    lite = _lite(task, small, folder / "edge.tflite")
+
     _say("time all ways in turns")
     ways = {
         "original, PyTorch": net,
@@ -107,7 +110,23 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
     story = tell(small, evidence, original=net, title="Edge image classifier")
     write_page(folder / "edge.html", story, force=True)
     write_charts(folder / "charts", story, force=True)
-    return Outcome(smaller, faster, floats.stat().st_size, *speeds)
+    return Outcome(smaller, faster, floats.stat().st_size, *speeds, lite)
+
+
+def _lite(task: Task, small: Path, out: Path) -> Lite | None:
+    """The Taut file's network for LiteRT, judged there; None where its packages are missing."""
+    if find_spec("litert_torch") is None:
+        return None
+    from taut.exporting.device.as_module import answering_module
+    from taut.exporting.litert.interpreter import LiteRunner
+
+    _say("export to LiteRT, and judge it there")
+    done = taut.export(small, out, into=task.net, calib=task.calibration, force=True)
+    written = LiteRunner(out).written(out.name)
+    module = answering_module(written, task.net, task.calibration[0][:1])
+    with torch.inference_mode():
+        right = module(task.test.images).argmax(1) == task.test.labels
+    return Lite(done.size, float(right.float().mean()))
 
 
 def together(near: Evaluation, costs: Evaluation) -> Evaluation:

@@ -12,6 +12,14 @@ DROP = 0.01  # a point of accuracy
 
 
 @dataclass(frozen=True)
+class Lite:
+    """The int8 file of LiteRT: its bytes, and the part of the test images that it gets right."""
+
+    size: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What is known in the end; speeds are by way of running, for one image and for 64."""
 
@@ -20,6 +28,7 @@ class Outcome:
     float_onnx: int  # bytes of the original as float32 ONNX
     one: dict[str, Speed]
     many: dict[str, Speed]
+    lite: Lite | None = None  # where LiteRT is installed
 
 
 def targets(found: Outcome) -> dict[str, bool]:
@@ -27,13 +36,17 @@ def targets(found: Outcome) -> dict[str, bool]:
     small, before = found.taut.model, found.taut.original
     assert before is not None and before.size and small.size
     lost, lost_onnx = (-one.paired[0].difference for one in (found.taut, found.onnx))
-    return {
+    asked = {
         f"Taut file {before.size / small.size:.2f}x smaller (asked: {SMALLER}x)": (
             small.size * SMALLER <= before.size
         ),
         f"Taut file loses {_points(lost)} (allowed: 1)": lost <= DROP,
         f"int8 ONNX loses {_points(lost_onnx)} (allowed: 1)": lost_onnx <= DROP,
     }
+    if found.lite is not None:
+        lost_lite = _find(before, "accuracy").value - found.lite.accuracy
+        asked[f"int8 LiteRT loses {_points(lost_lite)} (allowed: 1)"] = lost_lite <= DROP
+    return asked
 
 
 def table(found: Outcome) -> str:
@@ -60,11 +73,17 @@ def _ways(found: Outcome) -> Iterable[str]:
     energy = found.taut.model.energy
     assert scores is not None and energy is not None
     _, _, integers, floats = found.many.values()
+    lite = "for LiteRT there is no file here: pip install 'taut[litert]'."
+    if found.lite is not None:
+        lite = (
+            f"int8 LiteRT: {found.lite.size:,} bytes, accuracy {100 * found.lite.accuracy:.2f} %."
+        )
     threads = "1 thread" if speed.threads == 1 else f"{speed.threads} threads"
     return (
         "The Taut file is smaller, not faster: its tensors come back as floats.",
         f"int8 ONNX runs {floats.p50 / integers.p50:.1f} times as fast as the original as ONNX "
         f"({floats.batch} images).",
+        lite,
         f"Scores: {scores.samples:,} test images; in brackets 95 % intervals (bootstrap).",
         f"Times: medians of {speed.runs} and {floats.runs} calls in turns, {threads}; original and "
         "Taut file run in PyTorch, ONNX in onnxruntime.",

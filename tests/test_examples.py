@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taut.scoring.results import Evaluation, Paired, Subject
+from taut.scoring.results import Evaluation, Metric, Paired, Scores, Subject
 
 torch = pytest.importorskip("torch")
 for package in ("sklearn", "matplotlib", "jinja2", "onnx", "onnxscript", "onnxruntime"):
@@ -80,3 +80,15 @@ def test_a_target_is_met_to_the_byte_and_the_point(example, size, lost, missed):
     assert (
         list(judge.targets(judge.Outcome(small, kept, 0, {}, {})).values()).count(False) == missed
     )
+
+
+@pytest.mark.parametrize(("accuracy", "met"), [(0.8743, True), (0.8643, True), (0.8641, False)])
+def test_the_file_for_phones_has_a_target_where_there_is_one(example, accuracy, met):
+    judge = example("edge_table")
+    metrics = (Metric("accuracy", 0.8742, None, None),)
+    before = Subject("net", 1000, 1, scores=Scores(samples=100, metrics=metrics))
+    kept = Evaluation(Subject("small", 100, 1), before, (Paired("accuracy", 0.0, None, None),))
+    outcome = judge.Outcome(kept, kept, 0, {}, {}, judge.Lite(300, accuracy))
+    asked = judge.targets(outcome)
+    assert len(asked) == 4
+    assert [good for text, good in asked.items() if text.startswith("int8 LiteRT")] == [met]

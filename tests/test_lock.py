@@ -12,7 +12,7 @@ PYTHONS = ("3.11.0", "3.12.0", "3.13.0")
 SYSTEMS = ("linux", "darwin", "win32")
 # Their packages want older ones than all else does: environments of their own have them, at the
 # versions of bench/clients/pins.toml.
-APART = {"litert", "executorch"}
+APART = {"litert", "executorch", "coreml"}
 
 
 def requirements(path: Path) -> list[Requirement]:

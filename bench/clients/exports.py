@@ -18,6 +18,8 @@ from taut.io import open_source
 _LAYER = re.compile(r"\.(layers?|h)\.")
 _NEAR, _HALF, _ACTIVATIONS = 1e-3, 1e-2, 3e-2
 _LARGE = 4096
+# Clients that have Taut beside them and export themselves; how their files end.
+DEVICES = {"litert": ".tflite", "executorch": ".pte", "coreml": ".mlpackage"}
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,15 @@ class Export:
     perplexity_off: float = _NEAR
     cosine: float = 0.999
     dtype: str = ""
+    weights: str = ""
 
     def job(self) -> dict[str, Any]:
         """What a client is told; of a large vocabulary few windows, as each token lists it all."""
         vocabulary = 1 + max((max(ids) for ids in self.model.ids), default=0)
         return {
             "model": str(self.path),
+            "source": str(self.taut),
+            "weights": self.weights,
             "embeds": self.model.embeds,
             "texts": self.model.texts,
             "ids": self.model.ids if vocabulary <= _LARGE else self.model.ids[:4],
@@ -59,6 +64,9 @@ def exports_for(client: str, models: Mapping[str, ClientModel], folder: Path) ->
         for name in ("small", "smollm2"):
             if name in models:
                 yield from itself(models[name], folder)
+    elif client in DEVICES:
+        if "bert" in models and client != "coreml":
+            yield from device(models["bert"], folder, client)
     elif "bert" in models:
         yield from onnx(models["bert"], folder, by_folder=client == "transformers-js")
 
@@ -127,6 +135,14 @@ def onnx(model: ClientModel, folder: Path, *, by_folder: bool) -> Iterator[Expor
         path = home if by_folder else out
         least = 0.98 if weights == "int8" else 0.9999
         yield Export(model, weights, path, source, cosine=least, dtype=short[weights])
+
+
+def device(model: ClientModel, folder: Path, client: str) -> Iterator[Export]:
+    """float32, and int8 with activations rounded as they come; the client writes them itself."""
+    source = compressed(model, folder, "lossless")
+    for weights, least in (("float32", 0.9999), ("int8", 0.97)):
+        out = folder / f"{model.folder.name}-{weights}{DEVICES[client]}"
+        yield Export(model, weights, out, source, cosine=least, weights=weights)
 
 
 def compressed(model: ClientModel, folder: Path, scheme: str) -> Path:

@@ -39,7 +39,7 @@ def test_json_is_the_export_as_data(run, file, tmp_path):
     [
         (("{file}", "{model}"), 2, "exists; give -f"),
         (("{file}", "out", "--to", "safetensor"), 2, "nearest: safetensors"),
-        (("{file}", "out.mlpackage"), 2, "Core ML"),
+        (("{file}", "out.mlmodel"), 2, "name a folder, or a file that ends in"),
         (("{model}", "out.safetensors"), 1, "is what `taut compress` reads"),
         (("{file}", "out.safetensors", "--group-size", "64"), 2, "goes with onnx, compressed-"),
         (("{file}", "out"), 2, "give the original's folder with --into"),

@@ -49,6 +49,7 @@ def llama(tmp_path_factory) -> Path:
         ("a.gguf", None, "gguf"),
         ("a.tflite", None, "litert"),
         ("a.pte", None, "executorch"),
+        ("a.mlpackage", None, "coreml"),
         ("a", "litert", "litert"),
         ("a-w4a16", "compressed-tensors", "compressed-tensors"),
     ],
@@ -61,7 +62,7 @@ def test_the_name_says_the_format_unless_it_is_named(name, to, kind):
     ("name", "to", "message"),
     [
         ("a", "ggup", r'format "ggup" is unknown; one of safetensors, .*nearest: gguf'),
-        ("a", "coreml", "Core ML runs on Apple's systems alone.*what there is: safetensors"),
+        ("a", "coreml", "Core ML's packages end in .mlpackage; name it a.mlpackage"),
         ("a.onnx", "litert", r"another format than litert; name it a.tflite$"),
         ("a.tflite", "executorch", r"another format than executorch; name it a.pte$"),
         ("a.bin", None, r"hf is a folder of files, and .bin is a file's suffix; name a folder, or"),
@@ -82,7 +83,7 @@ def test_a_format_that_cannot_be_is_refused(name, to, message):
         (
             "a.gguf",
             {"activations": "dynamic"},
-            "goes with onnx, compressed-tensors, litert, executorch, and this is gguf",
+            "goes with onnx, compressed-tensors, litert, executorch, coreml, and this is gguf",
         ),
         ("a.safetensors", {"score": float}, r"score \(--score\) goes with hf, onnx, litert, "),
         ("a.safetensors", {"dtype": "fp16"}, 'dtype "fp16" is unknown; one of float32'),

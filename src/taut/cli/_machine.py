@@ -29,6 +29,7 @@ PURPOSES: Final = {
     "gguf": "writing GGUF, and its blocks as numbers",
     "litert": "writing and checking .tflite files for phones and boards",
     "executorch": "writing and checking .pte files, which PyTorch runs on phones",
+    "coreml": "writing .mlpackage for Apple's systems, which alone run it",
     "ct": "checking compressed-tensors",
     "datasets": "Parquet and Arrow files as calibration data",
     "hub": "the Hugging Face hub: hf://, taut push",
@@ -93,7 +94,7 @@ def machine_text(found: dict[str, Any]) -> str:
 
 def _extra_text(name: str, extra: dict[str, Any]) -> str:
     state = "yes" if not extra["missing"] else "no"
-    line = f"  {name:<8} {state:<4} {extra['for']}"
+    line = f"  {name:<10} {state:<4} {extra['for']}"
     if not extra["missing"]:
         return line
     return f"{line}: pip install 'taut[{name}]' (missing: {', '.join(extra['missing'])})"

@@ -25,8 +25,8 @@ def command(
         Path,
         typer.Argument(
             metavar="OUT",
-            help="What to write: a file that ends in .safetensors, .onnx, .gguf, .tflite or .pte, "
-            "or a folder.",
+            help="What to write: a file that ends in .safetensors, .onnx, .gguf, .tflite, .pte or "
+            ".mlpackage, or a folder.",
             show_default=False,
         ),
     ],
@@ -34,8 +34,8 @@ def command(
         str | None,
         typer.Option(
             metavar="FORMAT",
-            help="safetensors, hf, onnx, gguf, compressed-tensors, litert or executorch; by "
-            "default, what OUT's name says, and hf for a folder.",
+            help="safetensors, hf, onnx, gguf, compressed-tensors, litert, executorch or "
+            "coreml; by default, what OUT's name says, and hf for a folder.",
         ),
     ] = None,
     into: Annotated[
@@ -58,7 +58,8 @@ def command(
         typer.Option(
             metavar="KIND",
             help="onnx, gguf, compressed-tensors: float32, float16, bfloat16, int8 or int4; "
-            "compressed-tensors: nvfp4 or mxfp4; litert, executorch: float32, float16 or int8.",
+            "compressed-tensors: nvfp4 or mxfp4; litert, coreml: float32, float16 "
+            "or int8; executorch: float32 or int8.",
         ),
     ] = None,
     group_size: Annotated[
@@ -86,7 +87,7 @@ def command(
             metavar="PART",
             help="onnx: the largest error of an output, as a part of the output's range; where it "
             "is passed other ranges are tried, and the worst layers stay float. By default .1 of "
-            "int8 with static activations. litert, executorch: what is beyond it is refused.",
+            "int8 with static activations. Others: what is beyond it is refused.",
         ),
     ] = None,
     calib: CalibOption = None,

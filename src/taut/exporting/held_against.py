@@ -7,6 +7,7 @@ but zeros come.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -35,7 +36,7 @@ class WrittenModel:
     @property
     def program(self) -> str:
         """The runtime without its version."""
-        return self.runtime.split()[0]
+        return re.split(r" [\d(]", self.runtime)[0]
 
 
 def is_another(found: Check) -> bool:

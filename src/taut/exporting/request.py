@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from taut.networks import CalibrationSpec, ModelSpec
 
 Format: TypeAlias = Literal[
-    "safetensors", "hf", "onnx", "gguf", "compressed-tensors", "litert", "executorch"
+    "safetensors", "hf", "onnx", "gguf", "compressed-tensors", "litert", "executorch", "coreml"
 ]
-DEVICES: Final[tuple[Format, ...]] = ("litert", "executorch")  # phones and boards
+DEVICES: Final[tuple[Format, ...]] = ("litert", "executorch", "coreml")  # phones and boards
 FORMATS: Final[tuple[Format, ...]] = (
     *("safetensors", "hf", "onnx", "gguf", "compressed-tensors"),
     *DEVICES,
 )
-FOLDERS: Final[tuple[Format, ...]] = ("hf", "compressed-tensors")
+FOLDERS: Final[tuple[Format, ...]] = ("hf", "compressed-tensors")  # of Hugging Face's kind
+SEVERAL: Final[tuple[Format, ...]] = (*FOLDERS, "coreml")  # files, in a folder
 
 _GOES_WITH: Final[Mapping[str, tuple[Format, ...]]] = {
     "dtype": ("safetensors", "hf"),
@@ -39,10 +40,6 @@ _GOES_WITH: Final[Mapping[str, tuple[Format, ...]]] = {
     "score": ("hf", "onnx", *DEVICES),
 }
 _OPTIONS: Final = {"group_size": "group-size", "max_error": "max-error"}  # if others
-# Named by people who want them: why Taut does not write them (docs/export.md).
-_NOT_DONE: Final = {
-    "coreml": "Core ML runs on Apple's systems alone, so that nothing could be checked here"
-}
 _SUFFIXES: Final[Mapping[str, str]] = {
     ".safetensors": "safetensors",
     ".onnx": "onnx",
@@ -103,8 +100,6 @@ def format_of(out: Path, to: str | None = None) -> Format:
     ('onnx', 'hf', 'gguf')
     """
     named = to if to is not None else _SUFFIXES.get(out.suffix.lower(), "hf")
-    if named in _NOT_DONE:
-        raise ArgumentError(f"{out}: {_NOT_DONE[named]}; what there is: {', '.join(FORMATS)}")
     known = next((one for one in FORMATS if one == named), None)
     if known is None:
         raise ArgumentError(
@@ -125,6 +120,9 @@ def _check_name(out: Path, known: Format, to: str | None) -> None:
     if known not in FOLDERS and _names_a_file(out) and _SUFFIXES.get(suffix) != known:
         raise ArgumentError(f"{out}: {suffix} is the name of another format than {known}; name it "
                             f"{out.stem}{_suffix_of(known)}")  # fmt: skip
+    if known == "coreml" and suffix != ".mlpackage":  # by which alone its tools know it
+        raise ArgumentError(f"{out}: Core ML's packages end in .mlpackage; name it "
+                            f"{out.name}.mlpackage")  # fmt: skip
     if out.name.lower().endswith(".taut.safetensors"):
         raise ArgumentError(f"{out}: is the name of a Taut file; leave .taut out of it")
 

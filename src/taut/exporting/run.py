@@ -23,7 +23,7 @@ from taut.exporting.gguf.write import export_gguf
 from taut.exporting.load_folder import load_folder
 from taut.exporting.onnx.from_file import export_network
 from taut.exporting.onnx.own_graph import export_graph
-from taut.exporting.request import FOLDERS, ExportRequest, Format
+from taut.exporting.request import SEVERAL, ExportRequest, Format
 from taut.exporting.result import Export
 from taut.exporting.rounded_again import counted_note
 from taut.exporting.safetensors import HubFolder, check_dtype, export_file, export_folder
@@ -69,7 +69,7 @@ def run_export(request: ExportRequest) -> Export:
             return export_gguf(
                 file, out, companions, weights=request.weights, force=force, progress=progress
             )
-        case "litert" | "executorch":
+        case "litert" | "executorch" | "coreml":
             done = _to_device(file, request, kind)
             return replace(done, notes=(*done.notes, *counted_note(file, done.rounded)))
         case "compressed-tensors":
@@ -150,9 +150,9 @@ def _check_places(request: ExportRequest, kind: Format) -> None:
         given = Path(os.path.realpath(path))
         if real == given:
             raise ArgumentError(f"{out}: is an input; name another")
-        if given.is_dir() and given in real.parents and kind in FOLDERS:
+        if given.is_dir() and given in real.parents and kind in SEVERAL:
             raise ArgumentError(f"{out}: lies in the folder {path}, which is read; name another")
-    if kind in FOLDERS:
+    if kind in SEVERAL:
         check_folder(out, force=request.force)
     else:
         check_destination(out, force=request.force)

@@ -46,8 +46,9 @@ def export(
 ) -> Export:
     """Write the model that a Taut file holds in the format of another runtime.
 
-    The format is the one of `out`'s suffix (`.safetensors`, `.onnx`, `.gguf`; else it is a Hugging
-    Face folder), or `to`: one of safetensors, hf, onnx, gguf and compressed-tensors. `into` is the
+    The format is the one of `out`'s suffix (`.safetensors`, `.onnx`, `.gguf`, `.tflite`, `.pte`,
+    `.mlpackage`; else it is a Hugging Face folder), or `to`: one of safetensors, hf, onnx, gguf,
+    compressed-tensors, litert, executorch and coreml. `into` is the
     original: a folder with its config, an nn.Module or `file.py:function` that gives one. `dtype`
     is of safetensors' floats; `weights`, `group_size`, `activations`, `ranges`, `max_error` and
     `calib` are of the grids of the other formats (docs/export.md). What was written is read back,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.container import TautFile, made_file
+from taut.container import TautFile, made_file, made_folder
 from taut.exporting.check import size_words
 from taut.exporting.device.as_module import answering_module
 from taut.exporting.device.device_form import DeviceForm, FormChoice
@@ -19,6 +19,7 @@ from taut.exporting.onnx.answers import of_module
 from taut.exporting.onnx.onnx_form import Placed
 from taut.exporting.request import ExportRequest
 from taut.exporting.result import Check, Export
+from taut.exporting.safetensors import listed
 from taut.exporting.scored import scored
 
 if TYPE_CHECKING:
@@ -29,14 +30,16 @@ if TYPE_CHECKING:
 class DeviceFormat:
     """A format: `name` as `--to` has it, what writes it, and what opens a written file to run it.
 
-    `need` raises where an extra is missing; `choice` says which numbers the format has.
+    `need` raises where an extra is missing; `choice` says which numbers the format has;
+    `folder` that it is several files.
     """
 
     name: str
     choice: FormChoice
     need: Callable[[], None]
     write: Callable[[Folded, Samples, DeviceForm, Path], Placed]
-    opened: Callable[[Path, Samples], WrittenModel]
+    opened: Callable[[Path, Samples, Folded], WrittenModel]
+    folder: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,14 @@ def export_to_device(
     )
     before = None if request.score is None else scored(loaded.module, request.score)
     folded = folded_program(loaded.module, samples.example)
-    with made_file(out, force=request.force) as path:
+    made = (
+        made_folder(out, force=request.force, sole=True)
+        if kind.folder
+        else made_file(out, force=request.force)
+    )
+    with made as path:
         placed = kind.write(folded, samples, form, path)
-        written = kind.opened(path, samples)
+        written = kind.opened(path, samples, folded)
         check = held_against(written, of_module(loaded.module), samples.checked)
         form.refuse_far(written, check)
         notes = [*samples.notes, *placed.notes, *_lost(check)]
@@ -77,13 +85,13 @@ def export_to_device(
             module = answering_module(written, loaded.module, samples.example)
             name, after = scored(module, request.score)
             notes.append(f"{name} {before[1]:.4f} in PyTorch, {after:.4f} in {written.program}")
-        size = path.stat().st_size
+        size, files = listed(path, out) if kind.folder else (path.stat().st_size, (out,))
     words = size_words(file.index.origin.nbytes, file.size, size)
     norms = f", {folded.norms} batch norms in the weights" if folded.norms else ""
     return Export(
         path=out,
         format=kind.name,
-        files=(out,),
+        files=files,
         size=size,
         exact=placed.exact,
         rounded=placed.rounded,

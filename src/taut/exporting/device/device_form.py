@@ -98,19 +98,28 @@ def _activations(request: ExportRequest, weights: Weights, choice: FormChoice) -
         if asked not in (None, "none"):
             raise ArgumentError(f"activations {asked}: go with weights int8, not with {weights}")
         return "none"
-    if asked is None:
-        static = request.calib is not None and "static" in choice.activations
-        return "static" if static else choice.activations[0]
-    found = next((one for one in choice.activations if one == asked), None)
-    if found is None:
-        names = ", ".join(choice.activations)
-        raise ArgumentError(f'activations: "{asked}" is none of {names}, as {choice.shown} has')
+    usual = choice.activations[0] if request.calib is None else _with_data(choice)
+    found = usual if asked is None else _known(asked, choice)
     if found == "static" and request.calib is None:
         raise ArgumentError(
             "activations static: take data to calibrate on; give --calib (calib=), or activations "
             "dynamic"
         )
     return found
+
+
+def _with_data(choice: FormChoice) -> Activations:
+    """The activations of int8 weights where there are data to calibrate on."""
+    return "static" if "static" in choice.activations else choice.activations[0]
+
+
+def _known(asked: str, choice: FormChoice) -> Activations:
+    """The activations that were named; ArgumentError where the format has none such."""
+    for one in choice.activations:
+        if one == asked:
+            return one
+    names = ", ".join(choice.activations)
+    raise ArgumentError(f'activations: "{asked}" is none of {names}, as {choice.shown} has')
 
 
 def float_notes(sizes: Sequence[int], rounded: int) -> tuple[str, ...]:

@@ -7,13 +7,14 @@ integers, and its integers stay as they are.
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from taut.errors import ArgumentError
+from taut.exporting.device.quiet_native import quiet_native
+from taut.exporting.onnx.answers import tensors
 from taut.networks.calls import are_arguments, evaluating, told
 from taut.networks.precision import in_single
 
@@ -65,9 +66,10 @@ def folded_program(module: torch.nn.Module, example: object) -> Folded:
 
     single = in_single(module, lambda: [example])
     args, kwargs = _arguments(example)
-    with evaluating(single), torch.no_grad(), _without_warnings():
+    flat = _flat(single)
+    with evaluating(flat), torch.no_grad(), quiet_native():
         try:
-            program = torch.export.export(single, args, kwargs, strict=False)
+            program = torch.export.export(flat, args, kwargs, strict=False)
         except Exception as error:  # of many kinds
             raise ArgumentError(
                 f"PyTorch's exporter cannot follow {type(module).__name__}: {told(error)}; its "
@@ -75,15 +77,34 @@ def folded_program(module: torch.nn.Module, example: object) -> Folded:
                 "parts that do"
             ) from error
         graph = program.module(check_guards=False)
+        _lay_out(graph)
         norms = _fold(graph)
     return Folded(graph, args, kwargs, norms)
+
+
+def _flat(module: torch.nn.Module) -> torch.nn.Module:
+    """The module with its tensors as a tuple, in its order: some converters sort dicts by name."""
+    import torch
+
+    class FlatOutputs(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+    def forward(*args: object, **kwargs: object) -> tuple[torch.Tensor, ...]:
+        return tuple(tensors(module(*args, **kwargs)))
+
+    forward.__signature__ = inspect.signature(module.forward)  # type: ignore[attr-defined]
+    made = FlatOutputs()
+    made.forward = forward
+    return made
 
 
 def exported_again(folded: Folded) -> torch.export.ExportedProgram:
     """The folded graph as the program that converters take."""
     import torch
 
-    with torch.no_grad(), _without_warnings():
+    with torch.no_grad(), quiet_native():
         return torch.export.export(folded.module, folded.args, folded.kwargs, strict=False)
 
 
@@ -91,6 +112,16 @@ def _arguments(example: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(example, Mapping):
         return (), {str(name): value for name, value in example.items()}
     return (tuple(example) if are_arguments(example) else (example,)), {}
+
+
+def _lay_out(graph: torch.fx.GraphModule) -> None:
+    """Have weights lie in plain order: converters keep another one (channels_last) as it is."""
+    for node in graph.graph.nodes:
+        held = _constant(graph, node)
+        if held is not None and not held.is_contiguous():
+            name = f"{node.name}_laid_out"
+            graph.register_parameter(name, _fixed(held.detach().contiguous()))
+            node.target = name
 
 
 def _fold(graph: torch.fx.GraphModule) -> int:
@@ -180,15 +211,14 @@ def _put(
     names = []
     for end, values in (("weight", new), ("bias", moved)):
         name = f"{layer.name}_folded_{end}"
-        graph.register_buffer(name, values.to(weight.dtype))
+        graph.register_parameter(name, _fixed(values.to(weight.dtype).contiguous()))
         with graph.graph.inserting_before(layer):
             names.append(graph.graph.get_attr(name))
     layer.args = (layer.args[0], *names, *layer.args[3:])
     layer.kwargs = {name: one for name, one in layer.kwargs.items() if name != "bias"}
 
 
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _fixed(values: torch.Tensor) -> torch.nn.Parameter:
+    import torch
+
+    return torch.nn.Parameter(values, requires_grad=False)

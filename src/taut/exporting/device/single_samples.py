@@ -74,7 +74,7 @@ def cut_samples(batch: object) -> Iterator[object]:
 
     def cut(value: object, at: int) -> object:
         shared = not isinstance(value, torch.Tensor) or not value.ndim or len(value) != count
-        return value if shared else value[at : at + 1]  # type: ignore[index]
+        return value if shared else value[at : at + 1].contiguous()  # type: ignore[index]
 
     for at in range(count):
         yield _each(batch, lambda value, at=at: cut(value, at))  # type: ignore[misc]

@@ -123,16 +123,31 @@ def _biases(model: _Model, graph: Any) -> dict[int, list[_Bias]]:
     found: dict[int, list[_Bias]] = {}
     for operator in graph.operators:
         places = [int(at) for at in operator.inputs if at >= 0]
-        given = [graph.tensors[at] for at in places]
         weights = [at for at in places if model.constant(graph.tensors[at], _INT8)]
-        inputs = [one for one in given if one.type == _INT8 and not model.constant(one, _INT8)]
-        if len(weights) != 1 or len(inputs) != 1:
-            continue
-        scale = _scales(inputs[0])
-        for one in given:
-            if scale is not None and model.constant(one, _INT32) and _scales(one) is not None:
-                found.setdefault(weights[0], []).append(_Bias(one, float(scale[0])))
+        if len(weights) == 1:
+            given = [graph.tensors[at] for at in places]
+            found.setdefault(weights[0], []).extend(_biases_among(model, given))
     return found
+
+
+def _biases_among(model: _Model, given: Sequence[Any]) -> list[_Bias]:
+    """The biases of int32 among an operator's inputs."""
+    scale = _input_scale(model, given)
+    if scale is None:
+        return []
+    return [_Bias(one, scale) for one in given if _is_bias(model, one)]
+
+
+def _is_bias(model: _Model, tensor: Any) -> bool:
+    """Whether a tensor is a constant of int32 that stands for floats."""
+    return model.constant(tensor, _INT32) and _scales(tensor) is not None
+
+
+def _input_scale(model: _Model, given: Sequence[Any]) -> float | None:
+    """The scale of the one value of int8 among an operator's inputs that is no constant."""
+    inputs = [one for one in given if one.type == _INT8 and not model.constant(one, _INT8)]
+    scales = _scales(inputs[0]) if len(inputs) == 1 else None
+    return None if scales is None else float(scales[0])
 
 
 def _placed(model: _Model, tensor: Any, values: np.ndarray, biases: Sequence[Any]) -> bool:

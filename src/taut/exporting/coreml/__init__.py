@@ -1,0 +1,1 @@
+"""Core ML: packages for Apple's systems, written anywhere, and run by those alone."""
