@@ -18,6 +18,7 @@ from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source
 from taut.io.identity import model_identity, plan_identity
+from taut.networks.outputs import said_outputs
 from taut.planning.target import parse_bytes
 from taut.progress import Progress
 from taut.scheme import Scheme
@@ -177,6 +178,7 @@ def _request(
         allowed=allowed,
         score=call.score,
         loss=call.loss,
+        output=said_outputs(call.output),
         finish=call.finish is not False and model.gradients,
         sequential=model.gradients,
         effort=call.effort or "max",
@@ -238,6 +240,7 @@ def _identity(work: Work) -> dict[str, str]:
         "norms": "folded" if work.model.folded.note else "as they are",
         "calibration": work.calibration.digest,
         "loss": code_identity(request.loss),
+        "output": repr(sorted(request.output.items())),
         "seed": str(request.seed),
         "version": __version__,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ def compress(
     calib: CalibrationSpec | None = None,
     score: ScoreFunction | None = None,
     loss: Callable[[object, object], torch.Tensor] | None = None,
+    output: str | Mapping[str, str] | None = None,
     train: TrainSpec | None = None,
     teacher: TeacherSpec | None = None,
     epochs: int | None = None,
@@ -82,7 +83,9 @@ def compress(
     model makes of its data; `src` is then a model folder, a module, or `file.py:function` that
     gives one. `max_drop` is how far `score(model)`, a score as `taut.evaluate` takes it, may
     fall: "0.5%" of it, or a number of its own units. `loss(output, batch)` takes the place of
-    fidelity to the original. `finish=False` leaves biases and norms untuned.
+    fidelity to the original. `finish=False` leaves biases and norms untuned. What outputs hold is
+    told by their values, and a note says what was taken; `output` says it instead: "logits",
+    "probabilities" or "features" of the main one, or by the places of several.
 
     Batch norms of a network that is rounded, with data or without, are folded into the weights
     before them; the file has identities in their place, and loads into the same class. Such a file
@@ -130,6 +133,7 @@ def compress(
             calib=calib,
             score=score,
             loss=loss,
+            output=output,
             plan=plan,
             effort=effort,
             threads=threads,
