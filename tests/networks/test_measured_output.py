@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
 
+import taut  # noqa: E402
 from taut.errors import ArgumentError  # noqa: E402
 from taut.networks.output_kind import output_kind, output_roles  # noqa: E402
 
@@ -100,3 +102,17 @@ def test_single_samples_of_several_batches_tell_too() -> None:
     net = trained(nn.Linear(32, 5), CLASSES, CROSS)
     net = nn.Sequential(net)  # whose name tells nothing
     assert output_roles(net, [*X.split(8)])[""].kind == "logits"
+
+
+def test_a_network_none_of_whose_matrices_reaches_an_output_is_refused(tmp_path: Path) -> None:
+    class Apart(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.bias = nn.Linear(16, 128), nn.Parameter(torch.ones(16))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.fc(x)
+            return x + self.bias
+
+    with pytest.raises(ArgumentError, match="no matrix that is rounded leads to it"):
+        taut.compress(Apart(), tmp_path / "x", bits=4, calib=[*X[:64].split(8)])

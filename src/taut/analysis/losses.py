@@ -101,8 +101,9 @@ def check(target: KeptOutput, where: str, broken: Callable[[], str]) -> None:
 
     if not target.tensor.requires_grad:
         raise ArgumentError(
-            f"{where}: the model's output has no gradient; its forward must not run under "
-            "torch.no_grad() or detach what it gives"
+            f"{where}: the model's output has no gradient: no matrix that is rounded leads to it; "
+            "its forward must return what they compute, and must not run under torch.no_grad() or "
+            "detach what it gives"
         )
     if not torch.isfinite(target.tensor).all():
         raise ArgumentError(f"{where}: the model's output has NaN or infinite values{broken()}")
