@@ -97,7 +97,7 @@ def output_kind(module: torch.nn.Module, batch: object) -> Kind:
     """
     if (says := _says(module)) is not None:
         return says
-    main = _of_some(module, batch, lambda o, m: find_target(o, "auto", m))
+    main = _of_some(module, batch, lambda o, m: kept_outputs(o, "auto", m)[0])
     (values,) = _values(module, [main], [batch])
     return role_of(main, values, vocabularies_of(module)).kind
 
