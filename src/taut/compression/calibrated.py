@@ -65,7 +65,9 @@ def decide_calibrated(
     model = _opened(source, schemes, spec)
     request, data = _request(asked, target, allowed, model), _data(call, model)
     if call.fold is not False:
-        source, model = folded_with_data(source, schemes, model, next(iter(data), None))
+        first = next(iter(data), None)
+        source, model = folded_with_data(source, asked, schemes, model, first)
+        schemes = lossy_schemes(source, asked.schemes, asked.settled)  # float16 may hold more now
     work = Work(
         source=source,
         schemes=schemes,
