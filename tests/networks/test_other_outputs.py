@@ -61,19 +61,17 @@ def test_both_heads_are_kept_and_a_note_says_so(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = Heads(WAYS[0], 1e-3)
     done = taut.compress(net, tmp_path / "o", bits=4, calib=X)
-    told = "1 output beside the main one counts as much as it: 1 (features)"
-    assert any(told in note for note in done.notes)
+    assert any("2 outputs, each counts as much: 0: " in note for note in done.notes)
     found = taut.load(tmp_path / "o", into=Heads(WAYS[0], 1e-3))
     for have, want in zip(found(X[0]), net(X[0]), strict=True):
         assert float(((have - want).norm() / want.norm()).detach()) < 0.25
 
 
-def test_each_output_is_told_by_its_own_layer() -> None:
-    kinds = other_kinds(Heads(WAYS[0]), X[0])
-    assert kinds == {"1": "features"}  # scaled: no linear layer's very output
+def test_each_output_is_told_by_itself() -> None:
+    assert other_kinds(Heads(WAYS[0]), X[0]) == {"1": "features"}
     straight = nn.ModuleDict({"fc": nn.Linear(64, 5), "box": nn.Linear(64, 4)})
-    straight.forward = lambda x: (straight["box"](x), straight["fc"](x))
-    assert other_kinds(straight, X[0]) == {"1": "logits"}
+    straight.forward = lambda x: (straight["box"](x), straight["fc"](x).softmax(-1))
+    assert other_kinds(straight, X[0]) == {"1": "probabilities"}
     assert other_kinds(nn.Sequential(nn.Linear(64, 4)), X[0]) == {}
 
 

@@ -8,7 +8,7 @@ and R = G = sum over a sample's positions of g g^T, with g the gradient of the o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,8 @@ from taut.networks.chain import Chain
 from taut.networks.chain_cutting import find_cutting
 from taut.networks.chain_precision import runs_wide
 from taut.networks.find_chain import find_chain
+from taut.networks.output_kind import vocabularies_of
+from taut.networks.output_vectors import Kind
 from taut.networks.outputs import OUTPUTS, Loss
 from taut.networks.portions import Portion
 from taut.networks.precision import has_narrow, held_tensors, placed
@@ -52,7 +54,7 @@ def collect(
     batches: Callable[[], Iterable[object]],
     *,
     loss: Loss | None = None,
-    output: str = "auto",
+    output: str | Mapping[str, Kind] = "auto",
     projections: int = 2,
     seed: int = 0,
     names: Collection[str] | None = None,
@@ -68,8 +70,9 @@ def collect(
     the one argument; its samples are the first axis of its first tensor. Without a `loss` the
     model's own output is kept: `output` "logits" takes the Fisher of its predictions, "features"
     the Gauss-Newton matrix of the squared error, each by `projections` random backward passes;
-    "auto" takes logits where the output has `.logits` or comes straight from a linear layer that
-    is named like a head. `loss(output, batch)` gives one value for each sample, or their sum: a
+    "probabilities" are a softmax. "auto" tells by the values of the first batch
+    (`taut.networks.output_kind`), a mapping says it of every output by its place.
+    `loss(output, batch)` gives one value for each sample, or their sum: a
     mean makes the curvature smaller by the square of the batch's size, which leaves the layers'
     shares as they are if batches are equally large.
 
@@ -105,7 +108,8 @@ def collect(
         others = (Batch(batch, _place(given, number)) for number, batch in enumerate(steps, 2))
 
         def what() -> Differentiated:
-            return Differentiated(loss, output, work.passes, torch.Generator().manual_seed(seed))
+            generator = torch.Generator().manual_seed(seed)
+            return Differentiated(loss, output, work.passes, generator, vocabularies_of(module))
 
         chain = find_chain(module, fitted(first[0].given, module))
         if chain is not None:
@@ -118,8 +122,8 @@ def collect(
         return work.whole(itertools.chain(first, others), what(), total)
 
 
-def _check(output: str, projections: int, widest: int) -> None:
-    if output not in OUTPUTS:
+def _check(output: str | Mapping[str, Kind], projections: int, widest: int) -> None:
+    if isinstance(output, str) and output not in OUTPUTS:
         raise ArgumentError(f'output: "{output}" is none of {", ".join(OUTPUTS)}')
     if projections < 1 or widest < 1:
         raise ArgumentError("projections and widest must be at least 1")

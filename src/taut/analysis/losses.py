@@ -6,14 +6,16 @@ Hessian of the loss by z; J^T v has it as second moment for any v with E[v v^T] 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from taut.analysis._capture import Capture
 from taut.errors import ArgumentError
 from taut.networks.calls import explained
 from taut.networks.other_outputs import cost_of_loss, kept_outputs
+from taut.networks.output_kind import role_of, values_of
+from taut.networks.output_vectors import Kind, logs_of
 from taut.networks.outputs import KeptOutput, Loss, is_float, token_mask
 
 if TYPE_CHECKING:
@@ -29,25 +31,45 @@ _SLICE: Final = 1 << 21  # values of logits that are worked on at once
 class Differentiated:
     """What is differentiated: the caller's loss, or all outputs in some random directions.
 
-    `costs` are sums so far of what it costs to lose each output, by its place.
+    `output` is one of OUTPUTS for the main output, or what every output that counts holds, by its
+    place. `costs` are sums so far of what it costs to lose each output, by its place; `told` is
+    what "auto" found, of the first batch, with `vocabularies` of the network.
     """
 
     loss: Loss | None
-    output: str
+    output: str | Mapping[str, Kind]
     passes: int
     generator: torch.Generator
+    vocabularies: frozenset[int] = frozenset()
     costs: dict[str, float] = field(default_factory=dict)
+    told: dict[str, Kind] = field(default_factory=dict)
 
     def outputs(self, given: object, batch: object, capture: Capture) -> Iterable[Differentiable]:
         """One for each backward pass, of what the model gave."""
         if self.loss is not None:
             return [(user_loss(self.loss, given, batch, self.generator, capture.batch), None)]
-        main, *others = _computed(kept_outputs(given, self.output, capture.maker))
+        asked = self.output if isinstance(self.output, str) else "auto"
+        kept = _computed(kept_outputs(given, asked, capture.maker))
+        main, *others = [self._as_told(one, batch, first=not n) for n, one in enumerate(kept)]
         check(main, capture.batch, capture.broken)
         found = [probes(main, batch, self.generator, self.passes)]
         for one, weight in self._weighed(main, others, batch):
             found.append(probes(one, batch, self.generator, self.passes, weight))
         return found[0] if len(found) == 1 else map(_together, zip(*found, strict=True))
+
+    def _as_told(self, kept: KeptOutput, batch: object, *, first: bool) -> KeptOutput:
+        """An output as what it holds: of probabilities their logarithms, which are logits."""
+        if isinstance(self.output, str):
+            said = self.output if first else "auto"
+            if kept.place not in self.told:
+                values = values_of(kept.tensor, batch, last=kept.last)
+                self.told[kept.place] = role_of(kept, values, self.vocabularies, said).kind
+            kind = self.told[kept.place]
+        else:
+            kind = self.output.get(kept.place, "logits" if kept.logits else "features")
+        if kind == "probabilities":
+            return replace(kept, tensor=logs_of(kept.tensor), logits=True, last=False)
+        return replace(kept, logits=kind != "features", last=kept.last and kind != "features")
 
     def _weighed(
         self, main: KeptOutput, others: list[KeptOutput], batch: object
@@ -79,8 +101,9 @@ def check(target: KeptOutput, where: str, broken: Callable[[], str]) -> None:
 
     if not target.tensor.requires_grad:
         raise ArgumentError(
-            f"{where}: the model's output has no gradient; its forward must not run under "
-            "torch.no_grad() or detach what it gives"
+            f"{where}: the model's output has no gradient: no matrix that is rounded leads to it; "
+            "its forward must return what they compute, and must not run under torch.no_grad() or "
+            "detach what it gives"
         )
     if not torch.isfinite(target.tensor).all():
         raise ArgumentError(f"{where}: the model's output has NaN or infinite values{broken()}")
@@ -131,7 +154,11 @@ def _as_labels(v: torch.Tensor, z: torch.Tensor, axis: int) -> None:
     many = max(1, _SLICE // z.shape[axis]) if not whole else len(flat)
     for begin in range(0, len(flat), many):
         part = values[begin : begin + many]
-        p = flat[begin : begin + many].softmax(axis)
+        p = flat[begin : begin + many]
+        if z.shape[axis] == 1:  # of one class beside one whose logit is 0
+            part.mul_((p.sigmoid() * (-p).sigmoid()).sqrt())
+            continue
+        p = p.softmax(axis)
         part.mul_(p.sqrt())
         part.sub_(p.mul_(part.sum(axis, keepdim=True)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,6 +12,7 @@ from taut.analysis.onnx_curvature import collect_onnx
 from taut.analysis.onnx_moments import OnnxRunner
 from taut.errors import ArgumentError
 from taut.networks import LoadedModel
+from taut.networks.output_vectors import Kind
 from taut.progress import Progress
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def curvature_of(
     *,
     names: Collection[str],
     loss: Loss | None = None,
+    output: str | Mapping[str, Kind] = "auto",
     seed: int = 0,
     scratch: Path | None = None,
     device: str | None = None,
@@ -49,6 +51,7 @@ def curvature_of(
             model.module,
             batches,
             loss=loss,
+            output=output,
             seed=seed,
             names=set(names),
             scratch=scratch,

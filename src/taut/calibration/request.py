@@ -34,6 +34,7 @@ class Request:
     allowed: Allowed | None = None
     score: ScoreFunction | None = None
     loss: Loss | None = None
+    output: Mapping[str, str] = field(default_factory=dict)
     finish: bool = True
     sequential: bool = True
     effort: Effort = "max"

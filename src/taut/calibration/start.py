@@ -58,7 +58,7 @@ def start(work: Work, record: Findings) -> Started:
     student, request = RoundedNetwork(work.model), work.request
     if is_large(work.source, work.schemes):
         expect_stages(work.progress, stage_costs(work))
-    held = Held(student, work.model.module, work.calibration, request.seed)
+    held = Held(student, work.model.module, work.calibration, request.seed, request.output)
     curvature = _curvature(work, held, record)
     rounder = Rounder(
         work.source,
@@ -147,6 +147,7 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
             work.model,
             lambda: held.others,
             loss=work.request.loss,
+            output=held.kinds,
             seed=work.request.seed,
             scratch=work.request.scratch,
             device=work.request.device,

@@ -76,6 +76,15 @@ def command(
     calib: CalibOption = None,
     score: EvalOption = None,
     loss: LossOption = None,
+    output_kind: Annotated[
+        str | None,
+        typer.Option(
+            "--output-kind",
+            metavar="KIND",
+            help="With --calib: what the output holds: logits, probabilities or features; of "
+            "several outputs policy=logits,value=features. By default told by its values.",
+        ),
+    ] = None,
     plan: Annotated[
         Path | None,
         typer.Option(
@@ -205,6 +214,7 @@ def command(
             calib=calib,
             score=judge,
             loss=lost,
+            output=output_kind,
             train=train,
             teacher=teacher,
             epochs=epochs,

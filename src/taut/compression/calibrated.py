@@ -20,6 +20,7 @@ from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, TensorInfo
 from taut.io.identity import model_identity, plan_identity
+from taut.networks.outputs import said_outputs
 from taut.planning import quantisable
 from taut.planning.target import parse_bytes
 from taut.progress import Progress
@@ -68,7 +69,9 @@ def decide_calibrated(
     model = _opened(source, schemes, spec)
     request, data = _request(asked, target, allowed, model), _data(call, model)
     if call.fold is not False:
-        source, model = folded_with_data(source, schemes, model, next(iter(data), None))
+        first = next(iter(data), None)
+        source, model = folded_with_data(source, asked, schemes, model, first)
+        schemes = lossy_schemes(source, asked.schemes, asked.settled)  # float16 may hold more now
     work = Work(
         source=source,
         schemes=schemes,
@@ -218,6 +221,7 @@ def _request(
         allowed=allowed,
         score=call.score,
         loss=call.loss,
+        output=said_outputs(call.output),
         finish=call.finish is not False and model.gradients,
         sequential=model.gradients,
         effort=call.effort or "max",
@@ -281,6 +285,7 @@ def _identity(work: Work) -> dict[str, str]:
         "norms": "folded" if work.model.folded.note else "as they are",
         "calibration": work.calibration.digest,
         "loss": code_identity(request.loss),
+        "output": repr(sorted(request.output.items())),
         "seed": str(request.seed),
         "version": __version__,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -32,14 +32,14 @@ _UNTRIED: Final = (
 
 
 def folded_with_data(
-    source: Source, schemes: Mapping[str, Scheme], model: LoadedModel, batch: object
+    source: Source, asked: Asked, schemes: Mapping[str, Scheme], model: LoadedModel, batch: object
 ) -> tuple[Source, LoadedModel]:
     """The tensors and the network with its norms folded; the network is changed in place."""
     if not model.gradients:
         return source, model
     from taut.networks.fold_norms import fold_norms_
 
-    found = fold_norms_(model.module, batch, _free(source, schemes, model.names))
+    found = fold_norms_(model.module, batch, _free(source, schemes, model.names, asked.settled))
     return _over(source, model.names, found), replace(model, folded=replace(found, values={}))
 
 
@@ -65,14 +65,20 @@ def folded_without_data(
     for batch in _noise(model.module):
         with suppress(ArgumentError):  # it takes something else
             found = fold_norms_(
-                model.module, batch, _free(source, schemes, model.names), grouped=True
+                model.module,
+                batch,
+                _free(source, schemes, model.names, asked.settled),
+                grouped=True,
             )
             return _over(source, model.names, found), (found.note,) if found.note else ()
     return source, (_UNTRIED,)
 
 
 def _free(
-    source: Source, schemes: Mapping[str, Scheme], names: Mapping[str, str]
+    source: Source,
+    schemes: Mapping[str, Scheme],
+    names: Mapping[str, str],
+    settled: Collection[str],
 ) -> Callable[[str], bool]:
     """Whether a parameter or buffer has a tensor of its own, which is to be rounded."""
     tied = {*source.aliases, *source.aliases.values()}
@@ -82,7 +88,7 @@ def _free(
         if info.name in names
         and info.name not in tied
         and info.dtype in _DTYPES
-        and _suits(schemes[info.name])
+        and (_suits(schemes[info.name]) or (len(info.shape) == 1 and info.name not in settled))
     }
     return found.__contains__
 

@@ -16,6 +16,7 @@ from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.io.source import fixed_of, parameters_of
 from taut.machine.workers import LocalWorkers, Workers
+from taut.networks.outputs import said_outputs
 from taut.planning import Target, load_plan, parse_target, quantisable, resolve
 from taut.planning.divides import divides
 from taut.planning.max_drop import Allowed, parse_drop
@@ -49,6 +50,7 @@ class Call:
     calib: CalibrationSpec | None = None
     score: ScoreFunction | None = None
     loss: Callable[[object, object], torch.Tensor] | None = None
+    output: str | Mapping[str, str] | None = None
     plan: Plan | Schemes | str | Path | None = None
     effort: Effort | None = None
     threads: int = 1
@@ -235,6 +237,11 @@ def _check_call(call: Call) -> None:
     for name in ("teacher", "epochs", "lr"):
         if call.train is None and getattr(call, name) is not None:
             raise ArgumentError(f"{name}: goes with train; give what the model is trained on")
+    said_outputs(call.output)
+    if call.output is not None and call.calib is None:
+        raise ArgumentError(
+            "output (--output-kind): goes with calibration data; give calib (--calib)"
+        )
     if call.effort not in (None, "fast", "max"):
         raise ArgumentError(f'effort: {call.effort!r} is unknown; "fast" or "max"')
 

@@ -11,6 +11,7 @@ from taut.evaluation._near import Divergence, Near, choices, unwrapped, vectors
 from taut.evaluation._still import still
 from taut.networks.calls import run, samples_of
 from taut.networks.output_kind import output_kind
+from taut.networks.output_vectors import logs_of
 from taut.networks.outputs import find_target
 from taut.scoring.results import Fidelity
 
@@ -42,8 +43,8 @@ def compare_models(
 
     A batch is a dict of keywords, a tuple of arguments or the one argument. A row is a sample; of
     outputs (samples, tokens, n) a token, padding left out where the batch has an `attention_mask`.
-    `kl` is told where the output is `logits` (None: where the original's output is so called, or
-    is that of a linear layer called as a head: fc, classifier, lm_head). Layers are matched by
+    `kl` is told where the output is `logits` (None: where the original's first outputs are logits
+    or probabilities by their values, or are called logits). Layers are matched by
     name; one that the new model calls another number of times, or on other shapes (experts), has
     its own error alone, and NaN for the others. `progress` gets ("fidelity", done, total or 0).
 
@@ -60,16 +61,18 @@ def compare_models(
     follow, outputs, divergence = Follow(original, module), Near(), Divergence()
     total = len(batches) if isinstance(batches, Sized) else 0
     kind = {None: "auto", True: "logits", False: "features"}[logits]
-    samples, last = 0, False
+    samples, told = 0, "logits"
     with still(module, original):
         for number, batch in enumerate(batches, 1):
             old, new = _outputs(module, original, batch, follow, kind, number)
             if logits is None:
                 told = output_kind(original, batch)
-                logits, last = told != "features", told == "last"
+                logits = told != "features"
             whole = old.ndim >= 4
             outputs.add(vectors(old, batch, whole=whole), vectors(new, batch, whole=whole))
-            a, b = (choices(z, batch, last=last) for z in (old, new))
+            a, b = (choices(z, batch, last=told == "last") for z in (old, new))
+            if told == "probabilities":
+                a, b = logs_of(a), logs_of(b)
             if logits and a.shape[1] > 1:
                 divergence.add(a, b)
             samples += samples_of(unwrapped(batch))

@@ -11,6 +11,7 @@ from taut.analysis.grids import round_to
 from taut.io.pytorch import to_numpy
 from taut.networks import Calibration, run_batch
 from taut.networks.output_kind import output_kind
+from taut.networks.output_vectors import logs_of
 from taut.networks.outputs import find_target
 from taut.scheme import Scheme
 from taut.scoring.user_score import ScoreFunction, comparable, judged
@@ -162,7 +163,11 @@ def _vectors(module: torch.nn.Module, batch: object, kind: str) -> torch.Tensor:
     name = "logits" if kind == "last" else kind
     target = find_target(run_batch(module, batch), name, lambda _: None)
     found = target.tensor.float()
-    if kind == "logits" and found.ndim >= 4:  # classes come first, as cross_entropy has them
+    if kind == "probabilities":
+        found = logs_of(found)
+    if (
+        kind in ("logits", "probabilities") and found.ndim >= 4
+    ):  # classes come first, as cross_entropy has them
         found = found.movedim(1, -1)
     if found.ndim < 2:
         found = found.reshape(-1, 1)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar, cast
 
 from taut.errors import ArgumentError
-from taut.networks.calls import run
+from taut.io.names import nearest
+from taut.networks.calls import evaluating, run, samples_of
 from taut.networks.cuts import first_sample
+from taut.networks.measured_output import ENOUGH, LEAST, told_by_values
 from taut.networks.other_outputs import kept_outputs
-from taut.networks.output_vectors import Kind
-from taut.networks.outputs import KeptOutput, find_target, float_parts, told_output
+from taut.networks.output_vectors import Kind, vectors_of
+from taut.networks.outputs import FEATURES, KeptOutput, find_target, float_parts, told_output
 
 if TYPE_CHECKING:
     import torch
@@ -20,22 +24,176 @@ if TYPE_CHECKING:
 
 Seen = TypeVar("Seen")
 
+_BATCHES: Final = 8
+_MOST: Final = 1024  # positions of an output and batch that are looked at
+
+
+@dataclass(frozen=True)
+class OutputRole:
+    """What an output of a network holds, and why it is taken for that."""
+
+    kind: Kind
+    why: str
+
+
+def output_roles(
+    module: torch.nn.Module, batches: Iterable[object], said: Mapping[str, str] | None = None
+) -> dict[str, OutputRole]:
+    """What the outputs that count hold, by their places; the main one comes first.
+
+    Told by the values of some 64 positions, of as many batches as that takes. `said` has what the
+    caller says of outputs, one of OUTPUTS, by their places: "" is the main one.
+
+    Raises:
+        ArgumentError: the module rejects a batch, or `said` names an output that there is not.
+
+    >>> import torch
+    >>> class Two(torch.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.fc, self.box = torch.nn.Linear(4, 3), torch.nn.Linear(4, 2)
+    ...     def forward(self, x):
+    ...         return self.fc(x).softmax(-1), self.box(x)
+    >>> {place: one.kind for place, one in output_roles(Two(), [torch.randn(64, 4)]).items()}
+    {'0': 'probabilities', '1': 'features'}
+    """
+    import torch
+    from torch.autograd.graph import saved_tensors_hooks
+
+    said = {} if said is None else said
+    if (says := _says(module)) is not None and said.get("", "auto") == "auto":
+        return {"": OutputRole(says, "its graph says so")}
+    steps = iter(batches)
+    first = next(steps)
+    # How outputs are computed is looked at, and nothing differentiated: no value is kept for it.
+    with torch.enable_grad(), saved_tensors_hooks(_nothing_of, torch.Tensor):
+        kept = _of_some(module, first, lambda o, m: kept_outputs(o, "auto", m), gradients=True)
+    places = {one.place for one in kept}
+    for place in said:
+        if place and place not in places:
+            raise ArgumentError(
+                f'output: the network has no output "{place}"{nearest(place, places)}; it has '
+                + ", ".join(sorted(one or "a single one" for one in places))
+            )
+    values = _values(module, kept, itertools.chain([first], steps))
+    tokens = vocabularies_of(module)
+    asked = [said.get(kept[0].place, said.get("", "auto"))]
+    asked += [said.get(one.place, "auto") for one in kept[1:]]
+    return {
+        one.place: role_of(one, some, tokens, word)
+        for one, some, word in zip(kept, values, asked, strict=True)
+    }
+
 
 def output_kind(module: torch.nn.Module, batch: object) -> Kind:
-    """Tell by running one batch, as `collect` does with `output="auto"`.
+    """What the main output is, told by running one batch, as `output_roles` does.
 
     "last" is of images whose logits a linear layer gives: their classes are on the last axis.
 
     >>> import torch
-    >>> net = torch.nn.Sequential()
-    >>> net.add_module("fc", torch.nn.Linear(4, 3))
-    >>> output_kind(net, torch.ones(2, 4)), output_kind(net.fc, torch.ones(2, 4))
-    ('logits', 'features')
+    >>> net = torch.nn.Linear(4, 3)
+    >>> output_kind(torch.nn.Sequential(net, torch.nn.Softmax(-1)), torch.randn(64, 4))
+    'probabilities'
     """
-    told = _says(module)
-    if told is not None:
-        return told
-    return _of_some(module, batch, lambda output, maker: _kind(find_target(output, "auto", maker)))
+    if (says := _says(module)) is not None:
+        return says
+    main = _of_some(module, batch, lambda o, m: kept_outputs(o, "auto", m)[0])
+    (values,) = _values(module, [main], [batch])
+    return role_of(main, values, vocabularies_of(module)).kind
+
+
+def other_kinds(module: torch.nn.Module, batch: object) -> dict[str, Kind]:
+    """What the outputs beside the main one hold, by their places: those that curvature counts."""
+    _, *others = output_roles(module, [batch]).items()
+    return {place: one.kind for place, one in others}
+
+
+def role_of(
+    kept: KeptOutput,
+    values: torch.Tensor,
+    vocabularies: frozenset[int] = frozenset(),
+    said: str = "auto",
+) -> OutputRole:
+    """What an output holds, by some of its vectors (positions, width); `said` goes before.
+
+    What the output itself calls logits or an embedding is that. Of fewer than 16 positions the name
+    of the layer that made it decides.
+    """
+    usual: Kind = "last" if kept.last and kept.tensor.ndim > 3 else "logits"
+    if said != "auto":
+        return OutputRole(usual if said == "logits" else cast("Kind", said), "as was said")
+    name = kept.place.rpartition(".")[2]
+    if name == "logits":
+        return OutputRole(usual, "the output is called so")
+    if name in FEATURES:
+        return OutputRole("features", "the output is called so")
+    if len(values) < LEAST:
+        why = "there are too few samples to tell by its values; by the name of its layer"
+        return OutputRole(usual if kept.logits else "features", why)
+    told = told_by_values(values, vocabularies)
+    return OutputRole(usual if told.meaning == "logits" else told.meaning, told.why)
+
+
+def vocabularies_of(module: torch.nn.Module) -> frozenset[int]:
+    """The numbers of rows of all embeddings of tokens."""
+    import torch
+
+    embeddings = (one for one in module.modules() if isinstance(one, torch.nn.Embedding))
+    return frozenset(one.num_embeddings for one in embeddings if one.num_embeddings >= LEAST)
+
+
+def _values(
+    module: torch.nn.Module, kept: Sequence[KeptOutput], batches: Iterable[object]
+) -> list[torch.Tensor]:
+    """Some vectors of each output, of several batches where one does not have ENOUGH."""
+    import torch
+
+    found: list[list[torch.Tensor]] = [[] for _ in kept]
+    for batch in itertools.islice(batches, _BATCHES):
+        for count in (1, ENOUGH) if samples_of(batch) > 1 else (1,):
+            if count > 1 and all(map(_enough, found)):
+                break
+            some = _some(batch, count)
+            with torch.random.fork_rng(devices=[]), torch.no_grad(), suppress(ArgumentError):
+                for number, one in enumerate(vectors_at(module, kept, some)):
+                    found[number].append(one)
+        if all(map(_enough, found)):
+            break
+    empty = torch.zeros(0, 1)
+    return [torch.cat(one) if _alike(one) else next(iter(one), empty) for one in found]
+
+
+def _some(batch: object, count: int) -> object:
+    return first_sample(batch, count) if count == 1 else first_sample(batch, count, begin=1)
+
+
+def vectors_at(
+    module: torch.nn.Module, kept: Sequence[KeptOutput], batch: object
+) -> list[torch.Tensor]:
+    """Vectors (positions, width) of outputs for a batch, of each no more than can tell."""
+    with evaluating(module):
+        output = run(module, batch, "calibration batch")
+    parts: dict[str, torch.Tensor] = float_parts(output)
+    main = find_target(output, "auto", lambda _: None).tensor
+    tensors = [main, *(parts.get(one.place) for one in kept[1:])]
+    return [
+        main.new_zeros(0, 1) if tensor is None else values_of(tensor, batch, last=one.last)
+        for one, tensor in zip(kept, tensors, strict=True)
+    ]
+
+
+def values_of(tensor: torch.Tensor, batch: object, *, last: bool) -> torch.Tensor:
+    """Vectors of one output, evenly spread over its positions, _MOST at most."""
+    found = vectors_of(tensor.detach(), batch, "last" if last else "logits")
+    return found[:: max(1, len(found) // _MOST)].clone()
+
+
+def _enough(found: Sequence[torch.Tensor]) -> bool:
+    return sum(map(len, found)) >= ENOUGH
+
+
+def _alike(found: Sequence[torch.Tensor]) -> bool:
+    return bool(found) and len({one.shape[1] for one in found}) == 1
 
 
 def class_axes(
@@ -62,33 +220,6 @@ def class_axes(
     return found
 
 
-def other_kinds(module: torch.nn.Module, batch: object) -> dict[str, Kind]:
-    """What the outputs beside the main one hold, by their places: those that curvature counts.
-
-    >>> import torch
-    >>> class Two(torch.nn.Module):
-    ...     def __init__(self):
-    ...         super().__init__()
-    ...         self.fc, self.box = torch.nn.Linear(4, 3), torch.nn.Linear(4, 2)
-    ...     def forward(self, x):
-    ...         return self.fc(x), self.box(x)
-    >>> other_kinds(Two(), torch.ones(2, 4))
-    {'1': 'features'}
-    """
-    import torch
-    from torch.autograd.graph import saved_tensors_hooks
-
-    if _says(module) is not None:
-        return {}
-
-    def kinds(output: object, maker: Maker) -> dict[str, Kind]:
-        return {one.place: _kind(one) for one in kept_outputs(output, "auto", maker)[1:]}
-
-    # How outputs are computed is looked at, and nothing differentiated: no value is kept for it.
-    with torch.enable_grad(), saved_tensors_hooks(_nothing_of, torch.Tensor):
-        return _of_some(module, batch, kinds, gradients=True)
-
-
 def _nothing_of(tensor: torch.Tensor) -> torch.Tensor:
     """What is kept in the place of a tensor that gradients would want."""
     return tensor.new_empty(0)
@@ -109,12 +240,6 @@ def _of_some(
         some = first_sample(batch)
         return look(*_made_by(module, some, "calibration batch 1", gradients=gradients))
     return look(*_made_by(module, batch, "calibration batch 1", gradients=gradients))
-
-
-def _kind(found: KeptOutput) -> Kind:
-    if not found.logits:
-        return "features"
-    return "last" if found.last and found.tensor.ndim > 3 else "logits"
 
 
 def _says(module: torch.nn.Module) -> Literal["logits", "features"] | None:

@@ -18,8 +18,11 @@ __all__ = ["Distance", "Kind", "Loss", "Span", "vectors"]
 if TYPE_CHECKING:
     import torch
 
-Kind: TypeAlias = Literal["logits", "last", "features"]
-"""Logits; logits whose classes are on the last axis in images too; features."""
+Kind: TypeAlias = Literal["logits", "last", "probabilities", "features"]
+"""Logits; logits whose classes are on the last axis in images too; their softmax; features.
+
+Vectors of probabilities are their logarithms, which are logits.
+"""
 
 
 _SLICE: Final = 1 << 22  # values of vectors whose distance is told, and differentiated, at once
@@ -62,11 +65,20 @@ def vectors_of(
     mask = _mask(batch)
     if mask is not None and span is not None:
         mask = span.of(mask)
-    if kind == "logits" and found.ndim > 3:  # classes are the second axis, as in cross_entropy
+    if kind == "probabilities":
+        found = logs_of(found)
+    if (
+        kind in ("logits", "probabilities") and found.ndim > 3
+    ):  # classes are the second axis, as in cross_entropy
         found = found.movedim(1, -1)
     if mask is not None and found.ndim == 3 and mask.shape == found.shape[:2]:
         return found[mask.to(found.device) != 0]
     return found.reshape(-1, found.shape[-1])
+
+
+def logs_of(chances: torch.Tensor) -> torch.Tensor:
+    """The logarithms of probabilities, which are logits of the same; of 0 that of 1e-30."""
+    return chances.clamp_min(1e-30).log()
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,41 @@ if TYPE_CHECKING:
 Loss: TypeAlias = "Callable[[object, object], torch.Tensor]"
 Maker: TypeAlias = "Callable[[torch.Tensor], str | tuple[str, ...] | None]"
 
-OUTPUTS: Final = ("auto", "logits", "features")
+OUTPUTS: Final = ("auto", "logits", "probabilities", "features")
 _HEADS: Final = re.compile(
     r"(^|.*[._])(fc\d*|heads?|classifier|cls|score|lm_head|output|logits|linear|decoder|proj)$"
 )
-_FEATURES: Final = (
+FEATURES: Final = (
     "sentence_embedding", "text_embeds", "image_embeds", "logits", "last_hidden_state"
 )  # fmt: skip
+
+
+def said_outputs(said: str | Mapping[str, str] | None) -> dict[str, str]:
+    """What a caller says that outputs hold, by their places; "" is the main one.
+
+    `said` is one of OUTPUTS for the main output, or one for each place, as a mapping or as the text
+    `policy=logits,value=features`.
+
+    Raises:
+        ArgumentError: a word is none of OUTPUTS.
+
+    >>> said_outputs("logits"), said_outputs("0=logits,1=features")
+    ({'': 'logits'}, {'0': 'logits', '1': 'features'})
+    """
+    if said is None:
+        return {}
+    if isinstance(said, str):
+        parts = [part.rpartition("=") for part in said.split(",")]
+        found = {place.strip(): word.strip() for place, _, word in parts}
+    else:
+        found = {str(place): word for place, word in dict(said).items()}
+    for place, word in found.items():
+        if word not in OUTPUTS:
+            where = f' of "{place}"' if place else ""
+            raise ArgumentError(
+                f'output (--output-kind){where}: "{word}" is none of {", ".join(OUTPUTS)}'
+            )
+    return found
 
 
 @dataclass(frozen=True)
@@ -53,12 +81,12 @@ def find_target(output: object, kind: str, maker: Maker) -> KeptOutput:
         ArgumentError: the output holds no tensor of floats.
     """
     if kind != "auto":
-        names = ("logits",) if kind == "logits" else _FEATURES
+        names = FEATURES if kind == "features" else ("logits",)
         return KeptOutput(_named_or_first(output, names), kind == "logits")
     logits = _part(output, "logits")
     if is_float(logits):
         return told_output(logits, maker, named=True)
-    return told_output(_named_or_first(output, _FEATURES), maker)
+    return told_output(_named_or_first(output, FEATURES), maker)
 
 
 def told_output(tensor: torch.Tensor, maker: Maker, *, named: bool = False) -> KeptOutput:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -52,6 +52,7 @@ def compress(
     calib: CalibrationSpec | None = None,
     score: ScoreFunction | None = None,
     loss: Callable[[object, object], torch.Tensor] | None = None,
+    output: str | Mapping[str, str] | None = None,
     train: TrainSpec | None = None,
     teacher: TeacherSpec | None = None,
     epochs: int | None = None,
@@ -84,10 +85,11 @@ def compress(
     How small: `bits` a parameter, `ratio` (8 times), `size` ("8x", "4.2MB", "12%"), a `scheme` for
     all matrices ("int8", "int4:g64"), or a `plan`: a dict of names and patterns to schemes, a plan
     file or preset. With `calib` (texts, batches, a DataLoader) rounding minds what the network
-    makes of its data; `max_drop` ("0.5%") is what `score(model)` may lose; `loss(output, batch)`
-    takes the place of fidelity. With `train` (batches, a function, `fit(model, loss)`) the model
-    learns to be small, from its `teacher` too, for `epochs` at `lr`. With `base`, a model that
-    `src` was made from, the file is a delta.
+    makes of its data; what its outputs hold is told by their values, or said by `output` ("logits",
+    "probabilities" or "features" of the main one, or by the places of several). `max_drop` ("0.5%")
+    is what `score(model)` may lose; `loss(output, batch)` takes the place of fidelity. With `train`
+    (batches, a function, `fit(model, loss)`) the model learns to be small, from its `teacher` too,
+    for `epochs` at `lr`. With `base`, a model that `src` was made from, the file is a delta.
 
     How: `effort` ("fast", "max"), `threads` (the bytes do not depend on them), `device`, `memory`
     and `scratch` of a calibrated run, `shard_size` ("5GB"), `finish` (biases and norms), `seed`,
@@ -120,6 +122,7 @@ def compress(
             calib=calib,
             score=score,
             loss=loss,
+            output=output,
             plan=as_plan(plan, scheme),
             effort=effort,
             threads=threads,
