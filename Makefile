@@ -28,7 +28,7 @@ EDITABLE := $(PIP) --no-build-isolation $(BUILD_DIR) --editable
 TABLES := lossless.measure lossy.measure coding.sparse coding.speed frontier.fidelity frontier.ablation
 CORE := CMakeLists.txt $(filter-out csrc/capi/%,$(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.hpp))
 
-.PHONY: demo example test bench clients docs lint format typecheck asan fuzz capi wasm js mutants lock clean anew
+.PHONY: demo example test bench clients docs lint format typecheck asan fuzz capi cross wasm js mutants lock clean anew
 .DEFAULT_GOAL := test
 # Two pips in one environment would trip over each other.
 .NOTPARALLEL:
@@ -126,6 +126,11 @@ lock: $(VENV)/.build
 	  $(if $(KEEP),,--upgrade) --annotation-style line \
 	  --custom-compile-command "make lock  # from pyproject.toml and constraints.in, see there" \
 	  --output-file constraints.txt pyproject.toml constraints.in
+
+# libtaut for aarch64, armv7 and riscv64, run under QEMU on every golden file; what has no compiler
+# or no qemu-user here is skipped, and told. TARGETS="aarch64" builds some alone.
+cross: $(VENV)/.build $(VENV)/.core
+	$(BIN)/python tools/cross.py $(TARGETS)
 
 clean:
 	rm -rf .venv .venv-latest .venv-nncodec .venv-latest-nncodec build dist

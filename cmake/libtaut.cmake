@@ -10,7 +10,7 @@ set(TAUT_C_SOURCES array/header rans/slots rans/read_table rans/read_streams spl
 list(TRANSFORM TAUT_C_SOURCES PREPEND ${CMAKE_SOURCE_DIR}/csrc/)
 list(TRANSFORM TAUT_C_SOURCES APPEND .cpp)
 set(TAUT_C_WIDE ${TAUT_SOURCES})
-list(FILTER TAUT_C_WIDE INCLUDE REGEX "/csrc/simd/avx")
+list(FILTER TAUT_C_WIDE INCLUDE REGEX "/csrc/simd/(avx|neon)")
 list(FILTER TAUT_C_WIDE EXCLUDE REGEX "_encode")
 file(GLOB TAUT_C_OWN CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/csrc/capi/*.cpp)
 

@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from taut.networks.onnx_module import open_onnx
 from taut.planning import dump_plan
 from taut.reporting.page import write_charts, write_page
 from taut.reporting.tell import Evidence, tell
-from taut.scoring.results import Speed
+from taut.scoring.results import Evaluation, Speed
 
 BATCHES = (1, 64)  # images that are timed at once
 
@@ -75,10 +76,12 @@ def run(task: Task, folder: Path, threads: int, watts: float | None) -> Outcome:
 
     _say("judge the Taut file")
     one, many = (task.test.images[:count] for count in BATCHES)
-    smaller = taut.evaluate(
-        small, judge, original=net, calib=[one], speed=True, memory=True, energy=True,
+    costs = taut.evaluate(
+        small, original=net, calib=[one], fidelity=False, speed=True, memory=True, energy=True,
         threads=threads, watts=watts,
     )  # fmt: skip
+    near = taut.evaluate(small, judge, original=net, calib=calibration, threads=threads)
+    smaller = together(near, costs)
 
     _say("export to ONNX, and judge it in onnxruntime")
     done = taut.export(
@@ -124,6 +127,17 @@ def _lite(task: Task, small: Path, out: Path) -> Lite | None:
     with torch.inference_mode():
         right = module(task.test.images).argmax(1) == task.test.labels
     return Lite(done.size, float(right.float().mean()))
+
+
+def together(near: Evaluation, costs: Evaluation) -> Evaluation:
+    """Scores and outputs of many images, and what one image takes in time, memory and energy."""
+    assert near.original is not None and costs.original is not None
+    model, original = (
+        replace(one, speed=other.speed, memory=other.memory, energy=other.energy)
+        for one, other in ((near.model, costs.model), (near.original, costs.original))
+    )
+    notes = tuple(dict.fromkeys((*near.notes, *costs.notes)))
+    return replace(near, model=model, original=original, notes=notes)
 
 
 def score_on(pictures: Pictures) -> Score:

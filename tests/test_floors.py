@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "taut"
 # From the ground up, one room a floor; what needs nothing else shares the ground.
 HOUSE = (
-    ("_core", "errors", "extras", "progress", "scheme", "version"),
+    ("_core", "errors", "extras", "pictured", "progress", "scheme", "version"),
     ("machine",),
     ("coding",),
     ("io",),
@@ -42,6 +42,7 @@ HOUSE = (
     ("sweep",),
     ("evaluation",),
     ("reporting",),
+    ("display",),
     ("verbs",),
     ("__init__", "hf"),  # the verbs and the plug-in, as users import them
     ("demo",),
@@ -150,6 +151,34 @@ def core_dependencies() -> set[str]:
     return {{"PyYAML": "yaml"}.get(name, name) for name in names}
 
 
+def classes_anew(tree: ast.AST, module: str) -> list[str]:
+    """Classes that a function makes each time it is called.
+
+    A class is a cycle: what it, or a method by its closure, knows stays until the collector runs,
+    and that counts objects, not the gigabytes behind them.
+    """
+    functions = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)]
+    return [
+        f"{module}, line {inner.lineno}: {inner.name} is made anew by each {one.name}()"
+        for one in functions
+        if not any(ast.unparse(name) == "cache" for name in one.decorator_list)
+        for inner in one.body
+        if isinstance(inner, ast.ClassDef)
+    ]
+
+
+def calls_itself(tree: ast.AST, module: str) -> list[str]:
+    """Functions in functions that call themselves: cycles as well, through their own closure."""
+    outer = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)]
+    return [
+        f"{module}, line {inner.lineno}: {inner.name}"
+        for one in outer
+        for inner in one.body
+        if isinstance(inner, ast.FunctionDef)
+        and any(isinstance(n, ast.Name) and n.id == inner.name for n in ast.walk(inner))
+    ]
+
+
 def test_every_room_has_a_floor() -> None:
     rooms = {name_of(path).split(".")[0] for path in MODULES}
     assert rooms - set(FLOORS) == set(), "give it a floor here, and say so in CONTRIBUTING.md"
@@ -158,6 +187,15 @@ def test_every_room_has_a_floor() -> None:
 
 def test_imports_only_from_its_own_room_or_below() -> None:
     assert [one for path in MODULES for one in rising(tree_of(path), name_of(path))] == []
+
+
+def test_a_class_in_a_function_is_made_once() -> None:
+    found = [one for path in MODULES for one in classes_anew(tree_of(path), name_of(path))]
+    assert [one for one in found if "vllm_classes" not in one] == []  # vLLM asks once
+
+
+def test_a_function_in_a_function_does_not_call_itself() -> None:
+    assert [one for path in MODULES for one in calls_itself(tree_of(path), name_of(path))] == []
 
 
 def test_no_private_name_crosses_a_room() -> None:
@@ -277,7 +315,8 @@ def test_what_an_extra_brings_is_imported_inside_functions() -> None:
     core = core_dependencies() | set(sys.stdlib_module_names) | {"taut"}
     problems = []
     for path in MODULES:
-        allowed = core if name_of(path).split(".")[0] == "cli" else core - {"typer", "rich"}
+        prints = name_of(path).split(".")[0] in ("cli", "display")
+        allowed = core if prints else core - {"typer", "rich"}
         allowed = allowed | ({"torch"} if in_torch(name_of(path)) else set())
         allowed = allowed | ({"transformers"} if path.stem == "hf_quantizer" else set())
         for line, name in needed(path):

@@ -4,7 +4,8 @@
     c++ -std=c++20 -O2 -fno-exceptions -fno-rtti -c taut.cpp
 
 Each source keeps what is its own in a namespace of its own; headers come once, before what needs
-them. Pragmas compile the decoders for AVX2 and AVX-512 for these, unless TAUT_NO_SIMD is defined.
+them. Pragmas compile the decoders for AVX2 and AVX-512 for these, unless TAUT_NO_SIMD is defined;
+those for NEON need none.
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ PORTABLE = (
     "matrix/decode", "adaptive/header", "adaptive/numbers", "adaptive/decode", "records/layout",
     "records/header", "records/decode", "delta/header", "delta/decode", "codec/any", "simd/kernels",
 )  # fmt: skip
-# Sources for wider instructions, by the part of their names: what they are compiled for.
+# Sources for wider instructions, by the part of their names: what they are compiled for, if that
+# is not what all of the file is.
 WIDE = {
+    "neon": "",
     "avx2": "avx2,bmi2,popcnt",
     "avx512": "avx2,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2",
 }
+# What each of them has a copy of, compiled for it.
+SHARED = ("simd/steps.hpp", "simd/numbers.hpp")
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"].*\n', re.MULTILINE)
 _OPEN = re.compile(r"^namespace \{$", re.MULTILINE)
 _CLOSE = re.compile(r"^\}  // namespace$", re.MULTILINE)
@@ -44,6 +49,8 @@ _TOP = """\
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(TAUT_NO_SIMD)
 #define TAUT_AVX2 1
 #define TAUT_AVX512 1
+#elif defined(__aarch64__) && defined(__GNUC__) && !defined(TAUT_NO_SIMD)
+#define TAUT_NEON 1
 #endif
 // The same values on every machine: no product is fused with a sum.
 #if defined(__clang__)
@@ -63,18 +70,24 @@ class Amalgamation:
         self.system: list[str] = []
         self.parts: list[str] = []
 
-    def add(self, name: str) -> None:
-        """Add a file, and before it the headers that it includes, each once."""
+    def add(self, name: str, word: str = "") -> None:
+        """Add a file, and before it the headers that it includes, each once.
+
+        `word` names the copy of what is shared.
+        """
         if name in self.seen:
             return
         self.seen.add(name)
         text = (CSRC / name).read_text(encoding="utf-8")
         for kind, header in _INCLUDE.findall(text):
             if kind == '"' and header != "taut.h":
-                self.add(header)
+                self.add(header, word)
             elif kind == "<" and header not in self.system and header not in _CONDITIONAL:
                 self.system.append(header)
-        self.parts.append(f"\n// ---- {name}\n{_own(text, name)}")
+        own = _own(text, word if name in SHARED else name)
+        if word:
+            own = re.sub(r"\bwide(?=::| \{)", f"wide_{word}", own)
+        self.parts.append(f"\n// ---- {name}\n{own}")
 
     def wide(self, word: str) -> None:
         """Add the sources for some wider instructions, compiled for these."""
@@ -83,28 +96,30 @@ class Amalgamation:
             for path in sorted(CSRC.glob(f"simd/{word}*.cpp"))
             if not path.stem.endswith("encode")
         ]
-        own = {f"simd/{word}.hpp"}
-        for name in names:  # headers that others share stand before, compiled for any processor
+        own = {f"simd/{word}.hpp", *SHARED}
+        for name in (*names, *own):  # what is for any processor stands before
             for kind, header in _INCLUDE.findall((CSRC / name).read_text(encoding="utf-8")):
                 if kind == '"' and header not in own:
                     self.add(header)
-        for kind, header in _INCLUDE.findall((CSRC / f"simd/{word}.hpp").read_text("utf-8")):
-            if kind == '"':
-                self.add(header)
-        self.parts.append(f"\n#if TAUT_{word.upper()}\n{_push(WIDE[word])}")
+        push, pop = (_push(WIDE[word]), _POP) if WIDE[word] else ("", "")
+        self.parts.append(f"\n#if TAUT_{word.upper()}\n{push}")
+        self.seen.difference_update(SHARED)
         for name in names:
-            self.add(name)
-        self.parts.append(f"\n{_POP}#endif\n")
+            self.add(name, word)
+        self.parts.append(f"\n{pop}#endif\n")
 
     def text(self) -> str:
         """All of it."""
         system = "".join(f"#include <{header}>\n" for header in sorted(self.system))
-        intrinsics = "#if TAUT_AVX2\n#include <immintrin.h>\n#endif\n"
+        intrinsics = "".join(
+            f"#if TAUT_{word}\n#include <{header}>\n#endif\n" for word, header in _INTRINSICS
+        )
         return f'{_TOP}\n#include "taut.h"\n\n{system}{intrinsics}{"".join(self.parts)}'
 
 
+_INTRINSICS = (("AVX2", "immintrin.h"), ("NEON", "arm_neon.h"))
 # These are included where they stand, in what a system has; all others go to the top.
-_CONDITIONAL = {"pthread.h", "immintrin.h", "intrin.h"}
+_CONDITIONAL = {"pthread.h", "immintrin.h", "intrin.h", "arm_neon.h", "cpuid.h"}
 _POP = """\
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -123,7 +138,7 @@ def _push(target: str) -> str:
 
 
 def _stays(include: re.Match[str]) -> str:
-    return include[0] if include[2] in {"pthread.h", "intrin.h"} else ""
+    return include[0] if include[2] in {"pthread.h", "intrin.h", "cpuid.h"} else ""
 
 
 def _own(text: str, name: str) -> str:

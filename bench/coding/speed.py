@@ -1,6 +1,6 @@
 """The core alone, the machine's limits, and threads: what bounds a decoder here.
 
-python -m bench.coding.speed [--quick]
+python -m bench.coding.speed [--quick] [--kernels]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import xxhash
 
 from bench.data import minilm
 from bench.data.tensors import Bytes
+from bench.lossless.peers import ZipNN, peers
 from bench.measuring import report
 from bench.measuring.pages import arena_size, fresh_bytes, views
 from bench.measuring.timing import QUICK, THOROUGH, Effort, measure
@@ -38,8 +39,17 @@ THREADS = {
     "two": "2 threads",
     "gain": "gain",
 }
+BESIDE = {
+    "dtype": "dtype",
+    "effort": "effort",
+    "decoder": "decoder",
+    "gb_s": "GB/s of CPU time",
+    "to_portable": "to portable",
+    "to_zipnn": "to ZipNN",
+}
 _core: Any = importlib.import_module("taut._core")
 EFFORTS: tuple[coding.Effort, ...] = ("fast", "max")
+_ONCE = Effort(repeats=1, seconds=0.0)
 _BIG, _SMALL = 96 << 20, 256 << 10  # bytes: beyond the caches, and inside the second level
 
 
@@ -47,17 +57,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print the tables, write `bench/results/NAME.json`."""
     arguments = command_line().parse_args(argv)
     effort = QUICK if arguments.quick else THOROUGH
+    if arguments.kernels:
+        kernels(effort, arguments.quick)
+        return
     report.say("limits of the machine")
     bounds = limits(effort)
     report.say("the core alone")
     alone = core(repeats=10 if arguments.quick else 40)
     report.say("threads")
     shared = [row for dtype in ("bf16", "fp32", "3 bits") for row in threads(dtype, effort)]
-    path = report.save(arguments.name, [*bounds, *alone, *shared])
+    report.say("kernels beside each other and ZipNN")
+    near = [row for dtype in ("bf16", "fp32") for row in beside(dtype, effort)]
+    path = report.save(arguments.name, [*bounds, *alone, *shared, *near])
     print(report.table(LIMITS, bounds), "\n\nFrom cache, one thread, normal symbols:\n")
     print(report.table(CORE, alone), "\n\nMiniLM's matrices into warm memory, wall time:\n")
-    print(report.table(THREADS, shared), "\n\n" + report.footer())
+    print(report.table(THREADS, shared), "\n\nLossless, in turns, CPU time of one thread:\n")
+    print(report.table(BESIDE, near), "\n\n" + report.footer())
     report.say(f"wrote {path.relative_to(report.RESULTS.parent.parent)}")
+
+
+def kernels(effort: Effort, quick: bool) -> None:
+    """Measure the kernels alone, print the tables, write `bench/results/kernels.json`."""
+    alone = core(repeats=10 if quick else 40)
+    near = [row for dtype in ("bf16", "fp32") for row in beside(dtype, effort)]
+    report.save("kernels", [*alone, *near])
+    print(report.table(CORE, alone), "\n\nLossless, in turns, CPU time of one thread:\n")
+    print(report.table(BESIDE, near), "\n\n" + report.footer())
 
 
 def limits(effort: Effort) -> list[report.Row]:
@@ -157,7 +182,7 @@ def threads(dtype: str, effort: Effort) -> list[report.Row]:
     for quality in EFFORTS:
         coded = [_coded(a, quality, step) for a in arrays]
         jobs = [
-            (c.header, c.chunks, o.reshape(-1).view(np.uint8))
+            (c.header, c.chunks, o.reshape(-1).view(np.uint8), None)
             for c, o in zip(coded, out, strict=True)
         ]
         for kernel in _core.kernels():
@@ -170,10 +195,52 @@ def threads(dtype: str, effort: Effort) -> list[report.Row]:
     return rows
 
 
+def beside(dtype: str, effort: Effort) -> list[report.Row]:
+    """Return the CPU time of decoding MiniLM's matrices by each kernel and by ZipNN, in turns.
+
+    Ratios are within one pass over all of them, so that a busy machine is busy for each alike.
+    """
+    arrays = list(minilm.matrices(dtype).values())
+    out = views(fresh_bytes(arena_size(arrays), huge=False), arrays)
+    gigabytes = sum(a.nbytes for a in arrays) / 1e9
+    work: dict[tuple[str, str], Callable[[], object]] = {}
+    for quality in EFFORTS:
+        coded = [_coded(a, quality, 0.0) for a in arrays]
+        jobs = [
+            (c.header, c.chunks, o.reshape(-1).view(np.uint8), None)
+            for c, o in zip(coded, out, strict=True)
+        ]
+        for kernel in _core.kernels():
+            work[quality, kernel] = partial(_core.decode, jobs, 1, kernel)
+    for peer in peers(slow=False)[0]:
+        if isinstance(peer, ZipNN):
+            given = peer.encode([a.copy() for a in arrays], dtype, 1)
+            work["", peer.name] = partial(peer.decode, given, out, dtype, 1)
+    passes = [
+        {key: measure(lambda: None, _ignore(one), _ONCE, warm_up=False).cpu}
+        for _ in range(effort.repeats)
+        for key, one in work.items()
+    ]
+    taken = {key: float(np.median([p[key] for p in passes if key in p])) for key in work}
+    zipnn = taken.get(("", "ZipNN"))
+    return [
+        {
+            "dtype": dtype,
+            "effort": quality,
+            "decoder": decoder,
+            "gb_s": gigabytes / seconds,
+            "to_portable": taken[quality or EFFORTS[0], "portable"] / seconds,
+            "to_zipnn": zipnn / seconds if zipnn else None,
+        }
+        for (quality, decoder), seconds in taken.items()
+    ]
+
+
 def command_line() -> argparse.ArgumentParser:
     """Return the parser of what is typed behind the script's name."""
     parser = argparse.ArgumentParser(description="The core alone and the machine's limits.")
     parser.add_argument("--quick", action="store_true", help="3 repeats")
+    parser.add_argument("--kernels", action="store_true", help="kernels beside ZipNN, no more")
     parser.add_argument("--name", default="speed", help="of the file in bench/results")
     return parser
 

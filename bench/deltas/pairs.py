@@ -56,6 +56,11 @@ def epochs(task: Task, count: int, rate: float, seed: int = 0) -> Iterator[nn.Mo
         yield network
 
 
+def _arrays(network: nn.Module) -> Tensors:
+    """Tensors of a network in C order, which the writer of safetensors takes them for."""
+    return {n: np.ascontiguousarray(t.numpy()) for n, t in network.state_dict().items()}
+
+
 def fine_tuned_resnet20(folder: Path) -> tuple[Path, Path]:
     """ResNet-20 as it was trained on lossless images, and after two epochs of recompressed ones."""
     base, tuned = folder / "resnet20.safetensors", folder / "resnet20_tuned.safetensors"
@@ -67,7 +72,7 @@ def fine_tuned_resnet20(folder: Path) -> tuple[Path, Path]:
     task.weights.update(own)
     save_file({n: t.numpy() for n, t in own.items()}, base)
     for network in epochs(task, 2, 0.01):
-        save_file({n: t.numpy() for n, t in network.state_dict().items()}, tuned)
+        save_file(_arrays(network), tuned)
     return base, tuned
 
 
@@ -80,7 +85,7 @@ def lenet_epochs(folder: Path, count: int = 10) -> list[Path]:
     files = []
     for number, network in enumerate(epochs(task, count, 0.1)):
         files.append(folder / f"lenet_{number}.safetensors")
-        save_file({n: t.numpy() for n, t in network.state_dict().items()}, files[-1])
+        save_file(_arrays(network), files[-1])
     return files
 
 

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     asked = command_line().parse_args(argv)
     with tempfile.TemporaryDirectory() as made:
         random = asked.model.startswith("random:")
-        folder = _made(asked.model, Path(made)) if random else Path(asked.model)
+        folder = made_folder(asked.model, Path(made)) if random else Path(asked.model)
         module = open_model(folder, widened=False).module
         batches = windows_of(folder, Path(asked.text), asked.windows)
         shapes = {
@@ -57,7 +57,7 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
-def _made(shapes: str, folder: Path) -> Path:
+def made_folder(shapes: str, folder: Path) -> Path:
     """The folder of a Llama with random weights."""
     width, mlp, layers, words = map(int, shapes.removeprefix("random:").split(","))
     config = transformers.LlamaConfig(

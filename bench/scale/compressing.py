@@ -1,15 +1,18 @@
 """A calibrated compression of a language model in this process: what `bench.scale.table` observes.
 
-    python -m bench.scale.compressing FOLDER TEXT WINDOWS BITS RESULT
+    python -m bench.scale.compressing FOLDER TEXT WINDOWS BITS RESULT [--resume] [--die STAGE:DONE]
 
 FOLDER is a model that transformers opens. Of TEXT so many windows of 512 tokens calibrate it, one a
-batch; RESULT is the folder that is written. CPU seconds of each stage go to stderr.
+batch; RESULT is the folder that is written. CPU seconds of each stage go to stderr. With --die the
+process kills itself when so much of a stage is done; with --resume it goes on with one that was.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -46,10 +49,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         now = cpu_seconds()
         stages[stage] += now - last  # type: ignore[assignment]  # seconds
         last = now
+        if f"{stage}:{done}" == asked.die:
+            print(json.dumps({"cpu": now - began}), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     result = taut.compress(
         asked.model, asked.result, calib=batches, bits=asked.bits, threads=1, force=True,
-        progress=watch,
+        resume=asked.resume, progress=watch,
     )  # fmt: skip
     print({name: round(seconds) for name, seconds in stages.items()}, file=sys.stderr)
     print(*result.notes, sep="\n", file=sys.stderr)
@@ -65,6 +71,8 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("windows", type=int, help="windows of 512 tokens")
     parser.add_argument("bits", type=float, help="bits a weight, everything counted")
     parser.add_argument("result", help="the folder to write")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was killed")
+    parser.add_argument("--die", default="", metavar="STAGE:DONE", help="where it kills itself")
     return parser
 
 

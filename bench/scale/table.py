@@ -11,9 +11,12 @@ of blocks.
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from bench.measuring import report
+from bench.scale.collecting import made_folder
 from bench.scale.observed import Observed, observe
 
 COLUMNS = {
@@ -47,8 +50,11 @@ def curvature(arguments: argparse.Namespace) -> list[report.Row]:
 def calibrated(arguments: argparse.Namespace) -> list[report.Row]:
     """The model that is named, compressed to --bits; the file is left in --result."""
     windows, bits = arguments.windows, str(arguments.bits)
-    asked = (arguments.model, arguments.text, str(windows), bits, arguments.result)
-    seen = observe("bench.scale.compressing", *asked)
+    with tempfile.TemporaryDirectory() as made:
+        random = arguments.model.startswith("random:")
+        model = made_folder(arguments.model, Path(made)) if random else arguments.model
+        asked = (str(model), arguments.text, str(windows), bits, arguments.result)
+        seen = observe("bench.scale.compressing", *asked)
     return [_row(f"calibrated, {seen.said['bits']:.3f} bits", windows, seen)]
 
 
@@ -87,7 +93,9 @@ def command_line() -> argparse.ArgumentParser:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="+", choices=[*ROWS], help="what to measure")
-    parser.add_argument("--model", default="", help="a folder that transformers opens")
+    parser.add_argument(
+        "--model", default="", help="a folder that transformers opens, or random:SHAPES"
+    )
     parser.add_argument("--text", required=True, help="a text to take windows of")
     parser.add_argument("--name", default="scale", help="of the JSON in bench/results")
     parser.add_argument("--bits", type=float, default=3.0, help="bits a weight of `calibrated`")

@@ -1,5 +1,6 @@
 // Wide decoders are tried once before they are trusted: they are many, and not every processor was at hand.
 #include "codec/codec.hpp"
+#include "delta/delta.hpp"
 #include "matrix/matrix.hpp"
 #include "split/split.hpp"
 
@@ -35,16 +36,34 @@ std::vector<uint8_t> floats(size_t count, int width) {
     return bytes;
 }
 
-bool alike(const Encoded& coded, const Kernels& a, const Kernels& b) {
+bool alike(const Encoded& coded, const Kernels& a, const Kernels& b, const uint8_t* base = nullptr) {
     std::vector<uint8_t> results[2];
     const Kernels* kernels[2] = {&a, &b};
     for (int k = 0; k < 2; k++) {
         const ArrayDecoder decoder(read_header(coded.header.data(), coded.header.size()), *kernels[k]);
         results[k].resize(decoder.header().output_bytes());
         for (size_t c = 0; c < coded.chunks.size(); c++)
-            decoder.decode_chunk(c, {coded.chunks[c].data(), coded.chunks[c].size()}, results[k].data());
+            decoder.decode_chunk(c, {coded.chunks[c].data(), coded.chunks[c].size()}, results[k].data(), base);
     }
     return results[0] == results[1];
+}
+
+// Weights that moved up and down, by more in some rows and columns, or of which bits were flipped.
+bool deltas_alike(size_t count, int width, bool flipped, const Kernels& a, const Kernels& b) {
+    const std::vector<uint8_t> base = floats(count, width);
+    std::vector<uint8_t> values = base;
+    Weights weights;
+    for (size_t i = 0; i < count; i++) {
+        const int size = (width == 4 ? 6 : 1) + int(i / 384 % 5) + int(i % 384 % 3);
+        const auto by = uint32_t(int32_t(weights.next() * float(1 << size)));
+        uint32_t word = 0;
+        std::memcpy(&word, values.data() + i * size_t(width), size_t(width));
+        word = flipped ? word ^ (by & 0xff) : word + by;
+        std::memcpy(values.data() + i * size_t(width), &word, size_t(width));
+    }
+    const int mantissa = width == 4 ? 23 : 7;
+    return alike(encode_delta(values.data(), base.data(), count, width, Mode::float_, mantissa, {true, 384, 1}), a, b,
+                 base.data());
 }
 
 }  // namespace
@@ -81,6 +100,9 @@ bool decodes_alike(const Kernels& a, const Kernels& b) {
                 if (!alike(encode_matrix_with(coder, indices.data(), 131 * spec.columns, spec, {true, 61, 1}), a, b))
                     return false;
             }
+        for (int width : {2, 4})
+            for (bool flipped : {false, true})
+                if (!deltas_alike(few, width, flipped, a, b)) return false;
         return true;
     } catch (const FormatError&) {
         return false;  // what was coded right is decodable: the decoder is not

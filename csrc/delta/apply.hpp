@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "delta/rules.hpp"
+#include "simd/simd.hpp"
 
 namespace taut {
 
@@ -26,6 +27,7 @@ public:
     // Whether so many are left, and eight bytes beyond them.
     bool holds(uint64_t bits) const { return at_ + bits + 64 <= bits_; }
     const uint8_t* data() const { return data_; }
+    DeltaBits bytes() const { return {data_, size_t(bits_ / 8)}; }
     uint64_t place() const { return at_; }
     void go_to(uint64_t at) { at_ = at; }
     // At most 56, which one load holds.
@@ -72,9 +74,14 @@ public:
         negative_ = mode_ == Mode::unsigned_ ? T(0) : T(1);
     }
     // Values that follow one another.
-    void run(const uint8_t* base, const uint8_t* symbols, size_t n, uint8_t* out) {
+    void run(const Kernels& kernels, const uint8_t* base, const uint8_t* symbols, size_t n, uint8_t* out) {
         constexpr size_t step = 32;
         size_t j = 0;
+        if (kernels.delta_move) {
+            uint64_t at = raw_.place();
+            j = kernels.delta_move({int(sizeof(T)), exclusive_, signs_, flip_, negative_}, raw_.bytes(), base, symbols, n, at, out);
+            raw_.go_to(at);
+        }
         for (; j + step <= n; j += step) {
             const uint8_t* const s = symbols + j;
             const uint64_t any = load64(s) | load64(s + 8) | load64(s + 16) | load64(s + 24);

@@ -23,30 +23,35 @@ struct DeltaRows {
 template <class T>
 void classify_row(const ArrayHeader& h, const Classes<T>& classes, const uint8_t* base, int row, size_t n, bool plain,
                   uint8_t* out) {
-    if (!plain) {
-        for (size_t j = 0; j < n; j++) {
-            T u;
-            std::memcpy(&u, base + j * sizeof(T), sizeof u);
-            const uint8_t column = h.delta.columns[j];
-            out[j] = column == kUntouched ? uint8_t(kDeltaClasses) : classes.of(u, row + column);
-        }
-        return;
-    }
     // Wide enough for all keys but a float64's, and narrow enough to go many at a time.
     using Wide = std::conditional_t<sizeof(T) < 8, int32_t, int64_t>;
-    const Wide offset = Wide(classes.origin + row + 1 - 2);
+    const Wide offset = Wide(classes.origin + row + (plain ? 1 : 0) - 2);
     constexpr Wide top = kDeltaClasses - 1;
     const bool floats = h.mode == Mode::float_;
     const int shift = floats ? classes.shift : 0;
     const T mask = floats ? T(~Ordered<T>::kTop) : T(0);
+    if (plain) {
+        for (size_t j = 0; j < n; j++) {
+            T u;
+            std::memcpy(&u, base + j * sizeof(T), sizeof u);
+            const Wide c = Wide(offset - Wide(T(u & mask) >> shift));
+            out[j] = uint8_t(c < 0 ? 0 : c > top ? top : c);
+        }
+        return;
+    }
+    const uint8_t* const columns = h.delta.columns.data();
     for (size_t j = 0; j < n; j++) {
         T u;
         std::memcpy(&u, base + j * sizeof(T), sizeof u);
-        const Wide c = Wide(offset - Wide(T(u & mask) >> shift));
-        out[j] = uint8_t(c < 0 ? 0 : c > top ? top : c);
+        const Wide column = Wide(columns[j]), c = Wide(offset + column - Wide(T(u & mask) >> shift));
+        const Wide within = c < 0 ? Wide(0) : c > top ? top : c;
+        out[j] = uint8_t(column == kUntouched ? Wide(kDeltaClasses) : within);
     }
 }
 
+constexpr size_t kSpare = 64;  // bytes behind the last symbol, which wide loads reach
+
+// `symbols` has spare bytes behind the last.
 Status delta_symbols(const Kernels& kernels, ByteReader& in, uint64_t count, Vec<uint8_t>& symbols, Memory& memory) {
     const uint64_t size = in.varint();
     const uint8_t* data = in.take(size);
@@ -57,7 +62,8 @@ Status delta_symbols(const Kernels& kernels, ByteReader& in, uint64_t count, Vec
     const bool known = inner.kind == Kind::stored || inner.kind == Kind::split || inner.kind == Kind::constant;
     TAUT_REQUIRE(known && inner.width == 1 && inner.count == count, "delta: its symbols are no array of their number");
     TAUT_TRY(read_split_fields(header, inner));
-    TAUT_HAVE(symbols.try_resize_raw(count));
+    TAUT_HAVE(symbols.try_resize_raw(count + kSpare));
+    std::memset(symbols.data() + count, 0, kSpare);
     if (inner.kind == Kind::constant) return std::memset(symbols.data(), int(inner.value & 255), size_t(count)), Status();
     SplitDecoder decoder(memory);
     TAUT_TRY(decoder.open(inner, kernels));
@@ -76,14 +82,14 @@ Status delta_symbols(const Kernels& kernels, ByteReader& in, uint64_t count, Vec
 // waits for the one before it of its class.
 constexpr size_t kParts = 4;
 
-void count_classes(const Vec<uint8_t>& of, size_t begin, size_t end, size_t (&count)[kDeltaClasses + 1]) {
+void count_classes(const Vec<uint8_t>& of, size_t begin, size_t end, uint64_t (&count)[kDeltaClasses + 1]) {
     uint32_t parts[4][kDeltaClasses + 1] = {};  // of equal neighbours in one, each would wait for the one before
     for (size_t i = begin; i < end; i++) parts[i & 3][of[i]]++;
     for (auto& one : parts)
         for (int c = 0; c <= kDeltaClasses; c++) count[c] += one[c];
 }
 
-void in_order(const Vec<uint8_t>& of, size_t (&at)[kParts][kDeltaClasses + 1], size_t part, const uint8_t* symbols,
+void in_order(const Vec<uint8_t>& of, uint64_t (&at)[kParts][kDeltaClasses + 1], size_t part, const uint8_t* symbols,
               uint8_t* out) {
     const size_t n = of.size();
     const auto next = [&](size_t p, size_t i) {
@@ -101,10 +107,15 @@ void in_order(const Vec<uint8_t>& of, size_t (&at)[kParts][kDeltaClasses + 1], s
 Status symbols_in_order(const Kernels& kernels, ByteReader& in, const Vec<uint8_t>& of, Vec<uint8_t>& symbols,
                         Memory& memory) {
     const size_t part = (of.size() + kParts - 1) / kParts;
-    size_t at[kParts][kDeltaClasses + 1] = {};
-    for (size_t p = 0; p < kParts; p++) count_classes(of, p * part, std::min(of.size(), (p + 1) * part), at[p]);
+    const bool wide = kernels.delta_count && kernels.delta_order;  // in one part
+    uint64_t at[kParts][kDeltaClasses + 1] = {};
+    if (wide) kernels.delta_count(of.data(), of.size(), uint8_t(kDeltaClasses), at[0]);
+    for (size_t p = 0; p < kParts && !wide; p++)
+        count_classes(of, p * part, std::min(of.size(), (p + 1) * part), at[p]);
     size_t touched = 0;
     bool alone = false;  // one class, which is in order as it is
+    uint8_t classes[kDeltaClasses];
+    size_t kinds = 0;
     for (int c = 0; c < kDeltaClasses; c++) {
         const size_t before = touched;
         for (size_t p = 0; p < kParts; p++) {
@@ -113,13 +124,17 @@ Status symbols_in_order(const Kernels& kernels, ByteReader& in, const Vec<uint8_
             touched += n;
         }
         alone |= touched - before == of.size();
+        if (touched > before) classes[kinds++] = uint8_t(c);
     }
     TAUT_REQUIRE(touched, "delta: bytes in a chunk that differs nowhere");
     TAUT_TRY(delta_symbols(kernels, in, touched, symbols, memory));
     if (alone) return {};
     Vec<uint8_t> ordered(memory);
     TAUT_HAVE(ordered.try_resize_raw(of.size()));
-    in_order(of, at, part, symbols.data(), ordered.data());
+    if (wide)
+        kernels.delta_order(of.data(), of.size(), classes, kinds, symbols.data(), at[0], ordered.data());
+    else
+        in_order(of, at, part, symbols.data(), ordered.data());
     symbols = std::move(ordered);
     return {};
 }
@@ -180,7 +195,7 @@ Status decode_delta_words(const ArrayHeader& h, const Kernels& kernels, uint64_t
     const size_t left = in.left();
     RawBits raw(in.take(left), left);
     Apply<T> apply(h, raw);
-    apply.run(base, symbols.data(), size_t(span.values), out);
+    apply.run(kernels, base, symbols.data(), size_t(span.values), out);
     TAUT_REQUIRE(raw.all_read(), "delta: raw bits end early, or are left over");
     return {};
 }

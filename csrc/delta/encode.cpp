@@ -290,7 +290,7 @@ private:
     void put_symbols(std::vector<uint8_t>& out, const std::vector<uint8_t>& symbols) const {
         EncodeOptions options;
         options.max_effort = true;
-        options.few_lanes = h_.delta.sparse && symbols.size() < 1 << 18;
+        options.few_lanes = symbols.size() < (h_.delta.sparse ? 1 << 18 : 1 << 16);
         options.row_length = std::clamp<uint64_t>(symbols.size() / 512, 64, 4096);
         const Encoded coded = encode_split(symbols.data(), symbols.size(), 1, Mode::unsigned_, 0, options);
         put_varint(out, coded.header.size());

@@ -14,10 +14,11 @@ TAUT_INLINE void store_word(uint8_t* p, uint64_t v) { std::memcpy(p, &v, 8); }
 
 // --- fast coder --------------------------------------------------------------------------------------------------
 
+// An index in a table of 2^Bits bytes.
 template <int Bits>
-TAUT_INLINE __m256i find(const uint8_t* table, const Index<Bits>& i) {
-    return find_from<Bits - 4, Bits>(table, i);
-}
+struct Place : Avx2::Index<Bits, false> {
+    TAUT_INLINE explicit Place(__m256i i) : Avx2::Index<Bits, false>(i, i) {}
+};
 
 // pack[m]: the bytes of the lanes in mask m, in order, at the end of eight bytes.
 struct Packing {
@@ -49,8 +50,8 @@ TAUT_INLINE void encode32(const FastLookup& t, uint8_t* low, uint8_t* high, cons
     const __m256i zero = _mm256_setzero_si256();
     const __m256i from_first = _mm256_sub_epi8(load(symbols), _mm256_set1_epi8(char(t.first - 1)));
     const __m256i last = _mm256_min_epu8(from_first, _mm256_set1_epi8((1 << Bits) - 1));
-    const Index<Bits> symbol(_mm256_and_si256(from_first, _mm256_cmpeq_epi8(from_first, last)));
-    const __m256i start = find(t.start, symbol), f = find(t.frequency, symbol);
+    const Place<Bits> symbol(_mm256_and_si256(from_first, _mm256_cmpeq_epi8(from_first, last)));
+    const __m256i start = symbol.find(t.start), f = symbol.find(t.frequency);
     if (t.escapes) {
         const uint32_t escaped = uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(start, zero)));
         if (escaped) push(symbols, escaped, out.tail);
@@ -60,7 +61,7 @@ TAUT_INLINE void encode32(const FastLookup& t, uint8_t* low, uint8_t* high, cons
     const uint32_t units = uint32_t(_mm256_movemask_epi8(full));
     push(low, units, out.units);
     const __m256i y_low = _mm256_blendv_epi8(x_low, x_high, full), y_high = _mm256_andnot_si256(full, x_high);
-    const __m256i m_low = find(t.reciprocal_low, symbol), m_high = find(t.reciprocal_high, symbol);
+    const __m256i m_low = symbol.find(t.reciprocal_low), m_high = symbol.find(t.reciprocal_high);
     // The reciprocal is rounded down: the quotient may be one short, and then the remainder is f or more.
     const auto divide = [&](__m256i x, __m256i by, __m256i m, __m256i& rest) {
         const __m256i q = _mm256_mulhi_epu16(x, m), r = _mm256_sub_epi16(x, _mm256_mullo_epi16(q, by));
@@ -73,9 +74,9 @@ TAUT_INLINE void encode32(const FastLookup& t, uint8_t* low, uint8_t* high, cons
                                       _mm256_unpacklo_epi8(m_low, m_high), rest_a);
     const __m256i quotient_b = divide(_mm256_unpackhi_epi8(y_low, y_high), _mm256_unpackhi_epi8(f, zero),
                                       _mm256_unpackhi_epi8(m_low, m_high), rest_b);
-    const Index<8> rank(_mm256_add_epi8(start, _mm256_packus_epi16(rest_a, rest_b)));
+    const Place<8> rank(_mm256_add_epi8(start, _mm256_packus_epi16(rest_a, rest_b)));
     store(high, _mm256_packus_epi16(quotient_a, quotient_b));
-    store(low, find(t.slot_of, rank));
+    store(low, rank.find(t.slot_of));
 }
 
 template <int Bits>

@@ -33,7 +33,7 @@ struct FastTables {
     }
 };
 
-TAUT_INLINE void decode64(const FastTables& t, FastLanes& x, const uint8_t*& p, uint8_t* out) {
+TAUT_INLINE void decode64(const FastTables& t, Fast512& x, const uint8_t*& p, uint8_t* out) {
     const __m512i at = _mm512_srli_epi16(x.low, 2);
     const __mmask64 alias = _mm512_cmpge_epu8_mask(x.low, _mm512_permutexvar_epi8(at, t.limit));
     const auto either = [&](__m512i own, __m512i other) {
@@ -50,7 +50,7 @@ void fast_steps512(const Table& table, uint16_t* state, size_t& bank, size_t ste
     const FastTables t(table);
     const uint8_t* p = units;
     uint16_t *now = state + bank, *then = state + (bank + 64) % 128;
-    FastLanes x, y;
+    Fast512 x, y;
     x.load_from(now);
     y.load_from(then);
     for (size_t left = steps / 2; left > 0; left--, out += 128) {
@@ -183,6 +183,11 @@ const Kernels* avx512_kernels() {
         k.matrix_fast = avx512_matrix_fast;
         k.matrix_dense = avx512_matrix_dense;
         k.matrix_row = avx512_matrix_row;
+#if !defined(TAUT_EMULATE_AVX512)  // SIMDe lacks much of what those take
+        k.delta_count = avx512_delta_count;
+        k.delta_order = avx512_delta_order;
+        k.delta_move = avx512_delta_move;
+#endif
 #if TAUT_AVX2
         // Its sums are defined in eight lanes, and every processor with AVX-512 has AVX2.
         k.round_block = TAUT_ROUND_BLOCK;

@@ -10,7 +10,8 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
-#include "simd/simd.hpp"
+#include "simd/numbers.hpp"
+#include "simd/steps.hpp"
 
 namespace taut {
 namespace {
@@ -76,8 +77,9 @@ TAUT_INLINE __m512i high_bytes(__m512i v, __m512i w) {
 // States are kept as planes: one register holds the same byte of all 64 states, in lane order. So a state's slot needs
 // no packing, and handing out units is one masked expansion: every lane that has run short takes the next byte, the
 // others keep theirs.
-struct FastLanes {
+struct Fast512 {
     __m512i low, high;
+    TAUT_INLINE __m512i slot() const { return low; }
     TAUT_INLINE void load_from(const uint16_t* lane) {
         __m512i v[2];
         load_pieces(lane, v);
@@ -139,7 +141,24 @@ struct Dense512 {
         save_pieces({_mm512_unpacklo_epi16(a, upper[0]), _mm512_unpackhi_epi16(a, upper[0]),
                      _mm512_unpacklo_epi16(b, upper[1]), _mm512_unpackhi_epi16(b, upper[1])}, lane);
     }
-    // x = f * (x >> 12) + rank in halves, frequencies times 16; then `active` lanes take units as above.
+    template <int Bits>
+    TAUT_INLINE void slot(__m512i& bucket, __m512i& offset) const {
+        const __m512i mixed = select(bytes(0xff << (Bits - 4)), _mm512_slli_epi16(plane1, Bits - 4),
+                                     _mm512_srli_epi16(plane0, 12 - Bits));
+        bucket = _mm512_and_si512(mixed, bytes((1 << Bits) - 1));
+        offset = _mm512_and_si512(plane0, bytes((1 << (12 - Bits)) - 1));
+    }
+    // x = f * (x >> 12) + offset + adjust, two bytes each of f and adjust; then `active` lanes take units as above.
+    TAUT_INLINE void advance(const __m512i (&f)[2], const __m512i (&adjust)[2], __m512i offset, __mmask64 active,
+                             const uint8_t*& p) {
+        const __m512i zero = _mm512_setzero_si512();
+        advance(_mm512_slli_epi16(_mm512_unpacklo_epi8(f[0], f[1]), 4),
+                _mm512_slli_epi16(_mm512_unpackhi_epi8(f[0], f[1]), 4),
+                _mm512_add_epi16(_mm512_unpacklo_epi8(offset, zero), _mm512_unpacklo_epi8(adjust[0], adjust[1])),
+                _mm512_add_epi16(_mm512_unpackhi_epi8(offset, zero), _mm512_unpackhi_epi8(adjust[0], adjust[1])),
+                active, p);
+    }
+    // The same with words, frequencies times 16.
     TAUT_INLINE void advance(__m512i f0, __m512i f1, __m512i rank0, __m512i rank1, __mmask64 active,
                                 const uint8_t*& p) {
         const __m512i zero = _mm512_setzero_si512(), n = _mm512_and_si512(plane1, bytes(0xf0));
@@ -158,36 +177,124 @@ struct Dense512 {
     }
 };
 
-// Numbers to the output type.
-TAUT_INLINE __m256i to_bf16x16(__m512 v) {
-    const __m512i u = _mm512_castps_si512(v), upper = _mm512_srli_epi32(u, 16);
-    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
-    const __m512i even = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
-    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-    return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(even, nan, upper, _mm512_set1_epi32(0x40)));
-}
-
-TAUT_INLINE __m256i to_f16x16(__m512 v) {
-    // The conversion would keep a NaN's payload: it goes first.
-    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-    const __m512i u = _mm512_castps_si512(v);
-    const __m512 plain = _mm512_castsi512_ps(_mm512_mask_and_epi32(u, nan, u, _mm512_set1_epi32(int(0xffc00000u))));
-    return _mm512_cvtps_ph(plain, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-template <Output output>
-TAUT_INLINE void put16(__m512 v, uint8_t* out) {
-    if constexpr (output == Output::f32) {
-        store(out, _mm512_castps_si512(v));
-    } else if constexpr (output == Output::f64) {
-        const __m256 upper = _mm256_castsi256_ps(_mm512_extracti64x4_epi64(_mm512_castps_si512(v), 1));
-        store(out, _mm512_castpd_si512(_mm512_cvtps_pd(_mm512_castps512_ps256(v))));
-        store(out + 64, _mm512_castpd_si512(_mm512_cvtps_pd(upper)));
-    } else {
-        const __m256i u = output == Output::f16 ? to_f16x16(v) : to_bf16x16(v);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), u);
+// What simd/steps.hpp and simd/numbers.hpp ask for.
+struct Avx512 {
+    static constexpr size_t kLanes = 64;
+    using Bytes = __m512i;
+    using Mask = __mmask64;
+    using Active = __mmask64;
+    using FastStates = Fast512;
+    using DenseStates = Dense512;
+    static TAUT_INLINE Active active(size_t n) { return n < 64 ? first(n) : ~uint64_t(0); }
+    static TAUT_INLINE Bytes load(const void* p) { return _mm512_loadu_si512(p); }
+    static TAUT_INLINE void store(void* p, Bytes v) { _mm512_storeu_si512(p, v); }
+    static TAUT_INLINE Bytes bytes(int v) { return _mm512_set1_epi8(char(v)); }
+    static TAUT_INLINE Bytes add(Bytes a, Bytes b) { return _mm512_add_epi8(a, b); }
+    static TAUT_INLINE Bytes sub(Bytes a, Bytes b) { return _mm512_sub_epi8(a, b); }
+    static TAUT_INLINE Bytes exclusive(Bytes a, Bytes b) { return _mm512_xor_si512(a, b); }
+    static TAUT_INLINE Bytes and_(Bytes a, Bytes b) { return _mm512_and_si512(a, b); }
+    static TAUT_INLINE Mask at_least(Bytes a, Bytes b) { return _mm512_cmpge_epu8_mask(a, b); }
+    static TAUT_INLINE Mask less(Bytes a, Bytes b) { return ~_mm512_cmpge_epu8_mask(a, b); }
+    static TAUT_INLINE Mask set_in(Bytes v, Bytes bits) { return _mm512_test_epi8_mask(v, bits); }
+    static TAUT_INLINE Bytes pick(Mask m, Bytes yes, Bytes no) { return _mm512_mask_mov_epi8(no, m, yes); }
+    static TAUT_INLINE Bytes add_unless(Mask m, Bytes v, Bytes by) { return _mm512_mask_add_epi8(v, ~m, v, by); }
+    static TAUT_INLINE Bytes keep(Mask m, Bytes v) { return _mm512_maskz_mov_epi8(m, v); }
+    template <int from, int bits>
+    static TAUT_INLINE Bytes field(Bytes v) {
+        return _mm512_and_si512(from ? _mm512_srli_epi16(v, from) : v, bytes((1 << bits) - 1));
     }
-}
+    static TAUT_INLINE Mask rare(Mask m, Active active) { return m & active; }
+    static TAUT_INLINE bool any(Mask m) { return m; }
+    static TAUT_INLINE uint64_t lanes_of(Mask m) { return m; }
+    static TAUT_INLINE Bytes as_bytes(Mask m) { return _mm512_maskz_mov_epi8(m, bytes(1)); }
+    static TAUT_INLINE Bytes closer(Bytes q, Mask odd) {
+        const Mask negative = _mm512_movepi8_mask(q), moved = _mm512_test_epi8_mask(q, q) & odd;
+        const Bytes one = bytes(1), twice = _mm512_add_epi8(q, q);
+        const Bytes up = _mm512_mask_add_epi8(twice, moved & negative, twice, one);
+        return _mm512_mask_sub_epi8(up, moved & ~negative, up, one);
+    }
+    static TAUT_INLINE Bytes next(Bytes i) {
+        uint64_t half[2];
+        std::memcpy(half, wide::kNextState, sizeof half);
+        const int64_t low = int64_t(half[0]), high = int64_t(half[1]);
+        return _mm512_shuffle_epi8(_mm512_set_epi64(high, low, high, low, high, low, high, low), i);
+    }
+
+    // Up to 128 bytes are one permutation, in which the quantiser is a bit of the index.
+    template <int Bits, bool Trellis>
+    struct Index {
+        __m512i i;
+        __mmask64 odd;
+        TAUT_INLINE Index(__m512i i_, __mmask64 odd_) : i(i_), odd(odd_) {
+            if (Trellis && Bits <= 6) i = _mm512_mask_add_epi8(i, odd, i, bytes(1 << Bits));
+        }
+        TAUT_INLINE __m512i find(const uint8_t* t) const {
+            constexpr int bits = Bits + (Trellis && Bits <= 6);
+            if constexpr (bits <= 6) return _mm512_permutexvar_epi8(i, load(t));
+            else if constexpr (bits == 7 && Bits == 6) return pair_at(t);
+            else if constexpr (bits == 7)
+                return Trellis ? _mm512_mask_blend_epi8(odd, pair_at(t), pair_at(t + 128)) : pair_at(t);
+            else return Trellis ? _mm512_mask_blend_epi8(odd, whole_at(t), whole_at(t + 256)) : whole_at(t);
+        }
+
+    private:
+        TAUT_INLINE __m512i pair_at(const uint8_t* t) const { return _mm512_permutex2var_epi8(load(t), i, load(t + 64)); }
+        TAUT_INLINE __m512i whole_at(const uint8_t* t) const {
+            return _mm512_mask_blend_epi8(_mm512_movepi8_mask(i), pair_at(t), pair_at(t + 128));
+        }
+    };
+    using Ints = __m512i;
+    using Floats = __m512;
+    static TAUT_INLINE Ints indices(const uint8_t* symbols) {
+        return wide(_mm_loadu_si128(reinterpret_cast<const __m128i*>(symbols)));
+    }
+    static TAUT_INLINE Ints levels(const int8_t* levels) {
+        return wide(_mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(levels)), _mm_set1_epi8(char(0x80))));
+    }
+    static TAUT_INLINE Ints clamp(Ints i, int most) {
+        return _mm512_min_epi32(_mm512_max_epi32(i, _mm512_set1_epi32(-most)), _mm512_set1_epi32(most));
+    }
+    static TAUT_INLINE Floats look_up(Floats table, Ints i) { return _mm512_permutexvar_ps(i, table); }
+    static TAUT_INLINE Floats load_floats(const float* p) { return _mm512_loadu_ps(p); }
+    static TAUT_INLINE Floats floats(float v) { return _mm512_set1_ps(v); }
+    static TAUT_INLINE Floats from_ints(Ints i) { return _mm512_cvtepi32_ps(i); }
+    static TAUT_INLINE Floats plus(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+    static TAUT_INLINE Floats minus(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
+    static TAUT_INLINE Floats times(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+    template <Output output>
+    static TAUT_INLINE void put(__m512 v, uint8_t* out) {
+        if constexpr (output == Output::f32) {
+            store(out, _mm512_castps_si512(v));
+        } else if constexpr (output == Output::f64) {
+            const __m256 upper = _mm256_castsi256_ps(_mm512_extracti64x4_epi64(_mm512_castps_si512(v), 1));
+            store(out, _mm512_castpd_si512(_mm512_cvtps_pd(_mm512_castps512_ps256(v))));
+            store(out + 64, _mm512_castpd_si512(_mm512_cvtps_pd(upper)));
+        } else {
+            const __m256i u = output == Output::f16 ? to_f16x16(v) : to_bf16x16(v);
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), u);
+        }
+    }
+
+private:
+    static TAUT_INLINE Ints wide(__m128i symbols) {
+        return _mm512_sub_epi32(_mm512_cvtepu8_epi32(symbols), _mm512_set1_epi32(128));
+    }
+    static TAUT_INLINE __m256i to_bf16x16(__m512 v) {
+        const __m512i u = _mm512_castps_si512(v), upper = _mm512_srli_epi32(u, 16);
+        const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+        const __m512i even = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+        const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+        return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(even, nan, upper, _mm512_set1_epi32(0x40)));
+    }
+
+    static TAUT_INLINE __m256i to_f16x16(__m512 v) {
+        // The conversion would keep a NaN's payload: it goes first.
+        const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+        const __m512i u = _mm512_castps_si512(v);
+        const __m512 plain = _mm512_castsi512_ps(_mm512_mask_and_epi32(u, nan, u, _mm512_set1_epi32(int(0xffc00000u))));
+        return _mm512_cvtps_ph(plain, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    }
+};
 
 }  // namespace
 
@@ -196,6 +303,11 @@ void avx512_matrix_dense(const MatrixLookup& t, uint32_t* state, MatrixColumns& 
 size_t avx512_matrix_row(const MatrixRule& rule, Output output, const int8_t* levels, size_t n, uint8_t* out);
 size_t avx512_merge(const SplitRule& rule, int width, const uint8_t* symbols, const uint8_t* raw, size_t n,
                     uint8_t* out);
+void avx512_delta_count(const uint8_t* of, size_t n, uint8_t none, uint64_t* counts);
+void avx512_delta_order(const uint8_t* of, size_t n, const uint8_t* classes, size_t kinds, const uint8_t* symbols,
+                        uint64_t* at, uint8_t* out);
+size_t avx512_delta_move(const DeltaRule& rule, const DeltaBits& raw, const uint8_t* base, const uint8_t* symbols, size_t n,
+                         uint64_t& at, uint8_t* out);
 size_t avx512_uniform(const UniformRule& rule, Output output, const uint8_t* symbols, size_t n, uint8_t* out);
 
 }  // namespace taut

@@ -97,38 +97,6 @@ size_t merge_of(const SplitRule& rule, const uint8_t* symbols, const uint8_t* ra
     return n;
 }
 
-// --- uniform -------------------------------------------------------------------------------------------------------
-
-struct Levels {
-    __m512 step, shift;
-    TAUT_INLINE explicit Levels(const UniformRule& rule) : step(_mm512_set1_ps(rule.step)) {
-        // By the lowest four bits of an index between -3 and 3.
-        alignas(64) float by_index[16] = {};
-        for (int q = -3; q <= 3; q++) by_index[q & 15] = rule.shift[size_t(q + 3)];
-        shift = _mm512_loadu_ps(by_index);
-    }
-    TAUT_INLINE __m512 operator()(const uint8_t* symbols) const {
-        const __m512i s = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(symbols)));
-        const __m512i q = _mm512_sub_epi32(s, _mm512_set1_epi32(128));
-        const __m512i near = _mm512_min_epi32(_mm512_max_epi32(q, _mm512_set1_epi32(-3)), _mm512_set1_epi32(3));
-        return _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(q), step), _mm512_permutexvar_ps(near, shift));
-    }
-};
-
-template <Output output>
-size_t uniform_of(const UniformRule& rule, const uint8_t* symbols, size_t n, uint8_t* out) {
-    constexpr size_t size = output == Output::f32 ? 4 : output == Output::f64 ? 8 : 2;
-    const Levels level(rule);
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) put16<output>(level(symbols + i), out + size * i);
-    if (i < n) {
-        uint8_t last[16 * size];
-        put16<output>(level(symbols + i), last);
-        std::memcpy(out + size * i, last, size * (n - i));
-    }
-    return n;
-}
-
 }  // namespace
 
 size_t avx512_merge(const SplitRule& rule, int width, const uint8_t* symbols, const uint8_t* raw, size_t n,
@@ -138,15 +106,6 @@ size_t avx512_merge(const SplitRule& rule, int width, const uint8_t* symbols, co
         case 2: return merge_of<2>(rule, symbols, raw, n, out);
         case 4: return rule.packed() > 30 ? 0 : merge_of<4>(rule, symbols, raw, n, out);  // two of 31 and a bit offset
         default: return merge_of<8>(rule, symbols, raw, n, out);
-    }
-}
-
-size_t avx512_uniform(const UniformRule& rule, Output output, const uint8_t* symbols, size_t n, uint8_t* out) {
-    switch (output) {
-        case Output::f32: return uniform_of<Output::f32>(rule, symbols, n, out);
-        case Output::f16: return uniform_of<Output::f16>(rule, symbols, n, out);
-        case Output::bf16: return uniform_of<Output::bf16>(rule, symbols, n, out);
-        default: return uniform_of<Output::f64>(rule, symbols, n, out);
     }
 }
 

@@ -75,6 +75,9 @@ const Kernels& portable_kernels() {
 size_t list_kernels(const Kernels* (&found)[kMostKernels]) {
     size_t n = 0;
     found[n++] = &portable_kernels();
+#if TAUT_NEON
+    found[n++] = neon_kernels();
+#endif
 #if TAUT_AVX2
     if (const Kernels* k = avx2_kernels()) found[n++] = k;
 #endif

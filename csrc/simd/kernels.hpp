@@ -64,6 +64,18 @@ struct MatrixRule {
     const float* column_scale;
 };
 
+// What symbols do to the words of a delta's base: turned round where `signs` and `flip` say, moved, and turned back;
+// symbols say of negative ones the other direction (delta/apply.hpp).
+struct DeltaRule {
+    int width;
+    bool exclusive;
+    uint64_t signs, flip, negative;
+};
+struct DeltaBits {
+    const uint8_t* data;
+    size_t size;
+};
+
 // Null members fall back to the portable code. Wide loads run over the end of their input by at most 64 bytes, wide
 // stores never over the end of a row; symbols have 64 spare bytes behind them.
 struct Kernels {
@@ -86,6 +98,15 @@ struct Kernels {
     void (*transpose)(const int8_t* levels, size_t lanes, size_t rows, int8_t* out) = nullptr;
     // Put the first values of a row together; return how many, perhaps none.
     size_t (*matrix_row)(const MatrixRule&, Output, const int8_t* levels, size_t n, uint8_t* out) = nullptr;
+    // Classes of a delta's values: add how many there are of each but `none` to `counts`; and put symbols, which lie by
+    // class from at[class] on, in the order of the values, zero for a value of none of the classes. Symbols have 64 spare
+    // bytes.
+    void (*delta_count)(const uint8_t* of, size_t n, uint8_t none, uint64_t* counts) = nullptr;
+    void (*delta_order)(const uint8_t* of, size_t n, const uint8_t* classes, size_t kinds, const uint8_t* symbols,
+                        uint64_t* at, uint8_t* out) = nullptr;
+    // Make the first values of a delta; return how many, perhaps none. `at` is the next raw bit.
+    size_t (*delta_move)(const DeltaRule&, const DeltaBits&, const uint8_t* base, const uint8_t* symbols, size_t n,
+                         uint64_t& at, uint8_t* out) = nullptr;
 };
 
 void avx2_round_block(const float* values, size_t n, float inverse_step, const Thresholds&, uint32_t* counts,

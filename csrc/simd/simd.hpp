@@ -32,5 +32,6 @@ inline std::vector<const Kernels*> all_kernels() {
 // Null where the processor lacks what they need.
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
+const Kernels* neon_kernels();  // never null
 
 }  // namespace taut

@@ -12,16 +12,25 @@
         return node;
     }
 
-    const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
+    const UNITS = ["B", "kB", "MB", "GB", "TB"];
     function size(bytes) {
         let unit = 0;
         for (; bytes >= 1000 && unit < UNITS.length - 1; unit++)
             bytes /= 1000;
         return `${unit === 0 ? Math.round(bytes) : bytes.toPrecision(3)} ${UNITS[unit]}`;
     }
-    const short = (value) => value === null ? "" : value === 0 ? "0" : Number(value.toPrecision(3)).toString();
+    // Three significant digits, as reporting/numbers.py has them.
+    function short(value) {
+        if (value === null || value === 0)
+            return value === 0 ? "0" : "";
+        const large = Math.abs(value) >= 999.5, tiny = Math.abs(value) < 1e-4;
+        return (tiny ? value.toExponential(2) : large ? String(Math.round(value)) : value.toPrecision(3)).replace(/^-/, "−");
+    }
+    const shapeOf = (tensor) => tensor.shape.join("×") || "scalar";
     const bitsOf = (tensor) => tensor.values > 0 && tensor.sameAs === null ? 8 * tensor.fileBytes / tensor.values : null;
-    const colour = (bits) => bits === null ? "#888" : `hsl(${Math.round(210 - 200 * Math.min(1, Math.log2(1 + bits) / 5))} 55% 45%)`;
+    // Bluer with more bits, and never so much that a text on it could not be read.
+    const shade = (bits) => bits === null ? 8 : Math.round(14 + 46 * Math.min(1, Math.log2(1 + bits) / Math.log2(33)));
+    const colour = (bits) => `fill: color-mix(in srgb, var(--after) ${shade(bits)}%, Canvas)`;
     const group = (name) => {
         const parts = name.split(".");
         const number = parts.findIndex((part) => /^\d+$/.test(part));
@@ -80,14 +89,16 @@
             ["bits a value", short(8 * bytes / Math.max(1, values))]
         ];
         if (original !== null)
-            rows.push(["original", `${size(original)}, ${short(original / bytes)} times as large`]);
+            rows.push(["original", `${size(original)}, ${short(original / bytes)}× as large`]);
         for (const [key, value] of Object.entries(opened[0].metadata ?? {}).slice(0, 40))
             rows.push([key, String(value).slice(0, 200)]);
         one("#summary").replaceChildren(...rows.flatMap(([key, value]) => [html("dt", {}, key), html("dd", {}, value)]));
     }
 
     function map() {
-        const box = {x: 0, y: 0, width: 1000, height: 420};
+        const width = Math.max(200, one("#map").clientWidth);  // pixels, so that texts keep their size
+        const box = {x: 0, y: 0, width, height: Math.max(260, Math.round(0.4 * width))};
+        one("#map").setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
         const groups = new Map();
         for (const tensor of shown.tensors) {
             const name = group(tensor.name);
@@ -98,12 +109,12 @@
         const nodes = outer.flatMap(({item, ...place}) => {
             const inner = Viewer.squarify(item.members.map((tensor) => ({tensor, size: tensor.fileBytes})), place);
             const cells = inner.map(({item: {tensor}, x, y, width, height}) => {
-                const cell = svgOf("rect", {x, y, width, height, fill: colour(bitsOf(tensor)), tabindex: 0},
+                const cell = svgOf("rect", {x, y, width, height, style: colour(bitsOf(tensor))},
                     svgOf("title", {}, `${tensor.name}\n${size(tensor.fileBytes)}, ${short(bitsOf(tensor))} bits a value`));
                 cell.addEventListener("click", () => choose(tensor));
                 return cell;
             });
-            const label = place.width > 90 && place.height > 18 ?
+            const label = place.width > 60 && place.height > 18 ?
                 [svgOf("text", {x: place.x + 4, y: place.y + 14}, item.name.slice(0, Math.floor(place.width / 8)))] : [];
             return [...cells, svgOf("rect", {...place, class: "group"}), ...label];
         });
@@ -123,12 +134,13 @@
         const most = Math.max(...rows.map((row) => row.bits), 1e-9);
         const width = 1000 / Math.max(1, rows.length);
         one("#layers").replaceChildren(...rows.map(({name, bits}, k) => svgOf("rect", {
-            x: k * width, y: 120 - 110 * bits / most, width: Math.max(0.5, width - 1), height: 110 * bits / most, fill: colour(bits)
-        }, svgOf("title", {}, `${name}: ${short(bits)} bits a value`))), svgOf("text", {x: 2, y: 10}, `${short(most)} bits`));
+            x: k * width, y: 120 - 110 * bits / most, width: Math.max(0.5, width - 1), height: 110 * bits / most, style: colour(bits)
+        }, svgOf("title", {}, `${name}: ${short(bits)} bits a value`))));
+        one("#most").textContent = `The most is ${short(most)} bits, in ${rows.find((row) => row.bits === most)?.name ?? "none"}.`;
     }
 
     const COLUMNS = [
-        ["name", (tensor) => tensor.name], ["dtype", (tensor) => tensor.dtype], ["shape", (tensor) => tensor.shape.join(" x ")],
+        ["name", (tensor) => tensor.name], ["dtype", (tensor) => tensor.dtype], ["shape", shapeOf],
         ["scheme", (tensor) => tensor.scheme], ["in the file", (tensor) => tensor.fileBytes], ["bits", bitsOf],
         ["error", (tensor) => tensor.error], ["values", (tensor) => tensor.values]
     ];
@@ -143,19 +155,21 @@
             rows.sort((a, b) => (shown.down ? -1 : 1) * compare(key(a), key(b)));
         }
         one("#head").replaceChildren(...COLUMNS.map(([title], k) => {
-            const button = html("button", {type: "button"}, title, shown.sort === k ? (shown.down ? " ↓" : " ↑") : "");
+            const button = html("button", {type: "button"}, title, shown.sort === k ? (shown.down ? " ↓" : " ↑") : " ↕");
             button.addEventListener("click", () => {
                 shown.down = shown.sort === k ? !shown.down : k > 3;
                 shown.sort = k;
                 list();
             });
-            return html("th", {}, button);
+            const sorted = shown.sort === k ? {"aria-sort": shown.down ? "descending" : "ascending"} : {};
+            return html("th", {scope: "col", ...sorted}, button);
         }));
         one("#rows").replaceChildren(...rows.slice(0, MOST_ROWS).map((tensor) => {
-            const row = html("tr", {tabindex: 0}, ...COLUMNS.map(([title, key]) => html("td", {}, title === "name" && tensor.sameAs !== null ?
+            const row = html("tr", {tabindex: 0}, ...COLUMNS.map(([title, key]) => html("td", {"data-head": title}, title === "name" && tensor.sameAs !== null ?
                 `${tensor.name} = ${tensor.sameAs}` : title === "in the file" ? size(tensor.fileBytes) :
                     title === "values" ? tensor.values.toLocaleString("en") : typeof key(tensor) === "string" ? key(tensor) : short(key(tensor)))));
             row.addEventListener("click", () => choose(tensor));
+            row.addEventListener("keydown", (event) => event.key === "Enter" && choose(tensor));
             return row;
         }));
         one("#count").textContent = `${rows.length} of ${shown.tensors.length} tensors` +
@@ -166,7 +180,7 @@
         shown.chosen = tensor;
         if (tensor === null)
             return;
-        one("#chosen").textContent = `${tensor.name}: ${tensor.dtype} ${tensor.shape.join(" x ")}, ${tensor.scheme || "as it is"}, ` +
+        one("#chosen").textContent = `${tensor.name}: ${tensor.dtype} ${shapeOf(tensor)}, ${tensor.scheme || "as it is"}, ` +
             `${size(tensor.fileBytes)}${tensor.error ? `, error ${short(tensor.error)}` : ""}`;
         one("#histogram").replaceChildren();
         one("#range").textContent = "";
@@ -225,6 +239,11 @@
         };
     }
 
+    let resized = 0;
+    addEventListener("resize", () => {
+        clearTimeout(resized);
+        resized = setTimeout(() => shown && map(), 100);
+    });
     const stop = (event) => event.preventDefault();
     addEventListener("dragover", stop);
     addEventListener("drop", (event) => {

@@ -21,6 +21,10 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 A stage is one word; what follows it is told beside, as "train loss 0.31".
 """
 
+Shown: TypeAlias = "Progress | bool | None"
+"""How a verb shows its progress: True for bars on a terminal and in a notebook, False or None for
+nothing, or the caller's own function."""
+
 
 @runtime_checkable
 class Foretelling(Protocol):

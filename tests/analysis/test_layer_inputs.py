@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from taut.analysis import layer_inputs
 from taut.analysis.layer_inputs import collect_inputs
 
 
@@ -68,3 +69,33 @@ def test_a_weight_that_is_used_twice_is_left_out():
             return self.map(self.map(x))
 
     assert collect_inputs(Twice(), ["map.weight"], [torch.randn(2, 3)]) == {}
+
+
+def test_weights_of_the_same_inputs_share_a_sum_and_lose_it_when_they_part():
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
+
+        def forward(self, x, other=None):
+            return self.a(x), self.b(x if other is None else other)
+
+    net, x, y = Two(), torch.randn(4, 3), torch.randn(5, 3)
+    names = ["a.weight", "b.weight"]
+    found = collect_inputs(net, names, [{"x": x}, {"x": y}])
+    both = torch.cat([x, y]).double().numpy()
+    assert found["a.weight"].moment is found["b.weight"].moment
+    np.testing.assert_allclose(found["a.weight"].moment, both.T @ both / 9, rtol=1e-5)
+    found = collect_inputs(net, names, [{"x": x}, {"x": y, "other": 9 * y}])
+    assert found.keys() == {"a.weight"}
+    np.testing.assert_allclose(found["a.weight"].moment, both.T @ both / 9, rtol=1e-5)
+
+
+def test_wide_sums_lie_in_files_beyond_a_limit(monkeypatch, tmp_path):
+    monkeypatch.setattr(layer_inputs, "MEMORY", 1000)
+    net, batches = nn.Linear(1030, 1, bias=False), [torch.randn(3, 1030) for _ in range(2)]
+    runs = [(one, lambda one=one: net(one)) for one in batches]
+    found = layer_inputs.inputs_of({"w": net.weight}, runs, tmp_path)["w"].moment
+    assert isinstance(found, np.memmap) and not [*tmp_path.iterdir()]  # it has no name
+    rows = torch.cat(batches).double().numpy()
+    np.testing.assert_allclose(found, rows.T @ rows / 6, rtol=1e-3, atol=1e-5)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from taut.cli._layers import each_line, layer_lines
 from taut.cli._lines_table import lines_table
 from taut.container.info import TensorReport
+from taut.reporting.alike_layers import each_line, layer_lines
 
 
 @pytest.fixture

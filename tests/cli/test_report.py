@@ -18,7 +18,7 @@ def test_the_page_stands_beside_the_file(run, model, small):
     page = small.with_name("net.html")
     assert f"wrote      {page}" in done.stderr
     text = page.read_text(encoding="utf-8")
-    assert "<title>net</title>" in text and "Distributions" in text
+    assert "<title>net: " in text and "Distributions" in text
 
 
 def test_the_original_may_be_a_module_that_a_function_gives(run, tmp_path):
@@ -39,7 +39,7 @@ def test_the_page_of_a_folder_stands_beside_the_folder(run, small, tmp_path, mon
     monkeypatch.chdir(folder)
     assert run("report", ".", "-q").exit_code == 0
     text = (tmp_path / "net-taut.html").read_text(encoding="utf-8")
-    assert "<title>net-taut</title>" in text
+    assert "<title>net-taut: " in text
 
 
 def test_charts_come_as_files_too_and_json_names_them(run, small, tmp_path):
@@ -53,7 +53,7 @@ def test_charts_come_as_files_too_and_json_names_them(run, small, tmp_path):
     assert found["size"] == (tmp_path / "r.html").stat().st_size
     names = {path.rpartition("/")[2] for path in found["charts"]}
     assert {"bytes.svg", "bytes.png", "values-1.svg", "values-1.png"} <= names
-    assert "<title>A &lt;title&gt;</title>" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<title>A &lt;title&gt;: " in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 def test_what_exists_is_kept_and_told_before_any_work(run, small, tmp_path):
@@ -72,3 +72,23 @@ def test_a_wrong_json_is_an_error_that_names_it(run, small, tmp_path):
     assert done.exit_code == 2
     assert "e.json: is no Evaluation" in done.stderr
     assert not small.with_name("net.html").exists()
+
+
+def test_two_files_are_compared_on_one_page(run, model, small, tmp_path):
+    other = small.with_name("four.taut.safetensors")
+    assert run("compress", model, "-o", other, "--bits", 4, "-q").exit_code == 0
+    assert run("report", small, other, "-q").exit_code == 0
+    text = small.with_name("net-four.html").read_text(encoding="utf-8")
+    assert "four is " in text and "larger than net" in text
+    alone = run("report", small, other, "--original", model, "-f")
+    assert alone.exit_code == 2 and "--original: is for a report on one file" in alone.stderr
+    twice = run("report", small, "--score", "a.json", "--score", "b.json", "-o", tmp_path / "r")
+    assert twice.exit_code == 2 and "--score: twice is for two files" in twice.stderr
+
+
+def test_the_page_names_its_command_without_paths(run, small, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["taut", "report", str(small), "-q"])
+    assert run("report", small, "-q").exit_code == 0
+    text = small.with_name("net.html").read_text(encoding="utf-8")
+    assert "<code>taut report net.taut.safetensors -q</code>" in text
+    assert str(small.parent) not in text and " UTC</dd>" in text

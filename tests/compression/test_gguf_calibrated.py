@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from tests.forge_gguf import Forged, blob, string
 
 import taut
@@ -15,6 +16,7 @@ from taut.io.gguf import GgufFile
 from taut.io.gguf_floats import gguf_head
 from taut.io.gguf_header import GgufValue
 from taut.io.gguf_metadata import read_metadata
+from taut.networks.gguf_folder import gguf_folder
 
 gguf = pytest.importorskip("gguf")
 torch = pytest.importorskip("torch")
@@ -80,6 +82,28 @@ def test_weights_are_calibrated_under_the_names_of_transformers(
 def test_the_network_of_a_gguf_file_is_analysed_and_gone_afterwards(llama: Path) -> None:
     report = taut.analyze(llama)
     assert {"blk.0.attn_q.weight", "output.weight"} <= {tensor.name for tensor in report.tensors}
+
+
+def test_a_split_model_runs_as_one(llama: Path, tmp_path: Path) -> None:
+    whole = GgufFile(llama)
+    tensors = whole.placed
+    for number, part in enumerate((tensors[:5], tensors[5:]), 1):
+        keys = {**whole.header.keys, "split.count": GgufValue(2, 0, 0)}
+        wider = type(whole.header)(**{**vars(whole.header), "keys": keys})
+        more = string("split.count") + struct.pack("<IH", 2, 2)
+        head, placed = gguf_head(
+            wider, lambda a, b, more=more: whole.bytes(a, b) + more, part, file_type=7
+        )
+        out = bytearray(head)
+        for old, new in zip(part, placed, strict=True):
+            out += bytes(new.start - len(out)) + whole.bytes(old.start, old.start + old.nbytes)
+        (tmp_path / f"net-{number:05}-of-00002.gguf").write_bytes(out)
+    with gguf_folder(llama) as one, gguf_folder(tmp_path / "net-00002-of-00002.gguf") as other:
+        first, second = (load_file(found.path / "model.safetensors") for found in (one, other))
+        assert first.keys() == second.keys()
+        assert all(np.array_equal(first[name], second[name]) for name in first)
+        assert other.source.opened[0].header.number("split.count") is None
+        assert other.source.opened[0].header.text("general.author") == "nobody"
 
 
 def test_what_transformers_cannot_read_is_told(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def make(name: str, folder: Path) -> None:
         "net.onnx": _graph,
         "data.npz": _arrays,
         "texts.txt": _texts,
+        "state.pt": _state,
         "model_folder": _bert,
         "digits.py": lambda path: _shown("docs/guide/why.md", path),
         "task.py": lambda path: _shown("docs/guide/practice.md", path),
@@ -71,6 +72,12 @@ def _weights(path: Path) -> None:
 
     shapes = {"first.weight": (128, 64), "first.bias": (128,), "last.weight": (96, 128)}
     save_file({name: _random(*shape) for name, shape in shapes.items()}, path)
+
+
+def _state(path: Path) -> None:
+    import torch
+
+    torch.save({"a.weight": torch.from_numpy(_random(96, 64)), "a.bias": torch.zeros(96)}, path)
 
 
 def _blocks(path: Path) -> None:

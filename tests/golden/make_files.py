@@ -5,6 +5,7 @@ safetensors, its bit-exact Taut file, and a lossy one beside what that decodes t
 version 1 are there already; only a Taut that wrote that version could make them.
 """
 
+from collections import OrderedDict
 from pathlib import Path
 
 import ml_dtypes
@@ -135,6 +136,28 @@ def low_bit_model() -> dict[str, np.ndarray]:
         "down.weight_scale": rng.uniform(0.001, 0.002, (96, 1)).astype(ml_dtypes.bfloat16),
         "norm.weight": np.ones(128, ml_dtypes.bfloat16),
     }
+
+
+def checkpoint() -> dict[object, object]:
+    """A whole checkpoint: tensors of torch and arrays of numpy among values of every plain kind."""
+    import torch
+
+    moments = {"step": torch.tensor(3.0), "exp_avg": torch.arange(12.0).reshape(3, 4) / 7}
+    return {
+        "model": OrderedDict(w=torch.arange(12, dtype=torch.bfloat16).reshape(3, 4)),
+        "optimizer": {"state": {0: moments}, "param_groups": [{"betas": (0.9, 0.999), "lr": 1e-3}]},
+        "plain": [None, True, -1, 1 << 70, 0.1, float("-inf"), "\u00e9", b"\x00", {1, 2}],
+        "torch": [torch.float16, torch.device("cpu"), torch.Size([2, 3])],
+        ("key", 2.5): [np.float32(0.25), np.arange(3, dtype=np.int16)],
+    }
+
+
+def write_checkpoint() -> None:
+    """A whole checkpoint in a Taut file; run once, by hand."""
+    path = FILES / "checkpoint2.taut.safetensors"
+    if path.exists():
+        raise SystemExit(f"{path} exists: golden files are never written again")
+    taut.compress(checkpoint(), path, key="*")  # type: ignore[arg-type]  # taken as a whole
 
 
 def write_low_bit() -> None:

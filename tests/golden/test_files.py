@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 import taut
+
+from .make_files import checkpoint
 
 FILES = Path(__file__).parent / "files"
 PAIRS = [("exact", "model"), ("lossy", "lossy"), ("exact2", "model2"), ("lossy2", "lossy2")]
@@ -73,6 +76,19 @@ def test_a_golden_gguf_comes_back(tmp_path):
     taut.decompress(FILES / "gguf2.taut.safetensors", out)
     assert out.read_bytes() == (FILES / "gguf2.gguf").read_bytes()
     taut.verify(FILES / "gguf2.taut.safetensors")
+
+
+def test_a_golden_checkpoint_is_the_same_nest_for_ever():
+    torch = pytest.importorskip("torch")
+    found, meant = (
+        taut.load(FILES / "checkpoint2.taut.safetensors", nested=True),
+        checkpoint(),
+    )
+    assert list(found) == list(meant) and str(found) == str(meant)  # types, orders, all digits
+    assert torch.equal(found["model"]["w"], meant["model"]["w"])
+    moments = found["optimizer"]["state"][0]["exp_avg"]
+    assert torch.equal(moments, meant["optimizer"]["state"][0]["exp_avg"])
+    assert type(found["key", 2.5][0]) is np.float32
 
 
 def test_a_golden_folder_of_several_models(tmp_path):

@@ -99,7 +99,7 @@ def test_several_parts_are_the_callers_choice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("loaded", "told"),
     [
-        (optimizer(), '"state" \\(dict\\), "param_groups" \\(list\\)'),
+        ({"state": {}, "param_groups": []}, '"state" \\(dict\\), "param_groups" \\(list\\)'),
         (torch.ones(2), "holds a Tensor"),
         ({}, "it has nothing"),
         ({"args": 3}, '"args" \\(int\\)'),

@@ -14,6 +14,8 @@ from taut.errors import ArgumentError, FormatError
 from taut.io import open_source
 from taut.io.ggml_layouts import layout_of
 from taut.io.ggml_types import GGML_TYPES
+from taut.io.gguf import open_gguf
+from taut.io.gguf_merged import write_merged
 from taut.io.records_info import RecordsInfo
 from taut.io.source import parameters_of
 
@@ -83,6 +85,20 @@ def test_a_split_model_is_one_whichever_file_is_named(tmp_path: Path) -> None:
     paths[2].unlink()
     with pytest.raises(ArgumentError, match=r"one of 3 files, of which net-00003-of-00003\.gguf"):
         open_source(paths[0])
+
+
+def test_a_split_model_becomes_one_file_that_says_nothing_of_it(tmp_path: Path) -> None:
+    source = open_gguf(split_model(tmp_path)[0])
+    whole = tmp_path / "whole.gguf"
+    write_merged(source, whole)
+    merged = open_gguf(whole)
+    before, after = source.opened[0].header.keys, merged.opened[0].header.keys
+    assert {name: one.value for name, one in after.items()} == {
+        name: one.value for name, one in before.items() if name != "split.count"
+    }
+    assert len(merged.tensors) == 2
+    for one in merged.tensors:
+        np.testing.assert_array_equal(merged.load(one.name), source.load(one.name))
 
 
 def test_a_part_under_another_name_is_no_whole_model(tmp_path: Path) -> None:

@@ -288,3 +288,152 @@ def test_an_error_inside_a_layer_gives_its_weight_back(tmp_path):
             module(torch.zeros(2, 7))
     assert module.taut.stats.pool <= 2 * 160 * 160 * 4
     assert isinstance(module[0].weight, Absent)
+
+
+class Wordy(nn.Module):
+    """A word embedding of several chunks, and layers behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(9000, 64, padding_idx=0)
+        self.layers = chain_of(64)
+
+    def forward(self, ids):
+        return self.layers(self.words(ids))
+
+
+def chain_of(width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(width, 300), nn.Linear(300, 300), nn.Linear(300, width))
+
+
+TEXT = torch.tensor([[5, 8999, 5, 0], [4000, 17, 8999, 1]])
+TABLE = 9000 * 64 * 4
+LAYERS = 300 * 300 * 4 + 2 * 64 * 300 * 4
+
+
+@pytest.mark.parametrize("cache", [None, "100kB", "700kB", "1GB"])
+def test_rows_and_kept_weights_give_the_same_bits(cache, tmp_path):
+    loaded, path = saved(Wordy, tmp_path)
+    module = taut.load(path, into=Wordy().eval(), on_demand=True, cache=cache)
+    texts = [
+        TEXT,
+        TEXT.int(),
+        (TEXT + 40) % 9000,
+        torch.arange(9000)[None],
+        torch.tensor([], dtype=int),
+    ]
+    with torch.no_grad():
+        for ids in (*texts, *texts):
+            assert torch.equal(module(ids), loaded(ids))
+    stats = module.taut.stats
+    assert stats.kept <= {None: 0, "100kB": 100_000, "700kB": 700_000, "1GB": 10**9}[cache]
+    if cache == "700kB":  # all layers, and some rows
+        assert stats.kept > LAYERS
+    if cache == "1GB":
+        assert (stats.kept, stats.decoded) == (TABLE + LAYERS, 4)
+    with pytest.raises(IndexError), torch.no_grad():
+        module(torch.tensor([9000]))
+    ordinary = module.taut.release()
+    assert torch.equal(copy.deepcopy(ordinary)(TEXT), loaded(TEXT))
+    assert "forward" not in vars(ordinary.words)
+
+
+def test_an_embedding_is_not_decoded_whole_for_a_few_words(tmp_path):
+    _, path = saved(Wordy, tmp_path)
+    module = taut.load(path, into=Wordy().eval(), on_demand=True)
+    module(TEXT)
+    assert module.taut.stats.pool_peak < TABLE
+    module(torch.arange(9000)[None])
+    assert module.taut.stats.pool_peak >= TABLE
+
+
+def test_a_weight_that_others_read_meanwhile_is_whole(tmp_path):
+    loaded, path = saved(Wordy, tmp_path)
+    module = taut.load(path, into=Wordy().eval(), on_demand=True)
+    seen = []
+    module.words.register_forward_hook(lambda layer, *_: seen.append(layer.weight.sum()))
+    module(TEXT)
+    assert torch.equal(seen[0], loaded.words.weight.sum())
+
+
+def test_kept_weights_cannot_be_written_to(tmp_path):
+    loaded, path = saved(chain, tmp_path)
+    module = taut.load(path, into=chain().eval(), on_demand=True, cache="1GB")
+    for _ in range(2):
+        assert torch.equal(module(FLOATS), loaded(FLOATS))
+        with pytest.raises(ArgumentError, match="would change it"):
+            nn.init.zeros_(module[0].weight)
+
+
+def test_threads_share_what_is_kept(tmp_path):
+    loaded, path = saved(Wordy, tmp_path)
+    module = taut.load(path, into=Wordy().eval(), on_demand=True, cache="500kB")
+    inputs = [torch.randint(9000, (3, 20)) for _ in range(4)]
+    with torch.no_grad():
+        wanted = [loaded(one) for one in inputs]
+    wrong = []
+
+    def work(number):
+        for _ in range(8):
+            with torch.no_grad():
+                if not torch.equal(module(inputs[number]), wanted[number]):
+                    wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert module.taut.stats.kept <= 500_000
+
+
+def test_damage_in_an_embedding_is_met_by_those_who_ask_for_its_rows(tmp_path):
+    loaded, path = saved(Wordy, tmp_path)
+    entry = taut.load(path).contents.places["words.weight"].entry
+    data = bytearray(path.read_bytes())
+    data[entry.start + entry.nbytes - 100] ^= 1  # the last chunk
+    path.write_bytes(data)
+    module = taut.load(path, into=Wordy().eval(), on_demand=True)
+    few = torch.tensor([[3, 4]])
+    assert torch.equal(module(few), loaded(few))
+    with pytest.raises(VerifyError, match=r'"words\.weight"'):
+        module(TEXT)
+    assert torch.equal(module(few), loaded(few))
+
+
+@pytest.mark.parametrize("cache", ["", "much", "-5MB", 0, -1, 2.5e-9, True, "nan", "1e9"])
+def test_a_cache_that_is_no_size_is_refused_before_anything_is_read(cache, tmp_path):
+    with pytest.raises(ArgumentError, match=r"cache: .* is no size in bytes"):
+        taut.load(tmp_path / "none", into=chain(), on_demand=True, cache=cache)
+
+
+def test_a_cache_is_for_loading_on_demand(tmp_path):
+    _, path = saved(chain, tmp_path)
+    with pytest.raises(ArgumentError, match="cache is for on_demand"):
+        taut.load(path, into=chain(), cache="1GB")
+
+
+def test_an_embedding_that_was_given_another_weight_or_a_mask_uses_that(tmp_path):
+    loaded, path = saved(Wordy, tmp_path)
+    module = taut.load(path, into=Wordy().eval(), on_demand=True)
+    prune = pytest.importorskip("torch.nn.utils.prune")
+    mask = (torch.arange(9000 * 64) % 3 == 0).reshape(9000, 64)
+    for net in (loaded, module):
+        prune.custom_from_mask(net.words, "weight", mask)
+    with torch.no_grad():
+        assert torch.equal(module(TEXT), loaded(TEXT))
+    module = taut.load(path, into=Wordy().eval(), on_demand=True)
+    module.words.weight = nn.Parameter(torch.ones(9000, 64), requires_grad=False)
+    with torch.no_grad():
+        assert torch.equal(module.words(TEXT), torch.ones(2, 4, 64))
+
+
+def test_numbers_that_another_hook_changes_are_looked_up_as_changed(tmp_path):
+    loaded, path = saved(Wordy, tmp_path)
+    module = taut.load(path, into=Wordy().eval(), on_demand=True)
+    for net in (loaded, module):
+        net.words.register_forward_pre_hook(lambda layer, args: (torch.arange(8000)[None],))
+    with torch.no_grad():
+        assert torch.equal(module(TEXT), loaded(TEXT))
+    assert module.taut.stats.outside == 0

@@ -3,9 +3,14 @@
 #pragma once
 #include "simd/simd.hpp"
 
-#if __has_include(<simde/x86/avx512.h>)
+#if !defined(TAUT_NO_EMULATION) && __has_include(<simde/x86/avx512.h>)
 
 #include "avx512_emulation.hpp"
+
+namespace taut {
+bool can_emulate();
+const Kernels* emulated_kernels();
+}  // namespace taut
 
 #define TAUT_EMULATE_AVX512
 #define avx512_kernels emulated_kernels

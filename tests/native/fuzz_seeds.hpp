@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "adaptive/adaptive.hpp"
+#include "delta/delta.hpp"
 #include "fuzz_craft.hpp"
 #include "matrix/matrix.hpp"
 #include "records/records.hpp"
@@ -156,8 +157,34 @@ inline Input records(Random& random) {
     return as_input(taut::encode_records(bytes.data(), bytes.size(), each * (n + 1u), {layout.data(), layout.size()}, 1));
 }
 
+// A delta of any width: rows and columns that did not move, few values that did, moves of all sizes, flipped bits.
+inline Input delta(Random& random) {
+    const int width = 1 << below(random, 4);
+    const auto mode = taut::Mode(below(random, 3));
+    taut::EncodeOptions options;
+    const uint64_t count = 1 + below(random, chance(random, 4) ? 40000 : 2000);
+    options.row_length = 1 + below(random, std::min<uint64_t>(count, 300));
+    const Bytes base = base_of(size_t(count) * size_t(width), width);
+    Bytes values = base;
+    const uint64_t rarely = chance(random, 2) ? 1 : 2 + below(random, 200), most = 1 + below(random, uint64_t(8 * width));
+    const bool flips = chance(random, 3);
+    for (uint64_t i = 0; i < count; i++) {
+        if (below(random, rarely) || (i / options.row_length) % 7 == 3 || i % options.row_length % 5 == 4) continue;
+        uint64_t word = 0;
+        uint8_t* const at = values.data() + i * size_t(width);
+        std::memcpy(&word, at, size_t(width));
+        const uint64_t by = random() >> (64 - most) >> below(random, most);
+        word = flips ? word ^ by : chance(random, 2) ? word + by : word - by;
+        std::memcpy(at, &word, size_t(width));
+    }
+    constexpr int mantissas[] = {3, 7, 23, 52};
+    const int mantissa = mode == taut::Mode::float_ ? mantissas[std::countr_zero(unsigned(width))] : 0;
+    return as_input(taut::encode_delta(values.data(), base.data(), count, width, mode, mantissa, options));
+}
+
 inline Input seed(Random& random) {
-    const uint64_t which = below(random, 12);
+    const uint64_t which = below(random, 14);
+    if (which >= 12) return delta(random);
     if (which >= 10) return records(random);
     if (which >= 8) return adaptive(random);
     if (which >= 6) return matrix(random);

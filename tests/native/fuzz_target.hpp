@@ -38,6 +38,18 @@ private:
     size_t size_, skew_;
 };
 
+// What any delta of so many bytes stands on: words of an even spread, whose top bytes are as those of weights.
+inline Bytes base_of(size_t size, int width) {
+    Bytes bytes(size);
+    uint64_t state = 0x9e3779b97f4a7c15;
+    for (size_t i = 0; i < size; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        const auto b = uint8_t(state >> 56);
+        bytes[i] = width > 1 && i % size_t(width) + 1 == size_t(width) ? uint8_t(0x3c + (b & 0x83)) : b;
+    }
+    return bytes;
+}
+
 using Outcome = std::optional<Bytes>;  // what an array decodes to; none: it was refused
 
 // The decoders of this processor; on request the widest one too, emulated.
@@ -61,13 +73,15 @@ inline Outcome decode_with(const taut::Kernels& kernels, const taut::ArrayHeader
     const uint64_t chunk_values = h.row_length * h.chunk_rows;
     const size_t chunks = size_t(std::min<uint64_t>({in.chunks.size(), h.chunk_count(), kMostChunks}));
     bool refused = false;
+    const bool stands = h.kind == taut::Kind::delta;
+    Exact base(stands ? base_of(size, h.width) : Bytes(), skew);
     for (size_t c = 0; c < chunks; c++) {
         const size_t from = size_t(c * chunk_values) * h.width;
         const size_t to = std::min(size, from + size_t(chunk_values) * h.width);
         std::memset(out.data(), kUntouched, size);
         Exact chunk(in.chunks[c], skew);
         try {
-            decoder.decode_chunk(c, chunk.view(), out.data());
+            decoder.decode_chunk(c, chunk.view(), out.data(), stands ? base.data() : nullptr);
             std::memcpy(all.data() + from, out.data() + from, to - from);
         } catch (const taut::FormatError&) {
             refused = true;

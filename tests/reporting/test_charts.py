@@ -7,10 +7,11 @@ import matplotlib
 import numpy as np
 import pytest
 
-from taut.reporting._canvas import WIDTH, Column, abbreviate, rows, shorten, width_of
+from taut.reporting._canvas import WIDTH, abbreviate, shorten, width_of
+from taut.reporting._rows import Column, rows
 from taut.reporting.charts import SECTIONS, charts_of
-from taut.reporting.charts_layers import MOST
 from taut.reporting.charts_values import histogram
+from taut.reporting.layer_rows import MOST
 from taut.reporting.story import Story, TensorCost
 from taut.scoring.results import Metric, Scores
 
@@ -35,7 +36,7 @@ def tensor(name, before, after, error=0.01):
 def test_every_part_of_a_story_has_its_chart(story):
     keys = [found.key for found in charts_of(story)]
     assert keys == [
-        *("confusion", "classes", "frontier", "bytes", "bits", "fidelity"),
+        *("confusion", "classes", "frontier", "map", "bytes", "bits", "fidelity"),
         *("errors", "sensitivity", "values-1", "values-2"),
     ]
     assert {found.section for found in charts_of(story)} == set(SECTIONS)
@@ -52,18 +53,39 @@ def test_bars_are_as_long_as_the_bytes_of_each_layer():
     assert bars(before) == [4400, 8000]
     assert bars(after) == [140, 70]
     assert found.table.rows[0] == ("a", "4.40 kB", "140 B", "31.4×", "66.7 %")
-    assert "The most are in a: 66.7 %" in found.about
+    assert found.about.startswith("12.4 kB before, 210 B after")
+    assert (
+        "a takes the most, 66.7 %"
+        in chart(Story(tensors=tuple(tensor(*one) for one in given)), "map").about
+    )
 
 
-def test_many_layers_are_the_heaviest_forty_and_one_row_for_the_rest():
-    tensors = tuple(tensor(f"layer.{n}.weight", 4000 + 4 * n, 100 + n) for n in range(250))
+def test_layers_that_are_alike_are_one_row_and_no_byte_is_lost():
+    tensors = tuple(
+        tensor(f"encoder.{n}.{k}.weight", 4000 * (1 + k), 100 + n)
+        for n in range(50)
+        for k in range(3)
+    )
     found = chart(Story(tensors=tensors), "bytes")
     before, after = found.draw().axes
-    assert len(bars(before)) == MOST + 1
-    assert "the rest (210)" in texts(found.draw())
+    assert len(found.table.rows) == len(bars(before)) == 3
+    assert "encoder.{0..49}.0.weight" in texts(found.draw())
     assert sum(bars(before)) == sum(one.before for one in tensors)
     assert sum(bars(after)) == sum(one.bytes for one in tensors)
-    assert len(found.table.rows) == 250
+
+
+def test_what_is_slight_is_one_row():
+    names = ("alpha", "beta", "gamma", "delta", "big")
+    sizes = (4, 4, 4, 4, 40_000)
+    tensors = tuple(tensor(f"{n}.weight", s, s) for n, s in zip(names, sizes, strict=True))
+    assert "the rest (4)" in texts(chart(Story(tensors=tensors), "bytes").draw())
+
+
+def test_the_worst_layers_are_drawn_and_all_are_in_the_table():
+    tensors = tuple(tensor(f"layer.{n}.weight", 4000, 9, 0.001 * (1 + n)) for n in range(MOST + 9))
+    found = chart(Story(tensors=tensors), "errors")
+    assert f"the worst {MOST} of {MOST + 9} layers" in found.about
+    assert len(found.table.rows) == MOST + 9
 
 
 def test_one_layer_alone_is_never_the_rest():
@@ -129,17 +151,33 @@ def test_confusion_of_many_classes_is_told_by_its_worst_pairs(story):
     model = replace(story.evaluation.model, scores=scores)
     found = chart(replace(story, evaluation=replace(story.evaluation, model=model)), "confusion")
     assert "3 → 7" in texts(found.draw())
-    assert found.about == "1500 of 1509 samples are right. Most often, 3 is taken for 7 (9 times)."
+    assert (
+        found.about == "1,500 of 1,509 samples are right. Most often, 3 is taken for 7 (9 times)."
+    )
 
 
 def test_the_frontier_rings_the_chosen_point_and_joins_the_ones_worth_having(story):
     (axes,) = chart(story, "frontier").draw().axes
     line = axes.lines[0]
     assert list(line.get_xdata()) == [15_000, 23_000, 30_000]
-    ring = axes.lines[-1]
+    cross, ring = axes.lines[-2:]
+    assert (cross.get_marker(), cross.get_xdata()[0]) == ("+", 23_000)
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (23_000, 0.88)
     written = texts(axes.figure)
-    assert {"2 bits", "3 bits", "int4:g64", "original"} <= set(written)
+    assert {"2 bits", "3 bits: chosen, knee", "int4:g64", "original"} <= set(written)
+
+
+def test_what_may_be_lost_is_a_line_and_the_smallest_file_above_it_is_chosen(story):
+    asked = replace(story, chosen=None, max_drop="0.05")
+    found = chart(asked, "frontier")
+    (axes,) = found.draw().axes
+    (level,) = [one.get_ydata() for one in axes.lines if one.get_linestyle() == "--"]
+    assert list(level) == pytest.approx([0.85, 0.85])
+    assert "The ring is 3 bits" in found.about and "may fall: 0.05" in found.about
+    none = chart(replace(asked, max_drop="0"), "frontier")
+    assert "The ring is 4 bits" in none.about
+    marks = [row[0].partition("\n")[2] for row in found.table.rows]
+    assert marks == ["worth having", "chosen, knee, worth having", "worth having", "", ""]
 
 
 def test_numbers_that_are_none_are_told_and_drawn_nowhere(story):

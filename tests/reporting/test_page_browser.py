@@ -18,7 +18,7 @@ from taut.reporting.page import page
 
 CHROMIUM = shutil.which("chromium")
 KEPT = Path(__file__).resolve().parents[2] / "build" / "report"
-SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
+SIZES = {"phone": (390, 844), "desktop": (1440, 900)}
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -29,8 +29,24 @@ FLAGS = (
 MEASURE = """<script>addEventListener("load", () => {
   for (const one of document.querySelectorAll("details")) one.open = true;
   const box = (one) => one.getBoundingClientRect();
-  const wide = (one) => box(one).right > innerWidth + 0.5 || box(one).left < -0.5;
-  const scrolls = (one) => one.closest(".scroll, pre") && !one.matches(".scroll, pre");
+  const quiet = (one) => one.matches(".quiet, style, script");
+  const wide = (one) => !quiet(one) && (box(one).right > innerWidth + 0.5 || box(one).left < -0.5);
+  const hides = (one) => !quiet(one) && !one.closest(".map, svg") &&
+    one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX !== "visible";
+  const said = (one) => !one.matches("style, script") &&
+    [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  const drawn = (svg) => svg ? box(svg).width / svg.viewBox.baseVal.width : 1;
+  const font = (one) => parseFloat(getComputedStyle(one).fontSize) * drawn(one.closest("svg"));
+  const sorted = (table, head) => {
+    const button = table.tHead.rows[0].cells[head].firstChild;
+    const seen = [];
+    for (let click = 0; click < 2; click++) {
+      button.click();
+      seen.push([button.parentNode.getAttribute("aria-sort"),
+        [...table.tBodies[0].rows].map((row) => row.cells[head].textContent)]);
+    }
+    return seen;
+  };
   const cut = (text) => {
     const [inner, outer] = [box(text), box(text.closest("svg"))];
     return inner.left < outer.left - 1 || inner.right > outer.right + 1 ||
@@ -40,11 +56,16 @@ MEASURE = """<script>addEventListener("load", () => {
   parent.postMessage(JSON.stringify({
     inner: innerWidth, scroll: document.documentElement.scrollWidth,
     height: document.documentElement.scrollHeight,
-    wide: all("body *").filter((one) => wide(one) && !scrolls(one)).map((one) => one.tagName),
+    wide: all("body *").filter(wide).map((one) => one.tagName),
+    hidden: all("body *").filter(hides).map((one) => one.className),
+    bytes: sorted(document.querySelector("#all-tensors"), 4),
+    names: sorted(document.querySelector("#all-tensors"), 0),
+    roles: all("table.rows [role=cell]").length === all("table.rows td").length,
+    heads: getComputedStyle(document.querySelector("#score-1 td:nth-child(3)"), "::before").content,
     charts: all("figure > svg").map((one) => [box(one).width, box(one).height]),
     marks: all("figure > svg").map((one) => one.querySelectorAll("path, use").length),
     cut: all("svg text").filter(cut).map((one) => one.textContent),
-    small: Math.min(...all("svg text").map((one) => box(one).height)),
+    small: Math.min(...all("body *").filter(said).map(font)),
     ink: getComputedStyle(document.querySelector("svg text")).fill,
   }), "*");
 });</script>"""
@@ -108,7 +129,18 @@ def test_nothing_is_wider_than_the_screen_nor_cut_off(work, device):
     assert len(found["charts"]) == 10
     assert min(size for chart in found["charts"] for size in chart) > 60
     assert min(found["marks"]) > 3
-    assert found["small"] >= 9  # pixels of a line: what a phone shows can be read
+    assert found["hidden"] == []  # behind a scroll
+    assert found["small"] >= 12 - 0.01  # pixels
+    assert found["heads"] == ('"after"' if device == "phone" else "none")
+    assert found["roles"]
+    (up, fewest), (down, most) = found["bytes"]
+    assert (up, down) == ("descending", "ascending")
+    assert fewest == ["5.50 kB", "5.00 kB", "4.50 kB", "4.00 kB", "3.50 kB", "3.00 kB"]
+    assert most == fewest[::-1]
+    assert found["names"][0][0] == "ascending"
+    assert found["names"][0][1][1:] == [
+        f"encoder.layer.{n}.attention.output.dense.weight" for n in range(5)
+    ]
     assert found["ink"] == "rgb(28, 36, 48)"
 
 

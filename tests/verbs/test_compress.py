@@ -409,7 +409,6 @@ def test_progress_counts_every_tensor_twice(model, tmp_path):
     ("arguments", "message"),
     [
         ({"threads": 0}, "threads: 0 is no number of at least 1"),
-        ({"dst": None}, "dst: name the file"),
         ({"effort": "ultra"}, "effort: 'ultra' is unknown"),
     ],
 )

@@ -158,12 +158,8 @@ class Capture:
         if found.writes:
             plain = plain.clone()
 
-        def given(value: object) -> object:
-            if isinstance(value, (list, tuple)) and any(one is found.weight for one in value):
-                return [*map(given, value)]  # operands of einsum
-            return plain if value is found.weight else value
-
-        out = function(*map(given, args), **{name: given(a) for name, a in kwargs.items()})
+        named = {name: _with(a, found.weight, plain) for name, a in kwargs.items()}
+        out = function(*(_with(a, found.weight, plain) for a in args), **named)
         assert isinstance(out, torch.Tensor)
         if not out.requires_grad:  # the first layer; a copy, as a leaf may not be changed in place
             out = out.requires_grad_().clone()
@@ -242,3 +238,10 @@ def _plain(of: Application, block: Block) -> bool:
     """Whether a use is one linear map, by the whole of a weight."""
     whole = block.rows is None and block.columns is None
     return of.kind == "linear" and whole and not of.routed
+
+
+def _with(value: object, weight: torch.Tensor, plain: torch.Tensor) -> object:
+    """An argument, or a list of them (operands of einsum), with `plain` where `weight` was."""
+    if isinstance(value, (list, tuple)) and any(one is weight for one in value):
+        return [_with(one, weight, plain) for one in value]
+    return plain if value is weight else value

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import FunctionType
+from typing import Any
 
 from taut.analysis._layer_calls import Function
 from taut.analysis._recurrent import written_out
+from taut.networks.torch_calls import handing_over
 
 Watch = Callable[[Function, tuple[object, ...], dict[str, object]], object]
 
@@ -16,24 +18,23 @@ def watching(watch: Watch) -> AbstractContextManager[object]:
     """Within it, every call of torch's Python interface goes through `watch`; gradients stay on."""
     import torch
     from torch.nn import functional
-    from torch.overrides import TorchFunctionMode
 
     attend = functional.multi_head_attention_forward
     attention = _opened(attend)
 
-    class Mode(TorchFunctionMode):
-        def __torch_function__(  # type: ignore[no-untyped-def]
-            self, func: Function, types, args: tuple[object, ...] = (), kwargs=None
-        ) -> object:
-            inside = attention if func is attend else written_out(func)
-            if inside is not None:
-                with self:  # so that its projections are watched
-                    return inside(*args, **(kwargs or {}))
-            if func is torch._C._set_grad_enabled and args == (False,):
-                return None  # what a model computes under no_grad counts as all else does
-            return watch(func, args, kwargs or {})
+    def handle(
+        again: AbstractContextManager[object], func: Function, args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> object:  # fmt: skip
+        inside = attention if func is attend else written_out(func)
+        if inside is not None:
+            with again:  # so that its projections are watched
+                return inside(*args, **kwargs)
+        if func is torch._C._set_grad_enabled and args == (False,):
+            return None  # what a model computes under no_grad counts as all else does
+        return watch(func, args, kwargs)
 
-    return Mode()
+    return handing_over(handle)
 
 
 def _opened(function: Function) -> Function:

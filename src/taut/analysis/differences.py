@@ -12,6 +12,8 @@ import numpy as np
 
 from taut.container import xxh3
 from taut.io import TensorInfo
+from taut.pictured import Pictured
+from taut.progress import Progress
 
 State = Literal["same", "changed", "new", "missing", "reshaped", "renamed"]
 _BLOCK = 1 << 22  # values that are compared at a time
@@ -55,8 +57,8 @@ class TensorDifference:
     old_name: str = ""
 
 
-@dataclass(frozen=True)
-class Differences:
+@dataclass(frozen=True, repr=False)
+class Differences(Pictured):
     """Two models side by side: what each is called, and their tensors, the second's in order."""
 
     first: str
@@ -83,8 +85,8 @@ class Differences:
         }
 
 
-def differences(first: Compared, second: Compared) -> Differences:
-    """Compare two models; holds a tensor of each at a time.
+def differences(first: Compared, second: Compared, progress: Progress | None = None) -> Differences:
+    """Compare two models; holds a tensor of each at a time. Progress is the stage `compare`.
 
     >>> from taut.container import open_base
     >>> a, b = {"w": np.ones(4, np.float32)}, {"w": np.float32([1, 1, 1, 1.0000001])}
@@ -92,7 +94,12 @@ def differences(first: Compared, second: Compared) -> Differences:
     >>> found.state, found.changed, found.ulps
     ('changed', 1, 1)
     """
-    return Differences(first.identity, second.identity, tuple(_all(first, second)))
+    found = []
+    for number, one in enumerate(_all(first, second), 1):
+        found.append(one)
+        if progress is not None:
+            progress("compare", number, max(number, len(second.infos)))
+    return Differences(first.identity, second.identity, tuple(found))
 
 
 def _all(first: Compared, second: Compared) -> Iterator[TensorDifference]:

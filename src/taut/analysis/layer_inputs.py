@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taut.analysis._conv import Geometry, patch_values, patches
-from taut.analysis._gram import BLOCK
+from taut.analysis._gram import BLOCK, Gram, Room
 from taut.analysis._layer_calls import LayerCall, recognise
+from taut.analysis.curvature import MEMORY, WIDEST
 from taut.analysis.straight import straight
 from taut.machine import trim_heap
 from taut.networks.calls import run
+from taut.networks.torch_calls import Function, handing_over
 
 if TYPE_CHECKING:
     import torch
@@ -27,12 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The mean of x x^T of a weight's inputs x at so many positions, (n, n) float64.
+    """The mean of x x^T of a weight's inputs x at so many positions, (n, n).
 
-    `swapped`: the weight's first axis takes the inputs, as in `x @ weight`.
+    Weights of the same inputs share the array: float64, or float32 where it is wide. `swapped`: the
+    weight's first axis takes the inputs, as in `x @ weight`.
     """
 
-    moment: NDArray[np.float64]
+    moment: NDArray[np.floating]
     swapped: bool
     positions: int
 
@@ -66,111 +71,152 @@ def collect_inputs(
 
 
 def inputs_of(
-    parameters: Mapping[str, torch.Tensor], runs: Iterable[tuple[object, Callable[[], object]]]
+    parameters: Mapping[str, torch.Tensor],
+    runs: Iterable[tuple[object, Callable[[], object]]],
+    scratch: Path | None = None,
 ) -> dict[str, Inputs]:
     """Moments of what some parameters are applied to, by name: of batches, and what runs each.
 
-    A run may be of a part of a network. As `collect_inputs`, which parameters are left out.
+    A run may be of a part of a network. As `collect_inputs`, which parameters are left out. Sums
+    that are large lie in temporary files of `scratch`.
+
+    Raises:
+        ArgumentError: an input is NaN or infinite.
     """
     import torch
 
-    wanted = {id(one): name for name, one in parameters.items()}
-    sums: dict[str, tuple[torch.Tensor, int, bool]] = {}
-    lost: set[str] = set()
+    sums = _Sums({id(one): name for name, one in parameters.items()}, Room(MEMORY, scratch))
     with torch.no_grad():
         for number, (batch, act) in enumerate(runs, 1):
             # The first batch runs to the end: only so a second use of a weight is met.
-            found = _given(wanted, _InputSums(batch), act, number)
-            lost |= set(wanted.values()) - found.keys()
-            for name, (moment, count, swapped) in found.items():
-                before = sums.get(name)
-                if before is not None:
-                    moment, count = before[0] + moment, before[1] + count
-                sums[name] = moment, count, swapped
-    return {
-        name: Inputs((moment / count).numpy(), swapped, count)
-        for name, (moment, count, swapped) in sums.items()
-        if name not in lost and count
-    }
+            sums.run(batch, act, f"calibration batch {number}", whole=number == 1)
+    return sums.means()
 
 
-def _given(
-    names: Mapping[int, str], sums: _InputSums, act: Callable[[], object], number: int
-) -> dict[str, tuple[torch.Tensor, int, bool]]:
-    """The moments of what each weight is applied to, inputs or patches; of those applied once."""
-    from torch.overrides import TorchFunctionMode
+@dataclass(eq=False)
+class _Sum:
+    """Of x x^T of the inputs that some weights share, and how many there were."""
 
-    found: dict[str, tuple[torch.Tensor, int, bool]] = {}
-    again: set[str] = set()
+    gram: Gram
+    positions: int = 0
+    mean: NDArray[np.floating] | None = None
 
-    class Watch(TorchFunctionMode):
-        def __torch_function__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+
+class _Sums:
+    """Sums of what weights are given, by the names of the weights."""
+
+    def __init__(self, names: Mapping[int, str], room: Room) -> None:
+        self._names, self._room = names, room
+        self._sums: dict[str, tuple[_Sum, bool]] = {}
+        self._lost: set[str] = set()
+
+    def run(self, batch: object, act: Callable[[], object], where: str, *, whole: bool) -> None:
+        """Add a batch: `act` runs it, to its end or until all weights are met."""
+        met: dict[str, int] = {}
+        # Inputs are held while the batch runs: another one has another id only so.
+        added: dict[int, tuple[torch.Tensor, _Sum]] = {}
+
+        def handle(
+            _: object, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> object:
-            call = recognise(func, args, kwargs or {})
-            name = names.get(id(call.weight)) if call is not None else None
+            call = recognise(func, args, kwargs)
+            name = self._names.get(id(call.weight)) if call is not None else None
             if call is not None and name is not None:
-                moment = None if call.weight.is_complex() or name in found else sums.of(call)
-                if moment is None:
-                    again.add(name)
-                else:
-                    found[name] = *moment, call.swapped
-            if number > 1 and len(found) == len(names) and not again:
+                met[name] = met.get(name, 0) + 1
+                if met[name] > 1 or not self._take(name, call, batch, added, where):
+                    self._lost.add(name)
+            if not whole and len(met) == len(self._names):
                 raise _Enough
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
 
-    try:
-        with straight(), Watch():
-            act()
-    except _Enough:
-        pass
-    return {name: one for name, one in found.items() if name not in again}
+        try:
+            with straight(), handing_over(handle):
+                act()
+        except _Enough:
+            pass
+        self._lost |= set(self._names.values()) - met.keys()
+
+    def means(self) -> dict[str, Inputs]:
+        """The means of what was followed."""
+        found = {}
+        for name, (one, swapped) in self._sums.items():
+            if name in self._lost or not one.positions:
+                continue
+            if one.mean is None:
+                one.mean = one.gram.values
+                one.mean /= one.positions
+            found[name] = Inputs(one.mean, swapped, one.positions)
+        return found
+
+    def _take(
+        self,
+        name: str,
+        call: LayerCall,
+        batch: object,
+        added: dict[int, tuple[torch.Tensor, _Sum]],
+        where: str,
+    ) -> bool:
+        """Add what a weight is given, once for weights of the same; False if it is not followed."""
+        if call.weight.is_complex():
+            return False
+        parts = _parts(call, batch)
+        if parts is None:
+            return False
+        known = self._sums.get(name)
+        if id(call.inputs) in added and call.kind == "linear":
+            one = added[id(call.inputs)][1]
+        else:
+            one = _Sum(self._gram(call)) if known is None else known[0]
+            if any(one is other for _, other in added.values()):
+                return False  # weights that shared inputs no longer do
+            for rows in parts:
+                one.gram.add(rows, f"{where}: the input of {name}")
+                one.positions += len(rows)
+            added[id(call.inputs)] = call.inputs, one
+        if known is not None:
+            return known[0] is one
+        self._sums[name] = one, call.swapped
+        return True
+
+    def _gram(self, call: LayerCall) -> Gram:
+        return Gram(_width(call), self._room)
 
 
-class _InputSums:
-    """Sums of x x^T of what layers are given in a batch, and how many: patches are not kept."""
-
-    def __init__(self, batch: object) -> None:
-        self._batch = batch
-        self._made: dict[int, tuple[torch.Tensor, torch.Tensor, int]] = {}  # inputs are shared
-
-    def of(self, call: LayerCall) -> tuple[torch.Tensor, int] | None:
-        """Float64 (n, n), and the positions that count; None of a layer that is not followed."""
-        if call.kind == "linear":
-            known = self._made.get(id(call.inputs))
-            if known is None:
-                known = call.inputs, *self._sum(call.inputs, self._batch)
-                self._made[id(call.inputs)] = known
-            return known[1], known[2]
-        if call.kind == "conv" and call.geometry is not None and call.geometry.groups == 1:
-            return self._of_patches(call.inputs, call.geometry)
-        return None
-
-    def _of_patches(self, inputs: torch.Tensor, geometry: Geometry) -> tuple[torch.Tensor, int]:
-        """Some samples at a time: patches are several times as large as the inputs."""
-        single = inputs.ndim == len(geometry.kernel) + 1
-        many = len(inputs) if single else max(1, BLOCK // patch_values(inputs, geometry))
-        total, count = self._sum(patches(inputs[:many], geometry), self._some(0, many))
-        for begin in range(many, len(inputs), many):
-            part = patches(inputs[begin : begin + many], geometry)
-            moment, more = self._sum(part, self._some(begin, many))
-            total, count = total + moment, count + more
-            trim_heap()  # aligned memory that was freed is not used again by every C library
-        return total, count
-
-    def _some(self, begin: int, many: int) -> object:
-        """The batch's mask of some samples, if it has one."""
-        mask = self._batch.get("attention_mask") if isinstance(self._batch, Mapping) else None
-        return {} if mask is None else {"attention_mask": mask[begin : begin + many]}
-
-    def _sum(self, inputs: torch.Tensor, batch: object) -> tuple[torch.Tensor, int]:
-        rows = _rows(inputs.detach().float(), batch)  # a network may turn gradients on itself
-        return (rows.T @ rows).double(), len(rows)
-
-
-def _rows(inputs: torch.Tensor, batch: object) -> torch.Tensor:
-    """Inputs at live positions, (positions, features)."""
+def _parts(call: LayerCall, batch: object) -> Iterator[torch.Tensor] | None:
+    """Inputs or patches (positions, features) that count, some at a time; None of other layers."""
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    if _width(call) > WIDEST:
+        return None
+    if call.kind == "linear":
+        return iter([_rows(call.inputs, mask)])
+    if call.kind == "conv" and call.geometry is not None and call.geometry.groups == 1:
+        return _patches(call.inputs, call.geometry, mask)
+    return None
+
+
+def _width(call: LayerCall) -> int:
+    """Features of a position: of a convolution, those of a patch."""
+    if call.kind == "linear" or call.geometry is None:
+        return int(call.inputs.shape[-1]) if call.inputs.ndim else 1
+    channels = call.inputs.shape[-1 - len(call.geometry.kernel)]
+    return int(channels) * prod(call.geometry.kernel)
+
+
+def _patches(
+    inputs: torch.Tensor, geometry: Geometry, mask: torch.Tensor | None
+) -> Iterator[torch.Tensor]:
+    """Of some samples at a time: patches are several times as large as the inputs."""
+    single = inputs.ndim == len(geometry.kernel) + 1
+    many = len(inputs) if single else max(1, BLOCK // patch_values(inputs, geometry))
+    for begin in range(0, len(inputs), many):
+        some = slice(begin, begin + many)
+        yield _rows(patches(inputs[some], geometry), None if mask is None else mask[some])
+        trim_heap()  # aligned memory that was freed is not used again by every C library
+
+
+def _rows(inputs: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Inputs at live positions, (positions, features) float32."""
+    inputs = inputs.detach().float()  # a network may turn gradients on itself
     if mask is not None and inputs.ndim > 2 and mask.shape == inputs.shape[:2]:
         inputs = inputs[mask.bool()]
     return inputs.reshape(-1, inputs.shape[-1])

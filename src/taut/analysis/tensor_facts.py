@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from taut.analysis.sensitivity import Sensitivity
 from taut.analysis.statistics import Bound, Distribution
+from taut.pictured import Pictured
 
 VERSION = 1
 
@@ -79,8 +80,8 @@ class Measured:
     correlation: float | None
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Pictured):
     """A model: sizes in bytes, `memory` what compressing it takes, tied tensors counted once.
 
     `lossless` estimates the bit-exact file; `notes` are about the model as a whole.

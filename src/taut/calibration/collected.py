@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -44,7 +45,7 @@ def curvature_of(
         ArgumentError: as `taut.analyze.collect`; or a loss was given, and there are none.
     """
     if model.gradients:
-        return collect(
+        found = collect(
             model.module,
             batches,
             loss=loss,
@@ -54,6 +55,8 @@ def curvature_of(
             device=device,
             progress=progress,
         )
+        biases = model.folded.biases
+        return {name: replace(one, bias=biases.get(name, one.bias)) for name, one in found.items()}
     if loss is not None:
         raise ArgumentError(NO_LOSS)
     network = cast("OnnxRunner", model.module)

@@ -14,6 +14,7 @@ from taut.calibration.overlay import as_stored
 from taut.calibration.shown import show
 from taut.calibration.start import Started
 from taut.calibration.vectors import Vectors
+from taut.encoding.on_base import differs, is_the_base
 from taut.networks.sharing import of_several_layers
 from taut.scheme import Scheme
 
@@ -29,14 +30,24 @@ def corrected(started: Started) -> Vectors:
 
 
 def bias_tensors(started: Started) -> dict[str, str]:
-    """Parameters that may be biases to tensors that hold values of their own."""
+    """Parameters that may be biases to tensors that hold values of their own.
+
+    One that is to stay a base's own is none of them.
+    """
     work = started.work
     shared = of_several_layers(work.model.module)
-    return {
+    exact = [
+        info
+        for info in work.source.infos
+        if work.schemes.get(info.name) == Scheme() and len(info.shape) == 1
+    ]
+    own = {info.name for info in exact if is_the_base(work.source, info)}
+    found = {
         parameter: work.source.aliases.get(tensor, tensor)
         for tensor, parameter in work.model.names.items()
         if parameter not in shared
     }
+    return {parameter: tensor for parameter, tensor in found.items() if tensor not in own}
 
 
 def finished(started: Started, vectors: Vectors, dial: float) -> Vectors:
@@ -103,10 +114,13 @@ def _tunable(started: Started) -> dict[str, str]:
     """What is no matrix: parameters of the network to the tensors that the file holds as fp16."""
     work = started.work
     every = work.model.module.named_parameters(remove_duplicate=False)
-    known = {name for name, one in every if one.is_floating_point()}
-    names = work.model.names
+    known = {name for name, one in every if one.is_floating_point()} - work.model.folded.idle
+    names, infos = work.model.names, {info.name: info for info in work.source.infos}
     return {
         names[name]: name
         for name, scheme in work.schemes.items()
-        if scheme == Scheme("fp16") and name not in work.source.aliases and names.get(name) in known
+        if scheme == Scheme("fp16")
+        and names.get(name) in known
+        and name not in work.source.aliases
+        and not differs(work.source, infos[name])
     }

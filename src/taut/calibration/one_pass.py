@@ -213,7 +213,7 @@ class BlockWalk:
         parameters = self._compressed.tensors
         wanted = {name: parameters[names[name]] for name in share.names}
         with self._compressed.given(block):
-            met = inputs_of(wanted, self._runs(block))
+            met = inputs_of(wanted, self._runs(block), self._started.work.request.scratch)
         trim_heap()
         matrices = self.rounder.matrices
         new = {

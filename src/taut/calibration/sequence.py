@@ -11,6 +11,7 @@ from taut.analysis.layer_inputs import Inputs, collect_inputs
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
 from taut.calibration.twins import alike
+from taut.encoding.on_base import standing
 from taut.networks import LoadedModel
 from taut.networks.cuts import tensors
 from taut.transform import Rounded
@@ -55,10 +56,12 @@ class InSequence:
         self, student: RoundedNetwork, found: dict[str, Rounded], names: Iterable[str]
     ) -> None:
         """Give the network these matrices, and those that equal them."""
-        twins = self._rounder.twins
+        rounder = self._rounder
         for name in names:
-            decoded = found[name].decoded
-            student.load({one: decoded for one in alike(name, twins)})
+            decoded, info = found[name].decoded, rounder.matrices[name].info
+            for one in alike(name, rounder.twins):
+                shown = standing(rounder.source, replace(info, name=one), decoded)
+                student.load({one: shown})
 
     def _seen(self, block: Sequence[str], student: RoundedNetwork) -> dict[str, Curvature]:
         names = self._model.names

@@ -180,6 +180,7 @@ def _notes(work: Work, held: Held, curvature: Mapping[str, Curvature]) -> tuple[
     """What was left out, or seemed odd, in the data and the curvature."""
     notes = [f"calibration: {held.note}"] if held.note else []
     notes += work.calibration.notes
+    notes += [work.model.folded.note] if work.model.folded.note else []
     notes += [] if work.model.gradients else [NO_GRADIENTS]
     notes += _by_scale(work, curvature)
     return (*notes, *(f"{name}: {note}" for name, one in curvature.items() for note in one.notes))

@@ -9,6 +9,7 @@ import numpy as np
 from taut.calibration.overlay import as_stored, as_written, of_dtype
 from taut.calibration.rounder import Rounder
 from taut.encoding.data_free_rounder import sparse
+from taut.encoding.on_base import standing, whole_of
 from taut.io import Source, TensorInfo
 from taut.scheme import Scheme
 
@@ -43,8 +44,19 @@ def written(
     """What the file decodes to for one tensor, in its dtype; None where it is the source's.
 
     A tensor that is stored exactly is given if it is `changed`; a matrix that was not rounded yet
-    is the source's.
+    is the source's. Of what stands on a base it is the base's tensor with what it differs by.
     """
+    found = _held(source, schemes, rounder, info)
+    if found is not None:
+        return standing(source, info, found)
+    exact = info.name in schemes and schemes[info.name].kind != "rd"
+    return whole_of(source, info) if changed and exact else None
+
+
+def _held(
+    source: Source, schemes: Mapping[str, Scheme], rounder: Rounder, info: TensorInfo
+) -> np.ndarray | None:
+    """What the file holds for a tensor that is not stored exactly, decoded."""
     if (scheme := schemes.get(info.name)) is None:
         return None
     if scheme.kind == "rd":
@@ -54,4 +66,4 @@ def written(
         return rounder.grids[info.name].values(of_dtype(info))
     if scheme.kind == "fp16" or sparse(scheme):
         return as_written(info, source.load(info.name), scheme)
-    return source.load(info.name) if changed else None
+    return None

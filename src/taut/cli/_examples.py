@@ -48,7 +48,8 @@ taut eval small.taut.safetensors --score build.py:score --original build.py:mode
     "report": """\
 taut report small.taut.safetensors                                 # into small.html
 taut report small.taut.safetensors --original model.safetensors    # values before and after
-taut report small.taut.safetensors --score eval.json    # with what taut eval --json printed""",
+taut report small.taut.safetensors --score eval.json    # with what taut eval --json printed
+taut report small.taut.safetensors smaller.taut.safetensors    # two files of one model""",
     "decompress": """\
 taut decompress model.taut.safetensors           # into model.safetensors
 taut decompress model.taut.safetensors -o again.safetensors

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.cli._paths import beside, compressed_path
+from taut.container.default_names import beside, compressed_path
 from taut.errors import ArgumentError
 from taut.reporting.numbers import digits, size
 from taut.reporting.plain_text import table
@@ -90,6 +91,15 @@ def point_text(point: Point) -> str:
 
 
 @dataclass(frozen=True)
+class CurveAsked:
+    """What a page says of how it came to be, as it was written on the command line."""
+
+    max_drop: str | None = None
+    score: str | None = None
+    calib: str | None = None
+
+
+@dataclass(frozen=True)
 class Outputs:
     """What is written beside the table, where asked for: CSV, a page, and its charts."""
 
@@ -110,7 +120,9 @@ class Outputs:
             if missing:
                 raise ArgumentError(f"{option} takes {missing[0]}: pip install 'taut[report]'")
 
-    def write(self, found: Frontier, model: Model, files: Path | None) -> list[str]:
+    def write(
+        self, found: Frontier, model: Model, files: Path | None, asked: CurveAsked
+    ) -> list[str]:
         """Write them; gives what was written. `files` is the folder with the points' files."""
         from taut.reporting.page import write_charts, write_page
 
@@ -120,7 +132,7 @@ class Outputs:
             told.append(str(self.csv))
         if self.html is None and self.charts is None:
             return told
-        story = _story(found, model, files)
+        story = _story(found, model, files, asked)
         if self.html is not None:
             write_page(self.html, story, force=self.force)
             told.append(str(self.html))
@@ -133,18 +145,34 @@ class Outputs:
         return told
 
 
-def _story(found: Frontier, model: Model, files: Path | None) -> Story:
-    """The curve, and with the files kept all that there is to say of the one at the knee."""
+def _story(found: Frontier, model: Model, files: Path | None, asked: CurveAsked) -> Story:
+    """The curve, and with the files kept all that there is to say of the one that is chosen."""
+    from taut.cli._signed import signed
+    from taut.reporting.origins import versions
     from taut.reporting.story import Story
     from taut.reporting.tell import Evidence, tell
     from taut.sweep.points import Setting
 
-    title = f"Size and {found.original.score.name} of {Path(found.model).name}"
-    if files is None or found.knee is None:
-        return Story(title=title, frontier=found, notes=found.notes)
-    file = files / Setting(found.knee).file_name
-    story = tell(file, Evidence(frontier=found), original=model, title=title)
-    return replace(story, notes=found.notes)
+    title = Path(found.model).name
+    name = found.knee
+    if asked.max_drop is not None:
+        point = found.smallest(asked.max_drop)
+        name = None if point is None else point.name
+    if name is not None and files is not None:
+        file = files / Setting(name).file_name
+        story = tell(file, Evidence(frontier=found), original=model, title=title)
+    else:
+        story = Story(frontier=found, provenance={"model": title, **versions()})
+    story = replace(
+        story, title=title, chosen=name, max_drop=asked.max_drop, notes=tuple(_notes(found))
+    )
+    return signed(story, score=asked.score, data=asked.calib)
+
+
+def _notes(found: Frontier) -> Iterator[str]:
+    """What could not be made, and what went otherwise than asked."""
+    yield from (f"Missed: {one.name}: {one.reason}" for one in found.missed)
+    yield from found.notes
 
 
 def csv_text(found: Frontier) -> str:

@@ -24,7 +24,7 @@ _OPTIONS: Final = {
         *("evaluation", "frontier", "analysis", "exports"),
         *("base_model", "license", "made_by"),
     ),
-    "Training and tuning": ("train", "epochs", "lr", "teacher", "no_finish"),
+    "Training and tuning": ("train", "epochs", "lr", "teacher", "no_finish", "no_fold"),
     "What is measured": ("speed", "memory", "energy", "watts", "everything"),
     "What is shown": ("top", "sort", "tensor", "each"),
     "Output": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from taut.cli._layers import Line
+from taut.reporting.alike_layers import Line
 from taut.reporting.numbers import digits, size
 from taut.reporting.plain_text import table
 

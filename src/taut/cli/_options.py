@@ -33,7 +33,7 @@ KeyOption = Annotated[
     typer.Option(
         metavar="KEY",
         help="Of a training's checkpoint: the part that is the model, as model or ema.module; by "
-        "default the usual one.",
+        "default the usual one. '*': all that is in it.",
     ),
 ]
 StrictOption = Annotated[

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def say_result(talk: Talk, result: Result, *, dry_run: bool) -> None:
     """Say notes, score and sizes; of a dry run what is foreseen. With -v every tensor too."""
-    from taut.cli._layers import each_line
     from taut.cli._lines_table import lines_table
+    from taut.reporting.alike_layers import each_line
 
     if talk.verbose and not talk.quiet:
         print(lines_table(each_line(result.tensors)), file=sys.stderr)

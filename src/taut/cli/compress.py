@@ -41,7 +41,7 @@ from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
     from taut.cli._report import AskedFor
-    from taut.cli._talk import Listener
+    from taut.display import Listener
     from taut.networks.sources import Model
 
 
@@ -93,6 +93,15 @@ def command(
         typer.Option(
             "--no-finish",
             help="With --calib: leave biases and norms untuned.",
+            show_default=False,
+        ),
+    ] = False,
+    no_fold: Annotated[
+        bool,
+        typer.Option(
+            "--no-fold",
+            help="Lossy: leave batch norms as they are. By default those of a network are folded "
+            "into the weights before them, and the file has identities in their place.",
             show_default=False,
         ),
     ] = False,
@@ -155,10 +164,10 @@ def command(
     import taut
     from taut.cli._checks import check_new
     from taut.cli._kept import saying_what_is_kept
-    from taut.cli._paths import compressed_path
     from taut.cli._report import AskedFor, print_json
     from taut.cli._said import say_result
     from taut.compression.request import check_with_data
+    from taut.container.default_names import compressed_path
     from taut.networks.sources import built, chosen
 
     asked = AskedFor(
@@ -202,6 +211,7 @@ def command(
             lr=lr,
             plan=plan,
             finish=False if no_finish else None,
+            fold=False if no_fold else None,
             resume=resume,
             memory=most_memory,
             scratch=scratch,

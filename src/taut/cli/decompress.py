@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from taut.cli._guard import guarded
 from taut.cli._options import (
     BaseOption,
@@ -36,18 +34,22 @@ def command(
     import taut
     from taut.cli._checks import check_new
     from taut.cli._kinds import INDEX, check_kind
-    from taut.cli._paths import restored_path
+    from taut.container.default_names import restored_path
+    from taut.loading.restore import form_of
     from taut.reporting.numbers import size
 
     begin = time.perf_counter()
     check_kind("FILE", file, INDEX)
-    suffix, several = _form(file)
+    suffix, several = form_of(file)
     if output is not None and is_standard_output(output):
         output = output.with_suffix(suffix)
     target = output or restored_path(file, suffix="" if several else suffix)
     if not is_standard_output(target):
         check_new(target, force=force)
-    restored = taut.decompress(file, target, threads=threads, force=force, base=base or None)
+    with Talk(quiet).progress(("decode",)) as step:
+        restored = taut.decompress(
+            file, target, threads=threads, force=force, base=base or None, progress=step
+        )
     seconds = time.perf_counter() - begin
     for note in restored.notes:
         Talk(quiet).line("note", note)
@@ -56,14 +58,3 @@ def command(
     )
     if json:
         print(encoder.dumps({"path": str(restored.path), "size": restored.bytes}))
-
-
-def _form(file: Path) -> tuple[str, bool]:
-    """The suffix of what a Taut file becomes, and whether that is several GGUF files."""
-    from taut.loading.restore_gguf import holds_gguf
-    from taut.loading.restore_onnx import holds_onnx
-
-    if holds_onnx(file):
-        return ".onnx", False
-    count = holds_gguf(file)
-    return (".gguf" if count else ".safetensors"), count > 1

@@ -41,6 +41,7 @@ def command(
     import taut
     from taut.cli._checks import check_new
     from taut.cli._report import print_json
+    from taut.cli._signed import facts_now
     from taut.cli._talk import Talk
     from taut.container import check_destination
     from taut.reporting.difference_page import HEAD, row_of, told, write_difference_page
@@ -51,7 +52,7 @@ def command(
         check_destination(html, force=force)
     found = taut.diff(first, second)
     if html is not None:
-        write_difference_page(html, found, force=force)
+        write_difference_page(html, found, facts_now(), force=force)
         Talk(quiet).line("wrote", str(html))
     if json:
         print_json(found)

@@ -93,6 +93,7 @@ def command(
             progress=step,
         )
     if html is not None:
+        from taut.cli._signed import signed
         from taut.evaluation.contenders import is_taut
         from taut.io.staged import told_name
         from taut.reporting.page import write_page
@@ -103,7 +104,7 @@ def command(
         if is_taut(Path(model)):
             evidence = Evidence(evaluation=found)
             story = tell(model, evidence, original=_original(Path(model), original))
-        write_page(html, story, force=force)
+        write_page(html, signed(story, score=score), force=force)
         talk.line("wrote", str(html))
     if json:
         print_json(found)

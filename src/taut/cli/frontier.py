@@ -120,7 +120,14 @@ def command(
     """
     import taut
     from taut.cli._checks import check_data, check_model
-    from taut.cli._frontier import Outputs, frontier_path, frontier_table, listed, numbers
+    from taut.cli._frontier import (
+        CurveAsked,
+        Outputs,
+        frontier_path,
+        frontier_table,
+        listed,
+        numbers,
+    )
     from taut.cli._kept import saying_what_is_kept
     from taut.cli._report import model_text, print_json
     from taut.io import open_source
@@ -171,7 +178,9 @@ def command(
     else:
         print(frontier_table(found))
     _say_choice(talk, found, max_drop)
-    for told in outputs.write(found, src, output):  # last: the table is there if this fails
+    for told in outputs.write(
+        found, src, output, CurveAsked(max_drop, score, calib)
+    ):  # last: the table is there if this fails
         talk.line("wrote", told)
 
 

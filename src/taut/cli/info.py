@@ -15,8 +15,8 @@ from taut.cli._streams import streaming
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taut.cli._layers import Line
     from taut.container.info import Info, TensorReport
+    from taut.reporting.alike_layers import Line
 
 
 @guarded
@@ -67,8 +67,8 @@ def _table(
     found: Info, tensors: Sequence[TensorReport], each: bool, sort: str, top: int | None
 ) -> str:
     """What is to be shown, in order, as wide as the terminal where there is one."""
-    from taut.cli._layers import MOST_LINES, SORTS, each_line, layer_lines
     from taut.cli._lines_table import lines_table
+    from taut.reporting.alike_layers import MOST_LINES, SORTS, each_line, layer_lines
 
     def ordered(lines: list[Line]) -> list[Line]:
         return lines if sort == "file" else sorted(lines, key=SORTS[sort])

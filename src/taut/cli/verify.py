@@ -52,7 +52,8 @@ def _check(
 
     outcome: dict[str, object] = {"file": shown(file), "ok": True}
     try:
-        report = taut.verify(file, threads=threads, base=base)
+        with Talk(quiet).progress(("decode",)) as step:
+            report = taut.verify(file, threads=threads, base=base, progress=step)
     except TautError as error:
         message = str(error).replace(str(file), shown(file))
         say(message)

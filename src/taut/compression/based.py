@@ -10,9 +10,10 @@ from taut.container import open_base
 from taut.encoding.on_base import OnBase, base_under
 from taut.errors import ArgumentError
 from taut.io import Source
+from taut.io.nest import NEST
 from taut.io.stamp import Stamp
 
-_NOT_WITH_A_BASE: Final = ("train", "max_drop", "calib")
+_NOT_WITH_A_BASE: Final = ("train",)
 
 
 def check_beside_base(given: Mapping[str, object]) -> None:
@@ -42,7 +43,8 @@ def standing(source: Source, request: CompressRequest) -> Source:
     check_beside_base(vars(call))
     if call.workers.elsewhere:
         raise ArgumentError("base (--base): a delta is made by this process; leave ray (--ray) out")
-    base = open_base(request.base, threads=call.threads)
+    whole = NEST in source.metadata
+    base = open_base(request.base, threads=call.threads, whole=whole)
     stands = OnBase(source, base, rounds(call))
     if not stands.shares_any():
         raise ArgumentError(

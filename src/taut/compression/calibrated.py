@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from taut.compression.exact import bit_exact, exact_fits
+from taut.compression.folded import folded_with_data
 from taut.compression.request import Asked, Call, Decision, allowed_of, target_of
 from taut.compression.room import check_room
 from taut.container import Origin
 from taut.encoding.data_free import lossy_schemes
+from taut.encoding.on_base import base_of, base_under
 from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError, TargetError
-from taut.io import Source
+from taut.io import Source, TensorInfo
 from taut.io.identity import model_identity, plan_identity
+from taut.planning import quantisable
 from taut.planning.target import parse_bytes
 from taut.progress import Progress
 from taut.scheme import Scheme
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from taut.planning.max_drop import Allowed
 
 
+_NEXT_TO_NOTHING: Final = 0.02  # of the bytes that a file may have
 NOTHING_KEPT = "resume: nothing was kept of an earlier run; all was done from the start"
 
 
@@ -57,16 +62,18 @@ def decide_calibrated(
     fits = exact_fits(source, asked.schemes, target, call, origin) if allowed is None else None
     if fits is not None:
         return bit_exact(source, asked, origin, fits)
-    schemes = lossy_schemes(source, asked.schemes, asked.settled)
+    schemes = _lossy(source, asked, target)
     if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
     model = _opened(source, schemes, spec)
-    request = _request(asked, target, allowed, model)
+    request, data = _request(asked, target, allowed, model), _data(call, model)
+    if call.fold is not False:
+        source, model = folded_with_data(source, schemes, model, next(iter(data), None))
     work = Work(
         source=source,
         schemes=schemes,
         model=model,
-        calibration=_data(call, model),
+        calibration=data,
         request=request,
         origin=origin,
         progress=progress,
@@ -76,6 +83,43 @@ def decide_calibrated(
         _check_room(work, call.memory)
     record = _record(work, journal_beside, resume=call.resume)
     return _decision(work, _settled(work, record, resume=call.resume))
+
+
+def _lossy(source: Source, asked: Asked, target: Target | None) -> dict[str, Scheme]:
+    """The schemes with what is to be rounded; what is the base's own stays as it is.
+
+    Raises:
+        TargetError: no matrix is left.
+    """
+    own = _own_of_base(source, asked, target)
+    schemes = {name: Scheme() if name in own else one for name, one in asked.schemes.items()}
+    return lossy_schemes(source, schemes, asked.settled | own)
+
+
+def _own_of_base(source: Source, asked: Asked, target: Target | None) -> frozenset[str]:
+    """The tensors that are those of the base, and cost nothing as such.
+
+    Not its biases and norms where they can be tuned for next to nothing of the file's size.
+    """
+    based = base_under(source)
+    if based is None:
+        return frozenset()
+    stored = [info for info in source.infos if info.name in asked.schemes]
+    matrices = {info.name for info in stored if quantisable(info.dtype, info.shape)}
+    own = based.untouched() & asked.schemes.keys()
+    if matrices <= own:
+        raise TargetError(
+            "bits, size and max_drop: no matrix differs from the base's, and nothing is to be "
+            "rounded; leave them out for a bit-exact file"
+        )
+    beside = [info for info in stored if info.name in own - matrices]
+    return own & matrices if _cheap(beside, target) else own
+
+
+def _cheap(infos: Sequence[TensorInfo], target: Target | None) -> bool:
+    """Whether these, as fp16, are next to nothing of the file's size."""
+    nbytes = 2 * sum(prod(info.shape) for info in infos)
+    return target is not None and nbytes <= _NEXT_TO_NOTHING * target.nbytes
 
 
 def _opened(source: Source, schemes: Mapping[str, Scheme], spec: object) -> LoadedModel:
@@ -218,6 +262,7 @@ def _identity(work: Work) -> dict[str, str]:
     from taut.version import __version__
 
     request, target, allowed = work.request, work.request.target, work.request.allowed
+    base = base_of(work.source)
     gains = request.gains
     plan = plan_identity(
         {name: f"{scheme} {gains.get(name, 1.0)!r}" for name, scheme in work.schemes.items()},
@@ -227,11 +272,13 @@ def _identity(work: Work) -> dict[str, str]:
     )
     return {
         "model": model_identity(work.source),
+        "base": "none" if base is None else base.identity,
         "plan": plan,
         "target": ", ".join(
             ([f"{target.nbytes} bytes"] if target else []) + ([allowed.text] if allowed else [])
         ),
         "finish": str(request.finish),
+        "norms": "folded" if work.model.folded.note else "as they are",
         "calibration": work.calibration.digest,
         "loss": code_identity(request.loss),
         "seed": str(request.seed),

@@ -19,6 +19,7 @@ from taut.compression.destination import (
     tree_destination,
 )
 from taut.compression.exact import decide
+from taut.compression.folded import folded_without_data
 from taut.compression.foreseen import Result, foreseen
 from taut.compression.held_exact import hold_exact
 from taut.compression.keeping import LARGE, Kept, keeping, nothing_kept
@@ -93,11 +94,12 @@ def _carried_out(request: CompressRequest, gguf: GgufFolder | None = None) -> Re
     with contextlib.ExitStack() as stack:
         kept = _kept(stack, request, source, asked, place)
         with blaming_changes(stamps):
+            source, folded = folded_without_data(source, asked, request)
             source = _looked_at(request, source)
             asked = hold_exact(source, asked)
             with _naming_held(asked):
                 decision = _decided(request, source, asked, Means(place, partition, kept))
-        notes += _notes(place, asked, source)
+        notes += (*folded, *_notes(place, asked, source))
         if place is None or not _writes():
             return _told(foreseen(decision, request.dst, began), decision, notes)
         found = write(decision, place, request, stamps, kept)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LOSSY = 1 << 22  # bytes of a model that are rounded, which takes longer than bit-exact coding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result(Info):
     """What a compression gave: `seconds` it took, `peak_memory` in bytes of the whole process.
 

@@ -53,6 +53,7 @@ class Call:
     effort: Effort | None = None
     threads: int = 1
     finish: bool | None = None
+    fold: bool | None = None
     seed: int | None = None
     resume: bool = False
     memory: str | int | None = None

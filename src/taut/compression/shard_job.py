@@ -18,6 +18,7 @@ from taut.encoding.tensor import Quantize
 from taut.errors import ArgumentError
 from taut.io import Source, check_unchanged, open_source
 from taut.io.gguf import FRAME
+from taut.io.nest import NEST
 from taut.io.onnx import GRAPH
 from taut.io.part_of import PartOf
 from taut.io.quantized import FloatSource, as_floats
@@ -235,6 +236,10 @@ def index_data(whole: Origin, partition: Partition, made: Sequence[Made]) -> byt
 
 def check_shardable(source: Source) -> None:
     """Raise `ArgumentError` where a model cannot become shards."""
-    for key, what in ((GRAPH, "an ONNX model"), (FRAME, "a GGUF model")):
+    for key, what in (
+        (GRAPH, "an ONNX model"),
+        (FRAME, "a GGUF model"),
+        (NEST, "a whole checkpoint"),
+    ):
         if key in source.metadata:
             raise ArgumentError(f"shard_size (--shard-size): {what} becomes one file; leave it out")

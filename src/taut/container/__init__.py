@@ -8,6 +8,7 @@ from taut.container.index import Index, Origin, Pack, Record
 from taut.container.layout import Layout
 from taut.container.opening import BaseSpec, ModelBase, open_base, open_taut
 from taut.container.read import TautFile
+from taut.container.row_reader import RowReader
 from taut.container.sharded import ShardedFile
 from taut.container.temporary import is_temporary
 from taut.container.verify import VerifyReport, verify
@@ -23,6 +24,7 @@ __all__ = [
     "Origin",
     "Pack",
     "Record",
+    "RowReader",
     "ShardedFile",
     "TautFile",
     "VerifyReport",

@@ -17,6 +17,7 @@ from taut.container.place import PackPlace, Place
 from taut.errors import FormatError, VerifyError
 from taut.io.header import HeaderTensor
 from taut.io.safetensors import MappedFile
+from taut.io.staged import told_paths
 
 _WIDEST = 16  # bytes of a value: complex numbers of float64
 _ROWS = 1 << 26  # of an array that is streamed: a header of a few bytes may claim any number
@@ -35,6 +36,15 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class ChunkedArray:
+    """A coded array whose header matches its checksum, and what that says of its chunks."""
+
+    place: Place
+    header: bytes
+    found: Chunked
+
+
+@dataclass(frozen=True)
 class ChunkRange:
     """Chunks of a coded array that match their checksums, and which of its bytes they give."""
 
@@ -50,8 +60,8 @@ class Fetcher:
     """Gives the data of one mapped file; `where` names it in errors."""
 
     def __init__(self, path: Path) -> None:
-        self.where = str(path)
-        file = MappedFile(path)
+        self.where = told_paths(str(path))  # as long as what it stands for is known
+        file = MappedFile(path, self.where)
         self.header = file.header
         self._file = file
         self._packs: tuple[PackPlace, ...] = ()
@@ -59,6 +69,7 @@ class Fetcher:
         # One view of all, cut by entry: cheaper than a view of its own for each of many tensors.
         self._bytes = file.mapped()
         self._base_of: Callable[[Place], np.ndarray | None] = lambda place: None
+        self.tell: Callable[[int], None] = lambda nbytes: None  # called with bytes, once decoded
 
     def know_packs(self, packs: tuple[PackPlace, ...]) -> None:
         """Take note of where packs lie, before any of their members is checked."""
@@ -82,6 +93,11 @@ class Fetcher:
         """The same as a copy, which stays whatever becomes of the file."""
         return self._file.read(HeaderTensor("", "U8", (entry.nbytes,), entry.start, entry.stop))
 
+    def close(self) -> None:
+        """Let go of the file; reading it is an error then."""
+        self._bytes = self._bytes[:0].copy()
+        self._file.close()
+
     def copy(self, place: Place, out: np.ndarray) -> None:
         """Copy a kept tensor's bytes to the uint8 array `out` and check them there.
 
@@ -90,6 +106,7 @@ class Fetcher:
         self._file.read_into(out, place.entry.start)
         if xxh3(out) != place.sum:
             raise self._other_sum(place)
+        self.tell(out.nbytes)
 
     def kept_pieces(self, place: Place, nbytes: int) -> Iterator[np.ndarray]:
         """The bytes of a kept tensor, piece by piece, which are checked when all were read."""
@@ -98,6 +115,7 @@ class Fetcher:
             stop = min(place.entry.stop, start + step)
             piece = self.read(HeaderTensor("", "U8", (stop - start,), start, stop))
             digest.update(piece.data)
+            self.tell(piece.nbytes)
             yield piece
         if digest.hexdigest() != place.sum:
             raise self._other_sum(place)
@@ -166,16 +184,38 @@ class Fetcher:
             )
         self._sound.add(number)
 
-    def ranges(self, place: Place, nbytes: int) -> Iterator[ChunkRange] | None:
+    def ranges(
+        self, place: Place, nbytes: int, within: tuple[int, int] | None = None
+    ) -> Iterator[ChunkRange] | None:
         """What a coded array is decoded from, some chunks at a time that come to about `nbytes`.
 
-        None where it is to be decoded at once: it is not larger, is in a pack, or is of such a kind
-        that the file's own size does not bound the work.
+        `within` two of its bytes only the chunks that have what lies between.
+
+        None where it is to be decoded at once: it is not larger, or `chunked_array` has none.
 
         Raises:
             VerifyError, FormatError: as `check`, of a range when its turn comes.
         """
-        if place.nbytes is None or place.nbytes <= nbytes or place.pack is not None:
+        if place.nbytes is None or place.nbytes <= nbytes:
+            return None
+        array = self.chunked_array(place)
+        if array is None:
+            return None
+        each = array.found.chunk_nbytes
+        begin, end = within or (0, array.found.nbytes)
+        last = min(-(-end // each), array.found.chunks)
+        return self._ranges(array, range(begin // each, last, max(1, nbytes // each)))
+
+    def chunked_array(self, place: Place) -> ChunkedArray | None:
+        """A coded array whose chunks can be decoded one by one.
+
+        None where it is in a pack, or is of such a kind that the file's own size does not bound the
+        work.
+
+        Raises:
+            VerifyError, FormatError: as `check`, of the array header.
+        """
+        if place.nbytes is None or place.pack is not None:
             return None
         if place.nbytes > _MOST_TIMES * place.entry.nbytes or len(place.parts) < 2:
             return None
@@ -185,24 +225,25 @@ class Fetcher:
         found = chunked(header)
         if found.constant or found.rows > _ROWS or found.chunks != len(place.parts) - 1:
             return None  # decoding all of it says what is wrong
-        return self._ranges(place, header, found, max(1, nbytes // found.chunk_nbytes))
+        return ChunkedArray(place, header, found)
 
-    def _ranges(
-        self, place: Place, header: bytes, found: Chunked, count: int
-    ) -> Iterator[ChunkRange]:
-        begin = 0
-        for number in range(0, found.chunks, count):
-            last = min(found.chunks, number + count)
-            start, stop = _span(place, number + 1, last + 1)
-            data = self.read(HeaderTensor("", "U8", (stop - start,), start, stop)).data
-            chunks, at = [], 0
-            for part in range(number + 1, last + 1):
-                size = place.parts[part].nbytes
-                chunks.append(self._checked(place, part, data[at : at + size]))
-                at += size
-            end = min(found.nbytes, begin + (last - number) * found.chunk_nbytes)
-            yield ChunkRange(place, header, number, chunks, begin, end)
-            begin = end
+    def _ranges(self, array: ChunkedArray, numbers: range) -> Iterator[ChunkRange]:
+        for number in numbers:
+            last = min(array.found.chunks, number + numbers.step)
+            yield self.chunk_range(array, number, last)
+
+    def chunk_range(self, array: ChunkedArray, first: int, last: int) -> ChunkRange:
+        """Chunks `first` to `last` of an array, checked."""
+        place, found = array.place, array.found
+        start, stop = _span(place, first + 1, last + 1)
+        data = self.read(HeaderTensor("", "U8", (stop - start,), start, stop)).data
+        chunks, at = [], 0
+        for part in range(first + 1, last + 1):
+            size = place.parts[part].nbytes
+            chunks.append(self._checked(place, part, data[at : at + size]))
+            at += size
+        begin, end = (min(found.nbytes, one * found.chunk_nbytes) for one in (first, last))
+        return ChunkRange(place, array.header, first, chunks, begin, end)
 
     def decode_range(self, one: ChunkRange, out: np.ndarray, threads: int) -> None:
         """Decode a range into the uint8 array of its bytes; raises as `decode`."""
@@ -221,6 +262,7 @@ class Fetcher:
             )
         except FormatError as error:
             raise self._named(place, error) from None
+        self.tell(out.nbytes)
 
     def _checked(self, place: Place, number: int, piece: memoryview) -> memoryview:
         """One part, which matches its checksum."""
@@ -260,6 +302,7 @@ class Fetcher:
                 for pair in arrays:
                     self.decode([pair], threads)
             raise self._named(arrays[0][0].place, error) from None
+        self.tell(sum(out.nbytes for _, out in arrays))
 
     def _based(self, checked: Checked, out: np.ndarray) -> np.ndarray | None:
         """The base's bytes for an array, as many as it decodes to."""

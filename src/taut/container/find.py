@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from taut.errors import ArgumentError
-from taut.io.names import check_plain, pattern_hint
+from taut.io.names import check_plain, nearest, pattern_hint
 from taut.io.stores import store_hint
 from taut.io.tree import TREE_NAME
 
@@ -47,9 +47,19 @@ def find_file(path: str | Path) -> Path:
     if path.is_dir():
         return _within(path)
     if not path.exists():
-        raise ArgumentError(f"{path}: no such file or folder{pattern_hint(path)}{store_hint(path)}")
+        hint = pattern_hint(path) or store_hint(path) or _beside(path)
+        raise ArgumentError(f"{path}: no such file or folder{hint}")
     check_plain(path)
     return path
+
+
+def _beside(path: Path) -> str:
+    """The names of Taut files and folders beside a missing path that it may have meant."""
+    try:
+        entries = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    return nearest(path.name, entries)
 
 
 def is_taut_source(source: Source) -> bool:

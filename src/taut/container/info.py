@@ -7,13 +7,17 @@ from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
 
+from taut.container.find import as_path
 from taut.container.opening import open_taut
 from taut.container.read import TautFile
 from taut.container.through_stores import through_stores
 from taut.errors import FormatError
+from taut.io.file_objects import BinaryFile
 from taut.io.gguf import FRAME
 from taut.io.gguf_frame import frame_tensors, read_frame
+from taut.io.nest import NEST
 from taut.io.onnx import GRAPH
+from taut.pictured import Pictured
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class TensorReport:
     rel_mse: float
 
 
-@dataclass(frozen=True)
-class Info:
+@dataclass(frozen=True, repr=False)
+class Info(Pictured):
     """A file: sizes in bytes on disk, everything counted.
 
     `ratio` is original_size / size, `parameters` counts the values of all tensors (tied ones
@@ -59,14 +63,14 @@ class Info:
 
 
 @through_stores("file", glance=lambda given: True)
-def info(file: str | Path) -> Info:
+def info(file: str | Path | BinaryFile | bytes) -> Info:
     """Describe a Taut file, or the one in a folder; decodes nothing.
 
     Raises:
         FormatError, VerifyError: header or index are damaged.
         ArgumentError: no such file.
     """
-    return describe(open_taut(file))
+    return describe(open_taut(as_path(file)))
 
 
 def describe(file: TautFile) -> Info:
@@ -84,7 +88,7 @@ def describe(file: TautFile) -> Info:
         )
         for record, nbytes in zip(file.index.records, _bytes(file), strict=True)
     )
-    beside = {file.index.origin.metadata.get(key) for key in (GRAPH, FRAME)}
+    beside = {file.index.origin.metadata.get(key) for key in (GRAPH, FRAME, NEST)}
     own = [r for r in file.index.records if not r.tied and r.name not in beside]
     parameters = sum(values.get(r.name) or prod(r.shape) for r in own)
     original = file.index.origin.nbytes

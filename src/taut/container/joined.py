@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from taut.container.gather import check_out
-from taut.container.read import NoSuchTensorError, TautFile
+from taut.container.read import TautFile, no_tensor
+from taut.container.row_reader import RowReader
 from taut.container.shard_table import ShardTable
 from taut.container.tree_table import TreeTable
-from taut.io.names import nearest
 from taut.io.stamp import Stamp
 from taut.io.tensor_info import TensorInfo
 from taut.io.tensor_pieces import PIECE
@@ -78,10 +78,20 @@ class JoinedFile(TautFile):
         file, own = self._of(name)
         return file.pieces(own, nbytes)
 
+    def span(self, name: str, begin: int, end: int) -> np.ndarray:
+        """The values of one tensor from `begin` to `end` (see `TautFile.span`)."""
+        file, own = self._of(name)
+        return file.span(own, begin, end)
+
     def read_into(self, name: str, out: np.ndarray) -> None:
         """Decode one tensor into an array of its dtype and shape, C-contiguous and writable."""
         file, own = self._of(name)
         file.read_into(own, out)
+
+    def row_reader(self, name: str) -> RowReader | None:
+        """What gives some rows of a tensor without decoding all of it."""
+        file, own = self._of(name)
+        return file.row_reader(own)
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None
@@ -105,5 +115,5 @@ class JoinedFile(TautFile):
     def _of(self, name: str) -> tuple[TautFile, str]:
         found = self._where.get(name)
         if found is None:
-            raise NoSuchTensorError(f'{self.path}: no tensor "{name}"{nearest(name, self)}')
+            raise no_tensor(self.path, name, self)
         return found

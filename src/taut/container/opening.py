@@ -18,6 +18,8 @@ from taut.container.tree_file import TreeFile, check_part, place_of_part
 from taut.container.tree_table import read_tree_table
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo, open_source
+from taut.io.nest import NEST
+from taut.io.source import open_whole
 from taut.io.staged import told_paths
 from taut.io.stamp import Stamp
 
@@ -39,15 +41,15 @@ def open_taut(path: str | Path, *, threads: int = 1, base: BaseSpec | None = Non
     return _open(as_path(path), threads, _several(base), DEEPEST)
 
 
-def open_base(base: BaseSpec, *, threads: int = 1) -> ModelBase:
-    """Open what a delta is to stand on, or stands on.
+def open_base(base: BaseSpec, *, threads: int = 1, whole: bool = False) -> ModelBase:
+    """Open what a delta is to stand on, or stands on; `whole`: of a checkpoint all that is in it.
 
     Raises:
         ArgumentError: there is no such model, or it is too many deltas deep.
         FormatError, VerifyError: a file is damaged.
     """
     first, *rest = _several(base)
-    return _base(first, threads, rest, DEEPEST)
+    return _base(first, threads, rest, DEEPEST, whole)
 
 
 class ModelBase:
@@ -116,7 +118,8 @@ def _open(path: Path, threads: int, bases: list[_One], left: int) -> TautFile:
         near = beside(found, file.index.origin.base)
         bases = [] if near is None else [near]
     if bases:
-        file.stand_on(_base(bases[0], threads, bases[1:], left))
+        whole = NEST in file.index.origin.metadata
+        file.stand_on(_base(bases[0], threads, bases[1:], left, whole))
     return file
 
 
@@ -134,7 +137,7 @@ def _open_tree(table: Path, threads: int, bases: list[_One]) -> TreeFile:
     return TreeFile(table, units, threads=threads)
 
 
-def _base(model: _One, threads: int, rest: list[_One], left: int) -> ModelBase:
+def _base(model: _One, threads: int, rest: list[_One], left: int, whole: bool = False) -> ModelBase:
     if left < 1:
         raise ArgumentError(
             f"base: more than {DEEPEST} deltas stand on one another; decompress one of them"
@@ -146,7 +149,7 @@ def _base(model: _One, threads: int, rest: list[_One], left: int) -> ModelBase:
     if rest:
         raise ArgumentError(f"base (--base): {rest[0]} is given, but what is before it needs none")
     if not isinstance(model, TautFile):
-        return ModelBase(open_source(model), 0, folder)
+        return ModelBase(open_whole(model) if whole else open_source(model), 0, folder)
     depth = max(
         (one.bases.base.depth for one in model.parts if one.bases.base is not None), default=0
     )

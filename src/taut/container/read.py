@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import Final
 
@@ -11,17 +12,22 @@ import numpy as np
 from taut.container.bases import Base, Bases, grouped
 from taut.container.bind import Contents, bind
 from taut.container.contents import unpack_index
-from taut.container.fetch import Fetcher
+from taut.container.fetch import ChunkRange, Fetcher
 from taut.container.format import as_bytes, check_header, header_checksum, xxh3
 from taut.container.gather import cast, check_out, gather, member
 from taut.container.index import Index, Record
 from taut.container.place import Place
+from taut.container.reader import Reader
+from taut.container.row_reader import RowReader, row_reader
 from taut.errors import ArgumentError, FormatError, VerifyError
 from taut.io.arena import allocate
 from taut.io.content import kind_of
 from taut.io.dtypes import storage
+from taut.io.gguf import FRAME
 from taut.io.header import HeaderTensor
 from taut.io.names import nearest
+from taut.io.onnx import GRAPH
+from taut.io.staged import told_paths
 from taut.io.tensor_info import TensorInfo
 from taut.io.tensor_pieces import LARGE, PIECE
 
@@ -38,7 +44,12 @@ class NoSuchTensorError(ArgumentError, KeyError):
     __str__ = Exception.__str__  # KeyError's would put the message in quotes
 
 
-class TautFile(Mapping[str, np.ndarray]):
+def no_tensor(path: Path, name: str, names: Iterable[str]) -> NoSuchTensorError:
+    """The error that a file has no tensor of a name, with the nearest that it has."""
+    return NoSuchTensorError(f'{told_paths(str(path))}: no tensor "{name}"{nearest(name, names)}')
+
+
+class TautFile(Reader[np.ndarray]):
     """The tensors of a Taut file by name, in the model's order; each is decoded when asked for.
 
     Arrays are writable and the caller's own; asking twice decodes twice. `index` is the table of
@@ -77,6 +88,11 @@ class TautFile(Mapping[str, np.ndarray]):
         """The attributes of modules, by the module's name: {"conv1": {"out_channels": 12}}."""
         return self.index.origin.modules
 
+    def metadata(self) -> dict[str, str] | None:
+        """What the original's header says beside its tensors; None where it says nothing."""
+        found = self.index.origin.metadata
+        return {key: text for key, text in found.items() if key not in (GRAPH, FRAME)} or None
+
     def __iter__(self) -> Iterator[str]:
         """The names, in the model's order."""
         return iter(self.contents.records)
@@ -98,7 +114,7 @@ class TautFile(Mapping[str, np.ndarray]):
         """Decode one tensor."""
         record = self.contents.records.get(name)
         if record is None:
-            raise NoSuchTensorError(f'{self.path}: no tensor "{name}"{nearest(name, self)}')
+            raise no_tensor(self.path, name, self)
         if record.store == "alias":
             record = self.contents.records[record.of]
         if record.store == "solid":
@@ -133,6 +149,41 @@ class TautFile(Mapping[str, np.ndarray]):
             yield self.bases.finished(values, record, begin)
             begin += values.size
 
+    def span(self, name: str, begin: int, end: int) -> np.ndarray:
+        """The values of one tensor from `begin` to `end`, flat; of a large one no more is decoded.
+
+        What is kept as it is, and what shares its bytes with others, is read whole to be checked.
+        """
+        record = self.contents.records.get(name)
+        if record is not None and record.store == "alias":
+            record = self.contents.records[record.of]
+        ranges = self._ranges_within(record, begin, end)
+        if record is None or ranges is None:
+            return self[name].reshape(-1)[begin:end].copy()
+        dtype, found = storage(record.dtype, record.shape)[0], []
+        for one in ranges:
+            (data,) = allocate([one.end - one.begin])
+            self.fetcher.decode_range(one, data, self.threads)
+            first = one.begin // dtype.itemsize
+            values = self.bases.finished(data.view(dtype), record, first)
+            found.append(values[max(0, begin - first) : end - first])
+        return np.concatenate(found)
+
+    def _ranges_within(
+        self, record: Record | None, begin: int, end: int
+    ) -> Iterator[ChunkRange] | None:
+        """The chunks that have the values between; None where the tensor is read whole."""
+        if record is None or record.store != "coded" or record.stored or begin >= end:
+            return None
+        dtype, shape = storage(record.dtype, record.shape)
+        place, size = self.contents.places[record.name], dtype.itemsize
+        return self.fetcher.ranges(place, 1, (begin * size, end * size)) if prod(shape) else None
+
+    def close(self) -> None:
+        """Let go of the file; what was decoded stays, and decoding more is an error."""
+        for one in self.parts:
+            one.fetcher.close()
+
     def stored_pieces(self, place: Place, nbytes: int) -> Iterator[np.ndarray]:
         """The stored bytes of one tensor, in order."""
         if not place.parts:
@@ -166,6 +217,20 @@ class TautFile(Mapping[str, np.ndarray]):
             out[...] = self[name]  # or raises for no such name
             return
         self._decode_into(self.contents.places[record.name], as_bytes(out))
+
+    def row_reader(self, name: str) -> RowReader | None:
+        """What gives some rows of a tensor without decoding all of it.
+
+        None where that would save nothing: it is kept, shares an array, or has a single chunk.
+        """
+        record = self.contents.records.get(name)
+        if record is not None and record.store == "alias":
+            record = self.contents.records[record.of]
+        if record is None or record.store in ("solid", "base") or record.stored or record.base:
+            return None
+        place = self.contents.places[record.name]
+        array = self.fetcher.chunked_array(place) if place.parts else None
+        return row_reader(self.fetcher, array, self._info(record), self.threads)
 
     def _decoded(self, place: Place) -> np.ndarray:
         """The stored bytes of one tensor."""

@@ -1,4 +1,4 @@
-"""A function of local paths that takes URLs of stores as well."""
+"""A function of local paths that takes URLs of stores, and open files, as well."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from taut.container.deliver import delivered
+from taut.container.find import SUFFIX
 from taut.errors import ArgumentError, TautError
+from taut.io.file_objects import check_stream, held, is_stream, sent, stream_name
 from taut.io.model_file import ModelFile
 from taut.io.staged import notes_of_staged, staged, told_paths
 from taut.io.stores import local_of, url_of
@@ -46,12 +48,14 @@ def through_stores(
     *,
     keep: bool = False,
     glance: Callable[[dict[str, Any]], bool] | None = None,
+    suffix: Callable[[dict[str, Any]], str] = lambda given: SUFFIX,
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let a function's arguments `source` (one, or several), `base` and `target` be URLs.
+    """Let a function's arguments `source` (one, or several), `base` and `target` be URLs or files.
 
-    The function gets local paths; its errors, and the paths of its result, name the URLs. With
-    `keep` what is read stays for as long as the result does. `glance` says of the arguments that
-    Taut files are only looked at, or read in part (see `staged`).
+    The function gets local paths; its errors, and the paths of its result, name the URLs, or the
+    streams. With `keep` what is read stays for as long as the result does. `glance` says of the
+    arguments that Taut files are only looked at, or read in part (see `staged`). `suffix` says of
+    them, as local paths, how a file's name ends that a stream gets.
     """
     sources = (*((source,) if isinstance(source, str) else source), _BASE)
 
@@ -62,8 +66,8 @@ def through_stores(
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
             given = form.bind(*args, **kwargs)
             _check_local(given.arguments, target)
-            to = _target_url(given.arguments, target)
-            if to is None and not any(_has_url(given.arguments.get(name)) for name in sources):
+            to = _target(given.arguments, target)
+            if to is None and not any(_is_outside(given.arguments.get(one)) for one in sources):
                 return function(*args, **kwargs)
             _check_resume(given.arguments, to)
             with contextlib.ExitStack() as stack, telling_urls():
@@ -71,9 +75,12 @@ def through_stores(
                 here = _Here(stack, watched=not keep, glance=part)
                 for name in (one for one in sources if one in given.arguments):
                     given.arguments[name] = here.local(given.arguments[name])
-                if target is not None and to is not None:
+                if target is not None and isinstance(to, str):
                     force = bool(given.arguments.get("force", False))
                     given.arguments[target] = stack.enter_context(delivered(to, force=force))
+                elif target is not None and to is not None:
+                    name = f"stream{suffix(given.arguments)}"
+                    given.arguments[target] = stack.enter_context(sent(to, name))
                 found = _renamed(function(*given.args, **given.kwargs), here.notes)
                 if keep:
                     weakref.finalize(found, stack.pop_all().close)
@@ -102,9 +109,11 @@ class _Here:
         self._stack, self._watched, self._glance = stack, watched, glance
 
     def local(self, value: object) -> object:
-        """A value with local paths for the URLs in it."""
-        if isinstance(value, (list, tuple)) and _has_url(value):
+        """A value with local paths for the URLs and streams in it."""
+        if isinstance(value, (list, tuple)) and _is_outside(value):
             return type(value)(map(self.local, value))
+        if is_stream(value):
+            return self._stack.enter_context(held(value))
         url = _url(value)
         if url is None:
             return value
@@ -117,18 +126,22 @@ def _url(value: object) -> str | None:
     return url_of(value.path if isinstance(value, ModelFile) else value)
 
 
-def _has_url(value: object) -> bool:
-    """Whether a value is a URL, or has one among paths."""
+def _is_outside(value: object) -> bool:
+    """Whether a value is a URL or a stream, or has one among paths."""
     if isinstance(value, (list, tuple)):
-        return any(isinstance(one, (str, Path)) and url_of(one) for one in value)
-    return _url(value) is not None
+        return any(is_stream(one) or bool(url_of(one)) for one in value)
+    return is_stream(value) or _url(value) is not None
 
 
-def _target_url(arguments: dict[str, Any], target: str | None) -> str | None:
-    """Where to write, if that is a URL, and anything is to be written."""
+def _target(arguments: dict[str, Any], target: str | None) -> object:
+    """Where to write, if that is a URL or a stream, and anything is to be written."""
     if target is None or arguments.get("dry_run"):
         return None
-    return url_of(arguments.get(target))
+    to = arguments.get(target)
+    if is_stream(to):
+        check_stream(to, "write")
+        return to
+    return url_of(to)
 
 
 def _check_local(arguments: dict[str, Any], target: str | None) -> None:
@@ -138,16 +151,20 @@ def _check_local(arguments: dict[str, Any], target: str | None) -> None:
             raise ArgumentError(f"{url}: is in a store; {name} is written on this machine")
 
 
-def _check_resume(arguments: dict[str, Any], target: str | None) -> None:
+def _check_resume(arguments: dict[str, Any], target: object) -> None:
     if target is not None and arguments.get("resume"):
+        name = target if isinstance(target, str) else stream_name(target)
+        where = "in a store" if isinstance(target, str) else "a stream"
         raise ArgumentError(
-            f"{target}: resume (--resume): what a run keeps lies beside its output, which is in a "
-            "store; write to this machine, and copy what comes of it"
+            f"{name}: resume (--resume): what a run keeps lies beside its output, which is {where}"
+            "; write to this machine, and copy what comes of it"
         )
 
 
 def _renamed(result: T, notes: tuple[str, ...]) -> T:
     """The result with URLs for its paths, and with what is to be told of what was fetched."""
+    if isinstance(result, Path):
+        return cast(T, _url_path(result))
     if not is_dataclass(result) or isinstance(result, type):
         return result
     changed = _paths_changed(result)

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
+from taut.container.decoded import tell_decoded
 from taut.container.fetch import Fetcher
+from taut.container.find import as_path
 from taut.container.format import xxh3
 from taut.container.gather import member
 from taut.container.index import Record
@@ -20,14 +22,17 @@ from taut.container.read import TautFile
 from taut.container.through_stores import through_stores
 from taut.errors import FormatError, VerifyError
 from taut.io.arena import allocate
+from taut.io.file_objects import BinaryFile
 from taut.io.tensor_pieces import LARGE, PIECE
 from taut.machine.cores import checked_threads
+from taut.pictured import Pictured
+from taut.progress import Progress
 
 _LISTED = 16  # members of a pack that an error names
 
 
-@dataclass(frozen=True)
-class VerifyReport:
+@dataclass(frozen=True, repr=False)
+class VerifyReport(Pictured):
     """What was checked: tensors (aliases included), chunks, bytes of the file, bytes decoded."""
 
     path: Path
@@ -46,20 +51,19 @@ class VerifyReport:
 
 @through_stores("path")
 def verify(
-    path: str | Path, *, threads: int | None = None, base: BaseSpec | None = None
+    path: str | Path | BinaryFile | bytes,
+    *,
+    threads: int | None = None,
+    base: BaseSpec | None = None,
+    progress: Progress | None = None,
 ) -> VerifyReport:
     """Check and decode all of a Taut file or its shards, or of those in a folder, by tensors.
 
-    A delta is decoded with its `base`, which is looked for beside it if none is given.
-
-    Raises:
-        VerifyError: bytes or values do not match their checksum; names the first damaged tensor and
-            chunk, and how many more are damaged.
-        FormatError: the file breaks a rule of docs/format.md.
-        ArgumentError: there is no such file.
+    Raises as the verb (taut.verbs.verify).
     """
     threads = checked_threads(threads)
-    file = open_taut(path, threads=threads, base=base)
+    file = open_taut(as_path(path), threads=threads, base=base)
+    tell_decoded(file, progress)
     damage: list[VerifyError | FormatError] = []
     chunks = decoded = 0
     for part in file.parts:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-import numpy as np
-
 from taut.coding import Effort
 from taut.container import Layout, Origin
+from taut.encoding.add_on_base import added_on_base
 from taut.encoding.alike import rounded_alike
 from taut.encoding.in_pieces import PieceOptions
-from taut.encoding.on_base import added_on_base, base_under
+from taut.encoding.on_base import differs, whole_of
 from taut.encoding.rounded_pieces import added_in_pieces
 from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
@@ -84,7 +83,7 @@ def fill(
         if info.name in source.aliases:
             tied.append(info)
         elif not _added(layout, source, info, schemes[info.name], options):
-            values, scheme = _whole(source, info), schemes[info.name]
+            values, scheme = whole_of(source, info), schemes[info.name]
             twin = known.first(own(info), values, str(scheme)) if once else None
             if twin is not None and rounded_alike(quantize, info.name, twin):
                 layout.add_alias(own(info), twin)
@@ -100,22 +99,13 @@ def fill(
         layout.add_alias(own(info), source.aliases[info.name], tied=True)
 
 
-def _whole(source: Source, info: TensorInfo) -> np.ndarray:
-    """A tensor as it is, also where the source gives what it differs by."""
-    based = base_under(source)
-    if based is not None and based.differs(info):
-        return based.original(info.name)
-    return source.load(info.name)
-
-
 def _added(
     layout: Layout, source: Source, info: TensorInfo, scheme: Scheme, options: PieceOptions
 ) -> bool:
     """Add a tensor as what it differs by from a base's, or piece by piece, where that is done."""
-    based = base_under(source)
-    if based is not None and added_on_base(layout, based, info, scheme, options):
+    if added_on_base(layout, source, info, scheme, options):
         return True
-    if based is not None and based.differs(info):
+    if differs(source, info):
         return False
     return added_in_pieces(layout, source, info, scheme, options)
 

@@ -6,23 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from taut.coding import Effort, Job, decode, encode_delta
-from taut.coding.coder import CodedArray
-from taut.container import SMALL, Layout, ModelBase, xxh3
-from taut.container.bases import add, summable
-from taut.container.format import PART
+from taut.container import ModelBase, xxh3
+from taut.container.bases import add
 from taut.container.layout import BaseTensor
-from taut.encoding.in_pieces import PieceOptions
-from taut.encoding.tensor import Coded, encode_tensor, relative_error
-from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.io.based_on import BasedOn
 from taut.io.dtypes import SAFETENSORS_DTYPES
 from taut.io.pairs import PairsInfo
 from taut.planning import quantisable
-from taut.scheme import Scheme
-
-_WORTH = 0.6  # of a tensor's bytes: a delta that takes more may be larger than the tensor alone
 
 
 @dataclass(frozen=True)
@@ -85,6 +76,17 @@ class OnBase(BasedOn):
             self._near[info.name] = bool(nearer)
         return self._near[info.name]
 
+    def holds(self, info: TensorInfo, values: np.ndarray) -> bool:
+        """Whether these values of a tensor are the base's of its name, bit for bit."""
+        if isinstance(info, PairsInfo) or not self.has(info):
+            return False
+        return xxh3(np.ascontiguousarray(values)) == self._sum(info.name)
+
+    def untouched(self) -> frozenset[str]:
+        """The tensors that are the base's of their names."""
+        infos = self.whole.infos
+        return frozenset(i.name for i in infos if self.holds(i, self.whole.load(i.name)))
+
     def find(self, info: TensorInfo, values: np.ndarray) -> BaseTensor | None:
         """The base's tensor that a tensor stands on: of its name, or one that equals it."""
         if isinstance(info, PairsInfo) or not info.nbytes:
@@ -120,97 +122,36 @@ def base_of(source: Source) -> ModelBase | None:
     return None if found is None else found.base
 
 
-def added_on_base(
-    layout: Layout, based: OnBase, info: TensorInfo, scheme: Scheme, options: PieceOptions
-) -> bool:
-    """Add a tensor as what it differs by; False where it is to be coded alone.
+def differs(source: Source, info: TensorInfo) -> bool:
+    """Whether what a source, or a part of it, gives for a tensor is what it differs by."""
+    based = base_under(source)
+    return based is not None and based.differs(info)
 
-    Raises:
-        ArgumentError: the scheme cannot be carried out on this tensor.
+
+def is_the_base(source: Source, info: TensorInfo) -> bool:
+    """Whether a tensor is that of the base on which its source stands, bit for bit."""
+    based = base_under(source)
+    return based is not None and based.holds(info, source.load(info.name))
+
+
+def standing(source: Source, info: TensorInfo, values: np.ndarray) -> np.ndarray:
+    """What a file decodes to that has `values` for a tensor: with the base's, if they differ by it.
+
+    In the dtype and shape of the tensor then. Of one that is the base's as it is, that.
     """
-    effort, threads = options.effort, options.threads
-    if scheme.kind == "keep" or isinstance(info, PairsInfo):
-        return False
-    original = based.original(info.name)
-    base = based.find(info, original)
-    if base is None:
-        return False
-    if xxh3(np.ascontiguousarray(original)) == base.sum:
-        layout.add_base(info, str(scheme), base)
-        return True
-    if str(scheme) == "lossless":
-        return _added_exactly(layout, info, original, base, effort, threads)
-    if not based.differs(info) or not summable(original.dtype):
-        return False
-    coded = encode_tensor(
-        info,
-        based.load(info.name),
-        scheme,
-        effort=effort,
-        threads=threads,
-        quantize=options.quantize,
-    )
-    return _added_rounded(layout, info, original, base, coded, threads)
+    based = base_under(source)
+    if based is None:
+        return values
+    if based.differs(info):
+        difference = values.reshape(info.shape).astype(SAFETENSORS_DTYPES[info.dtype], copy=False)
+        return add(based.base.load(info.name), difference)
+    whole = source.load(info.name)
+    return whole if based.holds(info, whole) else values
 
 
-def _added_exactly(
-    layout: Layout,
-    info: TensorInfo,
-    values: np.ndarray,
-    base: BaseTensor,
-    effort: Effort,
-    threads: int,
-) -> bool:
-    if values.nbytes < SMALL:
-        layout.add_small(info, "lossless", values, base=base)
-        return True
-    coded = encode_delta(values, base.values, threads=threads)
-    taken = coded.nbytes + PART * (1 + len(coded.chunks))
-    if taken > _WORTH * values.nbytes:
-        alone = encode_tensor(info, values, Scheme(), effort=effort, threads=threads)
-        if isinstance(alone.data, CodedArray):
-            taken -= alone.data.nbytes + PART * (1 + len(alone.data.chunks))
-        else:
-            taken -= values.nbytes
-        if taken >= 0:
-            return False
-    layout.add_coded(info, "lossless", coded, xxh3(values), base=base, on_base="delta")
-    return True
-
-
-def _added_rounded(
-    layout: Layout,
-    info: TensorInfo,
-    original: np.ndarray,
-    base: BaseTensor,
-    coded: Coded,
-    threads: int,
-) -> bool:
-    if not isinstance(coded.data, CodedArray):
-        return False
-    dtype = SAFETENSORS_DTYPES[coded.stored or info.dtype]
-    difference = np.empty(original.shape, dtype)
-    decode([Job(coded.data.header, coded.data.chunks, difference)], threads=threads)
-    values = add(base.values, difference)
-    error = relative_error(original, values)
-    if not np.isfinite(error):
-        raise ArgumentError(
-            f'tensor "{info.name}": scheme {coded.scheme} rounds a value out of {info.dtype}; '
-            "leave the tensor lossless"
-        )
-    meant = xxh3(values)
-    if meant == base.sum:
-        layout.add_base(info, coded.scheme, base, rel_mse=error)
-        return True
-    layout.add_coded(
-        info,
-        coded.scheme,
-        coded.data,
-        coded.sum,
-        meant=meant,
-        stored=coded.stored,
-        rel_mse=error,
-        base=base,
-        on_base="sum",
-    )
-    return True
+def whole_of(source: Source, info: TensorInfo) -> np.ndarray:
+    """A tensor as it is, also where the source gives what it differs by."""
+    based = base_under(source)
+    if based is not None and based.differs(info):
+        return based.original(info.name)
+    return source.load(info.name)

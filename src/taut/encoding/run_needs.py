@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from taut.analysis.curvature import WIDEST
 from taut.analysis.foretold import (
     BlockShapes,
     Needs,
@@ -15,6 +16,7 @@ from taut.analysis.foretold import (
     values_through,
 )
 from taut.networks.chain_cutting import POSITIONS, VALUES
+from taut.networks.head_parts import AT_ONCE
 
 LARGE: Final = 1 << 25
 """Weights, from which a network of blocks is rounded in one pass, without copies."""
@@ -26,12 +28,11 @@ _INDICES: Final = 256 << 20  # bytes of indices in memory, as calibration/index_
 _CARRIED: Final = 256 << 20  # of hidden states on their way, as calibration/carried.py
 _FACTORS: Final = 1 << 29  # of factors that are kept, as calibration/matrix_forms.py
 _FORMS: Final = 1 << 27  # of forms, as analysis/curvature.py
-_FACTORED: Final = 20  # an entry of the largest form while it is factored
 _AT_WORK: Final = 3  # times a tensor while it is rounded or coded: it, a copy, what comes of it
 _KEPT: Final = 3  # times what a block's matrices take and give, as analysis/foretold.py
-_HEAD: Final = 10 * (4 << 22)  # bytes of a part of the output, of its distance and gradients
+_HEAD: Final = 10 * (4 * AT_ONCE)  # bytes of a part of the output, of its distance and gradients
 _BETWEEN: Final = 1.25  # what the heap takes for what is held: freed memory lies in between
-_WIDEST: Final = 8192
+_AT_ONCE: Final = 2048  # sides up to which a form is factored in one piece, as transform/forms.py
 
 
 @dataclass(frozen=True)
@@ -81,17 +82,24 @@ class _Shapes:
     @classmethod
     def of(cls, matrices: Mapping[str, tuple[int, int]]) -> _Shapes:
         inside, outside = blocks_by_name(matrices)
-        squares = [n * n for shape in matrices.values() for n in shape if n <= _WIDEST]
-        forms, widest = _SINGLE * sum(squares), max(squares, default=0)
+        sides = [n for shape in matrices.values() for n in shape if n <= WIDEST]
+        widest = max((n for one in inside for shape in one.matrices for n in shape), default=0)
+        widest = min(WIDEST, widest or max(sides, default=0))
+        forms = _SINGLE * sum(n * n for n in sides)
         most = max(rows * columns for rows, columns in matrices.values())
         return cls(
             inside or [outside],
             outside if inside else BlockShapes(()),
             _SINGLE * most,
             min(_FORMS, forms),
-            forms if forms <= _FACTORS else _SINGLE * widest,
-            _FACTORED * widest,
+            forms if forms <= _FACTORS else _SINGLE * widest**2,
+            _factoring(widest),
         )
+
+
+def _factoring(side: int) -> int:
+    """Bytes that factoring a form takes, as `taut.transform.factor` tells them."""
+    return 28 * side**2 if side <= _AT_ONCE else 4 * side**2 + 16_384 * side
 
 
 def _in_one_pass(shapes: _Shapes, data: DataShapes, weights: int) -> int:

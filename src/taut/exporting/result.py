@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from taut.pictured import Pictured
+
 
 @dataclass(frozen=True)
 class Check:
@@ -28,8 +30,8 @@ class Check:
     lost: int = 0
 
 
-@dataclass(frozen=True)
-class Export:
+@dataclass(frozen=True, repr=False)
+class Export(Pictured):
     """A model in another format: `files` written, `size` in bytes of all of them.
 
     `exact` are tensors that hold the very values of the Taut file, `rounded` those that the

@@ -22,6 +22,7 @@ from taut.exporting.result import Export
 from taut.exporting.rounded_again import rounding_notes
 from taut.exporting.shards import SHARD, write_shards
 from taut.io import SAFETENSORS_DTYPES, TensorInfo, tensor_nbytes
+from taut.io.nest import NEST
 from taut.io.onnx import GRAPH
 from taut.io.safetensors import MappedFile
 
@@ -47,8 +48,9 @@ def export_file(
         TautError: it cannot be written.
     """
     metadata = dict(file.index.origin.metadata)
-    graph = metadata.pop(GRAPH, "")  # of a model from ONNX, without its tensors: no tensor of it
-    infos = [converted(info, dtype) for info in file.infos if not graph or info.name != graph]
+    # What ONNX or a checkpoint of PyTorch has beside its tensors: no tensor of the model.
+    beside = {metadata.pop(key, "") for key in (GRAPH, NEST)} - {""}
+    infos = [converted(info, dtype) for info in file.infos if info.name not in beside]
     with made_file(out, force=force) as path:
         load = _loading(file, infos)
         write_tensors(path, infos, load, metadata=metadata, told=steps("write", infos, progress))

@@ -3,7 +3,8 @@
 A part is a mapping of texts to tensors, or a list of tensors, found through mappings alone. What an
 optimiser keeps (it has `state` and `param_groups`) is none. Of several the one is taken whose path
 is of the words that trainers write for the model itself, in the order of `_WORDS`; else the caller
-says which. Nothing is taken for a model by the look of its tensors.
+says which. Nothing is taken for a model by the look of its tensors. All of it, the optimiser's
+state and what is no tensor too, is taken where it is asked for, or where no part is a model.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from taut.errors import ArgumentError
 from taut.io.inert import HeldArray
 from taut.io.names import nearest
+from taut.io.nest import Nest, holds_tensors, take_apart
 from taut.io.pytorch import is_tensor
 
 _WORDS: Final = (
@@ -26,23 +28,43 @@ _WORDS: Final = (
 _AROUND: Final = ("state", "checkpoint", "ckpt")  # words for what holds all of it
 _EXTRA: Final = "_extra_state"  # ends the names of what modules keep beside their tensors
 _TOP: Final = "."
+ALL: Final = "*"
+"""The key of all that is in a checkpoint."""
 _DEEPEST: Final = 8
 _SHOWN: Final = 6  # names in a message
 
 Tensors = dict[str, object]
 
 
+@dataclass(frozen=True, eq=False)
+class WholeCheckpoint(Mapping[str, object]):
+    """A checkpoint in memory of which all is to be taken."""
+
+    held: Mapping[str, object]
+
+    def __getitem__(self, key: str) -> object:
+        return self.held[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+
 @dataclass(frozen=True)
 class CheckpointPart:
     """Tensors and arrays of a checkpoint by name, where they were, and what is to be told.
 
-    `whole` says that there is nothing else in the checkpoint.
+    `whole` says that there is nothing else in the checkpoint. `nest` is of one that is taken as it
+    is, with what its tensors are in.
     """
 
     path: tuple[str, ...]
     tensors: Tensors
     notes: tuple[str, ...] = ()
     whole: bool = False
+    nest: Nest | None = None
 
     @property
     def key(self) -> str:
@@ -60,12 +82,22 @@ def choose_part(loaded: object, key: str | None, identity: str) -> CheckpointPar
     >>> choose_part({"model": {"w": np.ones(2)}, "epoch": 3}, None, "x.pt").key
     'model'
     """
+    if key == ALL:
+        return _all(loaded, identity)
     parts = list(_parts(loaded, ()))
+    if not parts and key is None and not _is_value(loaded) and holds_tensors(loaded):
+        return _all(loaded, identity)
     if key is not None:
         return _noted(_named(loaded, parts, key, identity), loaded, parts, named=True)
     if not parts:
         raise ArgumentError(f"{identity}: {_nothing(loaded)}")
     return _noted(_usual(parts, identity), loaded, parts, named=False)
+
+
+def _all(loaded: object, identity: str) -> CheckpointPart:
+    """A checkpoint as it is."""
+    nest = take_apart(loaded, identity)
+    return CheckpointPart((ALL,), nest.tensors, whole=True, nest=nest)
 
 
 def _parts(value: object, path: tuple[str, ...]) -> Iterator[CheckpointPart]:
@@ -165,7 +197,8 @@ def _left(part: CheckpointPart, loaded: Mapping[object, object]) -> list[str]:
     held = part.path[:1] or part.tensors
     left = [str(name) for name in loaded if name not in held]
     more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
-    return [f"not taken of the checkpoint: {', '.join(left[:_SHOWN])}{more}"] if left else []
+    told = f"not taken of the checkpoint: {', '.join(left[:_SHOWN])}{more}"
+    return [f'{told}; key "{ALL}" (--key) takes all of it'] if left else []
 
 
 def _listed(parts: list[CheckpointPart]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Entry:
 class MemorySource:
     """Tensors that somebody holds in memory; nothing is converted before `load`.
 
-    `notes` tell what was left out, or found otherwise than expected.
+    `notes` tell what was left out, or found otherwise than expected; `fixed` are no weights.
     """
 
     entries: dict[str, Entry]
@@ -40,6 +41,7 @@ class MemorySource:
     files: tuple[SourceFile, ...] = ()
     stamps: tuple[Stamp, ...] = ()
     notes: tuple[str, ...] = ()
+    fixed: frozenset[str] = frozenset()
 
     @property
     def infos(self) -> tuple[TensorInfo, ...]:
@@ -57,6 +59,14 @@ class MemorySource:
     def view(self, name: str) -> np.ndarray:
         """As `load`: nothing is mapped here."""
         return self.load(name)
+
+
+class Tagged(dict[str, Any]):
+    """Tensors by name, with what a file of them is to say beside them."""
+
+    def __init__(self, tensors: Mapping[str, Any], metadata: dict[str, str]) -> None:
+        super().__init__(tensors)
+        self.metadata = metadata
 
 
 def memory_source(

@@ -58,6 +58,10 @@ class MappedFile:
         """Have these bytes on this machine before a view of them is looked at."""
         self._file.fetch(begin, end)
 
+    def close(self) -> None:
+        """Let go of the file; reading it is an error then."""
+        self._file.close()
+
     def mapped(self) -> np.ndarray:
         """All bytes of the file, mapped; `fetch` what is looked at."""
         found = np.frombuffer(self._file.map, np.uint8) if self.header.nbytes else np.empty(0, "u1")

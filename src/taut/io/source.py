@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from taut.errors import ArgumentError
-from taut.io.checkpoint_parts import choose_part
+from taut.io.checkpoint_parts import ALL, WholeCheckpoint, choose_part
 from taut.io.content import Kind, kind_of
 from taut.io.folder_files import read_folder
 from taut.io.gguf import FRAME, open_gguf
 from taut.io.hub import find_weights
-from taut.io.in_memory import Entry, MemorySource, memory_source, numpy_entry
+from taut.io.in_memory import Entry, MemorySource, Tagged, memory_source, numpy_entry
 from taut.io.model_file import ModelFile
 from taut.io.names import check_plain, nearest, pattern_hint
+from taut.io.nest import NEST, holds_tensors, nest_entries, nested
 from taut.io.onnx import GRAPH, open_onnx
 from taut.io.pytorch import (
     is_module,
@@ -88,19 +89,42 @@ def open_source(
     )
 
 
+def open_whole(model: str | Path | Mapping[str, object]) -> Source:
+    """As `open_source`; of a checkpoint of PyTorch, or a dict of dicts, all that is in it.
+
+    Raises:
+        ArgumentError, FormatError: as `open_source`.
+    """
+    if isinstance(model, Mapping):
+        return open_mapping(model, ALL if any(map(_holds_more, model.values())) else None)
+    path = Path(model)
+    checkpoint = path.is_file() and kind_of(path) == "checkpoint"
+    return open_source(ModelFile(path, ALL if checkpoint else None))
+
+
 def open_mapping(model: Mapping[str, object], key: str | None = None) -> MemorySource:
     """The tensors of a dict, or, where it is a training's checkpoint, of the part that is a model.
 
     Raises:
         ArgumentError: there is no such part, or several (`taut.io.checkpoint_parts`).
     """
-    notes: tuple[str, ...] = ()
-    if key is not None or any(isinstance(one, Mapping) for one in model.values()):
+    notes, nest = tuple[str, ...](), None
+    metadata = model.metadata if isinstance(model, Tagged) else {}
+    if isinstance(model, WholeCheckpoint):
+        model, key = model.held, ALL
+    if key is not None or any(map(_holds_more, model.values())):
         part = choose_part(model, key, f"dict of {len(model)} entries")
-        model, notes = part.tensors, part.notes
+        model, notes, nest = part.tensors, part.notes, part.nest
     identity = f"dict of {len(model)} tensors"
     entries = [_entry(name, value, identity) for name, value in model.items()]
-    return replace(memory_source(entries, identity), notes=notes)
+    source = memory_source([*entries, *nest_entries(nest)], identity)
+    source = replace(source, metadata={**source.metadata, **metadata})
+    return replace(nested(source, nest), notes=notes)
+
+
+def _holds_more(value: object) -> bool:
+    """Whether what a dict holds is no tensor, but holds some, or is a part of a checkpoint."""
+    return isinstance(value, Mapping) or (isinstance(value, list) and holds_tensors(value))
 
 
 def _entry(name: object, value: object, identity: str) -> Entry:
@@ -194,7 +218,7 @@ def fixed_of(source: Source) -> frozenset[str]:
 
 def parameters_of(source: Source) -> int:
     """How many values the model has, tied ones once; what is beside the tensors is none."""
-    beside = {*source.aliases, source.metadata.get(GRAPH), source.metadata.get(FRAME)}
+    beside = {*source.aliases, *(source.metadata.get(key) for key in (GRAPH, FRAME, NEST))}
     return sum(values_of(i) for i in source.infos if i.name not in beside)
 
 

@@ -110,7 +110,7 @@ class StillFile:
             self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except OSError as error:
             raise ArgumentError(f"{where}: cannot be read ({error.strerror})") from error
-        weakref.finalize(self, os.close, self._handle)
+        self._closing = weakref.finalize(self, os.close, self._handle)
         self.stamp = _stamp(path, os.fstat(self._handle))
         self.nbytes = self.stamp.nbytes
         self._map: mmap.mmap | bytes | None = None
@@ -118,6 +118,7 @@ class StillFile:
 
     def fetch(self, begin: int, end: int) -> None:
         """Have the bytes between on this machine, where the file lies in a store (staged.py)."""
+        self._check_open()
         if self._holes is not None:
             self._holes.fill(begin, end)
 
@@ -177,6 +178,7 @@ class StillFile:
 
     def check_still(self) -> None:
         """Raise `VerifyError` if the open file has another size, or was written to."""
+        self._check_open()
         with not_filling(self.stamp.path):
             about = os.fstat(self._handle)
         if (about.st_size, about.st_mtime_ns) != (self.nbytes, self.stamp.mtime):
@@ -184,9 +186,19 @@ class StillFile:
 
     def check_size(self) -> None:
         """Raise `VerifyError` if the file is shorter than it was."""
+        self._check_open()
         now = os.fstat(self._handle).st_size
         if now < self.nbytes:
             raise changed(self._where, f"it had {self.nbytes} bytes, and now has {now}")
+
+    def close(self) -> None:
+        """Let go of the file now, and not when nobody holds it; reading it is an error then."""
+        self._map = None
+        self._closing()
+
+    def _check_open(self) -> None:
+        if not self._closing.alive:
+            raise ArgumentError(f"{self._where}: is closed; open it again")
 
 
 def copied(values: np.ndarray, where: str) -> np.ndarray:

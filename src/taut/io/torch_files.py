@@ -27,6 +27,7 @@ from taut.io.content import first_bytes, why_foreign
 from taut.io.in_memory import Entry, MemorySource, memory_source
 from taut.io.inert import stand_ins
 from taut.io.names import as_text
+from taut.io.nest import nest_entries, nested
 from taut.io.pytorch import part_entry
 from taut.io.shard_index import read_index, shard_paths, take_listed
 from taut.io.stamp import Stamp, copied, stamp_of
@@ -54,9 +55,13 @@ def open_checkpoint(
     entries, stamp, part = _entries(path, key)
     nbytes = stamp.nbytes if part.whole else None  # else that of the tensors that are taken
     source = memory_source(
-        entries, str(path), nbytes=nbytes, companions=companions, stamps=(stamp,)
+        [*entries, *nest_entries(part.nest)],
+        str(path),
+        nbytes=nbytes,
+        companions=companions,
+        stamps=(stamp,),
     )
-    return replace(source, notes=part.notes)
+    return replace(nested(source, part.nest), notes=part.notes)
 
 
 def open_sharded_checkpoint(

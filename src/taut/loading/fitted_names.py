@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taut.container import TautFile
+from taut.container import RowReader, TautFile
 from taut.io import TensorInfo
 from taut.io.tensor_pieces import PIECE
 from taut.io.wrappers import plain_name, without_words, wrapped
@@ -79,6 +79,10 @@ class FittedFile(TautFile):
     def read_into(self, name: str, out: np.ndarray) -> None:
         """Decode one tensor into an array."""
         self._file.read_into(self._names.get(name, name), out)
+
+    def row_reader(self, name: str) -> RowReader | None:
+        """What gives some rows of a tensor without decoding all of it."""
+        return self._file.row_reader(self._names.get(name, name))
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from taut.container import TautFile
+from taut.container import RowReader, TautFile
 from taut.errors import ArgumentError
 from taut.io import TensorInfo
 from taut.io.names import nearest
@@ -114,12 +114,26 @@ class FloatFile(TautFile):
         else:
             yield from self._file.pieces(name, nbytes)
 
+    def span(self, name: str, begin: int, end: int) -> np.ndarray:
+        """The values of one tensor from `begin` to `end`; a low-bit weight is decoded whole."""
+        if name in self.weights:
+            return self[name].reshape(-1)[begin:end].copy()
+        return self._file.span(name, begin, end)
+
+    def close(self) -> None:
+        """As the file's."""
+        self._file.close()
+
     def read_into(self, name: str, out: np.ndarray) -> None:
         """Decode one tensor into an array."""
         if name in self.weights:
             out[...] = self[name]
         else:
             self._file.read_into(name, out)
+
+    def row_reader(self, name: str) -> RowReader | None:
+        """What gives some rows of a tensor without decoding all of it; not of a low-bit weight."""
+        return None if name in self.weights else self._file.row_reader(name)
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None

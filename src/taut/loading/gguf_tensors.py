@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taut.container import TautFile
-from taut.errors import ArgumentError
+from taut.container.read import no_tensor
+from taut.container.reader import Reader
 from taut.io import TensorInfo
 from taut.io.ggml_values import dequantized
 from taut.io.gguf import FRAME
 from taut.io.gguf_floats import quantised_types
 from taut.io.gguf_frame import frame_tensors
-from taut.io.names import nearest
 from taut.loading.restore_gguf import open_frame
 
 if TYPE_CHECKING:
     from taut.container.index import Index
 
 
-class GgufTensors(Mapping[str, np.ndarray]):
+class GgufTensors(Reader[np.ndarray]):
     """The tensors of a GGUF model in a Taut file, in the model's order, decoded when asked for.
 
     What was quantised comes as float32, in the shape of the weights; what was not in its own
@@ -36,12 +36,25 @@ class GgufTensors(Mapping[str, np.ndarray]):
         frame = file.index.origin.metadata[FRAME]
         self._tensors = {name: tensors[name] for name in file if name != frame}
         self.types: dict[str, str] = {name: one.type.name for name, one in self._tensors.items()}
-        self.infos: tuple[TensorInfo, ...] = tuple(
+        self._infos = tuple(
             TensorInfo(name, one.type.dtype, one.shape, one.nbytes)
             if one.type.dtype
             else TensorInfo(name, "F32", one.shape, 4 * prod(one.shape))
             for name, one in self._tensors.items()
         )
+
+    @property
+    def infos(self) -> tuple[TensorInfo, ...]:
+        """Name, dtype, shape and bytes of each tensor as numbers, in the model's order."""
+        return self._infos
+
+    def metadata(self) -> dict[str, str] | None:
+        """None: what a GGUF file says beside its tensors is its own, and comes back with it."""
+        return self.file.metadata()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.file.close()
 
     @property
     def forms(self) -> dict[str, str]:
@@ -71,7 +84,7 @@ class GgufTensors(Mapping[str, np.ndarray]):
             VerifyError: it is damaged.
         """
         if name not in self._tensors:
-            raise ArgumentError(f'{self.path}: no tensor "{name}"{nearest(name, self._tensors)}')
+            raise no_tensor(self.path, name, self)
         values = self.file[name]
         kind = self._tensors[name].type
         return values if kind.dtype else dequantized(values, kind, name)

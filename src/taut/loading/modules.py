@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from taut.errors import ArgumentError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _COUNT = "num_batches_tracked"
 
 
-def load_into(file: TorchFile, module: Module, *, on_demand: bool) -> Module:
+def load_into(file: TorchFile, module: Module, *, on_demand: bool, cache: int = 0) -> Module:
     """Load all tensors of a file into a module of their names and shapes; gives the module.
 
     Raises:
@@ -40,7 +41,7 @@ def load_into(file: TorchFile, module: Module, *, on_demand: bool) -> Module:
         raise ArgumentError(f"into: a {type(module).__name__} is no torch.nn.Module")
     if hasattr(module, "taut"):
         raise ArgumentError("into: this module loads on demand: module.taut.release() first")
-    fill = _attach if on_demand else _fill
+    fill = partial(_attach, cache=cache) if on_demand else _fill
     fitted, note = fitted_file(file.file, module)
     if note:
         warnings.warn(note, stacklevel=3)
@@ -98,7 +99,7 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(*(each.reshape(-1).view(torch.uint8) for each in (one, other)))
 
 
-def _attach(file: TorchFile, module: Module) -> Module:
+def _attach(file: TorchFile, module: Module, cache: int) -> Module:
     from taut.loading.on_demand import attach
 
     tie = getattr(module, "tie_weights", None)  # of transformers; making it on meta undoes its ties
@@ -107,7 +108,7 @@ def _attach(file: TorchFile, module: Module) -> Module:
             tie()
     _check_fits(file, module, Masks(), meta=True)
     _check_places(file, module)
-    attach(module, file.file)
+    attach(module, file.file, cache)
     return module
 
 

@@ -16,6 +16,8 @@ from taut.container import (
     open_taut,
     write_file,
 )
+from taut.container.decoded import tell_decoded
+from taut.container.default_names import restored_path
 from taut.container.find import as_path
 from taut.container.format import as_bytes, header_entry
 from taut.container.model_folder import (
@@ -30,17 +32,21 @@ from taut.container.through_stores import through_stores
 from taut.container.tree_file import TreeFile
 from taut.errors import ArgumentError, FormatError
 from taut.io import TensorInfo, read_header
+from taut.io.file_objects import BinaryFile
 from taut.io.folder_files import FolderFiles, read_folder
+from taut.io.staged import told_paths
 from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint, names_other_format
-from taut.loading.restore_gguf import is_gguf, write_gguf
-from taut.loading.restore_onnx import check_onnx_name, is_onnx, write_onnx
+from taut.loading.restore_gguf import holds_gguf, is_gguf, write_gguf
+from taut.loading.restore_onnx import check_onnx_name, holds_onnx, is_onnx, write_onnx
 from taut.loading.restore_torch import write_torch
 from taut.loading.restore_tree import UnitWriter, restore_tree
 from taut.machine import checked_threads
+from taut.pictured import Pictured
+from taut.progress import Progress
 
 
-@dataclass(frozen=True)
-class Restored:
+@dataclass(frozen=True, repr=False)
+class Restored(Pictured):
     """What was written: `path` (the file, or the folder of several), its files, and their bytes.
 
     `notes` say what of a folder was not taken along.
@@ -61,14 +67,15 @@ class _Shard:
     names: tuple[str, ...]
 
 
-@through_stores("src", "dst")
+@through_stores("src", "dst", suffix=lambda given: form_of(as_path(given["src"]))[0])
 def decompress(
-    src: str | Path,
-    dst: str | Path,
+    src: str | Path | BinaryFile | bytes,
+    dst: str | Path | BinaryFile | None = None,
     *,
     threads: int | None = None,
     force: bool = False,
     base: BaseSpec | None = None,
+    progress: Progress | None = None,
 ) -> Restored:
     """Write the model that a Taut file holds as safetensors, as a PyTorch file, or as it was.
 
@@ -77,17 +84,19 @@ def decompress(
     model folder, with its other files. What was an .onnx becomes one again where
     `dst` ends in .onnx, what was GGUF is GGUF again (files that were split in the folder `dst`); a
     `dst` that ends in .pt, .pth, .bin or .ckpt is a state dict, written by torch, which holds the
-    whole model. Else one tensor is held at a time. A delta is decoded with its `base` (see
-    `taut.load`).
+    whole model. Else one tensor is held at a time. Without `dst` it lies beside the file, under
+    its name. A delta is decoded with its `base` (see `taut.load`).
 
     Raises:
         ArgumentError: `dst` exists (and not `force`) or is of the wrong kind.
         FormatError, VerifyError: the file is damaged; nothing is written.
         TautError: the disk is full, or cannot be written for another reason.
     """
-    source, target = as_path(src), as_path(dst, "what to write")
+    source = as_path(src)
+    target = _named_restored(source) if dst is None else as_path(dst, "what to write")
     file = open_taut(source, threads=checked_threads(threads), base=base)
     _check_name(file, target)
+    tell_decoded(file, progress)
     if target.suffix.lower() == ".onnx":
         return _write_onnx(file, target, force)
     if is_gguf(file):
@@ -109,6 +118,26 @@ def decompress(
         return Restored(target, write_torch(file, target, force=force), (target,))
     size = _write_shard(file, shards[0], target, force)
     return Restored(target, size, (target,))
+
+
+def form_of(file: Path) -> tuple[str, bool]:
+    """The suffix of what a Taut file becomes, and whether that is several GGUF files."""
+    if holds_onnx(file):
+        return ".onnx", False
+    count = holds_gguf(file)
+    return (".gguf" if count else ".safetensors"), count > 1
+
+
+def _named_restored(source: Path) -> Path:
+    """Where a Taut file is written to when nobody says: beside it, under its name.
+
+    Raises:
+        ArgumentError: it has no name on this machine.
+    """
+    if str(source) != (told := told_paths(str(source))):
+        raise ArgumentError(f"dst: {told} is not on this machine; say where to write")
+    suffix, several = form_of(source)
+    return restored_path(source, suffix="" if several else suffix)
 
 
 def _check_name(file: TautFile, target: Path) -> None:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from taut.container import TautFile, made_file
 from taut.errors import ArgumentError, VerifyError
 from taut.extras import need_extra
-from taut.io import SAFETENSORS_DTYPES, TensorInfo
+from taut.io import SAFETENSORS_DTYPES
+from taut.io.checkpoint_parts import ALL
 from taut.io.torch_files import open_checkpoint
-from taut.loading.arrays import to_torch
-
-if TYPE_CHECKING:
-    import torch
+from taut.loading.arrays import tensors_of
+from taut.loading.nests import is_nest, nest_of
 
 
 def write_torch(file: TautFile, target: Path, *, force: bool = False) -> int:
-    """Write all tensors as a state dict, by `torch.save`; gives its bytes.
+    """Write all tensors as a state dict, or the checkpoint that they were; gives its bytes.
 
     What was written is read back by the restricted reader and compared before it gets its name.
     Tied tensors share their memory. Holds the whole model.
@@ -30,31 +26,13 @@ def write_torch(file: TautFile, target: Path, *, force: bool = False) -> int:
     """
     torch = need_extra("torch", "torch", f"{target}: to write this file takes")
     _check_dtypes(file, target)
-    state = _state(file)
+    state = tensors_of(file)
+    saved = nest_of(file, state) if is_nest(file) else state
     with made_file(target, force=force) as path:
         with path.open("wb") as out:  # torch opens no names that are not Unicode
-            torch.save(state, out)
+            torch.save(saved, out)
         _check_written(path, file, target)
         return path.stat().st_size
-
-
-def _state(file: TautFile) -> dict[str, torch.Tensor]:
-    """The tensors by name, tied ones as one."""
-    infos = {info.name: info for info in file.infos}
-    found = {name: _tensor(values, infos[name]) for name, values in file.load_all().items()}
-    for record in file.index.records:
-        if record.tied and record.of:
-            found[record.name] = found[record.of]
-    return found
-
-
-def _tensor(values: np.ndarray, info: TensorInfo) -> torch.Tensor:
-    import torch
-
-    if info.dtype != "F4":
-        return to_torch(values, info.dtype)
-    pairs = torch.from_numpy(values).view(torch.float4_e2m1fn_x2)
-    return pairs.reshape(*info.shape[:-1], info.shape[-1] // 2)
 
 
 def _check_dtypes(file: TautFile, target: Path) -> None:
@@ -72,7 +50,7 @@ def _check_written(path: Path, file: TautFile, target: Path) -> None:
     Raises:
         VerifyError: a tensor is another.
     """
-    written = open_checkpoint(path)
+    written = open_checkpoint(path, key=ALL if is_nest(file) else None)
     if written.infos != file.infos:
         raise VerifyError(f"{target}: reads back with other tensors than were written")
     for name in file:

@@ -6,8 +6,9 @@ goes through all blocks, and the head, as if it were alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from taut.networks.calls import evaluating, samples_of
@@ -60,7 +61,7 @@ def find_cutting(chain: Chain, batch: object) -> Cutting | None:
     import torch
 
     with torch.no_grad(), evaluating(chain.network):
-        cut = cut_of_samples(batch, _up_to_head(chain))
+        cut = cut_of_samples(batch, _up_to_head()(chain))
         if cut is None:
             return None
         one, two = cut.pieces(batch, cut.count)[0], replace(cut, count=2).pieces(batch, 1)[0]
@@ -109,12 +110,17 @@ def _last_hidden(chain: Chain, batch: object) -> torch.Tensor:
     return hidden
 
 
-def _up_to_head(chain: Chain) -> torch.nn.Module:
-    """A network that gives what the last block does."""
+@cache
+def _up_to_head() -> Callable[[Chain], torch.nn.Module]:
+    """Makes a network that gives what the last block of a chain does."""
     import torch
 
     class UpToHead(torch.nn.Module):
-        def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-            return _last_hidden(chain, kwargs or args)
+        def __init__(self, chain: Chain) -> None:
+            super().__init__()
+            self.chain = chain
 
-    return UpToHead()
+        def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+            return _last_hidden(self.chain, kwargs or args)
+
+    return UpToHead

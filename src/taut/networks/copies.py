@@ -18,6 +18,7 @@ from taut.networks.calls import own_line, told
 from taut.networks.own_classes import own_classes
 from taut.networks.scripted import plain_twin
 from taut.networks.sharing import share_alike
+from taut.networks.torch_calls import Function, handing_over
 
 if TYPE_CHECKING:
     import torch
@@ -94,17 +95,13 @@ def _keep_hooks(module: torch.nn.Module, memo: Mapping[int, object]) -> None:
 def _without_graphs() -> AbstractContextManager[object]:
     """Within it a deep copy takes a tensor's values and leaves the graph behind."""
     import torch
-    from torch.overrides import TorchFunctionMode
 
-    class Values(TorchFunctionMode):
-        def __torch_function__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> object:
-            if func is torch.Tensor.__deepcopy__ and not args[0].is_leaf:
-                return copy.deepcopy(args[0].detach(), *args[1:])
-            return func(*args, **(kwargs or {}))
+    def values(_: object, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+        if func is torch.Tensor.__deepcopy__ and not args[0].is_leaf:
+            return copy.deepcopy(args[0].detach(), *args[1:])
+        return func(*args, **kwargs)
 
-    return Values()
+    return handing_over(values)
 
 
 def _where(module: torch.nn.Module) -> str:

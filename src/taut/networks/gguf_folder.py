@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from taut.errors import ArgumentError, TautError
 from taut.extras import need_extra
 from taut.io.gguf import GgufSource, open_gguf
+from taut.io.gguf_merged import write_merged
 from taut.io.source import parameters_of
 from taut.networks.calls import told
 from taut.networks.silence import silence
@@ -40,23 +41,33 @@ def gguf_folder(path: Path, scratch: Path | None = None) -> Iterator[GgufFolder]
     """Make the folder among temporary files, or in `scratch`; it is gone afterwards.
 
     Raises:
-        ArgumentError: transformers does not read this architecture, an extra is missing, or the
-            model is in several files.
+        ArgumentError: transformers does not read this architecture, or an extra is missing.
         TautError: the disk is full.
     """
     need_extra("torch", "torch", f"{path}: to run it takes")
     need_extra("transformers", "hf", f"{path}: to run it takes")
     need_extra("gguf", "gguf", f"{path}: to run it takes")
     source = open_gguf(path)
-    if len(source.opened) > 1:
-        raise ArgumentError(
-            f"{path}: transformers reads a GGUF model of one file, and this one has "
-            f"{len(source.opened)}; merge them first (llama-gguf-split --merge)"
-        )
     with TemporaryDirectory(prefix="taut-gguf-", dir=scratch) as name:
         folder = Path(name) / path.stem
+        if len(source.opened) > 1:  # transformers reads one
+            path = Path(name) / "whole.gguf"
+            source = _merged(source, path)
         notes = _written(path, folder, source)
         yield GgufFolder(folder, source, notes)
+
+
+def _merged(source: GgufSource, target: Path) -> GgufSource:
+    """The files of a split model as one.
+
+    Raises:
+        TautError: the disk is full.
+    """
+    try:
+        write_merged(source, target)
+    except OSError as error:
+        raise TautError(f"{target}: cannot be written ({error.strerror})") from error
+    return open_gguf(target)
 
 
 def _written(path: Path, folder: Path, source: GgufSource) -> tuple[str, ...]:

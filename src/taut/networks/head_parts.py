@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Told: TypeAlias = Callable[[object, object, Span | None], Sequence[torch.Tensor]]
     Given: TypeAlias = Callable[[int, int], Sequence[torch.Tensor] | None]
 
-AT_ONCE: Final = 1 << 22
+AT_ONCE: Final = 3 << 20
 """Values of an output that the head makes at once."""
 
 _CLOSE: Final = 1e-4  # of the largest value; sums in another order differ by far less

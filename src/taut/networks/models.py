@@ -12,6 +12,7 @@ import json
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -30,6 +31,7 @@ from taut.networks.callables import call, load_named, names_callable
 from taut.networks.calls import explained, told
 from taut.networks.copies import copy_module
 from taut.networks.float_folder import float_folder
+from taut.networks.fold_norms import NOTHING_FOLDED, FoldedNorms
 from taut.networks.parameter_names import Names, map_names
 from taut.networks.precision import widen
 from taut.networks.pruned_weights import effective
@@ -51,7 +53,8 @@ class LoadedModel:
     `module`'s parameters and buffers. `unmapped` are tensors of the source that the network has
     not, `missing` are parameters of the network that the source has not. `tokenize` makes batches
     of texts, None where the model came without a tokenizer. `gradients` is False of a network that
-    has none, which is run by onnxruntime. `notes` are for the user.
+    has none, which is run by onnxruntime. `notes` are for the user. `folded` says what became
+    of its batch norms.
     """
 
     module: torch.nn.Module
@@ -62,6 +65,7 @@ class LoadedModel:
     missing: tuple[str, ...] = ()
     gradients: bool = True
     notes: tuple[str, ...] = ()
+    folded: FoldedNorms = NOTHING_FOLDED
 
 
 def open_model(spec: ModelSpec, *, widened: bool = True) -> LoadedModel:
@@ -226,7 +230,7 @@ def _sentence_encoder(folder: Path, source: Source, widened: bool) -> LoadedMode
         raise ArgumentError(
             f"{folder}: sentence-transformers cannot load it ({told(error)})"
         ) from error
-    module = _ready(_embedding_of(encoder), widened)
+    module = _ready(_encoder_network()(encoder), widened)
     names = map_names(source, module)
     # Encoders of images, or of words without context, have none of this kind.
     tokenizer, tokenize = getattr(encoder, "tokenizer", None), None
@@ -235,15 +239,16 @@ def _sentence_encoder(folder: Path, source: Source, widened: bool) -> LoadedMode
     return LoadedModel(module, tokenize, names.found, folder, names.unmapped, names.missing)
 
 
-def _embedding_of(encoder: SentenceTransformer) -> torch.nn.Module:
-    """The encoder as a network from token ids to embeddings, float32 (texts, size).
+@cache
+def _encoder_network() -> Callable[[SentenceTransformer], torch.nn.Module]:
+    """Makes a network from token ids to embeddings, float32 (texts, size), of an encoder.
 
     Called with a dict, it would write its results into the caller's batch.
     """
     import torch
 
     class EncoderNetwork(torch.nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, encoder: SentenceTransformer) -> None:
             super().__init__()
             self.encoder = encoder
 
@@ -255,4 +260,4 @@ def _embedding_of(encoder: SentenceTransformer) -> torch.nn.Module:
             encode = cast("Callable[..., object]", self.get_submodule("encoder").encode)
             return encode(*inputs, **options)
 
-    return EncoderNetwork()
+    return EncoderNetwork

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +13,7 @@ from taut.networks.onnx_values import GraphInputs, as_output
 
 if TYPE_CHECKING:
     import torch
+    from onnxruntime import InferenceSession
 
 # In the file's metadata: tensor, tuple or dict; after a colon the one that stands for the answer.
 OUTPUTS_KEY: Final = "taut.outputs"
@@ -50,31 +53,38 @@ def open_onnx(
     """
     need("torch")
     need("onnxruntime")
-    import torch
+    module = _onnx_module()(open_session(path, threads=threads))
+    if like is not None and hasattr(like, "config"):
+        module.config = like.config
+    return module.eval()
 
-    session = open_session(path, threads=threads)
-    kind = session.get_modelmeta().custom_metadata_map.get(OUTPUTS_KEY)
-    names = [output.name for output in session.get_outputs()]
-    kind, _, main = (kind or ("tensor" if len(names) == 1 else "tuple")).partition(":")
+
+@cache
+def _onnx_module() -> Callable[[InferenceSession], torch.nn.Module]:
+    import torch
 
     class OnnxModule(torch.nn.Module):
         """Runs one session; it has no parameters of its own."""
 
-        def __init__(self) -> None:
+        def __init__(self, session: InferenceSession) -> None:
             super().__init__()
             self.session = session
             self.inputs = GraphInputs.of(session)
-            if like is not None and hasattr(like, "config"):
-                self.config = like.config
+            self.outputs = [output.name for output in session.get_outputs()]
+            told = session.get_modelmeta().custom_metadata_map.get(OUTPUTS_KEY)
+            usual = "tensor" if len(self.outputs) == 1 else "tuple"
+            self.kind: str
+            self.main: str
+            self.kind, _, self.main = (told or usual).partition(":")
 
         def forward(self, *args: object, **kwargs: object) -> object:
             """Run the graph on tensors."""
-            found = session.run(None, self.inputs.take(args, kwargs))
+            found = self.session.run(None, self.inputs.take(args, kwargs))
             values = [as_output(value) for value in found]
-            if main in names:
-                return values[names.index(main)]
-            if kind == "dict":
-                return Answers(zip(names, values, strict=True))
-            return values[0] if kind == "tensor" else tuple(values)
+            if self.main in self.outputs:
+                return values[self.outputs.index(self.main)]
+            if self.kind == "dict":
+                return Answers(zip(self.outputs, values, strict=True))
+            return values[0] if self.kind == "tensor" else tuple(values)
 
-    return OnnxModule().eval()
+    return OnnxModule

@@ -7,7 +7,8 @@ is an nn.Module with parameters like any other, but for one thing: nothing has a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,17 +112,29 @@ def open_network(path: Path) -> tuple[torch.nn.Module, dict[str, str]]:
     Raises:
         ArgumentError: the extra is missing, or the model cannot be run.
     """
-    torch = need("torch")
+    need("torch")
     graph = OnnxGraph(path)
+    network = _onnx_network()(graph).eval()
+    return network, {tensor: parameter for parameter, tensor in _named(graph).items()}
+
+
+def _named(graph: OnnxGraph) -> dict[str, str]:
+    """Tensors by the parameters that hold them."""
+    return {f"w{number}": name for number, name in enumerate(graph.fed)}
+
+
+@cache
+def _onnx_network() -> Callable[[OnnxGraph], torch.nn.Module]:
+    import torch
 
     class OnnxNetwork(torch.nn.Module):  # type: ignore[name-defined,misc,unused-ignore]
         """Runs the graph with its parameters as they are."""
 
-        def __init__(self) -> None:
+        def __init__(self, graph: OnnxGraph) -> None:
             super().__init__()
             self.graph = graph
             self.input_shapes = {name: graph.inputs.shapes[name] for name in graph.inputs.needed}
-            self.names = {f"w{number}": name for number, name in enumerate(graph.fed)}
+            self.names = _named(graph)
             for parameter, name in self.names.items():
                 values = torch.from_numpy(np.array(graph.source.load(name), np.float32))
                 held = torch.nn.Parameter(values, requires_grad=False)
@@ -130,22 +143,25 @@ def open_network(path: Path) -> tuple[torch.nn.Module, dict[str, str]]:
         @property
         def output_kind(self) -> Kind:
             """Whether the output is logits or features."""
-            return graph.output_kind()
+            return self.graph.output_kind()
 
         def weights(self) -> dict[str, np.ndarray]:
             """The parameters as the graph takes them, by its inputs."""
             own = self.names.items()
             held = {name: getattr(self, key).detach().numpy() for key, name in own}
-            return {graph.fed[n]: v.astype(graph.dtypes[n], copy=False) for n, v in held.items()}
+            return {
+                self.graph.fed[n]: v.astype(self.graph.dtypes[n], copy=False)
+                for n, v in held.items()
+            }
 
         def answers(
             self, batch: object, more: Sequence[InnerValue] = ()
         ) -> tuple[object, list[np.ndarray]]:
             """What the model gives for a batch, and inner values in the order asked for."""
             args, kwargs = call_of(batch)
-            taken = graph.inputs.take(args, kwargs)
+            taken = self.graph.inputs.take(args, kwargs)
             inner = [one for one in more if one.scope != MAIN or one.name not in taken]
-            session, names = graph.session(inner)
+            session, names = self.graph.session(inner)
             found = self._ran(session, taken)
             known = {one: found[name] for one, name in zip(inner, names, strict=True)}
             return self._output(found), [
@@ -154,18 +170,17 @@ def open_network(path: Path) -> tuple[torch.nn.Module, dict[str, str]]:
 
         def forward(self, *args: object, **kwargs: object) -> object:
             """Run the graph on tensors or arrays."""
-            session, _ = graph.session()
-            return self._output(self._ran(session, graph.inputs.take(args, kwargs)))
+            session, _ = self.graph.session()
+            return self._output(self._ran(session, self.graph.inputs.take(args, kwargs)))
 
         def _ran(self, session: InferenceSession, taken: Mapping[str, Any]) -> dict[str, Any]:
             """The session's outputs by name."""
-            with explained(f"{graph.path}: onnxruntime rejects the batch", taken):
+            with explained(f"{self.graph.path}: onnxruntime rejects the batch", taken):
                 given = session.run(None, {**self.weights(), **taken})
             return dict(zip([one.name for one in session.get_outputs()], given, strict=True))
 
         def _output(self, found: Mapping[str, object]) -> object:
-            values = {name: as_output(found[name]) for name in graph.outputs}
+            values = {name: as_output(found[name]) for name in self.graph.outputs}
             return next(iter(values.values())) if len(values) == 1 else Answers(values)
 
-    network = OnnxNetwork().eval()
-    return network, {tensor: parameter for parameter, tensor in network.names.items()}
+    return OnnxNetwork

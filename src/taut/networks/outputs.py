@@ -177,20 +177,18 @@ def float_parts(output: object) -> dict[str, torch.Tensor]:
     >>> list(float_parts({"loss": one[0], "heads": (one, {"box": one})}))
     ['heads.0', 'heads.1.box']
     """
+    return dict(_float_parts(output, ""))
+
+
+def _float_parts(value: object, place: str) -> Iterator[tuple[str, torch.Tensor]]:
     import torch
 
-    found: dict[str, torch.Tensor] = {}
-
-    def look(value: object, place: str) -> None:
-        if isinstance(value, torch.Tensor):
-            if value.ndim and (value.is_floating_point() or value.is_complex()):
-                found[place] = value
-            return
-        for name, part in _held(value).items():
-            look(part, f"{place}.{name}" if place else name)
-
-    look(output, "")
-    return found
+    if isinstance(value, torch.Tensor):
+        if value.ndim and (value.is_floating_point() or value.is_complex()):
+            yield place, value
+        return
+    for name, part in _held(value).items():
+        yield from _float_parts(part, f"{place}.{name}" if place else name)
 
 
 def _held(value: object) -> dict[str, object]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from taut.errors import ArgumentError
-from taut.io.checkpoint_parts import choose_part
+from taut.io.checkpoint_parts import ALL, WholeCheckpoint, choose_part
 from taut.io.model_file import ModelFile, path_of
 from taut.io.pytorch import is_module
 
@@ -37,6 +37,8 @@ def chosen(src: Model, key: str | None, *, strict: bool = False) -> Model:
     """
     if key is None and not strict:
         return src
+    if isinstance(src, Mapping) and key == ALL:
+        return WholeCheckpoint(src)  # type: ignore[return-value]  # opened as what it is
     if isinstance(src, Mapping) and key is not None:
         return choose_part(src, key, f"dict of {len(src)} entries").tensors  # type: ignore[return-value]  # checked where it is opened
     path = path_of(src)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
 
 from taut.errors import ArgumentError
 
@@ -80,6 +84,60 @@ def parse_bytes(size: str | int, what: str) -> int:
     if match is None or unit is None or not 1 <= float(match[1]) * unit <= _MOST:
         raise ArgumentError(f'{what}: "{str(size)[:40]}" is no size in bytes; give 5GB or 512MiB')
     return int(float(match[1]) * unit)
+
+
+def read_bits(bits: object, what: str = "bits") -> float | None:
+    """Bits as a number: of a text ("3", "2.5") too, and of numpy's numbers; None as it is.
+
+    Raises:
+        ArgumentError: it is no positive, finite number.
+
+    >>> read_bits("2.5"), read_bits(None)
+    (2.5, None)
+    """
+    return None if bits is None else _positive(bits, what, "3 or 2.5")
+
+
+def read_size(size: object, ratio: object = None) -> str | int | None:
+    """A size as a target takes it; a `ratio` of 8, or "8x", is the size "8x".
+
+    Raises:
+        ArgumentError: both are given, or one is neither text nor number.
+
+    >>> read_size(None, 8), read_size("4.2MB"), read_size(None)
+    ('8x', '4.2MB', None)
+    """
+    if ratio is not None:
+        if size is not None:
+            raise ArgumentError("size and ratio say the same thing; give one of them")
+        text = ratio.strip().lower().removesuffix("x") if isinstance(ratio, str) else ratio
+        number = _positive(text, "ratio", "8 or 2.5: how many times smaller")
+        if number < 1:
+            raise ArgumentError(
+                f"ratio: {ratio} is more than the original; it says how many times smaller the "
+                "file is to be"
+            )
+        return f"{format(Decimal(repr(number)).normalize(), 'f')}x"
+    if size is None or isinstance(size, str):
+        return size
+    if isinstance(size, bool) or not isinstance(size, (int, float, np.number)):
+        raise ArgumentError(f"size: a {type(size).__name__}; give a text as 8x or 4.2MB, or bytes")
+    if float(size) != int(size):
+        raise ArgumentError(f"size: {size} is no number of bytes; {size}x?")
+    return int(size)
+
+
+def _positive(value: object, what: str, such: str) -> float:
+    """A positive, finite number, as a number or in a text."""
+    number = math.nan
+    if isinstance(value, (str, int, float, np.number)) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError, OverflowError, TypeError):
+            number = float(value)
+    if number.is_integer() and not isinstance(value, float):
+        number = int(number)  # plans say 4, and not 4.0
+    if not (math.isfinite(number) and number > 0):
+        raise ArgumentError(f"{what}: {value!r} is not a positive number; give {such}")
+    return number
 
 
 def check_target(*, bits: float | None = None, size: str | int | None = None) -> None:

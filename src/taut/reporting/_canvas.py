@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, log10
 from typing import TYPE_CHECKING, Final, Literal
 
 from taut.extras import need_extra
@@ -19,10 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH: Final = 340
-ROW: Final = 17.5
-LABELS: Final = 149  # units for the names of rows, at most
-TEXT: Final = 10.0
-SMALL: Final = 9.2
+TEXT: Final = 12.0  # a pixel of a phone: nothing that is drawn is smaller
+SMALL: Final = 12.0
 ROLES: Final = {
     "ink": "#1c2430",
     "muted": "#5c6773",
@@ -58,17 +55,6 @@ def need_report() -> None:
         need_extra(package, "report", "a report takes")
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column of bars or dots beside the names of rows; None where a row has no value."""
-
-    title: str
-    values: Sequence[float | None]
-    texts: Sequence[str]
-    colour: str
-    mark: Literal["bar", "dot"] = "bar"
-
-
 def blank(height: float) -> Figure:
     """An empty figure `height` units high."""
     from matplotlib.figure import Figure
@@ -88,32 +74,6 @@ def place(figure: Figure, left: float, top: float, width: float, height: float) 
     return axes
 
 
-def rows(names: Sequence[str], columns: Sequence[Column]) -> Figure:
-    """Rows with their names on the left and a column of marks for each of `columns`.
-
-    Every column has a scale of its own from 0 (bars), or a logarithmic one (dots).
-    """
-    top = 20
-    figure = blank(top + ROW * len(names) + 6)
-    labels = abbreviate(names, LABELS - 10)
-    margin = 10 + max(map(width_of, labels), default=0)
-    each = (WIDTH - margin) / len(columns)
-    for number, column in enumerate(columns):
-        left = margin + number * each
-        axes = place(figure, left, top, each - 6, ROW * len(names))
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_yticks([])
-        axes.set_xticks([])
-        room = 7 + max((width_of(text, SMALL) for text in column.texts), default=0)
-        (_bars if column.mark == "bar" else _dots)(axes, column, room / (each - 6))
-        write(axes, (axes.get_xlim()[0], -0.5), column.title, TITLE, dy=6)
-        if number == 0:
-            start = axes.get_xlim()[0]
-            for row, name in enumerate(labels):
-                write(axes, (start, row), name, NAME, dx=-6)
-    return figure
-
-
 @dataclass(frozen=True)
 class Lettering:
     """How a text looks, and which part of it stands at its point."""
@@ -125,8 +85,10 @@ class Lettering:
 
 
 NAME: Final = Lettering(ha="right", va="center")
+ABOVE: Final = Lettering(va="center")
 VALUE: Final = Lettering(SMALL, MUTED, va="center")
 TITLE: Final = Lettering(SMALL, MUTED)
+MARKED: Final = Lettering(SMALL, INK)
 AXIS: Final = Lettering(SMALL, MUTED, ha="center")
 
 
@@ -200,27 +162,3 @@ def _width(char: str) -> float:
     if east_asian_width(char) in "WF":
         return 1.0
     return next((width for chars, width in _WIDTHS if char in chars), 0.7 if char > "z" else 0.62)
-
-
-def _bars(axes: Axes, column: Column, room: float) -> None:
-    found = [value if value is not None and isfinite(value) else 0.0 for value in column.values]
-    most = max(found, default=0) or 1.0
-    axes.set_xlim(0, most / max(0.3, 1 - room))
-    axes.barh(range(len(found)), found, height=0.62, color=column.colour, linewidth=0)
-    for row, (value, text) in enumerate(zip(found, column.texts, strict=True)):
-        write(axes, (value, row), text, VALUE, dx=3)
-
-
-def _dots(axes: Axes, column: Column, room: float) -> None:
-    found = [
-        log10(value) if value is not None and 0 < value < inf else None for value in column.values
-    ]
-    real = [value for value in found if value is not None] or [0.0]
-    low, high = min(real) - 0.15, max(real) + 0.1
-    axes.set_xlim(low, low + (high - low) / max(0.3, 1 - room))
-    for row, (value, text) in enumerate(zip(found, column.texts, strict=True)):
-        end = low if value is None else value
-        axes.plot([low, end], [row, row], color=GRID, linewidth=1.5, solid_capstyle="butt")
-        if value is not None:
-            axes.plot([end], [row], "o", color=column.colour, markersize=5, markeredgewidth=0)
-        write(axes, (end, row), text, VALUE, dx=6)

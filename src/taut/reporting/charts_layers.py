@@ -2,80 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
-from taut.reporting._canvas import AFTER, BEFORE, WARN, Column, rows
+from taut.reporting._canvas import AFTER, BEFORE, WARN
+from taut.reporting._rows import Column, rows
 from taut.reporting.chart import Chart, Table
-from taut.reporting.numbers import digits, percent, size
-from taut.reporting.story import Story, TensorCost
+from taut.reporting.charts_map import map_chart
+from taut.reporting.layer_rows import LayerRow, blocks_of, layers_of, top
+from taut.reporting.numbers import cosine, count, digits, percent, size
+from taut.reporting.story import Story
 from taut.scoring.results import LayerFidelity
-
-MOST: Final = 40
-"""Rows of a chart; what is left is one more."""
 
 _SLIGHT: Final = 0.005  # of all bytes: what has less, before and after, is shown with the rest
 _TINY: Final = 0.001  # and where rows are not bytes
-_Item = TypeVar("_Item")
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """The tensors of one module together."""
-
-    name: str
-    tensors: tuple[TensorCost, ...]
-
-    @property
-    def before(self) -> int:
-        """Bytes in the original."""
-        return sum(tensor.before for tensor in self.tensors)
-
-    @property
-    def after(self) -> int:
-        """Bytes in the file."""
-        return sum(tensor.bytes for tensor in self.tensors)
-
-    @property
-    def bits(self) -> float:
-        """Bits per weight, biases and all."""
-        values = sum(tensor.values for tensor in self.tensors)
-        return 8 * self.after / values if values else 0.0
-
-    @property
-    def heaviest(self) -> TensorCost:
-        """The tensor with the most values."""
-        return max(self.tensors, key=lambda tensor: tensor.values)
-
-
-def layers_of(tensors: Iterable[TensorCost]) -> tuple[LayerRow, ...]:
-    """Tensors by the module that holds them, in the model's order."""
-    found: dict[str, list[TensorCost]] = {}
-    for tensor in tensors:
-        found.setdefault(tensor.layer, []).append(tensor)
-    return tuple(LayerRow(name, tuple(members)) for name, members in found.items())
-
-
-def top(
-    items: Sequence[_Item], weight: Callable[[_Item], float], least: float = -1
-) -> tuple[list[_Item], list[_Item]]:
-    """The heaviest items in their own order, and the rest; one left alone is no rest."""
-    order = sorted(range(len(items)), key=lambda place: weight(items[place]), reverse=True)
-    kept = {place for place in order[:MOST] if weight(items[place]) > least}
-    if len(items) - len(kept) == 1:
-        kept = set(range(len(items)))
-    inside = [item for place, item in enumerate(items) if place in kept]
-    return inside, [item for place, item in enumerate(items) if place not in kept]
 
 
 def layer_charts(story: Story) -> Iterator[Chart]:
     """The charts of layers that a story allows."""
-    layers = layers_of(story.tensors)
-    if layers:
-        yield _bytes(layers)
-    yield from _matrix_charts(layers, story.bits)
+    blocks = blocks_of(story.tensors)
+    drawn = map_chart(blocks)
+    if drawn is not None:
+        yield drawn
+        yield _bytes(blocks)
+    yield from _matrix_charts(blocks, layers_of(story.tensors), story.bits)
     if any(story.sensitivity.values()):
         yield _sensitivity(story.sensitivity, story.sensitivity_by)
     evaluation = story.evaluation
@@ -83,33 +34,37 @@ def layer_charts(story: Story) -> Iterator[Chart]:
         yield _fidelity(evaluation.fidelity.layers)
 
 
-def _matrix_charts(layers: Sequence[LayerRow], mean: float | None) -> Iterator[Chart]:
-    """The charts of layers that have a matrix."""
-    matrices = [layer for layer in layers if len(layer.heaviest.shape) > 1 and layer.after]
+def _matrix_charts(
+    blocks: Sequence[LayerRow], layers: Sequence[LayerRow], mean: float | None
+) -> Iterator[Chart]:
+    """The charts of what has a matrix."""
+    matrices = [block for block in blocks if _has_matrix(block)]
     if matrices:
         yield _bits(matrices, mean)
-    lossy = [layer for layer in matrices if layer.heaviest.rel_mse > 0]
+    lossy = [layer for layer in layers if _has_matrix(layer) and layer.heaviest.rel_mse > 0]
     if lossy:
         yield _errors(lossy)
+
+
+def _has_matrix(row: LayerRow) -> bool:
+    return len(row.heaviest.shape) > 1 and row.after > 0
 
 
 def _bytes(layers: Sequence[LayerRow]) -> Chart:
     before, after = sum(layer.before for layer in layers), sum(layer.after for layer in layers)
     shown = _heaviest(layers, before, after)
     columns = [
-        Column(f"before, {size(before)}", [layer.before for layer in shown],
+        Column("before", [layer.before for layer in shown],
                [size(layer.before) for layer in shown], BEFORE),
-        Column(f"after, {size(after)}", [layer.after for layer in shown],
+        Column("after", [layer.after for layer in shown],
                [size(layer.after) for layer in shown], AFTER),
     ]  # fmt: skip
-    largest = max(layers, key=lambda layer: layer.after)
-    head = ("layer", "before", "after", "ratio", "share after")
+    head = ("block", "before", "after", "ratio", "share after")
     return Chart(
         key="bytes",
         section="Size",
-        title="Where the bytes are",
-        about="Bytes of each layer before and after, each column on its own scale. The most are in "
-        f"{largest.name}: {percent(largest.after / max(1, after))} of what is left.",
+        title="Bytes before and after",
+        about=f"{size(before)} before, {size(after)} after, each column on its own scale.",
         draw=partial(rows, [layer.name for layer in shown], columns),
         table=Table(head, tuple(_bytes_row(layer, after) for layer in layers)),
         legend=(("before", "before"), ("after", "after")),
@@ -138,7 +93,7 @@ def _bytes_row(layer: LayerRow, after: int) -> tuple[str, ...]:
 def _bits(layers: Sequence[LayerRow], mean: float | None) -> Chart:
     total = sum(layer.before for layer in layers)
     shown, rest = top(layers, lambda layer: layer.before / max(1, total), _TINY)
-    small = f" The {len(rest)} smallest layers are in the table alone." if rest else ""
+    small = f" The {len(rest)} smallest are in the table alone." if rest else ""
     values = [layer.bits for layer in shown]
     whole = f" The whole file takes {digits(mean)}." if mean else ""
     column = Column("bits per weight", values, [digits(value) for value in values], AFTER)
@@ -146,18 +101,12 @@ def _bits(layers: Sequence[LayerRow], mean: float | None) -> Chart:
         "bits",
         "Size",
         "Bits per weight",
-        f"What a weight of each layer takes on disk, biases and scales counted.{whole}{small}",
+        f"What a weight of each block takes on disk, biases and scales counted.{whole}{small}",
         partial(rows, [layer.name for layer in shown], [column]),
         Table(
-            ("layer", "weights", "scheme", "bits per weight"),
-            tuple(
-                (
-                    *(layer.name, "×".join(map(str, layer.heaviest.shape))),
-                    *(layer.heaviest.scheme, digits(layer.bits)),
-                )
-                for layer in layers
-            ),
-            left=3,
+            ("block", "weights", "bits per weight"),
+            tuple((layer.name, count(layer.values), digits(layer.bits)) for layer in layers),
+            left=1,
         ),
     )
 
@@ -227,7 +176,7 @@ def _fidelity(layers: Sequence[LayerFidelity]) -> Chart:
             ("layer", "kind", "cosine", "error in all", "error added"),
             tuple(
                 (
-                    *(layer.name, layer.kind, f"{layer.cosine:.5f}"),
+                    *(layer.name, layer.kind, cosine(layer.cosine)),
                     *(digits(layer.rel_mse), digits(layer.own_rel_mse)),
                 )
                 for layer in layers

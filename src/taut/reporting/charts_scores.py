@@ -14,16 +14,17 @@ from taut.reporting._canvas import (
     SMALL,
     WARN,
     WIDTH,
-    Column,
     Lettering,
     blank,
     place,
-    rows,
     shorten,
+    width_of,
     write,
 )
+from taut.reporting._rows import Column, rows
 from taut.reporting.chart import Chart, Table
-from taut.reporting.numbers import capital, printable, score
+from taut.reporting.numbers import capital, exact, printable
+from taut.reporting.scale import Scale, scale_of
 from taut.reporting.story import Story
 from taut.scoring.results import Metric, Scores, Subject
 
@@ -56,10 +57,10 @@ def _confusion(scores: Scores, original: Subject | None) -> Chart:
     right = sum(row[place_] for place_, row in enumerate(cells))
     old = original.scores.confusion if original and original.scores else ()
     told = [
-        (names[true], names[predicted], str(count), _was(old, true, predicted))
+        (names[true], names[predicted], exact(count), _was(old, true, predicted))
         for count, true, predicted in _mistakes(cells)
     ]
-    about = f"{right} of {sum(map(sum, cells))} samples are right."
+    about = f"{exact(right)} of {exact(sum(map(sum, cells)))} samples are right."
     if told:
         about += f" Most often, {told[0][0]} is taken for {told[0][1]} ({told[0][2]} times)."
     few = len(cells) <= _CELLS
@@ -87,11 +88,11 @@ def _mistakes(cells: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
 
 def _was(old: Sequence[Sequence[int]], true: int, predicted: int) -> str:
     """How often the original took it so."""
-    return str(old[true][predicted]) if true < len(old) and predicted < len(old[true]) else "-"
+    return exact(old[true][predicted]) if true < len(old) and predicted < len(old[true]) else "-"
 
 
 def _pairs(told: Sequence[tuple[str, str, str, str]]) -> Figure:
-    values = [float(row[2]) for row in told]
+    values = [float(row[2].replace(",", "")) for row in told]
     return rows(
         [f"{row[0]} → {row[1]}" for row in told],
         [Column("samples", values, [row[2] for row in told], WARN)],
@@ -100,7 +101,7 @@ def _pairs(told: Sequence[tuple[str, str, str, str]]) -> Figure:
 
 def _matrix(cells: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
     number = len(cells)
-    left, head = 70, 62
+    left, head = 84, 78
     edge = min(44.0, (WIDTH - left - 6) / number)
     figure = blank(head + edge * number + 6)
     axes = place(figure, left, head, edge * number, edge * number)
@@ -131,8 +132,8 @@ def _cell(axes: Axes, row: int, column: int, count: int, total: int, edge: float
     shade = 0.75 * part if row == column else min(0.9, 1.2 * part**0.5)
     colour = AFTER if row == column else WARN
     axes.add_patch(Rectangle(corner, 0.94, 0.94, facecolor=colour, alpha=shade, linewidth=0))
-    if edge > 20:
-        inside = Lettering(min(SMALL, 0.36 * edge), ha="center", va="center")
+    if width_of(str(count), SMALL) <= edge - 1:
+        inside = Lettering(SMALL, ha="center", va="center")
         write(axes, (column + 0.5, row + 0.5), str(count), inside)
 
 
@@ -140,10 +141,12 @@ def _classes(scores: Scores, original: Subject | None) -> Chart:
     metric = scores.metrics[0]
     names = _names(scores, len(metric.per_class))
     old = _before(metric, original)
+    scale = scale_of(metric, *old, *metric.per_class)
     shown = _lowest(metric.per_class)
     columns = [
         Column(
-            title, [max(0.0, values[i]) for i in shown], [score(values[i]) for i in shown], colour
+            *(title, [max(0.0, values[i]) for i in shown]),
+            *([scale.value(values[i]) for i in shown], colour),
         )
         for title, values, colour in (("before", old, BEFORE), ("after", metric.per_class, AFTER))
         if values
@@ -152,10 +155,10 @@ def _classes(scores: Scores, original: Subject | None) -> Chart:
     return Chart(
         key="classes",
         section="Score",
-        title=f"{capital(metric.name)} by class",
+        title=f"{capital(metric.name.replace('_', ' '))} by class",
         about=f"Of each of the {len(names)} classes.{left}",
         draw=partial(rows, [names[i] for i in shown], columns),
-        table=_class_table(names, old, metric.per_class),
+        table=_class_table(names, old, metric.per_class, scale),
     )
 
 
@@ -172,9 +175,11 @@ def _lowest(values: Sequence[float]) -> list[int]:
     return sorted(order[:_CELLS])
 
 
-def _class_table(names: Sequence[str], old: Sequence[float], new: Sequence[float]) -> Table:
+def _class_table(
+    names: Sequence[str], old: Sequence[float], new: Sequence[float], scale: Scale
+) -> Table:
     """All classes, with the original's values where there are any."""
     if not old:
-        return Table(("class", "after"), tuple(zip(names, map(score, new), strict=True)))
-    cells = zip(names, map(score, old), map(score, new), strict=True)
+        return Table(("class", "after"), tuple(zip(names, map(scale.value, new), strict=True)))
+    cells = zip(names, map(scale.value, old), map(scale.value, new), strict=True)
     return Table(("class", "before", "after"), tuple(cells))

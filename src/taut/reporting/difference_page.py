@@ -8,27 +8,14 @@ from typing import Final
 
 from taut.analysis.differences import Differences, TensorDifference
 from taut.container import AtomicFile
-from taut.reporting.numbers import count, digits
+from taut.reporting.chart import Table
+from taut.reporting.frame import document, facts_html, table_html
+from taut.reporting.made import PageFacts
+from taut.reporting.numbers import capital, count, digits, exact, percent, printable
+from taut.reporting.origins import versions
 
 HEAD: Final = ("tensor", "state", "dtype", "shape", "changed", "rel_mse", "ulps", "mean", "zeros")
-_ROWS: Final = 5000
-_PAGE: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">
-<meta name="generator" content="Taut"><title>{title}</title><style>
-:root {{ color-scheme: light dark }}
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem;
-  padding: 0 1rem; font-variant-numeric: tabular-nums }}
-div {{ overflow-x: auto }} table {{ border-collapse: collapse; width: 100% }}
-th, td {{ padding: .25rem .75rem; border-bottom: 1px solid #8884; text-align: right }}
-th:nth-child(-n+4), td:nth-child(-n+4) {{ text-align: left }}
-</style></head><body><h1>{title}</h1><p>{told}</p>
-<div tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>
-{rows}
-</tbody></table></div></body></html>
-"""
+_NO_FACTS: Final = PageFacts()
 
 
 def row_of(tensor: TensorDifference) -> tuple[str, ...]:
@@ -56,26 +43,78 @@ def told(found: Differences) -> str:
     return f"{found.first} -> {found.second}: {text or 'no tensors'}"
 
 
-def write_difference_page(path: Path, found: Differences, *, force: bool = False) -> None:
+def write_difference_page(
+    path: Path, found: Differences, facts: PageFacts = _NO_FACTS, *, force: bool = False
+) -> None:
     """Write differences as one HTML file; what changed most stands first.
 
     Raises:
         ArgumentError: the file exists (and not `force`), or its folder does not.
     """
-    ordered = sorted(found.tensors, key=lambda tensor: -tensor.relative)
-    rows = [_row("td", row_of(tensor)) for tensor in ordered[:_ROWS]]
-    if len(ordered) > _ROWS:
-        rows.append(_row("td", (f"and {len(ordered) - _ROWS} more",)))
-    text = _PAGE.format(
-        title=escape(f"{Path(found.first).name} and {Path(found.second).name}"),
-        told=escape(told(found)),
-        head=_row("th", HEAD).removeprefix("<tr>").removesuffix("</tr>"),
-        rows="\n".join(rows),
-    )
+    names = Path(found.first).name, Path(found.second).name
+    title, headline = " and ".join(names), _headline(found)
+    made = [("First", names[0]), ("Second", names[1]), *facts.named]
+    table = table_html(_table(found), "tensors", left="taut diff shows")
+    body = f"""<main class="wrap">
+<header><p class="brand"><b>Taut</b> · difference · {_text(title)}</p>
+<div class="verdict"><h1>{_text(headline)}</h1><p class="because">{_text(_because(found))}</p>
+</div></header>
+{facts_html([*made, ("Versions", versions()["report written by"])])}
+<section><h2>Tensors</h2><p>What changed most stands first.</p>
+<div class="card">{table}</div></section>
+<footer>The error is the squared difference over the squares of the first. Steps count the numbers
+of the dtype that lie between, at most, and in the mean of what changed.</footer>
+</main>"""
     with AtomicFile(path, force=force) as out:
-        out.write(text.encode())
+        out.write(document(f"{title}: {headline}", body).encode())
         out.commit()
 
 
-def _row(kind: str, cells: tuple[str, ...]) -> str:
-    return "<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+def _headline(found: Differences) -> str:
+    """How many tensors differ, in a sentence.
+
+    >>> _headline(Differences("a", "b", ()))
+    'Neither has a tensor'
+    """
+    total, same = len(found.tensors), found.count("same")
+    if not total:
+        return "Neither has a tensor"
+    if same == total:
+        return f"All {exact(total)} tensors are the same, bit for bit"
+    return f"{exact(total - same)} of {exact(total)} tensors differ"
+
+
+def _because(found: Differences) -> str:
+    """What became of them, and the one that changed most."""
+    states = told(found).partition(": ")[2]
+    changed = [tensor for tensor in found.tensors if tensor.state == "changed"]
+    if not changed:
+        return f"{capital(states)}."
+    worst = max(changed, key=lambda tensor: tensor.relative)
+    return f"{capital(states)}. {worst.name} changed most: its error is {digits(worst.relative)}."
+
+
+def _table(found: Differences) -> Table:
+    """The tensors that differ, or all where none does."""
+    differ = [tensor for tensor in found.tensors if tensor.state != "same"]
+    ordered = sorted(differ or found.tensors, key=lambda tensor: -tensor.relative)
+    head = ("tensor", "state", "dtype", "shape", "changed", "error", "steps", "mean", "zeros")
+    caption = "Tensors that differ" if differ else "Every tensor of the two"
+    return Table(head, tuple(map(_row, ordered)), left=4, caption=caption)
+
+
+def _row(tensor: TensorDifference) -> tuple[str, ...]:
+    """A tensor as the page shows it, in the notation of all pages."""
+    name = f"{tensor.name}\nwas {tensor.old_name}" if tensor.old_name else tensor.name
+    begin = (name, tensor.state, tensor.dtype, "×".join(map(str, tensor.shape)) or "scalar")
+    if tensor.state != "changed":
+        return (*begin, *("-",) * 5)
+    before, after = map(exact, tensor.zeros)
+    zeros = before if before == after else f"{before}\n→ {after}"
+    share = percent(tensor.changed / max(1, tensor.values))
+    steps = count(tensor.ulps), count(round(tensor.mean_ulps))
+    return (*begin, share, digits(tensor.relative), *steps, zeros)
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from taut.reporting import numbers as say
+from taut.reporting.scale import Scale, scale_of
 from taut.reporting.story import Story
 from taut.reporting.tables import difference, metrics_of
 from taut.scoring.results import (
@@ -50,7 +51,7 @@ def sentence_of(story: Story) -> str:
     """The whole story in one sentence; "" where not even the size is known.
 
     >>> sentence_of(Story(size=100_000, original_size=1_000_000, parameters=250_000))
-    '250 k parameters: 1.00 MB became 100 kB, 10.0× smaller, at 3.20 bits per weight.'
+    '250 k parameters: 1.00 MB became 100 kB, at 3.20 bits per weight.'
     """
     if story.size is None:
         return ""
@@ -58,10 +59,8 @@ def sentence_of(story: Story) -> str:
     bits = f" at {say.digits(story.bits)} bits per weight" if story.bits else ""
     if story.original_size is None or story.ratio is None:
         return f"{of}{say.size(story.size)}{',' if bits else ''}{bits}."
-    return (
-        f"{of}{say.size(story.original_size)} became {say.size(story.size)}, "
-        f"{say.times(story.original_size, story.size)} smaller,{bits}."
-    ).replace(",.", ".")
+    joint = "," if bits else ""
+    return f"{of}{say.size(story.original_size)} became {say.size(story.size)}{joint}{bits}."
 
 
 def _tiles(story: Story) -> Iterator[Tile]:
@@ -115,24 +114,25 @@ def _score(evaluation: Evaluation, metric: Metric) -> Tile:
     before = metrics_of(evaluation.original).get(metric.name)
     pair = next((found for found in evaluation.paired if found.metric == metric.name), None)
     change, _, spread = difference(metric, before, pair).partition("\n")
+    scale = scale_of(metric, before.value if before else None)
     return Tile(
         label=say.capital(metric.name),
-        before=say.score(before.value) if before else "",
-        after=say.score(metric.value),
+        before=scale.value(before.value) if before else "",
+        after=scale.value(metric.value),
         change=change if before or pair else "",
         tone=_tone(metric, before, pair),
-        note=", ".join(_doubts(metric, spread, evaluation.model.scores)),
+        note="; ".join(_doubts(metric, scale, spread, evaluation.model.scores)),
     )
 
 
-def _doubts(metric: Metric, spread: str, scores: Scores | None) -> Iterator[str]:
+def _doubts(metric: Metric, scale: Scale, spread: str, scores: Scores | None) -> Iterator[str]:
     """How sure a score and its change are, and how to read them."""
     if metric.low is not None and metric.high is not None:
-        yield f"95 %: {say.score(metric.low)} to {say.score(metric.high)}"
+        yield f"95 %: {scale.between(metric.low, metric.high)}"
     if spread:
         yield f"of the change: {spread}"
     if scores is not None and scores.samples:
-        yield f"{scores.samples:,} samples"
+        yield f"{say.exact(scores.samples)} samples"
     if metric.better == "lower":
         yield "lower is better"
 

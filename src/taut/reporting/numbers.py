@@ -18,7 +18,7 @@ def digits(number: float, places: int = 3) -> str:
     """That many significant digits, in powers of ten only where zeros would hide them.
 
     >>> digits(1.0903), digits(90.87), digits(2724), digits(0.0145), digits(2.5e-6), digits(0)
-    ('1.09', '90.9', '2724', '0.0145', '2.5e-06', '0')
+    ('1.09', '90.9', '2724', '0.0145', '2.50e-6', '0')
     """
     if not math.isfinite(number):
         return "not a number" if math.isnan(number) else "infinite"
@@ -27,7 +27,8 @@ def digits(number: float, places: int = 3) -> str:
     rounded = float(f"{number:.{places - 1}e}")
     power = math.floor(math.log10(abs(rounded)))
     if not -5 < power < 15:
-        return f"{rounded:.{places - 1}g}"
+        mantissa, _, exponent = f"{rounded:.{places - 1}e}".partition("e")
+        return f"{mantissa}e{int(exponent)}"
     return f"{number:.{max(0, places - 1 - power)}f}"
 
 
@@ -53,6 +54,27 @@ def count(number: int) -> str:
         if number >= max(0.9995 * unit, 10_000):
             return f"{digits(number / unit)}{name}"
     return f"{number:,}"
+
+
+def exact(number: int) -> str:
+    """A count, to the last one.
+
+    >>> exact(8695), exact(10_000)
+    ('8,695', '10,000')
+    """
+    return f"{number:,}"
+
+
+def cosine(number: float) -> str:
+    """A cosine of two models' outputs, which is near 1 and never called 1 if it is not.
+
+    >>> cosine(0.995482), cosine(0.9999999), cosine(1.0)
+    ('0.99548', '> 0.99999', '1.00000')
+    """
+    if not math.isfinite(number):
+        return digits(number)
+    text = f"{number:.5f}"
+    return "> 0.99999" if text == "1.00000" and number < 1 else text
 
 
 def seconds(number: float) -> str:
@@ -82,25 +104,30 @@ def percent(fraction: float) -> str:
     return f"{digits(100 * fraction)} %"
 
 
-def score(number: float) -> str:
+def score(number: float, decimals: int | None = None) -> str:
     """A score with the digits that tell two of them apart: two decimals from 10 on, else four.
 
-    >>> score(87.421), score(0.87421)
-    ('87.42', '0.8742')
+    >>> score(87.421), score(0.87421), score(-3.25)
+    ('87.42', '0.8742', '−3.2500')
     """
-    return f"{number:.{_decimals(number)}f}" if math.isfinite(number) else digits(number)
+    if not math.isfinite(number):
+        return digits(number)
+    places = _decimals(number) if decimals is None else decimals
+    return f"{number:.{places}f}".replace("-", "−")
 
 
-def change(after: float, before: float) -> str:
+def change(after: float, before: float, decimals: int | None = None) -> str:
     """What a score gained (+) or lost (a minus sign), with the digits of the scores.
 
-    >>> change(87.2, 87.42)
-    '−0.22'
+    >>> change(87.2, 87.42), change(0.5, 0.5)
+    ('−0.22', '0.0000')
     """
     difference = after - before
     if not math.isfinite(difference):
         return digits(difference)
-    return f"{difference:+.{_decimals(before)}f}".replace("-", "−")
+    places = _decimals(before) if decimals is None else decimals
+    text = f"{difference:+.{places}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def times(before: float, after: float) -> str:
@@ -128,6 +155,11 @@ def printable(text: str) -> str:
     'conv�1�'
     """
     return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def finite(number: float) -> bool:
+    """Whether a number is one: neither NaN nor infinite."""
+    return math.isfinite(number)
 
 
 def _decimals(number: float) -> int:

@@ -29,8 +29,6 @@ def name_of(path: Path) -> str:
 
 def provenance_of(file: TautFile, source: Source | None) -> dict[str, str]:
     """Names, hashes and versions; no paths, which are nobody's business but the machine's."""
-    from taut.version import __version__
-
     what = "file" if file.parts[0] is file else "index of its files"
     found = {
         "file": file.path.name,
@@ -44,10 +42,15 @@ def provenance_of(file: TautFile, source: Source | None) -> dict[str, str]:
     if source is not None:
         found["original"] = Path(source.identity).name
         found["XXH3 of the original's tensors"] = model_identity(source)
-    found["report written by"] = (
-        f"Taut {__version__}, Python {platform.python_version()}, numpy {np.__version__}"
-    )
-    return found
+    return {**found, **versions()}
+
+
+def versions() -> dict[str, str]:
+    """What writes the page."""
+    from taut.version import __version__
+
+    told = f"Taut {__version__}, Python {platform.python_version()}, numpy {np.__version__}"
+    return {"report written by": told}
 
 
 def _sha256(path: Path) -> str:

@@ -1,12 +1,14 @@
 """One page that shows a story, and its charts as files of their own.
 
-The page holds all it shows: no script, no font, no image from elsewhere, and a content security
-policy that would stop any. Names of tensors are nobody's markup: every text is escaped.
+The page holds all it shows: one script that sorts tables, no font, no image from elsewhere, and a
+content security policy that would stop any. Names of tensors are nobody's markup: every text is
+escaped.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -18,7 +20,10 @@ from taut.reporting._canvas import need_report
 from taut.reporting._svg import image, inline
 from taut.reporting.chart import Chart, Table
 from taut.reporting.charts import SECTIONS, charts_of
+from taut.reporting.frame import document, facts_html, table_html
 from taut.reporting.headline import sentence_of, tiles_of
+from taut.reporting.made import made_of
+from taut.reporting.next_steps import next_steps
 from taut.reporting.story import Story
 from taut.reporting.tables import (
     export_table,
@@ -28,13 +33,13 @@ from taut.reporting.tables import (
     scheme_table,
     tensor_table,
 )
+from taut.reporting.verdict import verdict_of
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 _NAME: Final = re.compile(r"(?<=\w)([._])(?=[A-Za-z])")
 _NARROW: Final = 3  # columns of a table that fits beside a chart
-_ROWS: Final = 1000  # of a table
 _ABOUT: Final = {
     "Size": "What every layer took, and takes.",
     "Values": "What rounding did to the weights.",
@@ -48,10 +53,10 @@ _ABOUT: Final = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """A chart as the page shows it."""
+    """A chart as the page shows it: `markup` is its drawing."""
 
     chart: Chart
-    svg: str
+    markup: str
     alone: bool = False  # nothing stands beside it on a wide screen
 
 
@@ -119,21 +124,66 @@ def page(story: Story) -> str:
     )
     environment.filters["safe_text"] = say.printable
     environment.filters["breakable"] = _breakable
+    environment.globals["table"] = _table
     story = story.completed()
+    parts = _parts(story)
+    body = environment.from_string(text).render(**parts)
+    return document(f"{story.title}: {verdict_of(story).headline}", body)
+
+
+def _parts(story: Story) -> dict[str, object]:
+    """What the template takes."""
+    from markupsafe import Markup
+
+    sections = _sections(story)
+    parts: dict[str, object] = {
+        "story": story,
+        "kind": "trade-off" if story.frontier and not story.evaluation else "report",
+        "verdict": verdict_of(story),
+        "sentence": sentence_of(story),
+        "share": say.percent(1 / story.ratio) if story.ratio else "",
+        "made": Markup(facts_html(made_of(story))),
+        "tiles": tiles_of(story),
+        "steps": next_steps(story),
+        "sections": sections,
+        "narrow": _NARROW,
+        "schemes": scheme_table(story),
+        "tensors": tensor_table(story),
+        "exports": export_table(story.exports),
+        **_origins(story),
+    }
+    return {**parts, "contents": _contents(parts, sections)}
+
+
+def _origins(story: Story) -> dict[str, object]:
+    """What the page was made from, and what a reader should know of it."""
     evaluation = story.evaluation
-    return environment.from_string(text).render(
-        story=story,
-        sentence=sentence_of(story),
-        tiles=tiles_of(story),
-        sections=_sections(story),
-        narrow=_NARROW,
-        most=_ROWS,
-        schemes=scheme_table(story),
-        tensors=tensor_table(story),
-        exports=export_table(story.exports),
-        provenance={**(evaluation.provenance or {} if evaluation else {}), **story.provenance},
-        notes=(*story.notes, *(evaluation.notes if evaluation else ())),
-    )
+    if evaluation is None:
+        return {"provenance": story.provenance, "notes": story.notes}
+    return {
+        "provenance": {**(evaluation.provenance or {}), **story.provenance},
+        "notes": (*story.notes, *evaluation.notes),
+    }
+
+
+def _contents(parts: Mapping[str, object], sections: Sequence[Section]) -> list[str]:
+    """The headings that the page has."""
+    ends = {
+        "Exports": ("exports",),
+        "Tensors": ("tensors", "schemes"),
+        "Provenance": ("provenance", "notes"),
+    }
+    found = ["Next"] if parts["steps"] else []
+    found += [section.title for section in sections]
+    return found + [title for title, names in ends.items() if any(parts[one] for one in names)]
+
+
+def _table(found: Table, key: str, caption: str = "", *, quiet: bool = False) -> Markup:
+    """A table as markup, with an id that CSS and links can take."""
+    from markupsafe import Markup
+
+    key = re.sub(r"[^a-z0-9-]", "-", key.lower())
+    return Markup(table_html(found, key, caption, quiet=quiet))
 
 
 def _breakable(text: str) -> Markup:
@@ -165,15 +215,19 @@ def _sections(story: Story) -> tuple[Section, ...]:
 
 
 def _drawn(chart: Chart) -> Drawn:
+    if chart.html is not None:
+        return Drawn(chart, chart.html(), alone=True)
     title, about = say.printable(chart.title), say.printable(chart.about)
-    return Drawn(chart, inline(chart.draw(), chart.key, title, about))
+    return Drawn(chart, inline(chart.draw(), chart.key, title, about), alone=chart.opened)
 
 
 def _laid_out(charts: list[Drawn], table: Table | None) -> tuple[Drawn, ...]:
     """Charts in pairs, beside a narrow table too; the last stands alone where it has no other."""
     narrow = table is not None and len(table.head) <= _NARROW
-    if charts and (len(charts) + narrow) % 2:
-        return (*charts[:-1], replace(charts[-1], alone=True))
+    paired = [one for one in charts if not one.alone]
+    if paired and (len(paired) + narrow) % 2:
+        last = paired[-1]
+        return tuple(replace(one, alone=True) if one is last else one for one in charts)
     return tuple(charts)
 
 

@@ -24,6 +24,7 @@ class TensorCost:
     bytes: int
     bits: float
     rel_mse: float
+    dtype: str = ""
 
     @property
     def values(self) -> int:
@@ -79,7 +80,8 @@ class Story:
 
     Sizes are in bytes. `sensitivity` is what each tensor costs when it is rounded, by name, and
     `sensitivity_by` what that is measured in. `chosen` names the point of the frontier that was
-    taken. `provenance` are pairs of a name and a text, shown in their order.
+    taken, `max_drop` what it was allowed to lose. `command` and `date` say how and when the page
+    was made, and `provenance` are pairs of a name and a text, shown in their order.
 
     >>> Story(size=100, original_size=1200).ratio
     12.0
@@ -100,11 +102,14 @@ class Story:
     plan: str | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    max_drop: str | None = None
+    command: str | None = None
+    date: str | None = None
 
     def completed(self) -> Story:
-        """The story with the sizes that only its evaluation knows."""
+        """The story with the sizes that only its evaluation, or its trade-off, knows."""
         if self.evaluation is None:
-            return self
+            return self._sized()
         model, original = self.evaluation.model, self.evaluation.original
         before = original.size if original is not None else None
         return replace(
@@ -114,12 +119,32 @@ class Story:
             parameters=model.parameters if self.parameters is None else self.parameters,
         )
 
+    def _sized(self) -> Story:
+        """The story with the sizes of the point that is chosen, where there is no file."""
+        found = self.frontier
+        name = self.chosen or (found.knee if found and self.max_drop is None else None)
+        if found is None or name is None or self.size is not None:
+            return self
+        point = found[name]
+        parameters = round(8 * point.size / point.bits) if point.bits else None
+        return replace(
+            self,
+            size=point.size,
+            original_size=found.original.size,
+            parameters=self.parameters or parameters,
+        )
+
     @property
     def ratio(self) -> float | None:
         """Original size over size."""
         if not self.size or self.original_size is None:
             return None
         return self.original_size / self.size
+
+    @property
+    def lossless(self) -> bool:
+        """Whether every tensor came out bit for bit; False where no tensor is known."""
+        return bool(self.tensors) and not any(tensor.rel_mse for tensor in self.tensors)
 
     @property
     def bits(self) -> float | None:

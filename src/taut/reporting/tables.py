@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from taut.reporting import numbers as say
 from taut.reporting.chart import Table
+from taut.reporting.scale import Scale, named, scale_of
 from taut.reporting.story import Exported, Story
 from taut.scoring.results import Evaluation, Metric, Paired, Subject
 
@@ -20,16 +21,18 @@ def metric_table(evaluation: Evaluation | None) -> Table | None:
     for metric in evaluation.model.scores.metrics:
         before = old.get(metric.name)
         pair = pairs.get(metric.name)
+        scale = scale_of(metric, before.value if before else None)
         rows.append(
             (
-                metric.name + (" ↓" if metric.better == "lower" else ""),
-                _interval(before) if before else "-",
-                _interval(metric),
+                named(metric),
+                interval(before, scale) if before else "-",
+                interval(metric, scale),
                 difference(metric, before, pair),
                 "-" if pair is None or pair.p_value is None else _p(pair.p_value),
             )
         )
-    return Table(("metric", "before", "after", "difference", "p"), tuple(rows)) if rows else None
+    head = ("metric", "before", "after", "difference", "p")
+    return Table(head, tuple(rows), caption="Scores, with 95 % intervals") if rows else None
 
 
 def paired_sentences(evaluation: Evaluation | None) -> tuple[str, ...]:
@@ -40,8 +43,8 @@ def paired_sentences(evaluation: Evaluation | None) -> tuple[str, ...]:
             found.append(f"Both say the same on {say.percent(pair.agreement)} of the samples.")
         if pair.gained is not None and pair.lost is not None:
             found.append(
-                f"{say.count(pair.gained)} samples are right now that were wrong, "
-                f"{say.count(pair.lost)} are wrong now that were right."
+                f"{say.exact(pair.gained)} samples are right now that were wrong, "
+                f"{say.exact(pair.lost)} are wrong now that were right."
             )
     return tuple(dict.fromkeys(found))
 
@@ -52,14 +55,16 @@ def fidelity_table(evaluation: Evaluation | None) -> Table | None:
     if found is None:
         return None
     rows = [
-        ("mean cosine of the outputs", f"{found.cosine:.5f}"),
+        ("mean cosine of the outputs", say.cosine(found.cosine)),
         ("relative squared error", say.digits(found.rel_mse)),
         ("largest difference", say.digits(found.max_error)),
     ]
     if found.kl is not None:
         rows.append(("mean KL divergence, nats", say.digits(found.kl)))
-    rows.append(("samples", say.count(found.samples)))
-    return Table(("outputs of both on the same inputs", ""), tuple(rows))
+    rows.append(("samples", say.exact(found.samples)))
+    return Table(
+        ("measure", "value"), tuple(rows), caption="Outputs of both on the same inputs", sorts=False
+    )
 
 
 def export_table(exports: Sequence[Exported]) -> Table | None:
@@ -69,7 +74,7 @@ def export_table(exports: Sequence[Exported]) -> Table | None:
             *(found.name, found.format, say.size(found.size), str(found.exact)),
             *(str(found.rounded), found.runtime or "not run"),
             *("-" if x is None else say.digits(x) for x in (found.max_error, found.rel_mse)),
-            "-" if found.cosine is None else f"{found.cosine:.6f}",
+            "-" if found.cosine is None else say.cosine(found.cosine),
         )
         for found in exports
     ]
@@ -77,7 +82,7 @@ def export_table(exports: Sequence[Exported]) -> Table | None:
         *("export", "format", "size", "exact tensors", "rounded", "run in", "largest error"),
         *("error", "cosine"),
     )
-    return Table(head, tuple(rows), left=2) if rows else None
+    return Table(head, tuple(rows), left=2, caption="Exports") if rows else None
 
 
 def scheme_table(story: Story) -> Table | None:
@@ -99,6 +104,7 @@ def scheme_table(story: Story) -> Table | None:
             )
             for scheme, (tensors, values, nbytes) in ordered
         ),
+        caption="By scheme",
     )
 
 
@@ -117,6 +123,7 @@ def tensor_table(story: Story) -> Table | None:
             for tensor in story.tensors
         ),
         left=3,
+        caption="All tensors",
     )
 
 
@@ -129,18 +136,20 @@ def metrics_of(subject: Subject | None) -> dict[str, Metric]:
 def difference(metric: Metric, before: Metric | None, pair: Paired | None) -> str:
     """What a metric gained or lost, and on a second line the interval of that."""
     base = before.value if before else metric.value
+    scale = scale_of(metric, base)
     if pair is None:
-        return say.change(metric.value, before.value) if before else "-"
-    text = say.change(base + pair.difference, base)
+        return scale.change(metric.value - before.value, base) if before else "-"
+    text = scale.change(pair.difference, base)
     if pair.low is None or pair.high is None:
         return text
-    return f"{text}\n{say.change(base + pair.low, base)} to {say.change(base + pair.high, base)}"
+    return f"{text}\n{scale.spread(pair.low, pair.high, base)}"
 
 
-def _interval(metric: Metric) -> str:
+def interval(metric: Metric, scale: Scale) -> str:
+    """A value, and on a second line its interval, where it has one."""
     if metric.low is None or metric.high is None:
-        return say.score(metric.value)
-    return f"{say.score(metric.value)}\n{say.score(metric.low)} to {say.score(metric.high)}"
+        return scale.value(metric.value)
+    return f"{scale.value(metric.value)}\n{scale.between(metric.low, metric.high)}"
 
 
 def _p(value: float) -> str:

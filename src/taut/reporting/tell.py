@@ -79,7 +79,7 @@ def tell(
     text = None if evidence.plan is None else _text(Path(evidence.plan))
     source = None if original is None else _matching(open_source(original), opened)
     found = describe(opened)
-    tensors = _costs(found)
+    tensors = costs_of(found)
     return Story(
         title=title or name_of(opened.path),
         size=found.size,
@@ -146,7 +146,7 @@ def _matching(source: Source, file: TautFile) -> Source:
     return source
 
 
-def _costs(found: Info) -> tuple[TensorCost, ...]:
+def costs_of(found: Info) -> tuple[TensorCost, ...]:
     """What each tensor costs; a tied one is data of another, so that it takes no bytes."""
     return tuple(
         TensorCost(
@@ -157,6 +157,7 @@ def _costs(found: Info) -> tuple[TensorCost, ...]:
             bytes=tensor.bytes,
             bits=tensor.bits,
             rel_mse=tensor.rel_mse,
+            dtype=tensor.dtype,
         )
         for tensor in found.tensors
     )

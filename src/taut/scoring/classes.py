@@ -20,6 +20,12 @@ from taut.scoring.results import Metric
 TOP: Final = 5
 FEWEST: Final = 10  # samples a class: of fewer, resamples lack classes and lean to one side
 NAMES: Final = ("precision", "recall", "f1")
+FRACTIONS: Final = (
+    *("accuracy", f"top{TOP}_accuracy"),
+    *(f"{name}_{average}" for average in ("micro", "macro") for name in NAMES),
+)
+"""Metrics that are fractions of something, and that people give in percent."""
+
 _SORTED: Final = 8  # steps of a resample for each sample and class of the AUC
 
 

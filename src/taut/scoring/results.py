@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from taut.pictured import Pictured
+
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 
@@ -156,8 +158,8 @@ class Subject:
     decode_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Pictured):
     """A model, and the one it is held against (None where there is none)."""
 
     model: Subject

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from taut.errors import ArgumentError
+from taut.pictured import Pictured
 from taut.planning.max_drop import parse_drop
 from taut.scoring.results import JsonValue, Metric, plain
 
 _FLAT: Final = 1e-9  # a distance to the chord that is none
 
 
-@dataclass(frozen=True)
-class Point:
+@dataclass(frozen=True, repr=False)
+class Point(Pictured):
     """One file of the model: `size` in bytes on disk, and its metrics, of which the first decides.
 
     `kind` says how it came to be: the "dial" (`asked` bits a weight), a runtime's "grid", or the
@@ -61,8 +62,8 @@ class Missed:
     reason: str
 
 
-@dataclass(frozen=True)
-class Frontier:
+@dataclass(frozen=True, repr=False)
+class Frontier(Pictured):
     """The trade-off of one model, points by size; `pareto` and `knee` are names of points.
 
     `measure` says in words what the score is. `knee` is None where the curve has none.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from numbers import Real
 from typing import Final, Literal
+
+import numpy as np
 
 from taut.compression.held_exact import exact_note
 from taut.encoding.exact_only import why_exact
@@ -62,6 +64,24 @@ class Setting:
         """
         plain = "".join(_WORDS.get(sign, sign) for sign in self.name)
         return re.sub(r"[^A-Za-z0-9.]+", "-", plain) + ".taut.safetensors"
+
+
+def listed(given: object, what: str) -> list[object] | None:
+    """One thing as a list of it, several as they are, None as it is.
+
+    Raises:
+        ArgumentError: it is a dict, or cannot be gone through.
+
+    >>> listed("int8", "schemes"), listed((2, 3), "bits"), listed(None, "bits")
+    (['int8'], [2, 3], None)
+    """
+    if given is None:
+        return None
+    if isinstance(given, (str, int, float, np.number, Scheme)):
+        return [given]
+    if isinstance(given, Iterable) and not isinstance(given, (Mapping, bytes)):
+        return list(given)
+    raise ArgumentError(f"{what}: a {type(given).__name__}; give a list")
 
 
 def read_settings(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from taut.analysis.tensor_facts import Report, TensorFacts
 from taut.container.through_stores import through_stores
+from taut.display import displayed
 from taut.evaluation.describe import SCHEMES, DescribeRequest, describe
 from taut.evaluation.measured_drops import Score
 from taut.networks.recording import recording
@@ -13,10 +14,11 @@ from taut.networks.sources import chosen
 from taut.verbs.old_words import accepting
 
 if TYPE_CHECKING:
+    from taut.io.file_objects import BinaryFile
     from taut.networks import CalibrationSpec
     from taut.networks.outputs import Loss
     from taut.networks.sources import Model
-    from taut.progress import Progress
+    from taut.progress import Shown
 
 __all__ = ["SCHEMES", "Report", "TensorFacts", "analyze"]
 
@@ -25,7 +27,7 @@ __all__ = ["SCHEMES", "Report", "TensorFacts", "analyze"]
 @through_stores("src")
 @recording()
 def analyze(
-    src: Model,
+    src: Model | BinaryFile | bytes,
     calib: CalibrationSpec | None = None,
     *,
     loss: Loss | None = None,
@@ -35,7 +37,7 @@ def analyze(
     seed: int = 0,
     key: str | None = None,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Shown = True,
 ) -> Report:
     """Describe a model; with calibration data, predict which tensors it minds being rounded.
 
@@ -56,14 +58,15 @@ def analyze(
     >>> report.tensors[0].distribution.zeros, report.parameters
     (4032, 4096)
     """
-    request = DescribeRequest(
-        src=chosen(src, key, strict=strict),
-        calib=calib,
-        loss=loss,
-        measure=measure,
-        score=score,
-        threads=threads,
-        seed=seed,
-        progress=progress,
-    )
-    return describe(request)
+    with displayed(progress) as step:
+        request = DescribeRequest(
+            src=chosen(cast("Model", src), key, strict=strict),
+            calib=calib,
+            loss=loss,
+            measure=measure,
+            score=score,
+            threads=threads,
+            seed=seed,
+            progress=step,
+        )
+        return describe(request)

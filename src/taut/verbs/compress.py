@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from taut.compression.compress import carry_out
 from taut.compression.foreseen import Result
 from taut.compression.request import Call, CompressRequest
+from taut.container.default_names import named_output
 from taut.container.through_stores import through_stores
+from taut.display import displayed
 from taut.machine import checked_threads
 from taut.machine.workers import open_workers
 from taut.networks.recording import recording
 from taut.networks.sources import chosen
+from taut.planning.as_plan import as_plan
+from taut.planning.target import read_bits, read_size
 from taut.verbs.old_words import accepting
 
 if TYPE_CHECKING:
@@ -21,11 +25,12 @@ if TYPE_CHECKING:
 
     from taut.coding import Effort
     from taut.container import BaseSpec
-    from taut.encoding.model import Plan
+    from taut.io.file_objects import BinaryFile
     from taut.networks import CalibrationSpec
     from taut.networks.sources import Model
-    from taut.planning import Plan as PlanFile
-    from taut.progress import Progress
+    from taut.planning.as_plan import PlanSpec
+    from taut.progress import Shown
+    from taut.scheme import Scheme
     from taut.scoring.user_score import ScoreFunction
     from taut.training.data import TeacherSpec, TrainSpec
 
@@ -36,11 +41,13 @@ __all__ = ["Result", "compress"]
 @through_stores("src", "dst")
 @recording()
 def compress(
-    src: Model,
-    dst: str | Path | None = None,
+    src: Model | BinaryFile | bytes,
+    dst: str | Path | BinaryFile | None = None,
     *,
-    bits: float | None = None,
+    bits: float | str | None = None,
     size: str | int | None = None,
+    ratio: float | str | None = None,
+    scheme: str | Scheme | None = None,
     max_drop: str | float | None = None,
     calib: CalibrationSpec | None = None,
     score: ScoreFunction | None = None,
@@ -49,9 +56,10 @@ def compress(
     teacher: TeacherSpec | None = None,
     epochs: int | None = None,
     lr: float | None = None,
-    plan: PlanFile | Plan | str | Path | None = None,
+    plan: PlanSpec | None = None,
     effort: Effort | None = None,
     finish: bool | None = None,
+    fold: bool | None = None,
     seed: int | None = None,
     threads: int | None = None,
     force: bool = False,
@@ -65,45 +73,30 @@ def compress(
     strict: bool = False,
     ray: str | None = None,
     base: BaseSpec | None = None,
-    progress: Progress | None = None,
+    progress: Shown = True,
 ) -> Result:
-    """Write a model as a Taut file; bit-exact unless what is asked for says otherwise.
+    """Write a model as one verified Taut file; bit-exact unless what is asked for is smaller.
 
-    `src` is a safetensors file, a shards' index, a model folder, a checkpoint, a dict of arrays
-    or a module; `dst` is a file, or for a model folder a folder that gets all other
-    files too. `bits` are per parameter, `size` is "8x", "4.2MB", "12%" or bytes, `plan`
-    maps names to schemes, or is a plan file or its path. `effort` is "fast" for bit-exact work and
-    "max" for lossy, if not given. The bytes written do not depend on `threads`. Of a training's
-    checkpoint `key` names the part to take (as "model"), by default the usual one; with `strict`
-    shards must hold what their index lists, and nothing else.
+    `src`: weights in a file, a folder or an open file, a dict of arrays, an nn.Module, or
+    `file.py:function`. `dst`: a file, a folder for a model folder, or an open binary file; without
+    it the file is named after `src`: net.taut.safetensors.
 
-    With `calib` (batches, texts, or where to find them: taut.networks) rounding minds what the
-    model makes of its data; `src` is then a model folder, a module, or `file.py:function` that
-    gives one. `max_drop` is how far `score(model)`, a score as `taut.evaluate` takes it, may
-    fall: "0.5%" of it, or a number of its own units. `loss(output, batch)` takes the place of
-    fidelity to the original. `finish=False` leaves biases and norms untuned.
+    How small: `bits` a parameter, `ratio` (8 times), `size` ("8x", "4.2MB", "12%"), a `scheme` for
+    all matrices ("int8", "int4:g64"), or a `plan`: a dict of names and patterns to schemes, a plan
+    file or preset. With `calib` (texts, batches, a DataLoader) rounding minds what the network
+    makes of its data; `max_drop` ("0.5%") is what `score(model)` may lose; `loss(output, batch)`
+    takes the place of fidelity. With `train` (batches, a function, `fit(model, loss)`) the model
+    learns to be small, from its `teacher` too, for `epochs` at `lr`. With `base`, a model that
+    `src` was made from, the file is a delta.
 
-    A folder of shards becomes a folder of shards, with an index; `shard_size` ("5GB", or bytes) has
-    others made, each of at most so much of the source. With `resume` a run that broke off goes on
-    from its journal beside `dst`: what was finished is not done again.
+    How: `effort` ("fast", "max"), `threads` (the bytes do not depend on them), `device`, `memory`
+    and `scratch` of a calibrated run, `shard_size` ("5GB"), `finish` (biases and norms), `seed`,
+    `fold` (batch norms into the weights before them, where weights are rounded; False leaves norms
+    as they are), `key` of a checkpoint's part ("*": all of it), `strict` shards, `ray`, `resume`,
+    `force` (replace), `dry_run`. `progress`: bars on a terminal and in a notebook; False for none,
+    or a function of your own.
 
-    A calibrated run is refused before it starts if it would take more memory than `memory` ("8GB",
-    or bytes; by default what the machine has free), or more disk than the folder `scratch` has for
-    its temporary files (by default where the system has them). `device` ("cuda") collects the
-    curvature, a block at a time.
-
-    With `train` the model learns to be small: batches of (input, target) for the built-in loop, a
-    function that gives those of an epoch, a `taut.transform.train.Fit`, or the caller's own
-    `fit(model, loss)`, which calls `loss(task_loss).backward()` for each batch. `teacher` is what
-    it learns from beside, the original if not given; `epochs` and `lr` go before the plan's.
-
-    With `base` (a model that `src` was made from, a Taut file included) the file is a delta: it
-    holds what `src` differs by, bit-exactly, or rounded to `bits` or `size`, and is read with that
-    base (docs/deltas.md). New, missing and reshaped tensors are no matter.
-
-    With `ray` ("auto", "local", "HOST:PORT") shards, and matrices of a calibrated run, are done by
-    the workers of a Ray cluster, to the same bytes; all see the model and `dst` at the same paths.
-    `src`, `dst` and `calib` may be URLs of stores ("s3://...": `pip install 'taut[remote]'`).
+    docs/README.md has a page on each of these. `src`, `dst` and `calib` may be URLs of stores.
 
     Raises:
         ArgumentError: nothing was read or written yet; the message says what to change.
@@ -117,18 +110,21 @@ def compress(
     True
     """
     threads = checked_threads(threads)
-    with open_workers(ray, threads) as workers:
+    model = cast("Model", src)  # an open file is one of this machine by now
+    to = named_output(model, dst, dry_run=dry_run)
+    with displayed(progress) as step, open_workers(ray, threads) as workers:
         call = Call(
-            bits=bits,
-            size=size,
+            bits=read_bits(bits),
+            size=read_size(size, ratio),
             max_drop=max_drop,
             calib=calib,
             score=score,
             loss=loss,
-            plan=plan,
+            plan=as_plan(plan, scheme),
             effort=effort,
             threads=threads,
             finish=finish,
+            fold=fold,
             seed=seed,
             resume=resume,
             memory=memory,
@@ -143,12 +139,12 @@ def compress(
         )
         return carry_out(
             CompressRequest(
-                src=chosen(src, key, strict=strict),
-                dst=dst,
+                src=chosen(model, key, strict=strict),
+                dst=to,
                 call=call,
                 base=base,
                 force=force,
                 dry_run=dry_run,
-                progress=progress,
+                progress=step,
             )
         )

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 from taut.analysis.differences import Differences, differences
 from taut.container import BaseSpec, open_base
 from taut.container.through_stores import through_stores
+from taut.display import displayed
 from taut.io.staged import told_paths
 from taut.loading.float_view import side_by_side
+
+if TYPE_CHECKING:
+    from taut.io.file_objects import BinaryFile
+    from taut.progress import Shown
 
 __all__ = ["Differences", "diff"]
 
 
 @through_stores(("first", "second"))
-def diff(first: BaseSpec, second: BaseSpec) -> Differences:
+def diff(
+    first: BaseSpec | BinaryFile | bytes,
+    second: BaseSpec | BinaryFile | bytes,
+    *,
+    progress: Shown = True,
+) -> Differences:
     """Say which tensors differ between two models, and how far.
 
     Each is a Taut file, or anything that `taut.compress` reads: a file, a folder, shards, a dict of
-    arrays. A tensor that is new under its name and equals one that is no more counts as renamed.
-    Low-bit weights, and the blocks of GGUF, are compared as the floats that they stand for, unless
-    both models hold them in the same form.
+    arrays, an open file. A tensor that is new under its name and equals one that is no more counts
+    as renamed. Low-bit weights, and the blocks of GGUF, are compared as the floats that they stand
+    for, unless both models hold them in the same form.
 
     Raises:
         ArgumentError: there is no such model.
@@ -30,5 +41,7 @@ def diff(first: BaseSpec, second: BaseSpec) -> Differences:
     >>> diff({"w": np.zeros(3)}, {"w": np.zeros(3)}).alike
     True
     """
-    found = differences(*side_by_side(open_base(first), open_base(second)))
+    models = open_base(cast("BaseSpec", first)), open_base(cast("BaseSpec", second))
+    with displayed(progress) as step:
+        found = differences(*side_by_side(*models), step)
     return replace(found, first=told_paths(found.first), second=told_paths(found.second))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from taut.container.through_stores import through_stores
+from taut.display import displayed
 from taut.evaluation.compare import CompareRequest, compare
 from taut.networks.sources import chosen
 from taut.scoring.results import Evaluation
 from taut.verbs.old_words import accepting
 
 if TYPE_CHECKING:
+    from taut.io.file_objects import BinaryFile
     from taut.networks import CalibrationSpec, ModelSpec
-    from taut.progress import Progress
+    from taut.progress import Shown
     from taut.scoring.user_score import ScoreFunction
 
 __all__ = ["Evaluation", "evaluate"]
@@ -21,10 +24,10 @@ __all__ = ["Evaluation", "evaluate"]
 @accepting(against="original", batches="calib")
 @through_stores(("model", "original"))
 def evaluate(
-    model: ModelSpec,
+    model: ModelSpec | BinaryFile | bytes,
     score: ScoreFunction | None = None,
     *,
-    original: ModelSpec | None = None,
+    original: ModelSpec | BinaryFile | bytes | None = None,
     calib: CalibrationSpec | None = None,
     speed: bool = False,
     memory: bool = False,
@@ -34,7 +37,7 @@ def evaluate(
     threads: int | None = None,
     watts: float | None = None,
     key: str | None = None,
-    progress: Progress | None = None,
+    progress: Shown = True,
 ) -> Evaluation:
     """Judge a model, and hold it against the one that it came from.
 
@@ -50,9 +53,9 @@ def evaluate(
         FormatError, VerifyError: a file is damaged.
     """
     request = CompareRequest(
-        model=cast("ModelSpec", chosen(model, key)),
+        model=cast("ModelSpec", chosen(cast("ModelSpec", model), key)),
         score=score,
-        original=original,
+        original=cast("ModelSpec | None", original),
         calib=calib,
         speed=speed,
         memory=memory,
@@ -61,6 +64,6 @@ def evaluate(
         seed=seed,
         threads=threads,
         watts=watts,
-        progress=progress,
     )
-    return compare(request)
+    with displayed(progress) as step:
+        return compare(replace(request, progress=step))

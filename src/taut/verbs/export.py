@@ -7,24 +7,28 @@ from typing import TYPE_CHECKING
 
 from taut.container.find import as_path
 from taut.container.through_stores import through_stores
+from taut.display import displayed
+from taut.errors import ArgumentError
 from taut.exporting.request import ExportRequest
 from taut.exporting.result import Export
 from taut.exporting.run import run_export
-from taut.progress import Progress
+from taut.progress import Shown
 from taut.verbs.old_words import accepting
 
 if TYPE_CHECKING:
     from taut.evaluation.measured_drops import Score
+    from taut.io.file_objects import BinaryFile
+    from taut.loading.load import FileSpec
     from taut.networks import CalibrationSpec, ModelSpec
 
 __all__ = ["Export", "export"]
 
 
 @accepting(evaluate="score")
-@through_stores(("file", "into"), "out")
+@through_stores(("file", "into"), "out", suffix=lambda given: _suffix(given.get("to")))
 def export(
-    file: str | Path,
-    out: str | Path,
+    file: FileSpec,
+    out: str | Path | BinaryFile,
     *,
     to: str | None = None,
     into: ModelSpec | None = None,
@@ -38,7 +42,7 @@ def export(
     score: Score | None = None,
     force: bool = False,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Shown = True,
 ) -> Export:
     """Write the model that a Taut file holds in the format of another runtime.
 
@@ -55,8 +59,8 @@ def export(
         FormatError, VerifyError: the file is damaged, or what was written does not read back.
         TautError: the disk is full, or cannot be written for another reason.
     """
-    return run_export(
-        ExportRequest(
+    with displayed(progress) as step:
+        request = ExportRequest(
             source=as_path(file),
             out=as_path(out, "what to write"),
             to=to,
@@ -71,6 +75,19 @@ def export(
             score=score,
             force=force,
             threads=threads,
-            progress=progress,
+            progress=step,
         )
-    )
+        return run_export(request)
+
+
+def _suffix(to: object) -> str:
+    """How the file ends that an open one gets, by the format.
+
+    Raises:
+        ArgumentError: no format is named, or it is one of folders.
+    """
+    if to in ("safetensors", "onnx", "gguf"):
+        return f".{to}"
+    if to is None:
+        raise ArgumentError('to: an open file has no suffix; give to="safetensors", onnx or gguf')
+    raise ArgumentError(f"to: {to!r} is not written to an open file; name a folder")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taut.container.through_stores import through_stores
+from taut.display import displayed
 from taut.machine import checked_threads
 from taut.networks.recording import recording
 from taut.networks.sources import chosen
+from taut.planning.target import read_bits, read_size
 from taut.sweep.frontier import find_frontier
 from taut.sweep.pareto import Frontier, Missed, Point
 from taut.sweep.places import JOURNAL
-from taut.sweep.points import read_settings
+from taut.sweep.points import listed, read_settings
 from taut.sweep.request import SweepRequest, Ways
 from taut.verbs.old_words import accepting
 
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
     from taut.networks import CalibrationSpec
     from taut.networks.outputs import Loss
     from taut.networks.sources import Model
-    from taut.progress import Progress
+    from taut.progress import Shown
+    from taut.scheme import Scheme
 
 __all__ = ["JOURNAL", "Frontier", "Missed", "Point", "frontier"]
 
@@ -36,9 +40,10 @@ def frontier(
     model: Model,
     out: str | Path | None = None,
     *,
-    bits: Sequence[float] | None = None,
-    sizes: Sequence[str | int] | None = None,
-    schemes: Sequence[str] | None = None,
+    bits: Sequence[float | str] | float | str | None = None,
+    sizes: Sequence[str | int] | str | int | None = None,
+    ratios: Sequence[float | str] | float | str | None = None,
+    schemes: Sequence[str | Scheme] | str | Scheme | None = None,
     points: int | None = None,
     low: float | None = None,
     high: float | None = None,
@@ -54,16 +59,16 @@ def frontier(
     force: bool = False,
     key: str | None = None,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Shown = True,
 ) -> Frontier:
     """Compress a model to many sizes and judge each file: the trade-off, its Pareto set and knee.
 
-    The one dial is set for `bits` a weight, for `sizes` ("8x", "4.2MB", "12%"), or for so many
-    `points` from `low` to `high` bits; by default for eight from 2 to 8. `schemes` are the grids of
-    runtimes ("int8", "int4:g128") that all matrices get instead; an empty list leaves them out.
-    Every point is a file on disk, decoded into a copy of the network. It is judged by
-    `score(model)`, which gives what `taut.evaluate` takes; without it by the outputs on
-    `calib`; without either by the weights. The other arguments are those of `compress`.
+    The one dial is set for `bits` a weight, for `sizes` ("8x", "4.2MB", "12%") or `ratios` (8), or
+    for so many `points` from `low` to `high` bits; by default for eight from 2 to 8. `schemes` are
+    the grids of runtimes ("int8", "int4:g128") that all matrices get instead; an empty list leaves
+    them out. Every point is a file on disk, decoded into a copy of the network. It is judged by
+    `score(model)`, which gives what `taut.evaluate` takes; without it by the outputs on `calib`;
+    without either by the weights. The other arguments are those of `compress`.
 
     With `out`, a folder, the files stay there, and finished points in its `frontier.jsonl`;
     `journal` is another place for these alone, and is removed at the end. With `resume` a sweep
@@ -83,7 +88,12 @@ def frontier(
     request = SweepRequest(
         model=chosen(model, key, strict=strict),
         settings=read_settings(
-            bits=bits, sizes=sizes, schemes=schemes, points=points, low=low, high=high
+            bits=_bits(bits),
+            sizes=_sizes(sizes, ratios),
+            schemes=_schemes(schemes),
+            points=points,
+            low=low,
+            high=high,
         ),
         ways=Ways(
             calib=calib,
@@ -99,6 +109,26 @@ def frontier(
         journal=journal,
         resume=resume,
         force=force,
-        progress=progress,
     )
-    return find_frontier(request)
+    with displayed(progress) as step:
+        return find_frontier(replace(request, progress=step))
+
+
+def _bits(given: object) -> list[float] | None:
+    """Bits as numbers."""
+    found = listed(given, "bits")
+    return None if found is None else [b for one in found if (b := read_bits(one)) is not None]
+
+
+def _sizes(sizes: object, ratios: object) -> list[str | int] | None:
+    """Sizes as targets take them, those that ratios say after them."""
+    sized, times = listed(sizes, "sizes"), listed(ratios, "ratios")
+    if sized is None and times is None:
+        return None
+    found = [*map(read_size, sized or ()), *(read_size(None, one) for one in times or ())]
+    return [one for one in found if one is not None]
+
+
+def _schemes(given: object) -> list[str] | None:
+    found = listed(given, "schemes")
+    return None if found is None else [str(one) for one in found]

@@ -12,6 +12,7 @@ from taut.planning import Plan, Resolved, dump_plan, parse_target, resolve
 from taut.planning.collapse import collapse
 from taut.planning.plan import read_plan
 from taut.planning.propose import Forecast, choose_schemes, forecast
+from taut.planning.target import read_bits, read_size
 from taut.verbs.analyze import analyze
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from taut.networks import CalibrationSpec
     from taut.networks.outputs import Loss
     from taut.networks.sources import Model
-    from taut.progress import Progress
+    from taut.progress import Shown
 
 __all__ = ["Forecast", "Plan", "Proposal", "plan", "propose"]
 
@@ -34,6 +35,12 @@ class Proposal:
     plan: Plan
     report: Report
     forecast: Forecast | None
+
+    def __repr__(self) -> str:
+        """In three lines at most."""
+        foreseen = "" if self.forecast is None else f", {self.forecast.nbytes:,} bytes foreseen"
+        rules = f"{len(self.plan.rules)} rule{'' if len(self.plan.rules) == 1 else 's'}"
+        return f"{self.report.model}: {rules}{foreseen}"
 
     def text(self) -> str:
         """The plan as YAML with a comment for each rule: what it decides, and the bits foreseen."""
@@ -57,7 +64,8 @@ def plan(
     calib: CalibrationSpec | None = None,
     *,
     size: str | int | None = None,
-    bits: float | None = None,
+    ratio: float | str | None = None,
+    bits: float | str | None = None,
     max_drop: str | float | None = None,
     loss: Loss | None = None,
     effort: Effort | None = None,
@@ -66,13 +74,13 @@ def plan(
     threads: int | None = None,
     key: str | None = None,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Shown = True,
 ) -> Plan:
     """Propose a plan that meets a target: which tensor is to be stored how.
 
     `report` is what `analyze` gave, or a model, which is then analysed with `calib`. `size` is a
-    ratio ("12x"), "12%", "4.2MB" or bytes, `bits` are per parameter of the whole model,
-    `max_drop` is what the score may lose ("0.5%", or a number). What is lost goes to float
+    ratio ("12x", or `ratio` 12), "12%", "4.2MB" or bytes, `bits` are per parameter of the whole
+    model, `max_drop` is what the score may lose ("0.5%", or a number). What is lost goes to float
     matrices, by one dial; `effort`, `seed` and `finish` are passed on in the plan. `key` and
     `strict` are as in `compress`.
 
@@ -89,8 +97,9 @@ def plan(
     - {match: '*', scheme: rd}
     """
     return propose(
-        report, calib, size=size, bits=bits, max_drop=max_drop, loss=loss, effort=effort,
-        seed=seed, finish=finish, threads=threads, key=key, strict=strict, progress=progress,
+        report, calib, size=size, ratio=ratio, bits=bits, max_drop=max_drop, loss=loss,
+        effort=effort, seed=seed, finish=finish, threads=threads, key=key, strict=strict,
+        progress=progress,
     ).plan  # fmt: skip
 
 
@@ -99,7 +108,8 @@ def propose(
     calib: CalibrationSpec | None = None,
     *,
     size: str | int | None = None,
-    bits: float | None = None,
+    ratio: float | str | None = None,
+    bits: float | str | None = None,
     max_drop: str | float | None = None,
     loss: Loss | None = None,
     effort: Effort | None = None,
@@ -108,9 +118,10 @@ def propose(
     threads: int | None = None,
     key: str | None = None,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Shown = True,
 ) -> Proposal:
     """The plan that `plan` gives, with what it was made from; arguments and errors are the same."""
+    bits, size = read_bits(bits), read_size(size, ratio)
     if (size, bits, max_drop) == (None, None, None):
         raise ArgumentError("plan: give size, bits or max_drop: what is asked of the file")
     asked = Plan.model_validate(

@@ -14,12 +14,16 @@ from taut.container.find import SUFFIX, TAUT_SUFFIXES, as_path, find_file
 from taut.container.info import describe
 from taut.container.original_card import CARD, original_card
 from taut.container.verify import verify
+from taut.display import displayed
 from taut.errors import ArgumentError
 from taut.io.folder_files import read_tree
 from taut.io.hub_commit import commit_files, open_for_writing
 from taut.io.hub_repository import Repository
 from taut.io.hub_url import HubUrl, hub_of
+from taut.progress import Shown
 from taut.reporting.model_card import CardFacts, model_card
+from taut.reporting.numbers import size
+from taut.reporting.plain_text import plural
 from taut.reporting.reading import read_json
 from taut.scoring.results import Evaluation
 
@@ -43,6 +47,13 @@ class Pushed:
     removed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """In three lines at most."""
+        first = (
+            f"{self.url or 'not pushed'}: {size(self.size)} in {plural(len(self.files), 'file')}"
+        )
+        return "\n".join(filter(None, (first, *self.notes[:2])))
+
     def to_json(self) -> dict[str, object]:
         """As plain JSON values."""
         listed = {name: list(getattr(self, name)) for name in ("files", "removed", "notes")}
@@ -64,6 +75,7 @@ def push(
     dry_run: bool = False,
     threads: int | None = None,
     base: BaseSpec | None = None,
+    progress: Shown = True,
 ) -> Pushed:
     """Put a Taut file, or a model folder, into `hf://org/name[@branch]`, in one commit.
 
@@ -86,10 +98,11 @@ def push(
     files, notes = _files(path)
     card = model_card(facts)
     if dry_run:
-        size = _size({**files, CARD: card})
-        return Pushed(url, "", tuple(sorted({*files, CARD})), size, card.decode(), notes=notes)
+        whole = _size({**files, CARD: card})
+        return Pushed(url, "", tuple(sorted({*files, CARD})), whole, card.decode(), notes=notes)
     there = open_for_writing(place, create=create, private=private)
-    verify(path, threads=threads, base=base)
+    with displayed(progress) as step:
+        verify(path, threads=threads, base=base, progress=step)
     stale = _stale(there, files, force=force)
     given: dict[str, Path | bytes] = {**files, CARD: card}
     if there is not None and CARD in there.files and not force and CARD not in files:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +20,7 @@ from taut.exporting.scored import scored
 
 if TYPE_CHECKING:
     import torch
+    from sentence_transformers import SentenceTransformer
 
     from taut.networks import ModelSpec
 
@@ -68,15 +71,21 @@ def _with_usual_outputs(module: torch.nn.Module) -> torch.nn.Module:
     """
     if find_spec("sentence_transformers") is None:
         return module
-    import torch
     from sentence_transformers import SentenceTransformer
 
     encoder = getattr(module, "encoder", None)
     if not isinstance(encoder, SentenceTransformer):
         return module
+    return _named_embeddings()(encoder).eval()
+
+
+@cache
+def _named_embeddings() -> Callable[[SentenceTransformer], torch.nn.Module]:
+    """Makes a network of an encoder, with the outputs' usual names."""
+    import torch
 
     class NamedEmbeddings(torch.nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, encoder: SentenceTransformer) -> None:
             super().__init__()
             self.encoder = encoder
             self.main_output = SENTENCE
@@ -87,4 +96,4 @@ def _with_usual_outputs(module: torch.nn.Module) -> torch.nn.Module:
             named = {} if states is None else {"last_hidden_state": states}
             return {**named, SENTENCE: found[SENTENCE]}
 
-    return NamedEmbeddings().eval()
+    return NamedEmbeddings

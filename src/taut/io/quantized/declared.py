@@ -14,6 +14,7 @@ from typing import Final
 
 from taut.errors import FormatError
 from taut.io.gguf import FRAME
+from taut.io.nest import NEST
 from taut.io.onnx import GRAPH
 from taut.io.tensor_info import Source
 
@@ -124,7 +125,7 @@ def declared_of(source: Source) -> Declared | None:
 
 def folder_of(source: Source) -> Path | None:
     """The folder that a source's files lie in; None of a model in memory, or of ONNX or GGUF."""
-    if not source.stamps or {GRAPH, FRAME} & source.metadata.keys():
+    if not source.stamps or {GRAPH, FRAME, NEST} & source.metadata.keys():
         return None
     path = Path(source.identity)
     return path if path.is_dir() else path.parent

@@ -12,11 +12,12 @@ from taut.loading.on_demand.handle import OnDemand
 from taut.networks.calls import explained
 
 
-def attach(module: nn.Module, file: TautFile) -> OnDemand:
+def attach(module: nn.Module, file: TautFile, cache: int = 0) -> OnDemand:
     """Load what stays, and have the layers decode the rest when they run; gives `module.taut`.
 
     Names, shapes and dtypes are those of the file (the caller has checked that). Parameters may be
-    on the meta device; they get memory only where they stay.
+    on the meta device; they get memory only where they stay. `cache` bytes of decoded weights are
+    kept between passes.
 
     Raises:
         VerifyError, FormatError: what stays is damaged; the module is as it was.
@@ -28,7 +29,7 @@ def attach(module: nn.Module, file: TautFile) -> OnDemand:
     staying = {n: to_torch(file[n], infos[n].dtype) for n in file if n not in absent}
     _give_memory(module, away)
     _load(module, staying)
-    handle = OnDemand(module, file, chosen)
+    handle = OnDemand(module, file, chosen, cache)
     module.taut = handle  # type: ignore[assignment]
     return handle
 

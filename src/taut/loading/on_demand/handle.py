@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NoReturn
 
 import torch
@@ -15,6 +16,8 @@ from taut.container import TautFile
 from taut.errors import ArgumentError
 from taut.loading.on_demand.absent import WHOLE, Absent
 from taut.loading.on_demand.choose import Choice
+from taut.loading.on_demand.kept_bytes import KeptBytes
+from taut.loading.on_demand.row_table import RowTable
 from taut.loading.on_demand.weights import Weight, Weights
 
 _SCRIPTED: Final = "__prepare_scriptable__"  # torch.jit.script asks a module for it first
@@ -27,7 +30,8 @@ class Stats:
     `file` is the compressed bytes, which are mapped; `loaded` the decoded bytes of what stays in
     memory, `on_demand` of what does not; `pool` the buffers held now, and `pool_peak` the most of
     them. `decoded` counts decodings, `ahead` those that the prefetch thread had done in time,
-    `outside` those for other uses than by the layer that owns the weight.
+    `outside` those for other uses than by the layer that owns the weight. `kept` is the bytes that
+    are kept between passes (`cache`), part of `pool` but for rows of embeddings.
     """
 
     file: int
@@ -39,18 +43,21 @@ class Stats:
     decoded: int
     ahead: int
     outside: int
+    kept: int
 
 
 class OnDemand:
     """Fills the weights of a module's layers when they run; `module.taut`.
 
     The module is frozen and stays on the CPU in the file's dtypes. Any number of threads may run
-    it. `release` ends it.
+    it. `release` ends it. `cache` bytes of decoded weights are kept between passes.
     """
 
-    def __init__(self, module: nn.Module, file: TautFile, chosen: Sequence[Choice]) -> None:
+    def __init__(
+        self, module: nn.Module, file: TautFile, chosen: Sequence[Choice], cache: int = 0
+    ) -> None:
         self._module = module
-        self._weights = Weights(file)
+        self._weights = Weights(file, KeptBytes(cache))
         self._grads = {one: one.requires_grad for one in module.parameters()}
         self._entries = [(Weight(one.info, one.owners, self._weights), one) for one in chosen]
         self._run = threading.local()
@@ -60,6 +67,9 @@ class OnDemand:
             for layer in one.layers:
                 self._of[layer] = (*self._of.get(layer, ()), weight)
             weight.put(weight.absent)
+        self._tables = self._made_tables()
+        for layer in self._tables:
+            vars(layer)["forward"] = partial(self._look_up, layer)
         vars(module)[_SCRIPTED] = refuse_program
         module.requires_grad_(False)
         layers = [part for part in module.modules() if part in self._of]
@@ -89,6 +99,7 @@ class OnDemand:
             decoded=weights.decoded,
             ahead=weights.ahead_hits,
             outside=weights.outside,
+            kept=weights.kept,
         )
 
     def following(self, layer: nn.Module) -> nn.Module | None:
@@ -105,6 +116,8 @@ class OnDemand:
         for hook in self._hooks:
             hook.remove()
         self._weights.close()
+        for layer in self._tables:
+            del vars(layer)["forward"]
         for (weight, one), tensor in zip(self._entries, values, strict=True):
             weight.put(nn.Parameter(tensor, requires_grad=one.requires_grad))
         for tensor, wanted in self._grads.items():
@@ -127,16 +140,55 @@ class OnDemand:
             refuse_program()  # torch traces twice, and holds two decodings for two programs
         if torch.is_grad_enabled():
             _check_no_gradients(layer, (*args, *kwargs.values()))
-        self._weights.take(self._of[layer])
         run = self._run.__dict__
-        run.setdefault("layers", []).append(layer)
+        run["by rows"] = layer if self._by_rows(layer, args, kwargs) else None
+        if run["by rows"] is None:
+            self._weights.take(self._of[layer])
+            run.setdefault("layers", []).append(layer)
         last = run.get("last")
         if last is not None:
             self._after[last] = layer
         run["last"] = layer
         following = self.following(layer)
         if following is not None and following is not layer:
-            self._weights.expect(self._of[following])
+            self._weights.expect(() if following in self._tables else self._of[following])
+
+    def _made_tables(self) -> dict[nn.Module, RowTable]:
+        """Tables of the embeddings that are looked up by rows: none where all weights are kept."""
+        weights, budget = self._weights, self._weights.budget
+        if budget.nbytes >= sum(weight.nbytes for weight in weights.all):
+            return {}
+        made: dict[nn.Module, RowTable] = {}
+        for weight, one in self._entries:
+            layers = [layer for layer in one.layers if isinstance(layer, nn.Embedding)]
+            if len(layers) != len(one.owners) or not layers:
+                continue
+            reader = weights.file.row_reader(weight.name)
+            if reader is not None:
+                made |= dict.fromkeys(layers, RowTable(weight.info, reader, budget, weights.pool))
+        weights.tables += set(made.values())
+        return made
+
+    def _by_rows(
+        self, layer: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> bool:
+        table = self._tables.get(layer)
+        if table is None or not self._of[layer][0].is_held_by(layer):
+            return False  # somebody gave it another weight
+        return table.serves(args, kwargs)
+
+    def _look_up(self, layer: nn.Module, *args: object, **kwargs: object) -> object:
+        """The forward of an embedding, whose weight is not in place where a few rows will do."""
+        if self._run.__dict__.pop("by rows", None) is not layer:
+            return type(layer).forward(layer, *args, **kwargs)
+        if self._tables[layer].serves(args, kwargs):
+            self._weights.check_process()
+            return self._tables[layer].look_up(args[0])  # type: ignore[arg-type]
+        self._weights.take(self._of[layer])  # another hook has changed what is looked up
+        try:
+            return type(layer).forward(layer, *args, **kwargs)
+        finally:
+            self._weights.drop(self._of[layer])
 
     def _behind(self, layer: nn.Module, args: object, output: object) -> None:
         """Also called after an error, and then even where `_before` did not take anything."""

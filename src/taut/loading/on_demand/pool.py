@@ -8,6 +8,9 @@ import numpy as np
 
 from taut.io.arena import allocate
 
+_LARGE = 1 << 24  # bytes from which huge pages are worth the part of the last one that stays empty
+_LINE = 64
+
 
 class Pool:
     """Lends uint8 buffers; holds no more bytes than were ever lent at once.
@@ -38,8 +41,12 @@ class Pool:
                     return self._free.pop(number)
             self._trim()
             self.peak = max(self.peak, self._lent + self._idle())
-        (made,) = allocate([nbytes])
-        return made
+        if nbytes >= _LARGE:
+            (made,) = allocate([nbytes])
+            return made
+        raw = np.empty(nbytes + _LINE, np.uint8)
+        skip = -raw.ctypes.data % _LINE
+        return raw[skip : skip + nbytes]
 
     def take_back(self, buffer: np.ndarray) -> None:
         """Keep a buffer for the next that asks for its size."""

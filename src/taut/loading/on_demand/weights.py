@@ -17,14 +17,16 @@ from taut.io.dtypes import storage
 from taut.io.tensor_info import TensorInfo
 from taut.loading.arrays import to_torch
 from taut.loading.on_demand.absent import Absent
+from taut.loading.on_demand.kept_bytes import KeptBytes
 from taut.loading.on_demand.pool import Pool
+from taut.loading.on_demand.row_table import RowTable
 
 
 class Weight:
     """A tensor of the file, and the places in the module that hold it (several where it is tied).
 
     `users` counts the layers that run with it; `tensor` is there from the first use, or from the
-    prefetch, to the last.
+    prefetch, to the last, and on if it is `kept`.
     """
 
     def __init__(
@@ -34,10 +36,11 @@ class Weight:
         self.shape = info.shape
         self.owners = tuple(owners)
         self.users = 0
+        self.kept = False
         self.tensor: torch.Tensor | None = None
         self.buffer: np.ndarray | None = None
         self.decoding = threading.Lock()
-        self._info = info
+        self.info = info
         self._of = of
         of.all.append(self)
         owner, key = self.owners[0]
@@ -47,27 +50,31 @@ class Weight:
     @property
     def nbytes(self) -> int:
         """Decoded bytes."""
-        return self._info.nbytes
+        return self.info.nbytes
 
     def fresh(self) -> torch.Tensor:
         """The values in memory of their own."""
         self._of.outside += 1
-        return to_torch(self._of.file[self.name], self._info.dtype)
+        return to_torch(self._of.file[self.name], self.info.dtype)
 
     def fill(self) -> None:
         """Decode into a buffer of the pool; the caller holds `decoding`."""
         buffer = self._of.pool.lend(self.nbytes)
         try:
-            dtype, shape = storage(self._info.dtype, self.shape)
+            dtype, shape = storage(self.info.dtype, self.shape)
             # By a view of its own, so that whoever keeps the values is known to keep the buffer.
             own = np.frombuffer(memoryview(buffer), np.uint8)  # type: ignore[arg-type]
             values = own.view(dtype).reshape(shape)
             self._of.file.read_into(self.name, values)
-            tensor = torch.nn.Parameter(to_torch(values, self._info.dtype), requires_grad=False)
+            tensor = torch.nn.Parameter(to_torch(values, self.info.dtype), requires_grad=False)
         except BaseException:
             self._of.pool.take_back(buffer)
             raise
         self.buffer, self.tensor = buffer, tensor
+
+    def is_held_by(self, layer: torch.nn.Module) -> bool:
+        """Whether a layer's weight is this one, as far as somebody has not given it another."""
+        return layer._parameters.get("weight") is self._put
 
     def put(self, tensor: torch.Tensor) -> None:
         """Make this what all owners hold, but for those that somebody gave another weight."""
@@ -80,21 +87,30 @@ class Weight:
 class Weights:
     """Takes weights for layers that run, drops them after, and decodes one layer ahead.
 
+    What was taken is kept while the budget lasts: layers run in the same order again and again, so
+    that whatever made room for the next one would be missed first.
     Any number of threads may run the module: a weight is decoded once and stays as long as one of
     them uses it.
     """
 
-    def __init__(self, file: TautFile) -> None:
+    def __init__(self, file: TautFile, budget: KeptBytes) -> None:
         self.file = file
+        self.budget = budget
         self.pool = Pool()
         self.outside = 0  # decoded for somebody who is not the layer that owns it
         self.ahead_hits = 0
         self.decoded = 0
         self.all: list[Weight] = []
+        self.tables: list[RowTable] = []
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._ahead: tuple[Weight, ...] = ()
         self._thread: ThreadPoolExecutor | None = None
+
+    def check_process(self) -> None:
+        """Begin anew in a process that was forked off."""
+        if os.getpid() != self._process:
+            self._after_fork()
 
     def take(self, weights: Sequence[Weight]) -> None:
         """Have these weights in place until `drop`.
@@ -102,8 +118,7 @@ class Weights:
         Raises:
             VerifyError, FormatError: the file is damaged; nothing is taken then.
         """
-        if os.getpid() != self._process:
-            self._after_fork()
+        self.check_process()
         for number, weight in enumerate(weights):
             with self._lock:
                 weight.users += 1
@@ -119,7 +134,7 @@ class Weights:
             for weight in weights:
                 weight.users -= 1
                 if not weight.users:
-                    self._clear(weight)
+                    self._let_go(weight)
 
     def expect(self, weights: tuple[Weight, ...]) -> None:
         """Begin to decode weights that the next layer takes; those expected before are let go."""
@@ -127,7 +142,7 @@ class Weights:
             stale = [one for one in self._ahead if one not in weights and not one.users]
             self._ahead = weights
             for weight in stale:
-                self._clear(weight)
+                self._let_go(weight)
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="taut-ahead")
             thread = self._thread
@@ -139,10 +154,20 @@ class Weights:
         """In a process that was forked off: its threads are gone, and may have held every lock."""
         self._process, self._thread, self._ahead = os.getpid(), None, ()
         self._lock, self.pool = threading.Lock(), Pool()
+        self.budget.begin_anew(sum(one.nbytes for one in self.all if one.kept))
         for weight in self.all:
             weight.decoding = threading.Lock()
-            weight.users, weight.buffer, weight.tensor = 0, None, None
+            weight.users, weight.buffer, weight.tensor, weight.kept = 0, None, None, False
             weight.put(weight.absent)
+        for table in self.tables:
+            table.begin_anew(self.pool)
+
+    @property
+    def kept(self) -> int:
+        """Bytes that are kept between passes."""
+        with self._lock:
+            weights = sum(weight.nbytes for weight in self.all if weight.kept)
+        return weights + sum(table.nbytes for table in self.tables)
 
     def close(self) -> None:
         """End the thread."""
@@ -158,7 +183,7 @@ class Weights:
                 weight.fill()
                 self.decoded += 1
             else:
-                self.ahead_hits += weight in self._ahead
+                self.ahead_hits += weight in self._ahead and not weight.kept
             with self._lock:
                 weight.put(weight.tensor)  # type: ignore[arg-type]
 
@@ -174,7 +199,16 @@ class Weights:
             self.decoded += 1
             with self._lock:
                 if weight not in self._ahead and not weight.users:
-                    self._clear(weight)
+                    self._let_go(weight)
+
+    def _let_go(self, weight: Weight) -> None:
+        """Keep a weight that nobody uses, out of sight, or clear it; the lock is held."""
+        if weight.buffer is not None and not weight.kept:
+            weight.kept = self.budget.take(weight.nbytes)
+        if weight.kept:
+            weight.put(weight.absent)
+        else:
+            self._clear(weight)
 
     def _clear(self, weight: Weight) -> None:
         """Let go of a weight that nobody uses; the lock is held."""

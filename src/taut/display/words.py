@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from taut.reporting.numbers import count, size
 
 if TYPE_CHECKING:
-    from taut.cli._course import Course
+    from taut.display.course import Course
 
 _MANY: Final = 100_000
 

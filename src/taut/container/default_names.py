@@ -1,8 +1,14 @@
-"""Where a command writes when nobody says: beside the input, under a name that says what it is."""
+"""Where a verb writes when nobody says: beside the input, under a name that says what it is."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from taut.container.find import as_path
+from taut.errors import ArgumentError
+from taut.io.file_objects import is_stream
+from taut.io.model_file import path_of
+from taut.io.staged import told_paths
 
 _INDEX = ".index.json"
 _FILE = ".taut.safetensors"
@@ -15,8 +21,6 @@ def beside(path: Path) -> Path:
     >>> beside(Path("m/net.safetensors")).as_posix()
     'm/net.safetensors'
     """
-    from taut.io.staged import told_paths
-
     told = told_paths(str(path))
     return path if told == str(path) else Path(told.rstrip("/").rsplit("/", 1)[-1])
 
@@ -57,3 +61,40 @@ def restored_path(file: Path, *, suffix: str = ".safetensors") -> Path:
     if file.name.endswith(_FILE):
         return file.with_name(file.name.removesuffix(_FILE) + suffix)
     return file.with_name(file.stem + ".restored" + suffix)
+
+
+def page_path(file: Path, other: Path | None = None) -> Path:
+    """The output of `report`: beside the file, or the folder, under its name, or that of both.
+
+    >>> page_path(Path("m/net.taut.safetensors")).as_posix()
+    'm/net.html'
+    >>> page_path(Path("m/a.taut.safetensors"), Path("b.taut.safetensors")).as_posix()
+    'm/a-b.html'
+    """
+    if other is not None:
+        return page_path(file).with_name(f"{page_path(file).stem}-{page_path(other).stem}.html")
+    file = file.resolve() if file.is_dir() else file  # a name even for "." and ".."
+    file = beside(file)
+    name = file.name.removesuffix(".safetensors").removesuffix(".taut")
+    return file.with_name(f"{name}.html")
+
+
+def named_output(model: object, given: object, *, dry_run: bool = False) -> Path | None:
+    """Where `compress` writes: what is given, or beside the model, under its name.
+
+    Raises:
+        ArgumentError: what is given is no path; or nothing is, and the model has no name.
+
+    >>> named_output("m/net.pt", None).as_posix()
+    'm/net.taut.safetensors'
+    """
+    if given is not None:
+        return None if dry_run and is_stream(given) else as_path(given, "what to write")
+    path = path_of(model)
+    if dry_run:
+        return None
+    if path is None:
+        raise ArgumentError(f"dst: a {type(model).__name__} has no name; say where to write")
+    if str(path) != (told := told_paths(str(path))):
+        raise ArgumentError(f"dst: {told} is not on this machine; say where to write")
+    return compressed_path(path)

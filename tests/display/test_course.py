@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from taut.cli._course import Course
 from taut.cli._talk import Talk
+from taut.display import Course
 from taut.progress import expect_stages, report_bytes
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from taut.container.info import TensorReport
+from operator import attrgetter
+from typing import Final, Protocol
 
 MOST_LINES: Final = 40  # beyond which layers are shown by the beginnings of their names
 
@@ -16,9 +14,40 @@ _Part = str | tuple[int, ...]  # of a name between dots: a word, or indices
 _Name = tuple[_Part, ...]
 
 
+class CostedTensor(Protocol):
+    """What is known of a tensor of a file, as `info` and reports have it."""
+
+    @property
+    def name(self) -> str:
+        """Its name, words and indices between dots."""
+
+    @property
+    def dtype(self) -> str:
+        """As safetensors calls it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+
+    @property
+    def scheme(self) -> str:
+        """How it is stored."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in the file."""
+
+    @property
+    def rel_mse(self) -> float:
+        """Squared error over squared values."""
+
+
 @dataclass(frozen=True)
 class Line:
-    """One tensor, or several: bytes and parameters of all, the error of the worst."""
+    """One tensor, or several: bytes and parameters of all, the error of the worst.
+
+    `members` are their names in the file.
+    """
 
     name: str
     count: int
@@ -28,6 +57,7 @@ class Line:
     bytes: int
     parameters: int
     rel_mse: float
+    members: tuple[str, ...] = ()
 
     @property
     def bits(self) -> float:
@@ -43,13 +73,13 @@ SORTS: Final[dict[str, Callable[[Line], tuple[float, str]]]] = {
 }
 
 
-def each_line(tensors: Iterable[TensorReport]) -> list[Line]:
+def each_line(tensors: Iterable[CostedTensor]) -> list[Line]:
     """Every tensor by itself, in the order of the file."""
     return [_line(tensor.name, (tensor,)) for tensor in tensors]
 
 
 def layer_lines(
-    tensors: Sequence[TensorReport], most: int = MOST_LINES, widest: int | None = None
+    tensors: Sequence[CostedTensor], most: int = MOST_LINES, widest: int | None = None
 ) -> list[Line]:
     """Tensors whose names differ by indices alone, and nothing else, on one line.
 
@@ -67,9 +97,9 @@ def layer_lines(
     return lines
 
 
-def _alike(tensors: Iterable[TensorReport]) -> list[Line]:
+def _alike(tensors: Iterable[CostedTensor]) -> list[Line]:
     """Lines of tensors that have all but indices in common; indices are merged from the last."""
-    held: dict[tuple[_Name, object], list[TensorReport]] = {}
+    held: dict[tuple[_Name, object], list[CostedTensor]] = {}
     for one in tensors:
         held.setdefault((_parts(one.name), (one.dtype, one.shape, one.scheme)), []).append(one)
     for place in range(max((len(name) for name, _ in held), default=0), -1, -1):
@@ -78,10 +108,10 @@ def _alike(tensors: Iterable[TensorReport]) -> list[Line]:
 
 
 def _merged_at(
-    held: dict[tuple[_Name, object], list[TensorReport]], place: int
-) -> dict[tuple[_Name, object], list[TensorReport]]:
+    held: dict[tuple[_Name, object], list[CostedTensor]], place: int
+) -> dict[tuple[_Name, object], list[CostedTensor]]:
     """Groups that differ in the indices at one place alone, as one."""
-    found: dict[object, tuple[_Name, object, list[TensorReport]]] = {}
+    found: dict[object, tuple[_Name, object, list[CostedTensor]]] = {}
     for (name, kind), members in held.items():
         indices = name[place] if place < len(name) else ""
         key: object = (name, kind)
@@ -95,9 +125,9 @@ def _merged_at(
     return {(name, kind): members for name, kind, members in found.values()}
 
 
-def _beginning_alike(tensors: Iterable[TensorReport], depth: int) -> list[Line]:
+def _beginning_alike(tensors: Iterable[CostedTensor], depth: int) -> list[Line]:
     """Lines of tensors whose names begin with the same words, so many of them."""
-    held: dict[tuple[str, ...], tuple[_Name, list[TensorReport]]] = {}
+    held: dict[tuple[str, ...], tuple[_Name, list[CostedTensor]]] = {}
     for one in tensors:
         name = _parts(one.name)[:depth]
         key = tuple(part if isinstance(part, str) else "" for part in name)
@@ -112,7 +142,7 @@ def _beginning_alike(tensors: Iterable[TensorReport], depth: int) -> list[Line]:
     return [_line(_text(name), members, depth) for name, members in held.values()]
 
 
-def _line(name: str, members: Sequence[TensorReport], depth: int | None = None) -> Line:
+def _line(name: str, members: Sequence[CostedTensor], depth: int | None = None) -> Line:
     """A line of these; where names were cut at `depth` dots, it says so unless it is one tensor."""
     return Line(
         name=name if depth is None else _cut(name, members, depth),
@@ -123,10 +153,11 @@ def _line(name: str, members: Sequence[TensorReport], depth: int | None = None) 
         bytes=sum(one.bytes for one in members),
         parameters=sum(prod(one.shape) for one in members),
         rel_mse=max(one.rel_mse or 0.0 for one in members),
+        members=tuple(map(attrgetter("name"), members)),
     )
 
 
-def _cut(name: str, members: Sequence[TensorReport], depth: int) -> str:
+def _cut(name: str, members: Sequence[CostedTensor], depth: int) -> str:
     """The name of a line whose tensors' names were cut at `depth` dots."""
     if len(members) == 1:
         return members[0].name

@@ -19,8 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from taut.cli._course import Course
-from taut.cli._words import bytes_text, clock, pieces
+from taut.display.course import Course
+from taut.display.words import bytes_text, clock, pieces
 
 _LABEL: Final = 10  # columns of the label
 _WORK: Final = "work"  # what the line of the whole is called
@@ -84,8 +84,11 @@ class _Count(ProgressColumn):
 
 
 @contextmanager
-def bars(course: Course, hide: tuple[str, ...]) -> Iterator[Bars]:
-    """Bars for as long as the work takes; the first is there at once."""
+def bars(course: Course, hide: tuple[str, ...], *, transient: bool = False) -> Iterator[Bars]:
+    """Bars for as long as the work takes; the first is there at once.
+
+    They go away at the end if `transient`.
+    """
     progress = Progress(
         SpinnerColumn(finished_text=" "),
         TextColumn(f"{{task.description:<{_LABEL}}}", markup=False),
@@ -96,6 +99,7 @@ def bars(course: Course, hide: tuple[str, ...]) -> Iterator[Bars]:
         console=Console(stderr=True),
         refresh_per_second=4,
         get_time=time.monotonic,
+        transient=transient,
     )
     with progress:
         shown = Bars(progress, course, hide)
