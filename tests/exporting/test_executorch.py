@@ -34,5 +34,15 @@ def test_weights_that_are_on_no_grid_are_rounded_and_counted(tmp_path):
     assert (done.exact, done.rounded) == (2, 2) and done.check.relative < 0.05
 
 
+def test_one_input_channel_is_no_layer_for_dynamic_kernels_and_stays_float(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 3)
+    ).eval()
+    out, given = tmp_path / "n.pte", [torch.randn(4, 1, 8, 8)]
+    done = taut.export(in_a_file(net, tmp_path), out, into=net, calib=given, activations="dynamic")
+    assert done.rounded == 1 and any("1 of 2 weights stay float" in one for one in done.notes)
+
+
 def test_what_is_refused_leaves_nothing(tmp_path):
     refusals(tmp_path, "n.pte")

@@ -6,7 +6,8 @@ values of a row where there is one, so that a weight's own integers are stored; 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from taut.exporting.device.device_form import DeviceForm
 from taut.exporting.device.weight_grid import MOST, WeightGrid, weight_grid
@@ -88,7 +89,7 @@ def _dynamic_quantizer(config: Any) -> Any:
     class LayerInputs(kinds.Quantizer):  # type: ignore[name-defined,misc]
         def annotate(self, model: torch.fx.GraphModule) -> torch.fx.GraphModule:
             for node in model.graph.nodes:
-                if _is_layer(node):
+                if _is_layer(model, node):
                     specs = {node.args[0]: config.input_activation, node.args[1]: config.weight}
                     node.meta["quantization_annotation"] = kinds.QuantizationAnnotation(
                         input_qspec_map=specs, _annotated=True
@@ -101,9 +102,15 @@ def _dynamic_quantizer(config: Any) -> Any:
     return LayerInputs()
 
 
-def _is_layer(node: Any) -> bool:
-    """Whether a node is a layer with a constant weight, and of one group."""
+def _is_layer(model: torch.fx.GraphModule, node: Any) -> bool:
+    """Whether a node is a layer with a constant weight, and of one group of several channels.
+
+    A convolution of one input channel is one of as many groups as channels to XNNPACK.
+    """
     if str(node.target) not in _DYNAMIC or node.args[1].op != "get_attr":
         return False
+    if "linear" in str(node.target):
+        return True
     groups = node.args[_GROUPS] if len(node.args) > _GROUPS else 1
-    return "linear" in str(node.target) or groups == 1
+    weight = reduce(getattr, str(node.args[1].target).split("."), cast("Any", model))
+    return bool(groups == 1 and weight.shape[1] > 1)

@@ -61,5 +61,5 @@ def program_bytes(folded: Folded) -> bytes:
     except Exception as error:  # of many kinds
         raise ArgumentError(
             f"ExecuTorch cannot convert the network: {told(error)}; what it has no operators for "
-            "has to leave the forward"
+            "has to leave the forward; with --calib, activations static (--activations) have more"
         ) from error
