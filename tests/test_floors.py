@@ -191,7 +191,9 @@ def test_imports_only_from_its_own_room_or_below() -> None:
 
 def test_a_class_in_a_function_is_made_once() -> None:
     found = [one for path in MODULES for one in classes_anew(tree_of(path), name_of(path))]
-    assert [one for one in found if "vllm_classes" not in one] == []  # vLLM asks once
+    # vLLM asks once; ExecuTorch's observers are classes that give a file's own scales.
+    apart = ("loading.vllm_classes", "exporting.executorch.own_observers")
+    assert [one for one in found if not one.startswith(apart)] == []
 
 
 def test_a_function_in_a_function_does_not_call_itself() -> None:

@@ -86,7 +86,7 @@ def poisoned(bad: float) -> list[Tensor]:
         (lambda: collect(Rooted(3, 2), lambda: [torch.zeros(1, 3)]),
          "weight, batch 1: the gradient: NaN"),
         (lambda: collect(linear(), list, names=["0.wieght"]), 'nearest: 0.weight'),
-        (lambda: collect(linear(), list, output="both"), "auto, logits, features"),
+        (lambda: collect(linear(), list, output="both"), "auto, logits, probabilities, features"),
         (lambda: collect(linear(), list, projections=0), "at least 1"),
         (lambda: collect(nn.LazyLinear(2), lambda: poisoned(1)), "not initialised"),
         (lambda: collect(linear(), lambda: poisoned(1), loss=lambda o, b: 1 / 0), "loss raised"),

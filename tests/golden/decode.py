@@ -62,6 +62,10 @@ def file_faults(path: Path) -> Iterator[str]:
         if loaded.modules != MODULES or loaded["conv1.bias"].tolist() != [0, 1, 2, 3, 4, 5]:
             yield "other modules"
         return
+    if name == "checkpoint2":  # test_files.py looks at the nest, which takes PyTorch
+        if loaded["model.w"].shape != (3, 4) or not taut.verify(path):
+            yield "another checkpoint"
+        return
     meant = path.with_name(f"{MEANT.get(name, name)}.safetensors")
     with TemporaryDirectory() as folder:
         out = Path(folder) / "out.safetensors"

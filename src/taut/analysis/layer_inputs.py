@@ -85,7 +85,7 @@ def inputs_of(
     """
     import torch
 
-    sums = _Sums({id(one): name for name, one in parameters.items()}, Room(MEMORY, scratch))
+    sums = _InputSums({id(one): name for name, one in parameters.items()}, Room(MEMORY, scratch))
     with torch.no_grad():
         for number, (batch, act) in enumerate(runs, 1):
             # The first batch runs to the end: only so a second use of a weight is met.
@@ -94,7 +94,7 @@ def inputs_of(
 
 
 @dataclass(eq=False)
-class _Sum:
+class _InputSum:
     """Of x x^T of the inputs that some weights share, and how many there were."""
 
     gram: Gram
@@ -102,19 +102,19 @@ class _Sum:
     mean: NDArray[np.floating] | None = None
 
 
-class _Sums:
+class _InputSums:
     """Sums of what weights are given, by the names of the weights."""
 
     def __init__(self, names: Mapping[int, str], room: Room) -> None:
         self._names, self._room = names, room
-        self._sums: dict[str, tuple[_Sum, bool]] = {}
+        self._sums: dict[str, tuple[_InputSum, bool]] = {}
         self._lost: set[str] = set()
 
     def run(self, batch: object, act: Callable[[], object], where: str, *, whole: bool) -> None:
         """Add a batch: `act` runs it, to its end or until all weights are met."""
         met: dict[str, int] = {}
         # Inputs are held while the batch runs: another one has another id only so.
-        added: dict[int, tuple[torch.Tensor, _Sum]] = {}
+        added: dict[int, tuple[torch.Tensor, _InputSum]] = {}
 
         def handle(
             _: object, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -153,7 +153,7 @@ class _Sums:
         name: str,
         call: LayerCall,
         batch: object,
-        added: dict[int, tuple[torch.Tensor, _Sum]],
+        added: dict[int, tuple[torch.Tensor, _InputSum]],
         where: str,
     ) -> bool:
         """Add what a weight is given, once for weights of the same; False if it is not followed."""
@@ -166,7 +166,7 @@ class _Sums:
         if id(call.inputs) in added and call.kind == "linear":
             one = added[id(call.inputs)][1]
         else:
-            one = _Sum(self._gram(call)) if known is None else known[0]
+            one = _InputSum(self._gram(call)) if known is None else known[0]
             if any(one is other for _, other in added.values()):
                 return False  # weights that shared inputs no longer do
             for rows in parts:

@@ -12,7 +12,6 @@ from taut.cli._guard import guarded
 from taut.cli._options import FileArgument, ForceOption, JsonOption, KeyOption, QuietOption
 from taut.cli._streams import refusing_streams
 from taut.cli._talk import Talk
-from taut.container.default_names import page_path
 from taut.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -92,6 +91,7 @@ def command(
     from taut.cli._kinds import PLAN, check_kinds
     from taut.cli._signed import signed
     from taut.container import check_destination
+    from taut.container.default_names import page_path
     from taut.reporting.page import write_page
     from taut.reporting.tell import Evidence, tell
 

@@ -71,7 +71,7 @@ def decide_calibrated(
     if call.fold is not False:
         first = next(iter(data), None)
         source, model = folded_with_data(source, asked, schemes, model, first)
-        schemes = lossy_schemes(source, asked.schemes, asked.settled)  # float16 may hold more now
+        schemes = _lossy(source, asked, target)  # float16 may hold more now
     work = Work(
         source=source,
         schemes=schemes,

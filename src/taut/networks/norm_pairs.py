@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from taut.networks.calls import evaluating, run
@@ -135,17 +136,26 @@ def _memory(tensor: object) -> int:
 
 def _watching(seen: _Seen) -> Any:
     """A mode of torch in which every operator is looked at."""
+    return _norm_watch()(seen)
+
+
+@cache
+def _norm_watch() -> type[Any]:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class NormWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
+        def __init__(self, seen: _Seen) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+            self._seen = seen
+
         def __torch_dispatch__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> object:
             made = func(*args, **(kwargs or {}))
-            _look(seen, func, args, kwargs or {}, made)
+            _look(self._seen, func, args, kwargs or {}, made)
             return made
 
-    return NormWatch()  # type: ignore[no-untyped-call]
+    return NormWatch
 
 
 def _look(seen: _Seen, func: Any, args: Sequence[object], kwargs: Any, made: object) -> None:

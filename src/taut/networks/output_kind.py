@@ -135,11 +135,21 @@ def role_of(
 
 
 def vocabularies_of(module: torch.nn.Module) -> frozenset[int]:
-    """The numbers of rows of all embeddings of tokens."""
+    """The numbers of rows of all embeddings of tokens, TorchScript's too."""
+    found = (_rows(one) for one in module.modules())
+    return frozenset(rows for rows in found if rows >= LEAST)
+
+
+def _rows(module: torch.nn.Module) -> int:
     import torch
 
-    embeddings = (one for one in module.modules() if isinstance(one, torch.nn.Embedding))
-    return frozenset(one.num_embeddings for one in embeddings if one.num_embeddings >= LEAST)
+    if isinstance(module, torch.nn.Embedding):
+        return module.num_embeddings
+    # TorchScript, and its twins, have the name alone.
+    own = module._get_name()  # type: ignore[no-untyped-call]
+    name = getattr(module, "original_name", own)
+    weight = getattr(module, "weight", None)
+    return int(weight.shape[0]) if name == "Embedding" and weight is not None else 0
 
 
 def _values(

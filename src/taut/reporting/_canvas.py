@@ -114,7 +114,7 @@ def write(
 def shorten(name: str, width: float, size: float = TEXT) -> str:
     """The end of a name that fits, after an ellipsis; the whole name if it does.
 
-    >>> shorten("a_single_and_very_long_name_without_dots", 120)
+    >>> shorten("a_single_and_very_long_name_without_dots", 140)
     '…_name_without_dots'
     """
     name = printable(name)
@@ -132,7 +132,7 @@ def shorten(name: str, width: float, size: float = TEXT) -> str:
 def abbreviate(names: Sequence[str], width: float, size: float = TEXT) -> list[str]:
     """Names that fit, alike in all rows: words before the last get short, from the left on.
 
-    >>> abbreviate(["encoder.layer.11.attention.output.dense", "embeddings.word"], 130)
+    >>> abbreviate(["encoder.layer.11.attention.output.dense", "embeddings.word"], 150)
     ['enc.lay.11.att.out.dense', 'embeddings.word']
     """
     words = [printable(name)[-_LONGEST:].split(".") for name in names]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from taut.exporting.device.single_samples import cut_samples
 from taut.exporting.held_against import WrittenModel
@@ -25,14 +27,26 @@ def answering_module(
     with torch.no_grad(), evaluating(like):
         _, form = _pytree.tree_flatten(applied(like, example))
 
+    return _answering()(written, form).eval()
+
+
+@cache
+def _answering() -> Callable[[WrittenModel, Any], torch.nn.Module]:
+    import torch
+    from torch.utils import _pytree
+
     class AnsweringModule(torch.nn.Module):
+        def __init__(self, written: WrittenModel, form: _pytree.TreeSpec) -> None:
+            super().__init__()
+            self.written, self.form = written, form
+
         def forward(self, *args: object, **kwargs: object) -> object:
             batch: object = kwargs or (args[0] if len(args) == 1 else args)
-            found = [written.answers(one) for one in cut_samples(batch)]
+            found = [self.written.answers(one) for one in cut_samples(batch)]
             columns = [torch.from_numpy(_joined(rows)) for rows in zip(*found, strict=True)]
-            return _pytree.tree_unflatten(columns, form)
+            return _pytree.tree_unflatten(columns, self.form)
 
-    return AnsweringModule().eval()
+    return AnsweringModule
 
 
 def _joined(rows: tuple[object, ...]) -> object:

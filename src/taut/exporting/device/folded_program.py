@@ -8,8 +8,9 @@ integers, and its integers stay as they are.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from taut.errors import ArgumentError
@@ -84,20 +85,26 @@ def folded_program(module: torch.nn.Module, example: object) -> Folded:
 
 def _flat(module: torch.nn.Module) -> torch.nn.Module:
     """The module with its tensors as a tuple, in its order: some converters sort dicts by name."""
-    import torch
-
-    class FlatOutputs(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = module
 
     def forward(*args: object, **kwargs: object) -> tuple[torch.Tensor, ...]:
         return tuple(tensors(module(*args, **kwargs)))
 
     forward.__signature__ = inspect.signature(module.forward)  # type: ignore[attr-defined]
-    made = FlatOutputs()
+    made = _flat_outputs()(module)
     made.forward = forward
     return made
+
+
+@cache
+def _flat_outputs() -> Callable[[torch.nn.Module], torch.nn.Module]:
+    import torch
+
+    class FlatOutputs(torch.nn.Module):
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+    return FlatOutputs
 
 
 def exported_again(folded: Folded) -> torch.export.ExportedProgram:
