@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from inspect import unwrap
-from types import CodeType, TracebackType
+from types import CodeType
 
 import numpy as np
 
@@ -22,10 +22,11 @@ from taut.calibration.curvature_arrays import (
 )
 from taut.io.digest import Digest
 from taut.journal.journal import Journal
+from taut.machine.closing import Closing
 from taut.transform import Rounded
 
 
-class Findings:
+class Findings(Closing):
     """The pieces of one run; without a journal nothing is kept, and all is made.
 
     As a context manager it closes the journal, which stays on disk until `discard`.
@@ -137,19 +138,6 @@ class Findings:
         """Remove the journal: its work is done."""
         if self._journal is not None:
             self._journal.discard()
-
-    def __enter__(self) -> Findings:
-        """Give the record itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the journal."""
-        self.close()
 
 
 def _rounded_together(journal: Journal, turn: str) -> dict[str, Rounded] | None:

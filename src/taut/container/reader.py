@@ -6,15 +6,15 @@ import operator
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, KeysView, Mapping
 from math import prod
-from types import EllipsisType, TracebackType
+from types import EllipsisType
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from taut.io.dtypes import storage
 from taut.io.staged import told_paths
 from taut.io.tensor_info import TensorInfo
+from taut.machine.closing import Closing
 
 Values = TypeVar("Values")
-Self = TypeVar("Self", bound="Reader[Any]")
 Index: TypeAlias = "int | slice | EllipsisType | tuple[object, ...] | list[int] | None"
 """What picks a part of a tensor, as arrays take it."""
 
@@ -107,7 +107,7 @@ class TensorSlice(Generic[Values]):
         return f"TensorSlice({self.dtype}, {list(self.shape)})"
 
 
-class Reader(Mapping[str, Values]):
+class Reader(Closing, Mapping[str, Values]):
     """Tensors by name in the model's order, decoded when asked for; a context manager.
 
     Beside what a mapping has there is what those who come from `safetensors.safe_open` expect:
@@ -158,19 +158,6 @@ class Reader(Mapping[str, Values]):
             self[name]  # raises, and says which is nearest
             raise KeyError(name)
         return TensorSlice(found.dtype, found.shape, lambda i, j: self.span(name, i, j))
-
-    def __enter__(self: Self) -> Self:
-        """The file itself, which the end of the body closes."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def __repr__(self) -> str:
         """Where it lies, and how many tensors there are."""

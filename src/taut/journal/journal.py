@@ -18,7 +18,6 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import numpy as np
@@ -29,6 +28,7 @@ from taut.errors import ArgumentError, FormatError, TautError
 from taut.io.identity import plan_identity
 from taut.journal.lock import Lock
 from taut.journal.piece import open_plain, piece_name, read_piece, write_piece
+from taut.machine.closing import Closing
 
 MARKER: Final = "taut-journal.json"
 LOCK: Final = "taut.lock"
@@ -49,7 +49,7 @@ def journal_folder(dst: Path) -> Path:
     return Path(f"{os.path.realpath(dst)}.journal")
 
 
-class Journal:
+class Journal(Closing):
     """Finished pieces of a long compression, on disk beside the file to come.
 
     A context manager that lets go of the folder and leaves it on disk; `discard` removes it.
@@ -156,19 +156,6 @@ class Journal:
     def close(self) -> None:
         """Let others open the journal; the pieces stay."""
         self._lock.release()
-
-    def __enter__(self) -> Journal:
-        """Give the journal itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def _collect(self) -> None:
         """Find the pieces that are there, and drop what is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -75,9 +76,9 @@ class _Within(Reader[_Given]):
         """Whether there is a tensor of this name; decodes nothing."""
         return name in self._tensors
 
+    @abstractmethod
     def _formed(self, array: np.ndarray, name: str) -> _Given:
         """Decoded values in the form in which they are given."""
-        raise NotImplementedError
 
     def __getitem__(self, name: str) -> _Given:
         """Decode one tensor."""

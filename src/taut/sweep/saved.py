@@ -18,12 +18,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 from taut.container import AtomicFile
 from taut.errors import ArgumentError, TautError
 from taut.journal.lock import Lock
+from taut.machine.closing import Closing
 from taut.scoring.results import Metric, plain
 from taut.sweep.pareto import Missed, Point
 
@@ -32,7 +32,7 @@ _LARGEST: Final = 1 << 24  # bytes of a journal
 _ANEW: Final = "give -f (force=True) and no --resume to start afresh, or name another place"
 
 
-class Points:
+class Points(Closing):
     """The points of one sweep, kept in a file as they come; without a path, in memory alone.
 
     A context manager that lets go of the file; `discard` removes it.
@@ -75,16 +75,7 @@ class Points:
             with contextlib.suppress(OSError):
                 self.path.unlink()
 
-    def __enter__(self) -> Points:
-        """Give the points themselves."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Let others have the file."""
         if self._lock is not None:
             self._lock.release()

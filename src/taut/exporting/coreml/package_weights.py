@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut.errors import VerifyError
-from taut.exporting.coreml.coreml_packages import need_coreml
+from taut.exporting.coreml.coreml_packages import COREML
 from taut.exporting.device.folded_program import Folded, exported_again
 from taut.exporting.device.quiet_native import quiet_native
 from taut.exporting.device.weight_grid import WeightGrid
@@ -43,8 +43,8 @@ def read_weights(package: Path) -> dict[str, PackedWeight]:
     Raises:
         VerifyError: it cannot be read.
     """
-    tools = need_coreml("coremltools")
-    reader = need_coreml("coremltools.converters.mil.frontend.milproto.load")
+    tools = COREML.need("coremltools")
+    reader = COREML.need("coremltools.converters.mil.frontend.milproto.load")
     try:
         with quiet_native():
             model = tools.models.MLModel(str(package), skip_model_load=True)

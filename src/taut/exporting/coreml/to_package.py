@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from taut.errors import ArgumentError
-from taut.exporting.coreml.coreml_packages import need_coreml
+from taut.exporting.coreml.coreml_packages import COREML
 from taut.exporting.device.device_form import DeviceForm
 from taut.exporting.device.folded_program import Folded, exported_again
 from taut.exporting.device.quiet_native import quiet_native
@@ -35,7 +35,7 @@ def write_package(folded: Folded, form: DeviceForm, folder: Path) -> dict[str, W
     Raises:
         ArgumentError: coremltools cannot convert the network.
     """
-    tools = need_coreml("coremltools")
+    tools = COREML.need("coremltools")
     precision = tools.precision.FLOAT32 if form.weights == "float32" else tools.precision.FLOAT16
     try:
         with quiet_native():

@@ -19,18 +19,18 @@ def device_format(kind: str) -> DeviceFormat:
 
 def _litert() -> DeviceFormat:
     from taut.exporting.litert.interpreter import LiteRunner
-    from taut.exporting.litert.litert_packages import need_all_litert
+    from taut.exporting.litert.litert_packages import LITERT
     from taut.exporting.litert.write import write_litert
 
     def opened(path: Path, samples: Samples, folded: Folded) -> WrittenModel:
         return LiteRunner(path).written(path.name)
 
     choice = FormChoice("LiteRT", ("float32", "float16", "int8"), ("dynamic", "static", "none"))
-    return DeviceFormat("litert", choice, need_all_litert, write_litert, opened)
+    return DeviceFormat("litert", choice, LITERT.need_all, write_litert, opened)
 
 
 def _executorch() -> DeviceFormat:
-    from taut.exporting.executorch.executorch_packages import need_all_executorch
+    from taut.exporting.executorch.executorch_packages import EXECUTORCH
     from taut.exporting.executorch.program_runner import ProgramRunner
     from taut.exporting.executorch.write import write_executorch
 
@@ -39,15 +39,15 @@ def _executorch() -> DeviceFormat:
         return ProgramRunner(path, tuple(map(str, named))).written(path.name)
 
     choice = FormChoice("ExecuTorch", ("float32", "int8"), ("dynamic", "static"))
-    return DeviceFormat("executorch", choice, need_all_executorch, write_executorch, opened)
+    return DeviceFormat("executorch", choice, EXECUTORCH.need_all, write_executorch, opened)
 
 
 def _coreml() -> DeviceFormat:
-    from taut.exporting.coreml.coreml_packages import need_all_coreml
+    from taut.exporting.coreml.coreml_packages import COREML
     from taut.exporting.coreml.write import opened_coreml, write_coreml
 
     def opened(path: Path, samples: Samples, folded: Folded) -> WrittenModel:
         return opened_coreml(path, folded)
 
     choice = FormChoice("Core ML", ("float32", "float16", "int8"), ("none",))
-    return DeviceFormat("coreml", choice, need_all_coreml, write_coreml, opened, folder=True)
+    return DeviceFormat("coreml", choice, COREML.need_all, write_coreml, opened, folder=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from taut.exporting.device.device_form import DeviceForm
 from taut.exporting.device.weight_grid import MOST, WeightGrid, weight_grid
-from taut.exporting.executorch.executorch_packages import need_executorch
+from taut.exporting.executorch.executorch_packages import EXECUTORCH
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ def own_quantizer(form: DeviceForm, grids: list[WeightGrid]) -> Any:
     """The quantiser of a form; `grids` gets the grid of each weight, once it is asked for."""
     config = _config(form, grids)
     if form.activations == "static":
-        xnnpack = need_executorch("executorch.backends.xnnpack.quantizer.xnnpack_quantizer")
+        xnnpack = EXECUTORCH.need("executorch.backends.xnnpack.quantizer.xnnpack_quantizer")
         return xnnpack.XNNPACKQuantizer().set_global(config)
     return _dynamic_quantizer(config)
 
@@ -35,8 +35,8 @@ def _config(form: DeviceForm, grids: list[WeightGrid]) -> Any:
     """int8 a channel for weights, int8 with a zero point for activations."""
     import torch
 
-    kinds = need_executorch("torchao.quantization.pt2e.quantizer")
-    observers = need_executorch("torchao.quantization.pt2e")
+    kinds = EXECUTORCH.need("torchao.quantization.pt2e.quantizer")
+    observers = EXECUTORCH.need("torchao.quantization.pt2e")
     dynamic = form.activations == "dynamic"
     observer = observers.PlaceholderObserver if dynamic else observers.MinMaxObserver
     activation = kinds.QuantizationSpec(
@@ -62,7 +62,7 @@ def _weight_observer(grids: list[WeightGrid]) -> Any:
     """The class of observers that give a weight's own scales."""
     import torch
 
-    observers = need_executorch("torchao.quantization.pt2e")
+    observers = EXECUTORCH.need("torchao.quantization.pt2e")
 
     class OwnScales(observers.PerChannelMinMaxObserver):  # type: ignore[name-defined,misc]
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -84,7 +84,7 @@ def _dynamic_quantizer(config: Any) -> Any:
 
     XNNPACK's own quantiser passes by layers that a Relu follows.
     """
-    kinds = need_executorch("torchao.quantization.pt2e.quantizer")
+    kinds = EXECUTORCH.need("torchao.quantization.pt2e.quantizer")
 
     class LayerInputs(kinds.Quantizer):  # type: ignore[name-defined,misc]
         def annotate(self, model: torch.fx.GraphModule) -> torch.fx.GraphModule:

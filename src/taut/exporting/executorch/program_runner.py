@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from taut.errors import ArgumentError
 from taut.exporting.device.quiet_native import quiet_native
-from taut.exporting.executorch.executorch_packages import need_executorch, runtime_name
+from taut.exporting.executorch.executorch_packages import EXECUTORCH, runtime_name
 from taut.exporting.held_against import WrittenModel
 from taut.exporting.onnx.trace import widened
 from taut.networks.calls import are_arguments, explained
@@ -23,7 +23,7 @@ class ProgramRunner:
     """A program that is given a sample and answers with arrays; `names` are those of its inputs."""
 
     def __init__(self, path: Path, names: Sequence[str] = ()) -> None:
-        runtime = need_executorch("executorch.runtime")
+        runtime = EXECUTORCH.need("executorch.runtime")
         self._names = tuple(names)
         try:
             with quiet_native():

@@ -10,7 +10,7 @@ from taut.exporting.device.folded_program import Folded, exported_again
 from taut.exporting.device.quiet_native import quiet_native
 from taut.exporting.device.single_samples import Samples
 from taut.exporting.device.weight_grid import WeightGrid
-from taut.exporting.executorch.executorch_packages import need_executorch
+from taut.exporting.executorch.executorch_packages import EXECUTORCH
 from taut.exporting.executorch.own_observers import own_quantizer
 from taut.networks.calls import applied, told
 
@@ -25,7 +25,7 @@ def rounded_graph(
     """
     import torch
 
-    steps = need_executorch("torchao.quantization.pt2e.quantize_pt2e")
+    steps = EXECUTORCH.need("torchao.quantization.pt2e.quantize_pt2e")
     grids: list[WeightGrid] = []
     try:
         with quiet_native(), torch.no_grad():
@@ -50,8 +50,8 @@ def program_bytes(folded: Folded) -> bytes:
     """
     import torch
 
-    exir = need_executorch("executorch.exir")
-    xnnpack = need_executorch("executorch.backends.xnnpack.partition.xnnpack_partitioner")
+    exir = EXECUTORCH.need("executorch.exir")
+    xnnpack = EXECUTORCH.need("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     try:
         with quiet_native(), torch.no_grad():
             lowered: Any = exir.to_edge_transform_and_lower(

@@ -10,7 +10,7 @@ import numpy as np
 
 from taut.errors import ArgumentError
 from taut.exporting.held_against import WrittenModel
-from taut.exporting.litert.litert_packages import need_litert, runtime_name
+from taut.exporting.litert.litert_packages import LITERT, runtime_name
 from taut.exporting.onnx.trace import widened
 from taut.networks.calls import are_arguments, explained
 
@@ -22,7 +22,7 @@ class LiteRunner:
     """A model that is given a sample and answers with arrays, as `held_against` takes it."""
 
     def __init__(self, model: Path | bytes, threads: int = 1) -> None:
-        kind = need_litert("ai_edge_litert.interpreter").Interpreter
+        kind = LITERT.need("ai_edge_litert.interpreter").Interpreter
         data = model if isinstance(model, bytes) else model.read_bytes()
         try:
             self._interpreter = kind(model_content=data, num_threads=threads)

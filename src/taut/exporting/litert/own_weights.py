@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from taut.exporting.device.weight_grid import WeightGrid, weight_grid
-from taut.exporting.litert.litert_packages import need_litert
+from taut.exporting.litert.litert_packages import LITERT
 
 _FLOAT32, _FLOAT16, _INT32, _INT8 = 0, 1, 2, 9  # TensorType of the format's schema
 _MOST_BIAS: Final = 2**31 - 1
@@ -43,7 +43,7 @@ def own_weights(floats: bytes, rounded: bytes) -> OwnWeights:
 
     The biases of static activations, whose scale is the input's times the weight's, follow.
     """
-    schema = need_litert("ai_edge_litert.tools.flatbuffer_utils")
+    schema = LITERT.need("ai_edge_litert.tools.flatbuffer_utils")
     before = dict(_floats(_Model(schema.read_model_from_bytearray(bytearray(floats)))))
     model = _Model(schema.read_model_from_bytearray(bytearray(rounded)))
     same = [_settle(model, graph, before) for graph in model.graphs]

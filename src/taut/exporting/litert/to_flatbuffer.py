@@ -11,7 +11,7 @@ from taut.errors import ArgumentError
 from taut.exporting.device.device_form import DeviceForm
 from taut.exporting.device.folded_program import Folded
 from taut.exporting.device.quiet_native import quiet_native
-from taut.exporting.litert.litert_packages import need_litert
+from taut.exporting.litert.litert_packages import LITERT
 from taut.networks.calls import told
 
 _SIGNATURE: Final = "serving_default"
@@ -26,7 +26,7 @@ def float_model(folded: Folded) -> bytes:
     """
     import torch
 
-    litert_torch = need_litert("litert_torch")
+    litert_torch = LITERT.need("litert_torch")
     try:
         with quiet_native(), torch.no_grad():
             found = litert_torch.convert(
@@ -50,7 +50,7 @@ def rounded_model(
     Raises:
         ArgumentError: AI Edge Quantizer cannot round it.
     """
-    quantizer = need_litert("ai_edge_quantizer.quantizer")
+    quantizer = LITERT.need("ai_edge_quantizer.quantizer")
     recipe = _recipe(form)
     try:
         with quiet_native():
@@ -69,9 +69,9 @@ def rounded_model(
 
 def _recipe(form: DeviceForm) -> list[dict[str, Any]]:
     """The quantizer's own description of a form, for all operators that have such kernels."""
-    manager = need_litert("ai_edge_quantizer.recipe_manager")
+    manager = LITERT.need("ai_edge_quantizer.recipe_manager")
     made = manager.RecipeManager()
-    everything, names = need_litert("ai_edge_quantizer.qtyping").TFLOperationName, manager
+    everything, names = LITERT.need("ai_edge_quantizer.qtyping").TFLOperationName, manager
     every = (".*", everything.ALL_SUPPORTED)
     if form.weights == "float16":
         casting = names.AlgorithmName.FLOAT_CASTING
@@ -92,9 +92,9 @@ def _ranges(
     model: bytes, recipe: list[dict[str, Any]], feeds: Iterable[Mapping[str, np.ndarray]]
 ) -> Any:
     """The least and largest of each value over all samples."""
-    calibrator = need_litert("ai_edge_quantizer.calibrator")
-    least = need_litert("ai_edge_quantizer.utils.qsv_utils").min_max_update
-    manager = need_litert("ai_edge_quantizer.recipe_manager").RecipeManager()
+    calibrator = LITERT.need("ai_edge_quantizer.calibrator")
+    least = LITERT.need("ai_edge_quantizer.utils.qsv_utils").min_max_update
+    manager = LITERT.need("ai_edge_quantizer.recipe_manager").RecipeManager()
     manager.load_quantization_recipe(recipe)
     work = calibrator.Calibrator(bytearray(model), num_threads=1, qsv_update_func=least)
     work.calibrate({_SIGNATURE: list(feeds)}, manager)  # it goes over them twice
