@@ -26,6 +26,13 @@ WRONG = [
     (("compress", "MODEL", "--memory", "8GB"), "memory (--memory): goes with calibration data"),
     (("compress", "MODEL", "--scratch", "."), "scratch (--scratch): goes with calibration data"),
     (("compress", "MODEL", "--device", "cuda"), "device (--device): goes with calibration data"),
+    (("compress", "MODEL", "--no-finish"), "finish (--no-finish): nothing is tuned without"),
+    (
+        ("compress", "MODEL", "--bits", "3", "--output-kind", "features"),
+        "output (--output-kind): goes with calibration data",
+    ),
+    (("compress", "MODEL", "--output-kind", "xyz"), '"xyz" is none of auto, logits'),
+    (("compress", "MODEL", "--no-fold"), "fold (--no-fold): batch norms are folded only where"),
     (("plan", "MODEL", "--size", "8"), "8x?"),
     (("frontier", "MODEL", "--sizes", "8x,4"), "4x?"),
     (("frontier", "MODEL", "--calib", "config.json"), "a model's config"),

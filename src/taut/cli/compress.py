@@ -175,7 +175,7 @@ def command(
     from taut.cli._kept import saying_what_is_kept
     from taut.cli._report import AskedFor, print_json
     from taut.cli._said import say_result
-    from taut.compression.request import check_with_data
+    from taut.compression.request import check_words
     from taut.container.default_names import compressed_path
     from taut.networks.sources import built, chosen
 
@@ -193,7 +193,18 @@ def command(
         finish=not no_finish,
     )
     _check(asked, model, score, base)
-    check_with_data({"calib": calib, "memory": most_memory, "scratch": scratch, "device": device})
+    folds, finishes = _denied(no_fold), _denied(no_finish)
+    check_words(
+        {
+            **vars(asked),
+            "memory": most_memory,
+            "scratch": scratch,
+            "device": device,
+            "output": output_kind,
+            "finish": finishes,
+            "fold": folds,
+        }
+    )
     talk = Talk(quiet, verbose)
     target = output or compressed_path(model)
     kept = None if dry_run or is_standard_output(output) else target
@@ -220,8 +231,8 @@ def command(
             epochs=epochs,
             lr=lr,
             plan=plan,
-            finish=False if no_finish else None,
-            fold=False if no_fold else None,
+            finish=finishes,
+            fold=folds,
             resume=resume,
             memory=most_memory,
             scratch=scratch,
@@ -239,6 +250,11 @@ def command(
     say_result(talk, result, dry_run=dry_run)
     if json:
         print_json(result)
+
+
+def _denied(flag: bool) -> bool | None:
+    """False where a `--no-` option is given, None where nothing is said."""
+    return False if flag else None
 
 
 def _check(

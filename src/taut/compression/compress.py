@@ -24,7 +24,15 @@ from taut.compression.foreseen import Result, foreseen
 from taut.compression.held_exact import hold_exact
 from taut.compression.keeping import LARGE, Kept, keeping, nothing_kept
 from taut.compression.origin import origin_of
-from taut.compression.request import Asked, CompressRequest, Decision, loses, read_call, target_of
+from taut.compression.request import (
+    Asked,
+    Call,
+    CompressRequest,
+    Decision,
+    loses,
+    read_call,
+    target_of,
+)
 from taut.compression.shard_job import (
     Partition,
     check_shardable,
@@ -68,6 +76,13 @@ def carry_out(request: CompressRequest) -> Result:
         return _carried_out(replace(request, src=made.path), made)
 
 
+def _call_of(request: CompressRequest) -> Call:
+    """The call; of a dry run without tuning, which leaves the size as it is."""
+    call = request.call
+    untuned = request.dry_run and call.calib is not None
+    return replace(call, finish=False) if untuned else call
+
+
 def _carried_out(request: CompressRequest, gguf: GgufFolder | None = None) -> Result:
     """Write what a call asks for: a verified file, or a model folder; of a dry run estimate it.
 
@@ -86,8 +101,7 @@ def _carried_out(request: CompressRequest, gguf: GgufFolder | None = None) -> Re
         request = replace(request, src=src)
     source, tree = _opened(request, gguf)
     stamps = (*source.stamps, *stamps_of_base(source))
-    call = replace(request.call, finish=False) if request.dry_run else request.call
-    asked = read_call(source, call)
+    asked = read_call(source, _call_of(request))
     partition = None if tree is not None else _partition(request, source)
     place = _place(request, tree or source, partition)
     notes += (*_resumable(request), *(() if tree else _unshared(request, partition)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from taut.coding import Effort
 from taut.container import BaseSpec, Origin
@@ -37,7 +37,14 @@ if TYPE_CHECKING:
     from taut.training.data import TeacherSpec, TrainSpec
 
 
-_WITH_DATA: Final = ("memory", "scratch", "device")
+# What changes nothing without calibration data, and the option that says it.
+_WITH_DATA: Final = {
+    "memory": "--memory",
+    "scratch": "--scratch",
+    "device": "--device",
+    "output": "--output-kind",
+}
+_LOSSY: Final = ("bits", "size", "max_drop", "calib", "plan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,29 +226,37 @@ def _in_full(plan: Plan, decided: Mapping[str, Resolved]) -> frozenset[str]:
     return frozenset(name for name, one in decided.items() if is_name(rules[one.rule - 1].match))
 
 
-def check_with_data(given: Mapping[str, object]) -> None:
-    """Raise `ArgumentError` for what would change nothing without calibration data."""
-    for name in _WITH_DATA:
+def check_words(given: Mapping[str, object]) -> None:
+    """Raise `ArgumentError` for what a call's other words make sense of nowhere.
+
+    `given` has these words by the names that `Call` has for them; what is not there is None.
+    """
+    said_outputs(cast("str | Mapping[str, str] | None", given.get("output")))
+    for name, option in _WITH_DATA.items():
         if given.get("calib") is None and given.get(name) is not None:
             raise ArgumentError(
-                f"{name} (--{name}): goes with calibration data; give calib (--calib), or leave it "
+                f"{name} ({option}): goes with calibration data; give calib (--calib), or leave it "
                 "out"
             )
+    if given.get("calib") is None and given.get("finish") is False:
+        raise ArgumentError(
+            "finish (--no-finish): nothing is tuned without calibration data; leave it out"
+        )
+    if given.get("fold") is not None and all(given.get(name) is None for name in _LOSSY):
+        raise ArgumentError(
+            "fold (--no-fold): batch norms are folded only where weights are rounded; give bits, "
+            "size or calib, or leave it out"
+        )
 
 
 def _check_call(call: Call) -> None:
     """Whether a call makes sense by itself; raises ArgumentError if not."""
-    check_with_data(vars(call))
+    check_words(vars(call))
     if call.seed is not None and call.seed < 0:
         raise ArgumentError(f"seed: {call.seed} is below zero")
     for name in ("teacher", "epochs", "lr"):
         if call.train is None and getattr(call, name) is not None:
             raise ArgumentError(f"{name}: goes with train; give what the model is trained on")
-    said_outputs(call.output)
-    if call.output is not None and call.calib is None:
-        raise ArgumentError(
-            "output (--output-kind): goes with calibration data; give calib (--calib)"
-        )
     if call.effort not in (None, "fast", "max"):
         raise ArgumentError(f'effort: {call.effort!r} is unknown; "fast" or "max"')
 
