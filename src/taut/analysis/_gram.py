@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut.errors import ArgumentError
+from taut.networks.quick_products import products_are_quick
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,7 @@ BLOCK: Final = 1 << 23
 # Wider sums are float32: float64 would double the memory for an error below the sampling noise.
 _PRECISE: Final = 1024
 _PANEL: Final = 4096  # sides of wider sums are added in panels of so many rows and columns
+_STRIP: Final = 128  # rows of a symmetric product at a time, of which half is computed
 _FILE: Final = 1 << 26  # values that a file has room for; it takes as much disk as is written
 
 
@@ -138,9 +140,24 @@ def _square(block: torch.Tensor) -> torch.Tensor:
 
     if block.device.type != "cpu":
         return (block.T @ block).cpu()
+    if block.dtype == torch.float32 and products_are_quick():
+        return _by_strips(block)
     held = block.detach().contiguous().numpy()
     with np.errstate(over="ignore", invalid="ignore"):  # who sums looks at what comes of it
         return torch.from_numpy(held.T @ held)
+
+
+def _by_strips(block: torch.Tensor) -> torch.Tensor:
+    """block^T block, little more than one half of it computed, by PyTorch."""
+    width = block.shape[1]
+    found = block.new_empty(width, width)
+    for begin in range(0, width, _STRIP):
+        rows, rest = slice(begin, begin + _STRIP), slice(begin + _STRIP, width)
+        found[rows, begin:] = block[:, rows].T @ block[:, begin:]
+        found[rest, rows] = found[rows, rest].T
+        corner = found[rows, rows]
+        corner.copy_(corner.triu() + corner.triu(1).T)
+    return found
 
 
 def _add_panels(total: torch.Tensor, block: torch.Tensor) -> None:

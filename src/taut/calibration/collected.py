@@ -13,6 +13,7 @@ from taut.analysis.onnx_moments import OnnxRunner
 from taut.errors import ArgumentError
 from taut.networks import LoadedModel
 from taut.networks.output_vectors import Kind
+from taut.networks.quick_products import quick_products
 from taut.progress import Progress
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ NO_GRADIENTS = (
 )
 
 
+@quick_products()
 def curvature_of(
     model: LoadedModel,
     batches: Callable[[], Iterable[object]],

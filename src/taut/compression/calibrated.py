@@ -21,6 +21,7 @@ from taut.errors import ArgumentError, TargetError
 from taut.io import Source, TensorInfo
 from taut.io.identity import model_identity, plan_identity
 from taut.networks.outputs import said_outputs
+from taut.networks.quick_products import quick_products
 from taut.planning import quantisable
 from taut.planning.target import parse_bytes
 from taut.progress import Progress
@@ -38,6 +39,7 @@ _NEXT_TO_NOTHING: Final = 0.02  # of the bytes that a file may have
 NOTHING_KEPT = "resume: nothing was kept of an earlier run; all was done from the start"
 
 
+@quick_products()
 def decide_calibrated(
     source: Source,
     asked: Asked,

@@ -11,6 +11,7 @@ from taut.compression.request import Asked, Decision, allowed_of, target_of
 from taut.container import Origin
 from taut.errors import ArgumentError
 from taut.io import Source, open_source
+from taut.networks.quick_products import quick_products
 from taut.progress import Progress
 from taut.scheme import Scheme
 from taut.transform.settings import Channels, Training
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from taut.transform.channels_job import PrunedNetwork
 
 
+@quick_products()
 def decide_trained(
     source: Source,
     asked: Asked,
