@@ -68,6 +68,14 @@ def test_a_taut_file_is_compared_as_it_decodes(tmp_path):
     assert found.relative == pytest.approx(result.tensors[0].rel_mse, rel=0.02)
 
 
+def test_folded_norms_are_told_of():
+    before = {"0.weight": np.ones((2, 2)), "1.running_var": np.float64([2, 3])}
+    after = {"0.weight": np.full((2, 2), 0.5), "1.running_var": np.ones(2)}
+    (note,) = taut.diff(before, after).notes
+    assert note.startswith("1 batch norm is folded in the second model")
+    assert taut.diff(before, before | {"0.weight": after["0.weight"]}).notes == ()
+
+
 def test_a_missing_model_is_an_error():
     with pytest.raises(ArgumentError, match="no such file") as raised:
         taut.diff("nowhere.safetensors", {"w": np.zeros(2)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
@@ -59,11 +59,15 @@ class TensorDifference:
 
 @dataclass(frozen=True, repr=False)
 class Differences(Pictured):
-    """Two models side by side: what each is called, and their tensors, the second's in order."""
+    """Two models side by side: what each is called, and their tensors, the second's in order.
+
+    `notes` tell of changes that are no loss: batch norms that the second has folded.
+    """
 
     first: str
     second: str
     tensors: tuple[TensorDifference, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def alike(self) -> bool:
@@ -82,6 +86,7 @@ class Differences(Pictured):
             "second": self.second,
             "alike": self.alike,
             "tensors": [{**tree, "zeros": list(tree["zeros"])} for tree in tensors],
+            "notes": list(self.notes),
         }
 
 
@@ -99,7 +104,32 @@ def differences(first: Compared, second: Compared, progress: Progress | None = N
         found.append(one)
         if progress is not None:
             progress("compare", number, max(number, len(second.infos)))
-    return Differences(first.identity, second.identity, tuple(found))
+    notes = _folded(second, found)
+    return Differences(first.identity, second.identity, tuple(found), notes)
+
+
+def _folded(second: Compared, found: Sequence[TensorDifference]) -> tuple[str, ...]:
+    """A note of the batch norms whose statistics the second has folded into what is beside them."""
+    changed = [one.name for one in found if one.state == "changed" and _variance(one.name)]
+    folded = sum(bool((second.load(name) == 1).all()) for name in changed)
+    return (folded_note(folded, "the second model", "the first's"),) if folded else ()
+
+
+def _variance(name: str) -> bool:
+    return name.rpartition(".")[2] == "running_var"
+
+
+def folded_note(norms: int, model: str, others: str) -> str:
+    """What is to be said of weights and layers beside batch norms that are folded.
+
+    >>> folded_note(1, "the model", "the original's")[:45]
+    '1 batch norm is folded in the model: the weig'
+    """
+    have = "1 batch norm is" if norms == 1 else f"{norms} batch norms are"
+    return (
+        f"{have} folded in {model}: the weights before them have other scales than {others}, "
+        "which is no error; what the outputs lose counts (taut eval)"
+    )
 
 
 def _all(first: Compared, second: Compared) -> Iterator[TensorDifference]:

@@ -64,3 +64,6 @@ def command(
             print(table(HEAD, [row_of(tensor) for tensor in shown[:top]], left=4))
             print()
     print(told(found))
+    if not quiet:
+        for note in found.notes:
+            print(note)

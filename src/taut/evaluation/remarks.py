@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from taut.analysis.differences import folded_note
 from taut.evaluation.contenders import Contender
 from taut.scoring.results import Fidelity, Subject
+
+if TYPE_CHECKING:
+    import torch
 
 _SAME: Final = 1.1  # times as fast: less is noise
 _REASONS: Final = 4
@@ -15,14 +19,31 @@ _SHAPE: Final = re.compile(r"\[.*?\]")
 
 
 def unfollowed(sides: Sequence[Contender], near: Fidelity) -> list[str]:
-    """Which layers fidelity does not tell of, and why."""
+    """Which layers fidelity does not tell of, or tells otherwise than of errors, and why."""
     if any(side.runtime == "onnxruntime" for side in sides):
         return ["outputs alone are compared: onnxruntime shows no layers of a graph"]
     whys: dict[str, list[str]] = {}
     for name, why in near.left_out.items():
         whys.setdefault(_SHAPE.sub("[]", why), []).append(name)
     told = [f"{len(names)}, as {names[0]} ({near.left_out[names[0]]})" for names in whys.values()]
-    return [f"layers not compared: {'; '.join(told[:_REASONS])}"] if told else []
+    left = [f"layers not compared: {'; '.join(told[:_REASONS])}"] if told else []
+    return [*left, *folded_since(sides)]
+
+
+def folded_since(sides: Sequence[Contender]) -> list[str]:
+    """Whether batch norms that the original still has are identities in the model."""
+    after, before = (_variances(side) for side in sides)
+    told = {name for name, value in after.items() if bool((value == 1).all())}
+    folded = {name for name in told & before.keys() if not bool((before[name] == 1).all())}
+    return [folded_note(len(folded), "the model", "the original's")] if folded else []
+
+
+def _variances(side: Contender) -> dict[str, torch.Tensor]:
+    """The variances that batch norms of a PyTorch module keep, by name."""
+    if side.runtime != "PyTorch":
+        return {}
+    buffers = side.module.named_buffers()
+    return {name: value for name, value in buffers if name.rpartition(".")[2] == "running_var"}
 
 
 def unseen_memory(sides: Sequence[Contender]) -> list[str]:

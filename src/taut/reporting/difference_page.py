@@ -91,7 +91,8 @@ def _because(found: Differences) -> str:
     if not changed:
         return f"{capital(states)}."
     worst = max(changed, key=lambda tensor: tensor.relative)
-    return f"{capital(states)}. {worst.name} changed most: its error is {digits(worst.relative)}."
+    most = f"{capital(states)}. {worst.name} changed most: its error is {digits(worst.relative)}."
+    return " ".join([most, *(f"{capital(note)}." for note in found.notes)])
 
 
 def _table(found: Differences) -> Table:

@@ -96,6 +96,7 @@ def _of_differences(found: Differences) -> Iterator[str]:
     changed = sorted(found.tensors, key=lambda tensor: -tensor.relative)[:_NAMED]
     far = [f"{tensor.name} {say.digits(tensor.relative)}" for tensor in changed if tensor.relative]
     yield f"farthest: {', '.join(far)}" if far else ""
+    yield _notes(found.notes)
 
 
 @_lines.register
