@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _rows(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
-    shards = _sharded(folder / "shards", asked.shards, 8)
+    shards = sharded(folder / "shards", asked.shards, 8)
     for verb, *rest in (("compress", "{}"), ("verify",), ("decompress",)):
         source = shards if verb == "compress" else folder / "small"
         target = folder / ("small" if verb == "compress" else "back")
@@ -66,7 +66,7 @@ def _rows(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[s
         found = _run("compress", tensor, small, json.dumps(asking))
         yield f"one tensor of {asked.tensor:g} GB, {told}", found
         yield f"the same, verify ({told})", _run("verify", small, small)
-    dry = _sharded(folder / "dry", asked.dry, 1)
+    dry = sharded(folder / "dry", asked.dry, 1)
     yield (
         f"--bits 4 --dry-run of {asked.dry:g} GB",
         _run("dry", dry, folder / "none", json.dumps({"bits": 4})),
@@ -114,7 +114,7 @@ def _watch(peaks: dict[str, int]) -> None:
         time.sleep(0.02)
 
 
-def _sharded(folder: Path, size: float, count: int) -> Path:
+def sharded(folder: Path, size: float, count: int) -> Path:
     """A folder of `count` shards (one: a single file) of the layers of a 1 B Llama."""
     folder.mkdir()
     layer = (("q", 2048, 2048), ("o", 2048, 2048), ("up", 5632, 2048), ("down", 2048, 5632))

@@ -29,6 +29,13 @@ def test_products_are_exact_and_the_setting_comes_back() -> None:
     assert torch.get_float32_matmul_precision() == "highest"
 
 
+def test_code_of_the_users_own_has_the_usual_products() -> None:
+    with quick.quick_products(), quick.usual_products():
+        assert torch.get_float32_matmul_precision() == "highest"
+    with quick.usual_products():
+        assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_the_setting_comes_back_after_an_error() -> None:
     with pytest.raises(KeyError), quick.quick_products():
         raise KeyError("x")

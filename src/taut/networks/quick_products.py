@@ -36,6 +36,21 @@ def quick_products() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+@contextmanager
+def usual_products() -> Iterator[None]:
+    """Within `quick_products`, what PyTorch does by itself: for code of the user's own."""
+    import torch
+
+    if not products_are_quick():
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision("medium")
+
+
 def products_are_quick() -> bool:
     """Whether a context of `quick_products` holds, and changed something."""
     return _precision() == "medium" and _as_exact()

@@ -10,6 +10,7 @@ from taut.errors import ArgumentError
 from taut.networks.calls import explained
 from taut.networks.copies import copy_module
 from taut.networks.precision import as_it_was
+from taut.networks.quick_products import usual_products
 from taut.scoring.metrics import deciding
 from taut.scoring.outcome import Outcome, read_outcome
 
@@ -47,7 +48,7 @@ def judged(
 def _called(score: ScoreFunction, module: torch.nn.Module, where: str) -> object:
     import torch
 
-    with explained(f"{where}: failed"), torch.no_grad():
+    with explained(f"{where}: failed"), torch.no_grad(), usual_products():
         return score(module)
 
 
