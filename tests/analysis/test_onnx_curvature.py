@@ -374,7 +374,7 @@ def test_a_journal_keeps_which_axis_takes_the_inputs(tmp_path: Path) -> None:
 
     made = {"a": one(True), "b": one(False)}
     with Findings(Journal.open(tmp_path / "out", {"model": "m"}, resume=False)) as record:
-        record.curvatures(made, lambda: made)
+        record.curvatures(made, lambda _: made)
     with Findings(Journal.open(tmp_path / "out", {"model": "m"}, resume=True)) as record:
-        found = record.curvatures(made, dict)
+        found = record.curvatures(made, lambda _: {})
     assert [found[name].swapped for name in "ab"] == [True, False]

@@ -189,9 +189,9 @@ def blocks(apart: list[Curvature]):
 def test_parts_survive_a_crash(tmp_path: Path, apart) -> None:
     whole = together(apart)
     with Findings(Journal.open(tmp_path / "x", {"a": "b"}, resume=False)) as record:
-        record.curvatures(["w"], lambda: {"w": whole})
+        record.curvatures(["w"], lambda _: {"w": whole})
     with Findings(Journal.open(tmp_path / "x", {"a": "b"}, resume=True)) as record:
-        found = record.curvatures(["w"], dict)
+        found = record.curvatures(["w"], lambda _: {})
     for one, other in zip(found["w"].parts, whole.parts, strict=True):
         np.testing.assert_array_equal(one.numbers, other.numbers)
         np.testing.assert_array_equal(one.columns, other.columns)

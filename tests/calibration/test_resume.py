@@ -252,8 +252,8 @@ def test_indices_take_the_smallest_integers_that_hold_them(rng):
 def test_curvature_from_the_journal_is_the_one_that_was_kept(net, batches, tmp_path):
     found = collect(net, lambda: batches)
     with Journal.open(tmp_path / "x", {"model": "1"}, resume=True) as journal:
-        Findings(journal).curvatures(found, lambda: found)
-        kept = Findings(journal).curvatures(found, lambda: pytest.fail("made again"))
+        Findings(journal).curvatures(found, lambda _: found)
+        kept = Findings(journal).curvatures(found, lambda _: pytest.fail("made again"))
     assert kept.keys() == found.keys()
     for name, one in found.items():
         for field in fields(one):

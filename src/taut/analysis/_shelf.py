@@ -38,6 +38,14 @@ class Shelf:
         self._file: Any = None
         self._end = 0
 
+    @property
+    def plain(self) -> bool:
+        """Whether all tensors are of dtypes that numpy has."""
+        import torch
+
+        dtypes = {*(one.dtype for one in self._held), *(one.dtype for one in self._entries)}
+        return torch.bfloat16 not in dtypes
+
     def put(self, tensor: torch.Tensor) -> None:
         """Add a tensor."""
         import torch

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Final
 from taut.analysis._capture import Capture
 from taut.analysis._entering import enter, with_leaves
 from taut.analysis._gram import Room
+from taut.analysis._kept_blocks import KeptBlocks
 from taut.analysis._parts import Allowance, Batch, CrossedError, Done, differentiate
 from taut.analysis._shelf import Shelf
 from taut.analysis._summed import Results
 from taut.analysis._tracked import Tracked
 from taut.analysis.losses import Differentiable, Differentiated
+from taut.analysis.metric import Curvature
 from taut.machine import trim_heap
 from taut.networks.calls import explained
 from taut.networks.chain import Chain, Entered
@@ -37,10 +39,16 @@ class Streamed:
     """One pass forward and back over all batches; the network's memory is that of one block."""
 
     def __init__(
-        self, chain: Chain, what: Differentiated, capture: Capture, means: Allowance, done: Done
+        self,
+        chain: Chain,
+        what: Differentiated,
+        capture: Capture,
+        means: Allowance,
+        done: Done,
+        kept: KeptBlocks | None = None,
     ) -> None:
         self._chain, self._what, self._capture = chain, what, capture
-        self._means, self._done = means, done
+        self._means, self._done, self._kept = means, done, kept
         self._outside = outside(chain)
         self._batches: list[Batch] = []
         self._entering: list[Shelf] = []  # what enters each block
@@ -55,6 +63,8 @@ class Streamed:
     def sum(self, batches: Sequence[Batch], cutting: Cutting | None, results: Results) -> None:
         """All of it. What is in one block alone is settled once that block is through.
 
+        Blocks that were kept by a pass that broke off are taken over; head and front run again.
+
         Raises:
             AnotherWayError: a batch takes another way than the first did; nothing was summed.
             CrossedError: gradients go past the blocks.
@@ -62,12 +72,63 @@ class Streamed:
         last = self._forward(self._entered(batches, cutting))
         self._head(last)
         last.close()
-        for index in reversed(range(len(self._chain))):
+        for index in reversed(range(self._taken_over(results))):
+            before = self._met_elsewhere(index)
             self._block(index)
-            results.settle(self._only_in(index))
+            if self._met_elsewhere(index) != before:  # it would be lost with what is taken over
+                self._kept = None
+            self._settle(index, results)
         self._front()
         for shelf in self._gradients:
             shelf.close()
+
+    def _taken_over(self, results: Results) -> int:
+        """Take over the blocks that were kept, from the last one down; gives how many are left."""
+        taken: list[tuple[list[Tracked], list[Curvature]]] = []
+        count = left = len(self._chain)
+        while self._kept is not None and left:
+            owners = self._only_in(left - 1)
+            forms = self._kept.take(left - 1, owners)
+            if forms is None:
+                break
+            taken.append((owners, forms))
+            left -= 1
+        if self._kept is None or left == count:
+            return count
+        handed = self._handed(self._entering[left])
+        beside = self._kept.gradients(left, len(self._batches), handed)
+        if beside is None:
+            return count
+        for owners, forms in taken:
+            results.take(owners, forms)
+        for shelf in (*self._entering[left:], *self._gradients):
+            shelf.close()
+        del self._entering[left:]
+        self._gradients, self._beside = handed, beside
+        for _ in range((count - left) * len(self._batches)):
+            self._done()
+        return left
+
+    def _settle(self, index: int, results: Results) -> None:
+        """What only this block has is known now, and kept with what the block below takes."""
+        kept, narrow = self._kept, not all(shelf.plain for shelf in self._gradients)
+        if kept is None or narrow:
+            results.settle(self._only_in(index))
+            return
+        kept.put_gradients(index, self._gradients, self._beside)
+        results.settle(self._only_in(index), lambda owners, found: kept.put(index, owners, found))
+
+    def _met_elsewhere(self, index: int) -> list[tuple[int, float]]:
+        """How much was seen of weights that are not only in this block."""
+        own = {id(one) for one in self._only_in(index)}
+        others = [one for one in self._capture.weights.tracked if id(one) not in own]
+        return [
+            (
+                sum(layer.positions for layer in one.layers.values()),
+                0.0 if one.whole is None else float(one.whole.columns.values.sum()),
+            )
+            for one in others
+        ]
 
     def _placed(self, tensors: Iterable[torch.Tensor]) -> AbstractContextManager[None]:
         return placed(tensors, self._means.device, wide=self._means.wide)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from taut.analysis._terms import Forms, Layer, added
 from taut.analysis._tracked import Tracked
 from taut.analysis.metric import Curvature
 from taut.analysis.submatrices import Submatrix, Term, combined, outline, unreached
+
+Keep: TypeAlias = Callable[[list[Tracked], list[Curvature]], list[Curvature]]
 
 _NAMED: Final = 16  # matrices in a note
 _IDLE: Final = "the loss does not depend on it"
@@ -36,14 +38,25 @@ class Results:
     room: Room
     found: dict[int, Curvature] = field(default_factory=dict)
 
-    def settle(self, owners: Iterable[Tracked]) -> None:
-        """Find the curvature of these weights, of which all uses have been seen."""
-        for one in owners:
-            if id(one) not in self.found:
-                self.found[id(one)] = self._kept(_curvature(one, self))
-                one.layers.clear()
-                one.whole = None
+    def settle(self, owners: Iterable[Tracked], keep: Keep | None = None) -> None:
+        """Find the curvature of these weights, of which all uses have been seen.
+
+        `keep` puts it where it stays; without, forms go where there is room for them.
+        """
+        new = [one for one in owners if id(one) not in self.found]
+        if keep is not None:
+            self.take(new, keep(new, [_curvature(one, self) for one in new]))
+            return
+        for one in new:
+            self.take([one], [self._kept(_curvature(one, self))])
         self.room.settle()
+
+    def take(self, owners: Sequence[Tracked], found: Sequence[Curvature]) -> None:
+        """Take the curvature of these weights as found, and let go of what they were given."""
+        for one, curvature in zip(owners, found, strict=True):
+            self.found[id(one)] = curvature
+            one.layers.clear()
+            one.whole = None
 
     def _kept(self, curvature: Curvature) -> Curvature:
         """The same, its forms where there is room for them."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from taut.analysis._capture import Capture
 from taut.analysis._gram import Room
+from taut.analysis._kept_blocks import KeptBlocks, Pieces
 from taut.analysis._parts import Allowance, Batch, CrossedError, sum_whole
 from taut.analysis._streamed import OUTSIDE, Streamed
 from taut.analysis._summed import Results
@@ -63,6 +64,7 @@ def collect(
     scratch: Path | None = None,
     device: str | None = None,
     progress: Progress | None = None,
+    pieces: Pieces | None = None,
 ) -> dict[str, Curvature]:
     """The curvature of every weight matrix of a module, by parameter name; tied names share one.
 
@@ -82,7 +84,9 @@ def collect(
     Sides wider than `widest`, outside of blocks than 8,192, are diagonal, and a note says so. What
     is beyond `memory` bytes goes to temporary files in `scratch`, as a rule what enters each block
     as bfloat16. Parts work on `device`, such as "cuda", one after the other. The module runs in
-    evaluation mode (in float32 if it is narrower and runs so); it is left as it was.
+    evaluation mode (in float32 if it is narrower and runs so); it is left as it was. In `pieces`
+    blocks are kept that are finished, and taken over from there: what is kept has to be of the same
+    network, data and options.
 
     Raises:
         ArgumentError: torch is missing, no samples, an unknown name, a batch the module rejects,
@@ -98,7 +102,7 @@ def collect(
     torch = need_extra("torch", "torch", "curvature takes")
     _check(output, projections, widest)
     means = Allowance(memory, scratch, torch.device(device) if device else None, True, widest)
-    work = _Work(module, names, means, projections if loss is None else 1, progress)
+    work = _Work(module, names, means, projections if loss is None else 1, progress, pieces)
     with prepared(module, matrices(module, names), seed):
         given = batches()
         steps = iter(given)
@@ -138,6 +142,7 @@ class _Work:
     means: Allowance
     passes: int
     progress: Progress | None
+    pieces: Pieces | None = None
     samples: int = 0
 
     def whole(
@@ -198,7 +203,8 @@ class _Work:
             if self.progress:
                 self.progress("curvature", number, max(number, streamed.steps))
 
-        streamed = Streamed(chain, what, capture, means, done)
+        kept = None if self.pieces is None else KeptBlocks(self.pieces)
+        streamed = Streamed(chain, what, capture, means, done, kept)
         results = self._results(tracked, means.widest)
         streamed.sum(batches, cutting, results)
         return results.all()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from taut.analysis import Curvature, collect
+from taut.analysis import Curvature, Pieces, collect
 from taut.analysis.onnx_curvature import collect_onnx
 from taut.analysis.onnx_moments import OnnxRunner
 from taut.errors import ArgumentError
@@ -40,10 +40,11 @@ def curvature_of(
     scratch: Path | None = None,
     device: str | None = None,
     progress: Progress | None = None,
+    pieces: Pieces | None = None,
 ) -> dict[str, Curvature]:
     """The curvature of these parameters: by gradients, or by runs forward where there are none.
 
-    Of an ONNX model those are left out that no batch reached.
+    Of an ONNX model those are left out that no batch reached. In `pieces` finished blocks are kept.
 
     Raises:
         ArgumentError: as `taut.analyze.collect`; or a loss was given, and there are none.
@@ -59,6 +60,7 @@ def curvature_of(
             scratch=scratch,
             device=device,
             progress=progress,
+            pieces=pieces,
         )
         biases = model.folded.biases
         return {name: replace(one, bias=biases.get(name, one.bias)) for name, one in found.items()}

@@ -13,13 +13,15 @@ from types import CodeType
 
 import numpy as np
 
-from taut.analysis import Curvature
-from taut.calibration.curvature_arrays import (
+from taut.analysis import Curvature, Pieces
+from taut.analysis.curvature_arrays import (
     curvature_arrays,
     curvature_from,
+    of_number,
     text_array,
     texts_of,
 )
+from taut.calibration.kept_pieces import KeptPieces
 from taut.io.digest import Digest
 from taut.journal.journal import Journal
 from taut.machine.closing import Closing
@@ -41,18 +43,31 @@ class Findings(Closing):
         return self._journal is not None and self._journal.resumed
 
     def curvatures(
-        self, names: Collection[str], make: Callable[[], Mapping[str, Curvature]]
+        self, names: Collection[str], make: Callable[[Pieces | None], Mapping[str, Curvature]]
     ) -> dict[str, Curvature]:
-        """The curvature of these tensors: all from the journal, or all made in one pass."""
+        """The curvature of these tensors, from the journal or made in one pass.
+
+        `make` is given the journal, in which it keeps what it has finished, and whose maps the
+        curvature then is.
+        """
         if self._journal is None:
-            return dict(make())
-        kept = {name: self._journal.get(f"curvature/{name}") for name in names}
-        found = {name: curvature_from(piece) for name, piece in kept.items() if piece is not None}
-        if len(found) < len(kept):
-            found = dict(make())
-            for name, one in found.items():
-                self._journal.put(f"curvature/{name}", **curvature_arrays(one))
-        return found
+            return dict(make(None))
+        pieces = KeptPieces(self._journal)
+        asked = text_array(sorted(names))
+        kept = pieces.get("curvature")
+        if kept is None or not np.array_equal(kept["asked"], asked):
+            found = dict(make(pieces))
+            arrays = {
+                f"{number}/{what}": array
+                for number, one in enumerate(found.values())
+                for what, array in curvature_arrays(one).items()
+            }
+            named = {"asked": asked, "names": text_array([*found])}
+            kept = pieces.put("curvature", {**arrays, **named})
+        return {
+            name or "": curvature_from(of_number(number, kept))
+            for number, name in enumerate(texts_of(kept["names"]))
+        }
 
     def begin(self, turns: Collection[str]) -> None:
         """Forget the matrices of other turns of the dial."""
@@ -155,9 +170,7 @@ def _of_block(piece: Mapping[str, np.ndarray]) -> dict[str, Rounded]:
     """The matrices of a block's piece."""
     found = {}
     for number, name in enumerate(texts_of(piece["names"])):
-        prefix = f"{number}/"
-        arrays = {k.removeprefix(prefix): a for k, a in piece.items() if k.startswith(prefix)}
-        found[name or ""] = rounded_from(arrays)
+        found[name or ""] = rounded_from(of_number(number, piece))
     return found
 
 

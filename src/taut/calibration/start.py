@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from taut.analysis import Curvature
+from taut.analysis import Curvature, Pieces
 from taut.calibration.collected import NO_GRADIENTS, curvature_of
 from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.findings import Findings
@@ -142,7 +142,7 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
         known = {name: work.forms[name] for name in names}
         return {name: one for name, one in known.items() if one is not None}
 
-    def collected() -> dict[str, Curvature]:
+    def collected(pieces: Pieces | None) -> dict[str, Curvature]:
         found = curvature_of(
             work.model,
             lambda: held.others,
@@ -153,6 +153,7 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
             device=work.request.device,
             names=set(names.values()),
             progress=work.progress,
+            pieces=pieces,
         )
         return {tensor: found[name] for tensor, name in names.items() if name in found}
 

@@ -27,7 +27,7 @@ from taut.container.schema import get_object, load_json
 from taut.errors import ArgumentError, FormatError, TautError
 from taut.io.identity import plan_identity
 from taut.journal.lock import Lock
-from taut.journal.piece import open_plain, piece_name, read_piece, write_piece
+from taut.journal.piece import map_piece, open_plain, piece_name, read_piece, write_piece
 from taut.machine.closing import Closing
 
 MARKER: Final = "taut-journal.json"
@@ -128,6 +128,21 @@ class Journal(Closing):
             self._drop(path)
             self._pieces.remove(key)
             return None
+
+    def mapped(self, key: str) -> dict[str, np.ndarray] | None:
+        """A piece's arrays as maps of its file, read-only; None if it is not there.
+
+        They take no memory, and last when the piece is removed. Damage since the journal was opened
+        is not seen. On Windows, where a mapped file cannot be removed, they are read.
+        """
+        if key not in self._pieces:
+            return None
+        if os.name == "nt":
+            return self.get(key)
+        try:
+            return map_piece(self.folder / piece_name(key))
+        except (TautError, OSError):
+            return self.get(key)
 
     def put(self, key: str, /, **arrays: np.ndarray) -> None:
         """Keep a piece, in one step and for good; one of the same key is replaced.

@@ -83,6 +83,26 @@ def read_piece(path: Path, seal: str, *, keep: bool = True) -> tuple[str, dict[s
     return key, arrays
 
 
+def map_piece(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a piece that was checked before, as read-only maps of its file.
+
+    Raises:
+        FormatError: it is no piece, or cut short.
+        OSError: it cannot be read.
+    """
+    with open_plain(path) as file:
+        header = read_header_from(file, str(path))
+        begin = file.tell()
+        values = np.memmap(file, np.uint8, "r")
+    found = {}
+    for tensor in header.tensors:
+        dtype, shape = storage(tensor.dtype, tensor.shape)
+        part = values[begin : begin + tensor.nbytes]
+        found[tensor.name] = part.view(dtype).reshape(shape)
+        begin += tensor.nbytes
+    return found
+
+
 def open_plain(path: Path) -> BinaryIO:
     """Open a plain file to read: neither through a link, nor waiting for what a pipe may bring.
 

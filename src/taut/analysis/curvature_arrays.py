@@ -8,7 +8,7 @@ from itertools import count
 
 import numpy as np
 
-from taut.analysis import Curvature
+from taut.analysis.metric import Curvature
 from taut.analysis.submatrices import Submatrix
 
 
@@ -54,6 +54,12 @@ def curvature_from(arrays: Mapping[str, np.ndarray]) -> Curvature:
         swapped=any(swapped),
         parts=tuple(_parts(arrays)),
     )
+
+
+def of_number(number: int, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with a number and a slash, by what comes after it."""
+    prefix = f"{number}/"
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
 def text_array(texts: Sequence[str | None]) -> np.ndarray:
