@@ -67,6 +67,13 @@ def test_too_little_memory_or_disk_is_told_with_what_would_do(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(ArgumentError, match=r"temporary files, and .* name a larger folder"):
         check_room(source, DataShapes(10**7), memory=1 << 40, scratch=tmp_path)
+    large = tmp_path / "large"
+    large.mkdir()
+    monkeypatch.setattr(shutil, "disk_usage", lambda at: SimpleNamespace(free=(at == large) << 60))
+    with pytest.raises(ArgumentError, match=r"finished work, and .* write elsewhere"):
+        check_room(
+            source, DataShapes(10**7), memory=1 << 40, scratch=large, beside=tmp_path / "out"
+        )
 
 
 def test_nothing_is_done_or_written_by_a_run_that_is_refused(tmp_path: Path) -> None:

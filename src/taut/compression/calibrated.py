@@ -85,7 +85,7 @@ def decide_calibrated(
         forms={} if forms is None else forms,
     )
     if model.gradients:
-        _check_room(work, call.memory)
+        _check_room(work, call.memory, journal_beside)
     record = _record(work, journal_beside, resume=call.resume)
     return _decision(work, _settled(work, record, resume=call.resume))
 
@@ -153,13 +153,14 @@ def _data(call: Call, model: LoadedModel) -> Calibration:
     return calibration
 
 
-def _check_room(work: Work, memory: str | int | None) -> None:
+def _check_room(work: Work, memory: str | int | None, beside: Path | None) -> None:
     """Refuse a run for which the machine, or what it may take of it, has too little."""
     check_room(
         work.source,
         _shapes(work),
         memory=None if memory is None else parse_bytes(memory, "memory (--memory)"),
         scratch=work.request.scratch,
+        beside=beside,
     )
 
 

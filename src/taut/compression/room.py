@@ -17,12 +17,18 @@ from taut.machine.peak_memory import held_memory
 
 
 def check_room(
-    source: Source, data: DataShapes, *, memory: int | None = None, scratch: Path | None = None
+    source: Source,
+    data: DataShapes,
+    *,
+    memory: int | None = None,
+    scratch: Path | None = None,
+    beside: Path | None = None,
 ) -> None:
     """Refuse a calibrated run on such data that does not fit.
 
     `memory` is what it may take in bytes (None: what the machine has free), `scratch` the folder
-    of its temporary files (None: where the system has them).
+    of its temporary files (None: where the system has them), `beside` the file to come, beside
+    which a journal keeps what the run has found (None: there is none).
 
     Raises:
         ArgumentError: memory or disk is too small; the message says what would make it fit.
@@ -37,12 +43,20 @@ def check_room(
     folder = Path(tempfile.gettempdir()) if scratch is None else scratch
     if not folder.is_dir():
         raise ArgumentError(f"scratch (--scratch): {folder} is no folder")
-    disk, left = estimate_scratch(source, tokens), shutil.disk_usage(folder).free
-    if disk > left:
+    disk = estimate_scratch(source, tokens)
+    fewer = f"or give fewer batches to calib ({tokens:,} tokens now)"
+    elsewhere = f"name a larger folder as scratch (--scratch), {fewer}"
+    _check_disk(disk, "temporary files", folder, elsewhere)
+    if beside is not None:
+        _check_disk(disk, "finished work", beside.absolute().parent, f"write elsewhere, {fewer}")
+
+
+def _check_disk(nbytes: int, what: str, folder: Path, way_out: str) -> None:
+    left = shutil.disk_usage(folder).free if folder.is_dir() else nbytes
+    if nbytes > left:
         raise ArgumentError(
-            f"calibrating writes about {_size(disk)} of temporary files, and {folder} has room for "
-            f"{_size(left)}; name a larger folder as scratch (--scratch), or give fewer batches "
-            f"to calib ({tokens:,} tokens now)"
+            f"calibrating writes about {_size(nbytes)} of {what}, and {folder} has room for "
+            f"{_size(left)}; {way_out}"
         )
 
 
