@@ -1,4 +1,4 @@
-"""A pass that broke off goes on below the blocks that it had finished, to the very same curvature."""
+"""A pass that broke off goes on below the blocks that it had finished, to the same bits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.analysis.test_streamed import batches_for, network_of
 
 from taut.analysis import Curvature, collect
-from tests.analysis.test_streamed import batches_for, network_of
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers", "5")
