@@ -28,15 +28,22 @@ _DAMPING = 0.01
 
 
 def peers() -> list[Peer]:
-    """Return int4 and int3 in groups of 128; embeddings are rounded to nearest on the same grid."""
-    return [
-        Peer(f"GPTQ int{bits} g128", "GPTQ", partial(code, Grid(bits, 128)), calibrated=True)
-        for bits in (4, 3)
-    ]
+    """Return int4 and int3 in groups of 128; embeddings are rounded to nearest on the same grid.
+
+    In a curve of its own embeddings are int8, a scale a row, as people have those of small language
+    models.
+    """
+    made = []
+    for curve, more in (("GPTQ", ""), ("GPTQ, int8 embedding", ", int8 embedding")):
+        for bits in (4, 3):
+            beside = Grid(8, 0, "middle") if more else None
+            coding = partial(code, Grid(bits, 128), beside)
+            made.append(Peer(f"GPTQ int{bits} g128{more}", curve, coding, calibrated=True))
+    return made
 
 
-def code(grid: Grid, subject: Subject) -> Coded:
-    """Quantise a whole model: GPTQ for its linear and convolutional layers."""
+def code(grid: Grid, beside: Grid | None, subject: Subject) -> Coded:
+    """Quantise a whole model: GPTQ for its linear and convolutional layers, `beside` for others."""
     network = subject.module()
     layers = {f"{name}.weight" for block in subject.blocks() for name in block}
     decoded: dict[str, Array] = {}
@@ -50,7 +57,7 @@ def code(grid: Grid, subject: Subject) -> Coded:
 
     for name, values in subject.weights.items():
         if name not in layers and is_matrix(values):
-            keep(name, *round_matrix(as_matrix(values), grid))
+            keep(name, *round_matrix(as_matrix(values), beside or grid))
     walk = Walk(network, subject.calibration)
     for block in subject.blocks():
         second = walk.second_moments(block)
