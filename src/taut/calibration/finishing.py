@@ -81,7 +81,7 @@ def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], s
     if not names:
         return {}, ""
     teacher, compressed = work.model.module, started.compressed
-    kind, others = started.held.kind, started.held.beside  # from the network as it is
+    held = started.held  # its kinds are from the network as it is
     steps = None
     with ExitStack() as stack:
         judge_of = None
@@ -95,8 +95,9 @@ def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], s
             teacher,
             lambda: work.calibration,
             list(names),
-            kind=kind,
-            others=others,
+            kind=held.kind,
+            others=held.beside,
+            shares=held.shares,
             steps=steps,
             seed=work.request.seed,
             progress=work.progress,

@@ -43,6 +43,9 @@ class Judging(Protocol):
     def mean(self) -> float:
         """The mean loss over the batches that were set aside."""
 
+    def each(self) -> list[float]:
+        """What each output lost then."""
+
 
 JudgeOf: TypeAlias = "Callable[[Portion, Sequence[int], Mapping[str, torch.nn.Parameter]], Judging]"
 """Makes what judges, from all batches, the numbers of those set aside, and what is tuned."""
@@ -78,6 +81,7 @@ def finish(
     *,
     kind: Kind,
     others: Mapping[str, Kind] | None = None,
+    shares: Mapping[str, float] | None = None,
     loss: Loss | None = None,
     steps: int | None = None,
     seconds: float | None = None,
@@ -91,9 +95,9 @@ def finish(
 
     `names` are parameters of the student; those of batch norms are tuned with their running
     statistics held. `kind` says what the main output is, and `others` what the others are by their
-    places (`other_kinds`); those that are not named are let go. A `loss(output, batch)`, a mean
-    over the batch,
-    takes the place of the distance to the original. `steps` goes by the work that a batch takes,
+    places (`other_kinds`); those that are not named are let go. `shares` are what each counts, as
+    `Judge` has them. A `loss(output, batch)`, a mean over the batch, takes the place of the
+    distance to the original. `steps` goes by the work that a batch takes,
     never by the clock; `seconds` ends it sooner. `rate` is relative to each parameter's scale; it
     falls by itself where it proves too high. The student is left with the values returned, which
     `round_to` can hold wherever tuning changed them.
@@ -117,9 +121,9 @@ def finish(
     tuned, judges = split(held, seed)
     with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
         torch.manual_seed(seed)  # for a model that draws even in eval mode
-        judge = _judge(judge_of, student, teacher, kind, loss, others)(
-            held, judges or tuned, parameters
-        )
+        if judge_of is None:
+            judge_of = _whole(student, teacher, kind, loss, others, shares)
+        judge = judge_of(held, judges or tuned, parameters)
         hindrances = _hindrances(judges, judge.before)
         if hindrances or not parameters:
             steps = 0
@@ -140,18 +144,18 @@ def finish(
     return Finished(values, judge.before, tuning.after, taken, said)
 
 
-def _judge(
-    judge_of: JudgeOf | None,
+def _whole(
     student: torch.nn.Module,
     teacher: torch.nn.Module,
     kind: Kind,
     loss: Loss | None,
     others: Mapping[str, Kind] | None,
+    shares: Mapping[str, float] | None,
 ) -> JudgeOf:
-    """What makes a judge: as asked for, or of two networks that are both whole."""
-    if judge_of is not None:
-        return judge_of
-    return lambda batches, judges, _: Judge(student, teacher, batches, judges, kind, loss, others)
+    """What makes a judge of two networks that are both whole."""
+    return lambda batches, judges, _: Judge(
+        student, teacher, batches, judges, kind, loss, others, shares
+    )
 
 
 def _hindrances(judges: Sequence[int], before: float) -> list[str]:
