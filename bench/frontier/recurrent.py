@@ -32,7 +32,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     for bits in arguments.bits:
         for finish in (False, True):
             rows.append(row(model, bits, before, arguments.seed, finish=finish))
-    columns = {"file": "", "bits": "bits", "bpc": "bits a character", "lost": "lost, %", "work": "s"}
+    columns = {
+        "file": "",
+        "bits": "bits",
+        "bpc": "bits a character",
+        "lost": "lost, %",
+        "work": "s",
+    }
     print(report.table(columns, rows))
     print(report.footer())
 

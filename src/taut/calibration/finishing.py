@@ -72,7 +72,8 @@ def finished(started: Started, vectors: Vectors, dial: float) -> Vectors:
 
 def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], str]:
     """What is no matrix, by tensor, tuned until the outputs are the original's; and a note."""
-    from taut.transform.finish import affordable_steps, finish
+    from taut.transform.affordable import affordable_steps
+    from taut.transform.finish import finish
 
     work, student = started.work, started.student
     if started.compressed is None:

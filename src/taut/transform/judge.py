@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from taut.analysis.straight import straight
@@ -33,7 +32,7 @@ class Slope:
 
 
 class Judge:
-    """The loss over any of `batches`; `before` is that over `judges` as the models come.
+    """The loss over any of `batches`, and in the mean over `judges`.
 
     `kind` is that of the main output, `others` are those of the others by their places. Of several
     the loss is the sum of what each lost, of what it tells (`OutputCost`), in the mean over its
@@ -64,11 +63,6 @@ class Judge:
         self._left = self.cached
         if loss is None:
             self._distances = self._of_each() if self._others or self._shares else [self._of_one()]
-
-    @cached_property
-    def before(self) -> float:
-        """The loss over the judges as the models are when it is first asked for."""
-        return self.mean()
 
     def total(self, index: int) -> tuple[torch.Tensor, int]:
         """Return the loss of one batch as a sum, through which gradients flow, and its positions.
@@ -105,13 +99,18 @@ class Judge:
         """What the teacher gives for a batch."""
         return run(self._teacher, self._batches[index], self._place(index))
 
-    def mean(self) -> float:
-        """Return the mean loss over the judges, which no gradient flows through."""
+    @property
+    def judges(self) -> Sequence[int]:
+        """The numbers of the batches that it judges by."""
+        return self._judges
+
+    def mean(self, some: Sequence[int] | None = None) -> float:
+        """Return the mean loss over the judges, or some of them; no gradient flows through it."""
         import torch
 
         self._told = [0.0] * len(self._told)
         with torch.no_grad():
-            found = [self.total(index) for index in self._judges]
+            found = [self.total(index) for index in (self._judges if some is None else some)]
         positions = max(1, sum(count for _, count in found))
         self._told = [one / positions for one in self._told]
         return sum(float(total) for total, _ in found) / positions
@@ -232,15 +231,3 @@ def prepared(
             part.training = training
         for one, gradient in wanted:
             one.requires_grad_(gradient)
-
-
-def work(module: torch.nn.Module, batch: object) -> float:
-    """Return the floating-point operations of a forward pass, the same on every machine."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        run(module, batch, _WHERE)
-    uncounted = 2 * sum(one.numel() for one in module.parameters())  # of layers it knows not
-    return float(max(counter.get_total_flops(), uncounted))
