@@ -96,7 +96,15 @@ def _counted(
 ) -> list[tuple[KeptOutput, float]]:
     """The outputs with what each counts."""
     if (kind := graph_kind(module)) is not None:
-        return _of_graph(run(module, batch, "calibration batch 1"), kind, shares)
+        found = _of_graph(run(module, batch, "calibration batch 1"), kind, shares)
+        places = [one.place for one, share in found if share]
+        leads = getattr(module, "leads", None)
+        if matrices and leads is not None and not leads(matrices, places):
+            raise ArgumentError(
+                f"calibration: the model's output {', '.join(places)}: no matrix that is rounded "
+                "leads to it; choose another (outputs, --outputs)"
+            )
+        return found
     with _differentiable(module):
         named = dict(module.named_parameters(remove_duplicate=False))
         wanted = [named[name] for name in matrices if name in named]
