@@ -45,13 +45,10 @@ def joined(batch: object, module: torch.nn.Module) -> object | None:
     """
     import torch
 
-    parts = [*tensors(batch)]
     if not isinstance(batch, (torch.Tensor, dict, tuple, list)) or not has_state(module):
         return None
-    shapes = {tuple(one.shape[:2]) for one in parts if one.ndim > 1}
-    if len(shapes) != 1 or any(one.ndim < 2 for one in parts):
-        return None
-    ((windows, steps),) = shapes
+    shapes = {tuple(one.shape[:2]) for one in tensors(batch)}
+    windows, steps = shapes.pop() if len(shapes) == 1 and len(min(shapes)) > 1 else (0, 0)
     each = min(windows, _LONG)
     if each < 2 or steps < 2:
         return None

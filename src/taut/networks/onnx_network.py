@@ -91,9 +91,7 @@ class OnnxGraph:
         while left:
             name = left.pop()
             node = makers.get(name)
-            if name in wanted or (
-                node is not None and any(a.HasField("g") or a.graphs for a in node.attribute)
-            ):
+            if name in wanted or (node is not None and _has_graphs(node)):
                 return True
             if node is not None and name not in seen:
                 seen.add(name)
@@ -117,6 +115,10 @@ class OnnxGraph:
         if last is not None and last.op_type == "Add":  # the bias of the layer before it
             nodes += [makers[name] for name in last.input if name in makers][:1]
         return nodes if nodes and nodes[-1].op_type in ("Gemm", "MatMul") else []
+
+
+def _has_graphs(node: NodeProto) -> bool:
+    return any(one.HasField("g") or one.graphs for one in node.attribute)
 
 
 def open_network(path: Path) -> tuple[torch.nn.Module, dict[str, str]]:

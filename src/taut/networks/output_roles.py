@@ -132,21 +132,23 @@ def _of_output(
         return [(one, 1.0) for one in computed(kept_outputs(output, "auto", maker))]
     parts = float_parts(output)
     counts = shares.of(parts)
-    chosen = [place for place, share in counts.items() if share]
-    flowing = [place for place in chosen if parts[place].requires_grad]
-    beside = [place for place in counts if not counts[place] and parts[place].requires_grad]
-    kept = kept_outputs(only(output, flowing or chosen), "auto", maker)
+    chosen, beside = _flowing(parts, counts, count=True), _flowing(parts, counts, count=False)
+    chosen = chosen or [place for place, share in counts.items() if share]
+    kept = kept_outputs(only(output, chosen), "auto", maker)
     kept += kept_outputs(only(output, beside), "auto", maker) if beside else []
     return [(one, counts[one.place]) for one in kept]
 
 
+def _flowing(
+    parts: Mapping[str, torch.Tensor], counts: Mapping[str, float], *, count: bool
+) -> list[str]:
+    """The parts through which gradients flow: those that count, or those that do not."""
+    return [at for at, one in parts.items() if one.requires_grad and bool(counts[at]) is count]
+
+
 def _of_graph(output: object, kind: Kind, shares: OutputShares) -> list[tuple[KeptOutput, float]]:
     """The parts of an ONNX graph's output that are floats and numbers, with what each counts."""
-    parts = {
-        place: part
-        for place, part in float_parts(output).items()
-        if part.numel() and (kind == "logits" or bool(part.isfinite().all()))
-    }
+    parts = {place: one for place, one in float_parts(output).items() if _are_numbers(one, kind)}
     if not parts:
         main = find_target(output, kind, lambda _: None)
         return [(main, 1.0)]
@@ -154,14 +156,16 @@ def _of_graph(output: object, kind: Kind, shares: OutputShares) -> list[tuple[Ke
     chosen = [place for place, share in counts.items() if share]
     main = find_target(only(output, chosen), kind, lambda _: None).tensor
     first = next((place for place in chosen if parts[place] is main), chosen[0])
-    order = [
-        first,
-        *sorted((one for one in counts if one != first), key=lambda one: not counts[one]),
-    ]
+    order = sorted(counts, key=lambda place: (not counts[place], place != first))
     return [
         (KeptOutput(parts[place], kind == "logits" and place == first, place=place), counts[place])
         for place in order
     ]
+
+
+def _are_numbers(part: torch.Tensor, kind: Kind) -> bool:
+    """Whether an output holds any, and no infinity but those that logits may forbid classes by."""
+    return part.numel() > 0 and (kind == "logits" or bool(part.isfinite().all()))
 
 
 def _leads(tensor: torch.Tensor, wanted: list[torch.nn.Parameter]) -> bool:

@@ -131,8 +131,7 @@ def finish(
         hindrances = _hindrances(judges, before)
         if hindrances or not parameters:
             steps = 0
-        elif steps is None:
-            steps = affordable_steps(student, held[tuned[len(tuned) // 2]])
+        steps = affordable_steps(student, _middle(held, tuned)) if steps is None else steps
         tuning = Tuning(
             parameters,
             rate=RATE if rate is None else rate,
@@ -180,6 +179,10 @@ def _whole(
     return lambda batches, judges, _: Judge(
         student, teacher, batches, judges, kind, loss, others, shares
     )
+
+
+def _middle(held: Portion, tuned: Sequence[int]) -> object:
+    return held[tuned[len(tuned) // 2]]
 
 
 def _hindrances(judges: Sequence[int], before: float) -> list[str]:
