@@ -105,10 +105,11 @@ def losses(network: nn.Module, changed: nn.Module) -> dict[str, float]:
 def row(network: TwoHeads, bits: float, shares: Shares) -> dict[str, object]:
     """Compress, load into a copy, and judge that."""
     x = images("train")[0][:_CALIBRATED]
-    more = {} if shares is None else {"outputs": shares}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x.taut.safetensors")
-        made = taut.compress(network, path, bits=bits, calib=[*x.split(64)], progress=False, **more)
+        made = taut.compress(
+            network, path, bits=bits, calib=[*x.split(64)], outputs=shares, progress=False
+        )
         other = copy.deepcopy(network)
         taut.load(path, into=other)
     return {"bits": made.bits, **losses(network, other)}

@@ -83,9 +83,10 @@ class Held:
         """What outputs count in curvature: those that do not have a trace, by which what leads to
         them alone is rounded as coarsely as any; else it would be by its scale, as finely as all.
         """
-        most = max(self.shares.values(), default=0.0)
-        places = self.roles if self.shares else ()
-        return {place: self.shares.get(place, _TRACE * most) for place in places}
+        if not self.shares:
+            return {}
+        trace = _TRACE * max(self.shares.values())
+        return {place: self.shares.get(place, trace) for place in self.roles}
 
     def each(self) -> dict[str, float]:
         """What each output lost, as a share of what it tells, where `mean` was asked for last.

@@ -14,7 +14,10 @@ from taut.networks.outputs import float_parts
 if TYPE_CHECKING:
     import torch
 
-SharesSpec: TypeAlias = "Mapping[str | int, float] | Sequence[str | int] | str | int"
+SharesSpec: TypeAlias = (
+    "Mapping[str, float] | Mapping[int, float] | Mapping[str | int, float] | Sequence[str | int]"
+    " | str | int"
+)
 
 _SAID: Final = "outputs (--outputs)"
 

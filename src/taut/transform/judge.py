@@ -149,8 +149,9 @@ class Judge:
         self._told = [
             sum_ + float(one.detach()) for sum_, one in zip(self._told, found, strict=True)
         ]
-        weighed = zip(found, self._shares.values(), strict=True) if self._shares else ()
-        found = [one * share for one, share in weighed] or found
+        if self._shares:
+            weighed = zip(found, self._shares.values(), strict=True)
+            found = [one * share for one, share in weighed]
         return sum(found[1:], found[0])
 
     def _vectors(
