@@ -14,6 +14,8 @@ from taut.calibration.biases import corrected_biases
 from taut.calibration.findings import Findings
 from taut.errors import ArgumentError
 from taut.journal.journal import Journal
+from taut.networks.chosen_outputs import OutputShares
+from taut.networks.output_roles import output_roles
 from taut.transform.damping import noise_of
 
 torch = pytest.importorskip("torch")
@@ -258,6 +260,44 @@ def test_a_weight_of_the_second_output_counts(path: Path, rng: np.random.Generat
     # Each output's distance counts beside its own size: b, nine times as large, a 81st.
     share = found[names["a"]].columns[0] / found[names["b"]].columns[0]
     assert share == pytest.approx(81, rel=0.3)
+    kinds = {"y": "features", "z": "features"}
+    weighed = collect_onnx(
+        module,  # type: ignore[arg-type]
+        [torch.from_numpy(floats(rng, 20, 6))],
+        kinds=kinds,  # type: ignore[arg-type]
+        shares={"y": 1.0, "z": 0.01},
+    )
+    share = weighed[names["a"]].columns[0] / weighed[names["b"]].columns[0]
+    assert share == pytest.approx(8100, rel=0.5)
+
+
+def test_outputs_of_a_graph_are_told_by_their_values_and_chosen(
+    path: Path, rng: np.random.Generator
+) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["u"]),
+        helper.make_node("Softmax", ["u"], ["y"]),
+        helper.make_node("MatMul", ["x", "b"], ["z"]),
+    ]
+    network(path, nodes, {"a": 3 * floats(rng, 6, 5), "b": floats(rng, 6, 8)})
+    model = onnx.load(path)
+    model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, None))
+    onnx.save(model, path)
+    module, names = open_network(path)
+    data = [torch.from_numpy(floats(rng, 64, 6))]
+    found = output_roles(module, data)
+    assert {place: one.kind for place, one in found.items()} == {
+        "y": "probabilities",
+        "z": "features",
+    }
+    chosen = output_roles(module, data, shares=OutputShares({"1": 2.0}, 0.0))
+    assert [(place, one.share) for place, one in chosen.items()] == [("z", 2.0), ("y", 0.0)]
+    with pytest.raises(ArgumentError, match='no output "w"'):
+        output_roles(module, data, shares=OutputShares({"w": 1.0}))
+    only_z = OutputShares({"z": 1.0}, 0.0)
+    assert len(output_roles(module, data, shares=only_z, matrices=[names["b"]])) == 2
+    with pytest.raises(ArgumentError, match="output z: no matrix that is rounded leads to it"):
+        output_roles(module, data, shares=only_z, matrices=[names["a"]])
 
 
 def test_rows_of_a_table_count_and_padding_does_not(path: Path, rng: np.random.Generator) -> None:

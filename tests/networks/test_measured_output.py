@@ -13,7 +13,8 @@ from torch import Tensor, nn  # noqa: E402
 
 import taut  # noqa: E402
 from taut.errors import ArgumentError  # noqa: E402
-from taut.networks.output_kind import output_kind, output_roles  # noqa: E402
+from taut.networks.output_kind import output_kind  # noqa: E402
+from taut.networks.output_roles import output_roles  # noqa: E402
 
 X = torch.randn(512, 16, generator=torch.Generator().manual_seed(1))
 TRUTH = torch.randn(16, 5, generator=torch.Generator().manual_seed(2))

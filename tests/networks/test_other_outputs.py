@@ -9,9 +9,8 @@ import pytest
 
 import taut
 from taut.analysis.curvature import collect
-from taut.networks.other_outputs import cost_of_loss, kept_outputs
-from taut.networks.output_kind import other_kinds
-from taut.networks.outputs import KeptOutput
+from taut.networks.other_outputs import OutputCost, kept_outputs
+from taut.networks.output_roles import other_kinds
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -99,12 +98,25 @@ def test_what_transformers_computes_its_output_from_does_not_count() -> None:
 
 def test_what_it_costs_to_lose_an_output() -> None:
     z = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
-    assert cost_of_loss(KeptOutput(z, False), None) == 13.0
-    mask = torch.tensor([[0.0], [1.0]])
-    assert cost_of_loss(KeptOutput(z, False), mask) == 0.5
+    assert cost("features", z).total == 13.0
+    assert cost("features", z.repeat(8, 1)).mean == pytest.approx((1.5**2 + 1.5**2) / 2)
+    assert cost("features", z.repeat(8, 1) + 100).mean == pytest.approx(2.25)
     sure = torch.tensor([[100.0, 0.0, -torch.inf, 0.0]])
-    assert cost_of_loss(KeptOutput(sure, True), None) == pytest.approx(np.log(4))
-    assert 0 < cost_of_loss(KeptOutput(torch.zeros(1, 4), True), None) < 0.02
+    assert cost("logits", sure).mean == pytest.approx(np.log(4))
+    assert cost("logits", 100 * torch.eye(4).repeat(4, 1)).mean == pytest.approx(np.log(4))
+    assert 0 < cost("logits", sure.repeat(16, 1)).mean < 0.02  # of one class they tell nothing
+    assert cost("logits", torch.tensor([[-9.0], [9.0]]).repeat(8, 1)).mean == pytest.approx(
+        np.log(2), rel=1e-2
+    )
+    assert cost("features", z[:, :1], z).mean == pytest.approx((9 + 26) / 4 / 2)
+    assert cost("features").mean == 0
+
+
+def cost(kind: Any, *vectors: torch.Tensor) -> OutputCost:
+    found = OutputCost(kind)
+    for one in vectors:
+        found.add(one)
+    return found
 
 
 def test_scores_that_a_mask_forbids_have_no_part() -> None:

@@ -8,6 +8,7 @@ import pytest
 from taut.errors import ArgumentError
 from taut.networks.output_vectors import Distance, vectors
 from taut.networks.portions import hold, samples, split
+from taut.transform.affordable import affordable_steps, work
 from taut.transform.finish import finish
 
 torch = pytest.importorskip("torch")
@@ -96,6 +97,9 @@ def test_nothing_else_changes(teacher, batches):
     kept = {name: value.clone() for name, value in student.state_dict().items()}
     original = {name: value.clone() for name, value in teacher.state_dict().items()}
     state = torch.random.get_rng_state()
+    with torch.no_grad():
+        student.norm.bias += 0.5
+    kept["norm.bias"] += 0.5
     finish(student, teacher, lambda: iter(batches), ["norm.bias"], kind="logits", steps=80)
     changed = {name for name, value in student.state_dict().items() if (value != kept[name]).any()}
     assert changed == {"norm.bias"}  # not the running statistics either
@@ -134,6 +138,31 @@ def test_few_samples_are_not_learnt_by_heart(teacher, batches):
     before = loss()
     finish(student, teacher, few, NAMES, kind="features", steps=200)
     assert loss() < 1.02 * before
+
+
+def test_what_hurts_where_nothing_was_chosen_is_undone(teacher, batches):
+    student = copy.deepcopy(teacher)
+    with torch.no_grad():
+        student.second.bias += 1.0
+    given = student.second.bias.detach().clone()
+    _, judges = split(batches, 0)
+    seen = [id(batches[at]) for at in judges[1::2]]
+    told = {id(one): torch.full((5,), 3.0) for one in batches}  # what all but the proof ask for
+    told |= dict.fromkeys(seen, torch.full((5,), 1.0))
+
+    def loss(output, batch):
+        return ((output - teacher(batch)) - told[id(batch)]).square().mean()
+
+    done = finish(student, teacher, batches, ["second.bias"], kind="features", loss=loss, steps=90)
+    assert "took more than it gave" in done.note and done.after == done.before
+    assert (student.second.bias == given).all()
+
+
+def test_recurrent_layers_take_fewer_steps():
+    layer = torch.nn.LSTM(8, 512, batch_first=True)
+    held = 2 * 4 * sum(one.numel() for one in layer.parameters())
+    assert work(layer, torch.zeros(4, 32, 8)) == held * 4 * 32
+    assert affordable_steps(layer, torch.zeros(64, 100, 8)) == 50
 
 
 def test_a_single_sample_tunes_nothing_and_says_so(teacher, batches):

@@ -56,6 +56,7 @@ def collect(
     *,
     loss: Loss | None = None,
     output: str | Mapping[str, Kind] = "auto",
+    shares: Mapping[str, float] | None = None,
     projections: int = 2,
     seed: int = 0,
     names: Collection[str] | None = None,
@@ -73,7 +74,8 @@ def collect(
     model's own output is kept: `output` "logits" takes the Fisher of its predictions, "features"
     the Gauss-Newton matrix of the squared error, each by `projections` random backward passes;
     "probabilities" are a softmax. "auto" tells by the values of the first batch
-    (`taut.networks.output_kind`), a mapping says it of every output by its place.
+    (`taut.networks.output_kind`), a mapping says it of every output by its place. `shares` are what
+    outputs count, the main one first, and no other does; without them all count alike.
     `loss(output, batch)` gives one value for each sample, or their sum: a
     mean makes the curvature smaller by the square of the batch's size, which leaves the layers'
     shares as they are if batches are equally large.
@@ -113,7 +115,8 @@ def collect(
 
         def what() -> Differentiated:
             generator = torch.Generator().manual_seed(seed)
-            return Differentiated(loss, output, work.passes, generator, vocabularies_of(module))
+            tokens = vocabularies_of(module)
+            return Differentiated(loss, output, work.passes, generator, tokens, shares or {})
 
         chain = find_chain(module, fitted(first[0].given, module))
         if chain is not None:

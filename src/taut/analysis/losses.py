@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from taut.analysis._capture import Capture
 from taut.errors import ArgumentError
 from taut.networks.calls import explained
-from taut.networks.other_outputs import cost_of_loss, kept_outputs
+from taut.networks.chosen_outputs import only
+from taut.networks.other_outputs import OutputCost, computed, kept_outputs
 from taut.networks.output_kind import role_of, values_of
-from taut.networks.output_vectors import Kind, logs_of
+from taut.networks.output_vectors import Kind, logs_of, vectors_of
 from taut.networks.outputs import KeptOutput, Loss, is_float, token_mask
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ class Differentiated:
     """What is differentiated: the caller's loss, or all outputs in some random directions.
 
     `output` is one of OUTPUTS for the main output, or what every output that counts holds, by its
-    place. `costs` are sums so far of what it costs to lose each output, by its place; `told` is
-    what "auto" found, of the first batch, with `vocabularies` of the network.
+    place. `shares` are what those that count do, the main one's first; none where all count alike.
+    `costs` are what it costs to lose each output so far, by its place; `told` is what "auto" found,
+    of the first batch, with `vocabularies` of the network.
     """
 
     loss: Loss | None
@@ -41,7 +43,8 @@ class Differentiated:
     passes: int
     generator: torch.Generator
     vocabularies: frozenset[int] = frozenset()
-    costs: dict[str, float] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
+    costs: dict[str, OutputCost] = field(default_factory=dict)
     told: dict[str, Kind] = field(default_factory=dict)
 
     def outputs(self, given: object, batch: object, capture: Capture) -> Iterable[Differentiable]:
@@ -49,7 +52,8 @@ class Differentiated:
         if self.loss is not None:
             return [(user_loss(self.loss, given, batch, self.generator, capture.batch), None)]
         asked = self.output if isinstance(self.output, str) else "auto"
-        kept = _computed(kept_outputs(given, asked, capture.maker))
+        given = only(given, self.shares) if self.shares else given
+        kept = computed(kept_outputs(given, asked, capture.maker))
         main, *others = [self._as_told(one, batch, first=not n) for n, one in enumerate(kept)]
         check(main, capture.batch, capture.broken)
         found = [probes(main, batch, self.generator, self.passes)]
@@ -74,25 +78,27 @@ class Differentiated:
     def _weighed(
         self, main: KeptOutput, others: list[KeptOutput], batch: object
     ) -> Iterator[tuple[KeptOutput, float]]:
-        """The other outputs with factors of their curvature, by which to lose any costs as much.
+        """The other outputs with factors of their curvature, by which to lose any costs its share.
 
-        The costs are those of all batches so far: a batch in which an output is almost zero would
+        The costs are those of all batches so far: a batch in which an output hardly varies would
         else outweigh all others.
         """
         for one in (main, *others) if others else ():
-            cost = cost_of_loss(one, token_mask(batch, one.tensor))
-            self.costs[one.place] = self.costs.get(one.place, 0.0) + cost
+            kind = _kind_of(one)
+            cost = self.costs.setdefault(one.place, OutputCost(kind))
+            cost.add(vectors_of(one.tensor.detach(), batch, kind))
         for one in others:
-            own, its = self.costs[one.place], self.costs[main.place]
+            own, its = self.costs[one.place].total, self.costs[main.place].total
+            share = self.shares.get(one.place, 1.0) / self.shares.get(main.place, 1.0)
             if own > 0:
-                yield one, its / own if its > 0 else 1.0
+                yield one, share * (its / own if its > 0 else 1.0)
 
 
-def _computed(kept: list[KeptOutput]) -> list[KeptOutput]:
-    """Without a main output that merely comes first and is constant, as anchors before boxes."""
-    main, *others = kept
-    first = main.place.rpartition(".")[2].isdigit()
-    return others if others and first and not main.tensor.requires_grad else kept
+def _kind_of(kept: KeptOutput) -> Kind:
+    """What an output holds whose probabilities are logarithms by now."""
+    if not kept.logits:
+        return "features"
+    return "last" if kept.last else "logits"
 
 
 def check(target: KeptOutput, where: str, broken: Callable[[], str]) -> None:

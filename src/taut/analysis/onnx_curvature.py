@@ -9,10 +9,10 @@ of logits a divergence, is divided by tr(E H E^T), which is what H says of the n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
@@ -28,8 +28,10 @@ from taut.analysis.onnx_moments import (
 )
 from taut.errors import ArgumentError
 from taut.networks.onnx_inner import is_reachable, owners
-from taut.networks.output_vectors import Distance, vectors
-from taut.networks.outputs import find_target, is_float
+from taut.networks.other_outputs import OutputCost
+from taut.networks.output_roles import output_roles
+from taut.networks.output_vectors import Distance, Kind, vectors_of
+from taut.networks.outputs import float_parts
 from taut.progress import Progress
 
 if TYPE_CHECKING:
@@ -45,12 +47,16 @@ def collect_onnx(
     network: OnnxRunner,
     batches: Sequence[object],
     *,
+    kinds: Mapping[str, Kind] | None = None,
+    shares: Mapping[str, float] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Curvature]:
     """The curvature of every matrix of a network, by its parameters' names.
 
-    A weight that no batch reached, in a branch that was not taken, has none.
+    `kinds` are what the outputs that count hold, by their places, and `shares` what they count;
+    without them all count alike, told by their values. A weight that no batch reached, in a branch
+    that was not taken, has none.
 
     Raises:
         ArgumentError: there are no batches, or values are NaN or infinite.
@@ -62,7 +68,10 @@ def collect_onnx(
     uses = find_uses(graph.proto.graph, shapes)
     used = _reachable(graph, uses)
     sums = sum_moments(network, batches, used, shapes, progress)
-    probe = _Probe(network, batches, seed)
+    if kinds is None:
+        module = cast("torch.nn.Module", network)
+        kinds = {place: one.kind for place, one in output_roles(module, batches).items()}
+    probe = _Probe(network, batches, seed, kinds, shares or {})
     found: dict[str, Curvature] = {}
     matrices = [weight for weight, shape in shapes.items() if len(shape) > 1]
     order = {weight: stage for stage, weight in enumerate(used)}
@@ -144,10 +153,18 @@ def _weighed(curvature: Curvature, gain: float, parameters: Mapping[str, str]) -
 
 
 class _Probe:
-    """Tries what noise in single weights does to the output."""
+    """Tries what noise in single weights does to the outputs that count."""
 
-    def __init__(self, network: OnnxRunner, batches: Sequence[object], seed: int) -> None:
-        self._network, self._seed = network, seed
+    def __init__(
+        self,
+        network: OnnxRunner,
+        batches: Sequence[object],
+        seed: int,
+        kinds: Mapping[str, Kind],
+        shares: Mapping[str, float],
+    ) -> None:
+        self._network, self._seed, self._kinds = network, seed, kinds
+        self._shares = [shares.get(place, 1.0) for place in kinds]
         self._batches: list[object] = []
         self._originals: list[list[torch.Tensor]] = []
         self.samples = 0
@@ -156,11 +173,11 @@ class _Probe:
                 break
             self._batches.append(batch)
             self.samples += _samples(batch)
-        self._others = self._named_others(self._batches)
         self._originals.extend(map(self._outputs, self._batches))
+        by_output = zip(*self._originals, strict=True)
         self._distances = [
-            Distance.beside(network.output_kind if number == 0 else "features", some)
-            for number, some in enumerate(zip(*self._originals, strict=True))
+            _relative(kind, some) if len(kinds) > 1 else Distance.beside(kind, some)
+            for kind, some in zip(kinds.values(), by_output, strict=True)
         ]
 
     def gain(self, parameter: str, curvature: Curvature) -> float:
@@ -185,41 +202,39 @@ class _Probe:
         return sum(map(sum, zip(*changes, strict=True))) / expected
 
     def _changes(self, batch: object, originals: list[torch.Tensor]) -> list[float]:
-        """How far each output went, in the mean over its positions in all batches.
-
-        The outputs beside the first count as much as it does, all together.
-        """
+        """How far each output went, in the mean over its positions in all batches."""
         counts = [sum(map(len, some)) for some in zip(*self._originals, strict=True)]
-        shares = [1.0, *(1 / len(self._others) for _ in self._others)]
         return [
             share * float(distance(changed, original)) / max(1, count)
             for share, distance, changed, original, count in zip(
-                shares, self._distances, self._outputs(batch), originals, counts, strict=True
+                self._shares, self._distances, self._outputs(batch), originals, counts, strict=True
             )
         ]
 
-    def _named_others(self, batches: Sequence[object]) -> list[str]:
-        """The outputs beside the first that hold floats, all of them numbers, in every batch."""
-        found: dict[str, bool] = {}
-        for batch in batches:
-            output, _ = self._network.answers(batch)
-            kind = self._network.output_kind
-            first = find_target(output, kind, lambda _: None).tensor
-            for name, one in output.items() if isinstance(output, Mapping) else ():
-                useful = one is not first and is_float(one) and one.numel() and one.isfinite().all()
-                found[name] = found.get(name, True) and bool(useful)
-        return [name for name, useful in found.items() if useful]
-
     def _outputs(self, batch: object) -> list[torch.Tensor]:
-        """The vectors of the output that is told of, and those of the others."""
+        """The vectors of each output; numbers alone in those beside the main one."""
+        import torch
+
         output, _ = self._network.answers(batch)
-        kind = self._network.output_kind
-        found = vectors(output, batch, kind)
-        forbidden = (found == -math.inf) & (kind == "logits")  # classes that cannot be
-        if not (found.isfinite() | forbidden).all():
+        parts: dict[str, torch.Tensor] = float_parts(output)
+        found = [
+            vectors_of(parts.get(place, torch.zeros(0, 1)), batch, kind)
+            for place, kind in self._kinds.items()
+        ]
+        main, *others = found
+        kind = next(iter(self._kinds.values()))
+        forbidden = (main == -math.inf) & (kind != "features")  # classes that cannot be
+        if not (main.isfinite() | forbidden).all():
             raise ArgumentError("calibration: the model's output has NaN or infinite values")
-        others = [output[name] for name in self._others] if isinstance(output, Mapping) else []
-        return [found, *(vectors(one, batch, "features").nan_to_num() for one in others)]
+        return [main, *(one.nan_to_num() for one in others)]
+
+
+def _relative(kind: Kind, originals: Iterable[torch.Tensor]) -> Distance:
+    """The distance from an output in units of what it costs to lose it."""
+    cost = OutputCost(kind)
+    for one in originals:
+        cost.add(one)
+    return cost.distance
 
 
 def quadratic(error: np.ndarray, curvature: Curvature) -> float:

@@ -61,13 +61,13 @@ class ChainJudge(Judge):
         self._pieces: dict[int, list[JudgedPiece]] = {}
         self._last = Carried(folder=scratch, exact=True)
         self._parts: HeadParts | None = None
-        self._shares: dict[int, list[float]] = {}
+        self._counts: dict[int, list[float]] = {}
         self._tuned = [
             [one for name, one in tuned.items() if name.startswith(f"{block}.")]
             for block in compressed.chain.names
         ]
         network, few = compressed.chain.network, _few(batches, judges)
-        super().__init__(network, network, batches, few, held.kind, None, held.beside)
+        super().__init__(network, network, batches, few, held.kind, None, held.beside, held.shares)
 
     def total(self, index: int) -> tuple[torch.Tensor, int]:
         """Return the loss of one batch as a sum, through which no gradients flow."""
@@ -114,16 +114,16 @@ class ChainJudge(Judge):
         """The loss of the positions of a part."""
         output = self._compressed.chain.leave(part.given, hidden)
         changed = self._vectors(output, part.given, part.span)
-        return self._apart(changed, originals, self._shares_of(index))
+        return self._apart(changed, originals, self._counts_of(index))
 
-    def _shares_of(self, index: int) -> list[float]:
+    def _counts_of(self, index: int) -> list[float]:
         """What a vector of the other outputs counts of one of the main one."""
-        if index not in self._shares:
+        if index not in self._counts:
             counts = [0] * (1 + len(self._others))
             for some in self._originals(index) if self._others else ():
                 counts = [count + len(one) for count, one in zip(counts, some, strict=True)]
-            self._shares[index] = [counts[0] / max(1, count) for count in counts[1:]]
-        return self._shares[index]
+            self._counts[index] = [counts[0] / max(1, count) for count in counts[1:]]
+        return self._counts[index]
 
     def _originals(self, index: int) -> Iterator[list[torch.Tensor]]:
         for piece in self._pieces_of(index):

@@ -36,6 +36,7 @@ def curvature_of(
     names: Collection[str],
     loss: Loss | None = None,
     output: str | Mapping[str, Kind] = "auto",
+    shares: Mapping[str, float] | None = None,
     seed: int = 0,
     scratch: Path | None = None,
     device: str | None = None,
@@ -44,7 +45,8 @@ def curvature_of(
 ) -> dict[str, Curvature]:
     """The curvature of these parameters: by gradients, or by runs forward where there are none.
 
-    Of an ONNX model those are left out that no batch reached. In `pieces` finished blocks are kept.
+    `output` and `shares` are as `taut.analysis.collect` has them. Of an ONNX model those are left
+    out that no batch reached. In `pieces` finished blocks are kept.
 
     Raises:
         ArgumentError: as `taut.analyze.collect`; or a loss was given, and there are none.
@@ -55,6 +57,7 @@ def curvature_of(
             batches,
             loss=loss,
             output=output,
+            shares=shares,
             seed=seed,
             names=set(names),
             scratch=scratch,
@@ -67,5 +70,7 @@ def curvature_of(
     if loss is not None:
         raise ArgumentError(NO_LOSS)
     network = cast("OnnxRunner", model.module)
-    found = collect_onnx(network, list(batches()), seed=seed, progress=progress)
+    kinds = None if isinstance(output, str) else output
+    given = list(batches())
+    found = collect_onnx(network, given, kinds=kinds, shares=shares, seed=seed, progress=progress)
     return {name: found[name] for name in names if name in found}

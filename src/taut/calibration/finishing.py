@@ -72,7 +72,8 @@ def finished(started: Started, vectors: Vectors, dial: float) -> Vectors:
 
 def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], str]:
     """What is no matrix, by tensor, tuned until the outputs are the original's; and a note."""
-    from taut.transform.finish import affordable_steps, finish
+    from taut.transform.affordable import affordable_steps
+    from taut.transform.finish import finish
 
     work, student = started.work, started.student
     if started.compressed is None:
@@ -81,7 +82,7 @@ def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], s
     if not names:
         return {}, ""
     teacher, compressed = work.model.module, started.compressed
-    kind, others = started.held.kind, started.held.beside  # from the network as it is
+    held = started.held  # its kinds are from the network as it is
     steps = None
     with ExitStack() as stack:
         judge_of = None
@@ -95,8 +96,9 @@ def _tuned(started: Started, vectors: Vectors) -> tuple[dict[str, np.ndarray], s
             teacher,
             lambda: work.calibration,
             list(names),
-            kind=kind,
-            others=others,
+            kind=held.kind,
+            others=held.beside,
+            shares=held.shares,
             steps=steps,
             seed=work.request.seed,
             progress=work.progress,

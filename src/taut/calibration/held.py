@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 from taut.calibration.rounded_network import RoundedNetwork
+from taut.networks.chosen_outputs import OutputShares
 from taut.networks.graph_batches import is_fixed
-from taut.networks.output_kind import OutputRole, output_roles
+from taut.networks.output_kind import OutputRole
+from taut.networks.output_roles import ALL_ALIKE, output_roles
 from taut.networks.portions import hold, split
 from taut.transform.finish import Judging
 from taut.transform.judge import Judge
@@ -18,14 +20,17 @@ if TYPE_CHECKING:
     from taut.networks import Calibration
 
 _NAMED: Final = 8  # outputs in a note
+_TRACE: Final = 1e-4  # of what an output counts, for those that do not
 
 
 class Held:
     """Batches to judge `student` by, beside `teacher`: a tenth, the same for the same seed.
 
     `others` are the rest, `kind` and `beside` (together `kinds`) say what the original's main
-    output is, and what the others are by their places. No form is estimated from those that judge:
-    they would flatter it.
+    output is, and what the others are by their places; `shares` what each counts, empty where all
+    do alike. `roles` are those of the outputs that do not count, too. No form is estimated from
+    those that judge: they would flatter it. Of `matrices`, the network's parameters that are
+    rounded, one has to lead to an output that counts.
     """
 
     def __init__(
@@ -35,13 +40,19 @@ class Held:
         calibration: Calibration,
         seed: int,
         said: Mapping[str, str] | None = None,
+        shares: OutputShares = ALL_ALIKE,
+        matrices: Collection[str] = (),
     ) -> None:
         whole = is_fixed(getattr(teacher, "input_shapes", {}))
         self.batches, self.note = hold(lambda: calibration, teacher, cut=not whole)
         others, self.judges = split(self.batches, seed)
         self.others = self.batches.of(others)
-        roles = output_roles(teacher, self.batches, said)
-        self.kinds = {place: one.kind for place, one in roles.items()}
+        roles = output_roles(teacher, self.batches, said, shares, matrices)
+        counting = {place: one for place, one in roles.items() if one.share}
+        alike = shares.all_alike
+        self.roles = roles
+        self.shares = {} if alike else {place: one.share for place, one in counting.items()}
+        self.kinds = {place: one.kind for place, one in counting.items()}
         (_, self.kind), *beside = self.kinds.items()
         self.beside = dict(beside)
         self._student, self._teacher = student, teacher
@@ -64,8 +75,25 @@ class Held:
                 self.kind,
                 None,
                 self.beside,
+                self.shares,
             )
         return self._judge.mean()
+
+    def traces(self) -> dict[str, float]:
+        """What outputs count in curvature: those that do not have a trace, by which what leads to
+        them alone is rounded as coarsely as any; else it would be by its scale, as finely as all.
+        """
+        if not self.shares:
+            return {}
+        trace = _TRACE * max(self.shares.values())
+        return {place: self.shares.get(place, trace) for place in self.roles}
+
+    def each(self) -> dict[str, float]:
+        """What each output lost, as a share of what it tells, where `mean` was asked for last.
+
+        None of a network that has a single one.
+        """
+        return dict(zip(self.kinds, self._judge.each(), strict=True)) if self._judge else {}
 
 
 def _taken(roles: Mapping[str, OutputRole]) -> str:
@@ -75,7 +103,15 @@ def _taken(roles: Mapping[str, OutputRole]) -> str:
         return f"the output is taken for {_words(one)}"
     told = [f"{place or 'the main one'}: {_words(one)}" for place, one in roles.items()]
     more = f" and {len(roles) - _NAMED} more" if len(roles) > _NAMED else ""
-    return f"{len(roles)} outputs, each counts as much: {'; '.join(told[:_NAMED])}{more}"
+    counts = list(dict.fromkeys(f"{one.share:g}" for one in roles.values()))
+    how = "each counts as much" if len(counts) == 1 else _weighed(roles)
+    return f"{len(roles)} outputs, {how}: {'; '.join(told[:_NAMED])}{more}"
+
+
+def _weighed(roles: Mapping[str, OutputRole]) -> str:
+    """`counting 1 and 0.1`, in the order in which they are named."""
+    shares = [f"{one.share:g}" for one in [*roles.values()][:_NAMED]]
+    return f"counting {', '.join(shares[:-1])} and {shares[-1]}"
 
 
 def _words(role: OutputRole) -> str:

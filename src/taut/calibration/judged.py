@@ -28,6 +28,16 @@ def loss_at(started: Started, vectors: Vectors, dial: float) -> float:
     return as_bits(held_loss(started, vectors), rounder.nbytes, rounder.weights)
 
 
+def losses_told(started: Started, vectors: Vectors) -> tuple[str, ...]:
+    """What each of several outputs loses on batches set aside, as the rounder stands, in a note."""
+    held = started.held
+    if len(held.roles) < 2 or not held.judges:
+        return ()
+    held_loss(started, vectors)
+    each = [f"{place or 'the main one'} {100 * lost:.2g} %" for place, lost in held.each().items()]
+    return (f"on batches set aside the outputs lose, of what each tells: {', '.join(each)}",)
+
+
 def as_bits(loss: float, nbytes: float, weights: int) -> float:
     """A loss and the bytes that some weights take for it, in bits a weight."""
     return math.log2(max(loss, 1e-30)) / _LOSS_PER_BIT + 8 * nbytes / max(1, weights)

@@ -14,6 +14,7 @@ from taut.coding import Effort
 from taut.encoding.tensor import Quantize
 from taut.io import Source
 from taut.machine.workers import Workers
+from taut.networks.chosen_outputs import OutputShares
 from taut.planning import Target
 from taut.planning.max_drop import Allowed
 from taut.scheme import Scheme
@@ -35,6 +36,7 @@ class Request:
     score: ScoreFunction | None = None
     loss: Loss | None = None
     output: Mapping[str, str] = field(default_factory=dict)
+    shares: OutputShares = field(default_factory=OutputShares)
     finish: bool = True
     sequential: bool = True
     effort: Effort = "max"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from taut.calibration.choose_forms import choose_forms
 from taut.calibration.findings import Findings
 from taut.calibration.inputs import Work
+from taut.calibration.judged import losses_told
 from taut.calibration.request import Ready, Request
 from taut.calibration.search import Try
 from taut.calibration.settled import Settled
@@ -39,7 +40,7 @@ def calibrate(work: Work, record: Findings) -> Ready:
         tries=settled.tries,
         original_score=settled.original_score,
         score=settled.score,
-        notes=started.notes + settled.notes,
+        notes=started.notes + settled.notes + losses_told(started, settled.vectors),
         record=record,
     )
 

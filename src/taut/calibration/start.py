@@ -58,7 +58,15 @@ def start(work: Work, record: Findings) -> Started:
     student, request = RoundedNetwork(work.model), work.request
     if is_large(work.source, work.schemes):
         expect_stages(work.progress, stage_costs(work))
-    held = Held(student, work.model.module, work.calibration, request.seed, request.output)
+    held = Held(
+        student,
+        work.model.module,
+        work.calibration,
+        request.seed,
+        request.output,
+        request.shares,
+        () if request.loss is not None else set(_parameters(work).values()),
+    )
     curvature = _curvature(work, held, record)
     rounder = Rounder(
         work.source,
@@ -147,7 +155,8 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
             work.model,
             lambda: held.others,
             loss=work.request.loss,
-            output=held.kinds,
+            output={place: one.kind for place, one in held.roles.items()},
+            shares=held.traces(),
             seed=work.request.seed,
             scratch=work.request.scratch,
             device=work.request.device,

@@ -20,7 +20,8 @@ _OPTIONS: Final = {
         *("activations", "ranges", "max_error"),
     ),
     "Model and data": (
-        *("base", "calib", "score", "loss", "output_kind", "original", "into", "key", "strict"),
+        *("base", "calib", "score", "loss", "output_kind", "outputs", "original", "into", "key"),
+        "strict",
         *("evaluation", "frontier", "analysis", "exports"),
         *("base_model", "license", "made_by"),
     ),

@@ -85,6 +85,14 @@ def command(
             "several outputs policy=logits,value=features. By default told by its values.",
         ),
     ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="With --calib: what several outputs count, by name or number: policy=1,value=0.1; "
+            "names alone (policy) choose those that count. By default all count alike.",
+        ),
+    ] = None,
     plan: Annotated[
         Path | None,
         typer.Option(
@@ -201,6 +209,8 @@ def command(
             "scratch": scratch,
             "device": device,
             "output": output_kind,
+            "outputs": outputs,
+            "loss": loss,
             "finish": finishes,
             "fold": folds,
         }
@@ -226,6 +236,7 @@ def command(
             score=judge,
             loss=lost,
             output=output_kind,
+            outputs=outputs,
             train=train,
             teacher=teacher,
             epochs=epochs,

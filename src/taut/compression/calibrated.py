@@ -20,6 +20,7 @@ from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, TensorInfo
 from taut.io.identity import model_identity, plan_identity
+from taut.networks.chosen_outputs import OutputShares
 from taut.networks.outputs import said_outputs
 from taut.networks.quick_products import quick_products
 from taut.planning import quantisable
@@ -225,6 +226,7 @@ def _request(
         score=call.score,
         loss=call.loss,
         output=said_outputs(call.output),
+        shares=OutputShares.said(call.outputs),
         finish=call.finish is not False and model.gradients,
         sequential=model.gradients,
         effort=call.effort or "max",
@@ -289,6 +291,7 @@ def _identity(work: Work) -> dict[str, str]:
         "calibration": work.calibration.digest,
         "loss": code_identity(request.loss),
         "output": repr(sorted(request.output.items())),
+        "outputs": f"{sorted(request.shares.named.items())!r}, {request.shares.rest:g}",
         "seed": str(request.seed),
         "version": __version__,
     }

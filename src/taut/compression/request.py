@@ -16,6 +16,7 @@ from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.io.source import fixed_of, parameters_of
 from taut.machine.workers import LocalWorkers, Workers
+from taut.networks.chosen_outputs import OutputShares, SharesSpec
 from taut.networks.outputs import said_outputs
 from taut.planning import Target, load_plan, parse_target, quantisable, resolve
 from taut.planning.divides import divides
@@ -43,6 +44,7 @@ _WITH_DATA: Final = {
     "scratch": "--scratch",
     "device": "--device",
     "output": "--output-kind",
+    "outputs": "--outputs",
 }
 _LOSSY: Final = ("bits", "size", "max_drop", "calib", "plan")
 
@@ -58,6 +60,7 @@ class Call:
     score: ScoreFunction | None = None
     loss: Callable[[object, object], torch.Tensor] | None = None
     output: str | Mapping[str, str] | None = None
+    outputs: SharesSpec | None = None
     plan: Plan | Schemes | str | Path | None = None
     effort: Effort | None = None
     threads: int = 1
@@ -232,6 +235,11 @@ def check_words(given: Mapping[str, object]) -> None:
     `given` has these words by the names that `Call` has for them; what is not there is None.
     """
     said_outputs(cast("str | Mapping[str, str] | None", given.get("output")))
+    OutputShares.said(cast("SharesSpec | None", given.get("outputs")))
+    if given.get("outputs") is not None and given.get("loss") is not None:
+        raise ArgumentError(
+            "outputs (--outputs): the loss says what counts; leave one of the two out"
+        )
     for name, option in _WITH_DATA.items():
         if given.get("calib") is None and given.get(name) is not None:
             raise ArgumentError(

@@ -7,7 +7,7 @@ is an nn.Module with parameters like any other, but for one thing: nothing has a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +84,20 @@ class OnnxGraph:
         )
         return "logits" if any(map(is_head, weights)) else "features"
 
+    def leads(self, weights: Collection[str], outputs: Collection[str]) -> bool:
+        """Whether any of these tensors leads to any of the outputs; what has graphs may hide it."""
+        makers = {name: node for node in self.proto.graph.node for name in node.output}
+        wanted, seen, left = {self.fed[one] for one in weights}, set[str](), [*outputs]
+        while left:
+            name = left.pop()
+            node = makers.get(name)
+            if name in wanted or (node is not None and _has_graphs(node)):
+                return True
+            if node is not None and name not in seen:
+                seen.add(name)
+                left += node.input
+        return False
+
     def _check_outputs(self) -> None:
         if any("float" in kind or "double" in kind for kind in self.outputs.values()):
             return
@@ -101,6 +115,10 @@ class OnnxGraph:
         if last is not None and last.op_type == "Add":  # the bias of the layer before it
             nodes += [makers[name] for name in last.input if name in makers][:1]
         return nodes if nodes and nodes[-1].op_type in ("Gemm", "MatMul") else []
+
+
+def _has_graphs(node: NodeProto) -> bool:
+    return any(one.HasField("g") or one.graphs for one in node.attribute)
 
 
 def open_network(path: Path) -> tuple[torch.nn.Module, dict[str, str]]:
@@ -144,6 +162,17 @@ def _onnx_network() -> Callable[[OnnxGraph], torch.nn.Module]:
         def output_kind(self) -> Kind:
             """Whether the output is logits or features."""
             return self.graph.output_kind()
+
+        def leads(self, matrices: Collection[str], places: Collection[str]) -> bool:
+            """Whether any of these parameters leads to any of the outputs at these places."""
+            tensors = [self.names[one] for one in matrices if one in self.names]
+            outputs = self.graph.outputs  # a place within one begins with its name
+            named = [
+                name
+                for name in outputs
+                if any(place in ("", name) or place.startswith(f"{name}.") for place in places)
+            ]
+            return self.graph.leads(tensors, named)
 
         def weights(self) -> dict[str, np.ndarray]:
             """The parameters as the graph takes them, by its inputs."""

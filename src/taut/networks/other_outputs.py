@@ -2,7 +2,7 @@
 
 A loss of the main output alone says nothing of a second head: its weights would be rounded to
 nothing. So every output of floats counts, each by its own kind, and alike: in units of what it
-costs to lose it altogether, zeros in its place.
+costs to lose all that it tells, with what it is in the mean in its place.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from taut.networks.measured_output import LEAST
+from taut.networks.output_vectors import Distance, Kind, of_two_classes
 from taut.networks.outputs import KeptOutput, Maker, find_target, float_parts, told_output
 
 if TYPE_CHECKING:
     import torch
 
 _LEAST: Final = 0.01  # of the most that logits can tell, log C: what they count that tell nothing
+_STEADY: Final = 1e-4  # of a mean square: what numbers count that hardly vary
 
 
 def kept_outputs(output: object, kind: str, maker: Maker) -> list[KeptOutput]:
@@ -68,23 +71,75 @@ def _beside(place: str, tensor: torch.Tensor, kind: str, maker: Maker) -> KeptOu
     return replace(told, logits=told.logits and kind != "features", place=place)
 
 
-def cost_of_loss(kept: KeptOutput, mask: torch.Tensor | None) -> float:
-    """What zeros in an output's place cost, summed over its positions, as curvature measures it.
+@dataclass
+class OutputCost:
+    """What it costs to lose what an output tells, as curvature measures it: a mean over positions.
 
-    Of features half the sum of squares; of logits the divergence from no opinion, log C - H nats.
+    Of numbers half their variance about their mean, summed over their width: a mean is a bias's to
+    keep. Of logits what they tell of the class: the entropy of the mean chances over the mean
+    entropy, in nats. Of fewer than 16 positions there is no mean to go by: zeros then stand for it.
+
+    >>> import torch
+    >>> cost = OutputCost("features")
+    >>> cost.add(torch.tensor([5.0, 7.0]).repeat(8)[:, None])
+    >>> cost.mean, cost.positions
+    (0.5, 16)
     """
-    import torch
 
-    z = kept.tensor.detach().float()
-    z = z.masked_fill(~z.isfinite(), -1e4 if kept.logits else 0.0)
-    if not kept.logits:
-        each = z.square() / 2
-        return float((each if mask is None else each * mask).sum())
-    logs = torch.log_softmax(z, kept.axis)
-    classes = z.shape[kept.axis]
-    told = math.log(classes) + (logs.exp() * logs).sum(kept.axis, keepdim=True)
-    told = told.clamp(min=_LEAST * math.log(classes))
-    return float((told if mask is None else told * mask).sum())
+    kind: Kind
+    positions: int = 0
+    squares: float = 0.0
+    entropy: float = 0.0
+    sums: torch.Tensor | None = None
+    same: bool = True  # whether all vectors are of one width
+
+    def add(self, vectors: torch.Tensor) -> None:
+        """Add vectors (positions, width) of the original, as `vectors_of` gives them."""
+        z = vectors.detach().double()
+        if self.kind == "features":
+            z = z.nan_to_num(0.0, 0.0, 0.0)
+            self.squares += float(z.square().sum())
+        else:
+            logs = of_two_classes(z).clamp(min=-1e4).log_softmax(-1)
+            z = logs.exp()
+            self.entropy -= float((z * logs).sum())
+        self.same = self.same and (self.sums is None or len(self.sums) == z.shape[1])
+        if self.same:
+            self.sums = z.sum(0) if self.sums is None else self.sums + z.sum(0)
+        self.positions += len(z)
+
+    @property
+    def mean(self) -> float:
+        """The cost of a position; 0 where there is none."""
+        if not self.positions or self.sums is None:
+            return 0.0
+        known = self.same and self.positions >= LEAST
+        mean = self.sums / self.positions
+        if self.kind == "features":
+            square = self.squares / self.positions
+            about = square - float(mean.square().sum()) if known else square
+            return max(about, _STEADY * square) / 2
+        most = math.log(len(mean))
+        whole = -float((mean * mean.clamp_min(1e-300).log()).sum()) if known else most
+        return max(whole - self.entropy / self.positions, _LEAST * most)
+
+    @property
+    def total(self) -> float:
+        """The cost of all positions."""
+        return self.mean * self.positions
+
+    @property
+    def distance(self) -> Distance:
+        """The distance from an original that is 1 where, in the mean, all is lost."""
+        doubled = 2 if self.kind == "features" else 1
+        return Distance(self.kind, max(doubled * self.mean, 1e-30))
+
+
+def computed(kept: list[KeptOutput]) -> list[KeptOutput]:
+    """Without a main output that merely comes first and is constant, as anchors before boxes."""
+    main, *others = kept
+    first = main.place.rpartition(".")[2].isdigit()
+    return others if others and first and not main.tensor.requires_grad else kept
 
 
 def _is_same(part: torch.Tensor, main: torch.Tensor) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar, cast
 
 from taut.errors import ArgumentError
-from taut.io.names import nearest
 from taut.networks.calls import evaluating, run, samples_of
 from taut.networks.cuts import first_sample
 from taut.networks.measured_output import ENOUGH, LEAST, told_by_values
@@ -30,59 +29,11 @@ _MOST: Final = 1024  # positions of an output and batch that are looked at
 
 @dataclass(frozen=True)
 class OutputRole:
-    """What an output of a network holds, and why it is taken for that."""
+    """What an output of a network holds, why it is taken for that, and what it counts."""
 
     kind: Kind
     why: str
-
-
-def output_roles(
-    module: torch.nn.Module, batches: Iterable[object], said: Mapping[str, str] | None = None
-) -> dict[str, OutputRole]:
-    """What the outputs that count hold, by their places; the main one comes first.
-
-    Told by the values of some 64 positions, of as many batches as that takes. `said` has what the
-    caller says of outputs, one of OUTPUTS, by their places: "" is the main one.
-
-    Raises:
-        ArgumentError: the module rejects a batch, or `said` names an output that there is not.
-
-    >>> import torch
-    >>> class Two(torch.nn.Module):
-    ...     def __init__(self):
-    ...         super().__init__()
-    ...         self.fc, self.box = torch.nn.Linear(4, 3), torch.nn.Linear(4, 2)
-    ...     def forward(self, x):
-    ...         return self.fc(x).softmax(-1), self.box(x)
-    >>> {place: one.kind for place, one in output_roles(Two(), [torch.randn(64, 4)]).items()}
-    {'0': 'probabilities', '1': 'features'}
-    """
-    import torch
-    from torch.autograd.graph import saved_tensors_hooks
-
-    said = {} if said is None else said
-    if (says := _says(module)) is not None and said.get("", "auto") == "auto":
-        return {"": OutputRole(says, "its graph says so")}
-    steps = iter(batches)
-    first = next(steps)
-    # How outputs are computed is looked at, and nothing differentiated: no value is kept for it.
-    with torch.enable_grad(), saved_tensors_hooks(_nothing_of, torch.Tensor):
-        kept = _of_some(module, first, lambda o, m: kept_outputs(o, "auto", m), gradients=True)
-    places = {one.place for one in kept}
-    for place in said:
-        if place and place not in places:
-            raise ArgumentError(
-                f'output: the network has no output "{place}"{nearest(place, places)}; it has '
-                + ", ".join(sorted(one or "a single one" for one in places))
-            )
-    values = _values(module, kept, itertools.chain([first], steps))
-    tokens = vocabularies_of(module)
-    asked = [said.get(kept[0].place, said.get("", "auto"))]
-    asked += [said.get(one.place, "auto") for one in kept[1:]]
-    return {
-        one.place: role_of(one, some, tokens, word)
-        for one, some, word in zip(kept, values, asked, strict=True)
-    }
+    share: float = 1.0
 
 
 def output_kind(module: torch.nn.Module, batch: object) -> Kind:
@@ -95,17 +46,11 @@ def output_kind(module: torch.nn.Module, batch: object) -> Kind:
     >>> output_kind(torch.nn.Sequential(net, torch.nn.Softmax(-1)), torch.randn(64, 4))
     'probabilities'
     """
-    if (says := _says(module)) is not None:
+    if (says := graph_kind(module)) is not None:
         return says
-    main = _of_some(module, batch, lambda o, m: kept_outputs(o, "auto", m)[0])
-    (values,) = _values(module, [main], [batch])
+    main = look_at(module, batch, lambda o, m: kept_outputs(o, "auto", m)[0])
+    (values,) = values_at(module, [main], [batch])
     return role_of(main, values, vocabularies_of(module)).kind
-
-
-def other_kinds(module: torch.nn.Module, batch: object) -> dict[str, Kind]:
-    """What the outputs beside the main one hold, by their places: those that curvature counts."""
-    _, *others = output_roles(module, [batch]).items()
-    return {place: one.kind for place, one in others}
 
 
 def role_of(
@@ -152,7 +97,7 @@ def _rows(module: torch.nn.Module) -> int:
     return int(weight.shape[0]) if name == "Embedding" and weight is not None else 0
 
 
-def _values(
+def values_at(
     module: torch.nn.Module, kept: Sequence[KeptOutput], batches: Iterable[object]
 ) -> list[torch.Tensor]:
     """Some vectors of each output, of several batches where one does not have ENOUGH."""
@@ -181,13 +126,16 @@ def vectors_at(
     module: torch.nn.Module, kept: Sequence[KeptOutput], batch: object
 ) -> list[torch.Tensor]:
     """Vectors (positions, width) of outputs for a batch, of each no more than can tell."""
+    import torch
+
     with evaluating(module):
         output = run(module, batch, "calibration batch")
     parts: dict[str, torch.Tensor] = float_parts(output)
-    main = find_target(output, "auto", lambda _: None).tensor
-    tensors = [main, *(parts.get(one.place) for one in kept[1:])]
+    if not parts:  # a single number
+        parts = {"": find_target(output, "auto", lambda _: None).tensor}
+    tensors = [parts.get(one.place) for one in kept]
     return [
-        main.new_zeros(0, 1) if tensor is None else values_of(tensor, batch, last=one.last)
+        torch.zeros(0, 1) if tensor is None else values_of(tensor, batch, last=one.last)
         for one, tensor in zip(kept, tensors, strict=True)
     ]
 
@@ -221,7 +169,7 @@ def class_axes(
     ({'': -1}, {})
     """
     output, maker = _made_by(module, batch, where, named)
-    told, found = _says(module), {}
+    told, found = graph_kind(module), {}
     for place, tensor in float_parts(output).items():
         said = place.rpartition(".")[2] == "logits" or told == "logits"
         target = told_output(tensor, maker, named=said)
@@ -230,12 +178,7 @@ def class_axes(
     return found
 
 
-def _nothing_of(tensor: torch.Tensor) -> torch.Tensor:
-    """What is kept in the place of a tensor that gradients would want."""
-    return tensor.new_empty(0)
-
-
-def _of_some(
+def look_at(
     module: torch.nn.Module,
     batch: object,
     look: Callable[[object, Maker], Seen],
@@ -252,7 +195,7 @@ def _of_some(
     return look(*_made_by(module, batch, "calibration batch 1", gradients=gradients))
 
 
-def _says(module: torch.nn.Module) -> Literal["logits", "features"] | None:
+def graph_kind(module: torch.nn.Module) -> Literal["logits", "features"] | None:
     """What a network says itself that has no layers to look at."""
     told = getattr(module, "output_kind", None)
     if told in ("logits", "features"):

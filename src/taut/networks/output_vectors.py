@@ -85,9 +85,9 @@ def logs_of(chances: torch.Tensor) -> torch.Tensor:
 class Distance:
     """How far vectors lie from the original's, summed over positions and divided by `unit`.
 
-    Logits: the divergence KL(original || changed) in nats. Features: the squared distance over
-    the mean square of the original's length; its half where all lengths are 1, which is then
-    1 - cosine.
+    Logits: the divergence KL(original || changed) in nats. Features: the squared distance, as a
+    rule over the mean square of the original's length; its half where all lengths are 1, which is
+    then 1 - cosine.
     """
 
     kind: Kind
@@ -114,8 +114,8 @@ class Distance:
         if self.kind == "features":
             return (changed - original).square().sum() / self.unit
         # Logits of -inf, which forbid a class, must not become inf - inf.
-        p, q = (log_softmax(_two(z), dim=-1).clamp_min(-1e4) for z in (original, changed))
-        return kl_div(q, p, reduction="sum", log_target=True)
+        p, q = (log_softmax(of_two_classes(z), dim=-1).clamp_min(-1e4) for z in (original, changed))
+        return kl_div(q, p, reduction="sum", log_target=True) / self.unit
 
     @classmethod
     def beside(cls, kind: Kind, originals: Iterable[torch.Tensor]) -> Distance:
@@ -170,8 +170,8 @@ def _in_slices() -> Callable[..., torch.Tensor]:
     return SlicedDistance.apply
 
 
-def _two(logits: torch.Tensor) -> torch.Tensor:
-    """A single logit is that of one class beside a class of logit 0."""
+def of_two_classes(logits: torch.Tensor) -> torch.Tensor:
+    """Logits of two classes or more: a single one is that of a class beside a class of logit 0."""
     import torch
 
     if logits.shape[-1] > 1:

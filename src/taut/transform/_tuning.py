@@ -39,8 +39,10 @@ class Tuning:
 
         self._parameters, self._half = parameters, half
         self._masters = {name: one.detach().float().clone() for name, one in parameters.items()}
-        self._best = {name: one.clone() for name, one in self._masters.items()}
+        self._given = {name: one.clone() for name, one in self._masters.items()}
+        self._best = self._given
         self.after, self._rate = before, rate
+        self.proved: float | None = None  # the loss that the best has where it did not decide
         scales = {name: float(one.square().mean().sqrt()) for name, one in self._masters.items()}
         # One near zero, like a fresh bias, takes part of what the others have.
         floor = max(0.1 * float(np.median([*scales.values()])) if scales else 0.0, 1e-6)
@@ -61,11 +63,11 @@ class Tuning:
         self._adam.step()
         self._load(self._masters)
 
-    def consider(self, mean: Callable[[], float]) -> None:
+    def consider(self, mean: Callable[[], float], proof: Callable[[], float] | None = None) -> None:
         """Keep the values of now if, rounded, their loss is the smallest yet; else go back.
 
-        Going back halves the rate twice: few samples want far smaller steps than many do, and
-        which these are the loss on others knows best.
+        `proof` is their loss on what does not decide. Going back halves the rate twice: few samples
+        want far smaller steps than many do, and which these are the loss on others knows best.
         """
         import torch
 
@@ -74,12 +76,17 @@ class Tuning:
         found = mean()
         if found < self.after:
             self.after, self._best = found, rounded
+            self.proved = None if proof is None else proof()
         else:
             with torch.no_grad():
                 for name, master in self._masters.items():
                     master.copy_(self._best[name])
             self._rate /= 4
         self._load(self._masters)
+
+    def undo(self) -> None:
+        """Go back to the values as given: what was learnt is worth nothing."""
+        self._best = self._given
 
     def settle(self) -> dict[str, NDArray[np.float32]]:
         """Load the best values for good, and return them."""

@@ -3,7 +3,9 @@
 Once the matrices are quantised, their error moves every layer's outputs in mean and in scale.
 Biases and the scales and shifts of norms are a thousandth of a model and can take much of that
 back. They are learnt by distillation (Hinton, Vinyals and Dean 2015) from the original on the
-calibration batches, without labels; batches set aside say when to believe it.
+calibration batches, without labels; batches set aside say when to believe it. Every other of these
+says nothing on the way: it proves at the end that what was learnt helps where nothing was chosen
+by it, and else nothing of it is kept. Recurrent networks prove it on long windows.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ from numpy.typing import NDArray
 
 from taut.errors import ArgumentError
 from taut.io.names import nearest
+from taut.networks.long_windows import joined
 from taut.networks.output_vectors import Kind
 from taut.networks.outputs import Loss
 from taut.networks.portions import Batches, Portion, hold, split
 from taut.transform._tuning import Clock, Tuning, height
-from taut.transform.judge import Judge, Slope, prepared, work
+from taut.transform.affordable import affordable_steps
+from taut.transform.judge import Judge, Slope, prepared
 
 if TYPE_CHECKING:
     import torch
@@ -33,24 +37,24 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 class Judging(Protocol):
     """What tells the loss over batches by their number, as `Judge` does."""
 
-    @property
-    def before(self) -> float:
-        """The mean loss as the models come."""
-
     def slope(self, index: int, tuned: Sequence[torch.nn.Parameter]) -> Slope:
         """The loss of one batch as a sum, with its gradients by what is tuned."""
 
-    def mean(self) -> float:
-        """The mean loss over the batches that were set aside."""
+    @property
+    def judges(self) -> Sequence[int]:
+        """The numbers of the batches that were set aside."""
+
+    def mean(self, some: Sequence[int] | None = None) -> float:
+        """The mean loss over these batches, or over some of them."""
+
+    def each(self) -> list[float]:
+        """What each output lost then."""
 
 
 JudgeOf: TypeAlias = "Callable[[Portion, Sequence[int], Mapping[str, torch.nn.Parameter]], Judging]"
 """Makes what judges, from all batches, the numbers of those set aside, and what is tuned."""
 
 RATE: Final = 0.01  # of a parameter's scale, in one step at the peak
-_WORK: Final = 1e12  # floating-point operations forward; under a minute on two cores
-_MORE: Final = 5.0  # times as much at most, for a model that would else have too few steps
-_STEPS: Final = (50, 1000)
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,9 @@ class Finished:
     """Tuned values by name, and the loss on the batches set aside: mean over their positions.
 
     `before` and `after` are nats of KL divergence for logits, the relative squared error for
-    features (1 - cosine where they are of length 1), or the given loss. Where nothing made it
-    smaller the values are those given, and `after` is `before`. `note` says what went otherwise
-    than asked.
+    features (1 - cosine where they are of length 1), or the given loss: on those that no step was
+    chosen by, if there are two batches. Where nothing made it smaller the values are those given,
+    and `after` is `before`. `note` says what went otherwise than asked.
     """
 
     values: dict[str, NDArray[np.float32]]
@@ -78,6 +82,7 @@ def finish(
     *,
     kind: Kind,
     others: Mapping[str, Kind] | None = None,
+    shares: Mapping[str, float] | None = None,
     loss: Loss | None = None,
     steps: int | None = None,
     seconds: float | None = None,
@@ -91,12 +96,12 @@ def finish(
 
     `names` are parameters of the student; those of batch norms are tuned with their running
     statistics held. `kind` says what the main output is, and `others` what the others are by their
-    places (`other_kinds`); those that are not named are let go. A `loss(output, batch)`, a mean
-    over the batch,
-    takes the place of the distance to the original. `steps` goes by the work that a batch takes,
-    never by the clock; `seconds` ends it sooner. `rate` is relative to each parameter's scale; it
-    falls by itself where it proves too high. The student is left with the values returned, which
-    `round_to` can hold wherever tuning changed them.
+    places (`other_kinds`); those that are not named are let go. `shares` are what each counts, as
+    `Judge` has them. A `loss(output, batch)`, a mean over the batch, takes the place of the
+    distance to the original. `steps` goes by the work that a batch takes, never by the clock;
+    `seconds` ends it sooner. `rate` is relative to each parameter's scale; it falls by itself where
+    it proves too high. The student is left with the values returned, which `round_to` can hold
+    wherever tuning changed them.
 
     A network too large to be copied is `student` and `teacher` in one, and `judge_of` makes what
     runs it as the one and as the other.
@@ -117,41 +122,67 @@ def finish(
     tuned, judges = split(held, seed)
     with torch.random.fork_rng(devices=[]), prepared(student, teacher, [*parameters.values()]):
         torch.manual_seed(seed)  # for a model that draws even in eval mode
-        judge = _judge(judge_of, student, teacher, kind, loss, others)(
-            held, judges or tuned, parameters
-        )
-        hindrances = _hindrances(judges, judge.before)
+        if judge_of is None:
+            held = _lengthened(held, judges, teacher)
+            judge_of = _whole(student, teacher, kind, loss, others, shares)
+        judge = judge_of(held, judges or tuned, parameters)
+        looks, proof = judge.judges[::2], judge.judges[1::2]
+        before = judge.mean(proof or looks)
+        hindrances = _hindrances(judges, before)
         if hindrances or not parameters:
             steps = 0
-        elif steps is None:
-            steps = affordable_steps(student, held[tuned[len(tuned) // 2]])
+        steps = affordable_steps(student, _middle(held, tuned)) if steps is None else steps
         tuning = Tuning(
             parameters,
             rate=RATE if rate is None else rate,
             half=round_to == "fp16",
-            before=judge.before,
+            before=judge.mean(looks) if proof and steps else before,
         )
         clock = Clock(steps, seconds)
-        steps_to = _Steps(judge, [*parameters.values()], _endlessly(tuned, seed))
+        steps_to = _Steps(judge, [*parameters.values()], _endlessly(tuned, seed), looks, proof)
         taken, trouble = _tune(tuning, steps_to, clock, progress)
+        after, unproved = _proved(tuning, before, proof)
         tuned_to = tuning.settle()
     values = {name: tuned_to[first[id(one)]] for name, one in named.items()}
-    said = "; ".join(filter(None, [note, *notes, *hindrances, trouble]))
-    return Finished(values, judge.before, tuning.after, taken, said)
+    said = "; ".join(filter(None, [note, *notes, *hindrances, trouble, unproved]))
+    return Finished(values, before, after, taken, said)
 
 
-def _judge(
-    judge_of: JudgeOf | None,
+def _proved(tuning: Tuning, before: float, proof: Sequence[int]) -> tuple[float, str]:
+    """The loss that the best values have, and a note where they were undone."""
+    if not proof:
+        return tuning.after, ""
+    if tuning.proved is None:
+        return before, ""
+    if tuning.proved <= before:
+        return tuning.proved, ""
+    tuning.undo()
+    return before, "left out: on batches that nothing was chosen by, it took more than it gave"
+
+
+def _lengthened(held: Portion, judges: Sequence[int], teacher: torch.nn.Module) -> Portion:
+    """The batches with those that prove in long windows, where the network has a state."""
+    longer = {at: joined(held[at], teacher) for at in judges[1::2]}
+    longer = {at: one for at, one in longer.items() if one is not None}
+    return Portion([longer.get(at, one) for at, one in enumerate(held)], held.numbers)
+
+
+def _whole(
     student: torch.nn.Module,
     teacher: torch.nn.Module,
     kind: Kind,
     loss: Loss | None,
     others: Mapping[str, Kind] | None,
+    shares: Mapping[str, float] | None,
 ) -> JudgeOf:
-    """What makes a judge: as asked for, or of two networks that are both whole."""
-    if judge_of is not None:
-        return judge_of
-    return lambda batches, judges, _: Judge(student, teacher, batches, judges, kind, loss, others)
+    """What makes a judge of two networks that are both whole."""
+    return lambda batches, judges, _: Judge(
+        student, teacher, batches, judges, kind, loss, others, shares
+    )
+
+
+def _middle(held: Portion, tuned: Sequence[int]) -> object:
+    return held[tuned[len(tuned) // 2]]
 
 
 def _hindrances(judges: Sequence[int], before: float) -> list[str]:
@@ -166,14 +197,25 @@ def _hindrances(judges: Sequence[int], before: float) -> list[str]:
 
 @dataclass(frozen=True)
 class _Steps:
-    """What gives the slope of the next batch in `order` by what is tuned."""
+    """What gives the slope of the next batch in `order` by what is tuned.
+
+    `looks` are the batches that decide on the way, `proof` those that do not.
+    """
 
     judge: Judging
     tuned: list[torch.nn.Parameter]
     order: Iterator[int]
+    looks: Sequence[int]
+    proof: Sequence[int]
 
     def next(self) -> Slope:
         return self.judge.slope(next(self.order), self.tuned)
+
+    def mean(self) -> float:
+        return self.judge.mean(self.looks)
+
+    def proved(self) -> float:
+        return self.judge.mean(self.proof)
 
 
 def _tune(
@@ -188,7 +230,7 @@ def _tune(
             tuning.step(slope.gradients, height(share))
             taken += 1
             if clock.due(taken):
-                tuning.consider(steps.judge.mean)
+                tuning.consider(steps.mean, steps.proved if steps.proof else None)
         if progress:
             progress("finish", taken, clock.steps)
     return taken, trouble
@@ -217,25 +259,6 @@ def _chosen(
             raise ArgumentError(f"finish: {name} is no parameter{nearest(name, known)}")
     left = len(set(names)) - len(found)
     return found, [f"{left} buffers stay as they are"] if left else []
-
-
-def affordable_steps(student: torch.nn.Module, batch: object, *, forwards: int = 1) -> int:
-    """Steps for batches like this one, where each takes so many `forwards`.
-
-    Block by block a forward is run again for its gradients, so that there are two.
-    """
-    return _affordable(forwards * work(student, batch))
-
-
-def _affordable(operations: float) -> int:
-    """Steps for a model that takes so many operations forward: fewer for a larger one.
-
-    >>> [_affordable(operations) for operations in (1e6, 4e9, 1e11, 1e12)]
-    [1000, 250, 50, 5]
-    """
-    fewest, most = _STEPS
-    affordable = _WORK / operations
-    return max(1, int(min(most, max(affordable, min(fewest, _MORE * affordable)))))
 
 
 def _endlessly(batches: Sequence[int], seed: int) -> Iterator[int]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from taut.analysis.straight import straight
 from taut.errors import ArgumentError
 from taut.networks.calls import explained, run
+from taut.networks.chosen_outputs import only
+from taut.networks.other_outputs import OutputCost
 from taut.networks.output_vectors import Distance, Kind, Span, vectors, vectors_of
 from taut.networks.outputs import Loss, float_parts
 from taut.networks.portions import Portion, samples
@@ -31,10 +32,12 @@ class Slope:
 
 
 class Judge:
-    """The loss over any of `batches`; `before` is that over `judges` as the models come.
+    """The loss over any of `batches`, and in the mean over `judges`.
 
-    `kind` is that of the main output, `others` are those of the others by their places. Each counts
-    by its mean over its positions.
+    `kind` is that of the main output, `others` are those of the others by their places. Of several
+    the loss is the sum of what each lost, of what it tells (`OutputCost`), in the mean over its
+    positions. `shares` are what each counts, the main one first, and no other does; without them
+    all count alike.
     """
 
     cached = _CACHE
@@ -48,23 +51,18 @@ class Judge:
         kind: Kind,
         loss: Loss | None,
         others: Mapping[str, Kind] | None = None,
+        shares: Mapping[str, float] | None = None,
     ) -> None:
         self._student, self._teacher = student, teacher
         self._batches, self._judges = batches, judges
         self._kind, self._loss = kind, loss
         self._others = dict(others or {}) if loss is None else {}
+        self._shares = dict(shares or {})
+        self._told = [0.0] * (1 + len(self._others))
         self._cache: dict[int, list[torch.Tensor]] = {}
         self._left = self.cached
         if loss is None:
-            self._distances = [
-                Distance.beside(one, (some[number] for i in judges for some in self._originals(i)))
-                for number, one in enumerate((kind, *self._others.values()))
-            ]
-
-    @cached_property
-    def before(self) -> float:
-        """The loss over the judges as the models are when it is first asked for."""
-        return self.mean()
+            self._distances = self._of_each() if self._others or self._shares else [self._of_one()]
 
     def total(self, index: int) -> tuple[torch.Tensor, int]:
         """Return the loss of one batch as a sum, through which gradients flow, and its positions.
@@ -79,8 +77,8 @@ class Judge:
                 return self._loss(output, batch) * count, count
         originals = self._original(index)
         count = len(originals[0])
-        shares = [count / max(1, len(original)) for original in originals[1:]]
-        return self._apart(self._vectors(output, batch), originals, shares), count
+        counts = [count / max(1, len(original)) for original in originals[1:]]
+        return self._apart(self._vectors(output, batch), originals, counts), count
 
     def slope(self, index: int, tuned: Sequence[torch.nn.Parameter]) -> Slope:
         """Return the loss of one batch as a sum, with its gradients by what is tuned."""
@@ -101,26 +99,60 @@ class Judge:
         """What the teacher gives for a batch."""
         return run(self._teacher, self._batches[index], self._place(index))
 
-    def mean(self) -> float:
-        """Return the mean loss over the judges, which no gradient flows through."""
+    @property
+    def judges(self) -> Sequence[int]:
+        """The numbers of the batches that it judges by."""
+        return self._judges
+
+    def mean(self, some: Sequence[int] | None = None) -> float:
+        """Return the mean loss over the judges, or some of them; no gradient flows through it."""
         import torch
 
+        self._told = [0.0] * len(self._told)
         with torch.no_grad():
-            found = [self.total(index) for index in self._judges]
-        return sum(float(total) for total, _ in found) / max(1, sum(count for _, count in found))
+            found = [self.total(index) for index in (self._judges if some is None else some)]
+        positions = max(1, sum(count for _, count in found))
+        self._told = [one / positions for one in self._told]
+        return sum(float(total) for total, _ in found) / positions
+
+    def each(self) -> list[float]:
+        """What each output lost, the main one first, where `mean` was asked for last: of several
+        as a share of what it tells, of one as `mean`.
+        """
+        return self._told
+
+    def _of_one(self) -> Distance:
+        """The distance of a single output."""
+        return Distance.beside(self._kind, (some[0] for i in self._judges
+                                            for some in self._originals(i)))  # fmt: skip
+
+    def _of_each(self) -> list[Distance]:
+        """The distances of several outputs, in units of what it costs to lose each."""
+        costs = [OutputCost(one) for one in (self._kind, *self._others.values())]
+        for some in (some for i in self._judges for some in self._originals(i)):
+            for cost, original in zip(costs, some, strict=True):
+                cost.add(original)
+        return [cost.distance for cost in costs]
 
     def _apart(
         self,
         changed: Sequence[torch.Tensor],
         originals: Sequence[torch.Tensor],
-        shares: Sequence[float],
+        counts: Sequence[float],
     ) -> torch.Tensor:
-        """How far vectors lie apart; those of the others count `shares` of the main ones."""
+        """How far vectors lie apart; one of the others counts as `counts` of the main one's."""
         found = [
             distance(one, original)
             for distance, one, original in zip(self._distances, changed, originals, strict=True)
         ]
-        return sum((one * share for one, share in zip(found[1:], shares, strict=True)), found[0])
+        found = [found[0], *(one * count for one, count in zip(found[1:], counts, strict=True))]
+        self._told = [
+            sum_ + float(one.detach()) for sum_, one in zip(self._told, found, strict=True)
+        ]
+        if self._shares:
+            weighed = zip(found, self._shares.values(), strict=True)
+            found = [one * share for one, share in weighed]
+        return sum(found[1:], found[0])
 
     def _vectors(
         self, output: object, batch: object, span: Span | None = None
@@ -129,6 +161,7 @@ class Judge:
 
         `span`: the output is that of some positions of the batch.
         """
+        output = only(output, self._shares) if self._shares else output
         found = [vectors(output, batch, self._kind, span)]
         parts = float_parts(output) if self._others else {}
         for place, kind in self._others.items():
@@ -199,15 +232,3 @@ def prepared(
             part.training = training
         for one, gradient in wanted:
             one.requires_grad_(gradient)
-
-
-def work(module: torch.nn.Module, batch: object) -> float:
-    """Return the floating-point operations of a forward pass, the same on every machine."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        run(module, batch, _WHERE)
-    uncounted = 2 * sum(one.numel() for one in module.parameters())  # of layers it knows not
-    return float(max(counter.get_total_flops(), uncounted))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from taut.container import BaseSpec
     from taut.io.file_objects import BinaryFile
     from taut.networks import CalibrationSpec
+    from taut.networks.chosen_outputs import SharesSpec
     from taut.networks.sources import Model
     from taut.planning.as_plan import PlanSpec
     from taut.progress import Shown
@@ -53,6 +54,7 @@ def compress(
     score: ScoreFunction | None = None,
     loss: Callable[[object, object], torch.Tensor] | None = None,
     output: str | Mapping[str, str] | None = None,
+    outputs: SharesSpec | None = None,
     train: TrainSpec | None = None,
     teacher: TeacherSpec | None = None,
     epochs: int | None = None,
@@ -86,10 +88,12 @@ def compress(
     all matrices ("int8", "int4:g64"), or a `plan`: a dict of names and patterns to schemes, a plan
     file or preset. With `calib` (texts, batches, a DataLoader) rounding minds what the network
     makes of its data; what its outputs hold is told by their values, or said by `output` ("logits",
-    "probabilities" or "features" of the main one, or by the places of several). `max_drop` ("0.5%")
-    is what `score(model)` may lose; `loss(output, batch)` takes the place of fidelity. With `train`
-    (batches, a function, `fit(model, loss)`) the model learns to be small, from its `teacher` too,
-    for `epochs` at `lr`. With `base`, a model that `src` was made from, the file is a delta.
+    "probabilities" or "features" of the main one, or by the places of several). All count alike;
+    `outputs` weighs them by name or number ({"value": 0.1}), or names those that count. `max_drop`
+    ("0.5%") is what `score(model)` may lose; `loss(output, batch)` takes the place of fidelity.
+    With `train` (batches, a function, `fit(model, loss)`) the model learns to be small, from its
+    `teacher` too, for `epochs` at `lr`. With `base`, a model that `src` was made from, the file is
+    a delta.
 
     How: `effort` ("fast", "max"), `threads` (the bytes do not depend on them), `device`, `memory`
     and `scratch` of a calibrated run, `shard_size` ("5GB"), `finish` (biases and norms), `seed`,
@@ -123,6 +127,7 @@ def compress(
             score=score,
             loss=loss,
             output=output,
+            outputs=outputs,
             plan=as_plan(plan, scheme),
             effort=effort,
             threads=threads,
