@@ -33,9 +33,14 @@ def asked_for() -> list[Requirement]:
     return [requirement for requirement in found if requirement.name != project["name"]]
 
 
+def place_of(python: str, system: str) -> dict[str, str]:
+    """What markers ask of a machine."""
+    return {"python_full_version": python, "python_version": python[:4], "sys_platform": system}
+
+
 def pinned(name: str, python: str, system: str) -> list[str]:
     """The versions that the lock gives a package on one Python and system: one, if all is well."""
-    place = {"python_full_version": python, "python_version": python[:4], "sys_platform": system}
+    place = place_of(python, system)
     return [
         next(iter(pin.specifier)).version
         for pin in requirements(ROOT / "constraints.txt")
@@ -50,6 +55,7 @@ def test_everything_asked_for_has_one_pin_that_satisfies_it_everywhere():
         for requirement in asked_for()
         for python in PYTHONS
         for system in SYSTEMS
+        if requirement.marker is None or requirement.marker.evaluate(place_of(python, system))
         if len(versions := pinned(requirement.name, python, system)) != 1
         or not requirement.specifier.contains(versions[0], prereleases=True)
     ]
