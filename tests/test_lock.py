@@ -67,3 +67,14 @@ def test_the_lock_pins_exactly_and_names_no_place():
     assert {specifier.operator for pin in pins for specifier in pin.specifier} == {"=="}
     assert [pin.name for pin in pins if len(pin.specifier) != 1 or pin.url] == []
     assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+
+
+def test_what_the_lock_leaves_out_is_tested_apart():
+    """Pinned for an environment of its own, which GitHub makes and runs tests in."""
+    pins = tomllib.loads((ROOT / "bench" / "clients" / "pins.toml").read_text(encoding="utf-8"))
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    run = re.search(r'make clients INSTALL="([^"]+)" CLIENTS="([^"]+)"', workflow)
+    assert run and set(run[1].split()) == set(run[2].split()) == APART
+    for name in APART:
+        assert [pin for pin in pins[name]["pip"] if "==" not in pin] == []
+        assert (ROOT / "tests" / "exporting" / f"test_{name}.py").is_file()
