@@ -8,6 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from tests.thorough import sample
 
 from taut.coding import (
     CodedArray,
@@ -60,7 +61,7 @@ def matrix(rows: int, columns: int, *, trellis: bool, large: int) -> CodedArray:
     q[0, :4], q[-1, -1], q[1, 1] = (120, -120, 70, 40), large, -large
     exponents = rng.integers(120, 130, (2, columns)).astype(np.uint8)
     return encode_matrix(
-        q, step=0.01, offsets=(0.1, 0.05, 0.01), dtype=BFLOAT16, trellis=trellis, effort="max",
+        q, step=0.01, offsets=(0.1, 0.05, 0.01), dtype=BFLOAT16, trellis=trellis, effort="fast",
         row_exponents=exponents[0, :rows], column_exponents=exponents[1],
     )  # fmt: skip
 
@@ -82,11 +83,21 @@ def test_words_of_every_width_and_the_fast_coder(gpu: ModuleType, dtype: str) ->
     assert on_gpu(gpu, coded) == [values.tobytes()]
 
 
-@pytest.mark.slow("interpreted steps: seconds each")
-@pytest.mark.parametrize("large", [100, 2**31 - 1])
-@pytest.mark.parametrize("trellis", [False, True])
-def test_matrices(gpu: ModuleType, trellis: bool, large: int) -> None:
-    coded = matrix(70, 900, trellis=trellis, large=large), 2 * 70 * 900
+@pytest.mark.parametrize(
+    ("rows", "columns", "trellis", "large"),
+    sample(
+        [
+            (64, 256, True, 2**31 - 1),
+            (64, 256, False, 2**31 - 1),
+            (67, 256, True, 100),
+            (130, 380, True, 100),
+            (130, 380, False, 2**31 - 1),
+        ],
+        reason="interpreted steps: seconds each",
+    ),
+)
+def test_matrices(gpu: ModuleType, rows: int, columns: int, trellis: bool, large: int) -> None:
+    coded = matrix(rows, columns, trellis=trellis, large=large), 2 * rows * columns
     assert on_gpu(gpu, coded) == [on_cpu(*coded)]
 
 
