@@ -126,17 +126,21 @@ def merge_rows(
     chunk = tl.load(chunk_of + r)
     special = symbol == 255
     lost = special
-    dropped = tl.load(marked + r).to(tl.int64) * drop
+    # In 32 bits where they do: what lies above the width of a value is lost anyhow.
+    wide: tl.constexpr = WIDTH == 8 or BYTES > 4
+    word_type: tl.constexpr = tl.uint64 if wide else tl.uint32
+    dropped = tl.load(marked + r).to(tl.int32) * drop
     packed = low - dropped
-    bit = i.to(tl.int64) * packed
+    bit = i * packed
     byte = blob + tl.load(raws + r) + (bit >> 3)
-    field = tl.zeros_like(bit).to(tl.uint64)
+    field = tl.zeros_like(bit).to(word_type)
     for k in tl.static_range(BYTES):
-        field |= tl.load(byte + k, mask=used, other=0).to(tl.uint64) << (8 * k)
-    one = tl.full((1,), 1, tl.uint64)
-    field = (field >> (bit & 7).to(tl.uint64)) & ((one << packed.to(tl.uint64)) - one)
-    field = field << dropped.to(tl.uint64)
-    high = tl.where(symbol == 0, 0, base + symbol.to(tl.int64) - 1).to(tl.uint64, bitcast=True)
+        field |= tl.load(byte + k, mask=used, other=0).to(word_type) << (8 * k)
+    one = tl.full((1,), 1, word_type)
+    field = (field >> (bit & 7).to(word_type)) & ((one << packed.to(word_type)) - one)
+    field = field << dropped.to(word_type)
+    number = symbol.to(tl.int64) if wide else symbol
+    high = tl.where(symbol == 0, 0, base + number - 1).to(word_type)
     if EXCEPTIONS:
         one_each = special.to(tl.int32)
         row = chunks + chunk.to(tl.int64) * CHUNK_LENGTH
@@ -147,14 +151,14 @@ def merge_rows(
         entry = blob + tl.load(row + 12) + place * WIDTH
         high = tl.where(special, high * 0, high)
         for k in tl.static_range(WIDTH):
-            high |= tl.load(entry + k, mask=real, other=0).to(tl.uint64) << (8 * k)
+            high |= tl.load(entry + k, mask=real, other=0).to(word_type) << (8 * k)
     tl.store(bad + chunk, 1, mask=tl.max(lost.to(tl.int32), 0) > 0)
     if MODE == 1:
-        plain = (low - 1).to(tl.uint64)
+        plain = (low - 1).to(word_type)
         word = (high << plain) | (field & ((one << plain) - one))
-        word |= (field >> plain & one) << (8 * WIDTH - 1)
+        word |= ((field >> plain) & one) << (8 * WIDTH - 1)
     else:
-        word = (high << low.to(tl.uint64)) | field
+        word = (high << low.to(word_type)) | field
         if MODE == 2:
             word ^= one << (8 * WIDTH - 1)
     at = r * columns + i
