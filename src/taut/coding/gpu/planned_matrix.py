@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from taut.coding.gpu.chunk_fields import LANES, NotForGpuError
 
 _FEWEST_COLUMNS = 8  # what stands beside each row would outgrow its values
+_MOST_COLUMNS = 1 << 20  # a grid has at most 65,535 programs in its second direction
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ def plan_matrix(h: dict[str, Any]) -> PlannedMatrix:
     """Plan a matrix from what `taut._core.device_header` says of it.
 
     Raises:
-        NotForGpuError: its rows are too short.
+        NotForGpuError: its rows are too short or too long.
     """
     columns, each, chunks = h["row_length"], h["chunk_rows"], h["chunks"]
     rows = h["count"] // columns
-    if columns < _FEWEST_COLUMNS:
+    if not _FEWEST_COLUMNS <= columns <= _MOST_COLUMNS:
         raise NotForGpuError
     classes = _bytes_or_zeros(h["row_classes"], rows)
     key = np.arange(rows, dtype=np.int64) // each * 64 + classes
