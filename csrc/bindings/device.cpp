@@ -56,8 +56,9 @@ void put_matrix(const ArrayHeader& h, nb::dict& d) {
     d["map"] = bytes_of(m.map.data(), m.map.size());
 }
 
-nb::dict device_header(Input header, uint64_t nbytes) {
+nb::dict device_header(Input header, uint64_t nbytes, uint64_t chunks) {
     const ArrayHeader h = read_header(header.data(), header.size(), nbytes);
+    if (chunks != h.chunk_count()) throw FormatError("array has other chunks than its header says");
     constexpr const char* kinds[] = {"stored", "split", "uniform", "constant", "matrix", "adaptive", "records", "delta"};
     nb::dict d;
     d["kind"] = kinds[int(h.kind)];
@@ -83,8 +84,8 @@ nb::bytes byte_stream(Input data, uint64_t count) {
 }  // namespace
 
 void bind_device(nb::module_& m) {
-    m.def("device_header", &device_header, nb::arg("header"), nb::arg("nbytes"),
-          "The fields and tables of an array header that decodes to `nbytes`, as a device takes them.");
+    m.def("device_header", &device_header, nb::arg("header"), nb::arg("nbytes"), nb::arg("chunks"),
+          "The fields and tables of an array header that decodes to `nbytes` from so many chunks, as a device takes them.");
     m.def("byte_stream", &byte_stream, nb::arg("data"), nb::arg("count"), "The bytes of a short stream.");
 }
 

@@ -23,7 +23,9 @@ def test_words(size: int) -> None:
     w *= np.array([[1], [50], [1], [50], [1], [50]])
     values = w.astype(ml_dtypes.bfloat16)
     coded = encode_lossless(values)
-    found = _core.device_header(np.frombuffer(coded.header, np.uint8), values.nbytes)
+    found = _core.device_header(
+        np.frombuffer(coded.header, np.uint8), values.nbytes, len(coded.chunks)
+    )
     h = _read_header(coded.header, len(coded.chunks))
     assert found["kind"] == "split" and found["chunks"] == len(coded.chunks)
     for name in ("count", "row_length", "chunk_rows", "width", "mode", "low", "drop", "base"):
@@ -52,7 +54,9 @@ def test_matrices() -> None:
         row_exponents=rng.integers(120, 130, 20).astype(np.uint8),
         column_exponents=rng.integers(120, 130, 3000).astype(np.uint8),
     )  # fmt: skip
-    found = _core.device_header(np.frombuffer(coded.header, np.uint8), 4 * q.size)
+    found = _core.device_header(
+        np.frombuffer(coded.header, np.uint8), 4 * q.size, len(coded.chunks)
+    )
     m = _read_header(coded.header, len(coded.chunks)).matrix
     assert m is not None and found["trellis"]
     assert np.array_equal(np.frombuffer(found["row_scales"], np.float32), m.row_scale)
@@ -63,8 +67,9 @@ def test_matrices() -> None:
 
 def test_a_header_of_another_size_is_refused() -> None:
     coded = encode_lossless(np.arange(9000, dtype=np.float32))
-    with pytest.raises(_core.CoreFormatError, match="35996"):
-        _core.device_header(np.frombuffer(coded.header, np.uint8), 35996)
+    for nbytes, chunks in ((35_996, 1), (36_000, 2), (36_000, 0)):
+        with pytest.raises(_core.CoreFormatError, match=r"35996|chunks"):
+            _core.device_header(np.frombuffer(coded.header, np.uint8), nbytes, chunks)
 
 
 def test_short_streams() -> None:

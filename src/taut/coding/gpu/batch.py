@@ -73,10 +73,10 @@ class GpuBatch:
     def _plan(self, number: int, job: GpuJob) -> bool:
         try:
             header = np.frombuffer(job.header, np.uint8)
-            h = _core.device_header(header, job.nbytes)
+            h = _core.device_header(header, job.nbytes, len(job.chunks))
             if h["kind"] not in ("split", "uniform", "matrix") or h["coder"] >= _CODERS:
                 return False
-            if not h["chunks"] or h["chunks"] != len(job.chunks):
+            if not h["chunks"]:
                 return False
             matrix, most = h["kind"] == "matrix", h["chunk_rows"] * h["row_length"]
             entry = h["width"] if h["kind"] == "split" else 4
