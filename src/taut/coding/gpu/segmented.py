@@ -19,7 +19,7 @@ from taut.coding.gpu.planned_split import PlannedSplit, plan_split
 
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _ROW_BLOCK = 1024  # values of a row that one program puts together
-_PATCH_BLOCK = 1024
+_PATCH_BLOCK = 256
 
 
 @dataclass(frozen=True)
