@@ -23,7 +23,7 @@ from bench.measuring import report
 
 BYTES = ("blob", "symbols", "tails", "marked", "contexts", "marks")
 LONGS = ("chunks", "starts", "raws", "ahead", "order")
-FLOATS = ("row_scales", "column_scales", "offsets")
+FLOATS = ("row_scales", "column_scales", "offsets", "shifts")
 NUMBERS = ("low", "drop", "base", "columns", "count")
 FAST, DENSE = {"BITS": 8, "UNIT": 1}, {"BITS": 12, "UNIT": 2}
 # Kernel, what differs from the types by name, constants, warps.
@@ -43,7 +43,12 @@ WAYS: tuple[tuple[str, Mapping[str, str], Mapping[str, object], int], ...] = (
         {"WIDTH": 4, "MODE": 1, "BYTES": 4, "EXCEPTIONS": True, "BLOCK": 1024},
         4,
     ),
-    ("look_up_rows", {"out": "*i16", "levels": "*i16"}, {"BLOCK": 1024}, 4),
+    (
+        "look_up_rows",
+        {"out": "*i16", "levels": "*i16"},
+        {"OUTPUT": 2, "EXCEPTIONS": True, "BLOCK": 1024},
+        4,
+    ),
     ("decode_matrix", {"levels": "*i16"}, {"LANES": 128, "TRELLIS": True, **FAST}, 1),
     ("decode_matrix", {"levels": "*i16"}, {"LANES": 64, "TRELLIS": True, **DENSE}, 1),
     (
@@ -88,9 +93,8 @@ def row(
         signature=signature | dict.fromkeys(constants, "constexpr"),
         constexprs={(kernel.arg_names.index(one),): value for one, value in constants.items()},
     )
-    done = triton.compile(
-        source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps}
-    )
+    options = {"num_warps": warps, "enable_fp_fusion": name != "look_up_rows"}  # as they are run
+    done = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     code = done.asm["ptx"]
     return {
         "kernel": name,

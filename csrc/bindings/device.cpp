@@ -34,8 +34,12 @@ void put_split(const ArrayHeader& h, nb::dict& d) {
     d["skip_zero"] = (h.flags & kSkipZero) != 0;
     d["base"] = h.base;
     if (h.kind != Kind::uniform) return;
-    const auto levels = level_table(uniform_rule(h), h.output);
+    UniformRule rule = uniform_rule(h);
+    const auto levels = level_table(rule, h.output);
+    d["output"] = int(h.output);
     d["levels"] = bytes_of(levels.data(), size_t(256) * h.width);
+    rule.shift[7] = rule.step;
+    d["shifts"] = bytes_of(rule.shift.data(), rule.shift.size());  // of -3 .. 3, then the step
 }
 
 void put_matrix(const ArrayHeader& h, nb::dict& d) {

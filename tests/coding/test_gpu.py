@@ -78,7 +78,8 @@ def test_words_of_every_width_and_the_fast_coder(gpu: ModuleType, dtype: str) ->
     w = weights(12, 4100).reshape(-1)[: 8 * 1100 if dtype == "int64" else 49157]
     if dtype.startswith("int"):
         w = np.rint(np.clip(w, -1, 1) * 3)
-    values = w.astype(BFLOAT16 if dtype == "bfloat16" else dtype)
+    with np.errstate(over="ignore"):
+        values = w.astype(BFLOAT16 if dtype == "bfloat16" else dtype)
     coded = encode_lossless(values), values.nbytes
     assert on_gpu(gpu, coded) == [values.tobytes()]
 
@@ -137,6 +138,21 @@ def test_the_fast_coder_by_hand(gpu: ModuleType, hand: Any) -> None:
         chunks.append(array.chunk(drawn, raw, b"\0" + tail, entries))
     coded = CodedArray(array.header(), tuple(chunks)), 2 * array.count
     assert on_gpu(gpu, coded) == [on_cpu(*coded)]
+
+
+@pytest.mark.parametrize(("width", "output"), [(2, 2), (4, 0), (2, 1), (8, 3)])
+def test_uniform_levels_by_hand(gpu: ModuleType, hand: Any, width: int, output: int) -> None:
+    """Exceptions of every size, which are computed, beside levels, which are looked up."""
+    drawn = np.random.default_rng(5).integers(250, 255, 160).tolist()
+    entries = np.array([0, 1, -2, 3, -3, 200, -70_000, 2**31 - 1, -(2**31)], "<i4")
+    for at in range(len(entries)):
+        drawn[at * 17] = 255
+    array = hand.array(
+        kind=2, width=width, count=160, row_length=80, chunk_rows=2, coder=0, output=output,
+        floats=(0.0123, 0.1, 0.05, 0.3), tables=[hand.table(250, (0, *[42] * 5, 46))],
+    )  # fmt: skip
+    coded = CodedArray(array.header(), (array.chunk([drawn], b"", b"", entries.tobytes()),))
+    assert on_gpu(gpu, (coded, 160 * width)) == [on_cpu(coded, 160 * width)]
 
 
 def test_what_the_kernels_are_not_for_is_left_to_the_cpu(gpu: ModuleType) -> None:

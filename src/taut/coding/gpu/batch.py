@@ -31,8 +31,8 @@ class GpuBatch:
     """Arrays on a GPU, coded, of the kinds that are decoded there; `decode` gives their bytes.
 
     Compressed bytes and tables go to `device` when it is made. `planned` counts the arrays that are
-    decoded there: split arrays whose zeros are not bare, uniform ones without exceptions, and
-    matrices, all of the coders fast and dense.
+    decoded there: split arrays whose zeros are not bare, uniform ones and matrices, all of the
+    coders fast and dense.
 
     Raises:
         FormatError: never; what an encoder would not have written is left to the CPU's decoder.

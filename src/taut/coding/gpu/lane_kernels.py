@@ -41,3 +41,18 @@ def units_at(blob, at, where, mask, UNIT: tl.constexpr):
     if UNIT == 2:
         unit |= tl.load(blob + at + where * 2 + 1, mask=mask, other=0).to(tl.uint32) << 8
     return unit
+
+
+@triton.jit
+def put_numbers(to, v, used, OUTPUT: tl.constexpr):
+    """Numbers rounded to the output type, to nearest, ties to even; none is a NaN."""
+    if OUTPUT == 0:
+        tl.store(to, v, mask=used)
+    elif OUTPUT == 1:
+        tl.store(to, v.to(tl.float16), mask=used)
+    elif OUTPUT == 2:
+        bits = v.to(tl.uint32, bitcast=True)
+        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        tl.store(to, bits.to(tl.uint16).to(tl.int16, bitcast=True), mask=used)
+    else:
+        tl.store(to, v.to(tl.float64), mask=used)

@@ -17,7 +17,7 @@ from taut.coding.gpu.end_to_end import EndToEnd
 from taut.coding.gpu.lane_kernels import CHUNK
 from taut.coding.gpu.planned_matrix import PlannedMatrix, plan_matrix
 
-_WORDS = (torch.float32, torch.float16, torch.int16, torch.float64)  # by output; bfloat16 as bits
+OUTPUTS = (torch.float32, torch.float16, torch.int16, torch.float64)  # by output; bfloat16 as bits
 _COLUMN_BLOCK = 32
 _RARE_BLOCK = 128
 
@@ -141,7 +141,7 @@ class Matrices:
 
     def _values(self, m: _Matrix, levels: torch.Tensor, rare: torch.Tensor) -> torch.Tensor:
         s, columns = self._sent, m.h["row_length"]
-        out = torch.empty(m.h["count"], dtype=_WORDS[m.h["output"]], device=levels.device)
+        out = torch.empty(m.h["count"], dtype=OUTPUTS[m.h["output"]], device=levels.device)
         to = (
             s["order"][m.first_row :], s["rows"][m.first_row :], s["columns"][m.first_column :],
             s["offsets"][m.offsets :], out, columns,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from taut.coding.gpu.lane_kernels import CHUNK_LENGTH, first_states, units_at
+from taut.coding.gpu.lane_kernels import CHUNK_LENGTH, first_states, put_numbers, units_at
 
 RARE = 5  # numbers (int32) of a matrix's exception: group, lane, column, quantiser, index
 
@@ -122,21 +122,6 @@ def _value(level, q, offset, row_scale, column_scale):
     return (level - tl.where(q < 0, -offset, offset)) * row_scale * column_scale
 
 
-@triton.jit
-def _put(to, v, used, OUTPUT: tl.constexpr):
-    """Numbers rounded to the output type, to nearest, ties to even; none is a NaN."""
-    if OUTPUT == 0:
-        tl.store(to, v, mask=used)
-    elif OUTPUT == 1:
-        tl.store(to, v.to(tl.float16), mask=used)
-    elif OUTPUT == 2:
-        bits = v.to(tl.uint32, bitcast=True)
-        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-        tl.store(to, bits.to(tl.uint16).to(tl.int16, bitcast=True), mask=used)
-    else:
-        tl.store(to, v.to(tl.float64), mask=used)
-
-
 @triton.jit(do_not_specialize=["columns"])
 def put_levels(
     levels, groups, order, row_scales, column_scales, offsets, out, columns,
@@ -163,7 +148,7 @@ def put_levels(
     scale = tl.load(row_scales + row, mask=in_rows, other=0.0)[None, :]
     scale_2 = tl.load(column_scales + column, mask=in_columns, other=0.0)[:, None]
     v = _value(level.to(tl.float32), q, offset, scale, scale_2)
-    _put(out + row[None, :] * columns + column[:, None], v, used, OUTPUT)
+    put_numbers(out + row[None, :] * columns + column[:, None], v, used, OUTPUT)
 
 
 @triton.jit(do_not_specialize=["columns", "count"])
@@ -189,4 +174,4 @@ def put_exceptions(
     scale = tl.load(row_scales + row, mask=used, other=0.0)
     scale_2 = tl.load(column_scales + column, mask=used, other=0.0)
     v = _value(level.to(tl.float32), q, offset, scale, scale_2)
-    _put(out + row * columns + column, v, used, OUTPUT)
+    put_numbers(out + row * columns + column, v, used, OUTPUT)

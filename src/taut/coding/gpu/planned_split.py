@@ -33,14 +33,12 @@ def plan_split(h: dict[str, Any], chunks: Sequence[ChunkFields]) -> PlannedSplit
     """Plan an array from what `taut._core.device_header` says of it.
 
     Raises:
-        NotForGpuError: the raw bits are not as many as the header says, rows are too short, zeros
-            bare, or levels exceptional.
+        NotForGpuError: the raw bits are not as many as the header says, rows are too short, or
+            zeros bare.
     """
     columns, count, each = h["row_length"], h["count"], h["chunk_rows"]
     rows = -(-count // columns)
     if h["skip_zero"] or columns < _SHORTEST_ROW or rows > _MOST_ROWS:
-        raise NotForGpuError
-    if h["kind"] == "uniform" and any(chunk.exceptions_nbytes for chunk in chunks):
         raise NotForGpuError
     row_bytes = np.frombuffer(h["rows"], np.uint8) if h["rows"] else np.zeros(rows, np.uint8)
     lengths = np.full(rows, columns, np.int64)

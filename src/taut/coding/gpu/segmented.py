@@ -15,6 +15,7 @@ from taut.coding.gpu import split_kernels as kernels
 from taut.coding.gpu.chunk_fields import UNIT, ChunkFields, chunk_rows
 from taut.coding.gpu.end_to_end import EndToEnd
 from taut.coding.gpu.lane_kernels import CHUNK
+from taut.coding.gpu.matrices import OUTPUTS
 from taut.coding.gpu.planned_split import PlannedSplit, plan_split
 
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -54,12 +55,12 @@ class Segmented:
     ) -> None:
         """Plan an array, called by a number; raises `NotForGpuError` where that cannot be."""
         plan = plan_split(h, fields)
-        exceptions = sum(f.exceptions_nbytes for f in fields) // h["width"]
         first_chunk = self.chunks.size // CHUNK
         slots = self._slots.put(np.frombuffer(h["slots"], np.int32))
         segment = self._segments.put(plan.segments) // 3
         at = [self._blob.put(np.frombuffer(chunk, np.uint8)) for chunk in chunks]
-        rows = chunk_rows(CHUNK, at, fields, h["width"])
+        entry = h["width"] if h["kind"] == "split" else 4
+        rows = chunk_rows(CHUNK, at, fields, entry)
         rows[:, 3] = self._symbols + plan.first_symbol
         rows[:, 4] = segment + plan.first_segment
         rows[:, 5] = plan.segment_count
@@ -70,7 +71,14 @@ class Segmented:
         first_row, levels = self._rows(h, plan, np.array(at), first_chunk)
         self._members.append(
             _SplitArray(
-                number, h, first_chunk, first_row, len(plan.starts), levels, tails, exceptions
+                number,
+                h,
+                first_chunk,
+                first_row,
+                len(plan.starts),
+                levels,
+                tails,
+                int(rows[:, 13].sum()),
             )
         )
         self._symbols += h["count"]
@@ -147,19 +155,24 @@ class Segmented:
     def _values(self, m: _SplitArray, symbols: torch.Tensor, bad: torch.Tensor) -> torch.Tensor:
         s, h = self._sent, m.h
         width, columns = h["width"], h["row_length"]
-        out = torch.empty(h["count"], dtype=_WORDS[width], device=symbols.device)
+        uniform = h["kind"] == "uniform"
+        words = OUTPUTS[h["output"]] if uniform else _WORDS[width]
+        out = torch.empty(h["count"], dtype=words, device=symbols.device)
         rows = slice(m.first_row, m.first_row + m.rows)
         block = min(_ROW_BLOCK, max(32, 1 << (columns - 1).bit_length()))
         grid = (m.rows, -(-columns // block))
         starts, chunk_of = s["starts"][rows], s["chunk_of"][rows]
-        if h["kind"] == "uniform":
-            levels = s["levels"][m.levels : m.levels + 256 * width].clone().view(_WORDS[width])
+        ahead = self._exceptions_ahead(m, symbols, bad, grid, block) if m.exceptions else starts
+        if uniform:
+            levels = s["levels"][m.levels : m.levels + 256 * width].clone().view(words)
+            shifts = torch.from_numpy(np.frombuffer(h["shifts"], np.float32).copy())
             kernels.look_up_rows[grid](
-                symbols, starts, chunk_of, levels, out, bad, columns, h["count"], BLOCK=block
-            )
+                s["blob"], s["chunks"], symbols, starts, chunk_of, ahead, levels,
+                shifts.to(out.device), out, bad, columns, h["count"], OUTPUT=h["output"],
+                EXCEPTIONS=m.exceptions > 0, BLOCK=block, enable_fp_fusion=False,
+            )  # fmt: skip
             return out
         base = h["base"] if h["base"] < 1 << 63 else h["base"] - (1 << 64)
-        ahead = self._exceptions_ahead(m, symbols, bad, grid, block) if m.exceptions else starts
         kernels.merge_rows[grid](
             s["blob"], s["chunks"], symbols, starts, s["raws"][rows], s["marked"][rows], chunk_of,
             ahead, out, bad, h["low"], h["drop"], base, columns, h["count"],

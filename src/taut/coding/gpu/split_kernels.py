@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from taut.coding.gpu.lane_kernels import CHUNK_LENGTH, first_states, units_at
+from taut.coding.gpu.lane_kernels import CHUNK_LENGTH, first_states, put_numbers, units_at
 
 
 @triton.jit
@@ -107,6 +107,16 @@ def count_exceptions(symbols, starts, counts, columns, count, BLOCK: tl.constexp
     tl.store(counts + r * tl.num_programs(1) + tl.program_id(1), number)
 
 
+@triton.jit
+def exceptions_of(chunks, chunk, ahead, r, special):
+    """Which entries of its chunk's list a block's exceptions take, and which of these are there."""
+    one = special.to(tl.int32)
+    row = chunks + chunk.to(tl.int64) * CHUNK_LENGTH
+    before = tl.load(ahead + r * tl.num_programs(1) + tl.program_id(1)) - tl.load(row + 14)
+    place = before + tl.cumsum(one, 0) - one
+    return place, special & (place >= 0) & (place < tl.load(row + 13))
+
+
 @triton.jit(do_not_specialize=["low", "drop", "base", "columns", "count"])
 def merge_rows(
     blob, chunks, symbols, starts, raws, marked, chunk_of, ahead, out, bad,
@@ -142,13 +152,9 @@ def merge_rows(
     number = symbol.to(tl.int64) if wide else symbol
     high = tl.where(symbol == 0, 0, base + number - 1).to(word_type)
     if EXCEPTIONS:
-        one_each = special.to(tl.int32)
-        row = chunks + chunk.to(tl.int64) * CHUNK_LENGTH
-        before = tl.load(ahead + r * tl.num_programs(1) + tl.program_id(1)) - tl.load(row + 14)
-        place = before + tl.cumsum(one_each, 0) - one_each
-        real = special & (place >= 0) & (place < tl.load(row + 13))
-        lost = special & (place < 0) | special & (place >= tl.load(row + 13))
-        entry = blob + tl.load(row + 12) + place * WIDTH
+        place, real = exceptions_of(chunks, chunk, ahead, r, special)
+        lost = special & (real == 0)
+        entry = blob + tl.load(chunks + chunk.to(tl.int64) * CHUNK_LENGTH + 12) + place * WIDTH
         high = tl.where(special, high * 0, high)
         for k in tl.static_range(WIDTH):
             high |= tl.load(entry + k, mask=real, other=0).to(word_type) << (8 * k)
@@ -174,12 +180,30 @@ def merge_rows(
 
 @triton.jit(do_not_specialize=["columns", "count"])
 def look_up_rows(
-    symbols, starts, chunk_of, levels, out, bad, columns, count, BLOCK: tl.constexpr
+    blob, chunks, symbols, starts, chunk_of, ahead, levels, shifts, out, bad, columns, count,
+    OUTPUT: tl.constexpr, EXCEPTIONS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Values of a uniform array: each symbol's level, of which `levels` has 256."""
+    """Values of a uniform array: each symbol's level, of which `levels` has 256.
+
+    An exception is q * step + shift, both operations rounded to float32 and not fused: compile it
+    so. `shifts` are those of -3 .. 3, and the step.
+    """
     r = tl.program_id(0).to(tl.int64)
     i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     used = (i < columns) & (r * columns + i < count)
     symbol = tl.load(symbols + tl.load(starts + r) + i, mask=used, other=0).to(tl.int32)
-    tl.store(bad + tl.load(chunk_of + r), 1, mask=tl.max((symbol == 255).to(tl.int32), 0) > 0)
-    tl.store(out + r * columns + i, tl.load(levels + symbol), mask=used)
+    chunk = tl.load(chunk_of + r)
+    special = symbol == 255
+    lost = special
+    tl.store(out + r * columns + i, tl.load(levels + symbol), mask=used & (symbol != 255))
+    if EXCEPTIONS:
+        place, real = exceptions_of(chunks, chunk, ahead, r, special)
+        lost = special & (real == 0)
+        entry = blob + tl.load(chunks + chunk.to(tl.int64) * CHUNK_LENGTH + 12) + place * 4
+        q = tl.zeros_like(symbol)
+        for k in tl.static_range(4):
+            q |= tl.load(entry + k, mask=real, other=0).to(tl.int32) << (8 * k)
+        shift = tl.load(shifts + tl.minimum(tl.maximum(q, -3), 3) + 3)
+        v = q.to(tl.float32) * tl.load(shifts + 7) + shift
+        put_numbers(out + r * columns + i, v, real, OUTPUT)
+    tl.store(bad + chunk, 1, mask=tl.max(lost.to(tl.int32), 0) > 0)
