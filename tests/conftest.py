@@ -28,6 +28,9 @@ gc.disable()
 for library in ("OMP", "OPENBLAS", "MKL", "VECLIB"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
+# Kernels for GPUs run on the CPU: Triton looks when it is imported.
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # A shared machine is slow now and then, which is no failure; in CI the same examples every time.
 settings.register_profile("local", deadline=None, max_examples=examples(100))
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

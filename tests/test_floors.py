@@ -51,7 +51,7 @@ HOUSE = (
 )
 FLOORS = {room: floor for floor, rooms in enumerate(HOUSE) for room in rooms}
 # Rooms of PyTorch, whose classes are its own: imported inside functions by everybody else.
-TORCH = ("training", "loading.on_demand", "loading.hf_quantizer", "hf")
+TORCH = ("training", "loading.on_demand", "loading.hf_quantizer", "coding.gpu", "hf")
 PICKLES = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # File names that stand in several rooms since they are the same idea there.
@@ -321,6 +321,7 @@ def test_what_an_extra_brings_is_imported_inside_functions() -> None:
         allowed = core if prints else core - {"typer", "rich"}
         allowed = allowed | ({"torch"} if in_torch(name_of(path)) else set())
         allowed = allowed | ({"transformers"} if path.stem == "hf_quantizer" else set())
+        allowed = allowed | ({"triton"} if path.stem.endswith("_kernels") else set())
         for line, name in needed(path):
             if name.split(".")[0] not in allowed:
                 problems.append(f"{name_of(path)}, line {line}: {name}")

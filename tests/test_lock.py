@@ -33,9 +33,14 @@ def asked_for() -> list[Requirement]:
     return [requirement for requirement in found if requirement.name != project["name"]]
 
 
+def place_of(python: str, system: str) -> dict[str, str]:
+    """What markers ask of a machine."""
+    return {"python_full_version": python, "python_version": python[:4], "sys_platform": system}
+
+
 def pinned(name: str, python: str, system: str) -> list[str]:
     """The versions that the lock gives a package on one Python and system: one, if all is well."""
-    place = {"python_full_version": python, "python_version": python[:4], "sys_platform": system}
+    place = place_of(python, system)
     return [
         next(iter(pin.specifier)).version
         for pin in requirements(ROOT / "constraints.txt")
@@ -50,6 +55,7 @@ def test_everything_asked_for_has_one_pin_that_satisfies_it_everywhere():
         for requirement in asked_for()
         for python in PYTHONS
         for system in SYSTEMS
+        if requirement.marker is None or requirement.marker.evaluate(place_of(python, system))
         if len(versions := pinned(requirement.name, python, system)) != 1
         or not requirement.specifier.contains(versions[0], prereleases=True)
     ]
@@ -61,3 +67,14 @@ def test_the_lock_pins_exactly_and_names_no_place():
     assert {specifier.operator for pin in pins for specifier in pin.specifier} == {"=="}
     assert [pin.name for pin in pins if len(pin.specifier) != 1 or pin.url] == []
     assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+
+
+def test_what_the_lock_leaves_out_is_tested_apart():
+    """Pinned for an environment of its own, which GitHub makes and runs tests in."""
+    pins = tomllib.loads((ROOT / "bench" / "clients" / "pins.toml").read_text(encoding="utf-8"))
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    run = re.search(r'make clients INSTALL="([^"]+)" CLIENTS="([^"]+)"', workflow)
+    assert run and set(run[1].split()) == set(run[2].split()) == APART
+    for name in APART:
+        assert [pin for pin in pins[name]["pip"] if "==" not in pin] == []
+        assert (ROOT / "tests" / "exporting" / f"test_{name}.py").is_file()

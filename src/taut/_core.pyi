@@ -1,6 +1,7 @@
 """Taut's native core (csrc/bindings/); arrays are one-dimensional and C-contiguous."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ def decode_chunks(
     threads: int = 1,
     base: NDArray[np.uint8] | None = None,
 ) -> None: ...
+
+def device_header(header: Buffer, nbytes: int, chunks: int) -> dict[str, Any]: ...
+def byte_stream(data: Buffer, count: int) -> bytes: ...
 
 class Stream:
     def __init__(

@@ -25,6 +25,7 @@ PURPOSES: Final = {
     "eval": "scores, intervals and tests",
     "report": "reports, charts, pages (--html)",
     "energy": "joules of a GPU",
+    "gpu": "decoding in a GPU's memory",
     "onnx": "ONNX models: reading, running, writing",
     "gguf": "writing GGUF, and its blocks as numbers",
     "litert": "writing and checking .tflite files for phones and boards",

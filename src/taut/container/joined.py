@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from taut.container.fetch import Checked
 from taut.container.gather import check_out
 from taut.container.read import TautFile, no_tensor
 from taut.container.row_reader import RowReader
@@ -87,6 +88,11 @@ class JoinedFile(TautFile):
         """Decode one tensor into an array of its dtype and shape, C-contiguous and writable."""
         file, own = self._of(name)
         file.read_into(own, out)
+
+    def coded(self, name: str) -> Checked | None:
+        """A tensor's coded array (see `TautFile.coded`)."""
+        file, own = self._of(name)
+        return file.coded(own)
 
     def row_reader(self, name: str) -> RowReader | None:
         """What gives some rows of a tensor without decoding all of it."""

@@ -12,7 +12,7 @@ import numpy as np
 from taut.container.bases import Base, Bases, grouped
 from taut.container.bind import Contents, bind
 from taut.container.contents import unpack_index
-from taut.container.fetch import ChunkRange, Fetcher
+from taut.container.fetch import Checked, ChunkRange, Fetcher
 from taut.container.format import as_bytes, check_header, header_checksum, xxh3
 from taut.container.gather import cast, check_out, gather, member
 from taut.container.index import Index, Record
@@ -217,6 +217,19 @@ class TautFile(Reader[np.ndarray]):
             out[...] = self[name]  # or raises for no such name
             return
         self._decode_into(self.contents.places[record.name], as_bytes(out))
+
+    def coded(self, name: str) -> Checked | None:
+        """A tensor's coded array, checked but not decoded, where its values are all that it has.
+
+        None where decoding is not all: it is kept, cast, made with a base, or shares an array.
+        """
+        record = self.contents.records.get(name)
+        if record is not None and record.store == "alias":
+            record = self.contents.records[record.of]
+        own = record is not None and record.store in ("coded", "packed")
+        if record is None or not own or record.stored or record.base:
+            return None
+        return self.fetcher.check(self.contents.places[record.name])
 
     def row_reader(self, name: str) -> RowReader | None:
         """What gives some rows of a tensor without decoding all of it.

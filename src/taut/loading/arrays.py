@@ -14,6 +14,7 @@ from taut.container.reader import Reader
 from taut.errors import ArgumentError
 from taut.extras import need_extra
 from taut.io import SAFETENSORS_DTYPES, TensorInfo
+from taut.loading.on_gpu import gpu_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -102,7 +103,8 @@ class _Within(Reader[_Given]):
 class TorchFile(_Within["torch.Tensor"]):
     """The tensors of a Taut file by name as torch tensors, decoded when asked for.
 
-    They are on the CPU, or on `device`; floats are of `dtype` if one is given.
+    They are on the CPU, or on `device`; floats are of `dtype` if one is given. On a CUDA device
+    large tensors are decoded by it, if triton is installed; a warning says where it is not.
 
     Raises:
         ArgumentError: torch has no such device or dtype, or is not installed.
@@ -120,11 +122,32 @@ class TorchFile(_Within["torch.Tensor"]):
         super().__init__(file, tensors)
         self._device = None if device is None else torch_device(device)
         self._dtype = None if dtype is None else torch_dtype(dtype)
+        self._gpu = gpu_tensors(file, self._device) if tensors is None else None
 
     def _formed(self, array: np.ndarray, name: str) -> torch.Tensor:
-        found = to_torch(array, self._dtypes[name])
+        return self._cast(to_torch(array, self._dtypes[name]), name)
+
+    def _cast(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         dtype = self._dtype if self._dtypes[name] in _FLOATS else None
-        return found.to(device=self._device, dtype=dtype)
+        return tensor.to(device=self._device, dtype=dtype)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """Decode one tensor."""
+        if self._gpu is not None and name in self:
+            for _, tensor in self._gpu.take([name]):
+                return self._cast(tensor, name)
+        return super().__getitem__(name)
+
+    def load_all(self, *, threads: int | None = None) -> dict[str, torch.Tensor]:
+        """Decode all tensors at once; those whose form does not change share one block.
+
+        What a GPU does not decode is decoded one after the other then.
+        """
+        if self._gpu is None:
+            return super().load_all(threads=threads)
+        found = {name: self._cast(one, name) for name, one in self._gpu.take(list(self))}
+        return {name: found[name] if name in found else super(TorchFile, self).__getitem__(name)
+                for name in self}  # fmt: skip
 
 
 class ArrayFile(_Within[np.ndarray]):

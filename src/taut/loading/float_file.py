@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from taut.container import RowReader, TautFile
+from taut.container.fetch import Checked
 from taut.errors import ArgumentError
 from taut.io import TensorInfo
 from taut.io.names import nearest
@@ -130,6 +131,10 @@ class FloatFile(TautFile):
             out[...] = self[name]
         else:
             self._file.read_into(name, out)
+
+    def coded(self, name: str) -> Checked | None:
+        """A tensor's coded array (see `TautFile.coded`); not of a low-bit weight."""
+        return None if name in self.weights else self._file.coded(name)
 
     def row_reader(self, name: str) -> RowReader | None:
         """What gives some rows of a tensor without decoding all of it; not of a low-bit weight."""
