@@ -14,8 +14,9 @@ Encoded encode_delta(const uint8_t* values, const uint8_t* base, uint64_t count,
 std::vector<uint8_t> write_delta_header(const ArrayHeader& header);
 Status read_delta_fields(ByteReader& in, ArrayHeader& h);
 
-// Decodes one chunk, given the base's values of that chunk; may be used by several threads at once.
+// Decodes one chunk, given the base's values of that chunk; may be used by several threads at once, each with memory of
+// its own that it keeps (`kept`).
 Status decode_delta_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
-                          const uint8_t* base, uint8_t* out, Memory& memory);
+                          const uint8_t* base, uint8_t* out, Vec<uint8_t>& kept, Memory& memory);
 
 }  // namespace taut

@@ -228,6 +228,9 @@ void avx2_transpose(const int8_t* levels, size_t lanes, size_t rows, int8_t* out
 size_t avx2_matrix_row(const MatrixRule& rule, Output output, const int8_t* levels, size_t n, uint8_t* out);
 size_t avx2_merge(const SplitRule& rule, int width, const uint8_t* symbols, const uint8_t* raw, size_t n, uint8_t* out);
 size_t avx2_uniform(const UniformRule& rule, Output output, const uint8_t* symbols, size_t n, uint8_t* out);
+size_t avx2_delta_classes(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out);
+size_t avx2_delta_move(const DeltaRule& rule, const DeltaBits& raw, const uint8_t* base, const uint8_t* symbols, size_t n,
+                       uint64_t& at, uint8_t* out);
 void avx2_round_block(const float* v, size_t n, float inverse, const Thresholds& t, uint32_t* counts, Inside& inside,
                       int32_t* indices);
 

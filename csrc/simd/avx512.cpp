@@ -184,6 +184,7 @@ const Kernels* avx512_kernels() {
         k.matrix_dense = avx512_matrix_dense;
         k.matrix_row = avx512_matrix_row;
 #if !defined(TAUT_EMULATE_AVX512)  // SIMDe lacks much of what those take
+        k.delta_classes = avx512_delta_classes;
         k.delta_count = avx512_delta_count;
         k.delta_order = avx512_delta_order;
         k.delta_move = avx512_delta_move;

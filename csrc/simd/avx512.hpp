@@ -303,9 +303,9 @@ void avx512_matrix_dense(const MatrixLookup& t, uint32_t* state, MatrixColumns& 
 size_t avx512_matrix_row(const MatrixRule& rule, Output output, const int8_t* levels, size_t n, uint8_t* out);
 size_t avx512_merge(const SplitRule& rule, int width, const uint8_t* symbols, const uint8_t* raw, size_t n,
                     uint8_t* out);
+size_t avx512_delta_classes(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out);
 void avx512_delta_count(const uint8_t* of, size_t n, uint8_t none, uint64_t* counts);
-void avx512_delta_order(const uint8_t* of, size_t n, const uint8_t* classes, size_t kinds, const uint8_t* symbols,
-                        uint64_t* at, uint8_t* out);
+void avx512_delta_order(const uint8_t* of, size_t n, const DeltaOrder& order, uint64_t* at, uint8_t* out);
 size_t avx512_delta_move(const DeltaRule& rule, const DeltaBits& raw, const uint8_t* base, const uint8_t* symbols, size_t n,
                          uint64_t& at, uint8_t* out);
 size_t avx512_uniform(const UniformRule& rule, Output output, const uint8_t* symbols, size_t n, uint8_t* out);

@@ -6,43 +6,91 @@ namespace {
 
 TAUT_INLINE __mmask64 rest_of(size_t i, size_t n) { return n - i < 64 ? first(n - i) : ~uint64_t(0); }
 
-// 16 values, each in a lane of 32 bits, or of 16.
+// What fields and places take: 16 lanes of 32 bits.
 template <int Width>
-struct Lanes;
-template <>
-struct Lanes<4> {
-    using V = __m512i;
-    static TAUT_INLINE V load_from(const uint8_t* p) { return _mm512_loadu_si512(p); }
-    static TAUT_INLINE void save_to(uint8_t* p, V v) { _mm512_storeu_si512(p, v); }
-    static TAUT_INLINE V of(__m512i words) { return words; }
-    static TAUT_INLINE V symbols(__m128i s) { return _mm512_cvtepu8_epi32(s); }
-    static TAUT_INLINE V all(uint32_t v) { return _mm512_set1_epi32(int(v)); }
-    static TAUT_INLINE V add(V a, V b) { return _mm512_add_epi32(a, b); }
-    static TAUT_INLINE V sub(V a, V b) { return _mm512_sub_epi32(a, b); }
-    static TAUT_INLINE V both(V a, V b) { return _mm512_and_si512(a, b); }
-    static TAUT_INLINE V either(V a, V b) { return _mm512_or_si512(a, b); }
-    static TAUT_INLINE V flip(V a, V b) { return _mm512_xor_si512(a, b); }
-    static TAUT_INLINE V top(V a) { return _mm512_srli_epi32(a, 31); }
+struct Lanes {
+    static constexpr int kLanes = 16, kTokens = 128;
+    template <int j>
+    static TAUT_INLINE __m512i widen(__m512i v) { return _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(v, j)); }
+    // Of 8 numbers those of this group, each for the 8 values that it belongs to.
+    template <int j>
+    static TAUT_INLINE __m512i each(__m512i v) {
+        constexpr int a = 4 * j, b = a + 2;
+        return _mm512_permutexvar_epi32(_mm512_set_epi32(b, b, b, b, b, b, b, b, a, a, a, a, a, a, a, a), v);
+    }
+    // Of 8 numbers the first of each group.
+    static TAUT_INLINE __m512i firsts(__m512i v) { return _mm512_permutexvar_epi64(_mm512_set_epi64(6, 6, 4, 4, 2, 2, 0, 0), v); }
+    static TAUT_INLINE __m512i all(uint64_t v) { return _mm512_set1_epi32(int(uint32_t(v))); }
+    static TAUT_INLINE __m512i add(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
+    static TAUT_INLINE __m512i sub(__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); }
+    static TAUT_INLINE __m512i up(__m512i v, __m512i by) { return _mm512_sllv_epi32(v, by); }
+    static TAUT_INLINE __m512i lowest_up(__m512i v) { return _mm512_slli_epi32(v, 31); }
+    static TAUT_INLINE __m512i tops(__m512i v) { return _mm512_srai_epi32(v, 31); }
+    // What begins at these bits of `raw`: at least 25 bits, and what follows them.
+    static TAUT_INLINE __m512i windows(const uint8_t* raw, __m512i place) {
+        constexpr auto step = 0x0404040400000000, four = 0x0808080808080808;
+        const __m512i lowest = _mm512_set_epi64(step + four, step, step + four, step, step + four, step, step + four, step);
+        const __m512i from = _mm512_shuffle_epi8(_mm512_srli_epi32(place, 3), lowest);
+        const __m512i pick = _mm512_add_epi8(from, _mm512_set1_epi32(0x03020100));
+        return _mm512_srlv_epi32(_mm512_permutexvar_epi8(pick, load(raw)), _mm512_and_si512(place, all(7)));
+    }
 };
+// 32 lanes of 16 bits.
 template <>
 struct Lanes<2> {
-    using V = __m256i;
-    static TAUT_INLINE V load_from(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-    static TAUT_INLINE void save_to(uint8_t* p, V v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
-    static TAUT_INLINE V of(__m512i words) { return _mm512_cvtepi32_epi16(words); }
-    static TAUT_INLINE V symbols(__m128i s) { return _mm256_cvtepu8_epi16(s); }
-    static TAUT_INLINE V all(uint32_t v) { return _mm256_set1_epi16(short(v)); }
-    static TAUT_INLINE V add(V a, V b) { return _mm256_add_epi16(a, b); }
-    static TAUT_INLINE V sub(V a, V b) { return _mm256_sub_epi16(a, b); }
-    static TAUT_INLINE V both(V a, V b) { return _mm256_and_si256(a, b); }
-    static TAUT_INLINE V either(V a, V b) { return _mm256_or_si256(a, b); }
-    static TAUT_INLINE V flip(V a, V b) { return _mm256_xor_si256(a, b); }
-    static TAUT_INLINE V top(V a) { return _mm256_srli_epi16(a, 15); }
+    static constexpr int kLanes = 32, kTokens = 64;
+    template <int j>
+    static TAUT_INLINE __m512i widen(__m512i v) { return _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(v, j)); }
+    template <int j>
+    static TAUT_INLINE __m512i each(__m512i v) {
+        constexpr int a = 0x00010001 * (16 * j), b = a + 0x00040004, c = b + 0x00040004, d = c + 0x00040004;
+        return _mm512_permutexvar_epi16(_mm512_set_epi32(d, d, d, d, c, c, c, c, b, b, b, b, a, a, a, a), v);
+    }
+    static TAUT_INLINE __m512i firsts(__m512i v) { return _mm512_permutexvar_epi64(_mm512_set_epi64(4, 4, 4, 4, 0, 0, 0, 0), v); }
+    static TAUT_INLINE __m512i all(uint64_t v) { return words(int(v)); }
+    static TAUT_INLINE __m512i add(__m512i a, __m512i b) { return _mm512_add_epi16(a, b); }
+    static TAUT_INLINE __m512i sub(__m512i a, __m512i b) { return _mm512_sub_epi16(a, b); }
+    static TAUT_INLINE __m512i up(__m512i v, __m512i by) { return _mm512_sllv_epi16(v, by); }
+    static TAUT_INLINE __m512i lowest_up(__m512i v) { return _mm512_slli_epi16(v, 15); }
+    static TAUT_INLINE __m512i tops(__m512i v) { return _mm512_srai_epi16(v, 15); }
+    static TAUT_INLINE __m512i windows(const uint8_t* raw, __m512i place) {
+        constexpr auto low = 0x0606040402020000, high = 0x0e0e0c0c0a0a0808;
+        const __m512i lowest = _mm512_set_epi64(high, low, high, low, high, low, high, low);
+        const __m512i from = _mm512_shuffle_epi8(_mm512_srli_epi16(place, 3), lowest);
+        const __m512i pick = _mm512_add_epi8(from, words(0x0100)), data = load(raw);
+        const __m512i next = _mm512_permutexvar_epi8(_mm512_add_epi8(pick, bytes(2)), data);
+        return _mm512_shrdv_epi16(_mm512_permutexvar_epi8(pick, data), next, _mm512_and_si512(place, words(7)));
+    }
 };
 
+// The classes of the first values of a row, 16 at a time.
+template <int Width>
+size_t classified(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out) {
+    const __m512i mask = _mm512_set1_epi32(int(rule.mask)), offset = _mm512_set1_epi32(rule.offset);
+    const __m512i top = _mm512_set1_epi32(rule.none - 1), most = _mm512_set1_epi32(kLargestKey);
+    const __m128i shift = _mm_cvtsi32_si128(rule.shift);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const uint8_t* const from = base + i * Width;
+        const __m512i u = Width == 4 ? load(from) : _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+        const __m512i key = _mm512_min_epu32(_mm512_srl_epi32(_mm512_and_si512(u, mask), shift), most);
+        __m512i c = _mm512_sub_epi32(offset, key);
+        __m128i column;
+        if (columns) {
+            column = _mm_loadu_si128(reinterpret_cast<const __m128i*>(columns + i));
+            c = _mm512_add_epi32(c, _mm512_cvtepu8_epi32(column));
+        }
+        c = _mm512_min_epi32(_mm512_max_epi32(c, _mm512_setzero_si512()), top);
+        __m128i of = _mm512_cvtepi32_epi8(c);
+        if (columns) of = _mm_mask_mov_epi8(of, _mm_testn_epi8_mask(column, column), _mm_set1_epi8(char(rule.none)));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), of);
+    }
+    return i;
+}
+
 // The fields of 8 values that begin at these bits, counted from bit `at`: of each 32 bits, what follows the field too.
-TAUT_INLINE __m256i eight_fields(const uint8_t* raw, uint64_t at, __m256i begin) {
-    const __m512i place = _mm512_add_epi64(_mm512_cvtepu32_epi64(begin), _mm512_set1_epi64(int64_t(at & 7)));
+TAUT_INLINE __m256i eight_fields(const uint8_t* raw, uint64_t at, __m128i begin) {
+    const __m512i place = _mm512_add_epi64(_mm512_cvtepu8_epi64(begin), _mm512_set1_epi64(int64_t(at & 7)));
     // The number of a lane's first byte in all its bytes, and then one more from byte to byte.
     constexpr auto upper = int64_t(8 * kEach);
     const __m512i lowest = _mm512_set_epi64(upper, 0, upper, 0, upper, 0, upper, 0);
@@ -52,74 +100,132 @@ TAUT_INLINE __m256i eight_fields(const uint8_t* raw, uint64_t at, __m256i begin)
     return _mm512_cvtepi64_epi32(_mm512_srlv_epi64(windows, _mm512_and_si512(place, _mm512_set1_epi64(7))));
 }
 
-// Magnitudes of 16 symbols (docs/coding.md, "Differences"), whose raw bits are taken from bit `at` on.
-template <int Width>
-TAUT_INLINE __m512i magnitudes(__m512i token, const uint8_t* raw, uint64_t& at) {
-    constexpr int kTokens = 16 + (8 * Width - 4) * 4;
-    const auto number = [](int v) { return _mm512_set1_epi32(v); };
-    const __mmask16 valid = _mm512_cmplt_epu32_mask(token, number(kTokens));
-    const __mmask16 large = _mm512_mask_cmpge_epu32_mask(valid, token, number(16));
-    const __m512i small = _mm512_maskz_mov_epi32(valid, token);
-    if (!large) return small;
-    const __m512i bits =
-        _mm512_maskz_add_epi32(large, _mm512_srli_epi32(_mm512_sub_epi32(token, number(16)), 2), number(2));
-    const __m512i upper = _mm512_mask_sllv_epi32(
-        small, large, _mm512_or_si512(_mm512_and_si512(token, number(3)), number(4)), bits);
-    const __m512i zero = _mm512_setzero_si512();
-    __m512i end = _mm512_add_epi32(bits, _mm512_alignr_epi32(bits, zero, 15));
-    end = _mm512_add_epi32(end, _mm512_alignr_epi32(end, zero, 14));
-    end = _mm512_add_epi32(end, _mm512_alignr_epi32(end, zero, 12));
-    end = _mm512_add_epi32(end, _mm512_alignr_epi32(end, zero, 8));
-    const auto half = uint32_t(_mm_extract_epi32(_mm512_extracti32x4_epi32(end, 1), 3));
-    const auto whole = uint32_t(_mm_extract_epi32(_mm512_extracti32x4_epi32(end, 3), 3));
-    const __m512i begin = _mm512_sub_epi32(end, bits);
-    const __m256i low = eight_fields(raw, at, _mm512_castsi512_si256(begin));
-    const __m256i second = _mm256_sub_epi32(_mm512_extracti64x4_epi64(begin, 1), _mm256_set1_epi32(int(half)));
-    const __m256i high = eight_fields(raw, at + half, second);
-    at += whole;
-    const __m512i fields = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-    const __m512i others = _mm512_sllv_epi32(number(-1), bits);
-    return _mm512_add_epi32(upper, _mm512_andnot_si512(others, fields));
+// Of 64 symbols (docs/coding.md, "Differences"), a byte each: how many raw bits, and the magnitude without them.
+struct Tokens {
+    __m512i bits, top;
+    __mmask64 large;
+    TAUT_INLINE Tokens(__m512i token, int kinds) {
+        token = _mm512_maskz_mov_epi8(kinds < 256 ? _mm512_cmplt_epu8_mask(token, bytes(kinds)) : ~uint64_t(0), token);
+        large = _mm512_cmpge_epu8_mask(token, bytes(16));
+        const __m512i length = _mm512_and_si512(_mm512_srli_epi16(_mm512_sub_epi8(token, bytes(16)), 2), bytes(63));
+        bits = _mm512_maskz_add_epi8(large, length, bytes(2));
+        const __m512i first = _mm512_or_si512(_mm512_and_si512(token, bytes(3)), bytes(4));
+        top = _mm512_mask_mov_epi8(token, large, first);
+    }
+};
+
+// Where the raw bits of 64 values are: of each from those of the first of its 8 on, and of each 8 from bit `at` of a byte on.
+struct Places {
+    __m512i within, eights;
+    uint64_t total;
+    TAUT_INLINE Places(__m512i bits, uint64_t at) {
+        __m512i end = _mm512_add_epi8(bits, _mm512_slli_epi64(bits, 8));  // 8 values have at most 8 * 29 bits
+        end = _mm512_add_epi8(end, _mm512_slli_epi64(end, 16));
+        end = _mm512_add_epi8(end, _mm512_slli_epi64(end, 32));
+        within = _mm512_sub_epi8(end, bits);
+        const __m512i zero = _mm512_setzero_si512(), sums = _mm512_srli_epi64(end, 56);
+        __m512i ends = _mm512_add_epi64(sums, _mm512_alignr_epi64(sums, zero, 7));
+        ends = _mm512_add_epi64(ends, _mm512_alignr_epi64(ends, zero, 6));
+        ends = _mm512_add_epi64(ends, _mm512_alignr_epi64(ends, zero, 4));
+        total = uint64_t(_mm_extract_epi64(_mm512_extracti64x2_epi64(ends, 3), 1));
+        eights = _mm512_add_epi64(_mm512_sub_epi64(ends, sums), _mm512_set1_epi64(int64_t(at & 7)));
+    }
+};
+
+// Words of the base turned round, moved by `m`, and turned back; bit 0 of symbols is the direction.
+template <class L>
+TAUT_INLINE __m512i move_words(const DeltaRule& rule, __m512i u, __m512i m, __m512i s) {
+    const __m512i signs = L::all(rule.signs), flip = L::all(rule.flip), turn = L::all(rule.negative ? ~uint64_t(0) : 0);
+    const __m512i down = L::tops(_mm512_ternarylogic_epi64(L::lowest_up(s), u, turn, 0x78));  // a ^ (b & c)
+    const __m512i o = _mm512_xor_si512(u, _mm512_ternarylogic_epi64(L::tops(u), signs, flip, 0xea));  // a & b | c
+    const __m512i there = L::add(o, L::sub(_mm512_xor_si512(m, down), down));
+    return _mm512_xor_si512(there, _mm512_ternarylogic_epi64(L::tops(there), signs, flip, 0xae));  // ~a & b | c
+}
+
+template <int Width, int j>
+TAUT_INLINE void put_group(const DeltaRule& rule, const uint8_t* base, __m512i s, __m512i m, uint8_t* out) {
+    using L = Lanes<Width>;
+    const __m512i u = load(base + 64 * j);
+    store(out + 64 * j, rule.exclusive ? _mm512_xor_si512(u, m) : move_words<L>(rule, u, m, L::template widen<j>(s)));
+}
+
+// The values of group j, whose raw bits are `raw` from bit `at` of its first byte on.
+template <int Width, int j>
+TAUT_INLINE void move_group(const DeltaRule& rule, const Tokens& tokens, const Places& places, __m512i from, const uint64_t* starts,
+                            bool wide, const uint8_t* raw, const uint8_t* base, __m512i s, uint8_t* out) {
+    using L = Lanes<Width>;
+    const __m512i bits = L::template widen<j>(tokens.bits), top = L::template widen<j>(tokens.top);
+    __m512i fields;
+    if (Width == 4 && wide) {
+        const __m128i within = _mm512_extracti32x4_epi32(places.within, j & 3);
+        const __m256i low = eight_fields(raw, starts[2 * j], within);
+        const __m256i high = eight_fields(raw, starts[2 * j + 1], _mm_srli_si128(within, 8));
+        fields = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    } else {
+        const __m512i place = L::add(L::template widen<j>(places.within), L::template each<j>(from));
+        fields = L::windows(raw + (starts[L::kLanes / 8 * j] >> 3), place);
+    }
+    const __m512i others = L::up(L::all(~uint64_t(0)), bits);
+    const __m512i m = _mm512_ternarylogic_epi64(L::up(top, bits), fields, others, 0xf4);  // a | b & ~c
+    put_group<Width, j>(rule, base, s, m, out);
 }
 
 template <int Width>
 size_t moved(const DeltaRule& rule, const DeltaBits& raw, const uint8_t* base, const uint8_t* symbols, size_t n,
              uint64_t& at, uint8_t* out) {
     using L = Lanes<Width>;
-    using V = typename L::V;
-    constexpr uint64_t kReach = 96;  // bytes from the first bit of 16 values to the end of what is loaded for them
-    const V one = L::all(1), none = L::all(0), signs = L::all(uint32_t(rule.signs)), flip = L::all(uint32_t(rule.flip));
-    const V negative = L::all(uint32_t(rule.negative));
+    constexpr uint64_t kReach = 320;  // bytes from the first bit of 64 values to the end of what is loaded for them
     size_t i = 0;
-    for (; i + 16 <= n && (at >> 3) + kReach <= raw.size; i += 16) {
-        const __m128i s = _mm_loadu_si128(reinterpret_cast<const __m128i*>(symbols + i));
-        const V u = L::load_from(base + i * Width);
-        if (_mm_testz_si128(s, s)) {
-            L::save_to(out + i * Width, u);
+    for (; i + 64 <= n; i += 64) {
+        const __m512i s = load(symbols + i);
+        const uint8_t* const u = base + i * Width;
+        uint8_t* const to = out + i * Width;
+        const __m512i half = _mm512_and_si512(_mm512_srli_epi16(s, 1), bytes(127));
+        const Tokens tokens(rule.exclusive ? s : half, L::kTokens);
+        if (!tokens.large) {
+            put_group<Width, 0>(rule, u, s, L::template widen<0>(tokens.top), to);
+            put_group<Width, 1>(rule, u, s, L::template widen<1>(tokens.top), to);
+            if constexpr (Width == 4) {
+                put_group<Width, 2>(rule, u, s, L::template widen<2>(tokens.top), to);
+                put_group<Width, 3>(rule, u, s, L::template widen<3>(tokens.top), to);
+            }
             continue;
         }
-        const __m512i wide = _mm512_cvtepu8_epi32(s);
-        if (rule.exclusive) {
-            L::save_to(out + i * Width, L::flip(u, L::of(magnitudes<Width>(wide, raw.data, at))));
-            continue;
+        if ((at >> 3) + kReach > raw.size) break;
+        const Places places(tokens.bits, at);
+        alignas(64) uint64_t starts[8];
+        store(starts, places.eights);
+        // From the first byte of its group on.
+        const __m512i skipped = _mm512_andnot_si512(_mm512_set1_epi64(7), L::firsts(places.eights));
+        const __m512i from = _mm512_sub_epi64(places.eights, skipped);
+        const bool wide = Width == 4 && _mm512_cmpgt_epu8_mask(tokens.bits, bytes(25));
+        const uint8_t* const data = raw.data + (at >> 3);
+        move_group<Width, 0>(rule, tokens, places, from, starts, wide, data, u, s, to);
+        move_group<Width, 1>(rule, tokens, places, from, starts, wide, data, u, s, to);
+        if constexpr (Width == 4) {
+            move_group<Width, 2>(rule, tokens, places, from, starts, wide, data, u, s, to);
+            move_group<Width, 3>(rule, tokens, places, from, starts, wide, data, u, s, to);
         }
-        const V m = L::of(magnitudes<Width>(_mm512_srli_epi32(wide, 1), raw.data, at)), first = L::top(u);
-        const V down = L::sub(none, L::flip(L::both(L::symbols(s), one), L::both(first, negative)));
-        const V o = L::flip(u, L::either(L::both(L::sub(none, first), signs), flip));
-        const V there = L::add(o, L::sub(L::flip(m, down), down));
-        const V below = L::sub(L::top(there), one);
-        L::save_to(out + i * Width, L::flip(there, L::either(L::both(below, signs), flip)));
+        at += places.total;
     }
     return i;
 }
 
 }  // namespace
 
+size_t avx512_delta_classes(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out) {
+    if (rule.width == 4) return classified<4>(rule, base, columns, n, out);
+    return rule.width == 2 ? classified<2>(rule, base, columns, n, out) : 0;
+}
+
 void avx512_delta_count(const uint8_t* of, size_t n, uint8_t none, uint64_t* counts) {
+    const size_t whole = n & ~size_t(63);
+    for (size_t i = whole; i < n; i++)
+        if (of[i] != none) counts[of[i]]++;
     __m512i low = bytes(255), high = _mm512_setzero_si512();
-    for (size_t i = 0; i < n; i += 64) {
-        const __m512i c = _mm512_maskz_loadu_epi8(rest_of(i, n), of + i);
-        const __mmask64 some = _mm512_mask_cmpneq_epi8_mask(rest_of(i, n), c, bytes(none));
+    for (size_t i = 0; i < whole; i += 64) {
+        const __m512i c = load(of + i);
+        const __mmask64 some = _mm512_cmpneq_epi8_mask(c, bytes(none));
         low = _mm512_mask_min_epu8(low, some, low, c);
         high = _mm512_mask_max_epu8(high, some, high, c);
     }
@@ -131,35 +237,53 @@ void avx512_delta_count(const uint8_t* of, size_t n, uint8_t none, uint64_t* cou
         from = lowest[k] < from ? lowest[k] : from;
         to = highest[k] > to ? highest[k] : to;
     }
-    constexpr size_t kTile = 1 << 14;  // which stays near for one class after the other
-    for (size_t begin = 0; begin < n; begin += kTile) {
-        const size_t end = n - begin < kTile ? n : begin + kTile;
-        for (unsigned which = from; which <= to; which++) {
-            const __m512i wanted = bytes(int(which));
-            uint64_t found = 0;
-            for (size_t i = begin; i < end; i += 64) {
-                const __mmask64 there = rest_of(i, end);
-                found += ones(_mm512_mask_cmpeq_epi8_mask(there, _mm512_maskz_loadu_epi8(there, of + i), wanted));
+    constexpr size_t kTile = 255 * 64;  // a byte holds how many there are in a lane
+    constexpr unsigned kSide = 8;
+    for (size_t begin = 0; begin < whole; begin += kTile) {
+        const size_t end = whole - begin < kTile ? whole : begin + kTile;
+        for (unsigned which = from; which <= to; which += kSide) {
+            __m512i wanted[kSide], found[kSide];
+            for (unsigned k = 0; k < kSide; k++) {
+                wanted[k] = bytes(int(which + k));
+                found[k] = _mm512_setzero_si512();
             }
-            if (which != none) counts[which] += found;
+            for (size_t i = begin; i < end; i += 64) {
+                const __m512i c = load(of + i);
+                for (unsigned k = 0; k < kSide; k++)
+                    found[k] = _mm512_mask_sub_epi8(found[k], _mm512_cmpeq_epi8_mask(c, wanted[k]), found[k], bytes(255));
+            }
+            for (unsigned k = 0; k < kSide && which + k <= to; k++) {
+                alignas(64) uint64_t sums[8];
+                store(sums, _mm512_sad_epu8(found[k], _mm512_setzero_si512()));
+                if (which + k != none)
+                    for (uint64_t sum : sums) counts[which + k] += sum;
+            }
         }
     }
 }
 
-void avx512_delta_order(const uint8_t* of, size_t n, const uint8_t* classes, size_t kinds, const uint8_t* symbols,
-                        uint64_t* at, uint8_t* out) {
+void avx512_delta_order(const uint8_t* of, size_t n, const DeltaOrder& order, uint64_t* at, uint8_t* out) {
     const uint8_t* next[256];
-    for (size_t k = 0; k < kinds; k++) next[k] = symbols + at[classes[k]];
+    for (size_t k = 0; k < order.often; k++) next[k] = order.symbols + at[order.classes[k]];
     for (size_t i = 0; i < n; i += 64) {
         const __mmask64 there = rest_of(i, n);
         const __m512i c = _mm512_maskz_loadu_epi8(there, of + i);
+        uint64_t left = _mm512_mask_cmpneq_epi8_mask(there, c, bytes(order.none));
         __m512i found = _mm512_setzero_si512();
-        for (size_t k = 0; k < kinds; k++) {
-            const __mmask64 mask = _mm512_mask_cmpeq_epi8_mask(there, c, bytes(classes[k]));
+        for (size_t k = 0; k < order.often; k++) {
+            const __mmask64 mask = _mm512_mask_cmpeq_epi8_mask(there, c, bytes(order.classes[k]));
             found = _mm512_or_si512(found, _mm512_maskz_expand_epi8(mask, load_early(next[k])));
             next[k] += ones(mask);
+            left &= ~uint64_t(mask);
         }
         _mm512_mask_storeu_epi8(out + i, there, found);
+        if (!left) continue;
+        alignas(64) uint8_t rare[64];
+        store(rare, c);
+        for (; left; left &= left - 1) {
+            const size_t j = ones((left & (0 - left)) - 1);
+            out[i + j] = order.symbols[at[rare[j]]++];
+        }
     }
 }
 

@@ -71,6 +71,22 @@ struct DeltaRule {
     bool exclusive;
     uint64_t signs, flip, negative;
 };
+constexpr int32_t kLargestKey = 1 << 20;  // of exponents that are larger; no offset comes near
+// The class of a word of a delta's base: offset and the column's byte less its exponent, which mask and shift give, between 0
+// and none - 1; `none` itself where the column's byte is 0 (delta/decode.cpp).
+struct DeltaClasses {
+    int width, shift;
+    uint32_t mask;
+    int32_t offset;
+    uint8_t none;
+};
+// Symbols that lie by class, 64 spare bytes behind the last, and the classes that many values have; others may occur too.
+struct DeltaOrder {
+    const uint8_t* symbols;
+    uint8_t classes[256];
+    size_t often;
+    uint8_t none;
+};
 struct DeltaBits {
     const uint8_t* data;
     size_t size;
@@ -98,12 +114,12 @@ struct Kernels {
     void (*transpose)(const int8_t* levels, size_t lanes, size_t rows, int8_t* out) = nullptr;
     // Put the first values of a row together; return how many, perhaps none.
     size_t (*matrix_row)(const MatrixRule&, Output, const int8_t* levels, size_t n, uint8_t* out) = nullptr;
+    // The classes of the first values of a row; returns how many, perhaps none. Without `columns` there are no bytes to add.
+    size_t (*delta_classes)(const DeltaClasses&, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out) = nullptr;
     // Classes of a delta's values: add how many there are of each but `none` to `counts`; and put symbols, which lie by
-    // class from at[class] on, in the order of the values, zero for a value of none of the classes. Symbols have 64 spare
-    // bytes.
+    // class from at[class] on, in the order of the values, zero for a value of class `none`; `out` may be `of`.
     void (*delta_count)(const uint8_t* of, size_t n, uint8_t none, uint64_t* counts) = nullptr;
-    void (*delta_order)(const uint8_t* of, size_t n, const uint8_t* classes, size_t kinds, const uint8_t* symbols,
-                        uint64_t* at, uint8_t* out) = nullptr;
+    void (*delta_order)(const uint8_t* of, size_t n, const DeltaOrder&, uint64_t* at, uint8_t* out) = nullptr;
     // Make the first values of a delta; return how many, perhaps none. `at` is the next raw bit.
     size_t (*delta_move)(const DeltaRule&, const DeltaBits&, const uint8_t* base, const uint8_t* symbols, size_t n,
                          uint64_t& at, uint8_t* out) = nullptr;

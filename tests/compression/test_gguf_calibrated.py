@@ -84,6 +84,19 @@ def test_the_network_of_a_gguf_file_is_analysed_and_gone_afterwards(llama: Path)
     assert {"blk.0.attn_q.weight", "output.weight"} <= {tensor.name for tensor in report.tensors}
 
 
+def test_a_gguf_file_is_the_original_that_a_model_is_held_against(
+    llama: Path, tmp_path: Path
+) -> None:
+    with gguf_folder(llama) as made:
+        taut.compress(made.path, tmp_path / "small", bits=6)
+    found = taut.evaluate(tmp_path / "small", original=llama, calib=batches())
+    assert found.original is not None and found.fidelity is not None
+    assert found.original.size == llama.stat().st_size and found.original.name == "own.gguf"
+    assert 0 < found.fidelity.rel_mse < 0.1
+    same = taut.evaluate(llama, original=llama, calib=batches())
+    assert same.fidelity is not None and same.fidelity.rel_mse == 0
+
+
 def test_a_split_model_runs_as_one(llama: Path, tmp_path: Path) -> None:
     whole = GgufFile(llama)
     tensors = whole.placed

@@ -25,13 +25,16 @@ def command(
         str,
         typer.Argument(
             metavar="FILE",
-            help="A Taut file or folder, .safetensors, .onnx, a model folder or file.py:function.",
+            help="A Taut file or folder, .safetensors, .onnx, .gguf, a model folder or "
+            "file.py:function.",
             show_default=False,
         ),
     ],
     original: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="The original: a model folder or file.py:function."),
+        typer.Option(
+            metavar="MODEL", help="The original: a model folder, a .gguf file or file.py:function."
+        ),
     ] = None,
     score: EvalOption = None,
     calib: Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from taut.compression.request import Call, CompressRequest
 from taut.container import open_base
@@ -13,15 +12,15 @@ from taut.io import Source
 from taut.io.nest import NEST
 from taut.io.stamp import Stamp
 
-_NOT_WITH_A_BASE: Final = ("train",)
-
 
 def check_beside_base(given: Mapping[str, object]) -> None:
     """Raise `ArgumentError` for what is asked for, by its name, and does not go with a base."""
-    for name in _NOT_WITH_A_BASE:
-        if given.get(name) is not None:
-            told = f"does not go with {name} (--{name.replace('_', '-')})"
-            raise ArgumentError(f"base (--base): {told}; leave one out")
+    if given.get("train") is not None:
+        raise ArgumentError(
+            "base (--base): does not go with train (--train), which moves every weight by itself "
+            "and stores no difference; leave one out, or let data decide what of the difference "
+            "is kept (--calib)"
+        )
 
 
 def rounds(call: Call) -> bool:

@@ -15,6 +15,7 @@ from taut.container.find import INDEX_SUFFIX, SUFFIX, TREE_SUFFIX
 from taut.errors import ArgumentError, FormatError
 from taut.evaluation.held_weights import put_into, read_held, read_plain
 from taut.io import Source, open_source, read_header
+from taut.io.content import kind_of
 from taut.io.identity import model_identity
 from taut.io.model_file import ModelFile, path_of
 from taut.io.pytorch import is_module
@@ -88,7 +89,7 @@ def _weights_first(
     if original is None or _holds_weights(original):
         raise ArgumentError(
             f"{model}: holds weights alone; give the network that it belongs to as original "
-            "(--original): a model folder, file.py:function or an nn.Module"
+            "(--original): a model folder, a .gguf file, file.py:function or an nn.Module"
         )
     second, loaded = _running(original, threads, fed=True)
     return _of_weights(model if isinstance(model, ModelFile) else path, loaded), second, loaded
@@ -118,7 +119,15 @@ def _holds_weights(spec: ModelSpec) -> bool:
     path = path_of(spec)
     if path is None or names_callable(str(path)):
         return False
-    return (path.is_file() and not _is_graph(path)) or (path.is_dir() and is_taut(path))
+    if path.is_file():
+        return not _is_graph(path) and kind_of(path) != "gguf"
+    return path.is_dir() and is_taut(path)
+
+
+def _gguf_of(spec: ModelSpec) -> Path | None:
+    """The path of a GGUF model, which tells of its network by itself."""
+    path = path_of(spec)
+    return path if path is not None and path.is_file() and kind_of(path) == "gguf" else None
 
 
 def _names_its_network(path: Path) -> bool:
@@ -167,9 +176,12 @@ def _of_network(spec: ModelSpec, loaded: LoadedModel) -> Contender:
     name = type(spec).__name__ if is_module(spec) else Path(str(spec)).resolve().name
     parameters = sum(p.numel() for p in loaded.module.parameters())
     path = loaded.source if isinstance(loaded.source, Path) else None
+    size = source.nbytes
+    if (gguf := _gguf_of(spec)) is not None:  # the network's folder is a temporary one
+        path, size = gguf, open_source(gguf).nbytes
     if path is not None:
         name = told_name(path)
-    return Contender(name, loaded.module, source.nbytes, parameters, model_identity(source), path)
+    return Contender(name, loaded.module, size, parameters, model_identity(source), path)
 
 
 def _of_weights(path: Path | ModelFile, loaded: LoadedModel) -> Contender:

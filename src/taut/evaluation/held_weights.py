@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from taut.container import open_taut
 from taut.errors import ArgumentError
 from taut.io import check_unchanged, open_source
+from taut.io.gguf_metadata import METADATA
 from taut.io.model_file import ModelFile
 from taut.io.names import nearest
 from taut.io.quantized import as_floats
@@ -46,10 +47,12 @@ def read_held(path: Path) -> HeldWeights:
     began = time.perf_counter()
     arrays = file.load_all()
     decoded = time.perf_counter() - began
+    beside = file.index.origin.metadata.get(METADATA)  # of a GGUF file: no weight of the network
+    infos = [info for info in file.infos if info.name != beside]
     return HeldWeights(
         path=file.path,
-        tensors={info.name: to_torch(arrays[info.name], info.dtype) for info in file.infos},
-        shapes={info.name: info.shape for info in file.infos},
+        tensors={info.name: to_torch(arrays[info.name], info.dtype) for info in infos},
+        shapes={info.name: info.shape for info in infos},
         widths=dict(file.modules),
         decode_seconds=decoded,
     )
