@@ -43,8 +43,8 @@ def decide(
 ) -> Decision:
     """What a call without calibration data writes; `files` where the model becomes several.
 
-    With `foresee` `source` is sampled (`taut.encoding.sampled`), and sizes are guesses. `progress` is
-    told of the search for a size.
+    With `foresee` `source` is sampled (`taut.encoding.sampled`), and sizes are guesses.
+    `progress` is told of the search for a size.
 
     Raises:
         ArgumentError: what was asked for does not fit together.

@@ -34,8 +34,8 @@ from taut.io.stamp import Stamp, copied, stamp_of
 
 _REFUSED: Final = (
     "only a reader that runs code could load it. If you trust the file: "
-    'def model(): return torch.load("{name}", weights_only=False) in a build.py, and build.py:model '
-    "for the model; or save its state_dict()"
+    'def model(): return torch.load("{name}", weights_only=False) in a build.py, and give '
+    "build.py:model; or save its state_dict()"
 )
 _OLD: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # its files before 1.6 begin so
 _BLOCKED: Final = re.compile(r"GLOBAL ([\w.]+)")
