@@ -50,6 +50,9 @@ def test_the_page_says_which_is_smaller_and_escapes_names(pair, tmp_path):
     text = comparison_page(found, PageFacts("taut report a b", "2026-01-02 03:04 UTC"))
     assert "<b>.weight" not in text and "encoder.2.&lt;b&gt;" in text
     assert text.index("<h1>") < text.index("taut report a b") < text.index("<table")
+    options = comparison_page(found, PageFacts("taut report a b --score x-y.json -f"))
+    assert "<code>taut report a b <b>--score</b> x-y.json <b>-f</b></code>" in options
+    assert "what differs most first</caption>" in text  # none is alike, and nothing says so
     write_comparison(tmp_path / "page.html", found)
     with pytest.raises(ArgumentError, match="exists"):
         write_comparison(tmp_path / "page.html", found)

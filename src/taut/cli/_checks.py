@@ -11,7 +11,7 @@ from taut.errors import ArgumentError
 if TYPE_CHECKING:
     from taut.io import Source
 
-_DATA: Final = (".txt", ".jsonl", ".npz")
+_SHIPPED: Final = "default"  # the texts that come with the package
 _WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".index.json")
 _TAUT: Final = ".taut.safetensors"
 _OF_FOLDERS: Final = ("config.json", "model.safetensors")  # that a model folder is told by
@@ -43,24 +43,30 @@ def check_fits(source: Source, bits: float | None, size: str | None) -> None:
 
 
 def check_data(option: str, value: str | None) -> None:
-    """Whether data that an option names is there, and is data.
+    """Whether data that an option names is there, and is data, whatever options stand behind it.
 
     Raises:
-        ArgumentError: there is no such file, or it is something else.
+        ArgumentError: there is no such file or folder, it is something else, or no such option.
     """
     from taut.cli._kinds import check_kind
     from taut.io.names import nearest
+    from taut.networks.text_data import text_data
 
     if value is None or "://" in value:
         return
-    check_kind(option, value)
-    path = Path(value)
+    code, colon, _ = value.rpartition(".py:")
+    name = f"{code}.py" if colon else str(text_data(value).source)
+    if name == _SHIPPED:
+        return
+    check_kind(option, name)
+    path = Path(name)
     if path.name.endswith(_TAUT) and path.is_file():
         raise ArgumentError(f"{option}: {path} is a Taut file, and no data; give it as MODEL")
-    if path.suffix.lower() in _DATA and not path.exists():
+    if not path.exists():
         folder = path.parent
         beside = [one.name for one in folder.iterdir()] if folder.is_dir() else []
-        raise ArgumentError(f"{option}: {path}: no such file{nearest(path.name, beside)}")
+        what = "file" if path.suffix else "file or folder"
+        raise ArgumentError(f"{option}: {path}: no such {what}{nearest(path.name, beside)}")
 
 
 def check_base(bases: Sequence[str | Path] | None, beside: Mapping[str, object]) -> None:
