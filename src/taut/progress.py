@@ -54,3 +54,23 @@ def report_bytes(progress: Progress | None, nbytes: int, target: int | None = No
     """Tell how many bytes what is made takes so far, and how many it may have in the end."""
     if isinstance(progress, Foretelling):
         progress.weigh(nbytes, target)
+
+
+def counted(progress: Progress | None, stage: str, total: int) -> Callable[[], None]:
+    """Tell that a stage of `total` pieces begins; what is given is called as each is done.
+
+    >>> opened = counted(lambda stage, done, total: print(stage, done, total), "open", 2)
+    open 0 2
+    >>> opened()
+    open 1 2
+    """
+    done = -1
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(stage, done, total)
+
+    tell()
+    return tell

@@ -75,8 +75,8 @@ def test_a_score_is_kept_and_told(compress, tmp_path):
     assert re.search(r" at [\d.]+ kB \([\d.]+x\), try 1 of at most 12$", first.strip())
     assert report["original_score"] == 100
     assert 99 <= report["score"] < 100 and report["score"] in scores
-    accuracy = next(rest for label, rest in lines if label == "accuracy")
-    assert accuracy == f"100.00 -> {report['score']:.2f} ({report['score'] - 100:+.2f})"
+    judged = next(rest for label, rest in lines if label == "judged")
+    assert judged == f"100.00 -> {report['score']:.2f} ({report['score'] - 100:+.2f})"
     assert "identical to what was evaluated" in result.stderr
     assert isinstance(report["notes"], list)
     assert report["size"] == (tmp_path / "build.taut.safetensors").stat().st_size

@@ -97,7 +97,7 @@ def test_it_says_what_was_lost(judge):
     assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
     assert "before" in done.stdout and "after" in done.stdout
-    assert re.search(r"accuracy +1.0000 \(1.0000 to 1.0000\) +0\.\d+ \(0", done.stdout)
+    assert re.search(r"accuracy +100.00 % \(100.00 to 100.00 %\) +\d+\.\d\d % \(\d", done.stdout)
     assert "samples, better on 0: p = " in done.stdout
     assert "layers that add most error by themselves: " in done.stdout
     assert "smaller, not faster" in done.stdout

@@ -1,5 +1,6 @@
 """Help is complete, fits the terminal, and imports nothing heavy: that is what makes it quick."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -41,9 +42,31 @@ def test_help_has_every_command_on_one_line_and_the_exit_codes(run):
     assert max(map(len, lines)) <= 80
 
 
-def test_without_arguments_there_is_help(run):
-    result = run()
-    assert "Make a model small:" in result.output and "compress" in result.output
+def test_without_arguments_there_is_help_as_if_it_were_asked_for(run):
+    alone, asked = run(), run("-h")
+    assert alone.exit_code == 0
+    assert alone.stdout == asked.stdout and "Make a model small:" in alone.stdout
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_help_fits_the_terminal(run, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    for name in get_command(app).commands:
+        text, _, examples = run(name, "-h").stdout.partition("\nExamples:\n")
+        assert max(map(len, text.splitlines())) <= min(width, WIDTH)
+        assert examples == "".join(f"  {line}\n" for line in EXAMPLES[name].splitlines())
+
+
+def test_usage_names_arguments_as_everybody_does(run):
+    shown = {name: run(name, "-h").stdout.splitlines()[0] for name in get_command(app).commands}
+    assert {name: line.partition("[OPTIONS] ")[2] for name, line in shown.items()} == {
+        **dict.fromkeys(("compress", "analyze", "frontier", "bench"), "MODEL"),
+        **dict.fromkeys(("info", "eval", "view", "decompress"), "FILE"),
+        **dict.fromkeys(("doctor", "demo"), ""),
+        **{"plan": "[MODEL]", "diff": "FIRST SECOND", "verify": "FILE...", "export": "FILE OUT"},
+        **{"report": "FILE [OTHER]", "push": "FILE URL", "completion": "SHELL"},
+    }
+    assert not {name for name in shown if re.search(r"^  [A-Z]+ <", run(name, "-h").stdout, re.M)}
 
 
 @pytest.mark.parametrize("option", ["-V", "--version"])

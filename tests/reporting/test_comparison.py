@@ -50,6 +50,9 @@ def test_the_page_says_which_is_smaller_and_escapes_names(pair, tmp_path):
     text = comparison_page(found, PageFacts("taut report a b", "2026-01-02 03:04 UTC"))
     assert "<b>.weight" not in text and "encoder.2.&lt;b&gt;" in text
     assert text.index("<h1>") < text.index("taut report a b") < text.index("<table")
+    options = comparison_page(found, PageFacts("taut report a b --score x-y.json -f"))
+    assert "<code>taut report a b <b>--score</b> x-y.json <b>-f</b></code>" in options
+    assert "what differs most first</caption>" in text  # none is alike, and nothing says so
     write_comparison(tmp_path / "page.html", found)
     with pytest.raises(ArgumentError, match="exists"):
         write_comparison(tmp_path / "page.html", found)
@@ -96,3 +99,19 @@ def test_models_that_cannot_be_compared_are_refused_with_what_differs(pair, tmp_
     save_file({"w": np.zeros((4, 4), np.float32)}, plain)
     with pytest.raises(taut.errors.TautError, match="not a Taut file"):
         compare_files(a, plain)
+
+
+def test_the_verb_takes_a_second_file_as_the_command_does(pair, tmp_path):
+    first, second = pair
+    page = taut.report(first, tmp_path / "both.html", other=second)
+    text = page.read_text(encoding="utf-8")
+    assert first.name in text and second.name in text and "Both files" in text
+    for name, given in {"title": "x", "original": first, "plan": "edge"}.items():
+        with pytest.raises(ArgumentError, match=f"{name}: is for a report on one file"):
+            taut.report(first, tmp_path / "no.html", other=second, **{name: given})
+    with pytest.raises(ArgumentError, match="evaluation: one file has one"):
+        taut.report(first, tmp_path / "no.html", evaluation=("a.json", "b.json"))
+    before = second.read_bytes()
+    with pytest.raises(ArgumentError, match="is a Taut file, and no page; to compare it"):
+        taut.report(first, second, force=True)
+    assert second.read_bytes() == before and not (tmp_path / "no.html").exists()

@@ -405,6 +405,30 @@ def test_progress_counts_every_tensor_twice(model, tmp_path):
     assert seen == [(stage, n, 3) for stage in ("encode", "verify") for n in (1, 2, 3)]
 
 
+def test_progress_of_a_search_for_a_size_begins_before_it_rounds(tmp_path):
+    """Otherwise a large model shows no stage for as long as it is rounded."""
+    seen, rng = [], np.random.default_rng(0)
+    arrays = {f"w{n}": rng.standard_normal((64, 64), np.float32) for n in range(3)}
+    taut.compress(arrays, tmp_path / "x", bits=3, progress=lambda *step: seen.append(step))
+    assert seen[0] == ("search", 0, 3)
+    assert list(dict.fromkeys(stage for stage, *_ in seen)) == ["search", "encode", "verify"]
+
+
+def test_progress_of_a_calibrated_run_begins_before_the_network_is_run(tmp_path):
+    torch = pytest.importorskip("torch")
+    seen, before = [], []
+
+    class Watched(torch.nn.Linear):
+        def forward(self, x):
+            before.append(seen[:2])
+            raise RuntimeError("enough was seen")
+
+    net, step = torch.nn.Sequential(Watched(64, 64)), lambda *step: seen.append(step)
+    with pytest.raises(ArgumentError, match="enough was seen"):
+        taut.compress(net, tmp_path / "x", bits=3, calib=[torch.ones(2, 64)], progress=step)
+    assert before[0] == [("open", 0, 3), ("open", 1, 3)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

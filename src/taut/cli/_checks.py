@@ -11,7 +11,7 @@ from taut.errors import ArgumentError
 if TYPE_CHECKING:
     from taut.io import Source
 
-_DATA: Final = (".txt", ".jsonl", ".npz")
+_SHIPPED: Final = "default"  # the texts that come with the package
 _WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".index.json")
 _TAUT: Final = ".taut.safetensors"
 _OF_FOLDERS: Final = ("config.json", "model.safetensors")  # that a model folder is told by
@@ -43,24 +43,62 @@ def check_fits(source: Source, bits: float | None, size: str | None) -> None:
 
 
 def check_data(option: str, value: str | None) -> None:
-    """Whether data that an option names is there, and is data.
+    """Whether data that an option names is there, and is data, whatever options stand behind it.
 
     Raises:
-        ArgumentError: there is no such file, or it is something else.
+        ArgumentError: there is no such file or folder, it is something else, or no such option.
     """
     from taut.cli._kinds import check_kind
-    from taut.io.names import nearest
+    from taut.networks.text_data import text_data
 
     if value is None or "://" in value:
         return
-    check_kind(option, value)
-    path = Path(value)
+    code, colon, _ = value.rpartition(".py:")
+    name = f"{code}.py" if colon else str(text_data(value).source)
+    if name == _SHIPPED:
+        return
+    check_kind(option, name)
+    path = Path(name)
     if path.name.endswith(_TAUT) and path.is_file():
         raise ArgumentError(f"{option}: {path} is a Taut file, and no data; give it as MODEL")
-    if path.suffix.lower() in _DATA and not path.exists():
-        folder = path.parent
-        beside = [one.name for one in folder.iterdir()] if folder.is_dir() else []
-        raise ArgumentError(f"{option}: {path}: no such file{nearest(path.name, beside)}")
+    _check_there(option, path, "file" if path.suffix else "file or folder")
+
+
+def _check_there(option: str, path: Path, what: str) -> None:
+    """Raise ArgumentError where there is no such `what`; names those that are called alike."""
+    from taut.io.names import nearest
+
+    if not path.exists():
+        near = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise ArgumentError(f"{option}: {path}: no such {what}{nearest(path.name, near)}")
+
+
+def check_code(option: str, value: str | None) -> None:
+    """Whether what an option names as file.py:function is of that form, and the file there.
+
+    Raises:
+        ArgumentError: it is not. What is in the file shows when it is run.
+    """
+    from taut.networks.callables import names_callable
+
+    if value is None:
+        return
+    if not names_callable(value):
+        raise ArgumentError(f'{option}: "{value}": name a function in a file as file.py:function')
+    check_data(option, value)
+
+
+def check_shards(target: Path, shard_size: str | None) -> None:
+    """Whether shards are of a size, and go to a folder; ArgumentError if not."""
+    from taut.planning.target import parse_bytes
+
+    if shard_size is None:
+        return
+    parse_bytes(shard_size, "shard_size (--shard-size)")
+    if target.suffix == ".safetensors":
+        raise ArgumentError(
+            f"{target}: shards (--shard-size) become several files; name a folder (-o)"
+        )
 
 
 def check_base(bases: Sequence[str | Path] | None, beside: Mapping[str, object]) -> None:
@@ -70,17 +108,13 @@ def check_base(bases: Sequence[str | Path] | None, beside: Mapping[str, object])
         ArgumentError: there is no such model, or the two do not go together.
     """
     from taut.compression.based import check_beside_base
-    from taut.io.names import nearest
     from taut.io.stores import url_of
 
     if bases:
         check_beside_base(beside)
     for base in bases or ():
-        path = Path(base)
-        if url_of(base) is not None or path.exists():
-            continue
-        near = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise ArgumentError(f"--base: {path}: no such file or folder{nearest(path.name, near)}")
+        if url_of(base) is None:
+            _check_there("--base", Path(base), "file or folder")
 
 
 def check_model(model: str | Path, *, original: bool = False, runs: bool = False) -> None:
@@ -128,12 +162,19 @@ def check_plan(plan: Path | None) -> None:
 
 
 def check_new(path: Path, *, force: bool, told: str = "") -> None:
-    """Whether an output is new, or may be replaced; the error suggests a name that is free.
+    """Whether an output has a folder, and is new, or may be replaced; else names a free one.
 
     `told` is what was asked for, as "8x", which the name is to say.
+
+    Raises:
+        ArgumentError: the folder is missing, or the output exists, and not `force`.
     """
     from taut.container.model_folder import FILE_NAME
+    from taut.io.stores import store_hint, url_of
 
+    if url_of(path) is None and not path.resolve().parent.is_dir():
+        hint = store_hint(path) or "; make it first"
+        raise ArgumentError(f"{path}: the folder {path.parent} does not exist{hint}")
     taken = [path / name for name in (FILE_NAME, *_OF_FOLDERS)] if path.is_dir() else [path]
     if not force and any(one.is_file() for one in taken):
         raise ArgumentError(

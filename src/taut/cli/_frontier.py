@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from taut.container.default_names import beside, compressed_path
 from taut.errors import ArgumentError
 from taut.reporting.numbers import digits, size
-from taut.reporting.plain_text import table
+from taut.reporting.plain_text import any_page, table
+from taut.reporting.scale import Scale, scale_of
 
 if TYPE_CHECKING:
     from taut.networks.sources import Model
@@ -86,7 +87,7 @@ def point_text(point: Point) -> str:
     """A point in a line."""
     return (
         f"{point.name}    {size(point.size)} ({digits(point.ratio)}x)    "
-        f"{point.score.name} {_value(point.score.value)} ({_signed(_change(point))})"
+        f"{point.score.name} {_value(point.score)} ({_changed(point)})"
     )
 
 
@@ -205,8 +206,8 @@ def _row(found: Frontier, point: Point, interval: bool) -> list[str]:
         size(point.size),
         f"{digits(point.ratio)}x",
         digits(point.bits),
-        _value(point.score.value),
-        "" if original else _signed(_change(point)),
+        _value(point.score),
+        "" if original else _changed(point),
         "" if original else f"{point.seconds:.1f}",
     ]
     if interval:
@@ -214,23 +215,24 @@ def _row(found: Frontier, point: Point, interval: bool) -> list[str]:
     return row
 
 
-def _change(point: Point) -> float:
+def _changed(point: Point) -> str:
     """The score less the original's, as it is shown."""
-    return 0.0 - point.drop if point.score.better == "higher" else point.drop
+    change = 0.0 - point.drop if point.score.better == "higher" else point.drop
+    return any_page(_scale(point.score).change(change, point.score.value))
 
 
 def _interval(score: Metric) -> str:
     if score.low is None or score.high is None:
         return ""
-    return f"{_value(score.low)} to {_value(score.high)}"
+    return any_page(_scale(score).between(score.low, score.high))
 
 
-def _value(value: float) -> str:
-    return f"{value:.{2 if abs(value) >= 10 else 4}f}"
+def _value(score: Metric) -> str:
+    return any_page(_scale(score).value(score.value))
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.{2 if abs(value) >= 10 else 4}f}"
+def _scale(score: Metric) -> Scale:
+    return scale_of(score, score.low, score.high)
 
 
 def _write(path: Path, text: str, force: bool) -> None:

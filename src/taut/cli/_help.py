@@ -51,6 +51,11 @@ _GROUP_OF: Final = {name: group for group, names in _OPTIONS.items() for name in
 class CommandHelp(TyperCommand):
     """A command whose help has its options in groups, and ends with examples."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Give what follows the command's name in its usage, as `[OPTIONS] FILE [OTHER]`."""
+        arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        return ["[OPTIONS]", *map(_usage, arguments)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, then the groups of options that the command has."""
         _write_parameters(self.get_params(ctx), ctx, formatter)
@@ -85,6 +90,17 @@ def _grouped(commands: Iterable[Any]) -> Iterator[tuple[str, list[Any]]]:
     yield from groups.items()
 
 
+def _usage(argument: Any) -> str:
+    """An argument in the usage: in brackets if it may be left out, with dots if it is several."""
+    name = _name(argument) + ("..." if argument.nargs != 1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def _name(argument: Any) -> str:
+    """What an argument is called, whatever the version of typer puts around it."""
+    return str(argument.metavar or argument.name).strip("[]{}.").upper()
+
+
 def _write_parameters(parameters: Iterable[Any], ctx: Context, formatter: Any) -> None:
     groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{name: [] for name in _OPTIONS}}
     for one in parameters:
@@ -92,7 +108,8 @@ def _write_parameters(parameters: Iterable[Any], ctx: Context, formatter: Any) -
         if record is not None:
             argument = one.param_type_name == "argument"
             group = "Arguments" if argument else _GROUP_OF.get(one.name, _REST)
-            groups.setdefault(group, []).append(record)
+            told = (_name(one), record[1]) if argument else record
+            groups.setdefault(group, []).append(told)
     for group, records in groups.items():
         if records:
             with formatter.section(group):

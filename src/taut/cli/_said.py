@@ -28,7 +28,7 @@ def _say_score(talk: Talk, result: Result) -> None:
     from taut.cli._report import scores_text
 
     if result.score is not None and result.original_score is not None:
-        talk.line("accuracy", scores_text(result.original_score, result.score))
+        talk.line("judged", scores_text(result.original_score, result.score))
 
 
 def _say_estimate(talk: Talk, result: Result) -> None:

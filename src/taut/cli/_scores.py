@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from taut.reporting.numbers import count, digits, size
-from taut.reporting.plain_text import cell, table
+from taut.reporting.numbers import cosine, count, digits, joules, seconds, size
+from taut.reporting.plain_text import any_page, cell, table
+from taut.reporting.scale import OWN, Scale, scale_of
 
 if TYPE_CHECKING:
     from taut.scoring.results import (
@@ -31,7 +32,10 @@ def evaluation_text(found: Evaluation) -> str:
     rows = list(_rows(sides))
     head = ("", "before", "after") if found.original else ("", "model")
     lines = [table(head, rows)]
-    lines += [words for pair in found.paired if (words := paired_text(pair))]
+    scales = _scales(found)
+    for pair in found.paired:
+        base, scale = scales.get(pair.metric, (1.0, OWN))
+        lines += [words] if (words := paired_text(pair, base, scale)) else []
     if found.fidelity is not None:
         lines += _fidelity_lines(found.fidelity)
     if found.model.energy is not None:  # the original's was had in the same way
@@ -39,20 +43,31 @@ def evaluation_text(found: Evaluation) -> str:
     return "\n".join([*lines, *found.notes])
 
 
+def _scales(found: Evaluation) -> dict[str, tuple[float, Scale]]:
+    """Metrics of the model by name: a value, and how it is written."""
+    metrics = found.model.scores.metrics if found.model.scores is not None else ()
+    return {one.name: (one.value, scale_of(one, one.low, one.high)) for one in metrics}
+
+
 def _fidelity_lines(near: Fidelity) -> Iterator[str]:
     """How near the outputs stayed, and which layers moved them."""
     kl = "" if near.kl is None else f", KL {near.kl:.3g} nats"
-    yield f"outputs: cosine {near.cosine:.5f}, relative error {near.rel_mse:.2e}{kl}"
+    yield f"outputs: cosine {cosine(near.cosine)}, relative error {near.rel_mse:.2e}{kl}"
     worst = sorted(near.layers, key=lambda one: -_error(one.own_rel_mse))[:_WORST]
     if worst:
         told = ", ".join(f"{one.name} {one.own_rel_mse:.1e}" for one in worst)
         yield f"layers that add most error by themselves: {told}"
 
 
-def paired_text(pair: Paired) -> str:
+def paired_text(pair: Paired, base: float = 1.0, scale: Scale = OWN) -> str:
     """What changed from sample to sample, in words; "" where nothing is known of it.
 
+    Changes of a metric whose values are about `base` are written by its `scale`.
+
     >>> from taut.scoring.results import Paired
+    >>> from taut.reporting.scale import PERCENT
+    >>> paired_text(Paired("f1_macro", -0.0131, None, None, 0.9, p_value=0.03), 0.8, PERCENT)
+    'f1_macro: -1.31 points: p = 0.03, hardly chance'
     >>> paired_text(Paired("accuracy", -0.0013, -0.003, 0.0001, 0.99, 18, 31, 0.0854))
     'accuracy: worse on 31 samples, better on 18: p = 0.085, could be chance'
     """
@@ -64,9 +79,9 @@ def paired_text(pair: Paired) -> str:
         noun = "sample" if pair.lost == 1 else "samples"
         told = f"worse on {pair.lost} {noun}, better on {pair.gained}"
     else:
-        told = f"{pair.difference:+.4f}"
+        told = any_page(scale.change(pair.difference, base))
         if pair.low is not None and pair.high is not None:
-            told += f" (95 %: {pair.low:+.4f} to {pair.high:+.4f})"
+            told += f" (95 %: {any_page(scale.spread(pair.low, pair.high, base))})"
     chance = "could be chance" if pair.p_value >= _CHANCE else "hardly chance"
     return f"{pair.metric}: {told}: p = {pair.p_value:.2g}, {chance}"
 
@@ -75,16 +90,16 @@ def _rows(sides: list[Subject]) -> Iterator[tuple[str, ...]]:
     yield ("size", *(cell(one.size, size) for one in sides))
     yield ("parameters", *(cell(one.parameters or None, count) for one in sides))
     yield from _metric_rows([one.scores for one in sides])
-    yield from _known("load", [one.load_seconds for one in sides], _seconds)
-    yield from _known("decode", [one.decode_seconds for one in sides], _seconds)
+    yield from _known("load", [one.load_seconds for one in sides], seconds)
+    yield from _known("decode", [one.decode_seconds for one in sides], seconds)
     yield from _speed_rows([one.speed for one in sides])
     yield from _memory_rows([one.memory for one in sides])
-    yield from _known("joules a call", list(map(_joules, sides)), "{:.3g}".format)
+    yield from _known("energy a call", list(map(_joules, sides)), joules)
 
 
 def _speed_rows(speeds: Sequence[Speed | None]) -> Iterator[tuple[str, ...]]:
-    yield from _known("latency p50", speeds, lambda speed: _seconds(speed.p50))
-    yield from _known("latency p95", speeds, lambda speed: _seconds(speed.p95))
+    yield from _known("latency p50", speeds, lambda speed: seconds(speed.p50))
+    yield from _known("latency p95", speeds, lambda speed: seconds(speed.p95))
     yield from _known("samples/s", speeds, lambda speed: digits(speed.throughput))
     yield from _known("runtime", speeds, _runtime)
 
@@ -111,17 +126,14 @@ def _metric_rows(scores: Sequence[Scores | None]) -> Iterator[tuple[str, ...]]:
 
 
 def _metric(metric: Metric) -> str:
+    scale = scale_of(metric, metric.low, metric.high)
     if metric.low is None or metric.high is None:
-        return f"{metric.value:.4f}"
-    return f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
+        return any_page(scale.value(metric.value))
+    return any_page(f"{scale.value(metric.value)} ({scale.between(metric.low, metric.high)})")
 
 
 def _joules(one: Subject) -> float | None:
     return one.energy.joules if one.energy else None
-
-
-def _seconds(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms"
 
 
 def _runtime(speed: Speed) -> str:

@@ -65,7 +65,7 @@ app = typer.Typer(
     help="Make model files smaller, prove what it cost, and give the model back fast.",
     epilog="taut COMMAND --help has examples. Exit codes: 0 ok, 1 error, 2 usage, 3 target not "
     "reached, 4 verification failed.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -93,6 +93,7 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    ctx: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -103,4 +104,5 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    pass
+    if ctx.invoked_subcommand is None:  # help that was not asked for is help all the same
+        print(ctx.get_help())

@@ -179,13 +179,14 @@ def command(
     the model itself learns to be small: that takes longest, and goes furthest.
     """
     import taut
-    from taut.cli._checks import check_new
+    from taut.cli._checks import check_new, check_shards
     from taut.cli._kept import saying_what_is_kept
     from taut.cli._report import AskedFor, print_json
     from taut.cli._said import say_result
     from taut.compression.request import check_words
     from taut.container.default_names import compressed_path
     from taut.networks.sources import built, chosen
+    from taut.planning.target import parse_bytes
 
     asked = AskedFor(
         bits=bits,
@@ -215,9 +216,12 @@ def command(
             "fold": folds,
         }
     )
+    if most_memory is not None:
+        parse_bytes(most_memory, "memory (--memory)")
     talk = Talk(quiet, verbose)
     target = output or compressed_path(model)
     kept = None if dry_run or is_standard_output(output) else target
+    check_shards(target, shard_size)
     if kept is not None and kept.resolve() != Path(model).resolve():  # else refused for what it is
         check_new(kept, force=force, told=asked.in_short)
     with saying_what_is_kept(talk, kept), talk.progress(("verify",), asked.costs) as step:

@@ -119,7 +119,7 @@ def command(
     Files are judged by --score, else by the outputs on --calib, else by their weights.
     """
     import taut
-    from taut.cli._checks import check_data, check_model
+    from taut.cli._checks import check_code, check_data, check_model
     from taut.cli._frontier import (
         CurveAsked,
         Outputs,
@@ -135,6 +135,7 @@ def command(
     from taut.planning.target import check_target
     from taut.sweep.pareto import check_drop
     from taut.sweep.places import JOURNAL
+    from taut.sweep.points import read_settings
 
     talk = Talk(quiet, verbose)
     check_drop(max_drop)
@@ -142,8 +143,10 @@ def command(
     check_model(model, original=True, runs=calib is not None)
     for asked in listed(sizes) or ():
         check_target(size=asked)
-    for bit in numbers("--bits", bits) or ():
-        check_target(bits=bit)
+    dials, grids = numbers("--bits", bits), listed(schemes)
+    read_settings(bits=dials, sizes=listed(sizes), points=points, low=low, high=high, schemes=grids)
+    check_code("--score", score)
+    check_code("--loss", loss)
     outputs = Outputs(csv, html, charts, force)
     outputs.check()
     journal = frontier_path(model) if output is None else None
@@ -154,12 +157,12 @@ def command(
         found = taut.frontier(
             src,
             output,
-            bits=numbers("--bits", bits),
+            bits=dials,
             sizes=listed(sizes),
             points=points,
             low=low,
             high=high,
-            schemes=listed(schemes),
+            schemes=grids,
             calib=calib,
             score=score_named(score),
             loss=loss_named(loss),

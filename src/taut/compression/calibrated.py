@@ -25,7 +25,7 @@ from taut.networks.outputs import said_outputs
 from taut.networks.quick_products import quick_products
 from taut.planning import quantisable
 from taut.planning.target import parse_bytes
-from taut.progress import Progress
+from taut.progress import Progress, counted
 from taut.scheme import Scheme
 
 if TYPE_CHECKING:
@@ -63,14 +63,21 @@ def decide_calibrated(
 
     call, allowed = asked.call, allowed_of(asked.call)
     target = target_of(source, call)
-    fits = exact_fits(source, asked.schemes, target, call, origin) if allowed is None else None
+    fits = (
+        exact_fits(source, asked.schemes, target, call, origin, progress=progress)
+        if allowed is None
+        else None
+    )
     if fits is not None:
         return bit_exact(source, asked, origin, fits)
     schemes = _lossy(source, asked, target)
     if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
+    opened = counted(progress, "open", 3)  # frameworks, the network, data: seconds, or a minute
     model = _opened(source, schemes, spec)
+    opened()
     request, data = _request(asked, target, allowed, model), _data(call, model)
+    opened()
     if call.fold is not False:
         first = next(iter(data), None)
         source, model = folded_with_data(source, asked, schemes, model, first)
@@ -87,6 +94,7 @@ def decide_calibrated(
     )
     if model.gradients:
         _check_room(work, call.memory, journal_beside)
+    opened()
     record = _record(work, journal_beside, resume=call.resume)
     return _decision(work, _settled(work, record, resume=call.resume))
 

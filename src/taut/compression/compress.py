@@ -59,6 +59,7 @@ from taut.io.tree import TreeSource
 from taut.machine.peak_memory import peak_memory
 from taut.networks.sources import built, without_masks
 from taut.planning.target import parse_bytes
+from taut.progress import Progress
 
 if TYPE_CHECKING:
     from taut.networks.gguf_folder import GgufFolder
@@ -247,7 +248,7 @@ def _decided(request: CompressRequest, source: Source, asked: Asked, means: Mean
     """What to write, by the way that serves what was asked for."""
     origin, dst = origin_of(source), None if means.place is None else request.dst
     if not asked.call.runs:
-        return _without_data(source, asked, origin, means)
+        return _without_data(source, asked, origin, means, request.progress)
     asked = _less_shards(source, asked, origin, means.partition)
     if asked.call.train is not None:
         return decide_trained(
@@ -269,16 +270,18 @@ def _decided(request: CompressRequest, source: Source, asked: Asked, means: Mean
     )
 
 
-def _without_data(source: Source, asked: Asked, origin: Origin, means: Means) -> Decision:
+def _without_data(
+    source: Source, asked: Asked, origin: Origin, means: Means, progress: Progress | None
+) -> Decision:
     """What to write without data; of a dry run from a sample of the model."""
     if isinstance(source, SampledSource):
-        return decide(source, asked, origin, foresee=True)
+        return decide(source, asked, origin, foresee=True, progress=progress)
     files = None
     if means.place is not None and means.place.units:
         files = tree_files(source, means.place.units)
     elif means.partition is not None:
         files = files_to_be(source, origin, means.partition)
-    return decide(source, asked, origin, files=files, known=means.kept)
+    return decide(source, asked, origin, files=files, known=means.kept, progress=progress)
 
 
 def _less_shards(

@@ -25,6 +25,7 @@ from taut.errors import ArgumentError, TargetError
 from taut.io import Source
 from taut.io.source import fixed_of
 from taut.planning import Target, free_schemes
+from taut.progress import Progress
 from taut.scheme import Scheme
 
 _NEAR = 1.25  # an estimate from samples is rarely further off than this
@@ -38,10 +39,12 @@ def decide(
     files: FilesToBe | None = None,
     known: KnownSizes | None = None,
     foresee: bool = False,
+    progress: Progress | None = None,
 ) -> Decision:
     """What a call without calibration data writes; `files` where the model becomes several.
 
     With `foresee` `source` is sampled (`taut.encoding.sampled`), and sizes are guesses.
+    `progress` is told of the search for a size.
 
     Raises:
         ArgumentError: what was asked for does not fit together.
@@ -66,6 +69,7 @@ def decide(
         files=files,
         known=known,
         foresee=foresee,
+        progress=progress,
     )
     fits = _fits(request, asked.schemes, call)
     if fits is not None:
@@ -143,7 +147,11 @@ def _fits(request: SizeRequest, schemes: Mapping[str, Scheme], call: Call) -> Ef
     """`exact_fits` of a request for a size; of one that is to be foreseen, by the estimate."""
     source, target = request.source, request.target
     if not request.foresee:
-        return exact_fits(source, schemes, target, call, request.origin, request.files)
+        return exact_fits(
+            *(source, schemes, target, call, request.origin),
+            files=request.files,
+            progress=request.progress,
+        )
     if any(scheme.kind == "rd" for scheme in schemes.values()):
         return None
     for effort in efforts_of(call):
@@ -164,6 +172,7 @@ def exact_fits(
     call: Call,
     origin: Origin,
     files: FilesToBe | None = None,
+    progress: Progress | None = None,
 ) -> Effort | None:
     """The least effort at which the bit-exact file is small enough already; None if none is.
 
@@ -181,6 +190,7 @@ def exact_fits(
                 threads=call.threads,
                 origin=origin,
                 files=files,
+                progress=progress,
             )
             if size <= target.nbytes:
                 return effort

@@ -12,7 +12,7 @@ from taut.container import Origin
 from taut.errors import ArgumentError
 from taut.io import Source, open_source
 from taut.networks.quick_products import quick_products
-from taut.progress import Progress
+from taut.progress import Progress, counted
 from taut.scheme import Scheme
 from taut.transform.settings import Channels, Training
 
@@ -48,14 +48,17 @@ def decide_trained(
 
     call, allowed = asked.call, allowed_of(asked.call)
     target = target_of(source, call)
+    opened = counted(progress, "open", 2)
     fit, training = _loop(asked)
     teacher = open_teacher(call.teacher)
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
     if not model.gradients:
         raise ArgumentError("train: an ONNX model has no gradients; train the module it came from")
+    opened()
     if asked.recipe is not None and asked.recipe.channels is not None:
         teacher = teacher or model.module
         model, source, origin = _narrowed(model, source, origin, asked.recipe.channels, fit)
+    opened()
     schemes = _schemes(source, asked, model, sized=target is not None or allowed is not None)
     request = TrainRequest(
         fit=fit,

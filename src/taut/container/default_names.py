@@ -25,6 +25,11 @@ def beside(path: Path) -> Path:
     return path if told == str(path) else Path(told.rstrip("/").rsplit("/", 1)[-1])
 
 
+def _named(folder: Path) -> Path:
+    """The folder by a name, which "." and ".." have not; any other path as it was written."""
+    return folder if folder.name not in ("", "..") else folder.resolve()
+
+
 def compressed_path(model: str | Path) -> Path:
     """The output of `compress`: a file for a file or `file.py:function`, a folder for a folder.
 
@@ -38,7 +43,7 @@ def compressed_path(model: str | Path) -> Path:
     code, colon, _ = str(model).rpartition(".py:")
     model = Path(f"{code}.py" if colon else model)
     if model.is_dir():
-        folder = model.resolve()  # a name even for "." and ".."
+        folder = _named(model)
         return folder.with_name(folder.name + _FOLDER)
     stem = Path(model.name.removesuffix(_INDEX)).stem
     return model.with_name(stem + _FILE)
@@ -55,7 +60,7 @@ def restored_path(file: Path, *, suffix: str = ".safetensors") -> Path:
     'm/net.onnx'
     """
     if file.is_dir():
-        folder = file.resolve()
+        folder = _named(file)
         stem = folder.name.removesuffix(_FOLDER)
         return folder.with_name(stem if stem != folder.name else stem + "-restored")
     if file.name.endswith(_FILE):
@@ -73,7 +78,7 @@ def page_path(file: Path, other: Path | None = None) -> Path:
     """
     if other is not None:
         return page_path(file).with_name(f"{page_path(file).stem}-{page_path(other).stem}.html")
-    file = file.resolve() if file.is_dir() else file  # a name even for "." and ".."
+    file = _named(file) if file.is_dir() else file
     file = beside(file)
     name = file.name.removesuffix(".safetensors").removesuffix(".taut")
     return file.with_name(f"{name}.html")

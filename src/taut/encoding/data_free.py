@@ -16,7 +16,7 @@ from taut.container import Origin
 from taut.encoding.data_free_rounder import Quantizer, first_step, rd_values, round_tensor, sparse
 from taut.encoding.estimate import estimate_tensors
 from taut.encoding.foresee_coded import estimate_smallest
-from taut.encoding.model import FilesToBe, predict_size
+from taut.encoding.model import SEARCH, FilesToBe, predict_size
 from taut.encoding.rounded_pieces import LargeMatrix
 from taut.encoding.sampled import SampledSource
 from taut.encoding.tensor import check_finite, check_schemes
@@ -26,6 +26,7 @@ from taut.io.identity import plan_identity
 from taut.io.source import fixed_of
 from taut.io.tensor_pieces import LARGE
 from taut.planning import Target, free_schemes, meet_target
+from taut.progress import Progress
 from taut.scheme import Scheme
 from taut.transform import Rounded, finest_step, sample_rows
 from taut.transform.quantize import picked_rows
@@ -69,7 +70,7 @@ class SizeRequest:
 
     `gains` multiply the steps of single tensors; `origin` is what the file is to remember. With
     `files` the model becomes several, whose sizes count together. `foresee` asks for a guess, from
-    a source that is sampled; nothing is then coded as a whole.
+    a source that is sampled; nothing is then coded as a whole. `progress` is told of the search.
     """
 
     source: Source
@@ -82,6 +83,7 @@ class SizeRequest:
     files: FilesToBe | None = None
     known: KnownSizes | None = None
     foresee: bool = False
+    progress: Progress | None = None
 
 
 class KnownSizes(Protocol):
@@ -110,7 +112,7 @@ def find_dial(request: SizeRequest) -> Quantizer:
         and schemes[info.name].bits is None
     ]
     share = _FORESEEN if request.foresee else 1
-    samples = _samples(source, dialled, schemes, request.gains, _SAMPLE[effort] // share)
+    samples = _samples(request, dialled, _SAMPLE[effort] // share)
     weights = {sample.name: sample.weight for sample in samples}
     low = 8 * request.target.nbytes < _LEAST_BITS * sum(sample.count for sample in samples)
     if effort == "max" and not low:
@@ -170,6 +172,7 @@ def _exact(request: SizeRequest, quantizer: Quantizer, dial: float) -> int:
             quantize=quantizer,
             origin=request.origin,
             files=request.files,
+            progress=request.progress,
         )
         if request.known is not None:
             request.known.keep_size(key, size)
@@ -200,22 +203,18 @@ class _Sample:
         return self.gain * (math.sqrt(self.rms) if self.rms > 0 else 1.0)
 
 
-def _samples(
-    source: Source,
-    infos: list[TensorInfo],
-    schemes: Mapping[str, Scheme],
-    gains: Mapping[str, float],
-    whole: int,
-) -> list[_Sample]:
+def _samples(request: SizeRequest, infos: list[TensorInfo], whole: int) -> list[_Sample]:
     """Samples of tensors, of about `whole` values together."""
     total = sum(math.prod(info.shape) for info in infos)
-    samples = []
+    samples: list[_Sample] = []
     for info in infos:
-        scheme, count = schemes[info.name], math.prod(info.shape)
+        if request.progress is not None:
+            request.progress(SEARCH, len(samples), len(infos))
+        scheme, count = request.schemes[info.name], math.prod(info.shape)
         most = max(_LEAST, count * whole // max(1, total))
-        kept, largest = _rows_of(source, info, scheme, most)
+        kept, largest = _rows_of(request.source, info, scheme, most)
         rms = math.sqrt(float(np.mean(np.square(kept, dtype=np.float64))))
-        gain = gains.get(info.name, 1.0)
+        gain = request.gains.get(info.name, 1.0)
         samples.append(_Sample(info.name, kept, count, rms, largest, gain, sparse(scheme)))
     return samples
 

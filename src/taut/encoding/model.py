@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Final
 
 from taut.coding import Effort
 from taut.container import Layout, Origin
@@ -22,6 +23,7 @@ from taut.progress import Progress
 from taut.scheme import Scheme, parse_scheme
 
 Plan = Mapping[str, Scheme | str]
+SEARCH: Final = "search"  # the stage in which a size is looked for that serves
 
 
 def resolve_plan(source: Source, plan: Plan | None) -> dict[str, Scheme]:
@@ -69,12 +71,13 @@ def fill(
     threads: int,
     quantize: Quantize | None = None,
     progress: Progress | None = None,
+    stage: str = "encode",
     once: bool = True,
 ) -> None:
     """Add all tensors of a model to `layout`, in order, equal ones `once`.
 
     Over a layout that emits to nowhere this predicts the file's size to the byte. Holds one
-    tensor and its coded form (and its decoding, if it is lossy).
+    tensor and its coded form (and its decoding, if it is lossy). `progress` is told of the `stage`.
     """
     known = EqualTensors(source)
     options = PieceOptions(effort, threads, quantize, known if once else None)
@@ -94,7 +97,7 @@ def fill(
                 add_tensor(layout, info, coded)
             del values  # before the next one is loaded: one is held at a time
         if progress:
-            progress("encode", number + 1, len(source.infos))
+            progress(stage, number + 1, len(source.infos))
     for info in tied:  # what they are tied to may have come later
         layout.add_alias(own(info), source.aliases[info.name], tied=True)
 
@@ -131,16 +134,27 @@ def predict_size(
     origin: Origin,
     once: bool = True,
     files: FilesToBe | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """The bytes that the file would have, to the byte: everything is coded, nothing is written.
 
     Not `once` counts equal tensors as often as they are there: as if they were about to differ.
-    With `files` it is the bytes of all of them, and of their index.
+    With `files` it is the bytes of all of them, and of their index. `progress` is told of a search.
     """
     layouts = []
     for part, its in ((source, origin),) if files is None else files.parts:
         layout = Layout(its, part.infos, effort=effort, threads=threads)
-        fill(layout, part, schemes, effort=effort, threads=threads, quantize=quantize, once=once)
+        fill(
+            layout,
+            part,
+            schemes,
+            effort=effort,
+            threads=threads,
+            quantize=quantize,
+            progress=progress,
+            stage=SEARCH,
+            once=once,
+        )
         layout.close()
         layouts.append(layout)
     total = sum(layout.size for layout in layouts)

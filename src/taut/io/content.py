@@ -150,8 +150,8 @@ def _archive_told(names: list[str], inner: set[str]) -> str:
     trusted = "from Python, where you trust it"
     if "data.pkl" in inner:
         return (
-            "a TorchScript archive, code with its weights; pass "
-            f"torch.jit.load(path), or its state_dict(), {trusted}"
+            "a TorchScript archive, code with its weights; pass torch.jit.load(path), or its "
+            f"state_dict(), {trusted}, or build.py:model with a function that gives it"
         )
     if names and all(name.endswith(".npy") for name in names):
         return "an archive of numpy arrays; pass dict(numpy.load(path)) from Python"

@@ -33,8 +33,9 @@ from taut.io.shard_index import read_index, shard_paths, take_listed
 from taut.io.stamp import Stamp, copied, stamp_of
 
 _REFUSED: Final = (
-    "it is damaged, or holds more than plain tensors, which only a reader that runs code could "
-    "load. If you trust the file, load it yourself and pass model.state_dict(), or save that"
+    "only a reader that runs code could load it. If you trust the file: "
+    'def model(): return torch.load("{name}", weights_only=False) in a build.py, and give '
+    "build.py:model; or save its state_dict()"
 )
 _OLD: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # its files before 1.6 begin so
 _BLOCKED: Final = re.compile(r"GLOBAL ([\w.]+)")
@@ -134,7 +135,8 @@ def _load(path: Path) -> tuple[object, bool]:
             return torch.load(read, map_location="cpu", weights_only=True, mmap=mapped), mapped
     except Exception as error:  # torch names no set of errors for a damaged file
         if type(error).__name__ == "UnpicklingError":  # not imported: nothing here may unpickle
-            raise FormatError(f"{path}: refused: {_blocked(error, path)}{_REFUSED}") from None
+            how = _REFUSED.format(name=path.name)
+            raise FormatError(f"{path}: refused: {_blocked(error, path)}; {how}") from None
         raise FormatError(
             f"{path}: is damaged, or no PyTorch checkpoint ({type(error).__name__} of torch); "
             "fetch or save it again"
@@ -152,10 +154,11 @@ def _reading(torch: ModuleType) -> Iterator[None]:
 def _blocked(error: BaseException, path: Path) -> str:
     """What the file names that is not called, if the reader says it; or whose pickle it is."""
     if found := _BLOCKED.search(str(error)):
-        return f"it names {found[1]}, which is not called: "
+        return f"it holds more than plain tensors, an object of {found[1]}"
     first = first_bytes(path)
-    other = not first.startswith((b"PK\x03\x04", _OLD))
-    return "it is a pickle that torch.save did not write: " if other else ""
+    if not first.startswith((b"PK\x03\x04", _OLD)):
+        return "it is a pickle that torch.save did not write"
+    return "it is damaged, or holds more than plain tensors"
 
 
 def _import_torch(path: Path) -> ModuleType:

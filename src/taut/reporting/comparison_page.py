@@ -176,7 +176,8 @@ def _block_table(blocks: Sequence[BlockBeside]) -> Table:
     """The blocks that differ, or all where none does."""
     differ = [one for one in blocks if _costs(one.first) != _costs(one.second)]
     shown = differ or blocks
-    left = f"; {len(blocks) - len(shown)} that are alike are left out" if differ else ""
+    alike = len(blocks) - len(shown)
+    left = f", without those that are alike ({alike})" if alike else ""
     return Table(
         ("block", "first", "second", "difference", "error", "error of the second"),
         tuple(

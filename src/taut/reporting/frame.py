@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -60,7 +61,10 @@ def facts_html(facts: Sequence[tuple[str, str]], kind: str = "made") -> str:
 
 def _fact(name: str, text: str) -> str:
     told = escape(printable(text))
-    return f"<code>{told}</code>" if name == "Command" else told
+    if name != "Command":
+        return told
+    whole = re.sub(r"(?<!\S)--?[\w-]+", r"<b>\g<0></b>", told)  # a line ends at no hyphen of these
+    return f"<code>{whole}</code>"
 
 
 def _read(name: str) -> str:

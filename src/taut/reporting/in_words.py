@@ -18,7 +18,8 @@ from taut.io.staged import told_paths
 from taut.loading.restore import Restored
 from taut.reporting import numbers as say
 from taut.reporting.plain_text import plural
-from taut.scoring.results import Evaluation
+from taut.reporting.scale import scale_of
+from taut.scoring.results import Evaluation, Metric
 from taut.sweep.pareto import Frontier, Point
 
 _NAMED: Final = 3  # tensors, points or kinds that are named
@@ -129,7 +130,7 @@ def _of_evaluation(found: Evaluation) -> Iterator[str]:
         of = "" if old is None or not old.size else f" of {say.size(old.size)}"
         parts.append(f"{say.size(model.size)}{of}")
     if found.fidelity is not None:
-        parts.append(f"outputs' cosine {found.fidelity.cosine:.5f}")
+        parts.append(f"outputs' cosine {say.cosine(found.fidelity.cosine)}")
     if model.speed is not None:
         of = "" if old is None or old.speed is None else f" of {say.seconds(old.speed.p50)}"
         parts.append(f"a call in {say.seconds(model.speed.p50)}{of}")
@@ -144,8 +145,9 @@ def _scores(found: Evaluation) -> str:
     told = []
     for metric in scores.metrics[:_NAMED] if scores else ():
         was = old.get(metric.name)
-        of = "" if was is None else f" (before {say.score(was)})"
-        told.append(f"{metric.name} {say.score(metric.value)}{of}")
+        scale = scale_of(metric, was)
+        of = "" if was is None else f" (before {scale.value(was)})"
+        told.append(f"{metric.name} {scale.value(metric.value)}{of}")
     return f"{found.model.name}: {', '.join(told) or 'no score'}"
 
 
@@ -153,9 +155,18 @@ def _scores(found: Evaluation) -> str:
 def _of_point(found: Point) -> Iterator[str]:
     yield (
         f"{found.name}: {say.size(found.size)}, {say.digits(found.ratio)}x smaller, "
-        f"{found.score.name} {say.score(found.score.value)}, lost {say.digits(found.drop)}"
+        f"{found.score.name} {_value(found.score)}, lost {_lost(found)}"
     )
     yield _notes(found.notes)
+
+
+def _value(score: Metric) -> str:
+    return scale_of(score).value(score.value)
+
+
+def _lost(point: Point) -> str:
+    scale = scale_of(point.score)
+    return f"{say.digits(scale.factor * point.drop)}{scale.points}"
 
 
 @_lines.register
@@ -169,7 +180,7 @@ def _of_frontier(found: Frontier) -> Iterator[str]:
         point = found[found.knee]
         knee = (
             f"knee: {point.name}, {say.size(point.size)}, {say.digits(point.ratio)}x smaller, "
-            f"{point.score.name} {say.score(point.score.value)}"
+            f"{point.score.name} {_value(point.score)}"
         )
     missed = f"{len(found.missed)} missed" if found.missed else ""
     yield "; ".join(filter(None, (knee, missed, _notes(found.notes))))

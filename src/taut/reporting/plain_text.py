@@ -26,6 +26,15 @@ def cell(value: _Value | None, text: Callable[[_Value], str]) -> str:
     return "-" if value is None else text(value)
 
 
+def any_page(text: str) -> str:
+    """The text with hyphens for minus signs, which not every terminal's code page has.
+
+    >>> any_page("\u22120.22 points")
+    '-0.22 points'
+    """
+    return text.replace("\u2212", "-")
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Rows under a head, two spaces between columns, the first `left` columns aligned left."""
     lines = [tuple(head), *(tuple(row) for row in rows)]

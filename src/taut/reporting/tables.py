@@ -42,11 +42,24 @@ def paired_sentences(evaluation: Evaluation | None) -> tuple[str, ...]:
         if pair.agreement is not None:
             found.append(f"Both say the same on {say.percent(pair.agreement)} of the samples.")
         if pair.gained is not None and pair.lost is not None:
-            found.append(
-                f"{say.exact(pair.gained)} samples are right now that were wrong, "
-                f"{say.exact(pair.lost)} are wrong now that were right."
-            )
+            found.append(_turned(pair.gained, pair.lost))
     return tuple(dict.fromkeys(found))
+
+
+def _turned(gained: int, lost: int) -> str:
+    """How many samples are right or wrong now that were not.
+
+    >>> _turned(1, 2300)
+    '1 sample is right now that was wrong, 2,300 are wrong now that were right.'
+    """
+    noun = "sample" if gained == 1 else "samples"
+    (is_now, was), (lost_now, lost_was) = (
+        ("is", "was") if number == 1 else ("are", "were") for number in (gained, lost)
+    )
+    return (
+        f"{say.exact(gained)} {noun} {is_now} right now that {was} wrong, "
+        f"{say.exact(lost)} {lost_now} wrong now that {lost_was} right."
+    )
 
 
 def fidelity_table(evaluation: Evaluation | None) -> Table | None:
