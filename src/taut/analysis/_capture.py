@@ -61,6 +61,7 @@ class Capture:
         self._part = self._met = 0
         self._before: int | None = None  # uses before the part that gradients are taken of
         self.crossed = False  # a gradient came to one of them all the same
+        self.handed: tuple[torch.Tensor, ...] = ()  # what blocks are given beside the hidden state
 
     def begin(self, part: int, room: Room, widest: int) -> None:
         """Turn to another part of the network, the `part`th in the order of its run."""
@@ -70,9 +71,10 @@ class Capture:
         self._keep.clear()
         self._shared.clear()
 
-    def reached(self) -> None:
-        """Say that what was used up to here belongs to another part of the network."""
+    def reached(self, handed: Iterable[torch.Tensor] = ()) -> None:
+        """Say that what was used up to here belongs to another part, which handed these to it."""
         self._before = len(self._uses)
+        self.handed = tuple(handed)
 
     def watch(
         self, function: Function, args: tuple[object, ...], kwargs: dict[str, object]
@@ -140,6 +142,7 @@ class Capture:
         self._outputs.clear()
         self._given.clear()
         self._before = None
+        self.handed = ()
         self.weights.forget()
 
     def _use(

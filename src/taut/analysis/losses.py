@@ -53,7 +53,7 @@ class Differentiated:
             return [(user_loss(self.loss, given, batch, self.generator, capture.batch), None)]
         asked = self.output if isinstance(self.output, str) else "auto"
         given = only(given, self.shares) if self.shares else given
-        kept = computed(kept_outputs(given, asked, capture.maker))
+        kept = computed(kept_outputs(given, asked, capture.maker, capture.handed))
         main, *others = [self._as_told(one, batch, first=not n) for n, one in enumerate(kept)]
         check(main, capture.batch, capture.broken)
         found = [probes(main, batch, self.generator, self.passes)]

@@ -145,12 +145,13 @@ class Chain:
         hidden: torch.Tensor,
         where: str = "calibration batch",
         *,
-        reached: Callable[[], None] | None = None,
+        reached: Callable[[list[torch.Tensor]], None] | None = None,
     ) -> object:
         """The network's own output for a batch whose last block gave `hidden`.
 
         The front runs once more, for what the head takes from it; the blocks do not. Gradients
-        flow to `hidden` and to the head's weights. `reached` is called where the head begins.
+        flow to `hidden` and to the head's weights. `reached` is called where the head begins, with
+        the tensors of floats that the last block is given beside the hidden state.
 
         Raises:
             ArgumentError: as `enter`.
@@ -166,7 +167,7 @@ class Chain:
             if met == len(self):
                 given = hidden
                 if reached is not None:
-                    reached()
+                    reached(Entered(given, (others,)).tensors())
             return self.outputs[index].packed(given, others)
 
         return self._run(batch, where, passed)

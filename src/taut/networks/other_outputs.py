@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -24,12 +24,14 @@ _LEAST: Final = 0.01  # of the most that logits can tell, log C: what they count
 _STEADY: Final = 1e-4  # of a mean square: what numbers count that hardly vary
 
 
-def kept_outputs(output: object, kind: str, maker: Maker) -> list[KeptOutput]:
+def kept_outputs(
+    output: object, kind: str, maker: Maker, handed: Sequence[torch.Tensor] = ()
+) -> list[KeptOutput]:
     """The output of `find_target`, and then all others that hold floats and are computed.
 
     Complex numbers are pairs of reals. What an output has twice counts once. In an output of
     transformers what the main one is computed from (the encoder's states beside the decoder's
-    logits) does not count by itself.
+    logits) does not count by itself; nor do tensors that were `handed` to blocks that did not run.
 
     Raises:
         ArgumentError: the output holds no tensor of floats.
@@ -43,10 +45,13 @@ def kept_outputs(output: object, kind: str, maker: Maker) -> list[KeptOutput]:
     main = find_target(output, kind, maker)
     parts = float_parts(output)
     own = next((place for place, one in parts.items() if _is_same(one, main.tensor)), "")
-    inner = _computed_from(main.tensor) if _of_transformers(output) else set()
+    inner, seen = set[object](), {id(main.tensor), id(parts.get(own))}
+    if _of_transformers(output):
+        inner = _computed_from(main.tensor)
+        seen |= {id(one) for one in handed}
     others = [
         _beside(place, tensor, kind, maker)
-        for place, tensor in _each_once(parts, {id(main.tensor), id(parts.get(own))})
+        for place, tensor in _each_once(parts, seen)
         if tensor.requires_grad and tensor.numel() and tensor.grad_fn not in inner
     ]
     return [replace(main, place=own), *others]
