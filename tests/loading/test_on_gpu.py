@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -36,8 +37,12 @@ def test_other_devices_say_nothing(model: Path, recwarn: pytest.WarningsRecorder
 def test_a_gpu_without_triton_is_told_how_to_have_it(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "triton", None)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.setattr(sys, "platform", "linux")
     with pytest.warns(UserWarning, match=r"on the CPU.*pip install 'taut\[gpu\]'"):
+        assert on_gpu.gpu_tensors(taut.load(model), CUDA) is None
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.warns(UserWarning, match="on the CPU.*triton is not installed$"):
         assert on_gpu.gpu_tensors(taut.load(model), CUDA) is None
 
 
@@ -76,7 +81,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> _Interpreted:
             return decoder.decode(self.jobs)
 
     room.GpuBatch = Batch  # type: ignore[attr-defined]
-    monkeypatch.setitem(__import__("sys").modules, "taut.coding.gpu", room)
+    monkeypatch.setitem(sys.modules, "taut.coding.gpu", room)
     return decoder
 
 

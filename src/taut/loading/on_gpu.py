@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -27,7 +28,8 @@ def gpu_decoder_lacks(device: torch.device) -> str:
     try:
         import triton  # noqa: F401
     except ImportError:
-        return "triton is not installed: pip install 'taut[gpu]'"
+        is_linux = sys.platform == "linux"  # there are no packages for others
+        return "triton is not installed" + (": pip install 'taut[gpu]'" if is_linux else "")
     return ""
 
 

@@ -117,6 +117,19 @@ def exceptions_of(chunks, chunk, ahead, r, special):
     return place, special & (place >= 0) & (place < tl.load(row + 13))
 
 
+@triton.jit
+def put_words(to, word, used, WIDTH: tl.constexpr):
+    """Words of WIDTH bytes, what lies above cut off."""
+    if WIDTH == 1:
+        tl.store(to, word.to(tl.uint8), mask=used)
+    elif WIDTH == 2:
+        tl.store(to, word.to(tl.uint16).to(tl.int16, bitcast=True), mask=used)
+    elif WIDTH == 4:
+        tl.store(to, word.to(tl.uint32).to(tl.int32, bitcast=True), mask=used)
+    else:
+        tl.store(to, word.to(tl.int64, bitcast=True), mask=used)
+
+
 @triton.jit(do_not_specialize=["low", "drop", "base", "columns", "count"])
 def merge_rows(
     blob, chunks, symbols, starts, raws, marked, chunk_of, ahead, out, bad,
@@ -167,15 +180,7 @@ def merge_rows(
         word = (high << low.to(word_type)) | field
         if MODE == 2:
             word ^= one << (8 * WIDTH - 1)
-    at = r * columns + i
-    if WIDTH == 1:
-        tl.store(out + at, word.to(tl.uint8), mask=used)
-    elif WIDTH == 2:
-        tl.store(out + at, word.to(tl.uint16).to(tl.int16, bitcast=True), mask=used)
-    elif WIDTH == 4:
-        tl.store(out + at, word.to(tl.uint32).to(tl.int32, bitcast=True), mask=used)
-    else:
-        tl.store(out + at, word.to(tl.int64, bitcast=True), mask=used)
+    put_words(out + r * columns + i, word, used, WIDTH)
 
 
 @triton.jit(do_not_specialize=["columns", "count"])
