@@ -73,6 +73,12 @@ def test_weights_are_calibrated_under_the_names_of_transformers(
     assert taut.info(out).original_size == llama.stat().st_size
     header, _ = read_metadata(model["gguf.metadata"].tobytes(), "m")
     assert header.text("general.author") == "nobody"
+    network = transformers.LlamaForCausalLM(transformers.LlamaConfig.from_pretrained(out))
+    taut.load(out, into=network)
+    norm = network.model.norm.weight.detach().numpy()
+    assert np.array_equal(norm, model["model.norm.weight"])
+    judged = taut.evaluate(out, original=llama, calib=batches())
+    assert judged.fidelity is not None and 0 < judged.fidelity.rel_mse < 0.1
     original = transformers.AutoModelForCausalLM.from_pretrained(llama.parent, gguf_file=llama.name)
     weight = original.get_parameter("model.layers.1.mlp.up_proj.weight").detach().numpy()
     error = np.square(model["model.layers.1.mlp.up_proj.weight"] - weight).sum()

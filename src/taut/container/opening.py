@@ -100,7 +100,8 @@ def _several(base: BaseSpec | None) -> list[_One]:
     if isinstance(base, (str, Path, TautFile, Mapping)):
         return [base]
     if not isinstance(base, Sequence) or not base:
-        raise ArgumentError(f"base: a {type(base).__name__}; give a model, or several in a list")
+        told = "an empty list" if base == [] else f"is of type {type(base).__name__}"
+        raise ArgumentError(f"base: {told}; give a model, or several in a list")
     return list(base)
 
 

@@ -251,7 +251,10 @@ class _HeaderReader:
         offset = int(self.scalar("Q", what))
         if kind not in GGML_TYPES:
             known = ", ".join(one.name for one in GGML_TYPES.values())
-            raise self.fail(f"{what} is of ggml type {kind}, which is not known here ({known})")
+            raise self.fail(
+                f"{what} is of ggml type {kind}, which is not known here ({known}); quantise the "
+                "model anew to one of these (llama-quantize of llama.cpp)"
+            )
         found = GGML_TYPES[kind]
         if prod(shape) > 1 << 48:
             raise self.fail(f"{what} of shape {list(shape)} has more values than can be")

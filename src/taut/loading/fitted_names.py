@@ -10,6 +10,7 @@ import numpy as np
 
 from taut.container import RowReader, TautFile
 from taut.io import TensorInfo
+from taut.io.gguf_metadata import METADATA
 from taut.io.tensor_pieces import PIECE
 from taut.io.wrappers import plain_name, without_words, wrapped
 
@@ -25,7 +26,10 @@ def fitted_file(file: TautFile, module: torch.nn.Module) -> tuple[TautFile, str]
     """
     known = _raw_names(module)
     names = spelled(file, known)
-    if all(name == stored for name, stored in names.items()):
+    beside = file.index.origin.metadata.get(METADATA)  # of a GGUF file, which no module has
+    if beside in names and beside not in known.values():
+        del names[beside]
+    if len(names) == len(file) and all(name == stored for name, stored in names.items()):
         return file, ""
     modules = spelled(file.modules, _raw_modules(module))
     said = sum(name != stored and stored not in known for name, stored in names.items())
