@@ -54,6 +54,7 @@ WRONG = [
     (("eval", "eval.json", "--calib", "texts.txt"), "what taut eval --json printed"),
     (("analyze", "plan.yaml"), "is a plan"),
     (("compress", "MODEL", "--bits", "3", "--calib", "texts.txt"), "holds weights alone"),
+    (("demo", "-o", "plan.yaml"), "plan.yaml: is a file; name a folder"),
     (("info", "plan.yaml"), "is a plan; give it to --plan"),
     (("decompress", "config.json"), "is a model's config"),
     (("report", "MODEL", "--frontier", "eval.json"), "give it to taut report --score"),

@@ -1,12 +1,16 @@
 """`taut info` and `taut verify`: what they show, and what they do with damage."""
 
+import io
 import json
+import os
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import taut
 from taut.cli._lines_table import lines_table
+from taut.cli.info import _table
 from taut.container.info import TensorReport
 from taut.reporting.alike_layers import each_line, layer_lines
 
@@ -178,3 +182,28 @@ def test_a_missing_file_does_not_stop_the_others_from_being_checked(run, small, 
     result = run("verify", tmp_path / "none", small, "--json")
     assert result.exit_code == 2
     assert [outcome["ok"] for outcome in json.loads(result.stdout)] == [False, True]
+
+
+def test_lines_that_are_left_out_are_counted_as_they_would_be_shown(tmp_path, monkeypatch):
+    """In a narrow terminal several lines become one, of which fewer are left."""
+    names = [
+        f"encoder.layer.{n}.attention.self.{kind}.weight"
+        for n in range(6)
+        for kind in ("query", "key", "value")
+    ]
+    arrays = {name: np.ones((8, 8), np.float32) for name in (*names, "pooler.dense.weight")}
+    taut.compress(arrays, tmp_path / "x.taut.safetensors")
+    found = taut.info(tmp_path / "x.taut.safetensors")
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdout", Terminal())
+    for columns, left in ((200, 3), (60, 1)):
+        monkeypatch.setattr(
+            "shutil.get_terminal_size", lambda size=columns: os.terminal_size((size, 24))
+        )
+        shown = _table(found, found.tensors, False, "bytes", 1).splitlines()
+        assert shown[-1] == f"and {left} more"
+        assert max(map(len, shown)) <= columns

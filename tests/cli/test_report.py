@@ -90,5 +90,5 @@ def test_the_page_names_its_command_without_paths(run, small, monkeypatch):
     monkeypatch.setattr("sys.argv", ["taut", "report", str(small), "-q"])
     assert run("report", small, "-q").exit_code == 0
     text = small.with_name("net.html").read_text(encoding="utf-8")
-    assert "<code>taut report net.taut.safetensors -q</code>" in text
+    assert "<code>taut report net.taut.safetensors <b>-q</b></code>" in text
     assert str(small.parent) not in text and " UTC</dd>" in text

@@ -73,13 +73,18 @@ def _table(
     def ordered(lines: list[Line]) -> list[Line]:
         return lines if sort == "file" else sorted(lines, key=SORTS[sort])
 
-    def cut(room: int) -> list[Line]:
-        return ordered(layer_lines(tensors, MOST_LINES, room))[:top]
-
     lines = ordered(each_line(tensors) if each else layer_lines(tensors))
+    whole = len(lines)
+
+    def cut(room: int) -> list[Line]:
+        nonlocal whole
+        fewer = ordered(layer_lines(tensors, MOST_LINES, room))
+        whole = len(fewer)
+        return fewer[:top]
+
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     text = lines_table(lines[:top], width, None if each else cut)
-    left = len(lines) - len(lines[:top])
+    left = whole - min(whole, top or whole)
     return f"{text}\nand {left} more" if left else text
 
 
