@@ -20,18 +20,18 @@ import taut
 from bench.measuring import report
 from bench.subjects.recurrent import CharacterModel, bits_per_character, text, windows
 
-_WINDOWS, _LENGTH = 256, 128
+_WINDOWS, _LENGTH = 128, 128
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print a table of losses."""
     arguments = command_line().parse_args(argv)
     model = opened(arguments.file)
-    before = bits_per_character(model)
+    before = bits_per_character(model, arguments.characters)
     rows = [{"file": "the original", "bpc": before}]
     for bits in arguments.bits:
         for finish in (False, True):
-            rows.append(row(model, bits, before, arguments.seed, finish=finish))
+            rows.append(row(model, bits, before, arguments, finish=finish))
     columns = {
         "file": "",
         "bits": "bits",
@@ -51,7 +51,7 @@ def opened(file: Path) -> CharacterModel:
 
 
 def row(
-    model: CharacterModel, bits: float, before: float, seed: int, *, finish: bool
+    model: CharacterModel, bits: float, before: float, asked: argparse.Namespace, *, finish: bool
 ) -> dict[str, object]:
     """Compress, load, and judge."""
     begun = time.process_time()
@@ -63,12 +63,12 @@ def row(
             bits=bits,
             calib=windows(_WINDOWS, _LENGTH),
             finish=finish,
-            seed=seed,
+            seed=asked.seed,
             progress=False,
         )
         work = time.process_time() - begun
         other = taut.load(path, into=CharacterModel(text()[2])).eval()
-    after = bits_per_character(other)
+    after = bits_per_character(other, asked.characters)
     name = "finished" if finish else "not finished"
     lost = 100 * (after / before - 1)
     return {"file": name, "bits": made.bits, "bpc": after, "lost": lost, "work": work}
@@ -80,6 +80,9 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("file", type=Path, help="weights of bench.subjects.recurrent")
     parser.add_argument("--bits", type=float, nargs="+", default=[3.0])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--characters", type=int, help="judge by so many; by default the whole tenth"
+    )
     return parser
 
 

@@ -91,9 +91,10 @@ def trained(rounds: int, seed: int = 0) -> CharacterModel:
 
 
 @torch.inference_mode()
-def bits_per_character(model: CharacterModel) -> float:
-    """What the model takes for the last tenth of the text, its states carried."""
+def bits_per_character(model: CharacterModel, most: int | None = None) -> float:
+    """What the model takes for the last tenth of the text, or so much of it, its states carried."""
     _, ids, _ = text()
+    ids = ids if most is None else ids[: most + 1]
     state, lost, count = None, 0.0, 0
     for inputs, targets in streams(ids, _JUDGED, _STEP):
         logits, state = model.carried(inputs, state)

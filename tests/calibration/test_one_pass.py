@@ -389,7 +389,7 @@ def judge_of(net, batch, kind, beside=None):
             return torch.enable_grad() if torch.is_grad_enabled() else torch.no_grad()
 
     tuned = {f"blocks.{i}.norm.weight": net.blocks[i].norm.weight for i in range(3)}
-    held = SimpleNamespace(kind=kind, beside=beside or {})
+    held = SimpleNamespace(kind=kind, beside=beside or {}, shares={})
     judge = chain_judge.ChainJudge(held, Worn(), [batch], [0], tuned)
     last = torch.randn(*batch.shape, WIDTH, generator=torch.Generator().manual_seed(2))
     begin = 0

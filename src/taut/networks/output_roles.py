@@ -150,8 +150,7 @@ def _of_graph(output: object, kind: Kind, shares: OutputShares) -> list[tuple[Ke
     """The parts of an ONNX graph's output that are floats and numbers, with what each counts."""
     parts = {place: one for place, one in float_parts(output).items() if _are_numbers(one, kind)}
     if not parts:
-        main = find_target(output, kind, lambda _: None)
-        return [(main, 1.0)]
+        return [(find_target(output, kind, lambda _: None), 1.0)]
     counts = shares.of(parts)
     chosen = [place for place, share in counts.items() if share]
     main = find_target(only(output, chosen), kind, lambda _: None).tensor
@@ -180,7 +179,7 @@ def _leads(tensor: torch.Tensor, wanted: list[torch.nn.Parameter]) -> bool:
         if step is None or step in seen:
             continue
         seen.add(step)
-        if isinstance(step, BackwardCFunction) or id(getattr(step, "variable", None)) in ids:
+        if issubclass(type(step), BackwardCFunction) or id(getattr(step, "variable", None)) in ids:
             return True
         left += [before for before, _ in step.next_functions]
     return False
