@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from taut.cli._guard import guarded
 from taut.cli._options import ForceOption, JsonOption, QuietOption
 from taut.cli._streams import refusing_streams
+
+if TYPE_CHECKING:
+    from taut.analysis.differences import Differences
 
 _Model = Annotated[
     Path,
@@ -44,8 +47,7 @@ def command(
     from taut.cli._signed import facts_now
     from taut.cli._talk import Talk
     from taut.container import check_destination
-    from taut.reporting.difference_page import HEAD, row_of, told, write_difference_page
-    from taut.reporting.plain_text import table
+    from taut.reporting.difference_page import write_difference_page
 
     if html is not None:
         check_new(html, force=force)
@@ -57,13 +59,19 @@ def command(
     if json:
         print_json(found)
         return
-    if not quiet:
-        shown = [tensor for tensor in found.tensors if each or tensor.state != "same"]
-        shown.sort(key=lambda tensor: -tensor.relative)
-        if shown:
-            print(table(HEAD, [row_of(tensor) for tensor in shown[:top]], left=4))
-            print()
+    _print(found, each=each, top=top, quiet=quiet)
+
+
+def _print(found: Differences, *, each: bool, top: int | None, quiet: bool) -> None:
+    """The tensors as a table, and all in a line; quietly the line alone."""
+    from taut.reporting.difference_page import HEAD, row_of, told
+    from taut.reporting.plain_text import table
+
+    shown = [tensor for tensor in found.tensors if each or tensor.state != "same"]
+    shown.sort(key=lambda tensor: -tensor.relative)
+    if shown and not quiet:
+        print(table(HEAD, [row_of(tensor) for tensor in shown[:top]], left=4))
+        print()
     print(told(found))
-    if not quiet:
-        for note in found.notes:
-            print(note)
+    for note in () if quiet else found.notes:
+        print(note)
