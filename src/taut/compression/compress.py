@@ -56,6 +56,7 @@ from taut.io.quantized import as_floats, remembered
 from taut.io.source import notes_of
 from taut.io.stamp import blaming_changes
 from taut.io.tree import TreeSource
+from taut.machine.memory_watch import MemoryWatch
 from taut.machine.peak_memory import peak_memory
 from taut.networks.sources import built, without_masks
 from taut.planning.target import parse_bytes
@@ -107,6 +108,7 @@ def _carried_out(request: CompressRequest, gguf: GgufFolder | None = None) -> Re
     place = _place(request, tree or source, partition)
     notes += (*_resumable(request), *(() if tree else _unshared(request, partition)))
     with contextlib.ExitStack() as stack:
+        watch = stack.enter_context(MemoryWatch()) if request.call.runs else None
         kept = _kept(stack, request, source, asked, place)
         with blaming_changes(stamps):
             source, folded = folded_without_data(source, asked, request)
@@ -116,13 +118,15 @@ def _carried_out(request: CompressRequest, gguf: GgufFolder | None = None) -> Re
                 decision = _decided(request, source, asked, Means(place, partition, kept))
         notes += (*folded, *_notes(place, asked, source))
         if place is None or not _writes():
-            return _told(foreseen(decision, request.dst, began), decision, notes)
+            told = foreseen(decision, request.dst, began, 0 if watch is None else watch.peak)
+            return _told(told, decision, notes)
         found = write(decision, place, request, stamps, kept)
         notes += () if kept is None else kept.notes(partition)
+        memory = peak_memory() if watch is None else watch.peak
     if request.call.train is not None:
         _discard_kept(request.dst)
     seconds = time.perf_counter() - began
-    result = Result(**vars(found), seconds=seconds, peak_memory=peak_memory())
+    result = Result(**vars(found), seconds=seconds, peak_memory=memory)
     return _told(result, decision, notes)
 
 

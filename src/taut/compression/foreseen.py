@@ -12,7 +12,6 @@ from taut.container.info import Info, bits_per_value
 from taut.encoding.estimate import estimate_memory, estimate_tensors
 from taut.encoding.sampled import SampledSource
 from taut.io.source import parameters_of
-from taut.machine.peak_memory import peak_memory
 
 if TYPE_CHECKING:
     from taut.calibration import Try
@@ -22,7 +21,8 @@ _LOSSY = 1 << 22  # bytes of a model that are rounded, which takes longer than b
 
 @dataclass(frozen=True, repr=False)
 class Result(Info):
-    """What a compression gave: `seconds` it took, `peak_memory` in bytes of the whole process.
+    """What a compression gave: `seconds` it took, `peak_memory` in bytes of the whole process
+    (where the network ran, without pages of mapped files, which the system can drop).
 
     After a dry run sizes and memory are estimates, and `path` is where the file would be. Of a
     calibrated run `score` is what `score` gave of the model as it was written, `tries` are all
@@ -37,8 +37,11 @@ class Result(Info):
     notes: tuple[str, ...] = ()
 
 
-def foreseen(decision: Decision, dst: str | Path | None, began: float) -> Result:
-    """The result of a run that writes nothing: sizes from samples, or from the search."""
+def foreseen(decision: Decision, dst: str | Path | None, began: float, held: int) -> Result:
+    """The result of a run that writes nothing: sizes from samples, or from the search.
+
+    `held` is the most memory that a run of the network has taken so far, in bytes.
+    """
     source = decision.source
     whole = source.whole if isinstance(source, SampledSource) else source
     memory = estimate_memory(whole)  # before samples are coded, which the work itself never holds
@@ -57,5 +60,5 @@ def foreseen(decision: Decision, dst: str | Path | None, began: float) -> Result
         parameters=parameters,
         tensors=tensors,
         seconds=time.perf_counter() - began,
-        peak_memory=max(memory, peak_memory() if decision.ready else 0),
+        peak_memory=max(memory, held),
     )
