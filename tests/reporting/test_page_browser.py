@@ -31,7 +31,8 @@ MEASURE = """<script>addEventListener("load", () => {
   const box = (one) => one.getBoundingClientRect();
   const quiet = (one) => one.matches(".quiet, style, script");
   const wide = (one) => !quiet(one) && (box(one).right > innerWidth + 0.5 || box(one).left < -0.5);
-  const hides = (one) => !quiet(one) && !one.closest(".map, svg") &&
+  // Heads of tables whose rows stand alone on a phone are for who has the page read out.
+  const hides = (one) => !quiet(one) && !one.closest(".map, svg") && !one.matches("thead") &&
     one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX !== "visible";
   const said = (one) => !one.matches("style, script") &&
     [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());

@@ -20,9 +20,9 @@ from taut.analysis._conv import Geometry, patch_values, patches
 from taut.analysis._gram import BLOCK, Gram, Room
 from taut.analysis._layer_calls import LayerCall, recognise
 from taut.analysis.curvature import MEMORY, WIDEST
-from taut.analysis.straight import straight
 from taut.machine import trim_heap
 from taut.networks.calls import run
+from taut.networks.straight import straight
 from taut.networks.torch_calls import Function, handing_over
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from taut.analysis._tracked import Tracked
-from taut.analysis.straight import straight
 from taut.errors import ArgumentError
 from taut.io.names import nearest
 from taut.networks.calls import evaluating
+from taut.networks.straight import straight
 
 if TYPE_CHECKING:
     import torch

@@ -23,6 +23,7 @@ from taut.networks.output_kind import (
 )
 from taut.networks.output_vectors import Kind
 from taut.networks.outputs import KeptOutput, find_target, float_parts
+from taut.networks.straight import straight
 
 if TYPE_CHECKING:
     import torch
@@ -196,7 +197,7 @@ def _differentiable(module: torch.nn.Module) -> Iterator[None]:
     for one in frozen:
         one.requires_grad_(True)
     try:
-        with torch.enable_grad(), saved_tensors_hooks(_nothing_of, torch.Tensor):
+        with torch.enable_grad(), straight(), saved_tensors_hooks(_nothing_of, torch.Tensor):
             yield
     finally:
         for one in frozen:

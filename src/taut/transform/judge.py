@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from taut.analysis.straight import straight
 from taut.errors import ArgumentError
 from taut.networks.calls import explained, run
 from taut.networks.chosen_outputs import only
@@ -15,6 +14,7 @@ from taut.networks.other_outputs import OutputCost
 from taut.networks.output_vectors import Distance, Kind, Span, vectors, vectors_of
 from taut.networks.outputs import Loss, float_parts
 from taut.networks.portions import Portion, samples
+from taut.networks.straight import straight
 
 if TYPE_CHECKING:
     import torch
