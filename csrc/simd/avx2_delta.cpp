@@ -1,7 +1,10 @@
-// AVX2: the classes of the values of a delta's base, and what symbols make of them.
+// AVX2: the classes of the values of a delta's base, and what symbols make of them. libtaut, which is to be small, goes
+// without.
 #include "simd/avx2.hpp"
 
+#if !TAUT_DECODE_ONLY
 namespace taut {
+namespace avx2_deltas {
 namespace {
 
 TAUT_INLINE __m256i number(uint64_t v) { return _mm256_set1_epi32(int(uint32_t(v))); }
@@ -152,16 +155,18 @@ size_t moved(const DeltaRule& rule, const DeltaBits& raw, const uint8_t* base, c
 }
 
 }  // namespace
+}  // namespace avx2_deltas
 
 size_t avx2_delta_classes(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out) {
-    if (rule.width == 4) return classified<4>(rule, base, columns, n, out);
-    return rule.width == 2 ? classified<2>(rule, base, columns, n, out) : 0;
+    if (rule.width == 4) return avx2_deltas::classified<4>(rule, base, columns, n, out);
+    return rule.width == 2 ? avx2_deltas::classified<2>(rule, base, columns, n, out) : 0;
 }
 
 size_t avx2_delta_move(const DeltaRule& rule, const DeltaBits& raw, const uint8_t* base, const uint8_t* symbols, size_t n,
                        uint64_t& at, uint8_t* out) {
-    if (rule.width == 4) return moved<4>(rule, raw, base, symbols, n, at, out);
-    return rule.width == 2 ? moved<2>(rule, raw, base, symbols, n, at, out) : 0;
+    if (rule.width == 4) return avx2_deltas::moved<4>(rule, raw, base, symbols, n, at, out);
+    return rule.width == 2 ? avx2_deltas::moved<2>(rule, raw, base, symbols, n, at, out) : 0;
 }
 
 }  // namespace taut
+#endif

@@ -184,10 +184,12 @@ const Kernels* avx512_kernels() {
         k.matrix_dense = avx512_matrix_dense;
         k.matrix_row = avx512_matrix_row;
 #if !defined(TAUT_EMULATE_AVX512)  // SIMDe lacks much of what those take
-        k.delta_classes = avx512_delta_classes;
         k.delta_count = avx512_delta_count;
         k.delta_order = avx512_delta_order;
+#if !TAUT_DECODE_ONLY  // libtaut, which is to be small, goes without
+        k.delta_classes = avx512_delta_classes;
         k.delta_move = avx512_delta_move;
+#endif
 #endif
 #if TAUT_AVX2
         // Its sums are defined in eight lanes, and every processor with AVX-512 has AVX2.

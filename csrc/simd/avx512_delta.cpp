@@ -213,10 +213,12 @@ size_t moved(const DeltaRule& rule, const DeltaBits& raw, const uint8_t* base, c
 
 }  // namespace
 
+#if !TAUT_DECODE_ONLY  // libtaut, which is to be small, goes without
 size_t avx512_delta_classes(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out) {
     if (rule.width == 4) return classified<4>(rule, base, columns, n, out);
     return rule.width == 2 ? classified<2>(rule, base, columns, n, out) : 0;
 }
+#endif
 
 void avx512_delta_count(const uint8_t* of, size_t n, uint8_t none, uint64_t* counts) {
     const size_t whole = n & ~size_t(63);
@@ -287,10 +289,12 @@ void avx512_delta_order(const uint8_t* of, size_t n, const DeltaOrder& order, ui
     }
 }
 
+#if !TAUT_DECODE_ONLY
 size_t avx512_delta_move(const DeltaRule& rule, const DeltaBits& raw, const uint8_t* base, const uint8_t* symbols, size_t n,
                          uint64_t& at, uint8_t* out) {
     if (rule.width == 4) return moved<4>(rule, raw, base, symbols, n, at, out);
     return rule.width == 2 ? moved<2>(rule, raw, base, symbols, n, at, out) : 0;
 }
+#endif
 
 }  // namespace taut
