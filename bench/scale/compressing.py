@@ -22,7 +22,7 @@ import torch
 
 import taut
 from bench.scale.collecting import cpu_seconds, windows_of
-from taut.encoding.estimate import LIBRARIES, estimate_memory, estimate_scratch
+from taut.encoding.estimate import LIBRARIES, estimate_disk, estimate_memory
 from taut.encoding.run_needs import DataShapes
 from taut.io import open_source
 from taut.machine.peak_memory import held_memory
@@ -37,10 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     source = open_source(asked.model)
     sample = batches[0]["input_ids"].shape[1]
     largest = max(one["input_ids"].numel() for one in batches)
-    data = DataShapes(tokens, batch=largest, sample=sample)
+    data = DataShapes(tokens, batch=largest, sample=sample, journal=True)
     told = max(LIBRARIES, held_memory()) - held_memory()
     told += estimate_memory(source, calibrated=True, data=data)
-    disk = estimate_scratch(source, tokens)
+    disk = sum(estimate_disk(source, tokens, journal=True))
     began = last = cpu_seconds()
     stages: Counter[str] = Counter()
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from taut.analysis import GRADIENTS, Curvature, Pieces
+from taut.calibration.findings import Findings
 from taut.calibration.kept_pieces import KeptPieces
 from taut.journal.journal import Journal
 
@@ -60,3 +62,14 @@ def test_a_piece_that_is_put_again_is_the_new_one(tmp_path: Path) -> None:
         pieces = KeptPieces(journal)
         pieces.put("one", {"a": np.ones(8)})
         assert pieces.put("one", {"a": np.zeros(8)})["a"].sum() == 0
+
+
+def test_gradients_go_once_all_curvature_is_known(tmp_path: Path) -> None:
+    def make(pieces: Pieces | None) -> dict[str, Curvature]:
+        assert pieces is not None
+        pieces.put(f"{GRADIENTS}0/0", {"a": np.ones(8)})
+        return {}
+
+    with opened(tmp_path, resume=False) as journal:
+        Findings(journal).curvatures(["w"], make)
+        assert journal.done == {"curvature"}

@@ -14,7 +14,7 @@ import taut
 from taut.analysis.foretold import foretell
 from taut.compression import room
 from taut.compression.room import check_room
-from taut.encoding.estimate import estimate_memory, estimate_scratch
+from taut.encoding.estimate import estimate_disk, estimate_memory
 from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError
 from taut.io import open_source
@@ -45,7 +45,10 @@ def test_more_tokens_and_more_weights_take_more(tmp_path: Path) -> None:
         open_source({f"h.{i}.w": np.zeros((side, side), np.float32) for i in range(2)})
         for side in (64, 512)
     )
-    assert estimate_scratch(small, 100) == 0 < estimate_scratch(large, 10**7)
+    assert estimate_disk(small, 100, journal=False) == (0, 0)
+    files, _ = estimate_disk(large, 10**7, journal=False)
+    less, journal = estimate_disk(large, 10**7, journal=True)
+    assert 0 < less <= files and journal > 4 * 4 * 512**2  # the forms of both sides of both
     told = [estimate_memory(one, calibrated=True, tokens=1000) for one in (small, large)]
     assert told[0] < told[1]
 
@@ -69,11 +72,16 @@ def test_too_little_memory_or_disk_is_told_with_what_would_do(
         check_room(source, DataShapes(10**7), memory=1 << 40, scratch=tmp_path)
     large = tmp_path / "large"
     large.mkdir()
+    words = {"memory": 1 << 40, "scratch": large, "beside": tmp_path / "out"}
+    with pytest.raises(ArgumentError, match=r"files and finished work, and .* a larger disk"):
+        check_room(source, DataShapes(10**7), **words)
+    monkeypatch.setattr(room, "_disk_of", str)
     monkeypatch.setattr(shutil, "disk_usage", lambda at: SimpleNamespace(free=(at == large) << 60))
-    with pytest.raises(ArgumentError, match=r"finished work, and .* write elsewhere"):
-        check_room(
-            source, DataShapes(10**7), memory=1 << 40, scratch=large, beside=tmp_path / "out"
-        )
+    with pytest.raises(ArgumentError, match=r"of finished work, and .* a larger disk"):
+        check_room(source, DataShapes(10**7), **words)
+    monkeypatch.setattr(shutil, "disk_usage", lambda at: SimpleNamespace(free=(at != large) << 60))
+    with pytest.raises(ArgumentError, match=r"of temporary files, and .* name a larger folder"):
+        check_room(source, DataShapes(10**7), **words)
 
 
 def test_nothing_is_done_or_written_by_a_run_that_is_refused(tmp_path: Path) -> None:

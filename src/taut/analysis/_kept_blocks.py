@@ -7,6 +7,7 @@ forgotten afterwards. So whenever the work ends, there is what the next block ta
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from taut.analysis._shelf import Shelf
     from taut.analysis._tracked import Tracked
     from taut.analysis.metric import Curvature
+
+GRADIENTS: Final = "curvature/gradients/"
+"""What keys of gradients begin with; once all is finished nobody takes them."""
 
 _AT_ONCE: Final = 1 << 28  # bytes of gradients in a piece, unless one alone has more
 _NEVER: Final = -1  # the stage of a weight that was not used
@@ -98,10 +102,9 @@ class KeptBlocks:
         """Put them on empty shelves, and give what goes past blocks; None if they are not there."""
         import torch
 
-        held = self._pieces
         found: dict[str, np.ndarray] = {}
-        for count in range(1 << 30):
-            arrays = held.get(f"{_gradients(index)}{count}")
+        for count in itertools.count():
+            arrays = self._pieces.get(f"{_gradients(index)}{count}")
             if arrays is None:
                 return None
             found |= arrays
@@ -133,4 +136,4 @@ def _block(index: int) -> str:
 
 
 def _gradients(index: int) -> str:
-    return f"curvature/gradients/{index}/"
+    return f"{GRADIENTS}{index}/"

@@ -13,6 +13,7 @@ _SINGLE: Final = 4  # bytes of a float32
 _NARROW: Final = 2  # of a bfloat16
 _KEPT: Final = 3  # times what a block's matrices take and give: kept, its gradient, and between
 _LOGITS: Final = 2.5  # of an output: the values, a direction, what is made of a part of them
+_HANDED: Final = 4  # gradients of a hidden state: two directions, of a block and the one above
 _PANEL: Final = 4096
 _FEW: Final = 1024  # tokens that are run at once where nothing is known of the data
 _VOCABULARY: Final = 8192
@@ -36,10 +37,14 @@ class BlockShapes:
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes of memory beside what the process holds and the libraries take, and of disk."""
+    """Bytes of memory beside what the process holds and the libraries take, and of disk.
+
+    `disk` is that of temporary files, `journal` that of what is kept beside the file to come.
+    """
 
     memory: int
     disk: int
+    journal: int = 0
 
 
 def blocks_by_name(
@@ -64,24 +69,36 @@ def blocks_by_name(
 
 
 def foretell(
-    matrices: Mapping[str, tuple[int, int]], *, narrow: bool, tokens: int = 0, memory: int = MEMORY
+    matrices: Mapping[str, tuple[int, int]],
+    *,
+    narrow: bool,
+    tokens: int = 0,
+    memory: int = MEMORY,
+    journal: bool = False,
 ) -> Needs:
     """What `collect` takes of a network with these matrices, and so many positions in all.
 
-    `narrow`: the weights are of half precision, and a block's float32 while it works.
+    `narrow`: the weights are of half precision, and a block's float32 while it works. With a
+    `journal` finished forms lie in it, and the gradients that the next block takes.
     """
     inside, outside = blocks_by_name(matrices)
     blocks = inside or [outside]
     hidden = hidden_width(blocks)
     forms = _SINGLE * (sum(one.sums(WIDEST) for one in inside) + outside.sums(_VOCABULARY))
     entering = _SINGLE * tokens * hidden * len(blocks)
-    kept = min(memory, forms) + min(2 * memory, entering)
+    kept = (0 if journal else min(memory, forms)) + min(2 * memory, entering)
     wide = _SINGLE * max(outside.weights, *(one.weights for one in blocks)) if narrow else 0
     at_work = max(_at_work(blocks, hidden, tokens, memory), _at_head(outside, tokens))
-    disk = forms if forms > memory else 0
-    if entering > memory:  # each block's in half, and of the one at work and its neighbour all
-        disk += entering * _NARROW // _SINGLE + 6 * _SINGLE * tokens * hidden
-    return Needs(kept + wide + at_work, disk)
+    disk = _of_hidden_states(entering, tokens * hidden, memory)
+    if journal:
+        handed = _HANDED * _SINGLE * tokens * hidden if inside else 0
+        return Needs(kept + wide + at_work, disk, forms + handed)
+    return Needs(kept + wide + at_work, disk + (forms if forms > memory else 0))
+
+
+def _of_hidden_states(entering: int, values: int, memory: int) -> int:
+    """Bytes of files: what enters each block in half, and of the one at work and the next all."""
+    return entering * _NARROW // _SINGLE + 6 * _SINGLE * values if entering > memory else 0
 
 
 def _at_work(blocks: Sequence[BlockShapes], hidden: int, tokens: int, memory: int) -> int:

@@ -13,7 +13,7 @@ from types import CodeType
 
 import numpy as np
 
-from taut.analysis import Curvature, Pieces
+from taut.analysis import GRADIENTS, Curvature, Pieces
 from taut.analysis.curvature_arrays import (
     curvature_arrays,
     curvature_from,
@@ -64,6 +64,7 @@ class Findings(Closing):
             }
             named = {"asked": asked, "names": text_array([*found])}
             kept = pieces.put("curvature", {**arrays, **named})
+            pieces.forget(GRADIENTS)
         return {
             name or "": curvature_from(of_number(number, kept))
             for number, name in enumerate(texts_of(kept["names"]))

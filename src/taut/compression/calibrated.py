@@ -166,7 +166,7 @@ def _check_room(work: Work, memory: str | int | None, beside: Path | None) -> No
     """Refuse a run for which the machine, or what it may take of it, has too little."""
     check_room(
         work.source,
-        _shapes(work),
+        replace(_shapes(work), journal=beside is not None),
         memory=None if memory is None else parse_bytes(memory, "memory (--memory)"),
         scratch=work.request.scratch,
         beside=beside,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from taut.encoding.estimate import estimate_memory, estimate_scratch
+from taut.encoding.estimate import estimate_disk, estimate_memory
 from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError
 from taut.io import Source
@@ -43,16 +43,31 @@ def check_room(
     folder = Path(tempfile.gettempdir()) if scratch is None else scratch
     if not folder.is_dir():
         raise ArgumentError(f"scratch (--scratch): {folder} is no folder")
-    disk = estimate_scratch(source, tokens)
+    files, journal = estimate_disk(source, tokens, journal=beside is not None)
     fewer = f"or give fewer batches to calib ({tokens:,} tokens now)"
     elsewhere = f"name a larger folder as scratch (--scratch), {fewer}"
-    _check_disk(disk, "temporary files", folder, elsewhere)
-    if beside is not None:
-        _check_disk(disk, "finished work", beside.absolute().parent, f"write elsewhere, {fewer}")
+    if beside is None:
+        _check_disk(files, "temporary files", folder, elsewhere)
+        return
+    own = beside.absolute().parent
+    if _disk_of(own) == _disk_of(folder):
+        words = "temporary files and finished work"
+        _check_disk(files + journal, words, own, f"write to a larger disk, {fewer}")
+        return
+    _check_disk(files, "temporary files", folder, elsewhere)
+    _check_disk(journal, "finished work", own, f"write to a larger disk, {fewer}")
+
+
+def _disk_of(folder: Path) -> int | None:
+    """What tells one disk from another; None of a folder that is not there."""
+    return folder.stat().st_dev if folder.is_dir() else None
 
 
 def _check_disk(nbytes: int, what: str, folder: Path, way_out: str) -> None:
-    left = shutil.disk_usage(folder).free if folder.is_dir() else nbytes
+    """Whether a folder has room for so much; one that is not there is refused elsewhere."""
+    if not folder.is_dir():
+        return
+    left = shutil.disk_usage(folder).free
     if nbytes > left:
         raise ArgumentError(
             f"calibrating writes about {_size(nbytes)} of {what}, and {folder} has room for "

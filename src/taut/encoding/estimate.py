@@ -49,9 +49,10 @@ def estimate_memory(
     return held + max(exact, _needs(source, data or _some(tokens)).memory)
 
 
-def estimate_scratch(source: Source, tokens: int) -> int:
-    """Bytes of temporary files that a calibrated run on so many tokens writes."""
-    return _needs(source, _some(tokens)).disk
+def estimate_disk(source: Source, tokens: int, *, journal: bool) -> tuple[int, int]:
+    """Bytes that a calibrated run on so many tokens writes: temporary files, and a `journal`."""
+    needs = _needs(source, replace(_some(tokens), journal=journal))
+    return needs.disk, needs.journal
 
 
 def _some(tokens: int) -> DataShapes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from taut.analysis.curvature import WIDEST
@@ -39,13 +39,15 @@ _AT_ONCE: Final = 2048  # sides up to which a form is factored in one piece, as 
 class DataShapes:
     """What a network is run on: `positions` in all, in the largest `batch`, and in a `sample`.
 
-    `kept` are bytes that a backward pass keeps of the largest batch, where that is known.
+    `kept` are bytes that a backward pass keeps of the largest batch, where that is known. With a
+    `journal` forms lie there, and are mapped.
     """
 
     positions: int
     batch: int = 0
     sample: int = 0
     kept: int = 0
+    journal: bool = False
 
 
 def run_needs(matrices: Mapping[str, tuple[int, int]], data: DataShapes, *, narrow: bool) -> Needs:
@@ -53,19 +55,24 @@ def run_needs(matrices: Mapping[str, tuple[int, int]], data: DataShapes, *, narr
 
     `matrices` are those that are rounded, by name; `narrow`: they are of half precision.
     """
-    collecting = foretell(matrices, narrow=narrow, tokens=data.positions)
+    collecting = foretell(matrices, narrow=narrow, tokens=data.positions, journal=data.journal)
     weights = sum(rows * columns for rows, columns in matrices.values())
     if not weights:
         return collecting
     shapes = _Shapes.of(matrices)
+    shapes = replace(shapes, forms=0) if data.journal else shapes
+    rounded = int(_ROUNDED * weights) if data.journal else 0
     if weights >= LARGE:
-        return Needs(
-            max(collecting.memory, _in_one_pass(shapes, data, weights)),
-            collecting.disk + _waiting(shapes, data, weights),
+        return replace(
+            collecting,
+            memory=max(collecting.memory, _in_one_pass(shapes, data, weights)),
+            disk=collecting.disk + _waiting(shapes, data, weights),
+            journal=collecting.journal + rounded,
         )
     at_once = data.kept or _of_batch(shapes, data)
     held = _WEIGHT * weights + shapes.kept_factors + shapes.forms
-    return Needs(int(held + max(collecting.memory, shapes.factoring, at_once)), collecting.disk)
+    memory = int(held + max(collecting.memory, shapes.factoring, at_once))
+    return replace(collecting, memory=memory, journal=collecting.journal + rounded)
 
 
 @dataclass(frozen=True)
