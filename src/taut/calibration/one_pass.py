@@ -26,6 +26,7 @@ from taut.calibration.rounder import Way
 from taut.calibration.sequence import enough, seen, share_of
 from taut.calibration.start import Started
 from taut.machine import trim_heap
+from taut.machine.closing import Closing
 from taut.networks.chain import Entered
 from taut.planning import Target
 from taut.planning.target import TOLERANCE
@@ -150,7 +151,7 @@ def shares_of(started: Started, compressed: CompressedChain) -> list[Share]:
     return ([Share(None, tuple(outside))] if outside else []) + inside
 
 
-class BlockWalk:
+class BlockWalk(Closing):
     """Goes from block to block, and rounds each on what the compressed ones before it give."""
 
     def __init__(self, started: Started, compressed: CompressedChain, key: str) -> None:
@@ -190,11 +191,7 @@ class BlockWalk:
         )
         return found
 
-    def __enter__(self) -> BlockWalk:
-        """Give the walk itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """Give the network its own values again."""
         self._open.close()
         self._compressed.biases.clear()

@@ -7,13 +7,13 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 
 from taut.container.hold import is_at
 from taut.container.nameless import path_of
 from taut.container.temporary import named, new_file
 from taut.errors import ArgumentError, TautError
 from taut.io.stores import store_hint
+from taut.machine.closing import Closing
 
 _BLOCK = 1 << 20
 _USUAL = 0o666  # of a new file; the umask takes its part of it
@@ -39,7 +39,7 @@ def check_destination(path: Path, *, force: bool) -> Path:
     return real
 
 
-class AtomicFile:
+class AtomicFile(Closing):
     """A file in the making, without a name or as `<name>.<16 hex digits>.tmp`, until `commit`.
 
     A context manager; leaving it without a commit, for whatever reason, removes the temporary
@@ -119,16 +119,7 @@ class AtomicFile:
             handle, self._handle = self._handle, -1
             os.close(handle)
 
-    def __enter__(self) -> AtomicFile:
-        """Give the file itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Remove the temporary file, unless it was committed."""
         if self._handle < 0:
             return

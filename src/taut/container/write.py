@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 import xxhash
 
@@ -19,11 +18,12 @@ from taut.container.layout import Layout
 from taut.container.read import TautFile
 from taut.errors import VerifyError
 from taut.io.tensor_info import TensorInfo
+from taut.machine.closing import Closing
 
 Progress = Callable[[str, int, int], None]
 
 
-class Writer:
+class Writer(Closing):
     """A context manager: add all tensors to `layout`, then `finish`.
 
     Without a `finish` that came to its end, the destination is as it was. `infos` are all tensors
@@ -89,18 +89,9 @@ class Writer:
         self._file.commit()
         return found
 
-    def __enter__(self) -> Writer:
-        """Give the writer itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Remove the temporary file, unless `finish` renamed it."""
-        self._file.__exit__(kind, error, trace)
+        self._file.close()
 
 
 def _sum_of(file: TautFile, name: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from html import escape
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from taut.display.words import bytes_text, clock, pieces
+from taut.machine.closing import Closing
 
 if TYPE_CHECKING:
     from taut.display.course import Course, Stage
@@ -22,7 +22,7 @@ class _Handle(Protocol):
         """Show this in its place."""
 
 
-class NotebookBars:
+class NotebookBars(Closing):
     """A line a stage, and one for the whole, in the output of the cell; gone at the end."""
 
     def __init__(self, course: Course) -> None:
@@ -36,12 +36,7 @@ class NotebookBars:
         self._draw(time.monotonic())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Take all lines away: the call's result is what stays."""
         self._put("")
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 
 from taut.errors import ArgumentError, TautError
 from taut.extras import need_extra
+from taut.machine.closing import Closing
 from taut.version import __version__
 
 A = TypeVarTuple("A")
@@ -24,7 +25,7 @@ _PATIENCE: Final = 10.0  # seconds until a machine answers
 LOCAL: Final = "local"
 
 
-class RayWorkers:
+class RayWorkers(Closing):
     """The processors of a Ray cluster: `auto` (here), `local` (made for this run), `HOST:PORT`.
 
     A context manager: leaving it ends what is still at work, and the connection, unless the caller
@@ -68,11 +69,11 @@ class RayWorkers:
             self.width = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
             self._check_version()
         except BaseException:
-            self.__exit__()
+            self.close()
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """End what is still at work, and the connection."""
         for ref in list(self._asked):
             self._ray.cancel(ref, force=True)
