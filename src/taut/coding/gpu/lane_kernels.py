@@ -44,6 +44,27 @@ def units_at(blob, at, where, mask, UNIT: tl.constexpr):
 
 
 @triton.jit
+def next_symbols(
+    blob, units, count, slots, x, used, taken, BITS: tl.constexpr, UNIT: tl.constexpr
+):  # fmt: skip
+    """A symbol for each lane, the states after it, and how many units are taken by then.
+
+    `slots` are where the lanes' slots of a state's lowest bits begin. States of lanes that are not
+    `used` stay.
+    """
+    low: tl.constexpr = 1 << (8 * UNIT)
+    at = slots + (x & ((1 << BITS) - 1)).to(tl.int32)
+    slot = tl.load(at).to(tl.uint32, bitcast=True)
+    z = ((slot >> 8) & 0xFFF) * (x >> BITS) + (slot >> 20)
+    need = used & (z < low)
+    one = need.to(tl.int32)
+    place = taken + tl.cumsum(one, 0) - one
+    unit = units_at(blob, units, place, need & (place < count), UNIT)
+    z = tl.where(need, (z << (8 * UNIT)) | unit, z)
+    return (slot & 255).to(tl.int32), tl.where(used, z, x), taken + tl.sum(one, 0)
+
+
+@triton.jit
 def put_numbers(to, v, used, OUTPUT: tl.constexpr):
     """Numbers rounded to the output type, to nearest, ties to even; none is a NaN."""
     if OUTPUT == 0:

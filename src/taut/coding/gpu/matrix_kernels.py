@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from taut.coding.gpu.lane_kernels import CHUNK_LENGTH, first_states, put_numbers, units_at
+from taut.coding.gpu.lane_kernels import CHUNK_LENGTH, first_states, next_symbols, put_numbers
 
 RARE = 5  # numbers (int32) of a matrix's exception: group, lane, column, quantiser, index
 
@@ -59,17 +59,8 @@ def decode_matrix(
             first = tl.load(of_column + column).to(tl.int32) * quantisers
             mark = tl.load(marks_0 + first).to(tl.int32)
             quantiser = state & (quantisers - 1)
-            place = ((first + quantiser) << BITS) + (x & ((1 << BITS) - 1)).to(tl.int32)
-            slot = tl.load(table_0 + place).to(tl.uint32, bitcast=True)
-            z = ((slot >> 8) & 0xFFF) * (x >> BITS) + (slot >> 20)
-            need = used & (z < low)
-            one = need.to(tl.int32)
-            place = taken + tl.cumsum(one, 0) - one
-            unit = units_at(blob, units, place, need & (place < count), UNIT)
-            z = tl.where(need, (z << (8 * UNIT)) | unit, z)
-            x = tl.where(used, z, x)
-            taken += tl.sum(one, 0)
-            symbol = (slot & 255).to(tl.int32)
+            table = table_0 + ((first + quantiser) << BITS)
+            symbol, x, taken = next_symbols(blob, units, count, table, x, used, taken, BITS, UNIT)
             is_escape = used & (symbol == mark)
             if tail_count > 0:
                 one = is_escape.to(tl.int32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from taut.coding.gpu.lane_kernels import CHUNK_LENGTH, first_states, put_numbers, units_at
+from taut.coding.gpu.lane_kernels import CHUNK_LENGTH, first_states, next_symbols, put_numbers
 
 
 @triton.jit
@@ -39,18 +39,9 @@ def decode_segments(
         mark = tl.load(segment + 2)
         while left > 0:
             used = lane < left
-            slot = tl.load(table + (x & ((1 << BITS) - 1)).to(tl.int32)).to(tl.uint32, bitcast=True)
-            z = ((slot >> 8) & 0xFFF) * (x >> BITS) + (slot >> 20)
-            need = used & (z < low)
-            one = need.to(tl.int32)
-            place = taken + tl.cumsum(one, 0) - one
-            unit = units_at(blob, units, place, need & (place < count), UNIT)
-            z = tl.where(need, (z << (8 * UNIT)) | unit, z)
-            z = tl.where(used, z, x)
-            symbol = (slot & 255).to(tl.int32)
+            symbol, z, taken = next_symbols(blob, units, count, table, x, used, taken, BITS, UNIT)
             escaped += (used & (symbol == mark)).to(tl.int32)
             tl.store(out + lane, symbol.to(tl.uint8), mask=used)
-            taken += tl.sum(one, 0)
             out += tl.minimum(left, LANES)
             left -= LANES
             if BANKS == 2:
