@@ -25,7 +25,7 @@ from bench.data.tensors import Array
 from bench.measuring import report
 from bench.subjects.named import subject
 from bench.subjects.subject import Subject
-from taut.analysis import Curvature
+from taut.analysis import Curvature, Pieces
 from taut.calibration import (
     Findings,
     Options,
@@ -70,11 +70,11 @@ class Once(Findings):
         self._known, self._source, self._change = known, source, change
 
     def curvatures(
-        self, names: Collection[str], make: Callable[[], Mapping[str, Curvature]]
+        self, names: Collection[str], make: Callable[[Pieces | None], Mapping[str, Curvature]]
     ) -> dict[str, Curvature]:
         """What the first run measured."""
         if not self._known:
-            self._known.update(make())
+            self._known.update(make(None))
         if self._change is None:
             return dict(self._known)
         powers = {name: float(np.square(self._source.load(name)).mean()) for name in self._known}
