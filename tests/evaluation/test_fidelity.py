@@ -346,3 +346,56 @@ def test_progress_is_told() -> None:
     measure_fidelity(model, model, batches, progress=lambda *one: seen.append(one))
     measure_fidelity(model, model, iter(batches[:1]), progress=lambda *one: seen.append(one))
     assert seen == [("fidelity", 1, 2), ("fidelity", 2, 2), ("fidelity", 1, 0)]
+
+
+class Heads(nn.Module):
+    """A class, numbers, and numbers that no weight leads to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.box = nn.Linear(4, 3, bias=False), nn.Linear(4, 2, bias=False)
+
+    def forward(self, x: Tensor) -> dict[str, object]:
+        return {"logits": self.fc(x), "heads": [self.box(x)], "told": x + 0}
+
+
+def test_every_output_that_is_computed_is_told_by_its_own_kind() -> None:
+    old, x = Heads(), torch.randn(40, 4)
+    found = measure_fidelity(scaled(old, "box.weight", 0.9), old, [x[:30], x[30:]])
+    assert (found.rel_mse, found.kl) == (0, 0)
+    (box,) = found.others
+    assert (box.name, box.kl) == ("heads.0", None)
+    assert box.rel_mse == pytest.approx(0.01) and box.cosine == pytest.approx(1)
+    moved = old.box(x).abs().max().item() * 0.1
+    assert box.max_error == pytest.approx(moved, rel=1e-5)
+    assert measure_fidelity(scaled(old, "fc.weight", 0.5), old, [x]).others[0].rel_mse == 0
+
+
+def test_an_output_beside_the_main_one_that_changed_its_shape_is_named() -> None:
+    class Kept(Heads):
+        def forward(self, x: Tensor) -> dict[str, object]:
+            given = super().forward(x)
+            return {**given, "heads": [given["heads"][0][:1]]}
+
+    old = Heads()
+    new = Kept()
+    new.load_state_dict(old.state_dict())
+    found, left_out = compare_models(new, old, [torch.randn(20, 4)])
+    assert found.others == () and left_out == {"output heads.0": "[20, 2] became [1, 2]"}
+
+
+def test_complex_outputs_are_compared_as_pairs_of_reals() -> None:
+    class Waves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            one, other = self.a(x), self.b(x)
+            return torch.complex(one, other), torch.complex(other, one)
+
+    old = Waves()
+    found = measure_fidelity(scaled(old, "a.weight", 0.0), old, [torch.randn(20, 4)])
+    (second,) = found.others
+    assert second.name == "1" and second.rel_mse == pytest.approx(found.rel_mse)
+    assert 0 < found.rel_mse < 1

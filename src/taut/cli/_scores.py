@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Fidelity,
         Memory,
         Metric,
+        OutputFidelity,
         Paired,
         Scores,
         Speed,
@@ -51,12 +52,17 @@ def _scales(found: Evaluation) -> dict[str, tuple[float, Scale]]:
 
 def _fidelity_lines(near: Fidelity) -> Iterator[str]:
     """How near the outputs stayed, and which layers moved them."""
-    kl = "" if near.kl is None else f", KL {near.kl:.3g} nats"
-    yield f"outputs: cosine {cosine(near.cosine)}, relative error {near.rel_mse:.2e}{kl}"
+    yield f"outputs: {_near_words(near)}"
+    yield from (f"output {one.name}: {_near_words(one)}" for one in near.others)
     worst = sorted(near.layers, key=lambda one: -_error(one.own_rel_mse))[:_WORST]
     if worst:
         told = ", ".join(f"{one.name} {one.own_rel_mse:.1e}" for one in worst)
         yield f"layers that add most error by themselves: {told}"
+
+
+def _near_words(one: Fidelity | OutputFidelity) -> str:
+    kl = "" if one.kl is None else f", KL {one.kl:.3g} nats"
+    return f"cosine {cosine(one.cosine)}, relative error {one.rel_mse:.2e}{kl}"
 
 
 def paired_text(pair: Paired, base: float = 1.0, scale: Scale = OWN) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from taut.networks.output_vectors import Kind, logs_of
 from taut.networks.outputs import class_axis, token_mask
 
 if TYPE_CHECKING:
@@ -80,6 +81,39 @@ class Divergence:
     def mean(self) -> float:
         """Over the rows; never below zero, which rounding could bring about."""
         return max(0.0, self.nats / self.rows) if self.rows else math.nan
+
+
+@dataclass
+class NearOutput:
+    """How near one output of two models is; `kind` says what it holds, None that it is unknown."""
+
+    kind: Kind | None = None
+    near: Near = field(default_factory=Near)
+    divergence: Divergence = field(default_factory=Divergence)
+
+    def add(self, old: torch.Tensor, new: torch.Tensor, batch: object) -> None:
+        """Add what both gave for a batch; complex numbers are pairs of reals."""
+        old, new = _real(old), _real(new)
+        whole = old.ndim >= 4
+        self.near.add(vectors(old, batch, whole=whole), vectors(new, batch, whole=whole))
+        if self.kind in (None, "features"):
+            return
+        a, b = (choices(z, batch, last=self.kind == "last") for z in (old, new))
+        if self.kind == "probabilities":
+            a, b = logs_of(a), logs_of(b)
+        if a.shape[1] > 1:
+            self.divergence.add(a, b)
+
+    @property
+    def kl(self) -> float | None:
+        """The mean KL divergence in nats; None of what is no choice between classes."""
+        return self.divergence.mean if self.divergence.rows else None
+
+
+def _real(z: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.view_as_real(z.resolve_conj()) if z.is_complex() else z
 
 
 def vectors(z: torch.Tensor, batch: object, *, whole: bool = False) -> torch.Tensor:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from taut.errors import ArgumentError
 from taut.evaluation._follow import Follow
-from taut.evaluation._near import Divergence, Near, choices, unwrapped, vectors
+from taut.evaluation._near import NearOutput, unwrapped
 from taut.evaluation._still import still
 from taut.networks.calls import run, samples_of
 from taut.networks.output_kind import output_kind
-from taut.networks.output_vectors import logs_of
-from taut.networks.outputs import find_target
-from taut.scoring.results import Fidelity
+from taut.networks.output_roles import output_roles
+from taut.networks.outputs import find_target, float_parts
+from taut.scoring.results import Fidelity, OutputFidelity
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +46,8 @@ def compare_models(
     A batch is a dict of keywords, a tuple of arguments or the one argument. A row is a sample; of
     outputs (samples, tokens, n) a token, padding left out where the batch has an `attention_mask`.
     `kl` is told where the output is `logits` (None: where the original's first outputs are logits
-    or probabilities by their values, or are called logits). Layers are matched by
+    or probabilities by their values, or are called logits). Other outputs that the original
+    computes are told apart, each by what it holds. Layers are matched by
     name; one that the new model calls another number of times, or on other shapes (experts), has
     its own error alone, and NaN for the others. `progress` gets ("fidelity", done, total or 0).
 
@@ -58,56 +61,120 @@ def compare_models(
     >>> round(found.rel_mse, 6), round(found.cosine, 6), found.kl
     (0.01, 1.0, None)
     """
-    follow, outputs, divergence = Follow(original, module), Near(), Divergence()
+    follow = Follow(original, module)
     total = len(batches) if isinstance(batches, Sized) else 0
     kind = {None: "auto", True: "logits", False: "features"}[logits]
-    samples, told = 0, "logits"
+    outputs: _Outputs | None = None
+    samples = 0
     with still(module, original):
         for number, batch in enumerate(batches, 1):
-            old, new = _outputs(module, original, batch, follow, kind, number)
-            if logits is None:
-                told = output_kind(original, batch)
-                logits = told != "features"
-            whole = old.ndim >= 4
-            outputs.add(vectors(old, batch, whole=whole), vectors(new, batch, whole=whole))
-            a, b = (choices(z, batch, last=told == "last") for z in (old, new))
-            if told == "probabilities":
-                a, b = logs_of(a), logs_of(b)
-            if logits and a.shape[1] > 1:
-                divergence.add(a, b)
+            old, new = _given(module, original, batch, follow, kind, number)
+            if outputs is None:
+                outputs = _outputs(original, batch, old, logits)
+            outputs.add(old, new, batch)
             samples += samples_of(unwrapped(batch))
             if progress:
                 progress("fidelity", number, total)
-    if not samples:
+    if outputs is None or not samples:
         raise ArgumentError("fidelity: there is no batch to run the models on")
-    layers = follow.layers()
-    kl = divergence.mean if divergence.rows else None
-    found = Fidelity(samples, outputs.cosine, outputs.rel_mse, outputs.largest, kl, layers)
-    return found, follow.left_out
+    main = outputs.main
+    found = Fidelity(
+        samples,
+        main.near.cosine,
+        main.near.rel_mse,
+        main.near.largest,
+        main.kl,
+        follow.layers(),
+        others=outputs.told(),
+    )
+    return found, {**follow.left_out, **outputs.left_out}
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a model gave for a batch: its main output, and every output of floats by its place."""
+
+    main: torch.Tensor
+    parts: Mapping[str, torch.Tensor]
+
+
+@dataclass
+class _Outputs:
+    """How near the outputs are so far; `left_out` says of which that cannot be told, and why."""
+
+    main: NearOutput
+    others: dict[str, NearOutput]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def add(self, old: _Given, new: _Given, batch: object) -> None:
+        """Add what both models gave for a batch."""
+        self.main.add(old.main, new.main, batch)
+        for place, one in self.others.items():
+            a, b = (given.parts.get(place) for given in (old, new))
+            if a is None or b is None or a.shape != b.shape:
+                shapes = [None if z is None else list(z.shape) for z in (a, b)]
+                self.left_out[f"output {place}"] = f"{shapes[0]} became {shapes[1]}"
+            else:
+                one.add(a, b, batch)
+
+    def told(self) -> tuple[OutputFidelity, ...]:
+        """Those beside the main one whose shapes always agreed."""
+        return tuple(
+            OutputFidelity(place, one.near.cosine, one.near.rel_mse, one.near.largest, one.kl)
+            for place, one in self.others.items()
+            if f"output {place}" not in self.left_out
+        )
 
 
 def _outputs(
+    original: torch.nn.Module, batch: object, given: _Given, logits: bool | None
+) -> _Outputs:
+    """What is to be compared: the main output, and all others that the original computes."""
+    told = output_kind(original, batch) if logits is None else "logits" if logits else "features"
+    others: dict[str, NearOutput] = {}
+    if len(given.parts) > 1:
+        main = [place for place, one in given.parts.items() if one is given.main]
+        with suppress(ArgumentError):  # no gradient flows to any: the main one is all that is told
+            roles = output_roles(original, [batch])
+            main = main or [
+                next(iter(roles))
+            ]  # of complex numbers, which are pairs in the main one
+            others = {n: NearOutput(one.kind) for n, one in roles.items() if n not in main}
+    return _Outputs(NearOutput(told), others)
+
+
+def _given(
     module: torch.nn.Module,
     original: torch.nn.Module,
     batch: object,
     follow: Follow,
     kind: str,
     number: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The original's output for a batch and the new one's, both with the same random numbers."""
+) -> tuple[_Given, _Given]:
+    """What the original gives for a batch and what the new one does, by the same random numbers."""
     import torch
 
     torch.manual_seed(0)
     with follow.original(batch):
-        found = run(original, batch, f"fidelity, batch {number}, the original")
-    old = find_target(found, kind, lambda _: None).tensor.clone()
+        old = _kept(run(original, batch, f"fidelity, batch {number}, the original"), kind)
     torch.manual_seed(0)
     with follow.new():
-        found = run(module, batch, f"fidelity, batch {number}")
-    new = find_target(found, kind, lambda _: None).tensor
-    if new.shape != old.shape:
+        new = _taken(run(module, batch, f"fidelity, batch {number}"), kind)
+    if new.main.shape != old.main.shape:
         raise ArgumentError(
-            f"fidelity, batch {number}: the original's output is {list(old.shape)}, the new "
-            f"model's {list(new.shape)}; they must do the same task"
+            f"fidelity, batch {number}: the original's output is {list(old.main.shape)}, the new "
+            f"model's {list(new.main.shape)}; they must do the same task"
         )
     return old, new
+
+
+def _taken(output: object, kind: str) -> _Given:
+    return _Given(find_target(output, kind, lambda _: None).tensor, float_parts(output))
+
+
+def _kept(output: object, kind: str) -> _Given:
+    """The same, in memory that no later call of a model overwrites."""
+    given = _taken(output, kind)
+    copies = {id(one): one.clone() for one in (given.main, *given.parts.values())}
+    parts = {place: copies[id(one)] for place, one in given.parts.items()}
+    return _Given(copies[id(given.main)], parts)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from taut.reporting import numbers as say
 from taut.reporting.chart import Table
 from taut.reporting.scale import Scale, named, scale_of
 from taut.reporting.story import Exported, Story
-from taut.scoring.results import Evaluation, Metric, Paired, Subject
+from taut.scoring.results import (
+    Evaluation,
+    Fidelity,
+    Metric,
+    OutputFidelity,
+    Paired,
+    Subject,
+)
 
 
 def metric_table(evaluation: Evaluation | None) -> Table | None:
@@ -67,17 +74,22 @@ def fidelity_table(evaluation: Evaluation | None) -> Table | None:
     found = evaluation.fidelity if evaluation else None
     if found is None:
         return None
-    rows = [
-        ("mean cosine of the outputs", say.cosine(found.cosine)),
-        ("relative squared error", say.digits(found.rel_mse)),
-        ("largest difference", say.digits(found.max_error)),
-    ]
-    if found.kl is not None:
-        rows.append(("mean KL divergence, nats", say.digits(found.kl)))
+    rows = [*_near_rows(found, "the outputs" if not found.others else "the main output")]
+    for one in found.others:
+        rows += _near_rows(one, f"output {one.name}")
     rows.append(("samples", say.exact(found.samples)))
     return Table(
         ("measure", "value"), tuple(rows), caption="Outputs of both on the same inputs", sorts=False
     )
+
+
+def _near_rows(near: Fidelity | OutputFidelity, of: str) -> Iterator[tuple[str, str]]:
+    """What is told of one output."""
+    yield f"mean cosine of {of}", say.cosine(near.cosine)
+    yield "relative squared error", say.digits(near.rel_mse)
+    yield "largest difference", say.digits(near.max_error)
+    if near.kl is not None:
+        yield "mean KL divergence, nats", say.digits(near.kl)
 
 
 def export_table(exports: Sequence[Exported]) -> Table | None:

@@ -81,11 +81,26 @@ class LayerFidelity:
 
 
 @dataclass(frozen=True)
+class OutputFidelity:
+    """How near one output beside the main one stayed; `name` is its key or number (`heads.1`).
+
+    `kl` is None where it holds no logits or probabilities.
+    """
+
+    name: str
+    cosine: float
+    rel_mse: float
+    max_error: float
+    kl: float | None
+
+
+@dataclass(frozen=True)
 class Fidelity:
     """Outputs of two models on the same inputs, without labels.
 
-    `kl` is the mean KL divergence in nats of softened outputs, None where outputs are no logits;
-    `layers` are in the order in which they run, `left_out` says by name why others are not there.
+    The first figures are the main output's, `others` have those beside it. `kl` is the mean KL
+    divergence in nats of softened outputs, None where outputs are no logits; `layers` are in the
+    order in which they run, `left_out` says by name why others are not there.
     """
 
     samples: int
@@ -95,6 +110,7 @@ class Fidelity:
     kl: float | None
     layers: tuple[LayerFidelity, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[OutputFidelity, ...] = ()
 
     @property
     def worst(self) -> LayerFidelity | None:
