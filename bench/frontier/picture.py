@@ -34,6 +34,7 @@ _AXES = {
     "gpt2m": ("GPT-2-style language model, 2.0 M parameters", "loss added, nats a token"),
     "resnet20": ("ResNet-20, CIFAR-10", "points of accuracy lost"),
     "smollm2": ("SmolLM2-135M", "KL of the next token, nats"),
+    "gemma3": ("Gemma-3-270M", "KL of the next token, nats"),
 }
 _STYLE = """
 text { fill: #24292f } .mute { fill: #57606a } .grid { stroke: #d0d7de }

