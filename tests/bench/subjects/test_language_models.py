@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from bench.subjects import language_models  # noqa: E402
-from bench.subjects.language_models import LanguageModel  # noqa: E402
+from bench.subjects.language_models import LanguageModel, Package  # noqa: E402
 
 TINY = {
     "vocab_size": 32, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
@@ -26,7 +26,7 @@ def subject(monkeypatch) -> LanguageModel:
         rows = torch.randint(0, 32, (count, 1, 24))
         return [{"input_ids": row, "attention_mask": torch.ones_like(row)} for row in rows]
 
-    monkeypatch.setattr(language_models, "_opened", lambda package: (network, None))
+    monkeypatch.setattr(Package, "opened", lambda package: (network, None))
     monkeypatch.setattr(language_models, "_windows", windows)
     return LanguageModel("smollm2", thin=4)
 
@@ -41,3 +41,16 @@ def test_rounding_harms_and_the_original_does_not(subject):
 def test_a_tied_table_is_one_weight_and_each_layer_is_a_block(subject):
     assert "lm_head.weight" not in subject.weights
     assert [len(block) for block in subject.blocks()] == [7, 7]
+
+
+def test_windows_begin_as_the_tokenizer_begins_texts(monkeypatch, tmp_path):
+    class Tokenizer:
+        def __call__(self, text: str, verbose: bool = True) -> dict[str, list[int]]:
+            return {"input_ids": [1, *map(ord, text)]}
+
+    (tmp_path / "test.txt").write_text("abcdefgh" * 400)
+    monkeypatch.setattr(language_models, "asset", lambda path: tmp_path / path.rpartition("/")[2])
+    batches = language_models._windows(Tokenizer(), "test", 3)
+    assert {tuple(one["input_ids"].shape) for one in batches} == {(1, 512)}
+    assert all(one["input_ids"][0, 0] == 1 for one in batches)
+    assert all((one["input_ids"][0, 1:] >= ord("a")).all() for one in batches)
