@@ -362,7 +362,7 @@ class Heads(nn.Module):
 def test_every_output_that_is_computed_is_told_by_its_own_kind() -> None:
     old, x = Heads(), torch.randn(40, 4)
     found = measure_fidelity(scaled(old, "box.weight", 0.9), old, [x[:30], x[30:]])
-    assert (found.rel_mse, found.kl) == (0, 0)
+    assert (found.name, found.rel_mse, found.kl) == ("logits", 0, 0)
     (box,) = found.others
     assert (box.name, box.kl) == ("heads.0", None)
     assert box.rel_mse == pytest.approx(0.01) and box.cosine == pytest.approx(1)

@@ -52,7 +52,7 @@ def _scales(found: Evaluation) -> dict[str, tuple[float, Scale]]:
 
 def _fidelity_lines(near: Fidelity) -> Iterator[str]:
     """How near the outputs stayed, and which layers moved them."""
-    yield f"outputs: {_near_words(near)}"
+    yield f"{f'output {near.name}' if near.name else 'outputs'}: {_near_words(near)}"
     yield from (f"output {one.name}: {_near_words(one)}" for one in near.others)
     worst = sorted(near.layers, key=lambda one: -_error(one.own_rel_mse))[:_WORST]
     if worst:

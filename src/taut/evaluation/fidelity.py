@@ -14,6 +14,7 @@ from taut.evaluation._still import still
 from taut.networks.calls import run, samples_of
 from taut.networks.output_kind import output_kind
 from taut.networks.output_roles import output_roles
+from taut.networks.output_vectors import Kind
 from taut.networks.outputs import find_target, float_parts
 from taut.scoring.results import Fidelity, OutputFidelity
 
@@ -85,6 +86,7 @@ def compare_models(
         main.near.largest,
         main.kl,
         follow.layers(),
+        name=outputs.name if outputs.others else "",
         others=outputs.told(),
     )
     return found, {**follow.left_out, **outputs.left_out}
@@ -102,6 +104,7 @@ class _Given:
 class _Outputs:
     """How near the outputs are so far; `left_out` says of which that cannot be told, and why."""
 
+    name: str  # the main one's place
     main: NearOutput
     others: dict[str, NearOutput]
     left_out: dict[str, str] = field(default_factory=dict)
@@ -130,17 +133,17 @@ def _outputs(
     original: torch.nn.Module, batch: object, given: _Given, logits: bool | None
 ) -> _Outputs:
     """What is to be compared: the main output, and all others that the original computes."""
-    told = output_kind(original, batch) if logits is None else "logits" if logits else "features"
-    others: dict[str, NearOutput] = {}
+    kinds: dict[str, Kind] = {}
     if len(given.parts) > 1:
-        main = [place for place, one in given.parts.items() if one is given.main]
         with suppress(ArgumentError):  # no gradient flows to any: the main one is all that is told
-            roles = output_roles(original, [batch])
-            main = main or [
-                next(iter(roles))
-            ]  # of complex numbers, which are pairs in the main one
-            others = {n: NearOutput(one.kind) for n, one in roles.items() if n not in main}
-    return _Outputs(NearOutput(told), others)
+            kinds = {n: one.kind for n, one in output_roles(original, [batch]).items()}
+    same = [place for place, one in given.parts.items() if one is given.main]
+    own = next(iter(same or kinds), "")  # complex numbers, whose pairs are the main one, come first
+    known = kinds.pop(own, None)
+    if logits is not None:
+        known = "logits" if logits else "features"
+    main = NearOutput(known or output_kind(original, batch))
+    return _Outputs(own, main, {name: NearOutput(kind) for name, kind in kinds.items()})
 
 
 def _given(

@@ -74,7 +74,7 @@ def fidelity_table(evaluation: Evaluation | None) -> Table | None:
     found = evaluation.fidelity if evaluation else None
     if found is None:
         return None
-    rows = [*_near_rows(found, "the outputs" if not found.others else "the main output")]
+    rows = [*_near_rows(found, f"output {found.name}" if found.name else "the outputs")]
     for one in found.others:
         rows += _near_rows(one, f"output {one.name}")
     rows.append(("samples", say.exact(found.samples)))

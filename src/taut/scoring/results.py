@@ -98,9 +98,10 @@ class OutputFidelity:
 class Fidelity:
     """Outputs of two models on the same inputs, without labels.
 
-    The first figures are the main output's, `others` have those beside it. `kl` is the mean KL
-    divergence in nats of softened outputs, None where outputs are no logits; `layers` are in the
-    order in which they run, `left_out` says by name why others are not there.
+    The first figures are the main output's, `others` have those beside it; it has a `name` where
+    there are several. `kl` is the mean KL divergence in nats of softened outputs, None where
+    outputs are no logits; `layers` are in the order in which they run, `left_out` says by name why
+    others are not there.
     """
 
     samples: int
@@ -110,6 +111,7 @@ class Fidelity:
     kl: float | None
     layers: tuple[LayerFidelity, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
     others: tuple[OutputFidelity, ...] = ()
 
     @property
