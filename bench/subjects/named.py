@@ -1,6 +1,7 @@
 """The models that fidelity is measured on, by their names.
 
 minilm_in          the MiniLM sentence encoder, calibrated on texts like the test's
+minilm_blended     the same, some of Taut's own texts among them
 minilm_out         the same, calibrated on few short texts of another kind
 minilm_linear      the weights of its encoder's linear layers alone, all else as it was
 minilm_linear_out  these, calibrated like minilm_out
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from bench.subjects.subject import Subject
 
-_MINILM = ("minilm_in", "minilm_out", "minilm_linear", "minilm_linear_out")
+_MINILM = ("minilm_in", "minilm_blended", "minilm_out", "minilm_linear", "minilm_linear_out")
 NAMES = (*_MINILM, "resnet20", "gpt2m", "smollm2", "gemma3")
 
 

@@ -23,11 +23,14 @@ from bench.data.tensors import Array
 from bench.subjects.subject import Asked, Subject, fill
 from taut.demo.minilm import find_minilm
 from taut.demo.similarity import mean_cosine
+from taut.networks import TextData
+from taut.networks.data_files import read_documents
 
 _BATCH = 32
 _TOKENS = 64  # longer texts are cut
 _ASKED = {
     "minilm_in": (Asked(1.85, 0.05), Asked(2.35, 0.02), Asked(3.2, 0.005)),
+    "minilm_blended": (),
     "minilm_out": (Asked(2.2, 0.05), Asked(2.75, 0.02)),
     "minilm_linear": (Asked(1.95, 0.058), Asked(2.4, 0.028)),
     "minilm_linear_out": (),
@@ -58,7 +61,7 @@ class MiniLM(Subject):
 
     def __init__(self, name: str, thin: int = 1) -> None:
         self.name = name
-        self.network = name.removesuffix("_out").removesuffix("_in")
+        self.network = name.removesuffix("_out").removesuffix("_in").removesuffix("_blended")
         self.asked = _ASKED[name]
         self._linear = "linear" in name
         self._folder = find_minilm()
@@ -69,6 +72,9 @@ class MiniLM(Subject):
         origin = (
             "SST-2 train, under 60 characters" if name.endswith("_out") else "STS-B dev, all genres"
         )
+        if name.endswith("_blended"):
+            texts += general_texts()
+            origin += ", and a tenth of them paragraphs of Taut's own texts"
         what = "linear layers of the encoder" if self._linear else "all parameters"
         self.about = f"MiniLM-L6, {what}; calibrated on {len(texts)} sentences of {origin}"
         self.calibration = [batch for _, batch in self._batches(texts)]
@@ -155,6 +161,13 @@ def scored_texts(count: int = 1024) -> list[str]:
 def short_texts(count: int = 256, limit: int = 60) -> list[str]:
     """Draw `count` sentences of SST-2's training set shorter than `limit` characters."""
     return drawn([text for _, text in _labelled("train") if len(text) < limit], count)
+
+
+def general_texts(count: int = 114) -> list[str]:
+    """Draw `count` paragraphs of the texts that come with Taut: a tenth, beside 1,024 sentences."""
+    whole = (str(one) for one in read_documents(TextData("default"))[0])
+    paragraphs = (" ".join(one.split()) for text in whole for one in text.split("\n\n"))
+    return drawn([one for one in paragraphs if len(one) > 40], count)
 
 
 def _freeze(network: torch.nn.Module) -> None:

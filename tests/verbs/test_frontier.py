@@ -299,3 +299,43 @@ def test_curvature_is_collected_once_for_all_points(net, batches, monkeypatch):
     assert len(seen) == 1
     alone = taut.frontier(net, bits=[5], **options)
     assert both["5 bits"].size == alone["5 bits"].size
+
+
+@pytest.fixture
+def heads():
+    """A network of two outputs, and its batches."""
+    torch = pytest.importorskip("torch")
+
+    class Heads(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = torch.nn.Linear(16, 256)
+            self.policy, self.value = torch.nn.Linear(256, 5), torch.nn.Linear(256, 2)
+
+        def forward(self, x):
+            hidden = self.trunk(x).relu()
+            return {"policy": self.policy(hidden), "value": self.value(hidden)}
+
+    torch.manual_seed(0)
+    return Heads().eval(), [torch.randn(32, 16) for _ in range(4)]
+
+
+def test_every_output_counts_in_what_files_are_judged_by(heads):
+    net, batches = heads
+
+    def found(said):
+        more = {"bits": [6], "schemes": [], "finish": False, "progress": False}
+        sweep = taut.frontier(net, calib=batches, outputs=said, **more)
+        return sweep.measure, sweep.points[0].metrics[0].value
+
+    (measure, both), (_, alone), (_, weighed) = map(found, (None, "value", {"policy": 0}))
+    assert "2 outputs" in measure
+    assert alone == pytest.approx(weighed) and abs(both - alone) > 1e-7
+
+
+def test_what_outputs_count_wants_data_and_outputs_of_the_name(heads):
+    net, batches = heads
+    with pytest.raises(ArgumentError, match="goes with calibration data"):
+        taut.frontier(net, bits=[3], outputs="value")
+    with pytest.raises(ArgumentError, match='"vale"'):
+        taut.frontier(net, bits=[3], calib=batches, outputs="vale")

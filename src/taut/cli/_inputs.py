@@ -47,6 +47,24 @@ LossOption = Annotated[
         "by default the model's own output is kept.",
     ),
 ]
+OutputKindOption = Annotated[
+    str | None,
+    typer.Option(
+        "--output-kind",
+        metavar="KIND",
+        help="With --calib: what the output holds: logits, probabilities or features; of "
+        "several outputs policy=logits,value=features. By default told by its values.",
+    ),
+]
+OutputsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--outputs",
+        metavar="NAMES",
+        help="With --calib: what several outputs count, by name or number: policy=1,value=0.1; "
+        "names alone (policy) choose those that count. By default all count alike.",
+    ),
+]
 TrainOption = Annotated[
     str | None,
     typer.Option(

@@ -14,6 +14,8 @@ from taut.cli._inputs import (
     EpochsOption,
     EvalOption,
     LossOption,
+    OutputKindOption,
+    OutputsOption,
     RateOption,
     RunnableArgument,
     SeedOption,
@@ -76,23 +78,8 @@ def command(
     calib: CalibOption = None,
     score: EvalOption = None,
     loss: LossOption = None,
-    output_kind: Annotated[
-        str | None,
-        typer.Option(
-            "--output-kind",
-            metavar="KIND",
-            help="With --calib: what the output holds: logits, probabilities or features; of "
-            "several outputs policy=logits,value=features. By default told by its values.",
-        ),
-    ] = None,
-    outputs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="With --calib: what several outputs count, by name or number: policy=1,value=0.1; "
-            "names alone (policy) choose those that count. By default all count alike.",
-        ),
-    ] = None,
+    output_kind: OutputKindOption = None,
+    outputs: OutputsOption = None,
     plan: Annotated[
         Path | None,
         typer.Option(

@@ -12,6 +12,8 @@ from taut.cli._inputs import (
     CalibOption,
     EvalOption,
     LossOption,
+    OutputKindOption,
+    OutputsOption,
     RunnableArgument,
     SeedOption,
     loss_named,
@@ -74,6 +76,8 @@ def command(
     calib: CalibOption = None,
     score: EvalOption = None,
     loss: LossOption = None,
+    output_kind: OutputKindOption = None,
+    outputs: OutputsOption = None,
     max_drop: Annotated[
         str | None,
         typer.Option(
@@ -130,6 +134,7 @@ def command(
     )
     from taut.cli._kept import saying_what_is_kept
     from taut.cli._report import model_text, print_json
+    from taut.compression.request import check_words
     from taut.io import open_source
     from taut.networks.sources import built, chosen
     from taut.planning.target import check_target
@@ -147,8 +152,9 @@ def command(
     read_settings(bits=dials, sizes=listed(sizes), points=points, low=low, high=high, schemes=grids)
     check_code("--score", score)
     check_code("--loss", loss)
-    outputs = Outputs(csv, html, charts, force)
-    outputs.check()
+    check_words({"calib": calib, "loss": loss, "output": output_kind, "outputs": outputs})
+    written = Outputs(csv, html, charts, force)
+    written.check()
     journal = frontier_path(model) if output is None else None
     kept = saying_what_is_kept(talk, points=journal or Path(str(output), JOURNAL))
     with kept, talk.progress() as step:
@@ -166,6 +172,8 @@ def command(
             calib=calib,
             score=score_named(score),
             loss=loss_named(loss),
+            output=output_kind,
+            outputs=outputs,
             finish=False if no_finish else None,
             seed=seed,
             effort=effort,
@@ -181,7 +189,7 @@ def command(
     else:
         print(frontier_table(found))
     _say_choice(talk, found, max_drop)
-    for told in outputs.write(
+    for told in written.write(
         found, src, output, CurveAsked(max_drop, score, calib)
     ):  # last: the table is there if this fails
         talk.line("wrote", told)

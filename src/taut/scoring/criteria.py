@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from taut.container.info import Info
 from taut.errors import ArgumentError
 from taut.loading.load import load
 from taut.networks import Calibration, LoadedModel, run_batch
+from taut.networks.chosen_outputs import OutputShares
 from taut.networks.copies import copy_module
+from taut.networks.output_roles import ALL_ALIKE, output_roles
 from taut.scoring.results import Metric
 
 if TYPE_CHECKING:
     import torch
+
+Outputs: TypeAlias = "dict[str, torch.Tensor]"
+"""Tensors by the places that they have in a model's output."""
 
 _HELD: Final = 256 << 20  # bytes of the original's outputs
 
@@ -62,25 +67,35 @@ class ByScore:
 
 
 class ByOutputs:
-    """How near the outputs on calibration data stay: 1 - sum((y' - y)^2) / sum(y^2)."""
+    """How near the outputs on calibration data stay: 1 - sum((y' - y)^2) / sum(y^2).
 
-    def __init__(self, model: LoadedModel, calibration: Calibration) -> None:
+    Of several outputs it is the mean, each with what it counts by `shares`.
+    """
+
+    def __init__(
+        self, model: LoadedModel, calibration: Calibration, shares: OutputShares = ALL_ALIKE
+    ) -> None:
         self._model = model
-        self._pairs: list[tuple[object, torch.Tensor]] = []
+        self._counts = _counting(model, calibration, shares)
+        self._pairs: list[tuple[object, Outputs]] = []
         held = 0
         for batch in calibration:
             if held > _HELD:
                 break
-            outputs = _outputs(model.module, batch)
+            outputs = _outputs(model.module, batch, self._counts)
             self._pairs.append((batch, outputs))
-            held += outputs.numel() * outputs.element_size()
-        self._power = sum(float(y.double().square().sum()) for _, y in self._pairs)
-        if not (math.isfinite(self._power) and self._power > 0):
+            held += sum(one.numel() * one.element_size() for one in outputs.values())
+        powers = _summed(outputs for _, outputs in self._pairs)
+        self._powers = {at: one for at, one in powers.items() if math.isfinite(one) and one > 0}
+        if not self._powers:
             raise ArgumentError(
                 f"{calibration.name}: the model's outputs are all zero, or not finite; give a "
                 "score (--score) to judge it by"
             )
-        self.measure = "fidelity: 1 - relative squared error of the outputs on calibration data"
+        several = f"{len(self._powers)} " if len(self._powers) > 1 else ""
+        self.measure = (
+            f"fidelity: 1 - relative squared error of the {several}outputs on calibration data"
+        )
 
     def original(self) -> tuple[Metric, ...]:
         """1."""
@@ -89,11 +104,15 @@ class ByOutputs:
     def of(self, info: Info) -> tuple[Metric, ...]:
         """The fidelity of a file's outputs."""
         network = network_of(self._model, info.path)
-        error = sum(
-            float((_outputs(network, batch).double() - y.double()).square().sum())
-            for batch, y in self._pairs
+        errors = _summed(
+            {at: one.double() - old[at].double() for at, one in new.items()}
+            for new, old in (
+                (_outputs(network, batch, self._counts), old) for batch, old in self._pairs
+            )
         )
-        return (Metric("fidelity", _finite(1 - error / self._power)),)
+        whole = sum(self._counts[at] for at in self._powers)
+        lost = sum(self._counts[at] * errors[at] / one for at, one in self._powers.items()) / whole
+        return (Metric("fidelity", _finite(1 - lost)),)
 
 
 class ByWeights:
@@ -134,17 +153,53 @@ def network_of(model: LoadedModel, file: Path) -> torch.nn.Module:
     return network
 
 
-def _outputs(module: torch.nn.Module, batch: object) -> torch.Tensor:
+def _counting(
+    model: LoadedModel, calibration: Calibration, shares: OutputShares
+) -> dict[str, float]:
+    """What the outputs count, by their places; "" is a single one, the main one."""
+    roles = output_roles(model.module, calibration, shares=shares)
+    if len(roles) == 1:
+        return {"": 1.0}
+    return {place: one.share for place, one in roles.items() if one.share}
+
+
+def _outputs(module: torch.nn.Module, batch: object, places: Collection[str]) -> Outputs:
     """What the module gives for a batch, as float32; positions that are padding are zero."""
     import torch
 
-    from taut.networks.outputs import find_target
+    from taut.networks.outputs import find_target, float_parts
 
     with torch.no_grad():
-        found = find_target(run_batch(module, batch), "features", lambda _: None).tensor.float()
+        output = run_batch(module, batch)
+    if set(places) == {""}:
+        found = {"": find_target(output, "features", lambda _: None).tensor}
+    else:
+        parts = float_parts(output)
+        found = {place: parts[place] for place in places}
+    return {place: _unpadded(_real(one), batch) for place, one in found.items()}
+
+
+def _real(tensor: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def _unpadded(tensor: torch.Tensor, batch: object) -> torch.Tensor:
+    import torch
+
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
-    if isinstance(mask, torch.Tensor) and found.ndim == 3 and mask.shape == found.shape[:2]:
-        found = found * (mask != 0)[..., None]
+    if isinstance(mask, torch.Tensor) and tensor.ndim == 3 and mask.shape == tensor.shape[:2]:
+        return tensor.float() * (mask != 0)[..., None]
+    return tensor.float()
+
+
+def _summed(outputs: Iterable[Outputs]) -> dict[str, float]:
+    """The squares of outputs, summed up by place."""
+    found: dict[str, float] = {}
+    for each in outputs:
+        for place, one in each.items():
+            found[place] = found.get(place, 0.0) + float(one.double().square().sum())
     return found
 
 

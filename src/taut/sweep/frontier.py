@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from taut.compression.request import check_words
 from taut.container.find import is_taut_source
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source, check_unchanged, open_source
@@ -15,6 +16,8 @@ from taut.io.model_file import path_of
 from taut.io.pairs import paired
 from taut.io.quantized import as_floats
 from taut.networks import Calibration, LoadedModel, check_loss, open_calibration, open_model
+from taut.networks.chosen_outputs import OutputShares
+from taut.networks.outputs import said_outputs
 from taut.networks.sources import built, without_masks
 from taut.scoring.criteria import ByOutputs, ByScore, ByWeights, Yardstick
 from taut.sweep.pareto import Frontier, frontier_of
@@ -32,8 +35,12 @@ def find_frontier(request: SweepRequest) -> Frontier:
         ArgumentError: nothing was made yet; the message says what to change.
         TargetError: no point could be made.
     """
-    if request.ways.loss is not None and request.ways.calib is None:
+    ways = request.ways
+    if ways.loss is not None and ways.calib is None:
         raise ArgumentError("loss: is for calibration; give calib too")
+    check_words(
+        {"calib": ways.calib, "loss": ways.loss, "output": ways.output, "outputs": ways.outputs}
+    )
     kept = place_of_points(request)
     path = path_of(request.model)
     name = None if path is None else str(path)
@@ -108,7 +115,7 @@ def _yardstick(
     if model is not None and request.score is not None:
         return ByScore(model, request.score, request.ways.seed or 0)
     if model is not None and calibration is not None:
-        return ByOutputs(model, calibration)
+        return ByOutputs(model, calibration, OutputShares.said(request.ways.outputs))
     return ByWeights(source.aliases.keys())
 
 
@@ -133,6 +140,8 @@ def _identity(
         "calibration": "none" if calibration is None else calibration.digest,
         "score": code_identity(request.score),
         "loss": code_identity(ways.loss),
+        "output": str(sorted(said_outputs(ways.output).items())),
+        "outputs": str(OutputShares.said(ways.outputs)),
         "finish": str(ways.finish is not False),
         "seed": str(ways.seed or 0),
         "effort": str(ways.effort),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from taut.sweep.points import Setting
 if TYPE_CHECKING:
     import torch
 
+    from taut.networks.chosen_outputs import SharesSpec
     from taut.networks.outputs import Loss
     from taut.networks.sources import Model
 
@@ -25,6 +26,8 @@ class Ways:
 
     calib: CalibrationSpec | None = None
     loss: Loss | None = None
+    output: str | Mapping[str, str] | None = None
+    outputs: SharesSpec | None = None
     finish: bool | None = None
     seed: int | None = None
     effort: Effort | None = None

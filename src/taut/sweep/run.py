@@ -121,6 +121,8 @@ class Sweep:
             plan=plan,
             calib=ways.calib if calibrated else None,
             loss=ways.loss if calibrated else None,
+            output=ways.output if calibrated else None,
+            outputs=ways.outputs if calibrated else None,
             finish=ways.finish if calibrated else None,
             seed=ways.seed,
             effort=ways.effort,

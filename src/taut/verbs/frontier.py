@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from taut.coding import Effort
     from taut.networks import CalibrationSpec
+    from taut.networks.chosen_outputs import SharesSpec
     from taut.networks.outputs import Loss
     from taut.networks.sources import Model
     from taut.progress import Shown
@@ -50,6 +51,8 @@ def frontier(
     calib: CalibrationSpec | None = None,
     score: Callable[[torch.nn.Module], object] | None = None,
     loss: Loss | None = None,
+    output: str | Mapping[str, str] | None = None,
+    outputs: SharesSpec | None = None,
     finish: bool | None = None,
     seed: int | None = None,
     effort: Effort | None = None,
@@ -68,7 +71,8 @@ def frontier(
     the grids of runtimes ("int8", "int4:g128") that all matrices get instead; an empty list leaves
     them out. Every point is a file on disk, decoded into a copy of the network. It is judged by
     `score(model)`, which gives what `taut.evaluate` takes; without it by the outputs on `calib`;
-    without either by the weights. The other arguments are those of `compress`.
+    without either by the weights. Of several outputs each counts what `outputs` says. The other
+    arguments are those of `compress`.
 
     With `out`, a folder, the files stay there, and finished points in its `frontier.jsonl`;
     `journal` is another place for these alone, and is removed at the end. With `resume` a sweep
@@ -98,6 +102,8 @@ def frontier(
         ways=Ways(
             calib=calib,
             loss=loss,
+            output=output,
+            outputs=outputs,
             finish=finish,
             seed=seed,
             effort=effort,
