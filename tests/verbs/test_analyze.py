@@ -189,6 +189,23 @@ class TestNetwork:
         after = net.state_dict()
         assert all(self.torch.equal(after[name], before[name]) for name in before)
 
+    def test_a_head_beside_the_main_one_counts_in_what_is_measured(self, batches) -> None:
+        torch = self.torch
+
+        class Heads(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.policy, self.value = torch.nn.Linear(16, 64), torch.nn.Linear(16, 64)
+
+            def forward(self, x):
+                return {"logits": self.policy(x), "value": self.value(x)}
+
+        data = [torch.randn(32, 16) for _ in range(4)]
+        report = taut.analyze(Heads(), data, measure="int3")
+        drops = {name: one.drop for name, one in by_name(report).items()}
+        assert report.measured.by == "share of what outputs tell"
+        assert 1e-3 < drops["policy.weight"] < 0.5 and 1e-3 < drops["value.weight"] < 0.5
+
     def test_a_score_judges_where_there_is_one(self, net, batches) -> None:
         seen = []
 

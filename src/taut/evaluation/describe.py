@@ -18,7 +18,15 @@ from taut.calibration.collected import curvature_of
 from taut.container.find import is_taut_source
 from taut.encoding.facts import read_report
 from taut.errors import ArgumentError
-from taut.evaluation.measured_drops import DropJudge, OutputJudge, Score, ScoreJudge, measure_drops
+from taut.evaluation.measured_drops import (
+    SAMPLES,
+    DropJudge,
+    OutputJudge,
+    Score,
+    ScoreJudge,
+    measure_drops,
+)
+from taut.evaluation.outputs_judge import OutputsJudge
 from taut.io import Source, TensorInfo, check_unchanged, open_source
 from taut.io.pairs import paired
 from taut.io.pytorch import is_module
@@ -138,10 +146,12 @@ def _read(request: DescribeRequest, opened: Described, scheme: Scheme | None) ->
 def _judge(request: DescribeRequest, opened: Described) -> DropJudge:
     """What tells how much worse the model is: the user's score, or else its outputs."""
     assert opened.model is not None
+    module = opened.model.module
     if request.score is not None:
-        return ScoreJudge.of(opened.model.module, request.score)
+        return ScoreJudge.of(module, request.score)
     assert opened.calibration is not None
-    return OutputJudge.of(opened.model.module, opened.calibration)
+    several = OutputsJudge.of(module, opened.calibration, SAMPLES)
+    return several or OutputJudge.of(module, opened.calibration)
 
 
 def _measured_scheme(measure: bool | str) -> Scheme | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Score: TypeAlias = ScoreFunction
 
-_SAMPLES: Final = 128  # that outputs are compared on
+SAMPLES: Final = 128  # that outputs are compared on
 _HELD: Final = 256 << 20  # bytes of the original's outputs
 
 
@@ -78,7 +78,7 @@ class OutputJudge:
         """The judge that holds the outputs of the model as it is, spread over the data."""
         import torch
 
-        every = max(1, -(-calibration.samples // _SAMPLES))
+        every = max(1, -(-calibration.samples // SAMPLES))
         pairs: list[tuple[object, torch.Tensor]] = []
         held, samples, kind = 0, 0, "features"
         with torch.no_grad():
