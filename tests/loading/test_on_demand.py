@@ -437,3 +437,56 @@ def test_numbers_that_another_hook_changes_are_looked_up_as_changed(tmp_path):
     with torch.no_grad():
         assert torch.equal(module(TEXT), loaded(TEXT))
     assert module.taut.stats.outside == 0
+
+
+NEAR_LAYERS = 300 * 300 + 2 * 64 * 300  # a byte each
+
+
+@pytest.mark.parametrize("effort", ["fast", "max"])
+@pytest.mark.parametrize("cache", ["80kB", "140kB", "400kB", "900kB"])
+def test_rounded_weights_are_kept_as_integers_and_give_the_same_bits(cache, effort, tmp_path):
+    torch.manual_seed(0)
+    path = taut.compress(Wordy().eval(), tmp_path / "rounded", bits=4, effort=effort).path
+    loaded = taut.load(path, into=Wordy().eval())
+    module = taut.load(path, into=Wordy().eval(), on_demand=True, cache=cache)
+    texts = [TEXT, (TEXT + 40) % 9000, torch.arange(9000)[None]]
+    with torch.no_grad():
+        for ids in (*texts, *texts):
+            assert torch.equal(module(ids), loaded(ids))
+        stats = module.taut.stats
+        assert 0 < stats.integers <= stats.kept <= 1000 * int(cache[:-2])
+        assert torch.equal(module.layers[1].weight + 0, loaded.layers[1].weight)
+        for ids in texts:
+            module(ids)
+    if cache != "80kB":  # all layers; with the most memory the words as well
+        assert stats.integers >= NEAR_LAYERS
+    if cache == "900kB":
+        assert stats.integers >= NEAR_LAYERS + 9000 * 64
+        assert module.taut.stats.decoded == stats.decoded
+        assert stats.kept == stats.integers
+    assert torch.equal(copy.deepcopy(module.taut.release())(TEXT), loaded(TEXT))
+
+
+def test_integers_that_no_byte_holds_are_decoded_each_time(tmp_path):
+    net = chain()
+    with torch.no_grad():
+        for layer in net:
+            layer.weight.copy_(torch.randint(-3000, 3000, (160, 160)).float() / 1000)
+    path = taut.compress(net, tmp_path / "wide", bits=11).path
+    loaded = taut.load(path, into=chain().eval())
+    module = taut.load(path, into=chain().eval(), on_demand=True, cache="250kB")
+    for _ in range(2):
+        assert torch.equal(module(FLOATS), loaded(FLOATS))
+    stats = module.taut.stats
+    assert (stats.integers, stats.kept) == (0, 2 * 160 * 160 * 4)
+
+
+def test_a_layer_farther_on_is_decoded_while_near_ones_run(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(160, 160), nn.Linear(160, 160), nn.Linear(160, 160)).eval()
+    path = taut.compress(net, tmp_path / "three").path
+    module = taut.load(path, into=net, on_demand=True, cache=2 * 160 * 160 * 4)
+    for _ in range(2):
+        module(FLOATS)
+    handle = module.taut
+    assert [bool(handle._next_to_decode(layer)) for layer in module] == [True, True, False]

@@ -17,9 +17,11 @@ from taut.errors import ArgumentError
 from taut.loading.on_demand.absent import WHOLE, Absent
 from taut.loading.on_demand.choose import Choice
 from taut.loading.on_demand.kept_bytes import KeptBytes
+from taut.loading.on_demand.kept_integers import keep_integers
 from taut.loading.on_demand.row_table import RowTable
 from taut.loading.on_demand.weights import Weight, Weights
 
+_FAR: Final = 8  # layers to look ahead for one that has to be decoded
 _SCRIPTED: Final = "__prepare_scriptable__"  # torch.jit.script asks a module for it first
 
 
@@ -31,7 +33,8 @@ class Stats:
     memory, `on_demand` of what does not; `pool` the buffers held now, and `pool_peak` the most of
     them. `decoded` counts decodings, `ahead` those that the prefetch thread had done in time,
     `outside` those for other uses than by the layer that owns the weight. `kept` is the bytes that
-    are kept between passes (`cache`), part of `pool` but for rows of embeddings.
+    are kept between passes (`cache`), part of `pool` but for rows of embeddings and for `integers`,
+    of which rounded weights are made anew each time.
     """
 
     file: int
@@ -44,6 +47,7 @@ class Stats:
     ahead: int
     outside: int
     kept: int
+    integers: int
 
 
 class OnDemand:
@@ -67,6 +71,9 @@ class OnDemand:
             for layer in one.layers:
                 self._of[layer] = (*self._of.get(layer, ()), weight)
             weight.put(weight.absent)
+        words = [weight for weight, one in self._entries if _is_table(one)]
+        others = [weight for weight, one in self._entries if not _is_table(one)]
+        keep_integers((*others, *words), self._weights.budget)
         self._tables = self._made_tables()
         for layer in self._tables:
             vars(layer)["forward"] = partial(self._look_up, layer)
@@ -100,6 +107,7 @@ class OnDemand:
             ahead=weights.ahead_hits,
             outside=weights.outside,
             kept=weights.kept,
+            integers=weights.integers,
         )
 
     def following(self, layer: nn.Module) -> nn.Module | None:
@@ -149,9 +157,19 @@ class OnDemand:
         if last is not None:
             self._after[last] = layer
         run["last"] = layer
+        self._weights.expect(self._next_to_decode(layer))
+
+    def _next_to_decode(self, layer: nn.Module) -> tuple[Weight, ...]:
+        """The weights of the next layer that has to be decoded, if it is near."""
         following = self.following(layer)
-        if following is not None and following is not layer:
-            self._weights.expect(() if following in self._tables else self._of[following])
+        for _ in range(_FAR):
+            if following is None:
+                break
+            weights = () if following in self._tables else self._of[following]
+            if not all(weight.is_near for weight in weights):
+                return weights
+            following = self.following(following)
+        return ()
 
     def _made_tables(self) -> dict[nn.Module, RowTable]:
         """Tables of the embeddings that are looked up by rows: none where all weights are kept."""
@@ -160,12 +178,10 @@ class OnDemand:
             return {}
         made: dict[nn.Module, RowTable] = {}
         for weight, one in self._entries:
-            layers = [layer for layer in one.layers if isinstance(layer, nn.Embedding)]
-            if len(layers) != len(one.owners) or not layers:
-                continue
-            reader = weights.file.row_reader(weight.name)
+            reader = weights.file.row_reader(weight.name) if _is_table(one) else None
             if reader is not None:
-                made |= dict.fromkeys(layers, RowTable(weight.info, reader, budget, weights.pool))
+                table = RowTable(weight, reader, budget, weights.pool)
+                made |= dict.fromkeys(one.layers, table)
         weights.tables += set(made.values())
         return made
 
@@ -213,6 +229,12 @@ class OnDemand:
         raise ArgumentError(
             f"a module that loads on demand cannot be pickled: save its state_dict(), or {WHOLE}"
         )
+
+
+def _is_table(one: Choice) -> bool:
+    """Whether all that holds a weight is embeddings."""
+    layers = [layer for layer in one.layers if isinstance(layer, nn.Embedding)]
+    return len(layers) == len(one.owners) and bool(layers)
 
 
 class NoProgramError(ArgumentError, AssertionError):
