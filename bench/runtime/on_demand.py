@@ -32,15 +32,19 @@ FILES: dict[str, dict[str, Any]] = {
     "minilm-4-bits-fast": {"bits": 4, "effort": "fast"},
     "minilm-4-bits": {"bits": 4},
 }
-CACHE = "48MB"  # what a pass takes for the word embedding where that is decoded whole
-KINDS = ("loaded", "on demand", "on demand, kept")
+CACHES = {  # what is kept between passes
+    "on demand": None,
+    "on demand, 24MB": "24MB",  # of rounded files all, as integers
+    "on demand, 48MB": "48MB",  # what a pass takes for the word embedding if that is decoded whole
+}
+KINDS = ("loaded", *CACHES)
 MEMORY = {
     "file": "file",
     "kind": "model",
     "file_mb": "file, MB",
     "peak_mb": "peak, MB",
     "after_mb": "after a pass, MB",
-    "decoded_mb": "of it decoded weights at most, MB",
+    "decoded_mb": "of it decoded weights and integers at most, MB",
 }
 TIMES = {
     "file": "file",
@@ -119,7 +123,8 @@ def decoded(net: torch.nn.Module) -> int:
     """The most bytes of weights that were decoded at once."""
     if hasattr(net, "taut"):
         stats = net.taut.stats  # type: ignore[union-attr]
-        return int(stats.loaded + stats.pool_peak)  # type: ignore[union-attr]
+        held = stats.loaded + stats.pool_peak + stats.integers  # type: ignore[union-attr]
+        return int(held)
     return sum(tensor.nbytes for tensor in net.parameters())
 
 
@@ -135,8 +140,7 @@ def built(kind: str, path: str | Path, encoder: SentenceEncoder, threads: int) -
     """The network with the file's weights: all of them, or those of the layer that runs."""
     net = empty(encoder)
     if kind != "loaded":
-        cache = CACHE if kind == KINDS[2] else None
-        return taut.load(path, into=net, on_demand=True, cache=cache, threads=threads)
+        return taut.load(path, into=net, on_demand=True, cache=CACHES[kind], threads=threads)
     for part in net.modules():
         for key, old in part._parameters.items():
             if old is not None:
