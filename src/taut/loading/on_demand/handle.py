@@ -17,7 +17,8 @@ from taut.errors import ArgumentError
 from taut.loading.on_demand.absent import WHOLE, Absent
 from taut.loading.on_demand.choose import Choice
 from taut.loading.on_demand.kept_bytes import KeptBytes
-from taut.loading.on_demand.kept_integers import keep_integers
+from taut.loading.on_demand.kept_narrow import keep_narrow
+from taut.loading.on_demand.rounded_rows import CacheDtype
 from taut.loading.on_demand.row_table import RowTable
 from taut.loading.on_demand.weights import Weight, Weights
 
@@ -33,8 +34,8 @@ class Stats:
     memory, `on_demand` of what does not; `pool` the buffers held now, and `pool_peak` the most of
     them. `decoded` counts decodings, `ahead` those that the prefetch thread had done in time,
     `outside` those for other uses than by the layer that owns the weight. `kept` is the bytes that
-    are kept between passes (`cache`), part of `pool` but for rows of embeddings and for `integers`,
-    of which rounded weights are made anew each time.
+    are kept between passes (`cache`), part of `pool` but for rows of embeddings and for `narrow`:
+    integers, or rounded values, of which weights are made anew each time.
     """
 
     file: int
@@ -47,21 +48,27 @@ class Stats:
     ahead: int
     outside: int
     kept: int
-    integers: int
+    narrow: int
 
 
 class OnDemand:
     """Fills the weights of a module's layers when they run; `module.taut`.
 
     The module is frozen and stays on the CPU in the file's dtypes. Any number of threads may run
-    it. `release` ends it. `cache` bytes of decoded weights are kept between passes.
+    it. `release` ends it. `cache` bytes of decoded weights are kept between passes, rounded to
+    `cache_dtype` where that is given and they are wider.
     """
 
     def __init__(
-        self, module: nn.Module, file: TautFile, chosen: Sequence[Choice], cache: int = 0
+        self,
+        module: nn.Module,
+        file: TautFile,
+        chosen: Sequence[Choice],
+        cache: int = 0,
+        cache_dtype: CacheDtype | None = None,
     ) -> None:
         self._module = module
-        self._weights = Weights(file, KeptBytes(cache))
+        self._weights = Weights(file, KeptBytes(cache), cache_dtype)
         self._grads = {one: one.requires_grad for one in module.parameters()}
         self._entries = [(Weight(one.info, one.owners, self._weights), one) for one in chosen]
         self._run = threading.local()
@@ -73,7 +80,7 @@ class OnDemand:
             weight.put(weight.absent)
         words = [weight for weight, one in self._entries if _is_table(one)]
         others = [weight for weight, one in self._entries if not _is_table(one)]
-        keep_integers((*others, *words), self._weights.budget)
+        keep_narrow((*others, *words), self._weights.budget)
         self._tables = self._made_tables()
         for layer in self._tables:
             vars(layer)["forward"] = partial(self._look_up, layer)
@@ -107,7 +114,7 @@ class OnDemand:
             ahead=weights.ahead_hits,
             outside=weights.outside,
             kept=weights.kept,
-            integers=weights.integers,
+            narrow=weights.narrow,
         )
 
     def following(self, layer: nn.Module) -> nn.Module | None:

@@ -13,7 +13,7 @@ from taut.container import RowReader
 from taut.io.tensor_info import TensorInfo
 from taut.loading.arrays import to_torch
 from taut.loading.on_demand.kept_bytes import KeptBytes
-from taut.loading.on_demand.kept_integers import KeptIntegers
+from taut.loading.on_demand.kept_narrow import KeptNarrow
 from taut.loading.on_demand.pool import Pool
 
 _FEW = 4  # a look-up of more than one row in so many decodes the whole table
@@ -21,23 +21,23 @@ _SHARE = 16  # of the budget, to rows that are kept
 
 
 class TableWeight(Protocol):
-    """The weight of an embedding: what it is, and its integers where those are kept."""
+    """The weight of an embedding: what it is, and what is kept of it."""
 
     info: TensorInfo
-    integers: KeptIntegers | None
+    narrow: KeptNarrow | None
 
 
 class RowTable:
     """Looks rows up; as many of the last as a part of the budget holds are kept.
 
-    Where the weight's integers are kept rows are made of them.
+    Where the weight's integers are kept, or rounded values, rows are made of them.
     """
 
     def __init__(
         self, weight: TableWeight, reader: RowReader, budget: KeptBytes, pool: Pool
     ) -> None:
         self._weight, self._info, self._reader = weight, weight.info, reader
-        share = 0 if weight.integers else min(self._info.nbytes, budget.nbytes // _SHARE)
+        share = 0 if weight.narrow else min(self._info.nbytes, budget.nbytes // _SHARE)
         self._most = budget.take_some(share) // reader.row_nbytes
         self.begin_anew(pool)
 
@@ -81,8 +81,8 @@ class RowTable:
         return torch.nn.functional.embedding(torch.from_numpy(places).reshape(ids.shape), rows)
 
     def _rows(self, numbers: np.ndarray) -> np.ndarray:
-        integers = self._weight.integers
-        held = None if integers is None else integers.held()
+        narrow = self._weight.narrow
+        held = None if narrow is None else narrow.held()
         if held is not None:
             rows = self._reader.empty(len(numbers))
             held.read_rows(numbers, rows[0].size, rows.reshape(-1).view(np.uint8))

@@ -11,15 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from taut.container import IntegerReader, TautFile
+from taut.container import TautFile
 from taut.errors import TautError
 from taut.io.dtypes import storage
 from taut.io.tensor_info import TensorInfo
 from taut.loading.arrays import to_torch
 from taut.loading.on_demand.absent import Absent
 from taut.loading.on_demand.kept_bytes import KeptBytes
-from taut.loading.on_demand.kept_integers import KeptIntegers
+from taut.loading.on_demand.kept_narrow import KeptNarrow, NarrowReader
 from taut.loading.on_demand.pool import Pool
+from taut.loading.on_demand.rounded_rows import CacheDtype, rounded_reader
 from taut.loading.on_demand.row_table import RowTable
 
 
@@ -27,7 +28,7 @@ class Weight:
     """A tensor of the file, and the places in the module that hold it (several where it is tied).
 
     `users` counts the layers that run with it; `tensor` is there from the first use, or from the
-    prefetch, to the last, and on if it is `kept`. Of `integers` that are kept it is made each time.
+    prefetch, to the last, and on if it is `kept`. Of what is kept as `narrow` it is made each time.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Weight:
         self.owners = tuple(owners)
         self.users = 0
         self.kept = False
-        self.integers: KeptIntegers | None = None
+        self.narrow: KeptNarrow | None = None
         self.tensor: torch.Tensor | None = None
         self.buffer: np.ndarray | None = None
         self.decoding = threading.Lock()
@@ -59,14 +60,16 @@ class Weight:
         self._of.outside += 1
         return to_torch(self._of.file[self.name], self.info.dtype)
 
-    def integer_reader(self) -> IntegerReader | None:
-        """What gives its integers, where it is rounded."""
-        return self._of.file.integer_reader(self.name)
+    def narrow_reader(self) -> NarrowReader | None:
+        """What gives its integers where it is rounded, or rounds it where that is asked for."""
+        of = self._of
+        exact = of.file.integer_reader(self.name)
+        return exact or rounded_reader(of.file, self.info, of.cache_dtype)
 
     @property
     def is_near(self) -> bool:
         """Whether its values are there, or as good as there, without decoding."""
-        return self.kept or (self.integers is not None and self.integers.ready)
+        return self.kept or (self.narrow is not None and self.narrow.ready)
 
     def fill(self) -> None:
         """Decode into a buffer of the pool; the caller holds `decoding`."""
@@ -84,9 +87,9 @@ class Weight:
         self.buffer, self.tensor = buffer, tensor
 
     def _read_into(self, values: np.ndarray, own: np.ndarray) -> None:
-        """Make the values of the integers that are kept, or decode them."""
+        """Make the values of what is kept of them, or decode them."""
         near = self.is_near
-        held = None if self.integers is None else self.integers.held()
+        held = None if self.narrow is None else self.narrow.held()
         if held is None:
             self._of.file.read_into(self.name, values)
         else:
@@ -115,8 +118,11 @@ class Weights:
     them uses it.
     """
 
-    def __init__(self, file: TautFile, budget: KeptBytes) -> None:
+    def __init__(
+        self, file: TautFile, budget: KeptBytes, cache_dtype: CacheDtype | None = None
+    ) -> None:
         self.file = file
+        self.cache_dtype = cache_dtype
         self.budget = budget
         self.pool = Pool()
         self.outside = 0  # decoded for somebody who is not the layer that owns it
@@ -180,8 +186,8 @@ class Weights:
         self.budget.begin_anew(sum(one.nbytes for one in self.all if one.kept))
         for weight in self.all:
             weight.decoding = threading.Lock()
-            if weight.integers is not None:
-                weight.integers.begin_anew()
+            if weight.narrow is not None:
+                weight.narrow.begin_anew()
             weight.users, weight.buffer, weight.tensor, weight.kept = 0, None, None, False
             weight.put(weight.absent)
         for table in self.tables:
@@ -192,12 +198,12 @@ class Weights:
         """Bytes that are kept between passes."""
         with self._lock:
             weights = sum(weight.nbytes for weight in self.all if weight.kept)
-        return weights + self.integers + sum(table.nbytes for table in self.tables)
+        return weights + self.narrow + sum(table.nbytes for table in self.tables)
 
     @property
-    def integers(self) -> int:
-        """Bytes of integers that are kept."""
-        return sum(one.integers.nbytes for one in self.all if one.integers is not None)
+    def narrow(self) -> int:
+        """Bytes of integers and of rounded values that are kept."""
+        return sum(one.narrow.nbytes for one in self.all if one.narrow is not None)
 
     def close(self) -> None:
         """End the thread."""

@@ -1,4 +1,4 @@
-"""A weight's integers, a byte each, kept in place of its values, which take more memory."""
+"""What is kept in place of a weight's values, which take more memory: its integers, or less."""
 
 from __future__ import annotations
 
@@ -6,31 +6,56 @@ import threading
 from collections.abc import Iterable
 from typing import Protocol
 
-from taut.coding import ByteIntegers
-from taut.container import IntegerReader
+import numpy as np
+
 from taut.loading.on_demand.kept_bytes import KeptBytes
 
 
-class Keeping(Protocol):
-    """A weight that may keep its integers."""
+class Narrow(Protocol):
+    """What a weight's values are made of again: integers of a byte each, or rounded values."""
 
-    integers: KeptIntegers | None
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+
+    def read(self, begin: int, out: np.ndarray) -> None:
+        """Put the values from `begin` on into the uint8 array of their bytes."""
+
+    def read_rows(self, rows: np.ndarray, length: int, out: np.ndarray) -> None:
+        """Put rows of `length` values, by int64 numbers, into `out`."""
+
+
+class NarrowReader(Protocol):
+    """Decodes a weight to what is kept; `nbytes` is about what that takes."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+
+    def hold(self) -> Narrow | None:
+        """Decode it; None where it cannot be kept so."""
+
+
+class Keeping(Protocol):
+    """A weight that may be kept so."""
+
+    narrow: KeptNarrow | None
 
     @property
     def nbytes(self) -> int:
         """Bytes of its values."""
 
-    def integer_reader(self) -> IntegerReader | None:
-        """What gives its integers, where it is rounded."""
+    def narrow_reader(self) -> NarrowReader | None:
+        """What gives that which is kept of it."""
 
 
-class KeptIntegers:
+class KeptNarrow:
     """Decoded at the first use, and kept from then on; the budget has room for them already."""
 
-    def __init__(self, reader: IntegerReader, budget: KeptBytes) -> None:
+    def __init__(self, reader: NarrowReader, budget: KeptBytes) -> None:
         self._reader, self._budget = reader, budget
         self._lock = threading.Lock()
-        self._held: ByteIntegers | None = None
+        self._held: Narrow | None = None
         self._taken = reader.nbytes
 
     @property
@@ -44,8 +69,8 @@ class KeptIntegers:
         held = self._held
         return 0 if held is None else held.nbytes
 
-    def held(self) -> ByteIntegers | None:
-        """The integers; None where they are too wide to be kept as bytes, or than the budget.
+    def held(self) -> Narrow | None:
+        """What is kept; None where it is too wide for that, or larger than the budget.
 
         Raises:
             VerifyError, FormatError: the weight is damaged.
@@ -71,8 +96,8 @@ class KeptIntegers:
         self._lock = threading.Lock()
 
 
-def keep_integers(weights: Iterable[Keeping], budget: KeptBytes) -> None:
-    """Have weights keep their integers, in this order, while the budget has room for them.
+def keep_narrow(weights: Iterable[Keeping], budget: KeptBytes) -> None:
+    """Have weights keep their integers, or less, in this order, while the budget has room.
 
     Not where it has room for all values.
     """
@@ -80,6 +105,6 @@ def keep_integers(weights: Iterable[Keeping], budget: KeptBytes) -> None:
     if not 0 < budget.nbytes < sum(weight.nbytes for weight in weights):
         return
     for weight in weights:
-        reader = weight.integer_reader()
+        reader = weight.narrow_reader()
         if reader is not None and budget.take(reader.nbytes):
-            weight.integers = KeptIntegers(reader, budget)
+            weight.narrow = KeptNarrow(reader, budget)
