@@ -63,13 +63,13 @@ bool ByteIntegers::take(ConstBytes chunk) {
     const ArrayHeader& h = header_;
     if (complete()) throw FormatError("array has " + std::to_string(h.chunk_count()) + " chunks, not these");
     const uint64_t each = h.chunk_rows * h.row_length, begin = taken_ * each, n = std::min(each, h.count - begin);
-    std::vector<int32_t> integers(n);
+    integers_.resize(n);
     Vec<uint8_t> scratch;
-    must(decoder_->decode_chunk(taken_, chunk, reinterpret_cast<uint8_t*>(integers.data()), scratch, Put::integers));
+    must(decoder_->decode_chunk(taken_, chunk, reinterpret_cast<uint8_t*>(integers_.data()), scratch, Put::integers));
     const AdaptiveFields& a = h.adaptive;
     const uint8_t turned = h.kind == Kind::uniform ? 128 : 0;  // symbols are indices and 128
     for (uint64_t i = 0; i < n; i++) {
-        const int32_t q = integers[i];
+        const int32_t q = integers_[i];
         if (!a.levels.empty() && uint64_t(int64_t(q) - a.low) >= a.levels.size())
             throw FormatError("an index without a level");
         bytes_[begin + i] = uint8_t(uint8_t(q) ^ turned);
@@ -78,6 +78,7 @@ bool ByteIntegers::take(ConstBytes chunk) {
     if (wide_.size() > h.count / kFewWide) return false;
     if (++taken_ == h.chunk_count()) {
         decoder_.reset();
+        std::vector<int32_t>().swap(integers_);
         header_.tables = Vec<Table>();
         wide_.shrink_to_fit();
     }

@@ -31,6 +31,7 @@ private:
     ArrayHeader header_;
     const Kernels& kernels_;
     std::unique_ptr<AnyDecoder> decoder_;  // until all is taken
+    std::vector<int32_t> integers_;        // of a chunk; until then
     uint64_t taken_ = 0;
     std::vector<uint8_t> bytes_;           // and 64 behind them; of a uniform array its symbols
     std::vector<Wide> wide_;
