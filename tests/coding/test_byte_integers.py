@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import ml_dtypes
@@ -118,3 +119,29 @@ def test_an_index_without_a_level_is_refused() -> None:
     made = ByteIntegers(fewer.header, 4 * SMALL.size)
     with pytest.raises(FormatError):
         made.take(coded.chunks[0])
+
+
+def test_damage_is_refused_or_gives_what_the_decoder_gives() -> None:
+    pick = random.Random(6)
+    made = list(arrays(DTYPES[0]).items())
+    same = 0
+    for _ in range(250):
+        name, coded = pick.choice(made)
+        header, (chunk,) = bytearray(coded.header), coded.chunks
+        parts = [header, bytearray(chunk)]
+        part = pick.choice(parts)
+        part[pick.randrange(len(part))] ^= 1 << pick.randrange(8)
+        out = np.empty(5000 if "flat" in name else ROWS * COLUMNS, np.float32)
+        try:
+            one = ByteIntegers(bytes(header), out.nbytes)
+            if not one.take(bytes(parts[1])):
+                continue
+        except FormatError:
+            continue
+        with np.errstate(all="ignore"):
+            again = np.empty_like(out)
+            decode([Job(bytes(header), [bytes(parts[1])], out)])
+            one.read(0, again.view(np.uint8))
+        assert again.tobytes() == out.tobytes(), name
+        same += 1
+    assert same  # a flipped bit of a scale is a value like any other to who checks no checksum

@@ -73,14 +73,9 @@ class OnDemand:
         self._entries = [(Weight(one.info, one.owners, self._weights), one) for one in chosen]
         self._run = threading.local()
         self._after: dict[nn.Module, nn.Module | None] = {}
-        self._of: dict[nn.Module, tuple[Weight, ...]] = {}
-        for weight, one in self._entries:
-            for layer in one.layers:
-                self._of[layer] = (*self._of.get(layer, ()), weight)
-            weight.put(weight.absent)
-        words = [weight for weight, one in self._entries if _is_table(one)]
-        others = [weight for weight, one in self._entries if not _is_table(one)]
-        keep_narrow((*others, *words), self._weights.budget)
+        self._of = self._by_layer()
+        last = sorted(self._entries, key=lambda entry: _is_table(entry[1]))  # words come last
+        keep_narrow((weight for weight, _ in last), self._weights.budget)
         self._tables = self._made_tables()
         for layer in self._tables:
             vars(layer)["forward"] = partial(self._look_up, layer)
@@ -91,6 +86,15 @@ class OnDemand:
         self._hooks = [hook for layer in layers for hook in self._hook(layer)]
         if layers:
             self._hooks.append(module.register_forward_hook(self._end, always_call=True))
+
+    def _by_layer(self) -> dict[nn.Module, tuple[Weight, ...]]:
+        """The weights of each layer, none of which is in place any more."""
+        found: dict[nn.Module, tuple[Weight, ...]] = {}
+        for weight, one in self._entries:
+            for layer in one.layers:
+                found[layer] = (*found.get(layer, ()), weight)
+            weight.put(weight.absent)
+        return found
 
     @property
     def stats(self) -> Stats:
