@@ -122,8 +122,9 @@ def _finish(rows: list[dict[str, Any]], asked: argparse.Namespace) -> None:
 
 
 def _sent(folder: Path, way: dict[str, str]) -> int:
-    """Bytes of a way's files as they go over the line."""
-    paths = [folder / name for name in way.values()]
+    """Bytes of a way's files as they go over the line; with an encoder no graph does."""
+    sent = {key for key in way if key != "graph" or "encoder" not in way}
+    paths = [folder / name for key, name in way.items() if key in sent]
     coded = [path.with_name(path.name + ".br") for path in paths]
     return sum(
         (one if one.is_file() else path).stat().st_size

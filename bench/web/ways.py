@@ -22,6 +22,7 @@ from taut.demo.minilm import find_minilm
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path[:0] = [str(EXAMPLES), str(EXAMPLES / "web")]
 
+from compile_bert import build_encoder  # type: ignore[import-not-found] # noqa: E402
 from graph import export, write_graph  # type: ignore[import-not-found] # noqa: E402
 from prepare import Encoder, copy_pages, example  # type: ignore[import-not-found] # noqa: E402
 
@@ -63,7 +64,10 @@ def write_ways(folder: Path, encoders: dict[str, Path]) -> dict[str, Way]:
             prefix="inner.", output="last_hidden_state",
         )  # fmt: skip
         squeeze(folder / f"{name}.onnx")
-        found[name] = {"graph": f"{name}.onnx", "weights": f"{name}.taut.safetensors"}
+        way = {"graph": f"{name}.onnx", "weights": f"{name}.taut.safetensors"}
+        found[name] = {"encoder": "bert.wasm", **way}
+        found[f"{name}, onnxruntime"] = way
+    build_encoder(folder / "bert.wasm")
     return found
 
 

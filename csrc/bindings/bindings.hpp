@@ -45,6 +45,7 @@ nb::tuple encoded(Encode encode) {
 
 void bind_decode(nb::module_& m);
 void bind_device(nb::module_& m);
+void bind_byte_integers(nb::module_& m);
 void bind_words(nb::module_& m);
 void bind_indices(nb::module_& m);
 void bind_matrix(nb::module_& m);

@@ -30,7 +30,7 @@ NB_MODULE(_core, m) {
     using namespace taut::bindings;
     m.doc() = "Taut's native core: bytes and integers in, bytes and integers out.";
     nb::exception<taut::FormatError>(m, "CoreFormatError");
-    for (const auto bind : {bind_decode, bind_device, bind_words, bind_indices, bind_matrix, bind_records, bind_round,
-                            bind_kernels})
+    for (const auto bind : {bind_decode, bind_device, bind_byte_integers, bind_words, bind_indices, bind_matrix,
+                            bind_records, bind_round, bind_kernels})
         bind(m);
 }

@@ -1,6 +1,7 @@
 // The door of codec/: arrays of any kind decoded, one chunk or many arrays at once, and the kernels to trust with it.
 //
-//   any.hpp    the decoders themselves, which return what is wrong; what stands here throws it
+//   any.hpp              the decoders themselves, which return what is wrong; what stands here throws it
+//   byte_integers.hpp    rounded arrays kept as integers, for who wants their values again and again
 #pragma once
 #include <stdexcept>
 #include <string>

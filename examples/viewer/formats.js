@@ -35,6 +35,28 @@ globalThis.Viewer ??= {};
 
     /** Whichever of the formats a file has; throws what is wrong. */
     Viewer.open = async (file) => {
+        try {
+            return await opened(file);
+        } catch (error) {
+            // Of the wrong kind somewhere: null for an object, a text for a list.
+            throw error instanceof TypeError || error instanceof RangeError ?
+                wrong(`header or index are not as they should be (${error.message})`) : error;
+        }
+    };
+
+    /** Entries lie one behind the other, from the header to the end: a name that stands twice leaves a hole. */
+    function checkPlaces(entries, begin, end) {
+        let at = begin;
+        for (const one of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+            if (one.begin !== at)
+                throw wrong(`tensor "${one.name.slice(0, 100)}": lies over another, or behind a hole`);
+            at = one.end;
+        }
+        if (at !== end)
+            throw wrong(`the tensors end at byte ${at}, the file at ${end}`);
+    }
+
+    async function opened(file) {
         const start = await read(file, 0, 8);
         if (start.length === 8 && new TextDecoder().decode(start.subarray(0, 4)) === "GGUF")
             return gguf(file);
@@ -58,15 +80,18 @@ globalThis.Viewer ??= {};
                 throw wrong(`tensor "${name.slice(0, 100)}": ${size} bytes by its shape, ${place[1] - place[0]} by its place`);
             return {name, dtype, shape, values, bytes: size, begin: 8 + length + place[0], end: 8 + length + place[1]};
         });
+        checkPlaces(entries, 8 + length, file.size);
         if (metadata.taut !== undefined)
             return tautFile(file, metadata, entries);
         const tensors = entries.map((one) => ({...one, scheme: "", fileBytes: one.bytes, error: null, sameAs: null}));
         return {format: "safetensors", metadata, tensors, original: null, header: 8 + length};
-    };
+    }
 
     async function tautFile(file, metadata, entries) {
         if (!/^[12]$/.test(metadata.taut))
             throw wrong(`Taut format ${String(metadata.taut).slice(0, 9)}; this page reads 1 and 2`);
+        if (entries.length === 0)
+            throw wrong("a Taut file without an index");
         const last = entries.reduce((a, b) => b.end > a.end || b.end === a.end && b.begin >= a.begin ? b : a);
         const blob = await read(file, last.begin, last.end);
         const first = metadata.taut === "1";
@@ -83,7 +108,13 @@ globalThis.Viewer ??= {};
         const sized = (one) => one.parts && own.has(one.name) ? own.get(one.name) : total(one.parts ?? one.lengths);
         const solidBytes = solids.map(sized);
         const decoded = new Map();
+        if (new Set(records.map((one) => one.name)).size < records.length)
+            throw wrong("the index has a name twice");
         for (const one of records) {
+            if (one.store === "solid" && !(whole(one.solid) && one.solid < solids.length))
+                throw wrong(`tensor "${String(one.name).slice(0, 100)}": in a group that is not there`);
+            if (one.store === "kept" && one.as !== undefined && !Object.hasOwn(BITS, one.as))
+                throw wrong(`tensor "${String(one.name).slice(0, 100)}": kept in a dtype that is not known`);
             one.values = sound(one.name, one.dtype, one.shape);
             one.bytes = Math.ceil(one.values * BITS[one.dtype] / 8);
             if (one.store === "solid")
@@ -106,7 +137,8 @@ globalThis.Viewer ??= {};
         if (!Array.isArray(row) || typeof kinds[row[0]] !== "object" || kinds[row[0]] === null)
             throw wrong("the index has a row without a kind");
         const kind = kinds[row[0]];
-        const own = {coded: ["sum", "parts"], packed: ["lengths"], kept: ["sum"], solid: [], alias: ["of"]}[kind.store];
+        const owns = {coded: ["sum", "parts"], packed: ["lengths"], kept: ["sum"], solid: [], alias: ["of"]};
+        const own = Object.hasOwn(owns, kind.store) ? owns[kind.store] : undefined;
         if (!own)
             throw wrong(`the index has a store that is not known: ${String(kind.store).slice(0, 20)}`);
         const found = {...kind, name: row[1], shape: row[2]};

@@ -27,6 +27,34 @@ export async function loadNetwork({graph, weights, onnx}, hear) {
     return ort.InferenceSession.create(small, {...options, externalData: [{path: "model.safetensors", data}]});
 }
 
+/** Vectors of unit length from a graph: the mean of a text's tokens, one for each row of ids. */
+export class GraphEncoder {
+    constructor(session) {
+        this.session = session;
+    }
+
+    async embed(rows) {
+        const length = Math.max(...rows.map((row) => row.length));
+        const filled = (value) => new ort.Tensor("int64",
+            BigInt64Array.from(rows.flatMap((row) => Array.from({length}, (_, k) => BigInt(value(row, k))))), [rows.length, length]);
+        const every = {
+            input_ids: filled((row, k) => row[k] ?? 0), attention_mask: filled((row, k) => Number(k < row.length)),
+            token_type_ids: filled(() => 0)
+        };
+        const feed = Object.fromEntries(this.session.inputNames.map((name) => [name, every[name]]));
+        const {data, dims: [, , size]} = (await this.session.run(feed))[this.session.outputNames[0]];
+        return rows.map((row, at) => {
+            const vector = new Float32Array(size);
+            for (let k = 0; k < row.length; k++) {
+                for (let j = 0; j < size; j++)
+                    vector[j] += data[(at * length + k) * size + j];
+            }
+            const norm = Math.hypot(...vector);
+            return vector.map((value) => value / norm);
+        });
+    }
+}
+
 /** Have the runtime compiled: a model of one node that hands its input on. */
 async function start(options) {
     const nothing = Uint8Array.from(atob("CAg6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEBI="), (c) => c.charCodeAt(0));

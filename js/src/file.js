@@ -5,6 +5,7 @@ import {Engine} from "./engine.js";
 import {TautError} from "./errors.js";
 import {Held} from "./held.js";
 import {joined, sourceOf} from "./source.js";
+import {listened} from "./waiting.js";
 
 const PIECE = 16 << 20;  // bytes that are decoded at a time
 const AHEAD = 1 << 20;  // of rows of a large tensor, what is fetched beyond what was asked for
@@ -13,11 +14,11 @@ const STORE = {digits: 40, header: 8};
 export const LIMIT = 2 ** 30;
 
 /** Open one file; `told` hears of what comes over the network. */
-export async function openFile(what, options = {}) {
-    const {signal, memoryLimit = LIMIT, onProgress} = options;
+export async function openFile(what, options) {
+    const {memoryLimit = LIMIT, onProgress} = options ?? {};
+    const signal = listened(options?.signal);
     if (!(Number.isSafeInteger(memoryLimit) && memoryLimit > 0))
         throw new TautError("argument", `memoryLimit: ${memoryLimit} is no number of bytes`);
-    signal?.throwIfAborted();
     let loaded = 0;
     const told = (bytes, total) => {
         loaded += bytes;
@@ -86,7 +87,9 @@ export class TautFile {
     }
 
     /** A tensor's values, or some rows of them, as a typed array. */
-    async get(name, {as = "own", rows, signal} = {}) {
+    async get(name, options) {
+        const {as = "own", rows} = options ?? {};
+        const signal = listened(options?.signal);
         const number = this.#number(name);
         const info = this.tensors[number];
         const {kind, make} = form(info.dtype, as);
@@ -113,7 +116,8 @@ export class TautFile {
     }
 
     /** The whole numbers of a rounded tensor, and what makes values of them (docs/web.md). */
-    async grid(name, {signal} = {}) {
+    async grid(name, options) {
+        const signal = listened(options?.signal);
         const number = this.#number(name);
         const where = `tensor "${name}"`;
         await this.#until(() => this.#engine.call("grid", number), signal, where, true);
@@ -137,13 +141,16 @@ export class TautFile {
     }
 
     /** Have all bytes here, in one request. */
-    async load({signal} = {}) {
+    async load(options) {
+        const signal = listened(options?.signal);
         await this.#held.need(0, this.size, signal);
         return this;
     }
 
     /** Check every byte and decode everything, against every checksum. */
-    async verify({signal, decodedLimit = 2 ** 34} = {}) {
+    async verify(options) {
+        const {decodedLimit = 2 ** 34} = options ?? {};
+        const signal = listened(options?.signal);
         const bytes = this.tensors.reduce((sum, one) => sum + (one.sameAs === null ? one.bytes : 0), 0);
         if (bytes > decodedLimit)
             throw new TautError("unsupported", `${this.name}: decodes to ${bytes} bytes; decodedLimit is ${decodedLimit}`);
@@ -153,7 +160,8 @@ export class TautFile {
     }
 
     /** The files that were compressed, as [{name, bytes}]: safetensors, or an ONNX model and its data. */
-    async originals({signal} = {}) {
+    async originals(options) {
+        const signal = listened(options?.signal);
         await this.load({signal});
         let count = 0;
         await this.#until(() => {
@@ -226,7 +234,7 @@ export class TautFile {
     #number(name) {
         const number = this.#numbers.get(name);
         if (number === undefined)
-            throw new TautError("argument", `${this.name}: no tensor "${name}"`);
+            throw new TautError("argument", `${this.name}: no tensor "${String(name)}"`);
         return number;
     }
 
@@ -325,8 +333,10 @@ const STATUS_READ = 2;
 
 function rowRange(info, rows) {
     const all = info.shape.length ? info.shape[0] : 1;
-    if (rows === undefined)
+    if (rows === undefined || rows === null)
         return [0, all];
+    if (!Array.isArray(rows))
+        throw new TautError("argument", `tensor "${info.name}": rows is [first, last]`);
     const [first, last = all] = rows;
     if (!(Number.isSafeInteger(first) && Number.isSafeInteger(last) && first >= 0 && first <= last && last <= all))
         throw new TautError("argument", `tensor "${info.name}": rows ${first} to ${last} of ${all}`);

@@ -2,6 +2,7 @@
 // file gave is dropped after each use, since it can be read again.
 import {TautError} from "./errors.js";
 import {joined} from "./source.js";
+import {unlessAborted} from "./waiting.js";
 
 export class Held {
     #pieces = [];  // {begin, end, bytes}, in order, apart from each other
@@ -56,7 +57,7 @@ export class Held {
             signal?.throwIfAborted();
             const other = this.#coming.find((one) => one.begin < end && one.end > begin);
             if (other) {
-                await other.done.catch(() => {});
+                await unlessAborted(other.done.catch(() => {}), signal);
                 continue;
             }
             const [from, to] = this.#gap(begin, end);
@@ -67,6 +68,8 @@ export class Held {
             } finally {
                 this.#coming.splice(this.#coming.indexOf(one), 1);
             }
+            if (!this.has(from, to))  // or this would go on for ever
+                throw new TautError("read", `${this.source.name}: bytes ${from} to ${to} did not come`);
         }
     }
 

@@ -8,6 +8,6 @@ export {modelCache} from "./transformers.js";
 export {TautFile, TautShards};
 
 /** Open a Taut file, or the index of several: a URL, a path (in Node), bytes, a Blob, a Response, or {size, read}. */
-export async function open(what, options = {}) {
-    return isIndex(what) ? openShards(what, options) : openFile(what, options);
+export async function open(what, options) {
+    return isIndex(what) ? openShards(what, options ?? {}) : openFile(what, options ?? {});
 }

@@ -5,6 +5,7 @@ import {TautError} from "./errors.js";
 import {openFile} from "./file.js";
 import {Held} from "./held.js";
 import {sourceOf} from "./source.js";
+import {listened} from "./waiting.js";
 
 const START = '{"metadata":{"taut":"2","checksum":"';
 const MOST = 64e6;  // bytes of an index
@@ -16,7 +17,8 @@ const place = (what) => typeof what === "string" ? what.replace(/[?#].*$/s, "") 
     what instanceof URL ? what.pathname : typeof what?.name === "string" ? what.name : "";
 
 export async function openShards(what, options = {}) {
-    const {signal, onProgress} = options;
+    const {onProgress} = options;
+    const signal = listened(options.signal);
     const progress = new Map();
     const told = (name) => (bytes, total) => {
         progress.set(name, {loaded: (progress.get(name)?.loaded ?? 0) + bytes, total});

@@ -3,14 +3,15 @@
 //     read(begin, end, signal) some, or { whole } where only all are to be had
 import {onNode} from "./engine.js";
 import {TautError} from "./errors.js";
+import {said, unlessAborted} from "./waiting.js";
 
 const FIRST = 1 << 16;  // what is asked for at first: header and index of most files up to 64 kB
 
 export function sourceOf(what, options) {
     if (what instanceof ArrayBuffer || (typeof SharedArrayBuffer === "function" && what instanceof SharedArrayBuffer))
-        return new Held(new Uint8Array(what), "bytes");
+        return new Held(bytesOf(what, "bytes"), "bytes");
     if (ArrayBuffer.isView(what))
-        return new Held(new Uint8Array(what.buffer, what.byteOffset, what.byteLength), "bytes");
+        return new Held(bytesOf(what, "bytes"), "bytes");
     if (typeof Blob === "function" && what instanceof Blob)
         return new Local(what.name ?? "blob", what.size, async (begin, end) => what.slice(begin, end).arrayBuffer());
     if (typeof Response === "function" && what instanceof Response)
@@ -24,6 +25,18 @@ export function sourceOf(what, options) {
     if (typeof what?.read === "function" && Number.isSafeInteger(what.size) && what.size >= 0)
         return new Local(what.name ?? "source", what.size, (begin, end, signal) => what.read(begin, end - begin, signal));
     throw new TautError("argument", "open() takes a URL, a path (in Node), bytes, a Blob, a Response, or {size, read}");
+}
+
+/** The bytes of a buffer, of any realm, or of a view of one; throws where it is neither, or was given away. */
+function bytesOf(what, name) {
+    const [buffer, ...where] = ArrayBuffer.isView(what) ? [what.buffer, what.byteOffset, what.byteLength] : [what];
+    if (!/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(buffer)))
+        throw new TautError("read", `${name}: gave no bytes (an ArrayBuffer or a typed array)`);
+    try {
+        return new Uint8Array(buffer, ...where);
+    } catch (error) {
+        throw new TautError("read", `${name}: its memory is not there any more (${said(error)})`, {cause: error});
+    }
 }
 
 /** Bytes that are here already; not copied. */
@@ -53,14 +66,13 @@ class Local {
         signal?.throwIfAborted();
         let found;
         try {
-            found = await this.get(begin, end, signal);
+            found = await unlessAborted(this.get(begin, end, signal), signal);
         } catch (error) {
             signal?.throwIfAborted();
-            throw new TautError("read", `${this.name}: ${error?.message ?? error}`, {cause: error});
+            throw new TautError("read", `${this.name}: ${said(error)}`, {cause: error});
         }
         signal?.throwIfAborted();
-        const bytes = ArrayBuffer.isView(found) ?
-            new Uint8Array(found.buffer, found.byteOffset, found.byteLength) : new Uint8Array(found);
+        const bytes = bytesOf(found, this.name);
         if (bytes.length !== end - begin)
             throw new TautError("read", `${this.name}: ${bytes.length} bytes at ${begin}, not ${end - begin}`);
         return {bytes};
@@ -122,7 +134,7 @@ class Remote {
             return this.#all(answer, signal);
         const range = this.#range(answer);
         if (range === null || range.begin !== 0) {  // another origin that does not say how large it is
-            await answer.body?.cancel();
+            answer.body?.cancel().catch(() => {});
             return this.#all(await this.#ask({}, signal), signal);
         }
         this.size = range.total;
@@ -133,17 +145,20 @@ class Remote {
     async read(begin, end, signal) {
         const answer = await this.#ask({Range: `bytes=${begin}-${end - 1}`}, signal);
         if (answer.status === 200) {
+            const {size} = this;
             const {bytes} = await this.#all(answer, signal);
+            if (bytes.length !== size)
+                throw new TautError("read", `${this.name}: the file was changed while it was read; open it again`);
             return {whole: bytes};
         }
         const range = this.#range(answer);
         const tag = answer.headers.get("etag") ?? answer.headers.get("last-modified");
         if ((range && range.total !== this.size) || tag !== this.#tag) {
-            await answer.body?.cancel();
+            answer.body?.cancel().catch(() => {});
             throw new TautError("read", `${this.name}: the file was changed while it was read; open it again`);
         }
         if (answer.status !== 206 || (range && range.begin !== begin)) {
-            await answer.body?.cancel();
+            answer.body?.cancel().catch(() => {});
             throw new TautError("read", `${this.name}: other bytes than asked for (${begin} to ${end})`);
         }
         return {bytes: await this.#body(answer, end - begin, signal)};
@@ -152,18 +167,20 @@ class Remote {
     async #ask(headers, signal) {
         let answer;
         try {
-            answer = await this.get(this.name, {headers: {...this.headers, ...headers}, signal});
+            answer = await unlessAborted(this.get(this.name, {headers: {...this.headers, ...headers}, signal}), signal);
         } catch (error) {
             signal?.throwIfAborted();
-            throw missing(true, new TautError("read", `${this.name}: ${error?.cause?.message ?? error.message}`, {cause: error}));
+            throw missing(true, new TautError("read", `${this.name}: ${said(error)}`, {cause: error}));
         }
+        if (typeof answer?.headers?.get !== "function")
+            throw new TautError("read", `${this.name}: fetch gave no Response`);
         if (!answer.ok) {
-            await answer.body?.cancel();
+            answer.body?.cancel().catch(() => {});
             throw missing([404, 410].includes(answer.status),
                 new TautError("read", `${this.name}: HTTP ${answer.status} ${answer.statusText}`.trimEnd()));
         }
         if (/^text\/html\b/i.test(answer.headers.get("content-type") ?? "")) {
-            await answer.body?.cancel();
+            answer.body?.cancel().catch(() => {});
             throw missing(true, new TautError("read", `${this.name}: the server gave a page (text/html), not a file`));
         }
         return answer;
@@ -171,7 +188,8 @@ class Remote {
 
     #range(answer) {
         const found = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.headers.get("content-range") ?? "");
-        return found && {begin: Number(found[1]), end: Number(found[2]) + 1, total: Number(found[3])};
+        const [begin, end, total] = found ? found.slice(1).map(Number) : [];
+        return Number.isSafeInteger(total) ? {begin, end: end + 1, total} : null;
     }
 
     async #all(answer, signal) {
@@ -191,13 +209,16 @@ class Remote {
         const parts = [];
         const most = wanted ?? this.limit;
         let size = 0;
-        const reader = answer.body?.getReader();
+        let reader;
         try {
+            reader = answer.body?.getReader();
             for (;;) {
-                const {done, value} = reader ? await reader.read() : {done: true};
+                const {done, value} = reader ? await unlessAborted(reader.read(), signal) : {done: true};
                 if (done)
                     break;
                 signal?.throwIfAborted();
+                if (!(value instanceof Uint8Array))
+                    throw new TautError("read", `${this.name}: its body is not of bytes`);
                 size += value.length;
                 if (size > most)
                     throw wanted === null ?
@@ -207,10 +228,10 @@ class Remote {
                 this.told?.(value.length, this.size);
             }
         } catch (error) {
-            await reader.cancel().catch(() => {});
+            reader?.cancel().catch(() => {});  // which may never end either
             signal?.throwIfAborted();
             throw error instanceof TautError ? error :
-                new TautError("read", `${this.name}: broke off after ${size} bytes (${error.message})`, {cause: error});
+                new TautError("read", `${this.name}: broke off after ${size} bytes (${said(error)})`, {cause: error});
         }
         if (wanted !== null && size !== wanted)
             throw new TautError("read", `${this.name}: broke off after ${size} of ${wanted} bytes`);

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.js.conftest import ROOT, node
+
+import taut
 
 PAGES = ROOT / "examples" / "web"
 TEXTS = (
@@ -35,6 +39,45 @@ def test_the_tokenizer_gives_the_ids_of_the_encoder(minilm: Path, tmp_path: Path
     script.write_text(SCRIPT)
     found = json.loads(node(script, PAGES, minilm / "vocab.txt", json.dumps(TEXTS)))
     assert found == [tokenizer.encode(text).ids for text in TEXTS]
+
+
+EMBED = """
+import {readFileSync} from "node:fs";
+import {pathToFileURL} from "node:url";
+const [pages, home, code, file, rows] = process.argv.slice(2);
+const {Bert} = await import(pathToFileURL(`${pages}/bert.js`));
+const taut = await import(pathToFileURL(`${home}/index.js`));
+const open = await taut.open(file);
+const bert = await Bert.from(await WebAssembly.compile(readFileSync(code)), open, {heads: 4});
+console.log(JSON.stringify([1, 2].map(() => bert.embed(JSON.parse(rows)).map((one) => [...one]))));
+"""
+
+
+def test_the_encoder_of_the_page_gives_the_vectors_of_the_network(package, tmp_path: Path) -> None:
+    transformers, torch = map(pytest.importorskip, ("transformers", "torch"))
+    pytest.importorskip("ziglang")
+    config = transformers.BertConfig(
+        vocab_size=90, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=100, max_position_embeddings=20,
+    )  # fmt: skip
+    torch.manual_seed(3)
+    net = transformers.BertModel(config, add_pooling_layer=False).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(3).add_(0.02)
+    path = taut.compress(net, tmp_path / "bert.taut.safetensors").path
+    subprocess.run([sys.executable, PAGES / "compile_bert.py", tmp_path / "bert.wasm"], check=True)
+    script = tmp_path / "embed.mjs"
+    script.write_text(EMBED)
+    for rows in ([[5]], [[3, 8, 9], [1], [89, *range(18), 4], [0, 0]]):
+        once, again = json.loads(
+            node(script, PAGES, package, tmp_path / "bert.wasm", path, json.dumps(rows))
+        )
+        assert once == again
+        with torch.no_grad():
+            means = [net(torch.tensor([row])).last_hidden_state[0].mean(0) for row in rows]
+        wanted = torch.stack([mean / mean.norm() for mean in means])
+        torch.testing.assert_close(torch.tensor(once), wanted, atol=2e-6, rtol=0)
 
 
 def test_what_a_page_names_lies_beside_it() -> None:

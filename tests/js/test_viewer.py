@@ -6,6 +6,8 @@ import json
 import random
 import re
 import shutil
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +136,62 @@ def test_a_dropped_taut_file_is_decoded_by_the_package(package: Path, tmp_path: 
     assert found["said"] == "" and not found["hidden"]
     assert found["bars"] == 64 and "values" in found["range"]
     assert any(one.endswith(".wasm") for one in requests)
+
+
+def changed(golden: Path, change: str) -> bytes:
+    """A Taut file of version 2 with another index, by a Python expression of `index`."""
+    data = golden.read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
+    *_, (name, entry) = sorted(
+        ((name, one) for name, one in header.items() if name != "__metadata__"),
+        key=lambda pair: pair[1]["data_offsets"],
+    )
+    begin, end = entry["data_offsets"]
+    inflater = zlib.decompressobj(wbits=-15, zdict=DICTIONARY)
+    index = json.loads(inflater.decompress(body[begin:end]))
+    exec(change, {"index": index})
+    deflater = zlib.compressobj(wbits=-15, zdict=DICTIONARY)
+    coded = deflater.compress(json.dumps(index).encode()) + deflater.flush() + inflater.unused_data
+    header[name] |= {"shape": [len(coded)], "data_offsets": [begin, begin + len(coded)]}
+    told_header = json.dumps(header).encode()
+    return struct.pack("<Q", len(told_header)) + told_header + body[:begin] + coded
+
+
+CHANGES = (
+    "index['kinds'][0]['store'] = 'constructor'", "index['kinds'][0]['store'] = None",
+    "index['tensors'].append(index['tensors'][0])", "index['tensors'][0] = None",
+    "index['tensors'][0][2] = [2**40, 2**40]", "index['tensors'][0][2] = {}",
+    "index['kinds'][0] |= {'store': 'solid', 'solid': 'constructor'}", "index['source'] = None",
+    "index['kinds'][0] |= {'store': 'kept', 'as': '__proto__'}", "index['tensors'] = None",
+)  # fmt: skip
+HEADERS = (
+    '{"__metadata__":{"taut":"2"}}', '{"__metadata__":{"taut":"1"}}', '{"a":null}', "[]", "5",
+    '{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}',
+    '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
+    '"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+    '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
+    '"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}',
+    '{"a":{"dtype":"constructor","shape":[1],"data_offsets":[0,8]}}',
+    '{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}}',
+)  # fmt: skip
+
+
+def test_headers_and_indexes_that_lie_are_refused(tmp_path: Path) -> None:
+    golden = next(one for one in GOLDEN if one.name.startswith("lossy2"))
+    made = [changed(golden, change) for change in CHANGES]
+    made += [struct.pack("<Q", len(text)) + text.encode() + bytes(8) for text in HEADERS]
+    paths = [tmp_path / f"{number}" for number in range(len(made))]
+    for path, data in zip(paths, made, strict=True):
+        path.write_bytes(data)
+    for number, one in enumerate(seen(*paths)):
+        assert "refused" in one, (*CHANGES, *HEADERS)[number]
+
+
+def test_what_holds_nothing_is_shown(tmp_path: Path) -> None:
+    model = {"none": np.zeros((0, 7), np.float32), "one": np.zeros((), np.float32)}
+    save_file(model, tmp_path / "few.safetensors")
+    taut.compress(model, tmp_path / "few.taut.safetensors")
+    plain, packed = seen(tmp_path / "few.safetensors", tmp_path / "few.taut.safetensors")
+    assert {one["name"]: one["values"] for one in plain["tensors"]} == {"none": 0, "one": 1}
+    assert packed["tensors"][0]["shape"] == [0, 7] and packed["inside"]

@@ -13,6 +13,7 @@ from taut.container import Origin, Writer
 from taut.encoding.model import fill, resolve_plan
 from taut.errors import ArgumentError, VerifyError
 from taut.io import open_source
+from taut.io.tensor_info import TensorInfo
 from taut.loading.on_demand.absent import Absent
 
 torch = pytest.importorskip("torch")
@@ -437,3 +438,107 @@ def test_numbers_that_another_hook_changes_are_looked_up_as_changed(tmp_path):
     with torch.no_grad():
         assert torch.equal(module(TEXT), loaded(TEXT))
     assert module.taut.stats.outside == 0
+
+
+NEAR_LAYERS = 300 * 300 + 2 * 64 * 300  # a byte each
+
+
+@pytest.mark.parametrize("effort", ["fast", "max"])
+@pytest.mark.parametrize("cache", ["80kB", "140kB", "400kB", "900kB"])
+def test_rounded_weights_are_kept_as_integers_and_give_the_same_bits(cache, effort, tmp_path):
+    torch.manual_seed(0)
+    path = taut.compress(Wordy().eval(), tmp_path / "rounded", bits=4, effort=effort).path
+    loaded = taut.load(path, into=Wordy().eval())
+    module = taut.load(path, into=Wordy().eval(), on_demand=True, cache=cache)
+    texts = [TEXT, (TEXT + 40) % 9000, torch.arange(9000)[None]]
+    with torch.no_grad():
+        for ids in (*texts, *texts):
+            assert torch.equal(module(ids), loaded(ids))
+        stats = module.taut.stats
+        assert 0 < stats.narrow <= stats.kept <= 1000 * int(cache[:-2])
+        assert torch.equal(module.layers[1].weight + 0, loaded.layers[1].weight)
+        for ids in texts:
+            module(ids)
+    if cache != "80kB":  # all layers; with the most memory the words as well
+        assert stats.narrow >= NEAR_LAYERS
+    if cache == "900kB":
+        assert stats.narrow >= NEAR_LAYERS + 9000 * 64
+        assert module.taut.stats.decoded == stats.decoded
+        assert stats.kept == stats.narrow
+    assert torch.equal(copy.deepcopy(module.taut.release())(TEXT), loaded(TEXT))
+
+
+def test_integers_that_no_byte_holds_are_decoded_each_time(tmp_path):
+    net = chain()
+    with torch.no_grad():
+        for layer in net:
+            layer.weight.copy_(torch.randint(-3000, 3000, (160, 160)).float() / 1000)
+    path = taut.compress(net, tmp_path / "wide", bits=11).path
+    loaded = taut.load(path, into=chain().eval())
+    module = taut.load(path, into=chain().eval(), on_demand=True, cache="250kB")
+    for _ in range(2):
+        assert torch.equal(module(FLOATS), loaded(FLOATS))
+    stats = module.taut.stats
+    assert (stats.narrow, stats.kept) == (0, 2 * 160 * 160 * 4)
+
+
+def test_a_layer_farther_on_is_decoded_while_near_ones_run(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(160, 160), nn.Linear(160, 160), nn.Linear(160, 160)).eval()
+    path = taut.compress(net, tmp_path / "three").path
+    module = taut.load(path, into=net, on_demand=True, cache=2 * 160 * 160 * 4)
+    for _ in range(2):
+        module(FLOATS)
+    handle = module.taut
+    assert [bool(handle._next_to_decode(layer)) for layer in module] == [True, True, False]
+
+
+@pytest.mark.parametrize(("dtype", "near"), [("bfloat16", 2**-8), ("int8", 1 / 127)])
+def test_a_cache_of_fewer_bits_holds_more_and_rounds(dtype, near, tmp_path):
+    loaded, path = saved(Wordy, tmp_path)
+    room = {"bfloat16": (TABLE + LAYERS) // 2, "int8": (TABLE + LAYERS) // 4 + 50_000}[dtype]
+    module = taut.load(path, into=Wordy().eval(), on_demand=True, cache=room, cache_dtype=dtype)
+    texts = [TEXT, (TEXT + 40) % 9000, torch.arange(9000)[None]]
+    with torch.no_grad():
+        given = [module(ids) for ids in texts]
+        decoded = module.taut.stats.decoded
+        for ids, one in zip(texts, given, strict=True):
+            assert torch.equal(module(ids), one)  # the first pass was rounded, too
+            wanted = loaded(ids)
+            assert not torch.equal(one, wanted)
+            assert (one - wanted).abs().max() <= 4 * near * wanted.abs().max()
+    stats = module.taut.stats
+    assert stats.decoded == decoded  # nothing is decoded twice
+    assert 0.9 * room - 50_000 < stats.narrow == stats.kept <= room
+    assert torch.equal(module.taut.release()(TEXT), loaded(TEXT))  # the file's own values
+
+
+def test_rows_are_rounded_by_scales_of_their_own():
+    from taut.loading.on_demand.rounded_rows import RoundedReader
+
+    values = torch.tensor([[100.0, -40.0, 0.1], [0.004, 0.0, -0.02], [0.0, 0.0, 0.0]])
+
+    class Rows:
+        def span(self, name, begin, end):
+            return values.reshape(-1)[begin:end].numpy()
+
+    info = TensorInfo("w", "F32", (3, 3), 36)
+    held = RoundedReader(Rows(), info, "int8").hold()
+    out = torch.empty(3, 3)
+    held.read(0, out.numpy().reshape(-1).view("u1"))
+    assert held.nbytes == RoundedReader(Rows(), info, "int8").nbytes == 9 + 12
+    wanted = torch.tensor([[127.0, -51, 0], [25, 0, -127], [0, 0, 0]])
+    torch.testing.assert_close(out, wanted * torch.tensor([[100.0], [0.02], [0.0]]) / 127)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"cache_dtype": "int8"}, "of what is kept"),
+        ({"cache": "1MB", "cache_dtype": "int4"}, "none of"),
+        ({"cache": "1MB", "cache_dtype": 8}, "none of"),
+    ],
+)
+def test_a_dtype_that_nothing_is_kept_in_is_refused(asked, message, tmp_path):
+    with pytest.raises(ArgumentError, match=message):
+        taut.load(tmp_path / "none", into=chain(), on_demand=True, **asked)

@@ -1,6 +1,7 @@
 """Arrays of integers and floats to bytes and back: the floor that knows probabilities only."""
 
 from taut.coding.adaptive import encode_adaptive
+from taut.coding.byte_integers import ByteIntegers
 from taut.coding.coder import (
     CodedArray,
     Effort,
@@ -46,6 +47,7 @@ __all__ = [
     "NEXT_STATE",
     "NO_EXPONENT",
     "BitPiece",
+    "ByteIntegers",
     "Chunked",
     "CodedArray",
     "ContextTerm",

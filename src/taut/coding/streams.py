@@ -13,6 +13,7 @@ from taut.coding.coder import OUTPUTS, Buffer, Effort, row_length, word_kind
 from taut.errors import FormatError
 
 _SAMPLE = 64  # values of a block of the sample
+_OF_INTEGERS = ("uniform", "matrix", "adaptive")
 
 Read = Callable[[int, int], np.ndarray]
 """Gives the values of an array from one number to another, flat, in its dtype."""
@@ -143,7 +144,8 @@ def streams(dtype: np.dtype) -> bool:
 class Chunked:
     """How the values of a coded array lie in its chunks; `nbytes` is what all of it decodes to.
 
-    A decoder holds a byte or so for each of its `rows`.
+    A decoder holds a byte or so for each of its `rows`. `width` is the bytes of a value, `integers`
+    whether values are made of whole numbers on a grid.
     """
 
     rows: int
@@ -151,6 +153,8 @@ class Chunked:
     chunk_nbytes: int
     nbytes: int
     constant: bool
+    width: int
+    integers: bool
 
 
 def chunked(header: Buffer) -> Chunked:
@@ -165,6 +169,8 @@ def chunked(header: Buffer) -> Chunked:
         int(found["chunk_values"]) * int(found["width"]),
         int(found["nbytes"]),
         found["kind"] == "constant",
+        int(found["width"]),
+        found["kind"] in _OF_INTEGERS,
     )
 
 

@@ -5,6 +5,7 @@ from taut.container.atomic_folder import check_folder, made_file, made_folder, s
 from taut.container.find import find_file
 from taut.container.format import SMALL, xxh3
 from taut.container.index import Index, Origin, Pack, Record
+from taut.container.integer_reader import IntegerReader
 from taut.container.layout import Layout
 from taut.container.opening import BaseSpec, ModelBase, open_base, open_taut
 from taut.container.read import TautFile
@@ -19,6 +20,7 @@ __all__ = [
     "AtomicFile",
     "BaseSpec",
     "Index",
+    "IntegerReader",
     "Layout",
     "ModelBase",
     "Origin",

@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 
 from taut import coding
-from taut.coding import Chunked, Job, chunked, decode_chunks
+from taut.coding import ByteIntegers, Chunked, Job, chunked, decode_chunks
 from taut.container.format import GROUP, MAGIC, xxh3
 from taut.container.place import PackPlace, Place
 from taut.errors import FormatError, VerifyError
@@ -263,6 +263,32 @@ class Fetcher:
         except FormatError as error:
             raise self._named(place, error) from None
         self.tell(out.nbytes)
+
+    def hold(self, array: ChunkedArray) -> ByteIntegers | None:
+        """The integers that an array is made of; None where many are wider than a byte.
+
+        Raises:
+            VerifyError, FormatError: as `decode_range`.
+        """
+        try:
+            held = ByteIntegers(array.header, array.found.nbytes)
+            fit = all(held.take(chunk) for chunk in self._chunks(array))
+        except FormatError as error:
+            raise self._named(array.place, error) from None
+        return held if fit else None
+
+    def _chunks(self, array: ChunkedArray) -> Iterator[memoryview]:
+        """The chunks of an array in order, checked, one at a time in memory."""
+        if array.place.pack is not None:
+            yield from self.check(array.place).chunks
+            return
+        for number in range(array.found.chunks):
+            yield from self.chunk_range(array, number, number + 1).chunks
+
+    def packed_array(self, place: Place) -> ChunkedArray:
+        """A coded array in a pack, checked; raises as `check`."""
+        header = self.check(place).header
+        return ChunkedArray(place, header, chunked(header))
 
     def _checked(self, place: Place, number: int, piece: memoryview) -> memoryview:
         """One part, which matches its checksum."""

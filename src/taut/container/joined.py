@@ -8,6 +8,7 @@ import numpy as np
 
 from taut.container.fetch import Checked
 from taut.container.gather import check_out
+from taut.container.integer_reader import IntegerReader
 from taut.container.read import TautFile, no_tensor
 from taut.container.row_reader import RowReader
 from taut.container.shard_table import ShardTable
@@ -98,6 +99,11 @@ class JoinedFile(TautFile):
         """What gives some rows of a tensor without decoding all of it."""
         file, own = self._of(name)
         return file.row_reader(own)
+
+    def integer_reader(self, name: str) -> IntegerReader | None:
+        """What gives the integers that a rounded tensor's values are made of."""
+        file, own = self._of(name)
+        return file.integer_reader(own)
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None

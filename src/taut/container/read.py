@@ -16,6 +16,7 @@ from taut.container.fetch import Checked, ChunkRange, Fetcher
 from taut.container.format import as_bytes, check_header, header_checksum, xxh3
 from taut.container.gather import cast, check_out, gather, member
 from taut.container.index import Index, Record
+from taut.container.integer_reader import IntegerReader, integer_reader
 from taut.container.place import Place
 from taut.container.reader import Reader
 from taut.container.row_reader import RowReader, row_reader
@@ -236,14 +237,31 @@ class TautFile(Reader[np.ndarray]):
 
         None where that would save nothing: it is kept, shares an array, or has a single chunk.
         """
+        place = self._own_place(name)
+        array = None if place is None else self.fetcher.chunked_array(place)
+        return row_reader(self.fetcher, array, self._by_name[name], self.threads) if array else None
+
+    def integer_reader(self, name: str) -> IntegerReader | None:
+        """What gives the integers that a rounded tensor's values are made of.
+
+        None where there are none, or where its array is not its alone.
+        """
+        place = self._own_place(name)
+        if place is None:
+            return None
+        packed = place.pack is not None
+        array = (self.fetcher.packed_array if packed else self.fetcher.chunked_array)(place)
+        return integer_reader(self.fetcher, array)
+
+    def _own_place(self, name: str) -> Place | None:
+        """The place of a coded array that is a tensor's alone, and all that its values take."""
         record = self.contents.records.get(name)
         if record is not None and record.store == "alias":
             record = self.contents.records[record.of]
         if record is None or record.store in ("solid", "base") or record.stored or record.base:
             return None
         place = self.contents.places[record.name]
-        array = self.fetcher.chunked_array(place) if place.parts else None
-        return row_reader(self.fetcher, array, self._info(record), self.threads)
+        return place if place.parts else None
 
     def _decoded(self, place: Place) -> np.ndarray:
         """The stored bytes of one tensor."""

@@ -30,9 +30,9 @@ class RowReader:
         """Whether each row lies in one chunk."""
         return self.row_nbytes > 0 and self.scratch % self.row_nbytes == 0
 
-    def none(self) -> np.ndarray:
-        """An array of no rows."""
-        return np.empty((0, *self._shape), self._dtype)
+    def empty(self, rows: int) -> np.ndarray:
+        """An array for so many rows."""
+        return np.empty((rows, *self._shape), self._dtype)
 
     def take(self, rows: np.ndarray, scratch: np.ndarray) -> np.ndarray:
         """Decode these rows (sorted, each once) into an array of their own.
@@ -55,10 +55,10 @@ class RowReader:
 
 
 def row_reader(
-    fetcher: Fetcher, array: ChunkedArray | None, info: TensorInfo, threads: int
+    fetcher: Fetcher, array: ChunkedArray, info: TensorInfo, threads: int
 ) -> RowReader | None:
     """A reader of an array's rows; None where there are not several chunks of whole rows."""
-    if array is None or array.found.chunks < 2 or not info.shape:
+    if array.found.chunks < 2 or not info.shape:
         return None
     found = RowReader(fetcher, array, info, threads)
     return found if found.whole_chunks else None

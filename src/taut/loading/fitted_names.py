@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taut.container import RowReader, TautFile
+from taut.container import IntegerReader, RowReader, TautFile
 from taut.io import TensorInfo
 from taut.io.gguf_metadata import METADATA
 from taut.io.tensor_pieces import PIECE
@@ -87,6 +87,10 @@ class FittedFile(TautFile):
     def row_reader(self, name: str) -> RowReader | None:
         """What gives some rows of a tensor without decoding all of it."""
         return self._file.row_reader(self._names.get(name, name))
+
+    def integer_reader(self, name: str) -> IntegerReader | None:
+        """What gives the integers that a rounded tensor's values are made of."""
+        return self._file.integer_reader(self._names.get(name, name))
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None

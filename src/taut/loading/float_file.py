@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from taut.container import RowReader, TautFile
+from taut.container import IntegerReader, RowReader, TautFile
 from taut.container.fetch import Checked
 from taut.errors import ArgumentError
 from taut.io import TensorInfo
@@ -139,6 +139,10 @@ class FloatFile(TautFile):
     def row_reader(self, name: str) -> RowReader | None:
         """What gives some rows of a tensor without decoding all of it; not of a low-bit weight."""
         return None if name in self.weights else self._file.row_reader(name)
+
+    def integer_reader(self, name: str) -> IntegerReader | None:
+        """What gives a rounded tensor's integers; not of a low-bit weight."""
+        return None if name in self.weights else self._file.integer_reader(name)
 
     def load_all(
         self, *, threads: int | None = None, out: Mapping[str, np.ndarray] | None = None

@@ -33,6 +33,7 @@ ArraysOf: TypeAlias = "Literal['numpy', 'np']"
 TensorsOf: TypeAlias = "Literal['torch', 'pt']"
 DeviceSpec: TypeAlias = "str | int | torch.device"
 
+_NARROW: Final = ("bfloat16", "int8")
 _NUMPY: Final = ("numpy", "np")
 _TORCH: Final = ("torch", "pt", "pytorch")
 _OTHERS: Final = ("tf", "tensorflow", "jax", "flax", "mlx", "paddle")
@@ -106,6 +107,7 @@ def load(
     dtype: None = None,
     on_demand: bool = False,
     cache: str | int | None = None,
+    cache_dtype: Literal["bfloat16", "int8"] | None = None,
     dequantize: bool | None = None,
     threads: int | None = None,
     base: BaseSpec | None = None,
@@ -122,6 +124,7 @@ def load(
     dtype: object = None,
     on_demand: bool = False,
     cache: str | int | None = None,
+    cache_dtype: Literal["bfloat16", "int8"] | None = None,
     dequantize: bool | None = None,
     nested: bool = False,
     threads: int | None = None,
@@ -138,7 +141,8 @@ def load(
     dtypes must be its own (layers of a pruned model are made as small as the file's first). With
     `on_demand` its large weights stay compressed, and each is decoded for the layer that runs, on
     the CPU; `module.taut` tells what it holds, and ends it (docs/loading.md). `cache` ("256MB", or
-    bytes) is how much of the decoded weights is kept from one pass to the next.
+    bytes) is how much of the decoded weights is kept from one pass to the next; wider ones are kept
+    rounded to `cache_dtype` ("bfloat16", "int8"), which changes what the module gives.
 
     With `dequantize` low-bit weights (FP8, NVFP4, MXFP4, packed integers, NF4) are given as the
     floats that they stand for; a module that has the one or the other decides for itself. With
@@ -154,6 +158,7 @@ def load(
     """
     kind = _check_call(framework, into, on_demand, device, dtype)
     kept = _checked_cache(cache, on_demand)
+    _check_cache_dtype(cache_dtype, kept)
     opened = open_taut(as_path(file), threads=checked_threads(threads), base=base)
     if nested:
         _check_nested(kind, into, dequantize)
@@ -161,7 +166,9 @@ def load(
     if dequantize or (dequantize is None and into is not None and _lacks(into, opened)):
         opened = _floats(opened, on_demand)
     if into is not None:
-        return load_into(TorchFile(opened), into, on_demand=on_demand, cache=kept)
+        return load_into(
+            TorchFile(opened), into, on_demand=on_demand, cache=kept, cache_dtype=cache_dtype
+        )
     return _in_form(opened, kind, device, dtype)
 
 
@@ -199,6 +206,17 @@ def _checked_cache(cache: str | int | None, on_demand: bool) -> int:
     if not on_demand:
         raise ArgumentError("cache is for on_demand=True: loaded weights are all kept anyway")
     return parse_bytes(cache, "cache")
+
+
+def _check_cache_dtype(cache_dtype: object, kept: int) -> None:
+    """Raise `ArgumentError` for a dtype that weights are not kept in, or without a cache."""
+    if cache_dtype is None:
+        return
+    if cache_dtype not in _NARROW:
+        near = nearest(cache_dtype, _NARROW) if isinstance(cache_dtype, str) else ""
+        raise ArgumentError(f'cache_dtype: {cache_dtype!r} is none of "bfloat16", "int8"{near}')
+    if not kept:
+        raise ArgumentError('cache_dtype is of what is kept: give cache="256MB" as well')
 
 
 def framework_of(framework: object, device: object, dtype: object) -> Literal["numpy", "torch"]:

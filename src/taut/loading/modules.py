@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from taut.errors import ArgumentError
 from taut.io import SAFETENSORS_DTYPES, TensorInfo
@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 _COUNT = "num_batches_tracked"
 
 
-def load_into(file: TorchFile, module: Module, *, on_demand: bool, cache: int = 0) -> Module:
+def load_into(
+    file: TorchFile,
+    module: Module,
+    *,
+    on_demand: bool,
+    cache: int = 0,
+    cache_dtype: Literal["bfloat16", "int8"] | None = None,
+) -> Module:
     """Load all tensors of a file into a module of their names and shapes; gives the module.
 
     Raises:
@@ -41,7 +48,7 @@ def load_into(file: TorchFile, module: Module, *, on_demand: bool, cache: int = 
         raise ArgumentError(f"into: a {type(module).__name__} is no torch.nn.Module")
     if hasattr(module, "taut"):
         raise ArgumentError("into: this module loads on demand: module.taut.release() first")
-    fill = partial(_attach, cache=cache) if on_demand else _fill
+    fill = partial(_attach, cache=cache, cache_dtype=cache_dtype) if on_demand else _fill
     fitted, note = fitted_file(file.file, module)
     if note:
         warnings.warn(note, stacklevel=3)
@@ -99,7 +106,12 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(*(each.reshape(-1).view(torch.uint8) for each in (one, other)))
 
 
-def _attach(file: TorchFile, module: Module, cache: int) -> Module:
+def _attach(
+    file: TorchFile,
+    module: Module,
+    cache: int,
+    cache_dtype: Literal["bfloat16", "int8"] | None,
+) -> Module:
     from taut.loading.on_demand import attach
 
     tie = getattr(module, "tie_weights", None)  # of transformers; making it on meta undoes its ties
@@ -108,7 +120,7 @@ def _attach(file: TorchFile, module: Module, cache: int) -> Module:
             tie()
     _check_fits(file, module, Masks(), meta=True)
     _check_places(file, module)
-    attach(module, file.file, cache)
+    attach(module, file.file, cache, cache_dtype)
     return module
 
 

@@ -9,15 +9,18 @@ from taut.container import TautFile
 from taut.loading.arrays import to_torch
 from taut.loading.on_demand.choose import choose
 from taut.loading.on_demand.handle import OnDemand
+from taut.loading.on_demand.rounded_rows import CacheDtype
 from taut.networks.calls import explained
 
 
-def attach(module: nn.Module, file: TautFile, cache: int = 0) -> OnDemand:
+def attach(
+    module: nn.Module, file: TautFile, cache: int = 0, cache_dtype: CacheDtype | None = None
+) -> OnDemand:
     """Load what stays, and have the layers decode the rest when they run; gives `module.taut`.
 
     Names, shapes and dtypes are those of the file (the caller has checked that). Parameters may be
     on the meta device; they get memory only where they stay. `cache` bytes of decoded weights are
-    kept between passes.
+    kept between passes, rounded to `cache_dtype` where that is given.
 
     Raises:
         VerifyError, FormatError: what stays is damaged; the module is as it was.
@@ -29,7 +32,7 @@ def attach(module: nn.Module, file: TautFile, cache: int = 0) -> OnDemand:
     staying = {n: to_torch(file[n], infos[n].dtype) for n in file if n not in absent}
     _give_memory(module, away)
     _load(module, staying)
-    handle = OnDemand(module, file, chosen, cache)
+    handle = OnDemand(module, file, chosen, cache, cache_dtype)
     module.taut = handle  # type: ignore[assignment]
     return handle
 

@@ -17,9 +17,12 @@ from taut.errors import ArgumentError
 from taut.loading.on_demand.absent import WHOLE, Absent
 from taut.loading.on_demand.choose import Choice
 from taut.loading.on_demand.kept_bytes import KeptBytes
+from taut.loading.on_demand.kept_narrow import keep_narrow
+from taut.loading.on_demand.rounded_rows import CacheDtype
 from taut.loading.on_demand.row_table import RowTable
 from taut.loading.on_demand.weights import Weight, Weights
 
+_FAR: Final = 8  # layers to look ahead for one that has to be decoded
 _SCRIPTED: Final = "__prepare_scriptable__"  # torch.jit.script asks a module for it first
 
 
@@ -31,7 +34,8 @@ class Stats:
     memory, `on_demand` of what does not; `pool` the buffers held now, and `pool_peak` the most of
     them. `decoded` counts decodings, `ahead` those that the prefetch thread had done in time,
     `outside` those for other uses than by the layer that owns the weight. `kept` is the bytes that
-    are kept between passes (`cache`), part of `pool` but for rows of embeddings.
+    are kept between passes (`cache`), part of `pool` but for rows of embeddings and for `narrow`:
+    integers, or rounded values, of which weights are made anew each time.
     """
 
     file: int
@@ -44,29 +48,34 @@ class Stats:
     ahead: int
     outside: int
     kept: int
+    narrow: int
 
 
 class OnDemand:
     """Fills the weights of a module's layers when they run; `module.taut`.
 
     The module is frozen and stays on the CPU in the file's dtypes. Any number of threads may run
-    it. `release` ends it. `cache` bytes of decoded weights are kept between passes.
+    it. `release` ends it. `cache` bytes of decoded weights are kept between passes, rounded to
+    `cache_dtype` where that is given and they are wider.
     """
 
     def __init__(
-        self, module: nn.Module, file: TautFile, chosen: Sequence[Choice], cache: int = 0
+        self,
+        module: nn.Module,
+        file: TautFile,
+        chosen: Sequence[Choice],
+        cache: int = 0,
+        cache_dtype: CacheDtype | None = None,
     ) -> None:
         self._module = module
-        self._weights = Weights(file, KeptBytes(cache))
+        self._weights = Weights(file, KeptBytes(cache), cache_dtype)
         self._grads = {one: one.requires_grad for one in module.parameters()}
         self._entries = [(Weight(one.info, one.owners, self._weights), one) for one in chosen]
         self._run = threading.local()
         self._after: dict[nn.Module, nn.Module | None] = {}
-        self._of: dict[nn.Module, tuple[Weight, ...]] = {}
-        for weight, one in self._entries:
-            for layer in one.layers:
-                self._of[layer] = (*self._of.get(layer, ()), weight)
-            weight.put(weight.absent)
+        self._of = self._by_layer()
+        last = sorted(self._entries, key=lambda entry: _is_table(entry[1]))  # words come last
+        keep_narrow((weight for weight, _ in last), self._weights.budget)
         self._tables = self._made_tables()
         for layer in self._tables:
             vars(layer)["forward"] = partial(self._look_up, layer)
@@ -77,6 +86,15 @@ class OnDemand:
         self._hooks = [hook for layer in layers for hook in self._hook(layer)]
         if layers:
             self._hooks.append(module.register_forward_hook(self._end, always_call=True))
+
+    def _by_layer(self) -> dict[nn.Module, tuple[Weight, ...]]:
+        """The weights of each layer, none of which is in place any more."""
+        found: dict[nn.Module, tuple[Weight, ...]] = {}
+        for weight, one in self._entries:
+            for layer in one.layers:
+                found[layer] = (*found.get(layer, ()), weight)
+            weight.put(weight.absent)
+        return found
 
     @property
     def stats(self) -> Stats:
@@ -100,6 +118,7 @@ class OnDemand:
             ahead=weights.ahead_hits,
             outside=weights.outside,
             kept=weights.kept,
+            narrow=weights.narrow,
         )
 
     def following(self, layer: nn.Module) -> nn.Module | None:
@@ -149,9 +168,19 @@ class OnDemand:
         if last is not None:
             self._after[last] = layer
         run["last"] = layer
+        self._weights.expect(self._next_to_decode(layer))
+
+    def _next_to_decode(self, layer: nn.Module) -> tuple[Weight, ...]:
+        """The weights of the next layer that has to be decoded, if it is near."""
         following = self.following(layer)
-        if following is not None and following is not layer:
-            self._weights.expect(() if following in self._tables else self._of[following])
+        for _ in range(_FAR):
+            if following is None:
+                break
+            weights = () if following in self._tables else self._of[following]
+            if not all(weight.is_near for weight in weights):
+                return weights
+            following = self.following(following)
+        return ()
 
     def _made_tables(self) -> dict[nn.Module, RowTable]:
         """Tables of the embeddings that are looked up by rows: none where all weights are kept."""
@@ -160,12 +189,10 @@ class OnDemand:
             return {}
         made: dict[nn.Module, RowTable] = {}
         for weight, one in self._entries:
-            layers = [layer for layer in one.layers if isinstance(layer, nn.Embedding)]
-            if len(layers) != len(one.owners) or not layers:
-                continue
-            reader = weights.file.row_reader(weight.name)
+            reader = weights.file.row_reader(weight.name) if _is_table(one) else None
             if reader is not None:
-                made |= dict.fromkeys(layers, RowTable(weight.info, reader, budget, weights.pool))
+                table = RowTable(weight, reader, budget, weights.pool)
+                made |= dict.fromkeys(one.layers, table)
         weights.tables += set(made.values())
         return made
 
@@ -213,6 +240,12 @@ class OnDemand:
         raise ArgumentError(
             f"a module that loads on demand cannot be pickled: save its state_dict(), or {WHOLE}"
         )
+
+
+def _is_table(one: Choice) -> bool:
+    """Whether all that holds a weight is embeddings."""
+    layers = [layer for layer in one.layers if isinstance(layer, nn.Embedding)]
+    return len(layers) == len(one.owners) and bool(layers)
 
 
 class NoProgramError(ArgumentError, AssertionError):

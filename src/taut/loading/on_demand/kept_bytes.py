@@ -20,6 +20,18 @@ class KeptBytes:
             self.held += nbytes if fits else 0
             return fits
 
+    def take_some(self, nbytes: int) -> int:
+        """Take what is left of so many bytes; how many that is."""
+        with self._lock:
+            found = max(0, min(nbytes, self.nbytes - self.held))
+            self.held += found
+            return found
+
+    def give_back(self, nbytes: int) -> None:
+        """Have bytes that were taken for others."""
+        with self._lock:
+            self.held -= nbytes
+
     def begin_anew(self, given: int) -> None:
         """Give bytes back in a process that was forked off, where the lock may be held."""
         self._lock = threading.Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,19 +13,32 @@ from taut.container import RowReader
 from taut.io.tensor_info import TensorInfo
 from taut.loading.arrays import to_torch
 from taut.loading.on_demand.kept_bytes import KeptBytes
+from taut.loading.on_demand.kept_narrow import KeptNarrow
 from taut.loading.on_demand.pool import Pool
 
 _FEW = 4  # a look-up of more than one row in so many decodes the whole table
 _SHARE = 16  # of the budget, to rows that are kept
 
 
-class RowTable:
-    """Looks rows up; as many of the last as a part of the budget holds are kept."""
+class TableWeight(Protocol):
+    """The weight of an embedding: what it is, and what is kept of it."""
 
-    def __init__(self, info: TensorInfo, reader: RowReader, budget: KeptBytes, pool: Pool) -> None:
-        self._info, self._reader = info, reader
-        share = min(info.nbytes, budget.nbytes // _SHARE)
-        self._most = share // reader.row_nbytes if budget.take(share) else 0
+    info: TensorInfo
+    narrow: KeptNarrow | None
+
+
+class RowTable:
+    """Looks rows up; as many of the last as a part of the budget holds are kept.
+
+    Where the weight's integers are kept, or rounded values, rows are made of them.
+    """
+
+    def __init__(
+        self, weight: TableWeight, reader: RowReader, budget: KeptBytes, pool: Pool
+    ) -> None:
+        self._weight, self._info, self._reader = weight, weight.info, reader
+        share = 0 if weight.narrow else min(self._info.nbytes, budget.nbytes // _SHARE)
+        self._most = budget.take_some(share) // reader.row_nbytes
         self.begin_anew(pool)
 
     @property
@@ -36,7 +50,7 @@ class RowTable:
         """Forget all rows, in a process that was forked off too: its locks may be held."""
         self._pool, self._lock = pool, threading.Lock()
         self._numbers = np.empty(0, np.int64)  # sorted
-        self._kept = self._reader.none()
+        self._kept = self._reader.empty(0)
 
     def serves(self, args: tuple[object, ...], kwargs: dict[str, object]) -> bool:
         """Whether a call of the layer asks for few rows, by numbers that can be read here.
@@ -67,6 +81,12 @@ class RowTable:
         return torch.nn.functional.embedding(torch.from_numpy(places).reshape(ids.shape), rows)
 
     def _rows(self, numbers: np.ndarray) -> np.ndarray:
+        narrow = self._weight.narrow
+        held = None if narrow is None else narrow.held()
+        if held is not None:
+            rows = self._reader.empty(len(numbers))
+            held.read_rows(numbers, rows[0].size, rows.reshape(-1).view(np.uint8))
+            return rows
         with self._lock:
             new = np.setdiff1d(numbers, self._numbers, assume_unique=True)
             if len(new):

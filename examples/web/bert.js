@@ -1,0 +1,126 @@
+// BERT's encoder on the weights of a Taut file, by a few kilobytes of WebAssembly (bert.c): what a page loads instead of a
+// runtime for all networks, where it has this one alone.
+const EPSILON = 1e-12;
+const LEAST = 4;  // rows that a multiplication takes
+
+export class Bert {
+    #code;
+    #at = {};  // by name: where the tensor lies, in bytes
+    #top;
+    #words;
+
+    /** `module` is bert.c, compiled; `file` an open Taut file. Decodes every tensor. */
+    static async from(module, file, {heads}) {
+        const bert = new Bert();
+        const {exports} = await WebAssembly.instantiate(module, {});
+        bert.#code = exports;
+        bert.#top = (exports.__heap_base.value + 15) & ~15;
+        const parts = file.tensors.filter(({name, dtype}) => /^(embeddings|encoder)\./.test(name) && /^B?F\d+$/.test(dtype));
+        const shape = (name) => {
+            const found = parts.find((one) => one.name === name);
+            if (!found)
+                throw new Error(`the file is no encoder of BERT's kind: it has no "${name}"`);
+            return found.shape;
+        };
+        bert.heads = heads;
+        [, bert.size] = shape("embeddings.word_embeddings.weight");
+        [bert.most] = shape("embeddings.position_embeddings.weight");
+        [bert.inner] = shape("encoder.layer.0.intermediate.dense.weight");
+        bert.layers = parts.filter((one) => one.name.endsWith("intermediate.dense.bias")).length;
+        for (const {name} of parts) {
+            const values = await file.get(name);
+            if (name === "embeddings.word_embeddings.weight")
+                bert.#words = values;  // rows of it are looked up here
+            else
+                bert.#at[name] = bert.#put(values);
+        }
+        return bert;
+    }
+
+    /** Vectors of unit length: the mean of a text's tokens, one for each row of ids. */
+    embed(rows) {
+        const {size, inner} = this;
+        const counts = rows.map((row) => row.length);
+        const tokens = Math.max(LEAST, counts.reduce((sum, one) => sum + one, 0));
+        const bottom = this.#top;
+        const [x, q, k, v, mixed, more] = [0, 0, 0, 0, 0, 0].map(() => this.#room(tokens * size));
+        const [wide, scores] = [this.#room(tokens * inner), this.#room(this.most)];
+        this.#look(rows, x, more);
+        this.#norm(x, more, "embeddings.LayerNorm", tokens);
+        for (let layer = 0; layer < this.layers; layer++) {
+            const of = `encoder.layer.${layer}`;
+            for (const [name, to] of [["query", q], ["key", k], ["value", v]])
+                this.#linear(x, `${of}.attention.self.${name}`, to, tokens, size, size);
+            let from = 0;
+            for (const count of counts) {
+                const at = 4 * from * size;
+                this.#code.attend(q + at, k + at, v + at, mixed + at, scores, count, size, this.heads);
+                from += count;
+            }
+            this.#linear(mixed, `${of}.attention.output.dense`, more, tokens, size, size);
+            this.#norm(x, more, `${of}.attention.output.LayerNorm`, tokens);
+            this.#linear(x, `${of}.intermediate.dense`, wide, tokens, inner, size, 1);
+            this.#linear(wide, `${of}.output.dense`, more, tokens, size, inner);
+            this.#norm(x, more, `${of}.output.LayerNorm`, tokens);
+        }
+        this.#top = bottom;
+        return this.#means(counts, x);
+    }
+
+    /** The sum of what words, places and kinds stand for: of words in `x`, of the rest in `more`. */
+    #look(rows, x, more) {
+        const {size} = this;
+        const floats = new Float32Array(this.#code.memory.buffer);
+        const places = this.#at["embeddings.position_embeddings.weight"] / 4;
+        const kind = floats.subarray(this.#at["embeddings.token_type_embeddings.weight"] / 4).subarray(0, size);
+        let to = 0;
+        for (const row of rows) {
+            for (const [place, id] of row.entries()) {
+                floats.set(this.#words.subarray(id * size, (id + 1) * size), x / 4 + to);
+                for (let c = 0; c < size; c++)
+                    floats[more / 4 + to + c] = floats[places + place * size + c] + kind[c];
+                to += size;
+            }
+        }
+    }
+
+    #means(counts, x) {
+        const {size} = this;
+        const floats = new Float32Array(this.#code.memory.buffer);
+        let from = x / 4;
+        return counts.map((count) => {
+            const mean = new Float32Array(size);
+            for (const end = from + count * size; from < end; from += size) {
+                for (let c = 0; c < size; c++)
+                    mean[c] += floats[from + c];
+            }
+            const length = Math.hypot(...mean);
+            return mean.map((one) => one / length);
+        });
+    }
+
+    #linear(from, name, to, rows, columns, length, gelu = 0) {
+        this.#code.linear(from, this.#at[`${name}.weight`], this.#at[`${name}.bias`], to, rows, columns, length, gelu);
+    }
+
+    #norm(x, more, name, rows) {
+        this.#code.add_norm(x, more, this.#at[`${name}.weight`], this.#at[`${name}.bias`], rows, this.size, EPSILON);
+    }
+
+    #put(values) {
+        const at = this.#room(values.length);
+        new Float32Array(this.#code.memory.buffer, at, values.length).set(values);
+        return at;
+    }
+
+    /** Room for so many floats. */
+    #room(count) {
+        const at = this.#top;
+        this.#top += (4 * count + 15) & ~15;
+        const {memory} = this.#code;
+        const lacking = this.#top - memory.buffer.byteLength;
+        if (lacking > 0)
+            memory.grow(Math.ceil(lacking / 65536));
+        return at;
+    }
+}
