@@ -81,7 +81,8 @@ def open_model(spec: ModelSpec, *, widened: bool = True) -> LoadedModel:
     Raises:
         ArgumentError: there is no such model, it cannot be run, or an extra is missing.
     """
-    need_extra("torch", "hf", "calibration takes")
+    named = isinstance(spec, str) and names_callable(spec)
+    need_extra("torch", "torch" if named else "hf", f"{spec}: to run it takes")
     if is_module(spec):
         return _of_module(spec, widened)
     refuse_programs(spec)
