@@ -33,6 +33,14 @@ def test_all_that_is_missing_is_told_at_once(model, bare):
     assert str(caught.value) == f"{model}: to run it takes {TOLD[model]}"
 
 
+def test_an_adapter_alone_is_refused_before_the_work(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(ArgumentError, match=r"is an adapter \(LoRA\).*merge_and_unload"):
+        need_to_run(tmp_path)
+    (tmp_path / "config.json").write_text("{}")  # merged beside it, as some publish them
+    need_to_run(tmp_path)
+
+
 def test_compress_with_data_says_so_too(bare, tmp_path, monkeypatch):
     """Where frameworks are imported deep below, and by a decorator."""
     monkeypatch.chdir(tmp_path)
