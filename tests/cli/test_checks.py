@@ -36,6 +36,9 @@ WRONG = [
     (("compress", "MODEL", "--plan", "tokenizer.json"), "is a tokenizer"),
     (("compress", "MODEL", "--calib", "m.index.json"), "the index of a sharded model"),
     (("compress", "config.json"), "is a model's config; name the folder"),
+    (("compress", "adapter_config.json"), "is a model's config; name the folder"),
+    (("compress", "model_index.json"), "is a model's config; name the folder"),
+    (("compress", "booster.json"), "is a model of XGBoost; trees"),
     (("compress", "MODEL", "--base", "texts.tx"), "--base: texts.tx: no such file or folder; near"),
     (("compress", "MODEL", "--base", "MODEL", "--train", "texts.txt"), "does not go with train"),
     (("compress", "MODEL", "--memory", "8GB"), "memory (--memory): goes with calibration data"),
@@ -66,6 +69,9 @@ FILES = {
     "tokenizer.json": json.dumps({"version": "1.0", "added_tokens": [], "model": {}}),
     "m.index.json": json.dumps({"metadata": {}, "weight_map": {}}),
     "config.json": json.dumps({"model_type": "bert"}),
+    "adapter_config.json": json.dumps({"peft_type": "LORA", "r": 8}),
+    "model_index.json": json.dumps({"_class_name": "StableDiffusionPipeline"}),
+    "booster.json": json.dumps({"learner": {}, "version": [2, 0, 0]}),
 }
 
 

@@ -180,5 +180,5 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, bert_folder: 
     with pytest.raises(ArgumentError, match=r"takes transformers: pip install 'taut\[hf\]'"):
         open_model(bert_folder)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ArgumentError, match=r"calibration takes PyTorch: pip install"):
+    with pytest.raises(ArgumentError, match=r"takes PyTorch and transformers: pip install"):
         open_model(bert_folder)

@@ -120,8 +120,17 @@ def check_base(bases: Sequence[str | Path] | None, beside: Mapping[str, object])
 def check_model(model: str | Path, *, original: bool = False, runs: bool = False) -> None:
     """Whether a MODEL is none of what is no model; ArgumentError if it is, or does not serve.
 
-    `original` refuses a Taut file, whose bytes are coded already; `runs` refuses weights alone.
+    `original` refuses a Taut file, whose bytes are coded already; `runs` refuses weights alone, and
+    what runs by something that is not installed.
     """
+    _check_serves(model, original=original, runs=runs)
+    if runs:
+        from taut.networks.needed import need_to_run
+
+        need_to_run(model)
+
+
+def _check_serves(model: str | Path, *, original: bool, runs: bool) -> None:
     from taut.cli._kinds import INDEX, check_kind
 
     if "://" in str(model) or ".py:" in str(model):

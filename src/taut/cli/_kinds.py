@@ -73,7 +73,13 @@ KINDS: Final = (
         "config",
         "a model's config",
         "name the folder that it is in",
-        _keys("model_type", "architectures", "transformers_version"),
+        _keys("model_type", "architectures", "transformers_version", "peft_type", "_class_name"),
+    ),
+    Kind(
+        "trees",
+        "a model of XGBoost",
+        "trees have no weights that Taut compresses",
+        _keys("learner version"),
     ),
     Kind(PLAN, "a plan", "give it to --plan", _keys("rules", "target", "steps", "about")),
 )

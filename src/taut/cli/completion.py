@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from taut.cli._guard import guarded
-
-ASKED: Final = "_TAUT_COMPLETE"  # what a shell sets when it asks, as click names it
+from taut.cli._shells import ASKED, SCRIPTS
 
 
 @guarded
@@ -20,6 +19,9 @@ def command(
     ],
 ) -> None:
     """Print the script that lets a shell complete commands, options and file names."""
+    if shell in SCRIPTS:
+        print(SCRIPTS[shell], end="")
+        return
     from importlib import import_module
 
     shells = import_module("typer.completion")  # which lists nothing of it for import

@@ -58,6 +58,7 @@ from taut.io.stamp import blaming_changes
 from taut.io.tree import TreeSource
 from taut.machine.memory_watch import MemoryWatch
 from taut.machine.peak_memory import peak_memory
+from taut.networks.needed import need_to_run
 from taut.networks.sources import built, without_masks
 from taut.planning.target import parse_bytes
 from taut.progress import Progress
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
 def carry_out(request: CompressRequest) -> Result:
     """As `_carried_out`; a GGUF model that is to run is made a model folder first."""
     path, call = path_of(request.src), request.call
+    if call.runs:
+        need_to_run(request.src)
     if not call.runs or path is None or not path.is_file() or kind_of(path) != "gguf":
         return _carried_out(request)
     from taut.networks.gguf_folder import gguf_folder

@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from taut.errors import ArgumentError, FormatError
 from taut.io._onnx_wire import LENGTH, VARINT, fields
+from taut.io.foreign import ARRAYS, KERAS, MAGIC, filled, refuse_code, why_openvino
 from taut.io.stamp import StillFile
 
 Kind: TypeAlias = Literal["safetensors", "checkpoint", "onnx", "gguf"]
@@ -23,16 +24,13 @@ FIRST: Final = 1024  # bytes that are looked at
 _AGAIN: Final = "what was fetched is no model; fetch it again"
 _UNFINISHED: Final = "what wrote or fetched it did not finish; fetch it again"
 _UNPACK: Final = "unpack it first"
-_SAFETENSORS: Final = "convert it to safetensors"
 _MAGIC: Final = (
-    (b"\x89HDF", 0, f"an HDF5 file (Keras); {_SAFETENSORS}"),
-    (b"\x93NUMPY", 0, "an array of numpy; pass {name: numpy.load(path)} from Python"),
+    *MAGIC,
     (b"\x1f\x8b", 0, f"compressed by gzip; {_UNPACK}"),
     (b"\xfd7zXZ", 0, f"compressed by xz; {_UNPACK}"),
     (b"BZh", 0, f"compressed by bzip2; {_UNPACK}"),
     (b"\x28\xb5\x2f\xfd", 0, f"compressed by zstd; {_UNPACK}"),
     (b"7z\xbc\xaf", 0, f"a 7z archive; {_UNPACK}"),
-    (b"TFL3", 4, f"a LiteRT model; {_SAFETENSORS}"),
     (b"ustar", 257, f"a tar archive; {_UNPACK}"),
 )
 _MARK: Final = b"\xef\xbb\xbf"  # of UTF-8
@@ -63,7 +61,8 @@ def kind_of(path: Path) -> Kind | None:
         ArgumentError: it cannot be read.
     """
     first = first_bytes(path)
-    if (why := why_foreign(first)) is not None:
+    refuse_code(path)
+    if (why := why_foreign(first, path)) is not None:
         raise FormatError(f"{path}: {why}")
     if first.startswith(b"GGUF"):
         return "gguf"
@@ -91,19 +90,21 @@ def why_not_fetched(first: bytes) -> str | None:
     return f"is a web page{named}, not the weights: {_AGAIN}, perhaps after a login"
 
 
-def why_foreign(first: bytes) -> str | None:
+def why_foreign(first: bytes, path: Path) -> str | None:
     """What a file that begins so is, and what to do, where it is no model; else None.
 
-    >>> why_foreign(b"\\x89HDF\\r\\n\\x1a\\n")
-    'is an HDF5 file (Keras); convert it to safetensors'
+    >>> why_foreign(b"\\x1f\\x8b\\x08", Path("model.bin"))
+    'is compressed by gzip; unpack it first'
     """
+    if (why := why_openvino(first)) is not None:
+        return why
     if (why := why_not_fetched(first)) is not None:
         return why
     if not first or first == bytes(FIRST):
         return f"{'is zeros at its beginning' if first else 'is empty (0 bytes)'}: {_UNFINISHED}"
     for magic, at, what in _MAGIC:
         if first[at : at + len(magic)] == magic:
-            return f"is {what}"
+            return f"is {filled(what, path)}"
     text = _text_of(first)
     if text is None:
         return None
@@ -142,10 +143,10 @@ def _of_archive(path: Path) -> Kind:
     inner = {name.partition("/")[2] or name for name in names}
     if "data.pkl" in inner and "constants.pkl" not in inner:
         return "checkpoint"
-    raise FormatError(f"{path}: is {_archive_told(names, inner)}")
+    raise FormatError(f"{path}: is {_archive_told(names, inner, path)}")
 
 
-def _archive_told(names: list[str], inner: set[str]) -> str:
+def _archive_told(names: list[str], inner: set[str], path: Path) -> str:
     """What an archive of other files is, and what to do."""
     trusted = "from Python, where you trust it"
     if "data.pkl" in inner:
@@ -154,11 +155,11 @@ def _archive_told(names: list[str], inner: set[str]) -> str:
             f"state_dict(), {trusted}, or build.py:model with a function that gives it"
         )
     if names and all(name.endswith(".npy") for name in names):
-        return "an archive of numpy arrays; pass dict(numpy.load(path)) from Python"
+        return filled(ARRAYS, path)
     if any(name.startswith(("models/", "data/weights")) for name in inner):
         return f"a program of torch.export; pass torch.export.load(path).state_dict {trusted}"
     if "model.weights.h5" in names:
-        return f"a model of Keras; {_SAFETENSORS}"
+        return filled(f"a model of Keras; {KERAS}", path)
     return f"a zip archive of {', '.join(sorted(names)[:4]) or 'nothing'}; {_UNPACK}"
 
 

@@ -116,7 +116,7 @@ def _read_file(path: Path, where: str) -> Header:
 
 
 def _header_length(first: bytes, size: int, where: str) -> int:
-    if (why := why_foreign(first)) is not None:
+    if (why := why_foreign(first, Path(where))) is not None:
         raise FormatError(f"{where}: {why}")
     if len(first) < 8:
         raise FormatError(f"{where}: {size} bytes; a safetensors file has at least 10")

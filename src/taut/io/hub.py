@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from taut.errors import ArgumentError
+from taut.io.foreign import why_foreign_folder
 from taut.io.header import Header
 
 # First match wins, as in transformers: one file before shards, safetensors before pickle.
@@ -46,6 +47,8 @@ def holds_weights(folder: Path) -> bool:
 
 def _without_weights(folder: Path) -> ArgumentError:
     """What a folder that holds no weights has instead."""
+    if (why := why_foreign_folder(folder)) is not None:
+        return ArgumentError(f"{folder}: {why}")
     names = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
     if found := sorted(path.name for path in folder.glob("*.gguf")):
         return ArgumentError(f"{folder}: holds GGUF; name the file: {', '.join(found[:8])}")

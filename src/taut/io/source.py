@@ -13,6 +13,7 @@ from taut.errors import ArgumentError
 from taut.io.checkpoint_parts import ALL, WholeCheckpoint, choose_part
 from taut.io.content import Kind, kind_of
 from taut.io.folder_files import read_folder
+from taut.io.foreign import SUFFIXES, filled
 from taut.io.gguf import FRAME, open_gguf
 from taut.io.hub import find_weights
 from taut.io.in_memory import Entry, MemorySource, Tagged, memory_source, numpy_entry
@@ -42,12 +43,6 @@ if TYPE_CHECKING:
 Opened: TypeAlias = "MemorySource | SafetensorsSource"
 
 __all__ = ["Source", "SourceFile", "TensorInfo", "open_source"]
-
-_OTHER_FORMATS = {
-    ".h5": "convert it to safetensors",
-    ".npz": "pass dict(numpy.load(path)) from Python",
-    ".npy": "pass {name: numpy.load(path)} from Python",
-}
 
 
 def open_source(
@@ -189,11 +184,12 @@ def _kind_by_name(path: Path) -> Kind:
         return "onnx"
     if suffix == ".gguf":
         return "gguf"
-    advice = _OTHER_FORMATS.get(suffix, "rename it if it is one of these")
+    if suffix in SUFFIXES:
+        raise ArgumentError(f"{path}: {filled(SUFFIXES[suffix], path)}")
     raise ArgumentError(
         f'{path}: neither its bytes nor the suffix "{path.suffix}" are of a format read here '
         f"(.safetensors, .safetensors.index.json, {', '.join(CHECKPOINT_SUFFIXES)}, .onnx, "
-        f".gguf, or a model folder); {advice}"
+        f".gguf, or a model folder); rename it if it is one of these"
     )
 
 

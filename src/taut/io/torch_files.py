@@ -24,6 +24,7 @@ from taut.extras import need_extra
 from taut.io.checkpoint_parts import CheckpointPart, choose_part
 from taut.io.checksums import checked_once
 from taut.io.content import first_bytes, why_foreign
+from taut.io.foreign import why_pickled
 from taut.io.in_memory import Entry, MemorySource, memory_source
 from taut.io.inert import stand_ins
 from taut.io.names import as_text
@@ -37,7 +38,7 @@ _REFUSED: Final = (
     'def model(): return torch.load("{name}", weights_only=False) in a build.py, and give '
     "build.py:model; or save its state_dict()"
 )
-_OLD: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # its files before 1.6 begin so
+_OLD: Final = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # its files before 1.6 begin with this number
 _BLOCKED: Final = re.compile(r"GLOBAL ([\w.]+)")
 
 
@@ -98,7 +99,7 @@ def _entries(path: Path, key: str | None = None) -> tuple[list[Entry], Stamp, Ch
     if not path.is_file():
         raise ArgumentError(f"{path}: no such file")
     stamp = stamp_of(path)
-    if (why := why_foreign(first_bytes(path))) is not None:
+    if (why := why_foreign(first_bytes(path), path)) is not None:
         raise FormatError(f"{path}: {why}")
     state, mapped = _load(path)
     part = choose_part(state, key, str(path))
@@ -121,8 +122,11 @@ def _copying(entry: Entry, stamp: Stamp, check: Callable[[], None], *, mapped: b
 
 def _load(path: Path) -> tuple[object, bool]:
     """What is in a checkpoint, and whether it is mapped."""
+    first = first_bytes(path)
+    zipped = first.startswith(b"PK\x03\x04")  # before torch 1.6 they were not
+    if first[:1] == b"\x80" and _OLD not in first[:32]:
+        raise FormatError(f"{path}: {why_pickled(path)}")
     torch = _import_torch(path)
-    zipped = first_bytes(path).startswith(b"PK\x03\x04")  # before torch 1.6 they were not
     # torch takes no names but Unicode's, and one that ends so for another format.
     mapped = zipped and as_text(str(path)) == str(path) and path.suffix != ".safetensors"
     if zipped and not zipfile.is_zipfile(path):
@@ -136,7 +140,7 @@ def _load(path: Path) -> tuple[object, bool]:
     except Exception as error:  # torch names no set of errors for a damaged file
         if type(error).__name__ == "UnpicklingError":  # not imported: nothing here may unpickle
             how = _REFUSED.format(name=path.name)
-            raise FormatError(f"{path}: refused: {_blocked(error, path)}; {how}") from None
+            raise FormatError(f"{path}: refused: {_blocked(error)}; {how}") from None
         raise FormatError(
             f"{path}: is damaged, or no PyTorch checkpoint ({type(error).__name__} of torch); "
             "fetch or save it again"
@@ -151,13 +155,10 @@ def _reading(torch: ModuleType) -> Iterator[None]:
         yield
 
 
-def _blocked(error: BaseException, path: Path) -> str:
-    """What the file names that is not called, if the reader says it; or whose pickle it is."""
+def _blocked(error: BaseException) -> str:
+    """What the file names that is not called, if the reader says it."""
     if found := _BLOCKED.search(str(error)):
         return f"it holds more than plain tensors, an object of {found[1]}"
-    first = first_bytes(path)
-    if not first.startswith((b"PK\x03\x04", _OLD)):
-        return "it is a pickle that torch.save did not write"
     return "it is damaged, or holds more than plain tensors"
 
 

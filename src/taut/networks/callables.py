@@ -110,9 +110,16 @@ def _import(path: Path) -> ModuleType:
         if isinstance(error, (MemoryError, KeyboardInterrupt)):
             raise
         raise ArgumentError(
-            f"{path}: import failed{_line_of(error, str(path))}: {told(error)}"
+            f"{path}: import failed{_line_of(error, str(path))}: {told(error)}{_brought_by(error)}"
         ) from error
     return module
+
+
+def _brought_by(error: BaseException) -> str:
+    """The extra that installs what the user's file imports in vain."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    extra = {"torch": "torch", "transformers": "hf", "sklearn": "eval"}.get(missing or "")
+    return f"; pip install 'taut[{extra}]'" if extra else ""
 
 
 def _line_of(error: BaseException, file: str) -> str:

@@ -32,6 +32,7 @@ from taut.networks.calls import explained, told
 from taut.networks.copies import copy_module
 from taut.networks.float_folder import float_folder
 from taut.networks.fold_norms import NOTHING_FOLDED, FoldedNorms
+from taut.networks.needed import need_to_run
 from taut.networks.parameter_names import Names, map_names
 from taut.networks.precision import widen
 from taut.networks.pruned_weights import effective
@@ -81,7 +82,7 @@ def open_model(spec: ModelSpec, *, widened: bool = True) -> LoadedModel:
     Raises:
         ArgumentError: there is no such model, it cannot be run, or an extra is missing.
     """
-    need_extra("torch", "hf", "calibration takes")
+    need_to_run(spec)
     if is_module(spec):
         return _of_module(spec, widened)
     refuse_programs(spec)

@@ -18,7 +18,7 @@ def recording() -> Iterator[None]:
     ...     torch.ones(1).is_inference()
     False
     """
-    if "torch" not in sys.modules:
+    if sys.modules.get("torch") is None:
         yield
         return
     import torch
