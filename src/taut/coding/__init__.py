@@ -13,6 +13,13 @@ from taut.coding.coder import (
     row_length,
 )
 from taut.coding.delta import encode_delta
+from taut.coding.index_streams import (
+    AdaptiveStream,
+    IndexStream,
+    IndexValues,
+    MatrixStream,
+    UniformStream,
+)
 from taut.coding.matrix import (
     LARGEST_INDEX,
     NEXT_STATE,
@@ -34,7 +41,6 @@ from taut.coding.records import (
 from taut.coding.streams import (
     Chunked,
     LosslessStream,
-    MatrixStream,
     chunked,
     decode_chunks,
     streams,
@@ -45,17 +51,21 @@ __all__ = [
     "LARGEST_INDEX",
     "NEXT_STATE",
     "NO_EXPONENT",
+    "AdaptiveStream",
     "BitPiece",
     "Chunked",
     "CodedArray",
     "ContextTerm",
     "Effort",
+    "IndexStream",
+    "IndexValues",
     "Job",
     "LosslessStream",
     "MatrixStream",
     "RecordField",
     "RecordLayout",
     "RecordStream",
+    "UniformStream",
     "chunked",
     "decode",
     "decode_chunks",
