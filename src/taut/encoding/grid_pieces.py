@@ -19,7 +19,7 @@ from taut.coding import (
 from taut.encoding.choose_coder import adaptive_serves, kernel, many_levels, row_scales
 from taut.encoding.index_file import IndexFile, by_rows
 from taut.encoding.large_tensor import LargeMatrix
-from taut.encoding.ways_in_pieces import FloatStream, MakeStream, Ways
+from taut.encoding.ways_in_pieces import FloatStream, MakeStream, CodingWays
 from taut.transform import Grid
 from taut.transform.lowbit import fp8_levels
 from taut.transform.mask import Mask
@@ -95,11 +95,11 @@ def rounded_to_grid(matrix: LargeMatrix, file: IndexFile) -> LargeGrid:
     return LargeGrid(file, matrix.info.shape, values_of)
 
 
-def grid_ways(grid: LargeGrid, dtype: np.dtype, effort: Effort) -> Ways:
+def grid_ways(grid: LargeGrid, dtype: np.dtype, effort: Effort) -> CodingWays:
     """The ways to code a grid, as `coded_smallest` tries them."""
     file, of = grid.file, grid.values
     if of.levels is None and not file.nonzero:
-        return Ways(lambda: _constant(grid, dtype, of.group))
+        return CodingWays(lambda: _constant(grid, dtype, of.group))
     first = _matrix(grid, dtype, effort) if of.step is None else _uniform(grid, dtype, effort)
 
     def adaptive() -> IndexStream:
@@ -117,8 +117,8 @@ def grid_ways(grid: LargeGrid, dtype: np.dtype, effort: Effort) -> Ways:
         return taken is None or adaptive_serves(file.facts, effort, taken)
 
     if many_levels(of.levels):
-        return Ways(first, ((lambda taken, best: True, floats), (serves, adaptive)))
-    return Ways(first, ((serves, adaptive),))
+        return CodingWays(first, ((lambda taken, best: True, floats), (serves, adaptive)))
+    return CodingWays(first, ((serves, adaptive),))
 
 
 def _uniform(grid: LargeGrid, dtype: np.dtype, effort: Effort) -> MakeStream:

@@ -20,7 +20,7 @@ from taut.encoding.large_tensor import LargeMatrix
 from taut.encoding.masked_pieces import add_masked_pieces, masks_in_pieces
 from taut.encoding.step_pieces import rounded_to_steps, step_ways
 from taut.encoding.tensor import check_scheme
-from taut.encoding.ways_in_pieces import PieceCoder, Ways, smallest_nbytes
+from taut.encoding.ways_in_pieces import PieceCoder, CodingWays, smallest_nbytes
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo, storage
 from taut.io.pairs import PairsInfo
@@ -106,7 +106,7 @@ def _add_rounded(layout: Layout, matrix: LargeMatrix, options: PieceOptions) -> 
 
 def _at_step(
     matrix: LargeMatrix, quantizer: Quantizer, step: float, file: IndexFile, dtype: np.dtype
-) -> Ways:
+) -> CodingWays:
     trellis = quantizer.rounds_by_trellis(matrix.scheme)
     found = _named(matrix, lambda: rounded_to_steps(matrix, step, file, trellis, quantizer.threads))
     return step_ways(matrix, found, file, dtype, quantizer.effort)

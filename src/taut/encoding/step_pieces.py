@@ -14,7 +14,7 @@ from taut.encoding.choose_coder import (
 )
 from taut.encoding.index_file import IndexFile, by_rows
 from taut.encoding.large_tensor import LargeMatrix
-from taut.encoding.ways_in_pieces import FloatStream, Ways
+from taut.encoding.ways_in_pieces import FloatStream, CodingWays
 from taut.transform import Rounded
 from taut.transform.quantize import Levels, search_rows, trellis_levels
 from taut.transform.quantize_pieces import UniformGrid, quantize_pieces
@@ -41,11 +41,11 @@ def step_ways(
     file: IndexFile,
     dtype: np.dtype,
     effort: Effort,
-) -> Ways:
+) -> CodingWays:
     """The ways to code it, as `coded_smallest` tries them."""
     shape = matrix.info.shape
     if not file.nonzero:
-        return Ways(lambda: _zeros(shape, dtype))
+        return CodingWays(lambda: _zeros(shape, dtype))
     if isinstance(found, Levels):
         return _trellis_ways(matrix, found, file, dtype, effort)
     columns, values = matrix.shape[1], uniform_values(file.facts, found.step, found.offsets)
@@ -79,7 +79,7 @@ def step_ways(
         return floats_serve(best or 0, matrix.count, dtype)
 
     without = (0.0, 0.0, 0.0) if values.levels is None else found.offsets
-    return Ways(
+    return CodingWays(
         uniform,
         (
             (lambda taken, best: adaptive_serves(file.facts, effort, taken or 0), adaptive),
@@ -91,7 +91,7 @@ def step_ways(
 
 def _trellis_ways(
     matrix: LargeMatrix, levels: Levels, file: IndexFile, dtype: np.dtype, effort: Effort
-) -> Ways:
+) -> CodingWays:
     columns = matrix.shape[1]
 
     def coded() -> IndexStream:
@@ -114,7 +114,7 @@ def _trellis_ways(
     def floats() -> IndexStream:
         return FloatStream(by_rows(numbers, columns), matrix.info.shape, dtype, effort)
 
-    return Ways(
+    return CodingWays(
         coded, ((lambda taken, best: floats_serve(best or 0, matrix.count, dtype), floats),)
     )
 

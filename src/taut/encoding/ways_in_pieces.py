@@ -57,7 +57,7 @@ class FloatStream:
 
 
 @dataclass(frozen=True)
-class Ways:
+class CodingWays:
     """The ways to code a tensor: the first, and each other one where it might be smaller.
 
     `others` are asked with the bytes of the first way (None where there is none), and of the best
@@ -68,14 +68,14 @@ class Ways:
     others: tuple[tuple[Callable[[int | None, int | None], bool], MakeStream], ...] = ()
 
 
-def smallest_nbytes(ways: Ways, threads: int) -> int:
+def smallest_nbytes(ways: CodingWays, threads: int) -> int:
     """The bytes of the way that takes least; nothing is kept."""
     found = [] if ways.first is None else [(_counted(ways.first, threads), ways.first)]
     return _smallest(ways, found, threads)[0]
 
 
 def _smallest(
-    ways: Ways, found: list[tuple[int, MakeStream]], threads: int
+    ways: CodingWays, found: list[tuple[int, MakeStream]], threads: int
 ) -> tuple[int, MakeStream]:
     """The best of the first way, where there is one, and of the others that may be smaller."""
     first = found[0][0] if found else None
@@ -104,7 +104,7 @@ class PieceCoder:
     original: Read
     threads: int
 
-    def add(self, ways: Ways) -> None:
+    def add(self, ways: CodingWays) -> None:
         """Add the tensor by the way that takes least."""
         found: list[tuple[int, MakeStream]] = []
         if ways.first is not None:
@@ -216,7 +216,7 @@ class _Decoded:
         self.error.add(original, data.view(self._dtype))
 
 
-def _rivals(ways: Ways, nbytes: int) -> bool:
+def _rivals(ways: CodingWays, nbytes: int) -> bool:
     return any(serves(nbytes, nbytes) for serves, _ in ways.others)
 
 
