@@ -59,14 +59,18 @@ class _Checked(TorchDispatchMode):
         self.places = places
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        flat = [one for one in tree_flatten((args, kwargs or {}))[0] if _counts(one)]
+        given = tree_flatten((args, kwargs or {}))[0]
+        flat = [one for one in given if _counts(one)]
         there = [self.places.has(one) for one in flat]
         name = func.overloadpacket.__name__
         if any(there) and not all(there) and name not in _EITHER:
-            shapes = [f"{tuple(o.shape)} {'there' if t else 'here'}" for o, t in zip(flat, there)]
+            shapes = [
+                f"{tuple(o.shape)} {'there' if t else 'here'}"
+                for o, t in zip(flat, there, strict=True)
+            ]
             raise MixedError(f"{func}: {'; '.join(shapes)}")
         found = func(*args, **(kwargs or {}))
-        lies = there[0] if there else self.places.factories > 0
+        lies = there[0] if there else any(map(self.places.has, given)) or self.places.factories > 0
         if name == "_to_copy":
             lies = self.places.has(args[0])
         if lies:
@@ -102,7 +106,10 @@ class _Told(TorchFunctionMode):
             return self._moved(func, args, kwargs)
         if func == torch.Tensor.backward:
             with self:  # for what hooks do on the way
-                given = dict(zip(("gradient", "retain_graph", "create_graph"), args[1:])) | kwargs
+                given = (
+                    dict(zip(("gradient", "retain_graph", "create_graph"), args[1:], strict=False))
+                    | kwargs
+                )
                 return torch.autograd.backward(args[0], given.pop("gradient", None), **given)
         if func == torch.histc:  # of integers, as CUDA has it: mixtures of experts take it there
             args = (args[0].float(), *args[1:])

@@ -1,6 +1,7 @@
 """Tensors that are not held whole: the same files, the same values, the same errors."""
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import ml_dtypes
@@ -159,6 +160,31 @@ def test_every_scheme_gives_the_same_file_in_pieces(
 def held_if_small(source: Source, info: TensorInfo) -> np.ndarray:
     assert info.nbytes <= LARGE, info.name
     return source.load(info.name)
+
+
+@pytest.mark.parametrize("scheme", ["int4:g32", "nvfp4", "codebook16", "fp16", "50%", "2:4+rd:3"])
+def test_a_large_tensor_is_not_held(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """What Python and numpy hold at a time is a small part of the tensor."""
+    values = rng.standard_normal((2048, 1024)).astype(np.float32)
+    save_file({"w": values}, tmp_path / "net.safetensors")
+    make_small(monkeypatch)
+    for module, name in (("quantize", "_BLOCK"), ("quantize_pieces", "_BLOCK")):
+        monkeypatch.setattr(sys.modules[f"taut.transform.{module}"], name, 1 << 14)
+    monkeypatch.setattr(sys.modules["taut.encoding.large_tensor"], "BLOCK", 1 << 14)
+    monkeypatch.setattr(sys.modules["taut.transform.codebook"], "_BITS", 12)
+    monkeypatch.setattr(sys.modules["taut.transform.codebook"], "_MANY", 1000)
+    out = tmp_path / "small"
+    tracemalloc.start()
+    try:
+        taut.compress(tmp_path / "net.safetensors", out, plan={"w": scheme}, effort="fast")
+        taut.verify(out)
+        taut.decompress(out, tmp_path / "back.safetensors")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < values.nbytes / 2
 
 
 @pytest.mark.usefixtures("small_pieces")

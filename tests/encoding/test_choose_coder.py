@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taut.coding import Job, decode, encode_adaptive, encode_indices
-from taut.encoding import choose_coder as smallest
 from taut.encoding.choose_coder import coded_few, coded_smallest, kernel, offset_levels
 from taut.encoding.foresee_coded import estimate_smallest
 from taut.transform import (

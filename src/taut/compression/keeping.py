@@ -117,8 +117,8 @@ def nothing_kept(dst: Path | None, checkpoint: Path | None) -> str | None:
         return None
     return (
         f"resume (--resume): no unfinished run lies beside {dst}, so all was done from the start; "
-        f"runs without data keep finished shards, and of models from {LARGE >> 20} MiB on the sizes "
-        "that were found"
+        "runs without data keep finished shards, and of models from "
+        f"{LARGE >> 20} MiB on the sizes that were found"
     )
 
 

@@ -19,7 +19,7 @@ from taut.coding import (
 from taut.encoding.choose_coder import adaptive_serves, kernel, many_levels, row_scales
 from taut.encoding.index_file import IndexFile, by_rows
 from taut.encoding.large_tensor import LargeMatrix
-from taut.encoding.ways_in_pieces import FloatStream, MakeStream, CodingWays
+from taut.encoding.ways_in_pieces import CodingWays, FloatStream, MakeStream
 from taut.transform import Grid
 from taut.transform.lowbit import fp8_levels
 from taut.transform.mask import Mask

@@ -20,7 +20,7 @@ from taut.encoding.large_tensor import LargeMatrix
 from taut.encoding.masked_pieces import add_masked_pieces, masks_in_pieces
 from taut.encoding.step_pieces import rounded_to_steps, step_ways
 from taut.encoding.tensor import check_scheme
-from taut.encoding.ways_in_pieces import PieceCoder, CodingWays, smallest_nbytes
+from taut.encoding.ways_in_pieces import CodingWays, PieceCoder, smallest_nbytes
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo, storage
 from taut.io.pairs import PairsInfo

@@ -14,7 +14,7 @@ from taut.encoding.choose_coder import (
 )
 from taut.encoding.index_file import IndexFile, by_rows
 from taut.encoding.large_tensor import LargeMatrix
-from taut.encoding.ways_in_pieces import FloatStream, CodingWays
+from taut.encoding.ways_in_pieces import CodingWays, FloatStream
 from taut.transform import Rounded
 from taut.transform.quantize import Levels, search_rows, trellis_levels
 from taut.transform.quantize_pieces import UniformGrid, quantize_pieces
