@@ -166,6 +166,10 @@ class StepSearch:
     largest: float
     measured: Callable[[float], tuple[int, bool]]
 
+    def _bits_at(self, step: float) -> tuple[float, bool]:
+        nbytes, any_left = self.measured(step)
+        return 8 * nbytes / self.count, any_left
+
     def step_for(self, bits: float) -> float:
         """The step at which the tensor takes `bits` per value, within a percent from below.
 
@@ -183,24 +187,32 @@ class StepSearch:
         live = max(0.01, np.count_nonzero(sample) / max(1, sample.size))
         for _ in range(_TURNS):
             step = max(step, finest)
-            nbytes, any_left = self.measured(step)
-            coded = 8 * nbytes / self.count
+            coded, any_left = self._bits_at(step)
             if (0.99 * bits if step > finest else 0.0) <= coded <= bits:
                 return step
             least = min(least, coded)
             if coded <= bits and any_left:  # what takes more of the bits, and not more than these
                 below = max(below, (coded, step))
             finer, coarser = (step, coarser) if coded > bits else (finer, step)
-            ahead = coded - 0.996 * bits
-            step *= 2.0 ** max(-2.0, min(2.0, ahead * (1.0 if bits > live else 2.0) / live))
-            if 0 < finer < coarser < math.inf and not finer < step < coarser:
-                step = math.sqrt(finer * coarser)
+            step = _between(step * _factor(coded - 0.996 * bits, bits, live), finer, coarser)
         if below[1]:
             return below[1]
         raise ArgumentError(
             f'tensor "{self.name}": rd:{bits:g} leaves nothing but zeros of it, at {least:.3g} '
             "bits per value; give it more bits, or leave it lossless"
         )
+
+
+def _factor(ahead: float, bits: float, live: float) -> float:
+    """By what a step changes that takes so many bits too much, with so many values `live`."""
+    return float(2.0 ** max(-2.0, min(2.0, ahead * (1.0 if bits > live else 2.0) / live)))
+
+
+def _between(step: float, finer: float, coarser: float) -> float:
+    """The step, or the middle of the two that are known where it does not lie between them."""
+    if 0 < finer < coarser < math.inf and not finer < step < coarser:
+        return math.sqrt(finer * coarser)
+    return step
 
 
 def first_step(power: float, bits: float) -> float:

@@ -126,14 +126,23 @@ def make_grid(
     if kind == "binary":
         return binary(weights, mask=mask, fraction=_FRACTION)
     if kind == "codebook":
-        if whole.levels is not None:
-            return onto_levels(weights, whole.levels, mask)
-        return codebook(weights, scheme.entries or 2, mask=mask)
+        return _on_codebook(weights, scheme.entries or 2, mask, whole.levels)
     if kind == "fp8":
         return fp8(weights, mask=mask)
     if kind in GROUPS:
         return float4(weights, kind, mask=mask, largest=whole.largest)
     raise ArgumentError(f"scheme {scheme}: {kind} names no grid; one of {', '.join(GRIDS)}")
+
+
+def _on_codebook(
+    weights: NDArray[np.float32],
+    entries: int,
+    mask: Mask | None,
+    levels: NDArray[np.float32] | None,
+) -> Grid:
+    if levels is not None:
+        return onto_levels(weights, levels, mask)
+    return codebook(weights, entries, mask=mask)
 
 
 def _of_one_scale(weights: NDArray[np.float32], bits: int, step: float | None) -> Grid:
