@@ -15,13 +15,13 @@ from tests.calibration.test_one_pass import far, stack, words  # noqa: E402
 from tests.pretend_device import PRETENDED, pretended  # noqa: E402
 
 from taut.calibration import start  # noqa: E402
-from taut.transform import finish  # noqa: E402
+from taut.transform import affordable  # noqa: E402
 
 
 def test_rounding_and_finishing_work_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start, "LARGE", 0)  # so that it is rounded block after block
-    monkeypatch.setattr(finish, "affordable_steps", lambda *_, **__: 2)
-    net, batches = stack(3), words(6)
+    monkeypatch.setattr(affordable, "affordable_steps", lambda *_, **__: 2)
+    net, batches = stack(2), words(6)
     taut.compress(net, tmp_path / "here", calib=batches, bits=4)
     done_there: dict[str, int] = {}
     with pretended() as places:
