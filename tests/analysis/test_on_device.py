@@ -13,6 +13,8 @@ from tests.pretend_device import PRETENDED, MixedError, pretended  # noqa: E402
 
 from taut.analysis import collect  # noqa: E402
 
+SLOW = pytest.mark.slow("every operation is looked at")
+
 
 class Convolved(torch.nn.Module):
     """Convolutions, a norm over batches, and a head: no blocks."""
@@ -53,7 +55,11 @@ def made(kind: str) -> tuple[torch.nn.Module, list[object]]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["llama", "mixtral", "bert", "t5", "bart", "vit", "convolved", "recurrent"]
+    "kind",
+    [
+        *("convolved", "recurrent", "llama", "bert"),
+        *(pytest.param(kind, marks=SLOW) for kind in ("bart", "mixtral", "t5", "vit")),
+    ],
 )
 def test_the_curvature_is_the_same_there(kind: str) -> None:
     network, batches = made(kind)

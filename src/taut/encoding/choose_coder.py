@@ -187,8 +187,9 @@ def offset_levels(
     """What indices stand for at a step, as docs/coding.md has it: all in float32."""
     step = np.float32(of)
     inside = np.array((0.0, *offsets), np.float32)[np.minimum(np.abs(q), 3)]
-    levels: NDArray[np.float32] = q.astype(np.float32) * step
-    return levels - np.sign(q).astype(np.float32) * inside * step
+    plain = q.astype(np.float32) * step
+    levels: NDArray[np.float32] = plain - np.sign(q).astype(np.float32) * inside * step
+    return levels
 
 
 def _grid(grid: Grid, dtype: np.dtype, effort: Effort, threads: int) -> Iterator[CodedArray]:

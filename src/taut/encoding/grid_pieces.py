@@ -44,14 +44,13 @@ class LargeGrid:
     def rows(self, begin: int, end: int) -> Grid:
         """Some rows of it."""
         of, q = self.values, self.file.read(begin * self.columns, end * self.columns)
-        scales, zeros = (None if one is None else one[begin:end] for one in (of.scales, of.zeros))
         return Grid(
             q.reshape(-1, self.columns),
             step=of.step,
             levels=of.levels,
             low=of.low,
-            scales=scales,
-            zeros=zeros,
+            scales=None if of.scales is None else of.scales[begin:end],
+            zeros=None if of.zeros is None else of.zeros[begin:end],
             group=of.group,
         )
 

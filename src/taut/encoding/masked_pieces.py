@@ -44,10 +44,20 @@ def add_masked_pieces(layout: Layout, matrix: LargeMatrix, options: PieceOptions
     stream = LosslessStream(kept.read, shape, dtype, effort=effort, block=PIECE)
     stream.prepare(kept.see)
     facts, info, scheme = kept.facts(), matrix.info, str(matrix.scheme)
-    told = {"meant": facts.meant, "stored": facts.stored, "rel_mse": facts.rel_mse}
+
+    def add_whole(coded: CodedArray) -> None:
+        layout.add_coded(
+            info,
+            scheme,
+            coded,
+            facts.sum,
+            meant=facts.meant,
+            stored=facts.stored,
+            rel_mse=facts.rel_mse,
+        )
+
     if chunked(stream.header).constant:
-        coded = CodedArray(stream.header, ())
-        layout.add_coded(info, scheme, coded, facts.sum, **told)
+        add_whole(CodedArray(stream.header, ()))
         return
     nbytes, total, few = matrix.count * dtype.itemsize, 0, FewBytes()
 
@@ -63,9 +73,16 @@ def add_masked_pieces(layout: Layout, matrix: LargeMatrix, options: PieceOptions
     if layout.add_pieces(info, scheme, few.kept(parts()), lambda: facts, accept=judge):
         return
     if total < PACKED:
-        layout.add_coded(info, scheme, few.coded(), facts.sum, **told)
+        add_whole(few.coded())
     else:
-        layout.add_kept_pieces(info, scheme, kept.pieces(), **told)
+        layout.add_kept_pieces(
+            info,
+            scheme,
+            kept.pieces(),
+            meant=facts.meant,
+            stored=facts.stored,
+            rel_mse=facts.rel_mse,
+        )
 
 
 @dataclass

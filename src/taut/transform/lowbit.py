@@ -181,7 +181,8 @@ def one_step(blocks: Callable[[], Iterable[np.ndarray]], bits: int) -> float:
 def at_step(values: np.ndarray, step: float, bits: int) -> NDArray[np.int32]:
     """The nearest integers of so many bits, each standing for as many steps."""
     steps = np.rint(np.asarray(values, np.float32) / np.float32(step))
-    return np.clip(steps, lowest(bits), 2 ** (bits - 1) - 1).astype(np.int32)
+    found: NDArray[np.int32] = np.clip(steps, lowest(bits), 2 ** (bits - 1) - 1).astype(np.int32)
+    return found
 
 
 def lowest(bits: int) -> int:

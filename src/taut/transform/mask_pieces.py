@@ -64,7 +64,7 @@ def _bits(scores: Scores) -> NDArray[np.uint32]:
     return np.abs(np.ascontiguousarray(scores, dtype=np.float32)).reshape(-1).view(np.uint32)
 
 
-def _holding(parts: Iterator[NDArray[np.uint32]], wanted: int) -> tuple[int, int]:
+def _holding(parts: Iterator[NDArray[np.integer]], wanted: int) -> tuple[int, int]:
     """The `wanted`-th largest of numbers below 2^16, and how many of those that equal it stay."""
     counts = np.zeros(1 << _HALF, np.int64)
     for part in parts:

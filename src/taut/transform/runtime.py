@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,8 +73,11 @@ def look_at_whole(blocks: Blocks, scheme: Scheme) -> WholeTensor:
     1.0
     """
     kind = scheme.kind
+
+    def left() -> Iterator[np.ndarray]:
+        return (masked(values, mask) for values, mask in blocks())
+
     if scheme.per_tensor:
-        left = lambda: (masked(values, mask) for values, mask in blocks())  # noqa: E731
         return WholeTensor(step=one_step(left, INTEGERS[kind]))
     if kind == "codebook":
         kept = (values if mask is None else values[mask] for values, mask in blocks())
@@ -82,7 +85,6 @@ def look_at_whole(blocks: Blocks, scheme: Scheme) -> WholeTensor:
         levels = levels_of_blocks(kept, (scheme.entries or 2) - sparse)
         return WholeTensor(levels=levels.astype(np.float32))
     if kind in GROUPS:
-        left = lambda: (masked(values, mask) for values, mask in blocks())  # noqa: E731
         return WholeTensor(largest=max(float(np.abs(values).max()) for values in left()))
     return WholeTensor()
 
