@@ -49,8 +49,12 @@ class LargeMatrix:
 
     def values(self, begin: int, end: int) -> np.ndarray:
         """Values from one number to another, flat, with the mask's zeros."""
-        values, mask = self.both(begin, end)
-        return masked(values, mask)
+        if (self.scheme.sparsity, self.scheme.n_of_m) == (None, None):
+            return self.read(begin, end)
+        found = [
+            masked(*self.both(at, min(end, at + BLOCK))) for at in range(begin, end, BLOCK)
+        ]  # scores of some at a time
+        return np.concatenate(found)
 
     def both(self, begin: int, end: int) -> tuple[np.ndarray, Mask | None]:
         """Values as they are, and which of them stay."""
