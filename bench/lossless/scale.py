@@ -2,6 +2,7 @@
 
     python -m bench.lossless.scale                         # a small run of all rows: 0.5 GB each
     python -m bench.lossless.scale --shards 8 --tensor 3   # as in docs/scale.md: gigabytes
+    python -m bench.lossless.scale --tensor 0.5 --schemes "50%;int4:g128"   # one tensor alone
 
 Makes the models of random bfloat16 weights in a temporary folder (TMPDIR), runs each command in a
 process of its own, and prints CPU seconds and the largest anonymous and resident memory.
@@ -36,6 +37,9 @@ def command_line() -> argparse.ArgumentParser:
     options.add_argument("--shards", type=float, default=0.5, help="GB of the sharded folder")
     options.add_argument("--tensor", type=float, default=0.5, help="GB of the one tensor")
     options.add_argument("--dry", type=float, default=0.5, help="GB of the model that is foreseen")
+    options.add_argument(
+        "--schemes", default="", metavar="A;B", help="schemes of the one tensor, and no other row"
+    )
     return options
 
 
@@ -54,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _rows(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
+    if asked.schemes:
+        yield from _by_schemes(folder, asked)
+        return
     shards = sharded(folder / "shards", asked.shards, 8)
     for verb, *rest in (("compress", "{}"), ("verify",), ("decompress",)):
         source = shards if verb == "compress" else folder / "small"
@@ -71,6 +78,17 @@ def _rows(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[s
         f"--bits 4 --dry-run of {asked.dry:g} GB",
         _run("dry", dry, folder / "none", json.dumps({"bits": 4})),
     )
+
+
+def _by_schemes(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
+    """One tensor under each scheme, made and verified."""
+    tensor, small = folder / "one.safetensors", folder / "small.taut.safetensors"
+    _write(tensor, [("weight", (int(asked.tensor * 1e9 / 2 / _COLUMNS), _COLUMNS))])
+    for scheme in asked.schemes.split(";"):
+        options = {"plan": {"weight": scheme}, "effort": "fast", "force": True}
+        told = f"one tensor of {asked.tensor:g} GB, {scheme}"
+        yield told, _run("compress", tensor, small, json.dumps(options))
+        yield f"the same, verify ({scheme})", _run("verify", small, small)
 
 
 def _run(verb: str, source: Path, target: Path, options: str = "{}") -> dict[str, float]:

@@ -1,5 +1,7 @@
 // The door of adaptive/: indices coded bit by bit by a model that learns as it goes (docs/coding.md, "Adaptive").
 #pragma once
+#include <memory>
+
 #include "array/array.hpp"
 
 namespace taut {
@@ -21,5 +23,21 @@ struct AdaptiveSpec {
     AdaptiveFields fields;
 };
 Encoded encode_adaptive(const int32_t* indices, uint64_t count, const AdaptiveSpec& spec, int threads);
+// encode_adaptive of rows that are not all at hand: all are counted in order, some whole rows at a time; the header is
+// known from the first `sample_rows` of them; then all are coded, whole chunks at a time.
+class AdaptiveStream {
+public:
+    AdaptiveStream(uint64_t count, const AdaptiveSpec& spec);
+    ~AdaptiveStream();
+    uint64_t chunk_rows() const;
+    void count(const int32_t* indices, uint64_t rows);
+    uint64_t sample_rows() const;
+    std::vector<uint8_t> header(const int32_t* sample);
+    std::vector<std::vector<uint8_t>> code(const int32_t* indices, uint64_t rows, int threads) const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
 
 }  // namespace taut

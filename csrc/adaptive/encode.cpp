@@ -66,28 +66,38 @@ std::vector<uint8_t> encode_adaptive_rows(const AdaptiveFields& a, const int32_t
     return out.finish();
 }
 
-IndexCounts count_indices(const int32_t* indices, uint64_t rows, size_t columns) {
-    IndexCounts c;
-    std::vector<uint8_t> used(columns);
-    uint64_t live_rows = 0, live_columns = 0;
+void IndexCounter::add(const int32_t* indices, uint64_t rows) {
+    const size_t columns = used_.size();
     for (uint64_t r = 0; r < rows; r++) {
         const int32_t* q = indices + r * columns;
-        const uint64_t before = c.nonzero;
+        const uint64_t before = found_.nonzero;
         for (size_t i = 0; i < columns; i++) {
             const uint32_t m = q[i] < 0 ? 0u - uint32_t(q[i]) : uint32_t(q[i]);
-            c.nonzero += m > 0;
-            c.larger += m > 1;
-            c.bits += uint64_t(std::bit_width(m));
-            used[i] |= m > 0;
-            c.largest = std::max(c.largest, m);
+            found_.nonzero += m > 0;
+            found_.larger += m > 1;
+            found_.bits += uint64_t(std::bit_width(m));
+            used_[i] |= m > 0;
+            found_.largest = std::max(found_.largest, m);
         }
-        live_rows += c.nonzero > before;
+        live_rows_ += found_.nonzero > before;
     }
-    for (uint8_t u : used) live_columns += u;
-    c.live = live_rows * live_columns;
-    c.dead_rows = live_rows < rows;
-    c.dead_columns = live_columns < columns;
+    rows_ += rows;
+}
+
+IndexCounts IndexCounter::counts() const {
+    IndexCounts c = found_;
+    uint64_t live_columns = 0;
+    for (uint8_t u : used_) live_columns += u;
+    c.live = live_rows_ * live_columns;
+    c.dead_rows = live_rows_ < rows_;
+    c.dead_columns = live_columns < used_.size();
     return c;
+}
+
+IndexCounts count_indices(const int32_t* indices, uint64_t rows, size_t columns) {
+    IndexCounter counter(columns);
+    counter.add(indices, rows);
+    return counter.counts();
 }
 
 void set_prior(AdaptiveFields& a, const IndexCounts& c) {
@@ -96,31 +106,63 @@ void set_prior(AdaptiveFields& a, const IndexCounts& c) {
                       odds(double(c.larger), double(c.nonzero - c.larger), 11) << 4);
 }
 
-Encoded encode_adaptive(const int32_t* indices, uint64_t count_, const AdaptiveSpec& spec, int threads) {
+struct AdaptiveStream::State {
     ArrayHeader h;
+    IndexCounter counter;
+    size_t columns() const { return size_t(h.row_length); }
+};
+
+AdaptiveStream::AdaptiveStream(uint64_t count, const AdaptiveSpec& spec)
+    : state_(new State{ArrayHeader(), IndexCounter(size_t(spec.columns))}) {
+    ArrayHeader& h = state_->h;
     h.kind = Kind::adaptive;
     constexpr uint8_t widths[4] = {4, 2, 2, 8};
     h.output = spec.output;
     h.width = widths[int(spec.output)];
     h.step = spec.step;
     h.adaptive = spec.fields;
-    h.count = count_;
+    h.count = count;
     h.row_length = spec.columns;
-    const size_t columns = size_t(spec.columns);
-    const uint64_t rows = h.row_count(), chunks = std::max<uint64_t>(1, (count_ + kChunkValues / 2) / kChunkValues);
-    h.chunk_rows = std::clamp<uint64_t>((rows + chunks - 1) / chunks, 1, kMaxChunkValues / columns);
-    const IndexCounts c = count_indices(indices, rows, columns);
-    AdaptiveFields& a = h.adaptive;
+    const uint64_t chunks = std::max<uint64_t>(1, (count + kChunkValues / 2) / kChunkValues);
+    const uint64_t wanted = (h.row_count() + chunks - 1) / chunks;
+    h.chunk_rows = std::clamp<uint64_t>(wanted, 1, kMaxChunkValues / state_->columns());
+}
+AdaptiveStream::~AdaptiveStream() = default;
+
+uint64_t AdaptiveStream::chunk_rows() const { return state_->h.chunk_rows; }
+
+void AdaptiveStream::count(const int32_t* indices, uint64_t rows) { state_->counter.add(indices, rows); }
+
+uint64_t AdaptiveStream::sample_rows() const {
+    const ArrayHeader& h = state_->h;
+    return std::min(taut::sample_rows(state_->counter.counts(), h.row_count(), state_->columns()), h.chunk_rows);
+}
+
+std::vector<uint8_t> AdaptiveStream::header(const int32_t* sample) {
+    AdaptiveFields& a = state_->h.adaptive;
+    const IndexCounts c = state_->counter.counts();
     set_prior(a, c);
-    choose_options(a, c, indices, std::min(sample_rows(c, rows, columns), h.chunk_rows), columns);
-    Encoded e;
-    e.header = write_adaptive_header(h);
-    e.chunks.resize(h.chunk_count());
-    parallel_for(e.chunks.size(), threads, [&](size_t i) {
-        const uint64_t first = i * h.chunk_rows;
-        e.chunks[i] = encode_adaptive_rows(a, indices + first * columns, std::min(h.chunk_rows, rows - first), columns);
+    choose_options(a, c, sample, sample_rows(), state_->columns());
+    return write_adaptive_header(state_->h);
+}
+
+std::vector<std::vector<uint8_t>> AdaptiveStream::code(const int32_t* indices, uint64_t rows, int threads) const {
+    const ArrayHeader& h = state_->h;
+    const size_t columns = state_->columns();
+    std::vector<std::vector<uint8_t>> chunks((rows + h.chunk_rows - 1) / h.chunk_rows);
+    parallel_for(chunks.size(), threads, [&](size_t i) {
+        const uint64_t first = i * h.chunk_rows, n = std::min(h.chunk_rows, rows - first);
+        chunks[i] = encode_adaptive_rows(h.adaptive, indices + first * columns, n, columns);
     });
-    return e;
+    return chunks;
+}
+
+Encoded encode_adaptive(const int32_t* indices, uint64_t count, const AdaptiveSpec& spec, int threads) {
+    AdaptiveStream stream(count, spec);
+    const uint64_t rows = count / spec.columns;
+    stream.count(indices, rows);
+    std::vector<uint8_t> header = stream.header(indices);
+    return {std::move(header), stream.code(indices, rows, threads)};
 }
 
 }  // namespace taut

@@ -34,6 +34,18 @@ struct IndexCounts {
     bool dead_rows = false, dead_columns = false;
     uint32_t largest = 1;  // |q|
 };
+// Counts indices that come some rows at a time.
+class IndexCounter {
+public:
+    explicit IndexCounter(size_t columns) : used_(columns) {}
+    void add(const int32_t* indices, uint64_t rows);
+    IndexCounts counts() const;
+
+private:
+    IndexCounts found_;
+    std::vector<uint8_t> used_;
+    uint64_t rows_ = 0, live_rows_ = 0;
+};
 IndexCounts count_indices(const int32_t* indices, uint64_t rows, size_t columns);
 void set_prior(AdaptiveFields& a, const IndexCounts& c);
 

@@ -39,7 +39,7 @@ nb::tuple encode_matrix_indices(Indices indices, uint64_t columns, float step, s
 class MatrixPasses {
 public:
     MatrixPasses(uint64_t rows, uint64_t columns, float step, std::array<float, 3> offsets, int output, bool trellis,
-                 bool max_effort)
+                 bool max_effort, Input row_exponents, int row_fraction)
         : rows_(rows), columns_(columns) {
         const Output type = output_of(output);
         if (columns < 1 || columns > kMaxChunkValues) throw nb::value_error("columns must lie in 1 .. 2^22");
@@ -50,7 +50,10 @@ public:
         spec.offsets = offsets;
         spec.output = type;
         spec.fields.trellis = trellis;
-        spec.fields.row_fraction = spec.fields.column_fraction = 2;
+        if (row_exponents.size() && row_exponents.size() != rows) throw nb::value_error("an exponent for each row, or none");
+        if (row_fraction < 0 || row_fraction > 4) throw nb::value_error("fractions must lie in 0 .. 4");
+        spec.fields.row_exponents.assign(row_exponents.data(), row_exponents.data() + row_exponents.size());
+        spec.fields.row_fraction = spec.fields.column_fraction = uint8_t(row_fraction);
         stream_ = std::make_unique<MatrixStream>(rows * columns, spec, EncodeOptions{max_effort, columns, 1});
     }
     uint64_t chunk_rows() const { return stream_->chunk_rows(); }
@@ -99,9 +102,9 @@ double estimate_matrix_bytes(Indices indices, uint64_t columns, bool trellis, In
 
 void bind_matrix(nb::module_& m) {
     nb::class_<MatrixPasses>(m, "MatrixPasses", "encode_matrix of rows that come in pieces: three passes over all of them.")
-        .def(nb::init<uint64_t, uint64_t, float, std::array<float, 3>, int, bool, bool>(), nb::arg("rows"),
+        .def(nb::init<uint64_t, uint64_t, float, std::array<float, 3>, int, bool, bool, Input, int>(), nb::arg("rows"),
              nb::arg("columns"), nb::arg("step"), nb::arg("offsets"), nb::arg("output"), nb::arg("trellis"),
-             nb::arg("max_effort"))
+             nb::arg("max_effort"), nb::arg("row_exponents"), nb::arg("row_fraction"))
         .def("chunk_rows", &MatrixPasses::chunk_rows)
         .def("sum", &MatrixPasses::sum, nb::arg("rows"))
         .def("count", &MatrixPasses::count, nb::arg("rows"))

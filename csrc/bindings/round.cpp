@@ -1,4 +1,6 @@
 // Rounding: rows to a uniform grid, matrices with error feedback; what is counted of them, and what they stand for.
+#include <memory>
+
 #include "bindings/bindings.hpp"
 #include "round/quantize.hpp"
 #include "round/round.hpp"
@@ -15,6 +17,45 @@ std::array<float, 3> quantize_rows(Floats values, uint64_t row_length, float ste
     nb::gil_scoped_release release;
     return quantize(values.data(), values.size(), row_length, step, lambda, out.data(), kernels);
 }
+
+// Holds the passes of a QuantizeStream to their order.
+class QuantizePasses {
+public:
+    static constexpr int kPasses = QuantizeStream::kPasses;
+    QuantizePasses(uint64_t count, uint64_t row_length, float step, float lambda)
+        : count_(count), row_length_(row_length) {
+        options_of(false, row_length, 1);
+        if (count < 1 || count > uint64_t(1) << 48) throw nb::value_error("count must lie in 1 .. 2^48");
+        if (!(step > 0)) throw nb::value_error("step must be positive");
+        stream_ = std::make_unique<QuantizeStream>(count, row_length, step, lambda, kernels_named(""));
+    }
+    void look(Floats values) {
+        if (stream_->pass() >= kPasses - 1) throw nb::value_error("the last pass puts indices");
+        take(values, nullptr);
+    }
+    void put(Floats values, Array<int32_t> out) {
+        if (stream_->pass() != kPasses - 1) throw nb::value_error("indices are put in the last pass");
+        if (out.size() != values.size()) throw nb::value_error("out must have as many indices as there are values");
+        take(values, out.data());
+    }
+    std::array<float, 3> offsets() const {
+        if (stream_->pass() != kPasses) throw nb::value_error("offsets are known after the last pass");
+        return stream_->offsets();
+    }
+
+private:
+    std::unique_ptr<QuantizeStream> stream_;
+    uint64_t count_, row_length_, done_ = 0;
+
+    void take(const Floats& values, int32_t* out) {
+        const uint64_t n = values.size();
+        if (!n || n > count_ - done_ || (n % row_length_ && done_ + n != count_))
+            throw nb::value_error("values come in order, in whole rows, pass after pass");
+        nb::gil_scoped_release release;
+        stream_->take(values.data(), n / row_length_ + (n % row_length_ != 0), out);
+        done_ = done_ + n == count_ ? 0 : done_ + n;
+    }
+};
 
 // Empty factors: no feedback; `curves` are 8 floats each. With a rows' factor the values' errors are left in their place.
 std::vector<std::pair<size_t, int32_t>> round_with_feedback(
@@ -89,6 +130,12 @@ void bind_round(nb::module_& m) {
     m.def("quantize", &quantize_rows, nb::arg("values"), nb::arg("row_length"), nb::arg("step"), nb::arg("lambda_"),
           nb::arg("out"), nb::arg("kernels") = "",
           "Rounds to a uniform grid at the least distortion plus rate; returns the offsets.");
+    nb::class_<QuantizePasses>(m, "QuantizePasses", "quantize of values that come in pieces: four passes over all of them.")
+        .def(nb::init<uint64_t, uint64_t, float, float>(), nb::arg("count"), nb::arg("row_length"), nb::arg("step"),
+             nb::arg("lambda_"))
+        .def("look", &QuantizePasses::look, nb::arg("values"))
+        .def("put", &QuantizePasses::put, nb::arg("values"), nb::arg("out"))
+        .def("offsets", &QuantizePasses::offsets);
     m.def("round_matrix", &round_with_feedback, nb::arg("values"), nb::arg("columns"), nb::arg("row_steps"),
           nb::arg("column_scales"), nb::arg("row_weights"), nb::arg("column_weights"), nb::arg("columns_factor"),
           nb::arg("rows_factor"), nb::arg("offsets"), nb::arg("lambda_"), nb::arg("row_class"), nb::arg("column_class"),

@@ -11,7 +11,6 @@ namespace taut {
 namespace {
 
 constexpr int kClasses = 16;
-constexpr int kRounds = 2;     // after one of plain rounding
 
 struct Class {
     std::array<double, kLevels> counts{};
@@ -32,18 +31,16 @@ struct Rows {
     uint64_t size(uint64_t r) const { return std::min(length, count - r * length); }
 };
 
+float mean_magnitude(const float* v, uint64_t n) {
+    float sum[8] = {};
+    for (uint64_t i = 0; i + 8 <= n; i += 8)
+        for (int k = 0; k < 8; k++) sum[k] += std::fabs(v[i + uint64_t(k)]);
+    for (uint64_t i = n & ~uint64_t(7); i < n; i++) sum[i & 7] += std::fabs(v[i]);
+    return (((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]))) / float(n);
+}
+
 // Rows of like mean magnitude, sixteen classes of equal size.
-std::vector<uint8_t> classify(const float* values, const Rows& rows) {
-    std::vector<float> scale(rows.number);
-    for (uint64_t r = 0; r < rows.number; r++) {
-        const float* v = values + r * rows.length;
-        const uint64_t n = rows.size(r);
-        float sum[8] = {};
-        for (uint64_t i = 0; i + 8 <= n; i += 8)
-            for (int k = 0; k < 8; k++) sum[k] += std::fabs(v[i + uint64_t(k)]);
-        for (uint64_t i = n & ~uint64_t(7); i < n; i++) sum[i & 7] += std::fabs(v[i]);
-        scale[r] = (((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]))) / float(n);
-    }
+std::vector<uint8_t> classify(const std::vector<float>& scale, const Rows& rows) {
     std::vector<uint32_t> order(rows.number);
     std::iota(order.begin(), order.end(), 0u);
     std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return scale[a] < scale[b]; });
@@ -116,59 +113,88 @@ void round_block(const float* v, size_t n, float inverse, const Thresholds& t, u
     for (size_t i = 0; i < n; i++) indices[i] = v[i] < 0 ? -k[i] : k[i];
 }
 
-class Rounder {
-public:
-    Rounder(const float* values, const Rows& rows, float step, float lambda, const Kernels& kernels)
-        : values_(values), rows_(rows), inverse_(1.0f / step), lambda_(lambda), class_of_(classify(values, rows)),
-          round_block_(kernels.round_block ? kernels.round_block : round_block) {}
+}  // namespace
 
-    std::array<float, 3> run(int32_t* indices) {
-        std::array<float, 3> offsets{};
-        std::vector<Class> classes(kClasses);
-        for (int round = 0; round <= kRounds; round++) {
-            // The first round prices nothing: plain rounding gives the counts to begin with.
-            const float lambda = round == 0 ? 0.0f : lambda_;
-            std::vector<Thresholds> thresholds;
-            for (const Class& c : classes) thresholds.push_back(make_thresholds(offsets, c, lambda));
-            std::vector<Class> next(kClasses);
-            Inside inside;
-            for (uint64_t r = 0; r < rows_.number; r++) {
-                const size_t c = class_of_[r];
-                for (uint64_t at = 0; at < rows_.size(r); at += kRoundBlock)
-                    block(r * rows_.length + at, size_t(std::min<uint64_t>(kRoundBlock, rows_.size(r) - at)),
-                          thresholds[c], next[c], inside, round == kRounds ? indices : nullptr);
-            }
-            classes = std::move(next);
+struct QuantizeStream::State {
+    Rows rows;
+    float inverse, lambda;
+    decltype(Kernels::round_block) round_block;
+    std::vector<float> scale;
+    std::vector<uint8_t> class_of;
+    std::vector<Class> next;
+    std::vector<Thresholds> thresholds;
+    Inside inside;
+    std::array<float, 3> offsets{};
+    int pass = 0;
+    uint64_t done = 0;  // rows of this pass
+
+    // The first round prices nothing: plain rounding gives the counts to begin with.
+    void begin(const std::vector<Class>& classes) {
+        thresholds.clear();
+        for (const Class& c : classes) thresholds.push_back(make_thresholds(offsets, c, pass > 1 ? lambda : 0.0f));
+        next.assign(kClasses, Class());
+        inside = Inside();
+    }
+
+    void block(const float* values, size_t n, size_t c, int32_t* indices) {
+        uint32_t count[kLevels] = {};
+        round_block(values, n, inverse, thresholds[c], count, inside, indices);
+        for (size_t l = 0; l < kLevels; l++) next[c].counts[l] += count[l];
+        next[c].values += n;
+    }
+
+    void end() {
+        done = 0;
+        if (pass == 0) class_of = classify(scale, rows);
+        std::vector<Class> classes = pass == 0 ? std::vector<Class>(kClasses) : std::move(next);
+        if (pass++ > 0) {
             for (Class& c : classes) c.price();
             for (size_t k = 0; k < 3; k++)
                 offsets[k] =
                     inside.members[k] > 0 ? std::clamp(float(inside.sum[k] / inside.members[k]), -0.5f, 0.5f) : 0;
         }
-        return offsets;
-    }
-
-private:
-    const float* values_;
-    Rows rows_;
-    float inverse_, lambda_;
-    std::vector<uint8_t> class_of_;
-    decltype(Kernels::round_block) round_block_;
-
-    void block(uint64_t from, size_t n, const Thresholds& t, Class& counts, Inside& inside, int32_t* indices) const {
-        uint32_t count[kLevels] = {};
-        round_block_(values_ + from, n, inverse_, t, count, inside, indices ? indices + from : nullptr);
-        for (size_t l = 0; l < kLevels; l++) counts.counts[l] += count[l];
-        counts.values += n;
+        begin(classes);
     }
 };
 
-}  // namespace
+QuantizeStream::QuantizeStream(uint64_t count, uint64_t row_length, float step, float lambda, const Kernels& kernels)
+    : state_(new State{}) {
+    state_->rows = {count, row_length, count / row_length + (count % row_length != 0)};
+    state_->inverse = 1.0f / step;
+    state_->lambda = lambda;
+    state_->round_block = kernels.round_block ? kernels.round_block : round_block;
+    state_->scale.resize(state_->rows.number);
+}
+QuantizeStream::~QuantizeStream() = default;
+
+int QuantizeStream::pass() const { return state_->pass; }
+std::array<float, 3> QuantizeStream::offsets() const { return state_->offsets; }
+
+void QuantizeStream::take(const float* values, uint64_t rows, int32_t* indices) {
+    State& s = *state_;
+    const uint64_t first = s.done * s.rows.length;
+    for (uint64_t r = s.done; r < s.done + rows; r++) {
+        const uint64_t from = r * s.rows.length - first, size = s.rows.size(r);
+        if (s.pass == 0) {
+            s.scale[r] = mean_magnitude(values + from, size);
+            continue;
+        }
+        int32_t* const out = s.pass == kPasses - 1 ? indices + from : nullptr;
+        for (uint64_t at = 0; at < size; at += kRoundBlock)
+            s.block(values + from + at, size_t(std::min<uint64_t>(kRoundBlock, size - at)), s.class_of[r],
+                    out ? out + at : nullptr);
+    }
+    s.done += rows;
+    if (s.done == s.rows.number) s.end();
+}
 
 std::array<float, 3> quantize(const float* values, uint64_t count, uint64_t row_length, float step, float lambda,
                               int32_t* indices, const Kernels& kernels) {
-    const Rows rows{count, row_length, count / row_length + (count % row_length != 0)};
     if (count == 0) return {};
-    return Rounder(values, rows, step, lambda, kernels).run(indices);
+    QuantizeStream stream(count, row_length, step, lambda, kernels);
+    for (int pass = 0; pass < QuantizeStream::kPasses; pass++)
+        stream.take(values, count / row_length + (count % row_length != 0), indices);
+    return stream.offsets();
 }
 
 }  // namespace taut

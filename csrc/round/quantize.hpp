@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "simd/simd.hpp"
 
@@ -14,5 +15,21 @@ namespace taut {
 // Returns the centroids: how far levels 1, 2 and 3+ lie towards zero, in steps.
 std::array<float, 3> quantize(const float* values, uint64_t count, uint64_t row_length, float step, float lambda,
                               int32_t* indices, const Kernels& kernels);
+
+// quantize of values that are not all at hand: passes over all of them in order, some whole rows at a time; in the last
+// one, of the number kPasses - 1, indices are put.
+class QuantizeStream {
+public:
+    static constexpr int kPasses = 4;  // rows' scales, plain rounding, and two rounds by prices
+    QuantizeStream(uint64_t count, uint64_t row_length, float step, float lambda, const Kernels& kernels);
+    ~QuantizeStream();
+    int pass() const;
+    void take(const float* values, uint64_t rows, int32_t* indices);
+    std::array<float, 3> offsets() const;  // after the last pass
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
 
 }  // namespace taut

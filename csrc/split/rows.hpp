@@ -121,16 +121,17 @@ struct SplitRows {
 // Indices of a uniform quantiser: no raw bits.
 struct IndexRows {
     const int32_t* indices;
+    uint64_t origin = 0;  // number of the first that is at hand
 
     void symbols(uint64_t from, size_t n, uint8_t* out) const {
         for (size_t i = 0; i < n; i++) {
-            const uint32_t s = uint32_t(indices[from + i]) + 128;
+            const uint32_t s = uint32_t(indices[from - origin + i]) + 128;
             out[i] = s - 1 < 254 ? uint8_t(s) : kException;
         }
     }
     uint8_t* pack(uint64_t, size_t, int, uint8_t* out) const { return out; }
     void exception(uint64_t at, std::vector<uint8_t>& list) const {
-        const auto* p = reinterpret_cast<const uint8_t*>(indices + at);
+        const auto* p = reinterpret_cast<const uint8_t*>(indices + (at - origin));
         list.insert(list.end(), p, p + sizeof(int32_t));
     }
 };

@@ -32,6 +32,22 @@ std::unique_ptr<SplitStream> stream_split(uint64_t count, int width, Mode mode, 
                                           const EncodeOptions& options);
 Encoded encode_uniform(const int32_t* indices, uint64_t count, float step, std::array<float, 3> offsets, Output output,
                        const EncodeOptions& options);
+// encode_uniform of indices that are not all at hand, at least one: three passes over them, in pieces in order, each but
+// the last of whole chunks; the header is known before the third.
+class UniformStream {
+public:
+    UniformStream(uint64_t count, float step, std::array<float, 3> offsets, Output output, const EncodeOptions& options);
+    ~UniformStream();
+    uint64_t chunk_values() const;
+    void scan(uint64_t first, const int32_t* indices, uint64_t n);
+    void tally(uint64_t first, const int32_t* indices, uint64_t n);
+    std::vector<uint8_t> header();
+    std::vector<std::vector<uint8_t>> code(uint64_t first, const int32_t* indices, uint64_t n, int threads) const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
 // What encode_uniform would write, estimated from its tables without coding (bytes).
 double estimate_uniform(const int32_t* indices, uint64_t count, const EncodeOptions& options);
 

@@ -65,7 +65,7 @@ def test_a_score_is_kept_and_told(compress, tmp_path):
     assert labels[:2] == ["model", "plan"]
     assert {"curvature", "quantize", "encode", "verify"} <= {*labels}
     assert labels[-1] == "size"
-    assert "peak memory about" in lines[0][1]
+    assert "peak memory about" in lines[0][1] and "disk from" in lines[0][1]
     assert "max drop 1%, calibrated on" in lines[1][1]
     report = json.loads(result.stdout)
     scores = [one["score"] for one in report["tries"]]

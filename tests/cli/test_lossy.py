@@ -44,6 +44,15 @@ def test_a_lossy_dry_run_estimates_and_writes_nothing(run, model, tmp_path):
     assert estimate == pytest.approx(written, rel=1e-3)  # from samples
 
 
+@pytest.mark.parametrize("size", ["10GB", "95%", "30%"])
+def test_what_has_room_as_it_is_is_told_as_lossless(run, model, size):
+    result = run("compress", model, "--size", size, "--dry-run", "--json")
+    assert result.exit_code == 0
+    exact = json.loads(result.stdout)["size"] > 0.5 * model.stat().st_size
+    assert ("lossless, which size" in result.stderr) == exact == (size != "30%")
+    assert ("rate-distortion" in result.stderr) == (not exact)
+
+
 def test_a_target_out_of_reach_exits_3_with_the_best(run, model, tmp_path):
     before = sorted(tmp_path.iterdir())
     result = run("compress", model, "--size", "9999x", "--json")

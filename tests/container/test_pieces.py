@@ -1,6 +1,8 @@
 """Tensors that are not held whole: the same files, the same values, the same errors."""
 
 import sys
+import tracemalloc
+from importlib import import_module
 from pathlib import Path
 
 import ml_dtypes
@@ -10,8 +12,10 @@ from safetensors.numpy import save_file
 
 import taut
 from taut.container import TautFile, read
-from taut.encoding import data_free, in_pieces, rounded_pieces
-from taut.errors import VerifyError
+from taut.encoding import grid_pieces, in_pieces, masked_pieces, rounded_pieces, step_pieces
+from taut.encoding import ways_in_pieces as ways
+from taut.errors import ArgumentError, VerifyError
+from taut.io import Source, TensorInfo
 from taut.io import tensor_pieces as pieces
 
 LARGE, PIECE = 1 << 16, 1 << 15
@@ -39,11 +43,18 @@ def file(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounded_pieces, "_INDICES", LARGE)
+    make_small(monkeypatch)
+
+
+def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have tensors of 64 KiB be large, and 32 KiB a piece of them."""
+    for module in (grid_pieces, step_pieces):
+        monkeypatch.setattr(module, "_INDICES", LARGE)
     for module in (
         in_pieces,
+        masked_pieces,
         rounded_pieces,
-        data_free,
+        ways,
         read,
         sys.modules["taut.container.verify"],
         pieces,
@@ -94,6 +105,104 @@ def test_a_rounded_file_is_the_same(
     request.getfixturevalue("small_pieces")
     taut.compress(path, tmp_path / "pieces", bits=bits)
     assert (tmp_path / "pieces").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+SCHEMES = (
+    *("int8", "int8,tensor", "int4", "int4:g32", "int4:g32,asym", "int3", "int2", "fp8", "nvfp4"),
+    *("mxfp4", "ternary", "binary", "codebook16", "fp16", "30%", "2:4", "50%+fp16", "80%+int4"),
+    *("60%+binary", "2:4+codebook8", "90%+rd", "rd", "rd:3", "2:4+rd:2", "rd:9.9"),
+)
+
+
+def large_model(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    wide = rng.standard_normal((260, 192)) * np.exp(rng.uniform(-2, 2, (260, 1))) / 50
+    wide[3], wide[4, :96] = 0, 0.25  # a row of nothing, and scores that are equal
+    return {
+        "single": wide.astype(np.float32),
+        "half": wide[:, :160].astype(ml_dtypes.bfloat16),
+        "kernels": rng.standard_normal((128, 64, 3, 2)).astype(np.float32),
+        "zeros": np.zeros((150, 128), np.float32),
+        "same": wide.astype(np.float32),
+        "double": wide[:90, :96],
+    }
+
+
+HARD = ("int8", "int4:g32,asym", "nvfp4", "80%+int4", "2:4+codebook8", "rd:3")
+
+
+@pytest.mark.parametrize(("effort", "schemes"), [("fast", SCHEMES), ("max", HARD)])
+def test_every_scheme_gives_the_same_file_in_pieces(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    effort: str,
+    schemes: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(sys.modules["taut.transform.quantize"], "_BLOCK", 1 << 13)
+    monkeypatch.setattr(sys.modules["taut.transform.runtime"], "BLOCK", 5000)
+    monkeypatch.setattr(sys.modules["taut.transform.codebook"], "_MANY", 1000)
+    model = large_model(rng)
+    save_file(model, tmp_path / "net.safetensors")
+    for scheme in schemes:
+        names = [name for name in model if "rd" not in scheme or name != "zeros"]
+        plan = dict.fromkeys(names[:2] if scheme == "2:4" else names, scheme)
+        size = "3x" if scheme in ("rd", "90%+rd") else None
+        whole, cut = tmp_path / "whole", tmp_path / "cut"
+        asked = {"effort": effort, "plan": plan, "size": size, "force": True}
+        taut.compress(tmp_path / "net.safetensors", whole, **asked)
+        with pytest.MonkeyPatch.context() as patch:
+            make_small(patch)
+            # Nothing that is large goes the way of what is held.
+            patch.setattr(sys.modules["taut.encoding.model"], "whole_of", held_if_small)
+            taut.compress(tmp_path / "net.safetensors", cut, **asked)
+        assert cut.read_bytes() == whole.read_bytes(), scheme
+
+
+def held_if_small(source: Source, info: TensorInfo) -> np.ndarray:
+    assert info.nbytes <= LARGE, info.name
+    return source.load(info.name)
+
+
+@pytest.mark.parametrize("scheme", ["50%", "2:4+fp16"])
+def test_a_large_tensor_is_not_held(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """What Python and numpy hold at a time is a small part of the tensor."""
+    values = rng.standard_normal((4096, 1024)).astype(np.float32)
+    save_file({"w": values}, tmp_path / "net.safetensors")
+    save_file({"w": values[:100]}, tmp_path / "few.safetensors")
+    make_small(monkeypatch)
+    for module in ("encoding.tensor", "encoding.exact_only", "transform.quantize"):
+        monkeypatch.setattr(import_module(f"taut.{module}"), "_BLOCK", 1 << 14)
+    monkeypatch.setattr(sys.modules["taut.encoding.large_tensor"], "BLOCK", 1 << 14)
+
+    def there_and_back(name: str) -> None:
+        out, plan = tmp_path / "small", {"w": scheme}
+        taut.compress(tmp_path / name, out, plan=plan, effort="fast", force=True)
+        taut.verify(out)
+        taut.decompress(out, tmp_path / "back.safetensors", force=True)
+
+    there_and_back("few.safetensors")  # imports what it takes
+    tracemalloc.start()
+    try:
+        there_and_back("net.safetensors")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < values.nbytes / 2
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("scheme", ["int4", "fp16", "50%", "rd:3"])
+def test_what_cannot_be_rounded_is_named_with_its_place(
+    tmp_path: Path, rng: np.random.Generator, scheme: str
+) -> None:
+    values = rng.standard_normal((300, 200)).astype(np.float32)
+    values[299, 7] = np.inf
+    save_file({"w": values}, tmp_path / "net.safetensors")
+    with pytest.raises(ArgumentError, match=r'tensor "w" has the value inf at \[299, 7\]'):
+        taut.compress(tmp_path / "net.safetensors", tmp_path / "small", plan={"w": scheme})
+    assert not (tmp_path / "small").exists()
 
 
 @pytest.mark.usefixtures("small_pieces")

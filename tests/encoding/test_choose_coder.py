@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taut.coding import Job, decode, encode_adaptive, encode_indices
-from taut.encoding import choose_coder as smallest
-from taut.encoding.choose_coder import coded_few, coded_smallest, kernel
+from taut.encoding.choose_coder import coded_few, coded_smallest, kernel, offset_levels
 from taut.encoding.foresee_coded import estimate_smallest
 from taut.transform import (
     Grid,
@@ -114,7 +113,7 @@ def test_offsets_go_into_a_table_to_the_last_bit(rng):
     assert any(found.offsets)
     plain = encode_indices(found.values, step=found.step, offsets=found.offsets, dtype=F4)
     low, high = int(found.values.min()), int(found.values.max())
-    levels = smallest._offset_levels(np.arange(low, high + 1), found)
+    levels = offset_levels(np.arange(low, high + 1), found.step, found.offsets)
     table = encode_adaptive(found.values, levels=levels, low=low, dtype=F4)
     assert np.array_equal(back(plain, values.shape), back(table, values.shape))
 

@@ -49,7 +49,11 @@ class Carried:
         return torch.from_numpy(bits).view(kept).reshape(shape).to(dtype)
 
     def __setitem__(self, number: int, hidden: torch.Tensor) -> None:
-        """Carry another one for a batch; it has the shape of the one before, if there is one."""
+        """Carry another one for a batch; it has the shape of the one before, if there is one.
+
+        It waits in the CPU's memory, wherever it comes from.
+        """
+        hidden = hidden.cpu()
         if number in self._held:
             self._held[number] = hidden
         elif number not in self._places and hidden.nbytes <= self._left:

@@ -102,7 +102,7 @@ class ChainJudge(Judge):
 
     def _hidden(self, piece: JudgedPiece) -> torch.Tensor:
         """What the compressed network's last block gives."""
-        entered = self._compressed.chain.enter(piece.given)
+        entered = self._compressed.enter(piece.given)
         hidden = entered.hidden
         for block, tuned in enumerate(self._tuned):
             hidden = block_step()(self._compressed, block, entered, tuned, hidden, *tuned)
@@ -136,7 +136,7 @@ class ChainJudge(Judge):
         """The parts that the head is run on, each with the original's vectors."""
         import torch
 
-        chain, last = self._compressed.chain, self._last[piece.last]
+        chain, last = self._compressed.chain, self._compressed.moved(self._last[piece.last])
         for part in self._head_parts(piece.given, last).of(piece.given, last):
             with torch.no_grad(), self._compressed.original():
                 output = chain.leave(part.given, part.of(last))
@@ -167,7 +167,7 @@ class ChainJudge(Judge):
     def _kept(self, given: object) -> int:
         """The number under which the original's last hidden state is carried."""
         chain, number = self._compressed.chain, len(self._last)
-        entered = chain.enter(given)
+        entered = self._compressed.enter(given)
         hidden = entered.hidden
         for block in range(len(chain)):
             with self._compressed.given(block):

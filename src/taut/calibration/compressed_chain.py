@@ -2,13 +2,15 @@
 
 The front, the head, and what is no matrix are small beside the blocks: they are exchanged as long
 as the compressed network is at work. A block's matrices are decoded when it runs, and let go. All
-that runs runs in float32: of a network in half precision a block is widened for as long.
+that runs runs in float32: of a network in half precision a block is widened for as long. With a
+device what is at work lies there for as long, and comes back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +41,11 @@ class CompressedChain:
     def __init__(
         self, work: Work, rounder: Rounder, chain: Chain, cutting: Cutting | None = None
     ) -> None:
+        import torch
+
         self.chain, self.cutting, self._work, self._rounder = chain, cutting, work, rounder
+        device = work.request.device
+        self._device = None if device is None else torch.device(device)
         module = work.model.module
         self.tensors: Mapping[str, torch.Tensor] = {
             **dict(module.named_parameters(remove_duplicate=False)),
@@ -85,7 +91,7 @@ class CompressedChain:
         trim_heap()
         source = vectors.over(self._work.source)
         values = self._values(source, self._outside, vectors, tuned)
-        with placed(self._lasting), wearing(self.tensors, values) as worn:
+        with placed(self._lasting, self._device), wearing(self.tensors, values) as worn:
             self._worn = worn
             try:
                 yield
@@ -94,12 +100,16 @@ class CompressedChain:
 
     @contextmanager
     def whole(self, vectors: Vectors) -> Iterator[None]:
-        """Within it the network is the compressed one as a whole."""
-        with ExitStack() as stack:
-            stack.enter_context(self.open(vectors))
-            for index in range(len(self.chain)):
-                stack.enter_context(self.block(index))
-            yield
+        """Within it the network is the compressed one as a whole, where the caller has it."""
+        device, self._device = self._device, None
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(self.open(vectors))
+                for index in range(len(self.chain)):
+                    stack.enter_context(self.block(index))
+                yield
+        finally:
+            self._device = device
 
     def original(self) -> AbstractContextManager[None]:
         """Within it the network is the original again, whose blocks are still to be `given`."""
@@ -107,7 +117,7 @@ class CompressedChain:
 
     def given(self, index: int) -> AbstractContextManager[None]:
         """Within it a block runs as the network has it."""
-        return placed(held_tensors(self.chain.blocks[index]))
+        return placed(held_tensors(self.chain.blocks[index]), self._device)
 
     @contextmanager
     def block(self, index: int) -> Iterator[None]:
@@ -125,6 +135,17 @@ class CompressedChain:
         with torch.no_grad():
             count = pieces_of(self.chain.enter(batch, where).hidden)
         return cut.pieces(batch, count) if count > 1 else [batch]
+
+    def enter(self, batch: object, where: str = "calibration batch") -> Entered:
+        """What the front makes of a batch, where blocks take it."""
+        found = self.chain.enter(batch, where)
+        if self._device is None:
+            return found
+        return replace(found.with_others(self.moved), hidden=self.moved(found.hidden))
+
+    def moved(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor where blocks take it."""
+        return tensor if self._device is None else tensor.to(self._device)
 
     def run(self, index: int, entered: Entered, hidden: torch.Tensor) -> torch.Tensor:
         """The hidden state after a compressed block; no gradient flows."""

@@ -222,7 +222,8 @@ class BlockWalk(Closing):
         chain = self._compressed.chain
         assert self._carried is not None
         for number, (piece, entered) in enumerate(self._entered):
-            yield piece, partial(chain.run, block, entered, self._carried[number])
+            hidden = self._compressed.moved(self._carried[number])
+            yield piece, partial(chain.run, block, entered, hidden)
 
     def _reach(self, block: int) -> None:
         """Carry the hidden states to where they enter a block."""
@@ -238,6 +239,7 @@ class BlockWalk(Closing):
 
     def _through(self, number: int, hidden: torch.Tensor) -> torch.Tensor:
         """What a batch's hidden state is after the block that it enters."""
+        hidden = self._compressed.moved(hidden)
         return self._compressed.chain.run(self._at, self._entered[number][1], hidden)
 
     def _front(self) -> Carried:
@@ -248,7 +250,7 @@ class BlockWalk(Closing):
             where = f"calibration batch {number}"
             for piece in self._compressed.pieces(batch, where):
                 with torch.no_grad():
-                    entered = self._compressed.chain.enter(piece, where)
+                    entered = self._compressed.enter(piece, where)
                 carried[len(carried)] = entered.hidden
                 self._entered.append((piece, replace(entered, hidden=torch.empty(0))))
         return carried

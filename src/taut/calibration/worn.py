@@ -43,7 +43,8 @@ def wearing(
             before.append((one, one.data))
             pairs = one.is_complex()
             given = given.reshape((*one.shape, 2) if pairs else one.shape)
-            one.data = (torch.view_as_complex(given) if pairs else given).to(one.dtype)
+            given = torch.view_as_complex(given) if pairs else given
+            one.data = given.to(one.device, one.dtype)
         yield before
     finally:
         _restore(before)

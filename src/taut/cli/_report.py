@@ -62,6 +62,9 @@ _CALIBRATED: Final = {
 }
 
 
+_EXACT_AT_LEAST = 0.4  # of the original's bytes: below, hardly a model fits bit for bit
+
+
 @dataclass(frozen=True)
 class AskedFor:
     """What a compression was asked for, as it was written on the command line."""
@@ -83,6 +86,25 @@ class AskedFor:
         """Whether the rate-distortion dial finds the schemes."""
         return (self.bits, self.size, self.max_drop) != (None, None, None) and self.train is None
 
+    def has_room(self, source: Source) -> bool:
+        """Whether a model has room in the size as it is, as far as samples of it tell."""
+        from taut.encoding.estimate import estimate_tensors
+        from taut.encoding.sampled import SampledSource
+        from taut.io.source import parameters_of
+        from taut.planning import parse_target
+        from taut.scheme import Scheme
+
+        if not self.dialled or (self.max_drop, self.calib, self.plan) != (None, None, None):
+            return False
+        original, parameters = source.nbytes, parameters_of(source)
+        target = parse_target(
+            bits=self.bits, size=self.size, original=original, parameters=parameters
+        ).nbytes
+        if target < _EXACT_AT_LEAST * original or target >= original:
+            return target >= original
+        exact = {info.name: Scheme() for info in source.infos}
+        return estimate_tensors(SampledSource.of(source), exact, "fast")[1] <= target
+
     @property
     def in_short(self) -> str:
         """What the name of a second file can say: "8x", "3bits"; "" if nothing short was asked."""
@@ -100,11 +122,28 @@ class AskedFor:
         return {name: cost for name, cost in _CALIBRATED.items() if self.finish or name != "finish"}
 
 
-def plan_text(wanted: AskedFor) -> str:
-    """What was asked for, in a line.
+def needs_text(wanted: AskedFor, source: Source) -> str:
+    """What memory, and what disk beside the result, a run takes whose data is not open yet.
+
+    Of the disk what the data adds is not known: it is told once more before the work starts.
+    """
+    from taut.encoding.estimate import estimate_disk, estimate_memory
+
+    if wanted.calib is None or wanted.train is not None:
+        runs = wanted.train is not None
+        return f"peak memory about {size(estimate_memory(source, calibrated=runs))}"
+    memory = estimate_memory(source, calibrated=True, journal=True)
+    disk = sum(estimate_disk(source, 0, journal=True))
+    return f"peak memory about {size(memory)}, disk from {size(disk)} until it is done"
+
+
+def plan_text(wanted: AskedFor, *, roomy: bool = False) -> str:
+    """What was asked for, in a line; `roomy` says that a model has room in the size as it is.
 
     >>> plan_text(AskedFor(size="20x", train="build.py:batches", epochs=20))
     'size 20x, trained with build.py:batches, 20 epochs, effort max'
+    >>> plan_text(AskedFor(size="10GB"), roomy=True)
+    'lossless, which size 10GB has room for, effort max'
     """
     words = {
         "{:g} bits per weight": wanted.bits,
@@ -121,6 +160,8 @@ def plan_text(wanted: AskedFor) -> str:
     if not parts:
         return f"lossless, effort {wanted.effort or 'fast'}"
     effort = wanted.effort or (None if wanted.plan else "max")  # a plan names its own
+    if roomy:
+        return f"lossless, which {', '.join(parts)} has room for, effort {effort}"
     told = ", ".join([*parts, *([f"effort {effort}"] if effort else [])])
     return f"rate-distortion, {told}" if wanted.dialled else told
 

@@ -280,11 +280,9 @@ def _introduce(
 ) -> None:
     """Say what the model is, what becomes of it, and where; refuse what it cannot become."""
     from taut.cli._checks import check_fits
-    from taut.cli._report import model_text, plan_text
-    from taut.encoding.estimate import estimate_memory
+    from taut.cli._report import model_text, needs_text, plan_text
     from taut.io import open_source
     from taut.io.quantized import as_floats
-    from taut.reporting.numbers import size
 
     source = open_source(src)
     lossy = (asked.bits, asked.size, asked.max_drop, asked.calib, asked.train)
@@ -293,8 +291,7 @@ def _introduce(
     check_fits(source, asked.bits, asked.size)
     if step is not None:
         step.original = source.nbytes
-    peak = estimate_memory(source, calibrated=bool(asked.calib or asked.train))
-    talk.line("model", f"{model_text(source)}    peak memory about {size(peak)}")
-    talk.line("plan", plan_text(asked))
+    talk.line("model", f"{model_text(source)}    {needs_text(asked, source)}")
+    talk.line("plan", plan_text(asked, roomy=asked.has_room(source)))
     if not named:
         talk.line("output", f"{target}    (-o names another)")

@@ -14,6 +14,13 @@ from taut.coding.coder import (
     row_length,
 )
 from taut.coding.delta import encode_delta
+from taut.coding.index_streams import (
+    AdaptiveStream,
+    IndexStream,
+    IndexValues,
+    MatrixStream,
+    UniformStream,
+)
 from taut.coding.matrix import (
     LARGEST_INDEX,
     NEXT_STATE,
@@ -35,7 +42,6 @@ from taut.coding.records import (
 from taut.coding.streams import (
     Chunked,
     LosslessStream,
-    MatrixStream,
     chunked,
     decode_chunks,
     streams,
@@ -46,18 +52,22 @@ __all__ = [
     "LARGEST_INDEX",
     "NEXT_STATE",
     "NO_EXPONENT",
+    "AdaptiveStream",
     "BitPiece",
     "ByteIntegers",
     "Chunked",
     "CodedArray",
     "ContextTerm",
     "Effort",
+    "IndexStream",
+    "IndexValues",
     "Job",
     "LosslessStream",
     "MatrixStream",
     "RecordField",
     "RecordLayout",
     "RecordStream",
+    "UniformStream",
     "chunked",
     "decode",
     "decode_chunks",

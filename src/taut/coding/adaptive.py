@@ -60,7 +60,7 @@ def encode_adaptive(
         return encode_lossless(np.empty(indices.shape, dtype), threads=threads)
     flat = np.ascontiguousarray(indices, dtype=np.int32).reshape(rows, -1)
     columns = flat.shape[1]
-    _check_rows(columns, period)
+    check_rows(columns, period)
     grid = _IndexGrid(step, levels, low, scales, zeros)
     grid.check(flat)
     groups = _groups(columns, group, scales)
@@ -78,7 +78,8 @@ def encode_adaptive(
     return CodedArray(header, chunks)
 
 
-def _check_rows(columns: int, period: int) -> None:
+def check_rows(columns: int, period: int) -> None:
+    """Raise `ArgumentError` for rows that the adaptive coder does not take."""
     if columns > _MOST_COLUMNS:
         raise ArgumentError(f"rows of {columns} values are longer than {_MOST_COLUMNS}")
     if period < 1 or columns % period:

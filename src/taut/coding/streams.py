@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from taut import _core
-from taut.coding.coder import OUTPUTS, Buffer, Effort, row_length, word_kind
+from taut.coding.coder import Buffer, Effort, row_length, word_kind
 from taut.errors import FormatError
 
 _SAMPLE = 64  # values of a block of the sample
@@ -77,62 +76,6 @@ class LosslessStream:
         for begin in range(0, self._count, self._step):
             values = self._read(begin, min(self._count, begin + self._step))
             yield np.ascontiguousarray(values).view(np.uint8)
-
-
-class MatrixStream:
-    """`encode_matrix` of rows that come in pieces, three times; the same bytes.
-
-    No row or column is scaled. `read` gives the indices (int32) of some rows, `block` says of about
-    how many values a piece is. After `prepare` there is a `header`; `chunks` then gives the coded
-    chunks, those of a piece together, with the number of the first.
-
-    >>> q = np.random.default_rng(0).integers(-3, 4, (900, 50)).astype(np.int32)
-    >>> stream = MatrixStream(lambda a, b: q[a:b], q.shape, 0.5, dtype=np.dtype(np.float32))
-    >>> stream.prepare()
-    >>> from taut.coding import encode_matrix
-    >>> coded = encode_matrix(q, step=0.5, trellis=True, dtype=np.dtype(np.float32))
-    >>> (stream.header, [c for _, some in stream.chunks() for c in some]) == (
-    ...     coded.header, list(coded.chunks))
-    True
-    """
-
-    def __init__(
-        self,
-        read: Read,
-        shape: tuple[int, int],
-        step: float,
-        *,
-        offsets: tuple[float, float, float] = (0.0, 0.0, 0.0),
-        dtype: np.dtype,
-        effort: Effort = "max",
-        block: int = 1 << 24,
-    ) -> None:
-        self._rows, columns = shape
-        self._read = read
-        self._core = _core.MatrixPasses(
-            self._rows, columns, step, list(offsets), OUTPUTS[dtype], True, effort == "max"
-        )
-        self._each = self._core.chunk_rows()
-        self._step = self._each * max(1, block // (self._each * columns))
-        self.header = b""
-
-    def prepare(self) -> None:
-        """Look at all indices twice."""
-        for _, rows in self._pieces():
-            self._core.sum(rows)
-        for _, rows in self._pieces():
-            self._core.count(rows)
-        self.header = self._core.header()
-
-    def chunks(self, *, threads: int = 1) -> Iterator[tuple[int, tuple[bytes, ...]]]:
-        """The coded chunks of a piece after the other, with the number of the first of them."""
-        for begin, rows in self._pieces():
-            yield begin // self._each, self._core.code(rows, threads)
-
-    def _pieces(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        for begin in range(0, self._rows, self._step):
-            rows = self._read(begin, min(self._rows, begin + self._step))
-            yield begin, np.ascontiguousarray(rows, dtype=np.int32).reshape(-1)
 
 
 def streams(dtype: np.dtype) -> bool:

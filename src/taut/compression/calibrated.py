@@ -18,6 +18,7 @@ from taut.encoding.data_free import lossy_schemes
 from taut.encoding.on_base import base_of, base_under
 from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError, TargetError
+from taut.extras import need_extra
 from taut.io import Source, TensorInfo
 from taut.io.identity import model_identity, plan_identity
 from taut.networks.chosen_outputs import OutputShares
@@ -62,6 +63,7 @@ def decide_calibrated(
     from taut.calibration import Work
 
     call, allowed = asked.call, allowed_of(asked.call)
+    _check_device(call.device)
     target = target_of(source, call)
     fits = (
         exact_fits(source, asked.schemes, target, call, origin, progress=progress)
@@ -97,6 +99,16 @@ def decide_calibrated(
     opened()
     record = _record(work, journal_beside, resume=call.resume)
     return _decision(work, _settled(work, record, resume=call.resume))
+
+
+def _check_device(device: str | None) -> None:
+    """Refuse a device that is not there before anything is read for it."""
+    if device is None:
+        return
+    from taut.loading.arrays import torch_device
+
+    need_extra("torch", "torch", "calibration takes")
+    torch_device(device, "device (--device)")
 
 
 def _lossy(source: Source, asked: Asked, target: Target | None) -> dict[str, Scheme]:

@@ -37,7 +37,7 @@ def hold_exact(source: Source, asked: Asked) -> Asked:
         if scheme is None:
             continue
         if info.name in asked.named:
-            check_roundable(info, source.load(info.name), scheme, by_scale=by_scale)
+            check_roundable(source, info, scheme, by_scale=by_scale)
             continue
         values = ValueRange.of_pieces(pieces_of(source, info))
         if (why := why_exact(info, values, scheme, by_scale=by_scale)) is not None:
@@ -81,7 +81,7 @@ def _may_fit(call: Call) -> bool:
 def refuse_held(source: Source, held: Collection[str]) -> None:
     """Raise `ArgumentError` for the first of the tensors that were to be rounded."""
     info = next(info for info in source.infos if info.name in held)
-    check_roundable(info, source.load(info.name), Scheme("rd"))
+    check_roundable(source, info, Scheme("rd"))
 
 
 def exact_note(held: Mapping[str, str]) -> str:

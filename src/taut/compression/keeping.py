@@ -20,7 +20,9 @@ from taut.io.identity import model_identity, plan_identity
 from taut.journal import Journal
 from taut.journal.journal import journal_folder
 
-LARGE = 1 << 30  # bytes of a model that becomes one file, from which on its run keeps what it did
+LARGE = 1 << 24
+"""Bytes of a model that becomes one file, from which on its run keeps what it did: the whole of a
+smaller one is less work than a piece of a large one."""
 
 
 class Kept:
@@ -115,8 +117,8 @@ def nothing_kept(dst: Path | None, checkpoint: Path | None) -> str | None:
         return None
     return (
         f"resume (--resume): no unfinished run lies beside {dst}, so all was done from the start; "
-        f"runs without data keep finished shards, and of files from {LARGE >> 30} GiB on the sizes "
-        "that were found"
+        "runs without data keep finished shards, and of models from "
+        f"{LARGE >> 20} MiB on the sizes that were found"
     )
 
 

@@ -20,7 +20,6 @@ from taut.container.format import (
     MAGIC,
     PACK,
     PACKED,
-    PART,
     SMALL,
     as_bytes,
     build_header,
@@ -51,6 +50,16 @@ class BaseTensor:
     values: np.ndarray
     sum: str
     name: str = ""
+
+
+@dataclass(frozen=True)
+class PieceFacts:
+    """What a tensor that was coded in pieces decodes to: as `add_coded` has it."""
+
+    sum: str
+    rel_mse: float = 0.0
+    meant: str = ""
+    stored: str = ""
 
 
 @dataclass
@@ -140,43 +149,57 @@ class Layout:
         info: TensorInfo,
         scheme: str,
         pieces: Iterable[bytes],
-        facts: Callable[[], tuple[str, float]],
+        facts: Callable[[], PieceFacts],
         *,
-        most: int | None = None,
+        accept: Callable[[int, int], bool] = lambda nbytes, parts: True,
     ) -> bool:
         """Add a coded tensor whose header and chunks come one after the other.
 
-        `facts` then gives the xxh3 of what they decode to, and the error. Where they come to more
-        than `most` bytes, each counted with `PART` of the index, nothing is added: it is to be
-        kept, and written over what was emitted.
+        `facts` then tells what they decode to. Unless their bytes, and how many they are, are
+        accepted, nothing is added, and what was emitted is written over by what comes next.
         """
         begin, parts = self._end, []
         for piece in pieces:
             parts.append(Part(len(piece), xxh3(piece)))
             self._put(piece)
-        if most is not None and sum(part.nbytes + PART for part in parts) >= most:
+        if not accept(sum(part.nbytes for part in parts), len(parts)):
             self._end = begin
             if self._rewind is not None:
                 self._rewind(begin)
             return False
         self._put(bytes(padding(self._end)))
         self._enter(info.name, "U8", (self._end - begin,), begin)
-        checksum, rel_mse = facts()
-        record = Record(info.name, info.dtype, info.shape, scheme, "coded", rel_mse=rel_mse)
-        self._record(replace(record, sum=checksum, parts=tuple(parts)), checksum)
+        found = facts()
+        record = Record(
+            info.name, info.dtype, info.shape, scheme, "coded",
+            sum=found.sum, parts=tuple(parts), stored=found.stored, rel_mse=found.rel_mse,
+        )  # fmt: skip
+        self._record(record, found.meant or found.sum)
         return True
 
-    def add_kept_pieces(self, info: TensorInfo, scheme: str, pieces: Iterable[np.ndarray]) -> None:
-        """Add a tensor as its bytes, which come piece by piece."""
+    def add_kept_pieces(
+        self,
+        info: TensorInfo,
+        scheme: str,
+        pieces: Iterable[np.ndarray],
+        *,
+        meant: str = "",
+        stored: str = "",
+        rel_mse: float = 0.0,
+    ) -> None:
+        """Add a tensor as its bytes, which come piece by piece; the rest is as for `add_kept`."""
         begin, digest = self._end, xxhash.xxh3_64()
         for piece in pieces:
             data = as_bytes(piece).data
             digest.update(data)
             self._put(data)
-        self._enter(info.name, info.dtype, info.shape, begin)
         checksum = digest.hexdigest()
-        record = Record(info.name, info.dtype, info.shape, scheme, "kept", sum=checksum)
-        self._record(record, checksum)
+        record = Record(
+            info.name, info.dtype, info.shape, scheme, "kept",
+            sum=checksum, stored=stored, rel_mse=rel_mse,
+        )  # fmt: skip
+        self._enter(info.name, record.stored_dtype, record.stored_shape, begin)
+        self._record(record, meant or checksum)
 
     def add_kept(
         self,

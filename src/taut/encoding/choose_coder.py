@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from taut.coding import (
     NO_EXPONENT,
     CodedArray,
     Effort,
+    IndexValues,
     Job,
     decode,
     encode_adaptive,
@@ -30,6 +32,7 @@ from taut.coding import (
 )
 from taut.coding.coder import OUTPUTS
 from taut.transform import Grid, Indices, Rounded
+from taut.transform.steps import FRACTION
 
 FINE_BITS = 10.0
 """Bits of a value from which on most indices are exceptions, and other ways are tried."""
@@ -67,7 +70,7 @@ def coded_smallest(
     else:
         ways, shape = _indices(found, dtype, effort, threads), found.values.shape
     best = min(ways, key=lambda coded: coded.nbytes)
-    if best.nbytes <= _FLOATS * math.prod(shape) * dtype.itemsize:
+    if not floats_serve(best.nbytes, math.prod(shape), dtype):
         return best
     decoded = np.empty(shape, dtype)
     decode([Job(best.header, best.chunks, decoded)], threads=threads)
@@ -115,18 +118,37 @@ def kernel(shape: tuple[int, ...]) -> int:
     return size if 1 <= size <= _LARGEST_KERNEL else 1
 
 
-def _serves(values: NDArray[np.int32], effort: Effort, other: CodedArray) -> bool:
-    """Whether the adaptive coder is worth its time, where another one does."""
+@dataclass(frozen=True)
+class IndexFacts:
+    """Of some indices: how many they are, how many of them are not zero, the least and the most."""
+
+    count: int
+    nonzero: int
+    least: int
+    most: int
+
+    @classmethod
+    def of(cls, q: NDArray[np.int32]) -> IndexFacts:
+        """Look at them."""
+        return cls(q.size, int(np.count_nonzero(q)), int(q.min()), int(q.max()))
+
+
+def adaptive_serves(q: IndexFacts, effort: Effort, nbytes: int) -> bool:
+    """Whether the adaptive coder is worth its time, where another one takes so many bytes."""
     if effort != "max":
         return False
-    if 8 * other.nbytes > FINE_BITS * values.size:
+    if 8 * nbytes > FINE_BITS * q.count:
         return True
-    if int(np.count_nonzero(values)) <= (1 - SPARSE) * values.size or values.size < _TINY:
+    if q.nonzero <= (1 - SPARSE) * q.count or q.count < _TINY:
         return True
-    if int(values.max()) - int(values.min()) >= _TABLE:
+    if q.most - q.least >= _TABLE:
         return False
-    few_bits = 8 * other.nbytes <= _FEW_BITS * values.size
-    return values.size <= (_LARGE if few_bits else _SMALL)
+    return q.count <= (_LARGE if 8 * nbytes <= _FEW_BITS * q.count else _SMALL)
+
+
+def floats_serve(nbytes: int, count: int, dtype: np.dtype) -> bool:
+    """Whether what indices decode to may take less as floats than the bytes that they take."""
+    return nbytes > _FLOATS * count * dtype.itemsize
 
 
 def _indices(found: Indices, dtype: np.dtype, effort: Effort, threads: int) -> Iterator[CodedArray]:
@@ -135,25 +157,39 @@ def _indices(found: Indices, dtype: np.dtype, effort: Effort, threads: int) -> I
         q, step=found.step, offsets=found.offsets, dtype=dtype, effort=effort, threads=threads
     )
     yield plain
-    if not _serves(q, effort, plain):
+    facts = IndexFacts.of(q)
+    if not adaptive_serves(facts, effort, plain.nbytes):
         return
-    period = kernel(q.shape)
-    low, high = int(q.min()), int(q.max())
-    if any(found.offsets) and high - low < _TABLE:
-        levels = _offset_levels(np.arange(low, high + 1), found)
-        yield encode_adaptive(
-            q, levels=levels, low=low, period=period, dtype=dtype, threads=threads
-        )
-    else:  # steps are fine: where their members' means lie within them no longer matters
-        yield encode_adaptive(q, step=found.step, period=period, dtype=dtype, threads=threads)
+    period, values = kernel(q.shape), uniform_values(facts, found.step, found.offsets)
+    yield encode_adaptive(
+        q,
+        step=values.step,
+        levels=values.levels,
+        low=values.low,
+        period=period,
+        dtype=dtype,
+        threads=threads,
+    )
 
 
-def _offset_levels(q: NDArray[np.int64], found: Indices) -> NDArray[np.float32]:
-    """What indices stand for, as docs/coding.md has it: all in float32."""
-    step = np.float32(found.step)
-    inside = np.array((0.0, *found.offsets), np.float32)[np.minimum(np.abs(q), 3)]
-    levels: NDArray[np.float32] = q.astype(np.float32) * step
-    return levels - np.sign(q).astype(np.float32) * inside * step
+def uniform_values(q: IndexFacts, step: float, offsets: tuple[float, float, float]) -> IndexValues:
+    """What the indices of a uniform quantiser stand for, as the adaptive coder takes it."""
+    if any(offsets) and q.most - q.least < _TABLE:
+        levels = offset_levels(np.arange(q.least, q.most + 1), step, offsets)
+        return IndexValues(levels=levels, low=q.least)
+    # Steps are fine: where their members' means lie within them no longer matters.
+    return IndexValues(step=step)
+
+
+def offset_levels(
+    q: NDArray[np.integer], of: float, offsets: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """What indices stand for at a step, as docs/coding.md has it: all in float32."""
+    step = np.float32(of)
+    inside = np.array((0.0, *offsets), np.float32)[np.minimum(np.abs(q), 3)]
+    plain = q.astype(np.float32) * step
+    levels: NDArray[np.float32] = plain - np.sign(q).astype(np.float32) * inside * step
+    return levels
 
 
 def _grid(grid: Grid, dtype: np.dtype, effort: Effort, threads: int) -> Iterator[CodedArray]:
@@ -172,9 +208,9 @@ def _grid(grid: Grid, dtype: np.dtype, effort: Effort, threads: int) -> Iterator
         fast = _matrix(rounded, dtype, effort, threads)
     if fast is not None:
         yield fast
-    if grid.levels is not None and len(grid.levels) > _MANY:  # few bits of mantissa: fp8
+    if many_levels(grid.levels):  # few bits of mantissa: fp8
         yield encode_lossless(grid.values(dtype), effort=effort, threads=threads)
-    if fast is None or _serves(grid.indices, effort, fast):
+    if fast is None or adaptive_serves(IndexFacts.of(grid.indices), effort, fast.nbytes):
         yield encode_adaptive(
             grid.indices,
             step=grid.step,
@@ -189,21 +225,40 @@ def _grid(grid: Grid, dtype: np.dtype, effort: Effort, threads: int) -> Iterator
         )
 
 
+def many_levels(levels: NDArray[np.float32] | None) -> bool:
+    """Whether what indices stand for has so many values that floats may take less."""
+    return levels is not None and len(levels) > _MANY
+
+
 def _as_rows(grid: Grid) -> Rounded | None:
     """The grid as a matrix with a row for each group; None where its scales are no exponents."""
     if grid.scales is None or grid.levels is not None or grid.zeros is not None:
         return None
     rows, columns = grid.matrix.shape
     width = grid.group or columns
-    if not columns or columns % width:
+    if not columns or columns % width or (found := row_scales(grid.scales)) is None:
         return None
-    if (found := _as_exponents(grid.scales)) is None:
+    indices = grid.matrix.reshape(rows * (columns // width), width)
+    return Rounded(indices, found.step, found.exponents, None, False, fraction=found.fraction)
+
+
+@dataclass(frozen=True)
+class RowScales:
+    """Scales of rows as the matrix coder knows them; no exponents where all are the same."""
+
+    step: float
+    exponents: NDArray[np.uint8] | None
+    fraction: int
+
+
+def row_scales(scales: NDArray[np.float32]) -> RowScales | None:
+    """Exactly these scales, one a row; None where they are no powers of 2^(1/16) that fit."""
+    if (found := _as_exponents(scales)) is None:
         return None
     step, each = found
-    indices = grid.matrix.reshape(rows * (columns // width), width)
     if np.ptp(each) == 0:
-        return Rounded(indices, float(grid.scales.flat[0]), None, None, False)
-    return Rounded(indices, step, each, None, False, fraction=_FRACTION)
+        return RowScales(float(scales.flat[0]), None, FRACTION)
+    return RowScales(step, each, _FRACTION)
 
 
 def _as_exponents(scales: np.ndarray) -> tuple[float, np.ndarray] | None:

@@ -17,19 +17,17 @@ from taut.encoding.data_free_rounder import Quantizer, first_step, rd_values, ro
 from taut.encoding.estimate import estimate_tensors
 from taut.encoding.foresee_coded import estimate_smallest
 from taut.encoding.model import SEARCH, FilesToBe, predict_size
-from taut.encoding.rounded_pieces import LargeMatrix
+from taut.encoding.rounded_pieces import large_matrix, rounds_in_pieces
 from taut.encoding.sampled import SampledSource
 from taut.encoding.tensor import check_finite, check_schemes
 from taut.errors import TargetError
 from taut.io import Source, TensorInfo
 from taut.io.identity import plan_identity
 from taut.io.source import fixed_of
-from taut.io.tensor_pieces import LARGE
 from taut.planning import Target, free_schemes, meet_target
 from taut.progress import Progress
 from taut.scheme import Scheme
 from taut.transform import Rounded, finest_step, sample_rows
-from taut.transform.quantize import picked_rows
 from taut.transform.runtime import GRIDS
 
 __all__ = ["Quantizer", "SizeRequest", "find_dial", "lossy_schemes"]
@@ -112,15 +110,18 @@ def find_dial(request: SizeRequest) -> Quantizer:
         and schemes[info.name].bits is None
     ]
     share = _FORESEEN if request.foresee else 1
-    samples = _samples(request, dialled, _SAMPLE[effort] // share)
+    seen = Quantizer(1.0, effort)  # what it learns of tensors that are not held, the others know
+    samples = _samples(request, dialled, _SAMPLE[effort] // share, seen)
     weights = {sample.name: sample.weight for sample in samples}
     low = 8 * request.target.nbytes < _LEAST_BITS * sum(sample.count for sample in samples)
     if effort == "max" and not low:
         # Prices of the trellis change by steps, and a model of one matrix may have no file between.
         with contextlib.suppress(TargetError):
-            quantizer = Quantizer(1.0, effort, weights, threads=request.threads)
+            quantizer = Quantizer(1.0, effort, weights, threads=request.threads, large=seen.large)
             return _searched(request, quantizer, samples)
-    quantizer = Quantizer(1.0, effort, weights, threads=request.threads, plain=True)
+    quantizer = Quantizer(
+        1.0, effort, weights, threads=request.threads, plain=True, large=seen.large
+    )
     return _searched(request, quantizer, samples)
 
 
@@ -203,7 +204,9 @@ class _Sample:
         return self.gain * (math.sqrt(self.rms) if self.rms > 0 else 1.0)
 
 
-def _samples(request: SizeRequest, infos: list[TensorInfo], whole: int) -> list[_Sample]:
+def _samples(
+    request: SizeRequest, infos: list[TensorInfo], whole: int, seen: Quantizer
+) -> list[_Sample]:
     """Samples of tensors, of about `whole` values together."""
     total = sum(math.prod(info.shape) for info in infos)
     samples: list[_Sample] = []
@@ -212,7 +215,7 @@ def _samples(request: SizeRequest, infos: list[TensorInfo], whole: int) -> list[
             request.progress(SEARCH, len(samples), len(infos))
         scheme, count = request.schemes[info.name], math.prod(info.shape)
         most = max(_LEAST, count * whole // max(1, total))
-        kept, largest = _rows_of(request.source, info, scheme, most)
+        kept, largest = _rows_of(request.source, info, scheme, most, seen)
         rms = math.sqrt(float(np.mean(np.square(kept, dtype=np.float64))))
         gain = request.gains.get(info.name, 1.0)
         samples.append(_Sample(info.name, kept, count, rms, largest, gain, sparse(scheme)))
@@ -220,13 +223,12 @@ def _samples(request: SizeRequest, infos: list[TensorInfo], whole: int) -> list[
 
 
 def _rows_of(
-    source: Source, info: TensorInfo, scheme: Scheme, most: int
+    source: Source, info: TensorInfo, scheme: Scheme, most: int, quantizer: Quantizer
 ) -> tuple[NDArray[np.float32], float]:
     """Some rows of a tensor, and the largest magnitude of all; all are finite."""
-    if info.nbytes > LARGE and not sparse(scheme) and not isinstance(source, SampledSource):
-        matrix = LargeMatrix.of(source, info)
-        rows = matrix.pick(picked_rows(matrix.shape, most))
-        return rows.astype(np.float32).reshape(-1, *info.shape[1:]), matrix.largest
+    if not isinstance(source, SampledSource) and rounds_in_pieces(info, scheme, quantizer):
+        matrix = large_matrix(source, info, scheme, quantizer)
+        return matrix.sample(most).astype(np.float32), matrix.largest
     values = source.load(info.name)
     check_finite(info, values, scheme)
     values = rd_values(info.name, values, scheme)

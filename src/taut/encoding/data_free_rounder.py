@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -64,6 +65,10 @@ class Quantizer:
         """Whether matrices go through the trellis; "fast" keeps what decodes fastest."""
         return self.effort == "max" and not self.plain
 
+    def rounds_by_trellis(self, scheme: Scheme) -> bool:
+        """Whether matrices of a scheme do."""
+        return self.trellis and not sparse(scheme)
+
     def __call__(
         self, info: TensorInfo, values: np.ndarray, scheme: Scheme
     ) -> Indices | Rounded | None:
@@ -73,7 +78,7 @@ class Quantizer:
         """
         if scheme.kind != "rd":
             return None
-        values, trellis = rd_values(info.name, values, scheme), self.trellis and not sparse(scheme)
+        values, trellis = rd_values(info.name, values, scheme), self.rounds_by_trellis(scheme)
         if scheme.bits is None:
             step = self.step_of(info.name)
         else:
@@ -135,49 +140,79 @@ def round_tensor(
 def step_for_bits(
     name: str, values: np.ndarray, bits: float, effort: Effort, trellis: bool
 ) -> float:
-    """The step at which this tensor alone takes `bits` per value, within a percent from below.
+    """The step at which this tensor alone takes `bits` per value; as `StepSearch` finds it."""
 
-    Where no step does (values are few, or their tables are most of it), the step that takes the
-    most below. Raises ArgumentError, which names the tensor, if that leaves nothing but zeros.
-    """
-    sample = sample_rows(values, _SAMPLE)
-    step = first_step(float(np.mean(np.square(sample, dtype=np.float64))), bits)
-    largest = float(np.max(np.abs(values), initial=0.0))
-    if not largest:
-        return step
-    finest = finest_step(largest)
-    below = (0.0, 0.0)  # the bits and the step
-    least, finer, coarser = math.inf, 0.0, math.inf  # steps that take too much, and too little
-    # An octave of the step is a bit of every value that is not zero.
-    live = max(0.01, np.count_nonzero(sample) / max(1, sample.size))
-    for _ in range(_TURNS):
-        step = max(step, finest)
+    def measured(step: float) -> tuple[int, bool]:
         found = round_tensor(name, values, step, trellis)
+        indices = found.indices if isinstance(found, Rounded) else found.values
         nbytes = coded_smallest(found, np.dtype(np.float32), effort=effort).nbytes
-        coded = 8 * nbytes / values.size
-        if (0.99 * bits if step > finest else 0.0) <= coded <= bits:
+        return nbytes, bool(indices.any())
+
+    largest = float(np.max(np.abs(values), initial=0.0))
+    sample = partial(sample_rows, values)
+    return StepSearch(name, sample, values.size, largest, measured).step_for(bits)
+
+
+@dataclass(frozen=True)
+class StepSearch:
+    """Looks for the step of one tensor of `count` values, of which `sample` gives about so many.
+
+    `measured` gives the bytes at a step, and whether anything is left.
+    """
+
+    name: str
+    sample: Callable[[int], np.ndarray]
+    count: int
+    largest: float
+    measured: Callable[[float], tuple[int, bool]]
+
+    def _bits_at(self, step: float) -> tuple[float, bool]:
+        nbytes, any_left = self.measured(step)
+        return 8 * nbytes / self.count, any_left
+
+    def step_for(self, bits: float) -> float:
+        """The step at which the tensor takes `bits` per value, within a percent from below.
+
+        Where no step does (values are few, or their tables are most of it), the step that takes the
+        most below. Raises ArgumentError, which names the tensor, if that leaves nothing but zeros.
+        """
+        sample = self.sample(_SAMPLE)
+        step = first_step(float(np.mean(np.square(sample, dtype=np.float64))), bits)
+        if not self.largest:
             return step
-        least = min(least, coded)
-        below = _larger(below, (coded, step), bits, found)
-        finer, coarser = (step, coarser) if coded > bits else (finer, step)
-        ahead = coded - 0.996 * bits
-        step *= 2.0 ** max(-2.0, min(2.0, ahead * (1.0 if bits > live else 2.0) / live))
-        if 0 < finer < coarser < math.inf and not finer < step < coarser:
-            step = math.sqrt(finer * coarser)
-    if below[1]:
-        return below[1]
-    raise ArgumentError(
-        f'tensor "{name}": rd:{bits:g} leaves nothing but zeros of it, at {least:.3g} bits per '
-        "value; give it more bits, or leave it lossless"
-    )
+        finest = finest_step(self.largest)
+        below = (0.0, 0.0)  # the bits and the step
+        least, finer, coarser = math.inf, 0.0, math.inf  # steps that take too much, and too little
+        # An octave of the step is a bit of every value that is not zero.
+        live = max(0.01, np.count_nonzero(sample) / max(1, sample.size))
+        for _ in range(_TURNS):
+            step = max(step, finest)
+            coded, any_left = self._bits_at(step)
+            if (0.99 * bits if step > finest else 0.0) <= coded <= bits:
+                return step
+            least = min(least, coded)
+            if coded <= bits and any_left:  # what takes more of the bits, and not more than these
+                below = max(below, (coded, step))
+            finer, coarser = (step, coarser) if coded > bits else (finer, step)
+            step = _between(step * _factor(coded - 0.996 * bits, bits, live), finer, coarser)
+        if below[1]:
+            return below[1]
+        raise ArgumentError(
+            f'tensor "{self.name}": rd:{bits:g} leaves nothing but zeros of it, at {least:.3g} '
+            "bits per value; give it more bits, or leave it lossless"
+        )
 
 
-def _larger(
-    below: tuple[float, float], found: tuple[float, float], bits: float, rounded: Indices | Rounded
-) -> tuple[float, float]:
-    """What takes more of `bits` and not more than these, if anything is left of the values."""
-    indices = rounded.indices if isinstance(rounded, Rounded) else rounded.values
-    return max(below, found) if found[0] <= bits and indices.any() else below
+def _factor(ahead: float, bits: float, live: float) -> float:
+    """By what a step changes that takes so many bits too much, with so many values `live`."""
+    return float(2.0 ** max(-2.0, min(2.0, ahead * (1.0 if bits > live else 2.0) / live)))
+
+
+def _between(step: float, finer: float, coarser: float) -> float:
+    """The step, or the middle of the two that are known where it does not lie between them."""
+    if 0 < finer < coarser < math.inf and not finer < step < coarser:
+        return math.sqrt(finer * coarser)
+    return step
 
 
 def first_step(power: float, bits: float) -> float:

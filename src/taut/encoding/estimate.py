@@ -33,32 +33,38 @@ _FIXED = 16 << 20  # bytes: solid groups, tables of contents, the coder's own bu
 
 
 def estimate_memory(
-    source: Source, *, calibrated: bool = False, tokens: int = 0, data: DataShapes | None = None
+    source: Source,
+    *,
+    calibrated: bool = False,
+    tokens: int = 0,
+    data: DataShapes | None = None,
+    journal: bool = False,
 ) -> int:
     """Peak memory in bytes: what the process holds now, and the largest tensor three times.
 
     Once as it is, once coded, and once decoded to be compared; of one that is read in pieces
     (`held_nbytes`) less. A `calibrated` run on so many `tokens` (0: not known yet) also holds
     PyTorch, the forms and rounded matrices, of a small network a copy, and what a block makes of a
-    batch; `data` says more of it, once model and data are open. Files that are mapped do not count.
+    batch; `data` says more of it, once model and data are open. Files that are mapped do not count:
+    with a `journal` the forms are such.
     """
     exact = 3 * max((held_nbytes(source, one) for one in source.infos), default=0) + _FIXED
     if not calibrated:  # as the result's `peak_memory`, which counts the libraries' own pages
         return int(psutil.Process().memory_info().rss) + exact
     held = held_memory() if data is not None else max(held_memory(), LIBRARIES)
-    return held + max(exact, _needs(source, data or _some(tokens)).memory)
+    return held + max(exact, _needs(source, data or _some(tokens, journal)).memory)
 
 
 def estimate_disk(source: Source, tokens: int, *, journal: bool) -> tuple[int, int]:
     """Bytes that a calibrated run on so many tokens writes: temporary files, and a `journal`."""
-    needs = _needs(source, replace(_some(tokens), journal=journal))
+    needs = _needs(source, _some(tokens, journal))
     return needs.disk, needs.journal
 
 
-def _some(tokens: int) -> DataShapes:
+def _some(tokens: int, journal: bool) -> DataShapes:
     from taut.encoding.run_needs import DataShapes
 
-    return DataShapes(tokens)
+    return DataShapes(tokens, journal=journal)
 
 
 def _needs(source: Source, data: DataShapes) -> Needs:

@@ -11,8 +11,9 @@ import numpy as np
 
 from taut.encoding.tensor import check_finite
 from taut.errors import ArgumentError
-from taut.io import TensorInfo
+from taut.io import Source, TensorInfo
 from taut.io.dtypes import LARGEST_HALF
+from taut.io.tensor_pieces import pieces_of
 from taut.planning.rules import FLOATS
 from taut.scheme import Scheme
 
@@ -143,10 +144,17 @@ def _why_apart(found: ValueRange) -> str | None:
 
 
 def check_roundable(
-    info: TensorInfo, values: np.ndarray, scheme: Scheme, *, by_scale: bool = True
+    source: Source, info: TensorInfo, scheme: Scheme, *, by_scale: bool = True
 ) -> None:
-    """Raise `ArgumentError` for values that the scheme cannot round (`why_exact`)."""
-    check_finite(info, values, scheme)
+    """Raise `ArgumentError` for a tensor that the scheme cannot round (`why_exact`).
+
+    It is read in pieces, twice.
+    """
+    begin = 0
+    for piece in pieces_of(source, info):
+        check_finite(info, piece, scheme, begin)
+        begin += piece.size
+    values = ValueRange.of_pieces(pieces_of(source, info))
     why = why_exact(info, values, scheme, by_scale=by_scale)
     if why is not None:
         raise ArgumentError(

@@ -12,6 +12,8 @@ import xxhash
 from taut.coding import CodedArray, Effort, LosslessStream, RecordStream, chunked, streams
 from taut.coding.packed_codes import Read, record_layout, row_bytes, word_effort
 from taut.container import Layout
+from taut.container.format import PART
+from taut.container.layout import PieceFacts
 from taut.encoding.tensor import Quantize
 from taut.io import Source, TensorInfo, storage
 from taut.io.equal_tensors import EqualTensors
@@ -65,8 +67,12 @@ def add_in_pieces(
         layout.add_coded(info, str(scheme), CodedArray(stream.header, ()), sums.text)
         return
     coded = _parts(stream, options.threads)
-    facts = (sums.text, 0.0)
-    if not layout.add_pieces(info, str(scheme), coded, lambda: facts, most=info.nbytes):
+    facts = PieceFacts(sums.text)
+
+    def pays(nbytes: int, parts: int) -> bool:
+        return nbytes + PART * parts < info.nbytes
+
+    if not layout.add_pieces(info, str(scheme), coded, lambda: facts, accept=pays):
         layout.add_kept_pieces(info, str(scheme), pieces_of(source, info))
 
 

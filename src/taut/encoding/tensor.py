@@ -130,15 +130,21 @@ def add_tensor(layout: Layout, info: TensorInfo, coded: Coded) -> None:
     add(info, scheme, coded.data, meant=meant, stored=stored, rel_mse=rel_mse)
 
 
-def check_finite(info: TensorInfo, values: np.ndarray, scheme: Scheme) -> None:
-    """Raise `ArgumentError` unless `values` are finite floats: lossy coding has no NaN nor Inf."""
+def check_finite(
+    info: TensorInfo, values: np.ndarray, scheme: Scheme, first: int | None = None
+) -> None:
+    """Raise `ArgumentError` unless `values` are finite floats: lossy coding has no NaN nor Inf.
+
+    They are all of a tensor, or those from the place `first` on.
+    """
     check_scheme(info, scheme)
     flat = values.reshape(-1)
+    shape = values.shape if first is None else info.shape
     for begin in range(0, flat.size, _BLOCK):
         finite = np.isfinite(flat[begin : begin + _BLOCK])
         if not finite.all():
             at = begin + int(np.argmin(finite))
-            where = [int(i) for i in np.unravel_index(at, values.shape)]
+            where = [int(i) for i in np.unravel_index(at + (first or 0), shape)]
             raise ArgumentError(
                 f'tensor "{info.name}" has the value {float(flat[at])} at {where}; '
                 f"scheme {scheme} wants finite ones: mend the model, or leave the tensor lossless"

@@ -67,6 +67,15 @@ class Digest:
             self._head("objects", str(value.shape))
             self.add(value.reshape(-1).tolist(), where, depth)
 
+    def add_pieces(
+        self, told: tuple[np.dtype, tuple[int, ...]], pieces: Iterable[np.ndarray]
+    ) -> None:
+        """Take in an array of a dtype and shape that comes in pieces; as `add` of all of it."""
+        dtype, shape = told
+        self._head("array", f"{dtype}{shape}")
+        for piece in pieces:
+            self._sum.update(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
+
     def _add_fields(self, fields: Mapping[object, object], where: str, depth: int) -> None:
         self._head("mapping", str(len(fields)))
         for name, part in fields.items():

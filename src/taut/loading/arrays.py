@@ -163,8 +163,8 @@ class ArrayFile(_Within[np.ndarray]):
         return array.astype(self._dtype, copy=False) if self._dtypes[name] in _FLOATS else array
 
 
-def torch_device(device: object) -> torch.device:
-    """A device of torch ("cpu", "cuda:0", 0) that is there.
+def torch_device(device: object, said: str = "device") -> torch.device:
+    """A device of torch ("cpu", "cuda:0", 0) that is there; errors call it as it was `said`.
 
     Raises:
         ArgumentError: it is none, or this machine has none such.
@@ -176,7 +176,7 @@ def torch_device(device: object) -> torch.device:
         torch.empty(0, device=found)
     except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
         told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ArgumentError(f"device: {device!r} cannot be used here ({told})") from None
+        raise ArgumentError(f"{said}: {device!r} cannot be used here ({told})") from None
     return torch.device(found)
 
 

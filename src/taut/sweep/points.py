@@ -14,10 +14,11 @@ from typing import Final, Literal
 import numpy as np
 
 from taut.compression.held_exact import exact_note
-from taut.encoding.exact_only import why_exact
+from taut.encoding.exact_only import ValueRange, why_exact
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
 from taut.io.source import fixed_of
+from taut.io.tensor_pieces import pieces_of
 from taut.planning import parse_target, quantisable
 from taut.scheme import Scheme, parse_scheme
 from taut.transform.runtime import GRIDS
@@ -171,7 +172,12 @@ def roundable(
         ArgumentError: none can be.
     """
     whys = {
-        info.name: why_exact(info, source.load(info.name), Scheme("rd"), by_scale=by_scale)
+        info.name: why_exact(
+            info,
+            ValueRange.of_pieces(pieces_of(source, info)),
+            Scheme("rd"),
+            by_scale=by_scale,
+        )
         for info in matrices
     }
     held = {name: why for name, why in whys.items() if why is not None}

@@ -5,10 +5,13 @@ O(K n log n) by the monotone choice of the last cell's start (divide and conquer
 (1982) beyond. With `importance` squared errors are weighed, as by a curvature.
 
 Surprises first: above `_EXACT` distinct values the dynamic programme sees means of bins of nearly
-equal values, and Lloyd's iteration over all of them follows: then it is optimal but for that.
+equal values, and Lloyd's iteration over all of them follows: then it is optimal but for that. So it
+is of more values than `_MANY`, of which a million bins are made as they come.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +25,9 @@ Floats = NDArray[np.float64]
 _EXACT = 1 << 12  # points that the dynamic programme takes
 _MOST_CELLS = 256  # of the dynamic programme; larger codebooks start at quantiles
 _ROUNDS, _SETTLED = 20, 1e-5  # of Lloyd's iteration
-_BLOCK = 1 << 20  # distances at a time
+_BLOCK = 1 << 20  # distances, or values, at a time
+_MANY = 1 << 24  # values that are sorted; of more, those alike in so many bits are taken as one
+_BITS = 20
 
 
 def codebook(
@@ -41,17 +46,30 @@ def codebook(
     """
     if not 2 <= entries <= MOST_LEVELS:
         raise ArgumentError(f"a codebook has 2 to {MOST_LEVELS:,} entries, not {entries}")
-    flat = np.asarray(weights, np.float64).reshape(-1)
+    flat = np.asarray(weights).reshape(-1)
     h = None if importance is None else np.asarray(importance, np.float64).reshape(-1)
     live = slice(None) if mask is None else np.asarray(mask, np.bool_).reshape(-1)
     kept, masses = flat[live], None if h is None else h[live]
     levels = optimal_levels(kept, entries - (mask is not None), masses).astype(np.float32)
+    return onto_levels(weights, levels, mask)
+
+
+def onto_levels(
+    weights: np.ndarray, levels: NDArray[np.float32], mask: np.ndarray | None = None
+) -> Grid:
+    """Every weight to the nearest of ascending levels; those that `mask` takes to a zero of theirs.
+
+    >>> onto_levels(np.array([0.4, 2.2]), np.array([0, 2], np.float32)).indices.tolist()
+    [0, 1]
+    """
+    flat = np.asarray(weights, np.float64).reshape(-1)
+    live = slice(None) if mask is None else np.asarray(mask, np.bool_).reshape(-1)
     indices = np.zeros(flat.size, np.int32)
+    nearest = _nearest(flat[live], levels)
     if mask is None:
         low = -int(np.argmin(np.abs(levels)))
-        indices[live] = _nearest(kept, levels) + low
+        indices[live] = nearest + low
     else:
-        nearest = _nearest(kept, levels)
         low = -int(np.searchsorted(levels, 0.0))
         indices[live] = nearest + low + (nearest >= -low)  # zero's own place lies between
         levels = np.insert(levels, -low, np.float32(0))
@@ -66,6 +84,10 @@ def optimal_levels(
     >>> optimal_levels(np.array([1.0, 2.0, 10.0]), 2).tolist()
     [1.5, 10.0]
     """
+    if importance is None and np.size(values) > _MANY:
+        flat = np.asarray(values).reshape(-1)
+        blocks = (flat[at : at + _BLOCK] for at in range(0, flat.size, _BLOCK))
+        return levels_of_blocks(blocks, entries)
     flat = np.asarray(values, np.float64).reshape(-1)
     if not flat.size:
         raise ArgumentError("there are no values to make a codebook of")
@@ -73,7 +95,33 @@ def optimal_levels(
     if h.size != flat.size or not np.all(h >= 0) or not h.any():
         raise ArgumentError("importance: give each value a number of 0 or more, not all 0")
     order = np.argsort(flat, kind="stable")
-    points, masses = _merged(flat[order], h[order])
+    return _levels_of(*_merged(flat[order], h[order]), entries)
+
+
+def levels_of_blocks(blocks: Iterable[np.ndarray], entries: int) -> Floats:
+    """The same of many values that come in blocks: those alike in 20 bits of float32 are one.
+
+    Sums of such are exact, so that it does not matter how the blocks are cut.
+
+    >>> levels_of_blocks([np.array([1.0, 2.0]), np.array([10.0, 2.0])], 3).tolist()
+    [1.0, 2.0, 10.0]
+    """
+    sums, counts = np.zeros(1 << _BITS), np.zeros(1 << _BITS, np.int64)
+    for block in blocks:
+        values = np.asarray(block, np.float32).reshape(-1) + np.float32(0)  # no negative zero
+        bits = values.view(np.uint32)
+        ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)) >> (32 - _BITS)
+        counts += np.bincount(ordered, minlength=1 << _BITS)
+        sums += np.bincount(ordered, values, 1 << _BITS)
+    live = np.flatnonzero(counts)
+    if not live.size:
+        raise ArgumentError("there are no values to make a codebook of")
+    masses = counts[live].astype(np.float64)
+    return _levels_of(sums[live] / masses, masses, entries)
+
+
+def _levels_of(points: Floats, masses: Floats, entries: int) -> Floats:
+    """Levels of ascending points, each as often as its mass says."""
     if len(points) <= entries:
         return points
     means, bins = _binned(points, masses, _EXACT)

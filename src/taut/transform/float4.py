@@ -47,8 +47,12 @@ class Codes:
     exponent: int = 0
 
 
-def float4(weights: np.ndarray, kind: str, *, mask: np.ndarray | None = None) -> Grid:
+def float4(
+    weights: np.ndarray, kind: str, *, mask: np.ndarray | None = None, largest: float | None = None
+) -> Grid:
     """Round weights, rows being the first axis, to "nvfp4" or "mxfp4", by least squared error.
+
+    Where they are some rows of a tensor `largest` is the largest magnitude of all of it.
 
     >>> grid = float4(np.array([[6.0, -0.4] + [0.0] * 30]), "mxfp4")
     >>> grid.values(np.dtype("f4"))[0, :2].tolist(), grid.scales.tolist()
@@ -62,8 +66,8 @@ def float4(weights: np.ndarray, kind: str, *, mask: np.ndarray | None = None) ->
         values = np.where(mask, values, np.float32(0))
     group = GROUPS[kind]
     parts = grouped(values, group)
-    largest = np.abs(parts).max(axis=2)
-    trials = _powers(largest) if kind == "mxfp4" else _eighths(largest)
+    tops = np.abs(parts).max(axis=2)
+    trials = _powers(tops) if kind == "mxfp4" else _eighths(tops, largest)
     scales = np.empty(parts.shape[:2], np.float32)
     indices = np.empty(parts.shape, np.int32)
     each = max(1, _BLOCK // max(1, parts.shape[1] * group))
@@ -139,10 +143,11 @@ def _powers(largest: Floats) -> Floats:
     return np.stack([np.ldexp(np.float32(1), one) for one in live]).astype(np.float32)
 
 
-def _eighths(largest: Floats) -> Floats:
+def _eighths(largest: Floats, of_all: float | None) -> Floats:
     """NVFP4's scales to be tried: floats of e4m3 from the one that covers all down by an octave."""
     whole = largest / np.float32(_TOP)
-    exponent = shared_exponent(whole)
+    most = whole if of_all is None else np.array([of_all], np.float32) / np.float32(_TOP)
+    exponent = shared_exponent(most)
     codes = np.clip(np.ldexp(whole, -exponent), 2.0**-6, _LARGEST_SCALE)
     first = codes.astype(ml_dtypes.float8_e4m3fn)
     numbers = first.view(np.uint8).astype(np.int32)

@@ -11,6 +11,8 @@ error (ACIQ, Banner et al. 2019; OCTAV, Sakr et al. 2022).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
@@ -137,10 +139,50 @@ def fp8(weights: np.ndarray, *, group: int | None = None, mask: np.ndarray | Non
     eighths = (parts / scales[..., None]).astype(ml_dtypes.float8_e4m3fn)
     codes = eighths.view(np.uint8).astype(np.int32)
     signed = np.where(codes & 0x80, -(codes & 0x7F), codes)
-    half = np.arange(_CODES_FP8, dtype=np.uint8).view(ml_dtypes.float8_e4m3fn).astype(np.float32)
     low, high = int(signed.min(initial=0)), int(signed.max(initial=0))
-    levels = np.concatenate([-half[:0:-1], half])[_CODES_FP8 - 1 + low : _CODES_FP8 + high]
+    levels = fp8_levels(low, high)
     return Grid(signed.reshape(weights.shape), levels=levels, low=low, scales=scales, group=group)
+
+
+def fp8_levels(low: int, high: int) -> Floats:
+    """What codes from `low` to `high`, with their signs, stand for.
+
+    >>> fp8_levels(-1, 1).tolist() == [-(2.0**-9), 0.0, 2.0**-9]
+    True
+    """
+    half = np.arange(_CODES_FP8, dtype=np.uint8).view(ml_dtypes.float8_e4m3fn).astype(np.float32)
+    found: Floats = np.concatenate([-half[:0:-1], half])[_CODES_FP8 - 1 + low : _CODES_FP8 + high]
+    return found
+
+
+def one_step(blocks: Callable[[], Iterable[np.ndarray]], bits: int) -> float:
+    """One scale for all values, of least squared error; they come in blocks, flat, pass after pass.
+
+    Other blocks may give another one of two that are as good.
+
+    >>> one_step(lambda: [np.array([7.0, 3.4]), np.array([0.2])], 4)
+    1.0
+    """
+    half, top = -lowest(bits), 2 ** (bits - 1) - 1
+    least, most = 0.0, 0.0
+    for block in blocks():
+        least, most = min(least, float(block.min())), max(most, float(block.max()))
+    whole = _grained(np.array([max(most / top, -least / half)]), None, up=True).astype(np.float64)
+    tried = [_grained(whole * 2.0 ** (-n / _OCTAVE), None) for n in range(_RANGES[bits > 4])]
+    errors = np.zeros(len(tried))
+    for block in blocks():
+        parts = np.asarray(block, np.float32).reshape(-1)
+        for number, trial in enumerate(tried):
+            missed = parts - at_step(parts, float(trial[0]), bits).astype(np.float32) * trial
+            errors[number] += np.square(missed, dtype=np.float32).sum(dtype=np.float64)
+    return float(tried[int(np.argmin(errors))][0])
+
+
+def at_step(values: np.ndarray, step: float, bits: int) -> NDArray[np.int32]:
+    """The nearest integers of so many bits, each standing for as many steps."""
+    steps = np.rint(np.asarray(values, np.float32) / np.float32(step))
+    found: NDArray[np.int32] = np.clip(steps, lowest(bits), 2 ** (bits - 1) - 1).astype(np.int32)
+    return found
 
 
 def lowest(bits: int) -> int:

@@ -68,11 +68,11 @@ def unstructured(
     """
     matrix = _checked(scores, name)
     if per == "row":
-        kept = _to_keep(matrix.shape[1], sparsity, f"a row of {name}")
+        kept = kept_of(matrix.shape[1], sparsity, f"a row of {name}")
         mask = np.zeros(matrix.shape, np.bool_)
         np.put_along_axis(mask, _best(matrix, kept), True, axis=1)
     else:
-        mask = _top(matrix, _to_keep(matrix.size, sparsity, name))
+        mask = _top(matrix, kept_of(matrix.size, sparsity, name))
     if keep_rows and not mask.any(axis=1).all():
         row = int(np.argmin(mask.any(axis=1)))
         raise ArgumentError(
@@ -91,7 +91,7 @@ def global_masks(scores: Mapping[str, np.ndarray], sparsity: float) -> dict[str,
         raise ArgumentError("global mask: there are no tensors to mask")
     parts = [_checked(one, name).reshape(-1) for name, one in scores.items()]
     flat = np.concatenate(parts)
-    kept = _top(flat, _to_keep(flat.size, sparsity, "the model"))
+    kept = _top(flat, kept_of(flat.size, sparsity, "the model"))
     masks, begin = {}, 0
     for name, one in scores.items():
         masks[name] = kept[begin : begin + one.size].reshape(one.shape)
@@ -180,7 +180,12 @@ def _checked(scores: np.ndarray, name: str) -> Scores:
     return matrix
 
 
-def _to_keep(count: int, sparsity: float, name: str) -> int:
+def kept_of(count: int, sparsity: float, name: str) -> int:
+    """How many of `count` weights stay, the fraction of zeros being `sparsity`; one at least.
+
+    Raises:
+        ArgumentError: nothing would be left.
+    """
     if not 0 <= sparsity < 1:
         raise ArgumentError(f"{name}: a sparsity of {sparsity!r}; give a fraction from 0 to 1")
     kept = count - round(sparsity * count)

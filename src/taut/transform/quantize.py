@@ -71,22 +71,34 @@ def quantize(values: np.ndarray, step: float, *, lam: float = LAMBDA) -> Indices
     >>> quantize(np.array([[0.9, -2.2, 0.1]], np.float32), 1.0, lam=0).values.tolist()
     [[1, -2, 0]]
     """
-    step = float(np.float32(min(max(step, _SMALLEST), _LARGEST)))
     with np.errstate(over="ignore"):
         flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
     largest = float(np.max(np.abs(flat), initial=0))
-    if not np.isfinite(largest):
+    step = checked_step(largest, step)
+    if largest < step / 4:  # no threshold lies so low
+        return Indices(np.zeros(values.shape, np.int32), step, (0.0, 0.0, 0.0))
+    indices = np.empty(flat.size, np.int32)
+    one, two, more = _core.quantize(flat, row_length(values.shape), step, lam, indices)
+    return Indices(indices.reshape(values.shape), step, (one, two, more))
+
+
+def checked_step(largest: float, step: float) -> float:
+    """The step that `quantize` takes, as float32 has it, for values up to `largest` in magnitude.
+
+    Raises:
+        ArgumentError: values above float32's range, or more than 2^29 steps from zero.
+    """
+    step = float(np.float32(min(max(step, _SMALLEST), _LARGEST)))
+    with np.errstate(over="ignore"):
+        finite = bool(np.isfinite(np.float32(largest)))
+    if not finite:
         raise ArgumentError("values above 3.4e38 cannot be quantised; leave the tensor lossless")
     if largest > step * _LARGEST_INDEX:
         raise ArgumentError(
             f"a step of {step:.3g} is too fine for values up to {largest:.3g}; "
             "ask for fewer bits, or leave the tensor lossless"
         )
-    if largest < step / 4:  # no threshold lies so low
-        return Indices(np.zeros(values.shape, np.int32), step, (0.0, 0.0, 0.0))
-    indices = np.empty(flat.size, np.int32)
-    one, two, more = _core.quantize(flat, row_length(values.shape), step, lam, indices)
-    return Indices(indices.reshape(values.shape), step, (one, two, more))
+    return step
 
 
 def finest_step(largest: float) -> float:

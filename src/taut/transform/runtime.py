@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -9,16 +11,19 @@ from numpy.typing import NDArray
 
 from taut.errors import ArgumentError
 from taut.scheme import Scheme
-from taut.transform.codebook import codebook
+from taut.transform.codebook import codebook, levels_of_blocks, onto_levels
 from taut.transform.float4 import GROUPS, float4
 from taut.transform.grid import Grid
-from taut.transform.lowbit import binary, fp8, integers, lowest, ternary
+from taut.transform.lowbit import at_step, binary, fp8, integers, lowest, one_step, ternary
 from taut.transform.mask import Mask, magnitude, n_of_m, unstructured
 from taut.transform.obs import Bounds, prune_matrix, round_onto
 from taut.transform.rounding import FactoredForms
 
 INTEGERS: Final = {"int8": 8, "int4": 4, "int3": 3, "int2": 2}
 GRIDS: Final = (*INTEGERS, "fp8", *GROUPS, "ternary", "binary", "codebook")
+
+BLOCK: Final = 1 << 20
+"""Values that are looked at together where all of a tensor count."""
 
 _FRACTION = 4  # scales are powers of 2^(1/16): a byte each
 
@@ -44,11 +49,57 @@ def masked(values: np.ndarray, mask: Mask | None) -> np.ndarray:
     return kept
 
 
-def make_grid(values: np.ndarray, scheme: Scheme, mask: Mask | None = None) -> Grid:
+@dataclass(frozen=True)
+class WholeTensor:
+    """What a grid has to know of all of a tensor where it is made of some rows of it.
+
+    The step of a grid that has one; the levels of a codebook; the largest magnitude.
+    """
+
+    step: float | None = None
+    levels: NDArray[np.float32] | None = None
+    largest: float | None = None
+
+
+Blocks = Callable[[], Iterable[tuple[np.ndarray, Mask | None]]]
+"""Gives the values of a tensor, flat, and which of them stay, `BLOCK` at a time, in every pass."""
+
+
+def look_at_whole(blocks: Blocks, scheme: Scheme) -> WholeTensor:
+    """Look at all values of a tensor as often as its scheme takes; the values are finite.
+
+    >>> scheme = Scheme("int8", per_tensor=True)
+    >>> look_at_whole(lambda: [(np.array([127.0, 3.4]), None)], scheme).step
+    1.0
+    """
+    kind = scheme.kind
+
+    def left() -> Iterator[np.ndarray]:
+        return (masked(values, mask) for values, mask in blocks())
+
+    if scheme.per_tensor:
+        return WholeTensor(step=one_step(left, INTEGERS[kind]))
+    if kind == "codebook":
+        kept = (values if mask is None else values[mask] for values, mask in blocks())
+        sparse = (scheme.sparsity, scheme.n_of_m) != (None, None)
+        levels = levels_of_blocks(kept, (scheme.entries or 2) - sparse)
+        return WholeTensor(levels=levels.astype(np.float32))
+    if kind in GROUPS:
+        return WholeTensor(largest=max(float(np.abs(values).max()) for values in left()))
+    return WholeTensor()
+
+
+def make_grid(
+    values: np.ndarray,
+    scheme: Scheme,
+    mask: Mask | None = None,
+    whole: WholeTensor = WholeTensor(),
+) -> Grid:
     """Round finite floats of any shape to the grid that a scheme of `GRIDS` names.
 
     Integers, ternary, binary and fp8 have a scale a row, or a group, or one a tensor where the
-    scheme says so; a codebook is one a tensor.
+    scheme says so; a codebook is one a tensor. Of some rows of a tensor `whole` tells what
+    `look_at_whole` has found in all of it.
 
     >>> make_grid(np.array([[7.0, 3.4, 0.2]]), Scheme("int4")).values(np.dtype("f4")).tolist()
     [[7.0, 3.0, 0.0]]
@@ -62,7 +113,7 @@ def make_grid(values: np.ndarray, scheme: Scheme, mask: Mask | None = None) -> G
         raise ArgumentError("values above 3.4e38 are on no grid; leave the tensor lossless")
     kind = scheme.kind
     if scheme.per_tensor:
-        return _of_one_scale(weights, INTEGERS[kind], mask)
+        return _of_one_scale(masked(weights, mask), INTEGERS[kind], whole.step)
     if kind in INTEGERS:
         return integers(
             weights,
@@ -77,18 +128,30 @@ def make_grid(values: np.ndarray, scheme: Scheme, mask: Mask | None = None) -> G
     if kind == "binary":
         return binary(weights, mask=mask, fraction=_FRACTION)
     if kind == "codebook":
-        return codebook(weights, scheme.entries or 2, mask=mask)
+        return _on_codebook(weights, scheme.entries or 2, mask, whole.levels)
     if kind == "fp8":
         return fp8(weights, mask=mask)
     if kind in GROUPS:
-        return float4(weights, kind, mask=mask)
+        return float4(weights, kind, mask=mask, largest=whole.largest)
     raise ArgumentError(f"scheme {scheme}: {kind} names no grid; one of {', '.join(GRIDS)}")
 
 
-def _of_one_scale(weights: NDArray[np.float32], bits: int, mask: Mask | None) -> Grid:
-    row = integers(weights.reshape(1, -1), bits, mask=None if mask is None else mask.reshape(1, -1))
-    assert row.scales is not None
-    return Grid(row.indices.reshape(weights.shape), step=float(row.scales[0, 0]))
+def _on_codebook(
+    weights: NDArray[np.float32],
+    entries: int,
+    mask: Mask | None,
+    levels: NDArray[np.float32] | None,
+) -> Grid:
+    if levels is not None:
+        return onto_levels(weights, levels, mask)
+    return codebook(weights, entries, mask=mask)
+
+
+def _of_one_scale(weights: NDArray[np.float32], bits: int, step: float | None) -> Grid:
+    if step is None:
+        flat = weights.reshape(-1)
+        step = one_step(lambda: (flat[at : at + BLOCK] for at in range(0, flat.size, BLOCK)), bits)
+    return Grid(at_step(weights, step, bits), step=step)
 
 
 def calibrated_grid(values: np.ndarray, scheme: Scheme, metric: FactoredForms) -> Grid:

@@ -1,0 +1,140 @@
+"""What a mask leaves of a tensor that is not held, bit for bit or as fp16: the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import xxhash
+
+from taut.coding import CodedArray, LosslessStream, chunked
+from taut.coding.packed_codes import word_effort
+from taut.container import Layout
+from taut.container.format import PACKED, PART
+from taut.container.layout import PieceFacts
+from taut.encoding.in_pieces import PieceOptions
+from taut.encoding.large_tensor import LargeMatrix
+from taut.encoding.tensor import RelativeError
+from taut.encoding.ways_in_pieces import FewBytes
+from taut.errors import ArgumentError
+from taut.io import TensorInfo, storage
+from taut.io.pairs import PairsInfo
+from taut.io.tensor_pieces import LARGE, PIECE
+from taut.planning import quantisable
+from taut.scheme import Scheme
+
+
+def masks_in_pieces(info: TensorInfo, scheme: Scheme) -> bool:
+    """Whether a tensor is so large, and keeps its floats or half of their bits, masked or not."""
+    if info.nbytes <= LARGE or isinstance(info, PairsInfo):
+        return False
+    return scheme.kind in ("lossless", "fp16") and quantisable(info.dtype, info.shape)
+
+
+def add_masked_pieces(layout: Layout, matrix: LargeMatrix, options: PieceOptions) -> None:
+    """Add a tensor of finite floats.
+
+    Raises:
+        ArgumentError: float16 does not hold a value.
+    """
+    kept = _Kept(matrix)
+    shape, dtype = matrix.info.shape, kept.dtype
+    effort = word_effort(dtype, options.effort)
+    stream = LosslessStream(kept.read, shape, dtype, effort=effort, block=PIECE)
+    stream.prepare(kept.see)
+    facts, info, scheme = kept.facts(), matrix.info, str(matrix.scheme)
+
+    def add_whole(coded: CodedArray) -> None:
+        layout.add_coded(
+            info,
+            scheme,
+            coded,
+            facts.sum,
+            meant=facts.meant,
+            stored=facts.stored,
+            rel_mse=facts.rel_mse,
+        )
+
+    if chunked(stream.header).constant:
+        add_whole(CodedArray(stream.header, ()))
+        return
+    nbytes, total, few = matrix.count * dtype.itemsize, 0, FewBytes()
+
+    def judge(taken: int, parts: int) -> bool:
+        nonlocal total
+        total = taken
+        return taken >= PACKED and taken + PART * parts < nbytes
+
+    def parts() -> Iterator[bytes]:
+        yield stream.header
+        yield from stream.chunks(threads=options.threads)
+
+    if layout.add_pieces(info, scheme, few.kept(parts()), lambda: facts, accept=judge):
+        return
+    if total < PACKED:
+        add_whole(few.coded())
+    else:
+        layout.add_kept_pieces(
+            info,
+            scheme,
+            kept.pieces(),
+            meant=facts.meant,
+            stored=facts.stored,
+            rel_mse=facts.rel_mse,
+        )
+
+
+@dataclass
+class _Kept:
+    """What is stored of a tensor, and sums of it as it is seen in order."""
+
+    matrix: LargeMatrix
+    _sum: xxhash.xxh3_64 = field(default_factory=xxhash.xxh3_64)
+    _meant: xxhash.xxh3_64 = field(default_factory=xxhash.xxh3_64)
+    _error: RelativeError = field(default_factory=RelativeError)
+    _at: int = 0
+
+    @property
+    def dtype(self) -> np.dtype:
+        """That of the stored values."""
+        return np.dtype(np.float16) if self.matrix.scheme.kind == "fp16" else self._own
+
+    @property
+    def _own(self) -> np.dtype:
+        return storage(self.matrix.info.dtype, self.matrix.info.shape)[0]
+
+    def read(self, begin: int, end: int) -> np.ndarray:
+        """Stored values from one number to another."""
+        values = self.matrix.values(begin, end)
+        if self.dtype == self._own:
+            return values
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if not np.isfinite(half).all():
+            raise ArgumentError(
+                f"{self.matrix.name} has values above 65504, which float16 cannot hold; "
+                "leave it lossless"
+            )
+        return half
+
+    def see(self, data: np.ndarray) -> None:
+        """Take in the bytes of the next values."""
+        stored = data.view(self.dtype)
+        decoded = stored.astype(self._own, copy=False)
+        begin, self._at = self._at, self._at + stored.size
+        self._sum.update(data.data)
+        self._meant.update(decoded.view(np.uint8).data)
+        self._error.add(self.matrix.read(begin, self._at), decoded)
+
+    def facts(self) -> PieceFacts:
+        """What the tensor decodes to."""
+        stored = "F16" if self.dtype != self._own else ""
+        meant = self._meant.hexdigest() if stored else ""
+        return PieceFacts(self._sum.hexdigest(), self._error.close(), meant, stored)
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """All stored values in order."""
+        each = max(1, PIECE // self.dtype.itemsize)
+        count = self.matrix.count
+        return (self.read(at, min(count, at + each)) for at in range(0, count, each))

@@ -1,0 +1,224 @@
+"""Which way of coding takes least of what is too large to be held: as choose_coder.py, in pieces.
+
+The first way is coded into the file at once; only where others might be smaller is it taken back,
+and their bytes are counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xxhash
+
+from taut.coding import (
+    CodedArray,
+    Effort,
+    IndexStream,
+    LosslessStream,
+    chunked,
+    decode_chunks,
+)
+from taut.container import Layout
+from taut.container.format import PACKED
+from taut.container.layout import PieceFacts
+from taut.encoding.tensor import RelativeError
+from taut.errors import ArgumentError
+from taut.io import TensorInfo, storage
+from taut.io.tensor_pieces import PIECE, Read
+from taut.scheme import Scheme
+
+MakeStream = Callable[[], IndexStream]
+
+
+class FloatStream:
+    """What indices decode to, coded bit for bit: `values` gives it, flat, in its dtype."""
+
+    def __init__(
+        self, values: Read, shape: tuple[int, ...], dtype: np.dtype, effort: Effort = "fast"
+    ) -> None:
+        self.values = values
+        self._stream = LosslessStream(values, shape, dtype, effort=effort, block=PIECE)
+        self.header = b""
+
+    def prepare(self) -> None:
+        """Look at all values."""
+        self._stream.prepare(lambda block: None)
+        self.header = self._stream.header
+
+    def chunks(self, *, threads: int = 1) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+        """The coded chunks in order."""
+        if chunked(self.header).constant:
+            return
+        for number, chunk in enumerate(self._stream.chunks(threads=threads)):
+            yield number, (chunk,)
+
+
+@dataclass(frozen=True)
+class CodingWays:
+    """The ways to code a tensor: the first, and each other one where it might be smaller.
+
+    `others` are asked with the bytes of the first way (None where there is none), and of the best
+    so far.
+    """
+
+    first: MakeStream | None
+    others: tuple[tuple[Callable[[int | None, int | None], bool], MakeStream], ...] = ()
+
+
+def smallest_nbytes(ways: CodingWays, threads: int) -> int:
+    """The bytes of the way that takes least; nothing is kept."""
+    found = [] if ways.first is None else [(_counted(ways.first, threads), ways.first)]
+    return _smallest(ways, found, threads)[0]
+
+
+def _smallest(
+    ways: CodingWays, found: list[tuple[int, MakeStream]], threads: int
+) -> tuple[int, MakeStream]:
+    """The best of the first way, where there is one, and of the others that may be smaller."""
+    first = found[0][0] if found else None
+    for serves, make in ways.others:
+        best = min(found, key=_nbytes)[0] if found else None
+        if serves(first, best):
+            found.append((_counted(make, threads), make))
+    return min(found, key=_nbytes)
+
+
+def _counted(make: MakeStream, threads: int) -> int:
+    """The bytes of a way."""
+    stream = make()
+    stream.prepare()
+    chunks = stream.chunks(threads=threads)
+    return len(stream.header) + sum(len(one) for _, some in chunks for one in some)
+
+
+@dataclass(frozen=True)
+class PieceCoder:
+    """Codes one tensor into a file, and compares what it decodes to with `original`, flat."""
+
+    layout: Layout
+    info: TensorInfo
+    scheme: Scheme
+    original: Read
+    threads: int
+
+    def add(self, ways: CodingWays) -> None:
+        """Add the tensor by the way that takes least."""
+        found: list[tuple[int, MakeStream]] = []
+        if ways.first is not None:
+            taken = self._added(ways.first, lambda nbytes: not _rivals(ways, nbytes))
+            if taken is None:
+                return
+            found.append((taken, ways.first))
+        elif len(ways.others) == 1:
+            self._added(ways.others[0][1])
+            return
+        self._added(_smallest(ways, found, self.threads)[1])
+
+    def _added(self, make: MakeStream, accept: Callable[[int], bool] | None = None) -> int | None:
+        """Add the tensor by one way; its bytes where these are not accepted, and nothing added."""
+        stream = make()
+        stream.prepare()
+        total = 0
+
+        def judge(nbytes: int, parts: int) -> bool:
+            nonlocal total
+            total = nbytes
+            return nbytes >= PACKED and (accept is None or accept(nbytes))
+
+        decoded = _Decoded(self.info, stream.header, self.original, self.threads)
+        few = FewBytes()
+        coded = few.kept(decoded.watched(stream))
+        if self.layout.add_pieces(self.info, str(self.scheme), coded, self._facts(decoded),
+                                  accept=judge):  # fmt: skip
+            return None
+        if accept is not None and not accept(total):
+            return total
+        self._add_small(stream, few.coded(), decoded)
+        return None
+
+    def _add_small(self, stream: IndexStream, coded: CodedArray, decoded: _Decoded) -> None:
+        """Add one of so few bytes that it shares a pack with others."""
+        if isinstance(stream, FloatStream) and not coded.chunks:
+            decoded.constant(stream.values(0, 1))
+        facts = self._facts(decoded)()
+        self.layout.add_coded(self.info, str(self.scheme), coded, facts.sum, rel_mse=facts.rel_mse)
+
+    def _facts(self, decoded: _Decoded) -> Callable[[], PieceFacts]:
+        def facts() -> PieceFacts:
+            error = decoded.error.close()
+            if not math.isfinite(error):
+                raise ArgumentError(
+                    f'tensor "{self.info.name}": scheme {self.scheme} rounds a value out of '
+                    f"{self.info.dtype}; leave the tensor lossless"
+                )
+            return PieceFacts(decoded.digest.hexdigest(), error)
+
+        return facts
+
+
+class FewBytes:
+    """Keeps the parts of a coded array as they pass, as long as they are few."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._nbytes = 0
+
+    def kept(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        """The same parts."""
+        for part in parts:
+            self._nbytes += len(part)
+            if self._nbytes < PACKED:
+                self._parts.append(part)
+            yield part
+
+    def coded(self) -> CodedArray:
+        """All of them, once they have passed and were few."""
+        header, *chunks = self._parts
+        return CodedArray(header, tuple(chunks))
+
+
+class _Decoded:
+    """What a tensor's chunks decode to, one piece after the other."""
+
+    def __init__(self, info: TensorInfo, header: bytes, original: Read, threads: int) -> None:
+        self.digest, self.error = xxhash.xxh3_64(), RelativeError()
+        self._info, self._header, self._original, self._threads = info, header, original, threads
+        self._dtype = storage(info.dtype, info.shape)[0]
+        self._at = 0
+
+    def watched(self, stream: IndexStream) -> Iterator[bytes]:
+        """The parts, each decoded and compared with what it stands for before it goes."""
+        yield stream.header
+        facts = chunked(stream.header)
+        for first, chunks in stream.chunks(threads=self._threads):
+            size = min(self._info.nbytes - self._at, len(chunks) * facts.chunk_nbytes)
+            out = np.empty(size, np.uint8)
+            decode_chunks(
+                self._header, self._info.nbytes, first, chunks, out, threads=self._threads
+            )
+            self._take(out)
+            yield from chunks
+
+    def constant(self, value: np.ndarray) -> None:
+        """Take in all of an array of one value."""
+        most = max(1, PIECE // value.nbytes)
+        while left := (self._info.nbytes - self._at) // value.nbytes:
+            self._take(np.repeat(value, min(left, most)).view(np.uint8))
+
+    def _take(self, data: np.ndarray) -> None:
+        self.digest.update(data.data)
+        begin, self._at = self._at, self._at + data.size
+        width = self._dtype.itemsize
+        original = self._original(begin // width, self._at // width)
+        self.error.add(original, data.view(self._dtype))
+
+
+def _rivals(ways: CodingWays, nbytes: int) -> bool:
+    return any(serves(nbytes, nbytes) for serves, _ in ways.others)
+
+
+def _nbytes(pair: tuple[int, MakeStream]) -> int:
+    return pair[0]
