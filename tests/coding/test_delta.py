@@ -81,6 +81,17 @@ def test_one_ulp_up_or_down_costs_the_entropy_of_where_and_whither():
     assert coded.nbytes * 8 / words.size < 1.03 * entropy
 
 
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_more_effort_takes_less_and_every_decoder_reads_both(dtype):
+    rng = np.random.default_rng(0)
+    base = (rng.standard_normal((264, 250)) * 0.05).astype(dtype)
+    moved = 1e-4 * rng.standard_normal(base.shape).astype(np.float32)
+    values = (base.astype(np.float32) + moved).astype(dtype)
+    fast, small = (encode_delta(values, base, effort=effort) for effort in ("fast", "max"))
+    assert small.nbytes < fast.nbytes < 1.03 * small.nbytes
+    assert decoded(fast, base).tobytes() == decoded(small, base).tobytes() == values.tobytes()
+
+
 def test_untouched_rows_and_columns_cost_nothing():
     rng = np.random.default_rng(0)
     base = rng.standard_normal((1024, 256)).astype(np.float32)
