@@ -246,3 +246,29 @@ def test_a_model_of_which_every_tensor_was_renamed_stands_on_its_base(tmp_path):
     out = taut.compress(renamed, tmp_path / "a.taut.safetensors", base=base).path
     equal(taut.load(out, base=base), renamed)
     assert out.stat().st_size < 1500
+
+
+def test_a_bit_exact_delta_that_has_the_size_is_what_is_written(tmp_path):
+    rng = np.random.default_rng(0)
+    base = {
+        "w": rng.standard_normal((64, 32)).astype("f4"),
+        "b": rng.standard_normal(9000).astype("f4"),
+    }
+    few = base["b"].copy()
+    few[::90] *= np.float32(1.0000002)
+    out = tmp_path / "d.taut.safetensors"
+    for fine in (base, base | {"b": few}, {"e": np.arange(3000)}):  # rounded, biases take 16 kB
+        under = base if "w" in fine else {"e": np.arange(3000) - 1}
+        size = taut.compress(fine, out, base=under, force=True).size
+        values = sum(one.size for one in fine.values())
+        for asked in ({"size": size}, {"bits": 8 * (size + 5) / values}):
+            assert taut.compress(fine, out, base=under, force=True, **asked).size == size
+        equal(taut.load(out, base=under), fine)
+
+
+def test_a_tiny_delta_takes_what_is_nearest_below(tmp_path):
+    base = {"w": np.random.default_rng(0).standard_normal((64, 32)).astype("f4")}
+    fine = {"w": base["w"].copy()}
+    fine["w"][0, 0] += 1
+    result = taut.compress(fine, tmp_path / "d.taut.safetensors", base=base, bits=1)
+    assert 192 < result.size <= 256
