@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from taut.container import open_taut
 from taut.errors import ArgumentError
 from taut.io import Source, check_unchanged, open_source
@@ -52,7 +50,9 @@ def read_held(path: Path) -> HeldWeights:
     if is_gguf(opened):
         with network_within(opened) as network:
             decoded = time.perf_counter() - began
-            return replace(_of_source(network, opened.path), decode_seconds=decoded)
+            held = _of_source(network, opened.path)
+            tensors = {name: one.clone() for name, one in held.tensors.items()}  # the file goes
+            return replace(held, tensors=tensors, decode_seconds=decoded)
     file = with_floats(opened)
     arrays = file.load_all()
     decoded = time.perf_counter() - began
@@ -73,11 +73,7 @@ def read_plain(path: Path | ModelFile) -> HeldWeights:
 
 
 def _of_source(source: Source, path: Path) -> HeldWeights:
-    # What is mapped from a file is copied: the file may be a temporary one.
-    arrays = {
-        info.name: np.require(source.load(info.name), requirements="W") for info in source.infos
-    }
-    tensors = {info.name: to_torch(arrays[info.name], info.dtype) for info in source.infos}
+    tensors = {info.name: to_torch(source.load(info.name), info.dtype) for info in source.infos}
     check_unchanged(source.stamps)
     return HeldWeights(
         path=path,
