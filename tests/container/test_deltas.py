@@ -272,3 +272,23 @@ def test_a_tiny_delta_takes_what_is_nearest_below(tmp_path):
     fine["w"][0, 0] += 1
     result = taut.compress(fine, tmp_path / "d.taut.safetensors", base=base, bits=1)
     assert 192 < result.size <= 256
+
+
+def test_neither_a_delta_nor_what_it_gives_is_written_over_its_base(files):
+    base = files / "base.safetensors"
+    meant = base.read_bytes()
+    with pytest.raises(ArgumentError, match="is the base"):
+        taut.compress(files / "fine.safetensors", base, base=base, force=True)
+    with pytest.raises(ArgumentError, match="is the base"):
+        taut.compress(load_file(files / "fine.safetensors"), base, base=base, force=True)
+    compress(files, base="base.safetensors")
+    delta = files / "fine.taut.safetensors"
+    taut.compress(
+        load_file(files / "fine.safetensors"), files / "next.taut.safetensors", base=delta
+    )
+    for file in (delta, files / "next.taut.safetensors"):
+        with pytest.raises(ArgumentError, match="stands on"):
+            taut.decompress(file, base, force=True)
+    with pytest.raises(ArgumentError, match="is the base"):
+        taut.compress(files / "fine.safetensors", base, base=delta, force=True)
+    assert base.read_bytes() == meant

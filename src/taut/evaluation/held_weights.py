@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from taut.container import open_taut
 from taut.errors import ArgumentError
 from taut.io import Source, check_unchanged, open_source
@@ -50,9 +52,9 @@ def read_held(path: Path) -> HeldWeights:
     if is_gguf(opened):
         with network_within(opened) as network:
             decoded = time.perf_counter() - began
-            held = _of_source(network, opened.path)
-            tensors = {name: one.clone() for name, one in held.tensors.items()}  # the file goes
-            return replace(held, tensors=tensors, decode_seconds=decoded)
+            copies = {info.name: np.array(network.load(info.name)) for info in network.infos}
+            held = _of_source(open_source(copies), opened.path)  # the network's file goes
+            return replace(held, decode_seconds=decoded)
     file = with_floats(opened)
     arrays = file.load_all()
     decoded = time.perf_counter() - began
