@@ -292,3 +292,11 @@ def test_neither_a_delta_nor_what_it_gives_is_written_over_its_base(files):
     with pytest.raises(ArgumentError, match="is the base"):
         taut.compress(files / "fine.safetensors", base, base=delta, force=True)
     assert base.read_bytes() == meant
+
+
+def test_a_base_of_other_dtypes_is_refused_with_what_it_has(tmp_path):
+    fine = {"w": np.ones((64, 32), np.float32)}
+    with pytest.raises(
+        ArgumentError, match=r'"w" is F32 \[64, 32\], there U8 \[64, 18\]: a bit-exact'
+    ):
+        taut.compress(fine, tmp_path / "d", base={"w": np.ones((64, 18), np.uint8)}, bits=3)
