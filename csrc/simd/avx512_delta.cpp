@@ -246,9 +246,10 @@ size_t moved(const DeltaRule& rule, const DeltaBits& raw, const uint8_t* base, c
 // How many bytes have each of their bits set: sums of sixteen are kept as planes of carries (Harley and Seal), and only what
 // stands for sixteen is counted.
 struct BitCounts {
-    __m512i one = _mm512_setzero_si512(), two = one, four = one, eight = one;
+    __m512i one, two, four, eight;
     uint64_t of[8] = {};
 
+    TAUT_INLINE BitCounts() : one(_mm512_setzero_si512()), two(one), four(one), eight(one) {}
     // The next 16 registers, which `get` gives by number.
     template <class Get>
     TAUT_INLINE void add(Get get) {
@@ -264,7 +265,7 @@ struct BitCounts {
         }
         count(carry(eight, eights[0], eights[1]), 16);
     }
-    void finish() {
+    TAUT_INLINE void finish() {
         count(one, 1);
         count(two, 2);
         count(four, 4);
