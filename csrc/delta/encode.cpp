@@ -294,7 +294,7 @@ private:
     void put_symbols(std::vector<uint8_t>& out, const std::vector<uint8_t>& symbols) const {
         EncodeOptions options;
         // Four lanes take fewer bytes, and decode a third as fast.
-        const size_t few = h_.delta.sparse ? 1 << 18 : options_.max_effort ? 1 << 16 : 1 << 15;
+        const size_t few = h_.delta.sparse ? 1 << 18 : options_.max_effort ? 1 << 16 : 1 << 14;
         options.max_effort = options_.max_effort || h_.delta.sparse;
         options.few_lanes = symbols.size() < few;
         options.row_length = std::clamp<uint64_t>(symbols.size() / 512, 64, 4096);
