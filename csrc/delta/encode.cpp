@@ -27,13 +27,15 @@ public:
         h_.mode = mode;
         h_.count = count;
         h_.row_length = options.row_length;
-        h_.chunk_rows = std::clamp<uint64_t>(kMaxChunkValues / h_.row_length, 1, std::max<uint64_t>(1, h_.row_count()));
         h_.delta.shift = uint8_t(shift);
     }
 
     Encoded run() {
         measure();
         choose();
+        // Threads share the chunks of one array. Places have no use for more of them, which take tables of their own.
+        const uint64_t values = h_.delta.sparse ? kMaxChunkValues : kMaxChunkValues / 4;
+        h_.chunk_rows = std::clamp<uint64_t>(values / h_.row_length, 1, std::max<uint64_t>(1, h_.row_count()));
         Encoded result{write_delta_header(h_), {}};
         result.chunks.resize(h_.chunk_count());
         parallel_for(result.chunks.size(), options_.threads, [&](size_t c) { result.chunks[c] = chunk(c); });
