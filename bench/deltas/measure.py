@@ -27,7 +27,7 @@ from bench.deltas.pairs import PAIRS, lenet_epochs
 from bench.deltas.peers import Peer, peers
 from bench.measuring import report
 
-_TIMES = 5
+_TIMES = 25
 _EPOCHS = "LeNet-300-100, ten epochs"
 _COLUMNS = {
     "pair": "pair",
@@ -72,16 +72,20 @@ def scaled(base: Path, tuned: Path, scale: float) -> Path:
     return out
 
 
-def seconds_of(path: Path, base: Path | None) -> float:
-    """CPU seconds of decoding all tensors, the least of several times; the base is in memory."""
-    given = None if base is None else load_file(base)
-    found = []
-    for _ in range(_TIMES):
-        file = taut.load(path, threads=1, base=given)
-        begin = time.process_time()
-        file.load_all(threads=1)
-        found.append(time.process_time() - begin)
-    return min(found)
+def seconds_of(path: Path, given: dict[str, np.ndarray] | None) -> float:
+    """CPU seconds of decoding all tensors; the base is in memory."""
+    file = taut.load(path, threads=1, base=given)
+    begin = time.process_time()
+    file.load_all(threads=1)
+    return time.process_time() - begin
+
+
+def speed_of(delta: Path, alone: Path, base: Path) -> float:
+    """How many times as fast a delta decodes as the same tensors alone: both in turn, the least."""
+    given = load_file(base)
+    seconds = [(seconds_of(alone, None), seconds_of(delta, given)) for _ in range(_TIMES)]
+    first, second = map(min, zip(*seconds, strict=True))
+    return first / second
 
 
 def row_of(name: str, base: Path, tuned: Path, others: dict[str, Peer]) -> report.Row:
@@ -101,7 +105,7 @@ def row_of(name: str, base: Path, tuned: Path, others: dict[str, Peer]) -> repor
             "taut": delta.size,
             "peers": found,
             "others": ", ".join(f"{peer} {size}" for peer, size in found.items()) or "-",
-            "decode": f"{seconds_of(fast.path, None) / seconds_of(delta.path, base):.2f}x",
+            "decode": f"{speed_of(delta.path, fast.path, base):.2f}x",
             "lossy_bits": lossy.bits,
             "lossy_error": error,
             "alone_bits": bits_at(tuned, error, folder) if error else min(alone.bits, fast.bits),

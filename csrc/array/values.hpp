@@ -68,6 +68,12 @@ void put(uint8_t* out, size_t i, T value) {
 template <class T>
 void merge_plain(SplitRule rule, const uint8_t* symbols, const uint8_t* raw, size_t from, size_t n,
                  Exceptions& exceptions, uint8_t* out) {
+    // Bytes without raw bits, many at a time: a chunk has as many exceptions as are left for its rows.
+    if (sizeof(T) == 1 && rule.low == 0 && rule.mode == Mode::unsigned_ && exceptions.used_up()) {
+        const uint8_t lead = uint8_t(rule.base - 1);
+        for (size_t i = from; i < n; i++) out[i] = symbols[i] ? uint8_t(symbols[i] + lead) : uint8_t(0);
+        return;
+    }
     for (size_t i = from; i < n; i++) {
         const uint8_t s = symbols[i];
         const uint64_t high = s == kException ? exceptions.take<T>() : s == 0 ? 0 : rule.base + s - 1;

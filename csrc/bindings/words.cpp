@@ -23,12 +23,13 @@ nb::tuple encode(Input values, int width, int mode, int mantissa, uint64_t row_l
     return encoded([&] { return encode_split(values.data(), count, width, Mode(mode), mantissa, options); });
 }
 
-nb::tuple encode_difference(Input values, Input base, int width, int mode, int shift, uint64_t row_length, int threads) {
+nb::tuple encode_difference(Input values, Input base, int width, int mode, int shift, uint64_t row_length, bool max_effort,
+                            int threads) {
     check_words(width, mode, 0);
     if (!values.size() || values.size() % size_t(width) || base.size() != values.size())
         throw nb::value_error("values and base must have the same length, of whole values");
     if (shift < 0 || shift >= 8 * width) throw nb::value_error("shift is off");
-    const EncodeOptions options = options_of(true, row_length, threads);
+    const EncodeOptions options = options_of(max_effort, row_length, threads);
     const uint64_t count = values.size() / size_t(width);
     return encoded([&] { return encode_delta(values.data(), base.data(), count, width, Mode(mode), shift, options); });
 }
@@ -105,7 +106,7 @@ void bind_words(nb::module_& m) {
           nb::arg("row_length"), nb::arg("max_effort"), nb::arg("threads") = 1,
           "Codes unsigned words of `width` bytes without loss; returns (header, chunks).");
     m.def("encode_delta", &encode_difference, nb::arg("values"), nb::arg("base"), nb::arg("width"), nb::arg("mode"),
-          nb::arg("shift"), nb::arg("row_length"), nb::arg("threads") = 1,
+          nb::arg("shift"), nb::arg("row_length"), nb::arg("max_effort"), nb::arg("threads") = 1,
           "Codes words of `width` bytes as what they differ by from a base's; returns (header, chunks).");
     nb::class_<Stream>(m, "Stream", "encode of values that come in pieces: a sample, then three passes over all of them.")
         .def(nb::init<uint64_t, int, int, int, uint64_t, bool>(), nb::arg("count"), nb::arg("width"), nb::arg("mode"),

@@ -98,7 +98,7 @@ Status delta_symbols(const Kernels& kernels, ByteReader& in, uint64_t count, uin
 // Puts the symbols, which lie by class, in the order of the values. Four parts go on side by side, since each symbol
 // waits for the one before it of its class.
 constexpr size_t kParts = 4;
-constexpr size_t kOften = 96;  // a class of one value in so many is looked for by itself
+constexpr size_t kOften = 640;  // a class of one value in so many is looked for by itself
 
 void count_classes(const Kernels& kernels, const uint8_t* of, size_t n, uint64_t (&count)[kDeltaClasses + 1]) {
     if (kernels.delta_count) return kernels.delta_count(of, n, uint8_t(kDeltaClasses), count);

@@ -10,8 +10,10 @@ TAUT_INLINE __mmask64 rest_of(size_t i, size_t n) { return n - i < 64 ? first(n 
 template <int Width>
 struct Lanes {
     static constexpr int kLanes = 16, kTokens = 128;
-    template <int j>
-    static TAUT_INLINE __m512i widen(__m512i v) { return _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(v, j)); }
+    // Group j of 64 bytes.
+    static TAUT_INLINE __m512i widen(const uint8_t* p, int j) {
+        return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16 * j)));
+    }
     // Of 8 numbers those of this group, each for the 8 values that it belongs to.
     template <int j>
     static TAUT_INLINE __m512i each(__m512i v) {
@@ -39,8 +41,9 @@ struct Lanes {
 template <>
 struct Lanes<2> {
     static constexpr int kLanes = 32, kTokens = 64;
-    template <int j>
-    static TAUT_INLINE __m512i widen(__m512i v) { return _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(v, j)); }
+    static TAUT_INLINE __m512i widen(const uint8_t* p, int j) {
+        return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32 * j)));
+    }
     template <int j>
     static TAUT_INLINE __m512i each(__m512i v) {
         constexpr int a = 0x00010001 * (16 * j), b = a + 0x00040004, c = b + 0x00040004, d = c + 0x00040004;
@@ -63,17 +66,37 @@ struct Lanes<2> {
     }
 };
 
-// The classes of the first values of a row, 16 at a time.
-template <int Width>
+// The classes of the first values of a row whose words have 16 bits, 32 at a time: none where the offset leaves no room for sums in 16 bits.
+size_t classified_words(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out) {
+    constexpr int32_t kMost = 30000;
+    if (rule.offset > kMost || rule.offset < -kMost) return 0;
+    const __m512i mask = words(int(rule.mask)), offset = words(rule.offset), top = words(rule.none - 1), zero = _mm512_setzero_si512();
+    const __m128i shift = _mm_cvtsi32_si128(rule.shift);
+    const __m256i none = _mm256_set1_epi8(char(rule.none));
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m512i key = _mm512_srl_epi16(_mm512_and_si512(load(base + 2 * i), mask), shift);
+        __m512i c = _mm512_subs_epi16(offset, _mm512_min_epu16(key, words(0x7fff)));
+        __m256i column = none;
+        if (columns) {
+            column = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(columns + i));
+            c = _mm512_adds_epi16(c, _mm512_cvtepu8_epi16(column));
+        }
+        __m256i of = _mm512_cvtepi16_epi8(_mm512_min_epi16(_mm512_max_epi16(c, zero), top));
+        if (columns) of = _mm256_mask_mov_epi8(of, _mm256_testn_epi8_mask(column, column), none);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), of);
+    }
+    return i;
+}
+
+// Of words of 32 bits, 16 at a time.
 size_t classified(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out) {
     const __m512i mask = _mm512_set1_epi32(int(rule.mask)), offset = _mm512_set1_epi32(rule.offset);
     const __m512i top = _mm512_set1_epi32(rule.none - 1), most = _mm512_set1_epi32(kLargestKey);
     const __m128i shift = _mm_cvtsi32_si128(rule.shift);
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
-        const uint8_t* const from = base + i * Width;
-        const __m512i u = Width == 4 ? load(from) : _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-        const __m512i key = _mm512_min_epu32(_mm512_srl_epi32(_mm512_and_si512(u, mask), shift), most);
+        const __m512i key = _mm512_min_epu32(_mm512_srl_epi32(_mm512_and_si512(load(base + 4 * i), mask), shift), most);
         __m512i c = _mm512_sub_epi32(offset, key);
         __m128i column;
         if (columns) {
@@ -142,32 +165,38 @@ TAUT_INLINE __m512i move_words(const DeltaRule& rule, __m512i u, __m512i m, __m5
     return _mm512_xor_si512(there, _mm512_ternarylogic_epi64(L::tops(there), signs, flip, 0xae));  // ~a & b | c
 }
 
+// What 64 symbols say, in memory: a load that widens takes half as long as parting a register.
+struct Spelt {
+    alignas(64) uint8_t bits[64], top[64], within[64];
+    alignas(64) uint64_t starts[8];
+};
+
 template <int Width, int j>
-TAUT_INLINE void put_group(const DeltaRule& rule, const uint8_t* base, __m512i s, __m512i m, uint8_t* out) {
+TAUT_INLINE void put_group(const DeltaRule& rule, const uint8_t* base, const uint8_t* symbols, __m512i m, uint8_t* out) {
     using L = Lanes<Width>;
     const __m512i u = load(base + 64 * j);
-    store(out + 64 * j, rule.exclusive ? _mm512_xor_si512(u, m) : move_words<L>(rule, u, m, L::template widen<j>(s)));
+    store(out + 64 * j, rule.exclusive ? _mm512_xor_si512(u, m) : move_words<L>(rule, u, m, L::widen(symbols, j)));
 }
 
 // The values of group j, whose raw bits are `raw` from bit `at` of its first byte on.
 template <int Width, int j>
-TAUT_INLINE void move_group(const DeltaRule& rule, const Tokens& tokens, const Places& places, __m512i from, const uint64_t* starts,
-                            bool wide, const uint8_t* raw, const uint8_t* base, __m512i s, uint8_t* out) {
+TAUT_INLINE void move_group(const DeltaRule& rule, const Spelt& spelt, __m512i from, bool wide, const uint8_t* raw,
+                            const uint8_t* base, const uint8_t* symbols, uint8_t* out) {
     using L = Lanes<Width>;
-    const __m512i bits = L::template widen<j>(tokens.bits), top = L::template widen<j>(tokens.top);
+    const __m512i bits = L::widen(spelt.bits, j), top = L::widen(spelt.top, j);
     __m512i fields;
     if (Width == 4 && wide) {
-        const __m128i within = _mm512_extracti32x4_epi32(places.within, j & 3);
-        const __m256i low = eight_fields(raw, starts[2 * j], within);
-        const __m256i high = eight_fields(raw, starts[2 * j + 1], _mm_srli_si128(within, 8));
+        const __m128i within = _mm_load_si128(reinterpret_cast<const __m128i*>(spelt.within + 16 * (j & 3)));
+        const __m256i low = eight_fields(raw, spelt.starts[2 * j], within);
+        const __m256i high = eight_fields(raw, spelt.starts[2 * j + 1], _mm_srli_si128(within, 8));
         fields = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
     } else {
-        const __m512i place = L::add(L::template widen<j>(places.within), L::template each<j>(from));
-        fields = L::windows(raw + (starts[L::kLanes / 8 * j] >> 3), place);
+        const __m512i place = L::add(L::widen(spelt.within, j), L::template each<j>(from));
+        fields = L::windows(raw + (spelt.starts[L::kLanes / 8 * j] >> 3), place);
     }
     const __m512i others = L::up(L::all(~uint64_t(0)), bits);
     const __m512i m = _mm512_ternarylogic_epi64(L::up(top, bits), fields, others, 0xf4);  // a | b & ~c
-    put_group<Width, j>(rule, base, s, m, out);
+    put_group<Width, j>(rule, base, symbols, m, out);
 }
 
 template <int Width>
@@ -178,45 +207,89 @@ size_t moved(const DeltaRule& rule, const DeltaBits& raw, const uint8_t* base, c
     size_t i = 0;
     for (; i + 64 <= n; i += 64) {
         const __m512i s = load(symbols + i);
-        const uint8_t* const u = base + i * Width;
+        const uint8_t *const u = base + i * Width, *const of = symbols + i;
         uint8_t* const to = out + i * Width;
         const __m512i half = _mm512_and_si512(_mm512_srli_epi16(s, 1), bytes(127));
         const Tokens tokens(rule.exclusive ? s : half, L::kTokens);
+        Spelt spelt;
+        store(spelt.top, tokens.top);
         if (!tokens.large) {
-            put_group<Width, 0>(rule, u, s, L::template widen<0>(tokens.top), to);
-            put_group<Width, 1>(rule, u, s, L::template widen<1>(tokens.top), to);
+            put_group<Width, 0>(rule, u, of, L::widen(spelt.top, 0), to);
+            put_group<Width, 1>(rule, u, of, L::widen(spelt.top, 1), to);
             if constexpr (Width == 4) {
-                put_group<Width, 2>(rule, u, s, L::template widen<2>(tokens.top), to);
-                put_group<Width, 3>(rule, u, s, L::template widen<3>(tokens.top), to);
+                put_group<Width, 2>(rule, u, of, L::widen(spelt.top, 2), to);
+                put_group<Width, 3>(rule, u, of, L::widen(spelt.top, 3), to);
             }
             continue;
         }
         if ((at >> 3) + kReach > raw.size) break;
         const Places places(tokens.bits, at);
-        alignas(64) uint64_t starts[8];
-        store(starts, places.eights);
+        store(spelt.bits, tokens.bits);
+        store(spelt.within, places.within);
+        store(spelt.starts, places.eights);
         // From the first byte of its group on.
         const __m512i skipped = _mm512_andnot_si512(_mm512_set1_epi64(7), L::firsts(places.eights));
         const __m512i from = _mm512_sub_epi64(places.eights, skipped);
         const bool wide = Width == 4 && _mm512_cmpgt_epu8_mask(tokens.bits, bytes(25));
         const uint8_t* const data = raw.data + (at >> 3);
-        move_group<Width, 0>(rule, tokens, places, from, starts, wide, data, u, s, to);
-        move_group<Width, 1>(rule, tokens, places, from, starts, wide, data, u, s, to);
+        move_group<Width, 0>(rule, spelt, from, wide, data, u, of, to);
+        move_group<Width, 1>(rule, spelt, from, wide, data, u, of, to);
         if constexpr (Width == 4) {
-            move_group<Width, 2>(rule, tokens, places, from, starts, wide, data, u, s, to);
-            move_group<Width, 3>(rule, tokens, places, from, starts, wide, data, u, s, to);
+            move_group<Width, 2>(rule, spelt, from, wide, data, u, of, to);
+            move_group<Width, 3>(rule, spelt, from, wide, data, u, of, to);
         }
         at += places.total;
     }
     return i;
 }
 
+// How many bytes have each of their bits set: sums of sixteen are kept as planes of carries (Harley and Seal), and only what
+// stands for sixteen is counted.
+struct BitCounts {
+    __m512i one, two, four, eight;
+    uint64_t of[8] = {};
+
+    TAUT_INLINE BitCounts() : one(_mm512_setzero_si512()), two(one), four(one), eight(one) {}
+    // The next 16 registers, which `get` gives by number.
+    template <class Get>
+    TAUT_INLINE void add(Get get) {
+        __m512i twos[2], fours[2], eights[2];
+        for (size_t h = 0; h < 2; h++) {
+            for (size_t q = 0; q < 2; q++) {
+                const size_t i = 8 * h + 4 * q;
+                twos[0] = carry(one, get(i), get(i + 1));
+                twos[1] = carry(one, get(i + 2), get(i + 3));
+                fours[q] = carry(two, twos[0], twos[1]);
+            }
+            eights[h] = carry(four, fours[0], fours[1]);
+        }
+        count(carry(eight, eights[0], eights[1]), 16);
+    }
+    TAUT_INLINE void finish() {
+        count(one, 1);
+        count(two, 2);
+        count(four, 4);
+        count(eight, 8);
+    }
+    TAUT_INLINE void count(__m512i v, uint64_t each) {
+        for (int k = 0; k < 8; k++) of[k] += each * ones(_mm512_test_epi8_mask(v, bytes(1 << k)));
+    }
+
+private:
+    // The sum's lowest bits stay; those above are given.
+    static TAUT_INLINE __m512i carry(__m512i& sum, __m512i a, __m512i b) {
+        const __m512i above = _mm512_ternarylogic_epi64(sum, a, b, 0xe8);  // two of three
+        sum = _mm512_ternarylogic_epi64(sum, a, b, 0x96);                  // an odd number
+        return above;
+    }
+};
+
 }  // namespace
 
 #if !TAUT_DECODE_ONLY  // libtaut, which is to be small, goes without
 size_t avx512_delta_classes(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out) {
-    if (rule.width == 4) return classified<4>(rule, base, columns, n, out);
-    return rule.width == 2 ? classified<2>(rule, base, columns, n, out) : 0;
+    if (rule.width == 4) return classified(rule, base, columns, n, out);
+    return rule.width == 2 ? classified_words(rule, base, columns, n, out) : 0;
 }
 #endif
 
@@ -239,35 +312,56 @@ void avx512_delta_count(const uint8_t* of, size_t n, uint8_t none, uint64_t* cou
         from = lowest[k] < from ? lowest[k] : from;
         to = highest[k] > to ? highest[k] : to;
     }
-    constexpr size_t kTile = 255 * 64;  // a byte holds how many there are in a lane
-    constexpr unsigned kSide = 8;
-    for (size_t begin = 0; begin < whole; begin += kTile) {
-        const size_t end = whole - begin < kTile ? whole : begin + kTile;
-        for (unsigned which = from; which <= to; which += kSide) {
-            __m512i wanted[kSide], found[kSide];
-            for (unsigned k = 0; k < kSide; k++) {
-                wanted[k] = bytes(int(which + k));
-                found[k] = _mm512_setzero_si512();
-            }
-            for (size_t i = begin; i < end; i += 64) {
-                const __m512i c = load(of + i);
-                for (unsigned k = 0; k < kSide; k++)
-                    found[k] = _mm512_mask_sub_epi8(found[k], _mm512_cmpeq_epi8_mask(c, wanted[k]), found[k], bytes(255));
-            }
-            for (unsigned k = 0; k < kSide && which + k <= to; k++) {
-                alignas(64) uint64_t sums[8];
-                store(sums, _mm512_sad_epu8(found[k], _mm512_setzero_si512()));
-                if (which + k != none)
-                    for (uint64_t sum : sums) counts[which + k] += sum;
-            }
-        }
+    // Eight classes at a time, each a bit of a byte; others have none, since a shuffle gives zero from 128 on.
+    const __m512i bit_of = _mm512_set4_epi32(0, 0, int(0x80402010), 0x08040201);
+    for (unsigned which = from; which <= to; which += 8) {
+        const auto bits = [&](size_t i) {
+            const __m512i c = _mm512_sub_epi8(load(of + i), bytes(int(which)));
+            return _mm512_shuffle_epi8(bit_of, _mm512_adds_epu8(c, bytes(0x70)));
+        };
+        BitCounts found;
+        size_t i = 0;
+        for (; i + 16 * 64 <= whole; i += 16 * 64) found.add([&](size_t k) { return bits(i + 64 * k); });
+        for (; i < whole; i += 64) found.count(bits(i), 1);
+        found.finish();
+        for (unsigned k = 0; k < 8 && which + k <= to; k++)
+            if (which + k != none) counts[which + k] += found.of[k];
     }
 }
 
 void avx512_delta_order(const uint8_t* of, size_t n, const DeltaOrder& order, uint64_t* at, uint8_t* out) {
     const uint8_t* next[256];
     for (size_t k = 0; k < order.often; k++) next[k] = order.symbols + at[order.classes[k]];
-    for (size_t i = 0; i < n; i += 64) {
+    const auto put_rare = [&](__m512i c, uint64_t left, uint8_t* to) {
+        if (!left) return;
+        alignas(64) uint8_t rare[64];
+        store(rare, c);
+        for (; left; left &= left - 1) {
+            const size_t j = ones((left & (0 - left)) - 1);
+            to[j] = order.symbols[at[rare[j]]++];
+        }
+    };
+    size_t i = 0;
+    for (; i + 128 <= n; i += 128) {
+        const __m512i c = load(of + i), d = load(of + i + 64);
+        uint64_t left = _mm512_cmpneq_epi8_mask(c, bytes(order.none)), more = _mm512_cmpneq_epi8_mask(d, bytes(order.none));
+        __m512i found = _mm512_setzero_si512(), behind = found;
+        for (size_t k = 0; k < order.often; k++) {
+            const __m512i wanted = bytes(order.classes[k]);
+            const __mmask64 here = _mm512_cmpeq_epi8_mask(c, wanted), there = _mm512_cmpeq_epi8_mask(d, wanted);
+            const uint8_t *const p = next[k], *const q = p + ones(here);
+            found = _mm512_or_si512(found, _mm512_maskz_expand_epi8(here, load_early(p)));
+            behind = _mm512_or_si512(behind, _mm512_maskz_expand_epi8(there, load_early(q)));
+            next[k] = q + ones(there);
+            left &= ~uint64_t(here);
+            more &= ~uint64_t(there);
+        }
+        store(out + i, found);
+        store(out + i + 64, behind);
+        put_rare(c, left, out + i);
+        put_rare(d, more, out + i + 64);
+    }
+    for (; i < n; i += 64) {
         const __mmask64 there = rest_of(i, n);
         const __m512i c = _mm512_maskz_loadu_epi8(there, of + i);
         uint64_t left = _mm512_mask_cmpneq_epi8_mask(there, c, bytes(order.none));
@@ -279,13 +373,7 @@ void avx512_delta_order(const uint8_t* of, size_t n, const DeltaOrder& order, ui
             left &= ~uint64_t(mask);
         }
         _mm512_mask_storeu_epi8(out + i, there, found);
-        if (!left) continue;
-        alignas(64) uint8_t rare[64];
-        store(rare, c);
-        for (; left; left &= left - 1) {
-            const size_t j = ones((left & (0 - left)) - 1);
-            out[i + j] = order.symbols[at[rare[j]]++];
-        }
+        put_rare(c, left, out + i);
     }
 }
 

@@ -77,6 +77,55 @@ void run_steps(const Kernels& k, const Table& t, const uint32_t* slots, typename
     decode_steps_portable<Coder>(slots, state, bank, steps, p, out);
 }
 
+// A table for one symbol after the other: a comparison and one load say all of a slot.
+struct BucketTable {
+    int bucket_bits;
+    uint16_t own[256];
+    uint32_t of[256][2];  // of the bucket's own slots and its alias's: byte | frequency << 8 | what a rank is beyond the offset << 20
+
+    template <class Coder>
+    void make(const Table& t) {
+        bucket_bits = t.bucket_bits;
+        for (size_t b = 0; b < size_t(1) << bucket_bits; b++) {
+            own[b] = t.own[b];
+            of[b][0] = entry(t, b, 0);
+            of[b][1] = entry(t, t.alias[b], t.adjust[b]);
+        }
+    }
+
+private:
+    static uint32_t entry(const Table& t, size_t symbol, uint32_t adjust) {
+        return uint8_t(t.first + symbol - 1) | uint32_t(t.frequency[symbol]) << 8 | adjust << 20;
+    }
+};
+constexpr size_t kWorthBuckets = 512;  // symbols of a table from which on it is
+
+// Decodes steps of a few lanes; a unit for each of their symbols is readable. Lanes go on side by side.
+template <class Coder, size_t lanes>
+void few_lane_steps(const BucketTable& t, typename Coder::State* state, size_t steps, const uint8_t*& units, uint8_t* out) {
+    constexpr uint32_t mask = (1u << Coder::prob_bits) - 1;
+    const int shift = Coder::prob_bits - t.bucket_bits;
+    const uint32_t within = (1u << shift) - 1;
+    const uint8_t* p = units;
+    uint32_t x[lanes];
+    std::copy(state, state + lanes, x);
+    for (; steps > 0; steps--, out += lanes) {
+        for (size_t j = 0; j < lanes; j++) {
+            const uint32_t slot = x[j] & mask, bucket = slot >> shift, offset = slot & within;
+            const uint32_t e = t.of[bucket][offset >= t.own[bucket]];
+            out[j] = uint8_t(e);
+            x[j] = (e >> 8 & mask) * (x[j] >> Coder::prob_bits) + ((offset + (e >> 20)) & mask);
+            typename Coder::Unit unit;
+            std::memcpy(&unit, p, sizeof unit);
+            const uint32_t need = x[j] < Coder::low;  // kept free of branches: a coin toss would be mispredicted
+            x[j] = x[j] << (need * Coder::unit_bits) | (unit & (0u - need));
+            p += need * sizeof unit;
+        }
+    }
+    std::copy(x, x + lanes, state);
+    units = p;
+}
+
 // Decodes all segments of a chunk into `out`; every bound is checked once per group of steps.
 template <class Coder, size_t lanes>
 Status decode_symbols(const Kernels& kernels, const Vec<Table>& tables, const Vec<uint32_t>& slots, const Grouping& g,
@@ -91,6 +140,9 @@ Status decode_symbols(const Kernels& kernels, const Vec<Table>& tables, const Ve
     size_t bank = 0;
     for (size_t t = 0; t < tables.size(); t++) {
         size_t left = g.count[t];
+        BucketTable buckets;
+        const bool few = lanes < size_t(kStep) && left >= kWorthBuckets;
+        if (few) buckets.make<Coder>(tables[t]);
         while (left > 0) {
             // Each step takes at most one unit a lane: so many steps need no checks.
             const size_t safe = size_t(end - p) / (step * sizeof(typename Coder::Unit));
@@ -98,6 +150,12 @@ Status decode_symbols(const Kernels& kernels, const Vec<Table>& tables, const Ve
             if (steps > 0 && lanes >= size_t(kStep)) {
                 const uint32_t* of = slots.empty() ? nullptr : slots.data() + (t << Coder::prob_bits);
                 run_steps<Coder>(kernels, tables[t], of, state, bank, steps, p, out);
+                out += steps * step;
+                left -= steps * step;
+                continue;
+            }
+            if (few && steps > 0) {
+                few_lane_steps<Coder, step>(buckets, state, steps, p, out);
                 out += steps * step;
                 left -= steps * step;
                 continue;

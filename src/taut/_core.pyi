@@ -79,6 +79,7 @@ def encode_delta(
     mode: int,
     shift: int,
     row_length: int,
+    max_effort: bool,
     threads: int = 1,
 ) -> tuple[bytes, tuple[bytes, ...]]: ...
 def encode(

@@ -103,6 +103,36 @@ def test_a_gguf_file_is_the_original_that_a_model_is_held_against(
     assert same.fidelity is not None and same.fidelity.rel_mse == 0
 
 
+def test_a_gguf_file_and_its_network_are_held_against_each_other_by_the_network_s_names(
+    llama: Path, tmp_path: Path
+) -> None:
+    small, exact = tmp_path / "small", tmp_path / "exact.taut.safetensors"
+    with gguf_folder(llama) as made:
+        taut.compress(made.path, small, bits=6)
+    taut.compress(llama, exact)
+    for first in (llama, exact):  # blocks as ggml has them, in a file of theirs and in one of ours
+        found = taut.diff(first, small)
+        kinds = {one.name: one for one in found.tensors}
+        query = kinds["model.layers.1.self_attn.q_proj.weight"]  # ggml has its rows otherwise
+        assert query.state == "changed" and 0 < query.relative < 0.01
+        assert {one.state for one in found.tensors} == {"changed", "same"}
+        assert found.first == str(first) and any("LlamaForCausalLM" in n for n in found.notes)
+    assert taut.diff(small, llama).count("changed") == found.count("changed")
+    assert taut.diff(llama, exact).alike
+    page = taut.report(small, tmp_path / "page.html", original=llama)
+    assert "before" in page.read_text()
+    judged = taut.evaluate(exact, original=llama, calib=batches())
+    assert judged.fidelity is not None and judged.fidelity.rel_mse == 0
+
+
+def test_what_transformers_cannot_read_is_compared_by_its_own_names(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(Forged([blob("w", "Q4_0", 4, 64)]).data())
+    found = taut.diff(path, {"other": np.zeros(3, np.float32)})
+    assert {one.name: one.state for one in found.tensors} == {"w": "missing", "other": "new"}
+    assert len(found.notes) == 1
+
+
 def test_a_split_model_runs_as_one(llama: Path, tmp_path: Path) -> None:
     whole = GgufFile(llama)
     tensors = whole.placed

@@ -246,3 +246,57 @@ def test_a_model_of_which_every_tensor_was_renamed_stands_on_its_base(tmp_path):
     out = taut.compress(renamed, tmp_path / "a.taut.safetensors", base=base).path
     equal(taut.load(out, base=base), renamed)
     assert out.stat().st_size < 1500
+
+
+def test_a_bit_exact_delta_that_has_the_size_is_what_is_written(tmp_path):
+    rng = np.random.default_rng(0)
+    base = {
+        "w": rng.standard_normal((64, 32)).astype("f4"),
+        "b": rng.standard_normal(9000).astype("f4"),
+    }
+    few = base["b"].copy()
+    few[::90] *= np.float32(1.0000002)
+    out = tmp_path / "d.taut.safetensors"
+    for fine in (base, base | {"b": few}, {"e": np.arange(3000)}):  # rounded, biases take 16 kB
+        under = base if "w" in fine else {"e": np.arange(3000) - 1}
+        size = taut.compress(fine, out, base=under, force=True).size
+        values = sum(one.size for one in fine.values())
+        for asked in ({"size": size}, {"bits": 8 * (size + 5) / values}):
+            assert taut.compress(fine, out, base=under, force=True, **asked).size == size
+        equal(taut.load(out, base=under), fine)
+
+
+def test_a_tiny_delta_takes_what_is_nearest_below(tmp_path):
+    base = {"w": np.random.default_rng(0).standard_normal((64, 32)).astype("f4")}
+    fine = {"w": base["w"].copy()}
+    fine["w"][0, 0] += 1
+    result = taut.compress(fine, tmp_path / "d.taut.safetensors", base=base, bits=1)
+    assert 192 < result.size <= 256
+
+
+def test_neither_a_delta_nor_what_it_gives_is_written_over_its_base(files):
+    base = files / "base.safetensors"
+    meant = base.read_bytes()
+    with pytest.raises(ArgumentError, match="is the base"):
+        taut.compress(files / "fine.safetensors", base, base=base, force=True)
+    with pytest.raises(ArgumentError, match="is the base"):
+        taut.compress(load_file(files / "fine.safetensors"), base, base=base, force=True)
+    compress(files, base="base.safetensors")
+    delta = files / "fine.taut.safetensors"
+    taut.compress(
+        load_file(files / "fine.safetensors"), files / "next.taut.safetensors", base=delta
+    )
+    for file in (delta, files / "next.taut.safetensors"):
+        with pytest.raises(ArgumentError, match="stands on"):
+            taut.decompress(file, base, force=True)
+    with pytest.raises(ArgumentError, match="is the base"):
+        taut.compress(files / "fine.safetensors", base, base=delta, force=True)
+    assert base.read_bytes() == meant
+
+
+def test_a_base_of_other_dtypes_is_refused_with_what_it_has(tmp_path):
+    fine = {"w": np.ones((64, 32), np.float32)}
+    with pytest.raises(
+        ArgumentError, match=r'"w" is F32 \[64, 32\], there U8 \[64, 18\]: a bit-exact'
+    ):
+        taut.compress(fine, tmp_path / "d", base={"w": np.ones((64, 18), np.uint8)}, bits=3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from taut.compression.request import Call, CompressRequest
-from taut.container import open_base
+from taut.container import ModelBase, open_base
 from taut.encoding.on_base import OnBase, base_under
 from taut.errors import ArgumentError
 from taut.io import Source
@@ -48,9 +48,21 @@ def standing(source: Source, request: CompressRequest) -> Source:
     if not stands.shares_any():
         raise ArgumentError(
             f"base (--base): {base.identity} has none of the tensors of {source.identity} in their "
-            "dtype and shape; give the model that it was made from, or leave the base out"
+            f"dtype and shape{_unlike(source, base)}; give the model that it was made from, or "
+            "leave the base out"
         )
     return stands
+
+
+def _unlike(source: Source, base: ModelBase) -> str:
+    """How the first tensor that both have differs; low-bit weights are rounded as floats."""
+    for info in source.infos:
+        other = base.infos.get(info.name)
+        if other is not None:
+            told = f'"{info.name}" is {info.dtype} {list(info.shape)}, there {other.dtype}'
+            advice = ": a bit-exact delta takes such weights as they are" * (other.dtype == "U8")
+            return f" ({told} {list(other.shape)}{advice})"
+    return ""
 
 
 def own_source(source: Source) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from taut.container import check_destination
 from taut.container.find import INDEX_SUFFIX, SUFFIX, TREE_SUFFIX
 from taut.container.model_folder import FILE_NAME, check_copies, pairs_to
 from taut.container.shard_table import INDEX_NAME
+from taut.encoding.on_base import base_under
 from taut.errors import ArgumentError
 from taut.io import Source
 from taut.io.model_file import path_of
@@ -158,12 +160,23 @@ def _check_name(dst: Path) -> None:
 
 
 def _check_not_input(src: Model, source: Source, dst: Path) -> None:
-    path = path_of(src)
-    if path is None or not dst.exists():
+    if not dst.exists():
         return
-    inputs = [path, *(stamp.path for stamp in source.stamps), *source.companions]
-    if any(path.exists() and os.path.samefile(path, dst) for path in inputs):
+    based = base_under(source)
+    if based is not None and _among(dst, based.base.paths):
+        raise ArgumentError(
+            f"{dst}: is the base (--base), without which nobody can read the delta; name another "
+            "file"
+        )
+    path = path_of(src)
+    if path is None:
+        return
+    if _among(dst, [path, *(stamp.path for stamp in source.stamps), *source.companions]):
         raise ArgumentError(f"{dst}: is the model to compress, or a file of it; name another file")
+
+
+def _among(dst: Path, inputs: Iterable[Path]) -> bool:
+    return any(path.exists() and os.path.samefile(path, dst) for path in inputs)
 
 
 def _alone(source: Source) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from taut.encoding.data_free import (
 from taut.encoding.estimate import estimate_tensors
 from taut.encoding.few_valued import few_spared
 from taut.encoding.model import FilesToBe, predict_size
+from taut.encoding.on_base import base_under
 from taut.encoding.tensor import check_schemes
 from taut.errors import ArgumentError, TargetError
 from taut.io import Source
@@ -176,14 +177,17 @@ def exact_fits(
 ) -> Effort | None:
     """The least effort at which the bit-exact file is small enough already; None if none is.
 
-    Nothing has to be lost then. All is coded only where an estimate comes near the target.
+    Nothing has to be lost then. All is coded only where an estimate comes near the target; on a
+    base it always is, since no estimate knows what of a tensor is the base's.
     """
     if target is None or any(scheme.kind == "rd" for scheme in schemes.values()):
         return None
+    based, about = base_under(source) is not None, 0.0
     for effort in efforts_of(call):
-        _, about = estimate_tensors(source, schemes, effort)
+        if not based:
+            _, about = estimate_tensors(source, schemes, effort)
         if about <= _NEAR * target.nbytes:
-            size = predict_size(
+            about = size = predict_size(
                 source,
                 schemes,
                 effort=effort,

@@ -322,7 +322,7 @@ class Layout:
         coded = encode_bits(values, effort=self._effort, threads=self._threads)
         if based := bool(group.bases):
             base = np.concatenate(group.bases).view(values.dtype)
-            delta = encode_delta(values, base, threads=self._threads)
+            delta = encode_delta(values, base, effort=self._effort, threads=self._threads)
             coded = min(delta, coded, key=lambda one: one.nbytes)
         if _joins(coded):
             parts = self._join(name, (0, group.number), coded, xxh3(data))

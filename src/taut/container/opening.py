@@ -85,10 +85,24 @@ class ModelBase:
         """What its files were when they were opened; () of a Taut file, which checks itself."""
         return () if isinstance(self.model, TautFile) else self.model.stamps
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Its files, and those of what it stands on itself."""
+        if isinstance(self.model, TautFile):
+            return paths_under(self.model)
+        return tuple(stamp.path for stamp in self.model.stamps)
+
     def load(self, name: str) -> np.ndarray:
         """One tensor, as its values are."""
         model = self.model
         return model[name] if isinstance(model, TautFile) else model.load(name)
+
+
+def paths_under(file: TautFile) -> tuple[Path, ...]:
+    """The files of a Taut file, and of what it stands on, however deep."""
+    bases = [one.bases.base for one in file.parts]
+    under = {path for base in bases if isinstance(base, ModelBase) for path in base.paths}
+    return (file.path, *(one.path for one in file.parts), *sorted(under))
 
 
 _One: TypeAlias = str | Path | TautFile | Mapping[str, np.ndarray]

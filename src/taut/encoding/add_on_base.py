@@ -66,7 +66,7 @@ def _added_exactly(
     if values.nbytes < SMALL:
         layout.add_small(info, "lossless", values, base=base)
         return True
-    coded = encode_delta(values, base.values, threads=threads)
+    coded = encode_delta(values, base.values, effort=effort, threads=threads)
     taken = coded.nbytes + PART * (1 + len(coded.chunks))
     if taken > _WORTH * values.nbytes:
         alone = encode_tensor(info, values, Scheme(), effort=effort, threads=threads)

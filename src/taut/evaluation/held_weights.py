@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from taut.container import open_taut
 from taut.errors import ArgumentError
-from taut.io import check_unchanged, open_source
+from taut.io import Source, check_unchanged, open_source
 from taut.io.gguf_metadata import METADATA
 from taut.io.model_file import ModelFile
 from taut.io.names import nearest
@@ -18,8 +20,10 @@ from taut.io.quantized import as_floats
 from taut.loading.arrays import to_torch
 from taut.loading.fitted_names import spelled
 from taut.loading.float_file import with_floats
+from taut.loading.gguf_by_network import network_within
 from taut.loading.masks import Masks
 from taut.loading.reshape import reshaped
+from taut.loading.restore_gguf import is_gguf
 from taut.networks import LoadedModel
 from taut.networks.copies import copy_module
 
@@ -42,9 +46,16 @@ class HeldWeights:
 
 
 def read_held(path: Path) -> HeldWeights:
-    """The tensors of a Taut file, or of the one in a folder."""
-    file = with_floats(open_taut(path))
+    """The tensors of a Taut file, or of the one in a folder; of GGUF as transformers reads it."""
+    opened = open_taut(path)
     began = time.perf_counter()
+    if is_gguf(opened):
+        with network_within(opened) as network:
+            decoded = time.perf_counter() - began
+            copies = {info.name: np.array(network.load(info.name)) for info in network.infos}
+            held = _of_source(open_source(copies), opened.path)  # the network's file goes
+            return replace(held, decode_seconds=decoded)
+    file = with_floats(opened)
     arrays = file.load_all()
     decoded = time.perf_counter() - began
     beside = file.index.origin.metadata.get(METADATA)  # of a GGUF file: no weight of the network
@@ -60,11 +71,14 @@ def read_held(path: Path) -> HeldWeights:
 
 def read_plain(path: Path | ModelFile) -> HeldWeights:
     """The tensors of any other model file."""
-    source = as_floats(open_source(path))
+    return _of_source(as_floats(open_source(path)), Path(path))
+
+
+def _of_source(source: Source, path: Path) -> HeldWeights:
     tensors = {info.name: to_torch(source.load(info.name), info.dtype) for info in source.infos}
     check_unchanged(source.stamps)
     return HeldWeights(
-        path=Path(path),
+        path=path,
         tensors=tensors,
         shapes={info.name: info.shape for info in source.infos},
     )

@@ -26,6 +26,7 @@ from taut.container.model_folder import (
     pairs_to,
     unmark_config,
 )
+from taut.container.opening import paths_under
 from taut.container.original_card import original_card
 from taut.container.schema import get_object, load_json
 from taut.container.through_stores import through_stores
@@ -96,6 +97,7 @@ def decompress(
     target = _named_restored(source) if dst is None else as_path(dst, "what to write")
     file = open_taut(source, threads=checked_threads(threads), base=base)
     _check_name(file, target)
+    _check_not_base(file, target)
     tell_decoded(file, progress)
     if target.suffix.lower() == ".onnx":
         return _write_onnx(file, target, force)
@@ -233,6 +235,17 @@ def _names(file: TautFile, shards: list[_Shard]) -> list[str]:
     if len({name.casefold() for name in names}) < len(names):
         raise FormatError(f"{file.path}: index: source: a file's name comes twice")
     return names
+
+
+def _check_not_base(file: TautFile, target: Path) -> None:
+    """Whether nothing that a delta stands on is written over: it could not be read any more."""
+    origin = file.index.origin
+    names = [name for name, _ in (*origin.files, *origin.texts)]
+    written = [target / name for name in names] if target.is_dir() else [target]
+    there = [path for path in written if path.is_file()]
+    for base in paths_under(file)[1 + len(file.parts) :]:
+        if any(base.exists() and os.path.samefile(base, path) for path in there):
+            raise ArgumentError(f"{base}: is what the delta stands on; name another file")
 
 
 def _check_not_input(source: Path, target: Path) -> None:

@@ -79,7 +79,7 @@ def _written(path: Path, folder: Path, source: GgufSource) -> tuple[str, ...]:
         del model.config.quantization_config
     notes = (f"weights are read as float32, as {type(model).__name__} of transformers",)
     try:
-        with silence():
+        with silence(), contextlib.redirect_stderr(io.StringIO()):  # it draws a bar, too
             model.save_pretrained(folder)
     except OSError as error:
         raise TautError(f"{folder}: cannot be written ({error.strerror})") from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -18,6 +19,7 @@ from taut.io import SAFETENSORS_DTYPES, Source, open_source
 from taut.io.dtypes import tensor_nbytes
 from taut.io.quantized import as_floats
 from taut.loading.float_view import float_view
+from taut.loading.gguf_by_network import as_network, weights_of
 from taut.reporting.charts_values import histogram
 from taut.reporting.origins import name_of, provenance_of
 from taut.reporting.reading import read_json
@@ -77,9 +79,10 @@ def tell(
     sensitivity, by = _sensitivity(_given(evidence.analysis, Report))
     left = tuple(_exported(_given(one, Export)) for one in evidence.exports)
     text = None if evidence.plan is None else _text(Path(evidence.plan))
-    source = None if original is None else _matching(open_source(original), opened)
     found = describe(opened)
     tensors = costs_of(found)
+    with _matching(original, opened) as (source, before):
+        histograms = _histograms(tensors, opened, before)
     return Story(
         title=title or name_of(opened.path),
         size=found.size,
@@ -87,7 +90,7 @@ def tell(
         parameters=found.parameters,
         evaluation=judged,
         tensors=tensors,
-        histograms=_histograms(tensors, opened, source),
+        histograms=histograms,
         sensitivity=sensitivity,
         sensitivity_by=by,
         frontier=curve,
@@ -134,16 +137,27 @@ def _text(path: Path) -> str:
         raise ArgumentError(f"{path}: cannot be read ({error})") from None
 
 
-def _matching(source: Source, file: TautFile) -> Source:
-    """The original, as floats where the file has them, if it has a tensor in common with it."""
-    if not float_view(file, str(file.path)).forms:
-        source = as_floats(source)
-    if not any(info.name in file for info in source.infos):
-        raise ArgumentError(
-            f"{source.identity}: has none of the tensors of {file.path}; give the model that was "
-            "compressed"
-        )
-    return source
+@contextmanager
+def _matching(
+    original: Model | None, file: TautFile
+) -> Iterator[tuple[Source | None, Source | None]]:
+    """The original as it was given, and by the file's names, as floats where the file has them.
+
+    Raises `ArgumentError` where it has no tensor in common with the file.
+    """
+    if original is None:
+        yield None, None
+        return
+    source = open_source(original)
+    with as_network(source, weights_of(file)) as network:
+        if not float_view(file, str(file.path)).forms:
+            network = as_floats(network)
+        if not any(info.name in file for info in network.infos):
+            raise ArgumentError(
+                f"{source.identity}: has none of the tensors of {file.path}; give the model that "
+                "was compressed"
+            )
+        yield source, network
 
 
 def costs_of(found: Info) -> tuple[TensorCost, ...]:

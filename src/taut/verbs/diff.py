@@ -10,7 +10,7 @@ from taut.container import BaseSpec, open_base
 from taut.container.through_stores import through_stores
 from taut.display import displayed
 from taut.io.staged import told_paths
-from taut.loading.float_view import side_by_side
+from taut.loading.gguf_by_network import compared
 
 if TYPE_CHECKING:
     from taut.io.file_objects import BinaryFile
@@ -31,7 +31,8 @@ def diff(
     Each is a Taut file, or anything that `taut.compress` reads: a file, a folder, shards, a dict of
     arrays, an open file. A tensor that is new under its name and equals one that is no more counts
     as renamed. Low-bit weights, and the blocks of GGUF, are compared as the floats that they stand
-    for, unless both models hold them in the same form.
+    for, unless both models hold them in the same form. A GGUF model beside one with the names of
+    its network is compared as transformers reads it.
 
     Raises:
         ArgumentError: there is no such model.
@@ -42,6 +43,11 @@ def diff(
     True
     """
     models = open_base(cast("BaseSpec", first)), open_base(cast("BaseSpec", second))
-    with displayed(progress) as step:
-        found = differences(*side_by_side(*models), step)
-    return replace(found, first=told_paths(found.first), second=told_paths(found.second))
+    with compared(*models) as (one, other, notes), displayed(progress) as step:
+        found = differences(one, other, step)
+    return replace(
+        found,
+        first=told_paths(found.first),
+        second=told_paths(found.second),
+        notes=(*found.notes, *map(told_paths, notes)),
+    )
