@@ -31,7 +31,37 @@ class IndexStream(Protocol):
         """The coded chunks of a piece after the other, with the number of the first of them."""
 
 
-class MatrixStream:
+class _CodedPasses(Protocol):
+    """What codes the chunks of a piece, once it has seen all pieces."""
+
+    def code(self, indices: NDArray[np.int32], threads: int) -> tuple[bytes, ...]: ...
+
+
+class _InPieces:
+    """Indices that `read` gives piece by piece: the numbers `begin` to `end` of `count` units.
+
+    A unit is a value or a row of `width` values; a chunk holds `each` units, a piece some `block`
+    values, in whole chunks.
+    """
+
+    def __init__(self, read: Read, count: int, width: int, each: int, block: int) -> None:
+        self._read, self._count, self._each = read, count, each
+        self._step = each * max(1, block // (each * width))
+        self.header = b""
+
+    def _pieces(self) -> Iterator[NDArray[np.int32]]:
+        for begin in range(0, self._count, self._step):
+            yield self._flat(begin, min(self._count, begin + self._step))
+
+    def _flat(self, begin: int, end: int) -> NDArray[np.int32]:
+        return np.ascontiguousarray(self._read(begin, end), dtype=np.int32).reshape(-1)
+
+    def _coded(self, passes: _CodedPasses, threads: int) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+        for number, piece in enumerate(self._pieces()):
+            yield number * self._step // self._each, passes.code(piece, threads)
+
+
+class MatrixStream(_InPieces):
     """`encode_matrix` of rows that come in pieces, three times; the same bytes.
 
     No column is scaled. `read` gives the indices (int32) of some rows, `block` says of about how
@@ -62,37 +92,28 @@ class MatrixStream:
         effort: Effort = "max",
         block: int = 1 << 24,
     ) -> None:
-        self._rows, columns = shape
-        self._read = read
+        height, columns = shape
         exponents = _NO_BYTES if row_exponents is None else np.ascontiguousarray(row_exponents)
         self._core = _core.MatrixPasses(
-            self._rows, columns, step, list(offsets), OUTPUTS[dtype], trellis, effort == "max",
+            height, columns, step, list(offsets), OUTPUTS[dtype], trellis, effort == "max",
             exponents, row_fraction,
         )  # fmt: skip
-        self._each = self._core.chunk_rows()
-        self._step = self._each * max(1, block // (self._each * columns))
-        self.header = b""
+        super().__init__(read, height, columns, self._core.chunk_rows(), block)
 
     def prepare(self) -> None:
         """Look at all indices twice."""
-        for _, rows in self._pieces():
+        for rows in self._pieces():
             self._core.sum(rows)
-        for _, rows in self._pieces():
+        for rows in self._pieces():
             self._core.count(rows)
         self.header = self._core.header()
 
     def chunks(self, *, threads: int = 1) -> Iterator[tuple[int, tuple[bytes, ...]]]:
         """The coded chunks of a piece after the other, with the number of the first of them."""
-        for begin, rows in self._pieces():
-            yield begin // self._each, self._core.code(rows, threads)
-
-    def _pieces(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        for begin in range(0, self._rows, self._step):
-            rows = self._read(begin, min(self._rows, begin + self._step))
-            yield begin, np.ascontiguousarray(rows, dtype=np.int32).reshape(-1)
+        yield from self._coded(self._core, threads)
 
 
-class UniformStream:
+class UniformStream(_InPieces):
     """`encode_indices` of values that come in pieces, three times; the same bytes.
 
     Not all of them are zero. `read` gives the indices (int32) of some values, flat; the rest is as
@@ -119,32 +140,23 @@ class UniformStream:
         effort: Effort = "max",
         block: int = 1 << 24,
     ) -> None:
-        self._count = int(np.prod(shape, dtype=np.int64))
-        self._read = read
+        count = int(np.prod(shape, dtype=np.int64))
         self._core = _core.UniformPasses(
-            self._count, step, list(offsets), OUTPUTS[dtype], row_length(shape), effort == "max"
+            count, step, list(offsets), OUTPUTS[dtype], row_length(shape), effort == "max"
         )
-        self._each = self._core.chunk_values()
-        self._step = self._each * max(1, block // self._each)
-        self.header = b""
+        super().__init__(read, count, 1, self._core.chunk_values(), block)
 
     def prepare(self) -> None:
         """Look at all indices twice."""
-        for _, q in self._pieces():
+        for q in self._pieces():
             self._core.scan(q)
-        for _, q in self._pieces():
+        for q in self._pieces():
             self._core.tally(q)
         self.header = self._core.header()
 
     def chunks(self, *, threads: int = 1) -> Iterator[tuple[int, tuple[bytes, ...]]]:
         """The coded chunks of a piece after the other, with the number of the first of them."""
-        for begin, q in self._pieces():
-            yield begin // self._each, self._core.code(q, threads)
-
-    def _pieces(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        for begin in range(0, self._count, self._step):
-            q = self._read(begin, min(self._count, begin + self._step))
-            yield begin, np.ascontiguousarray(q, dtype=np.int32).reshape(-1)
+        yield from self._coded(self._core, threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +171,7 @@ class IndexValues:
     group: int | None = None
 
 
-class AdaptiveStream:
+class AdaptiveStream(_InPieces):
     """`encode_adaptive` of rows that come in pieces, twice; the same bytes.
 
     Not all of them are one and the same index. `read` gives the indices (int32) of some rows; the
@@ -186,12 +198,11 @@ class AdaptiveStream:
         dtype: np.dtype,
         block: int = 1 << 24,
     ) -> None:
-        self._rows, columns = shape
+        height, columns = shape
         check_rows(columns, period)
-        self._read = read
         group = values.group if values.group is not None and values.group < columns else 0
         self._core = _core.AdaptivePasses(
-            self._rows * columns,
+            height * columns,
             columns,
             0.0 if values.step is None else values.step,
             _flat(values.levels, _NO_FLOATS),
@@ -202,26 +213,17 @@ class AdaptiveStream:
             period,
             OUTPUTS[dtype],
         )
-        self._each = self._core.chunk_rows()
-        self._step = self._each * max(1, block // (self._each * columns))
-        self.header = b""
+        super().__init__(read, height, columns, self._core.chunk_rows(), block)
 
     def prepare(self) -> None:
         """Look at all indices once."""
-        for _, rows in self._pieces():
+        for rows in self._pieces():
             self._core.count(rows)
-        first = self._read(0, self._core.sample_rows())
-        self.header = self._core.header(np.ascontiguousarray(first, dtype=np.int32).reshape(-1))
+        self.header = self._core.header(self._flat(0, self._core.sample_rows()))
 
     def chunks(self, *, threads: int = 1) -> Iterator[tuple[int, tuple[bytes, ...]]]:
         """The coded chunks of a piece after the other, with the number of the first of them."""
-        for begin, rows in self._pieces():
-            yield begin // self._each, self._core.code(rows, threads)
-
-    def _pieces(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        for begin in range(0, self._rows, self._step):
-            rows = self._read(begin, min(self._rows, begin + self._step))
-            yield begin, np.ascontiguousarray(rows, dtype=np.int32).reshape(-1)
+        yield from self._coded(self._core, threads)
 
 
 def _flat(given: np.ndarray | None, without: np.ndarray) -> np.ndarray:
