@@ -384,6 +384,7 @@ def judge_of(net, batch, kind, beside=None):
     class Worn(CompressedChain):
         def __init__(self) -> None:
             self.chain, self.cutting, self.biases, self._worn = chain, cutting, {}, []
+            self._device = None
 
         def block(self, index):
             return torch.enable_grad() if torch.is_grad_enabled() else torch.no_grad()
