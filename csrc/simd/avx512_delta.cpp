@@ -66,6 +66,7 @@ struct Lanes<2> {
     }
 };
 
+#if !TAUT_DECODE_ONLY  // libtaut, which is to be small, goes without
 // The classes of the first values of a row whose words have 16 bits, 32 at a time: none where the offset leaves no room for sums in 16 bits.
 size_t classified_words(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out) {
     constexpr int32_t kMost = 30000;
@@ -110,6 +111,7 @@ size_t classified(const DeltaClasses& rule, const uint8_t* base, const uint8_t* 
     }
     return i;
 }
+#endif
 
 // The fields of 8 values that begin at these bits, counted from bit `at`: of each 32 bits, what follows the field too.
 TAUT_INLINE __m256i eight_fields(const uint8_t* raw, uint64_t at, __m128i begin) {
@@ -286,7 +288,7 @@ private:
 
 }  // namespace
 
-#if !TAUT_DECODE_ONLY  // libtaut, which is to be small, goes without
+#if !TAUT_DECODE_ONLY
 size_t avx512_delta_classes(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out) {
     if (rule.width == 4) return classified(rule, base, columns, n, out);
     return rule.width == 2 ? classified_words(rule, base, columns, n, out) : 0;

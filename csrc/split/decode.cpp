@@ -79,7 +79,7 @@ void run_steps(const Kernels& k, const Table& t, const uint32_t* slots, typename
 
 // A table for one symbol after the other: a comparison and one load say all of a slot.
 struct BucketTable {
-    int bucket_bits;
+    int bucket_bits = 0;
     uint16_t own[256];
     uint32_t of[256][2];  // of the bucket's own slots and its alias's: byte | frequency << 8 | what a rank is beyond the offset << 20
 
