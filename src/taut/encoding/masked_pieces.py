@@ -24,6 +24,8 @@ from taut.io.tensor_pieces import LARGE, PIECE
 from taut.planning import quantisable
 from taut.scheme import Scheme
 
+_PART = 1 << 22  # values that are compared at a time
+
 
 def masks_in_pieces(info: TensorInfo, scheme: Scheme) -> bool:
     """Whether a tensor is so large, and keeps its floats or half of their bits, masked or not."""
@@ -106,26 +108,28 @@ class _Kept:
 
     def read(self, begin: int, end: int) -> np.ndarray:
         """Stored values from one number to another."""
-        values = self.matrix.values(begin, end)
         if self.dtype == self._own:
-            return values
-        with np.errstate(over="ignore"):
-            half = values.astype(np.float16)
-        if not np.isfinite(half).all():
+            return self.matrix.values(begin, end)
+        halves = np.empty(end - begin, self.dtype)
+        for at, until in _parts(begin, end):
+            with np.errstate(over="ignore"):
+                halves[at - begin : until - begin] = self.matrix.values(at, until)
+        if not np.isfinite(halves).all():
             raise ArgumentError(
                 f"{self.matrix.name} has values above 65504, which float16 cannot hold; "
                 "leave it lossless"
             )
-        return half
+        return halves
 
     def see(self, data: np.ndarray) -> None:
         """Take in the bytes of the next values."""
         stored = data.view(self.dtype)
-        decoded = stored.astype(self._own, copy=False)
         begin, self._at = self._at, self._at + stored.size
         self._sum.update(data.data)
-        self._meant.update(decoded.view(np.uint8).data)
-        self._error.add(self.matrix.read(begin, self._at), decoded)
+        for at, until in _parts(begin, self._at):
+            decoded = stored[at - begin : until - begin].astype(self._own, copy=False)
+            self._meant.update(decoded.view(np.uint8).data)
+            self._error.add(self.matrix.read(at, until), decoded)
 
     def facts(self) -> PieceFacts:
         """What the tensor decodes to."""
@@ -138,3 +142,8 @@ class _Kept:
         each = max(1, PIECE // self.dtype.itemsize)
         count = self.matrix.count
         return (self.read(at, min(count, at + each)) for at in range(0, count, each))
+
+
+def _parts(begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """From one number to another in steps of `_PART`: float32 beside halves is twice as large."""
+    return ((at, min(end, at + _PART)) for at in range(begin, end, _PART))
