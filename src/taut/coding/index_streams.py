@@ -44,8 +44,10 @@ class _InPieces:
     values, in whole chunks.
     """
 
-    def __init__(self, read: Read, count: int, width: int, each: int, block: int) -> None:
-        self._read, self._count, self._each = read, count, each
+    def __init__(
+        self, passes: _CodedPasses, read: Read, count: int, width: int, each: int, block: int
+    ) -> None:
+        self._passes, self._read, self._count, self._each = passes, read, count, each
         self._step = each * max(1, block // (each * width))
         self.header = b""
 
@@ -56,9 +58,10 @@ class _InPieces:
     def _flat(self, begin: int, end: int) -> NDArray[np.int32]:
         return np.ascontiguousarray(self._read(begin, end), dtype=np.int32).reshape(-1)
 
-    def _coded(self, passes: _CodedPasses, threads: int) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+    def chunks(self, *, threads: int = 1) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+        """The coded chunks of a piece after the other, with the number of the first of them."""
         for number, piece in enumerate(self._pieces()):
-            yield number * self._step // self._each, passes.code(piece, threads)
+            yield number * self._step // self._each, self._passes.code(piece, threads)
 
 
 class MatrixStream(_InPieces):
@@ -98,7 +101,7 @@ class MatrixStream(_InPieces):
             height, columns, step, list(offsets), OUTPUTS[dtype], trellis, effort == "max",
             exponents, row_fraction,
         )  # fmt: skip
-        super().__init__(read, height, columns, self._core.chunk_rows(), block)
+        super().__init__(self._core, read, height, columns, self._core.chunk_rows(), block)
 
     def prepare(self) -> None:
         """Look at all indices twice."""
@@ -107,10 +110,6 @@ class MatrixStream(_InPieces):
         for rows in self._pieces():
             self._core.count(rows)
         self.header = self._core.header()
-
-    def chunks(self, *, threads: int = 1) -> Iterator[tuple[int, tuple[bytes, ...]]]:
-        """The coded chunks of a piece after the other, with the number of the first of them."""
-        yield from self._coded(self._core, threads)
 
 
 class UniformStream(_InPieces):
@@ -144,7 +143,7 @@ class UniformStream(_InPieces):
         self._core = _core.UniformPasses(
             count, step, list(offsets), OUTPUTS[dtype], row_length(shape), effort == "max"
         )
-        super().__init__(read, count, 1, self._core.chunk_values(), block)
+        super().__init__(self._core, read, count, 1, self._core.chunk_values(), block)
 
     def prepare(self) -> None:
         """Look at all indices twice."""
@@ -153,10 +152,6 @@ class UniformStream(_InPieces):
         for q in self._pieces():
             self._core.tally(q)
         self.header = self._core.header()
-
-    def chunks(self, *, threads: int = 1) -> Iterator[tuple[int, tuple[bytes, ...]]]:
-        """The coded chunks of a piece after the other, with the number of the first of them."""
-        yield from self._coded(self._core, threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,17 +208,13 @@ class AdaptiveStream(_InPieces):
             period,
             OUTPUTS[dtype],
         )
-        super().__init__(read, height, columns, self._core.chunk_rows(), block)
+        super().__init__(self._core, read, height, columns, self._core.chunk_rows(), block)
 
     def prepare(self) -> None:
         """Look at all indices once."""
         for rows in self._pieces():
             self._core.count(rows)
         self.header = self._core.header(self._flat(0, self._core.sample_rows()))
-
-    def chunks(self, *, threads: int = 1) -> Iterator[tuple[int, tuple[bytes, ...]]]:
-        """The coded chunks of a piece after the other, with the number of the first of them."""
-        yield from self._coded(self._core, threads)
 
 
 def _flat(given: np.ndarray | None, without: np.ndarray) -> np.ndarray:

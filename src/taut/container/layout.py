@@ -6,16 +6,15 @@ A `Layout` that emits to nowhere predicts a file's size to the byte without writ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import xxhash
 
-from taut.coding import CodedArray, Effort, encode_delta
-from taut.coding.packed_codes import encode_bits
+from taut.coding import CodedArray, Effort
+from taut.container.added import BaseTensor, PieceFacts
 from taut.container.contents import pack_index
 from taut.container.format import (
-    GROUP,
     INSIDE,
     MAGIC,
     PACK,
@@ -30,10 +29,10 @@ from taut.container.format import (
     xxh3,
 )
 from taut.container.index import Index, OnBase, Origin, Pack, Part, Record, SolidGroup
+from taut.container.open_group import OpenGroup
 from taut.container.pack import OpenPack
 from taut.container.rows import error_level, level_error
 from taut.container.source_header import rebuild_header
-from taut.io.dtypes import storage
 from taut.io.tensor_info import TensorInfo
 
 Emit = Callable[[bytes | memoryview], None]
@@ -41,36 +40,6 @@ Emit = Callable[[bytes | memoryview], None]
 # Moving a body to close the gap that a too generous reservation left costs a read and a write of
 # it; a gap below 1/65536 of the body (12 kB of 800 MB) is left as spaces in the header.
 _GAP = 1 << 16
-
-
-@dataclass(frozen=True)
-class BaseTensor:
-    """A tensor of a base, as a record asks for it: its checksum, its name where it is another."""
-
-    values: np.ndarray
-    sum: str
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class PieceFacts:
-    """What a tensor that was coded in pieces decodes to: as `add_coded` has it."""
-
-    sum: str
-    rel_mse: float = 0.0
-    meant: str = ""
-    stored: str = ""
-
-
-@dataclass
-class _Open:
-    """A solid group that still grows; `bases` are the values that its members differ from."""
-
-    number: int
-    dtype: str
-    values: list[np.ndarray] = field(default_factory=list)
-    bases: list[np.ndarray] = field(default_factory=list)
-    nbytes: int = 0
 
 
 class Layout:
@@ -108,7 +77,7 @@ class Layout:
         self._threads = threads
         self._entries: list[str] = []
         self._groups: list[SolidGroup | None] = []
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, OpenGroup] = {}
         self._packs: list[Pack] = []
         self._pack = OpenPack()
         self._end = 0
@@ -212,16 +181,7 @@ class Layout:
         rel_mse: float = 0.0,
     ) -> None:
         """Add a tensor as its bytes; `meant` and `stored` as for `add_coded`."""
-        begin = self._end
-        data = as_bytes(values)
-        stored_sum = xxh3(data)
-        self._put(data.data)
-        record = Record(
-            info.name, info.dtype, info.shape, scheme, "kept",
-            sum=stored_sum, stored=stored, rel_mse=rel_mse,
-        )  # fmt: skip
-        self._enter(info.name, record.stored_dtype, record.stored_shape, begin)
-        self._record(record, meant or stored_sum)
+        self.add_kept_pieces(info, scheme, (values,), meant=meant, stored=stored, rel_mse=rel_mse)
 
     def add_small(
         self,
@@ -243,10 +203,10 @@ class Layout:
         data = as_bytes(values).copy()  # `values` may be a view of a mapped file
         if data.nbytes >= SMALL:
             raise ValueError(f"{info.name}: {data.nbytes} bytes are not small")
-        if key in self._open and self._open[key].nbytes + data.nbytes > GROUP:
+        if key in self._open and not self._open[key].has_room(data):
             self._close_group(key)
         if key not in self._open:
-            self._open[key] = _Open(len(self._groups), dtype)
+            self._open[key] = OpenGroup(len(self._groups), dtype)
             self._groups.append(None)
         group = self._open[key]
         record = Record(
@@ -254,10 +214,7 @@ class Layout:
             solid=group.number, at=group.nbytes, stored=stored, rel_mse=_short(rel_mse),
         )  # fmt: skip
         self._record(_on(record, base, "delta"), meant or xxh3(data))
-        if base is not None:
-            group.bases.append(as_bytes(base.values).copy())
-        group.values.append(data)
-        group.nbytes += data.nbytes
+        group.add(data, None if base is None else as_bytes(base.values).copy())
 
     def add_base(
         self, info: TensorInfo, scheme: str, base: BaseTensor, *, rel_mse: float = 0.0
@@ -317,18 +274,13 @@ class Layout:
         dtype = group.dtype
         number = sum(1 for g in self._groups if g is not None and g.dtype == dtype)
         name = f"{self._prefix}solid.{dtype}" + (f".{number}" if number else "")
-        data = np.concatenate(group.values)
-        values = data.view(storage(dtype, (0,))[0])
-        coded = encode_bits(values, effort=self._effort, threads=self._threads)
-        if based := bool(group.bases):
-            base = np.concatenate(group.bases).view(values.dtype)
-            delta = encode_delta(values, base, effort=self._effort, threads=self._threads)
-            coded = min(delta, coded, key=lambda one: one.nbytes)
+        coded, checksum = group.coded(self._effort, self._threads), xxh3(group.data)
+        based = bool(group.bases)
         if _joins(coded):
-            parts = self._join(name, (0, group.number), coded, xxh3(data))
+            parts = self._join(name, (0, group.number), coded, checksum)
             found = SolidGroup(name, dtype, "", parts, len(self._packs), base=based)
         else:
-            found = SolidGroup(name, dtype, xxh3(data), self._place(name, coded), base=based)
+            found = SolidGroup(name, dtype, checksum, self._place(name, coded), base=based)
         self._groups[group.number] = found
 
     def _join(

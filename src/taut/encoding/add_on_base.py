@@ -7,9 +7,9 @@ import numpy as np
 from taut.coding import Effort, Job, decode, encode_delta
 from taut.coding.coder import CodedArray
 from taut.container import SMALL, Layout, xxh3
+from taut.container.added import BaseTensor
 from taut.container.bases import add, summable
 from taut.container.format import PART
-from taut.container.layout import BaseTensor
 from taut.encoding.in_pieces import PieceOptions
 from taut.encoding.on_base import base_under, whole_of
 from taut.encoding.tensor import Coded, encode_tensor, relative_error

@@ -12,8 +12,8 @@ import xxhash
 from taut.coding import CodedArray, Effort, LosslessStream, RecordStream, chunked, streams
 from taut.coding.packed_codes import Read, record_layout, row_bytes, word_effort
 from taut.container import Layout
+from taut.container.added import PieceFacts
 from taut.container.format import PART
-from taut.container.layout import PieceFacts
 from taut.encoding.tensor import Quantize
 from taut.io import Source, TensorInfo, storage
 from taut.io.equal_tensors import EqualTensors

@@ -11,8 +11,8 @@ import xxhash
 from taut.coding import CodedArray, LosslessStream, chunked
 from taut.coding.packed_codes import word_effort
 from taut.container import Layout
+from taut.container.added import PieceFacts
 from taut.container.format import PACKED, PART
-from taut.container.layout import PieceFacts
 from taut.encoding.in_pieces import PieceOptions
 from taut.encoding.large_tensor import LargeMatrix
 from taut.encoding.tensor import RelativeError

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from taut.container import ModelBase, xxh3
+from taut.container.added import BaseTensor
 from taut.container.bases import add
-from taut.container.layout import BaseTensor
 from taut.io import Source, TensorInfo
 from taut.io.based_on import BasedOn
 from taut.io.dtypes import SAFETENSORS_DTYPES

@@ -22,8 +22,8 @@ from taut.coding import (
     decode_chunks,
 )
 from taut.container import Layout
+from taut.container.added import PieceFacts
 from taut.container.format import PACKED
-from taut.container.layout import PieceFacts
 from taut.encoding.tensor import RelativeError
 from taut.errors import ArgumentError
 from taut.io import TensorInfo, storage
