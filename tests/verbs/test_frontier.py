@@ -339,3 +339,26 @@ def test_what_outputs_count_wants_data_and_outputs_of_the_name(heads):
         taut.frontier(net, bits=[3], outputs="value")
     with pytest.raises(ArgumentError, match='"vale"'):
         taut.frontier(net, bits=[3], calib=batches, outputs="vale")
+
+
+def test_an_output_that_changes_its_shape_is_lost_not_an_error():
+    torch = pytest.importorskip("torch")
+
+    class Finds(torch.nn.Module):
+        """Scores of places, and a box for each whose score is above zero."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.score, self.box = torch.nn.Linear(64, 64), torch.nn.Linear(64, 64)
+
+        def forward(self, x):
+            scores = self.score(x)
+            return {"scores": scores, "boxes": self.box(x)[scores[:, 0] > 0]}
+
+    torch.manual_seed(0)
+    net, batches = Finds().eval(), [torch.randn(200, 64) for _ in range(4)]
+    asked = {"bits": [2], "schemes": [], "finish": False, "progress": False}
+    (point,) = taut.frontier(net, calib=batches, **asked).points
+    assert 0 <= point.metrics[0].value < 0.6  # all of the boxes, which are others
+    report = taut.analyze(net, batches, measure="int2")
+    assert all(0 < one.drop < 1 for one in report.tensors if one.drop is not None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from taut.networks.output_vectors import Kind, logs_of
-from taut.networks.outputs import class_axis, token_mask
+from taut.networks.outputs import as_real, class_axis, token_mask
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +93,7 @@ class NearOutput:
 
     def add(self, old: torch.Tensor, new: torch.Tensor, batch: object) -> None:
         """Add what both gave for a batch; complex numbers are pairs of reals."""
-        old, new = _real(old), _real(new)
+        old, new = as_real(old), as_real(new)
         whole = old.ndim >= 4
         self.near.add(vectors(old, batch, whole=whole), vectors(new, batch, whole=whole))
         if self.kind in (None, "features"):
@@ -108,12 +108,6 @@ class NearOutput:
     def kl(self) -> float | None:
         """The mean KL divergence in nats; None of what is no choice between classes."""
         return self.divergence.mean if self.divergence.rows else None
-
-
-def _real(z: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    return torch.view_as_real(z.resolve_conj()) if z.is_complex() else z
 
 
 def vectors(z: torch.Tensor, batch: object, *, whole: bool = False) -> torch.Tensor:

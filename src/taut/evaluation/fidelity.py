@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -69,7 +69,8 @@ def compare_models(
     samples = 0
     with still(module, original):
         for number, batch in enumerate(batches, 1):
-            old, new = _given(module, original, batch, follow, kind, number)
+            places = None if outputs is None else outputs.others
+            old, new = _given(module, original, batch, follow, kind, number, places)
             if outputs is None:
                 outputs = _outputs(original, batch, old, logits)
             outputs.add(old, new, batch)
@@ -98,6 +99,12 @@ class _Given:
 
     main: torch.Tensor
     parts: Mapping[str, torch.Tensor]
+
+    def kept(self, places: Collection[str] | None) -> _Given:
+        """The same at some places, in memory that no later call of a model overwrites."""
+        parts = {at: one for at, one in self.parts.items() if places is None or at in places}
+        copies = {id(one): one.clone() for one in (self.main, *parts.values())}
+        return _Given(copies[id(self.main)], {at: copies[id(one)] for at, one in parts.items()})
 
 
 @dataclass
@@ -153,13 +160,18 @@ def _given(
     follow: Follow,
     kind: str,
     number: int,
+    places: Collection[str] | None,
 ) -> tuple[_Given, _Given]:
-    """What the original gives for a batch and what the new one does, by the same random numbers."""
+    """What the original gives for a batch and what the new one does, by the same random numbers.
+
+    Beside the main output what is at `places`: everything, where these are not known yet.
+    """
     import torch
 
     torch.manual_seed(0)
     with follow.original(batch):
-        old = _kept(run(original, batch, f"fidelity, batch {number}, the original"), kind)
+        old = _taken(run(original, batch, f"fidelity, batch {number}, the original"), kind)
+        old = old.kept(places)
     torch.manual_seed(0)
     with follow.new():
         new = _taken(run(module, batch, f"fidelity, batch {number}"), kind)
@@ -173,11 +185,3 @@ def _given(
 
 def _taken(output: object, kind: str) -> _Given:
     return _Given(find_target(output, kind, lambda _: None).tensor, float_parts(output))
-
-
-def _kept(output: object, kind: str) -> _Given:
-    """The same, in memory that no later call of a model overwrites."""
-    given = _taken(output, kind)
-    copies = {id(one): one.clone() for one in (given.main, *given.parts.values())}
-    parts = {place: copies[id(one)] for place, one in given.parts.items()}
-    return _Given(copies[id(given.main)], parts)

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from taut.networks.measured_output import LEAST
 from taut.networks.output_vectors import Distance, Kind, of_two_classes
-from taut.networks.outputs import KeptOutput, Maker, find_target, float_parts, told_output
+from taut.networks.outputs import (
+    KeptOutput,
+    Maker,
+    as_real,
+    find_target,
+    float_parts,
+    told_output,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -69,10 +76,7 @@ def _each_once(
 
 def _beside(place: str, tensor: torch.Tensor, kind: str, maker: Maker) -> KeptOutput:
     """An output that is not the main one."""
-    import torch
-
-    real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
-    told = told_output(real, maker, named=place.rpartition(".")[2] == "logits")
+    told = told_output(as_real(tensor), maker, named=place.rpartition(".")[2] == "logits")
     return replace(told, logits=told.logits and kind != "features", place=place)
 
 

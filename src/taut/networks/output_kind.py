@@ -187,11 +187,14 @@ def look_at(
 ) -> Seen:
     """What `look` sees in the output of the first sample, or of the batch where that is not taken.
 
-    The logits of all of a language model's batch, with all that led to them, take gigabytes.
+    So it is where a part of the first sample's output is empty, as boxes that were found are. The
+    logits of all of a language model's batch, with all that led to them, take gigabytes.
     """
     with suppress(ArgumentError):
         some = first_sample(batch)
-        return look(*_made_by(module, some, "calibration batch 1", gradients=gradients))
+        output, maker = _made_by(module, some, "calibration batch 1", gradients=gradients)
+        if all(one.numel() for one in float_parts(output).values()):
+            return look(output, maker)
     return look(*_made_by(module, batch, "calibration batch 1", gradients=gradients))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from taut.networks.outputs import Loss, find_target
+from taut.networks.outputs import Loss, as_real, find_target
 
 __all__ = ["Distance", "Kind", "Loss", "Span", "vectors"]
 
@@ -57,9 +57,7 @@ def vectors_of(
     tensor: torch.Tensor, batch: object, kind: Kind, span: Span | None = None
 ) -> torch.Tensor:
     """Return the vectors of one tensor of an output, as `vectors`; complex ones as pairs."""
-    import torch
-
-    found = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).float()
+    found = as_real(tensor).float()
     if found.ndim < 2:
         found = found.reshape(-1, 1)
     mask = _mask(batch)

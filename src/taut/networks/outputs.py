@@ -139,7 +139,10 @@ def _part(output: object, name: str) -> object:
 
 def _floats(output: object) -> Iterator[torch.Tensor]:
     """The tensors of floats in an output, in order; complex numbers are pairs of them."""
-    output = _as_real(output)
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        output = as_real(output)
     if is_float(output):
         yield output
         return
@@ -147,13 +150,16 @@ def _floats(output: object) -> Iterator[torch.Tensor]:
         yield from _floats(part)
 
 
-def _as_real(output: object) -> object:
-    """A complex tensor as pairs of reals, anything else as it is."""
+def as_real(tensor: torch.Tensor) -> torch.Tensor:
+    """A complex tensor as pairs of reals, on an axis more; any other as it is.
+
+    >>> import torch
+    >>> as_real(torch.tensor([1 + 2j]).conj()).tolist()
+    [[1.0, -2.0]]
+    """
     import torch
 
-    if isinstance(output, torch.Tensor) and output.is_complex():
-        return torch.view_as_real(output.resolve_conj())
-    return output
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def is_float(value: object) -> TypeGuard[torch.Tensor]:

@@ -16,6 +16,7 @@ from taut.networks import Calibration, LoadedModel, run_batch
 from taut.networks.chosen_outputs import OutputShares
 from taut.networks.copies import copy_module
 from taut.networks.output_roles import ALL_ALIKE, output_roles
+from taut.networks.outputs import as_real, find_target, float_parts
 from taut.scoring.results import Metric
 
 if TYPE_CHECKING:
@@ -105,10 +106,7 @@ class ByOutputs:
         """The fidelity of a file's outputs."""
         network = network_of(self._model, info.path)
         errors = _summed(
-            {at: one.double() - old[at].double() for at, one in new.items()}
-            for new, old in (
-                (_outputs(network, batch, self._counts), old) for batch, old in self._pairs
-            )
+            _differences(_outputs(network, batch, self._counts), old) for batch, old in self._pairs
         )
         whole = sum(self._counts[at] for at in self._powers)
         lost = sum(self._counts[at] * errors[at] / one for at, one in self._powers.items()) / whole
@@ -167,22 +165,24 @@ def _outputs(module: torch.nn.Module, batch: object, places: Collection[str]) ->
     """What the module gives for a batch, as float32; positions that are padding are zero."""
     import torch
 
-    from taut.networks.outputs import find_target, float_parts
-
     with torch.no_grad():
         output = run_batch(module, batch)
     if set(places) == {""}:
         found = {"": find_target(output, "features", lambda _: None).tensor}
     else:
         parts = float_parts(output)
-        found = {place: parts[place] for place in places}
-    return {place: _unpadded(_real(one), batch) for place, one in found.items()}
+        found = {place: parts[place] for place in places if place in parts}
+    return {place: _unpadded(as_real(one), batch) for place, one in found.items()}
 
 
-def _real(tensor: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+def _differences(new: Outputs, old: Outputs) -> Outputs:
+    """What the original's outputs differ by; all of one that is no more, or of another shape."""
+    return {
+        place: one.double() - new[place].double()
+        if place in new and new[place].shape == one.shape
+        else one
+        for place, one in old.items()
+    }
 
 
 def _unpadded(tensor: torch.Tensor, batch: object) -> torch.Tensor:

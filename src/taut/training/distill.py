@@ -19,7 +19,7 @@ from taut.errors import ArgumentError
 from taut.io.names import nearest
 from taut.networks.calls import copied, explained
 from taut.networks.output_kind import class_axes
-from taut.networks.outputs import class_axis, float_parts
+from taut.networks.outputs import as_real, class_axis, float_parts
 from taut.transform.settings import Distill
 
 Teacher = Callable[..., object]
@@ -62,7 +62,7 @@ def outputs_of(output: object) -> Tensor:
         ArgumentError: there is no tensor in it.
     """
     _, found = _main_part(output)
-    return torch.view_as_real(found) if found.is_complex() else found
+    return as_real(found)
 
 
 def _main_part(output: object) -> tuple[str, Tensor]:
@@ -176,8 +176,7 @@ class Lesson:
         return torch.stack(found).mean()
 
     def _of_one(self, own: Tensor, its: Tensor, axis: int | None) -> Tensor:
-        if own.is_complex():
-            own, its = torch.view_as_real(own), torch.view_as_real(its)
+        own, its = as_real(own), as_real(its)
         if axis is None:
             return feature_loss(own.float(), its.float())
         return distillation_loss(own.float(), its.float(), self._settings.temperature, axis)

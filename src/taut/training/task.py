@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from taut.errors import ArgumentError
-from taut.networks.outputs import class_axis
+from taut.networks.outputs import as_real, class_axis
 from taut.training.distill import outputs_of
 
 _IGNORED: Final = -100  # as torch's cross_entropy has it
@@ -53,8 +53,7 @@ class TaskLoss:
         if not isinstance(target, Tensor):
             return None
         found = outputs_of(output)
-        if target.is_complex():
-            target = torch.view_as_real(target)
+        target = as_real(target)
         if target.is_floating_point():
             return self._of_floats(found, _laid(found, target, where).to(found.dtype))
         if found.numel() == target.numel():
