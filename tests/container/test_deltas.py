@@ -294,6 +294,25 @@ def test_neither_a_delta_nor_what_it_gives_is_written_over_its_base(files):
     assert base.read_bytes() == meant
 
 
+def test_a_folder_that_a_delta_stands_on_takes_nothing_of_it(tmp_path):
+    for name, tensors, file in (("base", model(), "weights"), ("fine", tuned(model()), "model")):
+        (tmp_path / name).mkdir()
+        save_file(tensors, tmp_path / name / f"{file}.safetensors")
+        (tmp_path / name / "config.json").write_text(f'{{"model_type": "{name}"}}')
+    base, fine = tmp_path / "base", tmp_path / "fine"
+    before = {path: path.read_bytes() for path in base.iterdir()}
+    with pytest.raises(ArgumentError, match=r"is the base .* another folder"):
+        taut.compress(fine, base, base=base, force=True)
+    with pytest.raises(ArgumentError, match=r"is the base .* another folder"):
+        taut.compress(fine, base, base=base, force=True, shard_size=20_000)
+    taut.compress(fine, tmp_path / "delta", base=base)
+    with pytest.raises(ArgumentError, match="stands on; name another folder"):
+        taut.decompress(tmp_path / "delta", base, base=base, force=True)
+    assert {path: path.read_bytes() for path in base.iterdir()} == before
+    taut.decompress(tmp_path / "delta", tmp_path / "again", base=base)
+    equal(load_file(tmp_path / "again" / "model.safetensors"), tuned(model()))
+
+
 def test_a_base_of_other_dtypes_is_refused_with_what_it_has(tmp_path):
     fine = {"w": np.ones((64, 32), np.float32)}
     with pytest.raises(

@@ -65,7 +65,7 @@ def destination_of(
     A `partition` that the source suggests is for a folder; `dst` says whether it is one.
 
     Raises:
-        ArgumentError: something is there already, or it is the model itself.
+        ArgumentError: something is there already, or it is the model itself, or its base.
     """
     if partition is None and one_file(src, dst):
         _check_not_input(src, source, dst)
@@ -74,6 +74,7 @@ def destination_of(
         return Destination(dst, notes=_alone(source))
     if dst.exists() and not dst.is_dir():
         raise ArgumentError(f"{dst}: is not a folder, and a model folder becomes one")
+    _check_not_base(source, dst)
     _check_name(dst)
     names = (FILE_NAME,) if partition is None else (*partition.files, INDEX_NAME)
     files = [dst / name for name in names]
@@ -159,15 +160,17 @@ def _check_name(dst: Path) -> None:
         )
 
 
-def _check_not_input(src: Model, source: Source, dst: Path) -> None:
-    if not dst.exists():
-        return
+def _check_not_base(source: Source, dst: Path) -> None:
     based = base_under(source)
     if based is not None and _among(dst, based.base.paths):
         raise ArgumentError(
             f"{dst}: is the base (--base), without which nobody can read the delta; name another "
-            "file"
+            f"{'folder' if dst.is_dir() else 'file'}"
         )
+
+
+def _check_not_input(src: Model, source: Source, dst: Path) -> None:
+    _check_not_base(source, dst)
     path = path_of(src)
     if path is None:
         return
@@ -176,7 +179,7 @@ def _check_not_input(src: Model, source: Source, dst: Path) -> None:
 
 
 def _among(dst: Path, inputs: Iterable[Path]) -> bool:
-    return any(path.exists() and os.path.samefile(path, dst) for path in inputs)
+    return dst.exists() and any(one.exists() and os.path.samefile(one, dst) for one in inputs)
 
 
 def _alone(source: Source) -> tuple[str, ...]:

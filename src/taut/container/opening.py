@@ -87,10 +87,12 @@ class ModelBase:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Its files, and those of what it stands on itself."""
+        """Its files, the folder that it was given as, and those of what it stands on itself."""
         if isinstance(self.model, TautFile):
-            return paths_under(self.model)
-        return tuple(stamp.path for stamp in self.model.stamps)
+            files = paths_under(self.model)
+        else:
+            files = tuple(stamp.path for stamp in self.model.stamps)
+        return (*files, files[0].parent) if self._folder and files else files
 
     def load(self, name: str) -> np.ndarray:
         """One tensor, as its values are."""

@@ -241,11 +241,12 @@ def _check_not_base(file: TautFile, target: Path) -> None:
     """Whether nothing that a delta stands on is written over: it could not be read any more."""
     origin = file.index.origin
     names = [name for name, _ in (*origin.files, *origin.texts)]
-    written = [target / name for name in names] if target.is_dir() else [target]
-    there = [path for path in written if path.is_file()]
+    written = [target, *(target / name for name in names)] if target.is_dir() else [target]
+    there = [path for path in written if path.exists()]
     for base in paths_under(file)[1 + len(file.parts) :]:
         if any(base.exists() and os.path.samefile(base, path) for path in there):
-            raise ArgumentError(f"{base}: is what the delta stands on; name another file")
+            other = "folder" if target.is_dir() else "file"
+            raise ArgumentError(f"{base}: is what the delta stands on; name another {other}")
 
 
 def _check_not_input(source: Path, target: Path) -> None:
