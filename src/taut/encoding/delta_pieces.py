@@ -39,7 +39,7 @@ def added_exactly_in_pieces(
     read = reader_of(based.whole, info.name)
     base_read = based.base.reader(info.name)
     stream = DeltaStream(read, base_read, shape, dtype, effort=options.effort, block=PIECE)
-    sums = _Sums()
+    sums = _SumsOfBoth()
     stream.measure(sums.update)
     base = BaseTensor(None, sums.base.hexdigest())
     if sums.own.digest() == sums.base.digest():
@@ -65,7 +65,7 @@ def added_exactly_in_pieces(
     return few.are
 
 
-class _Sums:
+class _SumsOfBoth:
     """The checksums of a tensor and of the base's."""
 
     def __init__(self) -> None:
