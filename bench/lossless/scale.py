@@ -4,6 +4,7 @@
     python -m bench.lossless.scale --shards 8 --tensor 3   # as in docs/scale.md: gigabytes
     python -m bench.lossless.scale --tensor 0.5 --schemes "50%;int4:g128"   # one tensor alone
     python -m bench.lossless.scale --tensor 0.6 --base     # one tensor on a base
+    python -m bench.lossless.scale --tensor 0.6 --look     # one tensor described, and exported
 
 Makes the models of random bfloat16 weights in a temporary folder (TMPDIR), runs each command in a
 process of its own, and prints CPU seconds and the largest anonymous and resident memory.
@@ -44,6 +45,9 @@ def command_line() -> argparse.ArgumentParser:
     options.add_argument(
         "--base", action="store_true", help="the one tensor as a delta, and no other row"
     )
+    options.add_argument(
+        "--look", action="store_true", help="the one tensor analysed and exported, and no other row"
+    )
     return options
 
 
@@ -67,6 +71,9 @@ def _rows(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[s
         return
     if asked.base:
         yield from _on_base(folder, asked)
+        return
+    if asked.look:
+        yield from _looked_at(folder, asked)
         return
     shards = sharded(folder / "shards", asked.shards, 8)
     for verb, *rest in (("compress", "{}"), ("verify",), ("decompress",)):
@@ -113,6 +120,20 @@ def _on_base(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dic
     on_delta = json.dumps({"base": [str(small), str(names[0])]})
     yield f"{told} on that delta", _run("compress", names[2], more, on_delta)
     yield "the same, verify", _run("verify", more, more, on_delta)
+    yield f"{told} beside another, diff", _run("diff", names[0], names[1])
+    yield "the delta beside its base, diff", _run("diff", small, names[0], base)
+
+
+def _looked_at(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
+    """One tensor described, and written in other formats."""
+    tensor, small = folder / "one.safetensors", folder / "small.taut.safetensors"
+    _write(tensor, [("weight", (int(asked.tensor * 1e9 / 2 / _COLUMNS), _COLUMNS))])
+    yield f"one tensor of {asked.tensor:g} GB, analyze", _run("analyze", tensor, small)
+    _run("compress", tensor, small)
+    for dtype in ("bfloat16", "float16"):
+        options = json.dumps({"dtype": dtype, "force": True})
+        found = _run("export", small, folder / "other.safetensors", options)
+        yield f"the same, export as {dtype}", found
 
 
 def _run(verb: str, source: Path, target: Path, options: str = "{}") -> dict[str, float]:
@@ -133,6 +154,12 @@ def _measure(verb: str, source: str, target: str, options: str) -> dict[str, flo
             size = taut.compress(source, target, threads=1, **json.loads(options)).size
         case "dry":
             size = taut.compress(source, threads=1, dry_run=True, **json.loads(options)).size
+        case "diff":
+            size = _compared(source, target, json.loads(options))
+        case "analyze":
+            size = taut.analyze(source).bytes
+        case "export":
+            size = taut.export(source, target, threads=1, **json.loads(options)).size
         case "verify":
             size = taut.verify(source, threads=1, **json.loads(options)).size
         case _:
@@ -143,6 +170,14 @@ def _measure(verb: str, source: str, target: str, options: str) -> dict[str, flo
         "resident": peaks["VmHWM"] * 1024 / _MB,
         "size": size,
     }
+
+
+def _compared(first: str, second: str, options: dict[str, str]) -> int:
+    """How many values differ; `first` may be a delta."""
+    import taut
+
+    one = taut.load(first, **options) if options else first
+    return sum(tensor.changed for tensor in taut.diff(one, second).tensors)
 
 
 def _watch(peaks: dict[str, int]) -> None:
