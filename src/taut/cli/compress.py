@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,6 +45,7 @@ from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
     from taut.cli._report import AskedFor
+    from taut.display import Listener
     from taut.networks.sources import Model
 
 
@@ -217,43 +219,39 @@ def command(
         # Once: a file of code may build another network each time.
         src = chosen(built(model), key, strict=strict)
         said = _introduction(asked, src, target, named=output is not None or dry_run)
-        if step is not None:
-            step.original = said.original
-            step.introduce = lambda: said.say(talk)
-        result = taut.compress(
-            src,
-            target,
-            bits=bits,
-            size=size,
-            max_drop=max_drop,
-            calib=calib,
-            score=judge,
-            loss=lost,
-            output=output_kind,
-            outputs=outputs,
-            train=train,
-            teacher=teacher,
-            epochs=epochs,
-            lr=lr,
-            plan=plan,
-            finish=finishes,
-            fold=folds,
-            resume=resume,
-            memory=most_memory,
-            scratch=scratch,
-            device=device,
-            shard_size=shard_size,
-            ray=ray,
-            base=base or None,
-            seed=seed,
-            effort=effort,
-            threads=threads,
-            force=force,
-            dry_run=dry_run,
-            progress=step,
-        )
-        if step is not None:
-            step.begin()
+        with said.before_work(talk, step):
+            result = taut.compress(
+                src,
+                target,
+                bits=bits,
+                size=size,
+                max_drop=max_drop,
+                calib=calib,
+                score=judge,
+                loss=lost,
+                output=output_kind,
+                outputs=outputs,
+                train=train,
+                teacher=teacher,
+                epochs=epochs,
+                lr=lr,
+                plan=plan,
+                finish=finishes,
+                fold=folds,
+                resume=resume,
+                memory=most_memory,
+                scratch=scratch,
+                device=device,
+                shard_size=shard_size,
+                ray=ray,
+                base=base or None,
+                seed=seed,
+                effort=effort,
+                threads=threads,
+                force=force,
+                dry_run=dry_run,
+                progress=step,
+            )
     say_result(talk, result, dry_run=dry_run)
     if json:
         print_json(result)
@@ -287,10 +285,20 @@ class _Introduction:
     lines: tuple[tuple[str, str], ...]
     original: int
 
-    def say(self, talk: Talk) -> None:
-        """Say it."""
-        for label, text in self.lines:
-            talk.line(label, text)
+    @contextmanager
+    def before_work(self, talk: Talk, step: Listener | None) -> Iterator[None]:
+        """Say it before the work inside, once nothing speaks against that any more."""
+
+        def say() -> None:
+            for label, text in self.lines:
+                talk.line(label, text)
+
+        if step is None:
+            yield
+            return
+        step.original, step.introduce = self.original, say
+        yield
+        step.begin()
 
 
 def _introduction(asked: AskedFor, src: Model, target: Path, *, named: bool) -> _Introduction:
