@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 # The core's decoders, which throw nothing, and what stands on them: no C++ library is needed to run it.
 enable_language(C)
 set(TAUT_C_SOURCES array/header rans/slots rans/read_table rans/read_streams split/header split/decode matrix/header matrix/tables
-    matrix/columns matrix/lookup matrix/decode adaptive/header adaptive/numbers adaptive/decode records/header records/layout records/decode delta/header delta/decode
+    matrix/basis matrix/columns matrix/lookup matrix/decode adaptive/header adaptive/numbers adaptive/decode records/header records/layout records/decode delta/header delta/decode
     codec/any simd/kernels)
 list(TRANSFORM TAUT_C_SOURCES PREPEND ${CMAKE_SOURCE_DIR}/csrc/)
 list(TRANSFORM TAUT_C_SOURCES APPEND .cpp)

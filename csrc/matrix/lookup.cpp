@@ -1,6 +1,7 @@
 // What an array's tables become before its chunks are decoded: what shuffles look up, or slots.
 #include <algorithm>
 
+#include "matrix/basis.hpp"
 #include "matrix/layout.hpp"
 
 namespace taut {
@@ -41,6 +42,7 @@ Status MatrixDecoder::open(const ArrayHeader& h, const Kernels& kernels) {
     TAUT_HAVE(column_scale_.try_assign(h.row_length, 1.0f));
     for (size_t c = 0; c < m.column_exponents.size(); c++)
         column_scale_[c] = exponent_scale(m.column_exponents[c], m.column_fraction);
+    if (!m.basis.empty()) TAUT_TRY(read_basis(m.basis, h.row_length, kernels, memory_, basis_));
     TAUT_TRY(make_lookup(h.tables, m.trellis, h.traits(), lookup_));
     const bool fast = h.coder == CoderId::fast;
     const bool wide = (fast && kernels.matrix_fast) || (h.coder == CoderId::dense && kernels.matrix_dense);

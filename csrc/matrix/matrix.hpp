@@ -59,19 +59,24 @@ float matrix_row_scale(const ArrayHeader& h, uint64_t row);
 class MatrixDecoder {
 public:
     explicit MatrixDecoder(Memory& memory = usual_memory)
-        : memory_(memory), column_scale_(memory), lookup_(memory), slots_(memory) {}
+        : memory_(memory), column_scale_(memory), lookup_(memory), slots_(memory), basis_(memory) {}
     Status open(const ArrayHeader& h, const Kernels& kernels);
     // `out` takes the chunk's values, or its levels as int32; without it symbols and levels are decoded, but nothing is
     // put.
     Status decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes, uint8_t* out,
                         Put put = Put::values) const;
     float column_scale(uint64_t column) const { return column_scale_[column]; }
+    const Vec<float>& basis() const { return basis_; }  // one row after the other; empty: rows are values themselves
 
 private:
     Memory& memory_;
     Vec<float> column_scale_;
     MatrixLookup lookup_;
     Vec<uint32_t> slots_;  // by context, those of quantiser 1 behind those of quantiser 0; none where a wide decoder is
+    Vec<float> basis_;
+
+    Status decode(const ArrayHeader& h, Output output, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
+                  uint8_t* out, Put put) const;
 };
 
 }  // namespace taut

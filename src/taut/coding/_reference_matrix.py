@@ -25,9 +25,10 @@ from taut.coding._reference_symbols import (
     lay_out,
 )
 
-_TRELLIS, _BYTE_OFFSETS, _FLOAT_OFFSETS, _ROWS, _COLUMNS, _ROW_CLASSES, _COLUMN_CLASSES = (
-    1 << i for i in range(7)
+_TRELLIS, _BYTE_OFFSETS, _FLOAT_OFFSETS, _ROWS, _COLUMNS, _ROW_CLASSES, _COLUMN_CLASSES, _BASIS = (
+    1 << i for i in range(8)
 )
+_MOST_BASIS = 2048
 _EXCEPTION = 255
 _NEXT = np.array([[0, 2], [7, 5], [1, 3], [6, 4], [2, 0], [5, 7], [3, 1], [4, 6]])
 _SIXTEENTHS = (2.0 ** (np.arange(16) / 16)).astype(np.float32)
@@ -46,6 +47,8 @@ class Matrix:
     row_class: NDArray[np.int64]
     context: NDArray[np.int64]  # by row class and column
     tables: list[tuple[SymbolTable, ...]]  # by context, then by quantiser
+    coded_basis: bytes  # empty: rows are values themselves
+    basis: NDArray[np.float32] | None = None
 
 
 # --- header -----------------------------------------------------------------------------------
@@ -56,7 +59,7 @@ def read_matrix(b: Bytes, rows: int, columns: int, width: int) -> Matrix:
     coder, output, flags, fractions = b.take(4)
     demand(coder < len(CODERS) and output < len(OUTPUTS), "unknown coder or output type")
     demand(OUTPUTS[output].itemsize == width, "output type and width disagree")
-    demand(flags < 128 and flags & 6 != 6, "unknown flags")
+    demand(flags & 6 != 6, "two kinds of offsets")
     demand(fractions & 15 <= 4 and fractions >> 4 <= 4, "unknown fraction")
     step = np.float32(struct.unpack("<f", b.take(4))[0])
     demand(math.isfinite(step) and float(step) >= 0, "step is negative")
@@ -75,10 +78,13 @@ def read_matrix(b: Bytes, rows: int, columns: int, width: int) -> Matrix:
         context += np.frombuffer(_stream(b, shape[0] * shape[1]), np.uint8).reshape(shape)
     demand(int(context.max()) < 32, "more than 32 contexts")
     trellis = bool(flags & _TRELLIS)
+    demand(not flags & _BASIS or columns <= _MOST_BASIS, "a basis of too many columns")
+    basis = b.take(b.varint()) if flags & _BASIS else b""
+    demand(bool(basis) == bool(flags & _BASIS), "an empty basis")
     tables = _read_tables(b.take(len(b.data)), int(context.max()) + 1, 1 + trellis, CODERS[coder])
     return Matrix(
         CODERS[coder], OUTPUTS[output], trellis, offsets, row_scale, column_scale,
-        row_class, context[:, column_class], tables,
+        row_class, context[:, column_class], tables, basis,
     )  # fmt: skip
 
 
@@ -211,17 +217,31 @@ def decode_matrix_chunk(m: Matrix, first: int, rows: int, chunk: bytes) -> bytes
         np.frombuffer(exceptions, "<i4").astype(np.int64).tolist(),
     )  # fmt: skip
     demand(bool((lanes.x >= m.coder.low_end).all()), "a first state is out of range")
-    values = np.empty((rows, columns), m.output)
+    values = np.empty((rows, columns), m.output if m.basis is None else np.float32)
     row_class = m.row_class[first : first + rows]
     for which in range(int(m.row_class.max()) + 1):
         members = np.flatnonzero(row_class == which)
         for begin in range(0, len(members), m.coder.lanes):
             group = members[begin : begin + m.coder.lanes]
             q, level = lanes.decode(m.context[which], len(group))
-            values[group] = _reconstruct(m, q, level, m.row_scale[first + group])
+            with np.errstate(all="ignore"):
+                values[group] = _reconstruct(m, q, level, m.row_scale[first + group])
     demand(lanes.unit.size == 0 and not lanes.tail and not lanes.exceptions, "something is left")
     demand(bool((lanes.x == m.coder.low_end).all()), "a last state is not where it began")
-    return values.tobytes()
+    if m.basis is None:
+        return values.tobytes()
+    with np.errstate(all="ignore"):
+        return _combined(values, m.basis).astype(m.output).tobytes()
+
+
+def _combined(coefficients: NDArray[np.generic], basis: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The sum of the basis' rows, each times its coefficient, from the first to the last."""
+    values = np.zeros(coefficients.shape, np.float32)
+    for k, row in enumerate(basis):
+        used = np.flatnonzero(coefficients[:, k])
+        values[used] += coefficients[used, k, None] * row
+    demand(bool(np.isfinite(values).all()), "a value is infinite")
+    return values
 
 
 @dataclass
@@ -273,11 +293,9 @@ class _Lanes:
 
 def _reconstruct(
     m: Matrix, q: NDArray[np.int64], level: NDArray[np.int64], row_scale: NDArray[np.float32]
-) -> NDArray[np.generic]:
+) -> NDArray[np.float32]:
     offset = np.sign(q).astype(np.float32) * m.offsets[np.minimum(abs(q), 3)]
     with np.errstate(all="ignore"):
         amount = level.astype(np.float32) - offset
-        values: NDArray[np.generic] = (amount * row_scale[:, None] * m.column_scale).astype(
-            m.output
-        )
+        values: NDArray[np.float32] = amount * row_scale[:, None] * m.column_scale
     return values

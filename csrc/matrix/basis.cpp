@@ -1,0 +1,63 @@
+// A basis from its bytes, and rows of values from rows of coefficients.
+#include "matrix/basis.hpp"
+
+#include <cfloat>
+#include <cmath>
+
+#include "array/values.hpp"
+
+namespace taut {
+
+Status read_basis(const Vec<uint8_t>& coded, uint64_t columns, const Kernels& kernels, Memory& memory, Vec<float>& basis) {
+    ByteReader in(coded.data(), coded.size());
+    const uint64_t size = in.varint();
+    const uint8_t* data = in.take(size);
+    TAUT_TRY(in.status());
+    ByteReader header(data, size);
+    ArrayHeader h(memory);
+    TAUT_TRY(read_geometry(header, h));
+    TAUT_REQUIRE(h.kind == Kind::matrix, "basis: no matrix");
+    TAUT_REQUIRE(h.row_length == columns && h.count == columns * columns && h.chunk_count() == 1,
+                 "basis: not as many rows and columns as its matrix has columns, in one chunk");
+    TAUT_TRY(read_matrix_fields(header, h));
+    TAUT_REQUIRE(h.output == Output::f32, "basis: no numbers of float32");
+    TAUT_REQUIRE(h.matrix.basis.empty(), "basis: has a basis itself");
+    MatrixDecoder decoder(memory);
+    TAUT_TRY(decoder.open(h, kernels));
+    TAUT_HAVE(basis.try_resize_raw(h.count));
+    const size_t left = in.left();
+    TAUT_TRY(decoder.decode_chunk(h, kernels, 0, {in.take(left), left}, reinterpret_cast<uint8_t*>(basis.data())));
+    for (float v : basis) TAUT_REQUIRE(std::isfinite(v), "basis: a number is infinite");
+    return {};
+}
+
+Status Combination::open(size_t columns) {
+    TAUT_HAVE(which_.try_resize_raw(columns) && sum_.try_resize_raw(columns));
+    return {};
+}
+
+Status Combination::put(const Kernels& kernels, const float* coefficients, const float* basis, Output output, uint8_t* out) {
+    const size_t columns = sum_.size();
+    size_t used = 0;
+    for (size_t k = 0; k < columns; k++) {
+        which_[used] = uint32_t(k);
+        used += coefficients[k] != 0;
+    }
+    float* const sum = sum_.data();
+    const size_t done = kernels.combine ? kernels.combine(coefficients, which_.data(), used, basis, columns, sum) : 0;
+    for (size_t j = done; j < columns; j++) sum[j] = 0;
+    for (size_t i = 0; i < used; i++) {
+        const float by = coefficients[which_[i]];
+        const float* row = basis + size_t(which_[i]) * columns;
+        for (size_t j = done; j < columns; j++) sum[j] += by * row[j];
+    }
+    bool finite = true;
+    for (size_t j = 0; j < columns; j++) finite &= std::fabs(sum[j]) <= FLT_MAX;
+    TAUT_REQUIRE(finite, "a value of a basis is infinite");
+    if (output == Output::f32) std::memcpy(out, sum, columns * sizeof(float));
+    else
+        for (size_t j = 0; j < columns; j++) store(output, sum[j], out, j);
+    return {};
+}
+
+}  // namespace taut
