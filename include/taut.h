@@ -173,7 +173,8 @@ typedef struct taut_grid_out {
     float *levels;        /* levels */
 } taut_grid_out;
 
-/* TAUT_ERROR_UNSUPPORTED where a tensor lies on no grid: it is lossless, or kept, or shares an array with others. */
+/* TAUT_ERROR_UNSUPPORTED where a tensor lies on no grid: it is lossless, or kept, or shares an array with others, or its
+   rows are sums of a basis' rows. */
 TAUT_API taut_status taut_grid_describe(taut_file *file, size_t number, taut_grid *grid, taut_error *error);
 /* Rows first .. first + rows - 1 of the grid. */
 TAUT_API taut_status taut_grid_decode(taut_file *file, size_t number, uint64_t first, uint64_t rows,

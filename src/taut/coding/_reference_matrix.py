@@ -78,14 +78,19 @@ def read_matrix(b: Bytes, rows: int, columns: int, width: int) -> Matrix:
         context += np.frombuffer(_stream(b, shape[0] * shape[1]), np.uint8).reshape(shape)
     demand(int(context.max()) < 32, "more than 32 contexts")
     trellis = bool(flags & _TRELLIS)
-    demand(not flags & _BASIS or columns <= _MOST_BASIS, "a basis of too many columns")
-    basis = b.take(b.varint()) if flags & _BASIS else b""
-    demand(bool(basis) == bool(flags & _BASIS), "an empty basis")
+    basis = _coded_basis(b, columns) if flags & _BASIS else b""
     tables = _read_tables(b.take(len(b.data)), int(context.max()) + 1, 1 + trellis, CODERS[coder])
     return Matrix(
         CODERS[coder], OUTPUTS[output], trellis, offsets, row_scale, column_scale,
         row_class, context[:, column_class], tables, basis,
     )  # fmt: skip
+
+
+def _coded_basis(b: Bytes, columns: int) -> bytes:
+    demand(columns <= _MOST_BASIS, "a basis of too many columns")
+    basis = b.take(b.varint())
+    demand(len(basis) > 0, "an empty basis")
+    return basis
 
 
 def _read_offsets(b: Bytes, flags: int) -> NDArray[np.float32]:
@@ -200,6 +205,13 @@ def _weight(fall: int) -> int:
 
 def decode_matrix_chunk(m: Matrix, first: int, rows: int, chunk: bytes) -> bytes:
     """Values of `rows` rows from row `first` on, in order."""
+    with np.errstate(all="ignore"):
+        numbers = _decode_numbers(m, first, rows, chunk)
+        values = numbers if m.basis is None else _combined(numbers, m.basis)
+        return values.astype(m.output).tobytes()
+
+
+def _decode_numbers(m: Matrix, first: int, rows: int, chunk: bytes) -> NDArray[np.float32]:
     b = Bytes(chunk)
     sizes = [b.varint(), b.varint(), b.varint()]
     escapes = b.varint() if sizes[1] else 0
@@ -217,24 +229,20 @@ def decode_matrix_chunk(m: Matrix, first: int, rows: int, chunk: bytes) -> bytes
         np.frombuffer(exceptions, "<i4").astype(np.int64).tolist(),
     )  # fmt: skip
     demand(bool((lanes.x >= m.coder.low_end).all()), "a first state is out of range")
-    values = np.empty((rows, columns), m.output if m.basis is None else np.float32)
+    values = np.empty((rows, columns), np.float32)
     row_class = m.row_class[first : first + rows]
     for which in range(int(m.row_class.max()) + 1):
         members = np.flatnonzero(row_class == which)
         for begin in range(0, len(members), m.coder.lanes):
             group = members[begin : begin + m.coder.lanes]
             q, level = lanes.decode(m.context[which], len(group))
-            with np.errstate(all="ignore"):
-                values[group] = _reconstruct(m, q, level, m.row_scale[first + group])
+            values[group] = _reconstruct(m, q, level, m.row_scale[first + group])
     demand(lanes.unit.size == 0 and not lanes.tail and not lanes.exceptions, "something is left")
     demand(bool((lanes.x == m.coder.low_end).all()), "a last state is not where it began")
-    if m.basis is None:
-        return values.tobytes()
-    with np.errstate(all="ignore"):
-        return _combined(values, m.basis).astype(m.output).tobytes()
+    return values
 
 
-def _combined(coefficients: NDArray[np.generic], basis: NDArray[np.float32]) -> NDArray[np.float32]:
+def _combined(coefficients: NDArray[np.float32], basis: NDArray[np.float32]) -> NDArray[np.float32]:
     """The sum of the basis' rows, each times its coefficient, from the first to the last."""
     values = np.zeros(coefficients.shape, np.float32)
     for k, row in enumerate(basis):
@@ -295,7 +303,6 @@ def _reconstruct(
     m: Matrix, q: NDArray[np.int64], level: NDArray[np.int64], row_scale: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     offset = np.sign(q).astype(np.float32) * m.offsets[np.minimum(abs(q), 3)]
-    with np.errstate(all="ignore"):
-        amount = level.astype(np.float32) - offset
-        values: NDArray[np.float32] = amount * row_scale[:, None] * m.column_scale
+    amount = level.astype(np.float32) - offset
+    values: NDArray[np.float32] = amount * row_scale[:, None] * m.column_scale
     return values

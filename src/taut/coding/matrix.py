@@ -137,9 +137,9 @@ def combined(coefficients: NDArray[np.float32], basis: NDArray[np.float32]) -> N
     """
     rows, columns = coefficients.shape
     out = np.empty((rows, columns), np.float32)
-    flat = (np.ascontiguousarray(one, np.float32).reshape(-1) for one in (coefficients, basis))
+    one, other = (np.ascontiguousarray(a, np.float32).reshape(-1) for a in (coefficients, basis))
     try:
-        _core.combine_rows(*flat, columns, out.reshape(-1))
+        _core.combine_rows(one, other, columns, out.reshape(-1))
     except _core.CoreFormatError as error:
         raise FormatError(str(error)) from None
     return out
