@@ -130,8 +130,13 @@ struct DeltaFields {
 };
 
 struct ArrayHeader {
-    explicit ArrayHeader(Memory& memory = usual_memory)
-        : rows(memory), tables(memory), matrix(memory), adaptive(memory), records(memory), delta(memory) {}
+    explicit ArrayHeader(Memory& memory = usual_memory);
+#if !TAUT_DECODE_ONLY
+    ArrayHeader(const ArrayHeader&) = default;
+#endif
+    ArrayHeader(ArrayHeader&&) noexcept;
+    ArrayHeader& operator=(ArrayHeader&&) noexcept;
+    ~ArrayHeader();
     Kind kind = Kind::stored;
     CoderId coder = CoderId::fast;
     uint8_t width = 1;   // bytes per value

@@ -16,18 +16,16 @@ Status read_basis(const Vec<uint8_t>& coded, uint64_t columns, const Kernels& ke
     ByteReader header(data, size);
     ArrayHeader h(memory);
     TAUT_TRY(read_geometry(header, h));
-    TAUT_REQUIRE(h.kind == Kind::matrix, "basis: no matrix");
-    TAUT_REQUIRE(h.row_length == columns && h.count == columns * columns && h.chunk_count() == 1,
-                 "basis: not as many rows and columns as its matrix has columns, in one chunk");
+    const bool square = h.row_length == columns && h.count == columns * columns && h.chunk_count() == 1;
+    TAUT_REQUIRE(h.kind == Kind::matrix && square, "array header: a basis that is no square matrix of these columns");
     TAUT_TRY(read_matrix_fields(header, h));
-    TAUT_REQUIRE(h.output == Output::f32, "basis: no numbers of float32");
-    TAUT_REQUIRE(h.matrix.basis.empty(), "basis: has a basis itself");
+    TAUT_REQUIRE(h.output == Output::f32 && h.matrix.basis.empty(), "array header: a basis of other numbers than float32");
     MatrixDecoder decoder(memory);
     TAUT_TRY(decoder.open(h, kernels));
     TAUT_HAVE(basis.try_resize_raw(h.count));
     const size_t left = in.left();
     TAUT_TRY(decoder.decode_chunk(h, kernels, 0, {in.take(left), left}, reinterpret_cast<uint8_t*>(basis.data())));
-    for (float v : basis) TAUT_REQUIRE(std::isfinite(v), "basis: a number is infinite");
+    for (float v : basis) TAUT_REQUIRE(std::isfinite(v), "array header: an infinite basis");
     return {};
 }
 

@@ -62,7 +62,13 @@ inline std::vector<const taut::Kernels*> kernels() {
 }
 
 inline Outcome decode_with(const taut::Kernels& kernels, const taut::ArrayHeader& h, const Input& in) {
-    const taut::ArrayDecoder decoder(h, kernels);
+    std::optional<taut::ArrayDecoder> opened;
+    try {
+        opened.emplace(h, kernels);
+    } catch (const taut::FormatError&) {  // a broken basis
+        return {};
+    }
+    const taut::ArrayDecoder& decoder = *opened;
     const size_t skew = in.chunks.empty() ? 0 : in.chunks[0].size() % 8, size = size_t(h.output_bytes());
     Exact out(size, skew);
     if (h.kind == taut::Kind::constant) {
