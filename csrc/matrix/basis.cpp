@@ -8,6 +8,25 @@
 
 namespace taut {
 
+namespace {
+
+// As many columns at a time as compilers keep in registers, and then one after the other.
+constexpr size_t kAtOnce = 32;
+
+template <size_t width>
+void sum_columns(const float* coefficients, const uint32_t* which, size_t used, const float* basis, size_t columns,
+                 float* out) {
+    float sum[width] = {};
+    for (size_t i = 0; i < used; i++) {
+        const float by = coefficients[which[i]];
+        const float* row = basis + size_t(which[i]) * columns;
+        for (size_t j = 0; j < width; j++) sum[j] += by * row[j];
+    }
+    std::memcpy(out, sum, sizeof sum);
+}
+
+}  // namespace
+
 Status read_basis(const Vec<uint8_t>& coded, uint64_t columns, const Kernels& kernels, Memory& memory, Vec<float>& basis) {
     ByteReader in(coded.data(), coded.size());
     const uint64_t size = in.varint();
@@ -42,19 +61,17 @@ Status Combination::put(const Kernels& kernels, const float* coefficients, const
         used += coefficients[k] != 0;
     }
     float* const sum = sum_.data();
-    const size_t done = kernels.combine ? kernels.combine(coefficients, which_.data(), used, basis, columns, sum) : 0;
-    for (size_t j = done; j < columns; j++) sum[j] = 0;
-    for (size_t i = 0; i < used; i++) {
-        const float by = coefficients[which_[i]];
-        const float* row = basis + size_t(which_[i]) * columns;
-        for (size_t j = done; j < columns; j++) sum[j] += by * row[j];
-    }
+    const uint32_t* which = which_.data();
+    size_t j = kernels.combine ? kernels.combine(coefficients, which, used, basis, columns, sum) : 0;
+    for (; j + kAtOnce <= columns; j += kAtOnce)
+        sum_columns<kAtOnce>(coefficients, which, used, basis + j, columns, sum + j);
+    for (; j < columns; j++) sum_columns<1>(coefficients, which, used, basis + j, columns, sum + j);
     bool finite = true;
-    for (size_t j = 0; j < columns; j++) finite &= std::fabs(sum[j]) <= FLT_MAX;
+    for (size_t k = 0; k < columns; k++) finite &= std::fabs(sum[k]) <= FLT_MAX;
     TAUT_REQUIRE(finite, "a value of a basis is infinite");
     if (output == Output::f32) std::memcpy(out, sum, columns * sizeof(float));
     else
-        for (size_t j = 0; j < columns; j++) store(output, sum[j], out, j);
+        for (size_t k = 0; k < columns; k++) store(output, sum[k], out, k);
     return {};
 }
 
