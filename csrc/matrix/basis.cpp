@@ -91,17 +91,17 @@ Status Combination::put(const Kernels& kernels, const float* coefficients, const
     }
     float* const sum = sum_.data();
     const uint32_t* which = which_.data();
-    auto* const combine = kernels.combine ? kernels.combine : wide::combine_of<AnyNumbers, 2>;
-    for (size_t j = combine(coefficients, which, used, basis, columns, sum); j < columns; j++) {
+    size_t j = kernels.combine ? kernels.combine(coefficients, which, used, basis, columns, sum) : 0;
+    for (; j + 32 <= columns; j += 32)
+        wide::combine_at<AnyNumbers, 2>(coefficients, which, used, basis + j, columns, sum + j);
+    for (; j < columns; j++) {
         sum[j] = 0;
         for (size_t i = 0; i < used; i++) sum[j] += coefficients[which[i]] * basis[size_t(which[i]) * columns + j];
     }
-    bool finite = true;
-    for (size_t k = 0; k < columns; k++) finite &= std::fabs(sum[k]) <= FLT_MAX;
-    TAUT_REQUIRE(finite, "a value of a basis is infinite");
-    if (output == Output::f32) std::memcpy(out, sum, columns * sizeof(float));
-    else
-        for (size_t k = 0; k < columns; k++) store(output, sum[k], out, k);
+    for (size_t k = 0; k < columns; k++) {
+        TAUT_REQUIRE(std::fabs(sum[k]) <= FLT_MAX, "a value of a basis is infinite");
+        store(output, sum[k], out, k);
+    }
     return {};
 }
 

@@ -74,7 +74,6 @@ size_t avx2_combine(const float* coefficients, const uint32_t* which, size_t use
                     float* out) {
     size_t j = 0;
     for (; j + 64 <= columns; j += 64) combine_at<8>(coefficients, which, used, basis + j, columns, out + j);
-    for (; j + 8 <= columns; j += 8) combine_at<1>(coefficients, which, used, basis + j, columns, out + j);
     return j;
 }
 

@@ -114,7 +114,6 @@ size_t combine_of(const float* coefficients, const uint32_t* which, size_t used,
     size_t j = 0;
     for (; j + 16 * width <= columns; j += 16 * width)
         combine_at<I, width>(coefficients, which, used, basis + j, columns, out + j);
-    for (; j + 16 <= columns; j += 16) combine_at<I, 1>(coefficients, which, used, basis + j, columns, out + j);
     return j;
 }
 
