@@ -279,8 +279,18 @@ export class TautFile {
         return entry ? Math.min(entry[1], begin + most) : begin;
     }
 
-    /** Where the entries lie: libtaut has checked the header, so that its JSON is sound. */
+    /** Where the entries lie: libtaut has checked the header, so that its JSON is sound, unless the source gives another one now. */
     async #layout(signal) {
+        try {
+            return await this.#entriesOf(signal);
+        } catch (error) {
+            signal?.throwIfAborted();
+            throw error instanceof TautError ? error :
+                new TautError("read", `${this.name}: the file was changed while it was read; open it again`, {cause: error});
+        }
+    }
+
+    async #entriesOf(signal) {
         await this.#held.need(0, STORE.header, signal);
         const length = new DataView(this.#held.lookup(0, STORE.header).slice().buffer).getUint32(0, true);
         const body = STORE.header + length;
