@@ -28,7 +28,7 @@ export function sourceOf(what, options) {
 }
 
 /** The bytes of a buffer, of any realm, or of a view of one; throws where it is neither, or was given away. */
-function bytesOf(what, name) {
+export function bytesOf(what, name) {
     const [buffer, ...where] = ArrayBuffer.isView(what) ? [what.buffer, what.byteOffset, what.byteLength] : [what];
     if (!/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(buffer)))
         throw new TautError("read", `${name}: gave no bytes (an ArrayBuffer or a typed array)`);
