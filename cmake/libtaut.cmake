@@ -54,8 +54,22 @@ file(WRITE ${CMAKE_BINARY_DIR}/taut-config.cmake
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/taut-config-version.cmake VERSION 0.1.0 COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/taut-config.cmake ${CMAKE_BINARY_DIR}/taut-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/taut)
+# Where it is installed is known when it is: `cmake --install --prefix`. A static library alone wants what it is made with.
+file(RELATIVE_PATH TAUT_UP /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" TAUT_UP ${TAUT_UP})
+set(TAUT_ALSO "")
+if(TAUT_THREADS)
+  string(APPEND TAUT_ALSO " -lpthread")
+endif()
+if(UNIX)
+  string(APPEND TAUT_ALSO " -lm")
+endif()
+if(BUILD_SHARED_LIBS)
+  set(TAUT_LIBS "Libs: -L\${libdir} -ltaut\nLibs.private:${TAUT_ALSO}\nCflags: -I\${includedir}\n")
+else()
+  set(TAUT_LIBS "Libs: -L\${libdir} -ltaut${TAUT_ALSO}\nCflags: -I\${includedir} -DTAUT_STATIC\n")
+endif()
 file(WRITE ${CMAKE_BINARY_DIR}/taut.pc
-     "prefix=${CMAKE_INSTALL_PREFIX}\nlibdir=\${prefix}/${CMAKE_INSTALL_LIBDIR}\nincludedir=\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}\n\n"
-     "Name: taut\nDescription: Reads Taut files\nVersion: 0.1.0\nLibs: -L\${libdir} -ltaut\nLibs.private: -lpthread -lm\n"
-     "Cflags: -I\${includedir}\n")
+     "prefix=\${pcfiledir}/${TAUT_UP}\nlibdir=\${prefix}/${CMAKE_INSTALL_LIBDIR}\nincludedir=\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}\n\n"
+     "Name: taut\nDescription: Reads Taut files\nVersion: 0.1.0\n${TAUT_LIBS}")
 install(FILES ${CMAKE_BINARY_DIR}/taut.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -67,13 +67,16 @@ bool ByteIntegers::take(ConstBytes chunk) {
     const uint64_t each = h.chunk_rows * h.row_length, begin = taken_ * each, n = std::min(each, h.count - begin);
     integers_.resize(n);
     Vec<uint8_t> scratch;
-    must(decoder_->decode_chunk(taken_, chunk, reinterpret_cast<uint8_t*>(integers_.data()), scratch, Put::integers));
+    const Status status =
+        decoder_->decode_chunk(taken_, chunk, reinterpret_cast<uint8_t*>(integers_.data()), scratch, Put::integers);
+    if (status.what() == kWideLevel) return false;
+    must(status);
     const AdaptiveFields& a = h.adaptive;
     const uint8_t turned = h.kind == Kind::uniform ? 128 : 0;  // symbols are indices and 128
+    for (uint64_t i = 0; i < n && !a.levels.empty(); i++)
+        if (uint64_t(int64_t(integers_[i]) - a.low) >= a.levels.size()) throw FormatError("an index without a level");
     for (uint64_t i = 0; i < n; i++) {
         const int32_t q = integers_[i];
-        if (!a.levels.empty() && uint64_t(int64_t(q) - a.low) >= a.levels.size())
-            throw FormatError("an index without a level");
         bytes_[begin + i] = uint8_t(uint8_t(q) ^ turned);
         if (q != int8_t(q)) wide_.emplace_back(begin + i, q);
     }

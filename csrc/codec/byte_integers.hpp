@@ -17,7 +17,8 @@ public:
     static bool can_hold(const ArrayHeader& h) {
         return h.kind == Kind::uniform || h.kind == Kind::matrix || h.kind == Kind::adaptive;
     }
-    // Takes the next chunk; false where too many integers are wider than a byte, so that the array cannot be held.
+    // Takes the next chunk; false where too many integers are wider than a byte, or one than 32 bits, so that the array cannot
+    // be held. A chunk that is refused with a FormatError leaves nothing behind.
     bool take(ConstBytes chunk);
     bool complete() const { return taken_ == header_.chunk_count(); }
     uint64_t held_bytes() const;

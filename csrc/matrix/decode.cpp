@@ -141,7 +141,7 @@ Status MatrixDecoder::decode(const ArrayHeader& h, Output output, const Kernels&
                 const float v = f.amount * row_scale[f.lane];
                 if (put == Put::values) store(output, v * column_scale_[c + f.column], to, c + f.column);
                 else {
-                    TAUT_REQUIRE(f.level == int32_t(f.level), "a level of more than 32 bits");
+                    TAUT_REQUIRE(f.level == int32_t(f.level), kWideLevel);
                     taut::put(to, c + f.column, int32_t(f.level));
                 }
             }

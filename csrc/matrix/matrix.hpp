@@ -54,6 +54,9 @@ Status read_matrix_fields(ByteReader& in, ArrayHeader& h);
 // What the values of a row are multiplied by: the step and the row's exponent.
 float matrix_row_scale(const ArrayHeader& h, uint64_t row);
 
+// What is said where integers are asked for that 32 bits do not hold; their values are decoded all the same.
+inline constexpr char kWideLevel[] = "a level of more than 32 bits";
+
 // Decodes chunks of one array: units to symbols with a trellis state per lane, symbols to levels, levels to numbers. May
 // be used by several threads at once.
 class MatrixDecoder {
