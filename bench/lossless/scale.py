@@ -3,6 +3,8 @@
     python -m bench.lossless.scale                         # a small run of all rows: 0.5 GB each
     python -m bench.lossless.scale --shards 8 --tensor 3   # as in docs/scale.md: gigabytes
     python -m bench.lossless.scale --tensor 0.5 --schemes "50%;int4:g128"   # one tensor alone
+    python -m bench.lossless.scale --tensor 0.6 --base     # one tensor on a base
+    python -m bench.lossless.scale --tensor 0.6 --look     # one tensor described, and exported
 
 Makes the models of random bfloat16 weights in a temporary folder (TMPDIR), runs each command in a
 process of its own, and prints CPU seconds and the largest anonymous and resident memory.
@@ -40,6 +42,12 @@ def command_line() -> argparse.ArgumentParser:
     options.add_argument(
         "--schemes", default="", metavar="A;B", help="schemes of the one tensor, and no other row"
     )
+    options.add_argument(
+        "--base", action="store_true", help="the one tensor as a delta, and no other row"
+    )
+    options.add_argument(
+        "--look", action="store_true", help="the one tensor analysed and exported, and no other row"
+    )
     return options
 
 
@@ -60,6 +68,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _rows(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
     if asked.schemes:
         yield from _by_schemes(folder, asked)
+        return
+    if asked.base:
+        yield from _on_base(folder, asked)
+        return
+    if asked.look:
+        yield from _looked_at(folder, asked)
         return
     shards = sharded(folder / "shards", asked.shards, 8)
     for verb, *rest in (("compress", "{}"), ("verify",), ("decompress",)):
@@ -91,6 +105,37 @@ def _by_schemes(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, 
         yield f"the same, verify ({scheme})", _run("verify", small, small)
 
 
+def _on_base(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
+    """One tensor as what it differs by from another, and that as the base of a third."""
+    names = [folder / f"{name}.safetensors" for name in ("base", "fine", "third")]
+    shape = (int(asked.tensor * 1e9 / 2 / _COLUMNS), _COLUMNS)
+    for moved, path in enumerate(names):
+        _write(path, [("weight", shape)], moved)
+    small, more = folder / "fine.taut.safetensors", folder / "third.taut.safetensors"
+    told = f"one tensor of {asked.tensor:g} GB"
+    base = json.dumps({"base": str(names[0])})
+    yield f"{told} on a base", _run("compress", names[1], small, base)
+    yield "the same, verify", _run("verify", small, small, base)
+    yield "the same, decompress", _run("decompress", small, folder / "back.safetensors", base)
+    on_delta = json.dumps({"base": [str(small), str(names[0])]})
+    yield f"{told} on that delta", _run("compress", names[2], more, on_delta)
+    yield "the same, verify", _run("verify", more, more, on_delta)
+    yield f"{told} beside another, diff", _run("diff", names[0], names[1])
+    yield "the delta beside its base, diff", _run("diff", small, names[0], base)
+
+
+def _looked_at(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
+    """One tensor described, and written in other formats."""
+    tensor, small = folder / "one.safetensors", folder / "small.taut.safetensors"
+    _write(tensor, [("weight", (int(asked.tensor * 1e9 / 2 / _COLUMNS), _COLUMNS))])
+    yield f"one tensor of {asked.tensor:g} GB, analyze", _run("analyze", tensor, small)
+    _run("compress", tensor, small)
+    for dtype in ("bfloat16", "float16"):
+        options = json.dumps({"dtype": dtype, "force": True})
+        found = _run("export", small, folder / "other.safetensors", options)
+        yield f"the same, export as {dtype}", found
+
+
 def _run(verb: str, source: Path, target: Path, options: str = "{}") -> dict[str, float]:
     command = [sys.executable, "-m", __spec__.name, "--row", verb, str(source), str(target)]
     done = subprocess.run([*command, options], check=True, capture_output=True, text=True)
@@ -109,16 +154,30 @@ def _measure(verb: str, source: str, target: str, options: str) -> dict[str, flo
             size = taut.compress(source, target, threads=1, **json.loads(options)).size
         case "dry":
             size = taut.compress(source, threads=1, dry_run=True, **json.loads(options)).size
+        case "diff":
+            size = _compared(source, target, json.loads(options))
+        case "analyze":
+            size = taut.analyze(source).bytes
+        case "export":
+            size = taut.export(source, target, threads=1, **json.loads(options)).size
         case "verify":
-            size = taut.verify(source, threads=1).size
+            size = taut.verify(source, threads=1, **json.loads(options)).size
         case _:
-            size = taut.decompress(source, target, threads=1).bytes
+            size = taut.decompress(source, target, threads=1, **json.loads(options)).bytes
     return {
         "cpu": time.process_time() - began,
         "anonymous": peaks["RssAnon"] * 1024 / _MB,
         "resident": peaks["VmHWM"] * 1024 / _MB,
         "size": size,
     }
+
+
+def _compared(first: str, second: str, options: dict[str, str]) -> int:
+    """How many values differ; `first` may be a delta."""
+    import taut
+
+    one = taut.load(first, **options) if options else first
+    return sum(tensor.changed for tensor in taut.diff(one, second).tensors)
 
 
 def _watch(peaks: dict[str, int]) -> None:
@@ -155,9 +214,10 @@ def sharded(folder: Path, size: float, count: int) -> Path:
     return folder
 
 
-def _write(path: Path, tensors: Tensors) -> None:
-    """A safetensors file of random weights, of which some rows are held."""
+def _write(path: Path, tensors: Tensors, moved: int = 0) -> None:
+    """A safetensors file of random weights, of which some rows are held; `moved` a little."""
     rng, end, entries = np.random.default_rng(0), 0, {}
+    other = np.random.default_rng(1)
     for name, shape in tensors:
         begin, end = end, end + 2 * shape[0] * shape[1]
         entries[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
@@ -169,6 +229,8 @@ def _write(path: Path, tensors: Tensors) -> None:
             for at in range(0, rows, _ROWS):
                 shape = (min(_ROWS, rows - at), columns)
                 values = rng.standard_normal(shape, dtype=np.float32) * np.float32(0.02)
+                for _ in range(moved):
+                    values += other.standard_normal(shape, dtype=np.float32) * np.float32(1e-5)
                 file.write(values.astype(ml_dtypes.bfloat16).tobytes())
 
 

@@ -11,6 +11,7 @@ with its last look at the folder, and how many times as fast two workers are.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ def _seconds(source: Path, target: Path, workers: int, options: dict[str, float]
         ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
         began_once = ray.remote(num_cpus=1)(_imported)
         ray.get([began_once.remote() for _ in range(4 * workers)])
+        os.sync()  # the model was written a moment ago, and the disk is not done with it
         began = time.perf_counter()
         taut.compress(source, target, ray=made.address, force=True, progress=False, **options)
         return time.perf_counter() - began

@@ -99,6 +99,68 @@ private:
     }
 };
 
+// The same of a delta's.
+class DeltaPasses {
+public:
+    DeltaPasses(uint64_t count, int width, int mode, int shift, uint64_t row_length, bool max_effort)
+        : count_(count), width_(uint64_t(width)), row_(row_length) {
+        check_words(width, mode, 0);
+        if (count < 1 || count > uint64_t(1) << 48) throw nb::value_error("count must lie in 1 .. 2^48");
+        if (shift < 0 || shift >= 8 * width) throw nb::value_error("shift is off");
+        stream_ = stream_delta(count, width, Mode(mode), shift, options_of(max_effort, row_length, 1));
+    }
+    void look(Input base) {
+        const uint64_t n = take(0, base, base, 1);
+        nb::gil_scoped_release release;
+        stream_->look(base.data(), n);
+        pass_to(n, 1);
+    }
+    void measure(Input values, Input base) {
+        const uint64_t n = take(1, values, base, row_);
+        nb::gil_scoped_release release;
+        stream_->measure(at_, values.data(), base.data(), n);
+        pass_to(n, 2);
+    }
+    nb::bytes header() {
+        if (pass_ != 2) throw nb::value_error("the header is known after two passes");
+        pass_ = 3;
+        return to_bytes(stream_->header());
+    }
+    uint64_t chunk_values() const {
+        if (pass_ != 3) throw nb::value_error("chunks are known after the header");
+        return stream_->chunk_values();
+    }
+    nb::tuple code(Input values, Input base, int threads) {
+        const uint64_t n = take(3, values, base, chunk_values());
+        std::vector<std::vector<uint8_t>> chunks;
+        {
+            nb::gil_scoped_release release;
+            chunks = stream_->code(at_, values.data(), base.data(), n, threads);
+            pass_to(n, 4);
+        }
+        return to_tuple(chunks);
+    }
+
+private:
+    std::unique_ptr<DeltaStream> stream_;
+    uint64_t count_, width_, row_, at_ = 0;
+    int pass_ = 0;
+
+    void pass_to(uint64_t n, int next) {
+        at_ += n;
+        if (at_ < count_) return;
+        pass_ = next;
+        at_ = 0;
+    }
+    uint64_t take(int pass, const Input& values, const Input& base, uint64_t each) const {
+        const uint64_t n = values.size() / width_;
+        const bool whole = n % each == 0 || at_ + n == count_;
+        if (pass != pass_ || !n || values.size() % width_ || base.size() != values.size() || n > count_ - at_ || !whole)
+            throw nb::value_error("values and base come in order, in whole rows or chunks, pass after pass");
+        return n;
+    }
+};
+
 }  // namespace
 
 void bind_words(nb::module_& m) {
@@ -118,6 +180,14 @@ void bind_words(nb::module_& m) {
         .def("tally", &Stream::tally, nb::arg("values"))
         .def("header", &Stream::header)
         .def("code", &Stream::code, nb::arg("values"), nb::arg("threads") = 1);
+    nb::class_<DeltaPasses>(m, "DeltaStream", "encode_delta of what comes in pieces: a pass over the base, then two over both.")
+        .def(nb::init<uint64_t, int, int, int, uint64_t, bool>(), nb::arg("count"), nb::arg("width"), nb::arg("mode"),
+             nb::arg("shift"), nb::arg("row_length"), nb::arg("max_effort"))
+        .def("look", &DeltaPasses::look, nb::arg("base"))
+        .def("measure", &DeltaPasses::measure, nb::arg("values"), nb::arg("base"))
+        .def("header", &DeltaPasses::header)
+        .def("chunk_values", &DeltaPasses::chunk_values)
+        .def("code", &DeltaPasses::code, nb::arg("values"), nb::arg("base"), nb::arg("threads") = 1);
 }
 
 }  // namespace taut::bindings

@@ -3,7 +3,7 @@
 
 #include "base/parallel.hpp"
 #include "delta/delta.hpp"
-#include "delta/rules.hpp"
+#include "delta/write_chunk.hpp"
 
 namespace taut {
 namespace {
@@ -17,107 +17,105 @@ constexpr double kTableBits = 160, kSymbolBits = 5;  // what a context costs
 int octave(double x) { return std::ilogb(std::max(x, 1e-300) * 1.4142135623730951); }
 
 template <class T>
-class DeltaEncoder {
+class DeltaEncoder final : public DeltaStream {
 public:
-    DeltaEncoder(const uint8_t* values, const uint8_t* base, uint64_t count, Mode mode, int shift,
-                 const EncodeOptions& options)
-        : values_(values), base_(base), options_(options), words_{mode} {
+    DeltaEncoder(uint64_t count, Mode mode, int shift, const EncodeOptions& options) : options_(options), words_{mode} {
         h_.kind = Kind::delta;
         h_.width = sizeof(T);
         h_.mode = mode;
         h_.count = count;
         h_.row_length = options.row_length;
         h_.delta.shift = uint8_t(shift);
+        const uint64_t rows = h_.row_count();
+        row_octave_.assign(rows, 0);
+        row_same_.assign(rows, true);
+        column_octave_.assign(h_.row_length, 0);
+        column_same_.assign(h_.row_length, true);
+        of_column_.assign(h_.row_length, 0);
+        weight_.assign(h_.row_length, 0);
+        step_ = std::max<uint64_t>(1, count / kSampled);
     }
 
-    Encoded run() {
-        measure();
+    void look(const uint8_t* base, uint64_t n) override {
+        const Classes<T> classes(h_);
+        for (uint64_t i = 0; i < n; i++) top_ = std::max(top_, classes.key(Differences<T>::at(base, i)));
+    }
+
+    // In the base's own unit and in octaves. Some rows are kept, for the ways to be judged by.
+    void measure(uint64_t first, const uint8_t* values, const uint8_t* base, uint64_t n) override {
+        const Differences<T> seen{values, base, words_};
+        const uint64_t row = first / h_.row_length, rows = (n + h_.row_length - 1) / h_.row_length;
+        for (uint64_t r = 0; r < rows; r++) {
+            measure_row(row + r, seen, r * h_.row_length);
+            if ((row + r) % step_) continue;
+            const size_t begin = size_t(r * h_.row_length) * sizeof(T), end = begin + length(row + r) * sizeof(T);
+            some_values_.insert(some_values_.end(), values + begin, values + end);
+            some_base_.insert(some_base_.end(), base + begin, base + end);
+        }
+    }
+
+    std::vector<uint8_t> header() override {
+        few_ = differ_ * 8 < h_.count;
+        for (uint64_t j = 0; j < std::min(h_.row_length, h_.count); j++)
+            if (!column_same_[j]) column_octave_[j] = octave(of_column_[j] / weight_[j]);
         choose();
+        some_values_ = some_base_ = {};
         // Threads share the chunks of one array. Places have no use for more of them, which take tables of their own.
         const uint64_t values = h_.delta.sparse ? kMaxChunkValues : kMaxChunkValues / 4;
         h_.chunk_rows = std::clamp<uint64_t>(values / h_.row_length, 1, std::max<uint64_t>(1, h_.row_count()));
-        Encoded result{write_delta_header(h_), {}};
-        result.chunks.resize(h_.chunk_count());
-        parallel_for(result.chunks.size(), options_.threads, [&](size_t c) { result.chunks[c] = chunk(c); });
-        return result;
+        return write_delta_header(h_);
+    }
+    uint64_t chunk_values() const override { return h_.chunk_rows * h_.row_length; }
+
+    std::vector<std::vector<uint8_t>> code(uint64_t first, const uint8_t* values, const uint8_t* base, uint64_t n,
+                                           int threads) override {
+        const uint64_t each = chunk_values();
+        std::vector<std::vector<uint8_t>> chunks(size_t((n + each - 1) / each));
+        parallel_for(chunks.size(), threads, [&](size_t c) {
+            const uint64_t at = c * each * sizeof(T);
+            const Differences<T> seen{values + at, base + at, words_};
+            chunks[c] = DeltaChunk<T>(h_, options_, seen, first / h_.row_length + c * h_.chunk_rows).run();
+        });
+        return chunks;
     }
 
 private:
-    const uint8_t *values_, *base_;
     EncodeOptions options_;
     Ordered<T> words_;
     ArrayHeader h_;
     std::vector<int> row_octave_, column_octave_;  // of mean differences
     std::vector<bool> row_same_, column_same_;
+    std::vector<double> of_column_, weight_;
+    std::vector<uint8_t> some_values_, some_base_;  // every step_-th row
+    uint64_t step_ = 1, differ_ = 0;
     int top_ = 0;  // the largest exponent of the base
     bool few_ = false;  // values differ: places then decode faster than classes
 
-    T at(const uint8_t* words, uint64_t i) const {
-        T u;
-        std::memcpy(&u, words + i * sizeof(T), sizeof u);
-        return u;
-    }
     size_t length(uint64_t r) const { return size_t(std::min(h_.row_length, h_.count - r * h_.row_length)); }
+    Differences<T> sample() const { return {some_values_.data(), some_base_.data(), words_}; }
 
-    // Magnitude and sign of a difference; the sign says whether the value came nearer to zero.
-    uint64_t difference(uint64_t i, bool& down) const {
-        const T u = at(base_, i), v = at(values_, i);
-        const T d = T(words_.order(v) - words_.order(u));
-        const bool below = d & Ordered<T>::kTop;
-        down = below != words_.negative(u);
-        return below ? T(T(0) - d) : d;
-    }
-    uint8_t symbol(uint64_t i, bool exclusive, uint64_t& magnitude) const {
-        using M = Magnitudes<T>;
-        if (exclusive) {
-            magnitude = T(at(base_, i) ^ at(values_, i));
-            return uint8_t(M::symbol(magnitude));
-        }
-        bool down;
-        magnitude = difference(i, down);
-        return magnitude ? uint8_t(2 * M::symbol(magnitude) + int(down)) : uint8_t(0);
-    }
-    static int raw_bits(uint8_t s, bool exclusive) {
-        using M = Magnitudes<T>;
-        return M::raw_bits(exclusive ? s : s >> 1);
-    }
-
-    // How large the differences of rows and columns are, in the base's own unit and in octaves.
-    void measure() {
+    // A row, whose values begin with the one numbered `begin` of what is seen.
+    void measure_row(uint64_t r, const Differences<T>& seen, uint64_t begin) {
         const Classes<T> classes(h_);
-        const uint64_t rows = h_.row_count(), columns = std::min(h_.row_length, h_.count);
-        for (uint64_t i = 0; i < h_.count; i++) top_ = std::max(top_, classes.key(at(base_, i)));
-        row_octave_.assign(rows, 0);
-        row_same_.assign(rows, true);
-        column_octave_.assign(h_.row_length, 0);
-        column_same_.assign(h_.row_length, true);
-        std::vector<double> of_column(h_.row_length, 0), weight(h_.row_length, 0);
-        uint64_t differ = 0;
-        for (uint64_t r = 0; r < rows; r++) {
-            const size_t n = length(r);
-            double sum = 0;
-            for (size_t j = 0; j < n; j++) {
-                const uint64_t i = r * h_.row_length + j;
-                if (at(base_, i) == at(values_, i)) continue;
-                differ++;
-                sum += size_of(classes, i);
-                row_same_[r] = column_same_[j] = false;
-            }
-            if (row_same_[r]) continue;
-            row_octave_[r] = octave(sum / double(n)) + top_;
-            for (size_t j = 0; j < n; j++) {
-                of_column[j] += std::ldexp(size_of(classes, r * h_.row_length + j), top_ - row_octave_[r]);
-                weight[j] += 1;
-            }
+        const size_t n = length(r);
+        double sum = 0;
+        for (size_t j = 0; j < n; j++) {
+            if (!seen.differs(begin + j)) continue;
+            differ_++;
+            sum += size_of(classes, seen, begin + j);
+            row_same_[r] = column_same_[j] = false;
         }
-        few_ = differ * 8 < h_.count;
-        for (uint64_t j = 0; j < columns; j++)
-            if (!column_same_[j]) column_octave_[j] = octave(of_column[j] / weight[j]);
+        if (row_same_[r]) return;
+        row_octave_[r] = octave(sum / double(n)) + top_;
+        for (size_t j = 0; j < n; j++) {
+            of_column_[j] += std::ldexp(size_of(classes, seen, begin + j), top_ - row_octave_[r]);
+            weight_[j] += 1;
+        }
     }
-    double size_of(const Classes<T>& classes, uint64_t i) const {
+    double size_of(const Classes<T>& classes, const Differences<T>& seen, uint64_t i) const {
         bool down;
-        const uint64_t m = difference(i, down);
-        return m ? std::ldexp(double(m), classes.key(at(base_, i)) - top_) : 0.0;
+        const uint64_t m = seen.magnitude(i, down);
+        return m ? std::ldexp(double(m), classes.key(seen.base_at(i)) - top_) : 0.0;
     }
 
     // What is said of rows, or of columns: nothing, which of them are untouched, how large their differences are too.
@@ -182,18 +180,19 @@ private:
     // Bits of the whole array, judged by some of its rows.
     double cost() const {
         const Classes<T> classes(h_);
-        const uint64_t rows = h_.row_count(), step = std::max<uint64_t>(1, h_.count / kSampled);
+        const Differences<T> seen = sample();
+        const uint64_t rows = h_.row_count();
         std::vector<Histogram> counts(kDeltaClasses);
         for (Histogram& c : counts) c.fill(0);
-        for (uint64_t r = 0; r < rows; r += step) {
+        for (uint64_t r = 0; r < rows; r += step_) {
             const uint8_t row = h_.delta.rows[r];
             if (row == kUntouched) continue;
             for (size_t j = 0; j < length(r); j++) {
                 const uint8_t column = h_.delta.columns[j];
                 if (column == kUntouched) continue;
-                const uint64_t i = r * h_.row_length + j;
+                const uint64_t i = r / step_ * h_.row_length + j;
                 uint64_t m;
-                counts[classes.of(at(base_, i), row + column)][symbol(i, h_.delta.exclusive, m)]++;
+                counts[classes.of(seen.base_at(i), row + column)][seen.symbol(i, h_.delta.exclusive, m)]++;
             }
         }
         double bits = 0, fixed = side_bits(h_.delta.rows) + side_bits(h_.delta.columns);
@@ -202,118 +201,45 @@ private:
             for (int s = 0; s < 256; s++) {
                 n += c[s];
                 kinds += c[s] != 0;
-                bits += double(c[s]) * raw_bits(uint8_t(s), h_.delta.exclusive);
+                bits += double(c[s]) * seen.raw_bits(uint8_t(s), h_.delta.exclusive);
             }
             if (n == 0) continue;
             bits += entropy_bits(c);
             fixed += kinds > 1 ? kTableBits + kSymbolBits * kinds : 0;
         }
-        return bits * double(step) + fixed;
+        return bits * double(step_) + fixed;
     }
     double sparse_cost() const {
-        const uint64_t rows = h_.row_count(), step = std::max<uint64_t>(1, h_.count / kSampled);
+        const Differences<T> seen = sample();
+        const uint64_t rows = h_.row_count();
         Histogram gaps{}, found{};
         double raw = 0;
         uint64_t gap = 0;
-        for (uint64_t r = 0; r < rows; r += step) {
+        for (uint64_t r = 0; r < rows; r += step_) {
             for (size_t j = 0; j < length(r); j++, gap++) {
                 uint64_t m;
-                const uint8_t s = symbol(r * h_.row_length + j, h_.delta.exclusive, m);
+                const uint8_t s = seen.symbol(r / step_ * h_.row_length + j, h_.delta.exclusive, m);
                 if (!s) continue;
                 gaps[size_t(Gaps::symbol(gap))]++;
                 found[s]++;
-                raw += Gaps::raw_bits(Gaps::symbol(gap)) + raw_bits(s, h_.delta.exclusive);
+                raw += Gaps::raw_bits(Gaps::symbol(gap)) + seen.raw_bits(s, h_.delta.exclusive);
                 gap = uint64_t(0) - 1;
             }
         }
-        return (entropy_bits(gaps) + entropy_bits(found) + raw) * double(step) + 2 * kTableBits;
+        return (entropy_bits(gaps) + entropy_bits(found) + raw) * double(step_) + 2 * kTableBits;
     }
     static double side_bits(const Vec<uint8_t>& bytes) { return 8.0 * double(write_bytes({bytes.begin(), bytes.end()}).size()); }
-
-    std::vector<uint8_t> chunk(uint64_t number) const {
-        const Classes<T> classes(h_);
-        const uint64_t first = number * h_.chunk_rows, last = std::min(first + h_.chunk_rows, h_.row_count());
-        if (h_.delta.sparse) return sparse_chunk(first, last);
-        std::vector<std::vector<uint8_t>> of(kDeltaClasses);
-        BitWriter raw;
-        for (uint64_t r = first; r < last; r++) {
-            const uint8_t row = h_.delta.rows[r];
-            if (row == kUntouched) continue;
-            for (size_t j = 0; j < length(r); j++) {
-                const uint8_t column = h_.delta.columns[j];
-                if (column == kUntouched) continue;
-                const uint64_t i = r * h_.row_length + j;
-                uint64_t m;
-                const uint8_t s = symbol(i, h_.delta.exclusive, m);
-                of[classes.of(at(base_, i), row + column)].push_back(s);
-                put_lowest(raw, m, raw_bits(s, h_.delta.exclusive));
-            }
-        }
-        std::vector<uint8_t> symbols;
-        for (const auto& some : of) symbols.insert(symbols.end(), some.begin(), some.end());
-        std::vector<uint8_t> out;
-        if (symbols.empty()) return out;
-        put_symbols(out, symbols);
-        append(out, raw.finish());
-        return out;
-    }
-    static void put_lowest(BitWriter& raw, uint64_t m, int bits) {
-        if (bits > 32) {
-            raw.put(m & 0xffffffff, 32);
-            m >>= 32;
-            bits -= 32;
-        }
-        if (bits) raw.put(m & ((uint64_t(1) << bits) - 1), bits);
-    }
-
-    std::vector<uint8_t> sparse_chunk(uint64_t first, uint64_t last) const {
-        std::vector<uint8_t> gaps, found, out;
-        BitWriter raw;
-        uint64_t gap = 0;
-        const uint64_t end = std::min(h_.count, last * h_.row_length);
-        for (uint64_t i = first * h_.row_length; i < end; i++, gap++) {
-            uint64_t m;
-            const uint8_t s = symbol(i, h_.delta.exclusive, m);
-            if (!s) continue;
-            gaps.push_back(uint8_t(Gaps::symbol(gap)));
-            found.push_back(s);
-            put_lowest(raw, gap, Gaps::raw_bits(Gaps::symbol(gap)));
-            put_lowest(raw, m, raw_bits(s, h_.delta.exclusive));
-            gap = uint64_t(0) - 1;
-        }
-        if (found.empty()) return out;
-        put_varint(out, found.size());
-        put_symbols(out, gaps);
-        put_symbols(out, found);
-        append(out, raw.finish());
-        return out;
-    }
-
-    static void append(std::vector<uint8_t>& out, const std::vector<uint8_t>& bytes) {
-        out.insert(out.end(), bytes.begin(), bytes.end());
-    }
-
-    void put_symbols(std::vector<uint8_t>& out, const std::vector<uint8_t>& symbols) const {
-        EncodeOptions options;
-        // Four lanes take fewer bytes, and decode a third as fast.
-        const size_t few = h_.delta.sparse ? 1 << 18 : options_.max_effort ? 1 << 16 : 1 << 14;
-        options.max_effort = options_.max_effort || h_.delta.sparse;
-        options.few_lanes = symbols.size() < few;
-        options.row_length = std::clamp<uint64_t>(symbols.size() / 512, 64, 4096);
-        const Encoded coded = encode_split(symbols.data(), symbols.size(), 1, Mode::unsigned_, 0, options);
-        put_varint(out, coded.header.size());
-        append(out, coded.header);
-        for (const auto& part : coded.chunks) {
-            put_varint(out, part.size());
-            append(out, part);
-        }
-    }
 };
 
 template <class T>
 Encoded encode_as(const uint8_t* values, const uint8_t* base, uint64_t count, Mode mode, int shift,
                   const EncodeOptions& options) {
-    return DeltaEncoder<T>(values, base, count, mode, shift, options).run();
+    DeltaEncoder<T> encoder(count, mode, shift, options);
+    encoder.look(base, count);
+    encoder.measure(0, values, base, count);
+    Encoded found{encoder.header(), {}};
+    found.chunks = encoder.code(0, values, base, count, options.threads);
+    return found;
 }
 
 }  // namespace
@@ -325,6 +251,15 @@ Encoded encode_delta(const uint8_t* values, const uint8_t* base, uint64_t count,
         case 2: return encode_as<uint16_t>(values, base, count, mode, shift, options);
         case 4: return encode_as<uint32_t>(values, base, count, mode, shift, options);
         default: return encode_as<uint64_t>(values, base, count, mode, shift, options);
+    }
+}
+
+std::unique_ptr<DeltaStream> stream_delta(uint64_t count, int width, Mode mode, int shift, const EncodeOptions& options) {
+    switch (width) {
+        case 1: return std::make_unique<DeltaEncoder<uint8_t>>(count, mode, shift, options);
+        case 2: return std::make_unique<DeltaEncoder<uint16_t>>(count, mode, shift, options);
+        case 4: return std::make_unique<DeltaEncoder<uint32_t>>(count, mode, shift, options);
+        default: return std::make_unique<DeltaEncoder<uint64_t>>(count, mode, shift, options);
     }
 }
 

@@ -1,7 +1,8 @@
 """How long work says where it is, what is still to come, and how large what it makes is so far.
 
 Whoever works calls a plain function with a stage, how many pieces of it are done, and how many
-there are. A listener that can do more also has `expect` and `weigh`: to others nothing is told.
+there are. A listener that can do more also has `expect` and `weigh`, or `begin`: to others nothing
+is told.
 
 >>> def told(stage, done, total):
 ...     print(f"{stage} {done}/{total}")
@@ -38,6 +39,23 @@ class Foretelling(Protocol):
 
     def weigh(self, nbytes: int, target: int | None) -> None:
         """Bytes of what is made so far, and those that it may have in the end."""
+
+
+@runtime_checkable
+class Introducing(Protocol):
+    """A listener that says what is to be done, once nothing speaks against it any more."""
+
+    def __call__(self, stage: str, done: int, total: int, /) -> None:
+        """What every listener is called with."""
+
+    def begin(self) -> None:
+        """Model, data, and what is asked for were looked at: the work begins."""
+
+
+def begin_work(progress: Progress | None) -> None:
+    """Tell that what can be refused beforehand was not: the work begins."""
+    if isinstance(progress, Introducing):
+        progress.begin()
 
 
 def expect_stages(progress: Progress | None, costs: Mapping[str, float]) -> None:

@@ -4,7 +4,11 @@ import json
 import re
 import textwrap
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
+
+from taut.encoding.run_needs import DataShapes, run_needs
 
 BUILD = """
     import torch
@@ -159,3 +163,24 @@ def test_code_alone_is_compressed_without_loss(compress, run, tmp_path):
     assert compress("-q").exit_code == 0
     small = tmp_path / "build.taut.safetensors"
     assert json.loads(run("info", small, "--json").stdout)["parameters"] == 65 * 128 + 129 * 96
+
+
+def test_what_is_refused_is_not_foretold(run, tmp_path):
+    rng = np.random.default_rng(0)
+    folder, texts, bad = tmp_path / "net", tmp_path / "texts.txt", tmp_path / "bad.jsonl"
+    folder.mkdir()
+    texts.write_text("A text.\n")
+    bad.write_text('{"no": 1}\n')
+    weights = {f"model.layers.{n}.a.weight": rng.standard_normal((8, 576), "f4") for n in range(9)}
+    save_file(weights, folder / "model.safetensors")
+    out = tmp_path / "out"
+    for asked in (["--calib", texts], ["--calib", bad]):
+        result = run("compress", folder, "--bits", 3, "-o", out, *asked)
+        assert result.exit_code == 2
+        assert "taut: " in result.stderr and "peak memory" not in result.stderr
+        assert not out.exists()
+
+
+def test_a_narrow_model_is_not_foretold_to_run_on_endless_batches():
+    shapes = {f"layers.{n}.weight": (8, 576) for n in range(120)}
+    assert run_needs(shapes, DataShapes(0), narrow=False).memory < 8e9

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taut import _core
-from taut.coding import Job, decode, decode_chunks, decoded_nbytes, encode_delta
+from taut.coding import (
+    CodedArray,
+    DeltaStream,
+    Job,
+    decode,
+    decode_chunks,
+    decoded_nbytes,
+    encode_delta,
+)
 from taut.coding._reference import decode_reference
 from taut.errors import ArgumentError, FormatError
 
@@ -124,6 +132,55 @@ def test_chunks_are_decoded_alone():
     given = base[64:].reshape(-1).copy()
     decode_chunks(coded.header, values.nbytes, 4, coded.chunks[4:], out, base=given)
     assert out.tobytes() == values[64:].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "effort", "shares"),
+    [
+        (np.uint8, (1200, 990), "fast", [0.9]),  # two chunks
+        (np.int16, (60001,), "max", [0.9, 0.01]),
+        (ml_dtypes.bfloat16, (7000, 3, 3), "max", [0.9, 0.0]),
+        (np.float32, (120, 901), "fast", [0.01]),
+        (np.float64, (90, 300), "fast", [0.9, 0.0]),
+    ],
+)
+def test_a_stream_gives_the_bytes_of_the_whole(dtype, shape, effort, shares):
+    rng = np.random.default_rng(1)
+    base = (rng.standard_normal(shape) * 50).astype(dtype)
+    for share in shares:  # of values that differ
+        words = as_words(base).copy()
+        some = rng.random(words.size) < share
+        words[some] += rng.integers(1, 99, int(some.sum())).astype(words.dtype)
+        values, flat, seen = words.view(dtype), base.reshape(-1), []
+        stream = DeltaStream(
+            lambda a, b, v=values: v[a:b],
+            lambda a, b, v=flat: v[a:b],
+            shape,
+            base.dtype,
+            effort=effort,
+            block=1,
+        )
+        stream.measure(lambda one, other, s=seen: s.append((one.copy(), other.copy())))
+        stream.prepare()
+        found = CodedArray(stream.header, tuple(stream.chunks(threads=2)))
+        assert found == encode_delta(values.reshape(shape), base, effort=effort)
+        ours, theirs = (np.concatenate(some).tobytes() for some in zip(*seen, strict=True))
+        assert (ours, theirs) == (values.tobytes(), base.tobytes())
+
+
+def test_passes_of_a_delta_come_in_order():
+    base = np.arange(1000, dtype=np.float32)
+    core = _core.DeltaStream(1000, 4, 1, 23, 1000, False)
+    data = base.view(np.uint8)
+    for early in (core.header, core.chunk_values, lambda: core.measure(data, data)):
+        with pytest.raises(ValueError):
+            early()
+    core.look(data)
+    for odd in (data[:-4], data[:-1]):
+        with pytest.raises(ValueError):
+            core.measure(odd, odd)
+    with pytest.raises(ValueError):
+        core.measure(data, data[:-4])
 
 
 def test_a_delta_without_a_base_or_of_other_values_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -425,3 +426,23 @@ def test_no_error_names_a_folder_that_is_gone(shown: str | None, tmp_path: Path)
     first, last = (shown, shown) if shown else (tmp_path / "float.onnx", tmp_path)
     assert str(found.value) == f'{first}: no "x"; see {last}'
     assert found.value.tensor == "w"
+
+
+def test_the_disk_is_waited_for_while_the_file_is_checked_and_its_errors_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = threading.Event()
+    order: list[str] = []
+
+    def fsync(handle: int) -> None:
+        assert body.wait(10)  # or nothing is done meanwhile
+        order.append("synced")
+        raise OSError(errno.ENOSPC, "no room")
+
+    with AtomicFile(tmp_path / "a") as file:
+        file.write(b"abc")
+        monkeypatch.setattr(os, "fsync", fsync)
+        with pytest.raises(TautError, match="no room"), file.syncing():
+            order.append("checked")
+            body.set()
+    assert order == ["checked", "synced"] and not (tmp_path / "a").exists()

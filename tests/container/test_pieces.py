@@ -32,10 +32,12 @@ def file(tmp_path: Path, rng: np.random.Generator) -> Path:
         "noise": rng.integers(0, 256, (400, 999), dtype=np.uint8),
         "z_same": weight.copy(),
         "zeros": np.zeros((300, 300), np.float32),
+        "alone": np.zeros((300, 300), np.float32),
         "bias": weight[0],
         "words": (codes[:, ::2] | codes[:, 1::2] << 4).view(np.int32),
         "bytes": np.rint(rng.normal(0, 20, (299, 601))).astype(np.int8),
     }
+    model["alone"][299] = weight[1, :300]  # so few bytes that it goes into a pack
     path = tmp_path / "net.safetensors"
     save_file(model, path)
     return path

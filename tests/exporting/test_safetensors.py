@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -17,7 +18,7 @@ import taut
 from taut.container import TautFile
 from taut.errors import ArgumentError, TautError, VerifyError
 from taut.exporting import safetensors as room
-from taut.exporting.safetensors import HubFolder, export_file, export_folder
+from taut.exporting.safetensors import HubFolder, convert, export_file, export_folder
 from taut.io import SAFETENSORS_DTYPES, open_source, read_header
 
 
@@ -44,6 +45,35 @@ def test_values_that_were_rounded_before_are_told_when_they_are_again(tmp_path, 
     assert any(note.startswith("1 tensor (w) is rounded once more") for note in done.notes)
     done = taut.export(small, tmp_path / "whole.safetensors")
     assert not any("once more" in note for note in done.notes)
+
+
+@pytest.mark.parametrize("dtype", [None, "float16"])
+def test_a_large_tensor_is_written_and_checked_in_pieces(tmp_path, rng, monkeypatch, dtype):
+    weight = (rng.standard_normal((1300, 900)) / 9).astype(np.float32)
+    arrays = {"w": weight, "noise": rng.integers(0, 256, (300, 300), dtype=np.uint8)}
+    arrays["few"] = np.round(weight[:500])
+    file = TautFile(taut.compress(arrays, tmp_path / "f.taut.safetensors").path)
+    whole = export_file(file, tmp_path / "whole.safetensors", dtype=dtype)
+    monkeypatch.setattr(room, "_PIECE", 1 << 15)
+    monkeypatch.setattr(sys.modules["taut.exporting.check"], "_BLOCK", 1 << 13)
+    sizes = []
+    monkeypatch.setattr(room, "convert", lambda v, *a: sizes.append(v.nbytes) or convert(v, *a))
+    cut = export_file(file, tmp_path / "cut.safetensors", dtype=dtype)
+    assert (tmp_path / "cut.safetensors").read_bytes() == whole.path.read_bytes()
+    assert (cut.exact, cut.rounded, cut.check.samples) == (whole.exact, whole.rounded, 3)
+    assert cut.check.max_error == whole.check.max_error
+    assert cut.check.rel_mse == pytest.approx(whole.check.rel_mse, rel=1e-9)
+    assert len(sizes) > 6 and max(sizes) < weight.nbytes
+
+
+def test_the_largest_value_of_all_pieces_is_named(tmp_path, rng, monkeypatch):
+    values = rng.standard_normal((1300, 900)).astype(np.float32)
+    values[1, 1], values[1299, 899] = 1e5, -3e6
+    path = taut.compress({"w": values}, tmp_path / "f.taut.safetensors").path
+    monkeypatch.setattr(room, "_PIECE", 1 << 15)
+    with pytest.raises(ArgumentError, match="largest value, 3e\\+06, is beyond float16"):
+        taut.export(path, tmp_path / "m.safetensors", dtype="float16")
+    assert not (tmp_path / "m.safetensors").exists()
 
 
 @pytest.fixture

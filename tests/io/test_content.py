@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 import taut
 from taut.errors import ArgumentError, FormatError
 from taut.io import open_source
+from taut.io.content import kind_of
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 438011953\n"
 FOREIGN = {
@@ -111,3 +112,14 @@ def test_bytes_of_nothing_known_are_told_by_the_name(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(bytes(range(1, 200)))
     with pytest.raises(ArgumentError, match="neither its bytes nor the suffix"):
         open_source(tmp_path / "x")
+
+
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580, 0x10280])
+def test_a_header_whose_length_looks_like_a_pickle_s_mark_is_read(
+    tmp_path: Path, length: int
+) -> None:
+    header = b'{"w":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}'
+    path = tmp_path / "net.bin"
+    path.write_bytes(length.to_bytes(8, "little") + header.ljust(length) + b"abc")
+    assert kind_of(path) == "safetensors"
+    assert open_source(path).load("w").tobytes() == b"abc"

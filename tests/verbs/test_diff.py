@@ -1,10 +1,13 @@
 """What differs between two models, and how it is told."""
 
 import json
+import sys
+import tracemalloc
 
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from tests.forge_gguf import Forged, blob
 from tests.io import low_bit_folders as made
 
@@ -146,3 +149,57 @@ def test_blocks_are_compared_with_halves_in_single_precision(gguf, tmp_path):
     assert found["w"].dtype == "F32" and found["w"].state == "changed"
     assert found["w"].relative < 1e-6
     assert found["h"].dtype == "F16" and found["h"].state == "same"
+
+
+def test_large_tensors_are_compared_in_pieces_to_the_same_numbers(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    first = {
+        "single": rng.standard_normal((300, 256)).astype(np.float32),
+        "double": rng.standard_normal((90, 200)) * 1e200,
+        "complex": (rng.standard_normal((90, 100)) * (1 + 2j)).astype(np.complex64),
+        "old": rng.integers(0, 99, (300, 300)).astype(np.int16),
+        "zeros": np.zeros((150, 300), np.float32),
+    }
+    second = {name: values.copy() for name, values in first.items()}
+    second["single"][:, 3] *= np.float32(1.001)
+    second["double"][80:] *= 1.5
+    second["complex"][1::2] += 1
+    second["new"] = second.pop("old")
+    folder = tmp_path
+    for name, model in (("first", first), ("second", second)):
+        save_file(model, folder / f"{name}.safetensors")
+        taut.compress(folder / f"{name}.safetensors", folder / name)
+    module = sys.modules["taut.analysis.differences"]
+    monkeypatch.setattr(module, "_BLOCK", 1 << 12)
+    whole = taut.diff(folder / "first.safetensors", folder / "second.safetensors")
+    monkeypatch.setattr(module, "LARGE", 1 << 15)
+    monkeypatch.setattr(module, "PIECE", 1 << 14)
+    pairs = [("first.safetensors", "second"), ("first", "second.safetensors")]
+    for one, other in [("first.safetensors", "second.safetensors"), *pairs]:
+        found = taut.diff(folder / one, folder / other)
+        assert found.tensors == whole.tensors
+    states = {tensor.name: tensor.state for tensor in whole.tensors}
+    assert states == {
+        "single": "changed",
+        "double": "changed",
+        "complex": "changed",
+        "zeros": "same",
+        "new": "renamed",
+    }
+
+
+def test_a_large_tensor_is_not_held_to_be_compared(tmp_path, monkeypatch):
+    values = np.random.default_rng(0).standard_normal((2048, 1024)).astype(np.float32)
+    paths = [tmp_path / f"{name}.safetensors" for name in "ab"]
+    for at, path in enumerate(paths):
+        save_file({"w": values * np.float32(1 + at / 1000)}, path)
+    module = sys.modules["taut.analysis.differences"]
+    for name, value in (("_BLOCK", 1 << 14), ("LARGE", 1 << 16), ("PIECE", 1 << 16)):
+        monkeypatch.setattr(module, name, value)
+    tracemalloc.start()
+    try:
+        assert taut.diff(*paths).count("changed") == 1
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < values.nbytes / 2

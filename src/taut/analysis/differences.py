@@ -6,17 +6,19 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Literal, Protocol
 
 import numpy as np
+import xxhash
 
-from taut.container import xxh3
-from taut.io import TensorInfo
+from taut.io import TensorInfo, storage
+from taut.io.tensor_pieces import LARGE, PIECE, Read
 from taut.pictured import Pictured
 from taut.progress import Progress
 
 State = Literal["same", "changed", "new", "missing", "reshaped", "renamed"]
-_BLOCK = 1 << 22  # values that are compared at a time
+_BLOCK = 1 << 20  # values that are compared at a time
 
 
 class Compared(Protocol):
@@ -32,6 +34,9 @@ class Compared(Protocol):
 
     def load(self, name: str) -> np.ndarray:
         """One tensor, as its values are."""
+
+    def reader(self, name: str) -> Read:
+        """What gives the values of one tensor from one number to another, flat."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,9 @@ class Differences(Pictured):
 
 
 def differences(first: Compared, second: Compared, progress: Progress | None = None) -> Differences:
-    """Compare two models; holds a tensor of each at a time. Progress is the stage `compare`.
+    """Compare two models; holds a tensor of each at a time, of a large one a piece.
+
+    Progress is the stage `compare`.
 
     >>> from taut.container import open_base
     >>> a, b = {"w": np.ones(4, np.float32)}, {"w": np.float32([1, 1, 1, 1.0000001])}
@@ -147,7 +154,7 @@ def _all(first: Compared, second: Compared) -> Iterator[TensorDifference]:
         elif (before.dtype, before.shape) != (info.dtype, info.shape):
             yield TensorDifference(name, "reshaped", info.dtype, info.shape)
         else:
-            yield compared(info, first.load(name), second.load(name))
+            yield compared(info, _values(first, info), _values(second, info))
     for name, info in lost.items():
         yield TensorDifference(name, "missing", info.dtype, info.shape)
 
@@ -163,27 +170,59 @@ def _renamed(
     alike = [n for n, one in lost.items() if (one.dtype, one.shape) == (info.dtype, info.shape)]
     if not alike or not info.nbytes:
         return None
-    wanted = xxh3(np.ascontiguousarray(second.load(info.name)))
+    wanted = _sum(_values(second, info))
     for name in alike:
         if name not in sums:
-            sums[name] = xxh3(np.ascontiguousarray(first.load(name)))
+            sums[name] = _sum(_values(first, lost[name]))
         if sums[name] == wanted:
             return name
     return None
 
 
-def compared(info: TensorInfo, a: np.ndarray, b: np.ndarray) -> TensorDifference:
+@dataclass(frozen=True)
+class Values:
+    """The `count` values of a tensor, of which `read` gives some, flat."""
+
+    count: int
+    read: Read
+
+    def pieces(self) -> Iterator[tuple[int, int, np.ndarray]]:
+        """All of them in order, with the numbers from and to."""
+        one = self.read(0, min(1, self.count))
+        step = max(_BLOCK, PIECE // max(1, one.itemsize) // _BLOCK * _BLOCK)
+        for begin in range(0, self.count, step):
+            end = min(self.count, begin + step)
+            yield begin, end, self.read(begin, end)
+
+
+def _values(model: Compared, info: TensorInfo) -> Values:
+    """A tensor's values: read as they are wanted, unless it is small."""
+    if info.nbytes > LARGE:
+        return Values(prod(storage(info.dtype, info.shape)[1]), model.reader(info.name))
+    flat = model.load(info.name).reshape(-1)
+    return Values(flat.size, lambda begin, end: flat[begin:end])
+
+
+def _sum(values: Values) -> str:
+    digest = xxhash.xxh3_64()
+    for _, _, piece in values.pieces():
+        digest.update(np.ascontiguousarray(piece).view(np.uint8).data)
+    return str(digest.hexdigest())
+
+
+def compared(info: TensorInfo, a: Values, b: Values) -> TensorDifference:
     """Two tensors of one dtype and shape."""
-    a, b = a.reshape(-1), b.reshape(-1)
     total = _Changes(_unit(a, b))
-    for begin in range(0, a.size, _BLOCK):
-        total.add(a[begin : begin + _BLOCK], b[begin : begin + _BLOCK])
+    for begin, end, piece in a.pieces():
+        other = b.read(begin, end)
+        for at in range(0, piece.size, _BLOCK):
+            total.add(piece[at : at + _BLOCK], other[at : at + _BLOCK])
     return TensorDifference(
         info.name,
         "changed" if total.changed else "same",
         info.dtype,
         info.shape,
-        a.size,
+        a.count,
         total.changed,
         total.relative,
         total.ulps,
@@ -231,15 +270,19 @@ def _wide(values: np.ndarray) -> np.ndarray:
     return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
 
 
-def _unit(*arrays: np.ndarray) -> float:
+def _unit(*arrays: Values) -> float:
     """A power of two beside which no square of the arrays' finite values is too large or small.
 
     1 of types whose squares are numbers of float64.
     """
-    if arrays[0].dtype not in (np.float64, np.complex128):
+    if arrays[0].read(0, min(1, arrays[0].count)).dtype not in (np.float64, np.complex128):
         return 1.0
-    parts = np.concatenate([_ends(np.ascontiguousarray(one).view(np.float64)) for one in arrays])
-    largest = float(np.abs(parts).max(initial=0.0))
+    found = [
+        _ends(np.ascontiguousarray(piece).view(np.float64))
+        for one in arrays
+        for _, _, piece in one.pieces()
+    ]
+    largest = float(np.abs(np.concatenate([np.zeros(1), *found])).max())
     return math.ldexp(1.0, min(max(math.frexp(largest)[1], -1000), 1000)) if largest else 1.0
 
 

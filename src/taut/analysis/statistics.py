@@ -7,7 +7,7 @@ takes them. Sums are of values over the largest magnitude, so that no square ove
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,9 @@ ERRORS: Final = (0.9, 0.5, 0.2, 0.1, 0.03, 0.01, 0.001, 0.0001)
 _BLOCK: Final = 1 << 16  # values; a block stays in the cache
 _GOLDEN: Final = 0.6180339887498949  # multiples of it, modulo 1, fill the unit interval evenly
 _TURNS: Final = 24
+Pieces = Callable[[], Iterable[NDArray[np.generic]]]
+"""Gives all values of a tensor once more, flat, some at a time and in order."""
+
 _NOISE: Final = 1e-24  # of squares: equal values differ by less once scaled
 _NEAR: Final = 0.01  # relative, of an error, or bits, of an entropy
 
@@ -65,22 +68,26 @@ def describe(values: NDArray[np.generic]) -> Distribution | None:
     3.0
     """
     flat = np.ascontiguousarray(values).reshape(-1)
-    if flat.dtype.kind == "c":
-        flat = flat.view(f"f{flat.dtype.itemsize // 2}")
-    if not flat.size:
-        return None
-    least, largest, nans, finite, zeros = math.inf, -math.inf, 0, 0, 0
-    for block in _blocks(flat):
+    return describe_pieces(lambda: (flat,))
+
+
+def describe_pieces(pieces: Pieces) -> Distribution | None:
+    """The same of a tensor that is read in pieces, three times; however they are cut."""
+    least, largest, nans, finite, zeros, size = math.inf, -math.inf, 0, 0, 0, 0
+    for block in _blocks(pieces):
+        size += block.size
         known, missing = _finite(block)
         nans, finite = nans + missing, finite + known.size
         zeros += known.size - int(np.count_nonzero(known))
         if known.size:
             least, largest = min(least, float(known.min())), max(largest, float(known.max()))
-    infinities = flat.size - finite - nans
+    if not size:
+        return None
+    infinities = size - finite - nans
     if not finite:
         return Distribution(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, zeros, nans, infinities)
     most = max(abs(least), abs(largest))
-    mean, second, fourth = _moments(flat, most or 1.0, finite)
+    mean, second, fourth = _moments(pieces, most or 1.0, finite)
     rms = math.sqrt(mean * mean + second)
     return Distribution(
         least=least,
@@ -104,7 +111,11 @@ def entropy_bounds(
     The step is the largest whose error is within a hundredth of the one asked for, or below it:
     values that lie on a grid have no other.
     """
-    picks = sample(values)
+    return bounds_of(sample(values), errors)
+
+
+def bounds_of(picks: NDArray[np.float64], errors: tuple[float, ...] = ERRORS) -> tuple[Bound, ...]:
+    """The same of a sample."""
     if not np.any(picks):
         return ()
     return tuple(bound_at(picks, step_for_error(picks, error)) for error in errors)
@@ -117,9 +128,21 @@ def sample(values: NDArray[np.generic], most: int = SAMPLE) -> NDArray[np.float6
     [0.0, 1.0, 2.0, 3.0, 4.0]
     """
     flat = values.reshape(-1)
-    if flat.size > most:
-        flat = flat[((np.arange(most) * _GOLDEN) % 1.0 * flat.size).astype(np.int64)]
-    picks = flat.astype(np.float64)
+    return sample_pieces((flat,), flat.size, most)
+
+
+def sample_pieces(
+    pieces: Iterable[NDArray[np.generic]], count: int, most: int = SAMPLE
+) -> NDArray[np.float64]:
+    """The same of `count` values that come in pieces, flat and in order."""
+    places = np.arange(min(count, most))
+    if count > most:
+        places = (places * _GOLDEN % 1.0 * count).astype(np.int64)
+    picks, begin = np.zeros(places.size), 0
+    for piece in pieces:
+        here = (places >= begin) & (places < begin + piece.size)
+        picks[here] = piece[places[here] - begin]
+        begin += piece.size
     finite: NDArray[np.float64] = picks[np.isfinite(picks)]
     return finite
 
@@ -186,11 +209,11 @@ def _entropy(indices: NDArray[np.float64]) -> float:
     return float(-np.sum(shares * np.log2(shares)) + unseen)
 
 
-def _moments(flat: NDArray[np.generic], scale: float, count: int) -> tuple[float, float, float]:
+def _moments(pieces: Pieces, scale: float, count: int) -> tuple[float, float, float]:
     """Of the finite values over `scale`: the mean, and mean powers 2 and 4 of what is about it."""
-    mean = sum(float(np.sum(_finite(block)[0] / scale)) for block in _blocks(flat)) / count
+    mean = sum(float(np.sum(_finite(block)[0] / scale)) for block in _blocks(pieces)) / count
     second = fourth = 0.0
-    for block in _blocks(flat):
+    for block in _blocks(pieces):
         squares = np.square(_finite(block)[0] / scale - mean)
         second, fourth = second + float(np.sum(squares)), fourth + float(np.sum(squares * squares))
     return mean, second / count, fourth / count
@@ -204,6 +227,22 @@ def _finite(block: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
     return block[known], int(np.count_nonzero(np.isnan(block)))
 
 
-def _blocks(flat: NDArray[np.generic]) -> Iterator[NDArray[np.float64]]:
-    for begin in range(0, flat.size, _BLOCK):
-        yield flat[begin : begin + _BLOCK].astype(np.float64)
+def _blocks(pieces: Pieces) -> Iterator[NDArray[np.float64]]:
+    """All values, as many at a time however they come; complex ones as two each."""
+    left = np.empty(0)
+    for piece in pieces():
+        flat = piece
+        if flat.dtype.kind == "c":
+            flat = np.ascontiguousarray(flat).view(f"f{flat.dtype.itemsize // 2}")
+        first = min(flat.size, -left.size % _BLOCK)
+        left = np.concatenate([left, flat[:first].astype(np.float64)]) if first else left
+        if left.size == _BLOCK:
+            yield left
+            left = np.empty(0)
+        whole = first + (flat.size - first) // _BLOCK * _BLOCK
+        for begin in range(first, whole, _BLOCK):
+            yield flat[begin : begin + _BLOCK].astype(np.float64)
+        if whole < flat.size:
+            left = flat[whole:].astype(np.float64)
+    if left.size:
+        yield left

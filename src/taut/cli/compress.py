@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +44,6 @@ from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
     from taut.cli._report import AskedFor
-    from taut.display import Listener
     from taut.networks.sources import Model
 
 
@@ -216,7 +216,10 @@ def command(
         check_training(train, {"epochs": epochs, "lr": lr, "teacher": teacher})
         # Once: a file of code may build another network each time.
         src = chosen(built(model), key, strict=strict)
-        _introduce(talk, asked, src, target, named=output is not None or dry_run, step=step)
+        said = _introduction(asked, src, target, named=output is not None or dry_run)
+        if step is not None:
+            step.original = said.original
+            step.introduce = lambda: said.say(talk)
         result = taut.compress(
             src,
             target,
@@ -249,6 +252,8 @@ def command(
             dry_run=dry_run,
             progress=step,
         )
+        if step is not None:
+            step.begin()
     say_result(talk, result, dry_run=dry_run)
     if json:
         print_json(result)
@@ -275,10 +280,21 @@ def _check(
     check_model(model, original=True, runs=bool(asked.calib or asked.train))
 
 
-def _introduce(
-    talk: Talk, asked: AskedFor, src: Model, target: Path, *, named: bool, step: Listener | None
-) -> None:
-    """Say what the model is, what becomes of it, and where; refuse what it cannot become."""
+@dataclass(frozen=True)
+class _Introduction:
+    """What is said of a run before its work, under labels; the bytes of the original."""
+
+    lines: tuple[tuple[str, str], ...]
+    original: int
+
+    def say(self, talk: Talk) -> None:
+        """Say it."""
+        for label, text in self.lines:
+            talk.line(label, text)
+
+
+def _introduction(asked: AskedFor, src: Model, target: Path, *, named: bool) -> _Introduction:
+    """What the model is, what becomes of it, and where; refuses what it cannot become."""
     from taut.cli._checks import check_fits
     from taut.cli._report import model_text, needs_text, plan_text
     from taut.io import open_source
@@ -289,9 +305,10 @@ def _introduce(
     if any(one is not None for one in lossy):
         source = as_floats(source)
     check_fits(source, asked.bits, asked.size)
-    if step is not None:
-        step.original = source.nbytes
-    talk.line("model", f"{model_text(source)}    {needs_text(asked, source)}")
-    talk.line("plan", plan_text(asked, roomy=asked.has_room(source)))
+    lines = [
+        ("model", f"{model_text(source)}    {needs_text(asked, source)}"),
+        ("plan", plan_text(asked, roomy=asked.has_room(source))),
+    ]
     if not named:
-        talk.line("output", f"{target}    (-o names another)")
+        lines.append(("output", f"{target}    (-o names another)"))
+    return _Introduction(tuple(lines), source.nbytes)

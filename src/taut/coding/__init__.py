@@ -13,7 +13,7 @@ from taut.coding.coder import (
     estimate_indices,
     row_length,
 )
-from taut.coding.delta import encode_delta
+from taut.coding.delta import DeltaStream, encode_delta
 from taut.coding.index_streams import (
     AdaptiveStream,
     IndexStream,
@@ -61,6 +61,7 @@ __all__ = [
     "Chunked",
     "CodedArray",
     "ContextTerm",
+    "DeltaStream",
     "Effort",
     "IndexStream",
     "IndexValues",

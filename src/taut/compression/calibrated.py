@@ -26,7 +26,7 @@ from taut.networks.outputs import said_outputs
 from taut.networks.quick_products import quick_products
 from taut.planning import quantisable
 from taut.planning.target import parse_bytes
-from taut.progress import Progress, counted
+from taut.progress import Progress, begin_work, counted
 from taut.scheme import Scheme
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def decide_calibrated(
         else None
     )
     if fits is not None:
+        begin_work(progress)
         return bit_exact(source, asked, origin, fits)
     schemes = _lossy(source, asked, target)
     if allowed is None and target is None and _dialled(schemes):
@@ -96,8 +97,9 @@ def decide_calibrated(
     )
     if model.gradients:
         _check_room(work, call.memory, journal_beside)
-    opened()
     record = _record(work, journal_beside, resume=call.resume)
+    begin_work(progress)
+    opened()
     return _decision(work, _settled(work, record, resume=call.resume))
 
 

@@ -61,7 +61,7 @@ from taut.machine.peak_memory import peak_memory
 from taut.networks.needed import need_to_run
 from taut.networks.sources import built, without_masks
 from taut.planning.target import parse_bytes
-from taut.progress import Progress
+from taut.progress import Progress, begin_work
 
 if TYPE_CHECKING:
     from taut.networks.gguf_folder import GgufFolder
@@ -113,6 +113,8 @@ def _carried_out(request: CompressRequest, gguf: GgufFolder | None = None) -> Re
     with contextlib.ExitStack() as stack:
         watch = stack.enter_context(MemoryWatch()) if request.call.runs else None
         kept = _kept(stack, request, source, asked, place)
+        if not request.call.runs:
+            begin_work(request.progress)
         with blaming_changes(stamps):
             source, folded = folded_without_data(source, asked, request)
             source = _looked_at(request, source)

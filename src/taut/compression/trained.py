@@ -12,7 +12,7 @@ from taut.container import Origin
 from taut.errors import ArgumentError
 from taut.io import Source, open_source
 from taut.networks.quick_products import quick_products
-from taut.progress import Progress, counted
+from taut.progress import Progress, begin_work, counted
 from taut.scheme import Scheme
 from taut.transform.settings import Channels, Training
 
@@ -58,7 +58,6 @@ def decide_trained(
     if asked.recipe is not None and asked.recipe.channels is not None:
         teacher = teacher or model.module
         model, source, origin = _narrowed(model, source, origin, asked.recipe.channels, fit)
-    opened()
     schemes = _schemes(source, asked, model, sized=target is not None or allowed is not None)
     request = TrainRequest(
         fit=fit,
@@ -73,6 +72,8 @@ def decide_trained(
         checkpoint=checkpoint,
         resume=call.resume,
     )
+    begin_work(progress)
+    opened()
     ready = TrainedRun(source, schemes, model, request, origin, progress).ready()
     return Decision(
         source=ready.source,

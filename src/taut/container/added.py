@@ -9,9 +9,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class BaseTensor:
-    """A tensor of a base, as a record asks for it: its checksum, its name where it is another."""
+    """A tensor of a base, as a record asks for it: its checksum, its name where it is another.
 
-    values: np.ndarray
+    `values` are None of a large one, which is not held.
+    """
+
+    values: np.ndarray | None
     sum: str
     name: str = ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,6 +91,26 @@ class AtomicFile(Closing):
         """Have the disk hold all bytes."""
         with explained(self.path):
             os.fsync(self._handle)
+
+    @contextlib.contextmanager
+    def syncing(self) -> Iterator[None]:
+        """Have the disk hold all bytes while the body works, which waits for it at its end."""
+        failed: list[BaseException] = []
+
+        def sync() -> None:
+            try:
+                self.sync()
+            except BaseException as error:  # told where the body ends
+                failed.append(error)
+
+        thread = threading.Thread(target=sync)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+        if failed:
+            raise failed[0]
 
     def commit(self) -> None:
         """Put the file in its place, in one step.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import Final, Protocol
 
 import ml_dtypes
 import numpy as np
+import xxhash
 
 from taut.container.format import as_bytes, xxh3
 from taut.container.index import Record
@@ -19,6 +21,7 @@ from taut.errors import ArgumentError, VerifyError
 from taut.io.dtypes import storage
 from taut.io.names import nearest
 from taut.io.tensor_info import TensorInfo
+from taut.io.tensor_pieces import LARGE, PIECE, Read
 
 DEEPEST: Final = 16  # deltas that stand on one another
 
@@ -41,11 +44,19 @@ class Base(Protocol):
     def load(self, name: str) -> np.ndarray:
         """One tensor, as its values are."""
 
+    def reader(self, name: str) -> Read:
+        """What gives the values of one tensor from one number to another, flat."""
+
+    def check_still(self) -> None:
+        """Raise `VerifyError` if a file of it was written to since it was opened."""
+
 
 class Bases:
     """The tensors of a base as the records of a file ask for them; `base` is None if none is given.
 
-    `members` are those of each solid group that needs a base, by the group's name.
+    `members` are those of each solid group that needs a base, by the group's name. A large tensor
+    is compared once, before its first use, and not held: `check_still` says at the end whether
+    its file was written to meanwhile.
     """
 
     def __init__(
@@ -56,19 +67,44 @@ class Bases:
         self._name = name
         self._where = where
         self._members: dict[str, list[Record]] = {}
+        self._sound: set[str] = set()  # the records whose large tensor was compared
+        self._reader: tuple[str, Read] | None = None  # of the last one
+
+    def stand_on(self, base: Base | None) -> None:
+        """Take the tensors of this base from now on."""
+        self.base = base
+        self._sound.clear()
+        self._reader = None
+
+    def check_still(self) -> None:
+        """Raise `VerifyError` if a base of which large tensors were read was written to since."""
+        if self.base is not None and self._sound:
+            self.base.check_still()
 
     def know_groups(self, members: Mapping[str, list[Record]]) -> None:
         """Take note of which tensors the solid groups that need a base are made of."""
         self._members = dict(members)
 
-    def bytes_of(self, place: Place) -> np.ndarray | None:
-        """The base's bytes that a coded array is decoded with; None if it needs none."""
-        if (members := self._members.get(place.name)) is not None:
-            return np.concatenate([as_bytes(self.tensor(record)) for record in members])
+    def needs(self, place: Place) -> bool:
+        """Whether the coded array of a tensor is decoded with the base's."""
         record = self._records.get(place.name)
-        if record is None or record.base != "delta":
+        return record is not None and record.base == "delta"
+
+    def bytes_of(self, place: Place, within: tuple[int, int] | None = None) -> np.ndarray | None:
+        """The base's bytes that a coded array is decoded with; None if it needs none.
+
+        `within` two of the bytes only those, of whole values.
+        """
+        if (members := self._members.get(place.name)) is not None:
+            whole = np.concatenate([as_bytes(self.tensor(record)) for record in members])
+            return whole if within is None else whole[slice(*within)]
+        if not self.needs(place):
             return None
-        return as_bytes(self.tensor(record))
+        record = self._records[place.name]
+        if within is None:
+            return as_bytes(self.tensor(record))
+        width = storage(record.dtype, record.shape)[0].itemsize
+        return as_bytes(self.span(record, within[0] // width, within[1] // width))
 
     def tensor(self, record: Record) -> np.ndarray:
         """The base's tensor that a record asks for; read-only perhaps.
@@ -77,6 +113,61 @@ class Bases:
             ArgumentError: there is no base, or it has no such tensor.
             VerifyError: its tensor is another one; names it.
         """
+        base, name = self._found(record)
+        values = np.ascontiguousarray(base.load(name))
+        if xxh3(values) != record.base_sum:
+            raise self._other(record)
+        dtype, shape = storage(record.dtype, record.shape)
+        return values.reshape(-1).view(dtype).reshape(shape)
+
+    def span(self, record: Record, begin: int, end: int) -> np.ndarray:
+        """The values of the base's tensor from one number to another, flat; raises as `tensor`.
+
+        Of a large one no more is held, and it is compared at the first call.
+        """
+        if record.name not in self._sound:
+            info = self._found(record)[0].infos[record.base_name or record.name]
+            if info.nbytes <= LARGE:
+                return self.tensor(record).reshape(-1)[begin:end]
+            self._compare(record)
+        dtype = storage(record.dtype, record.shape)[0]
+        return np.ascontiguousarray(self._read(record)(begin, end)).view(dtype)
+
+    def pieces(self, record: Record, nbytes: int = PIECE) -> Iterator[np.ndarray]:
+        """All values of the base's tensor, about so many bytes at a time; raises as `tensor`."""
+        dtype, shape = storage(record.dtype, record.shape)
+        if (total := prod(shape)) * dtype.itemsize <= LARGE:
+            yield self.tensor(record).reshape(-1)
+            return
+        step = max(1, nbytes // dtype.itemsize)
+        for begin in range(0, total, step):
+            yield self.span(record, begin, min(total, begin + step))
+
+    def check(self, record: Record) -> int:
+        """Compare the base's tensor, and give its bytes; raises as `tensor`."""
+        return sum(piece.nbytes for piece in self.pieces(record))
+
+    def _compare(self, record: Record) -> None:
+        """Whether a large tensor of the base is the one that a record asks for."""
+        dtype, shape = storage(record.dtype, record.shape)
+        digest, step = xxhash.xxh3_64(), max(1, PIECE // dtype.itemsize)
+        read, total = self._read(record), prod(shape)
+        for begin in range(0, total, step):
+            piece = np.ascontiguousarray(read(begin, min(total, begin + step)))
+            digest.update(piece.view(np.uint8).data)
+        if digest.hexdigest() != record.base_sum:
+            raise self._other(record)
+        self._sound.add(record.name)
+
+    def _read(self, record: Record) -> Read:
+        """What reads the base's tensor; the last one is kept, since it may hold all of it."""
+        if self._reader is None or self._reader[0] != record.name:
+            base, name = self._found(record)
+            self._reader = record.name, base.reader(name)
+        return self._reader[1]
+
+    def _found(self, record: Record) -> tuple[Base, str]:
+        """The base, and what it calls the tensor that a record asks for; raises as `tensor`."""
         name = record.base_name or record.name
         spot = f'{self._where}: tensor "{record.name}"'
         if self.base is None:
@@ -92,21 +183,24 @@ class Bases:
                 f'{spot}: stands on "{name}", which the base {self.base.identity} does not '
                 f"have{near}; give the one that it was made with"
             )
-        where = f'{spot}: the base {self.base.identity} has another "{name}"'
-        advice = "give the base that the file was made with"
         if (info.dtype, info.shape) != (record.dtype, record.shape):
-            raise VerifyError(
-                f"{where}: {info.dtype} {list(info.shape)}, not {record.dtype} "
-                f"{list(record.shape)}; {advice}",
-                tensor=record.name,
+            raise self._other(
+                record,
+                f"{info.dtype} {list(info.shape)}, not {record.dtype} {list(record.shape)}",
             )
-        values = np.ascontiguousarray(self.base.load(name))
-        if xxh3(values) != record.base_sum:
-            raise VerifyError(
-                f"{where}: its values do not match the checksum; {advice}", tensor=record.name
-            )
-        dtype, shape = storage(record.dtype, record.shape)
-        return values.reshape(-1).view(dtype).reshape(shape)
+        return self.base, name
+
+    def _other(
+        self, record: Record, how: str = "its values do not match the checksum"
+    ) -> VerifyError:
+        """That the base's tensor is another one."""
+        assert self.base is not None
+        return VerifyError(
+            f'{self._where}: tensor "{record.name}": the base {self.base.identity} has another '
+            f'"{record.base_name or record.name}": {how}; give the base that the file was made '
+            "with",
+            tensor=record.name,
+        )
 
     def finished(self, values: np.ndarray, record: Record, begin: int = 0) -> np.ndarray:
         """A tensor's values: those stored, or the base's with them added.
@@ -115,10 +209,8 @@ class Bases:
         """
         if record.base != "sum":
             return values
-        base = self.tensor(record)
-        if values.shape != base.shape:
-            base = base.reshape(-1)[begin : begin + values.size]
-        return add(base, values)
+        base = self.span(record, begin, begin + values.size)
+        return add(base.reshape(values.shape), values)
 
 
 def add(base: np.ndarray, difference: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import xxhash
@@ -18,6 +19,7 @@ from taut.errors import FormatError, VerifyError
 from taut.io.header import HeaderTensor
 from taut.io.safetensors import MappedFile
 from taut.io.staged import told_paths
+from taut.io.tensor_pieces import PIECE
 
 _WIDEST = 16  # bytes of a value: complex numbers of float64
 _ROWS = 1 << 26  # of an array that is streamed: a header of a few bytes may claim any number
@@ -56,6 +58,16 @@ class ChunkRange:
     end: int
 
 
+class NeededBases(Protocol):
+    """What has the bytes of a base that coded arrays are decoded with."""
+
+    def needs(self, place: Place) -> bool:
+        """Whether the array of a tensor is decoded with a base's, of as many bytes."""
+
+    def bytes_of(self, place: Place, within: tuple[int, int] | None = None) -> np.ndarray | None:
+        """These bytes, or those within two of them; None if it needs none."""
+
+
 class Fetcher:
     """Gives the data of one mapped file; `where` names it in errors."""
 
@@ -68,16 +80,17 @@ class Fetcher:
         self._sound: set[int] = set()  # the packs whose checksum was seen to match
         # One view of all, cut by entry: cheaper than a view of its own for each of many tensors.
         self._bytes = file.mapped()
-        self._base_of: Callable[[Place], np.ndarray | None] = lambda place: None
+        self._bases: NeededBases | None = None
+        self._kept: set[str] = set()  # kept tensors whose checksum was seen to match
         self.tell: Callable[[int], None] = lambda nbytes: None  # called with bytes, once decoded
 
     def know_packs(self, packs: tuple[PackPlace, ...]) -> None:
         """Take note of where packs lie, before any of their members is checked."""
         self._packs = packs
 
-    def know_bases(self, base_of: Callable[[Place], np.ndarray | None]) -> None:
+    def know_bases(self, bases: NeededBases) -> None:
         """Take note of what gives the base's bytes that an array of a place is decoded with."""
-        self._base_of = base_of
+        self._bases = bases
 
     def raw(self, entry: HeaderTensor) -> np.ndarray:
         """The bytes of an entry, unchecked, as a read-only view of the mapped file.
@@ -119,6 +132,15 @@ class Fetcher:
             yield piece
         if digest.hexdigest() != place.sum:
             raise self._other_sum(place)
+
+    def kept_span(self, place: Place, begin: int, end: int) -> np.ndarray:
+        """The bytes of a kept tensor from one to another; all are checked at the first call."""
+        if place.name not in self._kept:
+            for _ in self.kept_pieces(place, PIECE):
+                pass
+            self._kept.add(place.name)
+        start = place.entry.start
+        return self.read(HeaderTensor("", "U8", (end - begin,), start + begin, start + end))
 
     def _other_sum(self, place: Place) -> VerifyError:
         return VerifyError(
@@ -198,7 +220,11 @@ class Fetcher:
         """
         if place.nbytes is None or place.nbytes <= nbytes:
             return None
-        array = self.chunked_array(place)
+        based = self._bases is not None and self._bases.needs(place)
+        if based and place.pack is not None:
+            array = self._streamed(place, self.packed_array(place))
+        else:
+            array = self.chunked_array(place, bounded=based)
         if array is None:
             return None
         each = array.found.chunk_nbytes
@@ -206,26 +232,31 @@ class Fetcher:
         last = min(-(-end // each), array.found.chunks)
         return self._ranges(array, range(begin // each, last, max(1, nbytes // each)))
 
-    def chunked_array(self, place: Place) -> ChunkedArray | None:
+    def chunked_array(self, place: Place, *, bounded: bool = False) -> ChunkedArray | None:
         """A coded array whose chunks can be decoded one by one.
 
         None where it is in a pack, or is of such a kind that the file's own size does not bound the
-        work.
+        work; that is `bounded` where a base must have as many bytes.
 
         Raises:
             VerifyError, FormatError: as `check`, of the array header.
         """
         if place.nbytes is None or place.pack is not None:
             return None
-        if place.nbytes > _MOST_TIMES * place.entry.nbytes or len(place.parts) < 2:
+        if place.nbytes > _MOST_TIMES * place.entry.nbytes and not bounded:
+            return None
+        if len(place.parts) < 2:
             return None
         first = HeaderTensor("", "U8", (place.parts[0].nbytes,), *_span(place, 0, 1))
         header = bytes(self._checked(place, 0, self.read(first).data))
         self._decoded_nbytes(place, header)
-        found = chunked(header)
-        if found.constant or found.rows > _ROWS or found.chunks != len(place.parts) - 1:
-            return None  # decoding all of it says what is wrong
-        return ChunkedArray(place, header, found)
+        return self._streamed(place, ChunkedArray(place, header, chunked(header)))
+
+    def _streamed(self, place: Place, array: ChunkedArray) -> ChunkedArray | None:
+        """The array, unless decoding all of it at once says what is wrong."""
+        found = array.found
+        odd = found.constant or found.rows > _ROWS or found.chunks != len(place.parts) - 1
+        return None if odd else array
 
     def _ranges(self, array: ChunkedArray, numbers: range) -> Iterator[ChunkRange]:
         for number in numbers:
@@ -235,6 +266,10 @@ class Fetcher:
     def chunk_range(self, array: ChunkedArray, first: int, last: int) -> ChunkRange:
         """Chunks `first` to `last` of an array, checked."""
         place, found = array.place, array.found
+        begin, end = (min(found.nbytes, one * found.chunk_nbytes) for one in (first, last))
+        if place.pack is not None:
+            chunks = self.check(place).chunks[first:last]
+            return ChunkRange(place, array.header, first, chunks, begin, end)
         start, stop = _span(place, first + 1, last + 1)
         data = self.read(HeaderTensor("", "U8", (stop - start,), start, stop)).data
         chunks, at = [], 0
@@ -242,14 +277,11 @@ class Fetcher:
             size = place.parts[part].nbytes
             chunks.append(self._checked(place, part, data[at : at + size]))
             at += size
-        begin, end = (min(found.nbytes, one * found.chunk_nbytes) for one in (first, last))
         return ChunkRange(place, array.header, first, chunks, begin, end)
 
     def decode_range(self, one: ChunkRange, out: np.ndarray, threads: int) -> None:
         """Decode a range into the uint8 array of its bytes; raises as `decode`."""
-        place, base = one.place, self._base_of(one.place)
-        if base is not None:
-            base = base[one.begin : one.end]
+        place, base = one.place, self._base_of(one.place, (one.begin, one.end))
         try:
             decode_chunks(
                 one.header,
@@ -329,6 +361,9 @@ class Fetcher:
                     self.decode([pair], threads)
             raise self._named(arrays[0][0].place, error) from None
         self.tell(sum(out.nbytes for _, out in arrays))
+
+    def _base_of(self, place: Place, within: tuple[int, int] | None = None) -> np.ndarray | None:
+        return None if self._bases is None else self._bases.bytes_of(place, within)
 
     def _based(self, checked: Checked, out: np.ndarray) -> np.ndarray | None:
         """The base's bytes for an array, as many as it decodes to."""

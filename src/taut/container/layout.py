@@ -121,6 +121,8 @@ class Layout:
         facts: Callable[[], PieceFacts],
         *,
         accept: Callable[[int, int], bool] = lambda nbytes, parts: True,
+        base: BaseTensor | None = None,
+        on_base: OnBase = "",
     ) -> bool:
         """Add a coded tensor whose header and chunks come one after the other.
 
@@ -143,7 +145,7 @@ class Layout:
             info.name, info.dtype, info.shape, scheme, "coded",
             sum=found.sum, parts=tuple(parts), stored=found.stored, rel_mse=found.rel_mse,
         )  # fmt: skip
-        self._record(record, found.meant or found.sum)
+        self._record(_on(record, base, on_base), found.meant or found.sum)
         return True
 
     def add_kept_pieces(
@@ -214,7 +216,8 @@ class Layout:
             solid=group.number, at=group.nbytes, stored=stored, rel_mse=_short(rel_mse),
         )  # fmt: skip
         self._record(_on(record, base, "delta"), meant or xxh3(data))
-        group.add(data, None if base is None else as_bytes(base.values).copy())
+        held = None if base is None else base.values
+        group.add(data, None if held is None else as_bytes(held).copy())
 
     def add_base(
         self, info: TensorInfo, scheme: str, base: BaseTensor, *, rel_mse: float = 0.0

@@ -21,7 +21,8 @@ from taut.io import Source, TensorInfo, open_source
 from taut.io.nest import NEST
 from taut.io.source import open_whole
 from taut.io.staged import told_paths
-from taut.io.stamp import Stamp
+from taut.io.stamp import Stamp, check_unchanged
+from taut.io.tensor_pieces import Read, reader_of
 
 BaseSpec: TypeAlias = "str | Path | TautFile | Mapping[str, np.ndarray] | Sequence[str | Path]"
 """A model, a Taut file included; or several, each the base of the one before it."""
@@ -98,6 +99,19 @@ class ModelBase:
         """One tensor, as its values are."""
         model = self.model
         return model[name] if isinstance(model, TautFile) else model.load(name)
+
+    def reader(self, name: str) -> Read:
+        """What gives the values of one tensor from one number to another, flat."""
+        model = self.model
+        if isinstance(model, TautFile):
+            return lambda begin, end: model.span(name, begin, end)
+        return reader_of(model, name)
+
+    def check_still(self) -> None:
+        """Raise `VerifyError` if a file of it was written to since it was opened."""
+        if isinstance(self.model, TautFile):
+            self.model.check_still()
+        check_unchanged(self.stamps)
 
 
 def paths_under(file: TautFile) -> tuple[Path, ...]:

@@ -11,7 +11,8 @@ import numpy as np
 from taut.container.format import as_bytes, header_entry
 from taut.io import SAFETENSORS_DTYPES, TensorInfo
 
-Load = Callable[[str], np.ndarray]
+Load = Callable[[str], np.ndarray | Iterable[np.ndarray]]
+"""Gives the values of a name: all of them, or pieces of them, flat and in order."""
 
 
 def write_tensors(
@@ -38,9 +39,12 @@ def write_tensors(
         out.write(len(header).to_bytes(8, "little"))
         out.write(header)
         for info in ordered:
-            data = as_bytes(np.ascontiguousarray(load(info.name)))
-            assert data.nbytes == info.nbytes, info
-            out.write(data.data)
+            values, written = load(info.name), 0
+            for piece in (values,) if isinstance(values, np.ndarray) else values:
+                data = as_bytes(np.ascontiguousarray(piece))
+                written += data.nbytes
+                out.write(data.data)
+            assert written == info.nbytes, info
             if told is not None:
                 told()
 

@@ -75,7 +75,7 @@ class TautFile(Reader[np.ndarray]):
         where = self.fetcher.where
         self.bases = Bases(base, self.contents.records, self.index.origin.base, where)
         self.bases.know_groups(grouped(self.index.records, groups))
-        self.fetcher.know_bases(self.bases.bytes_of)
+        self.fetcher.know_bases(self.bases)
         self._by_name = {info.name: info for info in self.contents.infos}
         self._groups: dict[str, tuple[int, np.ndarray]] = {}  # by dtype: the last one decoded
 
@@ -122,6 +122,8 @@ class TautFile(Reader[np.ndarray]):
             group = self._group(record.solid, record.stored_dtype)
             values = cast(member(group, record, self.path), record)
             return self.bases.finished(values, record).copy()
+        if self._info(record).nbytes > LARGE and (record.store == "base" or record.base == "sum"):
+            return self._put_together(record)
         if record.store == "base":
             return self.bases.tensor(record).copy()
         place = self.contents.places[record.name]
@@ -129,18 +131,31 @@ class TautFile(Reader[np.ndarray]):
         data = self._decoded(place)
         return self.bases.finished(cast(data.view(dtype).reshape(shape), record), record)
 
+    def _put_together(self, record: Record) -> np.ndarray:
+        """A large tensor that is made of a base's values: piece by piece, in one memory."""
+        dtype, shape = storage(record.dtype, record.shape)
+        (data,) = allocate([self._info(record).nbytes])
+        found, at = data.view(dtype), 0
+        for piece in self.pieces(record.name, PIECE):
+            found[at : at + piece.size] = piece
+            at += piece.size
+        return found.reshape(shape)
+
     def pieces(self, name: str, nbytes: int = PIECE) -> Iterator[np.ndarray]:
         """Decode one tensor about so many bytes at a time; flat, in the tensor's dtype, in order.
 
         What is coded is checked before it is decoded, as ever. A tensor that is kept as it is can
         be checked only when all of it was read: the last piece is then followed by the error.
         """
-        record = self.contents.records.get(name)
-        if record is not None and record.store == "alias":
-            record = self.contents.records[record.of]
-        held = record is None or record.store in ("solid", "base")
+        record = self._carrier(name)
+        held = record is None or record.store == "solid"
         if record is None or held or self._info(record).nbytes <= nbytes:
             yield self[name].reshape(-1)  # or raises for no such name
+            return
+        if record.store == "base":
+            for piece in self.bases.pieces(record, nbytes):
+                self.fetcher.tell(piece.nbytes)
+                yield piece.copy()
             return
         place = self.contents.places[record.name]
         dtype, _ = storage(record.stored_dtype, record.stored_shape)
@@ -153,30 +168,56 @@ class TautFile(Reader[np.ndarray]):
     def span(self, name: str, begin: int, end: int) -> np.ndarray:
         """The values of one tensor from `begin` to `end`, flat; of a large one no more is decoded.
 
-        What is kept as it is, and what shares its bytes with others, is read whole to be checked.
+        What is kept as it is is read whole to be checked, if it is large only at the first call;
+        what shares its bytes with others is decoded whole.
         """
-        record = self.contents.records.get(name)
-        if record is not None and record.store == "alias":
-            record = self.contents.records[record.of]
+        record = self._carrier(name)
+        if record is None:
+            return self[name]  # raises
+        begin, end, _ = slice(begin, end).indices(prod(storage(record.dtype, record.shape)[1]))
+        found = self._held_elsewhere(record, begin, end)
+        return self._decoded_span(record, begin, end) if found is None else found
+
+    def _held_elsewhere(self, record: Record, begin: int, end: int) -> np.ndarray | None:
+        """The same of a large tensor that is the base's, or kept as it is; None of others."""
+        if self._info(record).nbytes <= LARGE or begin >= end:
+            return None
+        if record.store == "base":
+            return self.bases.span(record, begin, end).copy()
+        if record.store != "kept" or (record.stored and record.dtype == "C64"):
+            return None
+        dtype = storage(record.stored_dtype, record.stored_shape)[0]
+        place, width = self.contents.places[record.name], dtype.itemsize
+        return cast(self.fetcher.kept_span(place, begin * width, end * width).view(dtype), record)
+
+    def _decoded_span(self, record: Record, begin: int, end: int) -> np.ndarray:
+        """The same of a tensor that is coded."""
         ranges = self._ranges_within(record, begin, end)
-        if record is None or ranges is None:
-            return self[name].reshape(-1)[begin:end].copy()
-        dtype, found = storage(record.dtype, record.shape)[0], []
+        if ranges is None:
+            return self[record.name].reshape(-1)[begin:end].copy()
+        dtype, found = storage(record.stored_dtype, record.stored_shape)[0], []
         for one in ranges:
             (data,) = allocate([one.end - one.begin])
             self.fetcher.decode_range(one, data, self.threads)
             first = one.begin // dtype.itemsize
-            values = self.bases.finished(data.view(dtype), record, first)
+            values = self.bases.finished(cast(data.view(dtype), record), record, first)
             found.append(values[max(0, begin - first) : end - first])
         return np.concatenate(found)
 
-    def _ranges_within(
-        self, record: Record | None, begin: int, end: int
-    ) -> Iterator[ChunkRange] | None:
+    def _carrier(self, name: str) -> Record | None:
+        """What is said of the tensor that has the data of one; None of no such tensor."""
+        record = self.contents.records.get(name)
+        if record is not None and record.store == "alias":
+            return self.contents.records[record.of]
+        return record
+
+    def _ranges_within(self, record: Record, begin: int, end: int) -> Iterator[ChunkRange] | None:
         """The chunks that have the values between; None where the tensor is read whole."""
-        if record is None or record.store != "coded" or record.stored or begin >= end:
+        if record.store not in ("coded", "packed") or begin >= end:
             return None
-        dtype, shape = storage(record.dtype, record.shape)
+        if record.stored and record.dtype == "C64":
+            return None  # values come in pairs
+        dtype, shape = storage(record.stored_dtype, record.stored_shape)
         place, size = self.contents.places[record.name], dtype.itemsize
         return self.fetcher.ranges(place, 1, (begin * size, end * size)) if prod(shape) else None
 
@@ -224,9 +265,7 @@ class TautFile(Reader[np.ndarray]):
 
         None where decoding is not all: it is kept, cast, made with a base, or shares an array.
         """
-        record = self.contents.records.get(name)
-        if record is not None and record.store == "alias":
-            record = self.contents.records[record.of]
+        record = self._carrier(name)
         own = record is not None and record.store in ("coded", "packed")
         if record is None or not own or record.stored or record.base:
             return None
@@ -255,9 +294,7 @@ class TautFile(Reader[np.ndarray]):
 
     def _own_place(self, name: str) -> Place | None:
         """The place of a coded array that is a tensor's alone, and all that its values take."""
-        record = self.contents.records.get(name)
-        if record is not None and record.store == "alias":
-            record = self.contents.records[record.of]
+        record = self._carrier(name)
         if record is None or record.store in ("solid", "base") or record.stored or record.base:
             return None
         place = self.contents.places[record.name]
@@ -303,7 +340,7 @@ class TautFile(Reader[np.ndarray]):
     def stand_on(self, base: Base | None) -> None:
         """Decode deltas with this base from now on."""
         for one in self.parts:
-            one.bases.base = base
+            one.bases.stand_on(base)
 
     @property
     def is_delta(self) -> bool:
@@ -311,8 +348,9 @@ class TautFile(Reader[np.ndarray]):
         return any(record.base_sum for record in self.index.records)
 
     def check_still(self) -> None:
-        """Raise `VerifyError` if the file was written to since it was opened."""
+        """Raise `VerifyError` if the file, or its base, was written to since it was opened."""
         self.fetcher.check_still()
+        self.bases.check_still()
 
     @property
     def parts(self) -> tuple[TautFile, ...]:

@@ -93,7 +93,7 @@ def _verify_one(file: TautFile, threads: int) -> _Checked:
     decoded = _checked_bases(file, damage)
     for place in file.contents.places.values():
         try:
-            if (whole := _checked_in_pieces(file, place)) is not None:
+            if (whole := _checked_in_pieces(file, place, sums)) is not None:
                 decoded += whole
                 continue
             values = _checked_values(file.fetcher, place, threads)
@@ -118,22 +118,27 @@ def _checked_bases(file: TautFile, damage: list[VerifyError | FormatError]) -> i
         if record.store != "base" and record.base != "sum":
             continue
         try:
-            based = file.bases.tensor(record)
-            decoded += based.nbytes if record.store == "base" else 0
+            nbytes = file.bases.check(record)
+            decoded += nbytes if record.store == "base" else 0
         except (VerifyError, FormatError) as error:
             damage.append(error)
     return decoded
 
 
-def _checked_in_pieces(file: TautFile, place: Place) -> int | None:
-    """Check and decode a large tensor, of which a piece is held; its bytes, None if it is none."""
-    if place.nbytes is None or place.nbytes <= LARGE or place.pack is not None:
+def _checked_in_pieces(file: TautFile, place: Place, sums: dict[str, str]) -> int | None:
+    """Check and decode a large tensor, of which a piece is held; its bytes, None if it is none.
+
+    Of a member of a pack `sums` takes what it decodes to.
+    """
+    if place.nbytes is None or place.nbytes <= LARGE:
         return None
     digest, decoded = xxhash.xxh3_64(), 0
     for piece in file.stored_pieces(place, PIECE):
         digest.update(piece.data)
         decoded += piece.nbytes
-    if digest.hexdigest() != place.sum:
+    if place.pack is not None:
+        sums[place.name] = digest.hexdigest()
+    elif digest.hexdigest() != place.sum:
         raise _other_values(file.fetcher, place)
     return decoded
 

@@ -76,14 +76,14 @@ class Writer(Closing):
         self._file.write(header)
         self._file.seek(0)
         self._file.write(len(header).to_bytes(8, "little"))  # from here on it is a safetensors file
-        self._file.sync()
-        written = check_written(
-            self._file.readable,
-            self.layout.meant,
-            threads=self._threads,
-            progress=progress,
-            base=self._base,
-        )
+        with self._file.syncing():  # what is read back is in the system's cache
+            written = check_written(
+                self._file.readable,
+                self.layout.meant,
+                threads=self._threads,
+                progress=progress,
+                base=self._base,
+            )
         found = replace(describe(written), path=self._file.path)
         del written  # some systems rename no file that is mapped
         self._file.commit()

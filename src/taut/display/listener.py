@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from taut.display.course import Course, Stage
 from taut.display.words import bytes_text, clock, pieces
 
+_OPENING: Final = "open"  # the stage in which model and data may still be refused
 _SILENCE: Final = 60.0  # seconds after which a stage says how far it is, where there are no bars
 _LONG: Final = 5.0  # seconds that a stage takes if it is told of again, there
 _PIECE: Final = 1.0  # seconds between the lines of a stage where every piece is told of
@@ -39,6 +40,7 @@ class Listener:
     bars: Shower | None = None
     verbose: bool = False
     original: int | None = None  # bytes of the original, for ratios
+    introduce: Callable[[], None] | None = None  # what is to be said before the work, not sooner
     _spoke: dict[str, float] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
     _ended: set[str] = field(default_factory=set)
@@ -46,6 +48,8 @@ class Listener:
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show how far a stage is."""
         name, _, told = stage.partition(" ")
+        if name != _OPENING:
+            self.begin()
         if name == "score" and told:
             self._score(told, done, total)
             return
@@ -60,6 +64,12 @@ class Listener:
             self._ended.discard(name)
         if name not in self.hide and name not in self._ended:
             self._say(name, found, f"    {told}" if told else "", now)
+
+    def begin(self) -> None:
+        """Say what is to be said before the work."""
+        introduce, self.introduce = self.introduce, None
+        if introduce is not None:
+            introduce()
 
     def expect(self, costs: Mapping[str, float]) -> None:
         """Take these for the stages to come."""

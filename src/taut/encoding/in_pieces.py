@@ -14,6 +14,7 @@ from taut.coding.packed_codes import Read, record_layout, row_bytes, word_effort
 from taut.container import Layout
 from taut.container.added import PieceFacts
 from taut.container.format import PART
+from taut.encoding.few_bytes import FewBytes
 from taut.encoding.tensor import Quantize
 from taut.io import Source, TensorInfo, storage
 from taut.io.equal_tensors import EqualTensors
@@ -56,7 +57,7 @@ def add_in_pieces(
     if scheme.kind == "keep":
         layout.add_kept_pieces(info, str(scheme), pieces_of(source, info))
         return
-    stream = _stream(reader_of(source, info.name), info, options.effort)
+    stream = exact_stream(reader_of(source, info.name), info, options.effort)
     sums = _BothSums()
     stream.prepare(sums.update)
     twin = None if known is None else known.first_of_pieces(info, sums.wide, str(scheme))
@@ -66,17 +67,21 @@ def add_in_pieces(
     if chunked(stream.header).constant:
         layout.add_coded(info, str(scheme), CodedArray(stream.header, ()), sums.text)
         return
-    coded = _parts(stream, options.threads)
-    facts = PieceFacts(sums.text)
+    facts, few = PieceFacts(sums.text), FewBytes()
 
     def pays(nbytes: int, parts: int) -> bool:
-        return nbytes + PART * parts < info.nbytes
+        return not few.are and nbytes + PART * parts < info.nbytes
 
-    if not layout.add_pieces(info, str(scheme), coded, lambda: facts, accept=pays):
+    coded = few.kept(_parts(stream, options.threads))
+    if layout.add_pieces(info, str(scheme), coded, lambda: facts, accept=pays):
+        return
+    if few.are:
+        layout.add_coded(info, str(scheme), few.coded(), sums.text)
+    else:
         layout.add_kept_pieces(info, str(scheme), pieces_of(source, info))
 
 
-def _stream(read: Read, info: TensorInfo, effort: Effort) -> LosslessStream | RecordStream:
+def exact_stream(read: Read, info: TensorInfo, effort: Effort) -> LosslessStream | RecordStream:
     """What codes a tensor as `encode_tensor` does, piece by piece."""
     if isinstance(info, RecordsInfo):
         return RecordStream(read, info.nbytes, info.layout, info.row_bytes, block=PIECE)

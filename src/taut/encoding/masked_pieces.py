@@ -13,10 +13,10 @@ from taut.coding.packed_codes import word_effort
 from taut.container import Layout
 from taut.container.added import PieceFacts
 from taut.container.format import PACKED, PART
+from taut.encoding.few_bytes import FewBytes
 from taut.encoding.in_pieces import PieceOptions
 from taut.encoding.large_tensor import LargeMatrix
 from taut.encoding.tensor import RelativeError
-from taut.encoding.ways_in_pieces import FewBytes
 from taut.errors import ArgumentError
 from taut.io import TensorInfo, storage
 from taut.io.pairs import PairsInfo

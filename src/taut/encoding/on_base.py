@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Final
 
 import numpy as np
+import xxhash
 
 from taut.container import ModelBase, xxh3
 from taut.container.added import BaseTensor
 from taut.container.bases import add
 from taut.io import Source, TensorInfo
 from taut.io.based_on import BasedOn
-from taut.io.dtypes import SAFETENSORS_DTYPES
+from taut.io.dtypes import SAFETENSORS_DTYPES, storage
 from taut.io.pairs import PairsInfo
+from taut.io.tensor_pieces import LARGE, PIECE, Read, file_reader, pieces_of
 from taut.planning import quantisable
+
+_BLOCK: Final = 1 << 20  # values whose squares are summed up together
 
 
 @dataclass(frozen=True)
@@ -29,18 +36,14 @@ class OnBase(BasedOn):
     rounds: bool = False
     _sums: dict[str, str] = field(default_factory=dict, repr=False)
     _near: dict[str, bool] = field(default_factory=dict, repr=False)
+    _readers: dict[str, Read] = field(default_factory=dict, repr=False)
 
     def load(self, name: str) -> np.ndarray:
         """The tensor, or what it differs by where that is to be rounded."""
-        values = self.whole.load(name)
-        info = next(i for i in self.whole.infos if i.name == name)
+        values, info = self.whole.load(name), self._infos[name]
         if not self.differs(info):
             return values
-        wide = np.float64 if info.dtype == "F64" else np.float32
-        with np.errstate(over="ignore", invalid="ignore"):
-            difference = values.astype(wide) - self.base.load(name).astype(wide)
-            found: np.ndarray = difference.astype(SAFETENSORS_DTYPES[info.dtype])
-        return found
+        return _difference(values, self.base.load(name), info)
 
     def view(self, name: str) -> np.ndarray:
         """As `load`."""
@@ -49,6 +52,32 @@ class OnBase(BasedOn):
     def original(self, name: str) -> np.ndarray:
         """The tensor as it is."""
         return self.whole.load(name)
+
+    def reader(self, name: str) -> Read | None:
+        """What reads some values of a tensor, or what they differ by; None where it is held."""
+        read = file_reader(self.whole, name)
+        info = self._infos[name]
+        if read is None or not self._may_differ(info):
+            return read
+
+        def difference(begin: int, end: int) -> np.ndarray:
+            values = read(begin, end)
+            if not self.differs(info):
+                return values
+            return _difference(values, self._base_reader(name)(begin, end), info)
+
+        return difference
+
+    @cached_property
+    def _infos(self) -> dict[str, TensorInfo]:
+        return {info.name: info for info in self.whole.infos}
+
+    def _base_reader(self, name: str) -> Read:
+        """What reads the base's tensor of a name; the last one is kept: it may hold all of it."""
+        if name not in self._readers:
+            self._readers.clear()
+            self._readers[name] = self.base.reader(name)
+        return self._readers[name]
 
     def has(self, info: TensorInfo) -> bool:
         """Whether the base has a tensor of this name, dtype and shape."""
@@ -59,52 +88,88 @@ class OnBase(BasedOn):
         """Whether the base has any of the tensors: by name, or else one that equals it."""
         infos = self.whole.infos
         return any(map(self.has, infos)) or any(
-            self.find(info, self.whole.load(info.name)) is not None
+            self.find(info) is not None
             for info in infos
             if any((o.dtype, o.shape) == (info.dtype, info.shape) for o in self.base.infos.values())
         )
 
     def differs(self, info: TensorInfo) -> bool:
         """Whether `load` gives what the tensor differs by: less than the tensor itself is."""
-        if not (self.rounds and quantisable(info.dtype, info.shape) and self.has(info)):
+        if not self._may_differ(info):
             return False
         if info.name not in self._near:
-            values = self.whole.load(info.name).astype(np.float64)
-            with np.errstate(over="ignore", invalid="ignore"):
-                difference = values - self.base.load(info.name).astype(np.float64)
-                nearer = np.sum(difference * difference) < np.sum(values * values)
-            self._near[info.name] = bool(nearer)
+            self._near[info.name] = self._nearer(info)
         return self._near[info.name]
 
-    def holds(self, info: TensorInfo, values: np.ndarray) -> bool:
-        """Whether these values of a tensor are the base's of its name, bit for bit."""
+    def _may_differ(self, info: TensorInfo) -> bool:
+        return self.rounds and quantisable(info.dtype, info.shape) and self.has(info)
+
+    def _nearer(self, info: TensorInfo) -> bool:
+        """Whether the squares of a tensor's differences sum up to less than its own."""
+        base, begin, sums = self._base_reader(info.name), 0, np.zeros(2)
+        for piece in pieces_of(self.whole, info):
+            for at in range(0, piece.size, _BLOCK):
+                values = piece[at : at + _BLOCK].astype(np.float64)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    difference = values - base(begin, begin + values.size).astype(np.float64)
+                    sums += np.sum(difference * difference), np.sum(values * values)
+                begin += values.size
+        return bool(sums[0] < sums[1])
+
+    def holds(self, info: TensorInfo, values: np.ndarray | None = None) -> bool:
+        """Whether a tensor, or these values of it, is the base's of its name, bit for bit."""
         if isinstance(info, PairsInfo) or not self.has(info):
             return False
-        return xxh3(np.ascontiguousarray(values)) == self._sum(info.name)
+        own = self.own_sum(info) if values is None else xxh3(np.ascontiguousarray(values))
+        return own == self._sum(info.name)
 
     def untouched(self) -> frozenset[str]:
         """The tensors that are the base's of their names."""
-        infos = self.whole.infos
-        return frozenset(i.name for i in infos if self.holds(i, self.whole.load(i.name)))
+        return frozenset(info.name for info in self.whole.infos if self.holds(info))
 
-    def find(self, info: TensorInfo, values: np.ndarray) -> BaseTensor | None:
+    def find(self, info: TensorInfo) -> BaseTensor | None:
         """The base's tensor that a tensor stands on: of its name, or one that equals it."""
         if isinstance(info, PairsInfo) or not info.nbytes:
             return None
         if self.has(info):
+            if info.nbytes > LARGE:
+                return BaseTensor(None, self._sum(info.name))
             base = np.ascontiguousarray(self.base.load(info.name))
-            return BaseTensor(base, self._sum(info.name, base))
-        sum_ = xxh3(np.ascontiguousarray(values))
+            self._sums.setdefault(info.name, xxh3(base))
+            return BaseTensor(base, self._sums[info.name])
+        sum_ = self.own_sum(info)
         for name, other in self.base.infos.items():
             if (other.dtype, other.shape) == (info.dtype, info.shape) and self._sum(name) == sum_:
-                return BaseTensor(values, sum_, name)
+                return BaseTensor(None, sum_, name)
         return None
 
-    def _sum(self, name: str, values: np.ndarray | None = None) -> str:
+    def own_sum(self, info: TensorInfo) -> str:
+        """The checksum of a tensor as it is."""
+        digest = xxhash.xxh3_64()
+        for piece in pieces_of(self.whole, info):
+            digest.update(np.ascontiguousarray(piece).view(np.uint8).data)
+        return str(digest.hexdigest())
+
+    def _sum(self, name: str) -> str:
+        """The checksum of the base's tensor of a name."""
         if name not in self._sums:
-            found = self.base.load(name) if values is None else values
-            self._sums[name] = xxh3(np.ascontiguousarray(found))
+            info, digest = self.base.infos[name], xxhash.xxh3_64()
+            dtype, shape = storage(info.dtype, info.shape)
+            read, step = self._base_reader(name), max(1, PIECE // dtype.itemsize)
+            for begin in range(0, prod(shape), step):
+                piece = np.ascontiguousarray(read(begin, min(prod(shape), begin + step)))
+                digest.update(piece.view(np.uint8).data)
+            self._sums[name] = str(digest.hexdigest())
         return self._sums[name]
+
+
+def _difference(values: np.ndarray, base: np.ndarray, info: TensorInfo) -> np.ndarray:
+    """What values differ by from a base's, in the dtype of their tensor."""
+    wide = np.float64 if info.dtype == "F64" else np.float32
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference = values.astype(wide) - base.astype(wide)
+        found: np.ndarray = difference.astype(SAFETENSORS_DTYPES[info.dtype])
+    return found
 
 
 def base_under(source: Source) -> OnBase | None:

@@ -31,6 +31,7 @@ _FORMS: Final = 1 << 27  # of forms, as analysis/curvature.py
 _AT_WORK: Final = 3  # times a tensor while it is rounded or coded: it, a copy, what comes of it
 _KEPT: Final = 3  # times what a block's matrices take and give, as analysis/foretold.py
 _HEAD: Final = 10 * (4 * AT_ONCE)  # bytes of a part of the output, of its distance and gradients
+_USUAL: Final = 4096  # positions of a batch, where it is not known: as texts are cut into
 _BETWEEN: Final = 1.25  # what the heap takes for what is held: freed memory lies in between
 _AT_ONCE: Final = 2048  # sides up to which a form is factored in one piece, as transform/forms.py
 
@@ -144,5 +145,5 @@ def _at_once(data: DataShapes, hidden: int) -> int:
 
 def _of_batch(shapes: _Shapes, data: DataShapes) -> int:
     """What a backward pass keeps of a batch, of a network that is run as one."""
-    positions = data.batch or _at_once(data, hidden_width(shapes.blocks))
+    positions = data.batch or min(_USUAL, _at_once(data, hidden_width(shapes.blocks)))
     return _SINGLE * _KEPT * positions * sum(map(values_through, [*shapes.blocks, shapes.outside]))

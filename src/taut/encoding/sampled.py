@@ -11,9 +11,8 @@ from typing import Final
 import numpy as np
 
 from taut.io import Source, TensorInfo, storage
-from taut.io.gguf import GgufSource
 from taut.io.part_of import PartOf
-from taut.io.safetensors import SafetensorsSource
+from taut.io.tensor_pieces import file_reader
 
 _MOST: Final = 1 << 25  # bytes that are read of a whole model
 _EACH: Final = (1 << 14, 1 << 18)  # of each tensor, at least and at most
@@ -61,6 +60,9 @@ class SampledSource(PartOf):
         """As `load`."""
         return self.load(name)
 
+    def reader(self, name: str) -> None:
+        """A sample is held."""
+
     def _rows(self, info: TensorInfo) -> np.ndarray:
         if info.nbytes <= self.most or not info.shape:
             return self.whole.load(info.name)
@@ -75,7 +77,8 @@ class SampledSource(PartOf):
         return np.concatenate(rows).reshape(count, *shape[1:])
 
     def _reader(self, name: str) -> Callable[[int, int], np.ndarray]:
-        if isinstance(self.whole, SafetensorsSource | GgufSource):
-            return self.whole.reader(name)
+        read = file_reader(self.whole, name)
+        if read is not None:
+            return read
         flat = self.whole.view(name).reshape(-1)
         return lambda begin, end: flat[begin:end]

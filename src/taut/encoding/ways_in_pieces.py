@@ -7,7 +7,7 @@ and their bytes are counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from taut.coding import (
 from taut.container import Layout
 from taut.container.added import PieceFacts
 from taut.container.format import PACKED
+from taut.encoding.few_bytes import FewBytes
 from taut.encoding.tensor import RelativeError
 from taut.errors import ArgumentError
 from taut.io import TensorInfo, storage
@@ -157,27 +158,6 @@ class PieceCoder:
             return PieceFacts(decoded.digest.hexdigest(), error)
 
         return facts
-
-
-class FewBytes:
-    """Keeps the parts of a coded array as they pass, as long as they are few."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._nbytes = 0
-
-    def kept(self, parts: Iterable[bytes]) -> Iterator[bytes]:
-        """The same parts."""
-        for part in parts:
-            self._nbytes += len(part)
-            if self._nbytes < PACKED:
-                self._parts.append(part)
-            yield part
-
-    def coded(self) -> CodedArray:
-        """All of them, once they have passed and were few."""
-        header, *chunks = self._parts
-        return CodedArray(header, tuple(chunks))
 
 
 class _Decoded:

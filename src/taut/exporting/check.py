@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Final
@@ -12,6 +13,30 @@ from taut.errors import VerifyError
 from taut.exporting.result import Check
 
 _BLOCK: Final = 1 << 20  # values compared at a time
+
+
+@dataclass
+class _FloatSums:
+    """What adds up over blocks of a tensor's values and those that were read back."""
+
+    moved: bool = False
+    largest: float = 0.0
+    missed: float = 0.0
+    dot: float = 0.0
+    power: float = 0.0
+    other: float = 0.0
+
+    def add(self, name: str, x: np.ndarray, y: np.ndarray) -> None:
+        """Take in a block of each."""
+        if x.dtype == y.dtype and x.tobytes() == y.tobytes():
+            x = y = _finite(x)
+        else:
+            moved, x, y = _moved(name, x, y)
+            self.moved |= moved
+        self.largest = max(self.largest, float(np.abs(x - y).max(initial=0)))
+        self.missed += float(np.square(x - y).sum())
+        self.dot, self.power = self.dot + float(x @ y), self.power + float(x @ x)
+        self.other += float(y @ y)
 
 
 @dataclass
@@ -41,28 +66,28 @@ class Comparison:
                 f"{list(ours.shape)} in the file",
                 tensor=name,
             )
-        if ours.dtype.kind in "iub":  # indices and masks: no errors to sum up
-            expect(name, ours, theirs)
+        self.add_pieces(name, [(ours, theirs)])
+
+    def add_pieces(self, name: str, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+        """The same of a tensor whose values, ours and theirs, come in pieces of one shape each."""
+        floats, sums = False, _FloatSums()
+        for ours, theirs in pairs:
+            if ours.dtype.kind in "iub":  # indices and masks: no errors to sum up
+                expect(name, ours, theirs)
+                continue
+            floats = True
+            a, b = _reals(ours), _reals(theirs)
+            for begin in range(0, a.size, _BLOCK):
+                sums.add(name, a[begin : begin + _BLOCK], b[begin : begin + _BLOCK])
+        if not floats:
             self.exact.append(name)
             return
-        a, b = _reals(ours), _reals(theirs)
-        same = True
-        dot = power = other = 0.0
-        for begin in range(0, a.size, _BLOCK):
-            x, y = a[begin : begin + _BLOCK], b[begin : begin + _BLOCK]
-            if x.dtype == y.dtype and x.tobytes() == y.tobytes():
-                moved = False
-                x = y = _finite(x)
-            else:
-                moved, x, y = _moved(name, x, y)
-            same &= not moved
-            self._largest = max(self._largest, float(np.abs(x - y).max(initial=0)))
-            self._missed += float(np.square(x - y).sum())
-            dot, power = dot + float(x @ y), power + float(x @ x)
-            other += float(y @ y)
-        self._power += power
-        self._cosines.append(dot / sqrt(power * other) if power * other else 1.0)
-        (self.exact if same else self.rounded).append(name)
+        self._largest = max(self._largest, sums.largest)
+        self._missed += sums.missed
+        self._power += sums.power
+        size = sums.power * sums.other
+        self._cosines.append(sums.dot / sqrt(size) if size else 1.0)
+        (self.rounded if sums.moved else self.exact).append(name)
 
     def check(self, runtime: str) -> Check:
         """All tensors together; a tensor is a sample."""

@@ -1,12 +1,12 @@
 """A model as ordinary safetensors again, in any float dtype: a file, or a Hugging Face folder.
 
 The file is as large as the original at that dtype: it is made for loaders that know nothing of
-Taut. Tensors pass one at a time.
+Taut. Tensors pass one at a time, large ones in pieces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from taut.container import TautFile, made_file, made_folder
-from taut.container.plain_file import write_tensors
+from taut.container.plain_file import Load, write_tensors
 from taut.errors import ArgumentError
 from taut.exporting.check import Comparison, expect, size_words
 from taut.exporting.companions import companion_notes, copy_companions
@@ -24,9 +24,10 @@ from taut.exporting.shards import SHARD, write_shards
 from taut.io import SAFETENSORS_DTYPES, TensorInfo, tensor_nbytes
 from taut.io.nest import NEST
 from taut.io.onnx import GRAPH
-from taut.io.safetensors import MappedFile
+from taut.io.safetensors import SafetensorsSource, open_safetensors
 
 DTYPES: Final = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+_PIECE: Final = 1 << 24  # bytes of a tensor that are converted, or compared, at a time
 _FLOATS: Final = ("F64", "F32", "F16", "BF16")
 
 Progress = Callable[[str, int, int], None]
@@ -128,8 +129,12 @@ def converted(info: TensorInfo, dtype: str | None) -> TensorInfo:
     return TensorInfo(info.name, new, info.shape, tensor_nbytes(new, info.shape))
 
 
-def convert(values: np.ndarray, info: TensorInfo) -> np.ndarray:
+def convert(
+    values: np.ndarray, info: TensorInfo, whole: Callable[[], Iterable[np.ndarray]] | None = None
+) -> np.ndarray:
     """Values in the dtype of `info`, rounded to nearest where it is narrower.
+
+    `whole` gives all of which they are a part, for what an error says.
 
     Raises:
         ArgumentError: a finite value is too large for it; names the tensor.
@@ -140,12 +145,17 @@ def convert(values: np.ndarray, info: TensorInfo) -> np.ndarray:
     with np.errstate(over="ignore"):
         found = values.astype(dtype)
     if not np.isfinite(found).all() and (np.isfinite(values) & ~np.isfinite(found)).any():
-        largest = float(np.abs(values[np.isfinite(values)].astype(np.float64)).max())
+        largest = max(map(_largest, [values] if whole is None else whole()))
         raise ArgumentError(
             f'tensor "{info.name}": its largest value, {largest:g}, is beyond {dtype}; '
             "export to bfloat16 or float32"
         )
     return found
+
+
+def _largest(values: np.ndarray) -> float:
+    """The largest magnitude of the finite values."""
+    return float(np.abs(values[np.isfinite(values)].astype(np.float64)).max(initial=0.0))
 
 
 def check_dtype(dtype: str | None) -> None:
@@ -163,21 +173,44 @@ def compare(
         VerifyError: one is not.
     """
     found = Comparison()
-    for path in paths:
-        mapped = MappedFile(path)
-        for tensor in mapped.header.tensors:
-            theirs, ours = mapped.view(tensor), file[tensor.name]
-            info = TensorInfo(tensor.name, tensor.dtype, tensor.shape, tensor.nbytes)
-            expect(tensor.name, convert(ours, info), theirs)
-            found.add(tensor.name, ours, theirs)
+    for source in map(open_safetensors, paths):
+        for info in source.infos:
+            found.add_pieces(info.name, _pairs(file, source, info))
             if told is not None:
                 told()
     return found
 
 
-def _loading(file: TautFile, infos: Iterable[TensorInfo]) -> Callable[[str], np.ndarray]:
+def _pairs(
+    file: TautFile, source: SafetensorsSource, info: TensorInfo
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pieces of a tensor of the file, and what was read back of each: bit for bit as it was to be.
+
+    Raises:
+        VerifyError: it is not.
+    """
+    read, begin = source.reader(info.name), 0
+    for ours in _pieces(file, info.name):
+        theirs = read(begin, begin + ours.size)
+        begin += ours.size
+        expect(info.name, convert(ours, info, lambda: _pieces(file, info.name)), theirs)
+        yield ours, theirs
+
+
+def _pieces(file: TautFile, name: str) -> Iterator[np.ndarray]:
+    return file.pieces(name, _PIECE)
+
+
+def _loading(file: TautFile, infos: Iterable[TensorInfo]) -> Load:
     wanted = {info.name: info for info in infos}
-    return lambda name: convert(file[name], wanted[name])
+
+    def pieces(name: str) -> Iterator[np.ndarray]:
+        return (
+            convert(piece, wanted[name], lambda: _pieces(file, name))
+            for piece in _pieces(file, name)
+        )
+
+    return pieces
 
 
 def steps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,10 @@ class BasedOn:
     def notes(self) -> tuple[str, ...]:
         """As of the whole (`notes_of`)."""
         return tuple(getattr(self.whole, "notes", ()))
+
+    def reader(self, name: str) -> Callable[[int, int], np.ndarray] | None:
+        """What reads some values of a tensor (`tensor_pieces.file_reader`); None if it is held."""
+        return None
 
     def load(self, name: str) -> np.ndarray:
         """As the whole gives it."""

@@ -62,6 +62,9 @@ def kind_of(path: Path) -> Kind | None:
     """
     first = first_bytes(path)
     refuse_code(path)
+    # First, since the length that it begins with may look like anything: 640 is a pickle's mark.
+    if first[8:9] == b"{" and int.from_bytes(first[:8], "little") <= path.stat().st_size - 8:
+        return "safetensors"
     if (why := why_foreign(first, path)) is not None:
         raise FormatError(f"{path}: {why}")
     if first.startswith(b"GGUF"):
@@ -70,8 +73,6 @@ def kind_of(path: Path) -> Kind | None:
         return _of_archive(path)
     if len(first) > 1 and first[0] == 0x80 and 2 <= first[1] <= 5:  # a pickle begins so
         return "checkpoint"
-    if first[8:9] == b"{" and int.from_bytes(first[:8], "little") <= path.stat().st_size - 8:
-        return "safetensors"
     return "onnx" if _is_onnx(path) else None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from taut.io.based_on import BasedOn
 from taut.io.tensor_info import Source, TensorInfo
+from taut.io.tensor_pieces import Read, file_reader
 
 _COMPLEX: Final = "C64"
 _NAMED: Final = 8  # tensors in a note
@@ -57,6 +58,10 @@ class PairedSource(BasedOn):
     def view(self, name: str) -> np.ndarray:
         """The same, perhaps as a view of the mapped file."""
         return self._seen(name, self.whole.view(name))
+
+    def reader(self, name: str) -> Read | None:
+        """As of the whole; complex tensors are held."""
+        return None if name in self._pairs else file_reader(self.whole, name)
 
     def _seen(self, name: str, values: np.ndarray) -> np.ndarray:
         info = self._pairs.get(name)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from taut.io.based_on import BasedOn
 from taut.io.tensor_info import Source, TensorInfo
+from taut.io.tensor_pieces import Read, file_reader
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class PartOf(BasedOn):
         """Ties among them."""
         ties = self.whole.aliases.items()
         return {name: of for name, of in ties if name in self._kept and of in self._kept}
+
+    def reader(self, name: str) -> Read | None:
+        """As of the whole."""
+        return file_reader(self.whole, name)
 
     @cached_property
     def _kept(self) -> frozenset[str]:

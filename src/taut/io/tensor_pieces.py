@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
+from taut.io.based_on import BasedOn
 from taut.io.dtypes import storage
 from taut.io.gguf import GgufSource
-from taut.io.part_of import PartOf
 from taut.io.safetensors import SafetensorsSource
 from taut.io.tensor_info import Source, TensorInfo
 
@@ -22,27 +22,29 @@ Read = Callable[[int, int], np.ndarray]
 def reader_of(source: Source, name: str) -> Read:
     """What gives the values of a tensor from one number to another, flat, in its stored dtype.
 
-    Only what lies in safetensors or GGUF is read so; other sources hold, or map, the tensor anyhow.
+    Only what lies in safetensors or GGUF is read so (`file_reader`); other sources hold, or map,
+    the tensor anyhow.
 
     >>> from taut.io import open_source
     >>> reader_of(open_source({"w": np.arange(6).reshape(2, 3)}), "w")(2, 4)
     array([2, 3])
     """
-    file = _file_of(source)
-    if file is not None:
-        return file.reader(name)
+    read = file_reader(source, name)
+    if read is not None:
+        return read
     flat = source.load(name).reshape(-1)
     return lambda begin, end: flat[begin:end]
 
 
 def pieces_of(source: Source, info: TensorInfo, nbytes: int = PIECE) -> Iterator[np.ndarray]:
     """All values of a tensor in order, about so many bytes at a time, flat; one alone if small."""
-    if info.nbytes <= nbytes or _file_of(source) is None:
+    read = file_reader(source, info.name) if info.nbytes > nbytes else None
+    if read is None:
         flat = source.load(info.name).reshape(-1)
         step = max(1, nbytes // max(1, flat.itemsize))
         yield from (flat[at : at + step] for at in range(0, max(1, flat.size), step))
         return
-    read, (dtype, _) = reader_of(source, info.name), storage(info.dtype, info.shape)
+    dtype, _ = storage(info.dtype, info.shape)
     count, each = info.nbytes // dtype.itemsize, max(1, nbytes // dtype.itemsize)
     for begin in range(0, count, each):
         yield read(begin, min(count, begin + each))
@@ -56,13 +58,13 @@ def held_nbytes(source: Source, info: TensorInfo) -> int:
     >>> held_nbytes(source, source.infos[0])
     24
     """
-    if info.nbytes <= LARGE or _file_of(source) is None:
+    if info.nbytes <= LARGE or file_reader(source, info.name) is None:
         return info.nbytes
     return 2 * PIECE
 
 
-def _file_of(source: Source) -> SafetensorsSource | GgufSource | None:
-    """The source itself, or that of which it is a part, where it is read piece by piece."""
-    while type(source) is PartOf:
-        source = source.whole
-    return source if isinstance(source, SafetensorsSource | GgufSource) else None
+def file_reader(source: Source, name: str) -> Read | None:
+    """What reads the values of a tensor from its file; None where the tensor is held anyhow."""
+    if isinstance(source, SafetensorsSource | GgufSource | BasedOn):
+        return source.reader(name)
+    return None

@@ -14,6 +14,7 @@ from taut.io import Source, TensorInfo, tensor_nbytes
 from taut.io.gguf import GgufSource
 from taut.io.gguf_floats import float_entries, quantised_types
 from taut.io.quantized import FloatSource, as_floats
+from taut.io.tensor_pieces import Read, file_reader
 from taut.loading.float_file import FloatFile, with_floats
 from taut.loading.gguf_tensors import GgufTensors
 from taut.loading.restore_gguf import is_gguf
@@ -26,13 +27,15 @@ class FloatView:
     """A model whose low-bit weights are the floats that they stand for.
 
     `forms` says of each of them how it is held; a model without any has none. What GGUF files hold
-    beside their tensors is not in it.
+    beside their tensors is not in it. `read` gives a tensor, and `read_some` what gives some of its
+    values, where it need not be held.
     """
 
     identity: str
     infos: Mapping[str, TensorInfo]
     forms: Mapping[str, str]
     read: Callable[[str], np.ndarray]
+    read_some: Callable[[str], Read | None] = lambda name: None
 
     def load(self, name: str) -> np.ndarray:
         """One tensor; a low-bit weight as floats.
@@ -41,8 +44,21 @@ class FloatView:
             ArgumentError: its type cannot be read as numbers, or the extra `gguf` is missing.
             FormatError, VerifyError: it is damaged.
         """
-        found = self.read(name)
-        return found.astype(np.float32) if self.infos[name].dtype == "F32" else found
+        return self._seen(self.read(name), name)
+
+    def reader(self, name: str) -> Read:
+        """What gives the values of one tensor from one number to another, flat; raises as `load`.
+
+        A low-bit weight is held.
+        """
+        some = self.read_some(name)
+        if some is not None:
+            return lambda begin, end: self._seen(some(begin, end), name)
+        flat = self.load(name).reshape(-1)
+        return lambda begin, end: flat[begin:end]
+
+    def _seen(self, values: np.ndarray, name: str) -> np.ndarray:
+        return values.astype(np.float32) if self.infos[name].dtype == "F32" else values
 
     def beside(self, other: FloatView) -> FloatView:
         """This model with float32 in the place of another float, where one of the two is low-bit.
@@ -81,14 +97,21 @@ def float_view(model: TautFile | Source, identity: str) -> FloatView:
         entries = float_entries(model)
         infos = {name: entry.info for name, entry in entries.items()}
         forms = quantised_types(model.tensors)
-        return FloatView(identity, infos, forms, lambda name: entries[name].load())
+        return FloatView(
+            identity,
+            infos,
+            forms,
+            lambda name: entries[name].load(),
+            lambda name: None if name in forms else file_reader(model, name),
+        )
     try:
         source: Source = as_floats(model)
     except FormatError:
         source = model
     low = source.weights if isinstance(source, FloatSource) else ()
     forms = {weight.info.name: weight.told for weight in low}
-    return FloatView(identity, {info.name: info for info in source.infos}, forms, source.load)
+    infos = {info.name: info for info in source.infos}
+    return FloatView(identity, infos, forms, source.load, lambda name: file_reader(source, name))
 
 
 def _of_taut(file: TautFile, identity: str) -> FloatView:
@@ -101,7 +124,17 @@ def _of_taut(file: TautFile, identity: str) -> FloatView:
         low = tensors.weights if isinstance(tensors, FloatFile) else {}
         forms = {name: weight.told for name, weight in low.items()}
     infos = {info.name: info for info in tensors.infos}
-    return FloatView(identity, infos, forms, tensors.__getitem__)
+    return FloatView(
+        identity,
+        infos,
+        forms,
+        tensors.__getitem__,
+        lambda name: None if name in forms else _spans(file, name),
+    )
+
+
+def _spans(file: TautFile, name: str) -> Read:
+    return lambda begin, end: file.span(name, begin, end)
 
 
 def _is_other_float(info: TensorInfo, others: Mapping[str, TensorInfo]) -> bool:

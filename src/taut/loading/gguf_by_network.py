@@ -18,6 +18,7 @@ from taut.errors import ArgumentError, FormatError
 from taut.io import Source, open_source
 from taut.io.gguf import GgufSource
 from taut.io.gguf_metadata import METADATA
+from taut.io.tensor_pieces import file_reader
 from taut.loading.float_view import FloatView, float_view, side_by_side
 from taut.loading.restore_gguf import is_gguf, open_frame, write_gguf
 from taut.networks.gguf_folder import gguf_folder
@@ -89,7 +90,13 @@ def _network_of(
             return
         network, beside = open_source(made.path), float_view(other.model, other.identity)
         infos = {info.name: info for info in network.infos}
-        view = FloatView(one.identity, infos, dict.fromkeys(infos, "GGUF"), network.load)
+        view = FloatView(
+            one.identity,
+            infos,
+            dict.fromkeys(infos, "GGUF"),
+            network.load,
+            lambda name: file_reader(network, name),
+        )
         kept = {name: beside.infos[name] for name in beside.infos if name != _beside(other.model)}
         beside = replace(beside, infos=kept)
         note = f"{one.identity}: {'; '.join(made.notes[:1])}"

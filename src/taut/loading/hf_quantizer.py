@@ -134,7 +134,7 @@ def _decode(path: Path, folder: Path) -> list[Path]:
     origin = file.index.origin
     if origin.quantization:  # transformers gets floats, which any class of the network takes
         floats, whole = with_floats(file), folder / "model.safetensors"
-        write_tensors(whole, floats.infos, floats.__getitem__)
+        write_tensors(whole, floats.infos, floats.pieces)
         return [whole]
     several = len(origin.files) > 1 or origin.texts
     restored = decompress(path, folder / ("model" if several else "model.safetensors"))

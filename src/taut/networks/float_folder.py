@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from taut.container.model_folder import plain_config
 from taut.container.plain_file import write_tensors
 from taut.errors import ArgumentError
 from taut.io import Source
 from taut.io.quantized import are_floats
+from taut.io.tensor_pieces import pieces_of
 
 
 @contextmanager
@@ -51,4 +54,9 @@ def _fill(whole: Path, folder: Path, source: Source) -> None:
     config = whole / "config.json"
     if config.is_file():
         config.write_bytes(plain_config(Path("config.json"), config.read_bytes()))
-    write_tensors(whole / "model.safetensors", source.infos, source.load)
+    infos = {info.name: info for info in source.infos}
+
+    def load(name: str) -> Iterable[np.ndarray]:
+        return pieces_of(source, infos[name])
+
+    write_tensors(whole / "model.safetensors", source.infos, load)

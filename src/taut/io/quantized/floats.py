@@ -17,6 +17,7 @@ from taut.io.quantized.declared import BESIDE, declared_of
 from taut.io.quantized.quantized_weight import QuantizedWeight, Tensors, infos_as_floats
 from taut.io.quantized.recognise import STATES, recognise
 from taut.io.tensor_info import Source, SourceFile, TensorInfo
+from taut.io.tensor_pieces import Read, file_reader
 
 
 class FloatSource(BasedOn):
@@ -77,6 +78,10 @@ class FloatSource(BasedOn):
         told = "; ".join(f"{count} {'is' if count == 1 else 'are'} {kind}"
                          for kind, count in kinds.most_common(4))  # fmt: skip
         return f"low-bit weights, read as floats: {told}"
+
+    def reader(self, name: str) -> Read | None:
+        """As of the whole; low-bit weights are held."""
+        return None if name in self._by_name else file_reader(self.whole, name)
 
     def load(self, name: str) -> np.ndarray:
         """One tensor; a low-bit weight as the floats that it stands for."""
