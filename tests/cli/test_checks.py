@@ -51,6 +51,21 @@ WRONG = [
     ),
     (("compress", "MODEL", "--output-kind", "xyz"), '"xyz" is none of auto, logits'),
     (("compress", "MODEL", "--no-fold"), "fold (--no-fold): batch norms are folded only where"),
+    (("compress", "MODEL", "-o", "MODEL"), "is the model to compress"),
+    (("compress", "MODEL", "-o", "x.zip"), ".zip is the name of another format"),
+    (("compress", "MODEL", "--ray", "local", "--shard-size", "0"), "is no size in bytes"),
+    (("compress", "build.py:model", "--bits", "3", "--calib", "build.py:no"), 'has no "no"'),
+    (("compress", "build.py:model", "--bits", "3", "--train", "build.py:no"), 'has no "no"'),
+    (("compress", "build.py:model", "--calib", "texts.txt"), "give bits, size or max_drop"),
+    (("compress", "build.py:model", "--train", "build.py:model"), "give bits, size or max_drop"),
+    (
+        ("compress", "build.py:model", "--bits", "3", "--max-drop", "1%", "--score", "build.py:no"),
+        "max_drop (--max-drop): goes with calibration data",
+    ),
+    (
+        ("compress", "build.py:model", "--bits", "3", "--train", "build.py:batches", "--lr", "-1"),
+        "lr: -1.0 cannot be",
+    ),
     (("plan", "MODEL", "--size", "8"), "8x?"),
     (("frontier", "MODEL", "--sizes", "8x,4"), "4x?"),
     (("frontier", "MODEL", "--calib", "config.json"), "a model's config"),
@@ -63,6 +78,7 @@ WRONG = [
     (("report", "MODEL", "--frontier", "eval.json"), "give it to taut report --score"),
 ]
 FILES = {
+    "build.py": "def model(): ...\ndef batches(): return [(1, 2)]\n",
     "texts.txt": "a\nb\n",
     "plan.yaml": "taut: 1\nrules:\n- {match: '*', scheme: rd}\n",
     "eval.json": json.dumps({"model": {}, "original": None, "paired": [], "fidelity": None}),
