@@ -104,6 +104,16 @@ def percent(fraction: float) -> str:
     return f"{digits(100 * fraction)} %"
 
 
+def drop(asked: str) -> str:
+    """What a score may lose, as it was asked for, in the notation of the pages.
+
+    >>> drop("0.5%"), drop("0.005")
+    ('0.5 %', '0.005')
+    """
+    number, sign, _ = asked.partition("%")
+    return f"{number.strip()} %" if sign else asked
+
+
 def share(fraction: float) -> str:
     """A fraction in percent that says all, or none, of nothing less.
 
