@@ -24,6 +24,8 @@ WRONG = [
     (("frontier", "MODEL", "--from", "9", "--to", "2"), "from 9 to 2 bits is no way up"),
     (("frontier", "MODEL", "--schemes", "int8,foo"), 'unknown part "foo"'),
     (("frontier", "MODEL", "--score", "none.py:score"), "--score: none.py: no such file"),
+    (("frontier", "build.py:model", "--calib", "build.py:no"), 'build.py: has no "no"'),
+    (("frontier", "build.py:model", "--score", "build.py:no"), 'build.py: has no "no"'),
     (("frontier", "MODEL", "--score", "score"), "name a function in a file as file.py:function"),
     (("compress", "MODEL", "--shard-size", "5MBB"), 'shard_size (--shard-size): "5MBB" is no'),
     (("compress", "MODEL", "--shard-size", "5MB"), "become several files; name a folder (-o)"),
