@@ -41,9 +41,11 @@ def command(
     The page is one file that needs no network and no server.
     """
     from taut.cli._checks import check_new
+    from taut.cli._kinds import INDEX, check_kind
     from taut.container import check_destination, write_file
     from taut.reporting.viewer import view_page
 
+    check_kind("FILE", file, INDEX)
     if output is not None:
         check_new(output, force=force)
         check_destination(output, force=force)
