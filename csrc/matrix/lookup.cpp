@@ -37,6 +37,10 @@ Status make_lookup(const Vec<Table>& tables, bool trellis, CoderTraits coder, Ma
 
 }  // namespace
 
+MatrixDecoder::MatrixDecoder(Memory& memory)
+    : memory_(memory), column_scale_(memory), lookup_(memory), slots_(memory), basis_(memory) {}
+MatrixDecoder::~MatrixDecoder() = default;
+
 Status MatrixDecoder::open(const ArrayHeader& h, const Kernels& kernels) {
     const MatrixFields& m = h.matrix;
     TAUT_HAVE(column_scale_.try_assign(h.row_length, 1.0f));

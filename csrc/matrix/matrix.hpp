@@ -61,8 +61,8 @@ inline constexpr char kWideLevel[] = "a level of more than 32 bits";
 // be used by several threads at once.
 class MatrixDecoder {
 public:
-    explicit MatrixDecoder(Memory& memory = usual_memory)
-        : memory_(memory), column_scale_(memory), lookup_(memory), slots_(memory), basis_(memory) {}
+    explicit MatrixDecoder(Memory& memory = usual_memory);
+    ~MatrixDecoder();
     Status open(const ArrayHeader& h, const Kernels& kernels);
     // `out` takes the chunk's values, or its levels as int32; without it symbols and levels are decoded, but nothing is
     // put.
