@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 # The core's decoders, which throw nothing, and what stands on them: no C++ library is needed to run it.
 enable_language(C)
 set(TAUT_C_SOURCES array/header rans/slots rans/read_table rans/read_streams split/header split/decode matrix/header matrix/tables
-    matrix/columns matrix/lookup matrix/decode adaptive/header adaptive/numbers adaptive/decode records/header records/layout records/decode delta/header delta/decode
+    matrix/basis matrix/columns matrix/lookup matrix/decode adaptive/header adaptive/numbers adaptive/decode records/header records/layout records/decode delta/header delta/decode
     codec/any simd/kernels)
 list(TRANSFORM TAUT_C_SOURCES PREPEND ${CMAKE_SOURCE_DIR}/csrc/)
 list(TRANSFORM TAUT_C_SOURCES APPEND .cpp)
@@ -29,7 +29,7 @@ if(NOT MSVC)
     # What is not in a loop over values is small rather than fast.
     target_compile_options(taut PRIVATE -O2 -fno-align-functions -fno-align-loops -fno-align-jumps -fno-asynchronous-unwind-tables -fno-unwind-tables)
     set(TAUT_C_SMALL ${TAUT_C_SOURCES})
-    list(FILTER TAUT_C_SMALL EXCLUDE REGEX "/(split/decode|matrix/(columns|decode))[.]cpp")
+    list(FILTER TAUT_C_SMALL EXCLUDE REGEX "/(split/decode|matrix/columns)[.]cpp")
     set_property(SOURCE ${TAUT_C_OWN} ${TAUT_C_SMALL} DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY COMPILE_OPTIONS -Os)
     set_target_properties(taut PROPERTIES LINKER_LANGUAGE C)
   endif()
@@ -54,8 +54,22 @@ file(WRITE ${CMAKE_BINARY_DIR}/taut-config.cmake
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/taut-config-version.cmake VERSION 0.1.0 COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/taut-config.cmake ${CMAKE_BINARY_DIR}/taut-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/taut)
+# Where it is installed is known when it is: `cmake --install --prefix`. A static library alone wants what it is made with.
+file(RELATIVE_PATH TAUT_UP /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" TAUT_UP ${TAUT_UP})
+set(TAUT_ALSO "")
+if(TAUT_THREADS)
+  string(APPEND TAUT_ALSO " -lpthread")
+endif()
+if(UNIX)
+  string(APPEND TAUT_ALSO " -lm")
+endif()
+if(BUILD_SHARED_LIBS)
+  set(TAUT_LIBS "Libs: -L\${libdir} -ltaut\nLibs.private:${TAUT_ALSO}\nCflags: -I\${includedir}\n")
+else()
+  set(TAUT_LIBS "Libs: -L\${libdir} -ltaut${TAUT_ALSO}\nCflags: -I\${includedir} -DTAUT_STATIC\n")
+endif()
 file(WRITE ${CMAKE_BINARY_DIR}/taut.pc
-     "prefix=${CMAKE_INSTALL_PREFIX}\nlibdir=\${prefix}/${CMAKE_INSTALL_LIBDIR}\nincludedir=\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}\n\n"
-     "Name: taut\nDescription: Reads Taut files\nVersion: 0.1.0\nLibs: -L\${libdir} -ltaut\nLibs.private: -lpthread -lm\n"
-     "Cflags: -I\${includedir}\n")
+     "prefix=\${pcfiledir}/${TAUT_UP}\nlibdir=\${prefix}/${CMAKE_INSTALL_LIBDIR}\nincludedir=\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}\n\n"
+     "Name: taut\nDescription: Reads Taut files\nVersion: 0.1.0\n${TAUT_LIBS}")
 install(FILES ${CMAKE_BINARY_DIR}/taut.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

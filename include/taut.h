@@ -72,8 +72,13 @@ typedef struct taut_options {
 } taut_options;
 #define TAUT_OPTIONS {sizeof(taut_options), {NULL, NULL, NULL}, 0, 1}
 
-/* Where a file's bytes come from. `read` fills `to` with `size` bytes from `offset` on and gives 0, or anything else
- * if it cannot. It is called by one thread at a time, with offsets within `size`. `close` may be null. */
+/* The functions below that a program gives (read, write, allocate, close) return in the usual way: they throw nothing and jump
+ * nowhere. They may call the library, but what works on the file that called them, or that stands on it, gives
+ * TAUT_ERROR_ARGUMENT, and taut_close closes it once that call has returned. */
+
+/* Where a file's bytes come from. `read` fills `to` with all `size` bytes from `offset` on and gives 0, or anything else
+ * if it cannot. It is called by one thread at a time, with offsets within `size`, and may be asked for the same bytes again: where
+ * it gives others, or not all of them, the checksums tell. `close` may be null; it is called once, even if the file does not open. */
 typedef struct taut_source {
     int (*read)(void *context, uint64_t offset, void *to, size_t size);
     void (*close)(void *context);
@@ -173,7 +178,8 @@ typedef struct taut_grid_out {
     float *levels;        /* levels */
 } taut_grid_out;
 
-/* TAUT_ERROR_UNSUPPORTED where a tensor lies on no grid: it is lossless, or kept, or shares an array with others. */
+/* TAUT_ERROR_UNSUPPORTED where a tensor lies on no grid: it is lossless, or kept, or shares an array with others, or its
+   rows are sums of a basis' rows. */
 TAUT_API taut_status taut_grid_describe(taut_file *file, size_t number, taut_grid *grid, taut_error *error);
 /* Rows first .. first + rows - 1 of the grid. */
 TAUT_API taut_status taut_grid_decode(taut_file *file, size_t number, uint64_t first, uint64_t rows,

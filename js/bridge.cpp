@@ -8,6 +8,7 @@
 extern "C" {
 
 IMPORT(read) int host_read(double offset, void* to, size_t size);  // 0: done
+IMPORT(base) int host_base(const char* name, size_t name_size, void* to, size_t size);
 IMPORT(write) int host_write(const void* bytes, size_t size);
 
 }  // extern "C"
@@ -29,6 +30,9 @@ char digits[16];
 
 int read(void*, uint64_t offset, void* to, size_t size) { return host_read(double(offset), to, size); }
 int write(void*, const void* bytes, size_t size) { return host_write(bytes, size); }
+int read_base(void*, const char* name, size_t name_size, const char*, const uint64_t*, uint32_t, void* to, size_t size) {
+    return host_base(name, name_size, to, size);
+}
 
 }  // namespace
 
@@ -39,8 +43,11 @@ EXPORT(open) int js_open(double size, double limit) {
     options.memory_limit = uint64_t(limit);
     const taut_source source = {read, nullptr, nullptr, uint64_t(size)};
     taut_close(file);
-    return taut_open_source(&source, &options, &file, &error);
+    const taut_status status = taut_open_source(&source, &options, &file, &error);
+    const taut_base base = {read_base, nullptr};
+    return status != TAUT_OK || !taut_base_name(file) ? status : taut_stand_on(file, &base, &error);
 }
+EXPORT(base_name) const char* js_base_name() { return taut_base_name(file); }  // null: no delta
 EXPORT(error) const char* js_error() { return error.text; }
 EXPORT(allocate) void* js_allocate(size_t size) { return malloc(size); }
 EXPORT(release) void js_release(void* block) { free(block); }

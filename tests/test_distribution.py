@@ -99,6 +99,28 @@ def test_the_image_copies_what_the_package_is_built_from():
     assert words.count("FROM") == 2 and words[-1] == "ENTRYPOINT"
 
 
+@pytest.mark.slow("copies an interpreter and asks for the libraries of each of its modules")
+@pytest.mark.skipif(sys.platform != "linux", reason="images are of Linux")
+def test_the_image_is_an_interpreter_with_what_it_loads_and_no_more(tmp_path):
+    """Run where a process may have a root of its own; the sizes of the image are in the docs."""
+    package = tmp_path / "installed" / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
+    for name in ("small", "small/tests"):
+        (package / name).mkdir(parents=True)
+        (package / name / "__init__.py").write_text("import ssl, sqlite3, ctypes\n")
+    root, script = tmp_path / "root", ROOT / "tools" / "image" / "assemble.py"
+    subprocess.run([sys.executable, script, tmp_path / "installed", root], check=True)
+    found = {path.relative_to(root).as_posix() for path in root.rglob("*")}
+    left_out = re.compile(r"/(idlelib|ensurepip|__pycache__|tests|pip)(/|$)")
+    assert [one for one in found if left_out.search(one)] == []
+    assert any(re.search(r"libc\.so\.6$", one) for one in found)
+    assert any(one.endswith("small/__init__.py") for one in found)
+    assert not any(Path(one).name in ("sh", "bash", "apt", "pip") for one in found)
+    if os.geteuid() == 0:
+        program = Path(sys.executable).resolve()
+        words = ["chroot", root, program, "-c", "import small; print(small.ssl.OPENSSL_VERSION)"]
+        assert "SSL" in subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
 def test_the_citation_is_of_this_version():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["version"] == __version__

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CSRC = ROOT / "csrc"
 PORTABLE = (
     "array/header", "rans/slots", "rans/read_table", "rans/read_streams", "split/header",
-    "split/decode", "matrix/header", "matrix/tables", "matrix/columns", "matrix/lookup",
+    "split/decode", "matrix/header", "matrix/tables", "matrix/basis", "matrix/columns", "matrix/lookup",
     "matrix/decode", "adaptive/header", "adaptive/numbers", "adaptive/decode", "records/layout",
     "records/header", "records/decode", "delta/header", "delta/decode", "codec/any", "simd/kernels",
 )  # fmt: skip

@@ -19,6 +19,7 @@ enum class Kind : uint8_t {
 enum class CoderId : uint8_t { fast = 0, dense = 1, small = 2 };  // small: dense with four lanes
 enum class Mode : uint8_t { unsigned_ = 0, float_ = 1, signed_ = 2 };
 enum class Output : uint8_t { f32 = 0, f16 = 1, bf16 = 2, f64 = 3 };
+constexpr int width_of(Output output) { return output == Output::f32 ? 4 : output == Output::f64 ? 8 : 2; }
 
 constexpr uint8_t kSkipZero = 1;       // flag: +0 and -0 keep no raw bits
 constexpr uint8_t kMinusZero = 254;    // symbol of -0 where zeros are bare: masks leave both zeros behind
@@ -32,13 +33,14 @@ constexpr int kMaxLow = 57;            // raw bits per value: a 64-bit load at a
 struct MatrixFields {
     explicit MatrixFields(Memory& memory = usual_memory)
         : row_exponents(memory), column_exponents(memory), row_classes(memory), column_classes(memory), map(memory),
-          coded_tables(memory) {}
+          basis(memory), coded_tables(memory) {}
     bool trellis = false;
     uint8_t row_fraction = 0, column_fraction = 0;   // exponents count in 2^-fraction octaves
     Vec<uint8_t> row_exponents, column_exponents;  // one each; empty: all kNoExponent
     Vec<uint8_t> row_classes, column_classes;      // one each; empty: all zero
     Vec<uint8_t> map;                              // [row class][column class] -> context; empty: all zero
     size_t column_class_count = 1;
+    Vec<uint8_t> basis;                            // as coded (matrix/basis.hpp); empty: rows are values themselves
     Vec<uint8_t> coded_tables;                     // what a writer puts for the tables
 };
 constexpr uint8_t kNoExponent = 128;
@@ -128,8 +130,13 @@ struct DeltaFields {
 };
 
 struct ArrayHeader {
-    explicit ArrayHeader(Memory& memory = usual_memory)
-        : rows(memory), tables(memory), matrix(memory), adaptive(memory), records(memory), delta(memory) {}
+    explicit ArrayHeader(Memory& memory = usual_memory);
+#if !TAUT_DECODE_ONLY
+    ArrayHeader(const ArrayHeader&) = default;
+#endif
+    ArrayHeader(ArrayHeader&&) noexcept;
+    ArrayHeader& operator=(ArrayHeader&&) noexcept;
+    ~ArrayHeader();
     Kind kind = Kind::stored;
     CoderId coder = CoderId::fast;
     uint8_t width = 1;   // bytes per value

@@ -2,6 +2,13 @@
 #include "array/array.hpp"
 
 namespace taut {
+
+ArrayHeader::ArrayHeader(Memory& memory)
+    : rows(memory), tables(memory), matrix(memory), adaptive(memory), records(memory), delta(memory) {}
+ArrayHeader::ArrayHeader(ArrayHeader&&) noexcept = default;
+ArrayHeader& ArrayHeader::operator=(ArrayHeader&&) noexcept = default;
+ArrayHeader::~ArrayHeader() = default;
+
 namespace {
 
 constexpr char kMagic[4] = {'L', 'C', 'A', '1'};

@@ -85,6 +85,7 @@ nb::dict inspect(Input header) {
     d["drop_bits"] = h.drop;
     d["tables"] = h.tables.size();
     d["step"] = h.step;
+    d["basis_bytes"] = h.matrix.basis.size();
     return d;
 }
 

@@ -72,7 +72,8 @@ nb::dict device_header(Input header, uint64_t nbytes, uint64_t chunks) {
     d["chunk_rows"] = h.chunk_rows;
     d["chunks"] = h.chunk_count();
     const bool split = h.kind == Kind::split || h.kind == Kind::uniform;
-    if (!split && h.kind != Kind::matrix) return d;
+    if (!h.matrix.basis.empty()) d["kind"] = "matrix in a basis";
+    if (!split && (h.kind != Kind::matrix || !h.matrix.basis.empty())) return d;
     d["coder"] = int(h.coder);
     put_tables(h, d);
     split ? put_split(h, d) : put_matrix(h, d);

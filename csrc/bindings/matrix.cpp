@@ -1,6 +1,7 @@
 // Quantised matrices: whole, estimated, and in pieces.
 #include "bindings/bindings.hpp"
-#include "matrix/matrix.hpp"
+#include "codec/codec.hpp"
+#include "matrix/basis.hpp"
 
 namespace taut::bindings {
 namespace {
@@ -22,7 +23,7 @@ MatrixSpec matrix_spec(Indices indices, uint64_t columns, bool trellis, Input ro
 
 nb::tuple encode_matrix_indices(Indices indices, uint64_t columns, float step, std::array<float, 3> offsets, int output,
                                 bool trellis, Input row_exponents, Input column_exponents, int row_fraction,
-                                int column_fraction, bool max_effort, int threads) {
+                                int column_fraction, Input basis, bool max_effort, int threads) {
     const Output type = output_of(output);
     if (row_fraction < 0 || row_fraction > 4 || column_fraction < 0 || column_fraction > 4)
         throw nb::value_error("fractions must lie in 0 .. 4");
@@ -32,6 +33,7 @@ nb::tuple encode_matrix_indices(Indices indices, uint64_t columns, float step, s
     spec.output = type;
     spec.fields.row_fraction = uint8_t(row_fraction);
     spec.fields.column_fraction = uint8_t(column_fraction);
+    spec.fields.basis.assign(basis.data(), basis.data() + basis.size());
     return encoded([&] { return encode_matrix(indices.data(), indices.size(), spec, {max_effort, columns, threads}); });
 }
 
@@ -91,6 +93,20 @@ private:
     }
 };
 
+void combine_rows(Array<const float> coefficients, Array<const float> basis, uint64_t columns, Array<float> out,
+                  const std::string& kernels) {
+    if (columns < 1 || columns > kMostBasis || basis.size() != columns * columns || coefficients.size() % columns ||
+        out.size() != coefficients.size())
+        throw nb::value_error("rows, a basis and room for values of the same columns");
+    const Kernels& with = kernels_named(kernels);
+    nb::gil_scoped_release release;
+    Combination combination;
+    must(combination.open(columns));
+    for (size_t at = 0; at < out.size(); at += columns)
+        must(combination.put(with, coefficients.data() + at, basis.data(), Output::f32,
+                             reinterpret_cast<uint8_t*>(out.data() + at)));
+}
+
 double estimate_matrix_bytes(Indices indices, uint64_t columns, bool trellis, Input row_exponents,
                              Input column_exponents, bool max_effort) {
     const MatrixSpec spec = matrix_spec(indices, columns, trellis, row_exponents, column_exponents);
@@ -112,8 +128,12 @@ void bind_matrix(nb::module_& m) {
         .def("code", &MatrixPasses::code, nb::arg("rows"), nb::arg("threads") = 1);
     m.def("encode_matrix", &encode_matrix_indices, nb::arg("indices"), nb::arg("columns"), nb::arg("step"),
           nb::arg("offsets"), nb::arg("output"), nb::arg("trellis"), nb::arg("row_exponents"),
-          nb::arg("column_exponents"), nb::arg("row_fraction"), nb::arg("column_fraction"), nb::arg("max_effort"),
-          nb::arg("threads") = 1, "Codes a quantised matrix; empty exponents: none. Returns (header, chunks).");
+          nb::arg("column_exponents"), nb::arg("row_fraction"), nb::arg("column_fraction"), nb::arg("basis"),
+          nb::arg("max_effort"), nb::arg("threads") = 1,
+          "Codes a quantised matrix; empty exponents, or an empty basis: none. Returns (header, chunks).");
+    m.def("combine_rows", &combine_rows, nb::arg("coefficients"), nb::arg("basis"), nb::arg("columns"), nb::arg("out"),
+          nb::arg("kernels") = "",
+          "Rows of values from rows of coefficients and a basis, as a decoder makes them; none of the sums may be infinite.");
     m.def("estimate_matrix", &estimate_matrix_bytes, nb::arg("indices"), nb::arg("columns"), nb::arg("trellis"),
           nb::arg("row_exponents"), nb::arg("column_exponents"), nb::arg("max_effort"),
           "Bytes that encode_matrix would take, estimated from its tables.");

@@ -22,7 +22,7 @@ const uint8_t* checked_part(const taut_file& file, const Place& place, size_t nu
     const Part& part = place.parts.data[number];
     if (part.bytes > SIZE_MAX / 2) return fail.memory(), nullptr;
     const uint8_t* data = file.source.bytes(begin, size_t(part.bytes), block, fail);
-    if (data && place.pack == kNone && checksum(data, size_t(part.bytes)) != part.sum)
+    if (data && checksum(data, size_t(part.bytes)) != part.sum)
         return damaged(place, number, begin, fail), nullptr;
     return data;
 }
@@ -40,11 +40,13 @@ bool check_pack(taut_file& file, Pack& pack, Fail& fail) {
     if (pack.sound) return true;
     Block block(file.memory);
     Checksum sum;
+    PackParts parts(pack);
     for (uint64_t at = 0; at < pack.bytes; at += kPiece) {
         const size_t n = size_t(std::min<uint64_t>(kPiece, pack.bytes - at));
         const uint8_t* data = file.source.bytes(pack.begin + at, n, block, fail);
         if (!data) return false;
         sum.add(data, n);
+        parts.take(data, n);
     }
     if (sum.value() != pack.checksum)
         return fail.set(
@@ -145,7 +147,7 @@ private:
                 }
                 const Part& part = place_.parts.data[chunk + 1];
                 const bool good = data &&
-                                  (place_.pack != kNone || checksum(data, size_t(part.bytes)) == part.sum ||
+                                  (checksum(data, size_t(part.bytes)) == part.sum ||
                                    damaged(place_, size_t(chunk + 1), begin, mine)) &&
                                   put(chunk, data, values, scratch, mine);
                 if (good) continue;

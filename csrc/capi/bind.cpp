@@ -8,15 +8,8 @@ namespace {
 
 class Binder {
 public:
-    Binder(Contents& contents, Entries& entries, uint64_t body, uint64_t rest, uint64_t rest_bytes, Arena& arena,
-           Fail& fail)
-        : c_(contents),
-          entries_(entries),
-          body_(body),
-          rest_(rest),
-          rest_bytes_(rest_bytes),
-          arena_(arena),
-          fail_(fail) {}
+    Binder(Contents& contents, Entries& entries, uint64_t body, uint64_t rest, ConstBytes behind, Arena& arena, Fail& fail)
+        : c_(contents), entries_(entries), body_(body), rest_(rest), behind_(behind), arena_(arena), fail_(fail) {}
 
     bool run() {
         if (!sort_names() || !bind_packs()) return false;
@@ -37,7 +30,8 @@ public:
 private:
     Contents& c_;
     Entries& entries_;
-    uint64_t body_, rest_, rest_bytes_;
+    uint64_t body_, rest_;
+    ConstBytes behind_;
     Arena& arena_;
     Fail& fail_;
 
@@ -105,6 +99,8 @@ private:
         each([](Place& place, Pack& pack) {
             pack.bytes = std::min(pack.bytes + place.parts.bytes, 2 * kLargest);
             place.member = pack.members++;
+            (pack.last ? pack.last->next : pack.first) = &place;
+            pack.last = &place;
         });
         uint32_t inside = 0;
         for (Pack& pack : c_.packs) {
@@ -117,13 +113,14 @@ private:
             inside++;
             pack.begin = rest_;
             pack.sound = true;  // the checksum of the index covers it
-            if (pack.bytes != rest_bytes_ || pack.bytes > kInside)
+            if (pack.bytes != behind_.size || pack.bytes > kInside)
                 return fail_.format("index: the members of a pack have %llu bytes, after the index there are %llu",
-                                    (unsigned long long)pack.bytes, (unsigned long long)rest_bytes_);
+                                    (unsigned long long)pack.bytes, (unsigned long long)behind_.size);
+            PackParts(pack).take(behind_.data, behind_.size);
         }
-        if (inside > 1 || (rest_bytes_ && !inside))
+        if (inside > 1 || (behind_.size && !inside))
             return fail_.format("index: %llu bytes after the end of the stream, for %u packs",
-                                (unsigned long long)rest_bytes_, inside);
+                                (unsigned long long)behind_.size, inside);
         uint64_t* at = arena_.make<uint64_t>(c_.packs.size);
         if (!at) return fail_.memory();
         each([&](Place& place, Pack& pack) {
@@ -167,9 +164,8 @@ uint32_t Contents::find(Text name) const {
     return at != end && records[*at].name() == name ? *at : kNone;
 }
 
-bool bind(Contents& contents, Entries& entries, uint64_t body, uint64_t rest, uint64_t rest_bytes, Arena& arena,
-          Fail& fail) {
-    return Binder(contents, entries, body, rest, rest_bytes, arena, fail).run();
+bool bind(Contents& contents, Entries& entries, uint64_t body, uint64_t rest, ConstBytes behind, Arena& arena, Fail& fail) {
+    return Binder(contents, entries, body, rest, behind, arena, fail).run();
 }
 
 }  // namespace taut::capi

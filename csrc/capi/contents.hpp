@@ -1,5 +1,7 @@
 // The table of contents (docs/format.md, 4): what the index says, and where the header has it.
 #pragma once
+#include "base/bytes.hpp"
+#include "capi/checksum.hpp"
 #include "capi/entries.hpp"
 #include "capi/json.hpp"
 
@@ -11,10 +13,10 @@ constexpr uint64_t kLargest = uint64_t(1) << 48;  // decoded bytes of a tensor, 
 constexpr uint32_t kNone = UINT32_MAX;
 
 struct Part {
-    uint64_t bytes, sum;  // in a pack without a sum
+    uint64_t bytes, sum;  // of a pack's: as it was when all of the pack was checked
 };
 struct Parts {
-    const Part* data = nullptr;
+    Part* data = nullptr;
     size_t size = 0;
     uint64_t bytes = 0;  // of all
 };
@@ -28,6 +30,7 @@ struct Place {
     uint64_t sum = 0;       // of the decoded bytes; not of a pack's members
     uint32_t pack = kNone;  // the pack that it is in
     uint32_t member = 0;    // its number there
+    Place* next = nullptr;  // the member behind it
 };
 
 struct Group {
@@ -44,6 +47,22 @@ struct Pack {
     uint64_t checksum, sum;
     uint64_t begin = 0, bytes = 0, padding = 0;
     uint32_t members = 0, first_member = 0;  // of all packs' members
+    Place *first = nullptr, *last = nullptr;  // its members, end to end
+};
+
+// Notes the checksum of each part of a pack as its bytes come, so that a file that changes later is told.
+class PackParts {
+public:
+    explicit PackParts(const Pack& pack) : place_(pack.first) { end_parts(); }
+    void take(const uint8_t* data, size_t n);
+
+private:
+    Place* place_;
+    size_t part_ = 0;
+    uint64_t done_ = 0;  // bytes of the part
+    Checksum sum_;
+
+    void end_parts();
 };
 
 enum class Store : uint8_t { coded, packed, kept, solid, alias, base };
@@ -106,8 +125,7 @@ bool parse_parts(const Json& list, const char* where, Arena& arena, Parts& parts
 bool parse_lengths(const Json& list, const char* where, Arena& arena, Parts& parts, Fail& fail);
 
 // Holds the index against the header: afterwards each tensor has a checked place. `rest` is where the index's stream
-// ends in the file, `rest_bytes` what lies behind it in its entry.
-bool bind(Contents& contents, Entries& entries, uint64_t body, uint64_t rest, uint64_t rest_bytes, Arena& arena,
-          Fail& fail);
+// ends in the file, `behind` the bytes behind it in its entry.
+bool bind(Contents& contents, Entries& entries, uint64_t body, uint64_t rest, ConstBytes behind, Arena& arena, Fail& fail);
 
 }  // namespace taut::capi

@@ -1,5 +1,7 @@
 // An open file, and what is done with it.
 #pragma once
+#include <atomic>
+
 #include "capi/array_reader.hpp"
 #include "capi/checksum.hpp"
 #include "capi/contents.hpp"
@@ -44,6 +46,7 @@ struct taut_file {
     bool originals_known = false;
     taut_base base{};  // of a delta: one of both
     taut_file* base_file = nullptr;
+    std::atomic<bool> in_use{false}, closing{false};  // in_use.hpp
 };
 
 namespace taut::capi {

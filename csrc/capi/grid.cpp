@@ -15,6 +15,9 @@ bool open_grid(taut_file& file, const Record& r, OpenArray& array, Fail& fail) {
         return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\" lies on no grid of its own", shown(r.name()),
                         r.name().data);
     if (!open_array(file, r.place, r.stored_bytes, array, fail)) return fail.within("tensor", r.name());
+    if (!array.reader.header().matrix.basis.empty())
+        return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\" lies on no grid: its rows are sums of a basis' rows",
+                        shown(r.name()), r.name().data);
     if (has_grid(array.reader.header())) return true;
     return fail.set(TAUT_ERROR_UNSUPPORTED, "tensor \"%.*s\" lies on no grid: it is stored without loss",
                     shown(r.name()), r.name().data);

@@ -5,7 +5,8 @@
 namespace taut::capi {
 namespace {
 
-constexpr uint64_t kMaxHeader = 100000000, kMaxIndex = 100000000;
+constexpr uint64_t kMaxHeader = 100000000, kMaxIndex = 100000000;  // bytes; of an index once it is inflated
+constexpr uint64_t kMaxStored = 2 * kMaxIndex + kInside;          // and as it lies in the file
 constexpr char kStart[] = "{\"__metadata__\":{\"taut\":\"";  // then the version
 constexpr char kChecksum[] = "\",\"checksum\":\"", kIndex[] = "\",\"index\":\"";
 constexpr size_t kVersionAt = sizeof kStart - 1, kSumAt = kVersionAt + sizeof kChecksum,
@@ -42,7 +43,8 @@ bool check_header(uint8_t* raw, size_t n, Header& found, Fail& fail) {
 bool read_index(taut_file& file, const Entry& entry, const Header& header, Entries& entries, uint64_t body,
                 Fail& fail) {
     Block blob(file.memory), text(file.memory);
-    if (entry.bytes() > SIZE_MAX / 2) return fail.memory();
+    if (entry.bytes() > kMaxStored)
+        return fail.format("index: %llu bytes, more than one may have", (unsigned long long)entry.bytes());
     const size_t size = size_t(entry.bytes());
     const uint8_t* data = file.source.bytes(entry.begin, size, blob, fail);
     if (!data) return false;
@@ -56,18 +58,17 @@ bool read_index(taut_file& file, const Entry& entry, const Header& header, Entri
                                           : inflate_zlib(stream, limit, text, found, fail);
     if (!good) return fail.within("index");
     if (header.version == 1 && found.used != size) return fail.format("index: bytes after the end of the stream");
-    blob.clear();
     Arena trees(file.memory);
     const Json* tree = read_json(reinterpret_cast<char*>(text.data()), found.size, trees, fail);
     if (!tree) return fail.within("index");
     return parse_index(*tree, header.version, file.arena, file.contents, fail) &&
-           bind(file.contents, entries, body, entry.begin + found.used, size - found.used, file.arena, fail);
+           bind(file.contents, entries, body, entry.begin + found.used, {data + found.used, size - found.used}, file.arena, fail);
 }
 
 }  // namespace
 
 bool open_contents(taut_file& file, Fail& fail) {
-    uint8_t first[8];
+    uint8_t first[8] = {};
     if (file.source.size() < 10)
         return fail.format("%llu bytes; a Taut file has more", (unsigned long long)file.source.size());
     if (!file.source.read(0, first, 8, fail)) return false;

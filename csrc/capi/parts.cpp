@@ -1,7 +1,32 @@
 // The parts of coded arrays, as the index lists them.
 #include "capi/contents.hpp"
 
+#include <algorithm>
+
 namespace taut::capi {
+
+void PackParts::take(const uint8_t* data, size_t n) {
+    while (n > 0 && place_) {
+        const size_t some = size_t(std::min<uint64_t>(n, place_->parts.data[part_].bytes - done_));
+        sum_.add(data, some);
+        done_ += some;
+        data += some;
+        n -= some;
+        end_parts();
+    }
+}
+
+// What is complete gets its checksum, and the next part that is not empty begins.
+void PackParts::end_parts() {
+    while (place_ && done_ == place_->parts.data[part_].bytes) {
+        place_->parts.data[part_].sum = sum_.value();
+        sum_ = Checksum();
+        done_ = 0;
+        if (++part_ < place_->parts.size) continue;
+        part_ = 0;
+        place_ = place_->next;
+    }
+}
 
 bool parse_parts(const Json& list, const char* where, Arena& arena, Parts& parts, Fail& fail) {
     if (!list.is(JsonKind::list) || list.count == 0) return fail.format("%s: no parts", where);

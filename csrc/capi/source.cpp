@@ -67,10 +67,11 @@ bool Source::read(uint64_t begin, uint8_t* to, size_t n, Fail& fail) const {
         std::memcpy(to, memory_ + begin, n);
         return true;
     }
-    if (source_.read(source_.context, begin, to, n) == 0) return true;
+    const int gave = source_.read(source_.context, begin, to, n);
+    if (gave == 0) return true;
     return fail.set(TAUT_ERROR_READ,
-                    "%zu bytes at offset %llu cannot be read: the file is shorter than it was, or its source failed", n,
-                    (unsigned long long)begin);
+                    "%zu bytes at offset %llu cannot be read: the file is shorter than it was, or its source failed (%d)",
+                    n, (unsigned long long)begin, gave);
 }
 
 const uint8_t* Source::bytes(uint64_t begin, size_t n, Block& block, Fail& fail) const {

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "capi/bases.hpp"
+#include "capi/in_use.hpp"
 #include "capi/threads.hpp"
 
 using namespace taut::capi;
@@ -24,9 +25,14 @@ taut_status argument(const char* what, taut_error* error) {
     return tell(fail, fail.set(TAUT_ERROR_ARGUMENT, "%s", what), error);
 }
 
-void destroy(taut_file* file, taut::Allocator allocator) {
-    file->~taut_file();
-    allocator.release(allocator.context, file, sizeof(taut_file));
+// What is done with an open file, which nothing else is done with meanwhile.
+template <class Act>
+taut_status during(taut_file& file, taut_error* error, Act&& act, bool alone = false) {
+    InUse use(file, alone);
+    if (!use)
+        return argument("the file, or one that it stands on, is in use: by another thread, or by the call that called this", error);
+    Fail fail;
+    return tell(fail, act(fail), error);
 }
 
 // `start` opens the source; the rest is alike.
@@ -56,7 +62,7 @@ taut_status open(const taut_options* options, taut_file** out, taut_error* error
     if (good)
         *out = file;
     else
-        destroy(file, allocator);
+        destroy(file);
     return tell(fail, good, error);
 }
 
@@ -111,6 +117,11 @@ private:
     void* context_;
 };
 
+bool has_original(taut_file& file, size_t number, Fail& fail) {
+    if (!find_originals(file, fail)) return false;
+    return number < file.originals.size || fail.set(TAUT_ERROR_ARGUMENT, "no such file");
+}
+
 }  // namespace
 
 extern "C" {
@@ -131,11 +142,15 @@ taut_status taut_open_memory(const void* bytes, size_t size, const taut_options*
 taut_status taut_open_source(const taut_source* source, const taut_options* options, taut_file** out,
                              taut_error* error) {
     if (!source || !source->read) return argument("a source without a read function", error);
-    return open(options, out, error, [&](taut_file& file, Fail&) { return file.source.open(*source), true; });
+    bool taken = false;
+    const taut_status status =
+        open(options, out, error, [&](taut_file& file, Fail&) { return file.source.open(*source), taken = true; });
+    if (!taken && source->close) source->close(source->context);
+    return status;
 }
 
 void taut_close(taut_file* file) {
-    if (file) destroy(file, file->memory.allocator());
+    if (file) close_file(file);
 }
 
 size_t taut_count(const taut_file* file) { return file ? file->contents.records.size : 0; }
@@ -183,7 +198,9 @@ taut_status taut_decode_rows(taut_file* file, size_t number, uint64_t first, uin
             error);
     uint8_t nothing;
     Into into(out ? static_cast<uint8_t*>(out) : &nothing);
-    return tell(fail, read_values(*file, r, span.first, span.count, wanted(r, type), into, fail), error);
+    return during(*file, error, [&](Fail& inner) {
+        return read_values(*file, r, span.first, span.count, wanted(r, type), into, inner);
+    });
 }
 
 taut_status taut_decode(taut_file* file, size_t number, taut_type type, void* out, size_t size, taut_error* error) {
@@ -195,18 +212,16 @@ taut_status taut_decode(taut_file* file, size_t number, taut_type type, void* ou
 taut_status taut_grid_describe(taut_file* file, size_t number, taut_grid* grid, taut_error* error) {
     if (!file || !grid || number >= file->contents.records.size)
         return argument("no such tensor, or no place for its grid", error);
-    Fail fail;
     const Record& r = file->contents.records[file->contents.records[number].target];
-    return tell(fail, describe_grid(*file, r, *grid, fail), error);
+    return during(*file, error, [&](Fail& fail) { return describe_grid(*file, r, *grid, fail); });
 }
 
 taut_status taut_grid_decode(taut_file* file, size_t number, uint64_t first, uint64_t rows, const taut_grid_out* out,
                              taut_error* error) {
     if (!file || !out || number >= file->contents.records.size)
         return argument("no such tensor, or no place for its grid", error);
-    Fail fail;
     const Record& r = file->contents.records[file->contents.records[number].target];
-    return tell(fail, read_grid(*file, r, first, rows, *out, fail), error);
+    return during(*file, error, [&](Fail& fail) { return read_grid(*file, r, first, rows, *out, fail); });
 }
 
 const char* taut_base_name(const taut_file* file) {
@@ -218,22 +233,18 @@ const char* taut_base_name(const taut_file* file) {
 
 taut_status taut_stand_on_file(taut_file* file, taut_file* base, taut_error* error) {
     if (!file) return argument("no file", error);
-    Fail fail;
-    return tell(fail, stand_on(*file, base, fail), error);
+    return during(*file, error, [&](Fail& fail) { return stand_on(*file, base, fail); }, true);
 }
 
 taut_status taut_stand_on(taut_file* file, const taut_base* base, taut_error* error) {
     if (!file || !base || !base->read) return argument("no file, or a base without a read function", error);
-    Fail fail;
-    const bool good = stand_on(*file, nullptr, fail);
-    file->base = *base;
-    return tell(fail, good, error);
+    return during(
+        *file, error, [&](Fail& fail) { return stand_on(*file, nullptr, fail) && (file->base = *base, true); }, true);
 }
 
 taut_status taut_verify(taut_file* file, taut_error* error) {
     if (!file) return argument("no file", error);
-    Fail fail;
-    return tell(fail, verify(*file, fail), error);
+    return during(*file, error, [&](Fail& fail) { return verify(*file, fail); });
 }
 
 size_t taut_attribute_count(const taut_file* file) { return file ? file->contents.attributes.size : 0; }
@@ -247,28 +258,24 @@ taut_status taut_attribute_at(const taut_file* file, size_t number, taut_attribu
 
 taut_status taut_original_count(taut_file* file, size_t* count, taut_error* error) {
     if (!file || !count) return argument("no file, or no place for the count", error);
-    Fail fail;
-    const bool good = find_originals(*file, fail);
-    *count = good ? file->originals.size : 0;
-    return tell(fail, good, error);
+    *count = 0;
+    return during(*file, error,
+                  [&](Fail& fail) { return find_originals(*file, fail) && (*count = file->originals.size, true); });
 }
 
 taut_status taut_original_name(taut_file* file, size_t number, const char** name, taut_error* error) {
     if (!file || !name) return argument("no file, or no place for the name", error);
-    Fail fail;
-    if (!find_originals(*file, fail)) return tell(fail, false, error);
-    if (number >= file->originals.size) return argument("no such file", error);
-    *name = file->originals[number].name.data;
-    return tell(fail, true, error);
+    return during(*file, error, [&](Fail& fail) {
+        return has_original(*file, number, fail) && (*name = file->originals[number].name.data, true);
+    });
 }
 
 taut_status taut_original_write(taut_file* file, size_t number, taut_write* write, void* context, taut_error* error) {
     if (!file || !write) return argument("no file, or no write function", error);
-    Fail fail;
-    if (!find_originals(*file, fail)) return tell(fail, false, error);
-    if (number >= file->originals.size) return argument("no such file", error);
     Handing out(write, context);
-    return tell(fail, write_original(*file, file->originals[number], out, fail), error);
+    return during(*file, error, [&](Fail& fail) {
+        return has_original(*file, number, fail) && write_original(*file, file->originals[number], out, fail);
+    });
 }
 
 void taut_memory(const taut_file* file, uint64_t* held, uint64_t* peak) {

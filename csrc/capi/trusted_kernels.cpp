@@ -5,6 +5,7 @@
 
 #include "array/values.hpp"
 #include "capi/array_reader.hpp"
+#include "matrix/basis.hpp"
 
 namespace taut::capi {
 namespace {
@@ -58,7 +59,7 @@ public:
             if (k_.fast_steps && !steps<Fast, 128>(any_table(kFast, bits), k_.fast_steps)) return false;
         for (int bits = kDense.min_bucket_bits; bits <= kDense.max_bucket_bits; bits++)
             if (k_.dense_steps && !steps<Dense, 64>(any_table(kDense, bits), k_.dense_steps)) return false;
-        return counts() && merges() && levels() && matrices();
+        return counts() && merges() && levels() && matrices() && combines();
     }
 
 private:
@@ -139,6 +140,23 @@ private:
             if (done > 331 || !same(done * size_t(width))) return false;
         }
         return true;
+    }
+
+    // A row that is a sum of a basis' rows, some of them as wide as registers are, one by itself.
+    bool combines() {
+        constexpr size_t columns = 147;
+        Vec<float> numbers(memory_);
+        if (!numbers.try_resize_raw((columns + 1) * columns)) return false;
+        for (size_t i = 0; i < numbers.size(); i++) numbers[i] = float(int8_t(units_[i % 4999])) / 7;
+        const float* basis = numbers.data() + columns;
+        const Kernels* kernels[2] = {&k_, &portable_kernels()};
+        for (int i = 0; i < 2; i++) {
+            Combination combination(memory_);
+            if (combination.open(columns) ||
+                combination.put(*kernels[i], numbers.data(), basis, Output::f32, (i ? b_ : a_).data()))
+                return false;
+        }
+        return same(columns * sizeof(float));
     }
 
     // Chunks of random units put their values before their end is found to be wrong: both decoders must do so alike.

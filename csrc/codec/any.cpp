@@ -20,6 +20,10 @@ Status parse_header(ConstBytes bytes, uint64_t nbytes, ArrayHeader& h) {
     }
 }
 
+AnyDecoder::AnyDecoder(Memory& memory)
+    : memory_(memory), header_(memory), split_(memory), matrix_(memory), records_(memory) {}
+AnyDecoder::~AnyDecoder() = default;
+
 Status AnyDecoder::open(ConstBytes header, uint64_t nbytes, const Kernels& kernels) {
     TAUT_TRY(parse_header(header, nbytes, header_));
     return open(kernels);

@@ -16,8 +16,8 @@ Status parse_header(ConstBytes bytes, uint64_t nbytes, ArrayHeader& h);
 // One array, whatever its kind; may be used by several threads at once, each with a scratch of its own.
 class AnyDecoder {
 public:
-    explicit AnyDecoder(Memory& memory = usual_memory)
-        : memory_(memory), header_(memory), split_(memory), matrix_(memory), records_(memory) {}
+    explicit AnyDecoder(Memory& memory = usual_memory);
+    ~AnyDecoder();
     Status open(ConstBytes header, uint64_t nbytes, const Kernels& kernels);
     Status open(ArrayHeader&& header, const Kernels& kernels);
     const ArrayHeader& header() const { return header_; }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "array/values.hpp"
+#include "matrix/basis.hpp"
 
 namespace taut {
 namespace {
@@ -53,10 +54,11 @@ ByteIntegers::ByteIntegers(ConstBytes header, uint64_t nbytes, const Kernels& ke
     matrix_ = matrix_rule(h);
     for (uint64_t r = 0; r < h.row_count(); r++) row_scales_.push_back(matrix_row_scale(h, r));
     for (uint64_t c = 0; c < h.row_length; c++) column_scales_.push_back(decoder_->matrix().column_scale(c));
+    basis_.assign(decoder_->matrix().basis().begin(), decoder_->matrix().basis().end());
 }
 
 uint64_t ByteIntegers::held_bytes() const {
-    return bytes_.size() + wide_.capacity() * sizeof(Wide) + (row_scales_.size() + column_scales_.size()) * sizeof(float);
+    return bytes_.size() + wide_.capacity() * sizeof(Wide) + (row_scales_.size() + column_scales_.size() + basis_.size()) * sizeof(float);
 }
 
 bool ByteIntegers::take(ConstBytes chunk) {
@@ -65,13 +67,16 @@ bool ByteIntegers::take(ConstBytes chunk) {
     const uint64_t each = h.chunk_rows * h.row_length, begin = taken_ * each, n = std::min(each, h.count - begin);
     integers_.resize(n);
     Vec<uint8_t> scratch;
-    must(decoder_->decode_chunk(taken_, chunk, reinterpret_cast<uint8_t*>(integers_.data()), scratch, Put::integers));
+    const Status status =
+        decoder_->decode_chunk(taken_, chunk, reinterpret_cast<uint8_t*>(integers_.data()), scratch, Put::integers);
+    if (status.what() == kWideLevel) return false;
+    must(status);
     const AdaptiveFields& a = h.adaptive;
     const uint8_t turned = h.kind == Kind::uniform ? 128 : 0;  // symbols are indices and 128
+    for (uint64_t i = 0; i < n && !a.levels.empty(); i++)
+        if (uint64_t(int64_t(integers_[i]) - a.low) >= a.levels.size()) throw FormatError("an index without a level");
     for (uint64_t i = 0; i < n; i++) {
         const int32_t q = integers_[i];
-        if (!a.levels.empty() && uint64_t(int64_t(q) - a.low) >= a.levels.size())
-            throw FormatError("an index without a level");
         bytes_[begin + i] = uint8_t(uint8_t(q) ^ turned);
         if (q != int8_t(q)) wide_.emplace_back(begin + i, q);
     }
@@ -94,35 +99,54 @@ float ByteIntegers::value_at(uint64_t place, int32_t q) const {
 }
 
 // Values of one row from a column on; integers that are wider are put right by the caller.
-void ByteIntegers::put_in_row(uint64_t row, uint64_t column, size_t n, uint8_t* out) const {
+void ByteIntegers::put_in_row(uint64_t row, uint64_t column, size_t n, Output output, uint8_t* out) const {
     const ArrayHeader& h = header_;
     const uint64_t begin = row * h.row_length + column;
     const uint8_t* bytes = bytes_.data() + begin;
     size_t done = 0;
-    if (h.kind == Kind::uniform && kernels_.uniform) done = kernels_.uniform(uniform_, h.output, bytes, n, out);
+    if (h.kind == Kind::uniform && kernels_.uniform) done = kernels_.uniform(uniform_, output, bytes, n, out);
     if (h.kind == Kind::matrix && kernels_.matrix_row) {
         MatrixRule rule = matrix_;
         rule.row_scale = row_scales_[row];
         rule.column_scale = column_scales_.data() + column;
-        done = kernels_.matrix_row(rule, h.output, reinterpret_cast<const int8_t*>(bytes), n, out);
+        done = kernels_.matrix_row(rule, output, reinterpret_cast<const int8_t*>(bytes), n, out);
     }
     const int less = h.kind == Kind::uniform ? 128 : 0;
     for (; done < n; done++) {
         const int32_t q = less ? int32_t(bytes[done]) - less : int32_t(int8_t(bytes[done]));
-        store(h.output, value_at(begin + done, q), out, done);
+        store(output, value_at(begin + done, q), out, done);
     }
 }
 
 void ByteIntegers::put(uint64_t begin, uint64_t end, uint8_t* out) const {
+    if (basis_.empty()) return put_numbers(begin, end, header_.output, out);
+    const size_t columns = size_t(header_.row_length), width = size_t(header_.width);
+    std::vector<float> numbers(columns);
+    std::vector<uint8_t> values(columns * width);
+    Combination combination;
+    must(combination.open(columns));
+    for (uint64_t at = begin; at < end;) {
+        const uint64_t row = at / columns, from = at % columns, n = std::min(end - at, columns - from);
+        put_numbers(row * columns, (row + 1) * columns, Output::f32, reinterpret_cast<uint8_t*>(numbers.data()));
+        uint8_t* const to = out + (at - begin) * width;
+        must(combination.put(kernels_, numbers.data(), basis_.data(), header_.output, n == columns ? to : values.data()));
+        if (n != columns) std::memcpy(to, values.data() + from * width, n * width);
+        at += n;
+    }
+}
+
+// Values begin .. end - 1, or their coefficients where there is a basis.
+void ByteIntegers::put_numbers(uint64_t begin, uint64_t end, Output output, uint8_t* out) const {
     const ArrayHeader& h = header_;
+    const uint64_t width = uint64_t(width_of(output));
     for (uint64_t at = begin; at < end;) {
         const uint64_t column = at % h.row_length, n = std::min(end - at, h.row_length - column);
-        put_in_row(at / h.row_length, column, size_t(n), out + (at - begin) * h.width);
+        put_in_row(at / h.row_length, column, size_t(n), output, out + (at - begin) * width);
         at += n;
     }
     auto wide = std::lower_bound(wide_.begin(), wide_.end(), Wide(begin, INT32_MIN));
     for (; wide != wide_.end() && wide->first < end; ++wide)
-        store(h.output, value_at(wide->first, wide->second), out, size_t(wide->first - begin));
+        store(output, value_at(wide->first, wide->second), out, size_t(wide->first - begin));
 }
 
 }  // namespace taut

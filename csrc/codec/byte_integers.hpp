@@ -17,7 +17,8 @@ public:
     static bool can_hold(const ArrayHeader& h) {
         return h.kind == Kind::uniform || h.kind == Kind::matrix || h.kind == Kind::adaptive;
     }
-    // Takes the next chunk; false where too many integers are wider than a byte, so that the array cannot be held.
+    // Takes the next chunk; false where too many integers are wider than a byte, or one than 32 bits, so that the array cannot
+    // be held. A chunk that is refused with a FormatError leaves nothing behind.
     bool take(ConstBytes chunk);
     bool complete() const { return taken_ == header_.chunk_count(); }
     uint64_t held_bytes() const;
@@ -35,11 +36,12 @@ private:
     uint64_t taken_ = 0;
     std::vector<uint8_t> bytes_;           // and 64 behind them; of a uniform array its symbols
     std::vector<Wide> wide_;
-    std::vector<float> row_scales_, column_scales_;  // of a matrix
+    std::vector<float> row_scales_, column_scales_, basis_;  // of a matrix
     MatrixRule matrix_{{}, 1, nullptr};
     UniformRule uniform_{};
 
-    void put_in_row(uint64_t row, uint64_t column, size_t n, uint8_t* out) const;
+    void put_numbers(uint64_t begin, uint64_t end, Output output, uint8_t* out) const;
+    void put_in_row(uint64_t row, uint64_t column, size_t n, Output output, uint8_t* out) const;
     float value_at(uint64_t place, int32_t integer) const;
 };
 

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "array/values.hpp"
+#include "matrix/basis.hpp"
 #include "matrix/columns.hpp"
 #include "matrix/layout.hpp"
 #include "matrix/rare.hpp"
@@ -53,11 +54,11 @@ struct Levels {
         for (int k = 1; k < 8; k++)
             rule.offset[size_t(k)] = h.offsets[size_t(std::min(3, h.matrix.trellis ? (k + 1) / 2 : k) - 1)];
     }
-    void put_row(const ArrayHeader& h, const Kernels& kernels, const int8_t* row, size_t width, uint8_t* to) const {
-        size_t j = kernels.matrix_row ? kernels.matrix_row(rule, h.output, row, width, to) : 0;
+    void put_row(Output output, const Kernels& kernels, const int8_t* row, size_t width, uint8_t* to) const {
+        size_t j = kernels.matrix_row ? kernels.matrix_row(rule, output, row, width, to) : 0;
         for (; j < width; j++) {
             const float v = amounts[uint8_t(row[j])] * rule.row_scale;
-            store(h.output, v * rule.column_scale[j], to, j);
+            store(output, v * rule.column_scale[j], to, j);
         }
     }
 };
@@ -71,6 +72,21 @@ float matrix_row_scale(const ArrayHeader& h, uint64_t row) {
 
 Status MatrixDecoder::decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
                                    uint8_t* out, Put put) const {
+    if (basis_.empty() || !out || put == Put::integers) return decode(h, h.output, kernels, chunk, bytes, out, put);
+    const uint64_t rows = std::min(h.chunk_rows, h.row_count() - chunk * h.chunk_rows);
+    Vec<float> numbers(memory_);
+    TAUT_HAVE(numbers.try_resize_raw(rows * h.row_length));
+    TAUT_TRY(decode(h, Output::f32, kernels, chunk, bytes, reinterpret_cast<uint8_t*>(numbers.data()), put));
+    Combination combination(memory_);
+    TAUT_TRY(combination.open(size_t(h.row_length)));
+    for (uint64_t r = 0; r < rows; r++)
+        TAUT_TRY(combination.put(kernels, numbers.data() + r * h.row_length, basis_.data(), h.output,
+                                 out + r * h.row_length * h.width));
+    return {};
+}
+
+Status MatrixDecoder::decode(const ArrayHeader& h, Output output, const Kernels& kernels, uint64_t chunk,
+                             ConstBytes bytes, uint8_t* out, Put put) const {
     const ColumnLoops& loops = loops_of(h.coder);
     const size_t lanes = lanes_of(h.coder);
     const uint64_t first_row = chunk * h.chunk_rows, rows = std::min(h.chunk_rows, h.row_count() - first_row);
@@ -80,7 +96,7 @@ Status MatrixDecoder::decode_chunk(const ArrayHeader& h, const Kernels& kernels,
     std::memcpy(&states, parts.states.data, loops.state_size);
     TAUT_REQUIRE(loops.all(states, false), "state out of range");
     RareSymbols rare(h, std::move(parts.tail), parts.exceptions, memory_);
-    const size_t columns = size_t(h.row_length), value_bytes = put == Put::integers ? 4 : h.width;
+    const size_t columns = size_t(h.row_length), value_bytes = put == Put::integers ? 4 : size_t(width_of(output));
     const size_t row_bytes = columns * value_bytes;
     Levels made(h, rare);
     Vec<uint8_t> contexts(memory_);
@@ -116,16 +132,16 @@ Status MatrixDecoder::decode_chunk(const ArrayHeader& h, const Kernels& kernels,
                 made.rule.row_scale = row_scale[r];
                 if (!wide)
                     for (size_t j = 0; j < width; j++) turned[r * kMatrixBlock + j] = levels[j * lanes + r];
-                if (put == Put::values) made.put_row(h, kernels, row, width, to);
+                if (put == Put::values) made.put_row(output, kernels, row, width, to);
                 else
                     for (size_t j = 0; j < width; j++) taut::put(to, j, int32_t(row[j]));
             }
             for (const RareSymbols::Found& f : rare.found) {
                 uint8_t* to = out + of_lane[f.lane] * row_bytes;
                 const float v = f.amount * row_scale[f.lane];
-                if (put == Put::values) store(h.output, v * column_scale_[c + f.column], to, c + f.column);
+                if (put == Put::values) store(output, v * column_scale_[c + f.column], to, c + f.column);
                 else {
-                    TAUT_REQUIRE(f.level == int32_t(f.level), "a level of more than 32 bits");
+                    TAUT_REQUIRE(f.level == int32_t(f.level), kWideLevel);
                     taut::put(to, c + f.column, int32_t(f.level));
                 }
             }

@@ -1,7 +1,9 @@
 // The header of a matrix from bytes: its scales, its rows' and columns' classes, and their byte streams.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
+#include "matrix/basis.hpp"
 #include "matrix/layout.hpp"
 
 namespace taut {
@@ -26,6 +28,17 @@ Status read_offsets(ByteReader& in, ArrayHeader& h, uint8_t flags) {
         if (flags & kFloatOffsets) offset = in.raw<float>();
         TAUT_REQUIRE(std::fabs(offset) <= 1, "array header: an offset of more than a step");  // NaN neither
     }
+    return {};
+}
+
+Status take_basis(ByteReader& in, ArrayHeader& h) {
+    TAUT_REQUIRE(h.row_length <= kMostBasis, "array header: a basis of too many columns");
+    const uint64_t size = in.varint();
+    const uint8_t* data = in.take(size);
+    TAUT_TRY(in.status());
+    TAUT_REQUIRE(size, "array header: an empty basis");
+    TAUT_HAVE(h.matrix.basis.try_resize_raw(size));
+    std::memcpy(h.matrix.basis.data(), data, size);
     return {};
 }
 
@@ -72,7 +85,6 @@ Status read_matrix_fields(ByteReader& in, ArrayHeader& h) {
     TAUT_REQUIRE(output <= 3, "array header: unknown output type");
     constexpr int widths[4] = {4, 2, 2, 8};
     TAUT_REQUIRE(widths[output] == h.width, "array header: width and output type differ");
-    TAUT_REQUIRE(flags < 128, "array header: unknown flags");
     h.coder = CoderId(coder);
     h.output = Output(output);
     m.trellis = flags & kTrellis;
@@ -98,6 +110,7 @@ Status read_matrix_fields(ByteReader& in, ArrayHeader& h) {
         contexts = size_t(*std::max_element(m.map.begin(), m.map.end())) + 1;
         TAUT_REQUIRE(contexts <= size_t(kMaxTables), "array header: too many tables");
     }
+    if (flags & kBasis) TAUT_TRY(take_basis(in, h));
     const size_t left = in.left();
     BitReader bits(in.take(left), left);
     TAUT_TRY(read_contexts(bits, h.tables, contexts, m.trellis ? 2 : 1, h.traits()));

@@ -12,7 +12,7 @@ constexpr int kMaxClasses = 64;
 constexpr uint8_t kRice = 4;  // byte stream type that only matrices have
 constexpr int kMaxRice = 7, kMaxOnes = 32;
 enum MatrixFlag : uint8_t { kTrellis = 1, kByteOffsets = 2, kFloatOffsets = 4, kRows = 8, kColumns = 16, kRowClasses = 32,
-                      kColumnClasses = 64 };
+                      kColumnClasses = 64, kBasis = 128 };
 
 inline uint8_t symbol_of(int32_t q) {
     const uint32_t s = uint32_t(q) + 128;

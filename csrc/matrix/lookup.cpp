@@ -1,6 +1,7 @@
 // What an array's tables become before its chunks are decoded: what shuffles look up, or slots.
 #include <algorithm>
 
+#include "matrix/basis.hpp"
 #include "matrix/layout.hpp"
 
 namespace taut {
@@ -36,11 +37,16 @@ Status make_lookup(const Vec<Table>& tables, bool trellis, CoderTraits coder, Ma
 
 }  // namespace
 
+MatrixDecoder::MatrixDecoder(Memory& memory)
+    : memory_(memory), column_scale_(memory), lookup_(memory), slots_(memory), basis_(memory) {}
+MatrixDecoder::~MatrixDecoder() = default;
+
 Status MatrixDecoder::open(const ArrayHeader& h, const Kernels& kernels) {
     const MatrixFields& m = h.matrix;
     TAUT_HAVE(column_scale_.try_assign(h.row_length, 1.0f));
     for (size_t c = 0; c < m.column_exponents.size(); c++)
         column_scale_[c] = exponent_scale(m.column_exponents[c], m.column_fraction);
+    if (!m.basis.empty()) TAUT_TRY(read_basis(m.basis, h.row_length, kernels, memory_, basis_));
     TAUT_TRY(make_lookup(h.tables, m.trellis, h.traits(), lookup_));
     const bool fast = h.coder == CoderId::fast;
     const bool wide = (fast && kernels.matrix_fast) || (h.coder == CoderId::dense && kernels.matrix_dense);

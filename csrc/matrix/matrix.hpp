@@ -54,24 +54,32 @@ Status read_matrix_fields(ByteReader& in, ArrayHeader& h);
 // What the values of a row are multiplied by: the step and the row's exponent.
 float matrix_row_scale(const ArrayHeader& h, uint64_t row);
 
+// What is said where integers are asked for that 32 bits do not hold; their values are decoded all the same.
+inline constexpr char kWideLevel[] = "a level of more than 32 bits";
+
 // Decodes chunks of one array: units to symbols with a trellis state per lane, symbols to levels, levels to numbers. May
 // be used by several threads at once.
 class MatrixDecoder {
 public:
-    explicit MatrixDecoder(Memory& memory = usual_memory)
-        : memory_(memory), column_scale_(memory), lookup_(memory), slots_(memory) {}
+    explicit MatrixDecoder(Memory& memory = usual_memory);
+    ~MatrixDecoder();
     Status open(const ArrayHeader& h, const Kernels& kernels);
     // `out` takes the chunk's values, or its levels as int32; without it symbols and levels are decoded, but nothing is
     // put.
     Status decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes, uint8_t* out,
                         Put put = Put::values) const;
     float column_scale(uint64_t column) const { return column_scale_[column]; }
+    const Vec<float>& basis() const { return basis_; }  // one row after the other; empty: rows are values themselves
 
 private:
     Memory& memory_;
     Vec<float> column_scale_;
     MatrixLookup lookup_;
     Vec<uint32_t> slots_;  // by context, those of quantiser 1 behind those of quantiser 0; none where a wide decoder is
+    Vec<float> basis_;
+
+    Status decode(const ArrayHeader& h, Output output, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
+                  uint8_t* out, Put put) const;
 };
 
 }  // namespace taut

@@ -32,6 +32,7 @@ uint8_t flags_of(const ArrayHeader& h) {
     if (!m.column_exponents.empty()) flags |= kColumns;
     if (!m.row_classes.empty()) flags |= kRowClasses;
     if (!m.column_classes.empty()) flags |= kColumnClasses;
+    if (!m.basis.empty()) flags |= kBasis;
     return flags;
 }
 
@@ -81,6 +82,10 @@ std::vector<uint8_t> write_matrix_header(const ArrayHeader& h) {
     if (flags & kRowClasses) put_stream(out, m.row_classes);
     if (flags & kColumnClasses) put_stream(out, m.column_classes);
     if (flags & (kRowClasses | kColumnClasses)) put_stream(out, m.map);
+    if (flags & kBasis) {
+        put_varint(out, m.basis.size());
+        out.insert(out.end(), m.basis.begin(), m.basis.end());
+    }
     out.insert(out.end(), m.coded_tables.begin(), m.coded_tables.end());
     return out;
 }

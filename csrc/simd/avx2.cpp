@@ -13,6 +13,7 @@ const Kernels* avx2_kernels() {
         k.matrix_dense = avx2_matrix_dense;
         k.transpose = avx2_transpose;
         k.matrix_row = avx2_matrix_row;
+        k.combine = avx2_combine;
 #if !TAUT_DECODE_ONLY
         k.delta_classes = avx2_delta_classes;
         k.delta_move = avx2_delta_move;

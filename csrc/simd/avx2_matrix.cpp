@@ -53,7 +53,29 @@ size_t row_of(const MatrixRule& rule, const int8_t* levels, size_t n, uint8_t* o
     return i;
 }
 
+// Eight columns in each of `width` registers, as wide::combine_at has sixteen.
+template <size_t width>
+TAUT_INLINE void combine_at(const float* coefficients, const uint32_t* which, size_t used, const float* basis, size_t columns,
+                            float* out) {
+    __m256 sum[width];
+    for (size_t k = 0; k < width; k++) sum[k] = _mm256_setzero_ps();
+    for (size_t i = 0; i < used; i++) {
+        const __m256 by = _mm256_set1_ps(coefficients[which[i]]);
+        const float* row = basis + which[i] * columns;
+        for (size_t k = 0; k < width; k++)
+            sum[k] = _mm256_add_ps(sum[k], _mm256_mul_ps(by, _mm256_loadu_ps(row + 8 * k)));
+    }
+    for (size_t k = 0; k < width; k++) _mm256_storeu_ps(out + 8 * k, sum[k]);
+}
+
 }  // namespace
+
+size_t avx2_combine(const float* coefficients, const uint32_t* which, size_t used, const float* basis, size_t columns,
+                    float* out) {
+    size_t j = 0;
+    for (; j + 64 <= columns; j += 64) combine_at<8>(coefficients, which, used, basis + j, columns, out + j);
+    return j;
+}
 
 void avx2_matrix_fast(const MatrixLookup& t, uint16_t* state, MatrixColumns& m) { wide::matrix_fast_of<Avx2>(t, state, m); }
 void avx2_matrix_dense(const MatrixLookup& t, uint32_t* state, MatrixColumns& m) {

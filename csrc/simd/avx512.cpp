@@ -183,6 +183,7 @@ const Kernels* avx512_kernels() {
         k.matrix_fast = avx512_matrix_fast;
         k.matrix_dense = avx512_matrix_dense;
         k.matrix_row = avx512_matrix_row;
+        k.combine = avx512_combine;
 #if !defined(TAUT_EMULATE_AVX512)  // SIMDe lacks much of what those take
         k.delta_count = avx512_delta_count;
         k.delta_order = avx512_delta_order;

@@ -301,6 +301,8 @@ private:
 void avx512_matrix_fast(const MatrixLookup& t, uint16_t* state, MatrixColumns& m);
 void avx512_matrix_dense(const MatrixLookup& t, uint32_t* state, MatrixColumns& m);
 size_t avx512_matrix_row(const MatrixRule& rule, Output output, const int8_t* levels, size_t n, uint8_t* out);
+size_t avx512_combine(const float* coefficients, const uint32_t* which, size_t used, const float* basis, size_t columns,
+                      float* out);
 size_t avx512_merge(const SplitRule& rule, int width, const uint8_t* symbols, const uint8_t* raw, size_t n,
                     uint8_t* out);
 size_t avx512_delta_classes(const DeltaClasses& rule, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out);

@@ -114,6 +114,10 @@ struct Kernels {
     void (*transpose)(const int8_t* levels, size_t lanes, size_t rows, int8_t* out) = nullptr;
     // Put the first values of a row together; return how many, perhaps none.
     size_t (*matrix_row)(const MatrixRule&, Output, const int8_t* levels, size_t n, uint8_t* out) = nullptr;
+    // Sum the rows of a basis that `which` numbers, each times its coefficient, in this order, each product rounded before
+    // it is added; the first columns of it, and returns how many, perhaps none (matrix/basis.hpp).
+    size_t (*combine)(const float* coefficients, const uint32_t* which, size_t used, const float* basis, size_t columns,
+                      float* out) = nullptr;
     // The classes of the first values of a row; returns how many, perhaps none. Without `columns` there are no bytes to add.
     size_t (*delta_classes)(const DeltaClasses&, const uint8_t* base, const uint8_t* columns, size_t n, uint8_t* out) = nullptr;
     // Classes of a delta's values: add how many there are of each but `none` to `counts`; and put symbols, which lie by

@@ -11,6 +11,7 @@ const Kernels* neon_kernels() {
         k.matrix_dense = wide::matrix_dense_of<NeonLanes>;
         k.transpose = wide::transpose_of<NeonLanes>;
         k.matrix_row = wide::matrix_row_of<NeonNumbers>;
+        k.combine = wide::combine_of<NeonNumbers, 4>;
         return k;
     }();
     return &kernels;

@@ -94,6 +94,29 @@ size_t matrix_row_of(const MatrixRule& rule, Output output, const int8_t* levels
     }
 }
 
+// As many columns at a time as registers hold: every basis row is read once, in pieces.
+template <class I, size_t width>
+TAUT_INLINE void combine_at(const float* coefficients, const uint32_t* which, size_t used, const float* basis, size_t columns,
+                            float* out) {
+    typename I::Floats sum[width];
+    for (size_t k = 0; k < width; k++) sum[k] = I::floats(0);
+    for (size_t i = 0; i < used; i++) {
+        const auto by = I::floats(coefficients[which[i]]);
+        const float* row = basis + which[i] * columns;
+        for (size_t k = 0; k < width; k++) sum[k] = I::plus(sum[k], I::times(by, I::load_floats(row + 16 * k)));
+    }
+    for (size_t k = 0; k < width; k++) I::template put<Output::f32>(sum[k], reinterpret_cast<uint8_t*>(out + 16 * k));
+}
+
+template <class I, size_t width>
+size_t combine_of(const float* coefficients, const uint32_t* which, size_t used, const float* basis, size_t columns,
+                  float* out) {
+    size_t j = 0;
+    for (; j + 16 * width <= columns; j += 16 * width)
+        combine_at<I, width>(coefficients, which, used, basis + j, columns, out + j);
+    return j;
+}
+
 }  // namespace wide
 }  // namespace
 }  // namespace taut

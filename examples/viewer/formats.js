@@ -125,24 +125,29 @@ globalThis.Viewer ??= {};
             scheme: String(one.scheme ?? ""), sameAs: one.store === "alias" ? String(one.of) : null,
             error: level(one.rel_mse, first),
             // Of a group that many tensors share, each has its part by size.
-            fileBytes: one.store === "alias" ? 0 : one.store === "kept" ? one.bytes * (BITS[one.as] ?? BITS[one.dtype]) / BITS[one.dtype] :
+            fileBytes: one.store === "alias" || one.store === "base" ? 0 : one.store === "kept" ? one.bytes * (BITS[one.as] ?? BITS[one.dtype]) / BITS[one.dtype] :
                 one.store === "solid" ? (solidBytes[one.solid] ?? 0) * one.bytes / (decoded.get(one.solid) || 1) :
                     sized(one)
         }));
         const known = whole(source.bytes) ? source.bytes : null;
-        return {format: `Taut ${metadata.taut}`, metadata: source.metadata ?? {}, tensors, original: known, modules, header: last.end};
+        const base = index.base === undefined ? null : String(index.base?.name ?? "");
+        return {format: `Taut ${metadata.taut}`, metadata: source.metadata ?? {}, tensors, original: known, modules, header: last.end, base};
     }
 
     function record(row, kinds) {
         if (!Array.isArray(row) || typeof kinds[row[0]] !== "object" || kinds[row[0]] === null)
             throw wrong("the index has a row without a kind");
         const kind = kinds[row[0]];
-        const owns = {coded: ["sum", "parts"], packed: ["lengths"], kept: ["sum"], solid: [], alias: ["of"]};
+        const owns = {coded: ["sum", "parts"], packed: ["lengths"], kept: ["sum"], solid: [], alias: ["of"], base: []};
         const own = Object.hasOwn(owns, kind.store) ? owns[kind.store] : undefined;
         if (!own)
             throw wrong(`the index has a store that is not known: ${String(kind.store).slice(0, 20)}`);
+        if (![undefined, "delta", "sum"].includes(kind.base))
+            throw wrong(`the index has a base that is not known: ${String(kind.base).slice(0, 20)}`);
         const found = {...kind, name: row[1], shape: row[2]};
-        for (const [k, key] of [...own, "rel_mse"].entries())
+        // Of a delta the base's tensor comes behind the shape.
+        const based = kind.base !== undefined || kind.store === "base" ? ["based"] : [];
+        for (const [k, key] of [...based, ...own, "rel_mse"].entries())
             found[key] = row[3 + k];
         return found;
     }

@@ -90,6 +90,8 @@
         ];
         if (original !== null)
             rows.push(["original", `${size(original)}, ${short(original / bytes)}× as large`]);
+        if (opened[0].base)
+            rows.push(["stands on", opened[0].base]);
         for (const [key, value] of Object.entries(opened[0].metadata ?? {}).slice(0, 40))
             rows.push([key, String(value).slice(0, 200)]);
         one("#summary").replaceChildren(...rows.flatMap(([key, value]) => [html("dt", {}, key), html("dd", {}, value)]));

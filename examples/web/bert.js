@@ -3,32 +3,57 @@
 const EPSILON = 1e-12;
 const LEAST = 4;  // rows that a multiplication takes
 
+/** The sizes of an encoder, from the shapes of its tensors: all that it takes are there, and no others. */
+function measured(parts, heads) {
+    const shapes = new Map(parts.map(({name, shape}) => [name, shape]));
+    const bad = (what) => { throw new Error(`the file is no encoder of BERT's kind: ${what}`); };
+    const shape = (name) => shapes.get(name) ?? bad(`it has no "${name}"`);
+    const [words, size] = shape("embeddings.word_embeddings.weight");
+    const [most] = shape("embeddings.position_embeddings.weight");
+    const [kinds] = shape("embeddings.token_type_embeddings.weight");
+    const [inner] = shape("encoder.layer.0.intermediate.dense.weight");
+    const layers = parts.filter(({name}) => name.endsWith("intermediate.dense.bias")).length;
+    if (!(words > 0 && most > 0 && kinds > 0 && size > 0 && size % (4 * heads) === 0 && inner > 0 && inner % 4 === 0))
+        bad(`rows of ${size} and ${inner} for ${heads} heads`);
+    const wanted = new Map([["word", words], ["position", most], ["token_type", kinds]].map(([of, rows]) =>
+        [`embeddings.${of}_embeddings.weight`, [rows, size]]));
+    const linear = (name, rows, columns) => wanted.set(`${name}.weight`, [rows, columns]).set(`${name}.bias`, [rows]);
+    const norm = (name) => wanted.set(`${name}.weight`, [size]).set(`${name}.bias`, [size]);
+    norm("embeddings.LayerNorm");
+    for (let layer = 0; layer < layers; layer++) {
+        const of = `encoder.layer.${layer}`;
+        for (const name of ["self.query", "self.key", "self.value", "output.dense"])
+            linear(`${of}.attention.${name}`, size, size);
+        linear(`${of}.intermediate.dense`, inner, size);
+        linear(`${of}.output.dense`, size, inner);
+        norm(`${of}.attention.output.LayerNorm`);
+        norm(`${of}.output.LayerNorm`);
+    }
+    for (const [name, sizes] of wanted) {
+        if (`${shape(name)}` !== `${sizes}`)
+            bad(`"${name}" is ${shape(name).join(" x ")}, not ${sizes.join(" x ")}`);
+    }
+    for (const name of shapes.keys())
+        wanted.has(name) || bad(`what is "${name}"?`);
+    return {words, size, most, inner, layers};
+}
+
 export class Bert {
     #code;
     #at = {};  // by name: where the tensor lies, in bytes
     #top;
     #words;
 
-    /** `module` is bert.c, compiled; `file` an open Taut file. Decodes every tensor. */
+    /** `module` is bert.c, compiled; `file` an open Taut file. Decodes every tensor; throws where it is no such encoder. */
     static async from(module, file, {heads}) {
         const bert = new Bert();
+        const parts = file.tensors.filter(({name, dtype}) => /^(embeddings|encoder)\./.test(name) && /^B?F\d+$/.test(dtype));
+        Object.assign(bert, {heads, ...measured(parts, heads)});
         const {exports} = await WebAssembly.instantiate(module, {});
         bert.#code = exports;
         bert.#top = (exports.__heap_base.value + 15) & ~15;
-        const parts = file.tensors.filter(({name, dtype}) => /^(embeddings|encoder)\./.test(name) && /^B?F\d+$/.test(dtype));
-        const shape = (name) => {
-            const found = parts.find((one) => one.name === name);
-            if (!found)
-                throw new Error(`the file is no encoder of BERT's kind: it has no "${name}"`);
-            return found.shape;
-        };
-        bert.heads = heads;
-        [, bert.size] = shape("embeddings.word_embeddings.weight");
-        [bert.most] = shape("embeddings.position_embeddings.weight");
-        [bert.inner] = shape("encoder.layer.0.intermediate.dense.weight");
-        bert.layers = parts.filter((one) => one.name.endsWith("intermediate.dense.bias")).length;
         for (const {name} of parts) {
-            const values = await file.get(name);
+            const values = await file.get(name, {as: "float32"});
             if (name === "embeddings.word_embeddings.weight")
                 bert.#words = values;  // rows of it are looked up here
             else
@@ -39,7 +64,9 @@ export class Bert {
 
     /** Vectors of unit length: the mean of a text's tokens, one for each row of ids. */
     embed(rows) {
-        const {size, inner} = this;
+        const {size, inner, words, most} = this;
+        if (rows.some((row) => row.length < 1 || row.length > most || row.some((id) => !(Number.isInteger(id) && id >= 0 && id < words))))
+            throw new Error(`a text has no tokens, or more than ${most}, or others than the encoder's ${words}`);
         const counts = rows.map((row) => row.length);
         const tokens = Math.max(LEAST, counts.reduce((sum, one) => sum + one, 0));
         const bottom = this.#top;

@@ -46,8 +46,11 @@ export class Engine {
     lookup = () => null;
     /** Takes what the file writes; false refuses it. */
     take = () => false;
-    /** The bytes that the last call did not find: [begin, size]. */
+    /** The bytes of a tensor of the base, or null where they are not here. */
+    ofBase = () => null;
+    /** The bytes that the last call did not find: [begin, size]; and the base's tensor: [name, size]. */
     missing = null;
+    lacking = null;
     #wasm;
     #broken = null;
 
@@ -80,6 +83,16 @@ export class Engine {
                     this.bytes(to, size).set(found);
                     return 0;
                 },
+                base: (name, nameSize, to, size) => {
+                    const wanted = this.text(name, nameSize);
+                    const found = this.ofBase(wanted);
+                    if (found?.length !== size >>> 0) {
+                        this.lacking = [wanted, size >>> 0];
+                        return 1;
+                    }
+                    this.bytes(to, size).set(found);
+                    return 0;
+                },
                 write: (from, size) => this.take(this.bytes(from, size)) ? 0 : 1
             },
             wasi_snapshot_preview1: new Proxy({}, {get: () => bad})
@@ -105,7 +118,7 @@ export class Engine {
     call(name, ...values) {
         if (this.#broken)
             throw new TautError("argument", `the file is closed: ${this.#broken}`);
-        this.missing = null;
+        this.missing = this.lacking = null;
         try {
             return this.#wasm[name](...values);
         } catch (error) {
@@ -142,6 +155,6 @@ export class Engine {
     close(why = "close() was called") {
         this.#broken ??= why;
         this.#wasm = {memory: {buffer: new ArrayBuffer(0)}};
-        this.lookup = () => null;
+        this.lookup = this.ofBase = () => null;
     }
 }

@@ -4,8 +4,8 @@ import {form} from "./arrays.js";
 import {Engine} from "./engine.js";
 import {TautError} from "./errors.js";
 import {Held} from "./held.js";
-import {joined, sourceOf} from "./source.js";
-import {listened} from "./waiting.js";
+import {bytesOf, joined, sourceOf} from "./source.js";
+import {listened, said, unlessAborted} from "./waiting.js";
 
 const PIECE = 16 << 20;  // bytes that are decoded at a time
 const AHEAD = 1 << 20;  // of rows of a large tensor, what is fetched beyond what was asked for
@@ -26,7 +26,7 @@ export async function openFile(what, options) {
     };
     const held = new Held(sourceOf(what, {...options, limit: memoryLimit, told}));
     const [engine] = await Promise.all([Engine.start(), held.begin(signal)]);
-    const file = new TautFile(held, engine, memoryLimit);
+    const file = new TautFile(held, engine, memoryLimit, options?.base);
     try {
         await file.start(signal);
     } catch (error) {
@@ -42,11 +42,15 @@ export class TautFile {
     #limit;
     #entries = [];  // [begin, end] of every entry of the header, in order
     #numbers = new Map();
+    #base;
+    #ofBase = new Map();  // bytes of the base's tensors, as long as they are needed
 
-    constructor(held, engine, limit) {
+    constructor(held, engine, limit, base) {
         this.#held = held;
         this.#engine = engine;
         this.#limit = limit;
+        this.#base = base ?? null;
+        engine.ofBase = (name) => this.#ofBase.get(name) ?? null;
         engine.lookup = (begin, size) => begin + size > held.size ? null : held.lookup(begin, size);
     }
 
@@ -63,7 +67,9 @@ export class TautFile {
             one.sameAs = one.sameAs === null ? null : found[one.sameAs].name;
         this.tensors = Object.freeze(found.map(Object.freeze));
         this.modules = this.#modules();
-        this.#held.drop();
+        const base = this.#engine.call("base_name");
+        this.baseName = base === 0 ? null : this.#engine.text(base);
+        this.#drop();
     }
 
     get name() {
@@ -111,7 +117,7 @@ export class TautFile {
         }
         if (first === last)  // nothing to decode; its checksums may still be wrong
             await this.#decode(number, first, 0, kind, to, whole, signal);
-        this.#held.drop();
+        this.#drop();
         return out;
     }
 
@@ -133,7 +139,7 @@ export class TautFile {
             return places.map((place, k) => this.#engine.bytes(place, 4 * sizes[k]).slice().buffer);
         });
         const [integers, scales, zeros, columnScales, found] = parts;
-        this.#held.drop();
+        this.#drop();
         return {
             ...grid, integers: new Int32Array(integers), scales: new Float32Array(scales), zeros: new Int32Array(zeros),
             columnScales: new Float32Array(columnScales), levels: new Float32Array(found)
@@ -155,14 +161,16 @@ export class TautFile {
         if (bytes > decodedLimit)
             throw new TautError("unsupported", `${this.name}: decodes to ${bytes} bytes; decodedLimit is ${decodedLimit}`);
         await this.load({signal});
+        await this.#haveBase(signal);
         await this.#until(() => this.#engine.call("verify"), signal, this.name);
-        this.#held.drop();
+        this.#drop();
     }
 
     /** The files that were compressed, as [{name, bytes}]: safetensors, or an ONNX model and its data. */
     async originals(options) {
         const signal = listened(options?.signal);
         await this.load({signal});
+        await this.#haveBase(signal);
         let count = 0;
         await this.#until(() => {
             count = this.#engine.call("originals");
@@ -178,8 +186,9 @@ export class TautFile {
         const found = [];
         for (const [number, name] of names.entries()) {
             signal?.throwIfAborted();
-            const parts = [];
-            this.#engine.take = (bytes) => {
+            const before = size;
+            let parts;
+            const take = (bytes) => {
                 size += bytes.length;
                 if (size > this.#limit)
                     return false;
@@ -187,14 +196,19 @@ export class TautFile {
                 return true;
             };
             try {
-                this.#engine.check(this.#engine.call("original", number), `${this.name}: ${name}`);
+                await this.#until(() => {
+                    parts = [];  // what was written before something lacked is written again
+                    size = before;
+                    this.#engine.take = take;
+                    return this.#engine.call("original", number);
+                }, signal, `${this.name}: ${name}`);
             } catch (error) {
                 throw error.code === "write" ?
                     new TautError("memory", `${this.name}: ${name}: over ${this.#limit} bytes; raise memoryLimit`) : error;
             }
             found.push({name, bytes: joined(parts, parts.reduce((sum, one) => sum + one.length, 0))});
         }
-        this.#held.drop();
+        this.#drop();
         return found;
     }
 
@@ -263,7 +277,11 @@ export class TautFile {
         for (let ahead = AHEAD; ; ahead *= 2) {
             signal?.throwIfAborted();
             const status = act();
-            const missing = this.#engine.missing;
+            const {missing, lacking} = this.#engine;
+            if (lacking !== null && status !== 0) {
+                await this.#takeBase(...lacking, where, signal);
+                continue;
+            }
             if (missing === null || STATUS_READ !== status)
                 return this.#engine.check(status, where);
             const [begin, size] = missing;
@@ -273,14 +291,56 @@ export class TautFile {
         }
     }
 
+    /** Have all of a delta's base here, tensor by tensor, so that what wants all of it is not begun anew for each. */
+    async #haveBase(signal) {
+        for (let number = 0; this.baseName !== null && number < this.tensors.length; number++)
+            await this.#decode(number, 0, 0, 0, new Uint8Array(0), true, signal);
+    }
+
+    /** Have the bytes of a tensor of the base here. */
+    async #takeBase(name, size, where, signal) {
+        const base = this.#base;
+        if (typeof base !== "function" && typeof base?.get !== "function")
+            throw new TautError("argument", `${where}: is a delta, and its base "${this.baseName}" was not given: open(what, {base})`);
+        let found;
+        try {
+            found = await unlessAborted(typeof base === "function" ? base(name) : base.get(name, {as: "bits", signal}), signal);
+        } catch (error) {
+            signal?.throwIfAborted();
+            throw error instanceof TautError ? error :
+                new TautError("read", `${where}: the base's "${name}": ${said(error)}`, {cause: error});
+        }
+        const bytes = bytesOf(found, `the base's "${name}"`);
+        if (bytes.length !== size)
+            throw new TautError("argument", `${where}: the base has ${bytes.length} bytes of "${name}", not ${size}; ` +
+                "give the one that the file was made with");
+        this.#ofBase.set(name, bytes);
+    }
+
+    /** Forget what can be had again. */
+    #drop() {
+        this.#held.drop();
+        this.#ofBase.clear();
+    }
+
     /** Where the entry that holds a byte ends, or `most` bytes on. */
     #reach(begin, most) {
         const entry = this.#entries.find(([from, to]) => from <= begin && begin < to);
         return entry ? Math.min(entry[1], begin + most) : begin;
     }
 
-    /** Where the entries lie: libtaut has checked the header, so that its JSON is sound. */
+    /** Where the entries lie: libtaut has checked the header, so that its JSON is sound, unless the source gives another one now. */
     async #layout(signal) {
+        try {
+            return await this.#entriesOf(signal);
+        } catch (error) {
+            signal?.throwIfAborted();
+            throw error instanceof TautError ? error :
+                new TautError("read", `${this.name}: the file was changed while it was read; open it again`, {cause: error});
+        }
+    }
+
+    async #entriesOf(signal) {
         await this.#held.need(0, STORE.header, signal);
         const length = new DataView(this.#held.lookup(0, STORE.header).slice().buffer).getUint32(0, true);
         const body = STORE.header + length;

@@ -30,6 +30,11 @@ export interface Options {
     /** In place of the global `fetch`. */
     fetch?: typeof fetch;
     headers?: Record<string, string>;
+    /**
+     * What a delta stands on: an open file, or a function that gives the stored bytes of a tensor of this name. Each is
+     * compared with its checksum.
+     */
+    base?: Taut | ((name: string) => ArrayBuffer | ArrayBufferView | Promise<ArrayBuffer | ArrayBufferView>);
     /** Of the index of several files: where a shard is, by its name. */
     resolve?: (name: string) => Openable;
 }
@@ -97,6 +102,8 @@ export interface Taut {
     readonly tensors: readonly Tensor[];
     /** What a pruned network's modules must be told, by module and attribute. */
     readonly modules: ReadonlyMap<string, ReadonlyMap<string, number>>;
+    /** What the base of a delta was called, "" where that is not known; null: the file is no delta. */
+    readonly baseName: string | null;
     has(name: string): boolean;
     info(name: string): Tensor;
     get(name: string, options?: GetOptions & {as: "float32"}): Promise<Float32Array>;

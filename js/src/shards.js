@@ -79,6 +79,7 @@ export class TautShards {
         if (missing)
             throw new TautError("format", `${name}: ${missing[1]} has no tensor "${missing[0]}"`);
         this.tensors = Object.freeze(table.owners.map(([tensor]) => this.#owners.get(tensor).info(tensor)));
+        this.baseName = files.map((file) => file.baseName).find((name) => name !== null) ?? null;
         this.modules = new Map(files.flatMap((file) => [...file.modules]));
         this.texts = table.texts;
     }

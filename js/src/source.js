@@ -23,12 +23,12 @@ export function sourceOf(what, options) {
         return new Remote(text, options);
     }
     if (typeof what?.read === "function" && Number.isSafeInteger(what.size) && what.size >= 0)
-        return new Local(what.name ?? "source", what.size, (begin, end, signal) => what.read(begin, end - begin, signal));
+        return new Given(what.name ?? "source", what.size, (begin, end, signal) => what.read(begin, end - begin, signal));
     throw new TautError("argument", "open() takes a URL, a path (in Node), bytes, a Blob, a Response, or {size, read}");
 }
 
 /** The bytes of a buffer, of any realm, or of a view of one; throws where it is neither, or was given away. */
-function bytesOf(what, name) {
+export function bytesOf(what, name) {
     const [buffer, ...where] = ArrayBuffer.isView(what) ? [what.buffer, what.byteOffset, what.byteLength] : [what];
     if (!/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(buffer)))
         throw new TautError("read", `${name}: gave no bytes (an ArrayBuffer or a typed array)`);
@@ -76,6 +76,14 @@ class Local {
         if (bytes.length !== end - begin)
             throw new TautError("read", `${this.name}: ${bytes.length} bytes at ${begin}, not ${end - begin}`);
         return {bytes};
+    }
+}
+
+/** What somebody else reads, perhaps into the same buffer again: the bytes are copied. */
+class Given extends Local {
+    async read(begin, end, signal) {
+        const {bytes} = await super.read(begin, end, signal);
+        return {bytes: bytes.slice()};
     }
 }
 

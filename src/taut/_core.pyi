@@ -124,9 +124,17 @@ def encode_matrix(
     column_exponents: NDArray[np.uint8],
     row_fraction: int,
     column_fraction: int,
+    basis: NDArray[np.uint8],
     max_effort: bool,
     threads: int = 1,
 ) -> tuple[bytes, tuple[bytes, ...]]: ...
+def combine_rows(
+    coefficients: NDArray[np.float32],
+    basis: NDArray[np.float32],
+    columns: int,
+    out: NDArray[np.float32],
+    kernels: str = "",
+) -> None: ...
 def estimate_matrix(
     indices: NDArray[np.int32],
     columns: int,

@@ -18,7 +18,7 @@ from typing import Final, TypedDict
 
 from taut.errors import ArgumentError
 
-__all__ = ["KINDS", "Scheme", "parse_scheme"]
+__all__ = ["KINDS", "Scheme", "parse_scheme", "recorded_scheme"]
 
 _PLAIN: Final = (
     *("keep", "lossless", "rd", "fp16", "fp8", "int8", "int4", "int3", "int2"),
@@ -109,6 +109,20 @@ def parse_scheme(text: str) -> Scheme:
         return Scheme(**fields)
     except ArgumentError as error:
         raise ArgumentError(f'scheme "{text}": {error}') from None
+
+
+def recorded_scheme(text: str) -> Scheme:
+    """The scheme that a file says of a tensor; `rd`, on no grid, where it is none that is known.
+
+    A reader needs none (docs/format.md), so that a later version's files can be read and exported.
+
+    >>> recorded_scheme("int4:g64").kind, recorded_scheme("a later one").kind
+    ('int4', 'rd')
+    """
+    try:
+        return parse_scheme(text)
+    except ArgumentError:
+        return Scheme(kind="rd")
 
 
 class _Fields(TypedDict, total=False):

@@ -148,7 +148,12 @@ HEADERS = {
     "matrix without fields": header(4, 4, 90_000, 300, 300),
     "matrix of part of a row": header(4, 4, 90_000, 301, 300, matrix()),
     "matrix of no row": header(4, 4, 0, 300, 300, matrix()),
-    "matrix with unknown flags": header(4, 4, 90_000, 300, 300, matrix(flags=128)),
+    "matrix without its basis": header(4, 4, 90_000, 300, 300, matrix(flags=128)),
+    "matrix with an empty basis": header(4, 4, 90_000, 300, 300, matrix(1, 128, b"\0")),
+    "matrix with a basis cut short": header(4, 4, 90_000, 300, 300, matrix(1, 128, b"\x20abc")),
+    "matrix with a basis of 2,049 columns": header(
+        4, 4, 2049 * 40, 2049, 40, matrix(1, 128, b"\1a")
+    ),
     "matrix with two kinds of offsets": header(4, 4, 90_000, 300, 300, matrix(flags=6)),
     "matrix of sixty-fourths": header(4, 4, 90_000, 300, 300, matrix(fractions=0x50)),
     "matrix of infinite rows": header(4, 4, 90_000, 300, 300, matrix(1e30, 8, b"\2\1\xff")),

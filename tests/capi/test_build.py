@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -39,7 +40,9 @@ def test_the_stripped_library_is_small_and_needs_no_cxx(library: Library, tmp_pa
     assert all(line.split()[-1].startswith("taut_") for line in exported if line)
 
 
-def test_an_installed_library_is_found(library: Library, tmp_path: Path) -> None:
+def test_an_installed_library_is_found(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     where = tmp_path / "installed"
     run("cmake", "--install", Path(library.c._name).parent, "--prefix", where)
     source = tmp_path / "consumer"
@@ -51,6 +54,7 @@ def test_an_installed_library_is_found(library: Library, tmp_path: Path) -> None
         "cmake", "-S", source, "-B", source / "build", "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={where}"
     )
     run("cmake", "--build", source / "build")
+    compile_by_pkg_config(where, source, monkeypatch)
     path = GOLDEN / "exact2.taut.safetensors"
     values = TautFile(path)["conv1.weight"]
     said = run(source / "build" / "mean", path, "conv1.weight")
@@ -64,6 +68,17 @@ def test_an_installed_library_is_found(library: Library, tmp_path: Path) -> None
         [source / "build" / "mean", path, "none"], capture_output=True, check=False
     )
     assert wrong.returncode == 1 and b"no such tensor" in wrong.stderr
+
+
+def compile_by_pkg_config(where: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other way to find it, where it was installed, in the standard of C that it promises."""
+    if shutil.which("pkg-config") is None:
+        return
+    (found,) = where.rglob("taut.pc")
+    monkeypatch.setenv("PKG_CONFIG_PATH", str(found.parent))
+    flags = run("pkg-config", "--cflags", "--libs", "taut").split()
+    strict = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
+    run("cc", *strict, source / "mean.c", *flags, "-o", source / "mean")
 
 
 def test_one_file_compiles_and_decodes(tools: None, tmp_path: Path) -> None:

@@ -93,3 +93,10 @@ def test_integers_and_scales_make_the_values(library: Library, tmp_path: Path) -
     assert len(seen) >= 2
     with pytest.raises(TautCError, match="no grid"):
         grid_values(library, file, "b")
+
+
+def test_a_matrix_in_a_basis_lies_on_no_grid(library):
+    path = Path(__file__).parents[1] / "golden" / "files" / "basis2.taut.safetensors"
+    file = library.open_path(path)
+    with pytest.raises(TautCError, match="sums of a basis' rows"):
+        grid_values(library, file, "words")

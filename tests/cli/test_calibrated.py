@@ -34,6 +34,11 @@ BUILD = """
     def broken(net):
         raise RuntimeError("no data set here")
 
+    def later(net):
+        if not torch.equal(net[0].weight, model()[0].weight):
+            broken(net)
+        return 1.0
+
     def words(net):
         return "good"
 """
@@ -126,7 +131,9 @@ def test_a_plan_names_schemes_and_the_target(compress, tmp_path):
 def test_it_goes_on_where_it_broke_off(compress, tmp_path):
     journal = tmp_path / "build.taut.safetensors.journal"
     words = (*CALIB, "--bits", 4, "--no-finish")
-    broken = compress(*words, "--score", "BUILD:broken")
+    at_once = compress(*words, "--score", "BUILD:broken")
+    assert "curvature" not in at_once.stderr
+    broken = compress(*words, "--score", "BUILD:later")
     assert broken.exit_code == 2
     assert "score: failed: RuntimeError: no data set here" in broken.stderr.splitlines()[-1]
     assert journal.is_dir()
@@ -146,7 +153,7 @@ def test_it_goes_on_where_it_broke_off(compress, tmp_path):
         ((*CALIB, "--max-drop", "1%"), "--score"),
         ((*CALIB, "--max-drop", "some", "--score", "BUILD:score"), '"some" is neither'),
         (CALIB, "give bits, size or max_drop"),
-        (("--max-drop", "1%", "--score", "BUILD:score"), "give calib too"),
+        (("--max-drop", "1%", "--score", "BUILD:score"), "give calib (--calib) too"),
         (("--calib", "BUILD:batch", "--bits", 3), "nearest: batches"),
         ((*CALIB, "--bits", 3, "--score", "BUILD:scor"), "nearest: score"),
         ((*CALIB, "--bits", 3, "--loss", "BUILD:los"), 'has no "los"'),

@@ -167,7 +167,7 @@ def test_what_is_no_score_is_one_line(judge, score, told):
         (("FILE", "--score", "BUILD:score", "--original", "FILE"), "holds weights alone"),
         (("BUILD:model", "--score", "BUILD:score", "--speed"), "give calib (--calib)"),
         (("BUILD:model", "--score", "BUILD:score", "--watts", "0"), "watts 0.0 must be more"),
-        (("nowhere", "--score", "BUILD:score"), "no such folder"),
+        (("nowhere", "--score", "BUILD:score"), "no such file or folder"),
         (("BUILD:model", "--score", "BUILD:broken", "--html", "BUILD"), "exists; give -f"),
     ],
 )

@@ -77,7 +77,7 @@ def test_the_first_bar_waits_for_no_heavy_import(tmp_path):
         "def start(self):\n    print('torch' in sys.modules)\n    sys.exit()\n"
         "Progress.start = start\nfrom taut.cli import main\nmain()"
     )
-    words = ["compress", "build.py:model", "--max-drop", "1%", "--score", "build.py:score"]
+    words = ["compress", "build.py:model", "--size", "4x", "--score", "build.py:score"]
     done = subprocess.run(
         [sys.executable, "-c", watch, *words], cwd=tmp_path, capture_output=True, text=True
     )

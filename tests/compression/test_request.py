@@ -94,7 +94,7 @@ def test_a_size_that_lossless_meets_loses_nothing(source):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ({"max_drop": "1%"}, "max_drop: goes with calibration data"),
+        ({"max_drop": "1%"}, r"max_drop \(--max-drop\): goes with calibration data"),
         ({"score": float}, "score: goes with calibration data"),
         ({"plan": {"h.0.w": "rd"}}, "rd needs bits or size"),
         ({"bits": 3, "size": "4x"}, "either bits or size"),

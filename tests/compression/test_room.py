@@ -58,7 +58,7 @@ def test_too_little_memory_or_disk_is_told_with_what_would_do(
 ) -> None:
     source = open_source({f"h.{i}.w": np.zeros((512, 512), np.float32) for i in range(2)})
     check_room(source, DataShapes(1000), memory=1 << 40)
-    with pytest.raises(ArgumentError, match=r"memory \(--memory\) allows 0\.0 GB; allow \d"):
+    with pytest.raises(ArgumentError, match=r"memory \(--memory\) allows 1 MB; allow \d"):
         check_room(source, DataShapes(1000), memory=1000)
     monkeypatch.setattr(
         room.psutil, "virtual_memory", lambda: SimpleNamespace(available=-(1 << 40))

@@ -9,6 +9,7 @@ import pytest
 
 from taut.errors import ArgumentError
 from taut.evaluation.fidelity import compare_models, measure_fidelity
+from taut.networks.fold_norms import fold_norms_
 from taut.scoring.results import plain
 
 torch = pytest.importorskip("torch")
@@ -328,6 +329,23 @@ def test_a_layer_whose_output_is_changed_in_place_is_compared_as_it_was() -> Non
     new[0].bias.data *= 0.5
     layer = measure_fidelity(new, model, [torch.randn(9, 4)]).layers[0]
     assert layer.rel_mse == pytest.approx(0.25) and layer.cosine == pytest.approx(1)
+
+
+def test_a_folded_norm_makes_no_error_of_the_layer_before_it() -> None:
+    torch.manual_seed(0)
+    old = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1)).eval()
+    with torch.no_grad():
+        old[1].running_var.uniform_(0.01, 40)
+        old[1].running_mean.uniform_(-1, 1)
+    batches = [torch.randn(2, 3, 8, 8)]
+    new = copy.deepcopy(old)
+    fold_norms_(new, batches[0])
+    found = measure_fidelity(new, old, batches)
+    assert [one.name for one in found.layers] == ["0", "3"]
+    assert max(one.rel_mse for one in found.layers) < 1e-9
+    assert max(one.own_rel_mse for one in found.layers) < 1e-9
+    rounded = measure_fidelity(scaled(new, "0.weight", 1.1), old, batches)
+    assert 0.001 < rounded.layers[0].own_rel_mse < 0.011
 
 
 def test_what_is_wrong_is_said() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from tests.attacks.forge import Forgery
 
 import taut
 from taut.container import TautFile
@@ -31,3 +34,16 @@ def test_weights_of_a_graph_are_told_by_their_count(file, tmp_path, rng):
     assert counted_note(file, 0) == []
     exact = taut.compress({"c": rng.standard_normal(9)}, tmp_path / "exact")
     assert counted_note(TautFile(exact.path), 3) == []
+
+
+def test_a_scheme_of_a_later_version_is_one_that_rounds(tmp_path: Path) -> None:
+    """A reader needs no scheme (docs/format.md): the export is written, and says the same of it."""
+    model = {"w": np.linspace(-1, 1, 6400, dtype=np.float32).reshape(80, 80)}
+    path = tmp_path / "net.taut.safetensors"
+    taut.compress(model, path, plan={"w": "int8"})
+    forgery = Forgery.of(path.read_bytes())
+    for scheme in ("", "later:7", "int8"):
+        forgery.record("w")["scheme"] = scheme
+        path.write_bytes(forgery.signed())
+        notes = taut.export(path, tmp_path / "out.safetensors", dtype="bfloat16", force=True).notes
+        assert any("1 tensor (w) is rounded once more" in note for note in notes), scheme

@@ -119,6 +119,33 @@ def matrices() -> Iterator[tuple[str, CodedArray]]:
         )  # fmt: skip
 
 
+def bases() -> Iterator[tuple[str, CodedArray]]:
+    """Matrices in a basis: one of each coder and of the output types."""
+    rng = np.random.default_rng(6)
+    f4, f2 = np.dtype("f4"), np.dtype("f2")
+    for name, rows, columns, dtype, effort in (
+        ("fast", 703, 70, BF16, "fast"),
+        ("dense", 130, 70, f4, "fast"),
+        ("small", 20, 33, f2, "max"),
+    ):
+        axes = np.rint(rng.normal(0, 2, (columns, columns))).astype(np.int32)
+        axes[5] = 0
+        basis = encode_matrix(
+            axes,
+            step=0.05,
+            row_exponents=rng.integers(124, 133, columns).astype(np.uint8),
+            trellis=True,
+            dtype=f4,
+        )
+        q = np.rint(rng.normal(0, 0.5, (rows, columns))).astype(np.int32)
+        q[3, 3], q[7, -1] = -70_000, 127
+        exponents = rng.integers(126, 131, rows).astype(np.uint8)
+        yield f"basis-{name}", encode_matrix(
+            q, step=0.0371, row_exponents=exponents, basis=basis, trellis=name != "dense",
+            dtype=dtype, effort=effort,
+        )  # fmt: skip
+
+
 def adaptives() -> Iterator[tuple[str, CodedArray]]:
     """Adaptive arrays of every grid and output type, with kernels, dead lines and huge indices."""
     rng = np.random.default_rng(4)
@@ -207,7 +234,7 @@ def write(name: str, coded: CodedArray) -> int:
 if __name__ == "__main__":
     ARRAYS.mkdir(exist_ok=True)
     total = 0
-    for name, coded in [*lossless(), *indices(), *matrices(), *adaptives(), *records()]:
+    for name, coded in [*lossless(), *indices(), *matrices(), *bases(), *adaptives(), *records()]:
         if (ARRAYS / f"{name}.safetensors").exists():
             print(f"{name}: is there, kept")
             continue

@@ -13,8 +13,12 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import taut
+from taut.analysis import Curvature
+from taut.calibration import Rounder
 from taut.container import Origin, TautFile, Writer
-from taut.io import TensorInfo
+from taut.encoding import fill
+from taut.io import TensorInfo, open_source
+from taut.scheme import parse_scheme
 
 FILES = Path(__file__).parent / "files"
 DELTAS = Path(__file__).parent / "deltas"
@@ -122,6 +126,29 @@ def write_gguf(path: Path) -> None:
         raise SystemExit(f"{path} exists: golden files are never written again")
     path.write_bytes(small_model().data())
     taut.compress(path, path.with_name("gguf2.taut.safetensors"))
+
+
+def write_basis(folder: Path) -> None:
+    """A table of words in a basis, beside a matrix that has none; run once, by hand."""
+    path = folder / "basis2.taut.safetensors"
+    if path.exists():
+        raise SystemExit(f"{path} exists: golden files are never written again")
+    rng = np.random.default_rng(5)
+    words = rng.standard_normal((1500, 12)) @ rng.standard_normal((12, 40)) / 20
+    model = {
+        "words": words.astype(ml_dtypes.bfloat16),
+        "layer": (rng.standard_normal((60, 40)) / 20).astype(np.float32),
+    }
+    source = open_source(model)
+    schemes = {name: parse_scheme("rd") for name in model}
+    counts, form = rng.uniform(0.1, 9, 1500), np.cov(rng.standard_normal((40, 90)))
+    known = {"words": Curvature(counts, form, None, None, 500, 500, "embedding", 0)}
+    rounder = Rounder(source, schemes, known)
+    rounder.turn(rounder.first_dial(2))
+    with Writer(path, Origin(source.nbytes), source.infos) as writer:
+        fill(writer.layout, source, schemes, effort="max", threads=1, quantize=rounder)
+        writer.finish()
+    taut.decompress(path, folder / "basis2.safetensors")
 
 
 def low_bit_model() -> dict[str, np.ndarray]:

@@ -11,7 +11,13 @@ import taut
 from .make_files import checkpoint
 
 FILES = Path(__file__).parent / "files"
-PAIRS = [("exact", "model"), ("lossy", "lossy"), ("exact2", "model2"), ("lossy2", "lossy2")]
+PAIRS = [
+    ("exact", "model"),
+    ("lossy", "lossy"),
+    ("exact2", "model2"),
+    ("lossy2", "lossy2"),
+    ("basis2", "basis2"),
+]
 DELTAS = Path(__file__).parent / "deltas"
 LOW_BIT = ("low_bit2", "low_bit2")  # FP8 among it, which safetensors' numpy does not load
 

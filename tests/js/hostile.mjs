@@ -76,6 +76,24 @@ await attempt("a body that never comes", () => use(url, {fetch: stream(never), s
 await attempt("a source that never answers", () => use({size: all, read: never}, {signal: fired()}));
 for (const [name, some] of Object.entries({undefined, number: 2 ** 40, negative: -1, text: "text", list: [1], short: bytes.slice(1)}))
     await attempt(`a source that gives ${name}`, () => use({size: all, read: async () => some}));
+/** A source whose bytes are others from some read on. */
+const changing = (from, change) => {
+    let reads = 0;
+    return {size: all, read: async (begin, size) => {
+        const some = bytes.slice(begin, begin + size);
+        return reads++ < from ? some : change(some);
+    }};
+};
+const flip = (some) => { some[some.length >> 1] ^= 1; return some; };
+for (let from = 0; from < 8; from++) {
+    await attempt(`bits that turn from read ${from} on`, () => use(changing(from, flip)));
+    await attempt(`zeros from read ${from} on`, () => use(changing(from, (some) => some.fill(0))));
+}
+const scratch = new Uint8Array(all);
+await attempt("a buffer that is used again", () => use({size: all, read: async (begin, size) => {
+    scratch.set(bytes.subarray(begin, begin + size));
+    return scratch.subarray(0, size);
+}}));
 const gone = bytes.slice();
 structuredClone(gone.buffer, {transfer: [gone.buffer]});
 await attempt("bytes that are gone", () => use(gone));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import taut
 
 GOOD = {
     "sound", "no ranges", "no ranges later", "no size", "a size beyond all", "no options",
-    "no rows",
+    "no rows", "a buffer that is used again",
 }  # fmt: skip
 OTHERS = {
     "other bytes later": "checksum",
@@ -35,5 +36,9 @@ def test_every_misuse_is_told_and_none_hangs(package: Path, tmp_path: Path) -> N
     found: dict[str, str] = json.loads(node(script, package, path))
     assert len(found) > 40
     for name, came in found.items():
+        if re.search(r"read \d on$", name):
+            first = name.endswith("0 on")  # of all, which has the header
+            assert came in ("checksum", "format")[: 1 + first], (name, came)
+            continue
         wanted = "argument" if name.startswith("rows") else OTHERS.get(name, "read")
         assert came == ("ok" if name in GOOD else wanted), name

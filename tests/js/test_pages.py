@@ -80,6 +80,57 @@ def test_the_encoder_of_the_page_gives_the_vectors_of_the_network(package, tmp_p
         torch.testing.assert_close(torch.tensor(once), wanted, atol=2e-6, rtol=0)
 
 
+REFUSE = """
+import {pathToFileURL} from "node:url";
+const [pages, encoder] = process.argv.slice(2);
+const {Bert} = await import(pathToFileURL(`${pages}/bert.js`));
+const dtype = "F32";
+const tensors = Object.entries(JSON.parse(encoder)).map(([name, shape]) => ({name, shape, dtype}));
+const refused = async (some, heads = 4) => {
+    const made = Bert.from(undefined, {tensors: some}, {heads});
+    return made.then(() => "taken", (error) => error.message);
+};
+const found = {
+    as_it_is: await refused(tensors), heads: await refused(tensors, 7),
+    more: await refused([...tensors, {name: "encoder.more", shape: [4], dtype}])
+};
+for (const one of tensors) {
+    const others = tensors.filter((other) => other !== one);
+    const as = (shape) => refused([...others, {...one, shape}]);
+    found[`no ${one.name}`] = await refused(others);
+    found[`larger ${one.name}`] = await as(one.shape.map((size) => size + 4));
+    if (one.shape.length > 1)
+        found[`flat ${one.name}`] = await as([one.shape[0] * one.shape[1]]);
+}
+console.log(JSON.stringify(found));
+"""
+
+
+def test_a_file_that_is_no_such_encoder_gives_no_vectors(tmp_path: Path) -> None:
+    """A tensor that is missing, or of another shape, would be read as whatever lies there."""
+    if shutil.which("node") is None:
+        pytest.skip("no node here: JavaScript is not tested")
+    layer = {f"attention.self.{name}": (48, 48) for name in ("query", "key", "value")}
+    layer |= {"attention.output.dense": (48, 48), "intermediate.dense": (100, 48)}
+    layer |= {"output.dense": (48, 100), "attention.output.LayerNorm": (48,)}
+    layer |= {"output.LayerNorm": (48,)}
+    shapes = {f"embeddings.{kind}_embeddings.weight": (rows, 48)
+              for kind, rows in (("word", 90), ("position", 20), ("token_type", 2))}  # fmt: skip
+    for at, name, shape in [
+        ("embeddings.", "LayerNorm", (48,)),
+        *((f"encoder.layer.{number}.", *one) for number in (0, 1) for one in layer.items()),
+    ]:
+        shapes |= {f"{at}{name}.weight": shape, f"{at}{name}.bias": shape[:1]}
+    script = tmp_path / "refuse.mjs"
+    script.write_text(REFUSE)
+    found = json.loads(node(script, PAGES, json.dumps(shapes)))
+    matrices = sum(len(shape) == 2 for shape in shapes.values())
+    assert len(shapes) == 37 and len(found) == 3 + 2 * len(shapes) + matrices
+    told = "the file is no encoder of BERT's kind"
+    assert not found.pop("as_it_is").startswith(told)  # it went on, to a module that is not there
+    assert [name for name, said in found.items() if not said.startswith(told)] == []
+
+
 def test_what_a_page_names_lies_beside_it() -> None:
     made = {"./taut/index.js", "./runtime/ort.wasm.min.mjs"}  # by prepare.py
     for page in [*PAGES.glob("*.html"), *PAGES.glob("*.js")]:

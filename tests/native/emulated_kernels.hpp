@@ -19,6 +19,7 @@ const Kernels* emulated_kernels();
 #define avx512_matrix_fast emulated_matrix_fast
 #define avx512_matrix_dense emulated_matrix_dense
 #define avx512_matrix_row emulated_matrix_row
+#define avx512_combine emulated_combine
 #define cpu_has_avx512 can_emulate
 #include "../../csrc/simd/avx512.cpp"
 #include "../../csrc/simd/avx512_matrix.cpp"
@@ -29,6 +30,7 @@ const Kernels* emulated_kernels();
 #undef avx512_matrix_fast
 #undef avx512_matrix_dense
 #undef avx512_matrix_row
+#undef avx512_combine
 #undef cpu_has_avx512
 
 namespace taut {

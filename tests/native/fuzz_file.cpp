@@ -4,7 +4,8 @@
 //     fuzz_file [SECONDS [SEED]]   damage the golden files for so long (default: 3 seconds, seed 1)
 //     fuzz_file FILE...            run inputs again, such as the fuzz-file-crash.bin that a failure leaves
 //
-// Checksums are made anew after most damage, so that what lies behind them is reached.
+// Checksums are made anew after most damage, so that what lies behind them is reached. Half of the files lie in memory; the
+// others come from a function, which changes bytes or fails at some call of some of them.
 #include <taut.h>
 
 #include <cstdint>
@@ -14,10 +15,11 @@
 #include <vector>
 
 #include "capi/checksum.hpp"
+#include "golden_files.hpp"
 
 namespace {
 
-using Bytes = std::vector<uint8_t>;
+using golden::Bytes;
 
 constexpr uint64_t kMostMemory = 64 << 20;
 constexpr uint64_t kMostValues = 32 << 20;  // bytes of a tensor that are decoded
@@ -36,19 +38,40 @@ int count_bytes(void* context, const void* bytes, size_t size) {
     return 0;
 }
 
-// Gives whether all of the file was sound.
-bool run(const uint8_t* data, size_t size) {
+// Bytes that come from a function.
+struct Reading {
+    Bytes bytes;
+    uint64_t change = 0, refuse = 0;  // the calls that do so, from 1 on
+    uint64_t calls = 0;
+
+    static int read(void* context, uint64_t offset, void* to, size_t size) {
+        auto& own = *static_cast<Reading*>(context);
+        if (offset > own.bytes.size() || size > own.bytes.size() - offset) fail("a read beyond the end");
+        if (++own.calls == own.refuse) return 1;
+        if (size) std::memcpy(to, own.bytes.data() + offset, size);
+        if (own.calls == own.change && size) static_cast<uint8_t*>(to)[own.calls * 31 % size] ^= 4;
+        return 0;
+    }
+};
+
+// Gives whether all of the file was sound. `way`, below 256: how it is read.
+bool run(const uint8_t* data, size_t size, uint64_t way = 0) {
     taut_options options = TAUT_OPTIONS;
     options.memory_limit = kMostMemory;
     options.threads = size % 3 == 0 ? 3 : 1;
     taut_file* file;
     taut_error error;
     // Bytes of their own, so that a read beyond them is seen.
-    Bytes own(data, data + size);
-    if (taut_open_memory(own.data(), own.size(), &options, &file, &error) != TAUT_OK) {
+    Reading reading{Bytes(data, data + size), way % 8 == 3 ? way / 8 : 0, way % 8 == 5 ? way / 8 : 0};
+    const taut_source source{Reading::read, nullptr, &reading, size};
+    const Bytes& own = reading.bytes;
+    if ((way % 2 ? taut_open_source(&source, &options, &file, &error)
+                 : taut_open_memory(own.data(), own.size(), &options, &file, &error)) != TAUT_OK) {
         if (file || !error.text[0]) fail("a refusal without a reason, or with a file");
         return false;
     }
+    const taut_base base{golden::read_base, nullptr};
+    if (taut_base_name(file)) (void)taut_stand_on(file, &base, nullptr);
     bool sound = true;
     for (size_t i = 0; i < taut_count(file); i++) {
         taut_tensor t;
@@ -93,7 +116,7 @@ bool run(const uint8_t* data, size_t size) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    run(data, size);
+    run(data, size, size ? data[size - 1] : 0);
     return 0;
 }
 
@@ -102,11 +125,7 @@ extern "C" const char* __ubsan_default_options() { return "abort_on_error=1:prin
 
 #ifndef TAUT_LIBFUZZER
 #include <chrono>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <random>
-#include <string>
 
 #include <csignal>
 #if !defined(_WIN32)
@@ -176,17 +195,11 @@ void damage(Random& random, Bytes& file) {
     }
 }
 
-Bytes read(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return Bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-}
-
 int fuzz_for(double seconds, uint64_t seed) {
-    std::vector<Bytes> sound;
-    for (const auto& entry : std::filesystem::directory_iterator(TAUT_GOLDEN))
-        if (entry.path().string().ends_with(".taut.safetensors")) sound.push_back(read(entry.path()));
+    const std::vector<Bytes> sound = golden::files();
     for (const Bytes& file : sound)
-        if (!run(file.data(), file.size())) fail("a golden file is refused");
+        for (uint64_t way : {0, 1})
+            if (!run(file.data(), file.size(), way)) fail("a golden file is refused");
     if (sound.empty()) fail("no golden files");
     Random random(seed);
     uint64_t runs = 0, still = 0;
@@ -202,7 +215,7 @@ int fuzz_for(double seconds, uint64_t seed) {
 #if !defined(_WIN32)
         alarm(30);
 #endif
-        still += run(file.data(), file.size());
+        still += run(file.data(), file.size(), random() % 256);
         running = nullptr;
     }
     std::printf("fuzz_file: seed %llu, %.0f s, %s decoders; %llu damaged files, of which %llu are still sound\n",
@@ -225,7 +238,8 @@ int main(int argc, char** argv) {
     if (first.find_first_not_of("0123456789.") == std::string::npos)
         return fuzz_for(std::stod(first), argc > 2 ? std::stoull(argv[2]) : 1);
     for (int i = 1; i < argc; i++) {
-        const Bytes bytes = read(argv[i]);
+        const Bytes bytes = golden::read(argv[i]);
+        for (uint64_t way = 255; way > 0; way--) run(bytes.data(), bytes.size(), way);
         std::printf("%s: %s\n", argv[i], run(bytes.data(), bytes.size()) ? "sound" : "damaged");
     }
     return 0;

@@ -70,6 +70,23 @@ inline Input stream(Random& random) {
     return in;
 }
 
+// A basis as it lies in the header of its matrix.
+inline Bytes basis(Random& random, uint64_t columns) {
+    taut::MatrixSpec spec;
+    spec.columns = columns;
+    spec.step = 0.1f;
+    spec.fields.trellis = chance(random, 2);
+    std::vector<int32_t> indices(columns * columns);
+    for (int32_t& q : indices) q = int32_t(below(random, 7)) - 3;
+    const taut::Encoded coded = taut::encode_matrix_with(taut::CoderId(below(random, 3)), indices.data(), indices.size(),
+                                                         spec, {true, columns, 1});
+    Bytes out;
+    taut::put_varint(out, coded.header.size());
+    out.insert(out.end(), coded.header.begin(), coded.header.end());
+    out.insert(out.end(), coded.chunks[0].begin(), coded.chunks[0].end());
+    return out;
+}
+
 // A matrix of any coder: rows and columns of their own scales, with exponents, rare indices and exceptions at times.
 inline Input matrix(Random& random) {
     taut::MatrixSpec spec;
@@ -99,6 +116,10 @@ inline Input matrix(Random& random) {
         indices[i] = chance(random, rarely)
                          ? int32_t(int64_t(random()) >> (chance(random, 2) ? 56 : 32))
                          : int32_t(normal(random) * of_row[i / spec.columns] * of_column[i % spec.columns]);
+    if (chance(random, 4)) {
+        const Bytes in = basis(random, spec.columns);
+        spec.fields.basis.assign(in.data(), in.data() + in.size());
+    }
     const auto coder = taut::CoderId(below(random, 3));
     return as_input(taut::encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1}));
 }

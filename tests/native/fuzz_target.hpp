@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "codec/byte_integers.hpp"
 #include "codec/codec.hpp"
 #include "fuzz_input.hpp"
 #ifdef TAUT_EMULATE  // slow to compile, and its library's own arithmetic does not pass UBSan
@@ -62,7 +63,13 @@ inline std::vector<const taut::Kernels*> kernels() {
 }
 
 inline Outcome decode_with(const taut::Kernels& kernels, const taut::ArrayHeader& h, const Input& in) {
-    const taut::ArrayDecoder decoder(h, kernels);
+    std::optional<taut::ArrayDecoder> opened;
+    try {
+        opened.emplace(h, kernels);
+    } catch (const taut::FormatError&) {  // a broken basis
+        return {};
+    }
+    const taut::ArrayDecoder& decoder = *opened;
     const size_t skew = in.chunks.empty() ? 0 : in.chunks[0].size() % 8, size = size_t(h.output_bytes());
     Exact out(size, skew);
     if (h.kind == taut::Kind::constant) {
@@ -92,6 +99,40 @@ inline Outcome decode_with(const taut::Kernels& kernels, const taut::ArrayHeader
     return refused || chunks < h.chunk_count() ? Outcome() : Outcome(std::move(all));
 }
 
+// The array as integers of a byte each, as on demand it is kept: the values of the decoder, wherever they begin, or what it
+// refuses. A chunk that is refused leaves nothing behind: the ones that follow are taken as if it had not been there.
+inline void run_held(const taut::Kernels& kernels, const taut::ArrayHeader& h, const Input& in, const Outcome& expected) {
+    const uint64_t nbytes = h.output_bytes(), width = uint64_t(h.width);
+    Exact header(in.header);
+    taut::ByteIntegers held(header.view(), nbytes, kernels);
+    const size_t chunks = size_t(std::min<uint64_t>({in.chunks.size(), h.chunk_count(), kMostChunks}));
+    for (size_t c = 0; c < chunks; c++) {
+        Exact chunk(in.chunks[c]);
+        try {
+            if (!held.take(chunk.view())) return;
+            continue;
+        } catch (const taut::FormatError&) {
+            if (expected) fail("kept bytes refuse what is decoded");
+        }
+        try {
+            held.take(chunk.view());
+        } catch (const taut::FormatError&) {
+            return;
+        }
+        fail("kept bytes take what they refused");
+    }
+    if (held.complete() != expected.has_value() && chunks == h.chunk_count()) fail("kept bytes take what is not decoded");
+    if (!held.complete()) return;
+    if (held.held_bytes() < h.count) fail("fewer bytes are held than there are values");
+    for (uint64_t begin : {uint64_t(0), h.count / 3, h.count - 1})
+        for (uint64_t end : {begin, begin + (h.count - begin) / 2, h.count}) {
+            Exact out(size_t((end - begin) * width), size_t(begin % 3));
+            held.put(begin, end, out.data());
+            if (std::memcmp(out.data(), expected->data() + begin * width, out.size()) != 0)
+                fail("values of kept bytes are other than those decoded");
+        }
+}
+
 inline bool run_array(const Input& in) {
     Exact header(in.header);
     taut::ArrayHeader h;
@@ -110,6 +151,8 @@ inline bool run_array(const Input& in) {
         if (other.has_value() != expected.has_value()) fail("one kernel refuses what another decodes");
         if (other != expected) fail("two kernels decode to different bytes");
     }
+    if (taut::ByteIntegers::can_hold(h) && h.count)
+        for (const taut::Kernels* kernel : all) run_held(*kernel, h, in, expected);
     return expected.has_value();
 }
 

@@ -224,6 +224,21 @@ void test_arrays(const Kernels& k, const char* name) {
 
 // --- matrices ------------------------------------------------------------------------------------------------------
 
+// A basis of so many columns as it lies in a header.
+Bytes random_basis(uint64_t columns) {
+    MatrixSpec spec;
+    spec.columns = columns;
+    spec.step = 0.1f;
+    std::vector<int32_t> indices(columns * columns);
+    for (int32_t& q : indices) q = int32_t(below(9)) - 4;
+    const Encoded coded = encode_matrix_with(CoderId::small, indices.data(), indices.size(), spec, {true, columns, 1});
+    Bytes all;
+    put_varint(all, coded.header.size());
+    all.insert(all.end(), coded.header.begin(), coded.header.end());
+    all.insert(all.end(), coded.chunks[0].begin(), coded.chunks[0].end());
+    return all;
+}
+
 // Whole matrices, against the portable decoder: every number of rows, of buckets, rare symbols in plenty.
 void test_matrices(const Kernels& k, const char* name) {
     for (int i = 0; i < 120; i++) {
@@ -237,6 +252,10 @@ void test_matrices(const Kernels& k, const char* name) {
         spec.fields.row_fraction = uint8_t(below(5));
         for (uint64_t r = 0; r < rows; r++) spec.fields.row_exponents.push_back(uint8_t(90 + below(60)));
         std::normal_distribution<double> normal(0, std::exp2(double(below(60)) / 8 - 1));
+        if (i % 4 == 0) {
+            const Bytes basis = random_basis(spec.columns);
+            spec.fields.basis.assign(basis.data(), basis.data() + basis.size());
+        }
         std::vector<int32_t> indices(rows * spec.columns);
         const size_t rate = 2 + below(i % 4 ? 5000 : 8);
         for (int32_t& q : indices)

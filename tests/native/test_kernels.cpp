@@ -34,6 +34,9 @@ void test_self_check() {
     wrong = portable_kernels();
     wrong.matrix_row = [](const MatrixRule&, Output, const int8_t*, size_t n, uint8_t*) { return n; };
     check(!decodes_alike(wrong, portable_kernels()), "wrong matrix row", "self check");
+    wrong = portable_kernels();
+    wrong.combine = [](const float*, const uint32_t*, size_t, const float*, size_t columns, float*) { return columns; };
+    check(!decodes_alike(wrong, portable_kernels()), "wrong sums of a basis", "self check");
 }
 
 }  // namespace

@@ -140,7 +140,7 @@ def test_code_that_makes_no_model(
 def test_what_is_no_model(tmp_path: Path, bert_folder: Path, minilm: Path) -> None:
     with pytest.raises(ArgumentError, match="holds weights alone"):
         open_model(minilm / "model.safetensors")
-    with pytest.raises(ArgumentError, match="no such folder; nearest: bert"):
+    with pytest.raises(ArgumentError, match="no such file or folder; nearest: bert"):
         open_model(bert_folder.with_name(bert_folder.name + "x"))
     with pytest.raises(ArgumentError, match="a dict is no model to run"):
         open_model({})  # type: ignore[arg-type]

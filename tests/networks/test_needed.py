@@ -27,10 +27,29 @@ def bare(monkeypatch):
 
 
 @pytest.mark.parametrize("model", TOLD)
-def test_all_that_is_missing_is_told_at_once(model, bare):
+def test_all_that_is_missing_is_told_at_once(model, bare, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.onnx", "model.gguf", "folder", "net.py"):
+        (tmp_path / name).touch()
     with pytest.raises(ArgumentError) as caught:
         need_to_run(model)
     assert str(caught.value) == f"{model}: to run it takes {TOLD[model]}"
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("nett.onnx", "nett.onnx: no such file or folder; nearest: net.onnx"),
+        ("netw.py:model", "netw.py: no such file; nearest: net.py"),
+    ],
+)
+def test_what_is_not_there_is_told_first(model, told, bare, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.onnx").touch()
+    (tmp_path / "net.py").touch()
+    with pytest.raises(ArgumentError) as caught:
+        need_to_run(model)
+    assert str(caught.value).startswith(told)
 
 
 def test_an_adapter_alone_is_refused_before_the_work(tmp_path):

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 import taut
 from taut.errors import ArgumentError, FormatError, VerifyError
 from taut.reporting.gguf_extent import gguf_extent
-from taut.reporting.viewer import view_page
+from taut.reporting.viewer import histogram, view_page
 
 
 def given(page: str) -> list[dict[str, Any]]:
@@ -101,3 +101,16 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises((FormatError, VerifyError)):
         view_page(path)
+
+
+def test_a_delta_is_shown_with_the_values_that_it_stands_for() -> None:
+    deltas = Path(__file__).parents[1] / "golden" / "deltas"
+    path, base = deltas / "lossy.taut.safetensors", deltas / "base.safetensors"
+    (told,) = given(view_page(path))
+    assert given(view_page(path, base=base)) == [told]
+    expected = taut.load(path, base=base)
+    assert set(told["histograms"]) == set(expected)
+    for name, values in expected.items():
+        assert told["histograms"][name] == histogram(values), name
+    with pytest.raises(ArgumentError, match="no delta"):
+        view_page(base, base=base)

@@ -317,6 +317,15 @@ def test_a_dry_run_writes_nothing(net, batches, tmp_path):
     assert names(tmp_path) == []
 
 
+def test_a_dry_run_of_tensors_that_are_sampled_elsewhere(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Linear(512, 256)  # 512 KiB: an estimate without training looks at half of it
+    batches = [(torch.randn(8, 512), torch.randint(256, (8,)))]
+    result = taut.compress(net, size="8x", train=batches, epochs=1, dry_run=True, progress=False)
+    assert sum(one.bytes for one in result.tensors) <= result.size <= result.original_size / 8
+    assert [one.scheme for one in result.tensors if one.name == "weight"] == ["rd"]
+
+
 def test_what_a_loop_says_itself_cannot_be_said_beside_it(net, batches, tmp_path):
     for train in (Fit(batches, Training(epochs=1)), by_hand(batches)):
         for beside in ({"epochs": 3}, {"lr": 0.1}):

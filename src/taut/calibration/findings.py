@@ -8,6 +8,7 @@ that are there. Of the rounded matrices only those of the last dial are kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from inspect import unwrap
 from types import CodeType
 
@@ -26,6 +27,8 @@ from taut.io.digest import Digest
 from taut.journal.journal import Journal
 from taut.machine.closing import Closing
 from taut.transform import Rounded
+
+_BASIS = "basis."  # before the names of its arrays
 
 
 class Findings(Closing):
@@ -185,6 +188,9 @@ def rounded_arrays(rounded: Rounded) -> dict[str, np.ndarray]:
         "rows": rounded.row_exponents,
         "columns": rounded.column_exponents,
     }
+    if rounded.basis is not None:
+        basis = rounded_arrays(rounded.basis)
+        arrays |= {f"{_BASIS}{name}": array for name, array in basis.items()}
     return {name: array for name, array in arrays.items() if array is not None}
 
 
@@ -192,9 +198,11 @@ def rounded_from(arrays: Mapping[str, np.ndarray]) -> Rounded:
     """The matrix of `rounded_arrays`; decodes to the very values that rounding gave."""
     step, one, two, more, fraction, trellis = arrays["scalars"].tolist()
     rows, columns = arrays.get("rows"), arrays.get("columns")
-    return Rounded(
+    found = Rounded(
         arrays["indices"], step, rows, columns, bool(trellis), (one, two, more), int(fraction)
     )
+    basis = {n.removeprefix(_BASIS): a for n, a in arrays.items() if n.startswith(_BASIS)}
+    return replace(found, basis=rounded_from(basis)) if basis else found
 
 
 def code_identity(function: Callable[..., object] | None) -> str:

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from taut.calibration.findings import code_identity, dial_text
+from taut.calibration.findings import Findings, code_identity, dial_text
 from taut.calibration.finishing import corrected
 from taut.calibration.shown import held_loss, shown
 from taut.calibration.start import Started
 from taut.calibration.vectors import Vectors
 from taut.errors import ArgumentError
 from taut.networks.precision import held_tensors, placed
-from taut.scoring.user_score import scored
+from taut.scoring.user_score import ScoreFunction, scored
 
 if TYPE_CHECKING:
     import torch
@@ -45,14 +45,21 @@ def as_bits(loss: float, nbytes: float, weights: int) -> float:
 
 def original_score(started: Started) -> float:
     """The score of the model as it is."""
-    key = f"score/{_judge(started)}/original"
+    work = started.work
+    wide = started.compressed is not None
+    return score_of_original(work.request.score, work.model.module, started.record, wide=wide)
+
+
+def score_of_original(
+    score: ScoreFunction | None, module: torch.nn.Module, record: Findings, *, wide: bool = False
+) -> float:
+    """The score of `module`, which the record has from then on; `wide` widens what it can."""
 
     def judged() -> float:
-        module = started.work.model.module
-        with placed(held_tensors(module), wide=started.compressed is not None):
-            return _scored(started, module)
+        with placed(held_tensors(module), wide=wide):
+            return _scored(score, module)
 
-    return started.record.number(key, judged)
+    return record.number(f"score/{code_identity(score)}/original", judged)
 
 
 def score_at(started: Started, vectors: Vectors, dial: float) -> float:
@@ -74,7 +81,7 @@ def score_with(
         found = vectors()
         started.rounder.turn(dial, started.work.progress)
         with shown(started, found) as module:
-            return _scored(started, module)
+            return _scored(started.work.request.score, module)
 
     key = f"score/{_judge(started)}/{dial_text(dial)}/{dial_text(finished_for)}"
     return started.record.number(key, judged)
@@ -84,8 +91,7 @@ def _judge(started: Started) -> str:
     return code_identity(started.work.request.score)
 
 
-def _scored(started: Started, module: torch.nn.Module) -> float:
-    score = started.work.request.score
+def _scored(score: ScoreFunction | None, module: torch.nn.Module) -> float:
     if score is None:
         raise ArgumentError("max_drop: give the score to keep, as score (or --score)")
     return scored(score, module)

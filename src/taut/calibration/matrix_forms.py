@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from taut.calibration.matrix_work import MatrixWork
 from taut.calibration.options import Options, make_forms, typical_step
 from taut.io import Source
 from taut.transform import FactoredForms
+from taut.transform.basis import Directions
 from taut.transform.damping import noise_of
 from taut.transform.forms import Factor
 
@@ -114,10 +115,14 @@ class Sample:
     matrix: MatrixWork
     rows: np.ndarray
     metric: FactoredForms
+    directions: Directions | None
 
 
 def samples_of(
-    source: Source, matrices: Mapping[str, MatrixWork], forms: MatrixForms
+    source: Source,
+    matrices: Mapping[str, MatrixWork],
+    forms: MatrixForms,
+    directions_of: Callable[[str, np.ndarray, FactoredForms], Directions | None],
 ) -> tuple[Sample, ...]:
     """Rows of all matrices that have no bits of their own, more of larger ones."""
     total = sum(one.count for one in matrices.values())
@@ -129,6 +134,13 @@ def samples_of(
         most = max(_LEAST, matrix.count * _SAMPLE // max(1, total))
         count = max(1, min(len(rows), most // max(1, rows.shape[1])))
         picks = np.arange(count) * len(rows) // count
-        sampled = forms.weights(matrix.name).sample(picks)
-        found.append(Sample(matrix, np.array(rows[picks], dtype=np.float32), sampled))
+        metric = forms.weights(matrix.name)
+        directions = None
+        if metric.rows.diagonal:
+            metric = forms.of(matrix.name)
+            directions = directions_of(matrix.name, rows, metric)
+        sampled = metric.sample(picks)
+        if directions is not None:  # no errors are fed back, but the basis wants the whole form
+            sampled = replace(sampled, columns=metric.columns)
+        found.append(Sample(matrix, np.array(rows[picks], dtype=np.float32), sampled, directions))
     return tuple(found)

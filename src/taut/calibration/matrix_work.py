@@ -18,6 +18,7 @@ from taut.encoding.tensor import check_finite
 from taut.io import Source, TensorInfo
 from taut.scheme import Scheme
 from taut.transform import FactoredForms, Rounded, finest_dial, prune_and_round, round_matrix
+from taut.transform.basis import Directions, round_in_basis
 from taut.transform.rounding import LAMBDA
 
 
@@ -90,13 +91,26 @@ def round_rows(
     dial: float,
     options: Options,
     threads: int,
+    directions: Directions | None = None,
 ) -> Rounded:
-    """Some rows of a matrix at a dial, those that its mask takes as zeros.
+    """Some rows of a matrix at a dial, those that its mask takes as zeros; in the basis of its
+    directions, if it has any.
 
     At a dial that is too fine for the values, they are rounded at the finest there is.
     """
     scheme = matrix.scheme
     trellis = options.trellis and not sparse(scheme)
+    if directions is not None:
+        return round_in_basis(
+            rows,
+            metric,
+            directions,
+            dial * matrix.gain,
+            lam=_lam_of(matrix, metric, dial, options),
+            trellis=trellis,
+            feedback=options.feedback,
+            threads=threads,
+        )
     step = max(dial * matrix.gain, finest_dial(rows, metric, trellis=trellis))
     if sparse(scheme):
         return prune_and_round(

@@ -26,6 +26,7 @@ class Options:
     feedback: bool = True
     full_rows: bool = True  # feedback from row to row; False: the rows' diagonal alone
     steps_by_column: bool = True
+    basis: bool = True  # of tables whose rows go the same ways
     by_scale: bool = False  # steps by the matrices' own scales, whatever the curvature
 
 

@@ -54,7 +54,8 @@ class Ready:
     """What is to be written: `source` with `quantize`, in a file of `size` bytes.
 
     `tries` are the scores that were taken; `schemes` are those of the tensors, where they are not
-    the ones asked for.
+    the ones asked for. `of_rows` says whether `quantize` knows the rows of a sample, or tensors
+    whole alone.
     """
 
     source: Source
@@ -66,3 +67,4 @@ class Ready:
     notes: tuple[str, ...] = ()
     record: Findings = field(default_factory=Findings)
     schemes: Mapping[str, Scheme] | None = None
+    of_rows: bool = True

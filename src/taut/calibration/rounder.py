@@ -20,12 +20,14 @@ from taut.calibration.options import Options
 from taut.calibration.own_bits import rounded_to_bits
 from taut.calibration.twins import twins_of
 from taut.coding import Effort
+from taut.encoding.data_free_rounder import sparse
 from taut.io import Source, TensorInfo
 from taut.machine import trim_heap
 from taut.machine.workers import LocalWorkers, Workers
 from taut.progress import Progress
 from taut.scheme import Scheme
 from taut.transform import FactoredForms, Grid, Rounded
+from taut.transform.basis import Directions, find_directions
 from taut.transform.rounding import LAMBDA
 
 MOST_BITS = 40.0  # a value: at their dial every matrix has the finest steps that it can have
@@ -77,6 +79,7 @@ class Rounder:
         self._forms = MatrixForms(self.matrices, self.options)
         trim_heap()  # every matrix was factored once
         self._samples: tuple[Sample, ...] | None = None
+        self._directions: dict[str, Directions | None] = {}
 
     @property
     def damping(self) -> float:
@@ -202,13 +205,17 @@ class Rounder:
     def estimates(self, dial: float) -> dict[str, float]:
         """The same for each matrix, by name."""
         if self._samples is None:
-            self._samples = samples_of(self.source, self.matrices, self._forms)
+            self._samples = samples_of(self.source, self.matrices, self._forms, self._directions_of)
         found: dict[str, float] = {}
         options = replace(self.options, feedback=False)
         for one in self._samples:
-            rounded = round_rows(one.matrix, one.rows, one.metric, dial, options, self.threads)
+            rounded = round_rows(
+                one.matrix, one.rows, one.metric, dial, options, self.threads, one.directions
+            )
             share = one.matrix.count / one.rows.size
-            found[one.matrix.name] = estimated(rounded, self.effort) * share
+            taken = estimated(replace(rounded, basis=None), self.effort) * share
+            of_basis = 0.0 if rounded.basis is None else estimated(rounded.basis, self.effort)
+            found[one.matrix.name] = taken + of_basis
         return found
 
     def adopt(self, found: dict[str, Rounded], dial: float) -> None:
@@ -275,7 +282,24 @@ class Rounder:
         rows = values.reshape(matrix.height, -1)
         apart = metric.rows.diagonal and not metric.parts and not self._workers.elsewhere
         threads = self.threads if apart or self._alone(name) else 1
-        return self._workers.run(round_rows, matrix, rows, metric, dial, self.options, threads)
+        directions = self._directions_of(name, rows, metric)
+        return self._workers.run(
+            round_rows, matrix, rows, metric, dial, self.options, threads, directions
+        )
+
+    def _directions_of(
+        self, name: str, rows: np.ndarray, metric: FactoredForms
+    ) -> Directions | None:
+        """Those of a matrix, found once; None where it is rounded as it is.
+
+        What is to decode fast has none: a sum of many rows takes its time.
+        """
+        matrix = self.matrices[name]
+        if self.effort != "max" or not self.options.basis or sparse(matrix.scheme):
+            return None
+        if name not in self._directions:
+            self._directions[name] = find_directions(rows, metric)
+        return self._directions[name]
 
     def _at_own_bits(self, name: str) -> Rounded:
         """One matrix at the dial where it alone takes its scheme's bits per value."""

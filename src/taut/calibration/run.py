@@ -10,15 +10,16 @@ from __future__ import annotations
 from taut.calibration.choose_forms import choose_forms
 from taut.calibration.findings import Findings
 from taut.calibration.inputs import Work
-from taut.calibration.judged import losses_told
+from taut.calibration.judged import losses_told, score_of_original
 from taut.calibration.request import Ready, Request
 from taut.calibration.search import Try
 from taut.calibration.settled import Settled
 from taut.calibration.sizes import size_at
-from taut.calibration.start import Started, start
+from taut.calibration.start import Started, is_large, start
 from taut.calibration.to_score import to_score
 from taut.calibration.to_size import as_planned, to_size
 from taut.errors import TargetError
+from taut.networks.precision import has_narrow
 
 
 def calibrate(work: Work, record: Findings) -> Ready:
@@ -28,6 +29,7 @@ def calibrate(work: Work, record: Findings) -> Ready:
         ArgumentError: the data does not fit the model, or a scheme its tensor.
         TargetError: the size or the score cannot be met.
     """
+    _score_first(work, record)
     started = choose_forms(start(work, record))
     settled = _settled(started)
     started.rounder.turn(settled.dial, work.progress)
@@ -43,6 +45,17 @@ def calibrate(work: Work, record: Findings) -> Ready:
         notes=started.notes + settled.notes + losses_told(started, settled.vectors),
         record=record,
     )
+
+
+def _score_first(work: Work, record: Findings) -> None:
+    """Judge the original before the curvature is collected, where it stays as it is until then.
+
+    A score that fails, or lacks a package, is told before the minutes and not after.
+    """
+    module = work.model.module
+    if work.request.score is None or is_large(work.source, work.schemes) or has_narrow(module):
+        return
+    score_of_original(work.request.score, module, record)
 
 
 def _settled(started: Started) -> Settled:

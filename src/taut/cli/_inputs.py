@@ -111,18 +111,36 @@ def loss_named(spec: str | None) -> Loss | None:
     return None if spec is None else cast("Loss", load_callable(spec))
 
 
+def check_named(*specs: str | None) -> None:
+    """Whether functions that options name as file.py:function are there; this runs their files.
+
+    Raises:
+        ArgumentError: there is no such file or name, or the file fails.
+    """
+    from taut.networks.callables import load_named, names_callable
+
+    for spec in specs:
+        if spec is not None and names_callable(spec) and spec.rpartition(":")[2].isidentifier():
+            load_named(spec)
+
+
 def check_training(train: str | None, beside: Mapping[str, object]) -> None:
     """Whether the options beside `--train` go with it, and with what it names.
 
     Raises:
         ArgumentError: one goes with what is not there, or would change nothing.
     """
+    from typing import cast
+
     from taut.errors import ArgumentError
+    from taut.transform.settings import Training
 
     given = [name for name, value in beside.items() if value is not None]
     if train is None and given:
         raise ArgumentError(f"--{given[0]}: goes with --train; give what the model is trained on")
     settings = [name for name in given if name != "teacher"]
+    if "lr" in settings:
+        Training(lr=cast("float", beside["lr"]))
     if train is not None and settings and _says_itself(train):
         raise ArgumentError(
             f"--{settings[0]}: {train} says itself how long it trains, and how fast; leave it out, "

@@ -38,20 +38,32 @@ def print_json_list(values: Sequence[dict[str, object]]) -> None:
     print(json.dumps(values, indent=2))
 
 
-def model_text(source: Source) -> str:
-    """The model in a line: parameters, tensors, size, and the dtype most of its bytes have."""
+def model_text(source: Source, stored: Source | None = None) -> str:
+    """The model in a line: parameters, tensors, size, and the type most of its bytes have.
+
+    `stored` is how its low-bit weights lie on the disk, where `source` has them as floats.
+    """
     from taut.io.source import parameters_of
 
-    stored = [info for info in source.infos if info.name not in source.aliases]
-    parameters = parameters_of(source)
-    by_dtype = Counter[str]()
-    for info in stored:
-        by_dtype[info.dtype] += info.nbytes
-    dtype = by_dtype.most_common(1)[0][0] if by_dtype else "empty"
     return (
-        f"{count(parameters)} parameters, {plural(len(source.infos), 'tensor')}, "
-        f"{size(source.nbytes)} {_DTYPES.get(dtype, dtype)}"
+        f"{count(parameters_of(source))} parameters, {plural(len(source.infos), 'tensor')}, "
+        f"{size(source.nbytes)} {_stored_as(source if stored is None else stored)}"
     )
+
+
+def _stored_as(source: Source) -> str:
+    """The type that most bytes of a model have: float32, or Q4_1 of GGUF."""
+    from taut.io.gguf import GgufSource
+
+    held = Counter[str]()
+    if isinstance(source, GgufSource):
+        for tensor in source.tensors:
+            held[tensor.type.dtype or tensor.type.name] += tensor.nbytes
+    else:
+        for info in source.infos:
+            held[info.dtype] += info.nbytes if info.name not in source.aliases else 0
+    found = held.most_common(1)[0][0] if held else "empty"
+    return _DTYPES.get(found, found)
 
 
 # CPU seconds of the stages of a calibrated run: MiniLM, 48 sentences, --bits 3, one core of an AMD
@@ -104,6 +116,12 @@ class AskedFor:
             return target >= original
         exact = {info.name: Scheme() for info in source.infos}
         return estimate_tensors(SampledSource.of(source), exact, "fast")[1] <= target
+
+    @property
+    def loses(self) -> bool:
+        """Whether anything is asked for beside a plan that looks at values."""
+        asked = (self.bits, self.size, self.max_drop, self.calib, self.train)
+        return any(one is not None for one in asked)
 
     @property
     def in_short(self) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +21,7 @@ from taut.cli._inputs import (
     SeedOption,
     TeacherOption,
     TrainOption,
+    check_named,
     check_training,
     loss_named,
     score_named,
@@ -45,7 +44,6 @@ from taut.cli._talk import Talk
 
 if TYPE_CHECKING:
     from taut.cli._report import AskedFor
-    from taut.display import Listener
     from taut.networks.sources import Model
 
 
@@ -172,7 +170,7 @@ def command(
     from taut.cli._kept import saying_what_is_kept
     from taut.cli._report import AskedFor, print_json
     from taut.cli._said import say_result
-    from taut.compression.request import check_words
+    from taut.compression.request import check_purpose, check_words
     from taut.container.default_names import compressed_path
     from taut.networks.sources import built, chosen
     from taut.planning.target import parse_bytes
@@ -192,19 +190,19 @@ def command(
     )
     _check(asked, model, score, base)
     folds, finishes = _denied(no_fold), _denied(no_finish)
-    check_words(
-        {
-            **vars(asked),
-            "memory": most_memory,
-            "scratch": scratch,
-            "device": device,
-            "output": output_kind,
-            "outputs": outputs,
-            "loss": loss,
-            "finish": finishes,
-            "fold": folds,
-        }
-    )
+    words = {
+        **vars(asked),
+        "memory": most_memory,
+        "scratch": scratch,
+        "device": device,
+        "output": output_kind,
+        "outputs": outputs,
+        "loss": loss,
+        "finish": finishes,
+        "fold": folds,
+    }
+    check_words(words)
+    check_purpose(words)
     if most_memory is not None:
         parse_bytes(most_memory, "memory (--memory)")
     talk = Talk(quiet, verbose)
@@ -216,42 +214,46 @@ def command(
     with saying_what_is_kept(talk, kept), talk.progress(("verify",), asked.costs) as step:
         judge, lost = score_named(score), loss_named(loss)
         check_training(train, {"epochs": epochs, "lr": lr, "teacher": teacher})
+        check_named(calib, train, teacher)
         # Once: a file of code may build another network each time.
         src = chosen(built(model), key, strict=strict)
-        said = _introduction(asked, src, target, named=output is not None or dry_run)
-        with said.before_work(talk, step):
-            result = taut.compress(
-                src,
-                target,
-                bits=bits,
-                size=size,
-                max_drop=max_drop,
-                calib=calib,
-                score=judge,
-                loss=lost,
-                output=output_kind,
-                outputs=outputs,
-                train=train,
-                teacher=teacher,
-                epochs=epochs,
-                lr=lr,
-                plan=plan,
-                finish=finishes,
-                fold=folds,
-                resume=resume,
-                memory=most_memory,
-                scratch=scratch,
-                device=device,
-                shard_size=shard_size,
-                ray=ray,
-                base=base or None,
-                seed=seed,
-                effort=effort,
-                threads=threads,
-                force=force,
-                dry_run=dry_run,
-                progress=step,
-            )
+        introduction = _introduction(asked, src, target, named=output is not None or dry_run)
+        if step is not None:
+            step.original, step.opening = introduction
+        result = taut.compress(
+            src,
+            target,
+            bits=bits,
+            size=size,
+            max_drop=max_drop,
+            calib=calib,
+            score=judge,
+            loss=lost,
+            output=output_kind,
+            outputs=outputs,
+            train=train,
+            teacher=teacher,
+            epochs=epochs,
+            lr=lr,
+            plan=plan,
+            finish=finishes,
+            fold=folds,
+            resume=resume,
+            memory=most_memory,
+            scratch=scratch,
+            device=device,
+            shard_size=shard_size,
+            ray=ray,
+            base=base or None,
+            seed=seed,
+            effort=effort,
+            threads=threads,
+            force=force,
+            dry_run=dry_run,
+            progress=step,
+        )
+        if step is not None:
+            step.begin()  # of work that was too short for a stage
     say_result(talk, result, dry_run=dry_run)
     if json:
         print_json(result)
@@ -278,45 +280,27 @@ def _check(
     check_model(model, original=True, runs=bool(asked.calib or asked.train))
 
 
-@dataclass(frozen=True)
-class _Introduction:
-    """What is said of a run before its work, under labels; the bytes of the original."""
+def _introduction(
+    asked: AskedFor, src: Model, target: Path, *, named: bool
+) -> tuple[int, list[tuple[str, str]]]:
+    """The model's bytes, and what is said before the work: the model, what it becomes, and where.
 
-    lines: tuple[tuple[str, str], ...]
-    original: int
-
-    @contextmanager
-    def before_work(self, talk: Talk, step: Listener | None) -> Iterator[None]:
-        """Say it before the work inside, once nothing speaks against that any more."""
-
-        def say() -> None:
-            for label, text in self.lines:
-                talk.line(label, text)
-
-        if step is None:
-            yield
-            return
-        step.original, step.introduce = self.original, say
-        yield
-        step.begin()
-
-
-def _introduction(asked: AskedFor, src: Model, target: Path, *, named: bool) -> _Introduction:
-    """What the model is, what becomes of it, and where; refuses what it cannot become."""
+    Raises:
+        ArgumentError: it cannot become that.
+    """
     from taut.cli._checks import check_fits
     from taut.cli._report import model_text, needs_text, plan_text
     from taut.io import open_source
     from taut.io.quantized import as_floats
 
-    source = open_source(src)
-    lossy = (asked.bits, asked.size, asked.max_drop, asked.calib, asked.train)
-    if any(one is not None for one in lossy):
+    stored = source = open_source(src)
+    if asked.loses:
         source = as_floats(source)
     check_fits(source, asked.bits, asked.size)
     lines = [
-        ("model", f"{model_text(source)}    {needs_text(asked, source)}"),
+        ("model", f"{model_text(source, stored)}    {needs_text(asked, source)}"),
         ("plan", plan_text(asked, roomy=asked.has_room(source))),
     ]
     if not named:
         lines.append(("output", f"{target}    (-o names another)"))
-    return _Introduction(tuple(lines), source.nbytes)
+    return source.nbytes, lines

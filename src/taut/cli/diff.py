@@ -43,6 +43,7 @@ def command(
     """
     import taut
     from taut.cli._checks import check_new
+    from taut.cli._kinds import INDEX, check_kinds
     from taut.cli._report import print_json
     from taut.cli._signed import facts_now
     from taut.cli._talk import Talk
@@ -52,6 +53,7 @@ def command(
     if html is not None:
         check_new(html, force=force)
         check_destination(html, force=force)
+    check_kinds((("FIRST", first, INDEX), ("SECOND", second, INDEX)))
     found = taut.diff(first, second)
     if html is not None:
         write_difference_page(html, found, facts_now(), force=force)

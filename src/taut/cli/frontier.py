@@ -16,6 +16,7 @@ from taut.cli._inputs import (
     OutputsOption,
     RunnableArgument,
     SeedOption,
+    check_named,
     loss_named,
     score_named,
 )
@@ -158,8 +159,11 @@ def command(
     journal = frontier_path(model) if output is None else None
     kept = saying_what_is_kept(talk, points=journal or Path(str(output), JOURNAL))
     with kept, talk.progress() as step:
+        judge, lost = score_named(score), loss_named(loss)
+        check_named(calib)
         src = chosen(built(model), key, strict=strict)
-        talk.line("model", model_text(open_source(src)))
+        if step is not None:
+            step.opening = [("model", model_text(open_source(src)))]
         found = taut.frontier(
             src,
             output,
@@ -170,8 +174,8 @@ def command(
             high=high,
             schemes=grids,
             calib=calib,
-            score=score_named(score),
-            loss=loss_named(loss),
+            score=judge,
+            loss=lost,
             output=output_kind,
             outputs=outputs,
             finish=False if no_finish else None,
@@ -183,6 +187,8 @@ def command(
             force=force,
             progress=step,
         )
+        if step is not None:
+            step.begin()
     _say(talk, found, verbose)
     if json:
         print_json(found)

@@ -60,7 +60,16 @@ def command(
     if not quiet:
         print(_table(found, _tensors(found, tensor), each or tensor is not None, sort, top))
         print()
-    print(totals_text(found))
+    print(_fitted(totals_text(found)))
+
+
+def _fitted(text: str) -> str:
+    """A line, broken between words where the terminal is narrower."""
+    import textwrap
+
+    if not sys.stdout.isatty():
+        return text
+    return textwrap.fill(text, max(20, shutil.get_terminal_size().columns))
 
 
 def _table(

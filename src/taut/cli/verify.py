@@ -46,12 +46,14 @@ def _check(
     """Verify one file and say how it went: JSON values, and the exit code if it were alone."""
     import taut
     from taut.cli._guard import exit_code, say
+    from taut.cli._kinds import INDEX, check_kind
     from taut.errors import FormatError, TautError, VerifyError
     from taut.reporting.numbers import size
     from taut.reporting.plain_text import plural
 
     outcome: dict[str, object] = {"file": shown(file), "ok": True}
     try:
+        check_kind("FILE", file, INDEX)
         with Talk(quiet).progress(("decode",)) as step:
             report = taut.verify(file, threads=threads, base=base, progress=step)
     except TautError as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from taut.cli._guard import guarded
-from taut.cli._options import ForceOption, QuietOption
+from taut.cli._options import BaseOption, ForceOption, QuietOption
 from taut.cli._streams import refusing_streams
 
 
@@ -32,6 +32,7 @@ def command(
             help="Keep the page there, and open no browser; by default, in a temporary file.",
         ),
     ] = None,
+    base: BaseOption = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -40,20 +41,22 @@ def command(
     The page is one file that needs no network and no server.
     """
     from taut.cli._checks import check_new
+    from taut.cli._kinds import INDEX, check_kind
     from taut.container import check_destination, write_file
     from taut.reporting.viewer import view_page
 
+    check_kind("FILE", file, INDEX)
     if output is not None:
         check_new(output, force=force)
         check_destination(output, force=force)
-        write_file(output, view_page(file).encode(), force=force)
+        write_file(output, view_page(file, base=base or None).encode(), force=force)
         if not quiet:
             print(output)
         return
-    _open(file, quiet)
+    _open(file, base or None, quiet)
 
 
-def _open(file: Path, quiet: bool) -> None:
+def _open(file: Path, base: list[Path] | None, quiet: bool) -> None:
     """Put the page into a temporary folder, and hand it to the browser."""
     import tempfile
     import webbrowser
@@ -61,7 +64,7 @@ def _open(file: Path, quiet: bool) -> None:
     from taut.errors import TautError
     from taut.reporting.viewer import view_page
 
-    text = view_page(file)
+    text = view_page(file, base=base)
     page = Path(tempfile.mkdtemp(prefix="taut-view-"), "view.html")
     page.write_text(text, encoding="utf-8")
     if not quiet:

@@ -23,8 +23,10 @@ from taut.coding.index_streams import (
 )
 from taut.coding.matrix import (
     LARGEST_INDEX,
+    MOST_BASIS_COLUMNS,
     NEXT_STATE,
     NO_EXPONENT,
+    combined,
     encode_matrix,
     estimate_matrix,
     exponent_scale,
@@ -50,6 +52,7 @@ from taut.coding.streams import (
 __all__ = [
     "GROUP",
     "LARGEST_INDEX",
+    "MOST_BASIS_COLUMNS",
     "NEXT_STATE",
     "NO_EXPONENT",
     "AdaptiveStream",
@@ -70,6 +73,7 @@ __all__ = [
     "RecordStream",
     "UniformStream",
     "chunked",
+    "combined",
     "decode",
     "decode_chunks",
     "decoded_nbytes",

@@ -123,12 +123,28 @@ def _read_fields(h: _Header, b: Bytes, rows: int) -> None:
         demand(h.count >= h.row_length and h.count % h.row_length == 0, "no whole rows")
         if h.kind == _MATRIX:
             h.matrix = read_matrix(b, rows, h.row_length, h.width)
+            if h.matrix.coded_basis:
+                h.matrix.basis = _read_basis(h.matrix.coded_basis, h.row_length)
         else:
             h.adaptive = read_adaptive(b, rows, h.row_length, h.width)
     elif h.kind == _RECORDS:
         h.records = read_records(b, h.count, h.row_length, h.width)
     elif h.kind != _STORED:
         _read_coding(h, b, rows)
+
+
+def _read_basis(coded: bytes, columns: int) -> NDArray[np.float32]:
+    """The numbers (columns, columns) of a basis: a matrix by itself, in one chunk."""
+    b = Bytes(coded)
+    header = b.take(b.varint())
+    h = _read_header(header, 1)
+    demand(h.matrix is not None and not h.matrix.coded_basis, "no matrix, or one with a basis")
+    demand(h.row_length == columns and h.count == columns * columns, "of another size")
+    assert h.matrix is not None  # for mypy
+    demand(h.matrix.output == np.dtype("<f4"), "no float32")
+    basis = np.frombuffer(_decode_chunk(h, 0, b.data), "<f4").reshape(columns, columns)
+    demand(bool(np.isfinite(basis).all()), "a number is infinite")
+    return basis
 
 
 def _read_coding(h: _Header, b: Bytes, rows: int) -> None:

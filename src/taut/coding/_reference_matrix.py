@@ -25,9 +25,10 @@ from taut.coding._reference_symbols import (
     lay_out,
 )
 
-_TRELLIS, _BYTE_OFFSETS, _FLOAT_OFFSETS, _ROWS, _COLUMNS, _ROW_CLASSES, _COLUMN_CLASSES = (
-    1 << i for i in range(7)
+_TRELLIS, _BYTE_OFFSETS, _FLOAT_OFFSETS, _ROWS, _COLUMNS, _ROW_CLASSES, _COLUMN_CLASSES, _BASIS = (
+    1 << i for i in range(8)
 )
+_MOST_BASIS = 2048
 _EXCEPTION = 255
 _NEXT = np.array([[0, 2], [7, 5], [1, 3], [6, 4], [2, 0], [5, 7], [3, 1], [4, 6]])
 _SIXTEENTHS = (2.0 ** (np.arange(16) / 16)).astype(np.float32)
@@ -46,6 +47,8 @@ class Matrix:
     row_class: NDArray[np.int64]
     context: NDArray[np.int64]  # by row class and column
     tables: list[tuple[SymbolTable, ...]]  # by context, then by quantiser
+    coded_basis: bytes  # empty: rows are values themselves
+    basis: NDArray[np.float32] | None = None
 
 
 # --- header -----------------------------------------------------------------------------------
@@ -56,7 +59,7 @@ def read_matrix(b: Bytes, rows: int, columns: int, width: int) -> Matrix:
     coder, output, flags, fractions = b.take(4)
     demand(coder < len(CODERS) and output < len(OUTPUTS), "unknown coder or output type")
     demand(OUTPUTS[output].itemsize == width, "output type and width disagree")
-    demand(flags < 128 and flags & 6 != 6, "unknown flags")
+    demand(flags & 6 != 6, "two kinds of offsets")
     demand(fractions & 15 <= 4 and fractions >> 4 <= 4, "unknown fraction")
     step = np.float32(struct.unpack("<f", b.take(4))[0])
     demand(math.isfinite(step) and float(step) >= 0, "step is negative")
@@ -75,11 +78,19 @@ def read_matrix(b: Bytes, rows: int, columns: int, width: int) -> Matrix:
         context += np.frombuffer(_stream(b, shape[0] * shape[1]), np.uint8).reshape(shape)
     demand(int(context.max()) < 32, "more than 32 contexts")
     trellis = bool(flags & _TRELLIS)
+    basis = _coded_basis(b, columns) if flags & _BASIS else b""
     tables = _read_tables(b.take(len(b.data)), int(context.max()) + 1, 1 + trellis, CODERS[coder])
     return Matrix(
         CODERS[coder], OUTPUTS[output], trellis, offsets, row_scale, column_scale,
-        row_class, context[:, column_class], tables,
+        row_class, context[:, column_class], tables, basis,
     )  # fmt: skip
+
+
+def _coded_basis(b: Bytes, columns: int) -> bytes:
+    demand(columns <= _MOST_BASIS, "a basis of too many columns")
+    basis = b.take(b.varint())
+    demand(len(basis) > 0, "an empty basis")
+    return basis
 
 
 def _read_offsets(b: Bytes, flags: int) -> NDArray[np.float32]:
@@ -194,6 +205,13 @@ def _weight(fall: int) -> int:
 
 def decode_matrix_chunk(m: Matrix, first: int, rows: int, chunk: bytes) -> bytes:
     """Values of `rows` rows from row `first` on, in order."""
+    with np.errstate(all="ignore"):
+        numbers = _decode_numbers(m, first, rows, chunk)
+        values = numbers if m.basis is None else _combined(numbers, m.basis)
+        return values.astype(m.output).tobytes()
+
+
+def _decode_numbers(m: Matrix, first: int, rows: int, chunk: bytes) -> NDArray[np.float32]:
     b = Bytes(chunk)
     sizes = [b.varint(), b.varint(), b.varint()]
     escapes = b.varint() if sizes[1] else 0
@@ -211,7 +229,7 @@ def decode_matrix_chunk(m: Matrix, first: int, rows: int, chunk: bytes) -> bytes
         np.frombuffer(exceptions, "<i4").astype(np.int64).tolist(),
     )  # fmt: skip
     demand(bool((lanes.x >= m.coder.low_end).all()), "a first state is out of range")
-    values = np.empty((rows, columns), m.output)
+    values = np.empty((rows, columns), np.float32)
     row_class = m.row_class[first : first + rows]
     for which in range(int(m.row_class.max()) + 1):
         members = np.flatnonzero(row_class == which)
@@ -221,7 +239,17 @@ def decode_matrix_chunk(m: Matrix, first: int, rows: int, chunk: bytes) -> bytes
             values[group] = _reconstruct(m, q, level, m.row_scale[first + group])
     demand(lanes.unit.size == 0 and not lanes.tail and not lanes.exceptions, "something is left")
     demand(bool((lanes.x == m.coder.low_end).all()), "a last state is not where it began")
-    return values.tobytes()
+    return values
+
+
+def _combined(coefficients: NDArray[np.float32], basis: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The sum of the basis' rows, each times its coefficient, from the first to the last."""
+    values = np.zeros(coefficients.shape, np.float32)
+    for k, row in enumerate(basis):
+        used = np.flatnonzero(coefficients[:, k])
+        values[used] += coefficients[used, k, None] * row
+    demand(bool(np.isfinite(values).all()), "a value is infinite")
+    return values
 
 
 @dataclass
@@ -273,11 +301,8 @@ class _Lanes:
 
 def _reconstruct(
     m: Matrix, q: NDArray[np.int64], level: NDArray[np.int64], row_scale: NDArray[np.float32]
-) -> NDArray[np.generic]:
+) -> NDArray[np.float32]:
     offset = np.sign(q).astype(np.float32) * m.offsets[np.minimum(abs(q), 3)]
-    with np.errstate(all="ignore"):
-        amount = level.astype(np.float32) - offset
-        values: NDArray[np.generic] = (amount * row_scale[:, None] * m.column_scale).astype(
-            m.output
-        )
+    amount = level.astype(np.float32) - offset
+    values: NDArray[np.float32] = amount * row_scale[:, None] * m.column_scale
     return values

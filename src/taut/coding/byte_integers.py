@@ -54,9 +54,23 @@ class ByteIntegers:
             raise FormatError(str(error)) from None
 
     def read(self, begin: int, out: np.ndarray) -> None:
-        """Put the values from the one of this number on into the uint8 array of their bytes."""
-        self._core.put(begin, begin + out.nbytes // self.width, out)
+        """Put the values from the one of this number on into the uint8 array of their bytes.
+
+        Raises:
+            FormatError: a value of a matrix in a basis is infinite.
+        """
+        try:
+            self._core.put(begin, begin + out.nbytes // self.width, out)
+        except _core.CoreFormatError as error:
+            raise FormatError(str(error)) from None
 
     def read_rows(self, rows: np.ndarray, length: int, out: np.ndarray) -> None:
-        """Put rows of `length` values each, by int64 numbers, one behind the other, into `out`."""
-        self._core.put_rows(rows, length, out)
+        """Put rows of `length` values each, by int64 numbers, one behind the other, into `out`.
+
+        Raises:
+            FormatError: as `read`.
+        """
+        try:
+            self._core.put_rows(rows, length, out)
+        except _core.CoreFormatError as error:
+            raise FormatError(str(error)) from None

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from taut import _core
 from taut.coding.coder import OUTPUTS, CodedArray, Effort, encode_lossless
-from taut.errors import ArgumentError
+from taut.errors import ArgumentError, FormatError
 
 NO_EXPONENT = 128
 """The exponent of a row or column that is not scaled."""
@@ -20,6 +20,9 @@ NEXT_STATE = np.array(
 )
 """State of the trellis after a symbol, by [state, lowest bit of the symbol]; `state & 1` is the
 quantiser (Marcellin and Fischer 1990; the trellis of JPEG 2000 part 2)."""
+
+MOST_BASIS_COLUMNS = 2048
+"""Columns of a matrix that can have a basis."""
 
 _MOST_COLUMNS = 1 << 22
 _NONE = np.empty(0, np.uint8)
@@ -67,6 +70,7 @@ def encode_matrix(
     column_exponents: NDArray[np.uint8] | None = None,
     row_fraction: int = 2,
     column_fraction: int = 2,
+    basis: CodedArray | None = None,
     trellis: bool,
     dtype: np.dtype,
     effort: Effort = "max",
@@ -79,6 +83,10 @@ def encode_matrix(
     bfloat16 or float64). The row's scale is `step * 2^((exponent - 128) / 2^row_fraction)`, the
     column's the same without the step; `matrix_levels` tells the levels. Offsets are in steps;
     such as are multiples of 1/128 take a byte each, others four.
+
+    With a `basis`, a matrix of (columns, columns) float32 that this function coded, those numbers
+    (as float32) are coefficients: a row of values is the sum of the basis' rows, each times its
+    coefficient (`combined`). A basis has at most 2,048 columns.
 
     Raises ArgumentError for a row whose scale is not finite, and for what `encode_indices` refuses.
 
@@ -109,9 +117,32 @@ def encode_matrix(
         return encode_lossless(np.zeros(indices.shape, dtype), threads=threads)
     header, chunks = _core.encode_matrix(
         flat, columns, step, list(offsets), output, trellis, row_bytes, column_bytes,
-        row_fraction, column_fraction, effort == "max", threads,
+        row_fraction, column_fraction, _basis_bytes(basis), effort == "max", threads,
     )  # fmt: skip
     return CodedArray(header, chunks)
+
+
+def combined(coefficients: NDArray[np.float32], basis: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of values (rows, columns) from their coefficients and a basis (columns, columns).
+
+    Each is the sum of the basis' rows times the row's coefficients, from the first to the last,
+    every product rounded before it is added: what a decoder gives, bit for bit.
+
+    Raises:
+        FormatError: a value is infinite.
+
+    >>> basis = np.array([[1, 2], [0, 1]], np.float32)
+    >>> combined(np.array([[3, -1]], np.float32), basis).tolist()
+    [[3.0, 5.0]]
+    """
+    rows, columns = coefficients.shape
+    out = np.empty((rows, columns), np.float32)
+    one, other = (np.ascontiguousarray(a, np.float32).reshape(-1) for a in (coefficients, basis))
+    try:
+        _core.combine_rows(one, other, columns, out.reshape(-1))
+    except _core.CoreFormatError as error:
+        raise FormatError(str(error)) from None
+    return out
 
 
 def estimate_matrix(
@@ -135,6 +166,20 @@ def estimate_matrix(
     return float(
         _core.estimate_matrix(flat, columns, trellis, row_bytes, column_bytes, effort == "max")
     )
+
+
+def _basis_bytes(basis: CodedArray | None) -> NDArray[np.uint8]:
+    """A basis as it lies in the header of its matrix: its own header, and its one chunk."""
+    if basis is None:
+        return _NONE
+    if len(basis.chunks) != 1:
+        raise ArgumentError(f"a basis of {len(basis.chunks)} chunks; it must be one, and not zero")
+    size, length = len(basis.header), bytearray()
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    length.append(size)
+    return np.frombuffer(bytes(length) + basis.header + basis.chunks[0], np.uint8)
 
 
 def _flat(indices: NDArray[np.int32]) -> tuple[NDArray[np.int32], int, int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from taut.compression.exact import bit_exact, exact_fits
 from taut.compression.folded import folded_with_data
 from taut.compression.request import Asked, Call, Decision, allowed_of, target_of
-from taut.compression.room import check_room
+from taut.compression.room import check_room, check_scratch
 from taut.container import Origin
 from taut.encoding.data_free import lossy_schemes
 from taut.encoding.on_base import base_of, base_under
@@ -64,6 +64,8 @@ def decide_calibrated(
 
     call, allowed = asked.call, allowed_of(asked.call)
     _check_device(call.device)
+    if call.scratch is not None:
+        check_scratch(Path(call.scratch))
     target = target_of(source, call)
     fits = (
         exact_fits(source, asked.schemes, target, call, origin, progress=progress)

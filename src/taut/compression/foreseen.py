@@ -47,6 +47,8 @@ def foreseen(decision: Decision, dst: str | Path | None, began: float, held: int
     memory = estimate_memory(whole)  # before samples are coded, which the work itself never holds
     if isinstance(source, SampledSource) and decision.quantize is not None:
         source = SampledSource.of(source.whole, _LOSSY)
+    elif decision.ready is not None and not decision.ready.of_rows:
+        source = SampledSource.complete(source)
     tensors, size = estimate_tensors(source, decision.schemes, decision.effort, decision.quantize)
     if decision.size is not None:  # the search for the dial knows better
         size = decision.size

@@ -257,9 +257,26 @@ def check_words(given: Mapping[str, object]) -> None:
         )
 
 
+def check_purpose(given: Mapping[str, object]) -> None:
+    """Raise `ArgumentError` for data that serve nothing, or a score that may fall without data.
+
+    `given` is as `check_words` takes it.
+    """
+    runs = [name for name in ("calib", "train") if given.get(name) is not None]
+    if given.get("max_drop") is not None and not runs:
+        raise ArgumentError(
+            "max_drop (--max-drop): goes with calibration data; give calib (--calib) too"
+        )
+    if runs and all(given.get(name) is None for name in ("bits", "size", "max_drop", "plan")):
+        raise ArgumentError(
+            f"{runs[0]} (--{runs[0]}): give bits, size or max_drop for what it is to serve"
+        )
+
+
 def _check_call(call: Call) -> None:
     """Whether a call makes sense by itself; raises ArgumentError if not."""
     check_words(vars(call))
+    check_purpose(vars(call))
     if call.seed is not None and call.seed < 0:
         raise ArgumentError(f"seed: {call.seed} is below zero")
     for name in ("teacher", "epochs", "lr"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from dataclasses import replace
@@ -41,8 +42,7 @@ def check_room(
         least = estimate_memory(source, calibrated=True, data=single) if data.sample else needed
         raise ArgumentError(_too_little(needed, free, memory, least))
     folder = Path(tempfile.gettempdir()) if scratch is None else scratch
-    if not folder.is_dir():
-        raise ArgumentError(f"scratch (--scratch): {folder} is no folder")
+    check_scratch(folder)
     files, journal = estimate_disk(source, tokens, journal=beside is not None)
     fewer = f"or give fewer batches to calib ({tokens:,} tokens now)"
     elsewhere = f"name a larger folder as scratch (--scratch), {fewer}"
@@ -56,6 +56,12 @@ def check_room(
         return
     _check_disk(files, "temporary files", folder, elsewhere)
     _check_disk(journal, "finished work", own, f"write to a larger disk, {fewer}")
+
+
+def check_scratch(folder: Path) -> None:
+    """Whether temporary files can go to `folder`; raises ArgumentError if not."""
+    if not folder.is_dir():
+        raise ArgumentError(f"scratch (--scratch): {folder} is no folder")
 
 
 def _disk_of(folder: Path) -> int | None:
@@ -92,4 +98,11 @@ def _too_little(needed: int, free: int, memory: int | None, least: int) -> str:
 
 
 def _size(nbytes: int) -> str:
-    return f"{nbytes / 1e9:.1f} GB"
+    """Bytes to two digits or so, rounded up: what is told to be enough is to be enough.
+
+    >>> _size(612_000_000), _size(1_000_000), _size(3_000)
+    ('0.7 GB', '1 MB', '1 MB')
+    """
+    if nbytes >= 10**8:
+        return f"{math.ceil(nbytes / 1e8) / 10:.1f} GB"
+    return f"{math.ceil(nbytes / 1e6)} MB"

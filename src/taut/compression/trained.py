@@ -48,8 +48,8 @@ def decide_trained(
 
     call, allowed = asked.call, allowed_of(asked.call)
     target = target_of(source, call)
+    fit, training = _loop(asked)  # first: it may be refused
     opened = counted(progress, "open", 2)
-    fit, training = _loop(asked)
     teacher = open_teacher(call.teacher)
     model = open_model(spec)  # type: ignore[arg-type]  # refused in words there
     if not model.gradients:

@@ -173,7 +173,8 @@ class Bases:
         if self.base is None:
             told = f' "{self._name}"' if self._name else ""
             raise ArgumentError(
-                f"{spot}: is a delta, and its base{told} is not there; give it as base (--base)"
+                f"{spot}: is a delta, and its base{told} is not there; "
+                "put it beside the file, or give it as base (--base, where a command has it)"
             )
         info = self.base.infos.get(name)
         if info is None:

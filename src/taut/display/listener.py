@@ -31,7 +31,9 @@ class Listener:
 
     What follows a stage's first word is told of it wherever the stage is: "train loss 0.31". A
     score ("score 0.83") is no stage: each is a line, with the bytes told before it. `say` prints a
-    line under a label. Bars leave no lines of stages, but for every piece if `verbose`.
+    line under a label. Bars leave no lines of stages, but for every piece if `verbose`. What is in
+    `opening` is said before all stages but that of opening itself, so that what is refused
+    before it says nothing but why.
     """
 
     say: Callable[[str, str], None]
@@ -40,7 +42,7 @@ class Listener:
     bars: Shower | None = None
     verbose: bool = False
     original: int | None = None  # bytes of the original, for ratios
-    introduce: Callable[[], None] | None = None  # what is to be said before the work, not sooner
+    opening: list[tuple[str, str]] = field(default_factory=list)  # labels and lines
     _spoke: dict[str, float] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
     _ended: set[str] = field(default_factory=set)
@@ -66,10 +68,10 @@ class Listener:
             self._say(name, found, f"    {told}" if told else "", now)
 
     def begin(self) -> None:
-        """Say what is to be said before the work."""
-        introduce, self.introduce = self.introduce, None
-        if introduce is not None:
-            introduce()
+        """Say what is to be said before the work, if it is not said yet."""
+        lines, self.opening = self.opening, []
+        for label, text in lines:
+            self.say(label, text)
 
     def expect(self, costs: Mapping[str, float]) -> None:
         """Take these for the stages to come."""

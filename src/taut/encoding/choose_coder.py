@@ -57,6 +57,7 @@ _PAYS: dict[Effort, int] = {"fast": 32, "max": 16}
 _MANY = 64  # levels beyond which the decoded floats may be smaller, bit for bit
 _LARGEST_KERNEL = 256
 _FRACTION = 4
+_F32 = np.dtype(np.float32)
 
 
 def coded_smallest(
@@ -283,6 +284,7 @@ def _matrix(found: Rounded, dtype: np.dtype, effort: Effort, threads: int) -> Co
         column_exponents=found.column_exponents,
         row_fraction=found.fraction,
         column_fraction=found.fraction,
+        basis=None if found.basis is None else _matrix(found.basis, _F32, effort, threads),
         trellis=found.trellis,
         dtype=dtype,
         effort=effort,

@@ -24,6 +24,8 @@ def estimate_smallest(found: Indices | Rounded, *, effort: Effort = "max") -> fl
             column_exponents=found.column_exponents,
             effort=effort,
         )
+        if found.basis is not None:
+            taken += estimate_smallest(found.basis, effort=effort)
     else:
         count, taken = found.values.size, estimate_indices(found.values, effort=effort)
     if 8 * taken <= FINE_BITS * count:

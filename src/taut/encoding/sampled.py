@@ -41,6 +41,12 @@ class SampledSource(PartOf):
         most = min(high, max(low, total // max(1, len(source.infos))))
         return cls(source, [info.name for info in source.infos], most)
 
+    @classmethod
+    def complete(cls, source: Source) -> SampledSource:
+        """A sample that holds all of each tensor: for integers that are known whole alone."""
+        most = max((info.nbytes for info in source.infos), default=0)
+        return cls(source, [info.name for info in source.infos], most)
+
     @property
     def nbytes(self) -> int:
         """Those of the whole, and of its files."""

@@ -6,7 +6,8 @@ error with all that came before. Kept are the outputs of one batch.
 
 Surprise: a module counts as a layer if it holds a weight of two axes or more and no other layer
 within; vectors alone (norms) are no layer. `nn.MultiheadAttention` is one layer, since its parts
-are never run by themselves.
+are never run by themselves. Where the new model has an identity for the batch norm behind a layer,
+which it folded into it, the layer's output is taken behind the norm: before it the scales differ.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from taut.errors import ArgumentError, TautError
 from taut.evaluation._near import Near, vectors
+from taut.networks.norm_pairs import find_norms
 from taut.networks.outputs import find_target
 from taut.scoring.results import LayerFidelity
 
@@ -42,6 +44,7 @@ class Pair:
     own: Near = field(default_factory=Near)
     after: Near = field(default_factory=Near)  # with what came from the layers before
     kept: list[torch.Tensor] = field(default_factory=list)  # outputs that the new one's will meet
+    norms: tuple[torch.nn.Module, torch.nn.Module] | None = None  # behind it, if folded
     apart: bool = False  # the new model called its layer otherwise: outputs do not correspond
 
 
@@ -54,11 +57,18 @@ class Follow:
         self._ran: dict[str, Pair] = {}
         self._batch: object = None
         self._inside = False
+        self._old, self._new = old, new
+        self._looked = False
 
     @contextmanager
     def original(self, batch: object) -> Iterator[None]:
         """Within it the original runs on `batch`."""
         self._batch = batch
+        if not self._looked:
+            self._looked = True
+            for name, norms in folded_norms(self._old, self._new, batch):
+                if name in self._pairs:
+                    self._pairs[name].norms = norms
         with _hooked((p.old, self._seen(n, p)) for n, p in self._pairs.items()):
             yield
 
@@ -121,6 +131,7 @@ class Follow:
             if own is None or own.shape != z.shape:
                 self.left_out[name] = "the new model's layer gives an output of another shape"
                 return
+            z, own = _behind(z, pair, 0), _behind(own, pair, 1)
             pair.own.add(self._rows(z, pair), self._rows(own, pair))
             pair.kept.append(z.clone())  # it may be changed in place
             self._ran.setdefault(name, pair)
@@ -134,7 +145,7 @@ class Follow:
                 pair.apart = True
                 return
             old = pair.kept.pop(0)
-            pair.after.add(self._rows(old, pair), self._rows(new, pair))
+            pair.after.add(self._rows(old, pair), self._rows(_behind(new, pair, 1), pair))
 
         return hook
 
@@ -142,6 +153,40 @@ class Follow:
         from torch.nn.modules.conv import _ConvNd
 
         return vectors(z, self._batch, whole=isinstance(pair.old, _ConvNd))
+
+
+def folded_norms(
+    old: torch.nn.Module, new: torch.nn.Module, batch: object
+) -> Iterator[tuple[str, tuple[torch.nn.Module, torch.nn.Module]]]:
+    """The layers of `old` whose batch norms are identities in `new`, with both norms."""
+    theirs = {n: one for n, one in new.named_buffers() if n.rpartition(".")[2] == "running_var"}
+    own = dict(old.named_buffers())
+    told = {n for n in theirs.keys() & own.keys() if _is_one(theirs[n]) and not _is_one(own[n])}
+    if not told:
+        return
+    try:
+        pairs = find_norms(old, batch)
+    except ArgumentError:  # told where the original is run itself
+        return
+    for pair in pairs:
+        if pair.weight is not None and pair.vectors[3] in told:
+            name = pair.vectors[3].rpartition(".")[0]
+            yield (
+                pair.weight.rpartition(".")[0],
+                (old.get_submodule(name), new.get_submodule(name)),
+            )
+
+
+def _is_one(values: torch.Tensor) -> bool:
+    return bool((values == 1).all())
+
+
+def _behind(z: torch.Tensor, pair: Pair, which: int) -> torch.Tensor:
+    """A layer's output as it leaves the norm behind it, if that was folded into the layer."""
+    if pair.norms is None:
+        return z
+    found: torch.Tensor = pair.norms[which](z)
+    return found.detach()
 
 
 def _layers(

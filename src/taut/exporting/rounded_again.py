@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from taut.container import TautFile
-from taut.scheme import parse_scheme
+from taut.scheme import recorded_scheme
 
 
 def rounding_notes(
@@ -15,7 +15,7 @@ def rounding_notes(
 
     Of those that are `kept` the format holds the integers, and only their scales are rounded.
     """
-    schemes = {record.name: parse_scheme(record.scheme).kind for record in file.index.records}
+    schemes = {record.name: recorded_scheme(record.scheme).kind for record in file.index.records}
     before = [name for name in rounded if schemes[name] not in ("lossless", "keep")]
     scaled = [name for name in before if name in kept]
     again = [name for name in before if name not in kept]
@@ -37,7 +37,7 @@ def counted_note(file: TautFile, rounded: int) -> list[str]:
 
     A graph's weights may be several tensors of the file in one, and bear other names.
     """
-    schemes = [parse_scheme(record.scheme).kind for record in file.index.records]
+    schemes = [recorded_scheme(record.scheme).kind for record in file.index.records]
     before = sum(kind not in ("lossless", "keep") for kind in schemes)
     if not rounded or not before:
         return []

@@ -172,8 +172,10 @@ def _companions(request: ExportRequest, kind: Format) -> Path:
     into, folders = request.into, [request.source]
     if isinstance(into, (str, Path)):
         if not Path(into).is_dir():
-            raise ArgumentError(f"into (--into): {into} is no folder, which {kind} takes its "
-                                "config from")  # fmt: skip
+            raise ArgumentError(
+                f"into (--into): {into} is no folder, which {kind} takes its config from; an "
+                "output that ends in .onnx, .tflite or .pte takes file.py:function"
+            )
         folders = [Path(into), request.source]
     elif into is not None:
         raise ArgumentError(f"into: {kind} takes the original's folder, for its config")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _PIECE: Final = 1 << 22  # bytes of blocks that are taken together
 _INTEGERS: Final = {"Q8_1": ("<f4", 0, 8), "Q8_K": ("<f4", 0, 4)}  # scale, its place, the values'
 
+_OWN: Final = frozenset({*_INTEGERS, "Q1_0"})  # what is read here
+
 
 def dequantized(blocks: NDArray[np.uint8], kind: GgmlType, name: str) -> NDArray[np.float32]:
     """The values of rows of blocks, shape (..., bytes of a row) to (..., values of a row).
@@ -29,6 +32,17 @@ def dequantized(blocks: NDArray[np.uint8], kind: GgmlType, name: str) -> NDArray
     for begin in range(0, len(rows), step):
         out[begin : begin + step] = _values(rows[begin : begin + step], kind, name)
     return out.reshape(*blocks.shape[:-1], -1)
+
+
+def need_reader(kinds: Iterable[GgmlType], where: str) -> None:
+    """Refuse blocks of `where` whose numbers only the `gguf` package reads, where it is missing.
+
+    Raises:
+        ArgumentError: it is; says what to install.
+    """
+    told = sorted({kind.name for kind in kinds if not kind.dtype and kind.name not in _OWN})
+    if told:
+        need_extra("gguf", "gguf", f"{where}: to read {', '.join(told)} as numbers takes")
 
 
 def _values(rows: NDArray[np.uint8], kind: GgmlType, name: str) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from taut.errors import ArgumentError
 from taut.io._onnx_recipe import Hole, RecipeFile, pack_recipe
 from taut.io.ggml_types import GGML_TYPES, GgmlType
-from taut.io.ggml_values import dequantized
+from taut.io.ggml_values import dequantized, need_reader
 from taut.io.gguf import FRAME, GgufFile, GgufSource
 from taut.io.gguf_header import MAGIC, GgufHeader, GgufTensor
 from taut.io.in_memory import Entry, MemorySource
@@ -43,8 +43,10 @@ def gguf_as_floats(source: GgufSource) -> GgufFloats:
     """The numbers that the blocks of GGUF stand for, and the frame of files that hold them.
 
     Raises:
-        ArgumentError: a type cannot be read as numbers, or the files are of version 1.
+        ArgumentError: a type cannot be read as numbers, or not without the `gguf` package; or the
+            files are of version 1.
     """
+    need_reader((one.type for one in source.tensors), source.identity)
     frame = source.metadata[FRAME]
     packed = np.frombuffer(pack_recipe(tuple(map(_recipe, source.opened))), np.uint8)
     info = TensorInfo(frame, "U8", packed.shape, packed.nbytes)

@@ -38,6 +38,10 @@ _REFUSED: Final = (
     'def model(): return torch.load("{name}", weights_only=False) in a build.py, and give '
     "build.py:model; or save its state_dict()"
 )
+_OF_A_SCRIPT: Final = (
+    " (its class was defined in the script that saved it: in build.py too, from SCRIPT import "
+    "{name}, then import __main__; __main__.{name} = {name})"
+)
 _OLD: Final = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # its files before 1.6 begin with this number
 _BLOCKED: Final = re.compile(r"GLOBAL ([\w.]+)")
 
@@ -139,7 +143,7 @@ def _load(path: Path) -> tuple[object, bool]:
             return torch.load(read, map_location="cpu", weights_only=True, mmap=mapped), mapped
     except Exception as error:  # torch names no set of errors for a damaged file
         if type(error).__name__ == "UnpicklingError":  # not imported: nothing here may unpickle
-            how = _REFUSED.format(name=path.name)
+            how = _REFUSED.format(name=path.name) + _of_a_script(error)
             raise FormatError(f"{path}: refused: {_blocked(error)}; {how}") from None
         raise FormatError(
             f"{path}: is damaged, or no PyTorch checkpoint ({type(error).__name__} of torch); "
@@ -160,6 +164,13 @@ def _blocked(error: BaseException) -> str:
     if found := _BLOCKED.search(str(error)):
         return f"it holds more than plain tensors, an object of {found[1]}"
     return "it is damaged, or holds more than plain tensors"
+
+
+def _of_a_script(error: BaseException) -> str:
+    """What it takes to load an object whose class no module has but a script."""
+    found = _BLOCKED.search(str(error))
+    home, _, name = found[1].rpartition(".") if found else ("", "", "")
+    return _OF_A_SCRIPT.format(name=name) if home == "__main__" else ""
 
 
 def _import_torch(path: Path) -> ModuleType:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from taut.errors import ArgumentError
+from taut.io.names import nearest
 from taut.io.stores import url_of
 from taut.networks.callables import names_callable
 
@@ -23,11 +24,12 @@ def need_to_run(spec: object) -> None:
     """Refuse a model that cannot be run for want of what an extra installs; imports nothing.
 
     Raises:
-        ArgumentError: a package is missing; the message names all that are, and what to type. Or it
-            is an adapter, which runs as a part of another model alone.
+        ArgumentError: it is not there; or a package is missing: the message names all that are, and
+            what to type. Or it is an adapter, which runs as a part of another model alone.
     """
     if not isinstance(spec, (str, Path)):  # a module, whose framework is there
         return
+    _refuse_missing(spec)
     _refuse_adapter(Path(spec))
     packages, extra = _taken(spec)
     missing = [_NAMES.get(one, one) for one in packages if not _is_there(one)]
@@ -35,6 +37,17 @@ def need_to_run(spec: object) -> None:
         raise ArgumentError(
             f"{spec}: to run it takes {' and '.join(missing)}: pip install 'taut[{extra}]'"
         )
+
+
+def _refuse_missing(spec: str | Path) -> None:
+    """Refuse what is not there: it is said before what running it would take."""
+    code = names_callable(str(spec))
+    path = Path(str(spec).rpartition(":")[0]) if code else Path(spec)
+    if url_of(spec) is not None or path.exists():
+        return
+    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    what = "file" if code else "file or folder"
+    raise ArgumentError(f"{path}: no such {what}{nearest(path.name, beside)}")
 
 
 def _refuse_adapter(folder: Path) -> None:

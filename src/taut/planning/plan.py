@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -20,7 +21,8 @@ from pydantic import (
 
 from taut.coding import Effort
 from taut.container import AtomicFile
-from taut.errors import ArgumentError
+from taut.errors import ArgumentError, TautError
+from taut.io.content import kind_of
 from taut.planning._part import Number, PlanPart, ToldError, number, percentage
 from taut.planning._refusal import refusal
 from taut.planning.document import MAX_BYTES, Document, read_document, write_document
@@ -248,8 +250,16 @@ def load_plan(path: str | Path) -> Plan:
             f"{where}: cannot be read ({error.strerror}){preset_hint(where)}"
         ) from None
     except UnicodeDecodeError as error:
-        raise ArgumentError(f"{where}: byte {error.start} is not UTF-8; save it as such") from None
+        raise ArgumentError(_no_text(path, where, error.start)) from None
     return read_plan(text, where)
+
+
+def _no_text(path: Path, where: str, byte: int) -> str:
+    """What a file is that was to be a plan, and is no text."""
+    with suppress(TautError):
+        if (kind := kind_of(path)) is not None:
+            return f"{where}: is a model ({kind}), and no plan; taut plan MODEL -o FILE writes one"
+    return f"{where}: byte {byte} is not UTF-8; save it as such"
 
 
 def read_plan(text: str, where: str = "plan") -> Plan:

@@ -79,7 +79,7 @@ def parse_bytes(size: str | int, what: str) -> int:
     """A size in bytes: "5GB", "512MiB", or a number; `what` it is of, for an error.
 
     Raises:
-        ArgumentError: it is none, or less than a byte.
+        ArgumentError: it is none, less than a byte, or a text that lacks its unit.
 
     >>> parse_bytes("5GB", "shard_size")
     5000000000
@@ -88,6 +88,11 @@ def parse_bytes(size: str | int, what: str) -> int:
     unit = _UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None or not 1 <= float(match[1]) * unit <= _MOST:
         raise ArgumentError(f'{what}: "{str(size)[:40]}" is no size in bytes; give 5GB or 512MiB')
+    if isinstance(size, str) and not match[2] and float(match[1]) < _LEAST_BYTES:
+        raise ArgumentError(
+            f'{what}: "{str(size).strip()}" is {str(size).strip()} bytes, and nothing is so small; '
+            f"{match[1]}GB?"
+        )
     return int(float(match[1]) * unit)
 
 

@@ -29,7 +29,7 @@ from taut.reporting._canvas import (
 )
 from taut.reporting.chart import Chart, Table
 from taut.reporting.choice import choice_of
-from taut.reporting.numbers import capital, digits, size
+from taut.reporting.numbers import capital, digits, drop, size
 from taut.reporting.scale import Scale, named, scale_of
 from taut.reporting.story import Story
 from taut.reporting.tables import interval
@@ -114,8 +114,8 @@ def _told(marks: _Pointed, story: Story) -> str:
         texts.append(f" The ring is {marks.taken.name}, which is chosen.")
     if marks.knee is not None:
         texts.append(f" The cross is the knee, {marks.knee.name}.")
-    if marks.least is not None:
-        texts.append(f" The broken line is as far as the score may fall: {story.max_drop}.")
+    if marks.least is not None and story.max_drop is not None:
+        texts.append(f" The broken line is as far as the score may fall: {drop(story.max_drop)}.")
     return "".join(texts)
 
 

@@ -35,7 +35,7 @@ def choice_of(story: Story) -> ChosenPoint | None:
         return None
     if story.max_drop is not None:
         point = found.smallest(story.max_drop)
-        asked = f"at most {story.max_drop} of {named(found.original.score)} lost"
+        asked = f"at most {say.drop(story.max_drop)} of {named(found.original.score)} lost"
         if point is None:
             return ChosenPoint(None, f"no point with {asked}", "bad", (_nearest(found),))
         return _of(found, point, f"the smallest file with {asked}")

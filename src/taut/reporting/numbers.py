@@ -104,6 +104,29 @@ def percent(fraction: float) -> str:
     return f"{digits(100 * fraction)} %"
 
 
+def drop(asked: str) -> str:
+    """What a score may lose, as it was asked for, in the notation of the pages.
+
+    >>> drop("0.5%"), drop("0.005")
+    ('0.5 %', '0.005')
+    """
+    number, sign, _ = asked.partition("%")
+    return f"{number.strip()} %" if sign else asked
+
+
+def share(fraction: float) -> str:
+    """A fraction in percent that says all, or none, of nothing less.
+
+    >>> share(0.9995), share(1.0), share(0.5), share(0.000002), share(0.99999999)
+    ('99.95 %', '100 %', '50.0 %', '0.000200 %', '99.999999 %')
+    """
+    told = percent(fraction)
+    if told != percent(1.0) or fraction >= 1:
+        return told
+    nines = math.ceil(-math.log10(1 - fraction)) - 2  # decimals that show what is missing
+    return f"{100 * fraction:.{max(1, nines + 1)}f}".rstrip("0") + " %"
+
+
 def score(number: float, decimals: int | None = None) -> str:
     """A score with the digits that tell two of them apart: two decimals from 10 on, else four.
 

@@ -47,7 +47,7 @@ def paired_sentences(evaluation: Evaluation | None) -> tuple[str, ...]:
     found = []
     for pair in evaluation.paired if evaluation else ():
         if pair.agreement is not None:
-            found.append(f"Both say the same on {say.percent(pair.agreement)} of the samples.")
+            found.append(f"Both say the same on {say.share(pair.agreement)} of the samples.")
         if pair.gained is not None and pair.lost is not None:
             found.append(_turned(pair.gained, pair.lost))
     return tuple(dict.fromkeys(found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ _Kind = TypeVar("_Kind")
 
 _LARGEST: Final = 3  # tensors whose values are shown, and as many of those with the largest error
 _SAMPLE: Final = 2_000_000  # values of a tensor that are counted
+_EXPLAINED: Final = 0.25  # of the squared difference may be left where a scale is what differs
 _BY: Final = "rd:3"  # the scheme whose predicted loss tells sensitivity
 
 
@@ -186,13 +187,41 @@ def _histograms(
     others = [tensor for tensor in lossy if tensor not in largest]
     worst = sorted(others, key=lambda tensor: -tensor.rel_mse)[:_LARGEST]
     held = {info.name for info in source.infos} if source is not None else set()
+    folded = source is not None and _folds(file, source, held)
     found = []
     for tensor in (*largest, *worst):
-        before = None
+        before, after = None, file[tensor.name]
         if source is not None and tensor.name in held:
-            before = _sampled(source.view(tensor.name))
-        found.append(histogram(tensor.name, before, _sampled(file[tensor.name])))
+            before = source.view(tensor.name)
+            before = _sampled(_on_scale(before, after) if folded else before)
+        found.append(histogram(tensor.name, before, _sampled(after)))
     return tuple(found)
+
+
+def _folds(file: TautFile, source: Source, held: Collection[str]) -> bool:
+    """Whether a batch norm of the original is an identity in the file."""
+    norms = (info.name for info in file.infos if info.name.endswith("running_var"))
+    return any(
+        bool((file[name] == 1).all()) and not bool((source.view(name) == 1).all())
+        for name in norms
+        if name in held
+    )
+
+
+def _on_scale(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The values before with the scale that a folded norm gave each row, where that explains them.
+
+    >>> weight = np.arange(1.0, 7.0).reshape(2, 3)
+    >>> _on_scale(weight, weight * [[0.5], [4.0]]).tolist()
+    [[0.5, 1.0, 1.5], [16.0, 20.0, 24.0]]
+    """
+    if before.shape != after.shape or before.ndim < 2:
+        return before
+    a, b = (one.reshape(len(one), -1).astype(np.float32) for one in (before, after))
+    scale = (a * b).sum(1) / np.maximum((a * a).sum(1), np.finfo(np.float32).tiny)
+    scaled = a * scale[:, None]
+    explains = ((scaled - b) ** 2).sum() < _EXPLAINED * ((a - b) ** 2).sum()
+    return scaled.reshape(before.shape) if explains else before
 
 
 def _lossy(tensors: tuple[TensorCost, ...], file: TautFile) -> list[TensorCost]:

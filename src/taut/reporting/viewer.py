@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from taut.container import TautFile, find_file, open_taut
+from taut.container import BaseSpec, TautFile, find_file, open_taut
 from taut.errors import ArgumentError, FormatError, TautError
 from taut.io import read_header
 from taut.io.dtypes import storage
@@ -33,14 +33,17 @@ _STYLE: Final = '<link rel="stylesheet" href="style.css">'
 Json = dict[str, object]
 
 
-def view_page(path: Path) -> str:
+def view_page(path: Path, *, base: BaseSpec | None = None) -> str:
     """The page on a Taut file, the index or folder of several, a safetensors or a GGUF file.
 
+    `base` is what a delta stands on; by default, what lies beside it under the name it had.
+
     Raises:
-        ArgumentError: there is no such file, or it is of another kind.
+        ArgumentError: there is no such file, or it is of another kind; or it is a delta, and its
+            base is not there; or a base is given, and the file needs none.
         FormatError, VerifyError: it is damaged.
     """
-    files = json.dumps([_told(one) for one in _files(path)]).replace("<", "\\u003c")
+    files = json.dumps([_told(one, base) for one in _files(path, base)]).replace("<", "\\u003c")
     folder = next((one for one in _PAGE if (one / "index.html").is_file()), None)
     if folder is None:
         raise TautError("the page of `taut view` is missing from this installation; install again")
@@ -58,21 +61,22 @@ def _inlined(script: Path) -> str:
     return f"<script>\n{script.read_text(encoding='utf-8')}</script>"
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, base: BaseSpec | None) -> list[Path | TautFile]:
     """The files that are meant: one, or the shards of a model."""
     if path.is_dir() and not any(path.glob("*.taut.safetensors*")):
         found = sorted(path.glob("*.safetensors"))
         if not found:
             raise ArgumentError(f"{path}: no .safetensors file is in this folder")
-        return found
+        return [*found]
     found_file = find_file(path)
     if found_file.name.endswith(".taut.safetensors.index.json"):
-        return [one.path for one in open_taut(found_file).parts]
+        return [*open_taut(found_file, base=base).parts]
     return [found_file]
 
 
-def _told(path: Path) -> Json:
+def _told(one: Path | TautFile, base: BaseSpec | None) -> Json:
     """A file as the page takes it: its name and size, its header's bytes, its histograms."""
+    path = one.path if isinstance(one, TautFile) else one
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -84,11 +88,13 @@ def _told(path: Path) -> Json:
     end = 8 + int.from_bytes(start, "little")
     pieces = [(0, end)]
     if "taut" in header.metadata:
-        taut_file = TautFile(path)
+        taut_file = one if isinstance(one, TautFile) else open_taut(path, base=base)
         last = header.tensors[-1]
         pieces.append((last.start, last.stop))
         values = ((info.name, _first(taut_file, info.name)) for info in taut_file.infos)
         return _file(path, size, pieces, _histograms(values))
+    if base is not None:
+        raise ArgumentError(f"{path}: is no delta, and stands on no base; leave it out (--base)")
     plain = ((one.name, _plain(path, one.dtype, one.start, one.stop)) for one in header.tensors)
     return _file(path, size, pieces, _histograms(plain))
 

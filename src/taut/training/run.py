@@ -296,6 +296,7 @@ class TrainedRun:
             score=score,
             notes=tuple(dict.fromkeys(self.notes)),
             schemes=state.schemes,
+            of_rows=False,
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taut import _core
-from taut.coding import exponent_scale
+from taut.coding import combined, exponent_scale
 from taut.transform.steps import FRACTION
 
 
@@ -19,7 +19,8 @@ class Rounded:
 
     `indices` have shape (rows, columns) and are int8, int16 or int32; exponents are uint8, or None
     where all rows, or columns, have the same step. Levels of magnitude 1, 2 and beyond lie
-    `offsets` towards zero, in steps.
+    `offsets` towards zero, in steps. Where there is a `basis`, a matrix of (columns, columns), they
+    are coefficients: a row of values is the sum of its rows, each times its coefficient.
     """
 
     indices: NDArray[np.signedinteger]
@@ -29,6 +30,7 @@ class Rounded:
     trellis: bool
     offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
     fraction: int = FRACTION
+    basis: Rounded | None = None
 
     @property
     def decoded(self) -> NDArray[np.float32]:
@@ -47,7 +49,7 @@ class Rounded:
             self.trellis,
             decoded.reshape(-1),
         )
-        return decoded
+        return decoded if self.basis is None else combined(decoded, self.basis.decoded)
 
     def _scale(self, exponents: NDArray[np.uint8] | None, count: int) -> NDArray[np.float32]:
         if exponents is None:

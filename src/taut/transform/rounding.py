@@ -156,6 +156,30 @@ def round_matrix(
         ArgumentError: a step is too fine for the values.
     """
     weights = _ordered(values, metric.order)
+    return round_owned(
+        weights,
+        metric,
+        dial,
+        lam=lam,
+        trellis=trellis,
+        feedback=feedback,
+        threads=threads,
+        kernels=kernels,
+    )
+
+
+def round_owned(
+    weights: NDArray[np.float32],
+    metric: FactoredForms,
+    dial: float,
+    *,
+    lam: float,
+    trellis: bool = True,
+    feedback: bool = True,
+    threads: int = 1,
+    kernels: str = "",
+) -> Rounded:
+    """`round_matrix` of rows that lie in the metric's order, in whose place errors are left."""
     steps = Steps(weights, metric.rows, metric.columns, dial, trellis)
     indices = _Way(lam, trellis, feedback, threads, kernels).indices(weights, metric, steps)
     row_exponents, column_exponents = steps.exponents()

@@ -13,7 +13,7 @@ from taut.exporting.compressed_tensors.float_packed import FloatGrid
 from taut.exporting.compressed_tensors.packed import PackedGrid
 from taut.exporting.shards import SHARD
 from taut.exporting.transformers_network import Linears
-from taut.scheme import Scheme, parse_scheme
+from taut.scheme import Scheme, recorded_scheme
 from taut.transform.float4 import GROUPS
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def choose_grid(file: TautFile, packed: Sequence[str], packing: Packing) -> Pack
         raise ArgumentError(
             f"weights {packing.weights}: compressed-tensors takes {', '.join(_KINDS)}"
         )
-    all_schemes = {record.name: parse_scheme(record.scheme) for record in file.index.records}
+    all_schemes = {record.name: recorded_scheme(record.scheme) for record in file.index.records}
     schemes = {name: all_schemes[name] for name in packed}
     weights = packing.weights or _usual(file, schemes)
     if weights in GROUPS:
@@ -113,7 +113,7 @@ def on_grid(file: TautFile, packed: Sequence[str], grid: PackedGrid | FloatGrid)
     """
     kind = _kind(grid)
     own = (kind, grid.group, grid.asymmetric)
-    schemes = {record.name: parse_scheme(record.scheme) for record in file.index.records}
+    schemes = {record.name: recorded_scheme(record.scheme) for record in file.index.records}
     other = {
         _part(name)
         for name in packed

@@ -15,7 +15,7 @@ from taut.exporting.gguf.load_back import Tensor
 from taut.exporting.gguf.networks import Config, GgufNetwork, arranged, heads_of, number
 from taut.io import TensorInfo
 from taut.io.gguf_metadata import METADATA
-from taut.scheme import parse_scheme
+from taut.scheme import recorded_scheme
 
 _FLOATS: Final = ("F64", "F32", "F16", "BF16")
 
@@ -49,7 +49,7 @@ def place_tensors(
     arch = next(one for one in MODEL_ARCH if MODEL_ARCH_NAMES[one] == network.arch)
     names = get_tensor_name_map(arch, number(config, network.layers))
     tied = _tied(file, config)
-    schemes = {record.name: parse_scheme(record.scheme).kind for record in file.index.records}
+    schemes = {record.name: recorded_scheme(record.scheme).kind for record in file.index.records}
     beside = file.index.origin.metadata.get(METADATA)
     infos = [info for info in file.infos if info.name != beside]
     left = tuple(one.name for one in infos if _is_left(one.name, tied, network))

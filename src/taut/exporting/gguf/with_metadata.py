@@ -31,7 +31,7 @@ from taut.io.gguf_header import GgufHeader, GgufTensor
 from taut.io.gguf_metadata import METADATA, read_metadata
 from taut.loading.gguf_tensors import GgufTensors
 from taut.loading.restore_gguf import open_frame
-from taut.scheme import parse_scheme
+from taut.scheme import recorded_scheme
 
 FILE_TYPES: Final = {"F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2}
 """Of llama.cpp, by the type of most weights."""
@@ -161,7 +161,7 @@ def _type_of(model: GgufTensors, name: str, wanted: str | None) -> str:
 
 def _scheme(model: GgufTensors, name: str) -> str:
     record = next(one for one in model.index.records if one.name == name)
-    return parse_scheme(record.scheme).kind
+    return recorded_scheme(record.scheme).kind
 
 
 def _data(model: GgufTensors, name: str, kind: str) -> np.ndarray:

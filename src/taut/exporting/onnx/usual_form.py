@@ -10,7 +10,7 @@ from taut.container import TautFile
 from taut.errors import ArgumentError
 from taut.exporting.onnx.onnx_form import Activations, OnnxForm, Ranges, Weights
 from taut.exporting.request import ExportRequest
-from taut.scheme import Scheme, parse_scheme
+from taut.scheme import Scheme, recorded_scheme
 
 _NARROW: Final = ("binary", "ternary", "int2", "int3")
 _GROUP: Final = 32  # values that share a scale, where nothing says how many
@@ -70,7 +70,7 @@ def _usual(file: TautFile) -> tuple[str, int | None, bool]:
     """The weights, group size and asymmetry of most of the file's matrices."""
     kinds: Counter[tuple[str, int | None, bool]] = Counter()
     for record in file.index.records:
-        scheme = parse_scheme(record.scheme)
+        scheme = recorded_scheme(record.scheme)
         if len(record.shape) >= 2:
             kind = scheme.group_size, scheme.asymmetric
             kinds[(_held_in(scheme), *kind)] += prod(record.shape)
