@@ -114,7 +114,7 @@ def _told(marks: _Pointed, story: Story) -> str:
         texts.append(f" The ring is {marks.taken.name}, which is chosen.")
     if marks.knee is not None:
         texts.append(f" The cross is the knee, {marks.knee.name}.")
-    if marks.least is not None:
+    if marks.least is not None and story.max_drop is not None:
         texts.append(f" The broken line is as far as the score may fall: {drop(story.max_drop)}.")
     return "".join(texts)
 
