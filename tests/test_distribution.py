@@ -121,6 +121,12 @@ def test_the_image_is_an_interpreter_with_what_it_loads_and_no_more(tmp_path):
         assert "SSL" in subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
+def test_publishing_looks_for_the_version_where_it_stands():
+    workflow = (ROOT / ".github" / "workflows" / "wheels.yml").read_text(encoding="utf-8")
+    (path,) = re.findall(r"__version__ = .* (src/\S+)", workflow)
+    assert f'__version__ = "{__version__}"' in (ROOT / path).read_text().splitlines()
+
+
 def test_the_citation_is_of_this_version():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["version"] == __version__

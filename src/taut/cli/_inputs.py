@@ -139,8 +139,7 @@ def check_training(train: str | None, beside: Mapping[str, object]) -> None:
     if train is None and given:
         raise ArgumentError(f"--{given[0]}: goes with --train; give what the model is trained on")
     settings = [name for name in given if name != "teacher"]
-    if "lr" in settings:
-        Training(lr=cast("float", beside["lr"]))
+    Training(lr=cast("float | None", beside.get("lr")))
     if train is not None and settings and _says_itself(train):
         raise ArgumentError(
             f"--{settings[0]}: {train} says itself how long it trains, and how fast; leave it out, "

@@ -65,3 +65,17 @@ class Talk:
                 yield Listener(self.line, course, hide, shown, self.verbose)
         else:
             yield Listener(self.line, course, hide, verbose=self.verbose)
+
+
+def hold_back(
+    step: Listener | None, lines: list[tuple[str, str]], nbytes: int | None = None
+) -> None:
+    """Let the first stage of the work say `lines`; `nbytes` are those of the original."""
+    if step is not None:
+        step.opening, step.original = lines, nbytes
+
+
+def begin(step: Listener | None) -> None:
+    """Say what is still held back: of work that was too short for a stage."""
+    if step is not None:
+        step.begin()

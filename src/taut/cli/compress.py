@@ -40,7 +40,7 @@ from taut.cli._options import (
     VerboseOption,
 )
 from taut.cli._streams import is_standard_output, streaming
-from taut.cli._talk import Talk
+from taut.cli._talk import Talk, begin, hold_back
 
 if TYPE_CHECKING:
     from taut.cli._report import AskedFor
@@ -217,9 +217,8 @@ def command(
         check_named(calib, train, teacher)
         # Once: a file of code may build another network each time.
         src = chosen(built(model), key, strict=strict)
-        introduction = _introduction(asked, src, target, named=output is not None or dry_run)
-        if step is not None:
-            step.original, step.opening = introduction
+        nbytes, lines = _introduction(asked, src, target, named=output is not None or dry_run)
+        hold_back(step, lines, nbytes)
         result = taut.compress(
             src,
             target,
@@ -252,8 +251,7 @@ def command(
             dry_run=dry_run,
             progress=step,
         )
-        if step is not None:
-            step.begin()  # of work that was too short for a stage
+        begin(step)
     say_result(talk, result, dry_run=dry_run)
     if json:
         print_json(result)

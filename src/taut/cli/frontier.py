@@ -31,7 +31,7 @@ from taut.cli._options import (
     VerboseOption,
 )
 from taut.cli._streams import refusing_streams
-from taut.cli._talk import Talk
+from taut.cli._talk import Talk, begin, hold_back
 
 if TYPE_CHECKING:
     from taut.sweep.pareto import Frontier
@@ -162,8 +162,7 @@ def command(
         judge, lost = score_named(score), loss_named(loss)
         check_named(calib)
         src = chosen(built(model), key, strict=strict)
-        if step is not None:
-            step.opening = [("model", model_text(open_source(src)))]
+        hold_back(step, [("model", model_text(open_source(src)))])
         found = taut.frontier(
             src,
             output,
@@ -187,8 +186,7 @@ def command(
             force=force,
             progress=step,
         )
-        if step is not None:
-            step.begin()
+        begin(step)
     _say(talk, found, verbose)
     if json:
         print_json(found)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from taut.errors import ArgumentError, TautError
 from taut.evaluation._near import Near, vectors
-from taut.networks.norm_pairs import find_norms
+from taut.networks.norm_pairs import NormPair, find_norms
 from taut.networks.outputs import find_target
 from taut.scoring.results import LayerFidelity
 
@@ -159,22 +159,25 @@ def folded_norms(
     old: torch.nn.Module, new: torch.nn.Module, batch: object
 ) -> Iterator[tuple[str, tuple[torch.nn.Module, torch.nn.Module]]]:
     """The layers of `old` whose batch norms are identities in `new`, with both norms."""
-    theirs = {n: one for n, one in new.named_buffers() if n.rpartition(".")[2] == "running_var"}
-    own = dict(old.named_buffers())
-    told = {n for n in theirs.keys() & own.keys() if _is_one(theirs[n]) and not _is_one(own[n])}
-    if not told:
-        return
-    try:
-        pairs = find_norms(old, batch)
-    except ArgumentError:  # told where the original is run itself
-        return
-    for pair in pairs:
+    before, after = _variances(old), _variances(new)
+    told = {n for n in before.keys() & after.keys() if _is_one(after[n]) and not _is_one(before[n])}
+    for pair in _norms(old, batch) if told else ():
         if pair.weight is not None and pair.vectors[3] in told:
             name = pair.vectors[3].rpartition(".")[0]
-            yield (
-                pair.weight.rpartition(".")[0],
-                (old.get_submodule(name), new.get_submodule(name)),
-            )
+            norms = old.get_submodule(name), new.get_submodule(name)
+            yield pair.weight.rpartition(".")[0], norms
+
+
+def _norms(old: torch.nn.Module, batch: object) -> list[NormPair]:
+    try:
+        return find_norms(old, batch)
+    except ArgumentError:  # told where the original is run itself
+        return []
+
+
+def _variances(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    buffers = module.named_buffers()
+    return {name: one for name, one in buffers if name.rpartition(".")[2] == "running_var"}
 
 
 def _is_one(values: torch.Tensor) -> bool:
