@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CSRC = ROOT / "csrc"
 PORTABLE = (
     "array/header", "rans/slots", "rans/read_table", "rans/read_streams", "split/header",
-    "split/decode", "matrix/header", "matrix/tables", "matrix/basis", "matrix/columns", "matrix/lookup",
-    "matrix/decode", "adaptive/header", "adaptive/numbers", "adaptive/decode", "records/layout",
+    "split/decode", "matrix/header", "matrix/tables", "matrix/basis", "matrix/columns",
+    "matrix/lookup", "matrix/decode", "adaptive/header", "adaptive/numbers", "adaptive/decode", "records/layout",
     "records/header", "records/decode", "delta/header", "delta/decode", "codec/any", "simd/kernels",
 )  # fmt: skip
 # Sources for wider instructions, by the part of their names: what they are compiled for, if that
