@@ -6,7 +6,7 @@ include(CMakePackageConfigHelpers)
 enable_language(C)
 set(TAUT_C_SOURCES array/header rans/slots rans/read_table rans/read_streams split/header split/decode matrix/header matrix/tables
     matrix/basis matrix/columns matrix/lookup matrix/decode adaptive/header adaptive/numbers adaptive/decode records/header records/layout records/decode delta/header delta/decode
-    codec/any simd/kernels)
+    codec/any simd/kernels simd/combine)
 list(TRANSFORM TAUT_C_SOURCES PREPEND ${CMAKE_SOURCE_DIR}/csrc/)
 list(TRANSFORM TAUT_C_SOURCES APPEND .cpp)
 set(TAUT_C_WIDE ${TAUT_SOURCES})

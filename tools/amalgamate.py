@@ -19,8 +19,9 @@ CSRC = ROOT / "csrc"
 PORTABLE = (
     "array/header", "rans/slots", "rans/read_table", "rans/read_streams", "split/header",
     "split/decode", "matrix/header", "matrix/tables", "matrix/basis", "matrix/columns",
-    "matrix/lookup", "matrix/decode", "adaptive/header", "adaptive/numbers", "adaptive/decode", "records/layout",
-    "records/header", "records/decode", "delta/header", "delta/decode", "codec/any", "simd/kernels",
+    "matrix/lookup", "matrix/decode", "adaptive/header", "adaptive/numbers", "adaptive/decode",
+    "records/layout", "records/header", "records/decode", "delta/header", "delta/decode",
+    "codec/any", "simd/kernels", "simd/combine",
 )  # fmt: skip
 # Sources for wider instructions, by the part of their names: what they are compiled for, if that
 # is not what all of the file is.

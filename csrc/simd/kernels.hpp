@@ -129,6 +129,10 @@ struct Kernels {
                          uint64_t& at, uint8_t* out) = nullptr;
 };
 
+// What `combine` leaves: the columns `from` .. of the sum, on any processor.
+void combine_from(size_t from, const float* coefficients, const uint32_t* which, size_t used, const float* basis,
+                  size_t columns, float* out);
+
 void avx2_round_block(const float* values, size_t n, float inverse_step, const Thresholds&, uint32_t* counts,
                       Inside& inside, int32_t* indices);
 void avx2_transpose(const int8_t* levels, size_t lanes, size_t rows, int8_t* out);

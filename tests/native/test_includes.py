@@ -35,7 +35,7 @@ DOORS = {
     "array": {"array.hpp", "values.hpp"},
     "simd": {"simd.hpp"},
     "split": {"split.hpp"},
-    "matrix": {"matrix.hpp"},
+    "matrix": {"matrix.hpp", "basis.hpp"},  # and who keeps a matrix's coefficients
     "adaptive": {"adaptive.hpp"},
     "records": {"records.hpp"},
     "delta": {"delta.hpp"},

@@ -113,7 +113,7 @@ def test_every_table_says_what_it_is_of_and_its_labels_are_text(text):
 def test_the_verdict_stands_first_and_says_how_the_page_was_made(story):
     told = replace(story, command="taut report a.taut.safetensors", date="2026-01-02 03:04 UTC")
     found = Outline(page(told))
-    body = "".join(found.text).partition("Taut · report")[2]
+    body = "".join(found.text).partition("Taut · report")[2].replace("\u00a0", " ")
     order = [
         "10.4× smaller, accuracy 90.00 → 88.00 %, a loss of 2.00 points that 300 samples show",
         *("taut report a.taut.safetensors", "2026-01-02 03:04 UTC", "Size on disk"),
