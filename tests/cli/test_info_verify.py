@@ -83,6 +83,9 @@ def test_tensors_are_chosen_by_pattern_and_sorted_and_counted(run, layered):
     shown = run("info", layered, "--sort", "bytes", "--top", "1").stdout
     assert shown.splitlines()[1].startswith("model.layers.{0..2}.experts")
     assert shown.splitlines()[2] == "and 3 more"
+    assert run("info", layered, "--top", "1").stdout == shown
+    in_file = run("info", layered, "--sort", "file", "--top", "4").stdout
+    assert in_file == run("info", layered).stdout != run("info", layered, "--top", "4").stdout
 
 
 @pytest.mark.parametrize(

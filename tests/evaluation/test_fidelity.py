@@ -78,7 +78,7 @@ def test_kl_is_of_softened_outputs_and_only_of_logits() -> None:
     old, x = Named("fc"), torch.randn(6, 4)
     new = scaled(old, "fc.weight", 0.5)
     p, q = (model(x).detach().double().softmax(1) for model in (old, new))
-    expected = float((p * (p / q).log()).sum(1).mean())
+    expected = float((p * (p / q).log()).sum(1).mean().detach())
     assert measure_fidelity(new, old, [x[:2], x[2:]]).kl == pytest.approx(expected)
     assert measure_fidelity(new, old, [x], logits=False).kl is None
     embed = Named("inner")
@@ -101,7 +101,7 @@ def test_maps_of_logits_have_a_distribution_a_pixel() -> None:
     new = scaled(old, "conv.weight", 0.7)
     p, q = (model(x)["logits"].detach().double().softmax(1) for model in (old, new))
     found = measure_fidelity(new, old, [x])
-    assert found.kl == pytest.approx(float((p * (p / q).log()).sum(1).mean()))
+    assert found.kl == pytest.approx(float((p * (p / q).log()).sum(1).mean().detach()))
     a, b = (model(x)["logits"].detach().flatten(1) for model in (old, new))
     assert found.cosine == pytest.approx(float(torch.cosine_similarity(a, b).mean()), rel=1e-5)
 
@@ -417,3 +417,14 @@ def test_complex_outputs_are_compared_as_pairs_of_reals() -> None:
     (second,) = found.others
     assert second.name == "1" and second.rel_mse == pytest.approx(found.rel_mse)
     assert 0 < found.rel_mse < 1
+
+
+@pytest.mark.parametrize("size", [4, 32])
+def test_what_outputs_hold_is_told_by_several_batches_where_one_is_small(size: int) -> None:
+    model = nn.Sequential(nn.Linear(8, 5), nn.Softmax(-1))
+    given = torch.randn(32, 8)
+    new = scaled(model, "0.weight", 0.5)
+    found = measure_fidelity(new, model, list(given.split(size)))
+    p, q = model(given), new(given)
+    assert found.kl == pytest.approx(float((p * (p / q).log()).sum(1).mean().detach()), rel=1e-4)
+    assert measure_fidelity(new, model, iter(given.split(4))).kl is None

@@ -29,6 +29,7 @@ def test_the_file_comes_back(made: tuple[Path, Path], tmp_path: Path) -> None:
     source, path = made
     taut.verify(path)
     restored = taut.decompress(path, tmp_path / "back.gguf")
+    assert restored.notes == ()
     assert (tmp_path / "back.gguf").read_bytes() == source.read_bytes()
     assert restored.bytes == source.stat().st_size
     info = taut.info(path)
@@ -119,7 +120,9 @@ def test_a_lossy_file_gives_gguf_of_floats_with_all_metadata(
     path, back = tmp_path / "l.taut.safetensors", tmp_path / "l.gguf"
     result = taut.compress(made[0], path, bits=3)
     assert any("1 of Q8_0" in note for note in result.notes)
-    taut.decompress(path, back)
+    (note,) = taut.decompress(path, back).notes
+    times = back.stat().st_size / made[0].stat().st_size
+    assert note.startswith(f"{times:.1f}x the size of the original") and path.name in note
     first, second = gguf.GGUFReader(made[0]), gguf.GGUFReader(back)
     raw = "x.scores", "x.yes", "x.double", "x.nested", "general.architecture"
     for key in raw:

@@ -127,6 +127,22 @@ def test_logits_are_known_by_their_name_or_their_layers(
     assert output_kind(open_model(tmp_path / "m.onnx").module, X) == kind
 
 
+def test_probabilities_of_a_graph_are_told_by_values_of_enough_samples(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"]),
+        helper.make_node("Softmax", ["p"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, 1, None) for name in ("x", "y")]
+    held = [numpy_helper.from_array(np.eye(2, 5, dtype=np.float32), "w")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], held)
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "m.onnx")
+    net = open_model(tmp_path / "m.onnx").module
+    batches = list(torch.randn(32, 2, generator=torch.Generator().manual_seed(0)).split(4))
+    assert output_kind(net, batches[0]) == "features"
+    assert output_kind(net, batches[0], batches) == "probabilities"
+
+
 def test_models_of_before_version_4_and_recurrent_ones_run(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -35,11 +35,12 @@ def command(
     from tempfile import TemporaryDirectory
 
     from taut.cli._report import print_json
-    from taut.demo import run_demo
+    from taut.demo import find_minilm, run_demo
     from taut.errors import ArgumentError
 
     if output is not None and output.exists() and not output.is_dir():
         raise ArgumentError(f"{output}: is a file; name a folder, or one that is to be made")
+    find_minilm()
     talk = Talk(quiet)
     talk.line("model", "all-MiniLM-L6-v2, a sentence encoder of 22.7 M parameters in float32")
     with ExitStack() as stack:

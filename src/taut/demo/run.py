@@ -70,7 +70,7 @@ def run_demo(
 ) -> DemoReport:
     """Compress the installed MiniLM into `folder`, decode every file, and measure each.
 
-    Raises TautError when the extra `demo` is missing, and VerifyError when the lossless file
+    Raises ArgumentError when the extra `demo` is missing, and VerifyError when the lossless file
     does not give the original back byte for byte.
     """
     step = progress or (lambda stage, done, total: None)

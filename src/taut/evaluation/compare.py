@@ -87,7 +87,8 @@ def _check(request: CompareRequest) -> None:
     runs = any((request.speed, request.memory, request.energy, request.fidelity))
     if request.calib is None and (runs or request.score is None):
         missing = "calib (--calib)" if runs else "score (--score) or calib (--calib)"
-        raise ArgumentError(f"evaluate: give {missing}, to run the model on")
+        weights = "" if request.original is None else "; diff compares the weights alone"
+        raise ArgumentError(f"evaluate: give {missing}, to run the model on{weights}")
     if request.fidelity and request.original is None:
         raise ArgumentError("fidelity: give original (--original), the model to stay near to")
     if request.watts is not None and not request.watts > 0:

@@ -72,7 +72,7 @@ def compare_models(
             places = None if outputs is None else outputs.others
             old, new = _given(module, original, batch, follow, kind, number, places)
             if outputs is None:
-                outputs = _outputs(original, batch, old, logits)
+                outputs = _outputs(original, batch, old, logits, _again(batches, batch))
             outputs.add(old, new, batch)
             samples += samples_of(unwrapped(batch))
             if progress:
@@ -136,20 +136,29 @@ class _Outputs:
         )
 
 
+def _again(batches: Iterable[object], batch: object) -> Iterable[object]:
+    """The batches, if they can be gone through once more; else the one at hand."""
+    return batches if isinstance(batches, Sized) and not hasattr(batches, "__next__") else [batch]
+
+
 def _outputs(
-    original: torch.nn.Module, batch: object, given: _Given, logits: bool | None
+    original: torch.nn.Module,
+    batch: object,
+    given: _Given,
+    logits: bool | None,
+    batches: Iterable[object],
 ) -> _Outputs:
     """What is to be compared: the main output, and all others that the original computes."""
     kinds: dict[str, Kind] = {}
     if len(given.parts) > 1:
         with suppress(ArgumentError):  # no gradient flows to any: the main one is all that is told
-            kinds = {n: one.kind for n, one in output_roles(original, [batch]).items()}
+            kinds = {n: one.kind for n, one in output_roles(original, batches).items()}
     same = [place for place, one in given.parts.items() if one is given.main]
     own = next(iter(same or kinds), "")  # complex numbers, whose pairs are the main one, come first
     known = kinds.pop(own, None)
     if logits is not None:
         known = "logits" if logits else "features"
-    main = NearOutput(known or output_kind(original, batch))
+    main = NearOutput(known or output_kind(original, batch, batches))
     return _Outputs(own, main, {name: NearOutput(kind) for name, kind in kinds.items()})
 
 

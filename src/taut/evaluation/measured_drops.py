@@ -84,7 +84,7 @@ class OutputJudge:
         with torch.no_grad():
             for number, batch in enumerate(calibration):
                 if number == 0:
-                    kind = output_kind(module, batch)
+                    kind = output_kind(module, batch, calibration)
                 if number % every == 0 and held < _HELD:
                     vectors = _vectors(module, batch, kind)
                     pairs.append((batch, vectors))

@@ -37,7 +37,7 @@ from taut.io.file_objects import BinaryFile
 from taut.io.folder_files import FolderFiles, read_folder
 from taut.io.staged import told_paths
 from taut.io.suffixes import CHECKPOINT_SUFFIXES, names_checkpoint, names_other_format
-from taut.loading.restore_gguf import holds_gguf, is_gguf, write_gguf
+from taut.loading.restore_gguf import holds_gguf, is_gguf, larger_note, write_gguf
 from taut.loading.restore_onnx import check_onnx_name, holds_onnx, is_onnx, write_onnx
 from taut.loading.restore_torch import write_torch
 from taut.loading.restore_tree import UnitWriter, restore_tree
@@ -174,7 +174,8 @@ def _write_gguf(file: TautFile, target: Path, force: bool) -> Restored:
             f"{target}: the model was compressed from GGUF, and becomes GGUF again; name a .gguf"
         )
     written = write_gguf(file, target, force=force)
-    return Restored(target, sum(written.values()), tuple(written))
+    nbytes = sum(written.values())
+    return Restored(target, nbytes, tuple(written), larger_note(file, nbytes))
 
 
 def _write_folder(

@@ -19,6 +19,17 @@ def is_gguf(file: TautFile) -> bool:
     return not file.index.origin.files and FRAME in file.index.origin.metadata
 
 
+def larger_note(file: TautFile, nbytes: int) -> tuple[str, ...]:
+    """A note where what is written is larger than the original, whose tensors were quantised."""
+    before = file.index.origin.nbytes
+    if nbytes < 1.05 * before:  # metadata alone may grow by some bytes
+        return ()
+    return (
+        f"{nbytes / before:.1f}x the size of the original: its quantised tensors are float32 here; "
+        f"export {file.path.name} to a .gguf with weights int4 or int8 for small ones again",
+    )
+
+
 def holds_gguf(path: Path) -> int:
     """How many GGUF files a file, not a folder, was made of; 0 where it cannot be read."""
     try:

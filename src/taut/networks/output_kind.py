@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar, cast
 
 from taut.errors import ArgumentError
@@ -36,9 +36,10 @@ class OutputRole:
     share: float = 1.0
 
 
-def output_kind(module: torch.nn.Module, batch: object) -> Kind:
+def output_kind(module: torch.nn.Module, batch: object, batches: Iterable[object] = ()) -> Kind:
     """What the main output is, told by running one batch, as `output_roles` does.
 
+    A batch may be too small to tell by: with `batches`, of which it is the first, more are run.
     "last" is of images whose logits a linear layer gives: their classes are on the last axis.
 
     >>> import torch
@@ -46,10 +47,10 @@ def output_kind(module: torch.nn.Module, batch: object) -> Kind:
     >>> output_kind(torch.nn.Sequential(net, torch.nn.Softmax(-1)), torch.randn(64, 4))
     'probabilities'
     """
-    if (says := graph_kind(module)) is not None:
-        return says
     main = look_at(module, batch, lambda o, m: kept_outputs(o, "auto", m)[0])
-    (values,) = values_at(module, [main], [batch])
+    if (says := graph_kind(module)) is not None:  # decides of few samples, as a layer's name does
+        main = replace(main, logits=says == "logits")
+    (values,) = values_at(module, [main], batches or [batch])
     return role_of(main, values, vocabularies_of(module)).kind
 
 
