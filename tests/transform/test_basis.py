@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from taut.encoding.choose_coder import coded_smallest
 from taut.encoding.foresee_coded import estimate_smallest
 from taut.transform import FactoredForms, Rounded, factor_forms, round_matrix
 from taut.transform.basis import find_directions, round_in_basis
+from taut.transform.forms import Factor
 
 ROWS, COLUMNS = 3000, 48
 
@@ -114,3 +117,21 @@ def test_rows_with_a_full_form_have_none(table: np.ndarray) -> None:
     full = factor_forms(np.eye(len(some)) + 0.1, np.eye(COLUMNS))
     assert find_directions(some, full) is None
     assert find_directions(some, factor_forms(np.ones(len(some)), np.eye(COLUMNS))) is not None
+
+
+def test_some_rows_are_rounded_as_they_are_among_all(
+    table: np.ndarray, metric: FactoredForms
+) -> None:
+    directions = find_directions(table, metric)
+    assert directions is not None
+    picks = np.arange(0, ROWS, 30)
+    some = FactoredForms(Factor(metric.rows.weights[picks], None, 0.0), metric.columns)
+    for steps in (8, 40):  # to the scale
+        words = {"lam": 0.1, "feedback": False}
+        whole = round_in_basis(table, metric, directions, directions.scale / steps, **words)
+        few = round_in_basis(table[picks], some, directions, directions.scale / steps, **words)
+        assert whole.basis is not None and few.basis is not None
+        sizes = [
+            estimate_smallest(replace(one, basis=None)) / len(one.indices) for one in (whole, few)
+        ]
+        assert sizes[1] == pytest.approx(sizes[0], rel=0.1)

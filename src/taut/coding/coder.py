@@ -87,6 +87,14 @@ def word_kind(dtype: np.dtype) -> tuple[int, int, int]:
         return dtype.itemsize, _UNSIGNED, 0
 
 
+def words_alone(dtype: np.dtype) -> tuple[int, int, int]:
+    """As `word_kind`, of a dtype each value of which is a word; ValueError of others."""
+    found = word_kind(dtype)
+    if found[0] != dtype.itemsize:
+        raise ValueError(f"{dtype} does not come in words")
+    return found
+
+
 def encode_lossless(values: np.ndarray, *, effort: Effort = "fast", threads: int = 1) -> CodedArray:
     """Code an array of any shape and numeric dtype, bit-exactly.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from taut import _core
-from taut.coding.coder import CodedArray, Effort, row_length, word_kind
+from taut.coding.coder import CodedArray, Effort, row_length, word_kind, words_alone
 from taut.coding.streams import Read
 from taut.errors import ArgumentError
 
@@ -68,9 +68,7 @@ class DeltaStream:
         effort: Effort = "fast",
         block: int = 1 << 26,
     ) -> None:
-        width, mode, mantissa = word_kind(dtype)
-        if width != dtype.itemsize:
-            raise ValueError(f"{dtype} does not come in words")
+        width, mode, mantissa = words_alone(dtype)
         self._count = int(np.prod(shape, dtype=np.int64))
         self._read, self._base, self._block = read, base, max(1, block // width)
         self._row = row_length(shape)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from taut import _core
-from taut.coding.coder import Buffer, Effort, row_length, word_kind
+from taut.coding.coder import Buffer, Effort, row_length, word_kind, words_alone
 from taut.errors import FormatError
 
 _SAMPLE = 64  # values of a block of the sample
@@ -42,9 +42,7 @@ class LosslessStream:
         effort: Effort = "fast",
         block: int = 1 << 26,
     ) -> None:
-        width, mode, mantissa = word_kind(dtype)
-        if width != dtype.itemsize:
-            raise ValueError(f"{dtype} does not come in words")
+        width, mode, mantissa = words_alone(dtype)
         self._count = int(np.prod(shape, dtype=np.int64))
         self._read = read
         self._core = _core.Stream(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from taut.coding import MOST_BASIS_COLUMNS, combined
 from taut.transform.forms import Factor, factor
 from taut.transform.rounded import Rounded
-from taut.transform.rounding import FactoredForms, finest_dial, round_matrix, round_owned
+from taut.transform.rounding import FactoredForms, finest_dial, round_matrix
 
 _LEAST_COLUMNS = 16
 _LEAST_ROWS = 16  # for each column: a basis of few rows costs more than it spares
@@ -40,11 +40,12 @@ class Directions:
 
     They are those in which neither rows nor what errors cost correlate. `weights` (columns,) are
     what an error in each direction's row costs: the sum of squared coefficients, by what the
-    matrix's rows cost.
+    matrix's rows cost. `scale` is the root of the mean of these squares, over all coefficients.
     """
 
     basis: NDArray[np.float64]
     weights: NDArray[np.float64]
+    scale: float
 
 
 def find_directions(values: NDArray[np.floating], metric: FactoredForms) -> Directions | None:
@@ -69,7 +70,8 @@ def find_directions(values: NDArray[np.floating], metric: FactoredForms) -> Dire
     turned = turned[:, ::-1]
     heaviest = turned[np.abs(turned).argmax(axis=0), np.arange(columns)]
     into = root @ (turned * np.where(heaviest < 0, -1.0, 1.0))
-    return Directions(np.linalg.inv(into), rows * np.sum(into * (weighed @ into), axis=0))
+    squares = np.sum(into * (weighed @ into), axis=0)
+    return Directions(np.linalg.inv(into), rows * squares, math.sqrt(float(squares.mean())))
 
 
 def _second_moments(
@@ -110,7 +112,7 @@ def round_in_basis(
     once = partial(round_matrix, lam=lam, trellis=trellis, feedback=feedback, threads=threads)
     least = 1e-12 * max(float(directions.weights.max()), 1e-300)
     of_basis = FactoredForms(Factor(np.maximum(directions.weights, least), None, 0.0), (along,))
-    if math.sqrt(float(directions.weights.sum()) / values.size) > _FINEST * dial:
+    if directions.scale > _FINEST * dial:
         return once(values, metric, max(dial, finest_dial(values, metric, trellis=trellis)))
     first = np.asarray(directions.basis, np.float32)
     coarse = max(dial, finest_dial(first, of_basis, trellis=trellis))
@@ -126,10 +128,7 @@ def round_in_basis(
     numbers = _products(values, into, threads)
     own = FactoredForms(metric.rows, (factor(_settled(inner), 0.0),), metric.order)
     dial = max(dial, finest_dial(numbers, own, trellis=trellis))
-    found = round_owned(
-        numbers, own, dial, lam=lam, trellis=trellis, feedback=feedback, threads=threads
-    )
-    return replace(found, basis=basis)
+    return replace(once(numbers, own, dial, owned=True), basis=basis)
 
 
 def _products(

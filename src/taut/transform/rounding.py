@@ -146,40 +146,18 @@ def round_matrix(
     feedback: bool = True,
     threads: int = 1,
     kernels: str = "",
+    owned: bool = False,
 ) -> Rounded:
     """Round a matrix, shape (rows, columns), at steps of `dial` / sqrt(row weight * column weight).
 
     `lam` is in squared levels per bit. Without `feedback` every weight goes to the level that is
-    best for it alone. The result is the same at any number of threads.
+    best for it alone. The result is the same at any number of threads. Values that are `owned`, in
+    float32, may be lost: errors take their place, and no copy is made.
 
     Raises:
         ArgumentError: a step is too fine for the values.
     """
-    weights = _ordered(values, metric.order)
-    return round_owned(
-        weights,
-        metric,
-        dial,
-        lam=lam,
-        trellis=trellis,
-        feedback=feedback,
-        threads=threads,
-        kernels=kernels,
-    )
-
-
-def round_owned(
-    weights: NDArray[np.float32],
-    metric: FactoredForms,
-    dial: float,
-    *,
-    lam: float,
-    trellis: bool = True,
-    feedback: bool = True,
-    threads: int = 1,
-    kernels: str = "",
-) -> Rounded:
-    """`round_matrix` of rows that lie in the metric's order, in whose place errors are left."""
+    weights = _ordered(values, metric.order, owned=owned)
     steps = Steps(weights, metric.rows, metric.columns, dial, trellis)
     indices = _Way(lam, trellis, feedback, threads, kernels).indices(weights, metric, steps)
     row_exponents, column_exponents = steps.exponents()
@@ -228,8 +206,10 @@ def _turned(order: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.argsort(order, kind="stable")
 
 
-def _ordered(values: NDArray[np.floating], order: NDArray[np.int64] | None) -> NDArray[np.float32]:
-    """A copy of the rows in this order, as float32."""
+def _ordered(
+    values: NDArray[np.floating], order: NDArray[np.int64] | None, *, owned: bool
+) -> NDArray[np.float32]:
+    """The rows in this order, as float32: a copy unless they are `owned`."""
     if order is None:
-        return np.array(values, np.float32, order="C")
+        return np.array(values, np.float32, order="C", copy=None if owned else True)
     return np.ascontiguousarray(values[order], np.float32)
