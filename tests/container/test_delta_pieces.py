@@ -103,7 +103,7 @@ def test_the_delta_is_the_same_and_so_is_what_it_gives_back(
     taut.compress(base, files / "coded")
     small(monkeypatch)
     # Nothing that is large goes the way of what is held.
-    monkeypatch.setattr(add_on_base, "_added_held", held_if_small)
+    monkeypatch.setattr(add_on_base, "_HeldOnBase", held_if_small)
     assert make(files, "cut").read_bytes() == whole
     # The base may be a Taut file, in which some tensors are kept, packed, or constant.
     make(files, "on", base="coded")
@@ -114,12 +114,12 @@ def test_the_delta_is_the_same_and_so_is_what_it_gives_back(
     assert (files / "back.safetensors").read_bytes() == (files / "fine.safetensors").read_bytes()
 
 
-def held_if_small(layout, based, info, scheme, base, options) -> bool:
+def held_if_small(layout, based, info, base, options):
     assert info.nbytes <= LARGE, info.name
-    return _held(layout, based, info, scheme, base, options)
+    return _held(layout, based, info, base, options)
 
 
-_held = add_on_base._added_held
+_held = add_on_base._HeldOnBase
 
 
 def test_a_chain_of_deltas_is_followed_in_pieces(

@@ -5,38 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from taut.container.bases import Base, Bases, grouped
-from taut.container.bind import Contents, bind
-from taut.container.contents import unpack_index
-from taut.container.fetch import Checked, ChunkRange, Fetcher
-from taut.container.format import as_bytes, check_header, header_checksum, xxh3
+from taut.container.fetch import Checked, ChunkRange
+from taut.container.format import as_bytes, header_checksum
 from taut.container.gather import cast, check_out, gather, member
-from taut.container.index import Index, Record
+from taut.container.index import Record
 from taut.container.integer_reader import IntegerReader, integer_reader
+from taut.container.open_contents import open_file, read_contents
 from taut.container.place import Place
 from taut.container.reader import Reader
 from taut.container.row_reader import RowReader, row_reader
-from taut.errors import ArgumentError, FormatError, VerifyError
+from taut.errors import ArgumentError
 from taut.io.arena import allocate
-from taut.io.content import kind_of
 from taut.io.dtypes import storage
 from taut.io.gguf import FRAME
-from taut.io.header import HeaderTensor
 from taut.io.names import nearest
 from taut.io.onnx import GRAPH
 from taut.io.staged import told_paths
 from taut.io.tensor_info import TensorInfo
 from taut.io.tensor_pieces import LARGE, PIECE
-
-_OTHERS: Final = {
-    "onnx": "an ONNX model",
-    "gguf": "a GGUF model",
-    "checkpoint": "a PyTorch checkpoint",
-}
 
 
 class NoSuchTensorError(ArgumentError, KeyError):
@@ -67,9 +57,9 @@ class TautFile(Reader[np.ndarray]):
     def __init__(self, path: str | Path, *, threads: int = 1, base: Base | None = None) -> None:
         self.path = Path(path)
         self.threads = threads
-        self.fetcher = _opened(self.path)
+        self.fetcher = open_file(self.path)
         self.size = self.fetcher.header.nbytes
-        self.index, self.contents = _read_contents(self.fetcher)
+        self.index, self.contents = read_contents(self.fetcher)
         self.fetcher.know_packs(self.contents.packs)
         groups = {n: one.name for n, one in enumerate(self.index.groups) if one.base}
         where = self.fetcher.where
@@ -113,11 +103,9 @@ class TautFile(Reader[np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Decode one tensor."""
-        record = self.contents.records.get(name)
+        record = self._carrier(name)
         if record is None:
             raise no_tensor(self.path, name, self)
-        if record.store == "alias":
-            record = self.contents.records[record.of]
         if record.store == "solid":
             group = self._group(record.solid, record.stored_dtype)
             values = cast(member(group, record, self.path), record)
@@ -251,10 +239,9 @@ class TautFile(Reader[np.ndarray]):
 
         Saves the page faults of fresh memory where the same array is filled again and again.
         """
-        record = self.contents.records.get(name)
+        record = self._carrier(name)
         if record is not None:
             check_out({name: out}, self.infos, self.path)
-            record = self.contents.records[record.of] if record.store == "alias" else record
         if record is None or record.store in ("solid", "base") or record.stored or record.base:
             out[...] = self[name]  # or raises for no such name
             return
@@ -380,34 +367,3 @@ class TautFile(Reader[np.ndarray]):
             self.fetcher.decode([(checked, data)], self.threads)
             last = self._groups[dtype] = (number, data)
         return last[1]
-
-
-def _opened(path: Path) -> Fetcher:
-    """The file, open; a model of another format is named for what it is."""
-    try:
-        return Fetcher(path)
-    except FormatError:
-        kind = _OTHERS.get(kind_of(path) or "")
-        if kind is None:
-            raise
-    raise FormatError(f"{path}: is {kind}, not a Taut file; compress it first (`taut compress`)")
-
-
-def _read_contents(fetcher: Fetcher) -> tuple[Index, Contents]:
-    where, header = fetcher.where, fetcher.header
-    version, expected = check_header(header.raw_json, where)
-    if not header.tensors or header.tensors[-1].dtype != "U8":
-        raise FormatError(f"{where}: header: the last entry is no index")
-    entry = header.tensors[-1]
-    blob = fetcher.raw(entry)
-    if xxh3(blob) != expected:
-        raise VerifyError(
-            f"{where}: index ({entry.nbytes} bytes at offset {entry.start}) does not match its "
-            "checksum"
-        )
-    try:
-        index, more = unpack_index(blob.tobytes(), version)
-    except FormatError as error:
-        raise FormatError(f"{where}: {error}") from None
-    rest = HeaderTensor(entry.name, "U8", (more,), entry.stop - more, entry.stop)
-    return index, bind(index, header.tensors[:-1], header.data_start, where, rest)

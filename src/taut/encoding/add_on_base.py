@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,96 +42,89 @@ def added_on_base(
     if based.own_sum(info) == base.sum:
         layout.add_base(info, str(scheme), base)
         return True
-    return _added_held(layout, based, info, scheme, base, options)
-
-
-def _added_held(
-    layout: Layout,
-    based: OnBase,
-    info: TensorInfo,
-    scheme: Scheme,
-    base: BaseTensor,
-    options: PieceOptions,
-) -> bool:
-    """Add a tensor that differs from the base's, and is held."""
     if base.values is None:
         base = replace(base, values=based.base.load(info.name))
-    if str(scheme) == "lossless":
-        return _added_exactly(layout, info, based.original(info.name), base, options)
-    if not based.differs(info) or not summable(storage(info.dtype, info.shape)[0]):
-        return False
-    return _added_rounded(layout, based, info, scheme, base, options)
+    held = _HeldOnBase(layout, based, info, base, options)
+    return held.added_exactly() if str(scheme) == "lossless" else held.added_rounded(scheme)
 
 
-def _added_exactly(
-    layout: Layout,
-    info: TensorInfo,
-    values: np.ndarray,
-    base: BaseTensor,
-    options: PieceOptions,
-) -> bool:
-    effort, threads = options.effort, options.threads
-    if values.nbytes < SMALL:
-        layout.add_small(info, "lossless", values, base=base)
-        return True
-    assert base.values is not None  # a base's of the same name
-    coded = encode_delta(values, base.values, effort=effort, threads=threads)
-    taken = coded.nbytes + PART * (1 + len(coded.chunks))
-    if taken > WORTH * values.nbytes:
-        alone = encode_tensor(info, values, Scheme(), effort=effort, threads=threads)
-        if isinstance(alone.data, CodedArray):
-            taken -= alone.data.nbytes + PART * (1 + len(alone.data.chunks))
-        else:
-            taken -= values.nbytes
-        if taken >= 0:
-            return False
-    layout.add_coded(info, "lossless", coded, xxh3(values), base=base, on_base="delta")
-    return True
+@dataclass(frozen=True)
+class _HeldOnBase:
+    """A tensor that differs from the base's of its name; both are held."""
 
+    layout: Layout
+    based: OnBase
+    info: TensorInfo
+    base: BaseTensor
+    options: PieceOptions
 
-def _added_rounded(
-    layout: Layout,
-    based: OnBase,
-    info: TensorInfo,
-    scheme: Scheme,
-    base: BaseTensor,
-    options: PieceOptions,
-) -> bool:
-    original, threads = based.original(info.name), options.threads
-    coded = encode_tensor(
-        info,
-        based.load(info.name),
-        scheme,
-        effort=options.effort,
-        threads=threads,
-        quantize=options.quantize,
-    )
-    if not isinstance(coded.data, CodedArray):
-        return False
-    dtype = SAFETENSORS_DTYPES[coded.stored or info.dtype]
-    difference = np.empty(original.shape, dtype)
-    decode([Job(coded.data.header, coded.data.chunks, difference)], threads=threads)
-    assert base.values is not None
-    values = add(base.values, difference)
-    error = relative_error(original, values)
-    if not np.isfinite(error):
-        raise ArgumentError(
-            f'tensor "{info.name}": scheme {coded.scheme} rounds a value out of {info.dtype}; '
-            "leave the tensor lossless"
+    def added_exactly(self) -> bool:
+        """Add how its bits differ; False where the tensor by itself is smaller."""
+        values, base = self.based.original(self.info.name), self._base
+        effort, threads = self.options.effort, self.options.threads
+        if values.nbytes < SMALL:
+            self.layout.add_small(self.info, "lossless", values, base=self.base)
+            return True
+        coded = encode_delta(values, base, effort=effort, threads=threads)
+        taken = coded.nbytes + PART * (1 + len(coded.chunks))
+        if taken > WORTH * values.nbytes:
+            alone = encode_tensor(self.info, values, Scheme(), effort=effort, threads=threads)
+            if isinstance(alone.data, CodedArray):
+                taken -= alone.data.nbytes + PART * (1 + len(alone.data.chunks))
+            else:
+                taken -= values.nbytes
+            if taken >= 0:
+                return False
+        self.layout.add_coded(
+            self.info, "lossless", coded, xxh3(values), base=self.base, on_base="delta"
         )
-    meant = xxh3(values)
-    if meant == base.sum:
-        layout.add_base(info, coded.scheme, base, rel_mse=error)
         return True
-    layout.add_coded(
-        info,
-        coded.scheme,
-        coded.data,
-        coded.sum,
-        meant=meant,
-        stored=coded.stored,
-        rel_mse=error,
-        base=base,
-        on_base="sum",
-    )
-    return True
+
+    def added_rounded(self, scheme: Scheme) -> bool:
+        """Add what it differs by, rounded; False where the tensor by itself is as near."""
+        info = self.info
+        if not self.based.differs(info) or not summable(storage(info.dtype, info.shape)[0]):
+            return False
+        coded = encode_tensor(
+            info,
+            self.based.load(info.name),
+            scheme,
+            effort=self.options.effort,
+            threads=self.options.threads,
+            quantize=self.options.quantize,
+        )
+        if not isinstance(coded.data, CodedArray):
+            return False
+        original = self.based.original(info.name)
+        values = add(self._base, self._decoded(coded.data, coded.stored or info.dtype))
+        error, meant = relative_error(original, values), xxh3(values)
+        if not np.isfinite(error):
+            raise ArgumentError(
+                f'tensor "{info.name}": scheme {coded.scheme} rounds a value out of {info.dtype}; '
+                "leave the tensor lossless"
+            )
+        if meant == self.base.sum:
+            self.layout.add_base(info, coded.scheme, self.base, rel_mse=error)
+            return True
+        self.layout.add_coded(
+            info,
+            coded.scheme,
+            coded.data,
+            coded.sum,
+            meant=meant,
+            stored=coded.stored,
+            rel_mse=error,
+            base=self.base,
+            on_base="sum",
+        )
+        return True
+
+    @property
+    def _base(self) -> np.ndarray:
+        assert self.base.values is not None  # which are held here
+        return self.base.values
+
+    def _decoded(self, coded: CodedArray, dtype: str) -> np.ndarray:
+        found = np.empty(self.info.shape, SAFETENSORS_DTYPES[dtype])
+        decode([Job(coded.header, coded.chunks, found)], threads=self.options.threads)
+        return found
