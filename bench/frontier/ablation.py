@@ -113,6 +113,7 @@ PARTS = (
     Part(_ALL),
     *(Part(name, fewer=fewer) for name, fewer in _COARSER.items()),
     Part("no feedback", {"feedback": False}),
+    Part("no basis of tables", {"basis": False}),
     Part("no U_jj: one step for all columns", {"steps_by_column": False}),
     Part("G diagonal: no feedback from row to row", {"full_rows": False}),
     Part("G one number a matrix", change=one_number),

@@ -23,7 +23,7 @@ MatrixSpec matrix_spec(Indices indices, uint64_t columns, bool trellis, Input ro
 
 nb::tuple encode_matrix_indices(Indices indices, uint64_t columns, float step, std::array<float, 3> offsets, int output,
                                 bool trellis, Input row_exponents, Input column_exponents, int row_fraction,
-                                int column_fraction, Input basis, bool max_effort, int threads) {
+                                int column_fraction, Input basis_header, Input basis_chunk, bool max_effort, int threads) {
     const Output type = output_of(output);
     if (row_fraction < 0 || row_fraction > 4 || column_fraction < 0 || column_fraction > 4)
         throw nb::value_error("fractions must lie in 0 .. 4");
@@ -33,7 +33,8 @@ nb::tuple encode_matrix_indices(Indices indices, uint64_t columns, float step, s
     spec.output = type;
     spec.fields.row_fraction = uint8_t(row_fraction);
     spec.fields.column_fraction = uint8_t(column_fraction);
-    spec.fields.basis.assign(basis.data(), basis.data() + basis.size());
+    if (basis_header.size())
+        set_basis(spec, {basis_header.data(), basis_header.size()}, {basis_chunk.data(), basis_chunk.size()});
     return encoded([&] { return encode_matrix(indices.data(), indices.size(), spec, {max_effort, columns, threads}); });
 }
 
@@ -128,8 +129,8 @@ void bind_matrix(nb::module_& m) {
         .def("code", &MatrixPasses::code, nb::arg("rows"), nb::arg("threads") = 1);
     m.def("encode_matrix", &encode_matrix_indices, nb::arg("indices"), nb::arg("columns"), nb::arg("step"),
           nb::arg("offsets"), nb::arg("output"), nb::arg("trellis"), nb::arg("row_exponents"),
-          nb::arg("column_exponents"), nb::arg("row_fraction"), nb::arg("column_fraction"), nb::arg("basis"),
-          nb::arg("max_effort"), nb::arg("threads") = 1,
+          nb::arg("column_exponents"), nb::arg("row_fraction"), nb::arg("column_fraction"),
+          nb::arg("basis_header"), nb::arg("basis_chunk"), nb::arg("max_effort"), nb::arg("threads") = 1,
           "Codes a quantised matrix; empty exponents, or an empty basis: none. Returns (header, chunks).");
     m.def("combine_rows", &combine_rows, nb::arg("coefficients"), nb::arg("basis"), nb::arg("columns"), nb::arg("out"),
           nb::arg("kernels") = "",

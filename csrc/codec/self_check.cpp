@@ -104,11 +104,7 @@ bool decodes_alike(const Kernels& a, const Kernels& b) {
         spec.columns = 40;
         spec.output = Output::f32;
         const Encoded basis = encode_matrix_with(CoderId::dense, indices.data(), 40 * 40, spec, {true, 40, 1});
-        std::vector<uint8_t> whole;
-        put_varint(whole, basis.header.size());
-        whole.insert(whole.end(), basis.header.begin(), basis.header.end());
-        whole.insert(whole.end(), basis.chunks[0].begin(), basis.chunks[0].end());
-        spec.fields.basis.assign(whole.data(), whole.data() + whole.size());
+        set_basis(spec, {basis.header.data(), basis.header.size()}, {basis.chunks[0].data(), basis.chunks[0].size()});
         if (!alike(encode_matrix_with(CoderId::dense, indices.data() + 40, 131 * spec.columns, spec, {true, 40, 1}), a, b))
             return false;
         for (int width : {2, 4})

@@ -27,6 +27,8 @@ struct MatrixSpec {
     Output output = Output::f32;
     MatrixFields fields;  // trellis, fractions and exponents; classes and map are chosen here
 };
+// Puts a coded matrix into a header, as the basis of the one that is to be coded.
+void set_basis(MatrixSpec& spec, ConstBytes header, ConstBytes chunk);
 Encoded encode_matrix(const int32_t* indices, uint64_t count, const MatrixSpec& spec, const EncodeOptions& options);
 Encoded encode_matrix_with(CoderId coder, const int32_t* indices, uint64_t count, const MatrixSpec& spec,
                            const EncodeOptions& options);

@@ -64,6 +64,14 @@ std::vector<uint8_t> write_short(const std::vector<uint8_t>& bytes) {
     return best;
 }
 
+void set_basis(MatrixSpec& spec, ConstBytes header, ConstBytes chunk) {
+    std::vector<uint8_t> all;
+    put_varint(all, header.size);
+    all.insert(all.end(), header.data, header.data + header.size);
+    all.insert(all.end(), chunk.data, chunk.data + chunk.size);
+    spec.fields.basis.assign(all.data(), all.data() + all.size());
+}
+
 std::vector<uint8_t> write_matrix_header(const ArrayHeader& h) {
     std::vector<uint8_t> out = begin_header(h);
     const MatrixFields& m = h.matrix;

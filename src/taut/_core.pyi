@@ -124,7 +124,8 @@ def encode_matrix(
     column_exponents: NDArray[np.uint8],
     row_fraction: int,
     column_fraction: int,
-    basis: NDArray[np.uint8],
+    basis_header: NDArray[np.uint8],
+    basis_chunk: NDArray[np.uint8],
     max_effort: bool,
     threads: int = 1,
 ) -> tuple[bytes, tuple[bytes, ...]]: ...

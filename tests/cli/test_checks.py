@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from taut.cli._checks import free_name
 from taut.cli._kinds import KINDS, kind_of
+from taut.container.free_name import free_name
 
 WRONG = [
     (("compress", "MODEL", "--size", "8"), "8x?"),

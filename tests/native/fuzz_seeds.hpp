@@ -70,21 +70,17 @@ inline Input stream(Random& random) {
     return in;
 }
 
-// A basis as it lies in the header of its matrix.
-inline Bytes basis(Random& random, uint64_t columns) {
+// Gives a matrix of so many columns a basis.
+inline void add_basis(Random& random, taut::MatrixSpec& to) {
     taut::MatrixSpec spec;
-    spec.columns = columns;
+    spec.columns = to.columns;
     spec.step = 0.1f;
     spec.fields.trellis = chance(random, 2);
-    std::vector<int32_t> indices(columns * columns);
+    std::vector<int32_t> indices(spec.columns * spec.columns);
     for (int32_t& q : indices) q = int32_t(below(random, 7)) - 3;
     const taut::Encoded coded = taut::encode_matrix_with(taut::CoderId(below(random, 3)), indices.data(), indices.size(),
-                                                         spec, {true, columns, 1});
-    Bytes out;
-    taut::put_varint(out, coded.header.size());
-    out.insert(out.end(), coded.header.begin(), coded.header.end());
-    out.insert(out.end(), coded.chunks[0].begin(), coded.chunks[0].end());
-    return out;
+                                                         spec, {true, spec.columns, 1});
+    taut::set_basis(to, {coded.header.data(), coded.header.size()}, {coded.chunks[0].data(), coded.chunks[0].size()});
 }
 
 // A matrix of any coder: rows and columns of their own scales, with exponents, rare indices and exceptions at times.
@@ -116,10 +112,7 @@ inline Input matrix(Random& random) {
         indices[i] = chance(random, rarely)
                          ? int32_t(int64_t(random()) >> (chance(random, 2) ? 56 : 32))
                          : int32_t(normal(random) * of_row[i / spec.columns] * of_column[i % spec.columns]);
-    if (chance(random, 4)) {
-        const Bytes in = basis(random, spec.columns);
-        spec.fields.basis.assign(in.data(), in.data() + in.size());
-    }
+    if (chance(random, 4)) add_basis(random, spec);
     const auto coder = taut::CoderId(below(random, 3));
     return as_input(taut::encode_matrix_with(coder, indices.data(), indices.size(), spec, {true, spec.columns, 1}));
 }

@@ -15,7 +15,6 @@ _SHIPPED: Final = "default"  # the texts that come with the package
 _WEIGHTS: Final = (".safetensors", ".pt", ".pth", ".bin", ".index.json")
 _TAUT: Final = ".taut.safetensors"
 _OF_FOLDERS: Final = ("config.json", "model.safetensors")  # that a model folder is told by
-_MOST_NAMES: Final = 1000
 
 
 def check_asked(bits: float | None, size: str | None, max_drop: str | None) -> None:
@@ -178,6 +177,7 @@ def check_new(path: Path, *, force: bool, told: str = "") -> None:
     Raises:
         ArgumentError: the folder is missing, or the output exists, and not `force`.
     """
+    from taut.container.free_name import free_name
     from taut.container.model_folder import FILE_NAME
     from taut.io.stores import store_hint, url_of
 
@@ -189,25 +189,3 @@ def check_new(path: Path, *, force: bool, told: str = "") -> None:
         raise ArgumentError(
             f"{path}: exists; give -f to replace it, or -o {free_name(path, told)} to keep both"
         )
-
-
-def free_name(path: Path, told: str = "") -> Path:
-    """A name beside `path` that says what is in it, and that nothing has yet.
-
-    >>> free_name(Path("none/net.taut.safetensors"), "8x").as_posix()
-    'none/net.8x.taut.safetensors'
-    >>> free_name(Path("none/bert-taut"), "8x").as_posix()  # a folder
-    'none/bert-taut-8x'
-    """
-    stem, suffix = path.name, ""
-    for one in (".taut.safetensors", path.suffix):
-        if one and path.name.endswith(one):
-            stem, suffix = path.name.removesuffix(one), one
-            break
-    words = [told] if told else []
-    for number in range(2, _MOST_NAMES):
-        found = path.with_name(("." if suffix else "-").join([stem, *words]) + suffix)
-        if words and not found.exists():
-            return found
-        words = [*([told] if told else []), str(number)]
-    return path.with_name(f"{stem}.new{suffix}")

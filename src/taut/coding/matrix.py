@@ -117,7 +117,7 @@ def encode_matrix(
         return encode_lossless(np.zeros(indices.shape, dtype), threads=threads)
     header, chunks = _core.encode_matrix(
         flat, columns, step, list(offsets), output, trellis, row_bytes, column_bytes,
-        row_fraction, column_fraction, _basis_bytes(basis), effort == "max", threads,
+        row_fraction, column_fraction, *_parts_of(basis), effort == "max", threads,
     )  # fmt: skip
     return CodedArray(header, chunks)
 
@@ -168,18 +168,13 @@ def estimate_matrix(
     )
 
 
-def _basis_bytes(basis: CodedArray | None) -> NDArray[np.uint8]:
-    """A basis as it lies in the header of its matrix: its own header, and its one chunk."""
+def _parts_of(basis: CodedArray | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The header and the one chunk of a basis; nothing for none."""
     if basis is None:
-        return _NONE
+        return _NONE, _NONE
     if len(basis.chunks) != 1:
         raise ArgumentError(f"a basis of {len(basis.chunks)} chunks; it must be one, and not zero")
-    size, length = len(basis.header), bytearray()
-    while size > 127:
-        length.append(size & 127 | 128)
-        size >>= 7
-    length.append(size)
-    return np.frombuffer(bytes(length) + basis.header + basis.chunks[0], np.uint8)
+    return np.frombuffer(basis.header, np.uint8), np.frombuffer(basis.chunks[0], np.uint8)
 
 
 def _flat(indices: NDArray[np.int32]) -> tuple[NDArray[np.int32], int, int]:

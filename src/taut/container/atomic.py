@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from taut.container.free_name import free_name
 from taut.container.hold import is_at
 from taut.container.nameless import path_of
 from taut.container.temporary import named, new_file
@@ -227,4 +228,6 @@ def _unless_there(name: Callable[[Path, Path], None], temporary: Path, path: Pat
 
 
 def _exists(path: Path) -> ArgumentError:
-    return ArgumentError(f"{path}: exists; give -f (force=True) to replace it")
+    return ArgumentError(
+        f"{path}: exists; give -f (force=True) to replace it, or write to {free_name(path)}"
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from taut.container.atomic import check_destination, explained, place, sync_folder
+from taut.container.free_name import free_name
 from taut.container.temporary import WORK, new_folder, remove_folder
 from taut.errors import ArgumentError, TautError
 from taut.io.stores import store_hint
@@ -131,7 +132,10 @@ def check_folder(out: Path, *, force: bool) -> Path:
         hint = store_hint(out) or "; make it first"
         raise ArgumentError(f"{out}: the folder {real.parent} does not exist{hint}")
     if real.exists() and not force and any(real.iterdir()):
-        raise ArgumentError(f"{out}: exists; give -f (force=True) to replace its files")
+        raise ArgumentError(
+            f"{out}: exists; give -f (force=True) to replace its files, or write to "
+            f"{free_name(out)}"
+        )
     return real
 
 
