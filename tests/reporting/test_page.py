@@ -13,6 +13,7 @@ from PIL import Image
 
 from taut.errors import ArgumentError
 from taut.reporting.chart import Table
+from taut.reporting.frame import document
 from taut.reporting.html_table import table_html
 from taut.reporting.page import page, write_charts, write_page
 from taut.reporting.story import Story, TensorCost
@@ -205,3 +206,11 @@ def test_a_missing_extra_is_told_before_any_work(package, monkeypatch, tmp_path)
     with pytest.raises(ArgumentError, match=package):
         write_charts(tmp_path / "charts", Story())
     assert not list(tmp_path.iterdir())
+
+
+def test_no_line_of_a_page_begins_with_the_sign_of_a_percentage() -> None:
+    """What a reader copies stays as it is: commands, and what attributes say."""
+    body = '<p id="2 %">1.5 % of 10 %</p><code>taut eval "3 %.pt"</code><p>4 %</p>'
+    text = document("5 %", body)
+    assert '<p id="2 %">1.5\u00a0% of 10\u00a0%</p>' in text
+    assert '<code>taut eval "3 %.pt"</code><p>4\u00a0%</p>' in text

@@ -20,12 +20,15 @@ _POLICY: Final = (
     "base-uri 'none'; form-action 'none'"
 )
 
+_COPIED: Final = re.compile(r"(<code>.*?</code>|<[^>]*>)", re.DOTALL)
+_PERCENT: Final = re.compile(r"(\d) %")
+
 
 def document(title: str, body: str) -> str:
     """One HTML file of a body, which is markup; the title is text.
 
     The script sorts tables. The policy names it by its hash, so that no other can run, and nothing
-    is asked of a network.
+    is asked of a network. No line begins with the sign of a percentage.
     """
     style, script = (_read(name) for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -44,11 +47,18 @@ def document(title: str, body: str) -> str:
 {style}</style>
 </head>
 <body>
-{body}
+{_percents_unbroken(body)}
 <script>{script}</script>
 </body>
 </html>
 """
+
+
+def _percents_unbroken(body: str) -> str:
+    """Join numbers to their "%", but where a reader copies text: commands, names in attributes."""
+    parts = _COPIED.split(body)  # every other one is copied
+    parts[::2] = [_PERCENT.sub("\\1\N{NO-BREAK SPACE}%", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def facts_html(facts: Sequence[tuple[str, str]], kind: str = "made") -> str:
