@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from taut.analysis import Curvature, Pieces, collect
 from taut.analysis.onnx_curvature import collect_onnx
 from taut.analysis.onnx_moments import OnnxRunner
+from taut.calibration.projections import FEWEST
 from taut.errors import ArgumentError
 from taut.networks import LoadedModel
 from taut.networks.output_vectors import Kind
@@ -37,6 +38,7 @@ def curvature_of(
     loss: Loss | None = None,
     output: str | Mapping[str, Kind] = "auto",
     shares: Mapping[str, float] | None = None,
+    projections: int = FEWEST,
     seed: int = 0,
     scratch: Path | None = None,
     device: str | None = None,
@@ -45,8 +47,8 @@ def curvature_of(
 ) -> dict[str, Curvature]:
     """The curvature of these parameters: by gradients, or by runs forward where there are none.
 
-    `output` and `shares` are as `taut.analysis.collect` has them. Of an ONNX model those are left
-    out that no batch reached. In `pieces` finished blocks are kept.
+    `output`, `shares` and `projections` are as `taut.analysis.collect` has them. Of an ONNX model
+    those are left out that no batch reached. In `pieces` finished blocks are kept.
 
     Raises:
         ArgumentError: as `taut.analyze.collect`; or a loss was given, and there are none.
@@ -58,6 +60,7 @@ def curvature_of(
             loss=loss,
             output=output,
             shares=shares,
+            projections=projections,
             seed=seed,
             names=set(names),
             scratch=scratch,

@@ -12,6 +12,7 @@ from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.findings import Findings
 from taut.calibration.held import Held
 from taut.calibration.inputs import Work
+from taut.calibration.projections import FEWEST, projections_for
 from taut.calibration.rounded_network import RoundedNetwork
 from taut.calibration.rounder import Rounder
 from taut.calibration.stage_costs import stage_costs
@@ -157,6 +158,7 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
             loss=work.request.loss,
             output={place: one.kind for place, one in held.roles.items()},
             shares=held.traces(),
+            projections=_projections(work, held),
             seed=work.request.seed,
             scratch=work.request.scratch,
             device=work.request.device,
@@ -169,6 +171,13 @@ def _curvature(work: Work, held: Held, record: Findings) -> dict[str, Curvature]
     found = record.curvatures(names, collected)
     work.forms.update({name: found.get(name) for name in names})
     return found
+
+
+def _projections(work: Work, held: Held) -> int:
+    """Directions of the outputs for each batch; of a large network what each takes is foretold."""
+    if is_large(work.source, work.schemes) or work.request.loss or not work.model.gradients:
+        return FEWEST
+    return projections_for(work.model.module, held.others, held.kind)
 
 
 def _parameters(work: Work) -> dict[str, str]:
