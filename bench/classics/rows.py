@@ -25,11 +25,13 @@ LENET300: Final[Settings] = {
     "mask": None,
     "distill": _TAUGHT,
 }
+LENET300_LONG: Final[Settings] = {**LENET300, "epochs": 30}
 LENET300_NO_BITS: Final[Settings] = {**LENET300, "bits": False}
 LENET300_NO_KD: Final[Settings] = {**LENET300, "distill": None}
 LENET300_MASK: Final[Settings] = {**LENET300, "mask": _MASK}
 
 LENET5: Final[Settings] = {**LENET300, "epochs": 50, "lr": 2e-3, "distill": None}
+LENET5_LONG: Final[Settings] = {**LENET5, "epochs": 100}
 LENET5_ON: Final[Settings] = {**LENET5, "epochs": 10, "lr": 1e-3, "ramp": 0.5}
 LENET5_LOW: Final[Settings] = {**LENET300, "epochs": 4, "bits": False}
 
@@ -113,8 +115,10 @@ def _cifar(name: str, training: Settings, ratio: float | None = None, **more: ob
 
 ROWS: Final = (
     Row("lenet300-120x", "lenet300", LENET300, 120, error=1.6),
+    Row("lenet300-160x", "lenet300", LENET300_LONG, 160, error=1.6, shift=1),
     Row("lenet300-200x", "lenet300", LENET300, 200),
     Row("lenet5-500x", "lenet5", LENET5, 500, error=0.9, shift=2, seeds=(0,)),
+    Row("lenet5-1000x", "lenet5", LENET5_LONG, 1000, error=0.96, shift=2, seeds=(0,)),
     Row("lenet5-900x", "lenet5", LENET5_ON, 900, shift=2, seeds=(0,), before="lenet5-500x"),
     _cifar("20x", RESNET20, 20, lost=0.5),
     _cifar("30x", RESNET20_30, 30, lost=1.5),
@@ -136,8 +140,8 @@ ROWS: Final = (
 
 # Which rows stand under which title, in their order; a row may stand in several tables.
 TABLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "LeNet-300-100, MNIST": ("lenet300-120x", "lenet300-200x"),
-    "LeNet-5 (Caffe), MNIST": ("lenet5-500x", "lenet5-900x"),
+    "LeNet-300-100, MNIST": ("lenet300-120x", "lenet300-160x", "lenet300-200x"),
+    "LeNet-5 (Caffe), MNIST": ("lenet5-500x", "lenet5-900x", "lenet5-1000x"),
     "ResNet-20, CIFAR-10": (
         *("resnet20-20x", "resnet20-30x"),
         *("resnet20-2of4-int8", "resnet20-half-channels"),
