@@ -3,9 +3,10 @@
 python -m bench.runtime.on_demand [--quick] [--files minilm-4-bits.taut.safetensors ...]
 
 Memory is of a process of its own each: the peak over what it held before the model was built, its
-mapped file included, of loading it and of three passes over the same 8 sentences. Times are of all models in turns in one process, each pass with sentences that
-the models have not met before while there are such. Ratios are of wall time and of CPU time (of all
-threads, that which decodes ahead included).
+mapped file included, while it is loaded and makes three passes over the same 8 sentences. Times are
+of all models in turns in one process, each pass with sentences that the models have not met before
+while there are such. Ratios are of wall time and of CPU time (of all threads, that which decodes
+ahead included).
 """
 
 from __future__ import annotations
