@@ -50,7 +50,7 @@ const taut = await import(pathToFileURL(`${home}/index.js`));
 const open = await taut.open(file);
 const bert = await Bert.from(await WebAssembly.compile(readFileSync(code)), open, {heads: 4});
 const found = [];
-for (let round = 0; round < 2; round++)  // with rows of words that are new, and with those that are known
+for (let round = 0; round < 2; round++)  // rows of words that are new, and known
     found.push((await bert.embed(JSON.parse(rows))).map((one) => [...one]));
 console.log(JSON.stringify(found));
 """

@@ -298,7 +298,7 @@ class Fetcher:
         self.tell(out.nbytes)
 
     def chosen_rows(self, array: ChunkedArray, row_nbytes: int) -> ChosenRows:
-        """What gives rows of an array, a chunk after the other; raises `FormatError` as `decode`."""
+        """What gives rows of an array, chunk by chunk; raises `FormatError` as `decode`."""
         try:
             return ChosenRows(array.header, array.found.nbytes, row_nbytes)
         except FormatError as error:
