@@ -149,6 +149,11 @@ TAUT_API taut_status taut_decode(taut_file *file, size_t number, taut_type type,
 /* Rows first .. first + rows - 1 alone; of a coded tensor only the chunks that hold them are read. */
 TAUT_API taut_status taut_decode_rows(taut_file *file, size_t number, uint64_t first, uint64_t rows, taut_type type,
                                       void *out, size_t size, taut_error *error);
+/* Any rows, in any order and as often as wanted: row rows[i] of the tensor becomes row i of `out`, which holds `count` times what
+ * `taut_size` says of one. Each chunk that holds some of them is decoded once; of a table in a basis (docs/coding.md) these rows'
+ * sums alone are made. */
+TAUT_API taut_status taut_gather_rows(taut_file *file, size_t number, const uint64_t *rows, size_t count, taut_type type,
+                                      void *out, size_t size, taut_error *error);
 
 /* The grid of a tensor that was rounded: whole numbers, and what makes values of them. `L` is an integer as it is given,
  * `k` = min(|L|, 3), of a trellis min((|L| + 1) / 2, 3); offset = k ? offsets[k - 1] : 0, with the sign of L. In float32,

@@ -10,6 +10,7 @@ extern "C" {
 IMPORT(read) int host_read(double offset, void* to, size_t size);  // 0: done
 IMPORT(base) int host_base(const char* name, size_t name_size, void* to, size_t size);
 IMPORT(write) int host_write(const void* bytes, size_t size);
+IMPORT(want) void host_want(double offset, double size);
 
 }  // extern "C"
 
@@ -63,6 +64,26 @@ EXPORT(size) double js_size(size_t number, double rows, int type) {  // -1: it c
 }
 EXPORT(decode) int js_decode(size_t number, double first, double rows, int type, void* out, size_t size) {
     return taut_decode_rows(file, number, uint64_t(first), uint64_t(rows), taut_type(type), out, size, &error);
+}
+EXPORT(gather) int js_gather(size_t number, const uint64_t* rows, size_t count, int type, void* out, size_t size) {
+    return taut_gather_rows(file, number, rows, count, taut_type(type), out, size, &error);
+}
+// Tells the host where the chunks lie that hold these rows, which rise, so that it fetches no others, and all at once. Of what is
+// no coded array of its own it is told nothing.
+EXPORT(chunks_of) int js_chunks_of(size_t number, const uint64_t* rows, size_t count) {
+    using namespace taut::capi;
+    const Record& r = file->contents.records[file->contents.records[number].target];
+    if (r.place.parts.size == 0 || r.place.pack != kNone || count == 0) return TAUT_OK;
+    Fail fail;
+    OpenArray array(file->memory);
+    if (!open_array(*file, r.place, r.stored_bytes, array, fail)) return tell(fail, false, &error);
+    const uint64_t row = r.stored_bytes / (r.dimensions ? r.shape[0] : 1), chunk = array.reader.chunk_values() * array.reader.header().width;
+    uint64_t begin = array.chunks_begin;
+    for (size_t part = 1, next = 0; part < r.place.parts.size; begin += r.place.parts.data[part++].bytes) {
+        while (next < count && (rows[next] + 1) * row <= (part - 1) * chunk) next++;
+        if (next < count && rows[next] * row < part * chunk) host_want(double(begin), double(r.place.parts.data[part].bytes));
+    }
+    return TAUT_OK;
 }
 EXPORT(verify) int js_verify() { return taut_verify(file, &error); }
 

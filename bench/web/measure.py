@@ -20,12 +20,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.measuring import report
 from bench.web.browser import CHROMIUM, opened
 from bench.web.server import Line, serve
+from bench.web.way_names import INT8, PLAIN
 from taut.demo.minilm import find_minilm
 
 TOLD = """<script>
@@ -42,9 +44,18 @@ FAST = 1e12  # bits a second: what is kept from an earlier visit
 WAIT = 300  # seconds for an answer
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, and write it."""
-    asked = command_line().parse_args()
+    parser = command_line()
+    asked = parser.parse_args(arguments)
+    encoders = dict(asked.encoder)
+    known = [*PLAIN, *(way for name in encoders for way in (name, f"{name}, onnxruntime"))]
+    for path in encoders.values():
+        if not path.is_file():
+            parser.error(f"--encoder: there is no {path}")
+    for way in asked.ways or ():
+        if way not in known:
+            parser.error(f'--ways: no way "{way}"; there are: {"; ".join(known)}')
     if CHROMIUM is None:
         sys.exit("chromium is not installed: apt-get install chromium")
     with tempfile.TemporaryDirectory() as name:
@@ -59,8 +70,7 @@ def _rows(folder: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
 
     made.copy_pages(folder, asked.runtime)
     report.say("writing the ways, and their brotli encodings")
-    encoders = dict(one.split("=", 1) for one in asked.encoder)
-    ways = write_ways(folder, {name: Path(path) for name, path in encoders.items()})
+    ways = write_ways(folder, dict(asked.encoder))
     ways = {way: ways[way] for way in asked.ways or ways}
     vocabulary = folder / "vocab.txt"
     shutil.copyfile(find_minilm() / "vocab.txt", vocabulary)
@@ -105,8 +115,6 @@ def _cpu(folder: Path, runtime: Path) -> dict[str, float]:
 
 
 def _finish(rows: list[dict[str, Any]], asked: argparse.Namespace) -> None:
-    from bench.web.ways import INT8
-
     for peer in (row for row in rows if row["way"] in INT8):
         for row in rows:
             for mode in ("cold", "kept"):
@@ -177,11 +185,21 @@ def answer(folder: Path, way: str, kept: bool, asked: argparse.Namespace) -> tup
     return one["seconds"], sum(line.sent.values()), one["near"][0][1]
 
 
+def named_file(text: str) -> tuple[str, Path]:
+    """A way's own name, and its file."""
+    name, _, path = text.partition("=")
+    if not (name and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=FILE")
+    if name in PLAIN:
+        raise argparse.ArgumentTypeError(f"{name!r} is the name of another way")
+    return name, Path(path)
+
+
 def command_line() -> argparse.ArgumentParser:
     """Return the parser of what is typed behind the script's name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--encoder", action="append", default=[], metavar="NAME=FILE",
+        "--encoder", action="append", default=[], metavar="NAME=FILE", type=named_file,
         help="a Taut file of the encoder, and what it is called; several",
     )  # fmt: skip
     parser.add_argument("--megabits", type=float, default=10, help="of the line, a second (10)")

@@ -17,6 +17,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from tokenizers import Tokenizer
 
 from bench.data.assets import asset
+from bench.web.way_names import INT8
 from taut.demo.minilm import find_minilm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -26,8 +27,7 @@ from compile_bert import build_encoder  # type: ignore[import-not-found] # noqa:
 from graph import export, write_graph  # type: ignore[import-not-found] # noqa: E402
 from prepare import Encoder, copy_pages, example  # type: ignore[import-not-found] # noqa: E402
 
-__all__ = ["INT8", "Judge", "copy_pages", "squeeze", "texts", "write_ways"]
-INT8 = ("int8, brotli", "int8 by channel, brotli")
+__all__ = ["Judge", "copy_pages", "squeeze", "texts", "write_ways"]
 SMALL = 1024  # values of a tensor that stays float32
 Way = dict[str, str]
 

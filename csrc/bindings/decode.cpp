@@ -68,6 +68,29 @@ void decode_chunks(nb::handle header, uint64_t total, uint64_t first, nb::sequen
     decode_range(job, total, first, threads, kernels);
 }
 
+// Holds callers to what is there.
+class Rows {
+public:
+    Rows(Input header, uint64_t total, uint64_t row_bytes)
+        : rows_({header.data(), header.size()}, total, row_bytes, best_kernels()) {}
+    void take(uint64_t chunk, nb::handle data, Array<const int64_t> rows, Array<uint8_t> scratch, Array<uint8_t> out,
+              nb::handle base) const {
+        std::deque<View> views;
+        const ConstBytes bytes = bytes_of(views.emplace_back(view_of(data, PyBUF_SIMPLE)));
+        const uint64_t size = rows_.bytes_of(chunk), there = size / rows_.row_bytes();
+        for (size_t i = 0; i < rows.size(); i++)
+            if (uint64_t(rows.data()[i]) >= there) throw nb::value_error("no such row in this chunk");
+        if (scratch.size() < size) throw nb::value_error("scratch is smaller than the chunk");
+        if (out.size() != rows.size() * rows_.row_bytes()) throw nb::value_error("out is not of these rows' size");
+        const uint8_t* const on = base_of(base, size, views);
+        nb::gil_scoped_release release;
+        rows_.take(chunk, bytes, rows.data(), rows.size(), scratch.data(), out.data(), on);
+    }
+
+private:
+    ChosenRows rows_;
+};
+
 nb::dict inspect(Input header) {
     const ArrayHeader h = read_header(header.data(), header.size());
     constexpr const char* kinds[] = {"stored", "split", "uniform", "constant", "matrix", "adaptive", "records", "delta"};
@@ -97,6 +120,10 @@ void bind_decode(nb::module_& m) {
     m.def("decode_chunks", &decode_chunks, nb::arg("header"), nb::arg("total"), nb::arg("first"), nb::arg("chunks"),
           nb::arg("out"), nb::arg("threads") = 1, nb::arg("base").none() = nb::none(),
           "Decodes some chunks of one array, from the first on, to the buffer of their values.");
+    nb::class_<Rows>(m, "ChosenRows", "Rows of one array, chunk by chunk; its header is read once.")
+        .def(nb::init<Input, uint64_t, uint64_t>(), nb::arg("header"), nb::arg("total"), nb::arg("row_nbytes"))
+        .def("take", &Rows::take, nb::arg("chunk"), nb::arg("data"), nb::arg("rows"), nb::arg("scratch"), nb::arg("out"),
+             nb::arg("base").none() = nb::none());
     m.def("inspect", &inspect, nb::arg("header"), "What an array header says.");
 }
 

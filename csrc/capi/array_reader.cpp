@@ -9,8 +9,8 @@ bool ArrayReader::open(ConstBytes header, uint64_t bytes, Fail& fail) {
 }
 
 bool ArrayReader::decode(uint64_t chunk, ConstBytes data, uint8_t* out, Vec<uint8_t>& scratch, Put put,
-                         Fail& fail, const uint8_t* base) const {
-    const Status status = decoder_.decode_chunk(chunk, data, out, scratch, put, base);
+                         Fail& fail, const uint8_t* base, const uint8_t* rows) const {
+    const Status status = decoder_.decode_chunk(chunk, data, out, scratch, put, base, rows);
     if (status.is_memory()) return fail.memory();
     if (status.what() == kWideLevel) return fail.set(TAUT_ERROR_UNSUPPORTED, "%s", kWideLevel);
     return !status || fail.format("chunk %llu: %s", (unsigned long long)(chunk + 1), status.what());

@@ -22,9 +22,10 @@ public:
     uint64_t chunk_values() const {
         return decoder_.chunk_values();
     }  // of all chunks but the last, which may have fewer
-    // `out` takes the chunk's values alone, `base` has those of a delta's base. May be called by several threads at once, each with its own scratch.
+    // `out` takes the chunk's values alone, `base` has those of a delta's base. Of rows that are 0 in `rows` the values
+    // may be left out. May be called by several threads at once, each with its own scratch.
     bool decode(uint64_t chunk, ConstBytes data, uint8_t* out, Vec<uint8_t>& scratch, Put put, Fail& fail,
-                const uint8_t* base = nullptr) const;
+                const uint8_t* base = nullptr, const uint8_t* rows = nullptr) const;
     bool is_constant() const { return header().kind == Kind::constant; }
     void fill(uint64_t begin, uint64_t end, uint8_t* out) const;  // of a constant array
 

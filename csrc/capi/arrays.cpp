@@ -55,28 +55,26 @@ bool check_pack(taut_file& file, Pack& pack, Fail& fail) {
     return (pack.sound = are_zeros(file, pack.begin + pack.bytes, pack.padding, fail));
 }
 
-bool fill_constant(const OpenArray& array, uint64_t begin, uint64_t end, Sink& sink, Fail& fail) {
-    if (sink.direct) return array.reader.fill(begin, end, sink.direct), true;
+bool fill_constant(const OpenArray& array, const Wanted& wanted, Sink& sink, Fail& fail) {
+    if (sink.direct) return array.reader.fill(wanted.begin(), wanted.end(), sink.direct), true;
     uint8_t values[4096];
-    for (uint64_t at = begin; at < end;) {
-        const uint64_t to = std::min<uint64_t>(end, at + sizeof values);
-        array.reader.fill(at, to, values);
-        if (!sink.take(values, size_t(to - at), fail)) return false;
-        at = to;
+    for (uint64_t at = wanted.begin(), a, b; wanted.next(at, wanted.end(), a, b); at = b) {
+        b = std::min<uint64_t>(b, a + sizeof values);
+        array.reader.fill(a, b, values);
+        if (!hand_on(wanted, values, a, b, sink, fail)) return false;
     }
     return true;
 }
 
-// Chunks of one array, of which bytes begin .. end are wanted.
+// Chunks of one array, of which some bytes are wanted.
 class Chunks {
 public:
-    Chunks(taut_file& file, const Place& place, const OpenArray& array, uint64_t begin, uint64_t end, Sink& sink,
-           Put put, const uint8_t* base)
+    Chunks(taut_file& file, const Place& place, const OpenArray& array, const Wanted& wanted, Sink& sink, Put put,
+           const uint8_t* base)
         : file_(file),
           place_(place),
           array_(array),
-          begin_(begin),
-          end_(end),
+          wanted_(wanted),
           sink_(sink),
           put_(put),
           base_(base),
@@ -84,17 +82,17 @@ public:
           unit_(array.reader.chunk_values() * width_) {}
 
     bool run(Fail& fail) {
-        const uint64_t first = begin_ / unit_, last = (end_ - 1) / unit_;
+        const uint64_t first = wanted_.begin() / unit_, last = (wanted_.end() - 1) / unit_;
         uint64_t at = array_.chunks_begin;
         for (uint64_t c = 0; c < first; c++) at += place_.parts.data[c + 1].bytes;
         const int threads = int(std::min<uint64_t>(uint64_t(file_.threads), last - first + 1));
         if (threads > 1 && sink_.direct) return run_on(threads, first, last, at, fail);
-        Block bytes(file_.memory), values(file_.memory);
-        Vec<uint8_t> scratch(file_.memory);
-        for (uint64_t c = first; c <= last; c++) {
+        Block bytes(file_.memory);
+        Scratch scratch(file_.memory);
+        for (uint64_t c = first, a, b; c <= last; at += place_.parts.data[++c].bytes) {
+            if (!wanted_.next(c * unit_, (c + 1) * unit_, a, b)) continue;
             const uint8_t* data = checked_part(file_, place_, size_t(c + 1), at, bytes, fail);
-            if (!data || !put(c, data, values, scratch, fail)) return false;
-            at += place_.parts.data[c + 1].bytes;
+            if (!data || !put(c, data, scratch, fail)) return false;
         }
         return true;
     }
@@ -103,24 +101,45 @@ private:
     taut_file& file_;
     const Place& place_;
     const OpenArray& array_;
-    uint64_t begin_, end_;
+    const Wanted& wanted_;
     Sink& sink_;
     Put put_;
     const uint8_t* base_;
     uint64_t width_, unit_;
 
-    bool put(uint64_t chunk, const uint8_t* data, Block& values, Vec<uint8_t>& scratch, Fail& fail) {
+    // What a thread needs for its chunks.
+    struct Scratch {
+        explicit Scratch(Memory& memory) : values(memory), rows(memory), symbols(memory) {}
+        Block values, rows;
+        Vec<uint8_t> symbols;
+    };
+
+    bool put(uint64_t chunk, const uint8_t* data, Scratch& scratch, Fail& fail) {
         const ConstBytes bytes{data, size_t(place_.parts.data[chunk + 1].bytes)};
         const uint64_t from = chunk * unit_, to = std::min(from + unit_, array_.reader.header().count * width_);
         const uint8_t* const base = base_ ? base_ + from : nullptr;
-        if (sink_.direct && from >= begin_ && to <= end_)
-            return array_.reader.decode(chunk, bytes, sink_.direct + (from - begin_), scratch, put_, fail,
+        if (sink_.direct && from >= wanted_.begin() && to <= wanted_.end())
+            return array_.reader.decode(chunk, bytes, sink_.direct + (from - wanted_.begin()), scratch.symbols, put_, fail,
                                         base);
-        if (!values.at_least(size_t(unit_))) return fail.memory();
-        if (!array_.reader.decode(chunk, bytes, values.data(), scratch, put_, fail, base)) return false;
-        const uint64_t a = std::max(from, begin_), b = std::min(to, end_);
-        if (!sink_.direct) return sink_.take(values.data() + (a - from), size_t(b - a), fail);
-        std::memcpy(sink_.direct + (a - begin_), values.data() + (a - from), size_t(b - a));
+        Block& values = scratch.values;
+        const uint8_t* rows = nullptr;
+        if (!values.at_least(size_t(unit_)) || !mark(from, to, scratch.rows, rows)) return fail.memory();
+        return array_.reader.decode(chunk, bytes, values.data(), scratch.symbols, put_, fail, base, rows) &&
+               hand_on(wanted_, values.data(), from, to, sink_, fail);
+    }
+
+    // Marks the rows of a matrix' chunk, bytes from .. to, that hold something wanted.
+    bool mark(uint64_t from, uint64_t to, Block& rows, const uint8_t*& marked) const {
+        const ArrayHeader& h = array_.reader.header();
+        if (h.kind != Kind::matrix) return true;
+        if (!rows.at_least(size_t(h.chunk_rows))) return false;
+        const uint64_t row = h.row_length * width_, begin = from;
+        marked = rows.data();
+        std::memset(rows.data(), 0, rows.size());
+        for (uint64_t a, b; wanted_.next(from, to, a, b); from = b) {
+            const uint64_t first = (a - begin) / row, last = (b - 1 - begin) / row;
+            std::memset(rows.data() + first, 1, size_t(last - first + 1));
+        }
         return true;
     }
 
@@ -130,8 +149,8 @@ private:
         uint64_t next = first;
         bool failed = false;
         const auto work = [&] {
-            Block bytes(file_.memory), values(file_.memory);
-            Vec<uint8_t> scratch(file_.memory);
+            Block bytes(file_.memory);
+            Scratch scratch(file_.memory);
             Fail mine;
             for (;;) {
                 uint64_t chunk, begin;
@@ -149,7 +168,7 @@ private:
                 const bool good = data &&
                                   (checksum(data, size_t(part.bytes)) == part.sum ||
                                    damaged(place_, size_t(chunk + 1), begin, mine)) &&
-                                  put(chunk, data, values, scratch, mine);
+                                  put(chunk, data, scratch, mine);
                 if (good) continue;
                 Held held(reading);
                 if (!failed) fail = mine;
@@ -186,11 +205,11 @@ bool open_array(taut_file& file, const Place& place, uint64_t bytes, OpenArray& 
     return true;
 }
 
-bool read_array(taut_file& file, const Place& place, const OpenArray& array, uint64_t begin, uint64_t end, Sink& sink,
-                Fail& fail, Put put, const uint8_t* base) {
-    if (begin == end) return true;
-    if (array.reader.is_constant()) return fill_constant(array, begin, end, sink, fail);
-    return Chunks(file, place, array, begin, end, sink, put, base).run(fail);
+bool read_array(taut_file& file, const Place& place, const OpenArray& array, const Wanted& wanted, Sink& sink, Fail& fail,
+                Put put, const uint8_t* base) {
+    if (wanted.empty()) return true;
+    if (array.reader.is_constant()) return fill_constant(array, wanted, sink, fail);
+    return Chunks(file, place, array, wanted, sink, put, base).run(fail);
 }
 
 }  // namespace taut::capi

@@ -12,9 +12,9 @@ struct OpenArray {
 
 // Reads the header of a coded array that decodes to `bytes` bytes, or to any number (kAnySize).
 bool open_array(taut_file& file, const Place& place, uint64_t bytes, OpenArray& array, Fail& fail);
-// Bytes begin .. end of what is put: values, or integers of four bytes. Only the chunks that hold them are read.
+// Bytes of what is put: values, or integers of four bytes. Only the chunks that hold wanted ones are read, each once.
 // `base`: of a delta all of the base's values.
-bool read_array(taut_file& file, const Place& place, const OpenArray& array, uint64_t begin, uint64_t end, Sink& sink,
-                Fail& fail, Put put = Put::values, const uint8_t* base = nullptr);
+bool read_array(taut_file& file, const Place& place, const OpenArray& array, const Wanted& wanted, Sink& sink, Fail& fail,
+                Put put = Put::values, const uint8_t* base = nullptr);
 
 }  // namespace taut::capi

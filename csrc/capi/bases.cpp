@@ -23,7 +23,7 @@ bool from_file(taut_file& base, const Record& r, Text name, Block& block, Fail& 
     if (!same_shape(found, r)) return other_base(name, "dtype or shape is another", fail);
     Into into(block.data());
     const uint64_t count = r.dtype->packed() ? r.bytes : r.values;
-    return read_values(base, found, 0, count, *r.dtype, into, fail);
+    return read_values(base, found, {0, count}, *r.dtype, into, fail);
 }
 
 bool read_into(taut_file& file, const Record& r, Block& block, Fail& fail) {
@@ -47,14 +47,15 @@ bool read_into(taut_file& file, const Record& r, Block& block, Fail& fail) {
 class Adding final : public Sink {
 public:
     Adding(const Record& r, const uint8_t* base, const Dtype& as, Sink& to)
-        : r_(r), base_(base), wide_(dtype_of(r.dtype->number == Number::f64 ? Number::f64 : Number::f32)), as_(as), to_(to) {}
+        : r_(r), base_(base), at_(base), wide_(dtype_of(r.dtype->number == Number::f64 ? Number::f64 : Number::f32)), as_(as), to_(to) {}
+    void come_to(uint64_t byte) override { at_ = base_ + byte / r_.stored->width() * r_.dtype->width(); }
     bool take(const uint8_t* data, size_t n, Fail& fail) override {
         constexpr size_t batch = 512;
         alignas(8) uint8_t a[batch * 8], b[batch * 8], own[batch * 8], out[batch * 8];
         for (size_t left = n / r_.stored->width(); left > 0;) {
             const size_t k = std::min(left, batch);
             widen(*r_.stored, data, a, k);
-            widen(*r_.dtype, base_, b, k);
+            widen(*r_.dtype, at_, b, k);
             wide_.number == Number::f64 ? add<double>(a, b, k) : add<float>(a, b, k);
             narrow(wide_, a, *r_.dtype, own, k);
             uint8_t* const made = to_.direct ? to_.direct : out;
@@ -64,7 +65,7 @@ public:
             else if (!to_.take(out, k * as_.width(), fail))
                 return false;
             data += k * r_.stored->width();
-            base_ += k * r_.dtype->width();
+            at_ += k * r_.dtype->width();
             left -= k;
         }
         return true;
@@ -72,7 +73,7 @@ public:
 
 private:
     const Record& r_;
-    const uint8_t* base_;
+    const uint8_t *base_, *at_;
     const Dtype &wide_, &as_;
     Sink& to_;
 
@@ -125,7 +126,7 @@ bool read_group_base(taut_file& file, uint32_t number, Block& block, Fail& fail)
     return true;
 }
 
-bool read_sums(taut_file& file, const Record& r, uint64_t first, uint64_t count, const Dtype& as, Sink& sink, Fail& fail) {
+bool read_sums(taut_file& file, const Record& r, const Wanted& wanted, const Dtype& as, Sink& sink, Fail& fail) {
     Block base(file.memory);
     const Dtype& wide = dtype_of(r.dtype->number == Number::f64 ? Number::f64 : Number::f32);
     for (const Dtype* from : {r.stored, r.dtype})
@@ -134,9 +135,8 @@ bool read_sums(taut_file& file, const Record& r, uint64_t first, uint64_t count,
     if (r.dtype != &as && !can_convert(*r.dtype, as))
         return fail.set(TAUT_ERROR_UNSUPPORTED, "%s cannot be given as %s", r.dtype->name, as.name);
     if (!read_base(file, r, base, fail)) return false;
-    Adding adding(r, base.data() + first * r.dtype->width(), as, sink);
-    const uint64_t width = r.stored->width();
-    return read_stored(file, r, first * width, (first + count) * width, adding, fail);
+    Adding adding(r, base.data(), as, sink);
+    return read_stored(file, r, wanted.times(r.stored->width()), adding, fail);
 }
 
 }  // namespace taut::capi

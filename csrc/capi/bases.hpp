@@ -10,8 +10,7 @@ bool stand_on(taut_file& file, taut_file* base, Fail& fail);
 bool read_base(taut_file& file, const Record& record, Block& block, Fail& fail);
 // Those of a solid group's members, one after the other.
 bool read_group_base(taut_file& file, uint32_t number, Block& block, Fail& fail);
-// Stored differences of values `first` .. to `sink` as `as`, added to the base's.
-bool read_sums(taut_file& file, const Record& record, uint64_t first, uint64_t count, const Dtype& as, Sink& sink,
-               Fail& fail);
+// The stored differences of values that are wanted, to `sink` as `as`, added to the base's.
+bool read_sums(taut_file& file, const Record& record, const Wanted& wanted, const Dtype& as, Sink& sink, Fail& fail);
 
 }  // namespace taut::capi

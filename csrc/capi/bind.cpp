@@ -61,10 +61,7 @@ private:
             if (store != Store::solid && store != Store::alias && store != Store::base)
                 return fail_.format("tensor \"%.*s\": has the name of a solid group", shown(names[i]), names[i].data);
         }
-        std::sort(names, names + c_.groups.size, [](Text a, Text b) { return compare(a, b) < 0; });
-        for (size_t i = 1; i < c_.groups.size; i++)
-            if (names[i - 1] == names[i]) return fail_.format("two solid groups have the same name");
-        return true;
+        return !any_twice(names, c_.groups.size) || fail_.format("two solid groups have the same name");
     }
 
     Entry* take(Text name) {

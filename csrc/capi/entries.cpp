@@ -83,10 +83,7 @@ private:
             at_++;
             if (next == '}') break;
         }
-        std::sort(keys.begin(), keys.end(), [](Text a, Text b) { return compare(a, b) < 0; });
-        for (size_t i = 1; i < keys.size; i++)
-            if (keys[i - 1] == keys[i]) return bad("a key of __metadata__ comes twice");
-        return true;
+        return !any_twice(keys.data, keys.size) || bad("a key of __metadata__ comes twice");
     }
 
     bool word(Text& found) {  // a string as it is, of letters, digits and _

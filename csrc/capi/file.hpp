@@ -6,6 +6,7 @@
 #include "capi/checksum.hpp"
 #include "capi/contents.hpp"
 #include "capi/source.hpp"
+#include "capi/wanted.hpp"
 #include "taut.h"
 
 namespace taut::capi {
@@ -58,7 +59,8 @@ bool open_contents(taut_file& file, Fail& fail);
 class Sink {
 public:
     virtual bool take(const uint8_t*, size_t, Fail&) { return true; }
-    uint8_t* direct = nullptr;  // where they may be put instead: room for all of them
+    virtual void come_to(uint64_t) {}  // what is taken next begins at this byte of what is stored
+    uint8_t* direct = nullptr;         // where they may be put instead, unless rows were chosen: room for all of them
 
 protected:
     ~Sink() = default;
@@ -73,14 +75,15 @@ public:
     Checksum sum;
 };
 
-// The stored values of a tensor that is no alias, bytes begin .. end of them.
-bool read_stored(taut_file& file, const Record& record, uint64_t begin, uint64_t end, Sink& sink, Fail& fail);
+// The stored values of a tensor that is no alias, those bytes of them that are wanted.
+bool read_stored(taut_file& file, const Record& record, const Wanted& wanted, Sink& sink, Fail& fail);
+// Hands on what is wanted of stored bytes from .. to, which are at `data`.
+bool hand_on(const Wanted& wanted, const uint8_t* data, uint64_t from, uint64_t to, Sink& sink, Fail& fail);
 // Everything of a place, which is a group's or a tensor's; gives the bytes that it decoded to.
 bool read_place(taut_file& file, const Place& place, uint64_t bytes, Sink& sink, uint64_t& decoded, Fail& fail,
                 const uint8_t* base = nullptr, uint64_t base_bytes = 0);
-// Values as the tensor's dtype says, or as `as`, from stored bytes begin .. end, to `sink` piece by piece.
-bool read_values(taut_file& file, const Record& record, uint64_t first, uint64_t count, const Dtype& as, Sink& sink,
-                 Fail& fail);
+// Values that are wanted, as the tensor's dtype says, or as `as`, to `sink` piece by piece.
+bool read_values(taut_file& file, const Record& record, const Wanted& wanted, const Dtype& as, Sink& sink, Fail& fail);
 
 bool verify(taut_file& file, Fail& fail);
 

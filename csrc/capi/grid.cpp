@@ -72,8 +72,7 @@ bool read_grid(taut_file& file, const Record& r, uint64_t first, uint64_t rows, 
                    end = rows == grid.rows - first ? grid.values : begin + rows * grid.columns;
     if (out.integers) {
         Into into(reinterpret_cast<uint8_t*>(out.integers));
-        if (!read_array(file, r.place, array, begin * sizeof(int32_t), end * sizeof(int32_t), into, fail,
-                        Put::integers))
+        if (!read_array(file, r.place, array, Wanted(begin, end).times(sizeof(int32_t)), into, fail, Put::integers))
             return fail.within("tensor", r.name());
     }
     for (uint64_t i = 0; i < rows; i++)

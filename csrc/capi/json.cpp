@@ -1,7 +1,5 @@
 #include "capi/json.hpp"
 
-#include <algorithm>
-
 namespace taut::capi {
 namespace {
 
@@ -148,10 +146,7 @@ private:
         auto* keys = reinterpret_cast<Text*>(memory.data());
         size_t at = 0;
         for (const Json* key = object.first; key; key = key->next->next) keys[at++] = key->text();
-        std::sort(keys, keys + n, [](Text a, Text b) { return compare(a, b) < 0; });
-        for (size_t i = 1; i < n; i++)
-            if (keys[i - 1] == keys[i]) return bad("an object has the same key twice");
-        return true;
+        return !any_twice(keys, n) || bad("an object has the same key twice");
     }
 };
 

@@ -1,5 +1,6 @@
 #include "capi/memory.hpp"
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 
@@ -22,6 +23,11 @@ int compare(Text a, Text b) {
     const size_t n = a.size < b.size ? a.size : b.size;
     const int by = n ? std::memcmp(a.data, b.data, n) : 0;
     return by ? by : a.size < b.size ? -1 : a.size > b.size;
+}
+
+bool any_twice(Text* texts, size_t n) {
+    std::sort(texts, texts + n, [](Text a, Text b) { return compare(a, b) < 0; });
+    return std::adjacent_find(texts, texts + n, [](Text a, Text b) { return a == b; }) != texts + n;
 }
 
 bool Fail::put(taut_status what, const char* format, va_list values) {

@@ -25,6 +25,7 @@ inline Text text_of(const char* s) { return {s, std::strlen(s)}; }
 inline bool operator==(Text a, Text b) { return a.size == b.size && std::memcmp(a.data, b.data, a.size) == 0; }
 inline bool operator==(Text a, const char* b) { return a == text_of(b); }
 int compare(Text a, Text b);  // by bytes, as memcmp
+bool any_twice(Text* texts, size_t n);  // which are put in order
 
 // What went wrong, once: whoever finds it sets it and gives false, callers hand that on.
 class Fail {

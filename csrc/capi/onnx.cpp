@@ -96,7 +96,7 @@ private:
         Block packed(file_.memory);
         if (!packed.resize(size_t(graph_.bytes))) return fail_.memory();
         Into into(packed.data());
-        if (!read_values(file_, graph_, 0, graph_.values, *graph_.dtype, into, fail_)) return false;
+        if (!read_values(file_, graph_, {0, graph_.values}, *graph_.dtype, into, fail_)) return false;
         const uint64_t may = kRoom + 100 * graph_.bytes;
         const Text stream{reinterpret_cast<const char*>(packed.data()), packed.size()};
         if (!inflate(stream, {}, may < kLiteral ? may : kLiteral, file_.graph, found, fail_))
@@ -256,7 +256,7 @@ bool write_onnx(taut_file& file, const Original& original, Sink& out, Fail& fail
             (r.dtype->number == Number::f32 || r.dtype->number == Number::f64 || r.dtype->number == Number::c64))
             return fail.format("tensor \"%.*s\" is not of whole numbers", shown(r.name()), r.name().data);
         Filling filling(hole, *r.dtype, out);
-        if (!read_values(file, r, 0, r.dtype->packed() ? r.bytes : r.values, *r.dtype, filling, fail)) return false;
+        if (!read_values(file, r, {0, r.dtype->packed() ? r.bytes : r.values}, *r.dtype, filling, fail)) return false;
         if (filling.left()) return Filling::refuse(fail);
         at = hole.end;
     }

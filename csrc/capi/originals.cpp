@@ -198,7 +198,7 @@ bool write_safetensors(taut_file& file, const Original& original, Sink& out, Fai
             return fail.format("tensor \"%.*s\" is not the one that the stored header of \"%.*s\" describes",
                                shown(r.name()), r.name().data, shown(original.name), original.name.data);
         end += r.bytes;
-        if (!read_values(file, r, 0, r.dtype->packed() ? r.bytes : r.values, *r.dtype, out, fail)) return false;
+        if (!read_values(file, r, {0, r.dtype->packed() ? r.bytes : r.values}, *r.dtype, out, fail)) return false;
     }
     return true;
 }

@@ -1,6 +1,7 @@
 // The functions of include/taut.h: arguments are looked at here, and nothing but codes and texts goes out.
 #include "taut.h"
 
+#include <algorithm>
 #include <new>
 
 #include "capi/bases.hpp"
@@ -104,6 +105,29 @@ bool span_of(const Record& r, uint64_t first, uint64_t rows, taut_type type, Spa
     return true;
 }
 
+// Puts rows, which come in rising order and once, wherever they were asked for.
+class Placing final : public Sink {
+public:
+    Placing(const Choice* choices, size_t count, size_t row, uint8_t* out) : next_(choices), end_(choices + count), row_(row), out_(out) {}
+    bool take(const uint8_t* data, size_t n, Fail&) override {
+        while (n > 0) {
+            const size_t some = std::min(n, row_ - done_);
+            uint8_t* const made = out_ + next_->place * row_;
+            std::memcpy(made + done_, data, some);
+            data += some, n -= some, done_ += some;
+            if (done_ < row_) break;
+            const uint64_t row = next_->row;
+            for (done_ = 0; ++next_ < end_ && next_->row == row;) std::memcpy(out_ + next_->place * row_, made, row_);
+        }
+        return true;
+    }
+
+private:
+    const Choice *next_, *end_;
+    size_t row_, done_ = 0;
+    uint8_t* out_;
+};
+
 class Handing final : public Sink {
 public:
     Handing(taut_write* write, void* context) : write_(write), context_(context) {}
@@ -199,7 +223,36 @@ taut_status taut_decode_rows(taut_file* file, size_t number, uint64_t first, uin
     uint8_t nothing;
     Into into(out ? static_cast<uint8_t*>(out) : &nothing);
     return during(*file, error, [&](Fail& inner) {
-        return read_values(*file, r, span.first, span.count, wanted(r, type), into, inner);
+        return read_values(*file, r, {span.first, span.first + span.count}, wanted(r, type), into, inner);
+    });
+}
+
+taut_status taut_gather_rows(taut_file* file, size_t number, const uint64_t* rows, size_t count, taut_type type, void* out,
+                             size_t size, taut_error* error) {
+    if (!file || number >= file->contents.records.size) return argument("no such tensor", error);
+    if (!rows && count) return argument("no rows", error);
+    const Record& r = file->contents.records[number];
+    return during(*file, error, [&](Fail& fail) {
+        const uint64_t all = r.dimensions ? r.shape[0] : 1;
+        Span row;
+        if (!span_of(r, 0, all ? 1 : 0, type, row, fail)) return false;
+        if (row.bytes && (count > size / row.bytes || (!out && count)))
+            return fail.set(TAUT_ERROR_ARGUMENT, "room for %zu bytes, %zu rows of %llu are needed", size, count,
+                            (unsigned long long)row.bytes);
+        Block block(file->memory);
+        if (count > SIZE_MAX / sizeof(Choice) || !block.resize(count * sizeof(Choice))) return fail.memory();
+        Choice* const choices = reinterpret_cast<Choice*>(block.data());
+        for (size_t i = 0; i < count; i++) {
+            choices[i] = {rows[i], i};
+            if (choices[i].row >= all)
+                return fail.set(TAUT_ERROR_ARGUMENT, "row %llu of a tensor of %llu", (unsigned long long)choices[i].row,
+                                (unsigned long long)all);
+        }
+        const auto before = [](const Choice& a, const Choice& b) { return a.row < b.row; };
+        std::make_heap(choices, choices + count, before);
+        std::sort_heap(choices, choices + count, before);  // less code than std::sort
+        Placing placing(choices, count, size_t(row.bytes), static_cast<uint8_t*>(out));
+        return read_values(*file, r, {choices, count, row.count}, wanted(r, type), placing, fail);
     });
 }
 

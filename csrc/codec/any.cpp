@@ -42,10 +42,10 @@ Status AnyDecoder::open(const Kernels& kernels) {
 }
 
 Status AnyDecoder::decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out, Vec<uint8_t>& scratch, Put put,
-                                const uint8_t* base) const {
+                                const uint8_t* base, const uint8_t* rows) const {
     switch (header_.kind) {
         case Kind::delta: return decode_delta_chunk(header_, *kernels_, chunk, bytes, base, out, scratch, memory_);
-        case Kind::matrix: return matrix_.decode_chunk(header_, *kernels_, chunk, bytes, out, put);
+        case Kind::matrix: return matrix_.decode_chunk(header_, *kernels_, chunk, bytes, out, put, rows);
         case Kind::adaptive: return decode_adaptive_chunk(header_, chunk, bytes, out, memory_, put);
         case Kind::records: return records_.decode_chunk(header_, *kernels_, chunk, bytes, out, scratch);
         default: return split_.decode_chunk(header_, *kernels_, chunk, bytes, out, scratch, put);

@@ -24,9 +24,10 @@ public:
     const MatrixDecoder& matrix() const { return matrix_; }
     uint64_t chunk_values() const { return header_.chunk_rows * header_.row_length; }  // of all but the last
     // `out` takes the chunk's values, or the grid's integers where the array has a grid.
-    // `base`: of a delta the base's values of the chunk.
+    // `base`: of a delta the base's values of the chunk. `rows`: a byte for each row of the chunk, 0 where it is not wanted,
+    // so that making its values can be spared; whether they are put all the same depends on the kind.
     Status decode_chunk(uint64_t chunk, ConstBytes bytes, uint8_t* out, Vec<uint8_t>& scratch, Put put = Put::values,
-                        const uint8_t* base = nullptr) const;
+                        const uint8_t* base = nullptr, const uint8_t* rows = nullptr) const;
 
 private:
     Memory& memory_;

@@ -49,6 +49,26 @@ void decode_arrays(const std::vector<DecodeJob>& jobs, int threads, const Kernel
 // decodes to `total` bytes.
 void decode_range(const DecodeJob& job, uint64_t total, uint64_t first, int threads, const Kernels& kernels);
 
+// Chosen rows of one array, whose header is read once. A row may be of another length than the array's own; each lies in one
+// chunk. May be used by several threads at once.
+class ChosenRows {
+public:
+    // Of an array that decodes to `total` bytes, in rows of `row_bytes`.
+    ChosenRows(ConstBytes header, uint64_t total, uint64_t row_bytes, const Kernels& kernels);
+    uint64_t chunk_bytes() const { return decoder_.chunk_values() * decoder_.header().width; }
+    // Decodes a chunk to `scratch`, which has room for all of it, and copies its rows of these numbers, which rise and are counted
+    // from its first one, to `out`, one behind the other. `base`: of a delta the base's values of the chunk.
+    void take(uint64_t chunk, ConstBytes bytes, const int64_t* rows, size_t count, uint8_t* scratch, uint8_t* out,
+              const uint8_t* base = nullptr) const;
+    // Bytes that a chunk decodes to; a FormatError where there is none of this number.
+    uint64_t bytes_of(uint64_t chunk) const;
+    uint64_t row_bytes() const { return row_bytes_; }
+
+private:
+    AnyDecoder decoder_;
+    uint64_t row_bytes_;
+};
+
 // The widest that this processor runs and that decode as the portable ones do.
 const Kernels& best_kernels();
 // Whether both decode some small arrays of every coder, width and kind to the same bytes; takes about a millisecond.

@@ -71,22 +71,23 @@ float matrix_row_scale(const ArrayHeader& h, uint64_t row) {
 }
 
 Status MatrixDecoder::decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
-                                   uint8_t* out, Put put) const {
-    if (basis_.empty() || !out || put == Put::integers) return decode(h, h.output, kernels, chunk, bytes, out, put);
+                                   uint8_t* out, Put put, const uint8_t* wanted) const {
+    if (basis_.empty() || !out || put == Put::integers) return decode(h, h.output, kernels, chunk, bytes, out, put, wanted);
     const uint64_t rows = std::min(h.chunk_rows, h.row_count() - chunk * h.chunk_rows);
     Vec<float> numbers(memory_);
     TAUT_HAVE(numbers.try_resize_raw(rows * h.row_length));
-    TAUT_TRY(decode(h, Output::f32, kernels, chunk, bytes, reinterpret_cast<uint8_t*>(numbers.data()), put));
+    TAUT_TRY(decode(h, Output::f32, kernels, chunk, bytes, reinterpret_cast<uint8_t*>(numbers.data()), put, wanted));
     Combination combination(memory_);
     TAUT_TRY(combination.open(size_t(h.row_length)));
     for (uint64_t r = 0; r < rows; r++)
-        TAUT_TRY(combination.put(kernels, numbers.data() + r * h.row_length, basis_.data(), h.output,
-                                 out + r * h.row_length * h.width));
+        if (!wanted || wanted[r])
+            TAUT_TRY(combination.put(kernels, numbers.data() + r * h.row_length, basis_.data(), h.output,
+                                     out + r * h.row_length * h.width));
     return {};
 }
 
 Status MatrixDecoder::decode(const ArrayHeader& h, Output output, const Kernels& kernels, uint64_t chunk,
-                             ConstBytes bytes, uint8_t* out, Put put) const {
+                             ConstBytes bytes, uint8_t* out, Put put, const uint8_t* wanted) const {
     const ColumnLoops& loops = loops_of(h.coder);
     const size_t lanes = lanes_of(h.coder);
     const uint64_t first_row = chunk * h.chunk_rows, rows = std::min(h.chunk_rows, h.row_count() - first_row);
@@ -114,6 +115,7 @@ Status MatrixDecoder::decode(const ArrayHeader& h, Output output, const Kernels&
         const size_t n = g.count;
         const uint32_t* const of_lane = in_order.order.data() + g.begin;
         for (size_t r = 0; r < n; r++) row_scale[r] = matrix_row_scale(h, first_row + of_lane[r]);
+        const bool none = !out || (wanted && std::none_of(of_lane, of_lane + n, [&](uint32_t r) { return wanted[r] != 0; }));
         alignas(64) uint8_t trellis[kMostLanes] = {};
         for (size_t c = 0; c < columns; c += kMatrixBlock) {
             const size_t width = std::min(kMatrixBlock, columns - c);
@@ -122,11 +124,12 @@ Status MatrixDecoder::decode(const ArrayHeader& h, Output output, const Kernels&
             TAUT_TRY(loops.columns(h, kernels, lookup_, slots, states, m));
             p = m.p;
             TAUT_TRY(rare.status());
-            if (!out) continue;
+            if (none) continue;
             const bool wide = kernels.transpose && lanes >= 64;
             if (wide) kernels.transpose(levels.data(), lanes, n, turned.data());
             made.rule.column_scale = column_scale_.data() + c;
             for (size_t r = 0; r < n; r++) {
+                if (wanted && !wanted[of_lane[r]]) continue;
                 uint8_t* to = out + of_lane[r] * row_bytes + c * value_bytes;
                 const int8_t* row = turned.data() + r * kMatrixBlock;
                 made.rule.row_scale = row_scale[r];
@@ -137,6 +140,7 @@ Status MatrixDecoder::decode(const ArrayHeader& h, Output output, const Kernels&
                     for (size_t j = 0; j < width; j++) taut::put(to, j, int32_t(row[j]));
             }
             for (const RareSymbols::Found& f : rare.found) {
+                if (wanted && !wanted[of_lane[f.lane]]) continue;
                 uint8_t* to = out + of_lane[f.lane] * row_bytes;
                 const float v = f.amount * row_scale[f.lane];
                 if (put == Put::values) store(output, v * column_scale_[c + f.column], to, c + f.column);

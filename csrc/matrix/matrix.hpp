@@ -66,10 +66,10 @@ public:
     explicit MatrixDecoder(Memory& memory = usual_memory);
     ~MatrixDecoder();
     Status open(const ArrayHeader& h, const Kernels& kernels);
-    // `out` takes the chunk's values, or its levels as int32; without it symbols and levels are decoded, but nothing is
-    // put.
+    // `out` takes the chunk's values, or its levels as int32, of those rows of the chunk that are not 0 in `rows`, of all
+    // without it; without `out` symbols and levels are decoded, but nothing is put.
     Status decode_chunk(const ArrayHeader& h, const Kernels& kernels, uint64_t chunk, ConstBytes bytes, uint8_t* out,
-                        Put put = Put::values) const;
+                        Put put = Put::values, const uint8_t* rows = nullptr) const;
     float column_scale(uint64_t column) const { return column_scale_[column]; }
     const Vec<float>& basis() const { return basis_; }  // one row after the other; empty: rows are values themselves
 
@@ -81,7 +81,7 @@ private:
     Vec<float> basis_;
 
     Status decode(const ArrayHeader& h, Output output, const Kernels& kernels, uint64_t chunk, ConstBytes bytes,
-                  uint8_t* out, Put put) const;
+                  uint8_t* out, Put put, const uint8_t* wanted) const;
 };
 
 }  // namespace taut

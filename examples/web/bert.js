@@ -2,13 +2,15 @@
 // runtime for all networks, where it has this one alone.
 const EPSILON = 1e-12;
 const LEAST = 4;  // rows that a multiplication takes
+const AT_ONCE = 32;  // texts
+const WORDS = "embeddings.word_embeddings.weight";
 
 /** The sizes of an encoder, from the shapes of its tensors: all that it takes are there, and no others. */
 function measured(parts, heads) {
     const shapes = new Map(parts.map(({name, shape}) => [name, shape]));
     const bad = (what) => { throw new Error(`the file is no encoder of BERT's kind: ${what}`); };
     const shape = (name) => shapes.get(name) ?? bad(`it has no "${name}"`);
-    const [words, size] = shape("embeddings.word_embeddings.weight");
+    const [words, size] = shape(WORDS);
     const [most] = shape("embeddings.position_embeddings.weight");
     const [kinds] = shape("embeddings.token_type_embeddings.weight");
     const [inner] = shape("encoder.layer.0.intermediate.dense.weight");
@@ -42,9 +44,13 @@ export class Bert {
     #code;
     #at = {};  // by name: where the tensor lies, in bytes
     #top;
-    #words;
+    #file;
+    #known = new Map();  // rows of the table of words, by id
 
-    /** `module` is bert.c, compiled; `file` an open Taut file. Decodes every tensor; throws where it is no such encoder. */
+    /**
+     * `module` is bert.c, compiled; `file` an open Taut file, which stays open: every tensor is decoded now but the table of words,
+     * whose rows are when a text has them. Throws where it is no such encoder.
+     */
     static async from(module, file, {heads}) {
         const bert = new Bert();
         const parts = file.tensors.filter(({name, dtype}) => /^(embeddings|encoder)\./.test(name) && /^B?F\d+$/.test(dtype));
@@ -52,21 +58,38 @@ export class Bert {
         const {exports} = await WebAssembly.instantiate(module, {});
         bert.#code = exports;
         bert.#top = (exports.__heap_base.value + 15) & ~15;
+        bert.#file = file;
         for (const {name} of parts) {
-            const values = await file.get(name, {as: "float32"});
-            if (name === "embeddings.word_embeddings.weight")
-                bert.#words = values;  // rows of it are looked up here
-            else
-                bert.#at[name] = bert.#put(values);
+            if (name !== WORDS)
+                bert.#at[name] = bert.#put(await file.get(name, {as: "float32"}));
         }
         return bert;
     }
 
     /** Vectors of unit length: the mean of a text's tokens, one for each row of ids. */
-    embed(rows) {
-        const {size, inner, words, most} = this;
+    async embed(rows) {
+        const {words, most} = this;
         if (rows.some((row) => row.length < 1 || row.length > most || row.some((id) => !(Number.isInteger(id) && id >= 0 && id < words))))
             throw new Error(`a text has no tokens, or more than ${most}, or others than the encoder's ${words}`);
+        await this.#meet(rows.flat());
+        const found = [];
+        for (let begin = 0; begin < rows.length; begin += AT_ONCE)
+            found.push(...this.#vectors(rows.slice(begin, begin + AT_ONCE)));
+        return found;
+    }
+
+    /** Have the words' rows that no text had before, all at once: each chunk of the table is decoded once for them. */
+    async #meet(ids) {
+        const fresh = [...new Set(ids)].filter((id) => !this.#known.has(id));
+        if (fresh.length === 0)
+            return;
+        const values = await this.#file.gather(WORDS, fresh, {as: "float32"});
+        for (const [k, id] of fresh.entries())
+            this.#known.set(id, values.subarray(k * this.size, (k + 1) * this.size));
+    }
+
+    #vectors(rows) {
+        const {size, inner} = this;
         const counts = rows.map((row) => row.length);
         const tokens = Math.max(LEAST, counts.reduce((sum, one) => sum + one, 0));
         const bottom = this.#top;
@@ -103,7 +126,7 @@ export class Bert {
         let to = 0;
         for (const row of rows) {
             for (const [place, id] of row.entries()) {
-                floats.set(this.#words.subarray(id * size, (id + 1) * size), x / 4 + to);
+                floats.set(this.#known.get(id), x / 4 + to);
                 for (let c = 0; c < size; c++)
                     floats[more / 4 + to + c] = floats[places + place * size + c] + kind[c];
                 to += size;

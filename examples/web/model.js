@@ -8,7 +8,7 @@ ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
 
 export {ort};
 
-/** `{graph, weights}` or `{onnx}`, URLs; `hear(name, progress)` is told what comes. */
+/** `{graph, weights}` or `{onnx}`, URLs, or a Response of the weights; `hear(name, progress)` is told what comes. */
 export async function loadNetwork({graph, weights, onnx}, hear) {
     const options = {executionProviders: ["wasm"]};
     const warm = start(options);  // the runtime comes beside the model
@@ -19,13 +19,15 @@ export async function loadNetwork({graph, weights, onnx}, hear) {
     }
     const [small, file] = await Promise.all([
         fetched(graph, (progress) => hear(graph, progress)),
-        taut.open(weights, {whole: true, onProgress: (progress) => hear(weights, progress)})
+        taut.open(weights, {whole: true, onProgress: (progress) => hear("model", progress)})
     ]);
     const data = await file.toSafetensors();
     await file.close();
     await warm;
     return ort.InferenceSession.create(small, {...options, externalData: [{path: "model.safetensors", data}]});
 }
+
+const AT_ONCE = 32;  // texts
 
 /** Vectors of unit length from a graph: the mean of a text's tokens, one for each row of ids. */
 export class GraphEncoder {
@@ -34,6 +36,13 @@ export class GraphEncoder {
     }
 
     async embed(rows) {
+        const found = [];
+        for (let begin = 0; begin < rows.length; begin += AT_ONCE)
+            found.push(...await this.#vectors(rows.slice(begin, begin + AT_ONCE)));
+        return found;
+    }
+
+    async #vectors(rows) {
         const length = Math.max(...rows.map((row) => row.length));
         const filled = (value) => new ort.Tensor("int64",
             BigInt64Array.from(rows.flatMap((row) => Array.from({length}, (_, k) => BigInt(value(row, k))))), [rows.length, length]);

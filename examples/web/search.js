@@ -3,32 +3,22 @@ import {Bar, fetched} from "./bar.js";
 import {WordPiece} from "./wordpiece.js";
 
 const HEADS = 12;  // of MiniLM
-const AT_ONCE = 32;  // texts
 const one = (selector) => document.querySelector(selector);
 
 /** What makes vectors of rows of ids: bert.wasm, or onnxruntime-web where the model is a graph alone, or vectors are lacking. */
 async function loadEncoder(way, hear) {
+    const weights = way.weights && fetch(way.weights);  // at once; the scripts that read them come meanwhile
     if (way.encoder) {
         const [{Bert}, taut] = await Promise.all([import("./bert.js"), import("./taut/index.js")]);
         if (taut.hasVectors()) {
             const [code, file] = await Promise.all([
-                fetched(way.encoder), taut.open(way.weights, {whole: true, onProgress: (progress) => hear(way.weights, progress)})
+                fetched(way.encoder), weights.then((answer) => taut.open(answer, {onProgress: (progress) => hear("model", progress)}))
             ]);
-            const encoder = await Bert.from(await WebAssembly.compile(code), file, {heads: HEADS});
-            await file.close();
-            return encoder;
+            return Bert.from(await WebAssembly.compile(code), file, {heads: HEADS});
         }
     }
     const {GraphEncoder, loadNetwork} = await import("./model.js");
-    return new GraphEncoder(await loadNetwork(way, hear));
-}
-
-/** Vectors of unit length, one a text: the mean over its tokens. */
-export async function embed(encoder, words, texts) {
-    const found = [];
-    for (let begin = 0; begin < texts.length; begin += AT_ONCE)
-        found.push(...await encoder.embed(texts.slice(begin, begin + AT_ONCE).map((text) => words.encode(text))));
-    return found;
+    return new GraphEncoder(await loadNetwork({...way, weights: await weights}, hear));
 }
 
 async function begin() {
@@ -44,13 +34,12 @@ async function begin() {
     let known = "", lines = [], vectors = [];
 
     async function answer() {
-        const text = one("#text").value;
-        if (text !== known) {
-            lines = text.split("\n").map((line) => line.trim()).filter(Boolean);
-            vectors = await embed(encoder, words, lines);
-            known = text;
-        }
-        const [asked] = await embed(encoder, words, [one("#asked").value]);
+        const text = one("#text").value, question = one("#asked").value;
+        const fresh = text === known ? [] : text.split("\n").map((line) => line.trim()).filter(Boolean);
+        const found = await encoder.embed([...fresh, question].map((line) => words.encode(line)));  // of unit length
+        const asked = found.pop();
+        if (text !== known)
+            [known, lines, vectors] = [text, fresh, found];
         const near = vectors.map((vector, k) => [vector.reduce((sum, value, j) => sum + value * asked[j], 0), lines[k]]);
         near.sort((a, b) => b[0] - a[0]);
         one("#found").replaceChildren(...near.slice(0, 5).map(([cosine, line]) => {

@@ -46,6 +46,8 @@ export class Engine {
     lookup = () => null;
     /** Takes what the file writes; false refuses it. */
     take = () => false;
+    /** Hears where bytes lie that will be asked for: their beginning, and how many. */
+    want = () => {};
     /** The bytes of a tensor of the base, or null where they are not here. */
     ofBase = () => null;
     /** The bytes that the last call did not find: [begin, size]; and the base's tensor: [name, size]. */
@@ -93,6 +95,7 @@ export class Engine {
                     this.bytes(to, size).set(found);
                     return 0;
                 },
+                want: (offset, size) => this.want(offset, size),
                 write: (from, size) => this.take(this.bytes(from, size)) ? 0 : 1
             },
             wasi_snapshot_preview1: new Proxy({}, {get: () => bad})

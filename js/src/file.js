@@ -98,15 +98,10 @@ export class TautFile {
         const signal = listened(options?.signal);
         const number = this.#number(name);
         const info = this.tensors[number];
-        const {kind, make} = form(info.dtype, as);
         const [first, last] = rowRange(info, rows);
+        const {kind, make} = form(info.dtype, as);
         const bytes = this.#engine.call("size", number, last - first, kind);
-        if (bytes < 0)
-            throw new TautError("unsupported", `tensor "${name}": ${info.dtype} cannot be given as ${as}; ask as: "bits"`);
-        if (bytes > this.#limit)
-            throw new TautError("memory", `tensor "${name}": ${bytes} bytes; memoryLimit is ${this.#limit}`);
-        const out = new make(bytes / make.BYTES_PER_ELEMENT);
-        const to = new Uint8Array(out.buffer);
+        const {out, to} = this.#made(info, as, make, bytes);
         const whole = first === 0 && last === (info.shape[0] ?? 1);
         const step = Math.max(1, Math.floor(PIECE / Math.max(1, bytes / Math.max(1, last - first))));
         for (let at = first, done = 0; at < last; at += step) {
@@ -117,6 +112,31 @@ export class TautFile {
         }
         if (first === last)  // nothing to decode; its checksums may still be wrong
             await this.#decode(number, first, 0, kind, to, whole, signal);
+        this.#drop();
+        return out;
+    }
+
+    /**
+     * Chosen rows of a tensor, as a typed array: row k of it is row rows[k]. They come in any order, and as often as wanted; each
+     * chunk that holds some of them is decoded once.
+     */
+    async gather(name, rows, options) {
+        const {as = "own"} = options ?? {};
+        const signal = listened(options?.signal);
+        const number = this.#number(name);
+        const info = this.tensors[number];
+        const wanted = rowNumbers(info, rows);
+        const {kind, make} = form(info.dtype, as);
+        const row = this.#engine.call("size", number, Math.min(1, info.shape[0] ?? 1), kind);
+        const {out, to} = this.#made(info, as, make, row < 0 ? row : row * wanted.length);
+        const order = Array.from(wanted.keys()).sort((a, b) => wanted[a] - wanted[b]);
+        const step = Math.max(1, Math.floor(PIECE / Math.max(1, row)));
+        for (let done = 0; done === 0 || done < order.length; done += step) {
+            const places = order.slice(done, done + step);
+            const found = await this.#rising(number, places.map((place) => BigInt(wanted[place])), row, kind, signal);
+            for (const [k, place] of places.entries())
+                to.set(found.subarray(k * row, (k + 1) * row), place * row);
+        }
         this.#drop();
         return out;
     }
@@ -261,6 +281,33 @@ export class TautFile {
         });
     }
 
+    /** Rows by numbers that rise, of `row` bytes each; of a coded tensor the chunks that hold them are fetched, all at once. */
+    async #rising(number, rows, row, kind, signal) {
+        const where = `${this.name}: tensor "${this.tensors[number].name}"`;
+        const list = 8 * rows.length, size = rows.length * row;
+        return this.#inRoom(list + size, async (at) => {
+            this.#engine.bytes(at, list).set(new Uint8Array(BigUint64Array.from(rows).buffer));
+            const chunks = [];
+            await this.#until(() => {
+                this.#engine.want = (begin, bytes) => chunks.push([begin, begin + bytes]);
+                return this.#engine.call("chunks_of", number, at, rows.length);
+            }, signal, where, false);
+            await Promise.all(chunks.map(([begin, end]) => this.#held.need(begin, Math.min(end, this.size), signal)));
+            await this.#until(() => this.#engine.call("gather", number, at, rows.length, kind, at + list, size), signal, where);
+            return this.#engine.bytes(at + list, size).slice();
+        });
+    }
+
+    /** An array of so many bytes for a tensor, or for part of it; below 0 it cannot be given as `as`. */
+    #made(info, as, make, bytes) {
+        if (bytes < 0)
+            throw new TautError("unsupported", `tensor "${info.name}": ${info.dtype} cannot be given as ${as}; ask as: "bits"`);
+        if (bytes > this.#limit)
+            throw new TautError("memory", `tensor "${info.name}": ${bytes} bytes; memoryLimit is ${this.#limit}`);
+        const out = new make(bytes / make.BYTES_PER_ELEMENT);
+        return {out, to: new Uint8Array(out.buffer)};
+    }
+
     async #inRoom(size, act) {
         const at = this.#engine.call("allocate", Math.max(1, size)) >>> 0;
         if (at === 0)
@@ -401,6 +448,20 @@ function rowRange(info, rows) {
     if (!(Number.isSafeInteger(first) && Number.isSafeInteger(last) && first >= 0 && first <= last && last <= all))
         throw new TautError("argument", `tensor "${info.name}": rows ${first} to ${last} of ${all}`);
     return [first, last];
+}
+
+function rowNumbers(info, rows) {
+    const all = info.shape.length ? info.shape[0] : 1;
+    if (!Array.isArray(rows) && !(ArrayBuffer.isView(rows) && typeof rows.length === "number"))
+        throw new TautError("argument", `tensor "${info.name}": rows are a list of numbers`);
+    const found = [];
+    for (let k = 0; k < rows.length; k++) {
+        const number = typeof rows[k] === "bigint" ? Number(rows[k]) : rows[k];
+        if (!(Number.isSafeInteger(number) && number >= 0 && number < all))
+            throw new TautError("argument", `tensor "${info.name}": row ${String(rows[k])} of ${all}`);
+        found.push(number);
+    }
+    return found;
 }
 
 /** Whether one of the originals is a GGUF model, which begins with its name. */

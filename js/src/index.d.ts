@@ -73,6 +73,11 @@ export interface GetOptions {
     signal?: AbortSignal;
 }
 
+/** Numbers of rows along the first dimension: a list, or a typed array such as tokenizers give. */
+export type Rows = readonly number[] | readonly bigint[] | Uint8Array | Uint16Array | Uint32Array | Int32Array | BigInt64Array;
+
+export type GatherOptions = Omit<GetOptions, "rows">;
+
 /** Whole numbers, and what makes values of them: include/taut.h says how. */
 export interface Grid {
     kind: "product" | "sum";
@@ -109,6 +114,10 @@ export interface Taut {
     get(name: string, options?: GetOptions & {as: "float32"}): Promise<Float32Array>;
     get(name: string, options?: GetOptions & {as: "float16" | "bfloat16"}): Promise<Uint16Array>;
     get(name: string, options?: GetOptions): Promise<Values>;
+    /** Chosen rows, in any order and as often as wanted: row k of what it gives is row rows[k]. */
+    gather(name: string, rows: Rows, options?: GatherOptions & {as: "float32"}): Promise<Float32Array>;
+    gather(name: string, rows: Rows, options?: GatherOptions & {as: "float16" | "bfloat16"}): Promise<Uint16Array>;
+    gather(name: string, rows: Rows, options?: GatherOptions): Promise<Values>;
     /** Throws "unsupported" where a tensor lies on no grid. */
     grid(name: string, options?: {signal?: AbortSignal}): Promise<Grid>;
     /** Have all bytes here. */

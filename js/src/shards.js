@@ -93,6 +93,9 @@ export class TautShards {
     async get(name, options) {
         return this.#owner(name).get(name, options);
     }
+    async gather(name, rows, options) {
+        return this.#owner(name).gather(name, rows, options);
+    }
     async grid(name, options) {
         return this.#owner(name).grid(name, options);
     }

@@ -20,6 +20,8 @@ for (const name of ["exact", "lossy"]) {
             assert.ok(values.equals(wanted.get(one).bytes), one);
             const row = values.length / shape[0];
             assert.ok(bits(await m.get(one, {as: "bits", rows: [1, 3]})).equals(values.subarray(row, 3 * row)), one);
+            const two = Buffer.concat([2, 0].map((k) => values.subarray(k * row, (k + 1) * row)));
+            assert.ok(bits(await m.gather(one, [2, 0], {as: "bits"})).equals(two), one);
         }
         await m.verify();
         assert.ok(Buffer.from(await m.toSafetensors()).equals(delta(`${name}.safetensors`)));

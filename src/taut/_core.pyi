@@ -35,6 +35,18 @@ class ByteIntegers:
     def put(self, begin: int, end: int, out: NDArray[np.uint8]) -> None: ...
     def put_rows(self, rows: NDArray[np.int64], length: int, out: NDArray[np.uint8]) -> None: ...
 
+class ChosenRows:
+    def __init__(self, header: Buffer, total: int, row_nbytes: int) -> None: ...
+    def take(
+        self,
+        chunk: int,
+        data: Buffer,
+        rows: NDArray[np.int64],
+        scratch: NDArray[np.uint8],
+        out: NDArray[np.uint8],
+        base: NDArray[np.uint8] | None = None,
+    ) -> None: ...
+
 class Stream:
     def __init__(
         self,

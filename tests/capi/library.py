@@ -205,6 +205,26 @@ class File:
         self._library.check(status, error)
         return out.raw[:size]
 
+    def gather(
+        self, name: str, rows: list[int], kind: int = AS_IS, *, size: int | None = None,
+        count: int | None = None,
+    ) -> bytes:  # fmt: skip
+        """Chosen rows; `size` and `count` are told in place of the buffer's and the list's own."""
+        shape = self.shape(name)
+        each = self.size(name, kind, 1) if not shape or shape[0] else 0
+        room = each * len(rows)
+        out = ctypes.create_string_buffer(room + 8)
+        ctypes.memset(ctypes.addressof(out) + room, 0xA5, 8)
+        error = Error()
+        status = self._c.taut_gather_rows(
+            self._handle, c_size_t(self.tensors[name].number), (c_uint64 * len(rows))(*rows),
+            c_size_t(len(rows) if count is None else count), kind, out,
+            c_size_t(room if size is None else size), byref(error),
+        )  # fmt: skip
+        assert out.raw[room:] == b"\xa5" * 8
+        self._library.check(status, error)
+        return out.raw[:room]
+
     @property
     def base_name(self) -> str | None:
         found = self._c.taut_base_name(self._handle)

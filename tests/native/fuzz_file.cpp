@@ -88,6 +88,12 @@ bool run(const uint8_t* data, size_t size, uint64_t way = 0) {
             if (taut_decode_rows(file, i, which, 1, type, row.data(), row.size(), &error) == TAUT_OK &&
                 whole == TAUT_OK && bytes && std::memcmp(row.data(), out.data() + which * bytes, row.size()) != 0)
                 fail("a row differs from that of the whole tensor");
+            const uint64_t rows[] = {t.shape[0] - 1, which, 0, which};
+            Bytes some(4 * row.size());
+            if (taut_gather_rows(file, i, rows, 4, type, some.data(), some.size(), &error) != TAUT_OK || whole != TAUT_OK) continue;
+            for (size_t k = 0; k < 4 && bytes; k++)
+                if (std::memcmp(some.data() + k * row.size(), out.data() + rows[k] * bytes, row.size()) != 0)
+                    fail("a row that was chosen differs from that of the whole tensor");
         }
         taut_grid grid;
         if (taut_grid_describe(file, i, &grid, &error) == TAUT_OK && grid.values < kMostValues / 4 &&

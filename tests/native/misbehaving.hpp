@@ -58,7 +58,8 @@ struct Program {
         taut_tensor t;
         check(taut_describe(file, 0, &t) == TAUT_OK || taut_count(file) == 0, "a tensor is told meanwhile");
         for (taut_status status :
-             {taut_decode_rows(file, 0, 0, 0, TAUT_AS_IS, out, sizeof out, &error), taut_verify(file, &error),
+             {taut_decode_rows(file, 0, 0, 0, TAUT_AS_IS, out, sizeof out, &error),
+              taut_gather_rows(file, 0, nullptr, 0, TAUT_AS_IS, out, sizeof out, &error), taut_verify(file, &error),
               taut_grid_describe(file, 0, &grid, &error), taut_grid_decode(file, 0, 0, 0, &nowhere, &error),
               taut_original_count(file, &count, &error), taut_original_name(file, 0, &name, &error),
               taut_original_write(file, 0, [](void*, const void*, size_t) { return 0; }, nullptr, &error),
@@ -144,6 +145,14 @@ inline Answers ask(Program& program, taut_file* file, taut_write* write = append
                 check(out[size_t(bytes)] == 0xa5, "a byte behind the tensor is written");
                 answers.add(status, error, out.data(), size_t(bytes));
             }
+        uint64_t row;
+        if (!program.gone && rows && taut_size(file, i, 1, TAUT_AS_FLOAT32, &row) == TAUT_OK) {
+            const uint64_t which[] = {rows - 1, 0, rows - 1};
+            std::vector<uint8_t> out(3 * size_t(row) + 1, 0xa5);
+            const taut_status status = taut_gather_rows(file, i, which, 3, TAUT_AS_FLOAT32, out.data(), out.size() - 1, &error);
+            check(out.back() == 0xa5, "a byte behind the rows is written");
+            answers.add(status, error, out.data(), out.size() - 1);
+        }
         taut_grid grid;
         if (program.gone) break;
         taut_status status = taut_grid_describe(file, i, &grid, &error);

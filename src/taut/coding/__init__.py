@@ -2,6 +2,7 @@
 
 from taut.coding.adaptive import encode_adaptive
 from taut.coding.byte_integers import ByteIntegers
+from taut.coding.chosen_rows import ChosenRows
 from taut.coding.coder import (
     CodedArray,
     Effort,
@@ -58,6 +59,7 @@ __all__ = [
     "AdaptiveStream",
     "BitPiece",
     "ByteIntegers",
+    "ChosenRows",
     "Chunked",
     "CodedArray",
     "ContextTerm",

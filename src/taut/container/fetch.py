@@ -10,9 +10,10 @@ from typing import Protocol
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from taut import coding
-from taut.coding import ByteIntegers, Chunked, Job, chunked, decode_chunks
+from taut.coding import ByteIntegers, ChosenRows, Chunked, Job, chunked, decode_chunks
 from taut.container.format import GROUP, MAGIC, xxh3
 from taut.container.place import PackPlace, Place
 from taut.errors import FormatError, VerifyError
@@ -295,6 +296,35 @@ class Fetcher:
         except FormatError as error:
             raise self._named(place, error) from None
         self.tell(out.nbytes)
+
+    def chosen_rows(self, array: ChunkedArray, row_nbytes: int) -> ChosenRows:
+        """What gives rows of an array, chunk by chunk; raises `FormatError` as `decode`."""
+        try:
+            return ChosenRows(array.header, array.found.nbytes, row_nbytes)
+        except FormatError as error:
+            raise self._named(array.place, error) from None
+
+    def take_rows(
+        self,
+        array: ChunkedArray,
+        chunk: int,
+        chosen: ChosenRows,
+        rows: NDArray[np.int64],
+        scratch: NDArray[np.uint8],
+    ) -> NDArray[np.uint8]:
+        """Rows of one chunk, counted from its first, as bytes; raises as `decode_range`.
+
+        `scratch` has room for the whole chunk.
+        """
+        one = self.chunk_range(array, chunk, chunk + 1)
+        base = self._base_of(one.place, (one.begin, one.end))
+        out = np.empty((len(rows), chosen.row_nbytes), np.uint8)
+        try:
+            chosen.take(chunk, one.chunks[0], rows, scratch, out, base=base)
+        except FormatError as error:
+            raise self._named(one.place, error) from None
+        self.tell(out.nbytes)
+        return out
 
     def hold(self, array: ChunkedArray) -> ByteIntegers | None:
         """The integers that an array is made of; None where many are wider than a byte.

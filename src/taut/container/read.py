@@ -265,7 +265,7 @@ class TautFile(Reader[np.ndarray]):
         """
         place = self._own_place(name)
         array = None if place is None else self.fetcher.chunked_array(place)
-        return row_reader(self.fetcher, array, self._by_name[name], self.threads) if array else None
+        return row_reader(self.fetcher, array, self._by_name[name]) if array else None
 
     def integer_reader(self, name: str) -> IntegerReader | None:
         """What gives the integers that a rounded tensor's values are made of.

@@ -166,12 +166,14 @@ class OnDemand:
             run.setdefault("layers", []).append(layer)
         last = run.get("last")
         if last is not None:
-            self._after[last] = layer
+            self._runs_after(last, layer)
         run["last"] = layer
         self._weights.expect(self._next_to_decode(layer))
 
     def _next_to_decode(self, layer: nn.Module) -> tuple[Weight, ...]:
         """The weights of the next layer that has to be decoded, if it is near."""
+        if layer in self._weights.quiet:
+            return ()
         following = self.following(layer)
         for _ in range(_FAR):
             if following is None:
@@ -180,7 +182,14 @@ class OnDemand:
             if not all(weight.is_near for weight in weights):
                 return weights
             following = self.following(following)
+        self._weights.quiet.add(layer)
         return ()
+
+    def _runs_after(self, layer: nn.Module, following: nn.Module | None) -> None:
+        """Note what ran after a layer, where that is another than the last time."""
+        if self._after.get(layer) is not following or layer not in self._after:
+            self._after[layer] = following
+            self._weights.quiet.clear()
 
     def _made_tables(self) -> dict[nn.Module, RowTable]:
         """Tables of the embeddings that are looked up by rows: none where all weights are kept."""
@@ -228,7 +237,7 @@ class OnDemand:
         """The module has run: what its first layer needs is not decoded before it runs again."""
         last = self._run.__dict__.pop("last", None)
         if last is not None:
-            self._after[last] = None
+            self._runs_after(last, None)
             self._weights.expect(())
 
     def __deepcopy__(self, memo: object) -> NoReturn:

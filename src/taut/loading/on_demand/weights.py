@@ -130,6 +130,7 @@ class Weights:
         self.decoded = 0
         self.all: list[Weight] = []
         self.tables: list[RowTable] = []
+        self.quiet: set[torch.nn.Module] = set()  # layers behind which nothing has to be decoded
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._ahead: tuple[Weight, ...] = ()
@@ -166,6 +167,8 @@ class Weights:
 
     def expect(self, weights: tuple[Weight, ...]) -> None:
         """Begin to decode weights that a later layer takes; those expected before are let go."""
+        if not weights and not self._ahead:
+            return
         with self._lock:
             stale = [one for one in self._ahead if one not in weights and not one.users]
             new = [one for one in weights if one not in self._ahead]
@@ -183,6 +186,7 @@ class Weights:
         """In a process that was forked off: its threads are gone, and may have held every lock."""
         self._process, self._thread, self._ahead = os.getpid(), None, ()
         self._lock, self.pool = threading.Lock(), Pool()
+        self.quiet.clear()
         self.budget.begin_anew(sum(one.nbytes for one in self.all if one.kept))
         for weight in self.all:
             weight.decoding = threading.Lock()
