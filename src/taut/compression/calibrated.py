@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from taut.compression.exact import bit_exact, exact_fits
 from taut.compression.folded import folded_with_data
-from taut.compression.request import Asked, Call, Decision, allowed_of, target_of
+from taut.compression.request import Asked, Call, Decision, allowed_of
 from taut.compression.room import check_room, check_scratch
 from taut.container import Origin
-from taut.encoding.data_free import lossy_schemes
+from taut.encoding.data_free import SizeRequest, check_least, lossy_schemes
 from taut.encoding.on_base import base_of, base_under
 from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError, TargetError
@@ -66,7 +66,7 @@ def decide_calibrated(
     _check_device(call.device)
     if call.scratch is not None:
         check_scratch(Path(call.scratch))
-    target = target_of(source, call)
+    target = asked.target(source)
     fits = (
         exact_fits(source, asked.schemes, target, call, origin, progress=progress)
         if allowed is None
@@ -78,6 +78,17 @@ def decide_calibrated(
     schemes = _lossy(source, asked, target)
     if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
+    if target is not None:
+        check_least(
+            SizeRequest(
+                source=source,
+                schemes=schemes,
+                target=target,
+                effort=call.effort or "max",
+                origin=origin,
+                threads=call.threads,
+            )
+        )
     opened = counted(progress, "open", 3)  # frameworks, the network, data: seconds, or a minute
     model = _opened(source, schemes, spec)
     opened()
