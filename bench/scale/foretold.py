@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if asked.alone:
         print(json.dumps(_compressed(asked.networks[0])))
         return
-    print("| network | weights | foretold, MB | seen, MB | seen / foretold |\n|---|---|---|---|---|")
+    print(
+        "| network | weights | foretold, MB | seen, MB | seen / foretold |\n|---|---|---|---|---|"
+    )
     for name in asked.networks or NETWORKS:
         found = observe(__spec__.name, name, "--alone")
         told, seen = found.said["told"] / 1e6, found.anonymous / 1e6
@@ -130,7 +132,7 @@ def _resnet(width: int, blocks: int) -> nn.Module:
 
 def resnet20(folder: Path) -> tuple[object, object]:
     """A residual network of 0.3 M weights on images of 32 x 32."""
-    return _resnet(16, 3).eval(), list(torch.randn(256, 3, 32, 32).split(64))
+    return _resnet(16, 3).eval(), list(torch.randn(128, 3, 32, 32).split(64))
 
 
 def resnet(folder: Path) -> tuple[object, object]:

@@ -201,16 +201,21 @@ def _check_room(work: Work, memory: str | int | None, beside: Path | None) -> No
 
 
 def _shapes(work: Work) -> DataShapes:
-    """What the network is run on; of a small one, that is differentiated whole, what it keeps."""
+    """What the network is run on; what a small one, which is differentiated whole, takes."""
     from taut.calibration import is_large
     from taut.networks.calibration import positions_of
-    from taut.networks.kept_values import kept_bytes
+    from taut.networks.calls import samples_of
+    from taut.networks.kept_values import backward_bytes, entering_bytes
+    from taut.networks.portions import parts_of_a_batch
 
-    data, kept = work.calibration, 0
+    data, kept, entering = work.calibration, 0, 0
     if not is_large(work.source, work.schemes):
         first = next(iter(data))
-        kept = kept_bytes(work.model.module, first) * data.largest // max(1, positions_of(first))
-    return DataShapes(data.positions, data.largest, data.longest, kept)
+        times = data.largest / max(1, positions_of(first))
+        at_once = times / min(parts_of_a_batch(len(data)), max(1, samples_of(first)))
+        kept = backward_bytes(work.model.module, first, at_once)
+        entering = data.samples * entering_bytes(work.model.module, first)
+    return DataShapes(data.positions, data.largest, data.longest, kept, entering)
 
 
 def _settled(work: Work, record: Findings, *, resume: bool) -> Ready:
