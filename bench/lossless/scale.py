@@ -181,8 +181,8 @@ def _to_formats(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, 
     for told, out, options in (
         ("GGUF, bfloat16", "a.gguf", {"weights": "bfloat16"}),
         ("GGUF, int8", "b.gguf", {"weights": "int8"}),
-        ("compressed-tensors, int8", "c", {"format": "compressed-tensors", "weights": "int8"}),
-        ("compressed-tensors, int4", "d", {"format": "compressed-tensors", "weights": "int4"}),
+        ("compressed-tensors, int8", "c", {"to": "compressed-tensors", "weights": "int8"}),
+        ("compressed-tensors, int4", "d", {"to": "compressed-tensors", "weights": "int4"}),
     ):
         row = _run("export", small, folder / out, json.dumps({**options, "force": True}))
         yield f"three matrices of {asked.tensor:g} GB as {told}", row
