@@ -5,6 +5,7 @@
     python -m bench.lossless.scale --tensor 0.5 --schemes "50%;int4:g128"   # one tensor alone
     python -m bench.lossless.scale --tensor 0.6 --base     # one tensor on a base
     python -m bench.lossless.scale --tensor 0.6 --look     # one tensor described, and exported
+    python -m bench.lossless.scale --tensor 0.6 --formats  # read from other formats, and written
 
 Makes the models of random bfloat16 weights in a temporary folder (TMPDIR), runs each command in a
 process of its own, and prints CPU seconds and the largest anonymous and resident memory.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import struct
 import subprocess
 import sys
@@ -30,7 +32,7 @@ _COLUMNS = 4096
 _ROWS = 4096  # that are made at a time
 _MB = 1e6
 
-Tensors = list[tuple[str, tuple[int, int]]]
+Tensors = list[tuple[str, tuple[int, ...]]]
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -47,6 +49,12 @@ def command_line() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--look", action="store_true", help="the one tensor analysed and exported, and no other row"
+    )
+    options.add_argument(
+        "--formats",
+        action="store_true",
+        help="the one tensor from PyTorch and ONNX, and in networks for GGUF, ONNX and "
+        "compressed-tensors, and no other row",
     )
     return options
 
@@ -74,6 +82,10 @@ def _rows(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[s
         return
     if asked.look:
         yield from _looked_at(folder, asked)
+        return
+    if asked.formats:
+        yield from _from_formats(folder, asked)
+        yield from _to_formats(folder, asked)
         return
     shards = sharded(folder / "shards", asked.shards, 8)
     for verb, *rest in (("compress", "{}"), ("verify",), ("decompress",)):
@@ -117,6 +129,11 @@ def _on_base(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dic
     yield f"{told} on a base", _run("compress", names[1], small, base)
     yield "the same, verify", _run("verify", small, small, base)
     yield "the same, decompress", _run("decompress", small, folder / "back.safetensors", base)
+    rounded = folder / "rounded.taut.safetensors"
+    bits = json.dumps({"base": str(names[0]), "bits": 0.3, "effort": "fast"})
+    yield f"{told} on a base, --bits 0.3", _run("compress", names[1], rounded, bits)
+    yield "the same, verify", _run("verify", rounded, rounded, base)
+    yield "the same, decompress", _run("decompress", rounded, folder / "again.safetensors", base)
     on_delta = json.dumps({"base": [str(small), str(names[0])]})
     yield f"{told} on that delta", _run("compress", names[2], more, on_delta)
     yield "the same, verify", _run("verify", more, more, on_delta)
@@ -134,6 +151,106 @@ def _looked_at(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, d
         options = json.dumps({"dtype": dtype, "force": True})
         found = _run("export", small, folder / "other.safetensors", options)
         yield f"the same, export as {dtype}", found
+
+
+def _from_formats(
+    folder: Path, asked: argparse.Namespace
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """One tensor that lies in a checkpoint of PyTorch, and in a file beside an ONNX model."""
+    tensor, small = folder / "one.safetensors", folder / "small.taut.safetensors"
+    rows = int(asked.tensor * 1e9 / 2 / _COLUMNS)
+    _write(tensor, [("weight", (rows, _COLUMNS))])
+    told = f"one tensor of {asked.tensor:g} GB"
+    _run("checkpoint", tensor, folder / "one.pt")
+    yield f"{told} from PyTorch, lossless", _run("compress", folder / "one.pt", small)
+    _run("onnx", tensor, folder / "one.onnx")
+    model = folder / "one.taut.safetensors"
+    yield f"{told} from ONNX, lossless", _run("compress", folder / "one.onnx", model)
+    yield "the same, decompress", _run("decompress", model, folder / "back" / "one.onnx")
+    for one in ("load_all", "load_file"):
+        yield f"the first, {one}", _run(one, small, small)
+
+
+def _to_formats(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
+    """A Llama of one block, whose three large matrices have the size, in formats of runtimes."""
+    width = 2048
+    wide = int(asked.tensor * 1e9 / 2 / width) // 128 * 128
+    llama, small = folder / "llama", folder / "llama_small"
+    _llama(llama, width, wide)
+    _run("compress", llama, small)
+    for told, out, options in (
+        ("GGUF, bfloat16", "a.gguf", {"weights": "bfloat16"}),
+        ("GGUF, int8", "b.gguf", {"weights": "int8"}),
+        ("compressed-tensors, int8", "c", {"to": "compressed-tensors", "weights": "int8"}),
+        ("compressed-tensors, int4", "d", {"to": "compressed-tensors", "weights": "int4"}),
+    ):
+        row = _run("export", small, folder / out, json.dumps({**options, "force": True}))
+        yield f"three matrices of {asked.tensor:g} GB as {told}", row
+
+
+def _llama(folder: Path, width: int, wide: int) -> None:
+    """A Llama of one block with random weights in bfloat16."""
+    folder.mkdir()
+    config = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": width,
+        "intermediate_size": wide, "num_hidden_layers": 1, "num_attention_heads": width // 64,
+        "num_key_value_heads": width // 512, "vocab_size": 256, "torch_dtype": "bfloat16",
+        "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    block, few = "model.layers.0", width // 8
+    _write(
+        folder / "model.safetensors",
+        [
+            ("model.embed_tokens.weight", (256, width)),
+            (f"{block}.input_layernorm.weight", (width,)),
+            (f"{block}.self_attn.q_proj.weight", (width, width)),
+            (f"{block}.self_attn.k_proj.weight", (few, width)),
+            (f"{block}.self_attn.v_proj.weight", (few, width)),
+            (f"{block}.self_attn.o_proj.weight", (width, width)),
+            (f"{block}.post_attention_layernorm.weight", (width,)),
+            (f"{block}.mlp.gate_proj.weight", (wide, width)),
+            (f"{block}.mlp.up_proj.weight", (wide, width)),
+            (f"{block}.mlp.down_proj.weight", (width, wide)),
+            ("model.norm.weight", (width,)),
+            ("lm_head.weight", (256, width)),
+        ],
+    )
+
+
+def _as_checkpoint(source: str, target: str) -> int:
+    """Write the tensor of a safetensors file as PyTorch does."""
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(source), target)
+    return Path(target).stat().st_size
+
+
+def _as_onnx(source: str, target: str) -> int:
+    """Write the tensor of a safetensors file as an ONNX model with its weights beside it."""
+    import onnx
+    from safetensors import safe_open
+
+    data = Path(target).with_suffix(".bin")
+    with safe_open(source, "np") as opened:
+        rows, columns = opened.get_slice("weight").get_shape()
+    begin = Path(source).stat().st_size - 2 * rows * columns
+    with Path(source).open("rb") as file, data.open("wb") as out:
+        file.seek(begin)
+        while piece := file.read(1 << 24):
+            out.write(piece)
+    weight = onnx.TensorProto(
+        name="weight", data_type=onnx.TensorProto.BFLOAT16, dims=[rows, columns],
+        data_location=onnx.TensorProto.EXTERNAL,
+    )  # fmt: skip
+    weight.external_data.add(key="location", value=data.name)
+    given = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.BFLOAT16, ["n", rows])
+    back = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.BFLOAT16, ["n", columns])
+    node = onnx.helper.make_node("MatMul", ["x", "weight"], ["y"])
+    graph = onnx.helper.make_graph([node], "one", [given], [back], [weight])
+    Path(target).write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    return Path(target).stat().st_size
 
 
 def _run(verb: str, source: Path, target: Path, options: str = "{}") -> dict[str, float]:
@@ -160,6 +277,14 @@ def _measure(verb: str, source: str, target: str, options: str) -> dict[str, flo
             size = taut.analyze(source).bytes
         case "export":
             size = taut.export(source, target, threads=1, **json.loads(options)).size
+        case "checkpoint":
+            size = _as_checkpoint(source, target)
+        case "onnx":
+            size = _as_onnx(source, target)
+        case "load_all":
+            size = sum(one.nbytes for one in taut.load(source, threads=1).load_all().values())
+        case "load_file":
+            size = sum(one.nbytes for one in taut.load_file(source).values())
         case "verify":
             size = taut.verify(source, threads=1, **json.loads(options)).size
         case _:
@@ -219,13 +344,13 @@ def _write(path: Path, tensors: Tensors, moved: int = 0) -> None:
     rng, end, entries = np.random.default_rng(0), 0, {}
     other = np.random.default_rng(1)
     for name, shape in tensors:
-        begin, end = end, end + 2 * shape[0] * shape[1]
+        begin, end = end, end + 2 * math.prod(shape)
         entries[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
     header = json.dumps(entries).encode()
     header += b" " * (-len(header) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(header)) + header)
-        for _, (rows, columns) in tensors:
+        for rows, columns in ((shape[0], math.prod(shape[1:])) for _, shape in tensors):
             for at in range(0, rows, _ROWS):
                 shape = (min(_ROWS, rows - at), columns)
                 values = rng.standard_normal(shape, dtype=np.float32) * np.float32(0.02)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +19,10 @@ from taut.analysis.foretold import foretell
 from taut.compression import room
 from taut.compression.room import check_room
 from taut.encoding.estimate import estimate_disk, estimate_memory
-from taut.encoding.run_needs import DataShapes
+from taut.encoding.run_needs import DataShapes, run_needs
 from taut.errors import ArgumentError
 from taut.io import open_source
+from taut.networks.kept_values import backward_bytes, entering_bytes
 
 
 def language_model(layers: int, d: int, mlp: int, words: int) -> dict[str, tuple[int, int]]:
@@ -101,3 +106,35 @@ def test_nothing_is_done_or_written_by_a_run_that_is_refused(tmp_path: Path) -> 
     assert [*tmp_path.iterdir()] == [] and {stage for stage, *_ in seen} == {"open"}
     with pytest.raises(ArgumentError, match=r'memory \(--memory\): "much" is no size'):
         taut.compress(net, tmp_path / "x", bits=3, calib=batches, memory="much")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system's own peak is read from /proc")
+@pytest.mark.parametrize("name", ["convolutions", "recurrent", "mlp"])
+def test_what_is_foretold_is_what_is_taken(name: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "tests.compression.memory_of_a_run", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["told"] / 1.25 <= found["seen"] <= 1.25 * found["told"], found
+
+
+def test_values_that_wait_for_their_blocks_count_with_all_batches() -> None:
+    torch = pytest.importorskip("torch")
+    blocks = [torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.ReLU()) for _ in range(3)]
+    net = torch.nn.Sequential(torch.nn.Linear(8, 16), *blocks, torch.nn.Linear(16, 4))
+    assert entering_bytes(net, torch.randn(5, 8)) >= 3 * 4 * 16
+    assert entering_bytes(torch.nn.Linear(8, 4), torch.randn(5, 8)) == 0
+    few = DataShapes(100, 10, 1, kept=10_000_000)
+    many = dataclasses.replace(few, entering=50_000_000)
+    shapes = {"a": (64, 64)}
+    more = (
+        run_needs(shapes, many, narrow=False).memory - run_needs(shapes, few, narrow=False).memory
+    )
+    assert more == 50_000_000
+
+
+def test_what_a_batch_keeps_grows_with_its_samples_alone() -> None:
+    torch = pytest.importorskip("torch")
+    net = torch.nn.LSTM(8, 16, batch_first=True).eval()
+    one, many = (backward_bytes(net, torch.randn(count, 20, 8)) for count in (2, 64))
+    assert 0 < one < many < 64 * one
+    assert backward_bytes(net, torch.randn(8, 20, 8), 8.0) == many

@@ -18,6 +18,7 @@ import pytest
 import taut.container.nameless as nameless_module
 import taut.container.temporary as temporary_module
 from taut.container import AtomicFile, check_folder, made_file, made_folder, scratch_folder
+from taut.container.atomic import explained
 from taut.container.temporary import clear, is_temporary
 from taut.errors import ArgumentError, TautError, VerifyError
 
@@ -446,3 +447,24 @@ def test_the_disk_is_waited_for_while_the_file_is_checked_and_its_errors_are_tol
             order.append("checked")
             body.set()
     assert order == ["checked", "synced"] and not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"),
+    [
+        (errno.ENOSPC, "make room there, or write elsewhere"),
+        (errno.EFBIG, "allow files of that size"),
+        (errno.EROFS, "write elsewhere, or where you may write"),
+        (errno.EACCES, "write elsewhere, or where you may write"),
+        (errno.EIO, "untouched"),
+    ],
+)
+def test_an_error_of_the_system_says_what_where_and_what_to_do(
+    tmp_path: Path, number: int, way_out: str
+) -> None:
+    path = tmp_path / "net.taut.safetensors"
+    told = f"{path}: cannot be written ({os.strerror(number)}); what was there before is untouched"
+    with pytest.raises(TautError) as caught, explained(path):
+        raise OSError(number, os.strerror(number))
+    assert str(caught.value).startswith(told)
+    assert way_out in str(caught.value)

@@ -11,10 +11,12 @@ import pytest
 import taut
 from taut.container import TautFile
 from taut.errors import ArgumentError
+from taut.exporting.gguf import row_parts
 from taut.exporting.gguf.blocks import blocks
+from taut.exporting.gguf.load_back import Tensor
 from taut.exporting.gguf.networks import arranged, restored
 from taut.exporting.gguf.write import export_gguf
-from taut.io import open_source
+from taut.io import TensorInfo, open_source
 
 gguf = pytest.importorskip("gguf")
 torch = pytest.importorskip("torch")
@@ -198,3 +200,48 @@ def test_what_the_format_cannot_say_is_refused(tmp_path, llama, change, message)
 def test_a_value_beyond_float16_names_its_tensor(tmp_path):
     with pytest.raises(ArgumentError, match='"big": its largest value, 100000, is beyond float16'):
         blocks("big", np.full((1, 32), 1e5, np.float32), "Q8_0", gridded=False)
+
+
+@pytest.mark.parametrize("kind", ["Llama", "GPT2"])
+@pytest.mark.parametrize(
+    ("scheme", "weights"),
+    [
+        ("lossless", "bfloat16"), ("lossless", "int8"), ("lossless", "int4"),
+        ("int4:g32", None), ("int8", None), ("fp16", None),
+    ],
+)  # fmt: skip
+def test_a_large_tensor_is_written_some_rows_at_a_time_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, scheme: str, weights: str | None
+) -> None:
+    folder = saved(kind, tmp_path / "net", **({} if kind == "GPT2" else {"num_key_value_heads": 2}))
+    names = [
+        i.name for i in open_source(folder).infos if len(i.shape) == 2 and i.shape[1] % 32 == 0
+    ]
+    plan = {n: scheme for n in names if "embed" not in n and "wpe" not in n and "wte" not in n}
+    taut.compress(folder, tmp_path / "small", plan=plan, effort="fast")
+    whole = taut.export(tmp_path / "small", tmp_path / "whole.gguf", weights=weights)
+    for name, value in (("LARGE", 4096), ("PIECE", 4096)):
+        monkeypatch.setattr(row_parts, name, value)
+    cut = taut.export(tmp_path / "small", tmp_path / "cut.gguf", weights=weights)
+    assert (tmp_path / "cut.gguf").read_bytes() == (tmp_path / "whole.gguf").read_bytes()
+    assert (cut.exact, cut.rounded, cut.notes) == (whole.exact, whole.rounded, whole.notes)
+    assert cut.check.rel_mse == pytest.approx(whole.check.rel_mse, rel=1e-9)
+
+
+def test_integers_are_kept_only_where_all_rows_have_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, llama: Path
+) -> None:
+    name = "model.layers.0.mlp.up_proj.weight"
+    taut.compress(llama, tmp_path / "first", plan={name: "int8"}, effort="fast")
+    state = dict(taut.load(tmp_path / "first").load_all())
+    state[name][-1] *= np.linspace(1, 1.1, 64, dtype=np.float32)  # the last row is on no grid
+    parts = row_parts.RowParts(state, tensor_of(name, state[name]))  # type: ignore[arg-type]
+    assert not row_parts.holds_integers(parts.values, "Q8_0", "int8")
+    state[name] = state[name][:-1]
+    parts = row_parts.RowParts(state, tensor_of(name, state[name]))  # type: ignore[arg-type]
+    assert row_parts.holds_integers(parts.values, "Q8_0", "int8")
+
+
+def tensor_of(name: str, values: np.ndarray) -> Tensor:
+    info = TensorInfo(name, "F32", values.shape, values.nbytes)
+    return Tensor(info, name, "Q8_0", "as it is", 1, "int8")  # type: ignore[arg-type]

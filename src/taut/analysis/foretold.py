@@ -116,7 +116,8 @@ def _at_head(outside: BlockShapes, tokens: int) -> int:
     """What the head makes of a part of a batch."""
     widest = max((max(shape) for shape in outside.matrices), default=0)
     sample = widest * min(tokens or _FEW, _FEW // 2)
-    return int(_LOGITS * _SINGLE * max(OUTPUTS, sample)) if widest else 0
+    part = min(OUTPUTS, widest * tokens) if tokens else OUTPUTS
+    return int(_LOGITS * _SINGLE * max(part, sample)) if widest else 0
 
 
 def hidden_width(blocks: Iterable[BlockShapes]) -> int:

@@ -74,7 +74,7 @@ def _check_both(request: Request, settled: Settled, size: int) -> None:
     if target is None or allowed is None or settled.score is None or size <= target.nbytes:
         return
     raise TargetError(
-        f"{target.text} ({target.nbytes:,} bytes) and max_drop {allowed.text} cannot both "
+        f"{target.text} ({target.told:,} bytes) and max_drop {allowed.text} cannot both "
         f"be met: at that score the file has {size:,} bytes",
         best=Try(settled.dial, settled.score),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from taut.calibration.overlay import as_stored, as_written, of_dtype
 from taut.calibration.rounder import Rounder
 from taut.encoding.data_free_rounder import sparse
-from taut.encoding.on_base import standing, whole_of
+from taut.encoding.on_base import as_it_is, standing
 from taut.io import Source, TensorInfo
 from taut.scheme import Scheme
 
@@ -50,7 +50,7 @@ def written(
     if found is not None:
         return standing(source, info, found)
     exact = info.name in schemes and schemes[info.name].kind != "rd"
-    return whole_of(source, info) if changed and exact else None
+    return as_it_is(source, info).load(info.name) if changed and exact else None
 
 
 def _held(

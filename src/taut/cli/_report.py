@@ -74,6 +74,7 @@ _CALIBRATED: Final = {
 }
 
 
+_DIAL: Final = "rate-distortion"
 _EXACT_AT_LEAST = 0.4  # of the original's bytes: below, hardly a model fits bit for bit
 
 
@@ -155,14 +156,25 @@ def needs_text(wanted: AskedFor, source: Source) -> str:
     return f"peak memory about {size(memory)}, disk from {size(disk)} until it is done"
 
 
-def plan_text(wanted: AskedFor, *, roomy: bool = False) -> str:
+def plan_text(wanted: AskedFor, *, roomy: bool = False, base: str | None = None) -> str:
     """What was asked for, in a line; `roomy` says that a model has room in the size as it is.
+
+    `base` is what the file is to stand on, of which it holds what differs: that may have room in
+    the size bit for bit, which the work itself tells.
 
     >>> plan_text(AskedFor(size="20x", train="build.py:batches", epochs=20))
     'size 20x, trained with build.py:batches, 20 epochs, effort max'
     >>> plan_text(AskedFor(size="10GB"), roomy=True)
     'lossless, which size 10GB has room for, effort max'
+    >>> plan_text(AskedFor(bits=0.5), base="net.safetensors")
+    'what differs from net.safetensors: rate-distortion (lossless where that has room), \
+0.5 bits per weight, effort max'
     """
+    if base is not None:
+        told = plan_text(wanted, roomy=roomy)
+        if wanted.dialled and wanted.calib is None and wanted.max_drop is None:
+            told = told.replace(_DIAL, f"{_DIAL} (lossless where that has room)", 1)
+        return f"what differs from {base}: {told}"
     words = {
         "{:g} bits per weight": wanted.bits,
         "size {}": wanted.size,
@@ -181,7 +193,7 @@ def plan_text(wanted: AskedFor, *, roomy: bool = False) -> str:
     if roomy:
         return f"lossless, which {', '.join(parts)} has room for, effort {effort}"
     told = ", ".join([*parts, *([f"effort {effort}"] if effort else [])])
-    return f"rate-distortion, {told}" if wanted.dialled else told
+    return f"{_DIAL}, {told}" if wanted.dialled else told
 
 
 def scores_text(before: float, after: float) -> str:

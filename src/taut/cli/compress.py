@@ -217,7 +217,9 @@ def command(
         check_named(calib, train, teacher)
         # Once: a file of code may build another network each time.
         src = chosen(built(model), key, strict=strict)
-        nbytes, lines = _introduction(asked, src, target, named=output is not None or dry_run)
+        nbytes, lines = _introduction(
+            asked, src, target, named=output is not None or dry_run, base=base
+        )
         hold_back(step, lines, nbytes)
         result = taut.compress(
             src,
@@ -279,7 +281,12 @@ def _check(
 
 
 def _introduction(
-    asked: AskedFor, src: Model, target: Path, *, named: bool
+    asked: AskedFor,
+    src: Model,
+    target: Path,
+    *,
+    named: bool,
+    base: Sequence[str | Path] | None,
 ) -> tuple[int, list[tuple[str, str]]]:
     """The model's bytes, and what is said before the work: the model, what it becomes, and where.
 
@@ -295,9 +302,10 @@ def _introduction(
     if asked.loses:
         source = as_floats(source)
     check_fits(source, asked.bits, asked.size)
+    stands = str(base[0]) if base else None
     lines = [
         ("model", f"{model_text(source, stored)}    {needs_text(asked, source)}"),
-        ("plan", plan_text(asked, roomy=asked.has_room(source))),
+        ("plan", plan_text(asked, roomy=asked.has_room(source), base=stands)),
     ]
     if not named:
         lines.append(("output", f"{target}    (-o names another)"))

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from taut.compression.exact import bit_exact, exact_fits
 from taut.compression.folded import folded_with_data
-from taut.compression.request import Asked, Call, Decision, allowed_of, target_of
+from taut.compression.request import Asked, Call, Decision, allowed_of
 from taut.compression.room import check_room, check_scratch
 from taut.container import Origin
-from taut.encoding.data_free import lossy_schemes
+from taut.encoding.data_free import SizeRequest, check_least, lossy_schemes
 from taut.encoding.on_base import base_of, base_under
 from taut.encoding.run_needs import DataShapes
 from taut.errors import ArgumentError, TargetError
@@ -66,7 +66,7 @@ def decide_calibrated(
     _check_device(call.device)
     if call.scratch is not None:
         check_scratch(Path(call.scratch))
-    target = target_of(source, call)
+    target = asked.target(source)
     fits = (
         exact_fits(source, asked.schemes, target, call, origin, progress=progress)
         if allowed is None
@@ -78,6 +78,17 @@ def decide_calibrated(
     schemes = _lossy(source, asked, target)
     if allowed is None and target is None and _dialled(schemes):
         raise ArgumentError("calib: give bits, size or max_drop for what it is to serve")
+    if target is not None:
+        check_least(
+            SizeRequest(
+                source=source,
+                schemes=schemes,
+                target=target,
+                effort=call.effort or "max",
+                origin=origin,
+                threads=call.threads,
+            )
+        )
     opened = counted(progress, "open", 3)  # frameworks, the network, data: seconds, or a minute
     model = _opened(source, schemes, spec)
     opened()
@@ -190,16 +201,21 @@ def _check_room(work: Work, memory: str | int | None, beside: Path | None) -> No
 
 
 def _shapes(work: Work) -> DataShapes:
-    """What the network is run on; of a small one, that is differentiated whole, what it keeps."""
+    """What the network is run on; what a small one, which is differentiated whole, takes."""
     from taut.calibration import is_large
     from taut.networks.calibration import positions_of
-    from taut.networks.kept_values import kept_bytes
+    from taut.networks.calls import samples_of
+    from taut.networks.kept_values import backward_bytes, entering_bytes
+    from taut.networks.portions import parts_of_a_batch
 
-    data, kept = work.calibration, 0
+    data, kept, entering = work.calibration, 0, 0
     if not is_large(work.source, work.schemes):
         first = next(iter(data))
-        kept = kept_bytes(work.model.module, first) * data.largest // max(1, positions_of(first))
-    return DataShapes(data.positions, data.largest, data.longest, kept)
+        times = data.largest / max(1, positions_of(first))
+        at_once = times / min(parts_of_a_batch(len(data)), max(1, samples_of(first)))
+        kept = backward_bytes(work.model.module, first, at_once)
+        entering = data.samples * entering_bytes(work.model.module, first)
+    return DataShapes(data.positions, data.largest, data.longest, kept, entering)
 
 
 def _settled(work: Work, record: Findings, *, resume: bool) -> Ready:

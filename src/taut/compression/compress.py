@@ -31,7 +31,6 @@ from taut.compression.request import (
     Decision,
     loses,
     read_call,
-    target_of,
 )
 from taut.compression.shard_job import (
     Partition,
@@ -297,11 +296,9 @@ def _less_shards(
     source: Source, asked: Asked, origin: Origin, partition: Partition | None
 ) -> Asked:
     """The call with what shards take more than one file taken off its size."""
-    target = target_of(source, asked.call)
-    if partition is None or target is None:
+    if partition is None:
         return asked
-    left = max(1, target.nbytes - extra_bytes(source, origin, partition))
-    return replace(asked, call=replace(asked.call, bits=None, size=left))
+    return replace(asked, beside=extra_bytes(source, origin, partition))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from taut.coding import Effort
 from taut.compression.held_exact import refuse_held
-from taut.compression.request import Asked, Call, Decision, target_of
+from taut.compression.request import Asked, Call, Decision
 from taut.container import Origin
 from taut.encoding.data_free import (
     KnownSizes,
@@ -56,7 +56,7 @@ def decide(
         if value is not None:
             raise ArgumentError(f"{name}: goes with calibration data; give calib too")
     check_schemes(source, asked.schemes)
-    target = target_of(source, call)
+    target = asked.target(source)
     if target is None:
         return _by_schemes(source, asked, origin)
     request = SizeRequest(

@@ -109,7 +109,7 @@ class Asked:
     `fixed` are those that the plan decides, `named` those that it names in full; `held` are such
     as no scheme can round, which stay bit-exact (exact_only.py). `notes` say so, and which tensors
     its patterns passed by. `gains` multiply the steps of single tensors; `recipe` is what its steps
-    ask for.
+    ask for. Of the size asked for `beside` bytes go to the model becoming several files.
     """
 
     call: Call
@@ -120,6 +120,12 @@ class Asked:
     notes: tuple[str, ...] = ()
     gains: Mapping[str, float] = field(default_factory=dict)
     recipe: Recipe | None = None
+    beside: int = 0
+
+    def target(self, source: Source) -> Target | None:
+        """The size asked for, of what is stored of the tensors; None if none was."""
+        target = target_of(source, self.call)
+        return None if target is None else target.less(self.beside)
 
     @property
     def settled(self) -> frozenset[str]:

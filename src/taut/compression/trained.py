@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taut.compression.request import Asked, Decision, allowed_of, target_of
+from taut.compression.request import Asked, Decision, allowed_of
 from taut.container import Origin
 from taut.errors import ArgumentError
 from taut.io import Source, open_source
@@ -47,7 +47,7 @@ def decide_trained(
     from taut.training import TrainedRun, TrainRequest, open_teacher
 
     call, allowed = asked.call, allowed_of(asked.call)
-    target = target_of(source, call)
+    target = asked.target(source)
     fit, training = _loop(asked)  # first: it may be refused
     opened = counted(progress, "open", 2)
     teacher = open_teacher(call.teacher)

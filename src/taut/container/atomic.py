@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from taut.container.free_name import free_name
 from taut.container.hold import is_at
@@ -20,6 +22,17 @@ from taut.machine.closing import Closing
 _BLOCK = 1 << 20
 _USUAL = 0o666  # of a new file; the umask takes its part of it
 _OWN = 0o600  # what a file has while it is written: it is read again before it is kept
+_ROOM: Final = "; make room there, or write elsewhere"
+_RIGHT: Final = "; write elsewhere, or where you may write"
+_WAY_OUT: Final = {
+    errno.ENOSPC: _ROOM,
+    getattr(errno, "EDQUOT", errno.ENOSPC): _ROOM,
+    errno.EFBIG: "; write elsewhere, or allow files of that size (ulimit -f)",
+    errno.EACCES: _RIGHT,
+    errno.EPERM: _RIGHT,
+    errno.EROFS: _RIGHT,
+}
+"""What to do about an error of the system, by its number."""
 
 
 def check_destination(path: Path, *, force: bool) -> Path:
@@ -216,7 +229,7 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as error:
         raise TautError(
             f"{path}: cannot be written ({error.strerror or error}); "
-            "what was there before is untouched"
+            f"what was there before is untouched{_WAY_OUT.get(error.errno or 0, '')}"
         ) from error
 
 

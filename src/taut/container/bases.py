@@ -8,7 +8,6 @@ from math import prod
 from pathlib import Path
 from typing import Final, Protocol
 
-import ml_dtypes
 import numpy as np
 import xxhash
 
@@ -24,6 +23,7 @@ from taut.io.tensor_info import TensorInfo
 from taut.io.tensor_pieces import LARGE, PIECE, Read
 
 DEEPEST: Final = 16  # deltas that stand on one another
+_BLOCK: Final = 1 << 20  # values that are added together
 
 
 class Base(Protocol):
@@ -220,14 +220,13 @@ def add(base: np.ndarray, difference: np.ndarray) -> np.ndarray:
     array([1.5, 2. ], dtype=float16)
     """
     wide = np.float64 if base.dtype == np.float64 else np.float32
-    with np.errstate(over="ignore", invalid="ignore"):
-        found: np.ndarray = (base.astype(wide) + difference.astype(wide)).astype(base.dtype)
+    found = np.empty(base.shape, base.dtype)
+    out, first, second = found.reshape(-1), base.reshape(-1), difference.reshape(-1)
+    for at in range(0, out.size, _BLOCK):
+        block = slice(at, at + _BLOCK)
+        with np.errstate(over="ignore", invalid="ignore"):
+            out[block] = first[block].astype(wide) + second[block].astype(wide)
     return found
-
-
-def summable(dtype: np.dtype) -> bool:
-    """Whether differences to values of this dtype can be added to them."""
-    return dtype in (np.float64, np.float32, np.float16, ml_dtypes.bfloat16)
 
 
 def grouped(records: Iterable[Record], names: Mapping[int, str]) -> dict[str, list[Record]]:

@@ -10,15 +10,16 @@ from taut.coding import Job, decode, encode_delta
 from taut.coding.coder import CodedArray
 from taut.container import SMALL, Layout, xxh3
 from taut.container.added import BaseTensor
-from taut.container.bases import add, summable
+from taut.container.bases import add
 from taut.container.format import PART
 from taut.encoding.delta_pieces import WORTH, added_exactly_in_pieces, exact_in_pieces
 from taut.encoding.in_pieces import PieceOptions
 from taut.encoding.on_base import OnBase, base_under
+from taut.encoding.rounded_pieces import added_sum_in_pieces, lossy_in_pieces
 from taut.encoding.tensor import encode_tensor, relative_error
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo
-from taut.io.dtypes import SAFETENSORS_DTYPES, storage
+from taut.io.dtypes import SAFETENSORS_DTYPES
 from taut.io.pairs import PairsInfo
 from taut.scheme import Scheme
 
@@ -42,10 +43,15 @@ def added_on_base(
     if based.own_sum(info) == base.sum:
         layout.add_base(info, str(scheme), base)
         return True
+    exact = str(scheme) == "lossless"
+    if not exact and not based.differs(info):
+        return False
+    if not exact and lossy_in_pieces(info, scheme, options.quantize):
+        return added_sum_in_pieces(layout, based, info, scheme, base, options)
     if base.values is None:
         base = replace(base, values=based.base.load(info.name))
     held = _HeldOnBase(layout, based, info, base, options)
-    return held.added_exactly() if str(scheme) == "lossless" else held.added_rounded(scheme)
+    return held.added_exactly() if exact else held.added_rounded(scheme)
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,6 @@ class _HeldOnBase:
     def added_rounded(self, scheme: Scheme) -> bool:
         """Add what it differs by, rounded; False where the tensor by itself is as near."""
         info = self.info
-        if not self.based.differs(info) or not summable(storage(info.dtype, info.shape)[0]):
-            return False
         coded = encode_tensor(
             info,
             self.based.load(info.name),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +25,7 @@ from taut.io import Source, TensorInfo
 from taut.io.identity import plan_identity
 from taut.io.source import fixed_of
 from taut.planning import Target, free_schemes, meet_target
+from taut.planning.allocate import too_small
 from taut.progress import Progress
 from taut.scheme import Scheme
 from taut.transform import Rounded, finest_step, sample_rows
@@ -40,6 +41,7 @@ _ZERO = 1e30  # a dial that rounds every weight to zero
 # What estimates come to, measured: they leave out the states of lanes, and rounded counts.
 _SHORT: dict[Effort, float] = {"fast": 0.9965, "max": 0.998}
 _LEAST_BITS = 0.8  # a weight: at lower rates plain rounding is as good as the trellis
+_TOLD = 300  # bytes that are said of a tensor, beside its name
 _GRID = 4  # dials an octave that are looked at; between them sizes are interpolated
 
 
@@ -123,6 +125,31 @@ def find_dial(request: SizeRequest) -> Quantizer:
         1.0, effort, weights, threads=request.threads, plain=True, large=seen.large
     )
     return _searched(request, quantizer, samples)
+
+
+def check_least(request: SizeRequest) -> None:
+    """Refuse a size that is less than what is left with every matrix zero; loads the model for it.
+
+    A size that is larger than anything else could be is not looked at.
+
+    Raises:
+        TargetError: it is; the message says what is left.
+    """
+    source, target = request.source, request.target
+    zeroed = {name for name, one in request.schemes.items() if one.kind in ("rd", *GRIDS)}
+    rest = sum(info.nbytes for info in source.infos if info.name not in zeroed)
+    if target.nbytes > rest + sum(map(_told_bytes, source.infos)) + len(repr(request.origin)):
+        return
+    schemes = {name: Scheme("rd") if name in zeroed else s for name, s in request.schemes.items()}
+    quantizer = Quantizer(_ZERO, request.effort, threads=request.threads, plain=True)
+    least = _exact(replace(request, schemes=schemes), quantizer, _ZERO)
+    if least > target.nbytes:
+        raise too_small(target, least)
+
+
+def _told_bytes(info: TensorInfo) -> int:
+    """What a file says of a tensor, at most: an entry of its header, a row of its index."""
+    return _TOLD + 2 * len(info.name.encode())
 
 
 def _searched(request: SizeRequest, quantizer: Quantizer, samples: list[_Sample]) -> Quantizer:

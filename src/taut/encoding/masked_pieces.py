@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,14 +14,14 @@ from taut.coding.packed_codes import word_effort
 from taut.container import Layout
 from taut.container.added import PieceFacts
 from taut.container.format import PACKED, PART
+from taut.encoding.decoded_sums import AddedTo, DecodedSums
 from taut.encoding.few_bytes import FewBytes
 from taut.encoding.in_pieces import PieceOptions
 from taut.encoding.large_tensor import LargeMatrix
-from taut.encoding.tensor import RelativeError
 from taut.errors import ArgumentError
 from taut.io import TensorInfo, storage
 from taut.io.pairs import PairsInfo
-from taut.io.tensor_pieces import LARGE, PIECE
+from taut.io.tensor_pieces import LARGE, PIECE, Read
 from taut.planning import quantisable
 from taut.scheme import Scheme
 
@@ -34,18 +35,36 @@ def masks_in_pieces(info: TensorInfo, scheme: Scheme) -> bool:
     return scheme.kind in ("lossless", "fp16") and quantisable(info.dtype, info.shape)
 
 
-def add_masked_pieces(layout: Layout, matrix: LargeMatrix, options: PieceOptions) -> None:
+def add_masked_pieces(
+    layout: Layout,
+    matrix: LargeMatrix,
+    options: PieceOptions,
+    original: Read | None = None,
+    on: AddedTo | None = None,
+) -> bool:
     """Add a tensor of finite floats.
+
+    With `on` they are what the tensor, which `original` gives, differs by; False where coding them
+    does not pay, and nothing is added.
 
     Raises:
         ArgumentError: float16 does not hold a value.
     """
-    kept = _Kept(matrix)
+    kept = _Kept(matrix, DecodedSums(original or matrix.read, on))
     shape, dtype = matrix.info.shape, kept.dtype
     effort = word_effort(dtype, options.effort)
     stream = LosslessStream(kept.read, shape, dtype, effort=effort, block=PIECE)
     stream.prepare(kept.see)
     facts, info, scheme = kept.facts(), matrix.info, str(matrix.scheme)
+    base = None if on is None else on.base
+    if base is not None and not math.isfinite(facts.rel_mse):
+        raise ArgumentError(
+            f"{matrix.name}: scheme {scheme} rounds a value out of {info.dtype}; "
+            "leave the tensor lossless"
+        )
+    if base is not None and kept.decoded.is_the_base:
+        layout.add_base(info, scheme, base, rel_mse=facts.rel_mse)
+        return True
 
     def add_whole(coded: CodedArray) -> None:
         layout.add_coded(
@@ -56,11 +75,13 @@ def add_masked_pieces(layout: Layout, matrix: LargeMatrix, options: PieceOptions
             meant=facts.meant,
             stored=facts.stored,
             rel_mse=facts.rel_mse,
+            base=base,
+            on_base="" if base is None else "sum",
         )
 
     if chunked(stream.header).constant:
         add_whole(CodedArray(stream.header, ()))
-        return
+        return True
     nbytes, total, few = matrix.count * dtype.itemsize, 0, FewBytes()
 
     def judge(taken: int, parts: int) -> bool:
@@ -72,10 +93,20 @@ def add_masked_pieces(layout: Layout, matrix: LargeMatrix, options: PieceOptions
         yield stream.header
         yield from stream.chunks(threads=options.threads)
 
-    if layout.add_pieces(info, scheme, few.kept(parts()), lambda: facts, accept=judge):
-        return
+    if layout.add_pieces(
+        info,
+        scheme,
+        few.kept(parts()),
+        lambda: facts,
+        accept=judge,
+        base=base,
+        on_base="" if base is None else "sum",
+    ):
+        return True
     if total < PACKED:
         add_whole(few.coded())
+    elif base is not None:
+        return False
     else:
         layout.add_kept_pieces(
             info,
@@ -85,6 +116,7 @@ def add_masked_pieces(layout: Layout, matrix: LargeMatrix, options: PieceOptions
             stored=facts.stored,
             rel_mse=facts.rel_mse,
         )
+    return True
 
 
 @dataclass
@@ -92,10 +124,8 @@ class _Kept:
     """What is stored of a tensor, and sums of it as it is seen in order."""
 
     matrix: LargeMatrix
+    decoded: DecodedSums
     _sum: xxhash.xxh3_64 = field(default_factory=xxhash.xxh3_64)
-    _meant: xxhash.xxh3_64 = field(default_factory=xxhash.xxh3_64)
-    _error: RelativeError = field(default_factory=RelativeError)
-    _at: int = 0
 
     @property
     def dtype(self) -> np.dtype:
@@ -124,18 +154,15 @@ class _Kept:
     def see(self, data: np.ndarray) -> None:
         """Take in the bytes of the next values."""
         stored = data.view(self.dtype)
-        begin, self._at = self._at, self._at + stored.size
         self._sum.update(data.data)
-        for at, until in _parts(begin, self._at):
-            decoded = stored[at - begin : until - begin].astype(self._own, copy=False)
-            self._meant.update(decoded.view(np.uint8).data)
-            self._error.add(self.matrix.read(at, until), decoded)
+        for at, until in _parts(0, stored.size):
+            self.decoded.take(stored[at:until].astype(self._own, copy=False))
 
     def facts(self) -> PieceFacts:
         """What the tensor decodes to."""
         stored = "F16" if self.dtype != self._own else ""
-        meant = self._meant.hexdigest() if stored else ""
-        return PieceFacts(self._sum.hexdigest(), self._error.close(), meant, stored)
+        error = self.decoded.error()
+        return PieceFacts(self._sum.hexdigest(), error, self.decoded.sum, stored)
 
     def pieces(self) -> Iterator[np.ndarray]:
         """All stored values in order."""

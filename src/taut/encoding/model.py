@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
 
@@ -12,7 +12,7 @@ from taut.container import Layout, Origin
 from taut.encoding.add_on_base import added_on_base
 from taut.encoding.alike import rounded_alike
 from taut.encoding.in_pieces import PieceOptions
-from taut.encoding.on_base import differs, whole_of
+from taut.encoding.on_base import as_it_is
 from taut.encoding.rounded_pieces import added_in_pieces
 from taut.encoding.tensor import Quantize, add_tensor, encode_tensor
 from taut.errors import ArgumentError
@@ -86,7 +86,7 @@ def fill(
         if info.name in source.aliases:
             tied.append(info)
         elif not _added(layout, source, info, schemes[info.name], options):
-            values, scheme = whole_of(source, info), schemes[info.name]
+            values, scheme = as_it_is(source, info).load(info.name), schemes[info.name]
             twin = known.first(own(info), values, str(scheme)) if once else None
             if twin is not None and rounded_alike(quantize, info.name, twin):
                 layout.add_alias(own(info), twin)
@@ -108,9 +108,10 @@ def _added(
     """Add a tensor as what it differs by from a base's, or piece by piece, where that is done."""
     if added_on_base(layout, source, info, scheme, options):
         return True
-    if differs(source, info):
-        return False
-    return added_in_pieces(layout, source, info, scheme, options)
+    whole = as_it_is(source, info)
+    if whole is not source:  # what a quantiser knows is of what it differs by
+        options = replace(options, quantize=None)
+    return added_in_pieces(layout, whole, info, scheme, options)
 
 
 @dataclass(frozen=True)

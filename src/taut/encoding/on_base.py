@@ -20,7 +20,7 @@ from taut.io.pairs import PairsInfo
 from taut.io.tensor_pieces import LARGE, PIECE, Read, file_reader, pieces_of
 from taut.planning import quantisable
 
-_BLOCK: Final = 1 << 20  # values whose squares are summed up together
+_BLOCK: Final = 1 << 20  # values that are subtracted, and whose squares are summed up, together
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class OnBase(BasedOn):
     whole: Source
     base: ModelBase
     rounds: bool = False
-    _sums: dict[str, str] = field(default_factory=dict, repr=False)
+    _sums: dict[str, str] = field(default_factory=dict, repr=False)  # of the base's tensors
+    _own: dict[str, str] = field(default_factory=dict, repr=False)  # of large ones as they are
     _near: dict[str, bool] = field(default_factory=dict, repr=False)
     _readers: dict[str, Read] = field(default_factory=dict, repr=False)
 
@@ -64,7 +65,7 @@ class OnBase(BasedOn):
             values = read(begin, end)
             if not self.differs(info):
                 return values
-            return _difference(values, self._base_reader(name)(begin, end), info)
+            return _difference(values, self.base_reader(name)(begin, end), info)
 
         return difference
 
@@ -72,7 +73,7 @@ class OnBase(BasedOn):
     def _infos(self) -> dict[str, TensorInfo]:
         return {info.name: info for info in self.whole.infos}
 
-    def _base_reader(self, name: str) -> Read:
+    def base_reader(self, name: str) -> Read:
         """What reads the base's tensor of a name; the last one is kept: it may hold all of it."""
         if name not in self._readers:
             self._readers.clear()
@@ -106,7 +107,7 @@ class OnBase(BasedOn):
 
     def _nearer(self, info: TensorInfo) -> bool:
         """Whether the squares of a tensor's differences sum up to less than its own."""
-        base, begin, sums = self._base_reader(info.name), 0, np.zeros(2)
+        base, begin, sums = self.base_reader(info.name), 0, np.zeros(2)
         for piece in pieces_of(self.whole, info):
             for at in range(0, piece.size, _BLOCK):
                 values = piece[at : at + _BLOCK].astype(np.float64)
@@ -144,18 +145,23 @@ class OnBase(BasedOn):
         return None
 
     def own_sum(self, info: TensorInfo) -> str:
-        """The checksum of a tensor as it is."""
+        """The checksum of a tensor as it is; a search asks for that of a large one again."""
+        if info.name in self._own:
+            return self._own[info.name]
         digest = xxhash.xxh3_64()
         for piece in pieces_of(self.whole, info):
             digest.update(np.ascontiguousarray(piece).view(np.uint8).data)
-        return str(digest.hexdigest())
+        found = str(digest.hexdigest())
+        if info.nbytes > LARGE:
+            self._own[info.name] = found
+        return found
 
     def _sum(self, name: str) -> str:
         """The checksum of the base's tensor of a name."""
         if name not in self._sums:
             info, digest = self.base.infos[name], xxhash.xxh3_64()
             dtype, shape = storage(info.dtype, info.shape)
-            read, step = self._base_reader(name), max(1, PIECE // dtype.itemsize)
+            read, step = self.base_reader(name), max(1, PIECE // dtype.itemsize)
             for begin in range(0, prod(shape), step):
                 piece = np.ascontiguousarray(read(begin, min(prod(shape), begin + step)))
                 digest.update(piece.view(np.uint8).data)
@@ -166,9 +172,12 @@ class OnBase(BasedOn):
 def _difference(values: np.ndarray, base: np.ndarray, info: TensorInfo) -> np.ndarray:
     """What values differ by from a base's, in the dtype of their tensor."""
     wide = np.float64 if info.dtype == "F64" else np.float32
-    with np.errstate(over="ignore", invalid="ignore"):
-        difference = values.astype(wide) - base.astype(wide)
-        found: np.ndarray = difference.astype(SAFETENSORS_DTYPES[info.dtype])
+    found = np.empty(values.shape, SAFETENSORS_DTYPES[info.dtype])
+    out, first, second = found.reshape(-1), values.reshape(-1), base.reshape(-1)
+    for at in range(0, out.size, _BLOCK):
+        block = slice(at, at + _BLOCK)
+        with np.errstate(over="ignore", invalid="ignore"):
+            out[block] = first[block].astype(wide) - second[block].astype(wide)
     return found
 
 
@@ -214,9 +223,7 @@ def standing(source: Source, info: TensorInfo, values: np.ndarray) -> np.ndarray
     return whole if based.holds(info, whole) else values
 
 
-def whole_of(source: Source, info: TensorInfo) -> np.ndarray:
-    """A tensor as it is, also where the source gives what it differs by."""
+def as_it_is(source: Source, info: TensorInfo) -> Source:
+    """What gives a tensor as it is, also where the source gives what it differs by."""
     based = base_under(source)
-    if based is not None and based.differs(info):
-        return based.original(info.name)
-    return source.load(info.name)
+    return based.whole if based is not None and based.differs(info) else source

@@ -12,19 +12,22 @@ import numpy as np
 import xxhash
 
 from taut.container import Layout
+from taut.container.added import BaseTensor
 from taut.encoding.data_free_rounder import Quantizer, StepSearch
+from taut.encoding.decoded_sums import AddedTo
 from taut.encoding.grid_pieces import grid_ways, rounded_to_grid
 from taut.encoding.in_pieces import PieceOptions, add_in_pieces, in_pieces
 from taut.encoding.index_file import IndexFile, index_file
 from taut.encoding.large_tensor import LargeMatrix
 from taut.encoding.masked_pieces import add_masked_pieces, masks_in_pieces
+from taut.encoding.on_base import OnBase
 from taut.encoding.step_pieces import rounded_to_steps, step_ways
 from taut.encoding.tensor import check_scheme
 from taut.encoding.ways_in_pieces import CodingWays, PieceCoder, smallest_nbytes
 from taut.errors import ArgumentError
 from taut.io import Source, TensorInfo, storage
 from taut.io.pairs import PairsInfo
-from taut.io.tensor_pieces import LARGE, pieces_of
+from taut.io.tensor_pieces import LARGE, pieces_of, reader_of
 from taut.planning import quantisable
 from taut.scheme import Scheme
 from taut.transform.runtime import GRIDS
@@ -57,12 +60,9 @@ def added_in_pieces(
     if in_pieces(info, scheme):
         add_in_pieces(layout, source, info, scheme, options)
         return True
-    masks = masks_in_pieces(info, scheme)
-    if not masks and not rounds_in_pieces(info, scheme, options.quantize):
+    if not lossy_in_pieces(info, scheme, options.quantize):
         return False
-    check_scheme(info, scheme)
-    matrix = large_matrix(source, info, scheme, options.quantize)
-    matrix.check()
+    matrix = _checked(source, info, scheme, options)
     known = options.known
     digest = None if known is None else _digest(source, info)
     if known is not None and digest is not None:
@@ -70,11 +70,51 @@ def added_in_pieces(
         if twin is not None:
             layout.add_alias(info, twin)
             return True
-    if masks:
-        add_masked_pieces(layout, matrix, options)
-    else:
-        _add_rounded(layout, matrix, options)
+    if masks_in_pieces(info, scheme):
+        return add_masked_pieces(layout, matrix, options)
+    coder = PieceCoder(layout, info, scheme, matrix.read, options.threads)
+    _add_rounded(matrix, coder, options)
     return True
+
+
+def added_sum_in_pieces(
+    layout: Layout,
+    based: OnBase,
+    info: TensorInfo,
+    scheme: Scheme,
+    base: BaseTensor,
+    options: PieceOptions,
+) -> bool:
+    """Add a tensor that is too large to be held as what it differs by from the base's, rounded.
+
+    False where that does not pay, and nothing is added.
+
+    Raises:
+        ArgumentError: the scheme cannot be carried out on what it differs by.
+    """
+    matrix = _checked(based, info, scheme, options)
+    original = reader_of(based.whole, info.name)
+    on = AddedTo(base, based.base_reader(info.name))
+    if masks_in_pieces(info, scheme):
+        return add_masked_pieces(layout, matrix, options, original, on)
+    coder = PieceCoder(layout, info, scheme, original, options.threads, on)
+    _add_rounded(matrix, coder, options)
+    return True
+
+
+def lossy_in_pieces(info: TensorInfo, scheme: Scheme, quantize: object) -> bool:
+    """Whether a tensor is so large, and masked or rounded in such a way, that it is not held."""
+    return masks_in_pieces(info, scheme) or rounds_in_pieces(info, scheme, quantize)
+
+
+def _checked(
+    source: Source, info: TensorInfo, scheme: Scheme, options: PieceOptions
+) -> LargeMatrix:
+    """A tensor that is not held, of which all values are finite."""
+    check_scheme(info, scheme)
+    matrix = large_matrix(source, info, scheme, options.quantize)
+    matrix.check()
+    return matrix
 
 
 def large_matrix(
@@ -89,11 +129,10 @@ def large_matrix(
     return matrix
 
 
-def _add_rounded(layout: Layout, matrix: LargeMatrix, options: PieceOptions) -> None:
+def _add_rounded(matrix: LargeMatrix, coder: PieceCoder, options: PieceOptions) -> None:
     """Add a matrix on a grid, or at a step."""
     info, scheme = matrix.info, matrix.scheme
     dtype = storage(info.dtype, info.shape)[0]
-    coder = PieceCoder(layout, info, scheme, matrix.read, options.threads)
     with index_file() as file:
         if scheme.kind in GRIDS:
             grid = _named(matrix, lambda: rounded_to_grid(matrix, file), str(scheme))

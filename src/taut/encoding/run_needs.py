@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from taut.analysis.curvature import WIDEST
+from taut.analysis.curvature import MEMORY, WIDEST
 from taut.analysis.foretold import (
     BlockShapes,
     Needs,
@@ -40,14 +40,16 @@ _AT_ONCE: Final = 2048  # sides up to which a form is factored in one piece, as 
 class DataShapes:
     """What a network is run on: `positions` in all, in the largest `batch`, and in a `sample`.
 
-    `kept` are bytes that a backward pass keeps of the largest batch, where that is known. With a
-    `journal` forms lie there, and are mapped.
+    `kept` are bytes that a backward pass takes of the largest batch, and `entering` those of what
+    enters the blocks, of all batches, where they are known. With a `journal` forms lie there, and
+    are mapped.
     """
 
     positions: int
     batch: int = 0
     sample: int = 0
     kept: int = 0
+    entering: int = 0
     journal: bool = False
 
 
@@ -72,7 +74,8 @@ def run_needs(matrices: Mapping[str, tuple[int, int]], data: DataShapes, *, narr
         )
     at_once = data.kept or _of_batch(shapes, data)
     held = _WEIGHT * weights + shapes.kept_factors + shapes.forms
-    memory = int(held + max(collecting.memory, shapes.factoring, at_once))
+    waiting = min(2 * MEMORY, data.entering)  # and as much again as comes back, beyond it in files
+    memory = int(held + max(collecting.memory, shapes.factoring, at_once + waiting))
     return replace(collecting, memory=memory, journal=collecting.journal + rounded)
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import xxhash
 
 from taut.coding import (
-    CodedArray,
     Effort,
     IndexStream,
     LosslessStream,
@@ -24,8 +23,8 @@ from taut.coding import (
 from taut.container import Layout
 from taut.container.added import PieceFacts
 from taut.container.format import PACKED
+from taut.encoding.decoded_sums import AddedTo, DecodedSums
 from taut.encoding.few_bytes import FewBytes
-from taut.encoding.tensor import RelativeError
 from taut.errors import ArgumentError
 from taut.io import TensorInfo, storage
 from taut.io.tensor_pieces import PIECE, Read
@@ -97,13 +96,17 @@ def _counted(make: MakeStream, threads: int) -> int:
 
 @dataclass(frozen=True)
 class PieceCoder:
-    """Codes one tensor into a file, and compares what it decodes to with `original`, flat."""
+    """Codes one tensor into a file, and compares what it decodes to with `original`, flat.
+
+    With `on` what is coded are differences, which are added to the base's tensor.
+    """
 
     layout: Layout
     info: TensorInfo
     scheme: Scheme
     original: Read
     threads: int
+    on: AddedTo | None = None
 
     def add(self, ways: CodingWays) -> None:
         """Add the tensor by the way that takes least."""
@@ -127,35 +130,55 @@ class PieceCoder:
         def judge(nbytes: int, parts: int) -> bool:
             nonlocal total
             total = nbytes
-            return nbytes >= PACKED and (accept is None or accept(nbytes))
+            wanted = nbytes >= PACKED and (accept is None or accept(nbytes))
+            return wanted and not decoded.meant.is_the_base
 
-        decoded = _Decoded(self.info, stream.header, self.original, self.threads)
-        few = FewBytes()
+        decoded = _Decoded(self, stream.header)
+        few, base = FewBytes(), None if self.on is None else self.on.base
         coded = few.kept(decoded.watched(stream))
-        if self.layout.add_pieces(self.info, str(self.scheme), coded, self._facts(decoded),
-                                  accept=judge):  # fmt: skip
+        if self.layout.add_pieces(
+            self.info,
+            str(self.scheme),
+            coded,
+            self._facts(decoded),
+            accept=judge,
+            base=base,
+            on_base="" if base is None else "sum",
+        ):
             return None
         if accept is not None and not accept(total):
             return total
-        self._add_small(stream, few.coded(), decoded)
+        self._add_otherwise(stream, few, decoded)
         return None
 
-    def _add_small(self, stream: IndexStream, coded: CodedArray, decoded: _Decoded) -> None:
-        """Add one of so few bytes that it shares a pack with others."""
-        if isinstance(stream, FloatStream) and not coded.chunks:
+    def _add_otherwise(self, stream: IndexStream, few: FewBytes, decoded: _Decoded) -> None:
+        """Add one that is the base's, or of so few bytes that it shares a pack with others."""
+        if isinstance(stream, FloatStream) and not decoded.began:
             decoded.constant(stream.values(0, 1))
-        facts = self._facts(decoded)()
-        self.layout.add_coded(self.info, str(self.scheme), coded, facts.sum, rel_mse=facts.rel_mse)
+        facts, base = self._facts(decoded)(), None if self.on is None else self.on.base
+        if base is not None and decoded.meant.is_the_base:
+            self.layout.add_base(self.info, str(self.scheme), base, rel_mse=facts.rel_mse)
+            return
+        self.layout.add_coded(
+            self.info,
+            str(self.scheme),
+            few.coded(),
+            facts.sum,
+            meant=facts.meant,
+            rel_mse=facts.rel_mse,
+            base=base,
+            on_base="" if base is None else "sum",
+        )
 
     def _facts(self, decoded: _Decoded) -> Callable[[], PieceFacts]:
         def facts() -> PieceFacts:
-            error = decoded.error.close()
+            error = decoded.meant.error()
             if not math.isfinite(error):
                 raise ArgumentError(
                     f'tensor "{self.info.name}": scheme {self.scheme} rounds a value out of '
                     f"{self.info.dtype}; leave the tensor lossless"
                 )
-            return PieceFacts(decoded.digest.hexdigest(), error)
+            return PieceFacts(decoded.digest.hexdigest(), error, decoded.meant.sum)
 
         return facts
 
@@ -163,11 +186,17 @@ class PieceCoder:
 class _Decoded:
     """What a tensor's chunks decode to, one piece after the other."""
 
-    def __init__(self, info: TensorInfo, header: bytes, original: Read, threads: int) -> None:
-        self.digest, self.error = xxhash.xxh3_64(), RelativeError()
-        self._info, self._header, self._original, self._threads = info, header, original, threads
+    def __init__(self, coder: PieceCoder, header: bytes) -> None:
+        info = coder.info
+        self.digest, self.meant = xxhash.xxh3_64(), DecodedSums(coder.original, coder.on)
+        self._info, self._header, self._threads = info, header, coder.threads
         self._dtype = storage(info.dtype, info.shape)[0]
         self._at = 0
+
+    @property
+    def began(self) -> bool:
+        """Whether any values have been taken in."""
+        return self._at > 0
 
     def watched(self, stream: IndexStream) -> Iterator[bytes]:
         """The parts, each decoded and compared with what it stands for before it goes."""
@@ -190,10 +219,8 @@ class _Decoded:
 
     def _take(self, data: np.ndarray) -> None:
         self.digest.update(data.data)
-        begin, self._at = self._at, self._at + data.size
-        width = self._dtype.itemsize
-        original = self._original(begin // width, self._at // width)
-        self.error.add(original, data.view(self._dtype))
+        self._at += data.size
+        self.meant.take(data.view(self._dtype))
 
 
 def _rivals(ways: CodingWays, nbytes: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +48,18 @@ class OnnxFile:
                 raise changed(self.where, f'tensor "{info.name}" is another')
             return values
         return data.view(dtype).reshape(shape)
+
+    def reader(self, info: TensorInfo, hole: Hole) -> Callable[[int, int], np.ndarray] | None:
+        """What reads some values of the tensor there; None where they do not lie as they are."""
+        if hole.key or hole.encoding == "varint":
+            return None
+        dtype = storage(info.dtype, info.shape)[0]
+
+        def read(begin: int, end: int) -> np.ndarray:
+            first = hole.begin + begin * dtype.itemsize
+            return self._file.read(first, hole.begin + end * dtype.itemsize).view(dtype)
+
+        return read
 
     def recipe(self) -> RecipeFile:
         """The file without its tensors."""

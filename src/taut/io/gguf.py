@@ -89,15 +89,6 @@ class GgufSource(MemorySource):
         """The tensors as the files' headers have them, in the order of their data."""
         return tuple(one for file in self.opened for one in file.placed)
 
-    def reader(self, name: str) -> Callable[[int, int], np.ndarray]:
-        """What reads the values of one tensor from one number to another, flat, into memory."""
-        for file in self.opened:
-            for tensor in file.header.tensors:
-                if tensor.name == name:
-                    return _reader(file, tensor)
-        flat = self.load(name).reshape(-1)
-        return lambda begin, end: flat[begin:end]
-
 
 def open_gguf(path: Path) -> GgufSource:
     """Open a GGUF file, or all files of one that was split.
@@ -200,7 +191,7 @@ def tensor_info(tensor: GgufTensor) -> TensorInfo:
 def _entry(file: GgufFile, tensor: GgufTensor) -> Entry:
     info, read = tensor_info(tensor), _reader(file, tensor)
     count = tensor.nbytes // _width(info)
-    return Entry(info, None, lambda: read(0, count).reshape(info.shape))
+    return Entry(info, None, lambda: read(0, count).reshape(info.shape), read)
 
 
 def _reader(file: GgufFile, tensor: GgufTensor) -> Callable[[int, int], np.ndarray]:

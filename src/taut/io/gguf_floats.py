@@ -86,11 +86,25 @@ def _as_float(entry: Entry, tensor: GgufTensor) -> Entry:
     if kind.dtype:
         return entry
     info = TensorInfo(tensor.name, "F32", tensor.shape, 4 * prod(tensor.shape))
-    return Entry(info, None, _loader(entry, kind, tensor))
+    return Entry(info, None, _loader(entry, kind, tensor), _reader(entry, kind, tensor.name))
 
 
 def _loader(entry: Entry, kind: GgmlType, tensor: GgufTensor) -> Callable[[], np.ndarray]:
     return lambda: dequantized(entry.load(), kind, tensor.name).reshape(tensor.shape)
+
+
+def _reader(entry: Entry, kind: GgmlType, name: str) -> Callable[[int, int], np.ndarray] | None:
+    """What reads some values, whole blocks at a time."""
+    if (stored := entry.read) is None:
+        return None
+
+    def read(begin: int, end: int) -> np.ndarray:
+        first, last = begin // kind.block, -(-end // kind.block)
+        blocks = stored(first * kind.nbytes, last * kind.nbytes).reshape(-1, kind.nbytes)
+        values = dequantized(blocks, kind, name).reshape(-1)
+        return values[begin - first * kind.block : end - first * kind.block]
+
+    return read
 
 
 def _recipe(file: GgufFile) -> RecipeFile:

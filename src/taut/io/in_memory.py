@@ -18,11 +18,15 @@ from taut.io.tensor_info import SourceFile, TensorInfo
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor in memory: `memory` is equal for two that are the same bytes, None if unknown."""
+    """One tensor in memory: `memory` is equal for two that are the same bytes, None if unknown.
+
+    Where it lies in a file, `read` gives its values from one number to another, flat.
+    """
 
     info: TensorInfo
     memory: Hashable
     load: Callable[[], np.ndarray]
+    read: Callable[[int, int], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,18 @@ class MemorySource:
 
     def load(self, name: str) -> np.ndarray:
         """One tensor, read-only and C-contiguous; a view of the caller's memory where it can be."""
-        if name not in self.entries:
-            raise ArgumentError(f'{self.identity}: no tensor "{name}"{nearest(name, self.entries)}')
-        array = native(self.entries[name].load()).view()
+        array = native(self._found(name).load()).view()
         array.flags.writeable = False
         return array
+
+    def reader(self, name: str) -> Callable[[int, int], np.ndarray] | None:
+        """What reads some values of a tensor from its file; None of one that is in memory."""
+        return self._found(name).read
+
+    def _found(self, name: str) -> Entry:
+        if name not in self.entries:
+            raise ArgumentError(f'{self.identity}: no tensor "{name}"{nearest(name, self.entries)}')
+        return self.entries[name]
 
     def view(self, name: str) -> np.ndarray:
         """As `load`: nothing is mapped here."""

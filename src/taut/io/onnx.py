@@ -180,7 +180,9 @@ class _Reader:
             raise FormatError(
                 f'{file.where}: tensor "{info.name}" lies over "{holder}", which is of another kind'
             )
-        self.entries[info.name] = Entry(info, memory, _loader(file, info, hole))
+        self.entries[info.name] = Entry(
+            info, memory, _loader(file, info, hole), file.reader(info, hole)
+        )
 
 
 def open_onnx(path: Path) -> OnnxSource:

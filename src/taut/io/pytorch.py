@@ -78,7 +78,14 @@ def torch_entry(name: str, tensor: torch.Tensor) -> Entry:
             raise ArgumentError(f'tensor "{name}" is a 0-d {word}; reshape it to (1,)')
         shape = (*shape[:-1], 2 * shape[-1])
     info = TensorInfo(name, dtype, shape, tensor_nbytes(dtype, shape))
-    return Entry(info, memory_of(tensor), lambda: to_numpy(tensor))
+    plain = tensor.is_contiguous() and not (tensor.is_conj() or tensor.is_neg())
+    as_it_lies = plain and tensor.device.type == "cpu"
+    return Entry(
+        info,
+        memory_of(tensor),
+        lambda: to_numpy(tensor),
+        (lambda begin, end: to_numpy(tensor).reshape(-1)[begin:end]) if as_it_lies else None,
+    )
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:

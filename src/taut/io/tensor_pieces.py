@@ -9,7 +9,7 @@ import numpy as np
 
 from taut.io.based_on import BasedOn
 from taut.io.dtypes import storage
-from taut.io.gguf import GgufSource
+from taut.io.in_memory import MemorySource
 from taut.io.safetensors import SafetensorsSource
 from taut.io.tensor_info import Source, TensorInfo
 
@@ -22,8 +22,7 @@ Read = Callable[[int, int], np.ndarray]
 def reader_of(source: Source, name: str) -> Read:
     """What gives the values of a tensor from one number to another, flat, in its stored dtype.
 
-    Only what lies in safetensors or GGUF is read so (`file_reader`); other sources hold, or map,
-    the tensor anyhow.
+    Only what lies in a file as it is, is read so (`file_reader`); other sources hold the tensor.
 
     >>> from taut.io import open_source
     >>> reader_of(open_source({"w": np.arange(6).reshape(2, 3)}), "w")(2, 4)
@@ -65,6 +64,6 @@ def held_nbytes(source: Source, info: TensorInfo) -> int:
 
 def file_reader(source: Source, name: str) -> Read | None:
     """What reads the values of a tensor from its file; None where the tensor is held anyhow."""
-    if isinstance(source, SafetensorsSource | GgufSource | BasedOn):
+    if isinstance(source, SafetensorsSource | MemorySource | BasedOn):
         return source.reader(name)
     return None

@@ -121,7 +121,13 @@ def _copying(entry: Entry, stamp: Stamp, check: Callable[[], None], *, mapped: b
         check()
         return copied(entry.load(), str(stamp.path)) if mapped else entry.load()
 
-    return replace(entry, load=load)
+    def read(begin: int, end: int) -> np.ndarray:
+        stamp.check()
+        check()
+        assert entry.read is not None  # where this is asked for
+        return copied(entry.read(begin, end), str(stamp.path))
+
+    return replace(entry, load=load, read=read if mapped and entry.read is not None else None)
 
 
 def _load(path: Path) -> tuple[object, bool]:

@@ -50,11 +50,20 @@ def hold(batches: Batches, network: torch.nn.Module, *, cut: bool = True) -> tup
     """
     held, left = _within(batches() if callable(batches) else batches)
     note = f"the first {len(held)} batches are used: {left} more are over 1 GiB" if left else ""
-    if cut and held and len(held) < _FEWEST:
-        pieces = -(-_FEWEST // len(held))
+    pieces = parts_of_a_batch(len(held))
+    if cut and pieces > 1:
         found = [*_cut_up(held, pieces, network)]
         return Portion([one for _, one in found], [number for number, _ in found]), note
     return Portion(held, range(1, len(held) + 1)), note
+
+
+def parts_of_a_batch(batches: int) -> int:
+    """In how many parts each of so many batches is cut, where it can be.
+
+    >>> parts_of_a_batch(3), parts_of_a_batch(16)
+    (4, 1)
+    """
+    return -(-_FEWEST // batches) if 0 < batches < _FEWEST else 1
 
 
 def _cut_up(

@@ -126,18 +126,28 @@ def _turn(
     return (low + high) / 2
 
 
+def too_small(target: Target, least: int) -> TargetError:
+    """That no dial gives so small a file: the smallest one has `least` bytes.
+
+    >>> print(too_small(Target(500, "a size of 500B"), 1200))
+    a size of 500B (500 bytes) cannot be met: with every matrix zero the file still has 1,200 \
+bytes; ask for more, or let other tensors lose too
+    """
+    return TargetError(
+        f"{target.text} ({target.told:,} bytes) cannot be met: with every matrix zero the file "
+        f"still has {least + target.beside:,} bytes; ask for more, or let other tensors lose too",
+        best=Found(_ZERO, least, 0),
+    )
+
+
 def _unreachable(
     target: Target, inside: Found | None, exact: Callable[[float], int]
 ) -> TargetError:
     if inside is None:
-        smallest = Found(_ZERO, exact(_ZERO), 0)
-        return TargetError(
-            f"{target.text} ({target.nbytes:,} bytes) cannot be met: with every matrix zero the "
-            f"file still has {smallest.size:,} bytes; ask for more, or let other tensors lose too",
-            best=smallest,
-        )
+        return too_small(target, exact(_ZERO))
     return TargetError(
-        f"{target.text} ({target.nbytes:,} bytes) cannot be met within "
-        f"{100 * (1 - TOLERANCE):.0f} % from below; the nearest file has {inside.size:,} bytes",
+        f"{target.text} ({target.told:,} bytes) cannot be met within "
+        f"{100 * (1 - TOLERANCE):.0f} % from below; the nearest file has "
+        f"{inside.size + target.beside:,} bytes",
         best=inside,
     )

@@ -69,7 +69,7 @@ def forecast(report: Report, schemes: Mapping[str, Scheme], target: Target) -> F
         fixed += int(nbytes)
     if fixed > target.nbytes:
         raise TargetError(
-            f"{target.text} ({target.nbytes:,} bytes) cannot be met: with every matrix zero the "
+            f"{target.text} ({target.told:,} bytes) cannot be met: with every matrix zero the "
             f"file would still have about {fixed:,} bytes; ask for more",
             best=fixed,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -28,10 +28,26 @@ _MOST = 2.0**63  # no file is as large; a float far above becomes infinite
 
 @dataclass(frozen=True)
 class Target:
-    """A size in bytes that the file may have at most; `text` is how it was asked for."""
+    """A size in bytes that the file may have at most; `text` is how it was asked for.
+
+    Where a model becomes several files, `beside` of the bytes that were `asked` for go to that.
+    """
 
     nbytes: int
     text: str
+    beside: int = 0
+    asked: int = 0
+
+    @property
+    def told(self) -> int:
+        """The bytes that were asked for."""
+        return self.asked or self.nbytes
+
+    def less(self, beside: int) -> Target:
+        """What is left of it beside so many bytes."""
+        return replace(
+            self, nbytes=max(1, self.nbytes - beside), beside=self.beside + beside, asked=self.told
+        )
 
     def met_by(self, size: int) -> bool:
         """Whether a file of `size` bytes is within a percent below the target, or a few bytes.

@@ -93,6 +93,7 @@ class TrainedRun:
         request = self.request
         before = None
         self._check_trains()
+        self._check_reachable()
         if request.score is not None:
             before = scored(request.score, self.model.module)
         with _seeded(request.seed):
@@ -100,7 +101,6 @@ class TrainedRun:
             if request.target is None and request.allowed is not None:
                 assert before is not None
                 return self._in_stages(student, before)
-            self._check_reachable(student)
             state = self._trained(student, request.target.nbytes if request.target else None)
         state = self._fitting(state, student)
         score = self._score(state)
@@ -216,7 +216,7 @@ class TrainedRun:
                 return made
         why = self._unreachable(state, student, target.nbytes, taught=True)
         raise TargetError(
-            f"size: training ended at {first:,} bytes, {target.nbytes:,} were asked for; "
+            f"size: training ended at {first:,} bytes, {target.told:,} were asked for; "
             f"{why or 'train longer, or ask for more'}"
         )
 
@@ -238,14 +238,16 @@ class TrainedRun:
         parts = {t: reached[name] for t, name in self.model.names.items() if name in reached}
         return unreachable(state, nbytes, parts, self._size, self.request.effort)
 
-    def _check_reachable(self, student: Student) -> None:
-        """Refuse, before training, a size that no training reaches."""
+    def _check_reachable(self) -> None:
+        """Refuse, before anything is judged or trained, a size that no training reaches."""
         target = self.request.target
         if target is None or not self.request.training.bits:
             return
+        with _seeded(self.request.seed):
+            student = self._student(self.model.module)
         why = self._unreachable(self._state(student), student, target.nbytes, taught=False)
         if why is not None:
-            raise TargetError(f"size: {target.nbytes:,} bytes were asked for; {why}")
+            raise TargetError(f"size: {target.told:,} bytes were asked for; {why}")
 
     def _in_stages(self, student: Student, before: float) -> Ready:
         """The smallest file whose score holds."""

@@ -7,7 +7,8 @@ scales run along the other axis (those of a matrix that is stored transposed) ha
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from taut.errors import ArgumentError
 from taut.exporting.integers import Integers, to_integers
 from taut.io.dtypes import LARGEST_HALF
+
+Parts: TypeAlias = Callable[[], Iterable[np.ndarray]]
+"""Gives all values of a tensor, some rows at a time."""
 
 BLOCK: Final = 32
 TYPES: Final = {
@@ -60,28 +64,36 @@ def own_type(name: str, shape: tuple[int, ...], dtype: str) -> str:
     return "F32" if _stays_float32(name, len(shape)) or dtype == "F64" else dtype
 
 
-def held_type(name: str, values: np.ndarray, scheme: str) -> str:
+def held_type(name: str, shape: tuple[int, ...], dtype: str, values: Parts, scheme: str) -> str:
     """The type that holds values, in GGUF's order, which a scheme has rounded.
 
     Integers of 8 or 4 bits stay integers where blocks of 32 in a row have one scale; else it is
-    float16 where that has the very values, or the dtype's own type.
+    float16 where that has the very values, or the dtype's own type, `dtype` by safetensors' name.
     """
-    dtype = {"float16": "F16", "bfloat16": "BF16"}.get(str(values.dtype), "F32")
-    own = own_type(name, values.shape, dtype)
-    if _stays_float32(name, values.ndim):
+    own = own_type(name, shape, dtype)
+    if _stays_float32(name, len(shape)):
         return own
-    if scheme in _INTEGERS and values.shape[-1] % BLOCK == 0:
+    if scheme in _INTEGERS and shape[-1] % BLOCK == 0:
         kind = _INTEGERS[scheme]
-        if _found(values, kind) is not None:
+        if holds_integers(values, kind, scheme):
             return kind
-    return "F16" if own == "F32" and _is_half(values) else own
+    return "F16" if own == "F32" and all(map(_is_half, values())) else own
 
 
-def blocks(name: str, values: np.ndarray, kind: str, *, gridded: bool) -> tuple[np.ndarray, bool]:
+def holds_integers(values: Parts, kind: str, scheme: str) -> bool:
+    """Whether a scheme has rounded all values to integers that a type of GGUF holds."""
+    if kind not in _BITS or scheme not in GRIDS:
+        return False
+    return all(_found(part, kind) is not None for part in values())
+
+
+def blocks(
+    name: str, values: np.ndarray, kind: str, *, gridded: bool, whole: Parts | None = None
+) -> tuple[np.ndarray, bool]:
     """The values of a tensor in a type of GGUF: float32 or float16 as they are, else bytes.
 
     Integers behind `gridded` values are looked for, and kept where the type holds them; the second
-    of what is given tells whether they were.
+    of what is given tells whether they were. `whole` gives all values, for what an error says.
 
     Raises:
         ArgumentError: a value, or a scale, is too large for float16; names the tensor.
@@ -89,7 +101,8 @@ def blocks(name: str, values: np.ndarray, kind: str, *, gridded: bool) -> tuple[
     import gguf
 
     floats: NDArray[np.float32] = np.ascontiguousarray(values, np.float32)
-    if kind in ("F16", *_BITS) and (top := float(np.abs(floats).max(initial=0))) > LARGEST_HALF:
+    if kind in ("F16", *_BITS) and _largest(floats) > LARGEST_HALF:
+        top = max(map(_largest, [floats] if whole is None else whole()))
         raise ArgumentError(
             f'tensor "{name}": its largest value, {top:g}, is beyond float16; take bfloat16 or '
             "float32"
@@ -98,6 +111,11 @@ def blocks(name: str, values: np.ndarray, kind: str, *, gridded: bool) -> tuple[
         return _own(found.values, found.scales, kind), True
     packed: np.ndarray = gguf.quants.quantize(floats, gguf.GGMLQuantizationType[kind])
     return packed, False
+
+
+def _largest(values: np.ndarray) -> float:
+    """The largest magnitude."""
+    return float(np.abs(values).max(initial=0))
 
 
 def _found(values: np.ndarray, kind: str) -> Integers | None:

@@ -67,10 +67,17 @@ class Read:
 
     def values(self, tensor: Tensor) -> np.ndarray:
         """The values of a tensor, float32, as the Taut file has it."""
+        return self.rows(tensor, 0, (*tensor.shape, 1)[0], tensor.heads)
+
+    def rows(self, tensor: Tensor, begin: int, end: int, heads: int) -> np.ndarray:
+        """Some rows of them, which are those of so many heads; of a transposed tensor all."""
         from gguf import dequantize
 
-        values = dequantize(self.data(tensor), self._held[tensor.name].tensor_type)
-        return restored(values.reshape(tensor.shape), tensor.order, tensor.heads)
+        rows = self.data(tensor)
+        whole = tensor.order == "transposed" or end - begin == (*tensor.shape, 1)[0]
+        values = dequantize(rows if whole else rows[begin:end], self._held[tensor.name].tensor_type)
+        shape = tensor.shape if whole else (end - begin, *tensor.shape[1:])
+        return restored(values.reshape(shape), tensor.order, heads)
 
 
 def load_gguf(read: Read, companions: Path) -> str:

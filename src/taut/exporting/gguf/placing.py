@@ -12,7 +12,8 @@ from taut.container import TautFile
 from taut.errors import ArgumentError
 from taut.exporting.gguf.blocks import held_type, own_type, type_of
 from taut.exporting.gguf.load_back import Tensor
-from taut.exporting.gguf.networks import Config, GgufNetwork, arranged, heads_of, number
+from taut.exporting.gguf.networks import Config, GgufNetwork, heads_of, number
+from taut.exporting.gguf.row_parts import RowParts
 from taut.io import TensorInfo
 from taut.io.gguf_metadata import METADATA
 from taut.scheme import recorded_scheme
@@ -97,8 +98,8 @@ def _kind(file: TautFile, tensor: Tensor, wanted: str | None) -> str:
         return type_of(tensor.name, tensor.shape, wanted or "F32")
     if tensor.scheme in ("lossless", "keep"):
         return own_type(tensor.name, tensor.shape, tensor.info.dtype)
-    values = arranged(file[tensor.info.name], tensor.order, tensor.heads)
-    return held_type(tensor.name, values, tensor.scheme)
+    values = RowParts(file, tensor).values
+    return held_type(tensor.name, tensor.shape, tensor.info.dtype, values, tensor.scheme)
 
 
 def _tied(file: TautFile, config: Config) -> set[str]:

@@ -6,7 +6,7 @@ Of what they say `general.file_type` alone is set anew, since the types of the t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -63,17 +63,21 @@ def write_with_metadata(
     path: Path,
     metadata: OwnMetadata,
     tensors: Sequence[tuple[str, str, tuple[int, ...]]],
-    contents: Iterable[np.ndarray],
+    contents: Iterable[Iterable[np.ndarray]],
     file_type: int,
 ) -> None:
-    """Write a GGUF file of tensors (name, type, shape with the innermost dimension last)."""
+    """Write a GGUF file of tensors (name, type, shape with the innermost dimension last).
+
+    `contents` are the parts of each.
+    """
     listed = [_listed(name, _KINDS[kind], shape) for name, kind, shape in tensors]
     head, placed = gguf_head(metadata.header, metadata.read, listed, file_type=file_type)
     with path.open("wb") as out:
         out.write(head)
-        for tensor, data in zip(placed, contents, strict=True):
+        for tensor, parts in zip(placed, contents, strict=True):
             out.write(bytes(tensor.start - out.tell()))
-            out.write(np.ascontiguousarray(data).reshape(-1).view(np.uint8).data)
+            for part in parts:
+                out.write(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
         out.write(bytes(-out.tell() % metadata.header.alignment))
 
 
@@ -113,11 +117,11 @@ def export_frame(
     told = steps("write", model.infos, progress)
     sums: dict[str, str] = {}
 
-    def contents() -> Iterable[np.ndarray]:
+    def contents() -> Iterator[tuple[np.ndarray]]:
         for name in model:
             data = _data(model, name, types[name])
             sums[name] = xxh3(np.ascontiguousarray(data))
-            yield data
+            yield (data,)
             if told is not None:
                 told()
 
@@ -156,7 +160,7 @@ def _type_of(model: GgufTensors, name: str, wanted: str | None) -> str:
     scheme = _scheme(model, name)
     if scheme in ("lossless", "keep") or len(shape) < 2:
         return own_type(name, shape, own) if own != "F64" else own
-    return held_type(name, model[name], scheme)
+    return held_type(name, shape, own, lambda: [model[name]], scheme)
 
 
 def _scheme(model: GgufTensors, name: str) -> str:

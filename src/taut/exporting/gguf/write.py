@@ -19,17 +19,17 @@ from taut.container import TautFile, made_file, xxh3
 from taut.errors import ArgumentError, VerifyError
 from taut.exporting.check import Comparison, size_words
 from taut.exporting.companions import read_config
-from taut.exporting.gguf.blocks import GRIDS, TYPES, blocks
+from taut.exporting.gguf.blocks import GRIDS, TYPES
 from taut.exporting.gguf.load_back import Read, Tensor, load_gguf
 from taut.exporting.gguf.networks import (
     Config,
     GgufNetwork,
-    arranged,
     network_named,
     number,
     pooling,
 )
 from taut.exporting.gguf.placing import Placing, place_tensors
+from taut.exporting.gguf.row_parts import RowParts, StoredParts
 from taut.exporting.gguf.vocabulary import GgufTokenizer, read_tokenizer
 from taut.exporting.gguf.with_metadata import (
     FILE_TYPES,
@@ -90,7 +90,7 @@ def export_gguf(
                     writer.add_tokenizer_model("no_vocab")
                 else:
                     tokenizer.add_to(writer)
-                written = _write(writer, file, placing.tensors, progress)
+                written = _write(path, writer, file, placing.tensors, progress)
             finally:
                 writer.close()
         read = Read(path, placing.tensors, network.arch)
@@ -143,6 +143,7 @@ class _Written:
 
 
 def _write(
+    path: Path,
     writer: GGUFWriter,
     file: TautFile,
     tensors: Sequence[Tensor],
@@ -165,10 +166,17 @@ def _write(
     writer.write_ti_data_to_file()
     written = _Written({}, set())
     told = steps("write", [tensor.info for tensor in tensors], progress)
-    for tensor in tensors:
-        writer.write_tensor_data(_stored(file, tensor, written))
-        if told is not None:
-            told()
+    alignment = writer.data_alignment
+    writer.close()
+    with path.open("ab") as out:  # the package's own way takes a tensor whole
+        for tensor in tensors:
+            out.write(bytes(-out.tell() % alignment))
+            for part in _stored(file, tensor, written):
+                little = part.astype(part.dtype.newbyteorder("<"), copy=False)
+                out.write(little.reshape(-1).view(np.uint8).data)
+            out.write(bytes(-out.tell() % alignment))
+            if told is not None:
+                told()
     return written
 
 
@@ -183,10 +191,9 @@ def _write_own(
     written = _Written({}, set())
     told = steps("write", [tensor.info for tensor in placing.tensors], progress)
 
-    def contents() -> Iterator[np.ndarray]:
+    def contents() -> Iterator[Iterator[np.ndarray]]:
         for tensor in placing.tensors:
-            data = _stored(file, tensor, written)
-            yield data
+            yield _stored(file, tensor, written)
             if told is not None:
                 told()
 
@@ -195,16 +202,13 @@ def _write_own(
     return written
 
 
-def _stored(file: TautFile, tensor: Tensor, written: _Written) -> np.ndarray:
+def _stored(file: TautFile, tensor: Tensor, written: _Written) -> Iterator[np.ndarray]:
     """A tensor as it is stored; `written` notes its checksum, and whether its integers are kept."""
-    values = arranged(file[tensor.info.name], tensor.order, tensor.heads)
-    gridded = tensor.scheme in GRIDS
-    data, kept = blocks(tensor.info.name, values, tensor.kind, gridded=gridded)
-    data = np.ascontiguousarray(data)
-    written.sums[tensor.name] = xxh3(data)
-    if kept:
+    parts = StoredParts(RowParts(file, tensor))
+    yield from parts
+    written.sums[tensor.name] = parts.sum
+    if parts.kept:
         written.kept.add(tensor.info.name)
-    return data
 
 
 def _compare(
@@ -218,7 +222,14 @@ def _compare(
                 f'tensor "{tensor.name}" is not what was written when read back',
                 tensor=tensor.info.name,
             )
-        found.add(tensor.info.name, file[tensor.info.name], read.values(tensor))
+        parts = RowParts(file, tensor)
+        found.add_pieces(
+            tensor.info.name,
+            (
+                (parts.own(begin, end), read.rows(tensor, begin, end, parts.heads(begin, end)))
+                for begin, end in parts.bounds
+            ),
+        )
         if told is not None:
             told()
     return found

@@ -1,0 +1,59 @@
+"""What a tensor that is not held decodes to, as its pieces come: its checksum and its error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xxhash
+
+from taut.container.added import BaseTensor
+from taut.container.bases import add
+from taut.encoding.tensor import RelativeError
+from taut.io.tensor_pieces import Read
+
+_PART = 1 << 22  # values that are compared at a time: in float32 they may be twice as large
+
+
+@dataclass(frozen=True)
+class AddedTo:
+    """The base's tensor, which `read` gives flat, to which the decoded differences are added."""
+
+    base: BaseTensor
+    read: Read
+
+
+class DecodedSums:
+    """Takes in all decoded values in order, and compares them with those of `original`, flat.
+
+    With `on` they are differences: what counts is their sum with the base's.
+    """
+
+    def __init__(self, original: Read, on: AddedTo | None = None) -> None:
+        self._original, self._on = original, on
+        self._digest, self._error = xxhash.xxh3_64(), RelativeError()
+        self._at = 0
+
+    def take(self, decoded: np.ndarray) -> None:
+        """Take in the next values, flat, in the tensor's dtype."""
+        for begin in range(0, decoded.size, _PART):
+            part = decoded[begin : begin + _PART]
+            first, self._at = self._at, self._at + part.size
+            if self._on is not None:
+                part = add(self._on.read(first, self._at), part)
+            self._digest.update(np.ascontiguousarray(part).view(np.uint8).data)
+            self._error.add(self._original(first, self._at), part)
+
+    @property
+    def sum(self) -> str:
+        """The checksum of what has been taken in."""
+        return str(self._digest.hexdigest())
+
+    @property
+    def is_the_base(self) -> bool:
+        """Whether what has been taken in gives the base's tensor."""
+        return self._on is not None and self.sum == self._on.base.sum
+
+    def error(self) -> float:
+        """The relative error of all values; asked once."""
+        return self._error.close()
