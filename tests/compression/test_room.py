@@ -109,10 +109,10 @@ def test_nothing_is_done_or_written_by_a_run_that_is_refused(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system's own peak is read from /proc")
-@pytest.mark.parametrize("name", ["convolutions", "recurrent"])
-def test_what_is_foretold_is_what_is_taken(name: str) -> None:
+def test_what_is_foretold_is_what_is_taken() -> None:
     """Within 25 % where it was measured (docs/scale.md); allocators elsewhere keep more or less."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.compression.memory_of_a_run", name]
+    module = "tests.compression.memory_of_a_run"
+    command = [sys.executable, "-W", "ignore", "-m", module, "convolutions"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["told"] / 1.4 <= found["seen"] <= 1.4 * found["told"], found
