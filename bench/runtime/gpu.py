@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from taut.coding.gpu import GpuBatch
-    from taut.container.fetch import Checked
+    from taut.container.coded_arrays import Checked
 
 TITLES = {title: title for title in ("what", "bytes", "of", "GB/s")}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +12,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from taut import coding
-from taut.coding import ByteIntegers, ChosenRows, Chunked, Job, chunked, decode_chunks
+from taut.coding import ByteIntegers, ChosenRows, Job, chunked, decode_chunks
+from taut.container.coded_arrays import Checked, ChunkedArray, ChunkRange
 from taut.container.format import GROUP, MAGIC, xxh3
 from taut.container.place import PackPlace, Place
 from taut.errors import FormatError, VerifyError
@@ -26,37 +26,6 @@ _WIDEST = 16  # bytes of a value: complex numbers of float64
 _ROWS = 1 << 26  # of an array that is streamed: a header of a few bytes may claim any number
 _MOST_TIMES = 1024  # what an array may decode to, in its coded bytes, for it to be streamed
 _WORTH_THREADS = 1 << 22  # bytes to check; starting threads takes as long as checking 2 MB
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A coded array whose parts match their checksums, and which decodes to `nbytes` bytes."""
-
-    place: Place
-    header: bytes
-    chunks: list[memoryview]
-    nbytes: int
-
-
-@dataclass(frozen=True)
-class ChunkedArray:
-    """A coded array whose header matches its checksum, and what that says of its chunks."""
-
-    place: Place
-    header: bytes
-    found: Chunked
-
-
-@dataclass(frozen=True)
-class ChunkRange:
-    """Chunks of a coded array that match their checksums, and which of its bytes they give."""
-
-    place: Place
-    header: bytes
-    first: int
-    chunks: list[memoryview]
-    begin: int
-    end: int
 
 
 class NeededBases(Protocol):

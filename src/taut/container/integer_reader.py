@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from taut.coding import ByteIntegers
-from taut.container.fetch import ChunkedArray, Fetcher
+from taut.container.coded_arrays import ChunkedArray
+from taut.container.fetch import Fetcher
 
 _SPARE = 64  # bytes behind the integers
 _SCALE = 4  # bytes of a row's or column's

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from taut.container.fetch import Checked
+from taut.container.coded_arrays import Checked
 from taut.container.gather import check_out
 from taut.container.integer_reader import IntegerReader
 from taut.container.read import TautFile, no_tensor

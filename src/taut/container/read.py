@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from taut.container.bases import Base, Bases, grouped
-from taut.container.fetch import Checked, ChunkRange
+from taut.container.coded_arrays import Checked, ChunkRange
 from taut.container.format import as_bytes, header_checksum
 from taut.container.gather import cast, check_out, gather, member
 from taut.container.index import Record

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from taut.coding import ChosenRows
-from taut.container.fetch import ChunkedArray, Fetcher
+from taut.container.coded_arrays import ChunkedArray
+from taut.container.fetch import Fetcher
 from taut.io.dtypes import storage
 from taut.io.tensor_info import TensorInfo
 

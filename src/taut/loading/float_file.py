@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from taut.container import IntegerReader, RowReader, TautFile
-from taut.container.fetch import Checked
+from taut.container.coded_arrays import Checked
 from taut.errors import ArgumentError
 from taut.io import TensorInfo
 from taut.io.names import nearest

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from taut.container import TautFile
-from taut.container.fetch import Checked
+from taut.container.coded_arrays import Checked
 from taut.io import TensorInfo
 
 if TYPE_CHECKING:
