@@ -1,4 +1,4 @@
-"""What a tensor that is not held decodes to, as its pieces come: its checksum and its error."""
+"""What a tensor that is not held decodes to, as its pieces come: its checksums and its error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class DecodedSums:
 
     def __init__(self, original: Read, on: AddedTo | None = None) -> None:
         self._original, self._on = original, on
-        self._digest, self._error = xxhash.xxh3_64(), RelativeError()
+        self._decoded, self._error = xxhash.xxh3_64(), RelativeError()
+        self._sum = self._decoded if on is None else xxhash.xxh3_64()
         self._at = 0
 
     def take(self, decoded: np.ndarray) -> None:
@@ -39,21 +40,31 @@ class DecodedSums:
         for begin in range(0, decoded.size, _PART):
             part = decoded[begin : begin + _PART]
             first, self._at = self._at, self._at + part.size
+            self._decoded.update(_bytes_of(part))
             if self._on is not None:
                 part = add(self._on.read(first, self._at), part)
-            self._digest.update(np.ascontiguousarray(part).view(np.uint8).data)
+                self._sum.update(_bytes_of(part))
             self._error.add(self._original(first, self._at), part)
 
     @property
-    def sum(self) -> str:
+    def decoded(self) -> str:
         """The checksum of what has been taken in."""
-        return str(self._digest.hexdigest())
+        return str(self._decoded.hexdigest())
+
+    @property
+    def sum(self) -> str:
+        """The checksum of what that gives: the same, or that of the sum with the base's."""
+        return str(self._sum.hexdigest())
 
     @property
     def is_the_base(self) -> bool:
-        """Whether what has been taken in gives the base's tensor."""
+        """Whether it gives the base's tensor."""
         return self._on is not None and self.sum == self._on.base.sum
 
     def error(self) -> float:
         """The relative error of all values; asked once."""
         return self._error.close()
+
+
+def _bytes_of(values: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(values).view(np.uint8).data

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import xxhash
 
 from taut.coding import (
     Effort,
@@ -178,7 +177,7 @@ class PieceCoder:
                     f'tensor "{self.info.name}": scheme {self.scheme} rounds a value out of '
                     f"{self.info.dtype}; leave the tensor lossless"
                 )
-            return PieceFacts(decoded.digest.hexdigest(), error, decoded.meant.sum)
+            return PieceFacts(decoded.meant.decoded, error, decoded.meant.sum)
 
         return facts
 
@@ -188,7 +187,7 @@ class _Decoded:
 
     def __init__(self, coder: PieceCoder, header: bytes) -> None:
         info = coder.info
-        self.digest, self.meant = xxhash.xxh3_64(), DecodedSums(coder.original, coder.on)
+        self.meant = DecodedSums(coder.original, coder.on)
         self._info, self._header, self._threads = info, header, coder.threads
         self._dtype = storage(info.dtype, info.shape)[0]
         self._at = 0
@@ -218,7 +217,6 @@ class _Decoded:
             self._take(np.repeat(value, min(left, most)).view(np.uint8))
 
     def _take(self, data: np.ndarray) -> None:
-        self.digest.update(data.data)
         self._at += data.size
         self.meant.take(data.view(self._dtype))
 
