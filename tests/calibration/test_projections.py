@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from taut.calibration.projections import projections_for  # noqa: E402
+from taut.calibration.projections import most_projections, projections_for  # noqa: E402
 
 
 class Pooled(nn.Module):
@@ -49,6 +49,7 @@ def ids(samples, tokens):
 )
 def test_few_vectors_are_taken_in_more_directions(network, batches, taken):
     assert projections_for(network, batches, "features") == taken
+    assert taken <= most_projections(sum(map(len, batches)))  # by which memory is foretold
 
 
 def test_images_are_counted_by_samples():

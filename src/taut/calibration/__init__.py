@@ -3,6 +3,7 @@
 from taut.calibration.findings import Findings, code_identity
 from taut.calibration.inputs import Work
 from taut.calibration.options import Options
+from taut.calibration.projections import most_projections
 from taut.calibration.request import Ready, Request
 from taut.calibration.rounder import Rounder
 from taut.calibration.run import calibrate
@@ -23,6 +24,7 @@ __all__ = [
     "calibrate",
     "code_identity",
     "is_large",
+    "most_projections",
     "parse_drop",
     "written_values",
 ]

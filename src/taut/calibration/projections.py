@@ -27,7 +27,8 @@ def projections_for(module: torch.nn.Module, batches: Sequence[object], kind: Ki
     network gives one vector each, two directions are 512 gradients (docs/method.md). More of them
     are taken only where that is little work.
     """
-    if sum(map(samples, batches)) * FEWEST >= _GRADIENTS:
+    count = sum(map(samples, batches))
+    if (most := most_projections(count)) == FEWEST:
         return FEWEST
     import torch
 
@@ -35,6 +36,11 @@ def projections_for(module: torch.nn.Module, batches: Sequence[object], kind: Ki
     with torch.no_grad():
         output = run(module, first, "calibration batch 1")
         each = len(vectors(output, first, kind)) / samples(first)
-    given = max(1.0, each * sum(map(samples, batches)))
+    given = max(1.0, each * count)
     positions = max(1, sum(map(positions_of, batches)))
-    return int(min(_MOST, max(FEWEST, min(_GRADIENTS / given, _POSITIONS / positions))))
+    return int(min(most, max(FEWEST, min(_GRADIENTS / given, _POSITIONS / positions))))
+
+
+def most_projections(count: int) -> int:
+    """The most that so many samples are given, as each gives one vector at least."""
+    return min(_MOST, max(FEWEST, _GRADIENTS // max(1, count)))

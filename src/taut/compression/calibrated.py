@@ -202,20 +202,21 @@ def _check_room(work: Work, memory: str | int | None, beside: Path | None) -> No
 
 def _shapes(work: Work) -> DataShapes:
     """What the network is run on; what a small one, which is differentiated whole, takes."""
-    from taut.calibration import is_large
+    from taut.calibration import is_large, most_projections
     from taut.networks.calibration import positions_of
     from taut.networks.calls import samples_of
     from taut.networks.kept_values import backward_bytes, entering_bytes
     from taut.networks.portions import parts_of_a_batch
 
-    data, kept, entering = work.calibration, 0, 0
+    data, kept, entering, handed = work.calibration, 0, 0, 0
     if not is_large(work.source, work.schemes):
         first = next(iter(data))
         times = data.largest / max(1, positions_of(first))
         at_once = times / min(parts_of_a_batch(len(data)), max(1, samples_of(first)))
         kept = backward_bytes(work.model.module, first, at_once)
-        entering = data.samples * entering_bytes(work.model.module, first)
-    return DataShapes(data.positions, data.largest, data.longest, kept, entering)
+        entering, widest = (data.samples * n for n in entering_bytes(work.model.module, first))
+        handed = 2 * most_projections(data.samples) * widest  # of the block at work, and the next
+    return DataShapes(data.positions, data.largest, data.longest, kept, entering, handed)
 
 
 def _settled(work: Work, record: Findings, *, resume: bool) -> Ready:

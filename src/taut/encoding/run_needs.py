@@ -40,9 +40,9 @@ _AT_ONCE: Final = 2048  # sides up to which a form is factored in one piece, as 
 class DataShapes:
     """What a network is run on: `positions` in all, in the largest `batch`, and in a `sample`.
 
-    `kept` are bytes that a backward pass takes of the largest batch, and `entering` those of what
-    enters the blocks, of all batches, where they are known. With a `journal` forms lie there, and
-    are mapped.
+    `kept` are bytes that a backward pass takes of the largest batch, `entering` those of what
+    enters the blocks, of all batches, and `handed` those of gradients that wait for a block, where
+    they are known. With a `journal` forms lie there, and are mapped.
     """
 
     positions: int
@@ -50,6 +50,7 @@ class DataShapes:
     sample: int = 0
     kept: int = 0
     entering: int = 0
+    handed: int = 0
     journal: bool = False
 
 
@@ -74,7 +75,7 @@ def run_needs(matrices: Mapping[str, tuple[int, int]], data: DataShapes, *, narr
         )
     at_once = data.kept or _of_batch(shapes, data)
     held = _WEIGHT * weights + shapes.kept_factors + shapes.forms
-    waiting = min(2 * MEMORY, data.entering)  # and as much again as comes back, beyond it in files
+    waiting = min(MEMORY, data.entering) + min(MEMORY, data.handed)  # what is beyond lies in files
     memory = int(held + max(collecting.memory, shapes.factoring, at_once + waiting))
     return replace(collecting, memory=memory, journal=collecting.journal + rounded)
 

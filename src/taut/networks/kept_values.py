@@ -47,24 +47,27 @@ def backward_bytes(module: torch.nn.Module, batch: object, times: float = 1.0) -
     return int(kept + _GRADIENTS * largest + patches)
 
 
-def entering_bytes(module: torch.nn.Module, batch: object) -> int:
-    """Bytes that enter the blocks of a network for one sample of a batch; 0 where it has none."""
+def entering_bytes(module: torch.nn.Module, batch: object) -> tuple[int, int]:
+    """Bytes that enter the blocks of a network for one sample of a batch: in all, and one at most.
+
+    Both are 0 of a network that has none.
+    """
     import torch
 
     chain = find_chain(module, batch)
     if chain is None:
-        return 0
-    found = 0
+        return 0, 0
+    found = []
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(module):
             entered = chain.enter(first_sample(batch))
             hidden = entered.hidden
             for index in range(len(chain)):
-                found += hidden.numel() * _SINGLE
+                found.append(hidden.numel() * _SINGLE)
                 hidden = chain.run(index, entered, hidden)
     except ArgumentError:  # it takes no sample alone
-        return 0
-    return found
+        return 0, 0
+    return sum(found), max(found, default=0)
 
 
 def _kept(module: torch.nn.Module, batch: object) -> tuple[int, int]:
