@@ -108,8 +108,7 @@ def decide_calibrated(
         progress=progress,
         forms={} if forms is None else forms,
     )
-    if model.gradients:
-        _check_room(work, call.memory, journal_beside)
+    _check_room(work, call.memory, journal_beside)
     record = _record(work, journal_beside, resume=call.resume)
     begin_work(progress)
     opened()
@@ -209,7 +208,7 @@ def _shapes(work: Work) -> DataShapes:
     from taut.networks.portions import parts_of_a_batch
 
     data, kept, entering, handed = work.calibration, 0, 0, 0
-    if not is_large(work.source, work.schemes):
+    if work.model.gradients and not is_large(work.source, work.schemes):
         first = next(iter(data))
         times = data.largest / max(1, positions_of(first))
         at_once = times / min(parts_of_a_batch(len(data)), max(1, samples_of(first)))

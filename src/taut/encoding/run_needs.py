@@ -73,6 +73,9 @@ def run_needs(matrices: Mapping[str, tuple[int, int]], data: DataShapes, *, narr
             disk=collecting.disk + _waiting(shapes, data, weights),
             journal=collecting.journal + rounded,
         )
+    if not data.positions:  # as many as a usual batch; of disk nothing is known
+        usual = foretell(matrices, narrow=narrow, tokens=_USUAL, journal=data.journal)
+        collecting = replace(collecting, memory=usual.memory)
     at_once = data.kept or _of_batch(shapes, data)
     held = _WEIGHT * weights + shapes.kept_factors + shapes.forms
     waiting = min(MEMORY, data.entering) + min(MEMORY, data.handed)  # what is beyond lies in files
