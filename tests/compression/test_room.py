@@ -108,6 +108,30 @@ def test_nothing_is_done_or_written_by_a_run_that_is_refused(tmp_path: Path) -> 
         taut.compress(net, tmp_path / "x", bits=3, calib=batches, memory="much")
 
 
+def test_an_onnx_model_is_held_to_the_memory_allowed(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    weight = onnx.numpy_helper.from_array(
+        np.random.default_rng(0).standard_normal((64, 32), np.float32), "w"
+    )
+    x, y = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", width])
+        for name, width in (("x", 64), ("y", 32))
+    )
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", [x], [y], [weight])
+    onnx.save(onnx.helper.make_model(graph, ir_version=9), tmp_path / "net.onnx")
+    data = [{"x": np.ones((8, 64), np.float32)} for _ in range(4)]
+    with pytest.raises(ArgumentError, match=r"memory \(--memory\) allows 1 MB"):
+        taut.compress(tmp_path / "net.onnx", tmp_path / "x", bits=3, calib=data, memory="1MB")
+
+
+def test_a_small_network_is_not_foretold_a_large_head() -> None:
+    """Where data are not open yet, what is run at once is a usual batch, and not 128 MB of it."""
+    shapes = {"a": (300, 784), "b": (10, 300)}
+    assert run_needs(shapes, DataShapes(0, journal=True), narrow=False).memory < 100_000_000
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the system's own peak is read from /proc")
 def test_what_is_foretold_is_what_is_taken() -> None:
     """Within 25 % where it was measured (docs/scale.md); allocators elsewhere keep more or less."""
