@@ -201,6 +201,27 @@ def test_a_tokenizer_knows_what_it_has_tokens_for(lm: LoadedModel) -> None:
     assert not lm.tokenize.knows("the cat sat on the table")
 
 
+def test_tokens_that_the_network_has_not_are_left_out_or_told(lm: LoadedModel) -> None:
+    """Tokenizers know more than their networks: an end of texts, or padding, that was added."""
+    assert isinstance(lm.tokenize, FolderTokenizer)
+    texts = ["the cat", "the dog ran home"]
+    assert END in lm.tokenize.joined(texts, "calib")
+    without_end = replace(lm.tokenize, vocabulary=END)
+    assert without_end.joined(texts, "calib").tolist() == numbers(" ".join(texts))
+    padding = without_end.tokenizer.add_tokens("[MORE]", special_tokens=True)
+    without_end.tokenizer.pad_token = "[MORE]"
+    try:
+        batch = without_end(texts)
+        assert padding == 1
+        assert (batch["input_ids"][0] == 0).sum() == 2
+        few = replace(lm.tokenize, vocabulary=FIRST + 1)
+        for read in (few, lambda some: few.joined(some, "texts")):
+            with pytest.raises(ArgumentError, match=r"texts: token \d+ .* has 0 to 2"):
+                read(texts)
+    finally:
+        without_end.tokenizer.pad_token = "[PAD]"
+
+
 def test_default_texts_say_where_they_are_from() -> None:
     path = Path(__file__).parents[2] / "src/taut/networks/default_texts.jsonl"
     assert path.stat().st_size < 200_000

@@ -60,14 +60,28 @@ class FolderTokenizer:
             max_length=min(limits, default=None),
             return_tensors="pt",
         )
+        self._settle(batch["input_ids"], batch.get("attention_mask"))
         accepted = batch.keys() if self.accepted is None else self.accepted
         return {name: tensor for name, tensor in batch.items() if name in accepted}
 
+    def _settle(self, ids: torch.Tensor, mask: torch.Tensor | None) -> None:
+        """Refuse tokens that the network has not; padding, which is masked, becomes the first."""
+        if self.vocabulary is None:
+            return
+        if mask is not None:
+            ids.masked_fill_((mask == 0) & (ids >= self.vocabulary), 0)
+        check_vocabulary(ids.numpy(), self.vocabulary, "texts")
+
     @property
     def head(self) -> tuple[int, ...]:
-        """The token that texts begin with; none of many tokenizers."""
+        """The token that texts begin with; none of many tokenizers, or if the network lacks it."""
         first = self.tokenizer("a")["input_ids"][:1]
-        return tuple(first) if first == [self.tokenizer.bos_token_id] else ()
+        begins = first == [self.tokenizer.bos_token_id] and self._has(first[0])
+        return tuple(first) if begins else ()
+
+    def _has(self, token: int) -> bool:
+        """Whether the network has an embedding for a token, as far as it is known."""
+        return self.vocabulary is None or token < self.vocabulary
 
     def knows(self, text: str) -> bool:
         """Whether the tokenizer has a token of its own for nearly all of a text."""
@@ -101,6 +115,8 @@ class FolderTokenizer:
     def joined(self, documents: Sequence[Document], where: str) -> np.ndarray:
         """All documents as one row of int64 tokens, each ended by the end-of-text token.
 
+        Some tokenizers have one that the network does not know; then nothing stands between them.
+
         Raises:
             ArgumentError: a chat has no template, or a token is not of the vocabulary.
         """
@@ -109,7 +125,7 @@ class FolderTokenizer:
         for document, ids in self._tokenised(documents, where):
             rows.append(ids)
             closing = ids[-_CLOSING:] if isinstance(document, Chat) else ids[-1:]
-            if end is not None and end not in closing:
+            if end is not None and end not in closing and self._has(end):
                 rows.append(np.array([end], np.int64))
         tokens = np.concatenate(rows) if rows else np.zeros(0, np.int64)
         return tokens
@@ -127,8 +143,7 @@ class FolderTokenizer:
             )
             for one in some:
                 ids = one if isinstance(one, np.ndarray) else np.array(next(found), np.int64)
-                if isinstance(one, np.ndarray):
-                    check_vocabulary(ids, self.vocabulary, where)
+                check_vocabulary(ids, self.vocabulary, where)
                 yield one, ids
 
 
