@@ -1,11 +1,13 @@
 """What texts of other kinds are worth among the calibration data of a language model.
 
     python -m bench.frontier.blend MODEL_FOLDER --own NAME=FILE --other NAME=FILE ...
-                                   [--bits 3] [--shares 0 0.05 0.1 0.2] [--windows 64]
+                                   [--bits 3] [--shares 0 0.05 0.1 0.2] [--generated 0.5 0.75]
+                                   [--windows 64]
 
-The model is calibrated on the first half of `--own` with each share of Taut's own texts, and on
-these alone; each file is judged on the second half of every text: the mean divergence of its next
-tokens from the original's (KL, nats), and its perplexity. Nothing of the second halves is seen.
+The model is calibrated on the first half of `--own` with each share of Taut's own texts, with each
+share of windows that it generates itself, and on Taut's texts alone. Each file is judged on the
+second half of every text: the mean divergence of its next tokens from the original's (KL, nats),
+and its perplexity. Nothing of the second halves is seen.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--other", type=named, nargs="*", default=[])
     parser.add_argument("--bits", type=float, default=3)
     parser.add_argument("--shares", type=float, nargs="*", default=[0, 0.05, 0.1, 0.2])
+    parser.add_argument("--generated", type=float, nargs="*", default=[0.5, 0.75])
     parser.add_argument("--windows", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     return parser
@@ -87,10 +90,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     originals = {name: log_probabilities(loaded.module, one) for name, one in texts.items()}
     print("| calibrated on |", " | ".join(f"{n}: KL, perplexity" for n in texts), "| CPU s |")
     print("|---|" + "---|" * (len(texts) + 1))
-    asked = [(f"{given.own[0]}, {one:.0%} of Taut's", [own], one) for one in given.shares]
-    for told, source, share in [*asked, ("Taut's texts alone", "default", 0)]:
+    name = given.own[0]
+    asked = [(f"{name}, {one:.0%} of Taut's", [own], one, 0.0) for one in given.shares]
+    asked += [(f"{name}, {one:.0%} generated", [own], 0.0, one) for one in given.generated]
+    for told, source, share, made in [*asked, ("Taut's texts alone", "default", 0.0, 0.0)]:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
-        data = TextData(source, length=_LENGTH, windows=given.windows, blend=share)
+        data = TextData(source, length=_LENGTH, windows=given.windows, blend=share, generated=made)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "m"
             taut.compress(given.model, path, calib=data, bits=given.bits, seed=given.seed)

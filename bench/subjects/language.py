@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -12,13 +12,17 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from bench.data.assets import asset
 from bench.data.tensors import Array
 from bench.subjects.subject import Asked, Subject, fill
+from taut.networks import TextData, open_calibration, open_model
 
 _WORDS, _WIDTH, _LAYERS, _HEADS, _CONTEXT = 1024, 192, 4, 6, 128
 _BATCH = 16
+_GENERATED = 0.75
+_TURNED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # transformers has (inputs, outputs)
 
 
 class Attention(nn.Module):
@@ -81,10 +85,14 @@ class GPT(nn.Module):
 
 
 class GPT2M(Subject):
-    """The whole validation text, in windows that do not overlap."""
+    """The whole validation text, in windows that do not overlap.
 
-    name = network = "gpt2m"
-    about = "GPT-2-style model of 2.0 M parameters; calibrated on 512 windows of 128 tokens"
+    Half of it is of the kind that the model was trained and is calibrated on (novels), half is the
+    index of a book on nature. `gpt2m_generated` has windows among its calibration data that the
+    model generates itself, three for each that is given.
+    """
+
+    network = "gpt2m"
     measures: ClassVar = {
         "loss": "loss added, nats",
         "perplexity": "perplexity",
@@ -93,11 +101,18 @@ class GPT2M(Subject):
     floor = 1e-5
     asked = (Asked(peer="GPTQ int4 g128", share=0.6),)
 
-    def __init__(self, thin: int = 1) -> None:
+    def __init__(self, name: str, thin: int = 1) -> None:
+        self.name = name
         folder = asset("lm_gpt2m")
         self.weights = dict(load_file(folder / "gpt2m.safetensors"))
         inputs, _ = _windows(np.load(folder / "train.npy"))
         chosen = inputs[:: len(inputs) // 512][:512]
+        self.about = (
+            "GPT-2-style model of 2.0 M parameters; calibrated on 512 windows of 128 tokens"
+        )
+        if name.endswith("_generated"):
+            chosen = _with_generated(chosen, self.weights)
+            self.about += ", and 1,536 that it generates itself"
         self.calibration = list(torch.split(chosen, _BATCH))
         tokens = np.load(folder / "val.npy")
         self._inputs, self._targets = (part[::thin] for part in _windows(tokens))
@@ -131,6 +146,30 @@ class GPT2M(Subject):
                 logits = self._judged(ids).flatten(0, 1)
                 total += float(functional.cross_entropy(logits, targets.flatten(), reduction="sum"))
         return total / self._targets.numel()
+
+
+def _with_generated(windows: Tensor, weights: Mapping[str, Array]) -> Tensor:
+    """The windows, and three generated ones for each; keys and values are kept on the way."""
+    config = GPT2Config(
+        vocab_size=_WORDS,
+        n_positions=_CONTEXT,
+        n_embd=_WIDTH,
+        n_layer=_LAYERS,
+        n_head=_HEADS,
+        activation_function="gelu",
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    network = GPT2LMHeadModel(config).eval()
+    turned = {n: v.T if n.endswith(_TURNED) else v for n, v in weights.items()}
+    fill(
+        network.transformer,
+        {n: np.ascontiguousarray(v) for n, v in turned.items() if n != "lm_head.weight"},
+    )
+    network.tie_weights()
+    data = TextData(windows.numpy(), generated=_GENERATED)
+    batches = open_calibration(data, open_model(network))
+    return torch.cat([cast("dict[str, Tensor]", batch)["input_ids"] for batch in batches])
 
 
 def _windows(tokens: Array) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,8 @@ def file_batches(path: Path, model: LoadedModel, data: TextData, reading: Readin
     if lone is not None and are_tokens(lone, model, data):
         batches, notes = token_batches(lone, model, data, str(path))
         return batches[: reading.limit], notes
-    if asked := [n for n in ("length", "windows", "column", "blend") if getattr(data, n)]:
+    options = ("length", "windows", "column", "blend", "generated")
+    if asked := [name for name in options if getattr(data, name)]:
         raise ArgumentError(
             f"{path}: {asked[0]}: is of texts and tokens, and this holds arrays of samples"
         )

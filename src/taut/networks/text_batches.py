@@ -11,6 +11,7 @@ import numpy as np
 from taut.errors import ArgumentError
 from taut.networks.data_files import DEFAULT, default_documents, read_documents
 from taut.networks.documents import Document, document_of, is_empty_document
+from taut.networks.generated_windows import ONLY_LANGUAGE_MODELS, with_generated
 from taut.networks.text_data import BLEND, TextData
 from taut.networks.token_networks import looks_back, vocabulary_of
 from taut.networks.tokens import FolderTokenizer, Tokenize
@@ -53,8 +54,14 @@ def text_batches(data: TextData, model: LoadedModel, reading: Reading, where: st
     if packs:
         assert isinstance(tokenizer, FolderTokenizer)
         cut, more = _windows(documents, tokenizer, data, where)
+        if data.generated:
+            module, head = model.module, len(tokenizer.head)
+            cut, told = with_generated(module, cut, data.generated, where, head=head)
+            more = (*more, *told)
         rows = cut[: reading.limit]
         return window_batches(rows, tokenizer.accepted, tokenizer.vocabulary), (*notes, *more)
+    if data.generated:
+        raise ArgumentError(f"{where}: generated: is of full windows; {ONLY_LANGUAGE_MODELS}")
     plain, more = _texts(documents, tokenizer, data, where)
     length = replace(reading, max_length=data.length or reading.max_length)
     return _padded(plain, tokenizer, length), (*notes, *more)

@@ -29,6 +29,7 @@ class TextData:
     full windows, without it each is a sample of its own; by default they are packed for networks
     that see only what stands before a token. `blend` is the share of windows that are taken from
     the texts that come with the package: `BLEND` of packed texts, and none of others, if not given.
+    `generated` is the share of windows that a language model generates itself, none if not given.
     """
 
     source: object
@@ -38,14 +39,17 @@ class TextData:
     apart: Apart = "line"
     pack: bool | None = None
     blend: float | None = None
+    generated: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("length", "windows"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ArgumentError(f"{name}: {value} is less than 1")
-        if self.blend is not None and not 0 <= self.blend < 1:
-            raise ArgumentError(f"blend: {self.blend:g} is no share; give 0 or more, and below 1")
+        for name in ("blend", "generated"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share < 1:
+                raise ArgumentError(f"{name}: {share:g} is no share; give 0 or more, and below 1")
         if self.apart not in get_args(Apart):
             raise ArgumentError(f"apart: {self.apart} is none of {', '.join(get_args(Apart))}")
 
@@ -64,7 +68,7 @@ def text_data(spec: str | Path) -> TextData:
 
     >>> text_data("a.txt,length=128,blend=0.1")
     TextData(source='a.txt', length=128, windows=None, column=None, apart='line', pack=None,
-             blend=0.1)
+             blend=0.1, generated=None)
     """
     name, options = split_options(spec)
     known = [field.name for field in fields(TextData) if field.name != "source"]
@@ -92,9 +96,10 @@ def _value(key: str, value: str) -> Any:
     try:
         if key in ("length", "windows"):
             return int(value)
-        if key == "blend":
+        if key in ("blend", "generated"):
             return float(value)
         return _SWITCH[value] if key == "pack" else value
     except (ValueError, KeyError):
-        wants = {"blend": "a share below 1", "pack": "yes or no"}.get(key, "a whole number")
+        share = "a share below 1"
+        wants = {"blend": share, "generated": share, "pack": "yes or no"}.get(key, "a whole number")
         raise ArgumentError(f'{key}={value}: "{value}" is not {wants}') from None

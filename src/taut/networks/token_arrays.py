@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from taut.errors import ArgumentError
+from taut.networks.generated_windows import with_generated
 from taut.networks.text_batches import Batches, with_default
 from taut.networks.token_networks import check_vocabulary, vocabulary_of
 from taut.networks.tokens import FolderTokenizer, accepted_by
@@ -44,6 +45,9 @@ def token_batches(array: np.ndarray, model: LoadedModel, data: TextData, where: 
         if not isinstance(model.tokenize, FolderTokenizer):
             raise ArgumentError(f"{where}: blend: wants the tokenizer of a model folder")
         tokens, more = with_default(tokens, model.tokenize, data.blend, where)
+        notes = (*notes, *more)
+    if data.generated:
+        tokens, more = with_generated(model.module, tokens, data.generated, where)
         notes = (*notes, *more)
     if size is None:  # a network of the caller's own takes them as its one argument
         batches = window_batches(tokens, frozenset(["input_ids"]), size)
