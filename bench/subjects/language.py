@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from bench.data.assets import asset
 from bench.data.tensors import Array
+from bench.subjects.generated import with_generated
 from bench.subjects.subject import Asked, Subject, fill
-from taut.networks import TextData, open_calibration, open_model
 
 _WORDS, _WIDTH, _LAYERS, _HEADS, _CONTEXT = 1024, 192, 4, 6, 128
 _BATCH = 16
@@ -167,9 +167,7 @@ def _with_generated(windows: Tensor, weights: Mapping[str, Array]) -> Tensor:
         {n: np.ascontiguousarray(v) for n, v in turned.items() if n != "lm_head.weight"},
     )
     network.tie_weights()
-    data = TextData(windows.numpy(), generated=_GENERATED)
-    batches = open_calibration(data, open_model(network))
-    return torch.cat([cast("dict[str, Tensor]", batch)["input_ids"] for batch in batches])
+    return with_generated(network, windows, _GENERATED)
 
 
 def _windows(tokens: Array) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from torch.nn import functional
 from bench.data.assets import asset
 from bench.data.draws import places
 from bench.data.tensors import Array
+from bench.subjects.generated import with_generated
 from bench.subjects.subject import Asked, Subject, fill
 
 _LENGTH = 512
@@ -29,22 +30,30 @@ _CALIBRATION, _JUDGED = 64, 8  # windows
 
 
 class LanguageModel(Subject):
-    """One of `PACKAGES`; calibrated on WikiText-2's validation text, judged on its test text."""
+    """One of `PACKAGES`; calibrated on WikiText-2's validation text, judged on its test text.
+
+    `..._generated` has as many windows more that the model generates itself.
+    """
 
     measures: ClassVar = {"loss": "KL of next token, nats", "perplexity": "perplexity"}
     floor = 1e-4
 
     def __init__(self, name: str, thin: int = 1) -> None:
-        self.name = self.network = name
+        self.name, self.network = name, name.removesuffix("_generated")
         self.asked = (Asked(peer="GPTQ int4 g128", share=0.48),)
-        self._made, tokenizer = PACKAGES[name].opened()
+        self._made, tokenizer = PACKAGES[self.network].opened()
         named = self._made.named_parameters()
         self.weights = {key: value.detach().numpy().copy() for key, value in named}
         self.about = (
-            f"{name}, {self.parameters / 1e6:.0f} M parameters dequantised from a 4-bit GGUF; "
-            f"calibrated on {_CALIBRATION} windows of {_LENGTH} tokens of WikiText-2 validation"
+            f"{self.network}, {self.parameters / 1e6:.0f} M parameters dequantised from a 4-bit "
+            f"GGUF; calibrated on {_CALIBRATION} windows of {_LENGTH} tokens of WikiText-2 "
+            "validation"
         )
         self.calibration = _windows(tokenizer, "valid", _CALIBRATION)
+        if name.endswith("_generated"):
+            rows = torch.cat([batch["input_ids"] for batch in self.calibration])
+            self.calibration = _batches(with_generated(self._made, rows, 0.5))
+            self.about += ", and as many that it generates itself"
         self._tests = _windows(tokenizer, "test", _JUDGED)[::thin]
 
     def module(self) -> torch.nn.Module:
@@ -125,7 +134,8 @@ def _windows(tokenizer: Any, split: str, count: int) -> list[dict[str, torch.Ten
     width = _LENGTH - len(begin)
     rows = ids[: len(ids) // width * width].reshape(-1, width)
     rows = torch.cat([torch.tensor(begin, dtype=rows.dtype).expand(len(rows), -1), rows], dim=1)
-    chosen = rows[sorted(places(len(rows), count))]
-    return [
-        {"input_ids": one[None], "attention_mask": torch.ones_like(one[None])} for one in chosen
-    ]
+    return _batches(rows[sorted(places(len(rows), count))])
+
+
+def _batches(windows: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+    return [{"input_ids": one, "attention_mask": torch.ones_like(one)} for one in windows.split(1)]

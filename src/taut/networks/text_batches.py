@@ -55,8 +55,7 @@ def text_batches(data: TextData, model: LoadedModel, reading: Reading, where: st
         assert isinstance(tokenizer, FolderTokenizer)
         cut, more = _windows(documents, tokenizer, data, where)
         if data.generated:
-            module, head = model.module, len(tokenizer.head)
-            cut, told = with_generated(module, cut, data.generated, where, head=head)
+            cut, told = with_generated(model.module, cut, data.generated, where)
             more = (*more, *told)
         rows = cut[: reading.limit]
         return window_batches(rows, tokenizer.accepted, tokenizer.vocabulary), (*notes, *more)
