@@ -89,7 +89,7 @@ struct Cells {
     Histogram* at(size_t row, size_t column) { return counts.data() + (row * kKeys + column) * quantisers; }
 };
 
-struct KeyClass {
+struct Class {
     std::vector<Histogram> counts;  // by quantiser
     double bits = 0;
 };
@@ -106,8 +106,8 @@ double quick_bits(const std::vector<Histogram>& counts) {
     return bits;
 }
 
-KeyClass join(const KeyClass& a, const KeyClass& b) {
-    KeyClass c = a;
+Class join(const Class& a, const Class& b) {
+    Class c = a;
     for (size_t i = 0; i < c.counts.size(); i++)
         for (size_t s = 0; s < 256; s++) c.counts[i][s] += b.counts[i][s];
     c.bits = quick_bits(c.counts);
@@ -155,7 +155,7 @@ double naming_bits(const std::vector<uint8_t>& keys, const std::array<int, kKeys
 struct Plan {
     std::array<int, kKeys> rows{}, columns{};  // class of a key; a context's number follows from the sum
     std::array<uint8_t, 2 * kKeys> context{};
-    std::vector<KeyClass> classes;
+    std::vector<Class> classes;
     double bits = 1e300;
 };
 
@@ -182,7 +182,7 @@ Plan try_plan(Cells& cells, const std::vector<uint8_t>& row_key, const std::vect
         plan.classes.push_back({sums[size_t(k)], quick_bits(sums[size_t(k)])});
         last.push_back(k);
     }
-    std::vector<KeyClass> joined;
+    std::vector<Class> joined;
     for (size_t i = 0; i + 1 < last.size(); i++) joined.push_back(join(plan.classes[i], plan.classes[i + 1]));
     while (!joined.empty()) {
         size_t best = 0;
@@ -204,7 +204,7 @@ Plan try_plan(Cells& cells, const std::vector<uint8_t>& row_key, const std::vect
         if (c < last.size() && int(k) == last[c]) c++;
     }
     plan.bits = 0;
-    for (const KeyClass& c : plan.classes) plan.bits += c.bits;
+    for (const Class& c : plan.classes) plan.bits += c.bits;
     if (plan.classes.size() > 1) plan.bits += naming_bits(row_key, rows) + naming_bits(column_key, columns) + 40;
     return plan;
 }
@@ -300,7 +300,7 @@ MatrixContexts MatrixScan::choose(const ArrayHeader& h) const {
         }
     MatrixContexts result;
     const CoderTraits coder = h.traits();
-    for (const KeyClass& c : best.classes) result.contexts.push_back(make_context(c.counts, coder));
+    for (const Class& c : best.classes) result.contexts.push_back(make_context(c.counts, coder));
     const Numbering of_rows = number_classes(best, row_key, best.rows, best.columns, column_key);
     const Numbering of_columns = number_classes(best, column_key, best.columns, best.rows, row_key);
     for (const ContextTables& c : result.contexts) result.bits += c.bits;

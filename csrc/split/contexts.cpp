@@ -6,7 +6,7 @@
 namespace taut {
 namespace {
 
-struct RowClass {
+struct Class {
     Histogram counts{};
     uint64_t rows = 0;
     double bits = 0;  // of its symbols and table
@@ -29,8 +29,8 @@ double class_bits(const Histogram& counts, const RowScan& scan, CoderTraits code
     return bits + scan.expansion * entropy_bits(counts);
 }
 
-RowClass join(const RowClass& a, const RowClass& b, const RowScan& scan, CoderTraits coder) {
-    RowClass c = a;
+Class join(const Class& a, const Class& b, const RowScan& scan, CoderTraits coder) {
+    Class c = a;
     for (size_t i = 0; i < 256; i++) c.counts[i] += b.counts[i];
     c.rows += b.rows;
     c.bits = class_bits(c.counts, scan, coder);
@@ -38,10 +38,10 @@ RowClass join(const RowClass& a, const RowClass& b, const RowScan& scan, CoderTr
 }
 
 // Order-0 bits of naming the class of each row.
-double naming_bits(const std::vector<RowClass>& classes, uint64_t rows) {
+double naming_bits(const std::vector<Class>& classes, uint64_t rows) {
     if (classes.size() < 2) return 0;
     double bits = 300;  // table and states of that stream
-    for (const RowClass& c : classes) bits += double(c.rows) * (log2_of(rows) - log2_of(c.rows));
+    for (const Class& c : classes) bits += double(c.rows) * (log2_of(rows) - log2_of(c.rows));
     return bits;
 }
 
@@ -73,9 +73,9 @@ std::vector<Histogram> count_classes(const RowScan& scan, const std::vector<uint
     return counts;
 }
 
-std::vector<RowClass> divide(const RowScan& scan, const std::vector<Histogram>& counts, CoderTraits coder, int most) {
+std::vector<Class> divide(const RowScan& scan, const std::vector<Histogram>& counts, CoderTraits coder, int most) {
     const size_t rows = scan.key.size();
-    std::vector<RowClass> classes(counts.size());
+    std::vector<Class> classes(counts.size());
     for (size_t i = 0; i < rows; i++) classes[first_class(i, rows, most)].rows++;
     for (size_t c = 0; c < classes.size(); c++) {
         classes[c].counts = counts[c];
@@ -85,9 +85,9 @@ std::vector<RowClass> divide(const RowScan& scan, const std::vector<Histogram>& 
 }
 
 // Joins neighbours, those first that it serves best, while that saves bits.
-std::vector<RowClass> join_neighbours(std::vector<RowClass> classes, const RowScan& scan, CoderTraits coder) {
+std::vector<Class> join_neighbours(std::vector<Class> classes, const RowScan& scan, CoderTraits coder) {
     const uint64_t rows = scan.key.size();
-    std::vector<RowClass> joined(classes.size() ? classes.size() - 1 : 0);
+    std::vector<Class> joined(classes.size() ? classes.size() - 1 : 0);
     for (size_t i = 0; i + 1 < classes.size(); i++) joined[i] = join(classes[i], classes[i + 1], scan, coder);
     while (classes.size() > 1) {
         size_t best = 0;
@@ -99,7 +99,7 @@ std::vector<RowClass> join_neighbours(std::vector<RowClass> classes, const RowSc
                 best = i;
             }
         }
-        std::vector<RowClass> fewer = classes;
+        std::vector<Class> fewer = classes;
         fewer[best] = joined[best];
         fewer.erase(fewer.begin() + ptrdiff_t(best) + 1);
         // At the last two classes are joined only if one table is better than two with their naming.
@@ -113,13 +113,13 @@ std::vector<RowClass> join_neighbours(std::vector<RowClass> classes, const RowSc
 }
 
 // The greedy path can stop at a local optimum that one table beats.
-std::vector<RowClass> or_one(std::vector<RowClass> classes, const RowScan& scan, CoderTraits coder) {
+std::vector<Class> or_one(std::vector<Class> classes, const RowScan& scan, CoderTraits coder) {
     if (classes.size() < 2) return classes;
-    RowClass all = classes[0];
+    Class all = classes[0];
     for (size_t i = 1; i < classes.size(); i++) all = join(all, classes[i], scan, coder);
     double several = naming_bits(classes, scan.key.size());
-    for (const RowClass& c : classes) several += c.bits;
-    return all.bits <= several ? std::vector<RowClass>{all} : classes;
+    for (const Class& c : classes) several += c.bits;
+    return all.bits <= several ? std::vector<Class>{all} : classes;
 }
 
 }  // namespace
@@ -138,7 +138,7 @@ Contexts choose_contexts(const RowScan& scan, CoderTraits coder, int most) {
 Contexts choose_contexts(const RowScan& scan, const std::vector<Histogram>& counts, CoderTraits coder, int most) {
     const size_t rows = scan.key.size();
     const std::vector<uint32_t> order = sort_rows(scan.key);
-    const std::vector<RowClass> classes = or_one(join_neighbours(divide(scan, counts, coder, most), scan, coder), scan, coder);
+    const std::vector<Class> classes = or_one(join_neighbours(divide(scan, counts, coder, most), scan, coder), scan, coder);
     Contexts result;
     result.bits = naming_bits(classes, rows);
     if (classes.size() > 1) {
@@ -147,7 +147,7 @@ Contexts choose_contexts(const RowScan& scan, const std::vector<Histogram>& coun
         for (size_t c = 0; c < classes.size(); c++)
             for (uint64_t i = 0; i < classes[c].rows; i++) result.table_of[order[at++]] = uint8_t(c);
     }
-    for (const RowClass& c : classes) {
+    for (const Class& c : classes) {
         const Histogram counts = scaled(c.counts, scan.expansion);
         result.tables.push_back(make_table(counts, coder, scan.sampled));
         result.bits += cost_bits(counts, result.tables.back(), coder);
