@@ -140,7 +140,7 @@ def test_threads_change_no_byte(tmp_path):
 def test_what_lies_in_files_changes_no_byte(tmp_path, monkeypatch):
     for name, held in (("memory", 1 << 20), ("files", 0)):
         monkeypatch.setattr(index_shelf, "HELD", held)
-        taut.compress(stack(3), tmp_path / name, calib=words(4), bits=4, scratch=tmp_path)
+        taut.compress(stack(3), tmp_path / name, calib=words(), bits=4, scratch=tmp_path)
     assert (tmp_path / "memory").read_bytes() == (tmp_path / "files").read_bytes()
     assert {one.name for one in tmp_path.iterdir()} == {"memory", "files"}
 
