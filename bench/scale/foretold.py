@@ -103,6 +103,15 @@ def lenet5(folder: Path) -> tuple[object, object]:
     return net, list(torch.randn(1024, 1, 28, 28).split(64))
 
 
+def convolutions(folder: Path) -> tuple[object, object]:
+    """Few weights and many values, of which what a batch keeps is most."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU()]
+    for _ in range(2):
+        layers += [nn.Conv2d(32, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU()]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)]
+    return nn.Sequential(*layers).eval(), [torch.randn(64, 3, 32, 32)]
+
+
 class _Residual(nn.Module):
     """Two convolutions beside what enters."""
 
@@ -200,7 +209,10 @@ def minilm(folder: Path) -> tuple[object, object]:
 
 NETWORKS: dict[str, Callable[[Path], tuple[object, object]]] = {
     one.__name__: one
-    for one in (mlp, wide_mlp, lenet5, resnet20, resnet, transformer, gpt, lstm, onnx, minilm)
+    for one in (
+        *(mlp, wide_mlp, lenet5, convolutions, resnet20, resnet),
+        *(transformer, gpt, lstm, onnx, minilm),
+    )
 }
 
 

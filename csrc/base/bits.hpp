@@ -17,6 +17,9 @@ inline uint64_t load64(const uint8_t* p) {
     return v;
 }
 
+// Small magnitudes of either sign as small numbers: 0, -1, 1, -2 as 0, 1, 2, 3.
+inline uint32_t zigzag(int v) { return uint32_t(v) << 1 ^ uint32_t(v >> 31); }
+
 class BitWriter {
 public:
     void put(uint64_t value, int bits) {  // bits <= 57

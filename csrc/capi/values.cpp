@@ -7,14 +7,14 @@
 namespace taut::capi {
 namespace {
 
-constexpr size_t kPiece = size_t(1) << 20;  // bytes of a kept tensor that are read at a time
+constexpr size_t kKeptPiece = size_t(1) << 20;  // bytes of a kept tensor that are read at a time
 
 // All of a kept tensor is checked, whatever is wanted of it.
 bool read_kept(taut_file& file, const Place& place, uint64_t bytes, const Wanted& wanted, Sink& sink, Fail& fail) {
     Block block(file.memory);
     Checksum sum;
-    for (uint64_t at = 0; at < bytes; at += kPiece) {
-        const uint64_t to = std::min<uint64_t>(at + kPiece, bytes);
+    for (uint64_t at = 0; at < bytes; at += kKeptPiece) {
+        const uint64_t to = std::min<uint64_t>(at + kKeptPiece, bytes);
         const uint8_t* data;
         if (sink.direct && at >= wanted.begin() && to <= wanted.end()) {
             uint8_t* out = sink.direct + (at - wanted.begin());

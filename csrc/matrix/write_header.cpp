@@ -7,8 +7,6 @@
 namespace taut {
 namespace {
 
-uint32_t zigzag(int v) { return uint32_t(v) << 1 ^ uint32_t(v >> 31); }
-
 void put_stream(std::vector<uint8_t>& out, const Vec<uint8_t>& bytes) {
     const std::vector<uint8_t> coded = write_short({bytes.begin(), bytes.end()});
     put_varint(out, coded.size());

@@ -6,8 +6,6 @@
 namespace taut {
 namespace {
 
-uint32_t zigzag(int v) { return uint32_t(v) << 1 ^ uint32_t(v >> 31); }
-
 void put_rice(BitWriter& out, const std::vector<uint32_t>& z, int k) {
     for (uint32_t v : z) {
         out.put((uint64_t(1) << (v >> k)) - 1, int(v >> k) + 1);

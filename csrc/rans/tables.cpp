@@ -74,8 +74,6 @@ int last_local(const Table& t) {
     return last;
 }
 
-uint32_t zigzag(int v) { return uint32_t(v) << 1 ^ uint32_t(v >> 31); }
-
 // The cheapest Rice parameter for the frequencies' successive differences, and the bits they take with it.
 struct Rice {
     int k, bits;

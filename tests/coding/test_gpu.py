@@ -90,9 +90,9 @@ def test_words_of_every_width_and_the_fast_coder(gpu: ModuleType, dtype: str) ->
         [
             (64, 256, True, 2**31 - 1),
             (64, 256, False, 2**31 - 1),
-            (67, 256, True, 100),
-            (130, 380, True, 100),
-            (130, 380, False, 2**31 - 1),
+            (87, 190, True, 100),
+            (130, 190, True, 100),
+            (130, 190, False, 2**31 - 1),
         ],
         reason="interpreted steps: seconds each",
     ),

@@ -132,18 +132,21 @@ ROUNDED = (
 def rounded_models(
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """A base, and tensors that are near it, far from it, equal to it, or not in it."""
-    weight = (rng.standard_normal((300, 256)) / 50).astype(np.float32)
+    """A base, and tensors that are near it, far from it, equal to it, or not in it.
+
+    Of the large ones none is much larger than it has to be.
+    """
+    weight = (rng.standard_normal((150, 256)) / 50).astype(np.float32)
     moved = weight + np.float32(1e-3) * rng.standard_normal(weight.shape).astype(np.float32)
     fine = {
         "near": moved,
         "half": moved.astype(ml_dtypes.bfloat16),
         "double": moved.astype(np.float64),
-        "kernels": moved.reshape(100, 64, 4, 3),
+        "kernels": moved.reshape(50, 64, 4, 3),
         "far": -weight,
         "same": weight[::-1].copy(),
         "coarse": (weight.astype(ml_dtypes.bfloat16) * np.float32(1)).astype(ml_dtypes.bfloat16),
-        "new": rng.standard_normal((300, 192)).astype(np.float32),
+        "new": rng.standard_normal((150, 192)).astype(np.float32),
         "few": moved[:20],
         "bias": moved[0],
     }

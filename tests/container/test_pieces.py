@@ -99,7 +99,7 @@ def test_a_rounded_file_is_the_same(
     model = {
         "large": weight,
         "same": weight.copy(),
-        "cube": (rng.standard_normal((120, 20, 30)) / 9).astype(np.float32),
+        "cube": (rng.standard_normal((50, 20, 30)) / 9).astype(np.float32),
         "zeros": np.zeros((150, 150), np.float32),
         "bias": rng.standard_normal(512).astype(np.float32),
     }

@@ -22,6 +22,10 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMMANDS: Final = ("taut", "python", "make", "pip", "$")
 SHELL: Final = ("sh", "bash", "shell", "console")
+# The Chinese pages that show code, and the English pages whose code it is.
+TRANSLATED: Final = {"README.zh.md": "README.md"} | {
+    f"docs/zh/{path.name}": f"docs/guide/{path.name}" for path in ROOT.glob("docs/guide/*.md")
+}
 
 _FENCE: Final = re.compile(r"\s*```\s*(\w*)")
 _COMMENT: Final = re.compile(r"<!--\s*(given|not run)\s*:?\s*(.*?)\s*-->")

@@ -1,7 +1,7 @@
-"""The Chinese pages show the code of the English ones: what runs there runs here.
+"""The Chinese pages show the code of the English ones: what runs there (test_pages.py) runs here.
 
-Comments, docstrings and texts may be Chinese; all else is equal, also what is printed and the
-figures in tables. With SLOW=1 the Chinese pages run by themselves too (test_pages.py).
+Comments, docstrings and the words of web pages may be Chinese; all else is equal, also what is
+printed, which code is left out, and the figures in tables.
 """
 
 import ast
@@ -10,7 +10,7 @@ import shlex
 
 import pytest
 
-from .snippets import ROOT, Snippet, read_page
+from .snippets import ROOT, TRANSLATED, Snippet, read_page
 
 PAGES = sorted(path.name for path in ROOT.glob("docs/zh/*.md"))
 CHINESE = re.compile(r"[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]")
@@ -44,13 +44,14 @@ def test_every_page_of_the_guide_is_there_in_both_languages():
     assert sorted(path.name for path in ROOT.glob("docs/guide/*.md")) == PAGES
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_the_code_is_that_of_the_english_page(name):
-    here, there = read_page(f"docs/zh/{name}"), read_page(f"docs/guide/{name}")
+@pytest.mark.parametrize(("chinese", "english"), sorted(TRANSLATED.items()))
+def test_the_code_is_that_of_the_english_page(chinese, english):
+    here, there = read_page(chinese), read_page(english)
     assert here.given == there.given
     assert [shown(one) for one in here.snippets] == [shown(one) for one in there.snippets]
     for one, other in zip(here.snippets, there.snippets, strict=True):
         assert one.prints == other.prints, one.where
+        assert (one.left_out is None) == (other.left_out is None), one.where
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -1,4 +1,8 @@
-"""Every page runs top to bottom in one folder, so that none shows a command that fails."""
+"""Every page runs top to bottom in one folder, so that none shows a command that fails.
+
+Chinese pages show the code of the English ones to the last token, as test_chinese.py asserts: it
+runs once. The guide's last page, which leaves a web page, is test_phone.py's.
+"""
 
 import re
 from pathlib import Path
@@ -6,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from .promises import PROMISES
-from .snippets import ROOT, Page, read_page
+from .snippets import ROOT, TRANSLATED, Page, read_page
 
 NAMES = ["README.md", "CONTRIBUTING.md", "README.zh.md"]
 NAMES += sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md"))
+ELSEWHERE = {*TRANSLATED, "docs/guide/phone.md"}
 PAGES = [page for page in map(read_page, NAMES) if page.snippets]
 SLOW = {
     "README.md": "shows a command of every kind, and each loads its own half of PyTorch",
@@ -24,17 +29,18 @@ SLOW = {
     "docs/guide/distillation.md": "trains",
     "docs/guide/judging.md": "resamples a thousand times",
     "docs/guide/practice.md": "compresses in every way",
-    "docs/guide/phone.md": "exports to ONNX",
 }
-_CHINESE = "shows the code of the English page, as test_chinese.py asserts, and that one ran"
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
-    reason = SLOW.get(name) or (_CHINESE if "zh" in re.split(r"[./]", name) else None)
-    return [pytest.mark.slow(reason)] if reason else []
+    return [pytest.mark.slow(SLOW[name])] if name in SLOW else []
 
 
-CASES = [pytest.param(page, marks=_marks(page.name), id=page.name) for page in PAGES]
+CASES = [
+    pytest.param(page, marks=_marks(page.name), id=page.name)
+    for page in PAGES
+    if page.name not in ELSEWHERE
+]
 
 
 @pytest.fixture
@@ -53,6 +59,13 @@ def test_a_page_does_what_it_shows(page: Page, tmp_path: Path, one_thread):
 
     names = follow(page, tmp_path)
     PROMISES.get(page.name, lambda folder, names: None)(tmp_path, names)
+
+
+def test_every_page_that_shows_code_runs_or_shows_that_of_one_that_does():
+    run = {case.id for case in CASES}
+    shown = {page.name for page in PAGES}
+    assert shown - run <= ELSEWHERE
+    assert {TRANSLATED[name] for name in shown & set(TRANSLATED)} <= run | {"docs/guide/phone.md"}
 
 
 def test_what_is_not_run_says_why():

@@ -37,17 +37,28 @@ ready.then(() => {
 });
 </script>"""
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
-    pytest.mark.slow("exports to ONNX, as the page does, and opens a browser"),
-]
+pytestmark = pytest.mark.slow("exports to ONNX, as the page does, and opens a browser")
 
 
-def test_the_web_page_reads_what_is_drawn(tmp_path):
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory):
+    """The folder in which the page ran, and the names that its Python left."""
     from .follow import follow
 
-    names = follow(read_page("docs/guide/phone.md"), tmp_path)
-    strokes = [[[int(x) / 10, int(y) / 10] for x, y in line.split()] for line in _strokes(tmp_path)]
+    folder = tmp_path_factory.mktemp("phone")
+    return folder, follow(read_page("docs/guide/phone.md"), folder)
+
+
+def test_the_page_does_what_it_shows(followed):
+    folder, names = followed
+    assert (folder / "digits.py").is_file()
+    assert names["expected"].shape == (10, 10)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+def test_the_web_page_reads_what_is_drawn(followed, tmp_path):
+    folder, names = followed
+    strokes = [[[int(x) / 10, int(y) / 10] for x, y in line.split()] for line in _strokes(folder)]
     probe = PROBE.replace("STROKES", json.dumps(strokes))
     probe = probe.replace("PICTURES", json.dumps(names["drawn"].reshape(10, 256).tolist()))
     page = tmp_path / "probed.html"
