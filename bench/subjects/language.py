@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -111,9 +112,8 @@ class GPT2M(Subject):
             "GPT-2-style model of 2.0 M parameters; calibrated on 512 windows of 128 tokens"
         )
         if name.endswith("_generated"):
-            chosen = _with_generated(chosen, self.weights)
             self.about += ", and 1,536 that it generates itself"
-        self.calibration = list(torch.split(chosen, _BATCH))
+        self._chosen = chosen
         tokens = np.load(folder / "val.npy")
         self._inputs, self._targets = (part[::thin] for part in _windows(tokens))
         text = Tokenizer.from_file(str(folder / "tokenizer.json")).decode(
@@ -122,6 +122,14 @@ class GPT2M(Subject):
         self._bytes_per_token = len(text.encode()) / self._targets.numel()
         self._judged = GPT().eval()
         self._reference = self._loss(self.weights)
+
+    @cached_property
+    def calibration(self) -> Sequence[Tensor]:  # type: ignore[override]
+        """Batches of windows, generated when they are first wanted: that takes a minute."""
+        chosen = self._chosen
+        if self.name.endswith("_generated"):
+            chosen = _with_generated(chosen, self.weights)
+        return torch.split(chosen, _BATCH)
 
     def module(self) -> nn.Module:
         """Return the network with the original weights."""

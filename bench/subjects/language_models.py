@@ -11,8 +11,9 @@ import importlib
 import importlib.util
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,12 +50,18 @@ class LanguageModel(Subject):
             f"GGUF; calibrated on {_CALIBRATION} windows of {_LENGTH} tokens of WikiText-2 "
             "validation"
         )
-        self.calibration = _windows(tokenizer, "valid", _CALIBRATION)
         if name.endswith("_generated"):
-            rows = torch.cat([batch["input_ids"] for batch in self.calibration])
-            self.calibration = _batches(with_generated(self._made, rows, 0.5))
             self.about += ", and as many that it generates itself"
+        self._given = _windows(tokenizer, "valid", _CALIBRATION)
         self._tests = _windows(tokenizer, "test", _JUDGED)[::thin]
+
+    @cached_property
+    def calibration(self) -> Sequence[dict[str, torch.Tensor]]:  # type: ignore[override]
+        """Windows, one a batch; generated when they are first wanted: that takes minutes."""
+        if not self.name.endswith("_generated"):
+            return self._given
+        rows = torch.cat([batch["input_ids"] for batch in self._given])
+        return _batches(with_generated(self.module(), rows, 0.5))
 
     def module(self) -> torch.nn.Module:
         """Return the network with the original weights, which is one and the same each time."""
