@@ -119,6 +119,7 @@ def test_a_share_too_small_for_a_window_is_told(lm: LoadedModel) -> None:
         (lambda: transformers.BertForMaskedLM(of_bert()), "only language models that give logits"),
         (lambda: Whole(broken(transformers.LlamaForCausalLM(small()))), "logits have NaN"),
         (lambda: torch.nn.Embedding(14, 3), "only language models"),
+        (lambda: torch.nn.Linear(3, 3), "generated: the model fails: RuntimeError"),
     ],
 )
 def test_what_generates_nothing_says_so(network: object, message: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from taut.errors import ArgumentError
-from taut.networks.calls import applied
+from taut.networks.calls import applied, explained
 from taut.networks.cuts import tensors
 from taut.networks.token_networks import looks_back, vocabulary_of
 from taut.networks.windows import blended
@@ -83,7 +83,9 @@ def _continued(
     step = _Cached(module, cache) if cache else _Whole(module)
     with torch.no_grad():
         while ids.shape[1] < length:
-            odds = _odds(step.logits(ids), ids, where)
+            with explained(f"{where}: generated: the model fails", ids):
+                logits = step.logits(ids)
+            odds = _odds(logits, ids, where)
             drawn = torch.multinomial(odds, 1, generator=random)
             ids = torch.cat([ids, drawn], dim=1)
     return ids.numpy()
