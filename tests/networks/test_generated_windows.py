@@ -9,7 +9,7 @@ import pytest
 
 from taut.errors import ArgumentError
 from taut.networks import LoadedModel, TextData, open_calibration, open_model
-from taut.networks.generated_windows import with_generated
+from taut.networks.generated_windows import windows_at_once, with_generated
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -156,3 +156,23 @@ def test_texts_apart_and_samples_have_none(lm: LoadedModel, tmp_path: Path) -> N
     np.save(tmp_path / "x.npy", np.zeros((4, 3), np.float32))
     with pytest.raises(ArgumentError, match="generated: is of texts and tokens"):
         open_calibration(f"{tmp_path}/x.npy,generated=0.5", lm)
+
+
+def test_it_tells_how_far_it_is(lm: LoadedModel) -> None:
+    told: list[tuple[str, int, int]] = []
+    data = TextData(TOKENS, generated=0.5)
+    open_calibration(data, lm, progress=lambda *step: told.append(step))
+    assert told == [("generate", done, 20) for done in range(21)]
+
+
+def test_a_large_network_generates_few_windows_at_once() -> None:
+    """Their keys and values take some 256 MB at most, or are those of a single window."""
+    with torch.device("meta"):
+        config = transformers.LlamaConfig(
+            hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, vocab_size=32000
+        )
+        large = transformers.LlamaForCausalLM(config)
+    of_a_token = 2 * 16 * 2048 * 4
+    assert 1 < windows_at_once(large, 256) <= (256 << 20) // (256 * of_a_token)
+    assert windows_at_once(large, 8192) == 1
+    assert windows_at_once(transformers.LlamaForCausalLM(small()), 512) == 16

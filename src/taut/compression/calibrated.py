@@ -92,7 +92,7 @@ def decide_calibrated(
     opened = counted(progress, "open", 3)  # frameworks, the network, data: seconds, or a minute
     model = _opened(source, schemes, spec)
     opened()
-    request, data = _request(asked, target, allowed, model), _data(call, model)
+    request, data = _request(asked, target, allowed, model), _data(call, model, progress)
     opened()
     if call.fold is not False:
         first = next(iter(data), None)
@@ -175,7 +175,7 @@ def _opened(source: Source, schemes: Mapping[str, Scheme], spec: object) -> Load
     return open_model(spec, widened=not narrow)  # type: ignore[arg-type]  # refused in words there
 
 
-def _data(call: Call, model: LoadedModel) -> Calibration:
+def _data(call: Call, model: LoadedModel, progress: Progress | None) -> Calibration:
     """What the model runs on.
 
     Raises:
@@ -183,7 +183,7 @@ def _data(call: Call, model: LoadedModel) -> Calibration:
     """
     from taut.networks import check_loss, open_calibration
 
-    calibration = open_calibration(call.calib, model)  # type: ignore[arg-type]
+    calibration = open_calibration(call.calib, model, progress=progress)  # type: ignore[arg-type]
     check_loss(call.loss, calibration)
     return calibration
 

@@ -61,7 +61,7 @@ def compare(request: CompareRequest) -> Evaluation:
     )
     sides = [side for side in (first, second) if side is not None]
     with _seeded(seed, threads):
-        data = None if request.calib is None else _data(request.calib, loaded, sides)
+        data = None if request.calib is None else _data(request, loaded, sides)
         outcomes = _outcomes(request, sides)
         subjects = _subjects(sides, outcomes, seed)
         paired = compare_outcomes(*outcomes, seed=seed) if len(outcomes) == 2 else ()
@@ -95,9 +95,10 @@ def _check(request: CompareRequest) -> None:
         raise ArgumentError(f"energy: watts {request.watts} must be more than 0")
 
 
-def _data(spec: CalibrationSpec, loaded: LoadedModel, sides: list[Contender]) -> Calibration:
+def _data(request: CompareRequest, loaded: LoadedModel, sides: list[Contender]) -> Calibration:
     """The samples to run on; models that they fit in their own precision alone go back to it."""
-    data = open_calibration(spec, loaded)
+    assert request.calib is not None
+    data = open_calibration(request.calib, loaded, progress=request.progress)
     if AS_IT_IS in data.notes:
         for side in sides:
             restore(side.module)

@@ -119,7 +119,9 @@ def _opened(request: DescribeRequest, *, runs: bool) -> Described:
     if model is None:
         module = src if is_module(src) else None
         return Described(source=source, model=None, module=module, calibration=None)
-    calibration = None if calib is None else open_calibration(calib, model)
+    calibration = (
+        None if calib is None else open_calibration(calib, model, progress=request.progress)
+    )
     if calibration is not None:
         check_loss(request.loss, calibration)
     return Described(source=source, model=model, module=model.module, calibration=calibration)

@@ -32,7 +32,7 @@ def file_batches(path: Path, model: LoadedModel, data: TextData, reading: Readin
     arrays = read_arrays(path)
     lone = next(iter(arrays.values())) if len(arrays) == 1 else None
     if lone is not None and are_tokens(lone, model, data):
-        batches, notes = token_batches(lone, model, data, str(path))
+        batches, notes = token_batches(lone, model, data, str(path), reading.progress)
         return batches[: reading.limit], notes
     options = ("length", "windows", "column", "blend", "generated")
     if asked := [name for name in options if getattr(data, name)]:

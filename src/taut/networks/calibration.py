@@ -24,6 +24,7 @@ from taut.networks.given_batches import MOST, given_batches, is_sized
 from taut.networks.portions import samples
 from taut.networks.text_batches import Reading
 from taut.networks.text_data import TextData
+from taut.progress import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +82,7 @@ def open_calibration(
     batch_size: int = 16,
     max_length: int = 256,
     limit: int | None = None,
+    progress: Progress | None = None,
 ) -> Calibration:
     """Open calibration data for a model, and run its first batch to see that the two fit.
 
@@ -90,13 +92,14 @@ def open_calibration(
     and texts that are not packed, are cut into batches of `batch_size` (texts after `max_length`
     tokens); `limit` is in samples. All but what a function gives is held in memory. Targets that
     the model does not take are left out of the batches, and empty batches are passed over.
+    `progress` is told how far windows are that the model generates, which may take long.
 
     Raises:
         ArgumentError: there is no such data, it is empty, or the model rejects the first batch.
     """
     need_extra("torch", "hf", "calibration takes")
     _check_positive(batch_size=batch_size, max_length=max_length, limit=limit)
-    found = given_batches(spec, model, Reading(batch_size, max_length, limit))
+    found = given_batches(spec, model, Reading(batch_size, max_length, limit, progress))
     where, given = found.where, found.batches
     form = BatchForm()
     notes: tuple[str, ...] = ()

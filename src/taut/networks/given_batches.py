@@ -60,7 +60,7 @@ def given_batches(spec: object, model: LoadedModel, reading: Reading) -> Given:
     if isinstance(spec, TextData):
         return _of_data(spec, model, reading)
     if is_tensor(spec) or isinstance(spec, Mapping) or hasattr(spec, "__array__"):
-        return _one_array(spec, model)
+        return _one_array(spec, model, reading)
     if isinstance(spec, Iterable):
         return _given(spec, model, reading)
     if callable(spec):
@@ -83,7 +83,7 @@ def _named(text: str, model: LoadedModel, reading: Reading) -> Given:
 def _of_data(data: TextData, model: LoadedModel, reading: Reading) -> Given:
     if not isinstance(data.source, (str, Path)):
         if is_tensor(data.source) or hasattr(data.source, "__array__"):
-            return _one_array(data.source, model, data)
+            return _one_array(data.source, model, reading, data)
         return _kept("calib", text_batches(data, model, reading, "calib"))
     if (url := url_of(data.source)) is None:
         return _of_path(data, model, reading)
@@ -117,13 +117,15 @@ def _way_to_read(path: Path) -> str:
     return ""
 
 
-def _one_array(spec: object, model: LoadedModel, data: TextData | None = None) -> Given:
+def _one_array(
+    spec: object, model: LoadedModel, reading: Reading, data: TextData | None = None
+) -> Given:
     """A lone array or tensor: tokens, or one batch, which wants a list around it."""
     if not isinstance(spec, Mapping):
         array = np.asarray(spec.detach().cpu() if is_tensor(spec) else spec)
         data = data or TextData("calib")
         if are_tokens(array, model, data):
-            return _kept("calib", token_batches(array, model, data, "calib"))
+            return _kept("calib", token_batches(array, model, data, "calib", reading.progress))
     raise ArgumentError(
         f"calib: a {type(spec).__name__} is one batch; give a list of batches: [batch]"
     )

@@ -16,6 +16,7 @@ from taut.networks.text_data import BLEND, TextData
 from taut.networks.token_networks import looks_back, vocabulary_of
 from taut.networks.tokens import FolderTokenizer, Tokenize
 from taut.networks.windows import blended, packed, spread, window_batches
+from taut.progress import Progress
 
 if TYPE_CHECKING:
     from taut.networks.models import LoadedModel
@@ -25,11 +26,15 @@ _AT_ONCE: Final = 1_000  # texts tokenised together to learn their lengths
 
 @dataclass(frozen=True)
 class Reading:
-    """How texts and arrays are cut into batches; `limit` is in samples."""
+    """How texts and arrays are cut into batches; `limit` is in samples.
+
+    `progress` is told how far windows are that are generated.
+    """
 
     batch_size: int
     max_length: int
     limit: int | None
+    progress: Progress | None = None
 
 
 Batches = tuple[list[object], tuple[str, ...]]
@@ -55,7 +60,7 @@ def text_batches(data: TextData, model: LoadedModel, reading: Reading, where: st
         assert isinstance(tokenizer, FolderTokenizer)
         cut, more = _windows(documents, tokenizer, data, where)
         if data.generated:
-            cut, told = with_generated(model.module, cut, data.generated, where)
+            cut, told = with_generated(model.module, cut, data.generated, where, reading.progress)
             more = (*more, *told)
         rows = cut[: reading.limit]
         return window_batches(rows, tokenizer.accepted, tokenizer.vocabulary), (*notes, *more)

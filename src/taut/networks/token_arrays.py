@@ -12,6 +12,7 @@ from taut.networks.text_batches import Batches, with_default
 from taut.networks.token_networks import check_vocabulary, vocabulary_of
 from taut.networks.tokens import FolderTokenizer, accepted_by
 from taut.networks.windows import spread, window_batches, window_length
+from taut.progress import Progress
 
 if TYPE_CHECKING:
     from taut.networks.models import LoadedModel
@@ -28,8 +29,16 @@ def are_tokens(array: np.ndarray, model: LoadedModel, data: TextData) -> bool:
     return vocabulary_of(model.module) is not None or (array.ndim == 1 and data.length is not None)
 
 
-def token_batches(array: np.ndarray, model: LoadedModel, data: TextData, where: str) -> Batches:
+def token_batches(
+    array: np.ndarray,
+    model: LoadedModel,
+    data: TextData,
+    where: str,
+    progress: Progress | None = None,
+) -> Batches:
     """The batches of tokens of shape (n,) or (windows, length), any whole numbers.
+
+    `progress` is told how far windows are that are generated.
 
     Raises:
         ArgumentError: a token is not of the vocabulary, or windows are longer than the network
@@ -47,7 +56,7 @@ def token_batches(array: np.ndarray, model: LoadedModel, data: TextData, where: 
         tokens, more = with_default(tokens, model.tokenize, data.blend, where)
         notes = (*notes, *more)
     if data.generated:
-        tokens, more = with_generated(model.module, tokens, data.generated, where)
+        tokens, more = with_generated(model.module, tokens, data.generated, where, progress)
         notes = (*notes, *more)
     if size is None:  # a network of the caller's own takes them as its one argument
         batches = window_batches(tokens, frozenset(["input_ids"]), size)
