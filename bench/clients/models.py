@@ -26,13 +26,12 @@ from tokenizers import (
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    GPT2Config,
-    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
 )
 
 from bench.data.assets import asset
+from bench.subjects.language import as_transformers
 from taut.demo.minilm import find_minilm
 
 SPACE = "\u2581"
@@ -160,31 +159,14 @@ def _merges(scores: Mapping[str, float]) -> list[tuple[str, str]]:
 
 def gpt2(folder: Path) -> ClientModel:
     """The GPT-2 of 2.0 M parameters, with byte-level pairs."""
-    weights = load_file(asset("lm_gpt2m/gpt2m.safetensors"))
-    config = GPT2Config(
-        vocab_size=1024,
-        n_positions=128,
-        n_embd=192,
-        n_layer=4,
-        n_head=6,
-        activation_function="gelu_new",
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    net = GPT2LMHeadModel(config)
-    state = {
-        f"transformer.{name}": values.T.contiguous() if name.endswith(_CONV1D) else values
-        for name, values in weights.items()
-    }
-    net.load_state_dict(state, strict=False)
+    tensors = load_file(asset("lm_gpt2m/gpt2m.safetensors"))
+    weights = {name: values.numpy() for name, values in tensors.items()}
+    net = as_transformers(weights, gelu="gelu_new")  # the one that clients know GPT-2 by
     net.save_pretrained(folder)
     shutil.copy(asset("lm_gpt2m/tokenizer.json"), folder / "tokenizer.json")
     held_out = np.load(asset("lm_gpt2m/val.npy"))[: WINDOWS * SCORED].reshape(WINDOWS, SCORED)
     ids = held_out.astype(int).tolist()
     return ClientModel("GPT-2, byte-level pairs", folder, embeds=False, ids=ids)
-
-
-_CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 
 
 def minilm(folder: Path) -> ClientModel:

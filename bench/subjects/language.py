@@ -128,7 +128,7 @@ class GPT2M(Subject):
         """Batches of windows, generated when they are first wanted: that takes a minute."""
         chosen = self._chosen
         if self.name.endswith("_generated"):
-            chosen = _with_generated(chosen, self.weights)
+            chosen = with_generated(as_transformers(self.weights), chosen, _GENERATED)
         return torch.split(chosen, _BATCH)
 
     def module(self) -> nn.Module:
@@ -156,15 +156,15 @@ class GPT2M(Subject):
         return total / self._targets.numel()
 
 
-def _with_generated(windows: Tensor, weights: Mapping[str, Array]) -> Tensor:
-    """The windows, and three generated ones for each; keys and values are kept on the way."""
+def as_transformers(weights: Mapping[str, Array], *, gelu: str = "gelu") -> GPT2LMHeadModel:
+    """The network as transformers has it, with keys and values kept; `gelu` is its name there."""
     config = GPT2Config(
         vocab_size=_WORDS,
         n_positions=_CONTEXT,
         n_embd=_WIDTH,
         n_layer=_LAYERS,
         n_head=_HEADS,
-        activation_function="gelu",
+        activation_function=gelu,
         bos_token_id=0,
         eos_token_id=0,
     )
@@ -175,7 +175,7 @@ def _with_generated(windows: Tensor, weights: Mapping[str, Array]) -> Tensor:
         {n: np.ascontiguousarray(v) for n, v in turned.items() if n != "lm_head.weight"},
     )
     network.tie_weights()
-    return with_generated(network, windows, _GENERATED)
+    return network
 
 
 def _windows(tokens: Array) -> tuple[Tensor, Tensor]:
