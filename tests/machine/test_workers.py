@@ -23,12 +23,19 @@ def test_as_many_at_a_time_as_there_are() -> None:
     assert sorted(done for _, done in each(LocalWorkers(3), waits, range(3))) == [0, 1, 2]
 
 
+def test_they_come_in_the_order_in_which_they_are_done() -> None:
+    done = each(LocalWorkers(1), lambda n: n, range(100))
+    first = next(done)
+    time.sleep(0.1)  # now many are done at once
+    assert [first, *done] == [(n, n) for n in range(100)]
+
+
 def test_what_a_piece_raises_ends_the_rest() -> None:
     begun = []
 
     def fails(n: int) -> None:
         begun.append(n)
-        time.sleep(0.01)
+        time.sleep(0.2 * n)  # however late what asks is, it is not so late as all of these take
         raise ArgumentError(f"piece {n}")
 
     with pytest.raises(ArgumentError, match="piece 0"):

@@ -7,9 +7,10 @@ asked commits what comes back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Protocol, TypeVar, TypeVarTuple
 
 A = TypeVarTuple("A")
@@ -50,9 +51,13 @@ def each(workers: Workers, function: Callable[[I], R], items: Sequence[I]) -> It
     What one of them raises is raised when its turn comes; the others are not begun then.
     """
     pool = ThreadPoolExecutor(max(1, workers.width))
+    finished: SimpleQueue[Future[R]] = SimpleQueue()
     try:
         asked = {pool.submit(workers.run, function, item): item for item in items}
-        for done in as_completed(asked):
+        for piece in asked:
+            piece.add_done_callback(finished.put)
+        for _ in items:
+            done = finished.get()
             yield asked[done], done.result()
     finally:
         pool.shutdown(cancel_futures=True)
