@@ -14,7 +14,18 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 
-from bench.frontier import fixed, flagship, gguf_peer, golf, gptq, kmeans, standard
+from bench.frontier import (
+    awq,
+    entropack_peer,
+    fixed,
+    flagship,
+    gguf_peer,
+    golf,
+    gptq,
+    hqq_peer,
+    kmeans,
+    standard,
+)
 from bench.frontier.curves import by_curve, comparison
 from bench.frontier.shelf import Coded, Peer
 from bench.measuring import report
@@ -93,8 +104,14 @@ def row_of(
 
 def _peers(codecs: Sequence[str], *, quick: bool) -> tuple[list[Peer], list[str]]:
     """Return the peers that are there, and what is missing; `quick`: one of each curve."""
-    found, missing = [*fixed.peers(), *gptq.peers(), *kmeans.peers()], []
-    for peers in (golf.peers, standard.peers, gguf_peer.peers):
+    found, missing = [*fixed.peers(), *gptq.peers(), *awq.peers(), *kmeans.peers()], []
+    for peers in (
+        golf.peers,
+        standard.peers,
+        gguf_peer.peers,
+        hqq_peer.peers,
+        entropack_peer.peers,
+    ):
         try:
             found += peers()
         except ImportError as error:

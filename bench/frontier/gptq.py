@@ -4,11 +4,16 @@ one's rounding error fed forward to the columns not yet rounded.
 W: weights (rows, columns); H: sum of x x^T over calibration inputs, dampened by 1 % of the mean
 of its diagonal; U: upper Cholesky factor of H^-1 = U^T U. Blocks of 128 columns. Layers are
 walked through by block of the model, each calibrated on what the rounded blocks before it give.
+
+`turned` rounds W Q in the place of W, with Q orthogonal and random, as what works in rotated bases
+does (QuaRot, Ashkboos et al. 2024; SpinQuant, Liu et al. 2024, learns Q): weights and inputs are
+then near Gaussian and none stands out. Inputs would be multiplied by Q where the model runs; Q is
+made from a seed and takes no bytes.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +36,7 @@ def peers() -> list[Peer]:
     """Return int4 and int3 in groups of 128; embeddings are rounded to nearest on the same grid.
 
     In a curve of its own embeddings are int8, a scale a row, as people have those of small language
-    models.
+    models; in another all is rounded in random bases.
     """
     made = []
     for curve, more in (("GPTQ", ""), ("GPTQ, int8 embedding", ", int8 embedding")):
@@ -39,10 +44,13 @@ def peers() -> list[Peer]:
             beside = Grid(8, 0, "middle") if more else None
             coding = partial(code, Grid(bits, 128), beside)
             made.append(Peer(f"GPTQ int{bits} g128{more}", curve, coding, calibrated=True))
+    for bits in (4, 3):
+        coding = partial(code, Grid(bits, 128), None, turned=True)
+        made.append(Peer(f"GPTQ int{bits} g128, rotated", "GPTQ, rotated", coding, True))
     return made
 
 
-def code(grid: Grid, beside: Grid | None, subject: Subject) -> Coded:
+def code(grid: Grid, beside: Grid | None, subject: Subject, *, turned: bool = False) -> Coded:
     """Quantise a whole model: GPTQ for its linear and convolutional layers, `beside` for others."""
     network = subject.module()
     layers = {f"{name}.weight" for block in subject.blocks() for name in block}
@@ -57,18 +65,44 @@ def code(grid: Grid, beside: Grid | None, subject: Subject) -> Coded:
 
     for name, values in subject.weights.items():
         if name not in layers and is_matrix(values):
-            keep(name, *round_matrix(as_matrix(values), beside or grid))
+            keep(name, *_nearest(as_matrix(values), beside or grid, turned=turned))
     walk = Walk(network, subject.calibration)
     for block in subject.blocks():
         second = walk.second_moments(block)
         for layer in block:
             name = f"{layer}.weight"
-            keep(name, *quantize(as_matrix(subject.weights[name]), second[layer], grid))
+            matrix = as_matrix(subject.weights[name])
+            keep(name, *_fed_forward(matrix, second[layer], grid, turned=turned))
     for name, values in subject.weights.items():
         if name not in decoded:
             stored[name] = to_half(values)
             decoded[name] = stored[name].astype(np.float32)
     return shelve(decoded, stored)
+
+
+def _nearest(weights: Array, grid: Grid, *, turned: bool) -> tuple[Array, dict[str, Array]]:
+    if not turned:
+        return round_matrix(weights, grid)
+    Q = random_basis(weights.shape[1])
+    values, parts = round_matrix((weights @ Q).astype(np.float32), grid)
+    return (values @ Q.T).astype(np.float32), parts
+
+
+def _fed_forward(
+    weights: Array, second: Array, grid: Grid, *, turned: bool
+) -> tuple[Array, dict[str, Array]]:
+    if not turned:
+        return quantize(weights, second, grid)
+    Q = random_basis(weights.shape[1])
+    values, parts = quantize(weights @ Q, Q.T @ second @ Q, grid)
+    return (values @ Q.T).astype(np.float32), parts
+
+
+@lru_cache(maxsize=4)
+def random_basis(size: int) -> Array:
+    """Return an orthogonal matrix, float64 (size, size), the same each time."""
+    found: Array = np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))[0]
+    return found
 
 
 def quantize(weights: Array, second: Array, grid: Grid) -> tuple[Array, dict[str, Array]]:

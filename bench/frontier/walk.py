@@ -1,4 +1,4 @@
-"""Second moments of what enters each layer, block by block, on what rounded blocks before it give.
+"""Sums over what enters each layer, block by block, on what rounded blocks before it give.
 
 Where the network is a chain of blocks, what a block puts out is kept and the next one runs on it:
 two runs of the network in all. Elsewhere it runs from its start for every block.
@@ -34,7 +34,13 @@ class Walk:
 
     def second_moments(self, layers: Sequence[str]) -> dict[str, Array]:
         """Return H = sum x x^T of the inputs of each layer, float64 (columns, columns)."""
-        sums = _Sums(self._network, layers)
+        return self.sums(layers, lambda x: (x.T @ x).double().numpy())
+
+    def sums(
+        self, layers: Sequence[str], term: Callable[[torch.Tensor], Array]
+    ) -> dict[str, Array]:
+        """Return the sum, over batches, of `term` of each layer's inputs, (inputs, columns)."""
+        sums = _Sums(self._network, layers, term)
         with torch.no_grad():
             at = self._place(layers)
             if at is None:
@@ -65,8 +71,14 @@ class Walk:
 class _Sums:
     """Adds up what enters some layers; a run ends where the last of them has been reached."""
 
-    def __init__(self, network: torch.nn.Module, layers: Sequence[str]) -> None:
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        layers: Sequence[str],
+        term: Callable[[torch.Tensor], Array],
+    ) -> None:
         self.found: dict[str, Array] = {}
+        self._term = term
         self._layers = {name: network.get_submodule(name) for name in layers}
         self._seen: set[str] = set()
 
@@ -80,9 +92,8 @@ class _Sums:
                 run()
 
     def _add(self, name: str, layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        x = rows_of(layer, inputs[0])
-        product = (x.T @ x).double().numpy()
-        self.found[name] = self.found[name] + product if name in self.found else product
+        term = self._term(rows_of(layer, inputs[0]))
+        self.found[name] = self.found[name] + term if name in self.found else term
         self._seen.add(name)
         if len(self._seen) == len(self._layers):  # nothing behind them matters
             raise _EnoughError

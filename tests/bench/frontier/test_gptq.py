@@ -7,7 +7,7 @@ pytest.importorskip("scipy")
 torch = pytest.importorskip("torch")
 
 from bench.frontier.fixed import Grid, round_matrix  # noqa: E402
-from bench.frontier.gptq import quantize  # noqa: E402
+from bench.frontier.gptq import code, quantize, random_basis  # noqa: E402
 from bench.frontier.walk import Walk  # noqa: E402
 
 RNG = np.random.default_rng(2)
@@ -87,3 +87,36 @@ def test_a_chain_of_blocks_gives_the_moments_of_whole_runs():
         np.testing.assert_allclose(found, rows.T @ rows, rtol=1e-5)
         with torch.no_grad():
             network[index][0].weight.mul_(0.5)  # later blocks see what this one became
+
+
+class Model:
+    """A subject whose first inputs and weights stand out."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self._layer = torch.nn.Linear(64, 32, bias=False)
+        with torch.no_grad():
+            self._layer.weight[:, 7] *= 40
+        self.weights = {"layer.weight": self._layer.weight.detach().numpy().copy()}
+        self.calibration = [torch.randn(200, 64)]
+
+    def module(self) -> torch.nn.Module:
+        return torch.nn.ModuleDict({"layer": self._layer})
+
+    def blocks(self) -> list[list[str]]:
+        return [["layer"]]
+
+
+def test_in_a_random_basis_no_column_stands_out(monkeypatch):
+    monkeypatch.setattr(Walk, "__init__", lambda *_: None)
+    monkeypatch.setattr(Walk, "second_moments", lambda *_: {"layer": np.eye(64)})
+    lost = {}
+    for turned in (False, True):
+        model = Model()
+        coded = code(Grid(4, 0), None, model, turned=turned)
+        lost[turned] = np.square(
+            coded.decoded["layer.weight"] - model.weights["layer.weight"]
+        ).sum()
+    assert lost[True] < 0.6 * lost[False]
+    Q = random_basis(64)
+    np.testing.assert_allclose(Q @ Q.T, np.eye(64), atol=1e-12)
