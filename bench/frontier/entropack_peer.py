@@ -1,7 +1,7 @@
 """EntroPack by the package `entropack`: the E8 lattice and rANS at a rate that is asked for.
 
 It needs no data. Each matrix gets the same rate; what the package holds of a matrix is what the
-file would have.
+file would have. A matrix that is smaller than its tables comes back as zeros; it stays float16.
 """
 
 from __future__ import annotations
@@ -38,12 +38,16 @@ def code(package: Any, bits: float, subject: Subject) -> Coded:
     decoded: dict[str, Array] = {}
     stored: dict[str, Array] = {}
     for name, values in subject.weights.items():
-        if is_matrix(values):
-            matrix = torch.from_numpy(np.ascontiguousarray(as_matrix(values)))
-            packed = package.compress(matrix, config)
-            stored[name] = getattr(packed, _STORED).numpy()
-            decoded[name] = package.decompress(packed, config).numpy().reshape(values.shape)
-        else:
-            stored[name] = to_half(values)
-            decoded[name] = stored[name].astype(np.float32)
+        found, held = _coded(package, config, values) if is_matrix(values) else (None, None)
+        if found is None or not found.any():
+            held = to_half(values)
+            found = held.astype(np.float32)
+        decoded[name], stored[name] = found, held
     return shelve(decoded, stored)
+
+
+def _coded(package: Any, config: Any, values: Array) -> tuple[Array, Array]:
+    """What comes back of a matrix, and the bytes that the package holds of it, uint8."""
+    packed = package.compress(torch.from_numpy(np.ascontiguousarray(as_matrix(values))), config)
+    found = package.decompress(packed, config).numpy().reshape(values.shape)
+    return found, getattr(packed, _STORED).numpy()

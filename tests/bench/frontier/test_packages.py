@@ -65,6 +65,23 @@ def test_of_entropack_what_the_package_holds_is_counted():
     assert 108 + 512 + 16 < coded.nbytes < 108 + 512 + 16 + 1000
 
 
+def test_of_entropack_what_is_smaller_than_its_tables_stays_float16():
+    package = SimpleNamespace(
+        EntroPackLossyConfig=lambda target_bpp: target_bpp,
+        compress=lambda matrix, _: SimpleNamespace(
+            entropack_quant_state=torch.zeros(matrix.numel(), dtype=torch.uint8)
+        ),
+        decompress=lambda packed, _: (
+            torch.ones(len(packed.entropack_quant_state))
+            * (len(packed.entropack_quant_state) > 108)
+        ),
+    )
+    model = Model()
+    coded = entropack_peer.code(package, 3.0, model)
+    np.testing.assert_allclose(coded.decoded["kernel"], model.weights["kernel"], rtol=1e-3)
+    assert 2 * 108 + 512 + 16 < coded.nbytes < 2 * 108 + 512 + 16 + 1000
+
+
 def test_a_package_that_is_not_there_is_told():
     for peers, package in ((hqq_peer.peers, "hqq"), (entropack_peer.peers, "entropack")):
         try:
