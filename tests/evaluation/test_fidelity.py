@@ -339,7 +339,7 @@ def test_a_folded_norm_makes_no_error_of_the_layer_before_it() -> None:
         old[1].running_mean.uniform_(-1, 1)
     batches = [torch.randn(2, 3, 8, 8)]
     new = copy.deepcopy(old)
-    fold_norms_(new, batches[0])
+    fold_norms_(new, batches)
     found = measure_fidelity(new, old, batches)
     assert [one.name for one in found.layers] == ["0", "3"]
     assert max(one.rel_mse for one in found.layers) < 1e-9

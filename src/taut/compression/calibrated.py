@@ -95,8 +95,7 @@ def decide_calibrated(
     request, data = _request(asked, target, allowed, model), _data(call, model, progress)
     opened()
     if call.fold is not False:
-        first = next(iter(data), None)
-        source, model = folded_with_data(source, asked, schemes, model, first)
+        source, model = folded_with_data(source, asked, schemes, model, data)
         schemes = _lossy(source, asked, target)  # float16 may hold more now
     work = Work(
         source=source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -19,12 +20,13 @@ from taut.transform.runtime import GRIDS
 if TYPE_CHECKING:
     import torch
 
-    from taut.networks import LoadedModel
+    from taut.networks import Calibration, LoadedModel
     from taut.networks.fold_norms import FoldedNorms
 
 _DTYPES: Final = ("F32", "F64", "F16")
 _KINDS: Final = ("rd", "fp16", *GRIDS)
 _SIDES: Final = (64, 32, 224, 28, 96, 299)  # of images that a network may take
+_LOOKED_AT: Final = 64  # batches
 _UNTRIED: Final = (
     "batch norms stay as they are: without data no input is known on which the network runs; with "
     "calib (--calib) they are folded into the weights before them"
@@ -32,14 +34,19 @@ _UNTRIED: Final = (
 
 
 def folded_with_data(
-    source: Source, asked: Asked, schemes: Mapping[str, Scheme], model: LoadedModel, batch: object
+    source: Source,
+    asked: Asked,
+    schemes: Mapping[str, Scheme],
+    model: LoadedModel,
+    data: Calibration,
 ) -> tuple[Source, LoadedModel]:
     """The tensors and the network with its norms folded; the network is changed in place."""
     if not model.gradients:
         return source, model
     from taut.networks.fold_norms import fold_norms_
 
-    found = fold_norms_(model.module, batch, _free(source, schemes, model.names, asked.settled))
+    free = _free(source, schemes, model.names, asked.settled)
+    found = fold_norms_(model.module, _some(data), free)
     return _over(source, model.names, found), replace(model, folded=replace(found, values={}))
 
 
@@ -66,12 +73,18 @@ def folded_without_data(
         with suppress(ArgumentError):  # it takes something else
             found = fold_norms_(
                 model.module,
-                batch,
+                [batch, -2 * batch],
                 _free(source, schemes, model.names, asked.settled),
                 grouped=True,
             )
             return _over(source, model.names, found), (found.note,) if found.note else ()
     return source, (_UNTRIED,)
+
+
+def _some(data: Calibration) -> Iterator[object]:
+    """The first batch of calibration data, and of many some, drawn at random."""
+    drawn = random.Random(0).sample(range(len(data)), min(len(data), _LOOKED_AT))
+    return (batch for number, batch in enumerate(data) if number in {0, *drawn})
 
 
 def _free(

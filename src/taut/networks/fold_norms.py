@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     import torch
 
 _CLOSE: Final = 1e-3  # of the largest output: sums in another order differ by far less
-_WHERE: Final = "calibration batch 1"
+_AT_ONCE: Final = 8  # inputs whose outputs are held to be compared
+_WHERE: Final = "calibration batch"
+_STAY: Final = "batch norms stay as they are: folded, outputs would be others"
 
 
 @dataclass(frozen=True)
@@ -49,39 +51,86 @@ NOTHING_FOLDED: Final = FoldedNorms()
 
 def fold_norms_(
     module: torch.nn.Module,
-    batch: object,
+    batches: Iterable[object],
     free: Callable[[str], bool] = lambda name: True,
     *,
     grouped: bool = False,
 ) -> FoldedNorms:
     """Fold the batch norms of a float32 module in place; it computes what it did.
 
-    `free` says of a parameter or buffer whether it may be changed. What is folded is found by a run
-    on a sample of the batch, and a second run must give the same outputs; else all stays as it was.
-    Norms behind something else than a weight of their own (`find_norms`) are left with a scale and
-    a shift, and their statistics become constants; with `grouped` so are all, unless a convolution
-    in groups is among the weights.
+    `free` says of a parameter or buffer whether it may be changed. What is folded is found by runs
+    on the first batch and on a sample of each: a weight has to lead to its norm alone in all of
+    them, and outputs have to stay the same; else all stays as it was. Norms behind something else
+    than a weight of their own (`find_norms`), or as wide as one that no run reached, are left with
+    a scale and a shift, and their statistics become constants; with `grouped` so are all, unless a
+    convolution in groups is among the weights.
 
     Raises:
-        ArgumentError: the module rejects the batch.
+        ArgumentError: the module rejects a batch.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4)).eval()
     >>> _ = net[1].running_var.fill_(4.0)
-    >>> found = fold_norms_(net, torch.ones(1, 3, 8, 8))
+    >>> found = fold_norms_(net, [torch.ones(1, 3, 8, 8)])
     >>> net[1].running_var.tolist(), found.biases, sorted(found.idle)
     ([1.0, 1.0, 1.0, 1.0], {'0.weight': '1.bias'}, ['0.bias', '1.weight'])
     """
-    batch, held = _one(module, batch), _held(module)
-    pairs = [*_free(find_norms(module, batch), held, free)]
-    if grouped and all(one.groups == 1 for one in pairs):
-        pairs = [NormPair(one.vectors, one.eps) for one in pairs]
-    if not pairs:
+    given, held = iter(batches), _held(module)
+    first = next(given)
+    one = _one(module, first)
+    found = find_norms(module, one)
+    if not found:
         return NOTHING_FOLDED
-    values = {name: value for one in pairs for name, value in _folded(held, one).items()}
-    if not _try(module, batch, held, values):
-        return FoldedNorms(note="batch norms stay as they are: folded, outputs would be others")
-    return _found(pairs, values)
+    inputs = [one, first, *(_one(module, batch) for batch in given)]
+    pairs = [*_free(_agreed(module, found, inputs[1:]), held, free)]
+    if grouped and all(one.groups == 1 for one in pairs):
+        pairs = [*map(_alone, pairs)]
+    for chosen in (pairs, [*map(_alone, pairs)]):
+        values = {name: value for one in chosen for name, value in _folded(held, one).items()}
+        if not values:
+            return NOTHING_FOLDED
+        if _try(module, inputs, held, values):
+            return _found(chosen, values)
+    return FoldedNorms(note=_STAY)
+
+
+def _agreed(
+    module: torch.nn.Module, found: Sequence[NormPair], inputs: Iterable[object]
+) -> list[NormPair]:
+    """The pairs of a run, each without its weight where another run has it elsewhere.
+
+    A weight may lead to one norm for some inputs and to another, of as many channels, for others,
+    which perhaps none of these inputs is.
+    """
+    others = {pair for one in inputs for pair in find_norms(module, one)}
+    every = {*found, *others}
+    reached = {pair.vectors[2] for pair in every}
+    widths = {
+        len(part.running_mean)
+        for name, part in module.named_modules()
+        if getattr(part, "running_mean", None) is not None
+        and getattr(part, "weight", None) is not None
+        and f"{name}.running_mean".removeprefix(".") not in reached
+    }
+    held = _held(module)
+
+    def shared(pair: NormPair) -> bool:
+        return any(
+            one != pair and (one.vectors == pair.vectors or one.weight == pair.weight)
+            for one in every
+        )
+
+    return [
+        _alone(pair)
+        if pair.weight is not None and (shared(pair) or len(held[pair.vectors[2]]) in widths)
+        else pair
+        for pair in found
+    ]
+
+
+def _alone(pair: NormPair) -> NormPair:
+    """The norm without the weight before it."""
+    return NormPair(pair.vectors, pair.eps)
 
 
 def _found(pairs: Sequence[NormPair], values: Mapping[str, torch.Tensor]) -> FoldedNorms:
@@ -121,7 +170,7 @@ def _free(
     """Those that may be changed; without the weight before it where that may not."""
     for pair in pairs:
         before = [one for one in (pair.weight, pair.bias) if one is not None]
-        one = pair if all(map(free, before)) else NormPair(pair.vectors, pair.eps)
+        one = pair if all(map(free, before)) else _alone(pair)
         if all(map(free, pair.vectors)) and _is_plain(held, one):
             yield one
 
@@ -176,23 +225,30 @@ def _scaled(weight: torch.Tensor, factor: torch.Tensor, pair: NormPair) -> torch
 
 def _try(
     module: torch.nn.Module,
-    batch: object,
+    inputs: Sequence[object],
     held: Mapping[str, torch.Tensor],
     values: Mapping[str, torch.Tensor],
 ) -> bool:
     """Put values into the module; where its outputs change, take them out again."""
+    before = {name: held[name].detach().clone() for name in values}
+    for at in range(0, len(inputs), _AT_ONCE):
+        some = inputs[at : at + _AT_ONCE]
+        _put(held, before)
+        outputs = [_outputs(module, one) for one in some]
+        _put(held, values)
+        pairs = zip(outputs, some, strict=True)
+        if not all(_same(known, _outputs(module, one)) for known, one in pairs):
+            _put(held, before)
+            return False
+    return True
+
+
+def _put(held: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
     import torch
 
-    before = {name: held[name].detach().clone() for name in values}
-    outputs = _outputs(module, batch)
     with torch.no_grad():
         for name, value in values.items():
             held[name].copy_(value)
-        if _same(outputs, _outputs(module, batch)):
-            return True
-        for name, value in before.items():
-            held[name].copy_(value)
-    return False
 
 
 def _outputs(module: torch.nn.Module, batch: object) -> list[torch.Tensor]:

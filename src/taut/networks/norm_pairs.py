@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PRODUCTS: Final = ("convolution", "addmm", "mm", "linear")
 _VECTORS: Final = ("weight", "bias", "running_mean", "running_var")
-_WHERE: Final = "calibration batch 1"
+_WHERE: Final = "calibration batch"
 
 
 @dataclass(frozen=True)
