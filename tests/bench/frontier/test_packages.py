@@ -46,39 +46,24 @@ def test_hqq_is_given_groups_that_divide_and_its_levels_are_packed(bits):
     assert least < coded.nbytes < least + 1000  # the header
 
 
-def test_of_entropack_what_the_package_holds_is_counted():
-    asked = []
+def test_of_entropack_what_the_package_holds_is_counted_but_of_what_it_loses():
+    asked, model = [], Model()
 
     def compress(matrix, config):
         asked.append((tuple(matrix.shape), config))
-        return SimpleNamespace(entropack_quant_state=torch.zeros(matrix.numel(), dtype=torch.uint8))
+        return SimpleNamespace(entropack_quant_state=torch.zeros(matrix.numel()).byte(), of=matrix)
+
+    def decompress(packed, config):
+        small = len(packed.of) == 6  # its tables are more than its share
+        return packed.of * (0.5 if small else 0.9)
 
     package = SimpleNamespace(
-        EntroPackLossyConfig=lambda target_bpp: target_bpp,
-        compress=compress,
-        decompress=lambda packed, config: torch.ones(len(packed.entropack_quant_state)),
+        EntroPackLossyConfig=lambda target_bpp: target_bpp, compress=compress, decompress=decompress
     )
-    coded = entropack_peer.code(package, 3.0, Model())
-    assert asked == [((6, 18), 3.0), ((8, 64), 3.0)]
-    assert coded.decoded["kernel"].shape == (6, 2, 3, 3)
-    assert (coded.decoded["matrix"] == 1).all()
-    assert 108 + 512 + 16 < coded.nbytes < 108 + 512 + 16 + 1000
-
-
-def test_of_entropack_what_is_smaller_than_its_tables_stays_float16():
-    package = SimpleNamespace(
-        EntroPackLossyConfig=lambda target_bpp: target_bpp,
-        compress=lambda matrix, _: SimpleNamespace(
-            entropack_quant_state=torch.zeros(matrix.numel(), dtype=torch.uint8)
-        ),
-        decompress=lambda packed, _: (
-            torch.ones(len(packed.entropack_quant_state))
-            * (len(packed.entropack_quant_state) > 108)
-        ),
-    )
-    model = Model()
     coded = entropack_peer.code(package, 3.0, model)
+    assert asked == [((6, 18), 3.0), ((8, 64), 3.0)]
     np.testing.assert_allclose(coded.decoded["kernel"], model.weights["kernel"], rtol=1e-3)
+    np.testing.assert_allclose(coded.decoded["matrix"], 0.9 * model.weights["matrix"], rtol=1e-6)
     assert 2 * 108 + 512 + 16 < coded.nbytes < 2 * 108 + 512 + 16 + 1000
 
 
