@@ -11,6 +11,7 @@ from tests.thorough import sample
 
 import taut
 from taut.errors import ArgumentError, TargetError
+from taut.planning import Plan
 
 torch = pytest.importorskip("torch")
 
@@ -284,3 +285,38 @@ def test_bits_that_are_too_many_take_the_finest_step(tmp_path):
     got = taut.load(tmp_path / "x", into=wide)(x).detach()
     assert float((got - want).norm() / want.norm()) < 0.05
     assert any("the finest" in note for note in result.notes)
+
+
+class Divided(torch.nn.Module):
+    """A network that divides by deviations, of which one is tiny."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.register_buffer("std", torch.rand(64) + 0.1)
+        self.std[3] = 2e-8
+        self.first, self.out = torch.nn.Linear(64, 128), torch.nn.Linear(128, 40)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.first(x / self.std)))
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_what_is_divided_by_keeps_its_tiny_values(tmp_path, calibrated):
+    net = Divided()
+    x = torch.randn(128, 64, generator=torch.Generator().manual_seed(0)) * net.std
+    more = {"calib": list(x.split(16)), "finish": False} if calibrated else {}
+    found = taut.compress(net, tmp_path / "x", bits=5, **more)
+    with torch.no_grad():
+        new, old = taut.load(tmp_path / "x", into=Divided())(x), net(x)
+    assert ((new - old).square().sum() / old.square().sum()) < 0.05
+    assert not any("nan" in note for note in found.notes)
+
+
+def test_a_file_whose_outputs_are_no_numbers_is_not_written(tmp_path):
+    net = Divided()
+    x = torch.randn(128, 64, generator=torch.Generator().manual_seed(0)) * net.std
+    plan = Plan(rules=[{"match": "std", "scheme": "fp16"}])
+    with pytest.raises(ArgumentError, match="NaN or infinite, which the original's are not"):
+        taut.compress(net, tmp_path / "x", bits=5, calib=list(x.split(16)), plan=plan)
+    assert not (tmp_path / "x").exists()

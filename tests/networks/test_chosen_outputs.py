@@ -105,7 +105,12 @@ def test_what_does_not_count_is_lost_and_notes_say_what_each_loses(tmp_path: Pat
 @pytest.mark.parametrize(
     ("more", "word"),
     [
-        ({"outputs": ["told"]}, "told has no gradient: no matrix that is rounded leads to it"),
+        ({"outputs": ["told"]}, "told: no matrix that is rounded leads to it"),
+        ({"outputs": ["policy", "told"]}, "told: no matrix that is rounded leads to it"),
+        ({"outputs": {"told": 0.5}}, "told: no matrix that is rounded leads to it"),
+        ({"output": "logits", "loss": lambda o, b: o}, "the loss says what counts"),
+        ({"output": "logits,features"}, "says two things of one output"),
+        ({"output": 5}, "neither a word nor words for places"),
         ({"outputs": {"policy": 0, "value": 0, "told": 0}}, "no output is left"),
         ({"outputs": ["polcy"]}, "nearest: policy"),
         ({"outputs": ["policy"], "loss": lambda o, b: o}, "the loss says what counts"),

@@ -176,3 +176,31 @@ def test_a_large_network_generates_few_windows_at_once() -> None:
     assert 1 < windows_at_once(large, 256) <= (256 << 20) // (256 * of_a_token)
     assert windows_at_once(large, 8192) == 1
     assert windows_at_once(transformers.LlamaForCausalLM(small()), 512) == 16
+
+
+class Own(torch.nn.Module):
+    """A network of somebody's own, which takes tokens as its one argument."""
+
+    def __init__(self, ahead: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.out = torch.nn.Embedding(14, 16), torch.nn.Linear(16, 14)
+        self.ahead = ahead
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        states = self.words(ids)
+        seen = states.mean(1, keepdim=True) if self.ahead else states.cumsum(1)
+        return self.out(states + seen)
+
+
+@pytest.mark.parametrize("kept", [{"generated": 0.5}, {"generated": 0.5, "length": 12}])
+def test_windows_of_ones_own_network_are_tokens_where_some_are_to_be_generated(
+    kept: dict[str, float], tmp_path: Path
+) -> None:
+    tokens = np.random.default_rng(0).integers(0, 14, (6, 12))
+    np.save(tmp_path / "windows.npy", tokens)
+    data = TextData(tmp_path / "windows.npy", **kept)
+    found = torch.cat([*open_calibration(data, open_model(Own(ahead=False)))])
+    assert found.shape == (12, 12)
+    with pytest.raises(ArgumentError, match="only language models"):
+        open_calibration(data, open_model(Own(ahead=True)))

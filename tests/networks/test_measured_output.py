@@ -117,3 +117,69 @@ def test_a_network_none_of_whose_matrices_reaches_an_output_is_refused(tmp_path:
 
     with pytest.raises(ArgumentError, match="no matrix that is rounded leads to it"):
         taut.compress(Apart(), tmp_path / "x", bits=4, calib=[*X[:64].split(8)])
+
+
+@pytest.mark.parametrize("width", [32, 64, 128, 384])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_layer_norms_give_is_no_class(width: int, pooled: bool) -> None:
+    """Its values sum to nothing, as those of a softmax do, whatever the gains."""
+    torch.manual_seed(width)
+    norm = nn.LayerNorm(width)
+    with torch.no_grad():
+        norm.weight.copy_(1.5 + 0.2 * torch.randn(width))
+        norm.bias.copy_(0.2 * torch.randn(width))
+
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last, self.norm = nn.Linear(16, 64), nn.Linear(64, width), norm
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.norm(self.last(self.first(x).relu()))
+            return y.reshape(-1, 4, width).mean(1) if pooled else y
+
+    (role,) = output_roles(Encoder(), [X]).values()
+    assert role.kind == "features" and (pooled or role.why == "a layer norm gives it")
+
+
+@pytest.mark.parametrize("classes", [5, 40])
+def test_minus_infinity_forbids_a_class(classes: int, tmp_path: Path) -> None:
+    """For some inputs alone, as moves that a rule forbids, and not in the first batch."""
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(16, 256)
+            self.out = nn.Linear(256, classes)
+
+        def forward(self, x: Tensor) -> Tensor:
+            forbidden = (x[:, :1] > 0.5) & (torch.arange(classes) < 2)
+            return self.out(self.fc(x).relu()).masked_fill(forbidden, -torch.inf)
+
+    torch.manual_seed(0)
+    net, batches = Masked(), [*X.split(32)]
+    batches[0] = -batches[0].abs()
+    (role,) = output_roles(net, [X]).values()
+    assert (role.kind, role.why) == ("logits", "minus infinity forbids some classes")
+    found = taut.compress(net, tmp_path / "o", bits=5, calib=batches, output="logits")
+    with torch.no_grad():
+        new, old = taut.load(found.path, into=Masked())(X), net(X)
+    assert torch.equal(new == -torch.inf, old == -torch.inf)
+    assert torch.allclose(new.softmax(-1), old.softmax(-1), atol=0.1)
+
+
+def test_positions_are_no_vocabulary() -> None:
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.words, self.places = nn.Embedding(50, 32), nn.Embedding(32, 32)
+            self.fc, self.out = nn.Linear(32, 64), nn.Linear(64, 32)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            states = self.words(ids) + self.places(torch.arange(ids.shape[1]))
+            return self.out(self.fc(states).relu()).mean(1)
+
+    ids = torch.randint(0, 50, (64, 12), generator=torch.Generator().manual_seed(0))
+    (role,) = output_roles(Encoder(), [ids]).values()
+    assert role.kind == "features"

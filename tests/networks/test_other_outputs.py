@@ -9,6 +9,7 @@ import pytest
 
 import taut
 from taut.analysis.curvature import collect
+from taut.errors import ArgumentError
 from taut.networks.other_outputs import OutputCost, kept_outputs
 from taut.networks.output_roles import other_kinds
 
@@ -156,3 +157,65 @@ def test_a_constant_that_comes_first_hides_no_head() -> None:
     assert all(np.trace(found[f"{name}.weight"].rows) > 0 for name in ("trunk", "box", "fc"))
     with pytest.raises(taut.errors.ArgumentError, match="batch 1: the model's output has no grad"):
         collect(Heads(lambda a, b: {"logits": a.detach(), "b": b}), lambda: X)
+
+
+class Given(nn.Module):  # type: ignore[misc, name-defined]
+    """Two heads in what `into` makes of them and of the input."""
+
+    def __init__(self, into: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.trunk, self.box, self.fc = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 48)
+        self.into = into
+
+    def forward(self, x: torch.Tensor) -> Any:
+        h = self.trunk(x).relu()
+        return self.into(x, self.box(h), self.fc(h))
+
+
+@pytest.mark.parametrize(
+    "into",
+    [
+        lambda x, a, b: {"anchors": x, "a": a, "b": b},
+        lambda x, a, b: {"a": a, "anchors": x, "b": b},
+        lambda x, a, b: (x, a, b),
+        lambda x, a, b: {"detached": a.detach(), "a": a, "b": b},
+    ],
+)
+def test_what_no_weight_leads_to_does_not_count_wherever_it_stands(
+    into: Any, tmp_path: Path
+) -> None:
+    found = taut.compress(Given(into), tmp_path / "o", bits=4, calib=X, finish=False)
+    (told,) = [note for note in found.notes if note.startswith("calibration:")]
+    assert "2 outputs, each counts as much" in told
+    assert "no weight leads to" in told and told.endswith("which counts nothing")
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+@pytest.mark.parametrize("which", [0, 1])
+def test_no_output_may_have_values_that_are_no_numbers(
+    broken: float, which: int, tmp_path: Path
+) -> None:
+    def into(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> list[torch.Tensor]:
+        found = [a, b]
+        found[which] = found[which].masked_fill(x[:, :1] > 2, broken)
+        return found
+
+    with pytest.raises(ArgumentError, match=f"output {which} has NaN or infinite values"):
+        taut.compress(Given(into), tmp_path / "o", bits=4, calib=X)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+def test_what_an_output_loses_is_told_whatever_its_size(scale: float, tmp_path: Path) -> None:
+    net = Given(lambda x, a, b: (a, scale * b))
+    found = taut.compress(net, tmp_path / "o", bits=3, calib=X, finish=False)
+    (told,) = [note for note in found.notes if note.startswith("on batches set aside the outputs")]
+    lost = [float(one.split()[1]) for one in told.split(": ")[1].replace("%", "").split(",")]
+    assert 0.1 < lost[1] / lost[0] < 10
+
+
+def test_with_a_loss_no_note_says_what_outputs_count(tmp_path: Path) -> None:
+    net = Given(lambda x, a, b: {"x": x, "a": a, "b": b})
+    loss = lambda output, batch: output["a"].square().sum(1)  # noqa: E731
+    found = taut.compress(net, tmp_path / "o", bits=4, calib=X, loss=loss, finish=False)
+    assert not [note for note in found.notes if "output" in note and "gradient" not in note]

@@ -57,7 +57,11 @@ def test_a_mask_that_a_plan_asks_for_stays_under_the_dial():
     [
         ([0.0], True),
         ([2.0**-14, -65504.0], True),
-        ([1.0, 1e-12], True),
+        ([1.0, -1e-12], True),
+        ([1.0, 0.0, 1e-12], True),
+        ([1.0, 2.0**-21], True),
+        ([1.0, 2e-8], False),  # it may be divided by
+        ([-1.0, -1e-12], False),
         ([2.0**-22 * 1.1], False),
         ([65505.0], False),
         ([1.0, np.nan], False),

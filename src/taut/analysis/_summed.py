@@ -194,10 +194,13 @@ def _notes(
 def _dead(metric: Forms) -> list[str]:
     """How many outputs take no gradient, and how many inputs are never given."""
     notes = []
-    for what, side in (("outputs", metric.rows), ("inputs", metric.columns)):
+    for what, side in (
+        ("outputs take no gradient", metric.rows),
+        ("inputs are always zero", metric.columns),
+    ):
         diagonal = side if side.ndim == 1 else np.diagonal(side, axis1=-2, axis2=-1)
         if dead := int((diagonal == 0).sum()):
-            notes.append(f"{dead} of {diagonal.size} {what} are always zero")
+            notes.append(f"{dead} of {diagonal.size} {what}")
     return notes
 
 

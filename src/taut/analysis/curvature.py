@@ -115,7 +115,8 @@ def collect(
 
         def what() -> Differentiated:
             generator = torch.Generator().manual_seed(seed)
-            tokens = vocabularies_of(module)
+            known = loss is not None or not isinstance(output, str)
+            tokens = frozenset[int]() if known else vocabularies_of(module, first[0].given)
             return Differentiated(loss, output, work.passes, generator, tokens, shares or {})
 
         chain = find_chain(module, fitted(first[0].given, module))

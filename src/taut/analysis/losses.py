@@ -55,7 +55,7 @@ class Differentiated:
         given = only(given, self.shares) if self.shares else given
         kept = computed(kept_outputs(given, asked, capture.maker, capture.handed))
         main, *others = [self._as_told(one, batch, first=not n) for n, one in enumerate(kept)]
-        check(main, capture.batch, capture.broken)
+        check(main, others, capture.batch, capture.broken)
         found = [probes(main, batch, self.generator, self.passes)]
         for one, weight in self._weighed(main, others, batch):
             found.append(probes(one, batch, self.generator, self.passes, weight))
@@ -101,8 +101,12 @@ def _kind_of(kept: KeptOutput) -> Kind:
     return "last" if kept.last else "logits"
 
 
-def check(target: KeptOutput, where: str, broken: Callable[[], str]) -> None:
-    """Refuse an output without a gradient, or with NaN; `broken` says where these came from."""
+def check(
+    target: KeptOutput, others: Iterable[KeptOutput], where: str, broken: Callable[[], str]
+) -> None:
+    """Refuse a main output without a gradient, and any with NaN; `broken` says where these came
+    from. Minus infinity forbids a class.
+    """
     import torch
 
     if not target.tensor.requires_grad:
@@ -111,8 +115,15 @@ def check(target: KeptOutput, where: str, broken: Callable[[], str]) -> None:
             "its forward must return what they compute, and must not run under torch.no_grad() or "
             "detach what it gives"
         )
-    if not torch.isfinite(target.tensor).all():
-        raise ArgumentError(f"{where}: the model's output has NaN or infinite values{broken()}")
+    for one in (target, *others):
+        sound = torch.isfinite(one.tensor)
+        if one.logits or one is not target:
+            sound |= one.tensor == -torch.inf
+        if not sound.all():
+            place = f" {one.place}" if one.place else ""
+            raise ArgumentError(
+                f"{where}: the model's output{place} has NaN or infinite values{broken()}"
+            )
 
 
 def probes(

@@ -44,7 +44,7 @@ def choose_forms(started: Started) -> Started:
     gained = started.record.number(
         f"forms/{int(wanted)}", lambda: _loss(started, wanted) - _loss(plain, wanted)
     )
-    if gained < _WORTH:
+    if not gained >= _WORTH:  # nor where one of them gives no numbers
         return started
     note = (
         f"rounded by scale alone: on batches set aside it saves {gained:.2g} bits a weight beside "

@@ -7,6 +7,8 @@ toward zero, all in the same direction. How the two weigh differs by network and
 
 from __future__ import annotations
 
+import math
+
 from taut.calibration.chain_judge import judge_chain
 from taut.calibration.compressed_chain import CompressedChain
 from taut.calibration.findings import dial_text
@@ -42,7 +44,7 @@ def choose_lambda(started: Started, dial: float) -> tuple[str, ...]:
         )
         if work.progress:
             work.progress("lambda", number, len(_LAMBDAS))
-    best = min(losses, key=lambda lam: losses[lam])
+    best = min(losses, key=lambda lam: (math.isnan(losses[lam]), losses[lam]))
     rounder.lam = best
     return (f"lambda {best:g}: chosen on batches set aside",)
 

@@ -9,7 +9,7 @@ from taut.calibration.rounded_network import RoundedNetwork
 from taut.networks.chosen_outputs import OutputShares
 from taut.networks.graph_batches import is_fixed
 from taut.networks.output_kind import OutputRole
-from taut.networks.output_roles import ALL_ALIKE, output_roles
+from taut.networks.output_roles import ALL_ALIKE, idle_outputs, output_roles
 from taut.networks.portions import hold, split
 from taut.transform.finish import Judging
 from taut.transform.judge import Judge
@@ -30,7 +30,8 @@ class Held:
     output is, and what the others are by their places; `shares` what each counts, empty where all
     do alike. `roles` are those of the outputs that do not count, too. No form is estimated from
     those that judge: they would flatter it. Of `matrices`, the network's parameters that are
-    rounded, one has to lead to an output that counts.
+    rounded, one has to lead to an output that counts. `told`: the note says what outputs are taken
+    for, which a loss of the caller's own does not ask.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class Held:
         said: Mapping[str, str] | None = None,
         shares: OutputShares = ALL_ALIKE,
         matrices: Collection[str] = (),
+        *,
+        told: bool = True,
     ) -> None:
         whole = is_fixed(getattr(teacher, "input_shapes", {}))
         self.batches, self.note = hold(lambda: calibration, teacher, cut=not whole)
@@ -57,8 +60,9 @@ class Held:
         self.beside = dict(beside)
         self._student, self._teacher = student, teacher
         self._judge: Judging | None = None
-        taken = _taken(roles) if self.judges else ""
-        self.note = "; ".join(filter(None, (self.note, taken)))
+        taken = _taken(roles) if self.judges and told else ""
+        idle = _idle(idle_outputs(teacher, self.batches[0])) if told else ""
+        self.note = "; ".join(filter(None, (self.note, taken, idle)))
 
     def judged_by(self, judge: Judging) -> None:
         """From now on another judge tells: of a network that is never whole."""
@@ -106,6 +110,15 @@ def _taken(roles: Mapping[str, OutputRole]) -> str:
     counts = list(dict.fromkeys(f"{one.share:g}" for one in roles.values()))
     how = "each counts as much" if len(counts) == 1 else _weighed(roles)
     return f"{len(roles)} outputs, {how}: {'; '.join(told[:_NAMED])}{more}"
+
+
+def _idle(places: Collection[str]) -> str:
+    if not places:
+        return ""
+    named = [*places][:_NAMED]
+    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    counts = "count" if len(places) > 1 else "counts"
+    return f"no weight leads to {', '.join(named)}{more}, which {counts} nothing"
 
 
 def _weighed(roles: Mapping[str, OutputRole]) -> str:

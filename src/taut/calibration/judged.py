@@ -18,6 +18,11 @@ from taut.scoring.user_score import ScoreFunction, scored
 if TYPE_CHECKING:
     import torch
 
+_NO_NUMBERS = (
+    "calibration: with the values that the file would hold, outputs on batches set aside are NaN "
+    "or infinite, which the original's are not; ask for more bits, or let a plan's rule keep what "
+    "is divided by, or squared, without loss"
+)
 _LOSS_PER_BIT = 2.5  # octaves that the loss falls by with a bit more; 2 at high rates
 
 
@@ -28,14 +33,26 @@ def loss_at(started: Started, vectors: Vectors, dial: float) -> float:
     return as_bits(held_loss(started, vectors), rounder.nbytes, rounder.weights)
 
 
-def losses_told(started: Started, vectors: Vectors) -> tuple[str, ...]:
-    """What each of several outputs loses on batches set aside, as the rounder stands, in a note."""
+def last_look(started: Started, vectors: Vectors) -> tuple[str, ...]:
+    """What each of several outputs loses on batches set aside, as the rounder stands, in a note.
+
+    Raises:
+        ArgumentError: what the file would hold gives no numbers there.
+    """
     held = started.held
-    if len(held.roles) < 2 or not held.judges:
+    if not held.judges or (len(held.roles) < 2 and started.compressed is not None):
         return ()
-    held_loss(started, vectors)
-    each = [f"{place or 'the main one'} {100 * lost:.2g} %" for place, lost in held.each().items()]
+    if not math.isfinite(held_loss(started, vectors)):
+        raise ArgumentError(_NO_NUMBERS)
+    if len(held.roles) < 2 or started.work.request.loss is not None:
+        return ()
+    each = [f"{place or 'the main one'} {_percent(lost)}" for place, lost in held.each().items()]
     return (f"on batches set aside the outputs lose, of what each tells: {', '.join(each)}",)
+
+
+def _percent(share: float) -> str:
+    """`0.31 %`, `170 %`."""
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:,.0f} %"
 
 
 def as_bits(loss: float, nbytes: float, weights: int) -> float:

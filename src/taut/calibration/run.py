@@ -10,7 +10,7 @@ from __future__ import annotations
 from taut.calibration.choose_forms import choose_forms
 from taut.calibration.findings import Findings
 from taut.calibration.inputs import Work
-from taut.calibration.judged import losses_told, score_of_original
+from taut.calibration.judged import last_look, score_of_original
 from taut.calibration.request import Ready, Request
 from taut.calibration.search import Try
 from taut.calibration.settled import Settled
@@ -26,7 +26,8 @@ def calibrate(work: Work, record: Findings) -> Ready:
     """Find the dial and finish; what was found so far is taken from the record.
 
     Raises:
-        ArgumentError: the data does not fit the model, or a scheme its tensor.
+        ArgumentError: the data does not fit the model, or a scheme its tensor; or the rounded
+            network gives no numbers.
         TargetError: the size or the score cannot be met.
     """
     _score_first(work, record)
@@ -42,7 +43,7 @@ def calibrate(work: Work, record: Findings) -> Ready:
         tries=settled.tries,
         original_score=settled.original_score,
         score=settled.score,
-        notes=started.notes + settled.notes + losses_told(started, settled.vectors),
+        notes=started.notes + settled.notes + last_look(started, settled.vectors),
         record=record,
     )
 

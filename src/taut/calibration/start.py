@@ -67,6 +67,7 @@ def start(work: Work, record: Findings) -> Started:
         request.output,
         request.shares,
         () if request.loss is not None else set(_parameters(work).values()),
+        told=request.loss is None,
     )
     curvature = _curvature(work, held, record)
     rounder = Rounder(

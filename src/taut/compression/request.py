@@ -242,10 +242,11 @@ def check_words(given: Mapping[str, object]) -> None:
     """
     said_outputs(cast("str | Mapping[str, str] | None", given.get("output")))
     OutputShares.said(cast("SharesSpec | None", given.get("outputs")))
-    if given.get("outputs") is not None and given.get("loss") is not None:
-        raise ArgumentError(
-            "outputs (--outputs): the loss says what counts; leave one of the two out"
-        )
+    for name, option in (("outputs", "--outputs"), ("output", "--output-kind")):
+        if given.get(name) is not None and given.get("loss") is not None:
+            raise ArgumentError(
+                f"{name} ({option}): the loss says what counts; leave one of the two out"
+            )
     for name, option in _WITH_DATA.items():
         if given.get("calib") is None and given.get(name) is not None:
             raise ArgumentError(

@@ -72,6 +72,11 @@ class OutputShares:
             raise ArgumentError(f"{_SAID}: no output is left that counts; {_has(listed)}")
         return found
 
+    def asked_for(self, places: Collection[str]) -> set[str]:
+        """The places that are named to count."""
+        listed = list(places)
+        return {_place(name, listed) for name, share in self.named.items() if share}
+
 
 def only(output: object, places: Iterable[str]) -> object:
     """The parts of an output at some places, by these: a dict of tensors."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -49,7 +50,7 @@ def with_generated(
     Raises:
         ArgumentError: the network gives no logits of the next token, or none that can be drawn by.
     """
-    _check_network(module, where)
+    _check_network(module, tokens, where)
     length, head = tokens.shape[1], _head_of(tokens)
     count = round(len(tokens) * share / (1 - share))
     if not count or length <= head + _PROMPT:
@@ -135,6 +136,11 @@ class _Whole:
             applied(self._module, {"input_ids": ids} if self._keyword else ids), self._size
         )
 
+    def before_last(self, ids: torch.Tensor) -> torch.Tensor | None:
+        """What it gives for all tokens but the last."""
+        found = tensors(applied(self._module, {"input_ids": ids} if self._keyword else ids))
+        return found[0][:, :-1] if found and found[0].ndim == 3 else None
+
 
 class _Cached:
     """Runs a network on the last tokens alone; of those before it keeps keys and values.
@@ -175,11 +181,32 @@ def _last(output: object, size: int | None) -> torch.Tensor | None:
     return found[0][:, -1]
 
 
-def _check_network(module: torch.nn.Module, where: str) -> None:
-    """Refuse a network that is known not to tell the next token."""
+def _check_network(module: torch.nn.Module, tokens: np.ndarray, where: str) -> None:
+    """Refuse a network that does not tell the next token, or has seen it."""
     vocabulary = vocabulary_of(module)
-    if vocabulary is not None and not looks_back(module, vocabulary):
+    sees = _sees_ahead(module, tokens) if vocabulary is None else not looks_back(module, vocabulary)
+    if sees:
         raise ArgumentError(f"{where}: generated: {ONLY_LANGUAGE_MODELS}")
+
+
+def _sees_ahead(module: torch.nn.Module, tokens: np.ndarray) -> bool:
+    """Whether another last token changes what a network of the caller's own says of those before;
+    what it raises is told where it is asked to generate.
+    """
+    import torch
+
+    ids = torch.from_numpy(np.array(tokens[:1], np.int64))
+    other = ids.clone()
+    other[0, -1] = next((one for one in np.unique(tokens) if one != ids[0, -1]), 0)
+    whole = _Whole(module)
+    with torch.no_grad(), suppress(Exception):
+        before, after = (whole.before_last(one) for one in (ids, other))
+        return (
+            before is None
+            or after is None
+            or not bool(torch.isclose(before, after, equal_nan=True).all())
+        )
+    return False
 
 
 def _odds(logits: torch.Tensor | None, ids: torch.Tensor, where: str) -> torch.Tensor:

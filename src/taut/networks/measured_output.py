@@ -26,6 +26,7 @@ _SUM: Final = (
 )
 _MANY: Final = 16  # classes, from which the skew tells too
 _SKEW: Final = 0.12
+_LEAN: Final = 0.05  # a skew without which so many are no classes: a layer norm has sums of 0, too
 _TOLD: Final = 0.1  # of all that could be told of the class
 _SPREAD: Final = 2.0  # of a direction's variance, that of a sum of logits of many classes
 
@@ -52,6 +53,8 @@ def told_by_values(vectors: torch.Tensor, vocabularies: frozenset[int] = frozens
     """
     import torch
 
+    if bool((vectors == -torch.inf).any()):
+        return Told("logits", "minus infinity forbids some classes")
     z = torch.nan_to_num(vectors.detach().double(), 0.0, 1e4, -1e4)
     width = z.shape[1]
     if width == 1:
@@ -75,10 +78,14 @@ def _by_spread(z: torch.Tensor) -> Told:
     apart = z - z.mean(0)
     total = float(apart.square().mean())
     sums = float(apart.sum(1).square().mean()) / z.shape[1] / max(total, 1e-300)
-    if sums < _SUM:
+    many = z.shape[1] >= _MANY
+    skew = _skew(apart) if many else math.inf
+    if sums < _SUM and skew > _LEAN:
         return Told("logits", "its values move against each other, as those of a softmax do")
-    if z.shape[1] >= _MANY and sums < _SPREAD and _skew(apart) > _SKEW and float(z.min()) < 0:
+    if many and sums < _SPREAD and skew > _SKEW and float(z.min()) < 0:
         return Told("logits", "single values stand out, as those of likely classes do")
+    if sums < _SUM:
+        return Told("features", "its values lean to neither side, as no classes' do")
     return Told("features", "the sum over its values varies as much as they do")
 
 

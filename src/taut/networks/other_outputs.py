@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from taut.networks.measured_output import LEAST
-from taut.networks.output_vectors import Distance, Kind, of_two_classes
+from taut.networks.output_vectors import Distance, Kind, as_unit, of_two_classes
 from taut.networks.outputs import (
+    FEATURES,
     KeptOutput,
     Maker,
     as_real,
@@ -141,14 +142,14 @@ class OutputCost:
     def distance(self) -> Distance:
         """The distance from an original that is 1 where, in the mean, all is lost."""
         doubled = 2 if self.kind == "features" else 1
-        return Distance(self.kind, max(doubled * self.mean, 1e-30))
+        return Distance(self.kind, as_unit(doubled * self.mean))
 
 
 def computed(kept: list[KeptOutput]) -> list[KeptOutput]:
     """Without a main output that merely comes first and is constant, as anchors before boxes."""
     main, *others = kept
-    first = main.place.rpartition(".")[2].isdigit()
-    return others if others and first and not main.tensor.requires_grad else kept
+    called = main.place.rpartition(".")[2] in FEATURES
+    return others if others and not called and not main.tensor.requires_grad else kept
 
 
 def _is_same(part: torch.Tensor, main: torch.Tensor) -> bool:

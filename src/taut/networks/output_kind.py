@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar, cast
 
 from taut.errors import ArgumentError
 from taut.networks.calls import evaluating, run, samples_of
-from taut.networks.cuts import first_sample
+from taut.networks.cuts import first_sample, tensors
 from taut.networks.measured_output import ENOUGH, LEAST, told_by_values
 from taut.networks.other_outputs import kept_outputs
 from taut.networks.output_vectors import Kind, vectors_of
@@ -51,7 +51,7 @@ def output_kind(module: torch.nn.Module, batch: object, batches: Iterable[object
     if (says := graph_kind(module)) is not None:  # decides of few samples, as a layer's name does
         main = replace(main, logits=says == "logits")
     (values,) = values_at(module, [main], batches or [batch])
-    return role_of(main, values, vocabularies_of(module)).kind
+    return role_of(main, values, vocabularies_of(module, batch)).kind
 
 
 def role_of(
@@ -73,6 +73,8 @@ def role_of(
         return OutputRole(usual, "the output is called so")
     if name in FEATURES:
         return OutputRole("features", "the output is called so")
+    if type(kept.tensor.grad_fn).__name__.startswith("NativeLayerNorm"):
+        return OutputRole("features", "a layer norm gives it")
     if len(values) < LEAST:
         why = "there are too few samples to tell by its values; by the name of its layer"
         return OutputRole(usual if kept.logits else "features", why)
@@ -80,10 +82,47 @@ def role_of(
     return OutputRole(usual if told.meaning == "logits" else told.meaning, told.why)
 
 
-def vocabularies_of(module: torch.nn.Module) -> frozenset[int]:
-    """The numbers of rows of all embeddings of tokens, TorchScript's too."""
-    found = (_rows(one) for one in module.modules())
-    return frozenset(rows for rows in found if rows >= LEAST)
+def vocabularies_of(module: torch.nn.Module, batch: object) -> frozenset[int]:
+    """The numbers of rows of all embeddings that read a part of the batch as it is: of tokens.
+
+    Positions, which a network counts by itself, are no vocabulary. Of TorchScript, which nothing
+    can be hooked to, all embeddings count; and where all are of one size, nothing is run.
+    """
+    import torch
+
+    tables = [one for one in module.modules() if _rows(one) >= LEAST]
+    sizes = {_rows(one) for one in tables}
+    scripted = {_rows(one) for one in tables if not _is_embedding(one)}
+    if len(sizes) < 2 or sizes == scripted:
+        return frozenset(sizes)
+    read = set[int]()
+    some = first_sample(batch)
+    given = [one for one in tensors(some) if not one.is_floating_point()]
+
+    def look(layer: torch.nn.Module, inputs: tuple[object, ...]) -> None:
+        if inputs and any(_same_numbers(inputs[0], one) for one in given):
+            read.add(_rows(layer))
+
+    with ExitStack() as hooks:
+        for one in filter(_is_embedding, tables):
+            hooks.enter_context(one.register_forward_pre_hook(look))
+        with torch.no_grad(), suppress(ArgumentError), evaluating(module):
+            run(module, some, "calibration batch")
+    return frozenset((read or sizes) | scripted)
+
+
+def _same_numbers(one: object, other: torch.Tensor) -> bool:
+    import torch
+
+    if not isinstance(one, torch.Tensor) or one.numel() != other.numel():
+        return False
+    return bool((one.reshape(-1).cpu() == other.reshape(-1).cpu()).all())
+
+
+def _is_embedding(module: torch.nn.Module) -> bool:
+    import torch
+
+    return isinstance(module, torch.nn.Embedding)
 
 
 def _rows(module: torch.nn.Module) -> int:

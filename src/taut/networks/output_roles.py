@@ -68,7 +68,7 @@ def output_roles(
     kept = [one for one, _ in counted]
     words = _asked({} if said is None else said, [one.place for one in kept])
     values = values_at(module, kept, itertools.chain([first], steps))
-    tokens = vocabularies_of(module)
+    tokens = vocabularies_of(module, first)
     return {
         one.place: replace(role_of(one, some, tokens, word), share=share)
         for (one, share), some, word in zip(counted, values, words, strict=True)
@@ -101,11 +101,13 @@ def _counted(
         found = _of_graph(run(module, batch, "calibration batch 1"), kind, shares)
         places = [one.place for one, share in found if share]
         leads = getattr(module, "leads", None)
-        if matrices and leads is not None and not leads(matrices, places):
-            raise ArgumentError(
-                f"calibration: the model's output {', '.join(places)}: no matrix that is rounded "
-                "leads to it; choose another (outputs, --outputs)"
-            )
+        named = shares.asked_for([one.place for one, _ in found])
+        for some in (places, *([one] for one in sorted(named))) if matrices and leads else ():
+            if not leads(matrices, some):
+                raise ArgumentError(
+                    f"calibration: the model's output {', '.join(some)}: no matrix that is rounded "
+                    "leads to it; choose another (outputs, --outputs)"
+                )
         return found
     with _differentiable(module):
         named = dict(module.named_parameters(remove_duplicate=False))
@@ -113,6 +115,7 @@ def _counted(
 
         def look(output: object, maker: Maker) -> list[tuple[KeptOutput, float]]:
             found = _of_output(output, maker, shares)
+            _check_named(output, found, shares, wanted)
             counting = [one for one, share in found if share]
             if wanted and not any(_leads(one.tensor, wanted) for one in counting):
                 told = ", ".join(one.place for one in counting if one.place)
@@ -123,6 +126,47 @@ def _counted(
                 )
             return found
 
+        return look_at(module, batch, look, gradients=True)
+
+
+def _check_named(
+    output: object,
+    found: Iterable[tuple[KeptOutput, float]],
+    shares: OutputShares,
+    wanted: list[torch.nn.Parameter],
+) -> None:
+    """Refuse outputs that are named to count, and are led to by nothing."""
+    named = shares.asked_for(float_parts(output))
+    led = {
+        one.place
+        for one, _ in found
+        if one.tensor.requires_grad and (not wanted or _leads(one.tensor, wanted))
+    }
+    if idle := sorted(named - led):
+        raise ArgumentError(
+            f"outputs (--outputs): {', '.join(idle)}: no matrix that is rounded leads to it; leave "
+            "it out, or return what they compute, not detached and not under torch.no_grad()"
+        )
+
+
+def idle_outputs(module: torch.nn.Module, batch: object) -> list[str]:
+    """The places of outputs of floats that no parameter leads to, as anchors: they do not count.
+
+    >>> import torch
+    >>> class Two(torch.nn.Linear):
+    ...     def forward(self, x):
+    ...         return {"x": x, "y": super().forward(x)}
+    >>> idle_outputs(Two(4, 3), torch.ones(2, 4))
+    ['x']
+    """
+    if graph_kind(module) is not None:
+        return []
+
+    def look(output: object, _: Maker) -> list[str]:
+        parts = float_parts(output)
+        return [at for at, one in parts.items() if not one.requires_grad] if len(parts) > 1 else []
+
+    with _differentiable(module):
         return look_at(module, batch, look, gradients=True)
 
 

@@ -6,6 +6,7 @@ of padding are left out, where a mask tells which these are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,7 @@ Vectors of probabilities are their logarithms, which are logits.
 """
 
 
+_FAINTEST: Final = 1e-70  # whose root float32 holds
 _SLICE: Final = 1 << 22  # values of vectors whose distance is told, and differentiated, at once
 
 
@@ -110,7 +112,8 @@ class Distance:
         from torch.nn.functional import kl_div, log_softmax
 
         if self.kind == "features":
-            return (changed - original).square().sum() / self.unit
+            # What is huge or tiny must not be squared as it is.
+            return ((changed - original) / math.sqrt(self.unit)).square().sum()
         # Logits of -inf, which forbid a class, must not become inf - inf.
         p, q = (log_softmax(of_two_classes(z), dim=-1).clamp_min(-1e4) for z in (original, changed))
         return kl_div(q, p, reduction="sum", log_target=True) / self.unit
@@ -127,7 +130,12 @@ class Distance:
             unequal = max(unequal, float((squares - 1).abs().max())) if len(squares) else unequal
         if unequal < 1e-3:  # all of length 1, up to rounding
             return cls(kind, 2.0)
-        return cls(kind, max(power / max(1, count), 1e-30))
+        return cls(kind, as_unit(power / max(1, count)))
+
+
+def as_unit(power: float) -> float:
+    """A mean square as what distances are told in; of outputs that are all zero it is 1."""
+    return max(power, _FAINTEST) if power else 1.0
 
 
 @cache

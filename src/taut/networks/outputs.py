@@ -40,11 +40,22 @@ def said_outputs(said: str | Mapping[str, str] | None) -> dict[str, str]:
         return {}
     if isinstance(said, str):
         parts = [part.rpartition("=") for part in said.split(",")]
-        found = {place.strip(): word.strip() for place, _, word in parts}
+        pairs = [(place.strip(), word.strip()) for place, _, word in parts]
+    elif isinstance(said, Mapping):
+        pairs = [(str(place), word) for place, word in said.items()]
     else:
-        found = {str(place): word for place, word in dict(said).items()}
+        raise ArgumentError(
+            f"output (--output-kind): {said!r} is neither a word nor words for places "
+            '({"policy": "logits"})'
+        )
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ArgumentError(
+            f'output (--output-kind): "{said}" says two things of one output; of several outputs '
+            "say which is which: 0=logits,1=features"
+        )
     for place, word in found.items():
-        if word not in OUTPUTS:
+        if not isinstance(word, str) or word not in OUTPUTS:
             where = f' of "{place}"' if place else ""
             raise ArgumentError(
                 f'output (--output-kind){where}: "{word}" is none of {", ".join(OUTPUTS)}'
@@ -118,6 +129,11 @@ def _named_or_first(output: object, names: tuple[str, ...]) -> torch.Tensor:
         raise ArgumentError(
             f"the model's output, a {type(output).__name__}, holds no tensor of floats; "
             "give loss(output, batch)"
+        )
+    if tensor.ndim and not tensor.shape[-1]:
+        raise ArgumentError(
+            f"the model's output, of shape {tuple(tensor.shape)}, has no values; give loss(output, "
+            "batch), or let the forward return what it computes"
         )
     return tensor
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -48,8 +49,11 @@ class TextData:
                 raise ArgumentError(f"{name}: {value} is less than 1")
         for name in ("blend", "generated"):
             share = getattr(self, name)
-            if share is not None and not 0 <= share < 1:
-                raise ArgumentError(f"{name}: {share:g} is no share; give 0 or more, and below 1")
+            if share is None:
+                continue
+            if not isinstance(share, Real) or not 0 <= float(share) < 1:
+                told = f"{share:g}" if isinstance(share, Real) else repr(share)
+                raise ArgumentError(f"{name}: {told} is no share; give 0 or more, and below 1")
         if self.apart not in get_args(Apart):
             raise ArgumentError(f"apart: {self.apart} is none of {', '.join(get_args(Apart))}")
 

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 def are_tokens(array: np.ndarray, model: LoadedModel, data: TextData) -> bool:
     """Whether an array is of tokens: whole numbers, for a network that has a vocabulary.
 
-    A row of whole numbers is too where a length was asked for.
+    They are too where something is asked for that only tokens have: a length, or other windows
+    beside them.
     """
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
         return False
-    return vocabulary_of(model.module) is not None or (array.ndim == 1 and data.length is not None)
+    asked = (data.length, data.blend, data.generated)
+    return vocabulary_of(model.module) is not None or any(one is not None for one in asked)
 
 
 def token_batches(

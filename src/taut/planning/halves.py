@@ -14,20 +14,28 @@ import numpy as np
 from taut.io.dtypes import LARGEST_HALF
 
 LOST: Final = 1e-6  # relative squared error that float16 may make: its own, unless values underflow
+LEAST: Final = 2.0**-21  # a magnitude of which float16 keeps all but a sixteenth
 _NARROWED: Final = ("F32", "F64")
 _BLOCK: Final = 1 << 20  # values that are looked at at a time
 
 
-def serves_as_half(dtype: str, most: float, rel_mse: float) -> bool:
+def serves_as_half(dtype: str, least: float, largest: float, rel_mse: float) -> bool:
     """Whether a tensor loses next to nothing as float16, and gets smaller.
 
-    `most` is its largest magnitude, `rel_mse` sum((w - v)^2) / sum(w^2) with `v` the nearest
-    float16. Not-a-numbers make it False.
+    `least` and `largest` are its ends, `rel_mse` sum((w - v)^2) / sum(w^2) with `v` the nearest
+    float16. Not-a-numbers make it False. What has one sign and no zero may be divided by, as
+    deviations and variances are: there each value has to keep most of itself, and elsewhere a tiny
+    one may become zero.
 
-    >>> serves_as_half("F32", 3.0, 4e-8), serves_as_half("BF16", 3.0, 4e-8)
+    >>> serves_as_half("F32", -3.0, 3.0, 4e-8), serves_as_half("BF16", -3.0, 3.0, 4e-8)
     (True, False)
+    >>> serves_as_half("F32", 2e-8, 1.0, 4e-8), serves_as_half("F32", -2e-8, 1.0, 4e-8)
+    (False, True)
     """
-    return dtype in _NARROWED and most <= LARGEST_HALF and rel_mse <= LOST
+    if dtype not in _NARROWED or not max(abs(least), abs(largest)) <= LARGEST_HALF:
+        return False
+    divides = least > 0 or largest < 0
+    return rel_mse <= LOST and not (divides and min(abs(least), abs(largest)) < LEAST)
 
 
 def holds_half(dtype: str, values: np.ndarray) -> bool:
@@ -38,14 +46,16 @@ def holds_half(dtype: str, values: np.ndarray) -> bool:
     """
     if dtype not in _NARROWED:
         return False
-    most = error = power = 0.0
+    if not values.size:
+        return True
+    least, largest, error, power = np.inf, -np.inf, 0.0, 0.0
     flat = values.reshape(-1)
     for begin in range(0, flat.size, _BLOCK):
         block = flat[begin : begin + _BLOCK].astype(np.float64)
-        most = max(most, float(np.max(np.abs(block))))
-        if not most <= LARGEST_HALF:  # too large, or not a number
+        if not np.abs(block).max() <= LARGEST_HALF:  # too large, or not a number
             return False
+        least, largest = min(least, float(block.min())), max(largest, float(block.max()))
         power += float(np.sum(block * block))
         block -= block.astype(np.float16).astype(np.float64)
         error += float(np.sum(block * block))
-    return serves_as_half(dtype, most, error / power if power else error)
+    return serves_as_half(dtype, least, largest, error / power if power else error)

@@ -109,8 +109,9 @@ def _scheme(facts: TensorFacts) -> Scheme:
 def _holds_half(facts: TensorFacts, values: Distribution) -> bool:
     """Whether fp16 loses next to nothing of a tensor with such values."""
     half = facts.predictions.get("fp16")
-    most = max(abs(values.least), abs(values.largest))
-    return half is not None and serves_as_half(facts.dtype, most, half.rel_mse)
+    return half is not None and serves_as_half(
+        facts.dtype, values.least, values.largest, half.rel_mse
+    )
 
 
 def _dialled(tensors: list[TensorFacts], total: float) -> dict[str, float]:

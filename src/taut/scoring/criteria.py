@@ -190,8 +190,8 @@ def _unpadded(tensor: torch.Tensor, batch: object) -> torch.Tensor:
 
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
     if isinstance(mask, torch.Tensor) and tensor.ndim == 3 and mask.shape == tensor.shape[:2]:
-        return tensor.float() * (mask != 0)[..., None]
-    return tensor.float()
+        tensor = tensor * (mask != 0)[..., None]
+    return tensor.float().masked_fill(tensor == -torch.inf, 0)  # a class that is forbidden
 
 
 def _summed(outputs: Iterable[Outputs]) -> dict[str, float]:
