@@ -23,6 +23,8 @@ _NAMES = {
     "taut calibrated, finished": "Taut, calibrated",
     "taut data-free": "Taut, without data",
     "GPTQ": "GPTQ",
+    "GPTQ, rotated": "GPTQ in random bases",
+    "EntroPack": "EntroPack",
     "GPTQ + ZPAQ": "GPTQ + ZPAQ",
     "NNCodec": "NNCodec (ISO NNC)",
     "GGUF": "GGUF",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -98,16 +98,12 @@ def _counted(
 ) -> list[tuple[KeptOutput, float]]:
     """The outputs with what each counts."""
     if (kind := graph_kind(module)) is not None:
-        found = _of_graph(run(module, batch, "calibration batch 1"), kind, shares)
-        places = [one.place for one, share in found if share]
-        leads = getattr(module, "leads", None)
-        named = shares.asked_for([one.place for one, _ in found])
-        for some in (places, *([one] for one in sorted(named))) if matrices and leads else ():
-            if not leads(matrices, some):
-                raise ArgumentError(
-                    f"calibration: the model's output {', '.join(some)}: no matrix that is rounded "
-                    "leads to it; choose another (outputs, --outputs)"
-                )
+        output = run(module, batch, "calibration batch 1")
+        found = _of_graph(output, kind, shares)
+        if (leads := getattr(module, "leads", None)) is not None and matrices:
+            alone = [[one] for one in sorted(shares.asked_for(_numbers_of(output, kind)))]
+            counting = [one.place for one, share in found if share]
+            _check_led(lambda places: bool(leads(matrices, places)), [counting, *alone])
         return found
     with _differentiable(module):
         named = dict(module.named_parameters(remove_duplicate=False))
@@ -127,6 +123,16 @@ def _counted(
             return found
 
         return look_at(module, batch, look, gradients=True)
+
+
+def _check_led(leads: Callable[[list[str]], bool], groups: Iterable[list[str]]) -> None:
+    """Refuse outputs of an ONNX graph, some together, that no matrix leads to."""
+    for places in groups:
+        if not leads(places):
+            raise ArgumentError(
+                f"calibration: the model's output {', '.join(places)}: no matrix that is rounded "
+                "leads to it; choose another (outputs, --outputs)"
+            )
 
 
 def _check_named(
@@ -194,7 +200,7 @@ def _flowing(
 
 def _of_graph(output: object, kind: Kind, shares: OutputShares) -> list[tuple[KeptOutput, float]]:
     """The parts of an ONNX graph's output that are floats and numbers, with what each counts."""
-    parts = {place: one for place, one in float_parts(output).items() if _are_numbers(one, kind)}
+    parts = _numbers_of(output, kind)
     if not parts:
         return [(find_target(output, kind, lambda _: None), 1.0)]
     counts = shares.of(parts)
@@ -206,6 +212,10 @@ def _of_graph(output: object, kind: Kind, shares: OutputShares) -> list[tuple[Ke
         (KeptOutput(parts[place], kind == "logits" and place == first, place=place), counts[place])
         for place in order
     ]
+
+
+def _numbers_of(output: object, kind: Kind) -> dict[str, torch.Tensor]:
+    return {place: one for place, one in float_parts(output).items() if _are_numbers(one, kind)}
 
 
 def _are_numbers(part: torch.Tensor, kind: Kind) -> bool:
