@@ -226,8 +226,8 @@ class TestNetwork:
         torch = self.torch
         torch.manual_seed(0)
         net = torch.nn.Sequential()
-        net.add_module("body", torch.nn.Linear(32, 64, False))
-        net.add_module("head", torch.nn.Linear(64, 15, False))
+        net.add_module("body", torch.nn.Linear(32, 80, False))
+        net.add_module("head", torch.nn.Linear(80, 15, False))
         with torch.no_grad():  # what training with a softmax leaves: values against each other
             net.head.weight -= net.head.weight.mean(0)
             net.head.weight *= 8
