@@ -102,8 +102,8 @@ def _within(batches: Iterable[object]) -> tuple[list[object], int]:
 def split(batches: list[object], seed: int) -> tuple[list[int], list[int]]:
     """Return which batches to tune on, and which to judge by: one of each few of like length.
 
-    A tenth are set aside, and up to a quarter where a tenth are few samples; of a single batch
-    none is.
+    A tenth are set aside, and up to a quarter where a tenth are few samples; two of five and more,
+    so that one can prove what was chosen by the other; of a single batch none is.
 
     >>> import torch
     >>> tuned, judges = split([torch.zeros(8, length) for length in range(20)], seed=0)
@@ -114,7 +114,7 @@ def split(batches: list[object], seed: int) -> tuple[list[int], list[int]]:
     if count < 2:
         return list(range(count)), []
     wanted = -(-_JUDGES * count // max(1, sum(map(samples, batches))))
-    aside = min(max(-(-count // 10), wanted), max(1, count // 4))
+    aside = min(max(-(-count // 10), wanted), max(2 if count > 4 else 1, count // 4))
     order = sorted(range(count), key=lambda i: _length(batches[i]))
     rng = np.random.default_rng(seed)
     bounds = [count * i // aside for i in range(aside + 1)]
