@@ -9,7 +9,7 @@ from taut.calibration.rounded_network import RoundedNetwork
 from taut.networks.chosen_outputs import OutputShares
 from taut.networks.graph_batches import is_fixed
 from taut.networks.output_kind import OutputRole
-from taut.networks.output_roles import ALL_ALIKE, idle_outputs, output_roles
+from taut.networks.output_roles import ALL_ALIKE, roles_and_idle
 from taut.networks.portions import hold, split
 from taut.transform.finish import Judging
 from taut.transform.judge import Judge
@@ -50,7 +50,7 @@ class Held:
         self.batches, self.note = hold(lambda: calibration, teacher, cut=not whole)
         others, self.judges = split(self.batches, seed)
         self.others = self.batches.of(others)
-        roles = output_roles(teacher, self.batches, said, shares, matrices)
+        roles, idle = roles_and_idle(teacher, self.batches, said, shares, matrices)
         counting = {place: one for place, one in roles.items() if one.share}
         alike = shares.all_alike
         self.roles = roles
@@ -61,8 +61,7 @@ class Held:
         self._student, self._teacher = student, teacher
         self._judge: Judging | None = None
         taken = _taken(roles) if self.judges and told else ""
-        idle = _idle(idle_outputs(teacher, self.batches[0])) if told else ""
-        self.note = "; ".join(filter(None, (self.note, taken, idle)))
+        self.note = "; ".join(filter(None, (self.note, taken, _idle(idle) if told else "")))
 
     def judged_by(self, judge: Judging) -> None:
         """From now on another judge tells: of a network that is never whole."""

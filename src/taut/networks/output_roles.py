@@ -62,17 +62,37 @@ def output_roles(
     >>> {place: one.kind for place, one in output_roles(Two(), [torch.randn(64, 4)]).items()}
     {'0': 'probabilities', '1': 'features'}
     """
+    return roles_and_idle(module, batches, said, shares, matrices)[0]
+
+
+def roles_and_idle(
+    module: torch.nn.Module,
+    batches: Iterable[object],
+    said: Mapping[str, str] | None = None,
+    shares: OutputShares = ALL_ALIKE,
+    matrices: Collection[str] = (),
+) -> tuple[dict[str, OutputRole], list[str]]:
+    """`output_roles`, and the places of what no parameter leads to, as anchors, by the same run.
+
+    >>> import torch
+    >>> class Two(torch.nn.Linear):
+    ...     def forward(self, x):
+    ...         return {"x": x, "y": super().forward(x)}
+    >>> roles_and_idle(Two(4, 3), [torch.ones(2, 4)])[1]
+    ['x']
+    """
     steps = iter(batches)
     first = next(steps)
-    counted = _counted(module, first, shares, matrices)
+    counted, idle = _counted(module, first, shares, matrices)
     kept = [one for one, _ in counted]
     words = _asked({} if said is None else said, [one.place for one in kept])
     values = values_at(module, kept, itertools.chain([first], steps))
     tokens = vocabularies_of(module, first)
-    return {
+    roles = {
         one.place: replace(role_of(one, some, tokens, word), share=share)
         for (one, share), some, word in zip(counted, values, words, strict=True)
     }
+    return roles, idle
 
 
 def other_kinds(module: torch.nn.Module, batch: object) -> dict[str, Kind]:
@@ -95,8 +115,8 @@ def _asked(said: Mapping[str, str], places: list[str]) -> list[str]:
 
 def _counted(
     module: torch.nn.Module, batch: object, shares: OutputShares, matrices: Collection[str]
-) -> list[tuple[KeptOutput, float]]:
-    """The outputs with what each counts."""
+) -> tuple[list[tuple[KeptOutput, float]], list[str]]:
+    """The outputs with what each counts, and the places of those that nothing leads to."""
     if (kind := graph_kind(module)) is not None:
         output = run(module, batch, "calibration batch 1")
         found = _of_graph(output, kind, shares)
@@ -104,12 +124,12 @@ def _counted(
             alone = [[one] for one in sorted(shares.asked_for(_numbers_of(output, kind)))]
             counting = [one.place for one, share in found if share]
             _check_led(lambda places: bool(leads(matrices, places)), [counting, *alone])
-        return found
+        return found, []
     with _differentiable(module):
         named = dict(module.named_parameters(remove_duplicate=False))
         wanted = [named[name] for name in matrices if name in named]
 
-        def look(output: object, maker: Maker) -> list[tuple[KeptOutput, float]]:
+        def look(output: object, maker: Maker) -> tuple[list[tuple[KeptOutput, float]], list[str]]:
             found = _of_output(output, maker, shares)
             _check_named(output, found, shares, wanted)
             counting = [one for one, share in found if share]
@@ -120,7 +140,9 @@ def _counted(
                     "no matrix that is rounded leads to it; its forward must return what they "
                     "compute, and must not run under torch.no_grad() or detach what it gives"
                 )
-            return found
+            parts = float_parts(output)
+            idle = [place for place, one in parts.items() if not one.requires_grad]
+            return found, idle if len(parts) > 1 else []
 
         return look_at(module, batch, look, gradients=True)
 
@@ -153,27 +175,6 @@ def _check_named(
             f"outputs (--outputs): {', '.join(idle)}: no matrix that is rounded leads to it; leave "
             "it out, or return what they compute, not detached and not under torch.no_grad()"
         )
-
-
-def idle_outputs(module: torch.nn.Module, batch: object) -> list[str]:
-    """The places of outputs of floats that no parameter leads to, as anchors: they do not count.
-
-    >>> import torch
-    >>> class Two(torch.nn.Linear):
-    ...     def forward(self, x):
-    ...         return {"x": x, "y": super().forward(x)}
-    >>> idle_outputs(Two(4, 3), torch.ones(2, 4))
-    ['x']
-    """
-    if graph_kind(module) is not None:
-        return []
-
-    def look(output: object, _: Maker) -> list[str]:
-        parts = float_parts(output)
-        return [at for at, one in parts.items() if not one.requires_grad] if len(parts) > 1 else []
-
-    with _differentiable(module):
-        return look_at(module, batch, look, gradients=True)
 
 
 def _of_output(
